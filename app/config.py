@@ -1,0 +1,269 @@
+"""Settings: read once from the environment, from one table that the documentation is checked against."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ADMIN_TOKEN_LENGTH_MIN = 16
+PREFIX = "DYNOMETER_"
+
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
+_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SIZE = re.compile(r"([0-9]{1,12})(|KiB|MiB|GiB)")
+_UNIT_BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+class ConfigError(ValueError):
+    """A setting cannot be used; the message names it and says what is accepted. It never holds a secret."""
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _port(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 2**16):
+        raise ValueError("a port, 1 to 65535")
+    return int(value)
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**6):
+        raise ValueError("a whole number from 1")
+    return int(value)
+
+
+def _duration(value: str) -> int:
+    match = _DURATION.fullmatch(value)
+    if not match or not int(match[1]):
+        raise ValueError("a duration such as 24h, 90d, 5m, 30s")
+    return int(match[1]) * _UNIT_S[match[2]]
+
+
+def _size(value: str) -> int:
+    match = _SIZE.fullmatch(value)
+    if not match or not int(match[1]):
+        raise ValueError("a size such as 16MiB")
+    return int(match[1]) * _UNIT_BYTES[match[2]]
+
+
+def _appendfsync(value: str) -> str:
+    if value not in ("everysec", "always"):
+        raise ValueError("everysec or always")
+    return value
+
+
+def _public_url(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
+        raise ValueError("an address such as https://metrics.example.com, without credentials")
+    return value.rstrip("/")
+
+
+class Setting(NamedTuple):
+    """`default` is written as in the environment; `secret` values are never shown."""
+
+    name: str
+    field: str
+    default: str
+    parse: Callable[[str], Any]
+    help: str
+    secret: bool = False
+
+
+SETTINGS = (
+    Setting("HOST", "host", "127.0.0.1", _text, "Address to listen on"),
+    Setting("PORT", "port", "8080", _port, "Port to listen on"),
+    Setting(
+        "REDIS_URL",
+        "redis_url",
+        "",
+        _text,
+        "redis://, rediss:// or unix:// of the store; empty: an embedded store",
+        secret=True,
+    ),
+    Setting("WEB_CONCURRENCY", "workers", "1", _count, "Worker processes"),
+    Setting(
+        "DYNOMETER_DATA_DIR", "data_dir", ".dynometer", Path, "Where the embedded store keeps its data"
+    ),
+    Setting(
+        "DYNOMETER_ADMIN_TOKEN",
+        "admin_token",
+        "",
+        _text,
+        "Opens API, pages and /metrics; empty: local mode",
+        secret=True,
+    ),
+    Setting(
+        "DYNOMETER_PUBLIC_URL",
+        "public_url",
+        "",
+        _public_url,
+        "Address at which Heroku reaches the service, for 'drains add'",
+    ),
+    Setting(
+        "DYNOMETER_REDIS_APPENDFSYNC",
+        "redis_appendfsync",
+        "everysec",
+        _appendfsync,
+        "When the embedded store syncs to disk: everysec, or always (before each answer)",
+    ),
+    Setting(
+        "DYNOMETER_RETENTION_1M", "retention_1m_s", "24h", _duration, "How long minutes are kept"
+    ),
+    Setting(
+        "DYNOMETER_RETENTION_10M",
+        "retention_10m_s",
+        "7d",
+        _duration,
+        "How long intervals of 10 minutes are kept",
+    ),
+    Setting("DYNOMETER_RETENTION_1H", "retention_1h_s", "90d", _duration, "How long hours are kept"),
+    Setting(
+        "DYNOMETER_HORIZON_PAST",
+        "horizon_past_s",
+        "24h",
+        _duration,
+        "How old a line may be when it arrives",
+    ),
+    Setting(
+        "DYNOMETER_HORIZON_FUTURE",
+        "horizon_future_s",
+        "5m",
+        _duration,
+        "How far ahead of our clock a line may be",
+    ),
+    Setting(
+        "DYNOMETER_BODY_BYTES_MAX", "body_bytes_max", "16MiB", _size, "Largest body, inflated"
+    ),
+    Setting(
+        "DYNOMETER_ID_TTL", "id_ttl_s", "75m", _duration, "How long a batch is known when it returns"
+    ),
+    Setting(
+        "DYNOMETER_COMMIT_WAIT",
+        "commit_wait_s",
+        "4s",
+        _duration,
+        "How long a batch waits for a store that is away",
+    ),
+    Setting(
+        "DYNOMETER_FOLD_INTERVAL", "fold_interval_s", "5s", _duration, "How old an inbox may become"
+    ),
+    Setting(
+        "DYNOMETER_FOLD_BATCHES",
+        "fold_batches",
+        "64",
+        _count,
+        "At how many batches an inbox is folded at once",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the service was told. Durations in seconds, sizes in bytes."""
+
+    host: str
+    port: int
+    redis_url: str
+    workers: int
+    data_dir: Path
+    admin_token: str
+    public_url: str
+    redis_appendfsync: str
+    retention_1m_s: int
+    retention_10m_s: int
+    retention_1h_s: int
+    horizon_past_s: int
+    horizon_future_s: int
+    body_bytes_max: int
+    id_ttl_s: int
+    commit_wait_s: int
+    fold_interval_s: int
+    fold_batches: int
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """
+        Raises:
+            ConfigError: a value cannot be used, or values do not go together.
+        """
+        values = {setting.field: _parse(setting, environ) for setting in SETTINGS}
+        settings = cls(**values)
+        settings._check()
+        return settings
+
+    @property
+    def local_mode(self) -> bool:
+        """Whether no admin token is set: then only this machine is served, without credentials."""
+        return not self.admin_token
+
+    def _check(self) -> None:
+        if not self.retention_1m_s <= self.retention_10m_s <= self.retention_1h_s:
+            raise ConfigError(
+                "retentions must not fall: "
+                "DYNOMETER_RETENTION_1M <= DYNOMETER_RETENTION_10M <= DYNOMETER_RETENTION_1H"
+            )
+        if self.horizon_past_s > self.retention_10m_s:
+            raise ConfigError(
+                "DYNOMETER_HORIZON_PAST is longer than DYNOMETER_RETENTION_10M: "
+                "lines would be taken and not kept"
+            )
+        if self.admin_token and len(self.admin_token) < ADMIN_TOKEN_LENGTH_MIN:
+            raise ConfigError(
+                f"DYNOMETER_ADMIN_TOKEN is shorter than {ADMIN_TOKEN_LENGTH_MIN} characters: "
+                "export DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32)"
+            )
+        if self.local_mode and not is_loopback(self.host):
+            raise ConfigError(
+                f"HOST={self.host} can be reached from other machines, and no admin token is set. "
+                "First: export DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32)"
+            )
+
+
+assert [setting.field for setting in SETTINGS] == [each.name for each in fields(Settings)]  # noqa: S101
+
+
+def _parse(setting: Setting, environ: Mapping[str, str]) -> Any:
+    given = environ.get(setting.name) or setting.default
+    try:
+        return setting.parse(given)
+    except ValueError as error:
+        shown = "…" if setting.secret else given
+        raise ConfigError(f"{setting.name}={shown}: expected {error}") from None
+
+
+def unknown_settings(environ: Mapping[str, str]) -> list[str]:
+    """A sentence for each DYNOMETER_ variable that is none of ours, with the name that may have been meant."""
+    known = [setting.name for setting in SETTINGS]
+    sentences = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known and not name.startswith("DYNOMETER_TEST_"):
+            close = get_close_matches(name, known, n=1)
+            hint = f": did you mean {close[0]}?" if close else ""
+            sentences.append(f"{name} is no setting and has no effect{hint}")
+    return sentences
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without port, is this machine: localhost, 127.0.0.0/8 or ::1."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        name, _, port = name[1:].partition("]")
+        if port and not re.fullmatch(r":[0-9]{1,5}", port):
+            return False
+    elif name.count(":") == 1:
+        name, _, port = name.partition(":")
+        if not re.fullmatch(r"[0-9]{1,5}", port):
+            return False
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,267 @@
+"""The query API, under /api/v1."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app import query as queries
+from app.http.problem import Problem, bad_parameter
+from app.ledger import Ledger, ledger_of
+from app.plan import LABELS, Asked, QueryError, plan, plan_range
+from app.resolution import Resolution
+from app.registry import valid_app
+from app.store.port import SeenApp, Store
+from parsers.sample import METRICS
+
+RUNTIME_METRICS_WITHIN_S = 3600
+
+
+class RangeParameters(BaseModel):
+    """Which time."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    start: str | None = Field(
+        None,
+        description="RFC 3339, Unix seconds or milliseconds, now, now-6h. Default: an hour before end",
+    )
+    end: str | None = Field(None, description="As start; not included. Default: now")
+
+
+class QueryParameters(RangeParameters):
+    """What is asked of which metric. Filters repeat (any of the values) and take * and ?."""
+
+    metric: str = Field(description="A name from /api/v1/metadata")
+    stat: list[str] = Field(
+        default_factory=list,
+        description="Repeats. Counters: sum, rate. Distributions: p95 (any), le_500 (share within "
+        "500 ms; any), avg, max, count. Gauges: avg, max, min, last, sum",
+    )
+    by: list[str] = Field(
+        default_factory=list, description=f"Repeats: one series per value of {', '.join(LABELS)}"
+    )
+    step: str | None = Field(
+        None,
+        description="1m, 10m, 1h, a multiple, seconds, or range for one value. "
+        "Default: at most about 300 points",
+    )
+    format: Literal["series", "rows", "csv"] = Field(
+        "series", description="rows: one object per time and label set; csv: the same as CSV"
+    )
+    app: list[str] = Field(default_factory=list, description="Filter: apps")
+    process_type: list[str] = Field(default_factory=list, description="Filter: web, worker, …")
+    dyno: list[str] = Field(default_factory=list, description="Filter: web.1, …")
+    status: list[str] = Field(default_factory=list, description="Filter: 200, 503, …")
+    status_class: list[str] = Field(default_factory=list, description="Filter: 2xx, 5xx, …")
+    code: list[str] = Field(default_factory=list, description="Filter: H12, R14, …")
+    outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+
+    def asked(self) -> Asked:
+        """As app.plan takes it."""
+        filters = {name: getattr(self, name) for name in LABELS}
+        return Asked(
+            self.metric, self.stat, self.by, filters, self.start, self.end, self.step
+        )
+
+
+class AppInfo(BaseModel):
+    """An app we have data of; times in Unix seconds."""
+
+    app: str
+    first_seen: int
+    last_seen: int
+    runtime_metrics: bool = Field(
+        description="Whether dynos report memory and load (labs: log-runtime-metrics)"
+    )
+
+
+class Apps(BaseModel):
+    """Every app, by name."""
+
+    apps: list[AppInfo]
+
+
+class MetricInfo(BaseModel):
+    """One metric of the catalogue."""
+
+    name: str
+    unit: str
+    kind: str
+    labels: list[str]
+    stats: list[str]
+    help: str
+
+
+class Metadata(BaseModel):
+    """The catalogue."""
+
+    metrics: list[MetricInfo]
+
+
+class SeriesBody(BaseModel):
+    """Value i belongs to start + i · step_s; null where nothing is known."""
+
+    labels: dict[str, str]
+    stat: str
+    values: list[int | float | None]
+
+
+class QueryBody(BaseModel):
+    """An answer. Times in Unix seconds; `end` is not included."""
+
+    app: str | None = None
+    metric: str
+    unit: str
+    step_s: int
+    start: int
+    end: int
+    complete_until: int = Field(description="Intervals before it will hardly change")
+    warnings: list[str]
+    series: list[SeriesBody]
+
+
+class Api:
+    """The routes, over a store."""
+
+    def __init__(
+        self, store: Store, resolutions: Sequence[Resolution], clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._resolutions = resolutions
+        self._clock = clock
+        self.router = APIRouter(prefix="/api/v1")
+        routes: tuple[tuple[str, Any, Any], ...] = (
+            ("/apps", self.apps, Apps),
+            ("/metadata", self.metadata, Metadata),
+            ("/query", self.query, QueryBody),
+            ("/apps/{app}/query", self.query_app, QueryBody),
+            ("/apps/{app}/ledger", self.ledger, Ledger),
+        )
+        for path, endpoint, model in routes:
+            self.router.add_api_route(
+                path, endpoint, methods=["GET"], response_model=model, summary=endpoint.__doc__
+            )
+
+    async def apps(self) -> Apps:
+        """Apps we have data of"""
+        return Apps(apps=[_app_info(seen) for seen in await self._store.seen_apps()])
+
+    async def metadata(self) -> Metadata:
+        """Every metric: its unit, kind, labels and stats"""
+        return Metadata(
+            metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()]
+        )
+
+    async def query(
+        self,
+        parameters: Annotated[QueryParameters, Query()],
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> Response:
+        """A metric over time, of all apps or some"""
+        known = [seen.app for seen in await self._store.seen_apps()]
+        apps = queries.matching(known, parameters.app)
+        return await self._answer(None, apps, parameters, accept)
+
+    async def query_app(
+        self,
+        app: str,
+        parameters: Annotated[QueryParameters, Query()],
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> Response:
+        """A metric of one app over time"""
+        await self._require(app)
+        return await self._answer(app, [app], parameters, accept)
+
+    async def ledger(self, app: str, parameters: Annotated[RangeParameters, Query()]) -> Ledger:
+        """What became of each log message, by minute of arrival"""
+        await self._require(app)
+        try:
+            span, _ = plan_range(
+                parameters.start, parameters.end, "range", self._resolutions, self._clock()
+            )
+        except QueryError as error:
+            raise bad_parameter(error.parameter, error.given, error.accepted) from error
+        counts = await queries.ledger(self._store, app, span)
+        return ledger_of(counts, app=app, start=span.start, end=span.end)
+
+    async def _require(self, app: str) -> None:
+        """404 for an app that we neither heard from nor expect to."""
+        if valid_app(app):
+            if any(seen.app == app for seen in await self._store.seen_apps()):
+                return
+            if app in await self._store.drains():
+                return
+        raise Problem(
+            404,
+            "Unknown app",
+            f"Nothing was ever received from {app!r}; /api/v1/apps lists the apps we know.",
+        )
+
+    async def _answer(
+        self, app: str | None, apps: Sequence[str], parameters: QueryParameters, accept: str
+    ) -> Response:
+        now_s = self._clock()
+        try:
+            query, warnings = plan(parameters.asked(), self._resolutions, now_s)
+            answer = await queries.answer(self._store, apps, query, now_s)
+        except QueryError as error:
+            raise bad_parameter(error.parameter, error.given, error.accepted) from error
+        except queries.TooManySeries as error:
+            raise Problem(400, "Too many series", str(error), parameter="by") from error
+        head: dict[str, Any] = {
+            **({"app": app} if app is not None else {}),
+            "metric": query.metric.name,
+            "unit": query.metric.unit,
+            "step_s": query.range.step_s,
+            "start": query.range.start,
+            "end": query.range.end,
+            "complete_until": answer.complete_until,
+            "warnings": warnings,
+        }
+        if parameters.format == "csv" or "text/csv" in accept:
+            return Response(_csv(query, answer), media_type="text/csv")
+        if parameters.format == "rows":
+            return JSONResponse({**head, "rows": list(_rows(query, answer))})
+        series = [each._asdict() for each in answer.series]
+        return JSONResponse({**head, "series": series})
+
+
+def _app_info(seen: SeenApp) -> AppInfo:
+    recent = seen.runtime_metrics_s >= seen.last_seen_s - RUNTIME_METRICS_WITHIN_S
+    return AppInfo(
+        app=seen.app,
+        first_seen=seen.first_seen_s,
+        last_seen=seen.last_seen_s,
+        runtime_metrics=bool(seen.runtime_metrics_s) and recent,
+    )
+
+
+def _rows(query: queries.Query, answer: queries.Answer) -> list[dict[str, Any]]:
+    """One row per time and label set, one column per stat."""
+    width = len(query.stats)
+    sets = [answer.series[i : i + width] for i in range(0, len(answer.series), width)]
+    return [
+        {
+            "time": query.range.start + index * query.range.step_s,
+            **stats[0].labels,
+            **{each.stat: each.values[index] for each in stats},
+        }
+        for index in range(query.range.size)
+        for stats in sets
+    ]
+
+
+def _csv(query: queries.Query, answer: queries.Answer) -> str:
+    text = io.StringIO()
+    columns = ["time", *query.by, *(stat.name for stat in query.stats)]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rows(query, answer))
+    return text.getvalue()

@@ -1,0 +1,174 @@
+"""POST /drain: a batch of log lines comes in, and is answered when it is stored.
+
+A raw ASGI app beside FastAPI, because this is the hot path (a third of the cost of a FastAPI route). How Logplex reads
+the answers decides what may be said:
+
+    200  stored. With Content-Length: 0: Logplex's published client cannot read a chunked body.
+    401  the credentials are wrong.    413  the body is too large.    Both are final for Logplex: it drops the batch.
+    503  nothing could take the batch within the wait. Logplex makes its three tries back to back, so this is the last
+         resort: a batch is held for seconds before it is refused.
+
+Nothing that the body says leads to anything but 200: lines that cannot be read are counted in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import zlib
+from collections.abc import Callable
+from itertools import islice
+from os import urandom
+
+from app.commit import Committer, new_batch
+from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
+from app.ingest import Aggregator, Horizon, duplicate_ledger
+from app.registry import APP_NAME_RULE, Drains, Sightings, valid_app
+from app.store.port import ID_BYTES, Outcome, StoreUnavailable
+from parsers.framing import split
+
+log = logging.getLogger(__name__)
+
+FRAMES_PER_TURN = 1_000  # a large body lets other requests run after so many frames, about 5 ms
+REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
+MSG_COUNT_DIGITS_MAX = 7
+FRAME_ID_BYTES_MAX = 256
+RETRY_AFTER_S = b"5"
+
+
+class Refused(Exception):
+    """The request is answered with this status and sentence."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class DrainEndpoint:
+    """The drain, as an ASGI app."""
+
+    def __init__(
+        self,
+        *,
+        committer: Committer,
+        sightings: Sightings,
+        drains: Drains | None,
+        horizon: Horizon,
+        body_bytes_max: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """`drains`: the registered secrets; None in local mode, where any credentials do."""
+        self._committer = committer
+        self._sightings = sightings
+        self._drains = drains
+        self._horizon = horizon
+        self._replay_horizon = Horizon(
+            max(horizon.past_s, REPLAY_PAST_S), horizon.future_s
+        )
+        self._body_bytes_max = body_bytes_max
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if scope["method"] != "POST":
+                raise Refused(405, "This is a log drain: it takes POST from Heroku's Logplex.")
+            app = await self._authenticate(scope)
+            body = await self._read_body(scope, receive)
+            if body is None:  # the sender went away
+                return
+            if body:
+                await self._take(app, scope, body)
+        except Refused as refusal:
+            extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST, 413: _CLOSE}
+            await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
+        except StoreUnavailable as error:
+            await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
+        else:
+            await respond(send, 200)
+
+    async def _authenticate(self, scope: Scope) -> str:
+        """The app's name."""
+        credentials = basic_credentials(header(scope["headers"], b"authorization"))
+        if self._drains is not None:
+            if credentials is None or not await self._drains.verify(*credentials):
+                raise Refused(401, "Unknown app or wrong drain secret: see 'dynometer drains'.")
+            return credentials[0]
+        token = header(scope["headers"], b"logplex-drain-token").decode("latin-1")
+        app = credentials[0] if credentials and credentials[0] else token
+        if not valid_app(app):
+            raise Refused(
+                401,
+                "Name the app as the user of Basic auth (http://APP:any@…/drain), "
+                f"or send Logplex-Drain-Token. Names: {APP_NAME_RULE}.",
+            )
+        return app
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """The whole body, inflated; None when the sender went away before its end."""
+        declared = header(scope["headers"], b"content-length")
+        if declared.isdigit() and int(declared) > self._body_bytes_max:
+            raise self._too_large()
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                return None
+            part: bytes = event.get("body", b"")
+            size += len(part)
+            if size > self._body_bytes_max:
+                raise self._too_large()
+            parts.append(part)
+            if not event.get("more_body", False):
+                break
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if header(scope["headers"], b"content-encoding").lower() == b"gzip":
+            return self._inflate(body)
+        return body
+
+    def _inflate(self, body: bytes) -> bytes:
+        """What is whole of a gzip body; a damaged rest is missing from it and shows as lost against Msg-Count."""
+        inflater = zlib.decompressobj(wbits=31)
+        try:
+            inflated = inflater.decompress(body, self._body_bytes_max + 1)
+        except zlib.error:
+            return b"\x00"  # one unreadable message in the ledger
+        if len(inflated) > self._body_bytes_max:
+            raise self._too_large()
+        return inflated
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"A body may have {self._body_bytes_max} bytes at most.")
+
+    async def _take(self, app: str, scope: Scope, body: bytes) -> None:
+        """Aggregate and commit a body; returns when it is stored."""
+        now_s = self._clock()
+        headers = scope["headers"]
+        replayed = header(headers, b"dynometer-replay") != b""
+        aggregator = Aggregator(now_s, self._replay_horizon if replayed else self._horizon)
+        promised = header(headers, b"logplex-msg-count")
+        if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
+            aggregator.add_promised(int(promised))
+        frames = split(body)
+        while turn := list(islice(frames, FRAMES_PER_TURN)):
+            aggregator.add_frames(turn)
+            if len(turn) == FRAMES_PER_TURN:
+                await asyncio.sleep(0)
+        frame_id = header(headers, b"logplex-frame-id")[:FRAME_ID_BYTES_MAX]
+        outcome = await self._committer.commit(app, new_batch(frame_id, aggregator.packed()))
+        if outcome is Outcome.DUPLICATE:
+            again = duplicate_ledger(now_s, aggregator.received)
+            await self._committer.commit(app, new_batch(urandom(ID_BYTES), again))
+        await self._sight(app, aggregator)
+
+    async def _sight(self, app: str, aggregator: Aggregator) -> None:
+        try:
+            await self._sightings.note(app, aggregator.seen)
+        except StoreUnavailable as error:
+            # The batch itself is stored: the list of apps catches up with the next one.
+            log.warning("could not record that %s was seen: %s", app, error)
+
+
+_WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]
+_ALLOW_POST = [(b"allow", b"POST")]
+_CLOSE = [(b"connection", b"close")]

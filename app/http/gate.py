@@ -1,0 +1,130 @@
+"""Who may talk to the service at all, decided before anything else is.
+
+Local mode (no admin token): the service binds loopback only, but a tunnel, a DNS name that points at 127.0.0.1 or a web page
+open in a browser could still reach it. So only requests whose Host is localhost or a loopback address are answered, and none
+that a page of another origin makes.
+
+With an admin token: everything but the drain (which has credentials of its own) and the health checks needs it, as Bearer
+or as the password of Basic auth.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from app.config import is_loopback
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = Iterable[tuple[bytes, bytes]]
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/drain"})
+
+
+def header(headers: Headers, name: bytes) -> bytes:
+    """The first header of this lower-case name, or b""."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return b""
+
+
+def basic_credentials(authorization: bytes) -> tuple[str, str] | None:
+    """(user, password) of a Basic Authorization header (RFC 7617); None when it is none."""
+    scheme, _, encoded = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    user, _, password = decoded.partition(":")
+    return user, password
+
+
+async def respond(
+    send: Send, status: int, text: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """A whole plain-text answer with a Content-Length, which Logplex needs."""
+    body = text.encode()
+    described = [(b"content-type", b"text/plain; charset=utf-8")] if body else []
+    length = (b"content-length", str(len(body)).encode())
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [*described, length, *headers],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+class LocalGate:
+    """Lets through what comes from this machine and was meant for this service."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        host = header(scope["headers"], b"host").decode("latin-1")
+        origin = header(scope["headers"], b"origin").decode("latin-1")
+        if not is_loopback(host):
+            await respond(send, 403, _refusal(f"Host {host!r}"))
+        elif origin and not _is_local_origin(origin):
+            await respond(send, 403, _refusal(f"Origin {origin!r}"))
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_local_origin(origin: str) -> bool:
+    try:
+        return is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
+
+
+def _refusal(what: str) -> str:
+    return (
+        f"{what} is not this machine. Without an admin token Dynometer answers only on localhost; "
+        "to reach it from elsewhere set DYNOMETER_ADMIN_TOKEN to a secret of your own.\n"
+    )
+
+
+class TokenGate:
+    """Lets through who knows the admin token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
+            await self._app(scope, receive, send)
+            return
+        await respond(
+            send,
+            401,
+            "Send the admin token (DYNOMETER_ADMIN_TOKEN) as 'Authorization: Bearer …', "
+            "or as the password of Basic auth with any user.\n",
+            [(b"www-authenticate", b'Basic realm="Dynometer", charset="UTF-8"')],
+        )
+
+    def _knows(self, scope: Scope) -> bool:
+        authorization = header(scope["headers"], b"authorization")
+        scheme, _, bearer = authorization.partition(b" ")
+        if scheme.lower() == b"bearer":
+            return hmac.compare_digest(bearer.strip(), self._token)
+        credentials = basic_credentials(authorization)
+        return credentials is not None and hmac.compare_digest(
+            credentials[1].encode(), self._token
+        )

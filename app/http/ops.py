@@ -1,0 +1,57 @@
+"""What operators and their machines ask: /metrics, /healthz, /readyz, /version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from app import query as queries
+from app.exposition import expose
+from app.health import Health
+from app.store.port import Store
+
+
+class Operations:
+    """The routes, over a store and the health of this process."""
+
+    def __init__(
+        self, store: Store, health: Health, clock: Callable[[], float], version: str
+    ) -> None:
+        self._store = store
+        self._health = health
+        self._clock = clock
+        self._version = version
+        self.router = APIRouter()
+        for path, endpoint in (
+            ("/metrics", self.metrics),
+            ("/healthz", self.healthz),
+            ("/readyz", self.readyz),
+            ("/version", self.version),
+        ):
+            self.router.add_api_route(path, endpoint, methods=["GET"], summary=endpoint.__doc__)
+
+    async def metrics(
+        self, app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None
+    ) -> Response:
+        """Prometheus exposition of all apps, or of those named"""
+        seen = {each.app: each for each in await self._store.seen_apps()}
+        chosen = [seen[name] for name in queries.matching(list(seen), app or [])]
+        text = await expose(self._store, chosen, self._clock())
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+    async def healthz(self) -> Response:
+        """Whether the process answers"""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self) -> Response:
+        """Whether a POST would be accepted now, and how store and folding are"""
+        report = await self._health.report()
+        return JSONResponse(report.body, 200 if report.ready else 503)
+
+    async def version(self) -> dict[str, str]:
+        """Which Dynometer this is"""
+        return {"name": "dynometer", "version": self._version}

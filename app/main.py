@@ -1,0 +1,145 @@
+"""The only place where the service is put together, top to bottom: settings, store, background work, HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import NamedTuple
+
+from fastapi import FastAPI
+
+from app.commit import Committer
+from app.config import Settings
+from app.fold import MARGIN_S, Folder
+from app.health import Health
+from app.http import problem
+from app.http.api import Api
+from app.http.dashboard import Dashboard
+from app.http.drain import DrainEndpoint
+from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
+from app.http.ops import Operations
+from app.http.reference import reference_router
+from app.ingest import Horizon
+from app.registry import Drains, Sightings
+from app.resolution import resolutions
+from app.store.port import Store, StoreUnavailable
+from app.store.redis import connect
+from app.version import version
+
+log = logging.getLogger(__name__)
+
+FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
+
+
+class Background(NamedTuple):
+    """What works beside the requests."""
+
+    store: Store
+    committer: Committer
+    folder: Folder
+
+
+def create() -> ASGIApp:
+    """The service as the environment describes it; called by uvicorn in each worker."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    settings = Settings.from_environ(os.environ)
+    return build(settings, connect(settings.redis_url), time.time)
+
+
+def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
+    """The service over a store, on a clock (Unix time in seconds)."""
+    tiers = resolutions(
+        settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s
+    )
+    kept_s = tiers[-1].retention_s + MARGIN_S
+    folder = Folder(
+        store,
+        tiers,
+        name=str(os.getpid()),
+        clock=clock,
+        interval_s=settings.fold_interval_s,
+        batches=settings.fold_batches,
+    )
+    committer = Committer(
+        store,
+        id_ttl_s=settings.id_ttl_s,
+        inbox_ttl_s=kept_s,
+        wait_s=settings.commit_wait_s,
+        on_stored=folder.stored,
+    )
+    drain = DrainEndpoint(
+        committer=committer,
+        sightings=Sightings(store, ttl_s=kept_s),
+        drains=None if settings.local_mode else Drains(store, clock),
+        horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
+        body_bytes_max=settings.body_bytes_max,
+        clock=clock,
+    )
+    app = FastAPI(
+        title="Dynometer",
+        summary="Metrics from the log stream of Heroku apps",
+        version=version(),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(Background(store, committer, folder)),
+    )
+    problem.install(app)
+    dashboard = Dashboard(
+        store, tiers, clock, local_mode=settings.local_mode, public_url=settings.public_url
+    )
+    dashboard.mount_static(app)
+    app.include_router(dashboard.router)
+    app.include_router(Api(store, tiers, clock).router)
+    app.include_router(
+        Operations(store, Health(store, folder, clock), clock, version()).router
+    )
+    app.include_router(reference_router(app.openapi))
+    routed = _routed(drain, app)
+    return LocalGate(routed) if settings.local_mode else TokenGate(routed, settings.admin_token)
+
+
+def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:
+    """The drain at /drain, everything else (and the lifespan) in FastAPI."""
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/drain":
+            await drain(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return route
+
+
+def _lifespan(
+    background: Background,
+) -> Callable[[FastAPI], object]:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        store, committer, folder = background
+        await _report_problems(store)
+        folding = asyncio.create_task(folder.run(), name="fold")
+        try:
+            yield
+        finally:
+            await committer.drained()
+            folding.cancel()
+            with suppress(asyncio.CancelledError):
+                await folding
+            with suppress(TimeoutError, StoreUnavailable):  # what is left, the next start folds
+                await asyncio.wait_for(folder.finish(), FINISH_WITHIN_S)
+            await store.close()
+
+    return lifespan
+
+
+async def _report_problems(store: Store) -> None:
+    try:
+        problems = await store.check()
+    except StoreUnavailable as error:
+        problems = [str(error)]
+    for sentence in problems:
+        log.error("store: %s", sentence)

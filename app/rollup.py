@@ -1,0 +1,406 @@
+"""Rollup: what one app did in one interval.
+
+Two rollups of an app merge into one. Merging is commutative and associative and an empty rollup is its identity; all
+state is whole numbers, so these laws hold exactly. Everything else in Dynometer leans on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from app.sketch import Bins, bin_of
+from parsers.sample import (
+    HerokuError,
+    Readings,
+    Request,
+    Sample,
+    StateChange,
+    labels_of,
+)
+
+# Which of the four kinds of time a tally or a sketch holds.
+SERVICE_OK, SERVICE_FAILED, CONNECT_OK, CONNECT_FAILED = range(4)
+
+STATUS_SWITCHING_PROTOCOLS = 101  # a WebSocket: its "service time" is how long it stayed open
+_FIRST_FAILED_STATUS = 500
+_CLASS_SIZE = 100
+OTHER = "other"
+
+
+class Caps(NamedTuple):
+    """How many names of a kind one rollup keeps. The first in natural order stay; the others are summed up as "other"."""
+
+    process_types: int = 32
+    dynos: int = 1_024  # of one process type; Heroku allows 100 a formation, more by request
+    statuses: int = 64
+    codes: int = 64
+
+
+CAPS = Caps()
+
+
+class Tally:
+    """Times in ms of one source. Merge: add, add, largest."""
+
+    __slots__ = ("count", "largest", "total")
+
+    def __init__(self, count: int = 0, total: int = 0, largest: int = 0) -> None:
+        self.count = count
+        self.total = total
+        self.largest = largest
+
+    def observe(self, value: int) -> None:
+        """Take one value."""
+        self.count += 1
+        self.total += value
+        if value > self.largest:
+            self.largest = value
+
+    def merge(self, other: Tally) -> None:
+        """Take another tally's values."""
+        self.count += other.count
+        self.total += other.total
+        if other.largest > self.largest:
+            self.largest = other.largest
+
+    def copy(self) -> Tally:
+        """One of its own."""
+        return Tally(self.count, self.total, self.largest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tally) and (self.count, self.total, self.largest) == (
+            other.count,
+            other.total,
+            other.largest,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+
+class Reading:
+    """A gauge's values. Merge: add, add, smallest, largest, and the later of the last (of two at once the larger)."""
+
+    __slots__ = ("count", "largest", "last", "last_at_ms", "smallest", "total")
+
+    def __init__(
+        self, count: int, total: int, smallest: int, largest: int, last_at_ms: int, last: int
+    ) -> None:
+        self.count = count
+        self.total = total
+        self.smallest = smallest
+        self.largest = largest
+        self.last_at_ms = last_at_ms
+        self.last = last
+
+    def merge(self, other: Reading) -> None:
+        """Take another reading's values."""
+        self.count += other.count
+        self.total += other.total
+        self.smallest = min(self.smallest, other.smallest)
+        self.largest = max(self.largest, other.largest)
+        if (other.last_at_ms, other.last) > (self.last_at_ms, self.last):
+            self.last_at_ms, self.last = other.last_at_ms, other.last
+
+    def copy(self) -> Reading:
+        """One of its own."""
+        return Reading(*self.values())
+
+    def values(self) -> tuple[int, int, int, int, int, int]:
+        """As the constructor takes them."""
+        return (
+            self.count,
+            self.total,
+            self.smallest,
+            self.largest,
+            self.last_at_ms,
+            self.last,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reading) and self.values() == other.values()
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+
+class Rollup:
+    """See the comment at each field for what it is keyed by and how it merges."""
+
+    __slots__ = (
+        "errors",
+        "gauges",
+        "later",
+        "ledger",
+        "messages",
+        "minutes",
+        "requests",
+        "response_bytes",
+        "sketches",
+        "tallies",
+    )
+
+    def __init__(self) -> None:
+        self.messages = 0  # stamped in this interval, ignored ones too; add
+        self.requests: dict[tuple[str, int], int] = {}  # (source, status) -> count; add
+        self.errors: dict[tuple[str, str], int] = {}  # (source, code) -> count; add
+        self.tallies: dict[tuple[str, int], Tally] = {}  # (source, which)
+        self.response_bytes: dict[str, int] = {}  # process type -> bytes; add
+        self.sketches: dict[tuple[str, int], Bins] = {}  # (process type, which) -> bins; add
+        self.gauges: dict[tuple[str, int], Reading] = {}  # (source, index in GAUGES)
+        # source -> in which minutes of the hour it was heard from, minute m as bit m; or. (A 1m rollup has one bit, a 1h
+        # rollup up to 60: so how many dynos there were in each minute survives downsampling.)
+        self.minutes: dict[str, int] = {}
+        self.ledger: dict[str, int] = {}  # what became of messages -> count; add
+        # Sections of newer versions, which this one cannot read: (tag, packed); collected, in order.
+        self.later: tuple[tuple[str, bytes], ...] = ()
+
+    def observe(self, sample: Sample, at_ms: int) -> None:
+        """Add what a message of this time says."""
+        _OBSERVE[type(sample)](self, sample, at_ms)
+
+    def merge(self, other: Rollup) -> None:
+        """Add all that `other` holds; `other` stays as it is."""
+        self.messages += other.messages
+        _add(self.requests, other.requests)
+        _add(self.errors, other.errors)
+        _merge(self.tallies, other.tallies)
+        _add(self.response_bytes, other.response_bytes)
+        for key, bins in other.sketches.items():
+            _add(self.sketches.setdefault(key, {}), bins)
+        _merge(self.gauges, other.gauges)
+        for source, minutes in other.minutes.items():
+            self.minutes[source] = self.minutes.get(source, 0) | minutes
+        _add(self.ledger, other.ledger)
+        if other.later:
+            self.later = tuple(sorted(self.later + other.later))
+
+    def copy(self) -> Rollup:
+        """One of its own."""
+        twin = Rollup()
+        twin.merge(self)
+        return twin
+
+    def projection(self) -> Rollup:
+        """What the total keeps: no dynos, no gauges, no minutes, so that it does not grow with an app's age."""
+        projected = self._renamed(lambda source: _without_dyno(source), lambda name: name)
+        projected.gauges = {}
+        projected.minutes = {}
+        return projected
+
+    def bound(self, caps: Caps = CAPS) -> None:
+        """Sum up as "other" what is over the caps; packing does it, so nothing larger is ever stored.
+
+        Which names stay depends on names alone, the first in natural order: a name that is outside them in a rollup is
+        outside in every larger one too, so merging stays associative.
+        """
+        self._bound_sources(caps)
+        codes = {code for _, code in self.errors}
+        if len(codes) > caps.codes:
+            stay = _first(codes, caps.codes)
+            self.errors = _rekeyed(
+                self.errors, lambda key: (key[0], key[1] if key[1] in stay else OTHER)
+            )
+        statuses = {status for _, status in self.requests}
+        if len(statuses) > caps.statuses:
+            kept = {*sorted(status for status in statuses if status >= _CLASS_SIZE)[: caps.statuses]}
+            self.requests = _rekeyed(
+                self.requests, lambda key: (key[0], _capped_status(key[1], kept))
+            )
+
+    def _bound_sources(self, caps: Caps) -> None:
+        sources = self._sources()
+        types = {labels_of(source)[0] for source in sources}
+        types.update(self.response_bytes)
+        types.update(process_type for process_type, _ in self.sketches)
+        if len(types) <= caps.process_types and len(sources) <= caps.dynos:
+            return
+        types_that_stay = _first(types, caps.process_types)
+        dynos: dict[str, list[str]] = {}
+        for source in sources:
+            dynos.setdefault(labels_of(source)[0], []).append(source)
+        stay = {
+            source
+            for process_type in types_that_stay
+            for source in _first_dynos(dynos.get(process_type, ()), caps.dynos)
+        }
+
+        def capped(source: str) -> str:
+            process_type = labels_of(source)[0]
+            if process_type not in types_that_stay:
+                return OTHER
+            return source if source in stay else f"{process_type}.{OTHER}"
+
+        bounded = self._renamed(
+            capped, lambda process_type: process_type if process_type in types_that_stay else OTHER
+        )
+        for name in ("requests", "errors", "tallies", "response_bytes", "sketches", "gauges"):
+            setattr(self, name, getattr(bounded, name))
+        self.minutes = bounded.minutes
+
+    def _sources(self) -> set[str]:
+        return {
+            *(source for source, _ in self.requests),
+            *(source for source, _ in self.errors),
+            *(source for source, _ in self.tallies),
+            *(source for source, _ in self.gauges),
+            *self.minutes,
+        }
+
+    def _renamed(self, source_of: Callable[[str], str], type_of: Callable[[str], str]) -> Rollup:
+        """A rollup of its own with other names; what gets the same name is merged."""
+        renamed = Rollup()
+        renamed.messages = self.messages
+        renamed.requests = _rekeyed(self.requests, lambda key: (source_of(key[0]), key[1]))
+        renamed.errors = _rekeyed(self.errors, lambda key: (source_of(key[0]), key[1]))
+        for (source, which), tally in self.tallies.items():
+            _merge(renamed.tallies, {(source_of(source), which): tally})
+        renamed.response_bytes = _rekeyed(self.response_bytes, type_of)
+        for (process_type, which), bins in self.sketches.items():
+            _add(renamed.sketches.setdefault((type_of(process_type), which), {}), bins)
+        for (source, gauge), reading in self.gauges.items():
+            _merge(renamed.gauges, {(source_of(source), gauge): reading})
+        for source, minutes in self.minutes.items():
+            name = source_of(source)
+            renamed.minutes[name] = renamed.minutes.get(name, 0) | minutes
+        renamed.ledger = dict(self.ledger)
+        renamed.later = self.later
+        return renamed
+
+    def _heard_from(self, source: str, at_ms: int) -> None:
+        if labels_of(source)[1]:
+            bit = 1 << (at_ms // 60_000 % 60)
+            self.minutes[source] = self.minutes.get(source, 0) | bit
+
+    def _observe_request(self, request: Request, at_ms: int) -> None:
+        source, status, code, connect_ms, service_ms, response_bytes = request
+        key = (source, status)
+        self.requests[key] = self.requests.get(key, 0) + 1
+        if code:
+            self._count_error(source, code)
+        process_type = labels_of(source)[0]
+        if response_bytes:
+            self.response_bytes[process_type] = (
+                self.response_bytes.get(process_type, 0) + response_bytes
+            )
+        if status != STATUS_SWITCHING_PROTOCOLS:
+            failed = is_failed(status)
+            if service_ms is not None:
+                which = SERVICE_FAILED if failed else SERVICE_OK
+                self._observe_time(source, process_type, which, service_ms)
+            if connect_ms is not None:
+                which = CONNECT_FAILED if failed else CONNECT_OK
+                self._observe_time(source, process_type, which, connect_ms)
+        self._heard_from(source, at_ms)
+
+    def _observe_time(self, source: str, process_type: str, which: int, value_ms: int) -> None:
+        tally = self.tallies.get((source, which))
+        if tally is None:
+            tally = self.tallies[source, which] = Tally()
+        tally.observe(value_ms)
+        bins = self.sketches.get((process_type, which))
+        if bins is None:
+            bins = self.sketches[process_type, which] = {}
+        index = bin_of(value_ms)
+        bins[index] = bins.get(index, 0) + 1
+
+    def _observe_readings(self, readings: Readings, at_ms: int) -> None:
+        for gauge, value in readings.values:
+            key = (readings.source, gauge)
+            reading = Reading(1, value, value, value, at_ms, value)
+            if key in self.gauges:
+                self.gauges[key].merge(reading)
+            else:
+                self.gauges[key] = reading
+        self._heard_from(readings.source, at_ms)
+
+    def _observe_error(self, error: HerokuError, at_ms: int) -> None:
+        self._count_error(error.source, error.code)
+        self._heard_from(error.source, at_ms)
+
+    def _observe_state(self, change: StateChange, at_ms: int) -> None:
+        self._heard_from(change.source, at_ms)
+
+    def _count_error(self, source: str, code: str) -> None:
+        self.errors[source, code] = self.errors.get((source, code), 0) + 1
+
+
+_OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
+    Request: Rollup._observe_request,
+    Readings: Rollup._observe_readings,
+    HerokuError: Rollup._observe_error,
+    StateChange: Rollup._observe_state,
+}
+
+
+# --- statuses -----------------------------------------------------------------------------------
+
+
+def is_failed(status: int) -> bool:
+    """Whether a request failed for the platform: 5xx, or no status at all (H24)."""
+    return status >= _FIRST_FAILED_STATUS or status in (0, 5)
+
+
+def outcome_of(status: int) -> str:
+    """ "ok" or "failed"."""
+    return "failed" if is_failed(status) else "ok"
+
+
+def status_class(status: int) -> str:
+    """ "2xx" and so on; "" for no status."""
+    digit = status // _CLASS_SIZE or status
+    return f"{digit}xx" if digit else ""
+
+
+def status_label(status: int) -> str:
+    """The status as users see it: "200", "" for none, and "4xx" for the 4xx statuses over the cap."""
+    return str(status) if status >= _CLASS_SIZE else status_class(status)
+
+
+def _capped_status(status: int, kept: set[int]) -> int:
+    """Statuses over the cap become their class, 1 to 5."""
+    return status if status in kept or status < _CLASS_SIZE else status // _CLASS_SIZE
+
+
+# --- merging and renaming -----------------------------------------------------------------------
+
+
+def _add(mine: dict[Any, int], theirs: dict[Any, int]) -> None:
+    for key, count in theirs.items():
+        mine[key] = mine.get(key, 0) + count
+
+
+def _merge(mine: dict[Any, Any], theirs: dict[Any, Any]) -> None:
+    for key, value in theirs.items():
+        if key in mine:
+            mine[key].merge(value)
+        else:
+            mine[key] = value.copy()
+
+
+def _rekeyed(counts: dict[Any, int], rename: Callable[[Any], Any]) -> dict[Any, int]:
+    renamed: dict[Any, int] = {}
+    for key, count in counts.items():
+        name = rename(key)
+        renamed[name] = renamed.get(name, 0) + count
+    return renamed
+
+
+def _without_dyno(source: str) -> str:
+    process_type = labels_of(source)[0]
+    return f"{process_type}." if process_type else ""
+
+
+def _first(names: Iterable[str], cap: int) -> set[str]:
+    """The first `cap` names in alphabetical order, and "other", which is no name."""
+    return {OTHER, *sorted(name for name in names if name != OTHER)[:cap]}
+
+
+def _first_dynos(sources: Iterable[str], cap: int) -> list[str]:
+    """The first `cap` of one process type's sources by number."""
+    named = [source for source in sources if not source.endswith(f".{OTHER}")]
+    return sorted(named, key=_dyno_number)[:cap]
+
+
+def _dyno_number(source: str) -> tuple[int, str]:
+    number = source.rpartition(".")[2]
+    return (int(number) if number.isdigit() else -1, source)

@@ -1,0 +1,138 @@
+"""`dynometer serve`: the store, the listening socket, the workers; `dynometer fold`: folding alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from app import embedded
+from app.config import ConfigError, Settings, is_loopback
+from app.fold import Folder
+from app.resolution import resolutions
+from app.store.redis import connect
+
+BACKLOG = 2_048
+KEEP_ALIVE_S = 190  # Logplex closes an idle connection after 144 to 159 s: it should be the one to close
+SHUTDOWN_S = 9
+
+
+def serve(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Serve until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigError: the port is taken.
+        EmbeddedError: no store could be started.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+    with _store(settings) as described, _listen(settings) as listening:
+        print(_welcome(settings, described), flush=True)
+        config = uvicorn.Config(
+            "app.main:create",
+            factory=True,
+            workers=settings.workers,
+            access_log=False,
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_S,
+        )
+        server = uvicorn.Server(config)
+        if settings.workers == 1:
+            server.run(sockets=[listening])
+        else:
+            Multiprocess(config, target=server.run, sockets=[listening]).run()
+        return 0 if server.started or settings.workers > 1 else 1
+
+
+def fold(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Fold until SIGINT or SIGTERM, for a store that other processes append to."""
+    signal.signal(signal.SIGTERM, _exit)
+    url = settings.redis_url or embedded.running(settings.data_dir)
+    if url is None:
+        raise ConfigError("nothing to fold: set REDIS_URL, or start ./dynometer serve")
+    print("Folding. Stop with Ctrl-C.", file=sys.stderr)
+    asyncio.run(_fold(url, settings))
+    return 0
+
+
+async def _fold(url: str, settings: Settings) -> None:
+    store = connect(url)
+    folder = Folder(
+        store,
+        resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s),
+        name=f"fold-{os.getpid()}",
+        clock=time.time,
+        interval_s=settings.fold_interval_s,
+        batches=settings.fold_batches,
+        sweep_interval_s=settings.fold_interval_s,
+    )
+    try:
+        await folder.run()
+    finally:
+        await store.close()
+
+
+def _exit(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
+
+
+@contextmanager
+def _store(settings: Settings) -> Iterator[str]:
+    """Start the embedded store unless REDIS_URL names one; workers find it in their environment."""
+    if settings.redis_url:
+        yield "the Redis of REDIS_URL"
+        return
+    with embedded.start(settings.data_dir, appendfsync=settings.redis_appendfsync) as store:
+        os.environ["REDIS_URL"] = store.url
+        yield f"{store.server.name} {store.server.version} in {settings.data_dir}"
+
+
+@contextmanager
+def _listen(settings: Settings) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server(
+            (settings.host, settings.port), family=family, backlog=BACKLOG
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+            f"choose another port, as in PORT={settings.port + 1} ./dynometer serve"
+        ) from None
+    listening.set_inheritable(True)
+    with listening:
+        yield listening
+
+
+def _welcome(settings: Settings, store: str) -> str:
+    url = f"http://{settings.host}:{settings.port}"
+    if settings.local_mode:
+        return f"""Dynometer is up: {url}/
+Store: {store}. Local mode: no admin token, so only this machine may connect.
+
+Next, in another terminal:
+  ./dynometer simulate --history 1h                          believable traffic, checked against the answers
+  heroku logs -n 1500 --source heroku -a APP | ./dynometer replay - --app APP     your own app's last lines
+  curl '{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&by=process_type'
+API: {url}/docs   Prometheus: {url}/metrics   Stop: Ctrl-C"""
+    public = settings.public_url or url
+    reach = "" if settings.public_url or is_loopback(settings.host) else (
+        "\nSet DYNOMETER_PUBLIC_URL to the https address that Heroku reaches, for 'drains add'."
+    )
+    return f"""Dynometer is up: {public}/   (listening on {settings.host}:{settings.port})
+Store: {store}. Everything but /drain and the health checks needs the admin token.{reach}
+
+Next: dynometer drains add APP | sh"""

@@ -1,0 +1,14 @@
+-- Replace the first n elements of a slot by their merge; readers cannot tell.
+-- KEYS  slot
+-- ARGV  n, the headers (9 bytes each) of the n elements that were merged, the merged element, ttl_ms
+-- Returns 1; 0 when the slot no longer begins with those elements: then nothing is changed.
+-- Trimming comes first: it frees memory. A TTL is never shortened (trimming to nothing deletes the key and its TTL).
+local n = tonumber(ARGV[1])
+local found = redis.call('LRANGE', KEYS[1], 0, n - 1)
+for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
+if table.concat(found) ~= ARGV[2] then return 0 end
+local ttl = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4]))
+redis.call('LTRIM', KEYS[1], n, -1)
+redis.call('LPUSH', KEYS[1], ARGV[3])
+redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ttl))
+return 1

@@ -1,0 +1,152 @@
+"""The store in memory, for tests and for trying things out: the same behaviour as on Redis, gone with the process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from app.store.port import Appended, Batch, Contents, Outcome, SeenApp, Slot, SlotWrite, headers
+
+
+@dataclass(slots=True)
+class _List:
+    elements: list[bytes] = field(default_factory=list)
+    expires_ms: float = 0
+
+
+class MemoryStore:
+    """See port.Store. Atomic because nothing in a method awaits."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock`: Unix time in seconds, by which data expires."""
+        self._clock = clock
+        self._lists: dict[tuple[str, Slot | None], _List] = {}  # None: the inbox
+        self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
+        self._seen: dict[str, SeenApp] = {}
+        self._drains: dict[str, str] = {}
+        self._beats: dict[str, tuple[dict[str, str], float]] = {}
+
+    async def append(
+        self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
+    ) -> dict[str, Appended]:
+        return {
+            app: self._append(app, batches, id_ttl_ms, inbox_ttl_ms)
+            for app, batches in groups.items()
+        }
+
+    def _append(
+        self, app: str, batches: Sequence[Batch], id_ttl_ms: int, inbox_ttl_ms: int
+    ) -> Appended:
+        now_ms = self._now_ms()
+        outcomes = []
+        length = 0
+        for batch in batches:
+            token, expires_ms = self._ids.get((app, batch.id), (b"", 0.0))
+            if batch.id and expires_ms > now_ms:
+                same = token == batch.token
+                outcomes.append(Outcome.OWN_RETRY if same else Outcome.DUPLICATE)
+                continue
+            length = self._push(app, None, batch.element, inbox_ttl_ms)
+            if batch.id:
+                self._ids[app, batch.id] = (batch.token, now_ms + id_ttl_ms)
+            outcomes.append(Outcome.STORED)
+        return Appended(outcomes, length)
+
+    async def read_inbox(self, app: str, count: int) -> list[bytes]:
+        return self._elements(app, None)[:count]
+
+    async def fold(
+        self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
+    ) -> dict[Slot, int] | None:
+        inbox = self._elements(app, None)
+        if headers(inbox[: len(folded)]) != headers(folded):
+            return None
+        del inbox[: len(folded)]
+        return {
+            write.slot: self._push(app, write.slot, write.element, write.ttl_ms)
+            for write in writes
+        }
+
+    async def compact(
+        self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
+    ) -> bool:
+        elements = self._elements(app, slot)
+        if headers(elements[: len(merged)]) != headers(merged):
+            return False
+        rest = elements[len(merged) :]
+        self._push(app, slot, element, ttl_ms)
+        elements[:] = [element, *rest]
+        return True
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        found = {slot: list(self._elements(app, slot)) for slot in slots}
+        return Contents(
+            list(self._elements(app, None)) if inbox else [],
+            {slot: elements for slot, elements in found.items() if elements},
+        )
+
+    async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
+        return {app: len(self._elements(app, None)) for app in apps}
+
+    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+        for seen in apps:
+            known = self._seen.get(seen.app, seen)
+            self._seen[seen.app] = SeenApp(
+                seen.app,
+                min(known.first_seen_s, seen.first_seen_s),
+                max(known.last_seen_s, seen.last_seen_s),
+                max(known.runtime_metrics_s, seen.runtime_metrics_s),
+            )
+
+    async def seen_apps(self) -> list[SeenApp]:
+        return [self._seen[app] for app in sorted(self._seen)]
+
+    async def forget_apps(self, before_s: int) -> list[str]:
+        old = [app for app, seen in self._seen.items() if seen.last_seen_s < before_s]
+        for app in old:
+            del self._seen[app]
+        return old
+
+    async def put_drain(self, app: str, secret_hash: str) -> None:
+        self._drains[app] = secret_hash
+
+    async def remove_drain(self, app: str) -> bool:
+        return self._drains.pop(app, None) is not None
+
+    async def drains(self) -> dict[str, str]:
+        return dict(self._drains)
+
+    async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+        self._beats[name] = (dict(fields), self._now_ms() + ttl_ms)
+
+    async def beats(self) -> dict[str, dict[str, str]]:
+        now_ms = self._now_ms()
+        return {
+            name: dict(fields)
+            for name, (fields, expires_ms) in self._beats.items()
+            if expires_ms > now_ms
+        }
+
+    async def check(self) -> list[str]:
+        return []
+
+    async def close(self) -> None:
+        return None
+
+    def _now_ms(self) -> float:
+        return self._clock() * 1000
+
+    def _elements(self, app: str, slot: Slot | None) -> list[bytes]:
+        """The live list itself."""
+        kept = self._lists.get((app, slot))
+        if kept is not None and kept.expires_ms <= self._now_ms():
+            del self._lists[app, slot]
+            kept = None
+        return kept.elements if kept is not None else []
+
+    def _push(self, app: str, slot: Slot | None, element: bytes, ttl_ms: int) -> int:
+        self._elements(app, slot)  # what has expired goes first
+        kept = self._lists.setdefault((app, slot), _List())
+        kept.elements.append(element)
+        kept.expires_ms = max(kept.expires_ms, self._now_ms() + ttl_ms)
+        return len(kept.elements)

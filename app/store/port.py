@@ -1,0 +1,171 @@
+"""What Dynometer needs of a store. Two adapters keep this contract: redis.py and memory.py.
+
+    inbox   per app, a list of *elements* (packed batches) that were committed and not yet folded
+    slot    per app, resolution and interval: a list of elements (packed rollups) that a reader merges
+    id      what makes a batch count once
+
+An *element* is bytes: KIND (1) + HEADER_RANDOM_BYTES random bytes + data. The random bytes are drawn once, when the
+element is made, so equal headers mean equal elements: a retry sends the same bytes, and a fold or compaction proves by
+naming the headers it has read that nobody changed the list in between.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+ID_BYTES = 16
+HEADER_RANDOM_BYTES = 8
+HEADER_BYTES = 1 + HEADER_RANDOM_BYTES
+KIND_BATCH = b"D"
+KIND_ROLLUP = b"C"
+KIND_UNREADABLE = b"U"
+
+
+def new_element(kind: bytes, data: bytes) -> bytes:
+    """An element with a header of its own."""
+    return kind + os.urandom(HEADER_RANDOM_BYTES) + data
+
+
+def headers(elements: Sequence[bytes]) -> bytes:
+    """The headers of these elements, one after the other."""
+    return b"".join(element[:HEADER_BYTES] for element in elements)
+
+
+class StoreError(Exception):
+    """The store did not do what it was asked; the message says what to do about it."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or refuses (out of memory, read-only, loading, …). Whether the last write took place is
+    unknown: repeat it with the same ids and tokens."""
+
+
+class Slot(NamedTuple):
+    """One interval at one resolution ("1m", "10m", "1h", "total"); `start` in Unix seconds, aligned; 0 for the total."""
+
+    resolution: str
+    start: int
+
+
+class Batch(NamedTuple):
+    """A batch to append: `id` (ID_BYTES bytes, or b"" for none), `token` of this POST, and the element."""
+
+    id: bytes
+    token: bytes
+    element: bytes
+
+
+class Outcome(IntEnum):
+    """What became of a batch."""
+
+    STORED = 0
+    OWN_RETRY = 1  # its id was known with the same token: our own repetition after a lost reply; stored once
+    DUPLICATE = 2  # its id was known with another token: nothing was changed
+
+
+class Appended(NamedTuple):
+    """`outcomes` in the order of the batches, and how many elements the inbox holds now (0 if nothing was pushed)."""
+
+    outcomes: list[Outcome]
+    inbox_length: int
+
+
+class SlotWrite(NamedTuple):
+    """An element to add to a slot, and for how long from now the slot must live at the least."""
+
+    slot: Slot
+    element: bytes
+    ttl_ms: int
+
+
+class Contents(NamedTuple):
+    """What was read of one app at one instant: the inbox, and the slots that are not empty."""
+
+    inbox: list[bytes]
+    slots: dict[Slot, list[bytes]]
+
+
+class SeenApp(NamedTuple):
+    """An app we have data of. Times in Unix seconds; `runtime_metrics_s` is 0 when there never were any."""
+
+    app: str
+    first_seen_s: int
+    last_seen_s: int
+    runtime_metrics_s: int
+
+
+class Store(Protocol):
+    """All methods raise StoreUnavailable when the store is away or refuses."""
+
+    async def append(
+        self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
+    ) -> dict[str, Appended]:
+        """Push each app's batches onto its inbox, each once per id; atomic per app, one round trip for all."""
+        ...
+
+    async def read_inbox(self, app: str, count: int) -> list[bytes]:
+        """The oldest `count` elements of the inbox."""
+        ...
+
+    async def fold(self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]) -> dict[Slot, int] | None:
+        """Take the elements `folded` off the head of the inbox and add `writes` to their slots, in one atomic step.
+
+        Returns how many elements each written slot holds now; None when the inbox no longer begins with `folded`
+        (another folder was quicker): then nothing was changed. Several writes may name one slot.
+        """
+        ...
+
+    async def compact(self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int) -> bool:
+        """Replace the elements `merged`, the oldest of the slot, by `element`; False when they are no longer there."""
+        ...
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        """The inbox (unless not wanted) and these slots, at one instant."""
+        ...
+
+    async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
+        """How many elements wait to be folded, by app."""
+        ...
+
+    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+        """Record when apps were seen: first_seen_s only moves back, the other times only forward."""
+        ...
+
+    async def seen_apps(self) -> list[SeenApp]:
+        """Every app we know of, by name."""
+        ...
+
+    async def forget_apps(self, before_s: int) -> list[str]:
+        """Drop apps last seen before `before_s` from the list; returns their names."""
+        ...
+
+    async def put_drain(self, app: str, secret_hash: str) -> None:
+        """Register an app's drain secret (its hash), replacing an older one. Kept until removed."""
+        ...
+
+    async def remove_drain(self, app: str) -> bool:
+        """Forget an app's drain secret; False when there was none."""
+        ...
+
+    async def drains(self) -> dict[str, str]:
+        """Hash of the drain secret, by app."""
+        ...
+
+    async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+        """Leave a sign of life of a background worker, replacing its last one."""
+        ...
+
+    async def beats(self) -> dict[str, dict[str, str]]:
+        """The signs of life that have not expired, by name."""
+        ...
+
+    async def check(self) -> list[str]:
+        """Problems that make this store unfit, each a sentence that says what to do; empty when it is fit."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...

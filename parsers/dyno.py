@@ -1,0 +1,41 @@
+"""Lines about one dyno or about the log stream itself: error codes, changes of state.
+
+    Error R14 (Memory quota exceeded)                                                from heroku[web.1]
+    State changed from starting to up                                                from heroku[web.1]
+    Error L10 (output buffer overflow): 2 messages dropped since 2026-…              from heroku[logplex], in a drain
+    Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages since 2026-…  from heroku[logplex], in `heroku logs`
+
+The second wording of L10 may be about another drain than ours, so it says nothing about messages that we lost.
+"""
+
+from __future__ import annotations
+
+import re
+
+from parsers.sample import LOG_STREAM_SOURCE, HerokuError, StateChange
+
+_ERROR = re.compile(rb"Error (R[0-9]{2,3})\b")
+_STREAM_ERROR = re.compile(rb"(?:Error )?(L[0-9]{2,3})\b")
+_LOST = re.compile(rb"Error L10 \([^)]*\): ([0-9]{1,9}) messages? dropped since ")
+_STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})\s*")
+
+
+def parse_error(source: str, text: bytes) -> HerokuError | None:
+    """An R error of the dyno `source`; None when the line is none."""
+    match = _ERROR.match(text)
+    return HerokuError(source, match[1].decode(), 0) if match else None
+
+
+def parse_stream_error(text: bytes) -> HerokuError | None:
+    """An L error; None when the line is none."""
+    match = _STREAM_ERROR.match(text)
+    if not match:
+        return None
+    lost = _LOST.match(text)
+    return HerokuError(LOG_STREAM_SOURCE, match[1].decode(), int(lost[1]) if lost else 0)
+
+
+def parse_state(source: str, text: bytes) -> StateChange | None:
+    """A change of state of the dyno `source`; None when the line is none."""
+    match = _STATE.fullmatch(text)
+    return StateChange(source, match[1].decode(), match[2].decode()) if match else None

@@ -1,0 +1,49 @@
+"""Which parser reads a message: decided by its APPNAME and PROCID, which only Heroku writes, never by its text.
+
+Application output (APPNAME app) is not looked at: an app can print anything, also a router line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from parsers import dyno, router, runtime
+from parsers.sample import Sample, source_of
+from parsers.syslog import Message, without_structured_data
+
+_PLATFORM = b"heroku"
+
+_BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
+    (_PLATFORM, b"router"): router.parse,
+    (_PLATFORM, b"logplex"): dyno.parse_stream_error,
+    (b"app", b"log-shuttle"): dyno.parse_stream_error,
+}
+
+_OF_DYNO: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
+    (b"source=", runtime.parse),
+    (b"Error ", dyno.parse_error),
+    (b"State changed ", dyno.parse_state),
+)
+
+
+def parse(message: Message) -> Sample | None:
+    """What a message says that is measured; None for application output and for lines of which nothing is used.
+
+    Raises:
+        ParseError: the line is of a kind that we measure, and cannot be read.
+    """
+    read = _BY_ORIGIN.get((message.app_name, message.procid))
+    if read is not None:
+        return read(_platform_text(message.text))
+    if message.app_name != _PLATFORM:
+        return None
+    text = _platform_text(message.text)
+    for beginning, read_dyno in _OF_DYNO:
+        if text.startswith(beginning):
+            return read_dyno(source_of(message.procid), text)
+    return None
+
+
+def _platform_text(text: bytes) -> bytes:
+    """The platform begins its messages with a letter; what stands before one is not the message."""
+    return text if text[:1].isalpha() else without_structured_data(text)

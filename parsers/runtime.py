@@ -1,0 +1,94 @@
+"""Runtime-metrics lines (labs feature log-runtime-metrics): every 20 seconds two for each dyno.
+
+    source=web.1 dyno=heroku.123.uuid sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m=0.99
+    source=web.1 dyno=heroku.123.uuid sample#memory_total=21.00MB … sample#memory_pgpgin=348836pages …
+
+Format: Heroku Dev Center, "Log Runtime Metrics". Values are read into whole numbers without going through floats.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from parsers.logfmt import SAMPLE, hundredths
+from parsers.sample import GAUGE_INDEX, ParseError, Readings
+
+_PAGES = re.compile(rb"([0-9]{1,15})(?:pages)?")
+_MILLIONTHS = 1_000_000
+
+# Bytes of a unit. Heroku writes MB and means 2^20; the value is stored in hundredths of that.
+_MEBIBYTE = 2**20
+_UNIT_BYTES = {
+    b"MB": _MEBIBYTE,
+    b"M": _MEBIBYTE,
+    b"GB": 2**30,
+    b"kB": 2**10,
+    b"KB": 2**10,
+    b"B": 1,
+    b"bytes": 1,
+}
+
+
+def _memory(value: bytes) -> int | None:
+    """Hundredths of a MB."""
+    quantity = hundredths(value)
+    if quantity is None or quantity[1] not in _UNIT_BYTES:
+        return None
+    scaled = quantity[0] * _UNIT_BYTES[quantity[1]]
+    return (2 * scaled + _MEBIBYTE) // (2 * _MEBIBYTE)
+
+
+def _pages(value: bytes) -> int | None:
+    match = _PAGES.fullmatch(value)
+    return int(match[1]) if match else None
+
+
+def _load(value: bytes) -> int | None:
+    """Hundredths."""
+    quantity = hundredths(value)
+    return quantity[0] if quantity is not None and not quantity[1] else None
+
+
+_GAUGES: dict[bytes, tuple[int, Callable[[bytes], int | None]]] = {
+    **{
+        b"memory_" + name: (GAUGE_INDEX[f"memory_{name.decode()}_bytes"], _memory)
+        for name in (b"total", b"rss", b"cache", b"swap", b"quota")
+    },
+    b"memory_pgpgin": (GAUGE_INDEX["memory_pgpgin_pages"], _pages),
+    b"memory_pgpgout": (GAUGE_INDEX["memory_pgpgout_pages"], _pages),
+    b"load_avg_1m": (GAUGE_INDEX["load_avg_1m"], _load),
+    b"load_avg_5m": (GAUGE_INDEX["load_avg_5m"], _load),
+    b"load_avg_15m": (GAUGE_INDEX["load_avg_15m"], _load),
+}
+_TOTAL = GAUGE_INDEX["memory_total_bytes"]
+_QUOTA = GAUGE_INDEX["memory_quota_bytes"]
+_USED_RATIO = GAUGE_INDEX["memory_quota_used_ratio"]
+
+
+def parse(source: str, text: bytes) -> Readings | None:
+    """What the line says of the dyno `source`; None when it has none of the metrics we know.
+
+    A value that cannot be read is left out; of a repeated name the first counts.
+    Raises:
+        ParseError: it has such metrics and none can be read (reason "runtime").
+    """
+    values: dict[int, int] = {}
+    known = False
+    for name, written in SAMPLE.findall(text):
+        gauge = _GAUGES.get(name)
+        if gauge is None:
+            continue
+        known = True
+        index, read = gauge
+        value = read(written)
+        if value is not None:
+            values.setdefault(index, value)
+    if not values:
+        if known:
+            raise ParseError("runtime")
+        return None
+    quota = values.get(_QUOTA)
+    if quota and _TOTAL in values:
+        values[_USED_RATIO] = (2 * values[_TOTAL] * _MILLIONTHS + quota) // (2 * quota)
+    return Readings(source, tuple(values.items()))

@@ -1,0 +1,210 @@
+"""What the parsers return, and METRICS: the one table of every metric's name, unit, kind and labels.
+
+A *sample* is what one log message says that can be measured. Values are whole numbers (milliseconds, bytes, hundredths
+of a megabyte), so that adding them up is exact in any order.
+
+A *source* names who a sample is about, in one string, from which process type and dyno follow:
+
+    "web.1"  process type web, dyno web.1
+    "web."   process type web, no dyno known (the router answered for it: H10, H14, …)
+    "run"    a one-off dyno (run.1234, scheduler.1234, release.1234), kept by type: their numbers never repeat
+    ""       neither (the log stream itself: L10)
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Literal, NamedTuple
+
+
+class ParseError(ValueError):
+    """A message that cannot be read. `reason` is one of REASONS and is what the ledger counts it under."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+REASONS = {
+    "frame": "bytes skipped to find the next frame after a wrong, missing or cut octet count",
+    "header": "not a syslog header: <PRI>1 TIMESTAMP HOSTNAME APPNAME PROCID MSGID",
+    "timestamp": "the header's timestamp is not a date and time with a zone",
+    "dyno": "the dyno's name is not one that Heroku gives",
+    "router": "a router line without a readable status, connect, service or bytes",
+    "runtime": "a runtime-metrics line none of whose values can be read",
+}
+
+
+class Request(NamedTuple):
+    """One router line: a request that ended. None means that the router logged no value, which is not 0."""
+
+    source: str
+    status: int  # 100 to 599; 0 when the router logged none
+    code: str  # H12, …; "" when there was no error
+    connect_ms: int | None
+    service_ms: int | None
+    response_bytes: int | None
+
+
+class Readings(NamedTuple):
+    """One runtime-metrics line: (index in GAUGES, value in that gauge's stored unit) pairs."""
+
+    source: str
+    values: tuple[tuple[int, int], ...]
+
+
+class HerokuError(NamedTuple):
+    """One line of an R or L error. `lost_messages` is what an L10 says this drain has lost, otherwise 0."""
+
+    source: str
+    code: str
+    lost_messages: int
+
+
+class StateChange(NamedTuple):
+    """A dyno went from one state (starting, up, crashed, down, …) to another."""
+
+    source: str
+    before: str
+    after: str
+
+
+Sample = Request | Readings | HerokuError | StateChange
+
+Kind = Literal["counter", "gauge", "distribution"]
+
+
+class Metric(NamedTuple):
+    """One metric as users meet it in the API and the docs."""
+
+    name: str
+    unit: str
+    kind: Kind
+    labels: tuple[str, ...]
+    stats: tuple[str, ...]
+    help: str
+
+
+class Gauge(NamedTuple):
+    """How a runtime metric is stored: `unit` values are stored values times `numerator` / `denominator`."""
+
+    name: str
+    unit: str
+    numerator: int
+    denominator: int
+    help: str
+
+
+_MEBIBYTE = 2**20  # Heroku's "512.00MB" dyno has 512 × 2^20 bytes; values are stored in hundredths of that
+
+GAUGES = (
+    Gauge("memory_total_bytes", "bytes", _MEBIBYTE, 100, "Memory in use: resident set, cache and swap together"),
+    Gauge("memory_rss_bytes", "bytes", _MEBIBYTE, 100, "Memory in RAM that is not cache: the resident set"),
+    Gauge("memory_cache_bytes", "bytes", _MEBIBYTE, 100, "Memory in RAM that holds disk cache"),
+    Gauge("memory_swap_bytes", "bytes", _MEBIBYTE, 100, "Memory on disk: a dyno that swaps is slow"),
+    Gauge("memory_quota_bytes", "bytes", _MEBIBYTE, 100, "What the dyno may use before R14"),
+    Gauge("memory_pgpgin_pages", "pages", 1, 1, "Pages read from disk since the dyno started"),
+    Gauge("memory_pgpgout_pages", "pages", 1, 1, "Pages written to disk since the dyno started"),
+    Gauge("load_avg_1m", "tasks", 1, 100, "Tasks ready to run, averaged over the last minute"),
+    Gauge("load_avg_5m", "tasks", 1, 100, "Tasks ready to run, averaged over the last 5 minutes"),
+    Gauge("load_avg_15m", "tasks", 1, 100, "Tasks ready to run, averaged over the last 15 minutes"),
+    Gauge("memory_quota_used_ratio", "ratio", 1, 1_000_000, "memory_total / memory_quota of the same line"),
+)
+GAUGE_INDEX = {gauge.name: index for index, gauge in enumerate(GAUGES)}
+
+_QUANTILES = ("p1 … p99.9", "le_500 (share within 500 ms; any number)", "max", "avg", "count")
+_GAUGE_STATS = ("avg", "max", "min", "last")
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "requests",
+            "requests",
+            "counter",
+            ("process_type", "dyno", "status", "status_class", "outcome"),
+            ("sum", "rate"),
+            "Requests that ended, WebSockets (status 101) included",
+        ),
+        Metric(
+            "service_time_ms",
+            "ms",
+            "distribution",
+            ("process_type", "outcome", "dyno"),
+            _QUANTILES,
+            "Time the dyno took to answer; dyno only with avg, max and count",
+        ),
+        Metric(
+            "connect_time_ms",
+            "ms",
+            "distribution",
+            ("process_type", "outcome", "dyno"),
+            _QUANTILES,
+            "Time the router took to connect to the dyno; dyno only with avg, max and count",
+        ),
+        Metric(
+            "response_bytes",
+            "bytes",
+            "counter",
+            ("process_type",),
+            ("sum", "rate"),
+            "Bytes of response bodies",
+        ),
+        Metric(
+            "heroku_errors",
+            "errors",
+            "counter",
+            ("code", "process_type", "dyno"),
+            ("sum", "rate"),
+            "Lines with a Heroku error code: H from the router, R from a dyno, L from the log stream",
+        ),
+        *(
+            Metric(
+                gauge.name,
+                gauge.unit,
+                "gauge",
+                ("process_type", "dyno"),
+                _GAUGE_STATS if gauge.unit == "ratio" else (*_GAUGE_STATS, "sum"),
+                gauge.help,
+            )
+            for gauge in GAUGES
+        ),
+        Metric(
+            "dynos",
+            "dynos",
+            "gauge",
+            ("process_type",),
+            _GAUGE_STATS,
+            "Distinct dynos heard from, minute by minute",
+        ),
+    )
+}
+
+_DYNO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[0-9]{1,9})?")
+_ONE_OFF_TYPES = frozenset({"run", "scheduler", "release"})
+ROUTER_SOURCE = "web."  # only web dynos get requests, so a router line that names no dyno is about them
+LOG_STREAM_SOURCE = ""
+
+
+@lru_cache(maxsize=4096)  # an app has few dynos; the bound is for names that never repeat
+def source_of(dyno: bytes) -> str:
+    """The source for a dyno's name as logged ("web.1").
+
+    Raises:
+        ParseError: the name is not one that Heroku gives (reason "dyno").
+    """
+    name = dyno.decode("latin-1")
+    if not _DYNO_NAME.fullmatch(name):
+        raise ParseError("dyno")
+    process_type = name.partition(".")[0]
+    return process_type if process_type in _ONE_OFF_TYPES else name
+
+
+@lru_cache(maxsize=4096)
+def labels_of(source: str) -> tuple[str, str]:
+    """(process type, dyno) of a source; "" where there is none."""
+    process_type, dot, number = source.rpartition(".")
+    if not dot:
+        return source, source
+    return process_type, source if number else ""

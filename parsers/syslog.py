@@ -1,0 +1,120 @@
+"""The syslog header (RFC 5424, section 6.2) of a frame: `<PRI>1 TIMESTAMP HOSTNAME APPNAME PROCID MSGID …`.
+
+What follows differs in two dialects that the header does not tell apart:
+
+    Logplex's HTTPS drains   MSG                       no STRUCTURED-DATA, and no nil value for it
+    RFC 5424                 STRUCTURED-DATA [SP MSG]  "-", or [id name="value" …] …
+
+So the text is kept as it stands, and without_structured_data() takes off what is not the message. That is safe for the
+platform's own messages, which begin with a letter, and is needed for no others.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import NamedTuple
+
+from parsers.sample import ParseError
+
+_PRI = re.compile(rb"<[0-9]{1,3}>1")
+_HEADER_FIELDS = 6  # <PRI>1, TIMESTAMP, HOSTNAME, APPNAME, PROCID, MSGID
+
+# RFC 3339; 0 to 9 digits of a second's fraction, Logplex trims its zeros.
+_TIMESTAMP = re.compile(
+    rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}):([0-9]{2})"
+    rb"(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_LEAP_SECOND = 60
+_UTC_OFFSETS = (b"+00:00", b"Z")
+_SECOND_BYTES = 19  # 2026-11-22T10:00:00
+
+_ELEMENT = re.compile(rb'\[[^\s\]"=]+(?: [^\s\]"=]+="(?:[^"\\\]]|\\.)*")*\]', re.DOTALL)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+class Message(NamedTuple):
+    """One log message: its time in Unix milliseconds, and what the header says of its origin."""
+
+    at_ms: int
+    app_name: bytes
+    procid: bytes
+    text: bytes
+
+
+def parse_message(frame: bytes) -> Message:
+    """The message of a frame. PRI is read over: Heroku uses it without a system.
+
+    Raises:
+        ParseError: reason "header" or "timestamp".
+    """
+    fields = frame.split(b" ", _HEADER_FIELDS)
+    if len(fields) < _HEADER_FIELDS or not _PRI.fullmatch(fields[0]):
+        raise ParseError("header")
+    text = fields[_HEADER_FIELDS] if len(fields) > _HEADER_FIELDS else b""
+    return Message(parse_timestamp_ms(fields[1]), fields[3], fields[4], text)
+
+
+def parse_timestamp_ms(text: bytes) -> int:
+    """Unix milliseconds of an RFC 3339 time; digits beyond them are dropped. Second 60 is the next minute's first.
+
+    Raises:
+        ParseError: reason "timestamp".
+    """
+    zone = text[-6:]
+    if zone == b"+00:00" and len(text) > _SECOND_BYTES + len(zone):
+        fraction = text[_SECOND_BYTES + 1 : -6]
+        if text[_SECOND_BYTES] == 0x2E and fraction.isdigit() and len(fraction) <= 9:  # noqa: PLR2004
+            return _second_ms(text[:_SECOND_BYTES]) + int(fraction[:3].ljust(3, b"0"))
+    match = _TIMESTAMP.fullmatch(text)
+    if not match:
+        raise ParseError("timestamp")
+    minute, second, fraction, zone = match.groups()
+    at_ms = _second_ms(minute + b":" + second) - _offset_ms(zone)
+    return at_ms + (int(fraction[:3].ljust(3, b"0")) if fraction else 0)
+
+
+@lru_cache(maxsize=8_192)  # a batch spans few seconds
+def _second_ms(text: bytes) -> int:
+    """Unix milliseconds of "2026-11-22T10:00:00", taken for UTC."""
+    match = _TIMESTAMP.fullmatch(text + b"Z")
+    if not match:
+        raise ParseError("timestamp")
+    second = int(match[2])
+    if second > _LEAP_SECOND:
+        raise ParseError("timestamp")
+    try:
+        minute = datetime.fromisoformat(match[1].decode()).replace(tzinfo=UTC)
+    except ValueError:
+        raise ParseError("timestamp") from None
+    return (int(minute.timestamp()) + second) * 1000
+
+
+def _offset_ms(zone: bytes) -> int:
+    if zone in _UTC_OFFSETS:
+        return 0
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > 23 or minutes > 59:  # noqa: PLR2004
+        raise ParseError("timestamp")
+    offset_ms = (hours * 60 + minutes) * 60_000
+    return offset_ms if zone[:1] == b"+" else -offset_ms
+
+
+def without_structured_data(text: bytes) -> bytes:
+    """The message behind STRUCTURED-DATA, a byte order mark and spaces, where there are any.
+
+    Raises:
+        ParseError: an element of the structured data is cut (reason "header").
+    """
+    if text[:1] == b"[":
+        position = 0
+        while text[position : position + 1] == b"[":
+            element = _ELEMENT.match(text, position)
+            if not element:
+                raise ParseError("header")
+            position = element.end()
+        text = text[position:]
+    elif text[:2] == b"- " or text == b"-":
+        text = text[2:]
+    return text.lstrip(b" ").removeprefix(_BYTE_ORDER_MARK).lstrip(b" ")

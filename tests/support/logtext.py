@@ -1,0 +1,144 @@
+"""Lines as `heroku logs` prints them, the command in a process of its own, a recording drain."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+AT_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
+
+
+def text_line(source: str, text: str, *, at: float = AT_S) -> str:
+    """One line; `source` as in "heroku[router]"."""
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
+    return f"{moment} {source}: {text}\n"
+
+
+def router_text(
+    *,
+    at: float = AT_S,
+    dyno: str = "web.1",
+    service: str = "18ms",
+    status: int = 200,
+    code: str = "",
+) -> str:
+    """A request that ended."""
+    head = f'at=error code={code} desc="Something"' if code else "at=info"
+    return text_line(
+        "heroku[router]",
+        f'{head} method=GET path="/" host=shop.example.com request_id=abc-123 fwd="192.0.2.1" '
+        f"dyno={dyno} connect=1ms service={service} status={status} bytes=512 protocol=https",
+        at=at,
+    )
+
+
+def memory_text(*, at: float = AT_S, dyno: str = "web.1", total: str = "256.00") -> str:
+    """Memory of a dyno with a quota of 512 MB."""
+    return text_line(
+        f"heroku[{dyno}]",
+        f"source={dyno} dyno=heroku.1.0f0f sample#memory_total={total}MB "
+        f"sample#memory_rss={total}MB sample#memory_quota=512.00MB",
+        at=at,
+    )
+
+
+def load_text(*, at: float = AT_S, dyno: str = "web.1", load_1m: str = "0.50") -> str:
+    """Load of a dyno."""
+    return text_line(
+        f"heroku[{dyno}]",
+        f"source={dyno} dyno=heroku.1.0f0f sample#load_avg_1m={load_1m} "
+        "sample#load_avg_5m=0.40 sample#load_avg_15m=0.30",
+        at=at,
+    )
+
+
+def framed(*messages: str) -> bytes:
+    """A drain body of these messages, which are given without their counts."""
+    encoded = [message.encode() for message in messages]
+    return b"".join(b"%d %s" % (len(message), message) for message in encoded)
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """This process's environment without settings of ours, but for these."""
+    ours = ("DYNOMETER_", "REDIS_URL", "HOST", "PORT", "WEB_CONCURRENCY")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return inherited | settings
+
+
+def dynometer(
+    *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        cwd=ROOT,
+        env=environment(**(settings or {})),
+        timeout=50,
+        check=False,
+    )
+
+
+class RecordingDrain(ThreadingHTTPServer):
+    """Answers POSTs with `answers`, one each, then 200; keeps path, headers and body."""
+
+    daemon_threads = True
+
+    def __init__(self, answers: list[int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.answers = answers
+        self.paths: list[str] = []
+        self.headers: list[Mapping[str, str]] = []
+        self.bodies: list[bytes] = []
+        self.arrived = threading.Condition()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def wait_for_bodies(self, count: int) -> None:
+        """Returns when so many POSTs have come."""
+        with self.arrived:
+            assert self.arrived.wait_for(lambda: len(self.bodies) >= count, timeout=30)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: RecordingDrain
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with self.server.arrived:
+            status = self.server.answers.pop(0) if self.server.answers else 200
+            self.server.paths.append(self.path)
+            self.server.headers.append(dict(self.headers))
+            self.server.bodies.append(body)
+            self.server.arrived.notify_all()
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the test looks at what was recorded."""
+
+
+@contextmanager
+def recording_drain(*answers: int) -> Iterator[RecordingDrain]:
+    """A drain that listens while the context lasts."""
+    with RecordingDrain(list(answers)) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

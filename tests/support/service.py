@@ -1,0 +1,72 @@
+"""The whole service in this process, over any store, on a clock that the test owns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+
+from app.config import Settings
+from app.http.gate import ASGIApp
+from app.main import build
+from app.store.port import Store
+
+LOCAL = "http://127.0.0.1:8080"
+NOW_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
+
+
+class Clock:
+    """Unix time that stands still until the test moves it."""
+
+    def __init__(self, now_s: float = NOW_S) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@asynccontextmanager
+async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
+    """Start an ASGI app, and shut it down at the end."""
+    to_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
+    running = asyncio.create_task(app(scope, to_app.get, from_app.put))  # type: ignore[arg-type]
+    await to_app.put({"type": "lifespan.startup"})
+    started = await from_app.get()
+    assert started["type"] == "lifespan.startup.complete", started
+    try:
+        yield
+    finally:
+        await to_app.put({"type": "lifespan.shutdown"})
+        await running
+
+
+@asynccontextmanager
+async def client_of(
+    store: Store, clock: Clock, **environ: str
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a running service; settings as environment variables."""
+    app = build(Settings.from_environ(environ), store, clock)
+    async with lifespan(app):
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url=LOCAL) as client:
+            yield client
+
+
+async def post(
+    client: httpx2.AsyncClient, body: bytes, *, app: str = "shop", **headers: str
+) -> httpx2.Response:
+    """POST a body as Logplex does, with a Frame-Id of its own unless one is given (Logplex_Frame_Id="")."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    named.setdefault("Logplex-Frame-Id", os.urandom(16).hex().upper())
+    return await client.post(
+        "/drain",
+        content=body,
+        auth=(app, "any"),
+        headers={"Content-Type": "application/logplex-1", **named},
+    )
