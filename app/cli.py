@@ -19,17 +19,22 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.config import ConfigError, Settings
-from app.embedded import EmbeddedError
-from app.loglines import CannotRead
-from app.store.port import StoreError
+from app.config import Settings
 from app.version import version
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
-USER_MISTAKES = (ConfigError, EmbeddedError, CannotRead, StoreError)
+# By name, because importing them all would make `dynometer --help` slow.
+USER_MISTAKES = frozenset(
+    {
+        "app.config.ConfigError",
+        "app.embedded.EmbeddedError",
+        "app.loglines.CannotRead",
+        "app.store.port.StoreError",
+    }
+)
 
 
 class Command(NamedTuple):
@@ -60,16 +65,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
-    except USER_MISTAKES as error:
-        print(f"dynometer: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # What is still buffered would fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except Exception as error:
+        if not _is_mistake(error):
+            raise
+        print(f"dynometer: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
     return code
+
+
+def _is_mistake(error: Exception) -> bool:
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    return not USER_MISTAKES.isdisjoint(kinds)
 
 
 def _run(argv: list[str]) -> int:

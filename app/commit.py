@@ -1,7 +1,8 @@
-"""Group commit: batches of many POSTs go to the store in one call, and each POST is answered when its own is stored.
+"""Group commit: batches of many POSTs go to the store in one call, and each POST is answered when
+its own is stored.
 
-One call is in flight at a time; what arrives meanwhile goes into the next. So the busier a worker is, the larger its groups
-and the less a batch costs, and an idle worker adds no delay.
+One call is in flight at a time; what arrives meanwhile goes into the next. So the busier a worker
+is, the larger its groups and the less a batch costs, and an idle worker adds no delay.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
 
 
 def batch_id(frame_id: bytes) -> bytes:
-    """What a batch is remembered by: a digest, so that no text of a client becomes a key. b"" for no Frame-Id."""
+    """What a batch is remembered by: a digest, so that no text of a client becomes a key. b"" for
+    no Frame-Id.
+    """
     return blake2b(frame_id, digest_size=ID_BYTES).digest() if frame_id else b""
 
 
 def new_batch(frame_id: bytes, packed: bytes) -> Batch:
-    """A batch to append, with the token and header that all our own repetitions of it will carry."""
+    """A batch to append, with the token and header that all our own repetitions of it will
+    carry.
+    """
     return Batch(batch_id(frame_id), urandom(HEADER_RANDOM_BYTES), new_element(KIND_BATCH, packed))
 
 
@@ -83,14 +88,17 @@ class Committer:
         self._queue: deque[_Pending] = deque()
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
-        self.unavailable_since: float | None = None  # loop time of the first refusal since a success
+        self.unavailable_since: float | None = (
+            None  # loop time of the first refusal since a success
+        )
         self.last_error = ""
 
     async def commit(self, app: str, batch: Batch) -> Outcome:
         """Returns when the batch is stored, or was before.
 
         Raises:
-            StoreUnavailable: the store took it not within `wait_s`, or too much is waiting already. Whether it was
+            StoreUnavailable: the store took it not within `wait_s`, or too much is waiting already.
+            Whether it was
                 stored is unknown; the sender may send it again under the same Frame-Id.
         """
         loop = asyncio.get_running_loop()

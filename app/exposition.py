@@ -1,8 +1,8 @@
 """The Prometheus exposition: every app's metrics, and the service's own.
 
-Counters are an app's total plus what is in its inbox, read in one atomic step: so they are current to the last stored line,
-agree between workers, survive restarts and never go backwards. Gauges are what each dyno said last; a dyno unheard of
-for RECENT_S is gone.
+Counters are an app's total plus what is in its inbox, read in one atomic step: so they are current
+to the last stored line, agree between workers, survive restarts and never go backwards. Gauges are
+what each dyno said last; a dyno unheard of for RECENT_S is gone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Folding: what was committed to an app's inbox moves into every resolution at once.
 
-The merge is done here, in plain arithmetic; the store only exchanges lists, in one atomic step that proves nobody else was
-quicker. So any number of folders may run anywhere: the loser of a race changes nothing.
+The merge is done here, in plain arithmetic; the store only exchanges lists, in one atomic step that
+proves nobody else was quicker. So any number of folders may run anywhere: the loser of a race
+changes nothing.
 """
 
 from __future__ import annotations
@@ -29,9 +30,13 @@ log = logging.getLogger(__name__)
 
 BATCHES_MAX = 256  # a fold of so many blocks Redis for about half a millisecond
 COMPACT_LENGTH = 32  # elements a reader of a slot that is still growing merges at the most
-CLOSED_AFTER_S = 120  # a slot hardly grows any more so long after its end, and is compacted to one element
+CLOSED_AFTER_S = (
+    120  # a slot hardly grows any more so long after its end, and is compacted to one element
+)
 SWEEP_INTERVAL_S = 60
-MARGIN_S = 26 * 3600  # slots outlive their retention by more than the horizon: none expires while late data may come
+MARGIN_S = (
+    26 * 3600
+)  # slots outlive their retention by more than the horizon: none expires while late data may come
 YIELD_BATCHES = 16  # a merge lets other work run after so many batches
 
 TOTAL = Slot("total", 0)
@@ -39,7 +44,9 @@ UNREADABLE = Slot("unreadable", 0)
 
 
 class FoldBlocked(Exception):
-    """The inbox begins with a batch that only a newer Dynometer can read: this process must be upgraded."""
+    """The inbox begins with a batch that only a newer Dynometer can read: this process must be
+    upgraded.
+    """
 
 
 @dataclass(slots=True)
@@ -81,9 +88,11 @@ async def merge_batches(elements: Sequence[bytes]) -> Merge:
 
 
 def slot_writes(merge: Merge, resolutions: Sequence[Resolution], now_s: float) -> list[SlotWrite]:
-    """What to add to which slots: each resolution from the next finer one, and the total from the coarsest.
+    """What to add to which slots: each resolution from the next finer one, and the total from the
+    coarsest.
 
-    A resolution whose retention no longer covers an interval (old lines that are replayed) does not get it.
+    A resolution whose retention no longer covers an interval (old lines that are replayed) does not
+    get it.
     """
     writes: list[SlotWrite] = []
     finer = merge.minutes
@@ -158,7 +167,9 @@ class Folder:
         self._batches = batches
         self._sweep_interval_s = sweep_interval_s
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
-        self._growing: dict[tuple[str, Slot], int] = {}  # slots written and not yet compacted -> length
+        self._growing: dict[
+            tuple[str, Slot], int
+        ] = {}  # slots written and not yet compacted -> length
         self._wake = asyncio.Event()
         self.folded_batches = 0
         self.failures = 0
@@ -205,7 +216,9 @@ class Folder:
             await self.fold(app)
 
     async def sweep(self) -> None:
-        """Find inboxes nobody is folding, and forget apps silent for longer than anything is kept."""
+        """Find inboxes nobody is folding, and forget apps silent for longer than anything is
+        kept.
+        """
         apps = [seen.app for seen in await self._store.seen_apps()]
         now = self._clock()
         for app, length in (await self._store.inbox_lengths(apps)).items():
@@ -220,7 +233,9 @@ class Folder:
             await self.fold(app)
 
     async def fold(self, app: str) -> int:
-        """Fold one app's inbox, in pieces until little is left; returns the number of batches folded."""
+        """Fold one app's inbox, in pieces until little is left; returns the number of batches
+        folded.
+        """
         count = 0
         while True:
             self._due.pop(app, None)
@@ -272,10 +287,10 @@ class Folder:
     async def compact(self, app: str, slot: Slot) -> None:
         """Replace a slot's elements by their merge; readers cannot tell."""
         length = self._growing.pop((app, slot), 2)
-        if length < 2:  # noqa: PLR2004  one element is its own merge
+        if length < 2:
             return
         elements = (await self._store.read(app, [slot], inbox=False)).slots.get(slot, [])
-        if len(elements) < 2:  # noqa: PLR2004
+        if len(elements) < 2:
             return
         merged = Rollup()
         try:

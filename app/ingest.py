@@ -1,7 +1,9 @@
-"""From log lines to a batch: one small rollup per minute the lines touch, and the ledger of what became of them.
+"""From log lines to a batch: one small rollup per minute the lines touch, and the ledger of what
+became of them.
 
-Pure: bytes, the time of arrival and a horizon in, rollups out. What cannot be read is counted, by reason, and never costs
-the lines around it. Every message ends in exactly one place of the ledger, so that
+Pure: bytes, the time of arrival and a horizon in, rollups out. What cannot be read is counted, by
+reason, and never costs the lines around it. Every message ends in exactly one place of the ledger,
+so that
 
     received = counted + ignored + unparsed + too_old + too_new
 """
@@ -40,7 +42,8 @@ class Seen(NamedTuple):
 class Aggregator:
     """Sums messages up into one rollup per minute of their own time.
 
-    The ledger is kept by minute of *arrival*, in the rollup of that minute: it says how the stream fared, not the app.
+    The ledger is kept by minute of *arrival*, in the rollup of that minute: it says how the stream
+    fared, not the app.
     """
 
     def __init__(self, arrived_s: float, horizon: Horizon) -> None:
@@ -52,7 +55,9 @@ class Aggregator:
         self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
 
     def add_frames(self, frames: Iterable[bytes | Damage]) -> None:
-        """Take frames as parsers.framing yields them; a damaged stretch is one message received and unparsed."""
+        """Take frames as parsers.framing yields them; a damaged stretch is one message received and
+        unparsed.
+        """
         for frame in frames:
             if isinstance(frame, Damage):
                 self.add_unreadable("frame")
@@ -100,9 +105,7 @@ class Aggregator:
     @property
     def seen(self) -> Seen:
         """When the messages within the horizon say that the app lived."""
-        return Seen(
-            self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
-        )
+        return Seen(self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000)
 
     def packed(self) -> bytes:
         """The batch, as the store keeps it."""
@@ -112,8 +115,7 @@ class Aggregator:
         """The rollup that a message of this time belongs to; None outside the horizon."""
         if not self._earliest_ms <= at_ms <= self._latest_ms:
             return None
-        if at_ms > self._last_ms:
-            self._last_ms = at_ms
+        self._last_ms = max(self._last_ms, at_ms)
         if at_ms < self._first_ms or not self._first_ms:
             self._first_ms = at_ms
         rollup = self._rollup(at_ms // _MINUTE_MS * MINUTE_S)
@@ -137,7 +139,9 @@ class Aggregator:
 
 
 def duplicate_ledger(arrived_s: float, messages: int) -> bytes:
-    """A batch that says only that this many messages came a second time and were not counted again."""
+    """A batch that says only that this many messages came a second time and were not counted
+    again.
+    """
     minute = int(arrived_s) // MINUTE_S * MINUTE_S
     rollup = Rollup()
     rollup.ledger["duplicate"] = messages

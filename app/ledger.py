@@ -10,7 +10,9 @@ _UNPARSED = "unparsed:"
 
 
 class Ledger(BaseModel):
-    """Messages by what became of them; received = counted + ignored + unparsed + too_old + too_new."""
+    """Messages by what became of them; received = counted + ignored + unparsed + too_old +
+    too_new.
+    """
 
     app: str
     start: int = Field(description="Unix seconds, by time of arrival")

@@ -1,14 +1,16 @@
 """Sends frames to a drain as Heroku's Logplex does, good habits and bad.
 
     buffer   1,024 messages a drain; a message that finds it full pushes the oldest out
-    POST     whole frames up to 102,400 bytes, one POST in flight, the next as soon as it is answered
+    POST     whole frames up to 102,400 bytes, one POST in flight, the next as soon as it is
+    answered
     2xx      delivered
     4xx      final: the batch is dropped at once (but 429 is like 5xx)
     others   and no answer within 5 s: the batch is sent again, three tries in all, back to back
     refused  a connection that cannot be made costs no try; waits grow from 10 ms to about 5 s
     L10      what was dropped is said in a frame put before the batch, made anew at each try
 
-The numbers are those of Logplex's published source. Its retries carry the Logplex-Frame-Id of the first try.
+The numbers are those of Logplex's published source. Its retries carry the Logplex-Frame-Id of the
+first try.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ LOGPLEX = Habits()
 
 
 class Acknowledged(NamedTuple):
-    """A batch that the drain took: its lines, and the messages that its L10 frame, if any, said were lost."""
+    """A batch that the drain took: its lines, and the messages that its L10 frame, if any, said
+    were lost.
+    """
 
     lines: Sequence[Line]
     announced_lost: int
@@ -251,7 +255,9 @@ def _tls() -> ssl.SSLContext:
 
 
 def _split_credentials(url: str) -> tuple[str, str, str]:
-    """(URL without credentials, Host, Authorization); as Logplex, a user without a password has an empty one."""
+    """(URL without credentials, Host, Authorization); as Logplex, a user without a password has an
+    empty one.
+    """
     parts = urlsplit(url)
     credentials, _, host = parts.netloc.rpartition("@")
     bare = urlunsplit((parts.scheme, host, parts.path or "/", parts.query, ""))

@@ -1,4 +1,6 @@
-"""The only place where the service is put together, top to bottom: settings, store, background work, HTTP."""
+"""The only place where the service is put together, top to bottom: settings, store, background
+work, HTTP.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import NamedTuple
 
 from fastapi import FastAPI
@@ -52,9 +54,7 @@ def create() -> ASGIApp:
 
 def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
     """The service over a store, on a clock (Unix time in seconds)."""
-    tiers = resolutions(
-        settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s
-    )
+    tiers = resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
     kept_s = tiers[-1].retention_s + MARGIN_S
     folder = Folder(
         store,
@@ -94,9 +94,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     dashboard.mount_static(app)
     app.include_router(dashboard.router)
     app.include_router(Api(store, tiers, clock).router)
-    app.include_router(
-        Operations(store, Health(store, folder, clock), clock, version()).router
-    )
+    app.include_router(Operations(store, Health(store, folder, clock), clock, version()).router)
     app.include_router(reference_router(app.openapi))
     routed = _routed(drain, app)
     return LocalGate(routed) if settings.local_mode else TokenGate(routed, settings.admin_token)
@@ -116,7 +114,7 @@ def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:
 
 def _lifespan(
     background: Background,
-) -> Callable[[FastAPI], object]:
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         store, committer, folder = background

@@ -1,8 +1,10 @@
 """Rollup <-> bytes. What is stored is stored in this form; it is meant to last.
 
-    rollup   = [VERSION, messages, names, section × 9, later]                                  MessagePack
+    rollup   = [VERSION, messages, names, section × 9, later]
+    MessagePack
     names    = [label, …]               every source, process type, code and ledger name once
-    section  = binary: a MessagePack array of whole numbers, rows one after the other; #x is a position in names
+    section  = binary: a MessagePack array of whole numbers, rows one after the other; #x is a
+    position in names
       requests        #source, status, count
       errors          #source, #code, count
       tallies         #source, which, count, total, largest
@@ -13,13 +15,16 @@
                       and, if count > 1: total - count · last, smallest - last, largest - last
       minutes         #source, first minute, minutes >> first minute
       ledger          #name, count
-    later    = [[tag, binary], …]       sections that a newer version added; they hold no positions in names
+    later    = [[tag, binary], …]       sections that a newer version added; they hold no positions
+    in names
     batch    = [BATCH_VERSION, [[minute, rollup], …]]
 
-Sections are binaries so that a reader steps over those it does not need. Rows are sorted: equal rollups give equal bytes.
+Sections are binaries so that a reader steps over those it does not need. Rows are sorted: equal
+rollups give equal bytes.
 
-To add something, add a tag to `later`: a version that does not know the tag keeps it through every merge. What would change
-the meaning of a section needs a new VERSION, and readers that know both before the first writer.
+To add something, add a tag to `later`: a version that does not know the tag keeps it through every
+merge. What would change the meaning of a section needs a new VERSION, and readers that know both
+before the first writer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""From what a user wrote to a Query: names are checked, times parsed, the range aligned, a resolution chosen."""
+"""From what a user wrote to a Query: names are checked, times parsed, the range aligned, a
+resolution chosen.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from parsers.sample import METRICS, Metric
 
 POINTS_MAX = 11_000  # as Prometheus limits a range query
 DEFAULT_RANGE_S = 3600
-SLACK_S = 3600  # slots outlive their retention, so "the last 24 hours" need not be exact to the second
+SLACK_S = (
+    3600  # slots outlive their retention, so "the last 24 hours" need not be exact to the second
+)
 ACCEPTED_STEPS = "1m, 10m, 1h, any multiple (90s is none), seconds, or range for one value"
 LABELS = ("app", "process_type", "dyno", "status", "status_class", "code", "outcome")
 
@@ -42,9 +46,7 @@ class Asked:
     step: str | None = None
 
 
-def plan(
-    asked: Asked, resolutions: Sequence[Resolution], now_s: float
-) -> tuple[Query, list[str]]:
+def plan(asked: Asked, resolutions: Sequence[Resolution], now_s: float) -> tuple[Query, list[str]]:
     """The query, and warnings where it answers something coarser than was asked.
 
     Raises:
@@ -93,7 +95,8 @@ def plan_range(
     resolutions: Sequence[Resolution],
     now_s: float,
 ) -> tuple[Range, list[str]]:
-    """The range, aligned outwards, and warnings. Default: the last hour; `step` None: at most about 300 points.
+    """The range, aligned outwards, and warnings. Default: the last hour; `step` None: at most about
+    300 points.
 
     Raises:
         QueryError: a time or step cannot be used.

@@ -1,10 +1,12 @@
 """Answers: a metric over a range of time, by label.
 
-    plan   what was asked becomes a Query: an aligned range, a step, the resolution that serves it, stats, labels
+    plan   what was asked becomes a Query: an aligned range, a step, the resolution that serves it,
+    stats, labels
     read   per app one atomic read of slots and inbox: what is committed counts, folded or not
     answer rollups become cells, one per interval and series, and cells become values
 
-An interval in which nothing of the app was heard is a gap (None); in one in which anything was heard, counters are 0.
+An interval in which nothing of the app was heard is a gap (None); in one in which anything was
+heard, counters are 0.
 """
 
 from __future__ import annotations
@@ -16,8 +18,16 @@ from typing import Any, NamedTuple
 
 from app.packing import absorb, unpack_batch
 from app.resolution import Resolution, align
-from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
-from app.rollup import outcome_of, status_class, status_label
+from app.rollup import (
+    CONNECT_FAILED,
+    CONNECT_OK,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    Rollup,
+    outcome_of,
+    status_class,
+    status_label,
+)
 from app.stats import Cell, CounterCell, DistributionCell, DynosCell, GaugeCell, Stat, Value
 from app.store.port import HEADER_BYTES, Slot, Store
 from parsers.sample import GAUGE_INDEX, Metric, labels_of
@@ -75,7 +85,9 @@ class Answer(NamedTuple):
 
 
 def complete_until(span: Range, now_s: float) -> int:
-    """The latest instant of the range, on an interval's edge, before which values will hardly change."""
+    """The latest instant of the range, on an interval's edge, before which values will hardly
+    change.
+    """
     settled = span.start + align(int(now_s - SETTLED_AFTER_S) - span.start, span.step_s)
     return min(max(settled, span.start), span.end)
 
@@ -332,8 +344,10 @@ class _Table:
 def _natural(key: Key) -> list[tuple[str, int]]:
     """web.2 before web.10."""
     parts = (label.rpartition(".") for label in key)
-    return [(head + dot, int(tail)) if tail.isdigit() else (head + dot + tail, -1)
-            for head, dot, tail in parts]
+    return [
+        (head + dot, int(tail)) if tail.isdigit() else (head + dot + tail, -1)
+        for head, dot, tail in parts
+    ]
 
 
 async def answer(store: Store, apps: Iterable[str], query: Query, now_s: float) -> Answer:
@@ -349,7 +363,9 @@ async def answer(store: Store, apps: Iterable[str], query: Query, now_s: float) 
 
 
 def matching(apps: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """Those of the apps that match any of the patterns (* and ?); all of them when there is no pattern."""
+    """Those of the apps that match any of the patterns (* and ?); all of them when there is no
+    pattern.
+    """
     if not patterns:
         return list(apps)
     return [app for app in apps if any(fnmatchcase(app, pattern) for pattern in patterns)]

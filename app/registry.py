@@ -23,7 +23,9 @@ def valid_app(name: str) -> bool:
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a drain secret. Secrets are 32 random bytes, so a plain digest cannot be guessed back."""
+    """What is stored of a drain secret. Secrets are 32 random bytes, so a plain digest cannot be
+    guessed back.
+    """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -40,7 +42,8 @@ class Drains:
         self._refresh_at_s = 0.0
 
     async def verify(self, app: str, secret: str) -> bool:
-        """Whether this is the app's drain secret. An unknown app and a wrong secret cost the same time.
+        """Whether this is the app's drain secret. An unknown app and a wrong secret cost the same
+        time.
 
         Raises:
             StoreUnavailable: nothing was read yet and the store is away.

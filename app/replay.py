@@ -196,10 +196,7 @@ class Replay:
         self._again = again
         self._salt = urandom(8) if again else b""
         self._oldest_ms = now_ms - ACCEPTED_AGE_S * 1000
-        self._frames: list[bytes] = []
-        self._keys: list[int] = []
-        self._bytes = 0
-        self._since_s = 0.0
+        self._begin_batch()
         self._first_ms = self._last_ms = 0
         self.lines = self.delivered = self.skipped = self.ignored = self.too_old = 0
         self.kinds: Counter[str] = Counter()
@@ -221,13 +218,24 @@ class Replay:
         """
         if not self._frames:
             return
-        frames, keys = self._frames, self._keys
-        self._frames, self._keys, self._bytes = [], [], 0
-        identity = blake2b(array("Q", keys).tobytes(), digest_size=16, key=self._salt)
-        self._sender.send(frames, identity.hexdigest().upper())
-        self.delivered += len(frames)
+        keys = array("Q", self._keys).tobytes()
+        frame_id = blake2b(keys, digest_size=16, key=self._salt).hexdigest().upper()
+        try:
+            self._sender.send(self._frames, frame_id)
+        except CannotDeliver:
+            self._begin_batch()
+            raise
+        # Interrupted before here, the batch is still waiting, and goes out under the same Frame-Id.
+        self.delivered += len(self._frames)
         if not self._shift_ms:
-            self._sent.remember([key for key in keys if key not in self._sent])
+            self._sent.remember([key for key in self._keys if key not in self._sent])
+        self._begin_batch()
+
+    def _begin_batch(self) -> None:
+        self._frames: list[bytes] = []
+        self._keys: list[int] = []
+        self._bytes = 0
+        self._since_s = time.monotonic()
 
     def _take_line(self, line: LogLine) -> None:
         self.lines += 1

@@ -23,6 +23,7 @@ from app.stats import DistributionCell, GaugeCell, Stat, parse_stat
 from parsers.sample import GAUGE_INDEX, METRICS, REASONS, labels_of
 
 WIDTH = 100
+NAME_WIDTH = 17  # of a dyno in its table
 MINUTES_HELD = 1_000  # rollups of single minutes held before they are merged: bounds memory
 _UNLIMITED = Horizon(past_s=10**12, future_s=10**12)  # the year 9999 ends before 10^12 s
 _SERVICE = (SERVICE_OK, SERVICE_FAILED)
@@ -232,7 +233,7 @@ def table(report: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield from _request_lines(report)
     yield from _error_lines(report["heroku_errors"])
-    yield from _dyno_lines(report["dynos"])
+    yield from _dyno_lines(report["dynos"], (report["end"] or "")[:10])
     if report["requests"]["count"] and not report["runtime_metrics"]:
         yield from no_runtime_metrics(report["app"] or "APP").splitlines()
         yield ""
@@ -285,33 +286,38 @@ def _error_lines(errors: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield ""
 
 
-def _dyno_lines(dynos: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _dyno_lines(dynos: Sequence[dict[str, Any]], day: str) -> Iterator[str]:
     if not dynos:
         return
     headings = ["Dyno", "requests", "errors", "avg ms", "max ms", "avg MB", "max MB", "quota"]
-    yield from _aligned(
-        [*headings, "load", "max", "last seen"], [_dyno_row(dyno) for dyno in dynos]
-    )
+    rows = [_dyno_row(dyno, day) for dyno in dynos]
+    yield from _aligned([*headings, "load", "max", "seen"], rows)
     yield ""
 
 
-def _dyno_row(dyno: dict[str, Any]) -> list[str]:
+def _dyno_row(dyno: dict[str, Any], day: str) -> list[str]:
+    """`day`: the last one covered; of that day last seen is a time, of others the month and day."""
     service, memory, load = (
         dyno[name] for name in ("service_time_ms", "memory_total_bytes", "load_avg_1m")
     )
     quota = dyno["memory_quota_used_ratio"]["max"]
     last_seen = dyno["last_seen"]
     return [
-        dyno["dyno"] or f"{dyno['process_type']} (no dyno)",
-        f"{dyno['requests']:,}",
-        f"{dyno['errors']:,}",
+        _short(dyno["dyno"] or f"{dyno['process_type']} (no dyno)"),
+        str(dyno["requests"]),
+        str(dyno["errors"]),
         _number(service["avg"]),
         _number(service["max"]),
         *(_number(memory[stat], _MEBIBYTE) for stat in ("avg", "max")),
         "-" if quota is None else f"{quota:.0%}",
         *("-" if load[stat] is None else f"{load[stat]:.2f}" for stat in ("avg", "max")),
-        last_seen[5:16].replace("T", " ") if last_seen else "-",
+        "-" if not last_seen else last_seen[11:16] if last_seen[:10] == day else last_seen[5:10],
     ]
+
+
+def _short(name: str) -> str:
+    """Its beginning and end, so that the table keeps its width."""
+    return name if len(name) <= NAME_WIDTH else f"{name[:9]}…{name[10 - NAME_WIDTH :]}"
 
 
 def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
@@ -332,7 +338,7 @@ def _number(value: float | None, divisor: int = 1) -> str:
     if value is None:
         return "-"
     value /= divisor
-    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.1f}"
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
 
 
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -1,4 +1,6 @@
-"""Resolutions: the lengths of interval that rollups are stored at, and for how long each is kept."""
+"""Resolutions: the lengths of interval that rollups are stored at, and for how long each is
+kept.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _UNIT_S = {"": 1, "s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
 
 
 class Resolution(NamedTuple):
-    """`name` is that of the store's slots; an interval lasts `seconds` and is kept for `retention_s`."""
+    """`name` is that of the store's slots; an interval lasts `seconds` and is kept for
+    `retention_s`.
+    """
 
     name: str
     seconds: int
@@ -30,7 +34,9 @@ class Resolution(NamedTuple):
 def resolutions(
     retention_1m_s: int, retention_10m_s: int, retention_1h_s: int
 ) -> tuple[Resolution, ...]:
-    """The stored resolutions, finest first. Each divides the next, so each is made from the one before."""
+    """The stored resolutions, finest first. Each divides the next, so each is made from the one
+    before.
+    """
     return (
         Resolution("1m", MINUTE_S, retention_1m_s),
         Resolution("10m", 10 * MINUTE_S, retention_10m_s),

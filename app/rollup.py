@@ -1,7 +1,8 @@
 """Rollup: what one app did in one interval.
 
-Two rollups of an app merge into one. Merging is commutative and associative and an empty rollup is its identity; all
-state is whole numbers, so these laws hold exactly. Everything else in Dynometer leans on them.
+Two rollups of an app merge into one. Merging is commutative and associative and an empty rollup is
+its identity; all state is whole numbers, so these laws hold exactly. Everything else in Dynometer
+leans on them.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ OTHER = "other"
 
 
 class Caps(NamedTuple):
-    """How many names of a kind one rollup keeps. The first in natural order stay; the others are summed up as "other"."""
+    """How many names of a kind one rollup keeps. The first in natural order stay; the others are
+    summed up as "other".
+    """
 
     process_types: int = 32
     dynos: int = 1_024  # of one process type; Heroku allows 100 a formation, more by request
@@ -54,15 +57,13 @@ class Tally:
         """Take one value."""
         self.count += 1
         self.total += value
-        if value > self.largest:
-            self.largest = value
+        self.largest = max(self.largest, value)
 
     def merge(self, other: Tally) -> None:
         """Take another tally's values."""
         self.count += other.count
         self.total += other.total
-        if other.largest > self.largest:
-            self.largest = other.largest
+        self.largest = max(self.largest, other.largest)
 
     def copy(self) -> Tally:
         """One of its own."""
@@ -79,7 +80,9 @@ class Tally:
 
 
 class Reading:
-    """A gauge's values. Merge: add, add, smallest, largest, and the later of the last (of two at once the larger)."""
+    """A gauge's values. Merge: add, add, smallest, largest, and the later of the last (of two at
+    once the larger).
+    """
 
     __slots__ = ("count", "largest", "last", "last_at_ms", "smallest", "total")
 
@@ -99,8 +102,9 @@ class Reading:
         self.total += other.total
         self.smallest = min(self.smallest, other.smallest)
         self.largest = max(self.largest, other.largest)
-        if (other.last_at_ms, other.last) > (self.last_at_ms, self.last):
-            self.last_at_ms, self.last = other.last_at_ms, other.last
+        self.last_at_ms, self.last = max(
+            (self.last_at_ms, self.last), (other.last_at_ms, other.last)
+        )
 
     def copy(self) -> Reading:
         """One of its own."""
@@ -147,11 +151,11 @@ class Rollup:
         self.response_bytes: dict[str, int] = {}  # process type -> bytes; add
         self.sketches: dict[tuple[str, int], Bins] = {}  # (process type, which) -> bins; add
         self.gauges: dict[tuple[str, int], Reading] = {}  # (source, index in GAUGES)
-        # source -> in which minutes of the hour it was heard from, minute m as bit m; or. (A 1m rollup has one bit, a 1h
-        # rollup up to 60: so how many dynos there were in each minute survives downsampling.)
+        # source -> minutes of the hour it was heard from in, minute m as bit m; or. A 1m rollup has
+        # one bit, a 1h rollup up to 60: how many dynos a minute had survives downsampling.
         self.minutes: dict[str, int] = {}
         self.ledger: dict[str, int] = {}  # what became of messages -> count; add
-        # Sections of newer versions, which this one cannot read: (tag, packed); collected, in order.
+        # Sections of newer versions, which this one cannot read: (tag, packed); collected, sorted.
         self.later: tuple[tuple[str, bytes], ...] = ()
 
     def observe(self, sample: Sample, at_ms: int) -> None:
@@ -181,17 +185,20 @@ class Rollup:
         return twin
 
     def projection(self) -> Rollup:
-        """What the total keeps: no dynos, no gauges, no minutes, so that it does not grow with an app's age."""
-        projected = self._renamed(lambda source: _without_dyno(source), lambda name: name)
+        """What the total keeps: no dynos, no gauges, no minutes, so that it does not grow with an
+        app's age.
+        """
+        projected = self._renamed(_without_dyno, lambda name: name)
         projected.gauges = {}
         projected.minutes = {}
         return projected
 
     def bound(self, caps: Caps = CAPS) -> None:
-        """Sum up as "other" what is over the caps; packing does it, so nothing larger is ever stored.
+        """Sum up as "other" what is over the caps; packing does it, so nothing larger is ever
+        stored.
 
-        Which names stay depends on names alone, the first in natural order: a name that is outside them in a rollup is
-        outside in every larger one too, so merging stays associative.
+        Which names stay depends on names alone, the first in natural order: a name that is outside
+        them in a rollup is outside in every larger one too, so merging stays associative.
         """
         self._bound_sources(caps)
         codes = {code for _, code in self.errors}
@@ -202,7 +209,9 @@ class Rollup:
             )
         statuses = {status for _, status in self.requests}
         if len(statuses) > caps.statuses:
-            kept = {*sorted(status for status in statuses if status >= _CLASS_SIZE)[: caps.statuses]}
+            kept = {
+                *sorted(status for status in statuses if status >= _CLASS_SIZE)[: caps.statuses]
+            }
             self.requests = _rekeyed(
                 self.requests, lambda key: (key[0], _capped_status(key[1], kept))
             )
@@ -352,7 +361,9 @@ def status_class(status: int) -> str:
 
 
 def status_label(status: int) -> str:
-    """The status as users see it: "200", "" for none, and "4xx" for the 4xx statuses over the cap."""
+    """The status as users see it: "200", "" for none, and "4xx" for the 4xx statuses over the
+    cap.
+    """
     return str(status) if status >= _CLASS_SIZE else status_class(status)
 
 

@@ -1,4 +1,6 @@
-"""`dynometer serve`: the store, the listening socket, the workers; `dynometer fold`: folding alone."""
+"""`dynometer serve`: the store, the listening socket, the workers; `dynometer fold`: folding
+alone.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from app.resolution import resolutions
 from app.store.redis import connect
 
 BACKLOG = 2_048
-KEEP_ALIVE_S = 190  # Logplex closes an idle connection after 144 to 159 s: it should be the one to close
+KEEP_ALIVE_S = (
+    190  # Logplex closes an idle connection after 144 to 159 s: it should be the one to close
+)
 SHUTDOWN_S = 9
 
 
@@ -53,7 +57,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         if settings.workers == 1:
             server.run(sockets=[listening])
         else:
-            Multiprocess(config, target=server.run, sockets=[listening]).run()
+            Multiprocess(config, sockets=[listening]).run()
         return 0 if server.started or settings.workers > 1 else 1
 
 
@@ -124,13 +128,18 @@ def _welcome(settings: Settings, store: str) -> str:
 Store: {store}. Local mode: no admin token, so only this machine may connect.
 
 Next, in another terminal:
-  ./dynometer simulate --history 1h                          believable traffic, checked against the answers
-  heroku logs -n 1500 --source heroku -a APP | ./dynometer replay - --app APP     your own app's last lines
-  curl '{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&by=process_type'
+  ./dynometer simulate --history 1h                          believable traffic, checked against the
+  answers
+  heroku logs -n 1500 --source heroku -a APP | ./dynometer replay - --app APP     your own app's
+  last lines curl '{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&by=process_type'
 API: {url}/docs   Prometheus: {url}/metrics   Stop: Ctrl-C"""
     public = settings.public_url or url
-    reach = "" if settings.public_url or is_loopback(settings.host) else (
-        "\nSet DYNOMETER_PUBLIC_URL to the https address that Heroku reaches, for 'drains add'."
+    reach = (
+        ""
+        if settings.public_url or is_loopback(settings.host)
+        else (
+            "\nSet DYNOMETER_PUBLIC_URL to the https address that Heroku reaches, for 'drains add'."
+        )
     )
     return f"""Dynometer is up: {public}/   (listening on {settings.host}:{settings.port})
 Store: {store}. Everything but /drain and the health checks needs the admin token.{reach}

@@ -1,4 +1,5 @@
-"""`dynometer simulate`: believable apps send to a service as Logplex would, and its answers are checked.
+"""`dynometer simulate`: believable apps send to a service as Logplex would, and its answers are
+checked.
 
 Ends with what was sent beside what the service says, to the last request.
 """
@@ -25,7 +26,7 @@ from app.simulated_app import SimulatedApp
 
 NAMES = ("shop", "blog", "billing", "search", "api", "admin", "chat", "reports")
 APPS_MAX = 1_000
-SECRET = "simulate"  # noqa: S105 - in local mode any password does
+SECRET = "simulate"  # noqa: S105 - not one: in local mode any password does
 FOREVER = "forever"
 HISTORY_MAX_S = DAY_S - 60  # the service takes lines of the last 24 hours
 QUERY_AHEAD_S = 600  # how far after the last line answers are asked for
@@ -107,18 +108,16 @@ class Stream:
 
     app: SimulatedApp
     target: Target
+    sender: LogplexSender = field(init=False)
     sent: Totals = field(default_factory=Counter)
     before: Totals = field(default_factory=Counter)
     after: Totals = field(default_factory=Counter)
-    sender: LogplexSender | None = None
 
-    def open(self) -> LogplexSender:
-        """The sender; made inside of the event loop."""
+    def __post_init__(self) -> None:
         parts = urlsplit(self.target.url)
         credentials = f"{self.app.name}:{quote(self.target.secret, safe='')}"
         url = f"{parts.scheme}://{credentials}@{parts.netloc}{parts.path}/drain"
         self.sender = LogplexSender(url, self.app.drain_token, on_acknowledged=self._count)
-        return self.sender
 
     def answers(self, service: Service, start_s: float) -> Totals:
         """What the service says. From a full hour on, where slots of all resolutions begin."""
@@ -128,7 +127,7 @@ class Stream:
     @property
     def undelivered(self) -> int:
         """Lines that the service did not acknowledge."""
-        return self.sender.counts.offered - self.sender.counts.acknowledged if self.sender else 0
+        return self.sender.counts.offered - self.sender.counts.acknowledged
 
     @property
     def rows(self) -> list[Row]:
@@ -146,9 +145,10 @@ class Stream:
 
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Stream]:
     to = arguments.to
-    for name in _names(arguments.apps) or [None if to and "@" in to else NAMES[0]]:
-        target = parse_target(to, name, settings.port)
-        if not (to and "@" in to):
+    has_credentials = "@" in (to or "")
+    for name in _names(arguments.apps) or ["" if has_credentials else NAMES[0]]:
+        target = parse_target(to, name or None, settings.port)
+        if not has_credentials:
             target = target._replace(secret=SECRET)
         app = SimulatedApp(
             target.app, dynos=arguments.dynos, lines_per_s=arguments.rate, seed=arguments.seed
@@ -171,10 +171,12 @@ def _names(given: Sequence[str]) -> list[str]:
 async def _send(
     streams: Sequence[Stream], start_s: float, duration_s: float, *, live: bool
 ) -> None:
-    """Send it all. Ctrl-C ends the traffic; what waits is still delivered, unless it comes again."""
+    """Send it all. Ctrl-C ends the traffic; what waits is still delivered, unless it comes
+    again.
+    """
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
-        senders = [stream.open() for stream in streams]
+        senders = [stream.sender for stream in streams]
         runners = [group.create_task(sender.run()) for sender in senders]
         feeders = [
             group.create_task(_feed(stream.app, sender, start_s, duration_s, live))
@@ -197,7 +199,9 @@ async def _send(
 async def _feed(
     app: SimulatedApp, sender: LogplexSender, start_s: float, duration_s: float, live: bool
 ) -> None:
-    """Give the sender its lines: those of the past as fast as it can, from now on when they happen."""
+    """Give the sender its lines: those of the past as fast as it can, from now on when they
+    happen.
+    """
     end_s = time.time() + duration_s if live else math.inf
     try:
         for number, line in enumerate(app.lines(start_s)):
@@ -269,13 +273,11 @@ def _summary(streams: Sequence[Stream], start_s: float) -> Iterator[str]:
 
 
 def _of_stream(stream: Stream, *, detailed: bool) -> Iterator[str]:
-    sender = stream.sender
-    assert sender is not None  # noqa: S101 - only streams that were sent are summed up
-    counts = sender.counts
+    counts = stream.sender.counts
     yield (
         f"{'✓' if stream.is_right else '✗'} {stream.app.name}: {counts.offered:,} lines, "
         f"{counts.acknowledged:,} acknowledged in {counts.posts:,} POSTs, "
-        f"{stream.undelivered:,} lost{_latency([sender])}"
+        f"{stream.undelivered:,} lost{_latency([stream.sender])}"
     )
     if counts.lost:
         yield (
@@ -322,9 +324,9 @@ def _duration(text: str) -> float:
 
 def _history(text: str) -> float:
     try:
-        history_s = parse_step(text)
+        history_s = float(parse_step(text))
     except ValueError:
         history_s = math.inf
     if history_s > DAY_S:
         raise argparse.ArgumentTypeError("expected 30m, 1h, up to 24h")
-    return min(float(history_s), HISTORY_MAX_S)
+    return min(history_s, HISTORY_MAX_S)

@@ -1,4 +1,5 @@
-"""Whether a service answers exactly what was sent to it: two tables of the same names, side by side.
+"""Whether a service answers exactly what was sent to it: two tables of the same names, side by
+side.
 
 what was acknowledged   added up here, from what the simulated app says of its own lines
 what the service says   from its API; what it had before the simulation is taken off
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import httpx2
 
@@ -89,7 +90,7 @@ class Service:
         headers = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
         self._client = httpx2.Client(headers=headers, timeout=30, trust_env=False)
 
-    def __enter__(self) -> Service:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:

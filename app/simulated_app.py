@@ -1,7 +1,8 @@
-"""A simulated app on Heroku: what its users, dynos, routers and add-ons write to the log stream, line by line.
+"""A simulated app on Heroku: what its users, dynos, routers and add-ons write to the log stream,
+line by line.
 
-Pure and seeded: the same name, dynos, rate, seed and start give the same lines. Every line comes with what a
-service must make of it, so that its answers can be checked to the last request.
+Pure and seeded: the same name, dynos, rate, seed and start give the same lines. Every line comes
+with what a service must make of it, so that its answers can be checked to the last request.
 """
 
 from __future__ import annotations
@@ -183,10 +184,12 @@ class SimulatedApp:
         status = rng.choices(list(page.statuses), list(page.statuses.values()))[0]
         size = 0 if status in (204, 304) else int(page.bytes * rng.uniform(0.6, 1.6))
         connect_ms = rng.choice((0, 1, 1, 2, 4)) if legacy else 0
-        tail = f"dyno={dyno} connect={connect_ms}ms service={service_ms}ms status={status} bytes={size}"
-        return Line(
-            at_s, router_frame(at_s, hop, "at=info", tail, legacy=legacy, agent=False), status
+        tail = (
+            f"dyno={dyno} connect={connect_ms}ms service={service_ms}ms"
+            f" status={status} bytes={size}"
         )
+        text = router_frame(at_s, hop, "at=info", tail, legacy=legacy, agent=False)
+        return Line(at_s, text, status)
 
     def _failure(self, at_s: float, hop: Hop, code: str, dyno: str) -> Line:
         rng = self._rng

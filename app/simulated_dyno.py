@@ -1,7 +1,7 @@
 """One simulated dyno: its memory, load and life. Pure and seeded; time is an argument.
 
-What happens over time is written as a *course*: a generator that yields the lines of this moment and the
-time at which to go on.
+What happens over time is written as a *course*: a generator that yields the lines of this moment
+and the time at which to go on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ _BOOT_TIMEOUT = "Web process failed to bind to $PORT within 60 seconds of launch
 
 
 def busyness(at_s: float) -> float:
-    """How busy the app's users are at this time; 1 over a day on average, most in the afternoon (UTC)."""
+    """How busy the app's users are at this time; 1 over a day on average, most in the afternoon
+    (UTC).
+    """
     day = math.sin(2 * math.pi * (at_s - 9 * 3600) / DAY_S)
     ripple = math.sin(at_s / 67) + math.sin(at_s / 219)
     return 1 + 0.3 * day + 0.05 * ripple

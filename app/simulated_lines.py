@@ -1,9 +1,10 @@
 """The lines of a Heroku app's log stream, written as Logplex puts them into a drain.
 
-Pure text: names, numbers and a time in, frames out. Nothing here is shared with the parsers, so that a
-simulation is an independent witness of what they read.
+Pure text: names, numbers and a time in, frames out. Nothing here is shared with the parsers, so
+that a simulation is an independent witness of what they read.
 
-    COUNT SP <PRI>1 SP TIMESTAMP SP host SP APPNAME SP PROCID SP - SP MSG NEWLINE     (no structured data)
+    COUNT SP <PRI>1 SP TIMESTAMP SP host SP APPNAME SP PROCID SP - SP MSG NEWLINE     (no structured
+    data)
 
 Times have up to six fraction digits, trailing zeros cut, as Heroku's Go encoder writes them.
 """
@@ -27,8 +28,9 @@ APP_LINE_BYTES_MAX = 10_000  # log-shuttle cuts longer lines, also inside of a c
 class Line(NamedTuple):
     """A frame, and what a service must make of it.
 
-    `at_s` is when it is sent, in Unix seconds; its own timestamp may lie a little before that. `status` is
-    that of a request (0: the router logged none), None for other lines; `code` is an H, R or L code.
+    `at_s` is when it is sent, in Unix seconds; its own timestamp may lie a little before that.
+    `status` is that of a request (0: the router logged none), None for other lines; `code` is an H,
+    R or L code.
     """
 
     at_s: float
@@ -50,9 +52,9 @@ class Hop(NamedTuple):
 class RouterError(NamedTuple):
     """How the router logs one of its codes.
 
-    `head` stands before the method; `tail` holds {dyno}, {connect}, {service} (drawn from `service_ms`) and
-    {page}, the size of the error page, which only Router 2.0 logs. `weight` says how often it occurs beside
-    the others; `legacy` codes are not logged by Router 2.0.
+    `head` stands before the method; `tail` holds {dyno}, {connect}, {service} (drawn from
+    `service_ms`) and {page}, the size of the error page, which only Router 2.0 logs. `weight` says
+    how often it occurs beside the others; `legacy` codes are not logged by Router 2.0.
     """
 
     code: str
@@ -207,17 +209,19 @@ def app_frames(at_s: float, procid: str, text: str) -> list[bytes]:
 
 def lost_frame(now_s: float, lost: int, since_s: float) -> bytes:
     """Logplex's own L10, which alone among all frames lacks its newline. Always plural."""
-    message = (
-        f"<{PRI_LOGPLEX}>1 {timestamp(now_s)} host heroku logplex - Error L10 (output buffer overflow): "
-        f"{lost} messages dropped since {timestamp(since_s)}."
+    head = f"<{PRI_LOGPLEX}>1 {timestamp(now_s)} host heroku logplex - "
+    text = (
+        f"Error L10 (output buffer overflow): {lost} messages dropped since {timestamp(since_s)}."
     )
-    return counted(message.encode())
+    return counted((head + text).encode())
 
 
 def router_frame(
     at_s: float, hop: Hop, head: str, tail: str, *, legacy: bool, agent: bool
 ) -> bytes:
-    """A router line. Router 2.0 decodes the path, so that it may hold quotes, spaces and other fields."""
+    """A router line. Router 2.0 decodes the path, so that it may hold quotes, spaces and other
+    fields.
+    """
     if legacy:
         path, fwd, protocol = hop.path, f'"{hop.fwd}"', "protocol=https"
     else:

@@ -1,10 +1,12 @@
-"""Quantile sketch over whole milliseconds: which bin a value falls in, and what bins say about all values.
+"""Quantile sketch over whole milliseconds: which bin a value falls in, and what bins say about all
+values.
 
-After DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with relative-error guarantees",
-VLDB 2019): bins grow by GAMMA, so a quantile read from them is at most 1 % off, and sketches merge by adding counts.
-Two changes, because the values are whole numbers:
+After DDSketch (Masson, Rim, Lee: "DDSketch: a fast and fully-mergeable quantile sketch with
+relative-error guarantees", VLDB 2019): bins grow by GAMMA, so a quantile read from them is at most
+1 % off, and sketches merge by adding counts. Two changes, because the values are whole numbers:
 
-- bins that hold no whole number do not exist, so below 50 ms every value has a bin of its own: exact;
+- bins that hold no whole number do not exist, so below 50 ms every value has a bin of its own:
+  exact;
 - a bin ends at each of PROMETHEUS_BOUNDS_MS, so how many values lie within such a bound is exact.
 
 The numbering of the bins is part of the stored format: it must never change.
@@ -52,9 +54,11 @@ def bin_of(ms: int) -> int:
 
 
 def quantiles_ms(bins: Mapping[int, int], quantiles: Sequence[float]) -> list[float | None]:
-    """Each quantile by nearest rank: the smallest value that at least this share of the values do not exceed.
+    """Each quantile by nearest rank: the smallest value that at least this share of the values do
+    not exceed.
 
-    What is returned is the middle of that value's bin: at most 1 % off, exact below 50 ms. None when there is no value.
+    What is returned is the middle of that value's bin: at most 1 % off, exact below 50 ms. None
+    when there is no value.
     """
     total = sum(bins.values())
     if not total:
@@ -81,7 +85,9 @@ def quantile_ms(bins: Mapping[int, int], quantile: float) -> float | None:
 
 
 def count_within(bins: Mapping[int, int], ms: int) -> float:
-    """How many values are at most `ms`: exact where a bin ends at `ms`, else by the share of the bin's whole numbers."""
+    """How many values are at most `ms`: exact where a bin ends at `ms`, else by the share of the
+    bin's whole numbers.
+    """
     last = bin_of(max(ms, 0))
     within: float = sum(count for index, count in bins.items() if index < last)
     in_last = bins.get(last, 0)

@@ -1,4 +1,6 @@
-"""What a query can ask of a metric over one interval: stats, and the cells that gather rollups to answer them."""
+"""What a query can ask of a metric over one interval: stats, and the cells that gather rollups to
+answer them.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ class Stat(NamedTuple):
 
     @property
     def of_sketch(self) -> bool:
-        """Whether it is answered from the sketch, which is kept per process type and not per dyno."""
+        """Whether it is answered from the sketch, which is kept per process type and not per
+        dyno.
+        """
         return self.method in ("quantile", "within")
 
 
@@ -126,7 +130,9 @@ class GaugeCell:
             mine.merge(reading)
 
     def value(self, stat: Stat, step_s: int) -> Value:
-        """In the gauge's unit. sum: each dyno's mean, summed; last: the mean of the dynos' last values."""
+        """In the gauge's unit. sum: each dyno's mean, summed; last: the mean of the dynos' last
+        values.
+        """
         readings = list(self.readings.values())
         return _GAUGE_VALUES[stat.method](readings) * self.scale if readings else None
 
@@ -151,7 +157,9 @@ class DynosCell:
         self.by_minute: dict[int, int] = {}
 
     def add(self, hour: int, minutes: int) -> None:
-        """Take one dyno's minutes: bit m of `minutes` is minute m of the hour that starts at `hour` (Unix s)."""
+        """Take one dyno's minutes: bit m of `minutes` is minute m of the hour that starts at `hour`
+        (Unix s).
+        """
         while minutes:
             lowest = minutes & -minutes
             minute = hour + 60 * (lowest.bit_length() - 1)

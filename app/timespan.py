@@ -17,8 +17,8 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def parse_time(text: str, now_s: float) -> float:
     """Unix seconds.
 
-    A zone's "+" that arrived as a space (it was not percent-encoded in the URL) is understood; a time without a zone is
-    UTC.
+    A zone's "+" that arrived as a space (it was not percent-encoded in the URL) is understood; a
+    time without a zone is UTC.
     Raises:
         ValueError: none of ACCEPTED_TIMES.
     """

@@ -1,16 +1,19 @@
-"""Octet-counted frames (RFC 6587, section 3.4.1): `MSG-LEN SP MSG`, nothing in between, lengths in bytes.
+"""Octet-counted frames (RFC 6587, section 3.4.1): `MSG-LEN SP MSG`, nothing in between, lengths in
+bytes.
 
 A reader is fed bytes and gives, in order:
 
     bytes   the message of a whole frame, without its count
     Damage  a stretch that is no frame; one for all bytes up to the next whole frame
 
-A frame is *whole* when its count is well formed, its bytes are there, and it ends where a frame must end: at a newline, at
-the end of the input, or before the beginning of another frame. So a count that is too large or too small costs its own
-frame and no other. A newline alone separates nothing: Logplex's L10 frame has none, and a message may hold several.
+A frame is *whole* when its count is well formed, its bytes are there, and it ends where a frame
+must end: at a newline, at the end of the input, or before the beginning of another frame. So a
+count that is too large or too small costs its own frame and no other. A newline alone separates
+nothing: Logplex's L10 frame has none, and a message may hold several.
 
-Frames are walked by their counts, so what is written inside a message, even whole frames, is never taken for one.
-After damage the walk goes on at the next `MSG-LEN SP <PRI>1 SP` that is a whole frame.
+Frames are walked by their counts, so what is written inside a message, even whole frames, is never
+taken for one. After damage the walk goes on at the next `MSG-LEN SP <PRI>1 SP` that is a whole
+frame.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ _NEWLINE = 0x0A
 _ZERO = 0x30
 _START = re.compile(rb"(?<![0-9])[1-9][0-9]{0,6} <[0-9]{1,3}>1 ")
 _START_BYTES_MAX = 15
-# Lenient where only the end of the frame before is in question: the next frame may be the damaged one.
+# Lenient where only the end of the frame before is in question: the next frame may be the damaged
+# one.
 _FOLLOWS = re.compile(rb"[+-]?[0-9]{0,20} ?<[0-9]{1,3}>1 ")
 _COUNT = re.compile(rb"([1-9][0-9]{0,6}) ")
 _LOOKAHEAD_BYTES = 32  # more than _FOLLOWS can match
@@ -46,7 +50,9 @@ class FrameReader:
     """Takes bytes as they come, in any pieces."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
-        """`frame_bytes_max`: a larger count is taken for a wrong one, so no more than this is ever held."""
+        """`frame_bytes_max`: a larger count is taken for a wrong one, so no more than this is ever
+        held.
+        """
         self._data: bytes | bytearray = bytearray()
         self._position = 0
         self._lost_at = -1  # where the present damage began, in terms of _data; -1: in step
@@ -124,10 +130,10 @@ def split(body: bytes) -> Iterator[bytes | Damage]:
     return reader.walk(final=True)
 
 
-def _whole(
-    data: bytes | bytearray, position: int, final: bool, count_max: int
-) -> tuple[int, int]:
-    """(begin, end) of the message of the frame at `position`; instead of an end, _NOT_WHOLE or _NEEDS_MORE."""
+def _whole(data: bytes | bytearray, position: int, final: bool, count_max: int) -> tuple[int, int]:
+    """(begin, end) of the message of the frame at `position`; instead of an end, _NOT_WHOLE or
+    _NEEDS_MORE.
+    """
     space = data.find(b" ", position, position + COUNT_DIGITS_MAX + 1)
     digits = data[position:space] if space > position else b""
     if not digits.isdigit() or digits[0] == _ZERO:

@@ -1,4 +1,5 @@
-"""Which parser reads a message: decided by its APPNAME and PROCID, which only Heroku writes, never by its text.
+"""Which parser reads a message: decided by its APPNAME and PROCID, which only Heroku writes, never
+by its text.
 
 Application output (APPNAME app) is not looked at: an app can print anything, also a router line.
 """
@@ -27,7 +28,8 @@ _OF_DYNO: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
 
 
 def parse(message: Message) -> Sample | None:
-    """What a message says that is measured; None for application output and for lines of which nothing is used.
+    """What a message says that is measured; None for application output and for lines of which
+    nothing is used.
 
     Raises:
         ParseError: the line is of a kind that we measure, and cannot be read.

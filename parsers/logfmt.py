@@ -12,7 +12,9 @@ _QUANTITY = re.compile(rb"([0-9]{1,13})(?:\.([0-9]{1,9}))?([A-Za-z]{0,5})")
 
 @lru_cache(maxsize=8_192)  # quotas and zeros come again and again
 def hundredths(text: bytes) -> tuple[int, bytes] | None:
-    """(hundredths, unit) of a quantity: b"21.22MB" is (2122, b"MB"). Further decimals round half up. None if it is none."""
+    """(hundredths, unit) of a quantity: b"21.22MB" is (2122, b"MB"). Further decimals round half
+    up. None if it is none.
+    """
     match = _QUANTITY.fullmatch(text)
     if not match:
         return None

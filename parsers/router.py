@@ -1,13 +1,16 @@
 """Lines of Heroku's router: one for each request that ended.
 
-    at=info method=GET path="/" host=… request_id=… fwd="…" dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …
-    at=error code=H12 desc="Request timeout" method=GET … dyno=web.1 connect= service=30000ms status=503 bytes=0 …
+    at=info method=GET path="/" host=… request_id=… fwd="…"
+        dyno=web.1 connect=1ms service=18ms status=200 bytes=13 protocol=https
+    at=error code=H12 desc="Request timeout" method=GET path="/" …
+        dyno=web.1 connect= service=30000ms status=503 bytes=0 protocol=https
 
-The client writes method, path, host, request_id, fwd and agent. Router 2.0 even decodes the path, so that quotes, spaces
-and a whole forged tail can stand in it. Hence:
+The client writes method, path, host, request_id, fwd and agent. Router 2.0 even decodes the path,
+so that quotes, spaces and a whole forged tail can stand in it. Hence:
 
 - `code` is read from the head, before the first field that a client writes;
-- dyno, connect, service, status, bytes are read from the tail: the last occurrence counts, which a client cannot write.
+- dyno, connect, service, status, bytes are read from the tail: the last occurrence counts, which a
+  client cannot write.
 
 H31 alone ends with a field of the client's (agent): of it, only what is always so is believed.
 Formats: Heroku Dev Center, "HTTP Routing" and "Error Codes".
@@ -41,7 +44,8 @@ _MISDIRECTED_STATUS = 421
 def parse(text: bytes) -> Request:
     """
     Raises:
-        ParseError: reason "router" when there is no status field, or a value is not readable; "dyno".
+        ParseError: reason "router" when there is no status field, or a value is not readable;
+        "dyno".
     """
     code = "" if text.startswith(_NO_CODE) else _code(text)
     if code == _MISDIRECTED:

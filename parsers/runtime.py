@@ -1,9 +1,11 @@
 """Runtime-metrics lines (labs feature log-runtime-metrics): every 20 seconds two for each dyno.
 
-    source=web.1 dyno=heroku.123.uuid sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m=0.99
-    source=web.1 dyno=heroku.123.uuid sample#memory_total=21.00MB … sample#memory_pgpgin=348836pages …
+    source=web.1 dyno=heroku.123.uuid sample#load_avg_1m=2.46 sample#load_avg_5m=1.06
+    sample#load_avg_15m=0.99 source=web.1 dyno=heroku.123.uuid sample#memory_total=21.00MB …
+    sample#memory_pgpgin=348836pages …
 
-Format: Heroku Dev Center, "Log Runtime Metrics". Values are read into whole numbers without going through floats.
+Format: Heroku Dev Center, "Log Runtime Metrics". Values are read into whole numbers without going
+through floats.
 """
 
 from __future__ import annotations

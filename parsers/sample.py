@@ -1,13 +1,15 @@
-"""What the parsers return, and METRICS: the one table of every metric's name, unit, kind and labels.
+"""What the parsers return, and METRICS: the one table of every metric's name, unit, kind and
+labels.
 
-A *sample* is what one log message says that can be measured. Values are whole numbers (milliseconds, bytes, hundredths
-of a megabyte), so that adding them up is exact in any order.
+A *sample* is what one log message says that can be measured. Values are whole numbers
+(milliseconds, bytes, hundredths of a megabyte), so that adding them up is exact in any order.
 
 A *source* names who a sample is about, in one string, from which process type and dyno follow:
 
     "web.1"  process type web, dyno web.1
     "web."   process type web, no dyno known (the router answered for it: H10, H14, …)
-    "run"    a one-off dyno (run.1234, scheduler.1234, release.1234), kept by type: their numbers never repeat
+    "run"    a one-off dyno (run.1234, scheduler.1234, release.1234), kept by type: their numbers
+             never repeat
     ""       neither (the log stream itself: L10)
 """
 
@@ -19,7 +21,9 @@ from typing import Literal, NamedTuple
 
 
 class ParseError(ValueError):
-    """A message that cannot be read. `reason` is one of REASONS and is what the ledger counts it under."""
+    """A message that cannot be read. `reason` is one of REASONS and is what the ledger counts it
+    under.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -37,7 +41,9 @@ REASONS = {
 
 
 class Request(NamedTuple):
-    """One router line: a request that ended. None means that the router logged no value, which is not 0."""
+    """One router line: a request that ended. None means that the router logged no value, which is
+    not 0.
+    """
 
     source: str
     status: int  # 100 to 599; 0 when the router logged none
@@ -55,7 +61,9 @@ class Readings(NamedTuple):
 
 
 class HerokuError(NamedTuple):
-    """One line of an R or L error. `lost_messages` is what an L10 says this drain has lost, otherwise 0."""
+    """One line of an R or L error. `lost_messages` is what an L10 says this drain has lost,
+    otherwise 0.
+    """
 
     source: str
     code: str
@@ -87,7 +95,9 @@ class Metric(NamedTuple):
 
 
 class Gauge(NamedTuple):
-    """How a runtime metric is stored: `unit` values are stored values times `numerator` / `denominator`."""
+    """How a runtime metric is stored: `unit` values are stored values times `numerator` /
+    `denominator`.
+    """
 
     name: str
     unit: str
@@ -96,20 +106,42 @@ class Gauge(NamedTuple):
     help: str
 
 
-_MEBIBYTE = 2**20  # Heroku's "512.00MB" dyno has 512 × 2^20 bytes; values are stored in hundredths of that
+_MEBIBYTE = (
+    2**20
+)  # Heroku's "512.00MB" dyno has 512 × 2^20 bytes; values are stored in hundredths of that
 
 GAUGES = (
-    Gauge("memory_total_bytes", "bytes", _MEBIBYTE, 100, "Memory in use: resident set, cache and swap together"),
-    Gauge("memory_rss_bytes", "bytes", _MEBIBYTE, 100, "Memory in RAM that is not cache: the resident set"),
+    Gauge(
+        "memory_total_bytes",
+        "bytes",
+        _MEBIBYTE,
+        100,
+        "Memory in use: resident set, cache and swap together",
+    ),
+    Gauge(
+        "memory_rss_bytes",
+        "bytes",
+        _MEBIBYTE,
+        100,
+        "Memory in RAM that is not cache: the resident set",
+    ),
     Gauge("memory_cache_bytes", "bytes", _MEBIBYTE, 100, "Memory in RAM that holds disk cache"),
-    Gauge("memory_swap_bytes", "bytes", _MEBIBYTE, 100, "Memory on disk: a dyno that swaps is slow"),
+    Gauge(
+        "memory_swap_bytes", "bytes", _MEBIBYTE, 100, "Memory on disk: a dyno that swaps is slow"
+    ),
     Gauge("memory_quota_bytes", "bytes", _MEBIBYTE, 100, "What the dyno may use before R14"),
     Gauge("memory_pgpgin_pages", "pages", 1, 1, "Pages read from disk since the dyno started"),
     Gauge("memory_pgpgout_pages", "pages", 1, 1, "Pages written to disk since the dyno started"),
     Gauge("load_avg_1m", "tasks", 1, 100, "Tasks ready to run, averaged over the last minute"),
     Gauge("load_avg_5m", "tasks", 1, 100, "Tasks ready to run, averaged over the last 5 minutes"),
     Gauge("load_avg_15m", "tasks", 1, 100, "Tasks ready to run, averaged over the last 15 minutes"),
-    Gauge("memory_quota_used_ratio", "ratio", 1, 1_000_000, "memory_total / memory_quota of the same line"),
+    Gauge(
+        "memory_quota_used_ratio",
+        "ratio",
+        1,
+        1_000_000,
+        "memory_total / memory_quota of the same line",
+    ),
 )
 GAUGE_INDEX = {gauge.name: index for index, gauge in enumerate(GAUGES)}
 
@@ -157,7 +189,7 @@ METRICS: dict[str, Metric] = {
             "counter",
             ("code", "process_type", "dyno"),
             ("sum", "rate"),
-            "Lines with a Heroku error code: H from the router, R from a dyno, L from the log stream",
+            "Lines with an error code: H from the router, R from a dyno, L from the log stream",
         ),
         *(
             Metric(
@@ -183,7 +215,9 @@ METRICS: dict[str, Metric] = {
 
 _DYNO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[0-9]{1,9})?")
 _ONE_OFF_TYPES = frozenset({"run", "scheduler", "release"})
-ROUTER_SOURCE = "web."  # only web dynos get requests, so a router line that names no dyno is about them
+ROUTER_SOURCE = (
+    "web."  # only web dynos get requests, so a router line that names no dyno is about them
+)
 LOG_STREAM_SOURCE = ""
 
 

@@ -1,12 +1,14 @@
-"""The syslog header (RFC 5424, section 6.2) of a frame: `<PRI>1 TIMESTAMP HOSTNAME APPNAME PROCID MSGID …`.
+"""The syslog header (RFC 5424, section 6.2) of a frame: `<PRI>1 TIMESTAMP HOSTNAME APPNAME PROCID
+MSGID …`.
 
 What follows differs in two dialects that the header does not tell apart:
 
     Logplex's HTTPS drains   MSG                       no STRUCTURED-DATA, and no nil value for it
     RFC 5424                 STRUCTURED-DATA [SP MSG]  "-", or [id name="value" …] …
 
-So the text is kept as it stands, and without_structured_data() takes off what is not the message. That is safe for the
-platform's own messages, which begin with a letter, and is needed for no others.
+So the text is kept as it stands, and without_structured_data() takes off what is not the message.
+That is safe for the platform's own messages, which begin with a letter, and is needed for no
+others.
 """
 
 from __future__ import annotations
@@ -57,7 +59,8 @@ def parse_message(frame: bytes) -> Message:
 
 
 def parse_timestamp_ms(text: bytes) -> int:
-    """Unix milliseconds of an RFC 3339 time; digits beyond them are dropped. Second 60 is the next minute's first.
+    """Unix milliseconds of an RFC 3339 time; digits beyond them are dropped. Second 60 is the next
+    minute's first.
 
     Raises:
         ParseError: reason "timestamp".
@@ -65,7 +68,7 @@ def parse_timestamp_ms(text: bytes) -> int:
     zone = text[-6:]
     if zone == b"+00:00" and len(text) > _SECOND_BYTES + len(zone):
         fraction = text[_SECOND_BYTES + 1 : -6]
-        if text[_SECOND_BYTES] == 0x2E and fraction.isdigit() and len(fraction) <= 9:  # noqa: PLR2004
+        if text[_SECOND_BYTES] == 0x2E and fraction.isdigit() and len(fraction) <= 9:
             return _second_ms(text[:_SECOND_BYTES]) + int(fraction[:3].ljust(3, b"0"))
     match = _TIMESTAMP.fullmatch(text)
     if not match:
@@ -95,7 +98,7 @@ def _offset_ms(zone: bytes) -> int:
     if zone in _UTC_OFFSETS:
         return 0
     hours, minutes = int(zone[1:3]), int(zone[4:6])
-    if hours > 23 or minutes > 59:  # noqa: PLR2004
+    if hours > 23 or minutes > 59:
         raise ParseError("timestamp")
     offset_ms = (hours * 60 + minutes) * 60_000
     return offset_ms if zone[:1] == b"+" else -offset_ms

@@ -15,8 +15,8 @@ from app import query as queries
 from app.http.problem import Problem, bad_parameter
 from app.ledger import Ledger, ledger_of
 from app.plan import LABELS, Asked, QueryError, plan, plan_range
-from app.resolution import Resolution
 from app.registry import valid_app
+from app.resolution import Resolution
 from app.store.port import SeenApp, Store
 from parsers.sample import METRICS
 
@@ -30,7 +30,8 @@ class RangeParameters(BaseModel):
 
     start: str | None = Field(
         None,
-        description="RFC 3339, Unix seconds or milliseconds, now, now-6h. Default: an hour before end",
+        description="RFC 3339, Unix seconds or milliseconds, now, now-6h. "
+        "Default: an hour before end",
     )
     end: str | None = Field(None, description="As start; not included. Default: now")
 
@@ -66,9 +67,7 @@ class QueryParameters(RangeParameters):
     def asked(self) -> Asked:
         """As app.plan takes it."""
         filters = {name: getattr(self, name) for name in LABELS}
-        return Asked(
-            self.metric, self.stat, self.by, filters, self.start, self.end, self.step
-        )
+        return Asked(self.metric, self.stat, self.by, filters, self.start, self.end, self.step)
 
 
 class AppInfo(BaseModel):
@@ -155,9 +154,7 @@ class Api:
 
     async def metadata(self) -> Metadata:
         """Every metric: its unit, kind, labels and stats"""
-        return Metadata(
-            metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()]
-        )
+        return Metadata(metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()])
 
     async def query(
         self,

@@ -1,14 +1,16 @@
 """POST /drain: a batch of log lines comes in, and is answered when it is stored.
 
-A raw ASGI app beside FastAPI, because this is the hot path (a third of the cost of a FastAPI route). How Logplex reads
-the answers decides what may be said:
+A raw ASGI app beside FastAPI, because this is the hot path (a third of the cost of a FastAPI
+route). How Logplex reads the answers decides what may be said:
 
     200  stored. With Content-Length: 0: Logplex's published client cannot read a chunked body.
-    401  the credentials are wrong.    413  the body is too large.    Both are final for Logplex: it drops the batch.
-    503  nothing could take the batch within the wait. Logplex makes its three tries back to back, so this is the last
+    401  the credentials are wrong.    413  the body is too large.    Both are final for Logplex: it
+    drops the batch. 503  nothing could take the batch within the wait. Logplex makes its three
+    tries back to back, so this is the last
          resort: a batch is held for seconds before it is refused.
 
-Nothing that the body says leads to anything but 200: lines that cannot be read are counted in the ledger.
+Nothing that the body says leads to anything but 200: lines that cannot be read are counted in the
+ledger.
 """
 
 from __future__ import annotations
@@ -62,13 +64,12 @@ class DrainEndpoint:
         self._sightings = sightings
         self._drains = drains
         self._horizon = horizon
-        self._replay_horizon = Horizon(
-            max(horizon.past_s, REPLAY_PAST_S), horizon.future_s
-        )
+        self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
         self._body_bytes_max = body_bytes_max
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "This is a log drain: it takes POST from Heroku's Logplex.")
@@ -127,7 +128,9 @@ class DrainEndpoint:
         return body
 
     def _inflate(self, body: bytes) -> bytes:
-        """What is whole of a gzip body; a damaged rest is missing from it and shows as lost against Msg-Count."""
+        """What is whole of a gzip body; a damaged rest is missing from it and shows as lost against
+        Msg-Count.
+        """
         inflater = zlib.decompressobj(wbits=31)
         try:
             inflated = inflater.decompress(body, self._body_bytes_max + 1)

@@ -1,11 +1,11 @@
 """Who may talk to the service at all, decided before anything else is.
 
-Local mode (no admin token): the service binds loopback only, but a tunnel, a DNS name that points at 127.0.0.1 or a web page
-open in a browser could still reach it. So only requests whose Host is localhost or a loopback address are answered, and none
-that a page of another origin makes.
+Local mode (no admin token): the service binds loopback only, but a tunnel, a DNS name that points
+at 127.0.0.1 or a web page open in a browser could still reach it. So only requests whose Host is
+localhost or a loopback address are answered, and none that a page of another origin makes.
 
-With an admin token: everything but the drain (which has credentials of its own) and the health checks needs it, as Bearer
-or as the password of Basic auth.
+With an admin token: everything but the drain (which has credentials of its own) and the health
+checks needs it, as Bearer or as the password of Basic auth.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class LocalGate:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -108,6 +109,7 @@ class TokenGate:
         self._token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
             await self._app(scope, receive, send)
             return
@@ -125,6 +127,4 @@ class TokenGate:
         if scheme.lower() == b"bearer":
             return hmac.compare_digest(bearer.strip(), self._token)
         credentials = basic_credentials(authorization)
-        return credentials is not None and hmac.compare_digest(
-            credentials[1].encode(), self._token
-        )
+        return credentials is not None and hmac.compare_digest(credentials[1].encode(), self._token)

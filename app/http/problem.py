@@ -70,7 +70,7 @@ async def _validation(request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     detail = str(error.detail)
-    if error.status_code == 404 and detail == "Not Found":  # noqa: PLR2004
+    if error.status_code == 404 and detail == "Not Found":
         detail = f"There is nothing at {request.url.path}; /docs lists what there is."
     answer = _answer(error.status_code, "Request failed", detail)
     answer.headers.update(error.headers or {})

@@ -1,4 +1,6 @@
-"""The store in memory, for tests and for trying things out: the same behaviour as on Redis, gone with the process."""
+"""The store in memory, for tests and for trying things out: the same behaviour as on Redis, gone
+with the process.
+"""
 
 from __future__ import annotations
 
@@ -63,8 +65,7 @@ class MemoryStore:
             return None
         del inbox[: len(folded)]
         return {
-            write.slot: self._push(app, write.slot, write.element, write.ttl_ms)
-            for write in writes
+            write.slot: self._push(app, write.slot, write.element, write.ttl_ms) for write in writes
         }
 
     async def compact(

@@ -1,12 +1,14 @@
 """What Dynometer needs of a store. Two adapters keep this contract: redis.py and memory.py.
 
     inbox   per app, a list of *elements* (packed batches) that were committed and not yet folded
-    slot    per app, resolution and interval: a list of elements (packed rollups) that a reader merges
+    slot    per app, resolution and interval: a list of elements (packed rollups) that a reader
+    merges
     id      what makes a batch count once
 
-An *element* is bytes: KIND (1) + HEADER_RANDOM_BYTES random bytes + data. The random bytes are drawn once, when the
-element is made, so equal headers mean equal elements: a retry sends the same bytes, and a fold or compaction proves by
-naming the headers it has read that nobody changed the list in between.
+An *element* is bytes: KIND (1) + HEADER_RANDOM_BYTES random bytes + data. The random bytes are
+drawn once, when the element is made, so equal headers mean equal elements: a retry sends the same
+bytes, and a fold or compaction proves by naming the headers it has read that nobody changed the
+list in between.
 """
 
 from __future__ import annotations
@@ -39,19 +41,24 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or refuses (out of memory, read-only, loading, …). Whether the last write took place is
+    """The store cannot be reached or refuses (out of memory, read-only, loading, …). Whether the
+    last write took place is
     unknown: repeat it with the same ids and tokens."""
 
 
 class Slot(NamedTuple):
-    """One interval at one resolution ("1m", "10m", "1h", "total"); `start` in Unix seconds, aligned; 0 for the total."""
+    """One interval at one resolution ("1m", "10m", "1h", "total"); `start` in Unix seconds,
+    aligned; 0 for the total.
+    """
 
     resolution: str
     start: int
 
 
 class Batch(NamedTuple):
-    """A batch to append: `id` (ID_BYTES bytes, or b"" for none), `token` of this POST, and the element."""
+    """A batch to append: `id` (ID_BYTES bytes, or b"" for none), `token` of this POST, and the
+    element.
+    """
 
     id: bytes
     token: bytes
@@ -62,12 +69,14 @@ class Outcome(IntEnum):
     """What became of a batch."""
 
     STORED = 0
-    OWN_RETRY = 1  # its id was known with the same token: our own repetition after a lost reply; stored once
+    OWN_RETRY = 1  # its id was known with the same token: our own repetition; it is stored once
     DUPLICATE = 2  # its id was known with another token: nothing was changed
 
 
 class Appended(NamedTuple):
-    """`outcomes` in the order of the batches, and how many elements the inbox holds now (0 if nothing was pushed)."""
+    """`outcomes` in the order of the batches, and how many elements the inbox holds now (0 if
+    nothing was pushed).
+    """
 
     outcomes: list[Outcome]
     inbox_length: int
@@ -89,7 +98,9 @@ class Contents(NamedTuple):
 
 
 class SeenApp(NamedTuple):
-    """An app we have data of. Times in Unix seconds; `runtime_metrics_s` is 0 when there never were any."""
+    """An app we have data of. Times in Unix seconds; `runtime_metrics_s` is 0 when there never were
+    any.
+    """
 
     app: str
     first_seen_s: int
@@ -103,23 +114,33 @@ class Store(Protocol):
     async def append(
         self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
     ) -> dict[str, Appended]:
-        """Push each app's batches onto its inbox, each once per id; atomic per app, one round trip for all."""
+        """Push each app's batches onto its inbox, each once per id; atomic per app, one round trip
+        for all.
+        """
         ...
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
         """The oldest `count` elements of the inbox."""
         ...
 
-    async def fold(self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]) -> dict[Slot, int] | None:
-        """Take the elements `folded` off the head of the inbox and add `writes` to their slots, in one atomic step.
+    async def fold(
+        self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
+    ) -> dict[Slot, int] | None:
+        """Take the elements `folded` off the head of the inbox and add `writes` to their slots, in
+        one atomic step.
 
-        Returns how many elements each written slot holds now; None when the inbox no longer begins with `folded`
-        (another folder was quicker): then nothing was changed. Several writes may name one slot.
+        Returns how many elements each written slot holds now; None when the inbox no longer begins
+        with `folded` (another folder was quicker): then nothing was changed. Several writes may
+        name one slot.
         """
         ...
 
-    async def compact(self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int) -> bool:
-        """Replace the elements `merged`, the oldest of the slot, by `element`; False when they are no longer there."""
+    async def compact(
+        self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
+    ) -> bool:
+        """Replace the elements `merged`, the oldest of the slot, by `element`; False when they are
+        no longer there.
+        """
         ...
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
@@ -131,7 +152,9 @@ class Store(Protocol):
         ...
 
     async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
-        """Record when apps were seen: first_seen_s only moves back, the other times only forward."""
+        """Record when apps were seen: first_seen_s only moves back, the other times only
+        forward.
+        """
         ...
 
     async def seen_apps(self) -> list[SeenApp]:
@@ -163,7 +186,9 @@ class Store(Protocol):
         ...
 
     async def check(self) -> list[str]:
-        """Problems that make this store unfit, each a sentence that says what to do; empty when it is fit."""
+        """Problems that make this store unfit, each a sentence that says what to do; empty when it
+        is fit.
+        """
         ...
 
     async def close(self) -> None:

@@ -2,10 +2,12 @@
 
     dm:{APP}:inbox              list of elements: batches not yet folded
     dm:{APP}:id:<16 bytes>      token of the POST that brought this batch
-    dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0, unreadable:0
+    dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0,
+    unreadable:0
     dm:apps:first_seen          sorted sets: app by Unix seconds; also last_seen, runtime_metrics
     dm:beat:<name>              hash: the last sign of life of a worker
-    dm:drains                   hash: app -> hash of its drain secret. The only key that never expires.
+    dm:drains                   hash: app -> hash of its drain secret. The only key that never
+    expires.
 
 {APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need.
 """
@@ -156,7 +158,7 @@ class RedisStore:
 
     async def forget_apps(self, before_s: int) -> list[str]:
         names = self._client.zrangebyscore(_LAST_SEEN, "-inf", f"({before_s}")
-        forgotten: list[bytes] = await _asking(names)
+        forgotten = cast("list[bytes]", await _asking(names))
         if forgotten:
             pipeline = self._client.pipeline(transaction=False)
             for key in (_FIRST_SEEN, _LAST_SEEN, _RUNTIME_METRICS):
@@ -165,10 +167,10 @@ class RedisStore:
         return [app.decode() for app in forgotten]
 
     async def put_drain(self, app: str, secret_hash: str) -> None:
-        await _asking(cast("Awaitable[int]", self._client.hset(_DRAINS, app, secret_hash)))
+        await _asking(self._client.hset(_DRAINS, app, secret_hash))
 
     async def remove_drain(self, app: str) -> bool:
-        return bool(await _asking(cast("Awaitable[int]", self._client.hdel(_DRAINS, app))))
+        return bool(await _asking(self._client.hdel(_DRAINS, app)))
 
     async def drains(self) -> dict[str, str]:
         found = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_DRAINS))
@@ -177,7 +179,7 @@ class RedisStore:
     async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         pipeline = self._client.pipeline(transaction=True)
         pipeline.delete(_BEAT + name)
-        pipeline.hset(_BEAT + name, mapping=dict(fields))
+        pipeline.hset(_BEAT + name, items=[part for pair in fields.items() for part in pair])
         pipeline.pexpire(_BEAT + name, ttl_ms)
         await _asking(pipeline.execute())
 
@@ -240,7 +242,7 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for call in calls:
             pipeline.execute_command("EVALSHA", script.sha, *call)
-        return cast("list[Any]", await pipeline.execute(raise_on_error=False))
+        return await pipeline.execute(raise_on_error=False)
 
 
 def _inbox(app: str) -> str:
@@ -270,5 +272,5 @@ async def _asking(answer: Awaitable[_T]) -> _T:
     try:
         return await answer
     except (RedisError, OSError, TimeoutError) as error:
-        # The message of a refusal is Redis' own ("OOM command not allowed …"); it never holds the URL.
+        # The message is Redis' own ("OOM command not allowed …") and never holds the URL.
         raise StoreUnavailable(f"the store does not answer or refuses: {error}") from error

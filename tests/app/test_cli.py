@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -10,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import COMMANDS
+from app.cli import COMMANDS, USER_MISTAKES
 from app.version import version
 from tests.support.logtext import ROOT, dynometer, environment, router_text
 
 
 def complaint_of(done: subprocess.CompletedProcess[bytes]) -> str:
     """The one line on stderr."""
-    assert 2 == done.returncode
-    assert b"" == done.stdout
+    assert done.returncode == 2
+    assert done.stdout == b""
     [line] = done.stderr.decode().splitlines()
     return line
 
@@ -27,7 +28,7 @@ def complaint_of(done: subprocess.CompletedProcess[bytes]) -> str:
 def test_help_lists_every_command(arguments: list[str]) -> None:
     done = dynometer(*arguments)
 
-    assert (0, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, b"")
     for command in COMMANDS:
         assert command.help in " ".join(done.stdout.decode().split())
 
@@ -36,7 +37,7 @@ def test_help_lists_every_command(arguments: list[str]) -> None:
 def test_every_command_explains_itself(name: str) -> None:
     done = dynometer(name, "--help")
 
-    assert (0, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode().startswith(f"usage: dynometer {name}")
 
 
@@ -48,7 +49,7 @@ def test_help_does_not_wait_for_what_only_the_service_needs() -> None:
         [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, check=False
     )
 
-    assert (0, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
@@ -60,9 +61,15 @@ def test_version_is_printed(arguments: list[str]) -> None:
 def test_wrong_usage_is_a_mistake_without_traceback(arguments: list[str]) -> None:
     done = dynometer(*arguments)
 
-    assert (2, b"") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, b"")
     assert b"usage: dynometer" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_every_kind_of_mistake_exists() -> None:
+    for name in USER_MISTAKES:
+        module, _, kind = name.rpartition(".")
+        assert issubclass(getattr(importlib.import_module(module), kind), Exception)
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
@@ -113,7 +120,7 @@ def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None
     )
     os.close(writing)
 
-    assert (141, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_ctrl_c_is_no_traceback() -> None:
@@ -126,11 +133,11 @@ def test_ctrl_c_is_no_traceback() -> None:
         env=environment(),
     ) as process:
         assert process.stdout
-        assert b"reading\n" == process.stdout.readline()
+        assert process.stdout.readline() == b"reading\n"
         process.send_signal(signal.SIGINT)
         _, complaints = process.communicate(timeout=30)
 
-    assert (130, b"") == (process.returncode, complaints)
+    assert (process.returncode, complaints) == (130, b"")
 
 
 INTERRUPTED = """

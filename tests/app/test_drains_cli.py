@@ -52,9 +52,10 @@ def test_add_prints_only_what_can_be_run_and_stores_only_hashes(data_dir: Path) 
     code, printed, _ = drains(data_dir, "add", "shop", "blog", **PUBLIC)
 
     matches = [ADDED.fullmatch(line) for line in printed.splitlines()]
-    assert 0 == code
-    assert [("shop", "shop"), ("blog", "blog")] == [
-        (match[1], match[3]) for match in matches if match
+    assert code == 0
+    assert [(match[1], match[3]) for match in matches if match] == [
+        ("shop", "shop"),
+        ("blog", "blog"),
     ]
     secrets = {match[1]: match[2] for match in matches if match}
     assert {app: hash_secret(secret) for app, secret in secrets.items()} == stored(data_dir)
@@ -63,16 +64,16 @@ def test_add_prints_only_what_can_be_run_and_stores_only_hashes(data_dir: Path) 
 def test_add_without_a_public_address_says_what_to_set(data_dir: Path) -> None:
     code, printed, said = drains(data_dir, "add", "shop")
 
-    assert (2, "") == (code, printed)
+    assert (code, printed) == (2, "")
     assert "export DYNOMETER_PUBLIC_URL=https://metrics.example.com" in said
-    assert {} == stored(data_dir)
+    assert stored(data_dir) == {}
 
 
 @pytest.mark.parametrize("name", ["Shop", "a b", "../x", '"; rm -rf'])
 def test_add_refuses_what_is_no_app_name(data_dir: Path, name: str) -> None:
     code, printed, said = drains(data_dir, "add", name, **PUBLIC)
 
-    assert (2, "") == (code, printed)
+    assert (code, printed) == (2, "")
     assert "is not an app's name" in said
 
 
@@ -80,7 +81,7 @@ def test_add_refuses_what_is_no_app_name(data_dir: Path, name: str) -> None:
 def test_an_address_that_a_shell_could_misread_is_refused(data_dir: Path, url: str) -> None:
     code, printed, _ = drains(data_dir, "add", "shop", DYNOMETER_PUBLIC_URL=url)
 
-    assert (2, "") == (code, printed)
+    assert (code, printed) == (2, "")
 
 
 def test_an_app_that_has_a_drain_is_left_alone_unless_replaced(data_dir: Path) -> None:
@@ -88,12 +89,12 @@ def test_an_app_that_has_a_drain_is_left_alone_unless_replaced(data_dir: Path) -
     before = stored(data_dir)
 
     refused, printed, said = drains(data_dir, "add", "blog", "shop", **PUBLIC)
-    assert (2, "") == (refused, printed)
+    assert (refused, printed) == (2, "")
     assert "shop: has a drain already" in said
     assert before == stored(data_dir)
 
     replaced, printed, said = drains(data_dir, "add", "shop", "--replace", **PUBLIC)
-    assert 0 == replaced
+    assert replaced == 0
     assert ADDED.fullmatch(printed.rstrip())
     assert "heroku drains:remove" in said
     assert before != stored(data_dir)
@@ -113,28 +114,28 @@ def test_list_shows_drains_and_when_apps_were_seen(data_dir: Path) -> None:
 
     _, printed, _ = drains(data_dir, "list")
 
-    assert [
+    assert [line.split() for line in printed.splitlines()] == [
         ["APP", "DRAIN", "LAST", "SEEN", "(UTC)"],
         ["blog", "no", "2026-11-22", "10:00"],
         ["shop", "yes", "never"],
-    ] == [line.split() for line in printed.splitlines()]
+    ]
 
 
 def test_list_of_nothing_says_how_to_begin(data_dir: Path) -> None:
-    assert (0, "", "no apps yet: dynometer drains add APP\n") == drains(data_dir, "list")
+    assert drains(data_dir, "list") == (0, "", "no apps yet: dynometer drains add APP\n")
 
 
 def test_remove_needs_a_yes(data_dir: Path) -> None:
     drains(data_dir, "add", "shop", **PUBLIC)
 
     refused, _, said = drains(data_dir, "remove", "shop")
-    assert (2, True) == (refused, "--yes" in said)
-    assert ["shop"] == list(stored(data_dir))
+    assert (refused, "--yes" in said) == (2, True)
+    assert list(stored(data_dir)) == ["shop"]
 
     removed, printed, said = drains(data_dir, "remove", "shop", "--yes")
-    assert (0, "") == (removed, printed)
+    assert (removed, printed) == (0, "")
     assert "heroku drains:remove" in said
-    assert {} == stored(data_dir)
+    assert stored(data_dir) == {}
 
 
 def test_remove_of_an_unknown_app_changes_nothing(data_dir: Path) -> None:
@@ -142,11 +143,11 @@ def test_remove_of_an_unknown_app_changes_nothing(data_dir: Path) -> None:
 
     code, _, said = drains(data_dir, "remove", "shop", "blog", "--yes")
 
-    assert (2, True) == (code, "blog: has no drain" in said)
-    assert ["shop"] == list(stored(data_dir))
+    assert (code, "blog: has no drain" in said) == (2, True)
+    assert list(stored(data_dir)) == ["shop"]
 
 
 def test_remove_without_an_app_is_a_mistake(data_dir: Path) -> None:
     code, _, said = drains(data_dir, "remove")
 
-    assert (2, True) == (code, "usage: dynometer drains remove" in said)
+    assert (code, "usage: dynometer drains remove" in said) == (2, True)

@@ -34,18 +34,18 @@ def test_text_of_heroku_logs_is_read_line_by_line(tmp_path: Path) -> None:
     lines = lines_of(written(tmp_path, ROUTER + b"\r\n\n" + ROUTER.rstrip()))
 
     assert [ROUTER.rstrip()] * 2 == [line.raw for line in lines]
-    assert [False, False] == [line.framed for line in lines]
+    assert [line.framed for line in lines] == [False, False]
     messages = [line.message for line in lines if line.message]
     assert [int(AT_S * 1000)] * 2 == [message.at_ms for message in messages]
-    assert [(b"heroku", b"router")] * 2 == [(each.app_name, each.procid) for each in messages]
+    assert [(each.app_name, each.procid) for each in messages] == [(b"heroku", b"router")] * 2
 
 
 def test_a_line_that_is_no_log_line_has_a_reason(tmp_path: Path) -> None:
     lines = lines_of(written(tmp_path, b"hello there, this is prose\n" + ROUTER))
 
-    assert ["header", ""] == [line.reason for line in lines]
+    assert [line.reason for line in lines] == ["header", ""]
     assert lines[0].message is None
-    assert b"hello there, this is prose" == lines[0].raw
+    assert lines[0].raw == b"hello there, this is prose"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
@@ -78,14 +78,14 @@ def test_a_damaged_stretch_is_one_line_and_keeps_its_bytes(tmp_path: Path) -> No
     lines = lines_of(written(tmp_path, framed(FRAME) + damage + framed(FRAME)))
 
     assert [FRAME.encode(), damage, FRAME.encode()] == [line.raw for line in lines]
-    assert ["", "frame", ""] == [line.reason for line in lines]
+    assert [line.reason for line in lines] == ["", "frame", ""]
     assert not lines[1].framed
 
 
 def test_a_frame_without_a_header_has_a_reason(tmp_path: Path) -> None:
     lines = lines_of(written(tmp_path, framed(FRAME, "<158>1 nothing more\n", FRAME)))
 
-    assert ["", "header", ""] == [line.reason for line in lines]
+    assert [line.reason for line in lines] == ["", "header", ""]
 
 
 @pytest.mark.parametrize("data", [ROUTER * 2000, framed(*[FRAME] * 2000)], ids=["text", "body"])
@@ -95,7 +95,7 @@ def test_gzip_is_inflated_also_of_several_members(tmp_path: Path, data: bytes) -
 
     lines = lines_of(written(tmp_path, compressed))
 
-    assert 2000 == len(lines)
+    assert len(lines) == 2000
     assert all(line.message for line in lines)
 
 
@@ -133,7 +133,7 @@ def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
     lines = lines_of(written(tmp_path, b"z" * (3 * LINE_BYTES_MAX)))
 
     assert len(lines) > 1
-    assert 3 * LINE_BYTES_MAX == sum(len(line.raw) for line in lines)
+    assert sum(len(line.raw) for line in lines) == 3 * LINE_BYTES_MAX
 
 
 @pytest.mark.parametrize(
@@ -164,10 +164,10 @@ def test_lines_of_a_live_pipe_come_before_it_ends() -> None:
         groups = log.groups(idle_s=0)
 
         assert [ROUTER.rstrip()] == [line.raw for line in next(groups)]
-        assert [] == next(groups), "an idle pipe gives an empty group"
+        assert next(groups) == [], "an idle pipe gives an empty group"
         assert log.size is None
         os.close(writing)
-        assert [] == list(groups)
+        assert list(groups) == []
 
 
 def test_position_and_size_tell_how_far_a_file_is_read(tmp_path: Path) -> None:

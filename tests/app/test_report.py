@@ -41,61 +41,63 @@ LOG = "".join(REQUESTS + READINGS + OTHERS).encode()
 
 def report_of(log: bytes, *options: str) -> dict[str, Any]:
     done = dynometer("report", "-", "--json", *options, stdin=log)
-    assert (0, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, b"")
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
 
 def table_of(log: bytes, *options: str) -> list[str]:
     done = dynometer("report", "-", *options, stdin=log)
-    assert (0, b"") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.decode().splitlines()
 
 
 def test_json_has_every_figure_of_known_lines() -> None:
     report = report_of(LOG, "--app", "shop")
 
-    assert "shop" == report["app"]
-    assert ("2026-11-22T10:00:00Z", "2026-11-22T10:02:00Z") == (report["start"], report["end"])
-    assert {
+    assert report["app"] == "shop"
+    assert (report["start"], report["end"]) == ("2026-11-22T10:00:00Z", "2026-11-22T10:02:00Z")
+    assert report["requests"] == {
         "count": 100,
         "per_minute": 50.0,
         "failed": 1,
         "failed_ratio": 0.01,
         "by_status": {"200": 99, "503": 1},
-    } == report["requests"]
+    }
     times = report["service_time_ms"]["all"]
-    assert (100, 10, 30, 30) == tuple(times[name] for name in ("count", "p50", "p95", "p99"))
-    assert (30_000, 317.7) == (times["max"], times["avg"])
+    assert tuple(times[name] for name in ("count", "p50", "p95", "p99")) == (100, 10, 30, 30)
+    assert (times["max"], times["avg"]) == (30_000, 317.7)
     assert {"web": times} == report["service_time_ms"]["by_process_type"]
     errors = {error["code"]: error["count"] for error in report["heroku_errors"]}
-    assert {"H12": 1, "R14": 1} == errors
+    assert errors == {"H12": 1, "R14": 1}
     assert report["runtime_metrics"] is True
-    assert {
+    assert report["ledger"] == {
         "received": 108,
         "counted": 105,
         "ignored": 1,
         "unparsed": {"header": 1, "router": 1},
         "lost_upstream": 0,
-    } == report["ledger"]
+    }
 
 
 def test_json_has_one_row_per_dyno() -> None:
     dynos = {dyno["dyno"]: dyno for dyno in report_of(LOG)["dynos"]}
 
-    assert ["web.1", "web.2", "worker.1"] == list(dynos)
+    assert list(dynos) == ["web.1", "web.2", "worker.1"]
     web = dynos["web.1"]
-    assert (60, 0, "web") == (web["requests"], web["errors"], web["process_type"])
-    assert {"avg": 10, "max": 10} == web["service_time_ms"]
-    assert {"avg": 320 * 2**20, "max": 384 * 2**20} == web["memory_total_bytes"]
-    assert {"avg": 0.625, "max": 0.75} == web["memory_quota_used_ratio"]
-    assert {"avg": 1.0, "max": 1.5} == web["load_avg_1m"]
-    assert "2026-11-22T10:00:00Z" == web["last_seen"]
-    assert (40, 1, "2026-11-22T10:02:00Z") == tuple(
-        dynos["web.2"][name] for name in ("requests", "errors", "last_seen")
+    assert (web["requests"], web["errors"], web["process_type"]) == (60, 0, "web")
+    assert web["service_time_ms"] == {"avg": 10, "max": 10}
+    assert web["memory_total_bytes"] == {"avg": 320 * 2**20, "max": 384 * 2**20}
+    assert web["memory_quota_used_ratio"] == {"avg": 0.625, "max": 0.75}
+    assert web["load_avg_1m"] == {"avg": 1.0, "max": 1.5}
+    assert web["last_seen"] == "2026-11-22T10:00:00Z"
+    assert tuple(dynos["web.2"][name] for name in ("requests", "errors", "last_seen")) == (
+        40,
+        1,
+        "2026-11-22T10:02:00Z",
     )
-    assert {"avg": None, "max": None} == dynos["worker.1"]["memory_total_bytes"]
-    assert 1 == dynos["worker.1"]["errors"]
+    assert dynos["worker.1"]["memory_total_bytes"] == {"avg": None, "max": None}
+    assert dynos["worker.1"]["errors"] == 1
 
 
 def test_a_drain_body_gives_the_same_figures_as_text() -> None:
@@ -114,8 +116,8 @@ def test_lines_of_any_age_are_reported() -> None:
 
     report = report_of(log.encode())
 
-    assert 2 == report["requests"]["count"]
-    assert 2 == report["ledger"]["counted"]
+    assert report["requests"]["count"] == 2
+    assert report["ledger"]["counted"] == 2
 
 
 def test_many_minutes_add_up() -> None:
@@ -125,17 +127,19 @@ def test_many_minutes_add_up() -> None:
     report = report_of(log.encode())
 
     assert minutes == report["requests"]["count"]
-    assert "2026-11-22T10:00:00Z" == report["start"]
+    assert report["start"] == "2026-11-22T10:00:00Z"
     assert "2026-11-24T03:39:00Z" == report["end"] == report["dynos"][0]["last_seen"]
 
 
 def test_process_types_have_rows_of_their_own_when_there_are_several() -> None:
     log = router_text(dyno="web.1", service="10ms") + router_text(dyno="admin.1", service="20ms")
 
-    assert ["admin", "web"] == list(report_of(log.encode())["service_time_ms"]["by_process_type"])
+    assert list(report_of(log.encode())["service_time_ms"]["by_process_type"]) == ["admin", "web"]
     rows = [line.split()[:2] for line in table_of(log.encode())]
-    assert [["all", "2"], ["admin", "1"], ["web", "1"]] == [
-        row for row in rows if row and row[0] in ("all", "admin", "web")
+    assert [row for row in rows if row and row[0] in ("all", "admin", "web")] == [
+        ["all", "2"],
+        ["admin", "1"],
+        ["web", "1"],
     ]
 
 
@@ -144,8 +148,11 @@ def test_requests_that_no_dyno_answered_are_listed() -> None:
 
     [row] = report_of(log.encode())["dynos"]
 
-    assert ("", "web", 1, 1) == tuple(
-        row[name] for name in ("dyno", "process_type", "requests", "errors")
+    assert tuple(row[name] for name in ("dyno", "process_type", "requests", "errors")) == (
+        "",
+        "web",
+        1,
+        1,
     )
     assert any(line.startswith("web (no dyno)") for line in table_of(log.encode()))
 
@@ -153,12 +160,12 @@ def test_requests_that_no_dyno_answered_are_listed() -> None:
 def test_table_shows_the_figures_within_the_width() -> None:
     lines = table_of(LOG, "--app", "shop")
 
-    assert "shop: 2026-11-22 10:00:00 to 2026-11-22 10:02:00 UTC" == lines[0]
+    assert lines[0] == "shop: 2026-11-22 10:00:00 to 2026-11-22 10:02:00 UTC"
     assert "Requests  100, 50.0 a minute; failed 1 (1.00%)" in lines
     assert "Statuses  200: 99   503: 1" in lines
     assert any(line.split() == ["H12", "1", "Request", "timeout"] for line in lines)
     dyno = next(line.split() for line in lines if line.startswith("web.1"))
-    assert "web.1 60 0 10 10 320 384 75% 1.00 1.50 11-22 10:00".split() == dyno
+    assert ["web.1", *["60", "0", "10", "10", "320", "384", "75%", "1.00", "1.50", "10:00"]] == dyno
     assert "Lines     108 received = 105 counted + 1 ignored + 2 not understood" in lines
     assert max(map(len, lines)) <= WIDTH
 
@@ -191,7 +198,7 @@ def test_every_error_code_is_explained_also_an_unknown_one() -> None:
         error["code"]: error["title"] for error in report_of(log.encode())["heroku_errors"]
     }
 
-    assert {"H12": "Request timeout", "H77": "Unknown code"} == explained
+    assert explained == {"H12": "Request timeout", "H77": "Unknown code"}
 
 
 def test_input_without_a_log_line_says_what_was_expected() -> None:
@@ -203,8 +210,8 @@ def test_input_without_a_log_line_says_what_was_expected() -> None:
 
 
 def test_empty_input_is_said_to_be_empty() -> None:
-    assert ["The input is empty: there was no line to report on."] == table_of(b"")
-    assert 0 == report_of(b"")["ledger"]["received"]
+    assert table_of(b"") == ["The input is empty: there was no line to report on."]
+    assert report_of(b"")["ledger"]["received"] == 0
 
 
 def test_only_application_output_gives_a_report_without_requests() -> None:

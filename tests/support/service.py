@@ -34,8 +34,12 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
     """Start an ASGI app, and shut it down at the end."""
     to_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
     from_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
-    scope = {"type": "lifespan", "asgi": {"version": "3.0"}}
-    running = asyncio.create_task(app(scope, to_app.get, from_app.put))  # type: ignore[arg-type]
+    scope: dict[str, Any] = {"type": "lifespan", "asgi": {"version": "3.0"}}
+
+    async def run() -> None:
+        await app(scope, to_app.get, from_app.put)
+
+    running = asyncio.create_task(run())
     await to_app.put({"type": "lifespan.startup"})
     started = await from_app.get()
     assert started["type"] == "lifespan.startup.complete", started
@@ -61,7 +65,9 @@ async def client_of(
 async def post(
     client: httpx2.AsyncClient, body: bytes, *, app: str = "shop", **headers: str
 ) -> httpx2.Response:
-    """POST a body as Logplex does, with a Frame-Id of its own unless one is given (Logplex_Frame_Id="")."""
+    """POST a body as Logplex does, with a Frame-Id of its own unless one is given
+    (Logplex_Frame_Id="").
+    """
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     named.setdefault("Logplex-Frame-Id", os.urandom(16).hex().upper())
     return await client.post(

@@ -1,0 +1,73 @@
+"""Bodies of simulated log lines in fixed shares, with times of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle, islice
+
+from app.simulated_app import SimulatedApp
+from app.simulated_lines import Line, counted, timestamp
+
+START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
+SHARES = {"router": 0.60, "runtime": 0.10, "app": 0.25, "other": 0.05}
+_GATHER_S = 1_200
+_SPREAD = 7  # coprime to the pattern of 100 lines: mixes the classes evenly
+
+
+def simulated_lines(
+    *, dynos: int, lines_per_s: float, seconds: float, seed: int = 1
+) -> Iterator[Line]:
+    """The lines of one app over a time."""
+    app = SimulatedApp("bench", dynos=dynos, lines_per_s=lines_per_s, seed=seed)
+    for line in app.lines(START_S):
+        if line.at_s >= START_S + seconds:
+            return
+        yield line
+
+
+def class_of(frame: bytes) -> str:
+    """router, runtime, app, or other lines of the platform."""
+    _, _, _, _, app_name, procid, _ = frame.split(b" ", 6)
+    if app_name == b"app":
+        return "app"
+    if procid == b"router":
+        return "router"
+    return "runtime" if b" sample#" in frame else "other"
+
+
+def frames_by_class() -> dict[str, list[bytes]]:
+    """Frames of 8 dynos. Without H31, of which the baseline would believe what the client wrote."""
+    found: dict[str, list[bytes]] = {name: [] for name in SHARES}
+    for line in simulated_lines(dynos=8, lines_per_s=40, seconds=_GATHER_S):
+        if line.code != "H31":
+            found[class_of(line.frame)].append(line.frame)
+    return found
+
+
+def bodies(
+    frames: dict[str, list[bytes]],
+    shares: dict[str, float],
+    count: int,
+    lines: int,
+    rate: float = 200.0,
+) -> list[bytes]:
+    """Bodies of `lines` frames each in these shares, stamped one after the other, `rate` a second."""
+    classes = [name for name, share in shares.items() for _ in range(round(share * 100))]
+    mixed = [classes[index * _SPREAD % len(classes)] for index in range(len(classes))]
+    sources = {name: cycle(frames[name]) for name in shares}
+    stamped = [
+        restamp(next(sources[name]), START_S + index / rate)
+        for index, name in enumerate(islice(cycle(mixed), count * lines))
+    ]
+    return joined(stamped, lines)
+
+
+def joined(frames: Sequence[bytes], lines: int) -> list[bytes]:
+    """Bodies of so many frames each."""
+    return [b"".join(frames[start : start + lines]) for start in range(0, len(frames), lines)]
+
+
+def restamp(frame: bytes, at_s: float) -> bytes:
+    """The same message at another time."""
+    _, pri, _, rest = frame.split(b" ", 3)
+    return counted(b" ".join((pri, timestamp(at_s).encode(), rest)))

@@ -1,0 +1,42 @@
+"""CPU time of this process, medians of rounds in which candidates take turns: for busy machines."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+
+ROUNDS = 15
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """Seconds of this process's CPU that the work takes."""
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def interleaved(
+    candidates: Mapping[str, Callable[[], object]], rounds: int = ROUNDS
+) -> dict[str, list[float]]:
+    """CPU seconds of each candidate in each round; the first round warms up and is not counted."""
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for number in range(rounds + 1):
+        for name, work in candidates.items():
+            gc.collect()
+            took_s = cpu_s(work)
+            if number:
+                times[name].append(took_s)
+    return times
+
+
+def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
+    """The median of the rounds' ratios."""
+    return median(each / other for each, other in zip(of, to, strict=True))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
