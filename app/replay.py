@@ -298,7 +298,7 @@ class Replay:
             yield f"Too old         {self.too_old:,} (over 7 days; --shift-to-now moves them)"
         if self.kinds[KINDS[Request]] and not self.kinds[KINDS[Readings]]:
             yield no_runtime_metrics(target.app)
-        if self._last_ms:
+        if self._last_ms and lost < self.lines:
             start, end = self._first_ms // 1000, self._last_ms // 1000 + 1
             yield (
                 f"Look at         {target.url}/api/v1/apps/{target.app}/query"

@@ -96,7 +96,7 @@ def summed_up(groups: Iterable[Sequence[LogLine]]) -> Sums:
             if line.message is None:
                 part.add_unreadable(line.reason)
             else:
-                part.add(line.message)
+                part.add_messages((line.message,))
         if len(part.rollups) > MINUTES_HELD:
             sums.take(part)
             part = Aggregator(0, _UNLIMITED)

@@ -280,17 +280,17 @@ class Rollup:
             bit = 1 << (at_ms // 60_000 % 60)
             self.minutes[source] = self.minutes.get(source, 0) | bit
 
-    def _observe_request(self, request: Request, at_ms: int) -> None:
+    def observe_request(self, request: Request, at_ms: int) -> None:
+        """Add one request, by far the most frequent sample."""
         source, status, code, connect_ms, service_ms, response_bytes = request
         key = (source, status)
         self.requests[key] = self.requests.get(key, 0) + 1
+        process_type = labels_of(source)[0]
         if code:
             self._count_error(source, code)
-        process_type = labels_of(source)[0]
         if response_bytes:
-            self.response_bytes[process_type] = (
-                self.response_bytes.get(process_type, 0) + response_bytes
-            )
+            total = self.response_bytes.get(process_type, 0)
+            self.response_bytes[process_type] = total + response_bytes
         if status != STATUS_SWITCHING_PROTOCOLS:
             failed = is_failed(status)
             if service_ms is not None:
@@ -305,22 +305,24 @@ class Rollup:
         tally = self.tallies.get((source, which))
         if tally is None:
             tally = self.tallies[source, which] = Tally()
-        tally.observe(value_ms)
-        bins = self.sketches.get((process_type, which))
-        if bins is None:
-            bins = self.sketches[process_type, which] = {}
+            self.sketches.setdefault((process_type, which), {})
+        tally.count += 1
+        tally.total += value_ms
+        tally.largest = max(tally.largest, value_ms)
+        bins = self.sketches[process_type, which]
         index = bin_of(value_ms)
         bins[index] = bins.get(index, 0) + 1
 
     def _observe_readings(self, readings: Readings, at_ms: int) -> None:
-        for gauge, value in readings.values:
-            key = (readings.source, gauge)
-            reading = Reading(1, value, value, value, at_ms, value)
-            if key in self.gauges:
-                self.gauges[key].merge(reading)
+        source, values = readings
+        gauges = self.gauges
+        for gauge, value in values:
+            key = (source, gauge)
+            if key in gauges:
+                gauges[key].merge(Reading(1, value, value, value, at_ms, value))
             else:
-                self.gauges[key] = reading
-        self._heard_from(readings.source, at_ms)
+                gauges[key] = Reading(1, value, value, value, at_ms, value)
+        self._heard_from(source, at_ms)
 
     def _observe_error(self, error: HerokuError, at_ms: int) -> None:
         self._count_error(error.source, error.code)
@@ -334,7 +336,7 @@ class Rollup:
 
 
 _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
-    Request: Rollup._observe_request,
+    Request: Rollup.observe_request,
     Readings: Rollup._observe_readings,
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command: 0 when all was delivered and the answers are right, else 1.
+    """The command: 0 when the answers are right, else 1. Lines lost to a full buffer are no fault.
 
     Raises:
         ConfigError: the address or an app's name is wrong, or the service wants its admin token.
@@ -136,8 +136,8 @@ class Stream:
 
     @property
     def is_right(self) -> bool:
-        """Whether every number agrees."""
-        return all(row.agrees for row in self.rows)
+        """Whether every number agrees, and nothing was refused (as with a wrong drain secret)."""
+        return all(row.agrees for row in self.rows) and not self.sender.counts.refused
 
     def _count(self, batch: Acknowledged) -> None:
         self.sent.update(totals_of(batch))

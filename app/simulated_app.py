@@ -238,8 +238,8 @@ class SimulatedApp:
             yield (
                 [
                     self._api(at_s, f"Build started {who}"),
-                    self._api(at_s + 0.01, f"Deploy {self._rng.getrandbits(32):08x} {who}"),
-                    self._api(at_s + 0.01, f"Release v{self._release} created {who}"),
+                    self._api(at_s, f"Deploy {self._rng.getrandbits(32):08x} {who}"),
+                    self._api(at_s, f"Release v{self._release} created {who}"),
                     self._api(at_s, "Build succeeded"),
                 ],
                 at_s,

@@ -134,7 +134,8 @@ class SimulatedDyno:
                 ("Error R14 (Memory quota exceeded)", "R14"),
             ]
         return [
-            self._line(at_s + 0.002 * index, text, code) for index, (text, code) in enumerate(texts)
+            self._line(at_s, text, code, ago_s=0.006 - 0.002 * index)
+            for index, (text, code) in enumerate(texts)
         ]
 
     def _share(self, at_s: float) -> float:
@@ -143,8 +144,8 @@ class SimulatedDyno:
         leaked = self._leak_per_s * (at_s - self._started_s)
         return warm + leaked + 0.01 * math.sin(at_s / 40 + self.speed * 9)
 
-    def _line(self, at_s: float, text: str, code: str = "") -> Line:
-        return Line(at_s, frame(PRI_DYNO, at_s, "heroku", self.name, text), code=code)
+    def _line(self, at_s: float, text: str, code: str = "", *, ago_s: float = 0.0) -> Line:
+        return Line(at_s, frame(PRI_DYNO, at_s - ago_s, "heroku", self.name, text), code=code)
 
     def _new_id(self) -> uuid.UUID:
         return uuid.UUID(int=self._rng.getrandbits(128), version=4)

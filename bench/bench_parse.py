@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from statistics import median
 
@@ -85,8 +86,8 @@ def assert_same_totals(sources: list[bytes]) -> None:
             theirs["error", source, code.decode()] += count
         theirs.update({"service": service, "connect": connect, "bytes": size})
         theirs.update({("bin", index): n for index, n in bins.items()})
-    for (_, source, name), (count, total, _) in metrics.items():
-        theirs["metric", source.decode(), name.decode()] += total
+    for (_, dyno, name), (count, total, _) in metrics.items():
+        theirs["metric", dyno.decode(), name.decode()] += total
         theirs["readings"] += count
     ours = _totals_of(rollup)
     theirs.update({key: 0 for key in ours if key not in theirs})
@@ -128,7 +129,7 @@ def main() -> None:
         "headers": header_only,
         "samples": samples_only,
     }
-    times = interleaved({name: lambda work=work: work(mixed) for name, work in candidates.items()})
+    times = interleaved({name: partial(work, mixed) for name, work in candidates.items()})
     cost = {name: median(each) * per_line for name, each in times.items()}
     print(f"\n### Parse and aggregate ({BODIES} bodies of {LINES} lines, mixed; CPU)\n")
     rows = [
@@ -146,7 +147,7 @@ def main() -> None:
     for name in SHARES:
         alone = bodies(frames, {name: 1.0}, 40, LINES)
         timed = interleaved(
-            {"ours": lambda a=alone: aggregate(a), "baseline": lambda a=alone: hand_tuned(a)}
+            {"ours": partial(aggregate, alone), "baseline": partial(hand_tuned, alone)}
         )
         ours, theirs = (median(timed[each]) * 1e6 / (40 * LINES) for each in ("ours", "baseline"))
         by_class.append((name, f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.2f}"))

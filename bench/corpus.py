@@ -51,7 +51,7 @@ def bodies(
     lines: int,
     rate: float = 200.0,
 ) -> list[bytes]:
-    """Bodies of `lines` frames each in these shares, stamped one after the other, `rate` a second."""
+    """Bodies of `lines` frames each in these shares, stamped one by one, `rate` a second."""
     classes = [name for name, share in shares.items() for _ in range(round(share * 100))]
     mixed = [classes[index * _SPREAD % len(classes)] for index in range(len(classes))]
     sources = {name: cycle(frames[name]) for name in shares}

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 COUNT_DIGITS_MAX = 7
 COUNT_MAX = 10**COUNT_DIGITS_MAX - 1
@@ -64,13 +64,19 @@ class FrameReader:
         """What is complete with these bytes."""
         assert isinstance(self._data, bytearray)  # noqa: S101  only split() holds bytes
         self._data += data
-        found = list(self.walk(final=False))
+        found = self._walked(final=False)
         self._forget()
         return found
 
     def end(self) -> list[bytes | Damage]:
         """What is left when no more bytes come."""
-        return list(self.walk(final=True))
+        return self._walked(final=True)
+
+    def _walked(self, *, final: bool) -> list[bytes | Damage]:
+        return [
+            bytes(found) if isinstance(found, bytearray) else found
+            for found in self.walk(final=final)
+        ]
 
     def _forget(self) -> None:
         """Let go of what is no longer needed, but for one byte before where a search will go on."""
@@ -83,27 +89,39 @@ class FrameReader:
         del self._data[:done]  # type: ignore[union-attr]  # a bytearray, see feed
         self._position = 0
 
-    def walk(self, *, final: bool) -> Iterator[bytes | Damage]:
+    def walk(self, *, final: bool) -> Iterator[bytes | bytearray | Damage]:
         """Frames and damage from where the last walk stopped. `final`: no more bytes will come."""
-        data, position = self._data, self._position
+        data, position, count_max = self._data, self._position, self._frame_bytes_max
         size = len(data)
-        while position < size or self._lost_at >= 0:
-            if self._lost_at >= 0:
-                position = self._resynchronise(final)
-                if position < 0:
-                    return
-                yield Damage(self._passed + position - self._lost_at)
-                self._lost_at, self._passed = -1, 0
+        in_step = self._lost_at < 0
+        while position < size or not in_step:
+            if in_step:
+                # The usual frame, a count and a newline at its end, without a call.
+                space = data.find(b" ", position, position + COUNT_DIGITS_MAX + 1)
+                digits = data[position:space]
+                if digits.isdigit() and space > position and digits[0] != _ZERO:
+                    begin = space + 1
+                    end = begin + int(digits)
+                    if end <= size and data[end - 1] == _NEWLINE and end - begin <= count_max:
+                        yield data[begin:end]
+                        position = end
+                        continue
+                begin, end = _whole(data, position, final, count_max)
+                if end > 0:
+                    yield data[begin:end]
+                    position = end
+                    continue
                 self._position = position
-                continue
-            begin, end = _whole(data, position, final, self._frame_bytes_max)
-            if end > 0:
-                yield bytes(data[begin:end])
-                self._position = position = end
-            elif end == _NEEDS_MORE:
-                return
-            else:
+                if end == _NEEDS_MORE:
+                    return
                 self._lost_at, self._search_at = position, position + 1
+            position = self._resynchronise(final)
+            if position < 0:
+                return
+            yield Damage(self._passed + position - self._lost_at)
+            self._lost_at, self._passed = -1, 0
+            in_step = True
+        self._position = position
 
     def _resynchronise(self, final: bool) -> int:
         """Where the next whole frame begins, or the data ends; -1 when that cannot be told yet."""
@@ -127,7 +145,7 @@ def split(body: bytes) -> Iterator[bytes | Damage]:
     """The frames of a whole body."""
     reader = FrameReader(COUNT_MAX)
     reader._data = body
-    return reader.walk(final=True)
+    return cast("Iterator[bytes | Damage]", reader.walk(final=True))
 
 
 def _whole(data: bytes | bytearray, position: int, final: bool, count_max: int) -> tuple[int, int]:

@@ -37,6 +37,8 @@ def _memory(value: bytes) -> int | None:
     quantity = hundredths(value)
     if quantity is None or quantity[1] not in _UNIT_BYTES:
         return None
+    if quantity[1] == b"MB":
+        return quantity[0]
     scaled = quantity[0] * _UNIT_BYTES[quantity[1]]
     return (2 * scaled + _MEBIBYTE) // (2 * _MEBIBYTE)
 
@@ -68,6 +70,23 @@ _QUOTA = GAUGE_INDEX["memory_quota_bytes"]
 _USED_RATIO = GAUGE_INDEX["memory_quota_used_ratio"]
 
 
+# The usual memory line, read in one go; whatever differs from it is read name by name.
+_USUAL_MEMORY_NAMES = (b"total", b"rss", b"cache", b"swap")
+_USUAL_MEMORY = re.compile(
+    rb"source=[^ ]+ dyno=[^ ]+"
+    + b"".join(
+        rb" sample#memory_%s=([0-9]{1,9})\.([0-9]{2})MB" % name for name in _USUAL_MEMORY_NAMES
+    )
+    + rb" sample#memory_pgpgin=([0-9]{1,15})pages sample#memory_pgpgout=([0-9]{1,15})pages"
+    + rb" sample#memory_quota=([0-9]{1,9})\.([0-9]{2})MB\s*"
+)
+_PGPGIN = GAUGE_INDEX["memory_pgpgin_pages"]
+_PGPGOUT = GAUGE_INDEX["memory_pgpgout_pages"]
+_RSS = GAUGE_INDEX["memory_rss_bytes"]
+_CACHE = GAUGE_INDEX["memory_cache_bytes"]
+_SWAP = GAUGE_INDEX["memory_swap_bytes"]
+
+
 def parse(source: str, text: bytes) -> Readings | None:
     """What the line says of the dyno `source`; None when it has none of the metrics we know.
 
@@ -75,6 +94,8 @@ def parse(source: str, text: bytes) -> Readings | None:
     Raises:
         ParseError: it has such metrics and none can be read (reason "runtime").
     """
+    if match := _USUAL_MEMORY.fullmatch(text):
+        return Readings(source, _usual_memory(match.groups()))
     values: dict[int, int] = {}
     known = False
     for name, written in SAMPLE.findall(text):
@@ -92,5 +113,25 @@ def parse(source: str, text: bytes) -> Readings | None:
         return None
     quota = values.get(_QUOTA)
     if quota and _TOTAL in values:
-        values[_USED_RATIO] = (2 * values[_TOTAL] * _MILLIONTHS + quota) // (2 * quota)
+        values[_USED_RATIO] = _ratio(values[_TOTAL], quota)
     return Readings(source, tuple(values.items()))
+
+
+def _usual_memory(digits: tuple[bytes, ...]) -> tuple[tuple[int, int], ...]:
+    total_mb, total, rss_mb, rss, cache_mb, cache, swap_mb, swap, pgpgin, pgpgout, mb, rest = digits
+    used, quota = int(total_mb + total), int(mb + rest)
+    values = (
+        (_TOTAL, used),
+        (_RSS, int(rss_mb + rss)),
+        (_CACHE, int(cache_mb + cache)),
+        (_SWAP, int(swap_mb + swap)),
+        (_QUOTA, quota),
+        (_PGPGIN, int(pgpgin)),
+        (_PGPGOUT, int(pgpgout)),
+    )
+    return (*values, (_USED_RATIO, _ratio(used, quota))) if quota else values
+
+
+def _ratio(used: int, quota: int) -> int:
+    """Millionths, rounded half up."""
+    return (2 * used * _MILLIONTHS + quota) // (2 * quota)

@@ -2,7 +2,8 @@
 -- KEYS  inbox, id_1 … id_k
 -- ARGV  id_ttl_ms, inbox_ttl_ms, then per batch: index into the ids (0 = none), token, element
 -- Returns per batch 0 = stored, 1 = known with the same token (our own retry), 2 = a duplicate; last, the inbox's length.
--- The element is pushed before its id is recorded: should the push fail, the id must not be taken.
+-- The element is pushed before its id is recorded: should the push fail, the id must not be taken. A TTL is never
+-- shortened.
 local outcomes, length = {}, 0
 for a = 3, #ARGV, 3 do
   local id, outcome = tonumber(ARGV[a]), 0
@@ -16,6 +17,8 @@ for a = 3, #ARGV, 3 do
   end
   outcomes[#outcomes + 1] = outcome
 end
-if length > 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if length > 0 and redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
 outcomes[#outcomes + 1] = length
 return outcomes

@@ -4,7 +4,7 @@
 -- Returns 1; 0 when the slot no longer begins with those elements: then nothing is changed.
 -- Trimming comes first: it frees memory. A TTL is never shortened (trimming to nothing deletes the key and its TTL).
 local n = tonumber(ARGV[1])
-local found = redis.call('LRANGE', KEYS[1], 0, n - 1)
+local found = n > 0 and redis.call('LRANGE', KEYS[1], 0, n - 1) or {}
 for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
 if table.concat(found) ~= ARGV[2] then return 0 end
 local ttl = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4]))

@@ -5,9 +5,10 @@
 -- All n headers are compared: a list whose head was taken and refilled can begin alike. Trimming comes first, because it
 -- frees memory: so folding goes on when Redis is full. A TTL is never shortened.
 local n = tonumber(ARGV[1])
-local found = redis.call('LRANGE', KEYS[1], 0, n - 1)
+local found = n > 0 and redis.call('LRANGE', KEYS[1], 0, n - 1) or {}
 for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
 if table.concat(found) ~= ARGV[2] then return false end
+for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end -- a key that is no list ends the script while nothing is written
 redis.call('LTRIM', KEYS[1], n, -1)
 local lengths = {}
 for i = 2, #KEYS do

@@ -25,6 +25,7 @@ class MemoryStore:
         self._lists: dict[tuple[str, Slot | None], _List] = {}  # None: the inbox
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
         self._seen: dict[str, SeenApp] = {}
+        self._seen_expire_ms = 0.0  # all at once, as long after the last sighting of any app
         self._drains: dict[str, str] = {}
         self._beats: dict[str, tuple[dict[str, str], float]] = {}
 
@@ -90,6 +91,8 @@ class MemoryStore:
         return {app: len(self._elements(app, None)) for app in apps}
 
     async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+        self._expire_seen()
+        self._seen_expire_ms = self._now_ms() + ttl_ms
         for seen in apps:
             known = self._seen.get(seen.app, seen)
             self._seen[seen.app] = SeenApp(
@@ -100,9 +103,11 @@ class MemoryStore:
             )
 
     async def seen_apps(self) -> list[SeenApp]:
+        self._expire_seen()
         return [self._seen[app] for app in sorted(self._seen)]
 
     async def forget_apps(self, before_s: int) -> list[str]:
+        self._expire_seen()
         old = [app for app, seen in self._seen.items() if seen.last_seen_s < before_s]
         for app in old:
             del self._seen[app]
@@ -136,6 +141,10 @@ class MemoryStore:
 
     def _now_ms(self) -> float:
         return self._clock() * 1000
+
+    def _expire_seen(self) -> None:
+        if self._seen_expire_ms <= self._now_ms():
+            self._seen.clear()
 
     def _elements(self, app: str, slot: Slot | None) -> list[bytes]:
         """The live list itself."""

@@ -6,6 +6,7 @@
     unreadable:0
     dm:apps:first_seen          sorted sets: app by Unix seconds; also last_seen, runtime_metrics
     dm:beat:<name>              hash: the last sign of life of a worker
+    dm:beats                    set: names of the workers that gave one
     dm:drains                   hash: app -> hash of its drain secret. The only key that never
     expires.
 
@@ -15,6 +16,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar, cast
@@ -32,6 +34,7 @@ from app.store.port import (
     SeenApp,
     Slot,
     SlotWrite,
+    StoreError,
     StoreUnavailable,
     headers,
 )
@@ -39,12 +42,16 @@ from app.store.port import (
 _T = TypeVar("_T")
 
 OLDEST_VERSION = (6, 2)
-TIMEOUT_S = 3.0  # Logplex waits 5 s for its answer; one retry must still fit
+TIMEOUT_S = 2.0  # Logplex waits 5 s for its answer: two tries must fit
+CONNECT_TIMEOUT_S = 1.0
+CONNECTIONS_MAX = 20  # per worker; whoever finds them all in use waits for one
 _FIRST_SEEN = "dm:apps:first_seen"
 _LAST_SEEN = "dm:apps:last_seen"
 _RUNTIME_METRICS = "dm:apps:runtime_metrics"
 _DRAINS = "dm:drains"
 _BEAT = "dm:beat:"
+_BEATS = "dm:beats"
+_BEATS_TTL_MS = 7 * 24 * 3600 * 1000  # of the names; each sign of life has its own, shorter one
 
 
 class _Script:
@@ -64,16 +71,25 @@ def connect(url: str) -> RedisStore:
     """A store at redis://, rediss:// or unix://. Nothing is sent yet.
 
     A command is not repeated by the client itself: only the caller knows what may be repeated.
+
+    Raises:
+        StoreError: this is no such address.
     """
-    return RedisStore(
-        redis.asyncio.Redis.from_url(
+    try:
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
+            max_connections=CONNECTIONS_MAX,
+            timeout=TIMEOUT_S,
             socket_timeout=TIMEOUT_S,
-            socket_connect_timeout=TIMEOUT_S,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
-            max_connections=20,
         )
-    )
+    except ValueError:  # its text may quote a part of the password
+        raise StoreError(
+            "REDIS_URL cannot be read: it must be redis://USER:PASSWORD@HOST:PORT/0, rediss://… or "
+            "unix:///PATH, with / # ? @ : in a password written as %2F %23 %3F %40 %3A"
+        ) from None
+    return RedisStore(redis.asyncio.Redis.from_pool(pool))
 
 
 class RedisStore:
@@ -179,44 +195,46 @@ class RedisStore:
     async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         pipeline = self._client.pipeline(transaction=True)
         pipeline.delete(_BEAT + name)
-        pipeline.hset(_BEAT + name, items=[part for pair in fields.items() for part in pair])
+        for field, value in fields.items():
+            pipeline.hset(_BEAT + name, field, value)
         pipeline.pexpire(_BEAT + name, ttl_ms)
+        pipeline.sadd(_BEATS, name)
+        pipeline.pexpire(_BEATS, _BEATS_TTL_MS)
         await _asking(pipeline.execute())
 
     async def beats(self) -> dict[str, dict[str, str]]:
-        names = await _asking(self._beat_keys())
+        members = cast("Awaitable[set[bytes]]", self._client.smembers(_BEATS))
+        names = sorted(name.decode() for name in await _asking(members))
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
-            pipeline.hgetall(name)
-        found = await _asking(pipeline.execute()) if names else []
+            pipeline.hgetall(_BEAT + name)
+        found = dict(zip(names, await _asking(pipeline.execute()), strict=True))
+        if silent := [name for name, fields in found.items() if not fields]:
+            await _asking(self._client.srem(_BEATS, *silent))
         return {
-            name.decode().removeprefix(_BEAT): {
-                field.decode(): value.decode() for field, value in fields.items()
-            }
-            for name, fields in zip(names, found, strict=True)
+            name: {field.decode(): value.decode() for field, value in fields.items()}
+            for name, fields in found.items()
             if fields
         }
 
     async def check(self) -> list[str]:
         info = await _asking(self._client.info())
         problems = []
-        version = str(info.get("valkey_version") or info["redis_version"])
+        version = str(info.get("valkey_version") or info.get("redis_version", "0.0"))
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
             oldest = ".".join(map(str, OLDEST_VERSION))
-            problems.append(f"the store is Redis {version}: {oldest} or newer is needed")
+            problems.append(f"the store is Redis {version}: upgrade it to {oldest} or newer")
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction":
             problems.append(
                 f"the store's maxmemory-policy is {policy}, which drops acknowledged data when "
-                "memory is full: run 'redis-cli CONFIG SET maxmemory-policy noeviction'"
+                "memory is full: run 'redis-cli CONFIG SET maxmemory-policy noeviction', at Heroku "
+                "'heroku redis:maxmemory INSTANCE --policy noeviction'"
             )
         return problems
 
     async def close(self) -> None:
         await self._client.aclose()
-
-    async def _beat_keys(self) -> list[bytes]:
-        return [key async for key in self._client.scan_iter(_BEAT + "*", count=1_000)]
 
     async def _evaluate(
         self, script: _Script, keys: Sequence[str | bytes], arguments: Sequence[Any]
@@ -267,10 +285,33 @@ def _append_call(
     return call
 
 
+# What an error of the client or the server says, and what to do about it; the first that matches.
+# Inside scripts the server's code comes in the middle of a message, so it is searched for.
+_ADVICE = (
+    (r"OutOfMemory|OOM", "raise its maxmemory, or keep data for less time (DYNOMETER_RETENTION_*)"),
+    (r"ReadOnly|READONLY", "REDIS_URL names a replica: name the primary"),
+    (r"BusyLoading|LOADING", "it is reading its data from disk: wait"),
+    (r"MISCONF", "it cannot write to its disk: make room there, see its log"),
+    (r"NOREPLICAS", "it has fewer replicas than min-replicas-to-write: start them"),
+    (r"[Aa]uthenticat|NOAUTH|WRONGPASS|NoPermission|NOPERM", "check the password in REDIS_URL"),
+    (r"ClusterDown|CLUSTERDOWN|TryAgain|MasterDown", "wait until its cluster is whole again"),
+    (r"Moved|MOVED|CROSSSLOT", "REDIS_URL names a node of a cluster: name a single Redis"),
+    (
+        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
+        "its certificate is not trusted: append ?ssl_ca_certs=FILE to REDIS_URL, or where that is "
+        "self-signed, as at Heroku, ?ssl_cert_reqs=none",
+    ),
+    (r"Connection|Timeout|OSError", "check that it is running, and REDIS_URL"),
+    (r"", "see its log"),
+)
+
+
 async def _asking(answer: Awaitable[_T]) -> _T:
     """Await an answer of the server; what it or the way to it refuses is StoreUnavailable."""
     try:
         return await answer
     except (RedisError, OSError, TimeoutError) as error:
-        # The message is Redis' own ("OOM command not allowed …") and never holds the URL.
-        raise StoreUnavailable(f"the store does not answer or refuses: {error}") from error
+        # A message of Redis or its client names host and port, never the password.
+        said = f"{type(error).__name__}: {error}"
+        advice = next(advice for pattern, advice in _ADVICE if re.search(pattern, said))
+        raise StoreUnavailable(f"the store is away or refuses ({said}): {advice}") from error

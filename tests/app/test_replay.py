@@ -6,11 +6,14 @@ import base64
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from app.config import ConfigError
@@ -372,6 +375,7 @@ def test_an_address_may_carry_app_and_secret(
         ("m.example", "shop", "expected http"),
         ("http://m.example:port", "shop", "expected http"),
         ("http://m exa mple", "shop", "expected http"),
+        ("http://m..example", "shop", "expected http"),
         ("http://shop:x@m.example", "other", "give the same"),
         (None, "No App", "not an app's name"),
     ],
@@ -415,3 +419,57 @@ def test_a_time_before_1970_can_be_framed() -> None:
     line = LogLine(frame, True, parse_message(frame))
 
     assert b" 1970-01-01T00:00:00.000+00:00 " in as_frame(line, 1_000)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[str]:
+    """The address of the real service, with a store of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = {"PORT": str(port), "DYNOMETER_DATA_DIR": str(tmp_path)}
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve"],
+        cwd=ROOT,
+        env=environment(**settings),
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        try:
+            while not ready(url):
+                assert process.poll() is None, "the service ended"
+            yield url
+        finally:
+            process.terminate()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", trust_env=False).is_success
+    except httpx2.TransportError:
+        return False
+
+
+def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Path) -> None:
+    now = time.time()
+    times_ms = [(number * 37) % 1_000 for number in range(1_200)]
+    requests = [
+        router_text(at=now - 5 * 86_400 + number, service=f"{time_ms}ms")
+        for number, time_ms in enumerate(times_ms)
+    ]
+    log = "".join([*requests, *requests[:5], memory_text(at=now), "prose\n"]).encode()
+
+    for _ in range(2):
+        assert replay(service, log, memory=tmp_path).returncode == 0
+
+    api = f"{service}/api/v1/apps/shop"
+    ledger = httpx2.get(f"{api}/ledger?start=now-1h&end=now%2B1m", trust_env=False).json()
+    assert (ledger["received"], ledger["counted"]) == (1_207, 1_206)
+    assert (ledger["promised"], ledger["duplicate"]) == (1_207, 0)
+    assert ledger["unparsed"] == {"timestamp": 1}
+    said = replay(service, log, "--again", memory=tmp_path).stdout.decode()
+    [address] = re.findall(r"http://\S+/query\?\S+", said)
+    answer = httpx2.get(f"{address}&step=range&stat=count&stat=max", trust_env=False).json()
+    values = {series["stat"]: series["values"] for series in answer["series"]}
+    assert values["count"] == [2 * 1_205]
+    assert [max(times_ms)] == values["max"]
+    assert values["p50"] == [pytest.approx(statistics.median_low(times_ms), rel=0.02)]

@@ -120,6 +120,12 @@ def test_lines_of_any_age_are_reported() -> None:
     assert report["ledger"]["counted"] == 2
 
 
+def test_lines_may_come_in_any_order() -> None:
+    lines = [router_text(at=AT_S + 60 * minute) for minute in (2, 0, 1)]
+
+    assert report_of("".join(lines).encode()) == report_of("".join(sorted(lines)).encode())
+
+
 def test_many_minutes_add_up() -> None:
     minutes = 2_500
     log = "".join(router_text(at=AT_S + 60 * minute) for minute in range(minutes))

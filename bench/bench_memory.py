@@ -1,0 +1,68 @@
+"""Redis memory of an app: what a slot takes, folded and compacted, and what all slots add up to."""
+
+from __future__ import annotations
+
+import asyncio
+
+import redis.asyncio
+
+from app.resolution import HOUR_S
+from bench.measure import table
+from bench.store import RESOLUTIONS, fill, minutes, private_store
+
+APP = "shop"
+DYNOS = (1, 8)
+RATES = {60: 60, 1_000: 60, 10_000: 6}  # requests a minute -> minutes of their own, then again
+MINUTES = HOUR_S // 60
+
+
+async def slot_bytes(client: redis.asyncio.Redis, resolution: str) -> float:
+    """Mean size of the slots of a resolution, keys and Redis's own overhead included."""
+    pattern = f"dm:{{{APP}}}:{resolution}:*"
+    keys = [key async for key in client.scan_iter(pattern, count=1_000)]
+    sizes = [await client.memory_usage(key, samples=0) or 0 for key in keys]
+    return sum(sizes) / len(sizes)
+
+
+async def run() -> None:
+    """Print the table."""
+    rows = []
+    async with private_store() as (store, client):
+        for dynos in DYNOS:
+            for rate, distinct in RATES.items():
+                await client.flushall()
+                rollups = minutes(rate, dynos, distinct)
+                requests = sum(sum(each.requests.values()) for each in rollups) / len(rollups)
+                await fill(store, APP, rollups, MINUTES)
+                sizes = [await slot_bytes(client, each.name) for each in RESOLUTIONS]
+                kept = sum(
+                    size * each.retention_s / each.seconds
+                    for size, each in zip(sizes, RESOLUTIONS, strict=True)
+                )
+                rows.append(
+                    (
+                        dynos,
+                        f"{requests:,.0f}",
+                        *(f"{size:,.0f}" for size in sizes),
+                        f"{kept / 2**20:.1f}",
+                    )
+                )
+    print("\n### Redis memory of one app (folded and compacted)\n")
+    head = (
+        "dynos",
+        "requests a minute",
+        "1m slot, bytes",
+        "10m slot, bytes",
+        "1h slot, bytes",
+        "all that is kept (24 h, 7 d, 90 d), MiB",
+    )
+    print(table(head, rows))
+
+
+def main() -> None:
+    """Print the table."""
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""A private store for measuring, and rollups to put into it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from itertools import groupby
+from pathlib import Path
+
+import redis.asyncio
+
+from app import embedded
+from app.commit import new_batch
+from app.fold import Folder
+from app.ingest import MINUTE_S, Aggregator, Horizon
+from app.packing import pack_batch
+from app.resolution import HOUR_S, resolutions
+from app.rollup import Rollup
+from app.simulated_dyno import busyness
+from app.store.redis import RedisStore, connect
+from bench.corpus import START_S, simulated_lines
+from parsers.framing import split
+
+RESOLUTIONS = resolutions(24 * HOUR_S, 7 * 24 * HOUR_S, 90 * 24 * HOUR_S)
+TTL_MS = 3_600_000
+_LINES_PER_REQUEST = 1.55
+_VITALS_PER_DYNO_S = 0.1
+
+
+@asynccontextmanager
+async def private_store() -> AsyncIterator[tuple[RedisStore, redis.asyncio.Redis]]:
+    """An embedded store, as `serve` starts it, with a plain client beside; gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        embedded.start(Path(directory), appendfsync="everysec") as server,
+    ):
+        store, client = connect(server.url), redis.asyncio.from_url(server.url)
+        try:
+            yield store, client
+        finally:
+            await store.close()
+            await client.aclose()
+
+
+async def redis_cpu_s(client: redis.asyncio.Redis) -> float:
+    """CPU seconds that the server's process has used."""
+    cpu = await client.info("cpu")
+    return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
+
+
+def minutes(requests_per_minute: float, dynos: int, count: int) -> list[Rollup]:
+    """The rollups of the first minutes of an app, with everything else that it logs."""
+    requests_per_s = requests_per_minute / 60 / busyness(START_S + HOUR_S / 2)
+    lines_per_s = requests_per_s * _LINES_PER_REQUEST + dynos * _VITALS_PER_DYNO_S
+    lines = simulated_lines(dynos=dynos, lines_per_s=lines_per_s, seconds=count * MINUTE_S)
+    found = []
+    for minute, of_minute in groupby(lines, lambda line: int(line.at_s) // MINUTE_S * MINUTE_S):
+        aggregator = Aggregator(minute, Horizon(HOUR_S, HOUR_S))
+        aggregator.add_frames(split(b"".join(line.frame for line in of_minute)))
+        found.append(aggregator.rollups[minute])
+    return found
+
+
+def moved(rollup: Rollup, from_s: int, to_s: int) -> Rollup:
+    """The same minute at another time."""
+    copy = rollup.copy()
+    for reading in copy.gauges.values():
+        reading.last_at_ms += (to_s - from_s) * 1000
+    bit = 1 << (to_s // MINUTE_S % 60)
+    copy.minutes = dict.fromkeys(copy.minutes, bit)
+    return copy
+
+
+def spread(rollups: list[Rollup], count: int) -> Iterator[tuple[int, Rollup]]:
+    """(minute, rollup) of `count` minutes from START_S on, these rollups over and over."""
+    for number in range(count):
+        index = number % len(rollups)
+        from_s, to_s = (int(START_S) + MINUTE_S * each for each in (index, number))
+        yield to_s, moved(rollups[index], from_s, to_s)
+
+
+async def fill(store: RedisStore, app: str, rollups: list[Rollup], count: int) -> float:
+    """Store so many minutes, folded and compacted; returns the Unix time at which they are over."""
+    end_s = START_S + count * MINUTE_S + HOUR_S
+    folder = Folder(store, RESOLUTIONS, name="bench", clock=lambda: end_s, interval_s=5, batches=64)
+    for minute, rollup in spread(rollups, count):
+        batch = new_batch(b"", pack_batch({minute: rollup}))
+        await store.append({app: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+    await folder.fold(app)
+    await folder.compact_closed()
+    return end_s - HOUR_S

@@ -1,0 +1,460 @@
+"""The contract of port.Store, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.store.port import (
+    KIND_ROLLUP,
+    Batch,
+    Contents,
+    Outcome,
+    SeenApp,
+    Slot,
+    Store,
+    new_element,
+)
+from tests.support.batches import (
+    DAY_MS,
+    MINUTE,
+    TOTAL,
+    again,
+    append,
+    batch,
+    data,
+    fill,
+    inbox,
+    slot_of,
+    write,
+)
+
+STORED, OWN_RETRY, DUPLICATE = Outcome.STORED, Outcome.OWN_RETRY, Outcome.DUPLICATE
+
+
+# --- append -------------------------------------------------------------------------------------
+
+
+async def test_batches_wait_in_the_inbox_in_the_order_of_their_arrival(store: Store) -> None:
+    batches = [batch(b"%d" % i) for i in range(5)]
+
+    first = await append(store, "shop", *batches[:3])
+    second = await append(store, "shop", *batches[3:])
+
+    assert first == ([STORED] * 3, 3)
+    assert second == ([STORED] * 2, 5)
+    assert await inbox(store, "shop") == [each.element for each in batches]
+
+
+async def test_the_same_batch_with_its_token_is_our_own_retry_and_stored_once(store: Store) -> None:
+    sent = batch()
+    await append(store, "shop", sent)
+
+    assert await append(store, "shop", sent) == ([OWN_RETRY], 0)
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_a_known_id_with_another_token_is_a_duplicate_whatever_its_bytes(
+    store: Store,
+) -> None:
+    sent = batch(b"first")
+    await append(store, "shop", sent)
+
+    assert await append(store, "shop", again(sent)) == ([DUPLICATE], 0)
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_a_duplicate_leaves_the_first_token_in_place(store: Store) -> None:
+    sent = batch()
+    await append(store, "shop", sent)
+    await append(store, "shop", again(sent))
+
+    assert (await append(store, "shop", sent)).outcomes == [OWN_RETRY]
+
+
+async def test_an_id_that_comes_twice_in_one_call_is_stored_once(store: Store) -> None:
+    sent, other = batch(), batch()
+
+    answer = await append(store, "shop", sent, again(sent), other, sent)
+
+    assert answer == ([STORED, DUPLICATE, STORED, OWN_RETRY], 2)
+    assert await inbox(store, "shop") == [sent.element, other.element]
+
+
+async def test_batches_without_an_id_are_stored_every_time(store: Store) -> None:
+    sent = batch(id=b"")
+
+    assert (await append(store, "shop", sent, sent)).outcomes == [STORED, STORED]
+    assert (await append(store, "shop", sent)).inbox_length == 3
+
+
+async def test_a_batch_stays_known_after_it_was_folded(store: Store) -> None:
+    sent = batch()
+    await append(store, "shop", sent)
+    await store.fold("shop", [sent.element], [write()])
+
+    assert await append(store, "shop", again(sent)) == ([DUPLICATE], 0)
+    assert await inbox(store, "shop") == []
+
+
+async def test_apps_are_apart_also_when_they_share_an_id_and_a_call(store: Store) -> None:
+    mine = batch()
+    theirs = again(mine)
+
+    answers = await store.append(
+        {"shop": [mine, again(mine)], "shop-eu": [theirs]},
+        id_ttl_ms=DAY_MS,
+        inbox_ttl_ms=DAY_MS,
+    )
+
+    assert answers == {"shop": ([STORED, DUPLICATE], 1), "shop-eu": ([STORED], 1)}
+    assert await inbox(store, "shop") == [mine.element]
+    assert await inbox(store, "shop-eu") == [theirs.element]
+
+
+async def test_ids_tokens_and_data_may_hold_any_bytes(store: Store) -> None:
+    every_byte = bytes(range(256))
+    sent = batch(every_byte * 100, id=b"{}*?\r\n\0\xff\xfe[]:\x01 \\", token=b"\r\n\0\xff0123")
+
+    await append(store, "shop", sent)
+
+    assert (await append(store, "shop", sent)).outcomes == [OWN_RETRY]
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_appending_nothing_does_nothing(store: Store) -> None:
+    assert await store.append({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
+    assert await append(store, "shop") == ([], 0)
+
+
+async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
+    batches = [batch(b"%d" % i) for i in range(1_000)]
+
+    answer = await append(store, "shop", *batches)
+
+    assert answer == ([STORED] * 1_000, 1_000)
+    assert await inbox(store, "shop") == [each.element for each in batches]
+
+
+# --- fold ---------------------------------------------------------------------------------------
+
+
+async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Store) -> None:
+    elements = await fill(store, "shop", 5)
+    oldest = await store.read_inbox("shop", 3)
+    minute, total = write(MINUTE, b"minute"), write(TOTAL, b"total")
+
+    lengths = await store.fold("shop", oldest, [minute, total])
+
+    assert oldest == elements[:3]
+    assert lengths == {MINUTE: 1, TOTAL: 1}
+    assert await store.read("shop", [MINUTE, TOTAL]) == Contents(
+        elements[3:], {MINUTE: [minute.element], TOTAL: [total.element]}
+    )
+
+
+async def test_several_writes_may_name_one_slot(store: Store) -> None:
+    elements = await fill(store, "shop", 1)
+
+    lengths = await store.fold("shop", elements, [write(data=b"a"), write(data=b"b")])
+
+    assert lengths == {MINUTE: 2}
+    assert data(await slot_of(store, "shop")) == [b"a", b"b"]
+
+
+async def test_a_batch_that_arrives_while_others_are_folded_stays_in_the_inbox(
+    store: Store,
+) -> None:
+    elements = await fill(store, "shop", 2)
+    late = batch(b"late")
+    await append(store, "shop", late)
+
+    assert await store.fold("shop", elements, [write()]) == {MINUTE: 1}
+    assert await inbox(store, "shop") == [late.element]
+
+
+async def test_of_two_folds_of_the_same_batches_exactly_one_wins(store: Store) -> None:
+    elements = await fill(store, "shop", 10)
+
+    answers = await asyncio.gather(
+        *(store.fold("shop", elements, [write(data=b"%d" % i)]) for i in range(5))
+    )
+
+    assert sorted(answer is None for answer in answers) == [False, True, True, True, True]
+    assert len(await slot_of(store, "shop")) == 1
+    assert await inbox(store, "shop") == []
+
+
+async def test_a_fold_of_more_than_is_left_changes_nothing(store: Store) -> None:
+    elements = await fill(store, "shop", 4)
+    await store.fold("shop", elements[:2], [write()])
+
+    assert await store.fold("shop", elements, [write(TOTAL)]) is None
+    assert await store.fold("shop", elements[2:] + elements[:1], [write(TOTAL)]) is None
+    assert await store.read("shop", [TOTAL]) == Contents(elements[2:], {})
+
+
+async def test_a_fold_compares_every_batch_not_only_the_first(store: Store) -> None:
+    """An inbox can begin with the same batch and go on differently, as after a failover."""
+    elements = await fill(store, "shop", 3)
+    read = [elements[0], new_element(b"D", b"lost in a failover"), elements[2]]
+
+    assert await store.fold("shop", read, [write()]) is None
+    assert await store.read("shop", [MINUTE]) == Contents(elements, {})
+
+
+async def test_batches_of_equal_data_are_told_apart(store: Store) -> None:
+    first, second = batch(b"same"), batch(b"same")
+    await append(store, "shop", first, second)
+
+    assert await store.fold("shop", [second.element], [write()]) is None
+    assert await inbox(store, "shop") == [first.element, second.element]
+
+
+async def test_a_fold_of_no_batches_adds_to_the_slots(store: Store) -> None:
+    elements = await fill(store, "shop", 2)
+
+    assert await store.fold("shop", [], [write()]) == {MINUTE: 1}
+    assert await inbox(store, "shop") == elements
+
+
+async def test_a_fold_without_writes_takes_the_batches(store: Store) -> None:
+    elements = await fill(store, "shop", 2)
+
+    assert await store.fold("shop", elements, []) == {}
+    assert await inbox(store, "shop") == []
+
+
+async def test_a_fold_may_write_thousands_of_slots(store: Store) -> None:
+    """More than a Lua call takes as arguments: old lines replayed touch a week of minutes."""
+    elements = await fill(store, "shop", 256)
+    slots = [Slot("1m", 60 * i) for i in range(10_000)]
+
+    lengths = await store.fold("shop", elements, [write(slot) for slot in slots])
+
+    assert lengths == dict.fromkeys(slots, 1)
+    assert len((await store.read("shop", slots)).slots) == 10_000
+
+
+# --- compact ------------------------------------------------------------------------------------
+
+
+async def filled_slot(store: Store, count: int) -> list[bytes]:
+    await store.fold("shop", [], [write(data=b"%d" % i) for i in range(count)])
+    return await slot_of(store, "shop")
+
+
+async def test_compaction_replaces_the_oldest_elements_by_their_merge(store: Store) -> None:
+    elements = await filled_slot(store, 5)
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, elements[:3], merged, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merged, *elements[3:]]
+
+
+async def test_compaction_of_a_whole_slot_leaves_one_element(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, elements, merged, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merged]
+
+
+async def test_a_fold_during_a_compaction_is_kept(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+    late = write(data=b"late")
+    await store.fold("shop", [], [late])
+
+    assert await store.compact("shop", MINUTE, elements, b"C" + b"\0" * 8, DAY_MS) is True
+    assert await slot_of(store, "shop") == [b"C" + b"\0" * 8, late.element]
+
+
+async def test_of_several_compactions_of_the_same_elements_exactly_one_wins(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+
+    answers = await asyncio.gather(
+        *(
+            store.compact("shop", MINUTE, elements, new_element(KIND_ROLLUP, b"merged"), DAY_MS)
+            for _ in range(4)
+        )
+    )
+
+    assert sorted(answers) == [False, False, False, True]
+    assert data(await slot_of(store, "shop")) == [b"merged"]
+
+
+async def test_compaction_compares_every_element_and_changes_nothing_when_one_differs(
+    store: Store,
+) -> None:
+    elements = await filled_slot(store, 3)
+    read = [elements[0], new_element(KIND_ROLLUP, b"other"), elements[2]]
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, read, merged, DAY_MS) is False
+    assert await store.compact("shop", MINUTE, [*elements, merged], merged, DAY_MS) is False
+    assert await store.compact("shop", TOTAL, elements, merged, DAY_MS) is False
+    assert await store.read("shop", [MINUTE, TOTAL]) == Contents([], {MINUTE: elements})
+
+
+async def test_compaction_may_merge_thousands_of_elements(store: Store) -> None:
+    elements = await filled_slot(store, 9_000)
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, elements, merged, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merged]
+
+
+# --- read ---------------------------------------------------------------------------------------
+
+
+async def test_a_read_holds_only_slots_that_are_not_empty(store: Store) -> None:
+    elements = await fill(store, "shop", 1)
+    await filled_slot(store, 2)
+    slots = [Slot("1m", MINUTE.start + 60 * i) for i in range(-720, 720)]
+
+    contents = await store.read("shop", slots)
+
+    assert contents.inbox == elements
+    assert {slot: len(found) for slot, found in contents.slots.items()} == {MINUTE: 2}
+
+
+async def test_a_read_leaves_out_the_inbox_when_it_is_not_wanted(store: Store) -> None:
+    await fill(store, "shop", 1)
+    elements = await filled_slot(store, 1)
+
+    assert await store.read("shop", [TOTAL, MINUTE], inbox=False) == Contents(
+        [], {MINUTE: elements}
+    )
+
+
+async def test_nothing_is_read_of_an_app_never_heard_of(store: Store) -> None:
+    await fill(store, "shop", 1)
+
+    assert await store.read("none", [MINUTE]) == Contents([], {})
+    assert await store.read("none", [], inbox=False) == Contents([], {})
+    assert await store.read_inbox("none", 10) == []
+
+
+async def test_what_was_read_does_not_change_afterwards(store: Store) -> None:
+    elements = await fill(store, "shop", 2)
+    contents = await store.read("shop", [MINUTE])
+    oldest = await store.read_inbox("shop", 2)
+
+    await store.fold("shop", elements, [write()])
+
+    assert contents == Contents(elements, {})
+    assert oldest == elements
+
+
+async def test_a_read_sees_a_batch_either_in_the_inbox_or_in_the_slots(store: Store) -> None:
+    """Readers run beside a folder; each must see all hundred batches, wherever they are."""
+    await fill(store, "shop", 100)
+
+    async def fold_one_by_one() -> None:
+        while elements := await store.read_inbox("shop", 1):
+            await store.fold("shop", elements, [write(data=b"1")])
+            await asyncio.sleep(0)
+
+    async def counted() -> int:
+        await asyncio.sleep(0)
+        contents = await store.read("shop", [MINUTE])
+        return len(contents.inbox) + len(contents.slots.get(MINUTE, []))
+
+    folding = asyncio.create_task(fold_one_by_one())
+    counts = []
+    while not folding.done():
+        counts += await asyncio.gather(*(counted() for _ in range(3)))
+    await folding
+
+    assert set(counts) == {100}
+
+
+async def test_inbox_lengths_are_told_by_app(store: Store) -> None:
+    await fill(store, "shop", 3)
+    await fill(store, "blog", 1)
+
+    assert await store.inbox_lengths(["blog", "shop", "none"]) == {"blog": 1, "shop": 3, "none": 0}
+    assert await store.inbox_lengths([]) == {}
+
+
+# --- apps, drains, signs of life ----------------------------------------------------------------
+
+
+async def test_seen_apps_are_listed_by_name(store: Store) -> None:
+    shop, blog = SeenApp("shop", 100, 200, 0), SeenApp("blog", 150, 160, 155)
+
+    await store.see([shop, blog], ttl_ms=DAY_MS)
+
+    assert await store.seen_apps() == [blog, shop]
+
+
+async def test_first_seen_only_moves_back_and_the_other_times_only_forward(store: Store) -> None:
+    await store.see([SeenApp("shop", 100, 200, 150)], ttl_ms=DAY_MS)
+
+    await store.see([SeenApp("shop", 110, 190, 140)], ttl_ms=DAY_MS)
+    assert await store.seen_apps() == [SeenApp("shop", 100, 200, 150)]
+
+    await store.see([SeenApp("shop", 90, 210, 160)], ttl_ms=DAY_MS)
+    assert await store.seen_apps() == [SeenApp("shop", 90, 210, 160)]
+
+    await store.see([SeenApp("shop", 120, 220, 0)], ttl_ms=DAY_MS)
+    assert await store.seen_apps() == [SeenApp("shop", 90, 220, 160)]
+
+
+async def test_apps_last_seen_before_a_time_are_forgotten(store: Store) -> None:
+    await store.see(
+        [SeenApp("old", 1, 99, 5), SeenApp("older", 1, 50, 0), SeenApp("shop", 1, 100, 0)],
+        ttl_ms=DAY_MS,
+    )
+
+    assert sorted(await store.forget_apps(100)) == ["old", "older"]
+    assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+    assert await store.forget_apps(100) == []
+
+
+async def test_a_forgotten_app_that_comes_back_is_new(store: Store) -> None:
+    await store.see([SeenApp("shop", 1, 50, 40)], ttl_ms=DAY_MS)
+    await store.forget_apps(100)
+    await store.see([SeenApp("shop", 200, 200, 0)], ttl_ms=DAY_MS)
+
+    assert await store.seen_apps() == [SeenApp("shop", 200, 200, 0)]
+
+
+async def test_a_drain_is_kept_replaced_and_removed(store: Store) -> None:
+    await store.put_drain("shop", "hash 1")
+    await store.put_drain("blog", "hash 2")
+    await store.put_drain("shop", "hash 3")
+
+    assert await store.drains() == {"shop": "hash 3", "blog": "hash 2"}
+    assert await store.remove_drain("shop") is True
+    assert await store.remove_drain("shop") is False
+    assert await store.drains() == {"blog": "hash 2"}
+
+
+async def test_a_sign_of_life_replaces_the_last_one_of_its_worker_only(store: Store) -> None:
+    await store.beat("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
+    await store.beat("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
+    await store.beat("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
+
+    assert await store.beats() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
+
+
+async def test_there_are_no_signs_of_life_at_first(store: Store) -> None:
+    assert await store.beats() == {}
+
+
+async def test_a_store_with_its_usual_settings_is_fit(store: Store) -> None:
+    assert await store.check() == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+async def test_racing_appends_of_one_batch_store_it_once(store: Store, count: int) -> None:
+    sent = batch()
+    rivals: list[Batch] = [sent, *(again(sent) for _ in range(count))]
+
+    answers = await asyncio.gather(*(append(store, "shop", each) for each in rivals))
+
+    outcomes = [answer.outcomes[0] for answer in answers]
+    assert sorted(outcomes) == [STORED] + [DUPLICATE] * count
+    assert len(await inbox(store, "shop")) == 1

@@ -1,0 +1,128 @@
+"""No key without an end: counted from its last write, and never earlier than was asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.store.port import SeenApp, Slot, new_element
+from app.store.redis import RedisStore
+from tests.support.batches import (
+    DAY_MS,
+    MINUTE,
+    TOTAL,
+    append,
+    batch,
+    fill,
+    slot_of,
+    write,
+)
+from tests.support.servers import RunningServer
+
+NEVER = -1  # what PTTL says of a key that does not expire
+SLACK_MS = 60_000  # the most that a test may take
+PERMANENT = {b"dm:drains"}
+
+INBOX = "dm:{shop}:inbox"
+SLOT = f"dm:{{shop}}:1m:{MINUTE.start}"
+
+
+def left_ms(server: RunningServer, key: str | bytes) -> int:
+    left = server.client.pttl(key)
+    assert isinstance(left, int)
+    return left
+
+
+async def test_every_key_expires_but_the_permanent_ones(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    elements = await fill(redis_store, "shop", 5)
+    writes = [
+        write(Slot(name, MINUTE.start)) for name in ("1m", "10m", "1h", "total", "unreadable")
+    ]
+    await redis_store.fold("shop", elements[:3], [*writes, *writes])
+    await redis_store.compact(
+        "shop", MINUTE, await slot_of(redis_store, "shop"), new_element(b"C", b"merged"), DAY_MS
+    )
+    await redis_store.see([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
+    await redis_store.put_drain("shop", "hash")
+    await redis_store.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+
+    keys = server.client.keys()
+
+    assert isinstance(keys, list)
+    assert len(keys) == 1 + 5 + 5 + 3 + 1 + 2  # inbox, ids, slots, seen, drains, beats
+    left = {key: left_ms(server, key) for key in keys}
+    assert {key for key, ms in left.items() if ms == NEVER} == PERMANENT
+    assert min(ms for ms in left.values() if ms != NEVER) > DAY_MS - SLACK_MS
+
+
+@pytest.mark.parametrize(("first", "then", "kept"), [(1, 2, 2), (2, 1, 2)])
+async def test_an_append_prolongs_the_inbox_and_never_shortens_its_life(
+    redis_store: RedisStore, server: RunningServer, first: int, then: int, kept: int
+) -> None:
+    for days in (first, then):
+        await redis_store.append({"shop": [batch()]}, id_ttl_ms=DAY_MS, inbox_ttl_ms=days * DAY_MS)
+
+    assert kept * DAY_MS - SLACK_MS < left_ms(server, INBOX) <= kept * DAY_MS
+
+
+@pytest.mark.parametrize(("first", "then", "kept"), [(1, 2, 2), (2, 1, 2)])
+async def test_a_fold_prolongs_its_slots_and_never_shortens_their_life(
+    redis_store: RedisStore, server: RunningServer, first: int, then: int, kept: int
+) -> None:
+    for days in (first, then):
+        await redis_store.fold("shop", [], [write(ttl_ms=days * DAY_MS)])
+
+    assert kept * DAY_MS - SLACK_MS < left_ms(server, SLOT) <= kept * DAY_MS
+
+
+@pytest.mark.parametrize(("first", "then", "kept"), [(1, 2, 2), (2, 1, 2)])
+@pytest.mark.parametrize("compacted", [1, 3])
+async def test_a_compaction_never_shortens_the_life_of_a_slot(
+    redis_store: RedisStore,
+    server: RunningServer,
+    first: int,
+    then: int,
+    kept: int,
+    compacted: int,
+) -> None:
+    """Compacting a whole list deletes it for an instant, and its time to live with it."""
+    await redis_store.fold("shop", [], [write(ttl_ms=first * DAY_MS) for _ in range(3)])
+    elements = await slot_of(redis_store, "shop")
+    merged = new_element(b"C", b"merged")
+
+    await redis_store.compact("shop", MINUTE, elements[:compacted], merged, then * DAY_MS)
+
+    assert kept * DAY_MS - SLACK_MS < left_ms(server, SLOT) <= kept * DAY_MS
+
+
+async def test_what_is_left_of_an_inbox_after_a_fold_keeps_its_life(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    elements = await fill(redis_store, "shop", 2)
+    await redis_store.fold("shop", elements[:1], [write(TOTAL)])
+
+    assert left_ms(server, INBOX) > DAY_MS - SLACK_MS
+
+
+async def test_a_batch_is_remembered_for_as_long_as_asked_from_its_first_arrival(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    sent = batch()
+    key = b"dm:{shop}:id:" + sent.id
+    await append(redis_store, "shop", sent)
+    server.client.pexpire(key, DAY_MS // 2)
+    await append(redis_store, "shop", sent)
+
+    assert left_ms(server, key) <= DAY_MS // 2
+
+
+async def test_a_sign_of_life_ends_and_its_name_is_forgotten(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    await redis_store.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await redis_store.beat("fold:2", {"at": "2"}, ttl_ms=DAY_MS)
+    server.client.pexpire("dm:beat:fold:1", 0)
+
+    assert await redis_store.beats() == {"fold:2": {"at": "2"}}
+    assert server.client.smembers("dm:beats") == {b"fold:2"}

@@ -1,0 +1,64 @@
+"""Stores for tests: in memory, and on each server that is here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from app.store.memory import MemoryStore
+from app.store.port import Store
+from app.store.redis import RedisStore, connect
+from tests.support.servers import RunningServer, running_server, server_names
+
+
+@pytest.fixture(scope="session")
+def server_of() -> Iterator[Callable[[str], RunningServer]]:
+    """Servers by name, each started when first asked for."""
+    started: dict[str, RunningServer] = {}
+    with ExitStack() as stack:
+
+        def server_of(name: str) -> RunningServer:
+            if name not in started:
+                started[name] = stack.enter_context(running_server(name))
+            return started[name]
+
+        yield server_of
+
+
+@pytest.fixture(params=server_names())
+def server(
+    request: pytest.FixtureRequest, server_of: Callable[[str], RunningServer]
+) -> Iterator[RunningServer]:
+    """A real server, empty and with its usual settings."""
+    server = server_of(request.param)
+    server.client.flushall()
+    yield server
+    server.client.config_set("maxmemory", 0)
+    server.client.config_set("maxmemory-policy", "noeviction")
+    server.client.replicaof("NO", "ONE")
+
+
+@pytest.fixture
+async def redis_store(server: RunningServer) -> AsyncIterator[RedisStore]:
+    """A store on a real server."""
+    store = connect(server.url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["memory", *server_names()])
+async def store(
+    request: pytest.FixtureRequest, server_of: Callable[[str], RunningServer]
+) -> AsyncIterator[Store]:
+    """Each kind of store, empty."""
+    if request.param == "memory":
+        yield MemoryStore(time.time)
+        return
+    server = server_of(request.param)
+    server.client.flushall()
+    store = connect(server.url)
+    yield store
+    await store.close()

@@ -1,0 +1,65 @@
+"""Batches and the usual way to append them, for tests of stores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from app.store.port import (
+    HEADER_BYTES,
+    ID_BYTES,
+    KIND_BATCH,
+    KIND_ROLLUP,
+    Appended,
+    Batch,
+    Slot,
+    SlotWrite,
+    Store,
+    new_element,
+)
+
+DAY_MS = 24 * 3600 * 1000
+MINUTE = Slot("1m", 1_795_341_600)
+TOTAL = Slot("total", 0)
+
+
+def batch(data: bytes = b"data", *, id: bytes | None = None, token: bytes | None = None) -> Batch:  # noqa: A002 - as in Batch
+    """A batch with an id and a token of its own unless they are given."""
+    return Batch(
+        os.urandom(ID_BYTES) if id is None else id,
+        os.urandom(8) if token is None else token,
+        new_element(KIND_BATCH, data),
+    )
+
+
+def again(first: Batch) -> Batch:
+    """What the sender sends when it repeats a batch: the same id, in a POST of its own."""
+    return batch(b"sent again", id=first.id)
+
+
+async def append(store: Store, app: str, *batches: Batch) -> Appended:
+    answers = await store.append({app: batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+    return answers[app]
+
+
+async def fill(store: Store, app: str, count: int) -> list[bytes]:
+    """Append so many batches; returns their elements."""
+    batches = [batch(b"%d" % i) for i in range(count)]
+    await append(store, app, *batches)
+    return [each.element for each in batches]
+
+
+def write(slot: Slot = MINUTE, data: bytes = b"rollup", ttl_ms: int = DAY_MS) -> SlotWrite:
+    return SlotWrite(slot, new_element(KIND_ROLLUP, data), ttl_ms)
+
+
+async def inbox(store: Store, app: str) -> list[bytes]:
+    return (await store.read(app, [])).inbox
+
+
+async def slot_of(store: Store, app: str, slot: Slot = MINUTE) -> list[bytes]:
+    return (await store.read(app, [slot], inbox=False)).slots.get(slot, [])
+
+
+def data(elements: Sequence[bytes]) -> list[bytes]:
+    return [element[HEADER_BYTES:] for element in elements]
