@@ -41,7 +41,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     signal.signal(signal.SIGTERM, _exit)
     with _store(settings) as described, _listen(settings) as listening:
-        print(_welcome(settings, described), flush=True)
+        welcome = _welcome(settings, described)
         config = uvicorn.Config(
             "app.main:create",
             factory=True,
@@ -53,12 +53,27 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
         )
-        server = uvicorn.Server(config)
-        if settings.workers == 1:
-            server.run(sockets=[listening])
-        else:
+        if settings.workers > 1:
+            print(welcome, flush=True)
             Multiprocess(config, sockets=[listening]).run()
-        return 0 if server.started or settings.workers > 1 else 1
+            return 0
+        server = _Server(config, welcome)
+        server.run(sockets=[listening])
+        return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Says that it is up once it is."""
+
+    def __init__(self, config: uvicorn.Config, welcome: str) -> None:
+        super().__init__(config)
+        self._welcome = welcome
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn does, and then greet."""
+        await super().startup(sockets)
+        if self.started:
+            print(self._welcome, flush=True)
 
 
 def fold(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -73,7 +73,7 @@ def parse(text: bytes) -> Request:
 def _parse_unusual(text: bytes, code: str) -> Request:
     """Any order of fields, unknown ones among them: the last occurrence of each counts."""
     fields: dict[bytes, bytes] = dict(_FIELD.findall(text))
-    if b"status" not in fields:
+    if b"status" not in fields or not (fields[b"status"] or b"bytes" in fields):  # it is cut there
         raise ParseError("router")
     dyno = fields.get(b"dyno")
     status = _number(_STATUS, fields, b"status")

@@ -293,7 +293,10 @@ _ADVICE = (
     (r"BusyLoading|LOADING", "it is reading its data from disk: wait"),
     (r"MISCONF", "it cannot write to its disk: make room there, see its log"),
     (r"NOREPLICAS", "it has fewer replicas than min-replicas-to-write: start them"),
-    (r"[Aa]uthenticat|NOAUTH|WRONGPASS|NoPermission|NOPERM", "check the password in REDIS_URL"),
+    (
+        r"[Aa]uthenticat|username-password|NoPermission|NOAUTH|WRONGPASS|NOPERM",
+        "check the user and password in REDIS_URL",
+    ),
     (r"ClusterDown|CLUSTERDOWN|TryAgain|MasterDown", "wait until its cluster is whole again"),
     (r"Moved|MOVED|CROSSSLOT", "REDIS_URL names a node of a cluster: name a single Redis"),
     (

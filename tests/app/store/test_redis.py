@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from traceback import format_exception
 
 import pytest
 
@@ -190,7 +191,7 @@ async def test_connections_that_broke_are_replaced(
     await append(redis_store, "shop", batch())
     server.client.client_kill_filter(_type="normal", skipme=True)
 
-    outcomes = []
+    outcomes: list[Outcome] = []
     while not outcomes:
         with suppress(StoreUnavailable):
             outcomes = (await append(redis_store, "shop", sent)).outcomes
@@ -203,7 +204,7 @@ async def test_a_wrong_password_is_told_and_not_repeated(name: str) -> None:
     with running_server(name, "--requirepass", "right") as server:
         for url in (server.url, server.url.replace("unix://", "unix://:s3cret@")):
             store = connect(url)
-            with pytest.raises(StoreUnavailable, match="check the password") as refused:
+            with pytest.raises(StoreUnavailable, match="check the user and password") as refused:
                 await append(store, "shop", batch())
             assert "s3cret" not in str(refused.value)
             await store.close()
@@ -215,7 +216,7 @@ async def test_a_wrong_password_is_told_and_not_repeated(name: str) -> None:
 def test_an_address_that_cannot_be_read_is_told_and_not_repeated(url: str) -> None:
     with pytest.raises(StoreError, match="redis://USER:PASSWORD@HOST:PORT") as refused:
         connect(url)
-    assert "s3cret" not in str(refused.value)
+    assert "s3cret" not in "".join(format_exception(refused.value))
 
 
 async def test_a_server_that_may_evict_data_is_unfit_and_the_remedy_is_named(

@@ -1,0 +1,208 @@
+"""Router lines: what the router says is read, what a client wrote into them is not believed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsers.router import parse
+from parsers.sample import ParseError, Request
+from tests.support.lines import router_text
+
+FORGED = 'x" dyno=evil.9 connect=7ms service=7ms status=500 bytes=7 protocol=http y="'
+
+
+def read(text: str) -> Request:
+    """The same with and without its newline."""
+    assert parse(text.encode()) == parse(text.encode() + b"\n")
+    return parse(text.encode())
+
+
+def test_a_line_of_the_legacy_router() -> None:
+    assert read(router_text()) == Request("web.1", 200, "", 1, 18, 512)
+
+
+def test_a_line_of_router_2() -> None:
+    line = router_text(
+        fwd="192.0.2.1", connect="0ms", more=" protocol=http2.0 tls=true tls_version=tls1.3"
+    )
+    assert read(line) == Request("web.1", 200, "", 0, 18, 512)
+
+
+def test_a_line_of_old_without_a_protocol_and_an_unquoted_path() -> None:
+    line = (
+        "at=info method=GET path=/ host=shop.example.com request_id=0f fwd=192.0.2.1 "
+        "dyno=web.12 connect=2ms service=30ms status=304 bytes=0"
+    )
+    assert read(line) == Request("web.12", 304, "", 2, 30, 0)
+
+
+CODES = {
+    "H10": (
+        'at=error code=H10 desc="App crashed"',
+        {"dyno": "", "connect": "", "service": "", "status": "503", "size": ""},
+        Request("web.", 503, "H10", None, None, None),
+    ),
+    "H12": (
+        'at=error code=H12 desc="Request timeout"',
+        {"connect": "6ms", "service": "30001ms", "status": "503", "size": "0"},
+        Request("web.1", 503, "H12", 6, 30_001, 0),
+    ),
+    "H18": (
+        'sock=backend at=error code=H18 desc="Server Request Interrupted"',
+        {"service": "1ms", "status": "503", "size": "0"},
+        Request("web.1", 503, "H18", 1, 1, 0),
+    ),
+    "H19": (
+        'at=error code=H19 desc="Backend connection timeout"',
+        {"connect": "5001ms", "service": "", "status": "503", "size": ""},
+        Request("web.1", 503, "H19", 5_001, None, None),
+    ),
+    "H24": (
+        'at=error code=H24 desc="Forced close"',
+        {"service": "80000ms", "status": "", "size": "18"},
+        Request("web.1", 0, "H24", 1, 80_000, 18),
+    ),
+    "H25": (
+        'at=error code=H25 desc="HTTP restriction: invalid content length"',
+        {"connect": "0", "service": "1", "status": "502", "size": "537"},
+        Request("web.1", 502, "H25", 0, 1, 537),
+    ),
+    "H26": (
+        'at=error code=H26 desc="Request Error" cause="unsupported expect header value"',
+        {"dyno": "", "connect": "", "service": "", "status": "417", "size": ""},
+        Request("web.", 417, "H26", None, None, None),
+    ),
+    "H27": (
+        'sock=client at=warning code=H27 desc="Client Request Interrupted"',
+        {"service": "0ms", "status": "499", "size": "0"},
+        Request("web.1", 499, "H27", 1, 0, 0),
+    ),
+    "H80": (
+        'at=info code=H80 desc="Maintenance mode"',
+        {"dyno": "", "connect": "", "service": "", "status": "503", "size": ""},
+        Request("web.", 503, "H80", None, None, None),
+    ),
+    "H31": (
+        'error code=H31 desc="Misdirected Request"',
+        {
+            "dyno": "",
+            "connect": "",
+            "service": "",
+            "status": "421",
+            "size": "",
+            "more": f' protocol=http agent="{FORGED}"',
+        },
+        Request("web.", 421, "H31", None, None, None),
+    ),
+    "blank-app": (
+        'at=info code=blank-app desc="Blank app"',
+        {"dyno": "", "connect": "", "service": "", "status": "502", "size": "0"},
+        Request("web.", 502, "blank-app", None, None, 0),
+    ),
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_line_with_an_error_code(code: str) -> None:
+    head, fields, expected = CODES[code]
+    assert read(router_text(head=head, **fields)) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"path": "/a b/c?d=e f"},
+        {"path": FORGED},
+        {"path": "/x code=H99 y"},
+        {"path": '/" dyno=evil.9 connect= service= status=503 bytes='},
+        {"path": "/line\nbreak"},
+        {"path": "/日本語/\ufffd"},
+        {"fwd": f'"{FORGED}"'},
+        {"fwd": '""'},
+        {"fwd": "192.0.2.1 dyno=evil.9 connect=7ms service=7ms status=500 bytes=7"},
+        {"fwd": '"192.0.2.1, 198.51.100.7"'},
+        {"more": " protocol=https new_field=1 another=x"},
+        {"more": ' protocol=https said="a b"'},
+        {"more": ""},
+    ],
+)
+def test_what_clients_write_changes_nothing(fields: dict[str, str]) -> None:
+    assert read(router_text(**fields)) == Request("web.1", 200, "", 1, 18, 512)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'at=info method=GET path="/" host=h request_id=r fwd="f" status=200 bytes=512 '
+        "service=18ms connect=1ms dyno=web.1 protocol=https",
+        'at=info new=1 method=GET path="/" host=h fwd="f" dyno=web.1 queue=3ms connect=1ms '
+        "wait=2 service=18ms status=200 bytes=512",
+        'at=info status=200 service=18ms method=GET path="/" host=h dyno=web.1 connect=1ms '
+        "bytes=512 fwd=f",
+        'tls=true at=info method=GET path="/" dyno=web.1 connect=1 service=18 status=200 '
+        "bytes=512 protocol=http1.1",
+    ],
+)
+def test_fields_may_come_in_any_order_with_unknown_ones_among_them(line: str) -> None:
+    assert read(line) == Request("web.1", 200, "", 1, 18, 512)
+
+
+def test_a_code_that_is_no_label_is_called_other() -> None:
+    line = router_text(head=f"at=error code={'H' * 40}", status="503")
+    assert read(line).code == "other"
+
+
+def test_a_service_time_of_15_minutes_is_one() -> None:
+    assert read(router_text(service="900000ms", status="101")).service_ms == 900_000
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "at=info",
+        "at=info method=GET path=/ dyno=web.1 connect=1ms service=1",
+        router_text(status="abc"),
+        router_text(status="99"),
+        router_text(status="600"),
+        router_text(status="+200"),
+        router_text(service="-5ms"),
+        router_text(service="18s"),
+        router_text(connect="1_0ms"),
+        router_text(size="1e3"),
+        router_text(service="9" * 11 + "ms"),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_refused_whole(line: str) -> None:
+    with pytest.raises(ParseError) as refused:
+        parse(line.encode())
+    assert refused.value.reason == "router"
+
+
+@pytest.mark.parametrize("dyno", ["9web.1", "web.1.2", "web.", "w" * 80, "web.1;x"])
+def test_a_name_that_is_no_dyno_is_refused(dyno: str) -> None:
+    with pytest.raises(ParseError) as refused:
+        parse(router_text(dyno=dyno).encode())
+    assert refused.value.reason == "dyno"
+
+
+def test_a_line_cut_anywhere_never_gives_a_wrong_number() -> None:
+    line = router_text(service="12345ms", size="67890")
+    whole = parse(line.encode())
+    for end in range(len(line)):
+        try:
+            cut = parse(line[:end].encode())
+        except ParseError:
+            continue
+        assert (cut.source, cut.status, cut.service_ms) == ("web.1", 200, whole.service_ms)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_raise_nothing_but_parse_errors(data: bytes) -> None:
+    for text in (data, b"at=info method=GET " + data, data + router_text().encode()):
+        try:
+            parse(text)
+        except ParseError as error:
+            assert error.reason in ("router", "dyno")
