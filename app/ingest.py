@@ -32,7 +32,7 @@ class Horizon(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """When a batch's messages say that the app lived, in Unix seconds; 0 where there is none."""
+    """When a batch says that the app lived, in Unix seconds; `runtime_metrics_s` 0 for never."""
 
     first_s: int
     last_s: int
@@ -48,7 +48,8 @@ class Aggregator:
 
     def __init__(self, arrived_s: float, horizon: Horizon) -> None:
         self.rollups: dict[int, Rollup] = {}
-        self.arrival_minute = int(arrived_s) // MINUTE_S * MINUTE_S
+        self._arrived_s = int(arrived_s)
+        self.arrival_minute = self._arrived_s // MINUTE_S * MINUTE_S
         self.ledger = self._rollup(self.arrival_minute).ledger
         self._earliest_ms = int((arrived_s - horizon.past_s) * 1000)
         self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
@@ -123,7 +124,11 @@ class Aggregator:
 
     @property
     def seen(self) -> Seen:
-        """When the messages within the horizon say that the app lived."""
+        """When the messages within the horizon say that the app lived; its arrival when there are
+        none.
+        """
+        if not self._last_ms:
+            return Seen(self._arrived_s, self._arrived_s, 0)
         return Seen(self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000)
 
     def packed(self) -> bytes:

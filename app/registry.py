@@ -74,8 +74,6 @@ class Sightings:
 
     async def note(self, app: str, seen: Seen) -> None:
         """Record what a stored batch says about when its app lived."""
-        if not seen.last_s:  # nothing in the batch lay within the horizon
-            return
         told = self._told.get(app)
         if told is not None:
             seen = Seen(

@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app import embedded
-from app.config import ConfigError, Settings, is_loopback
+from app.config import ConfigError, Settings
 from app.fold import Folder
 from app.resolution import resolutions
 from app.store.redis import connect
@@ -30,6 +30,7 @@ KEEP_ALIVE_S = (
     190  # Logplex closes an idle connection after 144 to 159 s: it should be the one to close
 )
 SHUTDOWN_S = 9
+DEFAULT_PORT = 8080
 
 
 def serve(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -137,26 +138,30 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
 
 
 def _welcome(settings: Settings, store: str) -> str:
-    url = f"http://{settings.host}:{settings.port}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{settings.port}"
+    to = "" if settings.port == DEFAULT_PORT else f" --to {url}"
+    query = "metric=service_time_ms&stat=p95&by=process_type"
     if settings.local_mode:
         return f"""Dynometer is up: {url}/
-Store: {store}. Local mode: no admin token, so only this machine may connect.
+Store: {store}. No admin token is set, so only this machine may connect.
 
-Next, in another terminal:
-  ./dynometer simulate --history 1h                          believable traffic, checked against the
-  answers
-  heroku logs -n 1500 --source heroku -a APP | ./dynometer replay - --app APP     your own app's
-  last lines curl '{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&by=process_type'
+Next, in another terminal, believable traffic, checked against the answers:
+  ./dynometer simulate --history 1h{to}
+or the last lines of an app of yours:
+  heroku logs -n 1500 --source heroku -a shop | ./dynometer replay - --app shop{to}
+and then:
+  curl '{url}/api/v1/apps/shop/query?{query}'
+
 API: {url}/docs   Prometheus: {url}/metrics   Stop: Ctrl-C"""
-    public = settings.public_url or url
+    public = settings.public_url
     reach = (
-        ""
-        if settings.public_url or is_loopback(settings.host)
-        else (
-            "\nSet DYNOMETER_PUBLIC_URL to the https address that Heroku reaches, for 'drains add'."
-        )
+        "  dynometer drains add APP | sh"
+        if public
+        else "  set DYNOMETER_PUBLIC_URL to the https address at which Heroku reaches the service"
     )
-    return f"""Dynometer is up: {public}/   (listening on {settings.host}:{settings.port})
-Store: {store}. Everything but /drain and the health checks needs the admin token.{reach}
+    return f"""Dynometer is up: {public or url}/ (listening on {settings.host}:{settings.port})
+Store: {store}. All but /drain and the health checks needs the admin token.
 
-Next: dynometer drains add APP | sh"""
+Next:
+{reach}"""

@@ -1,9 +1,10 @@
 -- Append batches to an app's inbox, each once.
 -- KEYS  inbox, id_1 … id_k
 -- ARGV  id_ttl_ms, inbox_ttl_ms, then per batch: index into the ids (0 = none), token, element
--- Returns per batch 0 = stored, 1 = known with the same token (our own retry), 2 = a duplicate; last, the inbox's length.
--- The element is pushed before its id is recorded: should the push fail, the id must not be taken. A TTL is never
--- shortened.
+-- Returns per batch 0 = stored, 1 = known with the same token (our own retry), 2 = a duplicate;
+-- last, the inbox's length (0 when nothing was pushed).
+-- The element is pushed before its id is recorded: should the push fail, the id must not be taken.
+-- A TTL is never shortened.
 local outcomes, length = {}, 0
 for a = 3, #ARGV, 3 do
   local id, outcome = tonumber(ARGV[a]), 0

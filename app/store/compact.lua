@@ -1,8 +1,9 @@
 -- Replace the first n elements of a slot by their merge; readers cannot tell.
 -- KEYS  slot
--- ARGV  n, the headers (9 bytes each) of the n elements that were merged, the merged element, ttl_ms
+-- ARGV  n, the headers (9 bytes each) of the n elements that were merged, the merge, ttl_ms
 -- Returns 1; 0 when the slot no longer begins with those elements: then nothing is changed.
--- Trimming comes first: it frees memory. A TTL is never shortened (trimming to nothing deletes the key and its TTL).
+-- Trimming comes first: it frees memory. It deletes a list that it empties, and its TTL with it, so
+-- the TTL is taken down before. A TTL is never shortened.
 local n = tonumber(ARGV[1])
 local found = n > 0 and redis.call('LRANGE', KEYS[1], 0, n - 1) or {}
 for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end

@@ -184,12 +184,14 @@ def test_a_start_waits_for_a_server_whose_parent_was_killed_and_names_it(
         parent.kill()
         parent.wait()
 
-    with monkeypatch.context() as patched:
-        patched.setattr(embedded, "STOP_WITHIN_S", 0.1)
-        with pytest.raises(EmbeddedError, match=rf"in use by process {orphan}\b"):
-            embedded.start(data_dir)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(embedded, "STOP_WITHIN_S", 0.1)
+            with pytest.raises(EmbeddedError, match=rf"in use by process {orphan}\b"):
+                embedded.start(data_dir)
+    finally:
+        os.kill(orphan, signal.SIGCONT)
 
-    os.kill(orphan, signal.SIGCONT)
     with embedded.start(data_dir) as store:
         assert store.pid != orphan
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from tempfile import TemporaryDirectory
 from traceback import format_exception
 
 import pytest
@@ -236,3 +237,29 @@ async def test_many_calls_at_once_share_few_connections(
     await asyncio.gather(*(append(redis_store, f"app-{i}", batch()) for i in range(200)))
 
     assert len(server.client.client_list()) < 30
+
+
+@pytest.mark.parametrize(
+    ("info", "problems"),
+    [
+        (b"redis_version:6.0.16", ["the store is Redis 6.0.16: upgrade it to 6.2 or newer"]),
+        (b"redis_version:6.2.0", []),
+        (b"redis_version:10.0.1", []),
+        (b"redis_version:6.0.0\r\nvalkey_version:9.1.2", []),
+    ],
+)
+async def test_a_server_that_is_too_old_is_unfit(info: bytes, problems: list[str]) -> None:
+    """Against a stand-in that answers INFO only: no server that old can be had any more."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while commands := await reader.read(65_536):
+            for command in commands.split(b"*")[1:]:
+                known = b"\r\nINFO\r\n" in command
+                writer.write(b"$%d\r\n%s\r\n" % (len(info), info) if known else b"-ERR unknown\r\n")
+        writer.close()
+
+    with TemporaryDirectory(prefix="dynometer-") as directory:
+        async with await asyncio.start_unix_server(answer, f"{directory}/sock"):
+            store = connect(f"unix://{directory}/sock?protocol=2")
+            assert await store.check() == problems
+            await store.close()
