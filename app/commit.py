@@ -35,6 +35,12 @@ PENDING_BYTES_MAX = 64 * 2**20  # packed batches that a worker holds while the s
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
 
 
+def _unavailable(refusal: StoreUnavailable | TimeoutError) -> StoreUnavailable:
+    if isinstance(refusal, StoreUnavailable):
+        return refusal
+    return StoreUnavailable("the store did not answer in time: check that it is running")
+
+
 def batch_id(frame_id: bytes) -> bytes:
     """What a batch is remembered by: a digest, so that no text of a client becomes a key. b"" for
     no Frame-Id.
@@ -140,9 +146,11 @@ class Committer:
         try:
             while group:
                 try:
-                    await self._append(group)
+                    async with asyncio.timeout_at(group[0].deadline):  # the first came first
+                        await self._append(group)
                     return
-                except StoreUnavailable as error:
+                except (StoreUnavailable, TimeoutError) as refusal:
+                    error = _unavailable(refusal)
                     if self.unavailable_since is None:
                         self.unavailable_since = loop.time()
                     self.last_error = str(error)
@@ -150,12 +158,12 @@ class Committer:
                 if group:
                     await asyncio.sleep(RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S) - 1)])
                     attempt += 1
-        except asyncio.CancelledError as error:
-            self._settle_all(group, error)
+        except asyncio.CancelledError as cancelled:
+            self._settle_all(group, cancelled)
             raise
-        except Exception as error:  # a defect of ours: these POSTs fail, the next group flies
+        except Exception as defect:  # a defect of ours: these POSTs fail, the next group flies
             log.exception("commit failed")
-            self._settle_all(group, error)
+            self._settle_all(group, defect)
 
     async def _append(self, group: Sequence[_Pending]) -> None:
         """One attempt; every outcome is settled when it succeeds."""

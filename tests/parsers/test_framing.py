@@ -31,7 +31,7 @@ def read(body: bytes) -> list[bytes | Damage]:
     return whole
 
 
-CASES = {
+CASES: dict[str, tuple[bytes, list[bytes | Damage]]] = {
     "nothing": (b"", []),
     "one frame": (FRAME, [LINE]),
     "frames without anything between them": (FRAME * 3, [LINE] * 3),

@@ -107,7 +107,7 @@ CODES = {
 @pytest.mark.parametrize("code", CODES)
 def test_a_line_with_an_error_code(code: str) -> None:
     head, fields, expected = CODES[code]
-    assert read(router_text(head=head, **fields)) == expected  # type: ignore[arg-type]
+    assert read(router_text(head=head, **fields)) == expected
 
 
 @pytest.mark.parametrize(

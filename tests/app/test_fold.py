@@ -1,0 +1,223 @@
+"""Folding: an increment is in the inbox or in every resolution, whoever folds, whenever it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import msgspec
+import pytest
+
+from app.commit import Committer, new_batch
+from app.fold import BATCHES_MAX, TOTAL, UNREADABLE, Folder
+from app.ingest import Aggregator, Horizon
+from app.packing import absorb, unpack_batch
+from app.resolution import align, resolutions
+from app.rollup import Rollup
+from app.store.port import HEADER_BYTES, Batch, Slot, Store
+from parsers.framing import split
+from tests.support.lines import AT_S, memory, router
+from tests.support.service import Clock
+
+TIERS = resolutions(86_400, 7 * 86_400, 90 * 86_400)
+HORIZON = Horizon(86_400, 300)
+
+
+def batch(body: bytes, clock: Clock) -> Batch:
+    aggregator = Aggregator(clock(), HORIZON)
+    aggregator.add_frames(split(body))
+    return new_batch(b"", aggregator.packed())
+
+
+def folder(store: Store, clock: Clock, name: str = "1") -> Folder:
+    return Folder(store, TIERS, name=name, clock=clock, interval_s=5, batches=64)
+
+
+async def append(store: Store, *batches: Batch, app: str = "shop") -> None:
+    await store.append({app: batches}, id_ttl_ms=60_000, inbox_ttl_ms=10**9)
+
+
+async def merged(store: Store, slots: list[Slot], app: str = "shop") -> Rollup:
+    """What slots and inbox hold together."""
+    contents = await store.read(app, slots)
+    whole = Rollup()
+    for elements in contents.slots.values():
+        for element in elements:
+            absorb(whole, element[HEADER_BYTES:])
+    for element in contents.inbox:
+        for _, packed in unpack_batch(element[HEADER_BYTES:]):
+            absorb(whole, packed)
+    return whole
+
+
+def all_slots(seconds: int, name: str) -> list[Slot]:
+    first, last = align(int(AT_S) - 7_200, seconds), int(AT_S) + 60
+    return [Slot(name, start) for start in range(first, last, seconds)]
+
+
+async def counts(store: Store) -> dict[str, int]:
+    """Requests at every resolution, in the total, and waiting."""
+    found = {
+        tier.name: sum((await merged(store, all_slots(tier.seconds, tier.name))).requests.values())
+        for tier in TIERS
+    }
+    found["total"] = sum((await merged(store, [TOTAL])).requests.values())
+    return found
+
+
+async def test_every_resolution_and_the_total_hold_the_same(store: Store) -> None:
+    clock = Clock()
+    rng = random.Random(1)
+    for _ in range(40):
+        body = b"".join(
+            router(AT_S - rng.randrange(7_200), service=f"{rng.randrange(2_000)}ms")
+            for _ in range(5)
+        )
+        await append(store, batch(body, clock))
+    before = await merged(store, [])
+    assert await folder(store, clock).fold("shop") == 40
+    assert await store.inbox_lengths(["shop"]) == {"shop": 0}
+    for tier in TIERS:
+        after = await merged(store, all_slots(tier.seconds, tier.name))
+        assert after.requests == before.requests
+        assert after.sketches == before.sketches
+        assert after.tallies == before.tallies
+    total = await merged(store, [TOTAL])
+    assert total.sketches == before.sketches
+    assert total.ledger == before.ledger
+    assert set(total.requests) == {("web.", 200)}
+
+
+async def test_a_large_inbox_is_folded_in_pieces(store: Store) -> None:
+    clock = Clock()
+    await append(store, *(batch(router(), clock) for _ in range(2 * BATCHES_MAX + 3)))
+    assert await folder(store, clock).fold("shop") == 2 * BATCHES_MAX + 3
+    assert set((await counts(store)).values()) == {2 * BATCHES_MAX + 3}
+
+
+async def test_racing_folders_change_nothing(store: Store) -> None:
+    clock = Clock()
+    folders = [folder(store, clock, str(n)) for n in range(4)]
+    for _ in range(5):
+        await append(store, *(batch(router(), clock) for _ in range(10)))
+        await asyncio.gather(*(each.fold("shop") for each in folders))
+    assert set((await counts(store)).values()) == {50}
+    assert sum(each.folded_batches for each in folders) == 50
+
+
+async def test_counts_are_the_same_at_any_moment_of_folding(store: Store) -> None:
+    clock = Clock()
+    await append(store, *(batch(router(), clock) for _ in range(3 * BATCHES_MAX)))
+    folding = asyncio.create_task(folder(store, clock).fold("shop"))
+    while not folding.done():
+        assert set((await counts(store)).values()) == {3 * BATCHES_MAX}
+        await asyncio.sleep(0)
+    assert await folding == 3 * BATCHES_MAX
+
+
+async def test_slots_that_stopped_growing_are_compacted(store: Store) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+    for _ in range(3):
+        await append(store, batch(router() + memory(), clock))
+        await folds.fold("shop")
+    slot = Slot("1m", int(AT_S))
+    before = await merged(store, [slot])
+    assert len((await store.read("shop", [slot])).slots[slot]) == 3
+    clock.now_s += 200
+    await folds.compact_closed()
+    after = await merged(store, [slot])
+    assert len((await store.read("shop", [slot])).slots[slot]) == 1
+    assert (after.requests, after.gauges) == (before.requests, before.gauges)
+
+
+async def test_a_slot_that_grows_for_ever_is_compacted_too(store: Store) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+    for _ in range(70):
+        await append(store, batch(router(), clock))
+        await folds.fold("shop")
+    assert len((await store.read("shop", [TOTAL])).slots[TOTAL]) < 35
+    assert set((await counts(store)).values()) == {70}
+
+
+async def test_an_inbox_is_due_at_64_batches_or_after_5_seconds(store: Store) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+    await append(store, batch(router(), clock))
+    folds.stored("shop", 1)
+    await folds.fold_due()
+    assert await store.inbox_lengths(["shop"]) == {"shop": 1}
+    folds.stored("shop", 64)
+    await folds.fold_due()
+    assert await store.inbox_lengths(["shop"]) == {"shop": 0}
+    await append(store, batch(router(), clock))
+    folds.stored("shop", 1)
+    clock.now_s += 5
+    await folds.fold_due()
+    assert await store.inbox_lengths(["shop"]) == {"shop": 0}
+
+
+async def test_a_damaged_batch_is_set_aside_and_costs_no_other(store: Store) -> None:
+    clock = Clock()
+    damaged = new_batch(b"", b"\x92\x01\xa3abc")
+    await append(store, batch(router(), clock), damaged, batch(router(), clock))
+    folds = folder(store, clock)
+    await folds.fold("shop")
+    assert set((await counts(store)).values()) == {2}
+    assert folds.unreadable == 1
+    [kept] = (await store.read("shop", [UNREADABLE])).slots[UNREADABLE]
+    assert kept.endswith(b"\x92\x01\xa3abc")
+
+
+@pytest.mark.parametrize("layer", ["batch", "rollup"])
+async def test_a_batch_of_a_newer_version_stops_folding_and_stays(store: Store, layer: str) -> None:
+    clock = Clock()
+    newer = [9, []] if layer == "batch" else [1, [[int(AT_S), msgspec.msgpack.encode([9])]]]
+    await append(
+        store,
+        batch(router(), clock),
+        new_batch(b"", msgspec.msgpack.encode(newer)),
+        batch(router(), clock),
+    )
+    folds = folder(store, clock)
+    assert await folds.fold("shop") == 1
+    assert await folds.fold("shop") == 0
+    assert "newer" in folds.last_error
+    assert await store.inbox_lengths(["shop"]) == {"shop": 2}
+
+
+async def test_lines_older_than_minutes_are_kept_go_into_the_coarser_slots(store: Store) -> None:
+    clock = Clock()
+    old_s = AT_S - 3 * 86_400
+    aggregator = Aggregator(clock(), Horizon(7 * 86_400, 300))
+    aggregator.add_frames(split(router(old_s)))
+    await append(store, new_batch(b"", aggregator.packed()))
+    await folder(store, clock).fold("shop")
+    contents = await store.read(
+        "shop", [Slot(tier.name, align(int(old_s), tier.seconds)) for tier in TIERS]
+    )
+    assert {slot.resolution for slot in contents.slots} == {"10m", "1h"}
+
+
+async def test_a_sweep_finds_what_a_dead_worker_left(store: Store) -> None:
+    clock = Clock()
+    await append(store, batch(router(), clock))
+    await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**9)
+    folds = folder(store, clock)
+    await folds.sweep()
+    clock.now_s += 5
+    await folds.fold_due()
+    assert await store.inbox_lengths(["shop"]) == {"shop": 0}
+
+
+async def test_an_app_silent_for_longer_than_anything_is_kept_is_forgotten(store: Store) -> None:
+    clock = Clock()
+    await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**12)
+    folds = folder(store, clock)
+    clock.now_s += 90 * 86_400
+    await folds.sweep()
+    assert len(await store.seen_apps()) == 1
+    clock.now_s += 2 * 86_400
+    await folds.sweep()
+    assert await store.seen_apps() == []
