@@ -14,7 +14,7 @@ from app.ingest import Aggregator, Horizon
 from app.packing import absorb, unpack_batch
 from app.resolution import align, resolutions
 from app.rollup import Rollup
-from app.store.port import HEADER_BYTES, Batch, Slot, Store
+from app.store.port import HEADER_BYTES, Batch, SeenApp, Slot, Store
 from parsers.framing import split
 from tests.support.lines import AT_S, memory, router
 from tests.support.service import Clock
