@@ -183,9 +183,9 @@ def _end_without_newline(data: bytes | bytearray, end: int, final: bool) -> int:
         return _NOT_WHOLE
     # A count, but no syslog header behind it (frames of junk): believed if it leads to another one.
     after = following.end() + int(following[1])
-    if after > len(data):
-        return _NOT_WHOLE if final else _NEEDS_MORE
-    if data[after - 1] == _NEWLINE or _COUNT.match(data, after) or _FOLLOWS.match(data, after):
+    if after <= len(data) and (
+        data[after - 1] == _NEWLINE or _COUNT.match(data, after) or _FOLLOWS.match(data, after)
+    ):
         return end
     if len(data) - after < _LOOKAHEAD_BYTES and not final:
         return _NEEDS_MORE

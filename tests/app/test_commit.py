@@ -1,4 +1,4 @@
-"""Group commit: one call in flight, each POST answered with its own outcome, none waits for ever."""
+"""Group commit: one call in flight, each POST with its own outcome, none waits for ever."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import random
 import msgspec
 import pytest
 
-from app.commit import Committer, new_batch
+from app.commit import new_batch
 from app.fold import BATCHES_MAX, TOTAL, UNREADABLE, Folder
 from app.ingest import Aggregator, Horizon
 from app.packing import absorb, unpack_batch

@@ -88,7 +88,7 @@ def texts(post: Post) -> list[str]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 - what is waited for is a plain attribute
+        while not condition():
             await asyncio.sleep(0.001)
 
 
