@@ -12,22 +12,22 @@ that names the process to stop.
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
+
+from app.parent import end_with
 
 OLDEST_VERSION = (7, 0)
 START_WITHIN_S = 60.0  # usually 0.1; reading a log of gigabytes takes this long
@@ -40,7 +40,6 @@ _LOG_BYTES_MAX = 2**20  # looked at when the server starts: it says little after
 _LOG_LINES_SHOWN = 5
 _POLL_S = 0.01
 _PING_WITHIN_S = 1.0
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 _VERSION = re.compile(r"\bv=(\d+\.\d+\.\d+)")
 
@@ -307,24 +306,9 @@ def _launch(
             umask=0o077,
             pass_fds=(lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for us; we stop the server when we are done
-            # prctl is a bare system call: safe after a fork, also of a process with threads
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 - there is no other way to call prctl
+            # a bare system call: safe after a fork, also of a process with threads
+            preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - there is no other way
         )
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """What the new process does first: ask the kernel for SIGTERM at its parent's death."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    parent = os.getpid()
-
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:  # it died before we asked
-            os._exit(1)
-
-    return ask
 
 
 def _comes_up(process: subprocess.Popen[bytes], path: Path) -> bool:

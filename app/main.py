@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +27,7 @@ from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
 from app.http.ops import Operations
 from app.http.reference import reference_router
 from app.ingest import Horizon
+from app.parent import end_with
 from app.registry import Drains, Sightings
 from app.resolution import resolutions
 from app.store.port import Store, StoreUnavailable
@@ -47,6 +49,9 @@ class Background(NamedTuple):
 
 def create() -> ASGIApp:
     """The service as the environment describes it; called by uvicorn in each worker."""
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None and supervisor.pid is not None:
+        end_with(supervisor.pid)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     settings = Settings.from_environ(os.environ)
     return build(settings, connect(settings.redis_url), time.time)

@@ -129,7 +129,7 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
         )
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): "
+            f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}): "
             f"choose another port, as in PORT={settings.port + 1} ./dynometer serve"
         ) from None
     listening.set_inheritable(True)

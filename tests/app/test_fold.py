@@ -1,4 +1,4 @@
-"""Folding: an increment is in the inbox or in every resolution, whoever folds, whenever it is read."""
+"""Folding: an increment is in the inbox or in every resolution, whoever folds, whenever read."""
 
 from __future__ import annotations
 
