@@ -37,6 +37,7 @@ from app.store.port import HEADER_BYTES, SeenApp, Slot, Store
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
 RECENT_S = 300
+_RECENT_SECTIONS = frozenset({"gauges", "minutes"})
 MINUTE_S = 60
 _MS_PER_S = 1000
 _EXPORTED_GAUGES = {
@@ -75,7 +76,10 @@ async def app_state(store: Store, seen: SeenApp, now_s: float) -> AppState:
     total, recent = Rollup(), Rollup()
     for slot, elements in contents.slots.items():
         for element in elements:
-            absorb(total if slot == TOTAL else recent, element[HEADER_BYTES:])
+            if slot == TOTAL:
+                absorb(total, element[HEADER_BYTES:])
+            else:
+                absorb(recent, element[HEADER_BYTES:], _RECENT_SECTIONS)
     for element in contents.inbox:
         for minute, packed in unpack_batch(element[HEADER_BYTES:]):
             rollup = Rollup()

@@ -11,8 +11,8 @@
       response_bytes  #process type, bytes
       sketches        #process type, which, run …, 0
                       run: counts of consecutive bins; a negative number skips that many bins
-      gauges          epoch, then rows: #source, gauge, last_at - epoch, last, count
-                      and, if count > 1: total - count · last, smallest - last, largest - last
+      gauges          epoch, then rows: #source, gauge, last_at - epoch, last, count,
+                      total - count · last, smallest - last, largest - last
       minutes         #source, first minute, minutes >> first minute
       ledger          #name, count
     later    = [[tag, binary], …]       sections that a newer version added; they hold no positions
@@ -54,6 +54,7 @@ SECTIONS = (
 ALL = frozenset(SECTIONS)
 
 _WHICH_COUNT = 4
+_GAUGE_ROW = 8
 _MINUTES_OF_HOUR = 60
 _STATUS_MAX = 599
 _NUMBER_MAX = 2**63 - 1
@@ -170,9 +171,8 @@ def _write_gauges(gauges: dict[tuple[str, int], Reading], number: _Names) -> Ite
     for (source, gauge), reading in sorted(gauges.items(), key=_by_key):
         last = reading.last
         yield from (number(source), gauge, reading.last_at_ms - epoch, last, reading.count)
-        if reading.count > 1:
-            yield reading.total - last * reading.count
-            yield from (reading.smallest - last, reading.largest - last)
+        yield reading.total - last * reading.count
+        yield from (reading.smallest - last, reading.largest - last)
 
 
 def _write_minutes(minutes: dict[str, int], number: _Names) -> Iterator[int]:
@@ -211,8 +211,11 @@ def unpack(data: bytes) -> Rollup:
     return rollup
 
 
-def absorb(rollup: Rollup, data: bytes, sections: frozenset[str] = ALL) -> None:
-    """Merge packed bytes into a rollup: of the sections only those named, which alone are decoded.
+def absorb(
+    rollup: Rollup, data: bytes, sections: frozenset[str] = ALL, *, gauge: int | None = None
+) -> None:
+    """Merge packed bytes into a rollup: of the sections only those named, which alone are decoded,
+    and of the gauges only `gauge`, unless it is None.
 
     Raises:
         PackError: the bytes are damaged; `rollup` may hold half of them.
@@ -231,7 +234,10 @@ def absorb(rollup: Rollup, data: bytes, sections: frozenset[str] = ALL) -> None:
             continue
         try:
             numbers = _decode_numbers(section)
-            _READ[name](rollup, numbers, packed.names)
+            if name == "gauges":
+                _read_gauges(rollup, numbers, packed.names, gauge)
+            else:
+                _READ[name](rollup, numbers, packed.names)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise PackError(f"{name}: {error}") from None
         except (IndexError, StopIteration):
@@ -333,21 +339,30 @@ def _read_sketches(rollup: Rollup, numbers: list[int], names: list[str]) -> None
             raise PackError(f"{index} is not a bin")
 
 
-def _read_gauges(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
+def _read_gauges(
+    rollup: Rollup, numbers: list[int], names: list[str], only: int | None = None
+) -> None:
     gauges = rollup.gauges
-    rest = iter(numbers)
-    epoch = next(rest)
-    for number in rest:
-        key = (_name(names, number), _within(next(rest), len(GAUGES)))
-        last_at_ms = _count(epoch + next(rest))
-        last, count = _count(next(rest)), _count(next(rest))
-        total = smallest = largest = last
-        if count > 1:
-            total = _count(last * count + next(rest))
-            smallest, largest = _count(last + next(rest)), _count(last + next(rest))
-        reading = Reading(count, total, smallest, largest, last_at_ms, last)
+    epoch = numbers[0]
+    if (len(numbers) - 1) % _GAUGE_ROW:
+        raise PackError("ends early")
+    for start in range(1, len(numbers), _GAUGE_ROW):
+        gauge = numbers[start + 1]
+        if only is not None and gauge != only:
+            continue
+        row = numbers[start : start + _GAUGE_ROW]
+        source, _, after, last, count, total, smallest, largest = row
         if count < 1:
             raise PackError("a gauge without readings")
+        key = (_name(names, source), _within(gauge, len(GAUGES)))
+        reading = Reading(
+            _count(count),
+            _count(last * count + total),
+            _count(last + smallest),
+            _count(last + largest),
+            _count(epoch + after),
+            _count(last),
+        )
         if key in gauges:
             gauges[key].merge(reading)
         else:
@@ -370,7 +385,6 @@ _READ: dict[str, Callable[[Rollup, list[int], list[str]], None]] = {
     "tallies": _read_tallies,
     "response_bytes": _read_response_bytes,
     "sketches": _read_sketches,
-    "gauges": _read_gauges,
     "minutes": _read_minutes,
     "ledger": _read_ledger,
 }

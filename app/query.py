@@ -11,6 +11,7 @@ heard, counters are 0.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -33,6 +34,7 @@ from app.store.port import HEADER_BYTES, Slot, Store
 from parsers.sample import GAUGE_INDEX, Metric, labels_of
 
 SERIES_MAX = 1_000
+SLOTS_PER_TURN = 64  # a long query lets other requests run after so many slots, about 5 ms
 HOUR_S = 3600
 SETTLED_AFTER_S = 60  # Logplex delivers within seconds; what comes later than this is rare
 
@@ -95,10 +97,17 @@ def complete_until(span: Range, now_s: float) -> int:
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def read_slots(
-    store: Store, app: str, span: Range, sections: frozenset[str]
-) -> dict[int, Rollup]:
-    """The app's rollups in the range, by the start of their slot, with only these sections.
+class Wanted(NamedTuple):
+    """What of a rollup a query needs; the rest is never decoded. `gauge`: only this one; None:
+    all.
+    """
+
+    sections: frozenset[str]
+    gauge: int | None = None
+
+
+async def read_slots(store: Store, app: str, span: Range, wanted: Wanted) -> dict[int, Rollup]:
+    """The app's rollups in the range, by the start of their slot, with only what is wanted.
 
     Raises:
         StoreUnavailable: the store is away.
@@ -109,22 +118,24 @@ async def read_slots(
     slots = [Slot(span.resolution.name, start) for start in starts]
     contents = await store.read(app, slots)
     rollups: dict[int, Rollup] = {}
-    for slot, elements in contents.slots.items():
+    for number, (slot, elements) in enumerate(contents.slots.items()):
+        if number % SLOTS_PER_TURN == SLOTS_PER_TURN - 1:
+            await asyncio.sleep(0)
         rollup = rollups[slot.start] = Rollup()
         for element in elements:
-            absorb(rollup, element[HEADER_BYTES:], sections)
+            absorb(rollup, element[HEADER_BYTES:], wanted.sections, gauge=wanted.gauge)
     for element in contents.inbox:
         for minute, packed in unpack_batch(element[HEADER_BYTES:]):
             if span.start <= minute < span.end:
                 rollup = rollups.setdefault(align(minute, seconds), Rollup())
-                absorb(rollup, packed, sections)
+                absorb(rollup, packed, wanted.sections, gauge=wanted.gauge)
     return rollups
 
 
 async def ledger(store: Store, app: str, span: Range) -> dict[str, int]:
     """Messages by what became of them, over the minutes of arrival in the range."""
     total: dict[str, int] = {}
-    for rollup in (await read_slots(store, app, span, frozenset({"ledger"}))).values():
+    for rollup in (await read_slots(store, app, span, Wanted(frozenset({"ledger"})))).values():
         for name, messages in rollup.ledger.items():
             total[name] = total.get(name, 0) + messages
     return total
@@ -279,16 +290,18 @@ def _collector(query: Query, app: str) -> Collect:
     return _dynos(query, app) if query.metric.name == "dynos" else _readings(query, app)
 
 
-def _sections(query: Query) -> frozenset[str]:
-    """What of a rollup a query needs; the rest is never decoded."""
+def wanted_by(query: Query) -> Wanted:
+    """What of a rollup a query needs."""
     name = query.metric.name
     if name in _COUNTERS:
-        return frozenset({_COUNTERS[name][0]})
+        return Wanted(frozenset({_COUNTERS[name][0]}))
     if query.metric.kind == "distribution":
         sketch = {"sketches"} if any(stat.of_sketch for stat in query.stats) else set()
         tally = {"tallies"} if any(not stat.of_sketch for stat in query.stats) else set()
-        return frozenset(sketch | tally)
-    return frozenset({"minutes" if name == "dynos" else "gauges"})
+        return Wanted(frozenset(sketch | tally))
+    if name == "dynos":
+        return Wanted(frozenset({"minutes"}))
+    return Wanted(frozenset({"gauges"}), GAUGE_INDEX[name])
 
 
 # --- from cells to values -----------------------------------------------------------------------
@@ -358,7 +371,7 @@ async def answer(store: Store, apps: Iterable[str], query: Query, now_s: float) 
     """
     table = _Table(query)
     for app in apps:
-        table.add(app, await read_slots(store, app, query.range, _sections(query)))
+        table.add(app, await read_slots(store, app, query.range, wanted_by(query)))
     return Answer(list(table.series()), complete_until(query.range, now_s))
 
 
