@@ -100,7 +100,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(dashboard.router)
     app.include_router(Api(store, tiers, clock).router)
     app.include_router(Operations(store, Health(store, folder, clock), clock, version()).router)
-    app.include_router(reference_router(app.openapi))
+    app.include_router(reference_router(app.openapi, local_mode=settings.local_mode))
     routed = _routed(drain, app)
     return LocalGate(routed) if settings.local_mode else TokenGate(routed, settings.admin_token)
 

@@ -369,10 +369,22 @@ async def answer(store: Store, apps: Iterable[str], query: Query, now_s: float) 
     Raises:
         StoreUnavailable, NewerVersion, TooManySeries
     """
+    wanted = wanted_by(query)
+    read = {app: await read_slots(store, app, query.range, wanted) for app in apps}
+    return Answer(evaluate(query, read), complete_until(query.range, now_s))
+
+
+def evaluate(query: Query, read: Mapping[str, Mapping[int, Rollup]]) -> list[Series]:
+    """The series of a query, from what was read of each app: its rollups by the start of their
+    slot.
+
+    Raises:
+        TooManySeries
+    """
     table = _Table(query)
-    for app in apps:
-        table.add(app, await read_slots(store, app, query.range, wanted_by(query)))
-    return Answer(list(table.series()), complete_until(query.range, now_s))
+    for app, rollups in read.items():
+        table.add(app, rollups)
+    return list(table.series())
 
 
 def matching(apps: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -1,20 +1,107 @@
-"""GET /docs: the API reference."""
+"""GET /docs: the API reference, rendered here from the OpenAPI document; no script, nothing from
+elsewhere.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from app.http.dashboard import render
+
+OpenApi = dict[str, Any]
+
+EXAMPLES = {
+    "/api/v1/query": "?metric=requests&stat=rate&by=app&step=10m",
+    "/api/v1/apps/{app}/query": "?metric=service_time_ms&stat=p95&stat=avg&by=process_type",
+    "/api/v1/apps/{app}/ledger": "?start=now-1h",
+}
+EXAMPLE_APP = "shop"
 
 
-def reference_router(get_openapi: Callable[[], dict[str, Any]]) -> APIRouter:
-    """The route."""
+class Named(NamedTuple):
+    """A parameter, or a field of an answer."""
+
+    name: str
+    type: str
+    required: bool
+    description: str
+
+
+class Route(NamedTuple):
+    """One route as the page shows it."""
+
+    method: str
+    path: str
+    summary: str
+    example: str
+    parameters: list[Named]
+    fields: list[Named]
+
+
+def reference_router(get_openapi: Callable[[], OpenApi], *, local_mode: bool) -> APIRouter:
+    """The route /docs."""
     router = APIRouter()
 
-    async def docs() -> JSONResponse:
-        return JSONResponse(get_openapi())
+    async def docs(request: Request) -> HTMLResponse:
+        url = str(request.base_url).rstrip("/")
+        shown = list(routes(get_openapi()))
+        return render("reference.html", routes=shown, url=url, local_mode=local_mode)
 
     router.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     return router
+
+
+def routes(openapi: OpenApi) -> Iterator[Route]:
+    """Every route of an OpenAPI document."""
+    for path, methods in openapi["paths"].items():
+        for method, operation in methods.items():
+            yield Route(
+                method.upper(),
+                path,
+                operation.get("summary", ""),
+                path.replace("{app}", EXAMPLE_APP) + EXAMPLES.get(path, ""),
+                [
+                    Named(
+                        each["name"],
+                        _type(openapi, each["schema"]),
+                        each.get("required", False),
+                        each.get("description") or each["schema"].get("description", ""),
+                    )
+                    for each in operation.get("parameters", ())
+                ],
+                list(_fields(openapi, operation)),
+            )
+
+
+def _fields(openapi: OpenApi, operation: OpenApi) -> Iterator[Named]:
+    content = operation["responses"]["200"].get("content", {})
+    schema = _resolved(openapi, content.get("application/json", {}).get("schema", {}))
+    for name, field in schema.get("properties", {}).items():
+        yield Named(name, _type(openapi, field), False, field.get("description", ""))
+
+
+def _resolved(openapi: OpenApi, schema: OpenApi) -> OpenApi:
+    reference = schema.get("$ref", "")
+    found: OpenApi = schema
+    if reference:
+        found = openapi["components"]["schemas"][reference.rpartition("/")[2]]
+    return found
+
+
+def _type(openapi: OpenApi, schema: OpenApi) -> str:
+    """A schema's type in a few words."""
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    if "anyOf" in schema:
+        options = (each for each in schema["anyOf"] if each.get("type") != "null")
+        return " or ".join(_type(openapi, each) for each in options)
+    if schema.get("type") == "array":
+        return f"list of {_type(openapi, schema['items'])}"
+    resolved = _resolved(openapi, schema)
+    if "properties" in resolved:
+        return "{" + ", ".join(resolved["properties"]) + "}"
+    return str(resolved.get("type", "object"))
