@@ -223,7 +223,7 @@ def absorb(
     """
     try:
         packed = _decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _UNREADABLE as error:
         raise _pack_error(data, error, VERSION) from None
     if packed.version != VERSION:
         raise _pack_error(data, ValueError("unknown version"), VERSION)
@@ -238,7 +238,7 @@ def absorb(
                 _read_gauges(rollup, numbers, packed.names, gauge)
             else:
                 _READ[name](rollup, numbers, packed.names)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except _UNREADABLE as error:
             raise PackError(f"{name}: {error}") from None
         except (IndexError, StopIteration):
             raise PackError(f"{name}: ends early") from None
@@ -247,13 +247,14 @@ def absorb(
 
 
 _EMPTY = _encode([])
+_UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
 
 
 def _pack_error(data: bytes, error: Exception, known: int) -> PackError:
     """NewerVersion when the bytes say so, otherwise what is wrong with them."""
     try:
         version = _decode_version(data).version
-    except (msgspec.DecodeError, msgspec.ValidationError):
+    except _UNREADABLE:
         return PackError(str(error))
     return NewerVersion(version) if version > known else PackError(str(error))
 
@@ -408,7 +409,7 @@ def unpack_batch(data: bytes) -> list[tuple[int, bytes]]:
     """
     try:
         batch = _decode_batch(data)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except _UNREADABLE as error:
         raise _pack_error(data, error, BATCH_VERSION) from None
     if batch.version != BATCH_VERSION:
         raise _pack_error(data, ValueError("unknown version"), BATCH_VERSION)

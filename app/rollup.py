@@ -237,7 +237,9 @@ class Rollup:
             process_type = labels_of(source)[0]
             if process_type not in types_that_stay:
                 return OTHER
-            return source if source in stay else f"{process_type}.{OTHER}"
+            if source in stay or source == OTHER:
+                return source
+            return f"{process_type}.{OTHER}"
 
         bounded = self._renamed(
             capped, lambda process_type: process_type if process_type in types_that_stay else OTHER
@@ -410,7 +412,7 @@ def _first(names: Iterable[str], cap: int) -> set[str]:
 
 def _first_dynos(sources: Iterable[str], cap: int) -> list[str]:
     """The first `cap` of one process type's sources by number."""
-    named = [source for source in sources if not source.endswith(f".{OTHER}")]
+    named = [source for source in sources if source.rpartition(".")[2] != OTHER]
     return sorted(named, key=_dyno_number)[:cap]
 
 

@@ -1,0 +1,219 @@
+"""The laws of merging, with the caps reached, and what a sample adds."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.packing import pack, unpack
+from app.rollup import (
+    CONNECT_OK,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    Caps,
+    Reading,
+    Rollup,
+    Tally,
+    outcome_of,
+    status_class,
+    status_label,
+)
+from parsers.sample import HerokuError, Readings, Request, Sample, StateChange
+
+AT_MS = 1_795_341_600_000
+TINY = Caps(process_types=2, dynos=2, statuses=2, codes=2)
+
+sources = st.sampled_from(
+    [f"{kind}.{number}" for kind in ("web", "worker", "clock", "other") for number in (1, 2, 3, 10)]
+    + ["web.", "run", ""]
+)
+times = st.none() | st.integers(0, 10**7)
+samples: st.SearchStrategy[Sample] = st.one_of(
+    st.builds(
+        Request,
+        sources,
+        st.sampled_from([0, 101, 200, 204, 404, 499, 500, 503]),
+        st.sampled_from(["", "H10", "H12", "H99", "blank-app"]),
+        times,
+        times,
+        st.none() | st.integers(0, 10**9),
+    ),
+    st.builds(
+        Readings,
+        sources,
+        st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10**6)), max_size=3).map(tuple),
+    ),
+    st.builds(HerokuError, sources, st.sampled_from(["R14", "R15", "L10"]), st.just(0)),
+    st.builds(StateChange, sources, st.just("up"), st.just("down")),
+)
+observations = st.lists(st.tuples(samples, st.integers(AT_MS, AT_MS + 3_600_000)), max_size=12)
+ledgers = st.dictionaries(st.sampled_from(["received", "unparsed:header"]), st.integers(1, 99))
+
+
+def observed(seen: list[tuple[Sample, int]]) -> Rollup:
+    rollup = Rollup()
+    for sample, at_ms in seen:
+        rollup.messages += 1
+        rollup.observe(sample, at_ms)
+    return rollup
+
+
+@st.composite
+def rollups(draw: st.DrawFn) -> Rollup:
+    rollup = observed(draw(observations))
+    rollup.ledger = draw(ledgers)
+    rollup.later = tuple(
+        sorted(draw(st.lists(st.sampled_from([("x", b"1"), ("y", b"")]), max_size=2)))
+    )
+    return rollup
+
+
+def merged(*parts: Rollup) -> Rollup:
+    whole = Rollup()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+def bounded(rollup: Rollup) -> Rollup:
+    bounded = rollup.copy()
+    bounded.bound(TINY)
+    return bounded
+
+
+@given(rollups(), rollups())
+def test_merging_commutes(a: Rollup, b: Rollup) -> None:
+    assert pack(merged(a, b)) == pack(merged(b, a))
+
+
+@given(rollups(), rollups(), rollups())
+def test_merging_associates(a: Rollup, b: Rollup, c: Rollup) -> None:
+    assert pack(merged(merged(a, b), c)) == pack(merged(a, merged(b, c)))
+
+
+@given(rollups())
+def test_an_empty_rollup_is_the_identity(a: Rollup) -> None:
+    assert pack(merged(a, Rollup())) == pack(merged(Rollup(), a)) == pack(a)
+
+
+@given(rollups(), rollups())
+def test_merging_leaves_its_argument_as_it_was(a: Rollup, b: Rollup) -> None:
+    before = pack(b)
+    whole = merged(a, b)
+    whole.merge(b)
+    assert pack(b) == before
+
+
+@given(observations, st.data())
+def test_however_lines_are_spread_over_batches_the_merge_is_the_same(
+    seen: list[tuple[Sample, int]], data: st.DataObject
+) -> None:
+    parts: list[list[tuple[Sample, int]]] = [[], [], []]
+    for each in seen:
+        parts[data.draw(st.integers(0, 2))].append(each)
+    assert pack(merged(*map(observed, parts))) == pack(observed(seen))
+
+
+@given(rollups(), rollups(), rollups())
+def test_caps_keep_the_laws(a: Rollup, b: Rollup, c: Rollup) -> None:
+    everything = pack(bounded(merged(a, b, c)))
+    assert pack(bounded(merged(bounded(merged(bounded(a), bounded(b))), bounded(c)))) == everything
+    assert pack(bounded(merged(bounded(c), bounded(merged(bounded(b), a))))) == everything
+
+
+@given(rollups())
+def test_caps_lose_no_count(a: Rollup) -> None:
+    bound = bounded(a)
+    assert sum(bound.requests.values()) == sum(a.requests.values())
+    assert sum(bound.errors.values()) == sum(a.errors.values())
+    assert sum(bound.response_bytes.values()) == sum(a.response_bytes.values())
+    assert sum(each.count for each in bound.gauges.values()) == sum(
+        each.count for each in a.gauges.values()
+    )
+    assert len({code for _, code in bound.errors} - {"other"}) <= 2
+    assert len({status for _, status in bound.requests if status >= 100}) <= 2
+
+
+@given(rollups(), rollups())
+def test_the_projection_of_a_merge_is_the_merge_of_projections(a: Rollup, b: Rollup) -> None:
+    assert pack(merged(a, b).projection()) == pack(merged(a.projection(), b.projection()))
+
+
+@given(rollups())
+def test_a_projection_knows_no_dyno(a: Rollup) -> None:
+    projected = a.projection()
+    assert not projected.gauges
+    assert not projected.minutes
+    names = {source for source, _ in (*projected.requests, *projected.errors, *projected.tallies)}
+    assert all(name == "" or name.endswith(".") for name in names)
+    assert projected.sketches == a.sketches
+    assert projected.ledger == a.ledger
+
+
+def test_dynos_over_the_cap_stay_with_their_process_type() -> None:
+    rollup = observed([(Request(f"web.{n}", 200, "", 1, 10 * n, 5), AT_MS) for n in (1, 2, 10, 3)])
+    rollup.bound(TINY)
+    assert rollup.requests == {("web.1", 200): 1, ("web.2", 200): 1, ("web.other", 200): 2}
+    assert rollup.tallies["web.other", SERVICE_OK] == Tally(2, 130, 100)
+
+
+def test_a_request_adds_to_counts_times_and_bytes() -> None:
+    rollup = observed([(Request("web.1", 200, "", 2, 18, 512), AT_MS)])
+    assert rollup.requests == {("web.1", 200): 1}
+    assert rollup.tallies == {
+        ("web.1", SERVICE_OK): Tally(1, 18, 18),
+        ("web.1", CONNECT_OK): Tally(1, 2, 2),
+    }
+    assert rollup.response_bytes == {"web": 512}
+    assert rollup.minutes == {"web.1": 1 << 0}
+
+
+def test_a_value_that_was_not_logged_is_not_0() -> None:
+    rollup = observed([(Request("web.", 503, "H10", None, None, None), AT_MS)])
+    assert rollup.requests == {("web.", 503): 1}
+    assert rollup.errors == {("web.", "H10"): 1}
+    assert (rollup.tallies, rollup.sketches, rollup.response_bytes) == ({}, {}, {})
+    assert rollup.minutes == {}
+
+
+def test_a_websocket_is_a_request_and_stays_out_of_latency() -> None:
+    rollup = observed([(Request("web.1", 101, "", 1, 600_000, 99), AT_MS)])
+    assert rollup.requests == {("web.1", 101): 1}
+    assert rollup.response_bytes == {"web": 99}
+    assert (rollup.tallies, rollup.sketches) == ({}, {})
+
+
+def test_failed_is_5xx_or_no_status_at_all() -> None:
+    outcomes = {status: outcome_of(status) for status in (0, 101, 200, 404, 499, 500, 503)}
+    assert [status for status, outcome in outcomes.items() if outcome == "failed"] == [0, 500, 503]
+    rollup = observed([(Request("web.1", 0, "H24", 1, 80_000, 18), AT_MS)])
+    assert ("web.1", SERVICE_FAILED) in rollup.tallies
+
+
+def test_statuses_have_labels_and_classes() -> None:
+    assert (status_label(0), status_class(0)) == ("", "")
+    assert (status_label(404), status_class(404)) == ("404", "4xx")
+    assert (status_label(4), status_class(4), outcome_of(5)) == ("4xx", "4xx", "failed")
+
+
+def test_a_gauge_keeps_its_latest_value_and_of_two_at_once_the_larger() -> None:
+    seen = [(3, 100), (7, 50), (5, 100), (1, 200), (2, 200)]
+    rollup = observed([(Readings("web.1", ((0, value),)), AT_MS + at) for value, at in seen])
+    assert rollup.gauges == {("web.1", 0): Reading(5, 18, 1, 7, AT_MS + 200, 2)}
+
+
+def test_each_minute_of_the_hour_keeps_who_was_heard_from() -> None:
+    minutes = [0, 5, 59, 5]
+    rollup = observed(
+        [(StateChange("web.1", "up", "down"), AT_MS + 60_000 * minute) for minute in minutes]
+    )
+    assert rollup.minutes == {"web.1": 1 << 0 | 1 << 5 | 1 << 59}
+
+
+@given(rollups())
+def test_a_rollup_survives_packing(a: Rollup) -> None:
+    again = unpack(pack(a))
+    for name in Rollup.__slots__:
+        if name != "sketches":
+            assert getattr(again, name) == getattr(a, name)
+    assert pack(again) == pack(a)
