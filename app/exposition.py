@@ -19,21 +19,16 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from app.batch import unpack_batch
 from app.codes import CODES
 from app.fold import TOTAL
-from app.packing import absorb, unpack_batch
+from app.packing import absorb
 from app.resolution import align
-from app.rollup import (
-    CONNECT_FAILED,
-    CONNECT_OK,
-    SERVICE_FAILED,
-    SERVICE_OK,
-    Reading,
-    Rollup,
-    status_label,
-)
+from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, count_within
+from app.status import status_label
 from app.store.port import HEADER_BYTES, SeenApp, Slot, Store
+from app.tally import Reading
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
 RECENT_S = 300

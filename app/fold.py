@@ -12,7 +12,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.packing import NewerVersion, PackError, absorb, pack, unpack_batch
+from app.batch import unpack_batch
+from app.packing import NewerVersion, PackError, absorb, pack
 from app.resolution import Resolution, align
 from app.rollup import Rollup
 from app.store.port import (

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from app.packing import pack_batch
+from app.batch import pack_batch
 from app.rollup import Rollup
 from parsers import heroku
 from parsers.framing import Damage

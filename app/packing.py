@@ -17,7 +17,6 @@
       ledger          #name, count
     later    = [[tag, binary], …]       sections that a newer version added; they hold no positions
     in names
-    batch    = [BATCH_VERSION, [[minute, rollup], …]]
 
 Sections are binaries so that a reader steps over those it does not need. Rows are sorted: equal
 rollups give equal bytes.
@@ -29,17 +28,17 @@ before the first writer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
-from app.rollup import Reading, Rollup, Tally
+from app.rollup import Rollup
 from app.sketch import BIN_COUNT
+from app.tally import Reading, Tally
 from parsers.sample import GAUGES
 
 VERSION = 1
-BATCH_VERSION = 1
 
 SECTIONS = (
     "requests",
@@ -89,18 +88,12 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     later: list[tuple[str, bytes]]
 
 
-class _Batch(msgspec.Struct, array_like=True, gc=False):
-    version: int
-    rollups: list[tuple[int, bytes]]
-
-
 class _Versioned(msgspec.Struct, array_like=True, gc=False):
     version: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
-_decode_batch = msgspec.msgpack.Decoder(_Batch).decode
 _decode_version = msgspec.msgpack.Decoder(_Versioned).decode
 _decode_numbers = msgspec.msgpack.Decoder(list[int]).decode
 
@@ -223,10 +216,10 @@ def absorb(
     """
     try:
         packed = _decode(data)
-    except _UNREADABLE as error:
-        raise _pack_error(data, error, VERSION) from None
+    except UNREADABLE as error:
+        raise pack_error(data, error, VERSION) from None
     if packed.version != VERSION:
-        raise _pack_error(data, ValueError("unknown version"), VERSION)
+        raise pack_error(data, ValueError("unknown version"), VERSION)
     rollup.messages += _count(packed.messages)
     for name in SECTIONS if sections is ALL else sections:
         section: bytes = getattr(packed, name)
@@ -238,7 +231,7 @@ def absorb(
                 _read_gauges(rollup, numbers, packed.names, gauge)
             else:
                 _READ[name](rollup, numbers, packed.names)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise PackError(f"{name}: {error}") from None
         except (IndexError, StopIteration):
             raise PackError(f"{name}: ends early") from None
@@ -247,14 +240,14 @@ def absorb(
 
 
 _EMPTY = _encode([])
-_UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
 
 
-def _pack_error(data: bytes, error: Exception, known: int) -> PackError:
+def pack_error(data: bytes, error: Exception, known: int) -> PackError:
     """NewerVersion when the bytes say so, otherwise what is wrong with them."""
     try:
         version = _decode_version(data).version
-    except _UNREADABLE:
+    except UNREADABLE:
         return PackError(str(error))
     return NewerVersion(version) if version > known else PackError(str(error))
 
@@ -389,28 +382,3 @@ _READ: dict[str, Callable[[Rollup, list[int], list[str]], None]] = {
     "minutes": _read_minutes,
     "ledger": _read_ledger,
 }
-
-
-# --- batches ------------------------------------------------------------------------------------
-
-
-def pack_batch(rollups: Mapping[int, Rollup]) -> bytes:
-    """A batch: its rollups by the start of their minute, in Unix seconds."""
-    return _encode(
-        [BATCH_VERSION, [[minute, pack(rollup)] for minute, rollup in sorted(rollups.items())]]
-    )
-
-
-def unpack_batch(data: bytes) -> list[tuple[int, bytes]]:
-    """(minute, packed rollup) pairs, ascending.
-
-    Raises:
-        PackError, NewerVersion
-    """
-    try:
-        batch = _decode_batch(data)
-    except _UNREADABLE as error:
-        raise _pack_error(data, error, BATCH_VERSION) from None
-    if batch.version != BATCH_VERSION:
-        raise _pack_error(data, ValueError("unknown version"), BATCH_VERSION)
-    return batch.rollups

@@ -17,19 +17,12 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from app.packing import absorb, unpack_batch
+from app.batch import unpack_batch
+from app.packing import absorb
 from app.resolution import Resolution, align
-from app.rollup import (
-    CONNECT_FAILED,
-    CONNECT_OK,
-    SERVICE_FAILED,
-    SERVICE_OK,
-    Rollup,
-    outcome_of,
-    status_class,
-    status_label,
-)
+from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.stats import Cell, CounterCell, DistributionCell, DynosCell, GaugeCell, Stat, Value
+from app.status import outcome_of, status_class, status_label
 from app.store.port import HEADER_BYTES, Slot, Store
 from parsers.sample import GAUGE_INDEX, Metric, labels_of
 

@@ -18,8 +18,9 @@ from app.config import Settings
 from app.ingest import Aggregator, Horizon, Seen
 from app.ledger import ledger_of
 from app.loglines import LogInput, LogLine
-from app.rollup import SERVICE_FAILED, SERVICE_OK, Rollup, outcome_of, status_label
+from app.rollup import SERVICE_FAILED, SERVICE_OK, Rollup
 from app.stats import DistributionCell, GaugeCell, Stat, parse_stat
+from app.status import outcome_of, status_label
 from parsers.sample import GAUGE_INDEX, METRICS, REASONS, labels_of
 
 WIDTH = 100

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from app.sketch import Bins, bin_of
+from app.status import CLASS_SIZE, SWITCHING_PROTOCOLS, capped_status, is_failed
+from app.tally import Reading, Tally
 from parsers.sample import (
     HerokuError,
     Readings,
@@ -23,9 +25,6 @@ from parsers.sample import (
 # Which of the four kinds of time a tally or a sketch holds.
 SERVICE_OK, SERVICE_FAILED, CONNECT_OK, CONNECT_FAILED = range(4)
 
-STATUS_SWITCHING_PROTOCOLS = 101  # a WebSocket: its "service time" is how long it stayed open
-_FIRST_FAILED_STATUS = 500
-_CLASS_SIZE = 100
 OTHER = "other"
 
 
@@ -41,90 +40,6 @@ class Caps(NamedTuple):
 
 
 CAPS = Caps()
-
-
-class Tally:
-    """Times in ms of one source. Merge: add, add, largest."""
-
-    __slots__ = ("count", "largest", "total")
-
-    def __init__(self, count: int = 0, total: int = 0, largest: int = 0) -> None:
-        self.count = count
-        self.total = total
-        self.largest = largest
-
-    def observe(self, value: int) -> None:
-        """Take one value."""
-        self.count += 1
-        self.total += value
-        self.largest = max(self.largest, value)
-
-    def merge(self, other: Tally) -> None:
-        """Take another tally's values."""
-        self.count += other.count
-        self.total += other.total
-        self.largest = max(self.largest, other.largest)
-
-    def copy(self) -> Tally:
-        """One of its own."""
-        return Tally(self.count, self.total, self.largest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Tally) and (self.count, self.total, self.largest) == (
-            other.count,
-            other.total,
-            other.largest,
-        )
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
-
-
-class Reading:
-    """A gauge's values. Merge: add, add, smallest, largest, and the later of the last (of two at
-    once the larger).
-    """
-
-    __slots__ = ("count", "largest", "last", "last_at_ms", "smallest", "total")
-
-    def __init__(
-        self, count: int, total: int, smallest: int, largest: int, last_at_ms: int, last: int
-    ) -> None:
-        self.count = count
-        self.total = total
-        self.smallest = smallest
-        self.largest = largest
-        self.last_at_ms = last_at_ms
-        self.last = last
-
-    def merge(self, other: Reading) -> None:
-        """Take another reading's values."""
-        self.count += other.count
-        self.total += other.total
-        self.smallest = min(self.smallest, other.smallest)
-        self.largest = max(self.largest, other.largest)
-        self.last_at_ms, self.last = max(
-            (self.last_at_ms, self.last), (other.last_at_ms, other.last)
-        )
-
-    def copy(self) -> Reading:
-        """One of its own."""
-        return Reading(*self.values())
-
-    def values(self) -> tuple[int, int, int, int, int, int]:
-        """As the constructor takes them."""
-        return (
-            self.count,
-            self.total,
-            self.smallest,
-            self.largest,
-            self.last_at_ms,
-            self.last,
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Reading) and self.values() == other.values()
-
-    __hash__ = None  # type: ignore[assignment]  # it changes
 
 
 class Rollup:
@@ -209,11 +124,9 @@ class Rollup:
             )
         statuses = {status for _, status in self.requests}
         if len(statuses) > caps.statuses:
-            kept = {
-                *sorted(status for status in statuses if status >= _CLASS_SIZE)[: caps.statuses]
-            }
+            kept = {*sorted(status for status in statuses if status >= CLASS_SIZE)[: caps.statuses]}
             self.requests = _rekeyed(
-                self.requests, lambda key: (key[0], _capped_status(key[1], kept))
+                self.requests, lambda key: (key[0], capped_status(key[1], kept))
             )
 
     def _bound_sources(self, caps: Caps) -> None:
@@ -293,7 +206,7 @@ class Rollup:
         if response_bytes:
             total = self.response_bytes.get(process_type, 0)
             self.response_bytes[process_type] = total + response_bytes
-        if status != STATUS_SWITCHING_PROTOCOLS:
+        if status != SWITCHING_PROTOCOLS:
             failed = is_failed(status)
             if service_ms is not None:
                 which = SERVICE_FAILED if failed else SERVICE_OK
@@ -343,37 +256,6 @@ _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,
 }
-
-
-# --- statuses -----------------------------------------------------------------------------------
-
-
-def is_failed(status: int) -> bool:
-    """Whether a request failed for the platform: 5xx, or no status at all (H24)."""
-    return status >= _FIRST_FAILED_STATUS or status in (0, 5)
-
-
-def outcome_of(status: int) -> str:
-    """ "ok" or "failed"."""
-    return "failed" if is_failed(status) else "ok"
-
-
-def status_class(status: int) -> str:
-    """ "2xx" and so on; "" for no status."""
-    digit = status // _CLASS_SIZE or status
-    return f"{digit}xx" if digit else ""
-
-
-def status_label(status: int) -> str:
-    """The status as users see it: "200", "" for none, and "4xx" for the 4xx statuses over the
-    cap.
-    """
-    return str(status) if status >= _CLASS_SIZE else status_class(status)
-
-
-def _capped_status(status: int, kept: set[int]) -> int:
-    """Statuses over the cap become their class, 1 to 5."""
-    return status if status in kept or status < _CLASS_SIZE else status // _CLASS_SIZE
 
 
 # --- merging and renaming -----------------------------------------------------------------------

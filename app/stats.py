@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from app.rollup import Reading, Tally
 from app.sketch import Bins, count_within, quantile_ms
+from app.tally import Reading, Tally
 from parsers.sample import GAUGES, Kind, Metric
 
 DEFAULT_STAT: dict[Kind, str] = {"counter": "sum", "distribution": "p95", "gauge": "avg"}

@@ -11,10 +11,10 @@ from pathlib import Path
 import redis.asyncio
 
 from app import embedded
+from app.batch import pack_batch
 from app.commit import new_batch
 from app.fold import Folder
 from app.ingest import MINUTE_S, Aggregator, Horizon
-from app.packing import pack_batch
 from app.resolution import HOUR_S, resolutions
 from app.rollup import Rollup
 from app.simulated_dyno import busyness

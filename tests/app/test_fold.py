@@ -8,10 +8,11 @@ import random
 import msgspec
 import pytest
 
+from app.batch import unpack_batch
 from app.commit import new_batch
 from app.fold import BATCHES_MAX, TOTAL, UNREADABLE, Folder
 from app.ingest import Aggregator, Horizon
-from app.packing import absorb, unpack_batch
+from app.packing import absorb
 from app.resolution import align, resolutions
 from app.rollup import Rollup
 from app.store.port import HEADER_BYTES, Batch, SeenApp, Slot, Store

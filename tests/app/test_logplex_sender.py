@@ -1,3 +1,5 @@
+"""The sender behaves as the published Logplex does."""
+
 from __future__ import annotations
 
 import asyncio

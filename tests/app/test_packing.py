@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.packing import (
-    ALL,
-    NewerVersion,
-    PackError,
-    absorb,
-    pack,
-    pack_batch,
-    unpack,
-    unpack_batch,
-)
+from app.batch import pack_batch, unpack_batch
+from app.packing import ALL, NewerVersion, PackError, absorb, pack, unpack
 from app.rollup import Rollup
 from parsers.sample import HerokuError, Readings, Request, Sample, StateChange
 

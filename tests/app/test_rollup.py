@@ -6,18 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.packing import pack, unpack
-from app.rollup import (
-    CONNECT_OK,
-    SERVICE_FAILED,
-    SERVICE_OK,
-    Caps,
-    Reading,
-    Rollup,
-    Tally,
-    outcome_of,
-    status_class,
-    status_label,
-)
+from app.rollup import CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Caps, Rollup
+from app.status import outcome_of, status_class, status_label
+from app.tally import Reading, Tally
 from parsers.sample import HerokuError, Readings, Request, Sample, StateChange
 
 AT_MS = 1_795_341_600_000

@@ -1,3 +1,5 @@
+"""`simulate` sends, counts and compares."""
+
 from __future__ import annotations
 
 import argparse

@@ -1,3 +1,5 @@
+"""Simulated apps say what real ones do, and the same again for the same seed."""
+
 from __future__ import annotations
 
 import re

@@ -1,0 +1,111 @@
+"""Settings: each is checked, each error names the variable and what is accepted, none shows a
+secret.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from app.config import SETTINGS, ConfigError, Settings, is_loopback, unknown_settings
+
+TOKEN = "a-token-of-the-admin"
+
+
+def test_nothing_needs_to_be_set() -> None:
+    settings = Settings.from_environ({})
+    assert settings.local_mode
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8080, 1)
+    assert settings.retention_1h_s == 90 * 86_400
+    assert settings.body_bytes_max == 16 * 2**20
+
+
+def test_an_empty_variable_is_as_if_it_were_not_set() -> None:
+    assert Settings.from_environ({"PORT": ""}).port == 8080
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400), ("90", 90)]
+)
+def test_durations_have_units(written: str, seconds: int) -> None:
+    assert Settings.from_environ({"DYNOMETER_ID_TTL": written}).id_ttl_s == seconds
+
+
+BAD = {
+    "PORT": ["0", "70000", "x", "-1", "８０"],
+    "WEB_CONCURRENCY": ["0", "many", "1.5"],
+    "DYNOMETER_REDIS_APPENDFSYNC": ["no", "sometimes"],
+    "DYNOMETER_PUBLIC_URL": ["metrics.example.com", "ftp://x", "https://a:b@example.com"],
+    "DYNOMETER_ID_TTL": ["0", "soon", "-5m", "1w"],
+    "DYNOMETER_BODY_BYTES_MAX": ["0", "16MB", "lots"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_can(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_environ({name: value})
+    assert str(refused.value).startswith(f"{name}={value}: expected ")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DYNOMETER_RETENTION_1M": "8d"},
+        {"DYNOMETER_RETENTION_1H": "1d"},
+        {"DYNOMETER_HORIZON_PAST": "8d"},
+        {"DYNOMETER_ADMIN_TOKEN": "short"},
+        {"HOST": "0.0.0.0"},
+    ],
+)
+def test_values_that_do_not_go_together_are_refused(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        Settings.from_environ(environ)
+    for value in environ.values():
+        if value == "short":
+            assert value not in str(refused.value).split(":")[0].split()
+
+
+def test_with_a_token_the_service_may_listen_anywhere() -> None:
+    settings = Settings.from_environ({"HOST": "0.0.0.0", "DYNOMETER_ADMIN_TOKEN": TOKEN})
+    assert not settings.local_mode
+
+
+def test_secrets_are_marked_as_such() -> None:
+    secret = {setting.name for setting in SETTINGS if setting.secret}
+    assert secret == {"REDIS_URL", "DYNOMETER_ADMIN_TOKEN"}
+
+
+def test_a_misspelt_setting_is_pointed_out() -> None:
+    [sentence] = unknown_settings({"DYNOMETER_ADMIN_TOKN": "x", "PATH": "y"})
+    assert "DYNOMETER_ADMIN_TOKEN?" in sentence
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.255.0.1:80", "::1", "[::1]", "[::1]:8080"],
+)
+def test_this_machine_is_known(host: str) -> None:
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "",
+        "0.0.0.0",
+        "::",
+        "128.0.0.1",
+        "localhost.example.com",
+        "127.0.0.1.example.com",
+        "localhost:x",
+        "localhost:80:80",
+        "[::1]x",
+        "user@localhost",
+        "2130706433",
+    ],
+)
+def test_nothing_else_is_this_machine(host: str) -> None:
+    assert not is_loopback(host)
