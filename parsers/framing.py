@@ -34,6 +34,9 @@ _START_BYTES_MAX = 15
 # one.
 _FOLLOWS = re.compile(rb"[+-]?[0-9]{0,20} ?<[0-9]{1,3}>1 ")
 _COUNT = re.compile(rb"([1-9][0-9]{0,6}) ")
+# A count that is too large by little takes in the count of the next frame, or its first digits.
+_NEXT_COUNT = re.compile(rb"\n[0-9]{1,7} ?\Z")
+_NEXT_COUNT_BYTES_MAX = 9
 _LOOKAHEAD_BYTES = 32  # more than _FOLLOWS can match
 
 _NOT_WHOLE = 0
@@ -148,7 +151,9 @@ def split(body: bytes) -> Iterator[bytes | Damage]:
     return cast("Iterator[bytes | Damage]", reader.walk(final=True))
 
 
-def _whole(data: bytes | bytearray, position: int, final: bool, count_max: int) -> tuple[int, int]:
+def _whole(
+    data: bytes | bytearray, position: int, final: bool, count_max: int
+) -> tuple[int, int]:
     """(begin, end) of the message of the frame at `position`; instead of an end, _NOT_WHOLE or
     _NEEDS_MORE.
     """
@@ -168,20 +173,25 @@ def _whole(data: bytes | bytearray, position: int, final: bool, count_max: int) 
         return 0, _NOT_WHOLE if final else _NEEDS_MORE
     if data[end - 1] == _NEWLINE:
         return begin, end
+    if _NEXT_COUNT.search(data, max(begin, end - _NEXT_COUNT_BYTES_MAX), end):
+        return 0, _NOT_WHOLE
     return begin, _end_without_newline(data, end, final)
 
 
 def _end_without_newline(data: bytes | bytearray, end: int, final: bool) -> int:
     """`end`, if a frame may end there: the input ends, or another frame begins."""
     rest = len(data) - end
-    if (rest == 0 and final) or _FOLLOWS.match(data, end):
+    if rest == 0 and final:
         return end
     if rest < _LOOKAHEAD_BYTES and not final:
         return _NEEDS_MORE
+    if _FOLLOWS.match(data, end) and not data[end - 1 : end + 1].isdigit():
+        return end
     following = _COUNT.match(data, end)
     if not following:
         return _NOT_WHOLE
-    # A count, but no syslog header behind it (frames of junk): believed if it leads to another one.
+    # A count with no header behind it (frames of junk), or one whose first digits may have been
+    # taken for the message's last: believed if it leads to where a frame may end.
     after = following.end() + int(following[1])
     if after <= len(data) and (
         data[after - 1] == _NEWLINE or _COUNT.match(data, after) or _FOLLOWS.match(data, after)

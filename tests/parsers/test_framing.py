@@ -93,6 +93,20 @@ def test_what_follows_a_body_does_not_change_it(name: str) -> None:
         assert following == [*expected, LINE]
 
 
+@pytest.mark.parametrize("off", [n for n in range(-len(LINE) + 1, 40) if n])
+def test_a_count_that_is_off_costs_its_own_frame_and_no_other(off: int) -> None:
+    """Also when the frame after it holds whole frames in its text."""
+    printed = app_line(b"x " + FRAME * 3)
+    body = FRAME + b"%d " % (len(LINE) + off) + LINE + printed + FRAME
+    damage = len(b"%d " % (len(LINE) + off) + LINE)
+    assert read(body) == [LINE, Damage(damage), printed.partition(b" ")[2], LINE]
+
+
+def test_a_message_without_a_newline_may_end_in_a_digit() -> None:
+    ends_in_digit = message("x" * 10_000 + "7", app_name="app", newline=False)
+    assert read(counted(ends_in_digit) + FRAME) == [ends_in_digit, LINE]
+
+
 def test_a_body_may_end_in_a_count() -> None:
     assert read(FRAME + b"28") == [LINE, Damage(2)]
 
