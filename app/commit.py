@@ -32,13 +32,8 @@ log = logging.getLogger(__name__)
 GROUP_BATCHES_MAX = 256  # about 3 ms of Redis at 10 microseconds a batch
 GROUP_BYTES_MAX = 4 * 2**20
 PENDING_BYTES_MAX = 64 * 2**20  # packed batches that a worker holds while the store is slow
+_NO_ANSWER = "the store did not answer in time: check that it is running"
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
-
-
-def _unavailable(refusal: StoreUnavailable | TimeoutError) -> StoreUnavailable:
-    if isinstance(refusal, StoreUnavailable):
-        return refusal
-    return StoreUnavailable("the store did not answer in time: check that it is running")
 
 
 def batch_id(frame_id: bytes) -> bytes:
@@ -150,7 +145,7 @@ class Committer:
                         await self._append(group)
                     return
                 except (StoreUnavailable, TimeoutError) as refusal:
-                    error = _unavailable(refusal)
+                    error = self._unavailable(refusal)
                     if self.unavailable_since is None:
                         self.unavailable_since = loop.time()
                     self.last_error = str(error)
@@ -176,11 +171,17 @@ class Committer:
             inbox_ttl_ms=self._inbox_ttl_ms,
         )
         self.unavailable_since = None
+        self.last_error = ""
         for app, waiting in by_app.items():
             for pending, outcome in zip(waiting, answers[app].outcomes, strict=True):
                 self._settle(pending, outcome)
             if answers[app].inbox_length:
                 self._on_stored(app, answers[app].inbox_length)
+
+    def _unavailable(self, refusal: StoreUnavailable | TimeoutError) -> StoreUnavailable:
+        if isinstance(refusal, StoreUnavailable):
+            return refusal
+        return StoreUnavailable(self.last_error or _NO_ANSWER)
 
     def _give_up_expired(self, group: list[_Pending], error: Exception) -> list[_Pending]:
         now = asyncio.get_running_loop().time()

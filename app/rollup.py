@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from app.sketch import Bins, bin_of
-from app.status import CLASS_SIZE, SWITCHING_PROTOCOLS, capped_status, is_failed
+from app.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
+from app.status import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, capped_status
 from app.tally import Reading, Tally
 from parsers.sample import (
     HerokuError,
@@ -191,30 +191,30 @@ class Rollup:
         return renamed
 
     def _heard_from(self, source: str, at_ms: int) -> None:
-        if labels_of(source)[1]:
-            bit = 1 << (at_ms // 60_000 % 60)
-            self.minutes[source] = self.minutes.get(source, 0) | bit
+        bit = 1 << (at_ms // 60_000 % 60)
+        self.minutes[source] = self.minutes.get(source, 0) | bit
 
     def observe_request(self, request: Request, at_ms: int) -> None:
         """Add one request, by far the most frequent sample."""
         source, status, code, connect_ms, service_ms, response_bytes = request
         key = (source, status)
         self.requests[key] = self.requests.get(key, 0) + 1
-        process_type = labels_of(source)[0]
+        process_type, dyno = labels_of(source)
         if code:
             self._count_error(source, code)
         if response_bytes:
             total = self.response_bytes.get(process_type, 0)
             self.response_bytes[process_type] = total + response_bytes
         if status != SWITCHING_PROTOCOLS:
-            failed = is_failed(status)
+            failed = status >= FIRST_FAILED or not status  # is_failed, without the call
             if service_ms is not None:
                 which = SERVICE_FAILED if failed else SERVICE_OK
                 self._observe_time(source, process_type, which, service_ms)
             if connect_ms is not None:
                 which = CONNECT_FAILED if failed else CONNECT_OK
                 self._observe_time(source, process_type, which, connect_ms)
-        self._heard_from(source, at_ms)
+        if dyno:
+            self._heard_from(source, at_ms)
 
     def _observe_time(self, source: str, process_type: str, which: int, value_ms: int) -> None:
         tally = self.tallies.get((source, which))
@@ -223,9 +223,10 @@ class Rollup:
             self.sketches.setdefault((process_type, which), {})
         tally.count += 1
         tally.total += value_ms
-        tally.largest = max(tally.largest, value_ms)
+        if value_ms > tally.largest:
+            tally.largest = value_ms
         bins = self.sketches[process_type, which]
-        index = bin_of(value_ms)
+        index = BIN_OF[value_ms] if value_ms < TABLE_SIZE else bin_of(value_ms)
         bins[index] = bins.get(index, 0) + 1
 
     def _observe_readings(self, readings: Readings, at_ms: int) -> None:
@@ -237,14 +238,17 @@ class Rollup:
                 gauges[key].merge(Reading(1, value, value, value, at_ms, value))
             else:
                 gauges[key] = Reading(1, value, value, value, at_ms, value)
-        self._heard_from(source, at_ms)
+        if labels_of(source)[1]:
+            self._heard_from(source, at_ms)
 
     def _observe_error(self, error: HerokuError, at_ms: int) -> None:
         self._count_error(error.source, error.code)
-        self._heard_from(error.source, at_ms)
+        if labels_of(error.source)[1]:
+            self._heard_from(error.source, at_ms)
 
     def _observe_state(self, change: StateChange, at_ms: int) -> None:
-        self._heard_from(change.source, at_ms)
+        if labels_of(change.source)[1]:
+            self._heard_from(change.source, at_ms)
 
     def _count_error(self, source: str, code: str) -> None:
         self.errors[source, code] = self.errors.get((source, code), 0) + 1

@@ -44,13 +44,13 @@ LOW_MS = _edges()
 BIN_COUNT = len(LOW_MS)
 HIGH_MS = (*(low - 1 for low in LOW_MS[1:]), LONGEST_MS)
 
-_TABLE_SIZE = 65_536
-_TABLE = [bisect_right(LOW_MS, ms) - 1 for ms in range(_TABLE_SIZE)]
+TABLE_SIZE = 65_536
+BIN_OF = [bisect_right(LOW_MS, ms) - 1 for ms in range(TABLE_SIZE)]  # of times shorter than this
 
 
 def bin_of(ms: int) -> int:
     """The bin that a whole, non-negative number of milliseconds falls in."""
-    return _TABLE[ms] if ms < _TABLE_SIZE else bisect_right(LOW_MS, ms) - 1
+    return BIN_OF[ms] if ms < TABLE_SIZE else bisect_right(LOW_MS, ms) - 1
 
 
 def quantiles_ms(bins: Mapping[int, int], quantiles: Sequence[float]) -> list[float | None]:

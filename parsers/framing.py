@@ -151,9 +151,7 @@ def split(body: bytes) -> Iterator[bytes | Damage]:
     return cast("Iterator[bytes | Damage]", reader.walk(final=True))
 
 
-def _whole(
-    data: bytes | bytearray, position: int, final: bool, count_max: int
-) -> tuple[int, int]:
+def _whole(data: bytes | bytearray, position: int, final: bool, count_max: int) -> tuple[int, int]:
     """(begin, end) of the message of the frame at `position`; instead of an end, _NOT_WHOLE or
     _NEEDS_MORE.
     """

@@ -34,18 +34,15 @@ def parse(message: Message) -> Sample | None:
     Raises:
         ParseError: the line is of a kind that we measure, and cannot be read.
     """
-    read = _BY_ORIGIN.get((message.app_name, message.procid))
-    if read is not None:
-        return read(_platform_text(message.text))
-    if message.app_name != _PLATFORM:
+    _, app_name, procid, text = message
+    read = _BY_ORIGIN.get((app_name, procid))
+    if read is None and app_name != _PLATFORM:
         return None
-    text = _platform_text(message.text)
+    if not text[:1].isalpha():  # the platform begins its messages with a letter
+        text = without_structured_data(text)
+    if read is not None:
+        return read(text)
     for beginning, read_dyno in _OF_DYNO:
         if text.startswith(beginning):
-            return read_dyno(source_of(message.procid), text)
+            return read_dyno(source_of(procid), text)
     return None
-
-
-def _platform_text(text: bytes) -> bytes:
-    """The platform begins its messages with a letter; what stands before one is not the message."""
-    return text if text[:1].isalpha() else without_structured_data(text)
