@@ -26,6 +26,7 @@ def minute(dynos: int, requests_per_minute: int) -> Rollup:
 
 def main() -> None:
     """Print the table."""
+    print("\n### A packed minute\n")
     rows = []
     for dynos in DYNOS:
         for requests in REQUESTS_PER_MINUTE:
