@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 ADMIN_TOKEN_LENGTH_MIN = 16
 PREFIX = "DYNOMETER_"
+_NO_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER")
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
 _UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -257,7 +258,7 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     known = [setting.name for setting in SETTINGS]
     sentences = []
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in known and not name.startswith("DYNOMETER_TEST_"):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(_NO_SETTINGS):
             close = get_close_matches(name, known, n=1)
             hint = f": did you mean {close[0]}?" if close else ""
             sentences.append(f"{name} is no setting and has no effect{hint}")

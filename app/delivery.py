@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import httpx2
 
 from app.config import ConfigError, is_loopback
+from app.launcher import command
 from app.registry import APP_NAME_RULE, valid_app
 
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10, 20)  # outlasts the restart of a service
@@ -116,7 +117,7 @@ class Sender:
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if not self._reached:
                 raise CannotDeliver(
-                    f"no service at {url}: start it with ./dynometer serve ({error})"
+                    f"no service at {url}: start it with {command()} serve ({error})"
                 ) from error
             return str(error)
         except httpx2.TransportError as error:

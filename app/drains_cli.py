@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from app import embedded
 from app.config import ConfigError, Settings
+from app.launcher import command
 from app.registry import APP_NAME_RULE, hash_secret, valid_app
 from app.store.port import Store
 from app.store.redis import connect
@@ -67,7 +68,7 @@ async def _with_store(arguments: argparse.Namespace, settings: Settings) -> int:
     url = settings.redis_url or embedded.running(settings.data_dir)
     if url is None:
         raise ConfigError(
-            f"no store: start the service (./dynometer serve) with DYNOMETER_DATA_DIR="
+            f"no store: start the service ({command()} serve) with DYNOMETER_DATA_DIR="
             f"{settings.data_dir}, or set REDIS_URL to the one it uses"
         )
     store = connect(url)

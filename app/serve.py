@@ -20,8 +20,9 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app import embedded
-from app.config import ConfigError, Settings
+from app.config import ConfigError, Settings, unknown_settings
 from app.fold import Folder
+from app.launcher import command
 from app.resolution import resolutions
 from app.store.redis import connect
 
@@ -41,6 +42,8 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         EmbeddedError: no store could be started.
     """
     signal.signal(signal.SIGTERM, _exit)
+    for sentence in unknown_settings(os.environ):
+        print(f"dynometer: {sentence}", file=sys.stderr)
     with _store(settings) as described, _listen(settings) as listening:
         welcome = _welcome(settings, described)
         config = uvicorn.Config(
@@ -82,7 +85,7 @@ def fold(arguments: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _exit)
     url = settings.redis_url or embedded.running(settings.data_dir)
     if url is None:
-        raise ConfigError("nothing to fold: set REDIS_URL, or start ./dynometer serve")
+        raise ConfigError(f"nothing to fold: set REDIS_URL, or start {command()} serve")
     print("Folding. Stop with Ctrl-C.", file=sys.stderr)
     asyncio.run(_fold(url, settings))
     return 0
@@ -130,7 +133,7 @@ def _listen(settings: Settings) -> Iterator[socket.socket]:
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}): "
-            f"choose another port, as in PORT={settings.port + 1} ./dynometer serve"
+            f"choose another port, as in PORT={settings.port + 1} {command()} serve"
         ) from None
     listening.set_inheritable(True)
     with listening:
@@ -147,16 +150,16 @@ def _welcome(settings: Settings, store: str) -> str:
 Store: {store}. No admin token is set, so only this machine may connect.
 
 Next, in another terminal, believable traffic, checked against the answers:
-  ./dynometer simulate --history 1h{to}
+  {command()} simulate --history 1h{to}
 or the last lines of an app of yours:
-  heroku logs -n 1500 --source heroku -a shop | ./dynometer replay - --app shop{to}
+  heroku logs -n 1500 --source heroku -a shop | {command()} replay - --app shop{to}
 and then:
   curl '{url}/api/v1/apps/shop/query?{query}'
 
 API: {url}/docs   Prometheus: {url}/metrics   Stop: Ctrl-C"""
     public = settings.public_url
     reach = (
-        "  dynometer drains add APP | sh"
+        f"  {command()} drains add APP | sh"
         if public
         else "  set DYNOMETER_PUBLIC_URL to the https address at which Heroku reaches the service"
     )

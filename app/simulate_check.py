@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Self
 import httpx2
 
 from app.config import ConfigError
+from app.launcher import command
 from app.logplex_sender import Acknowledged
 
 REQUESTS = "requests"
@@ -126,7 +127,7 @@ class Service:
         try:
             response = self._client.get(f"{self._url}/api/v1/apps/{path}", params=parameters)
         except httpx2.ConnectError:
-            raise NoService(f"no service at {self._url}: start it with ./dynometer serve") from None
+            raise NoService(f"no service at {self._url}: start it with {command()} serve") from None
         except httpx2.TransportError as error:
             raise NoService(
                 f"{self._url} does not answer: {error or type(error).__name__}"

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 
+from app.launcher import command
 from app.overview import overview
 from app.resolution import Resolution
 from app.stats import Value
@@ -121,7 +122,12 @@ class Dashboard:
         """The page"""
         now_s = self._clock()
         url = self._public_url or str(request.base_url).rstrip("/")
-        common: dict[str, Any] = {"url": url, "now_s": int(now_s), "local_mode": self._local_mode}
+        common: dict[str, Any] = {
+            "url": url,
+            "now_s": int(now_s),
+            "local_mode": self._local_mode,
+            "command": command(),
+        }
         try:
             seen = await self._store.seen_apps()
             apps = [await overview(self._store, each, self._resolutions, now_s) for each in seen]

@@ -94,7 +94,7 @@ def test_a_missing_store_is_one_line(tmp_path: Path) -> None:
     settings = {"DYNOMETER_DATA_DIR": str(tmp_path)}
     line = complaint_of(dynometer("drains", "list", settings=settings))
 
-    assert "start the service (./dynometer serve)" in line
+    assert "start the service (dynometer serve)" in line
 
 
 def test_a_data_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

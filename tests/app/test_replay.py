@@ -209,7 +209,7 @@ def test_nobody_listening_is_said_at_once(tmp_path: Path) -> None:
     done = replay(address, router_text().encode(), memory=tmp_path)
 
     assert done.returncode == 1
-    assert f"no service at {address}: start it with ./dynometer serve".encode() in done.stderr
+    assert f"no service at {address}: start it with dynometer serve".encode() in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -129,7 +129,7 @@ def test_nobody_listening_is_one_line_that_says_what_to_do(
     shown = capsys.readouterr()
     assert shown.out == ""
     assert shown.err == (
-        f"dynometer: no service at http://127.0.0.1:{port}: start it with ./dynometer serve\n"
+        f"dynometer: no service at http://127.0.0.1:{port}: start it with dynometer serve\n"
     )
 
 

@@ -39,10 +39,10 @@ async def test_before_the_first_line_the_page_says_what_to_type(
 ) -> None:
     text = text_of(await page(client))
     for command in (
-        "./dynometer simulate --history 1h",
-        "heroku logs -n 1500 --source heroku -a shop | ./dynometer replay - --app shop",
+        "dynometer simulate --history 1h",
+        "heroku logs -n 1500 --source heroku -a shop | dynometer replay - --app shop",
         "heroku labs:enable log-runtime-metrics -a shop",
-        "./dynometer drains add shop | sh",
+        "dynometer drains add shop | sh",
     ):
         assert command in text
 

@@ -1,0 +1,89 @@
+"""Recorded bodies and what is read from them.
+
+DYNOMETER_TEST_GOLDEN=write records the answers anew: read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from parsers import heroku
+from parsers.framing import Damage, FrameReader, split
+from parsers.logtext import looks_like_body, parse_line
+from parsers.sample import GAUGES, ParseError, Readings
+from parsers.syslog import Message, parse_message
+
+LOGS = Path(__file__).parent / "logs"
+INPUTS = sorted(LOGS.glob("*.log"))
+
+
+def said(message: Message) -> dict[str, object]:
+    """What a message was read as."""
+    about = {"at_ms": message.at_ms}
+    try:
+        sample = heroku.parse(message)
+    except ParseError as error:
+        return {**about, "unparsed": error.reason}
+    if sample is None:
+        return {**about, "ignored": True}
+    if isinstance(sample, Readings):
+        values = {GAUGES[index].name: value for index, value in sample.values}
+        return {**about, "Readings": {"source": sample.source, **values}}
+    return {**about, type(sample).__name__: sample._asdict()}
+
+
+def read_frame(frame: bytes | Damage) -> dict[str, object]:
+    if isinstance(frame, Damage):
+        return {"damage": frame.size}
+    try:
+        return said(parse_message(frame))
+    except ParseError as error:
+        return {"unparsed": error.reason}
+
+
+def read_line(line: bytes) -> dict[str, object]:
+    try:
+        return said(parse_line(line))
+    except ParseError as error:
+        return {"unparsed": error.reason}
+
+
+def read(data: bytes) -> list[dict[str, object]]:
+    if looks_like_body(data):
+        return [read_frame(frame) for frame in split(data)]
+    return [read_line(line) for line in data.splitlines()]
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_a_log_is_read_as_recorded(path: Path) -> None:
+    golden = path.with_suffix(".golden.json")
+    found = read(path.read_bytes())
+    if os.environ.get("DYNOMETER_TEST_GOLDEN") == "write":
+        lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in found)
+        golden.write_text(f"[\n{lines}\n]\n")
+    assert found == json.loads(golden.read_text())
+
+
+@pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
+def test_a_body_is_read_the_same_in_any_pieces(path: Path) -> None:
+    data = path.read_bytes()
+    if not looks_like_body(data):
+        assert len(data.splitlines()) == len(read(data))
+        return
+    for size in (1, 3, 64, 1_000):
+        reader = FrameReader()
+        found = [
+            frame
+            for start in range(0, len(data), size)
+            for frame in reader.feed(data[start : start + size])
+        ]
+        assert [read_frame(frame) for frame in found + reader.end()] == read(data)
+
+
+def test_there_are_recordings_of_both_forms() -> None:
+    assert len(INPUTS) >= 3
+    assert {looks_like_body(path.read_bytes()) for path in INPUTS} == {True, False}
