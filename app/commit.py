@@ -92,7 +92,7 @@ class Committer:
         self.unavailable_since: float | None = (
             None  # loop time of the first refusal since a success
         )
-        self.last_error = ""
+        self.last_error = ""  # why the store refused; "" when it did not
 
     async def commit(self, app: str, batch: Batch) -> Outcome:
         """Returns when the batch is stored, or was before.
@@ -136,7 +136,6 @@ class Committer:
         return group
 
     async def _commit_group(self, group: list[_Pending]) -> None:
-        loop = asyncio.get_running_loop()
         attempt = 0
         try:
             while group:
@@ -146,8 +145,6 @@ class Committer:
                     return
                 except (StoreUnavailable, TimeoutError) as refusal:
                     error = self._unavailable(refusal)
-                    if self.unavailable_since is None:
-                        self.unavailable_since = loop.time()
                     self.last_error = str(error)
                     group = self._give_up_expired(group, error)
                 if group:
@@ -170,7 +167,6 @@ class Committer:
             id_ttl_ms=self._id_ttl_ms,
             inbox_ttl_ms=self._inbox_ttl_ms,
         )
-        self.unavailable_since = None
         self.last_error = ""
         for app, waiting in by_app.items():
             for pending, outcome in zip(waiting, answers[app].outcomes, strict=True):

@@ -76,11 +76,11 @@ async def test_a_refusal_is_waited_out_and_counts_once(
     server.client.config_set("maxmemory", 1)
     commits = committer(redis_store)
     waiting = asyncio.create_task(commits.commit("shop", new_batch(b"1", b"")))
-    while commits.unavailable_since is None:
+    while not commits.last_error:
         await asyncio.sleep(0.001)
     server.client.config_set("maxmemory", 0)
     assert await waiting is Outcome.STORED
-    assert commits.unavailable_since is None
+    assert not commits.last_error
     assert await redis_store.inbox_lengths(["shop"]) == {"shop": 1}
 
 
