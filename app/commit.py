@@ -89,9 +89,6 @@ class Committer:
         self._queue: deque[_Pending] = deque()
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
-        self.unavailable_since: float | None = (
-            None  # loop time of the first refusal since a success
-        )
         self.last_error = ""  # why the store refused; "" when it did not
 
     async def commit(self, app: str, batch: Batch) -> Outcome:
