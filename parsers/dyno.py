@@ -1,15 +1,12 @@
 """Lines about one dyno or about the log stream itself: error codes, changes of state.
 
-    Error R14 (Memory quota exceeded)                                                from
-    heroku[web.1]
-    State changed from starting to up                                                from
-    heroku[web.1]
-    Error L10 (output buffer overflow): 2 messages dropped since 2026-…              from
-    heroku[logplex], in a drain Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages
-    since 2026-…  from heroku[logplex], in `heroku logs`
+    heroku[web.1]     Error R14 (Memory quota exceeded)
+    heroku[web.1]     State changed from starting to up
+    heroku[logplex]   Error L10 (output buffer overflow): 2 messages dropped since …
+    heroku[logplex]   Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages since …
 
-The second wording of L10 may be about another drain than ours, so it says nothing about messages
-that we lost.
+A drain gets the first wording of L10; `heroku logs` prints the second, which may be about another
+drain than ours and so says nothing about messages that we lost.
 """
 
 from __future__ import annotations

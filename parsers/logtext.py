@@ -1,5 +1,6 @@
-"""Lines as `heroku logs` prints them: `2026-11-22T10:00:00.123456+00:00 heroku[router]: at=info
-…`
+"""Lines as `heroku logs` prints them:
+
+2026-11-22T10:00:00.123456+00:00 heroku[router]: at=info method=GET path="/" …
 """
 
 from __future__ import annotations

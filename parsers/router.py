@@ -23,13 +23,13 @@ import re
 from parsers.sample import ROUTER_SOURCE, ParseError, Request, source_of
 
 _USUAL_TAIL = re.compile(
-    rb" dyno=([^ ]*) connect=([0-9]{0,10})(?:ms)? service=([0-9]{0,10})(?:ms)?"
+    rb" dyno=([^ ]*) connect=(?:([0-9]{1,10})(?:ms)?)? service=(?:([0-9]{1,10})(?:ms)?)?"
     rb" status=([1-5][0-9]{2})? bytes=([0-9]{0,15})(?:[ \n][^\"]*)?"
 )
-_CODE = re.compile(rb"(?:^| )code=([^ ]*)")
+_CODE = re.compile(rb"(?:^| )code=([^\s]*)")
 _CLIENT_FIELD = re.compile(rb"(?:^| )(?:method|path|host|request_id|fwd)=")
 _USABLE_CODE = re.compile(rb"[A-Za-z0-9-]{1,16}")
-_FIELD = re.compile(rb"(?:^| )(dyno|connect|service|status|bytes)=([^\s\"]*)")
+_FIELD = re.compile(rb"(?:^| )(dyno|connect|service|status|bytes)=\"?([^\s\"]*)")
 
 _MS = re.compile(rb"([0-9]{1,10})(?:ms)?")
 _STATUS = re.compile(rb"[1-5][0-9]{2}")

@@ -1,8 +1,10 @@
 """Runtime-metrics lines (labs feature log-runtime-metrics): every 20 seconds two for each dyno.
 
     source=web.1 dyno=heroku.123.uuid sample#load_avg_1m=2.46 sample#load_avg_5m=1.06
-    sample#load_avg_15m=0.99 source=web.1 dyno=heroku.123.uuid sample#memory_total=21.00MB …
-    sample#memory_pgpgin=348836pages …
+        sample#load_avg_15m=0.99
+    source=web.1 dyno=heroku.123.uuid sample#memory_total=21.00MB sample#memory_rss=21.22MB
+        sample#memory_cache=0.00MB sample#memory_swap=0.00MB sample#memory_pgpgin=348836pages
+        sample#memory_pgpgout=343403pages sample#memory_quota=512.00MB
 
 Format: Heroku Dev Center, "Log Runtime Metrics". Values are read into whole numbers without going
 through floats.
@@ -19,7 +21,8 @@ from parsers.sample import GAUGE_INDEX, ParseError, Readings
 _PAGES = re.compile(rb"([0-9]{1,15})(?:pages)?")
 _MILLIONTHS = 1_000_000
 
-# Bytes of a unit. Heroku writes MB and means 2^20; the value is stored in hundredths of that.
+# Bytes of a unit. Heroku writes MB and means 2^20; the value is stored in hundredths of that. No
+# unit is not among them: it could stand for any.
 _MEBIBYTE = 2**20
 _UNIT_BYTES = {
     b"MB": _MEBIBYTE,
@@ -30,6 +33,7 @@ _UNIT_BYTES = {
     b"B": 1,
     b"bytes": 1,
 }
+_STORED_MAX = 10**15 - 1  # as many digits as a value may be written with
 
 
 def _memory(value: bytes) -> int | None:
@@ -40,7 +44,8 @@ def _memory(value: bytes) -> int | None:
     if quantity[1] == b"MB":
         return quantity[0]
     scaled = quantity[0] * _UNIT_BYTES[quantity[1]]
-    return (2 * scaled + _MEBIBYTE) // (2 * _MEBIBYTE)
+    stored = (2 * scaled + _MEBIBYTE) // (2 * _MEBIBYTE)
+    return stored if stored <= _STORED_MAX else None
 
 
 def _pages(value: bytes) -> int | None:
@@ -70,68 +75,79 @@ _QUOTA = GAUGE_INDEX["memory_quota_bytes"]
 _USED_RATIO = GAUGE_INDEX["memory_quota_used_ratio"]
 
 
-# The usual memory line, read in one go; whatever differs from it is read name by name.
-_USUAL_MEMORY_NAMES = (b"total", b"rss", b"cache", b"swap")
-_USUAL_MEMORY = re.compile(
-    rb"source=[^ ]+ dyno=[^ ]+"
-    + b"".join(
-        rb" sample#memory_%s=([0-9]{1,9})\.([0-9]{2})MB" % name for name in _USUAL_MEMORY_NAMES
-    )
-    + rb" sample#memory_pgpgin=([0-9]{1,15})pages sample#memory_pgpgout=([0-9]{1,15})pages"
-    + rb" sample#memory_quota=([0-9]{1,9})\.([0-9]{2})MB\s*"
+def _usual_line(*samples: tuple[str, bytes]) -> tuple[re.Pattern[bytes], tuple[int, ...]]:
+    """A pattern for a whole line of these samples, and the gauge of each of its groups."""
+    pattern = rb"source=[^ ]+ dyno=[^ ]+" + b"".join(written for _, written in samples) + rb"\s*"
+    return re.compile(pattern), tuple(GAUGE_INDEX[name] for name, _ in samples)
+
+
+# The two lines as Heroku writes them are read in one go: two decimals, so that without the point
+# they are hundredths. Whatever differs from them is read name by name.
+_USUAL_LINES = (
+    _usual_line(
+        ("memory_total_bytes", rb" sample#memory_total=([0-9]{1,9}\.[0-9]{2})MB"),
+        ("memory_rss_bytes", rb" sample#memory_rss=([0-9]{1,9}\.[0-9]{2})MB"),
+        ("memory_cache_bytes", rb" sample#memory_cache=([0-9]{1,9}\.[0-9]{2})MB"),
+        ("memory_swap_bytes", rb" sample#memory_swap=([0-9]{1,9}\.[0-9]{2})MB"),
+        ("memory_pgpgin_pages", rb" sample#memory_pgpgin=([0-9]{1,15})pages"),
+        ("memory_pgpgout_pages", rb" sample#memory_pgpgout=([0-9]{1,15})pages"),
+        ("memory_quota_bytes", rb"(?: sample#memory_quota=([0-9]{1,9}\.[0-9]{2})MB)?"),
+    ),
+    _usual_line(
+        ("load_avg_1m", rb" sample#load_avg_1m=([0-9]{1,9}\.[0-9]{2})"),
+        ("load_avg_5m", rb" sample#load_avg_5m=([0-9]{1,9}\.[0-9]{2})"),
+        ("load_avg_15m", rb" sample#load_avg_15m=([0-9]{1,9}\.[0-9]{2})"),
+    ),
 )
-_PGPGIN = GAUGE_INDEX["memory_pgpgin_pages"]
-_PGPGOUT = GAUGE_INDEX["memory_pgpgout_pages"]
-_RSS = GAUGE_INDEX["memory_rss_bytes"]
-_CACHE = GAUGE_INDEX["memory_cache_bytes"]
-_SWAP = GAUGE_INDEX["memory_swap_bytes"]
 
 
 def parse(source: str, text: bytes) -> Readings | None:
     """What the line says of the dyno `source`; None when it has none of the metrics we know.
 
-    A value that cannot be read is left out; of a repeated name the first counts.
+    A value that cannot be read is left out. Of a repeated name the first counts: what did not come
+    from Heroku could only have been appended.
+
     Raises:
         ParseError: it has such metrics and none can be read (reason "runtime").
     """
-    if match := _USUAL_MEMORY.fullmatch(text):
-        return Readings(source, _usual_memory(match.groups()))
-    values: dict[int, int] = {}
-    known = False
-    for name, written in SAMPLE.findall(text):
-        gauge = _GAUGES.get(name)
-        if gauge is None:
-            continue
-        known = True
-        index, read = gauge
-        value = read(written)
-        if value is not None:
-            values.setdefault(index, value)
+    values = _usual_values(text) or _values_by_name(text)
     if not values:
-        if known:
-            raise ParseError("runtime")
         return None
     quota = values.get(_QUOTA)
     if quota and _TOTAL in values:
-        values[_USED_RATIO] = _ratio(values[_TOTAL], quota)
+        used = _millionths(values[_TOTAL], quota)
+        if used <= _STORED_MAX:
+            values[_USED_RATIO] = used
     return Readings(source, tuple(values.items()))
 
 
-def _usual_memory(digits: tuple[bytes, ...]) -> tuple[tuple[int, int], ...]:
-    total_mb, total, rss_mb, rss, cache_mb, cache, swap_mb, swap, pgpgin, pgpgout, mb, rest = digits
-    used, quota = int(total_mb + total), int(mb + rest)
-    values = (
-        (_TOTAL, used),
-        (_RSS, int(rss_mb + rss)),
-        (_CACHE, int(cache_mb + cache)),
-        (_SWAP, int(swap_mb + swap)),
-        (_QUOTA, quota),
-        (_PGPGIN, int(pgpgin)),
-        (_PGPGOUT, int(pgpgout)),
-    )
-    return (*values, (_USED_RATIO, _ratio(used, quota))) if quota else values
+def _usual_values(text: bytes) -> dict[int, int] | None:
+    for line, gauges in _USUAL_LINES:
+        if match := line.fullmatch(text):
+            return {
+                gauge: int(written.replace(b".", b""))
+                for gauge, written in zip(gauges, match.groups(), strict=True)
+                if written
+            }
+    return None
 
 
-def _ratio(used: int, quota: int) -> int:
-    """Millionths, rounded half up."""
+def _values_by_name(text: bytes) -> dict[int, int]:
+    values: dict[int, int] = {}
+    known = False
+    for name, written in SAMPLE.findall(text):
+        if name not in _GAUGES:
+            continue
+        known = True
+        index, read = _GAUGES[name]
+        value = read(written)
+        if value is not None:
+            values.setdefault(index, value)
+    if known and not values:
+        raise ParseError("runtime")
+    return values
+
+
+def _millionths(used: int, quota: int) -> int:
+    """Rounded half up."""
     return (2 * used * _MILLIONTHS + quota) // (2 * quota)

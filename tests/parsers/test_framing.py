@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,7 +95,10 @@ def test_what_follows_a_body_does_not_change_it(name: str) -> None:
         assert following == [*expected, LINE]
 
 
-@pytest.mark.parametrize("off", [n for n in range(-len(LINE) + 1, 40) if n])
+OFF = [n for n in range(-len(LINE) + 1, 40) if n]
+
+
+@pytest.mark.parametrize("off", OFF)
 def test_a_count_that_is_off_costs_its_own_frame_and_no_other(off: int) -> None:
     """Also when the frame after it holds whole frames in its text."""
     printed = app_line(b"x " + FRAME * 3)
@@ -102,13 +107,55 @@ def test_a_count_that_is_off_costs_its_own_frame_and_no_other(off: int) -> None:
     assert read(body) == [LINE, Damage(damage), printed.partition(b" ")[2], LINE]
 
 
-def test_a_message_without_a_newline_may_end_in_a_digit() -> None:
-    ends_in_digit = message("x" * 10_000 + "7", app_name="app", newline=False)
-    assert read(counted(ends_in_digit) + FRAME) == [ends_in_digit, LINE]
+IN_ONE_LINE = ["since 10:00+00:00.", "tls1.3", "http2.0", "1100", "2 x 42", "one 42 "]
+ENDINGS = [*IN_ONE_LINE, "two\nlines", "two\n42", "two\n42 "]
+
+
+@pytest.mark.parametrize("ending", IN_ONE_LINE)
+@pytest.mark.parametrize("off", [n for n in OFF if n > -20])
+def test_so_does_the_count_of_a_message_without_a_newline(ending: str, off: int) -> None:
+    """Where it ends decides alone, and digits there may be the message's or the next count's."""
+    wrong = message(ending, newline=False)
+    damaged = b"%d " % (len(wrong) + off) + wrong
+    for following in (LINE, NO_NEWLINE, message(ending, newline=False)):
+        body = FRAME + damaged + counted(following) + FRAME
+        assert read(body) == [LINE, Damage(len(damaged)), following, LINE]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("after", [b"", FRAME, b"3 a\xffb", b"3 a\xffb1 x" + FRAME])
+def test_a_message_with_a_right_count_may_end_in_anything(ending: str, after: bytes) -> None:
+    for whole in (message(ending, newline=False), message("x" * 10_000 + ending, newline=False)):
+        assert read(counted(whole) + after)[0] == whole
+
+
+@pytest.mark.parametrize("ending", IN_ONE_LINE)
+def test_a_message_without_a_newline_is_kept_when_the_next_one_is_damaged(ending: str) -> None:
+    whole = message(ending, newline=False)
+    for damaged in (LINE, b"+9999 " + LINE, b"%d " % (len(LINE) + 9) + LINE):
+        assert read(counted(whole) + damaged + FRAME) == [whole, Damage(len(damaged)), LINE]
+
+
+def test_no_frame_begins_within_the_digits_of_a_refused_count() -> None:
+    for digits in (b"0", b"9999999", b"9" * 20):
+        damaged = digits + FRAME
+        assert read(damaged + FRAME) == [Damage(len(damaged)), LINE]
+
+
+def test_a_number_in_a_cut_message_is_no_count() -> None:
+    """`512 ` leads nowhere, so that the message is not taken to end before it."""
+    line = message("bytes=512 protocol=https", procid="router")
+    damaged = b"%d " % (len(line) - len(b"512 protocol=https\n")) + line
+    assert read(FRAME + damaged + FRAME * 8) == [LINE, Damage(len(damaged)), *[LINE] * 8]
 
 
 def test_a_body_may_end_in_a_count() -> None:
     assert read(FRAME + b"28") == [LINE, Damage(2)]
+
+
+@given(st.lists(st.one_of(st.binary(min_size=1, max_size=30), st.sampled_from([LINE, FRAME]))))
+def test_a_body_whose_counts_are_right_is_read_exactly(messages: list[bytes]) -> None:
+    assert read(b"".join(counted(each) for each in messages)) == messages
 
 
 def test_whole_frames_written_inside_a_message_are_not_found() -> None:
@@ -140,12 +187,58 @@ def test_a_reader_gives_a_frame_with_a_newline_at_once() -> None:
     assert reader.feed(FRAME) == [LINE]
 
 
+def test_a_reader_waits_for_no_count_over_its_limit() -> None:
+    """Also where the count is to tell whether the message before it is whole."""
+    reader = FrameReader(frame_bytes_max=1_000)
+    rest = b"2000 " + b"x" * 40
+    assert reader.feed(counted(NO_NEWLINE) + rest + FRAME) == [
+        Damage(len(counted(NO_NEWLINE)) + len(rest)),
+        LINE,
+    ]
+
+
 def test_a_reader_holds_no_more_than_one_frame_of_endless_junk() -> None:
     reader = FrameReader(frame_bytes_max=1_000)
     for _ in range(1_000):
         reader.feed(b"\xff" * 1_000)
     assert len(reader._data) < 2_000
     assert reader.feed(FRAME) == [Damage(1_000_000), LINE]
+
+
+class CopyCounting(bytes):
+    """Bytes that count how many of them were taken by slices."""
+
+    copied = 0
+
+    def __getitem__(self, key: Any) -> Any:
+        found = super().__getitem__(key)
+        if isinstance(found, bytes):
+            self.copied += len(found)
+        return found
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        b"x12 <1>1 aaaaaa\n",
+        b"\0" * 9 + b"12 <1>1 aaaaaa\n",
+        b"99999999 12 <1>1 aaaaaa\n",
+        b"400000 <1>1 ",
+        b"9 <1>1 ",
+        b"6 <1>1 x<1>1 ",
+        b"6 <1>1 x9 ",
+        b"7 <1>1 x12345678901234567890<1>1 ",
+        b"1 x",
+        b"7",
+        b" ",
+    ],
+)
+def test_no_byte_is_copied_often(unit: bytes) -> None:
+    """Else damage in many places would take a time that grows with the square of the body."""
+    body = CopyCounting(unit * (20_000 // len(unit)))
+    for _ in split(body):
+        pass
+    assert body.copied <= 4 * len(body)
 
 
 def test_a_million_tiny_frames_are_a_million_frames() -> None:

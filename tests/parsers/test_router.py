@@ -38,76 +38,79 @@ def test_a_line_of_old_without_a_protocol_and_an_unquoted_path() -> None:
     assert read(line) == Request("web.12", 304, "", 2, 30, 0)
 
 
-CODES = {
-    "H10": (
-        'at=error code=H10 desc="App crashed"',
-        {"dyno": "", "connect": "", "service": "", "status": "503", "size": ""},
-        Request("web.", 503, "H10", None, None, None),
-    ),
-    "H12": (
-        'at=error code=H12 desc="Request timeout"',
-        {"connect": "6ms", "service": "30001ms", "status": "503", "size": "0"},
-        Request("web.1", 503, "H12", 6, 30_001, 0),
-    ),
-    "H18": (
-        'sock=backend at=error code=H18 desc="Server Request Interrupted"',
-        {"service": "1ms", "status": "503", "size": "0"},
-        Request("web.1", 503, "H18", 1, 1, 0),
-    ),
-    "H19": (
-        'at=error code=H19 desc="Backend connection timeout"',
-        {"connect": "5001ms", "service": "", "status": "503", "size": ""},
-        Request("web.1", 503, "H19", 5_001, None, None),
-    ),
-    "H24": (
-        'at=error code=H24 desc="Forced close"',
-        {"service": "80000ms", "status": "", "size": "18"},
-        Request("web.1", 0, "H24", 1, 80_000, 18),
-    ),
-    "H25": (
-        'at=error code=H25 desc="HTTP restriction: invalid content length"',
-        {"connect": "0", "service": "1", "status": "502", "size": "537"},
-        Request("web.1", 502, "H25", 0, 1, 537),
-    ),
-    "H26": (
-        'at=error code=H26 desc="Request Error" cause="unsupported expect header value"',
-        {"dyno": "", "connect": "", "service": "", "status": "417", "size": ""},
-        Request("web.", 417, "H26", None, None, None),
-    ),
-    "H27": (
-        'sock=client at=warning code=H27 desc="Client Request Interrupted"',
-        {"service": "0ms", "status": "499", "size": "0"},
-        Request("web.1", 499, "H27", 1, 0, 0),
-    ),
-    "H80": (
-        'at=info code=H80 desc="Maintenance mode"',
-        {"dyno": "", "connect": "", "service": "", "status": "503", "size": ""},
-        Request("web.", 503, "H80", None, None, None),
-    ),
-    "H31": (
-        'error code=H31 desc="Misdirected Request"',
-        {
-            "dyno": "",
-            "connect": "",
-            "service": "",
-            "status": "421",
-            "size": "",
-            "more": f' protocol=http agent="{FORGED}"',
-        },
-        Request("web.", 421, "H31", None, None, None),
-    ),
-    "blank-app": (
-        'at=info code=blank-app desc="Blank app"',
-        {"dyno": "", "connect": "", "service": "", "status": "502", "size": "0"},
-        Request("web.", 502, "blank-app", None, None, 0),
-    ),
+NO_DYNO = "dyno= connect= service= status=503 bytes="
+HEADS = {
+    "H10": 'at=error code=H10 desc="App crashed"',
+    "H11": 'at=error code=H11 desc="Backlog too deep"',
+    "H12": 'at=error code=H12 desc="Request timeout"',
+    "H13": 'at=error code=H13 desc="Connection closed without response"',
+    "H14": 'at=error code=H14 desc="No web processes running"',
+    "H15": 'at=error code=H15 desc="Idle connection"',
+    "H17": 'at=error code=H17 desc="Poorly formatted HTTP response"',
+    "H18": 'sock=backend at=error code=H18 desc="Server Request Interrupted"',
+    "H19": 'at=error code=H19 desc="Backend connection timeout"',
+    "H20": 'at=error code=H20 desc="App boot timeout"',
+    "H21": 'at=error code=H21 desc="Backend connection refused"',
+    "H22": 'at=error code=H22 desc="Connection limit reached"',
+    "H23": 'at=error code=H23 desc="Endpoint misconfigured"',
+    "H24": 'at=error code=H24 desc="Forced close"',
+    "H25": 'at=error code=H25 desc="HTTP restriction: invalid content length"',
+    "H26": 'at=error code=H26 desc="Request Error" cause="unsupported expect header value"',
+    "H27": 'sock=client at=warning code=H27 desc="Client Request Interrupted"',
+    "H28": 'at=warning code=H28 desc="Client Connection Idle"',
+    "H31": 'error code=H31 desc="Misdirected Request"',
+    "H32": 'at=error code=H32 desc="TLS Certificate Mismatch"',
+    "H80": 'at=info code=H80 desc="Maintenance mode"',
+    "H81": 'at=info code=H81 desc="Blank app"',
+    "H82": 'at=info code=H82 desc="Free dyno quota exhausted"',
+    "H83": 'at=info code=H83 desc="Planned Service Degradation"',
+    "H99": 'at=error code=H99 desc="Platform error"',
+    "blank-app": 'at=info code=blank-app desc="Blank app"',
 }
+# (tail, status, connect, service, bytes); a code that is not here has NO_DYNO
+TAILS: dict[str, tuple[str, int, int | None, int | None, int | None]] = {
+    "H12": ("dyno=web.1 connect=6ms service=30001ms status=503 bytes=0", 503, 6, 30_001, 0),
+    "H13": (
+        "dyno=web.1 connect=3030ms service=9767ms status=503 bytes=567",
+        503,
+        3_030,
+        9_767,
+        567,
+    ),
+    "H15": ("dyno=web.1 connect=1ms service=55449ms status=503 bytes=18", 503, 1, 55_449, 18),
+    "H17": ("dyno=web.1 connect=1ms service=1ms status=503 bytes=0", 503, 1, 1, 0),
+    "H18": ("dyno=web.1 connect=1ms service=1ms status=503 bytes=0", 503, 1, 1, 0),
+    "H19": ("dyno=web.1 connect=5001ms service= status=503 bytes=", 503, 5_001, None, None),
+    "H21": ("dyno=web.1 connect=1ms service= status=503 bytes=", 503, 1, None, None),
+    "H24": ("dyno=web.1 connect=1ms service=80000ms status= bytes=18", 0, 1, 80_000, 18),
+    "H25": ("dyno=web.1 connect=0 service=1 status=502 bytes=537", 502, 0, 1, 537),
+    "H26": ("dyno=web.1 connect=1 service=0 status=400 bytes=537", 400, 1, 0, 537),
+    "H27": ("dyno=web.1 connect=1ms service=0ms status=499 bytes=0", 499, 1, 0, 0),
+    "H28": ("dyno=web.1 connect=1ms service=55449ms status=499 bytes=18", 499, 1, 55_449, 18),
+}
+CLIENT = f'method=POST path="/{FORGED}" host=shop.example.com fwd="192.0.2.1"'
 
 
-@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("code", HEADS.keys() - {"H31"})
 def test_a_line_with_an_error_code(code: str) -> None:
-    head, fields, expected = CODES[code]
-    assert read(router_text(head=head, **fields)) == expected
+    if code in TAILS:
+        tail, status, *times_and_bytes = TAILS[code]
+        expected = Request("web.1", status, code, *times_and_bytes)
+    else:
+        tail, expected = NO_DYNO, Request("web.", 503, code, None, None, None)
+    for protocol in ("", " protocol=https", " protocol=http2.0 tls=true tls_version=tls1.3"):
+        assert read(f"{HEADS[code]} {CLIENT} {tail}{protocol}") == expected
+
+
+@pytest.mark.parametrize("agent", ["curl/8.0", FORGED, ""])
+def test_of_a_line_that_ends_with_the_clients_agent_only_what_is_always_so_is_believed(
+    agent: str,
+) -> None:
+    line = (
+        f"{HEADS['H31']} {CLIENT} dyno= connect= service= status=421 bytes= protocol=http "
+        f'agent="{agent}"'
+    )
+    assert read(line) == Request("web.", 421, "H31", None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +144,8 @@ def test_what_clients_write_changes_nothing(fields: dict[str, str]) -> None:
         "wait=2 service=18ms status=200 bytes=512",
         'at=info status=200 service=18ms method=GET path="/" host=h dyno=web.1 connect=1ms '
         "bytes=512 fwd=f",
+        'at=info method=GET path="/" fwd="f" dyno="web.1" connect="1ms" service="18ms" '
+        'status="200" bytes="512"',
         'tls=true at=info method=GET path="/" dyno=web.1 connect=1 service=18 status=200 '
         "bytes=512 protocol=http1.1",
     ],
@@ -152,6 +157,10 @@ def test_fields_may_come_in_any_order_with_unknown_ones_among_them(line: str) ->
 def test_a_code_that_is_no_label_is_called_other() -> None:
     line = router_text(head=f"at=error code={'H' * 40}", status="503")
     assert read(line).code == "other"
+
+
+def test_a_code_may_stand_at_the_end_of_a_line_without_client_fields() -> None:
+    assert read("dyno=web.1 status=503 bytes=0 at=error code=H13").code == "H13"
 
 
 def test_a_service_time_of_15_minutes_is_one() -> None:
@@ -171,6 +180,7 @@ def test_a_service_time_of_15_minutes_is_one() -> None:
         router_text(service="-5ms"),
         router_text(service="18s"),
         router_text(connect="1_0ms"),
+        router_text(connect="ms"),
         router_text(size="1e3"),
         router_text(service="9" * 11 + "ms"),
     ],

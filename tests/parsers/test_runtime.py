@@ -44,9 +44,23 @@ def test_without_a_quota_there_is_no_share_of_it() -> None:
     assert "memory_quota_used_ratio" not in read(f"{USUAL} sample#memory_quota=0.00MB")
 
 
+def test_a_share_of_the_quota_that_has_over_15_digits_is_left_out() -> None:
+    found = read("sample#memory_total=9999999999.99MB sample#memory_quota=0.01MB")
+    assert found == {"memory_total_bytes": 999_999_999_999, "memory_quota_bytes": 1}
+
+
 def test_load_is_kept_in_hundredths() -> None:
-    found = read("sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m=0.9")
-    assert found == {"load_avg_1m": 246, "load_avg_5m": 106, "load_avg_15m": 90}
+    for last in ("0.90", "0.9", "0.900"):
+        found = read(f"sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m={last}")
+        assert found == {"load_avg_1m": 246, "load_avg_5m": 106, "load_avg_15m": 90}
+
+
+def test_the_usual_lines_and_any_others_are_read_alike() -> None:
+    usual = f"{USUAL} sample#memory_quota=512.00MB"
+    assert read(usual) == read(f"{usual} sample#new=1")
+    assert read(USUAL) == read(f"{USUAL} sample#new=1")
+    load = "sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m=0.99"
+    assert read(load) == read(f"{load} sample#new=1")
 
 
 @pytest.mark.parametrize(
@@ -62,11 +76,17 @@ def test_load_is_kept_in_hundredths() -> None:
         ("1048576B", 100),
         ("1048576bytes", 100),
         ("882M", 88_200),
+        ("9999999999999.99MB", 999_999_999_999_999),
+        ("9765624999999.99GB", None),
+        ("9765624999.99GB", 999_999_999_998_976),
+        ("512.00", None),
     ],
 )
-def test_quantities_have_units(written: str, hundredths_of_mb: int) -> None:
+def test_quantities_have_units_and_at_most_15_digits(
+    written: str, hundredths_of_mb: int | None
+) -> None:
     found = read(f"sample#memory_total={written} sample#load_avg_1m=0.00")
-    assert found["memory_total_bytes"] == hundredths_of_mb
+    assert found.get("memory_total_bytes") == hundredths_of_mb
 
 
 def test_order_does_not_matter_and_unknown_names_are_passed_over() -> None:
