@@ -1,8 +1,11 @@
-"""Group commit: batches of many POSTs go to the store in one call, and each POST is answered when
-its own is stored.
+"""Group commit: arrivals of many POSTs go to the store in one call, and each POST is answered when
+its own is safe.
 
 One call is in flight at a time; what arrives meanwhile goes into the next. So the busier a worker
 is, the larger its groups and the less a batch costs, and an idle worker adds no delay.
+
+While the store refuses, groups go to the spool on disk instead. When that has no room either, a
+POST is held and the store tried again until its time is up.
 """
 
 from __future__ import annotations
@@ -10,107 +13,68 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from hashlib import blake2b
-from os import urandom
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from app.store.port import (
-    HEADER_RANDOM_BYTES,
-    ID_BYTES,
-    KIND_BATCH,
-    Appended,
-    Batch,
-    Outcome,
-    Store,
-    StoreUnavailable,
-    new_element,
-)
+from app.appender import Appender
+from app.arrival import Arrival, pack_arrival
+from app.spool import Spool, SpoolFull
+from app.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 GROUP_BATCHES_MAX = 256  # about 3 ms of Redis at 10 microseconds a batch
 GROUP_BYTES_MAX = 4 * 2**20
 PENDING_BYTES_MAX = 64 * 2**20  # packed batches that a worker holds while the store is slow
-_NO_ANSWER = "the store did not answer in time: check that it is running"
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
-
-
-def batch_id(frame_id: bytes) -> bytes:
-    """What a batch is remembered by: a digest, so that no text of a client becomes a key. b"" for
-    no Frame-Id.
-    """
-    return blake2b(frame_id, digest_size=ID_BYTES).digest() if frame_id else b""
-
-
-def new_batch(frame_id: bytes, packed: bytes) -> Batch:
-    """A batch to append, with the token and header that all our own repetitions of it will
-    carry.
-    """
-    return Batch(batch_id(frame_id), urandom(HEADER_RANDOM_BYTES), new_element(KIND_BATCH, packed))
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    app: str
-    batch: Batch
+    arrival: Arrival
+    size: int
     deadline: float
-    outcome: asyncio.Future[Outcome]
-    size: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.size = len(self.batch.element)
+    stored: asyncio.Future[bool]
 
 
 class Committer:
-    """Commits batches to the store in groups."""
+    """Commits arrivals in groups."""
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        id_ttl_s: int,
-        inbox_ttl_s: int,
-        wait_s: float,
-        on_stored: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, appender: Appender, spool: Spool | None, *, wait_s: float) -> None:
         """
         Args:
-            id_ttl_s: how long a batch is recognised when it comes again.
-            inbox_ttl_s: how long after the last append an inbox that nobody folds is kept.
-            wait_s: how long a batch may wait for a store that is away.
-            on_stored: told each app whose inbox grew, and the inbox's length.
+            spool: where arrivals wait while the store is away; None for nowhere.
+            wait_s: how long an arrival may wait when neither takes it.
         """
-        self._store = store
-        self._id_ttl_ms = id_ttl_s * 1000
-        self._inbox_ttl_ms = inbox_ttl_s * 1000
+        self._appender = appender
+        self._spool = spool
         self._wait_s = wait_s
-        self._on_stored = on_stored
         self._queue: deque[_Pending] = deque()
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
-        self.last_error = ""  # why the store refused; "" when it did not
+        self.refusal = ""  # why not even the spool takes batches; "" while it does
 
-    async def commit(self, app: str, batch: Batch) -> Outcome:
-        """Returns when the batch is stored, or was before.
+    async def commit(self, arrival: Arrival) -> bool:
+        """Returns when the arrival is safe: True when the store has it, False when the spool does.
 
         Raises:
-            StoreUnavailable: the store took it not within `wait_s`, or too much is waiting already.
-            Whether it was
-                stored is unknown; the sender may send it again under the same Frame-Id.
+            StoreUnavailable: neither took it within `wait_s`, or too much is waiting already.
+                Whether it was stored is unknown; the sender may send it again under the same
+                Frame-Id.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
-        while self._pending_bytes + len(batch.element) > PENDING_BYTES_MAX and self._queue:
+        size = len(self._appender.prepare(arrival).element)
+        while self._pending_bytes + size > PENDING_BYTES_MAX and self._queue:
             if loop.time() >= deadline:
                 raise StoreUnavailable("too many batches are waiting for the store")
             await asyncio.sleep(RETRY_DELAYS_S[0])
-        pending = _Pending(app, batch, deadline, loop.create_future())
+        pending = _Pending(arrival, size, deadline, loop.create_future())
         self._queue.append(pending)
-        self._pending_bytes += pending.size
+        self._pending_bytes += size
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="commit")
-        return await pending.outcome
+        return await pending.stored
 
     async def drained(self) -> None:
         """Returns when nothing is waiting or in flight."""
@@ -135,63 +99,57 @@ class Committer:
     async def _commit_group(self, group: list[_Pending]) -> None:
         attempt = 0
         try:
+            if self._appender.away and await self._spooled(group):
+                return
             while group:
                 try:
-                    async with asyncio.timeout_at(group[0].deadline):  # the first came first
-                        await self._append(group)
+                    arrivals = [pending.arrival for pending in group]
+                    await self._appender.append(arrivals, deadline=group[0].deadline)
+                except StoreUnavailable as refusal:
+                    if await self._spooled(group):
+                        return
+                    group = self._give_up_expired(group, refusal)
+                else:
+                    self.refusal = ""
+                    self._settle(group, True)
                     return
-                except (StoreUnavailable, TimeoutError) as refusal:
-                    error = self._unavailable(refusal)
-                    self.last_error = str(error)
-                    group = self._give_up_expired(group, error)
                 if group:
                     await asyncio.sleep(RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S) - 1)])
                     attempt += 1
         except asyncio.CancelledError as cancelled:
-            self._settle_all(group, cancelled)
+            self._settle(group, cancelled)
             raise
         except Exception as defect:  # a defect of ours: these POSTs fail, the next group flies
             log.exception("commit failed")
-            self._settle_all(group, defect)
+            self._settle(group, defect)
 
-    async def _append(self, group: Sequence[_Pending]) -> None:
-        """One attempt; every outcome is settled when it succeeds."""
-        by_app: dict[str, list[_Pending]] = {}
-        for pending in group:
-            by_app.setdefault(pending.app, []).append(pending)
-        answers: dict[str, Appended] = await self._store.append(
-            {app: [pending.batch for pending in waiting] for app, waiting in by_app.items()},
-            id_ttl_ms=self._id_ttl_ms,
-            inbox_ttl_ms=self._inbox_ttl_ms,
-        )
-        self.last_error = ""
-        for app, waiting in by_app.items():
-            for pending, outcome in zip(waiting, answers[app].outcomes, strict=True):
-                self._settle(pending, outcome)
-            if answers[app].inbox_length:
-                self._on_stored(app, answers[app].inbox_length)
-
-    def _unavailable(self, refusal: StoreUnavailable | TimeoutError) -> StoreUnavailable:
-        if isinstance(refusal, StoreUnavailable):
-            return refusal
-        return StoreUnavailable(self.last_error or _NO_ANSWER)
+    async def _spooled(self, group: Sequence[_Pending]) -> bool:
+        """Whether the group is on disk now; its POSTs are then answered."""
+        if self._spool is None:
+            return False
+        records = [pack_arrival(pending.arrival) for pending in group]
+        try:
+            await asyncio.to_thread(self._spool.add, records)
+        except SpoolFull as full:
+            if not self.refusal:
+                log.error("%s", full)
+            self.refusal = str(full)
+            return False
+        self.refusal = ""
+        self._settle(group, False)
+        return True
 
     def _give_up_expired(self, group: list[_Pending], error: Exception) -> list[_Pending]:
         now = asyncio.get_running_loop().time()
-        for pending in group:
-            if pending.deadline <= now:
-                self._settle(pending, error)
+        self._settle([pending for pending in group if pending.deadline <= now], error)
         return [pending for pending in group if pending.deadline > now]
 
-    def _settle_all(self, group: Sequence[_Pending], error: BaseException) -> None:
+    def _settle(self, group: Sequence[_Pending], result: bool | BaseException) -> None:
         for pending in group:
-            self._settle(pending, error)
-
-    def _settle(self, pending: _Pending, result: Outcome | BaseException) -> None:
-        self._pending_bytes -= pending.size
-        if pending.outcome.done():  # its POST was given up by the server
-            return
-        if isinstance(result, Outcome):
-            pending.outcome.set_result(result)
-        else:
-            pending.outcome.set_exception(result)
+            self._pending_bytes -= pending.size
+            if pending.stored.done():  # its POST was given up by the server
+                continue
+            if isinstance(result, bool):
+                pending.stored.set_result(result)
+            else:
+                pending.stored.set_exception(result)

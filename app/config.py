@@ -58,6 +58,10 @@ def _size(value: str) -> int:
     return int(match[1]) * _UNIT_BYTES[match[2]]
 
 
+def _size_or_none(value: str) -> int:
+    return 0 if value == "0" else _size(value)
+
+
 def _appendfsync(value: str) -> str:
     if value not in ("everysec", "always"):
         raise ValueError("everysec or always")
@@ -98,7 +102,7 @@ SETTINGS = (
         "data_dir",
         ".dynometer",
         Path,
-        "Where the embedded store keeps its data",
+        "Where the embedded store and the spool keep their data",
     ),
     Setting(
         "DYNOMETER_ADMIN_TOKEN",
@@ -151,11 +155,18 @@ SETTINGS = (
     ),
     Setting("DYNOMETER_BODY_BYTES_MAX", "body_bytes_max", "16MiB", _size, "Largest body, inflated"),
     Setting(
-        "DYNOMETER_ID_TTL",
-        "id_ttl_s",
-        "75m",
+        "DYNOMETER_SPOOL_MAX_BYTES",
+        "spool_bytes_max",
+        "256MiB",
+        _size_or_none,
+        "Room on disk for what comes while the store is away; 0 for none",
+    ),
+    Setting(
+        "DYNOMETER_SPOOL_MAX_AGE",
+        "spool_age_max_s",
+        "1h",
         _duration,
-        "How long a batch is known when it returns",
+        "How long a batch may wait there and still be known when it comes again",
     ),
     Setting(
         "DYNOMETER_COMMIT_WAIT",
@@ -195,7 +206,8 @@ class Settings:
     horizon_past_s: int
     horizon_future_s: int
     body_bytes_max: int
-    id_ttl_s: int
+    spool_bytes_max: int
+    spool_age_max_s: int
     commit_wait_s: int
     fold_interval_s: int
     fold_batches: int

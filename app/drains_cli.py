@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 
 from app import embedded
 from app.config import ConfigError, Settings
+from app.drains import hash_secret
 from app.launcher import command
-from app.registry import APP_NAME_RULE, hash_secret, valid_app
+from app.registry import APP_NAME_RULE, valid_app
 from app.store.port import Store
 from app.store.redis import connect
 

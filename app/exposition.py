@@ -7,7 +7,7 @@ what each dyno said last; a dyno unheard of for RECENT_S is gone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -20,6 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from app.batch import unpack_batch
+from app.buffering import Buffering
 from app.codes import CODES
 from app.fold import TOTAL
 from app.packing import absorb
@@ -27,7 +28,7 @@ from app.resolution import align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, count_within
 from app.status import status_label
-from app.store.port import HEADER_BYTES, SeenApp, Slot, Store
+from app.store.port import HEADER_BYTES, SeenApp, Slot, Store, StoreUnavailable
 from app.tally import Reading
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
@@ -283,14 +284,64 @@ class _Workers(Collector):
         yield from counters.values()
 
 
-async def expose(store: Store, apps: Sequence[SeenApp], now_s: float) -> bytes:
-    """The exposition of these apps and of the service, in Prometheus' text format 0.0.4.
+class _Buffer(Collector):
+    """The store, and the disk in front of it."""
 
-    Raises:
-        StoreUnavailable: the store is away; stale counters are never shown.
+    def __init__(self, buffering: Buffering, worker: str, store_up: bool) -> None:
+        self._described = buffering.describe()
+        self._damaged = buffering.catch_up.damaged if buffering.catch_up else 0
+        self._worker = worker
+        self._store_up = store_up
+
+    def collect(self) -> Iterable[Metric]:
+        for name, help_text, value in (
+            ("dynometer_store_up", "1 while the store answers", int(self._store_up)),
+            (
+                "dynometer_spool_bytes",
+                "Bytes on disk that wait for the store",
+                self._described["bytes"],
+            ),
+            (
+                "dynometer_spool_max_bytes",
+                "Room on disk for what comes while the store is away",
+                self._described["bytes_max"],
+            ),
+            (
+                "dynometer_spool_since_timestamp_seconds",
+                "When the oldest of it was written; 0 while nothing waits",
+                self._described["since"],
+            ),
+        ):
+            yield GaugeMetricFamily(name, help_text, value)
+        damaged = CounterMetricFamily(
+            "dynometer_spool_damaged_records",
+            "Records on disk that could not be read since start, and are lost",
+            labels=("worker",),
+        )
+        damaged.add_metric((self._worker,), self._damaged)
+        yield damaged
+
+
+async def expose(
+    store: Store,
+    wanted: Callable[[list[str]], list[str]],
+    buffering: Buffering,
+    worker: str,
+    now_s: float,
+) -> bytes:
+    """The exposition of the apps that are `wanted` of all those known, and of the service, in
+    Prometheus' text format 0.0.4. While the store is away, of the service alone: stale counters are
+    never shown.
     """
-    states = [await app_state(store, seen, now_s) for seen in apps]
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Apps(states))
-    registry.register(_Workers(await store.beats()))
+    try:
+        seen = {each.app: each for each in await store.seen_apps()}
+        states = [await app_state(store, seen[app], now_s) for app in wanted(list(seen))]
+        beats = await store.beats()
+    except StoreUnavailable:
+        registry.register(_Buffer(buffering, worker, store_up=False))
+    else:
+        registry.register(_Apps(states))
+        registry.register(_Workers(beats))
+        registry.register(_Buffer(buffering, worker, store_up=not buffering.appender.away))
     return generate_latest(registry)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from app.buffering import Buffering
 from app.fold import Folder
 from app.store.port import Store, StoreUnavailable
 
@@ -20,30 +21,44 @@ class Report(NamedTuple):
 
 
 class Health:
-    """Looks at the store and the folder, and remembers since when something is wrong."""
+    """Looks at the store, the spool and the folder, and remembers since when something is wrong."""
 
-    def __init__(self, store: Store, folder: Folder, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: Folder,
+        buffering: Buffering,
+        clock: Callable[[], float],
+    ) -> None:
         self._store = store
         self._folder = folder
+        self._buffering = buffering
         self._clock = clock
         self._since: dict[str, tuple[str, int]] = {}
 
     async def report(self) -> Report:
         """Look now."""
-        problems: list[str]
+        unfit: list[str] = []
+        refusals: list[str] = []
         backlog: dict[str, int] = {}
         try:
-            problems = await self._store.check()
+            unfit = await self._store.check()
             apps = [seen.app for seen in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:
-            problems = [str(error)]
-        folding = [] if problems else self._folding_problems(backlog)
+            refusals = [str(error)]
+        if not refusals and self._buffering.appender.away:
+            refusals = [self._buffering.appender.last_error]
+        spool = self._buffering.describe()
+        taken_by_spool = self._buffering.spool is not None and not self._buffering.refusal
+        ready = not unfit and (not refusals or taken_by_spool)
+        folding = [] if unfit or refusals else self._folding_problems(backlog)
         return Report(
-            ready=not problems,
+            ready=ready,
             body={
-                "ready": not problems,
-                "store": self._part("store", problems),
+                "ready": ready,
+                "store": self._part("store", unfit + refusals),
+                "spool": spool,
                 "folding": {
                     **self._part("folding", folding),
                     "backlog_batches": sum(backlog.values()),

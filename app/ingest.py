@@ -11,10 +11,12 @@ so that
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.batch import pack_batch
 from app.rollup import Rollup
+from app.span import ALWAYS, Span
 from parsers import heroku
 from parsers.framing import Damage
 from parsers.sample import HerokuError, ParseError, Readings, Request, Sample
@@ -39,18 +41,65 @@ class Seen(NamedTuple):
     runtime_metrics_s: int
 
 
-class Aggregator:
-    """Sums messages up into one rollup per minute of their own time.
+@dataclass(slots=True)
+class Parts:
+    """What a body comes to, by minute, so that a part of it can be left out to the second it is
+    stored.
 
-    The ledger is kept by minute of *arrival*, in the rollup of that minute: it says how the stream
-    fared, not the app.
+    The ledger is kept by minute of *arrival*: it says how the stream fared, not the app. Here it is
+    still apart by the messages' own minutes.
     """
+
+    arrived_s: int
+    rollups: dict[int, Rollup]  # by the minute of the messages, their ledger empty
+    ledgers: dict[int, dict[str, int]]  # what became of the messages of each minute
+    loose: dict[str, int]  # of messages that have no minute, and of the body as a whole
+    seen: Seen
+
+    @property
+    def received(self) -> int:
+        """Messages in the body."""
+        return sum(ledger.get("received", 0) for ledger in (self.loose, *self.ledgers.values()))
+
+    def packed(self, within: Span = ALWAYS) -> bytes:
+        """The batch as the store keeps it. Messages outside `within` are only booked, as
+        `other_drain`.
+        """
+        books = dict(self.loose) if within else _all_of_another_drain(self.loose)
+        inside: dict[int, Rollup] = {}
+        for minute, ledger in self.ledgers.items():
+            if minute in within:
+                inside[minute] = self.rollups[minute]
+                _add(books, ledger)
+            else:
+                _add(books, _all_of_another_drain(ledger))
+        if "promised" in books:
+            books["promised"] = max(0, books["promised"] - books.get("other_drain", 0))
+        minute = self.arrived_s // MINUTE_S * MINUTE_S
+        arrival = inside.setdefault(minute, Rollup())
+        arrival.ledger = books
+        packed = pack_batch(inside)
+        arrival.ledger = {}
+        return packed
+
+
+def _all_of_another_drain(ledger: dict[str, int]) -> dict[str, int]:
+    return {"other_drain": ledger["received"]} if ledger.get("received") else {}
+
+
+def _add(books: dict[str, int], ledger: dict[str, int]) -> None:
+    for name, messages in ledger.items():
+        books[name] = books.get(name, 0) + messages
+
+
+class Aggregator:
+    """Sums messages up into one rollup per minute of their own time, and keeps the books."""
 
     def __init__(self, arrived_s: float, horizon: Horizon) -> None:
         self.rollups: dict[int, Rollup] = {}
+        self._ledgers: dict[int, dict[str, int]] = {}
+        self._loose: dict[str, int] = {}
         self._arrived_s = int(arrived_s)
-        self.arrival_minute = self._arrived_s // MINUTE_S * MINUTE_S
-        self.ledger = self._rollup(self.arrival_minute).ledger
         self._earliest_ms = int((arrived_s - horizon.past_s) * 1000)
         self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
         self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
@@ -58,6 +107,7 @@ class Aggregator:
         self._minute = -1
         self._all_inside = False
         self._current: Rollup | None = None
+        self._books = self._loose
 
     def add_frames(self, frames: Iterable[bytes | Damage]) -> None:
         """Take frames as parsers.framing yields them; damage is one message, unparsed."""
@@ -79,6 +129,8 @@ class Aggregator:
         for message in messages:
             at_ms = message.at_ms
             if at_ms // _MINUTE_MS != self._minute or not self._all_inside:
+                self._book(counted, ignored)
+                counted = ignored = 0
                 self._turn_to(at_ms)
             rollup = self._current
             if rollup is not None:
@@ -90,13 +142,13 @@ class Aggregator:
             try:
                 sample = parse(message)
             except ParseError as error:
-                self.add_unreadable(error.reason)
+                self._book_unreadable(self._books, error.reason)
                 continue
             if sample is None:
                 ignored += 1
             elif rollup is None:
-                self._count("too_old" if at_ms < self._earliest_ms else "too_new")
-                self._count("received")
+                _count(self._loose, "too_old" if at_ms < self._earliest_ms else "too_new")
+                _count(self._loose, "received")
             else:
                 counted += 1
                 if type(sample) is Request:
@@ -104,23 +156,31 @@ class Aggregator:
                 else:
                     rollup.observe(sample, at_ms)
                     self._note(sample, at_ms)
-        self._count("counted", counted)
-        self._count("ignored", ignored)
-        self._count("received", counted + ignored)
+        self._book(counted, ignored)
 
     def add_unreadable(self, reason: str) -> None:
         """Take a message that cannot be read, for a reason of parsers.sample.REASONS."""
-        self._count("received")
-        self._count(f"unparsed:{reason}")
+        self._book_unreadable(self._loose, reason)
 
     def add_promised(self, messages: int) -> None:
         """Record how many messages the sender says it put into the batch (Logplex-Msg-Count)."""
-        self._count("promised", messages)
+        _count(self._loose, "promised", messages)
 
     @property
-    def received(self) -> int:
-        """Messages taken so far."""
-        return self.ledger.get("received", 0)
+    def ledger(self) -> dict[str, int]:
+        """What became of all messages so far."""
+        books = dict(self._loose)
+        for ledger in self._ledgers.values():
+            _add(books, ledger)
+        return books
+
+    def parts(self) -> Parts:
+        """What the messages taken so far come to."""
+        return Parts(self._arrived_s, self.rollups, self._ledgers, self._loose, self.seen)
+
+    def packed(self) -> bytes:
+        """The whole batch, as the store keeps it."""
+        return self.parts().packed()
 
     @property
     def seen(self) -> Seen:
@@ -131,10 +191,6 @@ class Aggregator:
             return Seen(self._arrived_s, self._arrived_s, 0)
         return Seen(self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000)
 
-    def packed(self) -> bytes:
-        """The batch, as the store keeps it."""
-        return pack_batch(self.rollups)
-
     def _turn_to(self, at_ms: int) -> None:
         """Make the rollup of this time's minute the current one; None outside the horizon."""
         self._minute = at_ms // _MINUTE_MS
@@ -143,32 +199,45 @@ class Aggregator:
             self._earliest_ms <= begin_ms and begin_ms + _MINUTE_MS <= self._latest_ms
         )
         inside = self._earliest_ms <= at_ms <= self._latest_ms
-        self._current = self._rollup(self._minute * MINUTE_S) if inside else None
-        if inside and (at_ms < self._first_ms or not self._first_ms):
+        if not inside:
+            self._current = None
+            self._books = self._loose
+            return
+        start_s = self._minute * MINUTE_S
+        if start_s not in self.rollups:
+            self.rollups[start_s] = Rollup()
+            self._ledgers[start_s] = {}
+        self._current = self.rollups[start_s]
+        self._books = self._ledgers[start_s]
+        if at_ms < self._first_ms or not self._first_ms:
             self._first_ms = at_ms
 
     def _note(self, sample: Sample, at_ms: int) -> None:
         if isinstance(sample, Readings):
             self._runtime_metrics_ms = max(self._runtime_metrics_ms, at_ms)
         elif isinstance(sample, HerokuError):
-            self._count("lost_upstream", sample.lost_messages)
+            _count(self._books, "lost_upstream", sample.lost_messages)
 
-    def _rollup(self, minute: int) -> Rollup:
-        rollup = self.rollups.get(minute)
-        if rollup is None:
-            rollup = self.rollups[minute] = Rollup()
-        return rollup
+    def _book(self, counted: int, ignored: int) -> None:
+        _count(self._books, "counted", counted)
+        _count(self._books, "ignored", ignored)
+        _count(self._books, "received", counted + ignored)
 
-    def _count(self, name: str, messages: int = 1) -> None:
-        if messages:
-            self.ledger[name] = self.ledger.get(name, 0) + messages
+    def _book_unreadable(self, books: dict[str, int], reason: str) -> None:
+        _count(books, "received")
+        _count(books, f"unparsed:{reason}")
 
 
-def duplicate_ledger(arrived_s: float, messages: int) -> bytes:
-    """A batch that says only that this many messages came a second time and were not counted
-    again.
+def _count(books: dict[str, int], name: str, messages: int = 1) -> None:
+    if messages:
+        books[name] = books.get(name, 0) + messages
+
+
+def pack_note(arrived_s: float, name: str, messages: int) -> bytes:
+    """A batch that only says something in the ledger: that so many messages were, as an example,
+    `duplicate`.
     """
     minute = int(arrived_s) // MINUTE_S * MINUTE_S
     rollup = Rollup()
-    rollup.ledger["duplicate"] = messages
+    rollup.ledger[name] = messages
     return pack_batch({minute: rollup})

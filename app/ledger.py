@@ -25,6 +25,13 @@ class Ledger(BaseModel):
     too_old: int
     too_new: int
     duplicate: int = Field(description="Came again in a batch that was counted before")
+    other_drain: int = Field(
+        description="Came through a drain that does not count, since another one does: see 'drains'"
+    )
+    spooled: int = Field(description="Waited on disk while the store was away")
+    unverified: int = Field(
+        description="Waited on disk for so long that a repetition could not be told any more"
+    )
     lost_upstream: int = Field(description="Lost by Heroku before it reached us (L10)")
 
 
@@ -47,5 +54,8 @@ def ledger_of(counts: Mapping[str, int], *, app: str, start: int, end: int) -> L
         too_old=counts.get("too_old", 0),
         too_new=counts.get("too_new", 0),
         duplicate=counts.get("duplicate", 0),
+        other_drain=counts.get("other_drain", 0),
+        spooled=counts.get("spooled", 0),
+        unverified=counts.get("unverified", 0),
         lost_upstream=counts.get("lost_upstream", 0),
     )

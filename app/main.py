@@ -15,6 +15,9 @@ from typing import NamedTuple
 
 from fastapi import FastAPI
 
+from app.appender import Appender
+from app.buffering import Buffering
+from app.catch_up import CatchUp
 from app.commit import Committer
 from app.config import Settings
 from app.fold import MARGIN_S, Folder
@@ -30,12 +33,16 @@ from app.ingest import Horizon
 from app.parent import end_with
 from app.registry import Drains, Sightings
 from app.resolution import resolutions
+from app.spool import Spool
 from app.store.port import Store, StoreUnavailable
 from app.store.redis import connect
 from app.version import version
 
 log = logging.getLogger(__name__)
 
+SPOOL_DIRECTORY = "spool"  # these two in the data directory
+DRAINS_COPY = "drains.json"
+ID_MARGIN_S = 900  # ids outlive the longest stay in the spool by so much
 FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
 
 
@@ -43,7 +50,7 @@ class Background(NamedTuple):
     """What works beside the requests."""
 
     store: Store
-    committer: Committer
+    buffering: Buffering
     folder: Folder
 
 
@@ -69,17 +76,13 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         interval_s=settings.fold_interval_s,
         batches=settings.fold_batches,
     )
-    committer = Committer(
-        store,
-        id_ttl_s=settings.id_ttl_s,
-        inbox_ttl_s=kept_s,
-        wait_s=settings.commit_wait_s,
-        on_stored=folder.stored,
-    )
+    sightings = Sightings(store, ttl_s=kept_s)
+    buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
+    copy = settings.data_dir / DRAINS_COPY
     drain = DrainEndpoint(
-        committer=committer,
-        sightings=Sightings(store, ttl_s=kept_s),
-        drains=None if settings.local_mode else Drains(store, clock),
+        committer=buffering.committer,
+        on_stored=sightings.note,
+        drains=None if settings.local_mode else Drains(store, clock, copy),
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
         body_bytes_max=settings.body_bytes_max,
         clock=clock,
@@ -90,19 +93,53 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         version=version(),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(Background(store, committer, folder)),
+        lifespan=_lifespan(Background(store, buffering, folder)),
     )
-    problem.install(app)
+    problem.install(app, buffering)
     dashboard = Dashboard(
-        store, tiers, clock, local_mode=settings.local_mode, public_url=settings.public_url
+        store,
+        tiers,
+        buffering,
+        clock,
+        local_mode=settings.local_mode,
+        public_url=settings.public_url,
     )
     dashboard.mount_static(app)
     app.include_router(dashboard.router)
     app.include_router(Api(store, tiers, clock).router)
-    app.include_router(Operations(store, Health(store, folder, clock), clock, version()).router)
+    health = Health(store, folder, buffering, clock)
+    app.include_router(Operations(store, health, buffering, clock, version()).router)
     app.include_router(reference_router(app.openapi, local_mode=settings.local_mode))
     routed = _routed(drain, app)
     return LocalGate(routed) if settings.local_mode else TokenGate(routed, settings.admin_token)
+
+
+def _buffering(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    sightings: Sightings,
+    on_stored: Callable[[str, int], None],
+    kept_s: int,
+) -> Buffering:
+    """The way of an arrival into the store, with the spool beside it."""
+    appender = Appender(
+        store,
+        id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
+        inbox_ttl_s=kept_s,
+        verified_s=settings.spool_age_max_s,
+        clock=clock,
+        on_stored=on_stored,
+    )
+    if not settings.spool_bytes_max:
+        return Buffering(
+            appender, Committer(appender, None, wait_s=settings.commit_wait_s), None, None
+        )
+    spool = Spool(
+        settings.data_dir / SPOOL_DIRECTORY, bytes_max=settings.spool_bytes_max, clock=clock
+    )
+    committer = Committer(appender, spool, wait_s=settings.commit_wait_s)
+    return Buffering(appender, committer, spool, CatchUp(spool, appender, on_stored=sightings.note))
 
 
 def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:
@@ -122,18 +159,22 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store, committer, folder = background
+        store, buffering, folder = background
         await _report_problems(store)
-        folding = asyncio.create_task(folder.run(), name="fold")
+        tasks = [asyncio.create_task(folder.run(), name="fold")]
+        if buffering.catch_up is not None:
+            tasks.append(asyncio.create_task(buffering.catch_up.run(), name="catch up"))
         try:
             yield
         finally:
-            await committer.drained()
-            folding.cancel()
-            with suppress(asyncio.CancelledError):
-                await folding
+            await buffering.committer.drained()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(TimeoutError, StoreUnavailable):  # what is left, the next start folds
                 await asyncio.wait_for(folder.finish(), FINISH_WITHIN_S)
+            if buffering.spool is not None:
+                buffering.spool.close()
             await store.close()
 
     return lifespan

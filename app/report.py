@@ -80,6 +80,9 @@ class Sums:
             self.rollup.merge(rollup)
             for source in rollup.minutes:
                 self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
+        ledger = self.rollup.ledger
+        for name, messages in part.ledger.items():
+            ledger[name] = ledger.get(name, 0) + messages
         mine, other = self.seen, part.seen
         self.seen = Seen(
             min(mine.first_s or other.first_s, other.first_s or mine.first_s),

@@ -105,7 +105,8 @@ class SimulatedApp:
         """
         self.name = name
         self._rng = random.Random(f"{seed} {name}")
-        self.drain_token = f"d.{uuid.UUID(int=self._rng.getrandbits(128), version=4)}"
+        # The same in every run: an app has one drain that counts.
+        self.drain_token = f"d.{uuid.uuid5(uuid.NAMESPACE_DNS, name)}"
         self._workers = dynos // WORKER_EVERY
         self._webs = dynos - self._workers
         jobs = JOBS_PER_REQUEST if self._workers else 0.0

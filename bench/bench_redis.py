@@ -9,8 +9,10 @@ from statistics import median
 
 import redis.asyncio
 
-from app.commit import Committer, new_batch
-from app.ingest import Aggregator
+from app.appender import Appender
+from app.arrival import Arrival, batch_id
+from app.commit import Committer
+from app.ingest import Aggregator, Parts
 from app.store.redis import RedisStore
 from bench.bench_parse import ARRIVED_S, HORIZON
 from bench.corpus import SHARES, bodies, frames_by_class
@@ -24,38 +26,45 @@ POSTS = 6_400
 ROUNDS = 5
 
 
-def packed_bodies() -> list[bytes]:
+def counted_bodies() -> list[Parts]:
     """What the store gets of POSTs of 100 lines."""
-    packed = []
+    counted = []
     for body in bodies(frames_by_class(), SHARES, 50, 100):
         aggregator = Aggregator(ARRIVED_S, HORIZON)
         aggregator.add_frames(split(body))
-        packed.append(aggregator.packed())
-    return packed
+        counted.append(aggregator.parts())
+    return counted
 
 
-async def commit_all(store: RedisStore, apps: int, packed: list[bytes]) -> None:
+async def commit_all(store: RedisStore, apps: int, counted: list[Parts]) -> None:
     """Commit POSTS batches, IN_FLIGHT at a time, of the apps in turn."""
-    committer = Committer(
-        store, id_ttl_s=4_500, inbox_ttl_s=86_400, wait_s=4, on_stored=lambda app, length: None
+    appender = Appender(
+        store,
+        id_ttl_s=4_500,
+        inbox_ttl_s=86_400,
+        verified_s=3_600,
+        clock=lambda: ARRIVED_S,
+        on_stored=lambda app, length: None,
     )
+    committer = Committer(appender, None, wait_s=4)
 
     async def sender(first: int) -> None:
         for number in range(first, POSTS, IN_FLIGHT):
-            batch = new_batch(b"%d %d" % (apps, number), packed[number % len(packed)])
-            await committer.commit(f"app-{number % apps}", batch)
+            app, parts = f"app-{number % apps}", counted[number % len(counted)]
+            frame_id = batch_id(b"%d %d" % (apps, number))
+            await committer.commit(Arrival(app, frame_id, parts, drain=f"d.{app}"))
 
     await asyncio.gather(*(sender(first) for first in range(IN_FLIGHT)))
 
 
 async def measure(
-    store: RedisStore, client: redis.asyncio.Redis, apps: int, packed: list[bytes]
+    store: RedisStore, client: redis.asyncio.Redis, apps: int, counted: list[Parts]
 ) -> tuple[float, float, float]:
     """µs a POST: of Redis, of it in scripts, of this process."""
     await client.flushall()
     await client.config_resetstat()
     before_s, own_s = await redis_cpu_s(client), time.process_time()
-    await commit_all(store, apps, packed)
+    await commit_all(store, apps, counted)
     own_s = time.process_time() - own_s
     cpu_s = await redis_cpu_s(client) - before_s
     scripts = (await client.info("commandstats"))["cmdstat_evalsha"]
@@ -64,13 +73,13 @@ async def measure(
 
 async def run() -> None:
     """Print the table."""
-    packed = packed_bodies()
+    counted = counted_bodies()
     results: dict[int, list[tuple[float, float, float]]] = {apps: [] for apps in APPS}
     async with private_store() as (store, client):
         for _ in range(ROUNDS):
             for apps in APPS:
-                results[apps].append(await measure(store, client, apps, packed))
-    size = sum(map(len, packed)) / len(packed)
+                results[apps].append(await measure(store, client, apps, counted))
+    size = sum(len(parts.packed()) for parts in counted) / len(counted)
     print(f"\n### Redis per POST (100 lines, {size:,.0f} bytes packed, {IN_FLIGHT} in flight)\n")
     middle: Callable[[list[float]], str] = lambda values: f"{median(values):.1f}"  # noqa: E731
     rows = [

@@ -11,8 +11,8 @@ from pathlib import Path
 import redis.asyncio
 
 from app import embedded
+from app.arrival import new_batch
 from app.batch import pack_batch
-from app.commit import new_batch
 from app.fold import Folder
 from app.ingest import MINUTE_S, Aggregator, Horizon
 from app.resolution import HOUR_S, resolutions

@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 
+from app.buffering import Buffering
 from app.launcher import command
 from app.overview import overview
 from app.resolution import Resolution
@@ -100,6 +101,7 @@ class Dashboard:
         self,
         store: Store,
         resolutions: Sequence[Resolution],
+        buffering: Buffering,
         clock: Callable[[], float],
         *,
         local_mode: bool,
@@ -107,6 +109,7 @@ class Dashboard:
     ) -> None:
         self._store = store
         self._resolutions = resolutions
+        self._buffering = buffering
         self._clock = clock
         self._local_mode = local_mode
         self._public_url = public_url
@@ -127,6 +130,7 @@ class Dashboard:
             "now_s": int(now_s),
             "local_mode": self._local_mode,
             "command": command(),
+            "buffering": self._buffering.sentence(),
         }
         try:
             seen = await self._store.seen_apps()

@@ -16,26 +16,25 @@ ledger.
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import islice
-from os import urandom
 
-from app.commit import Committer, new_batch
+from app.arrival import Arrival, batch_id
+from app.commit import Committer
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
-from app.ingest import Aggregator, Horizon, duplicate_ledger
-from app.registry import APP_NAME_RULE, Drains, Sightings, valid_app
-from app.store.port import ID_BYTES, Outcome, StoreUnavailable
+from app.ingest import Aggregator, Horizon
+from app.registry import APP_NAME_RULE, Drains, valid_app
+from app.store.port import StoreUnavailable
 from parsers.framing import split
-
-log = logging.getLogger(__name__)
 
 FRAMES_PER_TURN = 1_000  # a large body lets other requests run after so many frames, about 5 ms
 REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
 MSG_COUNT_DIGITS_MAX = 7
 FRAME_ID_BYTES_MAX = 256
 RETRY_AFTER_S = b"5"
+DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
 class Refused(Exception):
@@ -53,15 +52,19 @@ class DrainEndpoint:
         self,
         *,
         committer: Committer,
-        sightings: Sightings,
+        on_stored: Callable[[Arrival], Awaitable[None]],
         drains: Drains | None,
         horizon: Horizon,
         body_bytes_max: int,
         clock: Callable[[], float],
     ) -> None:
-        """`drains`: the registered secrets; None in local mode, where any credentials do."""
+        """
+        Args:
+            on_stored: told each arrival that the store has taken.
+            drains: the registered secrets; None in local mode, where any credentials do.
+        """
         self._committer = committer
-        self._sightings = sightings
+        self._on_stored = on_stored
         self._drains = drains
         self._horizon = horizon
         self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
@@ -73,12 +76,12 @@ class DrainEndpoint:
         try:
             if scope["method"] != "POST":
                 raise Refused(405, "This is a log drain: it takes POST from Heroku's Logplex.")
-            app = await self._authenticate(scope)
+            app, generation = await self._authenticate(scope)
             body = await self._read_body(scope, receive)
             if body is None:  # the sender went away
                 return
             if body:
-                await self._take(app, scope, body)
+                await self._take(app, generation, scope, body)
         except Refused as refusal:
             extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST, 413: _CLOSE}
             await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
@@ -87,13 +90,14 @@ class DrainEndpoint:
         else:
             await respond(send, 200)
 
-    async def _authenticate(self, scope: Scope) -> str:
-        """The app's name."""
+    async def _authenticate(self, scope: Scope) -> tuple[str, int]:
+        """The app's name, and the generation of its secret."""
         credentials = basic_credentials(header(scope["headers"], b"authorization"))
         if self._drains is not None:
-            if credentials is None or not await self._drains.verify(*credentials):
+            generation = await self._drains.verify(*credentials) if credentials else 0
+            if not credentials or not generation:
                 raise Refused(401, "Unknown app or wrong drain secret: see 'dynometer drains'.")
-            return credentials[0]
+            return credentials[0], generation
         token = header(scope["headers"], b"logplex-drain-token").decode("latin-1")
         app = credentials[0] if credentials and credentials[0] else token
         if not valid_app(app):
@@ -102,7 +106,7 @@ class DrainEndpoint:
                 "Name the app as the user of Basic auth (http://APP:any@…/drain), "
                 f"or send Logplex-Drain-Token. Names: {APP_NAME_RULE}.",
             )
-        return app
+        return app, 1
 
     async def _read_body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The whole body, inflated; None when the sender went away before its end."""
@@ -143,12 +147,11 @@ class DrainEndpoint:
     def _too_large(self) -> Refused:
         return Refused(413, f"A body may have {self._body_bytes_max} bytes at most.")
 
-    async def _take(self, app: str, scope: Scope, body: bytes) -> None:
-        """Aggregate and commit a body; returns when it is stored."""
-        now_s = self._clock()
+    async def _take(self, app: str, generation: int, scope: Scope, body: bytes) -> None:
+        """Aggregate and commit a body; returns when it is safe."""
         headers = scope["headers"]
         replayed = header(headers, b"dynometer-replay") != b""
-        aggregator = Aggregator(now_s, self._replay_horizon if replayed else self._horizon)
+        aggregator = Aggregator(self._clock(), self._replay_horizon if replayed else self._horizon)
         promised = header(headers, b"logplex-msg-count")
         if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
             aggregator.add_promised(int(promised))
@@ -158,18 +161,16 @@ class DrainEndpoint:
             if len(turn) == FRAMES_PER_TURN:
                 await asyncio.sleep(0)
         frame_id = header(headers, b"logplex-frame-id")[:FRAME_ID_BYTES_MAX]
-        outcome = await self._committer.commit(app, new_batch(frame_id, aggregator.packed()))
-        if outcome is Outcome.DUPLICATE:
-            again = duplicate_ledger(now_s, aggregator.received)
-            await self._committer.commit(app, new_batch(urandom(ID_BYTES), again))
-        await self._sight(app, aggregator)
-
-    async def _sight(self, app: str, aggregator: Aggregator) -> None:
-        try:
-            await self._sightings.note(app, aggregator.seen)
-        except StoreUnavailable as error:
-            # The batch itself is stored: the list of apps catches up with the next one.
-            log.warning("could not record that %s was seen: %s", app, error)
+        drain = header(headers, b"logplex-drain-token")
+        arrival = Arrival(
+            app,
+            batch_id(frame_id),
+            aggregator.parts(),
+            drain=drain.decode() if DRAIN_TOKEN.fullmatch(drain) else "",
+            generation=generation,
+        )
+        if await self._committer.commit(arrival):
+            await self._on_stored(arrival)
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -10,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import query as queries
+from app.buffering import Buffering
 from app.exposition import expose
 from app.health import Health
 from app.store.port import Store
@@ -19,10 +21,16 @@ class Operations:
     """The routes, over a store and the health of this process."""
 
     def __init__(
-        self, store: Store, health: Health, clock: Callable[[], float], version: str
+        self,
+        store: Store,
+        health: Health,
+        buffering: Buffering,
+        clock: Callable[[], float],
+        version: str,
     ) -> None:
         self._store = store
         self._health = health
+        self._buffering = buffering
         self._clock = clock
         self._version = version
         self.router = APIRouter()
@@ -38,9 +46,13 @@ class Operations:
         self, app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None
     ) -> Response:
         """Prometheus exposition of all apps, or of those named"""
-        seen = {each.app: each for each in await self._store.seen_apps()}
-        chosen = [seen[name] for name in queries.matching(list(seen), app or [])]
-        text = await expose(self._store, chosen, self._clock())
+        text = await expose(
+            self._store,
+            lambda names: queries.matching(names, app or []),
+            self._buffering,
+            str(os.getpid()),
+            self._clock(),
+        )
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     async def healthz(self) -> Response:

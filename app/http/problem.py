@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from app.buffering import Buffering
 from app.packing import NewerVersion
 from app.store.port import StoreUnavailable
 
@@ -40,12 +41,21 @@ def bad_parameter(name: str, given: object, accepted: str) -> Problem:
     )
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the app as a problem."""
+def install(app: FastAPI, buffering: Buffering) -> None:
+    """Answer every error of the app as a problem; while the store is away, with what waits on disk
+    meanwhile.
+    """
+
+    async def away(request: Request, error: Exception) -> JSONResponse:
+        detail = f"{error}. {buffering.sentence()}".strip()
+        answer = _answer(503, "Store unavailable", detail, spool=buffering.describe())
+        answer.headers["Retry-After"] = "5"
+        return answer
+
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(StoreUnavailable, _away)
+    app.add_exception_handler(StoreUnavailable, away)
     app.add_exception_handler(NewerVersion, _newer)
 
 
@@ -74,12 +84,6 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         detail = f"There is nothing at {request.url.path}; /docs lists what there is."
     answer = _answer(error.status_code, "Request failed", detail)
     answer.headers.update(error.headers or {})
-    return answer
-
-
-async def _away(request: Request, error: Exception) -> JSONResponse:
-    answer = _answer(503, "Store unavailable", str(error))
-    answer.headers["Retry-After"] = "5"
     return answer
 
 

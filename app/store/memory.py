@@ -7,7 +7,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.store.port import Appended, Batch, Contents, Outcome, SeenApp, Slot, SlotWrite, headers
+from app.store.port import (
+    NO_GUARDS,
+    Appended,
+    Batch,
+    Contents,
+    Guard,
+    Outcome,
+    SeenApp,
+    Slot,
+    SlotWrite,
+    headers,
+)
+
+_UNGUARDED = Guard(b"", b"")
 
 
 @dataclass(slots=True)
@@ -23,6 +36,7 @@ class MemoryStore:
         """`clock`: Unix time in seconds, by which data expires."""
         self._clock = clock
         self._lists: dict[tuple[str, Slot | None], _List] = {}  # None: the inbox
+        self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
         self._seen: dict[str, SeenApp] = {}
         self._seen_expire_ms = 0.0  # all at once, as long after the last sighting of any app
@@ -30,17 +44,29 @@ class MemoryStore:
         self._beats: dict[str, tuple[dict[str, str], float]] = {}
 
     async def append(
-        self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, Appended]:
         return {
-            app: self._append(app, batches, id_ttl_ms, inbox_ttl_ms)
+            app: self._append(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, batches in groups.items()
         }
 
     def _append(
-        self, app: str, batches: Sequence[Batch], id_ttl_ms: int, inbox_ttl_ms: int
+        self,
+        app: str,
+        batches: Sequence[Batch],
+        guard: Guard | None,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
     ) -> Appended:
         now_ms = self._now_ms()
+        state = self._state(app)
+        stale = guard is not None and guard.expected != state
         outcomes = []
         length = 0
         for batch in batches:
@@ -49,11 +75,23 @@ class MemoryStore:
                 same = token == batch.token
                 outcomes.append(Outcome.OWN_RETRY if same else Outcome.DUPLICATE)
                 continue
+            if stale:
+                outcomes.append(Outcome.STALE)
+                continue
             length = self._push(app, None, batch.element, inbox_ttl_ms)
             if batch.id:
                 self._ids[app, batch.id] = (batch.token, now_ms + id_ttl_ms)
             outcomes.append(Outcome.STORED)
-        return Appended(outcomes, length)
+        if guard is not None and length and guard.new != state:
+            self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
+        return Appended(outcomes, length, state if stale else b"")
+
+    async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
+        return {app: state for app in apps if (state := self._state(app))}
+
+    def _state(self, app: str) -> bytes:
+        state, expires_ms = self._states.get(app, (b"", 0.0))
+        return state if expires_ms > self._now_ms() else b""
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
         return self._elements(app, None)[:count]

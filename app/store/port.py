@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 ID_BYTES = 16
@@ -71,15 +72,29 @@ class Outcome(IntEnum):
     STORED = 0
     OWN_RETRY = 1  # its id was known with the same token: our own repetition; it is stored once
     DUPLICATE = 2  # its id was known with another token: nothing was changed
+    STALE = 3  # the app's state is not the one expected: nothing was changed
+
+
+class Guard(NamedTuple):
+    """Append an app's batches only if its state (which drain counts, see active_drain) is
+    `expected`; it becomes `new`. b"" stands for no state.
+    """
+
+    expected: bytes
+    new: bytes
 
 
 class Appended(NamedTuple):
-    """`outcomes` in the order of the batches, and how many elements the inbox holds now (0 if
-    nothing was pushed).
+    """`outcomes` in the order of the batches; how many elements the inbox holds now (0 if nothing
+    was pushed); and the app's state, if it was not the expected one.
     """
 
     outcomes: list[Outcome]
     inbox_length: int
+    state: bytes = b""
+
+
+NO_GUARDS: Mapping[str, Guard] = MappingProxyType({})
 
 
 class SlotWrite(NamedTuple):
@@ -112,11 +127,21 @@ class Store(Protocol):
     """All methods raise StoreUnavailable when the store is away or refuses."""
 
     async def append(
-        self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, Appended]:
-        """Push each app's batches onto its inbox, each once per id; atomic per app, one round trip
-        for all.
+        """Push each app's batches onto its inbox, each once per id and those of a guarded app only
+        if its state is as expected; atomic per app, one round trip for all. The state lives as
+        long as the inbox.
         """
+        ...
+
+    async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
+        """The state of each of these apps that has one."""
         ...
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:

@@ -2,6 +2,7 @@
 
     dm:{APP}:inbox              list of elements: batches not yet folded
     dm:{APP}:id:<16 bytes>      token of the POST that brought this batch
+    dm:{APP}:drain              which of the app's drains counts (active_drain)
     dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0,
     unreadable:0
     dm:apps:first_seen          sorted sets: app by Unix seconds; also last_seen, runtime_metrics
@@ -27,9 +28,11 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError
 
 from app.store.port import (
+    NO_GUARDS,
     Appended,
     Batch,
     Contents,
+    Guard,
     Outcome,
     SeenApp,
     Slot,
@@ -99,16 +102,29 @@ class RedisStore:
         self._client = client
 
     async def append(
-        self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, Appended]:
         calls = [
-            _append_call(app, batches, id_ttl_ms, inbox_ttl_ms) for app, batches in groups.items()
+            _append_call(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            for app, batches in groups.items()
         ]
         answers = await _asking(self._evaluate_all(_APPEND, calls))
         return {
-            app: Appended([Outcome(outcome) for outcome in answer[:-1]], answer[-1])
+            app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
             for app, answer in zip(groups, answers, strict=True)
         }
+
+    async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
+        pipeline = self._client.pipeline(transaction=False)
+        for app in apps:
+            pipeline.get(_state(app))
+        states = await _asking(pipeline.execute()) if apps else []
+        return {app: state for app, state in zip(apps, states, strict=True) if state}
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
         elements = self._client.lrange(_inbox(app), 0, count - 1)
@@ -267,16 +283,21 @@ def _inbox(app: str) -> str:
     return f"dm:{{{app}}}:inbox"
 
 
+def _state(app: str) -> str:
+    return f"dm:{{{app}}}:drain"
+
+
 def _slot(app: str, slot: Slot) -> str:
     return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"
 
 
 def _append_call(
-    app: str, batches: Sequence[Batch], id_ttl_ms: int, inbox_ttl_ms: int
+    app: str, batches: Sequence[Batch], guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
 ) -> list[Any]:
     prefix = f"dm:{{{app}}}:id:".encode()
     ids = [prefix + batch.id for batch in batches if batch.id]
-    call: list[Any] = [1 + len(ids), _inbox(app), *ids, id_ttl_ms, inbox_ttl_ms]
+    call: list[Any] = [2 + len(ids), _inbox(app), _state(app), *ids]
+    call += (id_ttl_ms, inbox_ttl_ms, *((1, *guard) if guard else (0, b"", b"")))
     position = 0
     for batch in batches:
         if batch.id:

@@ -1,16 +1,20 @@
-"""Group commit: one call in flight, each POST with its own outcome, none waits for ever."""
+"""Group commit: one call in flight, each POST with its own answer, none waits for ever."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
-from app.commit import Committer, batch_id, new_batch
+from app.arrival import batch_id, unpack_arrival
+from app.commit import Committer
+from app.spool import Spool
 from app.store.memory import MemoryStore
-from app.store.port import Appended, Batch, Outcome, StoreUnavailable
+from app.store.port import NO_GUARDS, Appended, Batch, Guard, StoreUnavailable
 from app.store.redis import RedisStore
+from tests.support.arrivals import appender, arrival
 from tests.support.servers import RunningServer
 from tests.support.service import Clock
 
@@ -24,49 +28,79 @@ class SlowStore(MemoryStore):
         self.groups: list[int] = []
 
     async def append(
-        self, groups: Mapping[str, Sequence[Batch]], *, id_ttl_ms: int, inbox_ttl_ms: int
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, Appended]:
         self.groups.append(sum(map(len, groups.values())))
         await self.gate.wait()
-        return await super().append(groups, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms)
+        return await super().append(
+            groups, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        )
 
 
-def committer(store: MemoryStore | RedisStore, *, wait_s: float = 5) -> Committer:
-    return Committer(
-        store, id_ttl_s=60, inbox_ttl_s=60, wait_s=wait_s, on_stored=lambda app, length: None
-    )
+class AwayStore(MemoryStore):
+    """A memory store that can be away."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.away = True
+        self.asked = 0
+
+    async def append(
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, Appended]:
+        self.asked += 1
+        if self.away:
+            raise StoreUnavailable("the store is away")
+        return await super().append(
+            groups, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        )
+
+
+def committer(
+    store: MemoryStore | RedisStore, spool: Spool | None = None, *, wait_s: float = 5
+) -> Committer:
+    return Committer(appender(store), spool, wait_s=wait_s)
 
 
 async def test_what_arrives_during_a_call_goes_into_the_next_together() -> None:
     store = SlowStore()
     commits = committer(store)
-    first = asyncio.create_task(commits.commit("shop", new_batch(b"1", b"")))
+    first = asyncio.create_task(commits.commit(arrival()))
     while not store.groups:
         await asyncio.sleep(0)
     others = [
-        asyncio.create_task(commits.commit(app, new_batch(b"%d" % n, b"")))
-        for n in range(2, 12)
+        asyncio.create_task(commits.commit(arrival(app=app)))
+        for _ in range(10)
         for app in ("shop", "blog")
     ]
     await asyncio.sleep(0)
     store.gate.set()
-    outcomes = await asyncio.gather(first, *others)
+    assert all(await asyncio.gather(first, *others))
     assert store.groups == [1, 20]
-    assert set(outcomes) == {Outcome.STORED}
 
 
-async def test_each_batch_gets_its_own_outcome() -> None:
-    commits = committer(MemoryStore(Clock()))
-    outcomes = await asyncio.gather(
-        *(commits.commit("shop", new_batch(frame_id, b"")) for frame_id in (b"1", b"2", b"1"))
-    )
-    assert outcomes == [Outcome.STORED, Outcome.STORED, Outcome.DUPLICATE]
+async def test_a_batch_that_came_before_is_answered_and_not_counted_again() -> None:
+    store = MemoryStore(Clock())
+    commits = committer(store)
+    posts = (arrival(frame_id=frame_id) for frame_id in (b"1", b"2", b"1"))
+    assert await asyncio.gather(*(commits.commit(post) for post in posts)) == [True] * 3
+    assert await store.inbox_lengths(["shop"]) == {"shop": 3}  # the third is a note in the ledger
 
 
 async def test_a_store_that_never_answers_is_given_up_in_time() -> None:
     commits = committer(SlowStore(), wait_s=0.05)
     with pytest.raises(StoreUnavailable, match="in time"):
-        await commits.commit("shop", new_batch(b"1", b""))
+        await commits.commit(arrival())
     await asyncio.wait_for(commits.drained(), 5)
 
 
@@ -74,17 +108,54 @@ async def test_a_refusal_is_waited_out_and_counts_once(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     server.client.config_set("maxmemory", 1)
-    commits = committer(redis_store)
-    waiting = asyncio.create_task(commits.commit("shop", new_batch(b"1", b"")))
-    while not commits.last_error:
+    append = appender(redis_store)
+    waiting = asyncio.create_task(Committer(append, None, wait_s=5).commit(arrival()))
+    while not append.last_error:
         await asyncio.sleep(0.001)
+    assert append.away
     server.client.config_set("maxmemory", 0)
-    assert await waiting is Outcome.STORED
-    assert not commits.last_error
+    assert await waiting
+    assert not append.away
+    assert not append.last_error
     assert await redis_store.inbox_lengths(["shop"]) == {"shop": 1}
 
 
+async def test_while_the_store_is_away_batches_are_safe_on_disk(tmp_path: Path) -> None:
+    store = AwayStore()
+    spool = Spool(tmp_path, bytes_max=2**20, clock=Clock())
+    commits = committer(store, spool)
+    sent = [arrival(frame_id=b"%d" % n) for n in range(3)]
+    assert [await commits.commit(each) for each in sent] == [False] * 3
+    [file] = spool.files()
+    kept = [unpack_arrival(record) for record in file.read(9, 2**20).records]
+    assert [(each.id, each.token) for each in kept] == [(each.id, each.token) for each in sent]
+    assert store.asked == 1  # the others did not wait for it to fail again
+    spool.close()
+
+
+async def test_when_the_spool_is_full_a_batch_waits_for_the_store(tmp_path: Path) -> None:
+    store = AwayStore()
+    commits = committer(store, Spool(tmp_path, bytes_max=100, clock=Clock()))
+    waiting = asyncio.create_task(commits.commit(arrival()))
+    while store.asked < 2:
+        await asyncio.sleep(0.001)
+    assert "DYNOMETER_SPOOL_MAX_BYTES" in commits.refusal
+    store.away = False
+    assert await waiting
+    assert not commits.refusal
+
+
+async def test_when_the_spool_is_full_and_the_store_stays_away_the_batch_is_refused(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path, bytes_max=100, clock=Clock())
+    commits = committer(AwayStore(), spool, wait_s=0.1)
+    with pytest.raises(StoreUnavailable, match="away"):
+        await commits.commit(arrival())
+    assert not spool.status().bytes
+
+
 def test_no_text_of_a_client_becomes_an_id() -> None:
-    assert batch_id(b"") == b""
-    assert len(batch_id(b"{x}:inbox" * 100)) == 16
-    assert batch_id(b"1") != batch_id(b"2")
+    assert len(batch_id(b"{x}:inbox" * 100)) == len(batch_id(b"")) == 16
+    assert batch_id(b"1") == batch_id(b"1") != batch_id(b"2")
+    assert batch_id(b"") != batch_id(b"")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app import embedded
-from app.registry import hash_secret
+from app.drains import hash_secret
 from app.store.port import SeenApp
 from app.store.redis import connect
 from tests.support.logtext import AT_S, dynometer

@@ -8,8 +8,8 @@ import random
 import msgspec
 import pytest
 
+from app.arrival import new_batch
 from app.batch import unpack_batch
-from app.commit import new_batch
 from app.fold import BATCHES_MAX, TOTAL, UNREADABLE, Folder
 from app.ingest import Aggregator, Horizon
 from app.packing import absorb

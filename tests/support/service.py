@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -55,6 +56,17 @@ async def client_of(
     store: Store, clock: Clock, **environ: str
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of a running service; settings as environment variables."""
+    with TemporaryDirectory(prefix="dynometer-") as data_dir:
+        environ.setdefault("DYNOMETER_DATA_DIR", data_dir)
+        async with client_in(store, clock, **environ) as client:
+            yield client
+
+
+@asynccontextmanager
+async def client_in(
+    store: Store, clock: Clock, **environ: str
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a running service whose settings name a data directory."""
     app = build(Settings.from_environ(environ), store, clock)
     async with lifespan(app):
         transport = httpx2.ASGITransport(app=app)

@@ -227,7 +227,8 @@ async def test_a_name_that_can_be_no_app_is_refused(client: httpx2.AsyncClient, 
 async def test_when_nothing_can_take_it_a_batch_is_refused_for_now(
     clock: Clock, redis_store: RedisStore, server: RunningServer
 ) -> None:
-    async with client_of(redis_store, clock, DYNOMETER_COMMIT_WAIT="1s") as client:
+    settings = {"DYNOMETER_COMMIT_WAIT": "1s", "DYNOMETER_SPOOL_MAX_BYTES": "0"}
+    async with client_of(redis_store, clock, **settings) as client:
         server.client.config_set("maxmemory", 1)
         answer = await post(client, router(), Logplex_Frame_Id="0F")
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from app.config import ConfigError, Settings
-from app.registry import hash_secret
+from app.drains import hash_secret
 from app.store.memory import MemoryStore
 from tests.support.lines import router
 from tests.support.service import Clock, client_of, post

@@ -8,8 +8,10 @@ import pytest
 
 from app.store.port import (
     KIND_ROLLUP,
+    Appended,
     Batch,
     Contents,
+    Guard,
     Outcome,
     SeenApp,
     Slot,
@@ -42,8 +44,8 @@ async def test_batches_wait_in_the_inbox_in_the_order_of_their_arrival(store: St
     first = await append(store, "shop", *batches[:3])
     second = await append(store, "shop", *batches[3:])
 
-    assert first == ([STORED] * 3, 3)
-    assert second == ([STORED] * 2, 5)
+    assert first == Appended([STORED] * 3, 3)
+    assert second == Appended([STORED] * 2, 5)
     assert await inbox(store, "shop") == [each.element for each in batches]
 
 
@@ -51,7 +53,7 @@ async def test_the_same_batch_with_its_token_is_our_own_retry_and_stored_once(st
     sent = batch()
     await append(store, "shop", sent)
 
-    assert await append(store, "shop", sent) == ([OWN_RETRY], 0)
+    assert await append(store, "shop", sent) == Appended([OWN_RETRY], 0)
     assert await inbox(store, "shop") == [sent.element]
 
 
@@ -61,7 +63,7 @@ async def test_a_known_id_with_another_token_is_a_duplicate_whatever_its_bytes(
     sent = batch(b"first")
     await append(store, "shop", sent)
 
-    assert await append(store, "shop", again(sent)) == ([DUPLICATE], 0)
+    assert await append(store, "shop", again(sent)) == Appended([DUPLICATE], 0)
     assert await inbox(store, "shop") == [sent.element]
 
 
@@ -78,7 +80,7 @@ async def test_an_id_that_comes_twice_in_one_call_is_stored_once(store: Store) -
 
     answer = await append(store, "shop", sent, again(sent), other, sent)
 
-    assert answer == ([STORED, DUPLICATE, STORED, OWN_RETRY], 2)
+    assert answer == Appended([STORED, DUPLICATE, STORED, OWN_RETRY], 2)
     assert await inbox(store, "shop") == [sent.element, other.element]
 
 
@@ -94,7 +96,7 @@ async def test_a_batch_stays_known_after_it_was_folded(store: Store) -> None:
     await append(store, "shop", sent)
     await store.fold("shop", [sent.element], [write()])
 
-    assert await append(store, "shop", again(sent)) == ([DUPLICATE], 0)
+    assert await append(store, "shop", again(sent)) == Appended([DUPLICATE], 0)
     assert await inbox(store, "shop") == []
 
 
@@ -108,7 +110,7 @@ async def test_apps_are_apart_also_when_they_share_an_id_and_a_call(store: Store
         inbox_ttl_ms=DAY_MS,
     )
 
-    assert answers == {"shop": ([STORED, DUPLICATE], 1), "shop-eu": ([STORED], 1)}
+    assert answers == {"shop": Appended([STORED, DUPLICATE], 1), "shop-eu": Appended([STORED], 1)}
     assert await inbox(store, "shop") == [mine.element]
     assert await inbox(store, "shop-eu") == [theirs.element]
 
@@ -125,7 +127,7 @@ async def test_ids_tokens_and_data_may_hold_any_bytes(store: Store) -> None:
 
 async def test_appending_nothing_does_nothing(store: Store) -> None:
     assert await store.append({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
-    assert await append(store, "shop") == ([], 0)
+    assert await append(store, "shop") == Appended([], 0)
 
 
 async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
@@ -133,7 +135,7 @@ async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> Non
 
     answer = await append(store, "shop", *batches)
 
-    assert answer == ([STORED] * 1_000, 1_000)
+    assert answer == Appended([STORED] * 1_000, 1_000)
     assert await inbox(store, "shop") == [each.element for each in batches]
 
 
@@ -458,3 +460,47 @@ async def test_racing_appends_of_one_batch_store_it_once(store: Store, count: in
     outcomes = [answer.outcomes[0] for answer in answers]
     assert sorted(outcomes) == [STORED] + [DUPLICATE] * count
     assert len(await inbox(store, "shop")) == 1
+
+
+async def test_a_guarded_append_takes_place_and_changes_the_state(store: Store) -> None:
+    answer = await guarded(store, Guard(b"", b"first"), batch())
+
+    assert answer == Appended([STORED], 1)
+    assert await store.drain_states(["shop", "blog"]) == {"shop": b"first"}
+
+
+async def test_an_append_guarded_by_an_old_state_changes_nothing_and_names_the_present_one(
+    store: Store,
+) -> None:
+    sent = batch()
+    await guarded(store, Guard(b"", b"first"), sent)
+    new = batch()
+
+    answer = await guarded(store, Guard(b"", b"second"), new, sent)
+
+    assert answer == Appended([Outcome.STALE, OWN_RETRY], 0, b"first")
+    assert await store.read_inbox("shop", 9) == [sent.element]
+    assert await guarded(store, Guard(b"first", b"second"), new) == Appended([STORED], 2)
+    assert await store.drain_states(["shop"]) == {"shop": b"second"}
+
+
+async def test_an_append_that_stores_nothing_leaves_the_state_alone(store: Store) -> None:
+    sent = batch()
+    await guarded(store, Guard(b"", b"first"), sent)
+    await guarded(store, Guard(b"first", b"second"), again(sent))
+
+    assert await store.drain_states(["shop"]) == {"shop": b"first"}
+
+
+async def test_an_append_that_is_not_guarded_takes_place_whatever_the_state(store: Store) -> None:
+    await guarded(store, Guard(b"", b"first"), batch())
+
+    assert await append(store, "shop", batch()) == Appended([STORED], 2)
+    assert await store.drain_states(["shop"]) == {"shop": b"first"}
+
+
+async def guarded(store: Store, guard: Guard, *batches: Batch) -> Appended:
+    answers = await store.append(
+        {"shop": batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards={"shop": guard}
+    )
+    return answers["shop"]

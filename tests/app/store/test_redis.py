@@ -9,7 +9,7 @@ from traceback import format_exception
 
 import pytest
 
-from app.store.port import Outcome, SeenApp, StoreError, StoreUnavailable, new_element
+from app.store.port import Appended, Outcome, SeenApp, StoreError, StoreUnavailable, new_element
 from app.store.redis import RedisStore, connect
 from tests.support.batches import (
     DAY_MS,
@@ -36,7 +36,7 @@ async def test_a_retry_after_a_lost_reply_stores_the_batch_once(server: RunningS
         with pytest.raises(StoreUnavailable):
             await append(store, "shop", sent)
 
-        assert await append(store, "shop", sent) == ([Outcome.OWN_RETRY], 0)
+        assert await append(store, "shop", sent) == Appended([Outcome.OWN_RETRY], 0)
         assert len(await inbox(store, "shop")) == 2
         await store.close()
 
@@ -86,7 +86,7 @@ async def test_scripts_that_the_server_has_forgotten_are_loaded_again(
     element = new_element(b"C", b"merged")
     compacted = await redis_store.compact("shop", MINUTE, contents.slots[MINUTE], element, DAY_MS)
 
-    assert answers == {"shop": ([Outcome.STORED], 3), "blog": ([Outcome.STORED], 1)}
+    assert answers == {"shop": Appended([Outcome.STORED], 3), "blog": Appended([Outcome.STORED], 1)}
     assert lengths == {MINUTE: 1}
     assert len(contents.inbox) == 1
     assert compacted is True
@@ -132,7 +132,10 @@ async def test_one_app_that_is_refused_fails_the_call_and_a_repetition_mends_it(
     server.client.delete("dm:{blog}:inbox")
     answers = await redis_store.append(groups, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
 
-    assert answers == {"blog": ([Outcome.STORED], 1), "shop": ([Outcome.OWN_RETRY], 0)}
+    assert answers == {
+        "blog": Appended([Outcome.STORED], 1),
+        "shop": Appended([Outcome.OWN_RETRY], 0),
+    }
 
 
 async def test_a_fold_onto_a_key_that_is_no_list_changes_nothing(

@@ -1,0 +1,155 @@
+"""One step into the store: arrivals are appended, each once, in the form their drain's state asks
+for, and what is to be said about them is noted in the ledger.
+
+Doing a step again changes nothing: ids and tokens stay the same. So a step that failed half-way is
+simply repeated, at once or after hours on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
+from app.arrival import Arrival
+from app.span import ALWAYS, Span
+from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavailable
+
+_NO_ANSWER = "the store did not answer in time: check that it is running"
+
+
+class Appender:
+    """Appends arrivals, and knows whether the store takes any."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        id_ttl_s: int,
+        inbox_ttl_s: int,
+        verified_s: float,
+        clock: Callable[[], float],
+        on_stored: Callable[[str, int], None],
+    ) -> None:
+        """
+        Args:
+            id_ttl_s: how long a batch is recognised when it comes again.
+            inbox_ttl_s: how long after the last append an inbox that nobody folds is kept.
+            verified_s: an arrival that is older was perhaps stored and forgotten since: it is
+                appended, and noted as unverified.
+            clock: Unix time in seconds.
+            on_stored: told each app whose inbox grew, and the inbox's length.
+        """
+        self._store = store
+        self._id_ttl_ms = id_ttl_s * 1000
+        self._inbox_ttl_ms = inbox_ttl_s * 1000
+        self._verified_s = verified_s
+        self._clock = clock
+        self._on_stored = on_stored
+        self._states: dict[str, bytes] = {}  # as the store had them last
+        self.away_since_s = 0.0  # when the store began to refuse; 0 while it does not
+        self.last_error = ""  # why it refused last; "" when it did not
+
+    @property
+    def away(self) -> bool:
+        """Whether the store refused the last step."""
+        return self.away_since_s > 0
+
+    def prepare(self, arrival: Arrival) -> Batch:
+        """The batch as it is most likely to be appended."""
+        return arrival.batch(self._judged(arrival.app, [arrival])[1][0])
+
+    async def append(self, arrivals: Sequence[Arrival], *, deadline: float) -> None:
+        """Returns when all of them are stored, or were before.
+
+        Args:
+            deadline: on the event loop's clock.
+        Raises:
+            StoreUnavailable: some of them may be stored, some not.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                notes = await self._append_all(arrivals)
+                if notes:
+                    self._stored(await self._append(notes, {}))
+        except (StoreUnavailable, TimeoutError) as refusal:
+            said = str(refusal) if isinstance(refusal, StoreUnavailable) else ""
+            self.last_error = said or self.last_error or _NO_ANSWER
+            self.away_since_s = self.away_since_s or self._clock()
+            raise StoreUnavailable(self.last_error) from refusal
+        self.last_error = ""
+        self.away_since_s = 0.0
+
+    async def _append_all(self, arrivals: Sequence[Arrival]) -> dict[str, list[Batch]]:
+        """Append until no state is stale; returns the notes to be made."""
+        waiting: dict[str, list[Arrival]] = {}
+        for arrival in arrivals:
+            waiting.setdefault(arrival.app, []).append(arrival)
+        notes: dict[str, list[Batch]] = {}
+        while waiting:
+            groups: dict[str, list[Batch]] = {}
+            guards: dict[str, Guard] = {}
+            for app, group in waiting.items():
+                guard, spans = self._judged(app, group)
+                if guard is not None:
+                    guards[app] = guard
+                groups[app] = [
+                    arrival.batch(span) for arrival, span in zip(group, spans, strict=True)
+                ]
+            answers = await self._append(groups, guards)
+            self._stored(answers)
+            for app, answer in answers.items():
+                stale = []
+                for arrival, outcome in zip(waiting[app], answer.outcomes, strict=True):
+                    if outcome is Outcome.STALE:
+                        stale.append(arrival)
+                    elif note := self._note(arrival, outcome):
+                        notes.setdefault(app, []).append(note)
+                if stale:
+                    self._states[app] = answer.state
+                elif app in guards and answer.inbox_length:
+                    self._states[app] = guards[app].new
+                waiting[app] = stale
+            waiting = {app: stale for app, stale in waiting.items() if stale}
+        return notes
+
+    def _judged(self, app: str, arrivals: Sequence[Arrival]) -> tuple[Guard | None, list[Span]]:
+        """Which lines of each count, and the state that this follows from and leads to; None when
+        none of them names its drain.
+        """
+        if not any(arrival.drain for arrival in arrivals):
+            return None, [ALWAYS] * len(arrivals)
+        expected = self._states.get(app, b"")
+        before = after = unpack_state(expected)
+        spans = []
+        for arrival in arrivals:
+            if arrival.drain:
+                after, span = judge(after, arrival.claim)
+                spans.append(span)
+            else:
+                spans.append(ALWAYS)
+        new = expected if after == before else _packed(after)
+        return Guard(expected, new), spans
+
+    def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
+        if outcome is Outcome.DUPLICATE:
+            return arrival.note("duplicate")
+        if arrival.id and self._clock() - arrival.parts.arrived_s > self._verified_s:
+            return arrival.note("unverified")
+        return None
+
+    async def _append(
+        self, groups: dict[str, list[Batch]], guards: dict[str, Guard]
+    ) -> dict[str, Appended]:
+        return await self._store.append(
+            groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+        )
+
+    def _stored(self, answers: dict[str, Appended]) -> None:
+        for app, answer in answers.items():
+            if answer.inbox_length:
+                self._on_stored(app, answer.inbox_length)
+
+
+def _packed(state: ActiveDrain | None) -> bytes:
+    return pack_state(state) if state is not None else b""

@@ -1,0 +1,139 @@
+"""What one POST brought, on its way to the store: now, or after some time on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from os import urandom
+
+import msgspec
+
+from app.active_drain import Claim
+from app.batch import pack_batch, unpack_batch
+from app.ingest import MINUTE_S, Parts, Seen, pack_note
+from app.packing import pack_error, unpack
+from app.span import ALWAYS, Span
+from app.store.port import (
+    HEADER_RANDOM_BYTES,
+    ID_BYTES,
+    KIND_BATCH,
+    Batch,
+    new_element,
+)
+
+
+def batch_id(frame_id: bytes) -> bytes:
+    """What a batch is remembered by: a digest, so that no text of a client becomes a key. Without
+    a Frame-Id a random one: it tells our own repetitions, not those of the sender.
+    """
+    return blake2b(frame_id, digest_size=ID_BYTES).digest() if frame_id else urandom(ID_BYTES)
+
+
+def new_batch(frame_id: bytes, packed: bytes) -> Batch:
+    """A batch to append, with a token and header of its own."""
+    return Batch(batch_id(frame_id), urandom(HEADER_RANDOM_BYTES), new_element(KIND_BATCH, packed))
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """The lines of one POST, counted up.
+
+    `token` is drawn once and kept through every repetition of ours, also over a stay on disk: by it
+    a repetition is told from a second POST with the same Frame-Id.
+    """
+
+    app: str
+    id: bytes
+    parts: Parts
+    drain: str = ""  # Logplex-Drain-Token; "" for none, then it always counts
+    generation: int = 1  # of the secret that it came with
+    token: bytes = field(default_factory=lambda: urandom(HEADER_RANDOM_BYTES))
+    _span: Span = ALWAYS
+    _batch: Batch | None = None
+
+    @property
+    def claim(self) -> Claim:
+        """What it says about its drain."""
+        arrived_s = self.parts.arrived_s
+        minutes = self.parts.rollups or [arrived_s // MINUTE_S * MINUTE_S]
+        lines = Span(min(minutes), max(minutes) + MINUTE_S)
+        return Claim(self.drain, self.generation, lines, arrived_s)
+
+    def batch(self, within: Span = ALWAYS) -> Batch:
+        """What to append when only the lines `within` count."""
+        if self._batch is None or self._span != within:
+            self._span = within
+            element = new_element(KIND_BATCH, self.parts.packed(within))
+            self._batch = Batch(self.id, self.token, element)
+        return self._batch
+
+    def note(self, name: str) -> Batch:
+        """A batch that adds all its messages to one line of the ledger; however often it is
+        appended, it counts once.
+        """
+        packed = pack_note(self.parts.arrived_s, name, self.parts.received)
+        own = blake2b(self.token, person=name.encode(), digest_size=ID_BYTES).digest()
+        return Batch(own, self.token, new_element(KIND_BATCH, packed))
+
+
+class _Record(msgspec.Struct, array_like=True):
+    version: int
+    app: str
+    id: bytes
+    token: bytes
+    drain: str
+    generation: int
+    arrived_s: int
+    seen: Seen
+    rollups: bytes  # as in app.batch
+    ledgers: dict[int, dict[str, int]]
+    loose: dict[str, int]
+
+
+_VERSION = 1
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Record, strict=True).decode
+
+
+def pack_arrival(arrival: Arrival) -> bytes:
+    """An arrival as it lies on disk while the store is away: counts and names of dynos, no text of
+    a line.
+    """
+    parts = arrival.parts
+    return _encode(
+        _Record(
+            _VERSION,
+            arrival.app,
+            arrival.id,
+            arrival.token,
+            arrival.drain,
+            arrival.generation,
+            parts.arrived_s,
+            parts.seen,
+            pack_batch(parts.rollups),
+            parts.ledgers,
+            {**parts.loose, "spooled": parts.received},
+        )
+    )
+
+
+def unpack_arrival(data: bytes) -> Arrival:
+    """
+    Raises:
+        PackError: these bytes are no arrival.
+        NewerVersion: a newer Dynometer wrote them.
+    """
+    try:
+        record = _decode(data)
+    except msgspec.MsgspecError as error:
+        raise pack_error(data, error, _VERSION) from None
+    if record.version != _VERSION:
+        raise pack_error(data, ValueError("unknown version"), _VERSION)
+    parts = Parts(
+        record.arrived_s,
+        {minute: unpack(packed) for minute, packed in unpack_batch(record.rollups)},
+        record.ledgers,
+        record.loose,
+        record.seen,
+    )
+    return Arrival(record.app, record.id, parts, record.drain, record.generation, record.token)

@@ -1,0 +1,34 @@
+"""A stretch of time in whole minutes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+_END_OF_TIME_S = 2**62
+
+
+class Span(NamedTuple):
+    """From `start_s` until before `end_s`, Unix seconds; false when nothing lies in it."""
+
+    start_s: int
+    end_s: int
+
+    def __contains__(self, at_s: object) -> bool:
+        return isinstance(at_s, int) and self.start_s <= at_s < self.end_s
+
+    def __bool__(self) -> bool:
+        return self.start_s < self.end_s
+
+
+ALWAYS = Span(0, _END_OF_TIME_S)
+NEVER = Span(0, 0)
+
+
+def since(start_s: int) -> Span:
+    """From `start_s` on."""
+    return Span(start_s, _END_OF_TIME_S)
+
+
+def until(end_s: int) -> Span:
+    """All before `end_s`."""
+    return Span(0, end_s)

@@ -1,0 +1,143 @@
+"""Who may send, also while the registry cannot be asked."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from app.drains import Drain, Secret, encode, hash_secret
+from app.registry import Drains
+from app.store.memory import MemoryStore
+from app.store.port import StoreUnavailable
+from tests.support.service import Clock
+
+
+class Registry(MemoryStore):
+    """A store that can be away, and counts how often it is asked."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.away = False
+        self.asked = 0
+
+    async def drains(self) -> dict[str, str]:
+        self.asked += 1
+        if self.away:
+            raise StoreUnavailable("the store is away")
+        return await super().drains()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def store(clock: Clock) -> Registry:
+    store = Registry(clock)
+    await store.put_drain("shop", record("secret"))
+    return store
+
+
+def record(*secrets: str, until_s: int = 0) -> str:
+    return encode(
+        Drain(
+            [
+                Secret(hash_secret(secret), generation, until_s=until_s if generation == 1 else 0)
+                for generation, secret in enumerate(secrets, 1)
+            ]
+        )
+    )
+
+
+async def test_a_secret_is_known_by_its_generation(clock: Clock, store: Registry) -> None:
+    await store.put_drain("shop", record("old", "new"))
+    drains = Drains(store, clock)
+    found = [await drains.verify("shop", secret) for secret in ("old", "new", "", "other")]
+    assert found == [1, 2, 0, 0]
+    assert await drains.verify("blog", "old") == 0
+
+
+async def test_an_old_secret_ends_at_its_time(clock: Clock, store: Registry) -> None:
+    await store.put_drain("shop", record("old", "new", until_s=int(clock.now_s) + 60))
+    drains = Drains(store, clock)
+    assert await drains.verify("shop", "old") == 1
+    clock.now_s += 60
+    assert await drains.verify("shop", "old") == 0
+    assert await drains.verify("shop", "new") == 2
+
+
+async def test_a_new_drain_may_send_within_a_second(clock: Clock, store: Registry) -> None:
+    drains = Drains(store, clock)
+    assert not await drains.verify("blog", "secret")
+    await store.put_drain("blog", record("secret"))
+    clock.now_s += 1.1
+    assert await drains.verify("blog", "secret")
+
+
+async def test_a_removed_drain_may_not_send_after_five_seconds(
+    clock: Clock, store: Registry
+) -> None:
+    drains = Drains(store, clock)
+    assert await drains.verify("shop", "secret")
+    await store.remove_drain("shop")
+    clock.now_s += 5
+    assert not await drains.verify("shop", "secret")
+
+
+async def test_strangers_do_not_make_the_store_work(clock: Clock, store: Registry) -> None:
+    drains = Drains(store, clock)
+    for number in range(100):
+        await drains.verify("shop", f"guess {number}")
+    assert store.asked == 1
+
+
+async def test_while_the_store_is_away_the_last_copy_goes_on(clock: Clock, store: Registry) -> None:
+    drains = Drains(store, clock)
+    assert await drains.verify("shop", "secret")
+    store.away = True
+    for _ in range(10):
+        clock.now_s += 600
+        assert await drains.verify("shop", "secret")
+
+
+async def test_nobody_is_turned_away_while_the_store_is_away(clock: Clock, store: Registry) -> None:
+    drains = Drains(store, clock)
+    await drains.verify("shop", "secret")
+    store.away = True
+    clock.now_s += 600
+    for app in ("shop", "added-meanwhile"):
+        with pytest.raises(StoreUnavailable):
+            await drains.verify(app, "perhaps new")
+    store.away = False
+    clock.now_s += 2
+    assert not await drains.verify("shop", "perhaps new")
+
+
+async def test_a_worker_that_starts_while_the_store_is_away_finds_a_copy_on_disk(
+    clock: Clock, store: Registry, tmp_path: Path
+) -> None:
+    copy = tmp_path / "data" / "drains.json"
+    await store.put_drain("blog", record("hunter2"))
+    await Drains(store, clock, copy).verify("shop", "secret")
+    assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
+    assert b"hunter2" not in copy.read_bytes()
+    store.away = True
+    late = Drains(store, clock, copy)
+    assert await late.verify("shop", "secret")
+    with pytest.raises(StoreUnavailable):
+        await late.verify("shop", "wrong")
+
+
+async def test_a_damaged_copy_is_as_good_as_none(
+    clock: Clock, store: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copy = tmp_path / "drains.json"
+    copy.write_text('{"shop": ')
+    store.away = True
+    with pytest.raises(StoreUnavailable):
+        await Drains(store, clock, copy).verify("shop", "secret")
+    assert "cannot be read" in caplog.text
