@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
 from app.arrival import Arrival
@@ -16,6 +17,16 @@ from app.span import ALWAYS, Span
 from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavailable
 
 _NO_ANSWER = "the store did not answer in time: check that it is running"
+
+
+class _Known(NamedTuple):
+    """An app's state, packed and not."""
+
+    packed: bytes
+    state: ActiveDrain | None
+
+
+_UNKNOWN = _Known(b"", None)
 
 
 class Appender:
@@ -46,7 +57,7 @@ class Appender:
         self._verified_s = verified_s
         self._clock = clock
         self._on_stored = on_stored
-        self._states: dict[str, bytes] = {}  # as the store had them last
+        self._states: dict[str, _Known] = {}  # as the store had them last
         self.away_since_s = 0.0  # when the store began to refuse; 0 while it does not
         self.last_error = ""  # why it refused last; "" when it did not
 
@@ -106,9 +117,10 @@ class Appender:
                     elif note := self._note(arrival, outcome):
                         notes.setdefault(app, []).append(note)
                 if stale:
-                    self._states[app] = answer.state
-                elif app in guards and answer.inbox_length:
-                    self._states[app] = guards[app].new
+                    self._states[app] = _Known(answer.state, unpack_state(answer.state))
+                elif answer.inbox_length and app in guards and guards[app].new:
+                    new = guards[app].new
+                    self._states[app] = _Known(new, unpack_state(new))
                 waiting[app] = stale
             waiting = {app: stale for app, stale in waiting.items() if stale}
         return notes
@@ -119,8 +131,8 @@ class Appender:
         """
         if not any(arrival.drain for arrival in arrivals):
             return None, [ALWAYS] * len(arrivals)
-        expected = self._states.get(app, b"")
-        before = after = unpack_state(expected)
+        expected, before = self._states.get(app, _UNKNOWN)
+        after = before
         spans = []
         for arrival in arrivals:
             if arrival.drain:
@@ -128,7 +140,7 @@ class Appender:
                 spans.append(span)
             else:
                 spans.append(ALWAYS)
-        new = expected if after == before else _packed(after)
+        new = pack_state(after) if after is not None and after != before else b""
         return Guard(expected, new), spans
 
     def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
@@ -149,7 +161,3 @@ class Appender:
         for app, answer in answers.items():
             if answer.inbox_length:
                 self._on_stored(app, answer.inbox_length)
-
-
-def _packed(state: ActiveDrain | None) -> bytes:
-    return pack_state(state) if state is not None else b""

@@ -13,14 +13,16 @@ that names the process to stop.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,10 +31,14 @@ from typing import IO, NamedTuple, Self
 
 from app.parent import end_with
 
+log = logging.getLogger(__name__)
+
 OLDEST_VERSION = (7, 0)
 START_WITHIN_S = 60.0  # usually 0.1; reading a log of gigabytes takes this long
 STOP_WITHIN_S = 10.0
 SOCKET_PATH_BYTES_MAX = 100  # macOS takes 104, with the end mark; Linux 108 (unix(7))
+RESTART_AFTER_S = 0.1  # twice as long each time that it dies soon again
+RESTART_AFTER_MAX_S = 10.0
 _SOCKET = "store.sock"
 _LOCK = "store.lock"
 _LOG = "store.log"
@@ -60,15 +66,30 @@ class Server(NamedTuple):
 
 
 class Embedded:
-    """A running server. A context manager: leaving it stops the server, with its data on disk."""
+    """A running server, started again should it die. A context manager: leaving it stops the
+    server, with its data on disk.
+    """
 
     def __init__(
-        self, process: subprocess.Popen[bytes], path: Path, server: Server, lock: IO[str]
+        self,
+        process: subprocess.Popen[bytes],
+        path: Path,
+        server: Server,
+        lock: IO[str],
+        launch: Callable[[], subprocess.Popen[bytes]],
     ) -> None:
-        """`path`: of the socket; `lock`: held until the server has ended."""
+        """
+        Args:
+            path: of the socket.
+            lock: held until the server has ended.
+            launch: starts the server once more.
+        """
         self._process = process
         self._path = path
         self._lock = lock
+        self._launch = launch
+        self._closing = threading.Event()
+        self._launching = threading.Lock()
         self.server = server
         self.url = f"unix://{path}"
 
@@ -79,6 +100,8 @@ class Embedded:
 
     def close(self) -> None:
         """Stop the server; it writes what it holds first."""
+        with self._launching:
+            self._closing.set()
         self._process.terminate()
         try:
             self._process.wait(STOP_WITHIN_S)
@@ -87,6 +110,32 @@ class Embedded:
             self._process.wait()
         _remove_socket(self._path)
         self._lock.close()
+
+    def keep_running(self) -> None:
+        """Start the server again whenever it dies, until it is closed."""
+        self._sign()
+        threading.Thread(target=self._watch, name="embedded store", daemon=True).start()
+
+    def _sign(self) -> None:
+        signature = _Signature(os.getpid(), self.pid, str(self._path), str(self.server))
+        _sign(self._lock, signature)
+
+    def _watch(self) -> None:
+        """This thread lives as long as our process, so the servers that it starts do too."""
+        delay_s = RESTART_AFTER_S
+        while True:
+            started_s = time.monotonic()
+            status = self._process.wait()
+            if time.monotonic() - started_s > RESTART_AFTER_MAX_S:
+                delay_s = RESTART_AFTER_S
+            self._closing.wait(delay_s)
+            with self._launching:
+                if self._closing.is_set():
+                    return
+                log.error("the embedded store ended (status %d): starting it again", status)
+                self._process = self._launch()
+                self._sign()
+            delay_s = min(2 * delay_s, RESTART_AFTER_MAX_S)
 
     def __enter__(self) -> Self:
         return self
@@ -184,15 +233,16 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> Embedded:
         server = _suited(servers, written_by)
         path = _socket_path(directory)
         path.unlink(missing_ok=True)  # left by a server that was killed: we hold the lock
-        process = _launch(server, directory, path, appendfsync, lock)
+        launch = partial(_launch, server, directory, path, appendfsync, lock)
+        process = launch()
     except BaseException:
         lock.close()
         raise
-    started = Embedded(process, path, server, lock)
+    started = Embedded(process, path, server, lock, launch)
     try:
         if not _comes_up(process, path):
             raise EmbeddedError(_why_not(directory / _LOG, written_by, server))
-        _sign(lock, _Signature(os.getpid(), process.pid, str(path), str(server)))
+        started.keep_running()
     except BaseException:
         started.close()
         raise

@@ -59,7 +59,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         if settings.workers > 1:
             print(welcome, flush=True)
-            Multiprocess(config, sockets=[listening]).run()
+            _Supervisor(config, sockets=[listening]).run()
             return 0
         server = _Server(config, welcome)
         server.run(sockets=[listening])
@@ -78,6 +78,18 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             print(self._welcome, flush=True)
+
+
+class _Supervisor(Multiprocess):
+    """Stops listening before its workers end: Logplex loses no try on a connection refused, but one
+    on a connection that is taken and then closed.
+    """
+
+    def terminate_all(self) -> None:
+        """As uvicorn does, with the socket closed here too."""
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
 
 
 def fold(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -36,8 +36,19 @@ def counted_bodies() -> list[Parts]:
     return counted
 
 
-async def commit_all(store: RedisStore, apps: int, counted: list[Parts]) -> None:
-    """Commit POSTS batches, IN_FLIGHT at a time, of the apps in turn."""
+def packed_arrivals(apps: int, counted: list[Parts]) -> list[Arrival]:
+    """POSTS arrivals of the apps in turn, packed already: that is measured with the parsing."""
+    arrivals = []
+    for number in range(POSTS):
+        app, parts = f"app-{number % apps}", counted[number % len(counted)]
+        frame_id = batch_id(b"%d %d" % (apps, number))
+        arrivals.append(Arrival(app, frame_id, parts, drain=f"d.{app}"))
+        arrivals[-1].batch()
+    return arrivals
+
+
+async def commit_all(store: RedisStore, arrivals: list[Arrival]) -> None:
+    """Commit them, IN_FLIGHT at a time."""
     appender = Appender(
         store,
         id_ttl_s=4_500,
@@ -49,10 +60,8 @@ async def commit_all(store: RedisStore, apps: int, counted: list[Parts]) -> None
     committer = Committer(appender, None, wait_s=4)
 
     async def sender(first: int) -> None:
-        for number in range(first, POSTS, IN_FLIGHT):
-            app, parts = f"app-{number % apps}", counted[number % len(counted)]
-            frame_id = batch_id(b"%d %d" % (apps, number))
-            await committer.commit(Arrival(app, frame_id, parts, drain=f"d.{app}"))
+        for arrival in arrivals[first::IN_FLIGHT]:
+            await committer.commit(arrival)
 
     await asyncio.gather(*(sender(first) for first in range(IN_FLIGHT)))
 
@@ -61,10 +70,11 @@ async def measure(
     store: RedisStore, client: redis.asyncio.Redis, apps: int, counted: list[Parts]
 ) -> tuple[float, float, float]:
     """µs a POST: of Redis, of it in scripts, of this process."""
+    arrivals = packed_arrivals(apps, counted)
     await client.flushall()
     await client.config_resetstat()
     before_s, own_s = await redis_cpu_s(client), time.process_time()
-    await commit_all(store, apps, counted)
+    await commit_all(store, arrivals)
     own_s = time.process_time() - own_s
     cpu_s = await redis_cpu_s(client) - before_s
     scripts = (await client.info("commandstats"))["cmdstat_evalsha"]

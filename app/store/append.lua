@@ -1,7 +1,7 @@
 -- Append batches to an app's inbox, each once, and if the app is guarded only while its state is as
 -- expected.
 -- KEYS  inbox, state, id_1 … id_k
--- ARGV  id_ttl_ms, inbox_ttl_ms, guarded (0 or 1), expected state, new state,
+-- ARGV  id_ttl_ms, inbox_ttl_ms, guarded (0 or 1), expected state, new state ('' = unchanged),
 --       then per batch: index into the ids (0 = none), token, element
 -- Returns per batch 0 = stored, 1 = known with the same token (our own retry), 2 = a duplicate,
 -- 3 = the state is another one; then the inbox's length (0 when nothing was pushed); last the state,
@@ -27,7 +27,7 @@ for a = 6, #ARGV, 3 do
   outcomes[#outcomes + 1] = outcome
 end
 if length > 0 then
-  if ARGV[5] ~= state then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[2]) end
+  if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[2]) end
   if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end

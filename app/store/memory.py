@@ -82,7 +82,7 @@ class MemoryStore:
             if batch.id:
                 self._ids[app, batch.id] = (batch.token, now_ms + id_ttl_ms)
             outcomes.append(Outcome.STORED)
-        if guard is not None and length and guard.new != state:
+        if guard is not None and length and guard.new:
             self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
         return Appended(outcomes, length, state if stale else b"")
 

@@ -77,7 +77,7 @@ class Outcome(IntEnum):
 
 class Guard(NamedTuple):
     """Append an app's batches only if its state (which drain counts, see active_drain) is
-    `expected`; it becomes `new`. b"" stands for no state.
+    `expected`, b"" for none; it becomes `new`, unless that is b"".
     """
 
     expected: bytes

@@ -7,10 +7,13 @@ import signal
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from app import embedded
 from app.embedded import EmbeddedError
@@ -147,6 +150,31 @@ def test_data_survives_a_killed_server(data_dir: Path) -> None:
 
     with embedded.start(data_dir) as store:
         assert get(store.url, "key") == b"kept"
+
+
+def test_a_server_that_dies_is_started_again_with_its_data(data_dir: Path) -> None:
+    with embedded.start(data_dir, appendfsync="always") as store:
+        for number in range(2):
+            put(store.url, f"key {number}", "kept")
+            killed = store.pid
+            os.kill(killed, signal.SIGKILL)
+            wait_until(partial(is_replaced, store, killed))
+        assert [get(store.url, f"key {number}") for number in range(2)] == [b"kept"] * 2
+        last = store.pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(last, 0)
+
+
+def is_replaced(store: embedded.Embedded, killed: int) -> bool:
+    if store.pid == killed:
+        return False
+    client = redis.Redis.from_url(store.url, retry=Retry(NoBackoff(), 0))
+    try:
+        return bool(client.ping())
+    except redis.ConnectionError:
+        return False
+    finally:
+        client.close()
 
 
 def test_the_server_ends_with_a_parent_that_is_killed(data_dir: Path) -> None:
