@@ -49,6 +49,8 @@ class Health:
             refusals = [str(error)]
         if not refusals and self._buffering.appender.away:
             refusals = [self._buffering.appender.last_error]
+        elif not refusals and (waiting := self._buffering.sentence()):  # of another worker, perhaps
+            refusals = [waiting]
         spool = self._buffering.describe()
         taken_by_spool = self._buffering.spool is not None and not self._buffering.refusal
         ready = not unfit and (not refusals or taken_by_spool)

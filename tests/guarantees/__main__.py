@@ -1,0 +1,73 @@
+"""`python -m tests.guarantees`: all drills in full, and the table in docs/guarantees.md."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.guarantees.drills import BY_NAME
+from tests.support.drill import Drill, Result, Size, run
+
+PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
+_TABLE = re.compile(r"(<!-- drills -->\n).*(<!-- /drills -->)", re.DOTALL)
+_HEAD = (
+    "| fault | messages sent | kills | not taken | perhaps | acknowledged = counted | differences |"
+)
+
+
+def main() -> int:
+    """Run what is asked for; 1 when a promise was broken."""
+    parser = argparse.ArgumentParser(prog="make guarantees", description=__doc__)
+    parser.add_argument("--messages", type=int, default=200_000)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--outage", type=float, default=60.0, help="seconds")
+    parser.add_argument("--rate", type=int, default=4_000, help="messages a second")
+    parser.add_argument("--only", choices=BY_NAME, nargs="*", default=list(BY_NAME))
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    size = Size(
+        messages=arguments.messages,
+        kills=arguments.kills,
+        outage_s=arguments.outage,
+        messages_per_s=arguments.rate,
+    )
+    results = [
+        (BY_NAME[name], _run(BY_NAME[name], size, arguments.seed)) for name in arguments.only
+    ]
+    if len(results) == len(BY_NAME):
+        table = "\n".join([*_table(results), ""])
+        PAGE.write_text(_TABLE.sub(lambda found: found[1] + table + found[2], PAGE.read_text()))
+    return 0 if all(result.passed for _, result in results) else 1
+
+
+def _run(drill: Drill, size: Size, seed: int) -> Result:
+    print(f"{drill.name:<20} {drill.says} …", end=" ", flush=True)
+    result = asyncio.run(run(drill, size, seed))
+    print(
+        f"{'ok' if result.passed else 'FAILED'}: {result.offered:,} sent, "
+        f"{result.acknowledged:,} acknowledged, {result.dropped:,} not taken, "
+        f"{result.uncertain:,} perhaps, {result.kills} kills, {result.seconds:.0f} s",
+        flush=True,
+    )
+    for problem in (*result.problems, *result.differences):
+        print(f"    {problem}", file=sys.stderr)
+    return result
+
+
+def _table(results: Sequence[tuple[Drill, Result]]) -> list[str]:
+    rows = [_HEAD, "|---|---|---|---|---|---|---|"]
+    for drill, result in results:
+        rows.append(
+            f"| {drill.says} | {result.offered:,} | {result.kills} | {result.dropped:,} | "
+            f"{result.uncertain:,} | {result.acknowledged:,} | "
+            f"{len(result.differences) + len(result.problems)} |"
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

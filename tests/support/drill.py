@@ -1,0 +1,264 @@
+"""A drill: the real service, two workers and all, under load, while things are broken on purpose;
+afterwards the books are compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+
+from app.logplex_sender import LOGPLEX, Habits, LogplexSender
+from app.simulated_lines import Line
+from tests.support.faults import FaultProxy, fault_proxy
+from tests.support.lines import frame, memory, router
+from tests.support.processes import RedisProcess, ServiceProcess
+from tests.support.truth import Answers, Difference, Truth, differences
+
+WORKERS = 2
+FOLDED_WITHIN_S = 60.0
+DELIVERED_WITHIN_S = 120.0
+SPREAD_S = 1_800  # lines are stamped within so long before now: several minutes and slots
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of it: the same drill in a minute of CI, and in an hour by hand."""
+
+    messages: int
+    kills: int
+    outage_s: float
+    apps: int = 3
+    connections: int = 3  # of each app
+    messages_per_s: int = 4_000
+
+
+@dataclass
+class World:
+    """Everything that a fault may break."""
+
+    size: Size
+    random: random.Random
+    redis: RedisProcess
+    proxy: FaultProxy
+    service: ServiceProcess
+    kills: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    async def pause(self, low_s: float = 0.1, high_s: float = 0.5) -> None:
+        """Some time of load, of random length."""
+        await asyncio.sleep(self.random.uniform(low_s, high_s))
+
+    async def kill(self, pid: int) -> None:
+        """SIGKILL, now."""
+        os.kill(pid, signal.SIGKILL)
+        self.kills += 1
+
+    async def ready(self) -> httpx2.Response:
+        """The answer of /readyz."""
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            return await client.get(f"{self.service.url}/readyz")
+
+    def expect(self, holds: bool, problem: str) -> None:
+        """Note a problem that is not in the books."""
+        if not holds:
+            self.problems.append(problem)
+
+
+Fault = Callable[[World], Coroutine[None, None, None]]
+
+
+@dataclass(frozen=True)
+class Drill:
+    """`settings` of the service, `redis` options, `habits` of the senders."""
+
+    name: str
+    fault: Fault
+    says: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    redis: Sequence[str] = ("--appendfsync", "always")
+    habits: Habits = LOGPLEX
+    clock_off_s: float = 0.0
+    may_drop: bool = False  # senders may lose lines, since neither store nor disk takes them
+
+
+@dataclass
+class Result:
+    """What came of a drill. Messages are counted with the L10 frames that senders add."""
+
+    offered: int = 0
+    acknowledged: int = 0
+    dropped: int = 0
+    uncertain: int = 0
+    kills: int = 0
+    seconds: float = 0.0
+    differences: list[Difference] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every promise held."""
+        return not self.differences and not self.problems
+
+
+@dataclass
+class _Stream:
+    """One app, and the connections over which Logplex's nodes send its lines."""
+
+    app: str
+    truth: Truth
+    senders: list[LogplexSender]
+
+
+async def run(drill: Drill, size: Size, seed: int) -> Result:
+    """Run a drill."""
+    began_s = time.monotonic()
+    chance = random.Random(f"{seed} {drill.name}")
+    async with _world(drill, size, chance) as world:
+        streams = [_stream(world, drill, f"app-{number}") for number in range(size.apps)]
+        start_s = int(time.time() + drill.clock_off_s) - SPREAD_S - 60
+        sending = [asyncio.create_task(sender.run()) for each in streams for sender in each.senders]
+        fault = asyncio.create_task(drill.fault(world))
+        feeding = asyncio.create_task(_feed(streams, world, drill, fault))
+        try:
+            await fault
+            await feeding
+            for stream in streams:
+                for sender in stream.senders:
+                    sender.close()
+            await asyncio.wait_for(asyncio.gather(*sending), DELIVERED_WITHIN_S)
+            await _settled(world)
+            end_s = int(time.time() + max(0.0, drill.clock_off_s)) + 60
+            result = await asyncio.to_thread(_compare, world, drill, streams, start_s, end_s)
+        finally:
+            for task in (fault, feeding, *sending):
+                task.cancel()
+        result.seconds = time.monotonic() - began_s
+        return result
+
+
+@asynccontextmanager
+async def _world(drill: Drill, size: Size, chance: random.Random) -> AsyncIterator[World]:
+    with TemporaryDirectory(prefix="dynometer-drill-") as name:
+        directory = Path(name)
+        redis = RedisProcess(directory / "redis", *drill.redis)
+        await asyncio.to_thread(redis.start)
+        try:
+            async with fault_proxy(redis.port) as proxy:
+                service = ServiceProcess(
+                    directory,
+                    REDIS_URL=f"redis://127.0.0.1:{proxy.port}/0",
+                    WEB_CONCURRENCY=str(WORKERS),
+                    **drill.settings,
+                )
+                try:
+                    await asyncio.to_thread(service.start)
+                    yield World(size, chance, redis, proxy, service)
+                finally:
+                    await asyncio.to_thread(service.stop)
+        finally:
+            redis.client.close()
+            with suppress(ProcessLookupError):
+                os.kill(redis.pid, signal.SIGCONT)
+            redis.kill()
+
+
+def _stream(world: World, drill: Drill, app: str) -> _Stream:
+    truth = Truth()
+    url = f"http://{app}:any@127.0.0.1:{world.service.port}/drain"
+    senders = [
+        LogplexSender(
+            url,
+            f"d.{app}",
+            habits=drill.habits,
+            on_acknowledged=truth.acknowledged,
+            on_given_up=truth.given_up,
+        )
+        for _ in range(world.size.connections)
+    ]
+    return _Stream(app, truth, senders)
+
+
+async def _feed(
+    streams: Sequence[_Stream], world: World, drill: Drill, fault: asyncio.Task[None]
+) -> None:
+    """Lines, at a steady pace, until there were enough and nothing is broken any more."""
+    fed = 0
+    began_s = time.monotonic()
+    senders = [sender for stream in streams for sender in stream.senders]
+    while fed < world.size.messages or not fault.done():
+        for _ in range(20):
+            line = _line(world.random, time.time() + drill.clock_off_s)
+            world.random.choice(senders).offer(line)
+            fed += 1
+        while fed > (time.monotonic() - began_s) * world.size.messages_per_s:
+            await asyncio.sleep(0.005)
+        while any(sender.waiting > LOGPLEX.buffer_messages_max // 2 for sender in senders):
+            if drill.may_drop:
+                break
+            await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
+
+
+def _line(chance: random.Random, now_s: float) -> Line:
+    at_s = now_s - chance.random() ** 3 * SPREAD_S
+    dyno = f"web.{chance.randint(1, 4)}"
+    kind = chance.random()
+    if kind < 0.8:
+        status = chance.choice((200, 200, 200, 200, 302, 404, 500))
+        service_ms = int(chance.lognormvariate(4.5, 1.3))
+        text = router(at_s, dyno=dyno, status=str(status), service=f"{service_ms}ms")
+        return Line(now_s, text, status)
+    if kind < 0.85:
+        head = 'at=error code=H12 desc="Request timeout"'
+        text = router(at_s, head=head, dyno=dyno, status="503", service="30000ms")
+        return Line(now_s, text, 503, "H12")
+    if kind < 0.9:
+        return Line(now_s, memory(at_s, dyno=dyno))
+    return Line(now_s, frame("hello", app_name="app", procid=dyno, at_s=at_s))
+
+
+async def _settled(world: World) -> None:
+    """Returns when nothing waits on disk or in an inbox any more."""
+    deadline = time.monotonic() + FOLDED_WITHIN_S
+    while time.monotonic() < deadline:
+        with suppress(httpx2.TransportError):
+            body = (await world.ready()).json()
+            idle = body["store"]["status"] == "ok" and not body["spool"]["bytes"]
+            if idle and not body["folding"]["backlog_batches"]:
+                return
+        await asyncio.sleep(0.1)
+    world.problems.append("not everything was folded in time")
+
+
+def _compare(
+    world: World, drill: Drill, streams: Sequence[_Stream], start_s: int, end_s: int
+) -> Result:
+    result = Result(kills=world.kills, problems=world.problems)
+    with httpx2.Client(base_url=world.service.url, trust_env=False, timeout=60) as client:
+        for stream in streams:
+            answers = Answers(client, stream.app, start_s, end_s)
+            result.differences += differences(stream.truth, answers)
+            counts = [sender.counts for sender in stream.senders]
+            offered = sum(each.offered for each in counts)
+            overflowed = sum(each.overflowed for each in counts)
+            acknowledged = sum(each.acknowledged for each in counts)
+            lost = overflowed + stream.truth.dropped + stream.truth.uncertain_messages
+            if offered != acknowledged + lost:
+                result.differences.append(("offered", offered, acknowledged + lost))
+            result.offered += offered
+            result.acknowledged += stream.truth.messages
+            result.dropped += overflowed + stream.truth.dropped
+            result.uncertain += stream.truth.uncertain_messages
+    if not drill.may_drop and result.dropped + result.uncertain:
+        result.problems.append(f"{result.dropped + result.uncertain} messages were not taken")
+    return result
