@@ -75,7 +75,12 @@ async def client_in(
 
 
 async def post(
-    client: httpx2.AsyncClient, body: bytes, *, app: str = "shop", **headers: str
+    client: httpx2.AsyncClient,
+    body: bytes,
+    *,
+    app: str = "shop",
+    secret: str = "any",
+    **headers: str,
 ) -> httpx2.Response:
     """POST a body as Logplex does, with a Frame-Id of its own unless one is given
     (Logplex_Frame_Id="").
@@ -85,6 +90,6 @@ async def post(
     return await client.post(
         "/drain",
         content=body,
-        auth=(app, "any"),
+        auth=(app, secret),
         headers={"Content-Type": "application/logplex-1", **named},
     )
