@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench lock clean
+.PHONY: help install run test check format bench guarantees lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -32,6 +32,9 @@ format: .venv/.dev ## format and fix what can be fixed
 
 bench: .venv/.tested ## measure; see bench/README.md
 	$(BIN)/python -m bench
+
+guarantees: .venv/.tested ## break things on purpose, in full; see docs/guarantees.md
+	$(BIN)/python -m tests.guarantees
 
 lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade pyproject.toml -o requirements.txt

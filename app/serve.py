@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from tempfile import TemporaryFile
 from types import FrameType
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app import embedded
 from app.config import ConfigError, Settings, unknown_settings
+from app.disk import why_ephemeral
 from app.fold import Folder
 from app.launcher import command
 from app.resolution import resolutions
@@ -44,6 +46,8 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _exit)
     for sentence in unknown_settings(os.environ):
         print(f"dynometer: {sentence}", file=sys.stderr)
+    if settings.spool_bytes_max:
+        _prepare_spool(settings)
     with _store(settings) as described, _listen(settings) as listening:
         welcome = _welcome(settings, described)
         config = uvicorn.Config(
@@ -122,6 +126,28 @@ async def _fold(url: str, settings: Settings) -> None:
 
 def _exit(signum: int, frame: FrameType | None) -> NoReturn:
     raise SystemExit(0)
+
+
+def _prepare_spool(settings: Settings) -> None:
+    """Find out now, not when the store is away, whether batches can wait on this disk."""
+    directory = settings.data_dir
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        TemporaryFile(dir=directory).close()
+    except OSError as error:
+        raise ConfigError(
+            f"cannot write to {directory} ({error.strerror}), where batches wait while the store "
+            "is away: choose another directory with DYNOMETER_DATA_DIR, or do without with "
+            "DYNOMETER_SPOOL_MAX_BYTES=0"
+        ) from None
+    reason = why_ephemeral(directory, os.environ)
+    if reason:
+        print(
+            f"dynometer: note: {directory.resolve()} lies {reason}. What waits there while the "
+            "store is away is lost should this end before the store is back."
+            + ("" if settings.redis_url else " The embedded store keeps its data there too."),
+            file=sys.stderr,
+        )
 
 
 @contextmanager
