@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 GROUP_BATCHES_MAX = 256  # about 3 ms of Redis at 10 microseconds a batch
 GROUP_BYTES_MAX = 4 * 2**20
-PENDING_BYTES_MAX = 64 * 2**20  # packed batches that a worker holds while the store is slow
+PENDING_BYTES_MAX = 8 * 2**20  # packed; unpacked, as they wait, about 20 times as much
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
 
 

@@ -24,11 +24,14 @@ from app.fold import MARGIN_S, Folder
 from app.health import Health
 from app.http import problem
 from app.http.api import Api
+from app.http.body import Bodies, SmallBodies
 from app.http.dashboard import Dashboard
 from app.http.drain import DrainEndpoint
 from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
 from app.http.ops import Operations
+from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
+from app.http.security import SecurityHeaders
 from app.ingest import Horizon
 from app.parent import end_with
 from app.registry import Drains, Sightings
@@ -60,6 +63,7 @@ def create() -> ASGIApp:
     if supervisor is not None and supervisor.pid is not None:
         end_with(supervisor.pid)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    GuardedProtocol.limits = limits_of_process()
     settings = Settings.from_environ(os.environ)
     return build(settings, connect(settings.redis_url), time.time)
 
@@ -79,11 +83,13 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     sightings = Sightings(store, ttl_s=kept_s)
     buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
     copy = settings.data_dir / DRAINS_COPY
+    bodies = Bodies()
     drain = DrainEndpoint(
         committer=buffering.committer,
         on_stored=sightings.note,
         drains=None if settings.local_mode else Drains(store, clock, copy),
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
+        bodies=bodies,
         body_bytes_max=settings.body_bytes_max,
         clock=clock,
     )
@@ -110,8 +116,12 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     health = Health(store, folder, buffering, clock)
     app.include_router(Operations(store, health, buffering, clock, version()).router)
     app.include_router(reference_router(app.openapi, local_mode=settings.local_mode))
-    routed = _routed(drain, app)
-    return LocalGate(routed) if settings.local_mode else TokenGate(routed, settings.admin_token)
+    https = settings.public_url.startswith("https:")
+    pages = SmallBodies(app, bodies)
+    gated = LocalGate(pages) if settings.local_mode else TokenGate(pages, settings.admin_token)
+    return _routed(
+        LocalGate(drain) if settings.local_mode else drain, SecurityHeaders(gated, https=https)
+    )
 
 
 def _buffering(
@@ -143,7 +153,7 @@ def _buffering(
 
 
 def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:
-    """The drain at /drain, everything else (and the lifespan) in FastAPI."""
+    """The drain at /drain, everything else (and the lifespan) in the other app."""
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] == "/drain":

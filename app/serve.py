@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -24,6 +25,7 @@ from app import embedded
 from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.fold import Folder
+from app.http.protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, GuardedProtocol
 from app.launcher import command
 from app.resolution import resolutions
 from app.store.redis import connect
@@ -34,6 +36,7 @@ KEEP_ALIVE_S = (
 )
 SHUTDOWN_S = 9
 DEFAULT_PORT = 8080
+FILES_WANTED = CONNECTIONS_MAX + FILES_OF_OUR_OWN
 
 
 def serve(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -44,6 +47,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         EmbeddedError: no store could be started.
     """
     signal.signal(signal.SIGTERM, _exit)
+    _raise_file_limit()
     for sentence in unknown_settings(os.environ):
         print(f"dynometer: {sentence}", file=sys.stderr)
     if settings.spool_bytes_max:
@@ -53,9 +57,11 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         config = uvicorn.Config(
             "app.main:create",
             factory=True,
+            http=GuardedProtocol,
+            ws="none",
             workers=settings.workers,
             access_log=False,
-            log_level="warning",
+            log_level="error",  # at "warning" every stranger's scan would fill the log
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -68,6 +74,14 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         server = _Server(config, welcome)
         server.run(sockets=[listening])
         return 0 if server.started else 1
+
+
+def _raise_file_limit() -> None:
+    """As many open files as the system lets us have: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Server(uvicorn.Server):

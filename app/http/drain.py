@@ -4,10 +4,10 @@ A raw ASGI app beside FastAPI, because this is the hot path (a third of the cost
 route). How Logplex reads the answers decides what may be said:
 
     200  stored. With Content-Length: 0: Logplex's published client cannot read a chunked body.
-    401  the credentials are wrong.    413  the body is too large.    Both are final for Logplex: it
-    drops the batch. 503  nothing could take the batch within the wait. Logplex makes its three
-    tries back to back, so this is the last
-         resort: a batch is held for seconds before it is refused.
+    401  the credentials are wrong.    408  the body takes too long.    413  it is too large.
+         Final for Logplex: it drops the batch.
+    503  nothing could take the batch within the wait. Logplex makes its three tries back to back,
+         so this is the last resort: a batch is held for seconds before it is refused.
 
 Nothing that the body says leads to anything but 200: lines that cannot be read are counted in the
 ledger.
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import zlib
 from collections.abc import Awaitable, Callable
 from itertools import islice
 
 from app.arrival import Arrival, batch_id
 from app.commit import Committer
+from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
 from app.ingest import Aggregator, Horizon
 from app.registry import APP_NAME_RULE, Drains, valid_app
@@ -55,6 +55,7 @@ class DrainEndpoint:
         on_stored: Callable[[Arrival], Awaitable[None]],
         drains: Drains | None,
         horizon: Horizon,
+        bodies: Bodies,
         body_bytes_max: int,
         clock: Callable[[], float],
     ) -> None:
@@ -68,6 +69,7 @@ class DrainEndpoint:
         self._drains = drains
         self._horizon = horizon
         self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
+        self._bodies = bodies
         self._body_bytes_max = body_bytes_max
         self._clock = clock
 
@@ -77,14 +79,18 @@ class DrainEndpoint:
             if scope["method"] != "POST":
                 raise Refused(405, "This is a log drain: it takes POST from Heroku's Logplex.")
             app, generation = await self._authenticate(scope)
-            body = await self._read_body(scope, receive)
-            if body is None:  # the sender went away
-                return
-            if body:
-                await self._take(app, generation, scope, body)
+            reading = self._bodies.body(scope["headers"], receive, self._body_bytes_max)
+            async with reading as body:
+                if body is None:  # the sender went away
+                    return
+                if body:
+                    await self._take(app, generation, scope, body)
         except Refused as refusal:
-            extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST, 413: _CLOSE}
+            extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}
             await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
+        except BodyRefused as refusal:
+            headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
+            await respond(send, refusal.status, f"{refusal}\n", headers)
         except StoreUnavailable as error:
             await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
         else:
@@ -107,45 +113,6 @@ class DrainEndpoint:
                 f"or send Logplex-Drain-Token. Names: {APP_NAME_RULE}.",
             )
         return app, 1
-
-    async def _read_body(self, scope: Scope, receive: Receive) -> bytes | None:
-        """The whole body, inflated; None when the sender went away before its end."""
-        declared = header(scope["headers"], b"content-length")
-        if declared.isdigit() and int(declared) > self._body_bytes_max:
-            raise self._too_large()
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                return None
-            part: bytes = event.get("body", b"")
-            size += len(part)
-            if size > self._body_bytes_max:
-                raise self._too_large()
-            parts.append(part)
-            if not event.get("more_body", False):
-                break
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        if header(scope["headers"], b"content-encoding").lower() == b"gzip":
-            return self._inflate(body)
-        return body
-
-    def _inflate(self, body: bytes) -> bytes:
-        """What is whole of a gzip body; a damaged rest is missing from it and shows as lost against
-        Msg-Count.
-        """
-        inflater = zlib.decompressobj(wbits=31)
-        try:
-            inflated = inflater.decompress(body, self._body_bytes_max + 1)
-        except zlib.error:
-            return b"\x00"  # one unreadable message in the ledger
-        if len(inflated) > self._body_bytes_max:
-            raise self._too_large()
-        return inflated
-
-    def _too_large(self) -> Refused:
-        return Refused(413, f"A body may have {self._body_bytes_max} bytes at most.")
 
     async def _take(self, app: str, generation: int, scope: Scope, body: bytes) -> None:
         """Aggregate and commit a body; returns when it is safe."""
@@ -175,4 +142,3 @@ class DrainEndpoint:
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]
 _ALLOW_POST = [(b"allow", b"POST")]
-_CLOSE = [(b"connection", b"close")]

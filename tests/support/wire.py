@@ -1,0 +1,73 @@
+"""The service behind a real socket in this process, and raw bytes to and from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from app.http.gate import ASGIApp
+from app.http.protocol import GuardedProtocol, Limits
+
+ANSWERED_WITHIN_S = 20.0
+USUAL = Limits()
+
+
+class Wire:
+    """Connections to a listening service."""
+
+    def __init__(self, port: int, server: uvicorn.Server) -> None:
+        self.port = port
+        self.server = server
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(self, sent: bytes) -> bytes:
+        """All that comes back until the service closes."""
+        reader, writer = await self.connect()
+        writer.write(sent)
+        try:
+            async with asyncio.timeout(ANSWERED_WITHIN_S):
+                return await reader.read()
+        except ConnectionResetError:  # it closed with bytes of ours unread
+            return b""
+        finally:
+            writer.close()
+
+    async def statuses(self, sent: bytes) -> list[int]:
+        """Of all answers until the service closes."""
+        answers = await self.ask(sent)
+        return [int(each[:3]) for each in answers.split(b"HTTP/1.1 ")[1:]]
+
+
+@asynccontextmanager
+async def wire_to(
+    app: ASGIApp, limits: Limits = USUAL, *, keep_alive_s: int = 60
+) -> AsyncIterator[Wire]:
+    class Protocol(GuardedProtocol):
+        pass
+
+    Protocol.limits = limits
+    config = uvicorn.Config(
+        app,
+        port=0,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        timeout_keep_alive=keep_alive_s,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server._serve())
+    async with asyncio.timeout(ANSWERED_WITHIN_S):
+        while not server.started:
+            await asyncio.sleep(0.001)
+    try:
+        yield Wire(server.servers[0].sockets[0].getsockname()[1], server)
+    finally:
+        server.should_exit = True
+        await serving
