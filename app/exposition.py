@@ -28,7 +28,7 @@ from app.resolution import align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, count_within
 from app.status import status_label
-from app.store.port import HEADER_BYTES, SeenApp, Slot, Store, StoreUnavailable
+from app.store.port import HEADER_BYTES, Reader, SeenApp, Slot, StoreUnavailable
 from app.tally import Reading
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
@@ -64,7 +64,7 @@ class AppState(NamedTuple):
     inbox_length: int
 
 
-async def app_state(store: Store, seen: SeenApp, now_s: float) -> AppState:
+async def app_state(store: Reader, seen: SeenApp, now_s: float) -> AppState:
     """Read one app, at one instant."""
     first = align(int(now_s) - RECENT_S, MINUTE_S)
     minutes = [Slot("1m", start) for start in range(first, int(now_s) + RECENT_S, MINUTE_S)]
@@ -323,7 +323,7 @@ class _Buffer(Collector):
 
 
 async def expose(
-    store: Store,
+    store: Reader,
     wanted: Callable[[list[str]], list[str]],
     buffering: Buffering,
     worker: str,

@@ -310,9 +310,9 @@ class Folder:
 
     def _failed(self, error: Exception, app: str = "") -> None:
         self.failures += 1
-        message = f"{app}: {error}" if app else str(error)
+        message = str(error)  # /readyz shows it to everybody, so it names no app
         if message != self.last_error:
-            log.error("folding: %s", message)
+            log.error("folding: %s%s", f"{app}: " if app else "", message)
         self.last_error = message
 
     async def _beat(self) -> None:

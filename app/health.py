@@ -71,11 +71,8 @@ class Health:
 
     def _folding_problems(self, backlog: dict[str, int]) -> list[str]:
         problems = [self._folder.last_error] if self._folder.last_error else []
-        problems += [
-            f"{app}: {length} batches wait to be folded"
-            for app, length in backlog.items()
-            if length > BACKLOG_MAX
-        ]
+        if (longest := max(backlog.values(), default=0)) > BACKLOG_MAX:
+            problems.append(f"{longest} batches of one app wait to be folded")
         if not self._folder.alive(FOLDING_STALLED_S):
             problems.append("the folding task of this worker has stopped: restart the service")
         return problems

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from fastapi import FastAPI
 
+from app.access import ReadTokens, visible
 from app.appender import Appender
 from app.buffering import Buffering
 from app.catch_up import CatchUp
@@ -102,8 +103,9 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         lifespan=_lifespan(Background(store, buffering, folder)),
     )
     problem.install(app, buffering)
+    shown = visible(store)
     dashboard = Dashboard(
-        store,
+        shown,
         tiers,
         buffering,
         clock,
@@ -112,13 +114,15 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     )
     dashboard.mount_static(app)
     app.include_router(dashboard.router)
-    app.include_router(Api(store, tiers, clock).router)
+    app.include_router(Api(shown, tiers, clock).router)
     health = Health(store, folder, buffering, clock)
-    app.include_router(Operations(store, health, buffering, clock, version()).router)
+    app.include_router(Operations(shown, health, buffering, clock, version()).router)
     app.include_router(reference_router(app.openapi, local_mode=settings.local_mode))
     https = settings.public_url.startswith("https:")
     pages = SmallBodies(app, bodies)
-    gated = LocalGate(pages) if settings.local_mode else TokenGate(pages, settings.admin_token)
+    gated: ASGIApp = LocalGate(pages)
+    if not settings.local_mode:
+        gated = TokenGate(pages, settings.admin_token, ReadTokens(store, clock))
     return _routed(
         LocalGate(drain) if settings.local_mode else drain, SecurityHeaders(gated, https=https)
     )

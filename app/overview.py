@@ -13,7 +13,7 @@ from app.query import Series, Wanted, evaluate, read_slots
 from app.resolution import Resolution
 from app.rollup import Rollup
 from app.stats import Value
-from app.store.port import SeenApp, Store
+from app.store.port import Reader, SeenApp
 
 RANGE = "now-1h"
 MINUTES = 60
@@ -94,7 +94,7 @@ class _Hour:
 
 
 async def overview(
-    store: Store, seen: SeenApp, resolutions: Sequence[Resolution], now_s: float
+    store: Reader, seen: SeenApp, resolutions: Sequence[Resolution], now_s: float
 ) -> Overview:
     """Read and sum up one app.
 

@@ -23,7 +23,7 @@ from app.resolution import Resolution, align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.stats import Cell, CounterCell, DistributionCell, DynosCell, GaugeCell, Stat, Value
 from app.status import outcome_of, status_class, status_label
-from app.store.port import HEADER_BYTES, Slot, Store
+from app.store.port import HEADER_BYTES, Reader, Slot
 from parsers.sample import GAUGE_INDEX, Metric, labels_of
 
 SERIES_MAX = 1_000
@@ -99,7 +99,7 @@ class Wanted(NamedTuple):
     gauge: int | None = None
 
 
-async def read_slots(store: Store, app: str, span: Range, wanted: Wanted) -> dict[int, Rollup]:
+async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> dict[int, Rollup]:
     """The app's rollups in the range, by the start of their slot, with only what is wanted.
 
     Raises:
@@ -125,7 +125,7 @@ async def read_slots(store: Store, app: str, span: Range, wanted: Wanted) -> dic
     return rollups
 
 
-async def ledger(store: Store, app: str, span: Range) -> dict[str, int]:
+async def ledger(store: Reader, app: str, span: Range) -> dict[str, int]:
     """Messages by what became of them, over the minutes of arrival in the range."""
     total: dict[str, int] = {}
     for rollup in (await read_slots(store, app, span, Wanted(frozenset({"ledger"})))).values():
@@ -356,7 +356,7 @@ def _natural(key: Key) -> list[tuple[str, int]]:
     ]
 
 
-async def answer(store: Store, apps: Iterable[str], query: Query, now_s: float) -> Answer:
+async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float) -> Answer:
     """Evaluate a query over these apps.
 
     Raises:

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -15,6 +15,7 @@ import msgspec
 from app.arrival import Arrival
 from app.drains import SECRETS_MAX, Secret, decode, hash_secret
 from app.ingest import Seen
+from app.mirror import Mirror
 from app.store.port import SeenApp, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,6 @@ log = logging.getLogger(__name__)
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 APP_NAME_RULE = "lower-case letters, digits, dots, dashes and underscores, 63 at most"
 
-REFRESH_S = 4  # a secret that is added or removed takes effect within 5 s on every worker
-ASK_AGAIN_S = 1  # somebody unknown makes us look at most so often
 SIGHTING_STEP_S = 5  # last_seen may lag by this much
 
 
@@ -32,26 +31,22 @@ def valid_app(name: str) -> bool:
     return APP_NAME.fullmatch(name) is not None
 
 
-_NOBODYS_HASH = hash_secret("")
+_NOBODYS = Secret(hash_secret(""), 0)
 
 
 class Drains:
     """Who may send: the registered drain secrets, as this worker last read them.
 
-    While the store is away the last copy goes on; it is also kept on disk, hashes only, for a
-    worker that starts meanwhile. Nobody is turned away by a copy that may be out of date.
+    The copy is also kept on disk, hashes only, for a worker that starts while the store is away.
+    Nobody is turned away by a copy that may be out of date.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float], copy: Path | None = None) -> None:
         """`copy`: the file to keep a copy in."""
-        self._store = store
         self._clock = clock
         self._copy = copy
-        self._records = _read_copy(copy)
-        self._read_s = 0.0  # when the store was read last
-        self._asked_s = 0.0
-        self._away: StoreUnavailable | None = None
-        self._refreshing: asyncio.Task[None] | None = None
+        first = _read_copy(copy) if copy is not None else {}
+        self._records = Mirror[str](store.drains, clock, first, self._keep_copy)
 
     async def verify(self, app: str, secret: str) -> int:
         """The generation of the app's secret that this is; 0 when it is none. An unknown app and a
@@ -60,68 +55,31 @@ class Drains:
         Raises:
             StoreUnavailable: this cannot be told while the store is away.
         """
-        if self._age_s >= REFRESH_S and not self._away:
-            await self._refresh()
-        generation = self._judge(app, secret)
-        if generation:
-            if self._age_s > REFRESH_S / 2 and self._clock() - self._asked_s > ASK_AGAIN_S:
-                self._refresh_soon()
-            return generation
-        if self._age_s > ASK_AGAIN_S:  # it may just have been added
-            await self._refresh()
-            generation = self._judge(app, secret)
-        if not generation and self._away:
-            raise self._away
-        return generation
+        return self._judge(app, secret, await self._records.fresh()) or self._judge(
+            app, secret, await self._records.latest()
+        )
 
-    @property
-    def _age_s(self) -> float:
-        return self._clock() - self._read_s
-
-    def _judge(self, app: str, secret: str) -> int:
+    def _judge(self, app: str, secret: str, records: Mapping[str, str]) -> int:
         given = hash_secret(secret)
         now_s = self._clock()
         found = 0
-        known = self._records.get(app, ())
+        record = records.get(app)
+        known = decode(record).secrets if record is not None else []
         for number in range(SECRETS_MAX):
-            if number < len(known):
-                each = known[number]
-                if hmac.compare_digest(given, each.hash) and not 0 < each.until_s <= now_s:
-                    found = each.generation
-            else:
-                hmac.compare_digest(given, _NOBODYS_HASH)
+            each = known[number] if number < len(known) else _NOBODYS
+            right = hmac.compare_digest(given, each.hash)
+            if right and each is not _NOBODYS and not 0 < each.until_s <= now_s:
+                found = each.generation
         return found
 
-    def _refresh_soon(self) -> asyncio.Task[None]:
-        if self._refreshing is None or self._refreshing.done():
-            self._asked_s = self._clock()
-            self._refreshing = asyncio.create_task(self._read(), name="read drains")
-        return self._refreshing
-
-    async def _refresh(self) -> None:
-        await asyncio.shield(self._refresh_soon())
-
-    async def _read(self) -> None:
-        try:
-            texts = await self._store.drains()
-        except StoreUnavailable as error:
-            self._away = error
-            return
-        self._away = None
-        self._read_s = self._clock()
-        records = {app: decode(text).secrets for app, text in texts.items()}
-        if records != self._records:
-            self._records = records
-            if self._copy is not None:
-                await asyncio.to_thread(_write_copy, self._copy, texts)
+    async def _keep_copy(self, records: Mapping[str, str]) -> None:
+        if self._copy is not None:
+            await asyncio.to_thread(_write_copy, self._copy, records)
 
 
-def _read_copy(path: Path | None) -> dict[str, list[Secret]]:
-    if path is None:
-        return {}
+def _read_copy(path: Path) -> dict[str, str]:
     try:
-        texts = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        return {app: decode(text).secrets for app, text in texts.items()}
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, str])
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:
@@ -129,12 +87,12 @@ def _read_copy(path: Path | None) -> dict[str, list[Secret]]:
         return {}
 
 
-def _write_copy(path: Path, texts: dict[str, str]) -> None:
+def _write_copy(path: Path, records: Mapping[str, str]) -> None:
     """Replace the copy, whole or not at all; readable by us alone."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            file.write(msgspec.json.encode(texts))
+            file.write(msgspec.json.encode(records))
         Path(file.name).replace(path)
     except OSError as error:
         log.warning("no copy of the drain secrets could be kept in %s: %s", path, error)

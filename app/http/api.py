@@ -17,7 +17,7 @@ from app.ledger import Ledger, ledger_of
 from app.plan import LABELS, Asked, QueryError, plan, plan_range
 from app.registry import valid_app
 from app.resolution import Resolution
-from app.store.port import SeenApp, Store
+from app.store.port import Reader, SeenApp
 from parsers.sample import METRICS
 
 RUNTIME_METRICS_WITHIN_S = 3600
@@ -130,7 +130,7 @@ class Api:
     """The routes, over a store."""
 
     def __init__(
-        self, store: Store, resolutions: Sequence[Resolution], clock: Callable[[], float]
+        self, store: Reader, resolutions: Sequence[Resolution], clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._resolutions = resolutions

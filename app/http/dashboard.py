@@ -20,7 +20,7 @@ from app.launcher import command
 from app.overview import overview
 from app.resolution import Resolution
 from app.stats import Value
-from app.store.port import Store, StoreUnavailable
+from app.store.port import Reader, StoreUnavailable
 
 SPARK_WIDTH, SPARK_HEIGHT = 240, 40
 _MEBIBYTE = 2**20
@@ -99,7 +99,7 @@ class Dashboard:
 
     def __init__(
         self,
-        store: Store,
+        store: Reader,
         resolutions: Sequence[Resolution],
         buffering: Buffering,
         clock: Callable[[], float],

@@ -5,11 +5,12 @@ at 127.0.0.1 or a web page open in a browser could still reach it. So only reque
 localhost or a loopback address are answered, and none that a page of another origin makes.
 
 With an admin token: everything but the drain (which has credentials of its own) and the health
-checks needs it, as Bearer or as the password of Basic auth.
+checks needs it or a read token, as Bearer or as the password of Basic auth.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -17,7 +18,9 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from app.access import ADMIN, NOTHING, Access, ReadTokens, current
 from app.config import is_loopback
+from app.store.port import StoreUnavailable
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,7 +28,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/drain"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens")
+SLOW_S = 1.0  # until a wrong token is answered
+SLOWED_MAX = 100  # per worker
 
 
 def header(headers: Headers, name: bytes) -> bytes:
@@ -84,6 +90,7 @@ class LocalGate:
         elif origin and not _is_local_origin(origin):
             await respond(send, 403, _refusal(f"Origin {origin!r}"))
         else:
+            current.set(ADMIN)
             await self._app(scope, receive, send)
 
 
@@ -102,29 +109,77 @@ def _refusal(what: str) -> str:
 
 
 class TokenGate:
-    """Lets through who knows the admin token."""
+    """Lets through who knows the admin token or a read token, and notes what they may see.
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    Whoever shows a wrong one waits for the answer, and only so many wait at a time; whoever shows a
+    right one never waits for them.
+    """
+
+    def __init__(self, app: ASGIApp, admin_token: str, tokens: ReadTokens) -> None:
         self._app = app
-        self._token = token.encode()
+        self._admin_token = admin_token.encode()
+        self._tokens = tokens
+        self._slowed = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._knows(scope):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if scope["path"] in OPEN_PATHS:
+            await self._pass(NOTHING, scope, receive, send)
+            return
+        secret = _shown(header(scope["headers"], b"authorization"))
+        try:
+            access = await self._access(secret)
+        except StoreUnavailable as error:
+            await respond(send, 503, f"{error}\n", [(b"retry-after", b"5")])
+            return
+        if access is None:
+            await self._refuse(send, slowly=bool(secret))
+        elif not access.admin and _is_for_admins(scope):
+            await respond(send, 403, "This needs the admin token; yours may only read.\n")
+        else:
+            await self._pass(access, scope, receive, send)
+
+    async def _pass(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+        current.set(access)
+        await self._app(scope, receive, send)
+
+    async def _access(self, secret: bytes) -> Access | None:
+        if hmac.compare_digest(secret, self._admin_token):
+            return ADMIN
+        return await self._tokens.access(secret.decode("latin-1"))
+
+    async def _refuse(self, send: Send, *, slowly: bool) -> None:
+        if slowly:
+            if self._slowed >= SLOWED_MAX:
+                await respond(
+                    send, 429, "Too many wrong tokens: wait.\n", [(b"retry-after", b"10")]
+                )
+                return
+            self._slowed += 1
+            try:
+                await asyncio.sleep(SLOW_S)
+            finally:
+                self._slowed -= 1
         await respond(
             send,
             401,
-            "Send the admin token (DYNOMETER_ADMIN_TOKEN) as 'Authorization: Bearer …', "
-            "or as the password of Basic auth with any user.\n",
+            "Send the admin token (DYNOMETER_ADMIN_TOKEN) or a read token ('dynometer tokens add') "
+            "as 'Authorization: Bearer …', or as the password of Basic auth with any user.\n",
             [(b"www-authenticate", b'Basic realm="Dynometer", charset="UTF-8"')],
         )
 
-    def _knows(self, scope: Scope) -> bool:
-        authorization = header(scope["headers"], b"authorization")
-        scheme, _, bearer = authorization.partition(b" ")
-        if scheme.lower() == b"bearer":
-            return hmac.compare_digest(bearer.strip(), self._token)
-        credentials = basic_credentials(authorization)
-        return credentials is not None and hmac.compare_digest(credentials[1].encode(), self._token)
+
+def _shown(authorization: bytes) -> bytes:
+    """The secret of an Authorization header: a Bearer token or a Basic password; b"" for none."""
+    scheme, _, bearer = authorization.partition(b" ")
+    if scheme.lower() == b"bearer":
+        return bearer.strip()
+    credentials = basic_credentials(authorization)
+    return credentials[1].encode() if credentials is not None else authorization
+
+
+def _is_for_admins(scope: Scope) -> bool:
+    return scope["method"] not in ("GET", "HEAD") or scope["path"].startswith(ADMIN_PATHS)

@@ -14,7 +14,7 @@ from app import query as queries
 from app.buffering import Buffering
 from app.exposition import expose
 from app.health import Health
-from app.store.port import Store
+from app.store.port import Reader
 
 
 class Operations:
@@ -22,7 +22,7 @@ class Operations:
 
     def __init__(
         self,
-        store: Store,
+        store: Reader,
         health: Health,
         buffering: Buffering,
         clock: Callable[[], float],

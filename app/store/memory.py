@@ -41,6 +41,7 @@ class MemoryStore:
         self._seen: dict[str, SeenApp] = {}
         self._seen_expire_ms = 0.0  # all at once, as long after the last sighting of any app
         self._drains: dict[str, str] = {}
+        self._tokens: dict[str, bytes] = {}
         self._beats: dict[str, tuple[dict[str, str], float]] = {}
 
     async def append(
@@ -159,6 +160,15 @@ class MemoryStore:
 
     async def drains(self) -> dict[str, str]:
         return dict(self._drains)
+
+    async def put_token(self, token_id: str, record: bytes) -> None:
+        self._tokens[token_id] = record
+
+    async def remove_token(self, token_id: str) -> bool:
+        return self._tokens.pop(token_id, None) is not None
+
+    async def tokens(self) -> dict[str, bytes]:
+        return dict(self._tokens)
 
     async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         self._beats[name] = (dict(fields), self._now_ms() + ttl_ms)

@@ -123,7 +123,27 @@ class SeenApp(NamedTuple):
     runtime_metrics_s: int
 
 
-class Store(Protocol):
+class Reader(Protocol):
+    """What answers need. All methods raise StoreUnavailable when the store is away or refuses."""
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        """The inbox (unless not wanted) and these slots, at one instant."""
+        ...
+
+    async def seen_apps(self) -> list[SeenApp]:
+        """Every app we know of, by name."""
+        ...
+
+    async def drains(self) -> dict[str, str]:
+        """Hash of the drain secret, by app."""
+        ...
+
+    async def beats(self) -> dict[str, dict[str, str]]:
+        """The signs of life that have not expired, by name."""
+        ...
+
+
+class Store(Reader, Protocol):
     """All methods raise StoreUnavailable when the store is away or refuses."""
 
     async def append(
@@ -168,10 +188,6 @@ class Store(Protocol):
         """
         ...
 
-    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
-        """The inbox (unless not wanted) and these slots, at one instant."""
-        ...
-
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         """How many elements wait to be folded, by app."""
         ...
@@ -180,10 +196,6 @@ class Store(Protocol):
         """Record when apps were seen: first_seen_s only moves back, the other times only
         forward.
         """
-        ...
-
-    async def seen_apps(self) -> list[SeenApp]:
-        """Every app we know of, by name."""
         ...
 
     async def forget_apps(self, before_s: int) -> list[str]:
@@ -198,16 +210,20 @@ class Store(Protocol):
         """Forget an app's drain secret; False when there was none."""
         ...
 
-    async def drains(self) -> dict[str, str]:
-        """Hash of the drain secret, by app."""
+    async def put_token(self, token_id: str, record: bytes) -> None:
+        """Keep a read token's record, until it is removed."""
+        ...
+
+    async def remove_token(self, token_id: str) -> bool:
+        """Forget a read token; False when there was none."""
+        ...
+
+    async def tokens(self) -> dict[str, bytes]:
+        """Record of each read token, by its id."""
         ...
 
     async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         """Leave a sign of life of a background worker, replacing its last one."""
-        ...
-
-    async def beats(self) -> dict[str, dict[str, str]]:
-        """The signs of life that have not expired, by name."""
         ...
 
     async def check(self) -> list[str]:

@@ -8,8 +8,8 @@
     dm:apps:first_seen          sorted sets: app by Unix seconds; also last_seen, runtime_metrics
     dm:beat:<name>              hash: the last sign of life of a worker
     dm:beats                    set: names of the workers that gave one
-    dm:drains                   hash: app -> hash of its drain secret. The only key that never
-    expires.
+    dm:drains                   hash: app -> its drain secrets, hashed
+    dm:tokens                   hash: id -> a read token, hashed. These two alone never expire.
 
 {APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need.
 """
@@ -52,6 +52,7 @@ _FIRST_SEEN = "dm:apps:first_seen"
 _LAST_SEEN = "dm:apps:last_seen"
 _RUNTIME_METRICS = "dm:apps:runtime_metrics"
 _DRAINS = "dm:drains"
+_TOKENS = "dm:tokens"
 _BEAT = "dm:beat:"
 _BEATS = "dm:beats"
 _BEATS_TTL_MS = 7 * 24 * 3600 * 1000  # of the names; each sign of life has its own, shorter one
@@ -207,6 +208,16 @@ class RedisStore:
     async def drains(self) -> dict[str, str]:
         found = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_DRAINS))
         return {app.decode(): digest.decode() for app, digest in (await _asking(found)).items()}
+
+    async def put_token(self, token_id: str, record: bytes) -> None:
+        await _asking(self._client.hset(_TOKENS, token_id, record))
+
+    async def remove_token(self, token_id: str) -> bool:
+        return bool(await _asking(self._client.hdel(_TOKENS, token_id)))
+
+    async def tokens(self) -> dict[str, bytes]:
+        found = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_TOKENS))
+        return {key.decode(): record for key, record in (await _asking(found)).items()}
 
     async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         pipeline = self._client.pipeline(transaction=True)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
 
+from app.access import new_token, pack_token
 from app.config import ConfigError, Settings
 from app.drains import hash_secret
+from app.http import gate
+from app.http.gate import ADMIN_PATHS
 from app.store.memory import MemoryStore
-from tests.support.lines import router
+from tests.support.lines import frame, memory, router
 from tests.support.service import Clock, client_of, post
 
 TOKEN = "a-token-of-the-admin"
 GUARDED = ("/", "/docs", "/metrics", "/version", "/api/v1/apps", "/openapi.json", "/nothing")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "SLOW_S", 0.001)
 
 
 @pytest.fixture
@@ -149,3 +160,94 @@ async def test_a_drain_added_or_removed_takes_effect_within_seconds() -> None:
 def test_without_a_token_the_service_listens_only_here(host: str) -> None:
     with pytest.raises(ConfigError, match="export DYNOMETER_ADMIN_TOKEN="):
         Settings.from_environ({"HOST": host})
+
+
+async def reader(store: MemoryStore, *apps: str) -> dict[str, str]:
+    """The headers of somebody who may read these apps."""
+    token, token_id, kept = new_token("reader", apps, 0)
+    await store.put_token(token_id, pack_token(kept))
+    return {"Authorization": f"Bearer {token}"}
+
+
+@asynccontextmanager
+async def with_apps(*apps: str) -> AsyncIterator[tuple[httpx2.AsyncClient, MemoryStore]]:
+    store = MemoryStore(Clock())
+    for app in apps:
+        await store.put_drain(app, hash_secret("any"))
+    async with client_of(store, Clock(), DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
+        for app in apps:
+            body = router() + memory() + frame("Error R14 (Memory quota exceeded)")
+            assert (await post(client, body, app=app)).status_code == 200
+        yield client, store
+
+
+def paths_of(openapi: dict[str, Any], app: str) -> list[str]:
+    """Every path that can be read, with what it asks for filled in."""
+    questions = {"/query": "?metric=requests"}
+    return [
+        path.replace("{app}", app)
+        + next((more for end, more in questions.items() if path.endswith(end)), "")
+        for path, methods in openapi["paths"].items()
+        if "get" in methods and not path.startswith(ADMIN_PATHS)
+    ]
+
+
+async def test_a_read_token_opens_its_app_everywhere() -> None:
+    async with with_apps("shop") as (client, store):
+        headers = await reader(store, "sh*")
+        openapi = (await client.get("/openapi.json", headers=headers)).json()
+        for path in ["/", *paths_of(openapi, "shop")]:
+            assert (await client.get(path, headers=headers)).status_code == 200, path
+
+
+async def test_an_app_that_a_read_token_does_not_name_is_nowhere() -> None:
+    async with with_apps("secretshop", "blog") as (client, store):
+        headers = await reader(store, "blog")
+        openapi = (await client.get("/openapi.json", headers=headers)).json()
+        for path in ["/", "/docs", *paths_of(openapi, "blog")]:
+            answer = await client.get(path, headers=headers)
+            assert answer.status_code == 200, path
+            assert "secretshop" not in answer.text, path
+        for path in paths_of(openapi, "secretshop"):
+            if "secretshop" in path:
+                known = await client.get(path, headers=headers)
+                unknown = await client.get(path.replace("secret", "nobody"), headers=headers)
+                assert known.status_code == unknown.status_code == 404
+                assert known.text.replace("secret", "nobody") == unknown.text
+
+
+async def test_a_read_token_changes_nothing_and_sees_no_secrets() -> None:
+    async with with_apps("shop") as (client, store):
+        headers = await reader(store, "*")
+        for path in ADMIN_PATHS:
+            assert (await client.get(path, headers=headers)).status_code == 403
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            answer = await client.request(method, "/api/v1/apps", headers=headers)
+            assert answer.status_code == 403
+
+
+async def test_guesses_are_slowed_and_bounded_and_never_hold_up_who_is_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "SLOW_S", 5.0)
+    monkeypatch.setattr(gate, "SLOWED_MAX", 3)
+    async with with_apps("shop") as (client, store):
+        right = await reader(store, "*")
+        wrong = {"Authorization": "Bearer wrong"}
+        guesses = [asyncio.create_task(client.get("/version", headers=wrong)) for _ in range(4)]
+        done, waiting = await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result().status_code for task in done] == [429]
+        assert (await client.get("/version", headers=right)).status_code == 200
+        assert (await client.get("/version")).status_code == 401  # a browser is asked at once
+        assert (await post(client, router(), secret="wrong")).status_code == 401
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+
+
+async def test_readiness_is_told_to_everybody_and_names_no_app() -> None:
+    async with with_apps("secretshop") as (client, _):
+        for path in ("/readyz", "/healthz"):
+            answer = await client.get(path)
+            assert answer.status_code == 200
+            assert "secretshop" not in answer.text
