@@ -11,7 +11,7 @@ import msgspec
 from app.active_drain import Claim
 from app.batch import pack_batch, unpack_batch
 from app.ingest import MINUTE_S, Parts, Seen, pack_note
-from app.packing import pack_error, unpack
+from app.packing import UNREADABLE, pack_error, unpack
 from app.span import ALWAYS, Span
 from app.store.port import (
     HEADER_RANDOM_BYTES,
@@ -125,7 +125,7 @@ def unpack_arrival(data: bytes) -> Arrival:
     """
     try:
         record = _decode(data)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise pack_error(data, error, _VERSION) from None
     if record.version != _VERSION:
         raise pack_error(data, ValueError("unknown version"), _VERSION)

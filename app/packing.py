@@ -21,6 +21,9 @@
 Sections are binaries so that a reader steps over those it does not need. Rows are sorted: equal
 rollups give equal bytes.
 
+Numbers end at 63 bits: sums that would be larger, which takes lines that lie, stay at the limit.
+That keeps merging associative, and a hostile sender from making what cannot be read again.
+
 To add something, add a tag to `later`: a version that does not know the tag keeps it through every
 merge. What would change the meaning of a section needs a new VERSION, and readers that know both
 before the first writer.
@@ -118,8 +121,17 @@ def pack(rollup: Rollup) -> bytes:
     """The rollup's bytes; first it is bounded by its caps."""
     rollup.bound()
     number = _Names()
-    sections = [_encode(list(_WRITE[name](getattr(rollup, name), number))) for name in SECTIONS]
-    return _encode([VERSION, rollup.messages, list(number.numbers), *sections, rollup.later])
+    sections = [
+        _encode(_limited(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS
+    ]
+    messages = min(rollup.messages, _NUMBER_MAX)
+    return _encode([VERSION, messages, list(number.numbers), *sections, rollup.later])
+
+
+def _limited(numbers: list[int]) -> list[int]:
+    if numbers and (max(numbers) > _NUMBER_MAX or min(numbers) < -_NUMBER_MAX):
+        return [max(-_NUMBER_MAX, min(number, _NUMBER_MAX)) for number in numbers]
+    return numbers
 
 
 def _write_requests(requests: dict[tuple[str, int], int], number: _Names) -> Iterator[int]:
@@ -164,7 +176,7 @@ def _write_gauges(gauges: dict[tuple[str, int], Reading], number: _Names) -> Ite
     for (source, gauge), reading in sorted(gauges.items(), key=_by_key):
         last = reading.last
         yield from (number(source), gauge, reading.last_at_ms - epoch, last, reading.count)
-        yield reading.total - last * reading.count
+        yield min(reading.total, _NUMBER_MAX) - last * reading.count
         yield from (reading.smallest - last, reading.largest - last)
 
 
@@ -351,7 +363,7 @@ def _read_gauges(
         key = (_name(names, source), _within(gauge, len(GAUGES)))
         reading = Reading(
             _count(count),
-            _count(last * count + total),
+            _count(min(last * count + total, _NUMBER_MAX)),
             _count(last + smallest),
             _count(last + largest),
             _count(epoch + after),

@@ -10,7 +10,7 @@ import re
 from parsers.sample import ParseError
 from parsers.syslog import Message, parse_timestamp_ms
 
-_LINE = re.compile(rb"([^ ]+) ([^ \[]+)\[([^\]]*)\]: ?(.*)", re.DOTALL)
+_LINE = re.compile(rb"([^ ]+) ([^ \[]+)\[([^\] ]*)\]: ?(.*)", re.DOTALL)
 _COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
 _BODY = re.compile(rb"[1-9][0-9]{0,6} <[0-9]{1,3}>1 ")
 

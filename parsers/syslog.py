@@ -29,6 +29,9 @@ _TIMESTAMP = re.compile(
     rb"(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
 _LEAP_SECOND = 60
+# Years 1 to 9999, of which alone others can make a date.
+EARLIEST_MS = -62_135_596_800_000
+LATEST_MS = 253_402_300_799_999
 _UTC_OFFSETS = (b"+00:00", b"Z")
 _SECOND_BYTES = 19  # 2026-11-22T10:00:00
 # Where things stand in 2026-11-22T10:00:00.123456+00:00, the usual form, of however many digits.
@@ -66,8 +69,8 @@ def parse_message(frame: bytes) -> Message:
 
 
 def parse_timestamp_ms(text: bytes) -> int:
-    """Unix milliseconds of an RFC 3339 time; digits beyond them are dropped. Second 60 is the next
-    minute's first.
+    """Unix milliseconds of an RFC 3339 time, from EARLIEST_MS to LATEST_MS; digits beyond them are
+    dropped. Second 60 is the next minute's first.
 
     Raises:
         ParseError: reason "timestamp".
@@ -85,6 +88,8 @@ def parse_timestamp_ms(text: bytes) -> int:
         raise ParseError("timestamp")
     minute, second, fraction, zone = match.groups()
     at_ms = _second_ms(minute + b":" + second) - _offset_ms(zone)
+    if not EARLIEST_MS <= at_ms <= LATEST_MS:
+        raise ParseError("timestamp")
     return at_ms + (int(fraction[:3].ljust(3, b"0")) if fraction else 0)
 
 
@@ -101,7 +106,10 @@ def _second_ms(text: bytes) -> int:
         minute = datetime.fromisoformat(match[1].decode()).replace(tzinfo=UTC)
     except ValueError:
         raise ParseError("timestamp") from None
-    return (int(minute.timestamp()) + second) * 1000
+    at_ms = (int(minute.timestamp()) + second) * 1000
+    if at_ms > LATEST_MS:  # a leap second at the end of 9999
+        raise ParseError("timestamp")
+    return at_ms
 
 
 def _offset_ms(zone: bytes) -> int:

@@ -158,3 +158,30 @@ def test_large_numbers_are_kept() -> None:
     large.response_bytes["web"] = 2**62
     large.requests["web.1", 200] = 2**40
     assert unpack(pack(large)).response_bytes == {"web": 2**62}
+
+
+LARGEST = 2**63 - 1
+
+
+def test_sums_that_lines_drive_over_63_bits_stay_at_the_limit_and_can_be_read() -> None:
+    lying = Rollup()
+    lying.response_bytes["web"] = 2**70
+    lying.observe(Readings("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
+    lying.gauges["web.1", 0].total = 2**70
+    lying.gauges["web.1", 1].total = 2**62
+    lying.messages = 2**64
+    read = unpack(pack(lying))
+    assert (read.messages, read.response_bytes) == (LARGEST, {"web": LARGEST})
+    assert read.gauges["web.1", 0].total == LARGEST
+    absorb(read, pack(lying))
+    assert pack(read) == pack(unpack(pack(read)))
+    assert read.gauges["web.1", 1].total == 2**63
+    assert unpack(pack(read)).gauges["web.1", 1].total == LARGEST
+
+
+def test_a_gauge_whose_values_lie_far_apart_can_be_read() -> None:
+    """What is stored is the sum's distance from the last value times the count."""
+    far = Rollup()
+    for value in (*[0] * 10_000, 10**15 - 1):
+        far.observe(Readings("web.1", ((0, value),)), AT_MS)
+    unpack(pack(far))

@@ -37,6 +37,7 @@ def test_output_may_be_empty_and_may_hold_anything() -> None:
         (b"", "header"),
         (b"hello", "header"),
         (b"    at Object.<anonymous> (app.js:1)", "header"),
+        (b"2026-11-22T10:00:00+00:00 heroku[web.1 - forged]: at=info", "header"),
         (b"yesterday heroku[router]: at=info", "timestamp"),
     ],
 )

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from parsers.sample import ParseError
 from parsers.syslog import (
+    EARLIEST_MS,
+    LATEST_MS,
     Message,
     parse_message,
     parse_timestamp_ms,
@@ -105,6 +107,26 @@ def test_nonsense_is_no_time(text: str) -> None:
     with pytest.raises(ParseError) as refused:
         parse_timestamp_ms(text.encode())
     assert refused.value.reason == "timestamp"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0001-01-01T00:00:00+00:01",
+        "9999-12-31T23:59:59-00:01",
+        "9999-12-31T23:59:60Z",
+        "9999-12-31T23:59:60.5+00:00",
+    ],
+)
+def test_a_time_outside_the_years_that_dates_have_is_none(text: str) -> None:
+    with pytest.raises(ParseError) as refused:
+        parse_timestamp_ms(text.encode())
+    assert refused.value.reason == "timestamp"
+
+
+def test_the_first_and_the_last_millisecond_that_dates_have_are_read() -> None:
+    assert parse_timestamp_ms(b"0001-01-01T00:00:00Z") == EARLIEST_MS
+    assert parse_timestamp_ms(b"9999-12-31T23:59:59.999999+00:00") == LATEST_MS
 
 
 @pytest.mark.parametrize(

@@ -236,3 +236,16 @@ async def test_when_nothing_can_take_it_a_batch_is_refused_for_now(
         server.client.config_set("maxmemory", 0)
         assert (await post(client, router(), Logplex_Frame_Id="0F")).status_code == 200
         assert await requests(client) == 1
+
+
+async def test_lines_that_lie_about_sizes_cost_neither_the_drain_nor_the_answers(
+    client: httpx2.AsyncClient,
+) -> None:
+    """10,000 responses of almost 10^15 bytes are more than 63 bits."""
+    for _ in range(2):
+        await post(client, router(size="9" * 15) * 10_000, app="liar")
+        await post(client, router(), app="shop")
+    assert await requests(client, "liar") == 20_000
+    assert (await client.get("/api/v1/query?metric=response_bytes")).status_code == 200
+    for path in ("/", "/metrics"):
+        assert (await client.get(path)).status_code == 200
