@@ -7,7 +7,8 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format bench guarantees lock clean
+FUZZ_SECONDS := 600
+.PHONY: help install run test check format bench guarantees fuzz lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -36,12 +37,16 @@ bench: .venv/.tested ## measure; see bench/README.md
 guarantees: .venv/.tested ## break things on purpose, in full; see docs/guarantees.md
 	$(BIN)/python -m tests.guarantees
 
+fuzz: .venv-fuzz/.made ## look for inputs that break the parsers, for FUZZ_SECONDS=600; see fuzz/README.md
+	.venv-fuzz/bin/python -m fuzz --seconds $(FUZZ_SECONDS)
+
 lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade pyproject.toml -o requirements.txt
 	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 
 clean: ## remove what the other targets made; data in .dynometer stays
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-fuzz build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed (python3 --version)"; exit 1; }
@@ -61,4 +66,10 @@ clean: ## remove what the other targets made; data in .dynometer stays
 
 .venv/.tested: .venv/.dev
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
+	@touch $@
+
+.venv-fuzz/.made: requirements.txt requirements-fuzz.txt
+	$(PYTHON) -m venv .venv-fuzz
+	@.venv-fuzz/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes \
+		-r requirements.txt -r requirements-fuzz.txt
 	@touch $@
