@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.mirror import Mirror
-from app.store.port import Contents, Reader, SeenApp, Slot, Store
+from app.store.port import REFUSED, Contents, Reader, SeenApp, Slot, Store
 
 ID_LENGTH = 8
 SECRET_BYTES = 32
@@ -65,9 +65,17 @@ class VisibleStore:
             return Contents([], {})
         return await self._store.read(app, slots, inbox=inbox)
 
-    async def beats(self) -> dict[str, dict[str, str]]:
+    async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         """See port.Reader."""
-        return await self._store.beats()
+        allows = current.get().allows
+        return await self._store.drain_states([app for app in apps if allows(app)])
+
+    async def beats(self) -> dict[str, dict[str, str]]:
+        """See port.Reader. Whom the drain refused is for the admin."""
+        beats = await self._store.beats()
+        if current.get().admin:
+            return beats
+        return {name: beat for name, beat in beats.items() if not name.startswith(REFUSED)}
 
 
 def visible(store: Store) -> Reader:

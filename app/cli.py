@@ -31,6 +31,7 @@ USER_MISTAKES = frozenset(
     {
         "app.config.ConfigError",
         "app.embedded.EmbeddedError",
+        "app.enrolment.EnrolmentError",
         "app.loglines.CannotRead",
         "app.store.port.StoreError",
     }
@@ -54,7 +55,9 @@ COMMANDS = (
     Command(
         "simulate", "send believable traffic to a service and check its answers", "app.simulate"
     ),
-    Command("drains", "add, list or remove the apps that may send", "app.drains_cli"),
+    Command("drains", "add, list, rotate or remove the drains that may send", "app.drains_cli"),
+    Command("tokens", "add, list or remove tokens that may read", "app.tokens_cli"),
+    Command("doctor", "look for what is wrong, and say what to do about it", "app.doctor"),
     Command("version", "print the version", "app.cli", "print_version"),
 )
 _BY_NAME = {command.name: command for command in COMMANDS}

@@ -228,6 +228,16 @@ class Settings:
         """Whether no admin token is set: then only this machine is served, without credentials."""
         return not self.admin_token
 
+    @property
+    def spool_dir(self) -> Path:
+        """Where batches wait while the store is away."""
+        return self.data_dir / "spool"
+
+    @property
+    def drains_copy(self) -> Path:
+        """The file with a copy of the drain secrets' hashes."""
+        return self.data_dir / "drains.json"
+
     def _check(self) -> None:
         if not self.retention_1m_s <= self.retention_10m_s <= self.retention_1h_s:
             raise ConfigError(

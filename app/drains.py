@@ -1,13 +1,20 @@
-"""The registry of drains: the secrets with which each app's log lines may come."""
+"""The registry of drains: the secrets with which each app's log lines may come. Pure.
+
+A secret is replaced without a gap: while a new drain takes over from the old one (active_drain),
+both secrets hold. The old one ends RETIRED_AFTER_S after the change-over.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+import secrets as random
 
 import msgspec
 
 SECRETS_MAX = 2  # of one app: the old and the new one while a drain is being replaced
+RETIRED_AFTER_S = 24 * 3600
+SECRET_BYTES = 32  # 256 bits, as 43 of [A-Za-z0-9_-]: Logplex takes no ":" or escapes in a password
 
 _OLD_FORM = re.compile(r"[0-9a-f]{64}")
 
@@ -51,3 +58,41 @@ def hash_secret(secret: str) -> str:
     guessed back.
     """
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def new_secret() -> str:
+    """A secret that nobody can guess."""
+    return random.token_urlsafe(SECRET_BYTES)
+
+
+def first(secret: str, now_s: int, *, last: int) -> Drain:
+    """The drain of an app that has none. `last`: the generation that its drains had before, 0 if
+    there were none: the new one takes over from them at once.
+    """
+    return Drain([Secret(hash_secret(secret), last + 1, now_s)])
+
+
+def rotated(drain: Drain, secret: str, now_s: int, *, active: int, at_once: bool) -> Drain:
+    """The drain with a new secret, which takes over when it first delivers.
+
+    Args:
+        active: generation of the secret in use, 0 if unknown: that one holds until then.
+        at_once: no older secret holds any more.
+    """
+    newest = drain.secrets[-1]
+    in_use = next((each for each in drain.secrets if each.generation == active), newest)
+    kept = [] if at_once else [in_use]
+    return Drain([*kept, Secret(hash_secret(secret), newest.generation + 1, now_s)])
+
+
+def retired(drain: Drain, active: int, now_s: int) -> Drain:
+    """The drain after the change-over to the secret `active`: older ones get an end, or go."""
+    kept = [each for each in drain.secrets if not 0 < each.until_s <= now_s]
+    return Drain(
+        [
+            msgspec.structs.replace(each, until_s=now_s + RETIRED_AFTER_S)
+            if each.generation < active and not each.until_s
+            else each
+            for each in kept
+        ]
+    )

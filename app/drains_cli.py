@@ -8,40 +8,55 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import re
-import secrets
+import json
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
-from app import embedded
+import msgspec
+
 from app.config import ConfigError, Settings
-from app.drains import hash_secret
+from app.drain_info import DrainInfo, drain_infos, second_drains
+from app.enrolment import Enrolled, Enrolment
 from app.launcher import command
+from app.refusals import Refusal, last_refusals
 from app.registry import APP_NAME_RULE, valid_app
 from app.store.port import Store
-from app.store.redis import connect
-
-SECRET_BYTES = 32  # 256 bits, as 43 of [A-Za-z0-9_-]: Logplex takes no ":" or escapes in a password
-
-_PUBLIC_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?)")
+from app.store_of import store_of
 
 Action = Callable[[Store, argparse.Namespace, Settings], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands add, list and remove."""
+    """The subcommands add, list, rotate and remove."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     adding = actions.add_parser("add", help="create a drain secret; print what to run at Heroku")
-    adding.add_argument("apps", metavar="APP", nargs="+", type=app_name)
+    adding.add_argument("apps", metavar="APP", nargs="*", type=app_name)
     adding.add_argument(
-        "--replace", action="store_true", help="give a new secret to apps that have one already"
+        "--from",
+        dest="source",
+        metavar="FILE",
+        type=argparse.FileType("r", encoding="utf-8"),
+        help="names, one a line, or the output of 'heroku apps --json'; - for standard input. "
+        "Apps that have a drain already are passed over",
     )
     adding.set_defaults(action=_add)
     listing = actions.add_parser(
-        "list", help="list apps, their drains and when they were last seen"
+        "list", help="list apps, their drains, and log-ins that were refused"
     )
+    listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(action=_list)
+    rotating = actions.add_parser(
+        "rotate", help="replace a drain and its secret by a new one, without a gap"
+    )
+    rotating.add_argument("apps", metavar="APP", nargs="+", type=app_name)
+    rotating.add_argument(
+        "--at-once",
+        action="store_true",
+        help="the old secret ends now, for one that got known: what still comes with it is refused",
+    )
+    rotating.set_defaults(action=_rotate)
     removing = actions.add_parser("remove", help="forget drain secrets: these apps may not send")
     removing.add_argument("apps", metavar="APP", nargs="+", type=app_name)
     removing.add_argument("--yes", action="store_true", help="do not ask")
@@ -59,81 +74,167 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """The command.
 
     Raises:
-        ConfigError: no store is known, or DYNOMETER_PUBLIC_URL is missing.
+        ConfigError: no store is known, or what was given cannot be used.
+        EnrolmentError: this cannot be done as things are.
         StoreUnavailable: the store is away.
     """
     return asyncio.run(_with_store(arguments, settings))
 
 
 async def _with_store(arguments: argparse.Namespace, settings: Settings) -> int:
-    url = settings.redis_url or embedded.running(settings.data_dir)
-    if url is None:
-        raise ConfigError(
-            f"no store: start the service ({command()} serve) with DYNOMETER_DATA_DIR="
-            f"{settings.data_dir}, or set REDIS_URL to the one it uses"
-        )
-    store = connect(url)
-    try:
+    async with store_of(settings) as store:
         action: Action = arguments.action
         return await action(store, arguments, settings)
-    finally:
-        await store.close()
+
+
+def _enrolment(store: Store, settings: Settings) -> Enrolment:
+    return Enrolment(store, time.time, settings.public_url)
 
 
 async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    scheme, address = _public_address(settings)
-    apps = list(dict.fromkeys(arguments.apps))
+    named = list(dict.fromkeys(arguments.apps))
+    listed = app_names(arguments.source.read()) if arguments.source else []
+    if not named and not listed:
+        raise ConfigError("which app? dynometer drains add APP …, or --from FILE")
+    enrolment = _enrolment(store, settings)
+    await enrolment.refuse_taken(named)
     registered = await store.drains()
-    taken = [app for app in apps if app in registered]
-    if taken and not arguments.replace:
-        _say(
-            f"{', '.join(taken)}: has a drain already; nothing was changed. "
-            "Add --replace for a new secret, which ends the old one."
-        )
-        return 2
+    passed_over = [app for app in listed if app in registered]
     if settings.local_mode:
         _say(
             "note: DYNOMETER_ADMIN_TOKEN is not set here; "
             "a service without it answers this machine only."
         )
-    for app in apps:
-        secret = secrets.token_urlsafe(SECRET_BYTES)
-        await store.put_drain(app, hash_secret(secret))
-        print(f'heroku drains:add "{scheme}://{app}:{secret}@{address}/drain" -a {app}', flush=True)
-    for app in taken:
-        _say(f"{app}: the old secret ends within seconds. {_removal_at_heroku(app)}")
+    for app in dict.fromkeys([*named, *listed]):
+        if app not in passed_over:
+            _print_addition(await enrolment.add(app))
+    if passed_over:
+        _say(f"passed over, for they have a drain: {', '.join(passed_over)}")
     return 0
 
 
-def _public_address(settings: Settings) -> tuple[str, str]:
-    """(scheme, the rest) of DYNOMETER_PUBLIC_URL."""
-    if not settings.public_url:
-        raise ConfigError(
-            "DYNOMETER_PUBLIC_URL is not set: set it to the address at which Heroku reaches the "
-            "service, as in export DYNOMETER_PUBLIC_URL=https://metrics.example.com"
-        )
-    match = _PUBLIC_URL.fullmatch(settings.public_url)
-    if match is None:
-        raise ConfigError(
-            "DYNOMETER_PUBLIC_URL cannot be used for a drain: expected https://HOST, "
-            "without credentials, query or fragment"
-        )
-    return match[1], match[2].rstrip("/")
+def _print_addition(enrolled: Enrolled) -> None:
+    print(enrolled.add, flush=True)  # at once: it is known nowhere else
+
+
+def app_names(text: str) -> list[str]:
+    """The names in the output of `heroku apps --json`, or in a list with one a line.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if text.lstrip().startswith("["):
+        try:
+            names = [each if isinstance(each, str) else each["name"] for each in json.loads(text)]
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(
+                "this JSON cannot be used: expected that of 'heroku apps --json', [{\"name\": …}]"
+            ) from None
+    else:
+        lines = (line.partition("#")[0].strip() for line in text.splitlines())
+        names = [line for line in lines if line]
+    for name in names:
+        if not isinstance(name, str) or not valid_app(name):
+            raise ConfigError(f"{name!r} is not an app's name: {APP_NAME_RULE}")
+    return list(dict.fromkeys(names))
+
+
+async def _rotate(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
+    enrolment = _enrolment(store, settings)
+    for app in dict.fromkeys(arguments.apps):
+        enrolled = await enrolment.rotate(app, at_once=arguments.at_once)
+        _print_addition(enrolled)
+        if arguments.at_once:
+            _say(f"{app}: the old secret ends within 5 seconds; what comes with it is refused.")
+            _say(f"  Then end the old drain: {_old_drain(enrolled)}")
+        else:
+            _say(
+                f"{app}: run that command. When the new drain first delivers, it takes over at the "
+                "next full minute, and nothing is lost or counted twice."
+            )
+            _say(
+                "  Some minutes later, when 'dynometer drains list' shows it as the active one, "
+                f"end the old drain: {_old_drain(enrolled)}"
+            )
+            _say("  The old secret ends by itself a day after.")
+    return 0
+
+
+def _old_drain(enrolled: Enrolled) -> str:
+    return enrolled.remove or _unknown_drain(enrolled.app)
+
+
+def _unknown_drain(app: str) -> str:
+    return f"heroku drains -a {app} lists it, heroku drains:remove URL_OR_TOKEN -a {app} ends it"
 
 
 async def _list(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    registered = await store.drains()
-    last_seen = {seen.app: seen.last_seen_s for seen in await store.seen_apps()}
-    apps = sorted({*registered, *last_seen})
-    if not apps:
-        _say("no apps yet: dynometer drains add APP")
+    infos = await drain_infos(store)
+    refusals = await last_refusals(store)
+    if arguments.json:
+        print(json.dumps(_as_json(infos, refusals), indent=2))
         return 0
-    width = max(len("APP"), *(len(app) for app in apps))
-    print(f"{'APP':<{width}}  DRAIN  LAST SEEN (UTC)")
-    for app in apps:
-        drain = "yes" if app in registered else "no"
-        print(f"{app:<{width}}  {drain:<5}  {_minute(last_seen.get(app, 0))}")
+    if infos:
+        _print_table(
+            ("APP", "MAY SEND", "ACTIVE DRAIN", "LAST SEEN (UTC)"),
+            [
+                (info.app, _may_send(info), info.active or "-", _minute(info.last_seen_s))
+                for info in infos
+            ],
+        )
+    else:
+        _say(f"no apps yet: {command()} drains add APP")
+    for info in second_drains(infos, time.time()):
+        print(f"\n{info.doubled}")
+    for info in infos:
+        if info.waits_for_rotation:
+            print(f"\n{info.app}: a new secret waits for its drain; until then the old one holds.")
+    if refusals:
+        print("\nRefused log-ins, the last first:")
+        _print_table(
+            ("USER", "DRAIN", "WHY", "TIMES", "LAST (UTC)"),
+            [
+                (
+                    each.user or "(no app's name)",
+                    each.token or "-",
+                    each.reason,
+                    str(each.count),
+                    _minute(each.last_s),
+                )
+                for each in refusals
+            ],
+        )
     return 0
+
+
+def _as_json(infos: Sequence[DrainInfo], refusals: Sequence[Refusal]) -> dict[str, object]:
+    doubled = {info.app for info in second_drains(infos, time.time())}
+    return {
+        "drains": [
+            {
+                "app": info.app,
+                "may_send": bool(info.secrets),
+                "secrets": len(info.secrets),
+                "last_seen": info.last_seen_s or None,
+                "active_drain": info.active or None,
+                "other_drain": info.other if info.app in doubled else None,
+                "remove_other": info.remove_other if info.app in doubled else None,
+            }
+            for info in infos
+        ],
+        "refusals": [msgspec.structs.asdict(each) for each in refusals],
+    }
+
+
+def _may_send(info: DrainInfo) -> str:
+    return {0: "no", 1: "yes"}.get(len(info.secrets), f"{len(info.secrets)} secrets")
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 def _minute(at_s: int) -> str:
@@ -150,25 +251,25 @@ async def _remove(store: Store, arguments: argparse.Namespace, settings: Setting
     if not arguments.yes and not _confirmed(apps):
         _say("nothing was changed; add --yes to remove without being asked.")
         return 2
+    enrolment = _enrolment(store, settings)
     for app in apps:
-        await store.remove_drain(app)
-        _say(f"{app}: removed. {_removal_at_heroku(app)}")
+        commands = await enrolment.remove(app)
+        _say(f"{app}: removed; within 5 seconds nothing of it is taken any more.")
+        _say("  At Heroku too:")
+        for each in commands or [_unknown_drain(app)]:
+            _say(f"    {each}")
     return 0
 
 
-def _confirmed(apps: list[str]) -> bool:
+def _confirmed(apps: Sequence[str]) -> bool:
+    _say(
+        f"{', '.join(apps)}: log lines will be refused from now on, and Heroku drops what is "
+        "refused. What was counted so far stays, for as long as it is kept."
+    )
     if not sys.stdin.isatty():
         return False
-    _say(f"Remove the drain of {', '.join(apps)}? Type yes:")
+    _say("Remove? Type yes:")
     return sys.stdin.readline().strip() == "yes"
-
-
-def _removal_at_heroku(app: str) -> str:
-    """Heroku keeps sending until its side is removed too; we keep no URL, so it is found there."""
-    return (
-        f"At Heroku, find the old drain with: heroku drains -a {app}\n"
-        f"  and remove it with: heroku drains:remove URL_OR_TOKEN -a {app}"
-    )
 
 
 def _say(text: str) -> None:

@@ -28,7 +28,7 @@ from app.resolution import align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, count_within
 from app.status import status_label
-from app.store.port import HEADER_BYTES, Reader, SeenApp, Slot, StoreUnavailable
+from app.store.port import FOLDING, HEADER_BYTES, Reader, SeenApp, Slot, StoreUnavailable
 from app.tally import Reading
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
@@ -252,9 +252,9 @@ class _Workers(Collector):
 
     def __init__(self, beats: dict[str, dict[str, str]]) -> None:
         self._beats = {
-            name.removeprefix("fold:"): beat
+            name.removeprefix(FOLDING): beat
             for name, beat in sorted(beats.items())
-            if name.startswith("fold:")
+            if name.startswith(FOLDING)
         }
 
     def collect(self) -> Iterable[Metric]:

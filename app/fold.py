@@ -17,6 +17,7 @@ from app.packing import NewerVersion, PackError, absorb, pack
 from app.resolution import Resolution, align
 from app.rollup import Rollup
 from app.store.port import (
+    FOLDING,
     HEADER_BYTES,
     KIND_ROLLUP,
     KIND_UNREADABLE,
@@ -317,7 +318,7 @@ class Folder:
 
     async def _beat(self) -> None:
         await self._store.beat(
-            f"fold:{self._name}",
+            FOLDING + self._name,
             {
                 "last_success_s": str(int(self.last_success_s)),
                 "checked_s": str(int(self._clock())),

@@ -10,7 +10,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
 from fastapi import FastAPI
@@ -19,11 +19,14 @@ from app.access import ReadTokens, visible
 from app.appender import Appender
 from app.buffering import Buffering
 from app.catch_up import CatchUp
+from app.chores import Chores
 from app.commit import Committer
 from app.config import Settings
+from app.enrolment import Enrolment
 from app.fold import MARGIN_S, Folder
 from app.health import Health
 from app.http import problem
+from app.http.admin import Admin
 from app.http.api import Api
 from app.http.body import Bodies, SmallBodies
 from app.http.dashboard import Dashboard
@@ -35,17 +38,17 @@ from app.http.reference import reference_router
 from app.http.security import SecurityHeaders
 from app.ingest import Horizon
 from app.parent import end_with
+from app.refusals import Refusals
 from app.registry import Drains, Sightings
 from app.resolution import resolutions
 from app.spool import Spool
 from app.store.port import Store, StoreUnavailable
 from app.store.redis import connect
+from app.tasks import end_tasks
 from app.version import version
 
 log = logging.getLogger(__name__)
 
-SPOOL_DIRECTORY = "spool"  # these two in the data directory
-DRAINS_COPY = "drains.json"
 ID_MARGIN_S = 900  # ids outlive the longest stay in the spool by so much
 FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
 
@@ -56,6 +59,7 @@ class Background(NamedTuple):
     store: Store
     buffering: Buffering
     folder: Folder
+    chores: Chores
 
 
 def create() -> ASGIApp:
@@ -83,12 +87,14 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     )
     sightings = Sightings(store, ttl_s=kept_s)
     buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
-    copy = settings.data_dir / DRAINS_COPY
+    refusals = Refusals(store, clock, name=str(os.getpid()))
+    chores = Chores(refusals, Enrolment(store, clock, settings.public_url))
     bodies = Bodies()
     drain = DrainEndpoint(
         committer=buffering.committer,
         on_stored=sightings.note,
-        drains=None if settings.local_mode else Drains(store, clock, copy),
+        drains=None if settings.local_mode else Drains(store, clock, settings.drains_copy),
+        refusals=refusals,
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
         bodies=bodies,
         body_bytes_max=settings.body_bytes_max,
@@ -100,7 +106,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         version=version(),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(Background(store, buffering, folder)),
+        lifespan=_lifespan(Background(store, buffering, folder, chores)),
     )
     problem.install(app, buffering)
     shown = visible(store)
@@ -115,6 +121,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     dashboard.mount_static(app)
     app.include_router(dashboard.router)
     app.include_router(Api(shown, tiers, clock).router)
+    app.include_router(Admin(store, clock, settings.public_url).router)
     health = Health(store, folder, buffering, clock)
     app.include_router(Operations(shown, health, buffering, clock, version()).router)
     app.include_router(reference_router(app.openapi, local_mode=settings.local_mode))
@@ -149,9 +156,7 @@ def _buffering(
         return Buffering(
             appender, Committer(appender, None, wait_s=settings.commit_wait_s), None, None
         )
-    spool = Spool(
-        settings.data_dir / SPOOL_DIRECTORY, bytes_max=settings.spool_bytes_max, clock=clock
-    )
+    spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
     committer = Committer(appender, spool, wait_s=settings.commit_wait_s)
     return Buffering(appender, committer, spool, CatchUp(spool, appender, on_stored=sightings.note))
 
@@ -173,20 +178,22 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store, buffering, folder = background
+        store, buffering, folder, chores = background
         await _report_problems(store)
-        tasks = [asyncio.create_task(folder.run(), name="fold")]
+        tasks = [
+            asyncio.create_task(folder.run(), name="fold"),
+            asyncio.create_task(chores.run(), name="chores"),
+        ]
         if buffering.catch_up is not None:
             tasks.append(asyncio.create_task(buffering.catch_up.run(), name="catch up"))
         try:
             yield
         finally:
             await buffering.committer.drained()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            with suppress(TimeoutError, StoreUnavailable):  # what is left, the next start folds
-                await asyncio.wait_for(folder.finish(), FINISH_WITHIN_S)
+            await end_tasks(tasks)
+            finishing = asyncio.create_task(folder.finish(), name="finish")
+            await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
+            await end_tasks([finishing])  # what is left, the next start folds
             if buffering.spool is not None:
                 buffering.spool.close()
             await store.close()

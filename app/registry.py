@@ -13,7 +13,7 @@ from tempfile import NamedTemporaryFile
 import msgspec
 
 from app.arrival import Arrival
-from app.drains import SECRETS_MAX, Secret, decode, hash_secret
+from app.drains import SECRETS_MAX, Drain, Secret, decode, encode, hash_secret
 from app.ingest import Seen
 from app.mirror import Mirror
 from app.store.port import SeenApp, Store, StoreUnavailable
@@ -24,6 +24,7 @@ APP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 APP_NAME_RULE = "lower-case letters, digits, dots, dashes and underscores, 63 at most"
 
 SIGHTING_STEP_S = 5  # last_seen may lag by this much
+DRAIN_SILENT_S = 900  # dynos with runtime metrics speak every 20 s
 
 
 def valid_app(name: str) -> bool:
@@ -31,7 +32,9 @@ def valid_app(name: str) -> bool:
     return APP_NAME.fullmatch(name) is not None
 
 
+# What a secret is compared with where there is none: its generation is no generation.
 _NOBODYS = Secret(hash_secret(""), 0)
+_NOBODYS_RECORD = encode(Drain([_NOBODYS]))
 
 
 class Drains:
@@ -63,14 +66,23 @@ class Drains:
         given = hash_secret(secret)
         now_s = self._clock()
         found = 0
-        record = records.get(app)
-        known = decode(record).secrets if record is not None else []
+        known = decode(records.get(app, _NOBODYS_RECORD)).secrets
         for number in range(SECRETS_MAX):
             each = known[number] if number < len(known) else _NOBODYS
             right = hmac.compare_digest(given, each.hash)
-            if right and each is not _NOBODYS and not 0 < each.until_s <= now_s:
+            if right and not 0 < each.until_s <= now_s:
                 found = each.generation
         return found
+
+    def why_refused(self, app: str, secret: str) -> str:
+        """Why `verify` said 0: for the operator, never for the sender."""
+        record = self._records.held.get(app)
+        if record is None:
+            return "unknown app"
+        given = hash_secret(secret)
+        if any(hmac.compare_digest(given, each.hash) for each in decode(record).secrets):
+            return "secret has ended"
+        return "wrong secret"
 
     async def _keep_copy(self, records: Mapping[str, str]) -> None:
         if self._copy is not None:

@@ -16,8 +16,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 
 from app.buffering import Buffering
+from app.drain_info import drain_infos, second_drains
 from app.launcher import command
 from app.overview import overview
+from app.refusals import last_refusals
 from app.resolution import Resolution
 from app.stats import Value
 from app.store.port import Reader, StoreUnavailable
@@ -135,7 +137,15 @@ class Dashboard:
         try:
             seen = await self._store.seen_apps()
             apps = [await overview(self._store, each, self._resolutions, now_s) for each in seen]
+            doubled = second_drains(await drain_infos(self._store), now_s)
+            refusals = await last_refusals(self._store)
         except StoreUnavailable as error:
             return render("away.html", status=503, reason=str(error), **common)
         apps.sort(key=lambda each: each.severity, reverse=True)
-        return render("apps.html" if apps else "first.html", apps=apps, **common)
+        return render(
+            "apps.html" if apps else "first.html",
+            apps=apps,
+            doubled={info.app: info for info in doubled},
+            refusals=refusals,
+            **common,
+        )

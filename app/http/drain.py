@@ -25,6 +25,7 @@ from app.commit import Committer
 from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
 from app.ingest import Aggregator, Horizon
+from app.refusals import Refusals
 from app.registry import APP_NAME_RULE, Drains, valid_app
 from app.store.port import StoreUnavailable
 from parsers.framing import split
@@ -54,6 +55,7 @@ class DrainEndpoint:
         committer: Committer,
         on_stored: Callable[[Arrival], Awaitable[None]],
         drains: Drains | None,
+        refusals: Refusals,
         horizon: Horizon,
         bodies: Bodies,
         body_bytes_max: int,
@@ -67,6 +69,7 @@ class DrainEndpoint:
         self._committer = committer
         self._on_stored = on_stored
         self._drains = drains
+        self._refusals = refusals
         self._horizon = horizon
         self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
         self._bodies = bodies
@@ -102,6 +105,9 @@ class DrainEndpoint:
         if self._drains is not None:
             generation = await self._drains.verify(*credentials) if credentials else 0
             if not credentials or not generation:
+                why = self._drains.why_refused(*credentials) if credentials else "no credentials"
+                token = header(scope["headers"], b"logplex-drain-token").decode("latin-1")
+                self._refusals.add(credentials[0] if credentials else "", token, why)
                 raise Refused(401, "Unknown app or wrong drain secret: see 'dynometer drains'.")
             return credentials[0], generation
         token = header(scope["headers"], b"logplex-drain-token").decode("latin-1")

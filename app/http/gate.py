@@ -30,6 +30,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens")
+_READING = ("GET", "HEAD")
 SLOW_S = 1.0  # until a wrong token is answered
 SLOWED_MAX = 100  # per worker
 
@@ -137,6 +138,8 @@ class TokenGate:
             return
         if access is None:
             await self._refuse(send, slowly=bool(secret))
+        elif _from_another_site(scope):
+            await respond(send, 403, "A page of another site may change nothing here.\n")
         elif not access.admin and _is_for_admins(scope):
             await respond(send, 403, "This needs the admin token; yours may only read.\n")
         else:
@@ -181,5 +184,17 @@ def _shown(authorization: bytes) -> bytes:
     return credentials[1].encode() if credentials is not None else authorization
 
 
+def _from_another_site(scope: Scope) -> bool:
+    """Whether a page of another origin makes a browser, which adds the password by itself, send
+    what changes something.
+    """
+    if scope["method"] in _READING:
+        return False
+    origin = header(scope["headers"], b"origin").decode("latin-1")
+    return bool(origin) and origin.partition("://")[2] != header(scope["headers"], b"host").decode(
+        "latin-1"
+    )
+
+
 def _is_for_admins(scope: Scope) -> bool:
-    return scope["method"] not in ("GET", "HEAD") or scope["path"].startswith(ADMIN_PATHS)
+    return scope["method"] not in _READING or scope["path"].startswith(ADMIN_PATHS)

@@ -19,7 +19,13 @@ EXAMPLES = {
     "/api/v1/apps/{app}/query": "?metric=service_time_ms&stat=p95&stat=avg&by=process_type",
     "/api/v1/apps/{app}/ledger": "?start=now-1h",
 }
+BODIES = {
+    ("POST", "/api/v1/drains"): '{"apps": ["shop"]}',
+    ("POST", "/api/v1/drains/{app}/rotate"): '{"at_once": false}',
+    ("POST", "/api/v1/tokens"): '{"name": "wallboard", "apps": ["shop", "blog-*"]}',
+}
 EXAMPLE_APP = "shop"
+EXAMPLE_ID = "k3v9x2qa"
 
 
 class Named(NamedTuple):
@@ -37,7 +43,8 @@ class Route(NamedTuple):
     method: str
     path: str
     summary: str
-    example: str
+    example: str  # as curl takes it, without the address before it
+    body: str  # an example of what is sent; "" for nothing
     parameters: list[Named]
     fields: list[Named]
 
@@ -59,29 +66,42 @@ def routes(openapi: OpenApi) -> Iterator[Route]:
     """Every route of an OpenAPI document."""
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
+            example = path.replace("{app}", EXAMPLE_APP).replace("{token_id}", EXAMPLE_ID)
+            sent = operation.get("requestBody", {})
             yield Route(
                 method.upper(),
                 path,
                 operation.get("summary", ""),
-                path.replace("{app}", EXAMPLE_APP) + EXAMPLES.get(path, ""),
-                [
-                    Named(
-                        each["name"],
-                        _type(openapi, each["schema"]),
-                        each.get("required", False),
-                        each.get("description") or each["schema"].get("description", ""),
-                    )
-                    for each in operation.get("parameters", ())
-                ],
-                list(_fields(openapi, operation)),
+                example + EXAMPLES.get(path, ""),
+                BODIES.get((method.upper(), path), ""),
+                [*_parameters(openapi, operation), *_fields(openapi, sent)],
+                list(_fields(openapi, _success(operation))),
             )
 
 
-def _fields(openapi: OpenApi, operation: OpenApi) -> Iterator[Named]:
-    content = operation["responses"]["200"].get("content", {})
-    schema = _resolved(openapi, content.get("application/json", {}).get("schema", {}))
+def _parameters(openapi: OpenApi, operation: OpenApi) -> Iterator[Named]:
+    for each in operation.get("parameters", ()):
+        yield Named(
+            each["name"],
+            _type(openapi, each["schema"]),
+            each.get("required", False),
+            each.get("description") or each["schema"].get("description", ""),
+        )
+
+
+def _success(operation: OpenApi) -> OpenApi:
+    answers: dict[str, OpenApi] = operation["responses"]
+    return next(answer for status, answer in answers.items() if status.startswith("2"))
+
+
+def _fields(openapi: OpenApi, message: OpenApi) -> Iterator[Named]:
+    """The fields of the JSON of a request or an answer."""
+    schema = message.get("content", {}).get("application/json", {}).get("schema", {})
+    schema = next((each for each in schema.get("anyOf", ()) if "$ref" in each), schema)
+    schema = _resolved(openapi, schema)
+    required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
-        yield Named(name, _type(openapi, field), False, field.get("description", ""))
+        yield Named(name, _type(openapi, field), name in required, field.get("description", ""))
 
 
 def _resolved(openapi: OpenApi, schema: OpenApi) -> OpenApi:

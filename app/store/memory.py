@@ -12,6 +12,7 @@ from app.store.port import (
     Appended,
     Batch,
     Contents,
+    Facts,
     Guard,
     Outcome,
     SeenApp,
@@ -152,11 +153,14 @@ class MemoryStore:
             del self._seen[app]
         return old
 
-    async def put_drain(self, app: str, secret_hash: str) -> None:
-        self._drains[app] = secret_hash
-
-    async def remove_drain(self, app: str) -> bool:
-        return self._drains.pop(app, None) is not None
+    async def swap_drain(self, app: str, before: str, after: str) -> bool:
+        if self._drains.get(app, "") != before:
+            return False
+        if after:
+            self._drains[app] = after
+        else:
+            self._drains.pop(app, None)
+        return True
 
     async def drains(self) -> dict[str, str]:
         return dict(self._drains)
@@ -183,6 +187,9 @@ class MemoryStore:
 
     async def check(self) -> list[str]:
         return []
+
+    async def facts(self) -> Facts:
+        return Facts("memory of this process", 0, 0, "")
 
     async def close(self) -> None:
         return None

@@ -26,6 +26,10 @@ KIND_BATCH = b"D"
 KIND_ROLLUP = b"C"
 KIND_UNREADABLE = b"U"
 
+# The names of signs of life begin so: of who folds, and of who refused log-ins at the drain.
+FOLDING = "fold:"
+REFUSED = "refused:"
+
 
 def new_element(kind: bytes, data: bytes) -> bytes:
     """An element with a header of its own."""
@@ -123,6 +127,17 @@ class SeenApp(NamedTuple):
     runtime_metrics_s: int
 
 
+class Facts(NamedTuple):
+    """About the server: `bytes_max` is 0 for no limit; `persistence` says in words how it keeps
+    data over a restart, "" for not at all.
+    """
+
+    server: str
+    bytes_used: int
+    bytes_max: int
+    persistence: str
+
+
 class Reader(Protocol):
     """What answers need. All methods raise StoreUnavailable when the store is away or refuses."""
 
@@ -135,7 +150,11 @@ class Reader(Protocol):
         ...
 
     async def drains(self) -> dict[str, str]:
-        """Hash of the drain secret, by app."""
+        """The record of the drain (see app.drains), by app."""
+        ...
+
+    async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
+        """The state of each of these apps that has one."""
         ...
 
     async def beats(self) -> dict[str, dict[str, str]]:
@@ -158,10 +177,6 @@ class Store(Reader, Protocol):
         if its state is as expected; atomic per app, one round trip for all. The state lives as
         long as the inbox.
         """
-        ...
-
-    async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
-        """The state of each of these apps that has one."""
         ...
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
@@ -202,12 +217,10 @@ class Store(Reader, Protocol):
         """Drop apps last seen before `before_s` from the list; returns their names."""
         ...
 
-    async def put_drain(self, app: str, secret_hash: str) -> None:
-        """Register an app's drain secret (its hash), replacing an older one. Kept until removed."""
-        ...
-
-    async def remove_drain(self, app: str) -> bool:
-        """Forget an app's drain secret; False when there was none."""
+    async def swap_drain(self, app: str, before: str, after: str) -> bool:
+        """Replace the record of an app's drain by another; "" stands for none. False when the
+        record is not `before` any more: then nothing was changed. Kept until removed.
+        """
         ...
 
     async def put_token(self, token_id: str, record: bytes) -> None:
@@ -230,6 +243,10 @@ class Store(Reader, Protocol):
         """Problems that make this store unfit, each a sentence that says what to do; empty when it
         is fit.
         """
+        ...
+
+    async def facts(self) -> Facts:
+        """What the operator should know about the server."""
         ...
 
     async def close(self) -> None:

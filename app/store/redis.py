@@ -25,13 +25,14 @@ from typing import Any, TypeVar, cast
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from app.store.port import (
     NO_GUARDS,
     Appended,
     Batch,
     Contents,
+    Facts,
     Guard,
     Outcome,
     SeenApp,
@@ -66,8 +67,8 @@ class _Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-_APPEND, _FOLD, _COMPACT, _READ = (
-    _Script(f"{name}.lua") for name in ("append", "fold", "compact", "read")
+_APPEND, _FOLD, _COMPACT, _READ, _SWAP = (
+    _Script(f"{name}.lua") for name in ("append", "fold", "compact", "read", "swap")
 )
 
 
@@ -199,11 +200,8 @@ class RedisStore:
             await _asking(pipeline.execute())
         return [app.decode() for app in forgotten]
 
-    async def put_drain(self, app: str, secret_hash: str) -> None:
-        await _asking(self._client.hset(_DRAINS, app, secret_hash))
-
-    async def remove_drain(self, app: str) -> bool:
-        return bool(await _asking(self._client.hdel(_DRAINS, app)))
+    async def swap_drain(self, app: str, before: str, after: str) -> bool:
+        return bool(await self._evaluate(_SWAP, [_DRAINS], [app, before, after]))
 
     async def drains(self) -> dict[str, str]:
         found = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_DRAINS))
@@ -260,6 +258,28 @@ class RedisStore:
             )
         return problems
 
+    async def facts(self) -> Facts:
+        info = await _asking(self._client.info())
+        settings = await self._settings("appendfsync", "save")
+        return Facts(
+            server=f"{'Valkey' if 'valkey_version' in info else 'Redis'} "
+            f"{info.get('valkey_version') or info.get('redis_version', '?')}",
+            bytes_used=int(info.get("used_memory", 0)),
+            bytes_max=int(info.get("maxmemory", 0)),
+            persistence=_persistence(bool(info.get("aof_enabled")), settings),
+        )
+
+    async def _settings(self, *names: str) -> dict[str, str]:
+        """Those that we may read: hosted servers keep CONFIG to themselves."""
+        try:
+            return {
+                name: str((await self._client.config_get(name)).get(name, "")) for name in names
+            }
+        except ResponseError:
+            return {}
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"the store is away or refuses ({error})") from error
+
     async def close(self) -> None:
         await self._client.aclose()
 
@@ -288,6 +308,14 @@ class RedisStore:
         for call in calls:
             pipeline.execute_command("EVALSHA", script.sha, *call)
         return await pipeline.execute(raise_on_error=False)
+
+
+def _persistence(append_only: bool, settings: Mapping[str, str]) -> str:
+    if append_only:
+        return f"append-only file, synced {settings.get('appendfsync', 'as its operator chose')}"
+    if settings.get("save", "unknown"):
+        return "snapshots now and then"
+    return ""
 
 
 def _inbox(app: str) -> str:

@@ -8,6 +8,7 @@ from app.access import ADMIN, Access, ReadTokens, current, new_token, pack_token
 from app.store.memory import MemoryStore
 from app.store.port import SeenApp, Slot, StoreUnavailable
 from tests.support.batches import append, batch
+from tests.support.registry import put_drain
 from tests.support.service import Clock
 
 
@@ -95,7 +96,7 @@ async def test_of_a_token_only_its_hash_is_kept(store: Tokens) -> None:
 async def test_an_app_that_may_not_be_seen_does_not_exist(store: Tokens) -> None:
     for app in ("shop", "blog"):
         await store.see([SeenApp(app, 1, 2, 0)], ttl_ms=10**9)
-        await store.put_drain(app, "x")
+        await put_drain(store, app, "x")
         await append(store, app, batch())
     shown = visible(store)
     current.set(Access(("blog",)))

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from app import embedded
-from app.drains import hash_secret
-from app.store.port import SeenApp
+from app.active_drain import Claim, judge, pack_state, unpack_state
+from app.drains import decode, hash_secret
+from app.refusals import Refusals
+from app.span import Span
+from app.store.port import Guard, SeenApp, Store
 from app.store.redis import connect
+from tests.support.batches import batch
 from tests.support.logtext import AT_S, dynometer
 
+T = TypeVar("T")
 PUBLIC = {"DYNOMETER_PUBLIC_URL": "https://metrics.example.com"}
 ADDED = re.compile(
     r'heroku drains:add "https://(\S+):([A-Za-z0-9_-]{43})@metrics\.example\.com/drain" -a (\S+)'
@@ -35,17 +43,34 @@ def drains(data_dir: Path, *arguments: str, **settings: str) -> tuple[int, str, 
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
-def stored(data_dir: Path) -> dict[str, str]:
-    async def read() -> dict[str, str]:
+def in_store(data_dir: Path, use: Callable[[Store], Awaitable[T]]) -> T:
+    async def run() -> T:
         url = embedded.running(data_dir)
         assert url
         store = connect(url)
         try:
-            return await store.drains()
+            return await use(store)
         finally:
             await store.close()
 
-    return asyncio.run(read())
+    return asyncio.run(run())
+
+
+def stored(data_dir: Path) -> dict[str, str]:
+    return in_store(data_dir, lambda store: store.drains())
+
+
+def deliver(data_dir: Path, app: str, token: str, *, generation: int) -> None:
+    """A batch of this drain is appended, as the service does it."""
+
+    async def append(store: Store) -> None:
+        before = (await store.drain_states([app])).get(app, b"")
+        claim = Claim(token, generation, Span(0, 60), int(time.time()))
+        after = pack_state(judge(unpack_state(before), claim)[0])
+        guards = {app: Guard(before, after)}
+        await store.append({app: [batch()]}, id_ttl_ms=1000, inbox_ttl_ms=60_000, guards=guards)
+
+    in_store(data_dir, append)
 
 
 def test_add_prints_only_what_can_be_run_and_stores_only_hashes(data_dir: Path) -> None:
@@ -58,7 +83,10 @@ def test_add_prints_only_what_can_be_run_and_stores_only_hashes(data_dir: Path) 
         ("blog", "blog"),
     ]
     secrets = {match[1]: match[2] for match in matches if match}
-    assert {app: hash_secret(secret) for app, secret in secrets.items()} == stored(data_dir)
+    kept = {app: decode(record).secrets for app, record in stored(data_dir).items()}
+    assert {app: [each.hash for each in kept[app]] for app in kept} == {
+        app: [hash_secret(secret)] for app, secret in secrets.items()
+    }
 
 
 def test_add_without_a_public_address_says_what_to_set(data_dir: Path) -> None:
@@ -84,7 +112,7 @@ def test_an_address_that_a_shell_could_misread_is_refused(data_dir: Path, url: s
     assert (code, printed) == (2, "")
 
 
-def test_an_app_that_has_a_drain_is_left_alone_unless_replaced(data_dir: Path) -> None:
+def test_an_app_that_has_a_drain_is_left_alone(data_dir: Path) -> None:
     drains(data_dir, "add", "shop", **PUBLIC)
     before = stored(data_dir)
 
@@ -93,31 +121,147 @@ def test_an_app_that_has_a_drain_is_left_alone_unless_replaced(data_dir: Path) -
     assert "shop: has a drain already" in said
     assert before == stored(data_dir)
 
-    replaced, printed, said = drains(data_dir, "add", "shop", "--replace", **PUBLIC)
-    assert replaced == 0
-    assert ADDED.fullmatch(printed.rstrip())
-    assert "heroku drains:remove" in said
-    assert before != stored(data_dir)
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "shop\nblog  # the marketing site\n\n",
+        '[{"name": "shop", "id": "01"}, {"name": "blog"}]',
+        '["shop", "blog"]',
+    ],
+)
+def test_add_takes_names_from_a_list_and_passes_over_those_that_have_a_drain(
+    data_dir: Path, tmp_path: Path, listed: str
+) -> None:
+    file = tmp_path / "apps"
+    file.write_text(listed)
+    drains(data_dir, "add", "shop", **PUBLIC)
+    before = stored(data_dir)["shop"]
+
+    code, printed, said = drains(data_dir, "add", "--from", str(file), **PUBLIC)
+
+    added = [match[3] for line in printed.splitlines() if (match := ADDED.fullmatch(line))]
+    assert (code, added) == (0, ["blog"])
+    assert "passed over, for they have a drain: shop" in said
+    assert stored(data_dir)["shop"] == before
+
+
+@pytest.mark.parametrize("listed", ["Shop\n", "[{}]", "[1]", "[", '["a b"]', "=== my apps\nshop"])
+def test_a_list_that_cannot_be_used_changes_nothing(
+    data_dir: Path, tmp_path: Path, listed: str
+) -> None:
+    file = tmp_path / "apps"
+    file.write_text(listed)
+
+    code, printed, said = drains(data_dir, "add", "--from", str(file), **PUBLIC)
+
+    assert (code, printed) == (2, "")
+    assert "expected" in said or "is not an app's name" in said
+    assert stored(data_dir) == {}
+
+
+def test_rotate_prints_the_new_drain_and_how_to_end_the_old_one(data_dir: Path) -> None:
+    _, printed, _ = drains(data_dir, "add", "shop", **PUBLIC)
+    first = ADDED.fullmatch(printed.rstrip())
+    deliver(data_dir, "shop", "d.old", generation=1)
+
+    code, printed, said = drains(data_dir, "rotate", "shop", **PUBLIC)
+
+    second = ADDED.fullmatch(printed.rstrip())
+    assert first and second
+    assert code == 0
+    assert "heroku drains:remove d.old -a shop" in said
+    secrets = decode(stored(data_dir)["shop"]).secrets
+    assert [(each.hash, each.generation) for each in secrets] == [
+        (hash_secret(first[2]), 1),
+        (hash_secret(second[2]), 2),
+    ]
+
+
+def test_a_second_rotation_keeps_the_secret_in_use(data_dir: Path) -> None:
+    drains(data_dir, "add", "shop", **PUBLIC)
+    deliver(data_dir, "shop", "d.old", generation=1)
+    drains(data_dir, "rotate", "shop", **PUBLIC)
+
+    drains(data_dir, "rotate", "shop", **PUBLIC)
+
+    assert [each.generation for each in decode(stored(data_dir)["shop"]).secrets] == [1, 3]
+
+
+def test_rotate_at_once_ends_the_old_secret(data_dir: Path) -> None:
+    drains(data_dir, "add", "shop", **PUBLIC)
+
+    code, _, said = drains(data_dir, "rotate", "shop", "--at-once", **PUBLIC)
+
+    assert (code, "the old secret ends within 5 seconds" in said) == (0, True)
+    assert [each.generation for each in decode(stored(data_dir)["shop"]).secrets] == [2]
+
+
+def test_rotate_of_an_unknown_app_says_how_to_begin(data_dir: Path) -> None:
+    code, printed, said = drains(data_dir, "rotate", "shop", **PUBLIC)
+
+    assert (code, printed) == (2, "")
+    assert "shop: has no drain; first: dynometer drains add shop" in said
+
+
+def test_an_app_that_comes_back_takes_over_from_its_old_drain(data_dir: Path) -> None:
+    drains(data_dir, "add", "shop", **PUBLIC)
+    deliver(data_dir, "shop", "d.old", generation=3)
+    drains(data_dir, "remove", "shop", "--yes")
+
+    drains(data_dir, "add", "shop", **PUBLIC)
+
+    assert [each.generation for each in decode(stored(data_dir)["shop"]).secrets] == [4]
 
 
 def test_list_shows_drains_and_when_apps_were_seen(data_dir: Path) -> None:
-    async def see() -> None:
-        url = embedded.running(data_dir)
-        assert url
-        store = connect(url)
-        seen = [SeenApp("blog", int(AT_S), int(AT_S), 0)]
-        await store.see(seen, ttl_ms=60_000)
-        await store.close()
+    async def see(store: Store) -> None:
+        await store.see([SeenApp("blog", int(AT_S), int(AT_S), 0)], ttl_ms=60_000)
 
     drains(data_dir, "add", "shop", **PUBLIC)
-    asyncio.run(see())
+    deliver(data_dir, "shop", "d.one", generation=1)
+    in_store(data_dir, see)
 
     _, printed, _ = drains(data_dir, "list")
 
     assert [line.split() for line in printed.splitlines()] == [
-        ["APP", "DRAIN", "LAST", "SEEN", "(UTC)"],
-        ["blog", "no", "2026-11-22", "10:00"],
-        ["shop", "yes", "never"],
+        ["APP", "MAY", "SEND", "ACTIVE", "DRAIN", "LAST", "SEEN", "(UTC)"],
+        ["blog", "no", "-", "2026-11-22", "10:00"],
+        ["shop", "yes", "d.one", "never"],
+    ]
+
+
+def test_list_names_the_command_that_removes_a_second_drain(data_dir: Path) -> None:
+    drains(data_dir, "add", "shop", **PUBLIC)
+    deliver(data_dir, "shop", "d.one", generation=1)
+    deliver(data_dir, "shop", "d.two", generation=1)
+
+    _, printed, _ = drains(data_dir, "list")
+    assert "heroku drains:remove d.two -a shop" in printed
+
+    _, printed, _ = drains(data_dir, "list", "--json")
+    (shop,) = json.loads(printed)["drains"]
+    assert shop["remove_other"] == "heroku drains:remove d.two -a shop"
+
+
+def test_list_shows_refused_log_ins(data_dir: Path) -> None:
+    async def refuse(store: Store) -> None:
+        refusals = Refusals(store, time.time, name="1")
+        refusals.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
+        refusals.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
+        await refusals.publish()
+
+    in_store(data_dir, refuse)
+
+    _, printed, _ = drains(data_dir, "list")
+
+    (line,) = (line for line in printed.splitlines() if line.startswith("shop"))
+    user, token, *why, times = line.split()[:5]
+    assert [user, token, why, times] == [
+        "shop",
+        "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1",
+        ["wrong", "secret"],
+        "2",
     ]
 
 

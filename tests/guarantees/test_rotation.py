@@ -11,6 +11,7 @@ from app.active_drain import unpack_state
 from app.drains import Drain, Secret, encode, hash_secret
 from app.store.redis import RedisStore
 from tests.support.lines import router
+from tests.support.registry import put_drain
 from tests.support.service import Clock, client_of, post
 
 LINES = 100_000
@@ -30,7 +31,7 @@ async def test_a_rotation_leaves_no_gap_and_counts_nothing_twice(redis_store: Re
     clock = Clock()
     began_s = clock.now_s
     secrets = [Secret(hash_secret(secret), number) for number, secret in enumerate((OLD, NEW), 1)]
-    await redis_store.put_drain("shop", encode(Drain(secrets)))
+    await put_drain(redis_store, "shop", encode(Drain(secrets)))
     truth: Counter[int] = Counter()
     late: dict[str, list[bytes]] = {OLD: [], NEW: []}
     sent = Counter[str]()

@@ -17,6 +17,7 @@ from app.http import gate
 from app.http.gate import ADMIN_PATHS
 from app.store.memory import MemoryStore
 from tests.support.lines import frame, memory, router
+from tests.support.registry import put_drain, remove_drain
 from tests.support.service import Clock, client_of, post
 
 TOKEN = "a-token-of-the-admin"
@@ -39,7 +40,7 @@ async def local() -> AsyncIterator[httpx2.AsyncClient]:
 async def guarded() -> AsyncIterator[httpx2.AsyncClient]:
     clock = Clock()
     store = MemoryStore(clock)
-    await store.put_drain("shop", hash_secret("the-drain-secret"))
+    await put_drain(store, "shop", hash_secret("the-drain-secret"))
     async with client_of(store, clock, DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
         yield client
 
@@ -148,10 +149,10 @@ async def test_a_drain_added_or_removed_takes_effect_within_seconds() -> None:
     store = MemoryStore(clock)
     async with client_of(store, clock, DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
         assert (await post(client, router())).status_code == 401
-        await store.put_drain("shop", hash_secret("any"))
+        await put_drain(store, "shop", hash_secret("any"))
         clock.now_s += 5
         assert (await post(client, router())).status_code == 200
-        await store.remove_drain("shop")
+        await remove_drain(store, "shop")
         clock.now_s += 5
         assert (await post(client, router())).status_code == 401
 
@@ -173,7 +174,7 @@ async def reader(store: MemoryStore, *apps: str) -> dict[str, str]:
 async def with_apps(*apps: str) -> AsyncIterator[tuple[httpx2.AsyncClient, MemoryStore]]:
     store = MemoryStore(Clock())
     for app in apps:
-        await store.put_drain(app, hash_secret("any"))
+        await put_drain(store, app, hash_secret("any"))
     async with client_of(store, Clock(), DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
         for app in apps:
             body = router() + memory() + frame("Error R14 (Memory quota exceeded)")

@@ -424,14 +424,23 @@ async def test_a_forgotten_app_that_comes_back_is_new(store: Store) -> None:
 
 
 async def test_a_drain_is_kept_replaced_and_removed(store: Store) -> None:
-    await store.put_drain("shop", "hash 1")
-    await store.put_drain("blog", "hash 2")
-    await store.put_drain("shop", "hash 3")
+    assert await store.swap_drain("shop", "", "first")
+    assert await store.swap_drain("blog", "", "other")
+    assert await store.swap_drain("shop", "first", "second")
+    assert await store.drains() == {"shop": "second", "blog": "other"}
 
-    assert await store.drains() == {"shop": "hash 3", "blog": "hash 2"}
-    assert await store.remove_drain("shop") is True
-    assert await store.remove_drain("shop") is False
-    assert await store.drains() == {"blog": "hash 2"}
+    assert await store.swap_drain("shop", "second", "")
+    assert await store.drains() == {"blog": "other"}
+
+
+async def test_a_drain_that_is_not_what_was_read_stays_what_it_is(store: Store) -> None:
+    await store.swap_drain("shop", "", "first")
+
+    assert not await store.swap_drain("shop", "", "mine")
+    assert not await store.swap_drain("shop", "zeroth", "mine")
+    assert not await store.swap_drain("blog", "first", "mine")
+    assert not await store.swap_drain("shop", "zeroth", "")
+    assert await store.drains() == {"shop": "first"}
 
 
 async def test_a_sign_of_life_replaces_the_last_one_of_its_worker_only(store: Store) -> None:

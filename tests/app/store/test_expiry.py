@@ -16,6 +16,7 @@ from tests.support.batches import (
     slot_of,
     write,
 )
+from tests.support.registry import put_drain
 from tests.support.servers import RunningServer
 
 NEVER = -1  # what PTTL says of a key that does not expire
@@ -44,7 +45,7 @@ async def test_every_key_expires_but_the_permanent_ones(
         "shop", MINUTE, await slot_of(redis_store, "shop"), new_element(b"C", b"merged"), DAY_MS
     )
     await redis_store.see([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
-    await redis_store.put_drain("shop", "hash")
+    await put_drain(redis_store, "shop", "hash")
     await redis_store.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
 
     keys = server.client.keys()

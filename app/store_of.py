@@ -1,0 +1,32 @@
+"""For commands that work on the store: it is found as the service finds it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from app import embedded
+from app.config import ConfigError, Settings
+from app.launcher import command
+from app.store.port import Store
+from app.store.redis import connect
+
+
+@asynccontextmanager
+async def store_of(settings: Settings) -> AsyncIterator[Store]:
+    """The store of the service with these settings.
+
+    Raises:
+        ConfigError: no store is known.
+    """
+    url = settings.redis_url or embedded.running(settings.data_dir)
+    if url is None:
+        raise ConfigError(
+            f"no store: start the service ({command()} serve) with DYNOMETER_DATA_DIR="
+            f"{settings.data_dir}, or set REDIS_URL to the one it uses"
+        )
+    store = connect(url)
+    try:
+        yield store
+    finally:
+        await store.close()
