@@ -12,6 +12,7 @@ from app.active_drain import Claim
 from app.batch import pack_batch, unpack_batch
 from app.ingest import MINUTE_S, Parts, Seen, pack_note
 from app.packing import UNREADABLE, pack_error, unpack
+from app.rollup import CAPS, Caps
 from app.span import ALWAYS, Span
 from app.store.port import (
     HEADER_RANDOM_BYTES,
@@ -110,14 +111,14 @@ def pack_arrival(arrival: Arrival) -> bytes:
             arrival.generation,
             parts.arrived_s,
             parts.seen,
-            pack_batch(parts.rollups),
+            pack_batch(parts.rollups, parts.caps),
             parts.ledgers,
             {**parts.loose, "spooled": parts.received},
         )
     )
 
 
-def unpack_arrival(data: bytes) -> Arrival:
+def unpack_arrival(data: bytes, caps: Caps = CAPS) -> Arrival:
     """
     Raises:
         PackError: these bytes are no arrival.
@@ -135,5 +136,6 @@ def unpack_arrival(data: bytes) -> Arrival:
         record.ledgers,
         record.loose,
         record.seen,
+        caps,
     )
     return Arrival(record.app, record.id, parts, record.drain, record.generation, record.token)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from app.packing import UNREADABLE, pack, pack_error
-from app.rollup import Rollup
+from app.rollup import CAPS, Caps, Rollup
 
 VERSION = 1
 
@@ -24,10 +24,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Batch).decode
 
 
-def pack_batch(rollups: Mapping[int, Rollup]) -> bytes:
+def pack_batch(rollups: Mapping[int, Rollup], caps: Caps = CAPS) -> bytes:
     """A batch: its rollups by the start of their minute, in Unix seconds."""
     return _encode(
-        [VERSION, [[minute, pack(rollup)] for minute, rollup in sorted(rollups.items())]]
+        [VERSION, [[minute, pack(rollup, caps)] for minute, rollup in sorted(rollups.items())]]
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from app.appender import Appender
 from app.arrival import Arrival, unpack_arrival
 from app.packing import NewerVersion, PackError
+from app.rollup import CAPS, Caps
 from app.spool import Spool
 from app.spool_file import SpoolFile
 from app.store.port import StoreUnavailable
@@ -34,11 +35,13 @@ class CatchUp:
         appender: Appender,
         *,
         on_stored: Callable[[Arrival], Awaitable[None]],
+        caps: Caps = CAPS,
     ) -> None:
         """`on_stored`: told each arrival that the store has taken."""
         self._spool = spool
         self._appender = appender
         self._on_stored = on_stored
+        self._caps = caps
         self.damaged = 0  # records that could not be read, and are lost
 
     async def run(self) -> None:
@@ -84,7 +87,7 @@ class CatchUp:
 
     def _arrival(self, record: bytes) -> Arrival | None:
         try:
-            return unpack_arrival(record)
+            return unpack_arrival(record, self._caps)
         except NewerVersion:
             raise
         except PackError:

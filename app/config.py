@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.rollup import Caps
+
 ADMIN_TOKEN_LENGTH_MIN = 16
 PREFIX = "DYNOMETER_"
 _NO_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER")
@@ -185,6 +187,34 @@ SETTINGS = (
         _count,
         "At how many batches an inbox is folded at once",
     ),
+    Setting(
+        "DYNOMETER_PROCESS_TYPES_MAX",
+        "process_types_max",
+        "32",
+        _count,
+        "How many process types of an app are told apart in an interval",
+    ),
+    Setting(
+        "DYNOMETER_DYNOS_MAX",
+        "dynos_max",
+        "2048",
+        _count,
+        "How many dynos of an app are told apart in an interval",
+    ),
+    Setting(
+        "DYNOMETER_STATUSES_MAX",
+        "statuses_max",
+        "64",
+        _count,
+        "How many statuses of an app are told apart in an interval",
+    ),
+    Setting(
+        "DYNOMETER_CODES_MAX",
+        "codes_max",
+        "64",
+        _count,
+        "How many error codes of an app are told apart in an interval",
+    ),
 )
 
 
@@ -211,6 +241,10 @@ class Settings:
     commit_wait_s: int
     fold_interval_s: int
     fold_batches: int
+    process_types_max: int
+    dynos_max: int
+    statuses_max: int
+    codes_max: int
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -227,6 +261,16 @@ class Settings:
     def local_mode(self) -> bool:
         """Whether no admin token is set: then only this machine is served, without credentials."""
         return not self.admin_token
+
+    @property
+    def caps(self) -> Caps:
+        """How many names an interval keeps."""
+        return Caps(
+            process_types=self.process_types_max,
+            dynos=self.dynos_max,
+            statuses=self.statuses_max,
+            codes=self.codes_max,
+        )
 
     @property
     def spool_dir(self) -> Path:

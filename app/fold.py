@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from app.batch import unpack_batch
 from app.packing import NewerVersion, PackError, absorb, pack
 from app.resolution import Resolution, align
-from app.rollup import Rollup
+from app.rollup import CAPS, Caps, Rollup
 from app.store.port import (
     FOLDING,
     HEADER_BYTES,
@@ -89,7 +89,9 @@ async def merge_batches(elements: Sequence[bytes]) -> Merge:
     return merge
 
 
-def slot_writes(merge: Merge, resolutions: Sequence[Resolution], now_s: float) -> list[SlotWrite]:
+def slot_writes(
+    merge: Merge, resolutions: Sequence[Resolution], now_s: float, caps: Caps = CAPS
+) -> list[SlotWrite]:
     """What to add to which slots: each resolution from the next finer one, and the total from the
     coarsest.
 
@@ -103,14 +105,14 @@ def slot_writes(merge: Merge, resolutions: Sequence[Resolution], now_s: float) -
         ttl_ms = (resolution.retention_s + MARGIN_S) * 1000
         for start, rollup in level.items():
             if start >= now_s - resolution.retention_s - MARGIN_S:
-                element = new_element(KIND_ROLLUP, pack(rollup))
+                element = new_element(KIND_ROLLUP, pack(rollup, caps))
                 writes.append(SlotWrite(Slot(resolution.name, start), element, ttl_ms))
         finer = level
     total = Rollup()
     for rollup in finer.values():
         total.merge(rollup.projection())
     keep_ms = (resolutions[-1].retention_s + MARGIN_S) * 1000
-    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total)), keep_ms))
+    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total, caps)), keep_ms))
     for element in merge.unreadable:
         kept = KIND_UNREADABLE + element[1:]
         writes.append(SlotWrite(UNREADABLE, kept, keep_ms))
@@ -152,6 +154,7 @@ class Folder:
         interval_s: float,
         batches: int,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
+        caps: Caps = CAPS,
     ) -> None:
         """
         Args:
@@ -160,6 +163,7 @@ class Folder:
             interval_s: an inbox is folded so long after its first batch,
             batches: or when it has so many.
             sweep_interval_s: how often inboxes are looked for that nobody folds.
+            caps: how many names a slot keeps.
         """
         self._store = store
         self._resolutions = resolutions
@@ -168,6 +172,7 @@ class Folder:
         self._interval_s = interval_s
         self._batches = batches
         self._sweep_interval_s = sweep_interval_s
+        self._caps = caps
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
         self._growing: dict[
             tuple[str, Slot], int
@@ -262,7 +267,7 @@ class Folder:
         if not elements:
             return 0, 0
         merge = await merge_batches(elements)
-        writes = slot_writes(merge, self._resolutions, self._clock())
+        writes = slot_writes(merge, self._resolutions, self._clock(), self._caps)
         lengths = await self._store.fold(app, merge.folded, writes)
         if lengths is None:  # another folder was quicker: what it left is in the next piece
             return len(elements), 0
@@ -301,7 +306,7 @@ class Folder:
         except PackError as error:
             self._failed(error, app)
             return
-        element = new_element(KIND_ROLLUP, pack(merged))
+        element = new_element(KIND_ROLLUP, pack(merged, self._caps))
         await self._store.compact(app, slot, elements, element, self._ttl_ms(slot))
 
     def _ttl_ms(self, slot: Slot) -> int:

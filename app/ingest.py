@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from app.batch import pack_batch
-from app.rollup import Rollup
+from app.rollup import CAPS, Caps, Rollup
 from app.span import ALWAYS, Span
 from parsers import heroku
 from parsers.framing import Damage
@@ -24,6 +24,7 @@ from parsers.syslog import Message, parse_message
 
 MINUTE_S = 60
 _MINUTE_MS = 60_000
+NAMES_MAX = 50_000  # a rollup with more is bounded at once, not only when it is packed
 
 
 class Horizon(NamedTuple):
@@ -55,6 +56,7 @@ class Parts:
     ledgers: dict[int, dict[str, int]]  # what became of the messages of each minute
     loose: dict[str, int]  # of messages that have no minute, and of the body as a whole
     seen: Seen
+    caps: Caps = CAPS
 
     @property
     def received(self) -> int:
@@ -78,7 +80,7 @@ class Parts:
         minute = self.arrived_s // MINUTE_S * MINUTE_S
         arrival = inside.setdefault(minute, Rollup())
         arrival.ledger = books
-        packed = pack_batch(inside)
+        packed = pack_batch(inside, self.caps)
         arrival.ledger = {}
         return packed
 
@@ -95,7 +97,8 @@ def _add(books: dict[str, int], ledger: dict[str, int]) -> None:
 class Aggregator:
     """Sums messages up into one rollup per minute of their own time, and keeps the books."""
 
-    def __init__(self, arrived_s: float, horizon: Horizon) -> None:
+    def __init__(self, arrived_s: float, horizon: Horizon, caps: Caps = CAPS) -> None:
+        self._caps = caps
         self.rollups: dict[int, Rollup] = {}
         self._ledgers: dict[int, dict[str, int]] = {}
         self._loose: dict[str, int] = {}
@@ -157,6 +160,8 @@ class Aggregator:
                     rollup.observe(sample, at_ms)
                     self._note(sample, at_ms)
         self._book(counted, ignored)
+        if self._current is not None and self._current.names > NAMES_MAX:
+            self._current.bound(self._caps)
 
     def add_unreadable(self, reason: str) -> None:
         """Take a message that cannot be read, for a reason of parsers.sample.REASONS."""
@@ -176,7 +181,9 @@ class Aggregator:
 
     def parts(self) -> Parts:
         """What the messages taken so far come to."""
-        return Parts(self._arrived_s, self.rollups, self._ledgers, self._loose, self.seen)
+        return Parts(
+            self._arrived_s, self.rollups, self._ledgers, self._loose, self.seen, self._caps
+        )
 
     def packed(self) -> bytes:
         """The whole batch, as the store keeps it."""

@@ -84,6 +84,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         clock=clock,
         interval_s=settings.fold_interval_s,
         batches=settings.fold_batches,
+        caps=settings.caps,
     )
     sightings = Sightings(store, ttl_s=kept_s)
     buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
@@ -96,6 +97,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         drains=None if settings.local_mode else Drains(store, clock, settings.drains_copy),
         refusals=refusals,
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
+        caps=settings.caps,
         bodies=bodies,
         body_bytes_max=settings.body_bytes_max,
         clock=clock,
@@ -120,7 +122,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     )
     dashboard.mount_static(app)
     app.include_router(dashboard.router)
-    app.include_router(Api(shown, tiers, clock).router)
+    app.include_router(Api(shown, tiers, settings.caps, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
     health = Health(store, folder, buffering, clock)
     app.include_router(Operations(shown, health, buffering, clock, version()).router)
@@ -158,7 +160,12 @@ def _buffering(
         )
     spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
     committer = Committer(appender, spool, wait_s=settings.commit_wait_s)
-    return Buffering(appender, committer, spool, CatchUp(spool, appender, on_stored=sightings.note))
+    return Buffering(
+        appender,
+        committer,
+        spool,
+        CatchUp(spool, appender, on_stored=sightings.note, caps=settings.caps),
+    )
 
 
 def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:

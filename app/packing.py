@@ -36,7 +36,7 @@ from typing import Any
 
 import msgspec
 
-from app.rollup import Rollup
+from app.rollup import CAPS, Caps, Rollup
 from app.sketch import BIN_COUNT
 from app.tally import Reading, Tally
 from parsers.sample import GAUGES
@@ -117,9 +117,9 @@ class _Names:
         return number
 
 
-def pack(rollup: Rollup) -> bytes:
-    """The rollup's bytes; first it is bounded by its caps."""
-    rollup.bound()
+def pack(rollup: Rollup, caps: Caps = CAPS) -> bytes:
+    """The rollup's bytes; first it is bounded by the caps."""
+    rollup.bound(caps)
     number = _Names()
     sections = [
         _encode(_limited(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS

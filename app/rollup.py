@@ -34,9 +34,9 @@ class Caps(NamedTuple):
     """
 
     process_types: int = 32
-    dynos: int = 1_024  # of one process type; Heroku allows 100 a formation, more by request
-    statuses: int = 64
-    codes: int = 64
+    dynos: int = 2_048  # of all process types; Heroku allows 100 of one, more by request
+    statuses: int = 64  # about as many as are registered (RFC 9110 and later)
+    codes: int = 64  # Heroku documents about 50
 
 
 CAPS = Caps()
@@ -72,6 +72,11 @@ class Rollup:
         self.ledger: dict[str, int] = {}  # what became of messages -> count; add
         # Sections of newer versions, which this one cannot read: (tag, packed); collected, sorted.
         self.later: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def names(self) -> int:
+        """How many entries its largest tables have, which is what it costs."""
+        return len(self.requests) + len(self.errors) + len(self.gauges)
 
     def observe(self, sample: Sample, at_ms: int) -> None:
         """Add what a message of this time says."""
@@ -137,14 +142,9 @@ class Rollup:
         if len(types) <= caps.process_types and len(sources) <= caps.dynos:
             return
         types_that_stay = _first(types, caps.process_types)
-        dynos: dict[str, list[str]] = {}
-        for source in sources:
-            dynos.setdefault(labels_of(source)[0], []).append(source)
-        stay = {
-            source
-            for process_type in types_that_stay
-            for source in _first_dynos(dynos.get(process_type, ()), caps.dynos)
-        }
+        stay = _first_dynos(
+            (source for source in sources if labels_of(source)[0] in types_that_stay), caps.dynos
+        )
 
         def capped(source: str) -> str:
             process_type = labels_of(source)[0]
@@ -296,12 +296,16 @@ def _first(names: Iterable[str], cap: int) -> set[str]:
     return {OTHER, *sorted(name for name in names if name != OTHER)[:cap]}
 
 
-def _first_dynos(sources: Iterable[str], cap: int) -> list[str]:
-    """The first `cap` of one process type's sources by number."""
+def _first_dynos(sources: Iterable[str], cap: int) -> set[str]:
+    """The first `cap` sources by process type and number. Those of a process type that does not
+    stay come after all others, so they leave no room when it goes; "other" always stays, so it
+    comes first.
+    """
     named = [source for source in sources if source.rpartition(".")[2] != OTHER]
-    return sorted(named, key=_dyno_number)[:cap]
+    return {*sorted(named, key=_natural)[:cap]}
 
 
-def _dyno_number(source: str) -> tuple[int, str]:
-    number = source.rpartition(".")[2]
-    return (int(number) if number.isdigit() else -1, source)
+def _natural(source: str) -> tuple[bool, str, int, str]:
+    process_type, dyno = labels_of(source)
+    number = dyno.rpartition(".")[2]
+    return (process_type != OTHER, process_type, int(number) if number.isdigit() else -1, source)

@@ -131,6 +131,7 @@ async def _fold(url: str, settings: Settings) -> None:
         interval_s=settings.fold_interval_s,
         batches=settings.fold_batches,
         sweep_interval_s=settings.fold_interval_s,
+        caps=settings.caps,
     )
     try:
         await folder.run()

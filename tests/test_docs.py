@@ -97,3 +97,11 @@ def test_links_between_pages_lead_somewhere() -> None:
     for path in (*DOCS.glob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("*/README.md")):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
             assert (path.parent / target).exists(), (path.name, target)
+
+
+def test_every_test_that_the_limits_name_is_there() -> None:
+    rows = [line for line in page("limits.md").splitlines() if line.startswith("| ")]
+    named = [name for row in rows for name in re.findall(r"`((?:\w+/)+test_\w+\.py)`", row)]
+    assert len(named) > 30
+    for name in named:
+        assert (ROOT / "tests" / name).exists(), name

@@ -17,10 +17,17 @@ from app.ledger import Ledger, ledger_of
 from app.plan import LABELS, Asked, QueryError, plan, plan_range
 from app.registry import valid_app
 from app.resolution import Resolution
+from app.rollup import OTHER, Caps
 from app.store.port import Reader, SeenApp
 from parsers.sample import METRICS
 
 RUNTIME_METRICS_WITHIN_S = 3600
+_CAPPED = (  # label, how it is called, field of Caps, setting
+    ("process_type", "process types", "process_types", "DYNOMETER_PROCESS_TYPES_MAX"),
+    ("dyno", "dynos", "dynos", "DYNOMETER_DYNOS_MAX"),
+    ("code", "codes", "codes", "DYNOMETER_CODES_MAX"),
+    ("status", "statuses", "statuses", "DYNOMETER_STATUSES_MAX"),
+)
 
 
 class RangeParameters(BaseModel):
@@ -98,10 +105,22 @@ class MetricInfo(BaseModel):
     help: str
 
 
+class LimitsInfo(BaseModel):
+    """How many names of an app are told apart in an interval; the first in natural order are, the
+    others are summed up as `other` (statuses as their class).
+    """
+
+    process_types: int
+    dynos: int
+    statuses: int
+    codes: int
+
+
 class Metadata(BaseModel):
     """The catalogue."""
 
     metrics: list[MetricInfo]
+    limits: LimitsInfo
 
 
 class SeriesBody(BaseModel):
@@ -130,9 +149,14 @@ class Api:
     """The routes, over a store."""
 
     def __init__(
-        self, store: Reader, resolutions: Sequence[Resolution], clock: Callable[[], float]
+        self,
+        store: Reader,
+        resolutions: Sequence[Resolution],
+        caps: Caps,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
+        self._caps = caps
         self._resolutions = resolutions
         self._clock = clock
         self.router = APIRouter(prefix="/api/v1")
@@ -154,7 +178,10 @@ class Api:
 
     async def metadata(self) -> Metadata:
         """Every metric: its unit, kind, labels and stats"""
-        return Metadata(metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()])
+        return Metadata(
+            metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()],
+            limits=LimitsInfo(**self._caps._asdict()),
+        )
 
     async def query(
         self,
@@ -220,7 +247,7 @@ class Api:
             "start": query.range.start,
             "end": query.range.end,
             "complete_until": answer.complete_until,
-            "warnings": warnings,
+            "warnings": [*warnings, *_cap_warnings(answer, self._caps)],
         }
         if parameters.format == "csv" or "text/csv" in accept:
             return Response(_csv(query, answer), media_type="text/csv")
@@ -228,6 +255,26 @@ class Api:
             return JSONResponse({**head, "rows": list(_rows(query, answer))})
         series = [each._asdict() for each in answer.series]
         return JSONResponse({**head, "series": series})
+
+
+def _cap_warnings(answer: queries.Answer, caps: Caps) -> list[str]:
+    """A sentence for each label of which not all values are told apart."""
+    values: dict[str, set[str]] = {}
+    for series in answer.series:
+        for label, value in series.labels.items():
+            values.setdefault(label, set()).add(value)
+    return [
+        f"some {called} are summed up as 'other' (statuses as their class): an interval tells "
+        f"{getattr(caps, field)} apart ({setting})"
+        for label, called, field, setting in _CAPPED
+        if any(_is_summed_up(label, value) for value in values.get(label, ()))
+    ]
+
+
+def _is_summed_up(label: str, value: str) -> bool:
+    if label == "status":
+        return value.endswith("xx")
+    return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
 
 
 def _app_info(seen: SeenApp) -> AppInfo:

@@ -27,6 +27,7 @@ from app.http.gate import Receive, Scope, Send, basic_credentials, header, respo
 from app.ingest import Aggregator, Horizon
 from app.refusals import Refusals
 from app.registry import APP_NAME_RULE, Drains, valid_app
+from app.rollup import Caps
 from app.store.port import StoreUnavailable
 from parsers.framing import split
 
@@ -57,6 +58,7 @@ class DrainEndpoint:
         drains: Drains | None,
         refusals: Refusals,
         horizon: Horizon,
+        caps: Caps,
         bodies: Bodies,
         body_bytes_max: int,
         clock: Callable[[], float],
@@ -72,6 +74,7 @@ class DrainEndpoint:
         self._refusals = refusals
         self._horizon = horizon
         self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
+        self._caps = caps
         self._bodies = bodies
         self._body_bytes_max = body_bytes_max
         self._clock = clock
@@ -124,7 +127,8 @@ class DrainEndpoint:
         """Aggregate and commit a body; returns when it is safe."""
         headers = scope["headers"]
         replayed = header(headers, b"dynometer-replay") != b""
-        aggregator = Aggregator(self._clock(), self._replay_horizon if replayed else self._horizon)
+        horizon = self._replay_horizon if replayed else self._horizon
+        aggregator = Aggregator(self._clock(), horizon, self._caps)
         promised = header(headers, b"logplex-msg-count")
         if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
             aggregator.add_promised(int(promised))

@@ -66,9 +66,9 @@ def merged(*parts: Rollup) -> Rollup:
     return whole
 
 
-def bounded(rollup: Rollup) -> Rollup:
+def bounded(rollup: Rollup, caps: Caps = TINY) -> Rollup:
     bounded = rollup.copy()
-    bounded.bound(TINY)
+    bounded.bound(caps)
     return bounded
 
 
@@ -105,11 +105,15 @@ def test_however_lines_are_spread_over_batches_the_merge_is_the_same(
     assert pack(merged(*map(observed, parts))) == pack(observed(seen))
 
 
-@given(rollups(), rollups(), rollups())
-def test_caps_keep_the_laws(a: Rollup, b: Rollup, c: Rollup) -> None:
-    everything = pack(bounded(merged(a, b, c)))
-    assert pack(bounded(merged(bounded(merged(bounded(a), bounded(b))), bounded(c)))) == everything
-    assert pack(bounded(merged(bounded(c), bounded(merged(bounded(b), a))))) == everything
+@given(rollups(), rollups(), rollups(), st.sampled_from([TINY, Caps(2, 3, 1, 1), Caps(1, 4, 3, 3)]))
+def test_caps_keep_the_laws(a: Rollup, b: Rollup, c: Rollup, caps: Caps) -> None:
+    everything = pack(bounded(merged(a, b, c), caps))
+
+    def step(*rollups: Rollup) -> Rollup:
+        return bounded(merged(*rollups), caps)
+
+    assert pack(step(step(step(a), step(b)), step(c))) == everything
+    assert pack(step(step(c), step(step(b), a))) == everything
 
 
 @given(rollups())
@@ -121,6 +125,7 @@ def test_caps_lose_no_count(a: Rollup) -> None:
     assert sum(each.count for each in bound.gauges.values()) == sum(
         each.count for each in a.gauges.values()
     )
+    assert len({source for source in bound.minutes if not source.endswith("other")}) <= 2
     assert len({code for _, code in bound.errors} - {"other"}) <= 2
     assert len({status for _, status in bound.requests if status >= 100}) <= 2
 
@@ -146,6 +151,18 @@ def test_dynos_over_the_cap_stay_with_their_process_type() -> None:
     rollup.bound(TINY)
     assert rollup.requests == {("web.1", 200): 1, ("web.2", 200): 1, ("web.other", 200): 2}
     assert rollup.tallies["web.other", SERVICE_OK] == Tally(2, 130, 100)
+
+
+def test_dynos_are_counted_over_all_process_types() -> None:
+    names = ("api.1", "web.1", "web.2", "other.1")
+    rollup = observed([(Request(name, 200, "", 1, 1, 5), AT_MS) for name in names])
+    rollup.bound(Caps(process_types=2, dynos=3, statuses=2, codes=2))
+    assert [source for source, _ in sorted(rollup.requests)] == [
+        "api.1",
+        "other.1",
+        "web.1",
+        "web.other",
+    ]
 
 
 def test_a_request_adds_to_counts_times_and_bytes() -> None:

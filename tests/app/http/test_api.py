@@ -298,6 +298,12 @@ async def test_a_bad_parameter_is_named_with_what_is_accepted(
     assert accepted in problem["detail"]
 
 
+async def test_more_series_than_a_chart_can_show_are_refused(client: httpx2.AsyncClient) -> None:
+    await post(client, b"".join(router(dyno=f"web.{n}") for n in range(1_001)))
+    answer = await client.get("/api/v1/apps/shop/query?metric=requests&by=dyno&step=range")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "by")
+
+
 async def test_an_unknown_app_is_not_found(client: httpx2.AsyncClient) -> None:
     for path in ("query?metric=requests", "ledger"):
         answer = await client.get(f"/api/v1/apps/nobody/{path}")

@@ -114,18 +114,19 @@ async def test_what_a_code_holds_is_escaped(client: httpx2.AsyncClient) -> None:
     assert "<b>x" not in await page(client)
 
 
-async def test_the_reference_shows_every_route_with_a_call_that_works(
-    client: httpx2.AsyncClient,
-) -> None:
-    await post(client, router())
-    text = unescape((await client.get("/docs")).text)
-    calls = re.findall(r"curl (?:-X (\w+) )?'([^']*)'(?:[^<]*? -d '([^']*)')?", text)
-    assert len(calls) >= 16
-    for method, url, body in calls:
-        sent = {"content": body, "headers": {"Content-Type": "application/json"}} if body else {}
-        answer = await client.request(method or "GET", url, **sent)
-        known = answer.status_code < 300 or "/tokens/" in url  # that one is made up
-        assert known, (method, url, answer.text)
+async def test_the_reference_shows_every_route_with_a_call_that_works() -> None:
+    clock = Clock()
+    settings = {"DYNOMETER_PUBLIC_URL": "https://metrics.example.com"}
+    async with client_of(MemoryStore(clock), clock, **settings) as client:
+        await post(client, router())
+        text = unescape((await client.get("/docs")).text)
+        calls = re.findall(r"curl (?:-X (\w+) )?'([^']*)'(?:[^<]*? -d '([^']*)')?", text)
+        assert len(calls) >= 16
+        json = {"Content-Type": "application/json"}
+        for method, url, body in calls:
+            answer = await client.request(method or "GET", url, content=body, headers=json)
+            known = answer.status_code < 300 or "/tokens/" in url  # that one is made up
+            assert known, (method, url, answer.text)
 
 
 async def test_when_the_store_is_away_the_page_says_so() -> None:
