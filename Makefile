@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 
 .DEFAULT_GOAL := help
 FUZZ_SECONDS := 600
-.PHONY: help install run test check format bench guarantees fuzz lock clean
+.PHONY: help install run test check format bench guarantees soak fuzz lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -36,6 +36,9 @@ bench: .venv/.tested ## measure; see bench/README.md
 
 guarantees: .venv/.tested ## break things on purpose, in full; see docs/guarantees.md
 	$(BIN)/python -m tests.guarantees
+
+soak: .venv/.dev ## 10 minutes under load: does anything grow?; see bench/README.md
+	$(BIN)/python -m bench.soak
 
 fuzz: .venv-fuzz/.made ## look for inputs that break the parsers, for FUZZ_SECONDS=600; see fuzz/README.md
 	.venv-fuzz/bin/python -m fuzz --seconds $(FUZZ_SECONDS)

@@ -50,13 +50,16 @@ def bodies(
     count: int,
     lines: int,
     rate: float = 200.0,
+    start_s: float = START_S,
 ) -> list[bytes]:
-    """Bodies of `lines` frames each in these shares, stamped one by one, `rate` a second."""
+    """Bodies of `lines` frames each in these shares, stamped one by one from `start_s` on, `rate` a
+    second.
+    """
     classes = [name for name, share in shares.items() for _ in range(round(share * 100))]
     mixed = [classes[index * _SPREAD % len(classes)] for index in range(len(classes))]
     sources = {name: cycle(frames[name]) for name in shares}
     stamped = [
-        restamp(next(sources[name]), START_S + index / rate)
+        restamp(next(sources[name]), start_s + index / rate)
         for index, name in enumerate(islice(cycle(mixed), count * lines))
     ]
     return joined(stamped, lines)

@@ -1,0 +1,116 @@
+"""Does anything grow? The service under steady load for minutes: memory, open files and keys."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import httpx2
+import redis
+
+from app import embedded
+from bench.measure import table
+from bench.process import resident_bytes, service
+
+SAMPLE_EVERY_S = 5.0
+WARM_UP = 0.4  # of the run: until the first of what is stored has expired
+GROWTH_MAX = 0.05  # from the first half of the rest to the second
+_MEBIBYTE = 2**20
+# What is stored lives for two minutes and the minute that bench.soak_service adds.
+_SETTINGS = {
+    "DYNOMETER_RETENTION_1M": "2m",
+    "DYNOMETER_RETENTION_10M": "2m",
+    "DYNOMETER_RETENTION_1H": "2m",
+    "DYNOMETER_HORIZON_PAST": "1m",
+    "DYNOMETER_SPOOL_MAX_AGE": "1m",
+}
+
+
+class Sample(NamedTuple):
+    """At one moment."""
+
+    worker_mib: float
+    worker_files: float
+    store_mib: float
+    store_keys: float
+
+
+def main() -> int:
+    """Print the table; 1 when something grew."""
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--apps", type=int, default=20)
+    parser.add_argument("--rate", type=int, default=50, help="lines a second of each app")
+    arguments = parser.parse_args()
+    with (
+        TemporaryDirectory(prefix="dynometer-") as directory,
+        service(Path(directory), "bench.soak_service", **_SETTINGS) as (pid, url),
+    ):
+        samples = list(_under_load(arguments, Path(directory), pid, url))
+        ledger = _lines(url)
+    print(f"## Soak ({arguments.seconds} s, {arguments.apps} apps, {ledger:,} lines)\n")
+    return _report(samples)
+
+
+def _under_load(
+    arguments: argparse.Namespace, directory: Path, pid: int, url: str
+) -> Iterator[Sample]:
+    store_url = embedded.running(directory)
+    assert store_url is not None
+    store = redis.Redis.from_url(store_url)
+    store_pid = int(store.info("server")["process_id"])
+    words = ["--apps", str(arguments.apps), "--rate", str(arguments.rate)]
+    words += ["--duration", f"{arguments.seconds}s", "--to", url]
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "simulate", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as sender:
+        while sender.poll() is None:
+            time.sleep(SAMPLE_EVERY_S)
+            for path in ("/", "/metrics", "/api/v1/apps/shop/query?metric=service_time_ms"):
+                httpx2.get(url + path, trust_env=False, timeout=30)
+            yield Sample(
+                resident_bytes(pid) / _MEBIBYTE,
+                len(os.listdir(f"/proc/{pid}/fd")),
+                resident_bytes(store_pid) / _MEBIBYTE,
+                store.dbsize(),
+            )
+
+
+def _lines(url: str) -> int:
+    text = httpx2.get(f"{url}/metrics", trust_env=False).text
+    rows = (line for line in text.splitlines() if line.startswith("dynometer_messages_total"))
+    return sum(int(float(row.rpartition(" ")[2])) for row in rows if 'result="received"' in row)
+
+
+def _report(samples: list[Sample]) -> int:
+    warm = samples[int(len(samples) * WARM_UP) :]
+    early, late = warm[: len(warm) // 2], warm[len(warm) // 2 :]
+    rows = []
+    grew = 0
+    for name, field in (
+        ("memory of the worker, MiB", "worker_mib"),
+        ("open files of the worker", "worker_files"),
+        ("memory of the store, MiB", "store_mib"),
+        ("keys in the store", "store_keys"),
+    ):
+        first, then = (median(getattr(each, field) for each in part) for part in (early, late))
+        growth = then / first - 1
+        grew += growth > GROWTH_MAX
+        at_first = getattr(samples[0], field)
+        rows.append((name, f"{at_first:,.1f}", f"{first:,.1f}", f"{then:,.1f}", f"{growth:+.1%}"))
+    print(table(("", "at first", "warm, first half", "second half", "growth"), rows))
+    return 1 if grew else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
