@@ -32,6 +32,7 @@ from app.http.body import Bodies, SmallBodies
 from app.http.dashboard import Dashboard
 from app.http.drain import DrainEndpoint
 from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
+from app.http.openapi import document_of
 from app.http.ops import Operations
 from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
@@ -110,6 +111,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         redoc_url=None,
         lifespan=_lifespan(Background(store, buffering, folder, chores)),
     )
+    app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     problem.install(app, buffering)
     shown = visible(store)
     dashboard = Dashboard(

@@ -46,7 +46,9 @@ class RangeParameters(BaseModel):
 class QueryParameters(RangeParameters):
     """What is asked of which metric. Filters repeat (any of the values) and take * and ?."""
 
-    metric: str = Field(description="A name from /api/v1/metadata")
+    metric: str = Field(
+        description="A name from /api/v1/metadata", json_schema_extra={"enum": list(METRICS)}
+    )
     stat: list[str] = Field(
         default_factory=list,
         description="Repeats. Counters: sum, rate. Distributions: p95 (any), le_500 (share within "
@@ -131,8 +133,8 @@ class SeriesBody(BaseModel):
     values: list[int | float | None]
 
 
-class QueryBody(BaseModel):
-    """An answer. Times in Unix seconds; `end` is not included."""
+class AnswerHead(BaseModel):
+    """What is answered. Times in Unix seconds; `end` is not included."""
 
     app: str | None = None
     metric: str
@@ -142,7 +144,23 @@ class QueryBody(BaseModel):
     end: int
     complete_until: int = Field(description="Intervals before it will hardly change")
     warnings: list[str]
+
+
+class QueryBody(AnswerHead):
+    """An answer."""
+
     series: list[SeriesBody]
+
+
+class RowsBody(AnswerHead):
+    """An answer with format=rows."""
+
+    rows: list[dict[str, Any]] = Field(
+        description="One object per time and label set: `time`, the labels, and a column per stat"
+    )
+
+
+_CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 
 
 class Api:
@@ -160,16 +178,22 @@ class Api:
         self._resolutions = resolutions
         self._clock = clock
         self.router = APIRouter(prefix="/api/v1")
-        routes: tuple[tuple[str, Any, Any], ...] = (
-            ("/apps", self.apps, Apps),
-            ("/metadata", self.metadata, Metadata),
-            ("/query", self.query, QueryBody),
-            ("/apps/{app}/query", self.query_app, QueryBody),
-            ("/apps/{app}/ledger", self.ledger, Ledger),
+        answered = QueryBody | RowsBody
+        routes: tuple[tuple[str, Any, Any, Any], ...] = (
+            ("/apps", self.apps, Apps, None),
+            ("/metadata", self.metadata, Metadata, None),
+            ("/query", self.query, answered, _CSV),
+            ("/apps/{app}/query", self.query_app, answered, _CSV),
+            ("/apps/{app}/ledger", self.ledger, Ledger, None),
         )
-        for path, endpoint, model in routes:
+        for path, endpoint, model, responses in routes:
             self.router.add_api_route(
-                path, endpoint, methods=["GET"], response_model=model, summary=endpoint.__doc__
+                path,
+                endpoint,
+                methods=["GET"],
+                response_model=model,
+                summary=endpoint.__doc__,
+                responses=responses,
             )
 
     async def apps(self) -> Apps:

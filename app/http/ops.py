@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
@@ -15,6 +15,10 @@ from app.buffering import Buffering
 from app.exposition import expose
 from app.health import Health
 from app.store.port import Reader
+
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "A POST would be refused now", "content": {"application/json": {}}}
+}
 
 
 class Operations:
@@ -34,13 +38,20 @@ class Operations:
         self._clock = clock
         self._version = version
         self.router = APIRouter()
-        for path, endpoint in (
-            ("/metrics", self.metrics),
-            ("/healthz", self.healthz),
-            ("/readyz", self.readyz),
-            ("/version", self.version),
+        for path, endpoint, response_class in (
+            ("/metrics", self.metrics, PlainTextResponse),
+            ("/healthz", self.healthz, PlainTextResponse),
+            ("/readyz", self.readyz, JSONResponse),
+            ("/version", self.version, JSONResponse),
         ):
-            self.router.add_api_route(path, endpoint, methods=["GET"], summary=endpoint.__doc__)
+            self.router.add_api_route(
+                path,
+                endpoint,
+                methods=["GET"],
+                summary=endpoint.__doc__,
+                response_class=response_class,
+                responses=_NOT_READY if path == "/readyz" else None,
+            )
 
     async def metrics(
         self, app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None
