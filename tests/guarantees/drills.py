@@ -228,7 +228,12 @@ DRILLS = (
     Drill("refused", refuse_redis, "connections to Redis refused"),
     Drill("black-hole", black_hole, "Redis takes connections and is silent"),
     Drill("lost-replies", lose_replies, "replies of Redis lost after the commit"),
-    Drill("lost-and-killed", lose_replies_and_workers, "replies lost, then the worker killed"),
+    Drill(
+        "lost-and-killed",
+        lose_replies_and_workers,
+        "replies lost, then the worker killed",
+        may_use_up_tries=True,
+    ),
     Drill("slow", slow_redis, "each reply of Redis takes 500 ms"),
     Drill("maxmemory", full_redis, "Redis out of memory, then relieved"),
     Drill("eviction", eviction, "an eviction policy set by mistake"),
