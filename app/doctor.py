@@ -162,7 +162,11 @@ async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
 
 
 async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    beats = {name: beat for name, beat in (await store.beats()).items() if name.startswith(FOLDING)}
+    beats = {
+        name: beat
+        for name, beat in (await store.beats()).items()
+        if name.startswith(FOLDING) and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
+    }
     latest_s = max((int(beat["last_success_s"]) for beat in beats.values()), default=0)
     backlog = await store.inbox_lengths([seen.app for seen in await store.seen_apps()])
     longest = max(backlog.values(), default=0)
@@ -183,7 +187,9 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
         )
     elif not errors:
         yield Finding(
-            True, "folding", f"{len(beats)} workers, {sum(backlog.values())} batches wait"
+            True,
+            "folding",
+            f"{_many(len(beats), 'worker')}, {_many(sum(backlog.values()), 'batch')} wait",
         )
 
 
@@ -230,12 +236,17 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
             yield Finding(
                 False,
                 "drains",
-                f"{refusal.count} log-ins refused, last {_minute(refusal.last_s)}: "
+                f"{_many(refusal.count, 'log-in')} refused, last {_minute(refusal.last_s)}: "
                 f"{refusal.user or 'no name of an app'}, {refusal.reason}"
                 + (f", drain {refusal.token}" if refusal.token else ""),
             )
     if infos:
         yield Finding(True, "drains", f"{sum(bool(info.secrets) for info in infos)} may send")
+
+
+def _many(number: int, noun: str) -> str:
+    plural = noun + ("es" if noun.endswith("ch") else "s")
+    return f"{number:,} {noun if number == 1 else plural}"
 
 
 def _minute(at_s: int) -> str:

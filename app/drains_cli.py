@@ -184,6 +184,8 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
         )
     else:
         _say(f"no apps yet: {command()} drains add APP")
+    if infos and settings.local_mode:
+        _say("note: in local mode every app on this machine may send")
     for info in second_drains(infos, time.time()):
         print(f"\n{info.doubled}")
     for info in infos:

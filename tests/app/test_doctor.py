@@ -53,7 +53,8 @@ def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> Non
 
 
 async def fold_lives(store: Store) -> None:
-    beat = {"last_success_s": str(int(time.time())), "error": ""}
+    now_s = str(int(time.time()))
+    beat = {"last_success_s": now_s, "checked_s": now_s, "error": ""}
     await store.beat("fold:1", beat, ttl_ms=60_000)
 
 
