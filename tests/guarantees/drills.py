@@ -18,7 +18,7 @@ EXIT_WITHIN_S = 10.0
 
 async def kill_workers(world: World) -> None:
     """Any worker, at any moment."""
-    for _ in range(world.size.kills):
+    while world.kills < world.size.kills:
         await world.pause()
         workers = world.service.workers
         if workers:
@@ -102,7 +102,7 @@ async def lose_replies(world: World) -> None:
 
 async def lose_replies_and_workers(world: World) -> None:
     """Replies get lost, and workers are killed before they can try again."""
-    for _ in range(world.size.kills):
+    while world.kills < world.size.kills:
         await world.pause(0.05, 0.3)
         world.proxy.replies_to_lose += 2
         await world.pause(0.0, 0.02)
@@ -179,8 +179,8 @@ async def huge_inbox(world: World) -> None:
 
 async def terminate(world: World) -> None:
     """SIGTERM under load, and a start."""
-    for _ in range(max(1, world.size.kills // 2)):
-        await world.pause(0.5, 1.0)
+    for _ in range(world.size.kills):
+        await world.pause(0.3, 0.8)
         refused = asyncio.create_task(_refused_soon(world))
         took_s = await asyncio.to_thread(world.service.terminate)
         world.expect(took_s < EXIT_WITHIN_S, f"took {took_s:.1f} s to exit")
@@ -215,7 +215,7 @@ async def nothing(world: World) -> None:
 
 DRILLS = (
     Drill("none", nothing, "nothing is broken"),
-    Drill("worker", kill_workers, "SIGKILL of a worker"),
+    Drill("worker", kill_workers, "SIGKILL of a worker", may_use_up_tries=True),
     Drill("supervisor", kill_supervisor, "SIGKILL of the supervisor, restart"),
     Drill("redis-always", kill_redis, "SIGKILL of Redis, appendfsync always"),
     Drill(
@@ -257,6 +257,7 @@ DRILLS = (
         "killed-while-away",
         kill_workers_while_away,
         "Redis away and workers killed meanwhile",
+        may_use_up_tries=True,
     ),
 )
 BY_NAME = {drill.name: drill for drill in DRILLS}

@@ -89,7 +89,7 @@ class Drill:
     habits: Habits = LOGPLEX
     clock_off_s: float = 0.0
     may_drop: bool = False  # senders may lose lines, since neither store nor disk takes them
-    may_use_up_tries: bool = False  # three kills in a row may meet the same batch
+    may_use_up_tries: bool = False  # kills may meet all three tries of a batch
 
 
 @dataclass
