@@ -98,6 +98,7 @@ class _Apps(Collector):
             yield self._histogram(name, help_text, {ok: "ok", failed: "failed"})
         yield self._response_bytes()
         yield self._errors()
+        yield from self._starts_and_ends()
         yield from self._gauges()
         yield self._dynos()
         yield self._last_seen()
@@ -162,6 +163,27 @@ class _Apps(Collector):
             for (process_type, code), count in sorted(counts.items()):
                 family.add_metric((state.seen.app, process_type, code), count)
         return family
+
+    def _starts_and_ends(self) -> Iterator[Metric]:
+        labels = ("app", "process_type")
+        restarts = CounterMetricFamily(
+            "heroku_dyno_restarts", "Dynos that had run and started again", labels=labels
+        )
+        exits = CounterMetricFamily(
+            "heroku_dyno_exits", "Processes that ended", labels=(*labels, "exit_status")
+        )
+        released = GaugeMetricFamily(
+            "heroku_release_timestamp_seconds", "Time of the latest release", labels=("app",)
+        )
+        for state in self._states:
+            app, total = state.seen.app, state.total
+            for source, count in sorted(total.restarts.items()):
+                restarts.add_metric((app, labels_of(source)[0]), count)
+            for (source, status), count in sorted(total.exits.items()):
+                exits.add_metric((app, labels_of(source)[0], str(status)), count)
+            if total.released[0]:
+                released.add_metric((app,), total.released[0] / _MS_PER_S)
+        yield from (restarts, exits, released)
 
     def _gauges(self) -> Iterator[Metric]:
         for index, gauge in enumerate(GAUGES):

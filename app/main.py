@@ -31,6 +31,7 @@ from app.http.api import Api
 from app.http.body import Bodies, SmallBodies
 from app.http.dashboard import Dashboard
 from app.http.drain import DrainEndpoint
+from app.http.events import EventsApi
 from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
 from app.http.openapi import document_of
 from app.http.ops import Operations
@@ -125,6 +126,8 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     dashboard.mount_static(app)
     app.include_router(dashboard.router)
     app.include_router(Api(shown, tiers, settings.caps, clock).router)
+    horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
+    app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
     health = Health(store, folder, buffering, clock)
     app.include_router(Operations(shown, health, buffering, clock, version()).router)

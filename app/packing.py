@@ -1,6 +1,6 @@
 """Rollup <-> bytes. What is stored is stored in this form; it is meant to last.
 
-    rollup   = [VERSION, messages, names, section × 9, later]
+    rollup   = [VERSION, messages, names, section × 8, later]
     MessagePack
     names    = [label, …]               every source, process type, code and ledger name once
     section  = binary: a MessagePack array of whole numbers, rows one after the other; #x is a
@@ -15,8 +15,8 @@
                       total - count · last, smallest - last, largest - last
       minutes         #source, first minute, minutes >> first minute
       ledger          #name, count
-    later    = [[tag, binary], …]       sections that a newer version added; they hold no positions
-    in names
+    later    = [[tag, binary], …]       sections that were added later (app.later), and those of
+    newer versions; they hold no positions in names
 
 Sections are binaries so that a reader steps over those it does not need. Rows are sorted: equal
 rollups give equal bytes.
@@ -32,10 +32,12 @@ before the first writer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import msgspec
 
+from app import later
 from app.rollup import CAPS, Caps, Rollup
 from app.sketch import BIN_COUNT
 from app.tally import Reading, Tally
@@ -53,12 +55,14 @@ SECTIONS = (
     "minutes",
     "ledger",
 )
-ALL = frozenset(SECTIONS)
+_FIRST = frozenset(SECTIONS)
+ALL = _FIRST | later.TAGS
 
 _WHICH_COUNT = 4
 _GAUGE_ROW = 8
 _MINUTES_OF_HOUR = 60
 _STATUS_MAX = 599
+_KEY = itemgetter(0)
 _NUMBER_MAX = 2**63 - 1
 
 
@@ -125,7 +129,8 @@ def pack(rollup: Rollup, caps: Caps = CAPS) -> bytes:
         _encode(_limited(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS
     ]
     messages = min(rollup.messages, _NUMBER_MAX)
-    return _encode([VERSION, messages, list(number.numbers), *sections, rollup.later])
+    added = sorted([*rollup.later, *later.written(rollup)])
+    return _encode([VERSION, messages, list(number.numbers), *sections, added])
 
 
 def _limited(numbers: list[int]) -> list[int]:
@@ -145,7 +150,7 @@ def _write_errors(errors: dict[tuple[str, str], int], number: _Names) -> Iterato
 
 
 def _write_tallies(tallies: dict[tuple[str, int], Tally], number: _Names) -> Iterator[int]:
-    for (source, which), tally in sorted(tallies.items(), key=_by_key):
+    for (source, which), tally in sorted(tallies.items(), key=_KEY):
         yield from (number(source), which, tally.count, tally.total, tally.largest)
 
 
@@ -157,7 +162,7 @@ def _write_counts(counts: dict[str, int], number: _Names) -> Iterator[int]:
 def _write_sketches(
     sketches: dict[tuple[str, int], dict[int, int]], number: _Names
 ) -> Iterator[int]:
-    for (process_type, which), bins in sorted(sketches.items(), key=_by_key):
+    for (process_type, which), bins in sorted(sketches.items(), key=_KEY):
         yield from (number(process_type), which)
         after = 0
         for index, count in sorted(bins.items()):
@@ -173,7 +178,7 @@ def _write_gauges(gauges: dict[tuple[str, int], Reading], number: _Names) -> Ite
         return
     epoch = min(reading.last_at_ms for reading in gauges.values())
     yield epoch
-    for (source, gauge), reading in sorted(gauges.items(), key=_by_key):
+    for (source, gauge), reading in sorted(gauges.items(), key=_KEY):
         last = reading.last
         yield from (number(source), gauge, reading.last_at_ms - epoch, last, reading.count)
         yield min(reading.total, _NUMBER_MAX) - last * reading.count
@@ -184,10 +189,6 @@ def _write_minutes(minutes: dict[str, int], number: _Names) -> Iterator[int]:
     for source, mask in sorted(minutes.items()):
         first = (mask & -mask).bit_length() - 1
         yield from (number(source), first, mask >> first)
-
-
-def _by_key(item: tuple[Any, Any]) -> Any:
-    return item[0]
 
 
 _WRITE: dict[str, Callable[[Any, _Names], Iterator[int]]] = {
@@ -233,7 +234,7 @@ def absorb(
     if packed.version != VERSION:
         raise pack_error(data, ValueError("unknown version"), VERSION)
     rollup.messages += _count(packed.messages)
-    for name in SECTIONS if sections is ALL else sections:
+    for name in SECTIONS if sections is ALL else sections & _FIRST:
         section: bytes = getattr(packed, name)
         if section == _EMPTY:
             continue
@@ -247,8 +248,10 @@ def absorb(
             raise PackError(f"{name}: {error}") from None
         except (IndexError, StopIteration):
             raise PackError(f"{name}: ends early") from None
-    if sections is ALL and packed.later:
-        rollup.later = tuple(sorted([*rollup.later, *packed.later]))
+    try:
+        later.read(rollup, packed.later, sections, keep_unknown=sections is ALL)
+    except (*UNREADABLE, ValueError) as error:
+        raise PackError(str(error)) from None
 
 
 _EMPTY = _encode([])

@@ -20,7 +20,16 @@ SLACK_S = (
     3600  # slots outlive their retention, so "the last 24 hours" need not be exact to the second
 )
 ACCEPTED_STEPS = "1m, 10m, 1h, any multiple (90s is none), seconds, or range for one value"
-LABELS = ("app", "process_type", "dyno", "status", "status_class", "code", "outcome")
+LABELS = (
+    "app",
+    "process_type",
+    "dyno",
+    "status",
+    "status_class",
+    "code",
+    "outcome",
+    "exit_status",
+)
 
 
 class QueryError(ValueError):

@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 from app.batch import unpack_batch
 from app.packing import absorb
 from app.resolution import Resolution, align
-from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
+from app.rollup import (
+    CONNECT_FAILED,
+    CONNECT_OK,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    Rollup,
+)
 from app.stats import Cell, CounterCell, DistributionCell, DynosCell, GaugeCell, Stat, Value
 from app.status import outcome_of, status_class, status_label
 from app.store.port import HEADER_BYTES, Reader, Slot
@@ -125,15 +131,6 @@ async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> di
     return rollups
 
 
-async def ledger(store: Reader, app: str, span: Range) -> dict[str, int]:
-    """Messages by what became of them, over the minutes of arrival in the range."""
-    total: dict[str, int] = {}
-    for rollup in (await read_slots(store, app, span, Wanted(frozenset({"ledger"})))).values():
-        for name, messages in rollup.ledger.items():
-            total[name] = total.get(name, 0) + messages
-    return total
-
-
 # --- the rows of a rollup, as (what identifies them, their labels) ------------------------------
 
 
@@ -154,6 +151,10 @@ def _of_request(raw: tuple[str, int]) -> Labels:
 
 def _of_error(raw: tuple[str, str]) -> Labels:
     return {**_of_source(raw[0]), "code": raw[1]}
+
+
+def _of_exit(raw: tuple[str, int]) -> Labels:
+    return {**_of_source(raw[0]), "exit_status": str(raw[1])}
 
 
 def _of_tally(raw: tuple[str, int]) -> Labels:
@@ -222,6 +223,8 @@ _COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
     "requests": ("requests", _of_request),
     "heroku_errors": ("errors", _of_error),
     "response_bytes": ("response_bytes", _of_process_type),
+    "dyno_restarts": ("restarts", _of_source),
+    "dyno_exits": ("exits", _of_exit),
 }
 
 

@@ -27,8 +27,10 @@ from app.sent import Sent
 from parsers import heroku
 from parsers.sample import (
     REASONS,
+    Event,
     HerokuError,
     ParseError,
+    ProcessExit,
     Readings,
     Request,
     StateChange,
@@ -48,6 +50,8 @@ KINDS = {
     Readings: "runtime metrics",
     HerokuError: "errors",
     StateChange: "state changes",
+    ProcessExit: "exits",
+    Event: "events",
 }
 
 

@@ -14,7 +14,10 @@ from app.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.status import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, capped_status
 from app.tally import Reading, Tally
 from parsers.sample import (
+    APP_EVENTS,
+    Event,
     HerokuError,
+    ProcessExit,
     Readings,
     Request,
     Sample,
@@ -27,6 +30,21 @@ SERVICE_OK, SERVICE_FAILED, CONNECT_OK, CONNECT_FAILED = range(4)
 
 OTHER = "other"
 
+_TERMINATED = 143  # 128 + SIGTERM: how a dyno ends that Heroku stops
+_NOT_YET_RUN = frozenset({"created", "provisioning", "starting"})
+
+
+class EventKey(NamedTuple):
+    """An event and when it was, in Unix milliseconds; see parsers.sample.Event."""
+
+    at_ms: int
+    kind: str
+    source: str
+    detail: str
+
+
+MORE_EVENTS = EventKey(0, "more", "", "")  # stands for events over the cap
+
 
 class Caps(NamedTuple):
     """How many names of a kind one rollup keeps. The first in natural order stay; the others are
@@ -37,6 +55,7 @@ class Caps(NamedTuple):
     dynos: int = 2_048  # of all process types; Heroku allows 100 of one, more by request
     statuses: int = 64  # about as many as are registered (RFC 9110 and later)
     codes: int = 64  # Heroku documents about 50
+    events: int = 128
 
 
 CAPS = Caps()
@@ -47,13 +66,17 @@ class Rollup:
 
     __slots__ = (
         "errors",
+        "events",
+        "exits",
         "gauges",
         "later",
         "ledger",
         "messages",
         "minutes",
+        "released",
         "requests",
         "response_bytes",
+        "restarts",
         "sketches",
         "tallies",
     )
@@ -70,6 +93,10 @@ class Rollup:
         # one bit, a 1h rollup up to 60: how many dynos a minute had survives downsampling.
         self.minutes: dict[str, int] = {}
         self.ledger: dict[str, int] = {}  # what became of messages -> count; add
+        self.events: dict[EventKey, int] = {}  # event -> count; add
+        self.exits: dict[tuple[str, int], int] = {}  # (source, exit status) -> count; add
+        self.restarts: dict[str, int] = {}  # source -> count; add
+        self.released: tuple[int, str] = (0, "")  # (at_ms, version) of the last release; max
         # Sections of newer versions, which this one cannot read: (tag, packed); collected, sorted.
         self.later: tuple[tuple[str, bytes], ...] = ()
 
@@ -95,6 +122,10 @@ class Rollup:
         for source, minutes in other.minutes.items():
             self.minutes[source] = self.minutes.get(source, 0) | minutes
         _add(self.ledger, other.ledger)
+        _add(self.events, other.events)
+        _add(self.exits, other.exits)
+        _add(self.restarts, other.restarts)
+        self.released = max(self.released, other.released)
         if other.later:
             self.later = tuple(sorted(self.later + other.later))
 
@@ -105,12 +136,13 @@ class Rollup:
         return twin
 
     def projection(self) -> Rollup:
-        """What the total keeps: no dynos, no gauges, no minutes, so that it does not grow with an
-        app's age.
+        """What the total keeps: no dynos, gauges, minutes or events, so that it does not grow with
+        an app's age.
         """
         projected = self._renamed(_without_dyno, lambda name: name)
         projected.gauges = {}
         projected.minutes = {}
+        projected.events = {}
         return projected
 
     def bound(self, caps: Caps = CAPS) -> None:
@@ -127,6 +159,8 @@ class Rollup:
             self.errors = _rekeyed(
                 self.errors, lambda key: (key[0], key[1] if key[1] in stay else OTHER)
             )
+        if len(self.events) > caps.events:
+            self.events = _first_events(self.events, caps.events)
         statuses = {status for _, status in self.requests}
         if len(statuses) > caps.statuses:
             kept = {*sorted(status for status in statuses if status >= CLASS_SIZE)[: caps.statuses]}
@@ -157,9 +191,8 @@ class Rollup:
         bounded = self._renamed(
             capped, lambda process_type: process_type if process_type in types_that_stay else OTHER
         )
-        for name in ("requests", "errors", "tallies", "response_bytes", "sketches", "gauges"):
+        for name in _BY_NAME:
             setattr(self, name, getattr(bounded, name))
-        self.minutes = bounded.minutes
 
     def _sources(self) -> set[str]:
         return {
@@ -167,6 +200,8 @@ class Rollup:
             *(source for source, _ in self.errors),
             *(source for source, _ in self.tallies),
             *(source for source, _ in self.gauges),
+            *(source for source, _ in self.exits),
+            *self.restarts,
             *self.minutes,
         }
 
@@ -186,6 +221,10 @@ class Rollup:
         for source, minutes in self.minutes.items():
             name = source_of(source)
             renamed.minutes[name] = renamed.minutes.get(name, 0) | minutes
+        renamed.exits = _rekeyed(self.exits, lambda key: (source_of(key[0]), key[1]))
+        renamed.restarts = _rekeyed(self.restarts, source_of)
+        renamed.events = dict(self.events)
+        renamed.released = self.released
         renamed.ledger = dict(self.ledger)
         renamed.later = self.later
         return renamed
@@ -249,16 +288,48 @@ class Rollup:
     def _observe_state(self, change: StateChange, at_ms: int) -> None:
         if labels_of(change.source)[1]:
             self._heard_from(change.source, at_ms)
+        if change.after == "crashed":
+            self._note_event(Event("crash", change.source, ""), at_ms)
+        elif change.after == "starting" and change.before not in _NOT_YET_RUN:
+            self.restarts[change.source] = self.restarts.get(change.source, 0) + 1
+            self._note_event(Event("restart", change.source, f"was {change.before}"), at_ms)
+
+    def _observe_exit(self, ended: ProcessExit, at_ms: int) -> None:
+        key = (ended.source, ended.status)
+        self.exits[key] = self.exits.get(key, 0) + 1
+        if ended.status not in (0, _TERMINATED):
+            self._note_event(Event("exit", ended.source, str(ended.status)), at_ms)
+
+    def _note_event(self, event: Event, at_ms: int) -> None:
+        key = EventKey(at_ms, *event)
+        self.events[key] = self.events.get(key, 0) + 1
+        if event.kind == "release":
+            self.released = max(self.released, (at_ms, event.detail))
 
     def _count_error(self, source: str, code: str) -> None:
         self.errors[source, code] = self.errors.get((source, code), 0) + 1
 
+
+# What the names of sources and process types are in.
+_BY_NAME = (
+    "requests",
+    "errors",
+    "tallies",
+    "response_bytes",
+    "sketches",
+    "gauges",
+    "minutes",
+    "exits",
+    "restarts",
+)
 
 _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
     Request: Rollup.observe_request,
     Readings: Rollup._observe_readings,
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,
+    ProcessExit: Rollup._observe_exit,
+    Event: Rollup._note_event,
 }
 
 
@@ -289,6 +360,19 @@ def _rekeyed(counts: dict[Any, int], rename: Callable[[Any], Any]) -> dict[Any, 
 def _without_dyno(source: str) -> str:
     process_type = labels_of(source)[0]
     return f"{process_type}." if process_type else ""
+
+
+def _first_events(events: dict[EventKey, int], cap: int) -> dict[EventKey, int]:
+    """The first `cap` events: those of the app before those of its dynos, by time; the others
+    are counted.
+    """
+    order = sorted(
+        (event for event in events if event != MORE_EVENTS),
+        key=lambda event: (event.kind not in APP_EVENTS, event),
+    )
+    kept = {event: events[event] for event in order[:cap]}
+    more = sum(events.values()) - sum(kept.values())
+    return {**kept, MORE_EVENTS: more} if more else kept
 
 
 def _first(names: Iterable[str], cap: int) -> set[str]:

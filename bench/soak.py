@@ -40,6 +40,7 @@ class Sample(NamedTuple):
     worker_mib: float
     worker_files: float
     store_mib: float
+    store_ids: float
     store_keys: float
 
 
@@ -78,11 +79,13 @@ def _under_load(
             time.sleep(SAMPLE_EVERY_S)
             for path in ("/", "/metrics", "/api/v1/apps/shop/query?metric=service_time_ms"):
                 httpx2.get(url + path, trust_env=False, timeout=30)
+            ids = sum(1 for _ in store.scan_iter("dm:*:id:*", count=5_000))
             yield Sample(
                 resident_bytes(pid) / _MEBIBYTE,
                 len(os.listdir(f"/proc/{pid}/fd")),
                 resident_bytes(store_pid) / _MEBIBYTE,
-                store.dbsize(),
+                ids,
+                store.dbsize() - ids,
             )
 
 
@@ -101,7 +104,8 @@ def _report(samples: list[Sample]) -> int:
         ("memory of the worker, MiB", "worker_mib"),
         ("open files of the worker", "worker_files"),
         ("memory of the store, MiB", "store_mib"),
-        ("keys in the store", "store_keys"),
+        ("ids of batches in the store", "store_ids"),
+        ("other keys", "store_keys"),
     ):
         first, then = (median(getattr(each, field) for each in part) for part in (early, late))
         growth = then / first - 1

@@ -1,7 +1,9 @@
-"""Lines about one dyno or about the log stream itself: error codes, changes of state.
+"""Lines about one dyno or about the log stream itself: error codes, changes of state, exits.
 
     heroku[web.1]     Error R14 (Memory quota exceeded)
     heroku[web.1]     State changed from starting to up
+    heroku[web.1]     Process exited with status 137
+    heroku[web.1]     Cycling
     heroku[logplex]   Error L10 (output buffer overflow): 2 messages dropped since …
     heroku[logplex]   Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages since …
 
@@ -13,12 +15,17 @@ from __future__ import annotations
 
 import re
 
-from parsers.sample import LOG_STREAM_SOURCE, HerokuError, StateChange
+from parsers.sample import LOG_STREAM_SOURCE, Event, HerokuError, ProcessExit, StateChange
 
 _ERROR = re.compile(rb"Error (R[0-9]{2,3})\b")
 _STREAM_ERROR = re.compile(rb"(?:Error )?(L[0-9]{2,3})\b")
 _LOST = re.compile(rb"Error L10 \([^)]*\): ([0-9]{1,9}) messages? dropped since ")
 _STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})\s*")
+
+
+_EXIT = re.compile(rb"Process exited with status ([0-9]{1,3})\s*")
+_EXIT_STATUS_MAX = 255
+_WORDS = {b"Cycling": "cycle", b"Idling": "idle", b"Unidling": "unidle"}
 
 
 def parse_error(source: str, text: bytes) -> HerokuError | None:
@@ -40,3 +47,19 @@ def parse_state(source: str, text: bytes) -> StateChange | None:
     """A change of state of the dyno `source`; None when the line is none."""
     match = _STATE.fullmatch(text)
     return StateChange(source, match[1].decode(), match[2].decode()) if match else None
+
+
+def parse_exit(source: str, text: bytes) -> ProcessExit | None:
+    """The end of a process of the dyno `source`; None when the line says no status."""
+    match = _EXIT.fullmatch(text)
+    if not match or int(match[1]) > _EXIT_STATUS_MAX:
+        return None
+    return ProcessExit(source, int(match[1]))
+
+
+def parse_word(source: str, text: bytes) -> Event | None:
+    """What happened to the dyno `source`, where the line is one word; None when it is none of
+    ours.
+    """
+    kind = _WORDS.get(text.rstrip())
+    return Event(kind, source, "") if kind else None

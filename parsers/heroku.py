@@ -1,14 +1,15 @@
 """Which parser reads a message: decided by its APPNAME and PROCID, which only Heroku writes, never
 by its text.
 
-Application output (APPNAME app) is not looked at: an app can print anything, also a router line.
+Application output (APPNAME app, PROCID a dyno) is not looked at: an app can print anything, also a
+router line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from parsers import dyno, router, runtime
+from parsers import dyno, events, router, runtime
 from parsers.sample import Sample, source_of
 from parsers.syslog import Message, without_structured_data
 
@@ -18,12 +19,17 @@ _BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
     (_PLATFORM, b"router"): router.parse,
     (_PLATFORM, b"logplex"): dyno.parse_stream_error,
     (b"app", b"log-shuttle"): dyno.parse_stream_error,
+    (b"app", b"api"): events.parse,
 }
 
 _OF_DYNO: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
     (b"source=", runtime.parse),
     (b"Error ", dyno.parse_error),
     (b"State changed ", dyno.parse_state),
+    (b"Process exited ", dyno.parse_exit),
+    (b"Cycling", dyno.parse_word),
+    (b"Idling", dyno.parse_word),
+    (b"Unidling", dyno.parse_word),
 )
 
 

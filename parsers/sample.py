@@ -78,7 +78,45 @@ class StateChange(NamedTuple):
     after: str
 
 
-Sample = Request | Readings | HerokuError | StateChange
+class ProcessExit(NamedTuple):
+    """A process of a dyno ended: status 0 to 255, 128 + the signal for one that was killed."""
+
+    source: str
+    status: int
+
+
+class Event(NamedTuple):
+    """Something that happened: `kind` is one of EVENTS, `source` the dyno it happened to or "" for
+    the whole app, `detail` a version, a commit, names: never text that somebody wrote.
+    """
+
+    kind: str
+    source: str
+    detail: str
+
+
+Sample = Request | Readings | HerokuError | StateChange | ProcessExit | Event
+
+# Events by what happened. First those of the app, which explain the others; then those of a dyno.
+EVENTS = {
+    "deploy": "code was deployed: the commit",
+    "release": "a new release: its version",
+    "rollback": "back to an earlier release: its version",
+    "build": "a build started, succeeded or failed",
+    "scale": "the formation was changed: process types, numbers and sizes",
+    "config": "config vars were set or removed: their names",
+    "addon": "an add-on was attached, detached or changed: its name",
+    "note": "what somebody wrote with POST …/events",
+    "crash": "a dyno crashed",
+    "exit": "a dyno's process ended by itself with a status other than 0: the status",
+    "restart": "a dyno that had run is starting again",
+    "cycle": "Heroku restarts a dyno as it does every day",
+    "idle": "a dyno fell asleep for lack of requests",
+    "unidle": "a dyno woke up",
+}
+APP_EVENTS = frozenset(
+    {"deploy", "release", "rollback", "build", "scale", "config", "addon", "note"}
+)
 
 Kind = Literal["counter", "gauge", "distribution"]
 
@@ -190,6 +228,22 @@ METRICS: dict[str, Metric] = {
             ("code", "process_type", "dyno"),
             ("sum", "rate"),
             "Lines with an error code: H from the router, R from a dyno, L from the log stream",
+        ),
+        Metric(
+            "dyno_restarts",
+            "restarts",
+            "counter",
+            ("process_type", "dyno"),
+            ("sum", "rate"),
+            "Dynos that had run and started again, for whatever reason",
+        ),
+        Metric(
+            "dyno_exits",
+            "exits",
+            "counter",
+            ("process_type", "dyno", "exit_status"),
+            ("sum", "rate"),
+            "Processes that ended, by exit status; 128 + the signal for one that was killed",
         ),
         *(
             Metric(

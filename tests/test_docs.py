@@ -11,7 +11,7 @@ import pytest
 from app.cli import COMMANDS, Command
 from app.config import SETTINGS, Setting
 from app.store.memory import MemoryStore
-from parsers.sample import METRICS, REASONS
+from parsers.sample import EVENTS, METRICS, REASONS
 from tests.support.lines import app_line, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
 
@@ -31,6 +31,7 @@ BODY = (
     + frame("Error R14 (Memory quota exceeded)")
     + lost(3)
     + app_line()
+    + frame("Process exited with status 1")
     + b"junk"
 )
 
@@ -69,6 +70,12 @@ def test_every_series_of_the_exposition_is_documented() -> None:
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_is_documented(reason: str) -> None:
     assert f"`{reason}`" in page("api.md")
+
+
+@pytest.mark.parametrize("kind", EVENTS)
+def test_every_kind_of_event_is_documented(kind: str) -> None:
+    assert f"`{kind}`" in page("api.md")
+    assert kind in ("idle", "unidle") or EVENTS[kind] in page("api.md")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)

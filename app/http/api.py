@@ -11,6 +11,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from app import history
 from app import query as queries
 from app.http.problem import Problem, bad_parameter
 from app.ledger import Ledger, ledger_of
@@ -72,6 +73,7 @@ class QueryParameters(RangeParameters):
     status_class: list[str] = Field(default_factory=list, description="Filter: 2xx, 5xx, …")
     code: list[str] = Field(default_factory=list, description="Filter: H12, R14, …")
     outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+    exit_status: list[str] = Field(default_factory=list, description="Filter: 0, 137, …")
 
     def asked(self) -> Asked:
         """As app.plan takes it."""
@@ -224,33 +226,20 @@ class Api:
         accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
         """A metric of one app over time"""
-        await self._require(app)
+        await require_app(self._store, app)
         return await self._answer(app, [app], parameters, accept)
 
     async def ledger(self, app: str, parameters: Annotated[RangeParameters, Query()]) -> Ledger:
         """What became of each log message, by minute of arrival"""
-        await self._require(app)
+        await require_app(self._store, app)
         try:
             span, _ = plan_range(
                 parameters.start, parameters.end, "range", self._resolutions, self._clock()
             )
         except QueryError as error:
             raise bad_parameter(error.parameter, error.given, error.accepted) from error
-        counts = await queries.ledger(self._store, app, span)
+        counts = await history.ledger(self._store, app, span)
         return ledger_of(counts, app=app, start=span.start, end=span.end)
-
-    async def _require(self, app: str) -> None:
-        """404 for an app that we neither heard from nor expect to."""
-        if valid_app(app):
-            if any(seen.app == app for seen in await self._store.seen_apps()):
-                return
-            if app in await self._store.drains():
-                return
-        raise Problem(
-            404,
-            "Unknown app",
-            f"Nothing was ever received from {app!r}; /api/v1/apps lists the apps we know.",
-        )
 
     async def _answer(
         self, app: str | None, apps: Sequence[str], parameters: QueryParameters, accept: str
@@ -299,6 +288,23 @@ def _is_summed_up(label: str, value: str) -> bool:
     if label == "status":
         return value.endswith("xx")
     return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
+
+
+async def require_app(store: Reader, app: str) -> None:
+    """
+    Raises:
+        Problem: 404 for an app that we neither heard from nor expect to.
+    """
+    if valid_app(app):
+        if any(seen.app == app for seen in await store.seen_apps()):
+            return
+        if app in await store.drains():
+            return
+    raise Problem(
+        404,
+        "Unknown app",
+        f"Nothing was ever received from {app!r}; /api/v1/apps lists the apps we know.",
+    )
 
 
 def _app_info(seen: SeenApp) -> AppInfo:

@@ -18,10 +18,12 @@ EXAMPLES = {
     "/api/v1/query": "?metric=requests&stat=rate&by=app&step=10m",
     "/api/v1/apps/{app}/query": "?metric=service_time_ms&stat=p95&stat=avg&by=process_type",
     "/api/v1/apps/{app}/ledger": "?start=now-1h",
+    "/api/v1/apps/{app}/events": "?start=now-1h",
 }
 BODIES = {
     ("POST", "/api/v1/drains"): '{"apps": ["shop"]}',
     ("POST", "/api/v1/drains/{app}/rotate"): '{"at_once": false}',
+    ("POST", "/api/v1/apps/{app}/events"): '{"detail": "Sale begins"}',
     ("POST", "/api/v1/tokens"): '{"name": "wallboard", "apps": ["shop", "blog-*"]}',
 }
 EXAMPLE_APP = "shop"
@@ -72,7 +74,7 @@ def routes(openapi: OpenApi) -> Iterator[Route]:
                 method.upper(),
                 path,
                 operation.get("summary", ""),
-                example + EXAMPLES.get(path, ""),
+                example + (EXAMPLES.get(path, "") if method == "get" else ""),
                 BODIES.get((method.upper(), path), ""),
                 [*_parameters(openapi, operation), *_fields(openapi, sent)],
                 list(_fields(openapi, _success(operation))),

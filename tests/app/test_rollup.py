@@ -6,13 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.packing import pack, unpack
-from app.rollup import CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Caps, Rollup
+from app.rollup import (
+    CONNECT_OK,
+    MORE_EVENTS,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    Caps,
+    EventKey,
+    Rollup,
+)
 from app.status import outcome_of, status_class, status_label
 from app.tally import Reading, Tally
-from parsers.sample import HerokuError, Readings, Request, Sample, StateChange
+from parsers.sample import Event, HerokuError, ProcessExit, Readings, Request, Sample, StateChange
 
 AT_MS = 1_795_341_600_000
-TINY = Caps(process_types=2, dynos=2, statuses=2, codes=2)
+TINY = Caps(process_types=2, dynos=2, statuses=2, codes=2, events=2)
 
 sources = st.sampled_from(
     [f"{kind}.{number}" for kind in ("web", "worker", "clock", "other") for number in (1, 2, 3, 10)]
@@ -35,7 +43,19 @@ samples: st.SearchStrategy[Sample] = st.one_of(
         st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10**6)), max_size=3).map(tuple),
     ),
     st.builds(HerokuError, sources, st.sampled_from(["R14", "R15", "L10"]), st.just(0)),
-    st.builds(StateChange, sources, st.just("up"), st.just("down")),
+    st.builds(
+        StateChange,
+        sources,
+        st.sampled_from(["up", "starting"]),
+        st.sampled_from(["down", "starting", "crashed"]),
+    ),
+    st.builds(ProcessExit, sources, st.sampled_from([0, 1, 137, 143])),
+    st.builds(
+        Event,
+        st.sampled_from(["release", "scale", "cycle"]),
+        st.sampled_from(["", "web.1"]),
+        st.sampled_from(["v1", "v2"]),
+    ),
 )
 observations = st.lists(st.tuples(samples, st.integers(AT_MS, AT_MS + 3_600_000)), max_size=12)
 ledgers = st.dictionaries(st.sampled_from(["received", "unparsed:header"]), st.integers(1, 99))
@@ -105,7 +125,12 @@ def test_however_lines_are_spread_over_batches_the_merge_is_the_same(
     assert pack(merged(*map(observed, parts))) == pack(observed(seen))
 
 
-@given(rollups(), rollups(), rollups(), st.sampled_from([TINY, Caps(2, 3, 1, 1), Caps(1, 4, 3, 3)]))
+@given(
+    rollups(),
+    rollups(),
+    rollups(),
+    st.sampled_from([TINY, Caps(2, 3, 1, 1, 1), Caps(1, 4, 3, 3, 3)]),
+)
 def test_caps_keep_the_laws(a: Rollup, b: Rollup, c: Rollup, caps: Caps) -> None:
     everything = pack(bounded(merged(a, b, c), caps))
 
@@ -121,6 +146,10 @@ def test_caps_lose_no_count(a: Rollup) -> None:
     bound = bounded(a)
     assert sum(bound.requests.values()) == sum(a.requests.values())
     assert sum(bound.errors.values()) == sum(a.errors.values())
+    assert sum(bound.events.values()) == sum(a.events.values())
+    assert sum(bound.exits.values()) == sum(a.exits.values())
+    assert sum(bound.restarts.values()) == sum(a.restarts.values())
+    assert len(bound.events.keys() - {MORE_EVENTS}) <= 2
     assert sum(bound.response_bytes.values()) == sum(a.response_bytes.values())
     assert sum(each.count for each in bound.gauges.values()) == sum(
         each.count for each in a.gauges.values()
@@ -140,6 +169,8 @@ def test_a_projection_knows_no_dyno(a: Rollup) -> None:
     projected = a.projection()
     assert not projected.gauges
     assert not projected.minutes
+    assert not projected.events
+    assert projected.released == a.released
     names = {source for source, _ in (*projected.requests, *projected.errors, *projected.tallies)}
     assert all(name == "" or name.endswith(".") for name in names)
     assert projected.sketches == a.sketches
@@ -225,3 +256,45 @@ def test_a_rollup_survives_packing(a: Rollup) -> None:
         if name != "sketches":
             assert getattr(again, name) == getattr(a, name)
     assert pack(again) == pack(a)
+
+
+def test_a_dyno_that_had_run_and_starts_again_is_a_restart() -> None:
+    changes = [
+        ("created", "starting"),
+        ("starting", "up"),
+        ("up", "starting"),
+        ("starting", "crashed"),
+        ("crashed", "starting"),
+        ("up", "down"),
+    ]
+    rollup = observed([(StateChange("web.1", *change), AT_MS) for change in changes])
+    assert rollup.restarts == {"web.1": 2}
+    assert {(event.kind, event.detail) for event in rollup.events} == {
+        ("restart", "was up"),
+        ("restart", "was crashed"),
+        ("crash", ""),
+    }
+
+
+def test_every_exit_is_counted_and_those_of_their_own_accord_are_events() -> None:
+    exits = [ProcessExit("web.1", status) for status in (0, 143, 1, 137, 137)]
+    rollup = observed([(ended, AT_MS + number) for number, ended in enumerate(exits)])
+    assert rollup.exits == {
+        ("web.1", 0): 1,
+        ("web.1", 143): 1,
+        ("web.1", 1): 1,
+        ("web.1", 137): 2,
+    }
+    assert [event.detail for event in sorted(rollup.events)] == ["1", "137", "137"]
+
+
+def test_what_was_done_to_the_app_is_kept_before_what_its_dynos_did() -> None:
+    dynos = [(Event("cycle", f"web.{number}", ""), AT_MS + number) for number in range(9)]
+    rollup = observed([*dynos, (Event("release", "", "v7"), AT_MS + 99)])
+    rollup.bound(TINY)
+    assert rollup.events == {
+        EventKey(AT_MS + 99, "release", "", "v7"): 1,
+        EventKey(AT_MS, "cycle", "web.0", ""): 1,
+        MORE_EVENTS: 8,
+    }
+    assert rollup.released == (AT_MS + 99, "v7")

@@ -33,7 +33,7 @@ LINES = {
     "email": "canary-mail-70aa@example.com",
     "command": "canary-command-3c3c",
     "output": "canary-output-e0e0",
-    "config": "CANARY_CONFIG_VAR",
+    "config": "canary-config-value",
     "hostname": "canary-syslog-host",
     "msgid": "canary-msgid-2b2b",
     "user agent": "canary-agent-9d9d",
@@ -62,7 +62,17 @@ def body() -> bytes:
         *(reframed(line) for line in named),
         *(frame(text, procid="router", pri=158) for text in texts),
         frame(f"Starting process with command `{LINES['command']}`"),
-        frame(f"Set {LINES['config']} config vars by user {LINES['email']}", app_name="app"),
+        *(
+            frame(f"{text} by user {LINES['email']}", app_name="app", procid="api")
+            for text in (
+                f"Set LANG={LINES['config']} config vars",
+                "Set LANG config vars",
+                "Release v3 created",
+                f"Deploy {LINES['command']}",
+                f"Scaled to web@1:{LINES['email']}",
+                f"Starting process with command `{LINES['command']}`",
+            )
+        ),
         frame(f"State changed from {LINES['command']} to up"),
         frame(f"Error {path} (it is no code)"),
         frame(f"Error R14 ({LINES['output']})"),

@@ -259,7 +259,7 @@ async def test_apps_are_listed_with_when_they_were_seen(filled: httpx2.AsyncClie
 
 async def test_the_catalogue_names_every_metric(client: httpx2.AsyncClient) -> None:
     metrics = (await client.get("/api/v1/metadata")).json()["metrics"]
-    assert len(metrics) == 17
+    assert len(metrics) == 19
     for metric in metrics:
         assert set(metric) == {"name", "unit", "kind", "labels", "stats", "help"}
 
