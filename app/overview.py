@@ -1,96 +1,69 @@
-"""An app's last hour at a glance: what the page shows of it, computed as the API would."""
+"""All apps at a glance: one row each, by which the one that needs a look first comes first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from app.codes import explain
-from app.ledger import Ledger, ledger_of
-from app.packing import ALL
-from app.plan import Asked, plan
-from app.query import Series, Wanted, evaluate, read_slots
 from app.resolution import Resolution
-from app.rollup import Rollup
 from app.stats import Value
 from app.store.port import Reader, SeenApp
+from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
+from app.window import Window, window
 
-RANGE = "now-1h"
 MINUTES = 60
-
-
-class Code(NamedTuple):
-    """An error code that occurred, and what it means."""
-
-    code: str
-    lines: int
-    title: str
-    meaning: str
-
-
-class ProcessType(NamedTuple):
-    """The dynos of one process type; None where nothing is known."""
-
-    name: str
-    dynos: Value
-    memory_bytes: Value  # mean of a dyno
-    memory_used_ratio: Value  # of the fullest dyno, of its quota
-    load: Value  # mean of a dyno
+NOW_MINUTES = 5
+CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
+SLOWER_RATIO = 2.0
 
 
 class Overview(NamedTuple):
-    """One app. Times of requests in ms; the lists have a value a minute, None for a gap."""
+    """The last hour of an app; None where nothing is known. Times in ms."""
 
     app: str
     last_seen_s: int
+    silent: bool
     runtime_metrics: bool
-    requests: Value
+    requests_per_min: Value
     failed_share: Value
-    p50: Value
-    p95: Value
-    p99: Value
+    p95_ms: Value
+    p95_last_week_ms: Value
+    memory_used_ratio: Value  # of the fullest dyno, of its quota
+    codes_now: dict[str, int]  # of NOW_MINUTES
     requests_by_minute: list[Value]
-    p95_by_minute: list[Value]
-    codes: list[Code]
-    process_types: list[ProcessType]
-    ledger: Ledger
 
     @property
-    def severity(self) -> tuple[float, float, float]:
-        """By which the worst app comes first: failed requests, codes, full memory."""
-        fullest = max((each.memory_used_ratio or 0 for each in self.process_types), default=0)
-        return (self.failed_share or 0, sum(each.lines for each in self.codes), fullest)
+    def slower_ratio(self) -> float:
+        """p95 against the same hour of last week; 0 when one of them is unknown."""
+        return (self.p95_ms or 0) / self.p95_last_week_ms if self.p95_last_week_ms else 0.0
 
+    @property
+    def critical_now(self) -> int:
+        """Lines with a critical code within NOW_MINUTES."""
+        return sum(self.codes_now.get(code, 0) for code in CRITICAL_CODES)
 
-class _Hour:
-    """What was read of one app, to be asked about."""
+    @property
+    def severity(self) -> tuple[float, ...]:
+        """By which the worst app comes first."""
+        full = (self.memory_used_ratio or 0) > MEMORY_HIGH
+        return (self.silent, self.critical_now, self.failed_share or 0, full, self.slower_ratio)
 
-    def __init__(
-        self,
-        app: str,
-        rollups: dict[int, Rollup],
-        resolutions: Sequence[Resolution],
-        now_s: float,
-    ) -> None:
-        self._app = app
-        self._rollups = rollups
-        self._resolutions = resolutions
-        self._now_s = now_s
-
-    def series(self, metric: str, *stats: str, by: str = "", step: str = "range") -> list[Series]:
-        asked = Asked(metric, stats, [by] if by else [], None, RANGE, None, step)
-        query = plan(asked, self._resolutions, self._now_s)[0]
-        return evaluate(query, {self._app: self._rollups})
-
-    def value(self, metric: str, stat: str) -> Value:
-        return self.series(metric, stat)[0].values[0]
-
-    def by(self, metric: str, stat: str, label: str) -> dict[str, Value]:
-        found = self.series(metric, stat, by=label)
-        return {series.labels[label]: series.values[-1] for series in found}
-
-    def by_minute(self, metric: str, stat: str) -> list[Value]:
-        return self.series(metric, stat, step="1m")[0].values[-MINUTES:]
+    @property
+    def trouble(self) -> str:
+        """The worst about it in a few words; "" when nothing stands out."""
+        if self.silent:
+            return f"silent since {datetime.fromtimestamp(self.last_seen_s, UTC):%d %b %H:%M} UTC"
+        if self.critical_now:
+            codes = [code for code in CRITICAL_CODES if self.codes_now.get(code)]
+            return f"{', '.join(codes)} now"
+        if (self.failed_share or 0) > FAILED_SHARE_HIGH:
+            return "requests fail"
+        if (self.memory_used_ratio or 0) > MEMORY_HIGH:
+            return "memory full"
+        if self.slower_ratio >= SLOWER_RATIO:
+            return f"{self.slower_ratio:.1f} × slower than last week"
+        return ""
 
 
 async def overview(
@@ -101,53 +74,35 @@ async def overview(
     Raises:
         StoreUnavailable, NewerVersion
     """
-    asked = Asked("requests", start=RANGE, step="1m")
-    span = plan(asked, resolutions, now_s)[0].range
-    rollups = await read_slots(store, seen.app, span, Wanted(ALL))
-    hour = _Hour(seen.app, rollups, resolutions, now_s)
-    outcomes = hour.by("requests", "sum", "outcome")
+    hour = await window(store, seen.app, "now-1h", "now", resolutions, now_s, step="1m")
+    week = await window(store, seen.app, "now-169h", "now-168h", resolutions, now_s)
     requests = hour.value("requests", "sum")
-    p50, p95, p99 = (hour.value("service_time_ms", stat) for stat in ("p50", "p95", "p99"))
     return Overview(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
-        runtime_metrics=seen.runtime_metrics_s >= span.start,
-        requests=requests,
-        failed_share=(outcomes.get("failed") or 0) / requests if requests else None,
-        p50=p50,
-        p95=p95,
-        p99=p99,
-        requests_by_minute=hour.by_minute("requests", "sum"),
-        p95_by_minute=hour.by_minute("service_time_ms", "p95"),
-        codes=_codes(hour),
-        process_types=_process_types(hour),
-        ledger=_ledger(seen.app, rollups, span.start, span.end),
+        silent=now_s - seen.last_seen_s > SILENT_AFTER_S,
+        runtime_metrics=seen.runtime_metrics_s >= hour.span.start,
+        requests_per_min=requests / MINUTES if requests is not None else None,
+        failed_share=failed_share(hour),
+        p95_ms=hour.value("service_time_ms", "p95"),
+        p95_last_week_ms=week.value("service_time_ms", "p95"),
+        memory_used_ratio=hour.value("memory_quota_used_ratio", "max"),
+        codes_now=codes_now(hour),
+        requests_by_minute=hour.per_minute(hour.points("requests", "sum"), now_s)[-MINUTES:],
     )
 
 
-def _codes(hour: _Hour) -> list[Code]:
-    counts = hour.by("heroku_errors", "sum", "code")
-    return [
-        Code(code, int(count), *explain(code))
-        for code, count in sorted(counts.items(), key=lambda item: -(item[1] or 0))
-        if count
-    ]
+def failed_share(over: Window) -> Value:
+    """Failed requests of all; None when there were none."""
+    requests = over.value("requests", "sum")
+    failed = over.value("requests", "sum", outcome=["failed"])
+    return (failed or 0) / requests if requests else None
 
 
-def _process_types(hour: _Hour) -> list[ProcessType]:
-    columns = (
-        hour.by("dynos", "last", "process_type"),
-        hour.by("memory_total_bytes", "avg", "process_type"),
-        hour.by("memory_quota_used_ratio", "max", "process_type"),
-        hour.by("load_avg_1m", "avg", "process_type"),
-    )
-    names = sorted({name for column in columns for name in column})
-    return [ProcessType(name, *(column.get(name) for column in columns)) for name in names]
-
-
-def _ledger(app: str, rollups: dict[int, Rollup], start: int, end: int) -> Ledger:
-    counts: dict[str, int] = {}
-    for rollup in rollups.values():
-        for name, messages in rollup.ledger.items():
-            counts[name] = counts.get(name, 0) + messages
-    return ledger_of(counts, app=app, start=start, end=end)
+def codes_now(hour: Window) -> dict[str, int]:
+    """Codes of the last NOW_MINUTES of a window by the minute, with how often."""
+    counts = {
+        code: int(sum(value or 0 for value in values[-NOW_MINUTES - 1 :]))
+        for code, values in hour.points_by("heroku_errors", "sum", "code").items()
+    }
+    return {code: count for code, count in counts.items() if count}

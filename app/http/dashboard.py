@@ -1,12 +1,11 @@
-"""GET /: one plain page without scripts: each app's last hour, worst first; with no app, what to
-type.
+"""The pages: GET / with all apps, the worst first, or with none of them what to type; GET
+/apps/{app} with one. They are whole without any script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +14,34 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.staticfiles import StaticFiles
 
+from app.app_view import RANGES, Dyno, app_view
 from app.buffering import Buffering
 from app.drain_info import drain_infos, second_drains
+from app.http.chart import charts, spark
 from app.launcher import command
 from app.overview import overview
+from app.query import matching
 from app.refusals import last_refusals
 from app.resolution import Resolution
 from app.stats import Value
 from app.store.port import Reader, StoreUnavailable
+from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH
 
-SPARK_WIDTH, SPARK_HEIGHT = 240, 40
 _MEBIBYTE = 2**20
 _NOTHING = "–"
 
-# Where a figure is marked as bad.
-FAILED_SHARE_BAD = 0.02
-MEMORY_USED_BAD = 0.95
+SORTED_BY = {  # columns of the table of dynos: what they are called in the address -> in Dyno
+    "name": "",
+    "memory": "memory_bytes",
+    "used": "memory_used_ratio",
+    "load": "load",
+    "requests": "requests",
+    "errors": "errors",
+    "avg": "avg_ms",
+    "max": "max_ms",
+    "restarts": "restarts",
+    "seen": "last_seen_s",
+}
 
 
 def number(value: Value) -> str:
@@ -58,24 +69,17 @@ def clock_time(unix_s: int) -> str:
     return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def spark(values: Sequence[Value]) -> str:
-    """The path of a small chart; a gap in the values is a gap in the line."""
-    highest = max((value for value in values if value is not None), default=0) or 1
-    step = SPARK_WIDTH / max(len(values) - 1, 1)
-    points = [
-        None if value is None else (index * step, SPARK_HEIGHT * (1 - value / highest))
-        for index, value in enumerate(values)
-    ]
-    return " ".join(_strokes(points))
+def duration(seconds: float) -> str:
+    """1 min, 2 h, 3 d."""
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
-def _strokes(points: Sequence[tuple[float, float] | None]) -> Iterator[str]:
-    for known, run in groupby(points, key=lambda point: point is not None):
-        if known:
-            places = [f"{point[0]:.1f} {point[1]:.1f}" for point in run if point is not None]
-            if len(places) == 1:
-                places *= 2  # a dot, by the round end of a line of no length
-            yield "M" + " L".join(places)
+def minute_time(unix_s: float) -> str:
+    """22 Nov 10:00 UTC."""
+    return f"{datetime.fromtimestamp(unix_s, UTC):%d %b %H:%M} UTC"
 
 
 _templates = Environment(
@@ -86,9 +90,15 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _templates.filters.update(
-    number=number, percent=percent, megabytes=megabytes, clock_time=clock_time, spark=spark
+    number=number,
+    percent=percent,
+    megabytes=megabytes,
+    clock_time=clock_time,
+    minute_time=minute_time,
+    duration=duration,
+    spark=spark,
 )
-_templates.globals.update(failed_share_bad=FAILED_SHARE_BAD, memory_used_bad=MEMORY_USED_BAD)
+_templates.globals.update(failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH)
 
 
 def render(template: str, *, status: int = 200, **values: Any) -> HTMLResponse:
@@ -116,36 +126,88 @@ class Dashboard:
         self._local_mode = local_mode
         self._public_url = public_url
         self.router = APIRouter()
-        self.router.add_api_route("/", self.page, methods=["GET"], include_in_schema=False)
+        for path, endpoint in (("/", self.apps), ("/apps/{app}", self.app)):
+            self.router.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
     def mount_static(self, app: FastAPI) -> None:
         """Serve the style sheet."""
         static = Path(__file__).parent / "static"
         app.mount("/static", StaticFiles(directory=static), name="static")
 
-    async def page(self, request: Request) -> HTMLResponse:
-        """The page"""
+    async def apps(self, request: Request, app: str = "") -> HTMLResponse:
+        """All apps, the worst first; `app`: only those with such a name"""
         now_s = self._clock()
-        url = self._public_url or str(request.base_url).rstrip("/")
-        common: dict[str, Any] = {
-            "url": url,
-            "now_s": int(now_s),
-            "local_mode": self._local_mode,
-            "command": command(),
-            "buffering": self._buffering.sentence(),
-        }
+        common = self._common(request, now_s)
         try:
             seen = await self._store.seen_apps()
-            apps = [await overview(self._store, each, self._resolutions, now_s) for each in seen]
-            doubled = second_drains(await drain_infos(self._store), now_s)
+            shown = set(matching([each.app for each in seen], [app] if app else []))
+            apps = [
+                await overview(self._store, each, self._resolutions, now_s)
+                for each in seen
+                if each.app in shown
+            ]
+            infos = await drain_infos(self._store)
             refusals = await last_refusals(self._store)
         except StoreUnavailable as error:
             return render("away.html", status=503, reason=str(error), **common)
         apps.sort(key=lambda each: each.severity, reverse=True)
         return render(
-            "apps.html" if apps else "first.html",
+            "apps.html" if seen else "first.html",
             apps=apps,
-            doubled={info.app: info for info in doubled},
+            known=len(seen),
+            pattern=app,
+            doubled=second_drains(infos, now_s),
             refusals=refusals,
             **common,
         )
+
+    async def app(
+        self,
+        request: Request,
+        app: str,
+        range: str = "1h",  # noqa: A002  as it stands in the address
+        sort: str = "name",
+    ) -> HTMLResponse:
+        """One app"""
+        now_s = self._clock()
+        common = self._common(request, now_s)
+        chosen, order = (
+            (range if range in RANGES else "1h"),
+            (sort if sort in SORTED_BY else "name"),
+        )
+        try:
+            seen = [each for each in await self._store.seen_apps() if each.app == app]
+            if not seen:
+                return render("unknown.html", status=404, app=app, **common)
+            view = await app_view(self._store, seen[0], self._resolutions, now_s, chosen=chosen)
+            infos = await drain_infos(self._store)
+        except StoreUnavailable as error:
+            return render("away.html", status=503, reason=str(error), **common)
+        return render(
+            "app.html",
+            view=view,
+            dynos=_sorted(view.dynos, order),
+            charts=charts(view),
+            ranges=list(RANGES),
+            chosen=chosen,
+            order=order,
+            doubled=[info for info in second_drains(infos, now_s) if info.app == app],
+            **common,
+        )
+
+    def _common(self, request: Request, now_s: float) -> dict[str, Any]:
+        return {
+            "url": self._public_url or str(request.base_url).rstrip("/"),
+            "now_s": int(now_s),
+            "local_mode": self._local_mode,
+            "command": command(),
+            "buffering": self._buffering.sentence(),
+        }
+
+
+def _sorted(dynos: Sequence[Dyno], order: str) -> list[Dyno]:
+    """The largest first, what is unknown last; by name as they are."""
+    field = SORTED_BY[order]
+    if not field:
+        return list(dynos)
+    return sorted(dynos, key=lambda dyno: -(getattr(dyno, field) or 0))

@@ -9,22 +9,26 @@ from html import unescape
 import httpx2
 import pytest
 
-from app.http.dashboard import spark
+from app.http.chart import spark
 from app.store.memory import MemoryStore
 from app.store.redis import connect
-from tests.support.lines import AT_S, frame, lost, memory, router
+from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[httpx2.AsyncClient]:
-    clock = Clock()
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
     async with client_of(MemoryStore(clock), clock) as client:
         yield client
 
 
-async def page(client: httpx2.AsyncClient) -> str:
-    answer = await client.get("/")
+async def page(client: httpx2.AsyncClient, path: str = "/") -> str:
+    answer = await client.get(path)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/html")
     return answer.text
@@ -48,25 +52,120 @@ async def test_before_the_first_line_the_page_says_what_to_type(
         assert command in text
 
 
-async def test_the_page_shows_what_the_api_answers(client: httpx2.AsyncClient) -> None:
+def busy_hour() -> bytes:
+    """A hundred requests, a bad code, a full dyno."""
     body = b"".join(router(AT_S + i * 0.1, service=f"{i}ms") for i in range(1, 101))
     body += router(AT_S, status="503", head='at=error code=H12 desc="x"', service="30000ms") * 20
-    body += memory(AT_S, total="500.00") + frame("Error R14 (Memory quota exceeded)", at_s=AT_S)
-    await post(client, body)
+    body += memory(AT_S, total="500.00") + load(AT_S)
+    return body + frame("Error R14 (Memory quota exceeded)", at_s=AT_S)
+
+
+async def test_an_app_is_shown_as_the_api_answers(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour())
     answer = await client.get(
         "/api/v1/apps/shop/query?metric=service_time_ms&stat=p50&stat=p95&stat=p99&step=range"
     )
-    html = await page(client)
+    p50, p95, p99 = (series["values"][0] for series in answer.json()["series"])
+    html = await page(client, "/apps/shop")
     text = text_of(html)
-    for name, series in zip(("p50", "p95", "p99"), answer.json()["series"], strict=True):
-        assert f"{name} {series['values'][0]:,.0f} ms" in text
-    assert "requests a minute 2 " in text
+    assert f"p50 {p50:,.0f} ms p95 {p95:,.0f} ms p99 {p99:,.0f} ms" in text
+    assert f"p95 {p95:,.0f} ms" in text
     assert "failed 17 %" in text
-    assert "H12 20 Request timeout." in text
-    assert "R14 1 Memory quota exceeded." in text
-    assert "web 1 500 MB 98 %" in text
-    assert html.count('class="bad"') == 1
-    assert 'class="n bad"' in html
+    assert "fullest dyno 98 %" in text
+    assert "16.7% of requests failed." in text
+    assert "In the last 5 minutes: H12 20 ×, R14 1 ×." in text
+    assert "web.1 is at 98% of its memory." in text
+    assert re.search(r"H12 20 +Request timeout\.", text)
+    assert "web.1 500 MB 98 % 0.50 120 21" in text
+    assert html.count('class="bad"') == 3
+
+
+async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour())
+    await post(client, router(), app="blog")
+    text = text_of(await page(client))
+    assert "2 apps, the one that needs a look first" in text
+    assert re.search(r"shop H12 now +2 17 % 29,828 ms 98 %", text)
+    assert re.search(r"blog quiet +0\.0 0 % 18 ms off", text)
+
+
+async def test_the_list_is_filtered_by_name(client: httpx2.AsyncClient) -> None:
+    for app in ("shop", "shop-eu", "blog"):
+        await post(client, router(), app=app)
+    html = await page(client, "/?app=shop*")
+    assert re.findall(r'href="/apps/([^"#]+)"', html) == ["shop", "shop-eu"]
+    assert "2 of 3 apps" in text_of(html)
+    assert "Show all 3" in text_of(await page(client, "/?app=nothing"))
+
+
+async def test_nothing_stands_out_on_a_quiet_day(client: httpx2.AsyncClient) -> None:
+    await post(client, router() + memory() + load())
+    html = await page(client, "/apps/shop")
+    assert "Quiet: nothing stands out in the last hour." in text_of(html)
+    assert "bad" not in re.findall(r'class="([^"]*)"', html)
+
+
+async def test_figures_are_compared_with_the_same_hour_yesterday(
+    clock: Clock, client: httpx2.AsyncClient
+) -> None:
+    await post(client, router(AT_S, service="40ms") * 60)
+    clock.now_s += 86_400
+    await post(client, router(AT_S + 86_400, service="900ms") * 120)
+    text = text_of(await page(client, "/apps/shop"))
+    assert re.search(r"requests a minute 2\.0 1(\.0)? yesterday", text)
+    assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
+
+
+async def test_dynos_are_sorted_by_what_was_clicked(client: httpx2.AsyncClient) -> None:
+    await post(
+        client,
+        router(dyno="web.1") * 3
+        + router(dyno="web.2") * 9
+        + memory(dyno="web.10", total="400.00")
+        + memory(dyno="web.2", total="100.00"),
+    )
+
+    async def order(sort: str) -> list[str]:
+        html = await page(client, f"/apps/shop?sort={sort}")
+        return re.findall(r'<th scope="row">(web\.\d+)</th>', html)
+
+    assert await order("name") == ["web.1", "web.2", "web.10"]
+    assert await order("requests") == ["web.2", "web.1", "web.10"]
+    assert await order("memory") == ["web.10", "web.2", "web.1"]
+    assert await order("nonsense") == ["web.1", "web.2", "web.10"]
+
+
+@pytest.mark.parametrize("name", ["1h", "6h", "24h", "7d", "30d", "90d", "nonsense"])
+async def test_every_range_has_its_charts(client: httpx2.AsyncClient, name: str) -> None:
+    await post(client, busy_hour())
+    html = await page(client, f"/apps/shop?range={name}")
+    titles = re.findall(r'<h2 id="chart-\d">([^<]*)</h2>', html)
+    assert titles == [
+        "Response time",
+        "Requests a minute, by status",
+        "Memory of the fullest dyno, of its quota",
+        "Dynos",
+    ]
+    for link in re.findall(r'href="(/api/[^"]*)"', html):
+        assert (await client.get(unescape(link))).status_code == 200, link
+
+
+async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncClient) -> None:
+    release = frame("Release v212 created by user x", app_name="app", procid="api")
+    await post(client, router() + release + frame("Cycling"))
+    html = await page(client, "/apps/shop")
+    assert "<title>release v212</title>" in html
+    text = text_of(html)
+    assert "2026-11-22 10:00:00 UTC release v212" in text
+    assert "2026-11-22 10:00:00 UTC cycle web.1" in text
+
+
+async def test_an_app_that_nobody_knows_has_a_page_that_says_how_to_begin(
+    client: httpx2.AsyncClient,
+) -> None:
+    answer = await client.get("/apps/nobody")
+    assert answer.status_code == 404
+    assert "dynometer drains add nobody | sh" in answer.text
 
 
 async def test_the_worst_app_comes_first(client: httpx2.AsyncClient) -> None:
@@ -80,9 +179,9 @@ async def test_an_app_without_runtime_metrics_is_told_how_to_get_them(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
-    assert "heroku labs:enable log-runtime-metrics -a shop" in await page(client)
+    assert "heroku labs:enable log-runtime-metrics -a shop" in await page(client, "/apps/shop")
     await post(client, memory())
-    assert "labs:enable" not in await page(client)
+    assert "labs:enable" not in await page(client, "/apps/shop")
 
 
 async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lost(
@@ -90,10 +189,10 @@ async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lo
 ) -> None:
     await post(client, router())
     assert '<p class="ledger">Log lines: 1 received, 1 counted, 0 ignored.</p>' in await page(
-        client
+        client, "/apps/shop"
     )
     await post(client, lost(7) + router() + b"nonsense")
-    html = await page(client)
+    html = await page(client, "/apps/shop")
     assert 'class="ledger bad"' in html
     assert "7 lost by Heroku" in html
     assert "1 not readable (frame)" in html
@@ -101,7 +200,7 @@ async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lo
 
 async def test_no_script_and_nothing_from_elsewhere(client: httpx2.AsyncClient) -> None:
     await post(client, router())
-    for path in ("/", "/docs"):
+    for path in ("/", "/apps/shop", "/docs"):
         html = (await client.get(path)).text
         assert "<script" not in html
         assert "style=" not in html
@@ -111,7 +210,7 @@ async def test_no_script_and_nothing_from_elsewhere(client: httpx2.AsyncClient) 
 
 async def test_what_a_code_holds_is_escaped(client: httpx2.AsyncClient) -> None:
     await post(client, router(head="at=error code=<b>x</b>", status="503"))
-    assert "<b>x" not in await page(client)
+    assert "<b>x" not in await page(client, "/apps/shop")
 
 
 async def test_the_reference_shows_every_route_with_a_call_that_works() -> None:

@@ -1,0 +1,127 @@
+"""An app's rollups over some time, read once, to be asked as the API would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from app.packing import ALL
+from app.plan import Asked, plan
+from app.query import Range, Series, Wanted, evaluate, read_slots
+from app.resolution import MINUTE_S, Resolution
+from app.rollup import MORE_EVENTS, EventKey, Rollup
+from app.stats import Value
+from app.store.port import Reader
+
+_MS = 1000
+_LASTED_MIN_S = 10
+
+
+class Window:
+    """The time `span`, in steps of `span.step_s`."""
+
+    def __init__(
+        self,
+        app: str,
+        span: Range,
+        rollups: dict[int, Rollup],
+        resolutions: Sequence[Resolution],
+        now_s: float,
+    ) -> None:
+        self.app = app
+        self.span = span
+        self._rollups = rollups
+        self._resolutions = resolutions
+        self._now_s = now_s
+
+    def series(
+        self,
+        metric: str,
+        *stats: str,
+        by: str = "",
+        whole: bool = False,
+        filters: Mapping[str, Sequence[str]] | None = None,
+    ) -> list[Series]:
+        """Series of a metric: a value a step, or one for all of the time."""
+        step = "range" if whole else str(self.span.step_s)
+        start, end = str(self.span.start), str(self.span.end)
+        asked = Asked(metric, stats, [by] if by else [], filters, start, end, step)
+        query = plan(asked, self._resolutions, self._now_s)[0]
+        return evaluate(query, {self.app: self._rollups})
+
+    def value(self, metric: str, stat: str, **filters: Sequence[str]) -> Value:
+        """One value for all of the time."""
+        return self.series(metric, stat, whole=True, filters=filters)[0].values[-1]
+
+    def by(self, metric: str, stat: str, label: str) -> dict[str, Value]:
+        """One value for all of the time, by the values of a label."""
+        found = self.series(metric, stat, by=label, whole=True)
+        return {series.labels[label]: series.values[-1] for series in found}
+
+    def points(self, metric: str, stat: str, **filters: Sequence[str]) -> list[Value]:
+        """A value a step."""
+        return self.series(metric, stat, filters=filters)[0].values
+
+    def points_by(self, metric: str, stat: str, label: str) -> dict[str, list[Value]]:
+        """A value a step, by the values of a label."""
+        found = self.series(metric, stat, by=label)
+        return {series.labels[label]: series.values for series in found}
+
+    def per_minute(self, values: Sequence[Value], now_s: float) -> list[Value]:
+        """Points of a counter as so many a minute. The interval that is not over counts for as long
+        as it has lasted, and not at all at its very beginning.
+        """
+        rates: list[Value] = []
+        for index, value in enumerate(values):
+            lasted_s = min(now_s - self.span.start - index * self.span.step_s, self.span.step_s)
+            known = value is not None and lasted_s >= _LASTED_MIN_S
+            rates.append((value or 0) * MINUTE_S / lasted_s if known else None)
+        return rates
+
+    @property
+    def last_heard_s(self) -> dict[str, int]:
+        """When each dyno was last heard from: the start of that interval."""
+        heard: dict[str, int] = {}
+        for start, rollup in self._rollups.items():
+            for source in rollup.minutes:
+                heard[source] = max(heard.get(source, 0), start)
+        return heard
+
+    @property
+    def events(self) -> list[tuple[EventKey, int]]:
+        """(event, count) by time."""
+        found: dict[EventKey, int] = {}
+        for rollup in self._rollups.values():
+            for key, count in rollup.events.items():
+                if key != MORE_EVENTS and self.span.start <= key.at_ms // _MS < self.span.end:
+                    found[key] = found.get(key, 0) + count
+        return sorted(found.items())
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """Messages by what became of them."""
+        counts: dict[str, int] = {}
+        for rollup in self._rollups.values():
+            for name, messages in rollup.ledger.items():
+                counts[name] = counts.get(name, 0) + messages
+        return counts
+
+
+async def window(
+    store: Reader,
+    app: str,
+    start: str,
+    end: str,
+    resolutions: Sequence[Resolution],
+    now_s: float,
+    *,
+    step: str | None = None,
+) -> Window:
+    """Read a window; times as a user writes them.
+
+    Raises:
+        QueryError, StoreUnavailable, NewerVersion
+    """
+    asked = Asked("requests", start=start, end=end, step=step)
+    span = plan(asked, resolutions, now_s)[0].range
+    rollups = await read_slots(store, app, span, Wanted(ALL))
+    return Window(app, span, rollups, resolutions, now_s)
