@@ -16,6 +16,8 @@ from parsers.sample import METRICS, Metric
 
 POINTS_MAX = 11_000  # as Prometheus limits a range query
 DEFAULT_RANGE_S = 3600
+STATS_MAX = 20
+PATTERNS_MAX = 100  # of one filter
 SLACK_S = (
     3600  # slots outlive their retention, so "the last 24 hours" need not be exact to the second
 )
@@ -64,6 +66,8 @@ def plan(asked: Asked, resolutions: Sequence[Resolution], now_s: float) -> tuple
     if asked.metric not in METRICS:
         raise QueryError("metric", asked.metric, ", ".join(METRICS))
     metric = METRICS[asked.metric]
+    if len(asked.stats) > STATS_MAX:
+        raise QueryError("stat", f"{len(asked.stats)} of them", f"{STATS_MAX} at most")
     names = dict.fromkeys(asked.stats or [DEFAULT_STAT[metric.kind]])
     stats = tuple(_stat(name, metric) for name in names)
     labels = ("app", *metric.labels)
@@ -74,6 +78,8 @@ def plan(asked: Asked, resolutions: Sequence[Resolution], now_s: float) -> tuple
     for name, values in filters.items():
         if name not in labels:
             raise QueryError(name, values[0], f"filters on {', '.join(labels)} for {metric.name}")
+        if len(values) > PATTERNS_MAX:
+            raise QueryError(name, f"{len(values)} of them", f"{PATTERNS_MAX} at most")
     _check_dyno(stats, asked.by, filters)
     span, warnings = plan_range(asked.start, asked.end, asked.step, resolutions, now_s)
     return Query(metric, stats, span, tuple(dict.fromkeys(asked.by)), filters), warnings

@@ -33,6 +33,7 @@ from app.store.port import HEADER_BYTES, Reader, Slot
 from parsers.sample import GAUGE_INDEX, Metric, labels_of
 
 SERIES_MAX = 1_000
+VALUES_MAX = 500_000  # of all series together
 SLOTS_PER_TURN = 64  # a long query lets other requests run after so many slots, about 5 ms
 HOUR_S = 3600
 SETTLED_AFTER_S = 60  # Logplex delivers within seconds; what comes later than this is rare
@@ -42,7 +43,7 @@ Key = tuple[str, ...]
 
 
 class TooManySeries(ValueError):
-    """The answer would have more than SERIES_MAX series."""
+    """The answer would have more than SERIES_MAX series or VALUES_MAX values."""
 
 
 class Range(NamedTuple):
@@ -329,6 +330,11 @@ class _Table:
                 f"the answer would have {len(keys) * len(self.query.stats)} series, "
                 f"more than {SERIES_MAX}: filter, or group by fewer labels"
             )
+        if len(keys) * len(self.query.stats) * self.query.range.size > VALUES_MAX:
+            raise TooManySeries(
+                f"the answer would have more than {VALUES_MAX:,} values: ask for a longer step, "
+                "filter, or group by fewer labels"
+            )
         return sorted(keys, key=_natural)
 
     def series(self) -> Iterator[Series]:
@@ -366,8 +372,10 @@ async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float)
         StoreUnavailable, NewerVersion, TooManySeries
     """
     wanted = wanted_by(query)
-    read = {app: await read_slots(store, app, query.range, wanted) for app in apps}
-    return Answer(evaluate(query, read), complete_until(query.range, now_s))
+    table = _Table(query)
+    for app in apps:  # one after the other, so that the rollups of all are never held at once
+        table.add(app, await read_slots(store, app, query.range, wanted))
+    return Answer(list(table.series()), complete_until(query.range, now_s))
 
 
 def evaluate(query: Query, read: Mapping[str, Mapping[int, Rollup]]) -> list[Series]:

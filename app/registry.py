@@ -123,13 +123,18 @@ class Sightings:
         """Record what a stored arrival says about when its app lived. Should the store just be
         away, the next arrival makes up for it.
         """
-        try:
-            await self._note(arrival.app, arrival.parts.seen)
-        except StoreUnavailable as error:
-            log.warning("could not record that %s was seen: %s", arrival.app, error)
-
-    async def _note(self, app: str, seen: Seen) -> None:
+        app = arrival.app
         told = self._told.get(app)
+        try:
+            await self._note(app, told, arrival.parts.seen)
+        except StoreUnavailable as error:
+            log.warning("could not record that %s was seen: %s", app, error)
+            if told is None:
+                self._told.pop(app, None)
+            else:
+                self._told[app] = told
+
+    async def _note(self, app: str, told: Seen | None, seen: Seen) -> None:
         if told is not None:
             seen = Seen(
                 min(seen.first_s, told.first_s),
@@ -138,8 +143,8 @@ class Sightings:
             )
             if not _is_news(seen, told):
                 return
+        self._told[app] = seen  # before it is told: of a hundred POSTs at once one tells it
         await self._store.see([SeenApp(app, *seen)], ttl_ms=self._ttl_ms)
-        self._told[app] = seen
 
 
 def _is_news(seen: Seen, told: Seen) -> bool:

@@ -22,6 +22,7 @@ from app.launcher import command
 from app.overview import overview
 from app.query import matching
 from app.refusals import last_refusals
+from app.registry import valid_app
 from app.resolution import Resolution
 from app.stats import Value
 from app.store.port import Reader, StoreUnavailable
@@ -178,7 +179,8 @@ class Dashboard:
         try:
             seen = [each for each in await self._store.seen_apps() if each.app == app]
             if not seen:
-                return render("unknown.html", status=404, app=app, **common)
+                name = app if valid_app(app) else ""  # what is no name is not shown in a command
+                return render("unknown.html", status=404, app=name, **common)
             view = await app_view(self._store, seen[0], self._resolutions, now_s, chosen=chosen)
             infos = await drain_infos(self._store)
         except StoreUnavailable as error:

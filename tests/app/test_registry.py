@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from app.drains import Drain, Secret, encode, hash_secret
-from app.registry import Drains
+from app.registry import Drains, Sightings
 from app.store.memory import MemoryStore
-from app.store.port import StoreUnavailable
+from app.store.port import SeenApp, StoreUnavailable
+from tests.support.arrivals import arrival
 from tests.support.registry import put_drain, remove_drain
 from tests.support.service import Clock
 
@@ -143,3 +146,35 @@ async def test_a_damaged_copy_is_as_good_as_none(
     with pytest.raises(StoreUnavailable):
         await Drains(store, clock, copy).verify("shop", "secret")
     assert "cannot be read" in caplog.text
+
+
+class Seeing(MemoryStore):
+    """A store that can refuse, and knows how often it was told."""
+
+    away = False
+    told = 0
+
+    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+        self.told += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise StoreUnavailable("the store is away")
+        await super().see(apps, ttl_ms=ttl_ms)
+
+
+async def test_of_many_posts_at_once_one_tells_that_the_app_was_seen(clock: Clock) -> None:
+    store = Seeing(clock)
+    sightings = Sightings(store, ttl_s=3600)
+    await asyncio.gather(*(sightings.note(arrival()) for _ in range(100)))
+    assert store.told == 1
+    assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+
+
+async def test_what_the_store_did_not_hear_is_told_again(clock: Clock) -> None:
+    store = Seeing(clock)
+    sightings = Sightings(store, ttl_s=3600)
+    store.away = True
+    await sightings.note(arrival())
+    store.away = False
+    await sightings.note(arrival())
+    assert [seen.app for seen in await store.seen_apps()] == ["shop"]

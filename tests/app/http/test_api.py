@@ -279,6 +279,8 @@ BAD = {
     "metric=requests&step=90s": ("step", "any multiple"),
     "metric=requests&step=1m&start=now-23h&end=now%2B10d": ("step", "11000"),
     "metric=requests&format=xml": ("format", "csv"),
+    "metric=service_time_ms" + "".join(f"&stat=le_{n}" for n in range(21)): ("stat", "20"),
+    "metric=requests" + "&status=2*" * 101: ("status", "100"),
     "metric=requests&stepp=1m": ("stepp", ""),
     "stat=sum": ("metric", ""),
 }
@@ -302,6 +304,14 @@ async def test_more_series_than_a_chart_can_show_are_refused(client: httpx2.Asyn
     await post(client, b"".join(router(dyno=f"web.{n}") for n in range(1_001)))
     answer = await client.get("/api/v1/apps/shop/query?metric=requests&by=dyno&step=range")
     assert (answer.status_code, answer.json()["parameter"]) == (400, "by")
+
+
+async def test_more_values_than_anybody_can_read_are_refused(client: httpx2.AsyncClient) -> None:
+    await post(client, b"".join(router(dyno=f"web.{n}") for n in range(400)))
+    url = "/api/v1/apps/shop/query?metric=requests&by=dyno&step=1m&start=now-23h"
+    answer = await client.get(url)
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "by")
+    assert "longer step" in answer.json()["detail"]
 
 
 async def test_an_unknown_app_is_not_found(client: httpx2.AsyncClient) -> None:

