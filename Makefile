@@ -69,6 +69,7 @@ clean: ## remove what the other targets made; data in .dynometer stays
 
 .venv/.tested: .venv/.dev
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
+	@command -v chromium >/dev/null || deploy/apt-install chromium
 	@touch $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt

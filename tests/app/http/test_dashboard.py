@@ -201,14 +201,21 @@ async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lo
     assert "1 not readable (frame)" in html
 
 
-async def test_no_script_and_nothing_from_elsewhere(client: httpx2.AsyncClient) -> None:
+async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
+    client: httpx2.AsyncClient,
+) -> None:
     await post(client, router())
     for path in ("/", "/apps/shop", "/docs"):
         html = (await client.get(path)).text
-        assert "<script" not in html
+        assert re.findall(r"<script[^>]*>", html) in (
+            ['<script type="module" src="/static/live.js">'],
+            [],
+        )
+        assert not re.search(r" on[a-z]+=", html)
         assert "style=" not in html
         assert re.findall(r'(?:src|href)="(?!/|data:,)([^"]*)"', html) == []
-    assert (await client.get("/static/dynometer.css")).status_code == 200
+    for name in ("dynometer.css", "live.js"):
+        assert (await client.get(f"/static/{name}")).status_code == 200
 
 
 async def test_what_a_code_holds_is_escaped(client: httpx2.AsyncClient) -> None:

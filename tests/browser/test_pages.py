@@ -1,0 +1,210 @@
+"""The pages in a real browser: what they show is what the API answers, every control works, nobody
+is left out, and nothing on them is refused by their own security policy.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from app.simulated_app import SimulatedApp
+from app.simulated_lines import frame
+from bench.corpus import joined
+from tests.support.processes import ServiceProcess
+
+APPS = ("blog", "shop", "shop-eu")
+HISTORY_S = 3_600
+LINES_PER_S = 4.0
+PAGES = ("/", "/apps/shop", "/apps/shop?range=6h&sort=memory", "/apps/nobody", "/docs")
+DESKTOP, PHONE = (1280, 900), (390, 844)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with an hour of traffic of three apps, and a release in the middle of it."""
+    service = ServiceProcess(tmp_path_factory.mktemp("pages"))
+    service.start()
+    try:
+        with httpx2.Client(base_url=service.url, trust_env=False, timeout=30) as client:
+            for number, app in enumerate(APPS):
+                for body in joined(_hour(app, number), 500):
+                    sent = client.post("/drain", content=body, auth=(app, "any"))
+                    assert sent.status_code == 200
+        yield service.url
+    finally:
+        service.stop()
+
+
+def _hour(app: str, seed: int) -> list[bytes]:
+    now_s = time.time()
+    simulated = SimulatedApp(app, dynos=4, lines_per_s=LINES_PER_S, seed=seed)
+    frames = []
+    for line in simulated.lines(now_s - HISTORY_S):
+        if line.at_s >= now_s:
+            break
+        frames.append(line.frame)
+    return [*frames, frame(190, now_s - 1800, "app", "api", "Release v212 created by user x")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser had to complain about."""
+    return []
+
+
+@pytest.fixture
+def page(url: str, browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    """A page of a browser that shows colours as on a light desktop."""
+
+    def complain(message: ConsoleMessage) -> None:
+        if "404" not in message.text:  # the page of an unknown app is one
+            complaints.append(message.text)
+
+    def fail(request: Request) -> None:
+        complaints.append(f"{request.url}: {request.failure}")
+
+    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("console", complain)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", fail)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_the_browser_has_nothing_to_complain_about(
+    page: Page, complaints: list[str], path: str
+) -> None:
+    page.goto(path)
+    assert page.title().endswith("Dynometer")
+    assert complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", PAGES)
+def test_an_accessibility_checker_finds_nothing(page: Page, path: str, scheme: str) -> None:
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(path)
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+def test_no_page_is_wider_than_its_window(page: Page, path: str, size: tuple[int, int]) -> None:
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.goto(path)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_the_page_of_an_app_says_what_the_api_answers(page: Page, url: str) -> None:
+    page.goto("/apps/shop")
+    shown = dict(
+        zip(
+            page.locator(".figures dt").all_inner_texts(),
+            page.locator(".figures dd:nth-of-type(1)").all_inner_texts(),
+            strict=True,
+        )
+    )
+    asked = f"{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&step=range"
+    answer = httpx2.get(asked, trust_env=False).json()["series"][0]["values"][0]
+    assert shown["p95"] == f"{answer:,.0f} ms"
+    assert "release v212" in page.locator(".mark title").all_text_contents()
+
+
+def test_apps_are_found_by_a_pattern_and_opened_by_their_name(page: Page) -> None:
+    page.goto("/")
+    page.get_by_label("Apps").fill("shop*")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/?app=shop*")
+    names = page.locator("tbody th a")
+    assert sorted(names.all_inner_texts()) == ["shop", "shop-eu"]
+    names.filter(has_text="shop-eu").click()
+    page.wait_for_url("**/apps/shop-eu")
+    assert page.locator("h1").inner_text() == "shop-eu"
+
+
+def test_ranges_and_columns_are_chosen_by_clicking_and_stay_in_the_address(page: Page) -> None:
+    page.goto("/apps/shop")
+    page.get_by_role("link", name="6h", exact=True).click()
+    page.wait_for_url("**range=6h**")
+    assert page.locator("[aria-current=page]").inner_text() == "6h"
+    page.get_by_role("link", name="requests", exact=True).click()
+    page.wait_for_url("**range=6h&sort=requests")
+    cells = page.locator("table:has(caption:text-is('Dynos')) tbody tr td:nth-of-type(4)")
+    counts = [int(text.replace(",", "")) if text != "–" else -1 for text in cells.all_inner_texts()]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > 100
+
+
+def test_everything_that_can_be_used_is_reached_by_the_keyboard(page: Page) -> None:
+    page.goto("/")
+    wanted = page.locator("a, input, button, summary").count()
+    reached = set()
+    for _ in range(wanted):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.outerHTML"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none"
+    assert len(reached) >= wanted - 2  # equal links look equal
+
+
+_SHIFT = """new Promise((done) => {
+    let shift = 0;
+    const add = (list) => list.getEntries().forEach((each) => { shift += each.value; });
+    new PerformanceObserver(add).observe({ type: 'layout-shift', buffered: true });
+    requestAnimationFrame(() => requestAnimationFrame(() => done(shift)));
+})"""
+
+
+def test_nothing_moves_after_the_first_paint(page: Page) -> None:
+    page.goto("/apps/shop")
+    assert page.evaluate(_SHIFT) == 0
+
+
+def test_new_lines_show_without_a_reload_and_what_was_opened_stays_open(
+    page: Page, url: str
+) -> None:
+    page.clock.install()
+    page.goto("/apps/blog")
+    page.evaluate("window.here = true")
+    page.locator("details:has-text('events') summary").click()
+    opened = page.locator("details").evaluate_all("all => all.map(each => each.open)")
+    text = "Release v777 created by user x"
+    body = frame(190, time.time() - 5, "app", "api", text)
+    assert httpx2.post(f"{url}/drain", content=body, auth=("blog", "any")).status_code == 200
+
+    page.clock.run_for(31_000)
+
+    page.get_by_text("v777").first.wait_for(state="attached")
+    assert page.evaluate("window.here")
+    assert page.locator("details").evaluate_all("all => all.map(each => each.open)") == opened
+
+
+def test_a_service_that_is_gone_is_said_and_when_it_is_back_too(page: Page) -> None:
+    page.clock.install()
+    page.goto("/apps/shop")
+    page.route("**/apps/shop", lambda route: route.abort())
+    page.clock.run_for(31_000)
+    page.get_by_text("The service was not reached").wait_for()
+    assert page.locator(".figures").is_visible()
+    page.unroute("**/apps/shop")
+    page.clock.run_for(31_000)
+    page.get_by_text("The service was not reached").wait_for(state="detached")
