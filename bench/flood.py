@@ -22,6 +22,7 @@ from bench.process import resident_bytes, service
 
 _MEBIBYTE = 2**20
 BODY_BYTES_MAX = 16 * _MEBIBYTE - 4_096
+BESIDE = 4  # connections
 _DISTINCT_MINUTES = 1_200
 
 
@@ -33,16 +34,18 @@ class Flood(NamedTuple):
     name: str
     connections: int
     bodies: Callable[[], Iterator[bytes]]
+    beside: Callable[[], Iterator[bytes]] | None = None  # sent meanwhile, and not measured
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.flood", description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--only", type=int, choices=range(len(FLOODS)), help="one row")
     arguments = parser.parse_args()
     print(f"## Flood ({arguments.seconds:.0f} s each, one worker)\n")
     rows = []
-    for flood in FLOODS:
+    for flood in FLOODS if arguments.only is None else [FLOODS[arguments.only]]:
         with (
             TemporaryDirectory(prefix="dynometer-") as directory,
             service(Path(directory), "app.cli serve") as (pid, url),
@@ -75,6 +78,9 @@ async def _flood(flood: Flood, url: str, seconds: float) -> list[tuple[int, floa
     source = flood.bodies()
     end_s = time.monotonic() + seconds
     senders = [_sender(number, url, source, end_s, results) for number in range(flood.connections)]
+    if flood.beside is not None:
+        other = flood.beside()
+        senders += [_sender(-number, url, other, end_s, []) for number in range(1, BESIDE + 1)]
     await asyncio.gather(*senders)
     return results
 
@@ -139,6 +145,7 @@ FLOODS = (
     Flood("100 lines", 1_000, _usual),
     Flood("16 MiB, a dyno of its own on each line, over 20 hours", 8, _many_names),
     Flood("16 MiB of tiny frames", 8, _tiny_frames),
+    Flood("100 lines, beside 4 senders of the last kind", 20, _usual, _tiny_frames),
 )
 
 
