@@ -7,6 +7,7 @@ import logging
 
 from app.enrolment import Enrolment
 from app.refusals import PUBLISH_STEP_S, Refusals
+from app.registry import Drains
 from app.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -15,9 +16,10 @@ RETIRE_EVERY_S = 60
 
 
 class Chores:
-    """Publishes refusals, and ends secrets that were replaced."""
+    """Keeps the copy of the registry fresh, publishes refusals, ends secrets that were replaced."""
 
-    def __init__(self, refusals: Refusals, enrolment: Enrolment) -> None:
+    def __init__(self, drains: Drains | None, refusals: Refusals, enrolment: Enrolment) -> None:
+        self._drains = drains
         self._refusals = refusals
         self._enrolment = enrolment
 
@@ -27,6 +29,8 @@ class Chores:
         retire_at = loop.time()
         while True:
             try:
+                if self._drains is not None:
+                    await self._drains.refresh()
                 await self._refusals.publish()
                 if loop.time() >= retire_at:
                     retire_at = loop.time() + RETIRE_EVERY_S

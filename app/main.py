@@ -62,6 +62,7 @@ class Background(NamedTuple):
     buffering: Buffering
     folder: Folder
     chores: Chores
+    drains: Drains | None
 
 
 def create() -> ASGIApp:
@@ -91,12 +92,13 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     sightings = Sightings(store, ttl_s=kept_s)
     buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
     refusals = Refusals(store, clock, name=str(os.getpid()))
-    chores = Chores(refusals, Enrolment(store, clock, settings.public_url))
+    drains = None if settings.local_mode else Drains(store, clock, settings.drains_copy)
+    chores = Chores(drains, refusals, Enrolment(store, clock, settings.public_url))
     bodies = Bodies()
     drain = DrainEndpoint(
         committer=buffering.committer,
         on_stored=sightings.note,
-        drains=None if settings.local_mode else Drains(store, clock, settings.drains_copy),
+        drains=drains,
         refusals=refusals,
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
         caps=settings.caps,
@@ -110,7 +112,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         version=version(),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(Background(store, buffering, folder, chores)),
+        lifespan=_lifespan(Background(store, buffering, folder, chores, drains)),
     )
     app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     problem.install(app, buffering)
@@ -190,7 +192,7 @@ def _lifespan(
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store, buffering, folder, chores = background
+        store, buffering, folder, chores, drains = background
         await _report_problems(store)
         tasks = [
             asyncio.create_task(folder.run(), name="fold"),
@@ -206,6 +208,8 @@ def _lifespan(
             finishing = asyncio.create_task(folder.finish(), name="finish")
             await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
             await end_tasks([finishing])  # what is left, the next start folds
+            if drains is not None:
+                await drains.close()
             if buffering.spool is not None:
                 buffering.spool.close()
             await store.close()

@@ -14,7 +14,7 @@ from app.store.port import StoreUnavailable
 
 CHANGE_WITHIN_S = 5
 _REFRESH_S = 4  # so that with the time of an answer it is less than that
-_AGAIN_S = 1  # what the copy does not hold makes us look at most so often
+_AGAIN_S = 0.1  # what the copy does not hold makes us look at most so often
 
 V = TypeVar("V")
 
@@ -39,9 +39,11 @@ class Mirror(Generic[V]):
         self._read_from_store = read
         self._clock = clock
         self._on_change = on_change
-        self._read_s = 0.0
+        self._read_s = 0.0  # when what is held was asked for
         self._asked_s = 0.0
         self._refreshing: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+        self._told = first
         self.held = first
         self.away: StoreUnavailable | None = None  # why the store could not be read last
 
@@ -54,7 +56,7 @@ class Mirror(Generic[V]):
         return self.held
 
     async def latest(self) -> Mapping[str, V]:
-        """What holds, to a second; for whoever the copy does not satisfy.
+        """What holds now, to _AGAIN_S; for whoever the copy does not satisfy.
 
         Raises:
             StoreUnavailable: this cannot be told.
@@ -79,14 +81,26 @@ class Mirror(Generic[V]):
         await asyncio.shield(self._refresh_soon())
 
     async def _read(self) -> None:
+        asked_s = self._clock()
         try:
             found = await self._read_from_store()
         except StoreUnavailable as error:
             self.away = error
             return
         self.away = None
-        self._read_s = self._clock()
+        self._read_s = asked_s
         if found != self.held:
             self.held = found
-            if self._on_change is not None:
-                await self._on_change(found)
+            if self._on_change is not None and (self._telling is None or self._telling.done()):
+                self._telling = asyncio.create_task(self._tell(self._on_change), name="mirror")
+
+    async def _tell(self, on_change: Callable[[Mapping[str, V]], Awaitable[None]]) -> None:
+        while self._told is not self.held:
+            telling = self.held
+            await on_change(telling)
+            self._told = telling
+
+    async def close(self) -> None:
+        """Wait until what changed last was told."""
+        if self._telling is not None:
+            await self._telling

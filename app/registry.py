@@ -62,6 +62,16 @@ class Drains:
             app, secret, await self._records.latest()
         )
 
+    async def refresh(self) -> None:
+        """Read the registry if the copy is old. Called now and then also where nobody asks, so that
+        every worker has a copy when the store goes away.
+        """
+        await self._records.fresh()
+
+    async def close(self) -> None:
+        """Wait until the copy is on disk."""
+        await self._records.close()
+
     def _judge(self, app: str, secret: str, records: Mapping[str, str]) -> int:
         given = hash_secret(secret)
         now_s = self._clock()

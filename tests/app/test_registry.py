@@ -109,6 +109,19 @@ async def test_while_the_store_is_away_the_last_copy_goes_on(clock: Clock, store
         assert await drains.verify("shop", "secret")
 
 
+async def test_a_worker_that_nobody_asked_knows_the_secrets_when_the_store_goes_away(
+    clock: Clock, store: Registry
+) -> None:
+    drains = Drains(store, clock)
+    await drains.refresh()
+    await put_drain(store, "blog", record("added since"))
+    clock.now_s += 5
+    await drains.refresh()
+    store.away = True
+    clock.now_s += 600
+    assert await drains.verify("blog", "added since")
+
+
 async def test_nobody_is_turned_away_while_the_store_is_away(clock: Clock, store: Registry) -> None:
     drains = Drains(store, clock)
     await drains.verify("shop", "secret")
@@ -127,7 +140,9 @@ async def test_a_worker_that_starts_while_the_store_is_away_finds_a_copy_on_disk
 ) -> None:
     copy = tmp_path / "data" / "drains.json"
     await put_drain(store, "blog", record("hunter2"))
-    await Drains(store, clock, copy).verify("shop", "secret")
+    first = Drains(store, clock, copy)
+    await first.verify("shop", "secret")
+    await first.close()
     assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
     assert b"hunter2" not in copy.read_bytes()
     store.away = True

@@ -41,14 +41,15 @@ async def client(clock: Clock, store: MemoryStore) -> AsyncIterator[httpx2.Async
         yield client
 
 
-async def added(client: httpx2.AsyncClient) -> str:
-    """The secret of a drain of shop, just added."""
+async def added(client: httpx2.AsyncClient, clock: Clock) -> str:
+    """The secret of a drain of shop, added a second ago."""
     answer = await client.post("/api/v1/drains", json={"apps": ["shop"]}, headers=ADMIN)
     assert answer.status_code == 201
     assert answer.headers["Cache-Control"] == "no-store"
     (drain,) = answer.json()["drains"]
     match = ADD.fullmatch(drain["add"])
     assert match
+    clock.now_s += 1
     return match[1]
 
 
@@ -58,7 +59,7 @@ async def deliver(client: httpx2.AsyncClient, secret: str, drain: str = "d.one")
 
 
 async def test_a_drain_that_was_added_may_send(clock: Clock, client: httpx2.AsyncClient) -> None:
-    secret = await added(client)
+    secret = await added(client, clock)
     assert await deliver(client, secret) == 200
 
     (shop,) = (await client.get("/api/v1/drains", headers=ADMIN)).json()["drains"]
@@ -67,8 +68,8 @@ async def test_a_drain_that_was_added_may_send(clock: Clock, client: httpx2.Asyn
     assert secret not in str(shop)
 
 
-async def test_adding_is_for_all_or_none(client: httpx2.AsyncClient) -> None:
-    await added(client)
+async def test_adding_is_for_all_or_none(clock: Clock, client: httpx2.AsyncClient) -> None:
+    await added(client, clock)
     answer = await client.post("/api/v1/drains", json={"apps": ["blog", "shop"]}, headers=ADMIN)
     assert answer.status_code == 409
     assert "shop: has a drain already" in answer.json()["detail"]
@@ -90,7 +91,7 @@ async def test_what_names_no_apps_is_a_bad_request(
 async def test_after_a_rotation_the_new_drain_takes_over_and_the_old_secret_ends_in_a_day(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    old = await added(client)
+    old = await added(client, clock)
     assert await deliver(client, old, "d.old") == 200
     answer = await client.post("/api/v1/drains/shop/rotate", headers=ADMIN)
     assert answer.json()["remove"] == "heroku drains:remove d.old -a shop"
@@ -109,7 +110,7 @@ async def test_after_a_rotation_the_new_drain_takes_over_and_the_old_secret_ends
 async def test_rotating_at_once_ends_the_old_secret(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    old = await added(client)
+    old = await added(client, clock)
     assert await deliver(client, old) == 200
     await client.post("/api/v1/drains/shop/rotate", json={"at_once": True}, headers=ADMIN)
     clock.now_s += 5
@@ -119,7 +120,7 @@ async def test_rotating_at_once_ends_the_old_secret(
 async def test_a_drain_that_was_removed_may_not_send(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    secret = await added(client)
+    secret = await added(client, clock)
     assert await deliver(client, secret) == 200
     answer = await client.delete("/api/v1/drains/shop", headers=ADMIN)
     assert answer.json() == {"app": "shop", "remove": ["heroku drains:remove d.one -a shop"]}
@@ -131,7 +132,7 @@ async def test_a_drain_that_was_removed_may_not_send(
 async def test_a_token_reads_what_it_names_until_it_is_removed(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    await deliver(client, await added(client))
+    await deliver(client, await added(client, clock))
     made = await client.post("/api/v1/tokens", json={"apps": ["shop"]}, headers=ADMIN)
     assert made.status_code == 201
     reader = {"Authorization": f"Bearer {made.json()['token']}"}
@@ -164,9 +165,9 @@ async def test_a_token_that_opens_nothing_or_too_much_is_refused(
 
 
 async def test_a_page_of_another_site_cannot_use_the_password_that_a_browser_remembers(
-    client: httpx2.AsyncClient,
+    clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    await added(client)
+    await added(client, clock)
     for origin in ("https://evil.example.com", "null", "https://metrics.example.com.evil.com"):
         answer = await client.delete("/api/v1/drains/shop", headers={**ADMIN, "Origin": origin})
         assert answer.status_code == 403, origin
@@ -175,9 +176,9 @@ async def test_a_page_of_another_site_cannot_use_the_password_that_a_browser_rem
 
 
 async def test_refused_log_ins_are_shown_to_the_admin(
-    store: MemoryStore, client: httpx2.AsyncClient
+    clock: Clock, store: MemoryStore, client: httpx2.AsyncClient
 ) -> None:
-    secret = await added(client)
+    secret = await added(client, clock)
     token = "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1"
     assert await deliver(client, "wrong", token) == 401
     assert (await post(client, router(), app="ghost", secret="x")).status_code == 401
@@ -199,9 +200,9 @@ async def test_refused_log_ins_are_shown_to_the_admin(
 
 
 async def test_the_page_names_the_command_that_removes_a_second_drain(
-    client: httpx2.AsyncClient,
+    clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    secret = await added(client)
+    secret = await added(client, clock)
     await deliver(client, secret, "d.one")
     await deliver(client, secret, "d.two")
     page = await client.get("/", headers=ADMIN)
