@@ -41,6 +41,8 @@ LINES = {
 }
 ADMIN_TOKEN = "canary-admin-token-a1b2c3d4e5f6"
 REDIS_PASSWORD = "canary-redis-password-77"
+DAMAGED = "shop: 1 damaged batches set aside"  # these two the service logs
+AWAY = "check that it is running"
 STRANGERS_SECRET = "canary-strangers-secret-66"
 STRANGERS_USER = "canary-user-55@example.com"
 
@@ -152,6 +154,10 @@ class World:
         return str(answer.headers) + answer.text
 
     @property
+    def log(self) -> str:
+        return self.service.log.read_text()
+
+    @property
     def secrets(self) -> dict[str, str]:
         return {
             "admin token": ADMIN_TOKEN,
@@ -220,6 +226,7 @@ def _while_redis_is_there(world: World) -> None:
     world.redis.client.delete("dm:{broken}:inbox", "dm:{broken}:1m:0")
     for words in (["doctor"], ["drains", "list"], ["drains", "list", "--json"], ["tokens", "list"]):
         _keep(world, " ".join(words), world.command(*words))
+    wait_until(lambda: DAMAGED in world.log)
     wait_until(lambda: not world.redis.client.exists("dm:{shop}:inbox"))
 
 
@@ -229,6 +236,7 @@ def _while_redis_is_away(world: World) -> None:
     for path in _paths():
         _keep(world, path, world.get(path))
     _keep(world, "doctor", world.command("doctor"))
+    wait_until(lambda: AWAY in world.log)
 
 
 def _paths() -> list[str]:
@@ -291,9 +299,8 @@ def test_the_search_finds_what_is_there(told: World) -> None:
     places = [name for name, data in everywhere(told) if b"web.1" in data]
     for kind in ("value of b'dm:{shop}:1m:", "spooled/", "shown/", "redis/appendonlydir/"):
         assert any(name.startswith(kind) for name in places), (kind, places)
-    log = (told.service.directory / "service.log").read_text()
-    assert "shop: 1 damaged batches set aside" in log
-    assert "check that it is running" in log
+    assert DAMAGED in told.log
+    assert AWAY in told.log
 
 
 @pytest.mark.parametrize("kind", LINES)
