@@ -16,6 +16,9 @@ MINUTES = 60
 NOW_MINUTES = 5
 CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
 SLOWER_RATIO = 2.0
+FRESH_S = 10
+LAST_WEEK_FRESH_S = 600
+HELD_MAX = 5_000  # apps
 
 
 class Overview(NamedTuple):
@@ -66,16 +69,49 @@ class Overview(NamedTuple):
         return ""
 
 
-async def overview(
-    store: Reader, seen: SeenApp, resolutions: Sequence[Resolution], now_s: float
-) -> Overview:
-    """Read and sum up one app.
-
-    Raises:
-        StoreUnavailable, NewerVersion
+class Overviews:
+    """Those that were made last: so that many who look at many apps cost no more than one. What is
+    shown may be FRESH_S old, last week's figure LAST_WEEK_FRESH_S.
     """
+
+    def __init__(self, resolutions: Sequence[Resolution]) -> None:
+        self._resolutions = resolutions
+        self._made: dict[str, tuple[float, Overview]] = {}
+        self._last_week: dict[str, tuple[float, Value]] = {}
+
+    async def of(self, store: Reader, seen: SeenApp, now_s: float) -> Overview:
+        """The overview of an app, which the reader may see.
+
+        Raises:
+            StoreUnavailable, NewerVersion
+        """
+        made_s, made = self._made.get(seen.app, (0.0, None))
+        if made is None or now_s - made_s >= FRESH_S:
+            if len(self._made) >= HELD_MAX:
+                self._made.clear()
+                self._last_week.clear()
+            p95_ms = await self._p95_last_week(store, seen.app, now_s)
+            made = await _overview(store, seen, self._resolutions, now_s, p95_ms)
+            self._made[seen.app] = (now_s, made)
+        return made
+
+    async def _p95_last_week(self, store: Reader, app: str, now_s: float) -> Value:
+        read_s, p95_ms = self._last_week.get(app, (0.0, None))
+        if now_s - read_s >= LAST_WEEK_FRESH_S:
+            week = await window(store, app, "now-169h", "now-168h", self._resolutions, now_s)
+            p95_ms = week.value("service_time_ms", "p95")
+            self._last_week[app] = (now_s, p95_ms)
+        return p95_ms
+
+
+async def _overview(
+    store: Reader,
+    seen: SeenApp,
+    resolutions: Sequence[Resolution],
+    now_s: float,
+    p95_last_week_ms: Value,
+) -> Overview:
     hour = await window(store, seen.app, "now-1h", "now", resolutions, now_s, step="1m")
-    week = await window(store, seen.app, "now-169h", "now-168h", resolutions, now_s)
     requests = hour.value("requests", "sum")
     return Overview(
         app=seen.app,
@@ -85,7 +121,7 @@ async def overview(
         requests_per_min=requests / MINUTES if requests is not None else None,
         failed_share=failed_share(hour),
         p95_ms=hour.value("service_time_ms", "p95"),
-        p95_last_week_ms=week.value("service_time_ms", "p95"),
+        p95_last_week_ms=p95_last_week_ms,
         memory_used_ratio=hour.value("memory_quota_used_ratio", "max"),
         codes_now=codes_now(hour),
         requests_by_minute=hour.per_minute(hour.points("requests", "sum"), now_s)[-MINUTES:],

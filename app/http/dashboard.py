@@ -19,7 +19,7 @@ from app.buffering import Buffering
 from app.drain_info import drain_infos, second_drains
 from app.http.chart import charts, spark
 from app.launcher import command
-from app.overview import overview
+from app.overview import Overviews
 from app.query import matching
 from app.refusals import last_refusals
 from app.registry import valid_app
@@ -122,6 +122,7 @@ class Dashboard:
     ) -> None:
         self._store = store
         self._resolutions = resolutions
+        self._overviews = Overviews(resolutions)
         self._buffering = buffering
         self._clock = clock
         self._local_mode = local_mode
@@ -143,7 +144,7 @@ class Dashboard:
             seen = await self._store.seen_apps()
             shown = set(matching([each.app for each in seen], [app] if app else []))
             apps = [
-                await overview(self._store, each, self._resolutions, now_s)
+                await self._overviews.of(self._store, each, now_s)
                 for each in seen
                 if each.app in shown
             ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from html import unescape
 
 import httpx2
@@ -11,6 +11,7 @@ import pytest
 
 from app.http.chart import spark
 from app.store.memory import MemoryStore
+from app.store.port import Contents, Slot
 from app.store.redis import connect
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
@@ -25,6 +26,16 @@ def clock() -> Clock:
 async def client(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
     async with client_of(MemoryStore(clock), clock) as client:
         yield client
+
+
+class Reading(MemoryStore):
+    """A store that counts how often it is read."""
+
+    reads = 0
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        self.reads += 1
+        return await super().read(app, slots, inbox=inbox)
 
 
 async def page(client: httpx2.AsyncClient, path: str = "/") -> str:
@@ -87,6 +98,22 @@ async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> 
     assert "2 apps, the one that needs a look first" in text
     assert re.search(r"shop H12 now +2 17 % 29,828 ms 98 %", text)
     assert re.search(r"blog quiet +0\.0 0 % 18 ms off", text)
+
+
+async def test_many_who_look_cost_no_more_than_one(clock: Clock) -> None:
+    store = Reading(clock)
+    async with client_of(store, clock) as client:
+        for app in ("shop", "blog"):
+            await post(client, router(), app=app)
+        await page(client)
+        before = store.reads
+        for _ in range(10):
+            await page(client)
+        assert store.reads == before
+        await post(client, router() * 59, app="shop")
+        clock.now_s += 10
+        assert "shop quiet 1 0 %" in text_of(await page(client))
+        assert store.reads == before + 2
 
 
 async def test_the_list_is_filtered_by_name(client: httpx2.AsyncClient) -> None:
