@@ -141,7 +141,10 @@ def test_ctrl_c_is_no_traceback() -> None:
 
 
 INTERRUPTED = """
+import signal
 import sys
+# A shell lets what runs in the background ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from app import cli, loglines, report  # loaded before the signal may come
 print("reading")
 sys.exit(cli.main(["report", "-"]))
