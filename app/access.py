@@ -20,6 +20,7 @@ ID_LENGTH = 8
 SECRET_BYTES = 32
 TOKEN = re.compile(r"dyno_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
 NAME_LENGTH_MAX = 64
+GLOB = re.compile(r"[a-z0-9._*?\[\]!-]{1,64}")  # of names of apps
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -103,6 +104,17 @@ def new_token(
     token_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(ID_LENGTH))
     token = f"dyno_{token_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     return token, token_id, ReadToken(_hash(token), name, tuple(apps), added_s, expires_s)
+
+
+def described(token_id: str, token: ReadToken) -> dict[str, object]:
+    """A token as the API and `tokens list --json` show it: all but its secret."""
+    return {
+        "id": token_id,
+        "name": token.name,
+        "apps": list(token.apps),
+        "added": token.added_s,
+        "expires": token.expires_s or None,
+    }
 
 
 def pack_token(token: ReadToken) -> bytes:

@@ -11,13 +11,20 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from app.access import NAME_LENGTH_MAX, ReadToken, new_token, pack_token, unpack_token
+from app.access import (
+    GLOB,
+    NAME_LENGTH_MAX,
+    ReadToken,
+    described,
+    new_token,
+    pack_token,
+    unpack_token,
+)
 from app.config import Settings
 from app.launcher import command
 from app.store.port import Store
 from app.store_of import store_of
 
-_GLOB = re.compile(r"[a-z0-9._*?\[\]!-]{1,64}")
 _LIFETIME = re.compile(r"([0-9]{1,5})([hd])")
 _UNIT_S = {"h": 3600, "d": 86_400}
 
@@ -50,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _glob(text: str) -> str:
-    if not _GLOB.fullmatch(text):
+    if not GLOB.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no app's name or pattern, as shop or blog-*")
     return text
 
@@ -99,7 +106,7 @@ async def _add(store: Store, arguments: argparse.Namespace) -> int:
 async def _list(store: Store, arguments: argparse.Namespace) -> int:
     tokens = {key: unpack_token(data) for key, data in sorted((await store.tokens()).items())}
     if arguments.json:
-        print(json.dumps([_as_json(key, token) for key, token in tokens.items()], indent=2))
+        print(json.dumps([described(key, token) for key, token in tokens.items()], indent=2))
         return 0
     if not tokens:
         _say(f"no tokens yet: {command()} tokens add --app APP")
@@ -123,16 +130,6 @@ async def _remove(store: Store, arguments: argparse.Namespace) -> int:
         await store.remove_token(token_id)
         _say(f"{token_id}: ends within 5 seconds.")
     return 0
-
-
-def _as_json(token_id: str, token: ReadToken) -> dict[str, object]:
-    return {
-        "id": token_id,
-        "name": token.name,
-        "apps": list(token.apps),
-        "added": token.added_s,
-        "expires": token.expires_s or None,
-    }
 
 
 def _apps(token: ReadToken) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.access import NAME_LENGTH_MAX, ReadToken, new_token, pack_token, unpack_token
+from app.access import GLOB, NAME_LENGTH_MAX, described, new_token, pack_token, unpack_token
 from app.drain_info import DrainInfo, drain_infos, second_drains
 from app.enrolment import Enrolment, EnrolmentError
 from app.http.problem import Problem
@@ -20,11 +20,10 @@ from app.store.port import Store
 
 APPS_MAX = 1_000  # in one request
 GLOBS_MAX = 100  # of one token
-GLOB = r"^[a-z0-9._*?\[\]!-]{1,64}$"
 
 AppName = Annotated[str, Field(pattern=f"^{APP_NAME.pattern}$")]
 AppPath = Annotated[str, Path(pattern=f"^{APP_NAME.pattern}$")]
-Glob = Annotated[str, Field(pattern=GLOB)]
+Glob = Annotated[str, Field(pattern=f"^{GLOB.pattern}$")]
 T = TypeVar("T")
 
 
@@ -224,7 +223,7 @@ class Admin:
         found = await self._store.tokens()
         return TokensBody(
             tokens=[
-                TokenBody(**_token(key, unpack_token(record)))
+                TokenBody.model_validate(described(key, unpack_token(record)))
                 for key, record in sorted(found.items())
             ]
         )
@@ -236,7 +235,7 @@ class Admin:
             raise Problem(400, "Bad parameter", "expires lies in the past", parameter="expires")
         token, token_id, record = new_token(body.name, body.apps, now_s, body.expires or 0)
         await self._store.put_token(token_id, pack_token(record))
-        return CreatedToken(token=token, **_token(token_id, record))
+        return CreatedToken.model_validate({**described(token_id, record), "token": token})
 
     async def remove_token(self, token_id: str) -> None:
         """End a read token, on all workers within 5 seconds"""
@@ -266,13 +265,3 @@ def _drain(info: DrainInfo, *, doubled: bool) -> DrainBody:
         active_drain=active if info.active else None,
         other_drain=other if doubled else None,
     )
-
-
-def _token(token_id: str, token: ReadToken) -> dict[str, Any]:
-    return {
-        "id": token_id,
-        "name": token.name,
-        "apps": list(token.apps),
-        "added": token.added_s,
-        "expires": token.expires_s or None,
-    }

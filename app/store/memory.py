@@ -21,8 +21,6 @@ from app.store.port import (
     headers,
 )
 
-_UNGUARDED = Guard(b"", b"")
-
 
 @dataclass(slots=True)
 class _List:

@@ -88,7 +88,7 @@ async def test_what_names_no_apps_is_a_bad_request(
     assert answer.status_code == 400
 
 
-async def test_after_a_rotation_the_new_drain_takes_over_and_the_old_secret_ends_in_a_day(
+async def test_after_a_rotation_both_secrets_hold_and_the_new_drain_takes_over(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
     old = await added(client, clock)
