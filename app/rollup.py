@@ -54,7 +54,7 @@ class Caps(NamedTuple):
     process_types: int = 32
     dynos: int = 2_048  # of all process types; Heroku allows 100 of one, more by request
     statuses: int = 64  # about as many as are registered (RFC 9110 and later)
-    codes: int = 64  # Heroku documents about 50
+    codes: int = 64  # Heroku documents about 40
     events: int = 128
 
 
