@@ -7,18 +7,19 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
+CHARTS := app/http/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
 .PHONY: help install run test check format bench guarantees soak fuzz lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
-install: .venv/.installed ## set up .venv
+install: .venv/.installed $(CHARTS) ## set up .venv, and the charts if Node is there
 
 run: install ## start the service, with a store of its own unless REDIS_URL is set
 	./dynometer serve
 
-test: .venv/.tested ## install what the tests need, and run them
+test: .venv/.tested $(CHARTS) ## install what the tests need, and run them
 	$(BIN)/pytest
 
 check: .venv/.dev ## format, lint, types, imports
@@ -49,7 +50,7 @@ lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 
 clean: ## remove what the other targets made; data in .dynometer stays
-	rm -rf .venv .venv-fuzz build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-fuzz node_modules app/http/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed (python3 --version)"; exit 1; }
@@ -63,6 +64,10 @@ clean: ## remove what the other targets made; data in .dynometer stays
 	@$(PIP) install --no-deps --editable .
 	@touch $@
 
+$(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
+	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --loglevel=error; \
+		else echo "Node is not installed: charts will be pictures until 'npm ci' has run"; fi
+
 .venv/.dev: .venv/.installed requirements-dev.txt
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
@@ -70,6 +75,7 @@ clean: ## remove what the other targets made; data in .dynometer stays
 .venv/.tested: .venv/.dev
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	@command -v chromium >/dev/null || deploy/apt-install chromium
+	@command -v npm >/dev/null || deploy/apt-install npm
 	@touch $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt

@@ -1,20 +1,24 @@
 """One app as its page shows it: the last hour against yesterday's, and a range of the reader's
-choice.
+choice, of the whole app or of the part that was selected.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from app.charts import CHARTS, Chart, Period
 from app.codes import explain
 from app.ledger import Ledger, ledger_of
 from app.overview import codes_now, failed_share
-from app.resolution import Resolution
+from app.resolution import DAY_S, Resolution, nice_step
 from app.rollup import EventKey
+from app.selection import EVERYTHING, Selection
 from app.stats import Value
 from app.store.port import Reader, SeenApp
 from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH, Facts, story
+from app.timespan import parse_time
 from app.window import Window, window
 from parsers.sample import labels_of
 
@@ -26,15 +30,41 @@ RANGES = {  # as the page names them: how long, in which steps
     "30d": ("now-30d", "6h"),
     "90d": ("now-90d", "12h"),
 }
+PAST = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # to compare with
 SLOW_MS = 500
-PERCENTILES = ("p50", "p95", "p99")
-STATUS_CLASSES = ("2xx", "3xx", "4xx", "5xx")
+_FINER = 2  # a chart has half as many points as an answer of the API has at most
+
+
+class Wanted(NamedTuple):
+    """What the reader chose. `start`, `end`: as the API takes them, instead of one of RANGES.
+    `compare`: one of PAST, or "". `log`: times by powers of ten.
+    """
+
+    chosen: str = "1h"
+    start: str = ""
+    end: str = ""
+    compare: str = ""
+    selection: Selection = EVERYTHING
+    log: bool = True
+
+    def span(self, now_s: float) -> tuple[str, str, str | None]:
+        """start, end, step; no step where the times cannot be read, which is told later."""
+        if not self.start:
+            start, step = RANGES[self.chosen]
+            return start, "now", step
+        end = self.end or "now"
+        try:
+            length_s = parse_time(end, now_s) - parse_time(self.start, now_s)
+        except (ValueError, OverflowError):
+            return self.start, end, None
+        return self.start, end, str(nice_step(max(length_s, 0) * _FINER))
 
 
 class Figure(NamedTuple):
-    """A number of the last hour, and that of the same hour yesterday."""
+    """A number of the last hour, and that of the same hour yesterday; of unit % it is a share."""
 
     name: str
+    unit: str
     now: Value
     yesterday: Value
     bad: bool
@@ -79,10 +109,9 @@ class AppView(NamedTuple):
     span_start_s: int
     span_end_s: int
     step_s: int
-    percentiles: dict[str, list[Value]]
-    statuses: dict[str, list[Value]]
-    memory_used: dict[str, list[Value]]  # share of quota by process type, of its fullest dyno
-    dynos_by_type: dict[str, list[Value]]
+    charts: list[Chart]
+    process_types: list[str]
+    dyno_names: list[str]
     codes: list[Code]
     dynos: list[Dyno]
     events: list[tuple[EventKey, int]]
@@ -94,51 +123,70 @@ async def app_view(
     seen: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
-    *,
-    chosen: str,
+    wanted: Wanted,
 ) -> AppView:
-    """Read and sum up one app. `chosen`: one of RANGES.
+    """Read and sum up one app.
 
     Raises:
+        QueryError: there is no such time.
         StoreUnavailable, NewerVersion
     """
+    part = wanted.selection
     hour = await window(store, seen.app, "now-1h", "now", resolutions, now_s, step="1m")
     before = await window(store, seen.app, "now-25h", "now-24h", resolutions, now_s)
-    start, step = RANGES[chosen]
-    shown = await window(store, seen.app, start, "now", resolutions, now_s, step=step)
-    dynos = _dynos(shown)
+    start, end, step = wanted.span(now_s)
+    whole = await window(store, seen.app, start, end, resolutions, now_s, step=step)
+    shown = whole.only(part)
+    past_name, shift_s = PAST.get(wanted.compare, ("", 0))
+    past = None
+    if shift_s:
+        start, end = (str(edge - shift_s) for edge in (shown.span.start, shown.span.end))
+        step = str(shown.span.step_s)
+        earlier = await window(store, seen.app, start, end, resolutions, now_s, step=step)
+        past = earlier.only(part)
+    period = Period(shown, now_s, past, past_name, shift_s, log=wanted.log)
     return AppView(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
         runtime_metrics=seen.runtime_metrics_s >= hour.span.start,
-        figures=_figures(hour, before),
-        story=story(_facts(hour, seen, now_s)),
+        figures=_figures(hour.only(part), before.only(part)),
+        story=story(_facts(hour.only(part), seen, now_s)),
         span_start_s=shown.span.start,
         span_end_s=shown.span.end,
         step_s=shown.span.step_s,
-        percentiles={stat: shown.points("service_time_ms", stat) for stat in PERCENTILES},
-        statuses=_statuses(shown, now_s),
-        memory_used=_known(shown.points_by("memory_quota_used_ratio", "max", "process_type")),
-        dynos_by_type=_known(shown.points_by("dynos", "max", "process_type")),
+        charts=await _charts(period),
+        process_types=sorted({labels_of(name)[0] for name in whole.last_heard_s}),
+        dyno_names=sorted(whole.last_heard_s, key=_natural),
         codes=_codes(shown),
-        dynos=dynos,
+        dynos=_dynos(shown),
         events=shown.events,
         ledger=ledger_of(shown.ledger, app=seen.app, start=shown.span.start, end=shown.span.end),
     )
 
 
+async def _charts(period: Period) -> list[Chart]:
+    """Those with anything to show; other requests are served between them."""
+    drawn = []
+    for make in CHARTS:
+        await asyncio.sleep(0)
+        drawn.append(make(period))
+    return [chart for chart in drawn if chart.known]
+
+
 def _figures(hour: Window, before: Window) -> list[Figure]:
+    """Of a dyno there is no percentile: its mean instead."""
+    level = "avg" if hour.selection.dyno else "p95"
     requests = [_per_minute(each) for each in (hour, before)]
     failed = [failed_share(each) for each in (hour, before)]
-    p95 = [each.value("service_time_ms", "p95") for each in (hour, before)]
+    time_ms = [each.value("service_time_ms", level) for each in (hour, before)]
     memory = [each.value("memory_quota_used_ratio", "max") for each in (hour, before)]
     codes = sum(codes_now(hour).values())
     return [
-        Figure("requests a minute", requests[0], requests[1], bad=False),
-        Figure("failed", failed[0], failed[1], bad=(failed[0] or 0) > FAILED_SHARE_HIGH),
-        Figure("p95", p95[0], p95[1], bad=_doubled(p95[0], p95[1])),
-        Figure("fullest dyno", memory[0], memory[1], bad=(memory[0] or 0) > MEMORY_HIGH),
-        Figure("errors, 5 minutes", codes, None, bad=codes > 0),
+        Figure("requests a minute", "", requests[0], requests[1], bad=False),
+        Figure("failed", "%", failed[0], failed[1], bad=(failed[0] or 0) > FAILED_SHARE_HIGH),
+        Figure(level, "ms", time_ms[0], time_ms[1], bad=_doubled(time_ms[0], time_ms[1])),
+        Figure("fullest dyno", "%", memory[0], memory[1], bad=(memory[0] or 0) > MEMORY_HIGH),
+        Figure("errors, 5 minutes", "", codes, None, bad=codes > 0),
     ]
 
 
@@ -161,25 +209,12 @@ def _facts(hour: Window, seen: SeenApp, now_s: float) -> Facts:
         last_seen_s=seen.last_seen_s,
         start_s=hour.span.start,
         step_s=hour.span.step_s,
-        p95_ms=hour.points("service_time_ms", "p95"),
+        p95_ms=[] if hour.selection.dyno else hour.points("service_time_ms", "p95"),
         failed_share=failed_share(hour),
         codes=codes_now(hour),
         fullest=fullest,
         events=[event for event, _ in hour.events],
     )
-
-
-def _statuses(shown: Window, now_s: float) -> dict[str, list[Value]]:
-    by_class = shown.points_by("requests", "sum", "status_class")
-    found = {name: shown.per_minute(values, now_s) for name, values in by_class.items()}
-    named = {name: found[name] for name in STATUS_CLASSES if name in found}
-    return _known({**named, **({"none": found[""]} if "" in found else {})})
-
-
-def _known(found: dict[str, list[Value]]) -> dict[str, list[Value]]:
-    return {
-        name: values for name, values in sorted(found.items()) if any(value for value in values)
-    }
 
 
 def _codes(shown: Window) -> list[Code]:

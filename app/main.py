@@ -14,6 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from app.access import ReadTokens, visible
 from app.appender import Appender
@@ -26,18 +27,23 @@ from app.enrolment import Enrolment
 from app.fold import MARGIN_S, Folder
 from app.health import Health
 from app.http import problem
+from app.http.add_apps import AddApps
 from app.http.admin import Admin
 from app.http.api import Api
+from app.http.assets import mount_assets
 from app.http.body import Bodies, SmallBodies
 from app.http.dashboard import Dashboard
+from app.http.door import Door
 from app.http.drain import DrainEndpoint
 from app.http.events import EventsApi
 from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
 from app.http.openapi import document_of
 from app.http.ops import Operations
+from app.http.pages import Pages
 from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
 from app.http.security import SecurityHeaders
+from app.http.sign_in import SignIn
 from app.ingest import Horizon
 from app.parent import end_with
 from app.refusals import Refusals
@@ -93,7 +99,8 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
     refusals = Refusals(store, clock, name=str(os.getpid()))
     drains = None if settings.local_mode else Drains(store, clock, settings.drains_copy)
-    chores = Chores(drains, refusals, Enrolment(store, clock, settings.public_url))
+    enrolment = Enrolment(store, clock, settings.public_url)
+    chores = Chores(drains, refusals, enrolment)
     bodies = Bodies()
     drain = DrainEndpoint(
         committer=buffering.committer,
@@ -117,15 +124,9 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     problem.install(app, buffering)
     shown = visible(store)
-    dashboard = Dashboard(
-        shown,
-        tiers,
-        buffering,
-        clock,
-        local_mode=settings.local_mode,
-        public_url=settings.public_url,
-    )
-    dashboard.mount_static(app)
+    pages = Pages(buffering, clock, local_mode=settings.local_mode, public_url=settings.public_url)
+    dashboard = Dashboard(shown, tiers, pages, clock)
+    mount_assets(app)
     app.include_router(dashboard.router)
     app.include_router(Api(shown, tiers, settings.caps, clock).router)
     horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
@@ -133,12 +134,15 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(Admin(store, clock, settings.public_url).router)
     health = Health(store, folder, buffering, clock)
     app.include_router(Operations(shown, health, buffering, clock, version()).router)
-    app.include_router(reference_router(app.openapi, local_mode=settings.local_mode))
+    app.include_router(reference_router(app.openapi, pages))
+    app.include_router(AddApps(enrolment, pages).router)
     https = settings.public_url.startswith("https:")
-    pages = SmallBodies(app, bodies)
-    gated: ASGIApp = LocalGate(pages)
+    bounded = GZipMiddleware(SmallBodies(app, bodies), minimum_size=2_000, compresslevel=4)
+    gated: ASGIApp = LocalGate(bounded)
     if not settings.local_mode:
-        gated = TokenGate(pages, settings.admin_token, ReadTokens(store, clock))
+        door = Door(settings.admin_token, ReadTokens(store, clock))
+        app.include_router(SignIn(door, pages, https=https).router)
+        gated = TokenGate(bounded, door)
     return _routed(
         LocalGate(drain) if settings.local_mode else drain, SecurityHeaders(gated, https=https)
     )

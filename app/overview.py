@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from app.resolution import Resolution
 from app.stats import Value
+from app.status import OUTCOMES
 from app.store.port import Reader, SeenApp
 from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
 from app.window import Window, window
@@ -130,7 +131,7 @@ async def _overview(
 
 def failed_share(over: Window) -> Value:
     """Failed requests of all; None when there were none."""
-    requests = over.value("requests", "sum")
+    requests = over.value("requests", "sum", outcome=OUTCOMES)
     failed = over.value("requests", "sum", outcome=["failed"])
     return (failed or 0) / requests if requests else None
 

@@ -27,18 +27,37 @@ from app.rollup import (
     SERVICE_OK,
     Rollup,
 )
-from app.stats import Cell, CounterCell, DistributionCell, DynosCell, GaugeCell, Stat, Value
-from app.status import outcome_of, status_class, status_label
+from app.rows import (
+    Labels,
+    of_error,
+    of_exit,
+    of_gauge,
+    of_process_type,
+    of_request,
+    of_sketch,
+    of_source,
+    of_tally,
+)
+from app.stats import (
+    Answered,
+    Cell,
+    CounterCell,
+    DistributionCell,
+    DynosCell,
+    GaugeCell,
+    Stat,
+    Value,
+)
 from app.store.port import HEADER_BYTES, Reader, Slot
-from parsers.sample import GAUGE_INDEX, Metric, labels_of
+from parsers.sample import GAUGE_INDEX, Metric
 
 SERIES_MAX = 1_000
 VALUES_MAX = 500_000  # of all series together
+BINS_WEIGHT = 200  # values that the bins of one interval count as
 SLOTS_PER_TURN = 64  # a long query lets other requests run after so many slots, about 5 ms
 HOUR_S = 3600
 SETTLED_AFTER_S = 60  # Logplex delivers within seconds; what comes later than this is rare
 
-Labels = Mapping[str, str]
 Key = tuple[str, ...]
 
 
@@ -76,7 +95,12 @@ class Series(NamedTuple):
 
     labels: dict[str, str]
     stat: str
-    values: list[Value]
+    values: list[Answered]
+
+    @property
+    def numbers(self) -> list[Value]:
+        """The values, of any stat but bins."""
+        return [value for value in self.values if not isinstance(value, list)]
 
 
 class Answer(NamedTuple):
@@ -132,54 +156,8 @@ async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> di
     return rollups
 
 
-# --- the rows of a rollup, as (what identifies them, their labels) ------------------------------
+# --- which rows of a rollup belong to which series ----------------------------------------------
 
-
-def _of_source(source: str) -> Labels:
-    process_type, dyno = labels_of(source)
-    return {"process_type": process_type, "dyno": dyno}
-
-
-def _of_request(raw: tuple[str, int]) -> Labels:
-    source, status = raw
-    return {
-        **_of_source(source),
-        "status": status_label(status),
-        "status_class": status_class(status),
-        "outcome": outcome_of(status),
-    }
-
-
-def _of_error(raw: tuple[str, str]) -> Labels:
-    return {**_of_source(raw[0]), "code": raw[1]}
-
-
-def _of_exit(raw: tuple[str, int]) -> Labels:
-    return {**_of_source(raw[0]), "exit_status": str(raw[1])}
-
-
-def _of_tally(raw: tuple[str, int]) -> Labels:
-    return {**_of_source(raw[0]), "outcome": _OUTCOMES[raw[1]]}
-
-
-def _of_sketch(raw: tuple[str, int]) -> Labels:
-    return {"process_type": raw[0], "outcome": _OUTCOMES[raw[1]], "dyno": ""}
-
-
-def _of_gauge(raw: tuple[str, int]) -> Labels:
-    return _of_source(raw[0])
-
-
-def _of_process_type(raw: str) -> Labels:
-    return {"process_type": raw}
-
-
-_OUTCOMES = {
-    SERVICE_OK: "ok",
-    CONNECT_OK: "ok",
-    SERVICE_FAILED: "failed",
-    CONNECT_FAILED: "failed",
-}
 _WHICH = {
     "service_time_ms": (SERVICE_OK, SERVICE_FAILED),
     "connect_time_ms": (CONNECT_OK, CONNECT_FAILED),
@@ -221,11 +199,11 @@ def _cell(cells: Cells, key: Key, kind: Callable[[], Any]) -> Any:
 
 
 _COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
-    "requests": ("requests", _of_request),
-    "heroku_errors": ("errors", _of_error),
-    "response_bytes": ("response_bytes", _of_process_type),
-    "dyno_restarts": ("restarts", _of_source),
-    "dyno_exits": ("exits", _of_exit),
+    "requests": ("requests", of_request),
+    "heroku_errors": ("errors", of_error),
+    "response_bytes": ("response_bytes", of_process_type),
+    "dyno_restarts": ("restarts", of_source),
+    "dyno_exits": ("exits", of_exit),
 }
 
 
@@ -243,7 +221,7 @@ def _counts(query: Query, app: str) -> Collect:
 
 def _times(query: Query, app: str) -> Collect:
     which = _WHICH[query.metric.name]
-    tally_key, sketch_key = _Keys(query, app, _of_tally), _Keys(query, app, _of_sketch)
+    tally_key, sketch_key = _Keys(query, app, of_tally), _Keys(query, app, of_sketch)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, tally in rollup.tallies.items():
@@ -258,7 +236,7 @@ def _times(query: Query, app: str) -> Collect:
 
 def _readings(query: Query, app: str) -> Collect:
     gauge = GAUGE_INDEX[query.metric.name]
-    key_of = _Keys(query, app, _of_gauge)
+    key_of = _Keys(query, app, of_gauge)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, reading in rollup.gauges.items():
@@ -269,7 +247,7 @@ def _readings(query: Query, app: str) -> Collect:
 
 
 def _dynos(query: Query, app: str) -> Collect:
-    key_of = _Keys(query, app, _of_source)
+    key_of = _Keys(query, app, of_source)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for source, minutes in rollup.minutes.items():
@@ -322,15 +300,14 @@ class _Table:
             collect(self.cells[index], slot_start, rollup)
 
     def keys(self) -> list[Key]:
-        if not self.query.by:
-            return [()]
-        keys = {key for cells in self.cells for key in cells}
+        keys = {key for cells in self.cells for key in cells} if self.query.by else {()}
         if len(keys) * len(self.query.stats) > SERIES_MAX:
             raise TooManySeries(
                 f"the answer would have {len(keys) * len(self.query.stats)} series, "
                 f"more than {SERIES_MAX}: filter, or group by fewer labels"
             )
-        if len(keys) * len(self.query.stats) * self.query.range.size > VALUES_MAX:
+        per_key = sum(BINS_WEIGHT if each.method == "bins" else 1 for each in self.query.stats)
+        if len(keys) * per_key * self.query.range.size > VALUES_MAX:
             raise TooManySeries(
                 f"the answer would have more than {VALUES_MAX:,} values: ask for a longer step, "
                 "filter, or group by fewer labels"
@@ -343,7 +320,7 @@ class _Table:
             for stat in self.query.stats:
                 yield Series(labels, stat.name, list(self._values(key, labels, stat)))
 
-    def _values(self, key: Key, labels: Labels, stat: Stat) -> Iterator[Value]:
+    def _values(self, key: Key, labels: Labels, stat: Stat) -> Iterator[Answered]:
         app = labels.get("app")
         nothing = 0 if self.query.metric.kind == "counter" else None
         for cells, heard in zip(self.cells, self.heard, strict=True):

@@ -19,7 +19,7 @@ from app.ingest import Aggregator, Horizon, Seen
 from app.ledger import ledger_of
 from app.loglines import LogInput, LogLine
 from app.rollup import SERVICE_FAILED, SERVICE_OK, Rollup
-from app.stats import DistributionCell, GaugeCell, Stat, parse_stat
+from app.stats import Answered, DistributionCell, GaugeCell, Stat, parse_stat
 from app.status import outcome_of, status_label
 from parsers.sample import GAUGE_INDEX, METRICS, REASONS, labels_of
 
@@ -168,7 +168,7 @@ def _values(cell: DistributionCell | GaugeCell, stats: Iterable[Stat]) -> dict[s
     return {stat.name: _rounded(cell.value(stat, 1)) for stat in stats}
 
 
-def _rounded(value: float | None) -> float | None:
+def _rounded(value: Answered) -> Answered:
     return round(value, 4) if isinstance(value, float) else value
 
 

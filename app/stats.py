@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from app.sketch import Bins, count_within, quantile_ms
+from app.sketch import HIGH_MS, LOW_MS, Bins, count_within, quantile_ms
 from app.tally import Reading, Tally
 from parsers.sample import GAUGES, Kind, Metric
 
@@ -16,7 +16,7 @@ DEFAULT_STAT: dict[Kind, str] = {"counter": "sum", "distribution": "p95", "gauge
 ACCEPTED_STATS: dict[Kind, str] = {
     "counter": "sum, rate",
     "distribution": "p1 to p99.9 (such as p95), le_500 (share within 500 ms; any number), "
-    "max, avg, count",
+    "max, avg, count, bins (the sketch itself)",
     "gauge": "avg, max, min, last",
 }
 
@@ -36,7 +36,7 @@ class Stat(NamedTuple):
         """Whether it is answered from the sketch, which is kept per process type and not per
         dyno.
         """
-        return self.method in ("quantile", "within")
+        return self.method in ("quantile", "within", "bins")
 
 
 def parse_stat(name: str, metric: Metric) -> Stat:
@@ -66,6 +66,8 @@ def _has_sum_of_dynos(metric: Metric) -> bool:
 
 
 Value = int | float | None
+Band = tuple[int, int, int]  # (lowest ms, highest ms, how many values)
+Answered = Value | list[Band]
 
 
 class CounterCell:
@@ -96,8 +98,11 @@ class DistributionCell:
         for index, count in bins.items():
             mine[index] = mine.get(index, 0) + count
 
-    def value(self, stat: Stat, step_s: int) -> Value:
+    def value(self, stat: Stat, step_s: int) -> Answered:
         """None when there were no values."""
+        if stat.method == "bins":
+            bins = sorted(self.bins.items())
+            return [(LOW_MS[index], HIGH_MS[index], count) for index, count in bins] or None
         if stat.method == "quantile":
             return quantile_ms(self.bins, stat.argument)
         if stat.method == "within":

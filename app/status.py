@@ -7,6 +7,7 @@ from __future__ import annotations
 SWITCHING_PROTOCOLS = 101  # a WebSocket: its "service time" is how long it stayed open
 FIRST_FAILED = 500
 CLASS_SIZE = 100
+OUTCOMES = ("ok", "failed")
 
 
 def is_failed(status: int) -> bool:

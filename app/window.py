@@ -9,8 +9,10 @@ from app.plan import Asked, plan
 from app.query import Range, Series, Wanted, evaluate, read_slots
 from app.resolution import MINUTE_S, Resolution
 from app.rollup import MORE_EVENTS, EventKey, Rollup
-from app.stats import Value
+from app.selection import EVERYTHING, Selection
+from app.stats import Band, Value
 from app.store.port import Reader
+from parsers.sample import METRICS
 
 _MS = 1000
 _LASTED_MIN_S = 10
@@ -26,12 +28,18 @@ class Window:
         rollups: dict[int, Rollup],
         resolutions: Sequence[Resolution],
         now_s: float,
+        selection: Selection = EVERYTHING,
     ) -> None:
         self.app = app
         self.span = span
+        self.selection = selection
         self._rollups = rollups
         self._resolutions = resolutions
         self._now_s = now_s
+
+    def only(self, selection: Selection) -> Window:
+        """The same time of a part of the app."""
+        return Window(self.app, self.span, self._rollups, self._resolutions, self._now_s, selection)
 
     def series(
         self,
@@ -44,27 +52,33 @@ class Window:
         """Series of a metric: a value a step, or one for all of the time."""
         step = "range" if whole else str(self.span.step_s)
         start, end = str(self.span.start), str(self.span.end)
+        filters = {**self.selection.filters(METRICS[metric]), **(filters or {})}
         asked = Asked(metric, stats, [by] if by else [], filters, start, end, step)
         query = plan(asked, self._resolutions, self._now_s)[0]
         return evaluate(query, {self.app: self._rollups})
 
     def value(self, metric: str, stat: str, **filters: Sequence[str]) -> Value:
         """One value for all of the time."""
-        return self.series(metric, stat, whole=True, filters=filters)[0].values[-1]
+        return self.series(metric, stat, whole=True, filters=filters)[0].numbers[-1]
 
     def by(self, metric: str, stat: str, label: str) -> dict[str, Value]:
         """One value for all of the time, by the values of a label."""
         found = self.series(metric, stat, by=label, whole=True)
-        return {series.labels[label]: series.values[-1] for series in found}
+        return {series.labels[label]: series.numbers[-1] for series in found}
 
     def points(self, metric: str, stat: str, **filters: Sequence[str]) -> list[Value]:
         """A value a step."""
-        return self.series(metric, stat, filters=filters)[0].values
+        return self.series(metric, stat, filters=filters)[0].numbers
 
     def points_by(self, metric: str, stat: str, label: str) -> dict[str, list[Value]]:
         """A value a step, by the values of a label."""
         found = self.series(metric, stat, by=label)
-        return {series.labels[label]: series.values for series in found}
+        return {series.labels[label]: series.numbers for series in found}
+
+    def bands(self, metric: str) -> list[list[Band]]:
+        """The sketch of a distribution, a step."""
+        values = self.series(metric, "bins")[0].values
+        return [value if isinstance(value, list) else [] for value in values]
 
     def per_minute(self, values: Sequence[Value], now_s: float) -> list[Value]:
         """Points of a counter as so many a minute. The interval that is not over counts for as long
@@ -82,7 +96,7 @@ class Window:
         """When each dyno was last heard from: the start of that interval."""
         heard: dict[str, int] = {}
         for start, rollup in self._rollups.items():
-            for source in rollup.minutes:
+            for source in filter(self.selection.has, rollup.minutes):
                 heard[source] = max(heard.get(source, 0), start)
         return heard
 

@@ -53,7 +53,7 @@ class QueryParameters(RangeParameters):
     stat: list[str] = Field(
         default_factory=list,
         description="Repeats. Counters: sum, rate. Distributions: p95 (any), le_500 (share within "
-        "500 ms; any), avg, max, count. Gauges: avg, max, min, last, sum",
+        "500 ms; any), avg, max, count, bins (the sketch). Gauges: avg, max, min, last, sum",
     )
     by: list[str] = Field(
         default_factory=list, description=f"Repeats: one series per value of {', '.join(LABELS)}"
@@ -128,11 +128,13 @@ class Metadata(BaseModel):
 
 
 class SeriesBody(BaseModel):
-    """Value i belongs to start + i · step_s; null where nothing is known."""
+    """Value i belongs to start + i · step_s; null where nothing is known. Of stat=bins a value is a
+    list of [lowest ms, highest ms, how many values].
+    """
 
     labels: dict[str, str]
     stat: str
-    values: list[int | float | None]
+    values: list[int | float | list[tuple[int, int, int]] | None]
 
 
 class AnswerHead(BaseModel):
@@ -263,11 +265,17 @@ class Api:
             "warnings": [*warnings, *_cap_warnings(answer, self._caps)],
         }
         if parameters.format == "csv" or "text/csv" in accept:
+            _refuse_bins(query)
             return Response(_csv(query, answer), media_type="text/csv")
         if parameters.format == "rows":
             return JSONResponse({**head, "rows": list(_rows(query, answer))})
         series = [each._asdict() for each in answer.series]
         return JSONResponse({**head, "series": series})
+
+
+def _refuse_bins(query: queries.Query) -> None:
+    if any(stat.method == "bins" for stat in query.stats):
+        raise bad_parameter("stat", "bins", "all others with CSV: a field cannot hold a list")
 
 
 def _cap_warnings(answer: queries.Answer, caps: Caps) -> list[str]:

@@ -1,27 +1,34 @@
-"""Charts drawn here, as SVG paths: seen before any script has run, and without one."""
+"""Charts drawn here, as SVG paths: seen before any script has run, and without one. What the
+script needs to draw them anew, so that they can be handled, is written beside them.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.app_view import AppView
+from app.charts import Chart, Line
 from app.rollup import EventKey
 from app.stats import Value
 from parsers.sample import APP_EVENTS
 
 WIDTH, HEIGHT = 720, 120
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
+TIMES_SHOWN = 5
+_COLOURS = 8
+_DIGITS = 3
 _NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
 
 
-class Line(NamedTuple):
-    """One series: `path` as SVG draws it, `last` its last value."""
+class Shape(NamedTuple):
+    """One line or area: `path` as SVG draws it, `style` its class, `last` its last value."""
 
     name: str
     path: str
+    style: str
     last: Value
 
 
@@ -39,15 +46,19 @@ class Grid(NamedTuple):
     value: float
 
 
-class Chart(NamedTuple):
-    """Lines over a common scale, in `unit`; `query` is what the API is asked for the same."""
+class Drawing(NamedTuple):
+    """A chart as SVG: shapes over a common scale. `times`: Unix seconds along the bottom."""
 
-    title: str
-    unit: str
+    chart: Chart
     grid: list[Grid]
-    lines: list[Line]
+    shapes: list[Shape]
     marks: list[Mark]
-    query: str
+    times: list[int]
+
+    @property
+    def filled(self) -> bool:
+        """Whether shapes are areas."""
+        return self.chart.kind == "bars"
 
 
 def spark(values: Sequence[Value]) -> str:
@@ -57,10 +68,11 @@ def spark(values: Sequence[Value]) -> str:
 
 
 def _path(values: Sequence[Value], width: float, y_of: Callable[[float], float]) -> str:
-    """A gap in the values is a gap in the line."""
-    step = width / max(len(values) - 1, 1)
+    """A value stands in the middle of its step; a gap in the values is a gap in the line."""
+    step = width / max(len(values), 1)
     points = [
-        None if value is None else (index * step, y_of(value)) for index, value in enumerate(values)
+        None if value is None else ((index + 0.5) * step, y_of(value))
+        for index, value in enumerate(values)
     ]
     return " ".join(_strokes(points))
 
@@ -82,56 +94,85 @@ def nice_top(highest: float) -> float:
     return next(each * power for each in _NICE if each * power >= highest * (1 - 1e-9))
 
 
-def charts(view: AppView) -> list[Chart]:
-    """The charts of an app's page; one without a value is left out."""
-    wanted = (
-        (
-            "Response time",
-            "ms",
-            view.percentiles,
-            "metric=service_time_ms&stat=p50&stat=p95&stat=p99",
-        ),
-        ("Requests a minute, by status", "", view.statuses, "metric=requests&by=status_class"),
-        (
-            "Memory of the fullest dyno, of its quota",
-            "%",
-            _in_percent(view.memory_used),
-            "metric=memory_quota_used_ratio&stat=max&by=process_type",
-        ),
-        ("Dynos", "", view.dynos_by_type, "metric=dynos&stat=max&by=process_type"),
-    )
-    scale = {"Response time": _decades}
-    marks = _marks([event for event, _ in view.events], view)
+def drawings(view: AppView) -> list[Drawing]:
+    """The charts of an app's page."""
+    marks = [
+        Mark(round(WIDTH * (at_s - view.span_start_s) / _length_s(view), 1), text)
+        for at_s, text in _events(view)
+    ]
+    apart_s = _length_s(view) / (TIMES_SHOWN - 1)
+    times = [int(view.span_start_s + index * apart_s) for index in range(TIMES_SHOWN)]
+    return [Drawing(chart, *_drawn(chart), marks, times) for chart in view.charts]
+
+
+def _length_s(view: AppView) -> int:
+    return view.span_end_s - view.span_start_s
+
+
+def _events(view: AppView) -> list[tuple[float, str]]:
+    """What was done to the app; what its dynos did is in the list below the charts."""
+
+    def told(event: EventKey) -> str:
+        return f"{event.kind} {event.detail}"
+
     return [
-        Chart(
-            title,
-            unit,
-            *_drawn(series, scale.get(title, _linear)),
-            marks,
-            f"{query}&step={view.step_s}",
-        )
-        for title, unit, series, query in wanted
-        if any(value is not None for values in series.values() for value in values)
+        (event.at_ms / 1000, told(event)) for event, _ in view.events if event.kind in APP_EVENTS
     ]
 
 
-def _in_percent(series: Mapping[str, Sequence[Value]]) -> dict[str, list[Value]]:
-    return {
-        name: [None if value is None else 100 * value for value in values]
-        for name, values in series.items()
-    }
+Scale = tuple[list[float], Callable[[float], float]]
 
 
-Scale = Callable[[float, float], tuple[list[float], Callable[[float], float]]]
+def _drawn(chart: Chart) -> tuple[list[Grid], list[Shape]]:
+    stacked = chart.kind == "bars"
+    tops = _tops(chart.lines) if stacked else [line.values for line in chart.lines]
+    known = [value for values in tops for value in values if value is not None]
+    highest = max([*known, chart.limit or 0], default=0)
+    grid, y_of = _decades(min(known), highest) if chart.log and known else _linear(highest)
+    shapes = []
+    floor: Sequence[Value] = [0] * max((len(top) for top in tops), default=0)
+    for index, (line, top) in enumerate(zip(chart.lines, tops, strict=True)):
+        area = stacked and not line.past
+        path = _area(floor, top, y_of) if area else _path(top, WIDTH, y_of)
+        if area:
+            floor = top
+        shapes.append(Shape(line.name, path, _style(line, index), _last(line.values)))
+    return [Grid(round(y_of(value), 1), value) for value in grid], shapes
 
 
-def _linear(lowest: float, highest: float) -> tuple[list[float], Callable[[float], float]]:
+def _tops(lines: Sequence[Line]) -> list[list[Value]]:
+    """Each on top of those before it; a line of the past stands by itself."""
+    tops: list[list[Value]] = []
+    below: list[Value] = []
+    for line in lines:
+        if line.past:
+            tops.append(line.values)
+            continue
+        below = [
+            None if value is None else value + (floor or 0)
+            for value, floor in zip(line.values, below or [0] * len(line.values), strict=True)
+        ]
+        tops.append(below)
+    return tops
+
+
+def _area(floor: Sequence[Value], top: Sequence[Value], y_of: Callable[[float], float]) -> str:
+    """A column for each value."""
+    step = WIDTH / max(len(top), 1)
+    return " ".join(
+        f"M{index * step:.1f} {y_of(low or 0):.1f}V{y_of(high):.1f}h{step:.1f}v{drop:.1f}Z"
+        for index, (low, high) in enumerate(zip(floor, top, strict=True))
+        if high is not None and (drop := y_of(low or 0) - y_of(high))
+    )
+
+
+def _linear(highest: float) -> Scale:
     """(values of the grid, y of a value): from 0 to a round number."""
     top = nice_top(highest)
     return [0, top / 2, top], lambda value: HEIGHT * (1 - value / top)
 
 
-def _decades(lowest: float, highest: float) -> tuple[list[float], Callable[[float], float]]:
+def _decades(lowest: float, highest: float) -> Scale:
     """The same by powers of ten, for what differs by factors."""
     first = math.floor(math.log10(max(lowest, 1)))
     last = max(math.ceil(math.log10(max(highest, 1))), first + 1)
@@ -142,25 +183,45 @@ def _decades(lowest: float, highest: float) -> tuple[list[float], Callable[[floa
     )
 
 
-def _drawn(series: Mapping[str, Sequence[Value]], scale: Scale) -> tuple[list[Grid], list[Line]]:
-    known = [value for values in series.values() for value in values if value is not None]
-    grid, y_of = scale(min(known), max(known))
-    lines = [Line(name, _path(each, WIDTH, y_of), _last(each)) for name, each in series.items()]
-    return [Grid(round(y_of(value), 1), value) for value in grid], lines
+def _style(line: Line, index: int) -> str:
+    """The class of a line, which is also the name of its colour in the style sheet."""
+    return "past" if line.past else line.tone or f"s{index % _COLOURS}"
 
 
 def _last(values: Sequence[Value]) -> Value:
     return next((value for value in reversed(values) if value is not None), None)
 
 
-def _marks(events: Sequence[EventKey], view: AppView) -> list[Mark]:
-    """What was done to the app; what its dynos did is in the list below the charts."""
-    length_s = view.span_end_s - view.span_start_s
-    return [
-        Mark(
-            round(WIDTH * (event.at_ms / 1000 - view.span_start_s) / length_s, 1),
-            f"{event.kind} {event.detail}",
-        )
-        for event in events
-        if event.kind in APP_EVENTS
-    ]
+def for_script(view: AppView) -> dict[str, Any]:
+    """The charts' values, for the page's script; times in Unix seconds."""
+    return {
+        "start": view.span_start_s,
+        "step": view.step_s,
+        "size": _length_s(view) // view.step_s,
+        "events": [{"at": at_s, "text": text} for at_s, text in _events(view)],
+        "charts": [_values(chart) for chart in view.charts],
+    }
+
+
+def _values(chart: Chart) -> dict[str, Any]:
+    return {
+        "key": chart.key,
+        "title": chart.title,
+        "unit": chart.unit,
+        "kind": chart.kind,
+        "log": chart.log,
+        "limit": chart.limit,
+        "notes": list(chart.notes),
+        "bands": chart.bands._asdict() if chart.bands else None,
+        "lines": [
+            {
+                "name": line.name,
+                "style": _style(line, index),
+                "past": line.past,
+                "values": [
+                    None if value is None else round(value, _DIGITS) for value in line.values
+                ],
+            }
+            for index, line in enumerate(chart.lines)
+        ],
+    }

@@ -10,16 +10,15 @@ checks needs it or a read token, as Bearer or as the password of Basic auth.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
-import hmac
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from app.access import ADMIN, NOTHING, Access, ReadTokens, current
+from app.access import ADMIN, NOTHING, Access, current
 from app.config import is_loopback
+from app.http.door import COOKIE, Door, from_cookie
 from app.store.port import StoreUnavailable
 
 Scope = MutableMapping[str, Any]
@@ -28,11 +27,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-out"})
+STATIC_PATH = "/static/"
 ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens")
 _READING = ("GET", "HEAD")
-SLOW_S = 1.0  # until a wrong token is answered
-SLOWED_MAX = 100  # per worker
 
 
 def header(headers: Headers, name: bytes) -> bytes:
@@ -110,35 +108,37 @@ def _refusal(what: str) -> str:
 
 
 class TokenGate:
-    """Lets through who knows the admin token or a read token, and notes what they may see.
-
-    Whoever shows a wrong one waits for the answer, and only so many wait at a time; whoever shows a
-    right one never waits for them.
+    """Lets through who knows the admin token or a read token, and notes what they may see. People
+    with a browser and no token are sent to where they can show one.
     """
 
-    def __init__(self, app: ASGIApp, admin_token: str, tokens: ReadTokens) -> None:
+    def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app = app
-        self._admin_token = admin_token.encode()
-        self._tokens = tokens
-        self._slowed = 0
+        self._door = door
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"].startswith(STATIC_PATH):
             await self._pass(NOTHING, scope, receive, send)
             return
-        secret = _shown(header(scope["headers"], b"authorization"))
+        authorization = header(scope["headers"], b"authorization")
+        cookie = b"" if authorization else _cookie(scope)
+        secret = _shown(authorization) or cookie
         try:
-            access = await self._access(secret)
+            access = await self._door.access(secret)
         except StoreUnavailable as error:
             await respond(send, 503, f"{error}\n", [(b"retry-after", b"5")])
             return
-        if access is None:
+        if access is None and not authorization and _is_for_people(scope):
+            if cookie:
+                await self._door.slow_down()
+            await respond(send, 303, "", [(b"location", _sign_in(scope))])
+        elif access is None:
             await self._refuse(send, slowly=bool(secret))
-        elif _from_another_site(scope):
+        elif _from_another_site(scope, by_cookie=bool(cookie)):
             await respond(send, 403, "A page of another site may change nothing here.\n")
         elif not access.admin and _is_for_admins(scope):
             await respond(send, 403, "This needs the admin token; yours may only read.\n")
@@ -149,23 +149,10 @@ class TokenGate:
         current.set(access)
         await self._app(scope, receive, send)
 
-    async def _access(self, secret: bytes) -> Access | None:
-        if hmac.compare_digest(secret, self._admin_token):
-            return ADMIN
-        return await self._tokens.access(secret.decode("latin-1"))
-
     async def _refuse(self, send: Send, *, slowly: bool) -> None:
-        if slowly:
-            if self._slowed >= SLOWED_MAX:
-                await respond(
-                    send, 429, "Too many wrong tokens: wait.\n", [(b"retry-after", b"10")]
-                )
-                return
-            self._slowed += 1
-            try:
-                await asyncio.sleep(SLOW_S)
-            finally:
-                self._slowed -= 1
+        if slowly and not await self._door.slow_down():
+            await respond(send, 429, "Too many wrong tokens: wait.\n", [(b"retry-after", b"10")])
+            return
         await respond(
             send,
             401,
@@ -173,6 +160,32 @@ class TokenGate:
             "as 'Authorization: Bearer …', or as the password of Basic auth with any user.\n",
             [(b"www-authenticate", b'Basic realm="Dynometer", charset="UTF-8"')],
         )
+
+
+def _cookie(scope: Scope) -> bytes:
+    """The token of a browser that signed in; b"" for none."""
+    for pair in header(scope["headers"], b"cookie").split(b";"):
+        name, _, value = pair.strip().partition(b"=")
+        if name == COOKIE.encode():
+            return from_cookie(value)
+    return b""
+
+
+def came_over_https(scope: Scope) -> bool:
+    """Whether a proxy in front says so, or it did."""
+    forwarded = header(scope["headers"], b"x-forwarded-proto")
+    return forwarded == b"https" or scope["scheme"] == "https"
+
+
+def _is_for_people(scope: Scope) -> bool:
+    """Whether a browser asks for a page."""
+    return scope["method"] == "GET" and b"text/html" in header(scope["headers"], b"accept")
+
+
+def _sign_in(scope: Scope) -> bytes:
+    wanted = scope.get("raw_path", scope["path"].encode())
+    query = scope.get("query_string", b"")
+    return f"/sign-in?next={quote(wanted + (b'?' + query if query else b''), safe='/')}".encode()
 
 
 def _shown(authorization: bytes) -> bytes:
@@ -184,16 +197,14 @@ def _shown(authorization: bytes) -> bytes:
     return credentials[1].encode() if credentials is not None else authorization
 
 
-def _from_another_site(scope: Scope) -> bool:
-    """Whether a page of another origin makes a browser, which adds the password by itself, send
-    what changes something.
+def _from_another_site(scope: Scope, *, by_cookie: bool) -> bool:
+    """Whether a page of another origin makes a browser, which adds password or cookie by itself,
+    send what changes something. A browser says where such a request comes from.
     """
     if scope["method"] in _READING:
         return False
-    origin = header(scope["headers"], b"origin").decode("latin-1")
-    return bool(origin) and origin.partition("://")[2] != header(scope["headers"], b"host").decode(
-        "latin-1"
-    )
+    origin, host = header(scope["headers"], b"origin"), header(scope["headers"], b"host")
+    return (bool(origin) or by_cookie) and origin.partition(b"://")[2] != host
 
 
 def _is_for_admins(scope: Scope) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from app.http.dashboard import render
+from app.http.pages import Pages
 
 OpenApi = dict[str, Any]
 
@@ -51,14 +51,14 @@ class Route(NamedTuple):
     fields: list[Named]
 
 
-def reference_router(get_openapi: Callable[[], OpenApi], *, local_mode: bool) -> APIRouter:
+def reference_router(get_openapi: Callable[[], OpenApi], pages: Pages) -> APIRouter:
     """The route /docs."""
     router = APIRouter()
 
     async def docs(request: Request) -> HTMLResponse:
         url = str(request.base_url).rstrip("/")
         shown = list(routes(get_openapi()))
-        return render("reference.html", routes=shown, url=url, local_mode=local_mode)
+        return pages.page(request, "reference.html", routes=shown, url=url)
 
     router.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     return router

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Any
 
-from app.http.gate import ASGIApp, Receive, Scope, Send
+from app.http.gate import STATIC_PATH, ASGIApp, Receive, Scope, Send
 
 # The pages have one style sheet, one script, images written into them and forms, all of them ours.
 _POLICY = (
@@ -19,13 +19,12 @@ _HEADERS = [
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),  # with no-referrer, forms would not say their origin
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
 _NO_STORE = (b"cache-control", b"no-store")
 _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
-STATIC_PATH = "/static/"
 
 
 class SecurityHeaders:

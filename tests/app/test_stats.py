@@ -7,12 +7,12 @@ import pytest
 from app.sketch import bin_of
 from app.stats import (
     DEFAULT_STAT,
+    Answered,
     CounterCell,
     DistributionCell,
     DynosCell,
     GaugeCell,
     Stat,
-    Value,
     accepted_stats,
     parse_stat,
 )
@@ -33,7 +33,7 @@ def distribution_of(*times_ms: int) -> DistributionCell:
     return cell
 
 
-def of(cell: DistributionCell, name: str) -> Value:
+def of(cell: DistributionCell, name: str) -> Answered:
     return cell.value(parse_stat(name, TIMES), STEP_S)
 
 

@@ -4,88 +4,25 @@ is left out, and nothing on them is refused by their own security policy.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from app.simulated_app import SimulatedApp
 from app.simulated_lines import frame
-from bench.corpus import joined
-from tests.support.processes import ServiceProcess
 
-APPS = ("blog", "shop", "shop-eu")
-HISTORY_S = 3_600
-LINES_PER_S = 4.0
-PAGES = ("/", "/apps/shop", "/apps/shop?range=6h&sort=memory", "/apps/nobody", "/docs")
+PAGES = (
+    "/",
+    "/apps/shop",
+    "/apps/shop?range=6h&sort=memory&compare=day",
+    "/apps/shop?dyno=web.1&scale=linear",
+    "/apps/nobody",
+    "/add",
+    "/docs",
+)
 DESKTOP, PHONE = (1280, 900), (390, 844)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service with an hour of traffic of three apps, and a release in the middle of it."""
-    service = ServiceProcess(tmp_path_factory.mktemp("pages"))
-    service.start()
-    try:
-        with httpx2.Client(base_url=service.url, trust_env=False, timeout=30) as client:
-            for number, app in enumerate(APPS):
-                for body in joined(_hour(app, number), 500):
-                    sent = client.post("/drain", content=body, auth=(app, "any"))
-                    assert sent.status_code == 200
-        yield service.url
-    finally:
-        service.stop()
-
-
-def _hour(app: str, seed: int) -> list[bytes]:
-    now_s = time.time()
-    simulated = SimulatedApp(app, dynos=4, lines_per_s=LINES_PER_S, seed=seed)
-    frames = []
-    for line in simulated.lines(now_s - HISTORY_S):
-        if line.at_s >= now_s:
-            break
-        frames.append(line.frame)
-    return [*frames, frame(190, now_s - 1800, "app", "api", "Release v212 created by user x")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    assert program is not None
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser had to complain about."""
-    return []
-
-
-@pytest.fixture
-def page(url: str, browser: Browser, complaints: list[str]) -> Iterator[Page]:
-    """A page of a browser that shows colours as on a light desktop."""
-
-    def complain(message: ConsoleMessage) -> None:
-        if "404" not in message.text:  # the page of an unknown app is one
-            complaints.append(message.text)
-
-    def fail(request: Request) -> None:
-        complaints.append(f"{request.url}: {request.failure}")
-
-    context = browser.new_context(base_url=url, viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.on("console", complain)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("requestfailed", fail)
-    yield page
-    context.close()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -126,7 +63,20 @@ def test_the_page_of_an_app_says_what_the_api_answers(page: Page, url: str) -> N
     asked = f"{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&step=range"
     answer = httpx2.get(asked, trust_env=False).json()["series"][0]["values"][0]
     assert shown["p95"] == f"{answer:,.0f} ms"
+
+
+def test_without_scripts_the_page_is_whole(browser: Browser, url: str) -> None:
+    context = browser.new_context(base_url=url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/apps/shop")
+    assert page.locator(".chart svg path").count() > 20
     assert "release v212" in page.locator(".mark title").all_text_contents()
+    assert page.locator(".figures dd").first.is_visible()
+    page.get_by_label("process type").select_option("worker")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**process_type=worker**")
+    assert page.locator("#zone").is_hidden()
+    context.close()
 
 
 def test_apps_are_found_by_a_pattern_and_opened_by_their_name(page: Page) -> None:

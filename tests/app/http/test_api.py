@@ -224,6 +224,24 @@ async def test_many_apps_are_one_query(client: httpx2.AsyncClient) -> None:
     assert answer.json()["series"][0]["values"] == [10]
 
 
+async def test_the_sketch_itself_is_answered_and_says_what_the_other_stats_say(
+    filled: httpx2.AsyncClient,
+) -> None:
+    query = "metric=service_time_ms&outcome=ok&stat=bins&stat=count&stat=le_50&step=range"
+    bins, count, within = (each["values"][0] for each in (await ask(filled, query))["series"])
+    assert all(low <= high for low, high, _ in bins)
+    assert bins == sorted(bins)
+    assert sum(values for _, _, values in bins) == count
+    assert sum(values for _, high, values in bins if high <= 50) == within * count
+    rows = (await ask(filled, f"{query}&format=rows"))["rows"]
+    assert rows[0]["bins"] == bins
+    answer = await filled.get(f"/api/v1/apps/shop/query?{query}&format=csv")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "stat")
+    long = "metric=service_time_ms&stat=bins&by=outcome&start=now-24h&step=1m"
+    answer = await filled.get(f"/api/v1/apps/shop/query?{long}")
+    assert (answer.status_code, answer.json()["title"]) == (400, "Too many series")
+
+
 async def test_rows_and_csv_say_the_same(filled: httpx2.AsyncClient) -> None:
     query = "metric=service_time_ms&stat=count&stat=max&by=outcome&step=range"
     rows = (await ask(filled, f"{query}&format=rows"))["rows"]

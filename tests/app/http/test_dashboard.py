@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Sequence
 from html import unescape
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from app.http import assets
 from app.http.chart import spark
 from app.store.memory import MemoryStore
 from app.store.port import Contents, Slot
@@ -154,7 +156,7 @@ async def test_dynos_are_sorted_by_what_was_clicked(client: httpx2.AsyncClient) 
 
     async def order(sort: str) -> list[str]:
         html = await page(client, f"/apps/shop?sort={sort}")
-        return re.findall(r'<th scope="row">(web\.\d+)</th>', html)
+        return re.findall(r'<th scope="row"><a [^>]*>(web\.\d+)</a></th>', html)
 
     assert await order("name") == ["web.1", "web.2", "web.10"]
     assert await order("requests") == ["web.2", "web.1", "web.10"]
@@ -166,15 +168,59 @@ async def test_dynos_are_sorted_by_what_was_clicked(client: httpx2.AsyncClient) 
 async def test_every_range_has_its_charts(client: httpx2.AsyncClient, name: str) -> None:
     await post(client, busy_hour())
     html = await page(client, f"/apps/shop?range={name}")
-    titles = re.findall(r'<h2 id="chart-\d">([^<]*)</h2>', html)
-    assert titles == [
-        "Response time",
+    titles = re.findall(r'<h2 id="chart-[a-z]+">(.*?)</h2>', html)
+    assert [text_of(title) for title in titles] == [
+        "Response time ms ",
+        "All response times ms ",
         "Requests a minute, by status",
-        "Memory of the fullest dyno, of its quota",
+        "Failed requests % ",
+        "Errors, by code",
+        "Memory of the fullest dyno, of its quota % ",
+        "Load, mean of the dynos",
         "Dynos",
     ]
     for link in re.findall(r'href="(/api/[^"]*)"', html):
         assert (await client.get(unescape(link))).status_code == 200, link
+
+
+async def test_without_the_chart_library_charts_are_pictures_and_the_page_says_how_to_get_it(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await post(client, busy_hour())
+    assert "npm ci" not in await page(client, "/apps/shop")
+    monkeypatch.setattr(assets, "_CHARTS", tmp_path)
+    html = await page(client, "/apps/shop")
+    assert "<code>npm ci</code>" in html
+    assert "uPlot" not in html
+    assert html.count('class="line') > 5
+    assert (await client.get("/static/vendor/uPlot.min.css")).status_code == 404
+
+
+async def test_of_the_chart_library_two_files_are_served(client: httpx2.AsyncClient) -> None:
+    for name in ("uPlot.iife.min.js", "uPlot.min.css"):
+        assert (await client.get(f"/static/vendor/{name}")).status_code == 200
+    for name in ("uPlot.esm.js", "..%2Fassets.py", "package.json"):
+        assert (await client.get(f"/static/vendor/{name}")).status_code == 404
+
+
+async def test_a_time_that_cannot_be_read_is_said_and_the_last_hour_shown(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, busy_hour())
+    html = await page(client, "/apps/shop?start=yesterday&compare=week")
+    assert "The last hour is shown instead: start=yesterday: accepted are RFC 3339" in html
+    assert 'data-chart="response"' in html
+    assert "?compare=week&amp;sort=memory" in html
+
+
+async def test_the_page_is_of_the_part_that_was_chosen(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
+    text = text_of(await page(client, "/apps/shop?dyno=web.2"))
+    assert "avg 5 ms" in text
+    assert "failed 0 %" in text
+    assert "Show all of shop" in text
+    text = text_of(await page(client, "/apps/shop?outcome=failed"))
+    assert "failed 16 %" in text
 
 
 async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncClient) -> None:
@@ -234,10 +280,8 @@ async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
     await post(client, router())
     for path in ("/", "/apps/shop", "/docs"):
         html = (await client.get(path)).text
-        assert re.findall(r"<script[^>]*>", html) in (
-            ['<script type="module" src="/static/live.js">'],
-            [],
-        )
+        scripts = re.findall(r"<script([^>]*)>", html)
+        assert all('src="/static/' in each or "application/json" in each for each in scripts)
         assert not re.search(r" on[a-z]+=", html)
         assert "style=" not in html
         assert re.findall(r'(?:src|href)="(?!/|data:,)([^"]*)"', html) == []

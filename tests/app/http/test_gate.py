@@ -13,7 +13,7 @@ import pytest
 from app.access import new_token, pack_token
 from app.config import ConfigError, Settings
 from app.drains import hash_secret
-from app.http import gate
+from app.http import door
 from app.http.gate import ADMIN_PATHS
 from app.store.memory import MemoryStore
 from tests.support.lines import frame, memory, router
@@ -26,7 +26,7 @@ GUARDED = ("/", "/docs", "/metrics", "/version", "/api/v1/apps", "/openapi.json"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "SLOW_S", 0.001)
+    monkeypatch.setattr(door, "SLOW_S", 0.001)
 
 
 @pytest.fixture
@@ -231,8 +231,8 @@ async def test_a_read_token_changes_nothing_and_sees_no_secrets() -> None:
 async def test_guesses_are_slowed_and_bounded_and_never_hold_up_who_is_right(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gate, "SLOW_S", 5.0)
-    monkeypatch.setattr(gate, "SLOWED_MAX", 3)
+    monkeypatch.setattr(door, "SLOW_S", 5.0)
+    monkeypatch.setattr(door, "SLOWED_MAX", 3)
     async with with_apps("shop") as (client, store):
         right = await reader(store, "*")
         wrong = {"Authorization": "Bearer wrong"}

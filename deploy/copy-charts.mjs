@@ -1,0 +1,10 @@
+// Copies the chart library's two files to where the service serves them and the wheel takes them.
+import { copyFileSync, mkdirSync } from "node:fs";
+
+const from = "node_modules/uplot/dist";
+const to = "app/http/vendor";
+
+mkdirSync(to, { recursive: true });
+for (const file of ["uPlot.iife.min.js", "uPlot.min.css"]) {
+  copyFileSync(`${from}/${file}`, `${to}/${file}`);
+}

@@ -1,0 +1,89 @@
+"""A browser, and a service with an hour of traffic to look at."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+
+from app.simulated_app import SimulatedApp
+from app.simulated_lines import frame
+from bench.corpus import joined
+from tests.support.processes import ServiceProcess
+
+APPS = ("blog", "shop", "shop-eu")
+HISTORY_S = 3_600
+LINES_PER_S = 4.0
+DESKTOP = (1280, 900)
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A service with an hour of traffic of three apps, and a release in the middle of it."""
+    service = ServiceProcess(tmp_path_factory.mktemp("pages"))
+    service.start()
+    try:
+        with httpx2.Client(base_url=service.url, trust_env=False, timeout=30) as client:
+            for number, app in enumerate(APPS):
+                for body in joined(_hour(app, number), 500):
+                    sent = client.post("/drain", content=body, auth=(app, "any"))
+                    assert sent.status_code == 200
+        yield service.url
+    finally:
+        service.stop()
+
+
+def _hour(app: str, seed: int) -> list[bytes]:
+    now_s = time.time()
+    simulated = SimulatedApp(app, dynos=4, lines_per_s=LINES_PER_S, seed=seed)
+    frames = []
+    for line in simulated.lines(now_s - HISTORY_S):
+        if line.at_s >= now_s:
+            break
+        frames.append(line.frame)
+    return [*frames, frame(190, now_s - 1800, "app", "api", "Release v212 created by user x")]
+
+
+@pytest.fixture(scope="module")  # while it runs, no other event loop can
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    assert program is not None
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser had to complain about."""
+    return []
+
+
+@pytest.fixture
+def page(url: str, browser: Browser, complaints: list[str]) -> Iterator[Page]:
+    """A page of a browser in India, which is UTC+5:30 all year."""
+
+    def complain(message: ConsoleMessage) -> None:
+        if "404" not in message.text:  # the page of an unknown app is one
+            complaints.append(message.text)
+
+    def fail(request: Request) -> None:
+        complaints.append(f"{request.url}: {request.failure}")
+
+    context = browser.new_context(
+        base_url=url,
+        viewport={"width": DESKTOP[0], "height": DESKTOP[1]},
+        timezone_id="Asia/Kolkata",
+        permissions=["clipboard-read", "clipboard-write"],
+    )
+    page = context.new_page()
+    page.on("console", complain)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("requestfailed", fail)
+    yield page
+    context.close()

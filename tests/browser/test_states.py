@@ -1,0 +1,139 @@
+"""The pages when there is nothing to show yet, nothing can be read, or nobody is signed in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from app.simulated_lines import frame
+from tests.support.processes import RedisProcess, ServiceProcess
+from tests.support.servers import wait_until
+
+TOKEN = "a-token-of-the-admin"
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context()
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A service without any data."""
+    service = ServiceProcess(tmp_path)
+    service.start()
+    yield service
+    service.stop()
+
+
+def send(service: ServiceProcess, app: str = "shop", password: str = "any") -> None:
+    text = (
+        'at=info method=GET path="/" host=h dyno=web.1 connect=1ms service=7ms status=200 bytes=9'
+    )
+    body = frame(158, time.time() - 2, "heroku", "router", text)
+    answer = httpx2.post(f"{service.url}/drain", content=body, auth=(app, password))
+    assert answer.status_code == 200
+
+
+def no_findings(page: Page) -> None:
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_waiting_turns_into_figures_by_itself(page: Page, fresh: ServiceProcess) -> None:
+    page.clock.install()
+    page.goto(fresh.url)
+    expect(page.locator("h1")).to_have_text("Waiting for the first log line")
+    no_findings(page)
+    send(fresh)
+    page.clock.run_for(21_000)
+    expect(page.get_by_role("link", name="shop")).to_be_visible()
+    page.goto(f"{fresh.url}/apps/shop")
+    expect(page.locator("#memory")).to_contain_text("heroku labs:enable log-runtime-metrics")
+    expect(page.locator("[data-chart=memory]")).to_have_count(0)
+    expect(page.locator("[data-chart=response] canvas")).to_be_visible()
+
+
+def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
+    page: Page, tmp_path: Path
+) -> None:
+    store = RedisProcess(tmp_path / "redis", "--appendfsync", "always")
+    service = ServiceProcess(tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}")
+    store.start()
+    service.start()
+    try:
+        send(service)
+        page.clock.install()
+        page.goto(f"{service.url}/apps/shop")
+        expect(page.locator(".figures")).to_be_visible()
+        store.kill()
+        send(service)
+        page.clock.run_for(21_000)
+        expect(page.locator("h1")).to_have_text("The store does not answer")
+        expect(page.locator("main")).to_contain_text("Buffering on disk since ")
+        expect(page.locator(".figures")).to_have_count(0)
+        no_findings(page)
+        store.start()
+        wait_until(lambda: httpx2.get(f"{service.url}/readyz").json()["store"]["status"] == "ok", 30)
+        page.clock.run_for(21_000)
+        expect(page.locator("[data-chart=response] canvas")).to_be_visible()
+        store.kill()
+        page.goto(f"{service.url}/apps/shop")  # a page that began without charts gets them, too
+        expect(page.locator("h1")).to_have_text("The store does not answer")
+        store.start()
+        wait_until(lambda: httpx2.get(f"{service.url}/readyz").json()["store"]["status"] == "ok")
+        page.clock.run_for(21_000)
+        expect(page.locator("[data-chart=response] canvas")).to_be_visible()
+    finally:
+        service.stop()
+        store.kill()
+
+
+def test_signing_in_adding_an_app_and_signing_out(context: BrowserContext, tmp_path: Path) -> None:
+    settings = {
+        "DYNOMETER_ADMIN_TOKEN": TOKEN,
+        "DYNOMETER_PUBLIC_URL": "https://metrics.example.com",
+    }
+    service = ServiceProcess(tmp_path, **settings)
+    service.start()
+    page = context.new_page()
+    try:
+        page.goto(f"{service.url}/apps/shop?range=6h")
+        expect(page.locator("h1")).to_have_text("Sign in")
+        no_findings(page)
+        page.get_by_label("Token").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_have_text("This token opens nothing here.")
+        page.get_by_label("Token").fill(TOKEN)
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/apps/shop?range=6h")
+        page.get_by_role("link", name="Add apps").click()
+        page.get_by_label("Names of Heroku apps").fill("shop blog")
+        page.get_by_role("button", name="Show the commands").click()
+        expect(page.locator("h1")).to_have_text("2 apps may send now")
+        no_findings(page)
+        first = page.locator("#commands").inner_text().splitlines()[0]
+        secret = first.split("shop:")[1].split("@")[0]
+        send(service, password=secret)
+        page.get_by_role("link", name="Apps", exact=True).click()
+        expect(page.get_by_role("link", name="shop")).to_be_visible()
+        assert page.evaluate("document.cookie") == ""
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.locator("h1")).to_have_text("Sign in")
+        page.goto(service.url)
+        expect(page.locator("h1")).to_have_text("Sign in")
+    finally:
+        service.stop()
