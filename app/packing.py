@@ -58,6 +58,7 @@ SECTIONS = (
 _FIRST = frozenset(SECTIONS)
 ALL = _FIRST | later.TAGS
 
+Gauges = frozenset[int] | None  # which of them; None: all
 _WHICH_COUNT = 4
 _GAUGE_ROW = 8
 _MINUTES_OF_HOUR = 60
@@ -218,10 +219,10 @@ def unpack(data: bytes) -> Rollup:
 
 
 def absorb(
-    rollup: Rollup, data: bytes, sections: frozenset[str] = ALL, *, gauge: int | None = None
+    rollup: Rollup, data: bytes, sections: frozenset[str] = ALL, *, gauges: Gauges = None
 ) -> None:
     """Merge packed bytes into a rollup: of the sections only those named, which alone are decoded,
-    and of the gauges only `gauge`, unless it is None.
+    and of the gauges only these, unless it is None.
 
     Raises:
         PackError: the bytes are damaged; `rollup` may hold half of them.
@@ -241,7 +242,7 @@ def absorb(
         try:
             numbers = _decode_numbers(section)
             if name == "gauges":
-                _read_gauges(rollup, numbers, packed.names, gauge)
+                _read_gauges(rollup, numbers, packed.names, gauges)
             else:
                 _READ[name](rollup, numbers, packed.names)
         except UNREADABLE as error:
@@ -348,16 +349,14 @@ def _read_sketches(rollup: Rollup, numbers: list[int], names: list[str]) -> None
             raise PackError(f"{index} is not a bin")
 
 
-def _read_gauges(
-    rollup: Rollup, numbers: list[int], names: list[str], only: int | None = None
-) -> None:
+def _read_gauges(rollup: Rollup, numbers: list[int], names: list[str], only: Gauges = None) -> None:
     gauges = rollup.gauges
     epoch = numbers[0]
     if (len(numbers) - 1) % _GAUGE_ROW:
         raise PackError("ends early")
     for start in range(1, len(numbers), _GAUGE_ROW):
         gauge = numbers[start + 1]
-        if only is not None and gauge != only:
+        if only is not None and gauge not in only:
             continue
         row = numbers[start : start + _GAUGE_ROW]
         source, _, after, last, count, total, smallest, largest = row

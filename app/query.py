@@ -12,7 +12,7 @@ heard, counters are 0.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
@@ -54,7 +54,7 @@ from parsers.sample import GAUGE_INDEX, Metric
 SERIES_MAX = 1_000
 VALUES_MAX = 500_000  # of all series together
 BINS_WEIGHT = 200  # values that the bins of one interval count as
-SLOTS_PER_TURN = 64  # a long query lets other requests run after so many slots, about 5 ms
+BYTES_PER_TURN = 64 * 1024  # a long query lets other requests run after so many, about 5 ms
 HOUR_S = 3600
 SETTLED_AFTER_S = 60  # Logplex delivers within seconds; what comes later than this is rare
 
@@ -122,12 +122,34 @@ def complete_until(span: Range, now_s: float) -> int:
 
 
 class Wanted(NamedTuple):
-    """What of a rollup a query needs; the rest is never decoded. `gauge`: only this one; None:
-    all.
-    """
+    """What of a rollup a query needs; nothing else is decoded. `gauges`: only these; None: all."""
 
     sections: frozenset[str]
-    gauge: int | None = None
+    gauges: frozenset[int] | None = None
+
+
+async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[tuple[int, bytes]]:
+    """What is stored of the range, each with the start of its slot. Other requests are served in
+    between.
+
+    Raises:
+        StoreUnavailable: the store is away.
+    """
+    seconds = span.resolution.seconds
+    starts = range(span.start, span.end, seconds)
+    contents = await store.read(app, [Slot(span.resolution.name, start) for start in starts])
+    taken = 0
+    for slot, elements in contents.slots.items():
+        for element in elements:
+            taken += len(element)
+            if taken >= BYTES_PER_TURN:
+                taken = 0
+                await asyncio.sleep(0)
+            yield slot.start, element[HEADER_BYTES:]
+    for element in contents.inbox:
+        for minute, packed in unpack_batch(element[HEADER_BYTES:]):
+            if span.start <= minute < span.end:
+                yield align(minute, seconds), packed
 
 
 async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> dict[int, Rollup]:
@@ -137,22 +159,10 @@ async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> di
         StoreUnavailable: the store is away.
         NewerVersion: the data was written by a newer Dynometer.
     """
-    seconds = span.resolution.seconds
-    starts = range(span.start, span.end, seconds)
-    slots = [Slot(span.resolution.name, start) for start in starts]
-    contents = await store.read(app, slots)
     rollups: dict[int, Rollup] = {}
-    for number, (slot, elements) in enumerate(contents.slots.items()):
-        if number % SLOTS_PER_TURN == SLOTS_PER_TURN - 1:
-            await asyncio.sleep(0)
-        rollup = rollups[slot.start] = Rollup()
-        for element in elements:
-            absorb(rollup, element[HEADER_BYTES:], wanted.sections, gauge=wanted.gauge)
-    for element in contents.inbox:
-        for minute, packed in unpack_batch(element[HEADER_BYTES:]):
-            if span.start <= minute < span.end:
-                rollup = rollups.setdefault(align(minute, seconds), Rollup())
-                absorb(rollup, packed, wanted.sections, gauge=wanted.gauge)
+    async for start, packed in packed_rollups(store, app, span):
+        rollup = rollups.setdefault(start, Rollup())
+        absorb(rollup, packed, wanted.sections, gauges=wanted.gauges)
     return rollups
 
 
@@ -276,7 +286,7 @@ def wanted_by(query: Query) -> Wanted:
         return Wanted(frozenset(sketch | tally))
     if name == "dynos":
         return Wanted(frozenset({"minutes"}))
-    return Wanted(frozenset({"gauges"}), GAUGE_INDEX[name])
+    return Wanted(frozenset({"gauges"}), frozenset({GAUGE_INDEX[name]}))
 
 
 # --- from cells to values -----------------------------------------------------------------------

@@ -183,7 +183,14 @@ GAUGES = (
 )
 GAUGE_INDEX = {gauge.name: index for index, gauge in enumerate(GAUGES)}
 
-_QUANTILES = ("p1 … p99.9", "le_500 (share within 500 ms; any number)", "max", "avg", "count", "bins")
+_QUANTILES = (
+    "p1 … p99.9",
+    "le_500 (share within 500 ms; any number)",
+    "max",
+    "avg",
+    "count",
+    "bins",
+)
 _GAUGE_STATS = ("avg", "max", "min", "last")
 
 METRICS: dict[str, Metric] = {

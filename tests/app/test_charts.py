@@ -6,8 +6,9 @@ from app.charts import CHARTS, Chart, Period
 from app.ingest import Aggregator, Horizon
 from app.query import Range
 from app.resolution import HOUR_S, MINUTE_S, resolutions
+from app.rollup import Rollup
 from app.selection import EVERYTHING, Selection
-from app.window import Window
+from app.window import Read, Window
 from parsers.framing import split
 from tests.support.lines import AT_S, frame, load, memory, router
 
@@ -26,7 +27,12 @@ def window_of(
     aggregator = Aggregator(end, Horizon(HOUR_S, HOUR_S))
     aggregator.add_frames(split(body))
     span = Range(start, end, step_s, RESOLUTIONS[0])
-    return Window("shop", span, aggregator.rollups, RESOLUTIONS, NOW_S, part)
+    read = Read()
+    for minute, rollup in aggregator.rollups.items():
+        step = minute - (minute - start) % step_s
+        read.steps.setdefault(step, Rollup()).merge(rollup)
+        read.minutes[minute] = rollup
+    return Window("shop", span, read, RESOLUTIONS, NOW_S, part)
 
 
 def charts(shown: Window, past: Window | None = None) -> dict[str, Chart]:

@@ -75,7 +75,7 @@ def test_only_the_sections_asked_for_are_read(section: str) -> None:
 def test_one_gauge_can_be_read_alone() -> None:
     whole = rollup()
     part = Rollup()
-    absorb(part, pack(whole), frozenset({"gauges"}), gauge=3)
+    absorb(part, pack(whole), frozenset({"gauges"}), gauges=frozenset({3}))
     assert part.gauges == {key: value for key, value in whole.gauges.items() if key[1] == 3}
 
 

@@ -87,7 +87,9 @@ def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
         expect(page.locator(".figures")).to_have_count(0)
         no_findings(page)
         store.start()
-        wait_until(lambda: httpx2.get(f"{service.url}/readyz").json()["store"]["status"] == "ok", 30)
+        wait_until(
+            lambda: httpx2.get(f"{service.url}/readyz").json()["store"]["status"] == "ok", 30
+        )
         page.clock.run_for(21_000)
         expect(page.locator("[data-chart=response] canvas")).to_be_visible()
         store.kill()

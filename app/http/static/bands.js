@@ -1,4 +1,5 @@
-// The picture of all response times: a column a step, the darker the more requests a band holds.
+// The picture of all response times: a column a step, the stronger its colour the more requests a
+// band holds.
 
 export const LOWEST_MS = 0.7; // where a logarithmic scale begins, for what took no time
 export const HIGHEST_MS = 200_000; // and where it ends, whatever took longer

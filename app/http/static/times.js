@@ -41,7 +41,7 @@ export function rewrite(root = document) {
 const button = document.querySelector("#zone");
 
 function name() {
-  button.textContent = isLocal() ? "Local time" : "UTC";
+  button.textContent = isLocal() ? "Local time" : "UTC time";
   button.title = isLocal() ? `Times are those of ${OWN}; show UTC` : `Times are UTC; show those of ${OWN}`;
 }
 
