@@ -76,6 +76,8 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	@command -v chromium >/dev/null || deploy/apt-install chromium
 	@command -v npm >/dev/null || deploy/apt-install npm
+	@command -v promtool >/dev/null && command -v prometheus-alertmanager >/dev/null || \
+		deploy/apt-install prometheus prometheus-alertmanager
 	@touch $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt

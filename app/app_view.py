@@ -110,6 +110,7 @@ class AppView(NamedTuple):
     span_end_s: int
     step_s: int
     charts: list[Chart]
+    nothing_past: str  # with what there is nothing to compare; "" otherwise
     process_types: list[str]
     dyno_names: list[str]
     codes: list[Code]
@@ -145,6 +146,7 @@ async def app_view(
         earlier = await window(store, seen.app, start, end, resolutions, now_s, step=step)
         past = earlier.only(part)
     period = Period(shown, now_s, past, past_name, shift_s, log=wanted.log)
+    drawn = await _charts(period)
     return AppView(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
@@ -154,7 +156,8 @@ async def app_view(
         span_start_s=shown.span.start,
         span_end_s=shown.span.end,
         step_s=shown.span.step_s,
-        charts=await _charts(period),
+        charts=drawn,
+        nothing_past="" if _has_past(drawn) else past_name,
         process_types=sorted({labels_of(name)[0] for name in whole.last_heard_s}),
         dyno_names=sorted(whole.last_heard_s, key=_natural),
         codes=_codes(shown),
@@ -162,6 +165,10 @@ async def app_view(
         events=shown.events,
         ledger=ledger_of(shown.ledger, app=seen.app, start=shown.span.start, end=shown.span.end),
     )
+
+
+def _has_past(drawn: Sequence[Chart]) -> bool:
+    return any(line.past for chart in drawn for line in chart.lines)
 
 
 async def _charts(period: Period) -> list[Chart]:

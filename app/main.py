@@ -102,12 +102,13 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     enrolment = Enrolment(store, clock, settings.public_url)
     chores = Chores(drains, refusals, enrolment)
     bodies = Bodies()
+    horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
     drain = DrainEndpoint(
         committer=buffering.committer,
         on_stored=sightings.note,
         drains=drains,
         refusals=refusals,
-        horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
+        horizon=horizon,
         caps=settings.caps,
         bodies=bodies,
         body_bytes_max=settings.body_bytes_max,
@@ -128,8 +129,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     dashboard = Dashboard(shown, tiers, pages, clock)
     mount_assets(app)
     app.include_router(dashboard.router)
-    app.include_router(Api(shown, tiers, settings.caps, clock).router)
-    horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
+    app.include_router(Api(shown, tiers, settings.caps, horizon, clock).router)
     app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
     health = Health(store, folder, buffering, clock)
@@ -137,7 +137,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(reference_router(app.openapi, pages))
     app.include_router(AddApps(enrolment, pages).router)
     https = settings.public_url.startswith("https:")
-    bounded = GZipMiddleware(SmallBodies(app, bodies), minimum_size=2_000, compresslevel=4)
+    bounded = GZipMiddleware(SmallBodies(app, bodies), minimum_size=2_000, compresslevel=1)
     gated: ASGIApp = LocalGate(bounded)
     if not settings.local_mode:
         door = Door(settings.admin_token, ReadTokens(store, clock))

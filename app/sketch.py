@@ -15,8 +15,9 @@ The numbering of the bins is part of the stored format: it must never change.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 GAMMA = 1.02
 PROMETHEUS_BOUNDS_MS = (
@@ -82,6 +83,17 @@ def _rank(quantile: float, total: int) -> int:
 def quantile_ms(bins: Mapping[int, int], quantile: float) -> float | None:
     """One quantile; see quantiles_ms."""
     return quantiles_ms(bins, (quantile,))[0]
+
+
+_WITHIN = [bisect_left(PROMETHEUS_BOUNDS_MS, low) for low in LOW_MS]  # which bound a bin is within
+
+
+def counts_within_bounds(bins: Mapping[int, int]) -> list[int]:
+    """How many values lie within each of PROMETHEUS_BOUNDS_MS, and how many there are: exact."""
+    counts = [0] * (len(PROMETHEUS_BOUNDS_MS) + 1)
+    for index, count in bins.items():
+        counts[_WITHIN[index]] += count
+    return list(accumulate(counts))
 
 
 def count_within(bins: Mapping[int, int], ms: int) -> float:

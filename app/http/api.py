@@ -7,13 +7,16 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app import history
 from app import query as queries
+from app.http.caching import kept
+from app.http.drain import REPLAY_PAST_S
 from app.http.problem import Problem, bad_parameter
+from app.ingest import Horizon
 from app.ledger import Ledger, ledger_of
 from app.plan import LABELS, Asked, QueryError, plan, plan_range
 from app.registry import valid_app
@@ -74,6 +77,11 @@ class QueryParameters(RangeParameters):
     code: list[str] = Field(default_factory=list, description="Filter: H12, R14, …")
     outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
     exit_status: list[str] = Field(default_factory=list, description="Filter: 0, 137, …")
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the same question means the same time tomorrow."""
+        return all(time is not None and "now" not in time for time in (self.start, self.end))
 
     def asked(self) -> Asked:
         """As app.plan takes it."""
@@ -175,10 +183,12 @@ class Api:
         store: Reader,
         resolutions: Sequence[Resolution],
         caps: Caps,
+        horizon: Horizon,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._caps = caps
+        self._horizon = horizon
         self._resolutions = resolutions
         self._clock = clock
         self.router = APIRouter(prefix="/api/v1")
@@ -212,24 +222,19 @@ class Api:
         )
 
     async def query(
-        self,
-        parameters: Annotated[QueryParameters, Query()],
-        accept: Annotated[str, Header(include_in_schema=False)] = "",
+        self, request: Request, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
         """A metric over time, of all apps or some"""
         known = [seen.app for seen in await self._store.seen_apps()]
         apps = queries.matching(known, parameters.app)
-        return await self._answer(None, apps, parameters, accept)
+        return await self._answer(request, None, apps, parameters)
 
     async def query_app(
-        self,
-        app: str,
-        parameters: Annotated[QueryParameters, Query()],
-        accept: Annotated[str, Header(include_in_schema=False)] = "",
+        self, request: Request, app: str, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
         """A metric of one app over time"""
         await require_app(self._store, app)
-        return await self._answer(app, [app], parameters, accept)
+        return await self._answer(request, app, [app], parameters)
 
     async def ledger(self, app: str, parameters: Annotated[RangeParameters, Query()]) -> Ledger:
         """What became of each log message, by minute of arrival"""
@@ -244,7 +249,11 @@ class Api:
         return ledger_of(counts, app=app, start=span.start, end=span.end)
 
     async def _answer(
-        self, app: str | None, apps: Sequence[str], parameters: QueryParameters, accept: str
+        self,
+        request: Request,
+        app: str | None,
+        apps: Sequence[str],
+        parameters: QueryParameters,
     ) -> Response:
         now_s = self._clock()
         try:
@@ -264,13 +273,26 @@ class Api:
             "complete_until": answer.complete_until,
             "warnings": [*warnings, *_cap_warnings(answer, self._caps)],
         }
-        if parameters.format == "csv" or "text/csv" in accept:
-            _refuse_bins(query)
-            return Response(_csv(query, answer), media_type="text/csv")
-        if parameters.format == "rows":
-            return JSONResponse({**head, "rows": list(_rows(query, answer))})
-        series = [each._asdict() for each in answer.series]
-        return JSONResponse({**head, "series": series})
+        response = _written(query, answer, head, parameters.format, request)
+        age_s = now_s - query.range.end
+        if parameters.is_fixed and age_s >= self._horizon.past_s:
+            return kept(response, request, for_ever=age_s >= REPLAY_PAST_S)
+        return response
+
+
+def _written(
+    query: queries.Query,
+    answer: queries.Answer,
+    head: dict[str, Any],
+    form: str,
+    request: Request,
+) -> Response:
+    if form == "csv" or "text/csv" in request.headers.get("accept", ""):
+        _refuse_bins(query)
+        return Response(_csv(query, answer), media_type="text/csv")
+    if form == "rows":
+        return JSONResponse({**head, "rows": list(_rows(query, answer))})
+    return JSONResponse({**head, "series": [each._asdict() for each in answer.series]})
 
 
 def _refuse_bins(query: queries.Query) -> None:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
-from prometheus_client import CONTENT_TYPE_LATEST
 
 from app import query as queries
 from app.buffering import Buffering
 from app.exposition import expose
+from app.exposition_format import negotiated
 from app.health import Health
 from app.store.port import Reader
 
@@ -54,17 +54,21 @@ class Operations:
             )
 
     async def metrics(
-        self, app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None
+        self,
+        app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None,
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
         """Prometheus exposition of all apps, or of those named"""
+        content_type = negotiated(accept)
         text = await expose(
             self._store,
             lambda names: queries.matching(names, app or []),
             self._buffering,
             str(os.getpid()),
             self._clock(),
+            content_type,
         )
-        return Response(text, media_type=CONTENT_TYPE_LATEST)
+        return Response(text, headers={"Content-Type": content_type, "Vary": "Accept"})
 
     async def healthz(self) -> Response:
         """Whether the process answers"""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.store.port import Store
 from tests.support.lines import AT_S, frame, load, lost, memory, router
+from tests.support.servers import program
 from tests.support.service import Clock, client_of, post
 
 Samples = dict[tuple[str, ...], float]
@@ -61,6 +65,8 @@ async def test_what_was_sent_is_exported(client: httpx2.AsyncClient) -> None:
     assert of(samples, "heroku_router_requests_total") == {
         ("app=shop", "process_type=web", "status=101"): 1,
         ("app=shop", "process_type=web", "status=200"): 5,
+        ("app=shop", "process_type=web", "status=404"): 0,
+        ("app=shop", "process_type=web", "status=500"): 0,
         ("app=shop", "process_type=web", "status=503"): 1,
     }
     web_1 = ("app=shop", "dyno=web.1", "process_type=web")
@@ -151,3 +157,51 @@ async def test_a_scrape_can_be_limited_to_apps(client: httpx2.AsyncClient) -> No
         await post(client, BODY, app=app)
     apps = {key[0] for key in of(await scrape(client, "?app=shop-*"), "heroku_dynos")}
     assert apps == {"app=shop-eu", "app=shop-us"}
+
+
+OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
+
+
+async def test_openmetrics_says_the_same(client: httpx2.AsyncClient) -> None:
+    await post(client, BODY + frame("Release v7 created by x", app_name="app", procid="api"))
+    plain = await scrape(client)
+    answer = await client.get("/metrics", headers=OPENMETRICS)
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert answer.text.endswith("# EOF\n")
+    families = list(openmetrics.text_string_to_metric_families(answer.text))  # type: ignore[no-untyped-call]
+    samples = {
+        (sample.name, *(f"{name}={value}" for name, value in sorted(sample.labels.items()))): (
+            sample.value
+        )
+        for family in families
+        for sample in family.samples
+    }
+    assert samples == plain
+    units = {family.name: family.unit for family in families}
+    assert units["heroku_router_service_time_seconds"] == "seconds"
+    assert units["heroku_dyno_memory_total_bytes"] == "bytes"
+
+
+async def test_prometheus_own_checker_finds_nothing(client: httpx2.AsyncClient) -> None:
+    await post(client, BODY + frame("State changed from up to starting"))
+    checker = await asyncio.create_subprocess_exec(
+        *(program("promtool"), "check", "metrics"), stdin=PIPE, stdout=PIPE, stderr=PIPE
+    )
+    _, complaints = await checker.communicate((await client.get("/metrics")).content)
+    assert (checker.returncode, complaints) == (0, b"")
+
+
+async def test_what_is_long_is_sent_compressed(client: httpx2.AsyncClient) -> None:
+    await post(client, BODY)
+    answer = await client.get("/metrics", headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert {each.strip() for each in answer.headers["vary"].split(",")} == {
+        "Accept",
+        "Accept-Encoding",
+    }
+
+
+async def test_a_codes_odd_letters_are_escaped(client: httpx2.AsyncClient) -> None:
+    await post(client, router(status="503", head='at=error code=a"b\\c desc="x"'))
+    answer = await client.get("/metrics")
+    assert list(text_string_to_metric_families(answer.text))

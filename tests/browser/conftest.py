@@ -6,18 +6,14 @@ import shutil
 import time
 from collections.abc import Iterator
 
-import httpx2
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from app.simulated_app import SimulatedApp
 from app.simulated_lines import frame
-from bench.corpus import joined
 from tests.support.processes import ServiceProcess
+from tests.support.traffic import hour, send
 
 APPS = ("blog", "shop", "shop-eu")
-HISTORY_S = 3_600
-LINES_PER_S = 4.0
 DESKTOP = (1280, 900)
 
 
@@ -27,25 +23,12 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     service = ServiceProcess(tmp_path_factory.mktemp("pages"))
     service.start()
     try:
-        with httpx2.Client(base_url=service.url, trust_env=False, timeout=30) as client:
-            for number, app in enumerate(APPS):
-                for body in joined(_hour(app, number), 500):
-                    sent = client.post("/drain", content=body, auth=(app, "any"))
-                    assert sent.status_code == 200
+        for number, app in enumerate(APPS):
+            release = frame(190, time.time() - 1800, "app", "api", "Release v212 created by user x")
+            send(service.url, app, [*hour(app, number), release])
         yield service.url
     finally:
         service.stop()
-
-
-def _hour(app: str, seed: int) -> list[bytes]:
-    now_s = time.time()
-    simulated = SimulatedApp(app, dynos=4, lines_per_s=LINES_PER_S, seed=seed)
-    frames = []
-    for line in simulated.lines(now_s - HISTORY_S):
-        if line.at_s >= now_s:
-            break
-        frames.append(line.frame)
-    return [*frames, frame(190, now_s - 1800, "app", "api", "Release v212 created by user x")]
 
 
 @pytest.fixture(scope="module")  # while it runs, no other event loop can

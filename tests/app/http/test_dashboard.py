@@ -213,6 +213,19 @@ async def test_a_time_that_cannot_be_read_is_said_and_the_last_hour_shown(
     assert "?compare=week&amp;sort=memory" in html
 
 
+async def test_what_is_compared_is_drawn_or_said_to_be_unknown(
+    clock: Clock, client: httpx2.AsyncClient
+) -> None:
+    await post(client, busy_hour())
+    text = text_of(await page(client, "/apps/shop?compare=day"))
+    assert "nothing is kept of yesterday at these times" in text
+    clock.now_s += 86_400
+    await post(client, router(AT_S + 86_400))
+    text = text_of(await page(client, "/apps/shop?compare=day"))
+    assert "nothing is kept" not in text
+    assert "p95, yesterday" in text
+
+
 async def test_the_page_is_of_the_part_that_was_chosen(client: httpx2.AsyncClient) -> None:
     await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
     text = text_of(await page(client, "/apps/shop?dyno=web.2"))

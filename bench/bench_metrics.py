@@ -1,0 +1,78 @@
+"""/metrics of 200 apps with 8 dynos each: reading it from the store, writing it, compressing it."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from functools import partial
+from statistics import median
+
+from app.arrival import new_batch
+from app.batch import pack_batch
+from app.exported import AppState, app_state, families
+from app.exposition_format import TEXT, written
+from app.fold import Folder
+from app.store.port import SeenApp
+from app.store.redis import RedisStore
+from bench.corpus import START_S
+from bench.measure import cpu_s, table
+from bench.store import RESOLUTIONS, TTL_MS, minutes, private_store
+
+APPS = 200
+DYNOS = 8
+REQUESTS_PER_MINUTE = 1_000
+MINUTES = 6
+ROUNDS = 7
+_MS = 1000
+_NOW_S = START_S + MINUTES * 60
+
+
+async def fill(store: RedisStore) -> list[SeenApp]:
+    """The last minutes of every app, folded."""
+    kinds = minutes(REQUESTS_PER_MINUTE, DYNOS, MINUTES)
+    folder = Folder(
+        store, RESOLUTIONS, name="bench", clock=lambda: _NOW_S, interval_s=5, batches=64
+    )
+    seen = [SeenApp(f"app-{n}", int(START_S), int(_NOW_S), int(_NOW_S)) for n in range(APPS)]
+    for app, *_ in seen:
+        stamped = {int(START_S) + 60 * number: rollup for number, rollup in enumerate(kinds)}
+        packed = pack_batch(stamped)
+        await store.append({app: [new_batch(b"", packed)]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+        await folder.fold(app)
+    await folder.compact_closed()
+    return seen
+
+
+async def run() -> None:
+    """Print the table."""
+    async with private_store() as (store, _):
+        seen = await fill(store)
+        reading, writing, packing = [], [], []
+        states: list[AppState] = []
+        text = ""
+        for _round in range(ROUNDS):
+            started_s = time.process_time()
+            states = [await app_state(store, each, _NOW_S) for each in seen]
+            reading.append(time.process_time() - started_s)
+            started_s = time.process_time()
+            text = written(families(states), TEXT)
+            writing.append(time.process_time() - started_s)
+            packing.append(cpu_s(partial(gzip.compress, text.encode(), 1)))
+    rows = [
+        (name, round(median(times) * _MS))
+        for name, times in (("read", reading), ("write", writing), ("compress", packing))
+    ]
+    print(
+        f"\n### /metrics of {APPS} apps with {DYNOS} dynos ({text.count(chr(10)):,} lines; CPU)\n"
+    )
+    print(table(("step", "ms"), rows))
+
+
+def main() -> None:
+    """Print the table."""
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The rules and the Alertmanager example, with the real programs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.simulated_lines import frame
+from tests.support.monitoring import alertmanager, prometheus
+from tests.support.processes import ROOT, ServiceProcess
+from tests.support.servers import program, wait_until
+from tests.support.traffic import send
+
+DEPLOY = ROOT / "deploy" / "prometheus"
+EXAMPLE = (DEPLOY / "alertmanager.yml").read_text()
+
+
+def test_the_rules_fire_when_they_should_and_not_before() -> None:
+    tested = subprocess.run(
+        [program("promtool"), "test", "rules", "dynometer.tests.yml"],
+        cwd=DEPLOY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_every_alert_is_tested() -> None:
+    rules = (DEPLOY / "dynometer.rules.yml").read_text()
+    tests = (DEPLOY / "dynometer.tests.yml").read_text()
+    alerts = [line.split(": ")[1] for line in rules.splitlines() if "- alert: " in line]
+    assert len(alerts) == 13
+    for alert in alerts:
+        told = tests.split(f"alertname: {alert}\n")[1:]
+        assert any(each.lstrip().startswith("exp_alerts:\n") for each in told), alert
+
+
+@pytest.fixture
+def received() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """The address of a receiver of webhooks, and what came: (path, body)."""
+    messages: list[tuple[str, dict[str, Any]]] = []
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            messages.append((self.path, json.loads(body)))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Quietly."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_port}", messages
+    server.shutdown()
+    serving.join()
+    server.server_close()
+
+
+def test_a_crashed_app_reaches_the_pager(
+    tmp_path: Path, received: tuple[str, list[tuple[str, dict[str, Any]]]]
+) -> None:
+    url, messages = received
+    example = EXAMPLE.replace("http://127.0.0.1:9099", url).replace("30s", "1s")
+    service = ServiceProcess(tmp_path / "service")
+    service.start()
+    try:
+        text = 'at=info method=GET path="/" dyno=web.1 connect=1ms service=7ms status=200 bytes=9'
+        send(service.url, "shop", [frame(158, time.time() - 2, "heroku", "router", text)])
+        with alertmanager(tmp_path / "alertmanager", example) as manager:
+            config = "\n".join(
+                (
+                    "global: {scrape_interval: 1s, evaluation_interval: 1s}",
+                    f"rule_files: [{DEPLOY / 'dynometer.rules.yml'}]",
+                    "alerting:",
+                    "  alertmanagers:",
+                    f"    - static_configs: [{{targets: ['{manager.removeprefix('http://')}']}}]",
+                    "scrape_configs:",
+                    "  - job_name: dynometer",
+                    "    honor_labels: true",
+                    f"    static_configs: [{{targets: ['{service.url.removeprefix('http://')}']}}]",
+                )
+            )
+            with prometheus(tmp_path / "prometheus", config) as server:
+                wait_until(lambda: len(server.query('heroku_errors_total{code="H10"}')) > 0, 30)
+                crashed = 'at=error code=H10 desc="App crashed" method=GET path="/" host=h dyno= '
+                rest = "connect= service= status=503 bytes=0"
+                body = frame(158, time.time() - 1, "heroku", "router", crashed + rest)
+                send(service.url, "shop", [body])
+                wait_until(lambda: bool(messages), 45)
+    finally:
+        service.stop()
+    path, told = messages[0]
+    assert path == "/pager"
+    assert told["groupLabels"] == {"app": "shop"}
+    assert told["alerts"][0]["labels"]["code"] == "H10"
+    assert told["alerts"][0]["annotations"]["summary"].startswith("shop: H10, ")
