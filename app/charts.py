@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+from app.codes import explain
 from app.stats import Band, Value
 from app.status import OUTCOMES
 from app.window import Window
@@ -256,7 +257,17 @@ def _errors(period: Period) -> Chart:
         lines,
         _query(shown, "heroku_errors", "by=code"),
         f"sum by (code) (increase(heroku_errors_total{selector}[5m]))",
+        notes=_meanings({code: found[code] for code in kept}, shown.span.size),
     )
+
+
+def _meanings(found: Mapping[str, Sequence[Value]], size: int) -> list[str]:
+    """What the codes of each step mean."""
+    titles = {code: f"{code}: {explain(code).title}" for code in found}
+    return [
+        ", ".join(titles[code] for code, values in found.items() if values[index])
+        for index in range(size)
+    ]
 
 
 def _added(rows: Sequence[Sequence[Value]]) -> list[Value]:

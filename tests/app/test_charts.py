@@ -74,6 +74,7 @@ def test_the_values_are_those_of_the_api() -> None:
     assert made["requests"].notes == ["200 4", "200 2, 503 1", ""]
     assert lines(made["failed"]) == {"failed": [0, 100 / 3, None]}
     assert lines(made["errors"]) == {"H12": [0, 1, 0], "R14": [0, 0, 1]}
+    assert made["errors"].notes == ["", "H12: Request timeout", "R14: Memory quota exceeded"]
     assert lines(made["memory"]) == {"web": [75, None, None], "worker": [25, None, None]}
     assert made["memory"].notes[0] == "fullest: web.2 at 75%"
     assert made["memory"].limit == 100
