@@ -21,7 +21,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.resolution import align
-from app.span import NEVER, Span, since, until
+from app.span import NEVER, Span, since
 
 MINUTE_S = 60
 TAKEOVER_S = 900
@@ -39,6 +39,7 @@ class ActiveDrain(msgspec.Struct, array_like=True, frozen=True, gc=False):
     heard_s: int  # when the active drain last delivered, to the minute
     other: str = ""  # token of a drain that delivered and did not count, the last one
     other_s: int = 0  # when it did
+    before_since_s: int = 0  # the lines of the drain before count from here to `since_s`
 
 
 class Claim(NamedTuple):
@@ -80,11 +81,12 @@ def judge(state: ActiveDrain | None, claim: Claim) -> tuple[ActiveDrain, Span]:
             generation=max(state.generation, claim.generation),
             counted_to_s=state.counted_to_s,
             heard_s=claim.arrived_s,
+            before_since_s=state.since_s,
         )
     if claim.token == state.token:
         return _delivered(state, claim), since(state.since_s)
     if claim.token == state.before:
-        return _delivered_beside(state, claim), until(state.since_s)
+        return _delivered_beside(state, claim), Span(state.before_since_s, state.since_s)
     return _delivered_beside(state, claim), NEVER
 
 

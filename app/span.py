@@ -27,8 +27,3 @@ NEVER = Span(0, 0)
 def since(start_s: int) -> Span:
     """From `start_s` on."""
     return Span(start_s, _END_OF_TIME_S)
-
-
-def until(end_s: int) -> Span:
-    """All before `end_s`."""
-    return Span(0, end_s)

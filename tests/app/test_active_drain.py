@@ -16,7 +16,7 @@ from app.active_drain import (
     pack_state,
     unpack_state,
 )
-from app.span import ALWAYS, NEVER, Span, since, until
+from app.span import ALWAYS, NEVER, Span, since
 
 NOW_S = 1_795_341_600
 
@@ -61,8 +61,8 @@ def test_a_drain_with_a_newer_secret_takes_over_at_a_full_minute() -> None:
     state, span = judge(old, claim("d.new", generation=2, minute=2))
     change_s = NOW_S + 4 * MINUTE_S  # behind what the old one has had counted
     assert span == since(change_s)
-    assert judge(state, claim("d.old", minute=3))[1] == until(change_s)
-    assert judge(state, claim("d.old", minute=9))[1] == until(change_s)
+    assert judge(state, claim("d.old", minute=3))[1] == Span(0, change_s)
+    assert judge(state, claim("d.old", minute=9))[1] == Span(0, change_s)
     assert judge(state, claim("d.new", generation=2, minute=9))[1] == since(change_s)
 
 
@@ -109,6 +109,21 @@ def test_no_minute_counts_through_two_drains(batches: list[tuple[str, int, int]]
             if NOW_S + each * MINUTE_S in span:
                 counted.setdefault(each, set()).add(token)
     assert all(len(tokens) == 1 for tokens in counted.values())
+
+
+def test_a_drain_that_lost_and_won_again_leaves_the_other_only_its_own_minutes() -> None:
+    """The new one takes over at minute 3, falls silent, the old one takes over again at 15; then
+    the new one brings late what lies in between.
+    """
+    state = after(
+        *(claim("d.old", minute=minute) for minute in range(3)),
+        claim("d.new", generation=2, minute=0),
+        *(claim("d.old", minute=minute) for minute in range(3, 16)),
+    )
+    assert state.token == "d.old"
+    _, span = judge(state, claim("d.new", generation=2, minute=1, arrived=16 * MINUTE_S))
+    counted = [minute for minute in range(20) if NOW_S + minute * MINUTE_S in span]
+    assert counted == list(range(3, 15))
 
 
 @given(st.integers(0, 10), st.randoms(use_true_random=False))
