@@ -50,7 +50,7 @@ lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 
 clean: ## remove what the other targets made; data in .dynometer stays
-	rm -rf .venv .venv-fuzz node_modules app/http/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-fuzz .servers node_modules app/http/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed (python3 --version)"; exit 1; }
@@ -78,6 +78,9 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@command -v npm >/dev/null || deploy/apt-install npm
 	@command -v promtool >/dev/null && command -v prometheus-alertmanager >/dev/null || \
 		deploy/apt-install prometheus prometheus-alertmanager
+	@command -v rsyslogd >/dev/null && [ -e /usr/lib/$$(uname -m)-linux-gnu/rsyslog/lmnsd_ossl.so ] || \
+		deploy/apt-install rsyslog rsyslog-openssl openssl libivykis0 libnet1 libpcre3 libwrap0
+	@command -v syslog-ng >/dev/null || [ -x .servers/usr/sbin/syslog-ng ] || deploy/apt-unpack .servers syslog-ng-core
 	@touch $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt

@@ -18,7 +18,7 @@ RETIRE_EVERY_S = 60
 class Chores:
     """Keeps the copy of the registry fresh, publishes refusals, ends secrets that were replaced."""
 
-    def __init__(self, drains: Drains | None, refusals: Refusals, enrolment: Enrolment) -> None:
+    def __init__(self, drains: Drains, refusals: Refusals, enrolment: Enrolment) -> None:
         self._drains = drains
         self._refusals = refusals
         self._enrolment = enrolment
@@ -29,8 +29,7 @@ class Chores:
         retire_at = loop.time()
         while True:
             try:
-                if self._drains is not None:
-                    await self._drains.refresh()
+                await self._drains.refresh()
                 await self._refusals.publish()
                 if loop.time() >= retire_at:
                     retire_at = loop.time() + RETIRE_EVERY_S

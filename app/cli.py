@@ -49,7 +49,8 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("serve", "run the service: drain, API, /metrics and pages", "app.serve", "serve"),
-    Command("fold", "only fold what other processes received", "app.serve", "fold"),
+    Command("fold", "only fold what other processes received", "app.fold_cli"),
+    Command("syslog", "only take syslog drains, for a store that others serve", "app.syslog_cli"),
     Command("report", "print what a log file says; needs no service", "app.report"),
     Command("replay", "send a log file or a live tail to a service", "app.replay"),
     Command(

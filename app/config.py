@@ -40,6 +40,10 @@ def _port(value: str) -> int:
     return int(value)
 
 
+def _port_or_none(value: str) -> int:
+    return 0 if value == "0" else _port(value)
+
+
 def _count(value: str) -> int:
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**6):
         raise ValueError("a whole number from 1")
@@ -188,6 +192,28 @@ SETTINGS = (
         "At how many batches an inbox is folded at once",
     ),
     Setting(
+        "DYNOMETER_SYSLOG_PORT",
+        "syslog_port",
+        "0",
+        _port_or_none,
+        "Port of the syslog drain over plain TCP; 0 for none",
+    ),
+    Setting(
+        "DYNOMETER_SYSLOG_TLS_PORT",
+        "syslog_tls_port",
+        "0",
+        _port_or_none,
+        "Port of the syslog drain over TLS; 0 for none",
+    ),
+    Setting(
+        "DYNOMETER_TLS_CERT",
+        "tls_cert",
+        "",
+        _text,
+        "PEM file with the certificate chain that the syslog drain shows over TLS",
+    ),
+    Setting("DYNOMETER_TLS_KEY", "tls_key", "", _text, "PEM file with its private key"),
+    Setting(
         "DYNOMETER_PROCESS_TYPES_MAX",
         "process_types_max",
         "32",
@@ -241,6 +267,10 @@ class Settings:
     commit_wait_s: int
     fold_interval_s: int
     fold_batches: int
+    syslog_port: int
+    syslog_tls_port: int
+    tls_cert: str
+    tls_key: str
     process_types_max: int
     dynos_max: int
     statuses_max: int
@@ -292,6 +322,11 @@ class Settings:
             raise ConfigError(
                 "DYNOMETER_HORIZON_PAST is longer than DYNOMETER_RETENTION_10M: "
                 "lines would be taken and not kept"
+            )
+        if self.syslog_tls_port and not (self.tls_cert and self.tls_key):
+            raise ConfigError(
+                "DYNOMETER_SYSLOG_TLS_PORT needs a certificate: "
+                "DYNOMETER_TLS_CERT and DYNOMETER_TLS_KEY"
             )
         if self.admin_token and len(self.admin_token) < ADMIN_TOKEN_LENGTH_MIN:
             raise ConfigError(

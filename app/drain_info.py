@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.active_drain import ActiveDrain, unpack_state
-from app.drains import Secret, decode
+from app.drains import Drain, Secret, decode
 from app.store.port import Reader, SeenApp
 
 OTHER_WITHIN_S = 900  # a drain that has not delivered for longer is taken to be gone
@@ -17,6 +17,7 @@ class DrainInfo(NamedTuple):
 
     app: str
     secrets: list[Secret]
+    links: int  # how many drain tokens speak for it over syslog
     last_seen_s: int
     active: str  # token of the drain that counts
     active_since_s: int  # from which its lines count, by their own time; 0 for ever
@@ -68,9 +69,11 @@ def second_drains(infos: Sequence[DrainInfo], now_s: float) -> list[DrainInfo]:
 def _info(
     app: str, record: str | None, seen: SeenApp | None, state: ActiveDrain | None
 ) -> DrainInfo:
+    known = decode(record) if record is not None else Drain([])
     return DrainInfo(
         app=app,
-        secrets=decode(record).secrets if record is not None else [],
+        secrets=known.secrets,
+        links=len(known.links),
         last_seen_s=seen.last_seen_s if seen else 0,
         active=state.token if state else "",
         active_since_s=state.since_s if state else 0,

@@ -28,10 +28,13 @@ class Secret(msgspec.Struct):
     until_s: int = 0  # not accepted from then on; 0 for no end
 
 
-class Drain(msgspec.Struct):
-    """An app's secrets, oldest first."""
+class Drain(msgspec.Struct, omit_defaults=True):
+    """An app's secrets, oldest first, and the hashes of the drain tokens that are linked to it:
+    whoever writes one as HOSTNAME of a syslog message speaks for the app.
+    """
 
     secrets: list[Secret]
+    links: list[str] = []
 
 
 _decode = msgspec.json.Decoder(Drain).decode
@@ -82,7 +85,19 @@ def rotated(drain: Drain, secret: str, now_s: int, *, active: int, at_once: bool
     newest = drain.secrets[-1]
     in_use = next((each for each in drain.secrets if each.generation == active), newest)
     kept = [] if at_once else [in_use]
-    return Drain([*kept, Secret(hash_secret(secret), newest.generation + 1, now_s)])
+    secrets = [*kept, Secret(hash_secret(secret), newest.generation + 1, now_s)]
+    return Drain(secrets, drain.links)
+
+
+def linked(drain: Drain | None, token: str) -> Drain:
+    """The drain of an app, or of one that has none so far, with a drain token linked to it."""
+    known = drain or Drain([])
+    return Drain(known.secrets, list(dict.fromkeys([*known.links, hash_secret(token)])))
+
+
+def unlinked(drain: Drain, token: str) -> Drain:
+    """The drain without a drain token."""
+    return Drain(drain.secrets, [each for each in drain.links if each != hash_secret(token)])
 
 
 def retired(drain: Drain, active: int, now_s: int) -> Drain:
@@ -94,5 +109,6 @@ def retired(drain: Drain, active: int, now_s: int) -> Drain:
             if each.generation < active and not each.until_s
             else each
             for each in kept
-        ]
+        ],
+        drain.links,
     )

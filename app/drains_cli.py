@@ -18,12 +18,15 @@ import msgspec
 
 from app.config import ConfigError, Settings
 from app.drain_info import DrainInfo, drain_infos, second_drains
+from app.drains import decode
 from app.enrolment import Enrolled, Enrolment
 from app.launcher import command
 from app.refusals import Refusal, last_refusals
 from app.registry import APP_NAME_RULE, valid_app
 from app.store.port import Store
 from app.store_of import store_of
+from app.syslog import NAME
+from app.syslog_cli import adopt
 
 Action = Callable[[Store, argparse.Namespace, Settings], Awaitable[int]]
 
@@ -41,7 +44,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="names, one a line, or the output of 'heroku apps --json'; - for standard input. "
         "Apps that have a drain already are passed over",
     )
+    adding.add_argument(
+        "--syslog",
+        action="store_true",
+        help="drains over syslog instead of https: prints what to run, waits, and links the token",
+    )
+    adding.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="so long (300)")
     adding.set_defaults(action=_add)
+    for name, action, help_text in (
+        ("link", _link, "let a drain token speak for an app over syslog"),
+        ("unlink", _unlink, "end that"),
+    ):
+        linking = actions.add_parser(name, help=help_text)
+        linking.add_argument("app", metavar="APP", type=app_name)
+        linking.add_argument("token", metavar="TOKEN", type=_token)
+        linking.set_defaults(action=action)
     listing = actions.add_parser(
         "list", help="list apps, their drains, and log-ins that were refused"
     )
@@ -67,6 +84,14 @@ def app_name(text: str) -> str:
     """For argparse: an app's name."""
     if not valid_app(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not an app's name: {APP_NAME_RULE}")
+    return text
+
+
+def _token(text: str) -> str:
+    if not NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no drain token (d.…, see heroku drains) and no host's name"
+        )
     return text
 
 
@@ -96,10 +121,12 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
     listed = app_names(arguments.source.read()) if arguments.source else []
     if not named and not listed:
         raise ConfigError("which app? dynometer drains add APP …, or --from FILE")
+    if arguments.syslog:
+        return await adopt(store, settings, [*named, *listed], wait_s=arguments.wait)
     enrolment = _enrolment(store, settings)
     await enrolment.refuse_taken(named)
     registered = await store.drains()
-    passed_over = [app for app in listed if app in registered]
+    passed_over = [app for app in listed if app in registered and decode(registered[app]).secrets]
     if settings.local_mode:
         _say(
             "note: DYNOMETER_ADMIN_TOKEN is not set here; "
@@ -110,6 +137,18 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
             _print_addition(await enrolment.add(app))
     if passed_over:
         _say(f"passed over, for they have a drain: {', '.join(passed_over)}")
+    return 0
+
+
+async def _link(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
+    await _enrolment(store, settings).link(arguments.app, arguments.token)
+    _say(f"{arguments.app}: what {arguments.token} sends over syslog counts within 5 seconds.")
+    return 0
+
+
+async def _unlink(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
+    await _enrolment(store, settings).unlink(arguments.app, arguments.token)
+    _say(f"{arguments.app}: what {arguments.token} sends is no longer taken within 5 seconds.")
     return 0
 
 
@@ -215,7 +254,8 @@ def _as_json(infos: Sequence[DrainInfo], refusals: Sequence[Refusal]) -> dict[st
         "drains": [
             {
                 "app": info.app,
-                "may_send": bool(info.secrets),
+                "may_send": bool(info.secrets or info.links),
+                "links": info.links,
                 "secrets": len(info.secrets),
                 "last_seen": info.last_seen_s or None,
                 "active_drain": info.active or None,
@@ -229,7 +269,8 @@ def _as_json(infos: Sequence[DrainInfo], refusals: Sequence[Refusal]) -> dict[st
 
 
 def _may_send(info: DrainInfo) -> str:
-    return {0: "no", 1: "yes"}.get(len(info.secrets), f"{len(info.secrets)} secrets")
+    ways = {0: "", 1: "https"}.get(len(info.secrets), f"https, {len(info.secrets)} secrets")
+    return " + ".join(way for way in (ways, "syslog" if info.links else "") if way) or "no"
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

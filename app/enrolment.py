@@ -8,10 +8,22 @@ from typing import NamedTuple
 
 from app.active_drain import ActiveDrain, unpack_state
 from app.drain_info import removal
-from app.drains import decode, encode, first, new_secret, retired, rotated
+from app.drains import (
+    Drain,
+    decode,
+    encode,
+    first,
+    hash_secret,
+    linked,
+    new_secret,
+    retired,
+    rotated,
+    unlinked,
+)
 from app.store.port import Store
 
 _TRIES = 10
+_BEING_CHANGED = "{}: is being changed by somebody else; try again"
 
 _PUBLIC_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?)")
 
@@ -45,7 +57,7 @@ class Enrolment:
             EnrolmentError: one of these apps has a secret.
         """
         registered = await self._store.drains()
-        if taken := [app for app in apps if app in registered]:
+        if taken := [app for app in apps if app in registered and _secrets(registered[app])]:
             raise EnrolmentError(
                 f"{', '.join(taken)}: has a drain already; nothing was changed. "
                 "For a new secret: dynometer drains rotate APP"
@@ -61,9 +73,50 @@ class Enrolment:
         secret = new_secret()
         state = await self._state(app)
         drain = first(secret, self._now_s, last=state.generation if state else 0)
-        if not await self._store.swap_drain(app, "", encode(drain)):
-            await self.refuse_taken([app])
-        return Enrolled(app, _add(address, app, secret), "")
+        for _ in range(_TRIES):
+            record = (await self._store.drains()).get(app, "")
+            if record:
+                await self.refuse_taken([app])
+                drain.links = decode(record).links
+            if await self._store.swap_drain(app, record, encode(drain)):
+                return Enrolled(app, _add(address, app, secret), "")
+        raise EnrolmentError(_BEING_CHANGED.format(app))
+
+    async def link(self, app: str, token: str) -> None:
+        """Let a drain token speak for an app, and for no other.
+
+        Raises:
+            EnrolmentError: it speaks for another one.
+        """
+        for other, record in (await self._store.drains()).items():
+            if other != app and hash_secret(token) in decode(record).links:
+                raise EnrolmentError(
+                    f"{token} is linked to {other}; first: dynometer drains unlink {other} {token}"
+                )
+        await self._change(app, lambda drain: linked(drain, token))
+
+    async def unlink(self, app: str, token: str) -> None:
+        """Let it speak for the app no more.
+
+        Raises:
+            EnrolmentError: it does not.
+        """
+
+        def without(drain: Drain | None) -> Drain:
+            if drain is None or hash_secret(token) not in drain.links:
+                raise EnrolmentError(f"{token} is not linked to {app}. See: dynometer drains list")
+            return unlinked(drain, token)
+
+        await self._change(app, without)
+
+    async def _change(self, app: str, change: Callable[[Drain | None], Drain]) -> None:
+        for _ in range(_TRIES):
+            record = (await self._store.drains()).get(app, "")
+            changed = change(decode(record) if record else None)
+            kept = encode(changed) if changed.secrets or changed.links else ""
+            if await self._store.swap_drain(app, record, kept):
+                return
+        raise EnrolmentError(_BEING_CHANGED.format(app))
 
     async def rotate(self, app: str, *, at_once: bool = False) -> Enrolled:
         """Give an app a new secret; the old one holds until the new drain has taken over.
@@ -76,7 +129,7 @@ class Enrolment:
         address = self._address()
         for _ in range(_TRIES):
             record = (await self._store.drains()).get(app)
-            if record is None:
+            if record is None or not _secrets(record):
                 raise EnrolmentError(f"{app}: has no drain; first: dynometer drains add {app}")
             state = await self._state(app)
             secret = new_secret()
@@ -90,7 +143,7 @@ class Enrolment:
             if await self._store.swap_drain(app, record, encode(drain)):
                 before = removal(app, state.token) if state else ""
                 return Enrolled(app, _add(address, app, secret), before)
-        raise EnrolmentError(f"{app}: is being changed by somebody else; try again")
+        raise EnrolmentError(_BEING_CHANGED.format(app))
 
     async def remove(self, app: str) -> list[str]:
         """Forget an app's secrets: nothing of it is taken any more, what was counted stays.
@@ -107,7 +160,7 @@ class Enrolment:
             if await self._store.swap_drain(app, record, ""):
                 tokens = [state.token, state.other] if state else []
                 return [removal(app, token) for token in tokens if token]
-        raise EnrolmentError(f"{app}: is being changed by somebody else; try again")
+        raise EnrolmentError(_BEING_CHANGED.format(app))
 
     async def retire(self) -> None:
         """End old secrets whose drain was replaced; doing it again changes nothing."""
@@ -143,6 +196,11 @@ class Enrolment:
                 "without credentials, query or fragment"
             )
         return match[1], match[2].rstrip("/")
+
+
+def _secrets(record: str) -> bool:
+    """Whether there are any, and not only links."""
+    return bool(decode(record).secrets)
 
 
 def _add(address: tuple[str, str], app: str, secret: str) -> str:

@@ -8,23 +8,17 @@ import asyncio
 import logging
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NamedTuple
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.access import ReadTokens, visible
-from app.appender import Appender
-from app.buffering import Buffering
-from app.catch_up import CatchUp
-from app.chores import Chores
-from app.commit import Committer
 from app.config import Settings
-from app.enrolment import Enrolment
-from app.fold import MARGIN_S, Folder
+from app.core import Core, core, working
 from app.health import Health
 from app.http import problem
 from app.http.add_apps import AddApps
@@ -44,31 +38,14 @@ from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
 from app.http.security import SecurityHeaders
 from app.http.sign_in import SignIn
-from app.ingest import Horizon
 from app.parent import end_with
-from app.refusals import Refusals
-from app.registry import Drains, Sightings
-from app.resolution import resolutions
-from app.spool import Spool
-from app.store.port import Store, StoreUnavailable
+from app.store.port import Store
 from app.store.redis import connect
-from app.tasks import end_tasks
+from app.syslog import SyslogListener
+from app.tls import reload_certificates
 from app.version import version
 
 log = logging.getLogger(__name__)
-
-ID_MARGIN_S = 900  # ids outlive the longest stay in the spool by so much
-FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
-
-
-class Background(NamedTuple):
-    """What works beside the requests."""
-
-    store: Store
-    buffering: Buffering
-    folder: Folder
-    chores: Chores
-    drains: Drains | None
 
 
 def create() -> ASGIApp:
@@ -84,30 +61,14 @@ def create() -> ASGIApp:
 
 def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
     """The service over a store, on a clock (Unix time in seconds)."""
-    tiers = resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
-    kept_s = tiers[-1].retention_s + MARGIN_S
-    folder = Folder(
-        store,
-        tiers,
-        name=str(os.getpid()),
-        clock=clock,
-        interval_s=settings.fold_interval_s,
-        batches=settings.fold_batches,
-        caps=settings.caps,
-    )
-    sightings = Sightings(store, ttl_s=kept_s)
-    buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
-    refusals = Refusals(store, clock, name=str(os.getpid()))
-    drains = None if settings.local_mode else Drains(store, clock, settings.drains_copy)
-    enrolment = Enrolment(store, clock, settings.public_url)
-    chores = Chores(drains, refusals, enrolment)
+    parts = core(settings, store, clock)
+    buffering, tiers, horizon = parts.buffering, parts.tiers, parts.horizon
     bodies = Bodies()
-    horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
     drain = DrainEndpoint(
         committer=buffering.committer,
-        on_stored=sightings.note,
-        drains=drains,
-        refusals=refusals,
+        on_stored=parts.sightings.note,
+        drains=None if settings.local_mode else parts.drains,
+        refusals=parts.refusals,
         horizon=horizon,
         caps=settings.caps,
         bodies=bodies,
@@ -120,7 +81,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         version=version(),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(Background(store, buffering, folder, chores, drains)),
+        lifespan=_lifespan(parts, SyslogListener(parts, settings, clock)),
     )
     app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     problem.install(app, buffering)
@@ -132,10 +93,10 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(Api(shown, tiers, settings.caps, horizon, clock).router)
     app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
-    health = Health(store, folder, buffering, clock)
+    health = Health(store, parts.folder, buffering, clock)
     app.include_router(Operations(shown, health, buffering, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))
-    app.include_router(AddApps(enrolment, pages).router)
+    app.include_router(AddApps(parts.enrolment, pages).router)
     https = settings.public_url.startswith("https:")
     bounded = GZipMiddleware(SmallBodies(app, bodies), minimum_size=2_000, compresslevel=1)
     gated: ASGIApp = LocalGate(bounded)
@@ -145,37 +106,6 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         gated = TokenGate(bounded, door)
     return _routed(
         LocalGate(drain) if settings.local_mode else drain, SecurityHeaders(gated, https=https)
-    )
-
-
-def _buffering(
-    settings: Settings,
-    store: Store,
-    clock: Callable[[], float],
-    sightings: Sightings,
-    on_stored: Callable[[str, int], None],
-    kept_s: int,
-) -> Buffering:
-    """The way of an arrival into the store, with the spool beside it."""
-    appender = Appender(
-        store,
-        id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
-        inbox_ttl_s=kept_s,
-        verified_s=settings.spool_age_max_s,
-        clock=clock,
-        on_stored=on_stored,
-    )
-    if not settings.spool_bytes_max:
-        return Buffering(
-            appender, Committer(appender, None, wait_s=settings.commit_wait_s), None, None
-        )
-    spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
-    committer = Committer(appender, spool, wait_s=settings.commit_wait_s)
-    return Buffering(
-        appender,
-        committer,
-        spool,
-        CatchUp(spool, appender, on_stored=sightings.note, caps=settings.caps),
     )
 
 
@@ -192,39 +122,12 @@ def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:
 
 
 def _lifespan(
-    background: Background,
+    parts: Core, syslog: SyslogListener
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        store, buffering, folder, chores, drains = background
-        await _report_problems(store)
-        tasks = [
-            asyncio.create_task(folder.run(), name="fold"),
-            asyncio.create_task(chores.run(), name="chores"),
-        ]
-        if buffering.catch_up is not None:
-            tasks.append(asyncio.create_task(buffering.catch_up.run(), name="catch up"))
-        try:
+        async with working(parts), syslog.listening():
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_certificates)
             yield
-        finally:
-            await buffering.committer.drained()
-            await end_tasks(tasks)
-            finishing = asyncio.create_task(folder.finish(), name="finish")
-            await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
-            await end_tasks([finishing])  # what is left, the next start folds
-            if drains is not None:
-                await drains.close()
-            if buffering.spool is not None:
-                buffering.spool.close()
-            await store.close()
 
     return lifespan
-
-
-async def _report_problems(store: Store) -> None:
-    try:
-        problems = await store.check()
-    except StoreUnavailable as error:
-        problems = [str(error)]
-    for sentence in problems:
-        log.error("store: %s", sentence)

@@ -50,6 +50,8 @@ class Drains:
         self._copy = copy
         first = _read_copy(copy) if copy is not None else {}
         self._records = Mirror[str](store.drains, clock, first, self._keep_copy)
+        self._links_of: Mapping[str, str] | None = None
+        self._links: Mapping[str, str] = {}
 
     async def verify(self, app: str, secret: str) -> int:
         """The generation of the app's secret that this is; 0 when it is none. An unknown app and a
@@ -71,6 +73,25 @@ class Drains:
     async def close(self) -> None:
         """Wait until the copy is on disk."""
         await self._records.close()
+
+    async def app_of(self, token: str) -> str:
+        """The app that a drain token is linked to; "" for none.
+
+        Raises:
+            StoreUnavailable: this cannot be told while the store is away.
+        """
+        hashed = hash_secret(token)
+        return self._linked(await self._records.fresh()).get(hashed, "") or self._linked(
+            await self._records.latest()
+        ).get(hashed, "")
+
+    def _linked(self, records: Mapping[str, str]) -> Mapping[str, str]:
+        if records is not self._links_of:
+            self._links_of = records
+            self._links = {
+                hashed: app for app, record in records.items() for hashed in decode(record).links
+            }
+        return self._links
 
     def _judge(self, app: str, secret: str, records: Mapping[str, str]) -> int:
         given = hash_secret(secret)

@@ -1,22 +1,19 @@
-"""`dynometer serve`: the store, the listening socket, the workers; `dynometer fold`: folding
-alone.
-"""
+"""`dynometer serve`: the store, the listening socket, the workers."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import resource
 import signal
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryFile
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -24,11 +21,9 @@ from uvicorn.supervisors import Multiprocess
 from app import embedded
 from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
-from app.fold import Folder
 from app.http.protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, GuardedProtocol
 from app.launcher import command
-from app.resolution import resolutions
-from app.store.redis import connect
+from app.tls import Certificate, uvicorn_context
 
 BACKLOG = 2_048
 KEEP_ALIVE_S = (
@@ -37,6 +32,14 @@ KEEP_ALIVE_S = (
 SHUTDOWN_S = 9
 DEFAULT_PORT = 8080
 FILES_WANTED = CONNECTIONS_MAX + FILES_OF_OUR_OWN
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """HTTPS without a proxy."""
+    parser.add_argument(
+        "--tls-cert", metavar="FILE", help="serve https: PEM file with the certificate chain"
+    )
+    parser.add_argument("--tls-key", metavar="FILE", help="PEM file with its private key")
 
 
 def serve(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -52,8 +55,12 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         print(f"dynometer: {sentence}", file=sys.stderr)
     if settings.spool_bytes_max:
         _prepare_spool(settings)
+    https = _https(arguments)
+    for port in (settings.syslog_port, settings.syslog_tls_port):
+        if port:
+            _listening(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
     with _store(settings) as described, _listen(settings) as listening:
-        welcome = _welcome(settings, described)
+        welcome = _welcome(settings, described, "https" if https else "http")
         config = uvicorn.Config(
             "app.main:create",
             factory=True,
@@ -66,6 +73,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
+            **https,
         )
         if settings.workers > 1:
             print(welcome, flush=True)
@@ -109,34 +117,11 @@ class _Supervisor(Multiprocess):
             listening.close()
         super().terminate_all()
 
-
-def fold(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Fold until SIGINT or SIGTERM, for a store that other processes append to."""
-    signal.signal(signal.SIGTERM, _exit)
-    url = settings.redis_url or embedded.running(settings.data_dir)
-    if url is None:
-        raise ConfigError(f"nothing to fold: set REDIS_URL, or start {command()} serve")
-    print("Folding. Stop with Ctrl-C.", file=sys.stderr)
-    asyncio.run(_fold(url, settings))
-    return 0
-
-
-async def _fold(url: str, settings: Settings) -> None:
-    store = connect(url)
-    folder = Folder(
-        store,
-        resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s),
-        name=f"fold-{os.getpid()}",
-        clock=time.time,
-        interval_s=settings.fold_interval_s,
-        batches=settings.fold_batches,
-        sweep_interval_s=settings.fold_interval_s,
-        caps=settings.caps,
-    )
-    try:
-        await folder.run()
-    finally:
-        await store.close()
+    def handle_hup(self) -> None:
+        """Have the workers read their certificates again, instead of starting them anew."""
+        for process in self.processes:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGHUP)
 
 
 def _exit(signum: int, frame: FrameType | None) -> NoReturn:
@@ -178,24 +163,43 @@ def _store(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _listen(settings: Settings) -> Iterator[socket.socket]:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        listening = socket.create_server(
-            (settings.host, settings.port), family=family, backlog=BACKLOG
-        )
-    except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port} ({os.strerror(error.errno or 0)}): "
-            f"choose another port, as in PORT={settings.port + 1} {command()} serve"
-        ) from None
+    listening = _listening(settings.host, settings.port, "PORT")
     listening.set_inheritable(True)
     with listening:
         yield listening
 
 
-def _welcome(settings: Settings, store: str) -> str:
+def _listening(host: str, port: int, setting: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}): "
+            f"choose another port, as in {setting}={port + 1} {command()} serve"
+        ) from None
+
+
+def _https(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What uvicorn needs for it; nothing for http. A certificate that cannot be used is told now,
+    not by each worker.
+    """
+    chain, key = getattr(arguments, "tls_cert", None), getattr(arguments, "tls_key", None)
+    if not chain and not key:
+        return {}
+    if not chain or not key:
+        raise ConfigError("https needs both: --tls-cert FILE --tls-key FILE")
+    Certificate(Path(chain), Path(key))
+    return {
+        "ssl_certfile": chain,
+        "ssl_keyfile": key,
+        "ssl_context_factory": uvicorn_context,
+    }
+
+
+def _welcome(settings: Settings, store: str, scheme: str) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{settings.port}"
+    url = f"{scheme}://{host}:{settings.port}"
     to = "" if settings.port == DEFAULT_PORT else f" --to {url}"
     query = "metric=service_time_ms&stat=p95&by=process_type"
     if settings.local_mode:

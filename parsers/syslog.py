@@ -68,6 +68,12 @@ def parse_message(frame: bytes) -> Message:
     return _new(Message, (parse_timestamp_ms(fields[1]), fields[3], fields[4], text))
 
 
+def hostname_of(frame: bytes) -> bytes:
+    """The HOSTNAME of a frame, in a syslog drain the drain's token; b"" for no header."""
+    fields = frame.split(b" ", 3)
+    return fields[2] if len(fields) > 3 and fields[0] in _PRIS else b""
+
+
 def parse_timestamp_ms(text: bytes) -> int:
     """Unix milliseconds of an RFC 3339 time, from EARLIEST_MS to LATEST_MS; digits beyond them are
     dropped. Second 60 is the next minute's first.

@@ -38,7 +38,7 @@ async def until(holds: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def chores_of(store: Store, clock: Clock, drains: Drains | None, refusals: Refusals) -> Chores:
+def chores_of(store: Store, clock: Clock, drains: Drains, refusals: Refusals) -> Chores:
     return Chores(drains, refusals, Enrolment(store, clock, "https://metrics.example.com"))
 
 
@@ -78,7 +78,9 @@ async def test_a_secret_that_was_replaced_ends_a_day_after_the_change_over() -> 
         {"shop": [batch()]}, id_ttl_ms=days, inbox_ttl_ms=days, guards={"shop": guard}
     )
     ended = False
-    async with running(chores_of(store, clock, None, Refusals(store, clock, name="1"))):
+    async with running(
+        chores_of(store, clock, Drains(store, clock), Refusals(store, clock, name="1"))
+    ):
         async with asyncio.timeout(PATIENCE_S):
             while not ended:
                 await asyncio.sleep(0.01)
@@ -94,7 +96,7 @@ async def test_refusals_are_published() -> None:
     store = MemoryStore(clock)
     refusals = Refusals(store, clock, name="1")
     refusals.add("shop", "", "wrong secret")
-    async with running(chores_of(store, clock, None, refusals)):
+    async with running(chores_of(store, clock, Drains(store, clock), refusals)):
         async with asyncio.timeout(PATIENCE_S):
             while not await last_refusals(store):
                 await asyncio.sleep(0.01)

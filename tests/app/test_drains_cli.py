@@ -227,7 +227,7 @@ def test_list_shows_drains_and_when_apps_were_seen(data_dir: Path) -> None:
     assert [line.split() for line in printed.splitlines()] == [
         ["APP", "MAY", "SEND", "ACTIVE", "DRAIN", "LAST", "SEEN", "(UTC)"],
         ["blog", "no", "-", "2026-11-22", "10:00"],
-        ["shop", "yes", "d.one", "never"],
+        ["shop", "https", "d.one", "never"],
     ]
 
 

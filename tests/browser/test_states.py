@@ -102,6 +102,7 @@ def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
     finally:
         service.stop()
         store.kill()
+        store.client.close()
 
 
 def test_signing_in_adding_an_app_and_signing_out(context: BrowserContext, tmp_path: Path) -> None:

@@ -1,0 +1,143 @@
+"""What a process is made of that takes log lines, whichever way they come: the store, the way into
+it, and the work beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from app.appender import Appender
+from app.buffering import Buffering
+from app.catch_up import CatchUp
+from app.chores import Chores
+from app.commit import Committer
+from app.config import Settings
+from app.enrolment import Enrolment
+from app.fold import MARGIN_S, Folder
+from app.ingest import Horizon
+from app.refusals import Refusals
+from app.registry import Drains, Sightings
+from app.resolution import Resolution, resolutions
+from app.spool import Spool
+from app.store.port import Store, StoreUnavailable
+from app.tasks import end_tasks
+
+log = logging.getLogger(__name__)
+
+ID_MARGIN_S = 900  # ids outlive the longest stay in the spool by so much
+FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
+
+
+class Core(NamedTuple):
+    """The parts, put together."""
+
+    store: Store
+    tiers: Sequence[Resolution]
+    horizon: Horizon
+    folder: Folder
+    sightings: Sightings
+    buffering: Buffering
+    refusals: Refusals
+    drains: Drains
+    enrolment: Enrolment
+    chores: Chores
+
+
+def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
+    """Over a store, on a clock (Unix time in seconds)."""
+    tiers = resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
+    kept_s = tiers[-1].retention_s + MARGIN_S
+    folder = Folder(
+        store,
+        tiers,
+        name=str(os.getpid()),
+        clock=clock,
+        interval_s=settings.fold_interval_s,
+        batches=settings.fold_batches,
+        caps=settings.caps,
+    )
+    sightings = Sightings(store, ttl_s=kept_s)
+    refusals = Refusals(store, clock, name=str(os.getpid()))
+    drains = Drains(store, clock, settings.drains_copy)
+    enrolment = Enrolment(store, clock, settings.public_url)
+    return Core(
+        store=store,
+        tiers=tiers,
+        horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
+        folder=folder,
+        sightings=sightings,
+        buffering=_buffering(settings, store, clock, sightings, folder.stored, kept_s),
+        refusals=refusals,
+        drains=drains,
+        enrolment=enrolment,
+        chores=Chores(drains, refusals, enrolment),
+    )
+
+
+def _buffering(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    sightings: Sightings,
+    on_stored: Callable[[str, int], None],
+    kept_s: int,
+) -> Buffering:
+    """The way of an arrival into the store, with the spool beside it."""
+    appender = Appender(
+        store,
+        id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
+        inbox_ttl_s=kept_s,
+        verified_s=settings.spool_age_max_s,
+        clock=clock,
+        on_stored=on_stored,
+    )
+    if not settings.spool_bytes_max:
+        return Buffering(
+            appender, Committer(appender, None, wait_s=settings.commit_wait_s), None, None
+        )
+    spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
+    committer = Committer(appender, spool, wait_s=settings.commit_wait_s)
+    return Buffering(
+        appender,
+        committer,
+        spool,
+        CatchUp(spool, appender, on_stored=sightings.note, caps=settings.caps),
+    )
+
+
+@asynccontextmanager
+async def working(parts: Core) -> AsyncIterator[None]:
+    """Folding and chores run; at the end what is in hand is finished, as far as time allows."""
+    await _report_problems(parts.store)
+    tasks = [
+        asyncio.create_task(parts.folder.run(), name="fold"),
+        asyncio.create_task(parts.chores.run(), name="chores"),
+    ]
+    if parts.buffering.catch_up is not None:
+        tasks.append(asyncio.create_task(parts.buffering.catch_up.run(), name="catch up"))
+    try:
+        yield
+    finally:
+        await parts.buffering.committer.drained()
+        await end_tasks(tasks)
+        finishing = asyncio.create_task(parts.folder.finish(), name="finish")
+        await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
+        await end_tasks([finishing])  # what is left, the next start folds
+        await parts.drains.close()
+        if parts.buffering.spool is not None:
+            parts.buffering.spool.close()
+        await parts.store.close()
+
+
+async def _report_problems(store: Store) -> None:
+    try:
+        problems = await store.check()
+    except StoreUnavailable as error:
+        problems = [str(error)]
+    for sentence in problems:
+        log.error("store: %s", sentence)

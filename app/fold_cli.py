@@ -1,0 +1,52 @@
+"""`dynometer fold`: folding alone."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import NoReturn
+
+from app import embedded
+from app.config import ConfigError, Settings
+from app.fold import Folder
+from app.launcher import command
+from app.resolution import resolutions
+from app.store.redis import connect
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Fold until SIGINT or SIGTERM, for a store that other processes append to."""
+    signal.signal(signal.SIGTERM, _exit)
+    url = settings.redis_url or embedded.running(settings.data_dir)
+    if url is None:
+        raise ConfigError(f"nothing to fold: set REDIS_URL, or start {command()} serve")
+    print("Folding. Stop with Ctrl-C.", file=sys.stderr)
+    asyncio.run(_fold(url, settings))
+    return 0
+
+
+async def _fold(url: str, settings: Settings) -> None:
+    store = connect(url)
+    folder = Folder(
+        store,
+        resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s),
+        name=f"fold-{os.getpid()}",
+        clock=time.time,
+        interval_s=settings.fold_interval_s,
+        batches=settings.fold_batches,
+        sweep_interval_s=settings.fold_interval_s,
+        caps=settings.caps,
+    )
+    try:
+        await folder.run()
+    finally:
+        await store.close()
+
+
+def _exit(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)

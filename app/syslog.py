@@ -1,0 +1,157 @@
+"""The syslog drain: log lines over TCP or TLS (RFC 5425, RFC 6587), from Logplex or anybody who
+writes the same lines.
+
+A drain's token is the HOSTNAME of its messages, and the only thing that says whose they are:
+'drains link' tells which app a token speaks for. In local mode the name itself is the app where
+nothing is linked.
+
+Syslog has no acknowledgement. What was read is committed before more is read, so a sender is held
+back by TCP while nothing can take its lines; on shutdown what was read is committed. A batch that
+the sender sends again counts again: at least once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from app.arrival import Arrival, batch_id
+from app.config import Settings
+from app.core import Core
+from app.ingest import Aggregator
+from app.registry import valid_app
+from app.store.port import StoreUnavailable
+from app.tls import Certificate
+from parsers.framing import Damage
+from parsers.stream import MessageReader
+from parsers.syslog import hostname_of
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS_MAX = 1_000  # per worker
+IDLE_S = 300  # Logplex closes an idle connection after 240 to 255 s: it should be the one to close
+HANDSHAKE_S = 10
+READ_BYTES = 256 * 1024
+GATHER_S = 0.05  # between two reads: what comes meanwhile goes into one batch
+RETRY_S = 0.5
+FINISH_S = 5
+BACKLOG = 512
+NOT_LINKED = "drain token is linked to no app"
+_HEROKU_TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class SyslogListener:
+    """Listens where the settings say, nowhere by default."""
+
+    def __init__(self, core: Core, settings: Settings, clock: Callable[[], float]) -> None:
+        self._core = core
+        self._settings = settings
+        self._clock = clock
+        self._readers: dict[asyncio.Task[None], asyncio.StreamReader] = {}
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Take connections; at the end, what was read of them is committed."""
+        settings = self._settings
+        servers = []
+        if settings.syslog_port:
+            servers.append(await self._server(settings.syslog_port, None))
+        if settings.syslog_tls_port:
+            certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key))
+            servers.append(await self._server(settings.syslog_tls_port, certificate.context))
+        try:
+            yield
+        finally:
+            for server in servers:
+                server.close()
+            for reader in self._readers.values():
+                reader.feed_eof()
+            if self._readers:
+                await asyncio.wait(self._readers, timeout=FINISH_S)
+
+    async def _server(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
+        return await asyncio.start_server(
+            self._serve,
+            self._settings.host,
+            port,
+            limit=READ_BYTES // 2,
+            backlog=BACKLOG,
+            reuse_port=True,  # each worker listens for itself
+            ssl=context,
+            ssl_handshake_timeout=HANDSHAKE_S if context else None,
+        )
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  it is what runs this
+        try:
+            if len(self._readers) < CONNECTIONS_MAX:
+                self._readers[task] = reader
+                await self._converse(reader)
+        except (ConnectionError, ssl.SSLError, TimeoutError) as error:
+            log.debug("syslog connection ended: %s", error)
+        except Exception:  # a defect of ours must not pass for the sender's
+            log.exception("syslog connection failed")
+        finally:
+            self._readers.pop(task, None)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader) -> None:
+        messages = MessageReader()
+        last = ""
+        while data := await asyncio.wait_for(reader.read(READ_BYTES), IDLE_S):
+            last = await self._take(messages.feed(data), last)
+            if len(data) < READ_BYTES // 2:
+                await asyncio.sleep(GATHER_S)
+        await self._take(messages.end(), last)
+
+    async def _take(self, found: Iterable[bytes | Damage], last: str) -> str:
+        """Commit messages, each to the app that its HOSTNAME speaks for; what is damaged, to that
+        of the one before. Returns the HOSTNAME of the last one.
+        """
+        by_name: dict[str, list[bytes | Damage]] = {}
+        for item in found:
+            if not isinstance(item, Damage):
+                last = hostname_of(item).decode("latin-1") or last
+            by_name.setdefault(last, []).append(item)
+        for name, frames in by_name.items():
+            app = await self._app_of(name)
+            if app:
+                await self._commit(app, name, frames)
+            else:
+                self._core.refusals.add("", name, NOT_LINKED)
+        return last
+
+    async def _app_of(self, name: str) -> str:
+        if not NAME.fullmatch(name):
+            return ""
+        while True:
+            try:
+                app = await self._core.drains.app_of(name)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)  # nothing is read meanwhile, so nothing gets lost
+                continue
+            if app or not self._settings.local_mode:
+                return app
+            own = name.lower()
+            return own if valid_app(own) else ""
+
+    async def _commit(self, app: str, name: str, frames: Iterable[bytes | Damage]) -> None:
+        aggregator = Aggregator(self._clock(), self._core.horizon, self._settings.caps)
+        aggregator.add_frames(frames)
+        drain = name if _HEROKU_TOKEN.fullmatch(name) else ""  # other hosts send what is their own
+        arrival = Arrival(app, batch_id(b""), aggregator.parts(), drain=drain)
+        while True:
+            try:
+                if await self._core.buffering.committer.commit(arrival):
+                    await self._core.sightings.note(arrival)
+            except StoreUnavailable:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return

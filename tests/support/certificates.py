@@ -1,0 +1,22 @@
+"""Certificates for tests, made by openssl."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def certificate(directory: Path, name: str, *, rsa: bool = False) -> tuple[Path, Path]:
+    """(chain, key) of a self-signed one for this host."""
+    chain, key = directory / f"{name}.pem", directory / f"{name}.key"
+    kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "1"),
+            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
+            *("-out", str(chain), "-keyout", str(key)),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return chain, key
