@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -127,7 +128,9 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with working(parts), syslog.listening():
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload_certificates)
+            if threading.current_thread() is threading.main_thread():  # signals go there alone
+                loop = asyncio.get_running_loop()
+                loop.add_signal_handler(signal.SIGHUP, reload_certificates)
             yield
 
     return lifespan
