@@ -80,6 +80,7 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 		deploy/apt-install prometheus prometheus-alertmanager
 	@command -v rsyslogd >/dev/null && [ -e /usr/lib/$$(uname -m)-linux-gnu/rsyslog/lmnsd_ossl.so ] || \
 		deploy/apt-install rsyslog rsyslog-openssl openssl libivykis0 libnet1 libpcre3 libwrap0
+	@command -v nginx >/dev/null && command -v haproxy >/dev/null || deploy/apt-install nginx-light haproxy
 	@command -v syslog-ng >/dev/null || [ -x .servers/usr/sbin/syslog-ng ] || deploy/apt-unpack .servers syslog-ng-core
 	@touch $@
 

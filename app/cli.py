@@ -60,6 +60,7 @@ COMMANDS = (
     Command("tokens", "add, list or remove tokens that may read", "app.tokens_cli"),
     Command("prometheus-config", "print what goes into prometheus.yml", "app.prometheus_config"),
     Command("doctor", "look for what is wrong, and say what to do about it", "app.doctor"),
+    Command("config", "print what is set, and where that comes from", "app.config_cli"),
     Command("version", "print the version", "app.cli", "print_version"),
 )
 _BY_NAME = {command.name: command for command in COMMANDS}

@@ -4,7 +4,6 @@ against.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -12,6 +11,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from app.loopback import is_loopback
 from app.rollup import Caps
 
 ADMIN_TOKEN_LENGTH_MIN = 16
@@ -78,6 +78,9 @@ def _public_url(value: str) -> str:
     if value and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
         raise ValueError("an address such as https://metrics.example.com, without credentials")
     return value.rstrip("/")
+
+
+REDIS_CONNECTIONS = 16  # of all workers
 
 
 class Setting(NamedTuple):
@@ -283,7 +286,7 @@ class Settings:
             ConfigError: a value cannot be used, or values do not go together.
         """
         values = {setting.field: _parse(setting, environ) for setting in SETTINGS}
-        settings = cls(**values)
+        settings = cls(**{**values, **_on_heroku(values, environ)})
         settings._check()
         return settings
 
@@ -291,6 +294,13 @@ class Settings:
     def local_mode(self) -> bool:
         """Whether no admin token is set: then only this machine is served, without credentials."""
         return not self.admin_token
+
+    @property
+    def redis_connections_max(self) -> int:
+        """Of one worker: together they leave room on the smallest plan of Heroku's Redis, which has
+        20.
+        """
+        return max(REDIS_CONNECTIONS // self.workers, 2)
 
     @property
     def caps(self) -> Caps:
@@ -343,6 +353,22 @@ class Settings:
 assert [setting.field for setting in SETTINGS] == [each.name for each in fields(Settings)]  # noqa: S101
 
 
+def _on_heroku(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
+    """What Heroku tells its dynos: that its Redis has a certificate of its own making, which nobody
+    can check, and (labs: runtime-dyno-metadata) the app's address.
+    """
+    if "DYNO" not in environ:
+        return {}
+    found = {}
+    url = values["redis_url"]
+    if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
+        found["redis_url"] = f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=none"
+    domain = environ.get("HEROKU_APP_DEFAULT_DOMAIN_NAME")
+    if domain and not values["public_url"]:
+        found["public_url"] = f"https://{domain}"
+    return found
+
+
 def _parse(setting: Setting, environ: Mapping[str, str]) -> Any:
     given = environ.get(setting.name) or setting.default
     try:
@@ -364,22 +390,3 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
             hint = f": did you mean {close[0]}?" if close else ""
             sentences.append(f"{name} is no setting and has no effect{hint}")
     return sentences
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host, with or without port, is this machine: localhost, 127.0.0.0/8 or ::1."""
-    name = host.strip().lower()
-    if name.startswith("["):
-        name, _, port = name[1:].partition("]")
-        if port and not re.fullmatch(r":[0-9]{1,5}", port):
-            return False
-    elif name.count(":") == 1:
-        name, _, port = name.partition(":")
-        if not re.fullmatch(r"[0-9]{1,5}", port):
-            return False
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -11,8 +11,9 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
-from app.config import ConfigError, is_loopback
+from app.config import ConfigError
 from app.launcher import command
+from app.loopback import is_loopback
 from app.registry import APP_NAME_RULE, valid_app
 
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10, 20)  # outlasts the restart of a service

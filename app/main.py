@@ -57,7 +57,8 @@ def create() -> ASGIApp:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     GuardedProtocol.limits = limits_of_process()
     settings = Settings.from_environ(os.environ)
-    return build(settings, connect(settings.redis_url), time.time)
+    store = connect(settings.redis_url, settings.redis_connections_max)
+    return build(settings, store, time.time)
 
 
 def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:

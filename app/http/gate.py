@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from app.access import ADMIN, NOTHING, Access, current
-from app.config import is_loopback
 from app.http.door import COOKIE, Door, from_cookie
+from app.loopback import is_loopback
 from app.store.port import StoreUnavailable
 
 Scope = MutableMapping[str, Any]

@@ -48,7 +48,7 @@ _T = TypeVar("_T")
 OLDEST_VERSION = (6, 2)
 TIMEOUT_S = 2.0  # Logplex waits 5 s for its answer: two tries must fit
 CONNECT_TIMEOUT_S = 1.0
-CONNECTIONS_MAX = 20  # per worker; whoever finds them all in use waits for one
+CONNECTIONS_MAX = 16  # of a process; whoever finds them all in use waits for one
 _FIRST_SEEN = "dm:apps:first_seen"
 _LAST_SEEN = "dm:apps:last_seen"
 _RUNTIME_METRICS = "dm:apps:runtime_metrics"
@@ -72,7 +72,7 @@ _APPEND, _FOLD, _COMPACT, _READ, _SWAP = (
 )
 
 
-def connect(url: str) -> RedisStore:
+def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> RedisStore:
     """A store at redis://, rediss:// or unix://. Nothing is sent yet.
 
     A command is not repeated by the client itself: only the caller knows what may be repeated.
@@ -83,7 +83,7 @@ def connect(url: str) -> RedisStore:
     try:
         pool = redis.asyncio.BlockingConnectionPool.from_url(
             url,
-            max_connections=CONNECTIONS_MAX,
+            max_connections=connections_max,
             timeout=TIMEOUT_S,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,

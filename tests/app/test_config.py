@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.config import SETTINGS, ConfigError, Settings, is_loopback, unknown_settings
+from app.config import SETTINGS, ConfigError, Settings, unknown_settings
+from app.loopback import is_loopback
 
 TOKEN = "a-token-of-the-admin"
 
@@ -109,3 +110,29 @@ def test_this_machine_is_known(host: str) -> None:
 )
 def test_nothing_else_is_this_machine(host: str) -> None:
     assert not is_loopback(host)
+
+
+def test_on_heroku_its_redis_is_taken_with_a_certificate_of_its_own_making() -> None:
+    environ = {"DYNO": "web.1", "REDIS_URL": "rediss://:p@host:6380", "HOST": "127.0.0.1"}
+    url = "rediss://:p@host:6380?ssl_cert_reqs=none"
+    assert Settings.from_environ(environ).redis_url == url
+    environ["REDIS_URL"] += "/0?protocol=2"
+    assert Settings.from_environ(environ).redis_url.endswith("/0?protocol=2&ssl_cert_reqs=none")
+    environ["REDIS_URL"] = "rediss://h?ssl_cert_reqs=required"
+    assert Settings.from_environ(environ).redis_url == environ["REDIS_URL"]
+    del environ["DYNO"]
+    environ["REDIS_URL"] = "rediss://h"
+    assert Settings.from_environ(environ).redis_url == "rediss://h"
+
+
+def test_on_heroku_the_address_is_known_where_heroku_tells_it() -> None:
+    environ = {"DYNO": "web.1", "HEROKU_APP_DEFAULT_DOMAIN_NAME": "x-123.herokuapp.com"}
+    assert Settings.from_environ(environ).public_url == "https://x-123.herokuapp.com"
+    environ["DYNOMETER_PUBLIC_URL"] = "https://metrics.example.com"
+    assert Settings.from_environ(environ).public_url == "https://metrics.example.com"
+
+
+@pytest.mark.parametrize(("workers", "each"), [("1", 16), ("2", 8), ("4", 4), ("16", 2)])
+def test_all_workers_together_fit_the_smallest_redis(workers: str, each: int) -> None:
+    settings = Settings.from_environ({"WEB_CONCURRENCY": workers})
+    assert settings.redis_connections_max == each

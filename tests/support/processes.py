@@ -79,6 +79,7 @@ class ServiceProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.directory = directory
         self.log = directory / "service.log"
+        self.arguments: tuple[str, ...] = ()
         self._process: subprocess.Popen[bytes] | None = None
         self.environ: dict[str, str] = {
             **{name: value for name, value in os.environ.items() if "DYNOMETER" not in name},
@@ -104,7 +105,7 @@ class ServiceProcess:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "app.cli", "serve"],
+                [sys.executable, "-m", "app.cli", "serve", *self.arguments],
                 cwd=self.directory,
                 env=self.environ,
                 stdin=subprocess.DEVNULL,
@@ -141,7 +142,9 @@ class ServiceProcess:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()
         try:
-            return httpx2.get(f"{self.url}/healthz", trust_env=False).status_code == 200
+            url = self.url.replace("http:", "https:") if self.arguments else self.url
+            answer = httpx2.get(f"{url}/healthz", trust_env=False, verify=False)
+            return answer.status_code == 200
         except httpx2.TransportError:
             return False
 

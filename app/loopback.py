@@ -1,0 +1,25 @@
+"""Which hosts are this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without port, is this machine: localhost, 127.0.0.0/8 or ::1."""
+    name = host.strip().lower()
+    if name.startswith("["):
+        name, _, port = name[1:].partition("]")
+        if port and not re.fullmatch(r":[0-9]{1,5}", port):
+            return False
+    elif name.count(":") == 1:
+        name, _, port = name.partition(":")
+        if not re.fullmatch(r"[0-9]{1,5}", port):
+            return False
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,166 @@
+"""The proxies of deploy/, as they are: drains and people go through them."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.support.certificates import certificate
+from tests.support.lines import router
+from tests.support.monitoring import running
+from tests.support.processes import ROOT, ServiceProcess, free_port
+from tests.support.servers import program, wait_until
+
+TOKEN = "a-token-of-the-admin"
+MEBIBYTE = 2**20
+BATCHES, LINES = 100, 30
+
+
+class Placed:
+    """Where a proxy and what is behind it are."""
+
+    def __init__(self, directory: Path, service: ServiceProcess, *, rsa: bool = False) -> None:
+        self.directory = directory
+        self.service = service
+        self.port = free_port()
+        self.chain, self.key = certificate(directory, "localhost", rsa=rsa)
+        self.url = f"https://localhost:{self.port}"
+
+    def client(self) -> httpx2.Client:
+        context = ssl.create_default_context(cafile=str(self.chain))
+        return httpx2.Client(base_url=self.url, verify=context, trust_env=False, timeout=30)
+
+    def answers(self) -> bool:
+        try:
+            with self.client() as client:
+                return client.get("/healthz").status_code == 200
+        except httpx2.TransportError:
+            return False
+
+
+@contextmanager
+def nginx(at: Placed) -> Iterator[None]:
+    site = (ROOT / "deploy/nginx/dynometer.conf").read_text()
+    for ours, theirs in (
+        ("listen 443 ssl", f"listen 127.0.0.1:{at.port} ssl"),
+        ("127.0.0.1:8080", f"127.0.0.1:{at.service.port}"),
+        ("/etc/ssl/dynometer.pem", str(at.chain)),
+        ("/etc/ssl/dynometer.key", str(at.key)),
+    ):
+        assert ours in site
+        site = site.replace(ours, theirs)
+    config = at.directory / "nginx.conf"
+    paths = "".join(
+        f"{kind}_temp_path {at.directory}/{kind}; "
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root; " if os.geteuid() == 0 else ""  # who may write into our directory
+    config.write_text(
+        f"{user}pid {at.directory}/pid; error_log {at.directory}/error.log; daemon off;\n"
+        "events {}\n"
+        f"http {{ access_log {at.directory}/access.log; {paths}\n{site}\n}}\n"
+    )
+    command = [program("nginx"), "-p", str(at.directory), "-c", str(config)]
+    with running(at.directory / "nginx.log", command, f"{at.service.url}/healthz"):
+        yield
+
+
+@contextmanager
+def haproxy(at: Placed) -> Iterator[None]:
+    both = at.directory / "both.pem"
+    both.write_text(at.chain.read_text() + at.key.read_text())
+    text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
+    for ours, theirs in (
+        ("bind :443 ", f"bind 127.0.0.1:{at.port} "),
+        ("127.0.0.1:8080", f"127.0.0.1:{at.service.port}"),
+        ("/etc/ssl/dynometer.pem", str(both)),
+    ):
+        assert ours in text
+        text = text.replace(ours, theirs)
+    config = at.directory / "haproxy.cfg"
+    config.write_text(text)
+    command = [program("haproxy"), "-db", "-f", str(config)]
+    with running(at.directory / "haproxy.log", command, f"{at.service.url}/healthz"):
+        yield
+
+
+@pytest.fixture(params=[nginx, haproxy], ids=["nginx", "haproxy"])
+def placed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Placed]:
+    settings = {
+        "DYNOMETER_ADMIN_TOKEN": TOKEN,
+        "DYNOMETER_PUBLIC_URL": "https://metrics.example.com",
+    }
+    service = ServiceProcess(tmp_path / "service", **settings)
+    service.start()
+    at = Placed(tmp_path, service)
+    proxy: Callable[[Placed], Iterator[None]] = request.param
+    try:
+        with proxy(at):  # type: ignore[attr-defined]  # a context manager
+            wait_until(at.answers, 20)
+            yield at
+    finally:
+        service.stop()
+
+
+def secret_of(client: httpx2.Client) -> str:
+    answer = client.post("/api/v1/drains", json={"apps": ["shop"]}, auth=("x", TOKEN))
+    add: str = answer.json()["drains"][0]["add"]
+    return add.split("shop:")[1].split("@", maxsplit=1)[0]
+
+
+def test_a_drain_goes_through(placed: Placed) -> None:
+    with placed.client() as client:
+        secret = secret_of(client)
+
+        def post(body: bytes, **headers: str) -> httpx2.Response:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return client.post("/drain", content=body, headers=named, auth=("shop", secret))
+
+        body = router(time.time() - 1) * LINES
+        wait_until(lambda: post(b"").status_code == 200)
+        for _ in range(BATCHES):
+            frame_id = uuid.uuid4().hex
+            answers = [post(body, Logplex_Frame_Id=frame_id) for _ in range(2)]
+            assert [answer.status_code for answer in answers] == [200, 200]
+            assert answers[0].headers["content-length"] == "0"
+        asked = "/api/v1/apps/shop/query?metric=requests&step=range"
+        answer = client.get(asked, auth=("x", TOKEN)).json()
+        assert answer["series"][0]["values"] == [BATCHES * LINES]
+        assert client.post("/drain", content=body, auth=("shop", "wrong")).status_code == 401
+
+
+def test_bodies_up_to_the_limit_pass_and_larger_ones_are_refused(placed: Placed) -> None:
+    with placed.client() as client:
+        secret = secret_of(client)
+        line = router(time.time() - 1)
+
+        def status(size: int) -> int:
+            body = line * (size // len(line))
+            return client.post("/drain", content=body, auth=("shop", secret)).status_code
+
+        wait_until(lambda: status(0) == 200)
+        assert status(15 * MEBIBYTE) == 200
+        assert status(17 * MEBIBYTE) == 413
+
+
+def test_people_sign_in_and_their_cookie_stays_on_https(placed: Placed) -> None:
+    with placed.client() as client:
+        page = client.get("/", headers={"Accept": "text/html"})
+        assert page.headers["location"] == "/sign-in?next=/"
+        answer = client.post(
+            "/sign-in", data={"token": TOKEN}, headers={"Origin": placed.url}, follow_redirects=True
+        )
+        assert answer.status_code == 200
+        assert "Secure" in answer.history[0].headers["set-cookie"]
+        assert (
+            "drains:add"
+            in client.post("/add", data={"apps": "blog"}, headers={"Origin": placed.url}).text
+        )
