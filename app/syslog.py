@@ -19,6 +19,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from app.arrival import Arrival, batch_id
 from app.config import Settings
@@ -26,6 +27,7 @@ from app.core import Core
 from app.ingest import Aggregator
 from app.registry import valid_app
 from app.store.port import StoreUnavailable
+from app.tasks import end_tasks
 from app.tls import Certificate
 from parsers.framing import Damage
 from parsers.stream import MessageReader
@@ -34,6 +36,8 @@ from parsers.syslog import hostname_of
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 1_000  # per worker
+FIRST_S = 30  # until the first bytes: who connects has something to say
+LAST_S = 0.05  # for what has arrived when the service stops
 IDLE_S = 300  # Logplex closes an idle connection after 240 to 255 s: it should be the one to close
 HANDSHAKE_S = 10
 READ_BYTES = 256 * 1024
@@ -53,12 +57,14 @@ class SyslogListener:
         self._core = core
         self._settings = settings
         self._clock = clock
-        self._readers: dict[asyncio.Task[None], asyncio.StreamReader] = {}
+        self._connections: set[asyncio.Task[None]] = set()
+        self._stopped: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Take connections; at the end, what was read of them is committed."""
         settings = self._settings
+        stopped = self._stopped = asyncio.get_running_loop().create_future()
         servers = []
         if settings.syslog_port:
             servers.append(await self._server(settings.syslog_port, None))
@@ -70,10 +76,10 @@ class SyslogListener:
         finally:
             for server in servers:
                 server.close()
-            for reader in self._readers.values():
-                reader.feed_eof()
-            if self._readers:
-                await asyncio.wait(self._readers, timeout=FINISH_S)
+            stopped.set_result(None)
+            if self._connections:
+                await asyncio.wait(self._connections, timeout=FINISH_S)
+            await end_tasks(list(self._connections))  # nothing could take their lines
 
     async def _server(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
         return await asyncio.start_server(
@@ -91,25 +97,52 @@ class SyslogListener:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  it is what runs this
         try:
-            if len(self._readers) < CONNECTIONS_MAX:
-                self._readers[task] = reader
+            if len(self._connections) < CONNECTIONS_MAX:
+                self._connections.add(task)
                 await self._converse(reader)
         except (ConnectionError, ssl.SSLError, TimeoutError) as error:
             log.debug("syslog connection ended: %s", error)
+        except asyncio.CancelledError:  # by us; asyncio's streams would report it as a failure
+            log.warning("the service ends, and what a syslog sender sent last is not stored")
         except Exception:  # a defect of ours must not pass for the sender's
             log.exception("syslog connection failed")
         finally:
-            self._readers.pop(task, None)
+            self._connections.discard(task)
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader) -> None:
         messages = MessageReader()
-        last = ""
-        while data := await asyncio.wait_for(reader.read(READ_BYTES), IDLE_S):
+        last, within_s = "", FIRST_S
+        while data := await self._read(reader, within_s):
+            within_s = IDLE_S
             last = await self._take(messages.feed(data), last)
             if len(data) < READ_BYTES // 2:
                 await asyncio.sleep(GATHER_S)
         await self._take(messages.end(), last)
+
+    async def _read(self, reader: asyncio.StreamReader, within_s: float) -> bytes:
+        """The next bytes; b"" at the end. Once we are to stop, what has arrived, and then b"".
+
+        Raises:
+            TimeoutError: nothing came within this time.
+        """
+        assert self._stopped is not None  # noqa: S101  nobody connects before
+        stopping = self._stopped.done()
+        reading = asyncio.create_task(reader.read(READ_BYTES))
+        awaited: set[asyncio.Future[Any]] = {reading} if stopping else {reading, self._stopped}
+        try:
+            await asyncio.wait(
+                awaited,
+                timeout=LAST_S if stopping else within_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if reading.done():
+                return reading.result()
+        finally:
+            reading.cancel()
+        if not self._stopped.done():
+            raise TimeoutError
+        return b"" if stopping else await self._read(reader, LAST_S)
 
     async def _take(self, found: Iterable[bytes | Damage], last: str) -> str:
         """Commit messages, each to the app that its HOSTNAME speaks for; what is damaged, to that

@@ -186,6 +186,27 @@ def test_while_nothing_can_take_them_lines_are_not_read_and_none_is_lost(tmp_pat
         store.client.close()
 
 
+def test_a_service_that_can_store_nothing_still_ends_in_time(tmp_path: Path) -> None:
+    store = RedisProcess(tmp_path / "redis")
+    service = service_of(
+        tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}", DYNOMETER_SPOOL_MAX_BYTES="0"
+    )
+    store.start()
+    service.start()
+    try:
+        with connect(service) as sender:
+            sender.sendall(counted(line("shop")))
+            wait_until(lambda: requests_of(service, "shop") == 1)
+            store.kill()
+            sender.sendall(counted(line("shop")) * 20)
+            assert service.terminate() < 12
+        assert "Traceback" not in service.log.read_text()
+        assert "destroyed" not in service.log.read_text()
+    finally:
+        service.stop()
+        store.client.close()
+
+
 def test_what_was_read_is_committed_before_the_end(tmp_path: Path) -> None:
     service = service_of(tmp_path)
     service.start()
