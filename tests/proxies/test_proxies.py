@@ -7,7 +7,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -148,7 +148,10 @@ def test_bodies_up_to_the_limit_pass_and_larger_ones_are_refused(placed: Placed)
 
         wait_until(lambda: status(0) == 200)
         assert status(15 * MEBIBYTE) == 200
-        assert status(17 * MEBIBYTE) == 413
+        # Closed in the middle of the body: the answer is lost where the rest is still being sent.
+        with suppress(httpx2.TransportError):
+            assert status(17 * MEBIBYTE) == 413
+        assert status(len(line)) == 200
 
 
 def test_people_sign_in_and_their_cookie_stays_on_https(placed: Placed) -> None:
