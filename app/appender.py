@@ -8,6 +8,7 @@ simply repeated, at once or after hours on disk.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,6 +16,8 @@ from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
 from app.arrival import Arrival
 from app.span import ALWAYS, Span
 from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavailable
+
+log = logging.getLogger(__name__)
 
 _NO_ANSWER = "the store did not answer in time: check that it is running"
 
@@ -86,8 +89,12 @@ class Appender:
         except (StoreUnavailable, TimeoutError) as refusal:
             said = str(refusal) if isinstance(refusal, StoreUnavailable) else ""
             self.last_error = said or self.last_error or _NO_ANSWER
-            self.away_since_s = self.away_since_s or self._clock()
+            if not self.away:
+                self.away_since_s = self._clock()
+                log.warning("%s", self.last_error)
             raise StoreUnavailable(self.last_error) from refusal
+        if self.away:
+            log.info("the store is back after %.0f s", self._clock() - self.away_since_s)
         self.last_error = ""
         self.away_since_s = 0.0
 

@@ -4,36 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 
-from app.enrolment import Enrolment
-from app.refusals import PUBLISH_STEP_S, Refusals
-from app.registry import Drains
 from app.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-RETIRE_EVERY_S = 60
+OFTEN_S = 2
+SELDOM_S = 60
+
+Chore = Callable[[], Awaitable[None]]
 
 
 class Chores:
-    """Keeps the copy of the registry fresh, publishes refusals, ends secrets that were replaced."""
+    """Does each of them in turn; what the store refuses is done the next time."""
 
-    def __init__(self, drains: Drains, refusals: Refusals, enrolment: Enrolment) -> None:
-        self._drains = drains
-        self._refusals = refusals
-        self._enrolment = enrolment
+    def __init__(self, *, often: Sequence[Chore], seldom: Sequence[Chore]) -> None:
+        """`often`: every OFTEN_S; `seldom`: every SELDOM_S, from the start on."""
+        self._often = often
+        self._seldom = seldom
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
-        retire_at = loop.time()
+        seldom_at = loop.time()
         while True:
-            try:
-                await self._drains.refresh()
-                await self._refusals.publish()
-                if loop.time() >= retire_at:
-                    retire_at = loop.time() + RETIRE_EVERY_S
-                    await self._enrolment.retire()
-            except StoreUnavailable as error:
-                log.debug("chores wait: %s", error)
-            await asyncio.sleep(PUBLISH_STEP_S)
+            due: list[Chore] = list(self._often)
+            if loop.time() >= seldom_at:
+                due += self._seldom
+                seldom_at = loop.time() + SELDOM_S
+            for chore in due:
+                try:
+                    await chore()
+                except StoreUnavailable as error:
+                    log.debug("chores wait: %s", error)
+            await asyncio.sleep(OFTEN_S)

@@ -4,7 +4,6 @@ against.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -13,71 +12,29 @@ from typing import Any, NamedTuple
 
 from app.loopback import is_loopback
 from app.rollup import Caps
+from app.setting_values import (
+    appendfsync,
+    count,
+    duration,
+    flag,
+    log_format,
+    port,
+    port_or_none,
+    public_url,
+    size,
+    size_or_none,
+    text,
+)
 
 ADMIN_TOKEN_LENGTH_MIN = 16
 PREFIX = "DYNOMETER_"
 _NO_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER")
-
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_SIZE = re.compile(r"([0-9]{1,12})(|KiB|MiB|GiB)")
-_UNIT_BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 class ConfigError(ValueError):
     """A setting cannot be used; the message names it and says what is accepted. It never holds a
     secret.
     """
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _port(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and 0 < int(value) < 2**16):
-        raise ValueError("a port, 1 to 65535")
-    return int(value)
-
-
-def _port_or_none(value: str) -> int:
-    return 0 if value == "0" else _port(value)
-
-
-def _count(value: str) -> int:
-    if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**6):
-        raise ValueError("a whole number from 1")
-    return int(value)
-
-
-def _duration(value: str) -> int:
-    match = _DURATION.fullmatch(value)
-    if not match or not int(match[1]):
-        raise ValueError("a duration such as 24h, 90d, 5m, 30s")
-    return int(match[1]) * _UNIT_S[match[2]]
-
-
-def _size(value: str) -> int:
-    match = _SIZE.fullmatch(value)
-    if not match or not int(match[1]):
-        raise ValueError("a size such as 16MiB")
-    return int(match[1]) * _UNIT_BYTES[match[2]]
-
-
-def _size_or_none(value: str) -> int:
-    return 0 if value == "0" else _size(value)
-
-
-def _appendfsync(value: str) -> str:
-    if value not in ("everysec", "always"):
-        raise ValueError("everysec or always")
-    return value
-
-
-def _public_url(value: str) -> str:
-    if value and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
-        raise ValueError("an address such as https://metrics.example.com, without credentials")
-    return value.rstrip("/")
 
 
 REDIS_CONNECTIONS = 16  # of all workers
@@ -95,17 +52,17 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting("HOST", "host", "127.0.0.1", _text, "Address to listen on"),
-    Setting("PORT", "port", "8080", _port, "Port to listen on"),
+    Setting("HOST", "host", "127.0.0.1", text, "Address to listen on"),
+    Setting("PORT", "port", "8080", port, "Port to listen on"),
     Setting(
         "REDIS_URL",
         "redis_url",
         "",
-        _text,
+        text,
         "redis://, rediss:// or unix:// of the store; empty: an embedded store",
         secret=True,
     ),
-    Setting("WEB_CONCURRENCY", "workers", "1", _count, "Worker processes"),
+    Setting("WEB_CONCURRENCY", "workers", "1", count, "Worker processes"),
     Setting(
         "DYNOMETER_DATA_DIR",
         "data_dir",
@@ -117,7 +74,7 @@ SETTINGS = (
         "DYNOMETER_ADMIN_TOKEN",
         "admin_token",
         "",
-        _text,
+        text,
         "Opens API, pages and /metrics; empty: local mode",
         secret=True,
     ),
@@ -125,123 +82,135 @@ SETTINGS = (
         "DYNOMETER_PUBLIC_URL",
         "public_url",
         "",
-        _public_url,
+        public_url,
         "Address at which Heroku reaches the service, for 'drains add'",
     ),
     Setting(
         "DYNOMETER_REDIS_APPENDFSYNC",
         "redis_appendfsync",
         "everysec",
-        _appendfsync,
+        appendfsync,
         "When the embedded store syncs to disk: everysec, or always (before each answer)",
     ),
     Setting(
-        "DYNOMETER_RETENTION_1M", "retention_1m_s", "24h", _duration, "How long minutes are kept"
+        "DYNOMETER_RETENTION_1M", "retention_1m_s", "24h", duration, "How long minutes are kept"
     ),
     Setting(
         "DYNOMETER_RETENTION_10M",
         "retention_10m_s",
         "7d",
-        _duration,
+        duration,
         "How long intervals of 10 minutes are kept",
     ),
-    Setting(
-        "DYNOMETER_RETENTION_1H", "retention_1h_s", "90d", _duration, "How long hours are kept"
-    ),
+    Setting("DYNOMETER_RETENTION_1H", "retention_1h_s", "90d", duration, "How long hours are kept"),
     Setting(
         "DYNOMETER_HORIZON_PAST",
         "horizon_past_s",
         "24h",
-        _duration,
+        duration,
         "How old a line may be when it arrives",
     ),
     Setting(
         "DYNOMETER_HORIZON_FUTURE",
         "horizon_future_s",
         "5m",
-        _duration,
+        duration,
         "How far ahead of our clock a line may be",
     ),
-    Setting("DYNOMETER_BODY_BYTES_MAX", "body_bytes_max", "16MiB", _size, "Largest body, inflated"),
+    Setting("DYNOMETER_BODY_BYTES_MAX", "body_bytes_max", "16MiB", size, "Largest body, inflated"),
     Setting(
         "DYNOMETER_SPOOL_MAX_BYTES",
         "spool_bytes_max",
         "256MiB",
-        _size_or_none,
+        size_or_none,
         "Room on disk for what comes while the store is away; 0 for none",
     ),
     Setting(
         "DYNOMETER_SPOOL_MAX_AGE",
         "spool_age_max_s",
         "1h",
-        _duration,
+        duration,
         "How long a batch may wait there and still be known when it comes again",
     ),
     Setting(
         "DYNOMETER_COMMIT_WAIT",
         "commit_wait_s",
         "4s",
-        _duration,
+        duration,
         "How long a batch waits for a store that is away",
     ),
     Setting(
-        "DYNOMETER_FOLD_INTERVAL", "fold_interval_s", "5s", _duration, "How old an inbox may become"
+        "DYNOMETER_FOLD_INTERVAL", "fold_interval_s", "5s", duration, "How old an inbox may become"
     ),
     Setting(
         "DYNOMETER_FOLD_BATCHES",
         "fold_batches",
         "64",
-        _count,
+        count,
         "At how many batches an inbox is folded at once",
     ),
     Setting(
         "DYNOMETER_SYSLOG_PORT",
         "syslog_port",
         "0",
-        _port_or_none,
+        port_or_none,
         "Port of the syslog drain over plain TCP; 0 for none",
     ),
     Setting(
         "DYNOMETER_SYSLOG_TLS_PORT",
         "syslog_tls_port",
         "0",
-        _port_or_none,
+        port_or_none,
         "Port of the syslog drain over TLS; 0 for none",
     ),
     Setting(
         "DYNOMETER_TLS_CERT",
         "tls_cert",
         "",
-        _text,
+        text,
         "PEM file with the certificate chain that the syslog drain shows over TLS",
     ),
-    Setting("DYNOMETER_TLS_KEY", "tls_key", "", _text, "PEM file with its private key"),
+    Setting("DYNOMETER_TLS_KEY", "tls_key", "", text, "PEM file with its private key"),
+    Setting(
+        "DYNOMETER_SYSLOG_PROXY_PROTOCOL",
+        "syslog_proxy_protocol",
+        "0",
+        flag,
+        "1: each syslog connection begins with a PROXY protocol header",
+    ),
+    Setting(
+        "DYNOMETER_LOG_FORMAT",
+        "log_format",
+        "human",
+        log_format,
+        "How the service logs what happens to itself: human, or json",
+    ),
     Setting(
         "DYNOMETER_PROCESS_TYPES_MAX",
         "process_types_max",
         "32",
-        _count,
+        count,
         "How many process types of an app are told apart in an interval",
     ),
     Setting(
         "DYNOMETER_DYNOS_MAX",
         "dynos_max",
         "2048",
-        _count,
+        count,
         "How many dynos of an app are told apart in an interval",
     ),
     Setting(
         "DYNOMETER_STATUSES_MAX",
         "statuses_max",
         "64",
-        _count,
+        count,
         "How many statuses of an app are told apart in an interval",
     ),
     Setting(
         "DYNOMETER_CODES_MAX",
         "codes_max",
         "64",
-        _count,
+        count,
         "How many error codes of an app are told apart in an interval",
     ),
 )
@@ -274,6 +243,8 @@ class Settings:
     syslog_tls_port: int
     tls_cert: str
     tls_key: str
+    syslog_proxy_protocol: bool
+    log_format: str
     process_types_max: int
     dynos_max: int
     statuses_max: int

@@ -20,9 +20,11 @@ from app.config import Settings
 from app.enrolment import Enrolment
 from app.fold import MARGIN_S, Folder
 from app.ingest import Horizon
+from app.own_drain import OwnDrain
 from app.refusals import Refusals
 from app.registry import Drains, Sightings
 from app.resolution import Resolution, resolutions
+from app.room import Room
 from app.spool import Spool
 from app.store.port import Store, StoreUnavailable
 from app.tasks import end_tasks
@@ -45,6 +47,8 @@ class Core(NamedTuple):
     refusals: Refusals
     drains: Drains
     enrolment: Enrolment
+    room: Room
+    own_drain: OwnDrain
     chores: Chores
 
 
@@ -65,6 +69,8 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
     refusals = Refusals(store, clock, name=str(os.getpid()))
     drains = Drains(store, clock, settings.drains_copy)
     enrolment = Enrolment(store, clock, settings.public_url)
+    room = Room(store, tiers, clock)
+    own_drain = OwnDrain(store, clock, settings.public_url)
     return Core(
         store=store,
         tiers=tiers,
@@ -75,7 +81,12 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
         refusals=refusals,
         drains=drains,
         enrolment=enrolment,
-        chores=Chores(drains, refusals, enrolment),
+        room=room,
+        own_drain=own_drain,
+        chores=Chores(
+            often=(drains.refresh, refusals.publish),
+            seldom=(enrolment.retire, room.look, own_drain.refresh),
+        ),
     )
 
 

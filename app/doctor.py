@@ -1,5 +1,5 @@
-"""`dynometer doctor`: looks at settings, store, disk, folding, apps and drains; for whatever is not
-well, one line says what to do.
+"""`dynometer doctor`: looks at settings, address, certificates, disk, store, folding, apps and
+drains, and sends a marked batch through; for whatever is not well, one line says what to do.
 """
 
 from __future__ import annotations
@@ -15,21 +15,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from app.config import Settings, unknown_settings
+import httpx2
+
+from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.drain_info import drain_infos, second_drains
 from app.launcher import command
+from app.own_drain import drained_into_itself, sentence
 from app.refusals import last_refusals
 from app.registry import DRAIN_SILENT_S
+from app.room import SHED_AT, WARN_AT
 from app.spool import Spool
 from app.store.port import FOLDING, Store, StoreUnavailable
 from app.store_of import store_of
+from app.tls import expires_s, not_after_s
+from app.trial import LINES, TrialFailed, trial
 
-MEMORY_HIGH = 0.8
 ROTATION_LONG_S = 24 * 3600
 FOLDING_LATE_S = 180  # three sweeps
 BACKLOG_HIGH = 1_000  # batches of one app
 REFUSED_WITHIN_S = 3600
+CERTIFICATE_ENDS_SOON_S = 14 * 86_400  # whoever renews them by machine does so earlier
+CLOCKS_APART_S = 2.0
+STORE_SLOW_S = 0.05  # each batch waits for it
+ANSWER_WITHIN_S = 10.0
+_FACTS_ROUND_TRIPS = 3
 _MEBIBYTE = 2**20
 
 
@@ -39,10 +49,12 @@ class Finding(NamedTuple):
     ok: bool
     about: str
     text: str
+    app: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--json."""
+    """--app, --json."""
+    parser.add_argument("--app", metavar="APP", help="of apps and drains, only what is about APP")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -52,7 +64,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     Raises:
         ConfigError: no store is known.
     """
-    findings = asyncio.run(examine(settings))
+    findings = asyncio.run(examine(settings, arguments.app))
     if arguments.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
@@ -61,22 +73,30 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Everything that is found, what is well too."""
-    findings = [*_settings(settings), *await asyncio.to_thread(lambda: list(_disk(settings)))]
+async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
+    """Everything that is found, what is well too; of apps, only about `app` if one is named."""
+    findings = [*_settings(settings), *_certificate(settings)]
+    findings += [finding async for finding in _reached(settings)]
+    findings += await asyncio.to_thread(lambda: list(_disk(settings)))
     async with store_of(settings) as store:
         now_s = time.time()
         try:
-            for look in (_store, _folding, _apps, _drains):
-                findings += [finding async for finding in look(store, now_s)]
+            for look in (_store, _folding, _through, _apps, _drains):
+                findings += [
+                    each async for each in look(store, now_s) if not app or _is_about(each, app)
+                ]
         except StoreUnavailable as error:
             findings.append(Finding(False, "store", str(error)))
     return findings
 
 
+def _is_about(finding: Finding, app: str) -> bool:
+    return finding.about not in ("apps", "drains") or finding.app in ("", app)
+
+
 def _settings(settings: Settings) -> Iterator[Finding]:
-    for sentence in unknown_settings(os.environ):
-        yield Finding(False, "settings", sentence)
+    for unknown in unknown_settings(os.environ):
+        yield Finding(False, "settings", unknown)
     if settings.local_mode:
         yield Finding(
             True,
@@ -98,6 +118,52 @@ def _settings(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding(True, "access", f"token mode, reached at {settings.public_url}")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    if settings.tls_cert:
+        try:
+            yield _ends(f"the certificate {settings.tls_cert}", expires_s(Path(settings.tls_cert)))
+        except ConfigError as error:
+            yield Finding(False, "tls", str(error))
+
+
+def _ends(what: str, end_s: float) -> Finding:
+    soon = end_s - time.time() < CERTIFICATE_ENDS_SOON_S
+    return Finding(
+        not soon,
+        "tls",
+        f"{what} {'ended' if end_s < time.time() else 'holds until'} {_minute(int(end_s))}"
+        + (": renew it, and tell who shows it (to us: kill -HUP)" if soon else ""),
+    )
+
+
+async def _reached(settings: Settings) -> AsyncIterator[Finding]:
+    """Whether the public address leads here, as Heroku needs it to."""
+    if not settings.public_url:
+        return
+    url = f"{settings.public_url}/healthz"
+    try:
+        async with httpx2.AsyncClient(timeout=ANSWER_WITHIN_S) as client:
+            answer = await client.get(url)
+    except httpx2.HTTPError as error:
+        yield Finding(
+            False,
+            "access",
+            f"{url} cannot be reached from here ({error or type(error).__name__}): Heroku must "
+            "reach it; look at its name, its certificate, and whether the service runs",
+        )
+        return
+    if answer.text != "ok\n":
+        yield Finding(
+            False,
+            "access",
+            f"{url} answers {answer.status_code}, and not as this service does: is "
+            "DYNOMETER_PUBLIC_URL right, and the proxy in front?",
+        )
+    tls = answer.extensions["network_stream"].get_extra_info("ssl_object")
+    if tls is not None and (shown := tls.getpeercert(binary_form=True)):
+        yield _ends(f"the certificate at {settings.public_url}", not_after_s(shown))
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:
@@ -139,20 +205,37 @@ def _existing(path: Path) -> Path:
 
 
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
+    problems = await store.check()  # and connects
+    began_s = time.perf_counter()
     facts = await store.facts()
-    for problem in await store.check():
+    took_s = (time.perf_counter() - began_s) / _FACTS_ROUND_TRIPS
+    if took_s > STORE_SLOW_S:
+        yield Finding(
+            False,
+            "store",
+            f"answers in {took_s * 1000:.0f} ms: each batch waits for it; is it far, or busy?",
+        )
+    if facts.time_s and abs(facts.time_s - time.time()) > CLOCKS_APART_S:
+        yield Finding(
+            False,
+            "clock",
+            f"this machine's clock and the store's are {abs(facts.time_s - time.time()):.0f} s "
+            "apart: lines may seem too new or too old; have both set by NTP (timedatectl)",
+        )
+    for problem in problems:
         yield Finding(False, "store", problem)
     used = f"{facts.bytes_used / _MEBIBYTE:.1f} MiB used"
     of = f" of {facts.bytes_max / _MEBIBYTE:.0f}" if facts.bytes_max else ""
-    if facts.bytes_max and facts.bytes_used > MEMORY_HIGH * facts.bytes_max:
+    if facts.bytes_max and facts.bytes_used > WARN_AT * facts.bytes_max:
         yield Finding(
             False,
             "store",
             f"{facts.server}: {used}{of}. Raise its maxmemory, or keep data for less time "
-            "(DYNOMETER_RETENTION_*): when it is full, lines wait on disk",
+            f"(DYNOMETER_RETENTION_*): above {SHED_AT:.0%} the oldest minutes are dropped",
         )
     else:
-        yield Finding(True, "store", f"{facts.server}: {used}{of}")
+        answers = f"answers in {took_s * 1000:.1f} ms"
+        yield Finding(True, "store", f"{facts.server}: {used}{of}, {answers}")
     if facts.persistence:
         yield Finding(True, "store", f"keeps data over a restart: {facts.persistence}")
     else:
@@ -193,6 +276,19 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
         )
 
 
+async def _through(store: Store, now_s: float) -> AsyncIterator[Finding]:
+    try:
+        await trial(store, now_s)
+    except TrialFailed as error:
+        yield Finding(
+            False,
+            "batch",
+            f"a marked batch was sent through, and {error}: this is a defect, please report it",
+        )
+    else:
+        yield Finding(True, "batch", f"{LINES} marked lines went through: each counted once")
+
+
 async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
     seen = await store.seen_apps()
     registered = await store.drains()
@@ -203,17 +299,22 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
             "apps",
             f"{app}: nothing was ever received. heroku drains -a {app} should list our address; "
             "look below for refused log-ins",
+            app,
         )
     for each in seen:
         if now_s - each.last_seen_s > DRAIN_SILENT_S:
-            yield Finding(False, "apps", f"{each.app}: silent since {_minute(each.last_seen_s)}")
+            silent = f"{each.app}: silent since {_minute(each.last_seen_s)}"
+            yield Finding(False, "apps", silent, each.app)
         elif now_s - each.runtime_metrics_s > DRAIN_SILENT_S:
             yield Finding(
                 False,
                 "apps",
                 f"{each.app}: no memory and load. heroku labs:enable log-runtime-metrics "
                 f"-a {each.app}; heroku restart -a {each.app}",
+                each.app,
             )
+    for app in await drained_into_itself(store):
+        yield Finding(False, "apps", sentence(app), app)
     if seen:
         yield Finding(True, "apps", f"{len(seen)} heard from")
 
@@ -221,7 +322,7 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
 async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
     infos = await drain_infos(store)
     for info in second_drains(infos, now_s):
-        yield Finding(False, "drains", info.doubled)
+        yield Finding(False, "drains", info.doubled, info.app)
     for info in infos:
         if info.waits_for_rotation and now_s - info.secrets[-1].added_s > ROTATION_LONG_S:
             yield Finding(
@@ -230,6 +331,7 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
                 f"{info.app}: its new secret of {_minute(info.secrets[-1].added_s)} was never "
                 f"used: run the drains:add it came with, or again {command()} drains rotate "
                 f"{info.app}",
+                info.app,
             )
     for refusal in await last_refusals(store):
         if now_s - refusal.last_s < REFUSED_WITHIN_S:
@@ -239,6 +341,7 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
                 f"{_many(refusal.count, 'log-in')} refused, last {_minute(refusal.last_s)}: "
                 f"{refusal.user or 'no name of an app'}, {refusal.reason}"
                 + (f", drain {refusal.token}" if refusal.token else ""),
+                refusal.user,
             )
     if infos:
         yield Finding(True, "drains", f"{sum(bool(info.secrets) for info in infos)} may send")

@@ -16,6 +16,8 @@ SECRETS_MAX = 2  # of one app: the old and the new one while a drain is being re
 RETIRED_AFTER_S = 24 * 3600
 SECRET_BYTES = 32  # 256 bits, as 43 of [A-Za-z0-9_-]: Logplex takes no ":" or escapes in a password
 
+LINKED = re.compile(r"[A-Za-z0-9._-]{1,64}")  # a drain token, or any HOSTNAME that stands for one
+
 _OLD_FORM = re.compile(r"[0-9a-f]{64}")
 
 

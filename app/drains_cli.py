@@ -18,14 +18,13 @@ import msgspec
 
 from app.config import ConfigError, Settings
 from app.drain_info import DrainInfo, drain_infos, second_drains
-from app.drains import decode
+from app.drains import LINKED, decode
 from app.enrolment import Enrolled, Enrolment
 from app.launcher import command
 from app.refusals import Refusal, last_refusals
 from app.registry import APP_NAME_RULE, valid_app
 from app.store.port import Store
 from app.store_of import store_of
-from app.syslog import NAME
 from app.syslog_cli import adopt
 
 Action = Callable[[Store, argparse.Namespace, Settings], Awaitable[int]]
@@ -88,7 +87,7 @@ def app_name(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    if not NAME.fullmatch(text):
+    if not LINKED.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no drain token (d.…, see heroku drains) and no host's name"
         )

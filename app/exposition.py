@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -13,6 +14,7 @@ from prometheus_client.registry import Collector
 from app.buffering import Buffering
 from app.exported import app_state, families
 from app.exposition_format import OPENMETRICS, written
+from app.room import Room
 from app.store.port import FOLDING, Reader, StoreUnavailable
 
 
@@ -53,18 +55,37 @@ class _Workers(Collector):
         yield from counters.values()
 
 
+class OwnMetrics(NamedTuple):
+    """What this process knows of itself; `worker` is its name."""
+
+    buffering: Buffering
+    room: Room
+    worker: str
+
+
 class _Buffer(Collector):
     """The store, and the disk in front of it."""
 
-    def __init__(self, buffering: Buffering, worker: str, store_up: bool) -> None:
-        self._described = buffering.describe()
-        self._damaged = buffering.catch_up.damaged if buffering.catch_up else 0
-        self._worker = worker
+    def __init__(self, own: OwnMetrics, *, store_up: bool) -> None:
+        self._described = own.buffering.describe()
+        self._damaged = own.buffering.catch_up.damaged if own.buffering.catch_up else 0
+        self._worker = own.worker
+        self._store = own.room.facts
         self._store_up = store_up
 
     def collect(self) -> Iterable[Metric]:
         for name, help_text, value in (
             ("dynometer_store_up", "1 while the store answers", int(self._store_up)),
+            (
+                "dynometer_store_used_bytes",
+                "Memory that the store uses, as of the last minute",
+                self._store.bytes_used,
+            ),
+            (
+                "dynometer_store_max_bytes",
+                "Its maxmemory; 0 for no limit",
+                self._store.bytes_max,
+            ),
             (
                 "dynometer_spool_bytes",
                 "Bytes on disk that wait for the store",
@@ -94,8 +115,7 @@ class _Buffer(Collector):
 async def expose(
     store: Reader,
     wanted: Callable[[list[str]], list[str]],
-    buffering: Buffering,
-    worker: str,
+    own: OwnMetrics,
     now_s: float,
     content_type: str,
 ) -> str:
@@ -113,10 +133,10 @@ async def expose(
             await asyncio.sleep(0)
         beats = await store.beats()
     except StoreUnavailable:
-        registry.register(_Buffer(buffering, worker, store_up=False))
+        registry.register(_Buffer(own, store_up=False))
     else:
         text = written(families(states), content_type)
         registry.register(_Workers(beats))
-        registry.register(_Buffer(buffering, worker, store_up=not buffering.appender.away))
-    own = generate_openmetrics if content_type == OPENMETRICS else generate_latest
-    return text + own(registry).decode()
+        registry.register(_Buffer(own, store_up=not own.buffering.appender.away))
+    generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest
+    return text + generate(registry).decode()

@@ -11,7 +11,7 @@ import time
 from types import FrameType
 from typing import NoReturn
 
-from app import embedded
+from app import embedded, logs
 from app.config import ConfigError, Settings
 from app.fold import Folder
 from app.launcher import command
@@ -21,6 +21,7 @@ from app.store.redis import connect
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Fold until SIGINT or SIGTERM, for a store that other processes append to."""
+    logs.set_up(settings.log_format)
     signal.signal(signal.SIGTERM, _exit)
     url = settings.redis_url or embedded.running(settings.data_dir)
     if url is None:

@@ -5,7 +5,6 @@ work, HTTP.
 from __future__ import annotations
 
 import asyncio
-import logging
 import multiprocessing
 import os
 import signal
@@ -17,9 +16,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
+from app import logs
 from app.access import ReadTokens, visible
 from app.config import Settings
 from app.core import Core, core, working
+from app.exposition import OwnMetrics
 from app.health import Health
 from app.http import problem
 from app.http.add_apps import AddApps
@@ -39,6 +40,7 @@ from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
 from app.http.security import SecurityHeaders
 from app.http.sign_in import SignIn
+from app.notices import Notices
 from app.parent import end_with
 from app.store.port import Store
 from app.store.redis import connect
@@ -46,17 +48,15 @@ from app.syslog import SyslogListener
 from app.tls import reload_certificates
 from app.version import version
 
-log = logging.getLogger(__name__)
-
 
 def create() -> ASGIApp:
     """The service as the environment describes it; called by uvicorn in each worker."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and supervisor.pid is not None:
         end_with(supervisor.pid)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    GuardedProtocol.limits = limits_of_process()
     settings = Settings.from_environ(os.environ)
+    logs.set_up(settings.log_format)
+    GuardedProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max)
     return build(settings, store, time.time)
 
@@ -71,6 +71,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         on_stored=parts.sightings.note,
         drains=None if settings.local_mode else parts.drains,
         refusals=parts.refusals,
+        own_drain=parts.own_drain,
         horizon=horizon,
         caps=settings.caps,
         bodies=bodies,
@@ -88,7 +89,8 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     problem.install(app, buffering)
     shown = visible(store)
-    pages = Pages(buffering, clock, local_mode=settings.local_mode, public_url=settings.public_url)
+    notices = Notices(buffering, parts.room, parts.own_drain)
+    pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(shown, tiers, pages, clock)
     mount_assets(app)
     app.include_router(dashboard.router)
@@ -96,7 +98,8 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
     health = Health(store, parts.folder, buffering, clock)
-    app.include_router(Operations(shown, health, buffering, clock, version()).router)
+    own = OwnMetrics(buffering, parts.room, worker=str(os.getpid()))
+    app.include_router(Operations(shown, health, own, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))
     app.include_router(AddApps(parts.enrolment, pages).router)
     https = settings.public_url.startswith("https:")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.query import Query, Range
-from app.resolution import Resolution, align, nice_step, parse_step
+from app.resolution import SLACK_S, Resolution, align, nice_step, parse_step
 from app.stats import DEFAULT_STAT, Stat, parse_stat
 from app.timespan import ACCEPTED_TIMES, parse_time
 from parsers.sample import METRICS, Metric
@@ -18,9 +18,6 @@ POINTS_MAX = 11_000  # as Prometheus limits a range query
 DEFAULT_RANGE_S = 3600
 STATS_MAX = 20
 PATTERNS_MAX = 100  # of one filter
-SLACK_S = (
-    3600  # slots outlive their retention, so "the last 24 hours" need not be exact to the second
-)
 ACCEPTED_STEPS = "1m, 10m, 1h, any multiple (90s is none), seconds, or range for one value"
 LABELS = (
     "app",

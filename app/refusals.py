@@ -16,7 +16,6 @@ from app.registry import valid_app
 from app.store.port import REFUSED, Reader, Store
 
 REFUSALS_MAX = 20
-PUBLISH_STEP_S = 2  # how often they are told to the store
 KEPT_S = 24 * 3600
 _TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 

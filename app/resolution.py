@@ -10,6 +10,8 @@ from typing import NamedTuple
 MINUTE_S = 60
 HOUR_S = 3600
 DAY_S = 86_400
+# Slots outlive their retention, so "the last 24 hours" need not be exact to the second.
+SLACK_S = HOUR_S
 POINTS_MAX = 300  # about as many as a chart has room for
 
 _NICE_STEPS_S = (
@@ -31,17 +33,15 @@ class Resolution(NamedTuple):
     retention_s: int
 
 
-def resolutions(
-    retention_1m_s: int, retention_10m_s: int, retention_1h_s: int
-) -> tuple[Resolution, ...]:
+def resolutions(retention_1m_s: int, retention_10m_s: int, retention_1h_s: int) -> list[Resolution]:
     """The stored resolutions, finest first. Each divides the next, so each is made from the one
     before.
     """
-    return (
+    return [
         Resolution("1m", MINUTE_S, retention_1m_s),
         Resolution("10m", 10 * MINUTE_S, retention_10m_s),
         Resolution("1h", HOUR_S, retention_1h_s),
-    )
+    ]
 
 
 def align(t_s: int, seconds: int) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import resource
 import signal
 import socket
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -18,12 +18,14 @@ from typing import Any, NoReturn
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app import embedded
+from app import embedded, logs
 from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.http.protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, GuardedProtocol
 from app.launcher import command
 from app.tls import Certificate, uvicorn_context
+
+log = logging.getLogger(__name__)
 
 BACKLOG = 2_048
 KEEP_ALIVE_S = (
@@ -50,17 +52,27 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         EmbeddedError: no store could be started.
     """
     signal.signal(signal.SIGTERM, _exit)
+    logs.set_up(settings.log_format)
     _raise_file_limit()
     for sentence in unknown_settings(os.environ):
-        print(f"dynometer: {sentence}", file=sys.stderr)
+        log.warning("%s", sentence)
     if settings.spool_bytes_max:
         _prepare_spool(settings)
+    if settings.redis_url.endswith("ssl_cert_reqs=none"):
+        log.warning("the certificate of REDIS_URL is not checked: Heroku's are of its own making")
     https = _https(arguments)
     for port in (settings.syslog_port, settings.syslog_tls_port):
         if port:
             _listening(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
     with _store(settings) as described, _listen(settings) as listening:
-        welcome = _welcome(settings, described, "https" if https else "http")
+        scheme = "https" if https else "http"
+
+        def greet() -> None:
+            if settings.log_format == "json":
+                log.info("up at %s, store: %s", _address(settings, scheme), described)
+            else:
+                print(_welcome(settings, described, scheme), flush=True)
+
         config = uvicorn.Config(
             "app.main:create",
             factory=True,
@@ -68,7 +80,8 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             ws="none",
             workers=settings.workers,
             access_log=False,
-            log_level="error",  # at "warning" every stranger's scan would fill the log
+            log_config=None,
+            log_level=None,
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -76,10 +89,10 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             **https,
         )
         if settings.workers > 1:
-            print(welcome, flush=True)
+            greet()
             _Supervisor(config, sockets=[listening]).run()
             return 0
-        server = _Server(config, welcome)
+        server = _Server(config, greet)
         server.run(sockets=[listening])
         return 0 if server.started else 1
 
@@ -95,15 +108,15 @@ def _raise_file_limit() -> None:
 class _Server(uvicorn.Server):
     """Says that it is up once it is."""
 
-    def __init__(self, config: uvicorn.Config, welcome: str) -> None:
+    def __init__(self, config: uvicorn.Config, greet: Callable[[], None]) -> None:
         super().__init__(config)
-        self._welcome = welcome
+        self._greet = greet
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn does, and then greet."""
         await super().startup(sockets)
         if self.started:
-            print(self._welcome, flush=True)
+            self._greet()
 
 
 class _Supervisor(Multiprocess):
@@ -142,11 +155,12 @@ def _prepare_spool(settings: Settings) -> None:
         ) from None
     reason = why_ephemeral(directory, os.environ)
     if reason:
-        print(
-            f"dynometer: note: {directory.resolve()} lies {reason}. What waits there while the "
-            "store is away is lost should this end before the store is back."
-            + ("" if settings.redis_url else " The embedded store keeps its data there too."),
-            file=sys.stderr,
+        log.warning(
+            "%s lies %s. What waits there while the store is away is lost should this end before "
+            "the store is back.%s",
+            directory.resolve(),
+            reason,
+            "" if settings.redis_url else " The embedded store keeps its data there too.",
         )
 
 
@@ -197,9 +211,13 @@ def _https(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _welcome(settings: Settings, store: str, scheme: str) -> str:
+def _address(settings: Settings, scheme: str) -> str:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"{scheme}://{host}:{settings.port}"
+    return f"{scheme}://{host}:{settings.port}"
+
+
+def _welcome(settings: Settings, store: str, scheme: str) -> str:
+    url = _address(settings, scheme)
     to = "" if settings.port == DEFAULT_PORT else f" --to {url}"
     query = "metric=service_time_ms&stat=p95&by=process_type"
     if settings.local_mode:

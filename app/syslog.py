@@ -24,7 +24,9 @@ from typing import Any
 from app.arrival import Arrival, batch_id
 from app.config import Settings
 from app.core import Core
+from app.drains import LINKED
 from app.ingest import Aggregator
+from app.proxied import ProxiedServer
 from app.registry import valid_app
 from app.store.port import StoreUnavailable
 from app.tasks import end_tasks
@@ -47,7 +49,6 @@ FINISH_S = 5
 BACKLOG = 512
 NOT_LINKED = "drain token is linked to no app"
 _HEROKU_TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 class SyslogListener:
@@ -65,12 +66,14 @@ class SyslogListener:
         """Take connections; at the end, what was read of them is committed."""
         settings = self._settings
         stopped = self._stopped = asyncio.get_running_loop().create_future()
-        servers = []
+        ports: list[tuple[int, ssl.SSLContext | None]] = []
         if settings.syslog_port:
-            servers.append(await self._server(settings.syslog_port, None))
+            ports.append((settings.syslog_port, None))
         if settings.syslog_tls_port:
             certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key))
-            servers.append(await self._server(settings.syslog_tls_port, certificate.context))
+            ports.append((settings.syslog_tls_port, certificate.context))
+        serve = self._behind_proxy if settings.syslog_proxy_protocol else self._server
+        servers = [await serve(*port) for port in ports]
         try:
             yield
         finally:
@@ -92,6 +95,9 @@ class SyslogListener:
             ssl=context,
             ssl_handshake_timeout=HANDSHAKE_S if context else None,
         )
+
+    async def _behind_proxy(self, port: int, context: ssl.SSLContext | None) -> ProxiedServer:
+        return ProxiedServer(self._settings.host, port, self._serve, context)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -162,7 +168,7 @@ class SyslogListener:
         return last
 
     async def _app_of(self, name: str) -> str:
-        if not NAME.fullmatch(name):
+        if not LINKED.fullmatch(name):
             return ""
         while True:
             try:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from app import logs
 from app.config import ConfigError, Settings
 from app.core import core, working
 from app.embedded import running
@@ -99,6 +100,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         raise ConfigError(f"no store: set REDIS_URL, or start {command()} serve")
     if not settings.syslog_port and not settings.syslog_tls_port:
         raise ConfigError("which port? DYNOMETER_SYSLOG_PORT=601, DYNOMETER_SYSLOG_TLS_PORT=6514")
+    logs.set_up(settings.log_format)
     asyncio.run(_listen(url, settings))
     return 0
 

@@ -1,12 +1,15 @@
 """Messages of a syslog connection over TCP (RFC 6587): octet-counted, as Logplex sends them, or
-ended by newlines. The first byte tells: counts begin with a digit, messages with "<".
+ended by newlines or, as some senders do, by NULs. The first byte tells: counts begin with a digit,
+messages with "<".
 """
 
 from __future__ import annotations
 
+import re
+
 from parsers.framing import FRAME_BYTES_MAX, Damage, FrameReader
 
-_NEWLINE = b"\n"
+_END = re.compile(rb"[\n\0]")
 _DIGITS = b"123456789"
 
 
@@ -21,7 +24,7 @@ class MessageReader:
     def feed(self, data: bytes) -> list[bytes | Damage]:
         """What is complete with these bytes."""
         if self._reader is None:
-            data = data.lstrip(b"\r\n")
+            data = data.lstrip(b"\r\n\0")
             if not data:
                 return []
             counted = data[:1] in _DIGITS
@@ -34,7 +37,7 @@ class MessageReader:
 
 
 class LineReader:
-    """Messages that end with a newline; empty ones are none."""
+    """Messages that end with a newline or NUL; empty ones are none."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._frame_bytes_max = frame_bytes_max
@@ -43,7 +46,7 @@ class LineReader:
 
     def feed(self, data: bytes) -> list[bytes | Damage]:
         """See MessageReader."""
-        *lines, rest = data.split(_NEWLINE)
+        *lines, rest = _END.split(data)
         found = []
         for line in lines:
             found += self._line(line)
@@ -51,7 +54,7 @@ class LineReader:
         return found
 
     def end(self) -> list[bytes | Damage]:
-        """See MessageReader. What has no newline at the end of a connection was cut."""
+        """See MessageReader. What has no end at the end of a connection was cut."""
         size = self._passed + len(self._held)
         self._held.clear()
         self._passed = 0

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access import GLOB, NAME_LENGTH_MAX, described, new_token, pack_token, unpack_token
 from app.drain_info import DrainInfo, drain_infos, second_drains
+from app.drains import LINKED
 from app.enrolment import Enrolment, EnrolmentError
 from app.http.problem import Problem
 from app.refusals import last_refusals
@@ -23,6 +24,9 @@ GLOBS_MAX = 100  # of one token
 
 AppName = Annotated[str, Field(pattern=f"^{APP_NAME.pattern}$")]
 AppPath = Annotated[str, Path(pattern=f"^{APP_NAME.pattern}$")]
+DrainToken = Annotated[
+    str, Path(pattern=f"^{LINKED.pattern}$", description="HOSTNAME of the drain's messages")
+]
 Glob = Annotated[str, Field(pattern=f"^{GLOB.pattern}$")]
 T = TypeVar("T")
 
@@ -95,6 +99,7 @@ class DrainBody(BaseModel):
 
     app: str
     secrets: list[SecretInfo]
+    links: int = Field(description="How many drain tokens speak for it over syslog")
     last_seen: int | None
     active_drain: ActiveDrainInfo | None
     other_drain: OtherDrainInfo | None
@@ -168,6 +173,8 @@ class Admin:
             ("POST", "/drains", self.add_drains, EnrolledDrains, 201),
             ("POST", "/drains/{app}/rotate", self.rotate_drain, EnrolledDrain, 200),
             ("DELETE", "/drains/{app}", self.remove_drain, RemovedDrain, 200),
+            ("PUT", "/drains/{app}/links/{token}", self.link, None, 204),
+            ("DELETE", "/drains/{app}/links/{token}", self.unlink, None, 204),
             ("GET", "/tokens", self.tokens, TokensBody, 200),
             ("POST", "/tokens", self.add_token, CreatedToken, 201),
             ("DELETE", "/tokens/{token_id}", self.remove_token, None, 204),
@@ -218,6 +225,14 @@ class Admin:
         """Forget an app's secrets: it may not send any more; what was counted stays"""
         return RemovedDrain(app=app, remove=await _managed(self._enrolment.remove(app)))
 
+    async def link(self, app: AppPath, token: DrainToken) -> None:
+        """Let a drain token speak for an app over syslog, within 5 seconds"""
+        await _managed(self._enrolment.link(app, token))
+
+    async def unlink(self, app: AppPath, token: DrainToken) -> None:
+        """Let a drain token speak for an app no more"""
+        await _managed(self._enrolment.unlink(app, token))
+
     async def tokens(self) -> TokensBody:
         """The read tokens"""
         found = await self._store.tokens()
@@ -261,6 +276,7 @@ def _drain(info: DrainInfo, *, doubled: bool) -> DrainBody:
             SecretInfo(generation=each.generation, added=each.added_s, ends=each.until_s or None)
             for each in info.secrets
         ],
+        links=info.links,
         last_seen=info.last_seen_s or None,
         active_drain=active if info.active else None,
         other_drain=other if doubled else None,

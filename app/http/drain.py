@@ -25,6 +25,7 @@ from app.commit import Committer
 from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
 from app.ingest import Aggregator, Horizon
+from app.own_drain import OwnDrain
 from app.refusals import Refusals
 from app.registry import APP_NAME_RULE, Drains, valid_app
 from app.rollup import Caps
@@ -57,6 +58,7 @@ class DrainEndpoint:
         on_stored: Callable[[Arrival], Awaitable[None]],
         drains: Drains | None,
         refusals: Refusals,
+        own_drain: OwnDrain,
         horizon: Horizon,
         caps: Caps,
         bodies: Bodies,
@@ -72,6 +74,7 @@ class DrainEndpoint:
         self._on_stored = on_stored
         self._drains = drains
         self._refusals = refusals
+        self._own_drain = own_drain
         self._horizon = horizon
         self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
         self._caps = caps
@@ -126,6 +129,7 @@ class DrainEndpoint:
     async def _take(self, app: str, generation: int, scope: Scope, body: bytes) -> None:
         """Aggregate and commit a body; returns when it is safe."""
         headers = scope["headers"]
+        self._own_drain.look(app, body)
         replayed = header(headers, b"dynometer-replay") != b""
         horizon = self._replay_horizon if replayed else self._horizon
         aggregator = Aggregator(self._clock(), horizon, self._caps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,8 +9,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from app import query as queries
-from app.buffering import Buffering
-from app.exposition import expose
+from app.exposition import OwnMetrics, expose
 from app.exposition_format import negotiated
 from app.health import Health
 from app.store.port import Reader
@@ -28,13 +26,13 @@ class Operations:
         self,
         store: Reader,
         health: Health,
-        buffering: Buffering,
+        own: OwnMetrics,
         clock: Callable[[], float],
         version: str,
     ) -> None:
         self._store = store
         self._health = health
-        self._buffering = buffering
+        self._own = own
         self._clock = clock
         self._version = version
         self.router = APIRouter()
@@ -63,8 +61,7 @@ class Operations:
         text = await expose(
             self._store,
             lambda names: queries.matching(names, app or []),
-            self._buffering,
-            str(os.getpid()),
+            self._own,
             self._clock(),
             content_type,
         )

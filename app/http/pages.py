@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.access import NOTHING, current
-from app.buffering import Buffering
 from app.http.chart import spark
 from app.http.door import COOKIE
 from app.launcher import command
+from app.notices import Notices
 from app.resolution import HOUR_S
 from app.stats import Value
 from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH
@@ -101,13 +101,13 @@ class Pages:
 
     def __init__(
         self,
-        buffering: Buffering,
+        notices: Notices,
         clock: Callable[[], float],
         *,
         local_mode: bool,
         public_url: str,
     ) -> None:
-        self._buffering = buffering
+        self._notices = notices
         self._clock = clock
         self._local_mode = local_mode
         self._public_url = public_url
@@ -121,7 +121,8 @@ class Pages:
             "now_s": int(self._clock()),
             "local_mode": self._local_mode,
             "command": command(),
-            "buffering": self._buffering.sentence(),
+            "buffering": self._notices.buffered,
+            "notices": self._notices.others,
             "admin": current.get(NOTHING).admin,
             "signed_in": not self._local_mode and COOKIE in request.cookies,
         }

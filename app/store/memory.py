@@ -125,6 +125,10 @@ class MemoryStore:
             {slot: elements for slot, elements in found.items() if elements},
         )
 
+    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            self._elements(app, slot).clear()
+
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         return {app: len(self._elements(app, None)) for app in apps}
 

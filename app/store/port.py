@@ -129,13 +129,15 @@ class SeenApp(NamedTuple):
 
 class Facts(NamedTuple):
     """About the server: `bytes_max` is 0 for no limit; `persistence` says in words how it keeps
-    data over a restart, "" for not at all.
+    data over a restart, "" for not at all; `time_s` is its clock, Unix time, 0 where it does not
+    tell.
     """
 
     server: str
     bytes_used: int
     bytes_max: int
     persistence: str
+    time_s: float = 0.0
 
 
 class Reader(Protocol):
@@ -201,6 +203,10 @@ class Store(Reader, Protocol):
         """Replace the elements `merged`, the oldest of the slot, by `element`; False when they are
         no longer there.
         """
+        ...
+
+    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
+        """Forget these slots."""
         ...
 
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:

@@ -159,6 +159,10 @@ class RedisStore:
             {slots[position - 1]: elements for position, elements in lists.items()},
         )
 
+    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
+        if slots:
+            await _asking(self._client.delete(*(_slot(app, slot) for slot in slots)))
+
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         pipeline = self._client.pipeline(transaction=False)
         for app in apps:
@@ -267,6 +271,7 @@ class RedisStore:
             bytes_used=int(info.get("used_memory", 0)),
             bytes_max=int(info.get("maxmemory", 0)),
             persistence=_persistence(bool(info.get("aof_enabled")), settings),
+            time_s=int(info.get("server_time_usec", 0)) / 1e6,
         )
 
     async def _settings(self, *names: str) -> dict[str, str]:

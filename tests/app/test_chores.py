@@ -39,7 +39,8 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def chores_of(store: Store, clock: Clock, drains: Drains, refusals: Refusals) -> Chores:
-    return Chores(drains, refusals, Enrolment(store, clock, "https://metrics.example.com"))
+    enrolment = Enrolment(store, clock, "https://metrics.example.com")
+    return Chores(often=(drains.refresh, refusals.publish), seldom=(enrolment.retire,))
 
 
 class Asked(MemoryStore):

@@ -13,11 +13,14 @@ import pytest
 from app import embedded
 from app.active_drain import ActiveDrain, pack_state
 from app.drains import encode, first, rotated
+from app.own_drain import OwnDrain
 from app.refusals import Refusals
 from app.store.port import Guard, SeenApp, Store
 from app.store.redis import connect
 from tests.support.batches import batch
+from tests.support.certificates import certificate
 from tests.support.logtext import dynometer
+from tests.support.processes import ServiceProcess, free_port
 
 DRAIN = "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1"
 
@@ -125,6 +128,56 @@ def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
     assert "heroku drains:remove d.two -a plain" in drains
     assert "plain: its new secret" in drains
     assert f"never, wrong secret, drain {DRAIN}" in drains
+
+
+def test_of_several_apps_only_the_one_asked_about_is_spoken_of(data_dir: Path) -> None:
+    async def two_silent(store: Store) -> None:
+        old_s = int(time.time()) - 7200
+        seen = [SeenApp(app, 1, old_s, old_s) for app in ("blog", "shop")]
+        await store.see(seen, ttl_ms=60_000)
+        await OwnDrain(store, time.time, "https://m.example.com").refresh()
+        await store.beat("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
+
+    in_store(data_dir, fold_lives, two_silent)
+    settings = {"DYNOMETER_DATA_DIR": str(data_dir)}
+    assert b"blog is this service's own app" in dynometer("doctor", settings=settings).stdout
+    told = dynometer("doctor", "--app", "shop", settings=settings)
+    assert told.returncode == 1
+    assert b"shop: silent since" in told.stdout
+    assert b"blog" not in told.stdout
+
+
+def test_the_marked_batch_is_reported_and_listed_nowhere(data_dir: Path) -> None:
+    in_store(data_dir, fold_lives, shop_speaks)
+    for _ in range(2):
+        done = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(data_dir)})
+        assert b"5 marked lines went through: each counted once" in done.stdout
+
+    async def only_shop_is_known(store: Store) -> None:
+        assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+
+    in_store(data_dir, only_shop_is_known)
+
+
+def test_the_public_address_is_asked_and_its_certificate_looked_at(tmp_path: Path) -> None:
+    chain, key = certificate(tmp_path, "localhost")
+    service = ServiceProcess(tmp_path, DYNOMETER_ADMIN_TOKEN="a token of sixteen or more")
+    service.arguments = ("--tls-cert", str(chain), "--tls-key", str(key))
+    public = f"https://localhost:{service.port}"
+    service.start()
+    try:
+        settings = {**service.environ, "DYNOMETER_PUBLIC_URL": public, "SSL_CERT_FILE": str(chain)}
+        told = dynometer("doctor", settings=settings).stdout.decode()
+        assert f"LOOK  tls       the certificate at {public} holds until" in told
+        assert "cannot be reached" not in told
+        elsewhere = f"http://127.0.0.1:{free_port()}"
+        away = dynometer("doctor", settings={**settings, "DYNOMETER_PUBLIC_URL": elsewhere}).stdout
+        assert f"{elsewhere}/healthz cannot be reached from here".encode() in away
+        settings["DYNOMETER_TLS_CERT"] = str(chain)
+        told = dynometer("doctor", settings=settings).stdout.decode()
+        assert f"LOOK  tls       the certificate {chain} holds until" in told
+    finally:
+        service.stop()
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.plan import POINTS_MAX, SLACK_S, Asked, QueryError, plan, plan_range
+from app.plan import POINTS_MAX, Asked, QueryError, plan, plan_range
 from app.query import Query, Range
-from app.resolution import Resolution, resolutions
+from app.resolution import SLACK_S, Resolution, resolutions
 from parsers.sample import METRICS
 
 HOUR_S = 3600

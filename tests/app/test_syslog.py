@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.handlers
 import os
 import pty
 import signal
@@ -91,6 +92,21 @@ def test_in_local_mode_a_name_that_nobody_linked_is_an_app_of_its_own(
         sender.sendall(framed(line()) * 3 + framed(line("web-host.example", data='[a b="c"]')) * 2)
         wait_until(lambda: requests_of(service, TOKEN) == 3)
         wait_until(lambda: requests_of(service, "web-host.example") == 2)
+
+
+def test_python_s_own_handler_which_ends_messages_with_nul_is_understood(
+    service: ServiceProcess,
+) -> None:
+    address = ("127.0.0.1", int(service.environ["DYNOMETER_SYSLOG_PORT"]))
+    handler = logging.handlers.SysLogHandler(address, socktype=socket.SOCK_STREAM)
+    # It writes <PRI> itself; the rest of the header is the format's.
+    handler.setFormatter(
+        logging.Formatter(f"1 {timestamp(time.time())} {TOKEN} heroku router - - %(message)s")
+    )
+    for _ in range(7):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, router_text(), None, None))
+    wait_until(lambda: requests_of(service, TOKEN) == 7)
+    handler.close()
 
 
 def test_pieces_of_a_message_are_put_together_and_what_is_cut_is_booked(

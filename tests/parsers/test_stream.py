@@ -11,7 +11,7 @@ from parsers.stream import MessageReader
 from tests.support.lines import counted, message
 
 TEXTS = st.lists(
-    st.text(st.characters(codec="utf-8", exclude_characters="\n\r"), min_size=1, max_size=60),
+    st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1, max_size=60),
     min_size=1,
 )
 
@@ -31,12 +31,16 @@ def test_counted_messages_are_read_in_any_pieces(texts: list[str], cuts: list[in
     assert read(b"".join(map(counted, messages)), cuts) == messages
 
 
-@given(TEXTS, st.lists(st.integers(0, 2_000), max_size=8), st.sampled_from([b"\n", b"\r\n"]))
-def test_messages_that_end_with_newlines_are_read_in_any_pieces(
-    texts: list[str], cuts: list[int], newline: bytes
+@given(
+    TEXTS,
+    st.lists(st.integers(0, 2_000), max_size=8),
+    st.sampled_from([b"\n", b"\r\n", b"\0", b"\n\0"]),
+)
+def test_messages_that_end_with_newlines_or_nuls_are_read_in_any_pieces(
+    texts: list[str], cuts: list[int], end: bytes
 ) -> None:
     messages = [message(f"- {text}", newline=False) for text in texts]
-    assert read(b"".join(each + newline for each in messages), cuts) == messages
+    assert read(b"".join(each + end for each in messages), cuts) == messages
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))

@@ -6,13 +6,15 @@ import subprocess
 from pathlib import Path
 
 
-def certificate(directory: Path, name: str, *, rsa: bool = False) -> tuple[Path, Path]:
+def certificate(
+    directory: Path, name: str, *, rsa: bool = False, days: str = "1"
+) -> tuple[Path, Path]:
     """(chain, key) of a self-signed one for this host."""
     chain, key = directory / f"{name}.pem", directory / f"{name}.key"
     kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     subprocess.run(
         [
-            *("openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", "1"),
+            *("openssl", "req", "-x509", "-newkey", *kind, "-nodes", "-days", days),
             *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
             *("-out", str(chain), "-keyout", str(key)),
         ],

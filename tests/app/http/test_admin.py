@@ -117,6 +117,19 @@ async def test_rotating_at_once_ends_the_old_secret(
     assert await deliver(client, old) == 401
 
 
+async def test_a_token_is_linked_to_one_app_and_unlinked(client: httpx2.AsyncClient) -> None:
+    for app, status in (("shop", 204), ("shop", 204), ("blog", 409)):
+        answer = await client.put(f"/api/v1/drains/{app}/links/d.one", headers=ADMIN)
+        assert answer.status_code == status
+    (shop,) = (await client.get("/api/v1/drains", headers=ADMIN)).json()["drains"]
+    assert (shop["app"], shop["links"]) == ("shop", 1)
+    for status in (204, 409):
+        answer = await client.delete("/api/v1/drains/shop/links/d.one", headers=ADMIN)
+        assert answer.status_code == status
+    assert (await client.put("/api/v1/drains/shop/links/a%20b", headers=ADMIN)).status_code == 400
+    assert (await client.put("/api/v1/drains/shop/links/d.one")).status_code == 401
+
+
 async def test_a_drain_that_was_removed_may_not_send(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:

@@ -1,0 +1,28 @@
+"""What every page says at its top, while there is something to say about the service itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from app.buffering import Buffering
+from app.own_drain import OwnDrain
+from app.room import Room
+
+
+class Notices(NamedTuple):
+    """Where they come from."""
+
+    buffering: Buffering
+    room: Room
+    own_drain: OwnDrain
+
+    @property
+    def buffered(self) -> str:
+        """What waits on disk, while figures are not complete; "" for nothing."""
+        return self.buffering.sentence()
+
+    @property
+    def others(self) -> list[str]:
+        """What the operator should do."""
+        full = self.room.sentence()
+        return [*([full] if full else []), *self.own_drain.sentences()]

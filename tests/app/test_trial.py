@@ -1,0 +1,57 @@
+"""The marked batch of the doctor: it comes back, is listed nowhere, and finds what is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from app.store.memory import MemoryStore
+from app.store.port import Appended, Batch, Contents, Guard, Outcome, Slot
+from app.trial import APP, TrialFailed, trial
+from tests.support.service import NOW_S, Clock
+
+
+async def test_it_goes_through_again_and_again_also_at_once_and_leaves_nothing() -> None:
+    store = MemoryStore(Clock())
+    await trial(store, NOW_S)
+    await asyncio.gather(*(trial(store, NOW_S) for _ in range(5)))
+    assert await store.seen_apps() == []
+    contents = await store.read(APP, [Slot("1m", int(NOW_S) // 60 * 60), Slot("total", 0)])
+    assert contents == Contents([], {})
+
+
+class Forgetful(MemoryStore):
+    """Takes what it was given, and does not keep it."""
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        return Contents([], {})
+
+
+class Doubling(MemoryStore):
+    """Knows no ids."""
+
+    async def append(
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] | None = None,
+    ) -> dict[str, Appended]:
+        return {
+            app: Appended([Outcome.STORED] * len(batches), 2) for app, batches in groups.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("store", "said"),
+    [
+        (Forgetful(Clock()), "0 of 5 lines were there after it was committed"),
+        (Doubling(Clock()), "came twice was not counted once"),
+    ],
+)
+async def test_a_store_that_does_not_keep_its_word_is_found(store: MemoryStore, said: str) -> None:
+    with pytest.raises(TrialFailed, match=said):
+        await trial(store, NOW_S)

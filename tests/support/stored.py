@@ -1,0 +1,85 @@
+"""A store's contents as a file, and what the service answers from them."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from tests.support.processes import RedisProcess
+
+STORED = Path(__file__).parents[1] / "stored"
+ADMIN = "a-token-of-the-admin"
+SETTINGS = {
+    "DYNOMETER_ADMIN_TOKEN": ADMIN,
+    "DYNOMETER_PUBLIC_URL": "https://metrics.example.com",
+    "DYNOMETER_FOLD_BATCHES": "4",
+    "DYNOMETER_FOLD_INTERVAL": "1d",
+}
+QUESTIONS = [
+    "query?metric=requests&by=status&by=dyno&start=now-3h&step={step}",
+    "query?metric=service_time_ms&stat=p50&stat=p95&stat=max&by=outcome&start=now-3h&step={step}",
+    "query?metric=memory_total_bytes&stat=avg&stat=last&by=dyno&start=now-3h&step={step}",
+    "query?metric=heroku_errors&by=code&start=now-3h&step={step}",
+    "query?metric=dynos&by=process_type&stat=max&start=now-3h&step={step}",
+    "query?metric=dyno_exits&by=exit_status&start=now-3h&step={step}",
+    "ledger?start=now-3h",
+    "events?start=now-3h",
+]
+
+
+async def answers(client: httpx2.AsyncClient) -> dict[str, Any]:
+    """What the service says of all that is stored."""
+    said: dict[str, Any] = {}
+    for question in QUESTIONS:
+        for step in ("1m", "10m", "1h", "range"):
+            asked = question.format(step=step)
+            answer = await client.get(f"/api/v1/apps/shop/{asked}", auth=("x", ADMIN))
+            said[asked] = answer.json()
+    metrics = (await client.get("/metrics", auth=("x", ADMIN))).text
+    said["metrics"] = sorted(line for line in metrics.splitlines() if line.startswith("heroku_"))
+    drains = (await client.get("/api/v1/drains", auth=("x", ADMIN))).json()["drains"]
+    said["drains"] = drains
+    said["tokens"] = (await client.get("/api/v1/tokens", auth=("x", ADMIN))).json()
+    return said
+
+
+def load(server: RedisProcess, keys: dict[str, Any]) -> None:
+    for name, (kind, value) in keys.items():
+        key = base64.b64decode(name)
+        if kind == "list":
+            server.client.rpush(key, *map(base64.b64decode, value))
+        elif kind == "hash":
+            pairs: Any = {base64.b64decode(field): base64.b64decode(held) for field, held in value}
+            server.client.hset(key, mapping=pairs)
+        elif kind == "zset":
+            server.client.zadd(key, {base64.b64decode(member): score for member, score in value})
+        else:
+            server.client.set(key, base64.b64decode(value))
+
+
+def dump(server: RedisProcess) -> dict[str, Any]:
+    def text(value: bytes) -> str:
+        return base64.b64encode(value).decode()
+
+    client: Any = server.client
+    found: dict[str, Any] = {}
+    for key in sorted(client.keys("*")):
+        kind = client.type(key).decode()
+        if kind == "list":
+            value: Any = [text(element) for element in client.lrange(key, 0, -1)]
+        elif kind == "hash":
+            value = [[text(field), text(held)] for field, held in client.hgetall(key).items()]
+        elif kind == "zset":
+            value = [
+                [text(name), score] for name, score in client.zrange(key, 0, -1, withscores=True)
+            ]
+        elif kind == "string":
+            value = text(client.get(key))
+        else:
+            continue  # names of workers that gave a sign of life
+        if b":beat" not in key:
+            found[text(key)] = [kind, value]
+    return found
