@@ -7,6 +7,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
+COMPILED := app/hot/*.so app/hot/*.c
 CHARTS := app/http/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
 .PHONY: help install run test check format bench guarantees soak fuzz lock clean
@@ -21,6 +22,7 @@ run: install ## start the service, with a store of its own unless REDIS_URL is s
 
 test: .venv/.tested $(CHARTS) ## install what the tests need, and run them
 	$(BIN)/pytest
+	DYNOMETER_PURE=1 $(BIN)/pytest tests/app tests/stored
 
 check: .venv/.dev ## format, lint, types, imports
 	$(BIN)/ruff format --check
@@ -50,7 +52,7 @@ lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 
 clean: ## remove what the other targets made; data in .dynometer stays
-	rm -rf .venv .venv-fuzz .servers node_modules app/http/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(COMPILED) .venv .venv-fuzz .servers node_modules app/http/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed (python3 --version)"; exit 1; }
@@ -58,7 +60,7 @@ clean: ## remove what the other targets made; data in .dynometer stays
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.installed: .venv/.made requirements.txt pyproject.toml
+.venv/.installed: .venv/.made requirements.txt pyproject.toml $(wildcard app/hot/*.pyx app/hot/*.pxd)
 	@echo "Installing Dynometer into .venv …"
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --editable .
@@ -73,6 +75,8 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@touch $@
 
 .venv/.tested: .venv/.dev
+	@$(BIN)/python -c 'import app.hot.lines' 2>/dev/null || { deploy/apt-install gcc libc6-dev python3-dev && \
+		$(PIP) install --no-deps --editable .; }
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	@command -v chromium >/dev/null || deploy/apt-install chromium
 	@command -v npm >/dev/null || deploy/apt-install npm

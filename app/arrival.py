@@ -4,35 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from os import urandom
 
 import msgspec
 
 from app.active_drain import Claim
 from app.batch import pack_batch, unpack_batch
 from app.ingest import MINUTE_S, Parts, Seen, pack_note
-from app.packing import UNREADABLE, pack_error, unpack
+from app.packing import UNREADABLE, pack_error
 from app.rollup import CAPS, Caps
 from app.span import ALWAYS, Span
 from app.store.port import (
-    HEADER_RANDOM_BYTES,
     ID_BYTES,
     KIND_BATCH,
     Batch,
     new_element,
+    random_bytes,
 )
+from app.sums import merged
 
 
 def batch_id(frame_id: bytes) -> bytes:
     """What a batch is remembered by: a digest, so that no text of a client becomes a key. Without
     a Frame-Id a random one: it tells our own repetitions, not those of the sender.
     """
-    return blake2b(frame_id, digest_size=ID_BYTES).digest() if frame_id else urandom(ID_BYTES)
+    return (
+        blake2b(frame_id, digest_size=ID_BYTES).digest()
+        if frame_id
+        else random_bytes() + random_bytes()
+    )
 
 
 def new_batch(frame_id: bytes, packed: bytes) -> Batch:
     """A batch to append, with a token and header of its own."""
-    return Batch(batch_id(frame_id), urandom(HEADER_RANDOM_BYTES), new_element(KIND_BATCH, packed))
+    return Batch(batch_id(frame_id), random_bytes(), new_element(KIND_BATCH, packed))
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +52,7 @@ class Arrival:
     parts: Parts
     drain: str = ""  # Logplex-Drain-Token; "" for none, then it always counts
     generation: int = 1  # of the secret that it came with
-    token: bytes = field(default_factory=lambda: urandom(HEADER_RANDOM_BYTES))
+    token: bytes = field(default_factory=random_bytes)
     _span: Span = ALWAYS
     _batch: Batch | None = None
 
@@ -132,7 +136,7 @@ def unpack_arrival(data: bytes, caps: Caps = CAPS) -> Arrival:
         raise pack_error(data, ValueError("unknown version"), _VERSION)
     parts = Parts(
         record.arrived_s,
-        {minute: unpack(packed) for minute, packed in unpack_batch(record.rollups)},
+        {minute: merged([packed]) for minute, packed in unpack_batch(record.rollups)},
         record.ledgers,
         record.loose,
         record.seen,

@@ -179,6 +179,13 @@ SETTINGS = (
         "1: each syslog connection begins with a PROXY protocol header",
     ),
     Setting(
+        "DYNOMETER_PURE",
+        "pure",
+        "0",
+        flag,
+        "1: interpreted, also where the busy paths were compiled",
+    ),
+    Setting(
         "DYNOMETER_LOG_FORMAT",
         "log_format",
         "human",
@@ -244,6 +251,7 @@ class Settings:
     tls_cert: str
     tls_key: str
     syslog_proxy_protocol: bool
+    pure: bool
     log_format: str
     process_types_max: int
     dynos_max: int

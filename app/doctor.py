@@ -20,6 +20,7 @@ import httpx2
 from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.drain_info import drain_infos, second_drains
+from app.hot import COMPILED, FORM, PURE
 from app.launcher import command
 from app.own_drain import drained_into_itself, sentence
 from app.refusals import last_refusals
@@ -75,7 +76,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
     """Everything that is found, what is well too; of apps, only about `app` if one is named."""
-    findings = [*_settings(settings), *_certificate(settings)]
+    findings = [*_settings(settings), _form(), *_certificate(settings)]
     findings += [finding async for finding in _reached(settings)]
     findings += await asyncio.to_thread(lambda: list(_disk(settings)))
     async with store_of(settings) as store:
@@ -164,6 +165,17 @@ async def _reached(settings: Settings) -> AsyncIterator[Finding]:
     tls = answer.extensions["network_stream"].get_extra_info("ssl_object")
     if tls is not None and (shown := tls.getpeercert(binary_form=True)):
         yield _ends(f"the certificate at {settings.public_url}", not_after_s(shown))
+
+
+def _form() -> Finding:
+    if COMPILED or os.environ.get(PURE) == "1":
+        return Finding(True, "path", FORM)
+    return Finding(
+        True,
+        "path",
+        f"{FORM}: with a C compiler and Python's headers (gcc, python3-dev), 'make install' "
+        "compiles the busy paths",
+    )
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

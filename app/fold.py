@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.batch import unpack_batch
-from app.packing import NewerVersion, PackError, absorb, pack
+from app.packing import NewerVersion, PackError, unpack
 from app.resolution import Resolution, align
-from app.rollup import CAPS, Caps, Rollup
+from app.rollup import CAPS, Caps
 from app.store.port import (
     FOLDING,
     HEADER_BYTES,
@@ -27,6 +27,7 @@ from app.store.port import (
     StoreError,
     new_element,
 )
+from app.sums import Sums, absorb, merged, pack
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class Merge:
 
     folded: list[bytes] = field(default_factory=list)
     unreadable: list[bytes] = field(default_factory=list)
-    minutes: dict[int, Rollup] = field(default_factory=dict)
+    minutes: dict[int, Sums] = field(default_factory=dict)
 
 
 async def merge_batches(elements: Sequence[bytes]) -> Merge:
@@ -67,10 +68,35 @@ async def merge_batches(elements: Sequence[bytes]) -> Merge:
     Raises:
         FoldBlocked: the very first element is of a newer version.
     """
+    try:
+        return await _merge_all(elements)
+    except PackError:
+        return await _merge_each(elements)
+
+
+async def _merge_all(elements: Sequence[bytes]) -> Merge:
+    """The same where every element is as usual.
+
+    Raises:
+        PackError: one is not.
+    """
+    merge = Merge(folded=list(elements))
+    for index, element in enumerate(elements):
+        for minute, packed in unpack_batch(_data(element)):
+            if minute not in merge.minutes:
+                merge.minutes[minute] = Sums()
+            absorb(merge.minutes[minute], packed)
+        if index % YIELD_BATCHES == YIELD_BATCHES - 1:
+            await asyncio.sleep(0)
+    return merge
+
+
+async def _merge_each(elements: Sequence[bytes]) -> Merge:
+    """The same one by one, so that an element that cannot be read leaves nothing behind."""
     merge = Merge()
     for index, element in enumerate(elements):
         try:
-            batch = [(minute, _unpacked(data)) for minute, data in unpack_batch(_data(element))]
+            batch = [(minute, unpack(data)) for minute, data in unpack_batch(_data(element))]
         except NewerVersion as error:
             if not merge.folded:
                 raise FoldBlocked(str(error)) from error
@@ -80,10 +106,9 @@ async def merge_batches(elements: Sequence[bytes]) -> Merge:
             merge.unreadable.append(element)
         merge.folded.append(element)
         for minute, rollup in batch:
-            if minute in merge.minutes:
-                merge.minutes[minute].merge(rollup)
-            else:
-                merge.minutes[minute] = rollup
+            if minute not in merge.minutes:
+                merge.minutes[minute] = Sums()
+            merge.minutes[minute].add(rollup)
         if index % YIELD_BATCHES == YIELD_BATCHES - 1:
             await asyncio.sleep(0)
     return merge
@@ -108,7 +133,7 @@ def slot_writes(
                 element = new_element(KIND_ROLLUP, pack(rollup, caps))
                 writes.append(SlotWrite(Slot(resolution.name, start), element, ttl_ms))
         finer = level
-    total = Rollup()
+    total = Sums()
     for rollup in finer.values():
         total.merge(rollup.projection())
     keep_ms = (resolutions[-1].retention_s + MARGIN_S) * 1000
@@ -119,9 +144,9 @@ def slot_writes(
     return writes
 
 
-def downsample(rollups: dict[int, Rollup], seconds: int) -> dict[int, Rollup]:
+def downsample(rollups: dict[int, Sums], seconds: int) -> dict[int, Sums]:
     """Merge rollups along time into intervals of `seconds`; the originals stay as they are."""
-    coarser: dict[int, Rollup] = {}
+    coarser: dict[int, Sums] = {}
     for start, rollup in rollups.items():
         interval = align(start, seconds)
         if interval in coarser:
@@ -133,12 +158,6 @@ def downsample(rollups: dict[int, Rollup], seconds: int) -> dict[int, Rollup]:
 
 def _data(element: bytes) -> bytes:
     return element[HEADER_BYTES:]
-
-
-def _unpacked(data: bytes) -> Rollup:
-    rollup = Rollup()
-    absorb(rollup, data)
-    return rollup
 
 
 class Folder:
@@ -299,14 +318,12 @@ class Folder:
         elements = (await self._store.read(app, [slot], inbox=False)).slots.get(slot, [])
         if len(elements) < 2:
             return
-        merged = Rollup()
         try:
-            for element in elements:
-                absorb(merged, _data(element))
+            sums = merged(map(_data, elements))
         except PackError as error:
             self._failed(error, app)
             return
-        element = new_element(KIND_ROLLUP, pack(merged, self._caps))
+        element = new_element(KIND_ROLLUP, pack(sums, self._caps))
         await self._store.compact(app, slot, elements, element, self._ttl_ms(slot))
 
     def _ttl_ms(self, slot: Slot) -> int:

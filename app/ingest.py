@@ -10,21 +10,24 @@ so that
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 from app.batch import pack_batch
 from app.rollup import CAPS, Caps, Rollup
 from app.span import ALWAYS, Span
+from app.sums import Sums
 from parsers import heroku
-from parsers.framing import Damage
+from parsers.framing import Damage, split
 from parsers.sample import HerokuError, ParseError, Readings, Request, Sample
 from parsers.syslog import Message, parse_message
 
 MINUTE_S = 60
 _MINUTE_MS = 60_000
 NAMES_MAX = 50_000  # a rollup with more is bounded at once, not only when it is packed
+FRAMES_PER_TURN = 1_000  # a large body lets other requests run after so many frames, about 5 ms
 
 
 class Horizon(NamedTuple):
@@ -52,7 +55,7 @@ class Parts:
     """
 
     arrived_s: int
-    rollups: dict[int, Rollup]  # by the minute of the messages, their ledger empty
+    rollups: dict[int, Sums]  # by the minute of the messages, their ledger empty
     ledgers: dict[int, dict[str, int]]  # what became of the messages of each minute
     loose: dict[str, int]  # of messages that have no minute, and of the body as a whole
     seen: Seen
@@ -68,7 +71,7 @@ class Parts:
         `other_drain`.
         """
         books = dict(self.loose) if within else _all_of_another_drain(self.loose)
-        inside: dict[int, Rollup] = {}
+        inside: dict[int, Sums] = {}
         for minute, ledger in self.ledgers.items():
             if minute in within:
                 inside[minute] = self.rollups[minute]
@@ -78,7 +81,7 @@ class Parts:
         if "promised" in books:
             books["promised"] = max(0, books["promised"] - books.get("other_drain", 0))
         minute = self.arrived_s // MINUTE_S * MINUTE_S
-        arrival = inside.setdefault(minute, Rollup())
+        arrival = inside.setdefault(minute, Sums())
         arrival.ledger = books
         packed = pack_batch(inside, self.caps)
         arrival.ledger = {}
@@ -124,6 +127,16 @@ class Aggregator:
             except ParseError as error:
                 self.add_unreadable(error.reason)
         self.add_messages(messages)
+
+    def turns(self, body: bytes) -> Iterator[None]:
+        """Take a whole body; yields where others may run before the next turn."""
+        frames = split(body)
+        turn = list(islice(frames, FRAMES_PER_TURN))
+        while turn:
+            self.add_frames(turn)
+            turn = list(islice(frames, FRAMES_PER_TURN))
+            if turn:
+                yield
 
     def add_messages(self, messages: Iterable[Message]) -> None:
         """Take messages."""
@@ -245,6 +258,6 @@ def pack_note(arrived_s: float, name: str, messages: int) -> bytes:
     `duplicate`.
     """
     minute = int(arrived_s) // MINUTE_S * MINUTE_S
-    rollup = Rollup()
-    rollup.ledger[name] = messages
-    return pack_batch({minute: rollup})
+    sums = Sums()
+    sums.ledger[name] = messages
+    return pack_batch({minute: sums})

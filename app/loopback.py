@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether a host, with or without port, is this machine: localhost, 127.0.0.0/8 or ::1."""
     name = host.strip().lower()

@@ -5,6 +5,7 @@ work, HTTP.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,8 @@ from app.syslog import SyslogListener
 from app.tls import reload_certificates
 from app.version import version
 
+GARBAGE_OBJECTS = 20_000
+
 
 def create() -> ASGIApp:
     """The service as the environment describes it; called by uvicorn in each worker."""
@@ -58,7 +61,18 @@ def create() -> ASGIApp:
     logs.set_up(settings.log_format)
     GuardedProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max)
-    return build(settings, store, time.time)
+    app = build(settings, store, time.time)
+    _spare_the_collector()
+    return app
+
+
+def _spare_the_collector() -> None:
+    """What was made at the start stays; and what comes with each batch goes by itself, so looking
+    for cycles every 700 objects costs 8 % for nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS)
 
 
 def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:

@@ -129,6 +129,8 @@ class Rollup:
         if other.later:
             self.later = tuple(sorted(self.later + other.later))
 
+    add = merge  # whatever form sums have, a Rollup can be added to them
+
     def copy(self) -> Rollup:
         """One of its own."""
         twin = Rollup()

@@ -21,11 +21,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
 from app.config import Settings
 from app.core import Core
 from app.drains import LINKED
-from app.ingest import Aggregator
 from app.proxied import ProxiedServer
 from app.registry import valid_app
 from app.store.port import StoreUnavailable

@@ -8,16 +8,16 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
+from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
 from app.batch import unpack_batch
 from app.fold import Folder
-from app.ingest import Aggregator, Horizon
+from app.ingest import Horizon
 from app.packing import absorb
 from app.resolution import HOUR_S, MINUTE_S, align, resolutions
 from app.rollup import Rollup
 from app.span import ALWAYS
 from app.store.port import HEADER_BYTES, Contents, Outcome, Slot, Store
-from parsers.framing import split
 
 APP = "_doctor"
 LINES = 5
@@ -36,7 +36,8 @@ async def trial(store: Store, now_s: float) -> None:
     """
     dyno = f"web.{secrets.randbelow(10**9)}"  # another doctor's lines are another dyno's
     aggregator = Aggregator(now_s, Horizon(MINUTE_S, MINUTE_S))
-    aggregator.add_frames(split(_body(dyno, now_s)))
+    for _ in aggregator.turns(_body(dyno, now_s)):
+        pass
     frame_id = batch_id(secrets.token_bytes(16))
     first, again = (Arrival(APP, frame_id, aggregator.parts()).batch(ALWAYS) for _ in range(2))
     appended = await store.append(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import MutableMapping
 from typing import Any
 
 from app.http.gate import ASGIApp, Headers, Receive, Scope, Send, header, respond
+from app.started import Started
 
 API_BYTES_MAX = 64 * 1024  # the longest is a list of apps
 CLOSE = (b"connection", b"close")
@@ -48,35 +48,31 @@ class Bodies:
         self._room_within_s = room_within_s
         self._in_hand_bytes = 0
 
-    @asynccontextmanager
-    async def body(
-        self, headers: Headers, receive: Receive, bytes_max: int
-    ) -> AsyncIterator[bytes | None]:
-        """The whole body, inflated; None when the sender went away before its end. It is in hand
-        until the context ends.
+    def body(self, headers: Headers, receive: Receive, bytes_max: int) -> _Reading:
+        """A context that gives the whole body, inflated; None when the sender went away before its
+        end. It is in hand until the context ends, which raises, as it begins:
 
-        Raises:
             BodyRefused: 413 when it is larger than `bytes_max`, 408 when it takes too long, 503
                 when too many are in hand.
         """
-        room = _Room(self)
-        try:
-            body = await self._read_in_time(headers, receive, bytes_max, room)
-            if body and header(headers, b"content-encoding").lower() == b"gzip":
-                body = inflated(body, bytes_max)
-                await room.grow_to(len(body))
-            yield body
-        finally:
-            self._in_hand_bytes -= room.size
+        return _Reading(self, headers, receive, bytes_max)
 
-    async def _read_in_time(
+    async def read_in_time(
         self, headers: Headers, receive: Receive, bytes_max: int, room: _Room
     ) -> bytes | None:
+        """The body as it was sent."""
+        reading = Started(self._read(headers, receive, bytes_max, room))
+        if reading.done:
+            return reading.result
         try:
             async with asyncio.timeout(self._within_s):
-                return await self._read(headers, receive, bytes_max, room)
+                return await reading
         except TimeoutError:
             raise BodyRefused(408, f"The body took longer than {self._within_s:g} s.") from None
+
+    def let_go(self, room: _Room) -> None:
+        """What the body took is free again."""
+        self._in_hand_bytes -= room.size
 
     async def _read(
         self, headers: Headers, receive: Receive, bytes_max: int, room: _Room
@@ -114,6 +110,33 @@ class Bodies:
             await asyncio.sleep(_ROOM_POLL_S)
             waited_s += _ROOM_POLL_S
         self._in_hand_bytes += more
+
+
+class _Reading:
+    """See Bodies.body."""
+
+    def __init__(self, bodies: Bodies, headers: Headers, receive: Receive, bytes_max: int) -> None:
+        self._bodies = bodies
+        self._headers = headers
+        self._receive = receive
+        self._bytes_max = bytes_max
+        self._room = _Room(bodies)
+
+    async def __aenter__(self) -> bytes | None:
+        try:
+            body = await self._bodies.read_in_time(
+                self._headers, self._receive, self._bytes_max, self._room
+            )
+            if body and header(self._headers, b"content-encoding").lower() == b"gzip":
+                body = inflated(body, self._bytes_max)
+                await self._room.grow_to(len(body))
+        except BaseException:
+            self._bodies.let_go(self._room)
+            raise
+        return body
+
+    async def __aexit__(self, *_: object) -> None:
+        self._bodies.let_go(self._room)
 
 
 class _Room:

@@ -18,21 +18,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from itertools import islice
 
+from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
 from app.commit import Committer
 from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
-from app.ingest import Aggregator, Horizon
+from app.ingest import Horizon
 from app.own_drain import OwnDrain
 from app.refusals import Refusals
 from app.registry import APP_NAME_RULE, Drains, valid_app
 from app.rollup import Caps
 from app.store.port import StoreUnavailable
-from parsers.framing import split
 
-FRAMES_PER_TURN = 1_000  # a large body lets other requests run after so many frames, about 5 ms
 REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
 MSG_COUNT_DIGITS_MAX = 7
 FRAME_ID_BYTES_MAX = 256
@@ -136,11 +134,8 @@ class DrainEndpoint:
         promised = header(headers, b"logplex-msg-count")
         if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
             aggregator.add_promised(int(promised))
-        frames = split(body)
-        while turn := list(islice(frames, FRAMES_PER_TURN)):
-            aggregator.add_frames(turn)
-            if len(turn) == FRAMES_PER_TURN:
-                await asyncio.sleep(0)
+        for _ in aggregator.turns(body):
+            await asyncio.sleep(0)
         frame_id = header(headers, b"logplex-frame-id")[:FRAME_ID_BYTES_MAX]
         drain = header(headers, b"logplex-drain-token")
         arrival = Arrival(

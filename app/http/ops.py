@@ -12,6 +12,7 @@ from app import query as queries
 from app.exposition import OwnMetrics, expose
 from app.exposition_format import negotiated
 from app.health import Health
+from app.hot import FORM
 from app.store.port import Reader
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {
@@ -78,4 +79,4 @@ class Operations:
 
     async def version(self) -> dict[str, str]:
         """Which Dynometer this is"""
-        return {"name": "dynometer", "version": self._version}
+        return {"name": "dynometer", "version": self._version, "path": FORM}

@@ -28,6 +28,7 @@ BODIES = {
 }
 EXAMPLE_APP = "shop"
 EXAMPLE_ID = "k3v9x2qa"
+EXAMPLE_DRAIN = "d.475fd4b7-03da-4e45-8c89-5d8ac5fff61d"
 
 
 class Named(NamedTuple):
@@ -69,6 +70,7 @@ def routes(openapi: OpenApi) -> Iterator[Route]:
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
             example = path.replace("{app}", EXAMPLE_APP).replace("{token_id}", EXAMPLE_ID)
+            example = example.replace("{token}", EXAMPLE_DRAIN)
             sent = operation.get("requestBody", {})
             yield Route(
                 method.upper(),

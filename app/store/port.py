@@ -31,9 +31,34 @@ FOLDING = "fold:"
 REFUSED = "refused:"
 
 
+class _Random:
+    """Random bytes, of which the system is asked for many at a time."""
+
+    def __init__(self) -> None:
+        self._pool = b""
+        self._used = 0
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._pool = b""
+        self._used = 0
+
+    def __call__(self) -> bytes:
+        """HEADER_RANDOM_BYTES of them."""
+        start = self._used
+        if start == len(self._pool):
+            self._pool = os.urandom(256 * HEADER_RANDOM_BYTES)
+            start = 0
+        self._used = start + HEADER_RANDOM_BYTES
+        return self._pool[start : self._used]
+
+
+random_bytes = _Random()
+
+
 def new_element(kind: bytes, data: bytes) -> bytes:
     """An element with a header of its own."""
-    return kind + os.urandom(HEADER_RANDOM_BYTES) + data
+    return kind + random_bytes() + data
 
 
 def headers(elements: Sequence[bytes]) -> bytes:

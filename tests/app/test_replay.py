@@ -340,7 +340,8 @@ def test_ctrl_c_ends_a_live_input_with_the_summary(tmp_path: Path) -> None:
         process.stdin.flush()
         drain.wait_for_bodies(1)
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=30)
+        process.wait(timeout=30)  # before its input ends, which would end it too
+        said, complaints = process.communicate()
 
     assert process.returncode == 130
     assert b"1 read, 1 sent" in said

@@ -1,0 +1,524 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""From log lines to sums: app.ingest.Aggregator, for lines as Heroku usually writes them.
+
+A line is read here only if it has exactly the usual form, byte by byte: a whole frame that ends at
+a newline, a header with a time in UTC, and the text of a request that ended, of runtime metrics, or
+of an app's own output, which is only counted. Every other frame is given to that Aggregator, which
+defines what is meant, and the two are added up. So a form that is not known here costs time and
+nothing else.
+"""
+
+from itertools import islice
+
+from libc.string cimport memcmp
+
+from app.hot.sums cimport (
+    RECENT,
+    ProcessType,
+    Reading,
+    Source,
+    Sums,
+    Tally,
+    add_reading,
+    bins_of,
+    count_requests,
+    plus,
+    source_named,
+)
+from app.hot.usual cimport (
+    begins,
+    Bytes,
+    error_code,
+    hash_of,
+    is_dyno_output,
+    is_of_no_use,
+    Line,
+    lower,
+    only_space,
+    read_readings,
+    read_request,
+    Readings,
+    Request,
+    space_in,
+    usual_frame,
+)
+
+from app import ingest
+from app.ingest import MINUTE_S, NAMES_MAX, Parts, Seen
+from app.rollup import CAPS, CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK
+from app.sketch import BIN_OF, TABLE_SIZE, bin_of
+from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
+from parsers.framing import split
+from parsers.sample import GAUGE_INDEX, ROUTER_SOURCE, ParseError, source_of
+from parsers.syslog import parse_timestamp_ms
+
+cdef enum:
+    TABLE = 65536
+
+cdef unsigned short _bin_of[TABLE]
+cdef int _index
+assert TABLE == TABLE_SIZE
+for _index in range(TABLE):
+    _bin_of[_index] = BIN_OF[_index]
+
+cdef int _SERVICE_OK = SERVICE_OK, _SERVICE_FAILED = SERVICE_FAILED
+cdef int _CONNECT_OK = CONNECT_OK, _CONNECT_FAILED = CONNECT_FAILED
+cdef int _FIRST_FAILED = FIRST_FAILED, _SWITCHING_PROTOCOLS = SWITCHING_PROTOCOLS
+cdef long long MINUTE_MS = 60_000
+cdef int FRAMES_PER_TURN = 8_000  # about 4 ms
+cdef int MINUTE_BYTES = 16  # 2026-11-22T10:00
+cdef int SECOND_BYTES = 19
+
+# The gauges of usual.pxd, in its order.
+cdef int _gauges[11]
+_gauges[:] = [
+    GAUGE_INDEX[name]
+    for name in (
+        *(f"memory_{kind}_bytes" for kind in ("total", "rss", "cache", "swap")),
+        *(f"memory_{kind}_pages" for kind in ("pgpgin", "pgpgout")),
+        "memory_quota_bytes",
+        "memory_quota_used_ratio",
+        *(f"load_avg_{minutes}m" for minutes in (1, 5, 15)),
+    )
+]
+
+
+cdef struct Time:
+    long long ms
+    long long minute  # since the epoch
+
+
+cdef class Aggregator:
+    """See app.ingest.Aggregator."""
+
+    cdef object _caps
+    cdef object _arrived, _horizon
+    cdef object _unusual  # what takes lines of other forms; None until there are any
+    cdef dict _sums  # by the start of their minute
+    cdef dict _books
+    cdef long long _arrived_s, _earliest_ms, _latest_ms
+    cdef long long _first_ms, _last_ms, _runtime_metrics_ms
+    # Where the last line fell: most are in the same minute.
+    cdef bint _lost
+    cdef long long _minute
+    cdef bint _all_inside
+    cdef Sums _current
+    cdef long long _counted, _ignored, _promised
+    # The minute that was read last, as it is written, and in milliseconds.
+    cdef unsigned char _written[16]
+    cdef long long _written_ms
+
+    def __init__(self, double arrived_s, horizon, caps=CAPS):
+        self._caps = caps
+        self._arrived = arrived_s
+        self._horizon = horizon
+        self._sums = {}
+        self._books = {}
+        self._arrived_s = <long long>arrived_s
+        self._earliest_ms = int((arrived_s - horizon.past_s) * 1000)
+        self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
+        self._minute = -1
+
+    def turns(self, bytes body):
+        """Take a whole body; yields where others may run before the next turn."""
+        cdef Py_ssize_t position = self._usual_frames(body, 0)
+        while position < len(body):
+            yield
+            if not self._lost:
+                position = self._usual_frames(body, position)
+                continue
+            # What is damaged, and how to go on, the framing knows; for the rest of this body.
+            frames = split(body[position:])
+            while turn := list(islice(frames, ingest.FRAMES_PER_TURN)):
+                yield
+                self.add_frames(turn)
+            return
+
+    cdef Py_ssize_t _usual_frames(self, bytes body, Py_ssize_t position) except -1:
+        """Take frames from `position`, as many as one turn may have; returns where the next one
+        begins. _lost: it has no usual one there.
+        """
+        cdef Bytes begin = body
+        cdef Bytes end = begin + len(body)
+        cdef Bytes at = begin + position
+        cdef Bytes message
+        cdef Py_ssize_t size
+        cdef int frames = 0
+        while at < end and frames < FRAMES_PER_TURN:
+            message = usual_frame(at, end, &size)
+            if message == NULL:
+                self._lost = True
+                break
+            if not self._usual(message, message + size):
+                self._plain().add_frames((message[:size],))
+            at = message + size
+            frames += 1
+        self._settle()
+        return at - begin
+
+    def add_frames(self, frames):
+        """See app.ingest."""
+        cdef bytes frame
+        cdef Bytes raw
+        for item in frames:
+            if type(item) is bytes:
+                frame = item
+                raw = frame
+                if self._usual(raw, raw + len(frame)):
+                    continue
+            self._plain().add_frames((item,))
+        self._settle()
+
+    def add_unreadable(self, reason):
+        """See app.ingest."""
+        self._plain().add_unreadable(reason)
+
+    def add_promised(self, messages):
+        """See app.ingest."""
+        self._promised += messages
+
+    def parts(self):
+        """What the messages taken so far come to; no more may be added."""
+        cdef Sums sums
+        if self._unusual is None:
+            loose = {"promised": self._promised} if self._promised else {}
+            return Parts(self._arrived_s, self._sums, self._books, loose, self._seen(), self._caps)
+        if self._promised:
+            self._unusual.add_promised(self._promised)
+        plain = self._unusual.parts()
+        for minute, rollup in plain.rollups.items():
+            sums = self._sums.get(minute)
+            if sums is None:
+                sums = self._sums[minute] = Sums()
+                self._books[minute] = {}
+            sums.add(rollup)
+            books = self._books[minute]
+            for name, messages in plain.ledgers[minute].items():
+                books[name] = books.get(name, 0) + messages
+        ours, theirs = self._seen(), plain.seen
+        if not plain.rollups:
+            seen = ours
+        elif not self._last_ms:
+            seen = theirs
+        else:
+            seen = Seen(
+                min(ours.first_s, theirs.first_s),
+                max(ours.last_s, theirs.last_s),
+                max(ours.runtime_metrics_s, theirs.runtime_metrics_s),
+            )
+        return Parts(
+            self._arrived_s, self._sums, self._books, plain.loose, seen, self._caps
+        )
+
+    def _seen(self):
+        if not self._last_ms:
+            return Seen(self._arrived_s, self._arrived_s, 0)
+        return Seen(
+            self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
+        )
+
+    cdef object _plain(self):
+        if self._unusual is None:
+            self._unusual = ingest.Aggregator(self._arrived, self._horizon, self._caps)
+        return self._unusual
+
+    cdef int _settle(self) except -1:
+        """Book what was counted of the present minute; bound what a hostile body fills."""
+        if self._current is None:
+            return 0
+        if self._counted or self._ignored:
+            books = self._books[self._minute * MINUTE_S]
+            for name, messages in (
+                ("counted", self._counted),
+                ("ignored", self._ignored),
+                ("received", self._counted + self._ignored),
+            ):
+                if messages:
+                    books[name] = books.get(name, 0) + messages
+            self._counted = self._ignored = 0
+        if len(self._current.sources) > NAMES_MAX:
+            rollup = self._current.rollup()
+            rollup.bound(self._caps)
+            bounded = Sums()
+            bounded.add(rollup)
+            self._sums[self._minute * MINUTE_S] = self._current = bounded
+        return 0
+
+    cdef bint _usual(self, Bytes at, Bytes end) except -1:
+        """Take a message of a usual form; False when it has another, and nothing was done."""
+        cdef Bytes space
+        cdef Bytes app
+        cdef Bytes procid
+        cdef Bytes procid_end
+        cdef Time time
+        cdef Line text
+        cdef int digits = 0
+        # <PRI>1
+        if at >= end or at[0] != c"<":
+            return False
+        at += 1
+        while at < end and c"0" <= at[0] <= c"9":
+            at += 1
+            digits += 1
+        if digits < 1 or digits > 3 or end - at < 3 or memcmp(at, <Bytes>b">1 ", 3):
+            return False
+        at += 3
+        space = space_in(at, end)
+        if space == NULL or not self._time(at, space, &time):
+            return False
+        at = space + 1
+        space = space_in(at, end)  # HOSTNAME
+        if space == NULL:
+            return False
+        app = space + 1
+        space = space_in(app, end)
+        if space == NULL:
+            return False
+        procid = space + 1
+        procid_end = space_in(procid, end)
+        if procid_end == NULL or space_in(procid_end + 1, end) == NULL:  # MSGID
+            return False
+        text.at = space_in(procid_end + 1, end) + 1
+        text.end = end
+        if not self._turn_to(&time):
+            return False
+        if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6):
+            if space - app == 3 and not memcmp(app, <Bytes>b"app", 3) and not is_dyno_output(
+                procid, procid_end
+            ):
+                return False
+            self._ignored += 1
+        elif procid_end - procid == 6 and not memcmp(procid, <Bytes>b"router", 6):
+            if not self._router(&text, &time):
+                return False
+            self._counted += 1
+        elif procid_end - procid == 7 and not memcmp(procid, <Bytes>b"logplex", 7):
+            return False
+        elif begins(&text, b"source=", 7):
+            if not self._runtime(&text, &time, procid, procid_end - procid):
+                return False
+            self._counted += 1
+        elif begins(&text, b"Error ", 6):
+            if not self._error(&text, &time, procid, procid_end - procid):
+                return False
+            self._counted += 1
+        elif begins(&text, b"State changed from ", 19):
+            if not self._change(&text, &time, procid, procid_end - procid):
+                return False
+            self._counted += 1
+        elif is_of_no_use(&text):
+            self._ignored += 1
+        else:
+            return False
+        self._current.messages = plus(self._current.messages, 1)
+        if time.ms > self._last_ms:
+            self._last_ms = time.ms
+        if time.ms < self._first_ms or not self._first_ms:
+            self._first_ms = time.ms
+        return True
+
+    cdef bint _time(self, Bytes at, Bytes end, Time *time) except -1:
+        """2026-11-22T10:00:00.123456+00:00, of one to nine digits after the point."""
+        cdef Py_ssize_t size = end - at
+        cdef int digits, position
+        cdef long long ms
+        if size < 27 or size > 35 or at[SECOND_BYTES] != c"." or memcmp(
+            end - 6, <Bytes>b"+00:00", 6
+        ):
+            return False
+        if memcmp(at, self._written, MINUTE_BYTES):
+            if not self._remember_minute(at):
+                return False
+        if at[16] != c":" or not c"0" <= at[17] <= c"5" or not c"0" <= at[18] <= c"9":
+            return False
+        ms = 0
+        digits = size - SECOND_BYTES - 7
+        for position in range(20, 20 + digits):
+            if not c"0" <= at[position] <= c"9":
+                return False
+        ms = (at[20] - c"0") * 100
+        if digits > 1:
+            ms += (at[21] - c"0") * 10
+        if digits > 2:
+            ms += at[22] - c"0"
+        time.ms = self._written_ms + ((at[17] - c"0") * 10 + at[18] - c"0") * 1000 + ms
+        time.minute = self._written_ms // MINUTE_MS
+        return True
+
+    cdef bint _remember_minute(self, Bytes at) except -1:
+        cdef long long ms
+        cdef int position
+        try:
+            ms = parse_timestamp_ms(at[:MINUTE_BYTES] + b":00Z")
+        except ParseError:
+            return False
+        if ms < 0:  # division below would round the other way
+            return False
+        for position in range(MINUTE_BYTES):
+            self._written[position] = at[position]
+        self._written_ms = ms
+        return True
+
+    cdef bint _turn_to(self, const Time *time) except -1:
+        """Make the sums of this minute the current ones; False outside the horizon."""
+        cdef long long begin_ms
+        if time.minute == self._minute and self._current is not None:
+            return self._all_inside or self._earliest_ms <= time.ms <= self._latest_ms
+        if not self._earliest_ms <= time.ms <= self._latest_ms:
+            return False
+        self._settle()
+        self._minute = time.minute
+        begin_ms = time.minute * MINUTE_MS
+        self._all_inside = (
+            self._earliest_ms <= begin_ms and begin_ms + MINUTE_MS <= self._latest_ms
+        )
+        start_s = time.minute * MINUTE_S
+        found = self._sums.get(start_s)
+        if found is None:
+            found = self._sums[start_s] = Sums()
+            self._books[start_s] = {}
+        self._current = found
+        return True
+
+    cdef bint _router(self, Line *text, const Time *time) except -1:
+        """at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …; see
+        parsers.router.
+        """
+        cdef Request request
+        cdef Source source
+        if not read_request(text, &request):
+            return False
+        if request.dyno_size:
+            source = self._source(request.dyno, request.dyno_size)
+        else:
+            source = source_named(self._current, ROUTER_SOURCE)
+        if source is None:
+            return False
+        if request.code_size:
+            self._count_error(source, request.code, request.code_size)
+        _observe(source, &request)
+        _heard_from(source, time)
+        return True
+
+    cdef bint _runtime(
+        self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
+    ) except -1:
+        """source=web.1 dyno=… sample#…; see parsers.runtime, of which these are the usual lines."""
+        cdef Readings readings
+        cdef Reading reading
+        cdef Source source
+        cdef int position
+        if not read_readings(text, &readings):
+            return False
+        source = self._source(procid, procid_size)
+        if source is None:
+            return False
+        for position in range(readings.count):
+            reading.count = 1
+            reading.total = reading.smallest = reading.largest = readings.values[position]
+            reading.last = readings.values[position]
+            reading.last_at_ms = time.ms
+            add_reading(source, _gauges[readings.names[position]], &reading)
+        _heard_from(source, time)
+        if time.ms > self._runtime_metrics_ms:
+            self._runtime_metrics_ms = time.ms
+        return True
+
+    cdef bint _error(
+        self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
+    ) except -1:
+        """Error R14 (Memory quota exceeded); see parsers.dyno."""
+        cdef Bytes code = text.at
+        cdef Source source
+        if not error_code(text):
+            return False
+        source = self._source(procid, procid_size)
+        if source is None:
+            return False
+        self._count_error(source, code, text.at - code)
+        _heard_from(source, time)
+        return True
+
+    cdef int _count_error(self, Source source, Bytes code, Py_ssize_t size) except -1:
+        key = (source.name, code[:size].decode("ascii"))
+        errors = self._current.errors
+        errors[key] = errors.get(key, 0) + 1
+        return 0
+
+    cdef bint _change(
+        self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
+    ) except -1:
+        """State changed from starting to up; see parsers.dyno. What makes an event is not usual."""
+        cdef Source source
+        if (
+            not lower(text)
+            or not begins(text, b" to ", 4)
+            or begins(text, b"crashed", 7)
+            or begins(text, b"starting", 8)
+            or not lower(text)
+            or not only_space(text)
+        ):
+            return False
+        source = self._source(procid, procid_size)
+        if source is None:
+            return False
+        _heard_from(source, time)
+        return True
+
+    cdef Source _source(self, Bytes dyno, Py_ssize_t size):
+        """The source of a dyno's name; None when Heroku gives no such name."""
+        cdef unsigned int place = hash_of(dyno, size) % RECENT
+        cdef Source known
+        if self._current.recent[place] != NULL:
+            known = <Source>self._current.recent[place]
+            if known.size == size and not memcmp(known.text, dyno, size):
+                return known
+        written = dyno[:size]
+        try:
+            name = source_of(written)
+        except ParseError:
+            return None
+        known = source_named(self._current, name)
+        if known.encoded == written:
+            self._current.recent[place] = <void *>known
+        return known
+
+
+cdef int _observe(Source source, const Request *request) except -1:
+    cdef ProcessType of_type = source.process_type
+    cdef bint failed = request.status >= _FIRST_FAILED or not request.status
+    count_requests(source, request.status, 1)
+    if request.size > 0:
+        of_type.response_bytes = plus(of_type.response_bytes, request.size)
+    if request.status != _SWITCHING_PROTOCOLS:
+        if request.service_ms >= 0:
+            _observe_time(source, _SERVICE_FAILED if failed else _SERVICE_OK, request.service_ms)
+        if request.connect_ms >= 0:
+            _observe_time(source, _CONNECT_FAILED if failed else _CONNECT_OK, request.connect_ms)
+    return 0
+
+
+cdef inline int _heard_from(Source source, const Time *time) noexcept:
+    if source.is_dyno:
+        source.minutes |= <unsigned long long>1 << (time.minute % 60)
+    return 0
+
+
+cdef int _observe_time(Source source, int which, long long value_ms) except -1:
+    cdef Tally *tally = &source.tallies[which]
+    cdef ProcessType of_type = source.process_type
+    cdef long long *bins = of_type.bins[which]
+    cdef int index
+    if bins == NULL:
+        bins = bins_of(of_type, which)
+    tally.count += 1
+    tally.total += value_ms  # of ten digits at the most, in a body of some millions
+    if value_ms > tally.largest:
+        tally.largest = value_ms
+    index = _bin_of[value_ms] if value_ms < TABLE else bin_of(value_ms)
+    bins[index] += 1
+    if index < of_type.low[which]:
+        of_type.low[which] = index
+    if index >= of_type.high[which]:
+        of_type.high[which] = index + 1
+    return 0

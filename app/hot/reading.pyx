@@ -1,0 +1,331 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Bytes as Sums: packed rollups, in the format that app.packing defines and describes. What is not
+exactly as written is refused, for that module to read, or to refuse with the reason.
+"""
+
+import msgspec
+
+from app.hot.sums cimport (
+    BINS,
+    GAUGES,
+    WHICH,
+    ProcessType,
+    Reading,
+    Source,
+    Sums,
+    add_reading,
+    add_tally,
+    count_bin,
+    count_requests,
+    plus,
+    source_named,
+    type_named,
+)
+
+from app import later, packing
+from app.packing import PackError
+
+cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
+cdef int VERSION = packing.VERSION
+cdef int PARTS = 12  # version, messages, names, 8 sections, later
+cdef int STATUSES = 600
+cdef int MINUTES_OF_HOUR = 60
+
+
+cdef class Reader:
+    """MessagePack from `at` to before `end`. What is not as expected is a PackError."""
+
+    cdef const unsigned char *at
+    cdef const unsigned char *end
+
+    cdef unsigned long long big(self, int size) except? 0xFFFFFFFFFFFFFFFF:
+        """A number of so many bytes, the highest first."""
+        cdef unsigned long long value = 0
+        cdef int _
+        if self.end - self.at < size:
+            raise PackError("ends early")
+        for _ in range(size):
+            value = value << 8 | self.at[0]
+            self.at += 1
+        return value
+
+    cdef int kind(self) except -1:
+        if self.at >= self.end:
+            raise PackError("ends early")
+        self.at += 1
+        return (self.at - 1)[0]
+
+    cdef long long number(self) except? -1:
+        cdef int kind = self.kind()
+        cdef unsigned long long value
+        if kind < 0x80:
+            return kind
+        if kind >= 0xE0:
+            return kind - 0x100
+        if kind == 0xCC:
+            return self.big(1)
+        if kind == 0xCD:
+            return self.big(2)
+        if kind == 0xCE:
+            return self.big(4)
+        if kind == 0xCF or kind == 0xD3:
+            value = self.big(8)
+            if kind == 0xCF and value > <unsigned long long>NUMBER_MAX:
+                raise PackError("no such number")
+            return <long long>value
+        if kind == 0xD0:
+            return <signed char>self.big(1)
+        if kind == 0xD1:
+            return <short>self.big(2)
+        if kind == 0xD2:
+            return <int>self.big(4)
+        raise PackError("no number")
+
+    cdef long long count(self) except -1:
+        """A number above 0."""
+        cdef long long value = self.number()
+        if value <= 0:
+            raise PackError("no count")
+        return value
+
+    cdef long long below(self, long long size) except -1:
+        """A number in [0, size)."""
+        cdef long long value = self.number()
+        if value < 0 or value >= size:
+            raise PackError("out of range")
+        return value
+
+    cdef Py_ssize_t array(self) except -1:
+        cdef int kind = self.kind()
+        if kind & 0xF0 == 0x90:
+            return kind & 0x0F
+        if kind == 0xDC:
+            return self.big(2)
+        if kind == 0xDD:
+            return self.big(4)
+        raise PackError("no array")
+
+    cdef Py_ssize_t binary(self) except -1:
+        cdef int kind = self.kind()
+        cdef unsigned long long size
+        if kind < 0xC4 or kind > 0xC6:
+            raise PackError("no binary")
+        size = self.big(1 << (kind - 0xC4))
+        if size > <unsigned long long>(self.end - self.at):
+            raise PackError("ends early")
+        return size
+
+    cdef str text(self):
+        cdef int kind = self.kind()
+        cdef unsigned long long size
+        cdef const char *begin
+        if kind & 0xE0 == 0xA0:
+            size = kind & 0x1F
+        elif kind >= 0xD9 and kind <= 0xDB:
+            size = self.big(1 << (kind - 0xD9))
+        else:
+            raise PackError("no text")
+        if size > <unsigned long long>(self.end - self.at):
+            raise PackError("ends early")
+        begin = <const char *>self.at
+        self.at += size
+        try:
+            return begin[:size].decode()
+        except UnicodeDecodeError:
+            raise PackError("no text") from None
+
+
+def absorb(Sums sums, bytes data):
+    """Merge packed bytes into sums.
+
+    Raises:
+        PackError: they are not exactly as `pack` writes them: app.packing.absorb may know more. The
+            sums may hold half of them.
+    """
+    cdef Reader reader = Reader()
+    cdef const unsigned char *raw = data
+    cdef list names
+    reader.at = raw
+    reader.end = raw + len(data)
+    if reader.array() != PARTS or reader.number() != VERSION:
+        raise PackError("another format")
+    sums.messages = plus(sums.messages, reader.below(NUMBER_MAX))
+    names = [reader.text() for _ in range(reader.array())]
+    _read_section(sums, reader, names, _read_requests)
+    _read_section(sums, reader, names, _read_errors)
+    _read_section(sums, reader, names, _read_tallies)
+    _read_section(sums, reader, names, _read_response_bytes)
+    _read_section(sums, reader, names, _read_sketches)
+    _read_section(sums, reader, names, _read_gauges)
+    _read_section(sums, reader, names, _read_minutes)
+    _read_section(sums, reader, names, _read_ledger)
+    _read_later(sums, reader)
+    if reader.at != reader.end:
+        raise PackError("more than a rollup")
+
+
+ctypedef int (*Section)(Sums, Reader, list, Py_ssize_t) except -1
+
+
+cdef int _read_section(Sums sums, Reader reader, list names, Section read) except -1:
+    """One binary with an array of numbers, of which `read` takes all."""
+    cdef Py_ssize_t size = reader.binary()
+    cdef const unsigned char *whole = reader.end
+    reader.end = reader.at + size
+    read(sums, reader, names, reader.array())
+    if reader.at != reader.end:
+        raise PackError("more than its rows")
+    reader.end = whole
+    return 0
+
+
+cdef Source _source(Sums sums, Reader reader, list names):
+    return source_named(sums, names[reader.below(len(names))])
+
+
+cdef int _read_requests(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    cdef Source source
+    cdef int status
+    while numbers > 0:
+        source = _source(sums, reader, names)
+        status = reader.below(STATUSES)
+        count_requests(source, status, reader.count())
+        numbers -= 3
+    return _whole_rows(numbers)
+
+
+cdef int _whole_rows(Py_ssize_t numbers) except -1:
+    if numbers:
+        raise PackError("ends early")
+    return 0
+
+
+cdef int _read_errors(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    while numbers > 0:
+        key = (names[reader.below(len(names))], names[reader.below(len(names))])
+        sums.errors[key] = sums.errors.get(key, 0) + reader.count()
+        numbers -= 3
+    return _whole_rows(numbers)
+
+
+cdef int _read_tallies(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    cdef Source source
+    cdef int which
+    cdef long long count, total
+    while numbers > 0:
+        source = _source(sums, reader, names)
+        which = reader.below(WHICH)
+        count = reader.count()
+        total = reader.below(NUMBER_MAX)
+        add_tally(source, which, count, total, reader.below(NUMBER_MAX))
+        numbers -= 5
+    return _whole_rows(numbers)
+
+
+cdef int _read_response_bytes(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    cdef ProcessType of_type
+    while numbers > 0:
+        of_type = type_named(sums, names[reader.below(len(names))])
+        of_type.response_bytes = plus(of_type.response_bytes, reader.count())
+        numbers -= 2
+    return _whole_rows(numbers)
+
+
+cdef int _read_sketches(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    cdef ProcessType of_type
+    cdef int which, index
+    cdef long long value
+    while numbers > 0:
+        of_type = type_named(sums, names[reader.below(len(names))])
+        which = reader.below(WHICH)
+        numbers -= 3  # with the 0 at its end
+        index = 0
+        value = reader.number()
+        if not value:
+            raise PackError("a sketch of nothing")
+        while value:
+            if value < -BINS:
+                raise PackError("no such bin")
+            if value < 0:
+                index -= <int>value
+            else:
+                count_bin(of_type, which, index, value)
+                index += 1
+            if index > BINS:
+                raise PackError("no such bin")
+            numbers -= 1
+            value = reader.number()
+    return _whole_rows(numbers)
+
+
+cdef int _read_gauges(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    cdef Source source
+    cdef Reading reading
+    cdef int gauge
+    cdef long long epoch
+    if not numbers:
+        return 0
+    epoch = reader.below(NUMBER_MAX)
+    numbers -= 1
+    while numbers > 0:
+        source = _source(sums, reader, names)
+        gauge = reader.below(GAUGES)
+        reading.last_at_ms = plus(epoch, reader.below(NUMBER_MAX))
+        reading.last = reader.below(NUMBER_MAX)
+        reading.count = reader.count()
+        if reading.last and reading.count > NUMBER_MAX // reading.last:
+            raise PackError("too large")
+        reading.total = _sum(reading.last * reading.count, reader.number())
+        reading.smallest = _sum(reading.last, reader.number())
+        reading.largest = _sum(reading.last, reader.number())
+        add_reading(source, gauge, &reading)
+        numbers -= 8
+    return _whole_rows(numbers)
+
+
+cdef long long _sum(long long one, long long other) except -1:
+    """Of a number that is not negative and one that may be; the sum must not be either."""
+    if other > 0 and one > NUMBER_MAX - other or one + other < 0:
+        raise PackError("out of range")
+    return one + other
+
+
+cdef int _read_minutes(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    cdef Source source
+    cdef int first
+    cdef unsigned long long shifted
+    while numbers > 0:
+        source = _source(sums, reader, names)
+        first = reader.below(MINUTES_OF_HOUR)
+        shifted = reader.count()
+        if shifted >> (MINUTES_OF_HOUR - first):
+            raise PackError("minutes outside the hour")
+        source.minutes |= shifted << first
+        numbers -= 3
+    return _whole_rows(numbers)
+
+
+cdef int _read_ledger(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+    while numbers > 0:
+        name = names[reader.below(len(names))]
+        sums.ledger[name] = sums.ledger.get(name, 0) + reader.below(NUMBER_MAX)
+        numbers -= 2
+    return _whole_rows(numbers)
+
+
+cdef int _read_later(Sums sums, Reader reader) except -1:
+    cdef list found = []
+    cdef Py_ssize_t size
+    for _ in range(reader.array()):
+        if reader.array() != 2:
+            raise PackError("no section")
+        tag = reader.text()
+        size = reader.binary()
+        found.append((tag, reader.at[:size]))
+        reader.at += size
+    if found:
+        try:
+            later.read(sums, found, later.TAGS, keep_unknown=True)
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            raise PackError(str(error)) from None
+    return 0

@@ -1,0 +1,69 @@
+# What app/hot/sums.pyx holds, in C: so that the modules beside it reach it without Python's help.
+
+cdef enum:
+    WHICH = 4  # see app.rollup: SERVICE_OK …
+    GAUGES = 11  # of parsers.sample
+    BINS = 651  # of app.sketch
+    RECENT = 64
+
+cdef struct Tally:
+    long long count
+    long long total
+    long long largest
+
+cdef struct Reading:
+    long long count
+    long long total
+    long long smallest
+    long long largest
+    long long last_at_ms
+    long long last
+
+cdef struct Requests:
+    int status
+    long long count
+
+cdef class ProcessType:
+    cdef readonly str name
+    cdef long long response_bytes
+    cdef long long *bins[WHICH]  # NULL, or BINS counts, all 0 outside [low, high)
+    cdef int low[WHICH]
+    cdef int high[WHICH]
+
+cdef class Source:
+    cdef readonly str name
+    cdef readonly ProcessType process_type
+    cdef bytes encoded
+    cdef const char *text  # of encoded
+    cdef Py_ssize_t size
+    cdef bint is_dyno
+    cdef unsigned long long minutes
+    cdef Tally tallies[WHICH]
+    cdef Reading *gauges  # NULL, or GAUGES of them, those without readings with a count of 0
+    cdef Requests *requests
+    cdef int requests_size
+    cdef int requests_room
+
+cdef class Sums:
+    cdef public long long messages
+    cdef readonly dict sources
+    cdef readonly dict process_types
+    cdef public dict errors
+    cdef public dict ledger
+    cdef public dict events
+    cdef public dict exits
+    cdef public dict restarts
+    cdef public tuple released
+    cdef public tuple later
+    cdef void *recent[RECENT]  # borrowed from sources: by a hash of their names
+
+cdef long long plus(long long one, long long other) noexcept
+cdef long long *bins_of(ProcessType process_type, int which) except NULL
+cdef int count_bin(ProcessType process_type, int which, int index, long long count) except -1
+cdef int count_requests(Source source, int status, long long count) except -1
+cdef int add_tally(
+    Source source, int which, long long count, long long total, long long largest
+) except -1
+cdef int add_reading(Source source, int gauge, const Reading *reading) except -1
+cdef Source source_named(Sums sums, str name)
+cdef ProcessType type_named(Sums sums, str name)

@@ -1,0 +1,360 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Sums as bytes, in the format that app.packing defines and describes. Rows are sorted as there, so
+equal sums give equal bytes. What would first have to be bounded is left to that module.
+"""
+
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcpy
+
+from app.hot.sums cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally
+
+from app import later, packing
+from app.rollup import CAPS
+from parsers.sample import labels_of
+
+cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
+cdef int VERSION = packing.VERSION
+cdef int PARTS = 12  # version, messages, names, 8 sections, later
+cdef int STATUS_MAX = 599
+cdef int STATUSES = STATUS_MAX + 1
+
+
+cdef class Writer:
+    """MessagePack, growing. `numbers` counts the integers since it was last emptied."""
+
+    cdef unsigned char *data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t room
+    cdef Py_ssize_t numbers
+
+    def __dealloc__(self):
+        free(self.data)
+
+    cdef int reserve(self, Py_ssize_t more) except -1:
+        cdef unsigned char *grown
+        if self.size + more > self.room:
+            self.room = 2 * (self.size + more)
+            grown = <unsigned char *>realloc(self.data, self.room)
+            if grown == NULL:
+                raise MemoryError
+            self.data = grown
+        return 0
+
+    cdef int head(self, int kind, unsigned long long value, int size) except -1:
+        """A type byte and `size` bytes of a number, the highest first."""
+        cdef int shift
+        self.reserve(9)
+        self.data[self.size] = kind
+        self.size += 1
+        for shift in range(8 * (size - 1), -8, -8):
+            self.data[self.size] = (value >> shift) & 0xFF
+            self.size += 1
+        return 0
+
+    cdef int number(self, long long value) except -1:
+        self.numbers += 1
+        if 0 <= value < 128 or -32 <= value < 0:
+            self.reserve(1)
+            self.data[self.size] = value & 0xFF
+            self.size += 1
+            return 0
+        if value >= 0:
+            if value < 1 << 8:
+                return self.head(0xCC, value, 1)
+            if value < 1 << 16:
+                return self.head(0xCD, value, 2)
+            if value < <long long>1 << 32:
+                return self.head(0xCE, value, 4)
+            return self.head(0xCF, value, 8)
+        if value >= -(1 << 7):
+            return self.head(0xD0, value, 1)
+        if value >= -(1 << 15):
+            return self.head(0xD1, value, 2)
+        if value >= -(<long long>1 << 31):
+            return self.head(0xD2, value, 4)
+        return self.head(0xD3, value, 8)
+
+    cdef int array(self, Py_ssize_t items) except -1:
+        if items < 16:
+            return self.head(0x90 | items, 0, 0)
+        if items < 1 << 16:
+            return self.head(0xDC, items, 2)
+        return self.head(0xDD, items, 4)
+
+    cdef int text(self, bytes encoded) except -1:
+        cdef Py_ssize_t size = len(encoded)
+        if size < 32:
+            self.head(0xA0 | size, 0, 0)
+        elif size < 1 << 8:
+            self.head(0xD9, size, 1)
+        elif size < 1 << 16:
+            self.head(0xDA, size, 2)
+        else:
+            self.head(0xDB, size, 4)
+        return self.raw(encoded, size)
+
+    cdef int binary(self, Py_ssize_t size) except -1:
+        if size < 1 << 8:
+            return self.head(0xC4, size, 1)
+        if size < 1 << 16:
+            return self.head(0xC5, size, 2)
+        return self.head(0xC6, size, 4)
+
+    cdef int raw(self, const unsigned char *data, Py_ssize_t size) except -1:
+        self.reserve(size)
+        memcpy(self.data + self.size, data, size)
+        self.size += size
+        return 0
+
+    cdef int section(self, Writer rows) except -1:
+        """The numbers of `rows`, which is emptied, as a binary that holds an array."""
+        cdef Py_ssize_t head = 1 if rows.numbers < 16 else 3 if rows.numbers < 1 << 16 else 5
+        self.binary(head + rows.size)
+        self.array(rows.numbers)
+        self.raw(rows.data, rows.size)
+        rows.size = rows.numbers = 0
+        return 0
+
+
+cdef Writer _whole = Writer()
+cdef Writer _names = Writer()
+cdef Writer _sections = Writer()
+cdef Writer _rows = Writer()
+
+
+def pack(of, caps=CAPS):
+    """The bytes of sums, or of a Rollup, bounded by the caps; see app.packing.pack."""
+    cdef Sums sums
+    if not isinstance(of, Sums):
+        return packing.pack(of, caps)
+    sums = of
+    if _over(sums, caps) or not _write(sums):
+        return packing.pack(sums.rollup(), caps)
+    return _whole.data[: _whole.size]
+
+
+cdef bint _over(Sums sums, caps):
+    """Whether they may have to be bounded."""
+    cdef Source source
+    cdef bint seen[600]
+    cdef int position, status, statuses = 0, statuses_max = caps.statuses
+    others = len(sums.errors) + len(sums.exits) + len(sums.restarts)
+    if (
+        len(sums.sources) + others > caps.dynos
+        or len(sums.process_types) + others > caps.process_types
+    ) and _sources_over(sums, caps):
+        return True
+    if len(sums.events) > caps.events:
+        return True
+    if len(sums.errors) > caps.codes and len({code for _, code in sums.errors}) > caps.codes:
+        return True
+    for status in range(STATUSES):
+        seen[status] = False
+    for source in sums.sources.values():
+        for position in range(source.requests_size):
+            status = source.requests[position].status
+            if status < 0 or status > STATUS_MAX:
+                return True
+            if not seen[status]:
+                seen[status] = True
+                statuses += 1
+    return statuses > statuses_max
+
+
+cdef bint _sources_over(Sums sums, caps):
+    """The same of their names, counted exactly."""
+    names = set(sums.sources)
+    names.update(source for source, _ in sums.errors)
+    names.update(source for source, _ in sums.exits)
+    names.update(sums.restarts)
+    types = set(sums.process_types)
+    types.update(labels_of(name)[0] for name in names)
+    return len(names) > caps.dynos or len(types) > caps.process_types
+
+
+cdef bint _write(Sums sums) except -1:
+    """Into _whole; False when a number does not fit."""
+    cdef dict numbers = {}
+    cdef list sources = [sums.sources[name] for name in sorted(sums.sources)]
+    cdef list types = [sums.process_types[name] for name in sorted(sums.process_types)]
+    cdef bytes packed
+    _sections.size = _rows.size = _rows.numbers = _names.size = 0
+    _write_requests(sources, numbers)
+    _write_errors(sums.errors, numbers)
+    _write_tallies(sources, numbers)
+    _write_response_bytes(types, numbers)
+    _write_sketches(types, numbers)
+    if not _write_gauges(sources, numbers):
+        return False
+    _write_minutes(sources, numbers)
+    for name in sorted(sums.ledger):
+        _rows.number(_number(numbers, name))
+        _rows.number(min(sums.ledger[name], NUMBER_MAX))
+    _sections.section(_rows)
+
+    _whole.size = 0
+    _whole.array(PARTS)
+    _whole.number(VERSION)
+    _whole.number(sums.messages)
+    _whole.array(len(numbers))
+    _whole.raw(_names.data, _names.size)
+    _whole.raw(_sections.data, _sections.size)
+    added = sorted([*sums.later, *later.written(sums)]) if _has_later(sums) else []
+    _whole.array(len(added))
+    for tag, packed in added:
+        _whole.array(2)
+        _whole.text(tag.encode())
+        _whole.binary(len(packed))
+        _whole.raw(packed, len(packed))
+    return True
+
+
+cdef bint _has_later(Sums sums):
+    return bool(
+        sums.later or sums.events or sums.exits or sums.restarts or sums.released[0]
+    )
+
+
+cdef long long _number(dict numbers, str name) except -1:
+    """The position of a label among the names, where it is put as it first appears."""
+    cdef object found = numbers.get(name)
+    if found is None:
+        found = numbers[name] = len(numbers)
+        _names.text(name.encode())
+    return found
+
+
+cdef int _write_requests(list sources, dict numbers) except -1:
+    cdef Source source
+    cdef Requests *rows
+    cdef Requests held
+    cdef int position, at
+    cdef long long number
+    for source in sources:
+        if not source.requests_size:
+            continue
+        rows = source.requests
+        for position in range(1, source.requests_size):  # few, and hardly ever out of order
+            held = rows[position]
+            at = position
+            while at > 0 and rows[at - 1].status > held.status:
+                rows[at] = rows[at - 1]
+                at -= 1
+            rows[at] = held
+        number = _number(numbers, source.name)
+        for position in range(source.requests_size):
+            _rows.number(number)
+            _rows.number(rows[position].status)
+            _rows.number(rows[position].count)
+    return _sections.section(_rows)
+
+
+cdef int _write_errors(dict errors, dict numbers) except -1:
+    for source, code in sorted(errors):
+        _rows.number(_number(numbers, source))
+        _rows.number(_number(numbers, code))
+        _rows.number(min(errors[source, code], NUMBER_MAX))
+    return _sections.section(_rows)
+
+
+cdef int _write_tallies(list sources, dict numbers) except -1:
+    cdef Source source
+    cdef Tally *tally
+    cdef int which
+    for source in sources:
+        for which in range(WHICH):
+            tally = &source.tallies[which]
+            if tally.count:
+                _rows.number(_number(numbers, source.name))
+                _rows.number(which)
+                _rows.number(tally.count)
+                _rows.number(tally.total)
+                _rows.number(tally.largest)
+    return _sections.section(_rows)
+
+
+cdef int _write_response_bytes(list types, dict numbers) except -1:
+    cdef ProcessType of_type
+    for of_type in types:
+        if of_type.response_bytes:
+            _rows.number(_number(numbers, of_type.name))
+            _rows.number(of_type.response_bytes)
+    return _sections.section(_rows)
+
+
+cdef int _write_sketches(list types, dict numbers) except -1:
+    cdef ProcessType of_type
+    cdef long long *bins
+    cdef int which, index, after
+    for of_type in types:
+        for which in range(WHICH):
+            bins = of_type.bins[which]
+            if bins == NULL:
+                continue
+            _rows.number(_number(numbers, of_type.name))
+            _rows.number(which)
+            after = 0
+            for index in range(of_type.low[which], of_type.high[which]):
+                if bins[index]:
+                    if index != after:
+                        _rows.number(after - index)
+                    _rows.number(bins[index])
+                    after = index + 1
+            _rows.number(0)
+    return _sections.section(_rows)
+
+
+cdef bint _write_gauges(list sources, dict numbers) except -1:
+    cdef Source source
+    cdef Reading *reading
+    cdef int gauge
+    cdef long long epoch = -1, number
+    for source in sources:
+        if source.gauges == NULL:
+            continue
+        for gauge in range(GAUGES):
+            reading = &source.gauges[gauge]
+            if not reading.count:
+                continue
+            if reading.last and reading.count > NUMBER_MAX // reading.last:
+                return False  # total - last · count would not fit
+            if epoch < 0 or reading.last_at_ms < epoch:
+                epoch = reading.last_at_ms
+    if epoch < 0:
+        _sections.section(_rows)
+        return True
+    _rows.number(epoch)
+    for source in sources:
+        if source.gauges == NULL:
+            continue
+        number = _number(numbers, source.name)
+        for gauge in range(GAUGES):
+            reading = &source.gauges[gauge]
+            if reading.count:
+                _rows.number(number)
+                _rows.number(gauge)
+                _rows.number(reading.last_at_ms - epoch)
+                _rows.number(reading.last)
+                _rows.number(reading.count)
+                _rows.number(reading.total - reading.last * reading.count)
+                _rows.number(reading.smallest - reading.last)
+                _rows.number(reading.largest - reading.last)
+    _sections.section(_rows)
+    return True
+
+
+cdef int _write_minutes(list sources, dict numbers) except -1:
+    cdef Source source
+    cdef unsigned long long mask
+    cdef int first
+    for source in sources:
+        mask = source.minutes
+        if mask:
+            first = 0
+            while not mask & 1:
+                mask >>= 1
+                first += 1
+            _rows.number(_number(numbers, source.name))
+            _rows.number(first)
+            _rows.number(mask)
+    return _sections.section(_rows)

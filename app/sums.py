@@ -1,0 +1,40 @@
+"""Rollups as the busy paths hold them, and their bytes: in the quickest form that this installation
+has. All forms hold the same, merge alike and have the same bytes; app.rollup and app.packing say
+what that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from app.hot import COMPILED
+from app.packing import PackError, unpack
+
+if TYPE_CHECKING or not COMPILED:
+    from app.packing import absorb, pack
+    from app.rollup import Rollup as Sums
+else:
+    from app.hot.reading import absorb
+    from app.hot.sums import Sums
+    from app.hot.writing import pack
+
+__all__ = ["Sums", "absorb", "merged", "pack"]
+
+
+def merged(packed: Iterable[bytes]) -> Sums:
+    """The merge of packed rollups.
+
+    Raises:
+        PackError, NewerVersion: one of them cannot be read.
+    """
+    packed = list(packed)
+    sums = Sums()
+    try:
+        for data in packed:
+            absorb(sums, data)
+    except PackError:  # the definition may read it after all, or say better why not
+        sums = Sums()
+        for data in packed:
+            sums.add(unpack(data))
+    return sums

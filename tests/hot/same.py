@@ -1,0 +1,81 @@
+"""Both forms of the busy paths, side by side."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from app import ingest, packing
+from app.ingest import Horizon, Parts
+from app.packing import PackError
+from app.rollup import CAPS, Caps, Rollup
+from parsers.framing import split
+
+compiled_lines: Any = import_module("app.hot.lines")
+reading: Any = import_module("app.hot.reading")
+writing: Any = import_module("app.hot.writing")
+Sums: Any = import_module("app.hot.sums").Sums
+
+ARRIVED_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
+HORIZON = Horizon(86_400, 300)
+TINY = Caps(process_types=2, dynos=3, statuses=2, codes=2, events=2)
+
+
+def plain_parts(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> Parts:
+    aggregator = ingest.Aggregator(arrived_s, horizon, caps)
+    aggregator.add_promised(7)
+    aggregator.add_frames(split(body))
+    return aggregator.parts()
+
+
+def compiled_parts(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> Parts:
+    aggregator = compiled_lines.Aggregator(arrived_s, horizon, caps)
+    aggregator.add_promised(7)
+    for _ in aggregator.turns(body):
+        pass
+    parts: Parts = aggregator.parts()
+    return parts
+
+
+def assert_same_of_body(
+    body: bytes,
+    arrived_s: float = ARRIVED_S,
+    horizon: Horizon = HORIZON,
+    caps: Caps = CAPS,
+) -> Parts:
+    """Both make the same of a body; returns what."""
+    plain = plain_parts(body, arrived_s, horizon, caps)
+    compiled = compiled_parts(body, arrived_s, horizon, caps)
+    assert sorted(compiled.rollups) == sorted(plain.rollups)
+    assert compiled.ledgers == plain.ledgers
+    assert compiled.loose == plain.loose
+    assert (compiled.seen, compiled.arrived_s) == (plain.seen, plain.arrived_s)
+    for minute, rollup in plain.rollups.items():
+        sums: Any = compiled.rollups[minute]
+        assert described(sums.rollup()) == described(rollup)
+        assert writing.pack(sums, TINY) == packing.pack(rollup.copy(), TINY)
+    assert compiled.packed() == plain.packed()
+    return plain
+
+
+def described(rollup: Rollup) -> dict[str, Any]:
+    """All that a rollup holds, to be compared."""
+    return {name: getattr(rollup, name) for name in Rollup.__slots__}
+
+
+def assert_same_of_bytes(data: bytes) -> None:
+    """What the compiled form reads of packed bytes is what the plain one does; what it refuses, the
+    plain one decides about.
+    """
+    sums = Sums()
+    try:
+        reading.absorb(sums, data)
+    except PackError:
+        return
+    assert writing.pack(sums) == packing.pack(packing.unpack(data))
+
+
+def compiled_of(rollup: Rollup) -> Any:
+    sums = Sums()
+    sums.add(rollup)
+    return sums
