@@ -64,17 +64,25 @@ class Committer:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
-        size = len(self._appender.prepare(arrival).element)
-        while self._pending_bytes + size > PENDING_BYTES_MAX and self._queue:
+        while (stored := self.submit(arrival, deadline)) is None:
             if loop.time() >= deadline:
                 raise StoreUnavailable("too many batches are waiting for the store")
             await asyncio.sleep(RETRY_DELAYS_S[0])
+        return await stored
+
+    def submit(self, arrival: Arrival, deadline: float = 0.0) -> asyncio.Future[bool] | None:
+        """What `commit` waits for; None when too much is waiting already."""
+        loop = asyncio.get_running_loop()
+        deadline = deadline or loop.time() + self._wait_s
+        size = len(self._appender.prepare(arrival).element)
+        if self._pending_bytes + size > PENDING_BYTES_MAX and self._queue:
+            return None
         pending = _Pending(arrival, size, deadline, loop.create_future())
         self._queue.append(pending)
         self._pending_bytes += size
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="commit")
-        return await pending.stored
+        return pending.stored
 
     async def drained(self) -> None:
         """Returns when nothing is waiting or in flight."""

@@ -82,7 +82,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     bodies = Bodies()
     drain = DrainEndpoint(
         committer=buffering.committer,
-        on_stored=parts.sightings.note,
+        sightings=parts.sightings,
         drains=None if settings.local_mode else parts.drains,
         refusals=parts.refusals,
         own_drain=parts.own_drain,
@@ -123,21 +123,27 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         door = Door(settings.admin_token, ReadTokens(store, clock))
         app.include_router(SignIn(door, pages, https=https).router)
         gated = TokenGate(bounded, door)
-    return _routed(
-        LocalGate(drain) if settings.local_mode else drain, SecurityHeaders(gated, https=https)
+    return Routed(
+        drain,
+        LocalGate(drain) if settings.local_mode else drain,
+        SecurityHeaders(gated, https=https),
     )
 
 
-def _routed(drain: ASGIApp, app: ASGIApp) -> ASGIApp:
+class Routed:
     """The drain at /drain, everything else (and the lifespan) in the other app."""
 
-    async def route(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/drain":
-            await drain(scope, receive, send)
-        else:
-            await app(scope, receive, send)
+    def __init__(self, drain: DrainEndpoint, gated_drain: ASGIApp, app: ASGIApp) -> None:
+        self.drain = drain  # which app.http.protocol also asks at once
+        self._gated_drain = gated_drain
+        self._app = app
 
-    return route
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As its path says."""
+        if scope["type"] == "http" and scope["path"] == "/drain":
+            await self._gated_drain(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
 
 def _lifespan(

@@ -16,6 +16,7 @@ from app.arrival import Arrival
 from app.drains import SECRETS_MAX, Drain, Secret, decode, encode, hash_secret
 from app.ingest import Seen
 from app.mirror import Mirror
+from app.started import Started
 from app.store.port import SeenApp, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,14 @@ class Drains:
         return self._judge(app, secret, await self._records.fresh()) or self._judge(
             app, secret, await self._records.latest()
         )
+
+    def verify_at_once(self, app: str, secret: str) -> int:
+        """The same by the copy alone, if it is not too old; 0 also where this cannot be told so."""
+        fresh = Started(self._records.fresh())
+        if not fresh.done:
+            fresh.close()
+            return 0
+        return self._judge(app, secret, fresh.result)
 
     async def refresh(self) -> None:
         """Read the registry if the copy is old. Called now and then also where nobody asks, so that
@@ -149,6 +158,11 @@ class Sightings:
         self._store = store
         self._ttl_ms = ttl_s * 1000
         self._told: dict[str, Seen] = {}
+
+    def is_news(self, arrival: Arrival) -> bool:
+        """Whether `note` would have something to tell the store."""
+        told = self._told.get(arrival.app)
+        return told is None or _is_news(arrival.parts.seen, told)
 
     async def note(self, arrival: Arrival) -> None:
         """Record what a stored arrival says about when its app lived. Should the store just be

@@ -23,6 +23,10 @@ class Started(Generic[T]):
             self.done = True
             self.result = end.value
 
+    def close(self) -> None:
+        """Give up what is not done."""
+        self._coroutine.close()
+
     def __await__(self) -> Generator[Any, Any, T]:
         """Wait for the rest; once, and only if it is not done."""
         awaited = self._awaited

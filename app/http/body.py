@@ -43,10 +43,10 @@ class Bodies:
         in_hand_bytes_max: int = IN_HAND_BYTES_MAX,
         room_within_s: float = ROOM_WITHIN_S,
     ) -> None:
-        self._within_s = within_s
+        self.within_s = within_s
         self._in_hand_bytes_max = in_hand_bytes_max
         self._room_within_s = room_within_s
-        self._in_hand_bytes = 0
+        self.in_hand_bytes = 0
 
     def body(self, headers: Headers, receive: Receive, bytes_max: int) -> _Reading:
         """A context that gives the whole body, inflated; None when the sender went away before its
@@ -65,14 +65,21 @@ class Bodies:
         if reading.done:
             return reading.result
         try:
-            async with asyncio.timeout(self._within_s):
+            async with asyncio.timeout(self.within_s):
                 return await reading
         except TimeoutError:
-            raise BodyRefused(408, f"The body took longer than {self._within_s:g} s.") from None
+            raise BodyRefused(408, f"The body took longer than {self.within_s:g} s.") from None
 
-    def let_go(self, room: _Room) -> None:
-        """What the body took is free again."""
-        self._in_hand_bytes -= room.size
+    def take_at_once(self, size: int) -> bool:
+        """Take room for a body of so many bytes; False when there is none now."""
+        if self.in_hand_bytes + size > self._in_hand_bytes_max:
+            return False
+        self.in_hand_bytes += size
+        return True
+
+    def let_go(self, size: int) -> None:
+        """What a body took is free again."""
+        self.in_hand_bytes -= size
 
     async def _read(
         self, headers: Headers, receive: Receive, bytes_max: int, room: _Room
@@ -104,12 +111,12 @@ class Bodies:
         """
         share = 1 if size <= _SMALL_BYTES else 2
         waited_s = 0.0
-        while self._in_hand_bytes + more > self._in_hand_bytes_max // share:
+        while self.in_hand_bytes + more > self._in_hand_bytes_max // share:
             if waited_s > self._room_within_s:
                 raise BodyRefused(503, "Too many bodies at once: try again in some seconds.")
             await asyncio.sleep(_ROOM_POLL_S)
             waited_s += _ROOM_POLL_S
-        self._in_hand_bytes += more
+        self.in_hand_bytes += more
 
 
 class _Reading:
@@ -131,12 +138,12 @@ class _Reading:
                 body = inflated(body, self._bytes_max)
                 await self._room.grow_to(len(body))
         except BaseException:
-            self._bodies.let_go(self._room)
+            self._bodies.let_go(self._room.size)
             raise
         return body
 
     async def __aexit__(self, *_: object) -> None:
-        self._bodies.let_go(self._room)
+        self._bodies.let_go(self._room.size)
 
 
 class _Room:

@@ -17,24 +17,27 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
 from app.commit import Committer
 from app.http.body import CLOSE, Bodies, BodyRefused
+from app.http.drain_cycle import RETRY_AFTER_S, Admitted
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
 from app.ingest import Horizon
+from app.loopback import is_loopback
 from app.own_drain import OwnDrain
 from app.refusals import Refusals
-from app.registry import APP_NAME_RULE, Drains, valid_app
+from app.registry import APP_NAME_RULE, Drains, Sightings, valid_app
 from app.rollup import Caps
 from app.store.port import StoreUnavailable
 
 REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
 MSG_COUNT_DIGITS_MAX = 7
 FRAME_ID_BYTES_MAX = 256
-RETRY_AFTER_S = b"5"
+AT_ONCE_BYTES_MAX = 2**20  # about 2 ms
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -53,7 +56,7 @@ class DrainEndpoint:
         self,
         *,
         committer: Committer,
-        on_stored: Callable[[Arrival], Awaitable[None]],
+        sightings: Sightings,
         drains: Drains | None,
         refusals: Refusals,
         own_drain: OwnDrain,
@@ -65,11 +68,11 @@ class DrainEndpoint:
     ) -> None:
         """
         Args:
-            on_stored: told each arrival that the store has taken.
+            sightings: told each arrival that the store has taken.
             drains: the registered secrets; None in local mode, where any credentials do.
         """
         self._committer = committer
-        self._on_stored = on_stored
+        self._sightings = sightings
         self._drains = drains
         self._refusals = refusals
         self._own_drain = own_drain
@@ -77,6 +80,7 @@ class DrainEndpoint:
         self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
         self._caps = caps
         self._bodies = bodies
+        self.body_within_s = bodies.within_s
         self._body_bytes_max = body_bytes_max
         self._clock = clock
 
@@ -91,7 +95,8 @@ class DrainEndpoint:
                 if body is None:  # the sender went away
                     return
                 if body:
-                    await self._take(app, generation, scope, body)
+                    first_of = dict(reversed(scope["headers"]))  # of a header twice, the first
+                    await self._take(Admitted(app, generation, first_of, len(body)), body)
         except Refused as refusal:
             extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}
             await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
@@ -124,29 +129,91 @@ class DrainEndpoint:
             )
         return app, 1
 
-    async def _take(self, app: str, generation: int, scope: Scope, body: bytes) -> None:
+    async def _take(self, sender: Admitted, body: bytes) -> None:
         """Aggregate and commit a body; returns when it is safe."""
-        headers = scope["headers"]
-        self._own_drain.look(app, body)
-        replayed = header(headers, b"dynometer-replay") != b""
-        horizon = self._replay_horizon if replayed else self._horizon
-        aggregator = Aggregator(self._clock(), horizon, self._caps)
-        promised = header(headers, b"logplex-msg-count")
-        if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
-            aggregator.add_promised(int(promised))
+        aggregator = self._aggregator(sender, body)
         for _ in aggregator.turns(body):
             await asyncio.sleep(0)
-        frame_id = header(headers, b"logplex-frame-id")[:FRAME_ID_BYTES_MAX]
-        drain = header(headers, b"logplex-drain-token")
-        arrival = Arrival(
-            app,
-            batch_id(frame_id),
-            aggregator.parts(),
-            drain=drain.decode() if DRAIN_TOKEN.fullmatch(drain) else "",
-            generation=generation,
-        )
+        await self._commit(_arrival(sender, aggregator))
+
+    async def _commit(self, arrival: Arrival) -> None:
         if await self._committer.commit(arrival):
-            await self._on_stored(arrival)
+            await self._sightings.note(arrival)
+
+    def _aggregator(self, sender: Admitted, body: bytes) -> Aggregator:
+        self._own_drain.look(sender.app, body)
+        replayed = sender.headers.get(b"dynometer-replay")
+        horizon = self._replay_horizon if replayed else self._horizon
+        aggregator = Aggregator(self._clock(), horizon, self._caps)
+        promised = sender.headers.get(b"logplex-msg-count", b"")
+        if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
+            aggregator.add_promised(int(promised))
+        return aggregator
+
+    # --- the same at once: see app.http.drain_cycle ---------------------------------------------
+
+    def admit(self, headers: Mapping[bytes, bytes]) -> Admitted | None:
+        """See drain_cycle.AtOnce."""
+        length = headers.get(b"content-length", b"")
+        if not length.isdigit() or b"content-encoding" in headers or b"origin" in headers:
+            return None
+        size = int(length)
+        if not 0 < size <= min(AT_ONCE_BYTES_MAX, self._body_bytes_max):
+            return None
+        app, generation = self._known(headers)
+        if not generation or not self._bodies.take_at_once(size):
+            return None
+        return Admitted(app, generation, headers, size)
+
+    def _known(self, headers: Mapping[bytes, bytes]) -> tuple[str, int]:
+        """Who sends and the generation of the secret, 0 where that cannot be told at once."""
+        credentials = basic_credentials(headers.get(b"authorization", b""))
+        if credentials is None:
+            return "", 0
+        if self._drains is not None:
+            return credentials[0], self._drains.verify_at_once(*credentials)
+        local = is_loopback(headers.get(b"host", b"").decode("latin-1"))
+        return credentials[0], int(local and valid_app(credentials[0]))
+
+    def take(self, admitted: Admitted, body: bytes) -> asyncio.Future[Any]:
+        """See drain_cycle.AtOnce."""
+        loop = asyncio.get_running_loop()
+        taken: asyncio.Future[Any] = loop.create_future()
+        try:
+            aggregator = self._aggregator(admitted, body)
+            for _ in aggregator.turns(body):
+                continue
+            arrival = _arrival(admitted, aggregator)
+            stored = self._committer.submit(arrival)
+        except Exception as defect:  # of ours, and this POST's alone
+            taken.set_exception(defect)
+            return taken
+        if stored is None or self._sightings.is_news(arrival):
+            return loop.create_task(self._rest(arrival, stored))
+        return stored
+
+    async def _rest(self, arrival: Arrival, stored: asyncio.Future[bool] | None) -> None:
+        """What of `take` needs waiting."""
+        if stored is None:
+            await self._commit(arrival)
+        elif await stored:
+            await self._sightings.note(arrival)
+
+    def let_go(self, admitted: Admitted) -> None:
+        """See drain_cycle.AtOnce."""
+        self._bodies.let_go(admitted.size)
+
+
+def _arrival(sender: Admitted, aggregator: Aggregator) -> Arrival:
+    frame_id = sender.headers.get(b"logplex-frame-id", b"")[:FRAME_ID_BYTES_MAX]
+    drain = sender.headers.get(b"logplex-drain-token", b"")
+    return Arrival(
+        sender.app,
+        batch_id(frame_id),
+        aggregator.parts(),
+        drain=drain.decode() if DRAIN_TOKEN.fullmatch(drain) else "",
+        generation=sender.generation,
+    )
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

@@ -22,6 +22,9 @@ from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.http.drain_cycle import AtOnce, DrainCycle
+
+DRAIN_PATH = b"/drain"
 CONNECTIONS_MAX = 16_384
 FILES_OF_OUR_OWN = 128  # connections to the store, files, pipes
 CONNECTIONS_LOOKED_AT = 64  # for the one idle longest: looking at all would cost a flood's victim
@@ -60,6 +63,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._idle_since_s = self.loop.time()
+        self._drain: AtOnce | None = getattr(self.app, "drain", None)
+        self._taking: DrainCycle | None = None  # the present cycle, if it is one
 
     @property
     def idle(self) -> bool:
@@ -83,6 +88,8 @@ class GuardedProtocol(HttpToolsProtocol):
         for timer in (self._head_timer, self._unread_timer):
             if timer is not None:
                 timer.cancel()
+        if self._taking is not None:
+            self._taking.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -90,6 +97,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if self._taking is not None and self._taking.more_body:
+            self._taking.wait_for_body(self.loop)
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.limits.head_bytes_max:
@@ -117,7 +126,51 @@ class GuardedProtocol(HttpToolsProtocol):
             hosts = [value for name, value in self.headers if name == b"host"]
             if len(hosts) != 1:
                 raise _BadHead  # 400, as RFC 9112, 3.2 demands
-        super().on_headers_complete()
+        if self.url != DRAIN_PATH or not self._begins_drain_cycle():
+            self._taking = None
+            super().on_headers_complete()
+
+    def _begins_drain_cycle(self) -> bool:
+        """Whether this POST can be taken at once; see app.http.drain_cycle."""
+        if (
+            self._drain is None
+            or self.parser.get_method() != b"POST"
+            or self.parser.get_http_version() != "1.1"
+            or self.expect_100_continue
+            or not (self.cycle is None or self.cycle.response_complete)
+        ):
+            return False
+        admitted = self._drain.admit(dict(self.headers))
+        if admitted is None:
+            return False
+        keep_alive = self.parser.should_keep_alive()
+        self._taking = DrainCycle(self._drain, admitted, keep_alive=keep_alive, answer=self._answer)
+        self.cycle = self._taking  # type: ignore[assignment]  # it has what is asked of one
+        return True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body."""
+        if self._taking is not None:
+            self._taking.add(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """A body is whole."""
+        if self._taking is not None:
+            self._taking.deliver()
+        else:
+            super().on_message_complete()
+
+    def _answer(self, cycle: DrainCycle, answer: bytes) -> None:
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        head, _, rest = answer.partition(b"\r\n")
+        dated = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
+        self.transport.write(b"".join((head, b"\r\n", dated, rest)))
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request, unless it was answered already."""

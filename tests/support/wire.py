@@ -58,6 +58,7 @@ async def wire_to(
         ws="none",
         lifespan="off",
         log_level="critical",
+        proxy_headers=False,
         timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=1,
     )
