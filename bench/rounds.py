@@ -45,10 +45,11 @@ class Taken:
 def take(load: Load, target: Target, taken: Taken | None) -> None:
     """One round. The first one warms up: it has no `taken`."""
     corpus = posts(load.lines_per_post, load.dynos, load.apps)
-    total = sent(corpus, load.posts)
+    count = max(load.posts, target.posts_min)
+    total = sent(corpus, count)
     source = requests(corpus, load.apps, load.name)
     before = target.spent()
-    took_s = send(target.url, source, load.posts, load.connections)
+    took_s = send(target.url, source, count, load.connections)
     target.settle(total)
     after = target.spent()
     target.check(total)
@@ -58,7 +59,7 @@ def take(load: Load, target: Target, taken: Taken | None) -> None:
     taken.totals.append(sum(after[role] - before[role] for role in after) / millions)
     for role in after:
         taken.by_role.setdefault(role, []).append((after[role] - before[role]) / millions)
-    taken.posts_per_s.append(load.posts / took_s)
+    taken.posts_per_s.append(count / took_s)
 
 
 def compare(load: Load, targets: Sequence[Target], rounds: int) -> dict[str, Taken]:

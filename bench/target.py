@@ -35,6 +35,7 @@ class Target:
     """Processes that take POSTs."""
 
     name = "floor"
+    posts_min = 10_000  # so few take a quarter of a second: less could not be told from noise
 
     def __init__(self, pid: int, url: str) -> None:
         self.url = url
@@ -55,6 +56,7 @@ class Dynometer(Target):
     """The service, with its embedded store."""
 
     name = "dynometer"
+    posts_min = 0
 
     def __init__(self, pid: int, url: str, directory: Path) -> None:
         super().__init__(pid, url)
@@ -63,6 +65,11 @@ class Dynometer(Target):
         self.store_url = store_url
         self.store = redis.Redis.from_url(store_url)
         self._total = Sent()
+        self._before: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
+
+    def starts_here(self) -> None:
+        """What the store holds already was not sent by us."""
+        self._before = self._counted()
 
     def settle(self, sent: Sent) -> None:
         """Until every batch is folded; told by the workers' pulses, which cost little to read."""
@@ -102,6 +109,8 @@ class Dynometer(Target):
             if name in _COUNTERS and float(value):
                 label = _COUNTERS[name]
                 found[label][dict(_LABEL.findall(labels))[label]] += int(float(value))
+        for label, counts in self._before.items():
+            found[label].subtract(counts)
         return found
 
 
