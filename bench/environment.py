@@ -49,7 +49,7 @@ def _printed(program: str, argument: str, pattern: str, *more: str) -> str:
 
 def printed_version(program: str, argument: str = "--version") -> str:
     """What a program says that it is."""
-    return _printed(program, argument, r"(.+)")
+    return _printed(program, argument, r"(\d[\w.~-]+)")
 
 
 def _cpu_model() -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from app.resolution import DAY_S
+from app.resolution import DAY_S, MINUTE_S
 from app.store.port import SeenApp
 from app.store.redis import connect
-from bench.store import MINUTE_S, fill, minutes
+from bench.store import fill, minutes
 from bench.target import Dynometer
 
 REQUESTS_PER_MINUTE = 1_000

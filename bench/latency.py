@@ -94,7 +94,7 @@ def percentile_ms(waits_s: list[float], share: float) -> float:
 
 def one_round(
     service: Dynometer, arguments: argparse.Namespace
-) -> tuple[float, list[tuple[float, float, float]]]:
+) -> tuple[float, list[tuple[float, ...]]]:
     """(POSTs a second at saturation, (p50, p99, max) in ms at each share of it)."""
     count = int(arguments.saturating)
     corpus = posts(100, 8, arguments.apps)

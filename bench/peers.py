@@ -13,12 +13,12 @@ import json
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench.environment import printed_version
 from bench.measure import median_ratio, table
@@ -63,7 +63,12 @@ def mtail(directory: Path, frames: bytes, lines: int) -> Found:
     """One run over a file of the lines."""
     (directory / "log").write_bytes(b"".join(f for f in split(frames) if isinstance(f, bytes)))
     (directory / "drain.mtail").write_text(_MTAIL)
-    command = [program("mtail", "mtail"), "--one_shot", "--progs", directory / "drain.mtail"]
+    command: list[str | Path] = [
+        program("mtail", "mtail"),
+        "--one_shot",
+        "--progs",
+        directory / "drain.mtail",
+    ]
     command += ["--logs", directory / "log"]
     with (directory / "out").open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
@@ -160,10 +165,12 @@ def _row(
     }
 
 
-def shown(rows: list[Mapping[str, object]] | list[dict[str, object]]) -> str:
+def shown(rows: Sequence[Mapping[str, Any]]) -> str:
     """As a table."""
-    head = ("", "what it does", "CPU s", "Dynometer's is so many times that")
-    head += ("lines missing", "requests under a wrong status")
+    head = (
+        *("", "what it does", "CPU s", "Dynometer's is so many times that"),
+        *("lines missing", "requests under a wrong status"),
+    )
     cells = []
     for each in rows:
         statuses = each["statuses_wrong"]

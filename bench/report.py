@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import end_to_end, latency, peers
+from bench import end_to_end, latency, peers, profile
 from bench.results import RESULTS, kept
 from bench.rounds import ROLES
 from bench.svg import bars, lines
 
 README = Path(__file__).parent / "README.md"
 GROWN = ("lines_per_post", "apps", "dynos", "workers", "history_days")
+PLOTTED = ("end_to_end", "grow_lines_per_post", "grow_apps", "latency", "peers")
 _CPU = "CPU seconds per million lines"
 
 Rows = Sequence[dict[str, Any]]
@@ -28,6 +29,7 @@ def main() -> None:
         "end_to_end": end_to_end.shown,
         "latency": latency.shown,
         "peers": peers.shown,
+        "profile": profile.shown,
         **{f"grow_{name}": end_to_end.shown for name in GROWN},
     }
     for name, show in shown.items():
@@ -36,7 +38,8 @@ def main() -> None:
             continue
         written = f"{show(result['rows'])}\n\n{configured(result['configuration'])}"
         text = between_marks(text, name, written)
-        (RESULTS / f"{name}.svg").write_text(drawn(name, result["rows"]))
+        if name in PLOTTED:
+            (RESULTS / f"{name}.svg").write_text(drawn(name, result["rows"]))
     README.write_text(text)
 
 
@@ -59,8 +62,8 @@ def configured(configuration: Mapping[str, Any]) -> str:
 def drawn(name: str, rows: Rows) -> str:
     """The plot of one result."""
     if name == "peers":
-        found = [(each["name"], {"": each["cpu_s"]}) for each in rows]
-        return bars("Dynometer and others", found, unit=_CPU, ratio=True)
+        found = [(each["name"], {"": each["cpu_s"]}, _said_of_peer(each)) for each in rows]
+        return bars("Dynometer and others", found, unit=_CPU)
     if name == "latency":
         waits = {
             which: [(100 * each["share"], each[f"{which}_ms"]) for each in rows]
@@ -68,20 +71,29 @@ def drawn(name: str, rows: Rows) -> str:
         }
         return lines("How long a POST waits", waits, x_name="% of saturation", unit="ms")
     if name == "end_to_end":
-        found = [("uvicorn that does nothing", {"floor": rows[0]["floor"]})]
-        found += [(f"{each['apps']} app{'s' * (each['apps'] > 1)}", _parts(each)) for each in rows]
-        return bars("A million lines, end to end", found, unit=_CPU, ratio=True)
+        floor = rows[0]["floor"]
+        found = [("uvicorn that does nothing", {"floor": floor}, f"{floor:.2f}")]
+        found += [
+            (
+                f"{each['apps']} app{'s' * (each['apps'] > 1)}",
+                {role: each[role] for role in ROLES if each[role]},
+                f"{each['total']:.2f}, the floor × {each['ratio']:.1f}",
+            )
+            for each in rows
+        ]
+        return bars("A million lines, end to end", found, unit=_CPU)
     thing = name.removeprefix("grow_")
     costs = {
         label: [(each[thing], each[key]) for each in rows if each[thing]]
-        for label, key in (("all", "total"), ("store", "store"), ("floor", "floor"))
+        for label, key in (("all", "total"), ("floor", "floor"))
     }
     x_name = thing.replace("_", " ")
     return lines(f"How cost grows with {x_name}", costs, x_name=x_name, unit=_CPU)
 
 
-def _parts(row: Mapping[str, Any]) -> dict[str, float]:
-    return {role: row[role] for role in ROLES if row[role]}
+def _said_of_peer(row: Mapping[str, Any]) -> str:
+    wrong = row["statuses_wrong"]
+    return f"{row['cpu_s']:.2f}" + (f", {wrong:,} counted wrong" if wrong else "")
 
 
 if __name__ == "__main__":

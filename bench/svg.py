@@ -16,25 +16,20 @@ _STYLE = (
 )
 
 
-def bars(
-    title: str, rows: Sequence[tuple[str, Mapping[str, float]]], *, unit: str, ratio: bool = False
-) -> str:
-    """A bar for each row, made of its parts; with `ratio`, what each total is of the first one."""
-    parts = list(dict.fromkeys(part for _, values in rows for part in values))
-    most = max(sum(values.values()) for _, values in rows)
-    scale = (_WIDTH - _LEFT - 130) / most
-    first = sum(rows[0][1].values())
+def bars(title: str, rows: Sequence[tuple[str, Mapping[str, float], str]], *, unit: str) -> str:
+    """A bar for each row (name, parts, what is said of it), made of its parts."""
+    parts = list(dict.fromkeys(part for _, values, _ in rows for part in values))
+    most = max(sum(values.values()) for _, values, _ in rows)
+    scale = (_WIDTH - _LEFT - 150) / most
     body = [_text(0, 16, f"{title} ({unit})", "t"), *_legend(parts, 34)]
     y = 48.0
-    for name, values in rows:
+    for name, values, said in rows:
         x = float(_LEFT)
-        total = sum(values.values())
         for part, value in values.items():
             colour = COLOURS[parts.index(part) % len(COLOURS)]
             body.append(_rect(x, y, max(value * scale, 0.5), _ROW - 8, colour))
             x += value * scale
-        note = f"{total:.2f}" + (f", × {total / first:.1f}" if ratio else "")
-        body += [_text(_LEFT - 8, y + 13, name, anchor="end"), _text(x + 6, y + 13, note)]
+        body += [_text(_LEFT - 8, y + 13, name, anchor="end"), _text(x + 6, y + 13, said)]
         y += _ROW
     return _document(body, y + 4)
 

@@ -89,7 +89,7 @@ def rsyslog(rules: str, directory: Path, frames: bytes, lines: int) -> Found:
     port = _free_port()
     text = RSYSLOG.format(directory=directory, port=port, rules=rules)
     (directory / "conf").write_text(text.replace("{directory}", str(directory)))
-    command = [program("rsyslogd", "rsyslog"), "-n", "-f", directory / "conf"]
+    command: list[str | Path] = [program("rsyslogd", "rsyslog"), "-n", "-f", directory / "conf"]
     command += ["-i", directory / "pid"]
     to_file = "omfile" in rules
     kept = (lambda: _file_lines(directory / "lines")) if to_file else (lambda: _taken(directory))
@@ -108,7 +108,14 @@ def syslog_ng(directory: Path, frames: bytes, lines: int) -> Found:
     path = program("syslog-ng", "syslog-ng-core")
     library = UNPACKED / "lib" / "syslog-ng"
     unpacked = UNPACKED in path.parents
-    command = [path, "-F", "-f", directory / "conf", "--persist-file", directory / "persist"]
+    command: list[str | Path] = [
+        path,
+        "-F",
+        "-f",
+        directory / "conf",
+        "--persist-file",
+        directory / "persist",
+    ]
     command += ["--control", directory / "control", "--pidfile", directory / "pid"]
     command += ["--module-path", library / "3.38"] if unpacked else []
     environ = {"LD_LIBRARY_PATH": str(library)} if unpacked else {}
