@@ -1,6 +1,26 @@
-"""`python -m bench`: every figure, one after the other."""
+"""`python -m bench`: what measures CPU time and size, one after the other; of what takes long, a
+short version.
+"""
 
-from bench import bench_memory, bench_metrics, bench_parse, bench_query, bench_redis, bench_size
+from bench import (
+    bench_fold,
+    bench_memory,
+    bench_metrics,
+    bench_parse,
+    bench_query,
+    bench_redis,
+    bench_size,
+)
+from bench.end_to_end import HEADLINE, Case, measure, shown
+from bench.rounds import Load
 
-for module in (bench_parse, bench_redis, bench_query, bench_metrics, bench_memory, bench_size):
+ROUNDS = 2
+POSTS = 2_000
+
+print("\n### CPU seconds per million lines, end to end (short)\n")
+print(shown(measure([Case(Load(POSTS, apps=apps)) for apps, _ in HEADLINE], ROUNDS)), flush=True)
+for module in (
+    *(bench_parse, bench_redis, bench_fold, bench_query, bench_metrics),
+    *(bench_memory, bench_size),
+):
     module.main()

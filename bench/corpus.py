@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
+from typing import TypeVar
 
 from app.simulated_app import SimulatedApp
 from app.simulated_lines import Line, counted, timestamp
@@ -12,6 +13,7 @@ START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 SHARES = {"router": 0.60, "runtime": 0.10, "app": 0.25, "other": 0.05}
 _GATHER_S = 1_200
 _SPREAD = 7  # coprime to the pattern of 100 lines: mixes the classes evenly
+_T = TypeVar("_T")
 
 
 def simulated_lines(
@@ -35,13 +37,27 @@ def class_of(frame: bytes) -> str:
     return "runtime" if b" sample#" in frame else "other"
 
 
-def frames_by_class() -> dict[str, list[bytes]]:
-    """Frames of 8 dynos. Without H31, of which the baseline would believe what the client wrote."""
-    found: dict[str, list[bytes]] = {name: [] for name in SHARES}
-    for line in simulated_lines(dynos=8, lines_per_s=40, seconds=_GATHER_S):
+def lines_by_class(dynos: int = 8) -> dict[str, list[Line]]:
+    """Lines of an app. Without H31, of which the baseline would believe what the client wrote."""
+    found: dict[str, list[Line]] = {name: [] for name in SHARES}
+    for line in simulated_lines(dynos=dynos, lines_per_s=40, seconds=_GATHER_S):
         if line.code != "H31":
-            found[class_of(line.frame)].append(line.frame)
+            found[class_of(line.frame)].append(line)
     return found
+
+
+def frames_by_class() -> dict[str, list[bytes]]:
+    """Frames of 8 dynos."""
+    return {name: [line.frame for line in lines] for name, lines in lines_by_class().items()}
+
+
+def in_shares(sources: Mapping[str, Sequence[_T]], shares: Mapping[str, float]) -> Iterator[_T]:
+    """What the sources hold, over and over, mixed in these shares."""
+    classes = [name for name, share in shares.items() for _ in range(round(share * 100))]
+    mixed = [classes[index * _SPREAD % len(classes)] for index in range(len(classes))]
+    cycles = {name: cycle(sources[name]) for name in shares}
+    for name in cycle(mixed):
+        yield next(cycles[name])
 
 
 def bodies(
@@ -55,12 +71,9 @@ def bodies(
     """Bodies of `lines` frames each in these shares, stamped one by one from `start_s` on, `rate` a
     second.
     """
-    classes = [name for name, share in shares.items() for _ in range(round(share * 100))]
-    mixed = [classes[index * _SPREAD % len(classes)] for index in range(len(classes))]
-    sources = {name: cycle(frames[name]) for name in shares}
     stamped = [
-        restamp(next(sources[name]), start_s + index / rate)
-        for index, name in enumerate(islice(cycle(mixed), count * lines))
+        restamp(frame, start_s + index / rate)
+        for index, frame in enumerate(islice(in_shares(frames, shares), count * lines))
     ]
     return joined(stamped, lines)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import app.core
 import app.fold
-import app.main
 from app.cli import main
 
 LIFE_S = 60  # instead of hours: how long slots outlive their retention, and ids the spool's
 
 if __name__ == "__main__":
-    app.fold.MARGIN_S = app.main.MARGIN_S = app.main.ID_MARGIN_S = LIFE_S
+    app.fold.MARGIN_S = app.core.MARGIN_S = app.core.ID_MARGIN_S = LIFE_S
     sys.exit(main(["serve"]))

@@ -72,19 +72,23 @@ def moved(rollup: Rollup, from_s: int, to_s: int) -> Rollup:
     return copy
 
 
-def spread(rollups: list[Rollup], count: int) -> Iterator[tuple[int, Rollup]]:
-    """(minute, rollup) of `count` minutes from START_S on, these rollups over and over."""
+def spread(
+    rollups: list[Rollup], count: int, start_s: int = int(START_S)
+) -> Iterator[tuple[int, Rollup]]:
+    """(minute, rollup) of `count` minutes, these rollups of START_S and later over and over."""
     for number in range(count):
         index = number % len(rollups)
-        from_s, to_s = (int(START_S) + MINUTE_S * each for each in (index, number))
+        from_s, to_s = int(START_S) + MINUTE_S * index, start_s + MINUTE_S * number
         yield to_s, moved(rollups[index], from_s, to_s)
 
 
-async def fill(store: RedisStore, app: str, rollups: list[Rollup], count: int) -> float:
+async def fill(
+    store: RedisStore, app: str, rollups: list[Rollup], count: int, start_s: int = int(START_S)
+) -> float:
     """Store so many minutes, folded and compacted; returns the Unix time at which they are over."""
-    end_s = START_S + count * MINUTE_S + HOUR_S
+    end_s = start_s + count * MINUTE_S + HOUR_S
     folder = Folder(store, RESOLUTIONS, name="bench", clock=lambda: end_s, interval_s=5, batches=64)
-    for minute, rollup in spread(rollups, count):
+    for minute, rollup in spread(rollups, count, start_s):
         batch = new_batch(b"", pack_batch({minute: rollup}))
         await store.append({app: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
     await folder.fold(app)

@@ -6,7 +6,6 @@ CPU of every process on the server's side, from the operating system; the client
 
 from __future__ import annotations
 
-import os
 import ssl
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from statistics import median
 import httpx2
 
 from bench.corpus import joined, simulated_lines
+from bench.cpu import cpu_s, family
 from bench.measure import table
 from tests.proxies.test_proxies import TOKEN, Placed, haproxy, nginx, secret_of
 from tests.support.processes import ServiceProcess
@@ -26,23 +26,7 @@ POSTS = 200
 LINES = 100
 ROUNDS = 5
 _MS = 1000
-_TICKS = os.sysconf("SC_CLK_TCK")
 _WAYS = ("http", "direct", "nginx", "haproxy")
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in family(int(child)))]
-
-
-def cpu_s(pids: Sequence[int]) -> float:
-    """What these processes have used."""
-    used = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        used += int(fields[11]) + int(fields[12])
-    return used / _TICKS
 
 
 @contextmanager

@@ -1,0 +1,29 @@
+"""A store that has held an app for days: filled with folded minutes that end now."""
+
+from __future__ import annotations
+
+import time
+
+from app.resolution import DAY_S, MINUTE_S
+from app.store.port import SeenApp
+from app.store.redis import connect
+from bench.store import fill, minutes
+from bench.target import Dynometer
+
+REQUESTS_PER_MINUTE = 1_000
+_DISTINCT = 30
+_LIFE_MS = 24 * 3600 * 1000
+
+
+async def remember(service: Dynometer, app: str, days: int, dynos: int) -> None:
+    """Fill the service's store, and let it not mistake that for what is sent."""
+    count = days * DAY_S // MINUTE_S
+    start_s = int(time.time()) // MINUTE_S * MINUTE_S - count * MINUTE_S
+    store = connect(service.store_url)
+    try:
+        await fill(store, app, minutes(REQUESTS_PER_MINUTE, dynos, _DISTINCT), count, start_s)
+        seen = SeenApp(app, start_s, start_s + count * MINUTE_S, start_s)
+        await store.see([seen], ttl_ms=_LIFE_MS)
+    finally:
+        await store.close()
+    service.starts_here()

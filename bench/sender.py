@@ -1,0 +1,179 @@
+"""The load: a sender as cheap as Python makes one, so that two cores hold it and the service. What
+it costs is never counted. Bodies are made beforehand; each POST has a Logplex-Frame-Id of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple, TypeVar, cast
+
+import uvloop
+
+from bench.traffic import Post, Sent
+
+_T = TypeVar("_T")
+_WITHIN_S = 600
+_first_id = int.from_bytes(os.urandom(12), "big") << 32
+_ids = iter(range(_first_id, _first_id + 2**32))
+
+
+class Request(NamedTuple):
+    """What is written, around a frame id."""
+
+    before_id: bytes
+    after_id: bytes
+
+
+class Connection(asyncio.Protocol):
+    """A kept connection with one POST in flight."""
+
+    def __init__(self, on_idle: Callable[[Connection], None], on_failed: Callable[[str], None]):
+        """
+        Args:
+            on_idle: called when the connection is there, and at each answer 200.
+            on_failed: told why, at anything else.
+        """
+        self._on_idle = on_idle
+        self._on_failed = on_failed
+        self._answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._on_idle(self)
+
+    def post(self, request: Request) -> None:
+        """Send it."""
+        frame_id = b"%032X" % next(_ids)
+        self._transport.writelines((request.before_id, frame_id, request.after_id))
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if not self._answer.endswith(b"\r\n\r\n"):
+            return
+        status, self._answer = self._answer[9:12], b""
+        if status == b"200":
+            self._on_idle(self)
+        else:
+            self._on_failed(f"answered {status.decode()}")
+
+    def connection_lost(self, reason: Exception | None) -> None:
+        self._on_failed("connection lost")
+
+    def close(self) -> None:
+        """Done with it."""
+        self._on_failed = lambda why: None
+        self._transport.close()
+
+
+def requests(posts: Sequence[Post], apps: int, prefix: str = "app") -> Iterator[Request]:
+    """POSTs of apps that take turns, without an end."""
+    heads = [_head(f"{prefix}-{number}") for number in range(apps)]
+    tails = [
+        b"\r\nLogplex-Msg-Count: %d\r\nContent-Length: %d\r\n\r\n%b"
+        % (post.lines, len(post.body), post.body)
+        for post in posts
+    ]
+    number = 0
+    while True:
+        yield Request(heads[number % apps], tails[number % len(tails)])
+        number += 1
+
+
+def _head(app: str) -> bytes:
+    credentials = base64.b64encode(f"{app}:any".encode()).decode()
+    return (
+        "POST /drain HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Basic {credentials}\r\nContent-Type: application/logplex-1\r\n"
+        f"Logplex-Drain-Token: d.{app}\r\nUser-Agent: Logplex/v73\r\nLogplex-Frame-Id: "
+    ).encode()
+
+
+def sent(posts: Sequence[Post], count: int) -> Sent:
+    """What the first so many of `requests` add up to."""
+    total = Sent()
+    rounds, rest = divmod(count, len(posts))
+    for index, post in enumerate(posts):
+        total.add(post, rounds + (index < rest))
+    return total
+
+
+def send(url: str, source: Iterator[Request], count: int, connections: int) -> float:
+    """Send so many, each connection the next as soon as its last is answered; returns the seconds
+    that passed.
+    """
+    with on_last_cpu():
+        return run(_send(url, source, count, min(connections, count)))
+
+
+async def _send(url: str, source: Iterator[Request], count: int, connections: int) -> float:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    state = Counter(left=count, answered=-connections)  # each is idle once before any answer
+
+    def on_idle(connection: Connection) -> None:
+        state["answered"] += 1
+        if state["left"]:
+            state["left"] -= 1
+            connection.post(next(source))
+        elif state["answered"] == count and not done.done():
+            done.set_result(None)
+
+    started_s = time.monotonic()
+    async with connected(url, connections, on_idle, partial(fail, done)):
+        async with asyncio.timeout(_WITHIN_S):
+            await done
+        return time.monotonic() - started_s
+
+
+def fail(done: asyncio.Future[None], why: str) -> None:
+    """The run is void."""
+    if not done.done():
+        done.set_exception(SystemExit(f"the load is void: {why}"))
+
+
+class connected:  # noqa: N801  # a context manager
+    """So many connections."""
+
+    def __init__(
+        self,
+        url: str,
+        count: int,
+        on_idle: Callable[[Connection], None],
+        on_failed: Callable[[str], None],
+    ) -> None:
+        host, port = url.removeprefix("http://").split(":")
+        self._where = host, int(port)
+        self._open = [Connection(on_idle, on_failed) for _ in range(count)]
+
+    async def __aenter__(self) -> list[Connection]:
+        loop = asyncio.get_running_loop()
+        for each in self._open:
+            await loop.create_connection(lambda each=each: each, *self._where)  # type: ignore[misc]
+        return self._open
+
+    async def __aexit__(self, *_: object) -> None:
+        for each in self._open:
+            each.close()
+
+
+def run(work: Coroutine[Any, Any, _T]) -> _T:
+    """On uvloop, the cheapest of loops."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+@contextmanager
+def on_last_cpu() -> Iterator[None]:
+    """This process keeps to one CPU meanwhile."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)

@@ -1,0 +1,139 @@
+"""What is measured: Dynometer and the floor, each as processes of its own; what they have spent
+and, of Dynometer, whether what it counted is what was sent.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import redis
+
+from app import embedded
+from app.store.port import FOLDING
+from bench.cpu import cpu_by_role, roles
+from bench.process import service
+from bench.traffic import Sent
+
+FOLDED_WITHIN_S = 600
+_POLL_S = 0.1
+_SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_COUNTERS = {
+    "heroku_router_requests_total": "status",
+    "heroku_errors_total": "code",
+    "dynometer_messages_total": "result",
+}
+
+
+class Target:
+    """Processes that take POSTs."""
+
+    name = "floor"
+    posts_min = 10_000  # so few take a quarter of a second: less could not be told from noise
+
+    def __init__(self, pid: int, url: str) -> None:
+        self.url = url
+        self._processes = roles(pid)
+
+    def spent(self) -> Counter[str]:
+        """CPU seconds so far, by role."""
+        return cpu_by_role(self._processes)
+
+    def settle(self, sent: Sent) -> None:
+        """Wait until all that was sent is dealt with."""
+
+    def check(self, sent: Sent) -> None:
+        """Fail unless what was counted is what was sent."""
+
+
+class Dynometer(Target):
+    """The service, with its embedded store."""
+
+    name = "dynometer"
+    posts_min = 0
+
+    def __init__(self, pid: int, url: str, directory: Path) -> None:
+        super().__init__(pid, url)
+        store_url = embedded.running(directory)
+        assert store_url is not None
+        self.store_url = store_url
+        self.store = redis.Redis.from_url(store_url)
+        self._total = Sent()
+        self._before: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
+
+    def starts_here(self) -> None:
+        """What the store holds already was not sent by us."""
+        self._before = self._counted()
+
+    def settle(self, sent: Sent) -> None:
+        """Until every batch is folded; told by the workers' pulses, which cost little to read."""
+        deadline_s = time.monotonic() + FOLDED_WITHIN_S
+        expected = self._total.posts + sent.posts
+        while (folded := self._folded()) != expected:
+            if time.monotonic() > deadline_s or folded > expected:
+                raise SystemExit(f"folded {folded:,} batches of {expected:,}")
+            time.sleep(_POLL_S)
+
+    def _folded(self) -> int:
+        names = [b"dm:beat:" + name for name in self.store.smembers("dm:beats")]
+        found = [
+            self.store.hget(name, "folded_batches") for name in names if FOLDING.encode() in name
+        ]
+        return sum(int(each) for each in found if each)
+
+    def check(self, sent: Sent) -> None:
+        """Lines, requests by status and errors by code, of all apps and rounds."""
+        total = self._total
+        total.posts += sent.posts
+        total.lines += sent.lines
+        total.statuses.update(sent.statuses)
+        total.codes.update(sent.codes)
+        found = self._counted()
+        results = found["result"]
+        taken = results["counted"] + results["ignored"]
+        if not (found["status"], found["code"]) == (total.statuses, total.codes) or not (
+            results["received"] == taken == total.lines
+        ):
+            raise SystemExit(f"sent {total}\ncounted {found}")
+
+    def _counted(self) -> dict[str, Counter[str]]:
+        found: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
+        text = httpx2.get(f"{self.url}/metrics", trust_env=False, timeout=300).text
+        for name, labels, value in _SAMPLE.findall(text):
+            if name in _COUNTERS and float(value):
+                label = _COUNTERS[name]
+                found[label][dict(_LABEL.findall(labels))[label]] += int(float(value))
+        for label, counts in self._before.items():
+            found[label].subtract(counts)
+        return found
+
+
+@contextmanager
+def dynometer(directory: Path, workers: int = 1, **settings: str) -> Iterator[Dynometer]:
+    """`dynometer serve` as it comes, in an empty directory."""
+    with service(directory, "app.cli serve", WEB_CONCURRENCY=str(workers), **settings) as running:
+        _wait_for_workers(running[0], workers)
+        yield Dynometer(*running, directory)
+
+
+@contextmanager
+def floor(workers: int = 1) -> Iterator[Target]:
+    """uvicorn that throws bodies away."""
+    with service(Path("unused"), "bench.floor", WEB_CONCURRENCY=str(workers)) as running:
+        _wait_for_workers(running[0], workers)
+        yield Target(*running)
+
+
+def _wait_for_workers(pid: int, workers: int) -> None:
+    """Each of several has started to serve; one answers when it has."""
+    if workers > 1:
+        time.sleep(3)
+        found = Counter(roles(pid).values())
+        if found["worker"] != workers:
+            raise SystemExit(f"of {workers} workers {found['worker']} have started")

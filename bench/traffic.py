@@ -1,0 +1,79 @@
+"""POSTs to be sent, with what a service must make of them: known from the simulation, not from our
+parsers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from math import gcd
+from typing import NamedTuple
+
+from app.simulated_lines import Line
+from app.status import status_label
+from bench.corpus import SHARES, in_shares, lines_by_class, restamp
+
+CORPUS_LINES = 20_000  # distinct ones; longer runs send them again under other frame ids
+STAMPED_PER_S = 1_000.0  # the lines' own times are so close, and end now
+
+
+class Post(NamedTuple):
+    """A body, and the status of each request and the H, R and L codes in it."""
+
+    body: bytes
+    lines: int
+    statuses: Counter[str]
+    codes: Counter[str]
+
+
+@dataclass
+class Sent:
+    """All that was sent so far."""
+
+    posts: int = 0
+    lines: int = 0
+    bytes: int = 0
+    statuses: Counter[str] = field(default_factory=Counter)
+    codes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, post: Post, times: int) -> None:
+        """A post was sent so often."""
+        self.posts += times
+        self.lines += times * post.lines
+        self.bytes += times * len(post.body)
+        for mine, theirs in ((self.statuses, post.statuses), (self.codes, post.codes)):
+            for name, count in theirs.items():
+                mine[name] += times * count
+
+
+def posts(lines: int, dynos: int, apps: int = 1) -> list[Post]:
+    """The corpus, stamped now, in bodies of so many lines. As many as make each app, when they
+    take turns, send every one.
+    """
+    count = max(1, CORPUS_LINES // lines)
+    while gcd(count, apps) > 1:
+        count -= 1
+    start_s = time.time() - count * lines / STAMPED_PER_S
+    corpus = _corpus(dynos)
+    found = []
+    for first in range(0, count * lines, lines):
+        chosen = corpus[first : first + lines]
+        frames = [
+            restamp(line.frame, start_s + (first + index) / STAMPED_PER_S)
+            for index, line in enumerate(chosen)
+        ]
+        found.append(Post(b"".join(frames), lines, *_truth(chosen)))
+    return found
+
+
+@cache
+def _corpus(dynos: int) -> list[Line]:
+    return list(islice(in_shares(lines_by_class(dynos), SHARES), CORPUS_LINES))
+
+
+def _truth(lines: list[Line]) -> tuple[Counter[str], Counter[str]]:
+    statuses = Counter(status_label(line.status) for line in lines if line.status is not None)
+    return statuses, Counter(line.code for line in lines if line.code)
