@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.hot import COMPILED
+from app.form import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
     from app.ingest import Aggregator

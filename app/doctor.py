@@ -20,7 +20,7 @@ import httpx2
 from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.drain_info import drain_infos, second_drains
-from app.hot import COMPILED, FORM, PURE
+from app.form import COMPILED, FORM, PURE
 from app.launcher import command
 from app.own_drain import drained_into_itself, sentence
 from app.refusals import last_refusals

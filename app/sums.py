@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from app.hot import COMPILED
+from app.form import COMPILED
 from app.packing import PackError, unpack
 
 if TYPE_CHECKING or not COMPILED:

@@ -11,8 +11,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from app import query as queries
 from app.exposition import OwnMetrics, expose
 from app.exposition_format import negotiated
+from app.form import FORM
 from app.health import Health
-from app.hot import FORM
 from app.store.port import Reader
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {
