@@ -30,8 +30,8 @@ SERVICE_OK, SERVICE_FAILED, CONNECT_OK, CONNECT_FAILED = range(4)
 
 OTHER = "other"
 
-_TERMINATED = 143  # 128 + SIGTERM: how a dyno ends that Heroku stops
-_NOT_YET_RUN = frozenset({"created", "provisioning", "starting"})
+TERMINATED = 143  # 128 + SIGTERM: how a dyno ends that Heroku stops
+NOT_YET_RUN = frozenset({"created", "provisioning", "starting"})
 
 
 class EventKey(NamedTuple):
@@ -292,14 +292,14 @@ class Rollup:
             self._heard_from(change.source, at_ms)
         if change.after == "crashed":
             self._note_event(Event("crash", change.source, ""), at_ms)
-        elif change.after == "starting" and change.before not in _NOT_YET_RUN:
+        elif change.after == "starting" and change.before not in NOT_YET_RUN:
             self.restarts[change.source] = self.restarts.get(change.source, 0) + 1
             self._note_event(Event("restart", change.source, f"was {change.before}"), at_ms)
 
     def _observe_exit(self, ended: ProcessExit, at_ms: int) -> None:
         key = (ended.source, ended.status)
         self.exits[key] = self.exits.get(key, 0) + 1
-        if ended.status not in (0, _TERMINATED):
+        if ended.status not in (0, TERMINATED):
             self._note_event(Event("exit", ended.source, str(ended.status)), at_ms)
 
     def _note_event(self, event: Event, at_ms: int) -> None:

@@ -28,6 +28,7 @@ from app.hot.sums cimport (
 from app.hot.usual cimport (
     begins,
     Bytes,
+    digits_in,
     error_code,
     hash_of,
     is_dyno_output,
@@ -45,7 +46,16 @@ from app.hot.usual cimport (
 
 from app import ingest
 from app.ingest import MINUTE_S, NAMES_MAX, Parts, Seen
-from app.rollup import CAPS, CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK
+from app.rollup import (
+    CAPS,
+    CONNECT_FAILED,
+    CONNECT_OK,
+    NOT_YET_RUN,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    TERMINATED,
+    EventKey,
+)
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers.framing import split
@@ -294,20 +304,10 @@ cdef class Aggregator:
             self._counted += 1
         elif procid_end - procid == 7 and not memcmp(procid, <Bytes>b"logplex", 7):
             return False
-        elif begins(&text, b"source=", 7):
-            if not self._runtime(&text, &time, procid, procid_end - procid):
-                return False
-            self._counted += 1
-        elif begins(&text, b"Error ", 6):
-            if not self._error(&text, &time, procid, procid_end - procid):
-                return False
-            self._counted += 1
-        elif begins(&text, b"State changed from ", 19):
-            if not self._change(&text, &time, procid, procid_end - procid):
-                return False
-            self._counted += 1
         elif is_of_no_use(&text):
             self._ignored += 1
+        elif self._of_dyno(&text, &time, procid, procid_end - procid):
+            self._counted += 1
         else:
             return False
         self._current.messages = plus(self._current.messages, 1)
@@ -400,18 +400,12 @@ cdef class Aggregator:
         _heard_from(source, time)
         return True
 
-    cdef bint _runtime(
-        self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
-    ) except -1:
+    cdef bint _runtime(self, Line *text, const Time *time, Source source) except -1:
         """source=web.1 dyno=… sample#…; see parsers.runtime, of which these are the usual lines."""
         cdef Readings readings
         cdef Reading reading
-        cdef Source source
         cdef int position
         if not read_readings(text, &readings):
-            return False
-        source = self._source(procid, procid_size)
-        if source is None:
             return False
         for position in range(readings.count):
             reading.count = 1
@@ -424,19 +418,77 @@ cdef class Aggregator:
             self._runtime_metrics_ms = time.ms
         return True
 
-    cdef bint _error(
+    cdef bint _of_dyno(
         self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
     ) except -1:
-        """Error R14 (Memory quota exceeded); see parsers.dyno."""
-        cdef Bytes code = text.at
-        cdef Source source
-        if not error_code(text):
-            return False
-        source = self._source(procid, procid_size)
+        """A line of a dyno; see parsers.dyno."""
+        cdef Source source = self._source(procid, procid_size)
         if source is None:
+            return False
+        if begins(text, b"source=", 7):
+            return self._runtime(text, time, source)
+        if begins(text, b"Error ", 6):
+            return self._error(text, time, source)
+        if begins(text, b"State changed from ", 19):
+            return self._change(text, time, source)
+        if begins(text, b"Process exited with status ", 27):
+            return self._exit(text, time, source)
+        if begins(text, b"Cycling", 7) and only_space(text):
+            return self._note("cycle", source, "", time)
+        return False
+
+    cdef bint _error(self, Line *text, const Time *time, Source source) except -1:
+        """Error R14 (Memory quota exceeded)."""
+        cdef Bytes code = text.at
+        if not error_code(text):
             return False
         self._count_error(source, code, text.at - code)
         _heard_from(source, time)
+        return True
+
+    cdef bint _change(self, Line *text, const Time *time, Source source) except -1:
+        """State changed from starting to up."""
+        cdef Bytes before = text.at
+        cdef Bytes after
+        cdef Py_ssize_t before_size
+        if not lower(text):
+            return False
+        before_size = text.at - before
+        if not begins(text, b" to ", 4):
+            return False
+        after = text.at
+        if not lower(text):
+            return False
+        to = after[: text.at - after]
+        if not only_space(text):
+            return False
+        _heard_from(source, time)
+        if to == b"crashed":
+            self._note("crash", source, "", time)
+        elif to == b"starting":
+            was = before[:before_size].decode("ascii")
+            if was not in NOT_YET_RUN:
+                restarts = self._current.restarts
+                restarts[source.name] = restarts.get(source.name, 0) + 1
+                self._note("restart", source, f"was {was}", time)
+        return True
+
+    cdef bint _exit(self, Line *text, const Time *time, Source source) except -1:
+        """Process exited with status 137."""
+        cdef long long status
+        if not digits_in(text, 3, &status) or not 0 <= status <= 255 or not only_space(text):
+            return False
+        key = (source.name, status)
+        exits = self._current.exits
+        exits[key] = exits.get(key, 0) + 1
+        if status != 0 and status != TERMINATED:
+            self._note("exit", source, str(status), time)
+        return True
+
+    cdef bint _note(self, str kind, Source source, str detail, const Time *time) except -1:
+        key = EventKey(time.ms, kind, source.name, detail)
+        events = self._current.events
+        events[key] = events.get(key, 0) + 1
         return True
 
     cdef int _count_error(self, Source source, Bytes code, Py_ssize_t size) except -1:
@@ -444,26 +496,6 @@ cdef class Aggregator:
         errors = self._current.errors
         errors[key] = errors.get(key, 0) + 1
         return 0
-
-    cdef bint _change(
-        self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
-    ) except -1:
-        """State changed from starting to up; see parsers.dyno. What makes an event is not usual."""
-        cdef Source source
-        if (
-            not lower(text)
-            or not begins(text, b" to ", 4)
-            or begins(text, b"crashed", 7)
-            or begins(text, b"starting", 8)
-            or not lower(text)
-            or not only_space(text)
-        ):
-            return False
-        source = self._source(procid, procid_size)
-        if source is None:
-            return False
-        _heard_from(source, time)
-        return True
 
     cdef Source _source(self, Bytes dyno, Py_ssize_t size):
         """The source of a dyno's name; None when Heroku gives no such name."""

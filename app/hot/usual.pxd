@@ -344,4 +344,6 @@ cdef inline bint is_of_no_use(const Line *text) noexcept:
         and memcmp(text.at, <Bytes>b"Unidling", 8)
         and memcmp(text.at, <Bytes>b"Process exited ", 15)
         and memcmp(text.at, <Bytes>b"State changed ", 14)
+        and memcmp(text.at, <Bytes>b"source=", 7)
+        and memcmp(text.at, <Bytes>b"Error ", 6)
     )
