@@ -318,25 +318,25 @@ cdef class Aggregator:
         return True
 
     cdef bint _time(self, Bytes at, Bytes end, Time *time) except -1:
-        """2026-11-22T10:00:00.123456+00:00, of one to nine digits after the point."""
+        """2026-11-22T10:00:00.123456+00:00, of nothing or one to nine digits after the point."""
         cdef Py_ssize_t size = end - at
-        cdef int digits, position
-        cdef long long ms
-        if size < 27 or size > 35 or at[SECOND_BYTES] != c"." or memcmp(
-            end - 6, <Bytes>b"+00:00", 6
-        ):
+        cdef int digits = size - SECOND_BYTES - 7
+        cdef int position
+        cdef long long ms = 0
+        if digits != -1 and (digits < 1 or digits > 9 or at[SECOND_BYTES] != c"."):
+            return False
+        if memcmp(end - 6, <Bytes>b"+00:00", 6):
             return False
         if memcmp(at, self._written, MINUTE_BYTES):
             if not self._remember_minute(at):
                 return False
         if at[16] != c":" or not c"0" <= at[17] <= c"5" or not c"0" <= at[18] <= c"9":
             return False
-        ms = 0
-        digits = size - SECOND_BYTES - 7
         for position in range(20, 20 + digits):
             if not c"0" <= at[position] <= c"9":
                 return False
-        ms = (at[20] - c"0") * 100
+        if digits > 0:
+            ms = (at[20] - c"0") * 100
         if digits > 1:
             ms += (at[21] - c"0") * 10
         if digits > 2:
