@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from app.alerting.alerter import Alerter
 from app.appender import Appender
 from app.buffering import Buffering
 from app.catch_up import CatchUp
@@ -46,6 +47,7 @@ class Core(NamedTuple):
     drains: Drains
     enrolment: Enrolment
     chores: Chores
+    alerter: Alerter
 
 
 def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
@@ -65,17 +67,26 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
     refusals = Refusals(store, clock, name=str(os.getpid()))
     drains = Drains(store, clock, settings.drains_copy)
     enrolment = Enrolment(store, clock, settings.public_url)
+    buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
     return Core(
         store=store,
         tiers=tiers,
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
         folder=folder,
         sightings=sightings,
-        buffering=_buffering(settings, store, clock, sightings, folder.stored, kept_s),
+        buffering=buffering,
         refusals=refusals,
         drains=drains,
         enrolment=enrolment,
         chores=Chores(drains, refusals, enrolment),
+        alerter=Alerter(
+            store,
+            tiers[0],
+            clock=clock,
+            url=settings.public_url or f"http://{settings.host}:{settings.port}",
+            name=str(os.getpid()),
+            spool_since_s=buffering.waiting_since_s,
+        ),
     )
 
 
@@ -117,6 +128,7 @@ async def working(parts: Core) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(parts.folder.run(), name="fold"),
         asyncio.create_task(parts.chores.run(), name="chores"),
+        asyncio.create_task(parts.alerter.run(), name="alerts"),
     ]
     if parts.buffering.catch_up is not None:
         tasks.append(asyncio.create_task(parts.buffering.catch_up.run(), name="catch up"))
