@@ -92,6 +92,7 @@ class Alerter:
         self._configured_s = 0.0
         self._evaluated_s = 0
         self._failed_s = 0.0
+        self._said_waiting = False
         self.last_error = ""
 
     async def run(self) -> None:
@@ -168,9 +169,10 @@ class Alerter:
     async def _say_what_waits(self) -> int:
         """Let the others know what waits on our disk."""
         since_s = self._spool_since_s()
-        if since_s:
+        if since_s or self._said_waiting:
             name, said = f"{SPOOLING}{self._name}", {"since_s": str(since_s)}
             await self._store.beat(name, said, ttl_ms=_SPOOLING_TTL_MS)
+        self._said_waiting = bool(since_s)
         return since_s
 
     async def _evaluate(self, now_s: float, until_s: int, spooling_s: int) -> None:

@@ -5,6 +5,7 @@ limit, and without following where an answer might lead.
 from __future__ import annotations
 
 import asyncio
+import logging
 import smtplib
 import socket
 import ssl
@@ -18,6 +19,9 @@ from app.alerting.channel import Channel, MailServer, mail_server
 from app.alerting.forms import mail, signature, slack_body, webhook_body
 from app.alerting.message import Message
 from app.version import version
+
+# It would log each address that is asked, and an address may be a secret.
+logging.getLogger("httpx2").setLevel(logging.WARNING)
 
 TIME_LIMIT_S = 10.0  # of one attempt, as a whole
 RETRY_AFTER_S_MAX = 3600

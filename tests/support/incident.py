@@ -163,9 +163,11 @@ class World:
 
 
 @asynccontextmanager
-async def world(store: Store | None = None, **channel: Any) -> AsyncIterator[World]:
-    """With one channel, unless `channel` says kind=None."""
-    clock = Clock(START_S)
+async def world(
+    store: Store | None = None, clock: Clock | None = None, **channel: Any
+) -> AsyncIterator[World]:
+    """With one channel, of these fields."""
+    clock = clock or Clock(START_S)
     async with webhook() as hook:
         made = World(store or MemoryStore(clock), clock, hook)
         await made.add_channel(**channel)

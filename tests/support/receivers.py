@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes
@@ -123,9 +124,9 @@ class Mailbox:
 
 
 @asynccontextmanager
-async def mailbox() -> AsyncIterator[Mailbox]:
+async def mailbox(tls: ssl.SSLContext | None = None) -> AsyncIterator[Mailbox]:
     box = Mailbox()
-    server = await asyncio.start_server(box.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(box.serve, "127.0.0.1", 0, ssl=tls)
     box.port = server.sockets[0].getsockname()[1]
     try:
         yield box
