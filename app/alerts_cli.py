@@ -15,11 +15,13 @@ from typing import Any
 
 import msgspec
 
-from app.alerting.desk import Desk, DeskError, Overview
+from app.alerting.desk import Desk, DeskError
+from app.alerting.look import ChannelState, Overview
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.words import app_in_words, clock, minutes_in_words, value_in_words, what_is
 from app.alerts_channel_cli import add_channel_arguments
 from app.config import Settings
+from app.core import pages_url
 from app.launcher import command
 from app.store_of import store_of
 
@@ -139,8 +141,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _with_desk(arguments: argparse.Namespace, settings: Settings) -> int:
     async with store_of(settings) as store:
         action: Action = arguments.action
-        url = settings.public_url or f"http://{settings.host}:{settings.port}"
-        return await action(Desk(store, time.time, url), arguments)
+        return await action(Desk(store, time.time, pages_url(settings)), arguments)
 
 
 async def _list(desk: Desk, arguments: argparse.Namespace) -> int:
@@ -171,7 +172,7 @@ async def _list(desk: Desk, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _print_channel(state: Any, now_s: float) -> None:
+def _print_channel(state: ChannelState, now_s: float) -> None:
     channel, health = state.channel, state.health
     how = "fails since " + clock(health.failing_since_s, now_s) if health.failing_since_s else "ok"
     why = f": {health.error}" if health.error else ""

@@ -83,11 +83,16 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
             store,
             tiers[0],
             clock=clock,
-            url=settings.public_url or f"http://{settings.host}:{settings.port}",
+            url=pages_url(settings),
             name=str(os.getpid()),
             spool_since_s=buffering.waiting_since_s,
         ),
     )
+
+
+def pages_url(settings: Settings) -> str:
+    """At which people reach the pages, as far as we know."""
+    return settings.public_url or f"http://{settings.host}:{settings.port}"
 
 
 def _buffering(

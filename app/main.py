@@ -19,11 +19,12 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from app.access import ReadTokens, visible
 from app.config import Settings
-from app.core import Core, core, working
+from app.core import Core, core, pages_url, working
 from app.health import Health
 from app.http import problem
 from app.http.add_apps import AddApps
 from app.http.admin import Admin
+from app.http.alerts import AlertsApi
 from app.http.api import Api
 from app.http.assets import mount_assets
 from app.http.body import Bodies, SmallBodies
@@ -37,6 +38,7 @@ from app.http.ops import Operations
 from app.http.pages import Pages
 from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
+from app.http.scaling import ScalingApi
 from app.http.security import SecurityHeaders
 from app.http.sign_in import SignIn
 from app.parent import end_with
@@ -95,6 +97,8 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(Api(shown, tiers, settings.caps, horizon, clock).router)
     app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
+    app.include_router(AlertsApi(shown, store, clock, pages_url(settings)).router)
+    app.include_router(ScalingApi(shown, tiers[0], clock).router)
     health = Health(store, parts.folder, buffering, clock)
     app.include_router(Operations(shown, health, buffering, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))

@@ -5,20 +5,21 @@ that is returned here holds a secret, but the key of a webhook when it is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from app.alerting import channel as channels
+from app.alerting import look
 from app.alerting import rule as rules
-from app.alerting.alerter import PULSE
 from app.alerting.channel import CHANNELS_MAX, Channel, Health, unpack_health
-from app.alerting.config import AlertConfig, read_config
+from app.alerting.config import read_config
+from app.alerting.look import Overview
 from app.alerting.message import a_test
 from app.alerting.outbox import put
 from app.alerting.pack import PACK
 from app.alerting.rule import RULES_MAX, SERVICE, Rule, rule_of
-from app.alerting.state import Alert, Mute, Told, pack_json, unpack_app, unpack_told
+from app.alerting.state import Mute, Told, pack_json
 from app.alerting.words import clock as in_words
 from app.resolution import DAY_S
 from app.store.alert_port import AlertChange, AlertTable
@@ -30,34 +31,6 @@ _PACK = {rule.name: rule for rule in PACK}
 
 class DeskError(ValueError):
     """This cannot be done as things are; the message says what can."""
-
-
-class Firing(NamedTuple):
-    """An alert of an app that fires, or is about to."""
-
-    app: str
-    alert: Alert
-    rule: Rule | None
-
-
-class ChannelState(NamedTuple):
-    """A channel, how deliveries go, and how many messages wait for it."""
-
-    channel: Channel
-    health: Health
-    waiting: int
-
-
-class Overview(NamedTuple):
-    """All there is. `evaluated_s`: up to when; 0 when nobody evaluates. `waiting`: why not
-    further; "" when nothing is in the way.
-    """
-
-    config: AlertConfig
-    firing: list[Firing]
-    channels: list[ChannelState]
-    evaluated_s: int
-    waiting: str
 
 
 class Desk:
@@ -73,35 +46,11 @@ class Desk:
 
     async def overview(self) -> Overview:
         """What is set up, and what fires."""
-        config = await read_config(self._store)
-        states, healths, outbox = await self._store.alert_tables(
-            AlertTable.STATES, AlertTable.HEALTH, AlertTable.OUTBOX
-        )
-        firing = [
-            Firing(app, alert, config.rules.get(alert.rule))
-            for app, record in sorted(states.items())
-            for alert in unpack_app(record).alerts
-            if alert.phase != "over"
-        ]
-        waiting = [field.partition(":")[2] for field in outbox]
-        pulse = (await self._store.beats()).get(PULSE, {})
-        return Overview(
-            config,
-            firing,
-            [
-                ChannelState(each, unpack_health(healths.get(name)), waiting.count(name))
-                for name, each in sorted(config.channels.items())
-            ],
-            int(pulse.get("evaluated_s", "0")),
-            pulse.get("waiting", ""),
-        )
+        return await look.overview(self._store)
 
     async def history(self, apps: Sequence[str], count: int) -> list[tuple[str, Told]]:
         """What was told of these apps, or of all if none is named; the newest first."""
-        names = apps or [SERVICE, *(seen.app for seen in await self._store.seen_apps())]
-        found = await self._store.alert_history(names, count)
-        entries = [(app, unpack_told(each)) for app, told in found.items() for each in told]
-        return sorted(entries, key=lambda entry: -entry[1].at_s)[:count]
+        return await look.history(self._store, apps, count)
 
     # --- rules --------------------------------------------------------------------------------
 

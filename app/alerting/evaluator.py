@@ -116,7 +116,6 @@ class Evaluator:
         self, app: str, questions: Questions, slots: Slots, end_s: int
     ) -> dict[str, dict[str, Judged]]:
         """What the metric rules say."""
-        incomplete = bool(slots[end_s - MINUTE_S].ledger.get(_LOST))
         windows: dict[int, Slots] = {}
         judged: dict[str, dict[str, Judged]] = {}
         for question in questions.questions:
@@ -129,13 +128,21 @@ class Evaluator:
             for key, measured in question.measure(app, window, start, end_s).items():
                 week = self._last_week.measured(app, question, key)
                 verdict = judge(rule, key, measured, week)
-                if rule.below and incomplete:
+                if rule.below and not _is_whole(window, rule.over_minutes):
                     verdict = UNKNOWN
                 if verdict.verdict is Verdict.BAD:
                     who = question.who(app, window, start, end_s, key)
                     verdict = verdict._replace(detail=who)
                 judged.setdefault(rule.name, {})[key] = verdict
         return judged
+
+
+def _is_whole(window: Slots, minutes: int) -> bool:
+    """Whether something was heard in each of so many minutes and Heroku lost nothing of them: else
+    too little says nothing.
+    """
+    whole = [each for each in window.values() if each.messages and not each.ledger.get(_LOST)]
+    return len(whole) == minutes
 
 
 def _of_the_app(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> Judged | None:

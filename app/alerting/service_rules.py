@@ -11,7 +11,7 @@ from app.alerting.evaluator import Evaluation, rules_about
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import AppAlerts
 from app.resolution import MINUTE_S
-from app.store.port import FOLDING, Store
+from app.store.port import FOLDING, Reader, Store
 
 SPOOLING = "spool:"  # signs of life of workers whose lines wait on disk begin so
 
@@ -35,13 +35,26 @@ async def condition_of(
     """
     beats = await store.beats()
     folded = [int(beat["last_success_s"]) for name, beat in beats.items() if _folds(name, beat)]
-    spooling = [int(beat["since_s"]) for name, beat in beats.items() if name.startswith(SPOOLING)]
     apps = [seen.app for seen in await store.seen_apps()]
     waiting = await store.inbox_lengths(apps)
-    since = [each for each in (*spooling, own_spool_since_s) if each]
+    since = [each for each in (_spooling(beats), own_spool_since_s) if each]
     return Condition(
         now_s, max(folded, default=0), sum(waiting.values()), min(since, default=0), channels
     )
+
+
+async def spooling_since(store: Reader) -> int:
+    """Since when lines wait on disk, as workers say; Unix seconds, 0 when none do.
+
+    Raises:
+        StoreUnavailable: the store is away.
+    """
+    return _spooling(await store.beats())
+
+
+def _spooling(beats: Mapping[str, Mapping[str, str]]) -> int:
+    said = [int(beat["since_s"]) for name, beat in beats.items() if name.startswith(SPOOLING)]
+    return min((each for each in said if each), default=0)
 
 
 def _folds(name: str, beat: Mapping[str, str]) -> bool:
