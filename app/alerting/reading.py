@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.alerting.measure import Measured, Question, same_hour_last_week
@@ -91,6 +91,10 @@ class LastWeek:
         for question in questions.questions:
             if question.rule.compare and (app, question.key) not in self._values:
                 self._values[app, question.key] = await self._read(app, question, hour)
+
+    def all_measured(self, app: str, question: Question) -> Mapping[str, Measured]:
+        """By the values of the rule's label."""
+        return self._values.get((app, question.key), {})
 
     async def _read(self, app: str, question: Question, hour: int) -> dict[str, Measured]:
         slot = Slot("1h", hour)
