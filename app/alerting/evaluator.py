@@ -125,7 +125,7 @@ class Evaluator:
             if window is None:
                 starts = range(start, end_s, MINUTE_S)
                 window = windows[start] = {at: slots[at] for at in starts if at in slots}
-            for key, measured in question.measure(app, window, start, end_s).items():
+            for key, measured in question.measure(window, start, end_s).items():
                 week = self._last_week.measured(app, question, key)
                 verdict = judge(rule, key, measured, week)
                 if rule.below and not _is_whole(window, rule.over_minutes):

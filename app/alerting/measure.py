@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.alerting.rule import SHARE, Rule, pack_rule
-from app.query import Query, Range, Wanted, evaluate, wanted_by
+from app.query import Query, Range, Wanted, collector, evaluate, wanted_by
 from app.resolution import HOUR_S, Resolution
 from app.rollup import Rollup
-from app.stats import Stat, Value, parse_stat
+from app.stats import Answered, Cell, Stat, Value, parse_stat
 from parsers.sample import METRICS
 
 STANDS_OUT_RATIO = 1.5  # one dyno against the mean of all
+FORGET_AFTER = 10_000  # answers, and names of dynos that are no more are forgotten
 _MINUTES = Resolution("1m", 60, 0)
+_ANY_MINUTE = Range(0, 60, 60, _MINUTES)
 _COUNT = Stat("count", "count", 0)
 _SUM = Stat("sum", "sum", 0)
 
@@ -27,6 +29,50 @@ class Measured(NamedTuple):
 
     value: Value
     requests: int
+
+
+class _Cells:
+    """A query that is asked of many apps: which row belongs to which series is worked out once."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._collect = collector(query, "")
+        self._asked = 0
+
+    def values(self, slots: Slots, span_s: int) -> dict[str, list[Value]]:
+        """A value for each stat, by the label's value. As in an answer of the API, counters are 0
+        where anything was heard.
+        """
+        self._asked += 1
+        if self._asked % FORGET_AFTER == 0:
+            self._collect = collector(self._query, "")
+        cells: dict[tuple[str, ...], Cell] = {}
+        for start, rollup in slots.items():
+            self._collect(cells, start, rollup)
+        stats = self._query.stats
+        found = {
+            key[0] if key else "": [_number(cell.value(stat, span_s)) for stat in stats]
+            for key, cell in cells.items()
+        }
+        if not self._query.by and not found:
+            heard = any(rollup.messages for rollup in slots.values())
+            known = heard and self._query.metric.kind == "counter"
+            return {"": [0 if known else None for _ in stats]}
+        return found
+
+
+def _number(value: Answered) -> Value:
+    return None if isinstance(value, list) else value
+
+
+def _shares(
+    parts: Mapping[str, list[Value]], wholes: Mapping[str, list[Value]]
+) -> dict[str, Measured]:
+    shares = {}
+    for key, (count, *_) in wholes.items():
+        part = parts.get(key, [0])[0] or 0
+        shares[key] = Measured(part / count if count else None, int(count or 0))
+    return shares
 
 
 class Question:
@@ -41,43 +87,26 @@ class Question:
         stat = _SUM if share else parse_stat(rule.stat, self.metric)
         counted = self.metric.kind == "distribution" and rule.count_min
         self._stats = (stat, _COUNT) if counted else (stat,)
-        self.wanted: Wanted = wanted_by(self._query(0, 60))
+        self.wanted: Wanted = wanted_by(self._query(rule.filters))
+        self._parts = _Cells(self._query(rule.filters))
+        self._whole = _Cells(self._query(rule.whole)) if share else None
 
-    def _query(self, start: int, end: int) -> Query:
-        span = Range(start, end, end - start, _MINUTES)
-        return Query(self.metric, self._stats, span, self._by, self.rule.filters)
+    def _query(self, filters: Mapping[str, tuple[str, ...]]) -> Query:
+        return Query(self.metric, self._stats, _ANY_MINUTE, self._by, filters)
 
-    def measure(self, app: str, slots: Slots, start: int, end: int) -> dict[str, Measured]:
-        """By the values of the rule's label, or by "" where it has none: over the slots that lie in
-        [start, end).
+    def measure(self, slots: Slots, start: int, end: int) -> dict[str, Measured]:
+        """By the values of the rule's label, or by "" where it has none: over the slots, which lie
+        in [start, end).
         """
-        query = self._query(start, end)
-        found = self._values(query, app, slots)
-        if self.rule.stat == SHARE:
-            return self._shares(query, app, slots, found)
+        found = self._parts.values(slots, end - start)
+        if self._whole is not None:
+            return _shares(found, self._whole.values(slots, end - start))
         if self.metric.name == "requests":
             return {key: Measured(values[0], int(values[0] or 0)) for key, values in found.items()}
         return {
             key: Measured(values[0], int(values[1] or 0) if len(values) > 1 else 0)
             for key, values in found.items()
         }
-
-    def _shares(
-        self, query: Query, app: str, slots: Slots, parts: Mapping[str, list[Value]]
-    ) -> dict[str, Measured]:
-        asked = Query(query.metric, query.stats, query.range, query.by, self.rule.whole)
-        shares = {}
-        for key, (count, *_) in self._values(asked, app, slots).items():
-            part = parts.get(key, [0])[0] or 0
-            shares[key] = Measured(part / count if count else None, int(count or 0))
-        return shares
-
-    def _values(self, query: Query, app: str, slots: Slots) -> dict[str, list[Value]]:
-        found: dict[str, list[Value]] = {}
-        for series in evaluate(query, {app: slots}):
-            key = series.labels.get(self.rule.by, "")
-            found.setdefault(key, []).append(series.numbers[0])
-        return found
 
     def who(self, app: str, slots: Slots, start: int, end: int, key: str) -> str:
         """In words, which dyno it is; "" when it is none more than others, or nobody knows."""

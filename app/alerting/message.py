@@ -17,6 +17,7 @@ from app.alerting.words import (
     app_in_words,
     clock,
     how_it_ended,
+    meaning,
     minutes_in_words,
     name_of,
     since,
@@ -150,7 +151,7 @@ def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> Item:
         worst=alert.worst,
         unit=rule.unit if rule else "",
         dyno=alert.detail,
-        means=rule.means if rule else "",
+        means=meaning(alert, rule),
         look=rule.look if rule else "",
     )
 

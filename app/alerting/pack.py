@@ -7,10 +7,8 @@ varies by itself waits for a second one; what never should happen does not.
 from __future__ import annotations
 
 from app.alerting.rule import Rule
-from app.codes import CODES
 
 _BROKEN = ("H10", "H12", "H13", "H14", "H99")
-_BROKEN_MEANS = " ".join(f"{code}: {CODES[code].title.lower()}." for code in _BROKEN)
 
 PACK = (
     Rule(
@@ -21,7 +19,7 @@ PACK = (
         filters={"code": _BROKEN},
         by="code",
         severity="page",
-        means=f"Requests got an error page of Heroku's instead of an answer. {_BROKEN_MEANS}",
+        means="Requests got an error page of Heroku's instead of an answer.",
         look="What changed just before, and the app's own log at that time.",
     ),
     Rule(

@@ -103,7 +103,7 @@ class LastWeek:
         for element in contents.slots.get(slot, []):
             packed = element[HEADER_BYTES:]
             absorb(rollup, packed, question.wanted.sections, gauges=question.wanted.gauges)
-        measured = question.measure(app, {hour: rollup}, hour, hour + HOUR_S)
+        measured = question.measure({hour: rollup}, hour, hour + HOUR_S)
         return {key: _scaled(question, each) for key, each in measured.items()}
 
     def measured(self, app: str, question: Question, key: str) -> Measured | None:

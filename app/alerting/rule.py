@@ -156,6 +156,8 @@ def _check_question(rule: Rule) -> None:
             "stat=share: expected a counter, and a filter that says which part of it, "
             "as in metric=requests, outcome=failed"
         )
+    if rule.by == "app" or "app" in rule.filters:
+        raise RuleError("app is no label of a rule: name them in apps")
     if rule.stat == "bins" or not rule.stat:
         raise RuleError(f"stat={rule.stat}: expected one value, such as p95, avg, sum or share")
     if rule.count_min and metric.name not in ("requests", "service_time_ms", "connect_time_ms"):

@@ -69,6 +69,14 @@ def what_is(alert: Alert, rule: Rule | None) -> str:
     return f"{name} {value} ({limit})"
 
 
+def meaning(alert: Alert, rule: Rule | None) -> str:
+    """What it means; of a code, what that code does."""
+    if rule is None:
+        return ""
+    code = CODES.get(alert.key) if rule.by == "code" else None
+    return code.meaning if code else rule.means
+
+
 def _span(rule: Rule) -> str:
     return "a minute" if rule.over_minutes == 1 else f"{rule.over_minutes} min"
 

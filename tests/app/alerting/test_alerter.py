@@ -52,7 +52,7 @@ async def test_an_app_that_crashes_is_told_with_what_changed_just_before() -> No
             f"https://metrics.example.com/apps/shop?start={int(begun_s) - 1800}"
             f"&end={int(it.told[0].at_s)}"
         )
-        assert "error page" in message["alerts"][0]["means"]
+        assert message["alerts"][0]["means"].startswith("A web dyno crashed or cannot start.")
         end = it.told[1].message
         assert end["title"] == "shop: over after 8 min: H10 App crashed"
         assert end["status"] == "resolved"
