@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.mirror import Mirror
+from app.store.alert_port import TABLES_OF_APPS, AlertTable
 from app.store.port import REFUSED, Contents, Reader, SeenApp, Slot, Store
 
 ID_LENGTH = 8
@@ -77,6 +78,49 @@ class VisibleStore:
         if current.get().admin:
             return beats
         return {name: beat for name, beat in beats.items() if not name.startswith(REFUSED)}
+
+    async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
+        """See alert_port.AlertReader. Whom alerts are told, and what waits, is for the admin; of
+        rules, those that are about an app that may be seen.
+        """
+        access = current.get()
+        found = await self._store.alert_tables(*tables)
+        if access.admin:
+            return found
+        apps = [seen.app for seen in await self.seen_apps()]
+        return [
+            _visible_records(table, records, access, apps)
+            for table, records in zip(tables, found, strict=True)
+        ]
+
+    async def alert_history(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        """See alert_port.AlertReader."""
+        allows = current.get().allows
+        return await self._store.alert_history([app for app in apps if allows(app)], count)
+
+
+class _About(msgspec.Struct):
+    """Which apps a rule is about, as globs."""
+
+    apps: tuple[str, ...] = ()
+
+
+def _visible_records(
+    table: AlertTable, records: Mapping[str, bytes], access: Access, apps: Sequence[str]
+) -> dict[str, bytes]:
+    if table in TABLES_OF_APPS:
+        return {app: record for app, record in records.items() if access.allows(app)}
+    if table is AlertTable.RULES:
+        return {
+            name: record
+            for name, record in records.items()
+            if any(
+                fnmatchcase(app, glob)
+                for glob in msgspec.json.decode(record, type=_About).apps
+                for app in apps
+            )
+        }
+    return {}
 
 
 def visible(store: Store) -> Reader:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from app.alert_view import AlertView, alert_view, with_thresholds
 from app.charts import CHARTS, Chart, Period
 from app.codes import explain
 from app.ledger import Ledger, ledger_of
@@ -117,6 +118,7 @@ class AppView(NamedTuple):
     dynos: list[Dyno]
     events: list[tuple[EventKey, int]]
     ledger: Ledger
+    alerts: AlertView
 
 
 async def app_view(
@@ -146,7 +148,8 @@ async def app_view(
         earlier = await window(store, seen.app, start, end, resolutions, now_s, step=step)
         past = earlier.only(part)
     period = Period(shown, now_s, past, past_name, shift_s, log=wanted.log)
-    drawn = await _charts(period)
+    alerts = await alert_view(store, seen.app, shown.span.start, shown.span.end, now_s)
+    drawn = with_thresholds(await _charts(period), alerts, seen.app, part)
     return AppView(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
@@ -164,6 +167,7 @@ async def app_view(
         dynos=_dynos(shown),
         events=shown.events,
         ledger=ledger_of(shown.ledger, app=seen.app, start=shown.span.start, end=shown.span.end),
+        alerts=alerts,
     )
 
 

@@ -26,6 +26,11 @@ class Buffering(NamedTuple):
         """Why batches are refused at present; "" when they are not."""
         return self.committer.refusal
 
+    def waiting_since_s(self) -> int:
+        """Since when batches of any worker wait on this disk, Unix seconds; 0 when none do."""
+        waiting = self.spool.status() if self.spool is not None else None
+        return waiting.since_s if waiting is not None and waiting.bytes else 0
+
     def describe(self) -> dict[str, Any]:
         """The spool, of all workers, for machines."""
         if self.spool is None:

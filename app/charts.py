@@ -55,10 +55,17 @@ class Bands(NamedTuple):
     counts: list[list[int]]
 
 
+class Threshold(NamedTuple):
+    """A value above which somebody is told, and by which rule."""
+
+    name: str
+    value: float
+
+
 class Chart(NamedTuple):
     """Lines over a common scale in `unit`. `query`: what the API is asked for the same, without the
     range; `promql` the same for Prometheus. `notes`: what more there is to say, a step. `limit`:
-    the most there can be.
+    the most there can be. `thresholds`: of alerts.
     """
 
     key: str
@@ -72,6 +79,7 @@ class Chart(NamedTuple):
     notes: Sequence[str] = ()
     limit: Value = None
     bands: Bands | None = None
+    thresholds: Sequence[Threshold] = ()
 
     @property
     def known(self) -> bool:

@@ -29,6 +29,9 @@ EXIT_BROKEN_PIPE = 141
 # By name, because importing them all would make `dynometer --help` slow.
 USER_MISTAKES = frozenset(
     {
+        "app.alerting.channel.ChannelError",
+        "app.alerting.desk.DeskError",
+        "app.alerting.rule.RuleError",
         "app.config.ConfigError",
         "app.embedded.EmbeddedError",
         "app.enrolment.EnrolmentError",
@@ -58,6 +61,7 @@ COMMANDS = (
     ),
     Command("drains", "add, list, rotate or remove the drains that may send", "app.drains_cli"),
     Command("tokens", "add, list or remove tokens that may read", "app.tokens_cli"),
+    Command("alerts", "who is told of what: rules, channels, mutes, history", "app.alerts_cli"),
     Command("prometheus-config", "print what goes into prometheus.yml", "app.prometheus_config"),
     Command("doctor", "look for what is wrong, and say what to do about it", "app.doctor"),
     Command("config", "print what is set, and where that comes from", "app.config_cli"),

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
+from app.alerting.alerter import Alerter
 from app.appender import Appender
 from app.buffering import Buffering
 from app.catch_up import CatchUp
@@ -50,6 +51,7 @@ class Core(NamedTuple):
     room: Room
     own_drain: OwnDrain
     chores: Chores
+    alerter: Alerter
 
 
 def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
@@ -71,13 +73,14 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
     enrolment = Enrolment(store, clock, settings.public_url)
     room = Room(store, tiers, clock)
     own_drain = OwnDrain(store, clock, settings.public_url)
+    buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
     return Core(
         store=store,
         tiers=tiers,
         horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
         folder=folder,
         sightings=sightings,
-        buffering=_buffering(settings, store, clock, sightings, folder.stored, kept_s),
+        buffering=buffering,
         refusals=refusals,
         drains=drains,
         enrolment=enrolment,
@@ -87,7 +90,20 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
             often=(drains.refresh, refusals.publish),
             seldom=(enrolment.retire, room.look, own_drain.refresh),
         ),
+        alerter=Alerter(
+            store,
+            tiers[0],
+            clock=clock,
+            url=pages_url(settings),
+            name=str(os.getpid()),
+            spool_since_s=buffering.waiting_since_s,
+        ),
     )
+
+
+def pages_url(settings: Settings) -> str:
+    """At which people reach the pages, as far as we know."""
+    return settings.public_url or f"http://{settings.host}:{settings.port}"
 
 
 def _buffering(
@@ -128,6 +144,7 @@ async def working(parts: Core) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(parts.folder.run(), name="fold"),
         asyncio.create_task(parts.chores.run(), name="chores"),
+        asyncio.create_task(parts.alerter.run(), name="alerts"),
     ]
     if parts.buffering.catch_up is not None:
         tasks.append(asyncio.create_task(parts.buffering.catch_up.run(), name="catch up"))

@@ -20,12 +20,13 @@ from starlette.middleware.gzip import GZipMiddleware
 from app import logs
 from app.access import ReadTokens, visible
 from app.config import Settings
-from app.core import Core, core, working
+from app.core import Core, core, pages_url, working
 from app.exposition import OwnMetrics
 from app.health import Health
 from app.http import problem
 from app.http.add_apps import AddApps
 from app.http.admin import Admin
+from app.http.alerts import AlertsApi
 from app.http.api import Api
 from app.http.assets import mount_assets
 from app.http.body import Bodies, SmallBodies
@@ -39,6 +40,7 @@ from app.http.ops import Operations
 from app.http.pages import Pages
 from app.http.protocol import GuardedProtocol, limits_of_process
 from app.http.reference import reference_router
+from app.http.scaling import ScalingApi
 from app.http.security import SecurityHeaders
 from app.http.sign_in import SignIn
 from app.notices import Notices
@@ -111,6 +113,8 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(Api(shown, tiers, settings.caps, horizon, clock).router)
     app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
+    app.include_router(AlertsApi(shown, store, clock, pages_url(settings)).router)
+    app.include_router(ScalingApi(shown, tiers[0], clock).router)
     health = Health(store, parts.folder, buffering, clock)
     own = OwnMetrics(buffering, parts.room, worker=str(os.getpid()))
     app.include_router(Operations(shown, health, own, clock, version()).router)

@@ -267,7 +267,8 @@ def _dynos(query: Query, app: str) -> Collect:
     return collect
 
 
-def _collector(query: Query, app: str) -> Collect:
+def collector(query: Query, app: str) -> Collect:
+    """What gathers a query's cells from rollups of an app; it remembers which row belongs where."""
     if query.metric.kind == "counter":
         return _counts(query, app)
     if query.metric.kind == "distribution":
@@ -301,7 +302,7 @@ class _Table:
         self.heard: list[set[str]] = [set() for _ in range(query.range.size)]
 
     def add(self, app: str, rollups: Mapping[int, Rollup]) -> None:
-        collect = _collector(self.query, app)
+        collect = collector(self.query, app)
         start, step_s = self.query.range.start, self.query.range.step_s
         for slot_start, rollup in rollups.items():
             index = (slot_start - start) // step_s

@@ -18,6 +18,7 @@ from parsers.sample import APP_EVENTS
 WIDTH, HEIGHT = 720, 120
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 TIMES_SHOWN = 5
+NEAR_RATIO = 3
 _COLOURS = 8
 _DIGITS = 3
 _NICE = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
@@ -52,6 +53,7 @@ class Drawing(NamedTuple):
     chart: Chart
     grid: list[Grid]
     shapes: list[Shape]
+    thresholds: list[Grid]
     marks: list[Mark]
     times: list[int]
 
@@ -110,24 +112,28 @@ def _length_s(view: AppView) -> int:
 
 
 def _events(view: AppView) -> list[tuple[float, str]]:
-    """What was done to the app; what its dynos did is in the list below the charts."""
+    """What was done to the app, and its alerts; what its dynos did is in the list below the
+    charts.
+    """
 
     def told(event: EventKey) -> str:
         return f"{event.kind} {event.detail}"
 
-    return [
+    done = [
         (event.at_ms / 1000, told(event)) for event, _ in view.events if event.kind in APP_EVENTS
     ]
+    return sorted([*done, *view.alerts.marks])
 
 
 Scale = tuple[list[float], Callable[[float], float]]
 
 
-def _drawn(chart: Chart) -> tuple[list[Grid], list[Shape]]:
+def _drawn(chart: Chart) -> tuple[list[Grid], list[Shape], list[Grid]]:
     stacked = chart.kind == "bars"
     tops = _tops(chart.lines) if stacked else [line.values for line in chart.lines]
     known = [value for values in tops for value in values if value is not None]
-    highest = max([*known, chart.limit or 0], default=0)
+    near = near_thresholds(chart, max(known, default=0))
+    highest = max([*known, *near, chart.limit or 0], default=0)
     grid, y_of = _decades(min(known), highest) if chart.log and known else _linear(highest)
     shapes = []
     floor: Sequence[Value] = [0] * max((len(top) for top in tops), default=0)
@@ -137,7 +143,13 @@ def _drawn(chart: Chart) -> tuple[list[Grid], list[Shape]]:
         if area:
             floor = top
         shapes.append(Shape(line.name, path, _style(line, index), _last(line.values)))
-    return [Grid(round(y_of(value), 1), value) for value in grid], shapes
+    drawn_near = [Grid(round(y_of(value), 1), value) for value in near]
+    return [Grid(round(y_of(value), 1), value) for value in grid], shapes, drawn_near
+
+
+def near_thresholds(chart: Chart, highest: float) -> list[float]:
+    """Those that are drawn: one far above everything else would press that flat."""
+    return [each.value for each in chart.thresholds if each.value <= NEAR_RATIO * highest]
 
 
 def _tops(lines: Sequence[Line]) -> list[list[Value]]:
@@ -211,6 +223,7 @@ def _values(chart: Chart) -> dict[str, Any]:
         "kind": chart.kind,
         "log": chart.log,
         "limit": chart.limit,
+        "thresholds": [each.value for each in chart.thresholds],
         "notes": list(chart.notes),
         "bands": chart.bands._asdict() if chart.bands else None,
         "lines": [

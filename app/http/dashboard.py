@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from app.alerting import look
 from app.app_view import PAST, RANGES, Dyno, app_view
 from app.drain_info import drain_infos, second_drains
 from app.http.assets import has_charts
@@ -56,6 +58,7 @@ class Dashboard:
             ]
             infos = await drain_infos(self._store)
             refusals = await last_refusals(self._store)
+            alerts = await look.overview(self._store)
         except StoreUnavailable as error:
             return self._page(request, "away.html", status=503, reason=str(error))
         apps.sort(key=lambda each: each.severity, reverse=True)
@@ -67,6 +70,8 @@ class Dashboard:
             pattern=app,
             doubled=second_drains(infos, now_s),
             refusals=refusals,
+            firing=Counter(each.app for each in alerts.firing if each.alert.phase == "firing"),
+            failing=[each for each in alerts.channels if each.health.failing_since_s],
         )
 
     async def app(self, request: Request, app: str) -> HTMLResponse:

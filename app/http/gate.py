@@ -29,7 +29,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-out"})
 STATIC_PATH = "/static/"
-ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens")
+ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens", "/api/v1/alerts/channels")
 _READING = ("GET", "HEAD")
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.access import NOTHING, current
+from app.alert_view import described
 from app.http.chart import spark
 from app.http.door import COOKIE
 from app.launcher import command
@@ -92,6 +93,7 @@ _templates.filters.update(
     axis_time=axis_time,
     duration=duration,
     spark=spark,
+    told=described,
 )
 _templates.globals.update(failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH)
 

@@ -19,16 +19,24 @@ EXAMPLES = {
     "/api/v1/apps/{app}/query": "?metric=service_time_ms&stat=p95&stat=avg&by=process_type",
     "/api/v1/apps/{app}/ledger": "?start=now-1h",
     "/api/v1/apps/{app}/events": "?start=now-1h",
+    "/api/v1/apps/{app}/signal": "?metric=service_time_ms&stat=p95&process_type=web",
+    "/api/v1/alerts/history": "?app=shop",
 }
 BODIES = {
     ("POST", "/api/v1/drains"): '{"apps": ["shop"]}',
     ("POST", "/api/v1/drains/{app}/rotate"): '{"at_once": false}',
     ("POST", "/api/v1/apps/{app}/events"): '{"detail": "Sale begins"}',
     ("POST", "/api/v1/tokens"): '{"name": "wallboard", "apps": ["shop", "blog-*"]}',
+    ("PUT", "/api/v1/alerts/rules/{name}"): '{"metric": "requests", "stat": "sum", "limit": 5000}',
+    ("POST", "/api/v1/alerts/channels"): (
+        '{"name": "ops", "kind": "slack", "url": "https://hooks.example.com/services/T0"}'
+    ),
+    ("PUT", "/api/v1/alerts/mutes/{app}"): '{"for_s": 7200}',
 }
 EXAMPLE_APP = "shop"
 EXAMPLE_ID = "k3v9x2qa"
 EXAMPLE_DRAIN = "d.475fd4b7-03da-4e45-8c89-5d8ac5fff61d"
+EXAMPLE_NAME = "ops"
 
 
 class Named(NamedTuple):
@@ -71,6 +79,7 @@ def routes(openapi: OpenApi) -> Iterator[Route]:
         for method, operation in methods.items():
             example = path.replace("{app}", EXAMPLE_APP).replace("{token_id}", EXAMPLE_ID)
             example = example.replace("{token}", EXAMPLE_DRAIN)
+            example = example.replace("{name}", EXAMPLE_NAME)
             sent = operation.get("requestBody", {})
             yield Route(
                 method.upper(),

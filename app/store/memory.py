@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.store.memory_alerts import MemoryAlerts
 from app.store.port import (
     NO_GUARDS,
     Appended,
@@ -28,12 +29,12 @@ class _List:
     expires_ms: float = 0
 
 
-class MemoryStore:
+class MemoryStore(MemoryAlerts):
     """See port.Store. Atomic because nothing in a method awaits."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock`: Unix time in seconds, by which data expires."""
-        self._clock = clock
+        super().__init__(clock)
         self._lists: dict[tuple[str, Slot | None], _List] = {}  # None: the inbox
         self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}

@@ -19,6 +19,8 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
+from app.store.alert_port import AlertReader, AlertStore
+
 ID_BYTES = 16
 HEADER_RANDOM_BYTES = 8
 HEADER_BYTES = 1 + HEADER_RANDOM_BYTES
@@ -165,7 +167,7 @@ class Facts(NamedTuple):
     time_s: float = 0.0
 
 
-class Reader(Protocol):
+class Reader(AlertReader, Protocol):
     """What answers need. All methods raise StoreUnavailable when the store is away or refuses."""
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
@@ -189,7 +191,7 @@ class Reader(Protocol):
         ...
 
 
-class Store(Reader, Protocol):
+class Store(Reader, AlertStore, Protocol):
     """All methods raise StoreUnavailable when the store is away or refuses."""
 
     async def append(

@@ -9,23 +9,21 @@
     dm:beat:<name>              hash: the last sign of life of a worker
     dm:beats                    set: names of the workers that gave one
     dm:drains                   hash: app -> its drain secrets, hashed
-    dm:tokens                   hash: id -> a read token, hashed. These two alone never expire.
+    dm:tokens                   hash: id -> a read token, hashed. These two never expire, nor do
+    dm:{!alerts}:rules, :channels   (app/store/redis_alerts.py has all of the alerts)
 
 {APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Awaitable, Mapping, Sequence
-from importlib.resources import files
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from app.store.port import (
     NO_GUARDS,
@@ -42,8 +40,8 @@ from app.store.port import (
     StoreUnavailable,
     headers,
 )
-
-_T = TypeVar("_T")
+from app.store.redis_alerts import RedisAlerts
+from app.store.redis_call import Script, asking
 
 OLDEST_VERSION = (6, 2)
 TIMEOUT_S = 2.0  # Logplex waits 5 s for its answer: two tries must fit
@@ -59,16 +57,8 @@ _BEATS = "dm:beats"
 _BEATS_TTL_MS = 7 * 24 * 3600 * 1000  # of the names; each sign of life has its own, shorter one
 
 
-class _Script:
-    """A Lua script and the digest that it is called by."""
-
-    def __init__(self, name: str) -> None:
-        self.text = files("app.store").joinpath(name).read_text()
-        self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-
 _APPEND, _FOLD, _COMPACT, _READ, _SWAP = (
-    _Script(f"{name}.lua") for name in ("append", "fold", "compact", "read", "swap")
+    Script(f"{name}.lua") for name in ("append", "fold", "compact", "read", "swap")
 )
 
 
@@ -97,11 +87,8 @@ def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> RedisStore:
     return RedisStore(redis.asyncio.Redis.from_pool(pool))
 
 
-class RedisStore:
+class RedisStore(RedisAlerts):
     """See port.Store."""
-
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
 
     async def append(
         self,
@@ -115,7 +102,7 @@ class RedisStore:
             _append_call(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, batches in groups.items()
         ]
-        answers = await _asking(self._evaluate_all(_APPEND, calls))
+        answers = await asking(self._evaluate_all(_APPEND, calls))
         return {
             app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
             for app, answer in zip(groups, answers, strict=True)
@@ -125,12 +112,12 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for app in apps:
             pipeline.get(_state(app))
-        states = await _asking(pipeline.execute()) if apps else []
+        states = await asking(pipeline.execute()) if apps else []
         return {app: state for app, state in zip(apps, states, strict=True) if state}
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
         elements = self._client.lrange(_inbox(app), 0, count - 1)
-        return await _asking(cast("Awaitable[list[bytes]]", elements))
+        return await asking(cast("Awaitable[list[bytes]]", elements))
 
     async def fold(
         self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
@@ -161,13 +148,13 @@ class RedisStore:
 
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         if slots:
-            await _asking(self._client.delete(*(_slot(app, slot) for slot in slots)))
+            await asking(self._client.delete(*(_slot(app, slot) for slot in slots)))
 
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         pipeline = self._client.pipeline(transaction=False)
         for app in apps:
             pipeline.llen(_inbox(app))
-        lengths = await _asking(pipeline.execute()) if apps else []
+        lengths = await asking(pipeline.execute()) if apps else []
         return dict(zip(apps, lengths, strict=True))
 
     async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
@@ -179,7 +166,7 @@ class RedisStore:
                 pipeline.zadd(_RUNTIME_METRICS, {seen.app: seen.runtime_metrics_s}, gt=True)
         for key in (_FIRST_SEEN, _LAST_SEEN, _RUNTIME_METRICS):
             pipeline.pexpire(key, ttl_ms)
-        await _asking(pipeline.execute())
+        await asking(pipeline.execute())
 
     async def seen_apps(self) -> list[SeenApp]:
         pipeline = self._client.pipeline(transaction=False)
@@ -187,7 +174,7 @@ class RedisStore:
             pipeline.zrange(key, 0, -1, withscores=True)
         first, last, runtime = (
             {app.decode(): int(score) for app, score in found}
-            for found in await _asking(pipeline.execute())
+            for found in await asking(pipeline.execute())
         )
         return [
             SeenApp(app, first.get(app, last[app]), last[app], runtime.get(app, 0))
@@ -196,12 +183,12 @@ class RedisStore:
 
     async def forget_apps(self, before_s: int) -> list[str]:
         names = self._client.zrangebyscore(_LAST_SEEN, "-inf", f"({before_s}")
-        forgotten = cast("list[bytes]", await _asking(names))
+        forgotten = cast("list[bytes]", await asking(names))
         if forgotten:
             pipeline = self._client.pipeline(transaction=False)
             for key in (_FIRST_SEEN, _LAST_SEEN, _RUNTIME_METRICS):
                 pipeline.zrem(key, *forgotten)
-            await _asking(pipeline.execute())
+            await asking(pipeline.execute())
         return [app.decode() for app in forgotten]
 
     async def swap_drain(self, app: str, before: str, after: str) -> bool:
@@ -209,17 +196,17 @@ class RedisStore:
 
     async def drains(self) -> dict[str, str]:
         found = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_DRAINS))
-        return {app.decode(): digest.decode() for app, digest in (await _asking(found)).items()}
+        return {app.decode(): digest.decode() for app, digest in (await asking(found)).items()}
 
     async def put_token(self, token_id: str, record: bytes) -> None:
-        await _asking(self._client.hset(_TOKENS, token_id, record))
+        await asking(self._client.hset(_TOKENS, token_id, record))
 
     async def remove_token(self, token_id: str) -> bool:
-        return bool(await _asking(self._client.hdel(_TOKENS, token_id)))
+        return bool(await asking(self._client.hdel(_TOKENS, token_id)))
 
     async def tokens(self) -> dict[str, bytes]:
         found = cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(_TOKENS))
-        return {key.decode(): record for key, record in (await _asking(found)).items()}
+        return {key.decode(): record for key, record in (await asking(found)).items()}
 
     async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         pipeline = self._client.pipeline(transaction=True)
@@ -229,17 +216,17 @@ class RedisStore:
         pipeline.pexpire(_BEAT + name, ttl_ms)
         pipeline.sadd(_BEATS, name)
         pipeline.pexpire(_BEATS, _BEATS_TTL_MS)
-        await _asking(pipeline.execute())
+        await asking(pipeline.execute())
 
     async def beats(self) -> dict[str, dict[str, str]]:
         members = cast("Awaitable[set[bytes]]", self._client.smembers(_BEATS))
-        names = sorted(name.decode() for name in await _asking(members))
+        names = sorted(name.decode() for name in await asking(members))
         pipeline = self._client.pipeline(transaction=False)
         for name in names:
             pipeline.hgetall(_BEAT + name)
-        found = dict(zip(names, await _asking(pipeline.execute()), strict=True))
+        found = dict(zip(names, await asking(pipeline.execute()), strict=True))
         if silent := [name for name, fields in found.items() if not fields]:
-            await _asking(self._client.srem(_BEATS, *silent))
+            await asking(self._client.srem(_BEATS, *silent))
         return {
             name: {field.decode(): value.decode() for field, value in fields.items()}
             for name, fields in found.items()
@@ -247,7 +234,7 @@ class RedisStore:
         }
 
     async def check(self) -> list[str]:
-        info = await _asking(self._client.info())
+        info = await asking(self._client.info())
         problems = []
         version = str(info.get("valkey_version") or info.get("redis_version", "0.0"))
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
@@ -263,7 +250,7 @@ class RedisStore:
         return problems
 
     async def facts(self) -> Facts:
-        info = await _asking(self._client.info())
+        info = await asking(self._client.info())
         settings = await self._settings("appendfsync", "save")
         return Facts(
             server=f"{'Valkey' if 'valkey_version' in info else 'Redis'} "
@@ -287,32 +274,6 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-    async def _evaluate(
-        self, script: _Script, keys: Sequence[str | bytes], arguments: Sequence[Any]
-    ) -> Any:
-        call = [len(keys), *keys, *arguments]
-        return (await _asking(self._evaluate_all(script, [call])))[0]
-
-    async def _evaluate_all(self, script: _Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        """One round trip; a second one where the server did not know the script yet."""
-        answers = await self._run(script, calls)
-        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            await self._client.script_load(script.text)
-            again = await self._run(script, [calls[i] for i in unknown])
-            for i, answer in zip(unknown, again, strict=True):
-                answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
-
-    async def _run(self, script: _Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command("EVALSHA", script.sha, *call)
-        return await pipeline.execute(raise_on_error=False)
 
 
 def _persistence(append_only: bool, settings: Mapping[str, str]) -> str:
@@ -348,38 +309,3 @@ def _append_call(
             position += 1
         call += (position if batch.id else 0, batch.token, batch.element)
     return call
-
-
-# What an error of the client or the server says, and what to do about it; the first that matches.
-# Inside scripts the server's code comes in the middle of a message, so it is searched for.
-_ADVICE = (
-    (r"OutOfMemory|OOM", "raise its maxmemory, or keep data for less time (DYNOMETER_RETENTION_*)"),
-    (r"ReadOnly|READONLY", "REDIS_URL names a replica: name the primary"),
-    (r"BusyLoading|LOADING", "it is reading its data from disk: wait"),
-    (r"MISCONF", "it cannot write to its disk: make room there, see its log"),
-    (r"NOREPLICAS", "it has fewer replicas than min-replicas-to-write: start them"),
-    (
-        r"[Aa]uthenticat|username-password|NoPermission|NOAUTH|WRONGPASS|NOPERM",
-        "check the user and password in REDIS_URL",
-    ),
-    (r"ClusterDown|CLUSTERDOWN|TryAgain|MasterDown", "wait until its cluster is whole again"),
-    (r"Moved|MOVED|CROSSSLOT", "REDIS_URL names a node of a cluster: name a single Redis"),
-    (
-        r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
-        "its certificate is not trusted: append ?ssl_ca_certs=FILE to REDIS_URL, or where that is "
-        "self-signed, as at Heroku, ?ssl_cert_reqs=none",
-    ),
-    (r"Connection|Timeout|OSError", "check that it is running, and REDIS_URL"),
-    (r"", "see its log"),
-)
-
-
-async def _asking(answer: Awaitable[_T]) -> _T:
-    """Await an answer of the server; what it or the way to it refuses is StoreUnavailable."""
-    try:
-        return await answer
-    except (RedisError, OSError, TimeoutError) as error:
-        # A message of Redis or its client names host and port, never the password.
-        said = f"{type(error).__name__}: {error}"
-        advice = next(advice for pattern, advice in _ADVICE if re.search(pattern, said))
-        raise StoreUnavailable(f"the store is away or refuses ({said}): {advice}") from error

@@ -1,4 +1,5 @@
-// What is drawn over every chart: the events of the app, and the most that there can be.
+// What is drawn over every chart: events and alerts of the app, the most that there can be, and the
+// values above which somebody is told.
 
 const FLAG_PX = 4;
 
@@ -13,6 +14,15 @@ export function eventsAndLimit({ plot, chart, page }, colour) {
   if (chart.limit) {
     const y = plot.valToPos(chart.limit, "y", true);
     ctx.strokeStyle = colour("bad");
+    ctx.beginPath();
+    ctx.moveTo(left, y);
+    ctx.lineTo(left + width, y);
+    ctx.stroke();
+  }
+  ctx.strokeStyle = colour("warn");
+  for (const value of chart.thresholds) {
+    const y = plot.valToPos(value, "y", true);
+    if (y < top || y > top + height) continue;
     ctx.beginPath();
     ctx.moveTo(left, y);
     ctx.lineTo(left + width, y);

@@ -51,11 +51,14 @@ function series(entry) {
   })];
 }
 
+// A threshold far above everything else would press that flat: it is only named below the chart.
+const near = (chart, high) => Math.max(0, ...chart.thresholds.filter((value) => value <= 3 * high));
+
 // From 0 (or a power of ten) to a round number above all that is shown.
 function vertical({ chart }) {
   if (chart.bands) return { distr: 3, range: () => [Math.max(chart.bands.bounds_ms[0], LOWEST_MS), Math.min(chart.bands.bounds_ms.at(-1), HIGHEST_MS)] };
-  if (chart.log) return { distr: 3, range: (_, low, high) => uPlot.rangeLog(Math.max(low ?? 1, 1), Math.max(high ?? 10, 10), 10, true) };
-  return { range: (_, __, high) => [0, Math.max((high ?? 0) * 1.05, chart.limit ? chart.limit * 1.05 : 0) || 1] };
+  if (chart.log) return { distr: 3, range: (_, low, high) => uPlot.rangeLog(Math.max(low ?? 1, 1), Math.max(high ?? 10, 10, near(chart, high ?? 0)), 10, true) };
+  return { range: (_, __, high) => [0, Math.max((high ?? 0) * 1.05, near(chart, high ?? 0) * 1.05, chart.limit ? chart.limit * 1.05 : 0) || 1] };
 }
 
 function bottom(page) {

@@ -11,10 +11,13 @@ import httpx2
 import pytest
 
 from app.access import new_token, pack_token
+from app.alerting.rule import Rule, pack_rule
+from app.alerting.state import Alert, AppAlerts, Mute, Told, pack_app, pack_json
 from app.config import ConfigError, Settings
 from app.drains import hash_secret
 from app.http import door
 from app.http.gate import ADMIN_PATHS
+from app.store.alert_port import AlertChange, AlertTable
 from app.store.memory import MemoryStore
 from tests.support.lines import frame, memory, router
 from tests.support.registry import put_drain, remove_drain
@@ -170,6 +173,19 @@ async def reader(store: MemoryStore, *apps: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
+async def put_alerts(store: MemoryStore, app: str) -> None:
+    """An alert of the app fires, it is muted, and there is a rule of its own."""
+    alert = Alert("no-data", "", "firing", 1, detail=app)
+    rule = Rule(name=f"of-{app}", title=app, kind="no_data", apps=(app,), limit=5)
+    records = (
+        (AlertTable.STATES, app, pack_app(AppAlerts(1, alerts=(alert,)))),
+        (AlertTable.MUTES, app, pack_json(Mute(2**40, 1))),
+        (AlertTable.RULES, rule.name, pack_rule(rule)),
+    )
+    told = pack_json(Told(1, "fired", app))
+    await store.change_alerts([AlertChange(*each) for each in records], history={app: [told]})
+
+
 @asynccontextmanager
 async def with_apps(*apps: str) -> AsyncIterator[tuple[httpx2.AsyncClient, MemoryStore]]:
     store = MemoryStore(Clock())
@@ -179,12 +195,13 @@ async def with_apps(*apps: str) -> AsyncIterator[tuple[httpx2.AsyncClient, Memor
         for app in apps:
             body = router() + memory() + frame("Error R14 (Memory quota exceeded)")
             assert (await post(client, body, app=app)).status_code == 200
+            await put_alerts(store, app)
         yield client, store
 
 
 def paths_of(openapi: dict[str, Any], app: str) -> list[str]:
     """Every path that can be read, with what it asks for filled in."""
-    questions = {"/query": "?metric=requests"}
+    questions = {"/query": "?metric=requests", "/signal": "?metric=requests"}
     paths = [
         path.replace("{app}", app)
         + next((more for end, more in questions.items() if path.endswith(end)), "")

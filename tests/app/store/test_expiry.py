@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.store.alert_port import AlertChange, AlertTable
 from app.store.port import SeenApp, Slot, new_element
 from app.store.redis import RedisStore
 from tests.support.batches import (
@@ -21,7 +22,7 @@ from tests.support.servers import RunningServer
 
 NEVER = -1  # what PTTL says of a key that does not expire
 SLACK_MS = 60_000  # the most that a test may take
-PERMANENT = {b"dm:drains"}
+PERMANENT = {b"dm:drains", b"dm:{!alerts}:rules", b"dm:{!alerts}:channels"}
 
 INBOX = "dm:{shop}:inbox"
 SLOT = f"dm:{{shop}}:1m:{MINUTE.start}"
@@ -47,11 +48,15 @@ async def test_every_key_expires_but_the_permanent_ones(
     await redis_store.see([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
     await redis_store.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await redis_store.hold_alert_lease("worker", DAY_MS)
+    await redis_store.change_alerts(
+        [AlertChange(table, "shop", b"record") for table in AlertTable], history={"shop": [b"told"]}
+    )
 
     keys = server.client.keys()
 
     assert isinstance(keys, list)
-    assert len(keys) == 1 + 5 + 5 + 3 + 1 + 2  # inbox, ids, slots, seen, drains, beats
+    assert len(keys) == 1 + 5 + 5 + 3 + 1 + 2 + 8  # inbox, ids, slots, seen, drains, beats, alerts
     left = {key: left_ms(server, key) for key in keys}
     assert {key for key, ms in left.items() if ms == NEVER} == PERMANENT
     assert min(ms for ms in left.values() if ms != NEVER) > DAY_MS - SLACK_MS

@@ -1,0 +1,74 @@
+"""What the operator set up: rules, channels and mutes, as the store has them at one instant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from app.alerting.channel import Channel, unpack_channel
+from app.alerting.pack import PACK
+from app.alerting.rule import Rule, merged, unpack_rule
+from app.alerting.state import Mute, unpack_mute
+from app.store.alert_port import AlertReader, AlertTable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class AlertConfig(NamedTuple):
+    """`rules`: those that hold, the pack's included, by name. `own`: names of those that are not
+    the pack's.
+    """
+
+    rules: Mapping[str, Rule]
+    own: frozenset[str]
+    channels: Mapping[str, Channel]
+    mutes: Mapping[str, Mute]
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is to be evaluated: there is somebody to tell, or somebody asked for
+        it.
+        """
+        return bool(self.channels or self.own)
+
+    def is_muted(self, app: str, now_s: float) -> bool:
+        """Whether nothing new is to be told of an app."""
+        mute = self.mutes.get(app)
+        return mute is not None and now_s < mute.until_s
+
+
+NOTHING = AlertConfig({}, frozenset(), {}, {})
+
+
+async def read_config(store: AlertReader) -> AlertConfig:
+    """
+    Raises:
+        StoreUnavailable: the store is away.
+    """
+    rules, channels, mutes = await store.alert_tables(
+        AlertTable.RULES, AlertTable.CHANNELS, AlertTable.MUTES
+    )
+    return AlertConfig(
+        merged(PACK, _readable(rules, unpack_rule, "rule")),
+        frozenset(rules),
+        _readable(channels, unpack_channel, "channel"),
+        _readable(mutes, unpack_mute, "mute"),
+    )
+
+
+def _readable(
+    records: Mapping[str, bytes], unpack: Callable[[bytes], T], what: str
+) -> dict[str, T]:
+    """Those that can be read: one that a newer version wrote must not end all others."""
+    found: dict[str, T] = {}
+    for name, record in records.items():
+        try:
+            found[name] = unpack(record)
+        except msgspec.MsgspecError as error:
+            log.error("alerts: %s %s cannot be read, and is left out: %s", what, name, error)
+    return found

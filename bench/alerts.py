@@ -1,0 +1,143 @@
+"""What it costs to evaluate 50 rules on 200 apps, each minute: `python -m bench.alerts`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from statistics import median
+
+from app.alerting.alerter import Alerter
+from app.alerting.channel import Channel, pack_channel
+from app.alerting.pack import PACK
+from app.alerting.rule import Rule, pack_rule
+from app.alerting.state import unpack_app
+from app.arrival import new_batch
+from app.batch import pack_batch
+from app.fold import Folder
+from app.resolution import DAY_S, MINUTE_S
+from app.rollup import Rollup
+from app.store.alert_port import AlertChange, AlertTable
+from app.store.port import SeenApp
+from app.store.redis import RedisStore
+from bench.corpus import START_S
+from bench.measure import table
+from bench.store import RESOLUTIONS, TTL_MS, minutes, moved, private_store, redis_cpu_s
+
+APPS = 200
+RULES = 50
+DYNOS = 4
+REQUESTS_PER_MINUTE = 300
+ROUNDS = 7
+WAITING = 5  # batches of the present minute in each inbox, not folded yet
+WEEK_S = 7 * DAY_S
+
+
+@dataclass
+class Clock:
+    now_s: float
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def rules() -> list[Rule]:
+    """The pack, and others of every kind, most with a label and some that look back."""
+    types = ("web", "worker", "scheduler", "clock")
+    own = [
+        Rule(
+            name=f"own-{number}",
+            title="own",
+            metric=metric,
+            stat=stat,
+            by=by,
+            limit=10**9,
+            over_minutes=5 if number % 8 == 0 else 1,
+            compare="week" if metric == "service_time_ms" and number % 4 == 0 else "",
+            filters={"process_type": (types[number % 4],)} if number % 2 else {},
+        )
+        for number in range(RULES - len(PACK))
+        for metric, stat, by in (
+            (
+                ("service_time_ms", f"p{90 + number % 9}", "process_type"),
+                ("requests", "rate", "status_class"),
+                ("memory_total_bytes", "max", "dyno"),
+                ("heroku_errors", "sum", "code"),
+                ("load_avg_5m", "avg", "process_type"),
+            )[number % 5],
+        )
+    ]
+    return [*PACK, *own]
+
+
+async def fill(store: RedisStore, clock: Clock, apps: list[str], lived: list[Rollup]) -> None:
+    """One more minute of each app, folded, and what has come of the present one."""
+    minute = int(clock.now_s) - MINUTE_S
+    folder = Folder(store, RESOLUTIONS, name="bench", clock=clock, interval_s=5, batches=64)
+    for number, app in enumerate(apps):
+        rollup = moved(lived[number % len(lived)], int(START_S), minute)
+        await store.append(
+            {app: [new_batch(b"", pack_batch({minute: rollup}))]},
+            id_ttl_ms=TTL_MS,
+            inbox_ttl_ms=TTL_MS,
+        )
+        await folder.fold(app)
+        present = pack_batch({minute + MINUTE_S: moved(rollup, minute, minute + MINUTE_S)})
+        batches = [new_batch(b"", present) for _ in range(WAITING)]
+        await store.append({app: batches}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+    seen = [SeenApp(app, minute, minute, minute) for app in apps]
+    await store.see(seen, ttl_ms=TTL_MS)
+
+
+async def run() -> None:
+    """Print the table."""
+    apps = [f"app-{number:03}" for number in range(APPS)]
+    lived = minutes(REQUESTS_PER_MINUTE, DYNOS, 5)
+    channel = Channel(name="none", kind="slack", url="https://example.com/", added_s=1, apps=("x",))
+    async with private_store() as (store, client):
+        changes = [AlertChange(AlertTable.RULES, rule.name, pack_rule(rule)) for rule in rules()]
+        packed = pack_channel(channel)
+        await store.change_alerts([*changes, AlertChange(AlertTable.CHANNELS, "none", packed)])
+        clock = Clock(START_S - WEEK_S + MINUTE_S)
+        await fill(store, clock, apps, lived)
+        clock.now_s = START_S + 2 * MINUTE_S
+        alerter = Alerter(
+            store,
+            RESOLUTIONS[0],
+            clock=clock,
+            url="https://metrics.example.com",
+            name="bench",
+            spool_since_s=lambda: 0,
+        )
+        own: list[float] = []
+        theirs: list[float] = []
+        for _ in range(ROUNDS + 2):  # of the first nothing is there yet to evaluate
+            clock.now_s += MINUTE_S
+            await fill(store, clock, apps, lived)
+            redis_s, started_s = await redis_cpu_s(client), time.process_time()
+            await alerter.evaluate()
+            own.append(time.process_time() - started_s)
+            theirs.append(await redis_cpu_s(client) - redis_s)
+        (states,) = await store.alert_tables(AlertTable.STATES)
+        evaluated = {unpack_app(states[app]).evaluated_s for app in apps}
+        assert len(evaluated) == 1, evaluated
+    print(f"{RULES} rules, {APPS} apps of {DYNOS} dynos, {REQUESTS_PER_MINUTE} requests a minute\n")
+    rows = [
+        ("the first of an hour", own[1], theirs[1]),
+        ("any other", median(own[2:]), median(theirs[2:])),
+    ]
+    print(
+        table(
+            ("minute", "CPU s, Dynometer", "CPU s, store"),
+            [(name, f"{mine:.2f}", f"{redis:.2f}") for name, mine, redis in rows],
+        )
+    )
+
+
+def main() -> None:
+    """Run it."""
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""What happens while the store or Dynometer itself is away: nothing is told twice, nothing of a
+time of which lines are missing, and afterwards what there is to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from app.alerting.state import unpack_told
+from app.store.redis import connect
+from tests.support.incident import World, error, quiet, world
+from tests.support.processes import RedisProcess
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    process = RedisProcess(tmp_path)
+    process.start()
+    yield process
+    process.kill()
+
+
+@asynccontextmanager
+async def on(redis: RedisProcess) -> AsyncIterator[World]:
+    store = connect(f"redis://127.0.0.1:{redis.port}")
+    try:
+        async with world(store) as it:
+            yield it
+    finally:
+        await store.close()
+
+
+def crashing(at_s: float) -> list[bytes]:
+    return [error(at_s + second, "H10") for second in (5, 25)]
+
+
+async def test_what_fires_over_an_outage_is_told_once_and_ends_once(redis: RedisProcess) -> None:
+    async with on(redis) as it:
+        await it.live(20, quiet)
+        await it.live(3, crashing)
+        await it.live(1)
+        assert it.stories == [("app-broken H10", "firing")]
+
+        redis.kill()
+        await it.live(10)  # lines are refused, and lost
+        redis.start()
+        await it.live(3, crashing)
+        assert len(it.told) == 1
+        await it.live(20, quiet)
+
+        assert it.stories == [("app-broken H10", "firing"), ("app-broken H10", "resolved")]
+
+
+async def test_nothing_is_told_of_lines_that_wait_on_disk_until_they_are_counted(
+    redis: RedisProcess,
+) -> None:
+    async with on(redis) as it:
+        await it.live(20, quiet)
+        redis.kill()
+        it.spooling_since_s = int(it.clock.now_s)
+        waiting = []
+        for _ in range(6):
+            waiting += crashing(it.clock.now_s)
+            await it.live(1)
+        redis.start()
+        await it.live(4, quiet)  # newer lines overtake those on disk
+
+        assert [name for name, _ in it.stories] == ["buffering"]
+        assert it.told[0].message["title"].startswith("Dynometer: buffering on disk for")
+
+        await it.append(waiting)
+        it.spooling_since_s = 0
+        await it.live(10, quiet)
+        assert it.stories == [("buffering", "firing"), ("buffering", "resolved")]
+        entries = (await it.store.alert_history(["shop"], 10))["shop"]
+        told = [unpack_told(each) for each in entries]
+        assert [(each.what, each.told) for each in told] == [("resolved", False), ("fired", False)]
+
+
+async def test_what_began_in_an_outage_and_goes_on_is_told_with_that_it_is_late(
+    redis: RedisProcess,
+) -> None:
+    async with on(redis) as it:
+        await it.live(20, quiet)
+        begun_s = int(it.clock.now_s)
+        redis.kill()
+        it.spooling_since_s = begun_s
+        waiting = []
+        for _ in range(6):
+            waiting += crashing(it.clock.now_s)
+            await it.live(1)
+        redis.start()
+        await it.append(waiting)
+        it.spooling_since_s = 0
+        await it.live(5, crashing)
+
+        (fired,) = [each for each in it.told if each.message["app"] == "shop"]
+        assert fired.message["alerts"][0]["since"] == begun_s
+        assert fired.message["notes"] == [
+            "09:19 UTC to 09:22 UTC was looked at only now: Dynometer or its store was away. What "
+            "began and ended in that time is in the history alone."
+        ]
+
+
+async def test_a_time_in_which_dynometer_did_not_run_is_no_silence_of_the_app(
+    redis: RedisProcess,
+) -> None:
+    async with on(redis) as it:
+        await it.live(20, quiet)
+        alerters, it.alerters = it.alerters, []
+        await it.live(30)
+        it.alerters = alerters
+        await it.live(10, quiet)
+
+        assert it.told == []
+
+
+async def test_an_app_that_is_silent_after_an_outage_is_missed(redis: RedisProcess) -> None:
+    async with on(redis) as it:
+        await it.live(20, quiet)
+        redis.kill()
+        await it.live(10)
+        redis.start()
+        await it.live(10)
+
+        assert it.stories == [("no-data", "firing")]
+
+
+async def test_what_lies_too_far_back_is_passed_over_and_that_is_said(redis: RedisProcess) -> None:
+    async with on(redis) as it:
+        await it.live(20, quiet)
+        alerters, it.alerters = it.alerters, []
+        await it.live(180, crashing)
+        it.alerters = alerters
+        await it.live(20, quiet)
+
+        entries = (await it.store.alert_history(["shop"], 10))["shop"]
+        told = [unpack_told(each) for each in entries]
+        assert [each.what for each in told] == ["resolved", "skipped", "fired"]
+        assert told[1].text == "09:19 UTC to 10:19 UTC was not evaluated: too long ago"
+        assert it.stories == [("app-broken H10", "firing"), ("app-broken H10", "resolved")]
