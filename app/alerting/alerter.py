@@ -12,9 +12,11 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from app.alerting.announce import Announcement, announce
+from app.alerting.away import FILE, Away
 from app.alerting.channel import Channel, unpack_health
 from app.alerting.config import NOTHING, AlertConfig, read_config
 from app.alerting.evaluate import Change
@@ -68,6 +70,7 @@ class Alerter:
         url: str,
         name: str,
         spool_since_s: Callable[[], int],
+        directory: Path,
     ) -> None:
         """
         Args:
@@ -77,6 +80,7 @@ class Alerter:
             url: of the pages, without a slash at its end.
             name: of this worker on this machine.
             spool_since_s: since when lines wait on this machine's disk; 0 when none do.
+            directory: for what must be remembered while the store is away.
         """
         self._store = store
         self._minutes = minutes
@@ -86,14 +90,16 @@ class Alerter:
         self._spool_since_s = spool_since_s
         self._lease = Lease(store)
         self._evaluator = Evaluator(store, minutes)
-        self._outbox = Outbox(store, self._lease, Sender(clock), clock)
+        sender = Sender(clock)
+        self._outbox = Outbox(store, self._lease, sender, clock)
+        self._away = Away(directory / FILE, sender, name=socket.gethostname(), url=url)
         self._config: AlertConfig = NOTHING
         self._questions: dict[tuple[str, ...], Questions] = {}
         self._configured_s = 0.0
         self._evaluated_s = 0
         self._failed_s = 0.0
         self._said_waiting = False
-        self.last_error = ""
+        self._last_error = ""  # what was logged last, so that it is not repeated every second
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -102,7 +108,12 @@ class Alerter:
                 tasks.create_task(self._again(self.evaluate), name="evaluate alerts")
                 tasks.create_task(self._again(self.deliver), name="deliver alerts")
         finally:
+            self.close()
             await self._release()
+
+    def close(self) -> None:
+        """Let go of what this process holds on this machine."""
+        self._away.close()
 
     async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -119,13 +130,11 @@ class Alerter:
         except Exception as error:  # telling people must not end with one thing that went wrong
             self._note(f"{type(error).__name__}: {error}")
             log.exception("alerts: tried again")
-        else:
-            self.last_error = ""
 
     def _note(self, error: str) -> None:
-        if error != self.last_error:
+        if error != self._last_error:
             log.error("alerts wait: %s", error)
-        self.last_error = error
+        self._last_error = error
 
     async def _release(self) -> None:
         try:
@@ -146,15 +155,23 @@ class Alerter:
         """Evaluate every minute that has become complete since the last time.
 
         Raises:
-            StoreUnavailable: the store is away.
+            StoreUnavailable: the store is away. Who is to be told of that knows.
         """
         now_s = self._clock()
+        try:
+            await self._evaluate_due(now_s)
+        except StoreError:
+            await self._away.note(now_s, self._config)
+            raise
+
+    async def _evaluate_due(self, now_s: float) -> None:
         until_s = align(int(now_s - SETTLED_AFTER_S), MINUTE_S)
         if until_s <= self._evaluated_s and abs(now_s - self._configured_s) < CONFIG_EVERY_S:
             return
         self._configured_s = now_s
         spooling_s = await self._say_what_waits()
         config = await read_config(self._store)
+        await self._away.back(self._store)
         if config != self._config:
             self._config, self._questions = config, {}
         if not config.active:
@@ -201,6 +218,7 @@ class Alerter:
                 await asyncio.sleep(0)
         if await self._commit(done, now_s):
             self._evaluated_s = complete_s
+            self._last_error = ""
             await self._pulse(complete_s, waiting)
 
     async def _evaluate_app(
