@@ -97,6 +97,7 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
             url=pages_url(settings),
             name=str(os.getpid()),
             spool_since_s=buffering.waiting_since_s,
+            directory=settings.data_dir,
         ),
     )
 

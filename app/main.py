@@ -34,6 +34,7 @@ from app.http.dashboard import Dashboard
 from app.http.door import Door
 from app.http.drain import DrainEndpoint
 from app.http.events import EventsApi
+from app.http.feed import FeedApi
 from app.http.gate import ASGIApp, LocalGate, Receive, Scope, Send, TokenGate
 from app.http.openapi import document_of
 from app.http.ops import Operations
@@ -114,6 +115,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
     app.include_router(Admin(store, clock, settings.public_url).router)
     app.include_router(AlertsApi(shown, store, clock, pages_url(settings)).router)
+    app.include_router(FeedApi(shown, tiers, clock, pages_url(settings)).router)
     app.include_router(ScalingApi(shown, tiers[0], clock).router)
     health = Health(store, parts.folder, buffering, clock)
     own = OwnMetrics(buffering, parts.room, worker=str(os.getpid()))

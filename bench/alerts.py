@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
 from app.alerting.alerter import Alerter
@@ -108,6 +109,7 @@ async def run() -> None:
             url="https://metrics.example.com",
             name="bench",
             spool_since_s=lambda: 0,
+            directory=Path("nowhere"),
         )
         own: list[float] = []
         theirs: list[float] = []

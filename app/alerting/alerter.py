@@ -11,15 +11,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from app.alerting.announce import Announcement, announce
+from app.alerting.away import FILE, Away
 from app.alerting.channel import Channel, unpack_health
-from app.alerting.config import NOTHING, AlertConfig, read_config
+from app.alerting.config import NOTHING, AlertConfig, read_config, readable
 from app.alerting.evaluate import Change
 from app.alerting.evaluator import Evaluation, Evaluator, rules_about
-from app.alerting.lease import Lease
+from app.alerting.lease import TTL_S, Lease
 from app.alerting.message import Context, Message, compose, digest
 from app.alerting.outbox import Outbox, put
 from app.alerting.reading import Happened, Questions, happened
@@ -29,8 +32,7 @@ from app.alerting.service_rules import SPOOLING, condition_of, evaluate_service
 from app.alerting.state import AppAlerts, Told, pack_app, pack_json, unpack_app
 from app.alerting.words import clock as in_words
 from app.alerting.words import how_it_ended, what_is
-from app.packing import PackError
-from app.query import SETTLED_AFTER_S, TooManySeries
+from app.query import SETTLED_AFTER_S
 from app.resolution import DAY_S, MINUTE_S, Resolution, align
 from app.store.alert_port import AlertChange, AlertTable
 from app.store.port import Store, StoreError
@@ -43,6 +45,7 @@ CONFIG_EVERY_S = 5  # what the operator changes takes effect within so long
 RECOVERY_S = 2 * CONFIG_EVERY_S
 DIGEST_APPS = 6  # from so many in trouble at once on they share a message
 WATCHED_S = 2 * DAY_S  # an app that was heard from within so long
+FORGOTTEN_S = 7 * DAY_S  # an app that was not evaluated for so long
 PULSE = "alerts"  # the sign of life of whoever evaluates
 _PULSE_TTL_MS = 600_000
 _SPOOLING_TTL_MS = 30_000
@@ -68,6 +71,7 @@ class Alerter:
         url: str,
         name: str,
         spool_since_s: Callable[[], int],
+        directory: Path,
     ) -> None:
         """
         Args:
@@ -77,6 +81,7 @@ class Alerter:
             url: of the pages, without a slash at its end.
             name: of this worker on this machine.
             spool_since_s: since when lines wait on this machine's disk; 0 when none do.
+            directory: for what must be remembered while the store is away.
         """
         self._store = store
         self._minutes = minutes
@@ -86,14 +91,16 @@ class Alerter:
         self._spool_since_s = spool_since_s
         self._lease = Lease(store)
         self._evaluator = Evaluator(store, minutes)
-        self._outbox = Outbox(store, self._lease, Sender(clock), clock)
+        sender = Sender(clock)
+        self._outbox = Outbox(store, self._lease, sender, clock)
+        self._away = Away(directory / FILE, sender, name=socket.gethostname(), url=url)
         self._config: AlertConfig = NOTHING
         self._questions: dict[tuple[str, ...], Questions] = {}
         self._configured_s = 0.0
         self._evaluated_s = 0
         self._failed_s = 0.0
         self._said_waiting = False
-        self.last_error = ""
+        self._last_error = ""  # what was logged last, so that it is not repeated every second
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -102,7 +109,12 @@ class Alerter:
                 tasks.create_task(self._again(self.evaluate), name="evaluate alerts")
                 tasks.create_task(self._again(self.deliver), name="deliver alerts")
         finally:
+            self.close()
             await self._release()
+
+    def close(self) -> None:
+        """Let go of what this process holds on this machine."""
+        self._away.close()
 
     async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -117,15 +129,12 @@ class Alerter:
             self._failed_s = self._clock()
             self._note(str(error))
         except Exception as error:  # telling people must not end with one thing that went wrong
-            self._note(f"{type(error).__name__}: {error}")
-            log.exception("alerts: tried again")
-        else:
-            self.last_error = ""
+            self._note(f"{type(error).__name__}: {error}", error)
 
-    def _note(self, error: str) -> None:
-        if error != self.last_error:
-            log.error("alerts wait: %s", error)
-        self.last_error = error
+    def _note(self, said: str, error: Exception | None = None) -> None:
+        if said != self._last_error:
+            log.error("alerts wait: %s", said, exc_info=error)
+        self._last_error = said
 
     async def _release(self) -> None:
         try:
@@ -146,15 +155,23 @@ class Alerter:
         """Evaluate every minute that has become complete since the last time.
 
         Raises:
-            StoreUnavailable: the store is away.
+            StoreUnavailable: the store is away. Who is to be told of that knows.
         """
         now_s = self._clock()
+        try:
+            await self._evaluate_due(now_s)
+        except StoreError:
+            await self._away.note(now_s, self._config)
+            raise
+
+    async def _evaluate_due(self, now_s: float) -> None:
         until_s = align(int(now_s - SETTLED_AFTER_S), MINUTE_S)
         if until_s <= self._evaluated_s and abs(now_s - self._configured_s) < CONFIG_EVERY_S:
             return
         self._configured_s = now_s
         spooling_s = await self._say_what_waits()
         config = await read_config(self._store)
+        await self._away.back(self._store)
         if config != self._config:
             self._config, self._questions = config, {}
         if not config.active:
@@ -189,18 +206,24 @@ class Alerter:
             # A line may be a little older than its arrival: the minute before may lack some, too.
             complete_s = min(until_s, align(condition.spooling_since_s, MINUTE_S) - MINUTE_S)
             waiting = f"lines since {in_words(condition.spooling_since_s, now_s)} wait on disk"
-        known = {app: unpack_app(record) for app, record in states.items()}
-        done = _Round([], {}, [])
+        known = readable(states, unpack_app, "state of")
+        done = _Round(self._forgotten(known, healths, now_s), {}, [])
         service = evaluate_service(self._config.rules, known.get(SERVICE), condition)
         await self._take(done, SERVICE, service, now_s)
+        held_s = time.monotonic()
         for seen in await self._store.seen_apps():
             before = known.get(seen.app)
             watched = now_s - seen.last_seen_s < WATCHED_S or (before and before.alerts)
             if watched and (before is None or before.evaluated_s < complete_s):
                 await self._evaluate_app(done, seen.app, before, complete_s, now_s)
                 await asyncio.sleep(0)
+            if time.monotonic() - held_s > TTL_S / 3:
+                held_s = time.monotonic()
+                if not await self._lease.hold():
+                    return
         if await self._commit(done, now_s):
             self._evaluated_s = complete_s
+            self._last_error = ""
             await self._pulse(complete_s, waiting)
 
     async def _evaluate_app(
@@ -212,8 +235,25 @@ class Alerter:
         try:
             found = await self._evaluator.evaluate(app, before, questions, until_s, now_s)
             await self._take(done, app, found, now_s)
-        except (PackError, TooManySeries) as error:
-            self._note(f"{app} cannot be evaluated: {error}")
+        except StoreError:
+            raise
+        except Exception as error:  # one app that cannot be evaluated must not silence the others
+            self._note(f"{app} cannot be evaluated: {type(error).__name__}: {error}", error)
+
+    def _forgotten(
+        self, known: Mapping[str, AppAlerts], healths: Mapping[str, bytes], now_s: float
+    ) -> list[AlertChange]:
+        """What is kept of what is no more: apps not heard of for long, mutes that ended, channels
+        that were removed.
+        """
+        states = [app for app, each in known.items() if now_s - each.evaluated_s > FORGOTTEN_S]
+        mutes = [app for app, each in self._config.mutes.items() if each.until_s <= now_s]
+        channels = [name for name in healths if name not in self._config.channels]
+        return [
+            *(AlertChange(AlertTable.STATES, app, b"") for app in states),
+            *(AlertChange(AlertTable.MUTES, app, b"") for app in mutes),
+            *(AlertChange(AlertTable.HEALTH, name, b"") for name in channels),
+        ]
 
     def _questions_about(self, app: str) -> Questions:
         rules = rules_about(app, self._config.rules)
@@ -225,11 +265,10 @@ class Alerter:
     async def _take(self, done: _Round, app: str, found: Evaluation, now_s: float) -> None:
         """Add what an evaluation of an app brings about."""
         config = self._config
-        channels = self._channels_for(app)
         said = announce(
             found.after,
             config.rules,
-            lambda rule: not channels or config.is_muted(app, now_s),
+            lambda rule: config.is_muted(app, now_s) or not self._is_for_anybody(app, rule),
         )
         told = {alert.id for alert in said.fired}
         entries = [self._told(change, now_s, told) for change in found.changes]
@@ -268,8 +307,10 @@ class Alerter:
         context = Context(int(now_s), self._url, known.events, known.released, _notes(found, now_s))
         return compose(app, said.fired, said.resolved, said.besides, self._config.rules, context)
 
-    def _channels_for(self, app: str) -> list[Channel]:
-        return [each for each in self._config.channels.values() if each.takes(app, "page")]
+    def _is_for_anybody(self, app: str, name: str) -> bool:
+        rule = self._config.rules.get(name)
+        severity = rule.severity if rule is not None else "warn"
+        return any(each.takes(app, severity) for each in self._config.channels.values())
 
     async def _commit(self, done: _Round, now_s: float) -> bool:
         """Whether it counts: not if the lease was lost meanwhile."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -54,21 +55,26 @@ async def read_config(store: AlertReader) -> AlertConfig:
         AlertTable.RULES, AlertTable.CHANNELS, AlertTable.MUTES
     )
     return AlertConfig(
-        merged(PACK, _readable(rules, unpack_rule, "rule")),
+        merged(PACK, readable(rules, unpack_rule, "rule")),
         frozenset(rules),
-        _readable(channels, unpack_channel, "channel"),
-        _readable(mutes, unpack_mute, "mute"),
+        readable(channels, unpack_channel, "channel"),
+        readable(mutes, unpack_mute, "mute"),
     )
 
 
-def _readable(
-    records: Mapping[str, bytes], unpack: Callable[[bytes], T], what: str
-) -> dict[str, T]:
-    """Those that can be read: one that a newer version wrote must not end all others."""
+def readable(records: Mapping[str, bytes], unpack: Callable[[bytes], T], what: str) -> dict[str, T]:
+    """The records that can be read, by name: one that a newer version wrote must not end the
+    others.
+    """
     found: dict[str, T] = {}
     for name, record in records.items():
         try:
             found[name] = unpack(record)
         except msgspec.MsgspecError as error:
-            log.error("alerts: %s %s cannot be read, and is left out: %s", what, name, error)
+            _say_once(f"{what} {name} cannot be read, and is left out: {error}")
     return found
+
+
+@lru_cache(maxsize=256)  # it is read every few seconds
+def _say_once(sentence: str) -> None:
+    log.error("alerts: %s", sentence)

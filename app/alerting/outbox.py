@@ -17,6 +17,7 @@ from app.alerting.channel import (
     pack_health,
     unpack_health,
 )
+from app.alerting.config import readable
 from app.alerting.lease import Lease
 from app.alerting.message import Message
 from app.alerting.rule import SERVICE
@@ -38,6 +39,9 @@ class Outgoing(msgspec.Struct, frozen=True):
     channel: str
     message: Message
     queued_s: int
+
+
+_unpack = msgspec.json.Decoder(Outgoing).decode
 
 
 def put(message: Message, channels: Sequence[Channel], now_s: int) -> list[AlertChange]:
@@ -73,8 +77,7 @@ class Outbox:
         waiting, healths = await self._store.alert_tables(AlertTable.OUTBOX, AlertTable.HEALTH)
         self._taken &= set(waiting)
         by_channel: dict[str, list[tuple[str, Outgoing]]] = {}
-        for field, record in waiting.items():
-            outgoing = msgspec.json.decode(record, type=Outgoing)
+        for field, outgoing in readable(waiting, _unpack, "message").items():
             by_channel.setdefault(outgoing.channel, []).append((field, outgoing))
         jobs = [
             self._deliver(channels.get(name), unpack_health(healths.get(name)), entries)

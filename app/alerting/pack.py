@@ -134,7 +134,7 @@ PACK = (
     ),
     Rule(
         name="buffering",
-        title="buffering on disk",
+        title="Redis is away: lines wait on disk",
         kind="buffering",
         limit=2,
         quiet_minutes=1,

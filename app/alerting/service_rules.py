@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from app.alerting.channel import Health
 from app.alerting.evaluate import QUIET, Judged, evaluate_minute, judge_minutes
 from app.alerting.evaluator import Evaluation, rules_about
 from app.alerting.rule import SERVICE, Rule
-from app.alerting.state import AppAlerts
-from app.resolution import MINUTE_S
+from app.alerting.state import Alert, AppAlerts
+from app.resolution import MINUTE_S, align
 from app.store.port import FOLDING, Reader, Store
 
 SPOOLING = "spool:"  # signs of life of workers whose lines wait on disk begin so
+AWAY = "away:"  # and of machines that told that the store was away
 
 
 class Condition(NamedTuple):
-    """What is known of the service. Times in Unix seconds; 0: nothing of that kind."""
+    """What is known of the service. Times in Unix seconds; 0: nothing of that kind. `away_since_s`:
+    people were told that the store was away, since then.
+    """
 
     now_s: float
     folded_s: int
     inbox_batches: int
     spooling_since_s: int
+    away_since_s: int
     channels: Mapping[str, Health]
 
 
@@ -37,9 +43,14 @@ async def condition_of(
     folded = [int(beat["last_success_s"]) for name, beat in beats.items() if _folds(name, beat)]
     apps = [seen.app for seen in await store.seen_apps()]
     waiting = await store.inbox_lengths(apps)
-    since = [each for each in (_spooling(beats), own_spool_since_s) if each]
+    since = [each for each in (_since(beats, SPOOLING), own_spool_since_s) if each]
     return Condition(
-        now_s, max(folded, default=0), sum(waiting.values()), min(since, default=0), channels
+        now_s,
+        max(folded, default=0),
+        sum(waiting.values()),
+        min(since, default=0),
+        _since(beats, AWAY),
+        channels,
     )
 
 
@@ -49,11 +60,11 @@ async def spooling_since(store: Reader) -> int:
     Raises:
         StoreUnavailable: the store is away.
     """
-    return _spooling(await store.beats())
+    return _since(await store.beats(), SPOOLING)
 
 
-def _spooling(beats: Mapping[str, Mapping[str, str]]) -> int:
-    said = [int(beat["since_s"]) for name, beat in beats.items() if name.startswith(SPOOLING)]
+def _since(beats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
+    said = [int(beat["since_s"]) for name, beat in beats.items() if name.startswith(prefix)]
     return min((each for each in said if each), default=0)
 
 
@@ -71,9 +82,43 @@ def evaluate_service(
     alerts = before or AppAlerts(end_s)
     if before is not None and before.evaluated_s >= end_s:
         return Evaluation(before, [])
+    alerts = _with_what_was_told(alerts, mine, condition, end_s)
     alerts, changes = evaluate_minute(alerts, mine, judged, end_s, known=True)
     return Evaluation(
         AppAlerts(end_s, alerts.heard, 0, asleep=False, alerts=alerts.alerts), changes
+    )
+
+
+def _with_what_was_told(
+    before: AppAlerts, rules: Sequence[Rule], condition: Condition, end_s: int
+) -> AppAlerts:
+    """An alert that was told while the store was away fires here, too, so that its end is told."""
+    rule = next((each for each in rules if each.kind == "buffering"), None)
+    if rule is None or not condition.away_since_s:
+        return before
+    told = away_alert(rule, condition.away_since_s, end_s)
+    mine = [each for each in before.alerts if each.rule == rule.name]
+    if any(each.since_s == told.since_s and each.phase == "over" for each in mine):
+        return before
+    others = tuple(each for each in before.alerts if each.rule != rule.name)
+    return msgspec.structs.replace(before, alerts=(*others, told))
+
+
+def away_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
+    """That the store has been away since then, which people know."""
+    minutes = (end_s - since_s) / MINUTE_S
+    return Alert(
+        rule.name,
+        "",
+        "firing",
+        align(since_s, MINUTE_S),
+        fired_s=end_s,
+        bad=rule.for_minutes,
+        value=minutes,
+        limit=rule.limit,
+        worst=minutes,
+        last_bad_s=end_s,
+        told=True,
     )
 
 

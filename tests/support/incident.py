@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from app.alerting.alerter import Alerter
@@ -82,11 +84,12 @@ class Told(NamedTuple):
 class World:
     """Apps over a store, a webhook, and alerters."""
 
-    def __init__(self, store: Store, clock: Clock, hook: Webhook) -> None:
+    def __init__(self, store: Store, clock: Clock, hook: Webhook, directory: Path) -> None:
         self.store = store
         self.clock = clock
         self.hook = hook
         self.spooling_since_s = 0
+        self.directory = directory
         self.alerters = [self.alerter("1")]
         self.told: list[Told] = []
         self._appender = appender(store, clock)
@@ -101,6 +104,7 @@ class World:
             url=URL,
             name=name,
             spool_since_s=lambda: self.spooling_since_s,
+            directory=self.directory,
         )
 
     async def add_channel(self, name: str = "hook", **more: Any) -> Channel:
@@ -169,6 +173,7 @@ async def world(
     """With one channel, of these fields."""
     clock = clock or Clock(START_S)
     async with webhook() as hook:
-        made = World(store or MemoryStore(clock), clock, hook)
-        await made.add_channel(**channel)
-        yield made
+        with TemporaryDirectory(prefix="dynometer-") as directory:
+            made = World(store or MemoryStore(clock), clock, hook, Path(directory))
+            await made.add_channel(**channel)
+            yield made

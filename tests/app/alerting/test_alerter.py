@@ -7,6 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import pytest
+
+from app.alerting.state import Mute, pack_json
+from app.store.alert_port import AlertChange, AlertTable
 from tests.support.incident import START_S, World, error, quiet, release, world
 from tests.support.lines import frame, lost
 
@@ -242,3 +246,40 @@ async def test_before_there_is_a_channel_nothing_is_told_and_then_what_still_is(
 
         assert it.stories == [("app-broken H10", "firing")]
         assert it.told[0].message["alerts"][0]["since"] == START_S + 20 * 60
+
+
+async def test_what_cannot_be_read_is_said_once_and_silences_nothing_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with world() as it:
+        await it.live(20, quiet, blog=quiet)
+        for table in (AlertTable.STATES, AlertTable.RULES, AlertTable.OUTBOX):
+            await it.store.change_alerts([AlertChange(table, "blog", b"\xc1damaged")])
+        await it.live(5, broken("H10"), blog=quiet)
+
+        assert it.stories == [("app-broken H10", "firing")]
+        assert caplog.text.count("state of blog cannot be read") == 1
+
+
+async def test_what_is_no_more_is_forgotten() -> None:
+    async with world() as it:
+        await it.live(5, quiet)
+        mute = pack_json(Mute(int(it.clock.now_s) + 60, 1))
+        await it.store.change_alerts([AlertChange(AlertTable.MUTES, "shop", mute)])
+        it.clock.now_s += 8 * 86_400
+        await it.live(2)
+
+        states, mutes = await it.store.alert_tables(AlertTable.STATES, AlertTable.MUTES)
+        assert set(states) == {"-"}
+        assert mutes == {}
+
+
+async def test_a_warning_is_not_for_a_channel_that_takes_pages_alone() -> None:
+    async with world(least="page") as it:
+        await it.live(20, quiet)
+        await it.live(4, partial(quiet, memory_mb=500))
+        await it.live(20, quiet)
+        assert it.told == []
+        await it.live(3, broken("H10"))
+
+        assert it.stories == [("app-broken H10", "firing")]

@@ -179,7 +179,7 @@ async def put_alerts(store: MemoryStore, app: str) -> None:
     rule = Rule(name=f"of-{app}", title=app, kind="no_data", apps=(app,), limit=5)
     records = (
         (AlertTable.STATES, app, pack_app(AppAlerts(1, alerts=(alert,)))),
-        (AlertTable.MUTES, app, pack_json(Mute(2**40, 1))),
+        (AlertTable.MUTES, app, pack_json(Mute(2**32, 1))),
         (AlertTable.RULES, rule.name, pack_rule(rule)),
     )
     told = pack_json(Told(1, "fired", app))
