@@ -3,6 +3,7 @@ short version.
 """
 
 from bench import (
+    bench_compiled,
     bench_fold,
     bench_memory,
     bench_metrics,
@@ -20,7 +21,7 @@ POSTS = 2_000
 print("\n### CPU seconds per million lines, end to end (short)\n")
 print(shown(measure([Case(Load(POSTS, apps=apps)) for apps, _ in HEADLINE], ROUNDS)), flush=True)
 for module in (
-    *(bench_parse, bench_redis, bench_fold, bench_query, bench_metrics),
+    *(bench_parse, bench_compiled, bench_redis, bench_fold, bench_query, bench_metrics),
     *(bench_memory, bench_size),
 ):
     module.main()
