@@ -24,6 +24,7 @@ from app.resolution import MINUTE_S
 
 REMEMBERED_S = 3600  # an alert that is over, so that it is known to come again
 GIVEN_UP_S = 24 * 3600  # an app silent for so long
+PARTS_MAX = 8  # that an alert names
 SPOKE_OF = 10  # minutes before a silence, of which
 SPOKE_MIN = 8  # so many must have had a line: else being silent is nothing new
 _HEARD_MASK = (1 << HEARD_MINUTES) - 1
@@ -39,12 +40,13 @@ class Verdict(Enum):
 
 
 class Judged(NamedTuple):
-    """A verdict, and what it compared, in the value's unit; `detail` as in Alert."""
+    """A verdict, and what it compared, in the value's unit; `detail` and `parts` as in Alert."""
 
     verdict: Verdict
     value: float = 0
     limit: float = 0
     detail: str = ""
+    parts: tuple[str, ...] = ()
 
 
 UNKNOWN = Judged(Verdict.UNKNOWN)
@@ -134,6 +136,7 @@ def _worse(
         worst=worst,
         last_bad_s=end_s,
         detail=judged.detail or alert.detail,
+        parts=tuple(dict.fromkeys((*alert.parts, *judged.parts)))[:PARTS_MAX],
     )
     if alert.phase == "firing" or alert.bad < rule.for_minutes:
         return alert, None

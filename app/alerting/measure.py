@@ -108,6 +108,20 @@ class Question:
             for key, values in found.items()
         }
 
+    def parts(self, app: str, slots: Slots, start: int, end: int) -> tuple[str, ...]:
+        """The values of the label that messages name, the largest first."""
+        if not self.rule.told_by:
+            return ()
+        span = Range(start, end, end - start, _MINUTES)
+        by = (self.rule.told_by,)
+        asked = Query(self.metric, self._stats[:1], span, by, self.rule.filters)
+        values = {
+            series.labels[by[0]]: value
+            for series in evaluate(asked, {app: slots})
+            if (value := series.numbers[0])
+        }
+        return tuple(sorted(values, key=lambda name: (-values[name], name)))
+
     def who(self, app: str, slots: Slots, start: int, end: int, key: str) -> str:
         """In words, which dyno it is; "" when it is none more than others, or nobody knows."""
         if "dyno" not in self.metric.labels:
