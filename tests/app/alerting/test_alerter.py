@@ -11,8 +11,10 @@ import pytest
 
 from app.alerting.state import Mute, pack_json
 from app.store.alert_port import AlertChange, AlertTable
+from app.store.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, release, world
 from tests.support.lines import frame, lost
+from tests.support.service import Clock
 
 SOON_S = 120  # after what happened has lasted as long as its rule says
 TICK_S = 10  # how often an alerter looks, in these tests
@@ -280,3 +282,48 @@ async def test_a_warning_is_not_for_a_channel_that_takes_pages_alone() -> None:
         await it.live(3, broken("H10"))
 
         assert it.stories == [("app-broken", "firing")]
+
+
+class Stolen(MemoryStore):
+    """Another worker takes the lease over, in the middle of what was begun."""
+
+    after = ""  # this method
+
+    async def beats(self) -> dict[str, dict[str, str]]:
+        self._steal("beats")
+        return await super().beats()
+
+    async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
+        if AlertTable.OUTBOX in tables and self._tables[AlertTable.OUTBOX]:
+            self._steal("outbox")
+        return await super().alert_tables(*tables)
+
+    def _steal(self, method: str) -> None:
+        if self.after == method:
+            self._lease = ("another worker's", 2.0**40)
+
+
+async def test_whoever_loses_the_lease_while_it_evaluates_changes_nothing() -> None:
+    clock = Clock(START_S)
+    store = Stolen(clock)
+    async with world(store, clock) as it:
+        await it.live(20, quiet)
+        before = await store.alert_tables(AlertTable.STATES)
+        store.after = "beats"
+        await it.live(3, broken("H10"))
+
+        assert await store.alert_tables(AlertTable.STATES) == before
+        assert await store.alert_history(["shop"], 10) == {}
+        assert it.told == []
+
+
+async def test_whoever_loses_the_lease_before_it_delivers_sends_nothing() -> None:
+    clock = Clock(START_S)
+    store = Stolen(clock)
+    async with world(store, clock) as it:
+        await it.live(20, quiet)
+        store.after = "outbox"
+        await it.live(3, broken("H10"))
+
+        assert len((await store.alert_tables(AlertTable.STATES, AlertTable.OUTBOX))[1]) == 1
+        assert it.told == []
