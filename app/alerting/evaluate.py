@@ -20,7 +20,7 @@ import msgspec
 from app.alerting.measure import Measured
 from app.alerting.rule import MINUTES_MAX, Rule
 from app.alerting.state import HEARD_MINUTES, Alert, AppAlerts
-from app.resolution import MINUTE_S
+from app.resolution import MINUTE_S, align
 
 REMEMBERED_S = 3600  # an alert that is over, so that it is known to come again
 GIVEN_UP_S = 24 * 3600  # an app silent for so long
@@ -101,7 +101,7 @@ def advance(
             return (None if gone else alert), None
         if alert.told:  # its end was not told yet, so it never was over
             return _worse(rule, key, msgspec.structs.replace(alert, phase="firing"), judged, end_s)
-        alert = Alert(rule.name, key, "pending", end_s - MINUTE_S, again=alert.again + 1)
+        alert = Alert(rule.name, key, "pending", _begun(rule, judged, end_s), again=alert.again + 1)
     if verdict is Verdict.BAD:
         return _worse(rule, key, alert, judged, end_s)
     if alert is None or verdict is Verdict.UNKNOWN:
@@ -116,6 +116,14 @@ def advance(
     return alert, Change("resolved", alert)
 
 
+def _begun(rule: Rule, judged: Judged, end_s: int) -> int:
+    """The start of the first minute that is meant: what is told of after it has lasted for some
+    minutes began before them.
+    """
+    lasted = int(judged.value) if rule.unit == "minutes" else 1
+    return align(end_s - max(lasted, 1) * MINUTE_S, MINUTE_S)
+
+
 def quiet_needed(rule: Rule, alert: Alert) -> int:
     """Minutes: the more, the more often it came again."""
     return min(rule.quiet_minutes << min(alert.again, 6), MINUTES_MAX)
@@ -124,7 +132,7 @@ def quiet_needed(rule: Rule, alert: Alert) -> int:
 def _worse(
     rule: Rule, key: str, alert: Alert | None, judged: Judged, end_s: int
 ) -> tuple[Alert, Change | None]:
-    alert = alert or Alert(rule.name, key, "pending", end_s - MINUTE_S)
+    alert = alert or Alert(rule.name, key, "pending", _begun(rule, judged, end_s))
     further = min if rule.below else max
     worst = further(alert.worst, judged.value) if alert.bad or alert.fired_s else judged.value
     alert = msgspec.structs.replace(

@@ -149,7 +149,11 @@ def _who(values: Mapping[str, float], unit: str, *, counted: bool) -> str:
         return worst
     mean = sum(values.values()) / len(values)
     if values[worst] < STANDS_OUT_RATIO * mean:
-        return f"{len(values)} dynos alike" if counted or unit == "ms" else f"{worst}, fullest"
+        return (
+            f"{len(values)} dynos alike"
+            if counted or unit == "ms"
+            else f"{worst}, the highest of {len(values)}"
+        )
     if counted:
         return f"{worst}: {values[worst]:,.0f} of {sum(values.values()):,.0f}"
     shown = f"{values[worst]:.0%}" if unit == "ratio" else f"{values[worst]:,.3g} {unit}"

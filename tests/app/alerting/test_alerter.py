@@ -116,6 +116,7 @@ async def test_an_app_that_falls_silent_is_told_once_and_when_it_is_back() -> No
         assert it.stories == [("no-data", "firing"), ("no-data", "resolved")]
         assert told_within(it, begun_s + 300) <= SOON_S
         assert it.told[0].message["title"] == "shop: no data for 5 min"
+        assert it.told[0].message["alerts"][0]["since"] == begun_s
 
 
 async def test_who_speaks_seldom_or_says_that_it_sleeps_is_not_missed() -> None:
