@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any, Literal
 
 import msgspec
@@ -137,8 +138,13 @@ def check(rule: Rule) -> Rule:
     for text in (rule.title, rule.means, rule.look):
         if len(text) > _TEXT_LENGTH_MAX or not text.isprintable():
             raise RuleError(f"title, means and look: a line of at most {_TEXT_LENGTH_MAX} letters")
+    numbers = (rule.limit, rule.floor, rule.resolve or 0, *rule.limits.values())
+    if not all(isfinite(number) for number in numbers):
+        raise RuleError("limit, limits, floor and resolve: expected numbers that are finite")
     if rule.kind == "metric":
         _check_question(rule)
+    elif rule.unit == "minutes" and rule.limit < 1:
+        raise RuleError(f"limit={rule.limit:g}: expected minutes, at least 1")
     if rule.limits and not rule.by:
         raise RuleError("limits: expected a label in by, as in by=process_type")
     wrong_side = rule.resolve is not None and (
