@@ -19,6 +19,7 @@ from app.store.alert_port import HISTORY_LENGTH_MAX, AlertTable
 from app.store.port import Reader
 
 RECENT_MAX = 6
+_MARKS = {"fired": "alert: ", "resolved": "over: ", "muted": "alerts ", "unmuted": "alerts "}
 _PERCENT = 100
 _CHARTS = {  # metric -> chart, and what its values are multiplied with there
     "service_time_ms": ("response", 1),
@@ -60,9 +61,9 @@ async def alert_view(store: Reader, app: str, start_s: int, end_s: int, now_s: f
         config.mutes[app].until_s if config.is_muted(app, now_s) else 0,
         entries[:RECENT_MAX],
         [
-            (each.at_s, f"{'alert' if each.what == 'fired' else 'over'}: {each.text}")
+            (each.at_s, f"{_MARKS[each.what]}{each.text}")
             for each in entries
-            if each.what in ("fired", "resolved") and start_s <= each.at_s < end_s
+            if each.what in _MARKS and start_s <= each.at_s < end_s
         ],
         rules,
         last_week,

@@ -20,10 +20,11 @@ import msgspec
 from app.alerting.measure import Measured
 from app.alerting.rule import MINUTES_MAX, Rule
 from app.alerting.state import HEARD_MINUTES, Alert, AppAlerts
-from app.resolution import MINUTE_S
+from app.resolution import MINUTE_S, align
 
 REMEMBERED_S = 3600  # an alert that is over, so that it is known to come again
 GIVEN_UP_S = 24 * 3600  # an app silent for so long
+PARTS_MAX = 8  # that an alert names
 SPOKE_OF = 10  # minutes before a silence, of which
 SPOKE_MIN = 8  # so many must have had a line: else being silent is nothing new
 _HEARD_MASK = (1 << HEARD_MINUTES) - 1
@@ -39,12 +40,13 @@ class Verdict(Enum):
 
 
 class Judged(NamedTuple):
-    """A verdict, and what it compared, in the value's unit; `detail` as in Alert."""
+    """A verdict, and what it compared, in the value's unit; `detail` and `parts` as in Alert."""
 
     verdict: Verdict
     value: float = 0
     limit: float = 0
     detail: str = ""
+    parts: tuple[str, ...] = ()
 
 
 UNKNOWN = Judged(Verdict.UNKNOWN)
@@ -99,7 +101,7 @@ def advance(
             return (None if gone else alert), None
         if alert.told:  # its end was not told yet, so it never was over
             return _worse(rule, key, msgspec.structs.replace(alert, phase="firing"), judged, end_s)
-        alert = Alert(rule.name, key, "pending", end_s - MINUTE_S, again=alert.again + 1)
+        alert = Alert(rule.name, key, "pending", _begun(rule, judged, end_s), again=alert.again + 1)
     if verdict is Verdict.BAD:
         return _worse(rule, key, alert, judged, end_s)
     if alert is None or verdict is Verdict.UNKNOWN:
@@ -114,6 +116,14 @@ def advance(
     return alert, Change("resolved", alert)
 
 
+def _begun(rule: Rule, judged: Judged, end_s: int) -> int:
+    """The start of the first minute that is meant: what is told of after it has lasted for some
+    minutes began before them.
+    """
+    lasted = int(judged.value) if rule.unit == "minutes" else 1
+    return align(end_s - max(lasted, 1) * MINUTE_S, MINUTE_S)
+
+
 def quiet_needed(rule: Rule, alert: Alert) -> int:
     """Minutes: the more, the more often it came again."""
     return min(rule.quiet_minutes << min(alert.again, 6), MINUTES_MAX)
@@ -122,7 +132,7 @@ def quiet_needed(rule: Rule, alert: Alert) -> int:
 def _worse(
     rule: Rule, key: str, alert: Alert | None, judged: Judged, end_s: int
 ) -> tuple[Alert, Change | None]:
-    alert = alert or Alert(rule.name, key, "pending", end_s - MINUTE_S)
+    alert = alert or Alert(rule.name, key, "pending", _begun(rule, judged, end_s))
     further = min if rule.below else max
     worst = further(alert.worst, judged.value) if alert.bad or alert.fired_s else judged.value
     alert = msgspec.structs.replace(
@@ -134,6 +144,7 @@ def _worse(
         worst=worst,
         last_bad_s=end_s,
         detail=judged.detail or alert.detail,
+        parts=tuple(dict.fromkeys((*alert.parts, *judged.parts)))[:PARTS_MAX],
     )
     if alert.phase == "firing" or alert.bad < rule.for_minutes:
         return alert, None

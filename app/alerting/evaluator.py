@@ -132,7 +132,8 @@ class Evaluator:
                     verdict = UNKNOWN
                 if verdict.verdict is Verdict.BAD:
                     who = question.who(app, window, start, end_s, key)
-                    verdict = verdict._replace(detail=who)
+                    parts = question.parts(app, window, start, end_s)
+                    verdict = verdict._replace(detail=who, parts=parts)
                 judged.setdefault(rule.name, {})[key] = verdict
         return judged
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from app.alerting.alerter import PULSE
 from app.alerting.channel import Channel, Health, unpack_health
-from app.alerting.config import AlertConfig, read_config
+from app.alerting.config import AlertConfig, read_config, readable
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, Told, unpack_app, unpack_told
 from app.store.alert_port import AlertTable
@@ -55,8 +55,8 @@ async def overview(store: Reader) -> Overview:
     )
     firing = [
         Firing(app, alert, config.rules.get(alert.rule))
-        for app, record in sorted(states.items())
-        for alert in unpack_app(record).alerts
+        for app, state in sorted(readable(states, unpack_app, "state of").items())
+        for alert in state.alerts
         if alert.phase != "over"
     ]
     waiting = [field.partition(":")[2] for field in outbox]

@@ -108,6 +108,20 @@ class Question:
             for key, values in found.items()
         }
 
+    def parts(self, app: str, slots: Slots, start: int, end: int) -> tuple[str, ...]:
+        """The values of the label that messages name, the largest first."""
+        if not self.rule.told_by:
+            return ()
+        span = Range(start, end, end - start, _MINUTES)
+        by = (self.rule.told_by,)
+        asked = Query(self.metric, self._stats[:1], span, by, self.rule.filters)
+        values = {
+            series.labels[by[0]]: value
+            for series in evaluate(asked, {app: slots})
+            if (value := series.numbers[0])
+        }
+        return tuple(sorted(values, key=lambda name: (-values[name], name)))
+
     def who(self, app: str, slots: Slots, start: int, end: int, key: str) -> str:
         """In words, which dyno it is; "" when it is none more than others, or nobody knows."""
         if "dyno" not in self.metric.labels:
@@ -135,7 +149,11 @@ def _who(values: Mapping[str, float], unit: str, *, counted: bool) -> str:
         return worst
     mean = sum(values.values()) / len(values)
     if values[worst] < STANDS_OUT_RATIO * mean:
-        return f"{len(values)} dynos alike" if counted or unit == "ms" else f"{worst}, fullest"
+        return (
+            f"{len(values)} dynos alike"
+            if counted or unit == "ms"
+            else f"{worst}, the highest of {len(values)}"
+        )
     if counted:
         return f"{worst}: {values[worst]:,.0f} of {sum(values.values()):,.0f}"
     shown = f"{values[worst]:.0%}" if unit == "ratio" else f"{values[worst]:,.3g} {unit}"

@@ -144,7 +144,7 @@ def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> Item:
         key=alert.key,
         status="firing",
         severity=rule.severity if rule else "warn",
-        what=f"{what_is(alert, rule)}, {since(alert, context.now_s)}",
+        what=f"{_what(alert, rule)}, {since(alert, context.now_s)}",
         since=alert.since_s,
         value=alert.value,
         limit=alert.limit,
@@ -154,6 +154,13 @@ def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> Item:
         means=meaning(alert, rule),
         look=rule.look if rule else "",
     )
+
+
+def _what(alert: Alert, rule: Rule | None) -> str:
+    """How long it had lasted when it was evaluated, the time since says better."""
+    if rule is not None and rule.unit == "minutes":
+        return name_of(alert, rule)
+    return what_is(alert, rule)
 
 
 def _is_over(app: str, alert: Alert, rule: Rule | None, context: Context) -> Item:

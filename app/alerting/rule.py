@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from math import isfinite
 from typing import Any, Literal
 
 import msgspec
@@ -46,6 +47,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
                 with so many times that of the same hour of last week, or with `floor` if that is
                 more
     by          a label: each of its values is watched by itself
+    told_by     a label: messages name those of its values that it is about, such as codes
     limits      of some of these values, instead of `limit`: {"web": 8}
     count_min   fewer requests than that say nothing
     resolve     what the value must come back to, in the unit of `limit`; None for 80 % of it
@@ -62,6 +64,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     stat: str = ""
     filters: dict[str, tuple[str, ...]] = {}
     by: str = ""
+    told_by: str = ""
     over_minutes: int = 1
     below: bool = False
     limit: float = 0
@@ -135,8 +138,13 @@ def check(rule: Rule) -> Rule:
     for text in (rule.title, rule.means, rule.look):
         if len(text) > _TEXT_LENGTH_MAX or not text.isprintable():
             raise RuleError(f"title, means and look: a line of at most {_TEXT_LENGTH_MAX} letters")
+    numbers = (rule.limit, rule.floor, rule.resolve or 0, *rule.limits.values())
+    if not all(isfinite(number) for number in numbers):
+        raise RuleError("limit, limits, floor and resolve: expected numbers that are finite")
     if rule.kind == "metric":
         _check_question(rule)
+    elif rule.unit == "minutes" and rule.limit < 1:
+        raise RuleError(f"limit={rule.limit:g}: expected minutes, at least 1")
     if rule.limits and not rule.by:
         raise RuleError("limits: expected a label in by, as in by=process_type")
     wrong_side = rule.resolve is not None and (
@@ -162,6 +170,8 @@ def _check_question(rule: Rule) -> None:
         raise RuleError(f"stat={rule.stat}: expected one value, such as p95, avg, sum or share")
     if rule.count_min and metric.name not in ("requests", "service_time_ms", "connect_time_ms"):
         raise RuleError("count_min: only for requests and their times")
+    if rule.told_by and rule.told_by not in metric.labels:
+        raise RuleError(f"told_by={rule.told_by}: expected one of {', '.join(metric.labels)}")
     if rule.compare and rule.below:
         raise RuleError("compare=week: expected a limit above, not below")
     try:

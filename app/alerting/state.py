@@ -26,6 +26,7 @@ class Alert(msgspec.Struct, frozen=True, array_like=True):
     again     how often it had fired shortly before
     told      whether a message says that it fires
     detail    what more there is to say: the dyno that stands out
+    parts     the values of the rule's `told_by` that it was about, the first and most first
     """
 
     rule: str
@@ -42,6 +43,7 @@ class Alert(msgspec.Struct, frozen=True, array_like=True):
     again: int = 0
     told: bool = False
     detail: str = ""
+    parts: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

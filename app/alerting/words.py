@@ -44,11 +44,18 @@ def name_of(alert: Alert, rule: Rule | None) -> str:
     """What it is about, in a few words: "web: p95 of the response time", "H12 Request timeout"."""
     if rule is None:
         return f"{alert.rule} {alert.key}".strip()
-    if rule.by == "code":
-        code = CODES.get(alert.key)
-        return f"{alert.key} {code.title}" if code else alert.key
+    if codes := _codes(alert, rule):
+        code = CODES.get(codes[0])
+        return f"{codes[0]} {code.title}" if code and len(codes) == 1 else ", ".join(codes)
     title = rule.title or f"{rule.stat} of {rule.metric}"
     return f"{alert.key}: {title}" if alert.key else title
+
+
+def _codes(alert: Alert, rule: Rule) -> tuple[str, ...]:
+    """The error codes that it is about, if it is about codes."""
+    if rule.told_by == "code":
+        return alert.parts
+    return (alert.key,) if rule.by == "code" else ()
 
 
 def what_is(alert: Alert, rule: Rule | None) -> str:
@@ -73,8 +80,10 @@ def meaning(alert: Alert, rule: Rule | None) -> str:
     """What it means; of a code, what that code does."""
     if rule is None:
         return ""
-    code = CODES.get(alert.key) if rule.by == "code" else None
-    return code.meaning if code else rule.means
+    known = [name for name in _codes(alert, rule) if name in CODES]
+    if len(known) == 1:
+        return CODES[known[0]].meaning
+    return " ".join(f"{name}: {CODES[name].meaning}" for name in known) or rule.means
 
 
 def _span(rule: Rule) -> str:

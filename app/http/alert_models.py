@@ -78,6 +78,7 @@ class NewRule(BaseModel):
     stat: str | None = None
     filters: dict[str, list[str]] | None = None
     by: str | None = None
+    told_by: str | None = None
     over_minutes: int | None = None
     below: bool | None = None
     limit: float | None = None

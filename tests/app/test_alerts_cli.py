@@ -99,6 +99,7 @@ def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
             "stat=p95: expected avg",
         ),
         (("--metric", "requests", "--stat", "sum", "--for", "0"), "for_minutes=0: expected"),
+        (("--metric", "requests", "--stat", "sum", "--limit", "nan"), "that are finite"),
         (
             ("--metric", "requests", "--stat", "sum", "--limit", "1", "--resolve", "2"),
             "wrong side",

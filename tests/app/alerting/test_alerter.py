@@ -11,8 +11,10 @@ import pytest
 
 from app.alerting.state import Mute, pack_json
 from app.store.alert_port import AlertChange, AlertTable
+from app.store.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, release, world
 from tests.support.lines import frame, lost
+from tests.support.service import Clock
 
 SOON_S = 120  # after what happened has lasted as long as its rule says
 TICK_S = 10  # how often an alerter looks, in these tests
@@ -46,7 +48,7 @@ async def test_an_app_that_crashes_is_told_with_what_changed_just_before() -> No
         await it.live(8, broken("H10"))
         await it.live(20, quiet)
 
-        assert it.stories == [("app-broken H10", "firing"), ("app-broken H10", "resolved")]
+        assert it.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
         assert told_within(it, begun_s) <= SOON_S
         message = it.told[0].message
         assert message["title"] == "shop: H10 App crashed: 6 in a minute"
@@ -114,6 +116,7 @@ async def test_an_app_that_falls_silent_is_told_once_and_when_it_is_back() -> No
         assert it.stories == [("no-data", "firing"), ("no-data", "resolved")]
         assert told_within(it, begun_s + 300) <= SOON_S
         assert it.told[0].message["title"] == "shop: no data for 5 min"
+        assert it.told[0].message["alerts"][0]["since"] == begun_s
 
 
 async def test_who_speaks_seldom_or_says_that_it_sleeps_is_not_missed() -> None:
@@ -157,7 +160,7 @@ async def test_one_cause_is_told_and_not_its_symptoms() -> None:
         await it.live(10, timeouts, broken("H12", 20))
         await it.live(20, quiet)
 
-        assert it.stories == [("app-broken H12", "firing"), ("app-broken H12", "resolved")]
+        assert it.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
 
 
 async def test_symptoms_that_outlive_their_cause_are_told() -> None:
@@ -169,9 +172,9 @@ async def test_symptoms_that_outlive_their_cause_are_told() -> None:
         await it.live(20, quiet)
 
         assert it.stories == [
-            ("app-broken H12", "firing"),
+            ("app-broken", "firing"),
             ("requests-fail", "firing"),
-            ("app-broken H12", "resolved"),
+            ("app-broken", "resolved"),
             ("requests-fail", "resolved"),
         ]
 
@@ -193,12 +196,9 @@ async def test_alerts_of_an_app_at_one_time_are_one_message() -> None:
         await it.live(20, quiet)
 
         assert len(it.told) == 2
-        assert {name for name, _ in it.stories[:3]} == {
-            "app-broken H12",
-            "app-broken H99",
-            "memory-killed web",
-        }
-        assert it.told[0].message["title"].endswith(", and 2 more")
+        assert {name for name, _ in it.stories[:2]} == {"app-broken", "memory-killed web"}
+        assert it.told[0].message["title"] == "shop: H12, H99: 12 in a minute, and 1 more"
+        assert it.told[0].message["alerts"][0]["means"].startswith("H12: No first byte")
 
 
 async def test_many_apps_at_once_share_a_message() -> None:
@@ -221,7 +221,7 @@ async def test_two_alerters_tell_once() -> None:
         await it.live(5, broken("H10"))
         await it.live(20, quiet)
 
-        assert it.stories == [("app-broken H10", "firing"), ("app-broken H10", "resolved")]
+        assert it.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
 
 
 async def test_an_alerter_that_is_killed_is_followed_by_another_that_repeats_nothing() -> None:
@@ -233,7 +233,7 @@ async def test_an_alerter_that_is_killed_is_followed_by_another_that_repeats_not
         it.alerters = [it.alerter("after another")]
         await it.live(20, quiet)
 
-        assert it.stories == [("app-broken H10", "firing"), ("app-broken H10", "resolved")]
+        assert it.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
 
 
 async def test_before_there_is_a_channel_nothing_is_told_and_then_what_still_is() -> None:
@@ -244,7 +244,7 @@ async def test_before_there_is_a_channel_nothing_is_told_and_then_what_still_is(
         await it.add_channel()
         await it.live(5, broken("H10"))
 
-        assert it.stories == [("app-broken H10", "firing")]
+        assert it.stories == [("app-broken", "firing")]
         assert it.told[0].message["alerts"][0]["since"] == START_S + 20 * 60
 
 
@@ -257,7 +257,7 @@ async def test_what_cannot_be_read_is_said_once_and_silences_nothing_else(
             await it.store.change_alerts([AlertChange(table, "blog", b"\xc1damaged")])
         await it.live(5, broken("H10"), blog=quiet)
 
-        assert it.stories == [("app-broken H10", "firing")]
+        assert it.stories == [("app-broken", "firing")]
         assert caplog.text.count("state of blog cannot be read") == 1
 
 
@@ -282,4 +282,49 @@ async def test_a_warning_is_not_for_a_channel_that_takes_pages_alone() -> None:
         assert it.told == []
         await it.live(3, broken("H10"))
 
-        assert it.stories == [("app-broken H10", "firing")]
+        assert it.stories == [("app-broken", "firing")]
+
+
+class Stolen(MemoryStore):
+    """Another worker takes the lease over, in the middle of what was begun."""
+
+    after = ""  # this method
+
+    async def beats(self) -> dict[str, dict[str, str]]:
+        self._steal("beats")
+        return await super().beats()
+
+    async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
+        if AlertTable.OUTBOX in tables and self._tables[AlertTable.OUTBOX]:
+            self._steal("outbox")
+        return await super().alert_tables(*tables)
+
+    def _steal(self, method: str) -> None:
+        if self.after == method:
+            self._lease = ("another worker's", 2.0**40)
+
+
+async def test_whoever_loses_the_lease_while_it_evaluates_changes_nothing() -> None:
+    clock = Clock(START_S)
+    store = Stolen(clock)
+    async with world(store, clock) as it:
+        await it.live(20, quiet)
+        before = await store.alert_tables(AlertTable.STATES)
+        store.after = "beats"
+        await it.live(3, broken("H10"))
+
+        assert await store.alert_tables(AlertTable.STATES) == before
+        assert await store.alert_history(["shop"], 10) == {}
+        assert it.told == []
+
+
+async def test_whoever_loses_the_lease_before_it_delivers_sends_nothing() -> None:
+    clock = Clock(START_S)
+    store = Stolen(clock)
+    async with world(store, clock) as it:
+        await it.live(20, quiet)
+        store.after = "outbox"
+        await it.live(3, broken("H10"))
+
+        assert len((await store.alert_tables(AlertTable.STATES, AlertTable.OUTBOX))[1]) == 1
+        assert it.told == []

@@ -51,7 +51,7 @@ async def test_while_a_channel_fails_it_is_shown_and_the_others_are_told() -> No
         health = unpack_health((await it.store.alert_tables(AlertTable.HEALTH))[0]["other"])
         assert health.error == "answers 500"
         assert health.failing_since_s
-        assert it.stories == [("app-broken H10", "firing"), ("channel-fails other", "firing")]
+        assert it.stories == [("app-broken", "firing"), ("channel-fails other", "firing")]
         assert it.told[-1].message["title"].startswith("Dynometer: other: a channel fails for 1")
 
         other.answers = []

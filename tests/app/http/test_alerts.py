@@ -51,7 +51,9 @@ async def got(client: httpx2.AsyncClient, path: str = "", **more: Any) -> Any:
 
 async def fire(store: MemoryStore, *apps: str) -> None:
     """An alert fires for each of these."""
-    alert = Alert("app-broken", "H12", "firing", int(NOW_S) - 60, value=14, detail="web.1")
+    alert = Alert(
+        "app-broken", "", "firing", int(NOW_S) - 60, value=14, detail="web.1", parts=("H12",)
+    )
     told = Told(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
     for app in apps:
         state = pack_app(AppAlerts(int(NOW_S), alerts=(alert,)))

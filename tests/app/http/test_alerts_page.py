@@ -57,7 +57,9 @@ def for_script(html: str) -> Any:
 async def test_what_fires_and_what_was_told_is_on_the_page_of_the_app(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
-    alert = Alert("app-broken", "H12", "firing", int(AT_S), value=14, detail="web.2: 12 of 14")
+    alert = Alert(
+        "app-broken", "", "firing", int(AT_S), value=14, detail="web.2: 12 of 14", parts=("H12",)
+    )
     await put(store, AlertTable.STATES, "shop", pack_app(AppAlerts(1, alerts=(alert,))))
     told = [
         Told(int(AT_S) + 130, "fired", "H12 Request timeout: 14 in a minute", told=True),
