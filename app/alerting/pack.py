@@ -30,8 +30,7 @@ PACK = (
         filters={"outcome": ("failed",)},
         limit=0.02,
         resolve=0.015,
-        count_min=20,
-        for_minutes=2,
+        count_min=50,  # so that it takes two
         severity="page",
         explained_by=("app-broken",),
         means="More than 2 % of the requests ended with a status of 500 and above, or with none.",
@@ -48,7 +47,6 @@ PACK = (
         resolve=1.6,
         floor=500,
         count_min=20,
-        for_minutes=2,
         explained_by=("app-broken",),
         means="One request of twenty takes longer than this: over twice as long as in the same "
         "hour of last week, and over half a second.",
