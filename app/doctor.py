@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import httpx2
 
+from app.alerting.channel import unpack_health
 from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.drain_info import drain_infos, second_drains
@@ -27,6 +28,7 @@ from app.refusals import last_refusals
 from app.registry import DRAIN_SILENT_S
 from app.room import SHED_AT, WARN_AT
 from app.spool import Spool
+from app.store.alert_port import AlertTable
 from app.store.port import FOLDING, Store, StoreUnavailable
 from app.store_of import store_of
 from app.tls import expires_s, not_after_s
@@ -82,7 +84,7 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
     async with store_of(settings) as store:
         now_s = time.time()
         try:
-            for look in (_store, _folding, _through, _apps, _drains):
+            for look in (_store, _folding, _through, _apps, _drains, _alerts):
                 findings += [
                     each async for each in look(store, now_s) if not app or _is_about(each, app)
                 ]
@@ -357,6 +359,27 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
             )
     if infos:
         yield Finding(True, "drains", f"{sum(bool(info.secrets) for info in infos)} may send")
+
+
+async def _alerts(store: Store, now_s: float) -> AsyncIterator[Finding]:
+    channels, healths = await store.alert_tables(AlertTable.CHANNELS, AlertTable.HEALTH)
+    if not channels:
+        yield Finding(
+            True,
+            "alerts",
+            f"nobody is told: {command()} alerts channel add slack|webhook|email ADDRESS",
+        )
+        return
+    for name in channels:
+        health = unpack_health(healths.get(name))
+        if health.failing_since_s:
+            yield Finding(
+                False,
+                "alerts",
+                f"{name} has taken nothing since {_minute(health.failing_since_s)}: "
+                f"{health.error}. Try it: {command()} alerts test",
+            )
+    yield Finding(True, "alerts", f"{_many(len(channels), 'channel')}")
 
 
 def _many(number: int, noun: str) -> str:

@@ -12,9 +12,11 @@ import pytest
 
 from app import embedded
 from app.active_drain import ActiveDrain, pack_state
+from app.alerting.channel import Channel, Health, pack_channel, pack_health
 from app.drains import encode, first, rotated
 from app.own_drain import OwnDrain
 from app.refusals import Refusals
+from app.store.alert_port import AlertChange, AlertTable
 from app.store.port import Guard, SeenApp, Store
 from app.store.redis import connect
 from tests.support.batches import batch
@@ -145,6 +147,27 @@ def test_of_several_apps_only_the_one_asked_about_is_spoken_of(data_dir: Path) -
     assert told.returncode == 1
     assert b"shop: silent since" in told.stdout
     assert b"blog" not in told.stdout
+
+
+def test_a_channel_that_takes_nothing_is_named_with_the_reason(data_dir: Path) -> None:
+    async def slack_fails(store: Store) -> None:
+        health = Health(failing_since_s=int(time.time()) - 600, attempts=3, error="answers 404")
+        channel = Channel("slack", "slack", "https://hooks.example.com/secret", 1)
+        await store.change_alerts(
+            [
+                AlertChange(AlertTable.CHANNELS, "slack", pack_channel(channel)),
+                AlertChange(AlertTable.HEALTH, "slack", pack_health(health)),
+            ]
+        )
+
+    in_store(data_dir, fold_lives, shop_speaks)
+    settings = {"DYNOMETER_DATA_DIR": str(data_dir)}
+    assert b"nobody is told: " in dynometer("doctor", settings=settings).stdout
+    in_store(data_dir, slack_fails)
+    (text,) = examined(data_dir)[1]["alerts"]
+    assert "slack has taken nothing since" in text
+    assert "answers 404" in text
+    assert "secret" not in text
 
 
 def test_the_marked_batch_is_reported_and_listed_nowhere(data_dir: Path) -> None:
