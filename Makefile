@@ -10,6 +10,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 COMPILED := app/hot/*.so app/hot/*.c
 CHARTS := app/http/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
+# What runs a second time, interpreted: everything that lines, sums and bytes pass through.
+INTERPRETED := tests/stored tests/app/store $(addprefix tests/app/http/test_,api.py buffering.py caps.py drain.py \
+	drain_cycle.py events.py) $(addprefix tests/app/test_,appender.py arrival.py catch_up.py commit.py exposition.py \
+	fold.py packing.py rollup.py simulate.py trial.py)
 .PHONY: help install run test check format bench guarantees soak fuzz lock clean
 
 help: ## this list
@@ -22,7 +26,7 @@ run: install ## start the service, with a store of its own unless REDIS_URL is s
 
 test: .venv/.tested $(CHARTS) ## install what the tests need, and run them
 	$(BIN)/pytest
-	DYNOMETER_PURE=1 $(BIN)/pytest tests/app tests/stored
+	DYNOMETER_PURE=1 $(BIN)/pytest $(INTERPRETED)
 
 check: .venv/.dev ## format, lint, types, imports
 	$(BIN)/ruff format --check
