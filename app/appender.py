@@ -3,6 +3,10 @@ for, and what is to be said about them is noted in the ledger.
 
 Doing a step again changes nothing: ids and tokens stay the same. So a step that failed half-way is
 simply repeated, at once or after hours on disk.
+
+What an app sent since the last step goes as one element where nothing is unusual about it
+(app.bundle), which costs a fraction. Where the store then says that there is, it has changed
+nothing, and the arrivals are appended one by one.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from typing import NamedTuple
 
 from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
 from app.arrival import Arrival
+from app.bundle import alike, as_one
 from app.span import ALWAYS, Span
-from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavailable
+from app.store.port import Appended, Batch, Bundle, Guard, Outcome, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +74,6 @@ class Appender:
         """Whether the store refused the last step."""
         return self.away_since_s > 0
 
-    def prepare(self, arrival: Arrival) -> Batch:
-        """The batch as it is most likely to be appended."""
-        return arrival.batch(self._judged(arrival.app, [arrival])[1][0])
-
     async def append(self, arrivals: Sequence[Arrival], *, deadline: float) -> None:
         """Returns when all of them are stored, or were before.
 
@@ -103,6 +104,7 @@ class Appender:
         waiting: dict[str, list[Arrival]] = {}
         for arrival in arrivals:
             waiting.setdefault(arrival.app, []).append(arrival)
+        await self._append_bundles(waiting)
         notes: dict[str, list[Batch]] = {}
         while waiting:
             groups: dict[str, list[Batch]] = {}
@@ -125,12 +127,46 @@ class Appender:
                         notes.setdefault(app, []).append(note)
                 if stale:
                     self._states[app] = _Known(answer.state, unpack_state(answer.state))
-                elif answer.inbox_length and app in guards and guards[app].new:
-                    new = guards[app].new
-                    self._states[app] = _Known(new, unpack_state(new))
+                elif answer.inbox_length and app in guards:
+                    self._now(app, guards[app])
                 waiting[app] = stale
             waiting = {app: stale for app, stale in waiting.items() if stale}
         return notes
+
+    async def _append_bundles(self, waiting: dict[str, list[Arrival]]) -> None:
+        """Append each app's arrivals as one element, where that can be, and take them out of
+        `waiting`.
+        """
+        bundles: dict[str, Bundle] = {}
+        guards: dict[str, Guard] = {}
+        for app, group in waiting.items():
+            if not alike(group) or any(map(self._unverified, group)):
+                continue
+            whole = as_one(group)
+            guard, (span,) = self._judged(app, [whole])
+            if not span.covers(whole.claim.lines):
+                continue
+            if guard is not None:
+                guards[app] = guard
+            bundles[app] = Bundle(
+                [arrival.id for arrival in group],
+                [arrival.token for arrival in group],
+                whole.batch(span).element,
+            )
+        lengths = await self._store.append_bundles(
+            bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+        )
+        for app, length in lengths.items():
+            if length:
+                del waiting[app]
+                self._on_stored(app, length)
+                if app in guards:
+                    self._now(app, guards[app])
+
+    def _now(self, app: str, guard: Guard) -> None:
+        """Take note of the state that an append has led to."""
+        if guard.new:
+            self._states[app] = _Known(guard.new, unpack_state(guard.new))
 
     def _judged(self, app: str, arrivals: Sequence[Arrival]) -> tuple[Guard | None, list[Span]]:
         """Which lines of each count, and the state that this follows from and leads to; None when
@@ -153,9 +189,10 @@ class Appender:
     def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:
             return arrival.note("duplicate")
-        if arrival.id and self._clock() - arrival.parts.arrived_s > self._verified_s:
-            return arrival.note("unverified")
-        return None
+        return arrival.note("unverified") if self._unverified(arrival) else None
+
+    def _unverified(self, arrival: Arrival) -> bool:
+        return self._clock() - arrival.parts.arrived_s > self._verified_s
 
     async def _append(
         self, groups: dict[str, list[Batch]], guards: dict[str, Guard]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.appender import Appender
@@ -24,17 +24,22 @@ from app.store.port import StoreUnavailable
 log = logging.getLogger(__name__)
 
 GROUP_BATCHES_MAX = 256  # about 3 ms of Redis at 10 microseconds a batch
-GROUP_BYTES_MAX = 4 * 2**20
-PENDING_BYTES_MAX = 8 * 2**20  # packed; unpacked, as they wait, about 20 times as much
+GROUP_MESSAGES_MAX = 100_000  # added up in about 10 ms at the most
+PENDING_MESSAGES_MAX = 200_000  # as they wait, 0.2 KB each of usual ones, 1 KB of any
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
+
+Settle = Callable[[bool | BaseException], None]
+"""Told what became of an arrival: True when the store has it, False when the spool does, or why
+neither took it.
+"""
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
     arrival: Arrival
-    size: int
+    messages: int
     deadline: float
-    stored: asyncio.Future[bool]
+    settle: Settle
 
 
 class Committer:
@@ -50,7 +55,7 @@ class Committer:
         self._spool = spool
         self._wait_s = wait_s
         self._queue: deque[_Pending] = deque()
-        self._pending_bytes = 0
+        self._pending_messages = 0
         self._flight: asyncio.Task[None] | None = None
         self.refusal = ""  # why not even the spool takes batches; "" while it does
 
@@ -64,25 +69,37 @@ class Committer:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
-        while (stored := self.submit(arrival, deadline)) is None:
+        stored: asyncio.Future[bool] = loop.create_future()
+
+        def settle(result: bool | BaseException) -> None:
+            if stored.done():  # its POST was given up by the server
+                return
+            if isinstance(result, bool):
+                stored.set_result(result)
+            else:
+                stored.set_exception(result)
+
+        while not self.submit(arrival, settle, deadline):
             if loop.time() >= deadline:
                 raise StoreUnavailable("too many batches are waiting for the store")
             await asyncio.sleep(RETRY_DELAYS_S[0])
         return await stored
 
-    def submit(self, arrival: Arrival, deadline: float = 0.0) -> asyncio.Future[bool] | None:
-        """What `commit` waits for; None when too much is waiting already."""
-        loop = asyncio.get_running_loop()
-        deadline = deadline or loop.time() + self._wait_s
-        size = len(self._appender.prepare(arrival).element)
-        if self._pending_bytes + size > PENDING_BYTES_MAX and self._queue:
-            return None
-        pending = _Pending(arrival, size, deadline, loop.create_future())
-        self._queue.append(pending)
-        self._pending_bytes += size
+    def submit(self, arrival: Arrival, settle: Settle, deadline: float = 0.0) -> bool:
+        """Commit it, and have `settle` called; False when too much is waiting already.
+
+        Args:
+            deadline: on the event loop's clock; 0 for `wait_s` from now.
+        """
+        messages = arrival.parts.received
+        if self._pending_messages + messages > PENDING_MESSAGES_MAX and self._queue:
+            return False
+        deadline = deadline or asyncio.get_running_loop().time() + self._wait_s
+        self._queue.append(_Pending(arrival, messages, deadline, settle))
+        self._pending_messages += messages
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="commit")
-        return pending.stored
+        return True
 
     async def drained(self) -> None:
         """Returns when nothing is waiting or in flight."""
@@ -92,16 +109,17 @@ class Committer:
     async def _fly(self) -> None:
         try:
             while self._queue:
+                await asyncio.sleep(0)  # what else is there to be read goes along
                 await self._commit_group(self._next_group())
         finally:
             self._flight = None
 
     def _next_group(self) -> list[_Pending]:
         group = [self._queue.popleft()]
-        size = group[0].size
-        while self._queue and len(group) < GROUP_BATCHES_MAX and size < GROUP_BYTES_MAX:
+        messages = group[0].messages
+        while self._queue and len(group) < GROUP_BATCHES_MAX and messages < GROUP_MESSAGES_MAX:
             group.append(self._queue.popleft())
-            size += group[-1].size
+            messages += group[-1].messages
         return group
 
     async def _commit_group(self, group: list[_Pending]) -> None:
@@ -154,10 +172,5 @@ class Committer:
 
     def _settle(self, group: Sequence[_Pending], result: bool | BaseException) -> None:
         for pending in group:
-            self._pending_bytes -= pending.size
-            if pending.stored.done():  # its POST was given up by the server
-                continue
-            if isinstance(result, bool):
-                pending.stored.set_result(result)
-            else:
-                pending.stored.set_exception(result)
+            self._pending_messages -= pending.messages
+            pending.settle(result)

@@ -16,6 +16,10 @@ class Span(NamedTuple):
     def __contains__(self, at_s: object) -> bool:
         return isinstance(at_s, int) and self.start_s <= at_s < self.end_s
 
+    def covers(self, other: Span) -> bool:
+        """Whether all of `other` lies within."""
+        return self.start_s <= other.start_s and other.end_s <= self.end_s
+
     def __bool__(self) -> bool:
         return self.start_s < self.end_s
 

@@ -9,10 +9,11 @@ from statistics import median
 
 import redis.asyncio
 
+from app.aggregate import Aggregator
 from app.appender import Appender
 from app.arrival import Arrival, batch_id
 from app.commit import Committer
-from app.ingest import Aggregator, Parts
+from app.ingest import Parts
 from app.store.redis import RedisStore
 from bench.bench_parse import ARRIVED_S, HORIZON
 from bench.corpus import SHARES, bodies, frames_by_class

@@ -15,7 +15,6 @@ import httpx2
 import redis
 
 from app import embedded
-from app.store.port import FOLDING
 from bench.cpu import cpu_by_role, roles
 from bench.process import service
 from bench.traffic import Sent
@@ -72,20 +71,16 @@ class Dynometer(Target):
         self._before = self._counted()
 
     def settle(self, sent: Sent) -> None:
-        """Until every batch is folded; told by the workers' pulses, which cost little to read."""
+        """Until no inbox holds anything."""
         deadline_s = time.monotonic() + FOLDED_WITHIN_S
-        expected = self._total.posts + sent.posts
-        while (folded := self._folded()) != expected:
-            if time.monotonic() > deadline_s or folded > expected:
-                raise SystemExit(f"folded {folded:,} batches of {expected:,}")
+        while waiting := self._waiting():
+            if time.monotonic() > deadline_s:
+                raise SystemExit(f"{waiting:,} inboxes are still not folded")
             time.sleep(_POLL_S)
 
-    def _folded(self) -> int:
-        names = [b"dm:beat:" + name for name in self.store.smembers("dm:beats")]
-        found = [
-            self.store.hget(name, "folded_batches") for name in names if FOLDING.encode() in name
-        ]
-        return sum(int(each) for each in found if each)
+    def _waiting(self) -> int:
+        apps = self.store.zrange("dm:apps:last_seen", 0, -1)
+        return self.store.exists(*(b"dm:{%b}:inbox" % app for app in apps)) if apps else 0
 
     def check(self, sent: Sent) -> None:
         """Lines, requests by status and errors by code, of all apps and rounds."""

@@ -18,11 +18,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
 
 from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
-from app.commit import Committer
+from app.commit import Committer, Settle
 from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.drain_cycle import RETRY_AFTER_S, Admitted
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
@@ -38,6 +38,7 @@ REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
 MSG_COUNT_DIGITS_MAX = 7
 FRAME_ID_BYTES_MAX = 256
 AT_ONCE_BYTES_MAX = 2**20  # about 2 ms
+SENDERS_REMEMBERED = 4_096
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -83,6 +84,7 @@ class DrainEndpoint:
         self.body_within_s = bodies.within_s
         self._body_bytes_max = body_bytes_max
         self._clock = clock
+        self._slow: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -155,7 +157,7 @@ class DrainEndpoint:
     def admit(self, headers: Mapping[bytes, bytes]) -> Admitted | None:
         """See drain_cycle.AtOnce."""
         length = headers.get(b"content-length", b"")
-        if not length.isdigit() or b"content-encoding" in headers or b"origin" in headers:
+        if not length.isdigit():
             return None
         size = int(length)
         if not 0 < size <= min(AT_ONCE_BYTES_MAX, self._body_bytes_max):
@@ -167,37 +169,40 @@ class DrainEndpoint:
 
     def _known(self, headers: Mapping[bytes, bytes]) -> tuple[str, int]:
         """Who sends and the generation of the secret, 0 where that cannot be told at once."""
-        credentials = basic_credentials(headers.get(b"authorization", b""))
+        authorization = headers.get(b"authorization", b"")
+        if self._drains is None:
+            app = _local_sender(authorization, headers.get(b"host", b""))
+            return app, int(app != "")
+        credentials = basic_credentials(authorization)
         if credentials is None:
             return "", 0
-        if self._drains is not None:
-            return credentials[0], self._drains.verify_at_once(*credentials)
-        local = is_loopback(headers.get(b"host", b"").decode("latin-1"))
-        return credentials[0], int(local and valid_app(credentials[0]))
+        return credentials[0], self._drains.verify_at_once(*credentials)
 
-    def take(self, admitted: Admitted, body: bytes) -> asyncio.Future[Any]:
+    def take(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
         """See drain_cycle.AtOnce."""
-        loop = asyncio.get_running_loop()
-        taken: asyncio.Future[Any] = loop.create_future()
         try:
             aggregator = self._aggregator(admitted, body)
             for _ in aggregator.turns(body):
                 continue
             arrival = _arrival(admitted, aggregator)
-            stored = self._committer.submit(arrival)
+            at_once = not self._sightings.is_news(arrival)
+            if at_once and self._committer.submit(arrival, settle):
+                return
         except Exception as defect:  # of ours, and this POST's alone
-            taken.set_exception(defect)
-            return taken
-        if stored is None or self._sightings.is_news(arrival):
-            return loop.create_task(self._rest(arrival, stored))
-        return stored
+            settle(defect)
+            return
+        task = asyncio.get_running_loop().create_task(self._take_slowly(arrival, settle))
+        self._slow.add(task)
+        task.add_done_callback(self._slow.discard)
 
-    async def _rest(self, arrival: Arrival, stored: asyncio.Future[bool] | None) -> None:
+    async def _take_slowly(self, arrival: Arrival, settle: Settle) -> None:
         """What of `take` needs waiting."""
-        if stored is None:
+        try:
             await self._commit(arrival)
-        elif await stored:
-            await self._sightings.note(arrival)
+        except Exception as error:
+            settle(error)
+        else:
+            settle(True)
 
     def let_go(self, admitted: Admitted) -> None:
         """See drain_cycle.AtOnce."""
@@ -206,14 +211,29 @@ class DrainEndpoint:
 
 def _arrival(sender: Admitted, aggregator: Aggregator) -> Arrival:
     frame_id = sender.headers.get(b"logplex-frame-id", b"")[:FRAME_ID_BYTES_MAX]
-    drain = sender.headers.get(b"logplex-drain-token", b"")
     return Arrival(
         sender.app,
         batch_id(frame_id),
         aggregator.parts(),
-        drain=drain.decode() if DRAIN_TOKEN.fullmatch(drain) else "",
-        generation=sender.generation,
+        _drain_token(sender.headers.get(b"logplex-drain-token", b"")),
+        sender.generation,
     )
+
+
+@lru_cache(SENDERS_REMEMBERED)
+def _drain_token(header: bytes) -> str:
+    return header.decode() if DRAIN_TOKEN.fullmatch(header) else ""
+
+
+@lru_cache(SENDERS_REMEMBERED)
+def _local_sender(authorization: bytes, host: bytes) -> str:
+    """The app that a request names where secrets are not asked for; "" for none, or when it was
+    not sent to this machine.
+    """
+    credentials = basic_credentials(authorization)
+    if credentials is None or not is_loopback(host.decode("latin-1")):
+        return ""
+    return credentials[0] if valid_app(credentials[0]) else ""
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

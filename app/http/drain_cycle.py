@@ -11,14 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
+from app.commit import Settle
 from app.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = b"5"
-_CLOSE = b"connection: close\r\n"
 
 
 class Admitted(NamedTuple):
@@ -41,8 +41,8 @@ class AtOnce(Protocol):
         """
         ...
 
-    def take(self, admitted: Admitted, body: bytes) -> asyncio.Future[Any]:
-        """Aggregate and commit a body; done when it is safe, or StoreUnavailable."""
+    def take(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
+        """Aggregate and commit a body, and have `settle` called when it is safe, or why not."""
         ...
 
     def let_go(self, admitted: Admitted) -> None:
@@ -66,11 +66,14 @@ class DrainCycle:
         self,
         drain: AtOnce,
         admitted: Admitted,
-        *,
         keep_alive: bool,
-        answer: Callable[[DrainCycle, bytes], None],
+        answer: Callable[[DrainCycle, bytes, bytes], None],
     ) -> None:
-        """`answer`: writes an answer, whole, to the connection of this cycle."""
+        """
+        Args:
+            answer: writes an answer to the connection of this cycle: its first line, and what comes
+                behind the headers that all answers have.
+        """
         self.response_complete = False
         self.more_body = True
         self.disconnected = False
@@ -78,26 +81,33 @@ class DrainCycle:
         self._drain = drain
         self._admitted = admitted
         self._answer = answer
+        self._missing = admitted.size
         self._parts: list[bytes] = []
         self._late: asyncio.TimerHandle | None = None
         self._holds_room = True
 
-    def add(self, part: bytes) -> None:
-        """A part of the body."""
-        self._parts.append(part)
+    def add(self, part: bytes) -> int:
+        """A part of the body, perhaps with what comes behind it; returns how much of it belongs to
+        the body, which is delivered once it is whole.
+        """
+        size = min(len(part), self._missing)
+        self._parts.append(part if size == len(part) else part[:size])
+        self._missing -= size
+        if not self._missing:
+            self._deliver()
+        return size
 
     def wait_for_body(self, loop: asyncio.AbstractEventLoop) -> None:
         """The body is not whole yet, and has limited time for that."""
         if self._late is None:
             self._late = loop.call_later(self._drain.body_within_s, self._refuse_late)
 
-    def deliver(self) -> None:
-        """The body is whole."""
+    def _deliver(self) -> None:
         self.more_body = False
         self._cancel_timer()
         parts, self._parts = self._parts, []
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._drain.take(self._admitted, body).add_done_callback(self._taken)
+        self._drain.take(self._admitted, body, self._settle)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -105,15 +115,14 @@ class DrainCycle:
         if self.more_body:
             self._let_go()
 
-    def _taken(self, taken: asyncio.Future[Any]) -> None:
+    def _settle(self, result: bool | BaseException) -> None:
         self._let_go()
-        error = None if taken.cancelled() else taken.exception()
-        if error is None and not taken.cancelled():
+        if isinstance(result, bool):
             self._say(200)
-        elif isinstance(error, StoreUnavailable):
-            self._say(503, f"{error}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
+        elif isinstance(result, StoreUnavailable):
+            self._say(503, f"{result}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
         else:
-            log.error("a batch could not be taken", exc_info=error)
+            log.error("a batch could not be taken", exc_info=result)
             self._say(500, "Internal Server Error")
 
     def _refuse_late(self) -> None:
@@ -127,9 +136,9 @@ class DrainCycle:
         if body:
             headers += b"content-type: text/plain; charset=utf-8\r\n"
         if not self.keep_alive:
-            headers += _CLOSE
-        length = b"content-length: %d\r\n\r\n" % len(body)
-        self._answer(self, b"".join((_LINES[status], headers, length, body)))
+            headers += b"connection: close\r\n"
+        rest = b"%bcontent-length: %d\r\n\r\n%b" % (headers, len(body), body)
+        self._answer(self, _LINES[status], rest)
 
     def _let_go(self) -> None:
         if self._holds_room:

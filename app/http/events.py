@@ -18,6 +18,7 @@ from app.plan import QueryError, plan_range
 from app.resolution import MINUTE_S, Resolution, align
 from app.rollup import MORE_EVENTS, EventKey, Rollup
 from app.store.port import Reader
+from app.sums import Sums
 from app.timespan import ACCEPTED_TIMES, parse_time
 from parsers.sample import EVENTS, Event, labels_of
 
@@ -132,7 +133,9 @@ class EventsApi:
         rollup = Rollup()
         rollup.observe(Event(*key[1:]), key.at_ms)
         minute = align(int(at_s), MINUTE_S)
-        parts = Parts(int(now_s), {minute: rollup}, {minute: {}}, {}, Seen(int(at_s), int(at_s), 0))
+        sums = Sums()
+        sums.add(rollup)
+        parts = Parts(int(now_s), {minute: sums}, {minute: {}}, {}, Seen(int(at_s), int(at_s), 0))
         await self._committer.commit(Arrival(app, batch_id(idempotency_key.encode()), parts))
         return _body(key, 1)
 

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.drain_cycle import AtOnce, DrainCycle
+from app.http.usual_head import BEGINNING, usual_head
 
-DRAIN_PATH = b"/drain"
 CONNECTIONS_MAX = 16_384
 FILES_OF_OUR_OWN = 128  # connections to the store, files, pipes
 CONNECTIONS_LOOKED_AT = 64  # for the one idle longest: looking at all would cost a flood's victim
@@ -63,8 +63,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._idle_since_s = self.loop.time()
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._drain: AtOnce | None = getattr(self.app, "drain", None)
-        self._taking: DrainCycle | None = None  # the present cycle, if it is one
+        self._post: DrainCycle | None = None  # whose body is not whole yet
 
     @property
     def idle(self) -> bool:
@@ -75,7 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Take a connection, and make room for it."""
         super().connection_made(transport)
-        self._wait_for_request()
+        self._look_whether_idle()
         if len(self.connections) > self.limits.connections_max:
             some = islice(self.connections, CONNECTIONS_LOOKED_AT)
             idle = [each for each in some if isinstance(each, GuardedProtocol) and each.idle]
@@ -84,40 +85,64 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
-        self._unset_keepalive_if_required()
-        for timer in (self._head_timer, self._unread_timer):
+        for timer in (self._head_timer, self._unread_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
-        if self._taking is not None:
-            self._taking.lost()
+        if self._post is not None:
+            self._post.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse, and count what belongs to a head that is not whole yet."""
+        """Take a POST to the drain as it usually comes; have all else parsed, and count what
+        belongs to a head that is not whole yet.
+        """
+        start = 0
+        if self._post is None and data.startswith(BEGINNING) and self.idle:
+            start = self._begin_post(data)
+        if self._post is not None:
+            start += self._post.add(data[start:] if start else data)
+            if self._post.more_body:
+                self._post.wait_for_body(self.loop)
+            else:
+                self._post = None
+            if start == len(data):
+                return
+            data = data[start:]
         super().data_received(data)
-        if self.transport.is_closing():
+        if self.transport.is_closing() or not self._in_head:
             return
-        if self._taking is not None and self._taking.more_body:
-            self._taking.wait_for_body(self.loop)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.limits.head_bytes_max:
-                self._refuse_head()
-        elif self.idle and self.timeout_keep_alive_task is None:
-            self._wait_for_request()
+        self._head_bytes += len(data)
+        if self._head_bytes > self.limits.head_bytes_max:
+            self._refuse_head()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(self.limits.head_within_s, self._close)
+
+    def _begin_post(self, data: bytes) -> int:
+        """Begin a cycle of app.http.drain_cycle, if this POST can be taken so; returns the size of
+        its head, 0 if not.
+        """
+        head = usual_head(data) if self._drain is not None else None
+        if self._drain is None or head is None or head.size > self.limits.head_bytes_max:
+            return 0
+        admitted = self._drain.admit(head.headers)
+        if admitted is None:
+            return 0
+        self._post = DrainCycle(self._drain, admitted, head.keep_alive, self._answer)
+        self.cycle = self._post  # type: ignore[assignment]  # it has what is asked of one
+        return head.size
 
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = 0
-        self._head_timer = self.loop.call_later(self.limits.head_within_s, self._close)
 
     def on_headers_complete(self) -> None:
         """A head is whole: start answering, unless it is too large."""
         self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
+            self._head_timer = None
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.head_bytes_max:
             self._refuse_head()
@@ -126,48 +151,12 @@ class GuardedProtocol(HttpToolsProtocol):
             hosts = [value for name, value in self.headers if name == b"host"]
             if len(hosts) != 1:
                 raise _BadHead  # 400, as RFC 9112, 3.2 demands
-        if self.url != DRAIN_PATH or not self._begins_drain_cycle():
-            self._taking = None
-            super().on_headers_complete()
+        super().on_headers_complete()
 
-    def _begins_drain_cycle(self) -> bool:
-        """Whether this POST can be taken at once; see app.http.drain_cycle."""
-        if (
-            self._drain is None
-            or self.parser.get_method() != b"POST"
-            or self.parser.get_http_version() != "1.1"
-            or self.expect_100_continue
-            or not (self.cycle is None or self.cycle.response_complete)
-        ):
-            return False
-        admitted = self._drain.admit(dict(self.headers))
-        if admitted is None:
-            return False
-        keep_alive = self.parser.should_keep_alive()
-        self._taking = DrainCycle(self._drain, admitted, keep_alive=keep_alive, answer=self._answer)
-        self.cycle = self._taking  # type: ignore[assignment]  # it has what is asked of one
-        return True
-
-    def on_body(self, body: bytes) -> None:
-        """A part of a body."""
-        if self._taking is not None:
-            self._taking.add(body)
-        else:
-            super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """A body is whole."""
-        if self._taking is not None:
-            self._taking.deliver()
-        else:
-            super().on_message_complete()
-
-    def _answer(self, cycle: DrainCycle, answer: bytes) -> None:
+    def _answer(self, cycle: DrainCycle, line: bytes, rest: bytes) -> None:
         if cycle.disconnected or self.transport.is_closing():
             return
-        head, _, rest = answer.partition(b"\r\n")
-        dated = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
-        self.transport.write(b"".join((head, b"\r\n", dated, rest)))
+        self.transport.write(line + _written(self.server_state.default_headers) + rest)
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
@@ -178,10 +167,17 @@ class GuardedProtocol(HttpToolsProtocol):
             super().send_400_response(msg)
 
     def on_response_complete(self) -> None:
-        """Wait for the next request; but not to the end of a body that nobody wants."""
-        super().on_response_complete()
+        """Wait for the next request, or answer the one that is there; but do not wait for the end
+        of a body that nobody wants.
+        """
+        self.server_state.total_requests += 1
         self._idle_since_s = self.loop.time()
-        if self.cycle.response_complete and self.cycle.more_body:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.cycle.response_complete and self.cycle.more_body:
             self.transport.close()
 
     def pause_writing(self) -> None:
@@ -197,10 +193,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._unread_timer is not None:
             self._unread_timer.cancel()
 
-    def _wait_for_request(self) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+    def _look_whether_idle(self) -> None:
+        """Close what has been idle for too long. Looked at now and then: a timer for each request
+        would be set and cancelled for nothing.
+        """
+        left_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
+        if self.idle and left_s <= 0:
+            self.transport.close()
+        else:
+            after_s = left_s if left_s > 0 else self.timeout_keep_alive
+            self._idle_timer = self.loop.call_later(after_s, self._look_whether_idle)
 
     def _close(self) -> None:
         self.transport.close()
@@ -211,3 +213,14 @@ class GuardedProtocol(HttpToolsProtocol):
             b"content-length: 0\r\nconnection: close\r\n\r\n"
         )
         self.transport.close()
+
+
+_last: tuple[object, bytes] = (None, b"")
+
+
+def _written(headers: list[tuple[bytes, bytes]]) -> bytes:
+    """These headers as they go over the wire; uvicorn has new ones every second."""
+    global _last  # noqa: PLW0603  # of a process: all connections share them
+    if _last[0] is not headers:
+        _last = headers, b"".join(b"%b: %b\r\n" % header for header in headers)
+    return _last[1]

@@ -12,6 +12,7 @@ from app.store.port import (
     NO_GUARDS,
     Appended,
     Batch,
+    Bundle,
     Contents,
     Facts,
     Guard,
@@ -86,6 +87,34 @@ class MemoryStore(MemoryAlerts):
         if guard is not None and length and guard.new:
             self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
         return Appended(outcomes, length, state if stale else b"")
+
+    async def append_bundles(
+        self,
+        bundles: Mapping[str, Bundle],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, int]:
+        return {
+            app: self._append_bundle(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            for app, bundle in bundles.items()
+        }
+
+    def _append_bundle(
+        self, app: str, bundle: Bundle, guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+    ) -> int:
+        now_ms = self._now_ms()
+        known = (self._ids.get((app, each), (b"", 0.0)) for each in bundle.ids)
+        if any(expires_ms > now_ms for _, expires_ms in known):
+            return 0
+        if guard is not None and guard.expected != self._state(app):
+            return 0
+        for each, token in zip(bundle.ids, bundle.tokens, strict=True):
+            self._ids[app, each] = (token, now_ms + id_ttl_ms)
+        if guard is not None and guard.new:
+            self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
+        return self._push(app, None, bundle.element, inbox_ttl_ms)
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         return {app: state for app in apps if (state := self._state(app))}

@@ -97,6 +97,16 @@ class Batch(NamedTuple):
     element: bytes
 
 
+class Bundle(NamedTuple):
+    """Several batches of an app, their lines added up in one element: the ids, all different, and
+    the token of each POST.
+    """
+
+    ids: Sequence[bytes]
+    tokens: Sequence[bytes]
+    element: bytes
+
+
 class Outcome(IntEnum):
     """What became of a batch."""
 
@@ -205,6 +215,22 @@ class Store(Reader, AlertStore, Protocol):
         """Push each app's batches onto its inbox, each once per id and those of a guarded app only
         if its state is as expected; atomic per app, one round trip for all. The state lives as
         long as the inbox.
+        """
+        ...
+
+    async def append_bundles(
+        self,
+        bundles: Mapping[str, Bundle],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, int]:
+        """Push each app's bundle onto its inbox if none of its ids is known and, where it is
+        guarded, its state is as expected; then all its ids are. Atomic per app, one round trip.
+
+        Returns how many elements each inbox holds now, 0 where nothing was changed: `append` its
+        batches one by one, then, and learn why.
         """
         ...
 

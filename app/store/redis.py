@@ -29,6 +29,7 @@ from app.store.port import (
     NO_GUARDS,
     Appended,
     Batch,
+    Bundle,
     Contents,
     Facts,
     Guard,
@@ -57,8 +58,8 @@ _BEATS = "dm:beats"
 _BEATS_TTL_MS = 7 * 24 * 3600 * 1000  # of the names; each sign of life has its own, shorter one
 
 
-_APPEND, _FOLD, _COMPACT, _READ, _SWAP = (
-    Script(f"{name}.lua") for name in ("append", "fold", "compact", "read", "swap")
+_APPEND, _BUNDLE, _FOLD, _COMPACT, _READ, _SWAP = (
+    Script(f"{name}.lua") for name in ("append", "bundle", "fold", "compact", "read", "swap")
 )
 
 
@@ -107,6 +108,21 @@ class RedisStore(RedisAlerts):
             app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
             for app, answer in zip(groups, answers, strict=True)
         }
+
+    async def append_bundles(
+        self,
+        bundles: Mapping[str, Bundle],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, int]:
+        calls = [
+            _bundle_call(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            for app, bundle in bundles.items()
+        ]
+        lengths = await asking(self._evaluate_all(_BUNDLE, calls)) if calls else []
+        return dict(zip(bundles, lengths, strict=True))
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         pipeline = self._client.pipeline(transaction=False)
@@ -299,13 +315,30 @@ def _slot(app: str, slot: Slot) -> str:
 def _append_call(
     app: str, batches: Sequence[Batch], guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
 ) -> list[Any]:
-    prefix = f"dm:{{{app}}}:id:".encode()
+    prefix = _id_prefix(app)
     ids = [prefix + batch.id for batch in batches if batch.id]
     call: list[Any] = [2 + len(ids), _inbox(app), _state(app), *ids]
-    call += (id_ttl_ms, inbox_ttl_ms, *((1, *guard) if guard else (0, b"", b"")))
+    call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
     position = 0
     for batch in batches:
         if batch.id:
             position += 1
         call += (position if batch.id else 0, batch.token, batch.element)
     return call
+
+
+def _bundle_call(
+    app: str, bundle: Bundle, guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+) -> list[Any]:
+    prefix = _id_prefix(app)
+    keys = [_inbox(app), _state(app), *[prefix + each for each in bundle.ids]]
+    before = (id_ttl_ms, inbox_ttl_ms, *_guarded(guard), bundle.element)
+    return [len(keys), *keys, *before, *bundle.tokens]
+
+
+def _id_prefix(app: str) -> bytes:
+    return f"dm:{{{app}}}:id:".encode()
+
+
+def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:
+    return (1, *guard) if guard else (0, b"", b"")

@@ -11,7 +11,9 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 import redis.asyncio
-from redis.exceptions import NoScriptError, RedisError
+from hiredis import pack_command
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from app.store.port import StoreUnavailable
 
@@ -53,10 +55,27 @@ class Scripted:
         return answers
 
     async def _run(self, script: Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for call in calls:
-            pipeline.execute_command("EVALSHA", script.sha, *call)
-        return await pipeline.execute(raise_on_error=False)
+        """The answers, errors among them. Written to a connection of the client at once: its
+        pipelines do the same and cost five times as much.
+        """
+        packed = b"".join(pack_command(("EVALSHA", script.sha, *call)) for call in calls)
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]  # theirs
+        try:
+            await connection.send_packed_command(packed)
+            return [await _answer(connection) for _ in calls]
+        except BaseException:  # an answer that is not read yet must not be taken for a later one
+            await connection.disconnect(nowait=True)
+            raise
+        finally:
+            await pool.release(connection)
+
+
+async def _answer(connection: AbstractConnection) -> Any:
+    try:
+        return await connection.read_response()
+    except ResponseError as refusal:
+        return refusal
 
 
 # What an error of the client or the server says, and what to do about it; the first that matches.

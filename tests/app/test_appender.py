@@ -171,4 +171,42 @@ async def test_an_app_whose_inbox_grew_is_told_with_its_length() -> None:
     append._on_stored = lambda app, length: told.append((app, length))
     deadline = asyncio.get_running_loop().time() + 10
     await append.append([arrival(), arrival(), arrival(app="blog")], deadline=deadline)
-    assert told == [("shop", 2), ("blog", 1)]
+    await append.append([arrival()], deadline=deadline)
+    assert told == [("shop", 1), ("blog", 1), ("shop", 2)]
+
+
+async def test_what_an_app_sent_within_a_moment_is_one_element_and_every_line_counts(
+    store: Store,
+) -> None:
+    sent = [
+        arrival(router(NOW_S - n * MINUTE_S) * n, frame_id=b"%d" % n, drain="d.1")
+        for n in range(1, 6)
+    ]
+    await append(store, *sent)
+    assert await store.inbox_lengths(["shop"]) == {"shop": 1}
+    found = await everything(store)
+    assert sum(found.requests.values()) == found.messages == 15
+    assert found.ledger == {"received": 15, "counted": 15}
+    await append(store, *sent)
+    assert (await everything(store)).ledger == {"received": 15, "counted": 15}
+
+
+async def test_a_repetition_among_others_costs_none_of_them(store: Store) -> None:
+    await append(store, arrival(frame_id=b"2"))
+    await append(store, *(arrival(frame_id=b"%d" % n) for n in (1, 2, 3, 3)))
+    found = await everything(store)
+    assert found.ledger == {"received": 3, "counted": 3, "duplicate": 2}
+    assert found.messages == 3
+
+
+async def test_what_arrived_in_different_minutes_is_booked_in_each(store: Store) -> None:
+    await append(store, *(arrival(arrived_s=NOW_S + n * MINUTE_S) for n in range(3)))
+    elements = await store.read_inbox("shop", 9)
+    booked = {
+        minute: ledger
+        for element in elements
+        for minute, packed in unpack_batch(element[HEADER_BYTES:])
+        if (ledger := unpack(packed).ledger)
+    }
+    assert len(booked) == 3
+    assert all(ledger == {"received": 1, "counted": 1} for ledger in booked.values())

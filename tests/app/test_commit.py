@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from app.arrival import batch_id, unpack_arrival
 from app.commit import Committer
 from app.spool import Spool
 from app.store.memory import MemoryStore
-from app.store.port import NO_GUARDS, Appended, Batch, Guard, StoreUnavailable
+from app.store.port import NO_GUARDS, Bundle, Guard, StoreUnavailable
 from app.store.redis import RedisStore
 from tests.support.arrivals import appender, arrival
 from tests.support.servers import RunningServer
@@ -27,18 +27,18 @@ class SlowStore(MemoryStore):
         self.gate = asyncio.Event()
         self.groups: list[int] = []
 
-    async def append(
+    async def append_bundles(
         self,
-        groups: Mapping[str, Sequence[Batch]],
+        bundles: Mapping[str, Bundle],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
         guards: Mapping[str, Guard] = NO_GUARDS,
-    ) -> dict[str, Appended]:
-        self.groups.append(sum(map(len, groups.values())))
+    ) -> dict[str, int]:
+        self.groups.append(sum(len(bundle.ids) for bundle in bundles.values()))
         await self.gate.wait()
-        return await super().append(
-            groups, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        return await super().append_bundles(
+            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
         )
 
 
@@ -50,19 +50,19 @@ class AwayStore(MemoryStore):
         self.away = True
         self.asked = 0
 
-    async def append(
+    async def append_bundles(
         self,
-        groups: Mapping[str, Sequence[Batch]],
+        bundles: Mapping[str, Bundle],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
         guards: Mapping[str, Guard] = NO_GUARDS,
-    ) -> dict[str, Appended]:
+    ) -> dict[str, int]:
         self.asked += 1
         if self.away:
             raise StoreUnavailable("the store is away")
-        return await super().append(
-            groups, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        return await super().append_bundles(
+            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
         )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.aggregate import Aggregator
 from app.appender import Appender
 from app.arrival import Arrival, batch_id
-from app.ingest import Aggregator, Horizon
+from app.ingest import Horizon
 from app.store.port import Store
 from parsers.framing import split
 from tests.support.lines import router

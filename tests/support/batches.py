@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from app.store.port import (
     HEADER_BYTES,
     ID_BYTES,
     KIND_BATCH,
     KIND_ROLLUP,
+    NO_GUARDS,
     Appended,
     Batch,
+    Bundle,
+    Guard,
     Slot,
     SlotWrite,
     Store,
@@ -39,6 +42,21 @@ def again(first: Batch) -> Batch:
 
 async def append(store: Store, app: str, *batches: Batch) -> Appended:
     answers = await store.append({app: batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+    return answers[app]
+
+
+def bundle(*batches: Batch, data: bytes = b"together") -> Bundle:
+    """An element that holds what these batches do."""
+    ids, tokens = [each.id for each in batches], [each.token for each in batches]
+    return Bundle(ids, tokens, new_element(KIND_BATCH, data))
+
+
+async def append_bundle(
+    store: Store, app: str, sent: Bundle, guards: Mapping[str, Guard] = NO_GUARDS
+) -> int:
+    answers = await store.append_bundles(
+        {app: sent}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards=guards
+    )
     return answers[app]
 
 

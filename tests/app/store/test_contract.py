@@ -24,7 +24,9 @@ from tests.support.batches import (
     TOTAL,
     again,
     append,
+    append_bundle,
     batch,
+    bundle,
     data,
     fill,
     inbox,
@@ -137,6 +139,69 @@ async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> Non
 
     assert answer == Appended([STORED] * 1_000, 1_000)
     assert await inbox(store, "shop") == [each.element for each in batches]
+
+
+# --- bundles ------------------------------------------------------------------------------------
+
+
+async def test_a_bundle_is_one_element_and_each_of_its_batches_is_known(store: Store) -> None:
+    batches = [batch() for _ in range(3)]
+    sent = bundle(*batches)
+
+    assert await append_bundle(store, "shop", sent) == 1
+    assert await append_bundle(store, "shop", bundle(batch(), batch())) == 2
+
+    assert (await inbox(store, "shop"))[0] == sent.element
+    for each in batches:
+        assert (await append(store, "shop", each)).outcomes == [OWN_RETRY]
+        assert (await append(store, "shop", again(each))).outcomes == [DUPLICATE]
+
+
+async def test_a_bundle_with_one_known_batch_changes_nothing(store: Store) -> None:
+    known, unknown = batch(), batch()
+    await append(store, "shop", known)
+
+    for sent in (bundle(unknown, known), bundle(unknown, again(known))):
+        assert await append_bundle(store, "shop", sent) == 0
+
+    assert await inbox(store, "shop") == [known.element]
+    assert (await append(store, "shop", unknown)).outcomes == [STORED]
+
+
+async def test_a_bundle_that_is_sent_again_is_stored_once(store: Store) -> None:
+    sent = bundle(batch(), batch())
+    assert [await append_bundle(store, "shop", sent) for _ in range(3)] == [1, 0, 0]
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_a_guarded_bundle_is_stored_only_while_the_state_is_as_expected(
+    store: Store,
+) -> None:
+    first, second = bundle(batch()), bundle(batch())
+
+    assert await append_bundle(store, "shop", first, {"shop": Guard(b"", b"one")}) == 1
+    assert await append_bundle(store, "shop", second, {"shop": Guard(b"", b"two")}) == 0
+    assert await store.drain_states(["shop"]) == {"shop": b"one"}
+    assert await append_bundle(store, "shop", second, {"shop": Guard(b"one", b"")}) == 2
+    assert await store.drain_states(["shop"]) == {"shop": b"one"}
+    assert await inbox(store, "shop") == [first.element, second.element]
+
+
+async def test_bundles_of_several_apps_go_in_one_call_each_for_itself(store: Store) -> None:
+    known = batch()
+    await append(store, "blog", known)
+    sent = {"shop": bundle(known), "blog": bundle(known), "shop-eu": bundle(batch())}
+
+    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+
+    assert answers == {"shop": 1, "blog": 0, "shop-eu": 1}
+    assert await store.append_bundles({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
+
+
+async def test_a_bundle_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
+    batches = [batch() for _ in range(1_000)]
+    assert await append_bundle(store, "shop", bundle(*batches)) == 1
+    assert (await append(store, "shop", *batches)).outcomes == [OWN_RETRY] * 1_000
 
 
 # --- fold ---------------------------------------------------------------------------------------

@@ -1,0 +1,46 @@
+"""The head of a POST to the drain as Logplex and the routers before us write it, read with one
+pattern.
+
+It is a strict part of what HTTP/1.1 allows (RFC 9112, section 2 to 6): whatever could be read in
+two ways, or asks for more than an answer, is not usual, and left to the parser of all requests.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+BEGINNING = b"POST /drain HTTP/1.1\r\n"
+_VALUE = rb"[!-~](?:[ -~]*[!-~])?"
+_HEAD = re.compile(BEGINNING + rb"((?:[A-Za-z0-9-]+: " + _VALUE + rb"\r\n)+)\r\n")
+_FIELD = re.compile(rb"([^:]+): (.*)\r\n")
+_KEEPS = {b"keep-alive": True, b"close": False}
+_UNUSUAL = frozenset(
+    (b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect", b"origin")
+)
+
+
+class Head(NamedTuple):
+    """Header fields by their name in lower case; `size` of the head in bytes."""
+
+    headers: dict[bytes, bytes]
+    keep_alive: bool
+    size: int
+
+
+def usual_head(data: bytes) -> Head | None:
+    """The head that `data` begins with, whole; None for one that is not usual."""
+    match = _HEAD.match(data)
+    if match is None:
+        return None
+    fields = _FIELD.findall(match[1])
+    headers = {name.lower(): value for name, value in fields}
+    keep_alive = _KEEPS.get(headers.get(b"connection", b"keep-alive"))
+    if (
+        len(headers) < len(fields)  # one is there twice
+        or b"host" not in headers
+        or keep_alive is None
+        or not _UNUSUAL.isdisjoint(headers)
+    ):
+        return None
+    return Head(headers, keep_alive, match.end())
