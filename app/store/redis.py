@@ -42,10 +42,9 @@ from app.store.port import (
     headers,
 )
 from app.store.redis_alerts import RedisAlerts
-from app.store.redis_call import Script, asking
+from app.store.redis_call import TIMEOUT_S, Script, asking
 
 OLDEST_VERSION = (6, 2)
-TIMEOUT_S = 2.0  # Logplex waits 5 s for its answer: two tries must fit
 CONNECT_TIMEOUT_S = 1.0
 CONNECTIONS_MAX = 16  # of a process; whoever finds them all in use waits for one
 _FIRST_SEEN = "dm:apps:first_seen"
@@ -121,7 +120,7 @@ class RedisStore(RedisAlerts):
             _bundle_call(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, bundle in bundles.items()
         ]
-        lengths = await asking(self._evaluate_all(_BUNDLE, calls)) if calls else []
+        lengths = await asking(self._evaluate_all(_BUNDLE, calls))
         return dict(zip(bundles, lengths, strict=True))
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
@@ -289,6 +288,7 @@ class RedisStore(RedisAlerts):
             raise StoreUnavailable(f"the store is away or refuses ({error})") from error
 
     async def close(self) -> None:
+        await self._wire.close()
         await self._client.aclose()
 
 
