@@ -93,6 +93,10 @@ _gauges[:] = [
 ]
 
 
+# The minute that was read last, as it is written, and in milliseconds.
+cdef unsigned char _written[16]
+cdef long long _written_ms
+
 cdef struct Time:
     long long ms
     long long minute  # since the epoch
@@ -114,10 +118,6 @@ cdef class Aggregator:
     cdef bint _all_inside
     cdef Sums _current
     cdef long long _counted, _ignored, _promised
-    # The minute that was read last, as it is written, and in milliseconds.
-    cdef unsigned char _written[16]
-    cdef long long _written_ms
-
     def __init__(self, double arrived_s, horizon, caps=CAPS):
         self._caps = caps
         self._arrived = arrived_s
@@ -327,9 +327,8 @@ cdef class Aggregator:
             return False
         if memcmp(end - 6, <Bytes>b"+00:00", 6):
             return False
-        if memcmp(at, self._written, MINUTE_BYTES):
-            if not self._remember_minute(at):
-                return False
+        if memcmp(at, _written, MINUTE_BYTES) and not _remember_minute(at):
+            return False
         if at[16] != c":" or not c"0" <= at[17] <= c"5" or not c"0" <= at[18] <= c"9":
             return False
         for position in range(20, 20 + digits):
@@ -341,22 +340,8 @@ cdef class Aggregator:
             ms += (at[21] - c"0") * 10
         if digits > 2:
             ms += at[22] - c"0"
-        time.ms = self._written_ms + ((at[17] - c"0") * 10 + at[18] - c"0") * 1000 + ms
-        time.minute = self._written_ms // MINUTE_MS
-        return True
-
-    cdef bint _remember_minute(self, Bytes at) except -1:
-        cdef long long ms
-        cdef int position
-        try:
-            ms = parse_timestamp_ms(at[:MINUTE_BYTES] + b":00Z")
-        except ParseError:
-            return False
-        if ms < 0:  # division below would round the other way
-            return False
-        for position in range(MINUTE_BYTES):
-            self._written[position] = at[position]
-        self._written_ms = ms
+        time.ms = _written_ms + ((at[17] - c"0") * 10 + at[18] - c"0") * 1000 + ms
+        time.minute = _written_ms // MINUTE_MS
         return True
 
     cdef bint _turn_to(self, const Time *time) except -1:
@@ -514,6 +499,22 @@ cdef class Aggregator:
         if known.encoded == written:
             self._current.recent[place] = <void *>known
         return known
+
+
+cdef bint _remember_minute(Bytes at) except -1:
+    global _written_ms
+    cdef long long ms
+    cdef int position
+    try:
+        ms = parse_timestamp_ms(at[:MINUTE_BYTES] + b":00Z")
+    except ParseError:
+        return False
+    if ms < 0:  # division would round the other way
+        return False
+    for position in range(MINUTE_BYTES):
+        _written[position] = at[position]
+    _written_ms = ms
+    return True
 
 
 cdef int _observe(Source source, const Request *request) except -1:

@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.http.drain_cycle import AtOnce, DrainCycle
-from app.http.usual_head import BEGINNING, usual_head
+from app.http.heads import usual_head
+from app.http.usual_head import BEGINNING
 
 CONNECTIONS_MAX = 16_384
 FILES_OF_OUR_OWN = 128  # connections to the store, files, pipes

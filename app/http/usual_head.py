@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 BEGINNING = b"POST /drain HTTP/1.1\r\n"
 _VALUE = rb"[!-~](?:[ -~]*[!-~])?"
-_HEAD = re.compile(BEGINNING + rb"((?:[A-Za-z0-9-]+: " + _VALUE + rb"\r\n)+)\r\n")
+_HEAD = re.compile(BEGINNING + rb"((?:[A-Za-z0-9-]{1,64}: " + _VALUE + rb"\r\n)+)\r\n")
 _FIELD = re.compile(rb"([^:]+): (.*)\r\n")
-_KEEPS = {b"keep-alive": True, b"close": False}
-_UNUSUAL = frozenset(
+KEEPS = {b"keep-alive": True, b"close": False}
+UNUSUAL = frozenset(
     (b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect", b"origin")
 )
 
@@ -35,12 +35,12 @@ def usual_head(data: bytes) -> Head | None:
         return None
     fields = _FIELD.findall(match[1])
     headers = {name.lower(): value for name, value in fields}
-    keep_alive = _KEEPS.get(headers.get(b"connection", b"keep-alive"))
+    keep_alive = KEEPS.get(headers.get(b"connection", b"keep-alive"))
     if (
         len(headers) < len(fields)  # one is there twice
         or b"host" not in headers
         or keep_alive is None
-        or not _UNUSUAL.isdisjoint(headers)
+        or not UNUSUAL.isdisjoint(headers)
     ):
         return None
     return Head(headers, keep_alive, match.end())

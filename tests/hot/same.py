@@ -12,6 +12,7 @@ from app.rollup import CAPS, Caps, Rollup
 from parsers.framing import split
 
 compiled_lines: Any = import_module("app.hot.lines")
+heads: Any = import_module("app.hot.heads")
 reading: Any = import_module("app.hot.reading")
 writing: Any = import_module("app.hot.writing")
 Sums: Any = import_module("app.hot.sums").Sums
