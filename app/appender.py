@@ -1,12 +1,11 @@
-"""One step into the store: arrivals are appended, each once, in the form their drain's state asks
-for, and what is to be said about them is noted in the ledger.
+"""One step into the store: what arrived is appended, each POST once, in the form its drain's state
+asks for, and what is to be said about it is noted in the ledger.
 
 Doing a step again changes nothing: ids and tokens stay the same. So a step that failed half-way is
 simply repeated, at once or after hours on disk.
 
-What an app sent since the last step goes as one element where nothing is unusual about it
-(app.bundle), which costs a fraction. Where the store then says that there is, it has changed
-nothing, and the arrivals are appended one by one.
+POSTs that were added up (app.bundle) go as one element where nothing is unusual about them. Where
+the store then says that there is, it has changed nothing, and they are appended one by one.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
-from app.arrival import Arrival
-from app.bundle import alike, as_one
+from app.arrival import Arrival, Brought
 from app.span import ALWAYS, Span
-from app.store.port import Appended, Batch, Bundle, Guard, Outcome, Store, StoreUnavailable
+from app.store import port
+from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ class Appender:
         """Whether the store refused the last step."""
         return self.away_since_s > 0
 
-    async def append(self, arrivals: Sequence[Arrival], *, deadline: float) -> None:
+    async def append(self, waiting: Sequence[Brought], *, deadline: float) -> None:
         """Returns when all of them are stored, or were before.
 
         Args:
@@ -84,6 +83,11 @@ class Appender:
         """
         try:
             async with asyncio.timeout_at(deadline):
+                arrivals = [
+                    arrival
+                    for each in await self._append_bundles(waiting)
+                    for arrival in each.apart()
+                ]
                 notes = await self._append_all(arrivals)
                 if notes:
                     self._stored(await self._append(notes, {}))
@@ -104,7 +108,6 @@ class Appender:
         waiting: dict[str, list[Arrival]] = {}
         for arrival in arrivals:
             waiting.setdefault(arrival.app, []).append(arrival)
-        await self._append_bundles(waiting)
         notes: dict[str, list[Batch]] = {}
         while waiting:
             groups: dict[str, list[Batch]] = {}
@@ -133,35 +136,32 @@ class Appender:
             waiting = {app: stale for app, stale in waiting.items() if stale}
         return notes
 
-    async def _append_bundles(self, waiting: dict[str, list[Arrival]]) -> None:
-        """Append each app's arrivals as one element, where that can be, and take them out of
-        `waiting`.
-        """
-        bundles: dict[str, Bundle] = {}
+    async def _append_bundles(self, waiting: Sequence[Brought]) -> list[Brought]:
+        """Append what can go as one element, of each app the first; returns what is left."""
+        first: dict[str, Brought] = {}
+        left = [each for each in waiting if first.setdefault(each.app, each) is not each]
+        bundles: dict[str, port.Bundle] = {}
         guards: dict[str, Guard] = {}
-        for app, group in waiting.items():
-            if not alike(group) or any(map(self._unverified, group)):
+        for app, each in first.items():
+            whole = each.whole()
+            if whole is None or self._unverified(whole):
                 continue
-            whole = as_one(group)
             guard, (span,) = self._judged(app, [whole])
             if not span.covers(whole.claim.lines):
                 continue
             if guard is not None:
                 guards[app] = guard
-            bundles[app] = Bundle(
-                [arrival.id for arrival in group],
-                [arrival.token for arrival in group],
-                whole.batch(span).element,
-            )
+            bundles[app] = port.Bundle(*each.names(), whole.batch(span).element)
         lengths = await self._store.append_bundles(
             bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
         for app, length in lengths.items():
             if length:
-                del waiting[app]
+                del first[app]
                 self._on_stored(app, length)
                 if app in guards:
                     self._now(app, guards[app])
+        return [*first.values(), *left]
 
     def _now(self, app: str, guard: Guard) -> None:
         """Take note of the state that an append has led to."""

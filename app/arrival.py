@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Protocol
 
 import msgspec
 
@@ -39,6 +41,36 @@ def new_batch(frame_id: bytes, packed: bytes) -> Batch:
     return Batch(batch_id(frame_id), random_bytes(), new_element(KIND_BATCH, packed))
 
 
+Stored = Callable[[Sequence[tuple[str, Seen]]], Awaitable[None]]
+"""Told what the store has taken: of which apps, and when it says that they lived."""
+
+
+class Brought(Protocol):
+    """What one or more POSTs of an app brought: an Arrival, or a bundle.Bundle of them."""
+
+    @property
+    def app(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def seen(self) -> Seen:
+        """When it says that the app lived."""
+        ...
+
+    def whole(self) -> Arrival | None:
+        """All of it as one; None when it has to be taken apart."""
+        ...
+
+    def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """The ids of the POSTs, all different, and their tokens."""
+        ...
+
+    def apart(self) -> list[Arrival]:
+        """Each POST by itself; always the same."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Arrival:
     """The lines of one POST, counted up.
@@ -55,6 +87,23 @@ class Arrival:
     token: bytes = field(default_factory=random_bytes)
     _span: Span = ALWAYS
     _batch: Batch | None = None
+
+    @property
+    def seen(self) -> Seen:
+        """See Brought."""
+        return self.parts.seen
+
+    def whole(self) -> Arrival:
+        """See Brought."""
+        return self
+
+    def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """See Brought."""
+        return (self.id,), (self.token,)
+
+    def apart(self) -> list[Arrival]:
+        """See Brought."""
+        return [self]
 
     @property
     def claim(self) -> Claim:

@@ -1,33 +1,115 @@
-"""Arrivals of an app that can go into the store as one element: what a busy app sends within a
-moment is added up here already, and is packed, stored and folded once for all of it.
+"""What goes into the store as one element: POSTs of an app, added up as they come, so that what a
+busy app sends within a moment is packed, stored and folded once for all of it.
+
+Where that cannot be (the store knows one of them already, or is away), each of them can still be
+had by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
+from app.aggregate import Aggregator
 from app.arrival import Arrival
-from app.ingest import MINUTE_S, together
+from app.ingest import MINUTE_S, Horizon, Seen
+from app.rollup import Caps
+
+POSTS_MAX = 256  # about 0.4 ms of Redis
 
 
-def alike(arrivals: Sequence[Arrival]) -> bool:
-    """Whether one element can hold them: they came from the same drain within the same minute, to
-    which the ledger books them, and none is the repetition of another.
+class Sender(NamedTuple):
+    """Whose POSTs may be added up: see Arrival."""
+
+    app: str
+    drain: str
+    generation: int
+
+
+class Post(NamedTuple):
+    """`token` is drawn for this POST alone; `promised` messages, by its Logplex-Msg-Count."""
+
+    id: bytes
+    token: bytes
+    body: bytes
+    promised: int
+
+
+class Bundle:
+    """POSTs that came over one drain within one minute, to which the ledger books them all; see
+    arrival.Brought.
     """
-    first = arrivals[0]
-    minute = first.parts.arrived_s // MINUTE_S
-    return len({arrival.id for arrival in arrivals}) == len(arrivals) and all(
-        arrival.drain == first.drain
-        and arrival.generation == first.generation
-        and arrival.parts.arrived_s // MINUTE_S == minute
-        for arrival in arrivals
-    )
+
+    def __init__(self, sender: Sender, arrived_s: float, horizon: Horizon, caps: Caps) -> None:
+        """`arrived_s`: when the first of them came, Unix time in seconds."""
+        self._sender = sender
+        self._minute = arrived_s // MINUTE_S
+        self._aggregator_of = partial(Aggregator, arrived_s, horizon, caps)
+        self._aggregator = self._aggregator_of()
+        self._posts: dict[bytes, Post] = {}
+        self._spoiled = False
+        self._whole: Arrival | None = None
+        self._apart: list[Arrival] = []
+
+    @property
+    def app(self) -> str:
+        """See arrival.Brought."""
+        return self._sender.app
+
+    @property
+    def seen(self) -> Seen:
+        """See arrival.Brought."""
+        return self._aggregator.seen
+
+    def takes(self, post: Post, now_s: float) -> bool:
+        """Whether this POST, which came just now, can be added."""
+        return (
+            now_s // MINUTE_S == self._minute
+            and post.id not in self._posts
+            and len(self._posts) < POSTS_MAX
+            and not self._spoiled
+        )
+
+    def add(self, post: Post) -> None:
+        """Add what it brings; should this fail, the others can be had apart."""
+        try:
+            _add(self._aggregator, post)
+        except BaseException:
+            self._spoiled = True
+            raise
+        self._posts[post.id] = post
+
+    def whole(self) -> Arrival | None:
+        """See arrival.Brought; no more can be added then."""
+        if self._whole is None and not self._spoiled:
+            first = next(iter(self._posts.values()))
+            self._whole = self._arrival(first, self._aggregator)
+        return self._whole
+
+    def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
+        """See arrival.Brought."""
+        return list(self._posts), [post.token for post in self._posts.values()]
+
+    def apart(self) -> list[Arrival]:
+        """See arrival.Brought."""
+        whole = self.whole()
+        if whole is not None and len(self._posts) == 1:
+            return [whole]
+        if not self._apart:
+            for post in self._posts.values():
+                aggregator = self._aggregator_of()
+                _add(aggregator, post)
+                self._apart.append(self._arrival(post, aggregator))
+        return self._apart
+
+    def _arrival(self, post: Post, aggregator: Aggregator) -> Arrival:
+        app, drain, generation = self._sender
+        return Arrival(app, post.id, aggregator.parts(), drain, generation, post.token)
 
 
-def as_one(arrivals: Sequence[Arrival]) -> Arrival:
-    """An arrival with the lines of all of these, which are alike."""
-    first = arrivals[0]
-    if len(arrivals) == 1:
-        return first
-    parts = together([arrival.parts for arrival in arrivals])
-    return Arrival(first.app, first.id, parts, first.drain, first.generation)
+def _add(aggregator: Aggregator, post: Post) -> None:
+    if post.promised:
+        aggregator.add_promised(post.promised)
+    for _ in aggregator.turns(post.body):
+        continue

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 
 from app.appender import Appender
-from app.arrival import Arrival, unpack_arrival
+from app.arrival import Arrival, Stored, unpack_arrival
 from app.packing import NewerVersion, PackError
 from app.rollup import CAPS, Caps
 from app.spool import Spool
@@ -34,10 +33,10 @@ class CatchUp:
         spool: Spool,
         appender: Appender,
         *,
-        on_stored: Callable[[Arrival], Awaitable[None]],
+        on_stored: Stored,
         caps: Caps = CAPS,
     ) -> None:
-        """`on_stored`: told each arrival that the store has taken."""
+        """`on_stored`: told what the store has taken."""
         self._spool = spool
         self._appender = appender
         self._on_stored = on_stored
@@ -80,8 +79,7 @@ class CatchUp:
         if arrivals:
             deadline = asyncio.get_running_loop().time() + ATTEMPT_WITHIN_S
             await self._appender.append(arrivals, deadline=deadline)
-            for arrival in arrivals:
-                await self._on_stored(arrival)
+            await self._on_stored([(each.app, each.parts.seen) for each in arrivals])
         await asyncio.to_thread(file.mark, chunk.position)
         return True
 

@@ -1,8 +1,9 @@
-"""Group commit: arrivals of many POSTs go to the store in one call, and each POST is answered when
-its own is safe.
+"""Group commit: what many POSTs bring goes to the store in one call, and each POST is answered
+when its own is safe.
 
-One call is in flight at a time; what arrives meanwhile goes into the next. So the busier a worker
-is, the larger its groups and the less a batch costs, and an idle worker adds no delay.
+One call is in flight at a time; what arrives meanwhile is added up (app.bundle) and goes into the
+next. So the busier a worker is, the larger its groups and the less a POST costs, and an idle worker
+adds no delay.
 
 While the store refuses, groups go to the spool on disk instead. When that has no room either, a
 POST is held and the store tried again until its time is up.
@@ -17,45 +18,62 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.appender import Appender
-from app.arrival import Arrival, pack_arrival
+from app.arrival import Arrival, Brought, Stored, pack_arrival
+from app.bundle import POSTS_MAX, Bundle, Post, Sender
 from app.spool import Spool, SpoolFull
 from app.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-GROUP_BATCHES_MAX = 256  # about 3 ms of Redis at 10 microseconds a batch
-GROUP_MESSAGES_MAX = 100_000  # added up in about 10 ms at the most
-PENDING_MESSAGES_MAX = 200_000  # as they wait, 0.2 KB each of usual ones, 1 KB of any
+GROUP_BYTES_MAX = 16 * 2**20  # of bodies
+PENDING_BYTES_MAX = 32 * 2**20
+MESSAGE_BYTES = 256  # of a usual one, where only what it came to is held
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
 
 Settle = Callable[[bool | BaseException], None]
-"""Told what became of an arrival: True when the store has it, False when the spool does, or why
-neither took it.
+"""Told what became of a POST: True when the store has it, False when the spool does, or why neither
+took it.
 """
 
 
 @dataclass(slots=True, eq=False)
 class _Pending:
-    arrival: Arrival
-    messages: int
+    what: Brought
     deadline: float
-    settle: Settle
+    settles: list[Settle]
+    size: int = 0
 
 
 class Committer:
-    """Commits arrivals in groups."""
+    """Commits POSTs and arrivals in groups."""
 
-    def __init__(self, appender: Appender, spool: Spool | None, *, wait_s: float) -> None:
+    def __init__(
+        self,
+        appender: Appender,
+        spool: Spool | None,
+        *,
+        wait_s: float,
+        bundle_of: Callable[[Sender], Bundle],
+        clock: Callable[[], float],
+        on_stored: Stored,
+    ) -> None:
         """
         Args:
             spool: where arrivals wait while the store is away; None for nowhere.
-            wait_s: how long an arrival may wait when neither takes it.
+            wait_s: how long a POST may wait when neither takes it.
+            bundle_of: a new one, for POSTs that come from now on.
+            clock: Unix time in seconds.
+            on_stored: awaited before POSTs are settled that the store has.
         """
         self._appender = appender
         self._spool = spool
         self._wait_s = wait_s
+        self._bundle_of = bundle_of
+        self._clock = clock
+        self._on_stored = on_stored
         self._queue: deque[_Pending] = deque()
-        self._pending_messages = 0
+        self._open: dict[Sender, tuple[Bundle, _Pending]] = {}  # of the queue; POSTs may be added
+        self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
         self.refusal = ""  # why not even the spool takes batches; "" while it does
 
@@ -69,6 +87,7 @@ class Committer:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
+        size = arrival.parts.received * MESSAGE_BYTES
         stored: asyncio.Future[bool] = loop.create_future()
 
         def settle(result: bool | BaseException) -> None:
@@ -79,27 +98,46 @@ class Committer:
             else:
                 stored.set_exception(result)
 
-        while not self.submit(arrival, settle, deadline):
+        while not self._has_room(size):
             if loop.time() >= deadline:
                 raise StoreUnavailable("too many batches are waiting for the store")
             await asyncio.sleep(RETRY_DELAYS_S[0])
+        self._enqueue(_Pending(arrival, deadline, [settle], size))
         return await stored
 
-    def submit(self, arrival: Arrival, settle: Settle, deadline: float = 0.0) -> bool:
-        """Commit it, and have `settle` called; False when too much is waiting already.
-
-        Args:
-            deadline: on the event loop's clock; 0 for `wait_s` from now.
+    def submit(self, sender: Sender, post: Post, settle: Settle) -> bool:
+        """Add a POST up with what else its sender has just sent, commit it, and have `settle`
+        called; False when too much is waiting already.
         """
-        messages = arrival.parts.received
-        if self._pending_messages + messages > PENDING_MESSAGES_MAX and self._queue:
+        size = len(post.body)
+        if not self._has_room(size):
             return False
-        deadline = deadline or asyncio.get_running_loop().time() + self._wait_s
-        self._queue.append(_Pending(arrival, messages, deadline, settle))
-        self._pending_messages += messages
+        bundle, pending = self._open.get(sender, (None, None))
+        if (
+            bundle is None
+            or pending is None
+            or self._appender.away  # to be spooled, they must be apart
+            or not bundle.takes(post, self._clock())
+        ):
+            bundle = self._bundle_of(sender)
+            pending = _Pending(bundle, asyncio.get_running_loop().time() + self._wait_s, [])
+        bundle.add(post)
+        if not pending.settles:
+            self._open[sender] = bundle, pending
+            self._enqueue(pending)
+        pending.settles.append(settle)
+        pending.size += size
+        self._pending_bytes += size
+        return True
+
+    def _has_room(self, size: int) -> bool:
+        return self._pending_bytes + size <= PENDING_BYTES_MAX or not self._queue
+
+    def _enqueue(self, pending: _Pending) -> None:
+        self._queue.append(pending)
+        self._pending_bytes += pending.size
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="commit")
-        return True
 
     async def drained(self) -> None:
         """Returns when nothing is waiting or in flight."""
@@ -115,11 +153,14 @@ class Committer:
             self._flight = None
 
     def _next_group(self) -> list[_Pending]:
-        group = [self._queue.popleft()]
-        messages = group[0].messages
-        while self._queue and len(group) < GROUP_BATCHES_MAX and messages < GROUP_MESSAGES_MAX:
+        """What goes next; nothing is added to it any more."""
+        group: list[_Pending] = []
+        posts = size = 0
+        while self._queue and posts < POSTS_MAX and size < GROUP_BYTES_MAX:
             group.append(self._queue.popleft())
-            messages += group[-1].messages
+            posts += len(group[-1].settles)
+            size += group[-1].size
+        self._open.clear()
         return group
 
     async def _commit_group(self, group: list[_Pending]) -> None:
@@ -129,14 +170,15 @@ class Committer:
                 return
             while group:
                 try:
-                    arrivals = [pending.arrival for pending in group]
-                    await self._appender.append(arrivals, deadline=group[0].deadline)
+                    waiting = [pending.what for pending in group]
+                    await self._appender.append(waiting, deadline=group[0].deadline)
                 except StoreUnavailable as refusal:
                     if await self._spooled(group):
                         return
                     group = self._give_up_expired(group, refusal)
                 else:
                     self.refusal = ""
+                    await self._on_stored([(each.app, each.seen) for each in waiting])
                     self._settle(group, True)
                     return
                 if group:
@@ -153,7 +195,7 @@ class Committer:
         """Whether the group is on disk now; its POSTs are then answered."""
         if self._spool is None:
             return False
-        records = [pack_arrival(pending.arrival) for pending in group]
+        records = [pack_arrival(each) for pending in group for each in pending.what.apart()]
         try:
             await asyncio.to_thread(self._spool.add, records)
         except SpoolFull as full:
@@ -172,5 +214,6 @@ class Committer:
 
     def _settle(self, group: Sequence[_Pending], result: bool | BaseException) -> None:
         for pending in group:
-            self._pending_messages -= pending.messages
-            pending.settle(result)
+            self._pending_bytes -= pending.size
+            for settle in pending.settles:
+                settle(result)

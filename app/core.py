@@ -14,6 +14,7 @@ from typing import NamedTuple
 from app.alerting.alerter import Alerter
 from app.appender import Appender
 from app.buffering import Buffering
+from app.bundle import Bundle
 from app.catch_up import CatchUp
 from app.chores import Chores
 from app.commit import Committer
@@ -43,7 +44,6 @@ class Core(NamedTuple):
     tiers: Sequence[Resolution]
     horizon: Horizon
     folder: Folder
-    sightings: Sightings
     buffering: Buffering
     refusals: Refusals
     drains: Drains
@@ -73,13 +73,13 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
     enrolment = Enrolment(store, clock, settings.public_url)
     room = Room(store, tiers, clock)
     own_drain = OwnDrain(store, clock, settings.public_url)
-    buffering = _buffering(settings, store, clock, sightings, folder.stored, kept_s)
+    horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
+    buffering = _buffering(settings, store, clock, horizon, sightings, folder.stored, kept_s)
     return Core(
         store=store,
         tiers=tiers,
-        horizon=Horizon(settings.horizon_past_s, settings.horizon_future_s),
+        horizon=horizon,
         folder=folder,
-        sightings=sightings,
         buffering=buffering,
         refusals=refusals,
         drains=drains,
@@ -111,6 +111,7 @@ def _buffering(
     settings: Settings,
     store: Store,
     clock: Callable[[], float],
+    horizon: Horizon,
     sightings: Sightings,
     on_stored: Callable[[str, int], None],
     kept_s: int,
@@ -124,12 +125,19 @@ def _buffering(
         clock=clock,
         on_stored=on_stored,
     )
-    if not settings.spool_bytes_max:
-        return Buffering(
-            appender, Committer(appender, None, wait_s=settings.commit_wait_s), None, None
-        )
-    spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
-    committer = Committer(appender, spool, wait_s=settings.commit_wait_s)
+    spool = None
+    if settings.spool_bytes_max:
+        spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
+    committer = Committer(
+        appender,
+        spool,
+        wait_s=settings.commit_wait_s,
+        bundle_of=lambda sender: Bundle(sender, clock(), horizon, settings.caps),
+        clock=clock,
+        on_stored=sightings.note,
+    )
+    if spool is None:
+        return Buffering(appender, committer, None, None)
     return Buffering(
         appender,
         committer,

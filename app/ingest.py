@@ -10,7 +10,7 @@ so that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -43,6 +43,9 @@ class Seen(NamedTuple):
     first_s: int
     last_s: int
     runtime_metrics_s: int
+
+
+NOT_SEEN = Seen(0, 0, 0)  # what tells nothing of when the app lived
 
 
 @dataclass(slots=True)
@@ -86,30 +89,6 @@ class Parts:
         packed = pack_batch(inside, self.caps)
         arrival.ledger = {}
         return packed
-
-
-def together(bodies: Sequence[Parts]) -> Parts:
-    """What bodies that arrived in the same minute come to, all of them."""
-    first = bodies[0]
-    if len(bodies) == 1:
-        return first
-    rollups: dict[int, Sums] = {}
-    ledgers: dict[int, dict[str, int]] = {}
-    loose: dict[str, int] = {}
-    for parts in bodies:
-        for minute, rollup in parts.rollups.items():
-            if minute not in rollups:
-                rollups[minute] = Sums()
-                ledgers[minute] = {}
-            rollups[minute].merge(rollup)
-            _add(ledgers[minute], parts.ledgers[minute])
-        _add(loose, parts.loose)
-    seen = Seen(
-        min(parts.seen.first_s for parts in bodies),
-        max(parts.seen.last_s for parts in bodies),
-        max(parts.seen.runtime_metrics_s for parts in bodies),
-    )
-    return Parts(first.arrived_s, rollups, ledgers, loose, seen, first.caps)
 
 
 def _all_of_another_drain(ledger: dict[str, int]) -> dict[str, int]:

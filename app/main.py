@@ -85,7 +85,6 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     bodies = Bodies()
     drain = DrainEndpoint(
         committer=buffering.committer,
-        sightings=parts.sightings,
         drains=None if settings.local_mode else parts.drains,
         refusals=parts.refusals,
         own_drain=parts.own_drain,

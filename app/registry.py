@@ -6,13 +6,12 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 import msgspec
 
-from app.arrival import Arrival
 from app.drains import SECRETS_MAX, Drain, Secret, decode, encode, hash_secret
 from app.ingest import Seen
 from app.mirror import Mirror
@@ -159,37 +158,39 @@ class Sightings:
         self._ttl_ms = ttl_s * 1000
         self._told: dict[str, Seen] = {}
 
-    def is_news(self, arrival: Arrival) -> bool:
-        """Whether `note` would have something to tell the store."""
-        told = self._told.get(arrival.app)
-        return told is None or _is_news(arrival.parts.seen, told)
-
-    async def note(self, arrival: Arrival) -> None:
-        """Record what a stored arrival says about when its app lived. Should the store just be
-        away, the next arrival makes up for it.
+    async def note(self, stored: Sequence[tuple[str, Seen]]) -> None:
+        """Record what has been stored says about when its apps lived. Should the store just be
+        away, the next arrivals make up for it.
         """
-        app = arrival.app
-        told = self._told.get(app)
-        try:
-            await self._note(app, told, arrival.parts.seen)
-        except StoreUnavailable as error:
-            log.warning("could not record that %s was seen: %s", app, error)
+        news: dict[str, Seen] = {}
+        for app, seen in stored:
+            if not seen.last_s:
+                continue  # nothing of the app's own
+            told = news.get(app) or self._told.get(app)
             if told is None:
-                self._told.pop(app, None)
-            else:
-                self._told[app] = told
+                news[app] = seen
+            elif _is_news(seen, told):
+                news[app] = Seen(
+                    min(seen.first_s, told.first_s),
+                    max(seen.last_s, told.last_s),
+                    max(seen.runtime_metrics_s, told.runtime_metrics_s),
+                )
+        if news:
+            await self._tell(news)
 
-    async def _note(self, app: str, told: Seen | None, seen: Seen) -> None:
-        if told is not None:
-            seen = Seen(
-                min(seen.first_s, told.first_s),
-                max(seen.last_s, told.last_s),
-                max(seen.runtime_metrics_s, told.runtime_metrics_s),
-            )
-            if not _is_news(seen, told):
-                return
-        self._told[app] = seen  # before it is told: of a hundred POSTs at once one tells it
-        await self._store.see([SeenApp(app, *seen)], ttl_ms=self._ttl_ms)
+    async def _tell(self, news: Mapping[str, Seen]) -> None:
+        before = {app: self._told.get(app) for app in news}
+        self._told.update(news)  # first: of a hundred POSTs at once one tells it
+        try:
+            seen_apps = [SeenApp(app, *seen) for app, seen in news.items()]
+            await self._store.see(seen_apps, ttl_ms=self._ttl_ms)
+        except StoreUnavailable as error:
+            log.warning("could not record which apps were seen: %s", error)
+            for app, told in before.items():
+                if told is None:
+                    self._told.pop(app, None)
+                else:
+                    self._told[app] = told
 
 
 def _is_news(seen: Seen, told: Seen) -> bool:

@@ -188,8 +188,7 @@ class SyslogListener:
         arrival = Arrival(app, batch_id(b""), aggregator.parts(), drain=drain)
         while True:
             try:
-                if await self._core.buffering.committer.commit(arrival):
-                    await self._core.sightings.note(arrival)
+                await self._core.buffering.committer.commit(arrival)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_S)
             else:

@@ -1,25 +1,28 @@
-"""What a POST of 100 lines costs Redis: commits in groups, of one app, of 20 and of 200."""
+"""What a POST of 100 lines costs Redis: commits in groups, of one app, of 20 and of 200; and the
+worker, with adding up what comes together.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import median
 
 import redis.asyncio
 
-from app.aggregate import Aggregator
 from app.appender import Appender
-from app.arrival import Arrival, batch_id
+from app.arrival import batch_id
+from app.bundle import Bundle, Post, Sender
 from app.commit import Committer
-from app.ingest import Parts
+from app.ingest import Seen
+from app.rollup import CAPS
+from app.store.port import random_bytes
 from app.store.redis import RedisStore
 from bench.bench_parse import ARRIVED_S, HORIZON
 from bench.corpus import SHARES, bodies, frames_by_class
 from bench.measure import table
 from bench.store import private_store, redis_cpu_s
-from parsers.framing import split
 
 APPS = (1, 20, 200)
 IN_FLIGHT = 64  # POSTs that wait for their commit at a time
@@ -27,28 +30,19 @@ POSTS = 6_400
 ROUNDS = 5
 
 
-def counted_bodies() -> list[Parts]:
-    """What the store gets of POSTs of 100 lines."""
-    counted = []
-    for body in bodies(frames_by_class(), SHARES, 50, 100):
-        aggregator = Aggregator(ARRIVED_S, HORIZON)
-        aggregator.add_frames(split(body))
-        counted.append(aggregator.parts())
-    return counted
-
-
-def packed_arrivals(apps: int, counted: list[Parts]) -> list[Arrival]:
-    """POSTS arrivals of the apps in turn, packed already: that is measured with the parsing."""
-    arrivals = []
+def posts(apps: int) -> list[tuple[Sender, Post]]:
+    """POSTS of the apps in turn."""
+    sent = bodies(frames_by_class(), SHARES, 50, 100)
+    found = []
     for number in range(POSTS):
-        app, parts = f"app-{number % apps}", counted[number % len(counted)]
+        app = f"app-{number % apps}"
         frame_id = batch_id(b"%d %d" % (apps, number))
-        arrivals.append(Arrival(app, frame_id, parts, drain=f"d.{app}"))
-        arrivals[-1].batch()
-    return arrivals
+        post = Post(frame_id, random_bytes(), sent[number % len(sent)], 100)
+        found.append((Sender(app, f"d.{app}", 1), post))
+    return found
 
 
-async def commit_all(store: RedisStore, arrivals: list[Arrival]) -> None:
+async def commit_all(store: RedisStore, sent: list[tuple[Sender, Post]]) -> None:
     """Commit them, IN_FLIGHT at a time."""
     appender = Appender(
         store,
@@ -58,24 +52,38 @@ async def commit_all(store: RedisStore, arrivals: list[Arrival]) -> None:
         clock=lambda: ARRIVED_S,
         on_stored=lambda app, length: None,
     )
-    committer = Committer(appender, None, wait_s=4)
+    committer = Committer(
+        appender,
+        None,
+        wait_s=4,
+        bundle_of=lambda sender: Bundle(sender, ARRIVED_S, HORIZON, CAPS),
+        clock=lambda: ARRIVED_S,
+        on_stored=_told,
+    )
+    loop = asyncio.get_running_loop()
 
     async def sender(first: int) -> None:
-        for arrival in arrivals[first::IN_FLIGHT]:
-            await committer.commit(arrival)
+        for sender, post in sent[first::IN_FLIGHT]:
+            settled: asyncio.Future[bool | BaseException] = loop.create_future()
+            committer.submit(sender, post, settled.set_result)
+            await settled
 
     await asyncio.gather(*(sender(first) for first in range(IN_FLIGHT)))
 
 
+async def _told(stored: Sequence[tuple[str, Seen]]) -> None:
+    """Which apps were seen is not measured."""
+
+
 async def measure(
-    store: RedisStore, client: redis.asyncio.Redis, apps: int, counted: list[Parts]
+    store: RedisStore, client: redis.asyncio.Redis, apps: int
 ) -> tuple[float, float, float]:
     """µs a POST: of Redis, of it in scripts, of this process."""
-    arrivals = packed_arrivals(apps, counted)
+    sent = posts(apps)
     await client.flushall()
     await client.config_resetstat()
     before_s, own_s = await redis_cpu_s(client), time.process_time()
-    await commit_all(store, arrivals)
+    await commit_all(store, sent)
     own_s = time.process_time() - own_s
     cpu_s = await redis_cpu_s(client) - before_s
     scripts = (await client.info("commandstats"))["cmdstat_evalsha"]
@@ -84,20 +92,23 @@ async def measure(
 
 async def run() -> None:
     """Print the table."""
-    counted = counted_bodies()
     results: dict[int, list[tuple[float, float, float]]] = {apps: [] for apps in APPS}
     async with private_store() as (store, client):
         for _ in range(ROUNDS):
             for apps in APPS:
-                results[apps].append(await measure(store, client, apps, counted))
-    size = sum(len(parts.packed()) for parts in counted) / len(counted)
-    print(f"\n### Redis per POST (100 lines, {size:,.0f} bytes packed, {IN_FLIGHT} in flight)\n")
+                results[apps].append(await measure(store, client, apps))
+    print(f"\n### Redis per POST (100 lines, {IN_FLIGHT} in flight)\n")
     middle: Callable[[list[float]], str] = lambda values: f"{median(values):.1f}"  # noqa: E731
     rows = [
         (apps, *(middle(list(column)) for column in zip(*results[apps], strict=True)))
         for apps in APPS
     ]
-    print(table(("apps", "Redis CPU, µs", "of it in scripts, µs", "worker's commit, µs"), rows))
+    print(
+        table(
+            ("apps", "Redis CPU, µs", "of it in scripts, µs", "worker, from body to stored, µs"),
+            rows,
+        )
+    )
 
 
 def main() -> None:

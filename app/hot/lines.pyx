@@ -131,7 +131,9 @@ cdef class Aggregator:
 
     def turns(self, bytes body):
         """Take a whole body; yields where others may run before the next turn."""
-        cdef Py_ssize_t position = self._usual_frames(body, 0)
+        cdef Py_ssize_t position
+        self._lost = False
+        position = self._usual_frames(body, 0)
         while position < len(body):
             yield
             if not self._lost:
@@ -187,12 +189,30 @@ cdef class Aggregator:
         """See app.ingest."""
         self._promised += messages
 
+    @property
+    def seen(self):
+        """See app.ingest."""
+        ours = self._seen()
+        if self._unusual is None:
+            return ours
+        theirs = self._unusual.seen
+        if not self._unusual.rollups:
+            return ours
+        if not self._last_ms:
+            return theirs
+        return Seen(
+            min(ours.first_s, theirs.first_s),
+            max(ours.last_s, theirs.last_s),
+            max(ours.runtime_metrics_s, theirs.runtime_metrics_s),
+        )
+
     def parts(self):
         """What the messages taken so far come to; no more may be added."""
         cdef Sums sums
         if self._unusual is None:
             loose = {"promised": self._promised} if self._promised else {}
             return Parts(self._arrived_s, self._sums, self._books, loose, self._seen(), self._caps)
+        seen = self.seen
         if self._promised:
             self._unusual.add_promised(self._promised)
         plain = self._unusual.parts()
@@ -205,20 +225,7 @@ cdef class Aggregator:
             books = self._books[minute]
             for name, messages in plain.ledgers[minute].items():
                 books[name] = books.get(name, 0) + messages
-        ours, theirs = self._seen(), plain.seen
-        if not plain.rollups:
-            seen = ours
-        elif not self._last_ms:
-            seen = theirs
-        else:
-            seen = Seen(
-                min(ours.first_s, theirs.first_s),
-                max(ours.last_s, theirs.last_s),
-                max(ours.runtime_metrics_s, theirs.runtime_metrics_s),
-            )
-        return Parts(
-            self._arrived_s, self._sums, self._books, plain.loose, seen, self._caps
-        )
+        return Parts(self._arrived_s, self._sums, self._books, plain.loose, seen, self._caps)
 
     def _seen(self):
         if not self._last_ms:

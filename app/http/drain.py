@@ -22,6 +22,7 @@ from functools import lru_cache
 
 from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
+from app.bundle import Post, Sender
 from app.commit import Committer, Settle
 from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.drain_cycle import RETRY_AFTER_S, Admitted
@@ -30,15 +31,16 @@ from app.ingest import Horizon
 from app.loopback import is_loopback
 from app.own_drain import OwnDrain
 from app.refusals import Refusals
-from app.registry import APP_NAME_RULE, Drains, Sightings, valid_app
+from app.registry import APP_NAME_RULE, Drains, valid_app
 from app.rollup import Caps
-from app.store.port import StoreUnavailable
+from app.store.port import StoreUnavailable, random_bytes
 
 REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
 MSG_COUNT_DIGITS_MAX = 7
 FRAME_ID_BYTES_MAX = 256
 AT_ONCE_BYTES_MAX = 2**20  # about 2 ms
 SENDERS_REMEMBERED = 4_096
+REPLAY = b"dynometer-replay"
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -57,7 +59,6 @@ class DrainEndpoint:
         self,
         *,
         committer: Committer,
-        sightings: Sightings,
         drains: Drains | None,
         refusals: Refusals,
         own_drain: OwnDrain,
@@ -69,11 +70,9 @@ class DrainEndpoint:
     ) -> None:
         """
         Args:
-            sightings: told each arrival that the store has taken.
             drains: the registered secrets; None in local mode, where any credentials do.
         """
         self._committer = committer
-        self._sightings = sightings
         self._drains = drains
         self._refusals = refusals
         self._own_drain = own_drain
@@ -131,33 +130,26 @@ class DrainEndpoint:
             )
         return app, 1
 
-    async def _take(self, sender: Admitted, body: bytes) -> None:
+    async def _take(self, admitted: Admitted, body: bytes) -> None:
         """Aggregate and commit a body; returns when it is safe."""
-        aggregator = self._aggregator(sender, body)
+        self._own_drain.look(admitted.app, body)
+        horizon = self._replay_horizon if REPLAY in admitted.headers else self._horizon
+        aggregator = Aggregator(self._clock(), horizon, self._caps)
+        if promised := _promised(admitted):
+            aggregator.add_promised(promised)
         for _ in aggregator.turns(body):
             await asyncio.sleep(0)
-        await self._commit(_arrival(sender, aggregator))
-
-    async def _commit(self, arrival: Arrival) -> None:
-        if await self._committer.commit(arrival):
-            await self._sightings.note(arrival)
-
-    def _aggregator(self, sender: Admitted, body: bytes) -> Aggregator:
-        self._own_drain.look(sender.app, body)
-        replayed = sender.headers.get(b"dynometer-replay")
-        horizon = self._replay_horizon if replayed else self._horizon
-        aggregator = Aggregator(self._clock(), horizon, self._caps)
-        promised = sender.headers.get(b"logplex-msg-count", b"")
-        if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX:
-            aggregator.add_promised(int(promised))
-        return aggregator
+        parts = aggregator.parts()
+        await self._committer.commit(
+            Arrival(admitted.app, _id_of(admitted), parts, *_sender(admitted)[1:])
+        )
 
     # --- the same at once: see app.http.drain_cycle ---------------------------------------------
 
     def admit(self, headers: Mapping[bytes, bytes]) -> Admitted | None:
         """See drain_cycle.AtOnce."""
         length = headers.get(b"content-length", b"")
-        if not length.isdigit():
+        if not length.isdigit() or REPLAY in headers:
             return None
         size = int(length)
         if not 0 < size <= min(AT_ONCE_BYTES_MAX, self._body_bytes_max):
@@ -180,25 +172,22 @@ class DrainEndpoint:
 
     def take(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
         """See drain_cycle.AtOnce."""
+        self._own_drain.look(admitted.app, body)
+        post = Post(_id_of(admitted), random_bytes(), body, _promised(admitted))
         try:
-            aggregator = self._aggregator(admitted, body)
-            for _ in aggregator.turns(body):
-                continue
-            arrival = _arrival(admitted, aggregator)
-            at_once = not self._sightings.is_news(arrival)
-            if at_once and self._committer.submit(arrival, settle):
+            if self._committer.submit(_sender(admitted), post, settle):
                 return
         except Exception as defect:  # of ours, and this POST's alone
             settle(defect)
-            return
-        task = asyncio.get_running_loop().create_task(self._take_slowly(arrival, settle))
-        self._slow.add(task)
-        task.add_done_callback(self._slow.discard)
+        else:
+            task = asyncio.get_running_loop().create_task(self._take_slowly(admitted, body, settle))
+            self._slow.add(task)
+            task.add_done_callback(self._slow.discard)
 
-    async def _take_slowly(self, arrival: Arrival, settle: Settle) -> None:
-        """What of `take` needs waiting."""
+    async def _take_slowly(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
+        """The same where it has to wait for room."""
         try:
-            await self._commit(arrival)
+            await self._take(admitted, body)
         except Exception as error:
             settle(error)
         else:
@@ -209,20 +198,23 @@ class DrainEndpoint:
         self._bodies.let_go(admitted.size)
 
 
-def _arrival(sender: Admitted, aggregator: Aggregator) -> Arrival:
-    frame_id = sender.headers.get(b"logplex-frame-id", b"")[:FRAME_ID_BYTES_MAX]
-    return Arrival(
-        sender.app,
-        batch_id(frame_id),
-        aggregator.parts(),
-        _drain_token(sender.headers.get(b"logplex-drain-token", b"")),
-        sender.generation,
-    )
+def _sender(admitted: Admitted) -> Sender:
+    drain = _drain_token(admitted.headers.get(b"logplex-drain-token", b""))
+    return Sender(admitted.app, drain, admitted.generation)
 
 
 @lru_cache(SENDERS_REMEMBERED)
 def _drain_token(header: bytes) -> str:
     return header.decode() if DRAIN_TOKEN.fullmatch(header) else ""
+
+
+def _id_of(admitted: Admitted) -> bytes:
+    return batch_id(admitted.headers.get(b"logplex-frame-id", b"")[:FRAME_ID_BYTES_MAX])
+
+
+def _promised(admitted: Admitted) -> int:
+    promised = admitted.headers.get(b"logplex-msg-count", b"")
+    return int(promised) if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX else 0
 
 
 @lru_cache(SENDERS_REMEMBERED)

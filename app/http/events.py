@@ -13,7 +13,7 @@ from app.arrival import Arrival, batch_id
 from app.commit import Committer
 from app.http.api import RangeParameters, require_app
 from app.http.problem import Problem, bad_parameter
-from app.ingest import Horizon, Parts, Seen
+from app.ingest import NOT_SEEN, Horizon, Parts
 from app.plan import QueryError, plan_range
 from app.resolution import MINUTE_S, Resolution, align
 from app.rollup import MORE_EVENTS, EventKey, Rollup
@@ -135,7 +135,7 @@ class EventsApi:
         minute = align(int(at_s), MINUTE_S)
         sums = Sums()
         sums.add(rollup)
-        parts = Parts(int(now_s), {minute: sums}, {minute: {}}, {}, Seen(int(at_s), int(at_s), 0))
+        parts = Parts(int(now_s), {minute: sums}, {minute: {}}, {}, NOT_SEEN)
         await self._committer.commit(Arrival(app, batch_id(idempotency_key.encode()), parts))
         return _body(key, 1)
 

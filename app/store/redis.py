@@ -24,6 +24,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from app.store.port import (
     NO_GUARDS,
@@ -78,6 +79,8 @@ def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> RedisStore:
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),
+            # With these on, the pool does not look whether the server closed an idle connection.
+            maint_notifications_config=MaintNotificationsConfig(enabled=False),
         )
     except ValueError:  # its text may quote a part of the password
         raise StoreError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, NamedTuple, cast
 
 import hiredis
@@ -24,80 +25,33 @@ class _Asked(NamedTuple):
     answered: asyncio.Future[list[Any]]
 
 
-class Wire(asyncio.Protocol):
-    """Connects when it is first asked, and again after it broke."""
+class _Line(asyncio.Protocol):
+    """A connection: what was asked over it, and its answers."""
 
-    def __init__(self, pool: ConnectionPool, timeout_s: float) -> None:
-        """
-        Args:
-            pool: where the connection comes from, and counts as in use.
-            timeout_s: how long an answer may take; then the connection is given up.
-        """
-        self._pool = pool
-        self._timeout_s = timeout_s
+    def __init__(
+        self, transport: asyncio.WriteTransport, refusal_of: Callable[[str], Exception]
+    ) -> None:
+        self._transport = transport
         self._asked: deque[_Asked] = deque()
-        self._connection: AbstractConnection | None = None
-        self._transport: asyncio.WriteTransport | None = None
-        self._connecting = asyncio.Lock()
-        self._reader: hiredis.Reader
+        self._reader = hiredis.Reader(replyError=refusal_of, notEnoughData=_NOT_WHOLE)
+        self.broken = False
+        transport.set_protocol(self)
 
-    async def ask(self, commands: bytes, count: int) -> list[Any]:
-        """The answers to so many commands, as the protocol has them (RESP); refusals among them,
-        as errors of the client. Several may ask at a time; who stops waiting disturbs nobody.
-
-        Raises:
-            redis.exceptions.RedisError: whether the commands took place is unknown.
-        """
-        transport = self._transport or await self._connect()
+    def ask(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
         asked = _Asked([], count, asyncio.get_running_loop().create_future())
         self._asked.append(asked)
-        transport.write(commands)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await asked.answered
-        except TimeoutError:
-            self._break("an answer took too long")
-            raise exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s") from None
+        self._transport.write(commands)
+        return asked.answered
 
-    async def close(self) -> None:
-        """Let go of the connection."""
-        self._break("the connection was closed")
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.disconnect(nowait=True)
-            await self._pool.release(connection)
-
-    async def _connect(self) -> asyncio.WriteTransport:
-        async with self._connecting:
-            if self._transport is None:
-                await self.close()  # what is left of the last one
-                self._transport = await self._taken_over()
-            return self._transport
-
-    async def _taken_over(self) -> asyncio.WriteTransport:
-        """The transport of a new connection, which tells us now what comes over it."""
-        get = self._pool.get_connection()  # type: ignore[no-untyped-call]  # theirs
-        self._connection = connection = cast("AbstractConnection", await get)
-        self._reader = hiredis.Reader(
-            replyError=connection._parser.parse_error, notEnoughData=_NOT_WHOLE
-        )
-        transport = cast("asyncio.StreamWriter", connection._writer).transport
-        transport.set_protocol(self)
-        return transport
-
-    def _break(self, why: str) -> None:
-        transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.abort()
+    def break_off(self, why: str) -> None:
+        self.broken = True
+        self._transport.abort()
         while self._asked:
             answered = self._asked.popleft().answered
             if not answered.done():
                 answered.set_exception(exceptions.ConnectionError(why))
 
-    # --- what the event loop calls ---------------------------------------------------------------
-
     def data_received(self, data: bytes) -> None:
-        """Hand out answers."""
         self._reader.feed(data)
         try:
             while (answer := self._reader.gets()) is not _NOT_WHOLE:
@@ -110,8 +64,61 @@ class Wire(asyncio.Protocol):
                     if not asked.answered.done():
                         asked.answered.set_result(asked.answers)
         except (hiredis.ProtocolError, IndexError):
-            self._break("the server answered what was not asked")
+            self.break_off("the server answered what was not asked")
 
     def connection_lost(self, reason: Exception | None) -> None:
-        """Fail what waits for an answer."""
-        self._break("the server closed the connection")
+        self.break_off("the server closed the connection")
+
+
+class Wire:
+    """Connects when it is first asked, and again after it broke."""
+
+    def __init__(self, pool: ConnectionPool, timeout_s: float) -> None:
+        """
+        Args:
+            pool: where the connection comes from, and counts as in use.
+            timeout_s: how long an answer may take; then the connection is given up.
+        """
+        self._pool = pool
+        self._timeout_s = timeout_s
+        self._connecting = asyncio.Lock()
+        self._connection: AbstractConnection | None = None
+        self._line: _Line | None = None
+
+    async def ask(self, commands: bytes, count: int) -> list[Any]:
+        """The answers to so many commands, as the protocol has them (RESP); refusals among them,
+        as errors of the client. Several may ask at a time; who stops waiting disturbs nobody.
+
+        Raises:
+            redis.exceptions.RedisError: whether the commands took place is unknown.
+        """
+        line = self._line
+        if line is None or line.broken:
+            line = await self._connected()
+        answered = line.ask(commands, count)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await answered
+        except TimeoutError:
+            line.break_off("an answer took too long")
+            raise exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s") from None
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._line is not None:
+            self._line.break_off("the connection was closed")
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.disconnect(nowait=True)
+            await self._pool.release(connection)
+
+    async def _connected(self) -> _Line:
+        async with self._connecting:
+            if self._line is not None and not self._line.broken:
+                return self._line
+            await self.close()  # what is left of the last one
+            get = self._pool.get_connection()  # type: ignore[no-untyped-call]  # theirs
+            self._connection = connection = cast("AbstractConnection", await get)
+            transport = cast("asyncio.StreamWriter", connection._writer).transport
+            self._line = _Line(transport, connection._parser.parse_error)
+            return self._line

@@ -7,14 +7,14 @@ from collections import Counter
 
 import pytest
 
-from app.arrival import Arrival, pack_arrival, unpack_arrival
+from app.arrival import Arrival, Brought, pack_arrival, unpack_arrival
 from app.batch import unpack_batch
 from app.packing import unpack
 from app.rollup import Rollup
 from app.store.memory import MemoryStore
 from app.store.port import HEADER_BYTES, Store, StoreUnavailable
 from app.store.redis import connect
-from tests.support.arrivals import appender, arrival
+from tests.support.arrivals import appender, arrival, bundle, post
 from tests.support.lines import frame, router
 from tests.support.proxy import proxy_to
 from tests.support.servers import RunningServer
@@ -23,7 +23,7 @@ from tests.support.service import NOW_S, Clock
 MINUTE_S = 60
 
 
-async def append(store: Store, *arrivals: Arrival, verified_s: float = 3600) -> None:
+async def append(store: Store, *arrivals: Brought, verified_s: float = 3600) -> None:
     deadline = asyncio.get_running_loop().time() + 10
     await appender(store, verified_s=verified_s).append(arrivals, deadline=deadline)
 
@@ -172,31 +172,52 @@ async def test_an_app_whose_inbox_grew_is_told_with_its_length() -> None:
     deadline = asyncio.get_running_loop().time() + 10
     await append.append([arrival(), arrival(), arrival(app="blog")], deadline=deadline)
     await append.append([arrival()], deadline=deadline)
-    assert told == [("shop", 1), ("blog", 1), ("shop", 2)]
+    assert told == [("shop", 1), ("blog", 1), ("shop", 2), ("shop", 3)]
 
 
 async def test_what_an_app_sent_within_a_moment_is_one_element_and_every_line_counts(
     store: Store,
 ) -> None:
-    sent = [
-        arrival(router(NOW_S - n * MINUTE_S) * n, frame_id=b"%d" % n, drain="d.1")
+    posts = [
+        post(*[router(NOW_S - n * MINUTE_S)] * n, frame_id=b"%d" % n, promised=n)
         for n in range(1, 6)
     ]
-    await append(store, *sent)
-    assert await store.inbox_lengths(["shop"]) == {"shop": 1}
-    found = await everything(store)
-    assert sum(found.requests.values()) == found.messages == 15
-    assert found.ledger == {"received": 15, "counted": 15}
-    await append(store, *sent)
-    assert (await everything(store)).ledger == {"received": 15, "counted": 15}
+    sent = bundle(*posts)
+    for _ in range(2):  # the second time as after a lost reply
+        await append(store, sent)
+        assert await store.inbox_lengths(["shop"]) == {"shop": 1}
+        found = await everything(store)
+        assert sum(found.requests.values()) == found.messages == 15
+        assert found.ledger == {"received": 15, "counted": 15, "promised": 15}
 
 
 async def test_a_repetition_among_others_costs_none_of_them(store: Store) -> None:
     await append(store, arrival(frame_id=b"2"))
-    await append(store, *(arrival(frame_id=b"%d" % n) for n in (1, 2, 3, 3)))
+    await append(store, bundle(*(post(frame_id=b"%d" % n) for n in (1, 2, 3))))
+    await append(store, bundle(post(frame_id=b"3")))
     found = await everything(store)
     assert found.ledger == {"received": 3, "counted": 3, "duplicate": 2}
     assert found.messages == 3
+
+
+async def test_of_two_drains_that_deliver_at_once_one_counts(store: Store) -> None:
+    posts = [post(frame_id=b"%d" % n) for n in range(6)]
+    await append(store, bundle(*posts[:3], drain="d.1"), bundle(*posts[3:], drain="d.2"))
+    found = await everything(store)
+    assert found.ledger == {"received": 3, "counted": 3, "other_drain": 3}
+    assert found.messages == 3
+
+
+async def test_a_post_that_cannot_be_added_up_costs_the_others_nothing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = bundle(post(frame_id=b"1"), post(frame_id=b"2"))
+    with monkeypatch.context() as broken:
+        broken.setattr(sent, "_aggregator", None)
+        with pytest.raises(AttributeError):
+            sent.add(post(frame_id=b"3"))
+    await append(store, sent)
+    assert (await everything(store)).ledger == {"received": 2, "counted": 2}
 
 
 async def test_what_arrived_in_different_minutes_is_booked_in_each(store: Store) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from app.arrival import Arrival, pack_arrival
+from app.arrival import pack_arrival
 from app.catch_up import CatchUp
+from app.ingest import Seen
 from app.spool import Spool
 from app.store.memory import MemoryStore
 from app.store.port import Store, StoreUnavailable
@@ -22,10 +24,10 @@ from tests.support.service import Clock
 
 class Sights:
     def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
+        self.apps: list[str] = []
 
-    async def note(self, arrival: Arrival) -> None:
-        self.arrivals.append(arrival)
+    async def note(self, stored: Sequence[tuple[str, Seen]]) -> None:
+        self.apps += [app for app, _ in stored]
 
 
 def spool(directory: Path) -> Spool:
@@ -49,7 +51,7 @@ async def test_everything_that_waited_is_counted_and_booked_as_spooled(
             "counted": 200,
             "spooled": 200,
         }
-    assert len(sights.arrivals) == 600
+    assert len(sights.apps) == 600
     assert waiting.status() == (0, 0)
     waiting.close()
 

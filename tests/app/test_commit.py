@@ -9,14 +9,19 @@ from pathlib import Path
 import pytest
 
 from app.arrival import batch_id, unpack_arrival
+from app.bundle import Sender
 from app.commit import Committer
 from app.spool import Spool
 from app.store.memory import MemoryStore
 from app.store.port import NO_GUARDS, Bundle, Guard, StoreUnavailable
 from app.store.redis import RedisStore
+from tests.app.test_appender import everything
+from tests.support import arrivals
 from tests.support.arrivals import appender, arrival
 from tests.support.servers import RunningServer
 from tests.support.service import Clock
+
+Settled = asyncio.Future[bool | BaseException]
 
 
 class SlowStore(MemoryStore):
@@ -69,24 +74,50 @@ class AwayStore(MemoryStore):
 def committer(
     store: MemoryStore | RedisStore, spool: Spool | None = None, *, wait_s: float = 5
 ) -> Committer:
-    return Committer(appender(store), spool, wait_s=wait_s)
+    return arrivals.committer(appender(store), spool, wait_s=wait_s)
 
 
-async def test_what_arrives_during_a_call_goes_into_the_next_together() -> None:
+def submitted(commits: Committer, app: str = "shop", frame_id: bytes = b"") -> Settled:
+    """A POST on its way, and what becomes of it."""
+    settled: Settled = asyncio.get_running_loop().create_future()
+    sender = Sender(app, "d.1", 1)
+    assert commits.submit(sender, arrivals.post(frame_id=frame_id), settled.set_result)
+    return settled
+
+
+async def test_what_arrives_during_a_call_goes_into_the_next_added_up() -> None:
     store = SlowStore()
     commits = committer(store)
-    first = asyncio.create_task(commits.commit(arrival()))
+    first = submitted(commits)
     while not store.groups:
         await asyncio.sleep(0)
-    others = [
-        asyncio.create_task(commits.commit(arrival(app=app)))
-        for _ in range(10)
-        for app in ("shop", "blog")
-    ]
-    await asyncio.sleep(0)
+    others = [submitted(commits, app) for _ in range(10) for app in ("shop", "blog")]
     store.gate.set()
-    assert all(await asyncio.gather(first, *others))
+    assert await asyncio.gather(first, *others) == [True] * 21
     assert store.groups == [1, 20]
+    assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 2, "blog": 1}
+
+
+async def test_a_post_that_comes_twice_at_once_counts_once() -> None:
+    store = MemoryStore(Clock())
+    commits = committer(store)
+    sent = [submitted(commits, frame_id=frame_id) for frame_id in (b"1", b"2", b"1", b"3")]
+    assert await asyncio.gather(*sent) == [True] * 4
+    ledger = (await everything(store)).ledger
+    assert ledger == {"received": 3, "counted": 3, "duplicate": 1}
+
+
+async def test_posts_that_were_added_up_are_safe_on_disk_one_by_one(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, bytes_max=2**20, clock=Clock())
+    commits = committer(AwayStore(), spool)
+    for group in range(2):  # the second is known to go to disk
+        sent = [submitted(commits, frame_id=b"%d %d" % (group, n)) for n in range(3)]
+        assert await asyncio.gather(*sent) == [False] * 3
+    [file] = spool.files()
+    kept = [unpack_arrival(record) for record in file.read(9, 2**20).records]
+    assert len({each.id for each in kept}) == len({each.token for each in kept}) == 6
+    assert [each.parts.received for each in kept] == [1] * 6
+    spool.close()
 
 
 async def test_a_batch_that_came_before_is_answered_and_not_counted_again() -> None:
@@ -109,7 +140,7 @@ async def test_a_refusal_is_waited_out_and_counts_once(
 ) -> None:
     server.client.config_set("maxmemory", 1)
     append = appender(redis_store)
-    waiting = asyncio.create_task(Committer(append, None, wait_s=5).commit(arrival()))
+    waiting = asyncio.create_task(arrivals.committer(append).commit(arrival()))
     while not append.last_error:
         await asyncio.sleep(0.001)
     assert append.away

@@ -180,7 +180,7 @@ class Seeing(MemoryStore):
 async def test_of_many_posts_at_once_one_tells_that_the_app_was_seen(clock: Clock) -> None:
     store = Seeing(clock)
     sightings = Sightings(store, ttl_s=3600)
-    await asyncio.gather(*(sightings.note(arrival()) for _ in range(100)))
+    await asyncio.gather(*(sightings.note([("shop", arrival().seen)]) for _ in range(100)))
     assert store.told == 1
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]
 
@@ -189,7 +189,7 @@ async def test_what_the_store_did_not_hear_is_told_again(clock: Clock) -> None:
     store = Seeing(clock)
     sightings = Sightings(store, ttl_s=3600)
     store.away = True
-    await sightings.note(arrival())
+    await sightings.note([("shop", arrival().seen)])
     store.away = False
-    await sightings.note(arrival())
+    await sightings.note([("shop", arrival().seen)])
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.aggregate import Aggregator
 from app.appender import Appender
 from app.arrival import Arrival, batch_id
-from app.ingest import Horizon
-from app.store.port import Store
+from app.bundle import Bundle, Post, Sender
+from app.commit import Committer
+from app.ingest import Horizon, Seen
+from app.rollup import CAPS
+from app.spool import Spool
+from app.store.port import Store, random_bytes
 from parsers.framing import split
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock
@@ -41,3 +45,32 @@ def appender(
         clock=clock or Clock(),
         on_stored=lambda app, length: None,
     )
+
+
+def post(*frames: bytes, frame_id: bytes = b"", promised: int = 0) -> Post:
+    """A POST of these frames, not counted up yet."""
+    return Post(batch_id(frame_id), random_bytes(), b"".join(frames or (router(NOW_S),)), promised)
+
+
+def bundle(*posts: Post, app: str = "shop", drain: str = "d.1", arrived_s: float = NOW_S) -> Bundle:
+    """POSTs that came one after the other."""
+    found = Bundle(Sender(app, drain, 1), arrived_s, HORIZON, CAPS)
+    for each in posts:
+        found.add(each)
+    return found
+
+
+def committer(append: Appender, spool: Spool | None = None, *, wait_s: float = 5) -> Committer:
+    """The way to an appender that the drain takes."""
+    return Committer(
+        append,
+        spool,
+        wait_s=wait_s,
+        bundle_of=lambda sender: Bundle(sender, NOW_S, HORIZON, CAPS),
+        clock=Clock(),
+        on_stored=nothing_more,
+    )
+
+
+async def nothing_more(stored: Sequence[tuple[str, Seen]]) -> None:
+    """Whoever is told what was stored, and has nothing to do about it."""

@@ -125,7 +125,7 @@ class World:
             return
         arrived = arrival(*frames, app=app, arrived_s=self.clock())
         await self._appender.append([arrived], deadline=asyncio.get_running_loop().time() + 5)
-        await self._sightings.note(arrived)
+        await self._sightings.note([(arrived.app, arrived.seen)])
         await self._folder.fold(app)
 
     async def live(self, minutes: int, *lives: Lines, **apps: Lines) -> None:
