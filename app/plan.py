@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.query import Query, Range
+from app.collect import Query, Range
 from app.resolution import SLACK_S, Resolution, align, nice_step, parse_step
 from app.stats import DEFAULT_STAT, Stat, parse_stat
 from app.timespan import ACCEPTED_TIMES, parse_time

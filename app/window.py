@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.collect import Range
 from app.packing import ALL, absorb
 from app.plan import Asked, plan
-from app.query import Range, Series, evaluate, packed_rollups
+from app.query import Series, evaluate, packed_rollups
 from app.resolution import MINUTE_S, Resolution
 from app.rollup import MORE_EVENTS, EventKey, Rollup
 from app.selection import EVERYTHING, Selection

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app import history
+from app import collect, history
 from app import query as queries
 from app.http.caching import kept
 from app.http.drain import REPLAY_PAST_S
@@ -281,7 +281,7 @@ class Api:
 
 
 def _written(
-    query: queries.Query,
+    query: collect.Query,
     answer: queries.Answer,
     head: dict[str, Any],
     form: str,
@@ -295,7 +295,7 @@ def _written(
     return JSONResponse({**head, "series": [each._asdict() for each in answer.series]})
 
 
-def _refuse_bins(query: queries.Query) -> None:
+def _refuse_bins(query: collect.Query) -> None:
     if any(stat.method == "bins" for stat in query.stats):
         raise bad_parameter("stat", "bins", "all others with CSV: a field cannot hold a list")
 
@@ -347,7 +347,7 @@ def _app_info(seen: SeenApp) -> AppInfo:
     )
 
 
-def _rows(query: queries.Query, answer: queries.Answer) -> list[dict[str, Any]]:
+def _rows(query: collect.Query, answer: queries.Answer) -> list[dict[str, Any]]:
     """One row per time and label set, one column per stat."""
     width = len(query.stats)
     sets = [answer.series[i : i + width] for i in range(0, len(answer.series), width)]
@@ -362,7 +362,7 @@ def _rows(query: queries.Query, answer: queries.Answer) -> list[dict[str, Any]]:
     ]
 
 
-def _csv(query: queries.Query, answer: queries.Answer) -> str:
+def _csv(query: collect.Query, answer: queries.Answer) -> str:
     text = io.StringIO()
     columns = ["time", *query.by, *(stat.name for stat in query.stats)]
     writer = csv.DictWriter(text, columns, lineterminator="\n")

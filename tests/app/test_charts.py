@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.charts import CHARTS, Chart, Period
+from app.collect import Range
 from app.ingest import Aggregator, Horizon
-from app.query import Range
 from app.resolution import HOUR_S, MINUTE_S, resolutions
 from app.rollup import Rollup
 from app.selection import EVERYTHING, Selection
