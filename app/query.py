@@ -37,6 +37,9 @@ class TooManySeries(ValueError):
     """The answer would have more than SERIES_MAX series or VALUES_MAX values."""
 
 
+Packed = tuple[int, bytes]  # the start of a slot, and a packed rollup of it
+
+
 class Series(NamedTuple):
     """One line of an answer: value i belongs to start + i · step."""
 
@@ -68,7 +71,7 @@ def complete_until(span: Range, now_s: float) -> int:
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[tuple[int, bytes]]:
+async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[Packed]:
     """What is stored of the range, each with the start of its slot. Other requests are served in
     between.
 
@@ -183,7 +186,7 @@ def evaluate(query: Query, read: Mapping[str, Mapping[int, Rollup]]) -> list[Ser
     return list(_series(query, table))
 
 
-def evaluate_packed(query: Query, app: str, packed: Sequence[tuple[int, bytes]]) -> list[Series]:
+def evaluate_packed(query: Query, app: str, packed: Sequence[Packed]) -> list[Series]:
     """The series of a query, from packed rollups of an app with the start of their slot.
 
     Raises:
@@ -195,7 +198,7 @@ def evaluate_packed(query: Query, app: str, packed: Sequence[tuple[int, bytes]])
         return list(_series(query, _added(collect.Table(query), app, packed)))
 
 
-def _added(table: Table, app: str, packed: Sequence[tuple[int, bytes]]) -> Table:
+def _added(table: Table, app: str, packed: Sequence[Packed]) -> Table:
     for start, data in packed:
         table.add(app, start, data)
     return table
