@@ -90,14 +90,15 @@ class Keys:
     def __call__(self, raw: Any) -> Key | None:
         """Of this row."""
         if raw not in self._known:
-            self._known[raw] = self._key({**self._labels(raw), "app": self._app})
+            self._known[raw] = self._key(self._labels(raw))
         return self._known[raw]
 
     def _key(self, labels: Labels) -> Key | None:
         for name, patterns in self._query.filters.items():
-            if not any(fnmatchcase(labels[name], pattern) for pattern in patterns):
+            value = self._app if name == "app" else labels[name]
+            if not any(fnmatchcase(value, pattern) for pattern in patterns):
                 return None
-        return tuple(labels[name] for name in self._query.by)
+        return tuple(self._app if name == "app" else labels[name] for name in self._query.by)
 
 
 # --- from rollups to cells ----------------------------------------------------------------------

@@ -17,16 +17,17 @@ from app.batch import unpack_batch
 from app.codes import CODES
 from app.exposition_format import Family, escaped
 from app.fold import TOTAL
-from app.packing import absorb
+from app.latest import Latest
 from app.resolution import MINUTE_S, align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
 from app.status import status_label
 from app.store.port import HEADER_BYTES, Reader, SeenApp, Slot
+from app.sums import merged, plain
+from app.tables import latest
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
 RECENT_S = 300
-_RECENT_SECTIONS = frozenset({"gauges", "minutes"})
 _MS_PER_S = 1000
 _EXPORTED_GAUGES = {
     "memory_total_bytes": "heroku_dyno_memory_total_bytes",
@@ -71,7 +72,7 @@ class AppState(NamedTuple):
 
     seen: SeenApp
     total: Rollup
-    recent: Rollup
+    recent: Latest
     inbox_length: int
 
 
@@ -80,21 +81,20 @@ async def app_state(store: Reader, seen: SeenApp, now_s: float) -> AppState:
     first = align(int(now_s) - RECENT_S, MINUTE_S)
     minutes = [Slot("1m", start) for start in range(first, int(now_s) + RECENT_S, MINUTE_S)]
     contents = await store.read(seen.app, [TOTAL, *minutes])
-    total, recent = Rollup(), Rollup()
-    for slot, elements in contents.slots.items():
-        for element in elements:
-            if slot == TOTAL:
-                absorb(total, element[HEADER_BYTES:])
-            else:
-                absorb(recent, element[HEADER_BYTES:], _RECENT_SECTIONS)
+    total = [element[HEADER_BYTES:] for element in contents.slots.pop(TOTAL, [])]
+    recent = [
+        element[HEADER_BYTES:] for elements in contents.slots.values() for element in elements
+    ]
+    fresh = []
     for element in contents.inbox:
         for minute, packed in unpack_batch(element[HEADER_BYTES:]):
-            rollup = Rollup()
-            absorb(rollup, packed)
-            total.merge(rollup.projection())
+            fresh.append(packed)
             if minute >= first:
-                recent.merge(rollup)
-    return AppState(seen, total, recent, len(contents.inbox))
+                recent.append(packed)
+    sums = merged(total)
+    if fresh:
+        sums.merge(merged(fresh).projection())
+    return AppState(seen, plain(sums), latest(recent), len(contents.inbox))
 
 
 def families(states: Sequence[AppState]) -> Iterator[Family]:
@@ -189,7 +189,7 @@ def _errors(state: AppState) -> Rows:
 
 def _possible_errors(state: AppState) -> Iterator[tuple[str, str]]:
     """Codes that can occur are there at 0, so that an alert sees the first one as an increase."""
-    sources = {*state.recent.minutes, *(source for source, _ in state.total.requests)}
+    sources = {*state.recent.heard, *(source for source, _ in state.total.requests)}
     process_types = {labels_of(source)[0] for source in sources}
     for process_type in process_types:
         yield from ((process_type, code) for code in _DYNO_CODES)
@@ -220,15 +220,15 @@ def _released(state: AppState) -> Rows:
 
 def _readings(state: AppState, exported: str, gauge: int) -> Iterator[str]:
     scale = GAUGES[gauge]
-    for (source, index), reading in sorted(state.recent.gauges.items()):
+    for (source, index), last in sorted(state.recent.last.items()):
         if index == gauge:
             process_type, dyno = labels_of(source)
             labels = f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"'
-            yield f"{exported}{{{labels}}} {reading.last * scale.numerator / scale.denominator}"
+            yield f"{exported}{{{labels}}} {last * scale.numerator / scale.denominator}"
 
 
 def _dynos(state: AppState) -> Rows:
-    counts = Counter(labels_of(source)[0] for source in state.recent.minutes)
+    counts = Counter(labels_of(source)[0] for source in state.recent.heard)
     for process_type, count in sorted(counts.items()):
         yield f',process_type="{process_type}"', count
 

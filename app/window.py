@@ -27,8 +27,8 @@ _Asked = tuple[str, tuple[str, ...], str, bool, frozenset[tuple[str, tuple[str, 
 
 
 class Read:
-    """What was read, packed: a rollup a step, and all of each slot. Minutes that dynos were heard in
-    are those of the slots, since those of one hour cannot be merged with those of another.
+    """What was read, packed: a rollup a step, and all of each slot. Which minutes dynos were heard
+    in is asked of the slots, since minutes of one hour cannot be merged with those of another.
     """
 
     def __init__(self, steps: Sequence[Packed], slots: Sequence[Packed]) -> None:

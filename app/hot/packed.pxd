@@ -62,6 +62,23 @@ cdef inline long long number(Cursor *from_) except? -1:
     return larger(from_, kind)
 
 
+cdef inline int step_over(Cursor *from_, int numbers) except -1:
+    """Without working out what they are."""
+    cdef int _, kind, size
+    for _ in range(numbers):
+        kind = first_byte(from_)
+        if kind < 0x80 or kind >= 0xE0:
+            continue
+        if 0xCC <= kind <= 0xD3:
+            size = 1 << (kind & 3)  # of uint 8 to 64 and of int 8 to 64
+            if from_.end - from_.at < size:
+                raise ValueError("ends early")
+            from_.at += size
+        else:
+            raise ValueError("no number")
+    return 0
+
+
 cdef inline long long not_negative(Cursor *from_) except -1:
     cdef long long value = number(from_)
     if value < 0:
@@ -89,29 +106,28 @@ cdef inline Py_ssize_t array(Cursor *from_) except -1:
     raise ValueError("no array")
 
 
-cdef inline Cursor span(Cursor *from_, unsigned long long size) except *:
+cdef inline int span(Cursor *from_, unsigned long long size, Cursor *part) except -1:
     """So many bytes, which are stepped over."""
-    cdef Cursor part
     if size > <unsigned long long>(from_.end - from_.at):
         raise ValueError("ends early")
     part.at = from_.at
     from_.at += size
     part.end = from_.at
-    return part
+    return 0
 
 
-cdef inline Cursor binary(Cursor *from_) except *:
+cdef inline int binary(Cursor *from_, Cursor *part) except -1:
     cdef int kind = first_byte(from_)
     if kind < 0xC4 or kind > 0xC6:
         raise ValueError("no binary")
-    return span(from_, big(from_, 1 << (kind - 0xC4)))
+    return span(from_, big(from_, 1 << (kind - 0xC4)), part)
 
 
-cdef inline Cursor text(Cursor *from_) except *:
+cdef inline int text(Cursor *from_, Cursor *part) except -1:
     """Its bytes, of which it is not said that they are UTF-8."""
     cdef int kind = first_byte(from_)
     if kind & 0xE0 == 0xA0:
-        return span(from_, kind & 0x1F)
+        return span(from_, kind & 0x1F, part)
     if kind >= 0xD9 and kind <= 0xDB:
-        return span(from_, big(from_, 1 << (kind - 0xD9)))
+        return span(from_, big(from_, 1 << (kind - 0xD9)), part)
     raise ValueError("no text")

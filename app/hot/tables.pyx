@@ -7,9 +7,10 @@ of no use then, and app.collect.Table, which defines what is meant, has to be as
 """
 
 from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp
 
 from app.hot.cells cimport BINS, Cell, Counter, Distribution, Dynos, Gauge, Reading, plus
-from app.hot.packed cimport PARTS, Bytes, Cursor, array, below, binary, not_negative, number, text
+from app.hot.packed cimport PARTS, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text
 
 from app import later, packing
 from app.collect import COUNTERS, VALUES_MAX, WHICH, Keys, wanted_by
@@ -24,7 +25,6 @@ cdef enum:
     MINUTES_OF_HOUR = 60
     STATUSES = 600
     SECTIONS = 8
-    BLOCKS_MAX = 256
     NONE = -1  # no series
 
 cdef enum:  # sections in the order of the bytes
@@ -94,8 +94,9 @@ cdef class Table:
     cdef str app
     cdef object keys_of  # key of a row
     cdef object sketch_keys_of
-    cdef dict labels
-    cdef dict blocks  # names of a rollup, as they stand there -> list of Label
+    cdef dict labels  # by their bytes
+    cdef bytes block  # the names of the rollup before, as they stand there
+    cdef list of_block
     cdef long long ids
 
     def __init__(self, query):
@@ -131,7 +132,7 @@ cdef class Table:
         self.keys_of = Keys(self.query, app, labels)
         self.app = app
         self.labels = {}
-        self.blocks = {}
+        self.block, self.of_block = b"", []
         return 0
 
     def add(self, str app, long long start, bytes packed):
@@ -163,7 +164,7 @@ cdef class Table:
             (<set>self.heard[index]).add(self.app)
         names = self._names(&rollup)
         for section in range(SECTIONS):
-            part = binary(&rollup)
+            binary(&rollup, &part)
             if self.wanted[section]:
                 self._read(section, &part, names, index, start)
                 if part.at != part.end:
@@ -174,28 +175,25 @@ cdef class Table:
         return 0
 
     cdef list _names(self, Cursor *rollup):
-        """Rollups of an app mostly have the same names in the same order."""
+        """Rollups of an app mostly have the same names in the same order as the one before."""
         cdef Bytes begin = rollup.at
-        cdef Py_ssize_t count = array(rollup)
-        cdef Py_ssize_t _
-        cdef Cursor inner = rollup[0]
-        for _ in range(count):
-            text(rollup)
-        block = begin[: rollup.at - begin]
-        found = self.blocks.get(block)
-        if found is None:
-            if len(self.blocks) >= BLOCKS_MAX:
-                self.blocks = {}
-            found = self.blocks[block] = [self._label(&inner) for _ in range(count)]
-        return found
+        cdef Py_ssize_t size = len(self.block)
+        if size and size <= rollup.end - begin and not memcmp(begin, <Bytes>self.block, size):
+            rollup.at += size
+        else:
+            self.block = b""
+            self.of_block = [self._label(rollup) for _ in range(array(rollup))]
+            self.block = begin[: rollup.at - begin]
+        return self.of_block
 
     cdef Label _label(self, Cursor *names):
-        cdef Cursor part = text(names)
-        name = part.at[: part.end - part.at].decode()
+        cdef Cursor part = names[0]
+        text(names, &part)
+        name = part.at[: part.end - part.at]
         found = self.labels.get(name)
         if found is None:
             self.ids += 1
-            found = self.labels[name] = Label(name, self.ids)
+            found = self.labels[name] = Label(name.decode(), self.ids)
         return found
 
     # --- which series, and its cell ------------------------------------------------------------
@@ -343,15 +341,16 @@ cdef class Table:
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             gauge = below(part, GAUGES_KNOWN)
+            numbers -= 8
+            if gauge != self.gauge:
+                step_over(part, 6)
+                continue
             after = not_negative(part)
             reading.last = not_negative(part)
             reading.count = not_negative(part)
             difference = number(part)
             smallest = number(part)
             largest = number(part)
-            numbers -= 8
-            if gauge != self.gauge:
-                continue
             if reading.count < 1:
                 raise ValueError("a gauge without readings")
             if reading.last and reading.count > NUMBER_MAX // reading.last:
@@ -404,15 +403,16 @@ cdef class Table:
 
     cdef int _read_later(self, Cursor *rollup, int index) except -1:
         """Rare, and each row with its names in it: as app.later reads them."""
-        cdef Cursor tag, part
+        cdef Cursor tag = rollup[0]
+        cdef Cursor part = rollup[0]
         cdef int series
         cdef Counter cell
         cdef Py_ssize_t _
         for _ in range(array(rollup)):
             if array(rollup) != 2:
                 raise ValueError("no section")
-            tag = text(rollup)
-            part = binary(rollup)
+            text(rollup, &tag)
+            binary(rollup, &part)
             name = tag.at[: tag.end - tag.at].decode()
             if name != self.of_later:
                 continue
