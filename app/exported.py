@@ -22,7 +22,7 @@ from app.resolution import MINUTE_S, align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
 from app.status import status_label
-from app.store.port import HEADER_BYTES, Reader, SeenApp, Slot
+from app.store.port import HEADER_BYTES, Contents, Reader, SeenApp, Slot
 from app.sums import merged, plain
 from app.tables import latest
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
@@ -76,16 +76,26 @@ class AppState(NamedTuple):
     inbox_length: int
 
 
-async def app_state(store: Reader, seen: SeenApp, now_s: float) -> AppState:
-    """Read one app, at one instant."""
+async def app_states(store: Reader, seen: Sequence[SeenApp], now_s: float) -> list[AppState]:
+    """Read these apps, each at one instant.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
     first = align(int(now_s) - RECENT_S, MINUTE_S)
-    minutes = [Slot("1m", start) for start in range(first, int(now_s) + RECENT_S, MINUTE_S)]
-    contents = await store.read(seen.app, [TOTAL, *minutes])
-    total = [element[HEADER_BYTES:] for element in contents.slots.pop(TOTAL, [])]
-    recent = [
-        element[HEADER_BYTES:] for elements in contents.slots.values() for element in elements
-    ]
+    minutes = range(first, int(now_s) + RECENT_S, MINUTE_S)
+    slots = [TOTAL, *(Slot("1m", start) for start in minutes)]
+    found = await store.read_many([(each.app, slots) for each in seen])
+    return [_state(each, contents, first) for each, contents in zip(seen, found, strict=True)]
+
+
+def _state(seen: SeenApp, contents: Contents, first: int) -> AppState:
+    total: list[bytes] = []
+    recent: list[bytes] = []
     fresh = []
+    for slot, elements in contents.slots.items():
+        of_slot = total if slot == TOTAL else recent
+        of_slot += (element[HEADER_BYTES:] for element in elements)
     for element in contents.inbox:
         for minute, packed in unpack_batch(element[HEADER_BYTES:]):
             fresh.append(packed)
@@ -112,9 +122,14 @@ def families(states: Sequence[AppState]) -> Iterator[Family]:
     yield _family("heroku_dyno_restarts", "counter", _RESTARTS, states, _restarts)
     yield _family("heroku_dyno_exits", "counter", _EXITS, states, _exits)
     yield _family("heroku_release_timestamp_seconds", "gauge", _RELEASED, states, _released)
+    readings = [_readings(state) for state in states]
     for index, gauge in enumerate(GAUGES):
         if exported := _EXPORTED_GAUGES.get(gauge.name):
-            lines = [line for state in states for line in _readings(state, exported, index)]
+            lines = [
+                f"{exported}{{{labels}}} {last * gauge.numerator / gauge.denominator}"
+                for of_app in readings
+                for labels, last in of_app[index]
+            ]
             yield Family(exported, "gauge", gauge.help, lines)
     yield _family("heroku_dynos", "gauge", _DYNOS, states, _dynos)
     yield _family("heroku_app_last_seen_timestamp_seconds", "gauge", _SEEN, states, _seen)
@@ -218,13 +233,19 @@ def _released(state: AppState) -> Rows:
         yield "", state.total.released[0] / _MS_PER_S
 
 
-def _readings(state: AppState, exported: str, gauge: int) -> Iterator[str]:
-    scale = GAUGES[gauge]
-    for (source, index), last in sorted(state.recent.last.items()):
-        if index == gauge:
+def _readings(state: AppState) -> list[list[tuple[str, int]]]:
+    """(labels, value) of each dyno, for each of GAUGES."""
+    readings: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
+    of, labels = None, ""
+    for (source, gauge), last in sorted(state.recent.last.items()):
+        if source != of:
             process_type, dyno = labels_of(source)
-            labels = f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"'
-            yield f"{exported}{{{labels}}} {last * scale.numerator / scale.denominator}"
+            of, labels = (
+                source,
+                f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"',
+            )
+        readings[gauge].append((labels, last))
+    return readings
 
 
 def _dynos(state: AppState) -> Rows:
