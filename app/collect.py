@@ -245,18 +245,17 @@ class Table:
         self._finish()
         return {key for cells in self._cells for key in cells}
 
-    def values(self, key: Key, app: str | None, stat: Stat) -> list[Answered]:
-        """A series: a value for each interval. Where it has no cell: of a counter 0 if anything was
-        heard, of this app or of any; None otherwise.
+    def values(self, key: Key, app: str | None, stat: Stat, intervals: range) -> list[Answered]:
+        """A part of a series: a value for each of these intervals. Where there is no cell: of a
+        counter 0 if anything was heard, of this app or of any; None otherwise.
         """
         self._finish()
         nothing = 0 if self._query.metric.kind == "counter" else None
-        step_s = self._query.range.step_s
-        return [
-            cell.value(stat, step_s)
-            if (cell := cells.get(key)) is not None
-            else nothing
-            if (app in heard if app is not None else heard)
-            else None
-            for cells, heard in zip(self._cells, self._heard, strict=True)
-        ]
+        found: list[Answered] = []
+        for index in intervals:
+            cell, heard = self._cells[index].get(key), self._heard[index]
+            if cell is not None:
+                found.append(cell.value(stat, self._query.range.step_s))
+            else:
+                found.append(nothing if (app in heard if app is not None else heard) else None)
+        return found

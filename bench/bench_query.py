@@ -7,24 +7,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
 import redis.asyncio
 
-from app.arrival import new_batch
-from app.batch import pack_batch
-from app.overview import Overviews
+from app.collect import Query
+from app.overview import FRESH_S, Overviews
 from app.packing import pack
 from app.plan import Asked, plan
-from app.query import answer
+from app.query import Answer, answer
 from app.resolution import DAY_S, HOUR_S, MINUTE_S, Resolution
 from app.rollup import Rollup
 from app.store.port import KIND_ROLLUP, SeenApp, Slot, SlotWrite, new_element
 from app.store.redis import RedisStore
 from bench.corpus import START_S
 from bench.measure import table
-from bench.store import RESOLUTIONS, TTL_MS, minutes, moved, private_store, redis_cpu_s
+from bench.store import RESOLUTIONS, TTL_MS, minutes, private_store, redis_cpu_s
 
 APP = "shop"
 DYNOS = 8
@@ -39,6 +39,7 @@ ASKED = (
     ("memory_total_bytes", ("avg",), ("dyno",)),
 )
 RANGES = (("24 h by 1m", 0, DAY_S), ("7 d by 10m", 1, 7 * DAY_S), ("90 d by 1h", 2, 90 * DAY_S))
+COLUMNS = ("first, ms", "again, ms", "Redis, ms", "longest hold, ms")
 _MS = 1000
 _START_S = int(START_S) // HOUR_S * HOUR_S
 
@@ -59,7 +60,7 @@ class Holds:
             last_s = now_s
 
 
-def merged(rollups: list[Rollup], seconds: int) -> list[Rollup]:
+def merged(rollups: list[Rollup], seconds: int) -> list[bytes]:
     """Longer intervals: as many minutes as they have, each of them over and over."""
     count = seconds // MINUTE_S
     intervals = []
@@ -67,41 +68,49 @@ def merged(rollups: list[Rollup], seconds: int) -> list[Rollup]:
         whole = Rollup()
         for number in range(count):
             whole.merge(rollups[(first + number) % len(rollups)])
-        intervals.append(whole)
+        intervals.append(pack(whole))
     return intervals
 
 
 async def fill(
-    store: RedisStore, app: str, stored: Resolution, intervals: list[Rollup], count: int, end_s: int
+    store: RedisStore, app: str, stored: Resolution, intervals: list[bytes], count: int, end_s: int
 ) -> None:
-    """Write so many slots, the last of which ends then."""
-    batch = new_batch(b"", pack_batch({}))
-    await store.append({app: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+    """Write so many slots, the last of which ends then; these rollups over and over."""
     writes = []
     for number in range(count):
-        at_s = end_s - (count - number) * stored.seconds
-        rollup = moved(intervals[number % len(intervals)], int(START_S), at_s)
-        element = new_element(KIND_ROLLUP, pack(rollup))
-        writes.append(SlotWrite(Slot(stored.name, at_s), element, TTL_MS))
-    await store.fold(app, await store.read_inbox(app, 1), writes)
+        slot = Slot(stored.name, end_s - (count - number) * stored.seconds)
+        element = new_element(KIND_ROLLUP, intervals[number % len(intervals)])
+        writes.append(SlotWrite(slot, element, TTL_MS))
+    await store.fold(app, [], writes)
 
 
 async def measured(
-    client: redis.asyncio.Redis, ask: Callable[[], Awaitable[Any]]
-) -> tuple[float, float, float]:
-    """CPU ms of this process and of Redis, medians; and the longest hold of the loop, ms CPU."""
-    own, theirs, longest = [], [], []
+    client: redis.asyncio.Redis, ask: Callable[[RedisStore], Awaitable[Any]]
+) -> list[str]:
+    """CPU ms of this process when a store is asked for the first time and again, and of Redis;
+    medians; and the longest hold of the loop.
+    """
+    found: dict[str, list[float]] = {"first": [], "again": [], "Redis": [], "hold": []}
     for _ in range(ROUNDS):
-        redis_s, started_s = await redis_cpu_s(client), time.process_time()
-        await ask()
-        own.append(time.process_time() - started_s)
-        theirs.append(await redis_cpu_s(client) - redis_s)
+        store = RedisStore(client)
+        for name in ("first", "again"):
+            started_s = time.process_time()
+            await ask(store)
+            found[name].append(time.process_time() - started_s)
+        redis_s = await redis_cpu_s(client)
+        await ask(store)
+        found["Redis"].append(await redis_cpu_s(client) - redis_s)
         holds = Holds()
         watching = asyncio.create_task(holds.watch())
-        await ask()
+        await ask(RedisStore(client))
         watching.cancel()
-        longest.append(holds.longest_s)
-    return tuple(_MS * median(each) for each in (own, theirs, longest))  # type: ignore[return-value]
+        found["hold"].append(holds.longest_s)
+    return [f"{_MS * median(each):.1f}" for each in found.values()]
+
+
+async def ask(store: RedisStore, query: Query, now_s: float) -> Answer:
+    """The query of APP."""
+    return await answer(store, [APP], query, now_s)
 
 
 async def queries(rollups: list[Rollup]) -> None:
@@ -122,16 +131,15 @@ async def queries(rollups: list[Rollup]) -> None:
                 answered = await answer(store, [APP], query, end_s)
                 assert all(len(each.values) == query.range.size for each in answered.series)
                 assert all(None not in each.values for each in answered.series)
-                cost = await measured(client, lambda: answer(store, [APP], query, end_s))  # noqa: B023
+                cost = await measured(client, partial(ask, query=query, now_s=end_s))
                 series = len(answered.series)
                 asked_for = f"{metric} {' '.join(stats)} by {' '.join(by)}"
-                rows.append((name, asked_for, series, *(f"{each:.0f}" for each in cost)))
+                rows.append((name, asked_for, series, *cost))
     print(
         f"\n### One metric of one app ({DYNOS} dynos, {REQUESTS_PER_MINUTE:,} requests a minute;"
         " CPU)\n"
     )
-    head = ("range", "query", "series", "worker, ms", "Redis, ms", "longest hold of the loop, ms")
-    print(table(head, rows))
+    print(table(("range", "query", "series", *COLUMNS), rows))
 
 
 async def all_apps(rollups: list[Rollup]) -> None:
@@ -139,32 +147,23 @@ async def all_apps(rollups: list[Rollup]) -> None:
     now_s = _START_S + DAY_S
     seen = [SeenApp(f"app-{n}", _START_S, now_s, now_s) for n in range(APPS)]
     async with private_store() as (store, client):
-        hours = merged(rollups, HOUR_S)[:1]
+        hours, of_minutes = merged(rollups, HOUR_S)[:1], merged(rollups, MINUTE_S)
         for app, *_ in seen:
-            await fill(store, app, RESOLUTIONS[0], rollups, 60, now_s)
+            await fill(store, app, RESOLUTIONS[0], of_minutes, 60, now_s)
             await fill(store, app, RESOLUTIONS[2], hours, 1, now_s - 7 * DAY_S)
-
-        async def first() -> None:
-            overviews = Overviews(RESOLUTIONS)
-            rows = [await overviews.of(store, each, now_s) for each in seen]
-            assert all(row.p95_ms for row in rows)
-
-        again = Overviews(RESOLUTIONS)
+        overviews: dict[RedisStore, Overviews] = {}
         at_s = float(now_s)
 
-        async def refresh() -> None:
+        async def rows_of(asked: RedisStore) -> None:
             nonlocal at_s
-            at_s += 11  # what is shown may be 10 s old
-            for each in seen:
-                await again.of(store, each, at_s)
+            at_s += FRESH_S
+            kept = overviews.setdefault(asked, Overviews(RESOLUTIONS))
+            shown = [await kept.of(asked, each, at_s) for each in seen]
+            assert all(row.p95_ms for row in shown)
 
-        await refresh()
-        rows = [
-            (name, *(f"{each:.0f}" for each in await measured(client, ask)))
-            for name, ask in (("for the first time", first), ("again", refresh))
-        ]
+        row = await measured(client, rows_of)
     print(f"\n### All apps: {APPS} with {DYNOS} dynos each (CPU)\n")
-    print(table(("rows", "worker, ms", "Redis, ms", "longest hold of the loop, ms"), rows))
+    print(table(COLUMNS, [row]))
 
 
 async def run() -> None:

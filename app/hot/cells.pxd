@@ -26,11 +26,10 @@ cdef class Distribution(Cell):
     cdef long long total
     cdef long long largest
     cdef long long in_bins  # the sum of their counts
-    cdef long long *bins  # those in [low, high), or NULL
+    cdef long long *bins  # those in [low, high), which is empty where it is NULL
     cdef int low
     cdef int high
-    cdef int count_bin(self, int index, long long count) except -1
-    cdef int _make_room(self, int index) except -1
+    cdef int make_room(self, int index) except -1
 
 cdef class Gauge(Cell):
     cdef int gauge
@@ -45,4 +44,9 @@ cdef class Dynos(Cell):
     cdef dict hours
     cdef int add(self, long long hour, unsigned long long minutes) except -1
 
-cdef long long plus(long long one, long long other) except -1
+
+cdef inline long long plus(long long one, long long other) except -1:
+    """Of two numbers that are not negative."""
+    if one > <long long>0x7FFFFFFFFFFFFFFF - other:
+        raise OverflowError("a sum over 63 bits")
+    return one + other

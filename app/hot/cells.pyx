@@ -14,17 +14,10 @@ from app.tally import Tally
 from parsers.sample import GAUGES
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
-cdef int SPARE = 16  # bins on both sides, for those to come
+cdef int SPARE = 64  # bins on both sides, for those to come
 cdef list MIDDLES = [(low + high) / 2 for low, high in zip(LOW_MS, HIGH_MS, strict=True)]
 cdef list SCALES = [each.numerator / each.denominator for each in GAUGES]
 assert BIN_COUNT == BINS
-
-
-cdef long long plus(long long one, long long other) except -1:
-    """Of two numbers that are not negative."""
-    if one > NUMBER_MAX - other:
-        raise OverflowError("a sum over 63 bits")
-    return one + other
 
 
 cdef class Cell:
@@ -47,16 +40,8 @@ cdef class Distribution(Cell):
     def __dealloc__(self):
         free(self.bins)
 
-    cdef int count_bin(self, int index, long long count) except -1:
-        if index < 0 or index >= BINS:
-            raise ValueError("no such bin")
-        if self.bins == NULL or index < self.low or index >= self.high:
-            self._make_room(index)
-        self.in_bins = plus(self.in_bins, count)
-        self.bins[index - self.low] += count
-        return 0
-
-    cdef int _make_room(self, int index) except -1:
+    cdef int make_room(self, int index) except -1:
+        """For a bin, which is one of BINS."""
         cdef int low = max(index - SPARE, 0)
         cdef int high = min(index + SPARE, BINS)
         cdef long long *bins

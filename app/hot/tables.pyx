@@ -45,14 +45,16 @@ cdef class Label:
     """A name that stands in packed bytes, and the series of the rows that begin with it."""
 
     cdef str name
+    cdef bytes encoded
     cdef long long id
     cdef dict minutes  # in which it was heard, by the start of the slot
     cdef Row *rows
     cdef int size
     cdef int room
 
-    def __cinit__(self, str name, long long id):
-        self.name = name
+    def __cinit__(self, bytes name, long long id):
+        self.name = name.decode()
+        self.encoded = name
         self.id = id
         self.minutes = {}
 
@@ -92,6 +94,7 @@ cdef class Table:
     cdef list cells  # of each series: one for each interval, or None
     cdef list heard
     cdef str app
+    cdef bint undivided  # all rows belong to one series
     cdef object keys_of  # key of a row
     cdef object sketch_keys_of
     cdef dict labels  # by their bytes
@@ -114,6 +117,7 @@ cdef class Table:
         self.kind = Counter if name in COUNTERS else _KINDS[query.metric.kind]
         if name == "dynos":
             self.kind = Dynos
+        self.undivided = not query.by and not query.filters
         self.numbers = {}
         self.cells = []
         self.heard = [set() for _ in range(self.size)]
@@ -175,25 +179,38 @@ cdef class Table:
         return 0
 
     cdef list _names(self, Cursor *rollup):
-        """Rollups of an app mostly have the same names in the same order as the one before."""
+        """Rollups of an app mostly have the same names as the one before, or nearly so."""
         cdef Bytes begin = rollup.at
         cdef Py_ssize_t size = len(self.block)
+        cdef Py_ssize_t position
+        cdef list before = self.of_block
         if size and size <= rollup.end - begin and not memcmp(begin, <Bytes>self.block, size):
             rollup.at += size
-        else:
-            self.block = b""
-            self.of_block = [self._label(rollup) for _ in range(array(rollup))]
-            self.block = begin[: rollup.at - begin]
+            return before
+        self.block = b""
+        self.of_block = [
+            self._label(rollup, before[position] if position < len(before) else None)
+            for position in range(array(rollup))
+        ]
+        self.block = begin[: rollup.at - begin]
         return self.of_block
 
-    cdef Label _label(self, Cursor *names):
+    cdef Label _label(self, Cursor *names, Label likely):
         cdef Cursor part = names[0]
+        cdef Py_ssize_t size
         text(names, &part)
-        name = part.at[: part.end - part.at]
+        size = part.end - part.at
+        if (
+            likely is not None
+            and size == len(likely.encoded)
+            and not memcmp(part.at, <Bytes>likely.encoded, size)
+        ):
+            return likely
+        name = part.at[:size]
         found = self.labels.get(name)
         if found is None:
             self.ids += 1
-            found = self.labels[name] = Label(name.decode(), self.ids)
+            found = self.labels[name] = Label(name, self.ids)
         return found
 
     # --- which series, and its cell ------------------------------------------------------------
@@ -225,6 +242,8 @@ cdef class Table:
         for position in range(label.size):
             if label.rows[position].second == second:
                 return label.rows[position].series
+        if self.undivided:
+            return self._series(())
         if self.wanted[RESPONSE_BYTES] or self.wanted[MINUTES]:
             raw = label.name
         elif code is not None:
@@ -241,6 +260,8 @@ cdef class Table:
         for position in range(label.size):
             if label.rows[position].second == second:
                 return label.rows[position].series
+        if self.undivided:
+            return self._series(())
         series = self._series(self.sketch_keys_of((label.name, which)))
         label.remember(second, series)
         return series
@@ -437,7 +458,7 @@ cdef class Table:
         self._finish()
         return set(self.numbers)
 
-    def values(self, tuple key, app, stat):
+    def values(self, tuple key, app, stat, intervals):
         """See app.collect.Table."""
         cdef int series, index
         cdef list row
@@ -447,7 +468,9 @@ cdef class Table:
         series = self.numbers.get(key, NONE)
         row = [None] * self.size if series == NONE else <list>self.cells[series]
         found = []
-        for index in range(self.size):
+        if intervals and not 0 <= min(intervals) <= max(intervals) < self.size:
+            raise IndexError(intervals)
+        for index in intervals:
             cell = row[index]
             heard = <set>self.heard[index]
             if cell is not None:
@@ -468,6 +491,7 @@ cdef Py_ssize_t _read_bins(Cursor *part, Distribution cell) except -1:
     """
     cdef Py_ssize_t numbers = 1  # the 0 at the end
     cdef long long index = 0
+    cdef long long in_bins = 0
     cdef long long value = number(part)
     while value:
         numbers += 1
@@ -479,11 +503,16 @@ cdef Py_ssize_t _read_bins(Cursor *part, Distribution cell) except -1:
             if index >= BINS:
                 raise ValueError("no such bin")
             if cell is not None:
-                cell.count_bin(<int>index, value)
+                if index < cell.low or index >= cell.high:
+                    cell.make_room(<int>index)
+                cell.bins[index - cell.low] += value
+                in_bins = plus(in_bins, value)
             index += 1
         if index > BINS:
             raise ValueError("no such bin")
         value = number(part)
+    if cell is not None:
+        cell.in_bins = plus(cell.in_bins, in_bins)
     return numbers
 
 

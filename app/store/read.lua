@@ -1,9 +1,12 @@
 -- Read lists at one instant.
 -- KEYS  lists
--- ARGV  for each the headers (9 bytes) of the elements that are known of it, or nothing; or no ARGV
+-- ARGV  what is known of the first of them: for each a byte that says how many elements, and their
+--       headers
 -- Returns the position (from 1) and the elements of each list that is not empty; 0 instead of
 -- elements that are known.
 local HEADER = 9
+local versions = ARGV[1] or ''
+local at = 1
 
 local function known(elements, headers)
   if #headers ~= HEADER * #elements then
@@ -19,10 +22,13 @@ end
 
 local found = {}
 for i = 1, #KEYS do
+  local size = HEADER * (string.byte(versions, at) or 0)
+  local headers = string.sub(versions, at + 1, at + size)
+  at = at + 1 + size
   local elements = redis.call('LRANGE', KEYS[i], 0, -1)
   if #elements > 0 then
     found[#found + 1] = i
-    found[#found + 1] = ARGV[i] and known(elements, ARGV[i]) and 0 or elements
+    found[#found + 1] = known(elements, headers) and 0 or elements
   end
 end
 return found

@@ -159,9 +159,9 @@ class RedisStore(RedisAlerts):
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         keys = [_slot(app, slot) for slot in slots]
-        known = self._kept.known(keys, slots)
-        versions = [headers(known.get(key, ())) for key in keys] if known else []
-        found = await self._evaluate(_READ, [*keys, _inbox(app)] if inbox else keys, versions)
+        known = self._kept.known(keys)
+        versions = self._kept.versions(keys, known)
+        found = await self._evaluate(_READ, [*keys, _inbox(app)] if inbox else keys, [versions])
         for place in range(0, len(found), 2):
             position, elements = found[place] - 1, found[place + 1]
             if position == len(keys):  # the inbox
@@ -169,7 +169,7 @@ class RedisStore(RedisAlerts):
             if elements:
                 self._kept.keep(keys[position], slots[position], elements)
             else:
-                found[place + 1] = known[keys[position]]
+                found[place + 1] = list(known[keys[position]].elements)
         return _contents(slots, found)
 
     async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:

@@ -48,7 +48,9 @@ def query(
 
 def answered(table: Any, asked: Query) -> dict[Any, Any]:
     return {
-        (key, stat.name): table.values(key, dict(zip(asked.by, key, strict=True)).get("app"), stat)
+        (key, stat.name): table.values(
+            key, dict(zip(asked.by, key, strict=True)).get("app"), stat, range(asked.range.size)
+        )
         for key in sorted(table.keys() | {("web",) * len(asked.by)})
         for stat in asked.stats
     }
@@ -189,6 +191,16 @@ def test_more_series_than_an_answer_may_have_take_no_room() -> None:
     tracemalloc.stop()
     assert len(table.keys()) == 200
     assert peak < 16 * collect.VALUES_MAX
+
+
+def test_a_part_of_a_series_is_that_part() -> None:
+    asked = query(METRICS["requests"], step_s=MINUTE_S)
+    table = filled(Table(asked), [("shop", START + 60, packing.pack(rollup(1)))])
+    whole = table.values((), None, asked.stats[0], range(4))
+    assert table.values((), None, asked.stats[0], range(1, 3)) == whole[1:3] != [None, None]
+    for outside in (range(-1, 2), range(3, 5)):
+        with pytest.raises(IndexError):
+            table.values((), None, asked.stats[0], outside)
 
 
 def test_a_slot_outside_the_range_is_refused() -> None:
