@@ -13,13 +13,13 @@ from typing import Any
 
 import redis.asyncio
 
-from app.collect import Query
 from app.overview import FRESH_S, Overviews
 from app.packing import pack
 from app.plan import Asked, plan
-from app.query import Answer, answer
+from app.query import answer
 from app.resolution import DAY_S, HOUR_S, MINUTE_S, Resolution
 from app.rollup import Rollup
+from app.store.kept import KeptSlots
 from app.store.port import KIND_ROLLUP, SeenApp, Slot, SlotWrite, new_element
 from app.store.redis import RedisStore
 from bench.corpus import START_S
@@ -85,32 +85,28 @@ async def fill(
 
 
 async def measured(
-    client: redis.asyncio.Redis, ask: Callable[[RedisStore], Awaitable[Any]]
+    store: RedisStore, client: redis.asyncio.Redis, ask: Callable[[], Awaitable[Any]]
 ) -> list[str]:
     """CPU ms of this process when a store is asked for the first time and again, and of Redis;
     medians; and the longest hold of the loop.
     """
     found: dict[str, list[float]] = {"first": [], "again": [], "Redis": [], "hold": []}
     for _ in range(ROUNDS):
-        store = RedisStore(client)
+        store._kept = KeptSlots()  # as of a process that has read nothing
         for name in ("first", "again"):
             started_s = time.process_time()
-            await ask(store)
+            await ask()
             found[name].append(time.process_time() - started_s)
         redis_s = await redis_cpu_s(client)
-        await ask(store)
+        await ask()
         found["Redis"].append(await redis_cpu_s(client) - redis_s)
         holds = Holds()
         watching = asyncio.create_task(holds.watch())
-        await ask(RedisStore(client))
+        store._kept = KeptSlots()
+        await ask()
         watching.cancel()
         found["hold"].append(holds.longest_s)
     return [f"{_MS * median(each):.1f}" for each in found.values()]
-
-
-async def ask(store: RedisStore, query: Query, now_s: float) -> Answer:
-    """The query of APP."""
-    return await answer(store, [APP], query, now_s)
 
 
 async def queries(rollups: list[Rollup]) -> None:
@@ -131,7 +127,7 @@ async def queries(rollups: list[Rollup]) -> None:
                 answered = await answer(store, [APP], query, end_s)
                 assert all(len(each.values) == query.range.size for each in answered.series)
                 assert all(None not in each.values for each in answered.series)
-                cost = await measured(client, partial(ask, query=query, now_s=end_s))
+                cost = await measured(store, client, partial(answer, store, [APP], query, end_s))
                 series = len(answered.series)
                 asked_for = f"{metric} {' '.join(stats)} by {' '.join(by)}"
                 rows.append((name, asked_for, series, *cost))
@@ -151,17 +147,17 @@ async def all_apps(rollups: list[Rollup]) -> None:
         for app, *_ in seen:
             await fill(store, app, RESOLUTIONS[0], of_minutes, 60, now_s)
             await fill(store, app, RESOLUTIONS[2], hours, 1, now_s - 7 * DAY_S)
-        overviews: dict[RedisStore, Overviews] = {}
+        overviews: dict[KeptSlots, Overviews] = {}
         at_s = float(now_s)
 
-        async def rows_of(asked: RedisStore) -> None:
+        async def rows_of() -> None:
             nonlocal at_s
             at_s += FRESH_S
-            kept = overviews.setdefault(asked, Overviews(RESOLUTIONS))
-            shown = [await kept.of(asked, each, at_s) for each in seen]
+            kept = overviews.setdefault(store._kept, Overviews(RESOLUTIONS))
+            shown = [await kept.of(store, each, at_s) for each in seen]
             assert all(row.p95_ms for row in shown)
 
-        row = await measured(client, rows_of)
+        row = await measured(store, client, rows_of)
     print(f"\n### All apps: {APPS} with {DYNOS} dynos each (CPU)\n")
     print(table(COLUMNS, [row]))
 
