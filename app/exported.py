@@ -17,16 +17,17 @@ from app.batch import unpack_batch
 from app.codes import CODES
 from app.exposition_format import Family, escaped
 from app.fold import TOTAL
-from app.packing import absorb
+from app.latest import Latest
 from app.resolution import MINUTE_S, align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
 from app.status import status_label
-from app.store.port import HEADER_BYTES, Reader, SeenApp, Slot
+from app.store.port import HEADER_BYTES, Contents, Reader, SeenApp, Slot
+from app.sums import merged, plain
+from app.tables import latest
 from parsers.sample import GAUGES, ROUTER_SOURCE, labels_of
 
 RECENT_S = 300
-_RECENT_SECTIONS = frozenset({"gauges", "minutes"})
 _MS_PER_S = 1000
 _EXPORTED_GAUGES = {
     "memory_total_bytes": "heroku_dyno_memory_total_bytes",
@@ -71,30 +72,39 @@ class AppState(NamedTuple):
 
     seen: SeenApp
     total: Rollup
-    recent: Rollup
+    recent: Latest
     inbox_length: int
 
 
-async def app_state(store: Reader, seen: SeenApp, now_s: float) -> AppState:
-    """Read one app, at one instant."""
+async def app_states(store: Reader, seen: Sequence[SeenApp], now_s: float) -> list[AppState]:
+    """Read these apps, each at one instant.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
     first = align(int(now_s) - RECENT_S, MINUTE_S)
-    minutes = [Slot("1m", start) for start in range(first, int(now_s) + RECENT_S, MINUTE_S)]
-    contents = await store.read(seen.app, [TOTAL, *minutes])
-    total, recent = Rollup(), Rollup()
+    minutes = range(first, int(now_s) + RECENT_S, MINUTE_S)
+    slots = [TOTAL, *(Slot("1m", start) for start in minutes)]
+    found = await store.read_many([(each.app, slots) for each in seen])
+    return [_state(each, contents, first) for each, contents in zip(seen, found, strict=True)]
+
+
+def _state(seen: SeenApp, contents: Contents, first: int) -> AppState:
+    total: list[bytes] = []
+    recent: list[bytes] = []
+    fresh = []
     for slot, elements in contents.slots.items():
-        for element in elements:
-            if slot == TOTAL:
-                absorb(total, element[HEADER_BYTES:])
-            else:
-                absorb(recent, element[HEADER_BYTES:], _RECENT_SECTIONS)
+        of_slot = total if slot == TOTAL else recent
+        of_slot += (element[HEADER_BYTES:] for element in elements)
     for element in contents.inbox:
         for minute, packed in unpack_batch(element[HEADER_BYTES:]):
-            rollup = Rollup()
-            absorb(rollup, packed)
-            total.merge(rollup.projection())
+            fresh.append(packed)
             if minute >= first:
-                recent.merge(rollup)
-    return AppState(seen, total, recent, len(contents.inbox))
+                recent.append(packed)
+    sums = merged(total)
+    if fresh:
+        sums.merge(merged(fresh).projection())
+    return AppState(seen, plain(sums), latest(recent), len(contents.inbox))
 
 
 def families(states: Sequence[AppState]) -> Iterator[Family]:
@@ -112,9 +122,14 @@ def families(states: Sequence[AppState]) -> Iterator[Family]:
     yield _family("heroku_dyno_restarts", "counter", _RESTARTS, states, _restarts)
     yield _family("heroku_dyno_exits", "counter", _EXITS, states, _exits)
     yield _family("heroku_release_timestamp_seconds", "gauge", _RELEASED, states, _released)
+    readings = [_readings(state) for state in states]
     for index, gauge in enumerate(GAUGES):
         if exported := _EXPORTED_GAUGES.get(gauge.name):
-            lines = [line for state in states for line in _readings(state, exported, index)]
+            lines = [
+                f"{exported}{{{labels}}} {last * gauge.numerator / gauge.denominator}"
+                for of_app in readings
+                for labels, last in of_app[index]
+            ]
             yield Family(exported, "gauge", gauge.help, lines)
     yield _family("heroku_dynos", "gauge", _DYNOS, states, _dynos)
     yield _family("heroku_app_last_seen_timestamp_seconds", "gauge", _SEEN, states, _seen)
@@ -189,7 +204,7 @@ def _errors(state: AppState) -> Rows:
 
 def _possible_errors(state: AppState) -> Iterator[tuple[str, str]]:
     """Codes that can occur are there at 0, so that an alert sees the first one as an increase."""
-    sources = {*state.recent.minutes, *(source for source, _ in state.total.requests)}
+    sources = {*state.recent.heard, *(source for source, _ in state.total.requests)}
     process_types = {labels_of(source)[0] for source in sources}
     for process_type in process_types:
         yield from ((process_type, code) for code in _DYNO_CODES)
@@ -218,17 +233,23 @@ def _released(state: AppState) -> Rows:
         yield "", state.total.released[0] / _MS_PER_S
 
 
-def _readings(state: AppState, exported: str, gauge: int) -> Iterator[str]:
-    scale = GAUGES[gauge]
-    for (source, index), reading in sorted(state.recent.gauges.items()):
-        if index == gauge:
+def _readings(state: AppState) -> list[list[tuple[str, int]]]:
+    """(labels, value) of each dyno, for each of GAUGES."""
+    readings: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
+    of, labels = None, ""
+    for (source, gauge), last in sorted(state.recent.last.items()):
+        if source != of:
             process_type, dyno = labels_of(source)
-            labels = f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"'
-            yield f"{exported}{{{labels}}} {reading.last * scale.numerator / scale.denominator}"
+            of, labels = (
+                source,
+                f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"',
+            )
+        readings[gauge].append((labels, last))
+    return readings
 
 
 def _dynos(state: AppState) -> Rows:
-    counts = Counter(labels_of(source)[0] for source in state.recent.minutes)
+    counts = Counter(labels_of(source)[0] for source in state.recent.heard)
     for process_type, count in sorted(counts.items()):
         yield f',process_type="{process_type}"', count
 

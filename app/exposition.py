@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -12,10 +12,12 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from app.buffering import Buffering
-from app.exported import app_state, families
-from app.exposition_format import OPENMETRICS, written
+from app.exported import app_states, families
+from app.exposition_format import OPENMETRICS, Family, written
 from app.room import Room
-from app.store.port import FOLDING, Reader, StoreUnavailable
+from app.store.port import FOLDING, Reader, SeenApp, StoreUnavailable
+
+APPS_AT_ONCE = 20  # are read and written before other requests are served
 
 
 class _Workers(Collector):
@@ -112,6 +114,17 @@ class _Buffer(Collector):
         yield damaged
 
 
+async def _families(store: Reader, apps: Sequence[SeenApp], now_s: float) -> list[Family]:
+    """The apps' metrics. Other requests are served in between."""
+    shown: list[Family] = list(families([]))
+    for first in range(0, len(apps), APPS_AT_ONCE):
+        states = await app_states(store, apps[first : first + APPS_AT_ONCE], now_s)
+        for family, more in zip(shown, families(states), strict=True):
+            family.lines.extend(more.lines)
+        await asyncio.sleep(0)
+    return shown
+
+
 async def expose(
     store: Reader,
     wanted: Callable[[list[str]], list[str]],
@@ -127,15 +140,12 @@ async def expose(
     text = ""
     try:
         seen = {each.app: each for each in await store.seen_apps()}
-        states = []
-        for app in wanted(list(seen)):
-            states.append(await app_state(store, seen[app], now_s))
-            await asyncio.sleep(0)
+        shown = await _families(store, [seen[app] for app in wanted(list(seen))], now_s)
         beats = await store.beats()
     except StoreUnavailable:
         registry.register(_Buffer(own, store_up=False))
     else:
-        text = written(families(states), content_type)
+        text = written(shown, content_type)
         registry.register(_Workers(beats))
         registry.register(_Buffer(own, store_up=not own.buffering.appender.away))
     generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest

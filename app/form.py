@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 PURE = "DYNOMETER_PURE"
 COMPILED = os.environ.get(PURE) != "1" and all(
-    find_spec(f"app.hot.{name}") for name in ("sums", "writing", "reading", "lines", "heads")
+    find_spec(f"app.hot.{name}")
+    for name in ("sums", "writing", "reading", "lines", "heads", "cells", "tables", "latest")
 )
 FORM = "compiled" if COMPILED else "interpreted"

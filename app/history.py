@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.query import Range, Wanted, read_slots
+from app.collect import Range, Wanted
+from app.query import read_slots
 from app.rollup import MORE_EVENTS, EventKey
 from app.store.port import Reader
 

@@ -113,27 +113,29 @@ async def _overview(
     p95_last_week_ms: Value,
 ) -> Overview:
     hour = await window(store, seen.app, "now-1h", "now", resolutions, now_s, step="1m")
-    requests = hour.value("requests", "sum")
+    by_minute = hour.points("requests", "sum")
+    known = [value for value in by_minute if value is not None]
     return Overview(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
         silent=now_s - seen.last_seen_s > SILENT_AFTER_S,
         runtime_metrics=seen.runtime_metrics_s >= hour.span.start,
-        requests_per_min=requests / MINUTES if requests is not None else None,
+        requests_per_min=sum(known) / MINUTES if known else None,
         failed_share=failed_share(hour),
         p95_ms=hour.value("service_time_ms", "p95"),
         p95_last_week_ms=p95_last_week_ms,
         memory_used_ratio=hour.value("memory_quota_used_ratio", "max"),
         codes_now=codes_now(hour),
-        requests_by_minute=hour.per_minute(hour.points("requests", "sum"), now_s)[-MINUTES:],
+        requests_by_minute=hour.per_minute(by_minute, now_s)[-MINUTES:],
     )
 
 
 def failed_share(over: Window) -> Value:
     """Failed requests of all; None when there were none."""
-    requests = over.value("requests", "sum", outcome=OUTCOMES)
-    failed = over.value("requests", "sum", outcome=["failed"])
-    return (failed or 0) / requests if requests else None
+    found = over.series("requests", "sum", by="outcome", whole=True, filters={"outcome": OUTCOMES})
+    counts = {each.labels["outcome"]: each.numbers[-1] or 0 for each in found}
+    requests = sum(counts.values())
+    return counts.get("failed", 0) / requests if requests else None
 
 
 def codes_now(hour: Window) -> dict[str, int]:

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from app.query import Query, Range
+from app.collect import Query, Range
 from app.resolution import SLACK_S, Resolution, align, nice_step, parse_step
 from app.stats import DEFAULT_STAT, Stat, parse_stat
 from app.timespan import ACCEPTED_TIMES, parse_time
@@ -60,26 +60,41 @@ def plan(asked: Asked, resolutions: Sequence[Resolution], now_s: float) -> tuple
     Raises:
         QueryError: a parameter cannot be used.
     """
-    if asked.metric not in METRICS:
-        raise QueryError("metric", asked.metric, ", ".join(METRICS))
-    metric = METRICS[asked.metric]
-    if len(asked.stats) > STATS_MAX:
-        raise QueryError("stat", f"{len(asked.stats)} of them", f"{STATS_MAX} at most")
-    names = dict.fromkeys(asked.stats or [DEFAULT_STAT[metric.kind]])
+    span, warnings = plan_range(asked.start, asked.end, asked.step, resolutions, now_s)
+    return query_over(span, asked.metric, asked.stats, asked.by, asked.filters), warnings
+
+
+def query_over(
+    span: Range,
+    metric_name: str,
+    stat_names: Sequence[str] = (),
+    by: Sequence[str] = (),
+    accepted: Mapping[str, Sequence[str]] | None = None,
+) -> Query:
+    """The query over this range.
+
+    Raises:
+        QueryError: a parameter cannot be used.
+    """
+    if metric_name not in METRICS:
+        raise QueryError("metric", metric_name, ", ".join(METRICS))
+    metric = METRICS[metric_name]
+    if len(stat_names) > STATS_MAX:
+        raise QueryError("stat", f"{len(stat_names)} of them", f"{STATS_MAX} at most")
+    names = dict.fromkeys(stat_names or [DEFAULT_STAT[metric.kind]])
     stats = tuple(_stat(name, metric) for name in names)
     labels = ("app", *metric.labels)
-    for name in asked.by:
+    for name in by:
         if name not in labels:
             raise QueryError("by", name, f"{', '.join(labels)} for {metric.name}")
-    filters = {name: tuple(values) for name, values in (asked.filters or {}).items() if values}
+    filters = {name: tuple(values) for name, values in (accepted or {}).items() if values}
     for name, values in filters.items():
         if name not in labels:
             raise QueryError(name, values[0], f"filters on {', '.join(labels)} for {metric.name}")
         if len(values) > PATTERNS_MAX:
             raise QueryError(name, f"{len(values)} of them", f"{PATTERNS_MAX} at most")
-    _check_dyno(stats, asked.by, filters)
-    span, warnings = plan_range(asked.start, asked.end, asked.step, resolutions, now_s)
-    return Query(metric, stats, span, tuple(dict.fromkeys(asked.by)), filters), warnings
+    _check_dyno(stats, by, filters)
+    return Query(metric, stats, span, tuple(dict.fromkeys(by)), filters)
 
 
 def _stat(name: str, metric: Metric) -> Stat:

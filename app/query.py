@@ -12,82 +12,32 @@ heard, counters are 0.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from app import collect
 from app.batch import unpack_batch
-from app.packing import absorb
-from app.resolution import Resolution, align
-from app.rollup import (
-    CONNECT_FAILED,
-    CONNECT_OK,
-    SERVICE_FAILED,
-    SERVICE_OK,
-    Rollup,
-)
-from app.rows import (
-    Labels,
-    of_error,
-    of_exit,
-    of_gauge,
-    of_process_type,
-    of_request,
-    of_sketch,
-    of_source,
-    of_tally,
-)
-from app.stats import (
-    Answered,
-    Cell,
-    CounterCell,
-    DistributionCell,
-    DynosCell,
-    GaugeCell,
-    Stat,
-    Value,
-)
+from app.collect import VALUES_MAX, Key, Query, Range, Wanted
+from app.packing import PackError, absorb
+from app.resolution import align
+from app.rollup import Rollup
+from app.stats import Answered, Value
 from app.store.port import HEADER_BYTES, Reader, Slot
-from parsers.sample import GAUGE_INDEX, Metric
+from app.tables import Table
 
 SERIES_MAX = 1_000
-VALUES_MAX = 500_000  # of all series together
 BINS_WEIGHT = 200  # values that the bins of one interval count as
-BYTES_PER_TURN = 64 * 1024  # a long query lets other requests run after so many, about 5 ms
-HOUR_S = 3600
+BYTES_PER_TURN = 128 * 1024  # a long query lets other requests run after so many, 10 ms at most
+VALUES_PER_TURN = 5_000  # and after so many
 SETTLED_AFTER_S = 60  # Logplex delivers within seconds; what comes later than this is rare
-
-Key = tuple[str, ...]
 
 
 class TooManySeries(ValueError):
     """The answer would have more than SERIES_MAX series or VALUES_MAX values."""
 
 
-class Range(NamedTuple):
-    """`[start, end)` in Unix seconds, aligned; served from slots of `resolution`."""
-
-    start: int
-    end: int
-    step_s: int
-    resolution: Resolution
-
-    @property
-    def size(self) -> int:
-        """Number of intervals."""
-        return (self.end - self.start) // self.step_s
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What is asked. `filters`: label -> accepted values, which may hold * and ?."""
-
-    metric: Metric
-    stats: tuple[Stat, ...]
-    range: Range
-    by: tuple[str, ...] = ()
-    filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+Packed = tuple[int, bytes]  # the start of a slot, and a packed rollup of it
 
 
 class Series(NamedTuple):
@@ -121,14 +71,7 @@ def complete_until(span: Range, now_s: float) -> int:
 # --- reading ------------------------------------------------------------------------------------
 
 
-class Wanted(NamedTuple):
-    """What of a rollup a query needs; nothing else is decoded. `gauges`: only these; None: all."""
-
-    sections: frozenset[str]
-    gauges: frozenset[int] | None = None
-
-
-async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[tuple[int, bytes]]:
+async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[Packed]:
     """What is stored of the range, each with the start of its slot. Other requests are served in
     between.
 
@@ -166,182 +109,31 @@ async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> di
     return rollups
 
 
-# --- which rows of a rollup belong to which series ----------------------------------------------
-
-_WHICH = {
-    "service_time_ms": (SERVICE_OK, SERVICE_FAILED),
-    "connect_time_ms": (CONNECT_OK, CONNECT_FAILED),
-}
-
-
-class _Keys:
-    """The series that a row belongs to, or None where a filter leaves it out; remembered by row."""
-
-    def __init__(self, query: Query, app: str, labels: Callable[[Any], Labels]) -> None:
-        self._query = query
-        self._app = app
-        self._labels = labels
-        self._known: dict[Any, Key | None] = {}
-
-    def __call__(self, raw: Any) -> Key | None:
-        if raw not in self._known:
-            self._known[raw] = self._key({**self._labels(raw), "app": self._app})
-        return self._known[raw]
-
-    def _key(self, labels: Labels) -> Key | None:
-        for name, patterns in self._query.filters.items():
-            if not any(fnmatchcase(labels[name], pattern) for pattern in patterns):
-                return None
-        return tuple(labels[name] for name in self._query.by)
-
-
-# --- from rollups to cells ----------------------------------------------------------------------
-
-Cells = dict[Key, Cell]
-Collect = Callable[[Cells, int, Rollup], None]
-
-
-def _cell(cells: Cells, key: Key, kind: Callable[[], Any]) -> Any:
-    cell = cells.get(key)
-    if cell is None:
-        cell = cells[key] = kind()
-    return cell
-
-
-_COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
-    "requests": ("requests", of_request),
-    "heroku_errors": ("errors", of_error),
-    "response_bytes": ("response_bytes", of_process_type),
-    "dyno_restarts": ("restarts", of_source),
-    "dyno_exits": ("exits", of_exit),
-}
-
-
-def _counts(query: Query, app: str) -> Collect:
-    section, labels = _COUNTERS[query.metric.name]
-    key_of = _Keys(query, app, labels)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for raw, count in getattr(rollup, section).items():
-            if (key := key_of(raw)) is not None:
-                _cell(cells, key, CounterCell).total += count
-
-    return collect
-
-
-def _times(query: Query, app: str) -> Collect:
-    which = _WHICH[query.metric.name]
-    tally_key, sketch_key = _Keys(query, app, of_tally), _Keys(query, app, of_sketch)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for raw, tally in rollup.tallies.items():
-            if raw[1] in which and (key := tally_key(raw)) is not None:
-                _cell(cells, key, DistributionCell).tally.merge(tally)
-        for raw, bins in rollup.sketches.items():
-            if raw[1] in which and (key := sketch_key(raw)) is not None:
-                _cell(cells, key, DistributionCell).add_bins(bins)
-
-    return collect
-
-
-def _readings(query: Query, app: str) -> Collect:
-    gauge = GAUGE_INDEX[query.metric.name]
-    key_of = _Keys(query, app, of_gauge)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for raw, reading in rollup.gauges.items():
-            if raw[1] == gauge and (key := key_of(raw)) is not None:
-                _cell(cells, key, lambda: GaugeCell(gauge)).add(app, raw[0], reading)
-
-    return collect
-
-
-def _dynos(query: Query, app: str) -> Collect:
-    key_of = _Keys(query, app, of_source)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for source, minutes in rollup.minutes.items():
-            if (key := key_of(source)) is not None:
-                _cell(cells, key, DynosCell).add(align(start, HOUR_S), minutes)
-
-    return collect
-
-
-def collector(query: Query, app: str) -> Collect:
-    """What gathers a query's cells from rollups of an app; it remembers which row belongs where."""
-    if query.metric.kind == "counter":
-        return _counts(query, app)
-    if query.metric.kind == "distribution":
-        return _times(query, app)
-    return _dynos(query, app) if query.metric.name == "dynos" else _readings(query, app)
-
-
-def wanted_by(query: Query) -> Wanted:
-    """What of a rollup a query needs."""
-    name = query.metric.name
-    if name in _COUNTERS:
-        return Wanted(frozenset({_COUNTERS[name][0]}))
-    if query.metric.kind == "distribution":
-        sketch = {"sketches"} if any(stat.of_sketch for stat in query.stats) else set()
-        tally = {"tallies"} if any(not stat.of_sketch for stat in query.stats) else set()
-        return Wanted(frozenset(sketch | tally))
-    if name == "dynos":
-        return Wanted(frozenset({"minutes"}))
-    return Wanted(frozenset({"gauges"}), frozenset({GAUGE_INDEX[name]}))
-
-
 # --- from cells to values -----------------------------------------------------------------------
 
 
-class _Table:
-    """Cells by interval, and in which intervals which apps were heard."""
+def _keys(query: Query, table: Table) -> list[Key]:
+    keys = table.keys() if query.by else {()}
+    if len(keys) * len(query.stats) > SERIES_MAX:
+        raise TooManySeries(
+            f"the answer would have {len(keys) * len(query.stats)} series, "
+            f"more than {SERIES_MAX}: filter, or group by fewer labels"
+        )
+    per_key = sum(BINS_WEIGHT if each.method == "bins" else 1 for each in query.stats)
+    if len(keys) * per_key * query.range.size > VALUES_MAX:
+        raise TooManySeries(
+            f"the answer would have more than {VALUES_MAX:,} values: ask for a longer step, "
+            "filter, or group by fewer labels"
+        )
+    return sorted(keys, key=_natural)
 
-    def __init__(self, query: Query) -> None:
-        self.query = query
-        self.cells: list[Cells] = [{} for _ in range(query.range.size)]
-        self.heard: list[set[str]] = [set() for _ in range(query.range.size)]
 
-    def add(self, app: str, rollups: Mapping[int, Rollup]) -> None:
-        collect = collector(self.query, app)
-        start, step_s = self.query.range.start, self.query.range.step_s
-        for slot_start, rollup in rollups.items():
-            index = (slot_start - start) // step_s
-            if rollup.messages:
-                self.heard[index].add(app)
-            collect(self.cells[index], slot_start, rollup)
-
-    def keys(self) -> list[Key]:
-        keys = {key for cells in self.cells for key in cells} if self.query.by else {()}
-        if len(keys) * len(self.query.stats) > SERIES_MAX:
-            raise TooManySeries(
-                f"the answer would have {len(keys) * len(self.query.stats)} series, "
-                f"more than {SERIES_MAX}: filter, or group by fewer labels"
-            )
-        per_key = sum(BINS_WEIGHT if each.method == "bins" else 1 for each in self.query.stats)
-        if len(keys) * per_key * self.query.range.size > VALUES_MAX:
-            raise TooManySeries(
-                f"the answer would have more than {VALUES_MAX:,} values: ask for a longer step, "
-                "filter, or group by fewer labels"
-            )
-        return sorted(keys, key=_natural)
-
-    def series(self) -> Iterator[Series]:
-        for key in self.keys():
-            labels = dict(zip(self.query.by, key, strict=True))
-            for stat in self.query.stats:
-                yield Series(labels, stat.name, list(self._values(key, labels, stat)))
-
-    def _values(self, key: Key, labels: Labels, stat: Stat) -> Iterator[Answered]:
-        app = labels.get("app")
-        nothing = 0 if self.query.metric.kind == "counter" else None
-        for cells, heard in zip(self.cells, self.heard, strict=True):
-            cell = cells.get(key)
-            if cell is not None:
-                yield cell.value(stat, self.query.range.step_s)
-            elif (app in heard) if app is not None else heard:
-                yield nothing
-            else:
-                yield None
+def _series(query: Query, table: Table) -> Iterator[Series]:
+    for key in _keys(query, table):
+        labels = dict(zip(query.by, key, strict=True))
+        for stat in query.stats:
+            every = range(query.range.size)
+            yield Series(labels, stat.name, table.values(key, labels.get("app"), stat, every))
 
 
 def _natural(key: Key) -> list[tuple[str, int]]:
@@ -359,11 +151,34 @@ async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float)
     Raises:
         StoreUnavailable, NewerVersion, TooManySeries
     """
-    wanted = wanted_by(query)
-    table = _Table(query)
+    names = list(apps)
+    try:
+        table = await _filled(Table(query), store, names, query.range)
+    except PackError:  # the definition may read it after all, or say better why not
+        table = await _filled(collect.Table(query), store, names, query.range)
+    found = []
+    taken = 0
+    for key in _keys(query, table):
+        labels = dict(zip(query.by, key, strict=True))
+        for stat in query.stats:
+            values: list[Answered] = []
+            weight = BINS_WEIGHT if stat.method == "bins" else 1
+            for first in range(0, query.range.size, VALUES_PER_TURN // weight):
+                last = min(first + VALUES_PER_TURN // weight, query.range.size)
+                values += table.values(key, labels.get("app"), stat, range(first, last))
+                taken += (last - first) * weight
+                if taken >= VALUES_PER_TURN:
+                    taken = 0
+                    await asyncio.sleep(0)
+            found.append(Series(labels, stat.name, values))
+    return Answer(found, complete_until(query.range, now_s))
+
+
+async def _filled(table: Table, store: Reader, apps: Sequence[str], span: Range) -> Table:
     for app in apps:  # one after the other, so that the rollups of all are never held at once
-        table.add(app, await read_slots(store, app, query.range, wanted))
-    return Answer(list(table.series()), complete_until(query.range, now_s))
+        async for start, packed in packed_rollups(store, app, span):
+            table.add(app, start, packed)
+    return table
 
 
 def evaluate(query: Query, read: Mapping[str, Mapping[int, Rollup]]) -> list[Series]:
@@ -373,10 +188,28 @@ def evaluate(query: Query, read: Mapping[str, Mapping[int, Rollup]]) -> list[Ser
     Raises:
         TooManySeries
     """
-    table = _Table(query)
+    table = collect.Table(query)
     for app, rollups in read.items():
-        table.add(app, rollups)
-    return list(table.series())
+        table.add_rollups(app, rollups)
+    return list(_series(query, table))
+
+
+def evaluate_packed(query: Query, app: str, packed: Sequence[Packed]) -> list[Series]:
+    """The series of a query, from packed rollups of an app with the start of their slot.
+
+    Raises:
+        TooManySeries, PackError, NewerVersion
+    """
+    try:
+        return list(_series(query, _added(Table(query), app, packed)))
+    except PackError:  # see answer
+        return list(_series(query, _added(collect.Table(query), app, packed)))
+
+
+def _added(table: Table, app: str, packed: Sequence[Packed]) -> Table:
+    for start, data in packed:
+        table.add(app, start, data)
+    return table
 
 
 def matching(apps: Sequence[str], patterns: Sequence[str]) -> list[str]:

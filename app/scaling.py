@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from app.collect import Query, Range, wanted_by
 from app.packing import absorb
-from app.query import SETTLED_AFTER_S, Query, Range, evaluate, packed_rollups, wanted_by
+from app.query import SETTLED_AFTER_S, evaluate, packed_rollups
 from app.resolution import MINUTE_S, Resolution, align
 from app.rollup import Rollup
 from app.stats import Stat, Value

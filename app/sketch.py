@@ -64,7 +64,7 @@ def quantiles_ms(bins: Mapping[int, int], quantiles: Sequence[float]) -> list[fl
     total = sum(bins.values())
     if not total:
         return [None] * len(quantiles)
-    ranks = sorted((_rank(quantile, total), place) for place, quantile in enumerate(quantiles))
+    ranks = sorted((rank(quantile, total), place) for place, quantile in enumerate(quantiles))
     found: list[float | None] = [None] * len(quantiles)
     below = at = 0
     for index in sorted(bins):
@@ -75,7 +75,8 @@ def quantiles_ms(bins: Mapping[int, int], quantiles: Sequence[float]) -> list[fl
     return found
 
 
-def _rank(quantile: float, total: int) -> int:
+def rank(quantile: float, total: int) -> int:
+    """Which of so many values, in ascending order and counted from 1, is the quantile."""
     # 0.07 * 100 is 7.000000000000001 in floats: a rank must not be lifted by that
     return min(max(math.ceil(round(quantile * total, 6)), 1), total)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import fsum
 from typing import NamedTuple
 
 from app.sketch import HIGH_MS, LOW_MS, Bins, count_within, quantile_ms
@@ -149,7 +150,7 @@ _GAUGE_VALUES: dict[str, Callable[[list[Reading]], float]] = {
     "max": lambda readings: max(each.largest for each in readings),
     "min": lambda readings: min(each.smallest for each in readings),
     "last": lambda readings: sum(each.last for each in readings) / len(readings),
-    "sum": lambda readings: sum(each.total / each.count for each in readings),
+    "sum": lambda readings: fsum(each.total / each.count for each in readings),  # in any order
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from app.form import COMPILED
 from app.packing import PackError, unpack
+from app.rollup import Rollup
 
 if TYPE_CHECKING or not COMPILED:
     from app.packing import absorb, pack
@@ -19,7 +20,7 @@ else:
     from app.hot.sums import Sums
     from app.hot.writing import pack
 
-__all__ = ["Sums", "absorb", "merged", "pack"]
+__all__ = ["Sums", "absorb", "merged", "pack", "plain"]
 
 
 def merged(packed: Iterable[bytes]) -> Sums:
@@ -38,3 +39,8 @@ def merged(packed: Iterable[bytes]) -> Sums:
         for data in packed:
             sums.add(unpack(data))
     return sums
+
+
+def plain(sums: Sums) -> Rollup:
+    """The same as a Rollup."""
+    return sums if isinstance(sums, Rollup) else sums.rollup()

@@ -2,71 +2,78 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
-from app.packing import ALL, absorb
-from app.plan import Asked, plan
-from app.query import Range, Series, evaluate, packed_rollups
+from app.collect import Range
+from app.packing import absorb
+from app.plan import plan_range, query_over
+from app.query import BYTES_PER_TURN, Packed, Series, evaluate_packed, packed_rollups
 from app.resolution import MINUTE_S, Resolution
-from app.rollup import MORE_EVENTS, EventKey, Rollup
+from app.rollup import MORE_EVENTS, Caps, EventKey, Rollup
 from app.selection import EVERYTHING, Selection
 from app.stats import Band, Value
 from app.store.port import Reader
-from parsers.sample import GAUGE_INDEX, METRICS
+from app.sums import merged, pack
+from parsers.sample import METRICS
 
 _MS = 1000
 _LASTED_MIN_S = 10
 _MINUTES = frozenset({"minutes"})
-_OTHERS = ALL - _MINUTES
-_SHOWN = frozenset(
-    GAUGE_INDEX[name] for name in ("memory_total_bytes", "memory_quota_used_ratio", "load_avg_1m")
-)
+_TOLD = frozenset({"events", "ledger"})
+_UNBOUNDED = Caps(*[10**9] * len(Caps._fields))  # what is merged to be shown is not stored
 _Asked = tuple[str, tuple[str, ...], str, bool, frozenset[tuple[str, tuple[str, ...]]]]
 
 
 class Read:
-    """What was read: a rollup a step, and the minutes in which dynos were heard apart from it, by
-    slot, since those of one hour cannot be merged with those of another.
+    """What was read, packed: a rollup a step, and all of each slot. Which minutes dynos were heard
+    in is asked of the slots, since minutes of one hour cannot be merged with those of another.
     """
 
-    def __init__(self) -> None:
-        self.steps: dict[int, Rollup] = {}
-        self.minutes: dict[int, Rollup] = {}
-        self._whole: Rollup | None = None
+    def __init__(self, steps: Sequence[Packed], slots: Sequence[Packed]) -> None:
+        self.steps = steps
+        self.slots = slots
 
-    @property
-    def whole(self) -> Rollup:
-        """All steps in one."""
-        if self._whole is None:
-            self._whole = Rollup()
-            for rollup in self.steps.values():
-                self._whole.merge(rollup)
-        return self._whole
+    @cached_property
+    def told(self) -> Rollup:
+        """What is shown beside metrics, over all of the time."""
+        told = Rollup()
+        for _, packed in self.steps:
+            absorb(told, packed, _TOLD)
+        return told
+
+    @cached_property
+    def last_heard_s(self) -> dict[str, int]:
+        """When each source was last heard from: the start of that slot."""
+        heard: dict[str, int] = {}
+        for start, packed in self.slots:
+            minutes = Rollup()
+            absorb(minutes, packed, _MINUTES)
+            for source in minutes.minutes:
+                heard[source] = max(heard.get(source, 0), start)
+        return heard
 
 
 class Window:
-    """The time `span`, in steps of `span.step_s`; of gauges only those that pages show."""
+    """The time `span`, in steps of `span.step_s`."""
 
     def __init__(
         self,
         app: str,
         span: Range,
         read: Read,
-        resolutions: Sequence[Resolution],
-        now_s: float,
         selection: Selection = EVERYTHING,
     ) -> None:
         self.app = app
         self.span = span
         self.selection = selection
         self._read = read
-        self._resolutions = resolutions
-        self._now_s = now_s
         self._answered: dict[_Asked, list[Series]] = {}
 
     def only(self, selection: Selection) -> Window:
         """The same time of a part of the app."""
-        return Window(self.app, self.span, self._read, self._resolutions, self._now_s, selection)
+        return Window(self.app, self.span, self._read, selection)
 
     def series(
         self,
@@ -94,14 +101,11 @@ class Window:
         whole: bool,
         filters: Mapping[str, Sequence[str]],
     ) -> list[Series]:
-        step = "range" if whole else str(self.span.step_s)
-        start, end = str(self.span.start), str(self.span.end)
-        asked = Asked(metric, stats, [by] if by else [], filters, start, end, step)
-        query = plan(asked, self._resolutions, self._now_s)[0]
-        if metric == "dynos":
-            return evaluate(query, {self.app: self._read.minutes})
-        rollups = {self.span.start: self._read.whole} if whole else self._read.steps
-        return evaluate(query, {self.app: rollups})
+        step_s = self.span.end - self.span.start if whole else self.span.step_s
+        over = self.span._replace(step_s=step_s)
+        query = query_over(over, metric, stats, [by] if by else [], filters)
+        read = self._read.slots if metric == "dynos" else self._read.steps
+        return evaluate_packed(query, self.app, read)
 
     def value(self, metric: str, stat: str, **filters: Sequence[str]) -> Value:
         """One value for all of the time."""
@@ -140,26 +144,22 @@ class Window:
     @property
     def last_heard_s(self) -> dict[str, int]:
         """When each dyno was last heard from: the start of that interval."""
-        heard: dict[str, int] = {}
-        for start, rollup in self._read.minutes.items():
-            for source in filter(self.selection.has, rollup.minutes):
-                heard[source] = max(heard.get(source, 0), start)
-        return heard
+        heard = self._read.last_heard_s
+        return {source: at_s for source, at_s in heard.items() if self.selection.has(source)}
 
     @property
     def events(self) -> list[tuple[EventKey, int]]:
         """(event, count) by time."""
-        found: dict[EventKey, int] = {}
-        for rollup in self._read.steps.values():
-            for key, count in rollup.events.items():
-                if key != MORE_EVENTS and self.span.start <= key.at_ms // _MS < self.span.end:
-                    found[key] = found.get(key, 0) + count
-        return sorted(found.items())
+        return sorted(
+            (key, count)
+            for key, count in self._read.told.events.items()
+            if key != MORE_EVENTS and self.span.start <= key.at_ms // _MS < self.span.end
+        )
 
     @property
     def ledger(self) -> dict[str, int]:
         """Messages by what became of them."""
-        return self._read.whole.ledger
+        return self._read.told.ledger
 
 
 async def window(
@@ -177,12 +177,23 @@ async def window(
     Raises:
         QueryError, StoreUnavailable, NewerVersion
     """
-    asked = Asked("requests", start=start, end=end, step=step)
-    span = plan(asked, resolutions, now_s)[0].range
-    read = Read()
-    async for slot_start, packed in packed_rollups(store, app, span):
-        step_start = slot_start - (slot_start - span.start) % span.step_s
-        rollup = read.steps.setdefault(step_start, Rollup())
-        absorb(rollup, packed, _OTHERS, gauges=_SHOWN)
-        absorb(read.minutes.setdefault(slot_start, Rollup()), packed, _MINUTES)
-    return Window(app, span, read, resolutions, now_s)
+    span = plan_range(start, end, step, resolutions, now_s)[0]
+    slots = [each async for each in packed_rollups(store, app, span)]
+    return Window(app, span, Read(await _steps(slots, span), slots))
+
+
+async def _steps(slots: Sequence[Packed], span: Range) -> list[Packed]:
+    """One rollup for each step of which there is anything. Other requests are served in between."""
+    of_step: dict[int, list[bytes]] = {}
+    for start, packed in slots:
+        of_step.setdefault(start - (start - span.start) % span.step_s, []).append(packed)
+    steps = []
+    taken = 0
+    for start, found in of_step.items():
+        if len(found) > 1:
+            taken += sum(map(len, found))
+            if taken >= BYTES_PER_TURN:
+                taken = 0
+                await asyncio.sleep(0)
+        steps.append((start, found[0] if len(found) == 1 else pack(merged(found), _UNBOUNDED)))
+    return steps

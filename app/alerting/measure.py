@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from app.alerting.rule import SHARE, Rule, pack_rule
-from app.query import Query, Range, Wanted, collector, evaluate, wanted_by
+from app.collect import Query, Range, Wanted, collector, wanted_by
+from app.query import evaluate
 from app.resolution import HOUR_S, Resolution
 from app.rollup import Rollup
 from app.stats import Answered, Cell, Stat, Value, parse_stat

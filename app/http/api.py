@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from app import history
+from app import collect, history
 from app import query as queries
+from app.http.answer_text import rows_csv, rows_json, series_json
 from app.http.caching import kept
 from app.http.drain import REPLAY_PAST_S
 from app.http.problem import Problem, bad_parameter
@@ -273,15 +272,15 @@ class Api:
             "complete_until": answer.complete_until,
             "warnings": [*warnings, *_cap_warnings(answer, self._caps)],
         }
-        response = _written(query, answer, head, parameters.format, request)
+        response = await _written(query, answer, head, parameters.format, request)
         age_s = now_s - query.range.end
         if parameters.is_fixed and age_s >= self._horizon.past_s:
             return kept(response, request, for_ever=age_s >= REPLAY_PAST_S)
         return response
 
 
-def _written(
-    query: queries.Query,
+async def _written(
+    query: collect.Query,
     answer: queries.Answer,
     head: dict[str, Any],
     form: str,
@@ -289,13 +288,13 @@ def _written(
 ) -> Response:
     if form == "csv" or "text/csv" in request.headers.get("accept", ""):
         _refuse_bins(query)
-        return Response(_csv(query, answer), media_type="text/csv")
+        return Response(await rows_csv(query, answer), media_type="text/csv")
     if form == "rows":
-        return JSONResponse({**head, "rows": list(_rows(query, answer))})
-    return JSONResponse({**head, "series": [each._asdict() for each in answer.series]})
+        return Response(await rows_json(head, query, answer), media_type="application/json")
+    return Response(await series_json(head, answer), media_type="application/json")
 
 
-def _refuse_bins(query: queries.Query) -> None:
+def _refuse_bins(query: collect.Query) -> None:
     if any(stat.method == "bins" for stat in query.stats):
         raise bad_parameter("stat", "bins", "all others with CSV: a field cannot hold a list")
 
@@ -345,27 +344,3 @@ def _app_info(seen: SeenApp) -> AppInfo:
         last_seen=seen.last_seen_s,
         runtime_metrics=bool(seen.runtime_metrics_s) and recent,
     )
-
-
-def _rows(query: queries.Query, answer: queries.Answer) -> list[dict[str, Any]]:
-    """One row per time and label set, one column per stat."""
-    width = len(query.stats)
-    sets = [answer.series[i : i + width] for i in range(0, len(answer.series), width)]
-    return [
-        {
-            "time": query.range.start + index * query.range.step_s,
-            **stats[0].labels,
-            **{each.stat: each.values[index] for each in stats},
-        }
-        for index in range(query.range.size)
-        for stats in sets
-    ]
-
-
-def _csv(query: queries.Query, answer: queries.Answer) -> str:
-    text = io.StringIO()
-    columns = ["time", *query.by, *(stat.name for stat in query.stats)]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_rows(query, answer))
-    return text.getvalue()

@@ -155,6 +155,9 @@ class MemoryStore(MemoryAlerts):
             {slot: elements for slot, elements in found.items() if elements},
         )
 
+    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+        return [await self.read(app, slots) for app, slots in asked]
+
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         for slot in slots:
             self._elements(app, slot).clear()

@@ -184,6 +184,10 @@ class Reader(AlertReader, Protocol):
         """The inbox (unless not wanted) and these slots, at one instant."""
         ...
 
+    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+        """The inbox and these slots of each app, of each at one instant, in one round trip."""
+        ...
+
     async def seen_apps(self) -> list[SeenApp]:
         """Every app we know of, by name."""
         ...

@@ -1,12 +1,34 @@
 -- Read lists at one instant.
 -- KEYS  lists
--- Returns the position (from 1) and the elements of each list that is not empty.
+-- ARGV  what is known of the first of them: for each a byte that says how many elements, and their
+--       headers
+-- Returns the position (from 1) and the elements of each list that is not empty; 0 instead of
+-- elements that are known.
+local HEADER = 9
+local versions = ARGV[1] or ''
+local at = 1
+
+local function known(elements, headers)
+  if #headers ~= HEADER * #elements then
+    return false
+  end
+  for i, element in ipairs(elements) do
+    if string.sub(element, 1, HEADER) ~= string.sub(headers, HEADER * i - HEADER + 1, HEADER * i) then
+      return false
+    end
+  end
+  return true
+end
+
 local found = {}
 for i = 1, #KEYS do
+  local size = HEADER * (string.byte(versions, at) or 0)
+  local headers = string.sub(versions, at + 1, at + size)
+  at = at + 1 + size
   local elements = redis.call('LRANGE', KEYS[i], 0, -1)
   if #elements > 0 then
     found[#found + 1] = i
-    found[#found + 1] = elements
+    found[#found + 1] = known(elements, headers) and 0 or elements
   end
 end
 return found

@@ -26,6 +26,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
+from app.store.kept import KeptSlots
 from app.store.port import (
     NO_GUARDS,
     Appended,
@@ -93,6 +94,10 @@ def connect(url: str, connections_max: int = CONNECTIONS_MAX) -> RedisStore:
 class RedisStore(RedisAlerts):
     """See port.Store."""
 
+    def __init__(self, client: redis.asyncio.Redis) -> None:
+        super().__init__(client)
+        self._kept = KeptSlots()
+
     async def append(
         self,
         groups: Mapping[str, Sequence[Batch]],
@@ -157,12 +162,26 @@ class RedisStore(RedisAlerts):
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         keys = [_slot(app, slot) for slot in slots]
-        found = await self._evaluate(_READ, [*keys, _inbox(app)] if inbox else keys, [])
-        lists = dict(zip(found[::2], found[1::2], strict=True))
-        return Contents(
-            lists.pop(len(keys) + 1, []),
-            {slots[position - 1]: elements for position, elements in lists.items()},
-        )
+        known = self._kept.known(keys)
+        versions = self._kept.versions(keys, known)
+        found = await self._evaluate(_READ, [*keys, _inbox(app)] if inbox else keys, [versions])
+        for place in range(0, len(found), 2):
+            position, elements = found[place] - 1, found[place + 1]
+            if position == len(keys):  # the inbox
+                continue
+            if elements:
+                self._kept.keep(keys[position], slots[position], elements)
+            else:
+                found[place + 1] = list(known[keys[position]].elements)
+        return _contents(slots, found)
+
+    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+        calls = [
+            [len(slots) + 1, *(_slot(app, slot) for slot in slots), _inbox(app)]
+            for app, slots in asked
+        ]
+        found = await asking(self._evaluate_all(_READ, calls))
+        return [_contents(slots, each) for (_, slots), each in zip(asked, found, strict=True)]
 
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         if slots:
@@ -313,6 +332,13 @@ def _state(app: str) -> str:
 
 def _slot(app: str, slot: Slot) -> str:
     return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"
+
+
+def _contents(slots: Sequence[Slot], found: Sequence[Any]) -> Contents:
+    """What read.lua returned of these slots and of the inbox behind them."""
+    lists = dict(zip(found[::2], found[1::2], strict=True))
+    inbox = lists.pop(len(slots) + 1, [])
+    return Contents(inbox, {slots[position - 1]: elements for position, elements in lists.items()})
 
 
 def _append_call(

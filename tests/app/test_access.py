@@ -104,6 +104,8 @@ async def test_an_app_that_may_not_be_seen_does_not_exist(store: Tokens) -> None
     assert list(await shown.drains()) == ["blog"]
     assert not (await shown.read("shop", [Slot("total", 0)])).inbox
     assert (await shown.read("blog", [Slot("total", 0)])).inbox
+    found = await shown.read_many([("shop", []), ("blog", []), ("shop", [])])
+    assert [len(each.inbox) for each in found] == [0, 1, 0]
     current.set(ADMIN)
     assert len(await shown.seen_apps()) == 2
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app.charts import CHARTS, Chart, Period
+from app.collect import Range
 from app.ingest import Aggregator, Horizon
-from app.query import Range
+from app.packing import pack
 from app.resolution import HOUR_S, MINUTE_S, resolutions
 from app.rollup import Rollup
 from app.selection import EVERYTHING, Selection
@@ -27,12 +28,13 @@ def window_of(
     aggregator = Aggregator(end, Horizon(HOUR_S, HOUR_S))
     aggregator.add_frames(split(body))
     span = Range(start, end, step_s, RESOLUTIONS[0])
-    read = Read()
+    steps: dict[int, Rollup] = {}
     for minute, rollup in aggregator.rollups.items():
-        step = minute - (minute - start) % step_s
-        read.steps.setdefault(step, Rollup()).merge(rollup)
-        read.minutes[minute] = rollup
-    return Window("shop", span, read, RESOLUTIONS, NOW_S, part)
+        steps.setdefault(minute - (minute - start) % step_s, Rollup()).merge(rollup)
+    of_steps, of_slots = (
+        [(at, pack(rollup)) for at, rollup in each.items()] for each in (steps, aggregator.rollups)
+    )
+    return Window("shop", span, Read(of_steps, of_slots), part)
 
 
 def charts(shown: Window, past: Window | None = None) -> dict[str, Chart]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.collect import Query, Range
 from app.plan import POINTS_MAX, Asked, QueryError, plan, plan_range
-from app.query import Query, Range
 from app.resolution import SLACK_S, Resolution, resolutions
 from parsers.sample import METRICS
 

@@ -395,6 +395,21 @@ async def test_a_read_leaves_out_the_inbox_when_it_is_not_wanted(store: Store) -
     )
 
 
+async def test_several_apps_are_read_at_once_each_with_its_own_slots(store: Store) -> None:
+    elements = await fill(store, "shop", 1)
+    of_slot = await filled_slot(store, 2)
+    others = await fill(store, "blog", 2)
+
+    found = await store.read_many([("blog", [MINUTE]), ("none", []), ("shop", [TOTAL, MINUTE])])
+
+    assert found == [
+        Contents(others, {}),
+        Contents([], {}),
+        Contents(elements, {MINUTE: of_slot}),
+    ]
+    assert await store.read_many([]) == []
+
+
 async def test_nothing_is_read_of_an_app_never_heard_of(store: Store) -> None:
     await fill(store, "shop", 1)
 
