@@ -20,8 +20,9 @@ from app.chores import Chores
 from app.commit import Committer
 from app.config import Settings
 from app.enrolment import Enrolment
-from app.fold import MARGIN_S, Folder
+from app.fold import Folder
 from app.ingest import Horizon
+from app.levels import MARGIN_S
 from app.own_drain import OwnDrain
 from app.refusals import Refusals
 from app.registry import Drains, Sightings

@@ -16,8 +16,8 @@ from typing import Literal, NamedTuple
 from app.batch import unpack_batch
 from app.codes import CODES
 from app.exposition_format import Family, escaped
-from app.fold import TOTAL
 from app.latest import Latest
+from app.levels import TOTAL
 from app.resolution import MINUTE_S, align
 from app.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from app.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds

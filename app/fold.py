@@ -10,154 +10,47 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
-from app.batch import unpack_batch
-from app.packing import NewerVersion, PackError, unpack
-from app.resolution import Resolution, align
+from app.levels import (
+    MARGIN_S,
+    TOTAL,
+    UNREADABLE,
+    FoldBlocked,
+    Merge,
+    data_of,
+    merge_each,
+    merge_usual,
+    slot_writes,
+)
+from app.packing import PackError
+from app.resolution import Resolution
 from app.rollup import CAPS, Caps
 from app.store.port import (
     FOLDING,
-    HEADER_BYTES,
     KIND_ROLLUP,
-    KIND_UNREADABLE,
+    Compaction,
+    Fold,
     Slot,
     SlotWrite,
     Store,
     StoreError,
     new_element,
 )
-from app.sums import Sums, absorb, merged, pack
+from app.sums import merged, pack
 
 log = logging.getLogger(__name__)
 
 BATCHES_MAX = 256  # a fold of so many blocks Redis for about half a millisecond
+APPS_PER_CALL = 16  # read and folded in one round trip each
+SLOTS_PER_CALL = 32
+FEW = 8  # an app of which so little waits at a time is quiet: readers hardly notice it
+QUIET_FACTOR = 60  # and is folded so much more seldom, a number of its batches for the cost of one
 COMPACT_LENGTH = 32  # elements a reader of a slot that is still growing merges at the most
 CLOSED_AFTER_S = (
     120  # a slot hardly grows any more so long after its end, and is compacted to one element
 )
 SWEEP_INTERVAL_S = 60
-MARGIN_S = (
-    26 * 3600
-)  # slots outlive their retention by more than the horizon: none expires while late data may come
-YIELD_BATCHES = 16  # a merge lets other work run after so many batches
-
-TOTAL = Slot("total", 0)
-UNREADABLE = Slot("unreadable", 0)
-
-
-class FoldBlocked(Exception):
-    """The inbox begins with a batch that only a newer Dynometer can read: this process must be
-    upgraded.
-    """
-
-
-@dataclass(slots=True)
-class Merge:
-    """What a number of inbox elements amount to."""
-
-    folded: list[bytes] = field(default_factory=list)
-    unreadable: list[bytes] = field(default_factory=list)
-    minutes: dict[int, Sums] = field(default_factory=dict)
-
-
-async def merge_batches(elements: Sequence[bytes]) -> Merge:
-    """Merge inbox elements by minute, up to the first that a newer version wrote.
-
-    An element that is damaged is set aside, not dropped.
-    Raises:
-        FoldBlocked: the very first element is of a newer version.
-    """
-    try:
-        return await _merge_all(elements)
-    except PackError:
-        return await _merge_each(elements)
-
-
-async def _merge_all(elements: Sequence[bytes]) -> Merge:
-    """The same where every element is as usual.
-
-    Raises:
-        PackError: one is not.
-    """
-    merge = Merge(folded=list(elements))
-    for index, element in enumerate(elements):
-        for minute, packed in unpack_batch(_data(element)):
-            if minute not in merge.minutes:
-                merge.minutes[minute] = Sums()
-            absorb(merge.minutes[minute], packed)
-        if index % YIELD_BATCHES == YIELD_BATCHES - 1:
-            await asyncio.sleep(0)
-    return merge
-
-
-async def _merge_each(elements: Sequence[bytes]) -> Merge:
-    """The same one by one, so that an element that cannot be read leaves nothing behind."""
-    merge = Merge()
-    for index, element in enumerate(elements):
-        try:
-            batch = [(minute, unpack(data)) for minute, data in unpack_batch(_data(element))]
-        except NewerVersion as error:
-            if not merge.folded:
-                raise FoldBlocked(str(error)) from error
-            break
-        except PackError:
-            batch = []
-            merge.unreadable.append(element)
-        merge.folded.append(element)
-        for minute, rollup in batch:
-            if minute not in merge.minutes:
-                merge.minutes[minute] = Sums()
-            merge.minutes[minute].add(rollup)
-        if index % YIELD_BATCHES == YIELD_BATCHES - 1:
-            await asyncio.sleep(0)
-    return merge
-
-
-def slot_writes(
-    merge: Merge, resolutions: Sequence[Resolution], now_s: float, caps: Caps = CAPS
-) -> list[SlotWrite]:
-    """What to add to which slots: each resolution from the next finer one, and the total from the
-    coarsest.
-
-    A resolution whose retention no longer covers an interval (old lines that are replayed) does not
-    get it.
-    """
-    writes: list[SlotWrite] = []
-    finer = merge.minutes
-    for resolution in resolutions:
-        level = downsample(finer, resolution.seconds)
-        ttl_ms = (resolution.retention_s + MARGIN_S) * 1000
-        for start, rollup in level.items():
-            if start >= now_s - resolution.retention_s - MARGIN_S:
-                element = new_element(KIND_ROLLUP, pack(rollup, caps))
-                writes.append(SlotWrite(Slot(resolution.name, start), element, ttl_ms))
-        finer = level
-    total = Sums()
-    for rollup in finer.values():
-        total.merge(rollup.projection())
-    keep_ms = (resolutions[-1].retention_s + MARGIN_S) * 1000
-    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total, caps)), keep_ms))
-    for element in merge.unreadable:
-        kept = KIND_UNREADABLE + element[1:]
-        writes.append(SlotWrite(UNREADABLE, kept, keep_ms))
-    return writes
-
-
-def downsample(rollups: dict[int, Sums], seconds: int) -> dict[int, Sums]:
-    """Merge rollups along time into intervals of `seconds`; the originals stay as they are."""
-    coarser: dict[int, Sums] = {}
-    for start, rollup in rollups.items():
-        interval = align(start, seconds)
-        if interval in coarser:
-            coarser[interval].merge(rollup)
-        else:
-            coarser[interval] = rollup.copy()
-    return coarser
-
-
-def _data(element: bytes) -> bytes:
-    return element[HEADER_BYTES:]
+BEAT_INTERVAL_S = 1.0
 
 
 class Folder:
@@ -179,7 +72,8 @@ class Folder:
         Args:
             name: of this worker, under which its pulse is found.
             clock: Unix time in seconds.
-            interval_s: an inbox is folded so long after its first batch,
+            interval_s: an inbox is folded so long after its first batch, QUIET_FACTOR times as
+                long if the app is quiet,
             batches: or when it has so many.
             sweep_interval_s: how often inboxes are looked for that nobody folds.
             caps: how many names a slot keeps.
@@ -193,6 +87,8 @@ class Folder:
         self._sweep_interval_s = sweep_interval_s
         self._caps = caps
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
+        self._quiet: set[str] = set()
+        self._swept = False
         self._growing: dict[
             tuple[str, Slot], int
         ] = {}  # slots written and not yet compacted -> length
@@ -203,6 +99,7 @@ class Folder:
         self.last_success_s = clock()
         self.last_error = ""
         self._pulse_s = clock()
+        self._beat_s = 0.0
 
     def alive(self, within_s: float) -> bool:
         """Whether `run` went round within this time."""
@@ -211,7 +108,11 @@ class Folder:
     def stored(self, app: str, inbox_length: int) -> None:
         """Take note that an app's inbox grew."""
         now = self._clock()
-        self._due.setdefault(app, now + self._interval_s)
+        if inbox_length >= FEW:
+            self._quiet.discard(app)
+        factor = QUIET_FACTOR if app in self._quiet else 1
+        due_s = now + factor * self._interval_s
+        self._due[app] = min(self._due.get(app, due_s), due_s)
         if inbox_length >= self._batches:
             self._due[app] = now
             self._wake.set()
@@ -238,8 +139,7 @@ class Folder:
 
     async def finish(self) -> None:
         """Fold what is due or not: before a shutdown, so that the next start finds little to do."""
-        for app in list(self._due):
-            await self.fold(app)
+        await self._fold(list(self._due))
 
     async def sweep(self) -> None:
         """Find inboxes nobody is folding, and forget apps silent for longer than anything is
@@ -249,47 +149,85 @@ class Folder:
         now = self._clock()
         for app, length in (await self._store.inbox_lengths(apps)).items():
             if length:
-                self._due.setdefault(app, now + self._interval_s)
-        await self._store.forget_apps(int(now - self._resolutions[-1].retention_s - MARGIN_S))
+                # The first time what is there was left by a worker that is gone.
+                factor = QUIET_FACTOR if length < FEW and self._swept else 1
+                self._due.setdefault(app, now + factor * self._interval_s)
+        self._swept = True
+        forgotten_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
+        self._quiet.difference_update(await self._store.forget_apps(forgotten_s))
 
     async def fold_due(self) -> None:
         """Fold every inbox whose time has come."""
         now = self._clock()
-        for app in [app for app, due in self._due.items() if due <= now]:
-            await self.fold(app)
+        await self._fold([app for app, due in self._due.items() if due <= now])
 
     async def fold(self, app: str) -> int:
-        """Fold one app's inbox, in pieces until little is left; returns the number of batches
+        """Fold one app's inbox, in pieces until little is left; returns the number of elements
         folded.
         """
-        count = 0
-        while True:
+        return await self._fold([app])
+
+    async def _fold(self, apps: Sequence[str]) -> int:
+        count, failures = 0, self.failures
+        for first in range(0, len(apps), APPS_PER_CALL):
+            left = apps[first : first + APPS_PER_CALL]
+            while left:
+                try:
+                    left, folded = await self._fold_pieces(left)
+                except StoreError:
+                    for app in left:
+                        self._due.setdefault(app, self._clock() + self._interval_s)
+                    raise
+                count += folded
+        if self.failures == failures:
+            self.last_success_s = self._clock()
+            self.last_error = ""
+        return count
+
+    async def _fold_pieces(self, apps: Sequence[str]) -> tuple[list[str], int]:
+        """One atomic step for each of these apps; returns of which more is left, and how many
+        elements were folded by us.
+        """
+        for app in apps:
             self._due.pop(app, None)
+        folds: dict[str, Fold] = {}
+        merges: dict[str, Merge] = {}
+        more: list[str] = []
+        for app, elements in (await self._store.read_inboxes(apps, BATCHES_MAX)).items():
+            if len(elements) == BATCHES_MAX:
+                more.append(app)
+            elif len(elements) < FEW:
+                self._quiet.add(app)
             try:
-                taken, folded = await self._fold_piece(app)
+                merges[app], writes = await self._summed(elements)
             except FoldBlocked as error:
                 self._failed(error, app)
                 self._due.setdefault(app, self._clock() + SWEEP_INTERVAL_S)
-                return count
-            except StoreError:
-                self._due.setdefault(app, self._clock() + self._interval_s)
-                raise
-            count += folded
-            if taken < BATCHES_MAX:
-                self.last_success_s = self._clock()
-                self.last_error = ""
-                return count
+                if app in more:
+                    more.remove(app)
+                continue
+            folds[app] = Fold(merges[app].folded, writes)
+            await asyncio.sleep(0)
+        count = 0
+        for app, lengths in (await self._store.fold_all(folds)).items():
+            if lengths is not None:
+                count += len(merges[app].folded)
+                await self._folded(app, merges[app], lengths)
+            elif app not in more:  # another folder was quicker: what it left comes next
+                more.append(app)
+        return more, count
 
-    async def _fold_piece(self, app: str) -> tuple[int, int]:
-        """(elements read, elements folded by us) of one atomic step."""
-        elements = await self._store.read_inbox(app, BATCHES_MAX)
-        if not elements:
-            return 0, 0
-        merge = await merge_batches(elements)
-        writes = slot_writes(merge, self._resolutions, self._clock(), self._caps)
-        lengths = await self._store.fold(app, merge.folded, writes)
-        if lengths is None:  # another folder was quicker: what it left is in the next piece
-            return len(elements), 0
+    async def _summed(self, elements: Sequence[bytes]) -> tuple[Merge, list[SlotWrite]]:
+        """What these elements of an app amount to, and what is to be written for it."""
+        now_s = self._clock()
+        try:
+            merge = await merge_usual(elements)
+            return merge, await slot_writes(merge, self._resolutions, now_s, self._caps)
+        except PackError:
+            merge = await merge_each(elements)
+            return merge, await slot_writes(merge, self._resolutions, now_s, self._caps)
+
+    async def _folded(self, app: str, merge: Merge, lengths: dict[Slot, int]) -> None:
         self.folded_batches += len(merge.folded)
         self.unreadable += len(merge.unreadable)
         if merge.unreadable:
@@ -299,32 +237,36 @@ class Folder:
                 continue
             self._growing[app, slot] = length
             if length >= COMPACT_LENGTH:
-                await self.compact(app, slot)
-        return len(elements), len(merge.folded)
+                del self._growing[app, slot]
+                await self._compact([(app, slot)])
 
     async def compact_closed(self) -> None:
         """Compact the slots that hardly grow any more."""
         now = self._clock()
         seconds = {resolution.name: resolution.seconds for resolution in self._resolutions}
-        for app, slot in list(self._growing):
-            if slot != TOTAL and slot.start + seconds[slot.resolution] + CLOSED_AFTER_S <= now:
-                await self.compact(app, slot)
+        closed = [
+            (app, slot)
+            for app, slot in self._growing
+            if slot != TOTAL and slot.start + seconds[slot.resolution] + CLOSED_AFTER_S <= now
+        ]
+        await self._compact([each for each in closed if self._growing.pop(each) > 1])
 
-    async def compact(self, app: str, slot: Slot) -> None:
-        """Replace a slot's elements by their merge; readers cannot tell."""
-        length = self._growing.pop((app, slot), 2)
-        if length < 2:
-            return
-        elements = (await self._store.read(app, [slot], inbox=False)).slots.get(slot, [])
-        if len(elements) < 2:
-            return
-        try:
-            sums = merged(map(_data, elements))
-        except PackError as error:
-            self._failed(error, app)
-            return
-        element = new_element(KIND_ROLLUP, pack(sums, self._caps))
-        await self._store.compact(app, slot, elements, element, self._ttl_ms(slot))
+    async def _compact(self, grown: Sequence[tuple[str, Slot]]) -> None:
+        """Replace the elements of each of these slots by their merge; readers cannot tell."""
+        for first in range(0, len(grown), SLOTS_PER_CALL):
+            some = grown[first : first + SLOTS_PER_CALL]
+            compactions = []
+            for (app, slot), elements in zip(some, await self._store.read_slots(some), strict=True):
+                try:
+                    sums = merged(map(data_of, elements))
+                except PackError as error:
+                    self._failed(error, app)
+                    continue
+                if len(elements) > 1:
+                    element = new_element(KIND_ROLLUP, pack(sums, self._caps))
+                    compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
+                await asyncio.sleep(0)
+            await self._store.compact_all(compactions)
 
     def _ttl_ms(self, slot: Slot) -> int:
         retention_s = {each.name: each.retention_s for each in self._resolutions}
@@ -339,6 +281,10 @@ class Folder:
         self.last_error = message
 
     async def _beat(self) -> None:
+        now_s = self._clock()
+        if now_s - self._beat_s < BEAT_INTERVAL_S:
+            return
+        self._beat_s = now_s
         await self._store.beat(
             FOLDING + self._name,
             {

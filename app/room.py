@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from app.fold import MARGIN_S
+from app.levels import MARGIN_S
 from app.resolution import HOUR_S, MINUTE_S, SLACK_S, Resolution, align
 from app.store.port import Facts, Slot, Store
 

@@ -1,6 +1,6 @@
 """A marked batch from end to end: read by the parsers, committed, refused when it comes again,
-folded, and read back. It goes to an app whose name none can have (no app's begins with "_"), so it
-is listed nowhere, and it is gone within hours.
+folded, and read back. It goes to an app of its own, whose name none can have (no app's begins with
+"_"), so it is listed nowhere, and it is gone within hours.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.rollup import Rollup
 from app.span import ALWAYS
 from app.store.port import HEADER_BYTES, Contents, Outcome, Slot, Store
 
-APP = "_doctor"
+APPS = "_doctor."
 LINES = 5
 _KEPT_S = HOUR_S
 
@@ -34,28 +34,28 @@ async def trial(store: Store, now_s: float) -> None:
         TrialFailed
         StoreUnavailable
     """
-    dyno = f"web.{secrets.randbelow(10**9)}"  # another doctor's lines are another dyno's
+    app, dyno = APPS + secrets.token_hex(8), "web.1"
     aggregator = Aggregator(now_s, Horizon(MINUTE_S, MINUTE_S))
     for _ in aggregator.turns(_body(dyno, now_s)):
         pass
     frame_id = batch_id(secrets.token_bytes(16))
-    first, again = (Arrival(APP, frame_id, aggregator.parts()).batch(ALWAYS) for _ in range(2))
+    first, again = (Arrival(app, frame_id, aggregator.parts()).batch(ALWAYS) for _ in range(2))
     appended = await store.append(
-        {APP: [first, again]}, id_ttl_ms=_KEPT_S * 1000, inbox_ttl_ms=_KEPT_S * 1000
+        {app: [first, again]}, id_ttl_ms=_KEPT_S * 1000, inbox_ttl_ms=_KEPT_S * 1000
     )
-    if appended[APP].outcomes != [Outcome.STORED, Outcome.DUPLICATE]:
+    if appended[app].outcomes != [Outcome.STORED, Outcome.DUPLICATE]:
         raise TrialFailed("a batch that came twice was not counted once")
     slot = Slot("1m", align(int(now_s), MINUTE_S))
-    _expect(dyno, await store.read(APP, [slot]), "after it was committed")
+    _expect(dyno, await store.read(app, [slot]), "after it was committed")
     tiers = resolutions(_KEPT_S, _KEPT_S, _KEPT_S)
     folder = Folder(
         store, tiers, name="doctor", clock=lambda: now_s, interval_s=MINUTE_S, batches=1
     )
-    await folder.fold(APP)
-    contents = await store.read(APP, [slot])
+    await folder.fold(app)
+    contents = await store.read(app, [slot])
     _expect(dyno, contents, "after it was folded")
     slots = [Slot(each.name, align(int(now_s), each.seconds)) for each in tiers]
-    await store.drop(APP, [*slots, Slot("total", 0)])
+    await store.drop(app, [*slots, Slot("total", 0)])
 
 
 def _body(dyno: str, now_s: float) -> bytes:

@@ -1,8 +1,8 @@
-"""What folding costs: of a busy app, whose inbox is folded whenever 64 batches wait, per million
-lines; of a quiet one, with one batch a minute, per minute; and the longest that other work of the
-worker had to wait, in CPU time.
+"""What folding costs: of a busy app, whose inbox is folded whenever 64 elements wait, per million
+lines; of quiet ones, with one batch a minute each, per app and minute; and the longest that other
+work of the worker had to wait, in CPU time.
 
-Closing is what comes two minutes after a minute's end: its slots are compacted.
+Closing is what comes two minutes after an interval's end: its slots are compacted.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, private_store, redis_cpu_s
 from parsers.framing import split
 
-FOLDED_AT = 64  # batches, as the service does by default
+FOLDED_AT = 64  # elements, as the service does by default
+INTERVAL_S = 5.0
+MINUTES = 20  # of the quiet apps
 ROUNDS = 5
-LOADS = (  # name, apps, batches of each, lines of each
-    ("busy", 1, 1_280, 100),
-    ("quiet", 500, 1, 10),
-)
-_CLOSED_S = START_S + 2 * HOUR_S + CLOSED_AFTER_S
+BUSY = (1, 1_280, 100)  # apps, batches of each, lines of each
+QUIET = (500, MINUTES, 10)
 _MILLION = 1_000_000
 
 
@@ -54,76 +53,95 @@ async def timed(client: redis.asyncio.Redis, work: Awaitable[object]) -> tuple[f
     return own_s, await redis_cpu_s(client) - theirs_s, max(gaps)
 
 
-async def append_and_fold(
-    store: RedisStore, folder: Folder, packed: list[bytes], apps: int, batches: int
-) -> None:
-    """As batches come in, in groups of FOLDED_AT."""
-    for number in range(apps):
-        app = f"app-{number}"
-        for first in range(0, batches, FOLDED_AT):
-            count = min(FOLDED_AT, batches - first)
-            group = [new_batch(b"", packed[(first + n) % len(packed)]) for n in range(count)]
-            await store.append({app: group}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-            await folder.fold(app)
+async def append(store: RedisStore, packed: list[bytes], app: str, count: int, first: int) -> int:
+    """So many batches; returns how many wait."""
+    group = [new_batch(b"", packed[(first + n) % len(packed)]) for n in range(count)]
+    appended = await store.append({app: group}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+    return appended[app].inbox_length
 
 
-async def append_only(store: RedisStore, packed: list[bytes], apps: int, batches: int) -> None:
-    """What of the above is not folding; to be taken off."""
-    for number in range(apps):
-        for first in range(0, batches, FOLDED_AT):
-            count = min(FOLDED_AT, batches - first)
-            group = [new_batch(b"", packed[(first + n) % len(packed)]) for n in range(count)]
-            app = f"app-{number}"
-            await store.append({app: group}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-
-
-def packed_bodies(lines: int) -> list[bytes]:
-    """What the store gets of POSTs."""
+def packed_bodies(lines: int, minute: int = 0) -> list[bytes]:
+    """What the store gets of POSTs within a minute: 64 of the first, one of any other."""
     found = []
-    for body in bodies(frames_by_class(), SHARES, 64, lines, rate=1_000.0):
-        aggregator = Aggregator(START_S + 60, Horizon(HOUR_S, HOUR_S))
+    start_s = START_S + 60 * minute
+    count = 1 if lines == QUIET[2] else 64
+    for body in bodies(frames_by_class(), SHARES, count, lines, start_s=start_s, rate=1_000.0):
+        aggregator = Aggregator(start_s + 60, Horizon(HOUR_S, HOUR_S))
         aggregator.add_frames(split(body))
         found.append(aggregator.packed())
     return found
 
 
-async def measured(
-    store: RedisStore, client: redis.asyncio.Redis, apps: int, batches: int, packed: list[bytes]
-) -> list[float]:
-    """Folding and closing: own CPU, Redis' CPU, longest; each of one round."""
-    clock_s = [START_S + 60]
-    folder = Folder(
-        store, RESOLUTIONS, name="bench", clock=lambda: clock_s[0], interval_s=5, batches=FOLDED_AT
-    )
-    await client.flushall()
-    alone = await timed(client, append_only(store, packed, apps, batches))
-    await client.flushall()
-    both = await timed(client, append_and_fold(store, folder, packed, apps, batches))
-    clock_s[0] = _CLOSED_S
-    closing = await timed(client, folder.compact_closed())
-    return [both[0] - alone[0], both[1] - alone[1], both[2], *closing]
+class Costs:
+    """Of folding and closing, in one round: own CPU, Redis' CPU, longest."""
+
+    def __init__(self, store: RedisStore, client: redis.asyncio.Redis) -> None:
+        self._store, self._client = store, client
+        self._now_s = START_S + 60.0
+        self.folder = Folder(
+            store,
+            RESOLUTIONS,
+            name="bench",
+            clock=lambda: self._now_s,
+            interval_s=INTERVAL_S,
+            batches=FOLDED_AT,
+        )
+        self.folding, self.closing = [0.0] * 3, [0.0] * 3
+
+    async def busy(self, packed: list[bytes]) -> None:
+        """Whenever so many wait."""
+        for first in range(0, BUSY[1], FOLDED_AT):
+            await append(self._store, packed, "app", FOLDED_AT, first)
+            self.folder.stored("app", FOLDED_AT)
+            await self._pass(0)
+        await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
+
+    async def quiet(self, packed: list[bytes]) -> None:
+        """One batch of each app in a minute; what comes in order is folded as it falls due."""
+        for minute in range(QUIET[1]):
+            for number in range(QUIET[0]):
+                app = f"app-{number}"
+                length = await append(self._store, [packed[minute]], app, 1, 0)
+                self.folder.stored(app, length)
+            await self._pass(60)
+        await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
+
+    async def _pass(self, seconds: float) -> None:
+        self._now_s += seconds
+        for costs, work in (
+            (self.folding, self.folder.fold_due()),
+            (self.closing, self.folder.compact_closed()),
+        ):
+            found = await timed(self._client, work)
+            costs[:2] = (costs[0] + found[0], costs[1] + found[1])
+            costs[2] = max(costs[2], found[2])
 
 
 async def run() -> None:
     """Print the table."""
     rows = []
+    bodies_of = {"busy": [packed_bodies(100)], "quiet": [packed_bodies(10, n) for n in range(20)]}
     async with private_store() as (store, client):
-        for name, apps, batches, lines in LOADS:
-            packed = packed_bodies(lines)
-            rounds = [
-                await measured(store, client, apps, batches, packed) for _ in range(ROUNDS + 1)
-            ]
+        for name, (apps, batches, lines) in (("busy", BUSY), ("quiet", QUIET)):
+            packed = [each for found in bodies_of[name] for each in found]
+            rounds = []
+            for _ in range(ROUNDS + 1):
+                await client.flushall()
+                costs = Costs(store, client)
+                await (costs.busy(packed) if name == "busy" else costs.quiet(packed))
+                rounds.append([*costs.folding, *costs.closing])
             own, theirs, longest, closing, closing_theirs, closing_longest = (
                 median(column) for column in zip(*rounds[1:], strict=True)
             )
-            per = apps * batches * lines / _MILLION if name == "busy" else apps / _MILLION
-            unit = "CPU s a million lines" if name == "busy" else "CPU µs an app and minute"
-            figures = (own / per, theirs / per, closing / apps * 1e6, closing_theirs / apps * 1e6)
+            busy = name == "busy"
+            per = apps * batches * lines / _MILLION if busy else apps * batches / _MILLION
+            unit = "CPU s a million lines" if busy else "CPU µs an app and minute"
             pause_ms = 1000 * max(longest, closing_longest)
+            figures = (own / per, theirs / per, closing / per, closing_theirs / per)
             rows.append((name, unit, *(f"{each:,.2f}" for each in figures), f"{pause_ms:.1f}"))
     print("\n### Folding\n")
-    head = ("app", "folding in", "worker", "Redis", "closing, µs an app and minute: worker")
-    print(table((*head, "Redis", "longest pause, ms"), rows))
+    head = ("app", "folding in", "worker", "Redis", "closing: worker", "Redis")
+    print(table((*head, "longest pause, ms"), rows))
 
 
 def main() -> None:

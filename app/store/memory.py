@@ -13,8 +13,10 @@ from app.store.port import (
     Appended,
     Batch,
     Bundle,
+    Compaction,
     Contents,
     Facts,
+    Fold,
     Guard,
     Outcome,
     SeenApp,
@@ -137,6 +139,13 @@ class MemoryStore(MemoryAlerts):
             write.slot: self._push(app, write.slot, write.element, write.ttl_ms) for write in writes
         }
 
+    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        found = {app: await self.read_inbox(app, count) for app in apps}
+        return {app: elements for app, elements in found.items() if elements}
+
+    async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
+        return {app: await self.fold(app, *fold) for app, fold in folds.items()}
+
     async def compact(
         self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
     ) -> bool:
@@ -157,6 +166,12 @@ class MemoryStore(MemoryAlerts):
 
     async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
         return [await self.read(app, slots) for app, slots in asked]
+
+    async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
+        return [await self.compact(*each) for each in compactions]
+
+    async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
+        return [list(self._elements(app, slot)) for app, slot in asked]
 
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         for slot in slots:

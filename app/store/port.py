@@ -146,6 +146,23 @@ class SlotWrite(NamedTuple):
     ttl_ms: int
 
 
+class Fold(NamedTuple):
+    """The elements to take off the head of an inbox, and what to add to slots for them."""
+
+    folded: Sequence[bytes]
+    writes: Sequence[SlotWrite]
+
+
+class Compaction(NamedTuple):
+    """The oldest elements of a slot, their merge, and how long that must live at the least."""
+
+    app: str
+    slot: Slot
+    merged: Sequence[bytes]
+    element: bytes
+    ttl_ms: int
+
+
 class Contents(NamedTuple):
     """What was read of one app at one instant: the inbox, and the slots that are not empty."""
 
@@ -242,6 +259,10 @@ class Store(Reader, AlertStore, Protocol):
         """The oldest `count` elements of the inbox."""
         ...
 
+    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        """The same of each of these apps that has any, in one round trip."""
+        ...
+
     async def fold(
         self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
@@ -254,12 +275,24 @@ class Store(Reader, AlertStore, Protocol):
         """
         ...
 
+    async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
+        """The same for each app, each for itself, in one round trip."""
+        ...
+
     async def compact(
         self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
     ) -> bool:
         """Replace the elements `merged`, the oldest of the slot, by `element`; False when they are
         no longer there.
         """
+        ...
+
+    async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
+        """The same of several slots, each for itself, in one round trip."""
+        ...
+
+    async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
+        """The elements of slots of any apps, in one round trip."""
         ...
 
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:

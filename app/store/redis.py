@@ -32,8 +32,10 @@ from app.store.port import (
     Appended,
     Batch,
     Bundle,
+    Compaction,
     Contents,
     Facts,
+    Fold,
     Guard,
     Outcome,
     SeenApp,
@@ -145,20 +147,38 @@ class RedisStore(RedisAlerts):
     async def fold(
         self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
-        keys = [_inbox(app), *(_slot(app, write.slot) for write in writes)]
-        arguments: list[bytes | int] = [len(folded), headers(folded)]
-        for write in writes:
-            arguments += (write.ttl_ms, write.element)
-        lengths = await self._evaluate(_FOLD, keys, arguments)
-        if lengths is None:
-            return None
-        return {write.slot: length for write, length in zip(writes, lengths, strict=True)}
+        return (await self.fold_all({app: Fold(folded, writes)}))[app]
+
+    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        calls = [("LRANGE", _inbox(app), 0, count - 1) for app in apps]
+        answers = await asking(self._ask_all(calls))
+        return {app: elements for app, elements in zip(apps, answers, strict=True) if elements}
+
+    async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
+        calls = [_fold_call(app, fold) for app, fold in folds.items()]
+        answers = await asking(self._evaluate_all(_FOLD, calls))
+        return {
+            app: None
+            if lengths is None
+            else {write.slot: length for write, length in zip(fold.writes, lengths, strict=True)}
+            for (app, fold), lengths in zip(folds.items(), answers, strict=True)
+        }
 
     async def compact(
         self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
     ) -> bool:
-        arguments = [len(merged), headers(merged), element, ttl_ms]
-        return bool(await self._evaluate(_COMPACT, [_slot(app, slot)], arguments))
+        return (await self.compact_all([Compaction(app, slot, merged, element, ttl_ms)]))[0]
+
+    async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
+        calls = [
+            [1, _slot(app, slot), len(merged), headers(merged), element, ttl_ms]
+            for app, slot, merged, element, ttl_ms in compactions
+        ]
+        return [bool(each) for each in await asking(self._evaluate_all(_COMPACT, calls))]
+
+    async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
+        calls = [("LRANGE", _slot(app, slot), 0, -1) for app, slot in asked]
+        return await asking(self._ask_all(calls))
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         keys = [_slot(app, slot) for slot in slots]
@@ -363,6 +383,14 @@ def _bundle_call(
     keys = [_inbox(app), _state(app), *[prefix + each for each in bundle.ids]]
     before = (id_ttl_ms, inbox_ttl_ms, *_guarded(guard), bundle.element)
     return [len(keys), *keys, *before, *bundle.tokens]
+
+
+def _fold_call(app: str, fold: Fold) -> list[Any]:
+    keys = [_inbox(app), *(_slot(app, write.slot) for write in fold.writes)]
+    call: list[Any] = [len(keys), *keys, len(fold.folded), headers(fold.folded)]
+    for write in fold.writes:
+        call += (write.ttl_ms, write.element)
+    return call
 
 
 def _id_prefix(app: str) -> bytes:

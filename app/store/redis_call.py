@@ -53,15 +53,26 @@ class Scripted:
             again = await self._run(script, [calls[i] for i in unknown])
             for i, answer in zip(unknown, again, strict=True):
                 answers[i] = answer
-        for answer in answers:
-            if isinstance(answer, Exception):
-                raise answer
-        return answers
+        return _unless_refused(answers)
+
+    async def _ask_all(self, calls: Sequence[Sequence[Any]]) -> list[Any]:
+        """The answers to commands, in one round trip."""
+        if not calls:
+            return []
+        commands = b"".join(pack_command(tuple(call)) for call in calls)
+        return _unless_refused(await self._wire.ask(commands, len(calls)))
 
     async def _run(self, script: Script, calls: Sequence[Sequence[Any]]) -> list[Any]:
         """The answers, errors among them."""
         commands = b"".join(pack_command(("EVALSHA", script.sha, *call)) for call in calls)
         return await self._wire.ask(commands, len(calls))
+
+
+def _unless_refused(answers: list[Any]) -> list[Any]:
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
 
 
 # What an error of the client or the server says, and what to do about it; the first that matches.

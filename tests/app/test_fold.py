@@ -10,8 +10,9 @@ import pytest
 
 from app.arrival import new_batch
 from app.batch import unpack_batch
-from app.fold import BATCHES_MAX, TOTAL, UNREADABLE, Folder
+from app.fold import BATCHES_MAX, Folder
 from app.ingest import Aggregator, Horizon
+from app.levels import TOTAL, UNREADABLE
 from app.packing import absorb
 from app.resolution import align, resolutions
 from app.rollup import Rollup
@@ -152,11 +153,65 @@ async def test_an_inbox_is_due_at_64_batches_or_after_5_seconds(store: Store) ->
     folds.stored("shop", 64)
     await folds.fold_due()
     assert await store.inbox_lengths(["shop"]) == {"shop": 0}
-    await append(store, batch(router(), clock))
-    folds.stored("shop", 1)
+
+
+async def test_an_app_that_sends_little_is_folded_seldom_until_it_sends_more(store: Store) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+
+    async def sent(batches: int, after_s: float) -> int:
+        """How many wait."""
+        for _ in range(batches):
+            await append(store, batch(router(), clock))
+            length = (await store.inbox_lengths(["shop"]))["shop"]
+            folds.stored("shop", length)
+        clock.now_s += after_s
+        await folds.fold_due()
+        return (await store.inbox_lengths(["shop"]))["shop"]
+
+    assert await sent(1, after_s=5) == 0  # nothing is known of it yet
+    assert await sent(1, after_s=5) == 1
+    assert await sent(1, after_s=290) == 2
+    assert await sent(1, after_s=5) == 0
+    assert await sent(7, after_s=5) == 7
+    assert await sent(1, after_s=5) == 0
+    assert await sent(3, after_s=5) == 0
+
+
+async def test_apps_are_folded_together_and_one_that_cannot_be_holds_up_no_other(
+    store: Store,
+) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+    newer = new_batch(b"", msgspec.msgpack.encode([9, []]))
+    for number in range(40):
+        app = f"app-{number}"
+        await append(
+            store,
+            *([newer] if number == 20 else [batch(router(), clock) for _ in range(3)]),
+            app=app,
+        )
+        folds.stored(app, 1)
     clock.now_s += 5
     await folds.fold_due()
-    assert await store.inbox_lengths(["shop"]) == {"shop": 0}
+    lengths = await store.inbox_lengths([f"app-{number}" for number in range(40)])
+    assert {app for app, length in lengths.items() if length} == {"app-20"}
+    assert folds.folded_batches == 39 * 3
+    assert "newer" in folds.last_error
+
+
+async def test_a_damaged_rollup_that_is_alone_in_its_minute_is_set_aside(store: Store) -> None:
+    clock = Clock()
+    whole = batch(router(), clock)
+    [(minute, packed)] = unpack_batch(whole.element[HEADER_BYTES:])
+    for damaged in (packed[:-1], packed + b"\0", b"", b"\xc1"):
+        broken = new_batch(b"", msgspec.msgpack.encode([1, [[minute, damaged]]]))
+        await append(store, broken)
+    await append(store, whole)
+    folds = folder(store, clock)
+    await folds.fold("shop")
+    assert set((await counts(store)).values()) == {1}
+    assert folds.unreadable == 4
 
 
 async def test_a_damaged_batch_is_set_aside_and_costs_no_other(store: Store) -> None:

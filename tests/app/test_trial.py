@@ -9,17 +9,32 @@ import pytest
 
 from app.store.memory import MemoryStore
 from app.store.port import Appended, Batch, Contents, Guard, Outcome, Slot
-from app.trial import APP, TrialFailed, trial
+from app.trial import TrialFailed, trial
 from tests.support.service import NOW_S, Clock
 
 
+class Watched(MemoryStore):
+    """Knows of which apps was read."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.read_of: list[str] = []
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        if app not in self.read_of:
+            self.read_of.append(app)
+        return await super().read(app, slots, inbox=inbox)
+
+
 async def test_it_goes_through_again_and_again_also_at_once_and_leaves_nothing() -> None:
-    store = MemoryStore(Clock())
+    store = Watched(Clock())
     await trial(store, NOW_S)
     await asyncio.gather(*(trial(store, NOW_S) for _ in range(5)))
     assert await store.seen_apps() == []
-    contents = await store.read(APP, [Slot("1m", int(NOW_S) // 60 * 60), Slot("total", 0)])
-    assert contents == Contents([], {})
+    assert len(store.read_of) == 6
+    for app in store.read_of:
+        contents = await store.read(app, [Slot("1m", int(NOW_S) // 60 * 60), Slot("total", 0)])
+        assert contents == Contents([], {})
 
 
 class Forgetful(MemoryStore):

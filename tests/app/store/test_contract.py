@@ -10,7 +10,9 @@ from app.store.port import (
     KIND_ROLLUP,
     Appended,
     Batch,
+    Compaction,
     Contents,
+    Fold,
     Guard,
     Outcome,
     SeenApp,
@@ -219,6 +221,42 @@ async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Sto
     assert await store.read("shop", [MINUTE, TOTAL]) == Contents(
         elements[3:], {MINUTE: [minute.element], TOTAL: [total.element]}
     )
+
+
+async def test_inboxes_of_several_apps_are_read_and_folded_at_once(store: Store) -> None:
+    mine, theirs = await fill(store, "shop", 3), await fill(store, "blog", 2)
+    inboxes = await store.read_inboxes(["shop", "none", "blog"], 2)
+    assert inboxes == {"shop": mine[:2], "blog": theirs}
+
+    lengths = await store.fold_all(
+        {"shop": Fold(mine[:2], [write()]), "blog": Fold(theirs[1:], [write()])}
+    )
+
+    assert lengths == {"shop": {MINUTE: 1}, "blog": None}
+    assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 1, "blog": 2}
+    assert await store.read_inboxes([], 2) == {}
+    assert await store.fold_all({}) == {}
+
+
+async def test_slots_of_several_apps_are_read_and_compacted_at_once(store: Store) -> None:
+    for app in ("shop", "blog"):
+        elements = await fill(store, app, 1)
+        await store.fold(app, elements, [write(data=b"a"), write(data=b"b")])
+    mine, theirs, none = await store.read_slots([("shop", MINUTE), ("blog", MINUTE), ("x", TOTAL)])
+    assert (data(mine), data(theirs), none) == ([b"a", b"b"], [b"a", b"b"], [])
+    element = new_element(KIND_ROLLUP, b"merged")
+
+    done = await store.compact_all(
+        [
+            Compaction("shop", MINUTE, mine, element, DAY_MS),
+            Compaction("blog", MINUTE, mine, element, DAY_MS),
+        ]
+    )
+
+    assert done == [True, False]
+    assert await store.read_slots([("shop", MINUTE), ("blog", MINUTE)]) == [[element], theirs]
+    assert await store.read_slots([]) == []
+    assert await store.compact_all([]) == []
 
 
 async def test_several_writes_may_name_one_slot(store: Store) -> None:
