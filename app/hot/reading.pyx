@@ -3,8 +3,6 @@
 exactly as written is refused, for that module to read, or to refuse with the reason.
 """
 
-import msgspec
-
 from app.hot.sums cimport (
     BINS,
     GAUGES,
@@ -24,12 +22,14 @@ from app.hot.sums cimport (
 
 from app import later, packing
 from app.packing import PackError
+from app.rollup import EventKey
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
 cdef int PARTS = 12  # version, messages, names, 8 sections, later
 cdef int STATUSES = 600
 cdef int MINUTES_OF_HOUR = 60
+cdef int EXIT_STATUSES = 256
 
 
 cdef class Reader:
@@ -37,6 +37,7 @@ cdef class Reader:
 
     cdef const unsigned char *at
     cdef const unsigned char *end
+    cdef list sources  # by the number of their name, those that were asked for
 
     cdef unsigned long long big(self, int size) except? 0xFFFFFFFFFFFFFFFF:
         """A number of so many bytes, the highest first."""
@@ -151,6 +152,7 @@ def absorb(Sums sums, bytes data):
         raise PackError("another format")
     sums.messages = plus(sums.messages, reader.below(NUMBER_MAX))
     names = [reader.text() for _ in range(reader.array())]
+    reader.sources = [None] * len(names)
     _read_section(sums, reader, names, _read_requests)
     _read_section(sums, reader, names, _read_errors)
     _read_section(sums, reader, names, _read_tallies)
@@ -180,7 +182,11 @@ cdef int _read_section(Sums sums, Reader reader, list names, Section read) excep
 
 
 cdef Source _source(Sums sums, Reader reader, list names):
-    return source_named(sums, names[reader.below(len(names))])
+    cdef Py_ssize_t number = reader.below(len(names))
+    found = reader.sources[number]
+    if found is None:
+        found = reader.sources[number] = source_named(sums, names[number])
+    return found
 
 
 cdef int _read_requests(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
@@ -314,18 +320,53 @@ cdef int _read_ledger(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
 
 
 cdef int _read_later(Sums sums, Reader reader) except -1:
-    cdef list found = []
+    """The sections of app.later; others are carried along."""
     cdef Py_ssize_t size
+    cdef const unsigned char *whole
     for _ in range(reader.array()):
         if reader.array() != 2:
             raise PackError("no section")
         tag = reader.text()
         size = reader.binary()
-        found.append((tag, reader.at[:size]))
-        reader.at += size
-    if found:
-        try:
-            later.read(sums, found, later.TAGS, keep_unknown=True)
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
-            raise PackError(str(error)) from None
+        if tag not in later.TAGS:
+            sums.later = tuple(sorted([*sums.later, (tag, reader.at[:size])]))
+            reader.at += size
+            continue
+        whole = reader.end
+        reader.end = reader.at + size
+        _read_tagged(sums, reader, tag)
+        if reader.at != reader.end:
+            raise PackError("more than its rows")
+        reader.end = whole
+    return 0
+
+
+cdef int _read_tagged(Sums sums, Reader reader, str tag) except -1:
+    cdef Py_ssize_t rows = reader.array()
+    for _ in range(rows):
+        if tag == "events":
+            _columns(reader, 5)
+            at_ms = reader.below(NUMBER_MAX)
+            key = EventKey(at_ms, reader.text(), reader.text(), reader.text())
+            sums.events[key] = sums.events.get(key, 0) + reader.below(NUMBER_MAX)
+        elif tag == "exits":
+            _columns(reader, 3)
+            key = (reader.text(), reader.below(EXIT_STATUSES))
+            sums.exits[key] = sums.exits.get(key, 0) + reader.below(NUMBER_MAX)
+        elif tag == "restarts":
+            _columns(reader, 2)
+            key = reader.text()
+            sums.restarts[key] = sums.restarts.get(key, 0) + reader.below(NUMBER_MAX)
+        elif tag == "released":
+            _columns(reader, 2)
+            at_ms = reader.below(NUMBER_MAX)
+            sums.released = max(sums.released, (at_ms, reader.text()))
+        else:
+            raise PackError("no such section")
+    return 0
+
+
+cdef int _columns(Reader reader, Py_ssize_t expected) except -1:
+    if reader.array() != expected:
+        raise PackError("another form of row")
     return 0

@@ -37,6 +37,7 @@ cdef class Source:
     cdef const char *text  # of encoded
     cdef Py_ssize_t size
     cdef bint is_dyno
+    cdef long long number  # of its name, while it is packed; -1 for none yet
     cdef unsigned long long minutes
     cdef Tally tallies[WHICH]
     cdef Reading *gauges  # NULL, or GAUGES of them, those without readings with a count of 0

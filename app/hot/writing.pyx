@@ -8,7 +8,7 @@ from libc.string cimport memcpy
 
 from app.hot.sums cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally
 
-from app import later, packing
+from app import packing
 from app.rollup import CAPS
 from parsers.sample import labels_of
 
@@ -177,7 +177,9 @@ cdef bint _write(Sums sums) except -1:
     cdef dict numbers = {}
     cdef list sources = [sums.sources[name] for name in sorted(sums.sources)]
     cdef list types = [sums.process_types[name] for name in sorted(sums.process_types)]
-    cdef bytes packed
+    cdef Source source
+    for source in sources:
+        source.number = -1
     _sections.size = _rows.size = _rows.numbers = _names.size = 0
     _write_requests(sources, numbers)
     _write_errors(sums.errors, numbers)
@@ -199,14 +201,62 @@ cdef bint _write(Sums sums) except -1:
     _whole.array(len(numbers))
     _whole.raw(_names.data, _names.size)
     _whole.raw(_sections.data, _sections.size)
-    added = sorted([*sums.later, *later.written(sums)]) if _has_later(sums) else []
+    _write_later(sums)
+    return True
+
+
+cdef int _write_later(Sums sums) except -1:
+    """The sections of app.later, by their tags; what is only carried along, between them."""
+    cdef bytes packed
+    if not _has_later(sums):
+        return _whole.array(0)
+    added = list(sums.later)
+    if sums.events:
+        _rows.array(len(sums.events))
+        for (at_ms, kind, source, detail), count in sorted(sums.events.items()):
+            _rows.array(5)
+            _rows.number(at_ms)
+            _rows.text((<str>kind).encode())
+            _rows.text((<str>source).encode())
+            _rows.text((<str>detail).encode())
+            _rows.number(min(count, NUMBER_MAX))
+        added.append(("events", _taken()))
+    if sums.exits:
+        _rows.array(len(sums.exits))
+        for (source, status), count in sorted(sums.exits.items()):
+            _rows.array(3)
+            _rows.text((<str>source).encode())
+            _rows.number(status)
+            _rows.number(min(count, NUMBER_MAX))
+        added.append(("exits", _taken()))
+    if sums.restarts:
+        _rows.array(len(sums.restarts))
+        for source, count in sorted(sums.restarts.items()):
+            _rows.array(2)
+            _rows.text((<str>source).encode())
+            _rows.number(min(count, NUMBER_MAX))
+        added.append(("restarts", _taken()))
+    if sums.released[0]:
+        _rows.array(1)
+        _rows.array(2)
+        _rows.number(sums.released[0])
+        _rows.text((<str>sums.released[1]).encode())
+        added.append(("released", _taken()))
+    added.sort()
     _whole.array(len(added))
     for tag, packed in added:
         _whole.array(2)
         _whole.text(tag.encode())
         _whole.binary(len(packed))
         _whole.raw(packed, len(packed))
-    return True
+    return 0
+
+
+cdef bytes _taken():
+    """What was written to _rows, which is emptied."""
+    cdef bytes data = _rows.data[: _rows.size]
+    _rows.size = _rows.numbers = 0
+    return data
 
 
 cdef bint _has_later(Sums sums):
@@ -222,6 +272,13 @@ cdef long long _number(dict numbers, str name) except -1:
         found = numbers[name] = len(numbers)
         _names.text(name.encode())
     return found
+
+
+cdef long long _number_of(dict numbers, Source source) except -1:
+    """The same of a source, looked for once."""
+    if source.number < 0:
+        source.number = _number(numbers, source.name)
+    return source.number
 
 
 cdef int _write_requests(list sources, dict numbers) except -1:
@@ -241,7 +298,7 @@ cdef int _write_requests(list sources, dict numbers) except -1:
                 rows[at] = rows[at - 1]
                 at -= 1
             rows[at] = held
-        number = _number(numbers, source.name)
+        number = _number_of(numbers, source)
         for position in range(source.requests_size):
             _rows.number(number)
             _rows.number(rows[position].status)
@@ -265,7 +322,7 @@ cdef int _write_tallies(list sources, dict numbers) except -1:
         for which in range(WHICH):
             tally = &source.tallies[which]
             if tally.count:
-                _rows.number(_number(numbers, source.name))
+                _rows.number(_number_of(numbers, source))
                 _rows.number(which)
                 _rows.number(tally.count)
                 _rows.number(tally.total)
@@ -327,7 +384,7 @@ cdef bint _write_gauges(list sources, dict numbers) except -1:
     for source in sources:
         if source.gauges == NULL:
             continue
-        number = _number(numbers, source.name)
+        number = _number_of(numbers, source)
         for gauge in range(GAUGES):
             reading = &source.gauges[gauge]
             if reading.count:
@@ -354,7 +411,7 @@ cdef int _write_minutes(list sources, dict numbers) except -1:
             while not mask & 1:
                 mask >>= 1
                 first += 1
-            _rows.number(_number(numbers, source.name))
+            _rows.number(_number_of(numbers, source))
             _rows.number(first)
             _rows.number(mask)
     return _sections.section(_rows)
