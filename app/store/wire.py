@@ -16,6 +16,7 @@ import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
+LOOKS_PER_TIMEOUT = 8
 _NOT_WHOLE = object()
 
 
@@ -23,33 +24,50 @@ class _Asked(NamedTuple):
     answers: list[Any]
     commands: int
     answered: asyncio.Future[list[Any]]
+    asked_s: float  # on the event loop's clock
 
 
 class _Line(asyncio.Protocol):
     """A connection: what was asked over it, and its answers."""
 
     def __init__(
-        self, transport: asyncio.WriteTransport, refusal_of: Callable[[str], Exception]
+        self,
+        transport: asyncio.WriteTransport,
+        refusal_of: Callable[[str], Exception],
+        timeout_s: float,
     ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timeout_s = timeout_s
         self._transport = transport
         self._asked: deque[_Asked] = deque()
         self._reader = hiredis.Reader(replyError=refusal_of, notEnoughData=_NOT_WHOLE)
         self.broken = False
         transport.set_protocol(self)
+        self._look_whether_late()
 
     def ask(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
-        asked = _Asked([], count, asyncio.get_running_loop().create_future())
+        asked = _Asked([], count, self._loop.create_future(), self._loop.time())
         self._asked.append(asked)
         self._transport.write(commands)
         return asked.answered
 
-    def break_off(self, why: str) -> None:
+    def break_off(self, error: exceptions.RedisError) -> None:
         self.broken = True
+        self._timer.cancel()
         self._transport.abort()
         while self._asked:
             answered = self._asked.popleft().answered
             if not answered.done():
-                answered.set_exception(exceptions.ConnectionError(why))
+                answered.set_exception(error)
+
+    def _look_whether_late(self) -> None:
+        """Now and then: a timer for each answer would be set and cancelled for nothing."""
+        late_s = self._loop.time() - self._timeout_s
+        if self._asked and self._asked[0].asked_s <= late_s:
+            self.break_off(exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s"))
+        else:
+            after_s = self._timeout_s / LOOKS_PER_TIMEOUT
+            self._timer = self._loop.call_later(after_s, self._look_whether_late)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -64,10 +82,10 @@ class _Line(asyncio.Protocol):
                     if not asked.answered.done():
                         asked.answered.set_result(asked.answers)
         except (hiredis.ProtocolError, IndexError):
-            self.break_off("the server answered what was not asked")
+            self.break_off(exceptions.ConnectionError("the server answered what was not asked"))
 
     def connection_lost(self, reason: Exception | None) -> None:
-        self.break_off("the server closed the connection")
+        self.break_off(exceptions.ConnectionError("the server closed the connection"))
 
 
 class Wire:
@@ -95,18 +113,12 @@ class Wire:
         line = self._line
         if line is None or line.broken:
             line = await self._connected()
-        answered = line.ask(commands, count)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await answered
-        except TimeoutError:
-            line.break_off("an answer took too long")
-            raise exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s") from None
+        return await line.ask(commands, count)
 
     async def close(self) -> None:
         """Let go of the connection."""
         if self._line is not None:
-            self._line.break_off("the connection was closed")
+            self._line.break_off(exceptions.ConnectionError("the connection was closed"))
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.disconnect(nowait=True)
@@ -120,5 +132,5 @@ class Wire:
             get = self._pool.get_connection()  # type: ignore[no-untyped-call]  # theirs
             self._connection = connection = cast("AbstractConnection", await get)
             transport = cast("asyncio.StreamWriter", connection._writer).transport
-            self._line = _Line(transport, connection._parser.parse_error)
+            self._line = _Line(transport, connection._parser.parse_error, self._timeout_s)
             return self._line
