@@ -17,7 +17,8 @@ from tests.support.servers import RunningServer
 
 
 def packed(*words: Any) -> bytes:
-    return pack_command(words)
+    command: bytes = pack_command(words)
+    return command
 
 
 SLOW = packed("BLPOP", "nothing", 0.2)
