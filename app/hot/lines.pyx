@@ -8,6 +8,8 @@ defines what is meant, and the two are added up. So a form that is not known her
 nothing else.
 """
 
+cimport cython
+
 from itertools import islice
 
 from libc.string cimport memcmp
@@ -102,6 +104,7 @@ cdef struct Time:
     long long minute  # since the epoch
 
 
+@cython.final
 cdef class Aggregator:
     """See app.ingest.Aggregator."""
 

@@ -3,6 +3,8 @@
 exactly as written is refused, for that module to read, or to refuse with the reason.
 """
 
+cimport cython
+
 from app.hot.sums cimport (
     BINS,
     GAUGES,
@@ -32,6 +34,7 @@ cdef int MINUTES_OF_HOUR = 60
 cdef int EXIT_STATUSES = 256
 
 
+@cython.final
 cdef class Reader:
     """MessagePack from `at` to before `end`. What is not as expected is a PackError."""
 
@@ -56,11 +59,17 @@ cdef class Reader:
         self.at += 1
         return (self.at - 1)[0]
 
-    cdef long long number(self) except? -1:
+    cdef inline long long number(self) except? -1:
+        cdef int kind
+        if self.at < self.end and self.at[0] < 0x80:  # by far the most
+            kind = self.at[0]
+            self.at += 1
+            return kind
+        return self.longer_number()
+
+    cdef long long longer_number(self) except? -1:
         cdef int kind = self.kind()
         cdef unsigned long long value
-        if kind < 0x80:
-            return kind
         if kind >= 0xE0:
             return kind - 0x100
         if kind == 0xCC:

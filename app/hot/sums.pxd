@@ -1,5 +1,7 @@
 # What app/hot/sums.pyx holds, in C: so that the modules beside it reach it without Python's help.
 
+cimport cython
+
 cdef enum:
     WHICH = 4  # see app.rollup: SERVICE_OK …
     GAUGES = 11  # of parsers.sample
@@ -23,6 +25,7 @@ cdef struct Requests:
     int status
     long long count
 
+@cython.final
 cdef class ProcessType:
     cdef readonly str name
     cdef long long response_bytes
@@ -30,6 +33,7 @@ cdef class ProcessType:
     cdef int low[WHICH]
     cdef int high[WHICH]
 
+@cython.final
 cdef class Source:
     cdef readonly str name
     cdef readonly ProcessType process_type
@@ -45,6 +49,7 @@ cdef class Source:
     cdef int requests_size
     cdef int requests_room
 
+@cython.final
 cdef class Sums:
     cdef public long long messages
     cdef readonly dict sources

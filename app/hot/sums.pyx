@@ -7,6 +7,8 @@ packed, and each turns into the other. Whatever is not exactly as usual is left 
 defines what is meant.
 """
 
+cimport cython
+
 from libc.stdlib cimport calloc, free, realloc
 
 from app.rollup import Rollup
@@ -20,6 +22,7 @@ cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 assert BIN_COUNT == BINS and len(GAUGE_TABLE) == GAUGES
 
 
+@cython.final
 cdef class ProcessType:
     """What is kept by process type: bytes of responses, and sketches."""
 
@@ -31,6 +34,7 @@ cdef class ProcessType:
             free(self.bins[which])
 
 
+@cython.final
 cdef class Source:
     """What is kept by source: see parsers.sample."""
 
@@ -50,6 +54,7 @@ cdef class Source:
         free(self.requests)
 
 
+@cython.final
 cdef class Sums:
     """See Rollup, of which it has the dictionaries that are not about every line."""
 

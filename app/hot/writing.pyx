@@ -3,6 +3,8 @@
 equal sums give equal bytes. What would first have to be bounded is left to that module.
 """
 
+cimport cython
+
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
@@ -19,6 +21,7 @@ cdef int STATUS_MAX = 599
 cdef int STATUSES = STATUS_MAX + 1
 
 
+@cython.final
 cdef class Writer:
     """MessagePack, growing. `numbers` counts the integers since it was last emptied."""
 
@@ -51,9 +54,16 @@ cdef class Writer:
             self.size += 1
         return 0
 
-    cdef int number(self, long long value) except -1:
+    cdef inline int number(self, long long value) except -1:
         self.numbers += 1
-        if 0 <= value < 128 or -32 <= value < 0:
+        if -32 <= value < 128 and self.size < self.room:  # by far the most
+            self.data[self.size] = value & 0xFF
+            self.size += 1
+            return 0
+        return self.longer_number(value)
+
+    cdef int longer_number(self, long long value) except -1:
+        if -32 <= value < 128:
             self.reserve(1)
             self.data[self.size] = value & 0xFF
             self.size += 1
