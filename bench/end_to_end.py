@@ -34,7 +34,7 @@ _GROW_POSTS = (1_500, 6_000)
 _VARIED = ("lines_per_post", "apps", "dynos", "workers")
 HEAD = (
     *("floor", "worker", "store", "all"),
-    *("ratio to the floor", "µs a POST over the floor"),
+    *("ratio to the floor", "µs a POST over the floor", "a worker's memory, MiB"),
 )
 
 
@@ -91,7 +91,9 @@ def measure(cases: Sequence[Case], rounds: int) -> list[dict[str, Any]]:
             if days:
                 run(remember(service, f"{load.name}-0", days, load.dynos))
             found = compare(load, (nothing, service), rounds)
-        rows.append({"workers": workers, "history_days": days, **row(load, found)})
+            resident_mib = service.resident_mib()
+        case = {"workers": workers, "history_days": days, "resident_mib": resident_mib}
+        rows.append({**case, **row(load, found)})
     return rows
 
 
@@ -105,7 +107,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> str:
             [
                 *(f"{each[name]:,}" for name in varied),
                 *(f"{each[name]:.2f}" for name in ("floor", "worker", "store", "total")),
-                *(f"{each['ratio']:.1f}", f"{above_us:,.0f}"),
+                *(f"{each['ratio']:.1f}", f"{above_us:,.0f}", f"{each['resident_mib']}"),
             ]
         )
     return table([*(name.replace("_", " ") for name in varied), *HEAD], cells)

@@ -1,33 +1,55 @@
 """Where a busy worker's CPU time goes: `python -m bench.profile`. One worker, POSTs of 100 lines
-without pause; the service samples itself (bench.profiled).
+without pause, sampled from outside by py-spy, which sees compiled code and system calls, too; it
+needs the right to trace processes.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
+import re
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure import table
-from bench.process import service
-from bench.profiled import FILE
 from bench.results import keep
 from bench.rounds import Load, take
-from bench.target import Dynometer
+from bench.target import dynometer
 
 SHOWN_MIN = 0.015
 _WARM_UP = 500  # POSTs
-Samples = Counter[tuple[str, ...]]
+_SAMPLES_PER_S = 500
+_MAIN_THREAD = "run_until_complete"
+# Of a stack the innermost frame that one of these describes says what the time is booked to.
+ENTRIES = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("system: read from sockets", r"^(read|recvmsg|recv) \(libc"),
+        ("system: write to sockets", r"^(write|writev|send) \(libc"),
+        ("system: wait for sockets", r"^epoll_p?wait \(libc"),
+        ("lines: read and added up", r"app/hot/(lines|usual)"),
+        ("rollups: packed", r"app/hot/writing"),
+        ("rollups: read and merged", r"app/hot/(reading|sums)"),
+        ("head and answer of a POST", r"app/(http|hot/heads)"),
+        ("store: asked over its connection", r"app/store/|hiredis|redis/"),
+        ("group commit", r"app/(commit|appender|bundle|arrival|ingest|batch|active_drain)\."),
+        ("folding", r"app/(fold|levels)\."),
+        ("other work of the service", r"app/|uvicorn/"),
+        ("event loop", r"uvloop|asyncio|loop\.c|linux\.c|stream\.c|core\.c"),
+    )
+)
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
-    parser.add_argument("--posts", type=int, default=10_000)
+    parser.add_argument("--posts", type=int, default=40_000)
     parser.add_argument("--apps", type=int, default=1)
     parser.add_argument("--lines-per-post", type=int, default=100)
     parser.add_argument("--keep", action="store_true", help="write bench/results/")
@@ -40,50 +62,76 @@ def main() -> None:
 
 
 def sampled(load: Load) -> list[dict[str, object]]:
-    """A row for each function, with its own share while accepting and while folding."""
+    """A row for each entry, with its share, and of it what happens while folding."""
     with TemporaryDirectory(prefix="dynometer-") as place:
-        directory = Path(place)
-        file = directory / "profile.json"
-        with service(directory, "bench.profiled", **{FILE: str(file)}) as (pid, url):
-            target = Dynometer(pid, url, directory)
+        file = Path(place) / "stacks"
+        with dynometer(Path(place) / "data") as target:
             take(load._replace(posts=_WARM_UP), target, None)
-            os.kill(pid, signal.SIGUSR2)
-            take(load, target, None)
-        found = json.loads(file.read_text())
-    every = sum(count for *_, count in found)
-    shares: Counter[tuple[str, str, bool]] = Counter()
-    for where, function, folding, count in found:
-        shares[where, function, folding] += count / every  # type: ignore[assignment]  # a share
-    places = {(where, function) for where, function, _ in shares}
+            with _recorded(target.workers[0], file):
+                take(load, target, None)
+        found, folding = _booked(file.read_text().splitlines())
+    every = found.total()
     return [
         {
-            "file": where,
-            "function": function,
-            "accepting": round(shares[where, function, False], 4),
-            "folding": round(shares[where, function, True], 4),
+            "entry": name,
+            "share": round(found[name] / every, 4),
+            "folding": round(folding[name] / every, 4),
         }
-        for where, function in sorted(places)
+        for name, _ in found.most_common()
     ]
+
+
+@contextmanager
+def _recorded(pid: int, file: Path) -> Iterator[None]:
+    spy = Path(sys.executable).with_name("py-spy")
+    how = ("record", "--native", "--format", "raw", "--rate", str(_SAMPLES_PER_S))
+    command = [spy, *how, "--output", file, "--pid", str(pid)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as recorder:
+        time.sleep(2)  # until it has attached
+        try:
+            yield
+        finally:
+            recorder.send_signal(signal.SIGINT)
+            _, said = recorder.communicate()
+    if recorder.returncode:
+        raise SystemExit(f"py-spy failed: {said.decode()}")
+
+
+def _booked(stacks: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
+    """Samples of the event loop's thread by entry; and those of them that belong to folding."""
+    found: Counter[str] = Counter()
+    folding: Counter[str] = Counter()
+    for line in stacks:
+        stack, _, count = line.rpartition(" ")
+        if _MAIN_THREAD not in stack:
+            continue
+        entry = _entry(stack.split(";"))
+        found[entry] += int(count)
+        if "app/fold.py" in stack:
+            folding[entry] += int(count)
+    return found, folding
+
+
+def _entry(frames: Sequence[str]) -> str:
+    for frame in reversed(frames):
+        for name, pattern in ENTRIES:
+            if pattern.search(frame):
+                return name
+    return "other"
 
 
 def shown(rows: list[dict[str, object]]) -> str:
-    """Two tables: by file, and by function; what is little is left out."""
-    return "\n\n".join(_table(rows, names) for names in (("file",), ("file", "function")))
-
-
-def _table(rows: list[dict[str, object]], names: tuple[str, ...]) -> str:
-    totals: dict[str, Samples] = {"accepting": Counter(), "folding": Counter()}
-    for each in rows:
-        key = tuple(str(each[name]) for name in names)
-        for kind, total in totals.items():
-            total[key] += each[kind]  # type: ignore[assignment,operator]  # a share
-    both = totals["accepting"] + totals["folding"]
+    """What is little is left out."""
     cells = [
-        (*key, *(f"{share:.1%}" for share in (both[key], *(t[key] for t in totals.values()))))
-        for key, _ in both.most_common()
-        if both[key] >= SHOWN_MIN
+        (
+            str(each["entry"]),
+            f"{float(str(each['share'])):.1%}",
+            f"{float(str(each['folding'])):.1%}",
+        )
+        for each in rows
+        if float(str(each["share"])) >= SHOWN_MIN
     ]
-    return table((*names, "of the worker's CPU time", "while accepting", "while folding"), cells)
+    return table(("what", "of the worker's CPU time", "of it while folding"), cells)
 
 
 if __name__ == "__main__":

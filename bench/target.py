@@ -16,7 +16,7 @@ import redis
 
 from app import embedded
 from bench.cpu import cpu_by_role, roles
-from bench.process import service
+from bench.process import resident_bytes, service
 from bench.traffic import Sent
 
 FOLDED_WITHIN_S = 600
@@ -39,6 +39,15 @@ class Target:
     def __init__(self, pid: int, url: str) -> None:
         self.url = url
         self._processes = roles(pid)
+
+    @property
+    def workers(self) -> list[int]:
+        """Their pids."""
+        return [pid for pid, role in self._processes.items() if role == "worker"]
+
+    def resident_mib(self) -> int:
+        """The most memory that a worker had so far."""
+        return round(max(resident_bytes(pid, "VmHWM") for pid in self.workers) / 2**20)
 
     def spent(self) -> Counter[str]:
         """CPU seconds so far, by role."""
