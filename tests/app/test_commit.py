@@ -18,8 +18,9 @@ from app.store.redis import RedisStore
 from tests.app.test_appender import everything
 from tests.support import arrivals
 from tests.support.arrivals import appender, arrival
+from tests.support.lines import router
 from tests.support.servers import RunningServer
-from tests.support.service import Clock
+from tests.support.service import NOW_S, Clock
 
 Settled = asyncio.Future[bool | BaseException]
 
@@ -190,3 +191,22 @@ def test_no_text_of_a_client_becomes_an_id() -> None:
     assert len(batch_id(b"{x}:inbox" * 100)) == len(batch_id(b"")) == 16
     assert batch_id(b"1") == batch_id(b"1") != batch_id(b"2")
     assert batch_id(b"") != batch_id(b"")
+
+
+async def test_what_finds_no_room_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.commit.PENDING_BYTES_MAX", 1_000)
+    store = SlowStore()
+    commits = committer(store)
+    first = submitted(commits)
+    while not store.groups:
+        await asyncio.sleep(0)
+    second = submitted(commits)
+    large = arrivals.post(*[router(NOW_S)] * 10)
+    assert not commits.submit(Sender("shop", "d.1", 1), large, lambda result: None)
+    waiting = asyncio.create_task(commits.commit(arrival(*[router(NOW_S)] * 10)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    store.gate.set()
+    assert [await first, await second, await waiting] == [True] * 3
+    assert commits.submit(Sender("shop", "d.1", 1), large, lambda result: None)
+    await commits.drained()
