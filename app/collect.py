@@ -90,10 +90,13 @@ class Keys:
     def __call__(self, raw: Any) -> Key | None:
         """Of this row."""
         if raw not in self._known:
-            self._known[raw] = self._key(self._labels(raw))
+            self._known[raw] = self._key(raw)
         return self._known[raw]
 
-    def _key(self, labels: Labels) -> Key | None:
+    def _key(self, raw: Any) -> Key | None:
+        if not self._query.filters and not self._query.by:
+            return ()
+        labels = self._labels(raw)
         for name, patterns in self._query.filters.items():
             value = self._app if name == "app" else labels[name]
             if not any(fnmatchcase(value, pattern) for pattern in patterns):

@@ -140,8 +140,5 @@ def failed_share(over: Window) -> Value:
 
 def codes_now(hour: Window) -> dict[str, int]:
     """Codes of the last NOW_MINUTES of a window by the minute, with how often."""
-    counts = {
-        code: int(sum(value or 0 for value in values[-NOW_MINUTES - 1 :]))
-        for code, values in hour.points_by("heroku_errors", "sum", "code").items()
-    }
-    return {code: count for code, count in counts.items() if count}
+    counts = hour.ending(NOW_MINUTES + 1).by("heroku_errors", "sum", "code")
+    return {code: int(count) for code, count in counts.items() if count}

@@ -75,6 +75,18 @@ class Window:
         """The same time of a part of the app."""
         return Window(self.app, self.span, self._read, selection)
 
+    def ending(self, steps: int) -> Window:
+        """Its last steps."""
+        skipped = max(0, self.span.size - steps)
+        start = self.span.start + skipped * self.span.step_s
+        read = Read(
+            *(
+                [each for each in packed if each[0] >= start]
+                for packed in (self._read.steps, self._read.slots)
+            )
+        )
+        return Window(self.app, self.span._replace(start=start), read, self.selection)
+
     def series(
         self,
         metric: str,
