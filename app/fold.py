@@ -43,8 +43,9 @@ log = logging.getLogger(__name__)
 BATCHES_MAX = 256  # a fold of so many blocks Redis for about half a millisecond
 APPS_PER_CALL = 16  # read and folded in one round trip each
 SLOTS_PER_CALL = 32
-FEW = 8  # an app of which so little waits at a time is quiet: readers hardly notice it
-QUIET_FACTOR = 60  # and is folded so much more seldom, a number of its batches for the cost of one
+FEW = 8  # elements that readers hardly notice
+QUIET_AFTER = 3  # folds of less than that in a row: then the app is quiet,
+QUIET_FACTOR = 60  # and folded so much more seldom: several batches for the cost of one
 COMPACT_LENGTH = 32  # elements a reader of a slot that is still growing merges at the most
 CLOSED_AFTER_S = (
     120  # a slot hardly grows any more so long after its end, and is compacted to one element
@@ -87,7 +88,7 @@ class Folder:
         self._sweep_interval_s = sweep_interval_s
         self._caps = caps
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
-        self._quiet: set[str] = set()
+        self._small: dict[str, int] = {}  # app -> folds of little in a row
         self._swept = False
         self._growing: dict[
             tuple[str, Slot], int
@@ -109,8 +110,8 @@ class Folder:
         """Take note that an app's inbox grew."""
         now = self._clock()
         if inbox_length >= FEW:
-            self._quiet.discard(app)
-        factor = QUIET_FACTOR if app in self._quiet else 1
+            self._small.pop(app, None)
+        factor = QUIET_FACTOR if self._small.get(app, 0) >= QUIET_AFTER else 1
         due_s = now + factor * self._interval_s
         self._due[app] = min(self._due.get(app, due_s), due_s)
         if inbox_length >= self._batches:
@@ -154,7 +155,8 @@ class Folder:
                 self._due.setdefault(app, now + factor * self._interval_s)
         self._swept = True
         forgotten_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
-        self._quiet.difference_update(await self._store.forget_apps(forgotten_s))
+        for app in await self._store.forget_apps(forgotten_s):
+            self._small.pop(app, None)
 
     async def fold_due(self) -> None:
         """Fold every inbox whose time has come."""
@@ -197,7 +199,7 @@ class Folder:
             if len(elements) == BATCHES_MAX:
                 more.append(app)
             elif len(elements) < FEW:
-                self._quiet.add(app)
+                self._small[app] = self._small.get(app, 0) + 1
             try:
                 merges[app], writes = await self._summed(elements)
             except FoldBlocked as error:
