@@ -1,6 +1,6 @@
 """What folding costs: of a busy app, whose inbox is folded whenever 64 elements wait, per million
-lines; of quiet ones, with one batch a minute each, per app and minute; and the longest that other
-work of the worker had to wait, in CPU time.
+lines, each batch by itself and 20 in a bundle; of quiet ones, with one batch a minute each, per app
+and minute; and the longest that other work of the worker had to wait, in CPU time.
 
 Closing is what comes two minutes after an interval's end: its slots are compacted.
 """
@@ -26,10 +26,10 @@ from parsers.framing import split
 
 FOLDED_AT = 64  # elements, as the service does by default
 INTERVAL_S = 5.0
-MINUTES = 20  # of the quiet apps
 ROUNDS = 5
-BUSY = (1, 1_280, 100)  # apps, batches of each, lines of each
-QUIET = (500, MINUTES, 10)
+ELEMENTS = 1_280  # of the busy app
+LINES = 100  # of a batch of the busy app
+QUIET_APPS, QUIET_MINUTES, QUIET_LINES = 500, 20, 10
 _MILLION = 1_000_000
 
 
@@ -60,14 +60,15 @@ async def append(store: RedisStore, packed: list[bytes], app: str, count: int, f
     return appended[app].inbox_length
 
 
-def packed_bodies(lines: int, minute: int = 0) -> list[bytes]:
-    """What the store gets of POSTs within a minute: 64 of the first, one of any other."""
+def packed_batches(lines: int, bundled: int = 1, minute: int = 0, count: int = 64) -> list[bytes]:
+    """What the store gets of POSTs within a minute, so many of them as one."""
     found = []
     start_s = START_S + 60 * minute
-    count = 1 if lines == QUIET[2] else 64
-    for body in bodies(frames_by_class(), SHARES, count, lines, start_s=start_s, rate=1_000.0):
+    sent = bodies(frames_by_class(), SHARES, count * bundled, lines, start_s=start_s, rate=40_000.0)
+    for first in range(0, len(sent), bundled):
         aggregator = Aggregator(start_s + 60, Horizon(HOUR_S, HOUR_S))
-        aggregator.add_frames(split(body))
+        for body in sent[first : first + bundled]:
+            aggregator.add_frames(split(body))
         found.append(aggregator.packed())
     return found
 
@@ -90,7 +91,7 @@ class Costs:
 
     async def busy(self, packed: list[bytes]) -> None:
         """Whenever so many wait."""
-        for first in range(0, BUSY[1], FOLDED_AT):
+        for first in range(0, ELEMENTS, FOLDED_AT):
             await append(self._store, packed, "app", FOLDED_AT, first)
             self.folder.stored("app", FOLDED_AT)
             await self._pass(0)
@@ -98,8 +99,8 @@ class Costs:
 
     async def quiet(self, packed: list[bytes]) -> None:
         """One batch of each app in a minute; what comes in order is folded as it falls due."""
-        for minute in range(QUIET[1]):
-            for number in range(QUIET[0]):
+        for minute in range(QUIET_MINUTES):
+            for number in range(QUIET_APPS):
                 app = f"app-{number}"
                 length = await append(self._store, [packed[minute]], app, 1, 0)
                 self.folder.stored(app, length)
@@ -117,28 +118,39 @@ class Costs:
             costs[2] = max(costs[2], found[2])
 
 
+async def row(
+    store: RedisStore, client: redis.asyncio.Redis, packed: list[bytes], bundled: int
+) -> list[str]:
+    """Medians of a load; `bundled` 0: of quiet apps."""
+    rounds = []
+    for _ in range(ROUNDS + 1):
+        await client.flushall()
+        costs = Costs(store, client)
+        await (costs.busy(packed) if bundled else costs.quiet(packed))
+        rounds.append([*costs.folding, *costs.closing])
+    own, theirs, longest, closing, closing_theirs, closing_longest = (
+        median(column) for column in zip(*rounds[1:], strict=True)
+    )
+    of = ELEMENTS * bundled * LINES if bundled else QUIET_APPS * QUIET_MINUTES
+    figures = (_MILLION * each / of for each in (own, theirs, closing, closing_theirs))
+    pause_ms = 1000 * max(longest, closing_longest)
+    return [*(f"{each:,.2f}" for each in figures), f"{pause_ms:.1f}"]
+
+
 async def run() -> None:
     """Print the table."""
     rows = []
-    bodies_of = {"busy": [packed_bodies(100)], "quiet": [packed_bodies(10, n) for n in range(20)]}
     async with private_store() as (store, client):
-        for name, (apps, batches, lines) in (("busy", BUSY), ("quiet", QUIET)):
-            packed = [each for found in bodies_of[name] for each in found]
-            rounds = []
-            for _ in range(ROUNDS + 1):
-                await client.flushall()
-                costs = Costs(store, client)
-                await (costs.busy(packed) if name == "busy" else costs.quiet(packed))
-                rounds.append([*costs.folding, *costs.closing])
-            own, theirs, longest, closing, closing_theirs, closing_longest = (
-                median(column) for column in zip(*rounds[1:], strict=True)
-            )
-            busy = name == "busy"
-            per = apps * batches * lines / _MILLION if busy else apps * batches / _MILLION
-            unit = "CPU s a million lines" if busy else "CPU µs an app and minute"
-            pause_ms = 1000 * max(longest, closing_longest)
-            figures = (own / per, theirs / per, closing / per, closing_theirs / per)
-            rows.append((name, unit, *(f"{each:,.2f}" for each in figures), f"{pause_ms:.1f}"))
+        for name, bundled in (("busy", 1), ("busy, 20 batches in a bundle", 20)):
+            cells = await row(store, client, packed_batches(LINES, bundled), bundled)
+            rows.append([name, "CPU s a million lines", *cells])
+        packed = [
+            each
+            for minute in range(QUIET_MINUTES)
+            for each in packed_batches(QUIET_LINES, minute=minute, count=1)
+        ]
+        cells = await row(store, client, packed, 0)
+        rows.append([f"quiet ({QUIET_APPS})", "CPU µs an app and minute", *cells])
     print("\n### Folding\n")
     head = ("app", "folding in", "worker", "Redis", "closing: worker", "Redis")
     print(table((*head, "longest pause, ms"), rows))
