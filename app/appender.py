@@ -83,11 +83,9 @@ class Appender:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                arrivals = [
-                    arrival
-                    for each in await self._append_bundles(waiting)
-                    for arrival in each.apart()
-                ]
+                arrivals: list[Arrival] = []
+                for each in await self._append_bundles(waiting):
+                    arrivals += await each.apart()
                 notes = await self._append_all(arrivals)
                 if notes:
                     self._stored(await self._append(notes, {}))

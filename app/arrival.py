@@ -66,7 +66,7 @@ class Brought(Protocol):
         """The ids of the POSTs, all different, and their tokens."""
         ...
 
-    def apart(self) -> list[Arrival]:
+    async def apart(self) -> list[Arrival]:
         """Each POST by itself; always the same."""
         ...
 
@@ -101,7 +101,7 @@ class Arrival:
         """See Brought."""
         return (self.id,), (self.token,)
 
-    def apart(self) -> list[Arrival]:
+    async def apart(self) -> list[Arrival]:
         """See Brought."""
         return [self]
 

@@ -7,6 +7,7 @@ had by itself.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -91,16 +92,16 @@ class Bundle:
         """See arrival.Brought."""
         return list(self._posts), [post.token for post in self._posts.values()]
 
-    def apart(self) -> list[Arrival]:
-        """See arrival.Brought."""
+    async def apart(self) -> list[Arrival]:
+        """See arrival.Brought. They are counted up once more; others run in between."""
         whole = self.whole()
         if whole is not None and len(self._posts) == 1:
             return [whole]
-        if not self._apart:
-            for post in self._posts.values():
-                aggregator = self._aggregator_of()
-                _add(aggregator, post)
-                self._apart.append(self._arrival(post, aggregator))
+        for post in list(self._posts.values())[len(self._apart) :]:
+            aggregator = self._aggregator_of()
+            _add(aggregator, post)
+            self._apart.append(self._arrival(post, aggregator))
+            await asyncio.sleep(0)
         return self._apart
 
     def _arrival(self, post: Post, aggregator: Aggregator) -> Arrival:

@@ -195,7 +195,9 @@ class Committer:
         """Whether the group is on disk now; its POSTs are then answered."""
         if self._spool is None:
             return False
-        records = [pack_arrival(each) for pending in group for each in pending.what.apart()]
+        records = [
+            pack_arrival(arrival) for pending in group for arrival in await pending.what.apart()
+        ]
         try:
             await asyncio.to_thread(self._spool.add, records)
         except SpoolFull as full:
