@@ -47,6 +47,7 @@ from app.store.port import (
 )
 from app.store.redis_alerts import RedisAlerts
 from app.store.redis_call import TIMEOUT_S, Script, asking
+from app.store.redis_keys import append_call, bundle_call, fold_call, inbox_key, slot_key, state_key
 
 OLDEST_VERSION = (6, 2)
 CONNECT_TIMEOUT_S = 1.0
@@ -109,7 +110,7 @@ class RedisStore(RedisAlerts):
         guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, Appended]:
         calls = [
-            _append_call(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            append_call(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, batches in groups.items()
         ]
         answers = await asking(self._evaluate_all(_APPEND, calls))
@@ -127,7 +128,7 @@ class RedisStore(RedisAlerts):
         guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, int]:
         calls = [
-            _bundle_call(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            bundle_call(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, bundle in bundles.items()
         ]
         lengths = await asking(self._evaluate_all(_BUNDLE, calls))
@@ -136,12 +137,12 @@ class RedisStore(RedisAlerts):
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         pipeline = self._client.pipeline(transaction=False)
         for app in apps:
-            pipeline.get(_state(app))
+            pipeline.get(state_key(app))
         states = await asking(pipeline.execute()) if apps else []
         return {app: state for app, state in zip(apps, states, strict=True) if state}
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
-        elements = self._client.lrange(_inbox(app), 0, count - 1)
+        elements = self._client.lrange(inbox_key(app), 0, count - 1)
         return await asking(cast("Awaitable[list[bytes]]", elements))
 
     async def fold(
@@ -150,12 +151,12 @@ class RedisStore(RedisAlerts):
         return (await self.fold_all({app: Fold(folded, writes)}))[app]
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        calls = [("LRANGE", _inbox(app), 0, count - 1) for app in apps]
+        calls = [("LRANGE", inbox_key(app), 0, count - 1) for app in apps]
         answers = await asking(self._ask_all(calls))
         return {app: elements for app, elements in zip(apps, answers, strict=True) if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        calls = [_fold_call(app, fold) for app, fold in folds.items()]
+        calls = [fold_call(app, fold) for app, fold in folds.items()]
         answers = await asking(self._evaluate_all(_FOLD, calls))
         return {
             app: None
@@ -171,20 +172,20 @@ class RedisStore(RedisAlerts):
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
         calls = [
-            [1, _slot(app, slot), len(merged), headers(merged), element, ttl_ms]
+            [1, slot_key(app, slot), len(merged), headers(merged), element, ttl_ms]
             for app, slot, merged, element, ttl_ms in compactions
         ]
         return [bool(each) for each in await asking(self._evaluate_all(_COMPACT, calls))]
 
     async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
-        calls = [("LRANGE", _slot(app, slot), 0, -1) for app, slot in asked]
+        calls = [("LRANGE", slot_key(app, slot), 0, -1) for app, slot in asked]
         return await asking(self._ask_all(calls))
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
-        keys = [_slot(app, slot) for slot in slots]
+        keys = [slot_key(app, slot) for slot in slots]
         known = self._kept.known(keys)
         versions = self._kept.versions(keys, known)
-        found = await self._evaluate(_READ, [*keys, _inbox(app)] if inbox else keys, [versions])
+        found = await self._evaluate(_READ, [*keys, inbox_key(app)] if inbox else keys, [versions])
         for place in range(0, len(found), 2):
             position, elements = found[place] - 1, found[place + 1]
             if position == len(keys):  # the inbox
@@ -197,7 +198,7 @@ class RedisStore(RedisAlerts):
 
     async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
         calls = [
-            [len(slots) + 1, *(_slot(app, slot) for slot in slots), _inbox(app)]
+            [len(slots) + 1, *(slot_key(app, slot) for slot in slots), inbox_key(app)]
             for app, slots in asked
         ]
         found = await asking(self._evaluate_all(_READ, calls))
@@ -205,12 +206,12 @@ class RedisStore(RedisAlerts):
 
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         if slots:
-            await asking(self._client.delete(*(_slot(app, slot) for slot in slots)))
+            await asking(self._client.delete(*(slot_key(app, slot) for slot in slots)))
 
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         pipeline = self._client.pipeline(transaction=False)
         for app in apps:
-            pipeline.llen(_inbox(app))
+            pipeline.llen(inbox_key(app))
         lengths = await asking(pipeline.execute()) if apps else []
         return dict(zip(apps, lengths, strict=True))
 
@@ -342,60 +343,8 @@ def _persistence(append_only: bool, settings: Mapping[str, str]) -> str:
     return ""
 
 
-def _inbox(app: str) -> str:
-    return f"dm:{{{app}}}:inbox"
-
-
-def _state(app: str) -> str:
-    return f"dm:{{{app}}}:drain"
-
-
-def _slot(app: str, slot: Slot) -> str:
-    return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"
-
-
 def _contents(slots: Sequence[Slot], found: Sequence[Any]) -> Contents:
     """What read.lua returned of these slots and of the inbox behind them."""
     lists = dict(zip(found[::2], found[1::2], strict=True))
     inbox = lists.pop(len(slots) + 1, [])
     return Contents(inbox, {slots[position - 1]: elements for position, elements in lists.items()})
-
-
-def _append_call(
-    app: str, batches: Sequence[Batch], guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
-) -> list[Any]:
-    prefix = _id_prefix(app)
-    ids = [prefix + batch.id for batch in batches if batch.id]
-    call: list[Any] = [2 + len(ids), _inbox(app), _state(app), *ids]
-    call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
-    position = 0
-    for batch in batches:
-        if batch.id:
-            position += 1
-        call += (position if batch.id else 0, batch.token, batch.element)
-    return call
-
-
-def _bundle_call(
-    app: str, bundle: Bundle, guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
-) -> list[Any]:
-    prefix = _id_prefix(app)
-    keys = [_inbox(app), _state(app), *[prefix + each for each in bundle.ids]]
-    before = (id_ttl_ms, inbox_ttl_ms, *_guarded(guard), bundle.element)
-    return [len(keys), *keys, *before, *bundle.tokens]
-
-
-def _fold_call(app: str, fold: Fold) -> list[Any]:
-    keys = [_inbox(app), *(_slot(app, write.slot) for write in fold.writes)]
-    call: list[Any] = [len(keys), *keys, len(fold.folded), headers(fold.folded)]
-    for write in fold.writes:
-        call += (write.ttl_ms, write.element)
-    return call
-
-
-def _id_prefix(app: str) -> bytes:
-    return f"dm:{{{app}}}:id:".encode()
-
-
-def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:
-    return (1, *guard) if guard else (0, b"", b"")

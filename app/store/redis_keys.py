@@ -1,0 +1,68 @@
+"""Keys of an app in Redis (app/store/redis.py lists them), and the calls of the scripts that write:
+how many keys, keys, arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.store.port import Batch, Bundle, Fold, Guard, Slot, headers
+
+
+def inbox_key(app: str) -> str:
+    """Of the inbox."""
+    return f"dm:{{{app}}}:inbox"
+
+
+def state_key(app: str) -> str:
+    """Of what is kept about its drains."""
+    return f"dm:{{{app}}}:drain"
+
+
+def slot_key(app: str, slot: Slot) -> str:
+    """Of a slot."""
+    return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"
+
+
+def append_call(
+    app: str, batches: Sequence[Batch], guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+) -> list[Any]:
+    """Of append.lua."""
+    prefix = _id_prefix(app)
+    ids = [prefix + batch.id for batch in batches if batch.id]
+    call: list[Any] = [2 + len(ids), inbox_key(app), state_key(app), *ids]
+    call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
+    position = 0
+    for batch in batches:
+        if batch.id:
+            position += 1
+        call += (position if batch.id else 0, batch.token, batch.element)
+    return call
+
+
+def bundle_call(
+    app: str, bundle: Bundle, guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+) -> list[Any]:
+    """Of bundle.lua."""
+    prefix = _id_prefix(app)
+    keys = [inbox_key(app), state_key(app), *[prefix + each for each in bundle.ids]]
+    before = (id_ttl_ms, inbox_ttl_ms, *_guarded(guard), bundle.element)
+    return [len(keys), *keys, *before, *bundle.tokens]
+
+
+def fold_call(app: str, fold: Fold) -> list[Any]:
+    """Of fold.lua."""
+    keys = [inbox_key(app), *(slot_key(app, write.slot) for write in fold.writes)]
+    call: list[Any] = [len(keys), *keys, len(fold.folded), headers(fold.folded)]
+    for write in fold.writes:
+        call += (write.ttl_ms, write.element)
+    return call
+
+
+def _id_prefix(app: str) -> bytes:
+    return f"dm:{{{app}}}:id:".encode()
+
+
+def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:
+    return (1, *guard) if guard else (0, b"", b"")
