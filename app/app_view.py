@@ -12,11 +12,12 @@ from app.alert_view import AlertView, alert_view, with_thresholds
 from app.charts import CHARTS, Chart, Period
 from app.codes import explain
 from app.ledger import Ledger, ledger_of
-from app.overview import codes_now, failed_share
+from app.overview import CODE_STEPS
 from app.resolution import DAY_S, Resolution, nice_step
 from app.rollup import EventKey
 from app.selection import EVERYTHING, Selection
 from app.stats import Value
+from app.status import OUTCOMES
 from app.store.port import Reader, SeenApp
 from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH, Facts, story
 from app.timespan import parse_time
@@ -266,3 +267,17 @@ def _dynos(shown: Window) -> list[Dyno]:
 def _natural(name: str) -> tuple[str, int, str]:
     process_type, _, number = name.rpartition(".")
     return (process_type, int(number) if number.isdigit() else 0, name)
+
+
+def failed_share(over: Window) -> Value:
+    """Failed requests of all; None when there were none."""
+    found = over.series("requests", "sum", by="outcome", whole=True, filters={"outcome": OUTCOMES})
+    counts = {each.labels["outcome"]: each.numbers[-1] or 0 for each in found}
+    requests = sum(counts.values())
+    return counts.get("failed", 0) / requests if requests else None
+
+
+def codes_now(hour: Window) -> dict[str, int]:
+    """Codes of the last minutes of a window by the minute, with how often."""
+    counts = hour.ending(CODE_STEPS).by("heroku_errors", "sum", "code")
+    return {code: int(count) for code, count in counts.items() if count}

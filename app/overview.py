@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from app.plan import plan_range
+from app.query import packed_rollups
 from app.resolution import Resolution
 from app.stats import Value
-from app.status import OUTCOMES
 from app.store.port import Reader, SeenApp
 from app.story import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
-from app.window import Window, window
+from app.tables import glance
+from app.window import per_minute, window
 
 MINUTES = 60
 NOW_MINUTES = 5
+CODE_STEPS = NOW_MINUTES + 1  # the minute that is not over counts, too
 CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
 SLOWER_RATIO = 2.0
 FRESH_S = 10
@@ -112,33 +115,21 @@ async def _overview(
     now_s: float,
     p95_last_week_ms: Value,
 ) -> Overview:
-    hour = await window(store, seen.app, "now-1h", "now", resolutions, now_s, step="1m")
-    by_minute = hour.points("requests", "sum")
-    known = [value for value in by_minute if value is not None]
+    span = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
+    packed = [each async for each in packed_rollups(store, seen.app, span)]
+    hour = glance(span, packed, CODE_STEPS)
+    known = [value for value in hour.requests if value is not None]
+    requests = sum(known)
     return Overview(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
         silent=now_s - seen.last_seen_s > SILENT_AFTER_S,
-        runtime_metrics=seen.runtime_metrics_s >= hour.span.start,
-        requests_per_min=sum(known) / MINUTES if known else None,
-        failed_share=failed_share(hour),
-        p95_ms=hour.value("service_time_ms", "p95"),
+        runtime_metrics=seen.runtime_metrics_s >= span.start,
+        requests_per_min=requests / MINUTES if known else None,
+        failed_share=hour.failed / requests if requests else None,
+        p95_ms=hour.p95_ms,
         p95_last_week_ms=p95_last_week_ms,
-        memory_used_ratio=hour.value("memory_quota_used_ratio", "max"),
-        codes_now=codes_now(hour),
-        requests_by_minute=hour.per_minute(by_minute, now_s)[-MINUTES:],
+        memory_used_ratio=hour.memory_used_ratio,
+        codes_now=hour.codes,
+        requests_by_minute=per_minute(span, hour.requests, now_s)[-MINUTES:],
     )
-
-
-def failed_share(over: Window) -> Value:
-    """Failed requests of all; None when there were none."""
-    found = over.series("requests", "sum", by="outcome", whole=True, filters={"outcome": OUTCOMES})
-    counts = {each.labels["outcome"]: each.numbers[-1] or 0 for each in found}
-    requests = sum(counts.values())
-    return counts.get("failed", 0) / requests if requests else None
-
-
-def codes_now(hour: Window) -> dict[str, int]:
-    """Codes of the last NOW_MINUTES of a window by the minute, with how often."""
-    counts = hour.ending(NOW_MINUTES + 1).by("heroku_errors", "sum", "code")
-    return {code: int(count) for code, count in counts.items() if count}

@@ -143,15 +143,8 @@ class Window:
         return [value if isinstance(value, list) else [] for value in values]
 
     def per_minute(self, values: Sequence[Value], now_s: float) -> list[Value]:
-        """Points of a counter as so many a minute. The interval that is not over counts for as long
-        as it has lasted, and not at all at its very beginning.
-        """
-        rates: list[Value] = []
-        for index, value in enumerate(values):
-            lasted_s = min(now_s - self.span.start - index * self.span.step_s, self.span.step_s)
-            known = value is not None and lasted_s >= _LASTED_MIN_S
-            rates.append((value or 0) * MINUTE_S / lasted_s if known else None)
-        return rates
+        """Points of a counter as so many a minute."""
+        return per_minute(self.span, values, now_s)
 
     @property
     def last_heard_s(self) -> dict[str, int]:
@@ -172,6 +165,18 @@ class Window:
     def ledger(self) -> dict[str, int]:
         """Messages by what became of them."""
         return self._read.told.ledger
+
+
+def per_minute(span: Range, values: Sequence[Value], now_s: float) -> list[Value]:
+    """Points of a counter as so many a minute. The interval that is not over counts for as long as
+    it has lasted, and not at all at its very beginning.
+    """
+    rates: list[Value] = []
+    for index, value in enumerate(values):
+        lasted_s = min(now_s - span.start - index * span.step_s, span.step_s)
+        known = value is not None and lasted_s >= _LASTED_MIN_S
+        rates.append((value or 0) * MINUTE_S / lasted_s if known else None)
+    return rates
 
 
 async def window(

@@ -5,7 +5,7 @@ is a PackError, and app.latest has to be asked instead.
 
 from libc.string cimport memset
 
-from app.hot.packed cimport PARTS, Cursor, array, below, binary, not_negative, number, step_over, text
+from app.hot.packed cimport PARTS, Cursor, array, below, binary, later, not_negative, number, step_over, text
 
 from app import packing
 from app.latest import Latest
@@ -78,12 +78,7 @@ cdef int _read(dict dynos, bytes packed) except -1:
             _read_gauges(&part, names)
         elif section == MINUTES:
             _read_minutes(&part, names)
-    for _ in range(array(&rollup)):
-        if array(&rollup) != 2:
-            raise ValueError("no section")
-        text(&rollup, &part)
-        part.at[: part.end - part.at].decode()
-        binary(&rollup, &part)
+    later(&rollup)
     if rollup.at != rollup.end:
         raise ValueError("more than a rollup")
     return 0

@@ -131,3 +131,16 @@ cdef inline int text(Cursor *from_, Cursor *part) except -1:
     if kind >= 0xD9 and kind <= 0xDB:
         return span(from_, big(from_, 1 << (kind - 0xD9)), part)
     raise ValueError("no text")
+
+
+cdef inline int later(Cursor *from_) except -1:
+    """The sections behind the eight, which are stepped over."""
+    cdef Cursor part = from_[0]
+    cdef Py_ssize_t _
+    for _ in range(array(from_)):
+        if array(from_) != 2:
+            raise ValueError("no section")
+        text(from_, &part)
+        part.at[: part.end - part.at].decode()
+        binary(from_, &part)
+    return 0

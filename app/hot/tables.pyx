@@ -303,7 +303,7 @@ cdef class Table:
                 cell = <Counter>self._cell(series, index)
                 cell.total = plus(cell.total, count)
             numbers -= 2 if section == RESPONSE_BYTES else 3
-        return _whole_rows(numbers)
+        return whole_rows(numbers)
 
     cdef int _read_tallies(
         self, Cursor *part, Py_ssize_t numbers, list names, int index
@@ -327,7 +327,7 @@ cdef class Table:
                     if largest > cell.largest:
                         cell.largest = largest
             numbers -= 5
-        return _whole_rows(numbers)
+        return whole_rows(numbers)
 
     cdef int _read_sketches(
         self, Cursor *part, Py_ssize_t numbers, list names, int index
@@ -344,8 +344,8 @@ cdef class Table:
                 series = self._of_sketch(label, which)
                 if series != NONE:
                     cell = <Distribution>self._cell(series, index)
-            numbers -= _read_bins(part, cell)
-        return _whole_rows(numbers)
+            numbers -= read_bins(part, cell)
+        return whole_rows(numbers)
 
     cdef int _read_gauges(
         self, Cursor *part, Py_ssize_t numbers, list names, int index
@@ -353,7 +353,7 @@ cdef class Table:
         cdef Label label
         cdef Reading reading
         cdef Gauge cell
-        cdef long long epoch, after, difference, smallest, largest
+        cdef long long epoch
         cdef int gauge, series
         if not numbers:
             return 0
@@ -366,26 +366,13 @@ cdef class Table:
             if gauge != self.gauge:
                 step_over(part, 6)
                 continue
-            after = not_negative(part)
-            reading.last = not_negative(part)
-            reading.count = not_negative(part)
-            difference = number(part)
-            smallest = number(part)
-            largest = number(part)
-            if reading.count < 1:
-                raise ValueError("a gauge without readings")
-            if reading.last and reading.count > NUMBER_MAX // reading.last:
-                raise ValueError("too large")
-            reading.last_at_ms = plus(epoch, after)
-            reading.total = _sum(reading.last * reading.count, difference)
-            reading.smallest = _sum(reading.last, smallest)
-            reading.largest = _sum(reading.last, largest)
+            read_reading(part, epoch, &reading)
             series = self._of(label, gauge)
             if series != NONE:
                 cell = <Gauge>self._cell(series, index)
                 cell.gauge = gauge
                 cell.merge(label.id, &reading)
-        return _whole_rows(numbers)
+        return whole_rows(numbers)
 
     cdef int _read_minutes(
         self, Cursor *part, Py_ssize_t numbers, list names, long long start
@@ -402,7 +389,7 @@ cdef class Table:
                 raise ValueError("minutes outside the hour")
             label.minutes[start] = label.minutes.get(start, 0) | (shifted << first)
             numbers -= 3
-        return _whole_rows(numbers)
+        return whole_rows(numbers)
 
     cdef int _finish(self) except -1:
         """Count the minutes of the app that was added last."""
@@ -485,7 +472,7 @@ cdef class Table:
 _KINDS = {"distribution": Distribution, "gauge": Gauge}
 
 
-cdef Py_ssize_t _read_bins(Cursor *part, Distribution cell) except -1:
+cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
     """The bins of a sketch, of which nothing is kept without a cell; returns how many numbers they
     are.
     """
@@ -516,7 +503,27 @@ cdef Py_ssize_t _read_bins(Cursor *part, Distribution cell) except -1:
     return numbers
 
 
-cdef int _whole_rows(Py_ssize_t numbers) except -1:
+cdef int read_reading(Cursor *part, long long epoch, Reading *reading) except -1:
+    """A row of gauges behind its name and gauge."""
+    cdef long long after, difference, smallest, largest
+    after = not_negative(part)
+    reading.last = not_negative(part)
+    reading.count = not_negative(part)
+    difference = number(part)
+    smallest = number(part)
+    largest = number(part)
+    if reading.count < 1:
+        raise ValueError("a gauge without readings")
+    if reading.last and reading.count > NUMBER_MAX // reading.last:
+        raise ValueError("too large")
+    reading.last_at_ms = plus(epoch, after)
+    reading.total = _sum(reading.last * reading.count, difference)
+    reading.smallest = _sum(reading.last, smallest)
+    reading.largest = _sum(reading.last, largest)
+    return 0
+
+
+cdef int whole_rows(Py_ssize_t numbers) except -1:
     if numbers:
         raise ValueError("ends early")
     return 0
