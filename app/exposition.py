@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -13,11 +13,12 @@ from prometheus_client.registry import Collector
 
 from app.buffering import Buffering
 from app.exported import app_states, families
-from app.exposition_format import OPENMETRICS, Family, written
+from app.exposition_format import OPENMETRICS, head, written
 from app.room import Room
 from app.store.port import FOLDING, Reader, SeenApp, StoreUnavailable
 
 APPS_AT_ONCE = 20  # are read and written before other requests are served
+BLOCK_BYTES = 256 * 1024  # are written before other requests are served
 
 
 class _Workers(Collector):
@@ -114,15 +115,28 @@ class _Buffer(Collector):
         yield damaged
 
 
-async def _families(store: Reader, apps: Sequence[SeenApp], now_s: float) -> list[Family]:
-    """The apps' metrics. Other requests are served in between."""
-    shown: list[Family] = list(families([]))
+async def texts_of(
+    store: Reader, apps: Sequence[SeenApp], now_s: float, content_type: str
+) -> list[bytes]:
+    """The apps' metrics, piece by piece. Other requests are served in between.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
+    heads = [head(family, content_type).encode() for family in families([])]
+    texts: list[list[bytes]] = [[] for _ in heads]
     for first in range(0, len(apps), APPS_AT_ONCE):
         states = await app_states(store, apps[first : first + APPS_AT_ONCE], now_s)
-        for family, more in zip(shown, families(states), strict=True):
-            family.lines.extend(more.lines)
+        for of_family, family in zip(texts, families(states), strict=True):
+            if family.lines:
+                of_family.append(written(family).encode())
         await asyncio.sleep(0)
-    return shown
+    return [
+        text
+        for of_family, begin in zip(texts, heads, strict=True)
+        if of_family
+        for text in (begin, *of_family)
+    ]
 
 
 async def expose(
@@ -131,22 +145,37 @@ async def expose(
     own: OwnMetrics,
     now_s: float,
     content_type: str,
-) -> str:
+) -> list[bytes]:
     """The exposition of the apps that are `wanted` of all those known, and of the service, in one
-    of the formats of app.exposition_format. While the store is away, of the service alone: stale
-    counters are never shown.
+    of the formats of app.exposition_format, piece by piece. While the store is away, of the service
+    alone: stale counters are never shown.
     """
     registry = CollectorRegistry(auto_describe=False)
-    text = ""
+    texts: list[bytes] = []
     try:
         seen = {each.app: each for each in await store.seen_apps()}
-        shown = await _families(store, [seen[app] for app in wanted(list(seen))], now_s)
+        shown = [seen[app] for app in wanted(list(seen))]
+        texts = await texts_of(store, shown, now_s, content_type)
         beats = await store.beats()
     except StoreUnavailable:
+        texts = []
         registry.register(_Buffer(own, store_up=False))
     else:
-        text = written(shown, content_type)
         registry.register(_Workers(beats))
         registry.register(_Buffer(own, store_up=not own.buffering.appender.away))
     generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest
-    return text + generate(registry).decode()
+    return [*texts, generate(registry)]
+
+
+async def in_turns(texts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """All of it, in blocks of some size; other requests are served in between."""
+    block: list[bytes] = []
+    size = 0
+    for text in texts:
+        block.append(text)
+        size += len(text)
+        if size >= BLOCK_BYTES:
+            yield b"".join(block)
+            block, size = [], 0
+            await asyncio.sleep(0)
+    yield b"".join(block)

@@ -1,13 +1,14 @@
 """Prometheus' two text formats: 0.0.4, and OpenMetrics 1.0.
 
 Lines of samples are the same in both, so whoever makes families need not know which is asked for.
+The end that OpenMetrics needs is written by whoever writes the last family.
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/,
 https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -29,16 +30,14 @@ def negotiated(accept: str) -> str:
     return OPENMETRICS if "application/openmetrics-text" in accept else TEXT
 
 
-def written(families: Iterable[Family], content_type: str) -> str:
-    """Families as text, without the end that OpenMetrics needs; those without samples are left
-    out.
-    """
-    openmetrics = content_type == OPENMETRICS
-    return "".join(_text(family, openmetrics) for family in families if family.lines)
+def written(family: Family) -> str:
+    """Its lines as text; "" without any."""
+    return "\n".join((*family.lines, ""))
 
 
-def _text(family: Family, openmetrics: bool) -> str:
-    return "".join((*_head(family, openmetrics), "\n".join(family.lines), "\n"))
+def head(family: Family, content_type: str) -> str:
+    """What stands before its lines."""
+    return "".join(_head(family, content_type == OPENMETRICS))
 
 
 def _head(family: Family, openmetrics: bool) -> Iterator[str]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from app import query as queries
-from app.exposition import OwnMetrics, expose
+from app.exposition import OwnMetrics, expose, in_turns
 from app.exposition_format import negotiated
 from app.form import FORM
 from app.health import Health
@@ -59,14 +59,15 @@ class Operations:
     ) -> Response:
         """Prometheus exposition of all apps, or of those named"""
         content_type = negotiated(accept)
-        text = await expose(
+        texts = await expose(
             self._store,
             lambda names: queries.matching(names, app or []),
             self._own,
             self._clock(),
             content_type,
         )
-        return Response(text, headers={"Content-Type": content_type, "Vary": "Accept"})
+        headers = {"Content-Type": content_type, "Vary": "Accept"}
+        return StreamingResponse(in_turns(texts), headers=headers)
 
     async def healthz(self) -> Response:
         """Whether the process answers"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from app.store.port import Slot, headers
 
@@ -42,6 +42,23 @@ class KeptSlots:
         if not known:
             return b""
         return b"".join(known[key].version if key in known else _UNKNOWN for key in keys)
+
+    def complete(
+        self,
+        keys: Sequence[str],
+        slots: Sequence[Slot],
+        known: Mapping[str, Held],
+        found: list[Any],
+    ) -> None:
+        """Of what read.lua found: put what is known in the place of zeros, and hold the rest."""
+        for place in range(0, len(found), 2):
+            position, elements = found[place] - 1, found[place + 1]
+            if position == len(keys):  # the inbox
+                continue
+            if elements:
+                self.keep(keys[position], slots[position], elements)
+            else:
+                found[place + 1] = list(known[keys[position]].elements)
 
     def keep(self, key: str, slot: Slot, elements: Sequence[bytes]) -> None:
         """Hold what was read."""

@@ -186,14 +186,7 @@ class RedisStore(RedisAlerts):
         known = self._kept.known(keys)
         versions = self._kept.versions(keys, known)
         found = await self._evaluate(_READ, [*keys, inbox_key(app)] if inbox else keys, [versions])
-        for place in range(0, len(found), 2):
-            position, elements = found[place] - 1, found[place + 1]
-            if position == len(keys):  # the inbox
-                continue
-            if elements:
-                self._kept.keep(keys[position], slots[position], elements)
-            else:
-                found[place + 1] = list(known[keys[position]].elements)
+        self._kept.complete(keys, slots, known, found)
         return _contents(slots, found)
 
     async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:

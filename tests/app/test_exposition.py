@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.exposition import BLOCK_BYTES, in_turns
 from app.store.port import Store
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.servers import program
@@ -205,3 +206,21 @@ async def test_a_codes_odd_letters_are_escaped(client: httpx2.AsyncClient) -> No
     await post(client, router(status="503", head='at=error code=a"b\\c desc="x"'))
     answer = await client.get("/metrics")
     assert list(text_string_to_metric_families(answer.text))
+
+
+async def test_others_have_their_turn_between_blocks_of_a_large_exposition() -> None:
+    texts = [f"line {number}\n".encode() * 1_000 for number in range(200)]
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    task = asyncio.create_task(others())
+    blocks = [block async for block in in_turns(texts)]
+    task.cancel()
+    assert b"".join(blocks) == b"".join(texts)
+    assert turns >= 5
+    assert all(len(block) < BLOCK_BYTES + max(map(len, texts)) for block in blocks)
