@@ -27,7 +27,7 @@ from app.sums import Sums, absorb, pack
 MARGIN_S = (
     26 * 3600
 )  # slots outlive their retention by more than the horizon: none expires while late data may come
-YIELD_ROLLUPS = 32  # other work runs after so many, some 0.3 ms
+YIELD_ROLLUPS = 32  # other work runs after so many, some 0.2 ms
 
 TOTAL = Slot("total", 0)
 UNREADABLE = Slot("unreadable", 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.arrival import batch_id, unpack_arrival
-from app.bundle import Sender
+from app.bundle import POSTS_MAX, Sender
 from app.commit import Committer
 from app.spool import Spool
 from app.store.memory import MemoryStore
@@ -97,6 +97,16 @@ async def test_what_arrives_during_a_call_goes_into_the_next_added_up() -> None:
     assert await asyncio.gather(first, *others) == [True] * 21
     assert store.groups == [1, 20]
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 2, "blog": 1}
+
+
+async def test_a_bundle_that_is_full_is_followed_by_another() -> None:
+    store = SlowStore()
+    commits = committer(store)
+    store.gate.set()
+    sent = [submitted(commits) for _ in range(POSTS_MAX + 1)]
+    assert await asyncio.gather(*sent) == [True] * (POSTS_MAX + 1)
+    assert store.groups == [POSTS_MAX, 1]
+    assert (await everything(store)).messages == POSTS_MAX + 1
 
 
 async def test_a_post_that_comes_twice_at_once_counts_once() -> None:
