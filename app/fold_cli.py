@@ -16,7 +16,7 @@ from app.config import ConfigError, Settings
 from app.fold import Folder
 from app.launcher import command
 from app.resolution import resolutions
-from app.store.redis import connect
+from app.store.engine import connect
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:

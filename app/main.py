@@ -46,8 +46,8 @@ from app.http.security import SecurityHeaders
 from app.http.sign_in import SignIn
 from app.notices import Notices
 from app.parent import end_with
+from app.store.engine import connect
 from app.store.port import Store
-from app.store.redis import connect
 from app.syslog import SyslogListener
 from app.tls import reload_certificates
 from app.version import version

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from app import embedded
 from app.config import ConfigError, Settings
 from app.launcher import command
+from app.store.engine import connect
 from app.store.port import Store
-from app.store.redis import connect
 
 
 @asynccontextmanager

@@ -17,8 +17,8 @@ from app.embedded import running
 from app.enrolment import Enrolment
 from app.launcher import command
 from app.refusals import Refusal, last_refusals
+from app.store.engine import connect
 from app.store.port import Store
-from app.store.redis import connect
 from app.syslog import NOT_LINKED, SyslogListener
 from app.tls import reload_certificates
 

@@ -8,9 +8,16 @@ from contextlib import ExitStack
 
 import pytest
 
+from app.store import engine
 from app.store.memory import MemoryStore
 from app.store.port import Store
 from app.store.redis import RedisStore, connect
+from tests.support.cluster import (
+    ClusterOfNodes,
+    Watched,
+    running_cluster,
+    running_sentinels,
+)
 from tests.support.servers import RunningServer, running_server, server_names
 
 
@@ -49,7 +56,21 @@ async def redis_store(server: RunningServer) -> AsyncIterator[RedisStore]:
     await store.close()
 
 
-@pytest.fixture(params=["memory", *server_names()])
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[ClusterOfNodes]:
+    """A Redis Cluster, which a test may not break."""
+    with running_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def watched() -> Iterator[Watched]:
+    """A Redis behind sentinels, which a test may not break."""
+    with running_sentinels() as watched:
+        yield watched
+
+
+@pytest.fixture(params=["memory", *server_names(), "cluster", "watched"])
 async def store(
     request: pytest.FixtureRequest, server_of: Callable[[str], RunningServer]
 ) -> AsyncIterator[Store]:
@@ -57,8 +78,14 @@ async def store(
     if request.param == "memory":
         yield MemoryStore(time.time)
         return
-    server = server_of(request.param)
-    server.client.flushall()
-    store = connect(server.url)
+    if request.param in ("cluster", "watched"):
+        several: ClusterOfNodes | Watched = request.getfixturevalue(request.param)
+        several.empty()
+        url = several.url
+    else:
+        server = server_of(request.param)
+        server.client.flushall()
+        url = server.url
+    store = engine.connect(url)
     yield store
     await store.close()

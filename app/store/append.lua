@@ -7,7 +7,7 @@
 -- 3 = the state is another one; then the inbox's length (0 when nothing was pushed); last the state,
 -- if it is not the expected one ('' otherwise).
 -- The element is pushed before its id is recorded: should the push fail, the id must not be taken.
--- A TTL is never shortened.
+-- A TTL is never shortened. A known id is written once more, so that WAIT speaks of it, too.
 local state, stale = '', false
 if ARGV[3] == '1' then
   state = redis.call('GET', KEYS[2]) or ''
@@ -18,7 +18,10 @@ for a = 6, #ARGV, 3 do
   local id, outcome = tonumber(ARGV[a]), stale and 3 or 0
   if id > 0 then
     local token = redis.call('GET', KEYS[2 + id])
-    if token then outcome = (token == ARGV[a + 1]) and 1 or 2 end
+    if token then
+      outcome = (token == ARGV[a + 1]) and 1 or 2
+      redis.call('SET', KEYS[2 + id], token, 'KEEPTTL')
+    end
   end
   if outcome == 0 then
     length = redis.call('RPUSH', KEYS[1], ARGV[a + 2])

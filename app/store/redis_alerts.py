@@ -21,14 +21,16 @@ from app.store.alert_port import (
     AlertChange,
     AlertTable,
 )
-from app.store.redis_call import Script, Scripted, asking
+from app.store.redis_call import Asking, Script, fields_of
 
 _PREFIX = "dm:{!alerts}:"
 _LEASE = f"{_PREFIX}lease"
-_HOLD, _END, _CHANGE = (Script(f"{name}.lua") for name in ("lease", "lease_end", "alerts"))
+_HOLD, _END, _CHANGE, _HASHES = (
+    Script(f"{name}.lua") for name in ("lease", "lease_end", "alerts", "hashes")
+)
 
 
-class RedisAlerts(Scripted):
+class RedisAlerts(Asking):
     """See alert_port.AlertStore."""
 
     async def hold_alert_lease(self, token: str, ttl_ms: int) -> bool:
@@ -38,19 +40,15 @@ class RedisAlerts(Scripted):
         await self._evaluate(_END, [_LEASE], [token])
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
-        pipeline = self._client.pipeline(transaction=True)
-        for table in tables:
-            pipeline.hgetall(_PREFIX + table.value)
+        keys = [_PREFIX + table.value for table in tables]
         return [
-            {field.decode(): record for field, record in found.items()}
-            for found in await asking(pipeline.execute())
+            {field.decode(): record for field, record in fields_of(found).items()}
+            for found in await self._evaluate(_HASHES, keys, [])
         ]
 
     async def alert_history(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        pipeline = self._client.pipeline(transaction=False)
-        for app in apps:
-            pipeline.lrange(f"{_PREFIX}history:{app}", 0, count - 1)
-        found = await asking(pipeline.execute()) if apps else []
+        keys = [f"{_PREFIX}history:{app}" for app in apps]
+        found = await self._ask_all([("LRANGE", key, 0, count - 1) for key in keys])
         return {app: entries for app, entries in zip(apps, found, strict=True) if entries}
 
     async def change_alerts(

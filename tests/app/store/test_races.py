@@ -126,8 +126,9 @@ class Race:
 
     async def lose_replies(self, proxy: Proxy) -> None:
         while self.appending:
-            proxy.replies_to_lose = 1
-            for _ in range(self.random.randrange(5, 30)):
+            proxy.replies_to_lose = 1  # and with it whatever else was asked meanwhile
+            answered = self.outcomes.total() + self.random.randrange(3)
+            while self.appending and (proxy.replies_to_lose or self.outcomes.total() <= answered):
                 await asyncio.sleep(0)
 
     async def run(self, *others: asyncio.Task[None]) -> None:
