@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
 from app.arrival import Arrival, Brought
@@ -24,6 +24,24 @@ from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavaila
 log = logging.getLogger(__name__)
 
 _NO_ANSWER = "the store did not answer in time: check that it is running"
+
+
+class Appends(Protocol):
+    """What takes arrivals to where they are safe: an Appender, or several (app.lanes)."""
+
+    @property
+    def away(self) -> bool:
+        """Whether the store refused the last step."""
+        ...
+
+    @property
+    def last_error(self) -> str:
+        """Why it refused last; "" when it did not."""
+        ...
+
+    async def append(self, waiting: Sequence[Brought], *, deadline: float) -> None:
+        """See Appender.append."""
+        ...
 
 
 class _Known(NamedTuple):
@@ -117,7 +135,7 @@ class Appender:
                 groups[app] = [
                     arrival.batch(span) for arrival, span in zip(group, spans, strict=True)
                 ]
-            answers = await self._append(groups, guards)
+            answers = await self._append_judged(waiting, groups, guards)
             self._stored(answers)
             for app, answer in answers.items():
                 stale = []
@@ -191,6 +209,15 @@ class Appender:
 
     def _unverified(self, arrival: Arrival) -> bool:
         return self._clock() - arrival.parts.arrived_s > self._verified_s
+
+    async def _append_judged(
+        self,
+        arrivals: Mapping[str, Sequence[Arrival]],
+        groups: dict[str, list[Batch]],
+        guards: dict[str, Guard],
+    ) -> dict[str, Appended]:
+        """Append what each of the arrivals comes to."""
+        return await self._append(groups, guards)
 
     async def _append(
         self, groups: dict[str, list[Batch]], guards: dict[str, Guard]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from app.appender import Appender
+from app.appender import Appends
 from app.catch_up import CatchUp
-from app.commit import Committer
+from app.commit import Commits
 from app.spool import Spool
 
 _MEBIBYTE = 2**20
@@ -16,8 +16,8 @@ _MEBIBYTE = 2**20
 class Buffering(NamedTuple):
     """What this worker knows of it; `spool` and `catch_up` are None without a spool."""
 
-    appender: Appender
-    committer: Committer
+    appender: Appends
+    committer: Commits
     spool: Spool | None
     catch_up: CatchUp | None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from app.appender import Appender
+from app.appender import Appends
 from app.arrival import Arrival, Stored, unpack_arrival
 from app.packing import NewerVersion, PackError
 from app.rollup import CAPS, Caps
@@ -31,7 +31,7 @@ class CatchUp:
     def __init__(
         self,
         spool: Spool,
-        appender: Appender,
+        appender: Appends,
         *,
         on_stored: Stored,
         caps: Caps = CAPS,

@@ -16,8 +16,9 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from app.appender import Appender
+from app.appender import Appends
 from app.arrival import Arrival, Brought, Stored, pack_arrival
 from app.bundle import POSTS_MAX, Bundle, Post, Sender
 from app.spool import Spool, SpoolFull
@@ -36,6 +37,27 @@ took it.
 """
 
 
+class Commits(Protocol):
+    """What POSTs are given to: a Committer, or several (app.lanes)."""
+
+    @property
+    def refusal(self) -> str:
+        """Why not even the spool takes batches; "" while it does."""
+        ...
+
+    async def commit(self, arrival: Arrival) -> bool:
+        """See Committer.commit."""
+        ...
+
+    def submit(self, sender: Sender, post: Post, settle: Settle) -> bool:
+        """See Committer.submit."""
+        ...
+
+    async def drained(self) -> None:
+        """See Committer.drained."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class _Pending:
     what: Brought
@@ -49,7 +71,7 @@ class Committer:
 
     def __init__(
         self,
-        appender: Appender,
+        appender: Appends,
         spool: Spool | None,
         *,
         wait_s: float,
@@ -75,7 +97,7 @@ class Committer:
         self._open: dict[Sender, tuple[Bundle, _Pending]] = {}  # of the queue; POSTs may be added
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
-        self.refusal = ""  # why not even the spool takes batches; "" while it does
+        self.refusal = ""  # see Commits
 
     async def commit(self, arrival: Arrival) -> bool:
         """Returns when the arrival is safe: True when the store has it, False when the spool does.
@@ -138,6 +160,11 @@ class Committer:
         self._pending_bytes += pending.size
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly(), name="commit")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is waiting or in flight."""
+        return self._flight is None
 
     async def drained(self) -> None:
         """Returns when nothing is waiting or in flight."""

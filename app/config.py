@@ -15,6 +15,7 @@ from app.rollup import Caps
 from app.setting_values import (
     appendfsync,
     count,
+    count_or_none,
     duration,
     flag,
     log_format,
@@ -61,6 +62,13 @@ SETTINGS = (
         text,
         "redis://, rediss:// or unix:// of the store; empty: an embedded store",
         secret=True,
+    ),
+    Setting(
+        "DYNOMETER_REDIS_REPLICAS",
+        "redis_replicas",
+        "0",
+        count_or_none,
+        "How many replicas must have a batch, too, before it is acknowledged",
     ),
     Setting("WEB_CONCURRENCY", "workers", "1", count, "Worker processes"),
     Setting(
@@ -230,6 +238,7 @@ class Settings:
     host: str
     port: int
     redis_url: str
+    redis_replicas: int
     workers: int
     data_dir: Path
     admin_token: str

@@ -9,15 +9,17 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from typing import NamedTuple
 
 from app.alerting.alerter import Alerter
-from app.appender import Appender
+from app.appender import Appender, Appends
+from app.arrival import Stored
 from app.buffering import Buffering
 from app.bundle import Bundle
 from app.catch_up import CatchUp
 from app.chores import Chores
-from app.commit import Committer
+from app.commit import Commits, Committer
 from app.config import Settings
 from app.enrolment import Enrolment
 from app.fold import Folder
@@ -29,7 +31,7 @@ from app.registry import Drains, Sightings
 from app.resolution import Resolution, resolutions
 from app.room import Room
 from app.spool import Spool
-from app.store.port import Store, StoreUnavailable
+from app.store.port import Sharded, Store, StoreUnavailable
 from app.tasks import end_tasks
 
 log = logging.getLogger(__name__)
@@ -118,33 +120,50 @@ def _buffering(
     kept_s: int,
 ) -> Buffering:
     """The way of an arrival into the store, with the spool beside it."""
-    appender = Appender(
-        store,
-        id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
-        inbox_ttl_s=kept_s,
-        verified_s=settings.spool_age_max_s,
-        clock=clock,
-        on_stored=on_stored,
-    )
     spool = None
     if settings.spool_bytes_max:
         spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
-    committer = Committer(
-        appender,
-        spool,
-        wait_s=settings.commit_wait_s,
-        bundle_of=lambda sender: Bundle(sender, clock(), horizon, settings.caps),
-        clock=clock,
-        on_stored=sightings.note,
-    )
+
+    def appender() -> Appender:
+        return Appender(
+            store,
+            id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
+            inbox_ttl_s=kept_s,
+            verified_s=settings.spool_age_max_s,
+            clock=clock,
+            on_stored=on_stored,
+        )
+
+    def committer(appender: Appends, tell: Stored) -> Committer:
+        return Committer(
+            appender,
+            spool,
+            wait_s=settings.commit_wait_s,
+            bundle_of=lambda sender: Bundle(sender, clock(), horizon, settings.caps),
+            clock=clock,
+            on_stored=tell,
+        )
+
+    appends, commits, tell = _ways(store, appender, committer, sightings.note)
     if spool is None:
-        return Buffering(appender, committer, None, None)
-    return Buffering(
-        appender,
-        committer,
-        spool,
-        CatchUp(spool, appender, on_stored=sightings.note, caps=settings.caps),
-    )
+        return Buffering(appends, commits, None, None)
+    catch_up = CatchUp(spool, appends, on_stored=tell, caps=settings.caps)
+    return Buffering(appends, commits, spool, catch_up)
+
+
+def _ways(
+    store: Store,
+    appender: Callable[[], Appender],
+    committer: Callable[[Appends, Stored], Committer],
+    tell: Stored,
+) -> tuple[Appends, Commits, Stored]:
+    """One way into a store, or several."""
+    if isinstance(store, Sharded):
+        lanes = import_module("app.lanes")
+        appends, commits, tell = lanes.ways(store, appender, committer, tell)
+        return appends, commits, tell
+    only = appender()
+    return only, committer(only, tell), tell
 
 
 @asynccontextmanager

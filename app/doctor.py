@@ -84,7 +84,7 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
     async with store_of(settings) as store:
         now_s = time.time()
         try:
-            for look in (_store, _folding, _through, _apps, _drains, _alerts):
+            for look in (_advice, _store, _folding, _through, _apps, _drains, _alerts):
                 findings += [
                     each async for each in look(store, now_s) if not app or _is_about(each, app)
                 ]
@@ -216,6 +216,11 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _existing(path: Path) -> Path:
     path = path.resolve()
     return path if path.exists() else _existing(path.parent)
+
+
+async def _advice(store: Store, now_s: float) -> AsyncIterator[Finding]:
+    for advice in await store.advice():
+        yield Finding(False, "store", advice)
 
 
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:

@@ -63,7 +63,7 @@ def create() -> ASGIApp:
     settings = Settings.from_environ(os.environ)
     logs.set_up(settings.log_format)
     GuardedProtocol.limits = limits_of_process()
-    store = connect(settings.redis_url, settings.redis_connections_max)
+    store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
     app = build(settings, store, time.time)
     _spare_the_collector()
     return app

@@ -36,6 +36,11 @@ def count(value: str) -> int:
     return int(value)
 
 
+def count_or_none(value: str) -> int:
+    """The same, or 0 for none."""
+    return 0 if value == "0" else count(value)
+
+
 def duration(value: str) -> int:
     """Seconds."""
     match = _DURATION.fullmatch(value)

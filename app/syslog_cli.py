@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _listen(url: str, settings: Settings) -> None:
-    parts = core(settings, connect(url), time.time)
+    parts = core(settings, connect(url, replicas=settings.redis_replicas), time.time)
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

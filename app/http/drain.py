@@ -23,7 +23,7 @@ from functools import lru_cache
 from app.aggregate import Aggregator
 from app.arrival import Arrival, batch_id
 from app.bundle import Post, Sender
-from app.commit import Committer, Settle
+from app.commit import Commits, Settle
 from app.http.body import CLOSE, Bodies, BodyRefused
 from app.http.drain_cycle import RETRY_AFTER_S, Admitted
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
@@ -58,7 +58,7 @@ class DrainEndpoint:
     def __init__(
         self,
         *,
-        committer: Committer,
+        committer: Commits,
         drains: Drains | None,
         refusals: Refusals,
         own_drain: OwnDrain,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app import history
 from app.arrival import Arrival, batch_id
-from app.commit import Committer
+from app.commit import Commits
 from app.http.api import RangeParameters, require_app
 from app.http.problem import Problem, bad_parameter
 from app.ingest import NOT_SEEN, Horizon, Parts
@@ -74,7 +74,7 @@ class EventsApi:
     def __init__(
         self,
         store: Reader,
-        committer: Committer,
+        committer: Commits,
         resolutions: Sequence[Resolution],
         horizon: Horizon,
         clock: Callable[[], float],

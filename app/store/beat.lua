@@ -1,8 +1,15 @@
 -- Leave a sign of life, replacing the last one.
 -- KEYS  the sign, the names of all that gave one
 -- ARGV  its name, ttl_ms of the sign, ttl_ms of the names, then its fields and their values
-redis.call('DEL', KEYS[1])
-for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+-- The new fields come before the old ones go: see compact.lua.
+local said = {}
+for i = 4, #ARGV, 2 do
+  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  said[ARGV[i]] = true
+end
+for _, field in ipairs(redis.call('HKEYS', KEYS[1])) do
+  if not said[field] then redis.call('HDEL', KEYS[1], field) end
+end
+if #ARGV > 3 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 redis.call('SADD', KEYS[2], ARGV[1])
 redis.call('PEXPIRE', KEYS[2], ARGV[3])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis.exceptions import (
@@ -38,6 +39,7 @@ _ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyErr
 REPEAT_WITHIN_S = 1.0
 REPEAT_AFTER_S = 0.02
 LOAD_WITHIN_S = 0.5
+_ALL_OR_NOTHING = "cluster-require-full-coverage"
 
 
 def connect(url: str, connections_max: int, replicas: int) -> ClusterStore:
@@ -200,8 +202,11 @@ class Cluster:
         ]
 
     async def settings(self, *names: str) -> dict[str, str]:
-        """See redis_call.Server: of one of them."""
-        return await self._node(min(self.map.primaries)).settings(*names)
+        """See redis_call.Server: of one that answers."""
+        for host in sorted(self.map.primaries):
+            with suppress(RedisError, OSError, TimeoutError):
+                return await self._node(host).settings(*names)
+        return {}
 
     async def problems(self) -> list[str]:
         """See redis_call.Server."""
@@ -214,6 +219,14 @@ class Cluster:
             )
         for host in sorted(self.map.primaries):
             found += await self._problems_of(host)
+        if (
+            self.map.primaries
+            and (await self.settings(_ALL_OR_NOTHING)).get(_ALL_OR_NOTHING) == "yes"
+        ):
+            found.append(
+                f"{_ALL_OR_NOTHING} is yes: while one primary is away the whole cluster refuses; "
+                f"set it to no on each node ('redis-cli CONFIG SET {_ALL_OR_NOTHING} no')"
+            )
         return found
 
     async def _problems_of(self, host: Host) -> list[str]:

@@ -2,14 +2,16 @@
 -- KEYS  slot
 -- ARGV  n, the headers (9 bytes each) of the n elements that were merged, the merge, ttl_ms
 -- Returns 1; 0 when the slot no longer begins with those elements: then nothing is changed.
--- Trimming comes first: it frees memory. It deletes a list that it empties, and its TTL with it, so
--- the TTL is taken down before. A TTL is never shortened.
+-- Trimming comes first: it frees memory. One element stays, to be replaced: a list that was emptied
+-- would be gone, with its TTL, and a cluster that is about to move it would not let us make it anew.
+-- A TTL is never shortened.
 local n = tonumber(ARGV[1])
 local found = n > 0 and redis.call('LRANGE', KEYS[1], 0, n - 1) or {}
 for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
-if table.concat(found) ~= ARGV[2] then return 0 end
-local ttl = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[4]))
-redis.call('LTRIM', KEYS[1], n, -1)
-redis.call('LPUSH', KEYS[1], ARGV[3])
-redis.call('PEXPIRE', KEYS[1], string.format('%.0f', ttl))
+if n == 0 or table.concat(found) ~= ARGV[2] then return 0 end
+redis.call('LTRIM', KEYS[1], n - 1, -1)
+redis.call('LSET', KEYS[1], 0, ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
 return 1

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from app.store.memory_alerts import MemoryAlerts
 from app.store.port import (
@@ -19,6 +20,7 @@ from app.store.port import (
     Fold,
     Guard,
     Outcome,
+    Place,
     SeenApp,
     Slot,
     SlotWrite,
@@ -41,6 +43,7 @@ class MemoryStore(MemoryAlerts):
         self._lists: dict[tuple[str, Slot | None], _List] = {}  # None: the inbox
         self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
+        self._places: dict[tuple[str, str], int] = {}
         self._seen: dict[str, SeenApp] = {}
         self._seen_expire_ms = 0.0  # all at once, as long after the last sighting of any app
         self._drains: dict[str, str] = {}
@@ -60,6 +63,20 @@ class MemoryStore(MemoryAlerts):
             for app, batches in groups.items()
         }
 
+    async def append_from_log(
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        places: Mapping[str, Sequence[Place]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, Appended]:
+        return {
+            app: self._append(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms, places[app])
+            for app, batches in groups.items()
+        }
+
     def _append(
         self,
         app: str,
@@ -67,17 +84,22 @@ class MemoryStore(MemoryAlerts):
         guard: Guard | None,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
+        places: Sequence[Place] = (),
     ) -> Appended:
         now_ms = self._now_ms()
         state = self._state(app)
         stale = guard is not None and guard.expected != state
         outcomes = []
         length = 0
-        for batch in batches:
+        for batch, place in zip_longest(batches, places):
+            passed = place is not None and not stale and self._pass(app, place)
             token, expires_ms = self._ids.get((app, batch.id), (b"", 0.0))
             if batch.id and expires_ms > now_ms:
                 same = token == batch.token
                 outcomes.append(Outcome.OWN_RETRY if same else Outcome.DUPLICATE)
+                continue
+            if passed:
+                outcomes.append(Outcome.REPLAYED)
                 continue
             if stale:
                 outcomes.append(Outcome.STALE)
@@ -89,6 +111,12 @@ class MemoryStore(MemoryAlerts):
         if guard is not None and length and guard.new:
             self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
         return Appended(outcomes, length, state if stale else b"")
+
+    def _pass(self, app: str, place: Place) -> bool:
+        """Whether this place was passed before; it is now."""
+        offset = self._places.get((app, place.source), -1)
+        self._places[app, place.source] = max(offset, place.offset)
+        return place.offset <= offset
 
     async def append_bundles(
         self,
@@ -236,6 +264,9 @@ class MemoryStore(MemoryAlerts):
         }
 
     async def check(self) -> list[str]:
+        return []
+
+    async def advice(self) -> list[str]:
         return []
 
     async def facts(self) -> Facts:

@@ -14,10 +14,10 @@ list in between.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from app.store.alert_port import AlertReader, AlertStore
 
@@ -97,6 +97,15 @@ class Batch(NamedTuple):
     element: bytes
 
 
+class Place(NamedTuple):
+    """Where in a log a batch stands. Of an app the batches of one source come in the order of their
+    offsets, and no two have the same.
+    """
+
+    source: str
+    offset: int
+
+
 class Bundle(NamedTuple):
     """Several batches of an app, their lines added up in one element: the ids, all different, and
     the token of each POST.
@@ -114,6 +123,7 @@ class Outcome(IntEnum):
     OWN_RETRY = 1  # its id was known with the same token: our own repetition; it is stored once
     DUPLICATE = 2  # its id was known with another token: nothing was changed
     STALE = 3  # the app's state is not the one expected: nothing was changed
+    REPLAYED = 4  # what stood at its place in the log was appended before: nothing was changed
 
 
 class Guard(NamedTuple):
@@ -239,6 +249,21 @@ class Store(Reader, AlertStore, Protocol):
         """
         ...
 
+    async def append_from_log(
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        places: Mapping[str, Sequence[Place]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, Appended]:
+        """The same of batches that are read from a log, each at its place. In the same step the
+        place is taken down, so that what is read again changes nothing, also when its id has long
+        been forgotten. Places live as long as the inbox.
+        """
+        ...
+
     async def append_bundles(
         self,
         bundles: Mapping[str, Bundle],
@@ -341,10 +366,27 @@ class Store(Reader, AlertStore, Protocol):
         """
         ...
 
+    async def advice(self) -> list[str]:
+        """What the operator should see to although the store is fit, each a sentence."""
+        ...
+
     async def facts(self) -> Facts:
         """What the operator should know about the server."""
         ...
 
     async def close(self) -> None:
         """Let go of connections."""
+        ...
+
+
+@runtime_checkable
+class Sharded(Protocol):
+    """A store of several parts, each of which may be away by itself."""
+
+    def shard_of(self, app: str) -> Hashable:
+        """The part that an app lies on now."""
+        ...
+
+    def shards(self) -> Collection[Hashable]:
+        """All of them."""
         ...

@@ -2,6 +2,7 @@
 
     dm:{APP}:inbox              list of elements: batches not yet folded
     dm:{APP}:id:<16 bytes>      token of the POST that brought this batch
+    dm:{APP}:log                hash: source -> offset of what was last appended from a log
     dm:{APP}:drain              which of the app's drains counts (active_drain)
     dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0,
     unreadable:0
@@ -12,12 +13,13 @@
     dm:tokens                   hash: id -> a read token, hashed. These two never expire, nor do
     dm:{!alerts}:rules, :channels   (app/store/redis_alerts.py has all of the alerts)
 
-{APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need.
+{APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need. There all
+that is not of an app begins with dm:{!service}: instead, and lies together, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from app.store.kept import KeptSlots
@@ -33,23 +35,32 @@ from app.store.port import (
     Fold,
     Guard,
     Outcome,
+    Place,
     Slot,
     SlotWrite,
     StoreError,
-    StoreUnavailable,
     headers,
 )
 from app.store.redis_call import Script, Server, asking
 from app.store.redis_facts import facts, unfit
-from app.store.redis_keys import append_call, bundle_call, fold_call, inbox_key, slot_key, state_key
+from app.store.redis_keys import (
+    append_call,
+    append_from_log_call,
+    bundle_call,
+    fold_call,
+    inbox_key,
+    slot_key,
+    state_key,
+)
 from app.store.redis_service import RedisService
 
 CONNECTIONS_MAX = 16
 _PREFIX = "dm:"
 
 
-_APPEND, _BUNDLE, _FOLD, _COMPACT, _READ = (
-    Script(f"{name}.lua") for name in ("append", "bundle", "fold", "compact", "read")
+_APPEND, _APPEND_FROM_LOG, _BUNDLE, _FOLD, _COMPACT, _READ = (
+    Script(f"{name}.lua")
+    for name in ("append", "append_from_log", "bundle", "fold", "compact", "read")
 )
 
 
@@ -89,11 +100,24 @@ class RedisStore(RedisService):
             append_call(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, batches in groups.items()
         ]
-        answers = await self._commit_all(_APPEND, calls)
-        return {
-            app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
-            for app, answer in zip(groups, answers, strict=True)
-        }
+        return _appended(groups, await self._commit_all(_APPEND, calls))
+
+    async def append_from_log(
+        self,
+        groups: Mapping[str, Sequence[Batch]],
+        places: Mapping[str, Sequence[Place]],
+        *,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
+        guards: Mapping[str, Guard] = NO_GUARDS,
+    ) -> dict[str, Appended]:
+        calls = [
+            append_from_log_call(
+                app, batches, places[app], guards.get(app), id_ttl_ms, inbox_ttl_ms
+            )
+            for app, batches in groups.items()
+        ]
+        return _appended(groups, await self._commit_all(_APPEND_FROM_LOG, calls))
 
     async def append_bundles(
         self,
@@ -178,14 +202,11 @@ class RedisStore(RedisService):
         return dict(zip(apps, lengths, strict=True))
 
     async def check(self) -> list[str]:
-        try:
-            infos = await asking(self._server.infos())
-        except StoreUnavailable:
-            if problems := await asking(self._server.problems()):
-                return problems
-            raise
-        found = dict.fromkeys(problem for info in infos for problem in unfit(info))
-        return [*found, *await asking(self._server.problems())]
+        infos = await asking(self._server.infos())
+        return list(dict.fromkeys(problem for info in infos for problem in unfit(info)))
+
+    async def advice(self) -> list[str]:
+        return await asking(self._server.problems())
 
     async def facts(self) -> Facts:
         infos = await asking(self._server.infos())
@@ -193,6 +214,13 @@ class RedisStore(RedisService):
 
     async def close(self) -> None:
         await self._server.close()
+
+
+def _appended(apps: Iterable[str], answers: Sequence[Any]) -> dict[str, Appended]:
+    return {
+        app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
+        for app, answer in zip(apps, answers, strict=True)
+    }
 
 
 def _contents(slots: Sequence[Slot], found: Sequence[Any]) -> Contents:

@@ -60,7 +60,8 @@ class RedisAlerts(Asking):
     ) -> bool:
         keys = [_LEASE]
         arguments: list[str | bytes | int] = [lease, HISTORY_LENGTH_MAX]
-        for table, field, value in changes:
+        last = {(table, field): value for table, field, value in changes}
+        for (table, field), value in last.items():
             keys.append(_PREFIX + table.value)
             ttl_ms = 0 if table in PERMANENT_TABLES else TABLE_TTL_MS
             arguments += ("record", field, value, ttl_ms)

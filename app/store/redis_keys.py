@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.store.port import Batch, Bundle, Fold, Guard, Slot, headers
+from app.store.port import Batch, Bundle, Fold, Guard, Place, Slot, headers
 
 
 def inbox_key(app: str) -> str:
@@ -38,6 +38,24 @@ def append_call(
         if batch.id:
             position += 1
         call += (position if batch.id else 0, batch.token, batch.element)
+    return call
+
+
+def append_from_log_call(
+    app: str,
+    batches: Sequence[Batch],
+    places: Sequence[Place],
+    guard: Guard | None,
+    id_ttl_ms: int,
+    inbox_ttl_ms: int,
+) -> list[Any]:
+    """Of append_from_log.lua."""
+    prefix = _id_prefix(app)
+    ids = [prefix + batch.id for batch in batches]
+    call: list[Any] = [3 + len(ids), inbox_key(app), state_key(app), f"dm:{{{app}}}:log", *ids]
+    call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
+    for batch, place in zip(batches, places, strict=True):
+        call += (batch.token, batch.element, *place)
     return call
 
 

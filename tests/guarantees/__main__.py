@@ -51,6 +51,8 @@ def _run(drill: Drill, size: Size, seed: int) -> Result:
         f"{result.uncertain:,} perhaps, {result.kills} kills, {result.seconds:.0f} s",
         flush=True,
     )
+    for note in result.notes:
+        print(f"    {note}")
     for problem in (*result.problems, *result.differences):
         print(f"    {problem}", file=sys.stderr)
     return result

@@ -10,6 +10,7 @@ import time
 
 import httpx2
 
+from tests.guarantees import cluster_drills
 from tests.support.drill import Drill, World
 
 HOURS_S = 3_600
@@ -260,4 +261,4 @@ DRILLS = (
         may_use_up_tries=True,
     ),
 )
-BY_NAME = {drill.name: drill for drill in DRILLS}
+BY_NAME = {drill.name: drill for drill in (*DRILLS, *cluster_drills.DRILLS)}

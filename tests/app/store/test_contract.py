@@ -15,6 +15,7 @@ from app.store.port import (
     Fold,
     Guard,
     Outcome,
+    Place,
     SeenApp,
     Slot,
     Store,
@@ -144,6 +145,74 @@ async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> Non
 
 
 # --- bundles ------------------------------------------------------------------------------------
+
+
+async def from_log(
+    store: Store,
+    app: str,
+    *read: tuple[int, Batch],
+    id_ttl_ms: int = DAY_MS,
+    guard: Guard | None = None,
+) -> Appended:
+    """Append what was read from a log, at these offsets."""
+    answers = await store.append_from_log(
+        {app: [each for _, each in read]},
+        {app: [Place("batches:0", offset) for offset, _ in read]},
+        id_ttl_ms=id_ttl_ms,
+        inbox_ttl_ms=DAY_MS,
+        guards={app: guard} if guard else {},
+    )
+    return answers[app]
+
+
+async def test_what_is_read_from_a_log_again_changes_nothing(store: Store) -> None:
+    first, second = batch(b"one"), batch(b"two")
+    assert (await from_log(store, "shop", (4, first), (9, second))).inbox_length == 2
+
+    again_read = await from_log(store, "shop", (4, first), (9, second), (10, batch(b"three")))
+    assert again_read.outcomes == [Outcome.OWN_RETRY, Outcome.OWN_RETRY, Outcome.STORED]
+    assert len(await store.read_inbox("shop", 9)) == 3
+
+
+async def test_what_is_read_again_when_its_id_is_forgotten_changes_nothing(store: Store) -> None:
+    first = batch(b"one")
+    await from_log(store, "shop", (4, first), id_ttl_ms=1)
+    outcomes = [Outcome.OWN_RETRY]
+    while outcomes == [Outcome.OWN_RETRY]:
+        outcomes = (await from_log(store, "shop", (4, first), id_ttl_ms=1)).outcomes
+    assert outcomes == [Outcome.REPLAYED]
+    assert len(await store.read_inbox("shop", 9)) == 1
+
+
+async def test_a_repetition_of_the_sender_is_a_duplicate_and_its_place_is_taken_down(
+    store: Store,
+) -> None:
+    first = batch(b"one")
+    await from_log(store, "shop", (4, first))
+    assert (await from_log(store, "shop", (5, again(first)))).outcomes == [Outcome.DUPLICATE]
+    assert (await from_log(store, "shop", (5, batch()))).outcomes == [Outcome.REPLAYED]
+
+
+async def test_places_are_told_apart_by_app_and_source(store: Store) -> None:
+    await from_log(store, "shop", (4, batch()))
+    assert (await from_log(store, "blog", (4, batch()))).outcomes == [Outcome.STORED]
+    answers = await store.append_from_log(
+        {"shop": [batch()]},
+        {"shop": [Place("batches:1", 4)]},
+        id_ttl_ms=DAY_MS,
+        inbox_ttl_ms=DAY_MS,
+    )
+    assert answers["shop"].outcomes == [Outcome.STORED]
+
+
+async def test_what_is_stale_keeps_its_place_for_when_it_comes_again(store: Store) -> None:
+    known, waiting = batch(b"one"), batch(b"two")
+    await from_log(store, "shop", (4, known), guard=Guard(b"", b"state"))
+
+    stale = await from_log(store, "shop", (5, waiting), (6, again(known)), guard=Guard(b"", b"x"))
+    assert stale.outcomes == [Outcome.STALE, Outcome.DUPLICATE]
+    guard = Guard(stale.state, b"")
+    assert (await from_log(store, "shop", (5, waiting), guard=guard)).outcomes == [Outcome.STORED]
 
 
 async def test_a_bundle_is_one_element_and_each_of_its_batches_is_known(store: Store) -> None:

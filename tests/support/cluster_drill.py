@@ -1,0 +1,98 @@
+"""A drill on a Redis Cluster: the real service, two workers, while nodes come, go and fail."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+
+from app.store.redis_keys import inbox_key
+from tests.support.cluster import ClusterOfNodes, Node, running_cluster
+from tests.support.drill import WORKERS, Drill, Size, Stage
+from tests.support.lines import router
+from tests.support.processes import ServiceProcess
+
+PROBE_EVERY_S = 0.02
+WITHIN_S = 30.0
+
+
+@dataclass
+class ClusterStage(Stage):
+    """A service with a cluster of three primaries, each with a replica."""
+
+    cluster: ClusterOfNodes = field(kw_only=True)
+
+    def owner(self, app: str) -> Node:
+        """The primary that an app lies on."""
+        return self.cluster.owner(inbox_key(app))
+
+    async def until(self, condition: Callable[[], bool], what: str) -> float:
+        """Seconds until it holds."""
+        began_s = time.monotonic()
+        while not await asyncio.to_thread(condition):
+            if time.monotonic() - began_s > WITHIN_S:
+                raise AssertionError(f"{what} did not come about")
+            await asyncio.sleep(0.01)
+        return time.monotonic() - began_s
+
+    async def until_stored(self) -> float:
+        """Seconds until nothing waits on disk, and the store is well."""
+        began_s = time.monotonic()
+        while True:
+            body = (await self.ready()).json()
+            if body["store"]["status"] == "ok" and not body["spool"]["bytes"]:
+                return time.monotonic() - began_s
+            if time.monotonic() - began_s > WITHIN_S:
+                raise AssertionError(f"still waiting: {body}")
+            await asyncio.sleep(0.01)
+
+    def app_elsewhere(self, node: Node) -> str:
+        """A name for an app that does not lie on this primary."""
+        names = (f"other-{number}" for number in range(1_000))
+        return next(name for name in names if self.owner(name) is not node)
+
+    @asynccontextmanager
+    async def probing(self, app: str) -> AsyncIterator[list[float]]:
+        """POSTs of one line for an app, one after the other; how many seconds each took."""
+        took_s: list[float] = []
+        probing = asyncio.create_task(self._probe(app, took_s))
+        try:
+            yield took_s
+        finally:
+            probing.cancel()
+
+    async def _probe(self, app: str, took_s: list[float]) -> None:
+        url = f"http://{app}:any@127.0.0.1:{self.service.port}/drain"
+        async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
+            while True:
+                began_s = time.monotonic()
+                line = router(time.time(), dyno="web.1", status="200", service="10ms")
+                answer = await client.post(url, content=line, headers={"Logplex-Msg-Count": "1"})
+                took_s.append(time.monotonic() - began_s)
+                if answer.status_code != 200:
+                    self.problems.append(f"a probe was answered {answer.status_code}")
+                await asyncio.sleep(PROBE_EVERY_S)
+
+
+@asynccontextmanager
+async def on_cluster(drill: Drill, size: Size, chance: random.Random) -> AsyncIterator[Stage]:
+    """See drill.Building."""
+    with TemporaryDirectory(prefix="dynometer-drill-") as name, running_cluster() as cluster:
+        service = ServiceProcess(
+            Path(name), REDIS_URL=cluster.url, WEB_CONCURRENCY=str(WORKERS), **drill.settings
+        )
+        try:
+            await asyncio.to_thread(service.start)
+            yield ClusterStage(size, chance, service, cluster=cluster)
+        finally:
+            for node in cluster.nodes:
+                if node.frozen:
+                    node.thaw()
+            await asyncio.to_thread(service.stop)
