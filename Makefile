@@ -14,10 +14,10 @@ FUZZ_SECONDS := 600
 INTERPRETED := tests/stored tests/app/store $(addprefix tests/app/http/test_,api.py buffering.py caps.py drain.py \
 	drain_cycle.py events.py) $(addprefix tests/app/test_,appender.py arrival.py catch_up.py commit.py exposition.py \
 	fold.py packing.py rollup.py simulate.py trial.py)
-.PHONY: help install run test check format bench guarantees soak fuzz lock clean
+.PHONY: help install run test test-kafka kafka check format bench guarantees soak fuzz lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
 install: .venv/.installed $(CHARTS) ## set up .venv, and the charts if Node is there
 
@@ -38,6 +38,12 @@ format: .venv/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+test-kafka: .venv/.dev ## only what is about Kafka; KAFKA_BOOTSTRAP=HOST:9092 for a cluster of yours
+	$(BIN)/pytest tests/kafka
+
+kafka: .venv/.installed ## install what DYNOMETER_KAFKA needs
+	@$(PIP) install --require-hashes -r requirements-kafka.txt
+
 bench: .venv/.tested ## measure; see bench/README.md
 	$(BIN)/python -m bench
 
@@ -52,6 +58,7 @@ fuzz: .venv-fuzz/.made ## look for inputs that break the parsers, for FUZZ_SECON
 
 lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade pyproject.toml -o requirements.txt
+	$(LOCK) --upgrade --extra kafka pyproject.toml -c requirements.txt -o requirements-kafka.txt
 	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 

@@ -35,6 +35,11 @@ class Appends(Protocol):
         ...
 
     @property
+    def apart(self) -> bool:
+        """Whether POSTs are wanted one by one, not added up."""
+        ...
+
+    @property
     def last_error(self) -> str:
         """Why it refused last; "" when it did not."""
         ...
@@ -89,6 +94,11 @@ class Appender:
     @property
     def away(self) -> bool:
         """Whether the store refused the last step."""
+        return self.away_since_s > 0
+
+    @property
+    def apart(self) -> bool:
+        """See Appends: what goes to the spool does so one by one."""
         return self.away_since_s > 0
 
     async def append(self, waiting: Sequence[Brought], *, deadline: float) -> None:

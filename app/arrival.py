@@ -149,11 +149,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Record, strict=True).decode
 
 
-def pack_arrival(arrival: Arrival) -> bytes:
-    """An arrival as it lies on disk while the store is away: counts and names of dynos, no text of
-    a line.
+def pack_arrival(arrival: Arrival, waited: str = "spooled") -> bytes:
+    """An arrival as it waits for the store, on disk or in a log: counts and names of dynos, no text
+    of a line.
+
+    Args:
+        waited: the line of the ledger that says so; "" for none.
     """
     parts = arrival.parts
+    noted = {waited: parts.received} if waited else {}
     return _encode(
         _Record(
             _VERSION,
@@ -166,7 +170,7 @@ def pack_arrival(arrival: Arrival) -> bytes:
             parts.seen,
             pack_batch(parts.rollups, parts.caps),
             parts.ledgers,
-            {**parts.loose, "spooled": parts.received},
+            {**parts.loose, **noted},
         )
     )
 

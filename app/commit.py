@@ -138,7 +138,7 @@ class Committer:
         if (
             bundle is None
             or pending is None
-            or self._appender.away  # to be spooled, they must be apart
+            or self._appender.apart
             or not bundle.takes(post, self._clock())
         ):
             bundle = self._bundle_of(sender)

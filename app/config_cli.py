@@ -7,7 +7,8 @@ import json
 import os
 from collections.abc import Mapping
 
-from app.config import SETTINGS, Setting, Settings
+from app.config import Settings
+from app.setting_table import SETTINGS, Setting
 
 HIDDEN = "…"
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+from prometheus_client.registry import Collector
 
 from app.alerting.alerter import Alerter
 from app.appender import Appender, Appends
@@ -24,6 +26,7 @@ from app.config import Settings
 from app.enrolment import Enrolment
 from app.fold import Folder
 from app.ingest import Horizon
+from app.kafka_extra import load
 from app.levels import MARGIN_S
 from app.own_drain import OwnDrain
 from app.refusals import Refusals
@@ -38,6 +41,29 @@ log = logging.getLogger(__name__)
 
 ID_MARGIN_S = 900  # ids outlive the longest stay in the spool by so much
 FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
+
+
+class Beside(Protocol):
+    """What else runs in a process, where settings ask for it."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        ...
+
+    def sentences(self) -> list[str]:
+        """What the operator should do about it."""
+        ...
+
+    def collector(self, beats: Mapping[str, Mapping[str, str]]) -> Collector:
+        """Its metrics; `beats`: the signs of life in the store."""
+        ...
+
+
+Ways = Callable[
+    [Store, Callable[[], Appender], Callable[[Appends, Stored], Committer], Stored],
+    tuple[Appends, Commits, Stored],
+]
+"""Makes the ways into a store, from what makes an Appender and what makes a Committer of one."""
 
 
 class Core(NamedTuple):
@@ -55,6 +81,7 @@ class Core(NamedTuple):
     own_drain: OwnDrain
     chores: Chores
     alerter: Alerter
+    beside: Sequence[Beside]
 
 
 def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
@@ -77,7 +104,14 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
     room = Room(store, tiers, clock)
     own_drain = OwnDrain(store, clock, settings.public_url)
     horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
-    buffering = _buffering(settings, store, clock, horizon, sightings, folder.stored, kept_s)
+    ways = _one_way
+    beside: list[Beside] = []
+    if settings.kafka:
+        log_side = load("app.kafka.service").LogSide(settings, store, drains, clock)
+        ways, beside = log_side.ways, [log_side]
+    elif isinstance(store, Sharded):
+        ways = import_module("app.lanes").ways
+    buffering = _buffering(settings, store, clock, horizon, sightings, folder.stored, kept_s, ways)
     return Core(
         store=store,
         tiers=tiers,
@@ -102,6 +136,7 @@ def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
             spool_since_s=buffering.waiting_since_s,
             directory=settings.data_dir,
         ),
+        beside=beside,
     )
 
 
@@ -118,6 +153,7 @@ def _buffering(
     sightings: Sightings,
     on_stored: Callable[[str, int], None],
     kept_s: int,
+    ways: Ways,
 ) -> Buffering:
     """The way of an arrival into the store, with the spool beside it."""
     spool = None
@@ -144,24 +180,20 @@ def _buffering(
             on_stored=tell,
         )
 
-    appends, commits, tell = _ways(store, appender, committer, sightings.note)
+    appends, commits, tell = ways(store, appender, committer, sightings.note)
     if spool is None:
         return Buffering(appends, commits, None, None)
     catch_up = CatchUp(spool, appends, on_stored=tell, caps=settings.caps)
     return Buffering(appends, commits, spool, catch_up)
 
 
-def _ways(
+def _one_way(
     store: Store,
     appender: Callable[[], Appender],
     committer: Callable[[Appends, Stored], Committer],
     tell: Stored,
 ) -> tuple[Appends, Commits, Stored]:
-    """One way into a store, or several."""
-    if isinstance(store, Sharded):
-        lanes = import_module("app.lanes")
-        appends, commits, tell = lanes.ways(store, appender, committer, tell)
-        return appends, commits, tell
+    """What takes arrivals, what takes POSTs, and what is told of what was stored."""
     only = appender()
     return only, committer(only, tell), tell
 
@@ -175,6 +207,7 @@ async def working(parts: Core) -> AsyncIterator[None]:
         asyncio.create_task(parts.chores.run(), name="chores"),
         asyncio.create_task(parts.alerter.run(), name="alerts"),
     ]
+    tasks += [asyncio.create_task(each.run(), name="beside") for each in parts.beside]
     if parts.buffering.catch_up is not None:
         tasks.append(asyncio.create_task(parts.buffering.catch_up.run(), name="catch up"))
     try:

@@ -22,6 +22,7 @@ from app.config import ConfigError, Settings, unknown_settings
 from app.disk import why_ephemeral
 from app.drain_info import drain_infos, second_drains
 from app.form import COMPILED, FORM, PURE
+from app.kafka_extra import load
 from app.launcher import command
 from app.own_drain import drained_into_itself, sentence
 from app.refusals import last_refusals
@@ -80,11 +81,12 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
     """Everything that is found, what is well too; of apps, only about `app` if one is named."""
     findings = [*_settings(settings), _form(), *_certificate(settings)]
     findings += [finding async for finding in _reached(settings)]
-    findings += await asyncio.to_thread(lambda: list(_disk(settings)))
+    findings += await asyncio.to_thread(lambda: [*_disk(settings), *_log(settings)])
     async with store_of(settings) as store:
         now_s = time.time()
         try:
-            for look in (_advice, _store, _folding, _through, _apps, _drains, _alerts):
+            findings += [Finding(False, "store", advice) for advice in await store.advice()]
+            for look in (_store, _folding, _through, _apps, _drains, _alerts):
                 findings += [
                     each async for each in look(store, now_s) if not app or _is_about(each, app)
                 ]
@@ -180,6 +182,11 @@ def _form() -> Finding:
     )
 
 
+def _log(settings: Settings) -> Iterator[Finding]:
+    for ok, text in load("app.kafka.doctor").findings(settings) if settings.kafka else ():
+        yield Finding(ok, "kafka", text)
+
+
 def _disk(settings: Settings) -> Iterator[Finding]:
     if not settings.spool_bytes_max:
         yield Finding(
@@ -216,11 +223,6 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 def _existing(path: Path) -> Path:
     path = path.resolve()
     return path if path.exists() else _existing(path.parent)
-
-
-async def _advice(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    for advice in await store.advice():
-        yield Finding(False, "store", advice)
 
 
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:

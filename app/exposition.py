@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -58,12 +58,21 @@ class _Workers(Collector):
         yield from counters.values()
 
 
+class Collecting(Protocol):
+    """What else is measured."""
+
+    def collector(self, beats: Mapping[str, Mapping[str, str]]) -> Collector:
+        """Its metrics; `beats`: the signs of life in the store."""
+        ...
+
+
 class OwnMetrics(NamedTuple):
     """What this process knows of itself; `worker` is its name."""
 
     buffering: Buffering
     room: Room
     worker: str
+    beside: Sequence[Collecting] = ()
 
 
 class _Buffer(Collector):
@@ -162,6 +171,8 @@ async def expose(
         registry.register(_Buffer(own, store_up=False))
     else:
         registry.register(_Workers(beats))
+        for each in own.beside:
+            registry.register(each.collector(beats))
         registry.register(_Buffer(own, store_up=not own.buffering.appender.away))
     generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest
     return [*texts, generate(registry)]

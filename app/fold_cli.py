@@ -14,9 +14,19 @@ from typing import NoReturn
 from app import embedded, logs
 from app.config import ConfigError, Settings
 from app.fold import Folder
+from app.kafka_extra import load
 from app.launcher import command
 from app.resolution import resolutions
 from app.store.engine import connect
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """--from-kafka."""
+    parser.add_argument(
+        "--from-kafka",
+        action="store_true",
+        help="and append what the log holds that DYNOMETER_KAFKA names; any number may do so",
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -26,6 +36,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     url = settings.redis_url or embedded.running(settings.data_dir)
     if url is None:
         raise ConfigError(f"nothing to fold: set REDIS_URL, or start {command()} serve")
+    if arguments.from_kafka:
+        if not settings.kafka:
+            raise ConfigError("which Kafka? DYNOMETER_KAFKA=HOST:9092")
+        print("Reading the log, and folding. Stop with Ctrl-C.", file=sys.stderr)
+        asyncio.run(load("app.kafka.fold").read_and_fold(url, settings))
+        return 0
     print("Folding. Stop with Ctrl-C.", file=sys.stderr)
     asyncio.run(_fold(url, settings))
     return 0

@@ -89,6 +89,11 @@ class LanesAppender:
         return any(lane.appender.away for lane in self._lanes.all())
 
     @property
+    def apart(self) -> bool:
+        """See appender.Appends."""
+        return self.away
+
+    @property
     def last_error(self) -> str:
         """Why one did; "" when none did."""
         return next((e for lane in self._lanes.all() if (e := lane.appender.last_error)), "")

@@ -105,7 +105,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
     problem.install(app, buffering)
     shown = visible(store)
-    notices = Notices(buffering, parts.room, parts.own_drain)
+    notices = Notices(buffering, parts.room, parts.own_drain, parts.beside)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(shown, tiers, pages, clock)
     mount_assets(app)
@@ -117,7 +117,7 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
     app.include_router(FeedApi(shown, tiers, clock, pages_url(settings)).router)
     app.include_router(ScalingApi(shown, tiers[0], clock).router)
     health = Health(store, parts.folder, buffering, clock)
-    own = OwnMetrics(buffering, parts.room, worker=str(os.getpid()))
+    own = OwnMetrics(buffering, parts.room, str(os.getpid()), parts.beside)
     app.include_router(Operations(shown, health, own, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))
     app.include_router(AddApps(parts.enrolment, pages).router)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from app.buffering import Buffering
 from app.own_drain import OwnDrain
 from app.room import Room
+
+
+class Said(Protocol):
+    """What else has something to say."""
+
+    def sentences(self) -> list[str]:
+        """What the operator should do."""
+        ...
 
 
 class Notices(NamedTuple):
@@ -15,6 +24,7 @@ class Notices(NamedTuple):
     buffering: Buffering
     room: Room
     own_drain: OwnDrain
+    beside: Sequence[Said] = ()
 
     @property
     def buffered(self) -> str:
@@ -25,4 +35,5 @@ class Notices(NamedTuple):
     def others(self) -> list[str]:
         """What the operator should do."""
         full = self.room.sentence()
-        return [*([full] if full else []), *self.own_drain.sentences()]
+        beside = [sentence for each in self.beside for sentence in each.sentences()]
+        return [*([full] if full else []), *self.own_drain.sentences(), *beside]

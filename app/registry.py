@@ -53,6 +53,16 @@ class Drains:
         self._links_of: Mapping[str, str] | None = None
         self._links: Mapping[str, str] = {}
 
+    @property
+    def held(self) -> Mapping[str, str]:
+        """The record of each app, as it was read last."""
+        return self._records.held
+
+    def assume(self, records: Mapping[str, str]) -> None:
+        """Take these until the store was read."""
+        if not self._records.held:
+            self._records.held = records
+
     async def verify(self, app: str, secret: str) -> int:
         """The generation of the app's secret that this is; 0 when it is none. An unknown app and a
         wrong secret cost the same time.

@@ -88,3 +88,21 @@ def log_format(value: str) -> str:
     if value not in ("human", "json"):
         raise ValueError("human or json")
     return value
+
+
+def topic(value: str) -> str:
+    """Of Kafka, with room for what is added to it."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
+        raise ValueError("a topic: letters, digits, dots, dashes and underscores, 200 at most")
+    return value
+
+
+def properties(value: str) -> dict[str, str]:
+    """Words such as name=value, with blanks between them; a value may hold =."""
+    found = {}
+    for word in value.split():
+        name, equals, given = word.partition("=")
+        if not equals or not name:
+            raise ValueError("properties such as security.protocol=SSL, with blanks between them")
+        found[name] = given
+    return found

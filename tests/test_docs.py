@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli import COMMANDS, Command
-from app.config import SETTINGS, Setting
+from app.setting_table import SETTINGS, Setting
 from app.store.memory import MemoryStore
 from parsers.sample import EVENTS, METRICS, REASONS
 from tests.support.lines import app_line, frame, load, lost, memory, router

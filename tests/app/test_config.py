@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import pytest
 
-from app.config import SETTINGS, ConfigError, Settings, unknown_settings
+from app.config import ConfigError, Settings, unknown_settings
 from app.loopback import is_loopback
+from app.setting_table import SETTINGS
 
 TOKEN = "a-token-of-the-admin"
 

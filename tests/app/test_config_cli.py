@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.cli import main
-from app.config import SETTINGS
+from app.setting_table import SETTINGS
 
 
 def test_it_says_what_is_set_and_where_that_comes_from(

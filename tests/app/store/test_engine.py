@@ -7,7 +7,7 @@ import sys
 
 ONLY_FOR_OTHERS = (
     *("app.store.cluster", "app.store.sentinel", "app.store.slot_map", "app.store.hosts"),
-    "app.lanes",
+    *("app.lanes", "confluent_kafka", "app.kafka"),
 )
 PROGRAM = """
 import sys, time

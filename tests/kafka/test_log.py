@@ -1,0 +1,178 @@
+"""Topics, who may send, and records that cannot be read: on a broker that has all of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from confluent_kafka import Consumer, Producer
+
+from app.arrival import Arrival, pack_arrival
+from app.config import Settings
+from app.ingest import NOT_SEEN, Parts, Seen
+from app.kafka import doctor
+from app.kafka.appender import PlacedAppender
+from app.kafka.drain_side import LogAppends
+from app.kafka.log import RECORD_BYTES_MAX, Log
+from app.kafka.producer import LogProducer
+from app.kafka.reader import LogReader
+from app.kafka.registry import Publisher, read_registry
+from app.kafka.topics import Topics, wanted
+from app.rollup import CAPS
+from app.store.memory import MemoryStore
+from app.store.port import StoreUnavailable
+from app.tasks import end_tasks
+from tests.support.kafka import new_topic
+
+WITHIN_S = 20.0
+DAY_S = 86_400
+
+
+def arrival(app: str = "shop", *, name: str = "received", received: int = 3) -> Arrival:
+    now_s = int(time.time())
+    parts = Parts(now_s, {}, {}, {name: received, "ignored": received}, Seen(now_s, now_s, 0))
+    return Arrival(app, b"i" * 16, parts)
+
+
+def appender_to(store: MemoryStore) -> PlacedAppender:
+    return PlacedAppender(
+        store,
+        id_ttl_s=DAY_S,
+        inbox_ttl_s=DAY_S,
+        verified_s=DAY_S,
+        clock=time.time,
+        on_stored=lambda app, length: None,
+    )
+
+
+async def nobody(stored: object) -> None:
+    """Is told."""
+
+
+@asynccontextmanager
+async def reading(where: Log, store: MemoryStore) -> AsyncIterator[LogReader]:
+    reader = LogReader(
+        where, appender_to(store), caps=CAPS, topic_id="", on_stored=nobody, clock=time.time
+    )
+    task = asyncio.create_task(reader.run())
+    try:
+        yield reader
+    finally:
+        await end_tasks([task])
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def producing(where: Log) -> AsyncIterator[LogProducer]:
+    producer = LogProducer(where.producer())
+    try:
+        yield producer
+    finally:
+        await producer.close()
+
+
+def settings_of(where: Log) -> Settings:
+    return Settings.from_environ(
+        {"DYNOMETER_KAFKA": where.bootstrap, "DYNOMETER_KAFKA_TOPIC": where.topic}
+        | {"DYNOMETER_KAFKA_GROUP": where.group}
+    )
+
+
+async def test_what_is_appended_is_read_and_stored(where: Log) -> None:
+    store = MemoryStore(time.time)
+    async with producing(where) as producer, reading(where, store) as reader:
+        appends = LogAppends(where, producer, time.time)
+        deadline = asyncio.get_running_loop().time() + 10
+        await appends.append([arrival("shop"), arrival("blog")], deadline=deadline)
+        await until(lambda: reader.read == 2)
+    assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 1, "blog": 1}
+
+
+async def test_a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(where: Log) -> None:
+    store = MemoryStore(time.time)
+    raw = Producer(where.producer())
+    for value in (b"nonsense", pack_arrival(arrival())):
+        raw.produce(where.topic, value, b"shop", partition=1)
+    assert raw.flush(10) == 0
+    async with reading(where, store) as reader:
+        await until(lambda: reader.read == 1 and reader.unreadable == 1)
+
+    consumer = Consumer({**where.consumer(), "group.id": new_topic()})
+    consumer.subscribe([where.unreadable])
+    kept = await asyncio.to_thread(consumer.poll, WITHIN_S)
+    assert kept is not None
+    assert kept.value() == b"nonsense"
+    headers = dict(kept.headers() or [])
+    assert (headers["partition"], headers["offset"]) == (b"1", b"0")
+    consumer.close()
+
+
+async def test_a_batch_too_large_for_a_record_is_booked_and_costs_no_other(
+    where: Log, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore(time.time)
+    large = arrival("large")
+    large.parts.loose["x" * RECORD_BYTES_MAX] = 1
+    async with producing(where) as producer, reading(where, store) as reader:
+        appends = LogAppends(where, producer, time.time)
+        deadline = asyncio.get_running_loop().time() + 10
+        await appends.append([large, arrival("shop")], deadline=deadline)
+        assert appends.too_large == 1
+        await until(lambda: reader.read == 2)
+    assert "more than a record may have" in caplog.text
+    assert await store.inbox_lengths(["large", "shop"]) == {"large": 1, "shop": 1}
+
+
+async def test_brokers_that_are_away_are_told_and_what_to_do(where: Log) -> None:
+    away = where._replace(bootstrap="127.0.0.1:1")
+    async with producing(away) as producer:
+        appends = LogAppends(away, producer, time.time)
+        deadline = asyncio.get_running_loop().time() + 0.5
+        with pytest.raises(StoreUnavailable, match="check that they run"):
+            await appends.append([arrival()], deadline=deadline)
+        assert appends.away
+
+
+async def test_who_may_send_is_kept_replaced_and_removed(where: Log) -> None:
+    async with producing(where) as producer:
+        publisher = Publisher(where, producer, {})
+        await publisher.publish({"shop": "one", "blog": "two"})
+        await publisher.publish({"shop": "three"})
+    found = await asyncio.to_thread(read_registry, where)
+    assert found.records == {"shop": "three"}
+    assert found.replaced_s > 0
+
+
+async def test_topics_are_made_once_and_drift_is_shown(where: Log) -> None:
+    topics = Topics(where)
+    asked = wanted(where, 4, 1, DAY_S)
+    assert [line.endswith("is there already") for line in topics.make(asked, 1)] == [True] * 3
+    assert list(topics.drift(asked)) == []
+
+    other = wanted(where, 4, 1, 2 * DAY_S)
+    assert any("retention.ms is 86400000" in sentence for sentence in topics.drift(other))
+    gone = wanted(where._replace(topic="elsewhere"), 4, 1, DAY_S)
+    assert "run 'dynometer kafka init'" in next(iter(topics.drift(gone)))
+
+
+async def test_the_doctor_tells_what_waits_and_what_is_missing(where: Log, bootstrap: str) -> None:
+    found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(where))))
+    assert all(ok for ok, _ in found), found
+    assert any("records wait" in text for _, text in found)
+
+    nothing = Log(bootstrap, new_topic(), "group", {})
+    found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(nothing))))
+    assert any(not ok and "kafka init" in text for ok, text in found)
+
+
+def test_books_of_nothing_seen_are_packed() -> None:
+    parts = Parts(0, {}, {}, {"received": 1}, NOT_SEEN)
+    assert pack_arrival(Arrival("shop", b"", parts), waited="")

@@ -1,0 +1,215 @@
+"""The whole way: real POSTs to the real service, brokers, readers that are killed, a real Redis."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.drains import Drain, Secret, encode, hash_secret
+from app.kafka.log import Log
+from app.kafka.registry import read_registry
+from tests.support.lines import router
+from tests.support.processes import RedisProcess, ServiceProcess
+from tests.support.servers import wait_until
+
+WITHIN_S = 40.0
+APPS = [f"app-{number}" for number in range(4)]
+
+
+class Reader:
+    """`dynometer fold --from-kafka`."""
+
+    def __init__(self, directory: Path, environ: dict[str, str]) -> None:
+        with (directory / "reader.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "app.cli", "fold", "--from-kafka"],
+                cwd=directory,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class World:
+    """A Redis, and a service that writes to the log; readers are started as they are wanted."""
+
+    def __init__(self, directory: Path, where: Log, stack: ExitStack) -> None:
+        self._stack = stack
+        self._directory = directory
+        self.where = where
+        self.redis = RedisProcess(directory / "redis")
+        self.redis.start()
+        stack.callback(self.redis.kill)
+        stack.callback(self.redis.client.close)
+        self.service = ServiceProcess(
+            directory,
+            REDIS_URL=f"redis://127.0.0.1:{self.redis.port}/0",
+            DYNOMETER_KAFKA=where.bootstrap,
+            DYNOMETER_KAFKA_TOPIC=where.topic,
+            DYNOMETER_KAFKA_GROUP=where.group,
+            WEB_CONCURRENCY="2",
+        )
+        self.service.start()
+        stack.callback(self.service.stop)
+        self.sent = dict.fromkeys(APPS, 0)
+        self._posts = 0
+
+    def reader(self, **environ: str) -> Reader:
+        reader = Reader(self._directory, {**self.service.environ, **environ})
+        self._stack.callback(reader.kill)
+        return reader
+
+    def post(self, app: str, lines: int = 10, frame: str = "", count: bool = True) -> int:
+        self._posts += 1
+        body = b"".join(
+            router(time.time(), dyno="web.1", status="200", service="20ms") for _ in range(lines)
+        )
+        headers = {"Logplex-Frame-Id": frame or f"frame-{self._posts}"}
+        url = f"http://{app}:any@127.0.0.1:{self.service.port}/drain"
+        answer = httpx2.post(url, content=body, headers=headers, trust_env=False, timeout=10)
+        if count and answer.status_code == 200:
+            self.sent[app] += lines
+        return answer.status_code
+
+    def answer(self, app: str, secret: str) -> int:
+        url = f"http://{app}:{secret}@127.0.0.1:{self.service.port}/drain"
+        body = router(time.time(), dyno="web.1", status="200", service="20ms")
+        return httpx2.post(url, content=body, trust_env=False, timeout=10).status_code
+
+    def counted(self) -> dict[str, int]:
+        """Requests, by app."""
+        found = {}
+        for app in APPS:
+            url = f"{self.service.url}/metrics"
+            text = httpx2.get(url, params={"app": app}, trust_env=False, timeout=10).text
+            found[app] = sum(
+                int(float(line.rsplit(" ", 1)[1]))
+                for line in text.splitlines()
+                if line.startswith("heroku_router_requests_total{") and f'app="{app}"' in line
+            )
+        return found
+
+    def ledger(self, app: str) -> dict[str, Any]:
+        url = f"{self.service.url}/api/v1/apps/{app}/ledger"
+        now_s = int(time.time())
+        span = {"start": now_s - 3_600, "end": now_s + 60}
+        answer = httpx2.get(url, params=span, trust_env=False, timeout=10)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def said(self, count: str) -> int:
+        """Of all readers, by /metrics."""
+        return sum(
+            int(float(line.rsplit(" ", 1)[1]))
+            for line in self.metrics().splitlines()
+            if line.startswith(f"dynometer_log_{count}_total{{")
+        )
+
+    def metrics(self) -> str:
+        return httpx2.get(f"{self.service.url}/metrics", trust_env=False).text
+
+    def settle(self) -> None:
+        """Returns when everything is counted; what is not is shown."""
+        with suppress(AssertionError):
+            wait_until(lambda: self.counted() == self.sent, WITHIN_S)
+        assert self.counted() == self.sent
+
+
+@pytest.fixture
+def world(mocked: Log, tmp_path: Path) -> Iterator[World]:
+    """On a mock cluster."""
+    with ExitStack() as stack:
+        yield World(tmp_path, mocked, stack)
+
+
+@pytest.mark.timeout(120)
+def test_what_is_sent_is_counted_once_though_readers_are_killed(world: World) -> None:
+    readers = [world.reader(), world.reader()]
+    for turn in range(90):
+        assert world.post(APPS[turn % len(APPS)]) == 200
+        if turn % 30 == 29:
+            readers.pop(0).kill()
+            readers.append(world.reader())
+    world.settle()
+
+
+@pytest.mark.timeout(120)
+def test_what_arrives_while_redis_is_down_is_taken_and_counted_later(world: World) -> None:
+    world.reader()
+    world.post(APPS[0])
+    world.settle()
+    world.redis.kill()
+    for turn in range(20):
+        assert world.post(APPS[turn % len(APPS)]) == 200
+    assert not list((world.service.directory / "data").rglob("*.spool"))  # Kafka has it
+    world.redis.start()
+    world.settle()
+
+
+@pytest.mark.timeout(120)
+def test_what_a_sender_repeats_is_counted_once_and_told_in_the_books(world: World) -> None:
+    world.reader()
+    assert world.post(APPS[0], frame="same") == 200
+    assert world.post(APPS[0], frame="same", count=False) == 200
+    world.settle()
+    wait_until(lambda: world.ledger(APPS[0]).get("duplicate") == 10, WITHIN_S)
+    books = world.ledger(APPS[0])
+    assert (books["received"], books["spooled"]) == (10, 0)
+
+
+@pytest.mark.timeout(120)
+def test_a_group_that_begins_anew_changes_nothing_in_a_store_that_has_all(world: World) -> None:
+    first = world.reader()
+    for turn in range(20):
+        world.post(APPS[turn % len(APPS)])
+    world.settle()
+    first.kill()
+    for key in world.redis.client.keys("dm:*:id:*"):
+        world.redis.client.delete(key)
+    world.reader(DYNOMETER_KAFKA_GROUP="another")
+    wait_until(lambda: world.said("replayed") == 20, WITHIN_S)
+    world.settle()
+
+
+@pytest.mark.timeout(120)
+def test_pages_and_metrics_say_how_far_readers_are(world: World) -> None:
+    world.reader()
+    world.post(APPS[0])
+    world.settle()
+    wait_until(lambda: 'dynometer_log_lag_records{partition="0"}' in world.metrics(), WITHIN_S)
+    assert "dynometer_log_produced_batches_total" in world.metrics()
+
+
+@pytest.mark.timeout(120)
+def test_a_service_that_starts_while_redis_is_down_knows_who_may_send(world: World) -> None:
+    record = encode(Drain([Secret(hash_secret("right"), 1)]))
+    world.redis.client.hset("dm:drains", "shop", record)
+    world.service.stop()
+    world.service.environ["DYNOMETER_ADMIN_TOKEN"] = "a" * 32
+    world.service.start()
+    wait_until(lambda: read_registry(world.where).records == {"shop": record}, WITHIN_S)
+
+    world.service.stop()
+    world.redis.kill()
+    shutil.rmtree(world.service.directory / "data")
+    world.service.start()
+    wait_until(lambda: world.answer("shop", "right") == 200, WITHIN_S)
+    assert world.answer("shop", "wrong") != 200
+    world.redis.start()

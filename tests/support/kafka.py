@@ -1,0 +1,97 @@
+"""Brokers for tests: one that speaks Kafka's protocol, in a process of its own, or, with
+KAFKA_BOOTSTRAP set, a real cluster.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from tests.support.processes import free_port
+from tests.support.servers import wait_until
+
+BOOTSTRAP = "KAFKA_BOOTSTRAP"
+START_WITHIN_S = 20.0
+
+
+class Broker:
+    """A broker that can be stopped and started on its data."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.port = free_port()
+        self.bootstrap = f"127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        program = Path(sys.executable).parent / "noida-db"
+        with (self._directory / "log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [
+                    *(program, "start", "--only", "kafka", "--kafka-port", str(self.port)),
+                    *("--data-dir", self._directory / "data"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        wait_until(lambda: _answers(self.bootstrap), START_WITHIN_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def _answers(bootstrap: str) -> bool:
+    try:
+        AdminClient({"bootstrap.servers": bootstrap, "log_level": 0}).list_topics(timeout=1)
+    except KafkaException:
+        return False
+    return True
+
+
+@contextmanager
+def running_broker() -> Iterator[Broker]:
+    with tempfile.TemporaryDirectory(prefix="dynometer-") as directory:
+        broker = Broker(Path(directory))
+        try:
+            yield broker
+        finally:
+            broker.kill()
+
+
+@contextmanager
+def running_brokers() -> Iterator[str]:
+    """Where they are."""
+    if given := os.environ.get(BOOTSTRAP):
+        yield given
+        return
+    with running_broker() as broker:
+        yield broker.bootstrap
+
+
+def new_topic() -> str:
+    """A name that nothing else has."""
+    return f"dynometer-{uuid.uuid4().hex[:12]}"
+
+
+@contextmanager
+def running_mock(brokers: int = 3) -> Iterator[str]:
+    """Where the mock cluster is that librdkafka has within; topics are made as they are looked for.
+    Its group coordinator gives up members that died, which the other broker's does not.
+    """
+    if given := os.environ.get(BOOTSTRAP):
+        yield given
+        return
+    producer = Producer({"test.mock.num.brokers": brokers, "bootstrap.servers": "mock"})
+    known = producer.list_topics(timeout=START_WITHIN_S).brokers.values()
+    yield ",".join(f"{each.host}:{each.port}" for each in known)
