@@ -61,6 +61,7 @@ COMMANDS = (
     ),
     Command("drains", "add, list, rotate or remove the drains that may send", "app.drains_cli"),
     Command("tokens", "add, list or remove tokens that may read", "app.tokens_cli"),
+    Command("compare", "whether two stores hold the same", "app.compare"),
     Command("kafka", "make the topics of DYNOMETER_KAFKA", "app.kafka_cli"),
     Command("alerts", "who is told of what: rules, channels, mutes, history", "app.alerts_cli"),
     Command("prometheus-config", "print what goes into prometheus.yml", "app.prometheus_config"),

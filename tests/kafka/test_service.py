@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.servers import wait_until
 
 WITHIN_S = 40.0
+OLD_S = 900  # of lines: 'compare' leaves out the last minutes
 APPS = [f"app-{number}" for number in range(4)]
 
 
@@ -45,6 +47,11 @@ class Reader:
         with suppress(ProcessLookupError):
             os.kill(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def cli(*words: str) -> int:
+    """A command of ours: its exit code."""
+    return subprocess.run([sys.executable, "-m", "app.cli", *words], check=False).returncode
 
 
 class World:
@@ -79,7 +86,8 @@ class World:
     def post(self, app: str, lines: int = 10, frame: str = "", count: bool = True) -> int:
         self._posts += 1
         body = b"".join(
-            router(time.time(), dyno="web.1", status="200", service="20ms") for _ in range(lines)
+            router(time.time() - OLD_S, dyno="web.1", status="200", service=f"{each}ms")
+            for each in range(lines)
         )
         headers = {"Logplex-Frame-Id": frame or f"frame-{self._posts}"}
         url = f"http://{app}:any@127.0.0.1:{self.service.port}/drain"
@@ -186,6 +194,25 @@ def test_a_group_that_begins_anew_changes_nothing_in_a_store_that_has_all(world:
     world.reader(DYNOMETER_KAFKA_GROUP="another")
     wait_until(lambda: world.said("replayed") == 20, WITHIN_S)
     world.settle()
+
+
+@pytest.mark.timeout(120)
+def test_a_store_made_anew_from_the_log_holds_the_same(world: World, tmp_path: Path) -> None:
+    world.reader()
+    for turn in range(20):
+        world.post(APPS[turn % len(APPS)], frame=f"frame-{turn % 8}")  # most come again
+    anew = RedisProcess(tmp_path / "anew")
+    anew.start()
+    try:
+        urls = [f"redis://127.0.0.1:{each.port}/0" for each in (world.redis, anew)]
+        world.reader(REDIS_URL=urls[1], DYNOMETER_KAFKA_GROUP="anew")
+        for redis in (world.redis, anew):
+            known = partial(redis.client.zcard, "dm:apps:last_seen")
+            wait_until(lambda known=known: known() == len(APPS), WITHIN_S)  # type: ignore[misc]
+        wait_until(lambda: cli("compare", *urls) == 0, WITHIN_S)
+    finally:
+        anew.client.close()
+        anew.kill()
 
 
 @pytest.mark.timeout(120)
