@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from random import getrandbits
 
 import redis.asyncio
 
+from app.arrival import new_batch
 from app.resolution import HOUR_S
+from app.store.port import Store
+from app.store.redis_keys import inbox_key
 from bench.measure import table
 from bench.store import RESOLUTIONS, fill, minutes, private_store
 
@@ -14,6 +19,8 @@ APP = "shop"
 DYNOS = (1, 8)
 RATES = {60: 60, 1_000: 60, 10_000: 6}  # requests a minute -> minutes of their own, then again
 MINUTES = HOUR_S // 60
+IDS, IDS_AT_ONCE = 100_000, 1_000
+random = partial(getrandbits, 128)
 
 
 async def slot_bytes(client: redis.asyncio.Redis, resolution: str) -> float:
@@ -22,6 +29,17 @@ async def slot_bytes(client: redis.asyncio.Redis, resolution: str) -> float:
     keys = [key async for key in client.scan_iter(pattern, count=1_000)]
     sizes = [await client.memory_usage(key, samples=0) or 0 for key in keys]
     return sum(sizes) / len(sizes)
+
+
+async def id_bytes(store: Store, client: redis.asyncio.Redis) -> float:
+    """What Redis keeps of each POST until its id is forgotten, all overhead included."""
+    await client.flushall()
+    before = int((await client.info("memory"))["used_memory"])
+    for _ in range(IDS // IDS_AT_ONCE):
+        batches = [new_batch(b"%d" % random(), b"") for _ in range(IDS_AT_ONCE)]
+        await store.append({APP: batches}, id_ttl_ms=3_600_000, inbox_ttl_ms=3_600_000)
+        await client.delete(inbox_key(APP))
+    return (int((await client.info("memory"))["used_memory"]) - before) / IDS
 
 
 async def run() -> None:
@@ -47,6 +65,8 @@ async def run() -> None:
                         f"{kept / 2**20:.1f}",
                     )
                 )
+        kept = await id_bytes(store, client)
+    print(f"\nThe id of a POST: {kept:.0f} bytes, for an hour and a quarter.")
     print("\n### Redis memory of one app (folded and compacted)\n")
     head = (
         "dynos",

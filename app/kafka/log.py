@@ -70,7 +70,8 @@ class Log(NamedTuple):
         return {
             "bootstrap.servers": self.bootstrap,
             "client.id": "dynometer",
-            "log.connection.close": False,
+            "log_level": 2,  # it would write a line twenty times a second; we say what it means
+            "reconnect.backoff.max.ms": 1_000,
             **self.options,
         }
 
