@@ -109,7 +109,8 @@ def lines(load: Load, machine: Machine, found: Need) -> Iterator[str]:
     )
     yield (
         f"Workers   {found.workers:,}: {found.worker_cores:.2f} cores "
-        f"({WORKER_POST_US:g} µs a POST and {WORKER_LINE_US:g} a line), each {machine.busy:.0%} busy"
+        f"({WORKER_POST_US:g} µs a POST and {WORKER_LINE_US:g} a line), "
+        f"each {machine.busy:.0%} busy"
     )
     yield (
         f"Redis     {found.redis_cores:.2f} cores ({REDIS_POST_US:g} µs a POST), "
