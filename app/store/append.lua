@@ -7,7 +7,8 @@
 -- 3 = the state is another one; then the inbox's length (0 when nothing was pushed); last the state,
 -- if it is not the expected one ('' otherwise).
 -- The element is pushed before its id is recorded: should the push fail, the id must not be taken.
--- A TTL is never shortened. A known id is written once more, so that WAIT speaks of it, too.
+-- A TTL is never shortened, and prolonged once a minute; a list of one element is new and has none.
+-- A known id is written once more, so that WAIT speaks of it, too.
 local state, stale = '', false
 if ARGV[3] == '1' then
   state = redis.call('GET', KEYS[2]) or ''
@@ -31,7 +32,7 @@ for a = 6, #ARGV, 3 do
 end
 if length > 0 then
   if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[2]) end
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  if length == 1 or redis.call('PTTL', KEYS[1]) < ARGV[2] - 60000 then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
 end

@@ -38,7 +38,7 @@ end
 if moved then redis.call('PEXPIRE', KEYS[3], ARGV[2]) end
 if length > 0 then
   if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[2]) end
-  if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  if length == 1 or redis.call('PTTL', KEYS[1]) < ARGV[2] - 60000 then
     redis.call('PEXPIRE', KEYS[1], ARGV[2])
   end
 end

@@ -6,7 +6,7 @@
 -- nothing is changed.
 -- All n headers are compared: a list whose head was taken and refilled can begin alike. Trimming
 -- comes first, because it frees memory: so folding goes on when Redis is full. A TTL is never
--- shortened.
+-- shortened, and prolonged once a minute.
 local n = tonumber(ARGV[1])
 local found = n > 0 and redis.call('LRANGE', KEYS[1], 0, n - 1) or {}
 for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
@@ -16,9 +16,10 @@ for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end
 redis.call('LTRIM', KEYS[1], n, -1)
 local lengths = {}
 for i = 2, #KEYS do
-  lengths[#lengths + 1] = redis.call('RPUSH', KEYS[i], ARGV[2 * i])
-  if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[2 * i - 1]) then
-    redis.call('PEXPIRE', KEYS[i], ARGV[2 * i - 1])
+  local length, ttl = redis.call('RPUSH', KEYS[i], ARGV[2 * i]), ARGV[2 * i - 1]
+  if length == 1 or redis.call('PTTL', KEYS[i]) < ttl - 60000 then
+    redis.call('PEXPIRE', KEYS[i], ttl)
   end
+  lengths[#lengths + 1] = length
 end
 return lengths
