@@ -21,11 +21,21 @@ from typing import NamedTuple
 import msgspec
 
 from app.resolution import align
-from app.span import NEVER, Span, since
+from app.span import ALWAYS, NEVER, Span, since
 
 MINUTE_S = 60
 TAKEOVER_S = 900
 OTHER_STEP_S = 10  # when another drain delivered last may lag by this much
+
+
+class Spread(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """How an app is spread over parts of a store: see app.parts."""
+
+    version: int
+    parts: int
+    before: int  # parts until `changed_s`, Unix seconds
+    changed_s: int
+    widest: int  # the most that there ever were: all of them may hold something
 
 
 class ActiveDrain(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -40,6 +50,7 @@ class ActiveDrain(msgspec.Struct, array_like=True, frozen=True, gc=False):
     other: str = ""  # token of a drain that delivered and did not count, the last one
     other_s: int = 0  # when it did
     before_since_s: int = 0  # the lines of the drain before count from here to `since_s`
+    spread: Spread | None = None  # of an app that is spread over parts: then this drain stays
 
 
 class Claim(NamedTuple):
@@ -53,6 +64,7 @@ class Claim(NamedTuple):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(ActiveDrain).decode
+_decode_spread = msgspec.msgpack.Decoder(Spread).decode
 
 
 def pack_state(state: ActiveDrain) -> bytes:
@@ -69,8 +81,23 @@ def unpack_state(data: bytes) -> ActiveDrain | None:
     return _decode(data) if data else None
 
 
+def pack_spread(spread: Spread) -> bytes:
+    """As the store keeps it beside the states, for whoever only reads."""
+    return _encode(spread)
+
+
+def unpack_spread(data: bytes) -> Spread:
+    """
+    Raises:
+        msgspec.MsgspecError: these bytes are none.
+    """
+    return _decode_spread(data)
+
+
 def judge(state: ActiveDrain | None, claim: Claim) -> tuple[ActiveDrain, Span]:
     """The state with this batch appended, and which of the batch's lines count."""
+    if state is not None and state.spread is not None:
+        return state, ALWAYS if claim.token in ("", state.token) else NEVER
     if state is None:
         state = ActiveDrain(claim.token, 0, "", claim.generation, 0, claim.arrived_s)
     elif claim.token != state.token and _takes_over(state, claim):

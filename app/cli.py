@@ -36,6 +36,7 @@ USER_MISTAKES = frozenset(
         "app.embedded.EmbeddedError",
         "app.enrolment.EnrolmentError",
         "app.loglines.CannotRead",
+        "app.spreading.SpreadingError",
         "app.store.port.StoreError",
     }
 )
@@ -66,6 +67,7 @@ COMMANDS = (
     Command("alerts", "who is told of what: rules, channels, mutes, history", "app.alerts_cli"),
     Command("prometheus-config", "print what goes into prometheus.yml", "app.prometheus_config"),
     Command("doctor", "look for what is wrong, and say what to do about it", "app.doctor"),
+    Command("spread", "spread a very large app over parts of a cluster", "app.spreading_cli"),
     Command("size", "what a load needs: workers, shards, memory, partitions", "app.size_cli"),
     Command("config", "print what is set, and where that comes from", "app.config_cli"),
     Command("version", "print the version", "app.cli", "print_version"),

@@ -60,7 +60,7 @@ class Beside(Protocol):
 
 
 Ways = Callable[
-    [Store, Callable[[], Appender], Callable[[Appends, Stored], Committer], Stored],
+    [Store, Callable[[type[Appender]], Appender], Callable[[Appends, Stored], Committer], Stored],
     tuple[Appends, Commits, Stored],
 ]
 """Makes the ways into a store, from what makes an Appender and what makes a Committer of one."""
@@ -160,8 +160,8 @@ def _buffering(
     if settings.spool_bytes_max:
         spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
 
-    def appender() -> Appender:
-        return Appender(
+    def appender(kind: type[Appender] = Appender) -> Appender:
+        return kind(
             store,
             id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
             inbox_ttl_s=kept_s,
@@ -189,12 +189,12 @@ def _buffering(
 
 def _one_way(
     store: Store,
-    appender: Callable[[], Appender],
+    appender: Callable[[type[Appender]], Appender],
     committer: Callable[[Appends, Stored], Committer],
     tell: Stored,
 ) -> tuple[Appends, Commits, Stored]:
     """What takes arrivals, what takes POSTs, and what is told of what was stored."""
-    only = appender()
+    only = appender(Appender)
     return only, committer(only, tell), tell
 
 

@@ -17,6 +17,8 @@ from app.arrival import Arrival, Brought, Stored
 from app.bundle import Post, Sender
 from app.commit import Committer, Settle
 from app.ingest import Seen
+from app.part_appender import PartAppender
+from app.parts import base_of, name_for
 from app.store.port import Sharded
 
 SIGHTING_WITHIN_S = 0.2  # the list of apps may lie on a shard that is away: then it is told later
@@ -24,7 +26,7 @@ SIGHTING_WITHIN_S = 0.2  # the list of apps may lie on a shard that is away: the
 
 def ways(
     store: Sharded,
-    appender: Callable[[], Appender],
+    appender: Callable[[type[Appender]], Appender],
     committer: Callable[[Appends, Stored], Committer],
     tell: Stored,
 ) -> tuple[LanesAppender, LanesCommitter, Stored]:
@@ -32,7 +34,7 @@ def ways(
     several parts, from what makes them for one.
     """
     unhurried = Unhurried(tell)
-    lanes = Lanes(store, appender, lambda each: committer(each, unhurried))
+    lanes = Lanes(store, lambda: appender(PartAppender), lambda each: committer(each, unhurried))
     return LanesAppender(lanes), LanesCommitter(lanes), unhurried
 
 
@@ -50,14 +52,14 @@ class Lanes:
         appender: Callable[[], Appender],
         committer: Callable[[Appender], Committer],
     ) -> None:
-        self._store = store
+        self.store = store
         self._new_appender = appender
         self._new_committer = committer
         self._lanes: dict[Hashable, _Lane] = {}
 
     def of(self, app: str) -> _Lane:
         """The lane of an app."""
-        shard = self._store.shard_of(app)
+        shard = self.store.shard_of(app)
         lane = self._lanes.get(shard)
         if lane is None:
             self._forget_idle()
@@ -71,7 +73,7 @@ class Lanes:
         return list(self._lanes.values())
 
     def _forget_idle(self) -> None:
-        shards = frozenset(self._store.shards())
+        shards = frozenset(self.store.shards())
         for shard, lane in list(self._lanes.items()):
             if shard not in shards and lane.committer.idle:
                 del self._lanes[shard]
@@ -130,6 +132,9 @@ class LanesCommitter:
 
     def submit(self, sender: Sender, post: Post, settle: Settle) -> bool:
         """See commit.Commits."""
+        spread = self._lanes.store.spread_of(sender.app)
+        if spread is not None:
+            sender = sender._replace(app=name_for(sender.app, post.id, spread.parts))
         return self._lanes.of(sender.app).committer.submit(sender, post, settle)
 
     async def drained(self) -> None:
@@ -149,7 +154,8 @@ class Unhurried:
 
     async def __call__(self, stored: Sequence[tuple[str, Seen]]) -> None:
         """See arrival.Stored."""
-        telling = asyncio.ensure_future(self._tell(stored))
+        of_apps = [(base_of(name), seen) for name, seen in stored]
+        telling = asyncio.ensure_future(self._tell(of_apps))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
         await asyncio.wait([telling], timeout=SIGHTING_WITHIN_S)

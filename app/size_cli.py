@@ -116,10 +116,10 @@ def lines(load: Load, machine: Machine, found: Need) -> Iterator[str]:
         f"Redis     {found.redis_cores:.2f} cores ({REDIS_POST_US:g} µs a POST), "
         f"{found.redis_bytes / _GIB:,.2f} GiB: {_shards(found)}"
     )
-    if not found.largest_fits:
+    if found.largest_parts > 1:
         yield (
-            f"LOOK      the largest app needs {found.largest_cores:.2f} cores of Redis, and lies "
-            "on one primary: see 'One very large app' in docs/scaling.md"
+            f"LOOK      the largest app needs {found.largest_cores:.2f} cores of Redis, more than "
+            f"one primary has: spread it over {found.largest_parts} ('dynometer spread')"
         )
     yield (
         f"Kafka     if you use it: {found.kafka_partitions} partitions, {_readers(found)}, "

@@ -67,7 +67,7 @@ class Need(NamedTuple):
     shards: int
     nodes: int
     largest_cores: float
-    largest_fits: bool
+    largest_parts: int
     network_bytes_s: float
     kafka_bytes_s: float
     kafka_partitions: int
@@ -98,7 +98,7 @@ def need(load: Load, machine: Machine) -> Need:
         shards=shards,
         nodes=shards * (1 + machine.replicas),
         largest_cores=largest_s,
-        largest_fits=largest_s <= machine.busy,
+        largest_parts=max(1, ceil(largest_s / machine.busy)),
         network_bytes_s=lines_s * LINE_BYTES,
         kafka_bytes_s=posts_s * KAFKA_POST_BYTES,
         kafka_partitions=max(12, 2 * ceil(read_s / machine.busy)),

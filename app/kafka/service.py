@@ -50,7 +50,7 @@ class LogSide:
     def ways(
         self,
         store: Store,
-        appender: Callable[[], Appender],
+        appender: Callable[[type[Appender]], Appender],
         committer: Callable[[Appends, Stored], Committer],
         tell: Stored,
     ) -> tuple[Appends, Commits, Stored]:

@@ -24,17 +24,22 @@ from redis.exceptions import (
     TryAgainError,
 )
 
+from app.active_drain import Spread, pack_spread, unpack_spread
+from app.parts import names_of
 from app.store.hosts import Host, Hosts
 from app.store.one_server import OneServer, pool_to
-from app.store.port import StoreError, StoreUnavailable
+from app.store.port import Contents, Slot, StoreError, StoreUnavailable
 from app.store.redis import RedisStore
-from app.store.redis_call import Ask, Call
-from app.store.redis_keys import inbox_key
+from app.store.redis_call import Ask, Call, Script, fields_of
+from app.store.redis_keys import id_key, inbox_key, state_key
 from app.store.slot_map import QUESTIONS, SlotMap
 
 PORT = 6379
 _FORM = "redis+cluster://USER:PASSWORD@HOST:6379,HOST:6379"
 _PREFIX = "dm:{!service}:"  # no name of an app
+_SPREADS = f"{_PREFIX}spreads"
+_STATE = Script("state.lua")
+SPREADS_FRESH_S = 2.0
 _ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 REPEAT_WITHIN_S = 1.0
 REPEAT_AFTER_S = 0.02
@@ -66,6 +71,8 @@ class ClusterStore(RedisStore):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(cluster, _PREFIX)
         self._cluster = cluster
+        self._spreads: dict[str, Spread] = {}
+        self._spreads_read_s = float("-inf")
 
     def shard_of(self, app: str) -> Host | None:
         """The primary that holds an app; None when that is not known."""
@@ -74,6 +81,68 @@ class ClusterStore(RedisStore):
     def shards(self) -> frozenset[Host]:
         """All of them."""
         return self._cluster.map.primaries
+
+    # --- apps that are spread over parts (app.parts) ---------------------------------------------
+
+    def spread_of(self, app: str) -> Spread | None:
+        """How an app is spread, as far as we know; None when it is not."""
+        return self._spreads.get(app)
+
+    def learn(self, app: str, spread: Spread) -> None:
+        """Take note of how an app is spread, unless we know a newer way."""
+        known = self._spreads.get(app)
+        if known is None or (known.version, known.widest) < (spread.version, spread.widest):
+            self._spreads[app] = spread
+
+    async def look_for_spreads(self) -> None:
+        """Read how apps are spread, unless that was done just now."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._spreads_read_s < SPREADS_FRESH_S:
+            return
+        self._spreads_read_s = now_s
+        for app, spread in fields_of(await self._ask("HGETALL", _SPREADS)).items():
+            self.learn(app.decode(), unpack_spread(spread))
+
+    async def put_spread(self, app: str, spread: Spread) -> None:
+        """Keep it for whoever reads."""
+        await self._ask("HSET", _SPREADS, app, pack_spread(spread))
+
+    async def put_state(self, name: str, before: bytes, after: bytes, ttl_ms: int) -> bool:
+        """Replace the state of a part; False when it is not `before` any more."""
+        return bool(await self._evaluate(_STATE, [state_key(name)], [before, after, ttl_ms]))
+
+    async def known(self, name: str, ids: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
+        """The state of a part, and the token of each of these ids that it knows."""
+        keys = [state_key(name), *(id_key(name, each) for each in ids)]
+        state, *tokens = await self._ask("MGET", *keys)
+        return state or b"", tokens
+
+    async def _names(self, app: str) -> list[str]:
+        """Of the app's parts, or of itself alone."""
+        await self.look_for_spreads()
+        spread = self._spreads.get(app)
+        return names_of(app, spread.widest) if spread else [app]
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        names = await self._names(app)
+        reads = (super(ClusterStore, self).read(name, slots, inbox=inbox) for name in names)
+        return together(await asyncio.gather(*reads))
+
+    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+        names = [await self._names(app) for app, _ in asked]
+        flat = [
+            (name, slots) for (_, slots), some in zip(asked, names, strict=True) for name in some
+        ]
+        found = iter(await super().read_many(flat))
+        return [together([next(found) for _ in some]) for some in names]
+
+    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
+        for name in await self._names(app):
+            await super().drop(name, slots)
+
+    async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
+        names = [name for app in apps for name in await self._names(app)]
+        return await super().inbox_lengths(names)
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         found: dict[str, list[bytes]] = {}
@@ -94,6 +163,17 @@ class ClusterStore(RedisStore):
         for app in apps:
             groups.setdefault(self.shard_of(app), []).append(app)
         return list(groups.values())
+
+
+def together(parts: Sequence[Contents]) -> Contents:
+    """What all parts of an app hold."""
+    if len(parts) == 1:
+        return parts[0]
+    slots: dict[Slot, list[bytes]] = {}
+    for part in parts:
+        for slot, elements in part.slots.items():
+            slots.setdefault(slot, []).extend(elements)
+    return Contents([element for part in parts for element in part.inbox], slots)
 
 
 class Cluster:

@@ -19,6 +19,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from app.active_drain import Spread
 from app.store.alert_port import AlertReader, AlertStore
 
 ID_BYTES = 16
@@ -389,4 +390,8 @@ class Sharded(Protocol):
 
     def shards(self) -> Collection[Hashable]:
         """All of them."""
+        ...
+
+    def spread_of(self, app: str) -> Spread | None:
+        """How an app is spread over parts (app.parts), as far as we know."""
         ...

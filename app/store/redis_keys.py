@@ -20,6 +20,11 @@ def state_key(app: str) -> str:
     return f"dm:{{{app}}}:drain"
 
 
+def id_key(app: str, batch_id: bytes) -> bytes:
+    """Of the token of a POST."""
+    return _id_prefix(app) + batch_id
+
+
 def slot_key(app: str, slot: Slot) -> str:
     """Of a slot."""
     return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"

@@ -77,7 +77,7 @@ def test_with_a_token_the_service_may_listen_anywhere() -> None:
 
 def test_secrets_are_marked_as_such() -> None:
     secret = {setting.name for setting in SETTINGS if setting.secret}
-    assert secret == {"REDIS_URL", "DYNOMETER_ADMIN_TOKEN"}
+    assert secret == {"REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_KAFKA_OPTIONS"}
 
 
 def test_a_misspelt_setting_is_pointed_out() -> None:

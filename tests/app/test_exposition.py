@@ -177,7 +177,9 @@ async def test_openmetrics_says_the_same(client: httpx2.AsyncClient) -> None:
         for family in families
         for sample in family.samples
     }
-    assert samples == plain
+    changing = ("dynometer_store_used_bytes",)
+    assert samples.keys() == plain.keys()
+    assert samples | {changing: 0} == plain | {changing: 0}
     units = {family.name: family.unit for family in families}
     assert units["heroku_router_service_time_seconds"] == "seconds"
     assert units["heroku_dyno_memory_total_bytes"] == "bytes"

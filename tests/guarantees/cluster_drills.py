@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 
+from app.parts import names_of
 from app.store.redis_keys import inbox_key
 from tests.support.cluster import Node
 from tests.support.cluster_drill import ClusterStage, on_cluster
 from tests.support.drill import Drill
 
 APP = "app-0"  # one of those under load
+PARTS = 3
 
 
 async def kill_primary(stage: ClusterStage) -> None:
@@ -38,10 +41,12 @@ async def freeze_primary(stage: ClusterStage) -> None:
         await stage.until_stored()
 
 
-async def _fail_over(stage: ClusterStage, lost: Node, lose: Callable[[], None]) -> None:
+async def _fail_over(
+    stage: ClusterStage, lost: Node, lose: Callable[[], None], app: str = APP
+) -> None:
     async with stage.probing(stage.app_elsewhere(lost)) as took_s:
         lose()
-        elected_s = await stage.until(lambda: stage.owner(APP) is not lost, "an election")
+        elected_s = await stage.until(lambda: stage.owner(app) is not lost, "an election")
         note = f"elected after {elected_s:.1f} s"
         if "DYNOMETER_REDIS_REPLICAS" not in stage.service.environ:
             note += f", all stored {await stage.until_stored():.1f} s later"
@@ -64,6 +69,25 @@ async def move_slots(stage: ClusterStage) -> None:
         moves += 1
     stage.notes.append(f"{moves} moves of an app")
     await stage.until_stored()
+
+
+async def spread_app(stage: ClusterStage) -> None:
+    """An app is spread over parts, and one of their primaries is killed meanwhile."""
+    await stage.pause()
+    environ = {**stage.service.environ, "REDIS_URL": stage.cluster.url}
+    command = [sys.executable, "-m", "app.cli", "spread", APP, str(PARTS)]
+    spreading = await asyncio.create_subprocess_exec(*command, env=environ)
+    stage.expect(await spreading.wait() == 0, "'dynometer spread' failed")
+    second = names_of(APP, PARTS)[1]
+    lost = stage.owner(second)
+    await _fail_over(stage, lost, lost.kill, second)
+    stage.kills += 1
+    await asyncio.to_thread(lost.start)
+    await asyncio.to_thread(stage.cluster.wait_for_replicas)
+    await stage.until_stored()
+    for name in names_of(APP, PARTS):
+        held = stage.owner(name).client.keys(f"dm:{{{name}}}:id:*")
+        stage.expect(bool(held), f"the part {name} was never used")
 
 
 def _is_replica(node: Node) -> bool:
@@ -90,6 +114,13 @@ DRILLS = (
         "cluster-freeze-safe",
         freeze_primary,
         "a primary of a cluster cut off, batches on one replica",
+        settings=_SAFE,
+        build=on_cluster,
+    ),
+    Drill(
+        "cluster-spread",
+        spread_app,
+        "an app spread over three parts, a primary of one killed, batches on one replica",
         settings=_SAFE,
         build=on_cluster,
     ),

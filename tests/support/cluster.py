@@ -165,6 +165,7 @@ class ClusterOfNodes:
 
     def wait_for_replicas(self) -> None:
         """A replica whose link is up may still hold nothing, so each must show a marker."""
+        wait_until(lambda: all(_whole(node) for node in self.nodes if node.alive), WITHIN_S)
         for node in self.primaries():
             slots = {first: primary[1] for first, _, primary, *_ in _slots(node)}
             own = next(first for first, port in slots.items() if port == node.port)
