@@ -34,6 +34,8 @@ DELIVER_WITHIN_S = 20  # what still waits in buffers at the end has so long to g
 TICK_S = 0.01  # lines are sent at most so much late
 LINES_PER_TURN = 200  # a generator behind its time lets others run after so many lines
 PROGRESS_S = 1.0
+SETTLED_WITHIN_S = 5.0  # what the service acknowledged, it says
+ASK_AGAIN_S = 0.2
 PROGRESS_IN_FILE_S = 10.0
 DETAILED_APPS_MAX = 3
 
@@ -93,13 +95,23 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             for stream in streams:
                 stream.before = stream.answers(service, start_s)
             asyncio.run(_send(streams, start_s, arguments.duration, live=not arguments.history))
-            for stream in streams:
-                stream.after = stream.answers(service, start_s)
+            _ask(streams, service, start_s)
         except NoService as error:
             print(f"dynometer: {error}", file=sys.stderr)
             return 1
     print("\n".join(_summary(streams, start_s)))
     return 0 if all(stream.is_right for stream in streams) else 1
+
+
+def _ask(streams: Sequence[Stream], service: Service, start_s: float) -> None:
+    """What the service says; where a log stands before its store, it says so a moment later."""
+    until_s = time.monotonic() + SETTLED_WITHIN_S
+    while True:
+        for stream in streams:
+            stream.after = stream.answers(service, start_s)
+        if all(stream.is_right for stream in streams) or time.monotonic() >= until_s:
+            return
+        time.sleep(ASK_AGAIN_S)
 
 
 @dataclass(slots=True)

@@ -274,7 +274,7 @@ class Cluster:
 
     async def infos(self) -> list[Mapping[str, Any]]:
         """See redis_call.Server."""
-        await self.map.look()
+        await self.seen()
         if not self.map.primaries:
             raise ClusterDownError("none of the nodes of REDIS_URL answers as one of a cluster")
         return [
@@ -299,14 +299,6 @@ class Cluster:
             )
         for host in sorted(self.map.primaries):
             found += await self._problems_of(host)
-        if (
-            self.map.primaries
-            and (await self.settings(_ALL_OR_NOTHING)).get(_ALL_OR_NOTHING) == "yes"
-        ):
-            found.append(
-                f"{_ALL_OR_NOTHING} is yes: while one primary is away the whole cluster refuses; "
-                f"set it to no on each node ('redis-cli CONFIG SET {_ALL_OR_NOTHING} no')"
-            )
         return found
 
     async def _problems_of(self, host: Host) -> list[str]:
@@ -314,8 +306,14 @@ class Cluster:
         try:
             info, nodes = await node.ask([("INFO", "replication"), ("CLUSTER", "NODES")])
             found = await node.problems()
+            settings = await node.settings(_ALL_OR_NOTHING)
         except (RedisError, OSError, TimeoutError) as error:
             return [f"the cluster's primary {host} does not answer ({error}): start it"]
+        if settings.get(_ALL_OR_NOTHING) == "yes":
+            found.append(
+                f"{_ALL_OR_NOTHING} of {host} is yes: while one primary is away it refuses all; "
+                f"set it to no on each node ('redis-cli CONFIG SET {_ALL_OR_NOTHING} no')"
+            )
         if isinstance(info, bytes) and b"connected_slaves:0" in info:
             found.append(
                 f"the cluster's primary {host} has no replica: should it fail, its apps wait for it"

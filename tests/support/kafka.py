@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from confluent_kafka import KafkaException, Producer
@@ -33,7 +33,10 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        program = Path(sys.executable).parent / "noida-db"
+        # Not its script, which would leave it behind as a child.
+        package = find_spec("noida_db")
+        assert package is not None and package.origin is not None, "pip install noida-db"
+        program = Path(package.origin).parent / "noida-db"
         with (self._directory / "log").open("ab") as output:
             self.process = subprocess.Popen(
                 [

@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+import redis
 
 from app.store import engine
 from app.store.cluster import ClusterStore
 from app.store.port import Outcome, SeenApp, StoreError, StoreUnavailable
 from app.store.redis_keys import inbox_key
 from tests.support.batches import DAY_MS, again, append, batch
-from tests.support.cluster import ClusterOfNodes, running_cluster
-from tests.support.servers import wait_until
+from tests.support.certificates import certificate
+from tests.support.cluster import ClusterOfNodes, free_port, running_cluster
+from tests.support.servers import running_server, wait_until
 
 APPS = [f"app-{number}" for number in range(12)]
 
@@ -145,3 +149,26 @@ def test_an_address_that_cannot_be_one_is_refused_without_its_password(url: str)
         engine.connect(url.replace("://", "://user:secret@"))
     assert "REDIS_URL" in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+async def test_a_cluster_is_reached_over_tls_with_its_password(tmp_path: Path) -> None:
+    chain, key = certificate(tmp_path, "localhost")
+    port = free_port()
+    options = ("--cluster-enabled", "yes", "--requirepass", "secret", "--tls-port", str(port))
+    files = ("--tls-cert-file", chain, "--tls-key-file", key, "--tls-ca-cert-file", chain)
+    with running_server(
+        "redis-server",
+        *(*options, *map(str, files), "--tls-cluster", "yes", "--tls-auth-clients", "no"),
+        *("--cluster-preferred-endpoint-type", "hostname"),
+        *("--cluster-announce-hostname", "localhost"),
+    ) as server:
+        with redis.from_url(server.url, password="secret") as client:
+            client.cluster("ADDSLOTSRANGE", 0, 16_383)
+        url = f"rediss+cluster://:secret@localhost:{port}?ssl_ca_certs={chain}"
+        store = engine.connect(url)
+        outcomes: list[Outcome] = []
+        while not outcomes:  # a cluster of one wants a moment
+            with suppress(StoreUnavailable):
+                outcomes = (await append(store, "shop", batch())).outcomes
+        assert outcomes == [Outcome.STORED]
+        await store.close()
