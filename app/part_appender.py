@@ -28,10 +28,6 @@ class Spreading(Protocol):
         """Take note of how."""
         ...
 
-    async def look_for_spreads(self) -> None:
-        """Read how, unless that was done just now."""
-        ...
-
     async def known(self, name: str, ids: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
         """The state of a part, and the token of each of these ids that it knows."""
         ...
@@ -68,7 +64,6 @@ class PartAppender(Appender):
         return spread is not None and self._clock() < spread.changed_s + self._id_ttl_ms / 1000
 
     async def _append_all(self, arrivals: Sequence[Arrival]) -> dict[str, list[Batch]]:
-        await self._parts.look_for_spreads()
         for _ in range(TRIES):
             placed, notes = await self._placed(arrivals)
             try:

@@ -34,7 +34,7 @@ async def spread(
         SpreadingError: no drain has delivered yet, or the last change was too short a time ago.
         StoreUnavailable: do it again.
     """
-    await store.look_for_spreads()
+    await store.read_spreads()
     before = store.spread_of(app) or _ONE
     if not await _is_everywhere(store, app, before):
         await _put_everywhere(store, app, before, state_ttl_s)

@@ -40,6 +40,7 @@ _PREFIX = "dm:{!service}:"  # no name of an app
 _SPREADS = f"{_PREFIX}spreads"
 _STATE = Script("state.lua")
 SPREADS_FRESH_S = 2.0
+SPREADS_WITHIN_S = 0.2
 _ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 REPEAT_WITHIN_S = 1.0
 REPEAT_AFTER_S = 0.02
@@ -95,11 +96,19 @@ class ClusterStore(RedisStore):
             self._spreads[app] = spread
 
     async def look_for_spreads(self) -> None:
-        """Read how apps are spread, unless that was done just now."""
+        """Read how apps are spread, unless that was done just now. What we know must do where the
+        shard that knows more is away: apps elsewhere are not to wait for it.
+        """
         now_s = asyncio.get_running_loop().time()
         if now_s - self._spreads_read_s < SPREADS_FRESH_S:
             return
         self._spreads_read_s = now_s
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(SPREADS_WITHIN_S):
+                await self.read_spreads()
+
+    async def read_spreads(self) -> None:
+        """Read how apps are spread."""
         for app, spread in fields_of(await self._ask("HGETALL", _SPREADS)).items():
             self.learn(app.decode(), unpack_spread(spread))
 

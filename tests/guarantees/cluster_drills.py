@@ -41,6 +41,18 @@ async def freeze_primary(stage: ClusterStage) -> None:
         await stage.until_stored()
 
 
+async def freeze_service(stage: ClusterStage) -> None:
+    """The primary that holds what belongs to the service: which apps were seen, who may send."""
+    await stage.pause()
+    lost = stage.cluster.owner("dm:{!service}:drains")
+    await _fail_over(stage, lost, lost.freeze, stage.app_on(lost))
+    stage.kills += 1
+    lost.thaw()
+    await stage.until(lambda: _is_replica(lost), "that it is a replica")
+    await asyncio.to_thread(stage.cluster.wait_for_replicas)
+    await stage.until_stored()
+
+
 async def _fail_over(
     stage: ClusterStage, lost: Node, lose: Callable[[], None], app: str = APP
 ) -> None:
@@ -114,6 +126,13 @@ DRILLS = (
         "cluster-freeze-safe",
         freeze_primary,
         "a primary of a cluster cut off, batches on one replica",
+        settings=_SAFE,
+        build=on_cluster,
+    ),
+    Drill(
+        "cluster-service",
+        freeze_service,
+        "the primary of a cluster cut off that holds what is the service's, on one replica",
         settings=_SAFE,
         build=on_cluster,
     ),

@@ -53,6 +53,11 @@ class ClusterStage(Stage):
                 raise AssertionError(f"still waiting: {body}")
             await asyncio.sleep(0.01)
 
+    def app_on(self, node: Node) -> str:
+        """A name for an app that lies on this primary."""
+        names = (f"other-{number}" for number in range(1_000))
+        return next(name for name in names if self.owner(name) is node)
+
     def app_elsewhere(self, node: Node) -> str:
         """A name for an app that does not lie on this primary."""
         names = (f"other-{number}" for number in range(1_000))
