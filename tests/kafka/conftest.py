@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from app.kafka.log import Log
 from app.kafka.topics import Topics, wanted
-from tests.support.kafka import new_topic, running_brokers, running_mock
+from tests.support.kafka import BOOTSTRAP, new_topic, running_brokers, running_mock
 
 PARTITIONS = 4
 
@@ -34,6 +35,10 @@ def mocked() -> Iterator[Log]:
     """A log on a mock cluster of its own, whose groups can be trusted when members die."""
     with running_mock() as bootstrap:
         where = Log(bootstrap, new_topic(), new_topic(), {})
+        if BOOTSTRAP in os.environ:
+            list(Topics(where).make(wanted(where, PARTITIONS, 1, 86_400), 1))
+            yield where
+            return
         admin = AdminClient(where.common())
         for topic in (where.topic, where.registry, where.unreadable):
             admin.list_topics(topic, timeout=10)

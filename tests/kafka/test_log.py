@@ -173,6 +173,16 @@ async def test_the_doctor_tells_what_waits_and_what_is_missing(where: Log, boots
     assert any(not ok and "kafka init" in text for ok, text in found)
 
 
+async def test_a_log_cleaner_that_died_is_told(where: Log) -> None:
+    raw = Producer(where.producer())
+    for record in (b"one", b"two"):
+        days_ago_ms = int((time.time() - 5 * DAY_S) * 1000)
+        raw.produce(where.registry, record, b"shop", timestamp=days_ago_ms)
+    assert raw.flush(10) == 0
+    found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(where))))
+    assert any(not ok and "what was replaced 5 days ago" in text for ok, text in found), found
+
+
 def test_books_of_nothing_seen_are_packed() -> None:
     parts = Parts(0, {}, {}, {"received": 1}, NOT_SEEN)
     assert pack_arrival(Arrival("shop", b"", parts), waited="")
