@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.config import Settings
 from app.kafka.log import Log
-from app.kafka.registry import read_registry
+from app.kafka.registry import read_registry, reason
 from app.kafka.topics import REPLICATION, RETENTION_S, Topics, wanted
 from app.store.port import StoreUnavailable
 
@@ -44,7 +44,7 @@ def findings(settings: Settings) -> Iterator[tuple[bool, str]]:
     except StoreUnavailable as error:
         yield False, str(error)
     except KafkaException as error:
-        yield False, f"the Kafka brokers do not answer ({error}): check that they run"
+        yield False, f"the Kafka brokers do not answer ({reason(error)}): check that they run"
 
 
 def _lag(where: Log, partitions: int) -> tuple[bool, str]:

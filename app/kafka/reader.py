@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -19,6 +20,7 @@ from app.arrival import Arrival, Stored, unpack_arrival
 from app.kafka.appender import PlacedAppender
 from app.kafka.log import Log
 from app.kafka.producer import LogProducer, Record
+from app.kafka.registry import reason
 from app.packing import NewerVersion, PackError
 from app.rollup import Caps
 from app.store.port import Place, StoreUnavailable
@@ -61,13 +63,18 @@ class LogReader:
         self._threads = ThreadPoolExecutor(1, "kafka")  # the client is used by one at a time
         self._consumer = Consumer(where.consumer())
         self._aside: LogProducer | None = None
-        self._held: set[int] = set()  # partitions that a newer Dynometer must read
+        self._held: dict[int, str] = {}  # partitions that a newer Dynometer must read, and why
         self._mine: set[int] = set()
         self.read = 0
         self.unreadable = 0
         self.rebalances = 0
         self.polled_s = clock()
-        self.error = ""
+        self._refusal = ""
+
+    @property
+    def error(self) -> str:
+        """Why it cannot go on, or not with some partitions; "" when it can."""
+        return self._refusal or "; ".join(self._held.values())
 
     async def run(self) -> None:
         """Read until cancelled."""
@@ -132,7 +139,7 @@ class LogReader:
                 await self._stay_in_the_group()
                 read = [each for each in read if self._is_ours(each[0])]
             else:
-                self.error = ""
+                self._refusal = ""
                 return
 
     async def _stay_in_the_group(self) -> None:
@@ -154,11 +161,12 @@ class LogReader:
 
     def _hold(self, partition: int, offset: int, newer: NewerVersion) -> None:
         """The partition waits, from here, for whoever can read it."""
-        self._held.add(partition)
+        self._held[partition] = f"partition {partition} waits at offset {offset}: {newer}"
+        log.error("%s", self._held[partition])
         where = TopicPartition(self._where.topic, partition, offset)
-        self._consumer.pause([where])
-        self._consumer.seek(where)
-        self._failed(f"partition {partition} waits at offset {offset}: {newer}")
+        with suppress(KafkaException):  # it is no longer ours: whoever has it finds the same
+            self._consumer.pause([where])
+            self._consumer.seek(where)
 
     async def _set_aside(self, message: Message, damage: PackError) -> None:
         """Keep a record that cannot be read, with its place, and go on."""
@@ -198,7 +206,7 @@ class LogReader:
                 at = each.offset if each.offset >= 0 else low
                 found[each.partition] = max(0, high - at)
         except KafkaException as error:
-            self._failed(f"the Kafka brokers do not say how far they are ({error})")
+            self._failed(f"the Kafka brokers do not say how far they are ({reason(error)})")
         return found
 
     def _assigned(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
@@ -209,15 +217,16 @@ class LogReader:
         self.rebalances += 1
         gone = {each.partition for each in partitions}
         self._mine -= gone
-        self._held -= gone
+        for partition in gone:
+            self._held.pop(partition, None)
 
     def _is_ours(self, place: Place) -> bool:
         return int(place.source.rpartition(":")[2]) in self._mine
 
     def _failed(self, sentence: str) -> None:
-        if sentence != self.error:
+        if sentence != self._refusal:
             log.error("%s", sentence)
-        self.error = sentence
+        self._refusal = sentence
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

@@ -12,7 +12,13 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
 
 from app.kafka.log import Log
 from app.kafka.producer import LogProducer, Record
@@ -72,6 +78,12 @@ def _read(consumer: Consumer, topic: str) -> Registry:
         raise KafkaException(f"{topic} could not be read within {READ_WITHIN_S:g} s")
     records = {app: value.decode() for app, (value, _) in newest.items() if value}
     return Registry(records, replaced_s)
+
+
+def reason(error: KafkaException) -> str:
+    """What a client's error says, without its numbers."""
+    first = error.args[0]
+    return first.str() if isinstance(first, KafkaError) else str(first)
 
 
 class Publisher:

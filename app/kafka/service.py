@@ -20,7 +20,7 @@ from app.kafka.drain_side import LogAppends
 from app.kafka.log import Log
 from app.kafka.metrics import LogCollector, readers
 from app.kafka.producer import LogProducer
-from app.kafka.registry import Publisher, read_registry
+from app.kafka.registry import Publisher, read_registry, reason
 from app.registry import Drains
 from app.store.port import Store, StoreUnavailable
 
@@ -73,7 +73,7 @@ class LogSide:
         try:
             records = (await asyncio.to_thread(read_registry, self._where)).records
         except KafkaException as error:
-            log.warning("who may send could not be read from Kafka: %s", error)
+            log.warning("who may send could not be read from Kafka: %s", reason(error))
             return {}
         self._drains.assume(records)
         return records

@@ -127,7 +127,10 @@ class Topics:
 
 
 def _result(future: Future[Any]) -> Any:
-    return future.result(WITHIN_S)
+    try:
+        return future.result(WITHIN_S + 1)
+    except TimeoutError:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
 
 def _code(error: KafkaException) -> int:

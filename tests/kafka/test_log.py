@@ -115,6 +115,22 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(wh
     consumer.close()
 
 
+async def test_a_record_of_a_newer_version_holds_its_partition_and_no_other(where: Log) -> None:
+    store = MemoryStore(time.time)
+    raw = Producer(where.producer())
+    usual = pack_arrival(arrival())
+    newer = usual[:1] + b"\x02" + usual[2:]  # the version is what stands first
+    raw.produce(where.topic, newer, b"shop", partition=1)
+    raw.produce(where.topic, usual, b"shop", partition=1)
+    raw.produce(where.topic, pack_arrival(arrival("blog")), b"blog", partition=2)
+    assert raw.flush(10) == 0
+    async with reading(where, store) as reader:
+        await until(lambda: reader.read == 1 and "waits" in reader.error)
+        assert "partition 1 waits at offset 0" in reader.error
+    assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 0, "blog": 1}
+    assert reader.unreadable == 0
+
+
 async def test_a_batch_too_large_for_a_record_is_booked_and_costs_no_other(
     where: Log, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -161,6 +177,13 @@ async def test_topics_are_made_once_and_drift_is_shown(where: Log) -> None:
     assert any("retention.ms is 86400000" in sentence for sentence in topics.drift(other))
     gone = wanted(where._replace(topic="elsewhere"), 4, 1, DAY_S)
     assert "run 'dynometer kafka init'" in next(iter(topics.drift(gone)))
+
+
+def test_brokers_that_are_away_are_told_and_do_not_stop_a_reader() -> None:
+    away = Log("127.0.0.1:1", "dynometer", "group", {})
+    with pytest.raises(StoreUnavailable, match="DYNOMETER_KAFKA"):
+        list(Topics(away).make(wanted(away, 4, 1, DAY_S), 1))
+    assert Topics(away).id_of("dynometer") == ""
 
 
 async def test_the_doctor_tells_what_waits_and_what_is_missing(where: Log, bootstrap: str) -> None:
