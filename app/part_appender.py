@@ -53,11 +53,22 @@ class PartAppender(Appender):
         usual: list[Brought] = []
         apart: list[Brought] = []
         for each in waiting:
-            (apart if self._moved_lately(base_of(each.app)) else usual).append(each)
+            (usual if self._is_settled(each.app) else apart).append(each)
         try:
             return [*await super()._append_bundles(usual), *apart]
         except _Elsewhere:
             return list(waiting)
+
+    def _is_settled(self, name: str) -> bool:
+        """Whether all that may be unusual about a part's POSTs is known: a bundle that is refused
+        does not say why.
+        """
+        spread = self._parts.spread_of(base_of(name))
+        if spread is None or not spread.version:
+            return True
+        known = self._states.get(name)
+        there = known.state.spread if known is not None and known.state is not None else None
+        return there == spread and not self._moved_lately(base_of(name))
 
     def _moved_lately(self, app: str) -> bool:
         spread = self._parts.spread_of(app)

@@ -108,9 +108,15 @@ class ClusterStore(RedisStore):
                 await self.read_spreads()
 
     async def read_spreads(self) -> None:
-        """Read how apps are spread."""
-        for app, spread in fields_of(await self._ask("HGETALL", _SPREADS)).items():
-            self.learn(app.decode(), unpack_spread(spread))
+        """Read how apps are spread; those that are no longer kept were forgotten."""
+        found = fields_of(await self._ask("HGETALL", _SPREADS))
+        self._spreads = {app.decode(): unpack_spread(spread) for app, spread in found.items()}
+
+    async def forget_apps(self, before_s: int) -> list[str]:
+        forgotten = await super().forget_apps(before_s)
+        if forgotten:
+            await self._ask("HDEL", _SPREADS, *forgotten)
+        return forgotten
 
     async def put_spread(self, app: str, spread: Spread) -> None:
         """Keep it for whoever reads."""

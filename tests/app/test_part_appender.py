@@ -20,6 +20,7 @@ from app.spreading import SpreadingError, spread
 from app.store import engine
 from app.store.cluster import ClusterStore
 from app.store.port import SeenApp, StoreUnavailable
+from app.store.redis_keys import state_key
 from app.sums import merged, plain
 from tests.support import arrivals
 from tests.support.batches import DAY_MS
@@ -137,6 +138,44 @@ async def test_an_app_is_spread_while_two_workers_append_and_every_post_is_repea
     lengths = await workers[0].store.inbox_lengths([APP])
     assert set(lengths) == set(names_of(APP, 5))
     assert min(lengths.values()) > 0
+
+
+async def test_a_worker_that_starts_long_after_the_change_finds_the_parts(
+    workers: list[Worker], cluster: ClusterOfNodes, clock: Clock
+) -> None:
+    await workers[0].append(post(0))
+    await change(workers[0], 3, clock)
+    clock.ahead_s += ID_TTL_S + 1
+    late = Worker(cluster.url, clock)
+    await late.store.look_for_spreads()
+    for _ in range(2):  # the second time each is a repetition
+        for number in range(1, 20):
+            each = post(number)
+            each.app = name_for(APP, each.id, 3)  # as the drain gives it to its lane
+            await late.append(each)
+    await late.store.close()
+
+    assert await requests(workers[0].store) == 20
+
+
+async def test_an_app_that_was_forgotten_and_comes_back_is_as_any_other(
+    workers: list[Worker], cluster: ClusterOfNodes, clock: Clock
+) -> None:
+    first = workers[0]
+    await first.append(post(0))
+    await change(first, 3, clock)
+    await first.store.see([SeenApp(APP, 1, 2, 0)], ttl_ms=DAY_MS)
+    for name in names_of(APP, 3):  # which by then expired
+        cluster.owner(state_key(name)).client.delete(state_key(name))
+
+    assert await first.store.forget_apps(before_s=3) == [APP]
+
+    late = Worker(cluster.url, clock)
+    await late.store.look_for_spreads()
+    for number in range(1, 10):
+        await late.append(post(number))
+    assert late.store.spread_of(APP) is None
+    await late.store.close()
 
 
 async def test_parts_are_folded_as_apps_and_read_as_one(
