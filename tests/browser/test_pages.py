@@ -126,9 +126,7 @@ _SHIFT = """new Promise((done) => {
 
 def test_nothing_moves_after_the_first_paint(page: Page) -> None:
     page.goto("/apps/shop")
-    # Perhaps a number that grows by a digit just then: up to 0.003 was seen now and then; 0.1 is
-    # what counts as good (web.dev/cls).
-    assert page.evaluate(_SHIFT) < 0.01
+    assert page.evaluate(_SHIFT) == 0
 
 
 def test_new_lines_show_without_a_reload_and_what_was_opened_stays_open(
