@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from app.store.one_server import CONNECTIONS_MAX
 from app.store.port import Store
 
-CONNECTIONS_MAX = 16  # of a process; whoever finds them all in use waits for one
 _MODULES = {
     "redis+cluster": "app.store.cluster",
     "rediss+cluster": "app.store.cluster",
@@ -20,7 +20,7 @@ def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0)
     Nothing is sent yet.
 
     Args:
-        connections_max: to a server.
+        connections_max: of this process to a server; whoever finds them all in use waits for one.
         replicas: how many must have a batch before it counts as stored.
     Raises:
         StoreError: this is no such address.

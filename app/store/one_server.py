@@ -16,6 +16,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from app.store.redis_call import TIMEOUT_S, Call
 from app.store.wire import Wire
 
+CONNECTIONS_MAX = 16
 CONNECT_TIMEOUT_S = 1.0
 WAIT_MS = 1_000  # for replicas; they follow within a millisecond or so when they follow at all
 
@@ -78,7 +79,9 @@ class OneServer:
 
     async def load(self, script: str) -> None:
         """See redis_call.Server."""
-        await self._client.script_load(script)
+        (answer,) = await self.ask([("SCRIPT", "LOAD", script)])
+        if isinstance(answer, Exception):
+            raise answer
 
     async def infos(self) -> list[Mapping[str, Any]]:
         """See redis_call.Server."""

@@ -1,4 +1,5 @@
-"""What Dynometer needs of a store. Two adapters keep this contract: redis.py and memory.py.
+"""What Dynometer needs of a store. Redis, alone (redis.py), behind Sentinel or as a cluster, and a
+store in memory keep this contract.
 
     inbox   per app, a list of *elements* (packed batches) that were committed and not yet folded
     slot    per app, resolution and interval: a list of elements (packed rollups) that a reader

@@ -23,7 +23,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from app.store.kept import KeptSlots
-from app.store.one_server import OneServer, pool_to
+from app.store.one_server import CONNECTIONS_MAX, OneServer, pool_to
 from app.store.port import (
     NO_GUARDS,
     Appended,
@@ -54,7 +54,6 @@ from app.store.redis_keys import (
 )
 from app.store.redis_service import RedisService
 
-CONNECTIONS_MAX = 16
 _PREFIX = "dm:"
 
 
@@ -65,11 +64,7 @@ _APPEND, _APPEND_FROM_LOG, _BUNDLE, _FOLD, _COMPACT, _READ = (
 
 
 def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0) -> RedisStore:
-    """A store at redis://, rediss:// or unix://. Nothing is sent yet.
-
-    Raises:
-        StoreError: this is no such address.
-    """
+    """See engine.connect."""
     try:
         pool = pool_to(url, connections_max)
     except ValueError:  # its text may quote a part of the password

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import BlockingConnectionPool, parse_url
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.exceptions import ReadOnlyError, RedisError
 
@@ -14,7 +14,7 @@ from app.store.hosts import Hosts
 from app.store.one_server import OneServer, options
 from app.store.port import StoreError
 from app.store.redis import RedisStore
-from app.store.redis_call import Call
+from app.store.redis_call import TIMEOUT_S, Call
 
 PORT = 26379
 _FORM = "redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/SERVICE"
@@ -41,15 +41,20 @@ def connect(url: str, connections_max: int, replicas: int) -> RedisStore:
     of_sentinels |= {name: value for name, value in of_servers.items() if name.startswith("ssl_")}
     of_sentinels |= {"ssl": where.tls, **options()}
     sentinels = Sentinel(where.hosts, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
-    pool = SentinelConnectionPool(  # type: ignore[no-untyped-call]
+    pool = _Pool(  # type: ignore[no-untyped-call]
         service,
         sentinels,
         max_connections=connections_max,
+        timeout=TIMEOUT_S,
         ssl=where.tls,
         **options(),
         **of_servers,
     )
     return RedisStore(_Primary(pool, replicas, sentinels, service))
+
+
+class _Pool(SentinelConnectionPool, BlockingConnectionPool):
+    """Whoever finds all connections in use waits for one, as with one Redis."""
 
 
 class _Primary(OneServer):

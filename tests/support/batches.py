@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,7 @@ from app.store.port import (
     Slot,
     SlotWrite,
     Store,
+    StoreUnavailable,
     new_element,
 )
 
@@ -43,6 +45,15 @@ def again(first: Batch) -> Batch:
 async def append(store: Store, app: str, *batches: Batch) -> Appended:
     answers = await store.append({app: batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
     return answers[app]
+
+
+async def append_when_taken(store: Store, app: str, *batches: Batch) -> Appended:
+    """Again and again, while the store is away."""
+    while True:
+        try:
+            return await append(store, app, *batches)
+        except StoreUnavailable:
+            await asyncio.sleep(0.01)
 
 
 def bundle(*batches: Batch, data: bytes = b"together") -> Bundle:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from app.store import engine
 from app.store.cluster import ClusterStore
 from app.store.port import Outcome, SeenApp, StoreError, StoreUnavailable
 from app.store.redis_keys import inbox_key
-from tests.support.batches import DAY_MS, again, append, batch
+from tests.support.batches import DAY_MS, again, append, append_when_taken, batch
 from tests.support.certificates import certificate
 from tests.support.cluster import ClusterOfNodes, free_port, running_cluster
 from tests.support.servers import running_server, wait_until
@@ -112,13 +111,8 @@ async def test_a_promoted_replica_goes_on_where_the_primary_was(fragile: Cluster
     lost.start()
     await asyncio.to_thread(fragile.wait_for_replicas)
 
-    outcomes: list[Outcome] = []
-    while not outcomes:
-        try:
-            outcomes = (await append(store, "shop", again(first))).outcomes
-        except StoreUnavailable:
-            await asyncio.sleep(0.01)
-    assert outcomes == [Outcome.DUPLICATE]
+    taken = await append_when_taken(store, "shop", again(first))
+    assert taken.outcomes == [Outcome.DUPLICATE]
     await store.close()
 
 
@@ -166,9 +160,6 @@ async def test_a_cluster_is_reached_over_tls_with_its_password(tmp_path: Path) -
             client.cluster("ADDSLOTSRANGE", 0, 16_383)
         url = f"rediss+cluster://:secret@localhost:{port}?ssl_ca_certs={chain}"
         store = engine.connect(url)
-        outcomes: list[Outcome] = []
-        while not outcomes:  # a cluster of one wants a moment
-            with suppress(StoreUnavailable):
-                outcomes = (await append(store, "shop", batch())).outcomes
-        assert outcomes == [Outcome.STORED]
+        taken = await append_when_taken(store, "shop", batch())  # it wants a moment
+        assert taken.outcomes == [Outcome.STORED]
         await store.close()

@@ -12,7 +12,7 @@ import pytest
 from app.store import engine
 from app.store.port import Outcome, StoreUnavailable
 from app.store.redis_keys import inbox_key
-from tests.support.batches import again, append, batch
+from tests.support.batches import again, append, append_when_taken, batch
 from tests.support.cluster import Watched, running_sentinels
 
 
@@ -30,13 +30,8 @@ async def test_the_new_primary_is_found_after_a_failure(fragile: Watched) -> Non
     assert await store.advice() == []
     fragile.primary.kill()
 
-    outcomes: list[Outcome] = []
-    while not outcomes:
-        try:
-            outcomes = (await append(store, "shop", again(first))).outcomes
-        except StoreUnavailable:
-            await asyncio.sleep(0.01)
-    assert outcomes == [Outcome.DUPLICATE]
+    taken = await append_when_taken(store, "shop", again(first))
+    assert taken.outcomes == [Outcome.DUPLICATE]
     assert fragile.replica.client.llen(inbox_key("shop")) == 1
     await store.close()
 
@@ -60,6 +55,13 @@ async def test_a_batch_that_no_replica_has_is_not_stored_however_often_it_is_tri
     assert (await append(other, "shop", waiting)).outcomes == [Outcome.OWN_RETRY]
     assert fragile.replica.client.llen(inbox_key("shop")) == 2
     await other.close()
+    await store.close()
+
+
+async def test_whoever_finds_all_connections_in_use_waits_for_one(watched: Watched) -> None:
+    store = engine.connect(watched.url, connections_max=2)
+    told = await asyncio.gather(*(store.advice() for _ in range(20)))
+    assert told == [[]] * 20
     await store.close()
 
 
