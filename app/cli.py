@@ -35,7 +35,9 @@ USER_MISTAKES = frozenset(
         "app.config.ConfigError",
         "app.embedded.EmbeddedError",
         "app.enrolment.EnrolmentError",
+        "app.levels.FoldBlocked",
         "app.loglines.CannotRead",
+        "app.packing.NewerVersion",
         "app.spreading.SpreadingError",
         "app.store.port.StoreError",
     }

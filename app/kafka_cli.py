@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from app.config import ConfigError, Settings
+from app.kafka.log import PARTITIONS, REPLICATION, RETENTION_S, Log
 from app.kafka_extra import load
 from app.setting_values import count, duration
 
@@ -17,19 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make the topics that are not there, with the settings that the doctor looks for",
     )
     init.add_argument(
-        "--partitions", type=count, default=12, help="as many readers share the work (default: 12)"
+        "--partitions",
+        type=count,
+        default=PARTITIONS,
+        help="as many readers share the work (default: %(default)s)",
     )
     init.add_argument(
         "--replication",
         type=count,
-        default=3,
-        help="brokers that have each batch (default: 3, of which 2 must acknowledge)",
+        default=REPLICATION,
+        help="brokers that have each batch (default: %(default)s, of which 2 must acknowledge)",
     )
     init.add_argument(
         "--retention",
         type=duration,
-        default="7d",
-        help="how long the store can be rebuilt from the log (default: 7d)",
+        default=RETENTION_S,
+        metavar="7d",
+        help=f"how long the store can be rebuilt from the log (default: {RETENTION_S // 86_400}d)",
     )
 
 
@@ -42,7 +47,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     if not settings.kafka:
         raise ConfigError("which Kafka? DYNOMETER_KAFKA=HOST:9092")
-    topics, where = load("app.kafka.topics"), load("app.kafka.log").Log.of(settings)
+    topics, where = load("app.kafka.topics"), Log.of(settings)
     wanted = topics.wanted(where, arguments.partitions, arguments.replication, arguments.retention)
     asked = topics.Topics(where)
     for sentence in asked.make(wanted, arguments.replication):

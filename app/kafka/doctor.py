@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.config import Settings
-from app.kafka.log import Log
+from app.kafka.log import REPLICATION, RETENTION_S, Log
 from app.kafka.registry import read_registry, reason
-from app.kafka.topics import REPLICATION, RETENTION_S, Topics, wanted
+from app.kafka.topics import Topics, wanted
 from app.store.port import StoreUnavailable
 
 WITHIN_S = 5.0

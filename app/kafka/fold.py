@@ -26,6 +26,7 @@ from app.tasks import end_tasks
 
 BEAT_S = 1.0
 BEAT_TTL_MS = 300_000
+FINISH_WITHIN_S = 5.0
 
 
 async def read_and_fold(url: str, settings: Settings) -> None:
@@ -62,7 +63,8 @@ async def read_and_fold(url: str, settings: Settings) -> None:
     )
     try:
         await _until_told(reader.run(), folder.run(), _beat(store, reader, appender, name))
-        await asyncio.wait_for(folder.finish(), timeout=5)
+        with suppress(TimeoutError, StoreUnavailable):  # the next one folds it
+            await asyncio.wait_for(folder.finish(), timeout=FINISH_WITHIN_S)
     finally:
         await store.close()
 

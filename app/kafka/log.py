@@ -13,6 +13,10 @@ from app.config import Settings
 
 DELIVERED_WITHIN_MS = 3_000  # a POST is held for 4 s, and Logplex waits 5
 RECORD_BYTES_MAX = 4 * 2**20
+# As the topics are made unless they are to be otherwise:
+PARTITIONS = 12
+REPLICATION = 3
+RETENTION_S = 7 * 86_400
 
 # What each of these costs and brings: docs/kafka.md.
 _PRODUCER = {

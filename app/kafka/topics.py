@@ -21,9 +21,6 @@ from app.store.port import StoreUnavailable
 
 WITHIN_S = 10.0
 ID_WITHIN_S = 3.0  # brokers that do not know the question may be silent
-PARTITIONS = 12
-REPLICATION = 3
-RETENTION_S = 7 * 86_400
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of a broker that gives topics none
 
 

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from app.cli import main
@@ -67,6 +68,16 @@ async def test_what_differs_is_named_interval_by_interval(
     assert {each["resolution"] for each in found} >= {"1m", "10m"}
     assert found[0]["requests"] == [2, 3]
     assert {"requests", "tallies", "sketches"} <= set(found[0]["fields"])
+
+
+async def test_what_only_a_newer_version_can_read_is_said(
+    urls: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = connect(urls[0])
+    await append(store, "blog", batch(msgspec.msgpack.encode([9, []])))
+    await store.close()
+    assert await _compare(*urls, "--app", "blog") == 2
+    assert "upgrade this process" in capsys.readouterr().err
 
 
 async def _compare(*words: str) -> int:
