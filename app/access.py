@@ -74,6 +74,11 @@ class VisibleStore:
         found = iter(await self._store.read_many(visible))
         return [next(found) if allows(app) else Contents([], {}) for app, _ in asked]
 
+    async def reachable(self, apps: Sequence[str]) -> list[str]:
+        """See port.Reader."""
+        allows = current.get().allows
+        return await self._store.reachable([app for app in apps if allows(app)])
+
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         """See port.Reader."""
         allows = current.get().allows

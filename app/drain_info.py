@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from app.active_drain import ActiveDrain, unpack_state
@@ -49,11 +49,11 @@ def removal(app: str, token: str) -> str:
     return f"heroku drains:remove {token} -a {app}"
 
 
-async def drain_infos(store: Reader) -> list[DrainInfo]:
-    """Every app that may send or has sent, by name."""
+async def drain_infos(store: Reader, of: Collection[str] | None = None) -> list[DrainInfo]:
+    """Every app that may send or has sent, or those named, by name."""
     records = await store.drains()
     seen = {each.app: each for each in await store.seen_apps()}
-    apps = sorted({*records, *seen})
+    apps = sorted({*records, *seen} if of is None else of)
     states = await store.drain_states(apps)
     return [
         _info(app, records.get(app), seen.get(app), unpack_state(states.get(app, b"")))

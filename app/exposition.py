@@ -78,7 +78,8 @@ class OwnMetrics(NamedTuple):
 class _Buffer(Collector):
     """The store, and the disk in front of it."""
 
-    def __init__(self, own: OwnMetrics, *, store_up: bool) -> None:
+    def __init__(self, own: OwnMetrics, *, store_up: bool, apps_away: int = 0) -> None:
+        self._apps_away = apps_away
         self._described = own.buffering.describe()
         self._damaged = own.buffering.catch_up.damaged if own.buffering.catch_up else 0
         self._worker = own.worker
@@ -87,7 +88,12 @@ class _Buffer(Collector):
 
     def collect(self) -> Iterable[Metric]:
         for name, help_text, value in (
-            ("dynometer_store_up", "1 while the store answers", int(self._store_up)),
+            ("dynometer_store_up", "1 while all of the store answers", int(self._store_up)),
+            (
+                "dynometer_apps_away",
+                "Apps left out, since the server of the cluster that has them does not answer",
+                self._apps_away,
+            ),
             (
                 "dynometer_store_used_bytes",
                 "Memory that the store uses, as of the last minute",
@@ -157,13 +163,14 @@ async def expose(
 ) -> list[bytes]:
     """The exposition of the apps that are `wanted` of all those known, and of the service, in one
     of the formats of app.exposition_format, piece by piece. While the store is away, of the service
-    alone: stale counters are never shown.
+    alone: stale counters are never shown. So are apps left out that cannot be read.
     """
     registry = CollectorRegistry(auto_describe=False)
     texts: list[bytes] = []
     try:
         seen = {each.app: each for each in await store.seen_apps()}
-        shown = [seen[app] for app in wanted(list(seen))]
+        asked = wanted(list(seen))
+        shown = [seen[app] for app in await store.reachable(asked)]
         texts = await texts_of(store, shown, now_s, content_type)
         beats = await store.beats()
     except StoreUnavailable:
@@ -173,7 +180,9 @@ async def expose(
         registry.register(_Workers(beats))
         for each in own.beside:
             registry.register(each.collector(beats))
-        registry.register(_Buffer(own, store_up=not own.buffering.appender.away))
+        apps_away = len(asked) - len(shown)
+        store_up = not apps_away and not own.buffering.appender.away
+        registry.register(_Buffer(own, store_up=store_up, apps_away=apps_away))
     generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest
     return [*texts, generate(registry)]
 

@@ -148,7 +148,8 @@ class Folder:
         """
         apps = [seen.app for seen in await self._store.seen_apps()]
         now = self._clock()
-        for app, length in (await self._store.inbox_lengths(apps)).items():
+        reachable = await self._store.reachable(apps)
+        for app, length in (await self._store.inbox_lengths(reachable)).items():
             if length:
                 # The first time what is there was left by a worker that is gone.
                 factor = QUIET_FACTOR if length < FEW and self._swept else 1

@@ -211,7 +211,11 @@ class Alerter:
         service = evaluate_service(self._config.rules, known.get(SERVICE), condition)
         await self._take(done, SERVICE, service, now_s)
         held_s = time.monotonic()
-        for seen in await self._store.seen_apps():
+        apps = await self._store.seen_apps()
+        reachable = set(await self._store.reachable([seen.app for seen in apps]))
+        for seen in apps:
+            if seen.app not in reachable:
+                continue  # its minutes are evaluated when it is back
             before = known.get(seen.app)
             watched = now_s - seen.last_seen_s < WATCHED_S or (before and before.alerts)
             if watched and (before is None or before.evaluated_s < complete_s):

@@ -42,7 +42,7 @@ async def condition_of(
     beats = await store.beats()
     folded = [int(beat["last_success_s"]) for name, beat in beats.items() if _folds(name, beat)]
     apps = [seen.app for seen in await store.seen_apps()]
-    waiting = await store.inbox_lengths(apps)
+    waiting = await store.inbox_lengths(await store.reachable(apps))
     since = [each for each in (_since(beats, SPOOLING), own_spool_since_s) if each]
     return Condition(
         now_s,

@@ -50,13 +50,14 @@ class Dashboard:
         now_s = self._clock()
         try:
             seen = await self._store.seen_apps()
-            shown = set(matching([each.app for each in seen], [app] if app else []))
+            shown = matching([each.app for each in seen], [app] if app else [])
+            reachable = set(await self._store.reachable(shown))
             apps = [
                 await self._overviews.of(self._store, each, now_s)
                 for each in seen
-                if each.app in shown
+                if each.app in reachable
             ]
-            infos = await drain_infos(self._store)
+            infos = await drain_infos(self._store, reachable)
             refusals = await last_refusals(self._store)
             alerts = await look.overview(self._store)
         except StoreUnavailable as error:
@@ -67,6 +68,7 @@ class Dashboard:
             "apps.html" if seen else "first.html",
             apps=apps,
             known=len(seen),
+            away=[each for each in shown if each not in reachable],
             pattern=app,
             doubled=second_drains(infos, now_s),
             refusals=refusals,
@@ -90,7 +92,7 @@ class Dashboard:
                 problem = f"The last hour is shown instead: {error}"
                 state = state._replace(start="", end="")
                 view = await app_view(self._store, seen[0], self._resolutions, now_s, state.wanted)
-            infos = await drain_infos(self._store)
+            infos = await drain_infos(self._store, [app])
         except StoreUnavailable as error:
             return self._page(request, "away.html", status=503, reason=str(error))
         return self._page(
@@ -105,7 +107,7 @@ class Dashboard:
             has_charts=has_charts(),
             ranges=list(RANGES),
             past={name: words for name, (words, _) in PAST.items()},
-            doubled=[info for info in second_drains(infos, now_s) if info.app == app],
+            doubled=second_drains(infos, now_s),
         )
 
 

@@ -39,6 +39,7 @@ _FORM = "redis+cluster://USER:PASSWORD@HOST:6379,HOST:6379"
 _PREFIX = "dm:{!service}:"  # no name of an app
 _SPREADS = f"{_PREFIX}spreads"
 _STATE = Script("state.lua")
+ANSWERS_WITHIN_S = 0.5
 SPREADS_FRESH_S = 2.0
 SPREADS_WITHIN_S = 0.2
 _ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
@@ -151,6 +152,15 @@ class ClusterStore(RedisStore):
         found = iter(await super().read_many(flat))
         return [together([next(found) for _ in some]) for some in names]
 
+    async def reachable(self, apps: Sequence[str]) -> list[str]:
+        names = {app: await self._names(app) for app in apps}
+        answering = await self._cluster.answering()
+        return [
+            app
+            for app, some in names.items()
+            if answering.issuperset(self.shard_of(name) for name in some)
+        ]
+
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         for name in await self._names(app):
             await super().drop(name, slots)
@@ -210,6 +220,22 @@ class Cluster:
         """Returns when it was tried to see the cluster."""
         if not self.map.known:
             await self.map.look()
+
+    async def answering(self) -> set[Host | None]:
+        """The primaries that answer now."""
+        await self.seen()
+        hosts = list(self.map.primaries)
+        answers = await asyncio.gather(*map(self._answers, hosts))
+        return {host for host, answers in zip(hosts, answers, strict=True) if answers}
+
+    async def _answers(self, host: Host) -> bool:
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                (answer,) = await self._node(host).ask([("PING",)])
+        except (RedisError, OSError, TimeoutError):
+            self.map.look_soon()
+            return False
+        return not isinstance(answer, Exception)
 
     async def ask(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
         """See redis_call.Server."""

@@ -195,6 +195,9 @@ class MemoryStore(MemoryAlerts):
     async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
         return [await self.read(app, slots) for app, slots in asked]
 
+    async def reachable(self, apps: Sequence[str]) -> list[str]:
+        return list(apps)
+
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
         return [await self.compact(*each) for each in compactions]
 

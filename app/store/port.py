@@ -1,5 +1,4 @@
-"""What Dynometer needs of a store. Redis, alone (redis.py), behind Sentinel or as a cluster, and a
-store in memory keep this contract.
+"""What Dynometer needs of a store: Redis, alone or as several, and memory.py keep this contract.
 
     inbox   per app, a list of *elements* (packed batches) that were committed and not yet folded
     slot    per app, resolution and interval: a list of elements (packed rollups) that a reader
@@ -76,8 +75,7 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or refuses (out of memory, read-only, loading, …). Whether the
-    last write took place is
-    unknown: repeat it with the same ids and tokens."""
+    last write took place is unknown: repeat it with the same ids and tokens."""
 
 
 class Slot(NamedTuple):
@@ -219,6 +217,10 @@ class Reader(AlertReader, Protocol):
 
     async def seen_apps(self) -> list[SeenApp]:
         """Every app we know of, by name."""
+        ...
+
+    async def reachable(self, apps: Sequence[str]) -> list[str]:
+        """Those of these apps whose server answers, where apps lie on several."""
         ...
 
     async def drains(self) -> dict[str, str]:

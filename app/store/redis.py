@@ -188,6 +188,9 @@ class RedisStore(RedisService):
         found = await self._evaluate_all(_READ, calls)
         return [_contents(slots, each) for (_, slots), each in zip(asked, found, strict=True)]
 
+    async def reachable(self, apps: Sequence[str]) -> list[str]:
+        return list(apps)
+
     async def drop(self, app: str, slots: Sequence[Slot]) -> None:
         if slots:
             await self._ask("DEL", *(slot_key(app, slot) for slot in slots))

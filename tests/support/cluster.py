@@ -163,6 +163,19 @@ class ClusterOfNodes:
         port = next(serving)
         return next(node for node in self.nodes if node.port == port)
 
+    def lose(self) -> tuple[str, str]:
+        """A primary ends that holds nothing of the service or of alerts, and its replica with it;
+        returns an app that lay there, and one that did not.
+        """
+        held = [self.owner("dm:{!service}:apps"), self.owner("dm:{!alerts}:lease")]
+        lost = next(node for node in self.primaries() if node not in held)
+        ours = {self.owner(f"dm:{{app-{n}}}:inbox"): f"app-{n}" for n in range(100)}
+        ports = {int(port) for _, port, _ in lost.client.role()[2]}
+        for node in self.nodes:
+            if node is lost or node.port in ports:
+                node.kill()
+        return ours[lost], ours[held[0]]
+
     def wait_for_replicas(self) -> None:
         """A replica whose link is up may still hold nothing, so each must show a marker."""
         wait_until(lambda: all(_whole(node) for node in self.nodes if node.alive), WITHIN_S)

@@ -10,8 +10,10 @@ from functools import partial
 import pytest
 
 from app.alerting.state import Mute, pack_json
+from app.store import engine
 from app.store.alert_port import AlertChange, AlertTable
 from app.store.memory import MemoryStore
+from tests.support.cluster import running_cluster
 from tests.support.incident import START_S, World, error, quiet, release, world
 from tests.support.lines import frame, lost
 from tests.support.service import Clock
@@ -328,3 +330,18 @@ async def test_whoever_loses_the_lease_before_it_delivers_sends_nothing() -> Non
 
         assert len((await store.alert_tables(AlertTable.STATES, AlertTable.OUTBOX))[1]) == 1
         assert it.told == []
+
+
+async def test_while_a_primary_is_gone_alerts_about_apps_elsewhere_go_on() -> None:
+    clock = Clock(START_S)
+    with running_cluster() as cluster:
+        store = engine.connect(cluster.url)
+        async with world(store, clock) as it:
+            await it.live(5, **{f"app-{n}": quiet for n in range(100)})
+            lost, left = cluster.lose()
+            await it.live(8, **{left: broken("H10")})
+
+            assert it.stories == [("app-broken", "firing")]
+            assert it.told[0].message["title"].startswith(f"{left}: H10")
+            assert lost not in str(it.told)
+        await store.close()

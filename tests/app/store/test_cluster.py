@@ -90,6 +90,7 @@ async def test_a_primary_that_is_away_costs_only_its_own_apps(fragile: ClusterOf
     lost.kill()
 
     assert set(await store.read_inboxes(APPS, 10)) == set(APPS) - theirs
+    assert await store.reachable(APPS) == [app for app in APPS if app not in theirs]
     for app in APPS:
         if app not in theirs:
             assert (await append(store, app, batch())).outcomes == [Outcome.STORED]

@@ -517,6 +517,11 @@ async def test_several_apps_are_read_at_once_each_with_its_own_slots(store: Stor
     assert await store.read_many([]) == []
 
 
+async def test_while_all_is_well_every_app_can_be_read(store: Store) -> None:
+    assert await store.reachable(["shop", "none", "blog"]) == ["shop", "none", "blog"]
+    assert await store.reachable([]) == []
+
+
 async def test_nothing_is_read_of_an_app_never_heard_of(store: Store) -> None:
     await fill(store, "shop", 1)
 
