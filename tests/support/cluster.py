@@ -204,7 +204,10 @@ def _slots(node: Node) -> list[Any]:
 def _has(node: Node, key: str) -> bool:
     with redis.Redis(port=node.port) as client:
         client.execute_command("READONLY")
-        return client.get(key) is not None
+        try:
+            return client.get(key) is not None
+        except redis.ResponseError:  # it does not know yet who serves it
+            return False
 
 
 def _whole(node: Node) -> bool:
