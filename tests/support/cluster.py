@@ -169,7 +169,7 @@ class ClusterOfNodes:
         """
         held = [self.owner("dm:{!service}:apps"), self.owner("dm:{!alerts}:lease")]
         lost = next(node for node in self.primaries() if node not in held)
-        ours = {self.owner(f"dm:{{app-{n}}}:inbox"): f"app-{n}" for n in range(100)}
+        ours = {self.owner(f"dm:{{app-{n}}}:inbox"): f"app-{n}" for n in range(20)}
         ports = {int(port) for _, port, _ in lost.client.role()[2]}
         for node in self.nodes:
             if node is lost or node.port in ports:

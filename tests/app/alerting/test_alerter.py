@@ -337,7 +337,8 @@ async def test_while_a_primary_is_gone_alerts_about_apps_elsewhere_go_on() -> No
     with running_cluster() as cluster:
         store = engine.connect(cluster.url)
         async with world(store, clock) as it:
-            await it.live(5, **{f"app-{n}": quiet for n in range(100)})
+            quieter = partial(quiet, requests=5)
+            await it.live(5, **{f"app-{n}": quieter for n in range(20)})
             lost, left = cluster.lose()
             await it.live(8, **{left: broken("H10")})
 
