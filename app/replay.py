@@ -22,6 +22,7 @@ from os import urandom
 from app.codes import no_runtime_metrics
 from app.config import ConfigError, Settings
 from app.delivery import CannotDeliver, Sender, Target, parse_target
+from app.interrupts import interrupts
 from app.loglines import STDIN, LogInput, LogLine
 from app.sent import Sent
 from parsers import heroku
@@ -123,9 +124,11 @@ def _send_all(replay: Replay, groups: Iterable[Sequence[LogLine]], log: LogInput
     progress = Progress(log)
     try:
         try:
-            for group in groups:
-                replay.take(group, live=log.size is None)
-                progress.show(replay.lines)
+            with interrupts() as look:
+                for group in groups:
+                    replay.take(group, live=log.size is None)
+                    progress.show(replay.lines)
+                    look()
         finally:  # Ctrl-C is how a live tail ends: what was read is delivered first
             replay.flush()
             progress.clear()
