@@ -60,7 +60,7 @@ async def test_a_batch_that_no_replica_has_is_not_stored_however_often_it_is_tri
 
 async def test_whoever_finds_all_connections_in_use_waits_for_one(watched: Watched) -> None:
     store = engine.connect(watched.url, connections_max=2)
-    told = await asyncio.gather(*(store.advice() for _ in range(20)))
+    told = await asyncio.gather(*(store.check() for _ in range(20)))
     assert told == [[]] * 20
     await store.close()
 
