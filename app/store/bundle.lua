@@ -1,17 +1,34 @@
--- Append a bundle, several batches as one element, to an app's inbox: if none of its ids is known, and
--- if the app is guarded, while its state is as expected.
--- KEYS  inbox, state, id_1 … id_k, all different
--- ARGV  id_ttl_ms, inbox_ttl_ms, guarded (0 or 1), expected state, new state ('' = unchanged),
---       element, token_1 … token_k
--- Returns the inbox's length; 0 when nothing was changed.
--- The element is pushed before its ids are recorded: should the push fail, they must not be taken.
+-- Append bundles, each several batches as one element, to the inboxes of their apps, of one app after
+-- the other: if none of a bundle's ids is known, and if its app is guarded, while its state is as
+-- expected.
+-- KEYS  of each app: inbox, state, id_1 … id_k, all different
+-- ARGV  id_ttl_ms, inbox_ttl_ms; of each app: k, guarded (0 or 1), expected state, new state ('' =
+--       unchanged), element, token_1 … token_k
+-- Returns of each app its inbox's length; 0, or a refusal, when nothing of it was changed.
+-- An element is pushed before its ids are recorded: should the push fail, they must not be taken.
 -- A TTL is never shortened, and prolonged once a minute; a list of one element is new and has none.
-if ARGV[3] == '1' and (redis.call('GET', KEYS[2]) or '') ~= ARGV[4] then return 0 end
-if redis.call('EXISTS', unpack(KEYS, 3)) > 0 then return 0 end
-local length = redis.call('RPUSH', KEYS[1], ARGV[6])
-for i = 3, #KEYS do redis.call('SET', KEYS[i], ARGV[i + 4], 'PX', ARGV[1]) end
-if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[2]) end
-if length == 1 or redis.call('PTTL', KEYS[1]) < ARGV[2] - 60000 then
-  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+local id_ttl, inbox_ttl = ARGV[1], ARGV[2]
+
+local function append(key, at, k)
+  local held = redis.call('MGET', unpack(KEYS, key + 1, key + 1 + k))
+  if ARGV[at + 1] == '1' and (held[1] or '') ~= ARGV[at + 2] then return 0 end
+  for i = 2, k + 1 do
+    if held[i] then return 0 end
+  end
+  local length = redis.pcall('RPUSH', KEYS[key], ARGV[at + 4])
+  if type(length) == 'table' then return length end
+  for i = 1, k do redis.call('SET', KEYS[key + 1 + i], ARGV[at + 4 + i], 'PX', id_ttl) end
+  if ARGV[at + 3] ~= '' then redis.call('SET', KEYS[key + 1], ARGV[at + 3], 'PX', inbox_ttl) end
+  if length == 1 or redis.call('PTTL', KEYS[key]) < inbox_ttl - 60000 then
+    redis.call('PEXPIRE', KEYS[key], inbox_ttl)
+  end
+  return length
 end
-return length
+
+local lengths, key, at = {}, 1, 3
+while at <= #ARGV do
+  local k = tonumber(ARGV[at])
+  lengths[#lengths + 1] = append(key, at, k)
+  key, at = key + 2 + k, at + 5 + k
+end
+return lengths

@@ -204,6 +204,8 @@ def together(parts: Sequence[Contents]) -> Contents:
 class Cluster:
     """See redis_call.Server."""
 
+    apps_per_script = 1  # whose keys lie together
+
     def __init__(self, seeds: Sequence[Host], node_at: Callable[[Host], OneServer]) -> None:
         self._node_at = node_at
         self._nodes: dict[Host, OneServer] = {}

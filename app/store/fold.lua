@@ -1,25 +1,40 @@
--- Take the first n elements off the inbox and add elements to slots, all or nothing.
--- KEYS  inbox, slot_1 … slot_s (a slot may occur more than once)
--- ARGV  n, the headers (9 bytes each) of the n elements that were read, then per slot:
+-- Take elements off the head of inboxes and add elements to slots, of one app after the other, and of
+-- each all or nothing.
+-- KEYS  of each app: inbox, slot_1 … slot_s (a slot may occur more than once)
+-- ARGV  of each app: n, the headers (9 bytes each) of the n elements that were read, s, then per slot:
 --       ttl_ms, element
--- Returns the length of each slot; false when the inbox no longer begins with those elements: then
--- nothing is changed.
+-- Returns of each app the lengths of its slots; false when the inbox no longer begins with those
+-- elements, or a refusal: then nothing is changed.
 -- All n headers are compared: a list whose head was taken and refilled can begin alike. Trimming
 -- comes first, because it frees memory: so folding goes on when Redis is full. A TTL is never
 -- shortened, and prolonged once a minute.
-local n = tonumber(ARGV[1])
-local found = n > 0 and redis.call('LRANGE', KEYS[1], 0, n - 1) or {}
-for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
-if table.concat(found) ~= ARGV[2] then return false end
--- Redis undoes nothing: a key that is no list must end the script before the first write.
-for i = 2, #KEYS do redis.call('LLEN', KEYS[i]) end
-redis.call('LTRIM', KEYS[1], n, -1)
-local lengths = {}
-for i = 2, #KEYS do
-  local length, ttl = redis.call('RPUSH', KEYS[i], ARGV[2 * i]), ARGV[2 * i - 1]
-  if length == 1 or redis.call('PTTL', KEYS[i]) < ttl - 60000 then
-    redis.call('PEXPIRE', KEYS[i], ttl)
+local function fold(key, at)
+  local n, slots = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
+  local found = n > 0 and redis.call('LRANGE', KEYS[key], 0, n - 1) or {}
+  for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
+  if table.concat(found) ~= ARGV[at + 1] then return false end
+  -- Redis undoes nothing: a key that is no list must be found before the first write.
+  for i = key + 1, key + slots do
+    local length = redis.pcall('LLEN', KEYS[i])
+    if type(length) == 'table' then return length end
   end
-  lengths[#lengths + 1] = length
+  redis.call('LTRIM', KEYS[key], n, -1)
+  local lengths = {}
+  for i = 1, slots do
+    local slot, ttl = KEYS[key + i], ARGV[at + 1 + 2 * i]
+    local length = redis.call('RPUSH', slot, ARGV[at + 2 + 2 * i])
+    if length == 1 or redis.call('PTTL', slot) < ttl - 60000 then
+      redis.call('PEXPIRE', slot, ttl)
+    end
+    lengths[i] = length
+  end
+  return lengths
 end
-return lengths
+
+local answers, key, at = {}, 1, 1
+while at <= #ARGV do
+  local slots = ARGV[at + 2]
+  answers[#answers + 1] = fold(key, at)
+  key, at = key + 1 + slots, at + 3 + 2 * slots
+end
+return answers

@@ -52,6 +52,8 @@ def pool_to(url: str, connections_max: int) -> ConnectionPool:
 class OneServer:
     """See redis_call.Server."""
 
+    apps_per_script = 32  # about 0.2 ms, in which nobody else is answered
+
     def __init__(self, pool: ConnectionPool, replicas: int = 0) -> None:
         """`replicas`: how many must have what is committed."""
         self._client = redis.asyncio.Redis.from_pool(pool)

@@ -20,7 +20,8 @@ that is not of an app begins with dm:{!service}: instead, and lies together, too
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from itertools import chain
+from typing import Any, TypeVar, cast
 
 from app.store.kept import KeptSlots
 from app.store.one_server import CONNECTIONS_MAX, OneServer, pool_to
@@ -41,7 +42,7 @@ from app.store.port import (
     StoreError,
     headers,
 )
-from app.store.redis_call import Script, Server, asking
+from app.store.redis_call import Script, Server, asking, unless_refused
 from app.store.redis_facts import facts, unfit
 from app.store.redis_keys import (
     append_call,
@@ -55,7 +56,7 @@ from app.store.redis_keys import (
 from app.store.redis_service import RedisService
 
 _PREFIX = "dm:"
-
+_T = TypeVar("_T")
 
 _APPEND, _APPEND_FROM_LOG, _BUNDLE, _FOLD, _COMPACT, _READ = (
     Script(f"{name}.lua")
@@ -81,6 +82,7 @@ class RedisStore(RedisService):
     def __init__(self, server: Server, prefix: str = _PREFIX) -> None:
         """`prefix`: of the keys that are not of an app."""
         super().__init__(server, prefix)
+        self._apps_per_script = server.apps_per_script
         self._kept = KeptSlots()
 
     async def append(
@@ -123,10 +125,10 @@ class RedisStore(RedisService):
         guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, int]:
         calls = [
-            bundle_call(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
-            for app, bundle in bundles.items()
+            bundle_call(some, guards, id_ttl_ms, inbox_ttl_ms)
+            for some in _in_pieces(list(bundles.items()), self._apps_per_script)
         ]
-        lengths = await self._commit_all(_BUNDLE, calls)
+        lengths = _of_each_app(await self._commit_all(_BUNDLE, calls))
         return dict(zip(bundles, lengths, strict=True))
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
@@ -147,8 +149,8 @@ class RedisStore(RedisService):
         return {app: elements for app, elements in zip(apps, answers, strict=True) if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        calls = [fold_call(app, fold) for app, fold in folds.items()]
-        answers = await self._evaluate_all(_FOLD, calls)
+        pieces = _in_pieces(list(folds.items()), self._apps_per_script)
+        answers = _of_each_app(await self._evaluate_all(_FOLD, list(map(fold_call, pieces))))
         return {
             app: None
             if lengths is None
@@ -219,6 +221,15 @@ def _appended(apps: Iterable[str], answers: Sequence[Any]) -> dict[str, Appended
         app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
         for app, answer in zip(apps, answers, strict=True)
     }
+
+
+def _in_pieces(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _of_each_app(answers: Sequence[Any]) -> list[Any]:
+    """What scripts said that go through several apps."""
+    return unless_refused(list(chain.from_iterable(answers)))
 
 
 def _contents(slots: Sequence[Slot], found: Sequence[Any]) -> Contents:

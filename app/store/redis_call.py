@@ -26,7 +26,13 @@ Ask = Callable[[Sequence[Call], Call], Awaitable[list[Any]]]
 
 
 class Server(Protocol):
-    """Who answers: one Redis, or several that look like one."""
+    """Who answers: one Redis, or several that look like one.
+
+    Attributes:
+        apps_per_script: how many apps one call of a script may be about.
+    """
+
+    apps_per_script: int
 
     async def ask(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
         """The answers to these calls, in one round trip, refusals among them; each is preceded by

@@ -4,7 +4,7 @@ how many keys, keys, arguments.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.store.port import Batch, Bundle, Fold, Guard, Place, Slot, headers
@@ -65,22 +65,31 @@ def append_from_log_call(
 
 
 def bundle_call(
-    app: str, bundle: Bundle, guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+    bundles: Sequence[tuple[str, Bundle]],
+    guards: Mapping[str, Guard],
+    id_ttl_ms: int,
+    inbox_ttl_ms: int,
 ) -> list[Any]:
     """Of bundle.lua."""
-    prefix = _id_prefix(app)
-    keys = [inbox_key(app), state_key(app), *[prefix + each for each in bundle.ids]]
-    before = (id_ttl_ms, inbox_ttl_ms, *_guarded(guard), bundle.element)
-    return [len(keys), *keys, *before, *bundle.tokens]
+    keys: list[str | bytes] = []
+    arguments: list[Any] = [id_ttl_ms, inbox_ttl_ms]
+    for app, (ids, tokens, element) in bundles:
+        prefix = _id_prefix(app)
+        keys += (inbox_key(app), state_key(app), *[prefix + each for each in ids])
+        arguments += (len(ids), *_guarded(guards.get(app)), element, *tokens)
+    return [len(keys), *keys, *arguments]
 
 
-def fold_call(app: str, fold: Fold) -> list[Any]:
+def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
     """Of fold.lua."""
-    keys = [inbox_key(app), *(slot_key(app, write.slot) for write in fold.writes)]
-    call: list[Any] = [len(keys), *keys, len(fold.folded), headers(fold.folded)]
-    for write in fold.writes:
-        call += (write.ttl_ms, write.element)
-    return call
+    keys: list[str] = []
+    arguments: list[Any] = []
+    for app, (folded, writes) in folds:
+        keys += (inbox_key(app), *[slot_key(app, write.slot) for write in writes])
+        arguments += (len(folded), headers(folded), len(writes))
+        for _, element, ttl_ms in writes:
+            arguments += (ttl_ms, element)
+    return [len(keys), *keys, *arguments]
 
 
 def _id_prefix(app: str) -> bytes:
