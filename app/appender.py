@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from app.active_drain import ActiveDrain, judge, pack_state, unpack_state
+from app.active_drain import ActiveDrain, Claim, judge, pack_state, unpack_state
 from app.arrival import Arrival, Brought
 from app.span import ALWAYS, Span
 from app.store import port
@@ -139,7 +139,7 @@ class Appender:
             groups: dict[str, list[Batch]] = {}
             guards: dict[str, Guard] = {}
             for app, group in waiting.items():
-                guard, spans = self._judged(app, group)
+                guard, spans = self._judged(app, [arrival.claim for arrival in group])
                 if guard is not None:
                     guards[app] = guard
                 groups[app] = [
@@ -169,15 +169,15 @@ class Appender:
         bundles: dict[str, port.Bundle] = {}
         guards: dict[str, Guard] = {}
         for app, each in first.items():
-            whole = each.whole()
-            if whole is None or self._unverified(whole):
+            claim = each.claim
+            if claim is None or self._unverified(claim.arrived_s):
                 continue
-            guard, (span,) = self._judged(app, [whole])
-            if not span.covers(whole.claim.lines):
+            guard, (span,) = self._judged(app, [claim])
+            if not span.covers(claim.lines):
                 continue
             if guard is not None:
                 guards[app] = guard
-            bundles[app] = port.Bundle(*each.names(), whole.batch(span).element)
+            bundles[app] = port.Bundle(*each.names(), each.element())
         lengths = await self._store.append_bundles(
             bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
@@ -194,18 +194,18 @@ class Appender:
         if guard.new:
             self._states[app] = _Known(guard.new, unpack_state(guard.new))
 
-    def _judged(self, app: str, arrivals: Sequence[Arrival]) -> tuple[Guard | None, list[Span]]:
+    def _judged(self, app: str, claims: Sequence[Claim]) -> tuple[Guard | None, list[Span]]:
         """Which lines of each count, and the state that this follows from and leads to; None when
         none of them names its drain.
         """
-        if not any(arrival.drain for arrival in arrivals):
-            return None, [ALWAYS] * len(arrivals)
+        if not any([claim.token for claim in claims]):
+            return None, [ALWAYS] * len(claims)
         expected, before = self._states.get(app, _UNKNOWN)
         after = before
         spans = []
-        for arrival in arrivals:
-            if arrival.drain:
-                after, span = judge(after, arrival.claim)
+        for claim in claims:
+            if claim.token:
+                after, span = judge(after, claim)
                 spans.append(span)
             else:
                 spans.append(ALWAYS)
@@ -215,10 +215,11 @@ class Appender:
     def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:
             return arrival.note("duplicate")
-        return arrival.note("unverified") if self._unverified(arrival) else None
+        late = self._unverified(arrival.parts.arrived_s)
+        return arrival.note("unverified") if late else None
 
-    def _unverified(self, arrival: Arrival) -> bool:
-        return self._clock() - arrival.parts.arrived_s > self._verified_s
+    def _unverified(self, arrived_s: int) -> bool:
+        return self._clock() - arrived_s > self._verified_s
 
     async def _append_judged(
         self,

@@ -10,8 +10,8 @@ from typing import Protocol
 import msgspec
 
 from app.active_drain import Claim
-from app.batch import pack_batch, unpack_batch
-from app.ingest import MINUTE_S, Parts, Seen, pack_note
+from app.batch import unpack_batch
+from app.ingest import Parts, Seen, pack_note, touched
 from app.packing import UNREADABLE, pack_error
 from app.rollup import CAPS, Caps
 from app.span import ALWAYS, Span
@@ -22,7 +22,7 @@ from app.store.port import (
     new_element,
     random_bytes,
 )
-from app.sums import merged
+from app.sums import merged, pack_batch
 
 
 def batch_id(frame_id: bytes) -> bytes:
@@ -58,8 +58,13 @@ class Brought(Protocol):
         """When it says that the app lived."""
         ...
 
-    def whole(self) -> Arrival | None:
-        """All of it as one; None when it has to be taken apart."""
+    @property
+    def claim(self) -> Claim | None:
+        """What it says about its drain; None when it has to be taken apart."""
+        ...
+
+    def element(self) -> bytes:
+        """All of it, every line counted, as one element of an inbox; always the same."""
         ...
 
     def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
@@ -93,10 +98,6 @@ class Arrival:
         """See Brought."""
         return self.parts.seen
 
-    def whole(self) -> Arrival:
-        """See Brought."""
-        return self
-
     def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
         """See Brought."""
         return (self.id,), (self.token,)
@@ -109,9 +110,12 @@ class Arrival:
     def claim(self) -> Claim:
         """What it says about its drain."""
         arrived_s = self.parts.arrived_s
-        minutes = self.parts.rollups or [arrived_s // MINUTE_S * MINUTE_S]
-        lines = Span(min(minutes), max(minutes) + MINUTE_S)
+        lines = touched(self.parts.rollups, arrived_s)
         return Claim(self.drain, self.generation, lines, arrived_s)
+
+    def element(self) -> bytes:
+        """See Brought."""
+        return self.batch().element
 
     def batch(self, within: Span = ALWAYS) -> Batch:
         """What to append when only the lines `within` count."""

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.packing import UNREADABLE, pack_error
-from app.rollup import CAPS, Caps
-from app.sums import Sums, pack
+from app.packing import UNREADABLE, pack, pack_error
+from app.rollup import CAPS, Caps, Rollup
 
 VERSION = 1
 
@@ -25,7 +24,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Batch).decode
 
 
-def pack_batch(rollups: Mapping[int, Sums], caps: Caps = CAPS) -> bytes:
+def pack_batch(rollups: Mapping[int, Rollup], caps: Caps = CAPS) -> bytes:
     """A batch: its rollups by the start of their minute, in Unix seconds."""
     return _encode([VERSION, [[minute, pack(rollups[minute], caps)] for minute in sorted(rollups)]])
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
+from app.active_drain import Claim
 from app.aggregate import Aggregator
 from app.arrival import Arrival
 from app.ingest import MINUTE_S, Horizon, Seen
 from app.rollup import Caps
+from app.store.port import KIND_BATCH, new_element
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
 
@@ -45,12 +46,14 @@ class Bundle:
     def __init__(self, sender: Sender, arrived_s: float, horizon: Horizon, caps: Caps) -> None:
         """`arrived_s`: when the first of them came, Unix time in seconds."""
         self._sender = sender
+        self._arrived_s = arrived_s
         self._minute = arrived_s // MINUTE_S
-        self._aggregator_of = partial(Aggregator, arrived_s, horizon, caps)
-        self._aggregator = self._aggregator_of()
+        self._horizon = horizon
+        self._caps = caps
+        self._aggregator = Aggregator(arrived_s, horizon, caps)
         self._posts: dict[bytes, Post] = {}
         self._spoiled = False
-        self._whole: Arrival | None = None
+        self._element = b""
         self._apart: list[Arrival] = []
 
     @property
@@ -81,12 +84,19 @@ class Bundle:
             raise
         self._posts[post.id] = post
 
-    def whole(self) -> Arrival | None:
+    @property
+    def claim(self) -> Claim | None:
+        """See arrival.Brought."""
+        if self._spoiled:
+            return None
+        _, drain, generation = self._sender
+        return Claim(drain, generation, self._aggregator.lines, int(self._arrived_s))
+
+    def element(self) -> bytes:
         """See arrival.Brought; no more can be added then."""
-        if self._whole is None and not self._spoiled:
-            first = next(iter(self._posts.values()))
-            self._whole = self._arrival(first, self._aggregator)
-        return self._whole
+        if not self._element:
+            self._element = new_element(KIND_BATCH, self._aggregator.packed())
+        return self._element
 
     def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
         """See arrival.Brought."""
@@ -94,15 +104,17 @@ class Bundle:
 
     async def apart(self) -> list[Arrival]:
         """See arrival.Brought. They are counted up once more; others run in between."""
-        whole = self.whole()
-        if whole is not None and len(self._posts) == 1:
-            return [whole]
+        alone = len(self._posts) == 1 and not self._spoiled
         for post in list(self._posts.values())[len(self._apart) :]:
-            aggregator = self._aggregator_of()
-            _add(aggregator, post)
+            aggregator = self._aggregator if alone else self._counted_up(post)
             self._apart.append(self._arrival(post, aggregator))
             await asyncio.sleep(0)
         return self._apart
+
+    def _counted_up(self, post: Post) -> Aggregator:
+        aggregator = Aggregator(self._arrived_s, self._horizon, self._caps)
+        _add(aggregator, post)
+        return aggregator
 
     def _arrival(self, post: Post, aggregator: Aggregator) -> Arrival:
         app, drain, generation = self._sender

@@ -10,15 +10,14 @@ so that
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from app.batch import pack_batch
 from app.rollup import CAPS, Caps, Rollup
 from app.span import ALWAYS, Span
-from app.sums import Sums
+from app.sums import Sums, pack_batch
 from parsers import heroku
 from parsers.framing import Damage, split
 from parsers.sample import HerokuError, ParseError, Readings, Request, Sample
@@ -206,6 +205,13 @@ class Aggregator:
         return self.parts().packed()
 
     @property
+    def lines(self) -> Span:
+        """The minutes that the messages within the horizon touch; that of its arrival when there
+        are none.
+        """
+        return touched(self.rollups, self._arrived_s)
+
+    @property
     def seen(self) -> Seen:
         """When the messages within the horizon say that the app lived; its arrival when there are
         none.
@@ -249,6 +255,12 @@ class Aggregator:
     def _book_unreadable(self, books: dict[str, int], reason: str) -> None:
         _count(books, "received")
         _count(books, f"unparsed:{reason}")
+
+
+def touched(minutes: Collection[int], arrived_s: int) -> Span:
+    """From the first of these minutes to the end of the last; of no minutes, that of the arrival."""
+    some = minutes or (arrived_s // MINUTE_S * MINUTE_S,)
+    return Span(min(some), max(some) + MINUTE_S)
 
 
 def _count(books: dict[str, int], name: str, messages: int = 1) -> None:

@@ -1,6 +1,6 @@
-"""Rollups as the busy paths hold them, and their bytes: in the quickest form that this installation
-has. All forms hold the same, merge alike and have the same bytes; app.rollup and app.packing say
-what that is.
+"""Rollups as the busy paths hold them, and their bytes, alone and as a batch: in the quickest form that this installation
+has. All forms hold the same, merge alike and have the same bytes; app.rollup, app.packing and
+app.batch say what that is.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from app.packing import PackError, unpack
 from app.rollup import Rollup
 
 if TYPE_CHECKING or not COMPILED:
+    from app.batch import pack_batch
     from app.packing import absorb, pack
     from app.rollup import Rollup as Sums
 else:
     from app.hot.reading import absorb
     from app.hot.sums import Sums
-    from app.hot.writing import pack
+    from app.hot.writing import pack, pack_batch
 
-__all__ = ["Sums", "absorb", "merged", "pack", "plain"]
+__all__ = ["Sums", "absorb", "merged", "pack", "pack_batch", "plain"]
 
 
 def merged(packed: Iterable[bytes]) -> Sums:

@@ -21,6 +21,7 @@ from app.hot.sums cimport (
     Source,
     Sums,
     Tally,
+    add_counts,
     add_reading,
     bins_of,
     count_requests,
@@ -47,7 +48,8 @@ from app.hot.usual cimport (
 )
 
 from app import ingest
-from app.ingest import MINUTE_S, NAMES_MAX, Parts, Seen
+from app.hot.writing import pack_batch
+from app.ingest import MINUTE_S, NAMES_MAX, Parts, Seen, touched
 from app.rollup import (
     CAPS,
     CONNECT_FAILED,
@@ -111,6 +113,7 @@ cdef class Aggregator:
     cdef object _caps
     cdef object _arrived, _horizon
     cdef object _unusual  # what takes lines of other forms; None until there are any
+    cdef object _parts  # once they were asked for
     cdef dict _sums  # by the start of their minute
     cdef dict _books
     cdef long long _arrived_s, _earliest_ms, _latest_ms
@@ -211,6 +214,42 @@ cdef class Aggregator:
 
     def parts(self):
         """What the messages taken so far come to; no more may be added."""
+        if self._parts is None:
+            self._parts = self._parts_now()
+        return self._parts
+
+    def packed(self):
+        """The whole batch, as the store keeps it: see app.ingest.Parts.packed. No more may be
+        added.
+        """
+        cdef dict inside = self._sums
+        cdef dict books = {}
+        cdef Sums arrival
+        if self._unusual is not None:
+            return self.parts().packed()
+        for ledger in self._books.values():
+            add_counts(books, ledger)
+        if self._promised:
+            books["promised"] = self._promised
+        minute = self._arrived_s // MINUTE_S * MINUTE_S
+        arrival = inside.get(minute)
+        if arrival is None:
+            arrival = Sums()
+            inside = {**inside, minute: arrival}
+        arrival.ledger = books
+        packed = pack_batch(inside, self._caps)
+        arrival.ledger = {}
+        return packed
+
+    @property
+    def lines(self):
+        """See app.ingest."""
+        minutes = set(self._sums)
+        if self._unusual is not None:
+            minutes.update(self._unusual.rollups)
+        return touched(minutes, self._arrived_s)
+
+    cdef object _parts_now(self):
         cdef Sums sums
         if self._unusual is None:
             loose = {"promised": self._promised} if self._promised else {}

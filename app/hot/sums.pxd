@@ -71,5 +71,6 @@ cdef int add_tally(
     Source source, int which, long long count, long long total, long long largest
 ) except -1
 cdef int add_reading(Source source, int gauge, const Reading *reading) except -1
+cdef add_counts(dict ours, dict theirs)
 cdef Source source_named(Sums sums, str name)
 cdef ProcessType type_named(Sums sums, str name)

@@ -10,12 +10,13 @@ from libc.string cimport memcpy
 
 from app.hot.sums cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally
 
-from app import packing
+from app import batch, packing
 from app.rollup import CAPS
 from parsers.sample import labels_of
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
+cdef int BATCH_VERSION = batch.VERSION
 cdef int PARTS = 12  # version, messages, names, 8 sections, later
 cdef int STATUS_MAX = 599
 cdef int STATUSES = STATUS_MAX + 1
@@ -126,6 +127,7 @@ cdef class Writer:
         return 0
 
 
+cdef Writer _batch = Writer()
 cdef Writer _whole = Writer()
 cdef Writer _names = Writer()
 cdef Writer _sections = Writer()
@@ -134,13 +136,39 @@ cdef Writer _rows = Writer()
 
 def pack(of, caps=CAPS):
     """The bytes of sums, or of a Rollup, bounded by the caps; see app.packing.pack."""
+    cdef bytes packed = _packed(of, caps)
+    return _whole.data[: _whole.size] if packed is None else packed
+
+
+def pack_batch(rollups, caps=CAPS):
+    """The bytes of a batch; see app.batch."""
+    cdef bytes packed
+    _batch.size = 0
+    _batch.array(2)
+    _batch.number(BATCH_VERSION)
+    _batch.array(len(rollups))
+    for minute in sorted(rollups):
+        _batch.array(2)
+        _batch.number(minute)
+        packed = _packed(rollups[minute], caps)
+        if packed is None:
+            _batch.binary(_whole.size)
+            _batch.raw(_whole.data, _whole.size)
+        else:
+            _batch.binary(len(packed))
+            _batch.raw(packed, len(packed))
+    return _batch.data[: _batch.size]
+
+
+cdef bytes _packed(of, caps):
+    """Their bytes; None when they are in _whole."""
     cdef Sums sums
     if not isinstance(of, Sums):
         return packing.pack(of, caps)
     sums = of
     if _over(sums, caps) or not _write(sums):
         return packing.pack(sums.rollup(), caps)
-    return _whole.data[: _whole.size]
+    return None
 
 
 cdef bint _over(Sums sums, caps):
