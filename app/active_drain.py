@@ -16,8 +16,6 @@ that the batch was judged by (see port.Guard).
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from app.resolution import align
@@ -53,7 +51,7 @@ class ActiveDrain(msgspec.Struct, array_like=True, frozen=True, gc=False):
     spread: Spread | None = None  # of an app that is spread over parts: then this drain stays
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """What a batch has to say about its drain."""
 
     token: str

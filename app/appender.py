@@ -139,7 +139,8 @@ class Appender:
             groups: dict[str, list[Batch]] = {}
             guards: dict[str, Guard] = {}
             for app, group in waiting.items():
-                guard, spans = self._judged(app, [arrival.claim for arrival in group])
+                ids = [arrival.id for arrival in group]
+                guard, spans = self._judged(app, ids, [arrival.claim for arrival in group])
                 if guard is not None:
                     guards[app] = guard
                 groups[app] = [
@@ -172,12 +173,13 @@ class Appender:
             claim = each.claim
             if claim is None or self._unverified(claim.arrived_s):
                 continue
-            guard, (span,) = self._judged(app, [claim])
+            ids, tokens = each.names()
+            guard, (span,) = self._judged(app, ids, [claim])
             if not span.covers(claim.lines):
                 continue
             if guard is not None:
                 guards[app] = guard
-            bundles[app] = port.Bundle(*each.names(), each.element())
+            bundles[app] = port.Bundle(ids, tokens, each.element())
         lengths = await self._store.append_bundles(
             bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
@@ -194,23 +196,30 @@ class Appender:
         if guard.new:
             self._states[app] = _Known(guard.new, unpack_state(guard.new))
 
-    def _judged(self, app: str, claims: Sequence[Claim]) -> tuple[Guard | None, list[Span]]:
+    def _judged(
+        self,
+        app: str,
+        ids: Sequence[bytes],  # see PartAppender
+        claims: Sequence[Claim],
+    ) -> tuple[Guard | None, list[Span]]:
         """Which lines of each count, and the state that this follows from and leads to; None when
         none of them names its drain.
         """
-        if not any([claim.token for claim in claims]):
-            return None, [ALWAYS] * len(claims)
-        expected, before = self._states.get(app, _UNKNOWN)
-        after = before
+        known = self._states.get(app, _UNKNOWN)
+        after = before = known.state
         spans = []
+        guarded = False
         for claim in claims:
             if claim.token:
                 after, span = judge(after, claim)
                 spans.append(span)
+                guarded = True
             else:
                 spans.append(ALWAYS)
-        new = pack_state(after) if after is not None and after != before else b""
-        return Guard(expected, new), spans
+        if not guarded:
+            return None, spans
+        new = b"" if after is None or after is before else pack_state(after)
+        return Guard(known.packed, new), spans
 
     def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:

@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from app.active_drain import Claim
 from app.aggregate import Aggregator
 from app.arrival import Arrival
@@ -29,7 +31,7 @@ class Sender(NamedTuple):
     generation: int
 
 
-class Post(NamedTuple):
+class Post(msgspec.Struct, frozen=True, gc=False):
     """`token` is drawn for this POST alone; `promised` messages, by its Logplex-Msg-Count."""
 
     id: bytes

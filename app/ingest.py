@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
+import msgspec
+
 from app.rollup import CAPS, Caps, Rollup
 from app.span import ALWAYS, Span
 from app.sums import Sums, pack_batch
@@ -36,7 +38,7 @@ class Horizon(NamedTuple):
     future_s: int
 
 
-class Seen(NamedTuple):
+class Seen(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When a batch says that the app lived, in Unix seconds; `runtime_metrics_s` 0 for never."""
 
     first_s: int
@@ -258,7 +260,7 @@ class Aggregator:
 
 
 def touched(minutes: Collection[int], arrived_s: int) -> Span:
-    """From the first of these minutes to the end of the last; of no minutes, that of the arrival."""
+    """From the first of these minutes to the end of the last; of none, that of the arrival."""
     some = minutes or (arrived_s // MINUTE_S * MINUTE_S,)
     return Span(min(some), max(some) + MINUTE_S)
 

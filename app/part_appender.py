@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, cast
 
-from app.active_drain import Spread, unpack_state
+from app.active_drain import Claim, Spread, unpack_state
 from app.appender import Appender
 from app.arrival import Arrival, Brought
 from app.parts import base_of, moved_from, name_for
@@ -123,8 +123,10 @@ class PartAppender(Appender):
             raise StoreUnavailable(_CHANGING)
         return tokens
 
-    def _judged(self, app: str, arrivals: Sequence[Arrival]) -> tuple[Guard | None, list[Span]]:
-        guard, spans = super()._judged(app, arrivals)
+    def _judged(
+        self, app: str, ids: Sequence[bytes], claims: Sequence[Claim]
+    ) -> tuple[Guard | None, list[Span]]:
+        guard, spans = super()._judged(app, ids, claims)
         known = self._states.get(app)
         expected, state = known if known is not None else (b"", None)
         there = state.spread if state is not None else None
@@ -137,7 +139,7 @@ class PartAppender(Appender):
         if there is None or there.version < spread.version:
             return self._ask_for_state(app), spans
         self._asked.discard(app)
-        if any(name_for(base, each.id, spread.parts) != app for each in arrivals):
+        if any(name_for(base, each, spread.parts) != app for each in ids):
             raise _Elsewhere
         return Guard(expected, expected), spans  # which keeps the state as long as the inbox
 

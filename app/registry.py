@@ -192,7 +192,10 @@ class Sightings:
         before = {app: self._told.get(app) for app in news}
         self._told.update(news)  # first: of a hundred POSTs at once one tells it
         try:
-            seen_apps = [SeenApp(app, *seen) for app, seen in news.items()]
+            seen_apps = [
+                SeenApp(app, seen.first_s, seen.last_s, seen.runtime_metrics_s)
+                for app, seen in news.items()
+            ]
             await self._store.see(seen_apps, ttl_ms=self._ttl_ms)
         except StoreUnavailable as error:
             log.warning("could not record which apps were seen: %s", error)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 _END_OF_TIME_S = 2**62
 
 
-class Span(NamedTuple):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """From `start_s` until before `end_s`, Unix seconds; false when nothing lies in it."""
 
     start_s: int

@@ -1,6 +1,6 @@
-"""Rollups as the busy paths hold them, and their bytes, alone and as a batch: in the quickest form that this installation
-has. All forms hold the same, merge alike and have the same bytes; app.rollup, app.packing and
-app.batch say what that is.
+"""Rollups as the busy paths hold them, and their bytes, alone and as a batch: in the quickest form
+that this installation has. All forms hold the same, merge alike and have the same bytes;
+app.rollup, app.packing and app.batch say what that is.
 """
 
 from __future__ import annotations

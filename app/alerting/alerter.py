@@ -34,6 +34,7 @@ from app.alerting.words import clock as in_words
 from app.alerting.words import how_it_ended, what_is
 from app.query import SETTLED_AFTER_S
 from app.resolution import DAY_S, MINUTE_S, Resolution, align
+from app.span import Span
 from app.store.alert_port import AlertChange, AlertTable
 from app.store.port import Store, StoreError
 
@@ -352,7 +353,7 @@ def _for_channel(messages: list[Message], channel: Channel, url: str) -> list[Me
 def _notes(found: Evaluation, now_s: float) -> tuple[str, ...]:
     notes = []
     if found.late:
-        first, last = (in_words(each, now_s) for each in found.late)
+        first, last = _ends(found.late, now_s)
         notes.append(
             f"{first} to {last} was looked at only now: Dynometer or its store was away. What "
             "began and ended in that time is in the history alone."
@@ -363,5 +364,9 @@ def _notes(found: Evaluation, now_s: float) -> tuple[str, ...]:
 
 
 def _skipped(found: Evaluation, now_s: float) -> Told:
-    first, last = (in_words(each, now_s) for each in found.skipped)
+    first, last = _ends(found.skipped, now_s)
     return Told(int(now_s), "skipped", f"{first} to {last} was not evaluated: too long ago")
+
+
+def _ends(span: Span, now_s: float) -> tuple[str, str]:
+    return in_words(span.start_s, now_s), in_words(span.end_s, now_s)

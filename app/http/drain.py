@@ -41,6 +41,7 @@ FRAME_ID_BYTES_MAX = 256
 AT_ONCE_BYTES_MAX = 2**20  # about 2 ms
 SENDERS_REMEMBERED = 4_096
 REPLAY = b"dynometer-replay"
+DRAIN = b"logplex-drain-token"
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -97,7 +98,8 @@ class DrainEndpoint:
                     return
                 if body:
                     first_of = dict(reversed(scope["headers"]))  # of a header twice, the first
-                    await self._take(Admitted(app, generation, first_of, len(body)), body)
+                    sender = _sender(app, generation, first_of.get(DRAIN, b""))
+                    await self._take(Admitted(sender, first_of, len(body)), body)
         except Refused as refusal:
             extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}
             await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
@@ -116,11 +118,11 @@ class DrainEndpoint:
             generation = await self._drains.verify(*credentials) if credentials else 0
             if not credentials or not generation:
                 why = self._drains.why_refused(*credentials) if credentials else "no credentials"
-                token = header(scope["headers"], b"logplex-drain-token").decode("latin-1")
+                token = header(scope["headers"], DRAIN).decode("latin-1")
                 self._refusals.add(credentials[0] if credentials else "", token, why)
                 raise Refused(401, "Unknown app or wrong drain secret: see 'dynometer drains'.")
             return credentials[0], generation
-        token = header(scope["headers"], b"logplex-drain-token").decode("latin-1")
+        token = header(scope["headers"], DRAIN).decode("latin-1")
         app = credentials[0] if credentials and credentials[0] else token
         if not valid_app(app):
             raise Refused(
@@ -132,16 +134,16 @@ class DrainEndpoint:
 
     async def _take(self, admitted: Admitted, body: bytes) -> None:
         """Aggregate and commit a body; returns when it is safe."""
-        self._own_drain.look(admitted.app, body)
+        self._own_drain.look(admitted.sender.app, body)
         horizon = self._replay_horizon if REPLAY in admitted.headers else self._horizon
         aggregator = Aggregator(self._clock(), horizon, self._caps)
         if promised := _promised(admitted):
             aggregator.add_promised(promised)
         for _ in aggregator.turns(body):
             await asyncio.sleep(0)
-        parts = aggregator.parts()
+        app, drain, generation = admitted.sender
         await self._committer.commit(
-            Arrival(admitted.app, _id_of(admitted), parts, *_sender(admitted)[1:])
+            Arrival(app, _id_of(admitted), aggregator.parts(), drain, generation)
         )
 
     # --- the same at once: see app.http.drain_cycle ---------------------------------------------
@@ -154,28 +156,30 @@ class DrainEndpoint:
         size = int(length)
         if not 0 < size <= min(AT_ONCE_BYTES_MAX, self._body_bytes_max):
             return None
-        app, generation = self._known(headers)
-        if not generation or not self._bodies.take_at_once(size):
+        sender = self._known(headers)
+        if sender is None or not self._bodies.take_at_once(size):
             return None
-        return Admitted(app, generation, headers, size)
+        return Admitted(sender, headers, size)
 
-    def _known(self, headers: Mapping[bytes, bytes]) -> tuple[str, int]:
-        """Who sends and the generation of the secret, 0 where that cannot be told at once."""
+    def _known(self, headers: Mapping[bytes, bytes]) -> Sender | None:
+        """Who sends; None where that cannot be told at once."""
         authorization = headers.get(b"authorization", b"")
+        drain = headers.get(DRAIN, b"")
         if self._drains is None:
-            app = _local_sender(authorization, headers.get(b"host", b""))
-            return app, int(app != "")
+            return _local_sender(authorization, headers.get(b"host", b""), drain)
         credentials = basic_credentials(authorization)
         if credentials is None:
-            return "", 0
-        return credentials[0], self._drains.verify_at_once(*credentials)
+            return None
+        generation = self._drains.verify_at_once(*credentials)
+        return _sender(credentials[0], generation, drain) if generation else None
 
     def take(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
         """See drain_cycle.AtOnce."""
-        self._own_drain.look(admitted.app, body)
+        sender = admitted.sender
+        self._own_drain.look(sender.app, body)
         post = Post(_id_of(admitted), random_bytes(), body, _promised(admitted))
         try:
-            if self._committer.submit(_sender(admitted), post, settle):
+            if self._committer.submit(sender, post, settle):
                 return
         except Exception as defect:  # of ours, and this POST's alone
             settle(defect)
@@ -198,14 +202,9 @@ class DrainEndpoint:
         self._bodies.let_go(admitted.size)
 
 
-def _sender(admitted: Admitted) -> Sender:
-    drain = _drain_token(admitted.headers.get(b"logplex-drain-token", b""))
-    return Sender(admitted.app, drain, admitted.generation)
-
-
 @lru_cache(SENDERS_REMEMBERED)
-def _drain_token(header: bytes) -> str:
-    return header.decode() if DRAIN_TOKEN.fullmatch(header) else ""
+def _sender(app: str, generation: int, token: bytes) -> Sender:
+    return Sender(app, token.decode() if DRAIN_TOKEN.fullmatch(token) else "", generation)
 
 
 def _id_of(admitted: Admitted) -> bytes:
@@ -218,14 +217,14 @@ def _promised(admitted: Admitted) -> int:
 
 
 @lru_cache(SENDERS_REMEMBERED)
-def _local_sender(authorization: bytes, host: bytes) -> str:
-    """The app that a request names where secrets are not asked for; "" for none, or when it was
-    not sent to this machine.
+def _local_sender(authorization: bytes, host: bytes, token: bytes) -> Sender | None:
+    """Whom a request names where secrets are not asked for; None for nobody, or when it was not
+    sent to this machine.
     """
     credentials = basic_credentials(authorization)
     if credentials is None or not is_loopback(host.decode("latin-1")):
-        return ""
-    return credentials[0] if valid_app(credentials[0]) else ""
+        return None
+    return _sender(credentials[0], 1, token) if valid_app(credentials[0]) else None
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

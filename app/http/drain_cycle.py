@@ -11,8 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import msgspec
+
+from app.bundle import Sender
 from app.commit import Settle
 from app.store.port import StoreUnavailable
 
@@ -21,11 +24,10 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = b"5"
 
 
-class Admitted(NamedTuple):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """Who sends, and what the head says; `size` bytes of body are expected."""
 
-    app: str
-    generation: int
+    sender: Sender
     headers: Mapping[bytes, bytes]
     size: int
 
@@ -132,6 +134,9 @@ class DrainCycle:
 
     def _say(self, status: int, text: str = "", headers: bytes = b"") -> None:
         self.response_complete = True
+        if status == HTTPStatus.OK and self.keep_alive:
+            self._answer(self, _LINES[status], _NO_BODY)
+            return
         body = text.encode()
         if body:
             headers += b"content-type: text/plain; charset=utf-8\r\n"
@@ -150,6 +155,7 @@ class DrainCycle:
             self._late.cancel()
 
 
+_NO_BODY = b"content-length: 0\r\n\r\n"
 _LINES = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
     for status in (200, 408, 500, 503)

@@ -45,6 +45,6 @@ class PlacedAppender(Appender):
             self.replayed += answer.outcomes.count(Outcome.REPLAYED)
         return answers
 
-    def _unverified(self, arrival: Arrival) -> bool:
+    def _unverified(self, arrived_s: int) -> bool:
         """However long it lay in the log, its place tells whether it was stored."""
         return False

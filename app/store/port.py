@@ -19,6 +19,8 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import msgspec
+
 from app.active_drain import Spread
 from app.store.alert_port import AlertReader, AlertStore
 
@@ -106,7 +108,7 @@ class Place(NamedTuple):
     offset: int
 
 
-class Bundle(NamedTuple):
+class Bundle(msgspec.Struct, frozen=True, gc=False):
     """Several batches of an app, their lines added up in one element: the ids, all different, and
     the token of each POST.
     """
@@ -126,7 +128,7 @@ class Outcome(IntEnum):
     REPLAYED = 4  # what stood at its place in the log was appended before: nothing was changed
 
 
-class Guard(NamedTuple):
+class Guard(msgspec.Struct, frozen=True, gc=False):
     """Append an app's batches only if its state (which drain counts, see active_drain) is
     `expected`, b"" for none; it becomes `new`, unless that is b"".
     """

@@ -73,10 +73,11 @@ def bundle_call(
     """Of bundle.lua."""
     keys: list[str | bytes] = []
     arguments: list[Any] = [id_ttl_ms, inbox_ttl_ms]
-    for app, (ids, tokens, element) in bundles:
+    for app, bundle in bundles:
         prefix = _id_prefix(app)
-        keys += (inbox_key(app), state_key(app), *[prefix + each for each in ids])
-        arguments += (len(ids), *_guarded(guards.get(app)), element, *tokens)
+        keys += (inbox_key(app), state_key(app), *[prefix + each for each in bundle.ids])
+        guarded = _guarded(guards.get(app))
+        arguments += (len(bundle.ids), *guarded, bundle.element, *bundle.tokens)
     return [len(keys), *keys, *arguments]
 
 
@@ -97,4 +98,4 @@ def _id_prefix(app: str) -> bytes:
 
 
 def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:
-    return (1, *guard) if guard else (0, b"", b"")
+    return (1, guard.expected, guard.new) if guard else (0, b"", b"")
