@@ -10,6 +10,9 @@ import os
 from importlib.util import find_spec
 
 PURE = "DYNOMETER_PURE"
-_MODULES = ("sums", "writing", "reading", "lines", "heads", "cells", "tables", "latest", "glance")
+_MODULES = (
+    *("names", "sums", "writing", "reading", "lines", "heads"),
+    *("cells", "tables", "latest", "glance"),
+)
 COMPILED = os.environ.get(PURE) != "1" and all(find_spec(f"app.hot.{name}") for name in _MODULES)
 FORM = "compiled" if COMPILED else "interpreted"

@@ -14,6 +14,7 @@ from itertools import islice
 
 from libc.string cimport memcmp
 
+from app.hot.names cimport Name, name_at
 from app.hot.sums cimport (
     RECENT,
     ProcessType,
@@ -63,7 +64,7 @@ from app.rollup import (
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers.framing import split
-from parsers.sample import GAUGE_INDEX, ROUTER_SOURCE, ParseError, source_of
+from parsers.sample import GAUGE_INDEX, ROUTER_SOURCE, ParseError
 from parsers.syslog import parse_timestamp_ms
 
 cdef enum:
@@ -535,17 +536,16 @@ cdef class Aggregator:
         """The source of a dyno's name; None when Heroku gives no such name."""
         cdef unsigned int place = hash_of(dyno, size) % RECENT
         cdef Source known
+        cdef Name name
         if self._current.recent[place] != NULL:
             known = <Source>self._current.recent[place]
-            if known.size == size and not memcmp(known.text, dyno, size):
+            if known.known.size == size and not memcmp(known.known.raw, dyno, size):
                 return known
-        written = dyno[:size]
-        try:
-            name = source_of(written)
-        except ParseError:
+        name = name_at(dyno, size)
+        if name is None or name.source is None:
             return None
-        known = source_named(self._current, name)
-        if known.encoded == written:
+        known = source_named(self._current, name.source)
+        if known.known is name:
             self._current.recent[place] = <void *>known
         return known
 

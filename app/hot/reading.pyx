@@ -5,6 +5,7 @@ exactly as written is refused, for that module to read, or to refuse with the re
 
 cimport cython
 
+from app.hot.names cimport Name, name_at
 from app.hot.sums cimport (
     BINS,
     GAUGES,
@@ -126,9 +127,9 @@ cdef class Reader:
         return size
 
     cdef str text(self):
+        cdef Name name
         cdef int kind = self.kind()
         cdef unsigned long long size
-        cdef const char *begin
         if kind & 0xE0 == 0xA0:
             size = kind & 0x1F
         elif kind >= 0xD9 and kind <= 0xDB:
@@ -137,12 +138,11 @@ cdef class Reader:
             raise PackError("no text")
         if size > <unsigned long long>(self.end - self.at):
             raise PackError("ends early")
-        begin = <const char *>self.at
+        name = name_at(self.at, size)
+        if name is None:
+            raise PackError("no text")
         self.at += size
-        try:
-            return begin[:size].decode()
-        except UnicodeDecodeError:
-            raise PackError("no text") from None
+        return name.text
 
 
 def absorb(Sums sums, bytes data):

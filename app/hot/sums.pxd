@@ -2,6 +2,8 @@
 
 cimport cython
 
+from app.hot.names cimport Name
+
 cdef enum:
     WHICH = 4  # see app.rollup: SERVICE_OK …
     GAUGES = 11  # of parsers.sample
@@ -37,9 +39,7 @@ cdef class ProcessType:
 cdef class Source:
     cdef readonly str name
     cdef readonly ProcessType process_type
-    cdef bytes encoded
-    cdef const char *text  # of encoded
-    cdef Py_ssize_t size
+    cdef Name known
     cdef bint is_dyno
     cdef long long number  # of its name, while it is packed; -1 for none yet
     cdef unsigned long long minutes

@@ -11,12 +11,13 @@ cimport cython
 
 from libc.stdlib cimport calloc, free, realloc
 
+from app.hot.names cimport Name, name_of
+
 from app.rollup import Rollup
 from app.sketch import BIN_COUNT
 from app.tally import Reading as PlainReading
 from app.tally import Tally as PlainTally
 from parsers.sample import GAUGES as GAUGE_TABLE
-from parsers.sample import labels_of
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 assert BIN_COUNT == BINS and len(GAUGE_TABLE) == GAUGES
@@ -39,15 +40,11 @@ cdef class Source:
     """What is kept by source: see parsers.sample."""
 
     def __cinit__(self, Sums sums, str name):
-        cdef str process_type
-        process_type, dyno = labels_of(name)
-        encoded = name.encode()
-        self.name = name
-        self.encoded = encoded
-        self.text = encoded
-        self.size = len(encoded)
-        self.process_type = type_named(sums, process_type)
-        self.is_dyno = dyno != ""
+        cdef Name known = name_of(name)
+        self.name = known.text
+        self.known = known
+        self.process_type = type_named(sums, known.process_type)
+        self.is_dyno = known.is_dyno
 
     def __dealloc__(self):
         free(self.gauges)
@@ -381,5 +378,5 @@ cdef add_count(dict ours, key, count):
 
 
 cdef str _without_dyno(str source):
-    process_type = labels_of(source)[0]
+    cdef str process_type = name_of(source).process_type
     return f"{process_type}." if process_type else ""

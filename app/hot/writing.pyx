@@ -5,6 +5,7 @@ equal sums give equal bytes. What would first have to be bounded is left to that
 
 cimport cython
 
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
@@ -92,8 +93,9 @@ cdef class Writer:
             return self.head(0xDC, items, 2)
         return self.head(0xDD, items, 4)
 
-    cdef int text(self, bytes encoded) except -1:
-        cdef Py_ssize_t size = len(encoded)
+    cdef int text(self, str text) except -1:
+        cdef Py_ssize_t size
+        cdef const char *encoded = PyUnicode_AsUTF8AndSize(text, &size)
         if size < 32:
             self.head(0xA0 | size, 0, 0)
         elif size < 1 << 8:
@@ -102,7 +104,7 @@ cdef class Writer:
             self.head(0xDA, size, 2)
         else:
             self.head(0xDB, size, 4)
-        return self.raw(encoded, size)
+        return self.raw(<const unsigned char *>encoded, size)
 
     cdef int binary(self, Py_ssize_t size) except -1:
         if size < 1 << 8:
@@ -254,16 +256,16 @@ cdef int _write_later(Sums sums) except -1:
         for (at_ms, kind, source, detail), count in sorted(sums.events.items()):
             _rows.array(5)
             _rows.number(at_ms)
-            _rows.text((<str>kind).encode())
-            _rows.text((<str>source).encode())
-            _rows.text((<str>detail).encode())
+            _rows.text(kind)
+            _rows.text(source)
+            _rows.text(detail)
             _rows.number(min(count, NUMBER_MAX))
         added.append(("events", _taken()))
     if sums.exits:
         _rows.array(len(sums.exits))
         for (source, status), count in sorted(sums.exits.items()):
             _rows.array(3)
-            _rows.text((<str>source).encode())
+            _rows.text(source)
             _rows.number(status)
             _rows.number(min(count, NUMBER_MAX))
         added.append(("exits", _taken()))
@@ -271,20 +273,20 @@ cdef int _write_later(Sums sums) except -1:
         _rows.array(len(sums.restarts))
         for source, count in sorted(sums.restarts.items()):
             _rows.array(2)
-            _rows.text((<str>source).encode())
+            _rows.text(source)
             _rows.number(min(count, NUMBER_MAX))
         added.append(("restarts", _taken()))
     if sums.released[0]:
         _rows.array(1)
         _rows.array(2)
         _rows.number(sums.released[0])
-        _rows.text((<str>sums.released[1]).encode())
+        _rows.text(sums.released[1])
         added.append(("released", _taken()))
     added.sort()
     _whole.array(len(added))
     for tag, packed in added:
         _whole.array(2)
-        _whole.text(tag.encode())
+        _whole.text(tag)
         _whole.binary(len(packed))
         _whole.raw(packed, len(packed))
     return 0
@@ -308,7 +310,7 @@ cdef long long _number(dict numbers, str name) except -1:
     cdef object found = numbers.get(name)
     if found is None:
         found = numbers[name] = len(numbers)
-        _names.text(name.encode())
+        _names.text(name)
     return found
 
 
