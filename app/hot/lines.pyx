@@ -245,10 +245,9 @@ cdef class Aggregator:
     @property
     def lines(self):
         """See app.ingest."""
-        minutes = set(self._sums)
-        if self._unusual is not None:
-            minutes.update(self._unusual.rollups)
-        return touched(minutes, self._arrived_s)
+        if self._unusual is None:
+            return touched(self._sums, self._arrived_s)
+        return touched({*self._sums, *self._unusual.rollups}, self._arrived_s)
 
     cdef object _parts_now(self):
         cdef Sums sums

@@ -18,9 +18,50 @@ from parsers.sample import labels_of
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
 cdef int BATCH_VERSION = batch.VERSION
+cdef enum:
+    NUMBER_BYTES_MAX = 9
 cdef int PARTS = 12  # version, messages, names, 8 sections, later
 cdef int STATUS_MAX = 599
 cdef int STATUSES = STATUS_MAX + 1
+
+
+cdef inline unsigned char *put(unsigned char *at, long long value) noexcept:
+    """Write a number, in up to NUMBER_BYTES_MAX bytes; returns where it ends."""
+    if -32 <= value < 128:  # by far the most
+        at[0] = value & 0xFF
+        return at + 1
+    return put_longer(at, value)
+
+
+cdef unsigned char *put_longer(unsigned char *at, long long value) noexcept:
+    if value >= 0:
+        if value < 1 << 8:
+            return put_head(at, 0xCC, value, 1)
+        if value < 1 << 16:
+            return put_head(at, 0xCD, value, 2)
+        if value < <long long>1 << 32:
+            return put_head(at, 0xCE, value, 4)
+        return put_head(at, 0xCF, value, 8)
+    if value >= -(1 << 7):
+        return put_head(at, 0xD0, value, 1)
+    if value >= -(1 << 15):
+        return put_head(at, 0xD1, value, 2)
+    if value >= -(<long long>1 << 31):
+        return put_head(at, 0xD2, value, 4)
+    return put_head(at, 0xD3, value, 8)
+
+
+cdef inline unsigned char *put_head(
+    unsigned char *at, int kind, unsigned long long value, int size
+) noexcept:
+    """A type byte and `size` bytes of a number, the highest first."""
+    cdef int shift
+    at[0] = kind
+    at += 1
+    for shift in range(8 * (size - 1), -8, -8):
+        at[0] = (value >> shift) & 0xFF
+        at += 1
+    return at
 
 
 @cython.final
@@ -46,45 +87,23 @@ cdef class Writer:
         return 0
 
     cdef int head(self, int kind, unsigned long long value, int size) except -1:
-        """A type byte and `size` bytes of a number, the highest first."""
-        cdef int shift
-        self.reserve(9)
-        self.data[self.size] = kind
-        self.size += 1
-        for shift in range(8 * (size - 1), -8, -8):
-            self.data[self.size] = (value >> shift) & 0xFF
-            self.size += 1
+        """A type byte and `size` bytes of a number."""
+        self.size = put_head(self.room_for(1), kind, value, size) - self.data
         return 0
 
-    cdef inline int number(self, long long value) except -1:
-        self.numbers += 1
-        if -32 <= value < 128 and self.size < self.room:  # by far the most
-            self.data[self.size] = value & 0xFF
-            self.size += 1
-            return 0
-        return self.longer_number(value)
+    cdef int number(self, long long value) except -1:
+        self.put_until(put(self.room_for(1), value), 1)
+        return 0
 
-    cdef int longer_number(self, long long value) except -1:
-        if -32 <= value < 128:
-            self.reserve(1)
-            self.data[self.size] = value & 0xFF
-            self.size += 1
-            return 0
-        if value >= 0:
-            if value < 1 << 8:
-                return self.head(0xCC, value, 1)
-            if value < 1 << 16:
-                return self.head(0xCD, value, 2)
-            if value < <long long>1 << 32:
-                return self.head(0xCE, value, 4)
-            return self.head(0xCF, value, 8)
-        if value >= -(1 << 7):
-            return self.head(0xD0, value, 1)
-        if value >= -(1 << 15):
-            return self.head(0xD1, value, 2)
-        if value >= -(<long long>1 << 31):
-            return self.head(0xD2, value, 4)
-        return self.head(0xD3, value, 8)
+    cdef unsigned char *room_for(self, Py_ssize_t numbers) except NULL:
+        """Where so many numbers can be put."""
+        self.reserve(NUMBER_BYTES_MAX * numbers + 1)
+        return self.data + self.size
+
+    cdef inline void put_until(self, const unsigned char *end, Py_ssize_t numbers) noexcept:
+        """So many were put from there on, and end here."""
+        self.size = end - self.data
+        self.numbers += numbers
 
     cdef int array(self, Py_ssize_t items) except -1:
         if items < 16:
@@ -327,6 +346,7 @@ cdef int _write_requests(list sources, dict numbers) except -1:
     cdef Requests held
     cdef int position, at
     cdef long long number
+    cdef unsigned char *to
     for source in sources:
         if not source.requests_size:
             continue
@@ -339,10 +359,12 @@ cdef int _write_requests(list sources, dict numbers) except -1:
                 at -= 1
             rows[at] = held
         number = _number_of(numbers, source)
+        to = _rows.room_for(3 * source.requests_size)
         for position in range(source.requests_size):
-            _rows.number(number)
-            _rows.number(rows[position].status)
-            _rows.number(rows[position].count)
+            to = put(to, number)
+            to = put(to, rows[position].status)
+            to = put(to, rows[position].count)
+        _rows.put_until(to, 3 * source.requests_size)
     return _sections.section(_rows)
 
 
@@ -358,15 +380,20 @@ cdef int _write_tallies(list sources, dict numbers) except -1:
     cdef Source source
     cdef Tally *tally
     cdef int which
+    cdef long long number
+    cdef unsigned char *to
     for source in sources:
         for which in range(WHICH):
             tally = &source.tallies[which]
             if tally.count:
-                _rows.number(_number_of(numbers, source))
-                _rows.number(which)
-                _rows.number(tally.count)
-                _rows.number(tally.total)
-                _rows.number(tally.largest)
+                number = _number_of(numbers, source)
+                to = _rows.room_for(5)
+                to = put(to, number)
+                to = put(to, which)
+                to = put(to, tally.count)
+                to = put(to, tally.total)
+                to = put(to, tally.largest)
+                _rows.put_until(to, 5)
     return _sections.section(_rows)
 
 
@@ -381,24 +408,29 @@ cdef int _write_response_bytes(list types, dict numbers) except -1:
 
 cdef int _write_sketches(list types, dict numbers) except -1:
     cdef ProcessType of_type
-    cdef long long *bins
-    cdef int which, index, after
+    cdef int which
     for of_type in types:
         for which in range(WHICH):
-            bins = of_type.bins[which]
-            if bins == NULL:
-                continue
-            _rows.number(_number(numbers, of_type.name))
-            _rows.number(which)
-            after = 0
-            for index in range(of_type.low[which], of_type.high[which]):
-                if bins[index]:
-                    if index != after:
-                        _rows.number(after - index)
-                    _rows.number(bins[index])
-                    after = index + 1
-            _rows.number(0)
+            if of_type.bins[which] != NULL:
+                _rows.number(_number(numbers, of_type.name))
+                _rows.number(which)
+                _write_bins(of_type.bins[which], of_type.low[which], of_type.high[which])
     return _sections.section(_rows)
+
+
+cdef int _write_bins(const long long *bins, int low, int high) except -1:
+    cdef int index, after = 0, written = 1
+    cdef unsigned char *to = _rows.room_for(2 * max(0, high - low) + 1)
+    for index in range(low, high):
+        if bins[index]:
+            if index != after:
+                to = put(to, after - index)
+                written += 1
+            to = put(to, bins[index])
+            written += 1
+            after = index + 1
+    _rows.put_until(put(to, 0), written)
+    return 0
 
 
 cdef bint _write_gauges(list sources, dict numbers) except -1:
@@ -406,6 +438,7 @@ cdef bint _write_gauges(list sources, dict numbers) except -1:
     cdef Reading *reading
     cdef int gauge
     cdef long long epoch = -1, number
+    cdef unsigned char *to
     for source in sources:
         if source.gauges == NULL:
             continue
@@ -428,14 +461,16 @@ cdef bint _write_gauges(list sources, dict numbers) except -1:
         for gauge in range(GAUGES):
             reading = &source.gauges[gauge]
             if reading.count:
-                _rows.number(number)
-                _rows.number(gauge)
-                _rows.number(reading.last_at_ms - epoch)
-                _rows.number(reading.last)
-                _rows.number(reading.count)
-                _rows.number(reading.total - reading.last * reading.count)
-                _rows.number(reading.smallest - reading.last)
-                _rows.number(reading.largest - reading.last)
+                to = _rows.room_for(8)
+                to = put(to, number)
+                to = put(to, gauge)
+                to = put(to, reading.last_at_ms - epoch)
+                to = put(to, reading.last)
+                to = put(to, reading.count)
+                to = put(to, reading.total - reading.last * reading.count)
+                to = put(to, reading.smallest - reading.last)
+                to = put(to, reading.largest - reading.last)
+                _rows.put_until(to, 8)
     _sections.section(_rows)
     return True
 

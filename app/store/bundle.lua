@@ -6,7 +6,8 @@
 --       unchanged), element, token_1 … token_k
 -- Returns of each app its inbox's length; 0, or a refusal, when nothing of it was changed.
 -- An element is pushed before its ids are recorded: should the push fail, they must not be taken.
--- A TTL is never shortened, and prolonged once a minute; a list of one element is new and has none.
+-- The inbox's TTL is prolonged, and never shortened, when the state changes, which it does each
+-- minute; without a guard each time. A list of one element is new and has none.
 local id_ttl, inbox_ttl = ARGV[1], ARGV[2]
 
 local function append(key, at, k)
@@ -18,8 +19,10 @@ local function append(key, at, k)
   local length = redis.pcall('RPUSH', KEYS[key], ARGV[at + 4])
   if type(length) == 'table' then return length end
   for i = 1, k do redis.call('SET', KEYS[key + 1 + i], ARGV[at + 4 + i], 'PX', id_ttl) end
-  if ARGV[at + 3] ~= '' then redis.call('SET', KEYS[key + 1], ARGV[at + 3], 'PX', inbox_ttl) end
-  if length == 1 or redis.call('PTTL', KEYS[key]) < inbox_ttl - 60000 then
+  local changed = ARGV[at + 3] ~= ''
+  if changed then redis.call('SET', KEYS[key + 1], ARGV[at + 3], 'PX', inbox_ttl) end
+  if length == 1 or (changed or ARGV[at + 1] == '0')
+    and redis.call('PTTL', KEYS[key]) < tonumber(inbox_ttl) then
     redis.call('PEXPIRE', KEYS[key], inbox_ttl)
   end
   return length
