@@ -3,16 +3,27 @@
 
 from libc.string cimport memcmp
 
-from app.http.usual_head import BEGINNING, KEEPS, UNUSUAL, Head
+from app.http.usual_head import BEGINNING, KEEPS, READ, UNUSUAL, Head
 
 cdef bytes _beginning = BEGINNING
-cdef frozenset _unusual = UNUSUAL
 cdef dict _keeps = KEEPS
-
 cdef enum:
     NAME_BYTES_MAX = 64  # of longer ones the pattern knows
-
 ctypedef const unsigned char *Bytes
+
+# The names that something depends on, those that are read first.
+cdef tuple _names = (*sorted(READ), *sorted(UNUSUAL))
+cdef int _read_names = len(READ)
+cdef int _known_names = len(_names)
+cdef enum:
+    KNOWN_MAX = 32
+assert _known_names <= KNOWN_MAX
+cdef Bytes _texts[KNOWN_MAX]
+cdef Py_ssize_t _sizes[KNOWN_MAX]
+cdef int _number
+for _number in range(_known_names):
+    _texts[_number] = <bytes>_names[_number]
+    _sizes[_number] = len(_names[_number])
 
 
 def usual_head(bytes data):
@@ -23,8 +34,8 @@ def usual_head(bytes data):
     cdef Bytes value
     cdef unsigned char name[NAME_BYTES_MAX]
     cdef Py_ssize_t size
+    cdef int number
     cdef dict headers = {}
-    cdef bytes key
     if end - begin < len(_beginning) or memcmp(begin, <Bytes>_beginning, len(_beginning)):
         return None
     while at < end and at[0] != c"\r":
@@ -43,19 +54,30 @@ def usual_head(bytes data):
             return None
         if end - at < 2 or at[0] != c"\r" or at[1] != c"\n":
             return None
-        key = name[:size]
-        if key in headers:
+        number = known(name, size)
+        if number >= _read_names:
             return None
-        headers[key] = value[: at - value]
+        if number >= 0:
+            key = _names[number]
+            if key in headers:
+                return None
+            headers[key] = value[: at - value]
         at += 2
-    if end - at < 2 or at[1] != c"\n":
-        return None
-    if b"host" not in headers or not _unusual.isdisjoint(headers):
+    if end - at < 2 or at[1] != c"\n" or b"host" not in headers:
         return None
     keep_alive = _keeps.get(headers.get(b"connection", b"keep-alive"))
     if keep_alive is None:
         return None
     return Head(headers, keep_alive, at + 2 - begin)
+
+
+cdef inline int known(Bytes name, Py_ssize_t size) noexcept:
+    """The number of a name in _names; -1 for another."""
+    cdef int number
+    for number in range(_known_names):
+        if _sizes[number] == size and not memcmp(_texts[number], name, size):
+            return number
+    return -1
 
 
 cdef inline bint in_name(int byte) noexcept:
