@@ -83,6 +83,7 @@ cdef long long MINUTE_MS = 60_000
 cdef int FRAMES_PER_TURN = 8_000  # about 4 ms
 cdef int MINUTE_BYTES = 16  # 2026-11-22T10:00
 cdef int SECOND_BYTES = 19
+cdef int TIME_BYTES = 32  # 2026-11-22T10:00:00.123456+00:00
 
 # The gauges of usual.pxd, in its order.
 cdef int _gauges[11]
@@ -322,9 +323,11 @@ cdef class Aggregator:
         if digits < 1 or digits > 3 or end - at < 3 or memcmp(at, <Bytes>b">1 ", 3):
             return False
         at += 3
-        space = space_in(at, end)
-        if space == NULL or not self._time(at, space, &time):
-            return False
+        space = at + TIME_BYTES  # as most are: what is in between then is no space
+        if end - at <= TIME_BYTES or space[0] != c" " or not self._time(at, space, &time):
+            space = space_in(at, end)
+            if space == NULL or not self._time(at, space, &time):
+                return False
         at = space + 1
         space = space_in(at, end)  # HOSTNAME
         if space == NULL:
@@ -520,7 +523,7 @@ cdef class Aggregator:
         return True
 
     cdef bint _note(self, str kind, Source source, str detail, const Time *time) except -1:
-        key = EventKey(time.ms, kind, source.name, detail)
+        key = tuple.__new__(EventKey, (time.ms, kind, source.name, detail))
         events = self._current.events
         events[key] = events.get(key, 0) + 1
         return True

@@ -18,6 +18,7 @@ from app.hot.sums cimport (
     add_tally,
     count_bin,
     count_requests,
+    fits,
     plus,
     source_named,
     type_named,
@@ -92,14 +93,14 @@ cdef class Reader:
             return <int>self.big(4)
         raise PackError("no number")
 
-    cdef long long count(self) except -1:
+    cdef inline long long count(self) except -1:
         """A number above 0."""
         cdef long long value = self.number()
         if value <= 0:
             raise PackError("no count")
         return value
 
-    cdef long long below(self, long long size) except -1:
+    cdef inline long long below(self, long long size) except -1:
         """A number in [0, size)."""
         cdef long long value = self.number()
         if value < 0 or value >= size:
@@ -288,7 +289,7 @@ cdef int _read_gauges(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
         reading.last_at_ms = plus(epoch, reader.below(NUMBER_MAX))
         reading.last = reader.below(NUMBER_MAX)
         reading.count = reader.count()
-        if reading.last and reading.count > NUMBER_MAX // reading.last:
+        if not fits(reading.last, reading.count):
             raise PackError("too large")
         reading.total = _sum(reading.last * reading.count, reader.number())
         reading.smallest = _sum(reading.last, reader.number())
@@ -298,7 +299,7 @@ cdef int _read_gauges(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
     return _whole_rows(numbers)
 
 
-cdef long long _sum(long long one, long long other) except -1:
+cdef inline long long _sum(long long one, long long other) except -1:
     """Of a number that is not negative and one that may be; the sum must not be either."""
     if other > 0 and one > NUMBER_MAX - other or one + other < 0:
         raise PackError("out of range")
@@ -356,7 +357,8 @@ cdef int _read_tagged(Sums sums, Reader reader, str tag) except -1:
         if tag == "events":
             _columns(reader, 5)
             at_ms = reader.below(NUMBER_MAX)
-            key = EventKey(at_ms, reader.text(), reader.text(), reader.text())
+            key = (at_ms, reader.text(), reader.text(), reader.text())
+            key = tuple.__new__(EventKey, key)
             sums.events[key] = sums.events.get(key, 0) + reader.below(NUMBER_MAX)
         elif tag == "exits":
             _columns(reader, 3)

@@ -63,6 +63,11 @@ cdef class Sums:
     cdef public tuple later
     cdef void *recent[RECENT]  # borrowed from sources: by a hash of their names
 
+cdef inline bint fits(long long one, long long other) noexcept:
+    """Whether the product of two numbers that are not negative is one; most are small."""
+    return not (one | other) >> 31 or not one or other <= <long long>0x7FFFFFFFFFFFFFFF // one
+
+
 cdef long long plus(long long one, long long other) noexcept
 cdef long long *bins_of(ProcessType process_type, int which) except NULL
 cdef int count_bin(ProcessType process_type, int which, int index, long long count) except -1

@@ -9,7 +9,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from app.hot.sums cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally
+from app.hot.sums cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally, fits
 
 from app import batch, packing
 from app.rollup import CAPS
@@ -446,8 +446,8 @@ cdef bint _write_gauges(list sources, dict numbers) except -1:
             reading = &source.gauges[gauge]
             if not reading.count:
                 continue
-            if reading.last and reading.count > NUMBER_MAX // reading.last:
-                return False  # total - last · count would not fit
+            if not fits(reading.last, reading.count):
+                return False  # total - last · count would not
             if epoch < 0 or reading.last_at_ms < epoch:
                 epoch = reading.last_at_ms
     if epoch < 0:

@@ -5,9 +5,12 @@ how many keys, keys, arguments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from app.store.port import Batch, Bundle, Fold, Guard, Place, Slot, headers
+
+APPS_REMEMBERED = 4_096
 
 
 def inbox_key(app: str) -> str:
@@ -71,11 +74,11 @@ def bundle_call(
     inbox_ttl_ms: int,
 ) -> list[Any]:
     """Of bundle.lua."""
-    keys: list[str | bytes] = []
+    keys: list[bytes] = []
     arguments: list[Any] = [id_ttl_ms, inbox_ttl_ms]
     for app, bundle in bundles:
-        prefix = _id_prefix(app)
-        keys += (inbox_key(app), state_key(app), *[prefix + each for each in bundle.ids])
+        inbox, state, prefix = _written_to(app)
+        keys += (inbox, state, *[prefix + each for each in bundle.ids])
         guarded = _guarded(guards.get(app))
         arguments += (len(bundle.ids), *guarded, bundle.element, *bundle.tokens)
     return [len(keys), *keys, *arguments]
@@ -91,6 +94,12 @@ def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
         for _, element, ttl_ms in writes:
             arguments += (ttl_ms, element)
     return [len(keys), *keys, *arguments]
+
+
+@lru_cache(APPS_REMEMBERED)
+def _written_to(app: str) -> tuple[bytes, bytes, bytes]:
+    """The keys of its inbox and its state, and what those of ids begin with."""
+    return inbox_key(app).encode(), state_key(app).encode(), _id_prefix(app)
 
 
 def _id_prefix(app: str) -> bytes:
