@@ -32,12 +32,15 @@ class Sender(NamedTuple):
 
 
 class Post(msgspec.Struct, frozen=True, gc=False):
-    """`token` is drawn for this POST alone; `promised` messages, by its Logplex-Msg-Count."""
+    """`token` is drawn for this POST alone; `promised` messages, by its Logplex-Msg-Count; its body
+    begins at `start` of `data`, behind what else came with it.
+    """
 
     id: bytes
     token: bytes
-    body: bytes
+    data: bytes
     promised: int
+    start: int = 0
 
 
 class Bundle:
@@ -126,5 +129,5 @@ class Bundle:
 def _add(aggregator: Aggregator, post: Post) -> None:
     if post.promised:
         aggregator.add_promised(post.promised)
-    for _ in aggregator.turns(post.body):
+    for _ in aggregator.turns(post.data, post.start):
         continue

@@ -131,7 +131,7 @@ class Committer:
         """Add a POST up with what else its sender has just sent, commit it, and have `settle`
         called; False when too much is waiting already.
         """
-        size = len(post.body)
+        size = len(post.data)
         if not self._has_room(size):
             return False
         bundle, pending = self._open.get(sender, (None, None))

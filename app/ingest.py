@@ -132,9 +132,11 @@ class Aggregator:
                 self.add_unreadable(error.reason)
         self.add_messages(messages)
 
-    def turns(self, body: bytes) -> Iterator[None]:
-        """Take a whole body; yields where others may run before the next turn."""
-        frames = split(body)
+    def turns(self, data: bytes, start: int = 0) -> Iterator[None]:
+        """Take a whole body, which begins at `start`; yields where others may run before the next
+        turn.
+        """
+        frames = split(data[start:])
         turn = list(islice(frames, FRAMES_PER_TURN))
         while turn:
             self.add_frames(turn)

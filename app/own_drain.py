@@ -30,9 +30,9 @@ class OwnDrain:
         self._found: set[str] = set()
         self._apps: list[str] = []
 
-    def look(self, app: str, body: bytes) -> None:
-        """Take note if this body of an app tells of our own drain."""
-        if self._known and self._line in body[:LOOK_BYTES]:
+    def look(self, app: str, data: bytes, start: int = 0) -> None:
+        """Take note if this body of an app, which begins at `start`, tells of our own drain."""
+        if self._known and self._line in data[start : start + LOOK_BYTES]:
             self._found.add(app)
 
     async def refresh(self) -> None:

@@ -137,18 +137,20 @@ cdef class Aggregator:
         self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
         self._minute = -1
 
-    def turns(self, bytes body):
-        """Take a whole body; yields where others may run before the next turn."""
+    def turns(self, bytes data, Py_ssize_t start=0):
+        """See app.ingest."""
         cdef Py_ssize_t position
+        if not 0 <= start <= len(data):
+            raise ValueError(start)
         self._lost = False
-        position = self._usual_frames(body, 0)
-        while position < len(body):
+        position = self._usual_frames(data, start)
+        while position < len(data):
             yield
             if not self._lost:
-                position = self._usual_frames(body, position)
+                position = self._usual_frames(data, position)
                 continue
             # What is damaged, and how to go on, the framing knows; for the rest of this body.
-            frames = split(body[position:])
+            frames = split(data[position:])
             while turn := list(islice(frames, ingest.FRAMES_PER_TURN)):
                 yield
                 self.add_frames(turn)

@@ -173,18 +173,20 @@ class DrainEndpoint:
         generation = self._drains.verify_at_once(*credentials)
         return _sender(credentials[0], generation, drain) if generation else None
 
-    def take(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
+    def take(self, admitted: Admitted, data: bytes, start: int, settle: Settle) -> None:
         """See drain_cycle.AtOnce."""
         sender = admitted.sender
-        self._own_drain.look(sender.app, body)
-        post = Post(_id_of(admitted), random_bytes(), body, _promised(admitted))
+        self._own_drain.look(sender.app, data, start)
+        post = Post(_id_of(admitted), random_bytes(), data, _promised(admitted), start)
         try:
             if self._committer.submit(sender, post, settle):
                 return
         except Exception as defect:  # of ours, and this POST's alone
             settle(defect)
         else:
-            task = asyncio.get_running_loop().create_task(self._take_slowly(admitted, body, settle))
+            task = asyncio.get_running_loop().create_task(
+                self._take_slowly(admitted, data[start:], settle)
+            )
             self._slow.add(task)
             task.add_done_callback(self._slow.discard)
 

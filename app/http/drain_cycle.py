@@ -43,8 +43,10 @@ class AtOnce(Protocol):
         """
         ...
 
-    def take(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
-        """Aggregate and commit a body, and have `settle` called when it is safe, or why not."""
+    def take(self, admitted: Admitted, data: bytes, start: int, settle: Settle) -> None:
+        """Aggregate and commit the body that begins at `start`, and have `settle` called when it is
+        safe, or why not.
+        """
         ...
 
     def let_go(self, admitted: Admitted) -> None:
@@ -88,28 +90,30 @@ class DrainCycle:
         self._late: asyncio.TimerHandle | None = None
         self._holds_room = True
 
-    def add(self, part: bytes) -> int:
-        """A part of the body, perhaps with what comes behind it; returns how much of it belongs to
-        the body, which is delivered once it is whole.
+    def add(self, data: bytes, start: int) -> int:
+        """What came holds from `start` on a part of the body, and perhaps what comes behind it;
+        returns where that begins. The body is delivered once it is whole.
         """
-        size = min(len(part), self._missing)
-        self._parts.append(part if size == len(part) else part[:size])
-        self._missing -= size
+        end = min(len(data), start + self._missing)
+        self._missing -= end - start
+        if not self._missing and not self._parts and end == len(data):
+            self._deliver(data, start)  # as it mostly comes, and is not copied
+            return end
+        self._parts.append(data[start:end])
         if not self._missing:
-            self._deliver()
-        return size
+            parts, self._parts = self._parts, []
+            self._deliver(b"".join(parts), 0)
+        return end
 
     def wait_for_body(self, loop: asyncio.AbstractEventLoop) -> None:
         """The body is not whole yet, and has limited time for that."""
         if self._late is None:
             self._late = loop.call_later(self._drain.body_within_s, self._refuse_late)
 
-    def _deliver(self) -> None:
+    def _deliver(self, data: bytes, start: int) -> None:
         self.more_body = False
         self._cancel_timer()
-        parts, self._parts = self._parts, []
-        body = parts[0] if len(parts) == 1 else b"".join(parts)
-        self._drain.take(self._admitted, body, self._settle)
+        self._drain.take(self._admitted, data, start, self._settle)
 
     def lost(self) -> None:
         """The connection is gone."""

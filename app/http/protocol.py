@@ -101,7 +101,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._post is None and data.startswith(BEGINNING) and self.idle:
             start = self._begin_post(data)
         if self._post is not None:
-            start += self._post.add(data[start:] if start else data)
+            start = self._post.add(data, start)
             if self._post.more_body:
                 self._post.wait_for_body(self.loop)
             else:

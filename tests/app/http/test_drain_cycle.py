@@ -44,9 +44,9 @@ class Watched:
         self._take = endpoint.take
         endpoint.take = self._counted  # type: ignore[method-assign]
 
-    def _counted(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
+    def _counted(self, admitted: Admitted, data: bytes, start: int, settle: Settle) -> None:
         self.taken += 1
-        self._take(admitted, body, settle)
+        self._take(admitted, data, start, settle)
 
     async def batches(self) -> int:
         return len(await self.store.read_inbox("shop", 1_000))
