@@ -19,23 +19,25 @@ Sums: Any = import_module("app.hot.sums").Sums
 
 ARRIVED_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
 HORIZON = Horizon(86_400, 300)
+HEAD = b"POST /drain HTTP/1.1\r\n\r\n"  # what stands before a body
 TINY = Caps(process_types=2, dynos=3, statuses=2, codes=2, events=2)
 
 
-def plain_parts(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> Parts:
+def plain_of(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> ingest.Aggregator:
     aggregator = ingest.Aggregator(arrived_s, horizon, caps)
     aggregator.add_promised(7)
     aggregator.add_frames(split(body))
-    return aggregator.parts()
+    return aggregator
 
 
-def compiled_parts(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> Parts:
+def compiled_of_body(
+    body: bytes, arrived_s: float, horizon: Horizon, caps: Caps, head: bytes = b""
+) -> Any:
     aggregator = compiled_lines.Aggregator(arrived_s, horizon, caps)
     aggregator.add_promised(7)
-    for _ in aggregator.turns(body):
+    for _ in aggregator.turns(head + body, len(head)):
         pass
-    parts: Parts = aggregator.parts()
-    return parts
+    return aggregator
 
 
 def assert_same_of_body(
@@ -45,8 +47,11 @@ def assert_same_of_body(
     caps: Caps = CAPS,
 ) -> Parts:
     """Both make the same of a body; returns what."""
-    plain = plain_parts(body, arrived_s, horizon, caps)
-    compiled = compiled_parts(body, arrived_s, horizon, caps)
+    plain_aggregator = plain_of(body, arrived_s, horizon, caps)
+    aggregator = compiled_of_body(body, arrived_s, horizon, caps, HEAD)
+    assert aggregator.packed() == plain_aggregator.packed()
+    assert aggregator.lines == plain_aggregator.lines
+    plain, compiled = plain_aggregator.parts(), aggregator.parts()
     assert sorted(compiled.rollups) == sorted(plain.rollups)
     assert compiled.ledgers == plain.ledgers
     assert compiled.loose == plain.loose

@@ -19,8 +19,9 @@ from tests.hot.same import (
     HORIZON,
     TINY,
     assert_same_of_body,
-    compiled_parts,
-    plain_parts,
+    compiled_lines,
+    compiled_of_body,
+    plain_of,
 )
 from tests.support.lines import counted, timestamp
 
@@ -50,14 +51,33 @@ def test_of_lines_on_both_sides_of_the_horizon(horizon: Horizon) -> None:
         assert_same_of_body(b"".join(frames), ARRIVED_S + shift_s, horizon)
 
 
+def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
+    text = "Error R14 (Memory quota exceeded)"
+    frames = [line(text, procid=f"web.{number % 1_500}") for number in range(4_500)]
+    assert_same_of_body(b"".join(frames), caps=Caps(dynos=5_000))
+
+
+def test_of_names_that_are_no_text() -> None:
+    assert_same_of_body(
+        counted(b"<45>1 2026-11-22T10:00:00+00:00 host heroku web.\xff - Cycling\n")
+    )
+
+
+def test_of_a_body_that_begins_behind_the_end() -> None:
+    aggregator = compiled_lines.Aggregator(ARRIVED_S, HORIZON, Caps())
+    for start in (-1, 5):
+        with pytest.raises(ValueError, match=str(start)):
+            next(aggregator.turns(b"four", start))
+
+
 def test_of_more_lines_and_names_than_one_turn_or_rollup_takes() -> None:
     text = (
         "at=info method=GET path=/ dyno={} connect=1ms service=2ms status=200 bytes=3 protocol=http"
     )
     frames = [line(text.format(f"web.{number}")) for number in range(60_000)]
     caps = Caps(dynos=50)
-    plain = plain_parts(b"".join(frames), ARRIVED_S, HORIZON, caps)
-    compiled = compiled_parts(b"".join(frames), ARRIVED_S, HORIZON, caps)
+    plain = plain_of(b"".join(frames), ARRIVED_S, HORIZON, caps)
+    compiled = compiled_of_body(b"".join(frames), ARRIVED_S, HORIZON, caps)
     assert compiled.packed() == plain.packed()
 
 

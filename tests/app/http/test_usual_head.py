@@ -58,6 +58,14 @@ def test_logplex_own_head_is_usual() -> None:
     assert (found.keep_alive, found.size) == (True, len(head(USUAL)))
 
 
+def test_fields_that_nobody_reads_may_come_twice() -> None:
+    fields = head(USUAL).replace(b"\r\n\r\n", b"\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n\r\n")
+    found, without = usual_head(fields + b"body"), usual_head(head(USUAL) + b"body")
+    assert found is not None
+    assert without is not None
+    assert found.headers == without.headers
+
+
 @pytest.mark.parametrize(("value", "keep_alive"), [(b"close", False), (b"keep-alive", True)])
 def test_what_is_to_become_of_the_connection_is_read(value: bytes, keep_alive: bool) -> None:
     found = usual_head(head({**USUAL, b"Connection": value}))

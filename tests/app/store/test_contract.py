@@ -269,6 +269,32 @@ async def test_bundles_of_several_apps_go_in_one_call_each_for_itself(store: Sto
     assert await store.append_bundles({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
 
 
+async def test_bundles_and_folds_of_a_hundred_apps_each_get_their_own_answer(store: Store) -> None:
+    apps = [f"app-{number}" for number in range(100)]
+    known = {app: batch() for app in apps[::3]}
+    for app, each in known.items():
+        await append(store, app, each)
+    sent = {app: bundle(known.get(app, batch())) for app in apps}
+
+    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+
+    assert answers == {app: 0 if app in known else 1 for app in apps}
+    elements = await store.read_inboxes(apps, 10)
+    assert all(len(elements[app]) == 1 for app in apps)
+    stale = set(apps[::4])
+    folds = {
+        app: Fold(
+            [sent[app].element] if app in stale and app in known else elements[app], [write()]
+        )
+        for app in apps
+    }
+    folded = await store.fold_all(folds)
+    left = await store.inbox_lengths(apps)
+    for app in apps:
+        lost = app in stale and app in known
+        assert (folded[app] is None, left[app]) == (lost, 1 if lost else 0)
+
+
 async def test_a_bundle_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
     batches = [batch() for _ in range(1_000)]
     assert await append_bundle(store, "shop", bundle(*batches)) == 1

@@ -8,15 +8,28 @@ from tempfile import TemporaryDirectory
 from traceback import format_exception
 
 import pytest
+import redis.asyncio
 
-from app.store.port import Appended, Outcome, SeenApp, StoreError, StoreUnavailable, new_element
+from app.store.port import (
+    Appended,
+    Fold,
+    Guard,
+    Outcome,
+    SeenApp,
+    StoreError,
+    StoreUnavailable,
+    new_element,
+)
 from app.store.redis import RedisStore, connect
+from app.store.redis_keys import slot_key
 from tests.support.batches import (
     DAY_MS,
     MINUTE,
     TOTAL,
     append,
+    append_bundle,
     batch,
+    bundle,
     fill,
     inbox,
     slot_of,
@@ -24,6 +37,8 @@ from tests.support.batches import (
 )
 from tests.support.proxy import proxy_to
 from tests.support.servers import RunningServer, running_server, server_names
+
+HOUR_MS = 3_600_000
 
 
 async def test_a_retry_after_a_lost_reply_stores_the_batch_once(server: RunningServer) -> None:
@@ -54,6 +69,50 @@ async def test_a_fold_repeated_after_a_lost_reply_changes_nothing(server: Runnin
         assert await store.fold("shop", elements, [write()]) is None
         assert len(await slot_of(store, "shop")) == 1
         await store.close()
+
+
+async def test_bundles_and_folds_of_one_app_that_are_refused_cost_the_others_nothing(
+    server: RunningServer,
+) -> None:
+    store = connect(server.url)
+    client = redis.asyncio.Redis.from_url(server.url)
+    await client.set("dm:{blog}:inbox", "is no list")
+    apps = ["api", "blog", "shop"]
+    sent = {app: bundle(batch()) for app in apps}
+
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+    assert await client.llen("dm:{shop}:inbox") == await client.llen("dm:{api}:inbox") == 1
+
+    await client.delete("dm:{blog}:inbox")
+    assert await append_bundle(store, "blog", sent["blog"]) == 1  # its id was not taken
+    await client.set(slot_key("blog", write().slot), "is no list")
+    elements = await store.read_inboxes(apps, 10)
+    with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
+        await store.fold_all({app: Fold(elements[app], [write()]) for app in apps})
+    assert await store.inbox_lengths(apps) == {"api": 0, "blog": 1, "shop": 0}
+    await client.aclose()
+    await store.close()
+
+
+async def test_the_life_of_an_inbox_is_prolonged_with_its_state(server: RunningServer) -> None:
+    store = connect(server.url)
+    client = redis.asyncio.Redis.from_url(server.url)
+
+    async def life_ms(before: bytes, after: bytes) -> int:
+        await client.pexpire("dm:{shop}:inbox", HOUR_MS)
+        guards = {"shop": Guard(before, after)}
+        assert await append_bundle(store, "shop", bundle(batch()), guards)
+        return int(await client.pttl("dm:{shop}:inbox"))
+
+    assert await life_ms(b"", b"one") > HOUR_MS  # it is new
+    assert await life_ms(b"one", b"") <= HOUR_MS
+    assert await life_ms(b"one", b"two") > HOUR_MS
+    await client.pexpire("dm:{shop}:inbox", 2 * DAY_MS)
+    assert await append_bundle(store, "shop", bundle(batch()), {"shop": Guard(b"two", b"three")})
+    assert await client.pttl("dm:{shop}:inbox") > DAY_MS
+    await client.aclose()
+    await store.close()
 
 
 async def test_appends_of_many_apps_are_one_round_trip(server: RunningServer) -> None:
