@@ -24,7 +24,7 @@ from bench.target import dynometer
 
 SHOWN_MIN = 0.015
 _WARM_UP = 500  # POSTs
-_SAMPLES_PER_S = 500
+_SAMPLES_PER_S = 50  # for each the worker is stopped and its stack unwound: at 500 it never runs
 _MAIN_THREAD = "run_until_complete"
 # Of a stack the innermost frame that one of these describes says what the time is booked to.
 ENTRIES = tuple(
@@ -49,7 +49,7 @@ ENTRIES = tuple(
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
-    parser.add_argument("--posts", type=int, default=40_000)
+    parser.add_argument("--posts", type=int, default=200_000)
     parser.add_argument("--apps", type=int, default=1)
     parser.add_argument("--lines-per-post", type=int, default=100)
     parser.add_argument("--keep", action="store_true", help="write bench/results/")
@@ -58,7 +58,8 @@ def main() -> None:
     print("\n### Where a busy worker's time goes\n")
     print(shown(rows))
     if arguments.keep:
-        keep("profile", rows, {"rounds": 1, "posts": arguments.posts, "apps": arguments.apps})
+        name = "profile" if arguments.apps == 1 else f"profile_{arguments.apps}_apps"
+        keep(name, rows, {"rounds": 1, "posts": arguments.posts, "apps": arguments.apps})
 
 
 def sampled(load: Load) -> list[dict[str, object]]:

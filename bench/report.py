@@ -30,6 +30,7 @@ def main() -> None:
         "latency": latency.shown,
         "peers": peers.shown,
         "profile": profile.shown,
+        "profile_100_apps": profile.shown,
         **{f"grow_{name}": end_to_end.shown for name in GROWN},
     }
     for name, show in shown.items():

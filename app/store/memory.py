@@ -172,7 +172,7 @@ class MemoryStore(MemoryAlerts):
         return {app: elements for app, elements in found.items() if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        return {app: await self.fold(app, *fold) for app, fold in folds.items()}
+        return {app: await self.fold(app, fold.folded, fold.writes) for app, fold in folds.items()}
 
     async def compact(
         self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int

@@ -150,7 +150,7 @@ class Appended(NamedTuple):
 NO_GUARDS: Mapping[str, Guard] = MappingProxyType({})
 
 
-class SlotWrite(NamedTuple):
+class SlotWrite(msgspec.Struct, frozen=True, gc=False):
     """An element to add to a slot, and for how long from now the slot must live at the least."""
 
     slot: Slot
@@ -158,7 +158,7 @@ class SlotWrite(NamedTuple):
     ttl_ms: int
 
 
-class Fold(NamedTuple):
+class Fold(msgspec.Struct, frozen=True, gc=False):
     """The elements to take off the head of an inbox, and what to add to slots for them."""
 
     folded: Sequence[bytes]

@@ -88,11 +88,11 @@ def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
     """Of fold.lua."""
     keys: list[str] = []
     arguments: list[Any] = []
-    for app, (folded, writes) in folds:
-        keys += (inbox_key(app), *[slot_key(app, write.slot) for write in writes])
-        arguments += (len(folded), headers(folded), len(writes))
-        for _, element, ttl_ms in writes:
-            arguments += (ttl_ms, element)
+    for app, fold in folds:
+        keys += (inbox_key(app), *[slot_key(app, write.slot) for write in fold.writes])
+        arguments += (len(fold.folded), headers(fold.folded), len(fold.writes))
+        for write in fold.writes:
+            arguments += (write.ttl_ms, write.element)
     return [len(keys), *keys, *arguments]
 
 

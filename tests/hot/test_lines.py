@@ -58,9 +58,7 @@ def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
 
 
 def test_of_names_that_are_no_text() -> None:
-    assert_same_of_body(
-        counted(b"<45>1 2026-11-22T10:00:00+00:00 host heroku web.\xff - Cycling\n")
-    )
+    assert_same_of_body(line("Cycling", procid="web.\xff"))
 
 
 def test_of_a_body_that_begins_behind_the_end() -> None:
