@@ -183,9 +183,7 @@ class Contents(NamedTuple):
 
 
 class SeenApp(NamedTuple):
-    """An app we have data of. Times in Unix seconds; `runtime_metrics_s` is 0 when there never were
-    any.
-    """
+    """An app we have data of. Times in Unix seconds; `runtime_metrics_s` 0 for never."""
 
     app: str
     first_seen_s: int
