@@ -264,11 +264,11 @@ cdef int _read_sketches(Sums sums, Reader reader, list names, Py_ssize_t numbers
                 raise PackError("no such bin")
             if value < 0:
                 index -= <int>value
-            else:
+            if index >= BINS:
+                raise PackError("no such bin")
+            if value > 0:
                 count_bin(of_type, which, index, value)
                 index += 1
-            if index > BINS:
-                raise PackError("no such bin")
             numbers -= 1
             value = reader.number()
     return _whole_rows(numbers)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from app import packing
 from app.packing import PackError
 from app.rollup import CAPS, Caps, Rollup
+from app.sketch import BIN_COUNT
 from app.tally import Reading, Tally
 from fuzz.targets import kept
 from tests.app.test_packing import HOSTILE_SECTIONS
@@ -88,6 +89,18 @@ def test_numbers_up_to_and_over_63_bits_end_where_they_do(seed: int) -> None:
     twice = packing.unpack(plain)
     packing.absorb(twice, plain)
     assert writing.pack(sums) == packing.pack(twice)
+
+
+def test_a_bin_behind_the_last_is_refused() -> None:
+    rollup = Rollup()
+    rollup.sketches["web", 0] = {300: 1}
+    packed = packing.pack(rollup)
+    skipped, too_many = (
+        (0xD1 << 16 | -bins & 0xFFFF).to_bytes(3, "big") for bins in (300, BIN_COUNT)
+    )
+    assert packed.count(skipped) == 1
+    with pytest.raises(PackError):
+        reading.absorb(Sums(), packed.replace(skipped, too_many))
 
 
 @given(rollups(), st.integers(0, 2**32))
