@@ -108,10 +108,9 @@ class Folder:
 
     def stored(self, app: str, inbox_length: int) -> None:
         """Take note that an app's inbox grew."""
-        grown = inbox_length >= FEW and self._small.pop(app, None) is not None
-        if app in self._due and not grown and inbox_length < self._batches:
-            return
         now = self._clock()
+        if inbox_length >= FEW:
+            self._small.pop(app, None)
         factor = QUIET_FACTOR if self._small.get(app, 0) >= QUIET_AFTER else 1
         due_s = now + factor * self._interval_s
         self._due[app] = min(self._due.get(app, due_s), due_s)

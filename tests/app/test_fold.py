@@ -268,6 +268,23 @@ async def test_a_sweep_finds_what_a_dead_worker_left(store: Store) -> None:
     assert await store.inbox_lengths(["shop"]) == {"shop": 0}
 
 
+async def test_what_a_sweep_leaves_for_later_is_folded_sooner_when_more_comes(store: Store) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+    await folds.sweep()
+    await append(store, batch(router(), clock))
+    await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**9)
+    await folds.sweep()
+    clock.now_s += 5
+    await folds.fold_due()
+    assert await store.inbox_lengths(["shop"]) == {"shop": 1}
+
+    folds.stored("shop", 2)
+    clock.now_s += 5
+    await folds.fold_due()
+    assert await store.inbox_lengths(["shop"]) == {"shop": 0}
+
+
 async def test_an_app_silent_for_longer_than_anything_is_kept_is_forgotten(store: Store) -> None:
     clock = Clock()
     await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**12)
