@@ -7,16 +7,17 @@ from app.http.usual_head import BEGINNING, KEEPS, READ, UNUSUAL, Head
 
 cdef bytes _beginning = BEGINNING
 cdef dict _keeps = KEEPS
+
 cdef enum:
     NAME_BYTES_MAX = 64  # of longer ones the pattern knows
+    KNOWN_MAX = 32
+
 ctypedef const unsigned char *Bytes
 
 # The names that something depends on, those that are read first.
 cdef tuple _names = (*sorted(READ), *sorted(UNUSUAL))
 cdef int _read_names = len(READ)
 cdef int _known_names = len(_names)
-cdef enum:
-    KNOWN_MAX = 32
 assert _known_names <= KNOWN_MAX
 cdef Bytes _texts[KNOWN_MAX]
 cdef Py_ssize_t _sizes[KNOWN_MAX]

@@ -53,7 +53,7 @@ def test_of_lines_on_both_sides_of_the_horizon(horizon: Horizon) -> None:
 
 def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
     text = "Error R14 (Memory quota exceeded)"
-    frames = [line(text, procid=f"web.{number % 1_500}") for number in range(4_500)]
+    frames = [line(text, procid=f"web.{number % 3_000}") for number in range(6_000)]
     assert_same_of_body(b"".join(frames), caps=Caps(dynos=5_000))
 
 
