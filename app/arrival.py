@@ -64,7 +64,7 @@ class Brought(Protocol):
         ...
 
     def element(self) -> bytes:
-        """All of it, every line counted, as one element of an inbox; always the same."""
+        """All of it, every line counted, as one element of an inbox, for one attempt to push it."""
         ...
 
     def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
@@ -91,7 +91,7 @@ class Arrival:
     generation: int = 1  # of the secret that it came with
     token: bytes = field(default_factory=random_bytes)
     _span: Span = ALWAYS
-    _batch: Batch | None = None
+    _packed: bytes = b""
 
     @property
     def seen(self) -> Seen:
@@ -118,12 +118,11 @@ class Arrival:
         return self.batch().element
 
     def batch(self, within: Span = ALWAYS) -> Batch:
-        """What to append when only the lines `within` count."""
-        if self._batch is None or self._span != within:
+        """What to append when only the lines `within` count, for one attempt."""
+        if not self._packed or self._span != within:
             self._span = within
-            element = new_element(KIND_BATCH, self.parts.packed(within))
-            self._batch = Batch(self.id, self.token, element)
-        return self._batch
+            self._packed = self.parts.packed(within)
+        return Batch(self.id, self.token, new_element(KIND_BATCH, self._packed))
 
     def note(self, name: str) -> Batch:
         """A batch that adds all its messages to one line of the ledger; however often it is

@@ -58,7 +58,7 @@ class Bundle:
         self._aggregator = Aggregator(arrived_s, horizon, caps)
         self._posts: dict[bytes, Post] = {}
         self._spoiled = False
-        self._element = b""
+        self._packed = b""
         self._apart: list[Arrival] = []
 
     @property
@@ -99,9 +99,9 @@ class Bundle:
 
     def element(self) -> bytes:
         """See arrival.Brought; no more can be added then."""
-        if not self._element:
-            self._element = new_element(KIND_BATCH, self._aggregator.packed())
-        return self._element
+        if not self._packed:
+            self._packed = self._aggregator.packed()
+        return new_element(KIND_BATCH, self._packed)
 
     def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
         """See arrival.Brought."""

@@ -1,18 +1,17 @@
 -- Take elements off the head of inboxes and add elements to slots, of one app after the other, and of
 -- each all or nothing.
 -- KEYS  of each app: inbox, slot_1 … slot_s (a slot may occur more than once)
--- ARGV  of each app: n, the headers (9 bytes each) of the n elements that were read, s, then per slot:
+-- ARGV  of each app: n, the header of the last of the n elements that were read, s, then per slot:
 --       ttl_ms, element
 -- Returns of each app the lengths of its slots; false when the inbox no longer begins with those
 -- elements, or a refusal: then nothing is changed.
--- All n headers are compared: a list whose head was taken and refilled can begin alike. Trimming
--- comes first, because it frees memory: so folding goes on when Redis is full. A TTL is never
--- shortened, and prolonged once a minute.
+-- That the last is still the n-th proves it of all (app/store/port.py says why), and the others need
+-- not be looked at. Trimming comes first, because it frees memory: so folding goes on when Redis is
+-- full. A TTL is never shortened, and prolonged once a minute.
 local function fold(key, at)
   local n, slots = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
-  local found = n > 0 and redis.call('LRANGE', KEYS[key], 0, n - 1) or {}
-  for i = 1, #found do found[i] = string.sub(found[i], 1, 9) end
-  if table.concat(found) ~= ARGV[at + 1] then return false end
+  local last = n > 0 and redis.call('LINDEX', KEYS[key], n - 1)
+  if n > 0 and string.sub(last or '', 1, 9) ~= ARGV[at + 1] then return false end
   -- Redis undoes nothing: a key that is no list must be found before the first write.
   for i = key + 1, key + slots do
     local length = redis.pcall('LLEN', KEYS[i])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.store.port import Slot, headers
+from app.store.port import HEADER_BYTES, Slot
 
 KEPT = frozenset({"10m", "1h"})  # most of these are closed for long; minutes are too many
 BYTES_MAX = 16 * 1024 * 1024  # 90 days of an app with 8 dynos are 7 to 9 MB
@@ -66,7 +66,7 @@ class KeptSlots:
             return
         if before := self._held.pop(key, None):
             self._bytes -= _size(before)
-        held = Held(bytes((len(elements),)) + headers(elements), list(elements))
+        held = Held(bytes((len(elements),)) + _headers(elements), list(elements))
         self._held[key] = held
         self._bytes += _size(held)
         while self._bytes > self._bytes_max:
@@ -75,3 +75,7 @@ class KeptSlots:
 
 def _size(held: Held) -> int:
     return sum(map(len, held.elements))
+
+
+def _headers(elements: Sequence[bytes]) -> bytes:
+    return b"".join([element[:HEADER_BYTES] for element in elements])

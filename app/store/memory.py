@@ -24,7 +24,7 @@ from app.store.port import (
     SeenApp,
     Slot,
     SlotWrite,
-    headers,
+    last_header,
 )
 
 
@@ -160,7 +160,7 @@ class MemoryStore(MemoryAlerts):
         self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
         inbox = self._elements(app, None)
-        if headers(inbox[: len(folded)]) != headers(folded):
+        if not _begins(inbox, folded):
             return None
         del inbox[: len(folded)]
         return {
@@ -178,7 +178,7 @@ class MemoryStore(MemoryAlerts):
         self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
     ) -> bool:
         elements = self._elements(app, slot)
-        if headers(elements[: len(merged)]) != headers(merged):
+        if not (merged and _begins(elements, merged)):
             return False
         rest = elements[len(merged) :]
         self._push(app, slot, element, ttl_ms)
@@ -299,3 +299,9 @@ class MemoryStore(MemoryAlerts):
         kept.elements.append(element)
         kept.expires_ms = max(kept.expires_ms, self._now_ms() + ttl_ms)
         return len(kept.elements)
+
+
+def _begins(elements: Sequence[bytes], read: Sequence[bytes]) -> bool:
+    """Whether a list still begins with what was read of it."""
+    n = len(read)
+    return len(elements) >= n and last_header(elements[:n]) == last_header(read)

@@ -6,9 +6,10 @@
     id      what makes a batch count once
 
 An *element* is bytes: KIND (1) + HEADER_RANDOM_BYTES random bytes + data. The random bytes are
-drawn once, when the element is made, so equal headers mean equal elements: a retry sends the same
-bytes, and a fold or compaction proves by naming the headers it has read that nobody changed the
-list in between.
+drawn for each attempt to push it, so none is pushed twice. A list grows at its end and loses at
+its head, and what a server forgets (a failover, a crash) is the last it was told. So a fold or
+compaction names of the n first elements the last one: as long as it is the n-th, all before it are
+those that were read.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def new_element(kind: bytes, data: bytes) -> bytes:
     return kind + random_bytes() + data
 
 
-def headers(elements: Sequence[bytes]) -> bytes:
-    """The headers of these elements, one after the other."""
-    return b"".join(element[:HEADER_BYTES] for element in elements)
+def last_header(elements: Sequence[bytes]) -> bytes:
+    """The header of the last of these elements; b"" of none."""
+    return elements[-1][:HEADER_BYTES] if elements else b""
 
 
 class StoreError(Exception):
@@ -90,9 +91,7 @@ class Slot(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch to append: `id` (ID_BYTES bytes, or b"" for none), `token` of this POST, and the
-    element.
-    """
+    """A batch to append: `id` (ID_BYTES bytes, or b"" for none), `token` of this POST, element."""
 
     id: bytes
     token: bytes

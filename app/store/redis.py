@@ -40,7 +40,7 @@ from app.store.port import (
     Slot,
     SlotWrite,
     StoreError,
-    headers,
+    last_header,
 )
 from app.store.redis_call import Script, Server, asking, unless_refused
 from app.store.redis_facts import facts, unfit
@@ -165,7 +165,7 @@ class RedisStore(RedisService):
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
         calls = [
-            [1, slot_key(app, slot), len(merged), headers(merged), element, ttl_ms]
+            [1, slot_key(app, slot), len(merged), last_header(merged), element, ttl_ms]
             for app, slot, merged, element, ttl_ms in compactions
         ]
         return [bool(each) for each in await self._evaluate_all(_COMPACT, calls)]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from app.store.port import Batch, Bundle, Fold, Guard, Place, Slot, headers
+from app.store.port import Batch, Bundle, Fold, Guard, Place, Slot, last_header
 
 APPS_REMEMBERED = 4_096
 
@@ -90,7 +90,7 @@ def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
     arguments: list[Any] = []
     for app, fold in folds:
         keys += (inbox_key(app), *[slot_key(app, write.slot) for write in fold.writes])
-        arguments += (len(fold.folded), headers(fold.folded), len(fold.writes))
+        arguments += (len(fold.folded), last_header(fold.folded), len(fold.writes))
         for write in fold.writes:
             arguments += (write.ttl_ms, write.element)
     return [len(keys), *keys, *arguments]
