@@ -3,6 +3,20 @@
 
 from libc.string cimport memchr, memcmp
 
+cdef extern from *:
+    """
+    #ifndef __linux__  /* elsewhere libc need not have it */
+    static const void *memrchr(const void *begin, int byte, size_t size) {
+        const unsigned char *at = (const unsigned char *)begin + size;
+        while (size--)
+            if (*--at == (unsigned char)byte)
+                return at;
+        return NULL;
+    }
+    #endif
+    """
+    const void *memrchr(const void *begin, int byte, size_t size)
+
 ctypedef const unsigned char *Bytes
 
 cdef enum:
@@ -176,13 +190,18 @@ cdef inline bint usual_rest(Line *text) noexcept:
 
 
 cdef inline bint to_last_dyno(Line *text) noexcept:
-    """Step behind the last " dyno="."""
-    cdef Bytes at = text.end - 6
-    while at >= text.at:
-        if at[0] == c" " and at[1] == c"d" and not memcmp(at, <Bytes>b" dyno=", 6):
-            text.at = at + 6
+    """Step behind the last " dyno="; a d is rare behind it, so it is looked for from the end."""
+    cdef Bytes found
+    cdef Bytes begin = text.at + 1  # of where a d may be
+    cdef Bytes end = text.end - 4
+    while end > begin:
+        found = <Bytes>memrchr(begin, c"d", end - begin)
+        if found == NULL:
+            return False
+        if not memcmp(found - 1, <Bytes>b" dyno=", 6):
+            text.at = found + 5
             return True
-        at -= 1
+        end = found
     return False
 
 
