@@ -9,6 +9,7 @@ cdef enum:
     GAUGES = 11  # of parsers.sample
     BINS = 651  # of app.sketch
     RECENT = 64
+    FEW = 6  # statuses that a source usually has
 
 cdef struct Tally:
     long long count
@@ -44,8 +45,10 @@ cdef class Source:
     cdef long long number  # of its name, while it is packed; -1 for none yet
     cdef unsigned long long minutes
     cdef Tally tallies[WHICH]
-    cdef Reading *gauges  # NULL, or GAUGES of them, those without readings with a count of 0
-    cdef Requests *requests
+    cdef bint has_gauges
+    cdef Reading gauges[GAUGES]  # those without readings with a count of 0
+    cdef Requests *requests  # few, or a list of their own
+    cdef Requests few[FEW]
     cdef int requests_size
     cdef int requests_room
 

@@ -10,6 +10,7 @@ defines what is meant.
 cimport cython
 
 from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy, memset
 
 from app.hot.names cimport Name, name_of
 
@@ -20,10 +21,18 @@ from app.tally import Tally as PlainTally
 from parsers.sample import GAUGES as GAUGE_TABLE
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
+cdef enum:
+    SPARE_MAX = 32  # of 5 KB
 assert BIN_COUNT == BINS and len(GAUGE_TABLE) == GAUGES
 
 
+# Each POST makes some of these and drops them again: what was dropped last is used again, and none
+# can be part of a cycle.
+
+
 @cython.final
+@cython.no_gc
+@cython.freelist(16)
 cdef class ProcessType:
     """What is kept by process type: bytes of responses, and sketches."""
 
@@ -31,11 +40,15 @@ cdef class ProcessType:
         self.name = name
 
     def __dealloc__(self):
+        cdef int which
         for which in range(WHICH):
-            free(self.bins[which])
+            if self.bins[which] != NULL:
+                give_back(self.bins[which], self.low[which], self.high[which])
 
 
 @cython.final
+@cython.no_gc
+@cython.freelist(64)
 cdef class Source:
     """What is kept by source: see parsers.sample."""
 
@@ -45,13 +58,17 @@ cdef class Source:
         self.known = known
         self.process_type = type_named(sums, known.process_type)
         self.is_dyno = known.is_dyno
+        self.requests = self.few
+        self.requests_room = FEW
 
     def __dealloc__(self):
-        free(self.gauges)
-        free(self.requests)
+        if self.requests != self.few:
+            free(self.requests)
 
 
 @cython.final
+@cython.no_gc
+@cython.freelist(16)
 cdef class Sums:
     """See Rollup, of which it has the dictionaries that are not about every line."""
 
@@ -198,7 +215,7 @@ cdef _write_source(plain, Source source):
         tally = &source.tallies[which]
         if tally.count:
             plain.tallies[source.name, which] = PlainTally(tally.count, tally.total, tally.largest)
-    if source.gauges != NULL:
+    if source.has_gauges:
         for gauge in range(GAUGES):
             reading = &source.gauges[gauge]
             if reading.count:
@@ -242,22 +259,31 @@ cdef Source source_named(Sums sums, str name):
 
 
 cdef int count_requests(Source source, int status, long long count) except -1:
-    cdef int position, room
-    cdef Requests *grown
+    cdef int position
     for position in range(source.requests_size):
         if source.requests[position].status == status:
             source.requests[position].count = plus(source.requests[position].count, count)
             return 0
     if source.requests_size == source.requests_room:
-        room = 2 * source.requests_room if source.requests_room else 4
-        grown = <Requests *>realloc(source.requests, room * sizeof(Requests))
-        if grown == NULL:
-            raise MemoryError
-        source.requests = grown
-        source.requests_room = room
+        make_room(source)
     source.requests[source.requests_size].status = status
     source.requests[source.requests_size].count = count
     source.requests_size += 1
+    return 0
+
+
+cdef int make_room(Source source) except -1:
+    """For twice as many statuses."""
+    cdef int room = 2 * source.requests_room
+    cdef Requests *few = source.few
+    cdef Requests *own = NULL if source.requests == few else source.requests
+    cdef Requests *grown = <Requests *>realloc(own, room * sizeof(Requests))
+    if grown == NULL:
+        raise MemoryError
+    if own == NULL:
+        memcpy(grown, few, FEW * sizeof(Requests))
+    source.requests = grown
+    source.requests_room = room
     return 0
 
 
@@ -275,11 +301,39 @@ cdef int add_tally(
     return 0
 
 
+cdef long long *_spare[SPARE_MAX]  # BINS counts each, all 0
+cdef int _spares = 0
+
+
+cdef long long *taken() except NULL:
+    """BINS counts, all 0."""
+    global _spares
+    cdef long long *bins
+    if _spares:
+        _spares -= 1
+        return _spare[_spares]
+    bins = <long long *>calloc(BINS, sizeof(long long))
+    if bins == NULL:
+        raise MemoryError
+    return bins
+
+
+cdef int give_back(long long *bins, int low, int high) noexcept:
+    """Counts that are 0 outside [low, high)."""
+    global _spares
+    if _spares == SPARE_MAX:
+        free(bins)
+        return 0
+    if low < high:
+        memset(bins + low, 0, (high - low) * sizeof(long long))
+    _spare[_spares] = bins
+    _spares += 1
+    return 0
+
+
 cdef long long *bins_of(ProcessType process_type, int which) except NULL:
     if process_type.bins[which] == NULL:
-        process_type.bins[which] = <long long *>calloc(BINS, sizeof(long long))
-        if process_type.bins[which] == NULL:
-            raise MemoryError
+        process_type.bins[which] = taken()
         process_type.low[which] = BINS
         process_type.high[which] = 0
     return process_type.bins[which]
@@ -302,10 +356,7 @@ cdef int add_reading(Source source, int gauge, const Reading *reading) except -1
     cdef Reading *ours
     if gauge < 0 or gauge >= GAUGES:
         raise ValueError(gauge)
-    if source.gauges == NULL:
-        source.gauges = <Reading *>calloc(GAUGES, sizeof(Reading))
-        if source.gauges == NULL:
-            raise MemoryError
+    source.has_gauges = True
     ours = &source.gauges[gauge]
     if not ours.count:
         ours[0] = reading[0]
@@ -350,7 +401,7 @@ cdef int merge_source(Source ours, Source theirs) except -1:
     for position in range(theirs.requests_size):
         count_requests(ours, theirs.requests[position].status, theirs.requests[position].count)
     merge_tallies(ours, theirs)
-    if theirs.gauges != NULL:
+    if theirs.has_gauges:
         for gauge in range(GAUGES):
             if theirs.gauges[gauge].count:
                 add_reading(ours, gauge, &theirs.gauges[gauge])

@@ -440,7 +440,7 @@ cdef bint _write_gauges(list sources, dict numbers) except -1:
     cdef long long epoch = -1, number
     cdef unsigned char *to
     for source in sources:
-        if source.gauges == NULL:
+        if not source.has_gauges:
             continue
         for gauge in range(GAUGES):
             reading = &source.gauges[gauge]
@@ -455,7 +455,7 @@ cdef bint _write_gauges(list sources, dict numbers) except -1:
         return True
     _rows.number(epoch)
     for source in sources:
-        if source.gauges == NULL:
+        if not source.has_gauges:
             continue
         number = _number_of(numbers, source)
         for gauge in range(GAUGES):
