@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 GROUP_RECORDS = 256
 GROUP_BYTES = 4 * 2**20
 INTERVAL_S = 0.5
+LOOK_INTERVAL_S = 5.0  # for what other workers left on the disk
 ATTEMPT_WITHIN_S = 10.0
 
 
@@ -45,11 +46,15 @@ class CatchUp:
 
     async def run(self) -> None:
         """Catch up until cancelled."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time()
         while True:
-            try:
-                await self.catch_up()
-            except (StoreUnavailable, OSError) as error:
-                log.debug("the spool waits: %s", error)
+            if self._spool.in_use or loop.time() >= look_at:
+                try:
+                    await self.catch_up()
+                except (StoreUnavailable, OSError) as error:
+                    log.debug("the spool waits: %s", error)
+                look_at = loop.time() + LOOK_INTERVAL_S
             await asyncio.sleep(INTERVAL_S)
 
     async def catch_up(self) -> None:

@@ -47,6 +47,14 @@ class Spool:
         self._adopted: dict[Path, SpoolFile] = {}
         self._lock = threading.Lock()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether we have records to be read; those that another worker left, once they were found
+        by `files`.
+        """
+        own = self._own
+        return bool(self._adopted) or own is not None and own.waiting_bytes > 0
+
     def add(self, records: Sequence[bytes]) -> None:
         """Keep records; they are on the disk when this returns.
 

@@ -16,6 +16,7 @@ from app.spool import Spool
 from app.store.memory import MemoryStore
 from app.store.port import Store, StoreUnavailable
 from app.store.redis import RedisStore
+from app.tasks import end_tasks
 from tests.app.test_appender import everything
 from tests.support.arrivals import appender, arrival
 from tests.support.servers import RunningServer
@@ -93,6 +94,21 @@ async def test_what_a_refusing_store_does_not_take_stays_until_it_does(
     server.client.config_set("maxmemory", 0)
     await catching.catch_up()
     assert (await everything(redis_store)).messages == 300
+    waiting.close()
+
+
+async def test_what_comes_to_the_disk_while_it_runs_is_brought_in(tmp_path: Path) -> None:
+    store, waiting = MemoryStore(Clock()), spool(tmp_path)
+    running = asyncio.create_task(catch_up(waiting, store).run())
+    await asyncio.sleep(0)
+    for n in range(3):
+        waiting.add([pack_arrival(arrival(frame_id=b"%d" % n))])
+        assert waiting.in_use
+        async with asyncio.timeout(20):
+            while waiting.in_use:
+                await asyncio.sleep(0.01)
+        assert (await everything(store)).messages == n + 1
+    await end_tasks([running])
     waiting.close()
 
 
