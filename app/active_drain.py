@@ -121,17 +121,19 @@ def _takes_over(state: ActiveDrain, claim: Claim) -> bool:
 
 
 def _delivered(state: ActiveDrain, claim: Claim) -> ActiveDrain:
-    generation = max(state.generation, claim.generation)
-    counted_to_s = max(state.counted_to_s, claim.lines.end_s)
-    heard_s = max(state.heard_s, align(claim.arrived_s, MINUTE_S))
-    if (generation, counted_to_s, heard_s) == (
-        state.generation,
-        state.counted_to_s,
-        state.heard_s,
+    generation, counted_to_s = claim.generation, claim.lines.end_s
+    heard_s = align(claim.arrived_s, MINUTE_S)
+    if (
+        generation <= state.generation
+        and counted_to_s <= state.counted_to_s
+        and heard_s <= state.heard_s
     ):
         return state
     return msgspec.structs.replace(
-        state, generation=generation, counted_to_s=counted_to_s, heard_s=heard_s
+        state,
+        generation=max(state.generation, generation),
+        counted_to_s=max(state.counted_to_s, counted_to_s),
+        heard_s=max(state.heard_s, heard_s),
     )
 
 

@@ -157,6 +157,7 @@ def _buffering(
 ) -> Buffering:
     """The way of an arrival into the store, with the spool beside it."""
     spool = None
+    caps = settings.caps
     if settings.spool_bytes_max:
         spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
 
@@ -175,7 +176,7 @@ def _buffering(
             appender,
             spool,
             wait_s=settings.commit_wait_s,
-            bundle_of=lambda sender: Bundle(sender, clock(), horizon, settings.caps),
+            bundle_of=lambda sender: Bundle(sender, clock(), horizon, caps),
             clock=clock,
             on_stored=tell,
         )
@@ -183,7 +184,7 @@ def _buffering(
     appends, commits, tell = ways(store, appender, committer, sightings.note)
     if spool is None:
         return Buffering(appends, commits, None, None)
-    catch_up = CatchUp(spool, appends, on_stored=tell, caps=settings.caps)
+    catch_up = CatchUp(spool, appends, on_stored=tell, caps=caps)
     return Buffering(appends, commits, spool, catch_up)
 
 

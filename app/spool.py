@@ -53,7 +53,7 @@ class Spool:
         by `files`.
         """
         own = self._own
-        return bool(self._adopted) or own is not None and own.waiting_bytes > 0
+        return bool(self._adopted) or (own is not None and own.waiting_bytes > 0)
 
     def add(self, records: Sequence[bytes]) -> None:
         """Keep records; they are on the disk when this returns.

@@ -124,7 +124,7 @@ class DrainCycle:
     def _settle(self, result: bool | BaseException) -> None:
         self._let_go()
         if isinstance(result, bool):
-            self._say(200)
+            self._say_taken()
         elif isinstance(result, StoreUnavailable):
             self._say(503, f"{result}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
         else:
@@ -136,11 +136,15 @@ class DrainCycle:
         self.keep_alive = False
         self._say(408, f"The body took longer than {self._drain.body_within_s:g} s.\n")
 
+    def _say_taken(self) -> None:
+        if self.keep_alive:
+            self.response_complete = True
+            self._answer(self, _TAKEN, _NO_BODY)
+        else:
+            self._say(200)
+
     def _say(self, status: int, text: str = "", headers: bytes = b"") -> None:
         self.response_complete = True
-        if status == HTTPStatus.OK and self.keep_alive:
-            self._answer(self, _LINES[status], _NO_BODY)
-            return
         body = text.encode()
         if body:
             headers += b"content-type: text/plain; charset=utf-8\r\n"
@@ -164,3 +168,4 @@ _LINES = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
     for status in (200, 408, 500, 503)
 }
+_TAKEN = _LINES[200]
