@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 OLDEST_VERSION = (7, 0)
 START_WITHIN_S = 60.0  # usually 0.1; reading a log of gigabytes takes this long
 STOP_WITHIN_S = 10.0
+REWRITTEN_FROM = "256mb"  # its file; at 64, as usual, a busy store is rewriting most of the time
 SOCKET_PATH_BYTES_MAX = 100  # macOS takes 104, with the end mark; Linux 108 (unix(7))
 RESTART_AFTER_S = 0.1  # twice as long each time that it dies soon again
 RESTART_AFTER_MAX_S = 10.0
@@ -342,6 +343,7 @@ def _launch(
         "dir": str(directory),
         "appendonly": "yes",
         "appendfsync": appendfsync,
+        "auto-aof-rewrite-min-size": REWRITTEN_FROM,
         "save": "",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",

@@ -248,6 +248,7 @@ def test_it_keeps_all_data_on_disk_and_listens_on_no_port(data_dir: Path) -> Non
         assert setting(store.url, "port") == "0"
         assert setting(store.url, "appendonly") == "yes"
         assert setting(store.url, "appendfsync") == "always"
+        assert setting(store.url, "auto-aof-rewrite-min-size") == str(256 * 2**20)
         assert setting(store.url, "maxmemory-policy") == "noeviction"
 
 
