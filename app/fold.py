@@ -23,7 +23,7 @@ from app.levels import (
     slot_writes,
 )
 from app.packing import PackError
-from app.resolution import Resolution
+from app.resolution import Resolution, align
 from app.rollup import CAPS, Caps
 from app.store.port import (
     FOLDING,
@@ -51,6 +51,7 @@ CLOSED_AFTER_S = (
     120  # a slot hardly grows any more so long after its end, and is compacted to one element
 )
 SWEEP_INTERVAL_S = 60
+MINUTE_S = 60
 BEAT_INTERVAL_S = 1.0
 
 
@@ -120,7 +121,7 @@ class Folder:
 
     async def run(self) -> None:
         """Fold until cancelled. A failure is counted, shown in the pulse, and tried again."""
-        next_sweep_s = 0.0
+        next_sweep_s = next_closing_s = 0.0
         while True:
             self._pulse_s = self._clock()
             try:
@@ -128,7 +129,9 @@ class Folder:
                     await self.sweep()
                     next_sweep_s = self._clock() + self._sweep_interval_s
                 await self.fold_due()
-                await self.compact_closed()
+                if self._clock() >= next_closing_s:  # slots end at full minutes
+                    await self.compact_closed()
+                    next_closing_s = align(int(self._clock()), MINUTE_S) + MINUTE_S
                 await self._beat()
             except StoreError as error:
                 self._failed(error)

@@ -20,7 +20,7 @@ from bench.process import resident_bytes, service
 from bench.traffic import Sent
 
 FOLDED_WITHIN_S = 600
-_POLL_S = 0.1
+_POLL_S = 0.5  # each look costs the store some
 _SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _COUNTERS = {
