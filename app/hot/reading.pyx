@@ -43,6 +43,8 @@ cdef class Reader:
     cdef const unsigned char *at
     cdef const unsigned char *end
     cdef list sources  # by the number of their name, those that were asked for
+    cdef Source last  # of these: rows of a source stand together
+    cdef Py_ssize_t last_number
 
     cdef unsigned long long big(self, int size) except? 0xFFFFFFFFFFFFFFFF:
         """A number of so many bytes, the highest first."""
@@ -163,6 +165,7 @@ def absorb(Sums sums, bytes data):
     sums.messages = plus(sums.messages, reader.below(NUMBER_MAX))
     names = [reader.text() for _ in range(reader.array())]
     reader.sources = [None] * len(names)
+    reader.last_number = -1
     _read_section(sums, reader, names, _read_requests)
     _read_section(sums, reader, names, _read_errors)
     _read_section(sums, reader, names, _read_tallies)
@@ -193,10 +196,13 @@ cdef int _read_section(Sums sums, Reader reader, list names, Section read) excep
 
 cdef Source _source(Sums sums, Reader reader, list names):
     cdef Py_ssize_t number = reader.below(len(names))
-    found = reader.sources[number]
-    if found is None:
-        found = reader.sources[number] = source_named(sums, names[number])
-    return found
+    if number != reader.last_number:
+        found = reader.sources[number]
+        if found is None:
+            found = reader.sources[number] = source_named(sums, names[number])
+        reader.last = found
+        reader.last_number = number
+    return reader.last
 
 
 cdef int _read_requests(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
