@@ -23,7 +23,7 @@ from tests.hot.same import (
     compiled_of_body,
     plain_of,
 )
-from tests.support.lines import counted, timestamp
+from tests.support.lines import counted, router, timestamp
 
 LOGS = Path(__file__).parents[1] / "logs"
 KEPT = sorted(path for path in CORPUS.rglob("*") if path.is_file())
@@ -55,6 +55,12 @@ def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
     text = "Error R14 (Memory quota exceeded)"
     frames = [line(text, procid=f"web.{number % 3_000}") for number in range(6_000)]
     assert_same_of_body(b"".join(frames), caps=Caps(dynos=5_000))
+
+
+def test_of_every_status_from_one_dyno_twice() -> None:
+    frames = [router(ARRIVED_S, status=str(status)) for status in range(100, 600)]
+    parts = assert_same_of_body(b"".join(2 * frames), caps=Caps(statuses=500))
+    assert parts.received == 1_000
 
 
 def test_of_names_that_are_no_text() -> None:
