@@ -23,7 +23,7 @@ from app.levels import (
     slot_writes,
 )
 from app.packing import PackError
-from app.resolution import Resolution, align
+from app.resolution import MINUTE_S, Resolution, align
 from app.rollup import CAPS, Caps
 from app.store.port import (
     FOLDING,
@@ -51,7 +51,6 @@ CLOSED_AFTER_S = (
     120  # a slot hardly grows any more so long after its end, and is compacted to one element
 )
 SWEEP_INTERVAL_S = 60
-MINUTE_S = 60
 BEAT_INTERVAL_S = 1.0
 
 

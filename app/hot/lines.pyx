@@ -62,7 +62,6 @@ from app.rollup import (
     EventKey,
 )
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
-from app.span import Span
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers.framing import split
 from parsers.sample import GAUGE_INDEX, ROUTER_SOURCE, ParseError
@@ -250,9 +249,6 @@ cdef class Aggregator:
     def lines(self):
         """See app.ingest."""
         if self._unusual is None:
-            if len(self._sums) == 1:  # as mostly
-                (start_s,) = self._sums
-                return Span(start_s, start_s + MINUTE_S)
             return touched(self._sums, self._arrived_s)
         return touched({*self._sums, *self._unusual.rollups}, self._arrived_s)
 

@@ -175,8 +175,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._idle_since_s = self.loop.time()
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
+        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self.cycle.response_complete and self.cycle.more_body:

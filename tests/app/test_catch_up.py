@@ -97,7 +97,10 @@ async def test_what_a_refusing_store_does_not_take_stays_until_it_does(
     waiting.close()
 
 
-async def test_what_comes_to_the_disk_while_it_runs_is_brought_in(tmp_path: Path) -> None:
+async def test_what_comes_to_the_disk_while_it_runs_is_brought_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.catch_up.LOOK_INTERVAL_S", 3600)
     store, waiting = MemoryStore(Clock()), spool(tmp_path)
     running = asyncio.create_task(catch_up(waiting, store).run())
     await asyncio.sleep(0)
@@ -110,6 +113,23 @@ async def test_what_comes_to_the_disk_while_it_runs_is_brought_in(tmp_path: Path
         assert (await everything(store)).messages == n + 1
     await end_tasks([running])
     waiting.close()
+
+
+async def test_what_another_leaves_while_it_runs_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.catch_up.LOOK_INTERVAL_S", 0.1)
+    store, heir, left = MemoryStore(Clock()), spool(tmp_path), spool(tmp_path)
+    running = asyncio.create_task(catch_up(heir, store).run())
+    await asyncio.sleep(0)
+    left.add([pack_arrival(arrival())])
+    left.close()
+    async with asyncio.timeout(20):
+        while os.listdir(tmp_path):
+            await asyncio.sleep(0.01)
+    assert (await everything(store)).messages == 1
+    await end_tasks([running])
+    heir.close()
 
 
 async def test_a_damaged_record_is_passed_over_and_counted(tmp_path: Path) -> None:

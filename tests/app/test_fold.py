@@ -17,6 +17,7 @@ from app.packing import absorb
 from app.resolution import align, resolutions
 from app.rollup import Rollup
 from app.store.port import HEADER_BYTES, Batch, SeenApp, Slot, Store
+from app.tasks import end_tasks
 from parsers.framing import split
 from tests.support.lines import AT_S, memory, router
 from tests.support.service import Clock
@@ -131,6 +132,26 @@ async def test_slots_that_stopped_growing_are_compacted(store: Store) -> None:
     after = await merged(store, [slot])
     assert len((await store.read("shop", [slot])).slots[slot]) == 1
     assert (after.requests, after.gauges) == (before.requests, before.gauges)
+
+
+async def test_a_folder_that_runs_compacts_what_closes_in_later_minutes(store: Store) -> None:
+    clock = Clock()
+    folds = folder(store, clock)
+    running = asyncio.create_task(folds.run())
+    slot = Slot("1m", int(AT_S))
+
+    async def until_elements(count: int) -> None:
+        async with asyncio.timeout(20):
+            while len((await store.read("shop", [slot])).slots.get(slot, [])) != count:
+                await asyncio.sleep(0.01)
+
+    for count in (1, 2, 3):
+        await append(store, batch(router(), clock))
+        folds.stored("shop", 64)
+        await until_elements(count)
+    clock.now_s += 240
+    await until_elements(1)
+    await end_tasks([running])
 
 
 async def test_a_slot_that_grows_for_ever_is_compacted_too(store: Store) -> None:
