@@ -42,33 +42,41 @@ class _Line(asyncio.Protocol):
         self._transport = transport
         self._asked: deque[_Asked] = deque()
         self._reader = hiredis.Reader(replyError=refusal_of, notEnoughData=_NOT_WHOLE)
+        self._timer: asyncio.TimerHandle | None = None  # while there is what may be late
         self.broken = False
         transport.set_protocol(self)
-        self._look_whether_late()
 
     def ask(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
         asked = _Asked([], count, self._loop.create_future(), self._loop.time())
         self._asked.append(asked)
         self._transport.write(commands)
+        if self._timer is None:
+            self._look_later()
         return asked.answered
 
     def break_off(self, error: exceptions.RedisError) -> None:
         self.broken = True
-        self._timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
         self._transport.abort()
         while self._asked:
             answered = self._asked.popleft().answered
             if not answered.done():
                 answered.set_exception(error)
 
+    def _look_later(self) -> None:
+        after_s = self._timeout_s / LOOKS_PER_TIMEOUT
+        self._timer = self._loop.call_later(after_s, self._look_whether_late)
+
     def _look_whether_late(self) -> None:
         """Now and then: a timer for each answer would be set and cancelled for nothing."""
-        late_s = self._loop.time() - self._timeout_s
-        if self._asked and self._asked[0].asked_s <= late_s:
+        self._timer = None
+        if not self._asked:
+            return
+        if self._asked[0].asked_s <= self._loop.time() - self._timeout_s:
             self.break_off(exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s"))
         else:
-            after_s = self._timeout_s / LOOKS_PER_TIMEOUT
-            self._timer = self._loop.call_later(after_s, self._look_whether_late)
+            self._look_later()
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -72,6 +72,18 @@ async def test_an_answer_that_does_not_come_is_given_up_and_the_next_comes(
         assert await wire.ask(PING, 1) == [b"PONG"]
 
 
+async def test_nobody_looks_for_late_answers_while_none_is_due(server: RunningServer) -> None:
+    async with wire_to(server, timeout_s=0.05) as wire:
+        assert await wire.ask(PING, 1) == [b"PONG"]
+        line = wire._line
+        assert line is not None
+        async with asyncio.timeout(10):
+            while line._timer is not None:
+                await asyncio.sleep(0)
+        with pytest.raises(exceptions.TimeoutError):
+            await wire.ask(packed("BLPOP", "nothing", 0), 1)
+
+
 async def test_a_connection_that_the_server_closed_is_made_again(server: RunningServer) -> None:
     async with wire_to(server) as wire:
         [own] = await wire.ask(packed("CLIENT", "ID"), 1)
