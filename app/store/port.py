@@ -109,7 +109,7 @@ class Place(NamedTuple):
 
 class Bundle(msgspec.Struct, frozen=True, gc=False):
     """Several batches of an app, their lines added up in one element: the ids, all different, and
-    the token of each POST.
+    the tokens of the POSTs, of HEADER_RANDOM_BYTES each.
     """
 
     ids: Sequence[bytes]

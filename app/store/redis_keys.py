@@ -79,8 +79,8 @@ def bundle_call(
     for app, bundle in bundles:
         inbox, state, prefix = _written_to(app)
         keys += (inbox, state, *[prefix + each for each in bundle.ids])
-        guarded = _guarded(guards.get(app))
-        arguments += (len(bundle.ids), *guarded, bundle.element, *bundle.tokens)
+        states = _states(guards.get(app))
+        arguments += (len(states), *states, bundle.element, b"".join(bundle.tokens))
     return [len(keys), *keys, *arguments]
 
 
@@ -108,3 +108,10 @@ def _id_prefix(app: str) -> bytes:
 
 def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:
     return (1, guard.expected, guard.new) if guard else (0, b"", b"")
+
+
+def _states(guard: Guard | None) -> Sequence[bytes]:
+    """That which is expected, and the new one if it changes."""
+    if guard is None:
+        return ()
+    return (guard.expected, guard.new) if guard.new else (guard.expected,)
