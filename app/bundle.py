@@ -1,8 +1,13 @@
 """What goes into the store as one element: POSTs of an app, added up as they come, so that what a
 busy app sends within a moment is packed, stored and folded once for all of it.
 
-Where that cannot be (the store knows one of them already, or is away), each of them can still be
-had by itself.
+Sums are ten times as large as their bytes, and a group holds what many apps sent. So a bundle that
+is not expected to grow is sealed at once, while its sums are at hand: the next one is made in the
+same memory, which a processor's cache still holds. Should another POST come after all, its POSTs
+are counted up once more.
+
+Where one element cannot be (the store knows one of them already, or is away), each of them can
+still be had by itself.
 """
 
 from __future__ import annotations
@@ -16,8 +21,9 @@ import msgspec
 from app.active_drain import Claim
 from app.aggregate import Aggregator
 from app.arrival import Arrival
-from app.ingest import MINUTE_S, Horizon, Seen
+from app.ingest import MINUTE_S, NOT_SEEN, Horizon, Seen
 from app.rollup import Caps
+from app.span import Span
 from app.store.port import KIND_BATCH, new_element
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
@@ -43,6 +49,14 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     start: int = 0
 
 
+class _Sealed(msgspec.Struct, frozen=True, gc=False):
+    """`packed` as the store keeps it, and what it says of the lines' own times."""
+
+    packed: bytes
+    lines: Span
+    seen: Seen
+
+
 class Bundle:
     """POSTs that came over one drain within one minute, to which the ledger books them all; see
     arrival.Brought.
@@ -55,10 +69,10 @@ class Bundle:
         self._minute = arrived_s // MINUTE_S
         self._horizon = horizon
         self._caps = caps
-        self._aggregator = Aggregator(arrived_s, horizon, caps)
+        self._aggregator: Aggregator | None = None  # of an open one that holds any
+        self._sealed: _Sealed | None = None
         self._posts: dict[bytes, Post] = {}
         self._spoiled = False
-        self._packed = b""
         self._apart: list[Arrival] = []
 
     @property
@@ -69,7 +83,8 @@ class Bundle:
     @property
     def seen(self) -> Seen:
         """See arrival.Brought."""
-        return self._aggregator.seen
+        summed = self._sealed or self._aggregator
+        return NOT_SEEN if summed is None else summed.seen
 
     def takes(self, post: Post, now_s: float) -> bool:
         """Whether this POST, which came just now, can be added."""
@@ -83,11 +98,23 @@ class Bundle:
     def add(self, post: Post) -> None:
         """Add what it brings; should this fail, the others can be had apart."""
         try:
-            _add(self._aggregator, post)
+            if self._aggregator is None:
+                self._aggregator = self._counted_up(*self._posts.values(), post)
+                self._sealed = None
+            else:
+                _add(self._aggregator, post)
         except BaseException:
             self._spoiled = True
             raise
         self._posts[post.id] = post
+
+    def seal(self) -> _Sealed:
+        """What all of them come to, as bytes; their sums are let go."""
+        if self._sealed is None:
+            aggregator = self._aggregator or self._counted_up()
+            self._sealed = _Sealed(aggregator.packed(), aggregator.lines, aggregator.seen)
+            self._aggregator = None
+        return self._sealed
 
     @property
     def claim(self) -> Claim | None:
@@ -95,13 +122,11 @@ class Bundle:
         if self._spoiled:
             return None
         _, drain, generation = self._sender
-        return Claim(drain, generation, self._aggregator.lines, int(self._arrived_s))
+        return Claim(drain, generation, self.seal().lines, int(self._arrived_s))
 
     def element(self) -> bytes:
-        """See arrival.Brought; no more can be added then."""
-        if not self._packed:
-            self._packed = self._aggregator.packed()
-        return new_element(KIND_BATCH, self._packed)
+        """See arrival.Brought."""
+        return new_element(KIND_BATCH, self.seal().packed)
 
     def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
         """See arrival.Brought."""
@@ -109,16 +134,16 @@ class Bundle:
 
     async def apart(self) -> list[Arrival]:
         """See arrival.Brought. They are counted up once more; others run in between."""
-        alone = len(self._posts) == 1 and not self._spoiled
+        alone = self._aggregator if len(self._posts) == 1 and not self._spoiled else None
         for post in list(self._posts.values())[len(self._apart) :]:
-            aggregator = self._aggregator if alone else self._counted_up(post)
-            self._apart.append(self._arrival(post, aggregator))
+            self._apart.append(self._arrival(post, alone or self._counted_up(post)))
             await asyncio.sleep(0)
         return self._apart
 
-    def _counted_up(self, post: Post) -> Aggregator:
+    def _counted_up(self, *posts: Post) -> Aggregator:
         aggregator = Aggregator(self._arrived_s, self._horizon, self._caps)
-        _add(aggregator, post)
+        for post in posts:
+            _add(aggregator, post)
         return aggregator
 
     def _arrival(self, post: Post, aggregator: Aggregator) -> Arrival:

@@ -95,6 +95,7 @@ class Committer:
         self._on_stored = on_stored
         self._queue: deque[_Pending] = deque()
         self._open: dict[Sender, tuple[Bundle, _Pending]] = {}  # of the queue; POSTs may be added
+        self._sent_several: set[Sender] = set()  # in the last group: they may do so again
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
         self.refusal = ""  # see Commits
@@ -145,6 +146,8 @@ class Committer:
             pending = _Pending(bundle, asyncio.get_running_loop().time() + self._wait_s, [])
         bundle.add(post)
         if not pending.settles:
+            if sender not in self._sent_several and not self._appender.apart:
+                bundle.seal()
             self._open[sender] = bundle, pending
             self._enqueue(pending)
         pending.settles.append(settle)
@@ -187,6 +190,9 @@ class Committer:
             group.append(self._queue.popleft())
             posts += len(group[-1].settles)
             size += group[-1].size
+        self._sent_several = {
+            sender for sender, (_, pending) in self._open.items() if len(pending.settles) > 1
+        }
         self._open.clear()
         return group
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+import msgspec
 import pytest
 
 from app.arrival import Arrival, Brought, pack_arrival, unpack_arrival
@@ -208,14 +209,15 @@ async def test_of_two_drains_that_deliver_at_once_one_counts(store: Store) -> No
     assert found.messages == 3
 
 
+@pytest.mark.parametrize("sealed", [False, True])
 async def test_a_post_that_cannot_be_added_up_costs_the_others_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, sealed: bool
 ) -> None:
     sent = bundle(post(frame_id=b"1"), post(frame_id=b"2"))
-    with monkeypatch.context() as broken:
-        broken.setattr(sent, "_aggregator", None)
-        with pytest.raises(AttributeError):
-            sent.add(post(frame_id=b"3"))
+    if sealed:
+        sent.seal()
+    with pytest.raises(TypeError):
+        sent.add(msgspec.structs.replace(post(frame_id=b"3"), data=None))
     await append(store, sent)
     assert (await everything(store)).ledger == {"received": 2, "counted": 2}
 
