@@ -11,10 +11,10 @@ from typing import NamedTuple
 from app.alert_view import AlertView, alert_view, with_thresholds
 from app.charts import CHARTS, Chart, Period
 from app.codes import explain
+from app.event import EventKey
 from app.ledger import Ledger, ledger_of
 from app.overview import CODE_STEPS
 from app.resolution import DAY_S, Resolution, nice_step
-from app.rollup import EventKey
 from app.selection import EVERYTHING, Selection
 from app.stats import Value
 from app.status import OUTCOMES

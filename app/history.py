@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from app.collect import Range, Wanted
+from app.event import MORE_EVENTS, EventKey
 from app.query import read_slots
-from app.rollup import MORE_EVENTS, EventKey
 from app.store.port import Reader
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from app.rollup import EventKey, Rollup
+from app.event import EventKey
+from app.rollup import Rollup
 
 _NUMBER_MAX = 2**63 - 1
 _EXIT_STATUS_MAX = 255

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from app.event import EventKey, first_events
 from app.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.status import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, capped_status
 from app.tally import Reading, Tally
 from parsers.sample import (
-    APP_EVENTS,
     Event,
     HerokuError,
     ProcessExit,
@@ -32,18 +32,6 @@ OTHER = "other"
 
 TERMINATED = 143  # 128 + SIGTERM: how a dyno ends that Heroku stops
 NOT_YET_RUN = frozenset({"created", "provisioning", "starting"})
-
-
-class EventKey(NamedTuple):
-    """An event and when it was, in Unix milliseconds; see parsers.sample.Event."""
-
-    at_ms: int
-    kind: str
-    source: str
-    detail: str
-
-
-MORE_EVENTS = EventKey(0, "more", "", "")  # stands for events over the cap
 
 
 class Caps(NamedTuple):
@@ -162,7 +150,7 @@ class Rollup:
                 self.errors, lambda key: (key[0], key[1] if key[1] in stay else OTHER)
             )
         if len(self.events) > caps.events:
-            self.events = _first_events(self.events, caps.events)
+            self.events = first_events(self.events, caps.events)
         statuses = {status for _, status in self.requests}
         if len(statuses) > caps.statuses:
             kept = {*sorted(status for status in statuses if status >= CLASS_SIZE)[: caps.statuses]}
@@ -362,19 +350,6 @@ def _rekeyed(counts: dict[Any, int], rename: Callable[[Any], Any]) -> dict[Any, 
 def _without_dyno(source: str) -> str:
     process_type = labels_of(source)[0]
     return f"{process_type}." if process_type else ""
-
-
-def _first_events(events: dict[EventKey, int], cap: int) -> dict[EventKey, int]:
-    """The first `cap` events: those of the app before those of its dynos, by time; the others
-    are counted.
-    """
-    order = sorted(
-        (event for event in events if event != MORE_EVENTS),
-        key=lambda event: (event.kind not in APP_EVENTS, event),
-    )
-    kept = {event: events[event] for event in order[:cap]}
-    more = sum(events.values()) - sum(kept.values())
-    return {**kept, MORE_EVENTS: more} if more else kept
 
 
 def _first(names: Iterable[str], cap: int) -> set[str]:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import NamedTuple
 
-from app.rollup import EventKey
+from app.event import EventKey
 from app.stats import Value
 from parsers.sample import APP_EVENTS
 

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from app.collect import Range
+from app.event import MORE_EVENTS, EventKey
 from app.packing import absorb
 from app.plan import plan_range, query_over
 from app.query import BYTES_PER_TURN, Packed, Series, evaluate_packed, packed_rollups
 from app.resolution import MINUTE_S, Resolution
-from app.rollup import MORE_EVENTS, Caps, EventKey, Rollup
+from app.rollup import Caps, Rollup
 from app.selection import EVERYTHING, Selection
 from app.stats import Band, Value
 from app.store.port import Reader

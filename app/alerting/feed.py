@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 from app.alerting.state import Told
-from app.rollup import EventKey
+from app.event import EventKey
 from parsers.sample import APP_EVENTS
 
 ENTRIES_MAX = 100

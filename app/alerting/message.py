@@ -23,8 +23,8 @@ from app.alerting.words import (
     since,
     what_is,
 )
+from app.event import EventKey
 from app.resolution import HOUR_S, MINUTE_S
-from app.rollup import EventKey
 from parsers.sample import APP_EVENTS
 
 BEFORE_S = HOUR_S  # how long before an alert a change is looked for

@@ -9,11 +9,12 @@ from app.alerting.measure import Measured, Question, same_hour_last_week
 from app.alerting.message import BEFORE_S
 from app.alerting.rule import Rule
 from app.collect import Range
+from app.event import EventKey
 from app.history import events
 from app.packing import absorb
 from app.query import packed_rollups
 from app.resolution import HOUR_S, MINUTE_S, Resolution
-from app.rollup import EventKey, Rollup
+from app.rollup import Rollup
 from app.stats import Value
 from app.store.port import HEADER_BYTES, Reader, Slot
 

@@ -59,7 +59,6 @@ from app.rollup import (
     SERVICE_FAILED,
     SERVICE_OK,
     TERMINATED,
-    EventKey,
 )
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
@@ -525,7 +524,7 @@ cdef class Aggregator:
         return True
 
     cdef bint _note(self, str kind, Source source, str detail, const Time *time) except -1:
-        key = tuple.__new__(EventKey, (time.ms, kind, source.name, detail))
+        cdef tuple key = (time.ms, kind, source.name, detail)
         events = self._current.events
         events[key] = events.get(key, 0) + 1
         return True

@@ -26,7 +26,6 @@ from app.hot.sums cimport (
 
 from app import later, packing
 from app.packing import PackError
-from app.rollup import EventKey
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
@@ -359,14 +358,10 @@ cdef int _read_later(Sums sums, Reader reader) except -1:
 
 cdef int _read_tagged(Sums sums, Reader reader, str tag) except -1:
     cdef Py_ssize_t rows = reader.array()
+    if tag == "events":
+        return _read_events(sums.events, reader, rows)
     for _ in range(rows):
-        if tag == "events":
-            _columns(reader, 5)
-            at_ms = reader.below(NUMBER_MAX)
-            key = (at_ms, reader.text(), reader.text(), reader.text())
-            key = tuple.__new__(EventKey, key)
-            sums.events[key] = sums.events.get(key, 0) + reader.below(NUMBER_MAX)
-        elif tag == "exits":
+        if tag == "exits":
             _columns(reader, 3)
             key = (reader.text(), reader.below(EXIT_STATUSES))
             sums.exits[key] = sums.exits.get(key, 0) + reader.below(NUMBER_MAX)
@@ -380,6 +375,19 @@ cdef int _read_tagged(Sums sums, Reader reader, str tag) except -1:
             sums.released = max(sums.released, (at_ms, reader.text()))
         else:
             raise PackError("no such section")
+    return 0
+
+
+cdef int _read_events(dict events, Reader reader, Py_ssize_t rows) except -1:
+    cdef Py_ssize_t held
+    for _ in range(rows):
+        _columns(reader, 5)
+        key = (reader.below(NUMBER_MAX), reader.text(), reader.text(), reader.text())
+        count = reader.below(NUMBER_MAX)
+        held = len(events)
+        before = events.setdefault(key, count)
+        if len(events) == held:
+            events[key] = before + count
     return 0
 
 

@@ -14,6 +14,7 @@ from libc.string cimport memcpy, memset
 
 from app.hot.names cimport Name, name_of
 
+from app.event import EventKey
 from app.rollup import Rollup
 from app.sketch import BIN_COUNT
 from app.tally import Reading as PlainReading
@@ -196,7 +197,7 @@ cdef class Sums:
                     }
         plain.errors = dict(self.errors)
         plain.ledger = dict(self.ledger)
-        plain.events = dict(self.events)
+        plain.events = {EventKey(*key): count for key, count in self.events.items()}
         plain.exits = dict(self.exits)
         plain.restarts = dict(self.restarts)
         plain.released = self.released

@@ -12,6 +12,7 @@ from libc.string cimport memcpy
 from app.hot.sums cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally, fits
 
 from app import batch, packing
+from app.event import first_events
 from app.rollup import CAPS
 from parsers.sample import labels_of
 
@@ -184,16 +185,20 @@ def pack_batch(rollups, caps=CAPS):
 cdef bytes _packed(of, caps):
     """Their bytes; None when they are in _whole."""
     cdef Sums sums
+    cdef dict events
     if not isinstance(of, Sums):
         return packing.pack(of, caps)
     sums = of
-    if _over(sums, caps) or not _write(sums):
+    events = sums.events
+    if len(events) > caps.events:
+        events = first_events(events, caps.events)
+    if _over(sums, caps) or not _write(sums, events):
         return packing.pack(sums.rollup(), caps)
     return None
 
 
 cdef bint _over(Sums sums, caps):
-    """Whether they may have to be bounded."""
+    """Whether they may have to be bounded, apart from their events."""
     cdef Source source
     cdef bint seen[600]
     cdef int position, status, statuses = 0, statuses_max = caps.statuses
@@ -202,8 +207,6 @@ cdef bint _over(Sums sums, caps):
         len(sums.sources) + others > caps.dynos
         or len(sums.process_types) + others > caps.process_types
     ) and _sources_over(sums, caps):
-        return True
-    if len(sums.events) > caps.events:
         return True
     if len(sums.errors) > caps.codes and len({code for _, code in sums.errors}) > caps.codes:
         return True
@@ -231,8 +234,8 @@ cdef bint _sources_over(Sums sums, caps):
     return len(names) > caps.dynos or len(types) > caps.process_types
 
 
-cdef bint _write(Sums sums) except -1:
-    """Into _whole; False when a number does not fit."""
+cdef bint _write(Sums sums, dict events) except -1:
+    """Into _whole, with these events; False when a number does not fit."""
     cdef dict numbers = {}
     cdef list sources = [sums.sources[name] for name in sorted(sums.sources)]
     cdef list types = [sums.process_types[name] for name in sorted(sums.process_types)]
@@ -260,19 +263,19 @@ cdef bint _write(Sums sums) except -1:
     _whole.array(len(numbers))
     _whole.raw(_names.data, _names.size)
     _whole.raw(_sections.data, _sections.size)
-    _write_later(sums)
+    _write_later(sums, events)
     return True
 
 
-cdef int _write_later(Sums sums) except -1:
+cdef int _write_later(Sums sums, dict events) except -1:
     """The sections of app.later, by their tags; what is only carried along, between them."""
     cdef bytes packed
     if not _has_later(sums):
         return _whole.array(0)
     added = list(sums.later)
-    if sums.events:
-        _rows.array(len(sums.events))
-        for (at_ms, kind, source, detail), count in sorted(sums.events.items()):
+    if events:
+        _rows.array(len(events))
+        for (at_ms, kind, source, detail), count in sorted(events.items()):
             _rows.array(5)
             _rows.number(at_ms)
             _rows.text(kind)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from app.app_view import AppView
 from app.charts import Chart, Line
-from app.rollup import EventKey
+from app.event import EventKey
 from app.stats import Value
 from parsers.sample import APP_EVENTS
 

@@ -11,12 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from app import history
 from app.arrival import Arrival, batch_id
 from app.commit import Commits
+from app.event import MORE_EVENTS, EventKey
 from app.http.api import RangeParameters, require_app
 from app.http.problem import Problem, bad_parameter
 from app.ingest import NOT_SEEN, Horizon, Parts
 from app.plan import QueryError, plan_range
 from app.resolution import MINUTE_S, Resolution, align
-from app.rollup import MORE_EVENTS, EventKey, Rollup
+from app.rollup import Rollup
 from app.store.port import Reader
 from app.sums import Sums
 from app.timespan import ACCEPTED_TIMES, parse_time

@@ -10,10 +10,10 @@ from fastapi.responses import Response
 from app import history
 from app.alerting import look
 from app.alerting.feed import ENTRIES_MAX, atom, entries_of
+from app.event import MORE_EVENTS
 from app.http.api import require_app
 from app.plan import plan_range
 from app.resolution import Resolution
-from app.rollup import MORE_EVENTS
 from app.store.port import Reader
 
 RANGE = "now-24h"  # events of

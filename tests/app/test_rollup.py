@@ -5,14 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.event import MORE_EVENTS, EventKey
 from app.packing import pack, unpack
 from app.rollup import (
     CONNECT_OK,
-    MORE_EVENTS,
     SERVICE_FAILED,
     SERVICE_OK,
     Caps,
-    EventKey,
     Rollup,
 )
 from app.status import outcome_of, status_class, status_label

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from app.rollup import EventKey
+from app.event import EventKey
 from app.stats import Value
 from app.story import Facts, find_change, story
 
