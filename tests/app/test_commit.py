@@ -99,6 +99,15 @@ async def test_what_arrives_during_a_call_goes_into_the_next_added_up() -> None:
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 2, "blog": 1}
 
 
+async def test_whether_a_drain_sends_one_or_several_at_once_each_group_is_one_element() -> None:
+    store = MemoryStore(Clock())
+    commits = committer(store)
+    for posts in (1, 3, 2, 1, 1, 2):
+        assert all(await asyncio.gather(*(submitted(commits) for _ in range(posts))))
+    assert await store.inbox_lengths(["shop"]) == {"shop": 6}
+    assert (await everything(store)).ledger == {"received": 10, "counted": 10}
+
+
 async def test_a_bundle_that_is_full_is_followed_by_another() -> None:
     store = SlowStore()
     commits = committer(store)
