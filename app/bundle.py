@@ -1,10 +1,10 @@
 """What goes into the store as one element: POSTs of an app, added up as they come, so that what a
 busy app sends within a moment is packed, stored and folded once for all of it.
 
-Sums are ten times as large as their bytes, and a group holds what many apps sent. So a bundle that
-is not expected to grow is sealed at once, while its sums are at hand: the next one is made in the
-same memory, which a processor's cache still holds. Should another POST come after all, its POSTs
-are counted up once more.
+Sums are twenty times as large as their bytes, and a group holds what many apps sent. So a bundle
+that is not expected to grow is sealed at once, while its sums are at hand: the next one is made in
+the same memory, which a processor's cache still holds. Should another POST come after all, its
+POSTs are counted up once more.
 
 Where one element cannot be (the store knows one of them already, or is away), each of them can
 still be had by itself.

@@ -380,6 +380,7 @@ cdef int _read_tagged(Sums sums, Reader reader, str tag) except -1:
 
 cdef int _read_events(dict events, Reader reader, Py_ssize_t rows) except -1:
     cdef Py_ssize_t held
+    cdef tuple key
     for _ in range(rows):
         _columns(reader, 5)
         key = (reader.below(NUMBER_MAX), reader.text(), reader.text(), reader.text())
