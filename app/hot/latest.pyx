@@ -5,7 +5,9 @@ is a PackError, and app.latest has to be asked instead.
 
 from libc.string cimport memset
 
-from app.hot.packed cimport PARTS, Cursor, array, below, binary, later, not_negative, number, step_over, text
+from app.hot.cells cimport Reading
+from app.hot.packed cimport PARTS, Cursor, array, below, binary, later, not_negative, number, text
+from app.hot.tables cimport read_reading
 
 from app import packing
 from app.latest import Latest
@@ -20,7 +22,6 @@ cdef enum:
     MINUTES = 6
 
 cdef int VERSION = packing.VERSION
-cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 assert len(GAUGE_TABLE) == GAUGES and len(packing.SECTIONS) == SECTIONS
 assert packing.SECTIONS.index("gauges") == OF_GAUGES and packing.SECTIONS.index("minutes") == MINUTES
 
@@ -97,8 +98,9 @@ cdef Dyno _dyno(dict dynos, Cursor *names):
 cdef int _read_gauges(Cursor *part, list names) except -1:
     cdef Py_ssize_t numbers = array(part)
     cdef Dyno dyno
+    cdef Reading reading
     cdef int gauge
-    cdef long long epoch, after, last
+    cdef long long epoch
     if not numbers:
         return _whole(part, 0)
     epoch = not_negative(part)
@@ -106,16 +108,12 @@ cdef int _read_gauges(Cursor *part, list names) except -1:
     while numbers > 0:
         dyno = <Dyno>names[below(part, len(names))]
         gauge = below(part, GAUGES)
-        after = not_negative(part)
-        last = not_negative(part)
-        if after > NUMBER_MAX - epoch or not_negative(part) < 1:
-            raise ValueError("a gauge without readings")
-        step_over(part, 3)
-        if epoch + after > dyno.at_ms[gauge] or (
-            epoch + after == dyno.at_ms[gauge] and last > dyno.last[gauge]
+        read_reading(part, epoch, &reading)
+        if reading.last_at_ms > dyno.at_ms[gauge] or (
+            reading.last_at_ms == dyno.at_ms[gauge] and reading.last > dyno.last[gauge]
         ):
-            dyno.at_ms[gauge] = epoch + after
-            dyno.last[gauge] = last
+            dyno.at_ms[gauge] = reading.last_at_ms
+            dyno.last[gauge] = reading.last
         numbers -= 8
     return _whole(part, numbers)
 

@@ -283,7 +283,7 @@ cdef int _read_gauges(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
     cdef Source source
     cdef Reading reading
     cdef int gauge
-    cdef long long epoch
+    cdef long long epoch, after
     if not numbers:
         return 0
     epoch = reader.below(NUMBER_MAX)
@@ -291,7 +291,10 @@ cdef int _read_gauges(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
     while numbers > 0:
         source = _source(sums, reader, names)
         gauge = reader.below(GAUGES)
-        reading.last_at_ms = plus(epoch, reader.below(NUMBER_MAX))
+        after = reader.below(NUMBER_MAX)
+        if after > NUMBER_MAX - epoch:
+            raise PackError("after all times")
+        reading.last_at_ms = epoch + after
         reading.last = reader.below(NUMBER_MAX)
         reading.count = reader.count()
         if not fits(reading.last, reading.count):

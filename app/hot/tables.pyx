@@ -516,7 +516,9 @@ cdef int read_reading(Cursor *part, long long epoch, Reading *reading) except -1
         raise ValueError("a gauge without readings")
     if reading.last and reading.count > NUMBER_MAX // reading.last:
         raise ValueError("too large")
-    reading.last_at_ms = plus(epoch, after)
+    if after > NUMBER_MAX - epoch:
+        raise ValueError("after all times")
+    reading.last_at_ms = epoch + after
     reading.total = _sum(reading.last * reading.count, difference)
     reading.smallest = _sum(reading.last, smallest)
     reading.largest = _sum(reading.last, largest)

@@ -144,6 +144,11 @@ HOSTILE_SECTIONS = {
     "a gauge that is none": {8: [0, 0, 11, 0, 5, 1, 0, 0, 0]},
     "a gauge without readings": {8: [0, 0, 1, 0, 5, 0, 0, 0, 0]},
     "half a gauge": {8: [0, 0, 1, 0]},
+    "a gauge whose sum is negative": {8: [0, 0, 1, 0, 5, 1, -50, 0, 0]},
+    "a gauge whose smallest is negative": {8: [0, 0, 1, 0, 5, 1, 0, -9, 0]},
+    "a gauge whose largest is negative": {8: [0, 0, 1, 0, 5, 1, 0, 0, -9]},
+    "a gauge whose largest is over 63 bits": {8: [0, 0, 1, 0, 5, 1, 0, 0, 2**63 - 1]},
+    "a gauge after all times": {8: [1, 0, 1, 2**63 - 1, 5, 1, 0, 0, 0]},
     "minutes outside the hour": {9: [0, 59, 3]},
     "no minutes": {9: [0, 0, 0]},
 }
