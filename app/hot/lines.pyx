@@ -62,6 +62,7 @@ from app.rollup import (
 )
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
+from parsers import events
 from parsers.framing import split
 from parsers.sample import GAUGE_INDEX, ROUTER_SOURCE, ParseError
 from parsers.syslog import parse_timestamp_ms
@@ -346,11 +347,14 @@ cdef class Aggregator:
         if not self._turn_to(&time):
             return False
         if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6):
-            if space - app == 3 and not memcmp(app, <Bytes>b"app", 3) and not is_dyno_output(
-                procid, procid_end
+            if (
+                space - app != 3
+                or memcmp(app, <Bytes>b"app", 3)
+                or is_dyno_output(procid, procid_end)
             ):
+                self._ignored += 1
+            elif not self._of_api(&text, &time, procid, procid_end - procid):
                 return False
-            self._ignored += 1
         elif procid_end - procid == 6 and not memcmp(procid, <Bytes>b"router", 6):
             if not self._router(&text, &time):
                 return False
@@ -472,7 +476,7 @@ cdef class Aggregator:
         if begins(text, b"Process exited with status ", 27):
             return self._exit(text, time, source)
         if begins(text, b"Cycling", 7) and only_space(text):
-            return self._note("cycle", source, "", time)
+            return self._note("cycle", source.name, "", time)
         return False
 
     cdef bint _error(self, Line *text, const Time *time, Source source) except -1:
@@ -502,13 +506,13 @@ cdef class Aggregator:
             return False
         _heard_from(source, time)
         if to == b"crashed":
-            self._note("crash", source, "", time)
+            self._note("crash", source.name, "", time)
         elif to == b"starting":
             was = before[:before_size].decode("ascii")
             if was not in NOT_YET_RUN:
                 restarts = self._current.restarts
                 restarts[source.name] = restarts.get(source.name, 0) + 1
-                self._note("restart", source, f"was {was}", time)
+                self._note("restart", source.name, f"was {was}", time)
         return True
 
     cdef bint _exit(self, Line *text, const Time *time, Source source) except -1:
@@ -520,11 +524,31 @@ cdef class Aggregator:
         exits = self._current.exits
         exits[key] = exits.get(key, 0) + 1
         if status != 0 and status != TERMINATED:
-            self._note("exit", source, str(status), time)
+            self._note("exit", source.name, str(status), time)
         return True
 
-    cdef bint _note(self, str kind, Source source, str detail, const Time *time) except -1:
-        cdef tuple key = (time.ms, kind, source.name, detail)
+    cdef bint _of_api(
+        self, const Line *text, const Time *time, Bytes procid, Py_ssize_t size
+    ) except -1:
+        """Take a line of app[api] that begins with a letter; they are few."""
+        cdef tuple released
+        if size != 3 or memcmp(procid, <Bytes>b"api", 3) or text.at == text.end:
+            return False
+        if not c"A" <= text.at[0] & 0xDF <= c"Z":
+            return False
+        event = events.parse(text.at[: text.end - text.at])
+        if event is None:
+            self._ignored += 1
+            return True
+        self._counted += 1
+        self._note(event.kind, event.source, event.detail, time)
+        if event.kind == "release":
+            released = (time.ms, event.detail)
+            self._current.released = max(self._current.released, released)
+        return True
+
+    cdef bint _note(self, str kind, str source, str detail, const Time *time) except -1:
+        cdef tuple key = (time.ms, kind, source, detail)
         events = self._current.events
         events[key] = events.get(key, 0) + 1
         return True

@@ -51,6 +51,35 @@ def test_of_lines_on_both_sides_of_the_horizon(horizon: Horizon) -> None:
         assert_same_of_body(b"".join(frames), ARRIVED_S + shift_s, horizon)
 
 
+OF_THE_API = (
+    "Build started by user dev@example.com",
+    "Deploy 6c63c6a0 by user dev@example.com",
+    "Release v41 created by user dev@example.com",
+    "Release v40 created by user dev@example.com",
+    "Rollback to v39 by user dev@example.com",
+    "Scaled to web@4:Standard-1X worker@1:Basic by user dev@example.com",
+    "Set LANG, RACK_ENV config vars by user dev@example.com",
+    "Starting process with command `rake tidy` by user dev@example.com",
+    '[meta sequenceId="1"] Release v99 created by user dev@example.com',
+    "v7",
+    "R",
+    "",
+    "\xef\xbb\xbfRelease v98 created by user dev@example.com",
+    "\xc9pingl\xe9",
+)
+
+
+@pytest.mark.parametrize("end", ["\n", "", " \n"])
+@pytest.mark.parametrize("procid", ["api", "apis", "web.1"])
+def test_of_what_was_done_to_an_app(procid: str, end: str) -> None:
+    frames = [line(text, app_name="app", procid=procid, end=end) for text in OF_THE_API]
+    for order in (frames, frames[::-1], *([each] for each in frames)):
+        assert_same_of_body(b"".join(order))
+    assert_same_of_body(b"".join(frames), caps=TINY)
+    [rollup] = assert_same_of_body(b"".join(frames)).rollups.values()
+    assert (rollup.released[1] == "v99") == (procid == "api")
+
+
 def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
     text = "Error R14 (Memory quota exceeded)"
     frames = [line(text, procid=f"web.{number % 3_000}") for number in range(6_000)]
