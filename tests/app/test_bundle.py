@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.bundle import Bundle, Post
+from app.ingest import Seen
 from app.rollup import CAPS
 from app.store.port import HEADER_BYTES
 from tests.support.arrivals import bundle, post
 from tests.support.lines import router
 from tests.support.service import NOW_S
 
-ages_s = st.lists(st.integers(0, 300), min_size=1, max_size=3)
+ages = st.lists(st.integers(0, 300), min_size=1, max_size=3)  # seconds
 
 
 def posts(bodies: list[list[int]]) -> list[Post]:
@@ -27,7 +28,7 @@ def all_of(found: Bundle) -> tuple[object, ...]:
     return found.seen, found.claim, found.names(), found.element()[HEADER_BYTES:], found.seen
 
 
-@given(st.lists(ages_s, min_size=1, max_size=4), st.sets(st.integers(0, 3)))
+@given(st.lists(ages, min_size=1, max_size=4), st.sets(st.integers(0, 3)))
 def test_sealing_in_between_changes_nothing(
     bodies: list[list[int]], sealed_behind: set[int]
 ) -> None:
@@ -38,6 +39,8 @@ def test_sealing_in_between_changes_nothing(
         if number in sealed_behind:
             sealed.seal()
     assert all_of(sealed) == all_of(bundle(*sent))
+    ages_s = [age_s for body in bodies for age_s in body]
+    assert sealed.seen == Seen(int(NOW_S) - max(ages_s), int(NOW_S) - min(ages_s), 0)
 
 
 async def test_of_a_sealed_bundle_each_post_is_had_as_of_an_open_one() -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from app.arrival import batch_id, unpack_arrival
-from app.bundle import POSTS_MAX, Sender
+from app.bundle import POSTS_MAX, Bundle, Sender
 from app.commit import Committer
 from app.spool import Spool
+from app.store import port
 from app.store.memory import MemoryStore
-from app.store.port import NO_GUARDS, Bundle, Guard, StoreUnavailable
+from app.store.port import NO_GUARDS, Guard, StoreUnavailable
 from app.store.redis import RedisStore
 from tests.app.test_appender import everything
 from tests.support import arrivals
@@ -35,7 +36,7 @@ class SlowStore(MemoryStore):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, Bundle],
+        bundles: Mapping[str, port.Bundle],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
@@ -58,7 +59,7 @@ class AwayStore(MemoryStore):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, Bundle],
+        bundles: Mapping[str, port.Bundle],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
@@ -106,6 +107,28 @@ async def test_whether_a_drain_sends_one_or_several_at_once_each_group_is_one_el
         assert all(await asyncio.gather(*(submitted(commits) for _ in range(posts))))
     assert await store.inbox_lengths(["shop"]) == {"shop": 6}
     assert (await everything(store)).ledger == {"received": 10, "counted": 10}
+
+
+async def test_a_post_is_packed_at_once_unless_its_drain_has_just_sent_several_or_the_store_is_away(
+    tmp_path: Path,
+) -> None:
+    made: list[Bundle] = []
+
+    def bundle_of(sender: Sender) -> Bundle:
+        made.append(arrivals.bundle())
+        return made[-1]
+
+    store, spool = AwayStore(), Spool(tmp_path, bytes_max=2**20, clock=Clock())
+    commits = arrivals.committer(appender(store), spool, bundle_of=bundle_of)
+    packed_at_once = []
+    for away, posts in ((False, 1), (False, 2), (False, 1), (False, 1), (True, 1), (True, 1)):
+        store.away = away
+        sent = [submitted(commits)]
+        packed_at_once.append(made[-1]._sealed is not None)
+        sent += [submitted(commits) for _ in range(posts - 1)]
+        assert await asyncio.gather(*sent) == [not away] * posts
+    assert packed_at_once == [True, True, False, True, True, False]
+    spool.close()
 
 
 async def test_a_bundle_that_is_full_is_followed_by_another() -> None:

@@ -60,13 +60,19 @@ def bundle(*posts: Post, app: str = "shop", drain: str = "d.1", arrived_s: float
     return found
 
 
-def committer(append: Appender, spool: Spool | None = None, *, wait_s: float = 5) -> Committer:
+def committer(
+    append: Appender,
+    spool: Spool | None = None,
+    *,
+    wait_s: float = 5,
+    bundle_of: Callable[[Sender], Bundle] = lambda sender: Bundle(sender, NOW_S, HORIZON, CAPS),
+) -> Committer:
     """The way to an appender that the drain takes."""
     return Committer(
         append,
         spool,
         wait_s=wait_s,
-        bundle_of=lambda sender: Bundle(sender, NOW_S, HORIZON, CAPS),
+        bundle_of=bundle_of,
         clock=Clock(),
         on_stored=nothing_more,
     )

@@ -80,8 +80,8 @@ async def test_nobody_looks_for_late_answers_while_none_is_due(server: RunningSe
         async with asyncio.timeout(10):
             while line._timer is not None:
                 await asyncio.sleep(0)
-        with pytest.raises(exceptions.TimeoutError):
-            await wire.ask(packed("BLPOP", "nothing", 0), 1)
+            with pytest.raises(exceptions.TimeoutError):
+                await wire.ask(packed("BLPOP", "nothing", 0), 1)
 
 
 async def test_a_connection_that_the_server_closed_is_made_again(server: RunningServer) -> None:
