@@ -19,7 +19,16 @@ from app.active_drain import ActiveDrain, Claim, judge, pack_state, unpack_state
 from app.arrival import Arrival, Brought
 from app.span import ALWAYS, Span
 from app.store import port
-from app.store.port import Appended, Batch, Guard, Outcome, Store, StoreUnavailable
+from app.store.port import (
+    KIND_BATCH,
+    Appended,
+    Batch,
+    Guard,
+    Outcome,
+    Store,
+    StoreUnavailable,
+    new_element,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +68,10 @@ class _Known(NamedTuple):
 _UNKNOWN = _Known(b"", None)
 
 
+def _known(packed: bytes) -> _Known:
+    return _Known(packed, unpack_state(packed))
+
+
 class Appender:
     """Appends arrivals, and knows whether the store takes any."""
 
@@ -70,7 +83,7 @@ class Appender:
         inbox_ttl_s: int,
         verified_s: float,
         clock: Callable[[], float],
-        on_stored: Callable[[str, int], None],
+        on_stored: Callable[[Mapping[str, int]], None],
     ) -> None:
         """
         Args:
@@ -79,7 +92,7 @@ class Appender:
             verified_s: an arrival that is older was perhaps stored and forgotten since: it is
                 appended, and noted as unverified.
             clock: Unix time in seconds.
-            on_stored: told each app whose inbox grew, and the inbox's length.
+            on_stored: told which apps' inboxes grew, and their lengths.
         """
         self._store = store
         self._id_ttl_ms = id_ttl_s * 1000
@@ -156,45 +169,41 @@ class Appender:
                     elif note := self._note(arrival, outcome):
                         notes.setdefault(app, []).append(note)
                 if stale:
-                    self._states[app] = _Known(answer.state, unpack_state(answer.state))
-                elif answer.inbox_length and app in guards:
-                    self._now(app, guards[app])
+                    self._states[app] = _known(answer.state)
+                elif answer.inbox_length and app in guards and guards[app].new:
+                    self._states[app] = _known(guards[app].new)
                 waiting[app] = stale
             waiting = {app: stale for app, stale in waiting.items() if stale}
         return notes
 
     async def _append_bundles(self, waiting: Sequence[Brought]) -> list[Brought]:
         """Append what can go as one element, of each app the first; returns what is left."""
-        first: dict[str, Brought] = {}
-        left = [each for each in waiting if first.setdefault(each.app, each) is not each]
+        first = {each.app: each for each in reversed(waiting)}
+        verified_from_s = self._clock() - self._verified_s
         bundles: dict[str, port.Bundle] = {}
         guards: dict[str, Guard] = {}
         for app, each in first.items():
-            claim = each.claim
-            if claim is None or self._unverified(claim.arrived_s):
+            whole = each.whole()
+            if whole is None or whole.claim.arrived_s < verified_from_s:
                 continue
-            ids, tokens = each.names()
-            guard, (span,) = self._judged(app, ids, [claim])
-            if not span.covers(claim.lines):
+            guard, (span,) = self._judged(app, whole.ids, (whole.claim,))
+            if not span.covers(whole.claim.lines):
                 continue
             if guard is not None:
                 guards[app] = guard
-            bundles[app] = port.Bundle(ids, tokens, each.element())
+            element = new_element(KIND_BATCH, whole.packed)
+            bundles[app] = port.Bundle(whole.ids, whole.tokens, element)
         lengths = await self._store.append_bundles(
             bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
-        for app, length in lengths.items():
-            if length:
-                del first[app]
-                self._on_stored(app, length)
-                if app in guards:
-                    self._now(app, guards[app])
-        return [*first.values(), *left]
-
-    def _now(self, app: str, guard: Guard) -> None:
-        """Take note of the state that an append has led to."""
-        if guard.new:
-            self._states[app] = _Known(guard.new, unpack_state(guard.new))
+        stored = {app: length for app, length in lengths.items() if length}
+        self._on_stored(stored)
+        for app, guard in guards.items():
+            if guard.new and app in stored:
+                self._states[app] = _known(guard.new)
+        if len(stored) == len(waiting):
+            return []
+        return [each for each in waiting if each.app not in stored or first[each.app] is not each]
 
     def _judged(
         self,
@@ -247,6 +256,5 @@ class Appender:
         )
 
     def _stored(self, answers: dict[str, Appended]) -> None:
-        for app, answer in answers.items():
-            if answer.inbox_length:
-                self._on_stored(app, answer.inbox_length)
+        lengths = {app: answer.inbox_length for app, answer in answers.items()}
+        self._on_stored({app: length for app, length in lengths.items() if length})

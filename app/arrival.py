@@ -45,6 +45,18 @@ Stored = Callable[[Sequence[tuple[str, Seen]]], Awaitable[None]]
 """Told what the store has taken: of which apps, and when it says that they lived."""
 
 
+class Whole(msgspec.Struct, frozen=True, gc=False):
+    """All that POSTs of an app brought, every line counted, as one batch, `packed`: what it says
+    about its drain and about when the app lived; the ids of the POSTs, all different; their tokens.
+    """
+
+    claim: Claim
+    seen: Seen
+    ids: Sequence[bytes]
+    tokens: Sequence[bytes]
+    packed: bytes
+
+
 class Brought(Protocol):
     """What one or more POSTs of an app brought: an Arrival, or a bundle.Bundle of them."""
 
@@ -58,17 +70,8 @@ class Brought(Protocol):
         """When it says that the app lived."""
         ...
 
-    @property
-    def claim(self) -> Claim | None:
-        """What it says about its drain; None when it has to be taken apart."""
-        ...
-
-    def element(self) -> bytes:
-        """All of it, every line counted, as one element of an inbox, for one attempt to push it."""
-        ...
-
-    def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
-        """The ids of the POSTs, all different, and their tokens."""
+    def whole(self) -> Whole | None:
+        """All of it as one; None when it has to be taken apart."""
         ...
 
     async def apart(self) -> list[Arrival]:
@@ -98,9 +101,10 @@ class Arrival:
         """See Brought."""
         return self.parts.seen
 
-    def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    def whole(self) -> Whole:
         """See Brought."""
-        return (self.id,), (self.token,)
+        packed = self._packed_within(ALWAYS)
+        return Whole(self.claim, self.seen, (self.id,), (self.token,), packed)
 
     async def apart(self) -> list[Arrival]:
         """See Brought."""
@@ -113,16 +117,15 @@ class Arrival:
         lines = touched(self.parts.rollups, arrived_s)
         return Claim(self.drain, self.generation, lines, arrived_s)
 
-    def element(self) -> bytes:
-        """See Brought."""
-        return self.batch().element
-
     def batch(self, within: Span = ALWAYS) -> Batch:
         """What to append when only the lines `within` count, for one attempt."""
+        return Batch(self.id, self.token, new_element(KIND_BATCH, self._packed_within(within)))
+
+    def _packed_within(self, within: Span) -> bytes:
         if not self._packed or self._span != within:
             self._span = within
             self._packed = self.parts.packed(within)
-        return Batch(self.id, self.token, new_element(KIND_BATCH, self._packed))
+        return self._packed
 
     def note(self, name: str) -> Batch:
         """A batch that adds all its messages to one line of the ledger; however often it is

@@ -13,18 +13,15 @@ still be had by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from app.active_drain import Claim
 from app.aggregate import Aggregator
-from app.arrival import Arrival
+from app.arrival import Arrival, Whole
 from app.ingest import MINUTE_S, NOT_SEEN, Horizon, Seen
 from app.rollup import Caps
-from app.span import Span
-from app.store.port import KIND_BATCH, new_element
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
 
@@ -49,14 +46,6 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     start: int = 0
 
 
-class _Sealed(msgspec.Struct, frozen=True, gc=False):
-    """`packed` as the store keeps it, and what it says of the lines' own times."""
-
-    packed: bytes
-    lines: Span
-    seen: Seen
-
-
 class Bundle:
     """POSTs that came over one drain within one minute, to which the ledger books them all; see
     arrival.Brought.
@@ -64,21 +53,16 @@ class Bundle:
 
     def __init__(self, sender: Sender, arrived_s: float, horizon: Horizon, caps: Caps) -> None:
         """`arrived_s`: when the first of them came, Unix time in seconds."""
+        self.app = sender.app
         self._sender = sender
         self._arrived_s = arrived_s
-        self._minute = arrived_s // MINUTE_S
         self._horizon = horizon
         self._caps = caps
         self._aggregator: Aggregator | None = None  # of an open one that holds any
-        self._sealed: _Sealed | None = None
+        self._sealed: Whole | None = None
         self._posts: dict[bytes, Post] = {}
         self._spoiled = False
         self._apart: list[Arrival] = []
-
-    @property
-    def app(self) -> str:
-        """See arrival.Brought."""
-        return self._sender.app
 
     @property
     def seen(self) -> Seen:
@@ -89,7 +73,7 @@ class Bundle:
     def takes(self, post: Post, now_s: float) -> bool:
         """Whether this POST, which came just now, can be added."""
         return (
-            now_s // MINUTE_S == self._minute
+            now_s // MINUTE_S == self._arrived_s // MINUTE_S
             and post.id not in self._posts
             and len(self._posts) < POSTS_MAX
             and not self._spoiled
@@ -108,29 +92,24 @@ class Bundle:
             raise
         self._posts[post.id] = post
 
-    def seal(self) -> _Sealed:
-        """What all of them come to, as bytes; their sums are let go."""
+    def seal(self) -> Whole:
+        """What all of them come to; their sums are let go."""
         if self._sealed is None:
             aggregator = self._aggregator or self._counted_up()
-            self._sealed = _Sealed(aggregator.packed(), aggregator.lines, aggregator.seen)
+            _, drain, generation = self._sender
+            self._sealed = Whole(
+                Claim(drain, generation, aggregator.lines, int(self._arrived_s)),
+                aggregator.seen,
+                list(self._posts),
+                [post.token for post in self._posts.values()],
+                aggregator.packed(),
+            )
             self._aggregator = None
         return self._sealed
 
-    @property
-    def claim(self) -> Claim | None:
+    def whole(self) -> Whole | None:
         """See arrival.Brought."""
-        if self._spoiled:
-            return None
-        _, drain, generation = self._sender
-        return Claim(drain, generation, self.seal().lines, int(self._arrived_s))
-
-    def element(self) -> bytes:
-        """See arrival.Brought."""
-        return new_element(KIND_BATCH, self.seal().packed)
-
-    def names(self) -> tuple[Sequence[bytes], Sequence[bytes]]:
-        """See arrival.Brought."""
-        return list(self._posts), [post.token for post in self._posts.values()]
+        return None if self._spoiled else self.seal()
 
     async def apart(self) -> list[Arrival]:
         """See arrival.Brought. They are counted up once more; others run in between."""

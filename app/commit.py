@@ -16,7 +16,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from app.appender import Appends
 from app.arrival import Arrival, Brought, Stored, pack_arrival
@@ -58,12 +58,15 @@ class Commits(Protocol):
         ...
 
 
+_What_co = TypeVar("_What_co", bound=Brought, covariant=True)
+
+
 @dataclass(slots=True, eq=False)
-class _Pending:
-    what: Brought
+class _Pending(Generic[_What_co]):
+    what: _What_co
     deadline: float
     settles: list[Settle]
-    size: int = 0
+    size: int
 
 
 class Committer:
@@ -75,7 +78,7 @@ class Committer:
         spool: Spool | None,
         *,
         wait_s: float,
-        bundle_of: Callable[[Sender], Bundle],
+        bundle_of: Callable[[Sender, float], Bundle],
         clock: Callable[[], float],
         on_stored: Stored,
     ) -> None:
@@ -83,7 +86,7 @@ class Committer:
         Args:
             spool: where arrivals wait while the store is away; None for nowhere.
             wait_s: how long a POST may wait when neither takes it.
-            bundle_of: a new one, for POSTs that come from now on.
+            bundle_of: a new one, for POSTs of a sender that come from then on.
             clock: Unix time in seconds.
             on_stored: awaited before POSTs are settled that the store has.
         """
@@ -93,9 +96,10 @@ class Committer:
         self._bundle_of = bundle_of
         self._clock = clock
         self._on_stored = on_stored
-        self._queue: deque[_Pending] = deque()
-        self._open: dict[Sender, tuple[Bundle, _Pending]] = {}  # of the queue; POSTs may be added
-        self._sent_several: set[Sender] = set()  # in the last group: they may do so again
+        self._queue: deque[_Pending[Brought]] = deque()
+        self._open: dict[Sender, _Pending[Bundle]] = {}  # of the queue; POSTs may be added
+        self._send_several: set[Sender] = set()  # into the next group,
+        self._sent_several: set[Sender] = set()  # into the last one: they may do so again
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
         self.refusal = ""  # see Commits
@@ -135,30 +139,29 @@ class Committer:
         size = len(post.data)
         if not self._has_room(size):
             return False
-        bundle, pending = self._open.get(sender, (None, None))
-        if (
-            bundle is None
-            or pending is None
-            or self._appender.apart
-            or not bundle.takes(post, self._clock())
-        ):
-            bundle = self._bundle_of(sender)
-            pending = _Pending(bundle, asyncio.get_running_loop().time() + self._wait_s, [])
+        now_s = self._clock()
+        apart = self._appender.apart
+        pending = self._open.get(sender)
+        if pending is not None and not apart and pending.what.takes(post, now_s):
+            pending.what.add(post)
+            pending.settles.append(settle)
+            pending.size += size
+            self._pending_bytes += size
+            self._send_several.add(sender)
+            return True
+        bundle = self._bundle_of(sender, now_s)
         bundle.add(post)
-        if not pending.settles:
-            if sender not in self._sent_several and not self._appender.apart:
-                bundle.seal()
-            self._open[sender] = bundle, pending
-            self._enqueue(pending)
-        pending.settles.append(settle)
-        pending.size += size
-        self._pending_bytes += size
+        if not apart and sender not in self._sent_several:
+            bundle.seal()
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        self._open[sender] = pending = _Pending(bundle, deadline, [settle], size)
+        self._enqueue(pending)
         return True
 
     def _has_room(self, size: int) -> bool:
         return self._pending_bytes + size <= PENDING_BYTES_MAX or not self._queue
 
-    def _enqueue(self, pending: _Pending) -> None:
+    def _enqueue(self, pending: _Pending[Brought]) -> None:
         self._queue.append(pending)
         self._pending_bytes += pending.size
         if self._flight is None:
@@ -182,21 +185,20 @@ class Committer:
         finally:
             self._flight = None
 
-    def _next_group(self) -> list[_Pending]:
+    def _next_group(self) -> list[_Pending[Brought]]:
         """What goes next; nothing is added to it any more."""
-        group: list[_Pending] = []
+        group: list[_Pending[Brought]] = []
         posts = size = 0
         while self._queue and posts < POSTS_MAX and size < GROUP_BYTES_MAX:
-            group.append(self._queue.popleft())
-            posts += len(group[-1].settles)
-            size += group[-1].size
-        self._sent_several = {
-            sender for sender, (_, pending) in self._open.items() if len(pending.settles) > 1
-        }
+            pending = self._queue.popleft()
+            group.append(pending)
+            posts += len(pending.settles)
+            size += pending.size
+        self._sent_several, self._send_several = self._send_several, set()
         self._open.clear()
         return group
 
-    async def _commit_group(self, group: list[_Pending]) -> None:
+    async def _commit_group(self, group: list[_Pending[Brought]]) -> None:
         attempt = 0
         try:
             if self._appender.away and await self._spooled(group):
@@ -224,7 +226,7 @@ class Committer:
             log.exception("commit failed")
             self._settle(group, defect)
 
-    async def _spooled(self, group: Sequence[_Pending]) -> bool:
+    async def _spooled(self, group: Sequence[_Pending[Brought]]) -> bool:
         """Whether the group is on disk now; its POSTs are then answered."""
         if self._spool is None:
             return False
@@ -242,12 +244,14 @@ class Committer:
         self._settle(group, False)
         return True
 
-    def _give_up_expired(self, group: list[_Pending], error: Exception) -> list[_Pending]:
+    def _give_up_expired(
+        self, group: list[_Pending[Brought]], error: Exception
+    ) -> list[_Pending[Brought]]:
         now = asyncio.get_running_loop().time()
         self._settle([pending for pending in group if pending.deadline <= now], error)
         return [pending for pending in group if pending.deadline > now]
 
-    def _settle(self, group: Sequence[_Pending], result: bool | BaseException) -> None:
+    def _settle(self, group: Sequence[_Pending[Brought]], result: bool | BaseException) -> None:
         for pending in group:
             self._pending_bytes -= pending.size
             for settle in pending.settles:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import import_module
 from typing import NamedTuple, Protocol
 
@@ -151,7 +152,7 @@ def _buffering(
     clock: Callable[[], float],
     horizon: Horizon,
     sightings: Sightings,
-    on_stored: Callable[[str, int], None],
+    on_stored: Callable[[Mapping[str, int]], None],
     kept_s: int,
     ways: Ways,
 ) -> Buffering:
@@ -176,7 +177,7 @@ def _buffering(
             appender,
             spool,
             wait_s=settings.commit_wait_s,
-            bundle_of=lambda sender: Bundle(sender, clock(), horizon, caps),
+            bundle_of=partial(Bundle, horizon=horizon, caps=caps),
             clock=clock,
             on_stored=tell,
         )

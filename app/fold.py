@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.levels import (
     MARGIN_S,
@@ -106,17 +106,23 @@ class Folder:
         """Whether `run` went round within this time."""
         return self._clock() - self._pulse_s <= within_s
 
-    def stored(self, app: str, inbox_length: int) -> None:
-        """Take note that an app's inbox grew."""
-        now = self._clock()
-        if inbox_length >= FEW:
-            self._small.pop(app, None)
-        factor = QUIET_FACTOR if self._small.get(app, 0) >= QUIET_AFTER else 1
-        due_s = now + factor * self._interval_s
-        self._due[app] = min(self._due.get(app, due_s), due_s)
-        if inbox_length >= self._batches:
-            self._due[app] = now
-            self._wake.set()
+    def stored(self, lengths: Mapping[str, int]) -> None:
+        """Take note that the inboxes of these apps grew, each to this length."""
+        now_s = self._clock()
+        soon_s = now_s + self._interval_s
+        for app, length in lengths.items():
+            if length >= FEW:
+                self._small.pop(app, None)
+                due_s = soon_s
+            elif self._small.get(app, 0) >= QUIET_AFTER:
+                due_s = now_s + QUIET_FACTOR * self._interval_s
+            else:
+                due_s = soon_s
+            if length >= self._batches:
+                self._due[app] = now_s
+                self._wake.set()
+            elif app not in self._due or due_s < self._due[app]:
+                self._due[app] = due_s
 
     async def run(self) -> None:
         """Fold until cancelled. A failure is counted, shown in the pulse, and tried again."""

@@ -103,7 +103,7 @@ class Costs:
         """Whenever so many wait."""
         for first in range(0, ELEMENTS, FOLDED_AT):
             await append(self._store, packed, "app", FOLDED_AT, first)
-            self.folder.stored("app", FOLDED_AT)
+            self.folder.stored({"app": FOLDED_AT})
             await self._pass(0)
         await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
 
@@ -113,7 +113,7 @@ class Costs:
             for number in range(QUIET_APPS):
                 app = f"app-{number}"
                 length = await append(self._store, [packed[minute]], app, 1, 0)
-                self.folder.stored(app, length)
+                self.folder.stored({app: length})
             await self._pass(60)
         await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
 

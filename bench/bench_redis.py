@@ -50,13 +50,13 @@ async def commit_all(store: RedisStore, sent: list[tuple[Sender, Post]]) -> None
         inbox_ttl_s=86_400,
         verified_s=3_600,
         clock=lambda: ARRIVED_S,
-        on_stored=lambda app, length: None,
+        on_stored=lambda lengths: None,
     )
     committer = Committer(
         appender,
         None,
         wait_s=4,
-        bundle_of=lambda sender: Bundle(sender, ARRIVED_S, HORIZON, CAPS),
+        bundle_of=lambda sender, now_s: Bundle(sender, ARRIVED_S, HORIZON, CAPS),
         clock=lambda: ARRIVED_S,
         on_stored=_told,
     )

@@ -160,7 +160,7 @@ async def read_us(bootstrap: str, records: list[Record]) -> float:
         inbox_ttl_s=3_600,
         verified_s=3_600,
         clock=time.time,
-        on_stored=lambda app, length: None,
+        on_stored=lambda lengths: None,
     )
     reader = LogReader(where, appender, caps=CAPS, topic_id="", on_stored=_nobody, clock=time.time)
     task = asyncio.create_task(reader.run())

@@ -61,6 +61,7 @@ from app.rollup import (
     TERMINATED,
 )
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
+from app.span import Span
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers import events
 from parsers.framing import split
@@ -127,14 +128,16 @@ cdef class Aggregator:
     cdef Sums _current
     cdef long long _counted, _ignored, _promised
     def __init__(self, double arrived_s, horizon, caps=CAPS):
+        cdef double past_s = horizon.past_s
+        cdef double future_s = horizon.future_s
         self._caps = caps
         self._arrived = arrived_s
         self._horizon = horizon
         self._sums = {}
         self._books = {}
         self._arrived_s = <long long>arrived_s
-        self._earliest_ms = int((arrived_s - horizon.past_s) * 1000)
-        self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
+        self._earliest_ms = <long long>((arrived_s - past_s) * 1000)
+        self._latest_ms = <long long>((arrived_s + future_s) * 1000)
         self._minute = -1
 
     def turns(self, bytes data, Py_ssize_t start=0):
@@ -248,6 +251,9 @@ cdef class Aggregator:
     @property
     def lines(self):
         """See app.ingest."""
+        if self._unusual is None and len(self._sums) == 1:
+            for minute in self._sums:
+                return Span(minute, minute + MINUTE_S)
         if self._unusual is None:
             return touched(self._sums, self._arrived_s)
         return touched({*self._sums, *self._unusual.rollups}, self._arrived_s)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 
 from app.aggregate import Aggregator
@@ -25,8 +25,9 @@ from app.arrival import Arrival, batch_id
 from app.bundle import Post, Sender
 from app.commit import Commits, Settle
 from app.http.body import CLOSE, Bodies, BodyRefused
-from app.http.drain_cycle import RETRY_AFTER_S, Admitted
+from app.http.drain_cycle import RETRY_AFTER_S
 from app.http.gate import Receive, Scope, Send, basic_credentials, header, respond
+from app.http.usual_head import DRAIN, FRAME_ID, MSG_COUNT, REPLAY, Head, number
 from app.ingest import Horizon
 from app.loopback import is_loopback
 from app.own_drain import OwnDrain
@@ -36,12 +37,9 @@ from app.rollup import Caps
 from app.store.port import StoreUnavailable, random_bytes
 
 REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
-MSG_COUNT_DIGITS_MAX = 7
 FRAME_ID_BYTES_MAX = 256
 AT_ONCE_BYTES_MAX = 2**20  # about 2 ms
 SENDERS_REMEMBERED = 4_096
-REPLAY = b"dynometer-replay"
-DRAIN = b"logplex-drain-token"
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -82,7 +80,9 @@ class DrainEndpoint:
         self._caps = caps
         self._bodies = bodies
         self.body_within_s = bodies.within_s
+        self.let_go = bodies.let_go
         self._body_bytes_max = body_bytes_max
+        self._at_once_bytes_max = min(AT_ONCE_BYTES_MAX, body_bytes_max)
         self._clock = clock
         self._slow: set[asyncio.Task[None]] = set()
 
@@ -99,7 +99,10 @@ class DrainEndpoint:
                 if body:
                     first_of = dict(reversed(scope["headers"]))  # of a header twice, the first
                     sender = _sender(app, generation, first_of.get(DRAIN, b""))
-                    await self._take(Admitted(sender, first_of, len(body)), body)
+                    horizon = self._replay_horizon if REPLAY in first_of else self._horizon
+                    promised = number(first_of.get(MSG_COUNT, b""))
+                    frame_id = first_of.get(FRAME_ID, b"")
+                    await self._take(sender, frame_id, promised, body, horizon)
         except Refused as refusal:
             extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}
             await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
@@ -132,52 +135,46 @@ class DrainEndpoint:
             )
         return app, 1
 
-    async def _take(self, admitted: Admitted, body: bytes) -> None:
+    async def _take(
+        self, sender: Sender, frame_id: bytes, promised: int, body: bytes, horizon: Horizon
+    ) -> None:
         """Aggregate and commit a body; returns when it is safe."""
-        self._own_drain.look(admitted.sender.app, body)
-        horizon = self._replay_horizon if REPLAY in admitted.headers else self._horizon
+        self._own_drain.look(sender.app, body)
         aggregator = Aggregator(self._clock(), horizon, self._caps)
-        if promised := _promised(admitted):
+        if promised:
             aggregator.add_promised(promised)
         for _ in aggregator.turns(body):
             await asyncio.sleep(0)
-        app, drain, generation = admitted.sender
+        app, drain, generation = sender
         await self._committer.commit(
-            Arrival(app, _id_of(admitted), aggregator.parts(), drain, generation)
+            Arrival(app, _id_of(frame_id), aggregator.parts(), drain, generation)
         )
 
     # --- the same at once: see app.http.drain_cycle ---------------------------------------------
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> Admitted | None:
+    def admit(self, head: Head) -> Sender | None:
         """See drain_cycle.AtOnce."""
-        length = headers.get(b"content-length", b"")
-        if not length.isdigit() or REPLAY in headers:
+        if head.body_bytes > self._at_once_bytes_max:
             return None
-        size = int(length)
-        if not 0 < size <= min(AT_ONCE_BYTES_MAX, self._body_bytes_max):
+        sender = self._known(head)
+        if sender is None or not self._bodies.take_at_once(head.body_bytes):
             return None
-        sender = self._known(headers)
-        if sender is None or not self._bodies.take_at_once(size):
-            return None
-        return Admitted(sender, headers, size)
+        return sender
 
-    def _known(self, headers: Mapping[bytes, bytes]) -> Sender | None:
+    def _known(self, head: Head) -> Sender | None:
         """Who sends; None where that cannot be told at once."""
-        authorization = headers.get(b"authorization", b"")
-        drain = headers.get(DRAIN, b"")
         if self._drains is None:
-            return _local_sender(authorization, headers.get(b"host", b""), drain)
-        credentials = basic_credentials(authorization)
+            return _local_sender(head.authorization, head.host, head.drain)
+        credentials = basic_credentials(head.authorization)
         if credentials is None:
             return None
         generation = self._drains.verify_at_once(*credentials)
-        return _sender(credentials[0], generation, drain) if generation else None
+        return _sender(credentials[0], generation, head.drain) if generation else None
 
-    def take(self, admitted: Admitted, data: bytes, start: int, settle: Settle) -> None:
+    def take(self, sender: Sender, head: Head, data: bytes, start: int, settle: Settle) -> None:
         """See drain_cycle.AtOnce."""
-        sender = admitted.sender
         self._own_drain.look(sender.app, data, start)
-        post = Post(_id_of(admitted), random_bytes(), data, _promised(admitted), start)
+        post = Post(_id_of(head.frame_id), random_bytes(), data, head.promised, start)
         try:
             if self._committer.submit(sender, post, settle):
                 return
@@ -185,23 +182,19 @@ class DrainEndpoint:
             settle(defect)
         else:
             task = asyncio.get_running_loop().create_task(
-                self._take_slowly(admitted, data[start:], settle)
+                self._take_slowly(sender, head, data[start:], settle)
             )
             self._slow.add(task)
             task.add_done_callback(self._slow.discard)
 
-    async def _take_slowly(self, admitted: Admitted, body: bytes, settle: Settle) -> None:
+    async def _take_slowly(self, sender: Sender, head: Head, body: bytes, settle: Settle) -> None:
         """The same where it has to wait for room."""
         try:
-            await self._take(admitted, body)
+            await self._take(sender, head.frame_id, head.promised, body, self._horizon)
         except Exception as error:
             settle(error)
         else:
             settle(True)
-
-    def let_go(self, admitted: Admitted) -> None:
-        """See drain_cycle.AtOnce."""
-        self._bodies.let_go(admitted.size)
 
 
 @lru_cache(SENDERS_REMEMBERED)
@@ -209,13 +202,8 @@ def _sender(app: str, generation: int, token: bytes) -> Sender:
     return Sender(app, token.decode() if DRAIN_TOKEN.fullmatch(token) else "", generation)
 
 
-def _id_of(admitted: Admitted) -> bytes:
-    return batch_id(admitted.headers.get(b"logplex-frame-id", b"")[:FRAME_ID_BYTES_MAX])
-
-
-def _promised(admitted: Admitted) -> int:
-    promised = admitted.headers.get(b"logplex-msg-count", b"")
-    return int(promised) if promised.isdigit() and len(promised) <= MSG_COUNT_DIGITS_MAX else 0
+def _id_of(frame_id: bytes) -> bytes:
+    return batch_id(frame_id[:FRAME_ID_BYTES_MAX])
 
 
 @lru_cache(SENDERS_REMEMBERED)

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
-import msgspec
-
 from app.bundle import Sender
 from app.commit import Settle
+from app.http.usual_head import Head
 from app.store.port import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -24,33 +23,26 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = b"5"
 
 
-class Admitted(msgspec.Struct, frozen=True, gc=False):
-    """Who sends, and what the head says; `size` bytes of body are expected."""
-
-    sender: Sender
-    headers: Mapping[bytes, bytes]
-    size: int
-
-
 class AtOnce(Protocol):
-    """What the drain offers to the protocol."""
+    """What the drain offers to the protocol.
+
+    Attributes:
+        let_go: called with the size of a body whose room is free again.
+    """
 
     body_within_s: float
+    let_go: Callable[[int], None]
 
-    def admit(self, headers: Mapping[bytes, bytes]) -> Admitted | None:
+    def admit(self, head: Head) -> Sender | None:
         """Who sends, where that can be told at once and nothing is unusual; room for the body is
         taken.
         """
         ...
 
-    def take(self, admitted: Admitted, data: bytes, start: int, settle: Settle) -> None:
+    def take(self, sender: Sender, head: Head, data: bytes, start: int, settle: Settle) -> None:
         """Aggregate and commit the body that begins at `start`, and have `settle` called when it is
         safe, or why not.
         """
-        ...
-
-    def let_go(self, admitted: Admitted) -> None:
-        """The room of the body is free again."""
         ...
 
 
@@ -65,12 +57,18 @@ class DrainCycle:
     """One such request. The first attributes are what uvicorn's protocol asks of a cycle."""
 
     message_event = _Signal()
+    response_complete = False
+    more_body = True
+    disconnected = False
+
+    _late: asyncio.TimerHandle | None = None
+    _holds_room = True
 
     def __init__(
         self,
         drain: AtOnce,
-        admitted: Admitted,
-        keep_alive: bool,
+        sender: Sender,
+        head: Head,
         answer: Callable[[DrainCycle, bytes, bytes], None],
     ) -> None:
         """
@@ -78,27 +76,23 @@ class DrainCycle:
             answer: writes an answer to the connection of this cycle: its first line, and what comes
                 behind the headers that all answers have.
         """
-        self.response_complete = False
-        self.more_body = True
-        self.disconnected = False
-        self.keep_alive = keep_alive
+        self.keep_alive = head.keep_alive
         self._drain = drain
-        self._admitted = admitted
+        self._sender = sender
+        self._head = head
         self._answer = answer
-        self._missing = admitted.size
+        self._missing = head.body_bytes
         self._parts: list[bytes] = []
-        self._late: asyncio.TimerHandle | None = None
-        self._holds_room = True
 
     def add(self, data: bytes, start: int) -> int:
         """What came holds from `start` on a part of the body, and perhaps what comes behind it;
         returns where that begins. The body is delivered once it is whole.
         """
+        if not self._parts and start + self._missing == len(data):
+            self._deliver(data, start)  # as it mostly comes, and is not copied
+            return len(data)
         end = min(len(data), start + self._missing)
         self._missing -= end - start
-        if not self._missing and not self._parts and end == len(data):
-            self._deliver(data, start)  # as it mostly comes, and is not copied
-            return end
         self._parts.append(data[start:end])
         if not self._missing:
             parts, self._parts = self._parts, []
@@ -113,7 +107,7 @@ class DrainCycle:
     def _deliver(self, data: bytes, start: int) -> None:
         self.more_body = False
         self._cancel_timer()
-        self._drain.take(self._admitted, data, start, self._settle)
+        self._drain.take(self._sender, self._head, data, start, self._settle)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -156,7 +150,7 @@ class DrainCycle:
     def _let_go(self) -> None:
         if self._holds_room:
             self._holds_room = False
-            self._drain.let_go(self._admitted)
+            self._drain.let_go(self._head.body_bytes)
 
     def _cancel_timer(self) -> None:
         if self._late is not None:

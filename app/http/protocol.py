@@ -125,10 +125,10 @@ class GuardedProtocol(HttpToolsProtocol):
         head = usual_head(data) if self._drain is not None else None
         if self._drain is None or head is None or head.size > self.limits.head_bytes_max:
             return 0
-        admitted = self._drain.admit(head.headers)
-        if admitted is None:
+        sender = self._drain.admit(head)
+        if sender is None:
             return 0
-        self._post = DrainCycle(self._drain, admitted, head.keep_alive, self._answer)
+        self._post = DrainCycle(self._drain, sender, head, self._answer)
         self.cycle = self._post  # type: ignore[assignment]  # it has what is asked of one
         return head.size
 
@@ -175,7 +175,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._idle_since_s = self.loop.time()
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self.cycle.response_complete and self.cycle.more_body:

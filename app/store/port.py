@@ -41,22 +41,18 @@ class _Random:
     """Random bytes, of which the system is asked for many at a time."""
 
     def __init__(self) -> None:
-        self._pool = b""
-        self._used = 0
+        self._drawn: list[bytes] = []
         os.register_at_fork(after_in_child=self._forget)
 
     def _forget(self) -> None:
-        self._pool = b""
-        self._used = 0
+        self._drawn = []
 
     def __call__(self) -> bytes:
         """HEADER_RANDOM_BYTES of them."""
-        start = self._used
-        if start == len(self._pool):
-            self._pool = os.urandom(256 * HEADER_RANDOM_BYTES)
-            start = 0
-        self._used = start + HEADER_RANDOM_BYTES
-        return self._pool[start : self._used]
+        if not self._drawn:
+            pool, size = os.urandom(256 * HEADER_RANDOM_BYTES), HEADER_RANDOM_BYTES
+            self._drawn = [pool[at : at + size] for at in range(0, len(pool), size)]
+        return self._drawn.pop()
 
 
 random_bytes = _Random()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
@@ -167,13 +169,45 @@ async def test_rivals_agree_on_one_active_drain(store: Store) -> None:
 
 
 async def test_an_app_whose_inbox_grew_is_told_with_its_length() -> None:
-    told: list[tuple[str, int]] = []
+    told: list[Mapping[str, int]] = []
     append = appender(MemoryStore(Clock()))
-    append._on_stored = lambda app, length: told.append((app, length))
+    append._on_stored = told.append
     deadline = asyncio.get_running_loop().time() + 10
     await append.append([arrival(), arrival(), arrival(app="blog")], deadline=deadline)
     await append.append([arrival()], deadline=deadline)
-    assert told == [("shop", 1), ("blog", 1), ("shop", 2), ("shop", 3)]
+    assert told == [{"shop": 1, "blog": 1}, {"shop": 2}, {"shop": 3}]
+
+
+class _ForgetfulStore(MemoryStore):
+    """Takes what it is given, notes it, and says that it did not: as where its answer is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.given: list[bytes] = []
+
+    async def append(self, groups: Any, **named: Any) -> Any:
+        self.given += [batch.element for batch in groups["shop"]]
+        raise StoreUnavailable("no answer")
+
+    async def append_bundles(self, bundles: Any, **named: Any) -> Any:
+        if "shop" not in bundles:
+            return {}
+        self.given.append(bundles["shop"].element)
+        raise StoreUnavailable("no answer")
+
+
+@pytest.mark.parametrize("posts", [0, 1, 2])
+async def test_each_attempt_to_push_the_same_has_a_header_of_its_own(posts: int) -> None:
+    """By which a fold proves that the store has forgotten none of what it read."""
+    store = _ForgetfulStore()
+    # One that came so long ago that it goes alone, or POSTs added up.
+    late = arrival(arrived_s=NOW_S - 2 * 3600)
+    brought = bundle(*(post() for _ in range(posts))) if posts else late
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await append(store, brought)
+    assert len({element[:HEADER_BYTES] for element in store.given}) == 3
+    assert len({element[HEADER_BYTES:] for element in store.given}) == 1
 
 
 async def test_what_an_app_sent_within_a_moment_is_one_element_and_every_line_counts(

@@ -1,29 +1,13 @@
-"""What POSTs brought is pushed under a new header each time; what is kept of one on disk comes
-back, or is refused as damaged.
-"""
+"""What is kept on disk of what a POST brought comes back, or is refused as damaged."""
 
 from __future__ import annotations
 
 import pytest
 
 from app.arrival import pack_arrival, unpack_arrival
-from app.bundle import Bundle, Post, Sender
 from app.packing import NewerVersion, PackError
-from app.rollup import CAPS
-from app.store.port import HEADER_BYTES, random_bytes
-from tests.support.arrivals import HORIZON, arrival
+from tests.support.arrivals import arrival
 from tests.support.lines import app_line, load, router
-from tests.support.service import NOW_S
-
-
-def test_each_attempt_to_push_the_same_has_a_header_of_its_own() -> None:
-    """By which a fold proves that the store has forgotten none of what it read."""
-    together = Bundle(Sender("shop", "", 1), NOW_S, HORIZON, CAPS)
-    together.add(Post(b"1" * 16, random_bytes(), router(NOW_S), 1))
-    for brought in (arrival(router()), together):
-        attempts = [brought.element() for _ in range(3)]
-        assert len({element[:HEADER_BYTES] for element in attempts}) == 3
-        assert len({element[HEADER_BYTES:] for element in attempts}) == 1
 
 
 def test_an_arrival_comes_back_as_it_was_but_for_a_note_that_it_was_on_disk() -> None:

@@ -114,7 +114,7 @@ async def test_a_post_is_packed_at_once_unless_its_drain_has_just_sent_several_o
 ) -> None:
     made: list[Bundle] = []
 
-    def bundle_of(sender: Sender) -> Bundle:
+    def bundle_of(sender: Sender, arrived_s: float) -> Bundle:
         made.append(arrivals.bundle())
         return made[-1]
 

@@ -147,7 +147,7 @@ async def test_a_folder_that_runs_compacts_what_closes_in_later_minutes(store: S
 
     for count in (1, 2, 3):
         await append(store, batch(router(), clock))
-        folds.stored("shop", 64)
+        folds.stored({"shop": 64})
         await until_elements(count)
     clock.now_s += 240
     await until_elements(1)
@@ -168,10 +168,10 @@ async def test_an_inbox_is_due_at_64_batches_or_after_5_seconds(store: Store) ->
     clock = Clock()
     folds = folder(store, clock)
     await append(store, batch(router(), clock))
-    folds.stored("shop", 1)
+    folds.stored({"shop": 1})
     await folds.fold_due()
     assert await store.inbox_lengths(["shop"]) == {"shop": 1}
-    folds.stored("shop", 64)
+    folds.stored({"shop": 64})
     await folds.fold_due()
     assert await store.inbox_lengths(["shop"]) == {"shop": 0}
 
@@ -185,7 +185,7 @@ async def test_an_app_that_sends_little_is_folded_seldom_until_it_sends_more(sto
         for _ in range(batches):
             await append(store, batch(router(), clock))
             length = (await store.inbox_lengths(["shop"]))["shop"]
-            folds.stored("shop", length)
+            folds.stored({"shop": length})
         clock.now_s += after_s
         await folds.fold_due()
         return (await store.inbox_lengths(["shop"]))["shop"]
@@ -213,7 +213,7 @@ async def test_apps_are_folded_together_and_one_that_cannot_be_holds_up_no_other
             *([newer] if number == 20 else [batch(router(), clock) for _ in range(3)]),
             app=app,
         )
-        folds.stored(app, 1)
+        folds.stored({app: 1})
     clock.now_s += 5
     await folds.fold_due()
     lengths = await store.inbox_lengths([f"app-{number}" for number in range(40)])
@@ -300,7 +300,7 @@ async def test_what_a_sweep_leaves_for_later_is_folded_sooner_when_more_comes(st
     await folds.fold_due()
     assert await store.inbox_lengths(["shop"]) == {"shop": 1}
 
-    folds.stored("shop", 2)
+    folds.stored({"shop": 2})
     clock.now_s += 5
     await folds.fold_due()
     assert await store.inbox_lengths(["shop"]) == {"shop": 0}

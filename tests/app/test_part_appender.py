@@ -55,7 +55,7 @@ class Worker:
             inbox_ttl_s=86_400,
             verified_s=86_400,
             clock=clock,
-            on_stored=lambda app, length: None,
+            on_stored=lambda lengths: None,
         )
 
     async def append(self, *some: Arrival) -> None:

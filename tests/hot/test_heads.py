@@ -31,6 +31,13 @@ def test_names_and_values_of_any_length_are_read_alike(size: int) -> None:
         assert heads.usual_head(data) == usual_head(data)
 
 
+@pytest.mark.parametrize("name", [b"Content-Length", b"Logplex-Msg-Count"])
+@given(st.one_of(st.from_regex(rb"[0-9]{1,9}", fullmatch=True), st.from_regex(rb"[ -~]{1,9}")))
+def test_numbers_are_read_alike(name: bytes, value: bytes) -> None:
+    data = head({**USUAL, name: value})
+    assert heads.usual_head(data) == usual_head(data)
+
+
 @given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 4), PIECES), max_size=4))
 def test_changed_heads_are_read_alike(changes: list[tuple[int, int, bytes]]) -> None:
     data = head(USUAL)

@@ -44,7 +44,7 @@ def appender_to(store: MemoryStore) -> PlacedAppender:
         inbox_ttl_s=DAY_S,
         verified_s=DAY_S,
         clock=time.time,
-        on_stored=lambda app, length: None,
+        on_stored=lambda lengths: None,
     )
 
 

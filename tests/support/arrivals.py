@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from app.aggregate import Aggregator
 from app.appender import Appender
@@ -18,6 +19,7 @@ from tests.support.lines import router
 from tests.support.service import NOW_S, Clock
 
 HORIZON = Horizon(24 * 3600, 300)
+_BUNDLE_OF = partial(Bundle, horizon=HORIZON, caps=CAPS)
 
 
 def arrival(
@@ -43,7 +45,7 @@ def appender(
         inbox_ttl_s=86_400,
         verified_s=verified_s,
         clock=clock or Clock(),
-        on_stored=lambda app, length: None,
+        on_stored=lambda lengths: None,
     )
 
 
@@ -65,7 +67,7 @@ def committer(
     spool: Spool | None = None,
     *,
     wait_s: float = 5,
-    bundle_of: Callable[[Sender], Bundle] = lambda sender: Bundle(sender, NOW_S, HORIZON, CAPS),
+    bundle_of: Callable[[Sender, float], Bundle] = _BUNDLE_OF,
 ) -> Committer:
     """The way to an appender that the drain takes."""
     return Committer(

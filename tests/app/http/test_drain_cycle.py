@@ -14,11 +14,9 @@ from typing import Any
 
 import pytest
 
-from app.commit import Settle
 from app.config import Settings
 from app.http.body import Bodies
 from app.http.drain import AT_ONCE_BYTES_MAX, DrainEndpoint
-from app.http.drain_cycle import Admitted
 from app.http.protocol import Limits
 from app.main import Routed, build
 from app.store.memory import MemoryStore
@@ -44,9 +42,9 @@ class Watched:
         self._take = endpoint.take
         endpoint.take = self._counted  # type: ignore[method-assign]
 
-    def _counted(self, admitted: Admitted, data: bytes, start: int, settle: Settle) -> None:
+    def _counted(self, *post: Any, **named: Any) -> None:
         self.taken += 1
-        self._take(admitted, data, start, settle)
+        self._take(*post, **named)
 
     async def batches(self) -> int:
         return len(await self.store.read_inbox("shop", 1_000))

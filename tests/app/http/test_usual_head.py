@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import httptools
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.http.usual_head import BEGINNING, READ, usual_head
+from app.http.usual_head import BEGINNING, DIGITS_MAX, READ, Head, usual_head
 
 USUAL = {
     b"Host": b"localhost",
@@ -53,9 +54,16 @@ def head(fields: dict[bytes, bytes]) -> bytes:
 def test_logplex_own_head_is_usual() -> None:
     found = usual_head(head(USUAL) + b"body")
     assert found is not None
-    fields = {name.lower(): value for name, value in USUAL.items()}
-    assert found.headers == {name: fields[name] for name in READ if name in fields}
-    assert (found.keep_alive, found.size) == (True, len(head(USUAL)))
+    assert found == Head(
+        host=b"localhost",
+        authorization=b"Basic c2hvcDphbnk=",
+        drain=b"",
+        frame_id=b"A1",
+        promised=1,
+        keep_alive=True,
+        size=len(head(USUAL)),
+        body_bytes=4,
+    )
 
 
 def test_fields_that_nobody_reads_may_come_twice() -> None:
@@ -63,7 +71,7 @@ def test_fields_that_nobody_reads_may_come_twice() -> None:
     found, without = usual_head(fields + b"body"), usual_head(head(USUAL) + b"body")
     assert found is not None
     assert without is not None
-    assert found.headers == without.headers
+    assert found == msgspec.structs.replace(without, size=found.size)
 
 
 @pytest.mark.parametrize(("value", "keep_alive"), [(b"close", False), (b"keep-alive", True)])
@@ -73,6 +81,24 @@ def test_what_is_to_become_of_the_connection_is_read(value: bytes, keep_alive: b
     assert found.keep_alive is keep_alive
 
 
+@pytest.mark.parametrize(
+    ("value", "promised"),
+    [
+        (b"0", 0),
+        (b"007", 7),
+        (b"9" * DIGITS_MAX, int("9" * DIGITS_MAX)),
+        (b"9" * (DIGITS_MAX + 1), 0),
+        *((value, 0) for value in (b"-1", b"+1", b"1.0", b"1 1", b"x")),
+    ],
+)
+def test_how_many_messages_are_promised_is_read_where_it_can_be(
+    value: bytes, promised: int
+) -> None:
+    found = usual_head(head({**USUAL, b"Logplex-Msg-Count": value}))
+    assert found is not None
+    assert found.promised == promised
+
+
 UNUSUAL = {
     "chunks": head({**USUAL, b"Transfer-Encoding": b"chunked"}),
     "a packed body": head({**USUAL, b"Content-Encoding": b"gzip"}),
@@ -80,6 +106,12 @@ UNUSUAL = {
     "another protocol": head({**USUAL, b"Connection": b"upgrade", b"Upgrade": b"websocket"}),
     "a page of another origin": head({**USUAL, b"Origin": b"http://evil.example"}),
     "two lengths": head({**USUAL, b"content-length": b"5"}),
+    "two drains": head({**USUAL, b"Logplex-Drain-Token": b"d.1", b"logplex-drain-token": b"d.2"}),
+    "no length": head({name: value for name, value in USUAL.items() if name != b"Content-Length"}),
+    "no body": head({**USUAL, b"Content-Length": b"0"}),
+    "a length that is none": head({**USUAL, b"Content-Length": b"+4"}),
+    "a length of many digits": head({**USUAL, b"Content-Length": b"4".zfill(DIGITS_MAX + 1)}),
+    "old lines on purpose": head({**USUAL, b"Dynometer-Replay": b"1"}),
     "two hosts": head({**USUAL, b"host": b"evil.example"}),
     "no host": head({name: value for name, value in USUAL.items() if name != b"Host"}),
     "an end that is missing": head(USUAL)[:-2],
@@ -121,15 +153,18 @@ def test_whatever_is_usual_is_read_alike_by_the_parser_of_all_requests(
     found = usual_head(data)
     if found is None:
         return
-    length = found.headers.get(b"content-length", b"")
-    if not length.isdigit() or found.size + int(length) > len(data):
-        return  # the drain does not take it at once
-    size = int(length)
-    other = Reference(data[: found.size + size])
-    read = [field for field in other.headers if field[0] in READ]
-    assert dict(read) == found.headers
-    assert len(read) == len(found.headers)
+    whole = found.size + found.body_bytes
+    if whole > len(data):
+        return
+    other = Reference(data[:whole])
+    names = [name for name, _ in other.headers if name in READ]
+    headers = dict(other.headers)
+    assert len(names) == len(set(names))
+    assert headers[b"host"] == found.host
+    assert headers.get(b"authorization", b"") == found.authorization
+    assert headers.get(b"logplex-drain-token", b"") == found.drain
+    assert headers.get(b"logplex-frame-id", b"") == found.frame_id
     assert other.whole == 1
-    assert other.body == data[found.size : found.size + size]
+    assert other.body == data[found.size : whole]
     assert (other.method, other.url) == (b"POST", b"/drain")
     assert other.keep_alive == found.keep_alive
