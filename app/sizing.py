@@ -28,8 +28,8 @@ SLOT_BYTES = {
     "10m": ((60, 941, 277), (1_000, 1_347, 293), (10_000, 2_200, 439)),
     "1h": ((60, 1_688, 366), (1_000, 2_712, 366), (10_000, 2_712, 512)),
 }
-ID_BYTES = 149  # bench/bench_memory.py
-ID_KEPT_S = 75 * 60
+ID_BYTES = 94  # bench/bench_memory.py
+ID_KEPT_S = 2 * 75 * 60  # at the most
 LINE_BYTES = 300  # of a router line in a POST, about
 
 

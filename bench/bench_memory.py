@@ -66,7 +66,9 @@ async def run() -> None:
                     )
                 )
         kept = await id_bytes(store, client)
-    print(f"\nThe id of a POST: {kept:.0f} bytes, for an hour and a quarter.")
+    print(
+        f"\nThe id of a POST: {kept:.0f} bytes, for an hour and a quarter, at most twice as long."
+    )
     print("\n### Redis memory of one app (folded and compacted)\n")
     head = (
         "dynos",

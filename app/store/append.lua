@@ -1,39 +1,38 @@
 -- Append batches to an app's inbox, each once, and if the app is guarded only while its state is as
 -- expected.
--- KEYS  inbox, state, id_1 … id_k
+-- KEYS  ids, ids before (see ids.lua), inbox, state
 -- ARGV  id_ttl_ms, inbox_ttl_ms, guarded (0 or 1), expected state, new state ('' = unchanged),
---       then per batch: index into the ids (0 = none), token, element
+--       then per batch: id ('' = none), token, element
 -- Returns per batch 0 = stored, 1 = known with the same token (our own retry), 2 = a duplicate,
 -- 3 = the state is another one; then the inbox's length (0 when nothing was pushed); last the state,
 -- if it is not the expected one ('' otherwise).
 -- The element is pushed before its id is recorded: should the push fail, the id must not be taken.
 -- A TTL is never shortened, and prolonged once a minute; a list of one element is new and has none.
--- A known id is written once more, so that WAIT speaks of it, too.
+local ids, before, inbox = KEYS[1], KEYS[2], KEYS[3]
+local id_ttl, app = tonumber(ARGV[1]), app_of(inbox)
 local state, stale = '', false
 if ARGV[3] == '1' then
-  state = redis.call('GET', KEYS[2]) or ''
+  state = redis.call('GET', KEYS[4]) or ''
   stale = state ~= ARGV[4]
 end
 local outcomes, length = {}, 0
 for a = 6, #ARGV, 3 do
-  local id, outcome = tonumber(ARGV[a]), stale and 3 or 0
-  if id > 0 then
-    local token = redis.call('GET', KEYS[2 + id])
-    if token then
-      outcome = (token == ARGV[a + 1]) and 1 or 2
-      redis.call('SET', KEYS[2 + id], token, 'KEEPTTL')
-    end
+  local id, token, outcome = ARGV[a], ARGV[a + 1], stale and 3 or 0
+  local known = id ~= '' and tokens_of(ids, before, {id .. app})[1]
+  if known then
+    outcome = (known == token) and 1 or 2
+    repeat_known(ids, before, id .. app, known)
   end
   if outcome == 0 then
-    length = redis.call('RPUSH', KEYS[1], ARGV[a + 2])
-    if id > 0 then redis.call('SET', KEYS[2 + id], ARGV[a + 1], 'PX', ARGV[1]) end
+    length = redis.call('RPUSH', inbox, ARGV[a + 2])
+    if id ~= '' then remember(ids, before, id_ttl, {id .. app, token}) end
   end
   outcomes[#outcomes + 1] = outcome
 end
 if length > 0 then
-  if ARGV[5] ~= '' then redis.call('SET', KEYS[2], ARGV[5], 'PX', ARGV[2]) end
-  if length == 1 or redis.call('PTTL', KEYS[1]) < ARGV[2] - 60000 then
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+  if ARGV[5] ~= '' then redis.call('SET', KEYS[4], ARGV[5], 'PX', ARGV[2]) end
+  if length == 1 or redis.call('PTTL', inbox) < ARGV[2] - 60000 then
+    redis.call('PEXPIRE', inbox, ARGV[2])
   end
 end
 outcomes[#outcomes + 1] = length

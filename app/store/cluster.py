@@ -31,7 +31,7 @@ from app.store.one_server import OneServer, pool_to
 from app.store.port import Contents, Slot, StoreError, StoreUnavailable
 from app.store.redis import RedisStore
 from app.store.redis_call import Ask, Call, Script, fields_of
-from app.store.redis_keys import id_key, inbox_key, state_key
+from app.store.redis_keys import id_field, ids_of_each, inbox_key, state_key
 from app.store.slot_map import QUESTIONS, SlotMap
 
 PORT = 6379
@@ -129,9 +129,12 @@ class ClusterStore(RedisStore):
 
     async def known(self, name: str, ids: Sequence[bytes]) -> tuple[bytes, list[bytes | None]]:
         """The state of a part, and the token of each of these ids that it knows."""
-        keys = [state_key(name), *(id_key(name, each) for each in ids)]
-        state, *tokens = await self._ask("MGET", *keys)
-        return state or b"", tokens
+        calls: list[Call] = [("GET", state_key(name))]
+        if ids:
+            fields = [id_field(name, each) for each in ids]
+            calls += [("HMGET", key, *fields) for key in ids_of_each(name)]
+        state, *tokens = await self._ask_all(calls)
+        return state or b"", [newer or older for newer, older in zip(*tokens, strict=True)]
 
     async def _names(self, app: str) -> list[str]:
         """Of the app's parts, or of itself alone."""

@@ -1,7 +1,7 @@
 """The store on Redis or Valkey: commands of Redis 6.2 and Lua, no modules.
 
     dm:{APP}:inbox              list of elements: batches not yet folded
-    dm:{APP}:id:<16 bytes>      token of the POST that brought this batch
+    dm:ids, dm:ids:before       hashes: id of a batch and app -> token of the POST that brought it
     dm:{APP}:log                hash: source -> offset of what was last appended from a log
     dm:{APP}:drain              which of the app's drains counts (active_drain)
     dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0,
@@ -13,8 +13,9 @@
     dm:tokens                   hash: id -> a read token, hashed. These two never expire, nor do
     dm:{!alerts}:rules, :channels   (app/store/redis_alerts.py has all of the alerts)
 
-{APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need. There all
-that is not of an app begins with dm:{!service}: instead, and lies together, too.
+{APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need. There ids are
+in hashes of each app, dm:{APP}:ids; and all that is not of an app begins with dm:{!service}:
+instead, and lies together, too.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ from app.store.redis_keys import (
     append_from_log_call,
     bundle_call,
     fold_call,
+    ids_of_all,
+    ids_of_each,
     inbox_key,
     slot_key,
     state_key,
@@ -58,10 +61,10 @@ from app.store.redis_service import RedisService
 _PREFIX = "dm:"
 _T = TypeVar("_T")
 
-_APPEND, _APPEND_FROM_LOG, _BUNDLE, _FOLD, _COMPACT, _READ = (
-    Script(f"{name}.lua")
-    for name in ("append", "append_from_log", "bundle", "fold", "compact", "read")
+_APPEND, _APPEND_FROM_LOG, _BUNDLE = (
+    Script("ids.lua", f"{name}.lua") for name in ("append", "append_from_log", "bundle")
 )
+_FOLD, _COMPACT, _READ = (Script(f"{name}.lua") for name in ("fold", "compact", "read"))
 
 
 def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0) -> RedisStore:
@@ -83,6 +86,7 @@ class RedisStore(RedisService):
         """`prefix`: of the keys that are not of an app."""
         super().__init__(server, prefix)
         self._apps_per_script = server.apps_per_script
+        self._ids_of = ids_of_all if server.apps_per_script > 1 else ids_of_each
         self._kept = KeptSlots()
 
     async def append(
@@ -94,7 +98,7 @@ class RedisStore(RedisService):
         guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, Appended]:
         calls = [
-            append_call(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            append_call(self._ids_of(app), app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, batches in groups.items()
         ]
         return _appended(groups, await self._commit_all(_APPEND, calls))
@@ -110,7 +114,13 @@ class RedisStore(RedisService):
     ) -> dict[str, Appended]:
         calls = [
             append_from_log_call(
-                app, batches, places[app], guards.get(app), id_ttl_ms, inbox_ttl_ms
+                self._ids_of(app),
+                app,
+                batches,
+                places[app],
+                guards.get(app),
+                id_ttl_ms,
+                inbox_ttl_ms,
             )
             for app, batches in groups.items()
         ]
@@ -125,7 +135,7 @@ class RedisStore(RedisService):
         guards: Mapping[str, Guard] = NO_GUARDS,
     ) -> dict[str, int]:
         calls = [
-            bundle_call(some, guards, id_ttl_ms, inbox_ttl_ms)
+            bundle_call(self._ids_of(some[0][0]), some, guards, id_ttl_ms, inbox_ttl_ms)
             for some in _in_pieces(list(bundles.items()), self._apps_per_script)
         ]
         lengths = _of_each_app(await self._commit_all(_BUNDLE, calls))

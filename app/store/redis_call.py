@@ -69,10 +69,10 @@ class Server(Protocol):
 
 
 class Script:
-    """A Lua script and the digest that it is called by."""
+    """A Lua script, of several files one after the other, and the digest that it is called by."""
 
-    def __init__(self, name: str) -> None:
-        self.text = files("app.store").joinpath(name).read_text()
+    def __init__(self, *names: str) -> None:
+        self.text = "".join(files("app.store").joinpath(name).read_text() for name in names)
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         self.before = ("EVALSHA", self.sha)
 

@@ -23,9 +23,19 @@ def state_key(app: str) -> str:
     return f"dm:{{{app}}}:drain"
 
 
-def id_key(app: str, batch_id: bytes) -> bytes:
-    """Of the token of a POST."""
-    return _id_prefix(app) + batch_id
+def ids_of_all(app: str) -> tuple[str, str]:
+    """Of the two hashes of ids (see ids.lua), where all apps lie together."""
+    return "dm:ids", "dm:ids:before"
+
+
+def ids_of_each(app: str) -> tuple[str, str]:
+    """The same where each app lies by itself."""
+    return f"dm:{{{app}}}:ids", f"dm:{{{app}}}:ids:before"
+
+
+def id_field(app: str, batch_id: bytes) -> bytes:
+    """Of the token of a POST, in these hashes."""
+    return batch_id + app.encode()
 
 
 def slot_key(app: str, slot: Slot) -> str:
@@ -34,22 +44,23 @@ def slot_key(app: str, slot: Slot) -> str:
 
 
 def append_call(
-    app: str, batches: Sequence[Batch], guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+    ids: Sequence[str],
+    app: str,
+    batches: Sequence[Batch],
+    guard: Guard | None,
+    id_ttl_ms: int,
+    inbox_ttl_ms: int,
 ) -> list[Any]:
-    """Of append.lua."""
-    prefix = _id_prefix(app)
-    ids = [prefix + batch.id for batch in batches if batch.id]
-    call: list[Any] = [2 + len(ids), inbox_key(app), state_key(app), *ids]
+    """Of append.lua; `ids` as of ids_of_all."""
+    call: list[Any] = [4, *ids, inbox_key(app), state_key(app)]
     call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
-    position = 0
     for batch in batches:
-        if batch.id:
-            position += 1
-        call += (position if batch.id else 0, batch.token, batch.element)
+        call += batch
     return call
 
 
 def append_from_log_call(
+    ids: Sequence[str],
     app: str,
     batches: Sequence[Batch],
     places: Sequence[Place],
@@ -58,29 +69,28 @@ def append_from_log_call(
     inbox_ttl_ms: int,
 ) -> list[Any]:
     """Of append_from_log.lua."""
-    prefix = _id_prefix(app)
-    ids = [prefix + batch.id for batch in batches]
-    call: list[Any] = [3 + len(ids), inbox_key(app), state_key(app), f"dm:{{{app}}}:log", *ids]
+    call: list[Any] = [5, *ids, inbox_key(app), state_key(app), f"dm:{{{app}}}:log"]
     call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
     for batch, place in zip(batches, places, strict=True):
-        call += (batch.token, batch.element, *place)
+        call += (*batch, *place)
     return call
 
 
 def bundle_call(
+    ids: Sequence[str],
     bundles: Sequence[tuple[str, Bundle]],
     guards: Mapping[str, Guard],
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
     """Of bundle.lua."""
-    keys: list[bytes] = []
+    keys: list[str | bytes] = [*ids]
     arguments: list[Any] = [id_ttl_ms, inbox_ttl_ms]
     for app, bundle in bundles:
-        inbox, state, prefix = _written_to(app)
-        keys += (inbox, state, *[prefix + each for each in bundle.ids])
+        keys += _written_to(app)
         states = _states(guards.get(app))
-        arguments += (len(states), *states, bundle.element, b"".join(bundle.tokens))
+        names = b"".join((*bundle.ids, *bundle.tokens))
+        arguments += (len(states), *states, bundle.element, names)
     return [len(keys), *keys, *arguments]
 
 
@@ -97,13 +107,9 @@ def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
 
 
 @lru_cache(APPS_REMEMBERED)
-def _written_to(app: str) -> tuple[bytes, bytes, bytes]:
-    """The keys of its inbox and its state, and what those of ids begin with."""
-    return inbox_key(app).encode(), state_key(app).encode(), _id_prefix(app)
-
-
-def _id_prefix(app: str) -> bytes:
-    return f"dm:{{{app}}}:id:".encode()
+def _written_to(app: str) -> tuple[bytes, bytes]:
+    """The keys of its inbox and its state."""
+    return inbox_key(app).encode(), state_key(app).encode()
 
 
 def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 
 from app.parts import names_of
-from app.store.redis_keys import inbox_key
+from app.store.redis_keys import ids_of_each, inbox_key
 from tests.support.cluster import Node
 from tests.support.cluster_drill import ClusterStage, on_cluster
 from tests.support.drill import Drill
@@ -98,7 +98,7 @@ async def spread_app(stage: ClusterStage) -> None:
     await asyncio.to_thread(stage.cluster.wait_for_replicas)
     await stage.until_stored()
     for name in names_of(APP, PARTS):
-        held = stage.owner(name).client.keys(f"dm:{{{name}}}:id:*")
+        held = stage.owner(name).client.exists(*ids_of_each(name))
         stage.expect(bool(held), f"the part {name} was never used")
 
 

@@ -288,10 +288,30 @@ async def test_bundles_and_folds_of_a_hundred_apps_each_get_their_own_answer(sto
     assert left == {app: 1 if app in known else 0 for app in apps}
 
 
-async def test_a_bundle_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
-    batches = [batch() for _ in range(1_000)]
+async def test_a_bundle_of_thousands_of_batches_is_taken_whole(store: Store) -> None:
+    batches = [batch() for _ in range(2_345)]
     assert await append_bundle(store, "shop", bundle(*batches)) == 1
-    assert (await append(store, "shop", *batches)).outcomes == [OWN_RETRY] * 1_000
+    assert (await append(store, "shop", *batches)).outcomes == [OWN_RETRY] * len(batches)
+    for known in (batches[0], batches[999], batches[1_000], batches[-1]):
+        assert await append_bundle(store, "shop", bundle(batch(), known)) == 0
+
+
+@pytest.mark.parametrize("known", range(6))
+async def test_of_several_bundles_the_one_with_a_known_batch_is_refused(
+    store: Store, known: int
+) -> None:
+    apps = ["shop", "blog", "api"]
+    batches = [batch() for _ in range(6)]
+    await append(store, apps[known // 2], batches[known])
+    sent = {app: bundle(*batches[2 * n : 2 * n + 2]) for n, app in enumerate(apps)}
+
+    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+
+    assert answers == {app: 0 if n == known // 2 else 1 for n, app in enumerate(apps)}
+    for number, each in enumerate(batches):
+        taken = number // 2 != known // 2 or number == known
+        outcome = (await append(store, apps[number // 2], each)).outcomes
+        assert outcome == [OWN_RETRY if taken else STORED]
 
 
 # --- fold ---------------------------------------------------------------------------------------

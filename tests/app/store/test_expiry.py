@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from app.store.alert_port import AlertChange, AlertTable
-from app.store.port import SeenApp, Slot, new_element
+from app.store.port import Batch, Outcome, Place, SeenApp, Slot, new_element
 from app.store.redis import RedisStore
 from tests.support.batches import (
     DAY_MS,
     MINUTE,
     TOTAL,
     append,
+    append_bundle,
     batch,
+    bundle,
     fill,
     slot_of,
     write,
@@ -24,6 +28,7 @@ NEVER = -1  # what PTTL says of a key that does not expire
 SLACK_MS = 60_000  # the most that a test may take
 PERMANENT = {b"dm:drains", b"dm:{!alerts}:rules", b"dm:{!alerts}:channels"}
 
+IDS, IDS_BEFORE = "dm:ids", "dm:ids:before"
 INBOX = "dm:{shop}:inbox"
 SLOT = f"dm:{{shop}}:1m:{MINUTE.start}"
 
@@ -56,7 +61,7 @@ async def test_every_key_expires_but_the_permanent_ones(
     keys = server.client.keys()
 
     assert isinstance(keys, list)
-    assert len(keys) == 1 + 5 + 5 + 3 + 1 + 2 + 8  # inbox, ids, slots, seen, drains, beats, alerts
+    assert len(keys) == 1 + 2 + 5 + 3 + 1 + 2 + 8  # inbox, ids, slots, seen, drains, beats, alerts
     left = {key: left_ms(server, key) for key in keys}
     assert {key for key, ms in left.items() if ms == NEVER} == PERMANENT
     assert min(ms for ms in left.values() if ms != NEVER) > DAY_MS - SLACK_MS
@@ -111,16 +116,62 @@ async def test_what_is_left_of_an_inbox_after_a_fold_keeps_its_life(
     assert left_ms(server, INBOX) > DAY_MS - SLACK_MS
 
 
-async def test_a_batch_is_remembered_for_as_long_as_asked_from_its_first_arrival(
+async def test_an_id_is_kept_for_as_long_as_asked_whatever_is_asked_for_others(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
-    sent = batch()
-    key = b"dm:{shop}:id:" + sent.id
-    await append(redis_store, "shop", sent)
-    server.client.pexpire(key, DAY_MS // 2)
-    await append(redis_store, "shop", sent)
+    for ttl_ms in (DAY_MS, 1, DAY_MS, 1, 1):
+        await redis_store.append({"shop": [batch()]}, id_ttl_ms=ttl_ms, inbox_ttl_ms=DAY_MS)
+        if ttl_ms == DAY_MS:
+            assert left_ms(server, IDS) > DAY_MS
 
-    assert left_ms(server, key) <= DAY_MS // 2
+    assert server.client.hlen(IDS) + server.client.hlen(IDS_BEFORE) == 5
+    assert left_ms(server, IDS) > DAY_MS - SLACK_MS
+    assert left_ms(server, IDS_BEFORE) > DAY_MS - SLACK_MS
+
+
+async def test_that_a_batch_comes_again_does_not_prolong_the_life_of_its_id(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    sent, before = batch(), batch()
+    await append(redis_store, "shop", before)
+    await append(redis_store, "shop", sent)
+    for key in (IDS, IDS_BEFORE):
+        server.client.pexpire(key, DAY_MS // 2)
+    await append(redis_store, "shop", sent, before)
+
+    assert [server.client.hlen(key) for key in (IDS, IDS_BEFORE)] == [1, 1]
+    assert max(left_ms(server, key) for key in (IDS, IDS_BEFORE)) <= DAY_MS // 2
+
+
+@pytest.mark.parametrize("way", ["one by one", "added up", "from a log"])
+async def test_ids_that_are_no_longer_needed_are_dropped_together_and_no_others(
+    redis_store: RedisStore, server: RunningServer, way: str
+) -> None:
+    offsets = count()
+
+    async def known(each: Batch) -> bool:
+        if way == "added up":
+            return not await append_bundle(redis_store, "shop", bundle(each))
+        if way == "one by one":
+            return (await append(redis_store, "shop", each)).outcomes == [Outcome.OWN_RETRY]
+        answers = await redis_store.append_from_log(
+            {"shop": [each]},
+            {"shop": [Place("log", next(offsets))]},
+            id_ttl_ms=DAY_MS,
+            inbox_ttl_ms=DAY_MS,
+        )
+        return answers["shop"].outcomes == [Outcome.OWN_RETRY]
+
+    first, second, third, fourth = (batch() for _ in range(4))
+    assert [await known(each) for each in (first, second, third)] == [False] * 3
+    assert [await known(each) for each in (first, second, third)] == [True] * 3
+    server.client.pexpire(IDS_BEFORE, 900)  # the first, alone: the next would expire it
+
+    assert not await known(fourth)
+
+    assert [await known(each) for each in (second, third, fourth, first)] == [True] * 3 + [False]
+    assert server.client.hlen(IDS_BEFORE) == 2
+    assert left_ms(server, IDS_BEFORE) > DAY_MS - SLACK_MS
 
 
 async def test_a_sign_of_life_ends_and_its_name_is_forgotten(
