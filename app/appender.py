@@ -59,17 +59,18 @@ class Appends(Protocol):
 
 
 class _Known(NamedTuple):
-    """An app's state, packed and not."""
+    """An app's state, packed and not, and the guard under which it stays."""
 
     packed: bytes
     state: ActiveDrain | None
-
-
-_UNKNOWN = _Known(b"", None)
+    unchanged: Guard
 
 
 def _known(packed: bytes) -> _Known:
-    return _Known(packed, unpack_state(packed))
+    return _Known(packed, unpack_state(packed), Guard(packed, b""))
+
+
+_UNKNOWN = _known(b"")
 
 
 class Appender:
@@ -215,7 +216,7 @@ class Appender:
         none of them names its drain.
         """
         known = self._states.get(app, _UNKNOWN)
-        after = before = known.state
+        after = known.state
         spans = []
         guarded = False
         for claim in claims:
@@ -227,8 +228,9 @@ class Appender:
                 spans.append(ALWAYS)
         if not guarded:
             return None, spans
-        new = b"" if after is None or after is before else pack_state(after)
-        return Guard(known.packed, new), spans
+        if after is None or after is known.state:
+            return known.unchanged, spans
+        return Guard(known.packed, pack_state(after)), spans
 
     def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:

@@ -133,5 +133,4 @@ class Bundle:
 def _add(aggregator: Aggregator, post: Post) -> None:
     if post.promised:
         aggregator.add_promised(post.promised)
-    for _ in aggregator.turns(post.data, post.start):
-        continue
+    aggregator.add_body(post.data, post.start)

@@ -144,6 +144,11 @@ class Aggregator:
             if turn:
                 yield
 
+    def add_body(self, data: bytes, start: int = 0) -> None:
+        """The same at one go."""
+        for _ in self.turns(data, start):
+            continue
+
     def add_messages(self, messages: Iterable[Message]) -> None:
         """Take messages."""
         counted = ignored = 0

@@ -128,8 +128,8 @@ class PartAppender(Appender):
     ) -> tuple[Guard | None, list[Span]]:
         guard, spans = super()._judged(app, ids, claims)
         known = self._states.get(app)
-        expected, state = known if known is not None else (b"", None)
-        there = state.spread if state is not None else None
+        expected = known.packed if known is not None else b""
+        there = known.state.spread if known is not None and known.state is not None else None
         base = base_of(app)
         if there is not None:
             self._parts.learn(base, there)

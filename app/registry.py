@@ -176,10 +176,13 @@ class Sightings:
         for app, seen in stored:
             if not seen.last_s:
                 continue  # nothing of the app's own
-            told = news.get(app) or self._told.get(app)
+            told = self._told.get(app)
+            if told is not None and not _is_news(seen, told):
+                continue  # as mostly
+            told = news.get(app, told)
             if told is None:
                 news[app] = seen
-            elif _is_news(seen, told):
+            else:
                 news[app] = Seen(
                     min(seen.first_s, told.first_s),
                     max(seen.last_s, told.last_s),

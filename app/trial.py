@@ -36,8 +36,7 @@ async def trial(store: Store, now_s: float) -> None:
     """
     app, dyno = APPS + secrets.token_hex(8), "web.1"
     aggregator = Aggregator(now_s, Horizon(MINUTE_S, MINUTE_S))
-    for _ in aggregator.turns(_body(dyno, now_s)):
-        pass
+    aggregator.add_body(_body(dyno, now_s))
     frame_id = batch_id(secrets.token_bytes(16))
     first, again = (Arrival(app, frame_id, aggregator.parts()).batch(ALWAYS) for _ in range(2))
     appended = await store.append(

@@ -159,6 +159,17 @@ cdef class Aggregator:
                 self.add_frames(turn)
             return
 
+    def add_body(self, bytes data, Py_ssize_t start=0):
+        """See app.ingest."""
+        cdef Py_ssize_t position = start
+        if not 0 <= start <= len(data):
+            raise ValueError(start)
+        self._lost = False
+        while position < len(data) and not self._lost:
+            position = self._usual_frames(data, position)
+        if position < len(data):
+            self.add_frames(split(data[position:]))
+
     cdef Py_ssize_t _usual_frames(self, bytes body, Py_ssize_t position) except -1:
         """Take frames from `position`, as many as one turn may have; returns where the next one
         begins. _lost: it has no usual one there.

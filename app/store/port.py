@@ -37,25 +37,16 @@ FOLDING = "fold:"
 REFUSED = "refused:"
 
 
-class _Random:
-    """Random bytes, of which the system is asked for many at a time."""
-
-    def __init__(self) -> None:
-        self._drawn: list[bytes] = []
-        os.register_at_fork(after_in_child=self._forget)
-
-    def _forget(self) -> None:
-        self._drawn = []
-
-    def __call__(self) -> bytes:
-        """HEADER_RANDOM_BYTES of them."""
-        if not self._drawn:
-            pool, size = os.urandom(256 * HEADER_RANDOM_BYTES), HEADER_RANDOM_BYTES
-            self._drawn = [pool[at : at + size] for at in range(0, len(pool), size)]
-        return self._drawn.pop()
+_drawn: list[bytes] = []  # random bytes, of which the system is asked for many at a time
+os.register_at_fork(after_in_child=_drawn.clear)
 
 
-random_bytes = _Random()
+def random_bytes() -> bytes:
+    """HEADER_RANDOM_BYTES of them."""
+    if not _drawn:
+        pool, size = os.urandom(256 * HEADER_RANDOM_BYTES), HEADER_RANDOM_BYTES
+        _drawn.extend([pool[at : at + size] for at in range(0, len(pool), size)])
+    return _drawn.pop()
 
 
 def new_element(kind: bytes, data: bytes) -> bytes:

@@ -31,12 +31,15 @@ def plain_of(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> ing
 
 
 def compiled_of_body(
-    body: bytes, arrived_s: float, horizon: Horizon, caps: Caps, head: bytes = b""
+    body: bytes, arrived_s: float, horizon: Horizon, caps: Caps, at_one_go: bool = False
 ) -> Any:
     aggregator = compiled_lines.Aggregator(arrived_s, horizon, caps)
     aggregator.add_promised(7)
-    for _ in aggregator.turns(head + body, len(head)):
-        pass
+    if at_one_go:
+        aggregator.add_body(HEAD + body, len(HEAD))
+    else:
+        for _ in aggregator.turns(HEAD + body, len(HEAD)):
+            pass
     return aggregator
 
 
@@ -48,7 +51,7 @@ def assert_same_of_body(
 ) -> Parts:
     """Both make the same of a body; returns what."""
     plain_aggregator = plain_of(body, arrived_s, horizon, caps)
-    aggregator = compiled_of_body(body, arrived_s, horizon, caps, HEAD)
+    aggregator = compiled_of_body(body, arrived_s, horizon, caps)
     assert aggregator.lines == plain_aggregator.lines
     plain, compiled = plain_aggregator.parts(), aggregator.parts()
     assert sorted(compiled.rollups) == sorted(plain.rollups)
@@ -62,7 +65,9 @@ def assert_same_of_body(
     packed = plain.packed()  # which bounds what is plain
     assert compiled.packed() == packed
     assert aggregator.packed() == packed
-    assert compiled_of_body(body, arrived_s, horizon, caps).packed() == packed
+    at_one_go = compiled_of_body(body, arrived_s, horizon, caps, at_one_go=True)
+    assert at_one_go.packed() == packed
+    assert (at_one_go.lines, at_one_go.seen) == (aggregator.lines, aggregator.seen)
     return plain
 
 

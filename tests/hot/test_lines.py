@@ -101,6 +101,8 @@ def test_of_a_body_that_begins_behind_the_end() -> None:
     for start in (-1, 5):
         with pytest.raises(ValueError, match=str(start)):
             next(aggregator.turns(b"four", start))
+        with pytest.raises(ValueError, match=str(start)):
+            aggregator.add_body(b"four", start)
 
 
 def test_of_more_lines_and_names_than_one_turn_or_rollup_takes() -> None:
