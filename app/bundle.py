@@ -51,17 +51,20 @@ class Bundle:
     arrival.Brought.
     """
 
-    def __init__(self, sender: Sender, arrived_s: float, horizon: Horizon, caps: Caps) -> None:
-        """`arrived_s`: when the first of them came, Unix time in seconds."""
+    _sealed: Whole | None = None
+    _spoiled = False
+
+    def __init__(
+        self, sender: Sender, post: Post, arrived_s: float, horizon: Horizon, caps: Caps
+    ) -> None:
+        """`post`: the first of them; `arrived_s`: when it came, Unix time in seconds."""
         self.app = sender.app
         self._sender = sender
         self._arrived_s = arrived_s
         self._horizon = horizon
         self._caps = caps
-        self._aggregator: Aggregator | None = None  # of an open one that holds any
-        self._sealed: Whole | None = None
-        self._posts: dict[bytes, Post] = {}
-        self._spoiled = False
+        self._posts = {post.id: post}
+        self._aggregator: Aggregator | None = self._counted_up(post)  # of an open one
         self._apart: list[Arrival] = []
 
     @property
@@ -95,7 +98,7 @@ class Bundle:
     def seal(self) -> Whole:
         """What all of them come to; their sums are let go."""
         if self._sealed is None:
-            aggregator = self._aggregator or self._counted_up()
+            aggregator = self._aggregator or self._counted_up(*self._posts.values())
             _, drain, generation = self._sender
             self._sealed = Whole(
                 Claim(drain, generation, aggregator.lines, int(self._arrived_s)),
@@ -109,7 +112,7 @@ class Bundle:
 
     def whole(self) -> Whole | None:
         """See arrival.Brought."""
-        return None if self._spoiled else self.seal()
+        return None if self._spoiled else self._sealed or self.seal()
 
     async def apart(self) -> list[Arrival]:
         """See arrival.Brought. They are counted up once more; others run in between."""
@@ -131,6 +134,4 @@ class Bundle:
 
 
 def _add(aggregator: Aggregator, post: Post) -> None:
-    if post.promised:
-        aggregator.add_promised(post.promised)
-    aggregator.add_body(post.data, post.start)
+    aggregator.add_body(post.data, post.start, post.promised)

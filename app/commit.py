@@ -78,7 +78,7 @@ class Committer:
         spool: Spool | None,
         *,
         wait_s: float,
-        bundle_of: Callable[[Sender, float], Bundle],
+        bundle_of: Callable[[Sender, Post, float], Bundle],
         clock: Callable[[], float],
         on_stored: Stored,
     ) -> None:
@@ -86,7 +86,7 @@ class Committer:
         Args:
             spool: where arrivals wait while the store is away; None for nowhere.
             wait_s: how long a POST may wait when neither takes it.
-            bundle_of: a new one, for POSTs of a sender that come from then on.
+            bundle_of: a new one, that begins with a POST of a sender which came then.
             clock: Unix time in seconds.
             on_stored: awaited before POSTs are settled that the store has.
         """
@@ -149,8 +149,7 @@ class Committer:
             self._pending_bytes += size
             self._send_several.add(sender)
             return True
-        bundle = self._bundle_of(sender, now_s)
-        bundle.add(post)
+        bundle = self._bundle_of(sender, post, now_s)
         if not apart and sender not in self._sent_several:
             bundle.seal()
         deadline = asyncio.get_running_loop().time() + self._wait_s

@@ -144,8 +144,9 @@ class Aggregator:
             if turn:
                 yield
 
-    def add_body(self, data: bytes, start: int = 0) -> None:
-        """The same at one go."""
+    def add_body(self, data: bytes, start: int = 0, promised: int = 0) -> None:
+        """The same at one go; so many messages were promised to be in it."""
+        self.add_promised(promised)
         for _ in self.turns(data, start):
             continue
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 
 import redis.asyncio
@@ -56,7 +57,7 @@ async def commit_all(store: RedisStore, sent: list[tuple[Sender, Post]]) -> None
         appender,
         None,
         wait_s=4,
-        bundle_of=lambda sender, now_s: Bundle(sender, ARRIVED_S, HORIZON, CAPS),
+        bundle_of=partial(Bundle, horizon=HORIZON, caps=CAPS),
         clock=lambda: ARRIVED_S,
         on_stored=_told,
     )

@@ -159,11 +159,12 @@ cdef class Aggregator:
                 self.add_frames(turn)
             return
 
-    def add_body(self, bytes data, Py_ssize_t start=0):
+    def add_body(self, bytes data, Py_ssize_t start=0, long long promised=0):
         """See app.ingest."""
         cdef Py_ssize_t position = start
         if not 0 <= start <= len(data):
             raise ValueError(start)
+        self._promised += promised
         self._lost = False
         while position < len(data) and not self._lost:
             position = self._usual_frames(data, position)

@@ -106,19 +106,24 @@ class DrainCycle:
 
     def _deliver(self, data: bytes, start: int) -> None:
         self.more_body = False
-        self._cancel_timer()
+        if self._late is not None:
+            self._late.cancel()
         self._drain.take(self._sender, self._head, data, start, self._settle)
 
     def lost(self) -> None:
         """The connection is gone."""
-        self._cancel_timer()
+        if self._late is not None:
+            self._late.cancel()
         if self.more_body:
             self._let_go()
 
     def _settle(self, result: bool | BaseException) -> None:
         self._let_go()
-        if isinstance(result, bool):
-            self._say_taken()
+        if isinstance(result, bool) and self.keep_alive:
+            self.response_complete = True
+            self._answer(self, _TAKEN, _NO_BODY)
+        elif isinstance(result, bool):
+            self._say(200)
         elif isinstance(result, StoreUnavailable):
             self._say(503, f"{result}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
         else:
@@ -129,13 +134,6 @@ class DrainCycle:
         self._let_go()
         self.keep_alive = False
         self._say(408, f"The body took longer than {self._drain.body_within_s:g} s.\n")
-
-    def _say_taken(self) -> None:
-        if self.keep_alive:
-            self.response_complete = True
-            self._answer(self, _TAKEN, _NO_BODY)
-        else:
-            self._say(200)
 
     def _say(self, status: int, text: str = "", headers: bytes = b"") -> None:
         self.response_complete = True
@@ -151,10 +149,6 @@ class DrainCycle:
         if self._holds_room:
             self._holds_room = False
             self._drain.let_go(self._head.body_bytes)
-
-    def _cancel_timer(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
 
 
 _NO_BODY = b"content-length: 0\r\n\r\n"

@@ -97,13 +97,14 @@ class GuardedProtocol(HttpToolsProtocol):
         """Take a POST to the drain as it usually comes; have all else parsed, and count what
         belongs to a head that is not whole yet.
         """
-        start = 0
-        if self._post is None and data.startswith(BEGINNING) and self.idle:
-            start = self._begin_post(data)
-        if self._post is not None:
-            start = self._post.add(data, start)
-            if self._post.more_body:
-                self._post.wait_for_body(self.loop)
+        post, start = self._post, 0
+        if post is None and data.startswith(BEGINNING) and self.idle:
+            post, start = self._begun_post(data)
+        if post is not None:
+            start = post.add(data, start)
+            if post.more_body:
+                self._post = post
+                post.wait_for_body(self.loop)
             else:
                 self._post = None
             if start == len(data):
@@ -118,19 +119,20 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_within_s, self._close)
 
-    def _begin_post(self, data: bytes) -> int:
-        """Begin a cycle of app.http.drain_cycle, if this POST can be taken so; returns the size of
-        its head, 0 if not.
+    def _begun_post(self, data: bytes) -> tuple[DrainCycle | None, int]:
+        """A cycle of app.http.drain_cycle, if this POST can be taken so, and the size of its
+        head.
         """
-        head = usual_head(data) if self._drain is not None else None
-        if self._drain is None or head is None or head.size > self.limits.head_bytes_max:
-            return 0
-        sender = self._drain.admit(head)
+        drain = self._drain
+        head = usual_head(data) if drain is not None else None
+        if drain is None or head is None or head.size > self.limits.head_bytes_max:
+            return None, 0
+        sender = drain.admit(head)
         if sender is None:
-            return 0
-        self._post = DrainCycle(self._drain, sender, head, self._answer)
-        self.cycle = self._post  # type: ignore[assignment]  # it has what is asked of one
-        return head.size
+            return None, 0
+        post = DrainCycle(drain, sender, head, self._answer)
+        self.cycle = post  # type: ignore[assignment]  # it has what is asked of one
+        return post, head.size
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -155,11 +157,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _answer(self, cycle: DrainCycle, line: bytes, rest: bytes) -> None:
-        if cycle.disconnected or self.transport.is_closing():
+        transport = self.transport
+        if cycle.disconnected or transport.is_closing():
             return
-        self.transport.write(line + _written(self.server_state.default_headers) + rest)
+        transport.write(line + _written(self.server_state.default_headers) + rest)
         if not cycle.keep_alive:
-            self.transport.close()
+            transport.close()
         self.on_response_complete()
 
     def send_400_response(self, msg: str) -> None:

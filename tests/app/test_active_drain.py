@@ -111,6 +111,30 @@ def test_no_minute_counts_through_two_drains(batches: list[tuple[str, int, int]]
     assert all(len(tokens) == 1 for tokens in counted.values())
 
 
+@given(
+    st.lists(
+        st.builds(
+            claim,
+            st.sampled_from(["d.old", "d.new", "d.other"]),
+            generation=st.integers(1, 3),
+            minute=st.integers(0, 30),
+            minutes=st.integers(1, 3),
+        )
+    )
+)
+def test_a_batch_that_is_judged_again_is_judged_alike_and_changes_nothing(
+    batches: list[Claim],
+) -> None:
+    """As when another batch of the drain follows within the minute, by far the most."""
+    state = None
+    for each in batches:
+        state, span = judge(state, each)
+        again, span_then = judge(state, each)
+        assert again == state
+        within = range(each.lines.start_s, each.lines.end_s, MINUTE_S)
+        assert [at_s in span_then for at_s in within] == [at_s in span for at_s in within]
+
+
 def test_a_drain_that_lost_and_won_again_leaves_the_other_only_its_own_minutes() -> None:
     """The new one takes over at minute 3, falls silent, the old one takes over again at 15; then
     the new one brings late what lies in between.

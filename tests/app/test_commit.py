@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.arrival import batch_id, unpack_arrival
-from app.bundle import POSTS_MAX, Bundle, Sender
+from app.bundle import POSTS_MAX, Bundle, Post, Sender
 from app.commit import Committer
 from app.spool import Spool
 from app.store import port
@@ -114,8 +114,8 @@ async def test_a_post_is_packed_at_once_unless_its_drain_has_just_sent_several_o
 ) -> None:
     made: list[Bundle] = []
 
-    def bundle_of(sender: Sender, arrived_s: float) -> Bundle:
-        made.append(arrivals.bundle())
+    def bundle_of(sender: Sender, first: Post, arrived_s: float) -> Bundle:
+        made.append(arrivals.bundle(first))
         return made[-1]
 
     store, spool = AwayStore(), Spool(tmp_path, bytes_max=2**20, clock=Clock())

@@ -54,10 +54,12 @@ def post(*frames: bytes, frame_id: bytes = b"", promised: int = 0) -> Post:
     return Post(batch_id(frame_id), random_bytes(), b"".join(frames or (router(NOW_S),)), promised)
 
 
-def bundle(*posts: Post, app: str = "shop", drain: str = "d.1", arrived_s: float = NOW_S) -> Bundle:
+def bundle(
+    first: Post, *others: Post, app: str = "shop", drain: str = "d.1", arrived_s: float = NOW_S
+) -> Bundle:
     """POSTs that came one after the other."""
-    found = Bundle(Sender(app, drain, 1), arrived_s, HORIZON, CAPS)
-    for each in posts:
+    found = Bundle(Sender(app, drain, 1), first, arrived_s, HORIZON, CAPS)
+    for each in others:
         found.add(each)
     return found
 
@@ -67,7 +69,7 @@ def committer(
     spool: Spool | None = None,
     *,
     wait_s: float = 5,
-    bundle_of: Callable[[Sender, float], Bundle] = _BUNDLE_OF,
+    bundle_of: Callable[[Sender, Post, float], Bundle] = _BUNDLE_OF,
 ) -> Committer:
     """The way to an appender that the drain takes."""
     return Committer(
