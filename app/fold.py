@@ -15,6 +15,7 @@ from app.levels import (
     MARGIN_S,
     TOTAL,
     UNREADABLE,
+    YIELD_ROLLUPS,
     FoldBlocked,
     Merge,
     data_of,
@@ -44,8 +45,7 @@ BATCHES_MAX = 256  # a fold of so many blocks Redis for about half a millisecond
 APPS_PER_CALL = 16  # read and folded in one round trip each
 SLOTS_PER_CALL = 32
 FEW = 8  # elements that readers hardly notice
-QUIET_AFTER = 3  # folds of less than that in a row: then the app is quiet,
-QUIET_FACTOR = 60  # and folded so much more seldom: several batches for the cost of one
+QUIET_FACTOR = 60  # an app is folded so much more seldom while each fold finds less than that
 COMPACT_LENGTH = 32  # elements a reader of a slot that is still growing merges at the most
 CLOSED_AFTER_S = (
     120  # a slot hardly grows any more so long after its end, and is compacted to one element
@@ -88,7 +88,7 @@ class Folder:
         self._sweep_interval_s = sweep_interval_s
         self._caps = caps
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
-        self._small: dict[str, int] = {}  # app -> folds of little in a row
+        self._quiet: set[str] = set()  # apps of which the last fold found few
         self._swept = False
         self._growing: dict[
             tuple[str, Slot], int
@@ -112,12 +112,8 @@ class Folder:
         soon_s = now_s + self._interval_s
         for app, length in lengths.items():
             if length >= FEW:
-                self._small.pop(app, None)
-                due_s = soon_s
-            elif self._small.get(app, 0) >= QUIET_AFTER:
-                due_s = now_s + QUIET_FACTOR * self._interval_s
-            else:
-                due_s = soon_s
+                self._quiet.discard(app)
+            due_s = now_s + QUIET_FACTOR * self._interval_s if app in self._quiet else soon_s
             if length >= self._batches:
                 self._due[app] = now_s
                 self._wake.set()
@@ -165,7 +161,7 @@ class Folder:
         self._swept = True
         forgotten_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
         for app in await self._store.forget_apps(forgotten_s):
-            self._small.pop(app, None)
+            self._quiet.discard(app)
 
     async def fold_due(self) -> None:
         """Fold every inbox whose time has come."""
@@ -204,11 +200,12 @@ class Folder:
         folds: dict[str, Fold] = {}
         merges: dict[str, Merge] = {}
         more: list[str] = []
+        turn = 0
         for app, elements in (await self._store.read_inboxes(apps, BATCHES_MAX)).items():
             if len(elements) == BATCHES_MAX:
                 more.append(app)
             elif len(elements) < FEW:
-                self._small[app] = self._small.get(app, 0) + 1
+                self._quiet.add(app)
             try:
                 merges[app], writes = await self._summed(elements)
             except FoldBlocked as error:
@@ -218,7 +215,10 @@ class Folder:
                     more.remove(app)
                 continue
             folds[app] = Fold(merges[app].folded, writes)
-            await asyncio.sleep(0)
+            turn += len(elements)
+            if turn >= YIELD_ROLLUPS:
+                turn = 0
+                await asyncio.sleep(0)
         count = 0
         for app, lengths in (await self._store.fold_all(folds)).items():
             if lengths is not None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from app.batch import unpack_batch
 from app.packing import NewerVersion, PackError, unpack
-from app.resolution import Resolution, align
+from app.resolution import MINUTE_S, Resolution
 from app.rollup import CAPS, Caps
 from app.store.port import (
     HEADER_BYTES,
@@ -151,13 +151,15 @@ async def slot_writes(
     """
     writes: list[SlotWrite] = []
     finer: Mapping[int, Level] = merge.minutes
-    for resolution in resolutions:
-        finer = await _coarser(finer, resolution.seconds)
-        ttl_ms = (resolution.retention_s + MARGIN_S) * 1000
+    for name, seconds, retention_s in resolutions:
+        if seconds > MINUTE_S:
+            finer = await _coarser(finer, seconds)
+        ttl_ms = (retention_s + MARGIN_S) * 1000
+        oldest_s = now_s - retention_s - MARGIN_S
         for start, level in finer.items():
-            if start >= now_s - resolution.retention_s - MARGIN_S:
+            if start >= oldest_s:
                 element = new_element(KIND_ROLLUP, level.packed(caps))
-                writes.append(SlotWrite(Slot(resolution.name, start), element, ttl_ms))
+                writes.append(SlotWrite(Slot(name, start), element, ttl_ms))
                 if len(writes) % YIELD_ROLLUPS == 0:
                     await asyncio.sleep(0)
     total = Sums()
@@ -175,7 +177,7 @@ async def _coarser(finer: Mapping[int, Level], seconds: int) -> dict[int, Level]
     """Merged along time into intervals of so many seconds; the finer ones stay as they are."""
     within: dict[int, list[Level]] = {}
     for start, level in finer.items():
-        within.setdefault(align(start, seconds), []).append(level)
+        within.setdefault(start - start % seconds, []).append(level)
     coarser: dict[int, Level] = {}
     turn = 0
     for start, levels in within.items():
@@ -185,10 +187,11 @@ async def _coarser(finer: Mapping[int, Level], seconds: int) -> dict[int, Level]
         sums = Sums()
         for level in levels:
             level.add_to(sums)
-            turn += 1
-            if turn % YIELD_ROLLUPS == 0:
-                await asyncio.sleep(0)
         coarser[start] = Level(sums=sums)
+        turn += len(levels)
+        if turn >= YIELD_ROLLUPS:
+            turn = 0
+            await asyncio.sleep(0)
     return coarser
 
 

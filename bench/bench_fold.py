@@ -31,6 +31,7 @@ ROUNDS = 5
 ELEMENTS = 1_280  # of the busy app
 LINES = 100  # of a batch of the busy app
 QUIET_APPS, QUIET_MINUTES, QUIET_LINES = 500, 20, 10
+ARRIVES_AFTER_S = 1  # in the minute of its lines, as mostly: one rollup a batch
 _MILLION = 1_000_000
 
 
@@ -73,7 +74,7 @@ def packed_batches(lines: int, bundled: int = 1, minute: int = 0, count: int = 6
     start_s = START_S + 60 * minute
     sent = bodies(frames_by_class(), SHARES, count * bundled, lines, start_s=start_s, rate=40_000.0)
     for first in range(0, len(sent), bundled):
-        aggregator = Aggregator(start_s + 60, Horizon(HOUR_S, HOUR_S))
+        aggregator = Aggregator(start_s + ARRIVES_AFTER_S, Horizon(HOUR_S, HOUR_S))
         for body in sent[first : first + bundled]:
             aggregator.add_frames(split(body))
         found.append(aggregator.packed())

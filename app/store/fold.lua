@@ -6,29 +6,40 @@
 -- Returns of each app the lengths of its slots; false when the inbox no longer begins with those
 -- elements, or a refusal: then nothing is changed.
 -- That the last is still the n-th proves it of all (app/store/port.py says why), and the others need
--- not be looked at. Trimming comes first, because it frees memory: so folding goes on when Redis is
--- full. A TTL is never shortened, and prolonged once a minute.
-local function fold(key, at)
-  local n, slots = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
-  local last = n > 0 and redis.call('LINDEX', KEYS[key], n - 1)
-  if n > 0 and string.sub(last or '', 1, 9) ~= ARGV[at + 1] then return false end
-  -- Redis undoes nothing: a key that is no list must be found before the first write.
-  for i = key + 1, key + slots do
-    local length = redis.pcall('LLEN', KEYS[i])
-    if type(length) == 'table' then return length end
-  end
-  redis.call('LTRIM', KEYS[key], n, -1)
+-- not be looked at. What was pushed is popped when a later slot refuses: Redis undoes nothing itself.
+-- A TTL is never shortened, and prolonged once a minute.
+local function push(key, slots, at)
   local lengths = {}
   for i = 1, slots do
-    local slot, ttl = KEYS[key + i], ARGV[at + 1 + 2 * i]
-    local length = redis.call('RPUSH', slot, ARGV[at + 2 + 2 * i])
-    if length == 1 or redis.call('PTTL', slot) < ttl - 60000 then
-      redis.call('PEXPIRE', slot, ttl)
+    local length = redis.pcall('RPUSH', KEYS[key + i], ARGV[at + 2 + 2 * i])
+    if type(length) == 'table' then
+      for pushed = i - 1, 1, -1 do redis.call('RPOP', KEYS[key + pushed]) end
+      return nil, length
     end
     lengths[i] = length
   end
   return lengths
 end
+
+local function fold(key, at)
+  local n, slots = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
+  local last = n > 0 and redis.call('LINDEX', KEYS[key], n - 1)
+  if n > 0 and string.sub(last or '', 1, 9) ~= ARGV[at + 1] then return false end
+  local lengths, refusal = push(key, slots, at)
+  if not lengths then return refusal end
+  redis.call('LTRIM', KEYS[key], n, -1)
+  for i = 1, slots do
+    local slot, ttl = KEYS[key + i], ARGV[at + 1 + 2 * i]
+    if lengths[i] == 1 or redis.call('PTTL', slot) < ttl - 60000 then
+      redis.call('PEXPIRE', slot, ttl)
+    end
+  end
+  return lengths
+end
+
+-- Changes nothing; but a script that has begun to write may go on when Redis is full, and so must this
+-- one, which frees memory.
+if #KEYS > 0 then redis.call('LTRIM', KEYS[1], 0, -1) end
 
 local answers, key, at = {}, 1, 1
 while at <= #ARGV do

@@ -16,6 +16,7 @@ from app.store.port import (
     Guard,
     Outcome,
     SeenApp,
+    Slot,
     StoreError,
     StoreUnavailable,
     new_element,
@@ -86,11 +87,21 @@ async def test_bundles_and_folds_of_one_app_that_are_refused_cost_the_others_not
 
     await client.delete("dm:{blog}:inbox")
     assert await append_bundle(store, "blog", sent["blog"]) == 1  # its id was not taken
-    await client.set(slot_key("blog", write().slot), "is no list")
+    earlier, second = write(), Slot("10m", MINUTE.start)
+    await store.fold("blog", [], [earlier])
+    await client.set(slot_key("blog", TOTAL), "is no list")
     elements = await store.read_inboxes(apps, 10)
+    writes = [write(), write(second), write(), write(TOTAL)]
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-        await store.fold_all({app: Fold(elements[app], [write()]) for app in apps})
+        await store.fold_all({app: Fold(elements[app], writes) for app in apps})
     assert await store.inbox_lengths(apps) == {"api": 0, "blog": 1, "shop": 0}
+    slots = [MINUTE, second]
+    assert (await store.read("blog", slots)).slots == {MINUTE: [earlier.element]}
+    written = [each.element for each in writes]
+    assert (await store.read("shop", slots)).slots == {
+        MINUTE: [written[0], written[2]],
+        second: [written[1]],
+    }
     await client.aclose()
     await store.close()
 
