@@ -12,7 +12,7 @@ cimport cython
 
 from itertools import islice
 
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
 from app.hot.names cimport Name, name_at
 from app.hot.sums cimport (
@@ -69,6 +69,7 @@ from parsers.sample import GAUGE_INDEX, ROUTER_SOURCE, ParseError
 from parsers.syslog import parse_timestamp_ms
 
 cdef enum:
+    BETWEEN_BYTES_MAX = 128  # 22 of those that Heroku writes
     TABLE = 65536
 
 cdef unsigned short _bin_of[TABLE]
@@ -127,6 +128,10 @@ cdef class Aggregator:
     cdef bint _all_inside
     cdef Sums _current
     cdef long long _counted, _ignored, _promised
+    # What stood between time and text of the router's last line.
+    cdef unsigned char _between[BETWEEN_BYTES_MAX]
+    cdef Py_ssize_t _between_size  # 0: there was none
+
     def __init__(self, double arrived_s, horizon, caps=CAPS):
         cdef double past_s = horizon.past_s
         cdef double future_s = horizon.future_s
@@ -326,30 +331,57 @@ cdef class Aggregator:
 
     cdef bint _usual(self, Bytes at, Bytes end) except -1:
         """Take a message of a usual form; False when it has another, and nothing was done."""
-        cdef Bytes space
-        cdef Bytes app
-        cdef Bytes procid
-        cdef Bytes procid_end
         cdef Time time
         cdef Line text
-        cdef int digits = 0
-        # <PRI>1
-        if at >= end or at[0] != c"<":
+        cdef Bytes space = self._space_behind_time(at, end, &time)
+        if space == NULL:
             return False
+        text.end = end
+        if self._is_routers(space, end):
+            text.at = space + self._between_size
+            if not self._turn_to(&time) or not self._router(&text, &time):
+                return False
+        elif not self._of_anybody(space, &text, &time):
+            return False
+        self._current.messages = plus(self._current.messages, 1)
+        if time.ms > self._last_ms:
+            self._last_ms = time.ms
+        if time.ms < self._first_ms or not self._first_ms:
+            self._first_ms = time.ms
+        return True
+
+    cdef inline bint _is_routers(self, Bytes between, Bytes end) noexcept:
+        """Whether the same stands here as in the router's last line, as mostly."""
+        cdef Py_ssize_t size = self._between_size
+        return size and end - between > size and not memcmp(between, self._between, size)
+
+    cdef Bytes _space_behind_time(self, Bytes at, Bytes end, Time *time) except? NULL:
+        """<PRI>1 TIMESTAMP; NULL where they are not usual."""
+        cdef Bytes space
+        cdef int digits = 0
+        if at >= end or at[0] != c"<":
+            return NULL
         at += 1
         while at < end and c"0" <= at[0] <= c"9":
             at += 1
             digits += 1
         if digits < 1 or digits > 3 or end - at < 3 or memcmp(at, <Bytes>b">1 ", 3):
-            return False
+            return NULL
         at += 3
         space = at + TIME_BYTES  # as most are: what is in between then is no space
-        if end - at <= TIME_BYTES or space[0] != c" " or not self._time(at, space, &time):
+        if end - at <= TIME_BYTES or space[0] != c" " or not self._time(at, space, time):
             space = space_in(at, end)
-            if space == NULL or not self._time(at, space, &time):
-                return False
-        at = space + 1
-        space = space_in(at, end)  # HOSTNAME
+            if space == NULL or not self._time(at, space, time):
+                return NULL
+        return space
+
+    cdef bint _of_anybody(self, Bytes between, Line *text, const Time *time) except -1:
+        """HOSTNAME APP-NAME PROCID MSGID and the text, behind the space at `between`."""
+        cdef Bytes end = text.end
+        cdef Bytes space = space_in(between + 1, end)  # HOSTNAME
+        cdef Bytes app
+        cdef Bytes procid
+        cdef Bytes procid_end
         if space == NULL:
             return False
         app = space + 1
@@ -361,8 +393,7 @@ cdef class Aggregator:
         if procid_end == NULL or space_in(procid_end + 1, end) == NULL:  # MSGID
             return False
         text.at = space_in(procid_end + 1, end) + 1
-        text.end = end
-        if not self._turn_to(&time):
+        if not self._turn_to(time):
             return False
         if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6):
             if (
@@ -371,25 +402,21 @@ cdef class Aggregator:
                 or is_dyno_output(procid, procid_end)
             ):
                 self._ignored += 1
-            elif not self._of_api(&text, &time, procid, procid_end - procid):
+            elif not self._of_api(text, time, procid, procid_end - procid):
                 return False
         elif procid_end - procid == 6 and not memcmp(procid, <Bytes>b"router", 6):
-            if not self._router(&text, &time):
-                return False
-            self._counted += 1
+            if text.at - between <= BETWEEN_BYTES_MAX:
+                self._between_size = text.at - between
+                memcpy(self._between, between, self._between_size)
+            return self._router(text, time)
         elif procid_end - procid == 7 and not memcmp(procid, <Bytes>b"logplex", 7):
             return False
-        elif is_of_no_use(&text):
+        elif is_of_no_use(text):
             self._ignored += 1
-        elif self._of_dyno(&text, &time, procid, procid_end - procid):
+        elif self._of_dyno(text, time, procid, procid_end - procid):
             self._counted += 1
         else:
             return False
-        self._current.messages = plus(self._current.messages, 1)
-        if time.ms > self._last_ms:
-            self._last_ms = time.ms
-        if time.ms < self._first_ms or not self._first_ms:
-            self._first_ms = time.ms
         return True
 
     cdef bint _time(self, Bytes at, Bytes end, Time *time) except -1:
@@ -458,6 +485,7 @@ cdef class Aggregator:
             self._count_error(source, request.code, request.code_size)
         _observe(source, &request)
         _heard_from(source, time)
+        self._counted += 1
         return True
 
     cdef bint _runtime(self, Line *text, const Time *time, Source source) except -1:

@@ -23,7 +23,7 @@ from tests.hot.same import (
     compiled_of_body,
     plain_of,
 )
-from tests.support.lines import counted, router, timestamp
+from tests.support.lines import counted, router, router_text, timestamp
 
 LOGS = Path(__file__).parents[1] / "logs"
 KEPT = sorted(path for path in CORPUS.rglob("*") if path.is_file())
@@ -90,6 +90,30 @@ def test_of_every_status_from_one_dyno_twice() -> None:
     frames = [router(ARRIVED_S, status=str(status)) for status in range(100, 600)]
     parts = assert_same_of_body(b"".join(2 * frames), caps=Caps(statuses=500))
     assert parts.received == 1_000
+
+
+BETWEEN = st.builds(
+    lambda *fields: (" ".join(("", *fields, ""))).encode(),
+    st.sampled_from(["host", "h", "h" * 110, "h" * 111, "h" * 300, "router", ""]),
+    st.sampled_from(["heroku", "heroku", "app", "herok"]),
+    st.sampled_from(["router", "router", "web.1", "route"]),
+    st.sampled_from(["-", "-", "-x", "router", ""]),
+)
+
+
+@given(st.lists(st.tuples(BETWEEN, st.integers(0, 70), st.booleans()), max_size=12))
+def test_of_any_headers_among_those_of_the_router(
+    headers: list[tuple[bytes, int, bool]],
+) -> None:
+    """The same ones twice, longer and shorter ones, and ones with nothing behind."""
+    text = router_text().encode() + b"\n"
+    frames = [
+        counted(
+            f"<158>1 {timestamp(ARRIVED_S - age_s)}".encode() + between + (text if whole else b"")
+        )
+        for between, age_s, whole in headers
+    ]
+    assert_same_of_body(b"".join(frame for each in frames for frame in (each, router(ARRIVED_S))))
 
 
 def test_of_names_that_are_no_text() -> None:
