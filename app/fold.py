@@ -45,7 +45,8 @@ BATCHES_MAX = 256  # a fold of so many blocks Redis for about half a millisecond
 APPS_PER_CALL = 16  # read and folded in one round trip each
 SLOTS_PER_CALL = 32
 FEW = 8  # elements that readers hardly notice
-QUIET_FACTOR = 60  # an app is folded so much more seldom while each fold finds less than that
+QUIET_AFTER = 3  # folds of less than that in a row: then the app is quiet,
+QUIET_FACTOR = 60  # and folded so much more seldom: several batches for the cost of one
 COMPACT_LENGTH = 32  # elements a reader of a slot that is still growing merges at the most
 CLOSED_AFTER_S = (
     120  # a slot hardly grows any more so long after its end, and is compacted to one element
@@ -88,7 +89,7 @@ class Folder:
         self._sweep_interval_s = sweep_interval_s
         self._caps = caps
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
-        self._quiet: set[str] = set()  # apps of which the last fold found few
+        self._small: dict[str, int] = {}  # app -> folds of little in a row
         self._swept = False
         self._growing: dict[
             tuple[str, Slot], int
@@ -112,8 +113,9 @@ class Folder:
         soon_s = now_s + self._interval_s
         for app, length in lengths.items():
             if length >= FEW:
-                self._quiet.discard(app)
-            due_s = now_s + QUIET_FACTOR * self._interval_s if app in self._quiet else soon_s
+                self._small.pop(app, None)
+            quiet = self._small.get(app, 0) >= QUIET_AFTER
+            due_s = now_s + QUIET_FACTOR * self._interval_s if quiet else soon_s
             if length >= self._batches:
                 self._due[app] = now_s
                 self._wake.set()
@@ -161,7 +163,7 @@ class Folder:
         self._swept = True
         forgotten_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
         for app in await self._store.forget_apps(forgotten_s):
-            self._quiet.discard(app)
+            self._small.pop(app, None)
 
     async def fold_due(self) -> None:
         """Fold every inbox whose time has come."""
@@ -205,7 +207,7 @@ class Folder:
             if len(elements) == BATCHES_MAX:
                 more.append(app)
             elif len(elements) < FEW:
-                self._quiet.add(app)
+                self._small[app] = self._small.get(app, 0) + 1
             try:
                 merges[app], writes = await self._summed(elements)
             except FoldBlocked as error:

@@ -190,14 +190,14 @@ async def test_an_app_that_sends_little_is_folded_seldom_until_it_sends_more(sto
         await folds.fold_due()
         return (await store.inbox_lengths(["shop"]))["shop"]
 
-    assert await sent(1, after_s=5) == 0  # it is not known yet
+    for _ in range(3):  # until it is known for that
+        assert await sent(1, after_s=5) == 0
     assert await sent(1, after_s=5) == 1
     assert await sent(1, after_s=290) == 2
     assert await sent(1, after_s=5) == 0
     assert await sent(7, after_s=5) == 7
-    assert await sent(1, after_s=5) == 0  # 8 of them
+    assert await sent(1, after_s=5) == 0
     assert await sent(3, after_s=5) == 0
-    assert await sent(3, after_s=5) == 3
 
 
 async def test_apps_are_folded_together_and_one_that_cannot_be_holds_up_no_other(
