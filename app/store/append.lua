@@ -15,6 +15,7 @@ if ARGV[3] == '1' then
   state = redis.call('GET', KEYS[4]) or ''
   stale = state ~= ARGV[4]
 end
+turn_over(ids, before, id_ttl)
 local outcomes, length = {}, 0
 for a = 6, #ARGV, 3 do
   local id, token, outcome = ARGV[a], ARGV[a + 1], stale and 3 or 0
@@ -25,7 +26,7 @@ for a = 6, #ARGV, 3 do
   end
   if outcome == 0 then
     length = redis.call('RPUSH', inbox, ARGV[a + 2])
-    if id ~= '' then remember(ids, before, id_ttl, {id .. app, token}) end
+    if id ~= '' then remember(ids, id_ttl, {id .. app, token}) end
   end
   outcomes[#outcomes + 1] = outcome
 end

@@ -14,6 +14,7 @@ if ARGV[3] == '1' then
   state = redis.call('GET', KEYS[4]) or ''
   stale = state ~= ARGV[4]
 end
+turn_over(ids, before, id_ttl)
 local outcomes, length, moved = {}, 0, false
 for a = 6, #ARGV, 5 do
   local field, token, source, offset = ARGV[a] .. app, ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
@@ -29,7 +30,7 @@ for a = 6, #ARGV, 5 do
     outcome = 3
   else
     length = redis.call('RPUSH', inbox, ARGV[a + 2])
-    remember(ids, before, id_ttl, {field, token})
+    remember(ids, id_ttl, {field, token})
   end
   if outcome < 3 and not passed and not stale then
     redis.call('HSET', places, source, offset)

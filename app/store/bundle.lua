@@ -9,7 +9,8 @@
 -- Elements are pushed before their ids are recorded: should a push fail, they must not be taken.
 -- The inbox's TTL is prolonged, and never shortened, when the state changes, which it does each
 -- minute; without a guard each time. A list of one element is new and has none.
-local inbox_ttl = ARGV[2]
+local ids, ids_before = KEYS[1], KEYS[2]
+local id_ttl, inbox_ttl = tonumber(ARGV[1]), ARGV[2]
 
 local function append(inbox, state, states, expected, new, element, held)
   if states > 0 and (held or '') ~= expected then return 0 end
@@ -34,7 +35,8 @@ while at <= #ARGV do
   key, at = key + 2, behind + 2
 end
 local held = redis.call('MGET', unpack(states))
-local tokens = tokens_of(KEYS[1], KEYS[2], fields)
+local tokens = tokens_of(ids, ids_before, fields)
+turn_over(ids, ids_before, id_ttl)
 
 local lengths, new, seen = {}, {}, 0
 key, at = 3, 3
@@ -60,5 +62,5 @@ while at <= #ARGV do
   lengths[#lengths + 1] = length
   key, at, seen = key + 2, behind + 2, seen + k
 end
-if #new > 0 then remember(KEYS[1], KEYS[2], tonumber(ARGV[1]), new) end
+if #new > 0 then remember(ids, id_ttl, new) end
 return lengths

@@ -7,6 +7,25 @@
 local SPARE_MS = 1000
 local AT_ONCE = 1000
 
+local function prolong(ids, ttl_ms)
+  if redis.call('PTTL', ids) < ttl_ms + SPARE_MS then
+    redis.call('PEXPIRE', ids, ttl_ms + SPARE_MS + math.floor(ttl_ms / 100))
+  end
+end
+
+-- Let the first take the place of the second, if that is not needed any more. Comes before all that a
+-- script writes, and leaves a first one behind: on a cluster that is moving the slot, a key that is
+-- gone cannot be made anew, and what was pushed by then would stay. It begins with what a full Redis
+-- refuses: a script that has written anything else is let go on.
+local function turn_over(ids, before, ttl_ms)
+  if redis.call('PTTL', before) >= SPARE_MS or redis.call('EXISTS', ids) == 0 then return end
+  redis.call('HSET', ids, '', '')
+  redis.call('UNLINK', before)
+  redis.call('RENAME', ids, before)
+  redis.call('HSET', ids, '', '')
+  prolong(ids, ttl_ms)
+end
+
 -- The name in dm:{APP}:inbox.
 local function app_of(inbox)
   return string.sub(inbox, 5, -8)
@@ -30,15 +49,9 @@ local function repeat_known(ids, before, field, token)
 end
 
 -- Take these down, each followed by its token.
-local function remember(ids, before, ttl_ms, fields)
-  if redis.call('PTTL', before) < SPARE_MS then
-    redis.call('UNLINK', before)
-    if redis.call('EXISTS', ids) == 1 then redis.call('RENAME', ids, before) end
-  end
+local function remember(ids, ttl_ms, fields)
   for first = 1, #fields, AT_ONCE do
     redis.call('HSET', ids, unpack(fields, first, math.min(first + AT_ONCE - 1, #fields)))
   end
-  if redis.call('PTTL', ids) < ttl_ms + SPARE_MS then
-    redis.call('PEXPIRE', ids, ttl_ms + SPARE_MS + math.floor(ttl_ms / 100))
-  end
+  prolong(ids, ttl_ms)
 end

@@ -135,11 +135,20 @@ class ClusterOfNodes:
         wait_until(lambda: all(map(_whole, self.nodes)), WITHIN_S)
 
     def move(self, key: str, target: Node) -> None:
-        """Move the hash slot of a key, with what is in it, as the manual of Redis says."""
+        """Move the hash slot of a key, with what is in it."""
+        with self.moving(key, target):
+            pass
+
+    @contextmanager
+    def moving(self, key: str, target: Node) -> Iterator[None]:
+        """The same in steps, as the manual of Redis says: the slot is on its way, and at the end
+        what is in it follows.
+        """
         slot = key_slot(key.encode())
         source = self.owner(key)
         _said(target, "CLUSTER SETSLOT", slot, "IMPORTING", _id(source))
         _said(source, "CLUSTER SETSLOT", slot, "MIGRATING", _id(target))
+        yield
         # Written apart, so that the client leaves the names as they are: ids are no text.
         while keys := _said(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
             words = ("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)

@@ -13,9 +13,17 @@ import redis
 
 from app.store import engine
 from app.store.cluster import ClusterStore
-from app.store.port import Outcome, SeenApp, StoreError, StoreUnavailable
-from app.store.redis_keys import inbox_key
-from tests.support.batches import DAY_MS, again, append, append_when_taken, batch
+from app.store.port import Guard, Outcome, SeenApp, StoreError, StoreUnavailable
+from app.store.redis_keys import ids_of_each, inbox_key
+from tests.support.batches import (
+    DAY_MS,
+    again,
+    append,
+    append_bundle,
+    append_when_taken,
+    batch,
+    bundle,
+)
 from tests.support.certificates import certificate
 from tests.support.cluster import ClusterOfNodes, free_port, running_cluster
 from tests.support.servers import running_server, wait_until
@@ -79,6 +87,27 @@ async def test_an_app_that_moves_is_followed(
     ]
     assert target.client.llen(inbox_key("shop")) == 2
     cluster.move(inbox_key("shop"), before)
+
+
+async def test_while_a_slot_moves_nothing_is_pushed_whose_id_is_not_recorded(
+    on_cluster: ClusterStore, cluster: ClusterOfNodes
+) -> None:
+    """Just as older ids are dropped, so that a key is gone that could not be made anew."""
+    for guard in (Guard(b"", b"state"), Guard(b"state", b"")):  # so that all keys are there
+        await append_bundle(on_cluster, "shop", bundle(batch()), {"shop": guard})
+    _, ids_before = ids_of_each("shop")
+    sent = batch()
+    owner = cluster.owner(inbox_key("shop"))
+    target = next(node for node in cluster.primaries() if node is not owner)
+    with cluster.moving(inbox_key("shop"), target):
+        owner.client.pexpire(ids_before, 900)
+        with pytest.raises(StoreUnavailable):
+            await append(on_cluster, "shop", sent)
+
+    await append_when_taken(on_cluster, "shop", sent)
+    assert (await append(on_cluster, "shop", again(sent))).outcomes == [Outcome.DUPLICATE]
+    assert (await on_cluster.read_inbox("shop", 10)).count(sent.element) == 1
+    cluster.move(inbox_key("shop"), owner)
 
 
 async def test_a_primary_that_is_away_costs_only_its_own_apps(fragile: ClusterOfNodes) -> None:

@@ -162,16 +162,21 @@ async def test_scripts_that_the_server_has_forgotten_are_loaded_again(
     assert compacted is True
 
 
+@pytest.mark.parametrize("added_up", [False, True])
+@pytest.mark.parametrize("before", [0, 1, 2])  # the one behind the first turns ids over
 async def test_a_full_server_refuses_an_append_without_any_effect(
-    redis_store: RedisStore, server: RunningServer
+    redis_store: RedisStore, server: RunningServer, before: int, added_up: bool
 ) -> None:
-    first, refused = batch(), batch()
-    await append(redis_store, "shop", first)
+    elements = [element for _ in range(before) for element in await fill(redis_store, "shop", 1)]
+    refused = batch()
     server.client.config_set("maxmemory", 1)
 
     with pytest.raises(StoreUnavailable, match="raise its maxmemory"):
-        await append(redis_store, "shop", refused)
-    assert await inbox(redis_store, "shop") == [first.element]
+        if added_up:
+            await append_bundle(redis_store, "shop", bundle(refused))
+        else:
+            await append(redis_store, "shop", refused)
+    assert await inbox(redis_store, "shop") == elements
 
     server.client.config_set("maxmemory", 0)
     assert (await append(redis_store, "shop", refused)).outcomes == [Outcome.STORED]
