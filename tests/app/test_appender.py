@@ -71,7 +71,7 @@ async def test_an_arrival_that_waited_too_long_is_counted_and_booked_as_unverifi
     sent = arrival(arrived_s=NOW_S - 100, frame_id=b"1")
     for _ in range(2):
         await append(store, sent, verified_s=99)
-    assert (await everything(store)).ledger == {"received": 1, "counted": 1, "unverified": 1}
+        assert (await everything(store)).ledger == {"received": 1, "counted": 1, "unverified": 1}
     await append(store, arrival(app="blog", arrived_s=NOW_S - 100), verified_s=101)
     assert "unverified" not in (await everything(store, "blog")).ledger
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.drains import Drain, Secret, encode, hash_secret
+from app.ingest import Seen
 from app.registry import Drains, Sightings
 from app.store.memory import MemoryStore
 from app.store.port import SeenApp, StoreUnavailable
@@ -183,6 +184,14 @@ async def test_of_many_posts_at_once_one_tells_that_the_app_was_seen(clock: Cloc
     await asyncio.gather(*(sightings.note([("shop", arrival().seen)]) for _ in range(100)))
     assert store.told == 1
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+
+
+async def test_what_several_batches_of_a_new_app_say_is_told_as_one(clock: Clock) -> None:
+    store = MemoryStore(clock)
+    await Sightings(store, ttl_s=3600).note(
+        [("shop", Seen(50, 60, 55)), ("shop", Seen(40, 45, 0)), ("shop", Seen(70, 80, 0))]
+    )
+    assert await store.seen_apps() == [SeenApp("shop", 40, 80, 55)]
 
 
 async def test_what_the_store_did_not_hear_is_told_again(clock: Clock) -> None:

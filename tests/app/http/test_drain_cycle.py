@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from app.batch import unpack_batch
 from app.config import Settings
 from app.http.body import Bodies
 from app.http.drain import AT_ONCE_BYTES_MAX, DrainEndpoint
 from app.http.protocol import Limits
 from app.main import Routed, build
+from app.packing import unpack
+from app.rollup import Rollup
 from app.store.memory import MemoryStore
-from app.store.port import StoreUnavailable
+from app.store.port import HEADER_BYTES, StoreUnavailable
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, lifespan
 from tests.support.wire import Wire, wire_to
@@ -48,6 +51,14 @@ class Watched:
 
     async def batches(self) -> int:
         return len(await self.store.read_inbox("shop", 1_000))
+
+    async def books(self) -> dict[str, int]:
+        """All that lies in the inbox."""
+        total = Rollup()
+        for element in await self.store.read_inbox("shop", 1_000):
+            for _, packed in unpack_batch(element[HEADER_BYTES:]):
+                total.merge(unpack(packed))
+        return total.ledger
 
 
 @asynccontextmanager
@@ -111,6 +122,8 @@ async def test_a_connection_goes_on_and_a_batch_in_any_pieces_counts_once() -> N
         writer.close()
         assert at.taken >= 6  # those that came whole, at the least
         assert await at.batches() == 3 + 6  # each duplicate is a note in the ledger
+        books = await at.books()
+        assert books == {"received": 3 * LINES, "counted": 3 * LINES, "duplicate": 6 * LINES}
 
 
 @pytest.mark.parametrize("posts", [2, 5])
@@ -120,6 +133,21 @@ async def test_requests_in_a_row_are_answered_in_order(posts: int) -> None:
         assert await at.batches() == posts
         answer = await at.wire.ask(post() + GET)
         assert answer.endswith(b"ok\n")
+
+
+async def test_behind_a_request_that_had_to_wait_the_connection_goes_on() -> None:
+    kept = GET.replace(b"Connection: close\r\n", b"")
+    async with service() as at:
+        reader, writer = await at.wire.connect()
+        for _ in range(3):  # while the POST is on its way, nothing more is read
+            writer.write(post() + kept)
+            for _ in range(2):
+                async with asyncio.timeout(20):
+                    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            async with asyncio.timeout(20):
+                assert await reader.readexactly(3) == b"ok\n"
+        writer.close()
+        assert await at.batches() == 3
 
 
 UNUSUAL: dict[str, Callable[[], bytes]] = {

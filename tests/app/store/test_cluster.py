@@ -89,6 +89,14 @@ async def test_an_app_that_moves_is_followed(
     cluster.move(inbox_key("shop"), before)
 
 
+async def test_the_tokens_of_older_and_newer_batches_are_known(on_cluster: ClusterStore) -> None:
+    sent = [batch() for _ in range(3)]
+    for each in sent[:2]:  # the second turns ids over
+        await append(on_cluster, "shop", each)
+    state, tokens = await on_cluster.known("shop", [each.id for each in sent])
+    assert (state, tokens) == (b"", [sent[0].token, sent[1].token, None])
+
+
 async def test_while_a_slot_moves_nothing_is_pushed_whose_id_is_not_recorded(
     on_cluster: ClusterStore, cluster: ClusterOfNodes
 ) -> None:

@@ -259,6 +259,22 @@ async def test_a_guarded_bundle_is_stored_only_while_the_state_is_as_expected(
     assert await inbox(store, "shop") == [first.element, second.element]
 
 
+async def test_bundles_of_several_apps_are_each_guarded_by_the_state_of_its_own(
+    store: Store,
+) -> None:
+    states = {app: app.encode() for app in ("shop", "blog", "api")}
+    first = {app: Guard(b"", state) for app, state in states.items()}
+    then = {app: Guard(state, b"") for app, state in states.items()} | {"blog": Guard(b"?", b"")}
+    answers = []
+    for guards in (first, then):
+        sent = {app: bundle(batch()) for app in states}
+        answers.append(
+            await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards=guards)
+        )
+    assert answers == [{"shop": 1, "blog": 1, "api": 1}, {"shop": 2, "blog": 0, "api": 2}]
+    assert await store.drain_states(list(states)) == states
+
+
 async def test_bundles_of_several_apps_go_in_one_call_each_for_itself(store: Store) -> None:
     known = batch()
     await append(store, "blog", known)
