@@ -13,12 +13,12 @@ LINES_A_DYNO_S = 2 / 20  # memory and load, every 20 seconds
 
 # CPU µs of a service of many apps, whose POSTs cannot be added up before they are stored, folding
 # included: "How cost grows" in bench/README.md, 200 apps. A line: 500 lines a POST against 100.
-WORKER_LINE_US = 0.24
-WORKER_POST_US = 84.0
-REDIS_POST_US = 36.0
+WORKER_LINE_US = 0.12
+WORKER_POST_US = 54.0
+REDIS_POST_US = 25.0
 # "Folding", closing: of each app and minute in which something came.
-WORKER_MINUTE_US = 12.0
-REDIS_MINUTE_US = 7.0
+WORKER_MINUTE_US = 6.0
+REDIS_MINUTE_US = 3.5
 # bench/kafka.py
 KAFKA_READ_US = 31.0
 KAFKA_POST_BYTES = 300  # of 100 lines, compressed; each broker that has it

@@ -55,7 +55,7 @@ def test_posts_are_never_larger_than_they_may_be() -> None:
 
 def test_one_app_that_is_too_large_for_one_primary_is_told() -> None:
     assert need(load(), MACHINE).largest_parts == 1
-    assert need(load(apps=1, requests_s=1_000_000, largest=1), MACHINE).largest_parts == 3
+    assert need(load(apps=1, requests_s=1_500_000, largest=1), MACHINE).largest_parts == 3
 
 
 def test_memory_is_that_of_what_is_kept() -> None:
