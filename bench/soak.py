@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
@@ -108,7 +107,8 @@ def _report(samples: list[Sample]) -> int:
         ("ids of batches in the store", "store_ids"),
         ("keys in the store", "store_keys"),
     ):
-        first, then = (median(getattr(each, field) for each in part) for part in (early, late))
+        # What is dropped together comes and goes: peaks tell whether it grows.
+        first, then = (max(getattr(each, field) for each in part) for part in (early, late))
         growth = then / first - 1
         grew += growth > GROWTH_MAX
         at_first = getattr(samples[0], field)
