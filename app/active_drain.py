@@ -94,8 +94,6 @@ def unpack_spread(data: bytes) -> Spread:
 
 def judge(state: ActiveDrain | None, claim: Claim) -> tuple[ActiveDrain, Span]:
     """The state with this batch appended, and which of the batch's lines count."""
-    if state is not None and _goes_on(state, claim):
-        return state, ALWAYS
     if state is not None and state.spread is not None:
         return state, ALWAYS if claim.token in ("", state.token) else NEVER
     if state is None:
@@ -117,31 +115,26 @@ def judge(state: ActiveDrain | None, claim: Claim) -> tuple[ActiveDrain, Span]:
     return _delivered_beside(state, claim), NEVER
 
 
-def _goes_on(state: ActiveDrain, claim: Claim) -> bool:
-    """Whether all lines count and the state stays, as mostly."""
-    lines = claim.lines
-    return (
-        claim.token == state.token
-        and claim.generation <= state.generation
-        and state.since_s <= lines.start_s
-        and lines.end_s <= state.counted_to_s
-        and claim.arrived_s - claim.arrived_s % MINUTE_S <= state.heard_s
-    )
-
-
 def _takes_over(state: ActiveDrain, claim: Claim) -> bool:
     rotated = claim.generation > state.generation
     return rotated or claim.arrived_s - state.heard_s >= TAKEOVER_S
 
 
 def _delivered(state: ActiveDrain, claim: Claim) -> ActiveDrain:
-    delivered = msgspec.structs.replace(
+    generation, counted_to_s = claim.generation, claim.lines.end_s
+    heard_s = align(claim.arrived_s, MINUTE_S)
+    if (
+        generation <= state.generation
+        and counted_to_s <= state.counted_to_s
+        and heard_s <= state.heard_s
+    ):
+        return state
+    return msgspec.structs.replace(
         state,
-        generation=max(state.generation, claim.generation),
-        counted_to_s=max(state.counted_to_s, claim.lines.end_s),
-        heard_s=max(state.heard_s, align(claim.arrived_s, MINUTE_S)),
+        generation=max(state.generation, generation),
+        counted_to_s=max(state.counted_to_s, counted_to_s),
+        heard_s=max(state.heard_s, heard_s),
     )
-    return state if delivered == state else delivered
 
 
 def _delivered_beside(state: ActiveDrain, claim: Claim) -> ActiveDrain:

@@ -61,7 +61,6 @@ from app.rollup import (
     TERMINATED,
 )
 from app.sketch import BIN_OF, TABLE_SIZE, bin_of
-from app.span import Span
 from app.status import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers import events
 from parsers.framing import split
@@ -268,9 +267,6 @@ cdef class Aggregator:
     @property
     def lines(self):
         """See app.ingest."""
-        if self._unusual is None and len(self._sums) == 1:
-            for minute in self._sums:
-                return Span(minute, minute + MINUTE_S)
         if self._unusual is None:
             return touched(self._sums, self._arrived_s)
         return touched({*self._sums, *self._unusual.rollups}, self._arrived_s)

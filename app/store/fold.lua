@@ -39,7 +39,7 @@ end
 
 -- Changes nothing; but a script that has begun to write may go on when Redis is full, and so must this
 -- one, which frees memory.
-if #KEYS > 0 then redis.call('LTRIM', KEYS[1], 0, -1) end
+redis.call('LTRIM', KEYS[1], 0, -1)
 
 local answers, key, at = {}, 1, 1
 while at <= #ARGV do

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from unittest.mock import patch
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import active_drain
 from app.active_drain import (
     MINUTE_S,
     TAKEOVER_S,
@@ -137,27 +135,24 @@ def test_a_batch_that_is_judged_again_is_judged_alike_and_changes_nothing(
         assert [at_s in span_then for at_s in within] == [at_s in span for at_s in within]
 
 
-@given(
-    st.lists(
-        st.builds(
-            claim,
-            st.sampled_from(["d.old", "d.new"]),
-            generation=st.integers(1, 3),
-            minute=st.integers(0, 20),
-            minutes=st.integers(1, 3),
-            arrived=st.integers(0, 20 * MINUTE_S),
-        )
-    )
-)
-def test_what_is_judged_at_once_is_judged_as_all_else(batches: list[Claim]) -> None:
-    quick = plain = None
-    for each in batches:
-        quick, span = judge(quick, each)
-        with patch.object(active_drain, "_goes_on", return_value=False):
-            plain, plain_span = judge(plain, each)
-        assert quick == plain
-        within = range(each.lines.start_s, each.lines.end_s, MINUTE_S)
-        assert [at_s in span for at_s in within] == [at_s in plain_span for at_s in within]
+def test_the_change_over_is_behind_all_that_came_in_the_same_minute() -> None:
+    state = after(claim("d.old", arrived=240), claim("d.old", minutes=4, arrived=240))
+    state, span = judge(state, claim("d.new", generation=2, minute=1, arrived=250))
+    assert span == since(NOW_S + 4 * MINUTE_S)
+
+
+def test_a_drain_that_brings_old_lines_is_not_silent() -> None:
+    first = after(claim("d.old", arrived=0))
+    other = claim("d.new", arrived=TAKEOVER_S)
+    assert judge(first, other)[0].token == "d.new"
+    later, _ = judge(first, claim("d.old", arrived=TAKEOVER_S - MINUTE_S))
+    assert judge(later, other)[0].token == "d.old"
+
+
+def test_a_drain_keeps_the_newest_secret_that_it_came_with() -> None:
+    state = after(claim("d.old"), claim("d.old", generation=2))
+    assert judge(state, claim("d.new", generation=2))[0].token == "d.old"
+    assert judge(state, claim("d.new", generation=3))[0].token == "d.new"
 
 
 def test_a_drain_that_lost_and_won_again_leaves_the_other_only_its_own_minutes() -> None:
