@@ -7,13 +7,15 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-COMPILED := app/hot/*.so app/hot/*.c
-CHARTS := app/http/vendor/uPlot.iife.min.js
+COMPILED := $(wildcard app/*/*.so app/*/*.c)
+CHARTS := app/web/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
 # What runs a second time, interpreted: everything that lines, sums and bytes pass through.
-INTERPRETED := tests/stored tests/app/store $(addprefix tests/app/http/test_,api.py buffering.py caps.py drain.py \
-	drain_cycle.py events.py) $(addprefix tests/app/test_,appender.py arrival.py catch_up.py commit.py exposition.py \
-	fold.py packing.py rollup.py simulate.py trial.py)
+INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py tests/app/web/api/test_events.py \
+	tests/app/web/test_buffering.py tests/app/web/test_cardinality_limits.py tests/app/folding/test_fold_worker.py \
+	$(addprefix tests/app/receivers/test_,http_drain.py http_fast_path.py) tests/app/monitoring/test_exposition.py \
+	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
+	$(addprefix tests/app/rollup/test_,codec.py rollup.py) $(addprefix tests/app/cli/test_,simulate.py self_test.py)
 .PHONY: help install run test test-kafka kafka check format bench guarantees soak fuzz lock clean
 
 help: ## this list
@@ -63,7 +65,7 @@ lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 
 clean: ## remove what the other targets made; data in .dynometer stays
-	rm -rf $(COMPILED) .venv .venv-fuzz .servers node_modules app/http/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(COMPILED) .venv .venv-fuzz .servers node_modules app/web/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 .venv/.made:
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed (python3 --version)"; exit 1; }
@@ -71,7 +73,7 @@ clean: ## remove what the other targets made; data in .dynometer stays
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/.installed: .venv/.made requirements.txt pyproject.toml $(wildcard app/hot/*.pyx app/hot/*.pxd)
+.venv/.installed: .venv/.made requirements.txt pyproject.toml $(wildcard app/*/*.pyx app/*/*.pxd)
 	@echo "Installing Dynometer into .venv …"
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-deps --editable .
@@ -86,7 +88,7 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@touch $@
 
 .venv/.tested: .venv/.dev
-	@$(BIN)/python -c 'import app.hot.lines' 2>/dev/null || { deploy/apt-install gcc libc6-dev python3-dev && \
+	@$(BIN)/python -c 'import app.ingest._aggregator' 2>/dev/null || { deploy/apt-install gcc libc6-dev python3-dev && \
 		$(PIP) install --no-deps --editable .; }
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	@command -v chromium >/dev/null || deploy/apt-install chromium

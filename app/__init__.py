@@ -1,0 +1,1 @@
+"""The service: from a POST of log lines to answers about them."""

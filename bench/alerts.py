@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from app.alerting.alerter import Alerter
-from app.alerting.channel import Channel, pack_channel
-from app.alerting.pack import PACK
+from app.alerting.alert_worker import Alerter
+from app.alerting.channels.channel import Channel, pack_channel
+from app.alerting.default_rules import PACK
 from app.alerting.rule import Rule, pack_rule
 from app.alerting.state import unpack_app
-from app.arrival import new_batch
-from app.batch import pack_batch
-from app.fold import Folder
-from app.resolution import DAY_S, MINUTE_S
-from app.rollup import Rollup
-from app.store.alert_port import AlertChange, AlertTable
-from app.store.port import SeenApp
-from app.store.redis import RedisStore
+from app.folding.fold_worker import Folder
+from app.ingest.received_batch import new_batch
+from app.rollup.batch_codec import pack_batch
+from app.rollup.resolutions import DAY_S, MINUTE_S
+from app.rollup.rollup import Rollup
+from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface import SeenApp
+from app.storage.redis.store import RedisStore
 from bench.corpus import START_S
 from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, minutes, moved, private_store, redis_cpu_s

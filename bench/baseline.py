@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.sketch import bin_of
+from app.rollup.sketch import bin_of
 
 # (minute, dyno, status, code) ->
 #     [count, service total, service max, connect total, bytes total, {bin: count}]

@@ -10,9 +10,10 @@ from importlib import import_module
 from statistics import median
 from typing import Any
 
-from app import ingest, packing
-from app.ingest import Horizon
-from app.rollup import Rollup
+from app.ingest import aggregator as ingest
+from app.ingest.aggregator import Horizon
+from app.rollup import codec as packing
+from app.rollup.rollup import Rollup
 from bench.corpus import SHARES, START_S, bodies, frames_by_class
 from bench.measure import interleaved, median_ratio, table
 
@@ -21,10 +22,10 @@ BODIES = 200
 HORIZON = Horizon(86_400, 300)
 ARRIVED_S = START_S + 200
 
-compiled_lines: Any = import_module("app.hot.lines")
-compiled_reading: Any = import_module("app.hot.reading")
-compiled_sums: Any = import_module("app.hot.sums")
-compiled_writing: Any = import_module("app.hot.writing")
+compiled_lines: Any = import_module("app.ingest._aggregator")
+compiled_reading: Any = import_module("app.rollup._decoder")
+compiled_sums: Any = import_module("app.rollup._rollup")
+compiled_writing: Any = import_module("app.rollup._encoder")
 
 
 def packed(aggregator_of: Callable[..., Any], pack: Callable[[Any], bytes]) -> Any:

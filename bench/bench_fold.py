@@ -15,11 +15,11 @@ from statistics import median
 import redis.asyncio
 import uvloop
 
-from app.arrival import new_batch
-from app.fold import CLOSED_AFTER_S, QUIET_AFTER, Folder
-from app.ingest import Aggregator, Horizon
-from app.resolution import HOUR_S
-from app.store.redis import RedisStore
+from app.folding.fold_worker import CLOSED_AFTER_S, QUIET_AFTER, Folder
+from app.ingest.aggregator import Aggregator, Horizon
+from app.ingest.received_batch import new_batch
+from app.rollup.resolutions import HOUR_S
+from app.storage.redis.store import RedisStore
 from bench.corpus import SHARES, START_S, bodies, frames_by_class
 from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, private_store, redis_cpu_s

@@ -8,10 +8,10 @@ from random import getrandbits
 
 import redis.asyncio
 
-from app.arrival import new_batch
-from app.resolution import HOUR_S
-from app.store.port import Store
-from app.store.redis_keys import inbox_key
+from app.ingest.received_batch import new_batch
+from app.rollup.resolutions import HOUR_S
+from app.storage.interface import Store
+from app.storage.redis.keys import inbox_key
 from bench.measure import table
 from bench.store import RESOLUTIONS, fill, minutes, private_store
 

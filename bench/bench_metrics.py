@@ -10,14 +10,14 @@ import time
 from functools import partial
 from statistics import median
 
-from app.arrival import new_batch
-from app.batch import pack_batch
-from app.exported import AppState, app_states, families
-from app.exposition import APPS_AT_ONCE, in_turns, texts_of
-from app.exposition_format import TEXT, head, written
-from app.fold import Folder
-from app.store.port import SeenApp
-from app.store.redis import RedisStore
+from app.folding.fold_worker import Folder
+from app.ingest.received_batch import new_batch
+from app.monitoring.app_metrics import AppState, app_states, families
+from app.monitoring.exposition import APPS_AT_ONCE, in_turns, texts_of
+from app.monitoring.text_format import TEXT, head, written
+from app.rollup.batch_codec import pack_batch
+from app.storage.interface import SeenApp
+from app.storage.redis.store import RedisStore
 from bench.bench_query import Holds
 from bench.corpus import START_S
 from bench.measure import cpu_s, table

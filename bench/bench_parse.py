@@ -8,15 +8,15 @@ from functools import partial
 from itertools import pairwise
 from statistics import median
 
-from app.ingest import Aggregator, Horizon
-from app.rollup import Rollup
+from app.ingest.aggregator import Aggregator, Horizon
+from app.rollup.rollup import Rollup
 from bench import baseline
 from bench.corpus import SHARES, START_S, bodies, frames_by_class
 from bench.measure import interleaved, median_ratio, table
-from parsers import heroku
+from parsers import dispatch as heroku
 from parsers.framing import split
-from parsers.sample import GAUGES
-from parsers.syslog import parse_message
+from parsers.metrics import GAUGES
+from parsers.syslog_header import parse_message
 
 LINES = 100
 BODIES = 200

@@ -13,15 +13,15 @@ from typing import Any
 
 import redis.asyncio
 
-from app.overview import FRESH_S, Overviews
-from app.packing import pack
-from app.plan import Asked, plan
-from app.query import answer
-from app.resolution import DAY_S, HOUR_S, MINUTE_S, Resolution
-from app.rollup import Rollup
-from app.store.kept import KeptSlots
-from app.store.port import KIND_ROLLUP, SeenApp, Slot, SlotWrite, new_element
-from app.store.redis import RedisStore
+from app.dashboard.apps_overview import FRESH_S, Overviews
+from app.query.engine import answer
+from app.query.planner import Asked, plan
+from app.rollup.codec import pack
+from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, Resolution
+from app.rollup.rollup import Rollup
+from app.storage.interface import KIND_ROLLUP, SeenApp, Slot, SlotWrite, new_element
+from app.storage.redis.slot_cache import KeptSlots
+from app.storage.redis.store import RedisStore
 from bench.corpus import START_S
 from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, minutes, private_store, redis_cpu_s

@@ -12,14 +12,14 @@ from statistics import median
 
 import redis.asyncio
 
-from app.appender import Appender
-from app.arrival import batch_id
-from app.bundle import Bundle, Post, Sender
-from app.commit import Committer
-from app.ingest import Seen
-from app.rollup import CAPS
-from app.store.port import random_bytes
-from app.store.redis import RedisStore
+from app.ingest.aggregator import Seen
+from app.ingest.batch_writer import Appender
+from app.ingest.coalesced_batch import Bundle, Post, Sender
+from app.ingest.group_commit import Committer
+from app.ingest.received_batch import batch_id
+from app.rollup.rollup import CAPS
+from app.storage.interface import random_bytes
+from app.storage.redis.store import RedisStore
 from bench.bench_parse import ARRIVED_S, HORIZON
 from bench.corpus import SHARES, bodies, frames_by_class
 from bench.measure import table

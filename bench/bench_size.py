@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from app.ingest import Aggregator, Horizon
-from app.packing import pack
-from app.rollup import Rollup
+from app.ingest.aggregator import Aggregator, Horizon
+from app.rollup.codec import pack
+from app.rollup.rollup import Rollup
 from bench.corpus import START_S, simulated_lines
 from bench.measure import table
 from parsers.framing import split

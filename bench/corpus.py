@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle, islice
 from typing import TypeVar
 
-from app.simulated_app import SimulatedApp
-from app.simulated_lines import Line, counted, timestamp
+from app.traffic.simulated_app import SimulatedApp
+from app.traffic.simulated_lines import Line, counted, timestamp
 
 START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 SHARES = {"router": 0.60, "runtime": 0.10, "app": 0.25, "other": 0.05}

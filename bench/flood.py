@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 from bench.corpus import SHARES, bodies, frames_by_class
 from bench.measure import table
 from bench.process import resident_bytes, service

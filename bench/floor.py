@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from app.serve import BACKLOG, KEEP_ALIVE_S
+from app.service.serve import BACKLOG, KEEP_ALIVE_S
 
 Message = MutableMapping[str, Any]
 

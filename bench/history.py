@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from app.resolution import DAY_S, MINUTE_S
-from app.store.port import SeenApp
-from app.store.redis import connect
+from app.rollup.resolutions import DAY_S, MINUTE_S
+from app.storage.interface import SeenApp
+from app.storage.redis.store import connect
 from bench.store import fill, minutes
 from bench.target import Dynometer
 

@@ -20,15 +20,15 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, NamedTuple
 
-from app.arrival import Arrival, pack_arrival
-from app.ingest import Aggregator, Horizon
-from app.kafka.appender import PlacedAppender
-from app.kafka.log import Log
+from app.ingest.aggregator import Aggregator, Horizon
+from app.ingest.received_batch import Arrival, pack_arrival
+from app.kafka.client_settings import Log
+from app.kafka.consumer import LogReader
+from app.kafka.offset_writer import PlacedAppender
 from app.kafka.producer import LogProducer, Record
-from app.kafka.reader import LogReader
-from app.rollup import CAPS
-from app.store.memory import MemoryStore
-from app.tasks import end_tasks
+from app.rollup.rollup import CAPS
+from app.storage.memory import MemoryStore
+from app.support.aio import end_tasks
 from bench.corpus import START_S, simulated_lines
 from bench.measure import table
 from bench.results import keep, kept

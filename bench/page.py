@@ -15,13 +15,13 @@ from statistics import median
 import httpx2
 from playwright.sync_api import Browser, sync_playwright
 
-from app import embedded
-from app.arrival import new_batch
-from app.batch import pack_batch
-from app.fold import Folder
-from app.resolution import HOUR_S, align
-from app.store.port import SeenApp
-from app.store.redis import connect
+from app.folding.fold_worker import Folder
+from app.ingest.received_batch import new_batch
+from app.rollup.batch_codec import pack_batch
+from app.rollup.resolutions import HOUR_S, align
+from app.storage import embedded
+from app.storage.interface import SeenApp
+from app.storage.redis.store import connect
 from bench.corpus import START_S
 from bench.measure import table
 from bench.process import service
@@ -101,7 +101,10 @@ def main() -> None:
     ):
         asyncio.run(fill(server.url, time.time()))
         with (
-            service(Path(directory) / "data", "app.cli serve", REDIS_URL=server.url) as (pid, url),
+            service(Path(directory) / "data", "app.cli serve", REDIS_URL=server.url) as (
+                pid,
+                url,
+            ),
             sync_playwright() as playwright,
         ):
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -33,13 +33,13 @@ ENTRIES = tuple(
         ("system: read from sockets", r"^(read|recvmsg|recv) \(libc"),
         ("system: write to sockets", r"^(write|writev|send) \(libc"),
         ("system: wait for sockets", r"^epoll_p?wait \(libc"),
-        ("lines: read and added up", r"app/hot/(lines|usual)"),
-        ("rollups: packed", r"app/hot/writing"),
-        ("rollups: read and merged", r"app/hot/(reading|sums)"),
-        ("head and answer of a POST", r"app/(http|hot/heads)"),
-        ("store: asked over its connection", r"app/store/|hiredis|redis/"),
-        ("group commit", r"app/(commit|appender|bundle|arrival|ingest|batch|active_drain)\."),
-        ("folding", r"app/(fold|levels)\."),
+        ("lines: read and added up", r"app/ingest/_(aggregator|line_forms)"),
+        ("rollups: packed", r"app/rollup/_encoder"),
+        ("rollups: read and merged", r"app/rollup/_(decoder|rollup|names)"),
+        ("head and answer of a POST", r"app/(receivers|web|support/asgi)"),
+        ("store: asked over its connection", r"app/storage/|hiredis|redis/"),
+        ("group commit", r"app/(ingest|access)/|app/rollup/batch_codec"),
+        ("folding", r"app/folding/"),
         ("other work of the service", r"app/|uvicorn/"),
         ("event loop", r"uvloop|asyncio|loop\.c|linux\.c|stream\.c|core\.c"),
     )
@@ -108,7 +108,7 @@ def _booked(stacks: Sequence[str]) -> tuple[Counter[str], Counter[str]]:
             continue
         entry = _entry(stack.split(";"))
         found[entry] += int(count)
-        if "app/fold.py" in stack:
+        if "app/folding/fold_worker.py" in stack:
             folding[entry] += int(count)
     return found, folding
 

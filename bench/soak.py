@@ -15,8 +15,8 @@ from typing import NamedTuple
 import httpx2
 import redis
 
-from app import embedded
-from app.store.redis_keys import ids_of_all
+from app.storage import embedded
+from app.storage.redis.keys import ids_of_all
 from bench.measure import table
 from bench.process import resident_bytes, service
 

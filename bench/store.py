@@ -10,15 +10,15 @@ from pathlib import Path
 
 import redis.asyncio
 
-from app import embedded
-from app.arrival import new_batch
-from app.batch import pack_batch
-from app.fold import Folder
-from app.ingest import MINUTE_S, Aggregator, Horizon
-from app.resolution import HOUR_S, resolutions
-from app.rollup import Rollup
-from app.simulated_dyno import busyness
-from app.store.redis import RedisStore, connect
+from app.folding.fold_worker import Folder
+from app.ingest.aggregator import MINUTE_S, Aggregator, Horizon
+from app.ingest.received_batch import new_batch
+from app.rollup.batch_codec import pack_batch
+from app.rollup.resolutions import HOUR_S, resolutions
+from app.rollup.rollup import Rollup
+from app.storage import embedded
+from app.storage.redis.store import RedisStore, connect
+from app.traffic.simulated_dyno import busyness
 from bench.corpus import START_S, simulated_lines
 from parsers.framing import split
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import redis
 
-from app import embedded
+from app.storage import embedded
 from bench.cpu import cpu_by_role, roles
 from bench.process import resident_bytes, service
 from bench.traffic import Sent

@@ -12,8 +12,8 @@ from itertools import islice
 from math import gcd
 from typing import NamedTuple
 
-from app.simulated_lines import Line
-from app.status import status_label
+from app.rollup.statuses import status_label
+from app.traffic.simulated_lines import Line
 from bench.corpus import SHARES, in_shares, lines_by_class, restamp
 
 CORPUS_LINES = 20_000  # distinct ones; longer runs send them again under other frame ids

@@ -2,7 +2,7 @@
 import { copyFileSync, mkdirSync } from "node:fs";
 
 const from = "node_modules/uplot/dist";
-const to = "app/http/vendor";
+const to = "app/web/vendor";
 
 mkdirSync(to, { recursive: true });
 for (const file of ["uPlot.iife.min.js", "uPlot.min.css"]) {

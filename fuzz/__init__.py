@@ -1,0 +1,1 @@
+"""Looks for inputs that break the parsers, the drain and the stored formats."""

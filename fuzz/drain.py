@@ -8,12 +8,12 @@ from collections.abc import MutableMapping
 from functools import lru_cache
 from typing import Any
 
-from app.batch import unpack_batch
 from app.config import Settings
-from app.main import build
-from app.packing import unpack
-from app.store.memory import MemoryStore
-from app.store.port import HEADER_BYTES
+from app.rollup.batch_codec import unpack_batch
+from app.rollup.codec import unpack
+from app.service.asgi import build
+from app.storage.interface import HEADER_BYTES
+from app.storage.memory import MemoryStore
 from parsers.framing import split
 
 NOW_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from app.arrival import pack_arrival, unpack_arrival
-from app.batch import pack_batch, unpack_batch
-from app.packing import SECTIONS, PackError, absorb, pack, unpack
-from app.rollup import Rollup
+from app.ingest.received_batch import pack_arrival, unpack_arrival
+from app.rollup.batch_codec import pack_batch, unpack_batch
+from app.rollup.codec import SECTIONS, PackError, absorb, pack, unpack
+from app.rollup.rollup import Rollup
 
 _NAMES = ["web.1", "web", "H12", "counted", "worker.2", ""]
 _EMPTY = msgspec.msgpack.encode([])

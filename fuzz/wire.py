@@ -10,15 +10,15 @@ import time
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from app.loglines import CannotRead, LogInput, LogLine
-from app.packing import pack, unpack
-from app.replay import as_frame
-from app.rollup import Rollup
-from parsers import heroku
+from app.cli.replay import as_frame
+from app.rollup.codec import pack, unpack
+from app.rollup.rollup import Rollup
+from app.traffic.log_input import CannotRead, LogInput, LogLine
+from parsers import dispatch as heroku
 from parsers.framing import COUNT_MAX, Damage, FrameReader, split
 from parsers.logfmt import SAMPLE
-from parsers.sample import (
-    GAUGES,
+from parsers.metrics import GAUGES
+from parsers.samples import (
     REASONS,
     HerokuError,
     ParseError,
@@ -27,7 +27,7 @@ from parsers.sample import (
     Sample,
     StateChange,
 )
-from parsers.syslog import EARLIEST_MS, LATEST_MS, Message, parse_message, parse_timestamp_ms
+from parsers.syslog_header import EARLIEST_MS, LATEST_MS, Message, parse_message, parse_timestamp_ms
 
 AT_MS = 1_795_341_600_000  # 2026-11-22T10:00:00Z
 READER_LIMITS = (COUNT_MAX, 1_000, 40)

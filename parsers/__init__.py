@@ -1,0 +1,1 @@
+"""Parses Heroku's wire formats into samples. Pure: bytes in, values out."""

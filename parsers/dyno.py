@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 
-from parsers.sample import LOG_STREAM_SOURCE, Event, HerokuError, ProcessExit, StateChange
+from parsers.samples import LOG_STREAM_SOURCE, Event, HerokuError, ProcessExit, StateChange
 
 _ERROR = re.compile(rb"Error (R[0-9]{2,3})\b")
 _STREAM_ERROR = re.compile(rb"(?:Error )?(L[0-9]{2,3})\b")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 
-from parsers.sample import ROUTER_SOURCE, ParseError, Request, source_of
+from parsers.samples import ROUTER_SOURCE, ParseError, Request, source_of
 
 _USUAL_TAIL = re.compile(
     rb" dyno=([^ ]*) connect=(?:([0-9]{1,10})(?:ms)?)? service=(?:([0-9]{1,10})(?:ms)?)?"

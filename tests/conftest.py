@@ -8,10 +8,10 @@ from contextlib import ExitStack
 
 import pytest
 
-from app.store import engine
-from app.store.memory import MemoryStore
-from app.store.port import Store
-from app.store.redis import RedisStore, connect
+from app.storage import connect as engine
+from app.storage.interface import Store
+from app.storage.memory import MemoryStore
+from app.storage.redis.store import RedisStore, connect
 from tests.support.cluster import (
     ClusterOfNodes,
     Watched,

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import COMMANDS, Command
-from app.setting_table import SETTINGS, Setting
-from app.store.memory import MemoryStore
-from parsers.sample import EVENTS, METRICS, REASONS
+from app.cli.main import COMMANDS, Command
+from app.config import SETTINGS, Setting
+from app.storage.memory import MemoryStore
+from parsers.metrics import METRICS
+from parsers.samples import EVENTS, REASONS
 from tests.support.lines import app_line, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
 

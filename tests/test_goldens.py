@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from parsers import heroku
+from parsers import dispatch as heroku
 from parsers.framing import Damage, FrameReader, split
-from parsers.logtext import looks_like_body, parse_line
-from parsers.sample import GAUGES, ParseError, Readings
-from parsers.syslog import Message, parse_message
+from parsers.heroku_logs_text import looks_like_body, parse_line
+from parsers.metrics import GAUGES
+from parsers.samples import ParseError, Readings
+from parsers.syslog_header import Message, parse_message
 
 LOGS = Path(__file__).parent / "logs"
 INPUTS = sorted(LOGS.glob("*.log"))

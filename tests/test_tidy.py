@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FUNCTION_LINES_MAX = 70
-FILE_LINES_MAX = 400
+FILE_LINES_MAX = 600
 REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry" + ".npmjs", "deb" + ".debian")
 
 
@@ -58,12 +58,13 @@ def test_a_function_is_seen_at_a_glance_and_imports_nothing(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_a_module_says_what_it_is_and_a_package_is_empty(path: Path) -> None:
-    text = path.read_text()
-    if path.name == "__init__.py":
-        assert text == "" or "bench" in path.parts
+def test_a_module_says_what_it_is_and_a_package_holds_no_code(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    if path.name == "__init__.py" and "tests" in path.parts:
+        assert not tree.body
     else:
-        assert ast.get_docstring(ast.parse(text))
+        assert ast.get_docstring(tree)
+        assert path.name != "__init__.py" or len(tree.body) == 1
 
 
 def test_every_folder_of_tests_is_a_package() -> None:

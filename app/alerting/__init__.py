@@ -1,0 +1,1 @@
+"""Evaluates alert rules once a minute and delivers notifications."""

@@ -9,11 +9,11 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from app.alerting.channel import Channel, unpack_channel
-from app.alerting.pack import PACK
+from app.alerting.channels.channel import Channel, unpack_channel
+from app.alerting.default_rules import PACK
 from app.alerting.rule import Rule, merged, unpack_rule
 from app.alerting.state import Mute, unpack_mute
-from app.store.alert_port import AlertReader, AlertTable
+from app.storage.alert_interface import AlertReader, AlertTable
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.alerting.evaluate import (
+from app.alerting.conditions import Slots
+from app.alerting.inputs import LastWeek, Questions, heard_in, read_minutes
+from app.alerting.rule import Rule
+from app.alerting.state import AppAlerts
+from app.alerting.state_machine import (
     UNKNOWN,
     Change,
     Judged,
@@ -16,15 +20,11 @@ from app.alerting.evaluate import (
     judge_silence,
     listen,
 )
-from app.alerting.measure import Slots
-from app.alerting.reading import LastWeek, Questions, heard_in, read_minutes
-from app.alerting.rule import Rule
-from app.alerting.state import AppAlerts
-from app.query import SETTLED_AFTER_S
-from app.resolution import MINUTE_S, Resolution
-from app.rollup import Rollup
-from app.span import NEVER, Span
-from app.store.port import Reader
+from app.query.engine import SETTLED_AFTER_S
+from app.rollup.resolutions import MINUTE_S, Resolution
+from app.rollup.rollup import Rollup
+from app.rollup.time_range import NEVER, Span
+from app.storage.interface import Reader
 
 CATCH_UP_MINUTES = 120  # of what lies further back, nothing is told
 LATE_S = 180  # a minute that is looked at so long after its time: we or the store were away

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from app.store.alert_port import AlertStore
+from app.storage.alert_interface import AlertStore
 
 # A worker that is killed leaves its lease behind; until it ends nothing is evaluated. It outlives
 # one attempt to deliver (send.TIME_LIMIT_S), so that two never deliver the same.

@@ -11,20 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from app.alerting.channel import (
+from app.alerting.channels.channel import (
     Channel,
     Health,
     pack_health,
     unpack_health,
 )
+from app.alerting.channels.delivery import NotDelivered, Sender
 from app.alerting.config import readable
 from app.alerting.lease import Lease
-from app.alerting.message import Message
+from app.alerting.notification import Message
 from app.alerting.rule import SERVICE
-from app.alerting.send import NotDelivered, Sender
 from app.alerting.state import Told, pack_json
-from app.store.alert_port import AlertChange, AlertTable
-from app.store.port import Store
+from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface import Store
 
 log = logging.getLogger(__name__)
 

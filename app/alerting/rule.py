@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.plan import Asked, QueryError, plan
-from app.resolution import resolutions
-from parsers.sample import METRICS
+from app.query.planner import Asked, QueryError, plan
+from app.rollup.resolutions import resolutions
+from parsers.metrics import METRICS
 
 Kind = Literal["metric", "no_data", "lost", "folding", "buffering", "channel"]
 

@@ -1,0 +1,1 @@
+"""Optional: Kafka as a durable log between receivers and store."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.kafka.drain_side import LogAppends
+from app.kafka.batch_producer import LogAppends
 from app.kafka.producer import LogProducer
 
 READER = "log:"  # the signs of life of readers begin so

@@ -16,8 +16,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs to e
     ResourceType,
 )
 
-from app.kafka.log import RECORD_BYTES_MAX, Log
-from app.store.port import StoreUnavailable
+from app.kafka.client_settings import RECORD_BYTES_MAX, Log
+from app.storage.interface import StoreUnavailable
 
 WITHIN_S = 10.0
 ID_WITHIN_S = 3.0  # brokers that do not know the question may be silent

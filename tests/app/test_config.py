@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.config import ConfigError, Settings, unknown_settings
-from app.loopback import is_loopback
-from app.setting_table import SETTINGS
+from app.config import SETTINGS, ConfigError, Settings, unknown_settings
+from app.support.loopback import is_loopback
 
 TOKEN = "a-token-of-the-admin"
 

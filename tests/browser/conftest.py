@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 from tests.support.processes import ServiceProcess
 from tests.support.traffic import hour, send
 

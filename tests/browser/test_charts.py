@@ -14,7 +14,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 
 RESPONSE, REQUESTS, MEMORY = (f"[data-chart={key}]" for key in ("response", "requests", "memory"))
 PERCENT = {"memory"}

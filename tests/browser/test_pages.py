@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 
 PAGES = (
     "/",

@@ -11,7 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.servers import wait_until
 

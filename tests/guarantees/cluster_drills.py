@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 
-from app.parts import names_of
-from app.store.redis_keys import ids_of_each, inbox_key
+from app.storage.redis.keys import inbox_key
 from tests.support.cluster import Node
 from tests.support.cluster_drill import ClusterStage, on_cluster
 from tests.support.drill import Drill
 
 APP = "app-0"  # one of those under load
-PARTS = 3
 
 
 async def kill_primary(stage: ClusterStage) -> None:
@@ -83,25 +80,6 @@ async def move_slots(stage: ClusterStage) -> None:
     await stage.until_stored()
 
 
-async def spread_app(stage: ClusterStage) -> None:
-    """An app is spread over parts, and one of their primaries is killed meanwhile."""
-    await stage.pause()
-    environ = {**stage.service.environ, "REDIS_URL": stage.cluster.url}
-    command = [sys.executable, "-m", "app.cli", "spread", APP, str(PARTS)]
-    spreading = await asyncio.create_subprocess_exec(*command, env=environ)
-    stage.expect(await spreading.wait() == 0, "'dynometer spread' failed")
-    second = names_of(APP, PARTS)[1]
-    lost = stage.owner(second)
-    await _fail_over(stage, lost, lost.kill, second)
-    stage.kills += 1
-    await asyncio.to_thread(lost.start)
-    await asyncio.to_thread(stage.cluster.wait_for_replicas)
-    await stage.until_stored()
-    for name in names_of(APP, PARTS):
-        held = stage.owner(name).client.exists(*ids_of_each(name))
-        stage.expect(bool(held), f"the part {name} was never used")
-
-
 def _is_replica(node: Node) -> bool:
     return bool(node.client.role()[0] == b"slave")
 
@@ -133,13 +111,6 @@ DRILLS = (
         "cluster-service",
         freeze_service,
         "the primary of a cluster cut off that holds what is the service's, on one replica",
-        settings=_SAFE,
-        build=on_cluster,
-    ),
-    Drill(
-        "cluster-spread",
-        spread_app,
-        "an app spread over three parts, a primary of one killed, batches on one replica",
         settings=_SAFE,
         build=on_cluster,
     ),

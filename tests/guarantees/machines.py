@@ -25,7 +25,7 @@ from typing import NamedTuple
 import httpx2
 import redis
 
-from app.drains import Drain, Secret, encode, hash_secret
+from app.access.drain_secrets import Drain, Secret, encode, hash_secret
 from tests.support.lines import router
 from tests.support.processes import ROOT
 from tests.support.servers import wait_until

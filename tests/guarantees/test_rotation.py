@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from app.active_drain import unpack_state
-from app.drains import Drain, Secret, encode, hash_secret
-from app.store.redis import RedisStore
+from app.access.drain_election import unpack_state
+from app.access.drain_secrets import Drain, Secret, encode, hash_secret
+from app.storage.redis.store import RedisStore
 from tests.support.lines import router
 from tests.support.registry import put_drain
 from tests.support.service import Clock, client_of, post

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from app.kafka.log import Log
+from app.kafka.client_settings import Log
 from app.kafka.topics import Topics, wanted
 from tests.support.kafka import BOOTSTRAP, new_topic, running_brokers, running_mock
 

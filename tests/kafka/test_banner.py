@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from app.access.drain_registry import Drains
 from app.config import Settings
-from app.kafka.log import Log
+from app.kafka.client_settings import Log
 from app.kafka.metrics import READER, said
-from app.kafka.service import BEHIND, SILENT_S, LogSide
-from app.registry import Drains
-from app.store.memory import MemoryStore
+from app.kafka.plugin import BEHIND, SILENT_S, LogSide
+from app.storage.memory import MemoryStore
 from tests.support.service import Clock
 
 COUNTS = {"read": 1, "replayed": 0, "unreadable": 0, "rebalances": 1}

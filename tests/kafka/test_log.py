@@ -10,21 +10,21 @@ from contextlib import asynccontextmanager
 import pytest
 from confluent_kafka import Consumer, Producer
 
-from app.arrival import Arrival, pack_arrival
 from app.config import Settings
-from app.ingest import NOT_SEEN, Parts, Seen
-from app.kafka import doctor
-from app.kafka.appender import PlacedAppender
-from app.kafka.drain_side import LogAppends
-from app.kafka.log import RECORD_BYTES_MAX, Log
+from app.ingest.aggregator import NOT_SEEN, Parts, Seen
+from app.ingest.received_batch import Arrival, pack_arrival
+from app.kafka import checks as doctor
+from app.kafka.batch_producer import LogAppends
+from app.kafka.client_settings import RECORD_BYTES_MAX, Log
+from app.kafka.consumer import LogReader
+from app.kafka.offset_writer import PlacedAppender
 from app.kafka.producer import LogProducer
-from app.kafka.reader import LogReader
-from app.kafka.registry import Publisher, read_registry
+from app.kafka.secrets_topic import Publisher, read_registry
 from app.kafka.topics import Topics, wanted
-from app.rollup import CAPS
-from app.store.memory import MemoryStore
-from app.store.port import StoreUnavailable
-from app.tasks import end_tasks
+from app.rollup.rollup import CAPS
+from app.storage.interface import StoreUnavailable
+from app.storage.memory import MemoryStore
+from app.support.aio import end_tasks
 from tests.support.kafka import new_topic
 
 WITHIN_S = 20.0

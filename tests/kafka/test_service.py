@@ -17,9 +17,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.drains import Drain, Secret, encode, hash_secret
-from app.kafka.log import Log
-from app.kafka.registry import read_registry
+from app.access.drain_secrets import Drain, Secret, encode, hash_secret
+from app.kafka.client_settings import Log
+from app.kafka.secrets_topic import read_registry
 from tests.support.lines import router
 from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.servers import wait_until

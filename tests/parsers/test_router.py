@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parsers.router import parse
-from parsers.sample import ParseError, Request
+from parsers.samples import ParseError, Request
 from tests.support.lines import router_text
 
 FORGED = 'x" dyno=evil.9 connect=7ms service=7ms status=500 bytes=7 protocol=http y="'

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 from tests.support.monitoring import alertmanager, prometheus
 from tests.support.processes import ROOT, ServiceProcess
 from tests.support.servers import program, wait_until

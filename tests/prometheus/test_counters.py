@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.simulated_lines import frame
+from app.traffic.simulated_lines import frame
 from tests.support.processes import ServiceProcess
 from tests.support.servers import wait_until
 

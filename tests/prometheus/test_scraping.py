@@ -20,8 +20,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.simulated_lines import frame
-from app.sketch import PROMETHEUS_BOUNDS_MS
+from app.rollup.sketch import PROMETHEUS_BOUNDS_MS
+from app.traffic.simulated_lines import frame
 from tests.support.monitoring import Prometheus, prometheus
 from tests.support.processes import ROOT, ServiceProcess
 from tests.support.servers import wait_until

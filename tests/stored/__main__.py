@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx2
 
-from app.store.redis import connect
-from app.version import version
+from app.storage.redis.store import connect
+from app.support.about import version
 from tests.support.lines import frame, memory, router
 from tests.support.processes import RedisProcess
 from tests.support.service import NOW_S, Clock, client_of, post

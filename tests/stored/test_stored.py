@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.store.redis import connect
+from app.storage.redis.store import connect
 from tests.support.lines import router
 from tests.support.processes import RedisProcess
 from tests.support.service import NOW_S, Clock, client_of, post

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from app.aggregate import Aggregator
-from app.appender import Appender
-from app.arrival import Arrival, batch_id
-from app.bundle import Bundle, Post, Sender
-from app.commit import Committer
-from app.ingest import Horizon, Seen
-from app.rollup import CAPS
-from app.spool import Spool
-from app.store.port import Store, random_bytes
+from app.ingest.accelerated import Aggregator
+from app.ingest.aggregator import Horizon, Seen
+from app.ingest.batch_writer import Appender
+from app.ingest.coalesced_batch import Bundle, Post, Sender
+from app.ingest.group_commit import Committer
+from app.ingest.received_batch import Arrival, batch_id
+from app.ingest.spool import Spool
+from app.rollup.rollup import CAPS
+from app.storage.interface import Store, random_bytes
 from parsers.framing import split
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock

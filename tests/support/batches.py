@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
-from app.store.port import (
+from app.storage.interface import (
     HEADER_BYTES,
     ID_BYTES,
     KIND_BATCH,

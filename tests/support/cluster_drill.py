@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import httpx2
 
-from app.store.redis_keys import inbox_key
+from app.storage.redis.keys import inbox_key
 from tests.support.cluster import ClusterOfNodes, Node, running_cluster
 from tests.support.drill import WORKERS, Drill, Size, Stage
 from tests.support.lines import router

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx2
 
-from app.logplex_sender import LOGPLEX, Habits, LogplexSender
-from app.simulated_lines import Line
+from app.traffic.logplex_sender import LOGPLEX, Habits, LogplexSender
+from app.traffic.simulated_lines import Line
 from tests.support.faults import FaultProxy, fault_proxy
 from tests.support.lines import frame, memory, router
 from tests.support.processes import RedisProcess, ServiceProcess

@@ -9,15 +9,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from app.alerting.alerter import Alerter
-from app.alerting.channel import Channel, pack_channel
+from app.alerting.alert_worker import Alerter
+from app.alerting.channels.channel import Channel, pack_channel
 from app.alerting.rule import Rule, pack_rule
-from app.fold import Folder
-from app.registry import Sightings
-from app.resolution import DAY_S, HOUR_S, resolutions
-from app.store.alert_port import AlertChange, AlertTable
-from app.store.memory import MemoryStore
-from app.store.port import Store
+from app.folding.fold_worker import Folder
+from app.ingest.app_sightings import Sightings
+from app.rollup.resolutions import DAY_S, HOUR_S, resolutions
+from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface import Store
+from app.storage.memory import MemoryStore
 from tests.support.arrivals import appender, arrival
 from tests.support.lines import frame, load, memory, router
 from tests.support.receivers import Webhook, webhook

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.store.port import Store
+from app.storage.interface import Store
 
 
 async def put_drain(store: Store, app: str, record: str) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 
 from app.config import Settings
-from app.http.gate import ASGIApp
-from app.main import build
-from app.store.port import Store
+from app.service.asgi import build
+from app.storage.interface import Store
+from app.support.asgi import ASGIApp
 
 LOCAL = "http://127.0.0.1:8080"
 NOW_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z

@@ -6,7 +6,7 @@ import time
 
 import httpx2
 
-from app.simulated_app import SimulatedApp
+from app.traffic.simulated_app import SimulatedApp
 from bench.corpus import joined
 
 LINES_PER_S = 4.0

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx2
 
-from app.logplex_sender import Acknowledged, GivenUp
-from app.simulated_lines import Line
+from app.traffic.logplex_sender import Acknowledged, GivenUp
+from app.traffic.simulated_lines import Line
 
 PERCENTILE_ERROR = 0.01
 STEPS = ("1m", "10m", "1h", "range")

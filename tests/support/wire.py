@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
-from app.http.gate import ASGIApp
-from app.http.protocol import GuardedProtocol, Limits
+from app.receivers.http_protocol import GuardedProtocol, Limits
+from app.support.asgi import ASGIApp
 
 ANSWERED_WITHIN_S = 20.0
 USUAL = Limits()

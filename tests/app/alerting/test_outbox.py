@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from app.alerting.channel import unpack_health
+from app.alerting.channels.channel import unpack_health
 from app.alerting.outbox import GIVE_UP_S
 from app.alerting.state import unpack_told
-from app.store.alert_port import AlertChange, AlertTable
-from app.store.memory import MemoryStore
-from app.store.port import StoreUnavailable
+from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface import StoreUnavailable
+from app.storage.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, world
 from tests.support.receivers import webhook
 from tests.support.service import Clock

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.alerting.pack import PACK
+from app.alerting.default_rules import PACK
 from app.alerting.rule import SERVICE, Rule, RuleError, check, pack_rule, rule_of, unpack_rule
 
 

@@ -1,0 +1,87 @@
+"""An app's alerts and events as an Atom feed (RFC 4287), which Slack's /feed and readers take.
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from urllib.parse import urlencode
+from xml.etree import ElementTree
+
+from app.alerting.state import Told
+from app.rollup.events import EventKey
+from parsers.samples import APP_EVENTS
+
+ENTRIES_MAX = 100
+SHOWN_S = 1800  # before and after, of the view that an entry leads to
+_NAMESPACE = "http://www.w3.org/2005/Atom"
+_KINDS = APP_EVENTS | {"crash"}
+_MS = 1000
+
+
+class Entry(NamedTuple):
+    """`id` never changes and never comes again."""
+
+    at_s: float
+    id: str
+    title: str
+
+
+def entries_of(told: Sequence[Told], events: Sequence[EventKey]) -> list[Entry]:
+    """Of what was told and what happened, the newest first."""
+    alerts = [
+        Entry(each.at_s, f"alert:{each.what}:{each.id or each.at_s}", _title(each)) for each in told
+    ]
+    done = [
+        Entry(
+            event.at_ms / _MS,
+            f"event:{event.at_ms}:{event.kind}:{event.source}:{event.detail}",
+            " ".join(part for part in (event.kind, event.source, event.detail) if part),
+        )
+        for event in events
+        if event.kind in _KINDS
+    ]
+    return sorted([*alerts, *done], key=lambda entry: (-entry.at_s, entry.id))[:ENTRIES_MAX]
+
+
+def _title(told: Told) -> str:
+    sign = {"fired": "🔴 ", "resolved": "🟢 over: "}.get(told.what, "")
+    return sign + told.text
+
+
+def atom(app: str, entries: Sequence[Entry], url: str, now_s: float) -> bytes:
+    """The feed. `url`: of the pages."""
+    page = f"{url}/apps/{app}"
+    feed = ElementTree.Element("feed", xmlns=_NAMESPACE)
+    updated = entries[0].at_s if entries else now_s
+    _add(feed, "id", f"{page}/feed")
+    _add(feed, "title", f"{app}: alerts and events")
+    _add(feed, "updated", _time(updated))
+    ElementTree.SubElement(_add(feed, "author"), "name").text = "Dynometer"
+    _add(feed, "link", href=page)
+    for entry in entries:
+        at_s = int(entry.at_s)
+        view = urlencode({"start": at_s - SHOWN_S, "end": at_s + SHOWN_S})
+        element = _add(feed, "entry")
+        _add(element, "id", f"{page}#{entry.id}")
+        _add(element, "title", f"{app}: {entry.title}")
+        _add(element, "updated", _time(entry.at_s))
+        _add(element, "link", href=f"{page}?{view}")
+        _add(element, "summary", entry.title)
+    written: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
+    return written
+
+
+def _add(
+    parent: ElementTree.Element, name: str, text: str = "", **more: str
+) -> ElementTree.Element:
+    element = ElementTree.SubElement(parent, name, more)
+    if text:
+        element.text = "".join(letter for letter in text if letter.isprintable())
+    return element
+
+
+def _time(at_s: float) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"

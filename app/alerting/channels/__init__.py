@@ -1,0 +1,1 @@
+"""Where notifications go: one kind of channel each, and its message format."""

@@ -1,0 +1,73 @@
+"""A message in the form that each kind of channel takes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+
+import msgspec
+
+from app.alerting.channels.channel import Channel
+from app.alerting.notification import Message, as_text
+
+FORMAT = 1  # of the webhook's body
+_ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+_SIGNS = {"firing": "🔴", "resolved": "🟢", "test": "🔵"}
+
+
+def webhook_body(message: Message) -> bytes:
+    """JSON: the message, all of its fields."""
+    fields = {name: getattr(message, name) for name in message.__struct_fields__}
+    alerts = [
+        {name: getattr(item, name) for name in item.__struct_fields__} for item in message.alerts
+    ]
+    return msgspec.json.encode(
+        {"format": FORMAT, **fields, "alerts": alerts, "text": as_text(message)}
+    )
+
+
+def signature(key: str, timestamp: int, body: bytes) -> str:
+    """What proves that we sent it, and when: HMAC-SHA256 over "TIMESTAMP.BODY"."""
+    signed = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
+    return f"sha256={signed.hexdigest()}"
+
+
+def slack_body(message: Message) -> bytes:
+    """JSON: a text in Slack's markup, which Mattermost, Rocket.Chat and Discord (…/slack) take,
+    too.
+    """
+    lines = [f"{_SIGNS[message.status]} *{_slack(message.title)}*"]
+    for item in message.alerts:
+        lines.append(f"• {_slack(item.what)}" + (f"; {_slack(item.dyno)}" if item.dyno else ""))
+        lines += [f"    {_slack(text)}" for text in (item.means, item.reason) if text]
+        lines += [f"    _Look at:_ {_slack(item.look)}"] if item.look else []
+    if message.before:
+        lines.append(f"*Just before:* {_slack(message.before)}")
+    if message.besides:
+        lines.append(f"Also beyond its limit: {_slack('; '.join(message.besides))}.")
+    lines += [_slack(note) for note in message.notes]
+    lines.append(f"<{message.link}|See it>")
+    return msgspec.json.encode({"text": "\n".join(lines)})
+
+
+def _slack(text: str) -> str:
+    return text.translate(_ESCAPED)
+
+
+def mail(message: Message, channel: Channel) -> EmailMessage:
+    """The message as e-mail. Its Message-ID is the same however often it is sent."""
+    letter = EmailMessage(policy=SMTP)
+    sign = {"firing": "[FIRING] ", "resolved": "[OVER] "}.get(message.status, "")
+    letter["Subject"] = sign + message.title
+    letter["From"] = f"Dynometer <{channel.sender}>"
+    letter["To"] = ", ".join(channel.to)
+    letter["Date"] = format_datetime(datetime.fromtimestamp(message.created, UTC))
+    domain = channel.sender.rpartition("@")[2]
+    letter["Message-ID"] = f"<{message.id}.{channel.name}@{domain}>"
+    letter["Auto-Submitted"] = "auto-generated"
+    letter.set_content(f"{message.title}\n\n{as_text(message)}")
+    return letter

@@ -1,0 +1,1 @@
+"""The `dynometer` command, one file a subcommand."""

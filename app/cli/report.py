@@ -1,0 +1,355 @@
+"""`dynometer report`: what a log file says, as a table or as JSON. Needs no service and no store.
+
+`document` is the report; the table is one way to print it. Its figures come from the same
+aggregation as the service's, so they are what the API would answer for the same lines.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.config import Settings
+from app.ingest.aggregator import Aggregator, Horizon, Seen
+from app.query.ledger import ledger_of
+from app.query.stats import Answered, DistributionCell, GaugeCell, Stat, parse_stat
+from app.rollup.rollup import SERVICE_FAILED, SERVICE_OK, Rollup
+from app.rollup.statuses import outcome_of, status_label
+from app.traffic.log_input import LogInput, LogLine
+from parsers.error_codes import explain, no_runtime_metrics
+from parsers.metrics import GAUGE_INDEX, METRICS
+from parsers.samples import REASONS, labels_of
+
+WIDTH = 100
+NAME_WIDTH = 17  # of a dyno in its table
+MINUTES_HELD = 1_000  # rollups of single minutes held before they are merged: bounds memory
+_UNLIMITED = Horizon(past_s=10**12, future_s=10**12)  # the year 9999 ends before 10^12 s
+_SERVICE = (SERVICE_OK, SERVICE_FAILED)
+_TIME_STATS = tuple(
+    parse_stat(name, METRICS["service_time_ms"])
+    for name in ("count", "p50", "p95", "p99", "max", "avg")
+)
+_AVG_AND_MAX = tuple(parse_stat(name, METRICS["memory_total_bytes"]) for name in ("avg", "max"))
+_DYNO_GAUGES = ("memory_total_bytes", "memory_quota_used_ratio", "load_avg_1m")
+_MEBIBYTE = 2**20
+_NOTHING = """Nothing in this input was understood. Expected is either what Heroku prints,
+  2026-11-22T10:00:00.123456+00:00 heroku[router]: at=info method=GET path="/" …
+as from: heroku logs -n 1500 -a APP, or the body of a drain's POST: 83 <158>1 2026-11-22T10:…"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's arguments."""
+    parser.add_argument(
+        "file", help="what `heroku logs` printed, or drain bodies; gzip is fine; - for stdin"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON (docs/cli.md has its keys)")
+    parser.add_argument(
+        "--app", metavar="NAME", help="the app's name, for the commands it suggests"
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """The command.
+
+    Raises:
+        CannotRead: the file cannot be read.
+    """
+    with LogInput(arguments.file) as log:
+        report = document(summed_up(log.groups()), arguments.app)
+    if arguments.json:
+        print(json.dumps(report, indent=2))
+    else:
+        print("\n".join(table(report)))
+    return 0
+
+
+class Sums:
+    """All lines merged into one rollup, when they were, and the last minute of each source."""
+
+    def __init__(self) -> None:
+        self.rollup = Rollup()
+        self.seen = Seen(0, 0, 0)
+        self.last_minutes: dict[str, int] = {}
+
+    def take(self, part: Aggregator) -> None:
+        """Merge a part of the lines, which is not to be used afterwards."""
+        for minute, rollup in part.rollups.items():
+            self.rollup.merge(rollup)
+            for source in rollup.minutes:
+                self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
+        ledger = self.rollup.ledger
+        for name, messages in part.ledger.items():
+            ledger[name] = ledger.get(name, 0) + messages
+        mine, other = self.seen, part.seen
+        self.seen = Seen(
+            min(mine.first_s or other.first_s, other.first_s or mine.first_s),
+            max(mine.last_s, other.last_s),
+            max(mine.runtime_metrics_s, other.runtime_metrics_s),
+        )
+
+
+def summed_up(groups: Iterable[Sequence[LogLine]]) -> Sums:
+    """Aggregate all lines, whatever their age."""
+    sums = Sums()
+    part = Aggregator(0, _UNLIMITED)
+    for group in groups:
+        for line in group:
+            if line.message is None:
+                part.add_unreadable(line.reason)
+            else:
+                part.add_messages((line.message,))
+        if len(part.rollups) > MINUTES_HELD:
+            sums.take(part)
+            part = Aggregator(0, _UNLIMITED)
+    sums.take(part)
+    return sums
+
+
+def document(sums: Sums, app: str | None = None) -> dict[str, Any]:
+    """The report as JSON values; docs/cli.md describes the keys."""
+    rollup, seen = sums.rollup, sums.seen
+    requests = sum(rollup.requests.values())
+    failed = sum(n for (_, status), n in rollup.requests.items() if outcome_of(status) == "failed")
+    minutes = max((seen.last_s - seen.first_s) / 60, 1)
+    ledger = ledger_of(rollup.ledger, app="", start=0, end=0).model_dump()
+    return {
+        "app": app,
+        "start": _iso(seen.first_s),
+        "end": _iso(seen.last_s),
+        "requests": {
+            "count": requests,
+            "per_minute": round(requests / minutes, 3),
+            "failed": failed,
+            "failed_ratio": round(failed / requests, 6) if requests else None,
+            "by_status": _by_status(rollup),
+        },
+        "service_time_ms": _service_times(rollup),
+        "heroku_errors": _errors(rollup),
+        "dynos": [_dyno(sums, source) for source in _sources(rollup)],
+        "runtime_metrics": bool(rollup.gauges),
+        "ledger": {
+            name: ledger[name]
+            for name in ("received", "counted", "ignored", "unparsed", "lost_upstream")
+        },
+    }
+
+
+def _iso(at_s: int) -> str | None:
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}" if at_s else None
+
+
+def _by_status(rollup: Rollup) -> dict[str, int]:
+    """Requests by status; "" for those without one."""
+    counts: dict[str, int] = {}
+    for (_, status), requests in sorted(rollup.requests.items(), key=lambda item: item[0][1]):
+        label = status_label(status)
+        counts[label] = counts.get(label, 0) + requests
+    return counts
+
+
+def _service_times(rollup: Rollup) -> dict[str, Any]:
+    cells = {"": DistributionCell()}
+    for (process_type, which), bins in sorted(rollup.sketches.items()):
+        if which in _SERVICE:
+            cells.setdefault(process_type, DistributionCell()).add_bins(bins)
+            cells[""].add_bins(bins)
+    for (source, which), tally in rollup.tallies.items():
+        if which in _SERVICE:
+            cells[labels_of(source)[0]].tally.merge(tally)
+            cells[""].tally.merge(tally)
+    values = {name: _values(cell, _TIME_STATS) for name, cell in cells.items()}
+    return {"all": values.pop(""), "by_process_type": values}
+
+
+def _values(cell: DistributionCell | GaugeCell, stats: Iterable[Stat]) -> dict[str, Any]:
+    return {stat.name: _rounded(cell.value(stat, 1)) for stat in stats}
+
+
+def _rounded(value: Answered) -> Answered:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+def _errors(rollup: Rollup) -> list[dict[str, Any]]:
+    counts: dict[str, int] = {}
+    for (_, code), errors in rollup.errors.items():
+        counts[code] = counts.get(code, 0) + errors
+    return [
+        {"code": code, "count": count, **explain(code)._asdict()}
+        for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _sources(rollup: Rollup) -> list[str]:
+    """Whoever something is known of, in natural order; the log stream itself is nobody."""
+    tables: Iterable[Iterable[tuple[str, object]]] = (
+        rollup.requests,
+        rollup.errors,
+        rollup.gauges,
+    )
+    sources = {*rollup.minutes, *(source for table in tables for source, _ in table)} - {""}
+    return sorted(sources, key=_natural)
+
+
+def _natural(source: str) -> tuple[str, int, str]:
+    process_type, _, number = source.rpartition(".")
+    return (process_type or source, int(number) if number.isdecimal() else 0, number)
+
+
+def _dyno(sums: Sums, source: str) -> dict[str, Any]:
+    rollup = sums.rollup
+    process_type, dyno = labels_of(source)
+    times = DistributionCell()
+    for which in _SERVICE:
+        if (source, which) in rollup.tallies:
+            times.tally.merge(rollup.tallies[source, which])
+    row: dict[str, Any] = {
+        "dyno": dyno,
+        "process_type": process_type,
+        "requests": sum(n for (who, _), n in rollup.requests.items() if who == source),
+        "errors": sum(n for (who, _), n in rollup.errors.items() if who == source),
+        "service_time_ms": _values(times, _AVG_AND_MAX),
+    }
+    for name in _DYNO_GAUGES:
+        index = GAUGE_INDEX[name]
+        cell = GaugeCell(index)
+        if (source, index) in rollup.gauges:
+            cell.add("", source, rollup.gauges[source, index])
+        row[name] = _values(cell, _AVG_AND_MAX)
+    return row | {"last_seen": _iso(sums.last_minutes.get(source, 0))}
+
+
+def table(report: dict[str, Any]) -> Iterator[str]:
+    """The report for people: lines of WIDTH columns at the most."""
+    ledger = report["ledger"]
+    if not ledger["received"]:
+        yield "The input is empty: there was no line to report on."
+        return
+    if not ledger["counted"] + ledger["ignored"]:
+        yield from _NOTHING.splitlines()
+        yield ""
+        yield from _ledger_lines(ledger)
+        return
+    name = f"{report['app']}: " if report["app"] else ""
+    yield f"{name}{_moment(report['start'])} to {_moment(report['end'])} UTC"
+    yield ""
+    yield from _request_lines(report)
+    yield from _error_lines(report["heroku_errors"])
+    yield from _dyno_lines(report["dynos"], (report["end"] or "")[:10])
+    if report["requests"]["count"] and not report["runtime_metrics"]:
+        yield from no_runtime_metrics(report["app"] or "APP").splitlines()
+        yield ""
+    yield from _ledger_lines(ledger)
+
+
+def _moment(iso: str | None) -> str:
+    return iso[:-1].replace("T", " ") if iso else "?"
+
+
+def _request_lines(report: dict[str, Any]) -> Iterator[str]:
+    requests = report["requests"]
+    if not requests["count"]:
+        yield "No requests: the input has no router lines."
+        yield ""
+        return
+    yield (
+        f"Requests  {requests['count']:,}, {requests['per_minute']:,.1f} a minute; "
+        f"failed {requests['failed']:,} ({requests['failed_ratio']:.2%})"
+    )
+    statuses = "   ".join(
+        f"{status or 'none'}: {count:,}" for status, count in requests["by_status"].items()
+    )
+    yield from textwrap.wrap(
+        statuses, WIDTH, initial_indent="Statuses  ", subsequent_indent=" " * 10
+    )
+    yield ""
+    times = report["service_time_ms"]
+    by_type = times["by_process_type"] if len(times["by_process_type"]) > 1 else {}
+    yield from _aligned(
+        ["Service time (ms)", *(stat.name for stat in _TIME_STATS)],
+        [
+            [name, *(_number(value) for value in values.values())]
+            for name, values in ({"all": times["all"]} | by_type).items()
+        ],
+    )
+    yield ""
+
+
+def _error_lines(errors: Sequence[dict[str, Any]]) -> Iterator[str]:
+    if not errors:
+        return
+    yield "Errors"
+    for error in errors:
+        yield f"  {error['code']:<6}{error['count']:>9,}  {error['title']}"
+        indent = " " * 19
+        yield from textwrap.wrap(
+            error["meaning"], WIDTH, initial_indent=indent, subsequent_indent=indent
+        )
+    yield ""
+
+
+def _dyno_lines(dynos: Sequence[dict[str, Any]], day: str) -> Iterator[str]:
+    if not dynos:
+        return
+    headings = ["Dyno", "requests", "errors", "avg ms", "max ms", "avg MB", "max MB", "quota"]
+    rows = [_dyno_row(dyno, day) for dyno in dynos]
+    yield from _aligned([*headings, "load", "max", "seen"], rows)
+    yield ""
+
+
+def _dyno_row(dyno: dict[str, Any], day: str) -> list[str]:
+    """`day`: the last one covered; of that day last seen is a time, of others the month and day."""
+    service, memory, load = (
+        dyno[name] for name in ("service_time_ms", "memory_total_bytes", "load_avg_1m")
+    )
+    quota = dyno["memory_quota_used_ratio"]["max"]
+    last_seen = dyno["last_seen"]
+    return [
+        _short(dyno["dyno"] or f"{dyno['process_type']} (no dyno)"),
+        str(dyno["requests"]),
+        str(dyno["errors"]),
+        _number(service["avg"]),
+        _number(service["max"]),
+        *(_number(memory[stat], _MEBIBYTE) for stat in ("avg", "max")),
+        "-" if quota is None else f"{quota:.0%}",
+        *("-" if load[stat] is None else f"{load[stat]:.2f}" for stat in ("avg", "max")),
+        "-" if not last_seen else last_seen[11:16] if last_seen[:10] == day else last_seen[5:10],
+    ]
+
+
+def _short(name: str) -> str:
+    """Its beginning and end, so that the table keeps its width."""
+    return name if len(name) <= NAME_WIDTH else f"{name[:9]}…{name[10 - NAME_WIDTH :]}"
+
+
+def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
+    unparsed = sum(ledger["unparsed"].values())
+    yield (
+        f"Lines     {ledger['received']:,} received = {ledger['counted']:,} counted "
+        f"+ {ledger['ignored']:,} ignored + {unparsed:,} not understood"
+    )
+    for reason, lines in ledger["unparsed"].items():
+        text = f"{lines:,} {reason}: {REASONS.get(reason, reason)}"
+        yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 12)
+    if ledger["lost_upstream"]:
+        yield f"          {ledger['lost_upstream']:,} more were lost by Heroku before (L10)"
+
+
+def _number(value: float | None, divisor: int = 1) -> str:
+    """Short: one decimal below 100 unless it is whole."""
+    if value is None:
+        return "-"
+    value /= divisor
+    return f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.1f}"
+
+
+def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Columns two blanks apart: the first to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        first = row[0].ljust(widths[0])
+        rest = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        yield "  ".join([first, *rest])

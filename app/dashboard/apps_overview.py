@@ -1,0 +1,135 @@
+"""All apps at a glance: one row each, by which the one that needs a look first comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
+from app.query.accelerated import glance
+from app.query.engine import packed_rollups
+from app.query.planner import plan_range
+from app.query.stats import Value
+from app.query.window import per_minute, window
+from app.rollup.resolutions import Resolution
+from app.storage.interface import Reader, SeenApp
+
+MINUTES = 60
+NOW_MINUTES = 5
+CODE_STEPS = NOW_MINUTES + 1  # the minute that is not over counts, too
+CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
+SLOWER_RATIO = 2.0
+FRESH_S = 10
+LAST_WEEK_FRESH_S = 600
+HELD_MAX = 5_000  # apps
+
+
+class Overview(NamedTuple):
+    """The last hour of an app; None where nothing is known. Times in ms."""
+
+    app: str
+    last_seen_s: int
+    silent: bool
+    runtime_metrics: bool
+    requests_per_min: Value
+    failed_share: Value
+    p95_ms: Value
+    p95_last_week_ms: Value
+    memory_used_ratio: Value  # of the fullest dyno, of its quota
+    codes_now: dict[str, int]  # of NOW_MINUTES
+    requests_by_minute: list[Value]
+
+    @property
+    def slower_ratio(self) -> float:
+        """p95 against the same hour of last week; 0 when one of them is unknown."""
+        return (self.p95_ms or 0) / self.p95_last_week_ms if self.p95_last_week_ms else 0.0
+
+    @property
+    def critical_now(self) -> int:
+        """Lines with a critical code within NOW_MINUTES."""
+        return sum(self.codes_now.get(code, 0) for code in CRITICAL_CODES)
+
+    @property
+    def severity(self) -> tuple[float, ...]:
+        """By which the worst app comes first."""
+        full = (self.memory_used_ratio or 0) > MEMORY_HIGH
+        return (self.silent, self.critical_now, self.failed_share or 0, full, self.slower_ratio)
+
+    @property
+    def trouble(self) -> str:
+        """The worst about it in a few words; "" when nothing stands out."""
+        if self.silent:
+            return f"silent since {datetime.fromtimestamp(self.last_seen_s, UTC):%d %b %H:%M} UTC"
+        if self.critical_now:
+            codes = [code for code in CRITICAL_CODES if self.codes_now.get(code)]
+            return f"{', '.join(codes)} now"
+        if (self.failed_share or 0) > FAILED_SHARE_HIGH:
+            return "requests fail"
+        if (self.memory_used_ratio or 0) > MEMORY_HIGH:
+            return "memory full"
+        if self.slower_ratio >= SLOWER_RATIO:
+            return f"{self.slower_ratio:.1f} × slower than last week"
+        return ""
+
+
+class Overviews:
+    """Those that were made last: so that many who look at many apps cost no more than one. What is
+    shown may be FRESH_S old, last week's figure LAST_WEEK_FRESH_S.
+    """
+
+    def __init__(self, resolutions: Sequence[Resolution]) -> None:
+        self._resolutions = resolutions
+        self._made: dict[str, tuple[float, Overview]] = {}
+        self._last_week: dict[str, tuple[float, Value]] = {}
+
+    async def of(self, store: Reader, seen: SeenApp, now_s: float) -> Overview:
+        """The overview of an app, which the reader may see.
+
+        Raises:
+            StoreUnavailable, NewerVersion
+        """
+        made_s, made = self._made.get(seen.app, (0.0, None))
+        if made is None or now_s - made_s >= FRESH_S:
+            if len(self._made) >= HELD_MAX:
+                self._made.clear()
+                self._last_week.clear()
+            p95_ms = await self._p95_last_week(store, seen.app, now_s)
+            made = await _overview(store, seen, self._resolutions, now_s, p95_ms)
+            self._made[seen.app] = (now_s, made)
+        return made
+
+    async def _p95_last_week(self, store: Reader, app: str, now_s: float) -> Value:
+        read_s, p95_ms = self._last_week.get(app, (0.0, None))
+        if now_s - read_s >= LAST_WEEK_FRESH_S:
+            week = await window(store, app, "now-169h", "now-168h", self._resolutions, now_s)
+            p95_ms = week.value("service_time_ms", "p95")
+            self._last_week[app] = (now_s, p95_ms)
+        return p95_ms
+
+
+async def _overview(
+    store: Reader,
+    seen: SeenApp,
+    resolutions: Sequence[Resolution],
+    now_s: float,
+    p95_last_week_ms: Value,
+) -> Overview:
+    span = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
+    packed = [each async for each in packed_rollups(store, seen.app, span)]
+    hour = glance(span, packed, CODE_STEPS)
+    known = [value for value in hour.requests if value is not None]
+    requests = sum(known)
+    return Overview(
+        app=seen.app,
+        last_seen_s=seen.last_seen_s,
+        silent=now_s - seen.last_seen_s > SILENT_AFTER_S,
+        runtime_metrics=seen.runtime_metrics_s >= span.start,
+        requests_per_min=requests / MINUTES if known else None,
+        failed_share=hour.failed / requests if requests else None,
+        p95_ms=hour.p95_ms,
+        p95_last_week_ms=p95_last_week_ms,
+        memory_used_ratio=hour.memory_used_ratio,
+        codes_now=hour.codes,
+        requests_by_minute=per_minute(span, hour.requests, now_s)[-MINUTES:],
+    )

@@ -1,0 +1,140 @@
+"""What stands out, in a sentence or two: the page's first answer.
+
+Pure: figures in, words out. A change is looked for in the median of some minutes before and after,
+so that one slow minute is no news.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from statistics import median
+from typing import NamedTuple
+
+from app.query.stats import Value
+from app.rollup.events import EventKey
+from parsers.samples import APP_EVENTS
+
+BEFORE_STEPS = 10
+AFTER_STEPS = 4
+BACK_STEPS = 3
+ROSE_RATIO = 1.8  # "doubled", with some tolerance
+ROSE_TO_MIN_MS = 100  # from 2 to 4 ms is nobody's trouble
+FAILED_SHARE_HIGH = 0.02
+MEMORY_HIGH = 0.95
+CAUSE_WITHIN_S = 300
+SILENT_AFTER_S = 300
+_MS = 1000
+_RATIOS = ((4.6, "rose {:.0f}-fold"), (3.5, "quadrupled"), (2.6, "tripled"), (0.0, "doubled"))
+
+
+class Facts(NamedTuple):
+    """What the story is made of: `p95_ms` a value a step from `start_s` on, `codes` of the last
+    minutes, `fullest` (dyno, share of its memory quota).
+    """
+
+    now_s: float
+    last_seen_s: int
+    start_s: int
+    step_s: int
+    p95_ms: Sequence[Value]
+    failed_share: Value
+    codes: dict[str, int]
+    fullest: tuple[str, float] | None
+    events: Sequence[EventKey]
+
+
+class Change(NamedTuple):
+    """p95 rose from one level to another, at the beginning of a step; `until_s` is when it was
+    back, 0 while it is not.
+    """
+
+    at_s: int
+    before_ms: float
+    after_ms: float
+    until_s: int = 0
+
+
+def story(facts: Facts) -> list[str]:
+    """Sentences, the worst first; empty when nothing stands out."""
+    if facts.now_s - facts.last_seen_s > SILENT_AFTER_S:
+        return [f"Silent since {_clock(facts.last_seen_s)}: no line of any kind has come."]
+    told = [_told_change(facts), _told_failures(facts), _told_codes(facts), _told_memory(facts)]
+    return [sentence for sentence in told if sentence]
+
+
+def find_change(values: Sequence[Value], start_s: int, step_s: int) -> Change | None:
+    """The largest lasting rise of p95, if there was one."""
+    best: Change | None = None
+    for index in range(BEFORE_STEPS, len(values) - AFTER_STEPS + 1):
+        before = [each for each in values[index - BEFORE_STEPS : index] if each is not None]
+        after = [each for each in values[index : index + AFTER_STEPS] if each is not None]
+        first = values[index]
+        if first is None or len(before) < BEFORE_STEPS // 2 or len(after) < AFTER_STEPS:
+            continue
+        low, high = max(median(before), 1), median(after)
+        rose = high >= ROSE_RATIO * low and high >= ROSE_TO_MIN_MS and first >= ROSE_RATIO * low
+        if rose and (best is None or high / low > best.after_ms / best.before_ms):
+            back = _back(values, index, ROSE_RATIO * low)
+            until_s = start_s + back * step_s if back else 0
+            best = Change(start_s + index * step_s, low, high, until_s)
+    return best
+
+
+def _back(values: Sequence[Value], since: int, limit: float) -> int:
+    """The first step after `since` from which on nothing is over the limit any more; 0 for none."""
+    over = [index for index in range(since, len(values)) if (values[index] or 0) >= limit]
+    back = over[-1] + 1
+    return back if len(values) - back >= BACK_STEPS else 0
+
+
+def _told_change(facts: Facts) -> str:
+    change = find_change(facts.p95_ms, facts.start_s, facts.step_s)
+    if change is None:
+        return ""
+    ratio = change.after_ms / change.before_ms
+    how = next(words for least, words in _RATIOS if ratio >= least).format(ratio)
+    when = f"at {_clock(change.at_s)}"
+    if change.until_s:
+        when = f"from {_clock(change.at_s)[:5]} to {_clock(change.until_s)}"
+    levels = f"from {change.before_ms:,.0f} to {change.after_ms:,.0f} ms"
+    return f"p95 {how} {when}, {levels}{_cause(facts, change.at_s)}."
+
+
+def _cause(facts: Facts, at_s: int) -> str:
+    """The last thing done to the app before it, as an event within its step may be, too."""
+    until_s = at_s + facts.step_s
+    earlier = [
+        event
+        for event in facts.events
+        if event.kind in APP_EVENTS and until_s - CAUSE_WITHIN_S <= event.at_ms / _MS <= until_s
+    ]
+    if not earlier:
+        return ""
+    event = max(earlier, key=lambda event: (event.kind in ("release", "deploy"), event.at_ms))
+    gap_s = at_s - event.at_ms // _MS
+    when = f"{gap_s} s after" if gap_s > 0 else "with"
+    return f", {when} {event.kind} {event.detail}"
+
+
+def _told_failures(facts: Facts) -> str:
+    share = facts.failed_share or 0
+    return f"{share:.1%} of requests failed." if share > FAILED_SHARE_HIGH else ""
+
+
+def _told_codes(facts: Facts) -> str:
+    if not facts.codes:
+        return ""
+    most = sorted(facts.codes.items(), key=lambda item: -item[1])[:3]
+    return f"In the last 5 minutes: {', '.join(f'{code} {count:,} ×' for code, count in most)}."
+
+
+def _told_memory(facts: Facts) -> str:
+    if facts.fullest is None or facts.fullest[1] <= MEMORY_HIGH:
+        return ""
+    dyno, share = facts.fullest
+    return f"{dyno} is at {share:.0%} of its memory."
+
+
+def _clock(at_s: float) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%H:%M} UTC"

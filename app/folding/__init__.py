@@ -1,0 +1,1 @@
+"""Moves batches from inboxes into every resolution and compacts what has grown."""

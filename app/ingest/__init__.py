@@ -1,0 +1,1 @@
+"""Turns request bodies into batches and commits each exactly once, to the store or the spool."""

@@ -1,0 +1,1 @@
+"""What operators scrape and read: `/metrics`, `/readyz`, notices."""

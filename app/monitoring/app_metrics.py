@@ -1,0 +1,267 @@
+"""What Prometheus is told of each app.
+
+Counters are an app's total plus what is in its inbox, read in one atomic step: so they are current
+to the last stored line, agree between workers, survive restarts and never go backwards. Gauges are
+what each dyno said last; a dyno unheard of for RECENT_S is gone.
+
+Lines are written here, since a scrape of many apps has tens of thousands of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from app.monitoring.text_format import Family, escaped
+from app.query.accelerated import latest
+from app.query.latest_gauges import Latest
+from app.rollup.accelerated import merged, plain
+from app.rollup.batch_codec import unpack_batch
+from app.rollup.resolutions import MINUTE_S, align
+from app.rollup.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
+from app.rollup.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
+from app.rollup.statuses import status_label
+from app.storage.interface import HEADER_BYTES, TOTAL, Contents, Reader, SeenApp, Slot
+from parsers.error_codes import CODES
+from parsers.metrics import GAUGES
+from parsers.samples import ROUTER_SOURCE, labels_of
+
+RECENT_S = 300
+_MS_PER_S = 1000
+_EXPORTED_GAUGES = {
+    "memory_total_bytes": "heroku_dyno_memory_total_bytes",
+    "memory_rss_bytes": "heroku_dyno_memory_rss_bytes",
+    "memory_cache_bytes": "heroku_dyno_memory_cache_bytes",
+    "memory_swap_bytes": "heroku_dyno_memory_swap_bytes",
+    "memory_quota_bytes": "heroku_dyno_memory_quota_bytes",
+    "load_avg_1m": "heroku_dyno_load_avg_1m",
+    "load_avg_5m": "heroku_dyno_load_avg_5m",
+    "load_avg_15m": "heroku_dyno_load_avg_15m",
+}
+_TIMES = (
+    ("service", "Time the dyno took to answer", {SERVICE_OK: "ok", SERVICE_FAILED: "failed"}),
+    (
+        "connect",
+        "Time the router took to connect to the dyno",
+        {CONNECT_OK: "ok", CONNECT_FAILED: "failed"},
+    ),
+)
+_BOUNDS_S = (*(str(bound / _MS_PER_S) for bound in PROMETHEUS_BOUNDS_MS), "+Inf")
+_ROUTER_TYPE = labels_of(ROUTER_SOURCE)[0]
+_STATUSES_AT_0 = ("200", "404", "500", "503")
+_ROUTER_CODES = [code for code in CODES if code.startswith("H")]
+_DYNO_CODES = [code for code in CODES if code.startswith("R")]
+_STREAM_CODES = [code for code in CODES if code.startswith("L")]
+
+
+_REQUESTS = "Requests that ended, by HTTP status ('' when the router logged none)"
+_BYTES = "Bytes of response bodies"
+_ERRORS = "Lines with a Heroku error code: H of the router, R of a dyno, L of the log stream"
+_RESTARTS = "Dynos that had run and started again"
+_EXITS = "Processes that ended"
+_RELEASED = "Time of the latest release"
+_DYNOS = f"Distinct dynos heard from in the last {RECENT_S // MINUTE_S} minutes"
+_SEEN = "Time of the latest log line of the app"
+_MESSAGES = "Log messages by what became of them (the ledger)"
+_INBOX = "Batches stored and not yet folded"
+
+
+class AppState(NamedTuple):
+    """What is exported of one app: everything ever counted, and the last RECENT_S."""
+
+    seen: SeenApp
+    total: Rollup
+    recent: Latest
+    inbox_length: int
+
+
+async def app_states(store: Reader, seen: Sequence[SeenApp], now_s: float) -> list[AppState]:
+    """Read these apps, each at one instant.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
+    first = align(int(now_s) - RECENT_S, MINUTE_S)
+    minutes = range(first, int(now_s) + RECENT_S, MINUTE_S)
+    slots = [TOTAL, *(Slot("1m", start) for start in minutes)]
+    found = await store.read_many([(each.app, slots) for each in seen])
+    return [_state(each, contents, first) for each, contents in zip(seen, found, strict=True)]
+
+
+def _state(seen: SeenApp, contents: Contents, first: int) -> AppState:
+    total: list[bytes] = []
+    recent: list[bytes] = []
+    fresh = []
+    for slot, elements in contents.slots.items():
+        of_slot = total if slot == TOTAL else recent
+        of_slot += (element[HEADER_BYTES:] for element in elements)
+    for element in contents.inbox:
+        for minute, packed in unpack_batch(element[HEADER_BYTES:]):
+            fresh.append(packed)
+            if minute >= first:
+                recent.append(packed)
+    sums = merged(total)
+    if fresh:
+        sums.merge(merged(fresh).projection())
+    return AppState(seen, plain(sums), latest(recent), len(contents.inbox))
+
+
+def families(states: Sequence[AppState]) -> Iterator[Family]:
+    """The apps' metrics."""
+    yield _family("heroku_router_requests", "counter", _REQUESTS, states, _requests)
+    for name, help_text, which in _TIMES:
+        yield Family(
+            f"heroku_router_{name}_time_seconds",
+            "histogram",
+            f"{help_text}, WebSockets left out",
+            [line for state in states for line in _histogram(state, name, which)],
+        )
+    yield _family("heroku_router_response_bytes", "counter", _BYTES, states, _response_bytes)
+    yield _family("heroku_errors", "counter", _ERRORS, states, _errors)
+    yield _family("heroku_dyno_restarts", "counter", _RESTARTS, states, _restarts)
+    yield _family("heroku_dyno_exits", "counter", _EXITS, states, _exits)
+    yield _family("heroku_release_timestamp_seconds", "gauge", _RELEASED, states, _released)
+    readings = [_readings(state) for state in states]
+    for index, gauge in enumerate(GAUGES):
+        if exported := _EXPORTED_GAUGES.get(gauge.name):
+            lines = [
+                f"{exported}{{{labels}}} {last * gauge.numerator / gauge.denominator}"
+                for of_app in readings
+                for labels, last in of_app[index]
+            ]
+            yield Family(exported, "gauge", gauge.help, lines)
+    yield _family("heroku_dynos", "gauge", _DYNOS, states, _dynos)
+    yield _family("heroku_app_last_seen_timestamp_seconds", "gauge", _SEEN, states, _seen)
+    yield _family("dynometer_messages", "counter", _MESSAGES, states, _messages)
+    yield _family("dynometer_inbox_batches", "gauge", _INBOX, states, _inbox)
+
+
+Rows = Iterator[tuple[str, float]]  # (labels but app, value)
+
+
+def _family(
+    name: str,
+    kind: Literal["counter", "gauge"],
+    help_text: str,
+    states: Sequence[AppState],
+    rows: Callable[[AppState], Rows],
+) -> Family:
+    sample = f"{name}_total" if kind == "counter" else name
+    lines = [
+        f'{sample}{{app="{state.seen.app}"{labels}}} {value}'
+        for state in states
+        for labels, value in rows(state)
+    ]
+    return Family(name, kind, help_text, lines)
+
+
+def _requests(state: AppState) -> Rows:
+    counts = {(_ROUTER_TYPE, status): 0 for status in _STATUSES_AT_0}
+    for (source, status), count in state.total.requests.items():
+        key = (labels_of(source)[0], status_label(status))
+        counts[key] = counts.get(key, 0) + count
+    for (process_type, label), count in sorted(counts.items()):
+        yield f',process_type="{process_type}",status="{label}"', count
+
+
+def _histogram(state: AppState, name: str, which: dict[int, str]) -> Iterator[str]:
+    family = f"heroku_router_{name}_time_seconds"
+    totals_ms = _totals_ms(state.total)
+    for (process_type, kind), bins in sorted(state.total.sketches.items()):
+        if kind not in which:
+            continue
+        labels = f'app="{state.seen.app}",process_type="{process_type}",outcome="{which[kind]}"'
+        counts = counts_within_bounds(bins)
+        for bound, count in zip(_BOUNDS_S, counts, strict=True):
+            yield f'{family}_bucket{{{labels},le="{bound}"}} {count}'
+        yield f"{family}_count{{{labels}}} {counts[-1]}"
+        total_s = totals_ms.get((process_type, kind), 0) / _MS_PER_S
+        yield f"{family}_sum{{{labels}}} {total_s}"
+
+
+def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
+    sums: dict[tuple[str, int], int] = {}
+    for (source, which), tally in total.tallies.items():
+        key = (labels_of(source)[0], which)
+        sums[key] = sums.get(key, 0) + tally.total
+    return sums
+
+
+def _response_bytes(state: AppState) -> Rows:
+    for process_type, count in sorted(state.total.response_bytes.items()):
+        yield f',process_type="{process_type}"', count
+
+
+def _errors(state: AppState) -> Rows:
+    counts = dict.fromkeys(_possible_errors(state), 0)
+    for (source, code), count in state.total.errors.items():
+        key = (labels_of(source)[0], code)
+        counts[key] = counts.get(key, 0) + count
+    for (process_type, code), count in sorted(counts.items()):
+        yield f',process_type="{process_type}",code="{escaped(code)}"', count
+
+
+def _possible_errors(state: AppState) -> Iterator[tuple[str, str]]:
+    """Codes that can occur are there at 0, so that an alert sees the first one as an increase."""
+    sources = {*state.recent.heard, *(source for source, _ in state.total.requests)}
+    process_types = {labels_of(source)[0] for source in sources}
+    for process_type in process_types:
+        yield from ((process_type, code) for code in _DYNO_CODES)
+    yield from ((_ROUTER_TYPE, code) for code in _ROUTER_CODES)
+    yield from (("", code) for code in _STREAM_CODES)
+
+
+def _restarts(state: AppState) -> Rows:
+    counts: Counter[str] = Counter()
+    for source, count in state.total.restarts.items():
+        counts[labels_of(source)[0]] += count
+    for process_type, count in sorted(counts.items()):
+        yield f',process_type="{process_type}"', count
+
+
+def _exits(state: AppState) -> Rows:
+    counts: Counter[tuple[str, int]] = Counter()
+    for (source, status), count in state.total.exits.items():
+        counts[labels_of(source)[0], status] += count
+    for (process_type, status), count in sorted(counts.items()):
+        yield f',process_type="{process_type}",exit_status="{status}"', count
+
+
+def _released(state: AppState) -> Rows:
+    if state.total.released[0]:
+        yield "", state.total.released[0] / _MS_PER_S
+
+
+def _readings(state: AppState) -> list[list[tuple[str, int]]]:
+    """(labels, value) of each dyno, for each of GAUGES."""
+    readings: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
+    of, labels = None, ""
+    for (source, gauge), last in sorted(state.recent.last.items()):
+        if source != of:
+            process_type, dyno = labels_of(source)
+            of, labels = (
+                source,
+                f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"',
+            )
+        readings[gauge].append((labels, last))
+    return readings
+
+
+def _dynos(state: AppState) -> Rows:
+    counts = Counter(labels_of(source)[0] for source in state.recent.heard)
+    for process_type, count in sorted(counts.items()):
+        yield f',process_type="{process_type}"', count
+
+
+def _seen(state: AppState) -> Rows:
+    yield "", state.seen.last_seen_s
+
+
+def _messages(state: AppState) -> Rows:
+    for result, count in sorted(state.total.ledger.items()):
+        yield f',result="{result}"', count
+
+
+def _inbox(state: AppState) -> Rows:
+    yield "", state.inbox_length

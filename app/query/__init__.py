@@ -1,0 +1,1 @@
+"""Plans and answers queries over rollups."""

@@ -1,0 +1,1 @@
+"""Entry points for log lines: the HTTPS drain, and syslog over TCP and TLS."""

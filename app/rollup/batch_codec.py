@@ -1,0 +1,44 @@
+"""A batch <-> bytes: what one POST comes to, a rollup for each minute that its lines touch.
+
+batch = [VERSION, [[minute, rollup], …]]        MessagePack; rollups as in app.rollup.codec
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from app.rollup.codec import UNREADABLE, pack, pack_error
+from app.rollup.rollup import CAPS, Caps, Rollup
+
+VERSION = 1
+
+
+class _Batch(msgspec.Struct, array_like=True, gc=False):
+    version: int
+    rollups: list[tuple[int, bytes]]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Batch).decode
+
+
+def pack_batch(rollups: Mapping[int, Rollup], caps: Caps = CAPS) -> bytes:
+    """A batch: its rollups by the start of their minute, in Unix seconds."""
+    return _encode([VERSION, [[minute, pack(rollups[minute], caps)] for minute in sorted(rollups)]])
+
+
+def unpack_batch(data: bytes) -> list[tuple[int, bytes]]:
+    """(minute, packed rollup) pairs, ascending.
+
+    Raises:
+        PackError, NewerVersion
+    """
+    try:
+        batch = _decode(data)
+    except UNREADABLE as error:
+        raise pack_error(data, error, VERSION) from None
+    if batch.version != VERSION:
+        raise pack_error(data, ValueError("unknown version"), VERSION)
+    return batch.rollups

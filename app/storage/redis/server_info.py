@@ -1,0 +1,48 @@
+"""What a server says of itself (INFO), and what of it makes it unfit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from app.storage.interface import Facts
+
+OLDEST_VERSION = (6, 2)
+
+
+def unfit(info: Mapping[str, Any]) -> Iterator[str]:
+    """Why this server is, in sentences that say what to do."""
+    version = str(info.get("valkey_version") or info.get("redis_version", "0.0"))
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
+        oldest = ".".join(map(str, OLDEST_VERSION))
+        yield f"the store is Redis {version}: upgrade it to {oldest} or newer"
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        yield (
+            f"the store's maxmemory-policy is {policy}, which drops acknowledged data when "
+            "memory is full: run 'redis-cli CONFIG SET maxmemory-policy noeviction', at Heroku "
+            "'heroku redis:maxmemory INSTANCE --policy noeviction'"
+        )
+
+
+def facts(infos: Sequence[Mapping[str, Any]], settings: Mapping[str, str]) -> Facts:
+    """Of all of them together; of what they should have in common, what the first says."""
+    first = infos[0]
+    limits = [int(info.get("maxmemory", 0)) for info in infos]
+    name = "Valkey" if "valkey_version" in first else "Redis"
+    version = first.get("valkey_version") or first.get("redis_version", "?")
+    return Facts(
+        server=f"{name} {version}" + (f", {len(infos)} primaries" if len(infos) > 1 else ""),
+        bytes_used=sum(int(info.get("used_memory", 0)) for info in infos),
+        bytes_max=sum(limits) if all(limits) else 0,
+        persistence=_persistence(bool(first.get("aof_enabled")), settings),
+        time_s=int(first.get("server_time_usec", 0)) / 1e6,
+    )
+
+
+def _persistence(append_only: bool, settings: Mapping[str, str]) -> str:
+    if append_only:
+        return f"append-only file, synced {settings.get('appendfsync', 'as its operator chose')}"
+    if settings.get("save", "unknown"):
+        return "snapshots now and then"
+    return ""

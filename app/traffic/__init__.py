@@ -1,0 +1,1 @@
+"""Simulated apps, a faithful Logplex sender, and log files."""

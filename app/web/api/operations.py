@@ -1,0 +1,83 @@
+"""What operators and their machines ask: /metrics, /healthz, /readyz, /version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+
+from app.monitoring.exposition import OwnMetrics, expose, in_turns
+from app.monitoring.health import Health
+from app.monitoring.text_format import negotiated
+from app.query import engine as queries
+from app.storage.interface import Reader
+from app.support.compiled import FORM
+
+_NOT_READY: dict[int | str, dict[str, Any]] = {
+    503: {"description": "A POST would be refused now", "content": {"application/json": {}}}
+}
+
+
+class Operations:
+    """The routes, over a store and the health of this process."""
+
+    def __init__(
+        self,
+        store: Reader,
+        health: Health,
+        own: OwnMetrics,
+        clock: Callable[[], float],
+        version: str,
+    ) -> None:
+        self._store = store
+        self._health = health
+        self._own = own
+        self._clock = clock
+        self._version = version
+        self.router = APIRouter()
+        for path, endpoint, response_class in (
+            ("/metrics", self.metrics, PlainTextResponse),
+            ("/healthz", self.healthz, PlainTextResponse),
+            ("/readyz", self.readyz, JSONResponse),
+            ("/version", self.version, JSONResponse),
+        ):
+            self.router.add_api_route(
+                path,
+                endpoint,
+                methods=["GET"],
+                summary=endpoint.__doc__,
+                response_class=response_class,
+                responses=_NOT_READY if path == "/readyz" else None,
+            )
+
+    async def metrics(
+        self,
+        app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None,
+        accept: Annotated[str, Header(include_in_schema=False)] = "",
+    ) -> Response:
+        """Prometheus exposition of all apps, or of those named"""
+        content_type = negotiated(accept)
+        texts = await expose(
+            self._store,
+            lambda names: queries.matching(names, app or []),
+            self._own,
+            self._clock(),
+            content_type,
+        )
+        headers = {"Content-Type": content_type, "Vary": "Accept"}
+        return StreamingResponse(in_turns(texts), headers=headers)
+
+    async def healthz(self) -> Response:
+        """Whether the process answers"""
+        return PlainTextResponse("ok\n")
+
+    async def readyz(self) -> Response:
+        """Whether a POST would be accepted now, and how store and folding are"""
+        report = await self._health.report()
+        return JSONResponse(report.body, 200 if report.ready else 503)
+
+    async def version(self) -> dict[str, str]:
+        """Which Dynometer this is"""
+        return {"name": "dynometer", "version": self._version, "path": FORM}

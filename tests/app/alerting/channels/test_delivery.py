@@ -1,0 +1,194 @@
+"""Messages reach real receivers in the form that these take, or it is said why not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.alerting.channels.channel import Channel, check
+from app.alerting.channels.delivery import NotDelivered, Sender
+from app.alerting.notification import Item, Message
+from tests.support.certificates import certificate
+from tests.support.receivers import mailbox, webhook
+from tests.support.service import NOW_S, Clock
+
+MESSAGE = Message(
+    id="0f0f",
+    app="shop",
+    status="firing",
+    severity="page",
+    title="shop: H12 Request timeout: 14 in a minute",
+    created=int(NOW_S),
+    alerts=(
+        Item(
+            id="shop:app-broken:H12:1",
+            app="shop",
+            rule="app-broken",
+            key="H12",
+            status="firing",
+            severity="page",
+            what="H12 <Request> & timeout: 14 in a minute, since 10:00 UTC (2 min)",
+            since=int(NOW_S) - 120,
+            value=14,
+            dyno="web.2: 12 of 14",
+            means="No first byte within 30 s.",
+            look="Slow queries.",
+        ),
+    ),
+    before="release v42 at 09:59 UTC (1 min before).",
+    link="https://metrics.example.com/apps/shop?start=1",
+)
+
+
+def channel(url: str, kind: Any = "webhook", **more: Any) -> Channel:
+    return check(Channel(name="ops", kind=kind, url=url, added_s=1, key="KEY", **more))
+
+
+async def test_a_webhook_gets_json_that_is_signed() -> None:
+    async with webhook() as hook:
+        await Sender(Clock()).send(channel(hook.url), MESSAGE)
+
+        (got,) = hook.received
+    signed = hmac.new(b"KEY", f"{int(NOW_S)}.".encode() + got.body, hashlib.sha256).hexdigest()
+    assert got.headers["dynometer-signature"] == f"sha256={signed}"
+    assert got.headers["dynometer-timestamp"] == str(int(NOW_S))
+    assert got.headers["dynometer-id"] == got.json["id"] == "0f0f"
+    assert got.headers["content-type"] == "application/json"
+    assert got.json["format"] == 1
+    assert got.json["alerts"][0]["value"] == 14
+    assert got.json["besides"] == []
+    assert "FIRING  H12" in got.json["text"]
+
+
+async def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with webhook() as hook:
+        hook.answers = [200, 500]
+        await Sender(Clock()).send(channel(hook.url), MESSAGE)
+        with pytest.raises(NotDelivered):
+            await Sender(Clock()).send(channel(hook.url), MESSAGE)
+
+    assert "SECRET" not in caplog.text
+
+
+async def test_slack_gets_a_text_in_its_markup() -> None:
+    async with webhook() as hook:
+        await Sender(Clock()).send(channel(hook.url, "slack"), MESSAGE)
+
+        (got,) = hook.received
+    assert set(got.json) == {"text"}
+    lines = got.json["text"].split("\n")
+    assert lines[0] == "🔴 *shop: H12 Request timeout: 14 in a minute*"
+    assert lines[1].startswith("• H12 &lt;Request&gt; &amp; timeout")
+    assert lines[1].endswith("; web.2: 12 of 14")
+    assert "*Just before:* release v42" in got.json["text"]
+    assert lines[-1] == "<https://metrics.example.com/apps/shop?start=1|See it>"
+    assert "dynometer-signature" not in got.headers
+
+
+async def test_e_mail_arrives_with_an_id_that_stays() -> None:
+    async with mailbox() as box:
+        url = f"smtp://user:p%40ss@127.0.0.1:{box.port}"
+        ops = channel(url, "email", to=("a@example.com", "b@example.com"), sender="d@example.org")
+        await Sender(Clock()).send(ops, MESSAGE)
+        await Sender(Clock()).send(ops, MESSAGE)
+
+    first, second = box.letters
+    assert first["Subject"] == "[FIRING] shop: H12 Request timeout: 14 in a minute"
+    assert first["From"] == "Dynometer <d@example.org>"
+    assert first["To"] == "a@example.com, b@example.com"
+    assert first["Message-ID"] == second["Message-ID"] == "<0f0f.ops@example.org>"
+    assert "It means: No first byte within 30 s." in str(first)
+    assert len(box.recipients) == 4
+    assert box.credentials[0] == "AHVzZXIAcEBzcw=="  # \0user\0p@ss
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (302, "answers 302, a redirect, which is not followed"),
+        (404, "answers 404: its address was revoked or is wrong"),
+        (500, "answers 500"),
+    ],
+)
+async def test_what_a_webhook_refuses_is_said(status: int, said: str) -> None:
+    async with webhook() as hook:
+        hook.answers = [status]
+        hook.head = f"location: {hook.url}/elsewhere\r\n"
+        with pytest.raises(NotDelivered) as refused:
+            await Sender(Clock()).send(channel(hook.url), MESSAGE)
+
+        assert len(hook.received) == 1  # nothing was followed
+    assert str(refused.value).startswith(said)
+    assert "SECRET" not in str(refused.value)
+
+
+async def test_a_channel_may_ask_to_be_left_alone_for_a_while() -> None:
+    async with webhook() as hook:
+        hook.answers, hook.head = [429], "retry-after: 90\r\n"
+        with pytest.raises(NotDelivered) as refused:
+            await Sender(Clock()).send(channel(hook.url), MESSAGE)
+
+    assert refused.value.after_s == 90
+
+
+async def test_who_does_not_answer_is_given_up_in_time() -> None:
+    async with webhook() as hook, mailbox() as box:
+        hook.answers, box.dripping = [0], True
+        sender = Sender(Clock(), time_limit_s=0.2)
+        mail = channel(
+            f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
+        )
+        for each in (channel(hook.url), mail):
+            async with asyncio.timeout(10):
+                with pytest.raises(NotDelivered):
+                    await sender.send(each, MESSAGE)
+
+
+async def test_who_is_not_there_is_not_reached_and_no_secret_is_told() -> None:
+    async with webhook() as hook:
+        url = hook.url
+    mail = channel(
+        "smtp://user:SECRET@127.0.0.1:1", "email", to=("a@example.com",), sender="d@example.org"
+    )
+    for each in (channel(url), mail):
+        with pytest.raises(NotDelivered) as refused:
+            await Sender(Clock()).send(each, MESSAGE)
+        assert "reached" in str(refused.value)
+        assert "SECRET" not in str(refused.value)
+
+
+async def test_what_a_mail_server_refuses_is_said() -> None:
+    async with mailbox() as box:
+        box.refuses = "550 nobody of that name"
+        mail = channel(
+            f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
+        )
+        with pytest.raises(NotDelivered, match="refuses a@example"):
+            await Sender(Clock()).send(mail, MESSAGE)
+
+
+async def test_a_mail_server_with_tls_must_show_a_certificate_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, key = certificate(tmp_path, "localhost")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    async with mailbox(context) as box:
+        mail = channel(
+            f"smtps://localhost:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
+        )
+        with pytest.raises(NotDelivered):
+            await Sender(Clock()).send(mail, MESSAGE)
+        assert box.letters == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+        await Sender(Clock()).send(mail, MESSAGE)
+
+        assert len(box.letters) == 1

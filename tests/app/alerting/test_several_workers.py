@@ -1,0 +1,102 @@
+"""Several workers, killed at the worst time: what was decided is told, by another one, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from app.alerting.alert_worker import PULSE
+from tests.support.incident import error
+from tests.support.processes import RedisProcess, ServiceProcess
+from tests.support.receivers import webhook
+
+AUTH = ("shop", "any")
+
+
+@asynccontextmanager
+async def service(tmp_path: Path) -> AsyncIterator[tuple[ServiceProcess, RedisProcess]]:
+    redis = RedisProcess(tmp_path / "redis")
+    running = ServiceProcess(
+        tmp_path / "service",
+        REDIS_URL=f"redis://127.0.0.1:{redis.port}",
+        WEB_CONCURRENCY="2",
+    )
+    await asyncio.to_thread(redis.start)
+    try:
+        await asyncio.to_thread(running.start)
+        yield running, redis
+    finally:
+        await asyncio.to_thread(running.stop)
+        await asyncio.to_thread(redis.kill)
+
+
+async def until(condition: Callable[[], object], within_s: float = 45) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def send(running: ServiceProcess, body: bytes) -> None:
+    answer = httpx2.post(f"{running.url}/drain", content=body, auth=AUTH, trust_env=False)
+    assert answer.status_code == 200
+
+
+def add_channel(running: ServiceProcess, url: str) -> None:
+    body = {"name": "ops", "kind": "webhook", "url": url}
+    answer = httpx2.post(f"{running.url}/api/v1/alerts/channels", json=body, trust_env=False)
+    assert answer.status_code == 201, answer.text
+
+
+def crashes() -> bytes:
+    """In the minutes that are complete now or soon."""
+    minute = int(time.time()) // 60 * 60
+    return b"".join(error(minute - 60 * back + 5, "H10") for back in (1, 2, 3))
+
+
+def evaluating(redis: RedisProcess) -> int:
+    """The process that evaluates."""
+    worker = redis.client.hget(f"dm:beat:{PULSE}", "worker")
+    return int(worker.rpartition(b"-")[2]) if isinstance(worker, bytes) else 0
+
+
+@pytest.mark.timeout(120)
+async def test_a_worker_killed_while_it_tells_is_followed_by_one_that_tells_the_same(
+    tmp_path: Path,
+) -> None:
+    async with webhook() as hook, service(tmp_path) as (running, redis):
+        hook.answers = [0]  # takes the first, and never says so
+        await asyncio.to_thread(send, running, crashes())
+        await asyncio.to_thread(add_channel, running, hook.url)
+        await until(lambda: hook.received)
+        killed = evaluating(redis)
+        os.kill(killed, signal.SIGKILL)
+
+        await until(lambda: len(hook.received) == 2)
+        first, second = hook.received
+        assert first.json["id"] == second.json["id"]
+        assert first.json["alerts"][0]["rule"] == "app-broken"
+        await until(lambda: not redis.client.hlen("dm:{!alerts}:outbox"))
+        await until(lambda: evaluating(redis) not in (0, killed), within_s=90)
+        assert len(hook.received) == 2
+
+
+async def test_a_worker_that_ends_hands_over_at_once(tmp_path: Path) -> None:
+    async with webhook() as hook, service(tmp_path) as (running, redis):
+        await asyncio.to_thread(send, running, crashes())
+        await asyncio.to_thread(add_channel, running, hook.url)
+        await until(lambda: hook.received)
+        await until(lambda: evaluating(redis))
+        ended = redis.client.get("dm:{!alerts}:lease")
+        os.kill(evaluating(redis), signal.SIGTERM)
+        await until(lambda: redis.client.get("dm:{!alerts}:lease") != ended, within_s=14)
+        await until(lambda: redis.client.get("dm:{!alerts}:lease"))
+
+        assert len(hook.received) == 1

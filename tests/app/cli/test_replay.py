@@ -1,0 +1,476 @@
+"""Replay: what reaches the drain, what is remembered, and what is said about it."""
+
+from __future__ import annotations
+
+import base64
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from app.cli.replay import BATCH_BYTES_MAX, BATCH_LINES_MAX, as_frame
+from app.config import ConfigError
+from app.traffic.batch_sender import CannotDeliver, Sender, Target, parse_target
+from app.traffic.log_input import LogLine
+from app.traffic.sent_lines import Sent
+from parsers.framing import Damage, split
+from parsers.syslog_header import parse_message
+from tests.support.logtext import (
+    AT_S,
+    ROOT,
+    RecordingDrain,
+    dynometer,
+    environment,
+    framed,
+    memory_text,
+    recording_drain,
+    router_text,
+    text_line,
+)
+
+FRAME = "<158>1 2026-11-22T10:00:00.123456+00:00 host heroku router - at=info status=200\n"
+LOST = (
+    "<172>1 2026-11-22T10:00:00+00:00 host heroku logplex - Error L10 (output buffer overflow): "
+    "2 messages dropped since 2026-11-22T09:59:00+00:00."
+)
+
+
+def replay(
+    drain: RecordingDrain | str, data: bytes, *options: str, memory: Path
+) -> subprocess.CompletedProcess[bytes]:
+    to = drain if isinstance(drain, str) else drain.url
+    settings = {"DYNOMETER_DATA_DIR": str(memory)}
+    return dynometer(
+        "replay", "-", "--app", "shop", "--to", to, *options, stdin=data, settings=settings
+    )
+
+
+def frames_of(drain: RecordingDrain) -> list[bytes]:
+    frames = [frame for body in drain.bodies for frame in split(body)]
+    return [frame for frame in frames if not isinstance(frame, Damage)]
+
+
+def numbered(first: int, count: int) -> list[str]:
+    return [router_text(at=AT_S + number) for number in range(first, first + count)]
+
+
+def test_text_lines_arrive_as_frames_of_a_drain(tmp_path: Path) -> None:
+    application = text_line("app[web.1]", "hello wörld", at=AT_S + 1.5)
+    with recording_drain() as drain:
+        done = replay(drain, (router_text() + application).encode(), memory=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    router, output = frames_of(drain)
+    request = router_text().split(": ", 1)[1]
+    assert f"<134>1 2026-11-22T10:00:00.000+00:00 host heroku router - {request}" == router.decode()
+    assert output.decode() == "<190>1 2026-11-22T10:00:01.500+00:00 host app web.1 - hello wörld\n"
+
+
+def test_batches_carry_the_headers_of_a_replay(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        replay(drain, "".join(numbered(0, 3)).encode(), memory=tmp_path)
+
+    [headers] = drain.headers
+    assert drain.paths == ["/drain"]
+    assert headers["Logplex-Msg-Count"] == "3"
+    assert headers["Dynometer-Replay"] == "1"
+    assert re.fullmatch(r"[0-9A-F]{32}", headers["Logplex-Frame-Id"])
+    assert headers["Content-Type"] == "application/logplex-1"
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")).startswith(b"shop:")
+    assert "Logplex-Drain-Token" not in headers
+
+
+def test_frames_of_a_body_are_forwarded_verbatim(tmp_path: Path) -> None:
+    body = framed(LOST, FRAME, "<158>1 no header here\n")
+    with recording_drain() as drain:
+        replay(drain, body, memory=tmp_path)
+
+    assert [body] == drain.bodies
+
+
+def test_unreadable_lines_stay_unreadable_for_the_service(tmp_path: Path) -> None:
+    forged = b"<158>1 2026-11-22T10:00:00+00:00 host heroku router - at=info status=200\n"
+    with recording_drain() as drain:
+        done = replay(drain, b"prose to begin with\n" + forged, memory=tmp_path)
+
+    assert len(frames_of(drain)) == 2
+    for frame in frames_of(drain):
+        with pytest.raises(ValueError, match="timestamp"):
+            parse_message(frame)
+    assert b"Not understood  2" in done.stdout
+
+
+def test_batches_are_bounded_in_lines_and_bytes(tmp_path: Path) -> None:
+    short = "".join(text_line("app[web.1]", f"{n}") for n in range(1_200)).encode()
+    long = "".join(text_line("app[web.1]", f"{n} {'z' * 9_000}") for n in range(30)).encode()
+    with recording_drain() as drain:
+        replay(drain, short + long, memory=tmp_path)
+
+    counts = [int(headers["Logplex-Msg-Count"]) for headers in drain.headers]
+    assert sum(counts) == 1_230
+    assert counts[:2] == [BATCH_LINES_MAX] * 2
+    assert max(counts) == BATCH_LINES_MAX
+    assert max(map(len, drain.bodies)) <= BATCH_BYTES_MAX
+
+
+def test_overlapping_inputs_send_every_line_once(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        replay(drain, "".join(numbered(0, 30)).encode(), memory=tmp_path)
+        done = replay(drain, "".join(numbered(20, 30)).encode(), memory=tmp_path)
+
+    assert [b"%d" % len(list(split(body))) for body in drain.bodies] == [b"30", b"20"]
+    assert b"30 read, 20 sent, 10 skipped as sent before" in done.stdout
+
+
+def test_equal_lines_count_as_often_as_they_occur(tmp_path: Path) -> None:
+    line = router_text()
+    with recording_drain() as drain:
+        for occurrences in (2, 2, 5):
+            replay(drain, (line * occurrences).encode(), memory=tmp_path)
+
+    assert [len(list(split(body))) for body in drain.bodies] == [2, 3]
+
+
+def test_equal_batches_of_one_input_have_different_frame_ids(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        replay(drain, router_text().encode() * BATCH_LINES_MAX * 2, memory=tmp_path)
+
+    assert len(drain.bodies) == len({headers["Logplex-Frame-Id"] for headers in drain.headers})
+
+
+def test_the_same_input_has_the_same_frame_ids_when_nothing_is_remembered(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        for memory in ("one", "two"):
+            replay(drain, router_text().encode(), memory=tmp_path / memory)
+
+    assert len(drain.headers) == 2
+    assert len({headers["Logplex-Frame-Id"] for headers in drain.headers}) == 1
+
+
+def test_again_sends_everything_as_new(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        replay(drain, router_text().encode(), memory=tmp_path)
+        replay(drain, router_text().encode(), "--again", memory=tmp_path)
+        replay(drain, router_text().encode(), memory=tmp_path)
+
+    assert len({headers["Logplex-Frame-Id"] for headers in drain.headers}) == 2
+    assert len(drain.bodies) == 2
+
+
+def test_what_is_remembered_belongs_to_one_service(tmp_path: Path) -> None:
+    with recording_drain() as one, recording_drain() as other:
+        replay(one, router_text().encode(), memory=tmp_path)
+        replay(other, router_text().encode(), memory=tmp_path)
+
+    assert (len(one.bodies), len(other.bodies)) == (1, 1)
+
+
+def test_a_refused_batch_is_not_remembered(tmp_path: Path) -> None:
+    with recording_drain(401) as drain:
+        refused = replay(drain, router_text().encode(), memory=tmp_path)
+        accepted = replay(drain, router_text().encode(), memory=tmp_path)
+
+    assert refused.returncode == 1
+    assert b"refuses the lines: it answers 401" in refused.stderr
+    assert b"1 NOT DELIVERED" in refused.stdout
+    assert b"1 read, 1 sent" in accepted.stdout
+
+
+def test_a_batch_is_tried_again_under_the_same_frame_id(tmp_path: Path) -> None:
+    with recording_drain(503, 500, 429) as drain, Sender(target_of(drain), [0, 0, 0]) as sender:
+        sender.send([b"1 a"], "F00D")
+
+    assert [headers["Logplex-Frame-Id"] for headers in drain.headers] == ["F00D"] * 4
+    assert drain.bodies == [b"1 a"] * 4
+
+
+def test_a_service_that_stays_away_is_given_up(tmp_path: Path) -> None:
+    with (
+        recording_drain(503, 503, 503) as drain,
+        Sender(target_of(drain), [0, 0]) as sender,
+        pytest.raises(CannotDeliver, match="it answers 503"),
+    ):
+        sender.send([b"1 a"], "F00D")
+
+    assert len(drain.bodies) == 3
+
+
+def test_nobody_listening_is_said_at_once(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    done = replay(address, router_text().encode(), memory=tmp_path)
+
+    assert done.returncode == 1
+    assert f"no service at {address}: start it with dynometer serve".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_shift_to_now_moves_the_last_line_to_now(tmp_path: Path) -> None:
+    year_ago = time.time() - 365 * 86_400
+    log = router_text(at=year_ago) + router_text(at=year_ago + 60)
+    before_ms = int(time.time() * 1000)
+    with recording_drain() as drain:
+        done = replay(drain, log.encode(), "--shift-to-now", memory=tmp_path)
+
+    first, last = (parse_message(frame).at_ms for frame in frames_of(drain))
+    assert last - first == 60_000
+    assert before_ms <= last <= int(time.time() * 1000)
+    assert b"Too old" not in done.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "body"])
+def test_shift_to_now_reads_a_file_twice(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "sample.log"
+    path.write_bytes(router_text().encode() if form == "text" else framed(FRAME, LOST, "junk\n"))
+    before_ms = int(time.time() * 1000)
+    with recording_drain() as drain:
+        done = dynometer(
+            *("replay", str(path), "--app", "shop", "--to", drain.url, "--shift-to-now"),
+            settings={"DYNOMETER_DATA_DIR": str(tmp_path)},
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert before_ms <= parse_message(frames_of(drain)[0]).at_ms
+
+
+def test_shifted_lines_are_not_remembered(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        replay(drain, router_text().encode(), "--shift-to-now", memory=tmp_path)
+        done = replay(drain, router_text().encode(), memory=tmp_path)
+
+    assert b"1 read, 1 sent, 0 skipped" in done.stdout
+
+
+def test_summary_tells_what_was_understood(tmp_path: Path) -> None:
+    now = time.time()
+    log = "".join(
+        [
+            router_text(at=now - 60),
+            memory_text(at=now - 50),
+            text_line("heroku[web.1]", "Error R14 (Memory quota exceeded)", at=now - 40),
+            text_line("heroku[web.1]", "State changed from starting to up", at=now - 30),
+            text_line("app[web.1]", "hello", at=now - 20),
+            text_line("heroku[router]", "at=info nonsense", at=now - 10),
+            router_text(at=now - 8 * 86_400),
+            "prose\n",
+        ]
+    )
+    with recording_drain() as drain:
+        said = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
+
+    assert "8 read, 8 sent, 0 skipped" in said
+    assert "1 router lines, 1 runtime metrics, 1 errors, 1 state changes" in said
+    assert "Ignored         1" in said
+    assert "Not understood  2" in said
+    assert re.search(r"1 router: a router line without", said)
+    assert "Too old         1" in said
+    assert "no runtime metrics" not in said
+
+
+def test_summary_gives_the_address_of_exactly_the_range(tmp_path: Path) -> None:
+    now = int(time.time())
+    log = router_text(at=now - 90.5) + router_text(at=now - 30) + router_text(at=now - 9e6)
+    with recording_drain() as drain:
+        said = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
+
+    def iso(at: float) -> str:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+    assert (
+        f"{drain.url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p50&stat=p95"
+        f"&start={iso(now - 91)}&end={iso(now - 29)}"
+    ) in said
+    assert f"{drain.url}/\n" in said
+
+
+def test_summary_says_how_to_get_runtime_metrics(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        log = router_text(at=time.time()).encode()
+        said = replay(drain, log, memory=tmp_path).stdout.decode()
+
+    assert "no runtime metrics:" in said
+    assert "heroku labs:enable log-runtime-metrics -a shop" in said
+    assert "heroku restart -a shop" in said
+
+
+def test_empty_input_is_said_to_be_empty(tmp_path: Path) -> None:
+    with recording_drain() as drain:
+        done = replay(drain, b"", memory=tmp_path)
+
+    assert (done.returncode, drain.bodies) == (0, [])
+    assert b"The input is empty" in done.stdout
+
+
+def live_replay(drain: RecordingDrain, memory: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "replay", "-", "--app", "shop", "--to", drain.url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        env=environment(DYNOMETER_DATA_DIR=str(memory)),
+    )
+
+
+def test_live_lines_are_sent_while_the_input_goes_on(tmp_path: Path) -> None:
+    with recording_drain() as drain, live_replay(drain, tmp_path) as process:
+        assert process.stdin
+        for count in (1, 2):
+            process.stdin.write(router_text(at=AT_S + count).encode())
+            process.stdin.flush()
+            drain.wait_for_bodies(count)
+        said, _ = process.communicate(timeout=30)
+
+    assert process.returncode == 0
+    assert b"2 read, 2 sent" in said
+
+
+def test_ctrl_c_ends_a_live_input_with_the_summary(tmp_path: Path) -> None:
+    with recording_drain() as drain, live_replay(drain, tmp_path) as process:
+        assert process.stdin
+        process.stdin.write(router_text().encode())
+        process.stdin.flush()
+        drain.wait_for_bodies(1)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=30)  # before its input ends, which would end it too
+        said, complaints = process.communicate()
+
+    assert process.returncode == 130
+    assert b"1 read, 1 sent" in said
+    assert complaints == b""
+
+
+def target_of(drain: RecordingDrain) -> Target:
+    return parse_target(drain.url, "shop", 0)
+
+
+@pytest.mark.parametrize(
+    ("to", "app", "expected"),
+    [
+        (None, "shop", Target("http://127.0.0.1:8080", "shop", "replay")),
+        ("http://localhost:9000/", "shop", Target("http://localhost:9000", "shop", "replay")),
+        ("https://shop:s3-_@m.example/drain", None, Target("https://m.example", "shop", "s3-_")),
+        ("https://shop:x@m.example", "shop", Target("https://m.example", "shop", "x")),
+        ("http://[::1]:80", "shop", Target("http://[::1]:80", "shop", "replay")),
+    ],
+)
+def test_an_address_may_carry_app_and_secret(
+    to: str | None, app: str | None, expected: Target
+) -> None:
+    assert expected == parse_target(to, app, 8080)
+
+
+@pytest.mark.parametrize(
+    ("to", "app", "complaint"),
+    [
+        (None, None, "--app NAME"),
+        ("ftp://m.example", "shop", "expected http"),
+        ("m.example", "shop", "expected http"),
+        ("http://m.example:port", "shop", "expected http"),
+        ("http://m exa mple", "shop", "expected http"),
+        ("http://m..example", "shop", "expected http"),
+        ("http://shop:x@m.example", "other", "give the same"),
+        (None, "No App", "not an app's name"),
+    ],
+)
+def test_a_wrong_address_or_app_is_explained(
+    to: str | None, app: str | None, complaint: str
+) -> None:
+    with pytest.raises(ConfigError, match=complaint):
+        parse_target(to, app, 8080)
+
+
+def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
+    path = tmp_path / "shop"
+    sent = Sent(path)
+    key = sent.key(b"a line")
+    sent.remember([key])
+    path.write_bytes(path.read_bytes() + b"half")
+
+    again = Sent(path)
+
+    assert key in again
+    assert path.stat().st_size == 8
+
+
+def test_memory_keeps_the_newest(tmp_path: Path) -> None:
+    path = tmp_path / "shop"
+    sent = Sent(path, remembered_max=10)
+    keys = [sent.key(b"line %d" % number) for number in range(25)]
+    for key in keys:
+        sent.remember([key])
+
+    again = Sent(path, remembered_max=10)
+
+    assert all(key in again for key in keys[-10:])
+    assert not any(key in again for key in keys[:10])
+    assert path.stat().st_size <= 8 * 10
+
+
+def test_a_time_before_1970_can_be_framed() -> None:
+    frame = b"<158>1 0001-01-01T00:00:00+00:00 host heroku router - at=info"
+    line = LogLine(frame, True, parse_message(frame))
+
+    assert b" 1970-01-01T00:00:00.000+00:00 " in as_frame(line, 1_000)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[str]:
+    """The address of the real service, with a store of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    settings = {"PORT": str(port), "DYNOMETER_DATA_DIR": str(tmp_path)}
+    url = f"http://127.0.0.1:{port}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve"],
+        cwd=ROOT,
+        env=environment(**settings),
+        stdout=subprocess.DEVNULL,
+    ) as process:
+        try:
+            while not ready(url):
+                assert process.poll() is None, "the service ended"
+            yield url
+        finally:
+            process.terminate()
+
+
+def ready(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/readyz", trust_env=False).is_success
+    except httpx2.TransportError:
+        return False
+
+
+def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Path) -> None:
+    now = time.time()
+    times_ms = [(number * 37) % 1_000 for number in range(1_200)]
+    requests = [
+        router_text(at=now - 5 * 86_400 + number, service=f"{time_ms}ms")
+        for number, time_ms in enumerate(times_ms)
+    ]
+    log = "".join([*requests, *requests[:5], memory_text(at=now), "prose\n"]).encode()
+
+    for _ in range(2):
+        assert replay(service, log, memory=tmp_path).returncode == 0
+
+    api = f"{service}/api/v1/apps/shop"
+    ledger = httpx2.get(f"{api}/ledger?start=now-1h&end=now%2B1m", trust_env=False).json()
+    assert (ledger["received"], ledger["counted"]) == (1_207, 1_206)
+    assert (ledger["promised"], ledger["duplicate"]) == (1_207, 0)
+    assert ledger["unparsed"] == {"timestamp": 1}
+    said = replay(service, log, "--again", memory=tmp_path).stdout.decode()
+    [address] = re.findall(r"http://\S+/query\?\S+", said)
+    answer = httpx2.get(f"{address}&step=range&stat=count&stat=max", trust_env=False).json()
+    values = {series["stat"]: series["values"] for series in answer["series"]}
+    assert values["count"] == [2 * 1_205]
+    assert [max(times_ms)] == values["max"]
+    assert values["p50"] == [pytest.approx(statistics.median_low(times_ms), rel=0.02)]

@@ -1,0 +1,236 @@
+"""The report: figures of known lines, as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.report import WIDTH
+from tests.support.logtext import (
+    AT_S,
+    dynometer,
+    framed,
+    load_text,
+    memory_text,
+    router_text,
+    text_line,
+)
+
+REQUESTS = [
+    *(router_text(at=AT_S + second, dyno="web.1", service="10ms") for second in range(60)),
+    *(router_text(at=AT_S + 60 + second, dyno="web.2", service="30ms") for second in range(39)),
+    router_text(at=AT_S + 120, dyno="web.2", service="30000ms", status=503, code="H12"),
+]
+READINGS = [
+    memory_text(at=AT_S + 5, dyno="web.1", total="256.00"),
+    memory_text(at=AT_S + 25, dyno="web.1", total="384.00"),
+    load_text(at=AT_S + 25, dyno="web.1", load_1m="0.50"),
+    load_text(at=AT_S + 45, dyno="web.1", load_1m="1.50"),
+    text_line("heroku[worker.1]", "Error R14 (Memory quota exceeded)", at=AT_S + 30),
+]
+OTHERS = [
+    text_line("app[web.1]", "sample#memory_total=1.00MB said the app", at=AT_S + 3),
+    text_line("heroku[router]", "at=info method=GET nothing else", at=AT_S + 4),
+    "not a log line at all\n",
+]
+LOG = "".join(REQUESTS + READINGS + OTHERS).encode()
+
+
+def report_of(log: bytes, *options: str) -> dict[str, Any]:
+    done = dynometer("report", "-", "--json", *options, stdin=log)
+    assert (done.returncode, done.stderr) == (0, b"")
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def table_of(log: bytes, *options: str) -> list[str]:
+    done = dynometer("report", "-", *options, stdin=log)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode().splitlines()
+
+
+def test_json_has_every_figure_of_known_lines() -> None:
+    report = report_of(LOG, "--app", "shop")
+
+    assert report["app"] == "shop"
+    assert (report["start"], report["end"]) == ("2026-11-22T10:00:00Z", "2026-11-22T10:02:00Z")
+    assert report["requests"] == {
+        "count": 100,
+        "per_minute": 50.0,
+        "failed": 1,
+        "failed_ratio": 0.01,
+        "by_status": {"200": 99, "503": 1},
+    }
+    times = report["service_time_ms"]["all"]
+    assert tuple(times[name] for name in ("count", "p50", "p95", "p99")) == (100, 10, 30, 30)
+    assert (times["max"], times["avg"]) == (30_000, 317.7)
+    assert {"web": times} == report["service_time_ms"]["by_process_type"]
+    errors = {error["code"]: error["count"] for error in report["heroku_errors"]}
+    assert errors == {"H12": 1, "R14": 1}
+    assert report["runtime_metrics"] is True
+    assert report["ledger"] == {
+        "received": 108,
+        "counted": 105,
+        "ignored": 1,
+        "unparsed": {"header": 1, "router": 1},
+        "lost_upstream": 0,
+    }
+
+
+def test_json_has_one_row_per_dyno() -> None:
+    dynos = {dyno["dyno"]: dyno for dyno in report_of(LOG)["dynos"]}
+
+    assert list(dynos) == ["web.1", "web.2", "worker.1"]
+    web = dynos["web.1"]
+    assert (web["requests"], web["errors"], web["process_type"]) == (60, 0, "web")
+    assert web["service_time_ms"] == {"avg": 10, "max": 10}
+    assert web["memory_total_bytes"] == {"avg": 320 * 2**20, "max": 384 * 2**20}
+    assert web["memory_quota_used_ratio"] == {"avg": 0.625, "max": 0.75}
+    assert web["load_avg_1m"] == {"avg": 1.0, "max": 1.5}
+    assert web["last_seen"] == "2026-11-22T10:00:00Z"
+    assert tuple(dynos["web.2"][name] for name in ("requests", "errors", "last_seen")) == (
+        40,
+        1,
+        "2026-11-22T10:02:00Z",
+    )
+    assert dynos["worker.1"]["memory_total_bytes"] == {"avg": None, "max": None}
+    assert dynos["worker.1"]["errors"] == 1
+
+
+def test_a_drain_body_gives_the_same_figures_as_text() -> None:
+    text = [router_text(at=AT_S + second) for second in range(3)]
+    frames = [
+        f"<158>1 {line.split(' ', 1)[0]} host heroku router - {line.split(': ', 1)[1]}"
+        for line in text
+    ]
+
+    assert report_of("".join(text).encode()) == report_of(framed(*frames))
+
+
+def test_lines_of_any_age_are_reported() -> None:
+    years = 50 * 365 * 86_400
+    log = router_text(at=AT_S - years) + router_text(at=AT_S)
+
+    report = report_of(log.encode())
+
+    assert report["requests"]["count"] == 2
+    assert report["ledger"]["counted"] == 2
+
+
+def test_lines_may_come_in_any_order() -> None:
+    lines = [router_text(at=AT_S + 60 * minute) for minute in (2, 0, 1)]
+
+    assert report_of("".join(lines).encode()) == report_of("".join(sorted(lines)).encode())
+
+
+def test_many_minutes_add_up() -> None:
+    minutes = 2_500
+    log = "".join(router_text(at=AT_S + 60 * minute) for minute in range(minutes))
+
+    report = report_of(log.encode())
+
+    assert minutes == report["requests"]["count"]
+    assert report["start"] == "2026-11-22T10:00:00Z"
+    assert "2026-11-24T03:39:00Z" == report["end"] == report["dynos"][0]["last_seen"]
+
+
+def test_process_types_have_rows_of_their_own_when_there_are_several() -> None:
+    log = router_text(dyno="web.1", service="10ms") + router_text(dyno="admin.1", service="20ms")
+
+    assert list(report_of(log.encode())["service_time_ms"]["by_process_type"]) == ["admin", "web"]
+    rows = [line.split()[:2] for line in table_of(log.encode())]
+    assert [row for row in rows if row and row[0] in ("all", "admin", "web")] == [
+        ["all", "2"],
+        ["admin", "1"],
+        ["web", "1"],
+    ]
+
+
+def test_requests_that_no_dyno_answered_are_listed() -> None:
+    log = router_text(dyno="", service="", status=503, code="H14")
+
+    [row] = report_of(log.encode())["dynos"]
+
+    assert tuple(row[name] for name in ("dyno", "process_type", "requests", "errors")) == (
+        "",
+        "web",
+        1,
+        1,
+    )
+    assert any(line.startswith("web (no dyno)") for line in table_of(log.encode()))
+
+
+def test_table_shows_the_figures_within_the_width() -> None:
+    lines = table_of(LOG, "--app", "shop")
+
+    assert lines[0] == "shop: 2026-11-22 10:00:00 to 2026-11-22 10:02:00 UTC"
+    assert "Requests  100, 50.0 a minute; failed 1 (1.00%)" in lines
+    assert "Statuses  200: 99   503: 1" in lines
+    assert any(line.split() == ["H12", "1", "Request", "timeout"] for line in lines)
+    dyno = next(line.split() for line in lines if line.startswith("web.1"))
+    assert ["web.1", *["60", "0", "10", "10", "320", "384", "75%", "1.00", "1.50", "10:00"]] == dyno
+    assert "Lines     108 received = 105 counted + 1 ignored + 2 not understood" in lines
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_table_stays_within_the_width_with_large_figures() -> None:
+    log = "".join(
+        router_text(at=AT_S + second, dyno=f"background-jobs.{dyno}", service="1234567ms")
+        + memory_text(at=AT_S, dyno=f"background-jobs.{dyno}", total="65432.10")
+        + load_text(at=AT_S, dyno=f"background-jobs.{dyno}", load_1m="123.45")
+        for second in range(20)
+        for dyno in (1, 100)
+    )
+
+    assert max(map(len, table_of(log.encode()))) <= WIDTH
+
+
+def test_missing_runtime_metrics_are_said_with_the_commands_that_enable_them() -> None:
+    lines = table_of(router_text().encode(), "--app", "shop")
+
+    assert any(line.startswith("no runtime metrics:") for line in lines)
+    assert "  heroku labs:enable log-runtime-metrics -a shop" in lines
+    assert "  heroku restart -a shop" in lines
+    assert not any("no runtime metrics" in line for line in table_of(LOG))
+
+
+def test_every_error_code_is_explained_also_an_unknown_one() -> None:
+    log = router_text(status=503, code="H12") + router_text(status=503, code="H77")
+
+    explained = {
+        error["code"]: error["title"] for error in report_of(log.encode())["heroku_errors"]
+    }
+
+    assert explained == {"H12": "Request timeout", "H77": "Unknown code"}
+
+
+def test_input_without_a_log_line_says_what_was_expected() -> None:
+    lines = table_of(b"dear diary\nit rained\n")
+
+    assert lines[0].startswith("Nothing in this input was understood.")
+    assert "Lines     2 received = 0 counted + 0 ignored + 2 not understood" in lines
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_empty_input_is_said_to_be_empty() -> None:
+    assert table_of(b"") == ["The input is empty: there was no line to report on."]
+    assert report_of(b"")["ledger"]["received"] == 0
+
+
+def test_only_application_output_gives_a_report_without_requests() -> None:
+    lines = table_of(text_line("app[web.1]", "hello").encode())
+
+    assert "No requests: the input has no router lines." in lines
+
+
+@pytest.mark.parametrize("name", ["shop.log", "-"])
+def test_a_file_and_standard_input_give_the_same(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "shop.log"
+    path.write_bytes(LOG)
+
+    done = dynometer("report", str(path) if name != "-" else "-", stdin=LOG)
+
+    assert "\n".join(table_of(LOG)) == done.stdout.decode().rstrip("\n")

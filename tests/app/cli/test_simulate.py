@@ -1,0 +1,254 @@
+"""`simulate` sends, counts and compares."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx2
+import pytest
+import uvicorn
+
+from app.cli import simulate
+from app.config import ConfigError, Settings
+from app.service.asgi import build
+from app.storage.memory import MemoryStore
+from app.traffic.answer_check import NoService, Service, compare, totals_of
+from app.traffic.logplex_sender import Acknowledged
+from app.traffic.simulated_lines import Hop, Line, router_frame
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[int]:
+    """A service over a store in memory; its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        app = build(settings, MemoryStore(time.time), time.time)
+        config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        wait_until(lambda: server.started)
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of a service in local mode."""
+    with serving(Settings.from_environ({})) as port:
+        yield port
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    simulate.add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def run(port: int, *words: str) -> int:
+    return simulate.run(arguments(*words), Settings.from_environ({"PORT": str(port)}))
+
+
+def test_a_service_that_counts_right_gets_a_tick_at_every_number(
+    port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(port, "--history", "10m", "--duration", "1s") == 0
+    summary = capsys.readouterr().out
+    assert "✓ shop: " in summary
+    assert "✗" not in summary
+    rows = {line[2:28].strip(): line.split()[-3:] for line in summary.splitlines()[2:-2]}
+    for name in ("requests", "requests failed", "errors H12", "log lines promised"):
+        sent, answered, sign = rows[name]
+        assert int(sent.replace(",", "")) > 0
+        assert (sent, "✓") == (answered, sign)
+    assert f"http://127.0.0.1:{port}/api/v1/apps/shop/query?metric=service_time_ms" in summary
+
+
+def test_what_the_service_had_before_is_taken_off(port: int) -> None:
+    assert run(port, "--history", "2m", "--duration", "1s") == 0
+    assert run(port, "--history", "2m", "--duration", "1s", "--seed", "2") == 0
+
+
+def test_many_apps_get_a_line_each(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(port, "--apps", "10", "--dynos", "1", "--duration", "1s") == 0
+    summary = capsys.readouterr().out
+    assert summary.count("✓ ") == 10
+    assert "✓ blog-2: " in summary
+
+
+def test_apps_can_be_named_and_a_url_with_credentials_names_one(
+    port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to = f"http://my-app:any@127.0.0.1:{port}"
+    assert simulate.run(arguments("--to", to, "--duration", "1s"), Settings.from_environ({})) == 0
+    assert run(port, "--apps", "x", "y", "--duration", "1s") == 0
+    summary = capsys.readouterr().out
+    assert all(f"✓ {name}: " in summary for name in ("my-app", "x", "y"))
+
+
+def test_ctrl_c_ends_the_traffic_and_the_summary_follows(
+    port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt() -> None:
+        with httpx2.Client(trust_env=False) as client:
+            url = f"http://127.0.0.1:{port}/api/v1/apps"
+            wait_until(lambda: client.get(url).json()["apps"] != [])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    assert run(port, "--duration", "forever") == 0
+    interrupting.join()
+    assert "✓ shop: " in capsys.readouterr().out
+
+
+def test_nobody_listening_is_one_line_that_says_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    assert run(port) == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == (
+        f"dynometer: no service at http://127.0.0.1:{port}: start it with dynometer serve\n"
+    )
+
+
+def test_a_server_that_is_no_dynometer_is_said_to_be_none() -> None:
+    class Silent(BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Silent) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with (
+            Service(f"http://127.0.0.1:{server.server_port}") as service,
+            pytest.raises(NoService, match="answers 501, not as a Dynometer"),
+        ):
+            service.totals("shop", 0, 60)
+        thread.join()
+
+
+def test_a_service_that_wants_a_token_is_told_by_the_setting_to_set() -> None:
+    settings = Settings.from_environ({"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"})
+    with serving(settings) as port, pytest.raises(ConfigError, match="DYNOMETER_ADMIN_TOKEN"):
+        run(port)
+
+
+def test_lines_with_a_wrong_drain_secret_are_refused_and_the_run_fails(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    token = {"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"}
+    with serving(Settings.from_environ(token)) as port:
+        settings = Settings.from_environ({**token, "PORT": str(port)})
+        assert simulate.run(arguments("--duration", "1s"), settings) == 1
+    summary = capsys.readouterr().out
+    assert "✗ shop: " in summary
+    assert "refused" in summary
+    assert "answered 401" in summary
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--duration", "0s"],
+        ["--duration", "soon"],
+        ["--history", "25h"],
+        ["--rate", "0"],
+        ["--rate", "nan"],
+        ["--dynos", "none"],
+    ],
+)
+def test_a_mistaken_argument_is_refused_with_what_is_accepted(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        arguments(*words)
+    assert "expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--apps", "0"], ["--apps", "No Name"], ["--to", "ftp://x"], ["--apps", "1001"]]
+)
+def test_a_mistaken_app_or_address_is_a_config_error(words: list[str]) -> None:
+    with pytest.raises(ConfigError):
+        run(1, *words)
+
+
+def test_forever_has_no_end() -> None:
+    assert arguments("--duration", "forever").duration == float("inf")
+
+
+def test_totals_count_what_each_line_means() -> None:
+    lines = [
+        Line(0, b"", 200),
+        Line(0, b"", 503, "H12"),
+        Line(0, b"", 0, "H24"),
+        Line(0, b"", 499, "H27"),
+        Line(0, b"", None, "R14"),
+        Line(0, b""),
+    ]
+    assert totals_of(Acknowledged(lines, 5)) == {
+        "requests": 4,
+        "requests ok": 2,
+        "requests failed": 2,
+        "errors H12": 1,
+        "errors H24": 1,
+        "errors H27": 1,
+        "errors R14": 1,
+        "errors L10": 1,
+        "log lines": 7,
+        "log lines promised": 7,
+        "log lines lost upstream": 5,
+    }
+
+
+def test_a_difference_in_any_number_shows() -> None:
+    sent = Counter({"requests": 2, "errors H12": 1})
+    rows = compare(sent, Counter({"requests": 10}), Counter({"requests": 12, "errors R14": 1}))
+    assert [(row.name, row.sent, row.answered, row.agrees) for row in rows] == [
+        ("requests", 2, 2, True),
+        ("errors H12", 1, 0, False),
+        ("errors R14", 0, 1, False),
+        ("log lines", 0, 0, True),
+    ]
+
+
+def test_a_wrong_answer_makes_the_run_fail(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The service counts a request that the simulation did not send."""
+    url = f"http://127.0.0.1:{port}"
+    tail = "dyno=web.1 connect=1ms service=1ms status=200 bytes=1"
+    hop = Hop("GET", "/", "shop.example.com", "id", "192.0.2.1")
+
+    def disturb() -> None:
+        with httpx2.Client(auth=("shop", "any"), trust_env=False) as client:
+            wait_until(lambda: client.get(f"{url}/api/v1/apps").json()["apps"] != [])
+            now_s = time.time()
+            frame = router_frame(now_s, hop, "at=info", tail, legacy=True, agent=False)
+            client.post(f"{url}/drain", content=frame)
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
+    assert run(port, "--duration", "3s") == 1
+    disturbing.join()
+    assert "✗ +1" in capsys.readouterr().out

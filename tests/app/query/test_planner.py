@@ -1,0 +1,253 @@
+"""What a user asked becomes an aligned range, a step, a resolution; what cannot be asked names what
+can.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.query.planner import POINTS_MAX, Asked, QueryError, plan, plan_range
+from app.query.table import Query, Range
+from app.rollup.resolutions import SLACK_S, Resolution, resolutions
+from parsers.metrics import METRICS
+
+HOUR_S = 3600
+DAY_S = 86_400
+NOW_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z, the start of an hour
+TEN = int(NOW_S)  # o'clock
+RESOLUTIONS = resolutions(DAY_S, 14 * DAY_S, 90 * DAY_S)
+MINUTES, TENS, HOURS = RESOLUTIONS
+
+
+def span_of(
+    start: str | None = None,
+    end: str | None = None,
+    step: str | None = None,
+    now_s: float = NOW_S,
+) -> tuple[Range, list[str]]:
+    return plan_range(start, end, step, RESOLUTIONS, now_s)
+
+
+def query_of(asked: Asked) -> Query:
+    query, warnings = plan(asked, RESOLUTIONS, NOW_S)
+    assert not warnings
+    return query
+
+
+def refusal_of(asked: Asked) -> QueryError:
+    with pytest.raises(QueryError) as caught:
+        plan(asked, RESOLUTIONS, NOW_S)
+    return caught.value
+
+
+def test_the_default_is_the_last_hour_by_the_minute() -> None:
+    assert span_of() == (Range(TEN - HOUR_S, TEN, 60, MINUTES), [])
+
+
+def test_without_a_start_the_hour_before_the_end_is_meant() -> None:
+    assert span_of(end="now-1d") == (
+        Range(TEN - DAY_S - HOUR_S, TEN - DAY_S, 60, MINUTES),
+        [],
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "stat"),
+    [("requests", "sum"), ("service_time_ms", "p95"), ("load_avg_1m", "avg"), ("dynos", "avg")],
+)
+def test_each_kind_of_metric_has_a_default_stat(metric: str, stat: str) -> None:
+    assert [each.name for each in query_of(Asked(metric)).stats] == [stat]
+
+
+def test_what_is_asked_twice_is_answered_once() -> None:
+    query = query_of(
+        Asked("requests", ("sum", "rate", "sum"), ("dyno", "status", "dyno"), {"status": ()})
+    )
+    assert [each.name for each in query.stats] == ["sum", "rate"]
+    assert query.by == ("dyno", "status")
+    assert query.filters == {}
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step", "aligned"),
+    [
+        (TEN - 61, TEN - 1, "1m", (TEN - 120, TEN)),
+        (TEN - 60, TEN, "1m", (TEN - 60, TEN)),
+        (TEN - 1, TEN + 1, "10m", (TEN - 600, TEN + 600)),
+        (TEN - 5 * HOUR_S, TEN - HOUR_S - 1, "1h", (TEN - 5 * HOUR_S, TEN - HOUR_S)),
+        (TEN - 90, TEN - 30, "range", (TEN - 120, TEN)),
+    ],
+)
+def test_a_range_is_aligned_outwards(
+    start: int, end: int, step: str, aligned: tuple[int, int]
+) -> None:
+    span, _ = span_of(str(start), str(end), step)
+    assert (span.start, span.end) == aligned
+
+
+@given(
+    st.integers(1000 * (TEN - 80 * DAY_S), 1000 * TEN),
+    st.integers(1, 1000 * 7 * DAY_S),
+    st.sampled_from([None, "range", "1m", "7m", "10m", "1h", "3h", "1d", "45s"]),
+)
+def test_whatever_is_asked_the_range_holds_it_and_is_whole(
+    start_ms: int, length_ms: int, step: str | None
+) -> None:
+    end_ms = start_ms + length_ms
+    span, _ = span_of(str(start_ms), str(end_ms), step)
+    assert 1000 * span.start <= start_ms
+    assert 1000 * span.end >= end_ms
+    assert (span.end - span.start) % span.step_s == 0
+    assert span.step_s % span.resolution.seconds == 0
+    assert span.start % span.resolution.seconds == 0
+    if step != "range":
+        assert span.start % span.step_s == span.end % span.step_s == 0
+        assert 1000 * (span.end - span.start - 2 * span.step_s) < length_ms
+        assert span.size <= POINTS_MAX
+
+
+@pytest.mark.parametrize(
+    ("step", "resolution"),
+    [("1m", MINUTES), ("5m", MINUTES), ("10m", TENS), ("30m", TENS), ("1h", HOURS), ("1d", HOURS)],
+)
+def test_the_coarsest_resolution_that_divides_the_step_serves_it(
+    step: str, resolution: Resolution
+) -> None:
+    span, warnings = span_of("now-6h", "now", step)
+    assert span.resolution == resolution
+    assert not warnings
+
+
+@pytest.mark.parametrize(("length", "step_s"), [("5h", 60), ("6h", 120), ("1d", 300), ("7d", 3600)])
+def test_without_a_step_about_300_points_are_given(length: str, step_s: int) -> None:
+    span, warnings = span_of(f"now-{length}")
+    assert span.step_s == step_s
+    assert span.size <= 301
+    assert not warnings
+
+
+def test_a_step_of_range_gives_one_value_for_all_of_it() -> None:
+    span, _ = span_of("now-90m", "now", "range")
+    assert span == Range(TEN - 5400, TEN, 5400, MINUTES)
+    assert span.size == 1
+
+
+def test_a_step_finer_than_what_is_stored_is_answered_with_the_finest_and_says_so() -> None:
+    span, warnings = span_of(step="30s")
+    assert span.step_s == 60
+    assert warnings == ["answered with step=60: nothing finer is stored"]
+
+
+@pytest.mark.parametrize(
+    ("start", "step", "answered_s", "resolution"),
+    [("now-2d", "1m", 600, TENS), ("now-2d", "15m", 1200, TENS), ("now-20d", "10m", 3600, HOURS)],
+)
+def test_a_step_finer_than_what_is_still_kept_is_lengthened_and_says_so(
+    start: str, step: str, answered_s: int, resolution: Resolution
+) -> None:
+    span, warnings = span_of(start, None, step)
+    assert (span.step_s, span.resolution) == (answered_s, resolution)
+    assert warnings == [
+        f"answered with step={answered_s}: finer data is no longer kept for all of the range"
+    ]
+
+
+def test_a_default_step_is_lengthened_without_a_warning() -> None:
+    span, warnings = span_of("now-2d", "now-47h")
+    assert (span.step_s, span.resolution) == (600, TENS)
+    assert not warnings
+
+
+def test_the_last_day_is_still_served_by_the_minute_though_minutes_are_kept_a_day() -> None:
+    span, warnings = span_of("now-1d", None, "1m")
+    assert (span.resolution, warnings) == (MINUTES, [])
+    edge, _ = span_of(str(TEN - DAY_S - SLACK_S), None, "1m")
+    beyond, _ = span_of(str(TEN - DAY_S - SLACK_S - 1), None, "1m")
+    assert (edge.resolution, beyond.resolution) == (MINUTES, TENS)
+
+
+def test_a_range_older_than_all_that_is_kept_says_so() -> None:
+    span, warnings = span_of("now-100d", None, "1d")
+    assert span.resolution == HOURS
+    assert warnings == ["start is older than what is kept: 90 days"]
+
+
+@pytest.mark.parametrize("step", ["90s", "61", "0", "1w", "", "1.5h", "RANGE"])
+def test_a_step_that_no_interval_has_names_the_accepted(step: str) -> None:
+    refusal = refusal_of(Asked("requests", step=step))
+    assert (refusal.parameter, refusal.given) == ("step", step)
+    assert refusal.accepted.startswith("1m, 10m, 1h, any multiple")
+
+
+def test_as_many_values_as_a_range_query_may_give_and_no_more() -> None:
+    first = TEN - POINTS_MAX * 60
+    resolution = resolutions(30 * DAY_S, 30 * DAY_S, 90 * DAY_S)
+    span, _ = plan_range(str(first), str(TEN), "1m", resolution, NOW_S)
+    assert span.size == POINTS_MAX
+    with pytest.raises(QueryError, match=r"at most 11000 values \(this: 11001\)") as caught:
+        plan_range(str(first - 60), str(TEN), "1m", resolution, NOW_S)
+    assert caught.value.parameter == "step"
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter", "accepted"),
+    [
+        (Asked("request"), "metric", ", ".join(METRICS)),
+        (Asked("requests", by=["code"]), "by", "process_type, dyno, status, status_class, outcome"),
+        (Asked("requests", by=["path"]), "by", "for requests"),
+        (Asked("dynos", by=["dyno"]), "by", "app, process_type for dynos"),
+        (Asked("response_bytes", filters={"dyno": ["web.1"]}), "dyno", "app, process_type for"),
+        (Asked("requests", ["p95"]), "stat", "sum, rate"),
+        (Asked("requests", ["sum", "no"]), "stat", "sum, rate"),
+        (Asked("service_time_ms", ["sum"]), "stat", "p1 to p99.9"),
+        (Asked("load_avg_1m", ["p95"]), "stat", "avg, max, min, last, sum"),
+        (Asked("requests", start="yesterday"), "start", "RFC 3339"),
+        (Asked("requests", end="soon"), "end", "RFC 3339"),
+        (Asked("requests", start="now"), "start", "times before end (now)"),
+        (Asked("requests", start="now-1h", end="now-2h"), "start", "times before end (now-2h)"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_asked_names_the_parameter_and_what_is_accepted(
+    asked: Asked, parameter: str, accepted: str
+) -> None:
+    refusal = refusal_of(asked)
+    assert refusal.parameter == parameter
+    assert accepted in refusal.accepted
+    assert str(refusal) == f"{parameter}={refusal.given}: accepted are {refusal.accepted}"
+
+
+@pytest.mark.parametrize("stat", ["p95", "p99.9", "le_500"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Asked("service_time_ms", by=["dyno"]),
+        Asked("connect_time_ms", by=["process_type", "dyno"]),
+        Asked("service_time_ms", filters={"dyno": ["web.*"]}),
+    ],
+    ids=str,
+)
+def test_a_percentile_of_one_dyno_does_not_exist(asked: Asked, stat: str) -> None:
+    refusal = refusal_of(dataclasses.replace(asked, stats=["avg", stat]))
+    assert (refusal.parameter, refusal.given) == ("stat", stat)
+    assert "avg, max, count per dyno" in refusal.accepted
+
+
+def test_averages_maxima_and_counts_of_one_dyno_do() -> None:
+    query = query_of(
+        Asked("service_time_ms", ["avg", "max", "count"], ["dyno"], {"dyno": ["web.1"]})
+    )
+    assert query.by == ("dyno",)
+    assert query.filters == {"dyno": ("web.1",)}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_can_be_grouped_and_filtered_by_its_labels_and_by_app(name: str) -> None:
+    labels = [label for label in ("app", *METRICS[name].labels) if label != "dyno"]
+    query = query_of(Asked(name, by=labels, filters={label: ["*"] for label in labels}))
+    assert query.by == tuple(labels)
+    assert set(query.filters) == set(labels)

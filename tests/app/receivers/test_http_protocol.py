@@ -1,0 +1,182 @@
+"""What a stranger can send before anybody asks who it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.config import Settings
+from app.receivers.http_protocol import Limits
+from app.service.asgi import build
+from app.storage.memory import MemoryStore
+from tests.support.lines import router
+from tests.support.service import Clock, lifespan
+from tests.support.wire import USUAL, Wire, wire_to
+
+HEAD = b"Host: localhost\r\nAuthorization: Basic c2hvcDp4\r\n"
+CLOSE = b"Connection: close\r\n"
+HURRY = Limits(head_within_s=0.2, answer_read_within_s=0.2)
+
+
+@asynccontextmanager
+async def service(
+    limits: Limits = USUAL, *, keep_alive_s: int = 60
+) -> AsyncIterator[tuple[Wire, MemoryStore]]:
+    store = MemoryStore(Clock())
+    app = build(Settings.from_environ({"DYNOMETER_SPOOL_MAX_BYTES": "0"}), store, Clock())
+    async with lifespan(app), wire_to(app, limits, keep_alive_s=keep_alive_s) as wire:
+        yield wire, store
+
+
+def drain(*headers: bytes, body: bytes = b"") -> bytes:
+    return b"POST /drain HTTP/1.1\r\n" + HEAD + b"".join(headers) + b"\r\n" + body
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
+MALFORMED = {
+    "a length and chunks": drain(
+        b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", body=b"0\r\n\r\nG"
+    ),
+    "chunks and a length": drain(
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", body=b"5c\r\nGPOST / HTTP/1.1\r\n"
+    ),
+    "chunks and another coding": drain(
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", body=b"0\r\n\r\n"
+    ),
+    "an unknown coding": drain(b"Transfer-Encoding: xchunked\r\n", body=b"0\r\n\r\n"),
+    "two lengths": drain(b"Content-Length: 0\r\nContent-Length: 5\r\n", body=b"hello"),
+    "a list of lengths": drain(b"Content-Length: 5, 5\r\n", body=b"hello"),
+    "a length with a sign": drain(b"Content-Length: +5\r\n", body=b"hello"),
+    "a folded header": HEALTH + b"X: a\r\n b\r\n\r\n",
+    "bare line feeds": b"GET /healthz HTTP/1.1\nHost: localhost\n\n",
+    "a bare carriage return": drain(b"Logplex-Frame-Id: a\rX-Evil: 1\r\nContent-Length: 0\r\n"),
+    "a zero byte in a header": HEALTH + b"X: a\0b\r\n\r\n",
+    "a zero byte in the target": b"GET /heal\0thz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "a space before the colon": b"GET /healthz HTTP/1.1\r\nHost : localhost\r\n\r\n",
+    "a chunk size that is none": drain(b"Transfer-Encoding: chunked\r\n", body=b"zz\r\nhi\r\n"),
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "two hosts": HEALTH + b"Host: evil.example.com\r\n\r\n",
+    "no host": b"GET /healthz HTTP/1.1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_closed(name: str) -> None:
+    async with service() as (wire, _):
+        smuggled = MALFORMED[name] + b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        answer = await wire.ask(smuggled)
+        assert answer.count(b"HTTP/1.1 ") == 1
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"evil" not in answer.lower()
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with service() as (wire, _):
+        both = await wire.ask(
+            HEALTH + b"\r\nGET /version HTTP/1.1\r\nHost: localhost\r\n" + CLOSE + b"\r\n"
+        )
+        assert both.index(b"ok\n") < both.index(b'"dynometer"')
+
+
+async def test_a_chunked_body_counts_like_any_other() -> None:
+    frame = router()
+    chunks = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (frame[:9], frame[9:]))
+    async with service() as (wire, store):
+        sent = drain(b"Transfer-Encoding: chunked\r\n", CLOSE, body=chunks + b"0\r\n\r\n")
+        assert await wire.statuses(sent) == [200]
+        assert await store.inbox_lengths(["shop"]) == {"shop": 1}
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        HEALTH + b"X: " + b"a" * 10_000_000,
+        HEALTH + b"X: a\r\n" * 100_000,
+        HEALTH + b"X: a\r\n" * 8_000 + b"\r\n",
+        b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /" + b"a" * 10_000_000,
+    ],
+    ids=["one header", "many headers", "a whole head", "a whole target", "a target"],
+)
+async def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
+    async with service() as (wire, _):
+        reader, writer = await wire.connect()
+        writer.write(head)
+        answer = await reader.read(64)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        writer.close()
+        assert await wire.statuses(HEALTH + CLOSE + b"\r\n") == [200]
+
+
+async def test_a_head_of_usual_size_in_small_pieces_is_served() -> None:
+    head = HEALTH + b"Cookie: " + b"c" * 8_000 + b"\r\n" + CLOSE + b"\r\n"
+    async with service() as (wire, _):
+        reader, writer = await wire.connect()
+        for start in range(0, len(head), 500):
+            writer.write(head[start : start + 500])
+            await writer.drain()
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("sent", [b"G", HEALTH, HEALTH + b"\r\nG"])
+async def test_a_head_that_does_not_end_is_cut_off(sent: bytes) -> None:
+    async with service(HURRY) as (wire, _):
+        assert (await wire.ask(sent)).count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r\n\r\n\r\n"])
+async def test_a_connection_that_asks_nothing_is_closed(sent: bytes) -> None:
+    async with service(keep_alive_s=1) as (wire, _):
+        assert await wire.ask(sent) == b""
+
+
+async def test_a_body_that_goes_on_after_its_answer_is_cut_off() -> None:
+    async with service() as (wire, _):
+        sent = HEALTH + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        assert await wire.statuses(sent) == [200]
+
+
+async def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    async def large(scope: object, receive: object, send: object) -> None:
+        assert callable(send)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(1_000):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+
+    async with wire_to(large, HURRY) as wire:
+        _, writer = await wire.connect()
+        writer.write(HEALTH + b"\r\n")
+        await writer.drain()
+        state = wire.server.server_state
+        async with asyncio.timeout(20):
+            while not state.total_requests and not state.connections:
+                await asyncio.sleep(0.001)
+            while state.connections:
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def test_idle_strangers_make_room_for_those_who_come() -> None:
+    async with service(Limits(connections_max=50)) as (wire, _):
+        strangers = [await wire.connect() for _ in range(200)]
+        for _ in range(20):
+            assert await wire.statuses(HEALTH + CLOSE + b"\r\n") == [200]
+        assert len(wire.server.server_state.connections) <= 51
+        for _, writer in strangers:
+            writer.close()
+
+
+async def test_a_post_is_answered_beside_thousands_of_idle_connections() -> None:
+    async with service() as (wire, store):
+        idle = [await wire.connect() for _ in range(400)]
+        body = router()
+        sent = drain(b"Content-Length: %d\r\n" % len(body), CLOSE, body=body)
+        assert await wire.statuses(sent) == [200]
+        assert await store.inbox_lengths(["shop"]) == {"shop": 1}
+        for _, writer in idle:
+            writer.close()

@@ -1,0 +1,362 @@
+"""The syslog drain: whose lines count, and what happens when nothing can take them."""
+
+from __future__ import annotations
+
+import logging.handlers
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support.certificates import certificate
+from tests.support.lines import counted, router_text, timestamp
+from tests.support.processes import RedisProcess, ServiceProcess, free_port
+from tests.support.servers import wait_until
+
+TOKEN = "d.475fd4b7-03da-4e45-8c89-5d8ac5fff61d"
+OTHER = "d.975fd4b7-03da-4e45-8c89-5d8ac5fff61d"
+ADMIN = "a-token-of-the-admin"
+
+
+def line(hostname: str = TOKEN, *, data: str = "-", service: str = "18ms") -> bytes:
+    """A message as Logplex sends it over syslog, or another sender with structured data."""
+    head = f"<158>1 {timestamp(time.time() - 1)} {hostname} heroku router - {data} "
+    return (head + router_text(service=service) + "\n").encode()
+
+
+def service_of(directory: Path, **environ: str) -> ServiceProcess:
+    return ServiceProcess(directory, DYNOMETER_SYSLOG_PORT=str(free_port()), **environ)
+
+
+def connect(service: ServiceProcess) -> socket.socket:
+    address = ("127.0.0.1", int(service.environ["DYNOMETER_SYSLOG_PORT"]))
+    return socket.create_connection(address, timeout=10)
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """In local mode."""
+    service = service_of(tmp_path)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """With an admin token."""
+    service = service_of(
+        tmp_path, DYNOMETER_ADMIN_TOKEN=ADMIN, DYNOMETER_PUBLIC_URL="https://metrics.example.com"
+    )
+    service.start()
+    yield service
+    service.stop()
+
+
+def get(service: ServiceProcess, path: str) -> Any:
+    return httpx2.get(f"{service.url}{path}", auth=("x", ADMIN), trust_env=False).json()
+
+
+def requests_of(service: ServiceProcess, app: str) -> int:
+    query = f"/api/v1/apps/{app}/query?metric=requests&step=range&start=now-2h"
+    series = get(service, query).get("series", [])
+    return sum(each["values"][0] or 0 for each in series)
+
+
+def run(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.cli", *arguments],
+        env=service.environ,
+        cwd=service.directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+@pytest.mark.parametrize("framed", [counted, bytes])
+def test_in_local_mode_a_name_that_nobody_linked_is_an_app_of_its_own(
+    service: ServiceProcess, framed: Any
+) -> None:
+    with connect(service) as sender:
+        sender.sendall(framed(line()) * 3 + framed(line("web-host.example", data='[a b="c"]')) * 2)
+        wait_until(lambda: requests_of(service, TOKEN) == 3)
+        wait_until(lambda: requests_of(service, "web-host.example") == 2)
+
+
+def test_python_s_own_handler_which_ends_messages_with_nul_is_understood(
+    service: ServiceProcess,
+) -> None:
+    address = ("127.0.0.1", int(service.environ["DYNOMETER_SYSLOG_PORT"]))
+    handler = logging.handlers.SysLogHandler(address, socktype=socket.SOCK_STREAM)
+    # It writes <PRI> itself; the rest of the header is the format's.
+    handler.setFormatter(
+        logging.Formatter(f"1 {timestamp(time.time())} {TOKEN} heroku router - - %(message)s")
+    )
+    for _ in range(7):
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, router_text(), None, None))
+    wait_until(lambda: requests_of(service, TOKEN) == 7)
+    handler.close()
+
+
+def test_pieces_of_a_message_are_put_together_and_what_is_cut_is_booked(
+    service: ServiceProcess,
+) -> None:
+    frame = counted(line())
+    with connect(service) as sender:
+        for byte in range(0, len(frame), 40):
+            sender.sendall(frame[byte : byte + 40])
+        sender.sendall(frame + frame[:50])
+    wait_until(lambda: requests_of(service, TOKEN) == 2)
+    path = f"/api/v1/apps/{TOKEN}/ledger"
+    wait_until(lambda: get(service, path)["unparsed"] == {"frame": 1})
+    assert get(service, path)["received"] == 3
+
+
+def test_with_a_token_only_linked_drains_count_and_the_others_are_listed(
+    guarded: ServiceProcess,
+) -> None:
+    assert run(guarded, "drains", "link", "shop", TOKEN).returncode == 0
+    with connect(guarded) as sender:
+        sender.sendall(counted(line(OTHER)) * 5)
+
+        def heard() -> bool:
+            sender.sendall(counted(line()))
+            return requests_of(guarded, "shop") > 0
+
+        wait_until(heard)
+    listed = get(guarded, "/api/v1/drains")
+    wait_until(lambda: bool(get(guarded, "/api/v1/drains")["refusals"]))
+    [refusal] = get(guarded, "/api/v1/drains")["refusals"]
+    assert (refusal["token"], refusal["reason"]) == (OTHER, "drain token is linked to no app")
+    assert [drain["app"] for drain in listed["drains"]] == ["shop"]
+    assert "syslog" in run(guarded, "drains", "list").stdout
+    assert TOKEN not in (guarded.directory / "data" / "drains.json").read_text()
+
+    assert run(guarded, "drains", "link", "blog", TOKEN).returncode == 2
+    assert run(guarded, "drains", "unlink", "shop", TOKEN).returncode == 0
+    before = requests_of(guarded, "shop")
+
+    def refused() -> bool:
+        with connect(guarded) as sender:
+            sender.sendall(counted(line()))
+        tokens = {each["token"] for each in get(guarded, "/api/v1/drains")["refusals"]}
+        return TOKEN in tokens
+
+    wait_until(refused, 20)
+    assert requests_of(guarded, "shop") >= before
+    assert run(guarded, "drains", "unlink", "shop", TOKEN).returncode == 2
+
+
+def test_a_linked_app_may_have_a_secret_too_and_only_one_of_its_drains_counts(
+    guarded: ServiceProcess,
+) -> None:
+    assert run(guarded, "drains", "link", "shop", TOKEN).returncode == 0
+    added = run(guarded, "drains", "add", "shop")
+    secret = added.stdout.split("shop:")[1].split("@")[0]
+    headers = {"Logplex-Drain-Token": OTHER}
+    body = counted(line())
+
+    def accepted() -> bool:
+        answer = httpx2.post(
+            f"{guarded.url}/drain", content=body, headers=headers, auth=("shop", secret)
+        )
+        return answer.status_code == 200
+
+    wait_until(accepted)
+    with connect(guarded) as sender:
+        sender.sendall(counted(line()) * 7)
+        wait_until(lambda: get(guarded, "/api/v1/apps/shop/ledger")["other_drain"] == 7)
+    assert requests_of(guarded, "shop") == 1
+
+
+def test_while_nothing_can_take_them_lines_are_not_read_and_none_is_lost(tmp_path: Path) -> None:
+    store = RedisProcess(tmp_path / "redis", "--appendfsync", "always")
+    service = service_of(
+        tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}", DYNOMETER_SPOOL_MAX_BYTES="0"
+    )
+    store.start()
+    service.start()
+    try:
+        with connect(service) as sender:
+            sender.sendall(counted(line("shop")))
+            wait_until(lambda: requests_of(service, "shop") == 1)
+            store.kill()
+            for _ in range(50):
+                sender.sendall(counted(line("shop")) * 20)
+            store.start()
+            wait_until(lambda: requests_of(service, "shop") == 1_001, 30)
+    finally:
+        service.stop()
+        store.kill()
+        store.client.close()
+
+
+def test_a_service_that_can_store_nothing_still_ends_in_time(tmp_path: Path) -> None:
+    store = RedisProcess(tmp_path / "redis")
+    service = service_of(
+        tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}", DYNOMETER_SPOOL_MAX_BYTES="0"
+    )
+    store.start()
+    service.start()
+    try:
+        with connect(service) as sender:
+            sender.sendall(counted(line("shop")))
+            wait_until(lambda: requests_of(service, "shop") == 1)
+            store.kill()
+            sender.sendall(counted(line("shop")) * 20)
+            assert service.terminate() < 12
+        assert "Traceback" not in service.log.read_text()
+        assert "destroyed" not in service.log.read_text()
+    finally:
+        service.stop()
+        store.client.close()
+
+
+def test_what_was_read_is_committed_before_the_end(tmp_path: Path) -> None:
+    service = service_of(tmp_path)
+    service.start()
+    with connect(service) as sender:
+        sender.sendall(counted(line("shop")) * 200)
+        wait_until(lambda: requests_of(service, "shop") > 0)
+        sender.sendall(counted(line("shop")) * 200)
+        time_s = service.terminate()
+    assert time_s < 10
+    service.start()
+    counted_lines = requests_of(service, "shop")
+    service.stop()
+    assert counted_lines in (200, 400)  # the second burst was read or refused, as a whole
+
+
+def shown_by(port: int, *options: str) -> str:
+    """The subject of the certificate that is shown, as openssl sees it."""
+    done = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options],
+        input=b"",
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+    return done.stdout.decode()
+
+
+def test_over_tls_a_new_certificate_is_shown_after_sighup_and_connections_stay(
+    tmp_path: Path,
+) -> None:
+    chain, key = certificate(tmp_path, "first")
+    port = free_port()
+    service = service_of(
+        tmp_path,
+        DYNOMETER_SYSLOG_TLS_PORT=str(port),
+        DYNOMETER_TLS_CERT=str(chain),
+        DYNOMETER_TLS_KEY=str(key),
+        WEB_CONCURRENCY="2",
+    )
+    service.start()
+    try:
+        # What Logplex speaks: TLS 1.2 with AES-128.
+        old = shown_by(port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256")
+        assert "CN = first" in old
+        assert "ECDHE-ECDSA-AES128-SHA256" in old
+        assert "TLSv1.3" in shown_by(port)
+        with connect(service) as sender:
+            sender.sendall(counted(line("shop")))
+            wait_until(lambda: requests_of(service, "shop") == 1)
+            second = certificate(tmp_path, "second")
+            for new, file in zip(second, (chain, key), strict=True):
+                file.write_bytes(new.read_bytes())
+            os.kill(service.pid, signal.SIGHUP)
+            wait_until(lambda: all("CN = second" in shown_by(port) for _ in range(8)), 20)
+            sender.sendall(counted(line("shop")))
+            wait_until(lambda: requests_of(service, "shop") == 2)
+    finally:
+        service.stop()
+
+
+def test_https_is_served_with_a_certificate(tmp_path: Path) -> None:
+    chain, key = certificate(tmp_path, "localhost")
+    port = free_port()
+    environ = {**os.environ, "PORT": str(port), "DYNOMETER_DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "app.cli", "serve", "--tls-cert", str(chain)]
+    wrong = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert "--tls-key" in wrong.stderr
+    process = subprocess.Popen([*command, "--tls-key", str(key)], env=environ)
+    try:
+        wait_until(lambda: "CN = localhost" in shown_by(port), 20)
+        answer = httpx2.get(f"https://localhost:{port}/healthz", verify=False, trust_env=False)
+        assert answer.text == "ok\n"
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+def test_a_syslog_drain_beside_the_service(service: ServiceProcess) -> None:
+    port = free_port()
+    environ = {**service.environ, "DYNOMETER_SYSLOG_PORT": str(port)}
+    process = subprocess.Popen([sys.executable, "-m", "app.cli", "syslog"], env=environ)
+    try:
+        wait_until(lambda: _listens(port), 20)
+        with socket.create_connection(("127.0.0.1", port)) as sender:
+            sender.sendall(counted(line("shop")) * 4)
+            wait_until(lambda: requests_of(service, "shop") == 4)
+    finally:
+        process.terminate()
+        assert process.wait(15) == 0
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_token_that_appears_is_adopted_when_one_says_yes(guarded: ServiceProcess) -> None:
+    ours, theirs = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "app.cli",
+        "drains",
+        "add",
+        "shop",
+        "--syslog",
+        "--wait",
+        "20",
+    ]
+    adding = subprocess.Popen(
+        command,
+        env=guarded.environ,
+        cwd=guarded.directory,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert adding.stdout is not None
+    port = guarded.environ["DYNOMETER_SYSLOG_PORT"]
+    run_this = f"heroku drains:add syslog://metrics.example.com:{port} -a shop\n"
+    assert adding.stdout.readline() == run_this
+    os.write(ours, b"yes\n")
+    with connect(guarded) as sender:
+        sender.sendall(counted(line()))
+        _, said = adding.communicate(timeout=30)
+        assert adding.returncode == 0, said
+        assert f"{TOKEN} appeared. Is it shop's?" in said
+
+        def heard() -> bool:
+            sender.sendall(counted(line()))
+            return requests_of(guarded, "shop") > 0
+
+        wait_until(heard)
+    os.close(ours)
+    os.close(theirs)

@@ -1,0 +1,202 @@
+"""The stored form: exact, equal for equals, tolerant of what is newer, and safe against damage."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.rollup.batch_codec import pack_batch, unpack_batch
+from app.rollup.codec import ALL, NewerVersion, PackError, absorb, pack, unpack
+from app.rollup.rollup import Rollup
+from parsers.samples import (
+    Event,
+    HerokuError,
+    ProcessExit,
+    Readings,
+    Request,
+    Sample,
+    StateChange,
+)
+
+AT_MS = 1_795_341_600_000
+
+
+def rollup(seed: int = 1, lines: int = 60) -> Rollup:
+    rng = random.Random(seed)
+    made = Rollup()
+    for number in range(lines):
+        source = f"web.{rng.randrange(1, 9)}"
+        at_ms = AT_MS + 250 * number
+        made.messages += 1
+        samples: list[Sample] = [
+            Request(source, rng.choice([200, 404, 503]), "", 1, rng.randrange(9_000), 700),
+            Readings(source, tuple((index, rng.randrange(99_999)) for index in range(11))),
+            HerokuError(source, "R14", 0),
+            StateChange(source, "up", "starting"),
+            ProcessExit(source, rng.choice([0, 1, 137])),
+            Event("release", "", f"v{rng.randrange(9)}"),
+        ]
+        made.observe(rng.choice(samples), at_ms)
+    made.ledger = {"received": lines, "counted": lines}
+    return made
+
+
+def test_equal_rollups_have_equal_bytes_however_they_came_about() -> None:
+    one, other = rollup(1), rollup(2)
+    there, back = one.copy(), other.copy()
+    there.merge(other)
+    back.merge(one)
+    assert pack(there) == pack(back)
+
+
+def test_absorbing_bytes_is_merging() -> None:
+    merged = rollup(1)
+    absorbed = rollup(1)
+    merged.merge(rollup(2))
+    absorb(absorbed, pack(rollup(2)))
+    assert pack(absorbed) == pack(merged)
+
+
+@pytest.mark.parametrize("section", sorted(ALL))
+def test_only_the_sections_asked_for_are_read(section: str) -> None:
+    whole = rollup()
+    part = Rollup()
+    absorb(part, pack(whole), frozenset({section}))
+    assert part.messages == whole.messages
+    for name in ALL:
+        expected = getattr(whole if name == section else Rollup(), name)
+        assert getattr(part, name) == expected
+
+
+def test_one_gauge_can_be_read_alone() -> None:
+    whole = rollup()
+    part = Rollup()
+    absorb(part, pack(whole), frozenset({"gauges"}), gauges=frozenset({3}))
+    assert part.gauges == {key: value for key, value in whole.gauges.items() if key[1] == 3}
+
+
+def test_a_section_of_a_newer_version_survives_packing_and_merging() -> None:
+    fields = msgspec.msgpack.decode(pack(rollup()))
+    fields[-1] = [["newest", b"\x01\x02"]]
+    newer = msgspec.msgpack.encode(fields)
+    merged = unpack(newer)
+    absorb(merged, newer)
+    merged.merge(rollup(2))
+    assert unpack(pack(merged)).later == (("newest", b"\x01\x02"), ("newest", b"\x01\x02"))
+    assert merged.projection().later == merged.later
+
+
+def test_elements_added_by_a_newer_minor_version_are_no_obstacle() -> None:
+    fields = msgspec.msgpack.decode(pack(rollup()))
+    assert pack(unpack(msgspec.msgpack.encode([*fields, "more"]))) == pack(rollup())
+
+
+@pytest.mark.parametrize("newer", [[2], [2, "anything"], [9, 1, [], b""]])
+def test_an_unknown_major_version_says_to_upgrade(newer: list[object]) -> None:
+    for read in (unpack, unpack_batch):
+        with pytest.raises(NewerVersion, match="upgrade"):
+            read(msgspec.msgpack.encode(newer))
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_raise_nothing_but_pack_errors(data: bytes) -> None:
+    for read in (unpack, unpack_batch):
+        try:
+            read(data)
+        except PackError:
+            continue
+
+
+@given(st.integers(0, 2**32), st.integers(1, 4))
+def test_damaged_bytes_raise_nothing_but_pack_errors(seed: int, flips: int) -> None:
+    rng = random.Random(seed)
+    data = bytearray(pack(rollup(lines=12)))
+    for _ in range(flips):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    if rng.random() < 0.3:
+        del data[rng.randrange(len(data)) :]
+    try:
+        pack(unpack(bytes(data)))
+    except PackError:
+        return
+
+
+@pytest.mark.parametrize("end", range(0, 200, 7))
+def test_bytes_that_end_early_are_refused(end: int) -> None:
+    with pytest.raises(PackError):
+        unpack(pack(rollup())[:end])
+
+
+HOSTILE_SECTIONS = {
+    "a position beyond the names": {3: [99, 200, 1]},
+    "a negative position": {3: [-1, 200, 1]},
+    "a negative count": {3: [0, 200, -5]},
+    "a count over 63 bits": {3: [0, 200, 2**63]},
+    "half a row": {3: [0, 200]},
+    "a status that is none": {3: [0, 600, 1]},
+    "a bin beyond the last": {7: [0, 0, -10_000, 5, 0]},
+    "a sketch without an end": {7: [0, 0, 5]},
+    "a kind of time that is none": {5: [0, 4, 1, 1, 1]},
+    "a gauge that is none": {8: [0, 0, 11, 0, 5, 1, 0, 0, 0]},
+    "a gauge without readings": {8: [0, 0, 1, 0, 5, 0, 0, 0, 0]},
+    "half a gauge": {8: [0, 0, 1, 0]},
+    "a gauge whose sum is negative": {8: [0, 0, 1, 0, 5, 1, -50, 0, 0]},
+    "a gauge whose smallest is negative": {8: [0, 0, 1, 0, 5, 1, 0, -9, 0]},
+    "a gauge whose largest is negative": {8: [0, 0, 1, 0, 5, 1, 0, 0, -9]},
+    "a gauge whose largest is over 63 bits": {8: [0, 0, 1, 0, 5, 1, 0, 0, 2**63 - 1]},
+    "a gauge after all times": {8: [1, 0, 1, 2**63 - 1, 5, 1, 0, 0, 0]},
+    "minutes outside the hour": {9: [0, 59, 3]},
+    "no minutes": {9: [0, 0, 0]},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_SECTIONS)
+def test_every_number_is_checked(name: str) -> None:
+    fields = [1, 0, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
+    for index, numbers in HOSTILE_SECTIONS[name].items():
+        fields[index] = msgspec.msgpack.encode(numbers)
+    with pytest.raises(PackError):
+        unpack(msgspec.msgpack.encode(fields))
+
+
+def test_a_batch_is_its_rollups_by_minute() -> None:
+    batch = pack_batch({120: rollup(1), 60: rollup(2)})
+    assert unpack_batch(batch) == [(60, pack(rollup(2))), (120, pack(rollup(1)))]
+
+
+def test_large_numbers_are_kept() -> None:
+    large = Rollup()
+    large.response_bytes["web"] = 2**62
+    large.requests["web.1", 200] = 2**40
+    assert unpack(pack(large)).response_bytes == {"web": 2**62}
+
+
+LARGEST = 2**63 - 1
+
+
+def test_sums_that_lines_drive_over_63_bits_stay_at_the_limit_and_can_be_read() -> None:
+    lying = Rollup()
+    lying.response_bytes["web"] = 2**70
+    lying.observe(Readings("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
+    lying.gauges["web.1", 0].total = 2**70
+    lying.gauges["web.1", 1].total = 2**62
+    lying.messages = 2**64
+    read = unpack(pack(lying))
+    assert (read.messages, read.response_bytes) == (LARGEST, {"web": LARGEST})
+    assert read.gauges["web.1", 0].total == LARGEST
+    absorb(read, pack(lying))
+    assert pack(read) == pack(unpack(pack(read)))
+    assert read.gauges["web.1", 1].total == 2**63
+    assert unpack(pack(read)).gauges["web.1", 1].total == LARGEST
+
+
+def test_a_gauge_whose_values_lie_far_apart_can_be_read() -> None:
+    """What is stored is the sum's distance from the last value times the count."""
+    far = Rollup()
+    for value in (*[0] * 10_000, 10**15 - 1):
+        far.observe(Readings("web.1", ((0, value),)), AT_MS)
+    unpack(pack(far))

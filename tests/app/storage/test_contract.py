@@ -1,0 +1,764 @@
+"""The contract of port.Store, on every store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.storage.interface import (
+    HEADER_BYTES,
+    KIND_ROLLUP,
+    Appended,
+    Batch,
+    Compaction,
+    Contents,
+    Fold,
+    Guard,
+    Outcome,
+    Place,
+    SeenApp,
+    Slot,
+    Store,
+    new_element,
+)
+from tests.support.batches import (
+    DAY_MS,
+    MINUTE,
+    TOTAL,
+    again,
+    append,
+    append_bundle,
+    batch,
+    bundle,
+    data,
+    fill,
+    inbox,
+    slot_of,
+    write,
+)
+
+STORED, OWN_RETRY, DUPLICATE = Outcome.STORED, Outcome.OWN_RETRY, Outcome.DUPLICATE
+
+
+# --- append -------------------------------------------------------------------------------------
+
+
+async def test_batches_wait_in_the_inbox_in_the_order_of_their_arrival(store: Store) -> None:
+    batches = [batch(b"%d" % i) for i in range(5)]
+
+    first = await append(store, "shop", *batches[:3])
+    second = await append(store, "shop", *batches[3:])
+
+    assert first == Appended([STORED] * 3, 3)
+    assert second == Appended([STORED] * 2, 5)
+    assert await inbox(store, "shop") == [each.element for each in batches]
+
+
+async def test_the_same_batch_with_its_token_is_our_own_retry_and_stored_once(store: Store) -> None:
+    sent = batch()
+    await append(store, "shop", sent)
+
+    assert await append(store, "shop", sent) == Appended([OWN_RETRY], 0)
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_a_known_id_with_another_token_is_a_duplicate_whatever_its_bytes(
+    store: Store,
+) -> None:
+    sent = batch(b"first")
+    await append(store, "shop", sent)
+
+    assert await append(store, "shop", again(sent)) == Appended([DUPLICATE], 0)
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_a_duplicate_leaves_the_first_token_in_place(store: Store) -> None:
+    sent = batch()
+    await append(store, "shop", sent)
+    await append(store, "shop", again(sent))
+
+    assert (await append(store, "shop", sent)).outcomes == [OWN_RETRY]
+
+
+async def test_an_id_that_comes_twice_in_one_call_is_stored_once(store: Store) -> None:
+    sent, other = batch(), batch()
+
+    answer = await append(store, "shop", sent, again(sent), other, sent)
+
+    assert answer == Appended([STORED, DUPLICATE, STORED, OWN_RETRY], 2)
+    assert await inbox(store, "shop") == [sent.element, other.element]
+
+
+async def test_batches_without_an_id_are_stored_every_time(store: Store) -> None:
+    sent = batch(id=b"")
+
+    assert (await append(store, "shop", sent, sent)).outcomes == [STORED, STORED]
+    assert (await append(store, "shop", sent)).inbox_length == 3
+
+
+async def test_a_batch_stays_known_after_it_was_folded(store: Store) -> None:
+    sent = batch()
+    await append(store, "shop", sent)
+    await store.fold("shop", [sent.element], [write()])
+
+    assert await append(store, "shop", again(sent)) == Appended([DUPLICATE], 0)
+    assert await inbox(store, "shop") == []
+
+
+async def test_apps_are_apart_also_when_they_share_an_id_and_a_call(store: Store) -> None:
+    mine = batch()
+    theirs = again(mine)
+
+    answers = await store.append(
+        {"shop": [mine, again(mine)], "shop-eu": [theirs]},
+        id_ttl_ms=DAY_MS,
+        inbox_ttl_ms=DAY_MS,
+    )
+
+    assert answers == {"shop": Appended([STORED, DUPLICATE], 1), "shop-eu": Appended([STORED], 1)}
+    assert await inbox(store, "shop") == [mine.element]
+    assert await inbox(store, "shop-eu") == [theirs.element]
+
+
+async def test_ids_tokens_and_data_may_hold_any_bytes(store: Store) -> None:
+    every_byte = bytes(range(256))
+    sent = batch(every_byte * 100, id=b"{}*?\r\n\0\xff\xfe[]:\x01 \\", token=b"\r\n\0\xff0123")
+
+    await append(store, "shop", sent)
+
+    assert (await append(store, "shop", sent)).outcomes == [OWN_RETRY]
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_appending_nothing_does_nothing(store: Store) -> None:
+    assert await store.append({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
+    assert await append(store, "shop") == Appended([], 0)
+
+
+async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
+    batches = [batch(b"%d" % i) for i in range(1_000)]
+
+    answer = await append(store, "shop", *batches)
+
+    assert answer == Appended([STORED] * 1_000, 1_000)
+    assert await inbox(store, "shop") == [each.element for each in batches]
+
+
+# --- bundles ------------------------------------------------------------------------------------
+
+
+async def from_log(
+    store: Store,
+    app: str,
+    *read: tuple[int, Batch],
+    id_ttl_ms: int = DAY_MS,
+    guard: Guard | None = None,
+) -> Appended:
+    """Append what was read from a log, at these offsets."""
+    answers = await store.append_from_log(
+        {app: [each for _, each in read]},
+        {app: [Place("batches:0", offset) for offset, _ in read]},
+        id_ttl_ms=id_ttl_ms,
+        inbox_ttl_ms=DAY_MS,
+        guards={app: guard} if guard else {},
+    )
+    return answers[app]
+
+
+async def test_what_is_read_from_a_log_again_changes_nothing(store: Store) -> None:
+    first, second = batch(b"one"), batch(b"two")
+    assert (await from_log(store, "shop", (4, first), (9, second))).inbox_length == 2
+
+    again_read = await from_log(store, "shop", (4, first), (9, second), (10, batch(b"three")))
+    assert again_read.outcomes == [Outcome.OWN_RETRY, Outcome.OWN_RETRY, Outcome.STORED]
+    assert len(await store.read_inbox("shop", 9)) == 3
+
+
+async def test_what_is_read_again_when_its_id_is_forgotten_changes_nothing(store: Store) -> None:
+    first = batch(b"one")
+    await from_log(store, "shop", (4, first), id_ttl_ms=1)
+    outcomes = [Outcome.OWN_RETRY]
+    while outcomes == [Outcome.OWN_RETRY]:
+        outcomes = (await from_log(store, "shop", (4, first), id_ttl_ms=1)).outcomes
+    assert outcomes == [Outcome.REPLAYED]
+    assert len(await store.read_inbox("shop", 9)) == 1
+
+
+async def test_a_repetition_of_the_sender_is_a_duplicate_and_its_place_is_taken_down(
+    store: Store,
+) -> None:
+    first = batch(b"one")
+    await from_log(store, "shop", (4, first))
+    assert (await from_log(store, "shop", (5, again(first)))).outcomes == [Outcome.DUPLICATE]
+    assert (await from_log(store, "shop", (5, batch()))).outcomes == [Outcome.REPLAYED]
+
+
+async def test_places_are_told_apart_by_app_and_source(store: Store) -> None:
+    await from_log(store, "shop", (4, batch()))
+    assert (await from_log(store, "blog", (4, batch()))).outcomes == [Outcome.STORED]
+    answers = await store.append_from_log(
+        {"shop": [batch()]},
+        {"shop": [Place("batches:1", 4)]},
+        id_ttl_ms=DAY_MS,
+        inbox_ttl_ms=DAY_MS,
+    )
+    assert answers["shop"].outcomes == [Outcome.STORED]
+
+
+async def test_what_is_stale_keeps_its_place_for_when_it_comes_again(store: Store) -> None:
+    known, waiting = batch(b"one"), batch(b"two")
+    await from_log(store, "shop", (4, known), guard=Guard(b"", b"state"))
+
+    stale = await from_log(store, "shop", (5, waiting), (6, again(known)), guard=Guard(b"", b"x"))
+    assert stale.outcomes == [Outcome.STALE, Outcome.DUPLICATE]
+    guard = Guard(stale.state, b"")
+    assert (await from_log(store, "shop", (5, waiting), guard=guard)).outcomes == [Outcome.STORED]
+
+
+async def test_a_bundle_is_one_element_and_each_of_its_batches_is_known(store: Store) -> None:
+    batches = [batch() for _ in range(3)]
+    sent = bundle(*batches)
+
+    assert await append_bundle(store, "shop", sent) == 1
+    assert await append_bundle(store, "shop", bundle(batch(), batch())) == 2
+
+    assert (await inbox(store, "shop"))[0] == sent.element
+    for each in batches:
+        assert (await append(store, "shop", each)).outcomes == [OWN_RETRY]
+        assert (await append(store, "shop", again(each))).outcomes == [DUPLICATE]
+
+
+async def test_a_bundle_with_one_known_batch_changes_nothing(store: Store) -> None:
+    known, unknown = batch(), batch()
+    await append(store, "shop", known)
+
+    for sent in (bundle(unknown, known), bundle(unknown, again(known))):
+        assert await append_bundle(store, "shop", sent) == 0
+
+    assert await inbox(store, "shop") == [known.element]
+    assert (await append(store, "shop", unknown)).outcomes == [STORED]
+
+
+async def test_a_bundle_that_is_sent_again_is_stored_once(store: Store) -> None:
+    sent = bundle(batch(), batch())
+    assert [await append_bundle(store, "shop", sent) for _ in range(3)] == [1, 0, 0]
+    assert await inbox(store, "shop") == [sent.element]
+
+
+async def test_a_guarded_bundle_is_stored_only_while_the_state_is_as_expected(
+    store: Store,
+) -> None:
+    first, second = bundle(batch()), bundle(batch())
+
+    assert await append_bundle(store, "shop", first, {"shop": Guard(b"", b"one")}) == 1
+    assert await append_bundle(store, "shop", second, {"shop": Guard(b"", b"two")}) == 0
+    assert await store.drain_states(["shop"]) == {"shop": b"one"}
+    assert await append_bundle(store, "shop", second, {"shop": Guard(b"one", b"")}) == 2
+    assert await store.drain_states(["shop"]) == {"shop": b"one"}
+    assert await inbox(store, "shop") == [first.element, second.element]
+
+
+async def test_bundles_of_several_apps_are_each_guarded_by_the_state_of_its_own(
+    store: Store,
+) -> None:
+    states = {app: app.encode() for app in ("shop", "blog", "api")}
+    first = {app: Guard(b"", state) for app, state in states.items()}
+    then = {app: Guard(state, b"") for app, state in states.items()} | {"blog": Guard(b"?", b"")}
+    answers = []
+    for guards in (first, then):
+        sent = {app: bundle(batch()) for app in states}
+        answers.append(
+            await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards=guards)
+        )
+    assert answers == [{"shop": 1, "blog": 1, "api": 1}, {"shop": 2, "blog": 0, "api": 2}]
+    assert await store.drain_states(list(states)) == states
+
+
+async def test_bundles_of_several_apps_go_in_one_call_each_for_itself(store: Store) -> None:
+    known = batch()
+    await append(store, "blog", known)
+    sent = {"shop": bundle(known), "blog": bundle(known), "shop-eu": bundle(batch())}
+
+    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+
+    assert answers == {"shop": 1, "blog": 0, "shop-eu": 1}
+    assert await store.append_bundles({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
+
+
+async def test_bundles_and_folds_of_a_hundred_apps_each_get_their_own_answer(store: Store) -> None:
+    apps = [f"app-{number}" for number in range(100)]
+    known = {app: batch() for app in apps[::3]}
+    for app, each in known.items():
+        await append(store, app, each)
+    sent = {app: bundle(known.get(app, batch())) for app in apps}
+
+    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+
+    assert answers == {app: 0 if app in known else 1 for app in apps}
+    # Of every third app the bundle was not stored: who folds it, folds what is not there.
+    folds = {app: Fold([sent[app].element], [write()]) for app in apps}
+    folded = await store.fold_all(folds)
+    assert {app for app, lengths in folded.items() if lengths is None} == set(known)
+    left = await store.inbox_lengths(apps)
+    assert left == {app: 1 if app in known else 0 for app in apps}
+
+
+async def test_a_bundle_of_thousands_of_batches_is_taken_whole(store: Store) -> None:
+    batches = [batch() for _ in range(2_345)]
+    assert await append_bundle(store, "shop", bundle(*batches)) == 1
+    assert (await append(store, "shop", *batches)).outcomes == [OWN_RETRY] * len(batches)
+    for known in (batches[0], batches[999], batches[1_000], batches[-1]):
+        assert await append_bundle(store, "shop", bundle(batch(), known)) == 0
+
+
+@pytest.mark.parametrize("known", range(6))
+async def test_of_several_bundles_the_one_with_a_known_batch_is_refused(
+    store: Store, known: int
+) -> None:
+    apps = ["shop", "blog", "api"]
+    batches = [batch() for _ in range(6)]
+    await append(store, apps[known // 2], batches[known])
+    sent = {app: bundle(*batches[2 * n : 2 * n + 2]) for n, app in enumerate(apps)}
+
+    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+
+    assert answers == {app: 0 if n == known // 2 else 1 for n, app in enumerate(apps)}
+    for number, each in enumerate(batches):
+        taken = number // 2 != known // 2 or number == known
+        outcome = (await append(store, apps[number // 2], each)).outcomes
+        assert outcome == [OWN_RETRY if taken else STORED]
+
+
+# --- fold ---------------------------------------------------------------------------------------
+
+
+async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Store) -> None:
+    elements = await fill(store, "shop", 5)
+    oldest = await store.read_inbox("shop", 3)
+    minute, total = write(MINUTE, b"minute"), write(TOTAL, b"total")
+
+    lengths = await store.fold("shop", oldest, [minute, total])
+
+    assert oldest == elements[:3]
+    assert lengths == {MINUTE: 1, TOTAL: 1}
+    assert await store.read("shop", [MINUTE, TOTAL]) == Contents(
+        elements[3:], {MINUTE: [minute.element], TOTAL: [total.element]}
+    )
+
+
+async def test_inboxes_of_several_apps_are_read_and_folded_at_once(store: Store) -> None:
+    mine, theirs = await fill(store, "shop", 3), await fill(store, "blog", 2)
+    inboxes = await store.read_inboxes(["shop", "none", "blog"], 2)
+    assert inboxes == {"shop": mine[:2], "blog": theirs}
+
+    lengths = await store.fold_all(
+        {"shop": Fold(mine[:2], [write()]), "blog": Fold(theirs[1:], [write()])}
+    )
+
+    assert lengths == {"shop": {MINUTE: 1}, "blog": None}
+    assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 1, "blog": 2}
+    assert await store.read_inboxes([], 2) == {}
+    assert await store.fold_all({}) == {}
+
+
+async def test_slots_of_several_apps_are_read_and_compacted_at_once(store: Store) -> None:
+    for app in ("shop", "blog"):
+        elements = await fill(store, app, 1)
+        await store.fold(app, elements, [write(data=b"a"), write(data=b"b")])
+    mine, theirs, none = await store.read_slots([("shop", MINUTE), ("blog", MINUTE), ("x", TOTAL)])
+    assert (data(mine), data(theirs), none) == ([b"a", b"b"], [b"a", b"b"], [])
+    element = new_element(KIND_ROLLUP, b"merged")
+
+    done = await store.compact_all(
+        [
+            Compaction("shop", MINUTE, mine, element, DAY_MS),
+            Compaction("blog", MINUTE, mine, element, DAY_MS),
+        ]
+    )
+
+    assert done == [True, False]
+    assert await store.read_slots([("shop", MINUTE), ("blog", MINUTE)]) == [[element], theirs]
+    assert await store.read_slots([]) == []
+    assert await store.compact_all([]) == []
+
+
+async def test_several_writes_may_name_one_slot(store: Store) -> None:
+    elements = await fill(store, "shop", 1)
+
+    lengths = await store.fold("shop", elements, [write(data=b"a"), write(data=b"b")])
+
+    assert lengths == {MINUTE: 2}
+    assert data(await slot_of(store, "shop")) == [b"a", b"b"]
+
+
+async def test_a_batch_that_arrives_while_others_are_folded_stays_in_the_inbox(
+    store: Store,
+) -> None:
+    elements = await fill(store, "shop", 2)
+    late = batch(b"late")
+    await append(store, "shop", late)
+
+    assert await store.fold("shop", elements, [write()]) == {MINUTE: 1}
+    assert await inbox(store, "shop") == [late.element]
+
+
+async def test_of_two_folds_of_the_same_batches_exactly_one_wins(store: Store) -> None:
+    elements = await fill(store, "shop", 10)
+
+    answers = await asyncio.gather(
+        *(store.fold("shop", elements, [write(data=b"%d" % i)]) for i in range(5))
+    )
+
+    assert sorted(answer is None for answer in answers) == [False, True, True, True, True]
+    assert len(await slot_of(store, "shop")) == 1
+    assert await inbox(store, "shop") == []
+
+
+async def test_a_fold_of_more_than_is_left_changes_nothing(store: Store) -> None:
+    elements = await fill(store, "shop", 4)
+    await store.fold("shop", elements[:2], [write()])
+
+    assert await store.fold("shop", elements, [write(TOTAL)]) is None
+    assert await store.fold("shop", elements[2:] + elements[:1], [write(TOTAL)]) is None
+    assert await store.read("shop", [TOTAL]) == Contents(elements[2:], {})
+
+
+async def test_a_fold_of_what_a_failover_lost_changes_nothing(store: Store) -> None:
+    """The inbox begins with the same batch, and goes on with others; the last one was pushed once
+    more, under a header of its own.
+    """
+    elements = await fill(store, "shop", 3)
+    lost = [new_element(b"D", b"lost in a failover"), new_element(b"D", elements[2][HEADER_BYTES:])]
+    read = [elements[0], *lost]
+
+    assert await store.fold("shop", read, [write()]) is None
+    assert await store.read("shop", [MINUTE]) == Contents(elements, {})
+
+
+async def test_batches_of_equal_data_are_told_apart(store: Store) -> None:
+    first, second = batch(b"same"), batch(b"same")
+    await append(store, "shop", first, second)
+
+    assert await store.fold("shop", [second.element], [write()]) is None
+    assert await inbox(store, "shop") == [first.element, second.element]
+
+
+async def test_a_fold_of_no_batches_adds_to_the_slots(store: Store) -> None:
+    elements = await fill(store, "shop", 2)
+
+    assert await store.fold("shop", [], [write()]) == {MINUTE: 1}
+    assert await inbox(store, "shop") == elements
+
+
+async def test_a_fold_without_writes_takes_the_batches(store: Store) -> None:
+    elements = await fill(store, "shop", 2)
+
+    assert await store.fold("shop", elements, []) == {}
+    assert await inbox(store, "shop") == []
+
+
+async def test_a_fold_may_write_thousands_of_slots(store: Store) -> None:
+    """More than a Lua call takes as arguments: old lines replayed touch a week of minutes."""
+    elements = await fill(store, "shop", 256)
+    slots = [Slot("1m", 60 * i) for i in range(10_000)]
+
+    lengths = await store.fold("shop", elements, [write(slot) for slot in slots])
+
+    assert lengths == dict.fromkeys(slots, 1)
+    assert len((await store.read("shop", slots)).slots) == 10_000
+
+
+# --- compact ------------------------------------------------------------------------------------
+
+
+async def filled_slot(store: Store, count: int) -> list[bytes]:
+    await store.fold("shop", [], [write(data=b"%d" % i) for i in range(count)])
+    return await slot_of(store, "shop")
+
+
+async def test_compaction_replaces_the_oldest_elements_by_their_merge(store: Store) -> None:
+    elements = await filled_slot(store, 5)
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, elements[:3], merged, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merged, *elements[3:]]
+
+
+async def test_compaction_of_a_whole_slot_leaves_one_element(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, elements, merged, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merged]
+
+
+async def test_a_fold_during_a_compaction_is_kept(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+    late = write(data=b"late")
+    await store.fold("shop", [], [late])
+
+    assert await store.compact("shop", MINUTE, elements, b"C" + b"\0" * 8, DAY_MS) is True
+    assert await slot_of(store, "shop") == [b"C" + b"\0" * 8, late.element]
+
+
+async def test_of_several_compactions_of_the_same_elements_exactly_one_wins(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+
+    answers = await asyncio.gather(
+        *(
+            store.compact("shop", MINUTE, elements, new_element(KIND_ROLLUP, b"merged"), DAY_MS)
+            for _ in range(4)
+        )
+    )
+
+    assert sorted(answers) == [False, False, False, True]
+    assert data(await slot_of(store, "shop")) == [b"merged"]
+
+
+async def test_compaction_of_what_is_not_there_any_more_changes_nothing(store: Store) -> None:
+    elements = await filled_slot(store, 3)
+    merged = new_element(KIND_ROLLUP, b"merged")
+    pushed_once_more = new_element(KIND_ROLLUP, elements[2][HEADER_BYTES:])
+
+    for read in ([*elements[:2], pushed_once_more], elements[1:], []):
+        assert await store.compact("shop", MINUTE, read, merged, DAY_MS) is False
+    assert await store.compact("shop", MINUTE, [*elements, merged], merged, DAY_MS) is False
+    assert await store.compact("shop", TOTAL, elements, merged, DAY_MS) is False
+    assert await store.read("shop", [MINUTE, TOTAL]) == Contents([], {MINUTE: elements})
+
+
+async def test_compaction_may_merge_thousands_of_elements(store: Store) -> None:
+    elements = await filled_slot(store, 9_000)
+    merged = new_element(KIND_ROLLUP, b"merged")
+
+    assert await store.compact("shop", MINUTE, elements, merged, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merged]
+
+
+# --- read ---------------------------------------------------------------------------------------
+
+
+async def test_a_read_holds_only_slots_that_are_not_empty(store: Store) -> None:
+    elements = await fill(store, "shop", 1)
+    await filled_slot(store, 2)
+    slots = [Slot("1m", MINUTE.start + 60 * i) for i in range(-720, 720)]
+
+    contents = await store.read("shop", slots)
+
+    assert contents.inbox == elements
+    assert {slot: len(found) for slot, found in contents.slots.items()} == {MINUTE: 2}
+
+
+async def test_a_read_leaves_out_the_inbox_when_it_is_not_wanted(store: Store) -> None:
+    await fill(store, "shop", 1)
+    elements = await filled_slot(store, 1)
+
+    assert await store.read("shop", [TOTAL, MINUTE], inbox=False) == Contents(
+        [], {MINUTE: elements}
+    )
+
+
+async def test_several_apps_are_read_at_once_each_with_its_own_slots(store: Store) -> None:
+    elements = await fill(store, "shop", 1)
+    of_slot = await filled_slot(store, 2)
+    others = await fill(store, "blog", 2)
+
+    found = await store.read_many([("blog", [MINUTE]), ("none", []), ("shop", [TOTAL, MINUTE])])
+
+    assert found == [
+        Contents(others, {}),
+        Contents([], {}),
+        Contents(elements, {MINUTE: of_slot}),
+    ]
+    assert await store.read_many([]) == []
+
+
+async def test_while_all_is_well_every_app_can_be_read(store: Store) -> None:
+    assert await store.reachable(["shop", "none", "blog"]) == ["shop", "none", "blog"]
+    assert await store.reachable([]) == []
+
+
+async def test_nothing_is_read_of_an_app_never_heard_of(store: Store) -> None:
+    await fill(store, "shop", 1)
+
+    assert await store.read("none", [MINUTE]) == Contents([], {})
+    assert await store.read("none", [], inbox=False) == Contents([], {})
+    assert await store.read_inbox("none", 10) == []
+
+
+async def test_what_was_read_does_not_change_afterwards(store: Store) -> None:
+    elements = await fill(store, "shop", 2)
+    contents = await store.read("shop", [MINUTE])
+    oldest = await store.read_inbox("shop", 2)
+
+    await store.fold("shop", elements, [write()])
+
+    assert contents == Contents(elements, {})
+    assert oldest == elements
+
+
+async def test_a_read_sees_a_batch_either_in_the_inbox_or_in_the_slots(store: Store) -> None:
+    """Readers run beside a folder; each must see all hundred batches, wherever they are."""
+    await fill(store, "shop", 100)
+
+    async def fold_one_by_one() -> None:
+        while elements := await store.read_inbox("shop", 1):
+            await store.fold("shop", elements, [write(data=b"1")])
+            await asyncio.sleep(0)
+
+    async def counted() -> int:
+        await asyncio.sleep(0)
+        contents = await store.read("shop", [MINUTE])
+        return len(contents.inbox) + len(contents.slots.get(MINUTE, []))
+
+    folding = asyncio.create_task(fold_one_by_one())
+    counts = []
+    while not folding.done():
+        counts += await asyncio.gather(*(counted() for _ in range(3)))
+    await folding
+
+    assert set(counts) == {100}
+
+
+async def test_inbox_lengths_are_told_by_app(store: Store) -> None:
+    await fill(store, "shop", 3)
+    await fill(store, "blog", 1)
+
+    assert await store.inbox_lengths(["blog", "shop", "none"]) == {"blog": 1, "shop": 3, "none": 0}
+    assert await store.inbox_lengths([]) == {}
+
+
+# --- apps, drains, signs of life ----------------------------------------------------------------
+
+
+async def test_seen_apps_are_listed_by_name(store: Store) -> None:
+    shop, blog = SeenApp("shop", 100, 200, 0), SeenApp("blog", 150, 160, 155)
+
+    await store.see([shop, blog], ttl_ms=DAY_MS)
+
+    assert await store.seen_apps() == [blog, shop]
+
+
+async def test_first_seen_only_moves_back_and_the_other_times_only_forward(store: Store) -> None:
+    await store.see([SeenApp("shop", 100, 200, 150)], ttl_ms=DAY_MS)
+
+    await store.see([SeenApp("shop", 110, 190, 140)], ttl_ms=DAY_MS)
+    assert await store.seen_apps() == [SeenApp("shop", 100, 200, 150)]
+
+    await store.see([SeenApp("shop", 90, 210, 160)], ttl_ms=DAY_MS)
+    assert await store.seen_apps() == [SeenApp("shop", 90, 210, 160)]
+
+    await store.see([SeenApp("shop", 120, 220, 0)], ttl_ms=DAY_MS)
+    assert await store.seen_apps() == [SeenApp("shop", 90, 220, 160)]
+
+
+async def test_apps_last_seen_before_a_time_are_forgotten(store: Store) -> None:
+    await store.see(
+        [SeenApp("old", 1, 99, 5), SeenApp("older", 1, 50, 0), SeenApp("shop", 1, 100, 0)],
+        ttl_ms=DAY_MS,
+    )
+
+    assert sorted(await store.forget_apps(100)) == ["old", "older"]
+    assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+    assert await store.forget_apps(100) == []
+
+
+async def test_a_forgotten_app_that_comes_back_is_new(store: Store) -> None:
+    await store.see([SeenApp("shop", 1, 50, 40)], ttl_ms=DAY_MS)
+    await store.forget_apps(100)
+    await store.see([SeenApp("shop", 200, 200, 0)], ttl_ms=DAY_MS)
+
+    assert await store.seen_apps() == [SeenApp("shop", 200, 200, 0)]
+
+
+async def test_a_drain_is_kept_replaced_and_removed(store: Store) -> None:
+    assert await store.swap_drain("shop", "", "first")
+    assert await store.swap_drain("blog", "", "other")
+    assert await store.swap_drain("shop", "first", "second")
+    assert await store.drains() == {"shop": "second", "blog": "other"}
+
+    assert await store.swap_drain("shop", "second", "")
+    assert await store.drains() == {"blog": "other"}
+
+
+async def test_a_drain_that_is_not_what_was_read_stays_what_it_is(store: Store) -> None:
+    await store.swap_drain("shop", "", "first")
+
+    assert not await store.swap_drain("shop", "", "mine")
+    assert not await store.swap_drain("shop", "zeroth", "mine")
+    assert not await store.swap_drain("blog", "first", "mine")
+    assert not await store.swap_drain("shop", "zeroth", "")
+    assert await store.drains() == {"shop": "first"}
+
+
+async def test_a_sign_of_life_replaces_the_last_one_of_its_worker_only(store: Store) -> None:
+    await store.beat("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
+    await store.beat("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
+    await store.beat("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
+
+    assert await store.beats() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
+
+
+async def test_there_are_no_signs_of_life_at_first(store: Store) -> None:
+    assert await store.beats() == {}
+
+
+async def test_a_store_with_its_usual_settings_is_fit(store: Store) -> None:
+    assert await store.check() == []
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+async def test_racing_appends_of_one_batch_store_it_once(store: Store, count: int) -> None:
+    sent = batch()
+    rivals: list[Batch] = [sent, *(again(sent) for _ in range(count))]
+
+    answers = await asyncio.gather(*(append(store, "shop", each) for each in rivals))
+
+    outcomes = [answer.outcomes[0] for answer in answers]
+    assert sorted(outcomes) == [STORED] + [DUPLICATE] * count
+    assert len(await inbox(store, "shop")) == 1
+
+
+async def test_a_guarded_append_takes_place_and_changes_the_state(store: Store) -> None:
+    answer = await guarded(store, Guard(b"", b"first"), batch())
+
+    assert answer == Appended([STORED], 1)
+    assert await store.drain_states(["shop", "blog"]) == {"shop": b"first"}
+
+
+async def test_an_append_guarded_by_an_old_state_changes_nothing_and_names_the_present_one(
+    store: Store,
+) -> None:
+    sent = batch()
+    await guarded(store, Guard(b"", b"first"), sent)
+    new = batch()
+
+    answer = await guarded(store, Guard(b"", b"second"), new, sent)
+
+    assert answer == Appended([Outcome.STALE, OWN_RETRY], 0, b"first")
+    assert await store.read_inbox("shop", 9) == [sent.element]
+    assert await guarded(store, Guard(b"first", b"second"), new) == Appended([STORED], 2)
+    assert await store.drain_states(["shop"]) == {"shop": b"second"}
+
+
+async def test_an_append_that_stores_nothing_leaves_the_state_alone(store: Store) -> None:
+    sent = batch()
+    await guarded(store, Guard(b"", b"first"), sent)
+    await guarded(store, Guard(b"first", b"second"), again(sent))
+
+    assert await store.drain_states(["shop"]) == {"shop": b"first"}
+
+
+async def test_an_append_that_is_not_guarded_takes_place_whatever_the_state(store: Store) -> None:
+    await guarded(store, Guard(b"", b"first"), batch())
+
+    assert await append(store, "shop", batch()) == Appended([STORED], 2)
+    assert await store.drain_states(["shop"]) == {"shop": b"first"}
+
+
+async def guarded(store: Store, guard: Guard, *batches: Batch) -> Appended:
+    answers = await store.append(
+        {"shop": batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards={"shop": guard}
+    )
+    return answers["shop"]

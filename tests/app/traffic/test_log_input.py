@@ -1,0 +1,183 @@
+"""Reading log lines from files and pipes."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from app.traffic.log_input import LINE_BYTES_MAX, CannotRead, LogInput, LogLine
+from tests.support.logtext import AT_S, framed, router_text
+
+ROUTER = router_text().encode()
+FRAME = "<158>1 2026-11-22T10:00:00+00:00 host heroku router - at=info status=200\n"
+LOST = (
+    "<172>1 2026-11-22T10:00:00+00:00 host heroku logplex - Error L10 (output buffer overflow): "
+    "2 messages dropped since 2026-11-22T09:59:00+00:00."
+)
+
+
+def lines_of(path: Path | str) -> list[LogLine]:
+    with LogInput(str(path)) as log:
+        return [line for group in log.groups() for line in group]
+
+
+def written(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "app.log"
+    path.write_bytes(data)
+    return path
+
+
+def test_text_of_heroku_logs_is_read_line_by_line(tmp_path: Path) -> None:
+    lines = lines_of(written(tmp_path, ROUTER + b"\r\n\n" + ROUTER.rstrip()))
+
+    assert [ROUTER.rstrip()] * 2 == [line.raw for line in lines]
+    assert [line.framed for line in lines] == [False, False]
+    messages = [line.message for line in lines if line.message]
+    assert [int(AT_S * 1000)] * 2 == [message.at_ms for message in messages]
+    assert [(each.app_name, each.procid) for each in messages] == [(b"heroku", b"router")] * 2
+
+
+def test_a_line_that_is_no_log_line_has_a_reason(tmp_path: Path) -> None:
+    lines = lines_of(written(tmp_path, b"hello there, this is prose\n" + ROUTER))
+
+    assert [line.reason for line in lines] == ["header", ""]
+    assert lines[0].message is None
+    assert lines[0].raw == b"hello there, this is prose"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    [line] = lines_of(written(tmp_path, b"\xef\xbb\xbf" + ROUTER))
+
+    assert line.message is not None
+
+
+def test_a_drain_body_is_read_frame_by_frame(tmp_path: Path) -> None:
+    lines = lines_of(written(tmp_path, framed(LOST, FRAME, FRAME)))
+
+    assert [LOST.encode(), FRAME.encode(), FRAME.encode()] == [line.raw for line in lines]
+    assert all(line.framed and line.message for line in lines)
+
+
+@pytest.mark.parametrize("between", [b"", b"\n", b"\r\n", b"\n\n"])
+def test_newlines_between_bodies_do_no_harm(tmp_path: Path, between: bytes) -> None:
+    bodies = [framed(LOST, FRAME), framed(FRAME, FRAME.rstrip()), framed(LOST), framed(FRAME)]
+
+    lines = lines_of(written(tmp_path, between.join(bodies) + between))
+
+    expected = [LOST, FRAME, FRAME, FRAME.rstrip(), LOST, FRAME]
+    assert [text.encode() for text in expected] == [line.raw for line in lines]
+    assert all(line.framed and line.message for line in lines)
+
+
+def test_a_damaged_stretch_is_one_line_and_keeps_its_bytes(tmp_path: Path) -> None:
+    damage = b"999999 <158>1 cut short "
+
+    lines = lines_of(written(tmp_path, framed(FRAME) + damage + framed(FRAME)))
+
+    assert [FRAME.encode(), damage, FRAME.encode()] == [line.raw for line in lines]
+    assert [line.reason for line in lines] == ["", "frame", ""]
+    assert not lines[1].framed
+
+
+def test_a_frame_without_a_header_has_a_reason(tmp_path: Path) -> None:
+    lines = lines_of(written(tmp_path, framed(FRAME, "<158>1 nothing more\n", FRAME)))
+
+    assert [line.reason for line in lines] == ["", "header", ""]
+
+
+@pytest.mark.parametrize("data", [ROUTER * 2000, framed(*[FRAME] * 2000)], ids=["text", "body"])
+def test_gzip_is_inflated_also_of_several_members(tmp_path: Path, data: bytes) -> None:
+    half = len(data) // 2
+    compressed = gzip.compress(data[:half]) + gzip.compress(data[half:])
+
+    lines = lines_of(written(tmp_path, compressed))
+
+    assert len(lines) == 2000
+    assert all(line.message for line in lines)
+
+
+@pytest.mark.parametrize("kept", [5, 200])
+def test_gzip_that_ends_early_is_an_error(tmp_path: Path, kept: int) -> None:
+    path = written(tmp_path, gzip.compress(os.urandom(1000))[:kept])
+
+    with pytest.raises(CannotRead, match="ends early"):
+        lines_of(path)
+
+
+def test_damaged_gzip_is_an_error(tmp_path: Path) -> None:
+    path = written(tmp_path, b"\x1f\x8b\xff\xff damaged")
+
+    with pytest.raises(CannotRead, match="damaged gzip"):
+        lines_of(path)
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CannotRead, match=r"absent\.log: No such file"):
+        LogInput(str(tmp_path / "absent.log"))
+
+
+def test_a_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(CannotRead, match="it is a directory"):
+        LogInput(str(tmp_path))
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"x", b"\x1f"])
+def test_next_to_nothing_is_read_without_an_error(tmp_path: Path, data: bytes) -> None:
+    assert len(data.strip()) == len(lines_of(written(tmp_path, data)))
+
+
+def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+    lines = lines_of(written(tmp_path, b"z" * (3 * LINE_BYTES_MAX)))
+
+    assert len(lines) > 1
+    assert sum(len(line.raw) for line in lines) == 3 * LINE_BYTES_MAX
+
+
+@pytest.mark.parametrize(
+    ("data", "count"), [(ROUTER * 3, 3), (framed(LOST, FRAME), 2)], ids=["text", "body"]
+)
+def test_a_pipe_written_byte_by_byte_gives_the_same_lines(data: bytes, count: int) -> None:
+    reading, writing = os.pipe()
+    with LogInput(f"/dev/fd/{reading}") as log:
+        os.close(reading)
+        lines: list[LogLine] = []
+        groups = log.groups(idle_s=0)
+        for offset in range(len(data)):
+            os.write(writing, data[offset : offset + 1])
+            if offset > 20:  # before, the form is not known yet, and nothing is given
+                lines += next(groups)
+        os.close(writing)
+        lines += [line for group in groups for line in group]
+
+    assert count == len(lines)
+    assert all(line.message for line in lines)
+
+
+def test_lines_of_a_live_pipe_come_before_it_ends() -> None:
+    reading, writing = os.pipe()
+    with LogInput(f"/dev/fd/{reading}") as log:
+        os.close(reading)
+        os.write(writing, ROUTER)
+        groups = log.groups(idle_s=0)
+
+        assert [ROUTER.rstrip()] == [line.raw for line in next(groups)]
+        assert next(groups) == [], "an idle pipe gives an empty group"
+        assert log.size is None
+        os.close(writing)
+        assert list(groups) == []
+
+
+def test_position_and_size_tell_how_far_a_file_is_read(tmp_path: Path) -> None:
+    data = ROUTER * 5_000
+    with LogInput(str(written(tmp_path, data))) as log:
+        groups = log.groups()
+        next(groups)
+
+        assert len(data) == log.size
+        assert 0 < log.position < len(data)
+        for _ in groups:
+            pass
+        assert len(data) == log.position

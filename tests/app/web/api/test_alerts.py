@@ -1,0 +1,136 @@
+"""Alerts over the API: what is set up holds, secrets are never shown, readers see their apps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.access.read_tokens import new_token, pack_token
+from app.alerting.state import Alert, AppAlerts, Told, pack_app, pack_json
+from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.memory import MemoryStore
+from tests.support.lines import router
+from tests.support.service import NOW_S, Clock, client_of, post
+
+ADMIN_TOKEN = "the admin token of the test"
+SLACK = {"name": "ops", "kind": "slack", "url": "https://hooks.example.com/SECRET"}
+URL = "/api/v1/alerts"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(clock: Clock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+async def client(clock: Clock, store: MemoryStore) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(store, clock, DYNOMETER_ADMIN_TOKEN=ADMIN_TOKEN) as client:
+        client.headers["Authorization"] = f"Bearer {ADMIN_TOKEN}"
+        yield client
+
+
+async def reader(store: MemoryStore, *apps: str) -> dict[str, str]:
+    token, token_id, record = new_token("", apps, 1)
+    await store.put_token(token_id, pack_token(record))
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def got(client: httpx2.AsyncClient, path: str = "", **more: Any) -> Any:
+    answer = await client.get(URL + path, **more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def fire(store: MemoryStore, *apps: str) -> None:
+    """An alert fires for each of these."""
+    alert = Alert(
+        "app-broken", "", "firing", int(NOW_S) - 60, value=14, detail="web.1", parts=("H12",)
+    )
+    told = Told(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
+    for app in apps:
+        state = pack_app(AppAlerts(int(NOW_S), alerts=(alert,)))
+        await store.change_alerts(
+            [AlertChange(AlertTable.STATES, app, state)], history={app: [pack_json(told)]}
+        )
+
+
+async def test_a_channel_never_shows_what_opens_it(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(f"{URL}/channels", json=SLACK)
+    assert answer.status_code == 201
+    assert "SECRET" not in answer.text
+    hook = {**SLACK, "name": "hook", "kind": "webhook"}
+    key = (await client.post(f"{URL}/channels", json=hook)).json()["key"]
+    assert len(key) == 43
+
+    text = (await client.get(f"{URL}/channels")).text
+    assert "hooks.example.com" in text
+    assert "SECRET" not in text
+    assert key not in text
+    assert (await client.post(f"{URL}/channels", json=SLACK)).status_code == 409
+    assert (await client.post(f"{URL}/channels/ops/test")).status_code == 202
+    assert (await got(client, "/channels"))["channels"][1]["waiting"] == 1
+    assert (await client.delete(f"{URL}/channels/ops")).status_code == 204
+    assert (await client.delete(f"{URL}/channels/ops")).status_code == 409
+
+
+async def test_a_bad_channel_is_refused_without_repeating_it(client: httpx2.AsyncClient) -> None:
+    answer = await client.post(f"{URL}/channels", json={**SLACK, "url": "http://x.com/SECRET"})
+
+    assert answer.status_code == 400
+    assert "must begin with https://" in answer.json()["detail"]
+    assert "SECRET" not in answer.text
+
+
+async def test_rules_are_made_changed_and_removed(client: httpx2.AsyncClient) -> None:
+    made = await client.put(
+        f"{URL}/rules/busy", json={"metric": "requests", "stat": "rate", "limit": 50}
+    )
+    assert made.status_code == 200, made.text
+    assert (await client.put(f"{URL}/rules/slow", json={"floor": 900})).json()["limit"] == 2
+
+    rules = {each["name"]: each for each in (await got(client, "/rules"))["rules"]}
+    assert (rules["busy"]["own"], rules["slow"]["floor"]) == (True, 900)
+    assert rules["no-data"]["own"] is False
+    assert (await client.put(f"{URL}/rules/busy", json={"stat": "p95"})).status_code == 400
+    assert (await client.delete(f"{URL}/rules/slow")).status_code == 204
+    assert (await client.delete(f"{URL}/rules/slow")).status_code == 409
+
+
+async def test_what_fires_is_listed_with_its_mute_and_history(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    await post(client, router(), secret="none")
+    await fire(store, "shop")
+    await store.see([], ttl_ms=10**9)
+    assert (await client.put(f"{URL}/mutes/shop", json={"for_s": 60})).status_code == 409
+    (alert,) = (await got(client))["alerts"]
+    assert alert["what"] == "H12 Request timeout: 14 in a minute"
+    assert (alert["phase"], alert["dyno"], alert["muted"]) == ("firing", "web.1", False)
+
+    muted = await client.put(f"{URL}/mutes/-", json={"for_s": 60})
+    assert muted.json()["until"] == int(NOW_S) + 60
+    only = await reader(store, "shop")
+
+    assert [each["app"] for each in (await got(client, headers=only))["alerts"]] == ["shop"]
+    names = {each["name"] for each in (await got(client, "/rules", headers=only))["rules"]}
+    assert "slow" in names
+    assert "blogs" not in names
+    told = (await got(client, "/history?app=shop&app=blog", headers=only))["history"]
+    assert {each["app"] for each in told} == {"shop"}
+    for method, path in (
+        ("GET", "/channels"),
+        ("POST", "/channels/ops/test"),
+        ("PUT", "/mutes/shop"),
+        ("PUT", "/rules/slow"),
+        ("DELETE", "/rules/blogs"),
+    ):
+        answer = await client.request(method, URL + path, json={}, headers=only)
+        assert answer.status_code == 403, path

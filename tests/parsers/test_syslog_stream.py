@@ -1,0 +1,71 @@
+"""Messages of a syslog connection, in either framing and any pieces."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from parsers.framing import Damage
+from parsers.syslog_stream import MessageReader
+from tests.support.lines import counted, message
+
+TEXTS = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), min_size=1, max_size=60),
+    min_size=1,
+)
+
+
+def read(stream: bytes, cuts: list[int], **limits: int) -> list[bytes | Damage]:
+    reader = MessageReader(**limits)
+    edges = sorted({min(cut, len(stream)) for cut in cuts})
+    pieces = [
+        stream[start:end] for start, end in zip([0, *edges], [*edges, len(stream)], strict=True)
+    ]
+    return [item for piece in pieces for item in reader.feed(piece)] + reader.end()
+
+
+@given(TEXTS, st.lists(st.integers(0, 2_000), max_size=8))
+def test_counted_messages_are_read_in_any_pieces(texts: list[str], cuts: list[int]) -> None:
+    messages = [message(f"- {text}") for text in texts]
+    assert read(b"".join(map(counted, messages)), cuts) == messages
+
+
+@given(
+    TEXTS,
+    st.lists(st.integers(0, 2_000), max_size=8),
+    st.sampled_from([b"\n", b"\r\n", b"\0", b"\n\0"]),
+)
+def test_messages_that_end_with_newlines_or_nuls_are_read_in_any_pieces(
+    texts: list[str], cuts: list[int], end: bytes
+) -> None:
+    messages = [message(f"- {text}", newline=False) for text in texts]
+    assert read(b"".join(each + end for each in messages), cuts) == messages
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
+def test_any_bytes_give_the_same_in_any_pieces(stream: bytes, cuts: list[int]) -> None:
+    assert read(stream, cuts) == read(stream, [])
+
+
+def test_newlines_before_and_between_messages_are_none() -> None:
+    one = message("- x", newline=False)
+    assert read(b"\n\r\n" + one + b"\n\n\n" + one + b"\n", []) == [one, one]
+    assert read(b"\n\n", []) == []
+    assert read(b"", []) == []
+
+
+@pytest.mark.parametrize("cuts", [[], [5], list(range(0, 400, 7))])
+def test_what_is_too_long_is_damage_and_costs_no_other_message(cuts: list[int]) -> None:
+    short = message("- x", newline=False)
+    long = message("- " + "y" * 200, newline=False)
+    limit = {"frame_bytes_max": 100}
+    found = read(b"\n".join([short, long, short, b""]), cuts, **limit)
+    assert found == [short, Damage(len(long)), short]
+
+
+def test_what_was_cut_at_the_end_of_a_connection_is_damage() -> None:
+    one = message("- x", newline=False)
+    assert read(one + b"\n" + one[:20], []) == [one, Damage(20)]
+    counted_one = counted(message("- x"))
+    assert read(counted_one + counted_one[:20], []) == [message("- x"), Damage(20)]

@@ -1,0 +1,95 @@
+"""Both forms of the busy paths, side by side."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from app.ingest import aggregator as ingest
+from app.ingest.aggregator import Horizon, Parts
+from app.rollup import codec as packing
+from app.rollup.codec import PackError
+from app.rollup.rollup import CAPS, Caps, Rollup
+from parsers.framing import split
+
+compiled_lines: Any = import_module("app.ingest._aggregator")
+heads: Any = import_module("app.receivers._request_head")
+reading: Any = import_module("app.rollup._decoder")
+writing: Any = import_module("app.rollup._encoder")
+Sums: Any = import_module("app.rollup._rollup").Sums
+
+ARRIVED_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
+HORIZON = Horizon(86_400, 300)
+HEAD = b"POST /drain HTTP/1.1\r\n\r\n"  # what stands before a body
+TINY = Caps(process_types=2, dynos=3, statuses=2, codes=2, events=2)
+
+
+def plain_of(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> ingest.Aggregator:
+    aggregator = ingest.Aggregator(arrived_s, horizon, caps)
+    aggregator.add_promised(7)
+    aggregator.add_frames(split(body))
+    return aggregator
+
+
+def compiled_of_body(
+    body: bytes, arrived_s: float, horizon: Horizon, caps: Caps, at_one_go: bool = False
+) -> Any:
+    aggregator = compiled_lines.Aggregator(arrived_s, horizon, caps)
+    aggregator.add_promised(7)
+    if at_one_go:
+        aggregator.add_body(HEAD + body, len(HEAD))
+    else:
+        for _ in aggregator.turns(HEAD + body, len(HEAD)):
+            pass
+    return aggregator
+
+
+def assert_same_of_body(
+    body: bytes,
+    arrived_s: float = ARRIVED_S,
+    horizon: Horizon = HORIZON,
+    caps: Caps = CAPS,
+) -> Parts:
+    """Both make the same of a body; returns what."""
+    plain_aggregator = plain_of(body, arrived_s, horizon, caps)
+    aggregator = compiled_of_body(body, arrived_s, horizon, caps)
+    assert aggregator.lines == plain_aggregator.lines
+    plain, compiled = plain_aggregator.parts(), aggregator.parts()
+    assert sorted(compiled.rollups) == sorted(plain.rollups)
+    assert compiled.ledgers == plain.ledgers
+    assert compiled.loose == plain.loose
+    assert (compiled.seen, compiled.arrived_s) == (plain.seen, plain.arrived_s)
+    for minute, rollup in plain.rollups.items():
+        sums: Any = compiled.rollups[minute]
+        assert described(sums.rollup()) == described(rollup)
+        assert writing.pack(sums, TINY) == packing.pack(rollup.copy(), TINY)
+    packed = plain.packed()  # which bounds what is plain
+    assert compiled.packed() == packed
+    assert aggregator.packed() == packed
+    at_one_go = compiled_of_body(body, arrived_s, horizon, caps, at_one_go=True)
+    assert at_one_go.packed() == packed
+    assert (at_one_go.lines, at_one_go.seen) == (aggregator.lines, aggregator.seen)
+    return plain
+
+
+def described(rollup: Rollup) -> dict[str, Any]:
+    """All that a rollup holds, to be compared."""
+    return {name: getattr(rollup, name) for name in Rollup.__slots__}
+
+
+def assert_same_of_bytes(data: bytes) -> None:
+    """What the compiled form reads of packed bytes is what the plain one does; what it refuses, the
+    plain one decides about.
+    """
+    sums = Sums()
+    try:
+        reading.absorb(sums, data)
+    except PackError:
+        return
+    assert writing.pack(sums) == packing.pack(packing.unpack(data))
+
+
+def compiled_of(rollup: Rollup) -> Any:
+    sums = Sums()
+    sums.add(rollup)
+    return sums
