@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from app.rollup.rollup import Caps
+from app.rollup.rollup import CardinalityLimits
+from app.support.errors import UserError
 from app.support.loopback import is_loopback
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
@@ -335,7 +336,7 @@ PREFIX = "DYNOMETER_"
 _NO_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER")
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError):
     """A setting cannot be used; the message names it and says what is accepted. It never holds a
     secret.
     """
@@ -408,9 +409,9 @@ class Settings:
         return max(REDIS_CONNECTIONS // self.workers, 2)
 
     @property
-    def caps(self) -> Caps:
+    def limits(self) -> CardinalityLimits:
         """How many names an interval keeps."""
-        return Caps(
+        return CardinalityLimits(
             process_types=self.process_types_max,
             dynos=self.dynos_max,
             statuses=self.statuses_max,

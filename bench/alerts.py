@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from app.alerting.alert_worker import Alerter
+from app.alerting.alert_worker import AlertWorker
 from app.alerting.channels.channel import Channel, pack_channel
-from app.alerting.default_rules import PACK
+from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.rule import Rule, pack_rule
 from app.alerting.state import unpack_app
-from app.folding.fold_worker import Folder
+from app.folding.fold_worker import FoldWorker
 from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import pack_batch
 from app.rollup.resolutions import DAY_S, MINUTE_S
@@ -57,7 +57,7 @@ def rules() -> list[Rule]:
             compare="week" if metric == "service_time_ms" and number % 4 == 0 else "",
             filters={"process_type": (types[number % 4],)} if number % 2 else {},
         )
-        for number in range(RULES - len(PACK))
+        for number in range(RULES - len(DEFAULT_RULES))
         for metric, stat, by in (
             (
                 ("service_time_ms", f"p{90 + number % 9}", "process_type"),
@@ -68,13 +68,13 @@ def rules() -> list[Rule]:
             )[number % 5],
         )
     ]
-    return [*PACK, *own]
+    return [*DEFAULT_RULES, *own]
 
 
 async def fill(store: RedisStore, clock: Clock, apps: list[str], lived: list[Rollup]) -> None:
     """One more minute of each app, folded, and what has come of the present one."""
     minute = int(clock.now_s) - MINUTE_S
-    folder = Folder(store, RESOLUTIONS, name="bench", clock=clock, interval_s=5, batches=64)
+    folder = FoldWorker(store, RESOLUTIONS, name="bench", clock=clock, interval_s=5, batches=64)
     for number, app in enumerate(apps):
         rollup = moved(lived[number % len(lived)], int(START_S), minute)
         await store.append(
@@ -87,7 +87,7 @@ async def fill(store: RedisStore, clock: Clock, apps: list[str], lived: list[Rol
         batches = [new_batch(b"", present) for _ in range(WAITING)]
         await store.append({app: batches}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
     seen = [SeenApp(app, minute, minute, minute) for app in apps]
-    await store.see(seen, ttl_ms=TTL_MS)
+    await store.record_sightings(seen, ttl_ms=TTL_MS)
 
 
 async def run() -> None:
@@ -102,7 +102,7 @@ async def run() -> None:
         clock = Clock(START_S - WEEK_S + MINUTE_S)
         await fill(store, clock, apps, lived)
         clock.now_s = START_S + 2 * MINUTE_S
-        alerter = Alerter(
+        alerter = AlertWorker(
             store,
             RESOLUTIONS[0],
             clock=clock,

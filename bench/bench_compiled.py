@@ -11,7 +11,7 @@ from statistics import median
 from typing import Any
 
 from app.ingest import aggregator as ingest
-from app.ingest.aggregator import Horizon
+from app.ingest.aggregator import AcceptanceWindow
 from app.rollup import codec as packing
 from app.rollup.rollup import Rollup
 from bench.corpus import SHARES, START_S, bodies, frames_by_class
@@ -19,7 +19,7 @@ from bench.measure import interleaved, median_ratio, table
 
 LINES = 100
 BODIES = 200
-HORIZON = Horizon(86_400, 300)
+HORIZON = AcceptanceWindow(86_400, 300)
 ARRIVED_S = START_S + 200
 
 compiled_lines: Any = import_module("app.ingest._aggregator")
@@ -37,7 +37,7 @@ def packed(aggregator_of: Callable[..., Any], pack: Callable[[Any], bytes]) -> A
             aggregator = aggregator_of(ARRIVED_S, HORIZON)
             for _ in aggregator.turns(body):
                 pass
-            found += [pack(rollup) for rollup in aggregator.parts().rollups.values()]
+            found += [pack(rollup) for rollup in aggregator.build_body().rollups.values()]
         return found
 
     return run
@@ -66,8 +66,10 @@ def main() -> None:
     )
     merge_s = interleaved(
         {
-            "interpreted": partial(merged(Rollup, packing.absorb), rollups),
-            "compiled": partial(merged(compiled_sums.Sums, compiled_reading.absorb), rollups),
+            "interpreted": partial(merged(Rollup, packing.merge_packed), rollups),
+            "compiled": partial(
+                merged(compiled_sums.FastRollup, compiled_reading.merge_packed), rollups
+            ),
         }
     )
     rows = []

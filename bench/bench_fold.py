@@ -15,8 +15,8 @@ from statistics import median
 import redis.asyncio
 import uvloop
 
-from app.folding.fold_worker import CLOSED_AFTER_S, QUIET_AFTER, Folder
-from app.ingest.aggregator import Aggregator, Horizon
+from app.folding.fold_worker import CLOSED_AFTER_S, QUIET_AFTER, FoldWorker
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.ingest.received_batch import new_batch
 from app.rollup.resolutions import HOUR_S
 from app.storage.redis.store import RedisStore
@@ -75,7 +75,7 @@ def packed_batches(lines: int, bundled: int = 1, minute: int = 0, count: int = 6
     start_s = START_S + 60 * minute
     sent = bodies(frames_by_class(), SHARES, count * bundled, lines, start_s=start_s, rate=40_000.0)
     for first in range(0, len(sent), bundled):
-        aggregator = Aggregator(start_s + ARRIVES_AFTER_S, Horizon(HOUR_S, HOUR_S))
+        aggregator = Aggregator(start_s + ARRIVES_AFTER_S, AcceptanceWindow(HOUR_S, HOUR_S))
         for body in sent[first : first + bundled]:
             aggregator.add_frames(split(body))
         found.append(aggregator.packed())
@@ -91,7 +91,7 @@ class Costs:
         self._store, self._client, self._watched = store, client, watched
         self.pause_s = 0.0
         self._now_s = START_S + 60.0
-        self.folder = Folder(
+        self.folder = FoldWorker(
             store,
             RESOLUTIONS,
             name="bench",

@@ -10,7 +10,7 @@ import time
 from functools import partial
 from statistics import median
 
-from app.folding.fold_worker import Folder
+from app.folding.fold_worker import FoldWorker
 from app.ingest.received_batch import new_batch
 from app.monitoring.app_metrics import AppState, app_states, families
 from app.monitoring.exposition import APPS_AT_ONCE, in_turns, texts_of
@@ -36,7 +36,7 @@ _NOW_S = START_S + MINUTES * 60
 async def fill(store: RedisStore, apps: int) -> list[SeenApp]:
     """The last minutes of every app, folded."""
     kinds = minutes(REQUESTS_PER_MINUTE, DYNOS, MINUTES)
-    folder = Folder(
+    folder = FoldWorker(
         store, RESOLUTIONS, name="bench", clock=lambda: _NOW_S, interval_s=5, batches=64
     )
     seen = [SeenApp(f"app-{n}", int(START_S), int(_NOW_S), int(_NOW_S)) for n in range(apps)]

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import pairwise
 from statistics import median
 
-from app.ingest.aggregator import Aggregator, Horizon
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.rollup.rollup import Rollup
 from bench import baseline
 from bench.corpus import SHARES, START_S, bodies, frames_by_class
@@ -20,7 +20,7 @@ from parsers.syslog_header import parse_message
 
 LINES = 100
 BODIES = 200
-HORIZON = Horizon(86_400, 300)
+HORIZON = AcceptanceWindow(86_400, 300)
 ARRIVED_S = START_S + 200
 
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import redis.asyncio
 
-from app.dashboard.apps_overview import FRESH_S, Overviews
+from app.dashboard.apps_overview import FRESH_S, AppsOverviewCache
 from app.query.engine import answer
-from app.query.planner import Asked, plan
+from app.query.planner import QueryRequest, plan
 from app.rollup.codec import pack
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
 from app.storage.interface import KIND_ROLLUP, SeenApp, Slot, SlotWrite, new_element
-from app.storage.redis.slot_cache import KeptSlots
+from app.storage.redis.slot_cache import SlotCache
 from app.storage.redis.store import RedisStore
 from bench.corpus import START_S
 from bench.measure import table
@@ -92,7 +92,7 @@ async def measured(
     """
     found: dict[str, list[float]] = {"first": [], "again": [], "Redis": [], "hold": []}
     for _ in range(ROUNDS):
-        store._kept = KeptSlots()  # as of a process that has read nothing
+        store._kept = SlotCache()  # as of a process that has read nothing
         for name in ("first", "again"):
             started_s = time.process_time()
             await ask()
@@ -102,7 +102,7 @@ async def measured(
         found["Redis"].append(await redis_cpu_s(client) - redis_s)
         holds = Holds()
         watching = asyncio.create_task(holds.watch())
-        store._kept = KeptSlots()
+        store._kept = SlotCache()
         await ask()
         watching.cancel()
         found["hold"].append(holds.longest_s)
@@ -121,7 +121,7 @@ async def queries(rollups: list[Rollup]) -> None:
             for metric, stats, by in ASKED:
                 start, end, step = str(end_s - seconds), str(end_s), stored.name
                 query, warnings = plan(
-                    Asked(metric, stats, by, None, start, end, step), RESOLUTIONS, end_s
+                    QueryRequest(metric, stats, by, None, start, end, step), RESOLUTIONS, end_s
                 )
                 assert not warnings
                 answered = await answer(store, [APP], query, end_s)
@@ -147,13 +147,13 @@ async def all_apps(rollups: list[Rollup]) -> None:
         for app, *_ in seen:
             await fill(store, app, RESOLUTIONS[0], of_minutes, 60, now_s)
             await fill(store, app, RESOLUTIONS[2], hours, 1, now_s - 7 * DAY_S)
-        overviews: dict[KeptSlots, Overviews] = {}
+        overviews: dict[SlotCache, AppsOverviewCache] = {}
         at_s = float(now_s)
 
         async def rows_of() -> None:
             nonlocal at_s
             at_s += FRESH_S
-            kept = overviews.setdefault(store._kept, Overviews(RESOLUTIONS))
+            kept = overviews.setdefault(store._kept, AppsOverviewCache(RESOLUTIONS))
             shown = [await kept.of(store, each, at_s) for each in seen]
             assert all(row.p95_ms for row in shown)
 

@@ -12,12 +12,12 @@ from statistics import median
 
 import redis.asyncio
 
-from app.ingest.aggregator import Seen
-from app.ingest.batch_writer import Appender
-from app.ingest.coalesced_batch import Bundle, Post, Sender
-from app.ingest.group_commit import Committer
+from app.ingest.aggregator import ActivityTimes
+from app.ingest.batch_writer import BatchWriter
+from app.ingest.coalesced_batch import CoalescedBatch, DrainKey, DrainPost
+from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import batch_id
-from app.rollup.rollup import CAPS
+from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.interface import random_bytes
 from app.storage.redis.store import RedisStore
 from bench.bench_parse import ARRIVED_S, HORIZON
@@ -31,21 +31,21 @@ POSTS = 6_400
 ROUNDS = 5
 
 
-def posts(apps: int) -> list[tuple[Sender, Post]]:
+def posts(apps: int) -> list[tuple[DrainKey, DrainPost]]:
     """POSTS of the apps in turn."""
     sent = bodies(frames_by_class(), SHARES, 50, 100)
     found = []
     for number in range(POSTS):
         app = f"app-{number % apps}"
         frame_id = batch_id(b"%d %d" % (apps, number))
-        post = Post(frame_id, random_bytes(), sent[number % len(sent)], 100)
-        found.append((Sender(app, f"d.{app}", 1), post))
+        post = DrainPost(frame_id, random_bytes(), sent[number % len(sent)], 100)
+        found.append((DrainKey(app, f"d.{app}", 1), post))
     return found
 
 
-async def commit_all(store: RedisStore, sent: list[tuple[Sender, Post]]) -> None:
+async def commit_all(store: RedisStore, sent: list[tuple[DrainKey, DrainPost]]) -> None:
     """Commit them, IN_FLIGHT at a time."""
-    appender = Appender(
+    appender = BatchWriter(
         store,
         id_ttl_s=4_500,
         inbox_ttl_s=86_400,
@@ -53,11 +53,11 @@ async def commit_all(store: RedisStore, sent: list[tuple[Sender, Post]]) -> None
         clock=lambda: ARRIVED_S,
         on_stored=lambda lengths: None,
     )
-    committer = Committer(
+    committer = GroupCommitter(
         appender,
         None,
         wait_s=4,
-        bundle_of=partial(Bundle, horizon=HORIZON, caps=CAPS),
+        new_batch=partial(CoalescedBatch, acceptance=HORIZON, limits=DEFAULT_LIMITS),
         clock=lambda: ARRIVED_S,
         on_stored=_told,
     )
@@ -72,7 +72,7 @@ async def commit_all(store: RedisStore, sent: list[tuple[Sender, Post]]) -> None
     await asyncio.gather(*(sender(first) for first in range(IN_FLIGHT)))
 
 
-async def _told(stored: Sequence[tuple[str, Seen]]) -> None:
+async def _told(stored: Sequence[tuple[str, ActivityTimes]]) -> None:
     """Which apps were seen is not measured."""
 
 

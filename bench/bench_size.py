@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.ingest.aggregator import Aggregator, Horizon
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.rollup.codec import pack
 from app.rollup.rollup import Rollup
 from bench.corpus import START_S, simulated_lines
@@ -18,7 +18,7 @@ REQUESTS_A_LINE = 0.6
 def minute(dynos: int, requests_per_minute: int) -> Rollup:
     """One minute of a simulated app."""
     rate = requests_per_minute / MINUTE_S / REQUESTS_A_LINE
-    aggregator = Aggregator(START_S + MINUTE_S, Horizon(86_400, 300))
+    aggregator = Aggregator(START_S + MINUTE_S, AcceptanceWindow(86_400, 300))
     for line in simulated_lines(dynos=dynos, lines_per_s=rate, seconds=MINUTE_S):
         aggregator.add_frames(split(line.frame))
     return aggregator.rollups[int(START_S)]

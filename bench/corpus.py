@@ -7,7 +7,7 @@ from itertools import cycle, islice
 from typing import TypeVar
 
 from app.traffic.simulated_app import SimulatedApp
-from app.traffic.simulated_lines import Line, counted, timestamp
+from app.traffic.simulated_lines import SimulatedLine, counted, timestamp
 
 START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 SHARES = {"router": 0.60, "runtime": 0.10, "app": 0.25, "other": 0.05}
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 def simulated_lines(
     *, dynos: int, lines_per_s: float, seconds: float, seed: int = 1
-) -> Iterator[Line]:
+) -> Iterator[SimulatedLine]:
     """The lines of one app over a time."""
     app = SimulatedApp("bench", dynos=dynos, lines_per_s=lines_per_s, seed=seed)
     for line in app.lines(START_S):
@@ -37,9 +37,9 @@ def class_of(frame: bytes) -> str:
     return "runtime" if b" sample#" in frame else "other"
 
 
-def lines_by_class(dynos: int = 8) -> dict[str, list[Line]]:
+def lines_by_class(dynos: int = 8) -> dict[str, list[SimulatedLine]]:
     """Lines of an app. Without H31, of which the baseline would believe what the client wrote."""
-    found: dict[str, list[Line]] = {name: [] for name in SHARES}
+    found: dict[str, list[SimulatedLine]] = {name: [] for name in SHARES}
     for line in simulated_lines(dynos=dynos, lines_per_s=40, seconds=_GATHER_S):
         if line.code != "H31":
             found[class_of(line.frame)].append(line)

@@ -23,7 +23,7 @@ async def remember(service: Dynometer, app: str, days: int, dynos: int) -> None:
     try:
         await fill(store, app, minutes(REQUESTS_PER_MINUTE, dynos, _DISTINCT), count, start_s)
         seen = SeenApp(app, start_s, start_s + count * MINUTE_S, start_s)
-        await store.see([seen], ttl_ms=_LIFE_MS)
+        await store.record_sightings([seen], ttl_ms=_LIFE_MS)
     finally:
         await store.close()
     service.starts_here()

@@ -20,15 +20,15 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Any, NamedTuple
 
-from app.ingest.aggregator import Aggregator, Horizon
-from app.ingest.received_batch import Arrival, pack_arrival
-from app.kafka.client_settings import Log
-from app.kafka.consumer import LogReader
-from app.kafka.offset_writer import PlacedAppender
-from app.kafka.producer import LogProducer, Record
-from app.rollup.rollup import CAPS
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
+from app.ingest.received_batch import ReceivedBatch, pack_received
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.consumer import BatchConsumer
+from app.kafka.offset_writer import OffsetBatchWriter
+from app.kafka.producer import RecordProducer, TopicRecord
+from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.memory import MemoryStore
-from app.support.aio import end_tasks
+from app.support.aio import cancel_and_wait
 from bench.corpus import START_S, simulated_lines
 from bench.measure import table
 from bench.results import keep, kept
@@ -94,26 +94,28 @@ def broker() -> Iterator[str]:
         process.communicate()
 
 
-def arrivals() -> list[Arrival]:
+def arrivals() -> list[ReceivedBatch]:
     """POSTs of 100 lines of an app with 8 dynos."""
     lines = [line.frame for line in simulated_lines(dynos=8, lines_per_s=500, seconds=40)]
     found = []
     for first in range(0, len(lines) - LINES, LINES):
-        aggregator = Aggregator(START_S + 60, Horizon(86_400, 300))
+        aggregator = Aggregator(START_S + 60, AcceptanceWindow(86_400, 300))
         aggregator.add_frames(split(b"".join(lines[first : first + LINES])))
-        found.append(Arrival("shop", b"i" * 16, aggregator.parts()))
+        found.append(ReceivedBatch("shop", b"i" * 16, aggregator.build_body()))
     return found
 
 
-def packing_us(some: list[Arrival]) -> float:
+def packing_us(some: list[ReceivedBatch]) -> float:
     """What packing a record costs."""
     began_s = time.process_time()
     for number in range(RECORDS):
-        pack_arrival(some[number % len(some)], waited="")
+        pack_received(some[number % len(some)], waited="")
     return (time.process_time() - began_s) / RECORDS * 1e6
 
 
-async def produce(where: Log, records: list[Record], changed: dict[str, Any]) -> Found:
+async def produce(
+    where: KafkaSettings, records: list[TopicRecord], changed: dict[str, Any]
+) -> Found:
     """One round."""
     sent: dict[str, int] = {}
 
@@ -121,7 +123,7 @@ async def produce(where: Log, records: list[Record], changed: dict[str, Any]) ->
         sent["bytes"] = json.loads(text)["txmsg_bytes"] and json.loads(text)["tx_bytes"]
 
     properties = {**where.producer(), **PINNED, **changed}
-    producer = LogProducer({**properties, "statistics.interval.ms": 100, "stats_cb": statistics})
+    producer = RecordProducer({**properties, "statistics.interval.ms": 100, "stats_cb": statistics})
     took_ms: list[float] = []
 
     async def sender(first: int) -> None:
@@ -147,14 +149,14 @@ async def produce(where: Log, records: list[Record], changed: dict[str, Any]) ->
     )
 
 
-async def read_us(bootstrap: str, records: list[Record]) -> float:
+async def read_us(bootstrap: str, records: list[TopicRecord]) -> float:
     """CPU of a reader for each record, up to a store in memory."""
-    where = Log(bootstrap, "dynometer-read", "bench", {})
-    producer = LogProducer(where.producer())
+    where = KafkaSettings(bootstrap, "dynometer-read", "bench", {})
+    producer = RecordProducer(where.producer())
     for _ in range(READ // 1_000):
         await producer.send(where.topic, [records[i % len(records)] for i in range(1_000)])
     await producer.close()
-    appender = PlacedAppender(
+    appender = OffsetBatchWriter(
         MemoryStore(time.time),
         id_ttl_s=3_600,
         inbox_ttl_s=3_600,
@@ -162,7 +164,9 @@ async def read_us(bootstrap: str, records: list[Record]) -> float:
         clock=time.time,
         on_stored=lambda lengths: None,
     )
-    reader = LogReader(where, appender, caps=CAPS, topic_id="", on_stored=_nobody, clock=time.time)
+    reader = BatchConsumer(
+        where, appender, limits=DEFAULT_LIMITS, topic_id="", on_stored=_nobody, clock=time.time
+    )
     task = asyncio.create_task(reader.run())
     while not reader.read:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.001)
@@ -170,7 +174,7 @@ async def read_us(bootstrap: str, records: list[Record]) -> float:
     while reader.read < READ:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     used_s = time.process_time() - began_s
-    await end_tasks([task])
+    await cancel_and_wait([task])
     return used_s / (READ - first) * 1e6
 
 
@@ -181,10 +185,10 @@ async def _nobody(stored: object) -> None:
 def measure(variants: tuple[dict[str, Any], ...], rounds: int) -> list[dict[str, Any]]:
     """A row for each, of interleaved rounds."""
     some = arrivals()
-    records = [Record(each.app.encode(), pack_arrival(each, waited="")) for each in some]
+    records = [TopicRecord(each.app.encode(), pack_received(each, waited="")) for each in some]
     found: list[list[Found]] = [[] for _ in variants]
     with broker() as bootstrap:
-        where = Log(bootstrap, "dynometer", "bench", {})
+        where = KafkaSettings(bootstrap, "dynometer", "bench", {})
         for _ in range(rounds):
             packing = packing_us(some)
             for rows, changed in zip(found, variants, strict=True):
@@ -228,7 +232,9 @@ def main() -> int:
         return int(is_slower(arguments.rounds))
     rows = measure(VARIED, arguments.rounds)
     print(shown(rows))
-    records = [Record(each.app.encode(), pack_arrival(each, waited="")) for each in arrivals()]
+    records = [
+        TopicRecord(each.app.encode(), pack_received(each, waited="")) for each in arrivals()
+    ]
     reading_us = []
     for _ in range(arguments.rounds):
         with broker() as bootstrap:

@@ -15,7 +15,7 @@ from statistics import median
 import httpx2
 from playwright.sync_api import Browser, sync_playwright
 
-from app.folding.fold_worker import Folder
+from app.folding.fold_worker import FoldWorker
 from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import pack_batch
 from app.rollup.resolutions import HOUR_S, align
@@ -44,7 +44,9 @@ async def fill(url: str, now_s: float) -> None:
     now = align(int(now_s), 60)
     hours = range(align(now, HOUR_S) - DAYS * 24 * HOUR_S, now - HOUR_S, HOUR_S)
     starts = [*hours, *range(now - HOUR_S, now, 60)]
-    folder = Folder(store, RESOLUTIONS, name="bench", clock=lambda: now_s, interval_s=5, batches=64)
+    folder = FoldWorker(
+        store, RESOLUTIONS, name="bench", clock=lambda: now_s, interval_s=5, batches=64
+    )
     for number, start in enumerate(starts):
         which = number % KINDS
         rollup = moved(kinds[which], int(START_S) + 60 * which, start)
@@ -52,7 +54,7 @@ async def fill(url: str, now_s: float) -> None:
         await store.append({APP: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
     await folder.fold(APP)
     await folder.compact_closed()
-    await store.see([SeenApp(APP, starts[0], now, now)], ttl_ms=TTL_MS)
+    await store.record_sightings([SeenApp(APP, starts[0], now, now)], ttl_ms=TTL_MS)
     await store.close()
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import redis.asyncio
 
-from app.folding.fold_worker import Folder
-from app.ingest.aggregator import MINUTE_S, Aggregator, Horizon
+from app.folding.fold_worker import FoldWorker
+from app.ingest.aggregator import MINUTE_S, AcceptanceWindow, Aggregator
 from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import pack_batch
 from app.rollup.resolutions import HOUR_S, resolutions
@@ -56,7 +56,7 @@ def minutes(requests_per_minute: float, dynos: int, count: int) -> list[Rollup]:
     lines = simulated_lines(dynos=dynos, lines_per_s=lines_per_s, seconds=count * MINUTE_S)
     found = []
     for minute, of_minute in groupby(lines, lambda line: int(line.at_s) // MINUTE_S * MINUTE_S):
-        aggregator = Aggregator(minute, Horizon(HOUR_S, HOUR_S))
+        aggregator = Aggregator(minute, AcceptanceWindow(HOUR_S, HOUR_S))
         aggregator.add_frames(split(b"".join(line.frame for line in of_minute)))
         found.append(aggregator.rollups[minute])
     return found
@@ -68,7 +68,7 @@ def moved(rollup: Rollup, from_s: int, to_s: int) -> Rollup:
     for reading in copy.gauges.values():
         reading.last_at_ms += (to_s - from_s) * 1000
     bit = 1 << (to_s // MINUTE_S % 60)
-    copy.minutes = dict.fromkeys(copy.minutes, bit)
+    copy.active_minutes = dict.fromkeys(copy.active_minutes, bit)
     return copy
 
 
@@ -87,7 +87,9 @@ async def fill(
 ) -> float:
     """Store so many minutes, folded and compacted; returns the Unix time at which they are over."""
     end_s = start_s + count * MINUTE_S + HOUR_S
-    folder = Folder(store, RESOLUTIONS, name="bench", clock=lambda: end_s, interval_s=5, batches=64)
+    folder = FoldWorker(
+        store, RESOLUTIONS, name="bench", clock=lambda: end_s, interval_s=5, batches=64
+    )
     for minute, rollup in spread(rollups, count, start_s):
         batch = new_batch(b"", pack_batch({minute: rollup}))
         await store.append({app: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)

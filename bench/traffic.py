@@ -13,7 +13,7 @@ from math import gcd
 from typing import NamedTuple
 
 from app.rollup.statuses import status_label
-from app.traffic.simulated_lines import Line
+from app.traffic.simulated_lines import SimulatedLine
 from bench.corpus import SHARES, in_shares, lines_by_class, restamp
 
 CORPUS_LINES = 20_000  # distinct ones; longer runs send them again under other frame ids
@@ -70,10 +70,10 @@ def posts(lines: int, dynos: int, apps: int = 1) -> list[Post]:
 
 
 @cache
-def _corpus(dynos: int) -> list[Line]:
+def _corpus(dynos: int) -> list[SimulatedLine]:
     return list(islice(in_shares(lines_by_class(dynos), SHARES), CORPUS_LINES))
 
 
-def _truth(lines: list[Line]) -> tuple[Counter[str], Counter[str]]:
+def _truth(lines: list[SimulatedLine]) -> tuple[Counter[str], Counter[str]]:
     statuses = Counter(status_label(line.status) for line in lines if line.status is not None)
     return statuses, Counter(line.code for line in lines if line.code)

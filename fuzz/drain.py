@@ -11,7 +11,7 @@ from typing import Any
 from app.config import Settings
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
-from app.service.asgi import build
+from app.service.asgi import build_app
 from app.storage.interface import HEADER_BYTES
 from app.storage.memory import MemoryStore
 from parsers.framing import split
@@ -38,7 +38,7 @@ class _Service:
         }
         self._runner = asyncio.Runner()
         self._store = MemoryStore(lambda: NOW_S)
-        self._app = build(Settings.from_environ(settings), self._store, lambda: NOW_S)
+        self._app = build_app(Settings.from_environ(settings), self._store, lambda: NOW_S)
 
     def post(self, data: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, dict[str, int]]:
         """POST a body; returns the status, and the ledger of what was stored."""

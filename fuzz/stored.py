@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from app.ingest.received_batch import pack_arrival, unpack_arrival
+from app.ingest.received_batch import pack_received, unpack_received
 from app.rollup.batch_codec import pack_batch, unpack_batch
-from app.rollup.codec import SECTIONS, PackError, absorb, pack, unpack
+from app.rollup.codec import SECTIONS, PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
 
 _NAMES = ["web.1", "web", "H12", "counted", "worker.2", ""]
@@ -23,10 +23,10 @@ def packing(data: bytes) -> None:
     packed = pack(rollup)
     assert pack(unpack(packed)) == packed
     merged = Rollup()
-    absorb(merged, packed)
+    merge_packed(merged, packed)
     merged.merge(Rollup())
     assert pack(merged) == packed
-    absorb(merged, packed)
+    merge_packed(merged, packed)
     unpack(pack(merged))
 
 
@@ -42,7 +42,7 @@ def _entries(rollup: Rollup) -> int:
     """How much was made of the bytes."""
     tables = (getattr(rollup, name) for name in SECTIONS)
     bins = sum(len(each) for each in rollup.sketches.values())
-    return sum(len(table) for table in tables) + bins + len(rollup.later)
+    return sum(len(table) for table in tables) + bins + len(rollup.extensions)
 
 
 def batch(data: bytes) -> None:
@@ -60,15 +60,15 @@ def batch(data: bytes) -> None:
 def arrival(data: bytes) -> None:
     """Bytes are an arrival or a PackError; what was written is read back, and can be appended."""
     try:
-        found = unpack_arrival(data)
+        found = unpack_received(data)
     except PackError:
         return
-    written = pack_arrival(found)
-    again = unpack_arrival(written)
+    written = pack_received(found)
+    again = unpack_received(written)
     assert (again.app, again.id, again.token, again.drain) == (
         found.app,
         found.id,
         found.token,
         found.drain,
     )
-    assert pack_arrival(again) == written
+    assert pack_received(again) == written

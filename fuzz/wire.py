@@ -13,7 +13,7 @@ from typing import Any
 from app.cli.replay import as_frame
 from app.rollup.codec import pack, unpack
 from app.rollup.rollup import Rollup
-from app.traffic.log_input import CannotRead, LogInput, LogLine
+from app.traffic.log_input import LogInput, LogInputError, LogLine
 from parsers import dispatch as heroku
 from parsers.framing import COUNT_MAX, Damage, FrameReader, split
 from parsers.logfmt import SAMPLE
@@ -22,8 +22,8 @@ from parsers.samples import (
     REASONS,
     HerokuError,
     ParseError,
-    Readings,
     Request,
+    RuntimeMetrics,
     Sample,
     StateChange,
 )
@@ -133,7 +133,7 @@ def _check(sample: Sample) -> None:
             assert 0 <= (connect_ms or 0) < 10**10
             assert 0 <= (service_ms or 0) < 10**10
             assert 0 <= (size or 0) < 10**15
-        case Readings(_, values):
+        case RuntimeMetrics(_, values):
             assert len(values) == len(dict(values)) > 0
             for gauge, value in values:
                 assert 0 <= gauge < len(GAUGES)
@@ -185,7 +185,7 @@ def heroku_logs(data: bytes) -> None:
         with LogInput(file.name) as log:
             try:
                 lines = [line for group in log.groups() for line in group]
-            except CannotRead:
+            except LogInputError:
                 return
     for line in lines:
         assert (line.message is None) == (line.reason in REASONS)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from parsers.logfmt import SAMPLE, hundredths
 from parsers.metrics import GAUGE_INDEX
-from parsers.samples import ParseError, Readings
+from parsers.samples import ParseError, RuntimeMetrics
 
 _PAGES = re.compile(rb"([0-9]{1,15})(?:pages)?")
 _MILLIONTHS = 1_000_000
@@ -102,7 +102,7 @@ _USUAL_LINES = (
 )
 
 
-def parse(source: str, text: bytes) -> Readings | None:
+def parse(source: str, text: bytes) -> RuntimeMetrics | None:
     """What the line says of the dyno `source`; None when it has none of the metrics we know.
 
     A value that cannot be read is left out. Of a repeated name the first counts: what did not come
@@ -119,7 +119,7 @@ def parse(source: str, text: bytes) -> Readings | None:
         used = _millionths(values[_TOTAL], quota)
         if used <= _STORED_MAX:
             values[_USED_RATIO] = used
-    return Readings(source, tuple(values.items()))
+    return RuntimeMetrics(source, tuple(values.items()))
 
 
 def _usual_values(text: bytes) -> dict[int, int] | None:

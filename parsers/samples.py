@@ -53,7 +53,7 @@ class Request(NamedTuple):
     response_bytes: int | None
 
 
-class Readings(NamedTuple):
+class RuntimeMetrics(NamedTuple):
     """One runtime-metrics line: (index in GAUGES, value in that gauge's stored unit) pairs."""
 
     source: str
@@ -95,7 +95,7 @@ class Event(NamedTuple):
     detail: str
 
 
-Sample = Request | Readings | HerokuError | StateChange | ProcessExit | Event
+Sample = Request | RuntimeMetrics | HerokuError | StateChange | ProcessExit | Event
 
 # Events by what happened. First those of the app, which explain the others; then those of a dyno.
 EVENTS = {

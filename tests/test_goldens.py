@@ -15,7 +15,7 @@ from parsers import dispatch as heroku
 from parsers.framing import Damage, FrameReader, split
 from parsers.heroku_logs_text import looks_like_body, parse_line
 from parsers.metrics import GAUGES
-from parsers.samples import ParseError, Readings
+from parsers.samples import ParseError, RuntimeMetrics
 from parsers.syslog_header import Message, parse_message
 
 LOGS = Path(__file__).parent / "logs"
@@ -31,7 +31,7 @@ def said(message: Message) -> dict[str, object]:
         return {**about, "unparsed": error.reason}
     if sample is None:
         return {**about, "ignored": True}
-    if isinstance(sample, Readings):
+    if isinstance(sample, RuntimeMetrics):
         values = {GAUGES[index].name: value for index, value in sample.values}
         return {**about, "Readings": {"source": sample.source, **values}}
     return {**about, type(sample).__name__: sample._asdict()}

@@ -19,7 +19,7 @@ _AGAIN_S = 0.1  # what the copy does not hold makes us look at most so often
 V = TypeVar("V")
 
 
-class Mirror(Generic[V]):
+class CachedCopy(Generic[V]):
     """The copy."""
 
     def __init__(

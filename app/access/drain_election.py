@@ -19,14 +19,14 @@ from __future__ import annotations
 import msgspec
 
 from app.rollup.resolutions import align
-from app.rollup.time_range import NEVER, Span, since
+from app.rollup.time_range import NEVER, TimeRange, since
 
 MINUTE_S = 60
 TAKEOVER_S = 900
 OTHER_STEP_S = 10  # when another drain delivered last may lag by this much
 
 
-class ActiveDrain(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class DrainElection(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Times in Unix seconds."""
 
     token: str  # the active drain's
@@ -40,25 +40,25 @@ class ActiveDrain(msgspec.Struct, array_like=True, frozen=True, gc=False):
     before_since_s: int = 0  # the lines of the drain before count from here to `since_s`
 
 
-class Claim(msgspec.Struct, frozen=True, gc=False):
+class DrainClaim(msgspec.Struct, frozen=True, gc=False):
     """What a batch has to say about its drain."""
 
     token: str
     generation: int  # of the secret that it came with; 1 where there are no secrets
-    lines: Span  # the minutes that its lines touch
+    lines: TimeRange  # the minutes that its lines touch
     arrived_s: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(ActiveDrain).decode
+_decode = msgspec.msgpack.Decoder(DrainElection).decode
 
 
-def pack_state(state: ActiveDrain) -> bytes:
+def pack_state(state: DrainElection) -> bytes:
     """The state as the store keeps it."""
     return _encode(state)
 
 
-def unpack_state(data: bytes) -> ActiveDrain | None:
+def unpack_state(data: bytes) -> DrainElection | None:
     """The state of these bytes; None for b"", an app whose drains had no token so far.
 
     Raises:
@@ -67,12 +67,12 @@ def unpack_state(data: bytes) -> ActiveDrain | None:
     return _decode(data) if data else None
 
 
-def judge(state: ActiveDrain | None, claim: Claim) -> tuple[ActiveDrain, Span]:
+def elect_drain(state: DrainElection | None, claim: DrainClaim) -> tuple[DrainElection, TimeRange]:
     """The state with this batch appended, and which of the batch's lines count."""
     if state is None:
-        state = ActiveDrain(claim.token, 0, "", claim.generation, 0, claim.arrived_s)
+        state = DrainElection(claim.token, 0, "", claim.generation, 0, claim.arrived_s)
     elif claim.token != state.token and _takes_over(state, claim):
-        state = ActiveDrain(
+        state = DrainElection(
             token=claim.token,
             since_s=max(state.counted_to_s, claim.lines.start_s),
             before=state.token,
@@ -84,16 +84,16 @@ def judge(state: ActiveDrain | None, claim: Claim) -> tuple[ActiveDrain, Span]:
     if claim.token == state.token:
         return _delivered(state, claim), since(state.since_s)
     if claim.token == state.before:
-        return _delivered_beside(state, claim), Span(state.before_since_s, state.since_s)
+        return _delivered_beside(state, claim), TimeRange(state.before_since_s, state.since_s)
     return _delivered_beside(state, claim), NEVER
 
 
-def _takes_over(state: ActiveDrain, claim: Claim) -> bool:
+def _takes_over(state: DrainElection, claim: DrainClaim) -> bool:
     rotated = claim.generation > state.generation
     return rotated or claim.arrived_s - state.heard_s >= TAKEOVER_S
 
 
-def _delivered(state: ActiveDrain, claim: Claim) -> ActiveDrain:
+def _delivered(state: DrainElection, claim: DrainClaim) -> DrainElection:
     generation, counted_to_s = claim.generation, claim.lines.end_s
     heard_s = align(claim.arrived_s, MINUTE_S)
     if (
@@ -110,7 +110,7 @@ def _delivered(state: ActiveDrain, claim: Claim) -> ActiveDrain:
     )
 
 
-def _delivered_beside(state: ActiveDrain, claim: Claim) -> ActiveDrain:
+def _delivered_beside(state: DrainElection, claim: DrainClaim) -> DrainElection:
     if state.other == claim.token and claim.arrived_s < state.other_s + OTHER_STEP_S:
         return state
     return msgspec.structs.replace(state, other=claim.token, other_s=claim.arrived_s)

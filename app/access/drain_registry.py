@@ -12,10 +12,10 @@ from tempfile import NamedTemporaryFile
 
 import msgspec
 
-from app.access.cached_copy import Mirror
-from app.access.drain_secrets import SECRETS_MAX, Drain, Secret, decode, encode, hash_secret
+from app.access.cached_copy import CachedCopy
+from app.access.drain_secrets import SECRETS_MAX, DrainRecord, Secret, decode, encode, hash_secret
 from app.storage.interface import Store
-from app.support.aio import Started
+from app.support.aio import EagerCoroutine
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +32,10 @@ def valid_app(name: str) -> bool:
 
 # What a secret is compared with where there is none: its generation is no generation.
 _NOBODYS = Secret(hash_secret(""), 0)
-_NOBODYS_RECORD = encode(Drain([_NOBODYS]))
+_NOBODYS_RECORD = encode(DrainRecord([_NOBODYS]))
 
 
-class Drains:
+class DrainRegistry:
     """Who may send: the registered drain secrets, as this worker last read them.
 
     The copy is also kept on disk, hashes only, for a worker that starts while the store is away.
@@ -47,7 +47,7 @@ class Drains:
         self._clock = clock
         self._copy = copy
         first = _read_copy(copy) if copy is not None else {}
-        self._records = Mirror[str](store.drains, clock, first, self._keep_copy)
+        self._records = CachedCopy[str](store.drains, clock, first, self._keep_copy)
         self._links_of: Mapping[str, str] | None = None
         self._links: Mapping[str, str] = {}
 
@@ -74,7 +74,7 @@ class Drains:
 
     def verify_at_once(self, app: str, secret: str) -> int:
         """The same by the copy alone, if it is not too old; 0 also where this cannot be told so."""
-        fresh = Started(self._records.fresh())
+        fresh = EagerCoroutine(self._records.fresh())
         if not fresh.done:
             fresh.close()
             return 0

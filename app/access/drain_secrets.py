@@ -30,7 +30,7 @@ class Secret(msgspec.Struct):
     until_s: int = 0  # not accepted from then on; 0 for no end
 
 
-class Drain(msgspec.Struct, omit_defaults=True):
+class DrainRecord(msgspec.Struct, omit_defaults=True):
     """An app's secrets, oldest first, and the hashes of the drain tokens that are linked to it:
     whoever writes one as HOSTNAME of a syslog message speaks for the app.
     """
@@ -39,22 +39,22 @@ class Drain(msgspec.Struct, omit_defaults=True):
     links: list[str] = []
 
 
-_decode = msgspec.json.Decoder(Drain).decode
+_decode = msgspec.json.Decoder(DrainRecord).decode
 
 
-def encode(drain: Drain) -> str:
+def encode(drain: DrainRecord) -> str:
     """The record as the store keeps it."""
     return msgspec.json.encode(drain).decode()
 
 
-def decode(text: str) -> Drain:
+def decode(text: str) -> DrainRecord:
     """The drain of a record.
 
     Raises:
         msgspec.MsgspecError: this is no record.
     """
     if _OLD_FORM.fullmatch(text):  # only the hash, as the first versions kept it
-        return Drain([Secret(text, 1)])
+        return DrainRecord([Secret(text, 1)])
     return _decode(text)
 
 
@@ -70,14 +70,16 @@ def new_secret() -> str:
     return random.token_urlsafe(SECRET_BYTES)
 
 
-def first(secret: str, now_s: int, *, last: int) -> Drain:
+def first(secret: str, now_s: int, *, last: int) -> DrainRecord:
     """The drain of an app that has none. `last`: the generation that its drains had before, 0 if
     there were none: the new one takes over from them at once.
     """
-    return Drain([Secret(hash_secret(secret), last + 1, now_s)])
+    return DrainRecord([Secret(hash_secret(secret), last + 1, now_s)])
 
 
-def rotated(drain: Drain, secret: str, now_s: int, *, active: int, at_once: bool) -> Drain:
+def rotated(
+    drain: DrainRecord, secret: str, now_s: int, *, active: int, at_once: bool
+) -> DrainRecord:
     """The drain with a new secret, which takes over when it first delivers.
 
     Args:
@@ -88,24 +90,24 @@ def rotated(drain: Drain, secret: str, now_s: int, *, active: int, at_once: bool
     in_use = next((each for each in drain.secrets if each.generation == active), newest)
     kept = [] if at_once else [in_use]
     secrets = [*kept, Secret(hash_secret(secret), newest.generation + 1, now_s)]
-    return Drain(secrets, drain.links)
+    return DrainRecord(secrets, drain.links)
 
 
-def linked(drain: Drain | None, token: str) -> Drain:
+def linked(drain: DrainRecord | None, token: str) -> DrainRecord:
     """The drain of an app, or of one that has none so far, with a drain token linked to it."""
-    known = drain or Drain([])
-    return Drain(known.secrets, list(dict.fromkeys([*known.links, hash_secret(token)])))
+    known = drain or DrainRecord([])
+    return DrainRecord(known.secrets, list(dict.fromkeys([*known.links, hash_secret(token)])))
 
 
-def unlinked(drain: Drain, token: str) -> Drain:
+def unlinked(drain: DrainRecord, token: str) -> DrainRecord:
     """The drain without a drain token."""
-    return Drain(drain.secrets, [each for each in drain.links if each != hash_secret(token)])
+    return DrainRecord(drain.secrets, [each for each in drain.links if each != hash_secret(token)])
 
 
-def retired(drain: Drain, active: int, now_s: int) -> Drain:
+def retired(drain: DrainRecord, active: int, now_s: int) -> DrainRecord:
     """The drain after the change-over to the secret `active`: older ones get an end, or go."""
     kept = [each for each in drain.secrets if not 0 < each.until_s <= now_s]
-    return Drain(
+    return DrainRecord(
         [
             msgspec.structs.replace(each, until_s=now_s + RETIRED_AFTER_S)
             if each.generation < active and not each.until_s

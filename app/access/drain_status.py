@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from app.access.drain_election import ActiveDrain, unpack_state
-from app.access.drain_secrets import Drain, Secret, decode
+from app.access.drain_election import DrainElection, unpack_state
+from app.access.drain_secrets import DrainRecord, Secret, decode
 from app.storage.interface import Reader, SeenApp
 
 OTHER_WITHIN_S = 900  # a drain that has not delivered for longer is taken to be gone
 
 
-class DrainInfo(NamedTuple):
+class DrainStatus(NamedTuple):
     """An app and its drains. Times in Unix seconds, 0 for never; tokens are "" where unknown."""
 
     app: str
@@ -49,7 +49,7 @@ def removal(app: str, token: str) -> str:
     return f"heroku drains:remove {token} -a {app}"
 
 
-async def drain_infos(store: Reader, of: Collection[str] | None = None) -> list[DrainInfo]:
+async def drain_statuses(store: Reader, of: Collection[str] | None = None) -> list[DrainStatus]:
     """Every app that may send or has sent, or those named, by name."""
     records = await store.drains()
     seen = {each.app: each for each in await store.seen_apps()}
@@ -61,16 +61,16 @@ async def drain_infos(store: Reader, of: Collection[str] | None = None) -> list[
     ]
 
 
-def second_drains(infos: Sequence[DrainInfo], now_s: float) -> list[DrainInfo]:
+def second_drains(infos: Sequence[DrainStatus], now_s: float) -> list[DrainStatus]:
     """Those of which another drain delivers now and does not count."""
     return [info for info in infos if info.other and info.other_s >= now_s - OTHER_WITHIN_S]
 
 
 def _info(
-    app: str, record: str | None, seen: SeenApp | None, state: ActiveDrain | None
-) -> DrainInfo:
-    known = decode(record) if record is not None else Drain([])
-    return DrainInfo(
+    app: str, record: str | None, seen: SeenApp | None, state: DrainElection | None
+) -> DrainStatus:
+    known = decode(record) if record is not None else DrainRecord([])
+    return DrainStatus(
         app=app,
         secrets=known.secrets,
         links=len(known.links),

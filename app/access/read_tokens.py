@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.access.cached_copy import Mirror
+from app.access.cached_copy import CachedCopy
 from app.storage.interface import Store
 
 ID_LENGTH = 8
@@ -24,7 +24,7 @@ GLOB = re.compile(r"[a-z0-9._*?\[\]!-]{1,64}")  # of names of apps
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-class Access(NamedTuple):
+class Permissions(NamedTuple):
     """What a request may see; `apps` are globs."""
 
     apps: tuple[str, ...]
@@ -35,11 +35,11 @@ class Access(NamedTuple):
         return self.admin or any(fnmatchcase(app, glob) for glob in self.apps)
 
 
-ADMIN = Access((), admin=True)
-NOTHING = Access(())
+ADMIN = Permissions((), admin=True)
+NOTHING = Permissions(())
 
 # Of the request that is being answered. The gate sets it; without it nothing can be read.
-current: ContextVar[Access] = ContextVar("access")
+current: ContextVar[Permissions] = ContextVar("access")
 
 
 class ReadToken(msgspec.Struct, frozen=True):
@@ -64,7 +64,7 @@ def new_token(
     return token, token_id, ReadToken(_hash(token), name, tuple(apps), added_s, expires_s)
 
 
-def described(token_id: str, token: ReadToken) -> dict[str, object]:
+def public_fields(token_id: str, token: ReadToken) -> dict[str, object]:
     """A token as the API and `tokens list --json` show it: all but its secret."""
     return {
         "id": token_id,
@@ -99,9 +99,9 @@ class ReadTokens:
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._tokens = Mirror[ReadToken](self._read, clock, {})
+        self._tokens = CachedCopy[ReadToken](self._read, clock, {})
 
-    async def access(self, token: str) -> Access | None:
+    async def access(self, token: str) -> Permissions | None:
         """What a token opens; None when it is none of ours, or is no longer.
 
         Raises:
@@ -114,11 +114,13 @@ class ReadTokens:
             match[1], token, await self._tokens.latest()
         )
 
-    def _judge(self, token_id: str, token: str, held: Mapping[str, ReadToken]) -> Access | None:
+    def _judge(
+        self, token_id: str, token: str, held: Mapping[str, ReadToken]
+    ) -> Permissions | None:
         known = held.get(token_id, _NOBODYS)
         right = hmac.compare_digest(_hash(token), known.hash)
         expired = 0 < known.expires_s <= self._clock()
-        return Access(known.apps) if right and not expired else None
+        return Permissions(known.apps) if right and not expired else None
 
     async def _read(self) -> dict[str, ReadToken]:
         return {key: unpack_token(data) for key, data in (await self._store.tokens()).items()}

@@ -28,7 +28,7 @@ class Key(NamedTuple):
     reason: str
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RejectedLogin(msgspec.Struct, frozen=True):
     """Times in Unix seconds."""
 
     user: str
@@ -40,10 +40,10 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(list[Refusal]).decode
+_decode = msgspec.json.Decoder(list[RejectedLogin]).decode
 
 
-class Refusals:
+class RejectedLogins:
     """Those of this worker."""
 
     def __init__(self, store: Store, clock: Callable[[], float], *, name: str) -> None:
@@ -51,7 +51,7 @@ class Refusals:
         self._store = store
         self._clock = clock
         self._name = REFUSED + name
-        self._held: dict[Key, Refusal] = {}  # the one that was added last comes last
+        self._held: dict[Key, RejectedLogin] = {}  # the one that was added last comes last
         self._changed = False
 
     def add(self, user: str, token: str, reason: str) -> None:
@@ -61,7 +61,7 @@ class Refusals:
         key = Key(user, token, reason)
         now_s = int(self._clock())
         known = self._held.pop(key, None)
-        self._held[key] = Refusal(
+        self._held[key] = RejectedLogin(
             *key,
             count=known.count + 1 if known else 1,
             first_s=known.first_s if known else now_s,
@@ -79,14 +79,14 @@ class Refusals:
         """
         if self._changed:
             fields = {"refusals": _encode(list(self._held.values())).decode()}
-            await self._store.beat(self._name, fields, ttl_ms=KEPT_S * 1000)
+            await self._store.heartbeat(self._name, fields, ttl_ms=KEPT_S * 1000)
             self._changed = False
 
 
-async def last_refusals(store: Reader) -> list[Refusal]:
+async def recent_rejected_logins(store: Reader) -> list[RejectedLogin]:
     """The last REFUSALS_MAX of all workers, the newest first."""
-    merged: dict[Key, Refusal] = {}
-    for refusal in _published(await store.beats()):
+    merged: dict[Key, RejectedLogin] = {}
+    for refusal in _published(await store.heartbeats()):
         key = Key(refusal.user, refusal.token, refusal.reason)
         known = merged.get(key)
         merged[key] = _merge(known, refusal) if known else refusal
@@ -94,15 +94,15 @@ async def last_refusals(store: Reader) -> list[Refusal]:
     return newest[:REFUSALS_MAX]
 
 
-def _published(beats: Mapping[str, Mapping[str, str]]) -> list[Refusal]:
+def _published(heartbeats: Mapping[str, Mapping[str, str]]) -> list[RejectedLogin]:
     found = []
-    for name, fields in beats.items():
+    for name, fields in heartbeats.items():
         if name.startswith(REFUSED):
             found += _decode(fields["refusals"])
     return found
 
 
-def _merge(one: Refusal, other: Refusal) -> Refusal:
+def _merge(one: RejectedLogin, other: RejectedLogin) -> RejectedLogin:
     return msgspec.structs.replace(
         one,
         count=one.count + other.count,

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from app.access.read_tokens import Access, current
+from app.access.read_tokens import Permissions, current
 from app.storage.alert_interface import TABLES_OF_APPS, AlertTable
 from app.storage.interface import REFUSED, Contents, Reader, SeenApp, Slot, Store
 
@@ -53,12 +53,12 @@ class VisibleStore:
         allows = current.get().allows
         return await self._store.drain_states([app for app in apps if allows(app)])
 
-    async def beats(self) -> dict[str, dict[str, str]]:
+    async def heartbeats(self) -> dict[str, dict[str, str]]:
         """See port.Reader. Whom the drain refused is for the admin."""
-        beats = await self._store.beats()
+        heartbeats = await self._store.heartbeats()
         if current.get().admin:
-            return beats
-        return {name: beat for name, beat in beats.items() if not name.startswith(REFUSED)}
+            return heartbeats
+        return {name: beat for name, beat in heartbeats.items() if not name.startswith(REFUSED)}
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
         """See alert_port.AlertReader. Whom alerts are told, and what waits, is for the admin; of
@@ -87,7 +87,7 @@ class _About(msgspec.Struct):
 
 
 def _visible_records(
-    table: AlertTable, records: Mapping[str, bytes], access: Access, apps: Sequence[str]
+    table: AlertTable, records: Mapping[str, bytes], access: Permissions, apps: Sequence[str]
 ) -> dict[str, bytes]:
     if table in TABLES_OF_APPS:
         return {app: record for app, record in records.items() if access.allows(app)}

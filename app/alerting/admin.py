@@ -12,28 +12,29 @@ import msgspec
 from app.alerting import rule as rules
 from app.alerting import status as look
 from app.alerting.channels import channel as channels
-from app.alerting.channels.channel import CHANNELS_MAX, Channel, Health, unpack_health
+from app.alerting.channels.channel import CHANNELS_MAX, Channel, ChannelHealth, unpack_health
 from app.alerting.config import read_config
-from app.alerting.default_rules import PACK
+from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.notification import a_test
 from app.alerting.outbox import put
 from app.alerting.rule import RULES_MAX, SERVICE, Rule, rule_of
-from app.alerting.state import Mute, Told, pack_json
-from app.alerting.status import Overview
+from app.alerting.state import HistoryEntry, Mute, pack_json
+from app.alerting.status import AlertsOverview
 from app.alerting.wording import clock as in_words
 from app.rollup.resolutions import DAY_S
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import Store
+from app.support.errors import UserError
 
 MUTE_S_MAX = 30 * DAY_S
-_PACK = {rule.name: rule for rule in PACK}
+_PACK = {rule.name: rule for rule in DEFAULT_RULES}
 
 
-class DeskError(ValueError):
+class AlertAdminError(UserError):
     """This cannot be done as things are; the message says what can."""
 
 
-class Desk:
+class AlertAdmin:
     """Works on the store."""
 
     def __init__(self, store: Store, clock: Callable[[], float], url: str) -> None:
@@ -44,11 +45,11 @@ class Desk:
 
     # --- looking ------------------------------------------------------------------------------
 
-    async def overview(self) -> Overview:
+    async def overview(self) -> AlertsOverview:
         """What is set up, and what fires."""
         return await look.overview(self._store)
 
-    async def history(self, apps: Sequence[str], count: int) -> list[tuple[str, Told]]:
+    async def history(self, apps: Sequence[str], count: int) -> list[tuple[str, HistoryEntry]]:
         """What was told of these apps, or of all if none is named; the newest first."""
         return await look.history(self._store, apps, count)
 
@@ -66,7 +67,7 @@ class Desk:
         before = msgspec.to_builtins(known) if known is not None else {"title": name}
         rule = rule_of({**before, **fields, "name": name})
         if len(config.own - {name}) >= RULES_MAX:
-            raise DeskError(f"there are {RULES_MAX} rules of your own: remove one first")
+            raise AlertAdminError(f"there are {RULES_MAX} rules of your own: remove one first")
         await self._write(AlertTable.RULES, name, rules.pack_rule(rule))
         return rule
 
@@ -83,7 +84,7 @@ class Desk:
                 if name in _PACK
                 else ". See: dynometer alerts list"
             )
-            raise DeskError(f"{name} is no rule of your own{hint}")
+            raise AlertAdminError(f"{name} is no rule of your own{hint}")
         await self._write(AlertTable.RULES, name, b"")
         return _PACK.get(name)
 
@@ -101,12 +102,12 @@ class Desk:
         channels.check(channel)
         known = (await read_config(self._store)).channels
         if channel.name in known:
-            raise DeskError(
+            raise AlertAdminError(
                 f"there is a channel {channel.name}: choose another name, or first "
                 f"dynometer alerts channel remove {channel.name}"
             )
         if len(known) >= CHANNELS_MAX:
-            raise DeskError(f"there are {CHANNELS_MAX} channels: remove one first")
+            raise AlertAdminError(f"there are {CHANNELS_MAX} channels: remove one first")
         await self._store.change_alerts(
             [
                 AlertChange(AlertTable.HEALTH, channel.name, b""),
@@ -141,7 +142,7 @@ class Desk:
         """Whether an entry of the outbox was not taken yet."""
         return entry in (await self._store.alert_tables(AlertTable.OUTBOX))[0]
 
-    async def health(self, name: str) -> Health:
+    async def health(self, name: str) -> ChannelHealth:
         """How deliveries to a channel go."""
         return unpack_health((await self._store.alert_tables(AlertTable.HEALTH))[0].get(name))
 
@@ -149,7 +150,7 @@ class Desk:
         known = (await read_config(self._store)).channels
         if name not in known:
             names = ", ".join(sorted(known)) or "none yet"
-            raise DeskError(f"there is no channel {name}; there are: {names}")
+            raise AlertAdminError(f"there is no channel {name}; there are: {names}")
         return known[name]
 
     # --- mutes --------------------------------------------------------------------------------
@@ -161,12 +162,14 @@ class Desk:
             DeskError: that is too long, or no app.
         """
         if not 0 < for_s <= MUTE_S_MAX:
-            raise DeskError(f"expected a time up to {MUTE_S_MAX // DAY_S} days, as 2h")
+            raise AlertAdminError(f"expected a time up to {MUTE_S_MAX // DAY_S} days, as 2h")
         if app != SERVICE and app not in {each.app for each in await self._store.seen_apps()}:
-            raise DeskError(f"nothing was ever received from {app}: see dynometer alerts list")
+            raise AlertAdminError(
+                f"nothing was ever received from {app}: see dynometer alerts list"
+            )
         now_s = int(self._clock())
         mute = Mute(now_s + for_s, now_s)
-        told = Told(now_s, "muted", f"muted until {in_words(mute.until_s, now_s)}")
+        told = HistoryEntry(now_s, "muted", f"muted until {in_words(mute.until_s, now_s)}")
         await self._store.change_alerts(
             [AlertChange(AlertTable.MUTES, app, pack_json(mute))],
             history={app: [pack_json(told)]},
@@ -181,8 +184,8 @@ class Desk:
         """
         now_s = self._clock()
         if not (await read_config(self._store)).is_muted(app, now_s):
-            raise DeskError(f"{app} is not muted")
-        told = Told(int(now_s), "unmuted", "told again")
+            raise AlertAdminError(f"{app} is not muted")
+        told = HistoryEntry(int(now_s), "unmuted", "told again")
         await self._store.change_alerts(
             [AlertChange(AlertTable.MUTES, app, b"")], history={app: [pack_json(told)]}
         )

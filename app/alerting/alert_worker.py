@@ -17,24 +17,24 @@ from pathlib import Path
 from typing import NamedTuple
 
 from app.alerting.channels.channel import Channel, unpack_health
-from app.alerting.channels.delivery import Sender
+from app.alerting.channels.delivery import ChannelSender
 from app.alerting.config import NOTHING, AlertConfig, read_config, readable
 from app.alerting.evaluator import Evaluation, Evaluator, rules_about
-from app.alerting.inhibition import Announcement, announce
-from app.alerting.inputs import Happened, Questions, happened
+from app.alerting.inhibition import NotificationPlan, select_notifications
+from app.alerting.inputs import RecentChanges, RuleQueries, recent_changes
 from app.alerting.lease import TTL_S, Lease
-from app.alerting.notification import Context, Message, compose, digest
+from app.alerting.notification import Context, Notification, compose, digest
 from app.alerting.outbox import Outbox, put
 from app.alerting.rule import SERVICE
 from app.alerting.self_monitoring import SPOOLING, condition_of, evaluate_service
-from app.alerting.state import AppAlerts, Told, pack_app, pack_json, unpack_app
-from app.alerting.state_machine import Change
-from app.alerting.store_outage import FILE, Away
+from app.alerting.state import AppAlerts, HistoryEntry, pack_app, pack_json, unpack_app
+from app.alerting.state_machine import Transition
+from app.alerting.store_outage import FILE, StoreOutageNotifier
 from app.alerting.wording import clock as in_words
 from app.alerting.wording import how_it_ended, what_is
 from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
-from app.rollup.time_range import Span
+from app.rollup.time_range import TimeRange
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import Store, StoreError
 
@@ -57,10 +57,10 @@ class _Round(NamedTuple):
 
     changes: list[AlertChange]
     history: dict[str, list[bytes]]
-    messages: list[Message]
+    messages: list[Notification]
 
 
-class Alerter:
+class AlertWorker:
     """Evaluates and delivers, or waits until whoever does is gone."""
 
     def __init__(
@@ -92,11 +92,13 @@ class Alerter:
         self._spool_since_s = spool_since_s
         self._lease = Lease(store)
         self._evaluator = Evaluator(store, minutes)
-        sender = Sender(clock)
+        sender = ChannelSender(clock)
         self._outbox = Outbox(store, self._lease, sender, clock)
-        self._away = Away(directory / FILE, sender, name=socket.gethostname(), url=url)
+        self._away = StoreOutageNotifier(
+            directory / FILE, sender, name=socket.gethostname(), url=url
+        )
         self._config: AlertConfig = NOTHING
-        self._questions: dict[tuple[str, ...], Questions] = {}
+        self._questions: dict[tuple[str, ...], RuleQueries] = {}
         self._configured_s = 0.0
         self._evaluated_s = 0
         self._failed_s = 0.0
@@ -189,7 +191,7 @@ class Alerter:
         since_s = self._spool_since_s()
         if since_s or self._said_waiting:
             name, said = f"{SPOOLING}{self._name}", {"since_s": str(since_s)}
-            await self._store.beat(name, said, ttl_ms=_SPOOLING_TTL_MS)
+            await self._store.heartbeat(name, said, ttl_ms=_SPOOLING_TTL_MS)
         self._said_waiting = bool(since_s)
         return since_s
 
@@ -260,17 +262,17 @@ class Alerter:
             *(AlertChange(AlertTable.HEALTH, name, b"") for name in channels),
         ]
 
-    def _questions_about(self, app: str) -> Questions:
+    def _questions_about(self, app: str) -> RuleQueries:
         rules = rules_about(app, self._config.rules)
         names = tuple(rule.name for rule in rules)
         if names not in self._questions:
-            self._questions[names] = Questions(rules)
+            self._questions[names] = RuleQueries(rules)
         return self._questions[names]
 
     async def _take(self, done: _Round, app: str, found: Evaluation, now_s: float) -> None:
         """Add what an evaluation of an app brings about."""
         config = self._config
-        said = announce(
+        said = select_notifications(
             found.after,
             config.rules,
             lambda rule: config.is_muted(app, now_s) or not self._is_for_anybody(app, rule),
@@ -285,10 +287,10 @@ class Alerter:
         if said:
             done.messages.append(await self._message(app, said, found, now_s))
 
-    def _told(self, change: Change, now_s: float, told: set[str]) -> Told:
+    def _told(self, change: Transition, now_s: float, told: set[str]) -> HistoryEntry:
         alert, rule = change.alert, self._config.rules.get(change.alert.rule)
         fired = change.what == "fired"
-        return Told(
+        return HistoryEntry(
             at_s=int(now_s),
             what=change.what,
             text=what_is(alert, rule) if fired else how_it_ended(alert, rule, now_s),
@@ -303,12 +305,12 @@ class Alerter:
         )
 
     async def _message(
-        self, app: str, said: Announcement, found: Evaluation, now_s: float
-    ) -> Message:
-        known = Happened((), (0, ""))
+        self, app: str, said: NotificationPlan, found: Evaluation, now_s: float
+    ) -> Notification:
+        known = RecentChanges((), (0, ""))
         if said.fired and app != SERVICE:
             begun_s = min(alert.since_s for alert in said.fired)
-            known = await happened(self._store, app, begun_s, int(now_s), self._minutes)
+            known = await recent_changes(self._store, app, begun_s, int(now_s), self._minutes)
         context = Context(int(now_s), self._url, known.events, known.released, _notes(found, now_s))
         return compose(app, said.fired, said.resolved, said.besides, self._config.rules, context)
 
@@ -329,10 +331,10 @@ class Alerter:
 
     async def _pulse(self, complete_s: int, waiting: str) -> None:
         said = {"evaluated_s": str(complete_s), "waiting": waiting, "worker": self._name}
-        await self._store.beat(PULSE, said, ttl_ms=_PULSE_TTL_MS)
+        await self._store.heartbeat(PULSE, said, ttl_ms=_PULSE_TTL_MS)
 
 
-def _for_channel(messages: list[Message], channel: Channel, url: str) -> list[Message]:
+def _for_channel(messages: list[Notification], channel: Channel, url: str) -> list[Notification]:
     """What a channel is told: of many apps at once in one message; that it does not work itself,
     not at all.
     """
@@ -363,10 +365,10 @@ def _notes(found: Evaluation, now_s: float) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _skipped(found: Evaluation, now_s: float) -> Told:
+def _skipped(found: Evaluation, now_s: float) -> HistoryEntry:
     first, last = _ends(found.skipped, now_s)
-    return Told(int(now_s), "skipped", f"{first} to {last} was not evaluated: too long ago")
+    return HistoryEntry(int(now_s), "skipped", f"{first} to {last} was not evaluated: too long ago")
 
 
-def _ends(span: Span, now_s: float) -> tuple[str, str]:
+def _ends(span: TimeRange, now_s: float) -> tuple[str, str]:
     return in_words(span.start_s, now_s), in_words(span.end_s, now_s)

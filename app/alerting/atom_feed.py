@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 from xml.etree import ElementTree
 
-from app.alerting.state import Told
+from app.alerting.state import HistoryEntry
 from app.rollup.events import EventKey
 from parsers.samples import APP_EVENTS
 
@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     title: str
 
 
-def entries_of(told: Sequence[Told], events: Sequence[EventKey]) -> list[Entry]:
+def entries_of(told: Sequence[HistoryEntry], events: Sequence[EventKey]) -> list[Entry]:
     """Of what was told and what happened, the newest first."""
     alerts = [
         Entry(each.at_s, f"alert:{each.what}:{each.id or each.at_s}", _title(each)) for each in told
@@ -46,7 +46,7 @@ def entries_of(told: Sequence[Told], events: Sequence[EventKey]) -> list[Entry]:
     return sorted([*alerts, *done], key=lambda entry: (-entry.at_s, entry.id))[:ENTRIES_MAX]
 
 
-def _title(told: Told) -> str:
+def _title(told: HistoryEntry) -> str:
     sign = {"fired": "🔴 ", "resolved": "🟢 over: "}.get(told.what, "")
     return sign + told.text
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from app.alerting.rule import SHARE, Rule, pack_rule
 from app.query.engine import evaluate
 from app.query.stats import Answered, Cell, Stat, Value, parse_stat
-from app.query.table import Query, Range, Wanted, collector, wanted_by
+from app.query.table import Query, QueryRange, RequiredSections, collector, required_sections
 from app.rollup.resolutions import HOUR_S, Resolution
 from app.rollup.rollup import Rollup
 from parsers.metrics import METRICS
@@ -18,7 +18,7 @@ from parsers.metrics import METRICS
 STANDS_OUT_RATIO = 1.5  # one dyno against the mean of all
 FORGET_AFTER = 10_000  # answers, and names of dynos that are no more are forgotten
 _MINUTES = Resolution("1m", 60, 0)
-_ANY_MINUTE = Range(0, 60, 60, _MINUTES)
+_ANY_MINUTE = QueryRange(0, 60, 60, _MINUTES)
 _COUNT = Stat("count", "count", 0)
 _SUM = Stat("sum", "sum", 0)
 
@@ -76,7 +76,7 @@ def _shares(
     return shares
 
 
-class Question:
+class RuleQuery:
     """A metric rule, made ready to be asked often."""
 
     def __init__(self, rule: Rule) -> None:
@@ -88,7 +88,7 @@ class Question:
         stat = _SUM if share else parse_stat(rule.stat, self.metric)
         counted = self.metric.kind == "distribution" and rule.count_min
         self._stats = (stat, _COUNT) if counted else (stat,)
-        self.wanted: Wanted = wanted_by(self._query(rule.filters))
+        self.wanted: RequiredSections = required_sections(self._query(rule.filters))
         self._parts = _Cells(self._query(rule.filters))
         self._whole = _Cells(self._query(rule.whole)) if share else None
 
@@ -113,7 +113,7 @@ class Question:
         """The values of the label that messages name, the largest first."""
         if not self.rule.told_by:
             return ()
-        span = Range(start, end, end - start, _MINUTES)
+        span = QueryRange(start, end, end - start, _MINUTES)
         by = (self.rule.told_by,)
         asked = Query(self.metric, self._stats[:1], span, by, self.rule.filters)
         values = {
@@ -132,7 +132,7 @@ class Question:
         filters = dict(self.rule.filters)
         if self.rule.by and self.rule.by in self.metric.labels:
             filters[self.rule.by] = (key,)
-        span = Range(start, end, end - start, _MINUTES)
+        span = QueryRange(start, end, end - start, _MINUTES)
         asked = Query(self.metric, (parse_stat(stat, self.metric),), span, ("dyno",), filters)
         values = {
             series.labels["dyno"]: value

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from app.alerting.channels.channel import Channel, unpack_channel
-from app.alerting.default_rules import PACK
+from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.rule import Rule, merged, unpack_rule
 from app.alerting.state import Mute, unpack_mute
 from app.storage.alert_interface import AlertReader, AlertTable
@@ -55,7 +55,7 @@ async def read_config(store: AlertReader) -> AlertConfig:
         AlertTable.RULES, AlertTable.CHANNELS, AlertTable.MUTES
     )
     return AlertConfig(
-        merged(PACK, readable(rules, unpack_rule, "rule")),
+        merged(DEFAULT_RULES, readable(rules, unpack_rule, "rule")),
         frozenset(rules),
         readable(channels, unpack_channel, "channel"),
         readable(mutes, unpack_mute, "mute"),

@@ -10,7 +10,7 @@ from app.alerting.rule import Rule
 
 _BROKEN = ("H10", "H12", "H13", "H14", "H99")
 
-PACK = (
+DEFAULT_RULES = (
     Rule(
         name="app-broken",
         title="Heroku answers for the app",

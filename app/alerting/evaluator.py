@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.alerting.conditions import Slots
-from app.alerting.inputs import LastWeek, Questions, heard_in, read_minutes
+from app.alerting.inputs import LastWeek, RuleQueries, heard_in, read_minutes
 from app.alerting.rule import Rule
 from app.alerting.state import AppAlerts
 from app.alerting.state_machine import (
     UNKNOWN,
-    Change,
-    Judged,
-    Minute,
+    JudgedMinute,
+    MinuteActivity,
+    Transition,
     Verdict,
     evaluate_minute,
     judge,
@@ -23,7 +23,7 @@ from app.alerting.state_machine import (
 from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
-from app.rollup.time_range import NEVER, Span
+from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface import Reader
 
 CATCH_UP_MINUTES = 120  # of what lies further back, nothing is told
@@ -39,9 +39,9 @@ class Evaluation(NamedTuple):
     """
 
     after: AppAlerts
-    changes: list[Change]
-    late: Span = NEVER
-    skipped: Span = NEVER
+    changes: list[Transition]
+    late: TimeRange = NEVER
+    skipped: TimeRange = NEVER
     lost: int = 0
 
 
@@ -57,7 +57,7 @@ class Evaluator:
         self,
         app: str,
         before: AppAlerts | None,
-        questions: Questions,
+        questions: RuleQueries,
         until_s: int,
         now_s: float,
     ) -> Evaluation:
@@ -69,9 +69,9 @@ class Evaluator:
         alerts = before or await self._first(app, until_s - MINUTE_S)
         earliest = until_s - CATCH_UP_MINUTES * MINUTE_S
         start = max(alerts.evaluated_s, earliest)
-        skipped = Span(alerts.evaluated_s, start)
+        skipped = TimeRange(alerts.evaluated_s, start)
         slots = await read_minutes(self._store, app, questions, start, until_s, self._minutes)
-        changes: list[Change] = []
+        changes: list[Transition] = []
         late_end, lost = start, 0
         for minute in range(start, until_s, MINUTE_S):
             end_s = minute + MINUTE_S
@@ -85,7 +85,7 @@ class Evaluator:
                 alerts, questions.rules, judged, end_s, known=bool(rollup.messages)
             )
             changes += found
-        return Evaluation(alerts, changes, Span(start, late_end), skipped, lost)
+        return Evaluation(alerts, changes, TimeRange(start, late_end), skipped, lost)
 
     async def _first(self, app: str, start: int) -> AppAlerts:
         """An app that was never evaluated, from `start` on. That it was silent just now may be
@@ -99,8 +99,8 @@ class Evaluator:
         return AppAlerts(start, heard=mask)
 
     async def _judged(
-        self, app: str, alerts: AppAlerts, questions: Questions, slots: Slots, end_s: int
-    ) -> dict[str, dict[str, Judged]]:
+        self, app: str, alerts: AppAlerts, questions: RuleQueries, slots: Slots, end_s: int
+    ) -> dict[str, dict[str, JudgedMinute]]:
         rollup = slots.get(end_s - MINUTE_S, _NOTHING)
         judged = {
             rule.name: {"": verdict}
@@ -113,11 +113,11 @@ class Evaluator:
         return judged
 
     def _answered(
-        self, app: str, questions: Questions, slots: Slots, end_s: int
-    ) -> dict[str, dict[str, Judged]]:
+        self, app: str, questions: RuleQueries, slots: Slots, end_s: int
+    ) -> dict[str, dict[str, JudgedMinute]]:
         """What the metric rules say."""
         windows: dict[int, Slots] = {}
-        judged: dict[str, dict[str, Judged]] = {}
+        judged: dict[str, dict[str, JudgedMinute]] = {}
         for question in questions.questions:
             rule = question.rule
             start = end_s - rule.over_minutes * MINUTE_S
@@ -146,7 +146,7 @@ def _is_whole(window: Slots, minutes: int) -> bool:
     return len(whole) == minutes
 
 
-def _of_the_app(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> Judged | None:
+def _of_the_app(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> JudgedMinute | None:
     """What rules say that are about no metric."""
     if rule.kind == "no_data":
         firing = any(each.rule == rule.name and each.phase == "firing" for each in alerts.alerts)
@@ -154,13 +154,13 @@ def _of_the_app(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> Judged | None:
     if rule.kind == "lost":
         lost = rollup.ledger.get(_LOST, 0)
         bad = Verdict.BAD if lost > rule.limit else Verdict.QUIET
-        return Judged(bad, lost, rule.limit)
+        return JudgedMinute(bad, lost, rule.limit)
     return None
 
 
-def _heard(rollup: Rollup, end_s: int, *, late: bool) -> Minute:
+def _heard(rollup: Rollup, end_s: int, *, late: bool) -> MinuteActivity:
     kinds = {event.kind for event in rollup.events}
-    return Minute(
+    return MinuteActivity(
         end_s,
         heard=bool(rollup.messages),
         late=late,

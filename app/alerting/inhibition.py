@@ -18,7 +18,7 @@ from app.alerting.state_machine import quiet_needed
 TOGETHER_MINUTES = 5  # an end waits so long for others that are near
 
 
-class Announcement(NamedTuple):
+class NotificationPlan(NamedTuple):
     """What is told: alerts that fire, those that are over, and what else fires, explained or told
     before. `after`: the app with that noted.
     """
@@ -32,9 +32,9 @@ class Announcement(NamedTuple):
         return bool(self.fired or self.resolved)
 
 
-def announce(
+def select_notifications(
     app: AppAlerts, rules: Mapping[str, Rule], muted: Callable[[str], bool]
-) -> Announcement:
+) -> NotificationPlan:
     """`muted`: whether nothing is to be told of a rule at present. That it is over is told all the
     same, to those who were told that it fires.
     """
@@ -58,7 +58,7 @@ def announce(
         for alert in app.alerts
     )
     besides = [alert for alert in firing if alert not in fired and not alert.quiet]
-    return Announcement(fired, resolved, besides, msgspec.structs.replace(app, alerts=after))
+    return NotificationPlan(fired, resolved, besides, msgspec.structs.replace(app, alerts=after))
 
 
 def _is_explained(alert: Alert, rules: Mapping[str, Rule], firing: set[str]) -> bool:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.alerting.conditions import Measured, Question, same_hour_last_week
+from app.alerting.conditions import Measured, RuleQuery, same_hour_last_week
 from app.alerting.notification import BEFORE_S
 from app.alerting.rule import Rule
 from app.query.engine import packed_rollups
 from app.query.history import events
 from app.query.stats import Value
-from app.query.table import Range
-from app.rollup.codec import absorb
+from app.query.table import QueryRange
+from app.rollup.codec import merge_packed
 from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
@@ -22,12 +22,12 @@ _ALWAYS = frozenset({"requests", "events", "ledger"})
 _TOTAL = Slot("total", 0)
 
 
-class Questions:
+class RuleQueries:
     """The metric rules about one app, made ready: what they need, read once."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self.questions = [Question(rule) for rule in rules if rule.kind == "metric"]
+        self.questions = [RuleQuery(rule) for rule in rules if rule.kind == "metric"]
         self.over_minutes = max((each.rule.over_minutes for each in self.questions), default=1)
         wanted = [each.wanted for each in self.questions]
         self.sections = frozenset().union(*(each.sections for each in wanted)) | _ALWAYS
@@ -39,7 +39,7 @@ class Questions:
 async def read_minutes(
     store: Reader,
     app: str,
-    questions: Questions,
+    questions: RuleQueries,
     start: int,
     end: int,
     minutes: Resolution,
@@ -52,9 +52,9 @@ async def read_minutes(
     """
     first = start - (questions.over_minutes - 1) * MINUTE_S
     slots: dict[int, Rollup] = {}
-    async for at, packed in packed_rollups(store, app, Range(first, end, MINUTE_S, minutes)):
+    async for at, packed in packed_rollups(store, app, QueryRange(first, end, MINUTE_S, minutes)):
         rollup = slots.setdefault(at, Rollup())
-        absorb(rollup, packed, questions.sections, gauges=questions.gauges)
+        merge_packed(rollup, packed, questions.sections, gauges=questions.gauges)
     return slots
 
 
@@ -63,9 +63,9 @@ async def heard_in(
 ) -> list[bool]:
     """Whether a line came, for each minute."""
     heard: set[int] = set()
-    async for at, packed in packed_rollups(store, app, Range(start, end, MINUTE_S, minutes)):
+    async for at, packed in packed_rollups(store, app, QueryRange(start, end, MINUTE_S, minutes)):
         rollup = Rollup()
-        absorb(rollup, packed, frozenset())
+        merge_packed(rollup, packed, frozenset())
         if rollup.messages:
             heard.add(at)
     return [at in heard for at in range(start, end, MINUTE_S)]
@@ -81,7 +81,7 @@ class LastWeek:
         self._hour = 0
         self._values: dict[tuple[str, bytes], dict[str, Measured]] = {}
 
-    async def of(self, app: str, questions: Questions, minute_s: int) -> None:
+    async def of(self, app: str, questions: RuleQueries, minute_s: int) -> None:
         """Make ready what `measured` is asked about this app and minute.
 
         Raises:
@@ -94,26 +94,26 @@ class LastWeek:
             if question.rule.compare and (app, question.key) not in self._values:
                 self._values[app, question.key] = await self._read(app, question, hour)
 
-    def all_measured(self, app: str, question: Question) -> Mapping[str, Measured]:
+    def all_measured(self, app: str, question: RuleQuery) -> Mapping[str, Measured]:
         """By the values of the rule's label."""
         return self._values.get((app, question.key), {})
 
-    async def _read(self, app: str, question: Question, hour: int) -> dict[str, Measured]:
+    async def _read(self, app: str, question: RuleQuery, hour: int) -> dict[str, Measured]:
         slot = Slot("1h", hour)
         contents = await self._store.read(app, [slot], inbox=False)
         rollup = Rollup()
         for element in contents.slots.get(slot, []):
             packed = element[HEADER_BYTES:]
-            absorb(rollup, packed, question.wanted.sections, gauges=question.wanted.gauges)
+            merge_packed(rollup, packed, question.wanted.sections, gauges=question.wanted.gauges)
         measured = question.measure({hour: rollup}, hour, hour + HOUR_S)
         return {key: _scaled(question, each) for key, each in measured.items()}
 
-    def measured(self, app: str, question: Question, key: str) -> Measured | None:
+    def measured(self, app: str, question: RuleQuery, key: str) -> Measured | None:
         """Of the hour that was made ready last."""
         return self._values.get((app, question.key), {}).get(key)
 
 
-def _scaled(question: Question, measured: Measured) -> Measured:
+def _scaled(question: RuleQuery, measured: Measured) -> Measured:
     """A sum over an hour as one over the minutes that the rule sums up."""
     rule = question.rule
     if rule.stat != "sum" or question.metric.kind != "counter":
@@ -123,25 +123,25 @@ def _scaled(question: Question, measured: Measured) -> Measured:
     return Measured(value, measured.requests)
 
 
-class Happened(NamedTuple):
+class RecentChanges(NamedTuple):
     """What was done to an app, and its last release: (at_ms, version), 0 for none known."""
 
     events: tuple[EventKey, ...]
     released: tuple[int, str]
 
 
-async def happened(
+async def recent_changes(
     store: Reader, app: str, begun_s: int, end_s: int, minutes: Resolution
-) -> Happened:
+) -> RecentChanges:
     """Around an alert that began then.
 
     Raises:
         StoreUnavailable, PackError
     """
     first = begun_s - begun_s % MINUTE_S - BEFORE_S
-    found = await events(store, app, Range(first, end_s, MINUTE_S, minutes))
+    found = await events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
     total = await store.read(app, [_TOTAL], inbox=False)
     rollup = Rollup()
     for element in total.slots.get(_TOTAL, []):
-        absorb(rollup, element[HEADER_BYTES:], frozenset({"released"}))
-    return Happened(tuple(found), rollup.released)
+        merge_packed(rollup, element[HEADER_BYTES:], frozenset({"released"}))
+    return RecentChanges(tuple(found), rollup.released)

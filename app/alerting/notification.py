@@ -36,7 +36,7 @@ _CODE = frozenset({"release", "deploy", "rollback"})
 _MS = 1000
 
 
-class Item(msgspec.Struct, frozen=True, omit_defaults=True):
+class NotificationItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """One alert in a message. Times in Unix seconds; `value` and `limit` in `unit`."""
 
     id: str
@@ -58,7 +58,7 @@ class Item(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     """`id` is the same however often it is delivered. `status`: firing, if anything begins in it.
     `before`: what was done to the app just before. `besides`: what else is beyond its limit.
     """
@@ -69,7 +69,7 @@ class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     severity: str
     title: str
     created: int
-    alerts: tuple[Item, ...] = ()
+    alerts: tuple[NotificationItem, ...] = ()
     before: str = ""
     besides: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -95,13 +95,13 @@ def compose(
     besides: Sequence[Alert],
     rules: Mapping[str, Rule],
     context: Context,
-) -> Message:
+) -> Notification:
     """The message about these alerts; at least one fires or is over."""
     order = sorted(fired, key=lambda alert: (_severity(alert, rules) != "page", alert.since_s))
     items = [_fires(app, alert, rules.get(alert.rule), context) for alert in order]
     items += [_is_over(app, alert, rules.get(alert.rule), context) for alert in resolved]
     begun = min((alert.since_s for alert in order), default=0)
-    return Message(
+    return Notification(
         id=_id_of(app, fired, resolved),
         app=app,
         status="firing" if order else "resolved",
@@ -136,8 +136,8 @@ def _headline(fired: Sequence[Alert], resolved: Sequence[Alert], rules: Mapping[
     return f"over after {minutes_in_words(lasted / MINUTE_S)}: {names}"
 
 
-def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> Item:
-    return Item(
+def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> NotificationItem:
+    return NotificationItem(
         id=f"{app}:{alert.id}",
         app=app,
         rule=alert.rule,
@@ -163,8 +163,8 @@ def _what(alert: Alert, rule: Rule | None) -> str:
     return what_is(alert, rule)
 
 
-def _is_over(app: str, alert: Alert, rule: Rule | None, context: Context) -> Item:
-    return Item(
+def _is_over(app: str, alert: Alert, rule: Rule | None, context: Context) -> NotificationItem:
+    return NotificationItem(
         id=f"{app}:{alert.id}",
         app=app,
         rule=alert.rule,
@@ -229,7 +229,7 @@ def _link(app: str, alerts: Sequence[Alert], rules: Mapping[str, Rule], context:
     return f"{context.url}/apps/{app}?{urlencode(chosen)}"
 
 
-def as_text(message: Message) -> str:
+def as_text(message: Notification) -> str:
     """The whole message in plain text, without its title."""
     lines: list[str] = []
     for item in message.alerts:
@@ -252,7 +252,7 @@ def as_text(message: Message) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def digest(messages: Sequence[Message], url: str) -> Message:
+def digest(messages: Sequence[Notification], url: str) -> Notification:
     """One message instead of many, when many apps are in trouble at once."""
     status = "firing" if any(each.status == "firing" for each in messages) else "resolved"
     order = sorted(messages, key=lambda each: (each.status != status, each.severity != "page"))
@@ -267,7 +267,7 @@ def digest(messages: Sequence[Message], url: str) -> Message:
     said = "\n".join(sorted(each.id for each in messages))
     names = ", ".join(each.app for each in order[:DIGEST_NAMES_MAX])
     more = len(order) - DIGEST_NAMES_MAX
-    return Message(
+    return Notification(
         id=hashlib.sha256(f"digest\n{said}".encode()).hexdigest()[:24],
         app=SERVICE,
         status="firing" if status == "firing" else "resolved",
@@ -281,9 +281,9 @@ def digest(messages: Sequence[Message], url: str) -> Message:
     )
 
 
-def a_test(channel: str, now_s: int, url: str) -> Message:
+def a_test(channel: str, now_s: int, url: str) -> Notification:
     """A message that only says that messages arrive."""
-    return Message(
+    return Notification(
         id=hashlib.sha256(f"test {channel} {now_s}".encode()).hexdigest()[:24],
         app=SERVICE,
         status="test",

@@ -13,16 +13,16 @@ import msgspec
 
 from app.alerting.channels.channel import (
     Channel,
-    Health,
+    ChannelHealth,
     pack_health,
     unpack_health,
 )
-from app.alerting.channels.delivery import NotDelivered, Sender
+from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
 from app.alerting.config import readable
 from app.alerting.lease import Lease
-from app.alerting.notification import Message
+from app.alerting.notification import Notification
 from app.alerting.rule import SERVICE
-from app.alerting.state import Told, pack_json
+from app.alerting.state import HistoryEntry, pack_json
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import Store
 
@@ -37,14 +37,14 @@ class Outgoing(msgspec.Struct, frozen=True):
     """A message for one channel."""
 
     channel: str
-    message: Message
+    message: Notification
     queued_s: int
 
 
 _unpack = msgspec.json.Decoder(Outgoing).decode
 
 
-def put(message: Message, channels: Sequence[Channel], now_s: int) -> list[AlertChange]:
+def put(message: Notification, channels: Sequence[Channel], now_s: int) -> list[AlertChange]:
     """What puts a message into the outbox; the same message again is the same entry."""
     return [
         AlertChange(
@@ -60,7 +60,7 @@ class Outbox:
     """Works for whoever holds the lease."""
 
     def __init__(
-        self, store: Store, lease: Lease, sender: Sender, clock: Callable[[], float]
+        self, store: Store, lease: Lease, sender: ChannelSender, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._lease = lease
@@ -88,7 +88,7 @@ class Outbox:
                 raise outcome
 
     async def _deliver(
-        self, channel: Channel | None, health: Health, entries: list[tuple[str, Outgoing]]
+        self, channel: Channel | None, health: ChannelHealth, entries: list[tuple[str, Outgoing]]
     ) -> None:
         entries.sort(key=lambda entry: (entry[1].queued_s, entry[0]))
         for field, outgoing in entries:
@@ -104,23 +104,23 @@ class Outbox:
                 health = await self._send(channel, field, outgoing, health)
 
     async def _send(
-        self, channel: Channel, field: str, outgoing: Outgoing, health: Health
-    ) -> Health:
+        self, channel: Channel, field: str, outgoing: Outgoing, health: ChannelHealth
+    ) -> ChannelHealth:
         now_s = int(self._clock())
         try:
             await self._sender.send(channel, outgoing.message)
-        except NotDelivered as error:
+        except ChannelDeliveryError as error:
             health = failed(health, now_s, error)
             log.warning("alerts: channel %s: %s", channel.name, error)
             record = AlertChange(AlertTable.HEALTH, channel.name, pack_health(health))
             await self._store.change_alerts([record], lease=self._lease.token)
             return health
         self._taken.add(field)
-        health = Health(last_ok_s=now_s)
+        health = ChannelHealth(last_ok_s=now_s)
         await self._forget(field, health)
         return health
 
-    async def _forget(self, field: str, health: Health | None) -> None:
+    async def _forget(self, field: str, health: ChannelHealth | None) -> None:
         changes = [AlertChange(AlertTable.OUTBOX, field, b"")]
         if health is not None:
             name = field.partition(":")[2]
@@ -128,13 +128,13 @@ class Outbox:
         if await self._store.change_alerts(changes, lease=self._lease.token):
             self._taken.discard(field)
 
-    async def _give_up(self, field: str, outgoing: Outgoing, health: Health) -> None:
+    async def _give_up(self, field: str, outgoing: Outgoing, health: ChannelHealth) -> None:
         text = (
             f"{outgoing.channel} did not take it for a day ({health.error}): "
             f"{outgoing.message.title}"
         )
         log.error("alerts: given up: %s", text)
-        told = Told(int(self._clock()), "undelivered", text, id=outgoing.message.id)
+        told = HistoryEntry(int(self._clock()), "undelivered", text, id=outgoing.message.id)
         await self._store.change_alerts(
             [AlertChange(AlertTable.OUTBOX, field, b"")],
             history={outgoing.message.app or SERVICE: [pack_json(told)]},
@@ -142,12 +142,12 @@ class Outbox:
         )
 
 
-def failed(health: Health, now_s: int, error: NotDelivered) -> Health:
+def failed(health: ChannelHealth, now_s: int, error: ChannelDeliveryError) -> ChannelHealth:
     """After one more attempt that failed: the next waits twice as long, 10 minutes at most, or as
     long as the channel asks for.
     """
     wait_s = min(FIRST_RETRY_S << min(health.attempts, 20), RETRY_S_MAX)
-    return Health(
+    return ChannelHealth(
         last_ok_s=health.last_ok_s,
         failing_since_s=health.failing_since_s or now_s,
         attempts=health.attempts + 1,

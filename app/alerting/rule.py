@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from app.query.planner import Asked, QueryError, plan
+from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import resolutions
+from app.support.errors import UserError
 from parsers.metrics import METRICS
 
 Kind = Literal["metric", "no_data", "lost", "folding", "buffering", "channel"]
@@ -35,7 +36,7 @@ _RESOLUTIONS = resolutions(86_400, 86_400, 86_400)
 _PART_OF = frozenset({"outcome", "status", "status_class", "code", "exit_status"})
 
 
-class RuleError(ValueError):
+class RuleError(UserError):
     """This is no rule; the message says what would be."""
 
 
@@ -106,11 +107,11 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
         return {"lost": "messages"}.get(self.kind, "minutes")
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> QueryRequest:
         """Its question, for the API; of a share that of its numerator."""
         stat = "sum" if self.stat == SHARE else self.stat
         by = [self.by] if self.by else []
-        return Asked(self.metric, [stat], by, self.filters, "0", "60", "range")
+        return QueryRequest(self.metric, [stat], by, self.filters, "0", "60", "range")
 
     @property
     def whole(self) -> dict[str, tuple[str, ...]]:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.alerting.channels.channel import Health
+from app.alerting.channels.channel import ChannelHealth
 from app.alerting.evaluator import Evaluation, rules_about
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, AppAlerts
-from app.alerting.state_machine import QUIET, Judged, evaluate_minute, judge_minutes
+from app.alerting.state_machine import QUIET, JudgedMinute, evaluate_minute, judge_minutes
 from app.rollup.resolutions import MINUTE_S, align
 from app.storage.interface import FOLDING, Reader, Store
 
@@ -19,7 +19,7 @@ SPOOLING = "spool:"  # signs of life of workers whose lines wait on disk begin s
 AWAY = "away:"  # and of machines that told that the store was away
 
 
-class Condition(NamedTuple):
+class ServiceState(NamedTuple):
     """What is known of the service. Times in Unix seconds; 0: nothing of that kind. `away_since_s`:
     people were told that the store was away, since then.
     """
@@ -29,27 +29,29 @@ class Condition(NamedTuple):
     inbox_batches: int
     spooling_since_s: int
     away_since_s: int
-    channels: Mapping[str, Health]
+    channels: Mapping[str, ChannelHealth]
 
 
 async def condition_of(
-    store: Store, now_s: float, own_spool_since_s: int, channels: Mapping[str, Health]
-) -> Condition:
+    store: Store, now_s: float, own_spool_since_s: int, channels: Mapping[str, ChannelHealth]
+) -> ServiceState:
     """
     Raises:
         StoreUnavailable: the store is away.
     """
-    beats = await store.beats()
-    folded = [int(beat["last_success_s"]) for name, beat in beats.items() if _folds(name, beat)]
+    heartbeats = await store.heartbeats()
+    folded = [
+        int(beat["last_success_s"]) for name, beat in heartbeats.items() if _folds(name, beat)
+    ]
     apps = [seen.app for seen in await store.seen_apps()]
     waiting = await store.inbox_lengths(await store.reachable(apps))
-    since = [each for each in (_since(beats, SPOOLING), own_spool_since_s) if each]
-    return Condition(
+    since = [each for each in (_since(heartbeats, SPOOLING), own_spool_since_s) if each]
+    return ServiceState(
         now_s,
         max(folded, default=0),
         sum(waiting.values()),
         min(since, default=0),
-        _since(beats, AWAY),
+        _since(heartbeats, AWAY),
         channels,
     )
 
@@ -60,11 +62,11 @@ async def spooling_since(store: Reader) -> int:
     Raises:
         StoreUnavailable: the store is away.
     """
-    return _since(await store.beats(), SPOOLING)
+    return _since(await store.heartbeats(), SPOOLING)
 
 
-def _since(beats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
-    said = [int(beat["since_s"]) for name, beat in beats.items() if name.startswith(prefix)]
+def _since(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
+    said = [int(beat["since_s"]) for name, beat in heartbeats.items() if name.startswith(prefix)]
     return min((each for each in said if each), default=0)
 
 
@@ -73,7 +75,7 @@ def _folds(name: str, beat: Mapping[str, str]) -> bool:
 
 
 def evaluate_service(
-    rules: Mapping[str, Rule], before: AppAlerts | None, condition: Condition
+    rules: Mapping[str, Rule], before: AppAlerts | None, condition: ServiceState
 ) -> Evaluation:
     """Its alerts over the minute that has just passed."""
     end_s = int(condition.now_s) - int(condition.now_s) % MINUTE_S
@@ -90,7 +92,7 @@ def evaluate_service(
 
 
 def _with_what_was_told(
-    before: AppAlerts, rules: Sequence[Rule], condition: Condition, end_s: int
+    before: AppAlerts, rules: Sequence[Rule], condition: ServiceState, end_s: int
 ) -> AppAlerts:
     """An alert that was told while the store was away fires here, too, so that its end is told."""
     rule = next((each for each in rules if each.kind == "buffering"), None)
@@ -122,21 +124,21 @@ def away_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
     )
 
 
-def _folding(rule: Rule, condition: Condition) -> dict[str, Judged]:
+def _folding(rule: Rule, condition: ServiceState) -> dict[str, JudgedMinute]:
     stalled_s = condition.now_s - condition.folded_s
     if not condition.inbox_batches or not condition.folded_s:
         return {"": QUIET}
     return {"": judge_minutes(rule, stalled_s / MINUTE_S)}
 
 
-def _buffering(rule: Rule, condition: Condition) -> dict[str, Judged]:
+def _spooling(rule: Rule, condition: ServiceState) -> dict[str, JudgedMinute]:
     if not condition.spooling_since_s:
         return {"": QUIET}
     waited_s = condition.now_s - condition.spooling_since_s
     return {"": judge_minutes(rule, waited_s / MINUTE_S)}
 
 
-def _channels(rule: Rule, condition: Condition) -> dict[str, Judged]:
+def _channels(rule: Rule, condition: ServiceState) -> dict[str, JudgedMinute]:
     return {
         name: judge_minutes(rule, (condition.now_s - health.failing_since_s) / MINUTE_S)
         for name, health in condition.channels.items()
@@ -144,4 +146,4 @@ def _channels(rule: Rule, condition: Condition) -> dict[str, Judged]:
     }
 
 
-_JUDGES = {"folding": _folding, "buffering": _buffering, "channel": _channels}
+_JUDGES = {"folding": _folding, "buffering": _spooling, "channel": _channels}

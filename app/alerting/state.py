@@ -73,7 +73,7 @@ class Mute(msgspec.Struct, frozen=True):
     since_s: int
 
 
-class Told(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True):
     """An entry of an app's history. `what`: fired, resolved, skipped (minutes that were not
     evaluated), muted, unmuted. `told`: whether it was sent to anybody.
     """
@@ -94,7 +94,7 @@ class Told(msgspec.Struct, frozen=True):
 _encode = msgspec.msgpack.Encoder().encode
 unpack_app = msgspec.msgpack.Decoder(AppAlerts).decode
 unpack_mute = msgspec.json.Decoder(Mute).decode
-unpack_told = msgspec.json.Decoder(Told).decode
+unpack_told = msgspec.json.Decoder(HistoryEntry).decode
 
 
 def pack_app(alerts: AppAlerts) -> bytes:
@@ -102,6 +102,6 @@ def pack_app(alerts: AppAlerts) -> bytes:
     return _encode(alerts)
 
 
-def pack_json(record: Mute | Told) -> bytes:
+def pack_json(record: Mute | HistoryEntry) -> bytes:
     """As the store keeps it."""
     return msgspec.json.encode(record)

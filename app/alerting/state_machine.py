@@ -39,7 +39,7 @@ class Verdict(Enum):
     UNKNOWN = "nothing known"
 
 
-class Judged(NamedTuple):
+class JudgedMinute(NamedTuple):
     """A verdict, and what it compared, in the value's unit; `detail` and `parts` as in Alert."""
 
     verdict: Verdict
@@ -49,11 +49,11 @@ class Judged(NamedTuple):
     parts: tuple[str, ...] = ()
 
 
-UNKNOWN = Judged(Verdict.UNKNOWN)
-QUIET = Judged(Verdict.QUIET)
+UNKNOWN = JudgedMinute(Verdict.UNKNOWN)
+QUIET = JudgedMinute(Verdict.QUIET)
 
 
-class Change(NamedTuple):
+class Transition(NamedTuple):
     """An alert that fires from now on, or is over."""
 
     what: Literal["fired", "resolved"]
@@ -61,7 +61,7 @@ class Change(NamedTuple):
     reason: str = ""  # why it is over, if not because it is well again
 
 
-def judge(rule: Rule, key: str, measured: Measured, before: Measured | None) -> Judged:
+def judge(rule: Rule, key: str, measured: Measured, before: Measured | None) -> JudgedMinute:
     """Compare a value with its limit; `before`: what was measured in the same hour of last week."""
     value = measured.value
     if value is None:
@@ -78,21 +78,21 @@ def judge(rule: Rule, key: str, measured: Measured, before: Measured | None) -> 
     shown = (abs(value), abs(limit))
     if bad and measured.requests < rule.count_min:
         return UNKNOWN
-    return Judged(
+    return JudgedMinute(
         Verdict.BAD if bad else Verdict.QUIET if quiet else Verdict.BETWEEN,
         *shown,
     )
 
 
-def judge_minutes(rule: Rule, minutes: float) -> Judged:
+def judge_minutes(rule: Rule, minutes: float) -> JudgedMinute:
     """Of a rule whose value is how long something has lasted."""
     verdict = Verdict.BAD if minutes >= rule.limit else Verdict.QUIET
-    return Judged(verdict, minutes, rule.limit)
+    return JudgedMinute(verdict, minutes, rule.limit)
 
 
 def advance(
-    rule: Rule, key: str, alert: Alert | None, judged: Judged, end_s: int
-) -> tuple[Alert | None, Change | None]:
+    rule: Rule, key: str, alert: Alert | None, judged: JudgedMinute, end_s: int
+) -> tuple[Alert | None, Transition | None]:
     """One minute of one alert, which ends at `end_s`."""
     verdict = judged.verdict
     if alert is not None and alert.phase == "over":
@@ -113,10 +113,10 @@ def advance(
     if quiet < quiet_needed(rule, alert):
         return alert, None
     alert = msgspec.structs.replace(alert, phase="over")
-    return alert, Change("resolved", alert)
+    return alert, Transition("resolved", alert)
 
 
-def _begun(rule: Rule, judged: Judged, end_s: int) -> int:
+def _begun(rule: Rule, judged: JudgedMinute, end_s: int) -> int:
     """The start of the first minute that is meant: what is told of after it has lasted for some
     minutes began before them.
     """
@@ -130,8 +130,8 @@ def quiet_needed(rule: Rule, alert: Alert) -> int:
 
 
 def _worse(
-    rule: Rule, key: str, alert: Alert | None, judged: Judged, end_s: int
-) -> tuple[Alert, Change | None]:
+    rule: Rule, key: str, alert: Alert | None, judged: JudgedMinute, end_s: int
+) -> tuple[Alert, Transition | None]:
     alert = alert or Alert(rule.name, key, "pending", _begun(rule, judged, end_s))
     further = min if rule.below else max
     worst = further(alert.worst, judged.value) if alert.bad or alert.fired_s else judged.value
@@ -149,10 +149,10 @@ def _worse(
     if alert.phase == "firing" or alert.bad < rule.for_minutes:
         return alert, None
     alert = msgspec.structs.replace(alert, phase="firing", fired_s=end_s)
-    return alert, Change("fired", alert)
+    return alert, Transition("fired", alert)
 
 
-class Minute(NamedTuple):
+class MinuteActivity(NamedTuple):
     """What is known of one minute of one app. `late`: it was looked at long after its time, so that
     silence in it may be ours. `sleeps`, `wakes`: the app said so.
     """
@@ -164,7 +164,7 @@ class Minute(NamedTuple):
     wakes: bool = False
 
 
-def listen(before: AppAlerts, minute: Minute) -> AppAlerts:
+def listen(before: AppAlerts, minute: MinuteActivity) -> AppAlerts:
     """Note whether the app was heard."""
     asleep = minute.sleeps or (before.asleep and not minute.wakes)
     if minute.late and not minute.heard:
@@ -185,7 +185,7 @@ def spoke_before(app: AppAlerts) -> bool:
     return mask.bit_count() >= SPOKE_MIN
 
 
-def judge_silence(rule: Rule, app: AppAlerts, *, firing: bool) -> Judged:
+def judge_silence(rule: Rule, app: AppAlerts, *, firing: bool) -> JudgedMinute:
     """Of a rule about an app's silence."""
     if app.silent and not firing and not spoke_before(app):
         return QUIET
@@ -195,11 +195,11 @@ def judge_silence(rule: Rule, app: AppAlerts, *, firing: bool) -> Judged:
 def evaluate_minute(
     app: AppAlerts,
     rules: Iterable[Rule],
-    judged: Mapping[str, Mapping[str, Judged]],
+    judged: Mapping[str, Mapping[str, JudgedMinute]],
     end_s: int,
     *,
     known: bool,
-) -> tuple[AppAlerts, list[Change]]:
+) -> tuple[AppAlerts, list[Transition]]:
     """All alerts of an app over one minute.
 
     Args:
@@ -213,7 +213,7 @@ def evaluate_minute(
     for alert in app.alerts:
         held.setdefault(alert.rule, {})[alert.key] = alert
     after: list[Alert] = []
-    changes: list[Change] = []
+    changes: list[Transition] = []
     for rule in rules:
         found, mine = judged.get(rule.name, {}), held.pop(rule.name, {})
         if not found and not mine:
@@ -234,7 +234,7 @@ def evaluate_minute(
 
 def _end(
     alerts: Sequence[Alert], gone: Sequence[Alert], *, given_up: bool
-) -> tuple[list[Alert], list[Change]]:
+) -> tuple[list[Alert], list[Transition]]:
     """End what nobody watches any more: their rule is gone, or the app has been silent for too
     long. What was told stays until its end is told, too.
     """
@@ -246,7 +246,7 @@ def _end(
     for alert, reason in leaving:
         ended = msgspec.structs.replace(alert, phase="over")
         if alert.phase == "firing":
-            changes.append(Change("resolved", ended, reason))
+            changes.append(Transition("resolved", ended, reason))
         if alert.told:
             stay.append(ended)
     return stay, changes

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.alerting.alert_worker import PULSE
-from app.alerting.channels.channel import Channel, Health, unpack_health
+from app.alerting.channels.channel import Channel, ChannelHealth, unpack_health
 from app.alerting.config import AlertConfig, read_config, readable
 from app.alerting.rule import SERVICE, Rule
-from app.alerting.state import Alert, Told, unpack_app, unpack_told
+from app.alerting.state import Alert, HistoryEntry, unpack_app, unpack_told
 from app.storage.alert_interface import AlertTable
 from app.storage.interface import Reader
 
@@ -28,11 +28,11 @@ class ChannelState(NamedTuple):
     """A channel, how deliveries go, and how many messages wait for it."""
 
     channel: Channel
-    health: Health
+    health: ChannelHealth
     waiting: int
 
 
-class Overview(NamedTuple):
+class AlertsOverview(NamedTuple):
     """All there is. `evaluated_s`: up to when; 0 when nobody evaluates. `waiting`: why not
     further; "" when nothing is in the way.
     """
@@ -44,7 +44,7 @@ class Overview(NamedTuple):
     waiting: str
 
 
-async def overview(store: Reader) -> Overview:
+async def overview(store: Reader) -> AlertsOverview:
     """
     Raises:
         StoreUnavailable: the store is away.
@@ -60,8 +60,8 @@ async def overview(store: Reader) -> Overview:
         if alert.phase != "over"
     ]
     waiting = [field.partition(":")[2] for field in outbox]
-    pulse = (await store.beats()).get(PULSE, {})
-    return Overview(
+    pulse = (await store.heartbeats()).get(PULSE, {})
+    return AlertsOverview(
         config,
         firing,
         [
@@ -73,7 +73,7 @@ async def overview(store: Reader) -> Overview:
     )
 
 
-async def history(store: Reader, apps: Sequence[str], count: int) -> list[tuple[str, Told]]:
+async def history(store: Reader, apps: Sequence[str], count: int) -> list[tuple[str, HistoryEntry]]:
     """What was told of these apps, or of all if none is named; the newest first.
 
     Raises:

@@ -15,10 +15,10 @@ from typing import IO
 
 import msgspec
 
-from app.alerting.channels.channel import Channel, Health
-from app.alerting.channels.delivery import NotDelivered, Sender
+from app.alerting.channels.channel import Channel, ChannelHealth
+from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
 from app.alerting.config import AlertConfig
-from app.alerting.notification import Context, Message, compose
+from app.alerting.notification import Context, Notification, compose
 from app.alerting.outbox import failed
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.self_monitoring import AWAY, away_alert
@@ -31,17 +31,17 @@ FILE = "alerts-away.json"
 _BEAT_TTL_MS = 600_000  # whoever evaluates then has seen it
 
 
-class _Told(msgspec.Struct):
+class _OutageRecord(msgspec.Struct):
     """Since when the store has been away, Unix seconds, 0 while it is not; and who knows."""
 
     since_s: int = 0
     channels: list[str] = []
 
 
-class Away:
+class StoreOutageNotifier:
     """Of this process."""
 
-    def __init__(self, path: Path, sender: Sender, *, name: str, url: str) -> None:
+    def __init__(self, path: Path, sender: ChannelSender, *, name: str, url: str) -> None:
         """
         Args:
             path: the file; its directory is there if anything was ever to be kept in it.
@@ -55,7 +55,7 @@ class Away:
         self._url = url
         self._since_s = 0
         self._file: IO[bytes] | None = None
-        self._healths: dict[str, Health] = {}
+        self._healths: dict[str, ChannelHealth] = {}
 
     async def note(self, now_s: float, config: AlertConfig) -> None:
         """The store is away; tell, once it has been for as long as the rule says."""
@@ -77,13 +77,13 @@ class Away:
                 told.channels.append(channel.name)
                 self._write(told)
 
-    async def _send(self, channel: Channel, message: Message, now_s: int) -> bool:
-        health = self._healths.get(channel.name, Health())
+    async def _send(self, channel: Channel, message: Notification, now_s: int) -> bool:
+        health = self._healths.get(channel.name, ChannelHealth())
         if now_s < health.next_s:
             return False
         try:
             await self._sender.send(channel, message)
-        except NotDelivered as error:
+        except ChannelDeliveryError as error:
             log.warning("alerts: channel %s: %s", channel.name, error)
             self._healths[channel.name] = failed(health, now_s, error)
             return False
@@ -102,7 +102,7 @@ class Away:
         told = self._read()
         if told.channels:
             said = {"since_s": str(told.since_s)}
-            await store.beat(f"{AWAY}{self._name}", said, ttl_ms=_BEAT_TTL_MS)
+            await store.heartbeat(f"{AWAY}{self._name}", said, ttl_ms=_BEAT_TTL_MS)
         self._write(None)
         self.close()
 
@@ -129,17 +129,17 @@ class Away:
             self._file.close()
             self._file = None
 
-    def _read(self) -> _Told:
+    def _read(self) -> _OutageRecord:
         assert self._file is not None  # noqa: S101  by _lock
         self._file.seek(0)
         data = self._file.read()
         try:
-            return msgspec.json.decode(data, type=_Told) if data else _Told()
+            return msgspec.json.decode(data, type=_OutageRecord) if data else _OutageRecord()
         except msgspec.MsgspecError:  # a crash in the middle of writing
             log.warning("alerts: %s cannot be read: who was told may be told again", self._path)
-            return _Told()
+            return _OutageRecord()
 
-    def _write(self, told: _Told | None) -> None:
+    def _write(self, told: _OutageRecord | None) -> None:
         assert self._file is not None  # noqa: S101
         self._file.truncate(0)
         if told is not None:
@@ -147,7 +147,7 @@ class Away:
         self._file.flush()
 
 
-def _message(rule: Rule, since_s: int, now_s: int, url: str, name: str) -> Message:
+def _message(rule: Rule, since_s: int, now_s: int, url: str, name: str) -> Notification:
     alert = away_alert(rule, since_s, now_s)
     rules: Mapping[str, Rule] = {rule.name: rule}
     notes = (f"So says {name}. Nothing else can be told until the store is back.",)

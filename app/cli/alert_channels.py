@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-from app.alerting.admin import Desk
+from app.alerting.admin import AlertAdmin
 from app.alerting.channels.channel import Channel
 from app.alerting.wording import clock
 from app.support.about import command
@@ -52,7 +52,7 @@ def _common(parser: argparse.ArgumentParser, kind: str) -> None:
     parser.set_defaults(action=_add, kind=kind)
 
 
-async def _add(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _add(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     url = sys.stdin.readline().strip() if arguments.url == "-" else arguments.url
     more: dict[str, Any] = {}
     if arguments.kind == "email":
@@ -74,7 +74,7 @@ async def _add(desk: Desk, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _list(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _list(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     found = (await desk.overview()).channels
     now_s = time.time()
     for channel, health, waiting in found:
@@ -89,7 +89,7 @@ async def _list(desk: Desk, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _remove(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _remove(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         await desk.remove_channel(name)
         _say(f"{name}: told nothing any more within 5 seconds.")

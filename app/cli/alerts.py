@@ -15,12 +15,12 @@ from typing import Any
 
 import msgspec
 
-from app.alerting.admin import Desk, DeskError
+from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.rule import SERVICE, Rule
-from app.alerting.status import ChannelState, Overview
+from app.alerting.status import AlertsOverview, ChannelState
 from app.alerting.wording import app_in_words, clock, minutes_in_words, value_in_words, what_is
 from app.cli.alert_channels import add_channel_arguments
-from app.cli.open_store import store_of
+from app.cli.open_store import open_store
 from app.config import Settings, pages_url
 from app.support.about import command
 
@@ -29,7 +29,7 @@ _UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
 TEST_WITHIN_S = 30.0
 _POLL_S = 0.2
 
-Action = Callable[[Desk, argparse.Namespace], Awaitable[int]]
+Action = Callable[[AlertAdmin, argparse.Namespace], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,12 +138,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _with_desk(arguments: argparse.Namespace, settings: Settings) -> int:
-    async with store_of(settings) as store:
+    async with open_store(settings) as store:
         action: Action = arguments.action
-        return await action(Desk(store, time.time, pages_url(settings)), arguments)
+        return await action(AlertAdmin(store, time.time, pages_url(settings)), arguments)
 
 
-async def _list(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _list(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     found = await desk.overview()
     if arguments.json:
         print(json.dumps(described(found), indent=2))
@@ -179,7 +179,7 @@ def _print_channel(state: ChannelState, now_s: float) -> None:
     print(f"channel {channel.name} ({channel.kind}): {channel.where}  {how}{why}{waits}")
 
 
-def _say_how_it_goes(found: Overview, now_s: float) -> None:
+def _say_how_it_goes(found: AlertsOverview, now_s: float) -> None:
     if not found.channels:
         _say(
             "\nNobody is told yet: the rules hold once there is a channel. Add one:\n"
@@ -208,7 +208,7 @@ def in_words(rule: Rule) -> str:
     return f"{rule.stat} of {rule.metric}{of}{by} {side} {limit}{floor}{special}{lasted}{apps}"
 
 
-def described(found: Overview) -> dict[str, Any]:
+def described(found: AlertsOverview) -> dict[str, Any]:
     """All of it for programs; no secrets."""
     return {
         "evaluated_until": found.evaluated_s or None,
@@ -236,7 +236,7 @@ def alert_fields(alert: Any) -> dict[str, Any]:
     return {name: getattr(alert, name) for name in alert.__struct_fields__}
 
 
-async def _add(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _add(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     given = {
         field: value
         for field in Rule.__struct_fields__
@@ -254,45 +254,45 @@ async def _add(desk: Desk, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _off(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _off(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     return await _switch(desk, arguments, enabled=False)
 
 
-async def _on(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _on(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     return await _switch(desk, arguments, enabled=True)
 
 
-async def _switch(desk: Desk, arguments: argparse.Namespace, *, enabled: bool) -> int:
+async def _switch(desk: AlertAdmin, arguments: argparse.Namespace, *, enabled: bool) -> int:
     known = (await desk.overview()).config.rules
     if unknown := [name for name in arguments.names if name not in known]:
-        raise DeskError(f"{unknown[0]}: no such rule. There are: {', '.join(known)}")
+        raise AlertAdminError(f"{unknown[0]}: no such rule. There are: {', '.join(known)}")
     for name in arguments.names:
         await desk.put_rule(name, {"enabled": enabled})
         _say(f"{name}: {'on' if enabled else 'off'} within 5 seconds.")
     return 0
 
 
-async def _remove(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _remove(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     for name in arguments.names:
         again = await desk.remove_rule(name)
         _say(f"{name}: " + ("as it was built in, again." if again else "gone within 5 seconds."))
     return 0
 
 
-async def _mute(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _mute(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     mute = await desk.mute(arguments.app, arguments.for_s)
     until = clock(mute.until_s, time.time())
     _say(f"{app_in_words(arguments.app)}: nothing new is told until {until}.")
     return 0
 
 
-async def _unmute(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _unmute(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     await desk.unmute(arguments.app)
     _say(f"{app_in_words(arguments.app)}: told again; what fires still is told now.")
     return 0
 
 
-async def _history(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _history(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     entries = await desk.history(arguments.apps, 100)
     if arguments.json:
         print(
@@ -312,10 +312,10 @@ async def _history(desk: Desk, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _test(desk: Desk, arguments: argparse.Namespace) -> int:
+async def _test(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     names = arguments.channels or [each.channel.name for each in (await desk.overview()).channels]
     if not names:
-        raise DeskError(f"no channel yet: {command()} alerts channel add slack https://…")
+        raise AlertAdminError(f"no channel yet: {command()} alerts channel add slack https://…")
     entries = {name: await desk.test(name) for name in names}
     deadline = time.monotonic() + TEST_WITHIN_S
     failed = 0
@@ -326,7 +326,7 @@ async def _test(desk: Desk, arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-async def _taken(desk: Desk, name: str, entry: str, deadline: float) -> str:
+async def _taken(desk: AlertAdmin, name: str, entry: str, deadline: float) -> str:
     """Why it was not; "" if it was."""
     while await desk.is_waiting(entry):
         health = await desk.health(name)

@@ -17,8 +17,8 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from app.config import Settings, duration
-from app.folding.merge import data_of, merge_each, slot_writes
-from app.rollup.accelerated import merged, plain
+from app.folding.merge import data_of, merge_one_by_one, slot_writes
+from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.resolutions import Resolution, align, resolutions
 from app.rollup.rollup import Rollup
 from app.storage.connect import connect
@@ -140,12 +140,12 @@ async def _rollups(
     packed = {slot: list(map(data_of, elements)) for slot, elements in contents.slots.items()}
     waiting = contents.inbox
     while waiting:
-        merge = await merge_each(waiting)
+        merge = await merge_one_by_one(waiting)
         for write in await slot_writes(merge, tiers, now_s):
             if write.slot != TOTAL:
                 packed.setdefault(write.slot, []).append(data_of(write.element))
         waiting = list(islice(waiting, len(merge.folded), None))
-    return {slot: plain(merged(some)) for slot, some in packed.items()}
+    return {slot: to_python(merge_rollups(some)) for slot, some in packed.items()}
 
 
 def _fields_that_differ(first: Rollup, second: Rollup) -> tuple[str, ...]:

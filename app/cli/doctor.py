@@ -18,17 +18,17 @@ from typing import NamedTuple
 import httpx2
 
 from app.access.drain_registry import DRAIN_SILENT_S
-from app.access.drain_status import drain_infos, second_drains
-from app.access.rejected_logins import last_refusals
+from app.access.drain_status import drain_statuses, second_drains
+from app.access.rejected_logins import recent_rejected_logins
 from app.alerting.channels.channel import unpack_health
-from app.cli.open_store import store_of
-from app.cli.self_test import LINES, TrialFailed, trial
+from app.cli.open_store import open_store
+from app.cli.self_test import LINES, SelfTestFailed, run_self_test
 from app.config import ConfigError, Settings, unknown_settings
 from app.folding.memory_pressure import SHED_AT, WARN_AT
-from app.ingest.drain_loop import drained_into_itself, sentence
+from app.ingest.drain_loop import loop_notice, looping_apps
 from app.ingest.spool import Spool
 from app.receivers.tls import expires_s, not_after_s
-from app.service.kafka_extra import load
+from app.service.kafka_extra import load_kafka
 from app.storage.alert_interface import AlertTable
 from app.storage.interface import FOLDING, Store, StoreUnavailable
 from app.support.about import command
@@ -82,10 +82,10 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
     findings = [*_settings(settings), _form(), *_certificate(settings)]
     findings += [finding async for finding in _reached(settings)]
     findings += await asyncio.to_thread(lambda: [*_disk(settings), *_log(settings)])
-    async with store_of(settings) as store:
+    async with open_store(settings) as store:
         now_s = time.time()
         try:
-            findings += [Finding(False, "store", advice) for advice in await store.advice()]
+            findings += [Finding(False, "store", advice) for advice in await store.warnings()]
             for look in (_store, _folding, _through, _apps, _drains, _alerts):
                 findings += [
                     each async for each in look(store, now_s) if not app or _is_about(each, app)
@@ -183,7 +183,7 @@ def _form() -> Finding:
 
 
 def _log(settings: Settings) -> Iterator[Finding]:
-    for ok, text in load("app.kafka.checks").findings(settings) if settings.kafka else ():
+    for ok, text in load_kafka("app.kafka.checks").findings(settings) if settings.kafka else ():
         yield Finding(ok, "kafka", text)
 
 
@@ -228,7 +228,7 @@ def _existing(path: Path) -> Path:
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
     problems = await store.check()  # and connects
     began_s = time.perf_counter()
-    facts = await store.facts()
+    facts = await store.server_info()
     took_s = (time.perf_counter() - began_s) / _FACTS_ROUND_TRIPS
     if took_s > STORE_SLOW_S:
         yield Finding(
@@ -266,18 +266,18 @@ async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
 
 
 async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    beats = {
+    heartbeats = {
         name: beat
-        for name, beat in (await store.beats()).items()
+        for name, beat in (await store.heartbeats()).items()
         if name.startswith(FOLDING) and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
     }
-    latest_s = max((int(beat["last_success_s"]) for beat in beats.values()), default=0)
+    latest_s = max((int(beat["last_success_s"]) for beat in heartbeats.values()), default=0)
     backlog = await store.inbox_lengths([seen.app for seen in await store.seen_apps()])
     longest = max(backlog.values(), default=0)
-    errors = sorted({beat["error"] for beat in beats.values() if beat["error"]})
+    errors = sorted({beat["error"] for beat in heartbeats.values() if beat["error"]})
     for error in errors:
         yield Finding(False, "folding", error)
-    if not beats:
+    if not heartbeats:
         yield Finding(False, "folding", f"nobody folds: start the service ({command()} serve)")
     elif now_s - latest_s > FOLDING_LATE_S:
         yield Finding(
@@ -293,14 +293,14 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(
             True,
             "folding",
-            f"{_many(len(beats), 'worker')}, {_many(sum(backlog.values()), 'batch')} wait",
+            f"{_many(len(heartbeats), 'worker')}, {_many(sum(backlog.values()), 'batch')} wait",
         )
 
 
 async def _through(store: Store, now_s: float) -> AsyncIterator[Finding]:
     try:
-        await trial(store, now_s)
-    except TrialFailed as error:
+        await run_self_test(store, now_s)
+    except SelfTestFailed as error:
         yield Finding(
             False,
             "batch",
@@ -334,14 +334,14 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
                 f"-a {each.app}; heroku restart -a {each.app}",
                 each.app,
             )
-    for app in await drained_into_itself(store):
-        yield Finding(False, "apps", sentence(app), app)
+    for app in await looping_apps(store):
+        yield Finding(False, "apps", loop_notice(app), app)
     if seen:
         yield Finding(True, "apps", f"{len(seen)} heard from")
 
 
 async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    infos = await drain_infos(store)
+    infos = await drain_statuses(store)
     for info in second_drains(infos, now_s):
         yield Finding(False, "drains", info.doubled, info.app)
     for info in infos:
@@ -354,7 +354,7 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
                 f"{info.app}",
                 info.app,
             )
-    for refusal in await last_refusals(store):
+    for refusal in await recent_rejected_logins(store):
         if now_s - refusal.last_s < REFUSED_WITHIN_S:
             yield Finding(
                 False,

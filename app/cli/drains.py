@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from app.access.drain_admin import DrainAdmin, DrainCommands
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.access.drain_secrets import LINKED, decode
-from app.access.drain_status import DrainInfo, drain_infos, second_drains
-from app.access.enrolment import Enrolled, Enrolment
-from app.access.rejected_logins import Refusal, last_refusals
-from app.cli.open_store import store_of
+from app.access.drain_status import DrainStatus, drain_statuses, second_drains
+from app.access.rejected_logins import RejectedLogin, recent_rejected_logins
+from app.cli.open_store import open_store
 from app.cli.syslog import adopt
 from app.config import ConfigError, Settings
 from app.storage.interface import Store
@@ -106,13 +106,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _with_store(arguments: argparse.Namespace, settings: Settings) -> int:
-    async with store_of(settings) as store:
+    async with open_store(settings) as store:
         action: Action = arguments.action
         return await action(store, arguments, settings)
 
 
-def _enrolment(store: Store, settings: Settings) -> Enrolment:
-    return Enrolment(store, time.time, settings.public_url)
+def _enrolment(store: Store, settings: Settings) -> DrainAdmin:
+    return DrainAdmin(store, time.time, settings.public_url)
 
 
 async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
@@ -151,7 +151,7 @@ async def _unlink(store: Store, arguments: argparse.Namespace, settings: Setting
     return 0
 
 
-def _print_addition(enrolled: Enrolled) -> None:
+def _print_addition(enrolled: DrainCommands) -> None:
     print(enrolled.add, flush=True)  # at once: it is known nowhere else
 
 
@@ -198,7 +198,7 @@ async def _rotate(store: Store, arguments: argparse.Namespace, settings: Setting
     return 0
 
 
-def _old_drain(enrolled: Enrolled) -> str:
+def _old_drain(enrolled: DrainCommands) -> str:
     return enrolled.remove or _unknown_drain(enrolled.app)
 
 
@@ -207,8 +207,8 @@ def _unknown_drain(app: str) -> str:
 
 
 async def _list(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    infos = await drain_infos(store)
-    refusals = await last_refusals(store)
+    infos = await drain_statuses(store)
+    refusals = await recent_rejected_logins(store)
     if arguments.json:
         print(json.dumps(_as_json(infos, refusals), indent=2))
         return 0
@@ -247,7 +247,7 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
     return 0
 
 
-def _as_json(infos: Sequence[DrainInfo], refusals: Sequence[Refusal]) -> dict[str, object]:
+def _as_json(infos: Sequence[DrainStatus], refusals: Sequence[RejectedLogin]) -> dict[str, object]:
     doubled = {info.app for info in second_drains(infos, time.time())}
     return {
         "drains": [
@@ -267,7 +267,7 @@ def _as_json(infos: Sequence[DrainInfo], refusals: Sequence[Refusal]) -> dict[st
     }
 
 
-def _may_send(info: DrainInfo) -> str:
+def _may_send(info: DrainStatus) -> str:
     ways = {0: "", 1: "https"}.get(len(info.secrets), f"https, {len(info.secrets)} secrets")
     return " + ".join(way for way in (ways, "syslog" if info.links else "") if way) or "no"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from app.config import ConfigError, Settings, count, duration
-from app.kafka.client_settings import PARTITIONS, REPLICATION, RETENTION_S, Log
-from app.service.kafka_extra import load
+from app.kafka.client_settings import PARTITIONS, REPLICATION, RETENTION_S, KafkaSettings
+from app.service.kafka_extra import load_kafka
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     if not settings.kafka:
         raise ConfigError("which Kafka? DYNOMETER_KAFKA=HOST:9092")
-    topics, where = load("app.kafka.topics"), Log.of(settings)
+    topics, where = load_kafka("app.kafka.topics"), KafkaSettings.of(settings)
     wanted = topics.wanted(where, arguments.partitions, arguments.replication, arguments.retention)
     asked = topics.Topics(where)
     for sentence in asked.make(wanted, arguments.replication):

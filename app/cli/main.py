@@ -21,26 +21,11 @@ from typing import NamedTuple
 
 from app.config import Settings
 from app.support.about import version
+from app.support.errors import UserError
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-
-# By name, because importing them all would make `dynometer --help` slow.
-USER_MISTAKES = frozenset(
-    {
-        "app.alerting.channels.channel.ChannelError",
-        "app.alerting.admin.DeskError",
-        "app.alerting.rule.RuleError",
-        "app.config.ConfigError",
-        "app.storage.embedded.EmbeddedError",
-        "app.access.enrolment.EnrolmentError",
-        "app.folding.merge.FoldBlocked",
-        "app.traffic.log_input.CannotRead",
-        "app.rollup.codec.NewerVersion",
-        "app.storage.interface.StoreError",
-    }
-)
 
 
 class Command(NamedTuple):
@@ -90,17 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What is still buffered would fail again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
-    except Exception as error:
-        if not _is_mistake(error):
-            raise
+    except UserError as error:
         print(f"dynometer: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     return code
-
-
-def _is_mistake(error: Exception) -> bool:
-    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
-    return not USER_MISTAKES.isdisjoint(kinds)
 
 
 def _run(argv: list[str]) -> int:

@@ -13,7 +13,7 @@ from app.support.about import command
 
 
 @asynccontextmanager
-async def store_of(settings: Settings) -> AsyncIterator[Store]:
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
     """The store of the service with these settings.
 
     Raises:

@@ -22,9 +22,9 @@ from os import urandom
 
 from app.config import ConfigError, Settings
 from app.support.process import interrupts
-from app.traffic.batch_sender import CannotDeliver, Sender, Target, parse_target
+from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import STDIN, LogInput, LogLine
-from app.traffic.sent_lines import Sent
+from app.traffic.sent_lines import SentLines
 from parsers import dispatch as heroku
 from parsers.error_codes import no_runtime_metrics
 from parsers.samples import (
@@ -33,8 +33,8 @@ from parsers.samples import (
     HerokuError,
     ParseError,
     ProcessExit,
-    Readings,
     Request,
+    RuntimeMetrics,
     StateChange,
 )
 
@@ -49,7 +49,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 KINDS = {
     Request: "router lines",
-    Readings: "runtime metrics",
+    RuntimeMetrics: "runtime metrics",
     HerokuError: "errors",
     StateChange: "state changes",
     ProcessExit: "exits",
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     target = parse_target(arguments.to, arguments.app, settings.port)
     now_ms = int(time.time() * 1000)
-    with LogInput(arguments.file) as log, Sender(target) as sender:
+    with LogInput(arguments.file) as log, BatchSender(target) as sender:
         groups: Iterable[list[LogLine]] = log.groups(LIVE_FLUSH_S)
         shift_ms = 0
         if arguments.shift_to_now:
@@ -110,10 +110,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             print("\n".join(replay.summary(target)))
 
 
-def _memory(settings: Settings, target: Target) -> Sent:
+def _memory(settings: Settings, target: Target) -> SentLines:
     path = settings.data_dir / "replay" / target.memory_name
     try:
-        return Sent(path)
+        return SentLines(path)
     except OSError as error:
         raise ConfigError(
             f"cannot keep what was sent in {path} ({error.strerror}): "
@@ -133,7 +133,7 @@ def _send_all(replay: Replay, groups: Iterable[Sequence[LogLine]], log: LogInput
         finally:  # Ctrl-C is how a live tail ends: what was read is delivered first
             replay.flush()
             progress.clear()
-    except CannotDeliver as error:
+    except DeliveryError as error:
         progress.clear()
         print(f"dynometer: {error}", file=sys.stderr)
         return 1
@@ -191,7 +191,7 @@ class Replay:
     """Sends lines in batches, and counts what became of them and what they are."""
 
     def __init__(
-        self, sender: Sender, sent: Sent, *, shift_ms: int, again: bool, now_ms: int
+        self, sender: BatchSender, sent: SentLines, *, shift_ms: int, again: bool, now_ms: int
     ) -> None:
         """
         Args:
@@ -230,7 +230,7 @@ class Replay:
         frame_id = blake2b(keys, digest_size=16, key=self._salt).hexdigest().upper()
         try:
             self._sender.send(self._frames, frame_id)
-        except CannotDeliver:
+        except DeliveryError:
             self._begin_batch()
             raise
         # Interrupted before here, the batch is still waiting, and goes out under the same Frame-Id.
@@ -304,7 +304,7 @@ class Replay:
             yield f"                {lines:,} {reason}: {REASONS.get(reason, reason)}"
         if self.too_old:
             yield f"Too old         {self.too_old:,} (over 7 days; --shift-to-now moves them)"
-        if self.kinds[KINDS[Request]] and not self.kinds[KINDS[Readings]]:
+        if self.kinds[KINDS[Request]] and not self.kinds[KINDS[RuntimeMetrics]]:
             yield no_runtime_metrics(target.app)
         if self._last_ms and lost < self.lines:
             start, end = self._first_ms // 1000, self._last_ms // 1000 + 1

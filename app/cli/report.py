@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.config import Settings
-from app.ingest.aggregator import Aggregator, Horizon, Seen
+from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import ledger_of
 from app.query.stats import Answered, DistributionCell, GaugeCell, Stat, parse_stat
 from app.rollup.rollup import SERVICE_FAILED, SERVICE_OK, Rollup
@@ -27,7 +27,7 @@ from parsers.samples import REASONS, labels_of
 WIDTH = 100
 NAME_WIDTH = 17  # of a dyno in its table
 MINUTES_HELD = 1_000  # rollups of single minutes held before they are merged: bounds memory
-_UNLIMITED = Horizon(past_s=10**12, future_s=10**12)  # the year 9999 ends before 10^12 s
+_UNLIMITED = AcceptanceWindow(past_s=10**12, future_s=10**12)  # the year 9999 ends before 10^12 s
 _SERVICE = (SERVICE_OK, SERVICE_FAILED)
 _TIME_STATS = tuple(
     parse_stat(name, METRICS["service_time_ms"])
@@ -67,34 +67,34 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-class Sums:
+class ReportTotals:
     """All lines merged into one rollup, when they were, and the last minute of each source."""
 
     def __init__(self) -> None:
         self.rollup = Rollup()
-        self.seen = Seen(0, 0, 0)
+        self.seen = ActivityTimes(0, 0, 0)
         self.last_minutes: dict[str, int] = {}
 
     def take(self, part: Aggregator) -> None:
         """Merge a part of the lines, which is not to be used afterwards."""
         for minute, rollup in part.rollups.items():
             self.rollup.merge(rollup)
-            for source in rollup.minutes:
+            for source in rollup.active_minutes:
                 self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
         ledger = self.rollup.ledger
         for name, messages in part.ledger.items():
             ledger[name] = ledger.get(name, 0) + messages
-        mine, other = self.seen, part.seen
-        self.seen = Seen(
+        mine, other = self.seen, part.activity
+        self.seen = ActivityTimes(
             min(mine.first_s or other.first_s, other.first_s or mine.first_s),
             max(mine.last_s, other.last_s),
             max(mine.runtime_metrics_s, other.runtime_metrics_s),
         )
 
 
-def summed_up(groups: Iterable[Sequence[LogLine]]) -> Sums:
+def summed_up(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
     """Aggregate all lines, whatever their age."""
-    sums = Sums()
+    sums = ReportTotals()
     part = Aggregator(0, _UNLIMITED)
     for group in groups:
         for line in group:
@@ -109,7 +109,7 @@ def summed_up(groups: Iterable[Sequence[LogLine]]) -> Sums:
     return sums
 
 
-def document(sums: Sums, app: str | None = None) -> dict[str, Any]:
+def document(sums: ReportTotals, app: str | None = None) -> dict[str, Any]:
     """The report as JSON values; docs/cli.md describes the keys."""
     rollup, seen = sums.rollup, sums.seen
     requests = sum(rollup.requests.values())
@@ -190,7 +190,7 @@ def _sources(rollup: Rollup) -> list[str]:
         rollup.errors,
         rollup.gauges,
     )
-    sources = {*rollup.minutes, *(source for table in tables for source, _ in table)} - {""}
+    sources = {*rollup.active_minutes, *(source for table in tables for source, _ in table)} - {""}
     return sorted(sources, key=_natural)
 
 
@@ -199,7 +199,7 @@ def _natural(source: str) -> tuple[str, int, str]:
     return (process_type or source, int(number) if number.isdecimal() else 0, number)
 
 
-def _dyno(sums: Sums, source: str) -> dict[str, Any]:
+def _dyno(sums: ReportTotals, source: str) -> dict[str, Any]:
     rollup = sums.rollup
     process_type, dyno = labels_of(source)
     times = DistributionCell()

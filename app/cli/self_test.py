@@ -8,12 +8,12 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 
-from app.folding.fold_worker import Folder
+from app.folding.fold_worker import FoldWorker
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import Horizon
-from app.ingest.received_batch import Arrival, batch_id
+from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.rollup.batch_codec import unpack_batch
-from app.rollup.codec import absorb
+from app.rollup.codec import merge_packed
 from app.rollup.resolutions import HOUR_S, MINUTE_S, align, resolutions
 from app.rollup.rollup import Rollup
 from app.rollup.time_range import ALWAYS
@@ -24,30 +24,32 @@ LINES = 5
 _KEPT_S = HOUR_S
 
 
-class TrialFailed(Exception):
+class SelfTestFailed(Exception):
     """What went in did not come out; the message says where."""
 
 
-async def trial(store: Store, now_s: float) -> None:
+async def run_self_test(store: Store, now_s: float) -> None:
     """
     Raises:
         TrialFailed
         StoreUnavailable
     """
     app, dyno = APPS + secrets.token_hex(8), "web.1"
-    aggregator = Aggregator(now_s, Horizon(MINUTE_S, MINUTE_S))
+    aggregator = Aggregator(now_s, AcceptanceWindow(MINUTE_S, MINUTE_S))
     aggregator.add_body(_body(dyno, now_s))
     frame_id = batch_id(secrets.token_bytes(16))
-    first, again = (Arrival(app, frame_id, aggregator.parts()).batch(ALWAYS) for _ in range(2))
+    first, again = (
+        ReceivedBatch(app, frame_id, aggregator.build_body()).batch(ALWAYS) for _ in range(2)
+    )
     appended = await store.append(
         {app: [first, again]}, id_ttl_ms=_KEPT_S * 1000, inbox_ttl_ms=_KEPT_S * 1000
     )
     if appended[app].outcomes != [Outcome.STORED, Outcome.DUPLICATE]:
-        raise TrialFailed("a batch that came twice was not counted once")
+        raise SelfTestFailed("a batch that came twice was not counted once")
     slot = Slot("1m", align(int(now_s), MINUTE_S))
     _expect(dyno, await store.read(app, [slot]), "after it was committed")
     tiers = resolutions(_KEPT_S, _KEPT_S, _KEPT_S)
-    folder = Folder(
+    folder = FoldWorker(
         store, tiers, name="doctor", clock=lambda: now_s, interval_s=MINUTE_S, batches=1
     )
     await folder.fold(app)
@@ -71,10 +73,10 @@ def _expect(dyno: str, contents: Contents, when: str) -> None:
     rollup = Rollup()
     for element in contents.inbox:
         for _, packed in unpack_batch(element[HEADER_BYTES:]):
-            absorb(rollup, packed)
+            merge_packed(rollup, packed)
     for elements in contents.slots.values():
         for element in elements:
-            absorb(rollup, element[HEADER_BYTES:])
+            merge_packed(rollup, element[HEADER_BYTES:])
     found = rollup.requests.get((dyno, 200), 0)
     if found != LINES:
-        raise TrialFailed(f"{found} of {LINES} lines were there {when}")
+        raise SelfTestFailed(f"{found} of {LINES} lines were there {when}")

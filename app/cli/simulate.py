@@ -19,7 +19,14 @@ from urllib.parse import quote, urlsplit
 
 from app.config import ConfigError, Settings
 from app.rollup.resolutions import DAY_S, HOUR_S, align, parse_step
-from app.traffic.answer_check import NoService, Row, Service, Totals, compare, totals_of
+from app.traffic.answer_check import (
+    CheckRow,
+    ServiceClient,
+    ServiceUnreachable,
+    Totals,
+    compare,
+    totals_of,
+)
 from app.traffic.batch_sender import Target, parse_target
 from app.traffic.logplex_sender import Acknowledged, LogplexSender
 from app.traffic.simulated_app import SimulatedApp
@@ -90,20 +97,20 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     start_s = time.time() - arguments.history
     streams = list(_streams(arguments, settings))
-    with Service(streams[0].target.url, settings.admin_token) as service:
+    with ServiceClient(streams[0].target.url, settings.admin_token) as service:
         try:
             for stream in streams:
                 stream.before = stream.answers(service, start_s)
             asyncio.run(_send(streams, start_s, arguments.duration, live=not arguments.history))
             _ask(streams, service, start_s)
-        except NoService as error:
+        except ServiceUnreachable as error:
             print(f"dynometer: {error}", file=sys.stderr)
             return 1
     print("\n".join(_summary(streams, start_s)))
     return 0 if all(stream.is_right for stream in streams) else 1
 
 
-def _ask(streams: Sequence[Stream], service: Service, start_s: float) -> None:
+def _ask(streams: Sequence[Stream], service: ServiceClient, start_s: float) -> None:
     """What the service says; where a log stands before its store, it says so a moment later."""
     until_s = time.monotonic() + SETTLED_WITHIN_S
     while True:
@@ -131,7 +138,7 @@ class Stream:
         url = f"{parts.scheme}://{credentials}@{parts.netloc}{parts.path}/drain"
         self.sender = LogplexSender(url, self.app.drain_token, on_acknowledged=self._count)
 
-    def answers(self, service: Service, start_s: float) -> Totals:
+    def answers(self, service: ServiceClient, start_s: float) -> Totals:
         """What the service says. From a full hour on, where slots of all resolutions begin."""
         start = align(int(start_s), HOUR_S)
         return service.totals(self.app.name, start, int(time.time()) + QUERY_AHEAD_S)
@@ -142,7 +149,7 @@ class Stream:
         return self.sender.counts.offered - self.sender.counts.acknowledged
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[CheckRow]:
         """What was sent, and what the service says."""
         return list(compare(self.sent, self.before, self.after))
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from app.access.enrolment import Enrolment
-from app.access.rejected_logins import Refusal, last_refusals
+from app.access.drain_admin import DrainAdmin
+from app.access.rejected_logins import RejectedLogin, recent_rejected_logins
 from app.config import ConfigError, Settings
 from app.receivers.syslog_listener import NOT_LINKED
-from app.receivers.tls import reload_certificates
-from app.service.wiring import core, syslog_listener, working
-from app.storage.connect import connect
-from app.storage.embedded import running
+from app.service.syslog import listen
+from app.storage import embedded
 from app.storage.interface import Store
 from app.support import logging as logs
 from app.support.about import command
@@ -49,7 +46,7 @@ def drain_command(settings: Settings, app: str) -> str:
 
 async def adopt(store: Store, settings: Settings, apps: Sequence[str], *, wait_s: float) -> int:
     """Print the command for each app, wait for the token that appears, and offer to link it."""
-    enrolment = Enrolment(store, time.time, settings.public_url)
+    enrolment = DrainAdmin(store, time.time, settings.public_url)
     missing = 0
     for app in apps:
         before = {each.token for each in await _unlinked(store)}
@@ -79,8 +76,8 @@ async def _appeared(store: Store, before: set[str], wait_s: float) -> list[str]:
     return []
 
 
-async def _unlinked(store: Store) -> list[Refusal]:
-    refusals = await last_refusals(store)
+async def _unlinked(store: Store) -> list[RejectedLogin]:
+    refusals = await recent_rejected_logins(store)
     return [each for each in refusals if each.reason == NOT_LINKED and each.token]
 
 
@@ -95,26 +92,18 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     Raises:
         ConfigError: no store is known, or no port.
     """
-    url = settings.redis_url or running(settings.data_dir)
+    url = settings.redis_url or embedded.running(settings.data_dir)
     if url is None:
         raise ConfigError(f"no store: set REDIS_URL, or start {command()} serve")
     if not settings.syslog_port and not settings.syslog_tls_port:
         raise ConfigError("which port? DYNOMETER_SYSLOG_PORT=601, DYNOMETER_SYSLOG_TLS_PORT=6514")
     logs.set_up(settings.log_format)
-    asyncio.run(_listen(url, settings))
-    return 0
 
-
-async def _listen(url: str, settings: Settings) -> None:
-    parts = core(settings, connect(url, replicas=settings.redis_replicas), time.time)
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    loop.add_signal_handler(signal.SIGHUP, reload_certificates)
-    async with working(parts), syslog_listener(parts, settings, time.time).listening():
+    def announce() -> None:
         _say(f"Listening for syslog on {settings.host} ({_ports(settings)}). Stop with Ctrl-C.")
-        await ended.wait()
+
+    asyncio.run(listen(url, settings, announce))
+    return 0
 
 
 def _ports(settings: Settings) -> str:

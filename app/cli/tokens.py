@@ -15,12 +15,12 @@ from app.access.read_tokens import (
     GLOB,
     NAME_LENGTH_MAX,
     ReadToken,
-    described,
     new_token,
     pack_token,
+    public_fields,
     unpack_token,
 )
-from app.cli.open_store import store_of
+from app.cli.open_store import open_store
 from app.config import Settings
 from app.storage.interface import Store
 from app.support.about import command
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _with_store(arguments: argparse.Namespace, settings: Settings) -> int:
-    async with store_of(settings) as store:
+    async with open_store(settings) as store:
         action: Action = arguments.action
         return await action(store, arguments)
 
@@ -106,7 +106,7 @@ async def _add(store: Store, arguments: argparse.Namespace) -> int:
 async def _list(store: Store, arguments: argparse.Namespace) -> int:
     tokens = {key: unpack_token(data) for key, data in sorted((await store.tokens()).items())}
     if arguments.json:
-        print(json.dumps([described(key, token) for key, token in tokens.items()], indent=2))
+        print(json.dumps([public_fields(key, token) for key, token in tokens.items()], indent=2))
         return 0
     if not tokens:
         _say(f"no tokens yet: {command()} tokens add --app APP")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from app.alerting.config import AlertConfig, read_config
 from app.alerting.evaluator import rules_about
-from app.alerting.inputs import LastWeek, Questions
+from app.alerting.inputs import LastWeek, RuleQueries
 from app.alerting.rule import SHARE, Rule
-from app.alerting.state import Told, unpack_app, unpack_told
+from app.alerting.state import HistoryEntry, unpack_app, unpack_told
 from app.alerting.wording import clock, what_is
 from app.dashboard.charts import Chart, Threshold
 from app.query.selection import Selection
@@ -36,11 +36,11 @@ class AlertView(NamedTuple):
 
     firing: list[str]
     muted_until_s: int
-    recent: list[Told]
+    recent: list[HistoryEntry]
     marks: list[tuple[float, str]]
     rules: Sequence[Rule]
     last_week: LastWeek
-    questions: Questions
+    questions: RuleQueries
 
 
 async def alert_view(store: Reader, app: str, start_s: int, end_s: int, now_s: float) -> AlertView:
@@ -54,7 +54,7 @@ async def alert_view(store: Reader, app: str, start_s: int, end_s: int, now_s: f
     told = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
     entries = [unpack_told(each) for each in told]
     rules = rules_about(app, config.rules) if config.active or state else []
-    questions, last_week = Questions(rules), LastWeek(store)
+    questions, last_week = RuleQueries(rules), LastWeek(store)
     await last_week.of(app, questions, int(now_s))
     return AlertView(
         _firing(config, state, now_s),
@@ -139,7 +139,7 @@ def _limits(
     return {**shown, **({"": rule.limit} if others else {})}
 
 
-def described(told: Told) -> str:
+def described(told: HistoryEntry) -> str:
     """An entry of the history in words."""
     words = {"fired": "fires", "resolved": "over"}.get(told.what, told.what)
     silent = told.what in ("fired", "resolved") and not told.told

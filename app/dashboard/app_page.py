@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from app.dashboard.alerts_panel import AlertView, alert_view, with_thresholds
 from app.dashboard.apps_overview import CODE_STEPS
-from app.dashboard.charts import CHARTS, Chart, Period
-from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, Facts, story
+from app.dashboard.charts import CHARTS, Chart, ComparedPeriod
+from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, AppFacts, summarize
 from app.query.ledger import Ledger, ledger_of
 from app.query.selection import EVERYTHING, Selection
 from app.query.stats import Value
@@ -37,7 +37,7 @@ SLOW_MS = 500
 _FINER = 2  # a chart has half as many points as an answer of the API has at most
 
 
-class Wanted(NamedTuple):
+class PageRequest(NamedTuple):
     """What the reader chose. `start`, `end`: as the API takes them, instead of one of RANGES.
     `compare`: one of PAST, or "". `log`: times by powers of ten.
     """
@@ -72,7 +72,7 @@ class Figure(NamedTuple):
     bad: bool
 
 
-class Code(NamedTuple):
+class ErrorCodeRow(NamedTuple):
     """An error code that occurred, and what it means."""
 
     code: str
@@ -82,7 +82,7 @@ class Code(NamedTuple):
     by_step: list[Value]
 
 
-class Dyno(NamedTuple):
+class DynoRow(NamedTuple):
     """A row of the table; None where nothing is known. Times in ms."""
 
     name: str
@@ -115,8 +115,8 @@ class AppView(NamedTuple):
     nothing_past: str  # with what there is nothing to compare; "" otherwise
     process_types: list[str]
     dyno_names: list[str]
-    codes: list[Code]
-    dynos: list[Dyno]
+    codes: list[ErrorCodeRow]
+    dynos: list[DynoRow]
     events: list[tuple[EventKey, int]]
     ledger: Ledger
     alerts: AlertView
@@ -127,7 +127,7 @@ async def app_view(
     seen: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
-    wanted: Wanted,
+    wanted: PageRequest,
 ) -> AppView:
     """Read and sum up one app.
 
@@ -148,7 +148,7 @@ async def app_view(
         step = str(shown.span.step_s)
         earlier = await window(store, seen.app, start, end, resolutions, now_s, step=step)
         past = earlier.only(part)
-    period = Period(shown, now_s, past, past_name, shift_s, log=wanted.log)
+    period = ComparedPeriod(shown, now_s, past, past_name, shift_s, log=wanted.log)
     alerts = await alert_view(store, seen.app, shown.span.start, shown.span.end, now_s)
     drawn = with_thresholds(await _charts(period), alerts, seen.app, part)
     return AppView(
@@ -156,7 +156,7 @@ async def app_view(
         last_seen_s=seen.last_seen_s,
         runtime_metrics=seen.runtime_metrics_s >= hour.span.start,
         figures=_figures(hour.only(part), before.only(part)),
-        story=story(_facts(hour.only(part), seen, now_s)),
+        story=summarize(_facts(hour.only(part), seen, now_s)),
         span_start_s=shown.span.start,
         span_end_s=shown.span.end,
         step_s=shown.span.step_s,
@@ -176,7 +176,7 @@ def _has_past(drawn: Sequence[Chart]) -> bool:
     return any(line.past for chart in drawn for line in chart.lines)
 
 
-async def _charts(period: Period) -> list[Chart]:
+async def _charts(period: ComparedPeriod) -> list[Chart]:
     """Those with anything to show; other requests are served between them."""
     drawn = []
     for make in CHARTS:
@@ -212,11 +212,11 @@ def _doubled(now: Value, yesterday: Value) -> bool:
     return now is not None and yesterday is not None and now > 2 * yesterday and now > SLOW_MS
 
 
-def _facts(hour: Window, seen: SeenApp, now_s: float) -> Facts:
+def _facts(hour: Window, seen: SeenApp, now_s: float) -> AppFacts:
     by_dyno = hour.by("memory_quota_used_ratio", "last", "dyno")
     known = {dyno: value for dyno, value in by_dyno.items() if dyno and value is not None}
     fullest = max(known.items(), key=lambda item: item[1]) if known else None
-    return Facts(
+    return AppFacts(
         now_s=now_s,
         last_seen_s=seen.last_seen_s,
         start_s=hour.span.start,
@@ -229,16 +229,16 @@ def _facts(hour: Window, seen: SeenApp, now_s: float) -> Facts:
     )
 
 
-def _codes(shown: Window) -> list[Code]:
+def _codes(shown: Window) -> list[ErrorCodeRow]:
     by_code = shown.points_by("heroku_errors", "sum", "code")
     codes = [
-        Code(code, int(sum(value or 0 for value in values)), *explain(code), by_step=values)
+        ErrorCodeRow(code, int(sum(value or 0 for value in values)), *explain(code), by_step=values)
         for code, values in by_code.items()
     ]
     return sorted((each for each in codes if each.lines), key=lambda each: -each.lines)
 
 
-def _dynos(shown: Window) -> list[Dyno]:
+def _dynos(shown: Window) -> list[DynoRow]:
     columns = {
         "memory_bytes": shown.by("memory_total_bytes", "last", "dyno"),
         "memory_used_ratio": shown.by("memory_quota_used_ratio", "max", "dyno"),
@@ -252,7 +252,7 @@ def _dynos(shown: Window) -> list[Dyno]:
     memory = shown.points_by("memory_quota_used_ratio", "max", "dyno")
     load = shown.points_by("load_avg_1m", "avg", "dyno")
     return [
-        Dyno(
+        DynoRow(
             name=name,
             process_type=labels_of(name)[0],
             **{column: values.get(name) for column, values in columns.items()},

@@ -25,7 +25,7 @@ LAST_WEEK_FRESH_S = 600
 HELD_MAX = 5_000  # apps
 
 
-class Overview(NamedTuple):
+class AppOverview(NamedTuple):
     """The last hour of an app; None where nothing is known. Times in ms."""
 
     app: str
@@ -73,17 +73,17 @@ class Overview(NamedTuple):
         return ""
 
 
-class Overviews:
+class AppsOverviewCache:
     """Those that were made last: so that many who look at many apps cost no more than one. What is
     shown may be FRESH_S old, last week's figure LAST_WEEK_FRESH_S.
     """
 
     def __init__(self, resolutions: Sequence[Resolution]) -> None:
         self._resolutions = resolutions
-        self._made: dict[str, tuple[float, Overview]] = {}
+        self._made: dict[str, tuple[float, AppOverview]] = {}
         self._last_week: dict[str, tuple[float, Value]] = {}
 
-    async def of(self, store: Reader, seen: SeenApp, now_s: float) -> Overview:
+    async def of(self, store: Reader, seen: SeenApp, now_s: float) -> AppOverview:
         """The overview of an app, which the reader may see.
 
         Raises:
@@ -114,13 +114,13 @@ async def _overview(
     resolutions: Sequence[Resolution],
     now_s: float,
     p95_last_week_ms: Value,
-) -> Overview:
+) -> AppOverview:
     span = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
     packed = [each async for each in packed_rollups(store, seen.app, span)]
     hour = glance(span, packed, CODE_STEPS)
     known = [value for value in hour.requests if value is not None]
     requests = sum(known)
-    return Overview(
+    return AppOverview(
         app=seen.app,
         last_seen_s=seen.last_seen_s,
         silent=now_s - seen.last_seen_s > SILENT_AFTER_S,

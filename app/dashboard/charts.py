@@ -36,7 +36,7 @@ BAND_BOUNDS_MS = (
 )  # fmt: skip
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """A value a step. `tone`: what it means (calm, calmer, warn, failing), or "" where colours only
     tell lines apart. `past`: of the time that is compared with.
     """
@@ -73,7 +73,7 @@ class Chart(NamedTuple):
     title: str
     unit: str
     kind: Kind
-    lines: list[Line]
+    lines: list[ChartLine]
     query: str
     promql: str
     log: bool = False
@@ -90,7 +90,7 @@ class Chart(NamedTuple):
         )
 
 
-class Period(NamedTuple):
+class ComparedPeriod(NamedTuple):
     """The time that is shown, and one before it to compare with, `past_name` ("last week"). `log`:
     times by powers of ten.
     """
@@ -111,11 +111,11 @@ class Period(NamedTuple):
         indices = [(start - past.start) // past.step_s for start in starts]
         return [values[index] if 0 <= index < len(values) else None for index in indices]
 
-    def before(self, what: str, values: Sequence[Value]) -> list[Line]:
+    def before(self, what: str, values: Sequence[Value]) -> list[ChartLine]:
         """A line of the past, unless nothing is known of it."""
         moved = self.moved(values)
         known = any(value is not None for value in moved)
-        return [Line(f"{what}, {self.past_name}", moved, past=True)] if known else []
+        return [ChartLine(f"{what}, {self.past_name}", moved, past=True)] if known else []
 
     def per_minute(self, window: Window, values: Sequence[Value]) -> list[Value]:
         """Counts as so many a minute."""
@@ -123,12 +123,12 @@ class Period(NamedTuple):
         return window.per_minute(values, now_s)
 
 
-def _response_time(period: Period) -> Chart:
+def _response_time(period: ComparedPeriod) -> Chart:
     """Sketches are kept by process type: of a dyno there are only mean and maximum."""
     shown, of_dyno = period.shown, bool(period.shown.selection.dyno)
     stats = ("avg", "max") if of_dyno else ("p50", "p95", "p99", "max")
     found = shown.series("service_time_ms", *stats)
-    lines = [Line(series.stat, series.numbers) for series in found]
+    lines = [ChartLine(series.stat, series.numbers) for series in found]
     if period.past is not None:
         compared = "avg" if of_dyno else "p95"
         lines += period.before(compared, period.past.points("service_time_ms", compared))
@@ -146,7 +146,7 @@ def _response_time(period: Period) -> Chart:
     )
 
 
-def _spread(period: Period) -> Chart:
+def _spread(period: ComparedPeriod) -> Chart:
     shown = period.shown
     selector = _selector(shown, "process_type", "outcome")
     found = [] if shown.selection.dyno else shown.bands("service_time_ms")
@@ -178,11 +178,11 @@ def _bands(found: Sequence[Sequence[Band]]) -> Bands:
     return Bands(bounds, [row[first : last + 1] for row in counts])
 
 
-def _throughput(period: Period) -> Chart:
+def _throughput(period: ComparedPeriod) -> Chart:
     shown = period.shown
     found = shown.points_by("requests", "sum", "status_class")
     lines = [
-        Line(name or "no status", period.per_minute(shown, found[name]), tone)
+        ChartLine(name or "no status", period.per_minute(shown, found[name]), tone)
         for name, tone in STATUS_CLASSES.items()
         if any(found.get(name, ()))
     ]
@@ -215,9 +215,9 @@ def _listed(found: Mapping[str, Sequence[Value]], nameless: str) -> list[str]:
     ]
 
 
-def _failed(period: Period) -> Chart:
+def _failed(period: ComparedPeriod) -> Chart:
     shown = period.shown
-    lines = [Line("failed", _failed_percent(shown), "failing")]
+    lines = [ChartLine("failed", _failed_percent(shown), "failing")]
     if period.past is not None:
         lines += period.before("failed", _failed_percent(period.past))
     count = "rate(heroku_router_requests_total{}[5m])".format
@@ -243,15 +243,15 @@ def _failed_percent(window: Window) -> list[Value]:
     ]
 
 
-def _errors(period: Period) -> Chart:
+def _errors(period: ComparedPeriod) -> Chart:
     shown = period.shown
     found = shown.points_by("heroku_errors", "sum", "code")
     totals = {code: sum(value or 0 for value in values) for code, values in found.items()}
     codes = sorted((code for code in found if totals[code]), key=lambda code: -totals[code])
     kept, rest = codes[:CODES_SHOWN_MAX], codes[CODES_SHOWN_MAX:]
-    lines = [Line(code, found[code]) for code in kept]
+    lines = [ChartLine(code, found[code]) for code in kept]
     if rest:
-        lines.append(Line("other codes", _added([found[code] for code in rest])))
+        lines.append(ChartLine("other codes", _added([found[code] for code in rest])))
     if period.past is not None and lines:
         past = period.past.points("heroku_errors", "sum")
         scale = shown.span.step_s / period.past.span.step_s
@@ -286,10 +286,10 @@ def _added(rows: Sequence[Sequence[Value]]) -> list[Value]:
     ]
 
 
-def _memory(period: Period) -> Chart:
+def _memory(period: ComparedPeriod) -> Chart:
     shown = period.shown
     found = shown.points_by("memory_quota_used_ratio", "max", "process_type")
-    lines = [Line(name, _in_percent(values)) for name, values in found.items()]
+    lines = [ChartLine(name, _in_percent(values)) for name, values in found.items()]
     if period.past is not None:
         past = period.past.points("memory_quota_used_ratio", "max")
         lines += period.before("fullest", _in_percent(past))
@@ -309,10 +309,10 @@ def _memory(period: Period) -> Chart:
     )
 
 
-def _load(period: Period) -> Chart:
+def _load(period: ComparedPeriod) -> Chart:
     shown = period.shown
     found = shown.points_by("load_avg_1m", "avg", "process_type")
-    lines = [Line(name, values) for name, values in found.items()]
+    lines = [ChartLine(name, values) for name, values in found.items()]
     if period.past is not None:
         lines += period.before("mean", period.past.points("load_avg_1m", "avg"))
     selector = _selector(shown, "process_type", "dyno")
@@ -329,10 +329,10 @@ def _load(period: Period) -> Chart:
     )
 
 
-def _dynos(period: Period) -> Chart:
+def _dynos(period: ComparedPeriod) -> Chart:
     shown = period.shown
     found = shown.points_by("dynos", "max", "process_type")
-    lines = [Line(name, values) for name, values in found.items() if any(values)]
+    lines = [ChartLine(name, values) for name, values in found.items() if any(values)]
     if period.past is not None:
         lines += period.before("all", period.past.points("dynos", "max"))
     return Chart(

@@ -28,7 +28,7 @@ _MS = 1000
 _RATIOS = ((4.6, "rose {:.0f}-fold"), (3.5, "quadrupled"), (2.6, "tripled"), (0.0, "doubled"))
 
 
-class Facts(NamedTuple):
+class AppFacts(NamedTuple):
     """What the story is made of: `p95_ms` a value a step from `start_s` on, `codes` of the last
     minutes, `fullest` (dyno, share of its memory quota).
     """
@@ -44,7 +44,7 @@ class Facts(NamedTuple):
     events: Sequence[EventKey]
 
 
-class Change(NamedTuple):
+class LatencyChange(NamedTuple):
     """p95 rose from one level to another, at the beginning of a step; `until_s` is when it was
     back, 0 while it is not.
     """
@@ -55,7 +55,7 @@ class Change(NamedTuple):
     until_s: int = 0
 
 
-def story(facts: Facts) -> list[str]:
+def summarize(facts: AppFacts) -> list[str]:
     """Sentences, the worst first; empty when nothing stands out."""
     if facts.now_s - facts.last_seen_s > SILENT_AFTER_S:
         return [f"Silent since {_clock(facts.last_seen_s)}: no line of any kind has come."]
@@ -63,9 +63,9 @@ def story(facts: Facts) -> list[str]:
     return [sentence for sentence in told if sentence]
 
 
-def find_change(values: Sequence[Value], start_s: int, step_s: int) -> Change | None:
+def find_change(values: Sequence[Value], start_s: int, step_s: int) -> LatencyChange | None:
     """The largest lasting rise of p95, if there was one."""
-    best: Change | None = None
+    best: LatencyChange | None = None
     for index in range(BEFORE_STEPS, len(values) - AFTER_STEPS + 1):
         before = [each for each in values[index - BEFORE_STEPS : index] if each is not None]
         after = [each for each in values[index : index + AFTER_STEPS] if each is not None]
@@ -77,7 +77,7 @@ def find_change(values: Sequence[Value], start_s: int, step_s: int) -> Change | 
         if rose and (best is None or high / low > best.after_ms / best.before_ms):
             back = _back(values, index, ROSE_RATIO * low)
             until_s = start_s + back * step_s if back else 0
-            best = Change(start_s + index * step_s, low, high, until_s)
+            best = LatencyChange(start_s + index * step_s, low, high, until_s)
     return best
 
 
@@ -88,7 +88,7 @@ def _back(values: Sequence[Value], since: int, limit: float) -> int:
     return back if len(values) - back >= BACK_STEPS else 0
 
 
-def _told_change(facts: Facts) -> str:
+def _told_change(facts: AppFacts) -> str:
     change = find_change(facts.p95_ms, facts.start_s, facts.step_s)
     if change is None:
         return ""
@@ -101,7 +101,7 @@ def _told_change(facts: Facts) -> str:
     return f"p95 {how} {when}, {levels}{_cause(facts, change.at_s)}."
 
 
-def _cause(facts: Facts, at_s: int) -> str:
+def _cause(facts: AppFacts, at_s: int) -> str:
     """The last thing done to the app before it, as an event within its step may be, too."""
     until_s = at_s + facts.step_s
     earlier = [
@@ -117,19 +117,19 @@ def _cause(facts: Facts, at_s: int) -> str:
     return f", {when} {event.kind} {event.detail}"
 
 
-def _told_failures(facts: Facts) -> str:
+def _told_failures(facts: AppFacts) -> str:
     share = facts.failed_share or 0
     return f"{share:.1%} of requests failed." if share > FAILED_SHARE_HIGH else ""
 
 
-def _told_codes(facts: Facts) -> str:
+def _told_codes(facts: AppFacts) -> str:
     if not facts.codes:
         return ""
     most = sorted(facts.codes.items(), key=lambda item: -item[1])[:3]
     return f"In the last 5 minutes: {', '.join(f'{code} {count:,} ×' for code, count in most)}."
 
 
-def _told_memory(facts: Facts) -> str:
+def _told_memory(facts: AppFacts) -> str:
     if facts.fullest is None or facts.fullest[1] <= MEMORY_HIGH:
         return ""
     dyno, share = facts.fullest

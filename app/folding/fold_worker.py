@@ -15,16 +15,16 @@ from app.folding.merge import (
     MARGIN_S,
     YIELD_ROLLUPS,
     FoldBlocked,
-    Merge,
+    FoldedBatches,
     data_of,
-    merge_each,
-    merge_usual,
+    merge_fast,
+    merge_one_by_one,
     slot_writes,
 )
-from app.rollup.accelerated import merged, pack
+from app.rollup.accelerated import merge_rollups, pack
 from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution, align
-from app.rollup.rollup import CAPS, Caps
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface import (
     FOLDING,
     KIND_ROLLUP,
@@ -55,7 +55,7 @@ SWEEP_INTERVAL_S = 60
 BEAT_INTERVAL_S = 1.0
 
 
-class Folder:
+class FoldWorker:
     """Folds what this worker wrote, and every minute whatever a dead worker left."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Folder:
         interval_s: float,
         batches: int,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
-        caps: Caps = CAPS,
+        limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
         """
         Args:
@@ -87,7 +87,7 @@ class Folder:
         self._interval_s = interval_s
         self._batches = batches
         self._sweep_interval_s = sweep_interval_s
-        self._caps = caps
+        self._limits = limits
         self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
         self._small: dict[str, int] = {}  # app -> folds of little in a row
         self._swept = False
@@ -200,7 +200,7 @@ class Folder:
         for app in apps:
             self._due.pop(app, None)
         folds: dict[str, Fold] = {}
-        merges: dict[str, Merge] = {}
+        merges: dict[str, FoldedBatches] = {}
         more: list[str] = []
         turn = 0
         for app, elements in (await self._store.read_inboxes(apps, BATCHES_MAX)).items():
@@ -230,17 +230,17 @@ class Folder:
                 more.append(app)
         return more, count
 
-    async def _summed(self, elements: Sequence[bytes]) -> tuple[Merge, list[SlotWrite]]:
+    async def _summed(self, elements: Sequence[bytes]) -> tuple[FoldedBatches, list[SlotWrite]]:
         """What these elements of an app amount to, and what is to be written for it."""
         now_s = self._clock()
         try:
-            merge = await merge_usual(elements)
-            return merge, await slot_writes(merge, self._resolutions, now_s, self._caps)
+            merge = await merge_fast(elements)
+            return merge, await slot_writes(merge, self._resolutions, now_s, self._limits)
         except PackError:
-            merge = await merge_each(elements)
-            return merge, await slot_writes(merge, self._resolutions, now_s, self._caps)
+            merge = await merge_one_by_one(elements)
+            return merge, await slot_writes(merge, self._resolutions, now_s, self._limits)
 
-    async def _folded(self, app: str, merge: Merge, lengths: dict[Slot, int]) -> None:
+    async def _folded(self, app: str, merge: FoldedBatches, lengths: dict[Slot, int]) -> None:
         self.folded_batches += len(merge.folded)
         self.unreadable += len(merge.unreadable)
         if merge.unreadable:
@@ -271,12 +271,12 @@ class Folder:
             compactions = []
             for (app, slot), elements in zip(some, await self._store.read_slots(some), strict=True):
                 try:
-                    sums = merged(map(data_of, elements))
+                    sums = merge_rollups(map(data_of, elements))
                 except PackError as error:
                     self._failed(error, app)
                     continue
                 if len(elements) > 1:
-                    element = new_element(KIND_ROLLUP, pack(sums, self._caps))
+                    element = new_element(KIND_ROLLUP, pack(sums, self._limits))
                     compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
                 await asyncio.sleep(0)
             await self._store.compact_all(compactions)
@@ -298,7 +298,7 @@ class Folder:
         if now_s - self._beat_s < BEAT_INTERVAL_S:
             return
         self._beat_s = now_s
-        await self._store.beat(
+        await self._store.heartbeat(
             FOLDING + self._name,
             {
                 "last_success_s": str(int(self.last_success_s)),

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from app.folding.merge import MARGIN_S
 from app.rollup.resolutions import HOUR_S, MINUTE_S, SLACK_S, Resolution, align
-from app.storage.interface import Facts, Slot, Store
+from app.storage.interface import ServerInfo, Slot, Store
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ BEAT = "room"
 _MEBIBYTE = 2**20
 
 
-class Room:
+class MemoryPressureGuard:
     """What this worker knows of the store's memory, and all workers do about it."""
 
     def __init__(self, store: Store, tiers: list[Resolution], clock: Callable[[], float]) -> None:
@@ -38,16 +38,16 @@ class Room:
         self._minutes = tiers[0]
         self._clock = clock
         self._dropped_before_s = 0
-        self.facts = Facts("", 0, 0, "")
+        self.facts = ServerInfo("", 0, 0, "")
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Ask the store how full it is, and make room where need be.
 
         Raises:
             StoreUnavailable: try again later.
         """
-        self.facts = await self._store.facts()
-        beat = (await self._store.beats()).get(BEAT, {})
+        self.facts = await self._store.server_info()
+        beat = (await self._store.heartbeats()).get(BEAT, {})
         self._dropped_before_s = int(beat.get("dropped_before_s", 0))
         if self._used_ratio > SHED_AT:
             await self._shed()
@@ -72,14 +72,14 @@ class Room:
             for app in apps:
                 await self._store.drop(app, slots)
             start += HOUR_S
-            self.facts = await self._store.facts()
+            self.facts = await self._store.server_info()
         if start > self._dropped_before_s:
             self._dropped_before_s = start
             ttl_ms = (self._minutes.retention_s + MARGIN_S) * 1000
-            await self._store.beat(BEAT, {"dropped_before_s": str(start)}, ttl_ms=ttl_ms)
-            log.warning("%s", self.sentence())
+            await self._store.heartbeat(BEAT, {"dropped_before_s": str(start)}, ttl_ms=ttl_ms)
+            log.warning("%s", self.notice())
 
-    def sentence(self) -> str:
+    def notice(self) -> str:
         """For people; "" while there is room."""
         if self._used_ratio <= WARN_AT and not self._shortened:
             return ""

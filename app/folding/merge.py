@@ -10,11 +10,11 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from app.rollup.accelerated import Sums, absorb, pack
+from app.rollup.accelerated import FastRollup, merge_packed, pack
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import NewerVersion, PackError, unpack
 from app.rollup.resolutions import MINUTE_S, Resolution
-from app.rollup.rollup import CAPS, Caps
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface import (
     HEADER_BYTES,
     KIND_ROLLUP,
@@ -25,6 +25,7 @@ from app.storage.interface import (
     SlotWrite,
     new_element,
 )
+from app.support.errors import UserError
 
 MARGIN_S = (
     26 * 3600
@@ -32,54 +33,54 @@ MARGIN_S = (
 YIELD_ROLLUPS = 32  # other work runs after so many, some 0.2 ms
 
 
-class FoldBlocked(Exception):
+class FoldBlocked(UserError):
     """The inbox begins with a batch that only a newer Dynometer can read: this process must be
     upgraded.
     """
 
 
-class Level:
+class LazyRollup:
     """A rollup, added up of others, or as bytes, or both: what is asked for is made."""
 
-    def __init__(self, packed: bytes = b"", sums: Sums | None = None) -> None:
+    def __init__(self, packed: bytes = b"", sums: FastRollup | None = None) -> None:
         self._packed = packed
         self._sums = sums
 
-    def sums(self) -> Sums:
+    def sums(self) -> FastRollup:
         """To look at.
 
         Raises:
             PackError: its bytes cannot be read.
         """
         if self._sums is None:
-            self._sums = Sums()
-            absorb(self._sums, self._packed)
+            self._sums = FastRollup()
+            merge_packed(self._sums, self._packed)
         return self._sums
 
-    def add_to(self, sums: Sums) -> None:
+    def add_to(self, sums: FastRollup) -> None:
         """Add all that it holds; raises as `sums` does."""
         if self._sums is None:
-            absorb(sums, self._packed)
+            merge_packed(sums, self._packed)
         else:
             sums.merge(self._sums)
 
-    def packed(self, caps: Caps) -> bytes:
+    def packed(self, limits: CardinalityLimits) -> bytes:
         """Its bytes, bounded by the caps."""
         if not self._packed:
-            self._packed = pack(self.sums(), caps)
+            self._packed = pack(self.sums(), limits)
         return self._packed
 
 
 @dataclass(slots=True)
-class Merge:
+class FoldedBatches:
     """What a number of inbox elements amount to."""
 
     folded: list[bytes] = field(default_factory=list)
     unreadable: list[bytes] = field(default_factory=list)
-    minutes: dict[int, Level] = field(default_factory=dict)
+    minutes: dict[int, LazyRollup] = field(default_factory=dict)
 
 
-async def merge_usual(elements: Sequence[bytes]) -> Merge:
+async def merge_fast(elements: Sequence[bytes]) -> FoldedBatches:
     """Inbox elements merged by minute, where all are as usual. Bytes that are handed on are read
     when the writes are made of them.
 
@@ -90,31 +91,31 @@ async def merge_usual(elements: Sequence[bytes]) -> Merge:
     for element in elements:
         for minute, packed in unpack_batch(data_of(element)):
             found.setdefault(minute, []).append(packed)
-    minutes: dict[int, Level] = {}
+    minutes: dict[int, LazyRollup] = {}
     turn = 0
     for minute, rollups in found.items():
         if len(rollups) == 1:
-            minutes[minute] = Level(rollups[0])
+            minutes[minute] = LazyRollup(rollups[0])
             continue
-        sums = Sums()
+        sums = FastRollup()
         for packed in rollups:
-            absorb(sums, packed)
+            merge_packed(sums, packed)
             turn += 1
             if turn % YIELD_ROLLUPS == 0:
                 await asyncio.sleep(0)
-        minutes[minute] = Level(sums=sums)
-    return Merge(list(elements), [], minutes)
+        minutes[minute] = LazyRollup(sums=sums)
+    return FoldedBatches(list(elements), [], minutes)
 
 
-async def merge_each(elements: Sequence[bytes]) -> Merge:
+async def merge_one_by_one(elements: Sequence[bytes]) -> FoldedBatches:
     """The same one by one, up to the first that a newer version wrote. An element that is damaged
     is set aside, not dropped, and leaves nothing behind.
 
     Raises:
         FoldBlocked: the very first element is of a newer version.
     """
-    merge = Merge()
-    minutes: dict[int, Sums] = {}
+    merge = FoldedBatches()
+    minutes: dict[int, FastRollup] = {}
     for index, element in enumerate(elements):
         try:
             batch = [(minute, unpack(data)) for minute, data in unpack_batch(data_of(element))]
@@ -128,16 +129,19 @@ async def merge_each(elements: Sequence[bytes]) -> Merge:
         merge.folded.append(element)
         for minute, rollup in batch:
             if minute not in minutes:
-                minutes[minute] = Sums()
+                minutes[minute] = FastRollup()
             minutes[minute].add(rollup)
         if index % YIELD_ROLLUPS == YIELD_ROLLUPS - 1:
             await asyncio.sleep(0)
-    merge.minutes = {minute: Level(sums=sums) for minute, sums in minutes.items()}
+    merge.minutes = {minute: LazyRollup(sums=sums) for minute, sums in minutes.items()}
     return merge
 
 
 async def slot_writes(
-    merge: Merge, resolutions: Sequence[Resolution], now_s: float, caps: Caps = CAPS
+    merge: FoldedBatches,
+    resolutions: Sequence[Resolution],
+    now_s: float,
+    limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> list[SlotWrite]:
     """What to add to which slots: each resolution from the next finer one, and the total from the
     coarsest.
@@ -149,7 +153,7 @@ async def slot_writes(
         PackError: a rollup cannot be read.
     """
     writes: list[SlotWrite] = []
-    finer: Mapping[int, Level] = merge.minutes
+    finer: Mapping[int, LazyRollup] = merge.minutes
     for name, seconds, retention_s in resolutions:
         if seconds > MINUTE_S:
             finer = await _coarser(finer, seconds)
@@ -157,36 +161,36 @@ async def slot_writes(
         oldest_s = now_s - retention_s - MARGIN_S
         for start, level in finer.items():
             if start >= oldest_s:
-                element = new_element(KIND_ROLLUP, level.packed(caps))
+                element = new_element(KIND_ROLLUP, level.packed(limits))
                 writes.append(SlotWrite(Slot(name, start), element, ttl_ms))
                 if len(writes) % YIELD_ROLLUPS == 0:
                     await asyncio.sleep(0)
-    total = Sums()
+    total = FastRollup()
     for level in finer.values():
-        total.merge(level.sums().projection())
+        total.merge(level.sums().without_dynos())
     keep_ms = (resolutions[-1].retention_s + MARGIN_S) * 1000
-    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total, caps)), keep_ms))
+    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total, limits)), keep_ms))
     for element in merge.unreadable:
         kept = KIND_UNREADABLE + element[1:]
         writes.append(SlotWrite(UNREADABLE, kept, keep_ms))
     return writes
 
 
-async def _coarser(finer: Mapping[int, Level], seconds: int) -> dict[int, Level]:
+async def _coarser(finer: Mapping[int, LazyRollup], seconds: int) -> dict[int, LazyRollup]:
     """Merged along time into intervals of so many seconds; the finer ones stay as they are."""
-    within: dict[int, list[Level]] = {}
+    within: dict[int, list[LazyRollup]] = {}
     for start, level in finer.items():
         within.setdefault(start - start % seconds, []).append(level)
-    coarser: dict[int, Level] = {}
+    coarser: dict[int, LazyRollup] = {}
     turn = 0
     for start, levels in within.items():
         if len(levels) == 1:
             coarser[start] = levels[0]
             continue
-        sums = Sums()
+        sums = FastRollup()
         for level in levels:
             level.add_to(sums)
-        coarser[start] = Level(sums=sums)
+        coarser[start] = LazyRollup(sums=sums)
         turn += len(levels)
         if turn >= YIELD_ROLLUPS:
             turn = 0

@@ -18,10 +18,10 @@ from app.rollup._names cimport Name, name_at
 from app.rollup._rollup cimport (
     RECENT,
     ProcessType,
-    Reading,
+    GaugeSummary,
     Source,
-    Sums,
-    Tally,
+    FastRollup,
+    TimingTotals,
     add_counts,
     add_reading,
     bins_of,
@@ -42,7 +42,7 @@ from app.ingest._line_forms cimport (
     only_space,
     read_readings,
     read_request,
-    Readings,
+    RuntimeMetrics,
     Request,
     space_in,
     usual_frame,
@@ -50,8 +50,8 @@ from app.ingest._line_forms cimport (
 
 from app.ingest import aggregator as ingest
 from app.rollup._encoder import pack_batch
-from app.ingest.aggregator import MINUTE_S, NAMES_MAX, Parts, Seen, touched
-from app.rollup.rollup import CAPS, CONNECT_FAILED, CONNECT_OK, NOT_YET_RUN, SERVICE_FAILED, SERVICE_OK, TERMINATED
+from app.ingest.aggregator import MINUTE_S, NAMES_MAX, AggregatedBody, ActivityTimes, touched
+from app.rollup.rollup import DEFAULT_LIMITS, CONNECT_FAILED, CONNECT_OK, NOT_YET_RUN, SERVICE_FAILED, SERVICE_OK, TERMINATED
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers import api_events as events
@@ -106,8 +106,8 @@ cdef struct Time:
 cdef class Aggregator:
     """See app.ingest.aggregator.Aggregator."""
 
-    cdef object _caps
-    cdef object _arrived, _horizon
+    cdef object _limits
+    cdef object _arrived, _acceptance
     cdef object _unusual  # what takes lines of other forms; None until there are any
     cdef object _parts  # once they were asked for
     cdef dict _sums  # by the start of their minute
@@ -118,18 +118,18 @@ cdef class Aggregator:
     cdef bint _lost
     cdef long long _minute
     cdef bint _all_inside
-    cdef Sums _current
+    cdef FastRollup _current
     cdef long long _counted, _ignored, _promised
     # What stood between time and text of the router's last line.
     cdef unsigned char _between[BETWEEN_BYTES_MAX]
     cdef Py_ssize_t _between_size  # 0: there was none
 
-    def __init__(self, double arrived_s, horizon, caps=CAPS):
-        cdef double past_s = horizon.past_s
-        cdef double future_s = horizon.future_s
-        self._caps = caps
+    def __init__(self, double arrived_s, acceptance, limits=DEFAULT_LIMITS):
+        cdef double past_s = acceptance.past_s
+        cdef double future_s = acceptance.future_s
+        self._limits = limits
         self._arrived = arrived_s
-        self._horizon = horizon
+        self._acceptance = acceptance
         self._sums = {}
         self._books = {}
         self._arrived_s = <long long>arrived_s
@@ -212,37 +212,37 @@ cdef class Aggregator:
         self._promised += messages
 
     @property
-    def seen(self):
+    def activity(self):
         """See app.ingest.aggregator."""
         ours = self._seen()
         if self._unusual is None:
             return ours
-        theirs = self._unusual.seen
+        theirs = self._unusual.activity
         if not self._unusual.rollups:
             return ours
         if not self._last_ms:
             return theirs
-        return Seen(
+        return ActivityTimes(
             min(ours.first_s, theirs.first_s),
             max(ours.last_s, theirs.last_s),
             max(ours.runtime_metrics_s, theirs.runtime_metrics_s),
         )
 
-    def parts(self):
+    def build_body(self):
         """What the messages taken so far come to; no more may be added."""
         if self._parts is None:
             self._parts = self._parts_now()
         return self._parts
 
     def packed(self):
-        """The whole batch, as the store keeps it: see app.ingest.aggregator.Parts.packed. No more may be
+        """The whole batch, as the store keeps it: see app.ingest.aggregator.AggregatedBody.packed. No more may be
         added.
         """
         cdef dict inside = self._sums
         cdef dict books = {}
-        cdef Sums arrival
+        cdef FastRollup arrival
         if self._unusual is not None:
-            return self.parts().packed()
+            return self.build_body().packed()
         for ledger in self._books.values():
             add_counts(books, ledger)
         if self._promised:
@@ -250,10 +250,10 @@ cdef class Aggregator:
         minute = self._arrived_s // MINUTE_S * MINUTE_S
         arrival = inside.get(minute)
         if arrival is None:
-            arrival = Sums()
+            arrival = FastRollup()
             inside = {**inside, minute: arrival}
         arrival.ledger = books
-        packed = pack_batch(inside, self._caps)
+        packed = pack_batch(inside, self._limits)
         arrival.ledger = {}
         return packed
 
@@ -265,35 +265,35 @@ cdef class Aggregator:
         return touched({*self._sums, *self._unusual.rollups}, self._arrived_s)
 
     cdef object _parts_now(self):
-        cdef Sums sums
+        cdef FastRollup sums
         if self._unusual is None:
             loose = {"promised": self._promised} if self._promised else {}
-            return Parts(self._arrived_s, self._sums, self._books, loose, self._seen(), self._caps)
-        seen = self.seen
+            return AggregatedBody(self._arrived_s, self._sums, self._books, loose, self._seen(), self._limits)
+        seen = self.activity
         if self._promised:
             self._unusual.add_promised(self._promised)
-        plain = self._unusual.parts()
+        plain = self._unusual.build_body()
         for minute, rollup in plain.rollups.items():
             sums = self._sums.get(minute)
             if sums is None:
-                sums = self._sums[minute] = Sums()
+                sums = self._sums[minute] = FastRollup()
                 self._books[minute] = {}
             sums.add(rollup)
             books = self._books[minute]
             for name, messages in plain.ledgers[minute].items():
                 books[name] = books.get(name, 0) + messages
-        return Parts(self._arrived_s, self._sums, self._books, plain.loose, seen, self._caps)
+        return AggregatedBody(self._arrived_s, self._sums, self._books, plain.loose, seen, self._limits)
 
     def _seen(self):
         if not self._last_ms:
-            return Seen(self._arrived_s, self._arrived_s, 0)
-        return Seen(
+            return ActivityTimes(self._arrived_s, self._arrived_s, 0)
+        return ActivityTimes(
             self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
         )
 
     cdef object _plain(self):
         if self._unusual is None:
-            self._unusual = ingest.Aggregator(self._arrived, self._horizon, self._caps)
+            self._unusual = ingest.Aggregator(self._arrived, self._acceptance, self._limits)
         return self._unusual
 
     cdef int _settle(self) except -1:
@@ -312,8 +312,8 @@ cdef class Aggregator:
             self._counted = self._ignored = 0
         if len(self._current.sources) > NAMES_MAX:
             rollup = self._current.rollup()
-            rollup.bound(self._caps)
-            bounded = Sums()
+            rollup.apply_limits(self._limits)
+            bounded = FastRollup()
             bounded.add(rollup)
             self._sums[self._minute * MINUTE_S] = self._current = bounded
         return 0
@@ -436,7 +436,7 @@ cdef class Aggregator:
         return True
 
     cdef bint _turn_to(self, const Time *time) except -1:
-        """Make the sums of this minute the current ones; False outside the horizon."""
+        """Make the sums of this minute the current ones; False outside the acceptance."""
         cdef long long begin_ms
         if time.minute == self._minute and self._current is not None:
             return self._all_inside or self._earliest_ms <= time.ms <= self._latest_ms
@@ -451,7 +451,7 @@ cdef class Aggregator:
         start_s = time.minute * MINUTE_S
         found = self._sums.get(start_s)
         if found is None:
-            found = self._sums[start_s] = Sums()
+            found = self._sums[start_s] = FastRollup()
             self._books[start_s] = {}
         self._current = found
         return True
@@ -479,8 +479,8 @@ cdef class Aggregator:
 
     cdef bint _runtime(self, Line *text, const Time *time, Source source) except -1:
         """source=web.1 dyno=… sample#…; see parsers.runtime_metrics, of which these are the usual lines."""
-        cdef Readings readings
-        cdef Reading reading
+        cdef RuntimeMetrics readings
+        cdef GaugeSummary reading
         cdef int position
         if not read_readings(text, &readings):
             return False
@@ -644,12 +644,12 @@ cdef int _observe(Source source, const Request *request) except -1:
 
 cdef inline int _heard_from(Source source, const Time *time) noexcept:
     if source.is_dyno:
-        source.minutes |= <unsigned long long>1 << (time.minute % 60)
+        source.active_minutes |= <unsigned long long>1 << (time.minute % 60)
     return 0
 
 
 cdef int _observe_time(Source source, int which, long long value_ms) except -1:
-    cdef Tally *tally = &source.tallies[which]
+    cdef TimingTotals *tally = &source.tallies[which]
     cdef ProcessType of_type = source.process_type
     cdef long long *bins = of_type.bins[which]
     cdef int index

@@ -41,7 +41,7 @@ cdef struct Request:
     long long status
     long long size
 
-cdef struct Readings:
+cdef struct RuntimeMetrics:
     # A line of runtime metrics: `count` values.
     int count
     int names[8]
@@ -314,7 +314,7 @@ cdef inline bint load(Line *text, long long *values) noexcept:
     )
 
 
-cdef inline bint read_readings(Line *text, Readings *readings) noexcept:
+cdef inline bint read_readings(Line *text, RuntimeMetrics *readings) noexcept:
     """source=web.1 dyno=… sample#…, behind its first word; see parsers.runtime_metrics, of which these are
     the usual lines.
     """

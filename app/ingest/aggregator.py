@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.rollup.accelerated import Sums, pack_batch
-from app.rollup.rollup import CAPS, Caps, Rollup
-from app.rollup.time_range import ALWAYS, Span
+from app.rollup.accelerated import FastRollup, pack_batch
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
+from app.rollup.time_range import ALWAYS, TimeRange
 from parsers import dispatch as heroku
 from parsers.framing import Damage, split
-from parsers.samples import HerokuError, ParseError, Readings, Request, Sample
+from parsers.samples import HerokuError, ParseError, Request, RuntimeMetrics, Sample
 from parsers.syslog_header import Message, parse_message
 
 MINUTE_S = 60
@@ -31,14 +31,14 @@ NAMES_MAX = 50_000  # a rollup with more is bounded at once, not only when it is
 FRAMES_PER_TURN = 1_000  # a large body lets other requests run after so many frames, about 5 ms
 
 
-class Horizon(NamedTuple):
+class AcceptanceWindow(NamedTuple):
     """How far a message's own time may lie from its arrival for it to be counted, in seconds."""
 
     past_s: int
     future_s: int
 
 
-class Seen(msgspec.Struct, array_like=True, frozen=True, gc=False):
+class ActivityTimes(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When a batch says that the app lived, in Unix seconds; `runtime_metrics_s` 0 for never."""
 
     first_s: int
@@ -46,11 +46,11 @@ class Seen(msgspec.Struct, array_like=True, frozen=True, gc=False):
     runtime_metrics_s: int
 
 
-NOT_SEEN = Seen(0, 0, 0)  # what tells nothing of when the app lived
+NOT_SEEN = ActivityTimes(0, 0, 0)  # what tells nothing of when the app lived
 
 
 @dataclass(slots=True)
-class Parts:
+class AggregatedBody:
     """What a body comes to, by minute, so that a part of it can be left out to the second it is
     stored.
 
@@ -59,23 +59,23 @@ class Parts:
     """
 
     arrived_s: int
-    rollups: dict[int, Sums]  # by the minute of the messages, their ledger empty
+    rollups: dict[int, FastRollup]  # by the minute of the messages, their ledger empty
     ledgers: dict[int, dict[str, int]]  # what became of the messages of each minute
     loose: dict[str, int]  # of messages that have no minute, and of the body as a whole
-    seen: Seen
-    caps: Caps = CAPS
+    activity: ActivityTimes
+    limits: CardinalityLimits = DEFAULT_LIMITS
 
     @property
     def received(self) -> int:
         """Messages in the body."""
         return sum(ledger.get("received", 0) for ledger in (self.loose, *self.ledgers.values()))
 
-    def packed(self, within: Span = ALWAYS) -> bytes:
+    def packed(self, within: TimeRange = ALWAYS) -> bytes:
         """The batch as the store keeps it. Messages outside `within` are only booked, as
         `other_drain`.
         """
         books = dict(self.loose) if within else _all_of_another_drain(self.loose)
-        inside: dict[int, Sums] = {}
+        inside: dict[int, FastRollup] = {}
         for minute, ledger in self.ledgers.items():
             if minute in within:
                 inside[minute] = self.rollups[minute]
@@ -85,9 +85,9 @@ class Parts:
         if "promised" in books:
             books["promised"] = max(0, books["promised"] - books.get("other_drain", 0))
         minute = self.arrived_s // MINUTE_S * MINUTE_S
-        arrival = inside.setdefault(minute, Sums())
+        arrival = inside.setdefault(minute, FastRollup())
         arrival.ledger = books
-        packed = pack_batch(inside, self.caps)
+        packed = pack_batch(inside, self.limits)
         arrival.ledger = {}
         return packed
 
@@ -104,14 +104,19 @@ def _add(books: dict[str, int], ledger: dict[str, int]) -> None:
 class Aggregator:
     """Sums messages up into one rollup per minute of their own time, and keeps the books."""
 
-    def __init__(self, arrived_s: float, horizon: Horizon, caps: Caps = CAPS) -> None:
-        self._caps = caps
+    def __init__(
+        self,
+        arrived_s: float,
+        acceptance: AcceptanceWindow,
+        limits: CardinalityLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         self.rollups: dict[int, Rollup] = {}
         self._ledgers: dict[int, dict[str, int]] = {}
         self._loose: dict[str, int] = {}
         self._arrived_s = int(arrived_s)
-        self._earliest_ms = int((arrived_s - horizon.past_s) * 1000)
-        self._latest_ms = int((arrived_s + horizon.future_s) * 1000)
+        self._earliest_ms = int((arrived_s - acceptance.past_s) * 1000)
+        self._latest_ms = int((arrived_s + acceptance.future_s) * 1000)
         self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
         # Most messages of a batch lie in the same minute, and that wholly within the horizon.
         self._minute = -1
@@ -186,7 +191,7 @@ class Aggregator:
                     self._note(sample, at_ms)
         self._book(counted, ignored)
         if self._current is not None and self._current.names > NAMES_MAX:
-            self._current.bound(self._caps)
+            self._current.apply_limits(self._limits)
 
     def add_unreadable(self, reason: str) -> None:
         """Take a message that cannot be read, for a reason of parsers.samples.REASONS."""
@@ -204,31 +209,33 @@ class Aggregator:
             _add(books, ledger)
         return books
 
-    def parts(self) -> Parts:
+    def build_body(self) -> AggregatedBody:
         """What the messages taken so far come to."""
-        return Parts(
-            self._arrived_s, self.rollups, self._ledgers, self._loose, self.seen, self._caps
+        return AggregatedBody(
+            self._arrived_s, self.rollups, self._ledgers, self._loose, self.activity, self._limits
         )
 
     def packed(self) -> bytes:
         """The whole batch, as the store keeps it."""
-        return self.parts().packed()
+        return self.build_body().packed()
 
     @property
-    def lines(self) -> Span:
+    def lines(self) -> TimeRange:
         """The minutes that the messages within the horizon touch; that of its arrival when there
         are none.
         """
         return touched(self.rollups, self._arrived_s)
 
     @property
-    def seen(self) -> Seen:
+    def activity(self) -> ActivityTimes:
         """When the messages within the horizon say that the app lived; its arrival when there are
         none.
         """
         if not self._last_ms:
-            return Seen(self._arrived_s, self._arrived_s, 0)
-        return Seen(self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000)
+            return ActivityTimes(self._arrived_s, self._arrived_s, 0)
+        return ActivityTimes(
+            self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
+        )
 
     def _turn_to(self, at_ms: int) -> None:
         """Make the rollup of this time's minute the current one; None outside the horizon."""
@@ -252,7 +259,7 @@ class Aggregator:
             self._first_ms = at_ms
 
     def _note(self, sample: Sample, at_ms: int) -> None:
-        if isinstance(sample, Readings):
+        if isinstance(sample, RuntimeMetrics):
             self._runtime_metrics_ms = max(self._runtime_metrics_ms, at_ms)
         elif isinstance(sample, HerokuError):
             _count(self._books, "lost_upstream", sample.lost_messages)
@@ -267,10 +274,10 @@ class Aggregator:
         _count(books, f"unparsed:{reason}")
 
 
-def touched(minutes: Collection[int], arrived_s: int) -> Span:
+def touched(minutes: Collection[int], arrived_s: int) -> TimeRange:
     """From the first of these minutes to the end of the last; of none, that of the arrival."""
     some = minutes or (arrived_s // MINUTE_S * MINUTE_S,)
-    return Span(min(some), max(some) + MINUTE_S)
+    return TimeRange(min(some), max(some) + MINUTE_S)
 
 
 def _count(books: dict[str, int], name: str, messages: int = 1) -> None:
@@ -283,6 +290,6 @@ def pack_note(arrived_s: float, name: str, messages: int) -> bytes:
     `duplicate`.
     """
     minute = int(arrived_s) // MINUTE_S * MINUTE_S
-    sums = Sums()
+    sums = FastRollup()
     sums.ledger[name] = messages
     return pack_batch({minute: sums})

@@ -16,16 +16,22 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from app.access.drain_election import ActiveDrain, Claim, judge, pack_state, unpack_state
-from app.ingest.received_batch import Arrival, Brought
-from app.rollup.time_range import ALWAYS, Span
+from app.access.drain_election import (
+    DrainClaim,
+    DrainElection,
+    elect_drain,
+    pack_state,
+    unpack_state,
+)
+from app.ingest.received_batch import PendingWrite, ReceivedBatch
+from app.rollup.time_range import ALWAYS, TimeRange
 from app.storage import interface as port
 from app.storage.interface import (
     KIND_BATCH,
     Appended,
     Batch,
-    Guard,
     Outcome,
+    StatePrecondition,
     Store,
     StoreUnavailable,
     new_element,
@@ -36,16 +42,16 @@ log = logging.getLogger(__name__)
 _NO_ANSWER = "the store did not answer in time: check that it is running"
 
 
-class Appends(Protocol):
+class BatchSink(Protocol):
     """What takes arrivals to where they are safe: an Appender, or several of them."""
 
     @property
-    def away(self) -> bool:
+    def store_unavailable(self) -> bool:
         """Whether the store refused the last step."""
         ...
 
     @property
-    def apart(self) -> bool:
+    def needs_single_batches(self) -> bool:
         """Whether POSTs are wanted one by one, not added up."""
         ...
 
@@ -54,7 +60,7 @@ class Appends(Protocol):
         """Why it refused last; "" when it did not."""
         ...
 
-    async def append(self, waiting: Sequence[Brought], *, deadline: float) -> None:
+    async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
         """See Appender.append."""
         ...
 
@@ -63,18 +69,18 @@ class _Known(NamedTuple):
     """An app's state, packed and not, and the guard under which it stays."""
 
     packed: bytes
-    state: ActiveDrain | None
-    unchanged: Guard
+    state: DrainElection | None
+    unchanged: StatePrecondition
 
 
 def _known(packed: bytes) -> _Known:
-    return _Known(packed, unpack_state(packed), Guard(packed, b""))
+    return _Known(packed, unpack_state(packed), StatePrecondition(packed, b""))
 
 
 _UNKNOWN = _known(b"")
 
 
-class Appender:
+class BatchWriter:
     """Appends arrivals, and knows whether the store takes any."""
 
     def __init__(
@@ -107,16 +113,16 @@ class Appender:
         self.last_error = ""  # why it refused last; "" when it did not
 
     @property
-    def away(self) -> bool:
+    def store_unavailable(self) -> bool:
         """Whether the store refused the last step."""
         return self.away_since_s > 0
 
     @property
-    def apart(self) -> bool:
+    def needs_single_batches(self) -> bool:
         """See Appends: what goes to the spool does so one by one."""
         return self.away_since_s > 0
 
-    async def append(self, waiting: Sequence[Brought], *, deadline: float) -> None:
+    async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
         """Returns when all of them are stored, or were before.
 
         Args:
@@ -126,33 +132,33 @@ class Appender:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                arrivals: list[Arrival] = []
-                for each in await self._append_bundles(waiting):
-                    arrivals += await each.apart()
+                arrivals: list[ReceivedBatch] = []
+                for each in await self._append_bundles(writes):
+                    arrivals += await each.split()
                 notes = await self._append_all(arrivals)
                 if notes:
                     self._stored(await self._append(notes, {}))
         except (StoreUnavailable, TimeoutError) as refusal:
             said = str(refusal) if isinstance(refusal, StoreUnavailable) else ""
             self.last_error = said or self.last_error or _NO_ANSWER
-            if not self.away:
+            if not self.store_unavailable:
                 self.away_since_s = self._clock()
                 log.warning("%s", self.last_error)
             raise StoreUnavailable(self.last_error) from refusal
-        if self.away:
+        if self.store_unavailable:
             log.info("the store is back after %.0f s", self._clock() - self.away_since_s)
         self.last_error = ""
         self.away_since_s = 0.0
 
-    async def _append_all(self, arrivals: Sequence[Arrival]) -> dict[str, list[Batch]]:
+    async def _append_all(self, arrivals: Sequence[ReceivedBatch]) -> dict[str, list[Batch]]:
         """Append until no state is stale; returns the notes to be made."""
-        waiting: dict[str, list[Arrival]] = {}
+        waiting: dict[str, list[ReceivedBatch]] = {}
         for arrival in arrivals:
             waiting.setdefault(arrival.app, []).append(arrival)
         notes: dict[str, list[Batch]] = {}
         while waiting:
             groups: dict[str, list[Batch]] = {}
-            guards: dict[str, Guard] = {}
+            guards: dict[str, StatePrecondition] = {}
             for app, group in waiting.items():
                 ids = [arrival.id for arrival in group]
                 guard, spans = self._judged(app, ids, [arrival.claim for arrival in group])
@@ -178,14 +184,14 @@ class Appender:
             waiting = {app: stale for app, stale in waiting.items() if stale}
         return notes
 
-    async def _append_bundles(self, waiting: Sequence[Brought]) -> list[Brought]:
+    async def _append_bundles(self, waiting: Sequence[PendingWrite]) -> list[PendingWrite]:
         """Append what can go as one element, of each app the first; returns what is left."""
         first = {each.app: each for each in reversed(waiting)}
         verified_from_s = self._clock() - self._verified_s
-        bundles: dict[str, port.Bundle] = {}
-        guards: dict[str, Guard] = {}
+        bundles: dict[str, port.CoalescedElement] = {}
+        guards: dict[str, StatePrecondition] = {}
         for app, each in first.items():
-            whole = each.whole()
+            whole = each.coalesced()
             if whole is None or whole.claim.arrived_s < verified_from_s:
                 continue
             guard, (span,) = self._judged(app, whole.ids, (whole.claim,))
@@ -194,7 +200,7 @@ class Appender:
             if guard is not None:
                 guards[app] = guard
             element = new_element(KIND_BATCH, whole.packed)
-            bundles[app] = port.Bundle(whole.ids, whole.tokens, element)
+            bundles[app] = port.CoalescedElement(whole.ids, whole.tokens, element)
         lengths = await self._store.append_bundles(
             bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
@@ -211,8 +217,8 @@ class Appender:
         self,
         app: str,
         ids: Sequence[bytes],  # see PartAppender
-        claims: Sequence[Claim],
-    ) -> tuple[Guard | None, list[Span]]:
+        claims: Sequence[DrainClaim],
+    ) -> tuple[StatePrecondition | None, list[TimeRange]]:
         """Which lines of each count, and the state that this follows from and leads to; None when
         none of them names its drain.
         """
@@ -222,7 +228,7 @@ class Appender:
         guarded = False
         for claim in claims:
             if claim.token:
-                after, span = judge(after, claim)
+                after, span = elect_drain(after, claim)
                 spans.append(span)
                 guarded = True
             else:
@@ -231,12 +237,12 @@ class Appender:
             return None, spans
         if after is None or after is known.state:
             return known.unchanged, spans
-        return Guard(known.packed, pack_state(after)), spans
+        return StatePrecondition(known.packed, pack_state(after)), spans
 
-    def _note(self, arrival: Arrival, outcome: Outcome) -> Batch | None:
+    def _note(self, arrival: ReceivedBatch, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:
             return arrival.note("duplicate")
-        late = self._unverified(arrival.parts.arrived_s)
+        late = self._unverified(arrival.body.arrived_s)
         return arrival.note("unverified") if late else None
 
     def _unverified(self, arrived_s: int) -> bool:
@@ -244,15 +250,15 @@ class Appender:
 
     async def _append_judged(
         self,
-        arrivals: Mapping[str, Sequence[Arrival]],
+        arrivals: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
-        guards: dict[str, Guard],
+        guards: dict[str, StatePrecondition],
     ) -> dict[str, Appended]:
         """Append what each of the arrivals comes to."""
         return await self._append(groups, guards)
 
     async def _append(
-        self, groups: dict[str, list[Batch]], guards: dict[str, Guard]
+        self, groups: dict[str, list[Batch]], guards: dict[str, StatePrecondition]
     ) -> dict[str, Appended]:
         return await self._store.append(
             groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards

@@ -17,16 +17,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.access.drain_election import Claim
+from app.access.drain_election import DrainClaim
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import MINUTE_S, NOT_SEEN, Horizon, Seen
-from app.ingest.received_batch import Arrival, Whole
-from app.rollup.rollup import Caps
+from app.ingest.aggregator import MINUTE_S, NOT_SEEN, AcceptanceWindow, ActivityTimes
+from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
+from app.rollup.rollup import CardinalityLimits
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
 
 
-class Sender(NamedTuple):
+class DrainKey(NamedTuple):
     """Whose POSTs may be added up: see Arrival."""
 
     app: str
@@ -34,7 +34,7 @@ class Sender(NamedTuple):
     generation: int
 
 
-class Post(msgspec.Struct, frozen=True, gc=False):
+class DrainPost(msgspec.Struct, frozen=True, gc=False):
     """`token` is drawn for this POST alone; `promised` messages, by its Logplex-Msg-Count; its body
     begins at `start` of `data`, behind what else came with it.
     """
@@ -46,34 +46,39 @@ class Post(msgspec.Struct, frozen=True, gc=False):
     start: int = 0
 
 
-class Bundle:
+class CoalescedBatch:
     """POSTs that came over one drain within one minute, to which the ledger books them all; see
     arrival.Brought.
     """
 
-    _sealed: Whole | None = None
+    _sealed: CoalescedPayload | None = None
     _spoiled = False
 
     def __init__(
-        self, sender: Sender, post: Post, arrived_s: float, horizon: Horizon, caps: Caps
+        self,
+        sender: DrainKey,
+        post: DrainPost,
+        arrived_s: float,
+        acceptance: AcceptanceWindow,
+        limits: CardinalityLimits,
     ) -> None:
         """`post`: the first of them; `arrived_s`: when it came, Unix time in seconds."""
         self.app = sender.app
         self._sender = sender
         self._arrived_s = arrived_s
-        self._horizon = horizon
-        self._caps = caps
+        self._acceptance = acceptance
+        self._limits = limits
         self._posts = {post.id: post}
         self._aggregator: Aggregator | None = self._counted_up(post)  # of an open one
-        self._apart: list[Arrival] = []
+        self._apart: list[ReceivedBatch] = []
 
     @property
-    def seen(self) -> Seen:
+    def activity(self) -> ActivityTimes:
         """See arrival.Brought."""
         summed = self._sealed or self._aggregator
-        return NOT_SEEN if summed is None else summed.seen
+        return NOT_SEEN if summed is None else summed.activity
 
-    def takes(self, post: Post, now_s: float) -> bool:
+    def can_accept(self, post: DrainPost, now_s: float) -> bool:
         """Whether this POST, which came just now, can be added."""
         return (
             now_s // MINUTE_S == self._arrived_s // MINUTE_S
@@ -82,7 +87,7 @@ class Bundle:
             and not self._spoiled
         )
 
-    def add(self, post: Post) -> None:
+    def add(self, post: DrainPost) -> None:
         """Add what it brings; should this fail, the others can be had apart."""
         try:
             if self._aggregator is None:
@@ -95,14 +100,14 @@ class Bundle:
             raise
         self._posts[post.id] = post
 
-    def seal(self) -> Whole:
+    def finalize(self) -> CoalescedPayload:
         """What all of them come to; their sums are let go."""
         if self._sealed is None:
             aggregator = self._aggregator or self._counted_up(*self._posts.values())
             _, drain, generation = self._sender
-            self._sealed = Whole(
-                Claim(drain, generation, aggregator.lines, int(self._arrived_s)),
-                aggregator.seen,
+            self._sealed = CoalescedPayload(
+                DrainClaim(drain, generation, aggregator.lines, int(self._arrived_s)),
+                aggregator.activity,
                 list(self._posts),
                 [post.token for post in self._posts.values()],
                 aggregator.packed(),
@@ -110,11 +115,11 @@ class Bundle:
             self._aggregator = None
         return self._sealed
 
-    def whole(self) -> Whole | None:
+    def coalesced(self) -> CoalescedPayload | None:
         """See arrival.Brought."""
-        return None if self._spoiled else self._sealed or self.seal()
+        return None if self._spoiled else self._sealed or self.finalize()
 
-    async def apart(self) -> list[Arrival]:
+    async def split(self) -> list[ReceivedBatch]:
         """See arrival.Brought. They are counted up once more; others run in between."""
         alone = self._aggregator if len(self._posts) == 1 and not self._spoiled else None
         for post in list(self._posts.values())[len(self._apart) :]:
@@ -122,16 +127,16 @@ class Bundle:
             await asyncio.sleep(0)
         return self._apart
 
-    def _counted_up(self, *posts: Post) -> Aggregator:
-        aggregator = Aggregator(self._arrived_s, self._horizon, self._caps)
+    def _counted_up(self, *posts: DrainPost) -> Aggregator:
+        aggregator = Aggregator(self._arrived_s, self._acceptance, self._limits)
         for post in posts:
             _add(aggregator, post)
         return aggregator
 
-    def _arrival(self, post: Post, aggregator: Aggregator) -> Arrival:
+    def _arrival(self, post: DrainPost, aggregator: Aggregator) -> ReceivedBatch:
         app, drain, generation = self._sender
-        return Arrival(app, post.id, aggregator.parts(), drain, generation, post.token)
+        return ReceivedBatch(app, post.id, aggregator.build_body(), drain, generation, post.token)
 
 
-def _add(aggregator: Aggregator, post: Post) -> None:
+def _add(aggregator: Aggregator, post: DrainPost) -> None:
     aggregator.add_body(post.data, post.start, post.promised)

@@ -17,7 +17,7 @@ KEPT_S = 3600
 LOOK_BYTES = 2_048  # of a body: the lines of such a drain are hardly anything else
 
 
-class OwnDrain:
+class DrainLoopDetector:
     """Looks for the router's lines about our own drain."""
 
     def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
@@ -30,7 +30,7 @@ class OwnDrain:
         self._found: set[str] = set()
         self._apps: list[str] = []
 
-    def look(self, app: str, data: bytes, start: int = 0) -> None:
+    def inspect(self, app: str, data: bytes, start: int = 0) -> None:
         """Take note if this body of an app, which begins at `start`, tells of our own drain."""
         if self._known and self._line in data[start : start + LOOK_BYTES]:
             self._found.add(app)
@@ -43,25 +43,27 @@ class OwnDrain:
         """
         for app in self._found:
             now_s = str(int(self._clock()))
-            await self._store.beat(BEAT + app, {"last_s": now_s}, ttl_ms=KEPT_S * 1000)
+            await self._store.heartbeat(BEAT + app, {"last_s": now_s}, ttl_ms=KEPT_S * 1000)
         self._found.clear()
         before = self._apps
-        self._apps = await drained_into_itself(self._store)
+        self._apps = await looping_apps(self._store)
         for app in self._apps:
             if app not in before:
-                log.warning("%s", sentence(app))
+                log.warning("%s", loop_notice(app))
 
-    def sentences(self) -> list[str]:
+    def notices(self) -> list[str]:
         """For people, one for each such app."""
-        return [sentence(app) for app in self._apps]
+        return [loop_notice(app) for app in self._apps]
 
 
-async def drained_into_itself(store: Store) -> list[str]:
+async def looping_apps(store: Store) -> list[str]:
     """Apps of which this was seen within KEPT_S, by any worker."""
-    return sorted(name.removeprefix(BEAT) for name in await store.beats() if name.startswith(BEAT))
+    return sorted(
+        name.removeprefix(BEAT) for name in await store.heartbeats() if name.startswith(BEAT)
+    )
 
 
-def sentence(app: str) -> str:
+def loop_notice(app: str) -> str:
     """What it means, and what to do."""
     return (
         f"{app} is this service's own app, and drains into it: each batch causes the next. "

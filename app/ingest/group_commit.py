@@ -19,9 +19,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from app.ingest.batch_writer import Appends
-from app.ingest.coalesced_batch import POSTS_MAX, Bundle, Post, Sender
-from app.ingest.received_batch import Arrival, Brought, Stored, pack_arrival
+from app.ingest.batch_writer import BatchSink
+from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, DrainPost
+from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch, pack_received
 from app.ingest.spool import Spool, SpoolFull
 from app.storage.interface import StoreUnavailable
 
@@ -32,56 +32,56 @@ PENDING_BYTES_MAX = 32 * 2**20
 MESSAGE_BYTES = 256  # of a usual one, where only what it came to is held
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
 
-Settle = Callable[[bool | BaseException], None]
+OnResult = Callable[[bool | BaseException], None]
 """Told what became of a POST: True when the store has it, False when the spool does, or why neither
 took it.
 """
 
 
-class Commits(Protocol):
+class BatchCommitter(Protocol):
     """What POSTs are given to: a Committer, or several (app.ingest.shard_writers)."""
 
     @property
-    def refusal(self) -> str:
+    def rejection_reason(self) -> str:
         """Why not even the spool takes batches; "" while it does."""
         ...
 
-    async def commit(self, arrival: Arrival) -> bool:
+    async def commit(self, batch: ReceivedBatch) -> bool:
         """See Committer.commit."""
         ...
 
-    def submit(self, sender: Sender, post: Post, settle: Settle) -> bool:
+    def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
         """See Committer.submit."""
         ...
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """See Committer.drained."""
         ...
 
 
-_What_co = TypeVar("_What_co", bound=Brought, covariant=True)
+_What_co = TypeVar("_What_co", bound=PendingWrite, covariant=True)
 
 
 @dataclass(slots=True, eq=False)
 class _Pending(Generic[_What_co]):
     what: _What_co
     deadline: float
-    settles: list[Settle]
+    settles: list[OnResult]
     size: int
 
 
-class Committer:
+class GroupCommitter:
     """Commits POSTs and arrivals in groups."""
 
     def __init__(
         self,
-        appender: Appends,
+        sink: BatchSink,
         spool: Spool | None,
         *,
         wait_s: float,
-        bundle_of: Callable[[Sender, Post, float], Bundle],
+        new_batch: Callable[[DrainKey, DrainPost, float], CoalescedBatch],
         clock: Callable[[], float],
-        on_stored: Stored,
+        on_stored: OnStored,
     ) -> None:
         """
         Args:
@@ -91,21 +91,23 @@ class Committer:
             clock: Unix time in seconds.
             on_stored: awaited before POSTs are settled that the store has.
         """
-        self._appender = appender
+        self._sink = sink
         self._spool = spool
         self._wait_s = wait_s
-        self._bundle_of = bundle_of
+        self._new_batch = new_batch
         self._clock = clock
         self._on_stored = on_stored
-        self._queue: deque[_Pending[Brought]] = deque()
-        self._open: dict[Sender, _Pending[Bundle]] = {}  # of the queue; POSTs may be added
-        self._send_several: set[Sender] = set()  # into the next group,
-        self._sent_several: set[Sender] = set()  # into the last one: they may do so again
+        self._queue: deque[_Pending[PendingWrite]] = deque()
+        self._open: dict[
+            DrainKey, _Pending[CoalescedBatch]
+        ] = {}  # of the queue; POSTs may be added
+        self._send_several: set[DrainKey] = set()  # into the next group,
+        self._sent_several: set[DrainKey] = set()  # into the last one: they may do so again
         self._pending_bytes = 0
         self._flight: asyncio.Task[None] | None = None
-        self.refusal = ""  # see Commits
+        self.rejection_reason = ""  # see Commits
 
-    async def commit(self, arrival: Arrival) -> bool:
+    async def commit(self, batch: ReceivedBatch) -> bool:
         """Returns when the arrival is safe: True when the store has it, False when the spool does.
 
         Raises:
@@ -115,7 +117,7 @@ class Committer:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
-        size = arrival.parts.received * MESSAGE_BYTES
+        size = batch.body.received * MESSAGE_BYTES
         stored: asyncio.Future[bool] = loop.create_future()
 
         def settle(result: bool | BaseException) -> None:
@@ -130,10 +132,10 @@ class Committer:
             if loop.time() >= deadline:
                 raise StoreUnavailable("too many batches are waiting for the store")
             await asyncio.sleep(RETRY_DELAYS_S[0])
-        self._enqueue(_Pending(arrival, deadline, [settle], size))
+        self._enqueue(_Pending(batch, deadline, [settle], size))
         return await stored
 
-    def submit(self, sender: Sender, post: Post, settle: Settle) -> bool:
+    def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
         """Add a POST up with what else its sender has just sent, commit it, and have `settle`
         called; False when too much is waiting already.
         """
@@ -141,27 +143,27 @@ class Committer:
         if not self._has_room(size):
             return False
         now_s = self._clock()
-        apart = self._appender.apart
-        pending = self._open.get(sender)
-        if pending is not None and not apart and pending.what.takes(post, now_s):
+        apart = self._sink.needs_single_batches
+        pending = self._open.get(key)
+        if pending is not None and not apart and pending.what.can_accept(post, now_s):
             pending.what.add(post)
-            pending.settles.append(settle)
+            pending.settles.append(on_result)
             pending.size += size
             self._pending_bytes += size
-            self._send_several.add(sender)
+            self._send_several.add(key)
             return True
-        bundle = self._bundle_of(sender, post, now_s)
-        if not apart and sender not in self._sent_several:
-            bundle.seal()
+        bundle = self._new_batch(key, post, now_s)
+        if not apart and key not in self._sent_several:
+            bundle.finalize()
         deadline = asyncio.get_running_loop().time() + self._wait_s
-        self._open[sender] = pending = _Pending(bundle, deadline, [settle], size)
+        self._open[key] = pending = _Pending(bundle, deadline, [on_result], size)
         self._enqueue(pending)
         return True
 
     def _has_room(self, size: int) -> bool:
         return self._pending_bytes + size <= PENDING_BYTES_MAX or not self._queue
 
-    def _enqueue(self, pending: _Pending[Brought]) -> None:
+    def _enqueue(self, pending: _Pending[PendingWrite]) -> None:
         self._queue.append(pending)
         self._pending_bytes += pending.size
         if self._flight is None:
@@ -172,7 +174,7 @@ class Committer:
         """Whether nothing is waiting or in flight."""
         return self._flight is None
 
-    async def drained(self) -> None:
+    async def wait_idle(self) -> None:
         """Returns when nothing is waiting or in flight."""
         while self._flight is not None:
             await asyncio.wait([self._flight])
@@ -185,9 +187,9 @@ class Committer:
         finally:
             self._flight = None
 
-    def _next_group(self) -> list[_Pending[Brought]]:
+    def _next_group(self) -> list[_Pending[PendingWrite]]:
         """What goes next; nothing is added to it any more."""
-        group: list[_Pending[Brought]] = []
+        group: list[_Pending[PendingWrite]] = []
         posts = size = 0
         while self._queue and posts < POSTS_MAX and size < GROUP_BYTES_MAX:
             pending = self._queue.popleft()
@@ -198,22 +200,22 @@ class Committer:
         self._open.clear()
         return group
 
-    async def _commit_group(self, group: list[_Pending[Brought]]) -> None:
+    async def _commit_group(self, group: list[_Pending[PendingWrite]]) -> None:
         attempt = 0
         try:
-            if self._appender.away and await self._spooled(group):
+            if self._sink.store_unavailable and await self._spooled(group):
                 return
             while group:
                 try:
                     waiting = [pending.what for pending in group]
-                    await self._appender.append(waiting, deadline=group[0].deadline)
+                    await self._sink.append(waiting, deadline=group[0].deadline)
                 except StoreUnavailable as refusal:
                     if await self._spooled(group):
                         return
                     group = self._give_up_expired(group, refusal)
                 else:
-                    self.refusal = ""
-                    await self._on_stored([(each.app, each.seen) for each in waiting])
+                    self.rejection_reason = ""
+                    await self._on_stored([(each.app, each.activity) for each in waiting])
                     self._settle(group, True)
                     return
                 if group:
@@ -226,32 +228,34 @@ class Committer:
             log.exception("commit failed")
             self._settle(group, defect)
 
-    async def _spooled(self, group: Sequence[_Pending[Brought]]) -> bool:
+    async def _spooled(self, group: Sequence[_Pending[PendingWrite]]) -> bool:
         """Whether the group is on disk now; its POSTs are then answered."""
         if self._spool is None:
             return False
         records = [
-            pack_arrival(arrival) for pending in group for arrival in await pending.what.apart()
+            pack_received(arrival) for pending in group for arrival in await pending.what.split()
         ]
         try:
             await asyncio.to_thread(self._spool.add, records)
         except SpoolFull as full:
-            if not self.refusal:
+            if not self.rejection_reason:
                 log.error("%s", full)
-            self.refusal = str(full)
+            self.rejection_reason = str(full)
             return False
-        self.refusal = ""
+        self.rejection_reason = ""
         self._settle(group, False)
         return True
 
     def _give_up_expired(
-        self, group: list[_Pending[Brought]], error: Exception
-    ) -> list[_Pending[Brought]]:
+        self, group: list[_Pending[PendingWrite]], error: Exception
+    ) -> list[_Pending[PendingWrite]]:
         now = asyncio.get_running_loop().time()
         self._settle([pending for pending in group if pending.deadline <= now], error)
         return [pending for pending in group if pending.deadline > now]
 
-    def _settle(self, group: Sequence[_Pending[Brought]], result: bool | BaseException) -> None:
+    def _settle(
+        self, group: Sequence[_Pending[PendingWrite]], result: bool | BaseException
+    ) -> None:
         for pending in group:
             self._pending_bytes -= pending.size
             for settle in pending.settles:

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from app.ingest.batch_writer import Appends
-from app.ingest.group_commit import Commits
+from app.ingest.batch_writer import BatchSink, BatchWriter
+from app.ingest.group_commit import BatchCommitter, GroupCommitter
+from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
-from app.ingest.spool_replay import CatchUp
+from app.ingest.spool_replay import SpoolReplayer
 
 _MEBIBYTE = 2**20
 
 
-class Buffering(NamedTuple):
+class WritePath(NamedTuple):
+    """Where batches go, and who is called once the store has them."""
+
+    sink: BatchSink
+    committer: BatchCommitter
+    on_stored: OnStored
+
+
+WritePathBuilder = Callable[
+    [Callable[[], BatchWriter], Callable[[BatchSink, OnStored], GroupCommitter], OnStored],
+    WritePath,
+]
+"""Builds a write path from what makes a writer, what makes a committer, and a callback."""
+
+
+class IngestPipeline(NamedTuple):
     """What this worker knows of it; `spool` and `catch_up` are None without a spool."""
 
-    appender: Appends
-    committer: Commits
+    sink: BatchSink
+    committer: BatchCommitter
     spool: Spool | None
-    catch_up: CatchUp | None
+    replayer: SpoolReplayer | None
 
     @property
-    def refusal(self) -> str:
+    def rejection_reason(self) -> str:
         """Why batches are refused at present; "" when they are not."""
-        return self.committer.refusal
+        return self.committer.rejection_reason
 
     def waiting_since_s(self) -> int:
         """Since when batches of any worker wait on this disk, Unix seconds; 0 when none do."""
@@ -36,7 +53,7 @@ class Buffering(NamedTuple):
         if self.spool is None:
             return {"status": "none", "bytes": 0, "bytes_max": 0, "since": 0}
         waiting = self.spool.status()
-        status = "full" if self.refusal else "buffering" if waiting.bytes else "empty"
+        status = "full" if self.rejection_reason else "buffering" if waiting.bytes else "empty"
         return {
             "status": status,
             "bytes": waiting.bytes,
@@ -44,7 +61,7 @@ class Buffering(NamedTuple):
             "since": waiting.since_s,
         }
 
-    def sentence(self) -> str:
+    def notice(self) -> str:
         """The same for people; "" when nothing is on disk."""
         waiting = self.spool.status() if self.spool is not None else None
         if self.spool is None or waiting is None or not waiting.bytes:

@@ -9,13 +9,13 @@ from typing import Protocol
 
 import msgspec
 
-from app.access.drain_election import Claim
-from app.ingest.aggregator import Parts, Seen, pack_note, touched
-from app.rollup.accelerated import merged, pack_batch
+from app.access.drain_election import DrainClaim
+from app.ingest.aggregator import ActivityTimes, AggregatedBody, pack_note, touched
+from app.rollup.accelerated import merge_rollups, pack_batch
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import UNREADABLE, pack_error
-from app.rollup.rollup import CAPS, Caps
-from app.rollup.time_range import ALWAYS, Span
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
+from app.rollup.time_range import ALWAYS, TimeRange
 from app.storage.interface import (
     ID_BYTES,
     KIND_BATCH,
@@ -41,23 +41,23 @@ def new_batch(frame_id: bytes, packed: bytes) -> Batch:
     return Batch(batch_id(frame_id), random_bytes(), new_element(KIND_BATCH, packed))
 
 
-Stored = Callable[[Sequence[tuple[str, Seen]]], Awaitable[None]]
+OnStored = Callable[[Sequence[tuple[str, ActivityTimes]]], Awaitable[None]]
 """Told what the store has taken: of which apps, and when it says that they lived."""
 
 
-class Whole(msgspec.Struct, frozen=True, gc=False):
+class CoalescedPayload(msgspec.Struct, frozen=True, gc=False):
     """All that POSTs of an app brought, every line counted, as one batch, `packed`: what it says
     about its drain and about when the app lived; the ids of the POSTs, all different; their tokens.
     """
 
-    claim: Claim
-    seen: Seen
+    claim: DrainClaim
+    activity: ActivityTimes
     ids: Sequence[bytes]
     tokens: Sequence[bytes]
     packed: bytes
 
 
-class Brought(Protocol):
+class PendingWrite(Protocol):
     """What one or more POSTs of an app brought: an Arrival, or a bundle.Bundle of them."""
 
     @property
@@ -66,21 +66,21 @@ class Brought(Protocol):
         ...
 
     @property
-    def seen(self) -> Seen:
+    def activity(self) -> ActivityTimes:
         """When it says that the app lived."""
         ...
 
-    def whole(self) -> Whole | None:
+    def coalesced(self) -> CoalescedPayload | None:
         """All of it as one; None when it has to be taken apart."""
         ...
 
-    async def apart(self) -> list[Arrival]:
+    async def split(self) -> list[ReceivedBatch]:
         """Each POST by itself; always the same."""
         ...
 
 
 @dataclass(slots=True, eq=False)
-class Arrival:
+class ReceivedBatch:
     """The lines of one POST, counted up.
 
     `token` is drawn once and kept through every repetition of ours, also over a stay on disk: by it
@@ -89,49 +89,49 @@ class Arrival:
 
     app: str
     id: bytes
-    parts: Parts
+    body: AggregatedBody
     drain: str = ""  # Logplex-Drain-Token; "" for none, then it always counts
     generation: int = 1  # of the secret that it came with
     token: bytes = field(default_factory=random_bytes)
-    _span: Span = ALWAYS
+    _span: TimeRange = ALWAYS
     _packed: bytes = b""
 
     @property
-    def seen(self) -> Seen:
+    def activity(self) -> ActivityTimes:
         """See Brought."""
-        return self.parts.seen
+        return self.body.activity
 
-    def whole(self) -> Whole:
+    def coalesced(self) -> CoalescedPayload:
         """See Brought."""
         packed = self._packed_within(ALWAYS)
-        return Whole(self.claim, self.seen, (self.id,), (self.token,), packed)
+        return CoalescedPayload(self.claim, self.activity, (self.id,), (self.token,), packed)
 
-    async def apart(self) -> list[Arrival]:
+    async def split(self) -> list[ReceivedBatch]:
         """See Brought."""
         return [self]
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> DrainClaim:
         """What it says about its drain."""
-        arrived_s = self.parts.arrived_s
-        lines = touched(self.parts.rollups, arrived_s)
-        return Claim(self.drain, self.generation, lines, arrived_s)
+        arrived_s = self.body.arrived_s
+        lines = touched(self.body.rollups, arrived_s)
+        return DrainClaim(self.drain, self.generation, lines, arrived_s)
 
-    def batch(self, within: Span = ALWAYS) -> Batch:
+    def batch(self, within: TimeRange = ALWAYS) -> Batch:
         """What to append when only the lines `within` count, for one attempt."""
         return Batch(self.id, self.token, new_element(KIND_BATCH, self._packed_within(within)))
 
-    def _packed_within(self, within: Span) -> bytes:
+    def _packed_within(self, within: TimeRange) -> bytes:
         if not self._packed or self._span != within:
             self._span = within
-            self._packed = self.parts.packed(within)
+            self._packed = self.body.packed(within)
         return self._packed
 
     def note(self, name: str) -> Batch:
         """A batch that adds all its messages to one line of the ledger; however often it is
         appended, it counts once.
         """
-        packed = pack_note(self.parts.arrived_s, name, self.parts.received)
+        packed = pack_note(self.body.arrived_s, name, self.body.received)
         own = blake2b(self.token, person=name.encode(), digest_size=ID_BYTES).digest()
         return Batch(own, self.token, new_element(KIND_BATCH, packed))
 
@@ -144,7 +144,7 @@ class _Record(msgspec.Struct, array_like=True):
     drain: str
     generation: int
     arrived_s: int
-    seen: Seen
+    seen: ActivityTimes
     rollups: bytes  # as in app.rollup.batch_codec
     ledgers: dict[int, dict[str, int]]
     loose: dict[str, int]
@@ -155,14 +155,14 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Record, strict=True).decode
 
 
-def pack_arrival(arrival: Arrival, waited: str = "spooled") -> bytes:
+def pack_received(arrival: ReceivedBatch, waited: str = "spooled") -> bytes:
     """An arrival as it waits for the store, on disk or in a log: counts and names of dynos, no text
     of a line.
 
     Args:
         waited: the line of the ledger that says so; "" for none.
     """
-    parts = arrival.parts
+    parts = arrival.body
     noted = {waited: parts.received} if waited else {}
     return _encode(
         _Record(
@@ -173,15 +173,15 @@ def pack_arrival(arrival: Arrival, waited: str = "spooled") -> bytes:
             arrival.drain,
             arrival.generation,
             parts.arrived_s,
-            parts.seen,
-            pack_batch(parts.rollups, parts.caps),
+            parts.activity,
+            pack_batch(parts.rollups, parts.limits),
             parts.ledgers,
             {**parts.loose, **noted},
         )
     )
 
 
-def unpack_arrival(data: bytes, caps: Caps = CAPS) -> Arrival:
+def unpack_received(data: bytes, limits: CardinalityLimits = DEFAULT_LIMITS) -> ReceivedBatch:
     """
     Raises:
         PackError: these bytes are no arrival.
@@ -193,12 +193,14 @@ def unpack_arrival(data: bytes, caps: Caps = CAPS) -> Arrival:
         raise pack_error(data, error, _VERSION) from None
     if record.version != _VERSION:
         raise pack_error(data, ValueError("unknown version"), _VERSION)
-    parts = Parts(
+    parts = AggregatedBody(
         record.arrived_s,
-        {minute: merged([packed]) for minute, packed in unpack_batch(record.rollups)},
+        {minute: merge_rollups([packed]) for minute, packed in unpack_batch(record.rollups)},
         record.ledgers,
         record.loose,
         record.seen,
-        caps,
+        limits,
     )
-    return Arrival(record.app, record.id, parts, record.drain, record.generation, record.token)
+    return ReceivedBatch(
+        record.app, record.id, parts, record.drain, record.generation, record.token
+    )

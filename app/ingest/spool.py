@@ -23,7 +23,7 @@ class SpoolFull(Exception):
     """The records could not be kept; the message says why and what to do."""
 
 
-class Spooled(NamedTuple):
+class SpoolStatus(NamedTuple):
     """What waits in the directory, of all workers."""
 
     bytes: int
@@ -98,11 +98,11 @@ class Spool:
             if self._adopted.pop(file.path, None) is not None:
                 file.remove()
 
-    def status(self) -> Spooled:
+    def status(self) -> SpoolStatus:
         """What waits, of all workers."""
         found = [spool_file.waiting(path) for path in self._paths()]
         since_s = min((since_s for size, since_s in found if size and since_s), default=0)
-        return Spooled(sum(size for size, _ in found), since_s)
+        return SpoolStatus(sum(size for size, _ in found), since_s)
 
     def close(self) -> None:
         """Let go of all files: what waits in them, the next start takes over."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from app.ingest.batch_writer import Appends
-from app.ingest.received_batch import Arrival, Stored, unpack_arrival
+from app.ingest.batch_writer import BatchSink
+from app.ingest.received_batch import OnStored, ReceivedBatch, unpack_received
 from app.ingest.spool import Spool
 from app.ingest.spool_file import SpoolFile
 from app.rollup.codec import NewerVersion, PackError
-from app.rollup.rollup import CAPS, Caps
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -26,22 +26,22 @@ LOOK_INTERVAL_S = 5.0  # for what other workers left on the disk
 ATTEMPT_WITHIN_S = 10.0
 
 
-class CatchUp:
+class SpoolReplayer:
     """Empties the spool into the store."""
 
     def __init__(
         self,
         spool: Spool,
-        appender: Appends,
+        sink: BatchSink,
         *,
-        on_stored: Stored,
-        caps: Caps = CAPS,
+        on_stored: OnStored,
+        limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
         """`on_stored`: told what the store has taken."""
         self._spool = spool
-        self._appender = appender
+        self._sink = sink
         self._on_stored = on_stored
-        self._caps = caps
+        self._limits = limits
         self.damaged = 0  # records that could not be read, and are lost
 
     async def run(self) -> None:
@@ -51,13 +51,13 @@ class CatchUp:
         while True:
             if self._spool.in_use or loop.time() >= look_at:
                 try:
-                    await self.catch_up()
+                    await self.replay()
                 except (StoreUnavailable, OSError) as error:
                     log.debug("the spool waits: %s", error)
                 look_at = loop.time() + LOOK_INTERVAL_S
             await asyncio.sleep(INTERVAL_S)
 
-    async def catch_up(self) -> None:
+    async def replay(self) -> None:
         """Empty every file.
 
         Raises:
@@ -83,14 +83,14 @@ class CatchUp:
             self._lost(chunk.damaged)
         if arrivals:
             deadline = asyncio.get_running_loop().time() + ATTEMPT_WITHIN_S
-            await self._appender.append(arrivals, deadline=deadline)
-            await self._on_stored([(each.app, each.parts.seen) for each in arrivals])
+            await self._sink.append(arrivals, deadline=deadline)
+            await self._on_stored([(each.app, each.body.activity) for each in arrivals])
         await asyncio.to_thread(file.mark, chunk.position)
         return True
 
-    def _arrival(self, record: bytes) -> Arrival | None:
+    def _arrival(self, record: bytes) -> ReceivedBatch | None:
         try:
-            return unpack_arrival(record, self._caps)
+            return unpack_received(record, self._limits)
         except NewerVersion:
             raise
         except PackError:

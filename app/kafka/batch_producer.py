@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 
 from confluent_kafka import KafkaError
 
-from app.ingest.aggregator import Parts
-from app.ingest.received_batch import Arrival, Brought, pack_arrival
-from app.kafka.client_settings import RECORD_BYTES_MAX, Log
-from app.kafka.producer import LogProducer, Record
+from app.ingest.aggregator import AggregatedBody
+from app.ingest.received_batch import PendingWrite, ReceivedBatch, pack_received
+from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
+from app.kafka.producer import RecordProducer, TopicRecord
 from app.storage.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,16 @@ _ADVICE = {
 }
 
 
-class LogAppends:
+class KafkaBatchSink:
     """See appender.Appends. Each POST is a record of its own, so that it can be told from its
     repetition.
     """
 
-    apart = True
+    needs_single_batches = True
 
-    def __init__(self, where: Log, producer: LogProducer, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, where: KafkaSettings, producer: RecordProducer, clock: Callable[[], float]
+    ) -> None:
         self._topic = where.topic
         self._producer = producer
         self._clock = clock
@@ -48,17 +50,17 @@ class LogAppends:
         self.too_large = 0
 
     @property
-    def away(self) -> bool:
+    def store_unavailable(self) -> bool:
         """See appender.Appends."""
         return self.away_since_s > 0
 
-    async def append(self, waiting: Sequence[Brought], *, deadline: float) -> None:
+    async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
         """Returns when the brokers have all of it.
 
         Raises:
             StoreUnavailable: they may have some of it.
         """
-        records = [self._record(arrival) for each in waiting for arrival in await each.apart()]
+        records = [self._record(arrival) for each in writes for arrival in await each.split()]
         try:
             async with asyncio.timeout_at(deadline):
                 errors = await self._producer.send(self._topic, records)
@@ -68,7 +70,7 @@ class LogAppends:
             if error is not None:
                 advice = _ADVICE.get(error.code(), "see their logs")
                 self._refused(f"the Kafka brokers do not take batches ({error.str()}): {advice}")
-        if self.away:
+        if self.store_unavailable:
             log.info("Kafka is back after %.0f s", self._clock() - self.away_since_s)
         self.produced += len(records)
         self.last_error = ""
@@ -76,35 +78,37 @@ class LogAppends:
 
     def _refused(self, sentence: str) -> None:
         self.last_error = sentence
-        if not self.away:
+        if not self.store_unavailable:
             self.away_since_s = self._clock()
             log.warning("%s", sentence)
         raise StoreUnavailable(sentence)
 
-    def _record(self, arrival: Arrival) -> Record:
+    def _record(self, arrival: ReceivedBatch) -> TopicRecord:
         key = arrival.app.encode()
-        packed = pack_arrival(arrival, waited="")
+        packed = pack_received(arrival, waited="")
         if len(packed) <= RECORD_BYTES_MAX - _OVERHEAD_BYTES:
-            return Record(key, packed)
+            return TopicRecord(key, packed)
         self.too_large += 1
         log.error(
             "%s: a batch of %d messages comes to %d bytes, more than a record may have (%d): its "
             "messages are booked as unparsed:too_large. Lower DYNOMETER_DYNOS_MAX, or send less "
             "at a time",
             arrival.app,
-            arrival.parts.received,
+            arrival.body.received,
             len(packed),
             RECORD_BYTES_MAX,
         )
-        return Record(key, pack_arrival(_books_of(arrival), waited=""))
+        return TopicRecord(key, pack_received(_books_of(arrival), waited=""))
 
 
-def _books_of(arrival: Arrival) -> Arrival:
+def _books_of(arrival: ReceivedBatch) -> ReceivedBatch:
     """Only how many messages there were."""
-    parts = arrival.parts
+    parts = arrival.body
     received = parts.received
     loose = {"received": received, "unparsed:too_large": received}
     if promised := parts.loose.get("promised"):
         loose["promised"] = promised
-    books = Parts(parts.arrived_s, {}, {}, loose, parts.seen, parts.caps)
-    return Arrival(arrival.app, arrival.id, books, arrival.drain, arrival.generation, arrival.token)
+    books = AggregatedBody(parts.arrived_s, {}, {}, loose, parts.activity, parts.limits)
+    return ReceivedBatch(
+        arrival.app, arrival.id, books, arrival.drain, arrival.generation, arrival.token
+    )

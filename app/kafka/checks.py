@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.config import Settings
-from app.kafka.client_settings import REPLICATION, RETENTION_S, Log
-from app.kafka.secrets_topic import read_registry, reason
+from app.kafka.client_settings import REPLICATION, RETENTION_S, KafkaSettings
+from app.kafka.secrets_topic import read_secrets, reason
 from app.kafka.topics import Topics, wanted
 from app.storage.interface import StoreUnavailable
 
@@ -23,7 +23,7 @@ _THEIRS = ("min.insync.replicas", "retention.ms")
 
 def findings(settings: Settings) -> Iterator[tuple[bool, str]]:
     """Whether all is well, and a sentence, for each thing looked at. Blocks."""
-    where = Log.of(settings)
+    where = KafkaSettings.of(settings)
     topics = Topics(where)
     try:
         there = topics.partitions()
@@ -47,7 +47,7 @@ def findings(settings: Settings) -> Iterator[tuple[bool, str]]:
         yield False, f"the Kafka brokers do not answer ({reason(error)}): check that they run"
 
 
-def _lag(where: Log, partitions: int) -> tuple[bool, str]:
+def _lag(where: KafkaSettings, partitions: int) -> tuple[bool, str]:
     consumer = Consumer(where.consumer())
     try:
         asked = [TopicPartition(where.topic, each) for each in range(partitions)]
@@ -67,8 +67,8 @@ def _lag(where: Log, partitions: int) -> tuple[bool, str]:
     return True, f"{sum(behind.values()):,} records wait for the group {where.group}"
 
 
-def _cleaned(where: Log) -> tuple[bool, str]:
-    registry = read_registry(where)
+def _cleaned(where: KafkaSettings) -> tuple[bool, str]:
+    registry = read_secrets(where)
     age_s = time.time() - registry.replaced_s if registry.replaced_s else 0
     if age_s > REPLACED_S:
         return False, (

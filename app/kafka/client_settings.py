@@ -45,7 +45,7 @@ _CONSUMER = {
 }
 
 
-class Log(NamedTuple):
+class KafkaSettings(NamedTuple):
     """`bootstrap`: HOST:PORT,…; `options`: properties of librdkafka that come on top."""
 
     bootstrap: str
@@ -54,7 +54,7 @@ class Log(NamedTuple):
     options: Mapping[str, str]
 
     @classmethod
-    def of(cls, settings: Settings) -> Log:
+    def of(cls, settings: Settings) -> KafkaSettings:
         """The one of these settings."""
         return cls(
             settings.kafka, settings.kafka_topic, settings.kafka_group, settings.kafka_options

@@ -16,14 +16,14 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from app.ingest.received_batch import Arrival, Stored, unpack_arrival
-from app.kafka.client_settings import Log
-from app.kafka.offset_writer import PlacedAppender
-from app.kafka.producer import LogProducer, Record
+from app.ingest.received_batch import OnStored, ReceivedBatch, unpack_received
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.offset_writer import OffsetBatchWriter
+from app.kafka.producer import RecordProducer, TopicRecord
 from app.kafka.secrets_topic import reason
 from app.rollup.codec import NewerVersion, PackError
-from app.rollup.rollup import Caps
-from app.storage.interface import Place, StoreUnavailable
+from app.rollup.rollup import CardinalityLimits
+from app.storage.interface import LogOffset, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +35,17 @@ WATERMARKS_WITHIN_S = 2.0
 _T = TypeVar("_T")
 
 
-class LogReader:
+class BatchConsumer:
     """One reader of the group."""
 
     def __init__(
         self,
-        where: Log,
-        appender: PlacedAppender,
+        where: KafkaSettings,
+        appender: OffsetBatchWriter,
         *,
-        caps: Caps,
+        limits: CardinalityLimits,
         topic_id: str,
-        on_stored: Stored,
+        on_stored: OnStored,
         clock: Callable[[], float],
     ) -> None:
         """
@@ -56,13 +56,13 @@ class LogReader:
         """
         self._where = where
         self._appender = appender
-        self._caps = caps
+        self._limits = limits
         self._source = f"{topic_id or where.topic}:"
         self._on_stored = on_stored
         self._clock = clock
         self._threads = ThreadPoolExecutor(1, "kafka")  # the client is used by one at a time
         self._consumer = Consumer(where.consumer())
-        self._aside: LogProducer | None = None
+        self._aside: RecordProducer | None = None
         self._held: dict[int, str] = {}  # partitions that a newer Dynometer must read, and why
         self._mine: set[int] = set()
         self.read = 0
@@ -102,7 +102,7 @@ class LogReader:
         return await self._in_thread(self._lag)
 
     async def _take(self, messages: Sequence[Message]) -> None:
-        read: list[tuple[Place, Arrival]] = []
+        read: list[tuple[LogOffset, ReceivedBatch]] = []
         passed: dict[int, int] = {}
         for message in messages:
             if (error := message.error()) is not None:
@@ -113,27 +113,27 @@ class LogReader:
             if partition in self._held:
                 continue
             try:
-                arrival = unpack_arrival(message.value() or b"", self._caps)
+                arrival = unpack_received(message.value() or b"", self._limits)
             except NewerVersion as newer:
                 self._hold(partition, offset, newer)
                 continue
             except PackError as damage:
                 await self._set_aside(message, damage)
             else:
-                read.append((Place(f"{self._source}{partition}", offset), arrival))
+                read.append((LogOffset(f"{self._source}{partition}", offset), arrival))
             passed[partition] = offset + 1
         await self._store(read)
         self.read += len(read)
         if passed:
             await self._in_thread(lambda: self._commit(passed))
 
-    async def _store(self, read: Sequence[tuple[Place, Arrival]]) -> None:
+    async def _store(self, read: Sequence[tuple[LogOffset, ReceivedBatch]]) -> None:
         """Returns when the store has all of it that is still ours."""
         while read:
             deadline = asyncio.get_running_loop().time() + ATTEMPT_WITHIN_S
             try:
                 await self._appender.append_read(read, deadline=deadline)
-                await self._on_stored([(arrival.app, arrival.seen) for _, arrival in read])
+                await self._on_stored([(arrival.app, arrival.activity) for _, arrival in read])
             except StoreUnavailable as refusal:
                 self._failed(str(refusal))
                 await self._stay_in_the_group()
@@ -181,10 +181,10 @@ class LogReader:
             self._where.unreadable,
         )
         if self._aside is None:
-            self._aside = LogProducer(self._where.producer())
+            self._aside = RecordProducer(self._where.producer())
         place = [("partition", b"%d" % partition), ("offset", b"%d" % offset)]
         headers = [*place, ("error", str(damage).encode())]
-        record = Record(message.key() or b"", message.value(), headers)
+        record = TopicRecord(message.key() or b"", message.value(), headers)
         for error in await self._aside.send(self._where.unreadable, [record]):
             if error is not None:
                 log.error("it could not be kept (%s): it stays where it is", error.str())
@@ -220,7 +220,7 @@ class LogReader:
         for partition in gone:
             self._held.pop(partition, None)
 
-    def _is_ours(self, place: Place) -> bool:
+    def _is_ours(self, place: LogOffset) -> bool:
         return int(place.source.rpartition(":")[2]) in self._mine
 
     def _failed(self, sentence: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from app.kafka.batch_producer import LogAppends
-from app.kafka.producer import LogProducer
+from app.kafka.batch_producer import KafkaBatchSink
+from app.kafka.producer import RecordProducer
 
 READER = "log:"  # the signs of life of readers begin so
 _LAG = "lag:"  # and their fields, by partition
@@ -22,10 +22,12 @@ _COUNTED = {
 Beats = Mapping[str, Mapping[str, str]]
 
 
-def readers(beats: Beats) -> Beats:
+def readers(heartbeats: Beats) -> Beats:
     """Those of readers, by their names."""
     return {
-        name.removeprefix(READER): beat for name, beat in beats.items() if name.startswith(READER)
+        name.removeprefix(READER): beat
+        for name, beat in heartbeats.items()
+        if name.startswith(READER)
     }
 
 
@@ -42,16 +44,18 @@ def said(
     }
 
 
-class LogCollector(Collector):
+class KafkaCollector(Collector):
     """All of it."""
 
-    def __init__(self, appends: LogAppends, producer: LogProducer, beats: Beats) -> None:
+    def __init__(
+        self, appends: KafkaBatchSink, producer: RecordProducer, heartbeats: Beats
+    ) -> None:
         self._produced = {
             "produced": ("Batches that the brokers acknowledged", appends.produced),
             "refused": ("Batches that they did not", producer.refused),
             "too_large": ("Batches of which only the books fit into a record", appends.too_large),
         }
-        self._beats = beats
+        self._heartbeats = heartbeats
 
     def collect(self) -> Iterable[Metric]:
         """See Collector."""
@@ -63,7 +67,7 @@ class LogCollector(Collector):
             counter = CounterMetricFamily(
                 f"dynometer_log_{name}", f"{text}, since start", labels=("reader",)
             )
-            for reader, beat in self._beats.items():
+            for reader, beat in self._heartbeats.items():
                 counter.add_metric((reader,), float(beat[name]))
             yield counter
         polled = GaugeMetricFamily(
@@ -74,7 +78,7 @@ class LogCollector(Collector):
         lag = GaugeMetricFamily(
             "dynometer_log_lag_records", "Records that wait to be read", labels=("partition",)
         )
-        for reader, beat in self._beats.items():
+        for reader, beat in self._heartbeats.items():
             polled.add_metric((reader,), float(beat["polled_s"]))
             for field, records in beat.items():
                 if field.startswith(_LAG):

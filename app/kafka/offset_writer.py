@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.ingest.batch_writer import Appender
-from app.ingest.received_batch import Arrival, Brought
-from app.storage.interface import Appended, Batch, Guard, Outcome, Place
+from app.ingest.batch_writer import BatchWriter
+from app.ingest.received_batch import PendingWrite, ReceivedBatch
+from app.storage.interface import Appended, Batch, LogOffset, Outcome, StatePrecondition
 
 
-class PlacedAppender(Appender):
+class OffsetBatchWriter(BatchWriter):
     """An Appender of arrivals that have places; see port.Store.append_from_log."""
 
-    _places: Mapping[Arrival, Place] = {}
+    _places: Mapping[ReceivedBatch, LogOffset] = {}
     replayed = 0
 
-    async def append_read(self, read: Sequence[tuple[Place, Arrival]], *, deadline: float) -> None:
+    async def append_read(
+        self, read: Sequence[tuple[LogOffset, ReceivedBatch]], *, deadline: float
+    ) -> None:
         """Returns when all of them are stored, or were before. Of an app they are in the order of
         their offsets.
 
@@ -25,14 +27,14 @@ class PlacedAppender(Appender):
         self._places = {arrival: place for place, arrival in read}
         await self.append([arrival for _, arrival in read], deadline=deadline)
 
-    async def _append_bundles(self, waiting: Sequence[Brought]) -> list[Brought]:
+    async def _append_bundles(self, waiting: Sequence[PendingWrite]) -> list[PendingWrite]:
         return list(waiting)
 
     async def _append_judged(
         self,
-        arrivals: Mapping[str, Sequence[Arrival]],
+        arrivals: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
-        guards: dict[str, Guard],
+        guards: dict[str, StatePrecondition],
     ) -> dict[str, Appended]:
         answers = await self._store.append_from_log(
             groups,

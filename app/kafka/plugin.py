@@ -11,17 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from confluent_kafka import KafkaException
 from prometheus_client.registry import Collector
 
-from app.access.drain_registry import Drains
+from app.access.drain_registry import DrainRegistry
 from app.config import Settings
-from app.ingest.aggregator import Seen
-from app.ingest.batch_writer import Appender, Appends
-from app.ingest.group_commit import Commits, Committer
-from app.ingest.received_batch import Stored
-from app.kafka.batch_producer import LogAppends
-from app.kafka.client_settings import Log
-from app.kafka.metrics import LogCollector, readers
-from app.kafka.producer import LogProducer
-from app.kafka.secrets_topic import Publisher, read_registry, reason
+from app.ingest.aggregator import ActivityTimes
+from app.ingest.batch_writer import BatchSink, BatchWriter
+from app.ingest.group_commit import GroupCommitter
+from app.ingest.pipeline import WritePath
+from app.ingest.received_batch import OnStored
+from app.kafka.batch_producer import KafkaBatchSink
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.metrics import KafkaCollector, readers
+from app.kafka.producer import RecordProducer
+from app.kafka.secrets_topic import SecretsPublisher, read_secrets, reason
 from app.storage.interface import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -31,36 +32,35 @@ SILENT_S = 30
 BEHIND = 10_000  # records
 
 
-class LogSide:
-    """See core.Beside."""
+class KafkaPlugin:
+    """Publishes the drain secrets to Kafka and watches the consumers."""
 
     def __init__(
-        self, settings: Settings, store: Store, drains: Drains, clock: Callable[[], float]
+        self, settings: Settings, store: Store, drains: DrainRegistry, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._drains = drains
         self._clock = clock
         self._began_s = clock()
-        self._where = Log.of(settings)
-        self._producer = LogProducer(self._where.producer())
-        self._appends = LogAppends(self._where, self._producer, clock)
-        self._beats: Mapping[str, Mapping[str, str]] = {}
+        self._where = KafkaSettings.of(settings)
+        self._producer = RecordProducer(self._where.producer())
+        self._sink = KafkaBatchSink(self._where, self._producer, clock)
+        self._heartbeats: Mapping[str, Mapping[str, str]] = {}
         self._store_away = False
 
-    def ways(
+    def build_write_path(
         self,
-        store: Store,
-        appender: Callable[[], Appender],
-        committer: Callable[[Appends, Stored], Committer],
-        tell: Stored,
-    ) -> tuple[Appends, Commits, Stored]:
-        """See core.Ways: into the log. Whoever reads it tells what was stored."""
-        return self._appends, committer(self._appends, _nobody), _nobody
+        new_writer: Callable[[], BatchWriter],
+        new_committer: Callable[[BatchSink, OnStored], GroupCommitter],
+        on_stored: OnStored,
+    ) -> WritePath:
+        """The path into Kafka. The consumer reports what was stored, so nothing is called here."""
+        return WritePath(self._sink, new_committer(self._sink, _ignore_stored), _ignore_stored)
 
     async def run(self) -> None:
-        """See core.Beside."""
+        """Publishes the drain secrets to Kafka and watches the consumers."""
         try:
-            publisher = Publisher(self._where, self._producer, await self._known())
+            publisher = SecretsPublisher(self._where, self._producer, await self._known())
             while True:
                 await self._look()
                 if not self._store_away:
@@ -71,7 +71,7 @@ class LogSide:
 
     async def _known(self) -> Mapping[str, str]:
         try:
-            records = (await asyncio.to_thread(read_registry, self._where)).records
+            records = (await asyncio.to_thread(read_secrets, self._where)).records
         except KafkaException as error:
             log.warning("who may send could not be read from Kafka: %s", reason(error))
             return {}
@@ -80,26 +80,26 @@ class LogSide:
 
     async def _look(self) -> None:
         try:
-            beats = await self._store.beats()
+            heartbeats = await self._store.heartbeats()
         except StoreUnavailable:
             self._store_away = True
             return
         self._store_away = False
-        self._beats = readers(beats)
+        self._heartbeats = readers(heartbeats)
 
-    def sentences(self) -> list[str]:
-        """See core.Beside."""
+    def notices(self) -> list[str]:
+        """Publishes the drain secrets to Kafka and watches the consumers."""
         now_s = self._clock()
         if self._store_away or now_s - self._began_s < SILENT_S:
             return []
-        beats = self._beats.values()
-        if not any(now_s - float(beat["polled_s"]) < SILENT_S for beat in beats):
+        heartbeats = self._heartbeats.values()
+        if not any(now_s - float(beat["polled_s"]) < SILENT_S for beat in heartbeats):
             return [
                 "Nobody reads the log: what arrives is kept in Kafka and not counted. "
                 "Start 'dynometer fold --from-kafka'."
             ]
-        errors = sorted({beat["error"] for beat in beats if beat["error"]})
-        behind = sum(int(beat["lag"]) for beat in beats)
+        errors = sorted({beat["error"] for beat in heartbeats if beat["error"]})
+        behind = sum(int(beat["lag"]) for beat in heartbeats)
         if behind > BEHIND:
             errors.append(
                 f"Figures are behind: {behind:,} batches in Kafka are not yet counted. "
@@ -107,10 +107,10 @@ class LogSide:
             )
         return errors
 
-    def collector(self, beats: Mapping[str, Mapping[str, str]]) -> Collector:
-        """See core.Beside."""
-        return LogCollector(self._appends, self._producer, readers(beats))
+    def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
+        """Publishes the drain secrets to Kafka and watches the consumers."""
+        return KafkaCollector(self._sink, self._producer, readers(heartbeats))
 
 
-async def _nobody(stored: Sequence[tuple[str, Seen]]) -> None:
-    """Is told."""
+async def _ignore_stored(stored: Sequence[tuple[str, ActivityTimes]]) -> None:
+    """No-op callback: the Kafka consumer reports what was stored."""

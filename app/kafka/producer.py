@@ -15,7 +15,7 @@ POLL_S = 0.1
 CLOSE_WITHIN_S = 1.0
 
 
-class Record(NamedTuple):
+class TopicRecord(NamedTuple):
     """`value` is None for a record that says that there is none any more."""
 
     key: bytes
@@ -23,7 +23,7 @@ class Record(NamedTuple):
     headers: Sequence[tuple[str, bytes]] = ()
 
 
-class LogProducer:
+class RecordProducer:
     """Produces, and says what became of it."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
@@ -34,7 +34,7 @@ class LogProducer:
         self._thread.start()
         self.refused = 0
 
-    async def send(self, topic: str, records: Sequence[Record]) -> list[KafkaError | None]:
+    async def send(self, topic: str, records: Sequence[TopicRecord]) -> list[KafkaError | None]:
         """What became of each record: None when the brokers have acknowledged it."""
         if not records:
             return []

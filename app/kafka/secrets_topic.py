@@ -20,8 +20,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from app.kafka.client_settings import Log
-from app.kafka.producer import LogProducer, Record
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.producer import RecordProducer, TopicRecord
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ READ_WITHIN_S = 10.0
 _MS = 1_000
 
 
-class Registry(NamedTuple):
+class SecretsSnapshot(NamedTuple):
     """What a topic of drains holds: the record of each app, and since when the oldest record lies
     there that was replaced since, Unix seconds, 0 for none.
     """
@@ -38,7 +38,7 @@ class Registry(NamedTuple):
     replaced_s: int
 
 
-def read_registry(where: Log) -> Registry:
+def read_secrets(where: KafkaSettings) -> SecretsSnapshot:
     """Read the whole topic; it is small. Blocks.
 
     Raises:
@@ -51,7 +51,7 @@ def read_registry(where: Log) -> Registry:
         consumer.close()
 
 
-def _read(consumer: Consumer, topic: str) -> Registry:
+def _read(consumer: Consumer, topic: str) -> SecretsSnapshot:
     known = consumer.list_topics(topic, timeout=READ_WITHIN_S).topics[topic]
     left = {}
     for partition in known.partitions:
@@ -77,7 +77,7 @@ def _read(consumer: Consumer, topic: str) -> Registry:
     if left:
         raise KafkaException(f"{topic} could not be read within {READ_WITHIN_S:g} s")
     records = {app: value.decode() for app, (value, _) in newest.items() if value}
-    return Registry(records, replaced_s)
+    return SecretsSnapshot(records, replaced_s)
 
 
 def reason(error: KafkaException) -> str:
@@ -86,10 +86,12 @@ def reason(error: KafkaException) -> str:
     return first.str() if isinstance(first, KafkaError) else str(first)
 
 
-class Publisher:
+class SecretsPublisher:
     """Writes what changed."""
 
-    def __init__(self, where: Log, producer: LogProducer, published: Mapping[str, str]) -> None:
+    def __init__(
+        self, where: KafkaSettings, producer: RecordProducer, published: Mapping[str, str]
+    ) -> None:
         self._topic = where.registry
         self._producer = producer
         self._published = dict(published)
@@ -97,11 +99,11 @@ class Publisher:
     async def publish(self, records: Mapping[str, str]) -> None:
         """Make the topic hold these."""
         changed = [
-            Record(app.encode(), record.encode())
+            TopicRecord(app.encode(), record.encode())
             for app, record in records.items()
             if self._published.get(app) != record
         ]
-        gone = [Record(app.encode(), None) for app in self._published if app not in records]
+        gone = [TopicRecord(app.encode(), None) for app in self._published if app not in records]
         errors = await self._producer.send(self._topic, [*changed, *gone])
         refused = [error for error in errors if error is not None]
         if refused:

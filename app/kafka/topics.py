@@ -16,7 +16,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs to e
     ResourceType,
 )
 
-from app.kafka.client_settings import RECORD_BYTES_MAX, Log
+from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
 from app.storage.interface import StoreUnavailable
 
 WITHIN_S = 10.0
@@ -32,7 +32,7 @@ class Topic(NamedTuple):
     settings: Mapping[str, str]
 
 
-def wanted(log: Log, partitions: int, replication: int, retention_s: int) -> list[Topic]:
+def wanted(log: KafkaSettings, partitions: int, replication: int, retention_s: int) -> list[Topic]:
     """The topics of a log."""
     common = {
         "min.insync.replicas": str(2 if replication > 2 else 1),
@@ -58,7 +58,7 @@ def wanted(log: Log, partitions: int, replication: int, retention_s: int) -> lis
 class Topics:
     """Asks the brokers about topics. All methods raise StoreUnavailable, and block."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: KafkaSettings) -> None:
         self._admin = AdminClient(log.common())
 
     def make(self, topics: list[Topic], replication: int) -> Iterator[str]:

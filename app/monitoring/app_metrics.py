@@ -13,10 +13,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from app.monitoring.text_format import Family, escaped
-from app.query.accelerated import latest
-from app.query.latest_gauges import Latest
-from app.rollup.accelerated import merged, plain
+from app.monitoring.text_format import MetricFamily, escaped
+from app.query.accelerated import latest_gauges
+from app.query.latest_gauges import LatestGauges
+from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.resolutions import MINUTE_S, align
 from app.rollup.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
@@ -72,7 +72,7 @@ class AppState(NamedTuple):
 
     seen: SeenApp
     total: Rollup
-    recent: Latest
+    recent: LatestGauges
     inbox_length: int
 
 
@@ -101,17 +101,17 @@ def _state(seen: SeenApp, contents: Contents, first: int) -> AppState:
             fresh.append(packed)
             if minute >= first:
                 recent.append(packed)
-    sums = merged(total)
+    sums = merge_rollups(total)
     if fresh:
-        sums.merge(merged(fresh).projection())
-    return AppState(seen, plain(sums), latest(recent), len(contents.inbox))
+        sums.merge(merge_rollups(fresh).without_dynos())
+    return AppState(seen, to_python(sums), latest_gauges(recent), len(contents.inbox))
 
 
-def families(states: Sequence[AppState]) -> Iterator[Family]:
+def families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
     """The apps' metrics."""
     yield _family("heroku_router_requests", "counter", _REQUESTS, states, _requests)
     for name, help_text, which in _TIMES:
-        yield Family(
+        yield MetricFamily(
             f"heroku_router_{name}_time_seconds",
             "histogram",
             f"{help_text}, WebSockets left out",
@@ -130,7 +130,7 @@ def families(states: Sequence[AppState]) -> Iterator[Family]:
                 for of_app in readings
                 for labels, last in of_app[index]
             ]
-            yield Family(exported, "gauge", gauge.help, lines)
+            yield MetricFamily(exported, "gauge", gauge.help, lines)
     yield _family("heroku_dynos", "gauge", _DYNOS, states, _dynos)
     yield _family("heroku_app_last_seen_timestamp_seconds", "gauge", _SEEN, states, _seen)
     yield _family("dynometer_messages", "counter", _MESSAGES, states, _messages)
@@ -146,14 +146,14 @@ def _family(
     help_text: str,
     states: Sequence[AppState],
     rows: Callable[[AppState], Rows],
-) -> Family:
+) -> MetricFamily:
     sample = f"{name}_total" if kind == "counter" else name
     lines = [
         f'{sample}{{app="{state.seen.app}"{labels}}} {value}'
         for state in states
         for labels, value in rows(state)
     ]
-    return Family(name, kind, help_text, lines)
+    return MetricFamily(name, kind, help_text, lines)
 
 
 def _requests(state: AppState) -> Rows:
@@ -204,7 +204,7 @@ def _errors(state: AppState) -> Rows:
 
 def _possible_errors(state: AppState) -> Iterator[tuple[str, str]]:
     """Codes that can occur are there at 0, so that an alert sees the first one as an increase."""
-    sources = {*state.recent.heard, *(source for source, _ in state.total.requests)}
+    sources = {*state.recent.active_dynos, *(source for source, _ in state.total.requests)}
     process_types = {labels_of(source)[0] for source in sources}
     for process_type in process_types:
         yield from ((process_type, code) for code in _DYNO_CODES)
@@ -249,7 +249,7 @@ def _readings(state: AppState) -> list[list[tuple[str, int]]]:
 
 
 def _dynos(state: AppState) -> Rows:
-    counts = Counter(labels_of(source)[0] for source in state.recent.heard)
+    counts = Counter(labels_of(source)[0] for source in state.recent.active_dynos)
     for process_type, count in sorted(counts.items()):
         yield f',process_type="{process_type}"', count
 

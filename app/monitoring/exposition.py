@@ -11,8 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from app.folding.memory_pressure import Room
-from app.ingest.pipeline import Buffering
+from app.folding.memory_pressure import MemoryPressureGuard
+from app.ingest.pipeline import IngestPipeline
 from app.monitoring.app_metrics import app_states, families
 from app.monitoring.text_format import OPENMETRICS, head, written
 from app.storage.interface import FOLDING, Reader, SeenApp, StoreUnavailable
@@ -24,10 +24,10 @@ BLOCK_BYTES = 256 * 1024  # are written before other requests are served
 class _Workers(Collector):
     """The pulse of background work."""
 
-    def __init__(self, beats: dict[str, dict[str, str]]) -> None:
-        self._beats = {
+    def __init__(self, heartbeats: dict[str, dict[str, str]]) -> None:
+        self._heartbeats = {
             name.removeprefix(FOLDING): beat
-            for name, beat in sorted(beats.items())
+            for name, beat in sorted(heartbeats.items())
             if name.startswith(FOLDING)
         }
 
@@ -50,7 +50,7 @@ class _Workers(Collector):
                 labels=("worker",),
             ),
         }
-        for worker, beat in self._beats.items():
+        for worker, beat in self._heartbeats.items():
             success.add_metric((worker,), float(beat["last_success_s"]))
             for name, counter in counters.items():
                 counter.add_metric((worker,), float(beat[name]))
@@ -58,32 +58,32 @@ class _Workers(Collector):
         yield from counters.values()
 
 
-class Collecting(Protocol):
+class MetricsSource(Protocol):
     """What else is measured."""
 
-    def collector(self, beats: Mapping[str, Mapping[str, str]]) -> Collector:
+    def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
         """Its metrics; `beats`: the signs of life in the store."""
         ...
 
 
-class OwnMetrics(NamedTuple):
+class ServiceMetrics(NamedTuple):
     """What this process knows of itself; `worker` is its name."""
 
-    buffering: Buffering
-    room: Room
+    pipeline: IngestPipeline
+    memory_guard: MemoryPressureGuard
     worker: str
-    beside: Sequence[Collecting] = ()
+    plugins: Sequence[MetricsSource] = ()
 
 
 class _Buffer(Collector):
     """The store, and the disk in front of it."""
 
-    def __init__(self, own: OwnMetrics, *, store_up: bool, apps_away: int = 0) -> None:
+    def __init__(self, own: ServiceMetrics, *, store_up: bool, apps_away: int = 0) -> None:
         self._apps_away = apps_away
-        self._described = own.buffering.describe()
-        self._damaged = own.buffering.catch_up.damaged if own.buffering.catch_up else 0
+        self._described = own.pipeline.describe()
+        self._damaged = own.pipeline.replayer.damaged if own.pipeline.replayer else 0
         self._worker = own.worker
-        self._store = own.room.facts
+        self._store = own.memory_guard.facts
         self._store_up = store_up
 
     def collect(self) -> Iterable[Metric]:
@@ -157,7 +157,7 @@ async def texts_of(
 async def expose(
     store: Reader,
     wanted: Callable[[list[str]], list[str]],
-    own: OwnMetrics,
+    own: ServiceMetrics,
     now_s: float,
     content_type: str,
 ) -> list[bytes]:
@@ -172,16 +172,16 @@ async def expose(
         asked = wanted(list(seen))
         shown = [seen[app] for app in await store.reachable(asked)]
         texts = await texts_of(store, shown, now_s, content_type)
-        beats = await store.beats()
+        heartbeats = await store.heartbeats()
     except StoreUnavailable:
         texts = []
         registry.register(_Buffer(own, store_up=False))
     else:
-        registry.register(_Workers(beats))
-        for each in own.beside:
-            registry.register(each.collector(beats))
+        registry.register(_Workers(heartbeats))
+        for each in own.plugins:
+            registry.register(each.collector(heartbeats))
         apps_away = len(asked) - len(shown)
-        store_up = not apps_away and not own.buffering.appender.away
+        store_up = not apps_away and not own.pipeline.sink.store_unavailable
         registry.register(_Buffer(own, store_up=store_up, apps_away=apps_away))
     generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest
     return [*texts, generate(registry)]

@@ -5,38 +5,38 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from app.folding.fold_worker import Folder
-from app.ingest.pipeline import Buffering
+from app.folding.fold_worker import FoldWorker
+from app.ingest.pipeline import IngestPipeline
 from app.storage.interface import Store, StoreUnavailable
 
 FOLDING_STALLED_S = 120  # two sweeps
 BACKLOG_MAX = 4_096  # batches of one app; folding then lags by minutes
 
 
-class Report(NamedTuple):
+class HealthReport(NamedTuple):
     """`ready`: a POST would be accepted now; `body`: as /readyz shows it."""
 
     ready: bool
     body: dict[str, Any]
 
 
-class Health:
+class HealthCheck:
     """Looks at the store, the spool and the folder, and remembers since when something is wrong."""
 
     def __init__(
         self,
         store: Store,
-        folder: Folder,
-        buffering: Buffering,
+        folder: FoldWorker,
+        pipeline: IngestPipeline,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._folder = folder
-        self._buffering = buffering
+        self._pipeline = pipeline
         self._clock = clock
         self._since: dict[str, tuple[str, int]] = {}
 
-    async def report(self) -> Report:
+    async def report(self) -> HealthReport:
         """Look now."""
         unfit: list[str] = []
         refusals: list[str] = []
@@ -47,15 +47,15 @@ class Health:
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:
             refusals = [str(error)]
-        if not refusals and self._buffering.appender.away:
-            refusals = [self._buffering.appender.last_error]
-        elif not refusals and (waiting := self._buffering.sentence()):  # of another worker, perhaps
+        if not refusals and self._pipeline.sink.store_unavailable:
+            refusals = [self._pipeline.sink.last_error]
+        elif not refusals and (waiting := self._pipeline.notice()):  # of another worker, perhaps
             refusals = [waiting]
-        spool = self._buffering.describe()
-        taken_by_spool = self._buffering.spool is not None and not self._buffering.refusal
+        spool = self._pipeline.describe()
+        taken_by_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
         ready = not unfit and (not refusals or taken_by_spool)
         folding = [] if unfit or refusals else self._folding_problems(backlog)
-        return Report(
+        return HealthReport(
             ready=ready,
             body={
                 "ready": ready,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from app.folding.memory_pressure import Room
-from app.ingest.drain_loop import OwnDrain
-from app.ingest.pipeline import Buffering
+from app.folding.memory_pressure import MemoryPressureGuard
+from app.ingest.drain_loop import DrainLoopDetector
+from app.ingest.pipeline import IngestPipeline
 
 
-class Said(Protocol):
+class NoticeSource(Protocol):
     """What else has something to say."""
 
-    def sentences(self) -> list[str]:
+    def notices(self) -> list[str]:
         """What the operator should do."""
         ...
 
@@ -21,19 +21,19 @@ class Said(Protocol):
 class Notices(NamedTuple):
     """Where they come from."""
 
-    buffering: Buffering
-    room: Room
-    own_drain: OwnDrain
-    beside: Sequence[Said] = ()
+    pipeline: IngestPipeline
+    memory_guard: MemoryPressureGuard
+    loop_detector: DrainLoopDetector
+    plugins: Sequence[NoticeSource] = ()
 
     @property
     def buffered(self) -> str:
         """What waits on disk, while figures are not complete; "" for nothing."""
-        return self.buffering.sentence()
+        return self.pipeline.notice()
 
     @property
     def others(self) -> list[str]:
         """What the operator should do."""
-        full = self.room.sentence()
-        beside = [sentence for each in self.beside for sentence in each.sentences()]
-        return [*([full] if full else []), *self.own_drain.sentences(), *beside]
+        full = self.memory_guard.notice()
+        beside = [sentence for each in self.plugins for sentence in each.notices()]
+        return [*([full] if full else []), *self.loop_detector.notices(), *beside]

@@ -16,7 +16,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _UNITS = ("seconds", "bytes")
 
 
-class Family(NamedTuple):
+class MetricFamily(NamedTuple):
     """One metric. A counter's name is without _total, which its lines have."""
 
     name: str
@@ -30,17 +30,17 @@ def negotiated(accept: str) -> str:
     return OPENMETRICS if "application/openmetrics-text" in accept else TEXT
 
 
-def written(family: Family) -> str:
+def written(family: MetricFamily) -> str:
     """Its lines as text; "" without any."""
     return "\n".join((*family.lines, ""))
 
 
-def head(family: Family, content_type: str) -> str:
+def head(family: MetricFamily, content_type: str) -> str:
     """What stands before its lines."""
     return "".join(_head(family, content_type == OPENMETRICS))
 
 
-def _head(family: Family, openmetrics: bool) -> Iterator[str]:
+def _head(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
     counter = family.kind == "counter"
     name = f"{family.name}_total" if counter and not openmetrics else family.name
     yield f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"

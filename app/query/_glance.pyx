@@ -5,7 +5,7 @@ exactly as app.rollup.codec writes it is a PackError, and app.query.glance has t
 
 from libc.string cimport memcmp
 
-from app.query._stats cimport Distribution, Reading, plus
+from app.query._stats cimport Distribution, GaugeSummary, plus
 from app.rollup._msgpack cimport (
     PARTS, Bytes, Cursor, array, below, binary, later, not_negative, number, step_over, text,
 )
@@ -188,7 +188,7 @@ cdef class Gathered:
 
     cdef int _gauges(self, Cursor *part) except -1:
         cdef Py_ssize_t numbers = array(part)
-        cdef Reading reading
+        cdef GaugeSummary reading
         cdef long long epoch
         if not numbers:
             return 0

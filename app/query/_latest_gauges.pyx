@@ -5,12 +5,12 @@ is a PackError, and app.query.latest_gauges has to be asked instead.
 
 from libc.string cimport memset
 
-from app.query._stats cimport Reading
+from app.query._stats cimport GaugeSummary
 from app.rollup._msgpack cimport PARTS, Cursor, array, below, binary, later, not_negative, number, text
 from app.query._table cimport read_reading
 
 from app.rollup import codec as packing
-from app.query.latest_gauges import Latest
+from app.query.latest_gauges import LatestGauges
 from app.rollup.codec import PackError
 from parsers.metrics import GAUGES as GAUGE_TABLE
 
@@ -23,7 +23,7 @@ cdef enum:
 
 cdef int VERSION = packing.VERSION
 assert len(GAUGE_TABLE) == GAUGES and len(packing.SECTIONS) == SECTIONS
-assert packing.SECTIONS.index("gauges") == OF_GAUGES and packing.SECTIONS.index("minutes") == MINUTES
+assert packing.SECTIONS.index("gauges") == OF_GAUGES and packing.SECTIONS.index("active_minutes") == MINUTES
 
 
 cdef class Dyno:
@@ -39,7 +39,7 @@ cdef class Dyno:
         memset(self.at_ms, 0xFF, sizeof(self.at_ms))
 
 
-def latest(packed):
+def latest_gauges(packed):
     """See app.query.latest_gauges.
 
     Raises:
@@ -58,7 +58,7 @@ def latest(packed):
         for gauge in range(GAUGES):
             if dyno.at_ms[gauge] >= 0:
                 last[dyno.name, gauge] = dyno.last[gauge]
-    return Latest(last, {dyno.name for dyno in dynos.values() if dyno.heard})
+    return LatestGauges(last, {dyno.name for dyno in dynos.values() if dyno.heard})
 
 
 cdef int _read(dict dynos, bytes packed) except -1:
@@ -98,7 +98,7 @@ cdef Dyno _dyno(dict dynos, Cursor *names):
 cdef int _read_gauges(Cursor *part, list names) except -1:
     cdef Py_ssize_t numbers = array(part)
     cdef Dyno dyno
-    cdef Reading reading
+    cdef GaugeSummary reading
     cdef int gauge
     cdef long long epoch
     if not numbers:

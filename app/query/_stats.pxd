@@ -3,7 +3,7 @@
 cdef enum:
     BINS = 651  # of app.rollup.sketch
 
-cdef struct Reading:
+cdef struct GaugeSummary:
     long long count
     long long total
     long long smallest
@@ -13,7 +13,7 @@ cdef struct Reading:
 
 cdef struct Held:
     long long id
-    Reading reading
+    GaugeSummary reading
 
 cdef class Cell:
     cdef object value_of(self, object stat, long long step_s)
@@ -37,7 +37,7 @@ cdef class Gauge(Cell):
     cdef int size
     cdef int room
     cdef int next
-    cdef int merge(self, long long id, const Reading *reading) except -1
+    cdef int merge(self, long long id, const GaugeSummary *reading) except -1
     cdef Held *_of(self, long long id) except NULL
 
 cdef class Dynos(Cell):

@@ -10,7 +10,7 @@ from libc.string cimport memcpy
 
 from app.rollup.sketch import BIN_COUNT, HIGH_MS, LOW_MS, rank
 from app.query.stats import DistributionCell
-from app.rollup.tallies import Tally
+from app.rollup.tallies import TimingTotals
 from parsers.metrics import GAUGES
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -77,7 +77,7 @@ cdef class Distribution(Cell):
         """The same as app.query.stats has it."""
         cdef int index
         cell = DistributionCell()
-        cell.tally = Tally(self.count, self.total, self.largest)
+        cell.tally = TimingTotals(self.count, self.total, self.largest)
         cell.bins = {
             self.low + index: self.bins[index]
             for index in range(self.high - self.low)
@@ -92,8 +92,8 @@ cdef class Gauge(Cell):
     def __dealloc__(self):
         free(self.held)
 
-    cdef int merge(self, long long id, const Reading *reading) except -1:
-        cdef Reading *ours = &self._of(id).reading
+    cdef int merge(self, long long id, const GaugeSummary *reading) except -1:
+        cdef GaugeSummary *ours = &self._of(id).reading
         if not ours.count:
             ours[0] = reading[0]
             return 0
@@ -111,7 +111,7 @@ cdef class Gauge(Cell):
         return 0
 
     cdef Held *_of(self, long long id) except NULL:
-        """Readings come in the same order again and again: mostly it is the one behind the last."""
+        """RuntimeMetrics come in the same order again and again: mostly it is the one behind the last."""
         cdef int step, position, room
         cdef Held *grown
         for step in range(self.size):
@@ -135,7 +135,7 @@ cdef class Gauge(Cell):
 
     cdef object value_of(self, object stat, long long step_s):
         cdef str method = stat.method
-        cdef Reading *each
+        cdef GaugeSummary *each
         cdef long long largest = 0
         cdef long long smallest = NUMBER_MAX
         cdef int position

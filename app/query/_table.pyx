@@ -9,13 +9,13 @@ of no use then, and app.query.table.Table, which defines what is meant, has to b
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
-from app.query._stats cimport BINS, Cell, Counter, Distribution, Dynos, Gauge, Reading, plus
+from app.query._stats cimport BINS, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus
 from app.rollup._msgpack cimport PARTS, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text
 
-from app.rollup import codec_extensions as later
+from app.rollup import codec_extensions
 
 from app.rollup import codec as packing
-from app.query.table import COUNTERS, VALUES_MAX, WHICH, Keys, wanted_by
+from app.query.table import COUNTERS, VALUES_MAX, WHICH, SeriesKeyer, required_sections
 from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, align
 from app.rollup.rollup import Rollup
@@ -108,11 +108,11 @@ cdef class Table:
         name = query.metric.name
         self.query = query
         self.begin, self.step_s, self.size = query.range.start, query.range.step_s, query.range.size
-        sections = wanted_by(query).sections
+        sections = required_sections(query).sections
         for position, section in enumerate(packing.SECTIONS):
             self.wanted[position] = section in sections
         self.sections = tuple(sections)
-        self.of_later = next(iter(sections & later.TAGS), None)
+        self.of_later = next(iter(sections & codec_extensions.TAGS), None)
         self.gauge = GAUGE_INDEX.get(name, NONE)
         for position in range(KINDS_OF_TIME):
             self.which[position] = position in WHICH.get(name, ())
@@ -132,10 +132,10 @@ cdef class Table:
             labels = COUNTERS[name][1]
         elif name in WHICH:
             labels = of_tally
-            self.sketch_keys_of = Keys(self.query, app, of_sketch)
+            self.sketch_keys_of = SeriesKeyer(self.query, app, of_sketch)
         else:
             labels = of_source if name == "dynos" else of_gauge
-        self.keys_of = Keys(self.query, app, labels)
+        self.keys_of = SeriesKeyer(self.query, app, labels)
         self.app = app
         self.labels = {}
         self.block, self.of_block = b"", []
@@ -353,7 +353,7 @@ cdef class Table:
         self, Cursor *part, Py_ssize_t numbers, list names, int index
     ) except -1:
         cdef Label label
-        cdef Reading reading
+        cdef GaugeSummary reading
         cdef Gauge cell
         cdef long long epoch
         cdef int gauge, series
@@ -427,7 +427,7 @@ cdef class Table:
             if name != self.of_later:
                 continue
             plain = Rollup()
-            later.read(
+            codec_extensions.read(
                 plain,
                 [(name, part.at[: part.end - part.at])],
                 frozenset(self.sections),
@@ -505,7 +505,7 @@ cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
     return numbers
 
 
-cdef int read_reading(Cursor *part, long long epoch, Reading *reading) except -1:
+cdef int read_reading(Cursor *part, long long epoch, GaugeSummary *reading) except -1:
     """A row of gauges behind its name and gauge."""
     cdef long long after, difference, smallest, largest
     after = not_negative(part)

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING
 from app.query import glance as defined_glance
 from app.query import latest_gauges as defined_latest
 from app.query.glance import Glance
-from app.query.latest_gauges import Latest
-from app.query.table import Range
+from app.query.latest_gauges import LatestGauges
+from app.query.table import QueryRange
 from app.rollup.codec import PackError
 from app.support.compiled import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
     from app.query.glance import glance as quick_glance
-    from app.query.latest_gauges import latest as quick_latest
+    from app.query.latest_gauges import latest_gauges as quick_latest
     from app.query.table import Table
 else:
     from app.query._glance import glance as quick_glance
-    from app.query._latest_gauges import latest as quick_latest
+    from app.query._latest_gauges import latest_gauges as quick_latest
     from app.query._table import Table
 
-__all__ = ["Table", "glance", "latest"]
+__all__ = ["Table", "glance", "latest_gauges"]
 
 
-def latest(packed: Sequence[bytes]) -> Latest:
+def latest_gauges(packed: Sequence[bytes]) -> LatestGauges:
     """See app.query.latest_gauges.
 
     Raises:
@@ -36,10 +36,10 @@ def latest(packed: Sequence[bytes]) -> Latest:
     try:
         return quick_latest(packed)
     except PackError:  # the definition may read it after all, or say better why not
-        return defined_latest.latest(packed)
+        return defined_latest.latest_gauges(packed)
 
 
-def glance(span: Range, packed: Sequence[tuple[int, bytes]], code_steps: int) -> Glance:
+def glance(span: QueryRange, packed: Sequence[tuple[int, bytes]], code_steps: int) -> Glance:
     """See app.query.glance.
 
     Raises:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from app.query.engine import SETTLED_AFTER_S, evaluate, packed_rollups
 from app.query.stats import Stat, Value
-from app.query.table import Query, Range, wanted_by
-from app.rollup.codec import absorb
+from app.query.table import Query, QueryRange, required_sections
+from app.rollup.codec import merge_packed
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
 from app.rollup.statuses import SWITCHING_PROTOCOLS
@@ -57,13 +57,13 @@ async def signal_of(
     chosen = {label: tuple(values) for label, values in filters.items() if values}
     # Requests are told apart by status, so that WebSockets can be left out.
     by = ("status",) if metric.name == "requests" else ()
-    asked = Query(metric, (stat,), Range(start, end, end - start, finest), by, chosen)
-    sections = wanted_by(asked).sections | {"minutes"}
+    asked = Query(metric, (stat,), QueryRange(start, end, end - start, finest), by, chosen)
+    sections = required_sections(asked).sections | {"active_minutes"}
     slots: dict[int, Rollup] = {}
-    span = Range(start - minutes * MINUTE_S, end, MINUTE_S, finest)
+    span = QueryRange(start - minutes * MINUTE_S, end, MINUTE_S, finest)
     async for at, packed in packed_rollups(store, app, span):
         rollup = slots.setdefault(at, Rollup())
-        absorb(rollup, packed, sections, gauges=wanted_by(asked).gauges)
+        merge_packed(rollup, packed, sections, gauges=required_sections(asked).gauges)
     earlier = asked.range._replace(start=start - minutes * MINUTE_S, end=start)
     value = _value(asked, app, slots)
     before = _value(Query(metric, asked.stats, earlier, by, chosen), app, slots)
@@ -102,6 +102,6 @@ def _dynos(
 ) -> int:
     start = end - MINUTE_S
     only = {"process_type": filters["process_type"]} if "process_type" in filters else {}
-    asked = Query(_DYNOS, (_LAST,), Range(start, end, MINUTE_S, finest), (), only)
+    asked = Query(_DYNOS, (_LAST,), QueryRange(start, end, MINUTE_S, finest), (), only)
     last = {at: rollup for at, rollup in slots.items() if at == start}
     return int(evaluate(asked, {app: last})[0].numbers[0] or 0)

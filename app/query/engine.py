@@ -19,9 +19,9 @@ from typing import NamedTuple
 from app.query import table as collect
 from app.query.accelerated import Table
 from app.query.stats import Answered, Value
-from app.query.table import VALUES_MAX, Key, Query, Range, Wanted
+from app.query.table import VALUES_MAX, Key, Query, QueryRange, RequiredSections
 from app.rollup.batch_codec import unpack_batch
-from app.rollup.codec import PackError, absorb
+from app.rollup.codec import PackError, merge_packed
 from app.rollup.resolutions import align
 from app.rollup.rollup import Rollup
 from app.storage.interface import HEADER_BYTES, Reader, Slot
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
     complete_until: int
 
 
-def complete_until(span: Range, now_s: float) -> int:
+def complete_until(span: QueryRange, now_s: float) -> int:
     """The latest instant of the range, on an interval's edge, before which values will hardly
     change.
     """
@@ -71,7 +71,7 @@ def complete_until(span: Range, now_s: float) -> int:
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[Packed]:
+async def packed_rollups(store: Reader, app: str, span: QueryRange) -> AsyncIterator[Packed]:
     """What is stored of the range, each with the start of its slot. Other requests are served in
     between.
 
@@ -95,7 +95,9 @@ async def packed_rollups(store: Reader, app: str, span: Range) -> AsyncIterator[
                 yield align(minute, seconds), packed
 
 
-async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> dict[int, Rollup]:
+async def read_slots(
+    store: Reader, app: str, span: QueryRange, wanted: RequiredSections
+) -> dict[int, Rollup]:
     """The app's rollups in the range, by the start of their slot, with only what is wanted.
 
     Raises:
@@ -105,7 +107,7 @@ async def read_slots(store: Reader, app: str, span: Range, wanted: Wanted) -> di
     rollups: dict[int, Rollup] = {}
     async for start, packed in packed_rollups(store, app, span):
         rollup = rollups.setdefault(start, Rollup())
-        absorb(rollup, packed, wanted.sections, gauges=wanted.gauges)
+        merge_packed(rollup, packed, wanted.sections, gauges=wanted.gauges)
     return rollups
 
 
@@ -174,7 +176,7 @@ async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float)
     return Answer(found, complete_until(query.range, now_s))
 
 
-async def _filled(table: Table, store: Reader, apps: Sequence[str], span: Range) -> Table:
+async def _filled(table: Table, store: Reader, apps: Sequence[str], span: QueryRange) -> Table:
     for app in apps:  # one after the other, so that the rollups of all are never held at once
         async for start, packed in packed_rollups(store, app, span):
             table.add(app, start, packed)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from app.query.stats import Value
-from app.query.table import WHICH, Range
-from app.rollup.codec import absorb
+from app.query.table import WHICH, QueryRange
+from app.rollup.codec import merge_packed
 from app.rollup.rollup import Rollup
 from app.rollup.sketch import Bins, quantile_ms
 from app.rollup.statuses import is_failed
@@ -28,7 +28,7 @@ class Glance(NamedTuple):
     codes: dict[str, int]  # with how often, at the end of the range
 
 
-def glance(span: Range, packed: Iterable[tuple[int, bytes]], code_steps: int) -> Glance:
+def glance(span: QueryRange, packed: Iterable[tuple[int, bytes]], code_steps: int) -> Glance:
     """Of packed rollups with the start of their slots, which lie in the range; of codes only those
     in its last `code_steps` steps.
 
@@ -38,7 +38,7 @@ def glance(span: Range, packed: Iterable[tuple[int, bytes]], code_steps: int) ->
     steps = [Rollup() for _ in range(span.size)]
     for start, data in packed:
         step = steps[(start - span.start) // span.step_s]
-        absorb(step, data, SECTIONS, gauges=frozenset({MEMORY}))
+        merge_packed(step, data, SECTIONS, gauges=frozenset({MEMORY}))
     return Glance(
         [_requests(step) for step in steps],
         sum(

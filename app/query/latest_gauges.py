@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from app.rollup.codec import absorb
+from app.rollup.codec import merge_packed
 from app.rollup.rollup import Rollup
 
-SECTIONS = frozenset({"gauges", "minutes"})
+SECTIONS = frozenset({"gauges", "active_minutes"})
 
 
-class Latest(NamedTuple):
+class LatestGauges(NamedTuple):
     """`last`: (source, gauge) -> value in the gauge's stored unit."""
 
     last: dict[tuple[str, int], int]
-    heard: set[str]
+    active_dynos: set[str]
 
 
-def latest(packed: Iterable[bytes]) -> Latest:
+def latest_gauges(packed: Iterable[bytes]) -> LatestGauges:
     """Of packed rollups.
 
     Raises:
@@ -26,6 +26,6 @@ def latest(packed: Iterable[bytes]) -> Latest:
     """
     recent = Rollup()
     for data in packed:
-        absorb(recent, data, SECTIONS)
+        merge_packed(recent, data, SECTIONS)
     last = {key: reading.last for key, reading in recent.gauges.items()}
-    return Latest(last, set(recent.minutes))
+    return LatestGauges(last, set(recent.active_minutes))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from app.query.stats import DEFAULT_STAT, Stat, parse_stat
-from app.query.table import Query, Range
+from app.query.table import Query, QueryRange
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
 from app.rollup.resolutions import SLACK_S, Resolution, align, nice_step, parse_step
 from parsers.metrics import METRICS, Metric
@@ -42,7 +42,7 @@ class QueryError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QueryRequest:
     """A query as it was written."""
 
     metric: str
@@ -54,7 +54,9 @@ class Asked:
     step: str | None = None
 
 
-def plan(asked: Asked, resolutions: Sequence[Resolution], now_s: float) -> tuple[Query, list[str]]:
+def plan(
+    asked: QueryRequest, resolutions: Sequence[Resolution], now_s: float
+) -> tuple[Query, list[str]]:
     """The query, and warnings where it answers something coarser than was asked.
 
     Raises:
@@ -65,7 +67,7 @@ def plan(asked: Asked, resolutions: Sequence[Resolution], now_s: float) -> tuple
 
 
 def query_over(
-    span: Range,
+    span: QueryRange,
     metric_name: str,
     stat_names: Sequence[str] = (),
     by: Sequence[str] = (),
@@ -121,7 +123,7 @@ def plan_range(
     step: str | None,
     resolutions: Sequence[Resolution],
     now_s: float,
-) -> tuple[Range, list[str]]:
+) -> tuple[QueryRange, list[str]]:
     """The range, aligned outwards, and warnings. Default: the last hour; `step` None: at most about
     300 points.
 
@@ -141,7 +143,7 @@ def plan_range(
         )
     if step == "range":
         whole_start, whole_end = _outwards(start_s, end_s, kept[0].seconds)
-        return Range(whole_start, whole_end, whole_end - whole_start, kept[0]), warnings
+        return QueryRange(whole_start, whole_end, whole_end - whole_start, kept[0]), warnings
     step_s = _step(step, end_s - start_s, resolutions[0].seconds, warnings)
     if step_s % kept[0].seconds:
         step_s = math.ceil(step_s / kept[0].seconds) * kept[0].seconds
@@ -150,7 +152,7 @@ def plan_range(
                 f"answered with step={step_s}: finer data is no longer kept for all of the range"
             )
     resolution = [each for each in kept if step_s % each.seconds == 0][-1]
-    span = Range(*_outwards(start_s, end_s, step_s), step_s, resolution)
+    span = QueryRange(*_outwards(start_s, end_s, step_s), step_s, resolution)
     if span.size > POINTS_MAX:
         raise QueryError(
             "step", str(step), f"steps that give at most {POINTS_MAX} values (this: {span.size})"

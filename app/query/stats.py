@@ -10,7 +10,7 @@ from math import fsum
 from typing import NamedTuple
 
 from app.rollup.sketch import HIGH_MS, LOW_MS, Bins, count_within, quantile_ms
-from app.rollup.tallies import Reading, Tally
+from app.rollup.tallies import GaugeSummary, TimingTotals
 from parsers.metrics import GAUGES, Kind, Metric
 
 DEFAULT_STAT: dict[Kind, str] = {"counter": "sum", "distribution": "p95", "gauge": "avg"}
@@ -91,7 +91,7 @@ class DistributionCell:
 
     def __init__(self) -> None:
         self.bins: Bins = {}
-        self.tally = Tally()
+        self.tally = TimingTotals()
 
     def add_bins(self, bins: Bins) -> None:
         """Merge a sketch."""
@@ -124,10 +124,10 @@ class GaugeCell:
     __slots__ = ("readings", "scale")
 
     def __init__(self, gauge: int) -> None:
-        self.readings: dict[tuple[str, str], Reading] = {}
+        self.readings: dict[tuple[str, str], GaugeSummary] = {}
         self.scale = GAUGES[gauge].numerator / GAUGES[gauge].denominator
 
-    def add(self, app: str, source: str, reading: Reading) -> None:
+    def add(self, app: str, source: str, reading: GaugeSummary) -> None:
         """Merge one dyno's readings."""
         mine = self.readings.get((app, source))
         if mine is None:
@@ -143,7 +143,7 @@ class GaugeCell:
         return _GAUGE_VALUES[stat.method](readings) * self.scale if readings else None
 
 
-_GAUGE_VALUES: dict[str, Callable[[list[Reading]], float]] = {
+_GAUGE_VALUES: dict[str, Callable[[list[GaugeSummary]], float]] = {
     "avg": lambda readings: (
         sum(each.total for each in readings) / sum(each.count for each in readings)
     ),

@@ -19,7 +19,7 @@ from app.query.stats import (
     GaugeCell,
     Stat,
 )
-from app.rollup.codec import absorb
+from app.rollup.codec import merge_packed
 from app.rollup.labels import (
     Labels,
     of_error,
@@ -40,7 +40,7 @@ VALUES_MAX = 500_000  # of all series together
 Key = tuple[str, ...]
 
 
-class Range(NamedTuple):
+class QueryRange(NamedTuple):
     """`[start, end)` in Unix seconds, aligned; served from slots of `resolution`."""
 
     start: int
@@ -60,12 +60,12 @@ class Query:
 
     metric: Metric
     stats: tuple[Stat, ...]
-    range: Range
+    range: QueryRange
     by: tuple[str, ...] = ()
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-class Wanted(NamedTuple):
+class RequiredSections(NamedTuple):
     """What of a rollup a query needs; nothing else is decoded. `gauges`: only these; None: all."""
 
     sections: frozenset[str]
@@ -80,7 +80,7 @@ WHICH = {
 }
 
 
-class Keys:
+class SeriesKeyer:
     """The series that a row belongs to, or None where a filter leaves it out; remembered by row."""
 
     def __init__(self, query: Query, app: str, labels: Callable[[Any], Labels]) -> None:
@@ -130,7 +130,7 @@ COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
 
 def _counts(query: Query, app: str) -> Collect:
     section, labels = COUNTERS[query.metric.name]
-    key_of = Keys(query, app, labels)
+    key_of = SeriesKeyer(query, app, labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, count in getattr(rollup, section).items():
@@ -142,7 +142,7 @@ def _counts(query: Query, app: str) -> Collect:
 
 def _times(query: Query, app: str) -> Collect:
     which = WHICH[query.metric.name]
-    tally_key, sketch_key = Keys(query, app, of_tally), Keys(query, app, of_sketch)
+    tally_key, sketch_key = SeriesKeyer(query, app, of_tally), SeriesKeyer(query, app, of_sketch)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, tally in rollup.tallies.items():
@@ -157,7 +157,7 @@ def _times(query: Query, app: str) -> Collect:
 
 def _readings(query: Query, app: str) -> Collect:
     gauge = GAUGE_INDEX[query.metric.name]
-    key_of = Keys(query, app, of_gauge)
+    key_of = SeriesKeyer(query, app, of_gauge)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, reading in rollup.gauges.items():
@@ -168,10 +168,10 @@ def _readings(query: Query, app: str) -> Collect:
 
 
 def _dynos(query: Query, app: str) -> Collect:
-    key_of = Keys(query, app, of_source)
+    key_of = SeriesKeyer(query, app, of_source)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for source, minutes in rollup.minutes.items():
+        for source, minutes in rollup.active_minutes.items():
             if (key := key_of(source)) is not None:
                 _cell(cells, key, DynosCell).add(align(start, HOUR_S), minutes)
 
@@ -187,18 +187,18 @@ def collector(query: Query, app: str) -> Collect:
     return _dynos(query, app) if query.metric.name == "dynos" else _readings(query, app)
 
 
-def wanted_by(query: Query) -> Wanted:
+def required_sections(query: Query) -> RequiredSections:
     """What of a rollup a query needs."""
     name = query.metric.name
     if name in COUNTERS:
-        return Wanted(frozenset({COUNTERS[name][0]}))
+        return RequiredSections(frozenset({COUNTERS[name][0]}))
     if query.metric.kind == "distribution":
         sketch = {"sketches"} if any(stat.of_sketch for stat in query.stats) else set()
         tally = {"tallies"} if any(not stat.of_sketch for stat in query.stats) else set()
-        return Wanted(frozenset(sketch | tally))
+        return RequiredSections(frozenset(sketch | tally))
     if name == "dynos":
-        return Wanted(frozenset({"minutes"}))
-    return Wanted(frozenset({"gauges"}), frozenset({GAUGE_INDEX[name]}))
+        return RequiredSections(frozenset({"active_minutes"}))
+    return RequiredSections(frozenset({"gauges"}), frozenset({GAUGE_INDEX[name]}))
 
 
 # --- the cells of an answer ---------------------------------------------------------------------
@@ -211,7 +211,7 @@ class Table:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._wanted = wanted_by(query)
+        self._wanted = required_sections(query)
         self._cells: list[Cells] = [{} for _ in range(query.range.size)]
         self._heard: list[set[str]] = [set() for _ in range(query.range.size)]
         self._app = ""
@@ -227,7 +227,7 @@ class Table:
             self._finish()
             self._app = app
         rollup = self._read.setdefault(start, Rollup())
-        absorb(rollup, packed, self._wanted.sections, gauges=self._wanted.gauges)
+        merge_packed(rollup, packed, self._wanted.sections, gauges=self._wanted.gauges)
 
     def add_rollups(self, app: str, rollups: Mapping[int, Rollup]) -> None:
         """Take an app's rollups by the start of their slot."""

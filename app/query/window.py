@@ -10,24 +10,26 @@ from app.query.engine import BYTES_PER_TURN, Packed, Series, evaluate_packed, pa
 from app.query.planner import plan_range, query_over
 from app.query.selection import EVERYTHING, Selection
 from app.query.stats import Band, Value
-from app.query.table import Range
-from app.rollup.accelerated import merged, pack
-from app.rollup.codec import absorb
+from app.query.table import QueryRange
+from app.rollup.accelerated import merge_rollups, pack
+from app.rollup.codec import merge_packed
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution
-from app.rollup.rollup import Caps, Rollup
+from app.rollup.rollup import CardinalityLimits, Rollup
 from app.storage.interface import Reader
 from parsers.metrics import METRICS
 
 _MS = 1000
 _LASTED_MIN_S = 10
-_MINUTES = frozenset({"minutes"})
+_MINUTES = frozenset({"active_minutes"})
 _TOLD = frozenset({"events", "ledger"})
-_UNBOUNDED = Caps(*[10**9] * len(Caps._fields))  # what is merged to be shown is not stored
+_UNBOUNDED = CardinalityLimits(
+    *[10**9] * len(CardinalityLimits._fields)
+)  # what is merged to be shown is not stored
 _Asked = tuple[str, tuple[str, ...], str, bool, frozenset[tuple[str, tuple[str, ...]]]]
 
 
-class Read:
+class WindowData:
     """What was read, packed: a rollup a step, and all of each slot. Which minutes dynos were heard
     in is asked of the slots, since minutes of one hour cannot be merged with those of another.
     """
@@ -41,7 +43,7 @@ class Read:
         """What is shown beside metrics, over all of the time."""
         told = Rollup()
         for _, packed in self.steps:
-            absorb(told, packed, _TOLD)
+            merge_packed(told, packed, _TOLD)
         return told
 
     @cached_property
@@ -50,8 +52,8 @@ class Read:
         heard: dict[str, int] = {}
         for start, packed in self.slots:
             minutes = Rollup()
-            absorb(minutes, packed, _MINUTES)
-            for source in minutes.minutes:
+            merge_packed(minutes, packed, _MINUTES)
+            for source in minutes.active_minutes:
                 heard[source] = max(heard.get(source, 0), start)
         return heard
 
@@ -62,8 +64,8 @@ class Window:
     def __init__(
         self,
         app: str,
-        span: Range,
-        read: Read,
+        span: QueryRange,
+        read: WindowData,
         selection: Selection = EVERYTHING,
     ) -> None:
         self.app = app
@@ -80,7 +82,7 @@ class Window:
         """Its last steps."""
         skipped = max(0, self.span.size - steps)
         start = self.span.start + skipped * self.span.step_s
-        read = Read(
+        read = WindowData(
             *(
                 [each for each in packed if each[0] >= start]
                 for packed in (self._read.steps, self._read.slots)
@@ -168,7 +170,7 @@ class Window:
         return self._read.told.ledger
 
 
-def per_minute(span: Range, values: Sequence[Value], now_s: float) -> list[Value]:
+def per_minute(span: QueryRange, values: Sequence[Value], now_s: float) -> list[Value]:
     """Points of a counter as so many a minute. The interval that is not over counts for as long as
     it has lasted, and not at all at its very beginning.
     """
@@ -197,10 +199,10 @@ async def window(
     """
     span = plan_range(start, end, step, resolutions, now_s)[0]
     slots = [each async for each in packed_rollups(store, app, span)]
-    return Window(app, span, Read(await _steps(slots, span), slots))
+    return Window(app, span, WindowData(await _steps(slots, span), slots))
 
 
-async def _steps(slots: Sequence[Packed], span: Range) -> list[Packed]:
+async def _steps(slots: Sequence[Packed], span: QueryRange) -> list[Packed]:
     """One rollup for each step of which there is anything. Other requests are served in between."""
     of_step: dict[int, list[bytes]] = {}
     for start, packed in slots:
@@ -213,5 +215,7 @@ async def _steps(slots: Sequence[Packed], span: Range) -> list[Packed]:
             if taken >= BYTES_PER_TURN:
                 taken = 0
                 await asyncio.sleep(0)
-        steps.append((start, found[0] if len(found) == 1 else pack(merged(found), _UNBOUNDED)))
+        steps.append(
+            (start, found[0] if len(found) == 1 else pack(merge_rollups(found), _UNBOUNDED))
+        )
     return steps

@@ -16,7 +16,7 @@ from app.receivers.request_head import (
     MSG_COUNT,
     READ,
     UNUSUAL,
-    Head,
+    DrainRequestHead,
 )
 
 cdef bytes _beginning = BEGINNING
@@ -58,7 +58,7 @@ for _number in range(_known_names):
     _sizes[_number] = len(_names[_number])
 
 
-def usual_head(bytes data):
+def parse_common_head(bytes data):
     """See app.receivers.request_head."""
     cdef Bytes begin = data
     cdef Bytes end = begin + len(data)
@@ -104,7 +104,7 @@ def usual_head(bytes data):
     body_bytes = digits(&found[LENGTH_AT])
     if keep_alive is None or not body_bytes:
         return None
-    return Head(
+    return DrainRequestHead(
         text(&found[HOST_AT]),
         text(&found[AUTHORIZATION_AT]),
         text(&found[DRAIN_AT]),

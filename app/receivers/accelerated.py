@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from app.support.compiled import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
-    from app.receivers.request_head import usual_head
+    from app.receivers.request_head import parse_common_head
 else:
-    from app.receivers._request_head import usual_head
+    from app.receivers._request_head import parse_common_head
 
-__all__ = ["usual_head"]
+__all__ = ["parse_common_head"]

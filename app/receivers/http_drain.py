@@ -20,18 +20,18 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from app.access.drain_registry import APP_NAME_RULE, Drains, valid_app
-from app.access.rejected_logins import Refusals
+from app.access.drain_registry import APP_NAME_RULE, DrainRegistry, valid_app
+from app.access.rejected_logins import RejectedLogins
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import Horizon
-from app.ingest.coalesced_batch import Post, Sender
-from app.ingest.drain_loop import OwnDrain
-from app.ingest.group_commit import Commits, Settle
-from app.ingest.received_batch import Arrival, batch_id
+from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.coalesced_batch import DrainKey, DrainPost
+from app.ingest.drain_loop import DrainLoopDetector
+from app.ingest.group_commit import BatchCommitter, OnResult
+from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.receivers.http_fast_path import RETRY_AFTER_S
-from app.receivers.request_body import CLOSE, Bodies, BodyRefused
-from app.receivers.request_head import DRAIN, FRAME_ID, MSG_COUNT, REPLAY, Head, number
-from app.rollup.rollup import Caps
+from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
+from app.receivers.request_head import DRAIN, FRAME_ID, MSG_COUNT, REPLAY, DrainRequestHead, number
+from app.rollup.rollup import CardinalityLimits
 from app.storage.interface import StoreUnavailable, random_bytes
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
@@ -43,7 +43,7 @@ SENDERS_REMEMBERED = 4_096
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
-class Refused(Exception):
+class DrainRejected(Exception):
     """The request is answered with this status and sentence."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -57,13 +57,13 @@ class DrainEndpoint:
     def __init__(
         self,
         *,
-        committer: Commits,
-        drains: Drains | None,
-        refusals: Refusals,
-        own_drain: OwnDrain,
-        horizon: Horizon,
-        caps: Caps,
-        bodies: Bodies,
+        committer: BatchCommitter,
+        drains: DrainRegistry | None,
+        rejected_logins: RejectedLogins,
+        loop_detector: DrainLoopDetector,
+        acceptance: AcceptanceWindow,
+        limits: CardinalityLimits,
+        bodies: BodyLimiter,
         body_bytes_max: int,
         clock: Callable[[], float],
     ) -> None:
@@ -73,14 +73,16 @@ class DrainEndpoint:
         """
         self._committer = committer
         self._drains = drains
-        self._refusals = refusals
-        self._own_drain = own_drain
-        self._horizon = horizon
-        self._replay_horizon = Horizon(max(horizon.past_s, REPLAY_PAST_S), horizon.future_s)
-        self._caps = caps
+        self._rejected_logins = rejected_logins
+        self._loop_detector = loop_detector
+        self._acceptance = acceptance
+        self._replay_horizon = AcceptanceWindow(
+            max(acceptance.past_s, REPLAY_PAST_S), acceptance.future_s
+        )
+        self._limits = limits
         self._bodies = bodies
         self.body_within_s = bodies.within_s
-        self.let_go = bodies.let_go
+        self.release = bodies.release
         self._body_bytes_max = body_bytes_max
         self._at_once_bytes_max = min(AT_ONCE_BYTES_MAX, body_bytes_max)
         self._clock = clock
@@ -90,7 +92,9 @@ class DrainEndpoint:
         """Answer one request."""
         try:
             if scope["method"] != "POST":
-                raise Refused(405, "This is a log drain: it takes POST from Heroku's Logplex.")
+                raise DrainRejected(
+                    405, "This is a log drain: it takes POST from Heroku's Logplex."
+                )
             app, generation = await self._authenticate(scope)
             reading = self._bodies.body(scope["headers"], receive, self._body_bytes_max)
             async with reading as body:
@@ -99,14 +103,14 @@ class DrainEndpoint:
                 if body:
                     first_of = dict(reversed(scope["headers"]))  # of a header twice, the first
                     sender = _sender(app, generation, first_of.get(DRAIN, b""))
-                    horizon = self._replay_horizon if REPLAY in first_of else self._horizon
+                    acceptance = self._replay_horizon if REPLAY in first_of else self._acceptance
                     promised = number(first_of.get(MSG_COUNT, b""))
                     frame_id = first_of.get(FRAME_ID, b"")
-                    await self._take(sender, frame_id, promised, body, horizon)
-        except Refused as refusal:
+                    await self._take(sender, frame_id, promised, body, acceptance)
+        except DrainRejected as refusal:
             extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}
             await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
-        except BodyRefused as refusal:
+        except BodyRejected as refusal:
             headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
             await respond(send, refusal.status, f"{refusal}\n", headers)
         except StoreUnavailable as error:
@@ -122,13 +126,15 @@ class DrainEndpoint:
             if not credentials or not generation:
                 why = self._drains.why_refused(*credentials) if credentials else "no credentials"
                 token = header(scope["headers"], DRAIN).decode("latin-1")
-                self._refusals.add(credentials[0] if credentials else "", token, why)
-                raise Refused(401, "Unknown app or wrong drain secret: see 'dynometer drains'.")
+                self._rejected_logins.add(credentials[0] if credentials else "", token, why)
+                raise DrainRejected(
+                    401, "Unknown app or wrong drain secret: see 'dynometer drains'."
+                )
             return credentials[0], generation
         token = header(scope["headers"], DRAIN).decode("latin-1")
         app = credentials[0] if credentials and credentials[0] else token
         if not valid_app(app):
-            raise Refused(
+            raise DrainRejected(
                 401,
                 "Name the app as the user of Basic auth (http://APP:any@…/drain), "
                 f"or send Logplex-Drain-Token. Names: {APP_NAME_RULE}.",
@@ -136,23 +142,28 @@ class DrainEndpoint:
         return app, 1
 
     async def _take(
-        self, sender: Sender, frame_id: bytes, promised: int, body: bytes, horizon: Horizon
+        self,
+        sender: DrainKey,
+        frame_id: bytes,
+        promised: int,
+        body: bytes,
+        acceptance: AcceptanceWindow,
     ) -> None:
         """Aggregate and commit a body; returns when it is safe."""
-        self._own_drain.look(sender.app, body)
-        aggregator = Aggregator(self._clock(), horizon, self._caps)
+        self._loop_detector.inspect(sender.app, body)
+        aggregator = Aggregator(self._clock(), acceptance, self._limits)
         if promised:
             aggregator.add_promised(promised)
         for _ in aggregator.turns(body):
             await asyncio.sleep(0)
         app, drain, generation = sender
         await self._committer.commit(
-            Arrival(app, _id_of(frame_id), aggregator.parts(), drain, generation)
+            ReceivedBatch(app, _id_of(frame_id), aggregator.build_body(), drain, generation)
         )
 
     # --- the same at once: see app.receivers.http_fast_path ---------------------------------
 
-    def admit(self, head: Head) -> Sender | None:
+    def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
         """See drain_cycle.AtOnce."""
         if head.body_bytes > self._at_once_bytes_max:
             return None
@@ -161,7 +172,7 @@ class DrainEndpoint:
             return None
         return sender
 
-    def _known(self, head: Head) -> Sender | None:
+    def _known(self, head: DrainRequestHead) -> DrainKey | None:
         """Who sends; None where that cannot be told at once."""
         if self._drains is None:
             return _local_sender(head.authorization, head.host, head.drain)
@@ -171,10 +182,12 @@ class DrainEndpoint:
         generation = self._drains.verify_at_once(*credentials)
         return _sender(credentials[0], generation, head.drain) if generation else None
 
-    def take(self, sender: Sender, head: Head, data: bytes, start: int, settle: Settle) -> None:
+    def submit_body(
+        self, sender: DrainKey, head: DrainRequestHead, data: bytes, start: int, settle: OnResult
+    ) -> None:
         """See drain_cycle.AtOnce."""
-        self._own_drain.look(sender.app, data, start)
-        post = Post(_id_of(head.frame_id), random_bytes(), data, head.promised, start)
+        self._loop_detector.inspect(sender.app, data, start)
+        post = DrainPost(_id_of(head.frame_id), random_bytes(), data, head.promised, start)
         try:
             if self._committer.submit(sender, post, settle):
                 return
@@ -187,10 +200,12 @@ class DrainEndpoint:
             self._slow.add(task)
             task.add_done_callback(self._slow.discard)
 
-    async def _take_slowly(self, sender: Sender, head: Head, body: bytes, settle: Settle) -> None:
+    async def _take_slowly(
+        self, sender: DrainKey, head: DrainRequestHead, body: bytes, settle: OnResult
+    ) -> None:
         """The same where it has to wait for room."""
         try:
-            await self._take(sender, head.frame_id, head.promised, body, self._horizon)
+            await self._take(sender, head.frame_id, head.promised, body, self._acceptance)
         except Exception as error:
             settle(error)
         else:
@@ -198,8 +213,8 @@ class DrainEndpoint:
 
 
 @lru_cache(SENDERS_REMEMBERED)
-def _sender(app: str, generation: int, token: bytes) -> Sender:
-    return Sender(app, token.decode() if DRAIN_TOKEN.fullmatch(token) else "", generation)
+def _sender(app: str, generation: int, token: bytes) -> DrainKey:
+    return DrainKey(app, token.decode() if DRAIN_TOKEN.fullmatch(token) else "", generation)
 
 
 def _id_of(frame_id: bytes) -> bytes:
@@ -207,7 +222,7 @@ def _id_of(frame_id: bytes) -> bytes:
 
 
 @lru_cache(SENDERS_REMEMBERED)
-def _local_sender(authorization: bytes, host: bytes, token: bytes) -> Sender | None:
+def _local_sender(authorization: bytes, host: bytes, token: bytes) -> DrainKey | None:
     """Whom a request names where secrets are not asked for; None for nobody, or when it was not
     sent to this machine.
     """

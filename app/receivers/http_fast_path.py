@@ -14,9 +14,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Protocol
 
-from app.ingest.coalesced_batch import Sender
-from app.ingest.group_commit import Settle
-from app.receivers.request_head import Head
+from app.ingest.coalesced_batch import DrainKey
+from app.ingest.group_commit import OnResult
+from app.receivers.request_head import DrainRequestHead
 from app.storage.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = b"5"
 
 
-class AtOnce(Protocol):
+class FastDrain(Protocol):
     """What the drain offers to the protocol.
 
     Attributes:
@@ -32,15 +32,17 @@ class AtOnce(Protocol):
     """
 
     body_within_s: float
-    let_go: Callable[[int], None]
+    release: Callable[[int], None]
 
-    def admit(self, head: Head) -> Sender | None:
+    def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
         """Who sends, where that can be told at once and nothing is unusual; room for the body is
         taken.
         """
         ...
 
-    def take(self, sender: Sender, head: Head, data: bytes, start: int, settle: Settle) -> None:
+    def submit_body(
+        self, sender: DrainKey, head: DrainRequestHead, data: bytes, start: int, settle: OnResult
+    ) -> None:
         """Aggregate and commit the body that begins at `start`, and have `settle` called when it is
         safe, or why not.
         """
@@ -54,7 +56,7 @@ class _Signal:
         """Nobody waits."""
 
 
-class DrainCycle:
+class FastPathCycle:
     """One such request. The first attributes are what uvicorn's protocol asks of a cycle."""
 
     message_event = _Signal()
@@ -67,10 +69,10 @@ class DrainCycle:
 
     def __init__(
         self,
-        drain: AtOnce,
-        sender: Sender,
-        head: Head,
-        answer: Callable[[DrainCycle, bytes, bytes], None],
+        drain: FastDrain,
+        sender: DrainKey,
+        head: DrainRequestHead,
+        answer: Callable[[FastPathCycle, bytes, bytes], None],
     ) -> None:
         """
         Args:
@@ -109,7 +111,7 @@ class DrainCycle:
         self.more_body = False
         if self._late is not None:
             self._late.cancel()
-        self._drain.take(self._sender, self._head, data, start, self._settle)
+        self._drain.submit_body(self._sender, self._head, data, start, self._settle)
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -149,7 +151,7 @@ class DrainCycle:
     def _let_go(self) -> None:
         if self._holds_room:
             self._holds_room = False
-            self._drain.let_go(self._head.body_bytes)
+            self._drain.release(self._head.body_bytes)
 
 
 _NO_BODY = b"content-length: 0\r\n\r\n"

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.receivers.accelerated import usual_head
-from app.receivers.http_fast_path import AtOnce, DrainCycle
+from app.receivers.accelerated import parse_common_head
+from app.receivers.http_fast_path import FastDrain, FastPathCycle
 from app.receivers.request_head import BEGINNING
 
 CONNECTIONS_MAX = 16_384
@@ -31,7 +31,7 @@ FILES_OF_OUR_OWN = 128  # connections to the store, files, pipes
 CONNECTIONS_LOOKED_AT = 64  # for the one idle longest: looking at all would cost a flood's victim
 
 
-class Limits(NamedTuple):
+class ConnectionLimits(NamedTuple):
     """Per worker and connection."""
 
     head_bytes_max: int = 32 * 1024  # Logplex sends 500; a browser with proxies in front some 8,000
@@ -40,22 +40,22 @@ class Limits(NamedTuple):
     connections_max: int = CONNECTIONS_MAX
 
 
-def limits_of_process() -> Limits:
+def limits_of_process() -> ConnectionLimits:
     """The usual ones, with no more connections than this process may have open files."""
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
-        return Limits()
-    return Limits(connections_max=max(1, min(CONNECTIONS_MAX, files - FILES_OF_OUR_OWN)))
+        return ConnectionLimits()
+    return ConnectionLimits(connections_max=max(1, min(CONNECTIONS_MAX, files - FILES_OF_OUR_OWN)))
 
 
 class _BadHead(Exception):
     pass
 
 
-class GuardedProtocol(HttpToolsProtocol):
+class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    limits = Limits()
+    limits = ConnectionLimits()
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -65,8 +65,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._idle_since_s = self.loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._drain: AtOnce | None = getattr(self.app, "drain", None)
-        self._post: DrainCycle | None = None  # whose body is not whole yet
+        self._drain: FastDrain | None = getattr(self.app, "drain", None)
+        self._post: FastPathCycle | None = None  # whose body is not whole yet
 
     @property
     def idle(self) -> bool:
@@ -80,7 +80,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._look_whether_idle()
         if len(self.connections) > self.limits.connections_max:
             some = islice(self.connections, CONNECTIONS_LOOKED_AT)
-            idle = [each for each in some if isinstance(each, GuardedProtocol) and each.idle]
+            idle = [each for each in some if isinstance(each, LimitedHttpProtocol) and each.idle]
             oldest = min(idle, key=lambda each: each._idle_since_s, default=self)
             oldest.transport.abort()
 
@@ -119,18 +119,18 @@ class GuardedProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_within_s, self._close)
 
-    def _begun_post(self, data: bytes) -> tuple[DrainCycle | None, int]:
+    def _begun_post(self, data: bytes) -> tuple[FastPathCycle | None, int]:
         """A cycle of http_fast_path, if this POST can be taken so, and the size of its
         head.
         """
         drain = self._drain
-        head = usual_head(data) if drain is not None else None
+        head = parse_common_head(data) if drain is not None else None
         if drain is None or head is None or head.size > self.limits.head_bytes_max:
             return None, 0
-        sender = drain.admit(head)
+        sender = drain.try_admit(head)
         if sender is None:
             return None, 0
-        post = DrainCycle(drain, sender, head, self._answer)
+        post = FastPathCycle(drain, sender, head, self._answer)
         self.cycle = post  # type: ignore[assignment]  # it has what is asked of one
         return post, head.size
 
@@ -156,7 +156,7 @@ class GuardedProtocol(HttpToolsProtocol):
                 raise _BadHead  # 400, as RFC 9112, 3.2 demands
         super().on_headers_complete()
 
-    def _answer(self, cycle: DrainCycle, line: bytes, rest: bytes) -> None:
+    def _answer(self, cycle: FastPathCycle, line: bytes, rest: bytes) -> None:
         transport = self.transport
         if cycle.disconnected or transport.is_closing():
             return

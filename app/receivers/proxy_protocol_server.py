@@ -21,7 +21,7 @@ _PEEK_AGAIN_S = 0.01  # a header comes in one segment, so this is hardly ever wa
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class ProxiedServer:
+class ProxyProtocolServer:
     """Listens, and serves what comes behind headers. Who sends none is no proxy, and is let go."""
 
     def __init__(self, host: str, port: int, serve: Serve, context: ssl.SSLContext | None) -> None:

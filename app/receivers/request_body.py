@@ -7,7 +7,7 @@ import zlib
 from collections.abc import MutableMapping
 from typing import Any
 
-from app.support.aio import Started
+from app.support.aio import EagerCoroutine
 from app.support.asgi import ASGIApp, Headers, Receive, Scope, Send, header, respond
 
 API_BYTES_MAX = 64 * 1024  # the longest is a list of apps
@@ -22,7 +22,7 @@ _SMALL_BYTES = 2**20  # ten of Logplex's
 _CHUNKED_ROOM_BYTES = 128 * 1024  # taken for a body that does not say how large it is
 
 
-class BodyRefused(Exception):
+class BodyRejected(Exception):
     """The body is answered with this status and sentence, and its connection closed."""
 
     def __init__(self, status: int, sentence: str) -> None:
@@ -30,7 +30,7 @@ class BodyRefused(Exception):
         self.status = status
 
 
-class Bodies:
+class BodyLimiter:
     """Reads bodies. All those in hand together stay below `in_hand_bytes_max`: whoever finds no
     room does not read on, so that TCP holds the sender back. Large ones get half of it, so that
     they never keep Logplex's out.
@@ -58,17 +58,17 @@ class Bodies:
         return _Reading(self, headers, receive, bytes_max)
 
     async def read_in_time(
-        self, headers: Headers, receive: Receive, bytes_max: int, room: _Room
+        self, headers: Headers, receive: Receive, bytes_max: int, room: _BodyBudget
     ) -> bytes | None:
         """The body as it was sent."""
-        reading = Started(self._read(headers, receive, bytes_max, room))
+        reading = EagerCoroutine(self._read(headers, receive, bytes_max, room))
         if reading.done:
             return reading.result
         try:
             async with asyncio.timeout(self.within_s):
                 return await reading
         except TimeoutError:
-            raise BodyRefused(408, f"The body took longer than {self.within_s:g} s.") from None
+            raise BodyRejected(408, f"The body took longer than {self.within_s:g} s.") from None
 
     def take_at_once(self, size: int) -> bool:
         """Take room for a body of so many bytes; False when there is none now."""
@@ -77,12 +77,12 @@ class Bodies:
         self.in_hand_bytes += size
         return True
 
-    def let_go(self, size: int) -> None:
+    def release(self, size: int) -> None:
         """What a body took is free again."""
         self.in_hand_bytes -= size
 
     async def _read(
-        self, headers: Headers, receive: Receive, bytes_max: int, room: _Room
+        self, headers: Headers, receive: Receive, bytes_max: int, room: _BodyBudget
     ) -> bytes | None:
         declared = header(headers, b"content-length")
         if declared.isdigit() and int(declared) > bytes_max:
@@ -113,7 +113,7 @@ class Bodies:
         waited_s = 0.0
         while self.in_hand_bytes + more > self._in_hand_bytes_max // share:
             if waited_s > self._room_within_s:
-                raise BodyRefused(503, "Too many bodies at once: try again in some seconds.")
+                raise BodyRejected(503, "Too many bodies at once: try again in some seconds.")
             await asyncio.sleep(_ROOM_POLL_S)
             waited_s += _ROOM_POLL_S
         self.in_hand_bytes += more
@@ -122,12 +122,14 @@ class Bodies:
 class _Reading:
     """See Bodies.body."""
 
-    def __init__(self, bodies: Bodies, headers: Headers, receive: Receive, bytes_max: int) -> None:
+    def __init__(
+        self, bodies: BodyLimiter, headers: Headers, receive: Receive, bytes_max: int
+    ) -> None:
         self._bodies = bodies
         self._headers = headers
         self._receive = receive
         self._bytes_max = bytes_max
-        self._room = _Room(bodies)
+        self._room = _BodyBudget(bodies)
 
     async def __aenter__(self) -> bytes | None:
         try:
@@ -138,18 +140,18 @@ class _Reading:
                 body = inflated(body, self._bytes_max)
                 await self._room.grow_to(len(body))
         except BaseException:
-            self._bodies.let_go(self._room.size)
+            self._bodies.release(self._room.size)
             raise
         return body
 
     async def __aexit__(self, *_: object) -> None:
-        self._bodies.let_go(self._room.size)
+        self._bodies.release(self._room.size)
 
 
-class _Room:
+class _BodyBudget:
     """What one body takes of the room."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: BodyLimiter) -> None:
         self._bodies = bodies
         self.size = 0
 
@@ -159,10 +161,10 @@ class _Room:
             self.size = size
 
 
-class SmallBodies:
+class BodyLimitMiddleware:
     """Hands an app whole bodies of at most `bytes_max`, read before it is asked."""
 
-    def __init__(self, app: ASGIApp, bodies: Bodies, bytes_max: int = API_BYTES_MAX) -> None:
+    def __init__(self, app: ASGIApp, bodies: BodyLimiter, bytes_max: int = API_BYTES_MAX) -> None:
         self._app = app
         self._bodies = bodies
         self._bytes_max = bytes_max
@@ -176,7 +178,7 @@ class SmallBodies:
             async with self._bodies.body(scope["headers"], receive, self._bytes_max) as body:
                 if body is not None:
                     await self._app(scope, _replayed(body, receive), send)
-        except BodyRefused as refusal:
+        except BodyRejected as refusal:
             await respond(send, refusal.status, f"{refusal}\n", [CLOSE])
 
 
@@ -218,5 +220,5 @@ def inflated(body: bytes, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
-def _too_large(bytes_max: int) -> BodyRefused:
-    return BodyRefused(413, f"A body may have {bytes_max} bytes at most.")
+def _too_large(bytes_max: int) -> BodyRejected:
+    return BodyRejected(413, f"A body may have {bytes_max} bytes at most.")

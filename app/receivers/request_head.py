@@ -30,7 +30,7 @@ UNUSUAL = frozenset(
 )
 
 
-class Head(msgspec.Struct, frozen=True, gc=False):
+class DrainRequestHead(msgspec.Struct, frozen=True, gc=False):
     """What it says, b"" for what is not there; `promised` messages in the body, 0 where none are;
     `size` of the head and of the body behind it in bytes.
     """
@@ -45,7 +45,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     body_bytes: int
 
 
-def usual_head(data: bytes) -> Head | None:
+def parse_common_head(data: bytes) -> DrainRequestHead | None:
     """The head that `data` begins with, whole; None for one that is not usual."""
     match = _HEAD.match(data)
     if match is None:
@@ -63,7 +63,7 @@ def usual_head(data: bytes) -> Head | None:
         or not UNUSUAL.isdisjoint(name for name, _ in fields)
     ):
         return None
-    return Head(
+    return DrainRequestHead(
         headers[HOST],
         headers.get(AUTHORIZATION, b""),
         headers.get(DRAIN, b""),

@@ -21,18 +21,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from app.access.drain_registry import Drains, valid_app
+from app.access.drain_registry import DrainRegistry, valid_app
 from app.access.drain_secrets import LINKED
-from app.access.rejected_logins import Refusals
+from app.access.rejected_logins import RejectedLogins
 from app.config import Settings
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import Horizon
-from app.ingest.group_commit import Commits
-from app.ingest.received_batch import Arrival, batch_id
-from app.receivers.proxy_protocol_server import ProxiedServer
+from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.group_commit import BatchCommitter
+from app.ingest.received_batch import ReceivedBatch, batch_id
+from app.receivers.proxy_protocol_server import ProxyProtocolServer
 from app.receivers.tls import Certificate
 from app.storage.interface import StoreUnavailable
-from app.support.aio import end_tasks
+from app.support.aio import cancel_and_wait
 from parsers.framing import Damage
 from parsers.syslog_header import hostname_of
 from parsers.syslog_stream import MessageReader
@@ -60,17 +60,17 @@ class SyslogListener:
         self,
         settings: Settings,
         *,
-        committer: Commits,
-        drains: Drains,
-        refusals: Refusals,
-        horizon: Horizon,
+        committer: BatchCommitter,
+        drains: DrainRegistry,
+        rejected_logins: RejectedLogins,
+        acceptance: AcceptanceWindow,
         clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._committer = committer
         self._drains = drains
-        self._refusals = refusals
-        self._horizon = horizon
+        self._rejected_logins = rejected_logins
+        self._acceptance = acceptance
         self._clock = clock
         self._connections: set[asyncio.Task[None]] = set()
         self._stopped: asyncio.Future[None] | None = None
@@ -96,7 +96,7 @@ class SyslogListener:
             stopped.set_result(None)
             if self._connections:
                 await asyncio.wait(self._connections, timeout=FINISH_S)
-            await end_tasks(list(self._connections))  # nothing could take their lines
+            await cancel_and_wait(list(self._connections))  # nothing could take their lines
 
     async def _server(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
         return await asyncio.start_server(
@@ -110,8 +110,8 @@ class SyslogListener:
             ssl_handshake_timeout=HANDSHAKE_S if context else None,
         )
 
-    async def _behind_proxy(self, port: int, context: ssl.SSLContext | None) -> ProxiedServer:
-        return ProxiedServer(self._settings.host, port, self._serve, context)
+    async def _behind_proxy(self, port: int, context: ssl.SSLContext | None) -> ProxyProtocolServer:
+        return ProxyProtocolServer(self._settings.host, port, self._serve, context)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -178,7 +178,7 @@ class SyslogListener:
             if app:
                 await self._commit(app, name, frames)
             else:
-                self._refusals.add("", name, NOT_LINKED)
+                self._rejected_logins.add("", name, NOT_LINKED)
         return last
 
     async def _app_of(self, name: str) -> str:
@@ -196,10 +196,10 @@ class SyslogListener:
             return own if valid_app(own) else ""
 
     async def _commit(self, app: str, name: str, frames: Iterable[bytes | Damage]) -> None:
-        aggregator = Aggregator(self._clock(), self._horizon, self._settings.caps)
+        aggregator = Aggregator(self._clock(), self._acceptance, self._settings.limits)
         aggregator.add_frames(frames)
         drain = name if _HEROKU_TOKEN.fullmatch(name) else ""  # other hosts send what is their own
-        arrival = Arrival(app, batch_id(b""), aggregator.parts(), drain=drain)
+        arrival = ReceivedBatch(app, batch_id(b""), aggregator.build_body(), drain=drain)
         while True:
             try:
                 await self._committer.commit(arrival)

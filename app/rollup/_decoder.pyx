@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Bytes as Sums: packed rollups, in the format that app.rollup.codec defines and describes. What is not
+"""Bytes as FastRollup: packed rollups, in the format that app.rollup.codec defines and describes. What is not
 exactly as written is refused, for that module to read, or to refuse with the reason.
 """
 
@@ -11,9 +11,9 @@ from app.rollup._rollup cimport (
     GAUGES,
     WHICH,
     ProcessType,
-    Reading,
+    GaugeSummary,
     Source,
-    Sums,
+    FastRollup,
     add_reading,
     add_tally,
     count_bin,
@@ -24,7 +24,7 @@ from app.rollup._rollup cimport (
     type_named,
 )
 
-from app.rollup import codec_extensions as later
+from app.rollup import codec_extensions
 
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
@@ -149,11 +149,11 @@ cdef class Reader:
         return name.text
 
 
-def absorb(Sums sums, bytes data):
+def merge_packed(FastRollup sums, bytes data):
     """Merge packed bytes into sums.
 
     Raises:
-        PackError: they are not exactly as `pack` writes them: app.rollup.codec.absorb may know more. The
+        PackError: they are not exactly as `pack` writes them: app.rollup.codec.merge_packed may know more. The
             sums may hold half of them.
     """
     cdef Reader reader = Reader()
@@ -180,10 +180,10 @@ def absorb(Sums sums, bytes data):
         raise PackError("more than a rollup")
 
 
-ctypedef int (*Section)(Sums, Reader, list, Py_ssize_t) except -1
+ctypedef int (*Section)(FastRollup, Reader, list, Py_ssize_t) except -1
 
 
-cdef int _read_section(Sums sums, Reader reader, list names, Section read) except -1:
+cdef int _read_section(FastRollup sums, Reader reader, list names, Section read) except -1:
     """One binary with an array of numbers, of which `read` takes all."""
     cdef Py_ssize_t size = reader.binary()
     cdef const unsigned char *whole = reader.end
@@ -195,7 +195,7 @@ cdef int _read_section(Sums sums, Reader reader, list names, Section read) excep
     return 0
 
 
-cdef Source _source(Sums sums, Reader reader, list names):
+cdef Source _source(FastRollup sums, Reader reader, list names):
     cdef Py_ssize_t number = reader.below(len(names))
     if number != reader.last_number:
         found = reader.sources[number]
@@ -206,7 +206,7 @@ cdef Source _source(Sums sums, Reader reader, list names):
     return reader.last
 
 
-cdef int _read_requests(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_requests(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     cdef Source source
     cdef int status
     while numbers > 0:
@@ -223,7 +223,7 @@ cdef int _whole_rows(Py_ssize_t numbers) except -1:
     return 0
 
 
-cdef int _read_errors(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_errors(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     while numbers > 0:
         key = (names[reader.below(len(names))], names[reader.below(len(names))])
         sums.errors[key] = sums.errors.get(key, 0) + reader.count()
@@ -231,7 +231,7 @@ cdef int _read_errors(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
     return _whole_rows(numbers)
 
 
-cdef int _read_tallies(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_tallies(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     cdef Source source
     cdef int which
     cdef long long count, total
@@ -245,7 +245,7 @@ cdef int _read_tallies(Sums sums, Reader reader, list names, Py_ssize_t numbers)
     return _whole_rows(numbers)
 
 
-cdef int _read_response_bytes(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_response_bytes(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     cdef ProcessType of_type
     while numbers > 0:
         of_type = type_named(sums, names[reader.below(len(names))])
@@ -254,7 +254,7 @@ cdef int _read_response_bytes(Sums sums, Reader reader, list names, Py_ssize_t n
     return _whole_rows(numbers)
 
 
-cdef int _read_sketches(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_sketches(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     cdef ProcessType of_type
     cdef int which, index
     cdef long long value
@@ -281,9 +281,9 @@ cdef int _read_sketches(Sums sums, Reader reader, list names, Py_ssize_t numbers
     return _whole_rows(numbers)
 
 
-cdef int _read_gauges(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_gauges(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     cdef Source source
-    cdef Reading reading
+    cdef GaugeSummary reading
     cdef int gauge
     cdef long long epoch, after
     if not numbers:
@@ -316,7 +316,7 @@ cdef inline long long _sum(long long one, long long other) except -1:
     return one + other
 
 
-cdef int _read_minutes(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_minutes(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     cdef Source source
     cdef int first
     cdef unsigned long long shifted
@@ -326,12 +326,12 @@ cdef int _read_minutes(Sums sums, Reader reader, list names, Py_ssize_t numbers)
         shifted = reader.count()
         if shifted >> (MINUTES_OF_HOUR - first):
             raise PackError("minutes outside the hour")
-        source.minutes |= shifted << first
+        source.active_minutes |= shifted << first
         numbers -= 3
     return _whole_rows(numbers)
 
 
-cdef int _read_ledger(Sums sums, Reader reader, list names, Py_ssize_t numbers) except -1:
+cdef int _read_ledger(FastRollup sums, Reader reader, list names, Py_ssize_t numbers) except -1:
     while numbers > 0:
         name = names[reader.below(len(names))]
         sums.ledger[name] = sums.ledger.get(name, 0) + reader.below(NUMBER_MAX)
@@ -339,7 +339,7 @@ cdef int _read_ledger(Sums sums, Reader reader, list names, Py_ssize_t numbers) 
     return _whole_rows(numbers)
 
 
-cdef int _read_later(Sums sums, Reader reader) except -1:
+cdef int _read_later(FastRollup sums, Reader reader) except -1:
     """The sections of app.rollup.codec_extensions; others are carried along."""
     cdef Py_ssize_t size
     cdef const unsigned char *whole
@@ -348,8 +348,8 @@ cdef int _read_later(Sums sums, Reader reader) except -1:
             raise PackError("no section")
         tag = reader.text()
         size = reader.binary()
-        if tag not in later.TAGS:
-            sums.later = tuple(sorted([*sums.later, (tag, reader.at[:size])]))
+        if tag not in codec_extensions.TAGS:
+            sums.extensions = tuple(sorted([*sums.extensions, (tag, reader.at[:size])]))
             reader.at += size
             continue
         whole = reader.end
@@ -361,7 +361,7 @@ cdef int _read_later(Sums sums, Reader reader) except -1:
     return 0
 
 
-cdef int _read_tagged(Sums sums, Reader reader, str tag) except -1:
+cdef int _read_tagged(FastRollup sums, Reader reader, str tag) except -1:
     cdef Py_ssize_t rows = reader.array()
     if tag == "events":
         return _read_events(sums.events, reader, rows)

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Sums as bytes, in the format that app.rollup.codec defines and describes. Rows are sorted as there, so
+"""FastRollup as bytes, in the format that app.rollup.codec defines and describes. Rows are sorted as there, so
 equal sums give equal bytes. What would first have to be bounded is left to that module.
 """
 
@@ -9,13 +9,13 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
-from app.rollup._rollup cimport GAUGES, WHICH, ProcessType, Reading, Requests, Source, Sums, Tally, fits
+from app.rollup._rollup cimport GAUGES, WHICH, ProcessType, GaugeSummary, Requests, Source, FastRollup, TimingTotals, fits
 
 from app.rollup import batch_codec as batch
 
 from app.rollup import codec as packing
 from app.rollup.events import first_events
-from app.rollup.rollup import CAPS
+from app.rollup.rollup import DEFAULT_LIMITS
 from parsers.samples import labels_of
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -158,13 +158,13 @@ cdef Writer _sections = Writer()
 cdef Writer _rows = Writer()
 
 
-def pack(of, caps=CAPS):
-    """The bytes of sums, or of a Rollup, bounded by the caps; see app.rollup.codec.pack."""
-    cdef bytes packed = _packed(of, caps)
+def pack(of, limits=DEFAULT_LIMITS):
+    """The bytes of sums, or of a Rollup, bounded by the limits; see app.rollup.codec.pack."""
+    cdef bytes packed = _packed(of, limits)
     return _whole.data[: _whole.size] if packed is None else packed
 
 
-def pack_batch(rollups, caps=CAPS):
+def pack_batch(rollups, limits=DEFAULT_LIMITS):
     """The bytes of a batch; see app.rollup.batch_codec."""
     cdef bytes packed
     _batch.size = 0
@@ -174,7 +174,7 @@ def pack_batch(rollups, caps=CAPS):
     for minute in sorted(rollups):
         _batch.array(2)
         _batch.number(minute)
-        packed = _packed(rollups[minute], caps)
+        packed = _packed(rollups[minute], limits)
         if packed is None:
             _batch.binary(_whole.size)
             _batch.raw(_whole.data, _whole.size)
@@ -184,33 +184,33 @@ def pack_batch(rollups, caps=CAPS):
     return _batch.data[: _batch.size]
 
 
-cdef bytes _packed(of, caps):
+cdef bytes _packed(of, limits):
     """Their bytes; None when they are in _whole."""
-    cdef Sums sums
+    cdef FastRollup sums
     cdef dict events
-    if not isinstance(of, Sums):
-        return packing.pack(of, caps)
+    if not isinstance(of, FastRollup):
+        return packing.pack(of, limits)
     sums = of
     events = sums.events
-    if len(events) > caps.events:
-        events = first_events(events, caps.events)
-    if _over(sums, caps) or not _write(sums, events):
-        return packing.pack(sums.rollup(), caps)
+    if len(events) > limits.events:
+        events = first_events(events, limits.events)
+    if _over(sums, limits) or not _write(sums, events):
+        return packing.pack(sums.rollup(), limits)
     return None
 
 
-cdef bint _over(Sums sums, caps):
+cdef bint _over(FastRollup sums, limits):
     """Whether they may have to be bounded, apart from their events."""
     cdef Source source
     cdef bint seen[600]
-    cdef int position, status, statuses = 0, statuses_max = caps.statuses
+    cdef int position, status, statuses = 0, statuses_max = limits.statuses
     others = len(sums.errors) + len(sums.exits) + len(sums.restarts)
     if (
-        len(sums.sources) + others > caps.dynos
-        or len(sums.process_types) + others > caps.process_types
-    ) and _sources_over(sums, caps):
+        len(sums.sources) + others > limits.dynos
+        or len(sums.process_types) + others > limits.process_types
+    ) and _sources_over(sums, limits):
         return True
-    if len(sums.errors) > caps.codes and len({code for _, code in sums.errors}) > caps.codes:
+    if len(sums.errors) > limits.codes and len({code for _, code in sums.errors}) > limits.codes:
         return True
     for status in range(STATUSES):
         seen[status] = False
@@ -225,7 +225,7 @@ cdef bint _over(Sums sums, caps):
     return statuses > statuses_max
 
 
-cdef bint _sources_over(Sums sums, caps):
+cdef bint _sources_over(FastRollup sums, limits):
     """The same of their names, counted exactly."""
     names = set(sums.sources)
     names.update(source for source, _ in sums.errors)
@@ -233,10 +233,10 @@ cdef bint _sources_over(Sums sums, caps):
     names.update(sums.restarts)
     types = set(sums.process_types)
     types.update(labels_of(name)[0] for name in names)
-    return len(names) > caps.dynos or len(types) > caps.process_types
+    return len(names) > limits.dynos or len(types) > limits.process_types
 
 
-cdef bint _write(Sums sums, dict events) except -1:
+cdef bint _write(FastRollup sums, dict events) except -1:
     """Into _whole, with these events; False when a number does not fit."""
     cdef dict numbers = {}
     cdef list sources = [sums.sources[name] for name in sorted(sums.sources)]
@@ -269,12 +269,12 @@ cdef bint _write(Sums sums, dict events) except -1:
     return True
 
 
-cdef int _write_later(Sums sums, dict events) except -1:
+cdef int _write_later(FastRollup sums, dict events) except -1:
     """The sections of app.rollup.codec_extensions, by their tags; what is only carried along, between them."""
     cdef bytes packed
     if not _has_later(sums):
         return _whole.array(0)
-    added = list(sums.later)
+    added = list(sums.extensions)
     if events:
         _rows.array(len(events))
         for (at_ms, kind, source, detail), count in sorted(events.items()):
@@ -323,9 +323,9 @@ cdef bytes _taken():
     return data
 
 
-cdef bint _has_later(Sums sums):
+cdef bint _has_later(FastRollup sums):
     return bool(
-        sums.later or sums.events or sums.exits or sums.restarts or sums.released[0]
+        sums.extensions or sums.events or sums.exits or sums.restarts or sums.released[0]
     )
 
 
@@ -383,7 +383,7 @@ cdef int _write_errors(dict errors, dict numbers) except -1:
 
 cdef int _write_tallies(list sources, dict numbers) except -1:
     cdef Source source
-    cdef Tally *tally
+    cdef TimingTotals *tally
     cdef int which
     cdef long long number
     cdef unsigned char *to
@@ -440,7 +440,7 @@ cdef int _write_bins(const long long *bins, int low, int high) except -1:
 
 cdef bint _write_gauges(list sources, dict numbers) except -1:
     cdef Source source
-    cdef Reading *reading
+    cdef GaugeSummary *reading
     cdef int gauge
     cdef long long epoch = -1, number
     cdef unsigned char *to
@@ -485,7 +485,7 @@ cdef int _write_minutes(list sources, dict numbers) except -1:
     cdef unsigned long long mask
     cdef int first
     for source in sources:
-        mask = source.minutes
+        mask = source.active_minutes
         if mask:
             first = 0
             while not mask & 1:

@@ -11,12 +11,12 @@ cdef enum:
     RECENT = 64
     FEW = 6  # statuses that a source usually has
 
-cdef struct Tally:
+cdef struct TimingTotals:
     long long count
     long long total
     long long largest
 
-cdef struct Reading:
+cdef struct GaugeSummary:
     long long count
     long long total
     long long smallest
@@ -43,17 +43,17 @@ cdef class Source:
     cdef Name known
     cdef bint is_dyno
     cdef long long number  # of its name, while it is packed; -1 for none yet
-    cdef unsigned long long minutes
-    cdef Tally tallies[WHICH]
+    cdef unsigned long long active_minutes
+    cdef TimingTotals tallies[WHICH]
     cdef bint has_gauges
-    cdef Reading gauges[GAUGES]  # those without readings with a count of 0
+    cdef GaugeSummary gauges[GAUGES]  # those without readings with a count of 0
     cdef Requests *requests  # few, or a list of their own
     cdef Requests few[FEW]
     cdef int requests_size
     cdef int requests_room
 
 @cython.final
-cdef class Sums:
+cdef class FastRollup:
     cdef public long long messages
     cdef readonly dict sources
     cdef readonly dict process_types
@@ -63,7 +63,7 @@ cdef class Sums:
     cdef public dict exits
     cdef public dict restarts
     cdef public tuple released
-    cdef public tuple later
+    cdef public tuple extensions
     cdef void *recent[RECENT]  # borrowed from sources: by a hash of their names
 
 cdef inline bint fits(long long one, long long other) noexcept:
@@ -78,7 +78,7 @@ cdef int count_requests(Source source, int status, long long count) except -1
 cdef int add_tally(
     Source source, int which, long long count, long long total, long long largest
 ) except -1
-cdef int add_reading(Source source, int gauge, const Reading *reading) except -1
+cdef int add_reading(Source source, int gauge, const GaugeSummary *reading) except -1
 cdef add_counts(dict ours, dict theirs)
-cdef Source source_named(Sums sums, str name)
-cdef ProcessType type_named(Sums sums, str name)
+cdef Source source_named(FastRollup sums, str name)
+cdef ProcessType type_named(FastRollup sums, str name)

@@ -2,7 +2,7 @@
 """Rollups (app.rollup.rollup) as the busy paths hold them: what each line adds to in C, what is rare in
 the same dictionaries.
 
-Sums is to Rollup as compiled is to plain: the same content, the same merge, the same bytes when
+FastRollup is to Rollup as compiled is to plain: the same content, the same merge, the same bytes when
 packed, and each turns into the other. Whatever is not exactly as usual is left to Rollup, which
 defines what is meant.
 """
@@ -17,8 +17,8 @@ from app.rollup._names cimport Name, name_of
 from app.rollup.events import EventKey
 from app.rollup.rollup import Rollup
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.tallies import Reading as PlainReading
-from app.rollup.tallies import Tally as PlainTally
+from app.rollup.tallies import GaugeSummary as PlainReading
+from app.rollup.tallies import TimingTotals as PlainTally
 from parsers.metrics import GAUGES as GAUGE_TABLE
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -53,7 +53,7 @@ cdef class ProcessType:
 cdef class Source:
     """What is kept by source: see parsers.samples."""
 
-    def __cinit__(self, Sums sums, str name):
+    def __cinit__(self, FastRollup sums, str name):
         cdef Name known = name_of(name)
         self.name = known.text
         self.known = known
@@ -70,7 +70,7 @@ cdef class Source:
 @cython.final
 @cython.no_gc
 @cython.freelist(16)
-cdef class Sums:
+cdef class FastRollup:
     """See Rollup, of which it has the dictionaries that are not about every line."""
 
     def __cinit__(self):
@@ -82,14 +82,14 @@ cdef class Sums:
         self.exits = {}
         self.restarts = {}
         self.released = (0, "")
-        self.later = ()
+        self.extensions = ()
 
     @property
     def names(self):
         """See Rollup."""
         return len(self.sources) + len(self.errors)
 
-    def merge(self, Sums other):
+    def merge(self, FastRollup other):
         """Add all that `other` holds; `other` stays as it is."""
         cdef ProcessType theirs_of_type
         cdef Source theirs
@@ -104,18 +104,18 @@ cdef class Sums:
         add_counts(self.exits, other.exits)
         add_counts(self.restarts, other.restarts)
         self.released = max(self.released, other.released)
-        if other.later:
-            self.later = tuple(sorted(self.later + other.later))
+        if other.extensions:
+            self.extensions = tuple(sorted(self.extensions + other.extensions))
 
     def copy(self):
         """One of its own."""
-        twin = Sums()
+        twin = FastRollup()
         twin.merge(self)
         return twin
 
-    def projection(self):
+    def without_dynos(self):
         """What the total keeps; see Rollup."""
-        cdef Sums projected = Sums()
+        cdef FastRollup projected = FastRollup()
         cdef ProcessType theirs_of_type
         cdef Source theirs, ours
         cdef int which, position
@@ -137,12 +137,12 @@ cdef class Sums:
             add_count(projected.restarts, _without_dyno(source), count)
         projected.ledger = dict(self.ledger)
         projected.released = self.released
-        projected.later = self.later
+        projected.extensions = self.extensions
         return projected
 
     def add(self, rollup):
         """Add all that a Rollup holds."""
-        cdef Reading reading
+        cdef GaugeSummary reading
         self.messages = plus(self.messages, _fitting(rollup.messages))
         for (source, status), count in rollup.requests.items():
             count_requests(source_named(self, source), status, _fitting(count))
@@ -165,16 +165,16 @@ cdef class Sums:
             reading.smallest, reading.largest = plain.smallest, plain.largest
             reading.last_at_ms, reading.last = plain.last_at_ms, plain.last
             add_reading(source_named(self, source), gauge, &reading)
-        for source, mask in rollup.minutes.items():
+        for source, mask in rollup.active_minutes.items():
             ours = source_named(self, source)
-            ours.minutes |= <unsigned long long>mask
+            ours.active_minutes |= <unsigned long long>mask
         add_counts(self.errors, rollup.errors)
         add_counts(self.ledger, rollup.ledger)
         add_counts(self.events, rollup.events)
         add_counts(self.exits, rollup.exits)
         add_counts(self.restarts, rollup.restarts)
         self.released = max(self.released, rollup.released)
-        self.later = tuple(sorted(self.later + rollup.later))
+        self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
     def rollup(self):
         """The same as a Rollup of its own."""
@@ -201,14 +201,14 @@ cdef class Sums:
         plain.exits = dict(self.exits)
         plain.restarts = dict(self.restarts)
         plain.released = self.released
-        plain.later = self.later
+        plain.extensions = self.extensions
         return plain
 
 
 cdef _write_source(plain, Source source):
     cdef int which, gauge, position
-    cdef Tally *tally
-    cdef Reading *reading
+    cdef TimingTotals *tally
+    cdef GaugeSummary *reading
     for position in range(source.requests_size):
         key = (source.name, source.requests[position].status)
         plain.requests[key] = source.requests[position].count
@@ -228,8 +228,8 @@ cdef _write_source(plain, Source source):
                     reading.last_at_ms,
                     reading.last,
                 )
-    if source.minutes:
-        plain.minutes[source.name] = source.minutes
+    if source.active_minutes:
+        plain.active_minutes[source.name] = source.active_minutes
 
 
 # --- adding to what is held in C ---------------------------------------------------------------
@@ -245,14 +245,14 @@ cdef long long _fitting(number) except -1:
     return min(number, NUMBER_MAX)
 
 
-cdef ProcessType type_named(Sums sums, str name):
+cdef ProcessType type_named(FastRollup sums, str name):
     found = sums.process_types.get(name)
     if found is None:
         found = sums.process_types[name] = ProcessType(name)
     return found
 
 
-cdef Source source_named(Sums sums, str name):
+cdef Source source_named(FastRollup sums, str name):
     found = sums.sources.get(name)
     if found is None:
         found = sums.sources[name] = Source(sums, name)
@@ -291,7 +291,7 @@ cdef int make_room(Source source) except -1:
 cdef int add_tally(
     Source source, int which, long long count, long long total, long long largest
 ) except -1:
-    cdef Tally *tally
+    cdef TimingTotals *tally
     if which < 0 or which >= WHICH:
         raise ValueError(which)
     tally = &source.tallies[which]
@@ -353,8 +353,8 @@ cdef int count_bin(ProcessType process_type, int which, int index, long long cou
     return 0
 
 
-cdef int add_reading(Source source, int gauge, const Reading *reading) except -1:
-    cdef Reading *ours
+cdef int add_reading(Source source, int gauge, const GaugeSummary *reading) except -1:
+    cdef GaugeSummary *ours
     if gauge < 0 or gauge >= GAUGES:
         raise ValueError(gauge)
     source.has_gauges = True
@@ -406,13 +406,13 @@ cdef int merge_source(Source ours, Source theirs) except -1:
         for gauge in range(GAUGES):
             if theirs.gauges[gauge].count:
                 add_reading(ours, gauge, &theirs.gauges[gauge])
-    ours.minutes |= theirs.minutes
+    ours.active_minutes |= theirs.active_minutes
     return 0
 
 
 cdef int merge_tallies(Source ours, Source theirs) except -1:
     cdef int which
-    cdef Tally *tally
+    cdef TimingTotals *tally
     for which in range(WHICH):
         tally = &theirs.tallies[which]
         if tally.count:

@@ -14,34 +14,34 @@ from app.support.compiled import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
     from app.rollup.batch_codec import pack_batch
-    from app.rollup.codec import absorb, pack
-    from app.rollup.rollup import Rollup as Sums
+    from app.rollup.codec import merge_packed, pack
+    from app.rollup.rollup import Rollup as FastRollup
 else:
-    from app.rollup._decoder import absorb
+    from app.rollup._decoder import merge_packed
     from app.rollup._encoder import pack, pack_batch
-    from app.rollup._rollup import Sums
+    from app.rollup._rollup import FastRollup
 
-__all__ = ["Sums", "absorb", "merged", "pack", "pack_batch", "plain"]
+__all__ = ["FastRollup", "merge_packed", "merge_rollups", "pack", "pack_batch", "to_python"]
 
 
-def merged(packed: Iterable[bytes]) -> Sums:
+def merge_rollups(packed: Iterable[bytes]) -> FastRollup:
     """The merge of packed rollups.
 
     Raises:
         PackError, NewerVersion: one of them cannot be read.
     """
     packed = list(packed)
-    sums = Sums()
+    sums = FastRollup()
     try:
         for data in packed:
-            absorb(sums, data)
+            merge_packed(sums, data)
     except PackError:  # the definition may read it after all, or say better why not
-        sums = Sums()
+        sums = FastRollup()
         for data in packed:
             sums.add(unpack(data))
     return sums
 
 
-def plain(sums: Sums) -> Rollup:
+def to_python(sums: FastRollup) -> Rollup:
     """The same as a Rollup."""
     return sums if isinstance(sums, Rollup) else sums.rollup()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from app.rollup.codec import UNREADABLE, pack, pack_error
-from app.rollup.rollup import CAPS, Caps, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 
 VERSION = 1
 
@@ -24,9 +24,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Batch).decode
 
 
-def pack_batch(rollups: Mapping[int, Rollup], caps: Caps = CAPS) -> bytes:
+def pack_batch(rollups: Mapping[int, Rollup], limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
     """A batch: its rollups by the start of their minute, in Unix seconds."""
-    return _encode([VERSION, [[minute, pack(rollups[minute], caps)] for minute in sorted(rollups)]])
+    return _encode(
+        [VERSION, [[minute, pack(rollups[minute], limits)] for minute in sorted(rollups)]]
+    )
 
 
 def unpack_batch(data: bytes) -> list[tuple[int, bytes]]:

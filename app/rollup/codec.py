@@ -38,9 +38,10 @@ from typing import Any
 import msgspec
 
 from app.rollup import codec_extensions as later
-from app.rollup.rollup import CAPS, Caps, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.tallies import Reading, Tally
+from app.rollup.tallies import GaugeSummary, TimingTotals
+from app.support.errors import UserError
 from parsers.metrics import GAUGES
 
 VERSION = 1
@@ -52,7 +53,7 @@ SECTIONS = (
     "response_bytes",
     "sketches",
     "gauges",
-    "minutes",
+    "active_minutes",
     "ledger",
 )
 _FIRST = frozenset(SECTIONS)
@@ -71,7 +72,7 @@ class PackError(ValueError):
     """These bytes are not a rollup. What they were absorbed into may hold half of them: drop it."""
 
 
-class NewerVersion(PackError):
+class NewerVersion(PackError, UserError):
     """A newer Dynometer wrote this: upgrade this process."""
 
     def __init__(self, version: int) -> None:
@@ -91,7 +92,7 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     response_bytes: bytes
     sketches: bytes
     gauges: bytes
-    minutes: bytes
+    active_minutes: bytes
     ledger: bytes
     later: list[tuple[str, bytes]]
 
@@ -122,15 +123,15 @@ class _Names:
         return number
 
 
-def pack(rollup: Rollup, caps: Caps = CAPS) -> bytes:
+def pack(rollup: Rollup, limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
     """The rollup's bytes; first it is bounded by the caps."""
-    rollup.bound(caps)
+    rollup.apply_limits(limits)
     number = _Names()
     sections = [
         _encode(_limited(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS
     ]
     messages = min(rollup.messages, _NUMBER_MAX)
-    added = sorted([*rollup.later, *later.written(rollup)])
+    added = sorted([*rollup.extensions, *later.written(rollup)])
     return _encode([VERSION, messages, list(number.numbers), *sections, added])
 
 
@@ -150,7 +151,7 @@ def _write_errors(errors: dict[tuple[str, str], int], number: _Names) -> Iterato
         yield from (number(source), number(code), count)
 
 
-def _write_tallies(tallies: dict[tuple[str, int], Tally], number: _Names) -> Iterator[int]:
+def _write_tallies(tallies: dict[tuple[str, int], TimingTotals], number: _Names) -> Iterator[int]:
     for (source, which), tally in sorted(tallies.items(), key=_KEY):
         yield from (number(source), which, tally.count, tally.total, tally.largest)
 
@@ -174,7 +175,7 @@ def _write_sketches(
         yield 0
 
 
-def _write_gauges(gauges: dict[tuple[str, int], Reading], number: _Names) -> Iterator[int]:
+def _write_gauges(gauges: dict[tuple[str, int], GaugeSummary], number: _Names) -> Iterator[int]:
     if not gauges:
         return
     epoch = min(reading.last_at_ms for reading in gauges.values())
@@ -199,7 +200,7 @@ _WRITE: dict[str, Callable[[Any, _Names], Iterator[int]]] = {
     "response_bytes": _write_counts,
     "sketches": _write_sketches,
     "gauges": _write_gauges,
-    "minutes": _write_minutes,
+    "active_minutes": _write_minutes,
     "ledger": _write_counts,
 }
 
@@ -214,11 +215,11 @@ def unpack(data: bytes) -> Rollup:
         PackError, NewerVersion
     """
     rollup = Rollup()
-    absorb(rollup, data)
+    merge_packed(rollup, data)
     return rollup
 
 
-def absorb(
+def merge_packed(
     rollup: Rollup, data: bytes, sections: frozenset[str] = ALL, *, gauges: Gauges = None
 ) -> None:
     """Merge packed bytes into a rollup: of the sections only those named, which alone are decoded,
@@ -315,8 +316,8 @@ def _read_tallies(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
         key = (_name(names, source), _within(which, _WHICH_COUNT))
         tally = tallies.get(key)
         if tally is None:
-            tally = tallies[key] = Tally()
-        tally.merge(Tally(_count(count), _count(total), _count(largest)))
+            tally = tallies[key] = TimingTotals()
+        tally.merge(TimingTotals(_count(count), _count(total), _count(largest)))
 
 
 def _read_response_bytes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
@@ -363,7 +364,7 @@ def _read_gauges(rollup: Rollup, numbers: list[int], names: list[str], only: Gau
         if count < 1:
             raise PackError("a gauge without readings")
         key = (_name(names, source), _within(gauge, len(GAUGES)))
-        reading = Reading(
+        reading = GaugeSummary(
             _count(count),
             _count(min(last * count + total, _NUMBER_MAX)),
             _count(last + smallest),
@@ -378,7 +379,7 @@ def _read_gauges(rollup: Rollup, numbers: list[int], names: list[str], only: Gau
 
 
 def _read_minutes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    minutes = rollup.minutes
+    minutes = rollup.active_minutes
     for number, first, shifted in _rows(numbers, 3):
         mask = _count(shifted) << _within(first, _MINUTES_OF_HOUR)
         if not 0 < mask < 1 << _MINUTES_OF_HOUR:
@@ -393,6 +394,6 @@ _READ: dict[str, Callable[[Rollup, list[int], list[str]], None]] = {
     "tallies": _read_tallies,
     "response_bytes": _read_response_bytes,
     "sketches": _read_sketches,
-    "minutes": _read_minutes,
+    "active_minutes": _read_minutes,
     "ledger": _read_ledger,
 }

@@ -52,7 +52,7 @@ def read(
             if tag in wanted:
                 _READ[tag](rollup, data)
         elif keep_unknown:
-            rollup.later = tuple(sorted([*rollup.later, (tag, data)]))
+            rollup.extensions = tuple(sorted([*rollup.extensions, (tag, data)]))
 
 
 def _event_rows(rollup: Rollup) -> Collection[Any]:

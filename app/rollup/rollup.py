@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 from app.rollup.events import EventKey, first_events
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.rollup.statuses import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, capped_status
-from app.rollup.tallies import Reading, Tally
+from app.rollup.tallies import GaugeSummary, TimingTotals
 from parsers.samples import (
     Event,
     HerokuError,
     ProcessExit,
-    Readings,
     Request,
+    RuntimeMetrics,
     Sample,
     StateChange,
     labels_of,
@@ -34,7 +34,7 @@ TERMINATED = 143  # 128 + SIGTERM: how a dyno ends that Heroku stops
 NOT_YET_RUN = frozenset({"created", "provisioning", "starting"})
 
 
-class Caps(NamedTuple):
+class CardinalityLimits(NamedTuple):
     """How many names of a kind one rollup keeps. The first in natural order stay; the others are
     summed up as "other".
     """
@@ -46,21 +46,21 @@ class Caps(NamedTuple):
     events: int = 128
 
 
-CAPS = Caps()
+DEFAULT_LIMITS = CardinalityLimits()
 
 
 class Rollup:
     """See the comment at each field for what it is keyed by and how it merges."""
 
     __slots__ = (
+        "active_minutes",
         "errors",
         "events",
         "exits",
+        "extensions",
         "gauges",
-        "later",
         "ledger",
         "messages",
-        "minutes",
         "released",
         "requests",
         "response_bytes",
@@ -73,20 +73,20 @@ class Rollup:
         self.messages = 0  # stamped in this interval, ignored ones too; add
         self.requests: dict[tuple[str, int], int] = {}  # (source, status) -> count; add
         self.errors: dict[tuple[str, str], int] = {}  # (source, code) -> count; add
-        self.tallies: dict[tuple[str, int], Tally] = {}  # (source, which)
+        self.tallies: dict[tuple[str, int], TimingTotals] = {}  # (source, which)
         self.response_bytes: dict[str, int] = {}  # process type -> bytes; add
         self.sketches: dict[tuple[str, int], Bins] = {}  # (process type, which) -> bins; add
-        self.gauges: dict[tuple[str, int], Reading] = {}  # (source, index in GAUGES)
+        self.gauges: dict[tuple[str, int], GaugeSummary] = {}  # (source, index in GAUGES)
         # source -> minutes of the hour it was heard from in, minute m as bit m; or. A 1m rollup has
         # one bit, a 1h rollup up to 60: how many dynos a minute had survives downsampling.
-        self.minutes: dict[str, int] = {}
+        self.active_minutes: dict[str, int] = {}
         self.ledger: dict[str, int] = {}  # what became of messages -> count; add
         self.events: dict[EventKey, int] = {}  # event -> count; add
         self.exits: dict[tuple[str, int], int] = {}  # (source, exit status) -> count; add
         self.restarts: dict[str, int] = {}  # source -> count; add
         self.released: tuple[int, str] = (0, "")  # (at_ms, version) of the last release; max
         # Sections of newer versions, which this one cannot read: (tag, packed); collected, sorted.
-        self.later: tuple[tuple[str, bytes], ...] = ()
+        self.extensions: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def names(self) -> int:
@@ -107,15 +107,15 @@ class Rollup:
         for key, bins in other.sketches.items():
             _add(self.sketches.setdefault(key, {}), bins)
         _merge(self.gauges, other.gauges)
-        for source, minutes in other.minutes.items():
-            self.minutes[source] = self.minutes.get(source, 0) | minutes
+        for source, minutes in other.active_minutes.items():
+            self.active_minutes[source] = self.active_minutes.get(source, 0) | minutes
         _add(self.ledger, other.ledger)
         _add(self.events, other.events)
         _add(self.exits, other.exits)
         _add(self.restarts, other.restarts)
         self.released = max(self.released, other.released)
-        if other.later:
-            self.later = tuple(sorted(self.later + other.later))
+        if other.extensions:
+            self.extensions = tuple(sorted(self.extensions + other.extensions))
 
     add = merge  # whatever form sums have, a Rollup can be added to them
 
@@ -125,49 +125,51 @@ class Rollup:
         twin.merge(self)
         return twin
 
-    def projection(self) -> Rollup:
+    def without_dynos(self) -> Rollup:
         """What the total keeps: no dynos, gauges, minutes or events, so that it does not grow with
         an app's age.
         """
         projected = self._renamed(_without_dyno, lambda name: name)
         projected.gauges = {}
-        projected.minutes = {}
+        projected.active_minutes = {}
         projected.events = {}
         return projected
 
-    def bound(self, caps: Caps = CAPS) -> None:
+    def apply_limits(self, limits: CardinalityLimits = DEFAULT_LIMITS) -> None:
         """Sum up as "other" what is over the caps; packing does it, so nothing larger is ever
         stored.
 
         Which names stay depends on names alone, the first in natural order: a name that is outside
         them in a rollup is outside in every larger one too, so merging stays associative.
         """
-        self._bound_sources(caps)
+        self._bound_sources(limits)
         codes = {code for _, code in self.errors}
-        if len(codes) > caps.codes:
-            stay = _first(codes, caps.codes)
+        if len(codes) > limits.codes:
+            stay = _first(codes, limits.codes)
             self.errors = _rekeyed(
                 self.errors, lambda key: (key[0], key[1] if key[1] in stay else OTHER)
             )
-        if len(self.events) > caps.events:
-            self.events = first_events(self.events, caps.events)
+        if len(self.events) > limits.events:
+            self.events = first_events(self.events, limits.events)
         statuses = {status for _, status in self.requests}
-        if len(statuses) > caps.statuses:
-            kept = {*sorted(status for status in statuses if status >= CLASS_SIZE)[: caps.statuses]}
+        if len(statuses) > limits.statuses:
+            kept = {
+                *sorted(status for status in statuses if status >= CLASS_SIZE)[: limits.statuses]
+            }
             self.requests = _rekeyed(
                 self.requests, lambda key: (key[0], capped_status(key[1], kept))
             )
 
-    def _bound_sources(self, caps: Caps) -> None:
+    def _bound_sources(self, limits: CardinalityLimits) -> None:
         sources = self._sources()
         types = {labels_of(source)[0] for source in sources}
         types.update(self.response_bytes)
         types.update(process_type for process_type, _ in self.sketches)
-        if len(types) <= caps.process_types and len(sources) <= caps.dynos:
+        if len(types) <= limits.process_types and len(sources) <= limits.dynos:
             return
-        types_that_stay = _first(types, caps.process_types)
+        types_that_stay = _first(types, limits.process_types)
         stay = _first_dynos(
-            (source for source in sources if labels_of(source)[0] in types_that_stay), caps.dynos
+            (source for source in sources if labels_of(source)[0] in types_that_stay), limits.dynos
         )
 
         def capped(source: str) -> str:
@@ -192,7 +194,7 @@ class Rollup:
             *(source for source, _ in self.gauges),
             *(source for source, _ in self.exits),
             *self.restarts,
-            *self.minutes,
+            *self.active_minutes,
         }
 
     def _renamed(self, source_of: Callable[[str], str], type_of: Callable[[str], str]) -> Rollup:
@@ -208,20 +210,20 @@ class Rollup:
             _add(renamed.sketches.setdefault((type_of(process_type), which), {}), bins)
         for (source, gauge), reading in self.gauges.items():
             _merge(renamed.gauges, {(source_of(source), gauge): reading})
-        for source, minutes in self.minutes.items():
+        for source, minutes in self.active_minutes.items():
             name = source_of(source)
-            renamed.minutes[name] = renamed.minutes.get(name, 0) | minutes
+            renamed.active_minutes[name] = renamed.active_minutes.get(name, 0) | minutes
         renamed.exits = _rekeyed(self.exits, lambda key: (source_of(key[0]), key[1]))
         renamed.restarts = _rekeyed(self.restarts, source_of)
         renamed.events = dict(self.events)
         renamed.released = self.released
         renamed.ledger = dict(self.ledger)
-        renamed.later = self.later
+        renamed.extensions = self.extensions
         return renamed
 
     def _heard_from(self, source: str, at_ms: int) -> None:
         bit = 1 << (at_ms // 60_000 % 60)
-        self.minutes[source] = self.minutes.get(source, 0) | bit
+        self.active_minutes[source] = self.active_minutes.get(source, 0) | bit
 
     def observe_request(self, request: Request, at_ms: int) -> None:
         """Add one request, by far the most frequent sample."""
@@ -248,7 +250,7 @@ class Rollup:
     def _observe_time(self, source: str, process_type: str, which: int, value_ms: int) -> None:
         tally = self.tallies.get((source, which))
         if tally is None:
-            tally = self.tallies[source, which] = Tally()
+            tally = self.tallies[source, which] = TimingTotals()
             self.sketches.setdefault((process_type, which), {})
         tally.count += 1
         tally.total += value_ms
@@ -258,15 +260,15 @@ class Rollup:
         index = BIN_OF[value_ms] if value_ms < TABLE_SIZE else bin_of(value_ms)
         bins[index] = bins.get(index, 0) + 1
 
-    def _observe_readings(self, readings: Readings, at_ms: int) -> None:
+    def _observe_readings(self, readings: RuntimeMetrics, at_ms: int) -> None:
         source, values = readings
         gauges = self.gauges
         for gauge, value in values:
             key = (source, gauge)
             if key in gauges:
-                gauges[key].merge(Reading(1, value, value, value, at_ms, value))
+                gauges[key].merge(GaugeSummary(1, value, value, value, at_ms, value))
             else:
-                gauges[key] = Reading(1, value, value, value, at_ms, value)
+                gauges[key] = GaugeSummary(1, value, value, value, at_ms, value)
         if labels_of(source)[1]:
             self._heard_from(source, at_ms)
 
@@ -308,14 +310,14 @@ _BY_NAME = (
     "response_bytes",
     "sketches",
     "gauges",
-    "minutes",
+    "active_minutes",
     "exits",
     "restarts",
 )
 
 _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
     Request: Rollup.observe_request,
-    Readings: Rollup._observe_readings,
+    RuntimeMetrics: Rollup._observe_readings,
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,
     ProcessExit: Rollup._observe_exit,

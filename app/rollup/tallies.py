@@ -5,26 +5,26 @@ from __future__ import annotations
 import msgspec
 
 
-class Tally(msgspec.Struct, gc=False):
+class TimingTotals(msgspec.Struct, gc=False):
     """Times in ms of one source. Merge: add, add, largest."""
 
     count: int = 0
     total: int = 0
     largest: int = 0
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: TimingTotals) -> None:
         """Take another tally's values."""
         self.count += other.count
         self.total += other.total
         if other.largest > self.largest:
             self.largest = other.largest
 
-    def copy(self) -> Tally:
+    def copy(self) -> TimingTotals:
         """One of its own."""
-        return Tally(self.count, self.total, self.largest)
+        return TimingTotals(self.count, self.total, self.largest)
 
 
-class Reading(msgspec.Struct, gc=False):
+class GaugeSummary(msgspec.Struct, gc=False):
     """A gauge's values. Merge: add, add, smallest, largest, and the later of the last (of two at
     once the larger).
     """
@@ -36,7 +36,7 @@ class Reading(msgspec.Struct, gc=False):
     last_at_ms: int
     last: int
 
-    def merge(self, other: Reading) -> None:
+    def merge(self, other: GaugeSummary) -> None:
         """Take another reading's values."""
         self.count += other.count
         self.total += other.total
@@ -46,8 +46,8 @@ class Reading(msgspec.Struct, gc=False):
             (self.last_at_ms, self.last), (other.last_at_ms, other.last)
         )
 
-    def copy(self) -> Reading:
+    def copy(self) -> GaugeSummary:
         """One of its own."""
-        return Reading(
+        return GaugeSummary(
             self.count, self.total, self.smallest, self.largest, self.last_at_ms, self.last
         )

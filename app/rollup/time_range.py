@@ -7,7 +7,7 @@ import msgspec
 _END_OF_TIME_S = 2**62
 
 
-class Span(msgspec.Struct, frozen=True, gc=False):
+class TimeRange(msgspec.Struct, frozen=True, gc=False):
     """From `start_s` until before `end_s`, Unix seconds; false when nothing lies in it."""
 
     start_s: int
@@ -16,7 +16,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     def __contains__(self, at_s: object) -> bool:
         return isinstance(at_s, int) and self.start_s <= at_s < self.end_s
 
-    def covers(self, other: Span) -> bool:
+    def covers(self, other: TimeRange) -> bool:
         """Whether all of `other` lies within."""
         return self.start_s <= other.start_s and other.end_s <= self.end_s
 
@@ -24,10 +24,10 @@ class Span(msgspec.Struct, frozen=True, gc=False):
         return self.start_s < self.end_s
 
 
-ALWAYS = Span(0, _END_OF_TIME_S)
-NEVER = Span(0, 0)
+ALWAYS = TimeRange(0, _END_OF_TIME_S)
+NEVER = TimeRange(0, 0)
 
 
-def since(start_s: int) -> Span:
+def since(start_s: int) -> TimeRange:
     """From `start_s` on."""
-    return Span(start_s, _END_OF_TIME_S)
+    return TimeRange(start_s, _END_OF_TIME_S)

@@ -20,52 +20,52 @@ from starlette.middleware.gzip import GZipMiddleware
 from app.access.read_tokens import ReadTokens
 from app.access.visible_store import visible
 from app.config import Settings, pages_url
-from app.monitoring.exposition import OwnMetrics
-from app.monitoring.health import Health
+from app.monitoring.exposition import ServiceMetrics
+from app.monitoring.health import HealthCheck
 from app.monitoring.operator_notices import Notices
 from app.receivers.http_drain import DrainEndpoint
-from app.receivers.http_protocol import GuardedProtocol, limits_of_process
-from app.receivers.request_body import Bodies, SmallBodies
+from app.receivers.http_protocol import LimitedHttpProtocol, limits_of_process
+from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import reload_certificates
-from app.service.wiring import Core, core, syslog_listener, working
+from app.service.wiring import Service, build_service, build_syslog_listener, running
 from app.storage.connect import connect
 from app.storage.interface import Store
 from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
-from app.support.process import end_with
+from app.support.process import exit_with_parent
 from app.web.api import problems as problem
 from app.web.api.alerts import AlertsApi
-from app.web.api.autoscaling import ScalingApi
-from app.web.api.drains_and_tokens import Admin
+from app.web.api.autoscaling import AutoscalingApi
+from app.web.api.drains_and_tokens import DrainsAndTokensApi
 from app.web.api.events import EventsApi
 from app.web.api.feed import FeedApi
 from app.web.api.openapi import document_of
 from app.web.api.operations import Operations
-from app.web.api.queries import Api
-from app.web.authentication import Door, LocalGate, TokenGate
+from app.web.api.queries import QueriesApi
+from app.web.authentication import LocalOnlyMiddleware, TokenAuthMiddleware, TokenLogin
 from app.web.pages.add_apps import AddApps
 from app.web.pages.api_reference import reference_router
 from app.web.pages.assets import mount_assets
 from app.web.pages.dashboard import Dashboard
 from app.web.pages.rendering import Pages
 from app.web.pages.sign_in import SignIn
-from app.web.security_headers import SecurityHeaders
+from app.web.security_headers import SecurityHeadersMiddleware
 
 GARBAGE_OBJECTS = 20_000
 
 
-def create() -> ASGIApp:
+def create_app() -> ASGIApp:
     """The service as the environment describes it; called by uvicorn in each worker."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and supervisor.pid is not None:
-        end_with(supervisor.pid)
+        exit_with_parent(supervisor.pid)
     settings = Settings.from_environ(os.environ)
     logs.set_up(settings.log_format)
-    GuardedProtocol.limits = limits_of_process()
+    LimitedHttpProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
-    app = build(settings, store, time.time)
+    app = build_app(settings, store, time.time)
     _spare_the_collector()
     return app
 
@@ -79,18 +79,18 @@ def _spare_the_collector() -> None:
     gc.set_threshold(GARBAGE_OBJECTS)
 
 
-def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
+def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
     """The service over a store, on a clock (Unix time in seconds)."""
-    parts = core(settings, store, clock)
-    buffering, tiers, horizon = parts.buffering, parts.tiers, parts.horizon
-    bodies = Bodies()
+    service = build_service(settings, store, clock)
+    pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
+    bodies = BodyLimiter()
     drain = DrainEndpoint(
-        committer=buffering.committer,
-        drains=None if settings.local_mode else parts.drains,
-        refusals=parts.refusals,
-        own_drain=parts.own_drain,
-        horizon=horizon,
-        caps=settings.caps,
+        committer=pipeline.committer,
+        drains=None if settings.local_mode else service.drains,
+        rejected_logins=service.rejected_logins,
+        loop_detector=service.loop_detector,
+        acceptance=acceptance,
+        limits=settings.limits,
         bodies=bodies,
         body_bytes_max=settings.body_bytes_max,
         clock=clock,
@@ -101,38 +101,38 @@ def build(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIA
         version=version(),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(parts, syslog_listener(parts, settings, clock)),
+        lifespan=_lifespan(service, build_syslog_listener(service, settings, clock)),
     )
     app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
-    problem.install(app, buffering)
+    problem.install(app, pipeline)
     shown = visible(store)
-    notices = Notices(buffering, parts.room, parts.own_drain, parts.beside)
+    notices = Notices(pipeline, service.memory_guard, service.loop_detector, service.plugins)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(shown, tiers, pages, clock)
     mount_assets(app)
     app.include_router(dashboard.router)
-    app.include_router(Api(shown, tiers, settings.caps, horizon, clock).router)
-    app.include_router(EventsApi(shown, buffering.committer, tiers, horizon, clock).router)
-    app.include_router(Admin(store, clock, settings.public_url).router)
+    app.include_router(QueriesApi(shown, tiers, settings.limits, acceptance, clock).router)
+    app.include_router(EventsApi(shown, pipeline.committer, tiers, acceptance, clock).router)
+    app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
     app.include_router(AlertsApi(shown, store, clock, pages_url(settings)).router)
     app.include_router(FeedApi(shown, tiers, clock, pages_url(settings)).router)
-    app.include_router(ScalingApi(shown, tiers[0], clock).router)
-    health = Health(store, parts.folder, buffering, clock)
-    own = OwnMetrics(buffering, parts.room, str(os.getpid()), parts.beside)
+    app.include_router(AutoscalingApi(shown, tiers[0], clock).router)
+    health = HealthCheck(store, service.fold_worker, pipeline, clock)
+    own = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
     app.include_router(Operations(shown, health, own, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))
-    app.include_router(AddApps(parts.enrolment, pages).router)
+    app.include_router(AddApps(service.drain_admin, pages).router)
     https = settings.public_url.startswith("https:")
-    bounded = GZipMiddleware(SmallBodies(app, bodies), minimum_size=2_000, compresslevel=1)
-    gated: ASGIApp = LocalGate(bounded)
+    bounded = GZipMiddleware(BodyLimitMiddleware(app, bodies), minimum_size=2_000, compresslevel=1)
+    gated: ASGIApp = LocalOnlyMiddleware(bounded)
     if not settings.local_mode:
-        door = Door(settings.admin_token, ReadTokens(store, clock))
+        door = TokenLogin(settings.admin_token, ReadTokens(store, clock))
         app.include_router(SignIn(door, pages, https=https).router)
-        gated = TokenGate(bounded, door)
+        gated = TokenAuthMiddleware(bounded, door)
     return Routed(
         drain,
-        LocalGate(drain) if settings.local_mode else drain,
-        SecurityHeaders(gated, https=https),
+        LocalOnlyMiddleware(drain) if settings.local_mode else drain,
+        SecurityHeadersMiddleware(gated, https=https),
     )
 
 
@@ -153,11 +153,11 @@ class Routed:
 
 
 def _lifespan(
-    parts: Core, syslog: SyslogListener
+    service: Service, syslog: SyslogListener
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with working(parts), syslog.listening():
+        async with running(service), syslog.listening():
             if threading.current_thread() is threading.main_thread():  # signals go there alone
                 loop = asyncio.get_running_loop()
                 loop.add_signal_handler(signal.SIGHUP, reload_certificates)

@@ -1,4 +1,4 @@
-"""What DYNOMETER_KAFKA asks for comes from an extra of its own, and is loaded only then."""
+"""Loads the Kafka client, an optional extra, only where DYNOMETER_KAFKA asks for it."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from types import ModuleType
 from app.config import ConfigError
 
 
-def load(name: str) -> ModuleType:
-    """A module of app.kafka.
+def load_kafka(module: str) -> ModuleType:
+    """Imports a module that needs the Kafka client.
 
     Raises:
         ConfigError: the client is not installed.
     """
     try:
-        return import_module(name)
+        return import_module(module)
     except ModuleNotFoundError as error:
         if error.name != "confluent_kafka":
             raise
         raise ConfigError(
-            "DYNOMETER_KAFKA is set, and Kafka's client is not installed: run 'make kafka', or "
+            "DYNOMETER_KAFKA is set, but Kafka's client is not installed. Run 'make kafka', or "
             "pip install -r requirements-kafka.txt"
         ) from None

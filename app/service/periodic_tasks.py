@@ -10,32 +10,34 @@ from app.storage.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-OFTEN_S = 2
-SELDOM_S = 60
+FREQUENT_S = 2
+OCCASIONAL_S = 60
 
-Chore = Callable[[], Awaitable[None]]
+PeriodicTask = Callable[[], Awaitable[None]]
 
 
-class Chores:
+class PeriodicTasks:
     """Does each of them in turn; what the store refuses is done the next time."""
 
-    def __init__(self, *, often: Sequence[Chore], seldom: Sequence[Chore]) -> None:
+    def __init__(
+        self, *, frequent: Sequence[PeriodicTask], occasional: Sequence[PeriodicTask]
+    ) -> None:
         """`often`: every OFTEN_S; `seldom`: every SELDOM_S, from the start on."""
-        self._often = often
-        self._seldom = seldom
+        self._frequent = frequent
+        self._occasional = occasional
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         seldom_at = loop.time()
         while True:
-            due: list[Chore] = list(self._often)
+            due: list[PeriodicTask] = list(self._frequent)
             if loop.time() >= seldom_at:
-                due += self._seldom
-                seldom_at = loop.time() + SELDOM_S
+                due += self._occasional
+                seldom_at = loop.time() + OCCASIONAL_S
             for chore in due:
                 try:
                     await chore()
                 except StoreUnavailable as error:
                     log.debug("chores wait: %s", error)
-            await asyncio.sleep(OFTEN_S)
+            await asyncio.sleep(FREQUENT_S)

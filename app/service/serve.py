@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
 import resource
@@ -19,9 +20,11 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.config import ConfigError, Settings, unknown_settings
-from app.receivers.http_protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, GuardedProtocol
+from app.receivers.http_protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
+from app.storage.connect import refuse_unsupported_data
+from app.storage.redis.store import connect
 from app.support import logging as logs
 from app.support.about import command
 from app.support.process import why_ephemeral
@@ -65,6 +68,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     for port in (settings.syslog_port, settings.syslog_tls_port):
         if port:
             _listening(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
+    asyncio.run(_check_store(settings))
     with _store(settings) as described, _listen(settings) as listening:
         scheme = "https" if https else "http"
 
@@ -75,9 +79,9 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
                 print(_welcome(settings, described, scheme), flush=True)
 
         config = uvicorn.Config(
-            "app.service.asgi:create",
+            "app.service.asgi:create_app",
             factory=True,
-            http=GuardedProtocol,
+            http=LimitedHttpProtocol,
             ws="none",
             workers=settings.workers,
             access_log=False,
@@ -96,6 +100,16 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         server = _Server(config, greet)
         server.run(sockets=[listening])
         return 0 if server.started else 1
+
+
+async def _check_store(settings: Settings) -> None:
+    """Refuse now, in one sentence, what each worker would refuse."""
+    if settings.redis_url:
+        store = connect(settings.redis_url)
+        try:
+            await refuse_unsupported_data(store)
+        finally:
+            await store.close()
 
 
 def _raise_file_limit() -> None:

@@ -1,5 +1,7 @@
-"""What a process is made of that takes log lines, whichever way they come: the store, the way into
-it, and the work beside it.
+"""Builds the parts of every process that takes or folds log lines, and runs them.
+
+Read it top to bottom: the service first, then its write path, then the processes that are smaller
+than the whole service.
 """
 
 from __future__ import annotations
@@ -10,234 +12,283 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client.registry import Collector
 
-from app.access.drain_registry import Drains
-from app.access.enrolment import Enrolment
-from app.access.rejected_logins import Refusals
-from app.alerting.alert_worker import Alerter
+from app.access.drain_admin import DrainAdmin
+from app.access.drain_registry import DrainRegistry
+from app.access.rejected_logins import RejectedLogins
+from app.alerting.alert_worker import AlertWorker
 from app.config import Settings, pages_url
-from app.folding.fold_worker import Folder
-from app.folding.memory_pressure import Room
+from app.folding.fold_worker import FoldWorker
+from app.folding.memory_pressure import MemoryPressureGuard
 from app.folding.merge import MARGIN_S
 from app.ingest import shard_writers
-from app.ingest.aggregator import Horizon
-from app.ingest.app_sightings import Sightings
-from app.ingest.batch_writer import Appender, Appends
-from app.ingest.coalesced_batch import Bundle
-from app.ingest.drain_loop import OwnDrain
-from app.ingest.group_commit import Commits, Committer
-from app.ingest.pipeline import ID_MARGIN_S, Buffering
-from app.ingest.received_batch import Stored
+from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.app_sightings import AppSightings
+from app.ingest.batch_writer import BatchSink, BatchWriter
+from app.ingest.coalesced_batch import CoalescedBatch
+from app.ingest.drain_loop import DrainLoopDetector
+from app.ingest.group_commit import GroupCommitter
+from app.ingest.pipeline import ID_MARGIN_S, IngestPipeline, WritePath, WritePathBuilder
+from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
-from app.ingest.spool_replay import CatchUp
+from app.ingest.spool_replay import SpoolReplayer
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
-from app.service.kafka_extra import load
-from app.service.periodic_tasks import Chores
+from app.service.kafka_extra import load_kafka
+from app.service.periodic_tasks import PeriodicTasks
 from app.storage.interface import Sharded, Store, StoreUnavailable
-from app.support.aio import end_tasks
+from app.support.aio import cancel_and_wait
 
 log = logging.getLogger(__name__)
+
+Writer = TypeVar("Writer", bound=BatchWriter)
 
 FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
 
 
-class Beside(Protocol):
-    """What else runs in a process, where settings ask for it."""
+class BackgroundPlugin(Protocol):
+    """An optional subsystem (today: Kafka) that runs beside the core tasks."""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         ...
 
-    def sentences(self) -> list[str]:
-        """What the operator should do about it."""
+    def notices(self) -> list[str]:
+        """Sentences about problems that the operator should act on."""
         ...
 
-    def collector(self, beats: Mapping[str, Mapping[str, str]]) -> Collector:
-        """Its metrics; `beats`: the signs of life in the store."""
+    def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
+        """Its metrics, given the heartbeats that processes left in the store."""
         ...
 
 
-Ways = Callable[
-    [Store, Callable[[], Appender], Callable[[Appends, Stored], Committer], Stored],
-    tuple[Appends, Commits, Stored],
-]
-"""Makes the ways into a store, from what makes an Appender and what makes a Committer of one."""
-
-
-class Core(NamedTuple):
-    """The parts, put together."""
+class Service(NamedTuple):
+    """The parts of a process that takes log lines, whichever way they come."""
 
     store: Store
     tiers: Sequence[Resolution]
-    horizon: Horizon
-    folder: Folder
-    buffering: Buffering
-    refusals: Refusals
-    drains: Drains
-    enrolment: Enrolment
-    room: Room
-    own_drain: OwnDrain
-    chores: Chores
-    alerter: Alerter
-    beside: Sequence[Beside]
+    acceptance: AcceptanceWindow
+    fold_worker: FoldWorker
+    pipeline: IngestPipeline
+    rejected_logins: RejectedLogins
+    drains: DrainRegistry
+    drain_admin: DrainAdmin
+    memory_guard: MemoryPressureGuard
+    loop_detector: DrainLoopDetector
+    periodic_tasks: PeriodicTasks
+    alert_worker: AlertWorker
+    plugins: Sequence[BackgroundPlugin]
 
 
-def core(settings: Settings, store: Store, clock: Callable[[], float]) -> Core:
-    """Over a store, on a clock (Unix time in seconds)."""
-    tiers = resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
-    kept_s = tiers[-1].retention_s + MARGIN_S
-    folder = Folder(
-        store,
-        tiers,
-        name=str(os.getpid()),
-        clock=clock,
-        interval_s=settings.fold_interval_s,
-        batches=settings.fold_batches,
-        caps=settings.caps,
+def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
+    """Builds the parts over a store, on a clock (Unix time in seconds)."""
+    tiers = build_tiers(settings)
+    fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()))
+    drains = DrainRegistry(store, clock, settings.drains_copy)
+    build_write_path, plugins = _write_path_of(settings, store, drains, clock)
+    pipeline = _build_pipeline(
+        settings, store, clock, on_appended=fold_worker.stored, build_write_path=build_write_path
     )
-    sightings = Sightings(store, ttl_s=kept_s)
-    refusals = Refusals(store, clock, name=str(os.getpid()))
-    drains = Drains(store, clock, settings.drains_copy)
-    enrolment = Enrolment(store, clock, settings.public_url)
-    room = Room(store, tiers, clock)
-    own_drain = OwnDrain(store, clock, settings.public_url)
-    horizon = Horizon(settings.horizon_past_s, settings.horizon_future_s)
-    ways = _one_way
-    beside: list[Beside] = []
-    if settings.kafka:
-        log_side = load("app.kafka.plugin").LogSide(settings, store, drains, clock)
-        ways, beside = log_side.ways, [log_side]
-    elif isinstance(store, Sharded):
-        ways = shard_writers.ways
-    buffering = _buffering(settings, store, clock, horizon, sightings, folder.stored, kept_s, ways)
-    return Core(
+    rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
+    drain_admin = DrainAdmin(store, clock, settings.public_url)
+    memory_guard = MemoryPressureGuard(store, tiers, clock)
+    loop_detector = DrainLoopDetector(store, clock, settings.public_url)
+    return Service(
         store=store,
         tiers=tiers,
-        horizon=horizon,
-        folder=folder,
-        buffering=buffering,
-        refusals=refusals,
+        acceptance=build_acceptance(settings),
+        fold_worker=fold_worker,
+        pipeline=pipeline,
+        rejected_logins=rejected_logins,
         drains=drains,
-        enrolment=enrolment,
-        room=room,
-        own_drain=own_drain,
-        chores=Chores(
-            often=(drains.refresh, refusals.publish),
-            seldom=(enrolment.retire, room.look, own_drain.refresh),
+        drain_admin=drain_admin,
+        memory_guard=memory_guard,
+        loop_detector=loop_detector,
+        periodic_tasks=PeriodicTasks(
+            frequent=(drains.refresh, rejected_logins.publish),
+            occasional=(drain_admin.retire, memory_guard.check, loop_detector.refresh),
         ),
-        alerter=Alerter(
+        alert_worker=AlertWorker(
             store,
             tiers[0],
             clock=clock,
             url=pages_url(settings),
             name=str(os.getpid()),
-            spool_since_s=buffering.waiting_since_s,
+            spool_since_s=pipeline.waiting_since_s,
             directory=settings.data_dir,
         ),
-        beside=beside,
+        plugins=plugins,
     )
 
 
-def _buffering(
+def build_tiers(settings: Settings) -> list[Resolution]:
+    """The resolutions that are stored, the finest first."""
+    return resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
+
+
+def build_acceptance(settings: Settings) -> AcceptanceWindow:
+    """How old or new a line may be to be counted."""
+    return AcceptanceWindow(settings.horizon_past_s, settings.horizon_future_s)
+
+
+def build_fold_worker(
     settings: Settings,
     store: Store,
     clock: Callable[[], float],
-    horizon: Horizon,
-    sightings: Sightings,
-    on_stored: Callable[[Mapping[str, int]], None],
-    kept_s: int,
-    ways: Ways,
-) -> Buffering:
-    """The way of an arrival into the store, with the spool beside it."""
+    *,
+    name: str,
+    sweep_interval_s: float | None = None,
+) -> FoldWorker:
+    """`name` identifies its heartbeat; `sweep_interval_s`: how often it looks at all inboxes."""
+    sweeps = {} if sweep_interval_s is None else {"sweep_interval_s": sweep_interval_s}
+    return FoldWorker(
+        store,
+        build_tiers(settings),
+        name=name,
+        clock=clock,
+        interval_s=settings.fold_interval_s,
+        batches=settings.fold_batches,
+        limits=settings.limits,
+        **sweeps,
+    )
+
+
+def inbox_ttl_s(settings: Settings) -> int:
+    """How long an inbox outlives its last append, so that nothing expires unfolded."""
+    return build_tiers(settings)[-1].retention_s + MARGIN_S
+
+
+# --- the write path -----------------------------------------------------------------------------
+
+
+def _write_path_of(
+    settings: Settings, store: Store, drains: DrainRegistry, clock: Callable[[], float]
+) -> tuple[WritePathBuilder, Sequence[BackgroundPlugin]]:
+    if settings.kafka:
+        plugin = load_kafka("app.kafka.plugin").KafkaPlugin(settings, store, drains, clock)
+        return plugin.build_write_path, [plugin]
+    if isinstance(store, Sharded):
+        return partial(shard_writers.build_write_path, store), []
+    return _build_single_write_path, []
+
+
+def _build_single_write_path(
+    new_writer: Callable[[], BatchWriter],
+    new_committer: Callable[[BatchSink, OnStored], GroupCommitter],
+    on_stored: OnStored,
+) -> WritePath:
+    writer = new_writer()
+    return WritePath(writer, new_committer(writer, on_stored), on_stored)
+
+
+def _build_pipeline(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    *,
+    on_appended: Callable[[Mapping[str, int]], None],
+    build_write_path: WritePathBuilder,
+) -> IngestPipeline:
+    """The path of a batch into the store, with the spool beside it."""
     spool = None
-    caps = settings.caps
     if settings.spool_bytes_max:
         spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
 
-    def appender() -> Appender:
-        return Appender(
-            store,
-            id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
-            inbox_ttl_s=kept_s,
-            verified_s=settings.spool_age_max_s,
+    def new_committer(sink: BatchSink, on_stored: OnStored) -> GroupCommitter:
+        return GroupCommitter(
+            sink,
+            spool,
+            wait_s=settings.commit_wait_s,
+            new_batch=partial(
+                CoalescedBatch, acceptance=build_acceptance(settings), limits=settings.limits
+            ),
             clock=clock,
             on_stored=on_stored,
         )
 
-    def committer(appender: Appends, tell: Stored) -> Committer:
-        return Committer(
-            appender,
-            spool,
-            wait_s=settings.commit_wait_s,
-            bundle_of=partial(Bundle, horizon=horizon, caps=caps),
-            clock=clock,
-            on_stored=tell,
-        )
-
-    appends, commits, tell = ways(store, appender, committer, sightings.note)
-    if spool is None:
-        return Buffering(appends, commits, None, None)
-    catch_up = CatchUp(spool, appends, on_stored=tell, caps=caps)
-    return Buffering(appends, commits, spool, catch_up)
+    path = build_write_path(
+        lambda: build_batch_writer(BatchWriter, settings, store, clock, on_appended),
+        new_committer,
+        AppSightings(store, ttl_s=inbox_ttl_s(settings)).record,
+    )
+    replayer = None
+    if spool is not None:
+        replayer = SpoolReplayer(spool, path.sink, on_stored=path.on_stored, limits=settings.limits)
+    return IngestPipeline(path.sink, path.committer, spool, replayer)
 
 
-def _one_way(
+def build_batch_writer(
+    kind: type[Writer],
+    settings: Settings,
     store: Store,
-    appender: Callable[[], Appender],
-    committer: Callable[[Appends, Stored], Committer],
-    tell: Stored,
-) -> tuple[Appends, Commits, Stored]:
-    """What takes arrivals, what takes POSTs, and what is told of what was stored."""
-    only = appender()
-    return only, committer(only, tell), tell
+    clock: Callable[[], float],
+    on_appended: Callable[[Mapping[str, int]], None],
+) -> Writer:
+    """A writer of this kind; `on_appended` is called with the new inbox lengths of apps."""
+    return kind(
+        store,
+        id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
+        inbox_ttl_s=inbox_ttl_s(settings),
+        verified_s=settings.spool_age_max_s,
+        clock=clock,
+        on_stored=on_appended,
+    )
+
+
+def build_syslog_listener(
+    service: Service, settings: Settings, clock: Callable[[], float]
+) -> SyslogListener:
+    """The syslog drain of a service."""
+    return SyslogListener(
+        settings,
+        committer=service.pipeline.committer,
+        drains=service.drains,
+        rejected_logins=service.rejected_logins,
+        acceptance=service.acceptance,
+        clock=clock,
+    )
+
+
+# --- running ------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def working(parts: Core) -> AsyncIterator[None]:
-    """Folding and chores run; at the end what is in hand is finished, as far as time allows."""
-    await _report_problems(parts.store)
+async def running(service: Service) -> AsyncIterator[None]:
+    """Runs the background tasks of a service.
+
+    At the end, batches in hand are committed and folded as far as FINISH_WITHIN_S allows; the next
+    start folds the rest.
+    """
+    await _log_problems(service.store)
     tasks = [
-        asyncio.create_task(parts.folder.run(), name="fold"),
-        asyncio.create_task(parts.chores.run(), name="chores"),
-        asyncio.create_task(parts.alerter.run(), name="alerts"),
+        asyncio.create_task(service.fold_worker.run(), name="fold"),
+        asyncio.create_task(service.periodic_tasks.run(), name="periodic tasks"),
+        asyncio.create_task(service.alert_worker.run(), name="alerts"),
     ]
-    tasks += [asyncio.create_task(each.run(), name="beside") for each in parts.beside]
-    if parts.buffering.catch_up is not None:
-        tasks.append(asyncio.create_task(parts.buffering.catch_up.run(), name="catch up"))
+    tasks += [asyncio.create_task(plugin.run(), name="plugin") for plugin in service.plugins]
+    if service.pipeline.replayer is not None:
+        tasks.append(asyncio.create_task(service.pipeline.replayer.run(), name="spool replay"))
     try:
         yield
     finally:
-        await parts.buffering.committer.drained()
-        await end_tasks(tasks)
-        finishing = asyncio.create_task(parts.folder.finish(), name="finish")
+        await service.pipeline.committer.wait_idle()
+        await cancel_and_wait(tasks)
+        finishing = asyncio.create_task(service.fold_worker.finish(), name="finish")
         await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
-        await end_tasks([finishing])  # what is left, the next start folds
-        await parts.drains.close()
-        if parts.buffering.spool is not None:
-            parts.buffering.spool.close()
-        await parts.store.close()
+        await cancel_and_wait([finishing])
+        await service.drains.close()
+        if service.pipeline.spool is not None:
+            service.pipeline.spool.close()
+        await service.store.close()
 
 
-async def _report_problems(store: Store) -> None:
+async def _log_problems(store: Store) -> None:
     try:
         problems = await store.check()
     except StoreUnavailable as error:
         problems = [str(error)]
     for sentence in problems:
         log.error("store: %s", sentence)
-
-
-def syslog_listener(parts: Core, settings: Settings, clock: Callable[[], float]) -> SyslogListener:
-    """What listens for syslog, over these parts."""
-    return SyslogListener(
-        settings,
-        committer=parts.buffering.committer,
-        drains=parts.drains,
-        refusals=parts.refusals,
-        horizon=parts.horizon,
-        clock=clock,
-    )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from app.storage.interface import Store
+import asyncio
+from contextlib import suppress
+
+from app.storage.interface import Sharded, Store, StoreUnavailable
 from app.storage.redis import cluster, sentinel
 from app.storage.redis import store as redis_store
 from app.storage.redis.single import CONNECTIONS_MAX
 
+CHECKED_WITHIN_S = 2.0
 _CONNECT = {
     "redis+cluster": cluster.connect,
     "rediss+cluster": cluster.connect,
@@ -27,3 +31,17 @@ def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0)
     """
     connect_to = _CONNECT.get(url.partition("://")[0], redis_store.connect)
     return connect_to(url, connections_max, replicas)
+
+
+async def refuse_unsupported_data(store: Store) -> None:
+    """Refuse to start over data that this version cannot read.
+
+    A store that does not answer is not waited for: it may be down while the service starts.
+
+    Raises:
+        StoreError: says what the store holds and what to do.
+    """
+    if isinstance(store, Sharded):
+        with suppress(StoreUnavailable, TimeoutError):
+            async with asyncio.timeout(CHECKED_WITHIN_S):
+                await store.refuse_unsupported_data()

@@ -29,7 +29,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
-from app.support.process import end_with
+from app.support.errors import UserError
+from app.support.process import exit_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,11 @@ _PING_WITHIN_S = 1.0
 _VERSION = re.compile(r"\bv=(\d+\.\d+\.\d+)")
 
 
-class EmbeddedError(Exception):
+class EmbeddedError(UserError):
     """The embedded store cannot be had; the message says what to do."""
 
 
-class Server(NamedTuple):
+class ServerBinary(NamedTuple):
     """A server program."""
 
     path: Path
@@ -66,7 +67,7 @@ class Server(NamedTuple):
         return f"{self.name} {self.version}"
 
 
-class Embedded:
+class EmbeddedServer:
     """A running server, started again should it die. A context manager: leaving it stops the
     server, with its data on disk.
     """
@@ -75,7 +76,7 @@ class Embedded:
         self,
         process: subprocess.Popen[bytes],
         path: Path,
-        server: Server,
+        server: ServerBinary,
         lock: IO[str],
         launch: Callable[[], subprocess.Popen[bytes]],
     ) -> None:
@@ -150,7 +151,7 @@ class Embedded:
         self.close()
 
 
-def find_server() -> Server:
+def find_server() -> ServerBinary:
     """The server program to use.
 
     Raises:
@@ -159,9 +160,9 @@ def find_server() -> Server:
     return _find_servers()[0]
 
 
-def _find_servers() -> list[Server]:
+def _find_servers() -> list[ServerBinary]:
     """Every server program that can be used, the best first."""
-    found = [Server(path, path.name, _version(path)) for path in _candidates()]
+    found = [ServerBinary(path, path.name, _version(path)) for path in _candidates()]
     usable = [server for server in found if _numbers(server.version) >= OLDEST_VERSION]
     if not usable:
         oldest = ".".join(map(str, OLDEST_VERSION))
@@ -175,7 +176,7 @@ def _find_servers() -> list[Server]:
     return usable
 
 
-def _suited(servers: list[Server], written_by: str) -> Server:
+def _suited(servers: list[ServerBinary], written_by: str) -> ServerBinary:
     """The first that surely reads what `written_by` ("redis-server 7.0.15") wrote; or the first."""
     name, _, version = written_by.partition(" ")
     for server in servers:
@@ -209,7 +210,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part)
 
 
-def start(data_dir: Path, *, appendfsync: str = "everysec") -> Embedded:
+def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
     """Start a server on a data directory, which is created if need be.
 
     Call it from the main thread: the server dies with the thread that started it.
@@ -239,7 +240,7 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> Embedded:
     except BaseException:
         lock.close()
         raise
-    started = Embedded(process, path, server, lock, launch)
+    started = EmbeddedServer(process, path, server, lock, launch)
     try:
         if not _comes_up(process, path):
             raise EmbeddedError(_why_not(directory / _LOG, written_by, server))
@@ -331,7 +332,7 @@ def _remove_socket(path: Path) -> None:
 
 
 def _launch(
-    server: Server, directory: Path, path: Path, appendfsync: str, lock: IO[str]
+    server: ServerBinary, directory: Path, path: Path, appendfsync: str, lock: IO[str]
 ) -> subprocess.Popen[bytes]:
     log = directory / _LOG
     if log.exists() and log.stat().st_size > _LOG_BYTES_MAX:
@@ -359,7 +360,7 @@ def _launch(
             pass_fds=(lock.fileno(),),
             start_new_session=True,  # Ctrl-C is for us; we stop the server when we are done
             # a bare system call: safe after a fork, also of a process with threads
-            preexec_fn=partial(end_with, os.getpid()),  # noqa: PLW1509 - there is no other way
+            preexec_fn=partial(exit_with_parent, os.getpid()),  # noqa: PLW1509 - there is no other way
         )
 
 
@@ -372,7 +373,7 @@ def _comes_up(process: subprocess.Popen[bytes], path: Path) -> bool:
     return True
 
 
-def _why_not(log: Path, written_by: str, server: Server) -> str:
+def _why_not(log: Path, written_by: str, server: ServerBinary) -> str:
     reason = "the embedded store did not start"
     if written_by not in ("", str(server)):
         reason += (

@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 import msgspec
 
 from app.storage.alert_interface import AlertReader, AlertStore
+from app.support.errors import UserError
 
 ID_BYTES = 16
 HEADER_RANDOM_BYTES = 8
@@ -58,7 +59,7 @@ def last_header(elements: Sequence[bytes]) -> bytes:
     return elements[-1][:HEADER_BYTES] if elements else b""
 
 
-class StoreError(Exception):
+class StoreError(UserError):
     """The store did not do what it was asked; the message says what to do about it."""
 
 
@@ -88,7 +89,7 @@ class Batch(NamedTuple):
     element: bytes
 
 
-class Place(NamedTuple):
+class LogOffset(NamedTuple):
     """Where in a log a batch stands. Of an app the batches of one source come in the order of their
     offsets, and no two have the same.
     """
@@ -97,7 +98,7 @@ class Place(NamedTuple):
     offset: int
 
 
-class Bundle(msgspec.Struct, frozen=True, gc=False):
+class CoalescedElement(msgspec.Struct, frozen=True, gc=False):
     """Several batches of an app, their lines added up in one element: the ids, all different, and
     the tokens of the POSTs, of HEADER_RANDOM_BYTES each.
     """
@@ -117,7 +118,7 @@ class Outcome(IntEnum):
     REPLAYED = 4  # what stood at its place in the log was appended before: nothing was changed
 
 
-class Guard(msgspec.Struct, frozen=True, gc=False):
+class StatePrecondition(msgspec.Struct, frozen=True, gc=False):
     """Append an app's batches only if its state (which drain counts, see active_drain) is
     `expected`, b"" for none; it becomes `new`, unless that is b"".
     """
@@ -136,7 +137,7 @@ class Appended(NamedTuple):
     state: bytes = b""
 
 
-NO_GUARDS: Mapping[str, Guard] = MappingProxyType({})
+NO_GUARDS: Mapping[str, StatePrecondition] = MappingProxyType({})
 
 
 class SlotWrite(msgspec.Struct, frozen=True, gc=False):
@@ -180,7 +181,7 @@ class SeenApp(NamedTuple):
     runtime_metrics_s: int
 
 
-class Facts(NamedTuple):
+class ServerInfo(NamedTuple):
     """About the server: `bytes_max` is 0 for no limit; `persistence` says in words how it keeps
     data over a restart, "" for not at all; `time_s` is its clock, Unix time, 0 where it does not
     tell.
@@ -220,7 +221,7 @@ class Reader(AlertReader, Protocol):
         """The state of each of these apps that has one."""
         ...
 
-    async def beats(self) -> dict[str, dict[str, str]]:
+    async def heartbeats(self) -> dict[str, dict[str, str]]:
         """The signs of life that have not expired, by name."""
         ...
 
@@ -234,7 +235,7 @@ class Store(Reader, AlertStore, Protocol):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, Appended]:
         """Push each app's batches onto its inbox, each once per id and those of a guarded app only
         if its state is as expected; atomic per app, one round trip for all. The state lives as
@@ -245,11 +246,11 @@ class Store(Reader, AlertStore, Protocol):
     async def append_from_log(
         self,
         groups: Mapping[str, Sequence[Batch]],
-        places: Mapping[str, Sequence[Place]],
+        places: Mapping[str, Sequence[LogOffset]],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, Appended]:
         """The same of batches that are read from a log, each at its place. In the same step the
         place is taken down, so that what is read again changes nothing, also when its id has long
@@ -259,11 +260,11 @@ class Store(Reader, AlertStore, Protocol):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, Bundle],
+        bundles: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, int]:
         """Push each app's bundle onto its inbox if none of its ids is known and, where it is
         guarded, its state is as expected; then all its ids are. Atomic per app, one round trip.
@@ -321,7 +322,7 @@ class Store(Reader, AlertStore, Protocol):
         """How many elements wait to be folded, by app."""
         ...
 
-    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+    async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         """Record when apps were seen: first_seen_s only moves back, the other times only
         forward.
         """
@@ -349,7 +350,7 @@ class Store(Reader, AlertStore, Protocol):
         """Record of each read token, by its id."""
         ...
 
-    async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+    async def heartbeat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         """Leave a sign of life of a background worker, replacing its last one."""
         ...
 
@@ -359,11 +360,11 @@ class Store(Reader, AlertStore, Protocol):
         """
         ...
 
-    async def advice(self) -> list[str]:
+    async def warnings(self) -> list[str]:
         """What the operator should see to although the store is fit, each a sentence."""
         ...
 
-    async def facts(self) -> Facts:
+    async def server_info(self) -> ServerInfo:
         """What the operator should know about the server."""
         ...
 

@@ -12,17 +12,17 @@ from app.storage.interface import (
     NO_GUARDS,
     Appended,
     Batch,
-    Bundle,
+    CoalescedElement,
     Compaction,
     Contents,
-    Facts,
     Fold,
-    Guard,
+    LogOffset,
     Outcome,
-    Place,
     SeenApp,
+    ServerInfo,
     Slot,
     SlotWrite,
+    StatePrecondition,
     last_header,
 )
 from app.storage.memory_alerts import MemoryAlerts
@@ -48,7 +48,7 @@ class MemoryStore(MemoryAlerts):
         self._seen_expire_ms = 0.0  # all at once, as long after the last sighting of any app
         self._drains: dict[str, str] = {}
         self._tokens: dict[str, bytes] = {}
-        self._beats: dict[str, tuple[dict[str, str], float]] = {}
+        self._heartbeats: dict[str, tuple[dict[str, str], float]] = {}
 
     async def append(
         self,
@@ -56,7 +56,7 @@ class MemoryStore(MemoryAlerts):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, Appended]:
         return {
             app: self._append(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
@@ -66,11 +66,11 @@ class MemoryStore(MemoryAlerts):
     async def append_from_log(
         self,
         groups: Mapping[str, Sequence[Batch]],
-        places: Mapping[str, Sequence[Place]],
+        places: Mapping[str, Sequence[LogOffset]],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, Appended]:
         return {
             app: self._append(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms, places[app])
@@ -81,10 +81,10 @@ class MemoryStore(MemoryAlerts):
         self,
         app: str,
         batches: Sequence[Batch],
-        guard: Guard | None,
+        guard: StatePrecondition | None,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        places: Sequence[Place] = (),
+        places: Sequence[LogOffset] = (),
     ) -> Appended:
         now_ms = self._now_ms()
         state = self._state(app)
@@ -112,7 +112,7 @@ class MemoryStore(MemoryAlerts):
             self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
         return Appended(outcomes, length, state if stale else b"")
 
-    def _pass(self, app: str, place: Place) -> bool:
+    def _pass(self, app: str, place: LogOffset) -> bool:
         """Whether this place was passed before; it is now."""
         offset = self._places.get((app, place.source), -1)
         self._places[app, place.source] = max(offset, place.offset)
@@ -120,11 +120,11 @@ class MemoryStore(MemoryAlerts):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, Bundle],
+        bundles: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, int]:
         return {
             app: self._append_bundle(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
@@ -132,7 +132,12 @@ class MemoryStore(MemoryAlerts):
         }
 
     def _append_bundle(
-        self, app: str, bundle: Bundle, guard: Guard | None, id_ttl_ms: int, inbox_ttl_ms: int
+        self,
+        app: str,
+        bundle: CoalescedElement,
+        guard: StatePrecondition | None,
+        id_ttl_ms: int,
+        inbox_ttl_ms: int,
     ) -> int:
         now_ms = self._now_ms()
         known = (self._ids.get((app, each), (b"", 0.0)) for each in bundle.ids)
@@ -211,7 +216,7 @@ class MemoryStore(MemoryAlerts):
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         return {app: len(self._elements(app, None)) for app in apps}
 
-    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+    async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         self._expire_seen()
         self._seen_expire_ms = self._now_ms() + ttl_ms
         for seen in apps:
@@ -255,25 +260,25 @@ class MemoryStore(MemoryAlerts):
     async def tokens(self) -> dict[str, bytes]:
         return dict(self._tokens)
 
-    async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
-        self._beats[name] = (dict(fields), self._now_ms() + ttl_ms)
+    async def heartbeat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+        self._heartbeats[name] = (dict(fields), self._now_ms() + ttl_ms)
 
-    async def beats(self) -> dict[str, dict[str, str]]:
+    async def heartbeats(self) -> dict[str, dict[str, str]]:
         now_ms = self._now_ms()
         return {
             name: dict(fields)
-            for name, (fields, expires_ms) in self._beats.items()
+            for name, (fields, expires_ms) in self._heartbeats.items()
             if expires_ms > now_ms
         }
 
     async def check(self) -> list[str]:
         return []
 
-    async def advice(self) -> list[str]:
+    async def warnings(self) -> list[str]:
         return []
 
-    async def facts(self) -> Facts:
-        return Facts("memory of this process", 0, 0, "")
+    async def server_info(self) -> ServerInfo:
+        return ServerInfo("memory of this process", 0, 0, "")
 
     async def close(self) -> None:
         return None

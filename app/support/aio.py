@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 _AGAIN_S = 0.1
 
 
-async def end_tasks(tasks: Sequence[asyncio.Task[Any]]) -> None:
+async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
     """Cancel tasks and wait for their end, whatever it is.
 
     One cancellation may not do: redis-py loses it in the middle of connecting (seen with 8.1), and
@@ -26,7 +26,7 @@ async def end_tasks(tasks: Sequence[asyncio.Task[Any]]) -> None:
 T = TypeVar("T")
 
 
-class Started(Generic[T]):
+class EagerCoroutine(Generic[T]):
     """`result` is what it returned, if `done`; else it is to be awaited, by the same task."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:

@@ -16,7 +16,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
 
 
-def end_with(parent_pid: int) -> None:
+def exit_with_parent(parent_pid: int) -> None:
     """Have this process sent SIGTERM when its parent ends (prctl(2), PR_SET_PDEATHSIG).
 
     The kernel means the parent's *thread* that started us. On other systems than Linux this does

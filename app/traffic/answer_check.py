@@ -34,11 +34,11 @@ _NOTHING_SAID = 404  # of an app that the service does not know
 Totals = Counter[str]
 
 
-class NoService(Exception):
+class ServiceUnreachable(Exception):
     """Nobody listens at the address, or it is not a Dynometer; the message says what to do."""
 
 
-class Row(NamedTuple):
+class CheckRow(NamedTuple):
     """One number, twice."""
 
     name: str
@@ -71,18 +71,18 @@ def totals_of(batch: Acknowledged) -> Totals:
     return totals
 
 
-def compare(sent: Totals, before: Totals, after: Totals) -> Iterator[Row]:
+def compare(sent: Totals, before: Totals, after: Totals) -> Iterator[CheckRow]:
     """Rows in a fixed order: requests, errors by code, the ledger."""
     names = {*sent, *before, *after, REQUESTS, LINES}
     for name in sorted(
         names, key=lambda name: (name.startswith(LINES), not name.startswith(REQUESTS), name)
     ):
-        row = Row(name, sent[name], after[name] - before[name])
+        row = CheckRow(name, sent[name], after[name] - before[name])
         if row.sent or row.answered or name in (REQUESTS, LINES):
             yield row
 
 
-class Service:
+class ServiceClient:
     """A service's API. A context manager."""
 
     def __init__(self, url: str, admin_token: str = "") -> None:
@@ -127,9 +127,11 @@ class Service:
         try:
             response = self._client.get(f"{self._url}/api/v1/apps/{path}", params=parameters)
         except httpx2.ConnectError:
-            raise NoService(f"no service at {self._url}: start it with {command()} serve") from None
+            raise ServiceUnreachable(
+                f"no service at {self._url}: start it with {command()} serve"
+            ) from None
         except httpx2.TransportError as error:
-            raise NoService(
+            raise ServiceUnreachable(
                 f"{self._url} does not answer: {error or type(error).__name__}"
             ) from None
         if response.status_code == httpx2.codes.UNAUTHORIZED:
@@ -141,7 +143,7 @@ class Service:
             return {}
         if not is_json or not response.is_success:
             said = response.text.strip().partition("\n")[0][:200]
-            raise NoService(
+            raise ServiceUnreachable(
                 f"{self._url} answers {response.status_code}, not as a Dynometer: {said}"
             )
         answer: dict[str, Any] = response.json()

@@ -24,7 +24,7 @@ _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*")
 _EXPECTED_URL = "--to: expected http://HOST:PORT or https://APP:SECRET@HOST"
 
 
-class CannotDeliver(Exception):
+class DeliveryError(Exception):
     """A batch was not taken; the message says what to do."""
 
 
@@ -68,7 +68,7 @@ def parse_target(to: str | None, app: str | None, port: int) -> Target:
     return Target(f"{parts.scheme}://{address}{path}", name, unquote(parts.password or "replay"))
 
 
-class Sender:
+class BatchSender:
     """POSTs batches to a drain, each until it is acknowledged. A context manager."""
 
     def __init__(self, target: Target, retry_delays_s: Sequence[float] = RETRY_DELAYS_S) -> None:
@@ -106,7 +106,7 @@ class Sender:
                 return
             time.sleep(delay_s)
         if failure := self._attempt(body, headers):
-            raise CannotDeliver(
+            raise DeliveryError(
                 f"{self._target.url} takes no lines ({failure}); when it does, run this again"
             )
 
@@ -117,7 +117,7 @@ class Sender:
             response = self._client.post(f"{url}/drain", content=body, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if not self._reached:
-                raise CannotDeliver(
+                raise DeliveryError(
                     f"no service at {url}: start it with {command()} serve ({error})"
                 ) from error
             return str(error)
@@ -131,7 +131,7 @@ class Sender:
         answer = f"it answers {response.status_code} {said}".rstrip()
         if response.status_code < 500 and response.status_code != 429:
             hint = _HINTS.get(response.status_code, "")
-            raise CannotDeliver(f"{url} refuses the lines: {answer}{hint}")
+            raise DeliveryError(f"{url} refuses the lines: {answer}{hint}")
         return answer
 
 

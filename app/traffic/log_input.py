@@ -22,6 +22,7 @@ from itertools import chain
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from app.support.errors import UserError
 from parsers.framing import COUNT_MAX, Damage, FrameReader
 from parsers.heroku_logs_text import looks_like_body, parse_line
 from parsers.samples import ParseError
@@ -36,7 +37,7 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SPACED_COUNT = re.compile(rb"[\r\n]*([1-9][0-9]{0,6}) (?=<[0-9]{1,3}>1 )")
 
 
-class CannotRead(Exception):
+class LogInputError(UserError):
     """The input cannot be opened or read; the message says why."""
 
 
@@ -71,10 +72,12 @@ class LogInput:
             self._fd = sys.stdin.fileno() if path == STDIN else os.open(path, os.O_RDONLY)
             status = os.fstat(self._fd)
         except (OSError, ValueError) as error:
-            raise CannotRead(f"cannot read {path}: {_reason(error)}") from error
+            raise LogInputError(f"cannot read {path}: {_reason(error)}") from error
         if stat.S_ISDIR(status.st_mode):
             self.close()
-            raise CannotRead(f"cannot read {path}: it is a directory; name a file, or - for stdin")
+            raise LogInputError(
+                f"cannot read {path}: it is a directory; name a file, or - for stdin"
+            )
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def __enter__(self) -> Self:
@@ -113,7 +116,7 @@ class LogInput:
                     continue
                 chunk = os.read(self._fd, CHUNK_BYTES)
             except OSError as error:
-                raise CannotRead(f"cannot read {self.path}: {_reason(error)}") from error
+                raise LogInputError(f"cannot read {self.path}: {_reason(error)}") from error
             if not chunk:
                 return
             self.position += len(chunk)
@@ -154,12 +157,12 @@ def _inflated(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
             try:
                 inflated += inflater.decompress(data)
             except zlib.error as error:
-                raise CannotRead(f"cannot read {path}: damaged gzip data ({error})") from error
+                raise LogInputError(f"cannot read {path}: damaged gzip data ({error})") from error
             data = inflater.unused_data
         if inflated or not chunk:
             yield inflated
     if not inflater.eof:
-        raise CannotRead(f"cannot read {path}: the gzip data ends early; copy the file again")
+        raise LogInputError(f"cannot read {path}: the gzip data ends early; copy the file again")
 
 
 def _text(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:

@@ -31,7 +31,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpx2
 
-from app.traffic.simulated_lines import Line, lost_frame
+from app.traffic.simulated_lines import SimulatedLine, lost_frame
 
 USER_AGENT = "Logplex/v73"
 LATENCIES_KEPT = 1_000
@@ -39,7 +39,7 @@ _BACKOFF_DOUBLINGS_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
+class LogplexBehaviour:
     """Logplex's numbers."""
 
     buffer_messages_max: int = 1_024
@@ -52,7 +52,7 @@ class Habits:
     backoff_s: float = 0.01
 
 
-LOGPLEX = Habits()
+LOGPLEX = LogplexBehaviour()
 
 
 class Acknowledged(NamedTuple):
@@ -60,14 +60,14 @@ class Acknowledged(NamedTuple):
     were lost.
     """
 
-    lines: Sequence[Line]
+    lines: Sequence[SimulatedLine]
     announced_lost: int
 
 
 class GivenUp(NamedTuple):
     """A batch that was dropped; `certainly_lost` when the drain cannot have stored it."""
 
-    lines: Sequence[Line]
+    lines: Sequence[SimulatedLine]
     certainly_lost: bool
 
 
@@ -100,7 +100,7 @@ class LogplexSender:
         url: str,
         drain_token: str,
         *,
-        habits: Habits = LOGPLEX,
+        habits: LogplexBehaviour = LOGPLEX,
         on_acknowledged: Callable[[Acknowledged], None] = lambda batch: None,
         on_given_up: Callable[[GivenUp], None] = lambda batch: None,
         transport: httpx2.AsyncBaseTransport | None = None,
@@ -120,7 +120,7 @@ class LogplexSender:
         self._transport = transport
         self._clock = clock
         self._client = self._new_client()
-        self._buffer: deque[Line] = deque()
+        self._buffer: deque[SimulatedLine] = deque()
         self._changed = asyncio.Event()
         self._closing = False
         self._succeeded_s = clock()
@@ -132,7 +132,7 @@ class LogplexSender:
         """Messages in the buffer."""
         return len(self._buffer)
 
-    def offer(self, line: Line) -> None:
+    def offer(self, line: SimulatedLine) -> None:
         """Take a line. When the buffer is full, the oldest is lost."""
         while len(self._buffer) >= self._room:
             self._buffer.popleft()
@@ -142,7 +142,7 @@ class LogplexSender:
         self.counts.offered += 1
         self._changed.set()
 
-    async def put(self, line: Line) -> None:
+    async def put(self, line: SimulatedLine) -> None:
         """Take a line when there is room for it; for lines of the past, which can wait."""
         while len(self._buffer) >= self._room:
             self._changed.clear()
@@ -173,7 +173,7 @@ class LogplexSender:
         finally:
             await self._client.aclose()
 
-    def _next_batch(self) -> list[Line]:
+    def _next_batch(self) -> list[SimulatedLine]:
         batch = [self._buffer.popleft()]
         size = len(batch[0].frame)
         while self._buffer and size + len(self._buffer[0].frame) <= self._habits.body_bytes:
@@ -182,7 +182,7 @@ class LogplexSender:
         self._changed.set()
         return batch
 
-    async def _deliver(self, batch: list[Line]) -> None:
+    async def _deliver(self, batch: list[SimulatedLine]) -> None:
         frame_id = os.urandom(16).hex().upper()
         refusals = 0
         certainly_lost = True

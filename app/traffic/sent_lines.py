@@ -13,7 +13,7 @@ from pathlib import Path
 REMEMBERED_MAX = 2_000_000  # lines; 16 MB on disk
 
 
-class Sent:
+class SentLines:
     """What was sent before: a file of 8-byte digests, of at least the newest REMEMBERED_MAX lines.
 
     Equal lines are told apart by their occurrence: of n equal lines in an input the first k are

@@ -23,7 +23,7 @@ from app.traffic.simulated_lines import (
     PRI_LOGPLEX,
     ROUTER_ERRORS,
     Hop,
-    Line,
+    SimulatedLine,
     app_frames,
     frame,
     router_frame,
@@ -42,7 +42,7 @@ UNREACHED = ERRORS_BY_CODE["H10"]
 TIMED_OUT = ERRORS_BY_CODE["H12"]
 
 
-class Page(NamedTuple):
+class SimulatedPage(NamedTuple):
     """A kind of request: `service_ms` is its median; {} in the path becomes a number."""
 
     weight: float
@@ -55,21 +55,23 @@ class Page(NamedTuple):
 
 
 PAGES = (
-    Page(14, "GET", "/", 42, 0.4, {200: 97, 304: 3}, 18_400),
-    Page(24, "GET", "/products/{}", 64, 0.5, {200: 90, 304: 6, 404: 4}, 24_100),
-    Page(10, "GET", "/search?q=red+shoes&page={}", 170, 0.7, {200: 100}, 31_000),
-    Page(14, "GET", "/api/v1/items?limit=50&cursor={}", 35, 0.6, {200: 96, 401: 3, 429: 1}, 5_300),
-    Page(6, "POST", "/api/v1/carts/{}/items", 58, 0.5, {201: 95, 422: 5}, 640),
-    Page(3, "POST", "/checkout", 390, 0.6, {302: 93, 422: 5, 500: 2}, 120),
-    Page(12, "GET", "/assets/application-{}.js", 4, 0.7, {200: 60, 304: 40}, 91_000),
-    Page(5, "GET", "/health", 2, 0.5, {200: 100}, 2),
-    Page(2, "PATCH", "/api/v1/users/{}", 70, 0.5, {200: 94, 403: 2, 404: 2, 500: 2}, 410),
-    Page(1, "DELETE", "/api/v1/carts/{}", 31, 0.4, {204: 100}, 0),
-    Page(0.8, "GET", "/reports/{}.pdf", 2_600, 0.5, {200: 98, 500: 2}, 740_000),
-    Page(0.8, "GET", "/cable", 90_000, 1.4, {101: 100}, 4_200),
-    Page(1, "GET", "/wp-login.php", 6, 0.4, {404: 100}, 1_300),
-    Page(1, "GET", "/caf%C3%A9/men%C3%BC%20{}", 48, 0.5, {200: 100}, 9_900),
-    Page(
+    SimulatedPage(14, "GET", "/", 42, 0.4, {200: 97, 304: 3}, 18_400),
+    SimulatedPage(24, "GET", "/products/{}", 64, 0.5, {200: 90, 304: 6, 404: 4}, 24_100),
+    SimulatedPage(10, "GET", "/search?q=red+shoes&page={}", 170, 0.7, {200: 100}, 31_000),
+    SimulatedPage(
+        14, "GET", "/api/v1/items?limit=50&cursor={}", 35, 0.6, {200: 96, 401: 3, 429: 1}, 5_300
+    ),
+    SimulatedPage(6, "POST", "/api/v1/carts/{}/items", 58, 0.5, {201: 95, 422: 5}, 640),
+    SimulatedPage(3, "POST", "/checkout", 390, 0.6, {302: 93, 422: 5, 500: 2}, 120),
+    SimulatedPage(12, "GET", "/assets/application-{}.js", 4, 0.7, {200: 60, 304: 40}, 91_000),
+    SimulatedPage(5, "GET", "/health", 2, 0.5, {200: 100}, 2),
+    SimulatedPage(2, "PATCH", "/api/v1/users/{}", 70, 0.5, {200: 94, 403: 2, 404: 2, 500: 2}, 410),
+    SimulatedPage(1, "DELETE", "/api/v1/carts/{}", 31, 0.4, {204: 100}, 0),
+    SimulatedPage(0.8, "GET", "/reports/{}.pdf", 2_600, 0.5, {200: 98, 500: 2}, 740_000),
+    SimulatedPage(0.8, "GET", "/cable", 90_000, 1.4, {101: 100}, 4_200),
+    SimulatedPage(1, "GET", "/wp-login.php", 6, 0.4, {404: 100}, 1_300),
+    SimulatedPage(1, "GET", "/caf%C3%A9/men%C3%BC%20{}", 48, 0.5, {200: 100}, 9_900),
+    SimulatedPage(
         0.2,  # a Router 2.0 decodes it into a whole forged tail
         "GET",
         "/x%22%20dyno=evil.1%20connect=1ms%20service=9ms%20status=500%20bytes=7?code=H99&n={}",
@@ -115,7 +117,7 @@ class SimulatedApp:
         self._dynos: list[SimulatedDyno] = []
         self._release = 40
 
-    def lines(self, start_s: float) -> Iterator[Line]:
+    def lines(self, start_s: float) -> Iterator[SimulatedLine]:
         """The stream, without an end, in the order of `at_s`; call it once."""
         webs = [f"web.{number}" for number in range(1, self._webs + 1)]
         workers = [f"worker.{number}" for number in range(1, self._workers + 1)]
@@ -138,7 +140,7 @@ class SimulatedApp:
             yield (), at_s
             yield self._request(at_s), at_s
 
-    def _request(self, at_s: float) -> list[Line]:
+    def _request(self, at_s: float) -> list[SimulatedLine]:
         """A request that ends now: its router line, and at times what the app says about it."""
         rng = self._rng
         page = rng.choices(PAGES, _PAGE_WEIGHTS)[0]
@@ -159,11 +161,11 @@ class SimulatedApp:
             lines[:0] = self._output(at_s, dyno.name, int(service_ms))
         return lines
 
-    def _service_ms(self, page: Page, dyno: SimulatedDyno, at_s: float) -> float:
+    def _service_ms(self, page: SimulatedPage, dyno: SimulatedDyno, at_s: float) -> float:
         crowding = 0.7 + 0.3 * busyness(at_s) ** 2
         return page.service_ms * dyno.speed * crowding * self._rng.lognormvariate(0, page.spread)
 
-    def _hop(self, page: Page) -> Hop:
+    def _hop(self, page: SimulatedPage) -> Hop:
         rng = self._rng
         bits = rng.getrandbits(160)
         fwd = f"203.0.113.{bits & 255}"
@@ -179,7 +181,9 @@ class SimulatedApp:
             fwd,
         )
 
-    def _success(self, at_s: float, hop: Hop, page: Page, dyno: str, service_ms: int) -> Line:
+    def _success(
+        self, at_s: float, hop: Hop, page: SimulatedPage, dyno: str, service_ms: int
+    ) -> SimulatedLine:
         rng = self._rng
         legacy = rng.random() < LEGACY_ROUTER_SHARE
         status = rng.choices(list(page.statuses), list(page.statuses.values()))[0]
@@ -190,9 +194,9 @@ class SimulatedApp:
             f" status={status} bytes={size}"
         )
         text = router_frame(at_s, hop, "at=info", tail, legacy=legacy, agent=False)
-        return Line(at_s, text, status)
+        return SimulatedLine(at_s, text, status)
 
-    def _failure(self, at_s: float, hop: Hop, code: str, dyno: str) -> Line:
+    def _failure(self, at_s: float, hop: Hop, code: str, dyno: str) -> SimulatedLine:
         rng = self._rng
         error = ERRORS_BY_CODE[code]
         legacy = error.legacy or rng.random() < LEGACY_ROUTER_SHARE
@@ -203,9 +207,9 @@ class SimulatedApp:
             page=0 if legacy else 567,
         )
         text = router_frame(at_s, hop, error.head, tail, legacy=legacy, agent=error.agent)
-        return Line(at_s, text, error.status, error.code)
+        return SimulatedLine(at_s, text, error.status, error.code)
 
-    def _output(self, at_s: float, procid: str, ms: int) -> list[Line]:
+    def _output(self, at_s: float, procid: str, ms: int) -> list[SimulatedLine]:
         rng = self._rng
         number = rng.randrange(100_000)
         if number % 1_000 == 0:
@@ -214,7 +218,7 @@ class SimulatedApp:
         else:
             text = rng.choice(_APP_TEXTS).format(n=number, ms=ms)
         said_s = at_s - 0.003  # the app speaks before the router does
-        return [Line(at_s, piece) for piece in app_frames(said_s, procid, text)]
+        return [SimulatedLine(at_s, piece) for piece in app_frames(said_s, procid, text)]
 
     def _jobs(self, at_s: float) -> Course:
         rng = self._rng
@@ -227,7 +231,7 @@ class SimulatedApp:
                 f"tid={rng.getrandbits(24):x} class=MailJob elapsed={rng.random():.3f} INFO: done"
             )
             said = app_frames(at_s, worker.name, text)
-            yield [Line(at_s, piece) for piece in said if worker.is_up], at_s
+            yield [SimulatedLine(at_s, piece) for piece in said if worker.is_up], at_s
 
     def _releases(self, at_s: float) -> Course:
         """Every hour or so somebody deploys, and the dynos restart one after the other."""
@@ -275,7 +279,7 @@ class SimulatedApp:
                 yield self._trouble(at_s, f"run.{number}"), at_s
             at_s += self._rng.uniform(0.8, 1.2) * 600
 
-    def _trouble(self, at_s: float, name: str) -> list[Line]:
+    def _trouble(self, at_s: float, name: str) -> list[SimulatedLine]:
         text = f"Error L12: 3 messages dropped since {timestamp(at_s - 9)}."
         return [
             _dyno_line(
@@ -284,7 +288,7 @@ class SimulatedApp:
                 "Error R16 (Detached) -> An attached process is not responding to SIGHUP",
                 "R16",
             ),
-            Line(at_s, frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text), code="L12"),
+            SimulatedLine(at_s, frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text), code="L12"),
         ]
 
     def _addons(self, at_s: float) -> Course:
@@ -293,19 +297,19 @@ class SimulatedApp:
                 "source=DATABASE addon=postgresql-round-1 sample#db_size=147391814791bytes"
                 f" sample#active-connections={self._rng.randint(9, 40)} sample#load-avg-1m=0.36"
             )
-            line = Line(at_s, frame(PRI_API, at_s, "app", "heroku-postgres", text))
+            line = SimulatedLine(at_s, frame(PRI_API, at_s, "app", "heroku-postgres", text))
             at_s += 60
             yield [line], at_s
 
-    def _api(self, at_s: float, text: str) -> Line:
-        return Line(at_s, frame(PRI_API, at_s, "app", "api", text))
+    def _api(self, at_s: float, text: str) -> SimulatedLine:
+        return SimulatedLine(at_s, frame(PRI_API, at_s, "app", "api", text))
 
 
-def _dyno_line(at_s: float, name: str, text: str, code: str = "") -> Line:
-    return Line(at_s, frame(PRI_DYNO, at_s, "heroku", name, text), code=code)
+def _dyno_line(at_s: float, name: str, text: str, code: str = "") -> SimulatedLine:
+    return SimulatedLine(at_s, frame(PRI_DYNO, at_s, "heroku", name, text), code=code)
 
 
-def _run(start_s: float, courses: list[Course]) -> Iterator[Line]:
+def _run(start_s: float, courses: list[Course]) -> Iterator[SimulatedLine]:
     """Let every course go on when its time has come."""
     agenda = [(start_s, number, course) for number, course in enumerate(courses)]
     heapq.heapify(agenda)

@@ -11,9 +11,9 @@ import random
 import uuid
 from collections.abc import Iterator, Sequence
 
-from app.traffic.simulated_lines import PRI_DYNO, Line, frame
+from app.traffic.simulated_lines import PRI_DYNO, SimulatedLine, frame
 
-Course = Iterator[tuple[Sequence[Line], float]]
+Course = Iterator[tuple[Sequence[SimulatedLine], float]]
 
 VITALS_EVERY_S = 20.0  # as log-runtime-metrics does
 WATCH_EVERY_S = 5.0  # how often a dyno looks whether it is to be restarted
@@ -107,7 +107,7 @@ class SimulatedDyno:
         yield 0.001, "State changed from starting to up", ""
         self.is_up = True
 
-    def _vitals(self, at_s: float) -> list[Line]:
+    def _vitals(self, at_s: float) -> list[SimulatedLine]:
         rng = self._rng
         cache = rng.randint(100, 600)
         used = round(QUOTA * self._share(at_s))
@@ -144,8 +144,10 @@ class SimulatedDyno:
         leaked = self._leak_per_s * (at_s - self._started_s)
         return warm + leaked + 0.01 * math.sin(at_s / 40 + self.speed * 9)
 
-    def _line(self, at_s: float, text: str, code: str = "", *, ago_s: float = 0.0) -> Line:
-        return Line(at_s, frame(PRI_DYNO, at_s - ago_s, "heroku", self.name, text), code=code)
+    def _line(self, at_s: float, text: str, code: str = "", *, ago_s: float = 0.0) -> SimulatedLine:
+        return SimulatedLine(
+            at_s, frame(PRI_DYNO, at_s - ago_s, "heroku", self.name, text), code=code
+        )
 
     def _new_id(self) -> uuid.UUID:
         return uuid.UUID(int=self._rng.getrandbits(128), version=4)

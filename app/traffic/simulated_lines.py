@@ -25,7 +25,7 @@ PRI_ROUTER_2 = 134
 APP_LINE_BYTES_MAX = 10_000  # log-shuttle cuts longer lines, also inside of a character
 
 
-class Line(NamedTuple):
+class SimulatedLine(NamedTuple):
     """A frame, and what a service must make of it.
 
     `at_s` is when it is sent, in Unix seconds; its own timestamp may lie a little before that.

@@ -17,7 +17,7 @@ import hmac
 import re
 from urllib.parse import parse_qs, quote, urlsplit
 
-from app.access.read_tokens import ADMIN, NOTHING, Access, ReadTokens, current
+from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current
 from app.storage.interface import StoreUnavailable
 from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
@@ -30,7 +30,7 @@ ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens", "/api/v1/alerts/channels")
 _READING = ("GET", "HEAD")
 
 
-class LocalGate:
+class LocalOnlyMiddleware:
     """Lets through what comes from this machine and was meant for this service."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -66,12 +66,12 @@ def _refusal(what: str) -> str:
     )
 
 
-class TokenGate:
+class TokenAuthMiddleware:
     """Lets through who knows the admin token or a read token, and notes what they may see. People
     with a browser and no token are sent to where they can show one.
     """
 
-    def __init__(self, app: ASGIApp, door: Door) -> None:
+    def __init__(self, app: ASGIApp, door: TokenLogin) -> None:
         self._app = app
         self._door = door
 
@@ -104,7 +104,7 @@ class TokenGate:
         else:
             await self._pass(access, scope, receive, send)
 
-    async def _pass(self, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass(self, access: Permissions, scope: Scope, receive: Receive, send: Send) -> None:
         current.set(access)
         await self._app(scope, receive, send)
 
@@ -198,7 +198,7 @@ def from_cookie(value: bytes) -> bytes:
         return b""
 
 
-class Door:
+class TokenLogin:
     """Knows the admin token and the read tokens.
 
     Whoever shows a wrong one waits for the answer, and only so many wait at a time; whoever shows a
@@ -210,7 +210,7 @@ class Door:
         self._tokens = tokens
         self._slowed = 0
 
-    async def access(self, secret: bytes) -> Access | None:
+    async def access(self, secret: bytes) -> Permissions | None:
         """What a token opens; None for a wrong one.
 
         Raises:

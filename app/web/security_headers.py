@@ -28,7 +28,7 @@ _NO_STORE = (b"cache-control", b"no-store")
 _HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
 
 
-class SecurityHeaders:
+class SecurityHeadersMiddleware:
     """Adds the headers to every answer of an app."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:

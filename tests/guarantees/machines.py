@@ -25,7 +25,7 @@ from typing import NamedTuple
 import httpx2
 import redis
 
-from app.access.drain_secrets import Drain, Secret, encode, hash_secret
+from app.access.drain_secrets import DrainRecord, Secret, encode, hash_secret
 from tests.support.lines import router
 from tests.support.processes import ROOT
 from tests.support.servers import wait_until
@@ -150,7 +150,7 @@ class Stage:
         )
 
     def _register(self) -> None:
-        record = encode(Drain([Secret(hash_secret(SECRET), 1)]))
+        record = encode(DrainRecord([Secret(hash_secret(SECRET), 1)]))
         key = "dm:{!service}:drains"
         with redis.RedisCluster(address(CLUSTER[0])) as client:
             for app in APPS:

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from app.access.drain_election import unpack_state
-from app.access.drain_secrets import Drain, Secret, encode, hash_secret
+from app.access.drain_secrets import DrainRecord, Secret, encode, hash_secret
 from app.storage.redis.store import RedisStore
 from tests.support.lines import router
 from tests.support.registry import put_drain
@@ -31,7 +31,7 @@ async def test_a_rotation_leaves_no_gap_and_counts_nothing_twice(redis_store: Re
     clock = Clock()
     began_s = clock.now_s
     secrets = [Secret(hash_secret(secret), number) for number, secret in enumerate((OLD, NEW), 1)]
-    await put_drain(redis_store, "shop", encode(Drain(secrets)))
+    await put_drain(redis_store, "shop", encode(DrainRecord(secrets)))
     truth: Counter[int] = Counter()
     late: dict[str, list[bytes]] = {OLD: [], NEW: []}
     sent = Counter[str]()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from app.kafka.client_settings import Log
+from app.kafka.client_settings import KafkaSettings
 from app.kafka.topics import Topics, wanted
 from tests.support.kafka import BOOTSTRAP, new_topic, running_brokers, running_mock
 
@@ -23,18 +23,18 @@ def bootstrap() -> Iterator[str]:
 
 
 @pytest.fixture
-def where(bootstrap: str) -> Log:
+def where(bootstrap: str) -> KafkaSettings:
     """A log with its topics."""
-    where = Log(bootstrap, new_topic(), new_topic(), {})
+    where = KafkaSettings(bootstrap, new_topic(), new_topic(), {})
     list(Topics(where).make(wanted(where, PARTITIONS, 1, 86_400), 1))
     return where
 
 
 @pytest.fixture
-def mocked() -> Iterator[Log]:
+def mocked() -> Iterator[KafkaSettings]:
     """A log on a mock cluster of its own, whose groups can be trusted when members die."""
     with running_mock() as bootstrap:
-        where = Log(bootstrap, new_topic(), new_topic(), {})
+        where = KafkaSettings(bootstrap, new_topic(), new_topic(), {})
         if BOOTSTRAP in os.environ:
             list(Topics(where).make(wanted(where, PARTITIONS, 1, 86_400), 1))
             yield where

@@ -11,34 +11,36 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from app.config import Settings
-from app.ingest.aggregator import NOT_SEEN, Parts, Seen
-from app.ingest.received_batch import Arrival, pack_arrival
+from app.ingest.aggregator import NOT_SEEN, ActivityTimes, AggregatedBody
+from app.ingest.received_batch import ReceivedBatch, pack_received
 from app.kafka import checks as doctor
-from app.kafka.batch_producer import LogAppends
-from app.kafka.client_settings import RECORD_BYTES_MAX, Log
-from app.kafka.consumer import LogReader
-from app.kafka.offset_writer import PlacedAppender
-from app.kafka.producer import LogProducer
-from app.kafka.secrets_topic import Publisher, read_registry
+from app.kafka.batch_producer import KafkaBatchSink
+from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
+from app.kafka.consumer import BatchConsumer
+from app.kafka.offset_writer import OffsetBatchWriter
+from app.kafka.producer import RecordProducer
+from app.kafka.secrets_topic import SecretsPublisher, read_secrets
 from app.kafka.topics import Topics, wanted
-from app.rollup.rollup import CAPS
+from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.interface import StoreUnavailable
 from app.storage.memory import MemoryStore
-from app.support.aio import end_tasks
+from app.support.aio import cancel_and_wait
 from tests.support.kafka import new_topic
 
 WITHIN_S = 20.0
 DAY_S = 86_400
 
 
-def arrival(app: str = "shop", *, name: str = "received", received: int = 3) -> Arrival:
+def arrival(app: str = "shop", *, name: str = "received", received: int = 3) -> ReceivedBatch:
     now_s = int(time.time())
-    parts = Parts(now_s, {}, {}, {name: received, "ignored": received}, Seen(now_s, now_s, 0))
-    return Arrival(app, b"i" * 16, parts)
+    parts = AggregatedBody(
+        now_s, {}, {}, {name: received, "ignored": received}, ActivityTimes(now_s, now_s, 0)
+    )
+    return ReceivedBatch(app, b"i" * 16, parts)
 
 
-def appender_to(store: MemoryStore) -> PlacedAppender:
-    return PlacedAppender(
+def appender_to(store: MemoryStore) -> OffsetBatchWriter:
+    return OffsetBatchWriter(
         store,
         id_ttl_s=DAY_S,
         inbox_ttl_s=DAY_S,
@@ -53,15 +55,20 @@ async def nobody(stored: object) -> None:
 
 
 @asynccontextmanager
-async def reading(where: Log, store: MemoryStore) -> AsyncIterator[LogReader]:
-    reader = LogReader(
-        where, appender_to(store), caps=CAPS, topic_id="", on_stored=nobody, clock=time.time
+async def reading(where: KafkaSettings, store: MemoryStore) -> AsyncIterator[BatchConsumer]:
+    reader = BatchConsumer(
+        where,
+        appender_to(store),
+        limits=DEFAULT_LIMITS,
+        topic_id="",
+        on_stored=nobody,
+        clock=time.time,
     )
     task = asyncio.create_task(reader.run())
     try:
         yield reader
     finally:
-        await end_tasks([task])
+        await cancel_and_wait([task])
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -71,35 +78,37 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def producing(where: Log) -> AsyncIterator[LogProducer]:
-    producer = LogProducer(where.producer())
+async def producing(where: KafkaSettings) -> AsyncIterator[RecordProducer]:
+    producer = RecordProducer(where.producer())
     try:
         yield producer
     finally:
         await producer.close()
 
 
-def settings_of(where: Log) -> Settings:
+def settings_of(where: KafkaSettings) -> Settings:
     return Settings.from_environ(
         {"DYNOMETER_KAFKA": where.bootstrap, "DYNOMETER_KAFKA_TOPIC": where.topic}
         | {"DYNOMETER_KAFKA_GROUP": where.group}
     )
 
 
-async def test_what_is_appended_is_read_and_stored(where: Log) -> None:
+async def test_what_is_appended_is_read_and_stored(where: KafkaSettings) -> None:
     store = MemoryStore(time.time)
     async with producing(where) as producer, reading(where, store) as reader:
-        appends = LogAppends(where, producer, time.time)
+        appends = KafkaBatchSink(where, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 10
         await appends.append([arrival("shop"), arrival("blog")], deadline=deadline)
         await until(lambda: reader.read == 2)
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 1, "blog": 1}
 
 
-async def test_a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(where: Log) -> None:
+async def test_a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(
+    where: KafkaSettings,
+) -> None:
     store = MemoryStore(time.time)
     raw = Producer(where.producer())
-    for value in (b"nonsense", pack_arrival(arrival())):
+    for value in (b"nonsense", pack_received(arrival())):
         raw.produce(where.topic, value, b"shop", partition=1)
     assert raw.flush(10) == 0
     async with reading(where, store) as reader:
@@ -115,14 +124,16 @@ async def test_a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(wh
     consumer.close()
 
 
-async def test_a_record_of_a_newer_version_holds_its_partition_and_no_other(where: Log) -> None:
+async def test_a_record_of_a_newer_version_holds_its_partition_and_no_other(
+    where: KafkaSettings,
+) -> None:
     store = MemoryStore(time.time)
     raw = Producer(where.producer())
-    usual = pack_arrival(arrival())
+    usual = pack_received(arrival())
     newer = usual[:1] + b"\x02" + usual[2:]  # the version is what stands first
     raw.produce(where.topic, newer, b"shop", partition=1)
     raw.produce(where.topic, usual, b"shop", partition=1)
-    raw.produce(where.topic, pack_arrival(arrival("blog")), b"blog", partition=2)
+    raw.produce(where.topic, pack_received(arrival("blog")), b"blog", partition=2)
     assert raw.flush(10) == 0
     async with reading(where, store) as reader:
         await until(lambda: reader.read == 1 and "waits" in reader.error)
@@ -132,13 +143,13 @@ async def test_a_record_of_a_newer_version_holds_its_partition_and_no_other(wher
 
 
 async def test_a_batch_too_large_for_a_record_is_booked_and_costs_no_other(
-    where: Log, caplog: pytest.LogCaptureFixture
+    where: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryStore(time.time)
     large = arrival("large")
-    large.parts.loose["x" * RECORD_BYTES_MAX] = 1
+    large.body.loose["x" * RECORD_BYTES_MAX] = 1
     async with producing(where) as producer, reading(where, store) as reader:
-        appends = LogAppends(where, producer, time.time)
+        appends = KafkaBatchSink(where, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 10
         await appends.append([large, arrival("shop")], deadline=deadline)
         assert appends.too_large == 1
@@ -147,27 +158,27 @@ async def test_a_batch_too_large_for_a_record_is_booked_and_costs_no_other(
     assert await store.inbox_lengths(["large", "shop"]) == {"large": 1, "shop": 1}
 
 
-async def test_brokers_that_are_away_are_told_and_what_to_do(where: Log) -> None:
+async def test_brokers_that_are_away_are_told_and_what_to_do(where: KafkaSettings) -> None:
     away = where._replace(bootstrap="127.0.0.1:1")
     async with producing(away) as producer:
-        appends = LogAppends(away, producer, time.time)
+        appends = KafkaBatchSink(away, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 0.5
         with pytest.raises(StoreUnavailable, match="check that they run"):
             await appends.append([arrival()], deadline=deadline)
-        assert appends.away
+        assert appends.store_unavailable
 
 
-async def test_who_may_send_is_kept_replaced_and_removed(where: Log) -> None:
+async def test_who_may_send_is_kept_replaced_and_removed(where: KafkaSettings) -> None:
     async with producing(where) as producer:
-        publisher = Publisher(where, producer, {})
+        publisher = SecretsPublisher(where, producer, {})
         await publisher.publish({"shop": "one", "blog": "two"})
         await publisher.publish({"shop": "three"})
-    found = await asyncio.to_thread(read_registry, where)
+    found = await asyncio.to_thread(read_secrets, where)
     assert found.records == {"shop": "three"}
     assert found.replaced_s > 0
 
 
-async def test_topics_are_made_once_and_drift_is_shown(where: Log) -> None:
+async def test_topics_are_made_once_and_drift_is_shown(where: KafkaSettings) -> None:
     topics = Topics(where)
     asked = wanted(where, 4, 1, DAY_S)
     assert [line.endswith("is there already") for line in topics.make(asked, 1)] == [True] * 3
@@ -180,23 +191,25 @@ async def test_topics_are_made_once_and_drift_is_shown(where: Log) -> None:
 
 
 def test_brokers_that_are_away_are_told_and_do_not_stop_a_reader() -> None:
-    away = Log("127.0.0.1:1", "dynometer", "group", {})
+    away = KafkaSettings("127.0.0.1:1", "dynometer", "group", {})
     with pytest.raises(StoreUnavailable, match="DYNOMETER_KAFKA"):
         list(Topics(away).make(wanted(away, 4, 1, DAY_S), 1))
     assert Topics(away).id_of("dynometer") == ""
 
 
-async def test_the_doctor_tells_what_waits_and_what_is_missing(where: Log, bootstrap: str) -> None:
+async def test_the_doctor_tells_what_waits_and_what_is_missing(
+    where: KafkaSettings, bootstrap: str
+) -> None:
     found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(where))))
     assert all(ok for ok, _ in found), found
     assert any("records wait" in text for _, text in found)
 
-    nothing = Log(bootstrap, new_topic(), "group", {})
+    nothing = KafkaSettings(bootstrap, new_topic(), "group", {})
     found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(nothing))))
     assert any(not ok and "kafka init" in text for ok, text in found)
 
 
-async def test_a_log_cleaner_that_died_is_told(where: Log) -> None:
+async def test_a_log_cleaner_that_died_is_told(where: KafkaSettings) -> None:
     raw = Producer(where.producer())
     for record in (b"one", b"two"):
         days_ago_ms = int((time.time() - 5 * DAY_S) * 1000)
@@ -207,5 +220,5 @@ async def test_a_log_cleaner_that_died_is_told(where: Log) -> None:
 
 
 def test_books_of_nothing_seen_are_packed() -> None:
-    parts = Parts(0, {}, {}, {"received": 1}, NOT_SEEN)
-    assert pack_arrival(Arrival("shop", b"", parts), waited="")
+    parts = AggregatedBody(0, {}, {}, {"received": 1}, NOT_SEEN)
+    assert pack_received(ReceivedBatch("shop", b"", parts), waited="")

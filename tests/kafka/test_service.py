@@ -17,9 +17,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.access.drain_secrets import Drain, Secret, encode, hash_secret
-from app.kafka.client_settings import Log
-from app.kafka.secrets_topic import read_registry
+from app.access.drain_secrets import DrainRecord, Secret, encode, hash_secret
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.secrets_topic import read_secrets
 from tests.support.lines import router
 from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.servers import wait_until
@@ -57,7 +57,7 @@ def cli(*words: str) -> int:
 class World:
     """A Redis, and a service that writes to the log; readers are started as they are wanted."""
 
-    def __init__(self, directory: Path, where: Log, stack: ExitStack) -> None:
+    def __init__(self, directory: Path, where: KafkaSettings, stack: ExitStack) -> None:
         self._stack = stack
         self._directory = directory
         self.where = where
@@ -141,7 +141,7 @@ class World:
 
 
 @pytest.fixture
-def world(mocked: Log, tmp_path: Path) -> Iterator[World]:
+def world(mocked: KafkaSettings, tmp_path: Path) -> Iterator[World]:
     """On a mock cluster."""
     with ExitStack() as stack:
         yield World(tmp_path, mocked, stack)
@@ -225,12 +225,12 @@ def test_pages_and_metrics_say_how_far_readers_are(world: World) -> None:
 
 @pytest.mark.timeout(120)
 def test_a_service_that_starts_while_redis_is_down_knows_who_may_send(world: World) -> None:
-    record = encode(Drain([Secret(hash_secret("right"), 1)]))
+    record = encode(DrainRecord([Secret(hash_secret("right"), 1)]))
     world.redis.client.hset("dm:drains", "shop", record)
     world.service.stop()
     world.service.environ["DYNOMETER_ADMIN_TOKEN"] = "a" * 32
     world.service.start()
-    wait_until(lambda: read_registry(world.where).records == {"shop": record}, WITHIN_S)
+    wait_until(lambda: read_secrets(world.where).records == {"shop": record}, WITHIN_S)
 
     world.service.stop()
     world.redis.kill()

@@ -10,8 +10,8 @@ from parsers import dispatch as heroku
 from parsers.samples import (
     HerokuError,
     ParseError,
-    Readings,
     Request,
+    RuntimeMetrics,
     Sample,
     StateChange,
     labels_of,
@@ -31,8 +31,8 @@ def read_frame(frame: bytes) -> Sample | None:
 
 def test_the_platforms_lines_become_samples() -> None:
     assert isinstance(read(router_text(), procid="router"), Request)
-    assert isinstance(read_frame(memory()), Readings)
-    assert isinstance(read_frame(load()), Readings)
+    assert isinstance(read_frame(memory()), RuntimeMetrics)
+    assert isinstance(read_frame(load()), RuntimeMetrics)
     assert read("Error R14 (Memory quota exceeded)") == HerokuError("web.1", "R14", 0)
     assert read("State changed from starting to up") == StateChange("web.1", "starting", "up")
 

@@ -14,10 +14,10 @@ from app.storage.interface import (
     NO_GUARDS,
     Appended,
     Batch,
-    Bundle,
-    Guard,
+    CoalescedElement,
     Slot,
     SlotWrite,
+    StatePrecondition,
     Store,
     StoreUnavailable,
     new_element,
@@ -56,14 +56,17 @@ async def append_when_taken(store: Store, app: str, *batches: Batch) -> Appended
             await asyncio.sleep(0.01)
 
 
-def bundle(*batches: Batch, data: bytes = b"together") -> Bundle:
+def bundle(*batches: Batch, data: bytes = b"together") -> CoalescedElement:
     """An element that holds what these batches do."""
     ids, tokens = [each.id for each in batches], [each.token for each in batches]
-    return Bundle(ids, tokens, new_element(KIND_BATCH, data))
+    return CoalescedElement(ids, tokens, new_element(KIND_BATCH, data))
 
 
 async def append_bundle(
-    store: Store, app: str, sent: Bundle, guards: Mapping[str, Guard] = NO_GUARDS
+    store: Store,
+    app: str,
+    sent: CoalescedElement,
+    guards: Mapping[str, StatePrecondition] = NO_GUARDS,
 ) -> int:
     answers = await store.append_bundles(
         {app: sent}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards=guards

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx2
 
-from app.traffic.logplex_sender import LOGPLEX, Habits, LogplexSender
-from app.traffic.simulated_lines import Line
+from app.traffic.logplex_sender import LOGPLEX, LogplexBehaviour, LogplexSender
+from app.traffic.simulated_lines import SimulatedLine
 from tests.support.faults import FaultProxy, fault_proxy
 from tests.support.lines import frame, memory, router
 from tests.support.processes import RedisProcess, ServiceProcess
@@ -95,7 +95,7 @@ class Drill:
     says: str
     settings: Mapping[str, str] = field(default_factory=dict)
     redis: Sequence[str] = ("--appendfsync", "always")
-    habits: Habits = LOGPLEX
+    habits: LogplexBehaviour = LOGPLEX
     build: Building | None = None  # where it is played, if not with one Redis
     clock_off_s: float = 0.0
     may_drop: bool = False  # senders may lose lines, since neither store nor disk takes them
@@ -222,7 +222,7 @@ async def _feed(
         await asyncio.sleep(0)
 
 
-def _line(chance: random.Random, now_s: float) -> Line:
+def _line(chance: random.Random, now_s: float) -> SimulatedLine:
     at_s = now_s - chance.random() ** 3 * SPREAD_S
     dyno = f"web.{chance.randint(1, 4)}"
     kind = chance.random()
@@ -230,14 +230,14 @@ def _line(chance: random.Random, now_s: float) -> Line:
         status = chance.choice((200, 200, 200, 200, 302, 404, 500))
         service_ms = int(chance.lognormvariate(4.5, 1.3))
         text = router(at_s, dyno=dyno, status=str(status), service=f"{service_ms}ms")
-        return Line(now_s, text, status)
+        return SimulatedLine(now_s, text, status)
     if kind < 0.85:
         head = 'at=error code=H12 desc="Request timeout"'
         text = router(at_s, head=head, dyno=dyno, status="503", service="30000ms")
-        return Line(now_s, text, 503, "H12")
+        return SimulatedLine(now_s, text, 503, "H12")
     if kind < 0.9:
-        return Line(now_s, memory(at_s, dyno=dyno))
-    return Line(now_s, frame("hello", app_name="app", procid=dyno, at_s=at_s))
+        return SimulatedLine(now_s, memory(at_s, dyno=dyno))
+    return SimulatedLine(now_s, frame("hello", app_name="app", procid=dyno, at_s=at_s))
 
 
 async def _settled(world: Stage) -> None:

@@ -6,35 +6,41 @@ from importlib import import_module
 from typing import Any
 
 from app.ingest import aggregator as ingest
-from app.ingest.aggregator import Horizon, Parts
+from app.ingest.aggregator import AcceptanceWindow, AggregatedBody
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
-from app.rollup.rollup import CAPS, Caps, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from parsers.framing import split
 
 compiled_lines: Any = import_module("app.ingest._aggregator")
 heads: Any = import_module("app.receivers._request_head")
 reading: Any = import_module("app.rollup._decoder")
 writing: Any = import_module("app.rollup._encoder")
-Sums: Any = import_module("app.rollup._rollup").Sums
+FastRollup: Any = import_module("app.rollup._rollup").FastRollup
 
 ARRIVED_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
-HORIZON = Horizon(86_400, 300)
+HORIZON = AcceptanceWindow(86_400, 300)
 HEAD = b"POST /drain HTTP/1.1\r\n\r\n"  # what stands before a body
-TINY = Caps(process_types=2, dynos=3, statuses=2, codes=2, events=2)
+TINY = CardinalityLimits(process_types=2, dynos=3, statuses=2, codes=2, events=2)
 
 
-def plain_of(body: bytes, arrived_s: float, horizon: Horizon, caps: Caps) -> ingest.Aggregator:
-    aggregator = ingest.Aggregator(arrived_s, horizon, caps)
+def plain_of(
+    body: bytes, arrived_s: float, acceptance: AcceptanceWindow, limits: CardinalityLimits
+) -> ingest.Aggregator:
+    aggregator = ingest.Aggregator(arrived_s, acceptance, limits)
     aggregator.add_promised(7)
     aggregator.add_frames(split(body))
     return aggregator
 
 
 def compiled_of_body(
-    body: bytes, arrived_s: float, horizon: Horizon, caps: Caps, at_one_go: bool = False
+    body: bytes,
+    arrived_s: float,
+    acceptance: AcceptanceWindow,
+    limits: CardinalityLimits,
+    at_one_go: bool = False,
 ) -> Any:
-    aggregator = compiled_lines.Aggregator(arrived_s, horizon, caps)
+    aggregator = compiled_lines.Aggregator(arrived_s, acceptance, limits)
     aggregator.add_promised(7)
     if at_one_go:
         aggregator.add_body(HEAD + body, len(HEAD))
@@ -47,18 +53,18 @@ def compiled_of_body(
 def assert_same_of_body(
     body: bytes,
     arrived_s: float = ARRIVED_S,
-    horizon: Horizon = HORIZON,
-    caps: Caps = CAPS,
-) -> Parts:
+    acceptance: AcceptanceWindow = HORIZON,
+    limits: CardinalityLimits = DEFAULT_LIMITS,
+) -> AggregatedBody:
     """Both make the same of a body; returns what."""
-    plain_aggregator = plain_of(body, arrived_s, horizon, caps)
-    aggregator = compiled_of_body(body, arrived_s, horizon, caps)
+    plain_aggregator = plain_of(body, arrived_s, acceptance, limits)
+    aggregator = compiled_of_body(body, arrived_s, acceptance, limits)
     assert aggregator.lines == plain_aggregator.lines
-    plain, compiled = plain_aggregator.parts(), aggregator.parts()
+    plain, compiled = plain_aggregator.build_body(), aggregator.build_body()
     assert sorted(compiled.rollups) == sorted(plain.rollups)
     assert compiled.ledgers == plain.ledgers
     assert compiled.loose == plain.loose
-    assert (compiled.seen, compiled.arrived_s) == (plain.seen, plain.arrived_s)
+    assert (compiled.activity, compiled.arrived_s) == (plain.activity, plain.arrived_s)
     for minute, rollup in plain.rollups.items():
         sums: Any = compiled.rollups[minute]
         assert described(sums.rollup()) == described(rollup)
@@ -66,9 +72,9 @@ def assert_same_of_body(
     packed = plain.packed()  # which bounds what is plain
     assert compiled.packed() == packed
     assert aggregator.packed() == packed
-    at_one_go = compiled_of_body(body, arrived_s, horizon, caps, at_one_go=True)
+    at_one_go = compiled_of_body(body, arrived_s, acceptance, limits, at_one_go=True)
     assert at_one_go.packed() == packed
-    assert (at_one_go.lines, at_one_go.seen) == (aggregator.lines, aggregator.seen)
+    assert (at_one_go.lines, at_one_go.activity) == (aggregator.lines, aggregator.activity)
     return plain
 
 
@@ -81,15 +87,15 @@ def assert_same_of_bytes(data: bytes) -> None:
     """What the compiled form reads of packed bytes is what the plain one does; what it refuses, the
     plain one decides about.
     """
-    sums = Sums()
+    sums = FastRollup()
     try:
-        reading.absorb(sums, data)
+        reading.merge_packed(sums, data)
     except PackError:
         return
     assert writing.pack(sums) == packing.pack(packing.unpack(data))
 
 
 def compiled_of(rollup: Rollup) -> Any:
-    sums = Sums()
+    sums = FastRollup()
     sums.add(rollup)
     return sums

@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from app.alerting.alert_worker import Alerter
+from app.alerting.alert_worker import AlertWorker
 from app.alerting.channels.channel import Channel, pack_channel
 from app.alerting.rule import Rule, pack_rule
-from app.folding.fold_worker import Folder
-from app.ingest.app_sightings import Sightings
+from app.folding.fold_worker import FoldWorker
+from app.ingest.app_sightings import AppSightings
 from app.rollup.resolutions import DAY_S, HOUR_S, resolutions
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import Store
@@ -93,11 +93,11 @@ class World:
         self.alerters = [self.alerter("1")]
         self.told: list[Told] = []
         self._appender = appender(store, clock)
-        self._sightings = Sightings(store, ttl_s=90 * 24 * HOUR_S)
-        self._folder = Folder(store, TIERS, name="1", clock=clock, interval_s=5, batches=64)
+        self._sightings = AppSightings(store, ttl_s=90 * 24 * HOUR_S)
+        self._folder = FoldWorker(store, TIERS, name="1", clock=clock, interval_s=5, batches=64)
 
-    def alerter(self, name: str) -> Alerter:
-        return Alerter(
+    def alerter(self, name: str) -> AlertWorker:
+        return AlertWorker(
             self.store,
             TIERS[0],
             clock=self.clock,
@@ -125,7 +125,7 @@ class World:
             return
         arrived = arrival(*frames, app=app, arrived_s=self.clock())
         await self._appender.append([arrived], deadline=asyncio.get_running_loop().time() + 5)
-        await self._sightings.note([(arrived.app, arrived.seen)])
+        await self._sightings.record([(arrived.app, arrived.activity)])
         await self._folder.fold(app)
 
     async def live(self, minutes: int, *lives: Lines, **apps: Lines) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from app.config import Settings
-from app.service.asgi import build
+from app.service.asgi import build_app
 from app.storage.interface import Store
 from app.support.asgi import ASGIApp
 
@@ -67,7 +67,7 @@ async def client_in(
     store: Store, clock: Clock, **environ: str
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of a running service whose settings name a data directory."""
-    app = build(Settings.from_environ(environ), store, clock)
+    app = build_app(Settings.from_environ(environ), store, clock)
     async with lifespan(app):
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url=LOCAL) as client:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 
 from app.traffic.logplex_sender import Acknowledged, GivenUp
-from app.traffic.simulated_lines import Line
+from app.traffic.simulated_lines import SimulatedLine
 
 PERCENTILE_ERROR = 0.01
 STEPS = ("1m", "10m", "1h", "range")
@@ -32,7 +32,7 @@ class Truth:
     service_ms: dict[str, list[int]] = field(default_factory=lambda: {"ok": [], "failed": []})
     messages: int = 0
     announced_lost: int = 0
-    uncertain: list[Sequence[Line]] = field(default_factory=list)  # stored or not, wholly
+    uncertain: list[Sequence[SimulatedLine]] = field(default_factory=list)  # stored or not, wholly
     dropped: int = 0  # certainly not stored
 
     def acknowledged(self, batch: Acknowledged) -> None:
@@ -50,7 +50,7 @@ class Truth:
         else:
             self.uncertain.append(batch.lines)
 
-    def _take(self, lines: Sequence[Line]) -> None:
+    def _take(self, lines: Sequence[SimulatedLine]) -> None:
         self.messages += len(lines)
         for line in lines:
             if line.code:

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import uvicorn
 
-from app.receivers.http_protocol import GuardedProtocol, Limits
+from app.receivers.http_protocol import ConnectionLimits, LimitedHttpProtocol
 from app.support.asgi import ASGIApp
 
 ANSWERED_WITHIN_S = 20.0
-USUAL = Limits()
+USUAL = ConnectionLimits()
 
 
 class Wire:
@@ -45,9 +45,9 @@ class Wire:
 
 @asynccontextmanager
 async def wire_to(
-    app: ASGIApp, limits: Limits = USUAL, *, keep_alive_s: int = 60
+    app: ASGIApp, limits: ConnectionLimits = USUAL, *, keep_alive_s: int = 60
 ) -> AsyncIterator[Wire]:
-    class Protocol(GuardedProtocol):
+    class Protocol(LimitedHttpProtocol):
         pass
 
     Protocol.limits = limits

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from app.alerting.rule import NAME, NAME_RULE
+from app.support.errors import UserError
 from app.support.loopback import is_loopback
 
 Kind = Literal["slack", "webhook", "email"]
@@ -25,7 +26,7 @@ _URL_LENGTH_MAX = 2_000
 _PORTS = {"smtp": 587, "smtps": 465}
 
 
-class ChannelError(ValueError):
+class ChannelError(UserError):
     """This is no channel; the message says what would be. It never holds a secret."""
 
 
@@ -59,7 +60,7 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
         return f"https://{host}/…" if self.url.startswith("https:") else f"http://{host}/…"
 
 
-class Health(msgspec.Struct, frozen=True):
+class ChannelHealth(msgspec.Struct, frozen=True):
     """How deliveries to a channel go. Times in Unix seconds, 0 for never. `attempts` failed since
     the last that did not; `next_s`: not before then.
     """
@@ -164,15 +165,15 @@ def unpack_channel(record: bytes) -> Channel:
     return msgspec.json.decode(record, type=Channel)
 
 
-def pack_health(health: Health) -> bytes:
+def pack_health(health: ChannelHealth) -> bytes:
     """As the store keeps it."""
     return msgspec.json.encode(health)
 
 
-def unpack_health(record: bytes | None) -> Health:
+def unpack_health(record: bytes | None) -> ChannelHealth:
     """What is known of a channel; nothing yet, where there is no record.
 
     Raises:
         msgspec.MsgspecError: this is none.
     """
-    return msgspec.json.decode(record, type=Health) if record else Health()
+    return msgspec.json.decode(record, type=ChannelHealth) if record else ChannelHealth()

@@ -17,7 +17,7 @@ import httpx2
 
 from app.alerting.channels.channel import Channel, MailServer, mail_server
 from app.alerting.channels.formats import mail, signature, slack_body, webhook_body
-from app.alerting.notification import Message
+from app.alerting.notification import Notification
 from app.support.about import version
 
 # It would log each address that is asked, and an address may be a secret.
@@ -28,7 +28,7 @@ RETRY_AFTER_S_MAX = 3600
 _SAID_MAX = 200  # letters of what a server said, that are kept
 
 
-class NotDelivered(Exception):
+class ChannelDeliveryError(Exception):
     """The channel did not take the message; the reason names neither address nor secret.
     `after_s`: the channel asked to be left alone for so long.
     """
@@ -38,7 +38,7 @@ class NotDelivered(Exception):
         self.after_s = after_s
 
 
-class Sender:
+class ChannelSender:
     """Sends messages. One for a process: it keeps no connection open between messages."""
 
     def __init__(self, clock: Callable[[], float], time_limit_s: float = TIME_LIMIT_S) -> None:
@@ -46,7 +46,7 @@ class Sender:
         self._clock = clock
         self._time_limit_s = time_limit_s
 
-    async def send(self, channel: Channel, message: Message) -> None:
+    async def send(self, channel: Channel, message: Notification) -> None:
         """
         Raises:
             NotDelivered: it was not taken, or nobody said so in time.
@@ -67,7 +67,7 @@ class Sender:
             async with asyncio.timeout(self._time_limit_s):
                 await _post(channel.url, body, headers)
         except TimeoutError:
-            raise NotDelivered(f"no answer within {self._time_limit_s:.0f} s") from None
+            raise ChannelDeliveryError(f"no answer within {self._time_limit_s:.0f} s") from None
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
@@ -79,17 +79,17 @@ async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
         ):
             status, after = answer.status_code, answer.headers.get("retry-after", "")
     except httpx2.HTTPError as error:
-        raise NotDelivered(f"cannot be reached ({type(error).__name__})") from None
+        raise ChannelDeliveryError(f"cannot be reached ({type(error).__name__})") from None
     if 200 <= status < 300:
         return
     if 300 <= status < 400:
-        raise NotDelivered(
+        raise ChannelDeliveryError(
             f"answers {status}, a redirect, which is not followed: set up the channel with the "
             "address that it leads to"
         )
     gone = ": its address was revoked or is wrong" if status in (401, 403, 404, 410) else ""
     after_s = min(int(after), RETRY_AFTER_S_MAX) if after.isdigit() and len(after) < 9 else 0
-    raise NotDelivered(f"answers {status}{gone}", after_s)
+    raise ChannelDeliveryError(f"answers {status}{gone}", after_s)
 
 
 def _hand_in(server: MailServer, letter: EmailMessage, time_limit_s: float) -> None:
@@ -107,12 +107,12 @@ def _hand_in(server: MailServer, letter: EmailMessage, time_limit_s: float) -> N
             smtp.login(server.user, server.password)
         refused = smtp.send_message(letter)
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        raise NotDelivered(_why(error)) from None
+        raise ChannelDeliveryError(_why(error)) from None
     finally:
         watch.cancel()
         smtp.close()
     if refused:
-        raise NotDelivered(f"the mail server refuses {', '.join(sorted(refused))}")
+        raise ChannelDeliveryError(f"the mail server refuses {', '.join(sorted(refused))}")
 
 
 def _client(server: MailServer, time_limit_s: float) -> smtplib.SMTP:

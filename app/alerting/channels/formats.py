@@ -12,14 +12,14 @@ from email.utils import format_datetime
 import msgspec
 
 from app.alerting.channels.channel import Channel
-from app.alerting.notification import Message, as_text
+from app.alerting.notification import Notification, as_text
 
 FORMAT = 1  # of the webhook's body
 _ESCAPED = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 _SIGNS = {"firing": "🔴", "resolved": "🟢", "test": "🔵"}
 
 
-def webhook_body(message: Message) -> bytes:
+def webhook_body(message: Notification) -> bytes:
     """JSON: the message, all of its fields."""
     fields = {name: getattr(message, name) for name in message.__struct_fields__}
     alerts = [
@@ -36,7 +36,7 @@ def signature(key: str, timestamp: int, body: bytes) -> str:
     return f"sha256={signed.hexdigest()}"
 
 
-def slack_body(message: Message) -> bytes:
+def slack_body(message: Notification) -> bytes:
     """JSON: a text in Slack's markup, which Mattermost, Rocket.Chat and Discord (…/slack) take,
     too.
     """
@@ -58,7 +58,7 @@ def _slack(text: str) -> str:
     return text.translate(_ESCAPED)
 
 
-def mail(message: Message, channel: Channel) -> EmailMessage:
+def mail(message: Notification, channel: Channel) -> EmailMessage:
     """The message as e-mail. Its Message-ID is the same however often it is sent."""
     letter = EmailMessage(policy=SMTP)
     sign = {"firing": "[FIRING] ", "resolved": "[OVER] "}.get(message.status, "")

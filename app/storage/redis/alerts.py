@@ -21,7 +21,7 @@ from app.storage.alert_interface import (
     AlertChange,
     AlertTable,
 )
-from app.storage.redis.commands import Asking, Script, fields_of
+from app.storage.redis.commands import RedisCommands, Script, fields_of
 
 _PREFIX = "dm:{!alerts}:"
 _LEASE = f"{_PREFIX}lease"
@@ -30,7 +30,7 @@ _HOLD, _END, _CHANGE, _HASHES = (
 )
 
 
-class RedisAlerts(Asking):
+class RedisAlerts(RedisCommands):
     """See alert_port.AlertStore."""
 
     async def hold_alert_lease(self, token: str, ttl_ms: int) -> bool:

@@ -27,7 +27,7 @@ from redis.exceptions import (
 from app.storage.interface import StoreError, StoreUnavailable
 from app.storage.redis.commands import Ask, Call, fields_of
 from app.storage.redis.keys import inbox_key
-from app.storage.redis.single import OneServer, pool_to
+from app.storage.redis.single import SingleRedis, pool_to
 from app.storage.redis.slot_map import QUESTIONS, SlotMap
 from app.storage.redis.store import RedisStore
 from app.storage.redis.urls import Host, Hosts
@@ -50,14 +50,14 @@ def connect(url: str, connections_max: int, replicas: int) -> ClusterStore:
     if where.path not in ("", "0"):
         raise StoreError("REDIS_URL names a database: a cluster has only database 0")
 
-    def node_at(host: Host) -> OneServer:
-        return OneServer(pool_to(where.url_of(host), connections_max), replicas)
+    def node_at(host: Host) -> SingleRedis:
+        return SingleRedis(pool_to(where.url_of(host), connections_max), replicas)
 
     try:
         pool_to(where.url_of(where.hosts[0]), connections_max)
     except ValueError:  # its text may quote a part of the password
         raise StoreError(f"REDIS_URL cannot be read: it must be {_FORM}") from None
-    return ClusterStore(Cluster(where.hosts, node_at))
+    return ClusterStore(ClusterTopology(where.hosts, node_at))
 
 
 class ClusterStore(RedisStore):
@@ -65,7 +65,7 @@ class ClusterStore(RedisStore):
     without them: they are folded later, and readers of all apps are told.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterTopology) -> None:
         super().__init__(cluster, _PREFIX)
         self._cluster = cluster
 
@@ -117,14 +117,14 @@ class ClusterStore(RedisStore):
         return list(groups.values())
 
 
-class Cluster:
+class ClusterTopology:
     """See redis_call.Server."""
 
     apps_per_script = 1  # whose keys lie together
 
-    def __init__(self, seeds: Sequence[Host], node_at: Callable[[Host], OneServer]) -> None:
+    def __init__(self, seeds: Sequence[Host], node_at: Callable[[Host], SingleRedis]) -> None:
         self._node_at = node_at
-        self._nodes: dict[Host, OneServer] = {}
+        self._nodes: dict[Host, SingleRedis] = {}
         self.map = SlotMap(seeds, lambda host: self._node(host).ask(QUESTIONS))
 
     def shard_of(self, key: str) -> Host | None:
@@ -164,7 +164,7 @@ class Cluster:
         return await self._ask_each(calls, lambda node: node.commit, before)
 
     async def _ask_each(
-        self, calls: Sequence[Call], way: Callable[[OneServer], Ask], before: Call
+        self, calls: Sequence[Call], way: Callable[[SingleRedis], Ask], before: Call
     ) -> list[Any]:
         """Each call goes to the node that has its key; again, while the cluster says that it must
         go elsewhere.
@@ -214,7 +214,7 @@ class Cluster:
         for i, answer in zip(positions, found, strict=True):
             answers[i] = answer
 
-    def _node(self, host: Host) -> OneServer:
+    def _node(self, host: Host) -> SingleRedis:
         node = self._nodes.get(host)
         if node is None:
             node = self._nodes[host] = self._node_at(host)

@@ -25,7 +25,7 @@ is always the second word.
 Ask = Callable[[Sequence[Call], Call], Awaitable[list[Any]]]
 
 
-class Server(Protocol):
+class RedisTopology(Protocol):
     """Who answers: one Redis, or several that look like one.
 
     Attributes:
@@ -79,10 +79,10 @@ class Script:
         self.before = ("EVALSHA", self.sha)
 
 
-class Asking:
+class RedisCommands:
     """Asks a server. All methods raise StoreUnavailable."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: RedisTopology) -> None:
         self._server = server
 
     async def _evaluate(

@@ -8,7 +8,15 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from app.storage.interface import Batch, Bundle, Fold, Guard, Place, Slot, last_header
+from app.storage.interface import (
+    Batch,
+    CoalescedElement,
+    Fold,
+    LogOffset,
+    Slot,
+    StatePrecondition,
+    last_header,
+)
 
 APPS_REMEMBERED = 4_096
 
@@ -47,7 +55,7 @@ def append_call(
     ids: Sequence[str],
     app: str,
     batches: Sequence[Batch],
-    guard: Guard | None,
+    guard: StatePrecondition | None,
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
@@ -63,8 +71,8 @@ def append_from_log_call(
     ids: Sequence[str],
     app: str,
     batches: Sequence[Batch],
-    places: Sequence[Place],
-    guard: Guard | None,
+    places: Sequence[LogOffset],
+    guard: StatePrecondition | None,
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
@@ -78,8 +86,8 @@ def append_from_log_call(
 
 def bundle_call(
     ids: Sequence[str],
-    bundles: Sequence[tuple[str, Bundle]],
-    guards: Mapping[str, Guard],
+    bundles: Sequence[tuple[str, CoalescedElement]],
+    guards: Mapping[str, StatePrecondition],
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
@@ -112,11 +120,11 @@ def _written_to(app: str) -> tuple[bytes, bytes]:
     return inbox_key(app).encode(), state_key(app).encode()
 
 
-def _guarded(guard: Guard | None) -> tuple[int, bytes, bytes]:
+def _guarded(guard: StatePrecondition | None) -> tuple[int, bytes, bytes]:
     return (1, guard.expected, guard.new) if guard else (0, b"", b"")
 
 
-def _states(guard: Guard | None) -> Sequence[bytes]:
+def _states(guard: StatePrecondition | None) -> Sequence[bytes]:
     """That which is expected, and the new one if it changes."""
     if guard is None:
         return ()

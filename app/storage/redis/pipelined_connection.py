@@ -97,7 +97,7 @@ class _Line(asyncio.Protocol):
         self.break_off(exceptions.ConnectionError("the server closed the connection"))
 
 
-class Wire:
+class PipelinedConnection:
     """Connects when it is first asked, and again after it broke."""
 
     def __init__(self, pool: ConnectionPool, timeout_s: float) -> None:

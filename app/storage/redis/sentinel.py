@@ -12,7 +12,7 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from app.storage.interface import StoreError
 from app.storage.redis.commands import TIMEOUT_S, Call
-from app.storage.redis.single import OneServer, options
+from app.storage.redis.single import SingleRedis, options
 from app.storage.redis.store import RedisStore
 from app.storage.redis.urls import Hosts
 
@@ -50,14 +50,14 @@ def connect(url: str, connections_max: int, replicas: int) -> RedisStore:
         **options(),
         **of_servers,
     )
-    return RedisStore(_Primary(pool, replicas, sentinels, service))
+    return RedisStore(_SentinelTopology(pool, replicas, sentinels, service))
 
 
 class _Pool(SentinelConnectionPool, BlockingConnectionPool):
     """Whoever finds all connections in use waits for one, as with one Redis."""
 
 
-class _Primary(OneServer):
+class _SentinelTopology(SingleRedis):
     """The server that the sentinels name."""
 
     def __init__(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.storage.interface import Facts
+from app.storage.interface import ServerInfo
 
 OLDEST_VERSION = (6, 2)
 
 
-def unfit(info: Mapping[str, Any]) -> Iterator[str]:
+def problems_of(info: Mapping[str, Any]) -> Iterator[str]:
     """Why this server is, in sentences that say what to do."""
     version = str(info.get("valkey_version") or info.get("redis_version", "0.0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
@@ -25,13 +25,13 @@ def unfit(info: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def facts(infos: Sequence[Mapping[str, Any]], settings: Mapping[str, str]) -> Facts:
+def server_info(infos: Sequence[Mapping[str, Any]], settings: Mapping[str, str]) -> ServerInfo:
     """Of all of them together; of what they should have in common, what the first says."""
     first = infos[0]
     limits = [int(info.get("maxmemory", 0)) for info in infos]
     name = "Valkey" if "valkey_version" in first else "Redis"
     version = first.get("valkey_version") or first.get("redis_version", "?")
-    return Facts(
+    return ServerInfo(
         server=f"{name} {version}" + (f", {len(infos)} primaries" if len(infos) > 1 else ""),
         bytes_used=sum(int(info.get("used_memory", 0)) for info in infos),
         bytes_max=sum(limits) if all(limits) else 0,

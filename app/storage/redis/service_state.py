@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from app.storage.interface import SeenApp
 from app.storage.redis.alerts import RedisAlerts
-from app.storage.redis.commands import Script, Server, fields_of
+from app.storage.redis.commands import RedisTopology, Script, fields_of
 
 _SEEN = ("first_seen", "last_seen", "runtime_metrics")
 _BEATS_TTL_MS = 7 * 24 * 3600 * 1000  # of the names; each sign of life has its own, shorter one
@@ -18,7 +18,7 @@ _SWAP, _BEAT = Script("swap.lua"), Script("beat.lua")
 class RedisService(RedisAlerts):
     """See port.Store."""
 
-    def __init__(self, server: Server, prefix: str) -> None:
+    def __init__(self, server: RedisTopology, prefix: str) -> None:
         """`prefix`: of these keys."""
         super().__init__(server)
         self._first_seen, self._last_seen, self._runtime_metrics = (
@@ -27,9 +27,9 @@ class RedisService(RedisAlerts):
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
         self._beat = f"{prefix}beat:"
-        self._beats = f"{prefix}beats"
+        self._heartbeats = f"{prefix}beats"
 
-    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+    async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         calls: list[tuple[str | int, ...]] = []
         for seen in apps:
             calls.append(("ZADD", self._first_seen, "LT", seen.first_seen_s, seen.app))
@@ -76,17 +76,17 @@ class RedisService(RedisAlerts):
         found = fields_of(await self._ask("HGETALL", self._tokens))
         return {token_id.decode(): record for token_id, record in found.items()}
 
-    async def beat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+    async def heartbeat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         said = [word for field in fields.items() for word in field]
-        keys = [self._beat + name, self._beats]
+        keys = [self._beat + name, self._heartbeats]
         await self._evaluate(_BEAT, keys, [name, ttl_ms, _BEATS_TTL_MS, *said])
 
-    async def beats(self) -> dict[str, dict[str, str]]:
-        names = sorted(name.decode() for name in await self._ask("SMEMBERS", self._beats))
+    async def heartbeats(self) -> dict[str, dict[str, str]]:
+        names = sorted(name.decode() for name in await self._ask("SMEMBERS", self._heartbeats))
         answers = await self._ask_all([("HGETALL", self._beat + name) for name in names])
         found = dict(zip(names, map(fields_of, answers), strict=True))
         if silent := [name for name, fields in found.items() if not fields]:
-            await self._ask("SREM", self._beats, *silent)
+            await self._ask("SREM", self._heartbeats, *silent)
         return {
             name: {field.decode(): value.decode() for field, value in fields.items()}
             for name, fields in found.items()

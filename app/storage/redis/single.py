@@ -14,7 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from app.storage.redis.commands import TIMEOUT_S, Call
-from app.storage.redis.pipelined_connection import Wire
+from app.storage.redis.pipelined_connection import PipelinedConnection
 
 CONNECTIONS_MAX = 16
 CONNECT_TIMEOUT_S = 1.0
@@ -49,7 +49,7 @@ def pool_to(url: str, connections_max: int) -> ConnectionPool:
     )
 
 
-class OneServer:
+class SingleRedis:
     """See redis_call.Server."""
 
     apps_per_script = 32  # about 0.2 ms, in which nobody else is answered
@@ -57,7 +57,7 @@ class OneServer:
     def __init__(self, pool: ConnectionPool, replicas: int = 0) -> None:
         """`replicas`: how many must have what is committed."""
         self._client = redis.asyncio.Redis.from_pool(pool)
-        self._wire = Wire(pool, TIMEOUT_S)
+        self._wire = PipelinedConnection(pool, TIMEOUT_S)
         self._replicas = replicas
         self.commit = self._commit_to_replicas if replicas else self.ask
 

@@ -13,22 +13,22 @@ ELEMENTS_MAX = 255  # of a slot; those that are closed have one
 _UNKNOWN = b"\0"
 
 
-class Held(NamedTuple):
+class CachedSlot(NamedTuple):
     """Elements, and how many they are and their headers, as read.lua takes them."""
 
     version: bytes
     elements: list[bytes]
 
 
-class KeptSlots:
+class SlotCache:
     """Elements by key. Over `bytes_max` those that were not asked for longest are dropped."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._held: dict[str, Held] = {}  # that were asked for last stand last
+        self._held: dict[str, CachedSlot] = {}  # that were asked for last stand last
 
-    def known(self, keys: Sequence[str]) -> dict[str, Held]:
+    def known(self, keys: Sequence[str]) -> dict[str, CachedSlot]:
         """What is held of these."""
         found = {}
         for key in keys:
@@ -37,7 +37,7 @@ class KeptSlots:
         return found
 
     @staticmethod
-    def versions(keys: Sequence[str], known: Mapping[str, Held]) -> bytes:
+    def versions(keys: Sequence[str], known: Mapping[str, CachedSlot]) -> bytes:
         """As read.lua takes them."""
         if not known:
             return b""
@@ -47,7 +47,7 @@ class KeptSlots:
         self,
         keys: Sequence[str],
         slots: Sequence[Slot],
-        known: Mapping[str, Held],
+        known: Mapping[str, CachedSlot],
         found: list[Any],
     ) -> None:
         """Of what read.lua found: put what is known in the place of zeros, and hold the rest."""
@@ -66,14 +66,14 @@ class KeptSlots:
             return
         if before := self._held.pop(key, None):
             self._bytes -= _size(before)
-        held = Held(bytes((len(elements),)) + _headers(elements), list(elements))
+        held = CachedSlot(bytes((len(elements),)) + _headers(elements), list(elements))
         self._held[key] = held
         self._bytes += _size(held)
         while self._bytes > self._bytes_max:
             self._bytes -= _size(self._held.pop(next(iter(self._held))))
 
 
-def _size(held: Held) -> int:
+def _size(held: CachedSlot) -> int:
     return sum(map(len, held.elements))
 
 

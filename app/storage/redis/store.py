@@ -28,20 +28,20 @@ from app.storage.interface import (
     NO_GUARDS,
     Appended,
     Batch,
-    Bundle,
+    CoalescedElement,
     Compaction,
     Contents,
-    Facts,
     Fold,
-    Guard,
+    LogOffset,
     Outcome,
-    Place,
+    ServerInfo,
     Slot,
     SlotWrite,
+    StatePrecondition,
     StoreError,
     last_header,
 )
-from app.storage.redis.commands import Script, Server, asking, unless_refused
+from app.storage.redis.commands import RedisTopology, Script, asking, unless_refused
 from app.storage.redis.keys import (
     append_call,
     append_from_log_call,
@@ -53,10 +53,10 @@ from app.storage.redis.keys import (
     slot_key,
     state_key,
 )
-from app.storage.redis.server_info import facts, unfit
+from app.storage.redis.server_info import problems_of, server_info
 from app.storage.redis.service_state import RedisService
-from app.storage.redis.single import CONNECTIONS_MAX, OneServer, pool_to
-from app.storage.redis.slot_cache import KeptSlots
+from app.storage.redis.single import CONNECTIONS_MAX, SingleRedis, pool_to
+from app.storage.redis.slot_cache import SlotCache
 
 _PREFIX = "dm:"
 _T = TypeVar("_T")
@@ -76,18 +76,18 @@ def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0)
             "REDIS_URL cannot be read: it must be redis://USER:PASSWORD@HOST:PORT/0, rediss://… or "
             "unix:///PATH, with / # ? @ : in a password written as %2F %23 %3F %40 %3A"
         ) from None
-    return RedisStore(OneServer(pool, replicas))
+    return RedisStore(SingleRedis(pool, replicas))
 
 
 class RedisStore(RedisService):
     """See port.Store."""
 
-    def __init__(self, server: Server, prefix: str = _PREFIX) -> None:
+    def __init__(self, server: RedisTopology, prefix: str = _PREFIX) -> None:
         """`prefix`: of the keys that are not of an app."""
         super().__init__(server, prefix)
         self._apps_per_script = server.apps_per_script
         self._ids_of = ids_of_all if server.apps_per_script > 1 else ids_of_each
-        self._kept = KeptSlots()
+        self._kept = SlotCache()
 
     async def append(
         self,
@@ -95,7 +95,7 @@ class RedisStore(RedisService):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, Appended]:
         calls = [
             append_call(self._ids_of(app), app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
@@ -106,11 +106,11 @@ class RedisStore(RedisService):
     async def append_from_log(
         self,
         groups: Mapping[str, Sequence[Batch]],
-        places: Mapping[str, Sequence[Place]],
+        places: Mapping[str, Sequence[LogOffset]],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, Appended]:
         calls = [
             append_from_log_call(
@@ -128,11 +128,11 @@ class RedisStore(RedisService):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, Bundle],
+        bundles: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, int]:
         calls = [
             bundle_call(self._ids_of(some[0][0]), some, guards, id_ttl_ms, inbox_ttl_ms)
@@ -213,14 +213,14 @@ class RedisStore(RedisService):
 
     async def check(self) -> list[str]:
         infos = await asking(self._server.infos())
-        return list(dict.fromkeys(problem for info in infos for problem in unfit(info)))
+        return list(dict.fromkeys(problem for info in infos for problem in problems_of(info)))
 
-    async def advice(self) -> list[str]:
+    async def warnings(self) -> list[str]:
         return await asking(self._server.problems())
 
-    async def facts(self) -> Facts:
+    async def server_info(self) -> ServerInfo:
         infos = await asking(self._server.infos())
-        return facts(infos, await asking(self._server.settings("appendfsync", "save")))
+        return server_info(infos, await asking(self._server.settings("appendfsync", "save")))
 
     async def close(self) -> None:
         await self._server.close()

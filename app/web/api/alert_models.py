@@ -8,8 +8,8 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerting.rule import NAME, Rule
-from app.alerting.state import Told
-from app.alerting.status import ChannelState, Firing, Overview
+from app.alerting.state import HistoryEntry
+from app.alerting.status import AlertsOverview, ChannelState, Firing
 from app.alerting.wording import what_is
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
@@ -170,7 +170,7 @@ class HistoryBody(BaseModel):
     history: list[ToldBody]
 
 
-def alerts_body(found: Overview, now_s: float) -> AlertsBody:
+def alerts_body(found: AlertsOverview, now_s: float) -> AlertsBody:
     """The overview as it is answered."""
     config = found.config
     return AlertsBody(
@@ -229,7 +229,7 @@ def channel_body(state: ChannelState) -> ChannelBody:
     )
 
 
-def told_body(app: str, told: Told) -> ToldBody:
+def told_body(app: str, told: HistoryEntry) -> ToldBody:
     """An entry of the history as it is answered."""
     return ToldBody(
         app=app,

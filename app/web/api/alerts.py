@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 
 from app.access.drain_registry import APP_NAME
 from app.alerting import status as look
-from app.alerting.admin import Desk, DeskError
+from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel, ChannelError
 from app.alerting.rule import NAME, SERVICE, RuleError
 from app.storage.interface import Reader, Store
@@ -48,7 +48,7 @@ class AlertsApi:
         """`url`: of the pages, for links in messages."""
         self._shown = shown
         self._clock = clock
-        self._desk = Desk(store, clock, url)
+        self._desk = AlertAdmin(store, clock, url)
         self.router = APIRouter(prefix="/api/v1/alerts")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "", self.alerts, AlertsBody, 200),
@@ -155,5 +155,5 @@ async def _managed(doing: Awaitable[T]) -> T:
         return await doing
     except (RuleError, ChannelError) as error:
         raise Problem(400, "Bad request", str(error)) from error
-    except DeskError as error:
+    except AlertAdminError as error:
         raise Problem(409, "Not possible as things are", str(error)) from error

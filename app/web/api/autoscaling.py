@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerting.self_monitoring import spooling_since
 from app.query.autoscaling import MINUTES_MAX, signal_of
-from app.query.planner import Asked, QueryError, plan
+from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader
 from app.web.api.problems import bad_parameter
@@ -50,7 +50,7 @@ class SignalBody(BaseModel):
     end: int
 
 
-class ScalingApi:
+class AutoscalingApi:
     """The route, over a store."""
 
     def __init__(self, store: Reader, finest: Resolution, clock: Callable[[], float]) -> None:
@@ -71,7 +71,7 @@ class ScalingApi:
         filters = {"process_type": parameters.process_type, "outcome": parameters.outcome}
         stats = [parameters.stat] if parameters.stat else []
         try:
-            asked = Asked(parameters.metric, stats, [], filters, "now-1h", "now", "1m")
+            asked = QueryRequest(parameters.metric, stats, [], filters, "now-1h", "now", "1m")
             query = plan(asked, [self._finest], now_s)[0]
         except QueryError as error:
             raise bad_parameter(error.parameter, error.given, error.accepted) from error

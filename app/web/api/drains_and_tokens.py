@@ -10,19 +10,19 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.access.drain_admin import DrainAdmin, DrainAdminError
 from app.access.drain_registry import APP_NAME
 from app.access.drain_secrets import LINKED
-from app.access.drain_status import DrainInfo, drain_infos, second_drains
-from app.access.enrolment import Enrolment, EnrolmentError
+from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.read_tokens import (
     GLOB,
     NAME_LENGTH_MAX,
-    described,
     new_token,
     pack_token,
+    public_fields,
     unpack_token,
 )
-from app.access.rejected_logins import last_refusals
+from app.access.rejected_logins import recent_rejected_logins
 from app.storage.interface import Store
 from app.web.api.problems import Problem
 
@@ -167,13 +167,13 @@ class TokensBody(BaseModel):
     tokens: list[TokenBody]
 
 
-class Admin:
+class DrainsAndTokensApi:
     """The routes, over the store."""
 
     def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
         self._store = store
         self._clock = clock
-        self._enrolment = Enrolment(store, clock, public_url)
+        self._enrolment = DrainAdmin(store, clock, public_url)
         self.router = APIRouter(prefix="/api/v1")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "/drains", self.drains, DrainsBody, 200),
@@ -198,7 +198,7 @@ class Admin:
 
     async def drains(self) -> DrainsBody:
         """Who may send, which drain of each app counts, and who was refused"""
-        infos = await drain_infos(self._store)
+        infos = await drain_statuses(self._store)
         doubled = {info.app for info in second_drains(infos, self._clock())}
         return DrainsBody(
             drains=[_drain(info, doubled=info.app in doubled) for info in infos],
@@ -211,7 +211,7 @@ class Admin:
                     first=each.first_s,
                     last=each.last_s,
                 )
-                for each in await last_refusals(self._store)
+                for each in await recent_rejected_logins(self._store)
             ],
         )
 
@@ -245,7 +245,7 @@ class Admin:
         found = await self._store.tokens()
         return TokensBody(
             tokens=[
-                TokenBody.model_validate(described(key, unpack_token(record)))
+                TokenBody.model_validate(public_fields(key, unpack_token(record)))
                 for key, record in sorted(found.items())
             ]
         )
@@ -257,7 +257,7 @@ class Admin:
             raise Problem(400, "Bad parameter", "expires lies in the past", parameter="expires")
         token, token_id, record = new_token(body.name, body.apps, now_s, body.expires or 0)
         await self._store.put_token(token_id, pack_token(record))
-        return CreatedToken.model_validate({**described(token_id, record), "token": token})
+        return CreatedToken.model_validate({**public_fields(token_id, record), "token": token})
 
     async def remove_token(self, token_id: str) -> None:
         """End a read token, on all workers within 5 seconds"""
@@ -268,11 +268,11 @@ class Admin:
 async def _managed(doing: Awaitable[T]) -> T:
     try:
         return await doing
-    except EnrolmentError as error:
+    except DrainAdminError as error:
         raise Problem(409, "Not possible as things are", str(error)) from error
 
 
-def _drain(info: DrainInfo, *, doubled: bool) -> DrainBody:
+def _drain(info: DrainStatus, *, doubled: bool) -> DrainBody:
     active = ActiveDrainInfo(
         token=info.active, since=info.active_since_s, last_delivered=info.heard_s
     )

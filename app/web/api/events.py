@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.ingest.aggregator import NOT_SEEN, Horizon, Parts
-from app.ingest.group_commit import Commits
-from app.ingest.received_batch import Arrival, batch_id
+from app.ingest.aggregator import NOT_SEEN, AcceptanceWindow, AggregatedBody
+from app.ingest.group_commit import BatchCommitter
+from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.query import history
 from app.query.planner import QueryError, plan_range
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
-from app.rollup.accelerated import Sums
+from app.rollup.accelerated import FastRollup
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
@@ -75,15 +75,15 @@ class EventsApi:
     def __init__(
         self,
         store: Reader,
-        committer: Commits,
+        committer: BatchCommitter,
         resolutions: Sequence[Resolution],
-        horizon: Horizon,
+        acceptance: AcceptanceWindow,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._committer = committer
         self._resolutions = resolutions
-        self._horizon = horizon
+        self._acceptance = acceptance
         self._clock = clock
         self.router = APIRouter(prefix="/api/v1")
         path = "/apps/{app}/events"
@@ -134,10 +134,10 @@ class EventsApi:
         rollup = Rollup()
         rollup.observe(Event(*key[1:]), key.at_ms)
         minute = align(int(at_s), MINUTE_S)
-        sums = Sums()
+        sums = FastRollup()
         sums.add(rollup)
-        parts = Parts(int(now_s), {minute: sums}, {minute: {}}, {}, NOT_SEEN)
-        await self._committer.commit(Arrival(app, batch_id(idempotency_key.encode()), parts))
+        parts = AggregatedBody(int(now_s), {minute: sums}, {minute: {}}, {}, NOT_SEEN)
+        await self._committer.commit(ReceivedBatch(app, batch_id(idempotency_key.encode()), parts))
         return _body(key, 1)
 
     def _time(self, text: str | None, now_s: float) -> float:
@@ -145,9 +145,9 @@ class EventsApi:
             at_s = parse_time(text or "now", now_s)
         except ValueError:
             raise bad_parameter("time", text, ACCEPTED_TIMES) from None
-        if not now_s - self._horizon.past_s <= at_s <= now_s + self._horizon.future_s:
+        if not now_s - self._acceptance.past_s <= at_s <= now_s + self._acceptance.future_s:
             raise bad_parameter(
-                "time", text, f"times from {self._horizon.past_s // 3600} hours ago until now"
+                "time", text, f"times from {self._acceptance.past_s // 3600} hours ago until now"
             )
         return at_s
 

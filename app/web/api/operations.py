@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from app.monitoring.exposition import OwnMetrics, expose, in_turns
-from app.monitoring.health import Health
+from app.monitoring.exposition import ServiceMetrics, expose, in_turns
+from app.monitoring.health import HealthCheck
 from app.monitoring.text_format import negotiated
 from app.query import engine as queries
 from app.storage.interface import Reader
@@ -26,8 +26,8 @@ class Operations:
     def __init__(
         self,
         store: Reader,
-        health: Health,
-        own: OwnMetrics,
+        health: HealthCheck,
+        own: ServiceMetrics,
         clock: Callable[[], float],
         version: str,
     ) -> None:

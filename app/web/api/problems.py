@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from app.ingest.pipeline import Buffering
+from app.ingest.pipeline import IngestPipeline
 from app.rollup.codec import NewerVersion
 from app.storage.interface import StoreUnavailable
 
@@ -41,14 +41,14 @@ def bad_parameter(name: str, given: object, accepted: str) -> Problem:
     )
 
 
-def install(app: FastAPI, buffering: Buffering) -> None:
+def install(app: FastAPI, pipeline: IngestPipeline) -> None:
     """Answer every error of the app as a problem; while the store is away, with what waits on disk
     meanwhile.
     """
 
     async def away(request: Request, error: Exception) -> JSONResponse:
-        detail = f"{error}. {buffering.sentence()}".strip()
-        answer = _answer(503, "Store unavailable", detail, spool=buffering.describe())
+        detail = f"{error}. {pipeline.notice()}".strip()
+        answer = _answer(503, "Store unavailable", detail, spool=pipeline.describe())
         answer.headers["Retry-After"] = "5"
         return answer
 

@@ -10,15 +10,15 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_registry import valid_app
-from app.ingest.aggregator import Horizon
+from app.ingest.aggregator import AcceptanceWindow
 from app.query import engine as queries
 from app.query import history
 from app.query import table as collect
 from app.query.ledger import Ledger, ledger_of
-from app.query.planner import LABELS, Asked, QueryError, plan, plan_range
+from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.receivers.http_drain import REPLAY_PAST_S
 from app.rollup.resolutions import Resolution
-from app.rollup.rollup import OTHER, Caps
+from app.rollup.rollup import OTHER, CardinalityLimits
 from app.storage.interface import Reader, SeenApp
 from app.web.api.caching import kept
 from app.web.api.encoding import rows_csv, rows_json, series_json
@@ -83,10 +83,12 @@ class QueryParameters(RangeParameters):
         """Whether the same question means the same time tomorrow."""
         return all(time is not None and "now" not in time for time in (self.start, self.end))
 
-    def asked(self) -> Asked:
+    def asked(self) -> QueryRequest:
         """As app.query.planner takes it."""
         filters = {name: getattr(self, name) for name in LABELS}
-        return Asked(self.metric, self.stat, self.by, filters, self.start, self.end, self.step)
+        return QueryRequest(
+            self.metric, self.stat, self.by, filters, self.start, self.end, self.step
+        )
 
 
 class AppInfo(BaseModel):
@@ -175,20 +177,20 @@ class RowsBody(AnswerHead):
 _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 
 
-class Api:
+class QueriesApi:
     """The routes, over a store."""
 
     def __init__(
         self,
         store: Reader,
         resolutions: Sequence[Resolution],
-        caps: Caps,
-        horizon: Horizon,
+        limits: CardinalityLimits,
+        acceptance: AcceptanceWindow,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
-        self._caps = caps
-        self._horizon = horizon
+        self._limits = limits
+        self._acceptance = acceptance
         self._resolutions = resolutions
         self._clock = clock
         self.router = APIRouter(prefix="/api/v1")
@@ -218,7 +220,7 @@ class Api:
         """Every metric: its unit, kind, labels and stats"""
         return Metadata(
             metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()],
-            limits=LimitsInfo(**self._caps._asdict()),
+            limits=LimitsInfo(**self._limits._asdict()),
         )
 
     async def query(
@@ -271,11 +273,11 @@ class Api:
             "start": query.range.start,
             "end": query.range.end,
             "complete_until": answer.complete_until,
-            "warnings": [*warnings, *_cap_warnings(answer, self._caps)],
+            "warnings": [*warnings, *_cap_warnings(answer, self._limits)],
         }
         response = await _written(query, answer, head, parameters.format, request)
         age_s = now_s - query.range.end
-        if parameters.is_fixed and age_s >= self._horizon.past_s:
+        if parameters.is_fixed and age_s >= self._acceptance.past_s:
             return kept(response, request, for_ever=age_s >= REPLAY_PAST_S)
         return response
 
@@ -300,7 +302,7 @@ def _refuse_bins(query: collect.Query) -> None:
         raise bad_parameter("stat", "bins", "all others with CSV: a field cannot hold a list")
 
 
-def _cap_warnings(answer: queries.Answer, caps: Caps) -> list[str]:
+def _cap_warnings(answer: queries.Answer, limits: CardinalityLimits) -> list[str]:
     """A sentence for each label of which not all values are told apart."""
     values: dict[str, set[str]] = {}
     for series in answer.series:
@@ -308,7 +310,7 @@ def _cap_warnings(answer: queries.Answer, caps: Caps) -> list[str]:
             values.setdefault(label, set()).add(value)
     return [
         f"some {called} are summed up as 'other' (statuses as their class): an interval tells "
-        f"{getattr(caps, field)} apart ({setting})"
+        f"{getattr(limits, field)} apart ({setting})"
         for label, called, field, setting in _CAPPED
         if any(_is_summed_up(label, value) for value in values.get(label, ()))
     ]

@@ -8,8 +8,8 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from app.access.drain_admin import DrainAdmin, DrainAdminError, DrainCommands
 from app.access.drain_registry import APP_NAME_RULE, valid_app
-from app.access.enrolment import Enrolled, Enrolment, EnrolmentError
 from app.storage.interface import StoreUnavailable
 from app.web.pages.rendering import Pages
 
@@ -20,7 +20,7 @@ _BETWEEN = re.compile(r"[\s,;]+")
 class AddApps:
     """The routes. The gate lets only the admin POST."""
 
-    def __init__(self, enrolment: Enrolment, pages: Pages) -> None:
+    def __init__(self, enrolment: DrainAdmin, pages: Pages) -> None:
         self._enrolment = enrolment
         self._pages = pages
         self.router = APIRouter()
@@ -41,12 +41,12 @@ class AddApps:
         wrong = [name for name in apps if not valid_app(name)]
         try:
             if wrong:
-                raise EnrolmentError(f"{', '.join(wrong)}: no name of an app ({APP_NAME_RULE}).")
+                raise DrainAdminError(f"{', '.join(wrong)}: no name of an app ({APP_NAME_RULE}).")
             if not 0 < len(apps) <= APPS_MAX:
-                raise EnrolmentError(f"1 to {APPS_MAX:,} names, please.")
+                raise DrainAdminError(f"1 to {APPS_MAX:,} names, please.")
             await self._enrolment.refuse_taken(apps)
             enrolled = [await self._enrolment.add(app) for app in apps]
-        except EnrolmentError as error:
+        except DrainAdminError as error:
             return self._page(request, status=409, given=" ".join(names), problem=str(error))
         except StoreUnavailable as error:
             return self._page(request, status=503, given=" ".join(names), problem=str(error))
@@ -59,7 +59,7 @@ class AddApps:
         status: int = 200,
         given: str = "",
         problem: str = "",
-        enrolled: list[Enrolled] | None = None,
+        enrolled: list[DrainCommands] | None = None,
     ) -> HTMLResponse:
         return self._pages.page(
             request, "add.html", status=status, given=given, problem=problem, enrolled=enrolled

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from app.access.drain_registry import valid_app
-from app.access.drain_status import drain_infos, second_drains
-from app.access.rejected_logins import last_refusals
+from app.access.drain_status import drain_statuses, second_drains
+from app.access.rejected_logins import recent_rejected_logins
 from app.alerting import status as look
-from app.dashboard.app_page import PAST, RANGES, Dyno, app_view
-from app.dashboard.apps_overview import Overviews
+from app.dashboard.app_page import PAST, RANGES, DynoRow, app_view
+from app.dashboard.apps_overview import AppsOverviewCache
 from app.query.engine import matching
 from app.query.planner import QueryError
 from app.rollup.resolutions import Resolution
@@ -38,7 +38,7 @@ class Dashboard:
     ) -> None:
         self._store = store
         self._resolutions = resolutions
-        self._overviews = Overviews(resolutions)
+        self._overviews = AppsOverviewCache(resolutions)
         self._page = pages.page
         self._clock = clock
         self.router = APIRouter()
@@ -57,8 +57,8 @@ class Dashboard:
                 for each in seen
                 if each.app in reachable
             ]
-            infos = await drain_infos(self._store, reachable)
-            refusals = await last_refusals(self._store)
+            infos = await drain_statuses(self._store, reachable)
+            refusals = await recent_rejected_logins(self._store)
             alerts = await look.overview(self._store)
         except StoreUnavailable as error:
             return self._page(request, "away.html", status=503, reason=str(error))
@@ -92,7 +92,7 @@ class Dashboard:
                 problem = f"The last hour is shown instead: {error}"
                 state = state._replace(start="", end="")
                 view = await app_view(self._store, seen[0], self._resolutions, now_s, state.wanted)
-            infos = await drain_infos(self._store, [app])
+            infos = await drain_statuses(self._store, [app])
         except StoreUnavailable as error:
             return self._page(request, "away.html", status=503, reason=str(error))
         return self._page(
@@ -111,7 +111,7 @@ class Dashboard:
         )
 
 
-def _sorted(dynos: Sequence[Dyno], order: str) -> list[Dyno]:
+def _sorted(dynos: Sequence[DynoRow], order: str) -> list[DynoRow]:
     """The largest first, what is unknown last; by name as they are."""
     field = SORTED_BY[order]
     if not field:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from app.dashboard.app_page import PAST, RANGES, Wanted
+from app.dashboard.app_page import PAST, RANGES, PageRequest
 from app.query.selection import Selection
 from app.rollup.statuses import OUTCOMES
 
@@ -55,9 +55,9 @@ class PageState(NamedTuple):
         }
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> PageRequest:
         """As app_view takes it."""
-        return Wanted(
+        return PageRequest(
             self.range,
             self.start,
             self.end,

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.storage.interface import StoreUnavailable
-from app.web.authentication import COOKIE, Door, as_cookie, came_over_https
+from app.web.authentication import COOKIE, TokenLogin, as_cookie, came_over_https
 from app.web.pages.rendering import Pages
 
 KEPT_S = 30 * 86_400
@@ -20,7 +20,7 @@ KEPT_S = 30 * 86_400
 class SignIn:
     """The routes, at the door."""
 
-    def __init__(self, door: Door, pages: Pages, *, https: bool) -> None:
+    def __init__(self, door: TokenLogin, pages: Pages, *, https: bool) -> None:
         """`https`: the service is reached over https, so the cookie goes nowhere else."""
         self._door = door
         self._pages = pages

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from app.dashboard.app_page import AppView
-from app.dashboard.charts import Chart, Line
+from app.dashboard.charts import Chart, ChartLine
 from app.query.stats import Value
 from app.rollup.events import EventKey
 from parsers.samples import APP_EVENTS
@@ -152,7 +152,7 @@ def near_thresholds(chart: Chart, highest: float) -> list[float]:
     return [each.value for each in chart.thresholds if each.value <= NEAR_RATIO * highest]
 
 
-def _tops(lines: Sequence[Line]) -> list[list[Value]]:
+def _tops(lines: Sequence[ChartLine]) -> list[list[Value]]:
     """Each on top of those before it; a line of the past stands by itself."""
     tops: list[list[Value]] = []
     below: list[Value] = []
@@ -195,7 +195,7 @@ def _decades(lowest: float, highest: float) -> Scale:
     )
 
 
-def _style(line: Line, index: int) -> str:
+def _style(line: ChartLine, index: int) -> str:
     """The class of a line, which is also the name of its colour in the style sheet."""
     return "past" if line.past else line.tone or f"s{index % _COLOURS}"
 

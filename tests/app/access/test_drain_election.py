@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from app.access.drain_election import (
     MINUTE_S,
     TAKEOVER_S,
-    ActiveDrain,
-    Claim,
-    judge,
+    DrainClaim,
+    DrainElection,
+    elect_drain,
     pack_state,
     unpack_state,
 )
-from app.rollup.time_range import ALWAYS, NEVER, Span, since
+from app.rollup.time_range import ALWAYS, NEVER, TimeRange, since
 
 NOW_S = 1_795_341_600
 
@@ -28,59 +28,63 @@ def claim(
     minute: int = 0,
     minutes: int = 1,
     arrived: int | None = None,
-) -> Claim:
+) -> DrainClaim:
     """A batch with lines from so many minutes after NOW_S on."""
     start_s = NOW_S + minute * MINUTE_S
     arrived_s = start_s + 30 if arrived is None else NOW_S + arrived
-    return Claim(token, generation, Span(start_s, start_s + minutes * MINUTE_S), arrived_s)
+    return DrainClaim(
+        token, generation, TimeRange(start_s, start_s + minutes * MINUTE_S), arrived_s
+    )
 
 
-def after(*claims: Claim) -> ActiveDrain:
+def after(*claims: DrainClaim) -> DrainElection:
     state = None
     for each in claims:
-        state, _ = judge(state, each)
+        state, _ = elect_drain(state, each)
     assert state is not None
     return state
 
 
 def test_the_first_drain_that_delivers_counts() -> None:
-    state, span = judge(None, claim("d.old"))
+    state, span = elect_drain(None, claim("d.old"))
     assert state.token == "d.old"
     assert span == ALWAYS
 
 
 def test_a_second_drain_of_the_app_does_not_count_and_is_remembered() -> None:
-    state, span = judge(after(claim("d.old")), claim("d.other"))
+    state, span = elect_drain(after(claim("d.old")), claim("d.other"))
     assert span == NEVER
     assert (state.token, state.other) == ("d.old", "d.other")
-    assert judge(state, claim("d.old"))[1] == ALWAYS
+    assert elect_drain(state, claim("d.old"))[1] == ALWAYS
 
 
 def test_a_drain_with_a_newer_secret_takes_over_at_a_full_minute() -> None:
     old = after(claim("d.old", minute=0), claim("d.old", minute=3))
-    state, span = judge(old, claim("d.new", generation=2, minute=2))
+    state, span = elect_drain(old, claim("d.new", generation=2, minute=2))
     change_s = NOW_S + 4 * MINUTE_S  # behind what the old one has had counted
     assert span == since(change_s)
-    assert judge(state, claim("d.old", minute=3))[1] == Span(0, change_s)
-    assert judge(state, claim("d.old", minute=9))[1] == Span(0, change_s)
-    assert judge(state, claim("d.new", generation=2, minute=9))[1] == since(change_s)
+    assert elect_drain(state, claim("d.old", minute=3))[1] == TimeRange(0, change_s)
+    assert elect_drain(state, claim("d.old", minute=9))[1] == TimeRange(0, change_s)
+    assert elect_drain(state, claim("d.new", generation=2, minute=9))[1] == since(change_s)
 
 
 def test_the_change_over_is_not_before_the_new_drains_first_line() -> None:
     old = after(claim("d.old", minute=0))
-    assert judge(old, claim("d.new", generation=2, minute=7))[1] == since(NOW_S + 7 * MINUTE_S)
+    assert elect_drain(old, claim("d.new", generation=2, minute=7))[1] == since(
+        NOW_S + 7 * MINUTE_S
+    )
 
 
 def test_an_older_secret_does_not_take_over_again() -> None:
     state = after(claim("d.old"), claim("d.new", generation=2, minute=1))
-    state, _ = judge(state, claim("d.old", minute=5))
+    state, _ = elect_drain(state, claim("d.old", minute=5))
     assert state.token == "d.new"
 
 
 def test_when_the_active_drain_is_silent_for_long_another_one_takes_over() -> None:
     old = after(claim("d.old", minute=0, arrived=0))
-    assert judge(old, claim("d.other", minute=14, arrived=TAKEOVER_S - 1))[1] == NEVER
-    state, span = judge(old, claim("d.other", minute=15, arrived=TAKEOVER_S))
+    assert elect_drain(old, claim("d.other", minute=14, arrived=TAKEOVER_S - 1))[1] == NEVER
+    state, span = elect_drain(old, claim("d.other", minute=15, arrived=TAKEOVER_S))
     assert state.token == "d.other"
     assert span == since(NOW_S + 15 * MINUTE_S)
 
@@ -102,7 +106,7 @@ def test_no_minute_counts_through_two_drains(batches: list[tuple[str, int, int]]
     counted: dict[int, set[str]] = {}
     for token, minute, minutes in batches:
         generation = 2 if token == "d.new" else 1
-        state, span = judge(
+        state, span = elect_drain(
             state, claim(token, generation=generation, minute=minute, minutes=minutes)
         )
         for each in range(minute, minute + minutes):
@@ -123,13 +127,13 @@ def test_no_minute_counts_through_two_drains(batches: list[tuple[str, int, int]]
     )
 )
 def test_a_batch_that_is_judged_again_is_judged_alike_and_changes_nothing(
-    batches: list[Claim],
+    batches: list[DrainClaim],
 ) -> None:
     """As when another batch of the drain follows within the minute, by far the most."""
     state = None
     for each in batches:
-        state, span = judge(state, each)
-        again, span_then = judge(state, each)
+        state, span = elect_drain(state, each)
+        again, span_then = elect_drain(state, each)
         assert again == state
         within = range(each.lines.start_s, each.lines.end_s, MINUTE_S)
         assert [at_s in span_then for at_s in within] == [at_s in span for at_s in within]
@@ -137,22 +141,22 @@ def test_a_batch_that_is_judged_again_is_judged_alike_and_changes_nothing(
 
 def test_the_change_over_is_behind_all_that_came_in_the_same_minute() -> None:
     state = after(claim("d.old", arrived=240), claim("d.old", minutes=4, arrived=240))
-    state, span = judge(state, claim("d.new", generation=2, minute=1, arrived=250))
+    state, span = elect_drain(state, claim("d.new", generation=2, minute=1, arrived=250))
     assert span == since(NOW_S + 4 * MINUTE_S)
 
 
 def test_a_drain_that_brings_old_lines_is_not_silent() -> None:
     first = after(claim("d.old", arrived=0))
     other = claim("d.new", arrived=TAKEOVER_S)
-    assert judge(first, other)[0].token == "d.new"
-    later, _ = judge(first, claim("d.old", arrived=TAKEOVER_S - MINUTE_S))
-    assert judge(later, other)[0].token == "d.old"
+    assert elect_drain(first, other)[0].token == "d.new"
+    later, _ = elect_drain(first, claim("d.old", arrived=TAKEOVER_S - MINUTE_S))
+    assert elect_drain(later, other)[0].token == "d.old"
 
 
 def test_a_drain_keeps_the_newest_secret_that_it_came_with() -> None:
     state = after(claim("d.old"), claim("d.old", generation=2))
-    assert judge(state, claim("d.new", generation=2))[0].token == "d.old"
-    assert judge(state, claim("d.new", generation=3))[0].token == "d.new"
+    assert elect_drain(state, claim("d.new", generation=2))[0].token == "d.old"
+    assert elect_drain(state, claim("d.new", generation=3))[0].token == "d.new"
 
 
 def test_a_drain_that_lost_and_won_again_leaves_the_other_only_its_own_minutes() -> None:
@@ -165,7 +169,7 @@ def test_a_drain_that_lost_and_won_again_leaves_the_other_only_its_own_minutes()
         *(claim("d.old", minute=minute) for minute in range(3, 16)),
     )
     assert state.token == "d.old"
-    _, span = judge(state, claim("d.new", generation=2, minute=1, arrived=16 * MINUTE_S))
+    _, span = elect_drain(state, claim("d.new", generation=2, minute=1, arrived=16 * MINUTE_S))
     counted = [minute for minute in range(20) if NOW_S + minute * MINUTE_S in span]
     assert counted == list(range(3, 15))
 
@@ -183,6 +187,6 @@ def test_when_both_drains_bring_every_line_each_counts_once(overlap: int, order:
             token = "d.old"  # it was there first
         minute = ways[token].pop(0)
         generation = 2 if token == "d.new" else 1
-        state, span = judge(state, claim(token, generation=generation, minute=minute))
+        state, span = elect_drain(state, claim(token, generation=generation, minute=minute))
         counted[minute] += NOW_S + minute * MINUTE_S in span
     assert counted == Counter(range(20))

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from app.access.drain_registry import Drains
-from app.access.drain_secrets import Drain, Secret, encode, hash_secret
-from app.ingest.aggregator import Seen
-from app.ingest.app_sightings import Sightings
+from app.access.drain_registry import DrainRegistry
+from app.access.drain_secrets import DrainRecord, Secret, encode, hash_secret
+from app.ingest.aggregator import ActivityTimes
+from app.ingest.app_sightings import AppSightings
 from app.storage.interface import SeenApp, StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.arrivals import arrival
@@ -50,7 +50,7 @@ async def store(clock: Clock) -> Registry:
 
 def record(*secrets: str, until_s: int = 0) -> str:
     return encode(
-        Drain(
+        DrainRecord(
             [
                 Secret(hash_secret(secret), generation, until_s=until_s if generation == 1 else 0)
                 for generation, secret in enumerate(secrets, 1)
@@ -61,7 +61,7 @@ def record(*secrets: str, until_s: int = 0) -> str:
 
 async def test_a_secret_is_known_by_its_generation(clock: Clock, store: Registry) -> None:
     await put_drain(store, "shop", record("old", "new"))
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     found = [await drains.verify("shop", secret) for secret in ("old", "new", "", "other")]
     assert found == [1, 2, 0, 0]
     assert await drains.verify("blog", "old") == 0
@@ -69,7 +69,7 @@ async def test_a_secret_is_known_by_its_generation(clock: Clock, store: Registry
 
 async def test_an_old_secret_ends_at_its_time(clock: Clock, store: Registry) -> None:
     await put_drain(store, "shop", record("old", "new", until_s=int(clock.now_s) + 60))
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     assert await drains.verify("shop", "old") == 1
     clock.now_s += 60
     assert await drains.verify("shop", "old") == 0
@@ -77,7 +77,7 @@ async def test_an_old_secret_ends_at_its_time(clock: Clock, store: Registry) -> 
 
 
 async def test_a_new_drain_may_send_within_a_second(clock: Clock, store: Registry) -> None:
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     assert not await drains.verify("blog", "secret")
     await put_drain(store, "blog", record("secret"))
     clock.now_s += 1.1
@@ -87,7 +87,7 @@ async def test_a_new_drain_may_send_within_a_second(clock: Clock, store: Registr
 async def test_a_removed_drain_may_not_send_after_five_seconds(
     clock: Clock, store: Registry
 ) -> None:
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     assert await drains.verify("shop", "secret")
     await remove_drain(store, "shop")
     clock.now_s += 5
@@ -96,14 +96,14 @@ async def test_a_removed_drain_may_not_send_after_five_seconds(
 
 async def test_strangers_do_not_make_the_store_work(clock: Clock, store: Registry) -> None:
     asked = store.asked
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     for number in range(100):
         await drains.verify("shop", f"guess {number}")
     assert store.asked == asked + 1
 
 
 async def test_while_the_store_is_away_the_last_copy_goes_on(clock: Clock, store: Registry) -> None:
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     assert await drains.verify("shop", "secret")
     store.away = True
     for _ in range(10):
@@ -114,7 +114,7 @@ async def test_while_the_store_is_away_the_last_copy_goes_on(clock: Clock, store
 async def test_a_worker_that_nobody_asked_knows_the_secrets_when_the_store_goes_away(
     clock: Clock, store: Registry
 ) -> None:
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     await drains.refresh()
     await put_drain(store, "blog", record("added since"))
     clock.now_s += 5
@@ -125,7 +125,7 @@ async def test_a_worker_that_nobody_asked_knows_the_secrets_when_the_store_goes_
 
 
 async def test_nobody_is_turned_away_while_the_store_is_away(clock: Clock, store: Registry) -> None:
-    drains = Drains(store, clock)
+    drains = DrainRegistry(store, clock)
     await drains.verify("shop", "secret")
     store.away = True
     clock.now_s += 600
@@ -142,13 +142,13 @@ async def test_a_worker_that_starts_while_the_store_is_away_finds_a_copy_on_disk
 ) -> None:
     copy = tmp_path / "data" / "drains.json"
     await put_drain(store, "blog", record("hunter2"))
-    first = Drains(store, clock, copy)
+    first = DrainRegistry(store, clock, copy)
     await first.verify("shop", "secret")
     await first.close()
     assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
     assert b"hunter2" not in copy.read_bytes()
     store.away = True
-    late = Drains(store, clock, copy)
+    late = DrainRegistry(store, clock, copy)
     assert await late.verify("shop", "secret")
     with pytest.raises(StoreUnavailable):
         await late.verify("shop", "wrong")
@@ -161,7 +161,7 @@ async def test_a_damaged_copy_is_as_good_as_none(
     copy.write_text('{"shop": ')
     store.away = True
     with pytest.raises(StoreUnavailable):
-        await Drains(store, clock, copy).verify("shop", "secret")
+        await DrainRegistry(store, clock, copy).verify("shop", "secret")
     assert "cannot be read" in caplog.text
 
 
@@ -171,35 +171,39 @@ class Seeing(MemoryStore):
     away = False
     told = 0
 
-    async def see(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
+    async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         self.told += 1
         await asyncio.sleep(0)
         if self.away:
             raise StoreUnavailable("the store is away")
-        await super().see(apps, ttl_ms=ttl_ms)
+        await super().record_sightings(apps, ttl_ms=ttl_ms)
 
 
 async def test_of_many_posts_at_once_one_tells_that_the_app_was_seen(clock: Clock) -> None:
     store = Seeing(clock)
-    sightings = Sightings(store, ttl_s=3600)
-    await asyncio.gather(*(sightings.note([("shop", arrival().seen)]) for _ in range(100)))
+    sightings = AppSightings(store, ttl_s=3600)
+    await asyncio.gather(*(sightings.record([("shop", arrival().activity)]) for _ in range(100)))
     assert store.told == 1
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]
 
 
 async def test_what_several_batches_of_a_new_app_say_is_told_as_one(clock: Clock) -> None:
     store = MemoryStore(clock)
-    await Sightings(store, ttl_s=3600).note(
-        [("shop", Seen(50, 60, 55)), ("shop", Seen(40, 45, 0)), ("shop", Seen(70, 80, 0))]
+    await AppSightings(store, ttl_s=3600).record(
+        [
+            ("shop", ActivityTimes(50, 60, 55)),
+            ("shop", ActivityTimes(40, 45, 0)),
+            ("shop", ActivityTimes(70, 80, 0)),
+        ]
     )
     assert await store.seen_apps() == [SeenApp("shop", 40, 80, 55)]
 
 
 async def test_what_the_store_did_not_hear_is_told_again(clock: Clock) -> None:
     store = Seeing(clock)
-    sightings = Sightings(store, ttl_s=3600)
+    sightings = AppSightings(store, ttl_s=3600)
     store.away = True
-    await sightings.note([("shop", arrival().seen)])
+    await sightings.record([("shop", arrival().activity)])
     store.away = False
-    await sightings.note([("shop", arrival().seen)])
+    await sightings.record([("shop", arrival().activity)])
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.access.drain_secrets import (
     RETIRED_AFTER_S,
     SECRETS_MAX,
-    Drain,
+    DrainRecord,
     Secret,
     decode,
     encode,
@@ -25,7 +25,7 @@ from app.access.drain_secrets import (
 NOW_S = 1_795_341_630
 
 
-def generations(drain: Drain) -> list[int]:
+def generations(drain: DrainRecord) -> list[int]:
     return [each.generation for each in drain.secrets]
 
 
@@ -40,7 +40,7 @@ def test_a_drain_is_read_back_as_it_was_written() -> None:
 
 
 def test_a_bare_hash_is_a_drain_of_the_first_generation() -> None:
-    assert decode(hash_secret("a")) == Drain([Secret(hash_secret("a"), 1)])
+    assert decode(hash_secret("a")) == DrainRecord([Secret(hash_secret("a"), 1)])
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=12))

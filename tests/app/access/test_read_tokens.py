@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.access.read_tokens import ADMIN, Access, ReadTokens, current, new_token, pack_token
+from app.access.read_tokens import ADMIN, Permissions, ReadTokens, current, new_token, pack_token
 from app.access.visible_store import visible
 from app.storage.interface import SeenApp, Slot, StoreUnavailable
 from app.storage.memory import MemoryStore
@@ -96,11 +96,11 @@ async def test_of_a_token_only_its_hash_is_kept(store: Tokens) -> None:
 
 async def test_an_app_that_may_not_be_seen_does_not_exist(store: Tokens) -> None:
     for app in ("shop", "blog"):
-        await store.see([SeenApp(app, 1, 2, 0)], ttl_ms=10**9)
+        await store.record_sightings([SeenApp(app, 1, 2, 0)], ttl_ms=10**9)
         await put_drain(store, app, "x")
         await append(store, app, batch())
     shown = visible(store)
-    current.set(Access(("blog",)))
+    current.set(Permissions(("blog",)))
     assert [seen.app for seen in await shown.seen_apps()] == ["blog"]
     assert list(await shown.drains()) == ["blog"]
     assert not (await shown.read("shop", [Slot("total", 0)])).inbox

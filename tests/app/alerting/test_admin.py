@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from app.alerting import admin as desks
-from app.alerting.admin import Desk, DeskError
+from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
 from tests.support.incident import URL, World, error, quiet, world
 
 
-def desk(it: World) -> Desk:
-    return Desk(it.store, it.clock, URL)
+def desk(it: World) -> AlertAdmin:
+    return AlertAdmin(it.store, it.clock, URL)
 
 
 def crashing(at_s: float) -> list[bytes]:
@@ -102,13 +102,13 @@ async def test_what_there_can_be_too_much_of(monkeypatch: pytest.MonkeyPatch) ->
     async with world() as it:
         await desk(it).put_rule("busy", busy)
         await desk(it).put_rule("busy", busy)
-        with pytest.raises(DeskError, match="remove one first"):
+        with pytest.raises(AlertAdminError, match="remove one first"):
             await desk(it).put_rule("busier", busy)
 
         one = Channel(name="one", kind="slack", url="https://example.com/x", added_s=1)
         await desk(it).add_channel(one)
-        with pytest.raises(DeskError, match="remove one first"):
+        with pytest.raises(AlertAdminError, match="remove one first"):
             await desk(it).add_channel(msgspec.structs.replace(one, name="two"))
         await it.live(1, quiet)
-        with pytest.raises(DeskError, match="up to 30 days"):
+        with pytest.raises(AlertAdminError, match="up to 30 days"):
             await desk(it).mute("shop", 31 * 86_400)

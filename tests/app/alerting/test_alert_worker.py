@@ -292,9 +292,9 @@ class Stolen(MemoryStore):
 
     after = ""  # this method
 
-    async def beats(self) -> dict[str, dict[str, str]]:
-        self._steal("beats")
-        return await super().beats()
+    async def heartbeats(self) -> dict[str, dict[str, str]]:
+        self._steal("heartbeats")
+        return await super().heartbeats()
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
         if AlertTable.OUTBOX in tables and self._tables[AlertTable.OUTBOX]:
@@ -312,7 +312,7 @@ async def test_whoever_loses_the_lease_while_it_evaluates_changes_nothing() -> N
     async with world(store, clock) as it:
         await it.live(20, quiet)
         before = await store.alert_tables(AlertTable.STATES)
-        store.after = "beats"
+        store.after = "heartbeats"
         await it.live(3, broken("H10"))
 
         assert await store.alert_tables(AlertTable.STATES) == before

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from app.alerting.default_rules import PACK
+from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.rule import SERVICE, Rule, RuleError, check, pack_rule, rule_of, unpack_rule
 
 
-@pytest.mark.parametrize("rule", PACK, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", DEFAULT_RULES, ids=lambda rule: rule.name)
 def test_every_built_in_rule_is_one_and_explains_itself(rule: Rule) -> None:
     assert unpack_rule(pack_rule(check(rule))) == rule
     assert rule.title
     assert rule.means.endswith(".")
     assert rule.look
-    names = {each.name for each in PACK}
+    names = {each.name for each in DEFAULT_RULES}
     assert set(rule.explained_by) <= names
 
 

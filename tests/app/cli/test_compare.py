@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from app.cli.main import main
-from app.folding.fold_worker import Folder
+from app.folding.fold_worker import FoldWorker
 from app.rollup.resolutions import resolutions
 from app.storage.interface import SeenApp, Store
 from app.storage.redis.store import connect
@@ -27,8 +27,8 @@ async def fill(store: Store, app: str, services_ms: list[int]) -> None:
     at_s = time.time() - 3_600
     lines = [router(at_s, service=f"{each}ms") for each in services_ms]
     now_s = int(time.time())
-    await append(store, app, batch(arrival(*lines, arrived_s=now_s).parts.packed()))
-    await store.see([SeenApp(app, now_s - 3_600, now_s - 3_600, 0)], ttl_ms=DAY_MS)
+    await append(store, app, batch(arrival(*lines, arrived_s=now_s).body.packed()))
+    await store.record_sightings([SeenApp(app, now_s - 3_600, now_s - 3_600, 0)], ttl_ms=DAY_MS)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ async def test_stores_that_hold_the_same_are_the_same_folded_or_not(
         store = connect(url)
         await fill(store, "shop", [10, 20, 3_000])
         if number:
-            folder = Folder(store, TIERS, name="1", clock=time.time, interval_s=1, batches=1)
+            folder = FoldWorker(store, TIERS, name="1", clock=time.time, interval_s=1, batches=1)
             await folder.fold("shop")
         await store.close()
     assert await _compare(*urls) == 0

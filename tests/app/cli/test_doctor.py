@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from app.access.drain_election import ActiveDrain, pack_state
+from app.access.drain_election import DrainElection, pack_state
 from app.access.drain_secrets import encode, first, rotated
-from app.access.rejected_logins import Refusals
-from app.alerting.channels.channel import Channel, Health, pack_channel, pack_health
-from app.ingest.drain_loop import OwnDrain
+from app.access.rejected_logins import RejectedLogins
+from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
+from app.ingest.drain_loop import DrainLoopDetector
 from app.storage import embedded
 from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Guard, SeenApp, Store
+from app.storage.interface import SeenApp, StatePrecondition, Store
 from app.storage.redis.store import connect
 from tests.support.batches import batch
 from tests.support.certificates import certificate
@@ -60,12 +60,12 @@ def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> Non
 async def fold_lives(store: Store) -> None:
     now_s = str(int(time.time()))
     beat = {"last_success_s": now_s, "checked_s": now_s, "error": ""}
-    await store.beat("fold:1", beat, ttl_ms=60_000)
+    await store.heartbeat("fold:1", beat, ttl_ms=60_000)
 
 
 async def shop_speaks(store: Store) -> None:
     now_s = int(time.time())
-    await store.see([SeenApp("shop", now_s - 60, now_s, now_s)], ttl_ms=60_000)
+    await store.record_sightings([SeenApp("shop", now_s - 60, now_s, now_s)], ttl_ms=60_000)
 
 
 def test_where_all_is_well_there_is_nothing_to_do(data_dir: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_store_that_is_away_is_one_finding_among_the_others(tmp_path: Path) ->
 def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
     async def apps_and_drains(store: Store) -> None:
         now_s = int(time.time())
-        await store.see(
+        await store.record_sightings(
             [
                 SeenApp("silent", 1, now_s - 7200, now_s - 7200),
                 SeenApp("plain", now_s, now_s, 0),
@@ -104,14 +104,14 @@ def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
         record = encode(rotated(old, "b", now_s - 2 * 86_400, active=1, at_once=False))
         await store.swap_drain("plain", "", record)
         await store.swap_drain("never", "", encode(first("a", now_s, last=0)))
-        state = ActiveDrain("d.one", 0, "", 1, now_s, now_s, "d.two", now_s)
+        state = DrainElection("d.one", 0, "", 1, now_s, now_s, "d.two", now_s)
         await store.append(
             {"plain": [batch()]},
             id_ttl_ms=1000,
             inbox_ttl_ms=60_000,
-            guards={"plain": Guard(b"", pack_state(state))},
+            guards={"plain": StatePrecondition(b"", pack_state(state))},
         )
-        refusals = Refusals(store, time.time, name="1")
+        refusals = RejectedLogins(store, time.time, name="1")
         refusals.add("never", DRAIN, "wrong secret")
         await refusals.publish()
 
@@ -136,9 +136,9 @@ def test_of_several_apps_only_the_one_asked_about_is_spoken_of(data_dir: Path) -
     async def two_silent(store: Store) -> None:
         old_s = int(time.time()) - 7200
         seen = [SeenApp(app, 1, old_s, old_s) for app in ("blog", "shop")]
-        await store.see(seen, ttl_ms=60_000)
-        await OwnDrain(store, time.time, "https://m.example.com").refresh()
-        await store.beat("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
+        await store.record_sightings(seen, ttl_ms=60_000)
+        await DrainLoopDetector(store, time.time, "https://m.example.com").refresh()
+        await store.heartbeat("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
 
     in_store(data_dir, fold_lives, two_silent)
     settings = {"DYNOMETER_DATA_DIR": str(data_dir)}
@@ -151,7 +151,9 @@ def test_of_several_apps_only_the_one_asked_about_is_spoken_of(data_dir: Path) -
 
 def test_a_channel_that_takes_nothing_is_named_with_the_reason(data_dir: Path) -> None:
     async def slack_fails(store: Store) -> None:
-        health = Health(failing_since_s=int(time.time()) - 600, attempts=3, error="answers 404")
+        health = ChannelHealth(
+            failing_since_s=int(time.time()) - 600, attempts=3, error="answers 404"
+        )
         channel = Channel("slack", "slack", "https://hooks.example.com/secret", 1)
         await store.change_alerts(
             [

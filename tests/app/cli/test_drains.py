@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import pytest
 
-from app.access.drain_election import Claim, judge, pack_state, unpack_state
+from app.access.drain_election import DrainClaim, elect_drain, pack_state, unpack_state
 from app.access.drain_secrets import decode, hash_secret
-from app.access.rejected_logins import Refusals
-from app.rollup.time_range import Span
+from app.access.rejected_logins import RejectedLogins
+from app.rollup.time_range import TimeRange
 from app.storage import embedded
-from app.storage.interface import Guard, SeenApp, Store
+from app.storage.interface import SeenApp, StatePrecondition, Store
 from app.storage.redis.store import connect
 from tests.support.batches import batch
 from tests.support.logtext import AT_S, dynometer
@@ -65,9 +65,9 @@ def deliver(data_dir: Path, app: str, token: str, *, generation: int) -> None:
 
     async def append(store: Store) -> None:
         before = (await store.drain_states([app])).get(app, b"")
-        claim = Claim(token, generation, Span(0, 60), int(time.time()))
-        after = pack_state(judge(unpack_state(before), claim)[0])
-        guards = {app: Guard(before, after)}
+        claim = DrainClaim(token, generation, TimeRange(0, 60), int(time.time()))
+        after = pack_state(elect_drain(unpack_state(before), claim)[0])
+        guards = {app: StatePrecondition(before, after)}
         await store.append({app: [batch()]}, id_ttl_ms=1000, inbox_ttl_ms=60_000, guards=guards)
 
     in_store(data_dir, append)
@@ -216,7 +216,7 @@ def test_an_app_that_comes_back_takes_over_from_its_old_drain(data_dir: Path) ->
 
 def test_list_shows_drains_and_when_apps_were_seen(data_dir: Path) -> None:
     async def see(store: Store) -> None:
-        await store.see([SeenApp("blog", int(AT_S), int(AT_S), 0)], ttl_ms=60_000)
+        await store.record_sightings([SeenApp("blog", int(AT_S), int(AT_S), 0)], ttl_ms=60_000)
 
     drains(data_dir, "add", "shop", **PUBLIC)
     deliver(data_dir, "shop", "d.one", generation=1)
@@ -246,7 +246,7 @@ def test_list_names_the_command_that_removes_a_second_drain(data_dir: Path) -> N
 
 def test_list_shows_refused_log_ins(data_dir: Path) -> None:
     async def refuse(store: Store) -> None:
-        refusals = Refusals(store, time.time, name="1")
+        refusals = RejectedLogins(store, time.time, name="1")
         refusals.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
         refusals.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
         await refusals.publish()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.main import COMMANDS, USER_MISTAKES
+from app.cli.main import COMMANDS
 from app.support.about import version
 from tests.support.logtext import ROOT, dynometer, environment, router_text
 
@@ -65,12 +64,6 @@ def test_wrong_usage_is_a_mistake_without_traceback(arguments: list[str]) -> Non
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"usage: dynometer" in done.stderr
     assert b"Traceback" not in done.stderr
-
-
-def test_every_kind_of_mistake_exists() -> None:
-    for name in USER_MISTAKES:
-        module, _, kind = name.rpartition(".")
-        assert issubclass(getattr(importlib.import_module(module), kind), Exception)
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ import pytest
 
 from app.cli.replay import BATCH_BYTES_MAX, BATCH_LINES_MAX, as_frame
 from app.config import ConfigError
-from app.traffic.batch_sender import CannotDeliver, Sender, Target, parse_target
+from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import LogLine
-from app.traffic.sent_lines import Sent
+from app.traffic.sent_lines import SentLines
 from parsers.framing import Damage, split
 from parsers.syslog_header import parse_message
 from tests.support.logtext import (
@@ -185,7 +185,10 @@ def test_a_refused_batch_is_not_remembered(tmp_path: Path) -> None:
 
 
 def test_a_batch_is_tried_again_under_the_same_frame_id(tmp_path: Path) -> None:
-    with recording_drain(503, 500, 429) as drain, Sender(target_of(drain), [0, 0, 0]) as sender:
+    with (
+        recording_drain(503, 500, 429) as drain,
+        BatchSender(target_of(drain), [0, 0, 0]) as sender,
+    ):
         sender.send([b"1 a"], "F00D")
 
     assert [headers["Logplex-Frame-Id"] for headers in drain.headers] == ["F00D"] * 4
@@ -195,8 +198,8 @@ def test_a_batch_is_tried_again_under_the_same_frame_id(tmp_path: Path) -> None:
 def test_a_service_that_stays_away_is_given_up(tmp_path: Path) -> None:
     with (
         recording_drain(503, 503, 503) as drain,
-        Sender(target_of(drain), [0, 0]) as sender,
-        pytest.raises(CannotDeliver, match="it answers 503"),
+        BatchSender(target_of(drain), [0, 0]) as sender,
+        pytest.raises(DeliveryError, match="it answers 503"),
     ):
         sender.send([b"1 a"], "F00D")
 
@@ -390,12 +393,12 @@ def test_a_wrong_address_or_app_is_explained(
 
 def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
-    sent = Sent(path)
+    sent = SentLines(path)
     key = sent.key(b"a line")
     sent.remember([key])
     path.write_bytes(path.read_bytes() + b"half")
 
-    again = Sent(path)
+    again = SentLines(path)
 
     assert key in again
     assert path.stat().st_size == 8
@@ -403,12 +406,12 @@ def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
 
 def test_memory_keeps_the_newest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
-    sent = Sent(path, remembered_max=10)
+    sent = SentLines(path, remembered_max=10)
     keys = [sent.key(b"line %d" % number) for number in range(25)]
     for key in keys:
         sent.remember([key])
 
-    again = Sent(path, remembered_max=10)
+    again = SentLines(path, remembered_max=10)
 
     assert all(key in again for key in keys[-10:])
     assert not any(key in again for key in keys[:10])

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from app.cli.self_test import TrialFailed, trial
-from app.storage.interface import Appended, Batch, Contents, Guard, Outcome, Slot
+from app.cli.self_test import SelfTestFailed, run_self_test
+from app.storage.interface import Appended, Batch, Contents, Outcome, Slot, StatePrecondition
 from app.storage.memory import MemoryStore
 from tests.support.service import NOW_S, Clock
 
@@ -28,8 +28,8 @@ class Watched(MemoryStore):
 
 async def test_it_goes_through_again_and_again_also_at_once_and_leaves_nothing() -> None:
     store = Watched(Clock())
-    await trial(store, NOW_S)
-    await asyncio.gather(*(trial(store, NOW_S) for _ in range(5)))
+    await run_self_test(store, NOW_S)
+    await asyncio.gather(*(run_self_test(store, NOW_S) for _ in range(5)))
     assert await store.seen_apps() == []
     assert len(store.read_of) == 6
     for app in store.read_of:
@@ -53,7 +53,7 @@ class Doubling(MemoryStore):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] | None = None,
+        guards: Mapping[str, StatePrecondition] | None = None,
     ) -> dict[str, Appended]:
         return {
             app: Appended([Outcome.STORED] * len(batches), 2) for app, batches in groups.items()
@@ -68,5 +68,5 @@ class Doubling(MemoryStore):
     ],
 )
 async def test_a_store_that_does_not_keep_its_word_is_found(store: MemoryStore, said: str) -> None:
-    with pytest.raises(TrialFailed, match=said):
-        await trial(store, NOW_S)
+    with pytest.raises(SelfTestFailed, match=said):
+        await run_self_test(store, NOW_S)

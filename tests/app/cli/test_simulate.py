@@ -19,11 +19,11 @@ import uvicorn
 
 from app.cli import simulate
 from app.config import ConfigError, Settings
-from app.service.asgi import build
+from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
-from app.traffic.answer_check import NoService, Service, compare, totals_of
+from app.traffic.answer_check import ServiceClient, ServiceUnreachable, compare, totals_of
 from app.traffic.logplex_sender import Acknowledged
-from app.traffic.simulated_lines import Hop, Line, router_frame
+from app.traffic.simulated_lines import Hop, SimulatedLine, router_frame
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -37,7 +37,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def serving(settings: Settings) -> Iterator[int]:
     """A service over a store in memory; its port."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        app = build(settings, MemoryStore(time.time), time.time)
+        app = build_app(settings, MemoryStore(time.time), time.time)
         config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -142,8 +142,8 @@ def test_a_server_that_is_no_dynometer_is_said_to_be_none() -> None:
         thread = threading.Thread(target=server.handle_request)
         thread.start()
         with (
-            Service(f"http://127.0.0.1:{server.server_port}") as service,
-            pytest.raises(NoService, match="answers 501, not as a Dynometer"),
+            ServiceClient(f"http://127.0.0.1:{server.server_port}") as service,
+            pytest.raises(ServiceUnreachable, match="answers 501, not as a Dynometer"),
         ):
             service.totals("shop", 0, 60)
         thread.join()
@@ -201,12 +201,12 @@ def test_forever_has_no_end() -> None:
 
 def test_totals_count_what_each_line_means() -> None:
     lines = [
-        Line(0, b"", 200),
-        Line(0, b"", 503, "H12"),
-        Line(0, b"", 0, "H24"),
-        Line(0, b"", 499, "H27"),
-        Line(0, b"", None, "R14"),
-        Line(0, b""),
+        SimulatedLine(0, b"", 200),
+        SimulatedLine(0, b"", 503, "H12"),
+        SimulatedLine(0, b"", 0, "H24"),
+        SimulatedLine(0, b"", 499, "H27"),
+        SimulatedLine(0, b"", None, "R14"),
+        SimulatedLine(0, b""),
     ]
     assert totals_of(Acknowledged(lines, 5)) == {
         "requests": 4,

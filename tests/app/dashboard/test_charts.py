@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from app.dashboard.charts import CHARTS, Chart, Period
-from app.ingest.aggregator import Aggregator, Horizon
+from app.dashboard.charts import CHARTS, Chart, ComparedPeriod
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.query.selection import EVERYTHING, Selection
-from app.query.table import Range
-from app.query.window import Read, Window
+from app.query.table import QueryRange
+from app.query.window import Window, WindowData
 from app.rollup.codec import pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, resolutions
 from app.rollup.rollup import Rollup
@@ -25,20 +25,20 @@ def window_of(
 ) -> Window:
     """Three minutes that hold these lines."""
     end = start + MINUTES * MINUTE_S
-    aggregator = Aggregator(end, Horizon(HOUR_S, HOUR_S))
+    aggregator = Aggregator(end, AcceptanceWindow(HOUR_S, HOUR_S))
     aggregator.add_frames(split(body))
-    span = Range(start, end, step_s, RESOLUTIONS[0])
+    span = QueryRange(start, end, step_s, RESOLUTIONS[0])
     steps: dict[int, Rollup] = {}
     for minute, rollup in aggregator.rollups.items():
         steps.setdefault(minute - (minute - start) % step_s, Rollup()).merge(rollup)
     of_steps, of_slots = (
         [(at, pack(rollup)) for at, rollup in each.items()] for each in (steps, aggregator.rollups)
     )
-    return Window("shop", span, Read(of_steps, of_slots), part)
+    return Window("shop", span, WindowData(of_steps, of_slots), part)
 
 
 def charts(shown: Window, past: Window | None = None) -> dict[str, Chart]:
-    period = Period(shown, NOW_S, past, "last week", WEEK_S)
+    period = ComparedPeriod(shown, NOW_S, past, "last week", WEEK_S)
     made = [make(period) for make in CHARTS]
     return {chart.key: chart for chart in made if chart.known}
 

@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from app.dashboard.insights import Facts, find_change, story
+from app.dashboard.insights import AppFacts, find_change, summarize
 from app.query.stats import Value
 from app.rollup.events import EventKey
 
 START_S = 1_795_341_600  # 10:00 UTC
-QUIET = Facts(
+QUIET = AppFacts(
     now_s=START_S + 3600,
     last_seen_s=START_S + 3590,
     start_s=START_S,
@@ -29,7 +29,7 @@ def event(at_s: float, kind: str, detail: str) -> EventKey:
 
 
 def test_on_a_quiet_day_there_is_nothing_to_say() -> None:
-    assert story(QUIET) == []
+    assert summarize(QUIET) == []
 
 
 def test_p95_that_doubled_is_told_with_the_release_before_it() -> None:
@@ -41,7 +41,7 @@ def test_p95_that_doubled_is_told_with_the_release_before_it() -> None:
             event(START_S + 29 * 60 + 30, "scale", "web@2"),
         ],
     )
-    assert story(facts) == [
+    assert summarize(facts) == [
         "p95 doubled at 10:30 UTC, from 210 to 430 ms, 40 s after release v212."
     ]
 
@@ -50,7 +50,7 @@ def test_p95_that_doubled_is_told_with_the_release_before_it() -> None:
     ("after", "words"), [(330.0, "tripled"), (400.0, "quadrupled"), (1000.0, "rose 10-fold")]
 )
 def test_how_far_it_rose_is_said_in_words(after: float, words: str) -> None:
-    (sentence,) = story(QUIET._replace(p95_ms=[100.0] * 40 + [after] * 20))
+    (sentence,) = summarize(QUIET._replace(p95_ms=[100.0] * 40 + [after] * 20))
     assert sentence == f"p95 {words} at 10:40 UTC, from 100 to {after:,.0f} ms."
 
 
@@ -82,7 +82,7 @@ def test_failures_codes_and_full_memory_are_told() -> None:
         codes={"H12": 12, "R14": 3, "H27": 1, "H18": 1},
         fullest=("web.3", 0.98),
     )
-    assert story(facts) == [
+    assert summarize(facts) == [
         "3.4% of requests failed.",
         "In the last 5 minutes: H12 12 ×, R14 3 ×, H27 1 ×.",
         "web.3 is at 98% of its memory.",
@@ -91,11 +91,11 @@ def test_failures_codes_and_full_memory_are_told() -> None:
 
 def test_of_a_silent_app_only_that_is_told() -> None:
     facts = QUIET._replace(last_seen_s=START_S + 600, failed_share=0.5)
-    assert story(facts) == ["Silent since 10:10 UTC: no line of any kind has come."]
+    assert summarize(facts) == ["Silent since 10:10 UTC: no line of any kind has come."]
 
 
 def test_a_rise_that_is_over_is_told_with_its_end() -> None:
     values = [100.0] * 30 + [450.0] * 10 + [110.0] * 20
-    assert story(QUIET._replace(p95_ms=values)) == [
+    assert summarize(QUIET._replace(p95_ms=values)) == [
         "p95 quadrupled from 10:30 to 10:40 UTC, from 100 to 450 ms."
     ]

@@ -8,21 +8,21 @@ import random
 import msgspec
 import pytest
 
-from app.folding.fold_worker import BATCHES_MAX, Folder
-from app.ingest.aggregator import Aggregator, Horizon
+from app.folding.fold_worker import BATCHES_MAX, FoldWorker
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import unpack_batch
-from app.rollup.codec import absorb
+from app.rollup.codec import merge_packed
 from app.rollup.resolutions import align, resolutions
 from app.rollup.rollup import Rollup
 from app.storage.interface import HEADER_BYTES, TOTAL, UNREADABLE, Batch, SeenApp, Slot, Store
-from app.support.aio import end_tasks
+from app.support.aio import cancel_and_wait
 from parsers.framing import split
 from tests.support.lines import AT_S, memory, router
 from tests.support.service import Clock
 
 TIERS = resolutions(86_400, 7 * 86_400, 90 * 86_400)
-HORIZON = Horizon(86_400, 300)
+HORIZON = AcceptanceWindow(86_400, 300)
 
 
 def batch(body: bytes, clock: Clock) -> Batch:
@@ -31,8 +31,8 @@ def batch(body: bytes, clock: Clock) -> Batch:
     return new_batch(b"", aggregator.packed())
 
 
-def folder(store: Store, clock: Clock, name: str = "1") -> Folder:
-    return Folder(store, TIERS, name=name, clock=clock, interval_s=5, batches=64)
+def folder(store: Store, clock: Clock, name: str = "1") -> FoldWorker:
+    return FoldWorker(store, TIERS, name=name, clock=clock, interval_s=5, batches=64)
 
 
 async def append(store: Store, *batches: Batch, app: str = "shop") -> None:
@@ -45,10 +45,10 @@ async def merged(store: Store, slots: list[Slot], app: str = "shop") -> Rollup:
     whole = Rollup()
     for elements in contents.slots.values():
         for element in elements:
-            absorb(whole, element[HEADER_BYTES:])
+            merge_packed(whole, element[HEADER_BYTES:])
     for element in contents.inbox:
         for _, packed in unpack_batch(element[HEADER_BYTES:]):
-            absorb(whole, packed)
+            merge_packed(whole, packed)
     return whole
 
 
@@ -150,7 +150,7 @@ async def test_a_folder_that_runs_compacts_what_closes_in_later_minutes(store: S
         await until_elements(count)
     clock.now_s += 240
     await until_elements(1)
-    await end_tasks([running])
+    await cancel_and_wait([running])
 
 
 async def test_a_slot_that_grows_for_ever_is_compacted_too(store: Store) -> None:
@@ -267,7 +267,7 @@ async def test_a_batch_of_a_newer_version_stops_folding_and_stays(store: Store, 
 async def test_lines_older_than_minutes_are_kept_go_into_the_coarser_slots(store: Store) -> None:
     clock = Clock()
     old_s = AT_S - 3 * 86_400
-    aggregator = Aggregator(clock(), Horizon(7 * 86_400, 300))
+    aggregator = Aggregator(clock(), AcceptanceWindow(7 * 86_400, 300))
     aggregator.add_frames(split(router(old_s)))
     await append(store, new_batch(b"", aggregator.packed()))
     await folder(store, clock).fold("shop")
@@ -280,7 +280,7 @@ async def test_lines_older_than_minutes_are_kept_go_into_the_coarser_slots(store
 async def test_a_sweep_finds_what_a_dead_worker_left(store: Store) -> None:
     clock = Clock()
     await append(store, batch(router(), clock))
-    await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**9)
+    await store.record_sightings([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**9)
     folds = folder(store, clock)
     await folds.sweep()
     clock.now_s += 5
@@ -293,7 +293,7 @@ async def test_what_a_sweep_leaves_for_later_is_folded_sooner_when_more_comes(st
     folds = folder(store, clock)
     await folds.sweep()
     await append(store, batch(router(), clock))
-    await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**9)
+    await store.record_sightings([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**9)
     await folds.sweep()
     clock.now_s += 5
     await folds.fold_due()
@@ -307,7 +307,7 @@ async def test_what_a_sweep_leaves_for_later_is_folded_sooner_when_more_comes(st
 
 async def test_an_app_silent_for_longer_than_anything_is_kept_is_forgotten(store: Store) -> None:
     clock = Clock()
-    await store.see([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**12)
+    await store.record_sightings([SeenApp("shop", int(AT_S), int(AT_S), 0)], ttl_ms=10**12)
     folds = folder(store, clock)
     clock.now_s += 90 * 86_400
     await folds.sweep()

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.folding.memory_pressure import MINUTES_LEFT_S, Room
+from app.folding.memory_pressure import MINUTES_LEFT_S, MemoryPressureGuard
 from app.rollup.codec import pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, SLACK_S, resolutions
 from app.rollup.rollup import Rollup
@@ -46,7 +46,7 @@ def slots(resolution: str, seconds: int) -> list[Slot]:
 
 
 async def keep(store: Store, app: str, kept: list[Slot], size: int) -> None:
-    await store.see([SeenApp(app, NOW - DAY_S, NOW, NOW)], ttl_ms=KEPT_MS)
+    await store.record_sightings([SeenApp(app, NOW - DAY_S, NOW, NOW)], ttl_ms=KEPT_MS)
     rollup = Rollup()
     rollup.ledger["x" * size] = 1
     packed = pack(rollup)
@@ -62,12 +62,12 @@ def fill_to(server: RedisProcess, share: float) -> None:
 async def test_a_store_with_room_or_without_a_limit_is_not_mentioned(
     server: RedisProcess, store: Store
 ) -> None:
-    room = Room(store, resolutions(DAY_S, DAY_S, DAY_S), Clock())
-    await room.look()
-    assert room.sentence() == ""
+    room = MemoryPressureGuard(store, resolutions(DAY_S, DAY_S, DAY_S), Clock())
+    await room.check()
+    assert room.notice() == ""
     fill_to(server, 0.7)
-    await room.look()
-    assert room.sentence() == ""
+    await room.check()
+    assert room.notice() == ""
 
 
 async def test_from_80_percent_on_it_is_said_and_nothing_is_dropped(
@@ -77,10 +77,10 @@ async def test_from_80_percent_on_it_is_said_and_nothing_is_dropped(
     await keep(store, "shop", kept, 500)
     fill_to(server, 0.84)
     tiers = resolutions(DAY_S, DAY_S, DAY_S)
-    room = Room(store, tiers, Clock())
-    await room.look()
-    assert "The store is 8" in room.sentence()
-    assert "Raise its maxmemory" in room.sentence()
+    room = MemoryPressureGuard(store, tiers, Clock())
+    await room.check()
+    assert "The store is 8" in room.notice()
+    assert "Raise its maxmemory" in room.notice()
     assert len((await store.read("shop", kept)).slots) == len(kept)
     assert tiers[0].retention_s == DAY_S
 
@@ -94,8 +94,8 @@ async def test_from_90_percent_on_the_oldest_minutes_go_and_coarser_intervals_st
     fill_to(server, 0.95)
     tiers = resolutions(DAY_S, DAY_S, DAY_S)
     clock = Clock()
-    first = Room(store, tiers, clock)
-    await first.look()
+    first = MemoryPressureGuard(store, tiers, clock)
+    await first.check()
 
     for app in ("blog", "shop"):
         left = (await store.read(app, [*minutes, *tens])).slots
@@ -104,17 +104,17 @@ async def test_from_90_percent_on_the_oldest_minutes_go_and_coarser_intervals_st
         assert starts == [slot.start for slot in minutes[-len(starts) :]]
         assert 0 < len(starts) < len(minutes)
         assert tiers[0].retention_s == NOW - starts[0] - SLACK_S
-    assert "were dropped to make room" in first.sentence()
+    assert "were dropped to make room" in first.notice()
 
     others = resolutions(DAY_S, DAY_S, DAY_S)
-    await Room(store, others, Clock()).look()
+    await MemoryPressureGuard(store, others, Clock()).check()
     assert others == tiers
 
     server.client.config_set("maxmemory", 0)
     clock.now_s += 2 * DAY_S
-    await first.look()
+    await first.check()
     assert tiers[0].retention_s == DAY_S
-    assert first.sentence() == ""
+    assert first.notice() == ""
 
 
 async def test_the_last_three_hours_are_never_dropped(server: RedisProcess, store: Store) -> None:
@@ -122,7 +122,7 @@ async def test_the_last_three_hours_are_never_dropped(server: RedisProcess, stor
     await keep(store, "shop", minutes, 100)
     server.client.set("others", bytes(20 * MEBIBYTE))
     fill_to(server, 0.99)
-    await Room(store, resolutions(DAY_S, DAY_S, DAY_S), Clock()).look()
+    await MemoryPressureGuard(store, resolutions(DAY_S, DAY_S, DAY_S), Clock()).check()
     left = (await store.read("shop", minutes)).slots
     assert min(left).start <= NOW - MINUTES_LEFT_S
 

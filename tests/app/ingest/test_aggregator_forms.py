@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.ingest.aggregator import Horizon
-from app.rollup.rollup import Caps
+from app.ingest.aggregator import AcceptanceWindow
+from app.rollup.rollup import CardinalityLimits
 from app.traffic.simulated_app import SimulatedApp
 from fuzz.targets import CORPUS
 from tests.support.forms import (
@@ -43,12 +43,18 @@ def test_of_an_app_s_usual_lines(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "horizon", [Horizon(60, 5), Horizon(0, 0), Horizon(40, 10), Horizon(7 * 86_400, 86_400)]
+    "horizon",
+    [
+        AcceptanceWindow(60, 5),
+        AcceptanceWindow(0, 0),
+        AcceptanceWindow(40, 10),
+        AcceptanceWindow(7 * 86_400, 86_400),
+    ],
 )
-def test_of_lines_on_both_sides_of_the_horizon(horizon: Horizon) -> None:
+def test_of_lines_on_both_sides_of_the_horizon(acceptance: AcceptanceWindow) -> None:
     frames = simulated("shop", ARRIVED_S - 120, 3_000)
     for shift_s in (0.0, 0.5, 29.999, 61.0):
-        assert_same_of_body(b"".join(frames), ARRIVED_S + shift_s, horizon)
+        assert_same_of_body(b"".join(frames), ARRIVED_S + shift_s, acceptance)
 
 
 OF_THE_API = (
@@ -75,7 +81,7 @@ def test_of_what_was_done_to_an_app(procid: str, end: str) -> None:
     frames = [line(text, app_name="app", procid=procid, end=end) for text in OF_THE_API]
     for order in (frames, frames[::-1], *([each] for each in frames)):
         assert_same_of_body(b"".join(order))
-    assert_same_of_body(b"".join(frames), caps=TINY)
+    assert_same_of_body(b"".join(frames), limits=TINY)
     [rollup] = assert_same_of_body(b"".join(frames)).rollups.values()
     assert (rollup.released[1] == "v99") == (procid == "api")
 
@@ -83,12 +89,12 @@ def test_of_what_was_done_to_an_app(procid: str, end: str) -> None:
 def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
     text = "Error R14 (Memory quota exceeded)"
     frames = [line(text, procid=f"web.{number % 3_000}") for number in range(6_000)]
-    assert_same_of_body(b"".join(frames), caps=Caps(dynos=5_000))
+    assert_same_of_body(b"".join(frames), limits=CardinalityLimits(dynos=5_000))
 
 
 def test_of_every_status_from_one_dyno_twice() -> None:
     frames = [router(ARRIVED_S, status=str(status)) for status in range(100, 600)]
-    parts = assert_same_of_body(b"".join(2 * frames), caps=Caps(statuses=500))
+    parts = assert_same_of_body(b"".join(2 * frames), limits=CardinalityLimits(statuses=500))
     assert parts.received == 1_000
 
 
@@ -121,7 +127,7 @@ def test_of_names_that_are_no_text() -> None:
 
 
 def test_of_a_body_that_begins_behind_the_end() -> None:
-    aggregator = compiled_lines.Aggregator(ARRIVED_S, HORIZON, Caps())
+    aggregator = compiled_lines.Aggregator(ARRIVED_S, HORIZON, CardinalityLimits())
     for start in (-1, 5):
         with pytest.raises(ValueError, match=str(start)):
             next(aggregator.turns(b"four", start))
@@ -134,9 +140,9 @@ def test_of_more_lines_and_names_than_one_turn_or_rollup_takes() -> None:
         "at=info method=GET path=/ dyno={} connect=1ms service=2ms status=200 bytes=3 protocol=http"
     )
     frames = [line(text.format(f"web.{number}")) for number in range(60_000)]
-    caps = Caps(dynos=50)
-    plain = plain_of(b"".join(frames), ARRIVED_S, HORIZON, caps)
-    compiled = compiled_of_body(b"".join(frames), ARRIVED_S, HORIZON, caps)
+    limits = CardinalityLimits(dynos=50)
+    plain = plain_of(b"".join(frames), ARRIVED_S, HORIZON, limits)
+    compiled = compiled_of_body(b"".join(frames), ARRIVED_S, HORIZON, limits)
     assert compiled.packed() == plain.packed()
 
 
@@ -349,9 +355,11 @@ dyno_lines = st.builds(
 lines = router_lines() | runtime_lines() | dyno_lines
 
 
-@given(st.lists(lines, max_size=12), st.sampled_from([TINY, Caps()]))
-def test_of_lines_whose_every_field_may_be_odd(frames: list[bytes], caps: Caps) -> None:
-    assert_same_of_body(b"".join(frames), caps=caps)
+@given(st.lists(lines, max_size=12), st.sampled_from([TINY, CardinalityLimits()]))
+def test_of_lines_whose_every_field_may_be_odd(
+    frames: list[bytes], limits: CardinalityLimits
+) -> None:
+    assert_same_of_body(b"".join(frames), limits=limits)
 
 
 @given(st.lists(lines, min_size=1, max_size=6), st.integers(0, 2**32))

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.ingest.received_batch import Arrival, Brought, pack_arrival, unpack_arrival
+from app.ingest.received_batch import PendingWrite, ReceivedBatch, pack_received, unpack_received
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.rollup.rollup import Rollup
@@ -26,7 +26,7 @@ from tests.support.service import NOW_S, Clock
 MINUTE_S = 60
 
 
-async def append(store: Store, *arrivals: Brought, verified_s: float = 3600) -> None:
+async def append(store: Store, *arrivals: PendingWrite, verified_s: float = 3600) -> None:
     deadline = asyncio.get_running_loop().time() + 10
     await appender(store, verified_s=verified_s).append(arrivals, deadline=deadline)
 
@@ -102,17 +102,17 @@ def test_an_arrival_survives_the_disk_whole() -> None:
         drain="d.1",
         generation=3,
     )
-    read = unpack_arrival(pack_arrival(sent))
+    read = unpack_received(pack_received(sent))
     for name in ("app", "id", "token", "drain", "generation", "claim"):
         assert getattr(read, name) == getattr(sent, name)
-    assert read.parts.seen == sent.parts.seen
-    assert read.parts.received == sent.parts.received == 5
+    assert read.body.activity == sent.body.activity
+    assert read.body.received == sent.body.received == 5
     assert ledger_of(read) == {**ledger_of(sent), "spooled": 5}
 
 
-def ledger_of(arrival: Arrival) -> dict[str, int]:
+def ledger_of(arrival: ReceivedBatch) -> dict[str, int]:
     total = Rollup()
-    for _, packed in unpack_batch(arrival.parts.packed()):
+    for _, packed in unpack_batch(arrival.body.packed()):
         total.merge(unpack(packed))
     return total.ledger
 
@@ -249,7 +249,7 @@ async def test_a_post_that_cannot_be_added_up_costs_the_others_nothing(
 ) -> None:
     sent = bundle(post(frame_id=b"1"), post(frame_id=b"2"))
     if sealed:
-        sent.seal()
+        sent.finalize()
     with pytest.raises(TypeError):
         sent.add(msgspec.structs.replace(post(frame_id=b"3"), data=None))
     await append(store, sent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from app.ingest.drain_loop import OwnDrain, drained_into_itself
+from app.ingest.drain_loop import DrainLoopDetector, looping_apps
 from app.storage.memory import MemoryStore
 from tests.support.lines import counted, timestamp
 from tests.support.service import NOW_S, Clock, client_of, post
@@ -26,17 +26,17 @@ async def test_a_router_line_about_our_own_drain_gives_it_away() -> None:
     async with client_of(store, clock, DYNOMETER_PUBLIC_URL=PUBLIC) as client:
         await post(client, line("/drain", "metrics.example.com"), app="acme-metrics")
         await post(client, line("/drain", "shop.example.com"), app="shop")
-    own = OwnDrain(store, clock, PUBLIC)
-    own.look("acme-metrics", line("/drain", "metrics.example.com"))
+    own = DrainLoopDetector(store, clock, PUBLIC)
+    own.inspect("acme-metrics", line("/drain", "metrics.example.com"))
     await own.refresh()
-    assert await drained_into_itself(store) == ["acme-metrics"]
-    assert "heroku drains:remove DRAIN -a acme-metrics" in own.sentences()[0]
+    assert await looping_apps(store) == ["acme-metrics"]
+    assert "heroku drains:remove DRAIN -a acme-metrics" in own.notices()[0]
 
 
 async def test_every_worker_says_so_on_its_pages() -> None:
     store, clock = MemoryStore(time.time), Clock()
-    other = OwnDrain(store, clock, PUBLIC)
-    other.look("acme-metrics", line("/drain", "metrics.example.com"))
+    other = DrainLoopDetector(store, clock, PUBLIC)
+    other.inspect("acme-metrics", line("/drain", "metrics.example.com"))
     await other.refresh()
     async with client_of(store, clock, DYNOMETER_PUBLIC_URL=PUBLIC) as client:
         await post(client, line("/", "shop.example.com"))
@@ -48,11 +48,11 @@ async def test_every_worker_says_so_on_its_pages() -> None:
 
 async def test_an_address_below_a_path_is_known_by_it_and_no_address_finds_nothing() -> None:
     store, clock = MemoryStore(time.time), Clock()
-    below = OwnDrain(store, clock, "https://example.com/metrics")
-    below.look("a", line("/drain", "example.com"))
-    below.look("b", line("/metrics/drain", "example.com"))
-    unknown = OwnDrain(store, clock, "")
-    unknown.look("c", line("/drain", "None"))
+    below = DrainLoopDetector(store, clock, "https://example.com/metrics")
+    below.inspect("a", line("/drain", "example.com"))
+    below.inspect("b", line("/metrics/drain", "example.com"))
+    unknown = DrainLoopDetector(store, clock, "")
+    unknown.inspect("c", line("/drain", "None"))
     await below.refresh()
     await unknown.refresh()
-    assert await drained_into_itself(store) == ["b"]
+    assert await looping_apps(store) == ["b"]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.ingest.coalesced_batch import POSTS_MAX, Bundle, Post, Sender
-from app.ingest.group_commit import Committer
-from app.ingest.received_batch import batch_id, unpack_arrival
+from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, DrainPost
+from app.ingest.group_commit import GroupCommitter
+from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
 from app.storage import interface as port
-from app.storage.interface import NO_GUARDS, Guard, StoreUnavailable
+from app.storage.interface import NO_GUARDS, StatePrecondition, StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
 from tests.app.ingest.test_batch_writer import everything
@@ -36,11 +36,11 @@ class SlowStore(MemoryStore):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, port.Bundle],
+        bundles: Mapping[str, port.CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, int]:
         self.groups.append(sum(len(bundle.ids) for bundle in bundles.values()))
         await self.gate.wait()
@@ -59,11 +59,11 @@ class AwayStore(MemoryStore):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, port.Bundle],
+        bundles: Mapping[str, port.CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, Guard] = NO_GUARDS,
+        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, int]:
         self.asked += 1
         if self.away:
@@ -75,14 +75,14 @@ class AwayStore(MemoryStore):
 
 def committer(
     store: MemoryStore | RedisStore, spool: Spool | None = None, *, wait_s: float = 5
-) -> Committer:
+) -> GroupCommitter:
     return arrivals.committer(appender(store), spool, wait_s=wait_s)
 
 
-def submitted(commits: Committer, app: str = "shop", frame_id: bytes = b"") -> Settled:
+def submitted(commits: GroupCommitter, app: str = "shop", frame_id: bytes = b"") -> Settled:
     """A POST on its way, and what becomes of it."""
     settled: Settled = asyncio.get_running_loop().create_future()
-    sender = Sender(app, "d.1", 1)
+    sender = DrainKey(app, "d.1", 1)
     assert commits.submit(sender, arrivals.post(frame_id=frame_id), settled.set_result)
     return settled
 
@@ -112,9 +112,9 @@ async def test_whether_a_drain_sends_one_or_several_at_once_each_group_is_one_el
 async def test_a_post_is_packed_at_once_unless_its_drain_has_just_sent_several_or_the_store_is_away(
     tmp_path: Path,
 ) -> None:
-    made: list[Bundle] = []
+    made: list[CoalescedBatch] = []
 
-    def bundle_of(sender: Sender, first: Post, arrived_s: float) -> Bundle:
+    def bundle_of(sender: DrainKey, first: DrainPost, arrived_s: float) -> CoalescedBatch:
         made.append(arrivals.bundle(first))
         return made[-1]
 
@@ -157,9 +157,9 @@ async def test_posts_that_were_added_up_are_safe_on_disk_one_by_one(tmp_path: Pa
         sent = [submitted(commits, frame_id=b"%d %d" % (group, n)) for n in range(3)]
         assert await asyncio.gather(*sent) == [False] * 3
     [file] = spool.files()
-    kept = [unpack_arrival(record) for record in file.read(9, 2**20).records]
+    kept = [unpack_received(record) for record in file.read(9, 2**20).records]
     assert len({each.id for each in kept}) == len({each.token for each in kept}) == 6
-    assert [each.parts.received for each in kept] == [1] * 6
+    assert [each.body.received for each in kept] == [1] * 6
     spool.close()
 
 
@@ -175,7 +175,7 @@ async def test_a_store_that_never_answers_is_given_up_in_time() -> None:
     commits = committer(SlowStore(), wait_s=0.05)
     with pytest.raises(StoreUnavailable, match="in time"):
         await commits.commit(arrival())
-    await asyncio.wait_for(commits.drained(), 5)
+    await asyncio.wait_for(commits.wait_idle(), 5)
 
 
 async def test_a_refusal_is_waited_out_and_counts_once(
@@ -186,10 +186,10 @@ async def test_a_refusal_is_waited_out_and_counts_once(
     waiting = asyncio.create_task(arrivals.committer(append).commit(arrival()))
     while not append.last_error:
         await asyncio.sleep(0.001)
-    assert append.away
+    assert append.store_unavailable
     server.client.config_set("maxmemory", 0)
     assert await waiting
-    assert not append.away
+    assert not append.store_unavailable
     assert not append.last_error
     assert await redis_store.inbox_lengths(["shop"]) == {"shop": 1}
 
@@ -201,7 +201,7 @@ async def test_while_the_store_is_away_batches_are_safe_on_disk(tmp_path: Path) 
     sent = [arrival(frame_id=b"%d" % n) for n in range(3)]
     assert [await commits.commit(each) for each in sent] == [False] * 3
     [file] = spool.files()
-    kept = [unpack_arrival(record) for record in file.read(9, 2**20).records]
+    kept = [unpack_received(record) for record in file.read(9, 2**20).records]
     assert [(each.id, each.token) for each in kept] == [(each.id, each.token) for each in sent]
     assert store.asked == 1  # the others did not wait for it to fail again
     spool.close()
@@ -213,10 +213,10 @@ async def test_when_the_spool_is_full_a_batch_waits_for_the_store(tmp_path: Path
     waiting = asyncio.create_task(commits.commit(arrival()))
     while store.asked < 2:
         await asyncio.sleep(0.001)
-    assert "DYNOMETER_SPOOL_MAX_BYTES" in commits.refusal
+    assert "DYNOMETER_SPOOL_MAX_BYTES" in commits.rejection_reason
     store.away = False
     assert await waiting
-    assert not commits.refusal
+    assert not commits.rejection_reason
 
 
 async def test_when_the_spool_is_full_and_the_store_stays_away_the_batch_is_refused(
@@ -244,11 +244,11 @@ async def test_what_finds_no_room_waits_for_it(monkeypatch: pytest.MonkeyPatch) 
         await asyncio.sleep(0)
     second = submitted(commits)
     large = arrivals.post(*[router(NOW_S)] * 10)
-    assert not commits.submit(Sender("shop", "d.1", 1), large, lambda result: None)
+    assert not commits.submit(DrainKey("shop", "d.1", 1), large, lambda result: None)
     waiting = asyncio.create_task(commits.commit(arrival(*[router(NOW_S)] * 10)))
     await asyncio.sleep(0)
     assert not waiting.done()
     store.gate.set()
     assert [await first, await second, await waiting] == [True] * 3
-    assert commits.submit(Sender("shop", "d.1", 1), large, lambda result: None)
-    await commits.drained()
+    assert commits.submit(DrainKey("shop", "d.1", 1), large, lambda result: None)
+    await commits.wait_idle()

@@ -16,7 +16,7 @@ from app.query import glance as definition
 from app.query.engine import Packed, evaluate_packed
 from app.query.planner import query_over
 from app.query.stats import Value
-from app.query.table import Range
+from app.query.table import QueryRange
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution
@@ -29,7 +29,7 @@ quick: Any = import_module("app.query._glance")
 
 START = AT_MS // 1000
 STEPS, CODE_STEPS = 4, 2
-SPAN = Range(START, START + STEPS * MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
+SPAN = QueryRange(START, START + STEPS * MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 
 stored_rollups = st.lists(st.tuples(st.integers(0, STEPS - 1), rollups()), max_size=8)
 
@@ -41,7 +41,9 @@ def packed_of(stored: list[tuple[int, Rollup]]) -> list[Packed]:
 def by_queries(packed: list[Packed]) -> definition.Glance:
     """As the API would answer."""
 
-    def asked(metric: str, stat: str, by: str = "", over: Range = SPAN) -> dict[str, list[Value]]:
+    def asked(
+        metric: str, stat: str, by: str = "", over: QueryRange = SPAN
+    ) -> dict[str, list[Value]]:
         query = query_over(over, metric, [stat], [by] if by else [])
         inside = [each for each in packed if each[0] >= over.start]
         found = evaluate_packed(query, "shop", inside)

@@ -26,22 +26,22 @@ quick: Any = import_module("app.query._latest_gauges")
 def assert_same(*packed: bytes) -> None:
     """What the compiled form refuses, the definition decides about."""
     try:
-        found = quick.latest(list(packed))
+        found = quick.latest_gauges(list(packed))
     except PackError:
         return
-    assert found == definition.latest(packed)
+    assert found == definition.latest_gauges(packed)
 
 
 @given(st.lists(rollups(), max_size=5))
 def test_of_any_rollups(stored: list[Rollup]) -> None:
     packed = [packing.pack(each) for each in stored]
-    assert quick.latest(packed) == definition.latest(packed)
+    assert quick.latest_gauges(packed) == definition.latest_gauges(packed)
 
 
 def test_of_busy_ones() -> None:
     packed = [packing.pack(rollup(seed, 300)) for seed in range(5)]
-    found = quick.latest(packed)
-    assert found == definition.latest(packed)
+    found = quick.latest_gauges(packed)
+    assert found == definition.latest_gauges(packed)
     assert len(found.last) == 8 * 11
 
 
@@ -86,5 +86,5 @@ def test_what_the_quick_form_refuses_is_asked_of_the_definition() -> None:
     said[8] = msgspec.msgpack.encode([5, 0, 0, 0, 7, 1, 0, 0, 0])
     data = msgspec.msgpack.encode([*said, "what a struct ignores"])
     with pytest.raises(PackError):
-        quick.latest([data])
-    assert tables.latest([data]).last == {("web.1", 0): 7}
+        quick.latest_gauges([data])
+    assert tables.latest_gauges([data]).last == {("web.1", 0): 7}

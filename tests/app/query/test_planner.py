@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.query.planner import POINTS_MAX, Asked, QueryError, plan, plan_range
-from app.query.table import Query, Range
+from app.query.planner import POINTS_MAX, QueryError, QueryRequest, plan, plan_range
+from app.query.table import Query, QueryRange
 from app.rollup.resolutions import SLACK_S, Resolution, resolutions
 from parsers.metrics import METRICS
 
@@ -28,29 +28,29 @@ def span_of(
     end: str | None = None,
     step: str | None = None,
     now_s: float = NOW_S,
-) -> tuple[Range, list[str]]:
+) -> tuple[QueryRange, list[str]]:
     return plan_range(start, end, step, RESOLUTIONS, now_s)
 
 
-def query_of(asked: Asked) -> Query:
+def query_of(asked: QueryRequest) -> Query:
     query, warnings = plan(asked, RESOLUTIONS, NOW_S)
     assert not warnings
     return query
 
 
-def refusal_of(asked: Asked) -> QueryError:
+def refusal_of(asked: QueryRequest) -> QueryError:
     with pytest.raises(QueryError) as caught:
         plan(asked, RESOLUTIONS, NOW_S)
     return caught.value
 
 
 def test_the_default_is_the_last_hour_by_the_minute() -> None:
-    assert span_of() == (Range(TEN - HOUR_S, TEN, 60, MINUTES), [])
+    assert span_of() == (QueryRange(TEN - HOUR_S, TEN, 60, MINUTES), [])
 
 
 def test_without_a_start_the_hour_before_the_end_is_meant() -> None:
     assert span_of(end="now-1d") == (
-        Range(TEN - DAY_S - HOUR_S, TEN - DAY_S, 60, MINUTES),
+        QueryRange(TEN - DAY_S - HOUR_S, TEN - DAY_S, 60, MINUTES),
         [],
     )
 
@@ -60,12 +60,12 @@ def test_without_a_start_the_hour_before_the_end_is_meant() -> None:
     [("requests", "sum"), ("service_time_ms", "p95"), ("load_avg_1m", "avg"), ("dynos", "avg")],
 )
 def test_each_kind_of_metric_has_a_default_stat(metric: str, stat: str) -> None:
-    assert [each.name for each in query_of(Asked(metric)).stats] == [stat]
+    assert [each.name for each in query_of(QueryRequest(metric)).stats] == [stat]
 
 
 def test_what_is_asked_twice_is_answered_once() -> None:
     query = query_of(
-        Asked("requests", ("sum", "rate", "sum"), ("dyno", "status", "dyno"), {"status": ()})
+        QueryRequest("requests", ("sum", "rate", "sum"), ("dyno", "status", "dyno"), {"status": ()})
     )
     assert [each.name for each in query.stats] == ["sum", "rate"]
     assert query.by == ("dyno", "status")
@@ -132,7 +132,7 @@ def test_without_a_step_about_300_points_are_given(length: str, step_s: int) -> 
 
 def test_a_step_of_range_gives_one_value_for_all_of_it() -> None:
     span, _ = span_of("now-90m", "now", "range")
-    assert span == Range(TEN - 5400, TEN, 5400, MINUTES)
+    assert span == QueryRange(TEN - 5400, TEN, 5400, MINUTES)
     assert span.size == 1
 
 
@@ -178,7 +178,7 @@ def test_a_range_older_than_all_that_is_kept_says_so() -> None:
 
 @pytest.mark.parametrize("step", ["90s", "61", "0", "1w", "", "1.5h", "RANGE"])
 def test_a_step_that_no_interval_has_names_the_accepted(step: str) -> None:
-    refusal = refusal_of(Asked("requests", step=step))
+    refusal = refusal_of(QueryRequest("requests", step=step))
     assert (refusal.parameter, refusal.given) == ("step", step)
     assert refusal.accepted.startswith("1m, 10m, 1h, any multiple")
 
@@ -196,24 +196,36 @@ def test_as_many_values_as_a_range_query_may_give_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("asked", "parameter", "accepted"),
     [
-        (Asked("request"), "metric", ", ".join(METRICS)),
-        (Asked("requests", by=["code"]), "by", "process_type, dyno, status, status_class, outcome"),
-        (Asked("requests", by=["path"]), "by", "for requests"),
-        (Asked("dynos", by=["dyno"]), "by", "app, process_type for dynos"),
-        (Asked("response_bytes", filters={"dyno": ["web.1"]}), "dyno", "app, process_type for"),
-        (Asked("requests", ["p95"]), "stat", "sum, rate"),
-        (Asked("requests", ["sum", "no"]), "stat", "sum, rate"),
-        (Asked("service_time_ms", ["sum"]), "stat", "p1 to p99.9"),
-        (Asked("load_avg_1m", ["p95"]), "stat", "avg, max, min, last, sum"),
-        (Asked("requests", start="yesterday"), "start", "RFC 3339"),
-        (Asked("requests", end="soon"), "end", "RFC 3339"),
-        (Asked("requests", start="now"), "start", "times before end (now)"),
-        (Asked("requests", start="now-1h", end="now-2h"), "start", "times before end (now-2h)"),
+        (QueryRequest("request"), "metric", ", ".join(METRICS)),
+        (
+            QueryRequest("requests", by=["code"]),
+            "by",
+            "process_type, dyno, status, status_class, outcome",
+        ),
+        (QueryRequest("requests", by=["path"]), "by", "for requests"),
+        (QueryRequest("dynos", by=["dyno"]), "by", "app, process_type for dynos"),
+        (
+            QueryRequest("response_bytes", filters={"dyno": ["web.1"]}),
+            "dyno",
+            "app, process_type for",
+        ),
+        (QueryRequest("requests", ["p95"]), "stat", "sum, rate"),
+        (QueryRequest("requests", ["sum", "no"]), "stat", "sum, rate"),
+        (QueryRequest("service_time_ms", ["sum"]), "stat", "p1 to p99.9"),
+        (QueryRequest("load_avg_1m", ["p95"]), "stat", "avg, max, min, last, sum"),
+        (QueryRequest("requests", start="yesterday"), "start", "RFC 3339"),
+        (QueryRequest("requests", end="soon"), "end", "RFC 3339"),
+        (QueryRequest("requests", start="now"), "start", "times before end (now)"),
+        (
+            QueryRequest("requests", start="now-1h", end="now-2h"),
+            "start",
+            "times before end (now-2h)",
+        ),
     ],
     ids=str,
 )
 def test_what_cannot_be_asked_names_the_parameter_and_what_is_accepted(
-    asked: Asked, parameter: str, accepted: str
+    asked: QueryRequest, parameter: str, accepted: str
 ) -> None:
     refusal = refusal_of(asked)
     assert refusal.parameter == parameter
@@ -225,13 +237,13 @@ def test_what_cannot_be_asked_names_the_parameter_and_what_is_accepted(
 @pytest.mark.parametrize(
     "asked",
     [
-        Asked("service_time_ms", by=["dyno"]),
-        Asked("connect_time_ms", by=["process_type", "dyno"]),
-        Asked("service_time_ms", filters={"dyno": ["web.*"]}),
+        QueryRequest("service_time_ms", by=["dyno"]),
+        QueryRequest("connect_time_ms", by=["process_type", "dyno"]),
+        QueryRequest("service_time_ms", filters={"dyno": ["web.*"]}),
     ],
     ids=str,
 )
-def test_a_percentile_of_one_dyno_does_not_exist(asked: Asked, stat: str) -> None:
+def test_a_percentile_of_one_dyno_does_not_exist(asked: QueryRequest, stat: str) -> None:
     refusal = refusal_of(dataclasses.replace(asked, stats=["avg", stat]))
     assert (refusal.parameter, refusal.given) == ("stat", stat)
     assert "avg, max, count per dyno" in refusal.accepted
@@ -239,7 +251,7 @@ def test_a_percentile_of_one_dyno_does_not_exist(asked: Asked, stat: str) -> Non
 
 def test_averages_maxima_and_counts_of_one_dyno_do() -> None:
     query = query_of(
-        Asked("service_time_ms", ["avg", "max", "count"], ["dyno"], {"dyno": ["web.1"]})
+        QueryRequest("service_time_ms", ["avg", "max", "count"], ["dyno"], {"dyno": ["web.1"]})
     )
     assert query.by == ("dyno",)
     assert query.filters == {"dyno": ("web.1",)}
@@ -248,6 +260,6 @@ def test_averages_maxima_and_counts_of_one_dyno_do() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_grouped_and_filtered_by_its_labels_and_by_app(name: str) -> None:
     labels = [label for label in ("app", *METRICS[name].labels) if label != "dyno"]
-    query = query_of(Asked(name, by=labels, filters={label: ["*"] for label in labels}))
+    query = query_of(QueryRequest(name, by=labels, filters={label: ["*"] for label in labels}))
     assert query.by == tuple(labels)
     assert set(query.filters) == set(labels)

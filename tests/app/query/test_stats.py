@@ -16,7 +16,7 @@ from app.query.stats import (
     parse_stat,
 )
 from app.rollup.sketch import bin_of
-from app.rollup.tallies import Reading, Tally
+from app.rollup.tallies import GaugeSummary, TimingTotals
 from parsers.metrics import GAUGE_INDEX, METRICS
 
 STEP_S = 60
@@ -29,7 +29,7 @@ def distribution_of(*times_ms: int) -> DistributionCell:
     cell = DistributionCell()
     for ms in times_ms:
         cell.add_bins({bin_of(ms): 1})
-        cell.tally.merge(Tally(1, ms, ms))
+        cell.tally.merge(TimingTotals(1, ms, ms))
     return cell
 
 
@@ -126,8 +126,8 @@ def test_percentiles_are_of_all_values_and_no_average_of_percentiles() -> None:
 
 def test_gauges_are_answered_in_their_unit() -> None:
     cell = GaugeCell(GAUGE_INDEX["memory_total_bytes"])
-    cell.add("shop", "web.1", Reading(2, 300, 100, 200, HOUR, 200))
-    cell.add("shop", "web.2", Reading(1, 600, 600, 600, HOUR, 600))
+    cell.add("shop", "web.1", GaugeSummary(2, 300, 100, 200, HOUR, 200))
+    cell.add("shop", "web.2", GaugeSummary(1, 600, 600, 600, HOUR, 600))
     hundredth = 2**20 / 100
     found = {name: cell.value(parse_stat(name, MEMORY), STEP_S) for name in MEMORY.stats}
     assert found == {
@@ -138,14 +138,14 @@ def test_gauges_are_answered_in_their_unit() -> None:
 
 def test_readings_of_a_dyno_merge_and_those_of_its_namesake_in_another_app_do_not() -> None:
     cell = GaugeCell(GAUGE_INDEX["load_avg_1m"])
-    first = Reading(1, 100, 100, 100, HOUR, 100)
+    first = GaugeSummary(1, 100, 100, 100, HOUR, 100)
     cell.add("shop", "web.1", first)
-    cell.add("shop", "web.1", Reading(1, 300, 300, 300, HOUR + 1, 300))
-    cell.add("blog", "web.1", Reading(1, 500, 500, 500, HOUR, 500))
+    cell.add("shop", "web.1", GaugeSummary(1, 300, 300, 300, HOUR + 1, 300))
+    cell.add("blog", "web.1", GaugeSummary(1, 500, 500, 500, HOUR, 500))
     load = METRICS["load_avg_1m"]
     assert cell.value(parse_stat("sum", load), STEP_S) == pytest.approx(7)
     assert cell.value(parse_stat("last", load), STEP_S) == pytest.approx(4)
-    assert first == Reading(1, 100, 100, 100, HOUR, 100)
+    assert first == GaugeSummary(1, 100, 100, 100, HOUR, 100)
 
 
 def test_a_gauge_without_readings_is_a_gap() -> None:

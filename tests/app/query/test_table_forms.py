@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from app.query import table as collect
 from app.query.stats import parse_stat
-from app.query.table import Query, Range
+from app.query.table import Query, QueryRange
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
-from app.rollup.rollup import CAPS, Rollup
-from app.rollup.tallies import Reading, Tally
+from app.rollup.rollup import DEFAULT_LIMITS, Rollup
+from app.rollup.tallies import GaugeSummary, TimingTotals
 from fuzz.targets import kept
 from parsers.metrics import METRICS, Metric
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
@@ -43,7 +43,7 @@ def query(
     metric: Metric, by: Sequence[str] = (), step_s: int = 2 * MINUTE_S, slots: int = 4
 ) -> Query:
     names = [name for name in STATS[metric.kind] if name != "sum" or "sum" in metric.stats]
-    span = Range(START, START + slots * MINUTE_S, step_s, Resolution("1m", MINUTE_S, 0))
+    span = QueryRange(START, START + slots * MINUTE_S, step_s, Resolution("1m", MINUTE_S, 0))
     return Query(metric, tuple(parse_stat(name, metric) for name in names), span, tuple(by))
 
 
@@ -108,14 +108,18 @@ def test_many_rollups_with_the_same_names_and_with_others(metric: Metric) -> Non
 
 def test_minutes_of_different_hours_are_told_apart() -> None:
     first = START // HOUR_S * HOUR_S
-    hours = Range(first, first + 4 * HOUR_S, 2 * HOUR_S, Resolution("1h", HOUR_S, 0))
+    hours = QueryRange(first, first + 4 * HOUR_S, 2 * HOUR_S, Resolution("1h", HOUR_S, 0))
     metric = METRICS["dynos"]
     stats = tuple(parse_stat(name, metric) for name in ("avg", "max", "min", "last"))
     asked = Query(metric, stats, hours, ("process_type",))
     added = []
     for number in (0, 1, 3, 0):
         heard = Rollup()
-        heard.minutes = {"web.1": 0b1011 << number, f"web.{5 + number}": 15, "web.2": 1 << 59}
+        heard.active_minutes = {
+            "web.1": 0b1011 << number,
+            f"web.{5 + number}": 15,
+            "web.2": 1 << 59,
+        }
         added.append(("shop", hours.start + number * HOUR_S, packing.pack(heard)))
     compiled = answered(filled(Table(asked), added), asked)
     assert compiled == answered(filled(collect.Table(asked), added), asked)
@@ -166,9 +170,9 @@ def test_sums_over_63_bits_are_left_to_the_definition() -> None:
     large = 2**63 - 1
     whole = Rollup()
     whole.requests["web.1", 200] = whole.response_bytes["web"] = large
-    whole.tallies["web.1", 0] = Tally(large, large, large)
+    whole.tallies["web.1", 0] = TimingTotals(large, large, large)
     whole.sketches["web", 0] = {3: large}
-    whole.gauges["web.1", 0] = Reading(1, large, large, large, 0, large)
+    whole.gauges["web.1", 0] = GaugeSummary(1, large, large, large, 0, large)
     packed = packing.pack(whole)
     for name in ("requests", "response_bytes", "service_time_ms", "memory_total_bytes"):
         asked = query(METRICS[name], step_s=4 * MINUTE_S)
@@ -183,9 +187,9 @@ def test_more_series_than_an_answer_may_have_take_no_room() -> None:
     metric = METRICS["heroku_errors"]
     whole = Rollup()
     whole.errors = {("web.1", f"H{number}"): 1 for number in range(200)}
-    span = Range(START, START + 11_000 * 60, 60, Resolution("1m", 60, 0))
+    span = QueryRange(START, START + 11_000 * 60, 60, Resolution("1m", 60, 0))
     asked = Query(metric, (parse_stat("sum", metric),), span, ("code",))
-    packed = packing.pack(whole, CAPS._replace(codes=200))
+    packed = packing.pack(whole, DEFAULT_LIMITS._replace(codes=200))
     tracemalloc.start()
     table = filled(Table(asked), [("shop", START, packed)])
     peak = tracemalloc.get_traced_memory()[1]

@@ -16,12 +16,12 @@ import pytest
 
 from app.config import Settings
 from app.receivers.http_drain import AT_ONCE_BYTES_MAX, DrainEndpoint
-from app.receivers.http_protocol import Limits
-from app.receivers.request_body import Bodies
+from app.receivers.http_protocol import ConnectionLimits
+from app.receivers.request_body import BodyLimiter
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.rollup.rollup import Rollup
-from app.service.asgi import Routed, build
+from app.service.asgi import Routed, build_app
 from app.storage.interface import HEADER_BYTES, StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
@@ -42,8 +42,8 @@ class Watched:
         self.clock = clock
         self.store = store
         self.taken = 0
-        self._take = endpoint.take
-        endpoint.take = self._counted  # type: ignore[method-assign]
+        self._take = endpoint.submit_body
+        endpoint.submit_body = self._counted  # type: ignore[method-assign]
 
     def _counted(self, *post: Any, **named: Any) -> None:
         self.taken += 1
@@ -66,9 +66,9 @@ async def service(store: MemoryStore | None = None, **environ: str) -> AsyncIter
     clock = Clock()
     store = store or MemoryStore(clock)
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
-    app = build(Settings.from_environ(settings), store, clock)
+    app = build_app(Settings.from_environ(settings), store, clock)
     assert isinstance(app, Routed)
-    async with lifespan(app), wire_to(app, Limits()) as wire:
+    async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
         yield Watched(wire, store, clock, app.drain)
 
 
@@ -221,14 +221,14 @@ async def test_when_nothing_can_take_it_a_batch_is_refused_for_now() -> None:
 async def test_a_body_that_does_not_come_is_given_up_and_a_sender_that_goes_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made: list[Bodies] = []
+    made: list[BodyLimiter] = []
 
-    class Hurried(Bodies):
+    class Hurried(BodyLimiter):
         def __init__(self) -> None:
             super().__init__(within_s=0.2)
             made.append(self)
 
-    monkeypatch.setattr("app.service.asgi.Bodies", Hurried)
+    monkeypatch.setattr("app.service.asgi.BodyLimiter", Hurried)
     async with service() as at:
         answer = await at.wire.ask(post()[:-10])
         assert answer.startswith(b"HTTP/1.1 408 ")

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.config import Settings
-from app.receivers.http_protocol import Limits
-from app.service.asgi import build
+from app.receivers.http_protocol import ConnectionLimits
+from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
 from tests.support.service import Clock, lifespan
@@ -18,15 +18,15 @@ from tests.support.wire import USUAL, Wire, wire_to
 
 HEAD = b"Host: localhost\r\nAuthorization: Basic c2hvcDp4\r\n"
 CLOSE = b"Connection: close\r\n"
-HURRY = Limits(head_within_s=0.2, answer_read_within_s=0.2)
+HURRY = ConnectionLimits(head_within_s=0.2, answer_read_within_s=0.2)
 
 
 @asynccontextmanager
 async def service(
-    limits: Limits = USUAL, *, keep_alive_s: int = 60
+    limits: ConnectionLimits = USUAL, *, keep_alive_s: int = 60
 ) -> AsyncIterator[tuple[Wire, MemoryStore]]:
     store = MemoryStore(Clock())
-    app = build(Settings.from_environ({"DYNOMETER_SPOOL_MAX_BYTES": "0"}), store, Clock())
+    app = build_app(Settings.from_environ({"DYNOMETER_SPOOL_MAX_BYTES": "0"}), store, Clock())
     async with lifespan(app), wire_to(app, limits, keep_alive_s=keep_alive_s) as wire:
         yield wire, store
 
@@ -162,7 +162,7 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
 
 
 async def test_idle_strangers_make_room_for_those_who_come() -> None:
-    async with service(Limits(connections_max=50)) as (wire, _):
+    async with service(ConnectionLimits(connections_max=50)) as (wire, _):
         strangers = [await wire.connect() for _ in range(200)]
         for _ in range(20):
             assert await wire.statuses(HEALTH + CLOSE + b"\r\n") == [200]

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.receivers.request_head import BEGINNING, DIGITS_MAX, READ, Head, usual_head
+from app.receivers.request_head import (
+    BEGINNING,
+    DIGITS_MAX,
+    READ,
+    DrainRequestHead,
+    parse_common_head,
+)
 
 USUAL = {
     b"Host": b"localhost",
@@ -52,9 +58,9 @@ def head(fields: dict[bytes, bytes]) -> bytes:
 
 
 def test_logplex_own_head_is_usual() -> None:
-    found = usual_head(head(USUAL) + b"body")
+    found = parse_common_head(head(USUAL) + b"body")
     assert found is not None
-    assert found == Head(
+    assert found == DrainRequestHead(
         host=b"localhost",
         authorization=b"Basic c2hvcDphbnk=",
         drain=b"",
@@ -68,7 +74,7 @@ def test_logplex_own_head_is_usual() -> None:
 
 def test_fields_that_nobody_reads_may_come_twice() -> None:
     fields = head(USUAL).replace(b"\r\n\r\n", b"\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n\r\n")
-    found, without = usual_head(fields + b"body"), usual_head(head(USUAL) + b"body")
+    found, without = parse_common_head(fields + b"body"), parse_common_head(head(USUAL) + b"body")
     assert found is not None
     assert without is not None
     assert found == msgspec.structs.replace(without, size=found.size)
@@ -76,7 +82,7 @@ def test_fields_that_nobody_reads_may_come_twice() -> None:
 
 @pytest.mark.parametrize(("value", "keep_alive"), [(b"close", False), (b"keep-alive", True)])
 def test_what_is_to_become_of_the_connection_is_read(value: bytes, keep_alive: bool) -> None:
-    found = usual_head(head({**USUAL, b"Connection": value}))
+    found = parse_common_head(head({**USUAL, b"Connection": value}))
     assert found is not None
     assert found.keep_alive is keep_alive
 
@@ -94,7 +100,7 @@ def test_what_is_to_become_of_the_connection_is_read(value: bytes, keep_alive: b
 def test_how_many_messages_are_promised_is_read_where_it_can_be(
     value: bytes, promised: int
 ) -> None:
-    found = usual_head(head({**USUAL, b"Logplex-Msg-Count": value}))
+    found = parse_common_head(head({**USUAL, b"Logplex-Msg-Count": value}))
     assert found is not None
     assert found.promised == promised
 
@@ -132,7 +138,7 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_what_could_be_read_in_two_ways_or_asks_for_more_is_not_usual(name: str) -> None:
-    assert usual_head(UNUSUAL[name] + b"body") is None
+    assert parse_common_head(UNUSUAL[name] + b"body") is None
 
 
 PIECES = st.sampled_from(
@@ -150,7 +156,7 @@ def test_whatever_is_usual_is_read_alike_by_the_parser_of_all_requests(
     data = head(USUAL) + b"body"
     for position, cut, piece in changes:
         data = data[:position] + piece + data[position + cut :]
-    found = usual_head(data)
+    found = parse_common_head(data)
     if found is None:
         return
     whole = found.size + found.body_bytes

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.rollup.batch_codec import pack_batch, unpack_batch
-from app.rollup.codec import ALL, NewerVersion, PackError, absorb, pack, unpack
+from app.rollup.codec import ALL, NewerVersion, PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
 from parsers.samples import (
     Event,
     HerokuError,
     ProcessExit,
-    Readings,
     Request,
+    RuntimeMetrics,
     Sample,
     StateChange,
 )
@@ -34,7 +34,7 @@ def rollup(seed: int = 1, lines: int = 60) -> Rollup:
         made.messages += 1
         samples: list[Sample] = [
             Request(source, rng.choice([200, 404, 503]), "", 1, rng.randrange(9_000), 700),
-            Readings(source, tuple((index, rng.randrange(99_999)) for index in range(11))),
+            RuntimeMetrics(source, tuple((index, rng.randrange(99_999)) for index in range(11))),
             HerokuError(source, "R14", 0),
             StateChange(source, "up", "starting"),
             ProcessExit(source, rng.choice([0, 1, 137])),
@@ -57,7 +57,7 @@ def test_absorbing_bytes_is_merging() -> None:
     merged = rollup(1)
     absorbed = rollup(1)
     merged.merge(rollup(2))
-    absorb(absorbed, pack(rollup(2)))
+    merge_packed(absorbed, pack(rollup(2)))
     assert pack(absorbed) == pack(merged)
 
 
@@ -65,7 +65,7 @@ def test_absorbing_bytes_is_merging() -> None:
 def test_only_the_sections_asked_for_are_read(section: str) -> None:
     whole = rollup()
     part = Rollup()
-    absorb(part, pack(whole), frozenset({section}))
+    merge_packed(part, pack(whole), frozenset({section}))
     assert part.messages == whole.messages
     for name in ALL:
         expected = getattr(whole if name == section else Rollup(), name)
@@ -75,7 +75,7 @@ def test_only_the_sections_asked_for_are_read(section: str) -> None:
 def test_one_gauge_can_be_read_alone() -> None:
     whole = rollup()
     part = Rollup()
-    absorb(part, pack(whole), frozenset({"gauges"}), gauges=frozenset({3}))
+    merge_packed(part, pack(whole), frozenset({"gauges"}), gauges=frozenset({3}))
     assert part.gauges == {key: value for key, value in whole.gauges.items() if key[1] == 3}
 
 
@@ -84,10 +84,10 @@ def test_a_section_of_a_newer_version_survives_packing_and_merging() -> None:
     fields[-1] = [["newest", b"\x01\x02"]]
     newer = msgspec.msgpack.encode(fields)
     merged = unpack(newer)
-    absorb(merged, newer)
+    merge_packed(merged, newer)
     merged.merge(rollup(2))
-    assert unpack(pack(merged)).later == (("newest", b"\x01\x02"), ("newest", b"\x01\x02"))
-    assert merged.projection().later == merged.later
+    assert unpack(pack(merged)).extensions == (("newest", b"\x01\x02"), ("newest", b"\x01\x02"))
+    assert merged.without_dynos().extensions == merged.extensions
 
 
 def test_elements_added_by_a_newer_minor_version_are_no_obstacle() -> None:
@@ -181,14 +181,14 @@ LARGEST = 2**63 - 1
 def test_sums_that_lines_drive_over_63_bits_stay_at_the_limit_and_can_be_read() -> None:
     lying = Rollup()
     lying.response_bytes["web"] = 2**70
-    lying.observe(Readings("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
+    lying.observe(RuntimeMetrics("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
     lying.gauges["web.1", 0].total = 2**70
     lying.gauges["web.1", 1].total = 2**62
     lying.messages = 2**64
     read = unpack(pack(lying))
     assert (read.messages, read.response_bytes) == (LARGEST, {"web": LARGEST})
     assert read.gauges["web.1", 0].total == LARGEST
-    absorb(read, pack(lying))
+    merge_packed(read, pack(lying))
     assert pack(read) == pack(unpack(pack(read)))
     assert read.gauges["web.1", 1].total == 2**63
     assert unpack(pack(read)).gauges["web.1", 1].total == LARGEST
@@ -198,5 +198,5 @@ def test_a_gauge_whose_values_lie_far_apart_can_be_read() -> None:
     """What is stored is the sum's distance from the last value times the count."""
     far = Rollup()
     for value in (*[0] * 10_000, 10**15 - 1):
-        far.observe(Readings("web.1", ((0, value),)), AT_MS)
+        far.observe(RuntimeMetrics("web.1", ((0, value),)), AT_MS)
     unpack(pack(far))

@@ -7,21 +7,21 @@ from hypothesis import strategies as st
 
 from app.rollup.codec import pack, unpack
 from app.rollup.events import MORE_EVENTS, EventKey
-from app.rollup.rollup import CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Caps, Rollup
+from app.rollup.rollup import CONNECT_OK, SERVICE_FAILED, SERVICE_OK, CardinalityLimits, Rollup
 from app.rollup.statuses import outcome_of, status_class, status_label
-from app.rollup.tallies import Reading, Tally
+from app.rollup.tallies import GaugeSummary, TimingTotals
 from parsers.samples import (
     Event,
     HerokuError,
     ProcessExit,
-    Readings,
     Request,
+    RuntimeMetrics,
     Sample,
     StateChange,
 )
 
 AT_MS = 1_795_341_600_000
-TINY = Caps(process_types=2, dynos=2, statuses=2, codes=2, events=2)
+TINY = CardinalityLimits(process_types=2, dynos=2, statuses=2, codes=2, events=2)
 
 sources = st.sampled_from(
     [f"{kind}.{number}" for kind in ("web", "worker", "clock", "other") for number in (1, 2, 3, 10)]
@@ -39,7 +39,7 @@ samples: st.SearchStrategy[Sample] = st.one_of(
         st.none() | st.integers(0, 10**9),
     ),
     st.builds(
-        Readings,
+        RuntimeMetrics,
         sources,
         st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10**6)), max_size=3).map(tuple),
     ),
@@ -74,7 +74,7 @@ def observed(seen: list[tuple[Sample, int]]) -> Rollup:
 def rollups(draw: st.DrawFn) -> Rollup:
     rollup = observed(draw(observations))
     rollup.ledger = draw(ledgers)
-    rollup.later = tuple(
+    rollup.extensions = tuple(
         sorted(draw(st.lists(st.sampled_from([("x", b"1"), ("y", b"")]), max_size=2)))
     )
     return rollup
@@ -87,9 +87,9 @@ def merged(*parts: Rollup) -> Rollup:
     return whole
 
 
-def bounded(rollup: Rollup, caps: Caps = TINY) -> Rollup:
+def bounded(rollup: Rollup, limits: CardinalityLimits = TINY) -> Rollup:
     bounded = rollup.copy()
-    bounded.bound(caps)
+    bounded.apply_limits(limits)
     return bounded
 
 
@@ -130,13 +130,13 @@ def test_however_lines_are_spread_over_batches_the_merge_is_the_same(
     rollups(),
     rollups(),
     rollups(),
-    st.sampled_from([TINY, Caps(2, 3, 1, 1, 1), Caps(1, 4, 3, 3, 3)]),
+    st.sampled_from([TINY, CardinalityLimits(2, 3, 1, 1, 1), CardinalityLimits(1, 4, 3, 3, 3)]),
 )
-def test_caps_keep_the_laws(a: Rollup, b: Rollup, c: Rollup, caps: Caps) -> None:
-    everything = pack(bounded(merged(a, b, c), caps))
+def test_caps_keep_the_laws(a: Rollup, b: Rollup, c: Rollup, limits: CardinalityLimits) -> None:
+    everything = pack(bounded(merged(a, b, c), limits))
 
     def step(*rollups: Rollup) -> Rollup:
-        return bounded(merged(*rollups), caps)
+        return bounded(merged(*rollups), limits)
 
     assert pack(step(step(step(a), step(b)), step(c))) == everything
     assert pack(step(step(c), step(step(b), a))) == everything
@@ -155,21 +155,21 @@ def test_caps_lose_no_count(a: Rollup) -> None:
     assert sum(each.count for each in bound.gauges.values()) == sum(
         each.count for each in a.gauges.values()
     )
-    assert len({source for source in bound.minutes if not source.endswith("other")}) <= 2
+    assert len({source for source in bound.active_minutes if not source.endswith("other")}) <= 2
     assert len({code for _, code in bound.errors} - {"other"}) <= 2
     assert len({status for _, status in bound.requests if status >= 100}) <= 2
 
 
 @given(rollups(), rollups())
 def test_the_projection_of_a_merge_is_the_merge_of_projections(a: Rollup, b: Rollup) -> None:
-    assert pack(merged(a, b).projection()) == pack(merged(a.projection(), b.projection()))
+    assert pack(merged(a, b).without_dynos()) == pack(merged(a.without_dynos(), b.without_dynos()))
 
 
 @given(rollups())
 def test_a_projection_knows_no_dyno(a: Rollup) -> None:
-    projected = a.projection()
+    projected = a.without_dynos()
     assert not projected.gauges
-    assert not projected.minutes
+    assert not projected.active_minutes
     assert not projected.events
     assert projected.released == a.released
     names = {source for source, _ in (*projected.requests, *projected.errors, *projected.tallies)}
@@ -180,15 +180,15 @@ def test_a_projection_knows_no_dyno(a: Rollup) -> None:
 
 def test_dynos_over_the_cap_stay_with_their_process_type() -> None:
     rollup = observed([(Request(f"web.{n}", 200, "", 1, 10 * n, 5), AT_MS) for n in (1, 2, 10, 3)])
-    rollup.bound(TINY)
+    rollup.apply_limits(TINY)
     assert rollup.requests == {("web.1", 200): 1, ("web.2", 200): 1, ("web.other", 200): 2}
-    assert rollup.tallies["web.other", SERVICE_OK] == Tally(2, 130, 100)
+    assert rollup.tallies["web.other", SERVICE_OK] == TimingTotals(2, 130, 100)
 
 
 def test_dynos_are_counted_over_all_process_types() -> None:
     names = ("api.1", "web.1", "web.2", "other.1")
     rollup = observed([(Request(name, 200, "", 1, 1, 5), AT_MS) for name in names])
-    rollup.bound(Caps(process_types=2, dynos=3, statuses=2, codes=2))
+    rollup.apply_limits(CardinalityLimits(process_types=2, dynos=3, statuses=2, codes=2))
     assert [source for source, _ in sorted(rollup.requests)] == [
         "api.1",
         "other.1",
@@ -201,11 +201,11 @@ def test_a_request_adds_to_counts_times_and_bytes() -> None:
     rollup = observed([(Request("web.1", 200, "", 2, 18, 512), AT_MS)])
     assert rollup.requests == {("web.1", 200): 1}
     assert rollup.tallies == {
-        ("web.1", SERVICE_OK): Tally(1, 18, 18),
-        ("web.1", CONNECT_OK): Tally(1, 2, 2),
+        ("web.1", SERVICE_OK): TimingTotals(1, 18, 18),
+        ("web.1", CONNECT_OK): TimingTotals(1, 2, 2),
     }
     assert rollup.response_bytes == {"web": 512}
-    assert rollup.minutes == {"web.1": 1 << 0}
+    assert rollup.active_minutes == {"web.1": 1 << 0}
 
 
 def test_a_value_that_was_not_logged_is_not_0() -> None:
@@ -213,7 +213,7 @@ def test_a_value_that_was_not_logged_is_not_0() -> None:
     assert rollup.requests == {("web.", 503): 1}
     assert rollup.errors == {("web.", "H10"): 1}
     assert (rollup.tallies, rollup.sketches, rollup.response_bytes) == ({}, {}, {})
-    assert rollup.minutes == {}
+    assert rollup.active_minutes == {}
 
 
 def test_a_websocket_is_a_request_and_stays_out_of_latency() -> None:
@@ -238,8 +238,8 @@ def test_statuses_have_labels_and_classes() -> None:
 
 def test_a_gauge_keeps_its_latest_value_and_of_two_at_once_the_larger() -> None:
     seen = [(3, 100), (7, 50), (5, 100), (1, 200), (2, 200)]
-    rollup = observed([(Readings("web.1", ((0, value),)), AT_MS + at) for value, at in seen])
-    assert rollup.gauges == {("web.1", 0): Reading(5, 18, 1, 7, AT_MS + 200, 2)}
+    rollup = observed([(RuntimeMetrics("web.1", ((0, value),)), AT_MS + at) for value, at in seen])
+    assert rollup.gauges == {("web.1", 0): GaugeSummary(5, 18, 1, 7, AT_MS + 200, 2)}
 
 
 def test_each_minute_of_the_hour_keeps_who_was_heard_from() -> None:
@@ -247,7 +247,7 @@ def test_each_minute_of_the_hour_keeps_who_was_heard_from() -> None:
     rollup = observed(
         [(StateChange("web.1", "up", "down"), AT_MS + 60_000 * minute) for minute in minutes]
     )
-    assert rollup.minutes == {"web.1": 1 << 0 | 1 << 5 | 1 << 59}
+    assert rollup.active_minutes == {"web.1": 1 << 0 | 1 << 5 | 1 << 59}
 
 
 @given(rollups())
@@ -292,7 +292,7 @@ def test_every_exit_is_counted_and_those_of_their_own_accord_are_events() -> Non
 def test_what_was_done_to_the_app_is_kept_before_what_its_dynos_did() -> None:
     dynos = [(Event("cycle", f"web.{number}", ""), AT_MS + number) for number in range(9)]
     rollup = observed([*dynos, (Event("release", "", "v7"), AT_MS + 99)])
-    rollup.bound(TINY)
+    rollup.apply_limits(TINY)
     assert rollup.events == {
         EventKey(AT_MS + 99, "release", "", "v7"): 1,
         EventKey(AT_MS, "cycle", "web.0", ""): 1,

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
-from app.rollup.rollup import CAPS, Caps, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.tallies import Reading, Tally
+from app.rollup.tallies import GaugeSummary, TimingTotals
 from fuzz.targets import kept
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS
 from tests.app.rollup.test_rollup import rollups
 from tests.support.forms import (
     TINY,
-    Sums,
+    FastRollup,
     assert_same_of_bytes,
     compiled_of,
     described,
@@ -36,10 +36,10 @@ def test_a_rollup_stays_what_it_is(rollup: Rollup) -> None:
     assert described(compiled_of(rollup).copy().rollup()) == described(rollup)
 
 
-@given(rollups(), st.sampled_from([CAPS, TINY]))
-def test_bytes_are_equal(rollup: Rollup, caps: Caps) -> None:
+@given(rollups(), st.sampled_from([DEFAULT_LIMITS, TINY]))
+def test_bytes_are_equal(rollup: Rollup, limits: CardinalityLimits) -> None:
     sums = compiled_of(rollup)
-    assert writing.pack(sums, caps) == packing.pack(rollup.copy(), caps)
+    assert writing.pack(sums, limits) == packing.pack(rollup.copy(), limits)
 
 
 @given(rollups(), rollups(), rollups())
@@ -48,12 +48,12 @@ def test_merging_absorbing_and_projecting_are_equal(
 ) -> None:
     sums = compiled_of(one)
     sums.merge(compiled_of(other))
-    reading.absorb(sums, packing.pack(third.copy()))
+    reading.merge_packed(sums, packing.pack(third.copy()))
     plain = one.copy()
     plain.merge(other)
     plain.merge(third)
     assert writing.pack(sums) == packing.pack(plain.copy())
-    assert writing.pack(sums.projection()) == packing.pack(plain.projection())
+    assert writing.pack(sums.without_dynos()) == packing.pack(plain.without_dynos())
     assert writing.pack(compiled_of(other)) == packing.pack(other)  # is as it was
 
 
@@ -68,7 +68,7 @@ def test_numbers_up_to_and_over_63_bits_end_where_they_do(seed: int) -> None:
     rollup.messages = number()
     rollup.requests["web.1", 200] = number()
     rollup.response_bytes["web"] = number()
-    rollup.tallies["web.1", 0] = Tally(number(), number(), number())
+    rollup.tallies["web.1", 0] = TimingTotals(number(), number(), number())
     rollup.sketches["web", 0] = {3: number(), 650: number()}
     rollup.errors["web.1", "R14"] = number()
     rollup.ledger["received"] = number()
@@ -76,18 +76,18 @@ def test_numbers_up_to_and_over_63_bits_end_where_they_do(seed: int) -> None:
     last = rng.randrange(10**15)
     count = rng.choice([1, 3, 10**6, 2**40])
     total = rng.choice([last * count, number()])
-    rollup.gauges["web.1", 0] = Reading(count, total, 0, last + 5, 10**12, last)
+    rollup.gauges["web.1", 0] = GaugeSummary(count, total, 0, last + 5, 10**12, last)
     plain = packing.pack(rollup.copy())
     assert writing.pack(compiled_of(rollup)) == plain
-    sums = Sums()
+    sums = FastRollup()
     try:
-        reading.absorb(sums, plain)
-        reading.absorb(sums, plain)
+        reading.merge_packed(sums, plain)
+        reading.merge_packed(sums, plain)
     except PackError:  # left to the plain form, which takes it
         packing.unpack(plain)
         return
     twice = packing.unpack(plain)
-    packing.absorb(twice, plain)
+    packing.merge_packed(twice, plain)
     assert writing.pack(sums) == packing.pack(twice)
 
 
@@ -100,7 +100,7 @@ def test_a_bin_behind_the_last_is_refused() -> None:
     )
     assert packed.count(skipped) == 1
     with pytest.raises(PackError):
-        reading.absorb(Sums(), packed.replace(skipped, too_many))
+        reading.merge_packed(FastRollup(), packed.replace(skipped, too_many))
 
 
 @given(rollups(), st.integers(0, 2**32))
@@ -136,15 +136,15 @@ def test_every_number_is_checked(name: str) -> None:
     for index, numbers in HOSTILE_SECTIONS[name].items():
         fields[index] = msgspec.msgpack.encode(numbers)
     with pytest.raises(PackError):
-        reading.absorb(Sums(), msgspec.msgpack.encode(fields))
+        reading.merge_packed(FastRollup(), msgspec.msgpack.encode(fields))
 
 
 def test_what_a_newer_version_wrote_is_left_to_the_plain_form() -> None:
     with pytest.raises(PackError):
-        reading.absorb(Sums(), msgspec.msgpack.encode([2, "anything"]))
+        reading.merge_packed(FastRollup(), msgspec.msgpack.encode([2, "anything"]))
     newer = Rollup()
-    newer.later = (("from the future", b"\x01"),)
-    sums = Sums()
-    reading.absorb(sums, packing.pack(newer))
-    assert sums.later == newer.later
+    newer.extensions = (("from the future", b"\x01"),)
+    sums = FastRollup()
+    reading.merge_packed(sums, packing.pack(newer))
+    assert sums.extensions == newer.extensions
     assert writing.pack(sums) == packing.pack(newer)

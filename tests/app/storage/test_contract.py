@@ -14,11 +14,11 @@ from app.storage.interface import (
     Compaction,
     Contents,
     Fold,
-    Guard,
+    LogOffset,
     Outcome,
-    Place,
     SeenApp,
     Slot,
+    StatePrecondition,
     Store,
     new_element,
 )
@@ -153,12 +153,12 @@ async def from_log(
     app: str,
     *read: tuple[int, Batch],
     id_ttl_ms: int = DAY_MS,
-    guard: Guard | None = None,
+    guard: StatePrecondition | None = None,
 ) -> Appended:
     """Append what was read from a log, at these offsets."""
     answers = await store.append_from_log(
         {app: [each for _, each in read]},
-        {app: [Place("batches:0", offset) for offset, _ in read]},
+        {app: [LogOffset("batches:0", offset) for offset, _ in read]},
         id_ttl_ms=id_ttl_ms,
         inbox_ttl_ms=DAY_MS,
         guards={app: guard} if guard else {},
@@ -199,7 +199,7 @@ async def test_places_are_told_apart_by_app_and_source(store: Store) -> None:
     assert (await from_log(store, "blog", (4, batch()))).outcomes == [Outcome.STORED]
     answers = await store.append_from_log(
         {"shop": [batch()]},
-        {"shop": [Place("batches:1", 4)]},
+        {"shop": [LogOffset("batches:1", 4)]},
         id_ttl_ms=DAY_MS,
         inbox_ttl_ms=DAY_MS,
     )
@@ -208,11 +208,13 @@ async def test_places_are_told_apart_by_app_and_source(store: Store) -> None:
 
 async def test_what_is_stale_keeps_its_place_for_when_it_comes_again(store: Store) -> None:
     known, waiting = batch(b"one"), batch(b"two")
-    await from_log(store, "shop", (4, known), guard=Guard(b"", b"state"))
+    await from_log(store, "shop", (4, known), guard=StatePrecondition(b"", b"state"))
 
-    stale = await from_log(store, "shop", (5, waiting), (6, again(known)), guard=Guard(b"", b"x"))
+    stale = await from_log(
+        store, "shop", (5, waiting), (6, again(known)), guard=StatePrecondition(b"", b"x")
+    )
     assert stale.outcomes == [Outcome.STALE, Outcome.DUPLICATE]
-    guard = Guard(stale.state, b"")
+    guard = StatePrecondition(stale.state, b"")
     assert (await from_log(store, "shop", (5, waiting), guard=guard)).outcomes == [Outcome.STORED]
 
 
@@ -251,10 +253,10 @@ async def test_a_guarded_bundle_is_stored_only_while_the_state_is_as_expected(
 ) -> None:
     first, second = bundle(batch()), bundle(batch())
 
-    assert await append_bundle(store, "shop", first, {"shop": Guard(b"", b"one")}) == 1
-    assert await append_bundle(store, "shop", second, {"shop": Guard(b"", b"two")}) == 0
+    assert await append_bundle(store, "shop", first, {"shop": StatePrecondition(b"", b"one")}) == 1
+    assert await append_bundle(store, "shop", second, {"shop": StatePrecondition(b"", b"two")}) == 0
     assert await store.drain_states(["shop"]) == {"shop": b"one"}
-    assert await append_bundle(store, "shop", second, {"shop": Guard(b"one", b"")}) == 2
+    assert await append_bundle(store, "shop", second, {"shop": StatePrecondition(b"one", b"")}) == 2
     assert await store.drain_states(["shop"]) == {"shop": b"one"}
     assert await inbox(store, "shop") == [first.element, second.element]
 
@@ -263,8 +265,10 @@ async def test_bundles_of_several_apps_are_each_guarded_by_the_state_of_its_own(
     store: Store,
 ) -> None:
     states = {app: app.encode() for app in ("shop", "blog", "api")}
-    first = {app: Guard(b"", state) for app, state in states.items()}
-    then = {app: Guard(state, b"") for app, state in states.items()} | {"blog": Guard(b"?", b"")}
+    first = {app: StatePrecondition(b"", state) for app, state in states.items()}
+    then = {app: StatePrecondition(state, b"") for app, state in states.items()} | {
+        "blog": StatePrecondition(b"?", b"")
+    }
     answers = []
     for guards in (first, then):
         sent = {app: bundle(batch()) for app in states}
@@ -635,26 +639,26 @@ async def test_inbox_lengths_are_told_by_app(store: Store) -> None:
 async def test_seen_apps_are_listed_by_name(store: Store) -> None:
     shop, blog = SeenApp("shop", 100, 200, 0), SeenApp("blog", 150, 160, 155)
 
-    await store.see([shop, blog], ttl_ms=DAY_MS)
+    await store.record_sightings([shop, blog], ttl_ms=DAY_MS)
 
     assert await store.seen_apps() == [blog, shop]
 
 
 async def test_first_seen_only_moves_back_and_the_other_times_only_forward(store: Store) -> None:
-    await store.see([SeenApp("shop", 100, 200, 150)], ttl_ms=DAY_MS)
+    await store.record_sightings([SeenApp("shop", 100, 200, 150)], ttl_ms=DAY_MS)
 
-    await store.see([SeenApp("shop", 110, 190, 140)], ttl_ms=DAY_MS)
+    await store.record_sightings([SeenApp("shop", 110, 190, 140)], ttl_ms=DAY_MS)
     assert await store.seen_apps() == [SeenApp("shop", 100, 200, 150)]
 
-    await store.see([SeenApp("shop", 90, 210, 160)], ttl_ms=DAY_MS)
+    await store.record_sightings([SeenApp("shop", 90, 210, 160)], ttl_ms=DAY_MS)
     assert await store.seen_apps() == [SeenApp("shop", 90, 210, 160)]
 
-    await store.see([SeenApp("shop", 120, 220, 0)], ttl_ms=DAY_MS)
+    await store.record_sightings([SeenApp("shop", 120, 220, 0)], ttl_ms=DAY_MS)
     assert await store.seen_apps() == [SeenApp("shop", 90, 220, 160)]
 
 
 async def test_apps_last_seen_before_a_time_are_forgotten(store: Store) -> None:
-    await store.see(
+    await store.record_sightings(
         [SeenApp("old", 1, 99, 5), SeenApp("older", 1, 50, 0), SeenApp("shop", 1, 100, 0)],
         ttl_ms=DAY_MS,
     )
@@ -665,9 +669,9 @@ async def test_apps_last_seen_before_a_time_are_forgotten(store: Store) -> None:
 
 
 async def test_a_forgotten_app_that_comes_back_is_new(store: Store) -> None:
-    await store.see([SeenApp("shop", 1, 50, 40)], ttl_ms=DAY_MS)
+    await store.record_sightings([SeenApp("shop", 1, 50, 40)], ttl_ms=DAY_MS)
     await store.forget_apps(100)
-    await store.see([SeenApp("shop", 200, 200, 0)], ttl_ms=DAY_MS)
+    await store.record_sightings([SeenApp("shop", 200, 200, 0)], ttl_ms=DAY_MS)
 
     assert await store.seen_apps() == [SeenApp("shop", 200, 200, 0)]
 
@@ -693,15 +697,15 @@ async def test_a_drain_that_is_not_what_was_read_stays_what_it_is(store: Store) 
 
 
 async def test_a_sign_of_life_replaces_the_last_one_of_its_worker_only(store: Store) -> None:
-    await store.beat("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
-    await store.beat("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
-    await store.beat("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
+    await store.heartbeat("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
+    await store.heartbeat("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
+    await store.heartbeat("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
 
-    assert await store.beats() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
+    assert await store.heartbeats() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
 
 
 async def test_there_are_no_signs_of_life_at_first(store: Store) -> None:
-    assert await store.beats() == {}
+    assert await store.heartbeats() == {}
 
 
 async def test_a_store_with_its_usual_settings_is_fit(store: Store) -> None:
@@ -721,7 +725,7 @@ async def test_racing_appends_of_one_batch_store_it_once(store: Store, count: in
 
 
 async def test_a_guarded_append_takes_place_and_changes_the_state(store: Store) -> None:
-    answer = await guarded(store, Guard(b"", b"first"), batch())
+    answer = await guarded(store, StatePrecondition(b"", b"first"), batch())
 
     assert answer == Appended([STORED], 1)
     assert await store.drain_states(["shop", "blog"]) == {"shop": b"first"}
@@ -731,33 +735,35 @@ async def test_an_append_guarded_by_an_old_state_changes_nothing_and_names_the_p
     store: Store,
 ) -> None:
     sent = batch()
-    await guarded(store, Guard(b"", b"first"), sent)
+    await guarded(store, StatePrecondition(b"", b"first"), sent)
     new = batch()
 
-    answer = await guarded(store, Guard(b"", b"second"), new, sent)
+    answer = await guarded(store, StatePrecondition(b"", b"second"), new, sent)
 
     assert answer == Appended([Outcome.STALE, OWN_RETRY], 0, b"first")
     assert await store.read_inbox("shop", 9) == [sent.element]
-    assert await guarded(store, Guard(b"first", b"second"), new) == Appended([STORED], 2)
+    assert await guarded(store, StatePrecondition(b"first", b"second"), new) == Appended(
+        [STORED], 2
+    )
     assert await store.drain_states(["shop"]) == {"shop": b"second"}
 
 
 async def test_an_append_that_stores_nothing_leaves_the_state_alone(store: Store) -> None:
     sent = batch()
-    await guarded(store, Guard(b"", b"first"), sent)
-    await guarded(store, Guard(b"first", b"second"), again(sent))
+    await guarded(store, StatePrecondition(b"", b"first"), sent)
+    await guarded(store, StatePrecondition(b"first", b"second"), again(sent))
 
     assert await store.drain_states(["shop"]) == {"shop": b"first"}
 
 
 async def test_an_append_that_is_not_guarded_takes_place_whatever_the_state(store: Store) -> None:
-    await guarded(store, Guard(b"", b"first"), batch())
+    await guarded(store, StatePrecondition(b"", b"first"), batch())
 
     assert await append(store, "shop", batch()) == Appended([STORED], 2)
     assert await store.drain_states(["shop"]) == {"shop": b"first"}
 
 
-async def guarded(store: Store, guard: Guard, *batches: Batch) -> Appended:
+async def guarded(store: Store, guard: StatePrecondition, *batches: Batch) -> Appended:
     answers = await store.append(
         {"shop": batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards={"shop": guard}
     )

@@ -165,7 +165,7 @@ def test_a_server_that_dies_is_started_again_with_its_data(data_dir: Path) -> No
         os.kill(last, 0)
 
 
-def is_replaced(store: embedded.Embedded, killed: int) -> bool:
+def is_replaced(store: embedded.EmbeddedServer, killed: int) -> bool:
     if store.pid == killed:
         return False
     client = redis.Redis.from_url(store.url, retry=Retry(NoBackoff(), 0))

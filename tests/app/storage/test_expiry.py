@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Batch, Outcome, Place, SeenApp, Slot, new_element
+from app.storage.interface import Batch, LogOffset, Outcome, SeenApp, Slot, new_element
 from app.storage.redis.store import RedisStore
 from tests.support.batches import (
     DAY_MS,
@@ -57,9 +57,9 @@ async def test_every_key_expires_but_the_permanent_ones(
     await redis_store.compact(
         "shop", MINUTE, await slot_of(redis_store, "shop"), new_element(b"C", b"merged"), DAY_MS
     )
-    await redis_store.see([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
+    await redis_store.record_sightings([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
-    await redis_store.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await redis_store.heartbeat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
     await redis_store.hold_alert_lease("worker", DAY_MS)
     await redis_store.change_alerts(
         [AlertChange(table, "shop", b"record") for table in AlertTable], history={"shop": [b"told"]}
@@ -163,7 +163,7 @@ async def test_ids_that_are_no_longer_needed_are_dropped_together_and_no_others(
             return (await append(redis_store, "shop", each)).outcomes == [Outcome.OWN_RETRY]
         answers = await redis_store.append_from_log(
             {"shop": [each]},
-            {"shop": [Place("log", next(offsets))]},
+            {"shop": [LogOffset("log", next(offsets))]},
             id_ttl_ms=DAY_MS,
             inbox_ttl_ms=DAY_MS,
         )
@@ -184,9 +184,9 @@ async def test_ids_that_are_no_longer_needed_are_dropped_together_and_no_others(
 async def test_a_sign_of_life_ends_and_its_name_is_forgotten(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
-    await redis_store.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
-    await redis_store.beat("fold:2", {"at": "2"}, ttl_ms=DAY_MS)
+    await redis_store.heartbeat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await redis_store.heartbeat("fold:2", {"at": "2"}, ttl_ms=DAY_MS)
     server.client.pexpire("dm:beat:fold:1", 0)
 
-    assert await redis_store.beats() == {"fold:2": {"at": "2"}}
+    assert await redis_store.heartbeats() == {"fold:2": {"at": "2"}}
     assert server.client.smembers("dm:beats") == {b"fold:2"}

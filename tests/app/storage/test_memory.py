@@ -82,20 +82,20 @@ async def test_a_fold_of_an_expired_inbox_changes_nothing(store: MemoryStore, cl
 
 
 async def test_a_sign_of_life_expires(store: MemoryStore, clock: Clock) -> None:
-    await store.beat("fold:1", {"at": "1"}, ttl_ms=10 * SECOND_MS)
+    await store.heartbeat("fold:1", {"at": "1"}, ttl_ms=10 * SECOND_MS)
 
     clock.now_s = START_S + 9
-    assert await store.beats() == {"fold:1": {"at": "1"}}
+    assert await store.heartbeats() == {"fold:1": {"at": "1"}}
     clock.now_s = START_S + 10
-    assert await store.beats() == {}
+    assert await store.heartbeats() == {}
 
 
 async def test_apps_are_forgotten_when_none_was_seen_for_long(
     store: MemoryStore, clock: Clock
 ) -> None:
-    await store.see([SeenApp("shop", 1, 1, 1)], ttl_ms=10 * SECOND_MS)
+    await store.record_sightings([SeenApp("shop", 1, 1, 1)], ttl_ms=10 * SECOND_MS)
     clock.now_s = START_S + 9
-    await store.see([SeenApp("blog", 2, 2, 0)], ttl_ms=10 * SECOND_MS)
+    await store.record_sightings([SeenApp("blog", 2, 2, 0)], ttl_ms=10 * SECOND_MS)
 
     clock.now_s = START_S + 18
     assert [seen.app for seen in await store.seen_apps()] == ["blog", "shop"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from app.support.aio import end_tasks
+from app.support.aio import cancel_and_wait
 
 
 async def test_a_task_that_loses_cancellations_ends() -> None:
@@ -22,7 +22,7 @@ async def test_a_task_that_loses_cancellations_ends() -> None:
 
     task = asyncio.create_task(loses_three())
     await asyncio.sleep(0)
-    await end_tasks([task])
+    await cancel_and_wait([task])
     assert task.cancelled()
 
 
@@ -32,4 +32,4 @@ async def test_a_task_that_failed_and_one_that_is_done_are_no_trouble() -> None:
 
     tasks = [asyncio.create_task(fails()), asyncio.create_task(asyncio.sleep(0))]
     await asyncio.wait(tasks)
-    await end_tasks(tasks)
+    await cancel_and_wait(tasks)

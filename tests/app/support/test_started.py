@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from app.support.aio import Started
+from app.support.aio import EagerCoroutine
 
 
 async def test_what_needs_no_waiting_is_done() -> None:
     async def at_once() -> int:
         return 7
 
-    started = Started(at_once())
+    started = EagerCoroutine(at_once())
     assert started.done
     assert started.result == 7
 
@@ -28,7 +28,7 @@ async def test_what_waits_is_awaited_and_keeps_its_place() -> None:
         await asyncio.sleep(0)
         return "end"
 
-    started = Started(later())
+    started = EagerCoroutine(later())
     assert (started.done, steps) == (False, ["began"])
     asyncio.get_running_loop().call_soon(gate.set)
     assert await started == "end"
@@ -44,7 +44,7 @@ async def test_errors_and_time_limits_reach_whom_they_should() -> None:
             cancelled.append(True)
             raise
 
-    started = Started(never())
+    started = EagerCoroutine(never())
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await started
@@ -56,6 +56,6 @@ async def test_errors_and_time_limits_reach_whom_they_should() -> None:
         raise KeyError
 
     with pytest.raises(KeyError):
-        Started(fails(late=False))
+        EagerCoroutine(fails(late=False))
     with pytest.raises(KeyError):
-        await Started(fails(late=True))
+        await EagerCoroutine(fails(late=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.traffic.log_input import LINE_BYTES_MAX, CannotRead, LogInput, LogLine
+from app.traffic.log_input import LINE_BYTES_MAX, LogInput, LogInputError, LogLine
 from tests.support.logtext import AT_S, framed, router_text
 
 ROUTER = router_text().encode()
@@ -103,24 +103,24 @@ def test_gzip_is_inflated_also_of_several_members(tmp_path: Path, data: bytes) -
 def test_gzip_that_ends_early_is_an_error(tmp_path: Path, kept: int) -> None:
     path = written(tmp_path, gzip.compress(os.urandom(1000))[:kept])
 
-    with pytest.raises(CannotRead, match="ends early"):
+    with pytest.raises(LogInputError, match="ends early"):
         lines_of(path)
 
 
 def test_damaged_gzip_is_an_error(tmp_path: Path) -> None:
     path = written(tmp_path, b"\x1f\x8b\xff\xff damaged")
 
-    with pytest.raises(CannotRead, match="damaged gzip"):
+    with pytest.raises(LogInputError, match="damaged gzip"):
         lines_of(path)
 
 
 def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(CannotRead, match=r"absent\.log: No such file"):
+    with pytest.raises(LogInputError, match=r"absent\.log: No such file"):
         LogInput(str(tmp_path / "absent.log"))
 
 
 def test_a_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
-    with pytest.raises(CannotRead, match="it is a directory"):
+    with pytest.raises(LogInputError, match="it is a directory"):
         LogInput(str(tmp_path))
 
 

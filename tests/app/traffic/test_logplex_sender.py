@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
-from app.traffic.logplex_sender import Acknowledged, Habits, LogplexSender
-from app.traffic.simulated_lines import Line, frame
+from app.traffic.logplex_sender import Acknowledged, LogplexBehaviour, LogplexSender
+from app.traffic.simulated_lines import SimulatedLine, frame
 from parsers.framing import split
 
 NOW_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 TOKEN = "d.6b8a7d8a-2b3c-4d5e-8f90-a1b2c3d4e5f6"
 HANG = 0  # instead of a status: no answer
-HURRY = Habits(answer_within_s=0.05, backoff_s=0.0001)
+HURRY = LogplexBehaviour(answer_within_s=0.05, backoff_s=0.0001)
 
 
 class Post(NamedTuple):
@@ -80,8 +80,8 @@ class Drain:
             writer.close()
 
 
-def line(text: str = "hello") -> Line:
-    return Line(NOW_S, frame(190, NOW_S, "app", "web.1", text))
+def line(text: str = "hello") -> SimulatedLine:
+    return SimulatedLine(NOW_S, frame(190, NOW_S, "app", "web.1", text))
 
 
 def texts(post: Post) -> list[str]:
@@ -94,11 +94,11 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def sender_to(drain: Drain, habits: Habits = HURRY) -> LogplexSender:
+def sender_to(drain: Drain, habits: LogplexBehaviour = HURRY) -> LogplexSender:
     return LogplexSender(drain.url, TOKEN, habits=habits, clock=lambda: NOW_S)
 
 
-async def send(sender: LogplexSender, *lines: Line) -> None:
+async def send(sender: LogplexSender, *lines: SimulatedLine) -> None:
     for each in lines:
         sender.offer(each)
     sender.close()
@@ -142,7 +142,7 @@ async def test_credentials_are_those_of_the_url(userinfo: str, expected: bytes |
 
 async def test_bodies_are_whole_frames_up_to_their_size_and_a_larger_frame_goes_alone() -> None:
     small, large = line("x" * 100), line("y" * 2_000)
-    habits = Habits(body_bytes=3 * len(small.frame))
+    habits = LogplexBehaviour(body_bytes=3 * len(small.frame))
     async with Drain().serving() as drain:
         sender = sender_to(drain, habits)
         await send(sender, small, small, small, small, large, small)
@@ -153,7 +153,7 @@ async def test_bodies_are_whole_frames_up_to_their_size_and_a_larger_frame_goes_
 async def test_one_post_is_in_flight_and_what_comes_meanwhile_goes_into_the_next() -> None:
     async with Drain().serving() as drain:
         drain.open.clear()
-        sender = sender_to(drain, Habits())
+        sender = sender_to(drain, LogplexBehaviour())
         running = asyncio.create_task(sender.run())
         sender.offer(line("1"))
         await until(lambda: len(drain.posts) == 1)
@@ -172,7 +172,7 @@ async def test_a_full_buffer_loses_the_oldest_and_the_next_batch_says_so_first()
         sender = LogplexSender(
             drain.url,
             TOKEN,
-            habits=Habits(buffer_messages_max=3),
+            habits=LogplexBehaviour(buffer_messages_max=3),
             on_acknowledged=acknowledged.append,
             clock=lambda: NOW_S,
         )
@@ -190,7 +190,7 @@ async def test_a_full_buffer_loses_the_oldest_and_the_next_batch_says_so_first()
 
 async def test_a_loss_is_said_once() -> None:
     async with Drain().serving() as drain:
-        sender = sender_to(drain, Habits(buffer_messages_max=1))
+        sender = sender_to(drain, LogplexBehaviour(buffer_messages_max=1))
         running = asyncio.create_task(sender.run())
         sender.offer(line("1"))
         sender.offer(line("2"))
@@ -214,7 +214,7 @@ async def test_a_temporary_failure_is_tried_again_under_the_same_frame_id(status
 
 
 async def test_batches_have_frame_ids_of_their_own() -> None:
-    habits = Habits(body_bytes=1)
+    habits = LogplexBehaviour(body_bytes=1)
     async with Drain().serving() as drain:
         await send(sender_to(drain, habits), line(), line())
     assert len({post.headers["Logplex-Frame-Id"] for post in drain.posts}) == 2
@@ -222,7 +222,7 @@ async def test_batches_have_frame_ids_of_their_own() -> None:
 
 async def test_three_failed_tries_lose_the_batch_and_the_next_one_says_so() -> None:
     async with Drain(503, 503, 503).serving() as drain:
-        sender = sender_to(drain, Habits(body_bytes=1))
+        sender = sender_to(drain, LogplexBehaviour(body_bytes=1))
         await send(sender, line("1"), line("2"))
     assert [texts(post)[-1] for post in drain.posts] == ["1", "1", "1", "2"]
     assert "1 messages dropped" in texts(drain.posts[3])[0]
@@ -232,7 +232,7 @@ async def test_three_failed_tries_lose_the_batch_and_the_next_one_says_so() -> N
 @pytest.mark.parametrize("status", [400, 401, 404, 413])
 async def test_a_refusal_is_final(status: int) -> None:
     async with Drain(status).serving() as drain:
-        sender = sender_to(drain, Habits(body_bytes=1))
+        sender = sender_to(drain, LogplexBehaviour(body_bytes=1))
         await send(sender, line("1"), line("2"))
     assert [texts(post)[-1] for post in drain.posts] == ["1", "2"]
     assert sender.counts.refused == 1
@@ -242,7 +242,7 @@ async def test_a_refusal_is_final(status: int) -> None:
 async def test_a_loss_is_counted_anew_at_each_try() -> None:
     async with Drain(503).serving() as drain:
         drain.open.clear()
-        sender = sender_to(drain, Habits(buffer_messages_max=2))
+        sender = sender_to(drain, LogplexBehaviour(buffer_messages_max=2))
         for text in "123":
             sender.offer(line(text))
         running = asyncio.create_task(sender.run())
@@ -276,7 +276,7 @@ async def test_a_refused_connection_costs_no_try() -> None:
 
 async def test_lines_of_the_past_wait_for_room_and_none_is_lost() -> None:
     async with Drain().serving() as drain:
-        sender = sender_to(drain, Habits(buffer_messages_max=2))
+        sender = sender_to(drain, LogplexBehaviour(buffer_messages_max=2))
         running = asyncio.create_task(sender.run())
         for number in range(20):
             await sender.put(line(str(number)))

@@ -8,14 +8,14 @@ from itertools import islice, pairwise
 
 import pytest
 
-from app.ingest.aggregator import Aggregator, Horizon
+from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.traffic.simulated_app import SimulatedApp
 from app.traffic.simulated_dyno import busyness
 from app.traffic.simulated_lines import (
     ROUTER_ERRORS,
     Hop,
-    Line,
     RouterError,
+    SimulatedLine,
     app_frames,
     frame,
     lost_frame,
@@ -31,7 +31,7 @@ START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 HOP = Hop("GET", "/a%20b", "shop.example.com", "8601b555-6a83-4c12-8269-97c8e32cdb22", "192.0.2.1")
 
 
-def lines_of(seconds: float, *, seed: int = 1, dynos: int = 4) -> list[Line]:
+def lines_of(seconds: float, *, seed: int = 1, dynos: int = 4) -> list[SimulatedLine]:
     found = []
     for line in SimulatedApp("shop", dynos=dynos, seed=seed).lines(START_S):
         if line.at_s >= START_S + seconds:
@@ -41,11 +41,11 @@ def lines_of(seconds: float, *, seed: int = 1, dynos: int = 4) -> list[Line]:
 
 
 @pytest.fixture(scope="module")
-def hour() -> list[Line]:
+def hour() -> list[SimulatedLine]:
     return lines_of(3_600)
 
 
-def texts(lines: list[Line]) -> list[str]:
+def texts(lines: list[SimulatedLine]) -> list[str]:
     return [line.frame.decode(errors="replace") for line in lines]
 
 
@@ -54,15 +54,17 @@ def test_same_seed_gives_the_same_lines_and_another_seed_others() -> None:
     assert lines_of(60) != lines_of(60, seed=2)
 
 
-def test_lines_come_in_the_order_they_are_sent(hour: list[Line]) -> None:
+def test_lines_come_in_the_order_they_are_sent(hour: list[SimulatedLine]) -> None:
     assert all(earlier.at_s <= later.at_s for earlier, later in pairwise(hour))
 
 
-def test_the_parsers_find_in_the_lines_exactly_what_the_app_says_of_them(hour: list[Line]) -> None:
+def test_the_parsers_find_in_the_lines_exactly_what_the_app_says_of_them(
+    hour: list[SimulatedLine],
+) -> None:
     """The simulation is an independent witness: it shares no code with the parsers."""
     requests = Counter(line.status for line in hour if line.status is not None)
     codes = Counter(line.code for line in hour if line.code)
-    aggregator = Aggregator(START_S + 3_600, Horizon(86_400, 300))
+    aggregator = Aggregator(START_S + 3_600, AcceptanceWindow(86_400, 300))
     aggregator.add_frames(split(b"".join(line.frame for line in hour)))
     found_requests: Counter[int] = Counter()
     found_codes: Counter[str] = Counter()
@@ -77,11 +79,11 @@ def test_the_parsers_find_in_the_lines_exactly_what_the_app_says_of_them(hour: l
     assert len(hour) == ledger["received"] == ledger["counted"] + ledger["ignored"]
 
 
-def test_an_hour_is_about_as_many_lines_as_asked_for(hour: list[Line]) -> None:
+def test_an_hour_is_about_as_many_lines_as_asked_for(hour: list[SimulatedLine]) -> None:
     assert 0.6 * 20 * 3_600 < len(hour) < 1.5 * 20 * 3_600
 
 
-def test_both_routers_websockets_and_every_kind_of_dyno_occur(hour: list[Line]) -> None:
+def test_both_routers_websockets_and_every_kind_of_dyno_occur(hour: list[SimulatedLine]) -> None:
     everything = "".join(texts(hour))
     for piece in (
         "<158>1 ",
@@ -97,7 +99,7 @@ def test_both_routers_websockets_and_every_kind_of_dyno_occur(hour: list[Line]) 
         assert piece in everything, piece
 
 
-def test_one_dyno_runs_out_of_memory_and_comes_back_as_another(hour: list[Line]) -> None:
+def test_one_dyno_runs_out_of_memory_and_comes_back_as_another(hour: list[SimulatedLine]) -> None:
     of_dyno = [text for text in texts(hour) if " host heroku web.3 - " in text]
     full = next(i for i, text in enumerate(of_dyno) if "Error R14 (Memory quota exceeded)" in text)
     assert "Process running mem=5" in of_dyno[full - 1]
@@ -116,7 +118,7 @@ def test_a_single_dyno_is_a_web_dyno() -> None:
     assert "worker" not in everything
 
 
-def test_readings_come_every_20_seconds(hour: list[Line]) -> None:
+def test_readings_come_every_20_seconds(hour: list[SimulatedLine]) -> None:
     readings = [line for line in hour if b" host heroku worker.1 - source=" in line.frame]
     assert 2 * 160 < len(readings) < 2 * 180
 
@@ -172,7 +174,7 @@ def test_an_empty_line_is_still_a_line() -> None:
     assert len(app_frames(START_S, "web.1", "")) == 1
 
 
-def test_long_lines_occur(hour: list[Line]) -> None:
+def test_long_lines_occur(hour: list[SimulatedLine]) -> None:
     assert any(10_000 < len(line.frame) < 10_240 for line in hour)
 
 

@@ -13,7 +13,7 @@ import pytest
 from app.access.drain_secrets import hash_secret
 from app.access.read_tokens import new_token, pack_token
 from app.alerting.rule import Rule, pack_rule
-from app.alerting.state import Alert, AppAlerts, Mute, Told, pack_app, pack_json
+from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app, pack_json
 from app.config import ConfigError, Settings
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
@@ -182,7 +182,7 @@ async def put_alerts(store: MemoryStore, app: str) -> None:
         (AlertTable.MUTES, app, pack_json(Mute(2**32, 1))),
         (AlertTable.RULES, rule.name, pack_rule(rule)),
     )
-    told = pack_json(Told(1, "fired", app))
+    told = pack_json(HistoryEntry(1, "fired", app))
     await store.change_alerts([AlertChange(*each) for each in records], history={app: [told]})
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from app.alerting.channels.channel import Channel, check
-from app.alerting.channels.delivery import NotDelivered, Sender
-from app.alerting.notification import Item, Message
+from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
+from app.alerting.notification import Notification, NotificationItem
 from tests.support.certificates import certificate
 from tests.support.receivers import mailbox, webhook
 from tests.support.service import NOW_S, Clock
 
-MESSAGE = Message(
+MESSAGE = Notification(
     id="0f0f",
     app="shop",
     status="firing",
@@ -27,7 +27,7 @@ MESSAGE = Message(
     title="shop: H12 Request timeout: 14 in a minute",
     created=int(NOW_S),
     alerts=(
-        Item(
+        NotificationItem(
             id="shop:app-broken:H12:1",
             app="shop",
             rule="app-broken",
@@ -53,7 +53,7 @@ def channel(url: str, kind: Any = "webhook", **more: Any) -> Channel:
 
 async def test_a_webhook_gets_json_that_is_signed() -> None:
     async with webhook() as hook:
-        await Sender(Clock()).send(channel(hook.url), MESSAGE)
+        await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
         (got,) = hook.received
     signed = hmac.new(b"KEY", f"{int(NOW_S)}.".encode() + got.body, hashlib.sha256).hexdigest()
@@ -71,16 +71,16 @@ async def test_no_address_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with webhook() as hook:
         hook.answers = [200, 500]
-        await Sender(Clock()).send(channel(hook.url), MESSAGE)
-        with pytest.raises(NotDelivered):
-            await Sender(Clock()).send(channel(hook.url), MESSAGE)
+        await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
+        with pytest.raises(ChannelDeliveryError):
+            await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
     assert "SECRET" not in caplog.text
 
 
 async def test_slack_gets_a_text_in_its_markup() -> None:
     async with webhook() as hook:
-        await Sender(Clock()).send(channel(hook.url, "slack"), MESSAGE)
+        await ChannelSender(Clock()).send(channel(hook.url, "slack"), MESSAGE)
 
         (got,) = hook.received
     assert set(got.json) == {"text"}
@@ -97,8 +97,8 @@ async def test_e_mail_arrives_with_an_id_that_stays() -> None:
     async with mailbox() as box:
         url = f"smtp://user:p%40ss@127.0.0.1:{box.port}"
         ops = channel(url, "email", to=("a@example.com", "b@example.com"), sender="d@example.org")
-        await Sender(Clock()).send(ops, MESSAGE)
-        await Sender(Clock()).send(ops, MESSAGE)
+        await ChannelSender(Clock()).send(ops, MESSAGE)
+        await ChannelSender(Clock()).send(ops, MESSAGE)
 
     first, second = box.letters
     assert first["Subject"] == "[FIRING] shop: H12 Request timeout: 14 in a minute"
@@ -122,8 +122,8 @@ async def test_what_a_webhook_refuses_is_said(status: int, said: str) -> None:
     async with webhook() as hook:
         hook.answers = [status]
         hook.head = f"location: {hook.url}/elsewhere\r\n"
-        with pytest.raises(NotDelivered) as refused:
-            await Sender(Clock()).send(channel(hook.url), MESSAGE)
+        with pytest.raises(ChannelDeliveryError) as refused:
+            await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
         assert len(hook.received) == 1  # nothing was followed
     assert str(refused.value).startswith(said)
@@ -133,8 +133,8 @@ async def test_what_a_webhook_refuses_is_said(status: int, said: str) -> None:
 async def test_a_channel_may_ask_to_be_left_alone_for_a_while() -> None:
     async with webhook() as hook:
         hook.answers, hook.head = [429], "retry-after: 90\r\n"
-        with pytest.raises(NotDelivered) as refused:
-            await Sender(Clock()).send(channel(hook.url), MESSAGE)
+        with pytest.raises(ChannelDeliveryError) as refused:
+            await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
     assert refused.value.after_s == 90
 
@@ -142,13 +142,13 @@ async def test_a_channel_may_ask_to_be_left_alone_for_a_while() -> None:
 async def test_who_does_not_answer_is_given_up_in_time() -> None:
     async with webhook() as hook, mailbox() as box:
         hook.answers, box.dripping = [0], True
-        sender = Sender(Clock(), time_limit_s=0.2)
+        sender = ChannelSender(Clock(), time_limit_s=0.2)
         mail = channel(
             f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
         )
         for each in (channel(hook.url), mail):
             async with asyncio.timeout(10):
-                with pytest.raises(NotDelivered):
+                with pytest.raises(ChannelDeliveryError):
                     await sender.send(each, MESSAGE)
 
 
@@ -159,8 +159,8 @@ async def test_who_is_not_there_is_not_reached_and_no_secret_is_told() -> None:
         "smtp://user:SECRET@127.0.0.1:1", "email", to=("a@example.com",), sender="d@example.org"
     )
     for each in (channel(url), mail):
-        with pytest.raises(NotDelivered) as refused:
-            await Sender(Clock()).send(each, MESSAGE)
+        with pytest.raises(ChannelDeliveryError) as refused:
+            await ChannelSender(Clock()).send(each, MESSAGE)
         assert "reached" in str(refused.value)
         assert "SECRET" not in str(refused.value)
 
@@ -171,8 +171,8 @@ async def test_what_a_mail_server_refuses_is_said() -> None:
         mail = channel(
             f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
         )
-        with pytest.raises(NotDelivered, match="refuses a@example"):
-            await Sender(Clock()).send(mail, MESSAGE)
+        with pytest.raises(ChannelDeliveryError, match="refuses a@example"):
+            await ChannelSender(Clock()).send(mail, MESSAGE)
 
 
 async def test_a_mail_server_with_tls_must_show_a_certificate_that_is_trusted(
@@ -185,10 +185,10 @@ async def test_a_mail_server_with_tls_must_show_a_certificate_that_is_trusted(
         mail = channel(
             f"smtps://localhost:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
         )
-        with pytest.raises(NotDelivered):
-            await Sender(Clock()).send(mail, MESSAGE)
+        with pytest.raises(ChannelDeliveryError):
+            await ChannelSender(Clock()).send(mail, MESSAGE)
         assert box.letters == []
         monkeypatch.setenv("SSL_CERT_FILE", str(chain))
-        await Sender(Clock()).send(mail, MESSAGE)
+        await ChannelSender(Clock()).send(mail, MESSAGE)
 
         assert len(box.letters) == 1

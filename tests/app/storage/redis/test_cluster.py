@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from app.storage import connect as engine
-from app.storage.interface import Guard, Outcome, SeenApp, StoreError, StoreUnavailable
+from app.storage.interface import Outcome, SeenApp, StatePrecondition, StoreError, StoreUnavailable
 from app.storage.redis.cluster import ClusterStore
 from app.storage.redis.keys import ids_of_each, inbox_key
 from tests.support.batches import (
@@ -64,9 +64,9 @@ async def test_apps_lie_on_every_primary_and_each_on_one(
 async def test_what_is_kept_of_the_service_lies_together(
     on_cluster: ClusterStore, cluster: ClusterOfNodes
 ) -> None:
-    await on_cluster.see([SeenApp("shop", 1, 2, 0)], ttl_ms=DAY_MS)
+    await on_cluster.record_sightings([SeenApp("shop", 1, 2, 0)], ttl_ms=DAY_MS)
     await on_cluster.swap_drain("shop", "", "secret")
-    await on_cluster.beat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await on_cluster.heartbeat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
 
     holding = [node for node in cluster.primaries() if node.client.keys("dm:{!service}:*")]
     assert len(holding) == 1
@@ -93,7 +93,10 @@ async def test_while_a_slot_moves_nothing_is_pushed_whose_id_is_not_recorded(
     on_cluster: ClusterStore, cluster: ClusterOfNodes
 ) -> None:
     """Just as older ids are dropped, so that a key is gone that could not be made anew."""
-    for guard in (Guard(b"", b"state"), Guard(b"state", b"")):  # so that all keys are there
+    for guard in (
+        StatePrecondition(b"", b"state"),
+        StatePrecondition(b"state", b""),
+    ):  # so that all keys are there
         await append_bundle(on_cluster, "shop", bundle(batch()), {"shop": guard})
     _, ids_before = ids_of_each("shop")
     sent = batch()
@@ -125,7 +128,7 @@ async def test_a_primary_that_is_away_costs_only_its_own_apps(fragile: ClusterOf
             assert (await append(store, app, batch())).outcomes == [Outcome.STORED]
     with pytest.raises(StoreUnavailable):
         await append(store, APPS[0], batch())
-    assert any(str(lost.port) in sentence for sentence in await store.advice())
+    assert any(str(lost.port) in sentence for sentence in await store.warnings())
     await store.close()
 
 
@@ -148,14 +151,14 @@ async def test_a_promoted_replica_goes_on_where_the_primary_was(fragile: Cluster
 
 async def test_what_the_operator_should_see_to_is_said(fragile: ClusterOfNodes) -> None:
     store = engine.connect(fragile.url)
-    assert await store.advice() == []
+    assert await store.warnings() == []
     node = fragile.primaries()[0]
     node.client.config_set("maxmemory-policy", "allkeys-lru")
     for each in fragile.primaries():
         each.client.config_set("cluster-require-full-coverage", "yes")
 
     assert "noeviction" in " ".join(await store.check())
-    assert "cluster-require-full-coverage" in " ".join(await store.advice())
+    assert "cluster-require-full-coverage" in " ".join(await store.warnings())
     await store.close()
 
 

@@ -12,7 +12,7 @@ from hiredis import pack_command
 from redis import exceptions
 from redis.asyncio import ConnectionPool
 
-from app.storage.redis.pipelined_connection import Wire
+from app.storage.redis.pipelined_connection import PipelinedConnection
 from tests.support.servers import RunningServer
 
 
@@ -26,9 +26,11 @@ PING = packed("PING")
 
 
 @asynccontextmanager
-async def wire_to(server: RunningServer, timeout_s: float = 10) -> AsyncIterator[Wire]:
+async def wire_to(
+    server: RunningServer, timeout_s: float = 10
+) -> AsyncIterator[PipelinedConnection]:
     pool = ConnectionPool.from_url(server.url, max_connections=1)
-    wire = Wire(pool, timeout_s)
+    wire = PipelinedConnection(pool, timeout_s)
     try:
         yield wire
     finally:

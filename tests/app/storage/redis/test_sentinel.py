@@ -27,7 +27,7 @@ async def test_the_new_primary_is_found_after_a_failure(fragile: Watched) -> Non
     store = engine.connect(fragile.url)
     first = batch()
     await append(store, "shop", first)
-    assert await store.advice() == []
+    assert await store.warnings() == []
     fragile.primary.kill()
 
     taken = await append_when_taken(store, "shop", again(first))
@@ -67,5 +67,5 @@ async def test_whoever_finds_all_connections_in_use_waits_for_one(watched: Watch
 
 async def test_too_few_replicas_are_told(fragile: Watched) -> None:
     store = engine.connect(fragile.url, replicas=2)
-    assert "DYNOMETER_REDIS_REPLICAS" in " ".join(await store.advice())
+    assert "DYNOMETER_REDIS_REPLICAS" in " ".join(await store.warnings())
     await store.close()

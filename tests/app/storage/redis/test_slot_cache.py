@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
-from app.storage.redis.slot_cache import KeptSlots
+from app.storage.redis.slot_cache import SlotCache
 from app.storage.redis.store import RedisStore
 from tests.support.servers import RunningServer
 
@@ -68,7 +68,7 @@ async def test_a_reader_may_do_with_its_lists_what_it_likes(redis_store: RedisSt
 
 
 def test_what_was_not_asked_for_longest_makes_room() -> None:
-    kept = KeptSlots(bytes_max=25)
+    kept = SlotCache(bytes_max=25)
     for name in "ab":
         kept.keep(name, HOUR, [b"x" * 10])
     assert kept.known(["a"])["a"].elements == [b"x" * 10]
@@ -84,6 +84,6 @@ def test_what_was_not_asked_for_longest_makes_room() -> None:
 
 
 def test_minutes_are_not_held() -> None:
-    kept = KeptSlots()
+    kept = SlotCache()
     kept.keep("a", Slot("1m", 0), [b"x" * 10])
     assert kept.known(["a"]) == {}

@@ -13,10 +13,10 @@ import redis.asyncio
 from app.storage.interface import (
     Appended,
     Fold,
-    Guard,
     Outcome,
     SeenApp,
     Slot,
+    StatePrecondition,
     StoreError,
     StoreUnavailable,
     new_element,
@@ -112,7 +112,7 @@ async def test_the_life_of_an_inbox_is_prolonged_with_its_state(server: RunningS
 
     async def life_ms(before: bytes, after: bytes) -> int:
         await client.pexpire("dm:{shop}:inbox", HOUR_MS)
-        guards = {"shop": Guard(before, after)}
+        guards = {"shop": StatePrecondition(before, after)}
         assert await append_bundle(store, "shop", bundle(batch()), guards)
         return int(await client.pttl("dm:{shop}:inbox"))
 
@@ -120,7 +120,9 @@ async def test_the_life_of_an_inbox_is_prolonged_with_its_state(server: RunningS
     assert await life_ms(b"one", b"") <= HOUR_MS
     assert await life_ms(b"one", b"two") > HOUR_MS
     await client.pexpire("dm:{shop}:inbox", 2 * DAY_MS)
-    assert await append_bundle(store, "shop", bundle(batch()), {"shop": Guard(b"two", b"three")})
+    assert await append_bundle(
+        store, "shop", bundle(batch()), {"shop": StatePrecondition(b"two", b"three")}
+    )
     assert await client.pttl("dm:{shop}:inbox") > DAY_MS
     await client.aclose()
     await store.close()
@@ -244,13 +246,13 @@ async def test_every_method_says_that_a_server_is_away() -> None:
         store.compact("shop", MINUTE, [b""], b"", 1),
         store.read("shop", [MINUTE]),
         store.inbox_lengths(["shop"]),
-        store.see([SeenApp("shop", 1, 1, 0)], ttl_ms=1),
+        store.record_sightings([SeenApp("shop", 1, 1, 0)], ttl_ms=1),
         store.seen_apps(),
         store.forget_apps(1),
         store.swap_drain("shop", "", "hash"),
         store.drains(),
-        store.beat("fold:1", {"at": "1"}, ttl_ms=1),
-        store.beats(),
+        store.heartbeat("fold:1", {"at": "1"}, ttl_ms=1),
+        store.heartbeats(),
         store.check(),
     ]
 

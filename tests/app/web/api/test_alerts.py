@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from app.access.read_tokens import new_token, pack_token
-from app.alerting.state import Alert, AppAlerts, Told, pack_app, pack_json
+from app.alerting.state import Alert, AppAlerts, HistoryEntry, pack_app, pack_json
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
@@ -54,7 +54,7 @@ async def fire(store: MemoryStore, *apps: str) -> None:
     alert = Alert(
         "app-broken", "", "firing", int(NOW_S) - 60, value=14, detail="web.1", parts=("H12",)
     )
-    told = Told(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
+    told = HistoryEntry(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
     for app in apps:
         state = pack_app(AppAlerts(int(NOW_S), alerts=(alert,)))
         await store.change_alerts(
@@ -109,7 +109,7 @@ async def test_what_fires_is_listed_with_its_mute_and_history(
 ) -> None:
     await post(client, router(), secret="none")
     await fire(store, "shop")
-    await store.see([], ttl_ms=10**9)
+    await store.record_sightings([], ttl_ms=10**9)
     assert (await client.put(f"{URL}/mutes/shop", json={"for_s": 60})).status_code == 409
     (alert,) = (await got(client))["alerts"]
     assert alert["what"] == "H12 Request timeout: 14 in a minute"

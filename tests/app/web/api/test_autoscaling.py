@@ -83,7 +83,7 @@ async def test_where_minutes_lack_lines_it_says_so(
     assert (await signal(client))["complete"] is True
 
     since = {"since_s": str(int(AT_S) + 400)}
-    await store.beat(f"{SPOOLING}worker", since, ttl_ms=60_000)
+    await store.heartbeat(f"{SPOOLING}worker", since, ttl_ms=60_000)
     assert (await signal(client))["complete"] is False
 
 

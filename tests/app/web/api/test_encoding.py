@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from app.query.engine import Answer, Series, answer
 from app.query.stats import Answered, parse_stat
-from app.query.table import Query, Range
+from app.query.table import Query, QueryRange
 from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
@@ -23,7 +23,7 @@ from parsers.metrics import METRICS
 SIZE = 10_000
 METRIC = METRICS["requests"]
 STATS = tuple(parse_stat(name, METRIC) for name in ("sum", "rate"))
-SPAN = Range(0, SIZE * MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
+SPAN = QueryRange(0, SIZE * MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 QUERY = Query(METRIC, STATS, SPAN, ("dyno",))
 HEAD = {"metric": "requests", "warnings": ["…"], "end": None}
 

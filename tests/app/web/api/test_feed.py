@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from app.access.read_tokens import new_token, pack_token
-from app.alerting.state import Told, pack_json
+from app.alerting.state import HistoryEntry, pack_json
 from app.storage.interface import SeenApp
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, frame, router
@@ -22,7 +22,7 @@ async def test_alerts_and_events_are_entries_the_newest_first() -> None:
     async with client_of(store, clock, DYNOMETER_PUBLIC_URL="https://m.example.com") as client:
         release = frame("Release v42 created by user x", app_name="app", procid="api", at_s=AT_S)
         await post(client, router() + release)
-        fired = Told(
+        fired = HistoryEntry(
             int(NOW_S), "fired", "H12 <Request> & timeout", told=True, id="app-broken:H12:1"
         )
         await store.change_alerts([], history={"shop": [pack_json(fired)]})
@@ -54,8 +54,8 @@ async def test_a_read_token_may_stand_in_the_address_of_its_feed_and_nowhere_els
     token, token_id, record = new_token("", ("shop",), 1)
     await store.put_token(token_id, pack_token(record))
     async with client_of(store, clock, DYNOMETER_ADMIN_TOKEN=ADMIN_TOKEN) as client:
-        await store.change_alerts([], history={"shop": [pack_json(Told(1, "fired", "x"))]})
-        await store.see([SeenApp("shop", 1, 1, 0)], ttl_ms=10**12)
+        await store.change_alerts([], history={"shop": [pack_json(HistoryEntry(1, "fired", "x"))]})
+        await store.record_sightings([SeenApp("shop", 1, 1, 0)], ttl_ms=10**12)
 
         assert (await client.get(f"{URL}?token={token}")).status_code == 200
         assert (await client.get(URL)).status_code == 401

@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.alerting.channels.channel import Channel, Health, pack_channel, pack_health
+from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
 from app.alerting.rule import Rule, pack_rule
-from app.alerting.state import Alert, AppAlerts, Mute, Told, pack_app, pack_json
+from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app, pack_json
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, load, memory, router
@@ -62,8 +62,8 @@ async def test_what_fires_and_what_was_told_is_on_the_page_of_the_app(
     )
     await put(store, AlertTable.STATES, "shop", pack_app(AppAlerts(1, alerts=(alert,))))
     told = [
-        Told(int(AT_S) + 130, "fired", "H12 Request timeout: 14 in a minute", told=True),
-        Told(int(AT_S) + 200, "resolved", "H10 App crashed", told=False),
+        HistoryEntry(int(AT_S) + 130, "fired", "H12 Request timeout: 14 in a minute", told=True),
+        HistoryEntry(int(AT_S) + 200, "resolved", "H10 App crashed", told=False),
     ]
     await store.change_alerts([], history={"shop": [pack_json(each) for each in told]})
     await put(store, AlertTable.MUTES, "shop", pack_json(Mute(int(AT_S) + 3600, 1)))
@@ -107,7 +107,7 @@ async def test_without_anybody_to_tell_there_are_no_limits() -> None:
 async def test_a_channel_that_fails_is_on_the_first_page(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
-    health = Health(failing_since_s=int(AT_S), attempts=3, error="answers 404")
+    health = ChannelHealth(failing_since_s=int(AT_S), attempts=3, error="answers 404")
     await put(store, AlertTable.HEALTH, "ops", pack_health(health))
 
     html = await page(client, "/")

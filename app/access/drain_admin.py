@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from app.access.drain_election import ActiveDrain, unpack_state
+from app.access.drain_election import DrainElection, unpack_state
 from app.access.drain_secrets import (
-    Drain,
+    DrainRecord,
     decode,
     encode,
     first,
@@ -21,6 +21,7 @@ from app.access.drain_secrets import (
 )
 from app.access.drain_status import removal
 from app.storage.interface import Store
+from app.support.errors import UserError
 
 _TRIES = 10
 _BEING_CHANGED = "{}: is being changed by somebody else; try again"
@@ -28,11 +29,11 @@ _BEING_CHANGED = "{}: is being changed by somebody else; try again"
 _PUBLIC_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?)")
 
 
-class EnrolmentError(ValueError):
+class DrainAdminError(UserError):
     """This cannot be done as things are; the message says what can."""
 
 
-class Enrolled(NamedTuple):
+class DrainCommands(NamedTuple):
     """`add`: the command that tells Heroku, with the secret in it, which is kept nowhere.
     `remove`: the one that ends the drain before it; "" when there is none that we know.
     """
@@ -42,7 +43,7 @@ class Enrolled(NamedTuple):
     remove: str
 
 
-class Enrolment:
+class DrainAdmin:
     """Works on the store."""
 
     def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
@@ -58,12 +59,12 @@ class Enrolment:
         """
         registered = await self._store.drains()
         if taken := [app for app in apps if app in registered and _secrets(registered[app])]:
-            raise EnrolmentError(
+            raise DrainAdminError(
                 f"{', '.join(taken)}: has a drain already; nothing was changed. "
                 "For a new secret: dynometer drains rotate APP"
             )
 
-    async def add(self, app: str) -> Enrolled:
+    async def add(self, app: str) -> DrainCommands:
         """Give an app its first secret.
 
         Raises:
@@ -79,8 +80,8 @@ class Enrolment:
                 await self.refuse_taken([app])
                 drain.links = decode(record).links
             if await self._store.swap_drain(app, record, encode(drain)):
-                return Enrolled(app, _add(address, app, secret), "")
-        raise EnrolmentError(_BEING_CHANGED.format(app))
+                return DrainCommands(app, _add(address, app, secret), "")
+        raise DrainAdminError(_BEING_CHANGED.format(app))
 
     async def link(self, app: str, token: str) -> None:
         """Let a drain token speak for an app, and for no other.
@@ -90,7 +91,7 @@ class Enrolment:
         """
         for other, record in (await self._store.drains()).items():
             if other != app and hash_secret(token) in decode(record).links:
-                raise EnrolmentError(
+                raise DrainAdminError(
                     f"{token} is linked to {other}; first: dynometer drains unlink {other} {token}"
                 )
         await self._change(app, lambda drain: linked(drain, token))
@@ -102,23 +103,23 @@ class Enrolment:
             EnrolmentError: it does not.
         """
 
-        def without(drain: Drain | None) -> Drain:
+        def without(drain: DrainRecord | None) -> DrainRecord:
             if drain is None or hash_secret(token) not in drain.links:
-                raise EnrolmentError(f"{token} is not linked to {app}. See: dynometer drains list")
+                raise DrainAdminError(f"{token} is not linked to {app}. See: dynometer drains list")
             return unlinked(drain, token)
 
         await self._change(app, without)
 
-    async def _change(self, app: str, change: Callable[[Drain | None], Drain]) -> None:
+    async def _change(self, app: str, change: Callable[[DrainRecord | None], DrainRecord]) -> None:
         for _ in range(_TRIES):
             record = (await self._store.drains()).get(app, "")
             changed = change(decode(record) if record else None)
             kept = encode(changed) if changed.secrets or changed.links else ""
             if await self._store.swap_drain(app, record, kept):
                 return
-        raise EnrolmentError(_BEING_CHANGED.format(app))
+        raise DrainAdminError(_BEING_CHANGED.format(app))
 
-    async def rotate(self, app: str, *, at_once: bool = False) -> Enrolled:
+    async def rotate(self, app: str, *, at_once: bool = False) -> DrainCommands:
         """Give an app a new secret; the old one holds until the new drain has taken over.
 
         Args:
@@ -130,7 +131,7 @@ class Enrolment:
         for _ in range(_TRIES):
             record = (await self._store.drains()).get(app)
             if record is None or not _secrets(record):
-                raise EnrolmentError(f"{app}: has no drain; first: dynometer drains add {app}")
+                raise DrainAdminError(f"{app}: has no drain; first: dynometer drains add {app}")
             state = await self._state(app)
             secret = new_secret()
             drain = rotated(
@@ -142,8 +143,8 @@ class Enrolment:
             )
             if await self._store.swap_drain(app, record, encode(drain)):
                 before = removal(app, state.token) if state else ""
-                return Enrolled(app, _add(address, app, secret), before)
-        raise EnrolmentError(_BEING_CHANGED.format(app))
+                return DrainCommands(app, _add(address, app, secret), before)
+        raise DrainAdminError(_BEING_CHANGED.format(app))
 
     async def remove(self, app: str) -> list[str]:
         """Forget an app's secrets: nothing of it is taken any more, what was counted stays.
@@ -155,12 +156,12 @@ class Enrolment:
         for _ in range(_TRIES):
             record = (await self._store.drains()).get(app)
             if record is None:
-                raise EnrolmentError(f"{app}: has no drain. See: dynometer drains list")
+                raise DrainAdminError(f"{app}: has no drain. See: dynometer drains list")
             state = await self._state(app)
             if await self._store.swap_drain(app, record, ""):
                 tokens = [state.token, state.other] if state else []
                 return [removal(app, token) for token in tokens if token]
-        raise EnrolmentError(_BEING_CHANGED.format(app))
+        raise DrainAdminError(_BEING_CHANGED.format(app))
 
     async def retire(self) -> None:
         """End old secrets whose drain was replaced; doing it again changes nothing."""
@@ -179,19 +180,19 @@ class Enrolment:
     def _now_s(self) -> int:
         return int(self._clock())
 
-    async def _state(self, app: str) -> ActiveDrain | None:
+    async def _state(self, app: str) -> DrainElection | None:
         return unpack_state((await self._store.drain_states([app])).get(app, b""))
 
     def _address(self) -> tuple[str, str]:
         """(scheme, the rest) of the public address."""
         if not self._public_url:
-            raise EnrolmentError(
+            raise DrainAdminError(
                 "DYNOMETER_PUBLIC_URL is not set: set it to the address at which Heroku reaches "
                 "the service, as in export DYNOMETER_PUBLIC_URL=https://metrics.example.com"
             )
         match = _PUBLIC_URL.fullmatch(self._public_url)
         if match is None:  # a shell could misread it
-            raise EnrolmentError(
+            raise DrainAdminError(
                 "DYNOMETER_PUBLIC_URL cannot be used for a drain: expected https://HOST, "
                 "without credentials, query or fragment"
             )

@@ -1,0 +1,29 @@
+"""The process `dynometer syslog`: the syslog drain alone, for a store that others serve."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+
+from app.config import Settings
+from app.receivers.tls import reload_certificates
+from app.service.wiring import build_service, build_syslog_listener, running
+from app.storage.connect import connect, refuse_unsupported_data
+
+
+async def listen(url: str, settings: Settings, on_listening: Callable[[], None]) -> None:
+    """Runs until SIGTERM or SIGINT; `on_listening` is called once connections are accepted."""
+    store = connect(url, replicas=settings.redis_replicas)
+    await refuse_unsupported_data(store)
+    service = build_service(settings, store, time.time)
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, reload_certificates)
+    listener = build_syslog_listener(service, settings, time.time)
+    async with running(service), listener.listening():
+        on_listening()
+        await stopped.wait()

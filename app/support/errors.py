@@ -1,0 +1,7 @@
+"""The base of every error that a command reports as one line instead of a traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The request, a setting or the environment is wrong; the message says what, and what to do."""
