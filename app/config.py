@@ -288,13 +288,6 @@ SETTINGS = (
         "1: each syslog connection begins with a PROXY protocol header",
     ),
     Setting(
-        "DYNOMETER_PURE",
-        "pure",
-        "0",
-        flag,
-        "1: interpreted, also where the busy paths were compiled",
-    ),
-    Setting(
         "DYNOMETER_LOG_FORMAT",
         "log_format",
         "human",
@@ -333,7 +326,7 @@ SETTINGS = (
 
 ADMIN_TOKEN_LENGTH_MIN = 16
 PREFIX = "DYNOMETER_"
-_NO_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER")
+_NO_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER", "DYNOMETER_PURE")
 
 
 class ConfigError(UserError):
@@ -378,7 +371,6 @@ class Settings:
     tls_cert: str
     tls_key: str
     syslog_proxy_protocol: bool
-    pure: bool
     log_format: str
     process_types_max: int
     dynos_max: int

@@ -57,7 +57,7 @@ def test_posts_are_never_larger_than_they_may_be() -> None:
 def test_one_app_that_is_too_large_for_one_primary_is_told() -> None:
     assert need(load(), MACHINE).largest_cores < MACHINE.busy
     large = load(apps=1, requests_s=1_500_000, largest=1)
-    assert 2 < need(large, MACHINE).largest_cores < 2.1
+    assert MACHINE.busy < need(large, MACHINE).largest_cores
     assert "more than one primary has" in "".join(lines(large, MACHINE, need(large, MACHINE)))
 
 
