@@ -16,7 +16,7 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/receivers/test_,http_drain.py http_fast_path.py) tests/app/monitoring/test_exposition.py \
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) $(addprefix tests/app/cli/test_,simulate.py self_test.py)
-.PHONY: help install run test test-kafka kafka check format bench guarantees soak fuzz lock clean
+.PHONY: help install run test test-kafka kafka check measures format bench guarantees soak fuzz lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -35,6 +35,9 @@ check: .venv/.dev ## format, lint, types, imports
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+measures: .venv/.dev ## how easily the code is entered and read
+	$(BIN)/python -m tests.readability
 
 format: .venv/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format
