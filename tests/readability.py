@@ -24,14 +24,72 @@ SENTENCE_WORDS_MAX = 30
 # Words that are no names: pronouns, quantifiers, prepositions and participles say nothing of what
 # a variable holds.
 PRONOUNS = frozenset(
-    "each some others other these those such what which who whom whose whoever nobody somebody it "
-    "both ours theirs mine another everything something of apart away beside besides".split()
+    [
+        "each",
+        "some",
+        "others",
+        "other",
+        "these",
+        "those",
+        "such",
+        "what",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "whoever",
+        "nobody",
+        "somebody",
+        "it",
+        "both",
+        "ours",
+        "theirs",
+        "mine",
+        "another",
+        "everything",
+        "something",
+        "of",
+        "apart",
+        "away",
+        "beside",
+        "besides",
+    ]
 )
 PARTICIPLES = frozenset(
-    "found told said known seen kept asked given taken left meant wanted named made shown heard "
-    "drawn brought lost sent held whole done gone put written waiting missing begun sought".split()
+    [
+        "found",
+        "told",
+        "said",
+        "known",
+        "seen",
+        "kept",
+        "asked",
+        "given",
+        "taken",
+        "left",
+        "meant",
+        "wanted",
+        "named",
+        "made",
+        "shown",
+        "heard",
+        "drawn",
+        "brought",
+        "lost",
+        "sent",
+        "held",
+        "whole",
+        "done",
+        "gone",
+        "put",
+        "written",
+        "waiting",
+        "missing",
+        "begun",
+        "sought",
+    ]
 )
-_NO_PARTICIPLE = frozenset("seed speed feed need red embed shed".split())
+_NO_PARTICIPLE = frozenset(["seed", "speed", "feed", "need", "red", "embed", "shed"])
 _PERSONS = re.compile(r"\b(?:what|who|whoever|nobody|whose)\b", re.IGNORECASE)
 
 
