@@ -43,7 +43,7 @@ def test_of_an_app_s_usual_lines(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "horizon",
+    "acceptance",
     [
         AcceptanceWindow(60, 5),
         AcceptanceWindow(0, 0),
