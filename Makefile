@@ -2,12 +2,14 @@
 PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL := $(BIN)/uv pip install --python $(BIN)/python
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
+PYTEST := $(BIN)/pytest --numprocesses=auto --dist=loadfile
 COMPILED := $(wildcard app/*/*.so app/*/*.c)
+PYX := $(wildcard app/*/*.pyx app/*/*.pxd)
 CHARTS := app/web/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
 # What runs a second time, interpreted: everything that lines, sums and bytes pass through.
@@ -16,19 +18,25 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/receivers/test_,http_drain.py http_fast_path.py) tests/app/monitoring/test_exposition.py \
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) $(addprefix tests/app/cli/test_,simulate.py self_test.py)
-.PHONY: help install run test test-kafka kafka check measures format bench guarantees soak fuzz lock clean
+.PHONY: help install run unit test test-slow test-kafka kafka check measures pictures format bench guarantees soak fuzz lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
-install: .venv/.installed $(CHARTS) ## set up .venv, and the charts if Node is there
+install: .venv/.compiled $(CHARTS) ## set up .venv, and the charts if Node is there
 
 run: install ## start the service, with a store of its own unless REDIS_URL is set
 	./dynometer serve
 
-test: .venv/.tested $(CHARTS) ## install what the tests need, and run them
-	$(BIN)/pytest
-	DYNOMETER_PURE=1 $(BIN)/pytest $(INTERPRETED)
+unit: .venv/.dev ## run the tests that need no server
+	$(PYTEST) -m "not server and not slow"
+
+test: .venv/.tested $(CHARTS) ## install what the tests need, and run them, compiled and interpreted
+	$(PYTEST) -m "not slow"
+	DYNOMETER_PURE=1 $(PYTEST) -m "not slow" $(INTERPRETED)
+
+test-slow: .venv/.tested $(CHARTS) ## drills, browsers, senders, proxies, monitoring tools
+	$(PYTEST) -m slow
 
 check: .venv/.dev ## format, lint, types, imports
 	$(BIN)/ruff format --check
@@ -39,6 +47,9 @@ check: .venv/.dev ## format, lint, types, imports
 measures: .venv/.dev ## how easily the code is entered and read
 	$(BIN)/python -m tests.readability
 
+pictures: .venv/.tested $(CHARTS) ## take the pictures in the README again
+	$(BIN)/python -m tests.browser.pictures
+
 format: .venv/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
@@ -47,7 +58,7 @@ test-kafka: .venv/.dev ## only what is about Kafka; KAFKA_BOOTSTRAP=HOST:9092 fo
 	$(BIN)/pytest tests/kafka
 
 kafka: .venv/.installed ## install what DYNOMETER_KAFKA needs
-	@$(PIP) install --require-hashes -r requirements-kafka.txt
+	@$(INSTALL) --require-hashes -r requirements-kafka.txt
 
 bench: .venv/.tested ## measure; see bench/README.md
 	$(BIN)/python -m bench
@@ -64,35 +75,44 @@ fuzz: .venv-fuzz/.made ## look for inputs that break the parsers, for FUZZ_SECON
 lock: .venv/.dev ## pin the dependencies again
 	$(LOCK) --upgrade pyproject.toml -o requirements.txt
 	$(LOCK) --upgrade --extra kafka pyproject.toml -c requirements.txt -o requirements-kafka.txt
+	$(LOCK) --upgrade --group build -o requirements-build.txt
 	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
 
 clean: ## remove what the other targets made; data in .dynometer stays
 	rm -rf $(COMPILED) .venv .venv-fuzz .servers node_modules app/web/vendor build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-.venv/.made:
+.venv/.made: requirements-build.txt
 	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed (python3 --version)"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || deploy/apt-install python3-venv
-	$(PYTHON) -m venv .venv
+	@echo "Making .venv …"
+	@$(PYTHON) -m venv .venv
+	@echo "Installing the build tools …"
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-build.txt
 	@touch $@
 
-.venv/.installed: .venv/.made requirements.txt pyproject.toml $(wildcard app/*/*.pyx app/*/*.pxd)
+.venv/.installed: .venv/.made requirements.txt pyproject.toml
 	@echo "Installing Dynometer into .venv …"
-	@$(PIP) install --require-hashes -r requirements.txt
-	@$(PIP) install --no-deps --editable .
+	@$(INSTALL) --quiet --require-hashes -r requirements.txt
+	@$(INSTALL) --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
+
+# Made again on each call while a compiler is missing; then the interpreted form serves.
+.venv/.compiled: .venv/.installed $(PYX)
+	@echo "Compiling the accelerators …"
+	@$(BIN)/python -m deploy.compile && touch $@ || true
 
 $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@if command -v npm >/dev/null; then npm ci --no-audit --no-fund --loglevel=error; \
 		else echo "Node is not installed: charts will be pictures until 'npm ci' has run"; fi
 
-.venv/.dev: .venv/.installed requirements-dev.txt
-	@$(PIP) install --require-hashes -r requirements-dev.txt
+.venv/.dev: .venv/.compiled requirements-dev.txt
+	@echo "Installing what development needs …"
+	@$(INSTALL) --quiet --require-hashes -r requirements-dev.txt
 	@touch $@
 
 .venv/.tested: .venv/.dev
-	@$(BIN)/python -c 'import app.ingest._aggregator' 2>/dev/null || { deploy/apt-install gcc libc6-dev python3-dev && \
-		$(PIP) install --no-deps --editable .; }
+	@[ -e .venv/.compiled ] || { deploy/apt-install gcc libc6-dev python3-dev && $(BIN)/python -m deploy.compile; }
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	@command -v chromium >/dev/null || deploy/apt-install chromium
 	@command -v npm >/dev/null || deploy/apt-install npm

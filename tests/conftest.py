@@ -20,6 +20,29 @@ from tests.support.cluster import (
 )
 from tests.support.servers import RunningServer, running_server, server_names
 
+SLOW_FOLDERS = frozenset({"browser", "guarantees", "kafka", "prometheus", "proxies", "senders"})
+SERVER_FIXTURES = frozenset({"server_of", "cluster", "watched"})
+SERVER_MODULES = ("processes", "servers", "cluster", "logtext", "kafka", "monitoring")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and what needs a server or a process, by what a test uses."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if SLOW_FOLDERS & set(item.path.parts):
+            item.add_marker("slow")
+        if _starts_something(item):
+            item.add_marker("server")
+
+
+def _starts_something(item: pytest.Function) -> bool:
+    if SERVER_FIXTURES & set(item.fixturenames):
+        chosen = item.callspec.params.get("store") if hasattr(item, "callspec") else None
+        return chosen != "memory"
+    helpers = {f"tests.support.{name}" for name in SERVER_MODULES}
+    used = {getattr(value, "__module__", None) for value in vars(item.module).values()}
+    return bool(helpers & used) or "subprocess" in vars(item.module)
+
 
 @pytest.fixture(scope="session")
 def server_of() -> Iterator[Callable[[str], RunningServer]]:

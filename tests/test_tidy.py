@@ -1,42 +1,40 @@
-"""The code's own form: small functions and files, no imports inside functions, nothing that should
-not be named.
-"""
+"""The code's own form: sizes, names, English, and nothing that should not be named."""
 
 from __future__ import annotations
 
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.readability import (
+    ROOT,
+    classes,
+    docstrings,
+    functions,
+    is_no_noun,
+    layers,
+    long_sentences,
+    modules_per_folder,
+    pages,
+    persons,
+    sentences,
+    sources,
+    tracked,
+    variables,
+)
+
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 600
+FOLDER_MODULES_MAX = 25
+LAYERS_MAX = 14
+SUBJECT_LENGTH_MAX = 72
 REGISTRIES = ("pypi" + ".org", "pythonhosted" + ".org", "registry" + ".npmjs", "deb" + ".debian")
 
-
-def tracked() -> list[Path]:
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-
-
-SOURCES = [path for path in tracked() if path.suffix == ".py"]
-OURS = [path for path in SOURCES if path.relative_to(ROOT).parts[0] not in ("tests", "deploy")]
-
-
-def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield node
+FILES = tracked("*.py")
+OURS = [path for path in FILES if path.relative_to(ROOT).parts[0] not in ("tests", "deploy")]
 
 
 def name(path: Path) -> str:
@@ -48,7 +46,13 @@ def test_a_file_can_be_read_in_a_sitting(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= FILE_LINES_MAX
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_no_folder_holds_more_modules_than_one_takes_in() -> None:
+    folder, modules = modules_per_folder().most_common(1)[0]
+    assert modules <= FOLDER_MODULES_MAX, folder
+    assert len(layers()) <= LAYERS_MAX
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_function_is_seen_at_a_glance_and_imports_nothing(path: Path) -> None:
     for function in functions(path):
         assert function.end_lineno is not None
@@ -57,7 +61,7 @@ def test_a_function_is_seen_at_a_glance_and_imports_nothing(path: Path) -> None:
             assert not isinstance(node, ast.Import | ast.ImportFrom), function.name
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=name)
+@pytest.mark.parametrize("path", FILES, ids=name)
 def test_a_module_says_what_it_is_and_a_package_holds_no_code(path: Path) -> None:
     tree = ast.parse(path.read_text())
     if path.name == "__init__.py" and "tests" in path.parts:
@@ -67,22 +71,60 @@ def test_a_module_says_what_it_is_and_a_package_holds_no_code(path: Path) -> Non
         assert path.name != "__init__.py" or len(tree.body) == 1
 
 
+@pytest.mark.parametrize("path", sources(), ids=name)
+def test_a_docstring_stands_alone(path: Path) -> None:
+    """An override inherits its docstring, so none has to say "See X"."""
+    for line, text in docstrings(path):
+        assert not text.startswith("See "), f"{path}:{line}"
+
+
+def test_variables_are_named_by_nouns() -> None:
+    bound = [name for path in sources() for _, name in variables(path)]
+    assert sum(map(is_no_noun, bound)) < len(bound) / 100
+
+
+def test_no_class_name_is_used_twice() -> None:
+    assert [name for name, count in classes().items() if count > 1] == []
+
+
+def test_docstrings_name_things_instead_of_persons() -> None:
+    assert persons(sources()) < 3
+
+
+def test_sentences_in_docs_are_short() -> None:
+    long = [text for page in pages() for text in long_sentences(page)]
+    assert len(long) < sum(len(list(sentences(page))) for page in pages()) / 50, long
+
+
+def test_a_commit_names_its_area_and_is_short() -> None:
+    listed = subprocess.run(
+        ["git", "log", "--no-merges", "--max-count=10", "--format=%s"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for subject in listed.stdout.splitlines():
+        assert re.match(r"[a-z0-9_./-]+: \S", subject), subject
+        assert len(subject) <= SUBJECT_LENGTH_MAX, subject
+
+
 def test_every_folder_of_tests_is_a_package() -> None:
-    for path in SOURCES:
+    for path in FILES:
         if "tests" in path.parts:
             assert (path.parent / "__init__.py").exists()
 
 
 def test_tests_mirror_what_they_test() -> None:
-    for path in SOURCES:
+    """A folder of tests stands beside each package; a file may test one side of a module."""
+    for path in FILES:
         inside = path.relative_to(ROOT).parts
-        if inside[0] == "tests" and inside[1] in ("app", "parsers") and len(inside) == 3:
-            tested = ROOT / inside[1] / inside[2].removeprefix("test_")
-            assert tested.exists() or path.name == "__init__.py", path
+        if inside[0] == "tests" and inside[1] in ("app", "parsers"):
+            assert (ROOT / Path(*inside[1:-1])).is_dir(), path
 
 
 def test_no_registry_and_no_machine_is_named() -> None:
-    for path in tracked():
+    for path in tracked("*"):
         if path.suffix in (".png", ".ico"):
             continue
         text = path.read_text(errors="replace")
