@@ -9,10 +9,10 @@ ONLY_FOR_KAFKA = ("confluent_kafka", "app.kafka")
 PROGRAM = """
 import sys, time
 from app.config import Settings
-from app.service.asgi import build
+from app.service.asgi import build_app
 from app.storage.connect import connect
 settings = Settings.from_environ({"REDIS_URL": "redis://127.0.0.1:1"})
-build(settings, connect(settings.redis_url), time.time)
+build_app(settings, connect(settings.redis_url), time.time)
 print(*sys.modules)
 """
 
