@@ -1,4 +1,4 @@
-"""Which answers may be kept, and for how long."""
+"""Which answers clients may cache, and for how long."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def test_what_cannot_change_any_more_may_be_kept(clock: Clock) -> None:
         again = await client.get(path, headers={"If-None-Match": f'"x", {old.headers["etag"]}'})
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == old.headers["etag"]
-        other = await client.get(path, headers={"If-None-Match": 'W/"0"'})
-        assert (other.status_code, other.content) == (200, old.content)
+        mismatch = await client.get(path, headers={"If-None-Match": 'W/"0"'})
+        assert (mismatch.status_code, mismatch.content) == (200, old.content)
         clock.now_s += 7 * 24 * 3_600
         assert "immutable" in (await client.get(path)).headers["cache-control"]
 

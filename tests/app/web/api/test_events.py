@@ -1,4 +1,4 @@
-"""Events: told by the platform or written by hand, kept once, bounded, and without who did it."""
+"""Events, of the platform or added by hand: kept once, bounded, and without user names."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def api(text: str, at_s: float = AT_S) -> bytes:
 async def events(client: httpx2.AsyncClient, query: str = "") -> list[dict[str, Any]]:
     answer = await client.get(URL + query)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["events"]
-    return found
+    entries: list[dict[str, Any]] = answer.json()["events"]
+    return entries
 
 
 async def test_what_the_platform_says_is_told_in_the_order_of_time(
@@ -44,9 +44,9 @@ async def test_what_the_platform_says_is_told_in_the_order_of_time(
         + api("Deploy edab5218 by user jane@example.com", AT_S),
     )
 
-    found = [(e["time"], e["kind"], e["dyno"], e["detail"]) for e in await events(client)]
+    rows = [(e["time"], e["kind"], e["dyno"], e["detail"]) for e in await events(client)]
 
-    assert found == [
+    assert rows == [
         (AT_S, "deploy", "", "edab5218"),
         (AT_S + 1, "release", "", "v212"),
         (AT_S + 9, "exit", "web.1", "137"),
@@ -86,13 +86,13 @@ async def test_a_minute_keeps_so_many_events_and_counts_the_others(
 
 async def test_a_note_is_kept_where_it_belongs(client: httpx2.AsyncClient) -> None:
     await post(client, router())
-    made = await client.post(URL, json={"detail": "Sale begins", "time": "now-10m"})
-    assert made.status_code == 201
+    response = await client.post(URL, json={"detail": "Sale begins", "time": "now-10m"})
+    assert response.status_code == 201
     deploy = {"kind": "deploy", "detail": "edge config 4f2"}
     assert (await client.post(URL, json=deploy)).status_code == 201
 
-    found = [(e["time"], e["kind"], e["detail"]) for e in await events(client)]
-    assert found == [
+    rows = [(e["time"], e["kind"], e["detail"]) for e in await events(client)]
+    assert rows == [
         (NOW_S - 600, "note", "Sale begins"),
         (NOW_S, "deploy", "edge config 4f2"),
     ]
