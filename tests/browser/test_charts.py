@@ -57,7 +57,7 @@ def _texts(items: Locator) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/apps/shop", "/apps/shop?process_type=web&range=6h"])
-def test_what_is_drawn_is_what_the_api_answers(page: Page, url: str, path: str) -> None:
+def test_charts_draw_the_values_of_the_api(page: Page, url: str, path: str) -> None:
     open_page(page, path)
     data = script_data(page)
     for chart in data["charts"]:
@@ -175,7 +175,7 @@ def test_the_scale_is_chosen_and_stays_in_the_address(page: Page) -> None:
     assert not script_data(page)["charts"][0]["log"]
 
 
-def test_times_are_the_readers_own_when_they_want(page: Page) -> None:
+def test_times_can_be_in_the_readers_time_zone(page: Page) -> None:
     open_page(page)
     utc = page.locator("time[data-form=clock]").first
     before = utc.inner_text()
@@ -194,7 +194,7 @@ def menu(page: Page, chart: str, name: str) -> Locator:
     return page.locator(f"{chart} .menu").get_by_text(name, exact=True)
 
 
-def test_a_chart_is_taken_elsewhere(page: Page, tmp_path: Path) -> None:
+def test_a_chart_is_exported(page: Page, tmp_path: Path) -> None:
     open_page(page)
     menu(page, RESPONSE, "Copy as curl").click()
     page.get_by_text("Copied").wait_for()
@@ -240,7 +240,7 @@ def test_new_points_are_drawn_into_the_charts_that_are_there(page: Page, url: st
     assert hidden.get_attribute("aria-pressed") == "false"
 
 
-def test_a_hidden_page_asks_for_nothing(page: Page) -> None:
+def test_a_hidden_page_sends_no_requests(page: Page) -> None:
     page.clock.install()
     open_page(page)
     requests: list[str] = []

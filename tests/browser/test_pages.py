@@ -26,9 +26,7 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_browser_has_nothing_to_complain_about(
-    page: Page, complaints: list[str], path: str
-) -> None:
+def test_the_browser_reports_no_errors(page: Page, complaints: list[str], path: str) -> None:
     page.goto(path)
     assert page.title().endswith("Dynometer")
     assert complaints == []
@@ -104,7 +102,7 @@ def test_ranges_and_columns_are_chosen_by_clicking_and_stay_in_the_address(page:
     assert counts[0] > 100
 
 
-def test_everything_that_can_be_used_is_reached_by_the_keyboard(page: Page) -> None:
+def test_every_control_is_reached_by_the_keyboard(page: Page) -> None:
     page.goto("/")
     controls = page.locator("a, input, button, summary").count()
     focused_elements = set()
@@ -129,9 +127,7 @@ def test_nothing_moves_after_the_first_paint(page: Page) -> None:
     assert page.evaluate(_SHIFT) == 0
 
 
-def test_new_lines_show_without_a_reload_and_what_was_opened_stays_open(
-    page: Page, url: str
-) -> None:
+def test_new_lines_show_without_a_reload_and_open_sections_stay_open(page: Page, url: str) -> None:
     page.clock.install()
     page.goto("/apps/blog")
     page.evaluate("window.here = true")
@@ -148,7 +144,7 @@ def test_new_lines_show_without_a_reload_and_what_was_opened_stays_open(
     assert page.locator("details").evaluate_all("all => all.map(each => each.open)") == open_states
 
 
-def test_a_service_that_is_gone_is_said_and_when_it_is_back_too(page: Page) -> None:
+def test_an_unreachable_service_is_reported_until_it_is_back(page: Page) -> None:
     page.clock.install()
     page.goto("/apps/shop")
     page.route("**/apps/shop", lambda route: route.abort())

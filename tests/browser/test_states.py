@@ -53,7 +53,9 @@ def check_accessibility(page: Page) -> None:
     assert results.violations_count == 0, results.generate_report()
 
 
-def test_waiting_turns_into_figures_by_itself(page: Page, fresh: ServiceProcess) -> None:
+def test_the_first_steps_turn_into_figures_without_a_reload(
+    page: Page, fresh: ServiceProcess
+) -> None:
     page.clock.install()
     page.goto(fresh.url)
     expect(page.locator("h1")).to_have_text("Waiting for the first log line")
@@ -67,9 +69,7 @@ def test_waiting_turns_into_figures_by_itself(page: Page, fresh: ServiceProcess)
     expect(page.locator("[data-chart=response] canvas")).to_be_visible()
 
 
-def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
-    page: Page, tmp_path: Path
-) -> None:
+def test_pages_report_an_unavailable_store_and_recover(page: Page, tmp_path: Path) -> None:
     store = RedisProcess(tmp_path / "redis", "--appendfsync", "always")
     service = ServiceProcess(tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}")
     store.start()

@@ -68,7 +68,7 @@ async def test_in_local_mode_this_machine_is_answered(
         "",
     ],
 )
-async def test_in_local_mode_another_host_is_refused_with_what_to_do(
+async def test_in_local_mode_another_host_is_rejected_with_instructions(
     local_client: httpx2.AsyncClient, host: str
 ) -> None:
     for path in ("/", "/healthz", "/api/v1/apps"):
@@ -225,7 +225,7 @@ async def test_a_read_token_opens_its_app_everywhere() -> None:
             assert (await client.get(path, headers=headers)).status_code == 200, path
 
 
-async def test_an_app_that_a_read_token_does_not_name_is_nowhere() -> None:
+async def test_an_app_that_a_read_token_does_not_name_is_invisible() -> None:
     async with with_apps("secretshop", "blog") as (client, store):
         headers = await reader(store, "blog")
         openapi = (await client.get("/openapi.json", headers=headers)).json()
@@ -251,7 +251,7 @@ async def test_a_read_token_changes_nothing_and_sees_no_secrets() -> None:
             assert answer.status_code == 403
 
 
-async def test_guesses_are_slowed_and_bounded_and_never_hold_up_who_is_right(
+async def test_guesses_are_delayed_and_bounded_and_never_delay_valid_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(authentication, "FAILED_LOGIN_DELAY_S", 5.0)
@@ -274,7 +274,7 @@ async def test_guesses_are_slowed_and_bounded_and_never_hold_up_who_is_right(
             task.cancel()
 
 
-async def test_readiness_is_told_to_everybody_and_names_no_app() -> None:
+async def test_health_checks_answer_everyone_and_name_no_app() -> None:
     async with with_apps("secretshop") as (client, _):
         for path in ("/readyz", "/healthz"):
             answer = await client.get(path)

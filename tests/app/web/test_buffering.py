@@ -31,7 +31,7 @@ async def eventually(client: httpx2.AsyncClient, messages: int) -> dict[str, int
     return counts
 
 
-async def test_what_comes_while_the_store_refuses_is_counted_when_it_is_back(
+async def test_batches_received_while_the_store_rejects_are_counted_afterwards(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     async with client_of(redis_store, Clock()) as client:
@@ -56,7 +56,7 @@ async def test_what_comes_while_the_store_refuses_is_counted_when_it_is_back(
         assert (await client.get("/readyz")).json()["spool"]["status"] == "empty"
 
 
-async def test_queries_say_why_there_is_no_answer_and_what_waits() -> None:
+async def test_queries_report_the_outage_and_the_data_on_disk() -> None:
     store = connect("unix:///nonexistent/store.sock")
     async with client_of(store, Clock()) as client:
         assert (await post(client, router())).status_code == 200
@@ -69,7 +69,7 @@ async def test_queries_say_why_there_is_no_answer_and_what_waits() -> None:
         assert "No log lines are lost" in page.text
 
 
-async def test_a_restart_while_the_store_is_away_loses_nothing(
+async def test_a_restart_while_the_store_is_unavailable_loses_nothing(
     redis_store: RedisStore, tmp_path: object
 ) -> None:
     settings = {"DYNOMETER_DATA_DIR": str(tmp_path)}
@@ -80,7 +80,7 @@ async def test_a_restart_while_the_store_is_away_loses_nothing(
         assert (await eventually(client, 1))["spooled"] == 1
 
 
-async def test_without_room_on_disk_the_service_is_not_ready() -> None:
+async def test_without_disk_space_the_service_is_not_ready() -> None:
     store = connect("unix:///nonexistent/store.sock")
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "100", "DYNOMETER_COMMIT_WAIT": "1s"}
     async with client_of(store, Clock(), **settings) as client:

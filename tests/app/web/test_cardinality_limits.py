@@ -44,7 +44,7 @@ async def query_by(
     return values, " ".join(answer["warnings"])
 
 
-async def test_dynos_over_the_cap_are_summed_up_and_it_is_said(
+async def test_dynos_over_the_limit_are_combined_with_a_warning(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, b"".join(router(dyno=f"web.{n}") for n in range(1, 101)))
@@ -55,7 +55,7 @@ async def test_dynos_over_the_cap_are_summed_up_and_it_is_said(
     assert "an interval keeps at most 5 dynos (DYNOMETER_DYNOS_MAX)" in warnings
 
 
-async def test_process_types_over_the_cap_are_summed_up_and_it_is_said(
+async def test_process_types_over_the_limit_are_combined_with_a_warning(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, b"".join(router(dyno=f"type{n}.1") for n in range(8)))
@@ -66,7 +66,7 @@ async def test_process_types_over_the_cap_are_summed_up_and_it_is_said(
     assert "DYNOMETER_PROCESS_TYPES_MAX" in warnings
 
 
-async def test_statuses_over_the_cap_become_their_class(client: httpx2.AsyncClient) -> None:
+async def test_statuses_over_the_limit_become_their_class(client: httpx2.AsyncClient) -> None:
     await post(client, b"".join(router(status=str(status)) for status in range(200, 230)))
 
     values, warnings = await query_by(client, "requests", "status")
@@ -75,7 +75,7 @@ async def test_statuses_over_the_cap_become_their_class(client: httpx2.AsyncClie
     assert "DYNOMETER_STATUSES_MAX" in warnings
 
 
-async def test_codes_over_the_cap_are_summed_up(client: httpx2.AsyncClient) -> None:
+async def test_codes_over_the_limit_are_combined(client: httpx2.AsyncClient) -> None:
     codes = [f"R{n}" for n in range(10, 20)]
     await post(client, b"".join(frame(f"Error {code} (what it means)") for code in codes))
 
@@ -103,7 +103,7 @@ async def test_an_app_with_endless_names_grows_neither_without_bound_nor_another
     assert await store.read("blog", [MINUTE]) == before
 
 
-async def test_the_catalogue_says_how_many_names_are_told_apart(
+async def test_the_catalogue_contains_the_limits(
     client: httpx2.AsyncClient,
 ) -> None:
     limits = (await client.get("/api/v1/metadata")).json()["limits"]

@@ -39,7 +39,7 @@ async def test_another_origin_is_allowed_nothing() -> None:
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_over_https_browsers_are_told_to_stay_there() -> None:
+async def test_over_https_browsers_must_stay_there() -> None:
     settings = {"DYNOMETER_PUBLIC_URL": "https://metrics.example.com"}
     async with client_of(MemoryStore(Clock()), Clock(), **settings) as client:
         assert "strict-transport-security" in (await client.get("/")).headers

@@ -62,7 +62,7 @@ async def fire(store: MemoryStore, *apps: str) -> None:
         )
 
 
-async def test_a_channel_never_shows_what_opens_it(client: httpx2.AsyncClient) -> None:
+async def test_a_channel_never_shows_its_secrets(client: httpx2.AsyncClient) -> None:
     answer = await client.post(f"{URL}/channels", json=SLACK)
     assert answer.status_code == 201
     assert "SECRET" not in answer.text
@@ -104,7 +104,7 @@ async def test_rules_are_made_changed_and_removed(client: httpx2.AsyncClient) ->
     assert (await client.delete(f"{URL}/rules/slow")).status_code == 409
 
 
-async def test_what_fires_is_listed_with_its_mute_and_history(
+async def test_firing_alerts_are_listed_with_mutes_and_history(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     await post(client, router(), secret="none")

@@ -73,7 +73,7 @@ async def test_websockets_do_not_count(client: httpx2.AsyncClient) -> None:
     assert (none["value"], none["dynos"]) == (0, 0)
 
 
-async def test_where_minutes_lack_lines_it_says_so(
+async def test_minutes_without_lines_make_it_incomplete(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     await send(client, range(4, 8), "20ms")
@@ -87,7 +87,7 @@ async def test_where_minutes_lack_lines_it_says_so(
     assert (await signal(client))["complete"] is False
 
 
-async def test_what_is_not_known_is_null_and_no_zero(client: httpx2.AsyncClient) -> None:
+async def test_unknown_values_are_null_not_zero(client: httpx2.AsyncClient) -> None:
     await send(client, range(1), "20ms")
 
     answer = await signal(client)
@@ -97,7 +97,7 @@ async def test_what_is_not_known_is_null_and_no_zero(client: httpx2.AsyncClient)
 @pytest.mark.parametrize(
     "query", ["metric=none", "metric=service_time_ms&stat=bins", "metric=requests&minutes=61"]
 )
-async def test_what_cannot_be_asked_is_said(client: httpx2.AsyncClient, query: str) -> None:
+async def test_bad_parameters_are_rejected(client: httpx2.AsyncClient, query: str) -> None:
     await send(client, range(1), "20ms")
 
     answer = await client.get(f"/api/v1/apps/shop/signal?{query}")

@@ -81,7 +81,7 @@ NO_APPS = [{}, {"apps": []}, {"apps": ["A b"]}, {"apps": "shop"}, [], {"apps": [
 
 
 @pytest.mark.parametrize("body", NO_APPS)
-async def test_what_names_no_apps_is_a_bad_request(
+async def test_a_body_without_valid_apps_is_a_bad_request(
     client: httpx2.AsyncClient, body: object
 ) -> None:
     answer = await client.post("/api/v1/drains", json=body, headers=ADMIN)
@@ -163,7 +163,7 @@ async def test_a_token_reads_what_it_names_until_it_is_removed(
     assert again.status_code == 404
 
 
-async def test_a_token_that_opens_nothing_or_too_much_is_refused(
+async def test_a_token_for_no_apps_or_too_many_is_rejected(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
     bodies: list[dict[str, object]] = [

@@ -76,7 +76,7 @@ async def test_rows_and_csv() -> None:
     assert json.loads(await rows_json(HEAD, QUERY, Answer([], 0))) == {**HEAD, "rows": []}
 
 
-async def test_others_have_their_turn_while_a_large_answer_is_written() -> None:
+async def test_other_tasks_run_while_a_large_answer_is_encoded() -> None:
     for work in (series_json(HEAD, large()), rows_json(HEAD, QUERY, large())):
         _, turns = await turns_during(work)
         assert turns >= 5
@@ -84,7 +84,7 @@ async def test_others_have_their_turn_while_a_large_answer_is_written() -> None:
     assert turns >= 5
 
 
-async def test_others_have_their_turn_while_values_are_worked_out() -> None:
+async def test_other_tasks_run_while_values_are_computed() -> None:
     store = MemoryStore(lambda: 0.0)
     rollup = Rollup()
     rollup.messages = 1

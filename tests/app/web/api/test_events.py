@@ -33,7 +33,7 @@ async def events(client: httpx2.AsyncClient, query: str = "") -> list[dict[str, 
     return entries
 
 
-async def test_what_the_platform_says_is_told_in_the_order_of_time(
+async def test_platform_events_are_listed_in_order_of_time(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(
@@ -84,7 +84,7 @@ async def test_a_minute_keeps_so_many_events_and_counts_the_others(
     assert "v9" in [event["detail"] for event in answer["events"]]
 
 
-async def test_a_note_is_kept_where_it_belongs(client: httpx2.AsyncClient) -> None:
+async def test_a_note_is_stored_at_its_time(client: httpx2.AsyncClient) -> None:
     await post(client, router())
     response = await client.post(URL, json={"detail": "Sale begins", "time": "now-10m"})
     assert response.status_code == 201
@@ -123,7 +123,9 @@ async def test_a_note_that_is_sent_again_with_its_key_is_kept_once(
         {"detail": "x", "who": "me"},
     ],
 )
-async def test_what_is_no_note_is_refused(client: httpx2.AsyncClient, body: dict[str, str]) -> None:
+async def test_an_invalid_note_is_rejected(
+    client: httpx2.AsyncClient, body: dict[str, str]
+) -> None:
     await post(client, router())
     answer = await client.post(URL, json=body)
     assert answer.status_code == 400

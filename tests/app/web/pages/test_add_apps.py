@@ -68,7 +68,7 @@ async def test_the_commands_hold_secrets_that_open_the_drain(
         (" ".join(f"a{i}" for i in range(1_001)), "Got 1,001 app names. Enter 1 to 1,000."),
     ],
 )
-async def test_what_is_no_list_of_names_adds_nothing_and_stays_in_the_form(
+async def test_invalid_names_add_nothing_and_stay_in_the_form(
     client: httpx2.AsyncClient, names: str, problem: str
 ) -> None:
     answer = await add(client, names)
@@ -78,7 +78,7 @@ async def test_what_is_no_list_of_names_adds_nothing_and_stays_in_the_form(
     assert (await client.get("/api/v1/drains", headers=FORM)).json()["drains"] == []
 
 
-async def test_for_all_of_them_or_none(client: httpx2.AsyncClient) -> None:
+async def test_all_apps_are_added_or_none(client: httpx2.AsyncClient) -> None:
     await add(client, "shop")
     answer = await add(client, "blog shop")
     assert answer.status_code == 409
@@ -93,7 +93,7 @@ async def test_without_a_public_address_it_says_what_to_set() -> None:
         assert "DYNOMETER_PUBLIC_URL is not set" in (await add(client, "shop")).text
 
 
-async def test_while_the_store_is_away_nothing_is_promised() -> None:
+async def test_while_the_store_is_unavailable_no_commands_are_shown() -> None:
     store = connect("unix:///nonexistent/store.sock")
     async with client_of(store, Clock(), **SETTINGS) as client:
         answer = await add(client, "shop")

@@ -54,7 +54,7 @@ def script_data(html: str) -> Any:
     return json.loads(values)
 
 
-async def test_what_fires_and_what_was_told_is_on_the_page_of_the_app(
+async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     alert = Alert(
@@ -78,7 +78,7 @@ async def test_what_fires_and_what_was_told_is_on_the_page_of_the_app(
     assert "1 alert</small>" in await page(client, "/")
 
 
-async def test_limits_are_lines_in_the_charts_where_they_are_near(
+async def test_thresholds_are_lines_in_the_charts_if_values_come_near(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     rule = Rule(name="late", title="", metric="service_time_ms", stat="p95", limit=400)
@@ -96,7 +96,7 @@ async def test_limits_are_lines_in_the_charts_where_they_are_near(
     assert all(chart["thresholds"] == [] for chart in dyno_charts)
 
 
-async def test_without_anybody_to_tell_there_are_no_limits() -> None:
+async def test_without_channels_there_are_no_thresholds() -> None:
     clock = Clock(NOW_S)
     async with client_of(MemoryStore(clock), clock) as client:
         await post(client, router())

@@ -102,7 +102,7 @@ async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> 
     assert re.search(r"blog all normal +0\.0 0 % 18 ms enable", text)
 
 
-async def test_many_who_look_cost_no_more_than_one(clock: Clock) -> None:
+async def test_many_readers_cost_no_more_than_one(clock: Clock) -> None:
     store = CountingStore(clock)
     async with client_of(store, clock) as client:
         for app in ("shop", "blog"):
@@ -145,7 +145,7 @@ async def test_figures_are_compared_with_the_same_hour_yesterday(
     assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
 
 
-async def test_dynos_are_sorted_by_what_was_clicked(client: httpx2.AsyncClient) -> None:
+async def test_dynos_are_sorted_by_the_selected_column(client: httpx2.AsyncClient) -> None:
     await post(
         client,
         router(dyno="web.1") * 3
@@ -196,14 +196,14 @@ async def test_without_the_chart_library_charts_are_pictures_and_the_page_says_h
     assert (await client.get("/static/vendor/uPlot.min.css")).status_code == 404
 
 
-async def test_of_the_chart_library_two_files_are_served(client: httpx2.AsyncClient) -> None:
+async def test_only_two_files_of_the_chart_library_are_served(client: httpx2.AsyncClient) -> None:
     for name in ("uPlot.iife.min.js", "uPlot.min.css"):
         assert (await client.get(f"/static/vendor/{name}")).status_code == 200
     for name in ("uPlot.esm.js", "..%2Fassets.py", "package.json"):
         assert (await client.get(f"/static/vendor/{name}")).status_code == 404
 
 
-async def test_a_time_that_cannot_be_read_is_said_and_the_last_hour_shown(
+async def test_an_invalid_time_is_reported_and_the_last_hour_shown(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, busy_hour())
@@ -213,7 +213,7 @@ async def test_a_time_that_cannot_be_read_is_said_and_the_last_hour_shown(
     assert "?compare=week&amp;sort=memory" in html
 
 
-async def test_what_is_compared_is_drawn_or_said_to_be_unknown(
+async def test_a_compared_period_is_drawn_or_reported_as_missing(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
     await post(client, busy_hour())
@@ -226,7 +226,7 @@ async def test_what_is_compared_is_drawn_or_said_to_be_unknown(
     assert "p95, yesterday" in text
 
 
-async def test_the_page_is_of_the_part_that_was_chosen(client: httpx2.AsyncClient) -> None:
+async def test_filters_apply_to_the_whole_page(client: httpx2.AsyncClient) -> None:
     await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
     text = text_of(await page(client, "/apps/shop?dyno=web.2"))
     assert "avg 5 ms" in text
@@ -246,7 +246,7 @@ async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncCl
     assert "2026-11-22 10:00:00 UTC cycle web.1" in text
 
 
-async def test_an_app_that_nobody_knows_has_a_page_that_says_how_to_begin(
+async def test_an_unknown_app_has_a_page_with_the_first_command(
     client: httpx2.AsyncClient,
 ) -> None:
     answer = await client.get("/apps/nobody")
@@ -264,7 +264,7 @@ async def test_the_worst_app_comes_first(client: httpx2.AsyncClient) -> None:
     assert html.index("z-failing") < html.index("a-healthy-one")
 
 
-async def test_an_app_without_runtime_metrics_is_told_how_to_get_them(
+async def test_an_app_without_runtime_metrics_shows_how_to_get_them(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
@@ -273,7 +273,7 @@ async def test_an_app_without_runtime_metrics_is_told_how_to_get_them(
     assert "labs:enable" not in await page(client, "/apps/shop")
 
 
-async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lost(
+async def test_the_accounting_is_gray_when_it_balances_and_red_when_lines_were_lost(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
@@ -287,7 +287,7 @@ async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lo
     assert "1 unreadable (frame)" in html
 
 
-async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
+async def test_pages_have_no_inline_scripts_and_load_nothing_from_other_hosts(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
@@ -305,7 +305,7 @@ async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
         assert (await client.get(f"/static/{name}")).status_code == 200
 
 
-async def test_what_a_code_holds_is_escaped(client: httpx2.AsyncClient) -> None:
+async def test_error_codes_are_escaped(client: httpx2.AsyncClient) -> None:
     await post(client, router(head="at=error code=<b>x</b>", status="503"))
     assert "<b>x" not in await page(client, "/apps/shop")
 
@@ -325,7 +325,7 @@ async def test_the_reference_shows_every_route_with_a_call_that_works() -> None:
             assert is_success, (method, url, answer.text)
 
 
-async def test_when_the_store_is_away_the_page_says_so() -> None:
+async def test_when_the_store_is_unavailable_the_page_says_so() -> None:
     clock = Clock()
     store = connect("unix:///nonexistent/store.sock")
     async with client_of(store, clock) as client:

@@ -21,7 +21,7 @@ CHOSEN = {
 }
 
 
-def test_what_is_chosen_comes_back_from_its_address() -> None:
+def test_a_state_survives_its_url() -> None:
     state = parse_state(CHOSEN)
     assert state._asdict() == CHOSEN
     address = urlsplit(state.url("shop"))
@@ -29,13 +29,13 @@ def test_what_is_chosen_comes_back_from_its_address() -> None:
     assert parse_state(dict(parse_qsl(address.query))) == state
 
 
-def test_what_is_not_chosen_is_not_in_the_address() -> None:
+def test_defaults_are_not_in_the_url() -> None:
     assert PageState().url("shop") == "/apps/shop"
     assert PageState().url("shop", sort="memory") == "/apps/shop?sort=memory"
     assert parse_state(CHOSEN).url("shop", **PageState()._asdict()) == "/apps/shop"
 
 
-def test_a_form_keeps_what_it_does_not_ask_for() -> None:
+def test_a_form_keeps_the_parameters_that_it_does_not_ask_for() -> None:
     assert parse_state(CHOSEN).hidden_fields("start", "end", "process_type", "dyno", "outcome") == {
         "range": "6h",
         "compare": "week",
@@ -46,5 +46,5 @@ def test_a_form_keeps_what_it_does_not_ask_for() -> None:
 
 @pytest.mark.parametrize("name", CHOSEN)
 @pytest.mark.parametrize("value", ["", "nonsense!", '"}', "<b>", "x" * 100, "é"])
-def test_what_cannot_be_used_is_as_if_it_were_not_there(name: str, value: str) -> None:
+def test_invalid_values_are_ignored(name: str, value: str) -> None:
     assert parse_state({name: value}) == PageState()

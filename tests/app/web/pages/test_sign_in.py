@@ -45,7 +45,7 @@ async def sign_in(
     return await client.post("/sign-in", content=body, headers=headers)
 
 
-async def test_who_asks_for_a_page_is_sent_to_the_form_and_back(
+async def test_a_browser_is_redirected_to_the_form_and_back(
     client: httpx2.AsyncClient,
 ) -> None:
     answer = await client.get("/?app=sh*", headers=PEOPLE)
@@ -76,7 +76,7 @@ async def test_the_cookie_is_out_of_reach_of_scripts_and_other_sites(
     assert "Secure" in behind_tls.headers["set-cookie"]
 
 
-async def test_a_wrong_token_is_said_and_opens_nothing(client: httpx2.AsyncClient) -> None:
+async def test_a_wrong_token_is_rejected(client: httpx2.AsyncClient) -> None:
     answer = await sign_in(client, "wrong")
     assert answer.status_code == 401
     assert "That token isn't valid here." in unescape(answer.text)
@@ -127,11 +127,13 @@ async def test_with_a_cookie_only_our_own_pages_change_anything(
     "target",
     ["//evil.example.com", "https://evil.example.com", "/\\evil", "/%2Fevil", "/\t/evil", "x", ""],
 )
-async def test_after_signing_in_one_stays_here(client: httpx2.AsyncClient, target: str) -> None:
+async def test_signing_in_redirects_only_to_this_service(
+    client: httpx2.AsyncClient, target: str
+) -> None:
     assert (await sign_in(client, TOKEN, target)).headers["location"] == "/"
 
 
-async def test_while_the_store_is_away_a_read_token_is_asked_to_wait() -> None:
+async def test_while_the_store_is_unavailable_a_read_token_gets_503() -> None:
     store = connect("unix:///nonexistent/store.sock")
     token, _, _ = new_token("wallboard", ["*"], 0)
     async with client_of(store, Clock(), DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
@@ -139,7 +141,7 @@ async def test_while_the_store_is_away_a_read_token_is_asked_to_wait() -> None:
         assert (await sign_in(client, TOKEN)).status_code == 303
 
 
-async def test_in_local_mode_nobody_signs_in() -> None:
+async def test_local_mode_has_no_sign_in() -> None:
     async with client_of(MemoryStore(Clock()), Clock()) as client:
         await post(client, router())
         assert (await client.get("/sign-in")).status_code == 404
