@@ -35,14 +35,14 @@ from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
 from app.support.process import exit_with_parent
-from app.web.api import problems as problem
 from app.web.api.alerts import AlertsApi
 from app.web.api.autoscaling import AutoscalingApi
 from app.web.api.drains_and_tokens import DrainsAndTokensApi
 from app.web.api.events import EventsApi
 from app.web.api.feed import FeedApi
-from app.web.api.openapi import document_of
+from app.web.api.openapi import openapi_factory
 from app.web.api.operations import Operations
+from app.web.api.problems import install_error_handlers
 from app.web.api.queries import QueriesApi
 from app.web.authentication import LocalOnlyMiddleware, TokenAuthMiddleware, TokenLogin
 from app.web.pages.add_apps import AddApps
@@ -103,8 +103,8 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         redoc_url=None,
         lifespan=_lifespan(service, build_syslog_listener(service, settings, clock)),
     )
-    app.openapi = document_of(app)  # type: ignore[method-assign]  # as FastAPI documents it
-    problem.install(app, pipeline)
+    app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
+    install_error_handlers(app, pipeline)
     shown = visible(store)
     notices = Notices(pipeline, service.memory_guard, service.loop_detector, service.plugins)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
@@ -126,9 +126,9 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     bounded = GZipMiddleware(BodyLimitMiddleware(app, bodies), minimum_size=2_000, compresslevel=1)
     gated: ASGIApp = LocalOnlyMiddleware(bounded)
     if not settings.local_mode:
-        door = TokenLogin(settings.admin_token, ReadTokens(store, clock))
-        app.include_router(SignIn(door, pages, https=https).router)
-        gated = TokenAuthMiddleware(bounded, door)
+        login = TokenLogin(settings.admin_token, ReadTokens(store, clock))
+        app.include_router(SignIn(login, pages, https=https).router)
+        gated = TokenAuthMiddleware(bounded, login)
     return Routed(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,

@@ -1,1 +1,1 @@
-"""The REST API and the pages over HTTP, and who may open them."""
+"""The REST API and the pages over HTTP, and their access control."""

@@ -1,11 +1,12 @@
-"""Who may talk to the service at all, decided before anything else is.
+"""Access control of the API and the pages.
 
-Local mode (no admin token): the service binds loopback only, but a tunnel, a DNS name that points
-at 127.0.0.1 or a web page open in a browser could still reach it. So only requests whose Host is
-localhost or a loopback address are answered, and none that a page of another origin makes.
+Local mode (no admin token): the service listens on loopback only. A tunnel, a DNS name that points
+at 127.0.0.1, or a web page open in a browser could still reach it. So the service answers only
+requests whose Host is localhost or a loopback address, and none from a page of another origin.
 
-With an admin token: everything but the drain (which has credentials of its own) and the health
-checks needs it or a read token, as Bearer or as the password of Basic auth.
+Token mode: every request needs the admin token or a read token, as Bearer or as the password of
+Basic auth. A browser that signed in sends the token as a cookie. Health checks, the sign-in page
+and static files are public. The drain has credentials of its own and does not pass through here.
 """
 
 from __future__ import annotations
@@ -22,34 +23,152 @@ from app.storage.interface import StoreUnavailable
 from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-out"})
 STATIC_PATH = "/static/"
-FEED = re.compile(r"/api/v1/apps/[^/]+/feed")
-READ_TOKEN = b"dyno_"
-ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens", "/api/v1/alerts/channels")
-_READING = ("GET", "HEAD")
+ADMIN_PATHS = ("/api/v1/drains", "/api/v1/tokens", "/api/v1/alerts/channels")  # also for reading
+COOKIE_NAME = "dynometer_token"
+FAILED_LOGIN_DELAY_S = 1.0
+DELAYED_LOGINS_MAX = 100  # per worker
+_PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-out"})
+_FEED_PATH = re.compile(r"/api/v1/apps/[^/]+/feed")
+_READ_TOKEN_PREFIX = b"dyno_"
+_SAFE_METHODS = ("GET", "HEAD")
+
+
+class TokenLogin:
+    """Checks access tokens. Failed attempts are delayed by FAILED_LOGIN_DELAY_S.
+
+    Only DELAYED_LOGINS_MAX failed attempts are held at a time, so guessing cannot exhaust a worker.
+    A valid token is never delayed.
+    """
+
+    def __init__(self, admin_token: str, tokens: ReadTokens) -> None:
+        self._admin_token = admin_token.encode()
+        self._tokens = tokens
+        self._delayed_logins = 0
+
+    async def authenticate(self, secret: bytes) -> Permissions | None:
+        """The permissions of a token, or None for an invalid one.
+
+        Raises:
+            StoreUnavailable: the cached tokens do not contain it, and the store is unavailable.
+        """
+        if hmac.compare_digest(secret, self._admin_token):
+            return ADMIN
+        return await self._tokens.access(secret.decode("latin-1"))
+
+    async def delay_failed_login(self) -> bool:
+        """Wait before the answer to an invalid token. Returns False immediately if too many
+        attempts are waiting already; the caller then rejects this one.
+        """
+        if self._delayed_logins >= DELAYED_LOGINS_MAX:
+            return False
+        self._delayed_logins += 1
+        try:
+            await asyncio.sleep(FAILED_LOGIN_DELAY_S)
+        finally:
+            self._delayed_logins -= 1
+        return True
 
 
 class LocalOnlyMiddleware:
-    """Lets through what comes from this machine and was meant for this service."""
+    """Passes on requests from this machine, with admin permissions, and rejects all others."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Pass a request on or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         host = header(scope["headers"], b"host").decode("latin-1")
         origin = header(scope["headers"], b"origin").decode("latin-1")
         if not is_loopback(host):
-            await respond(send, 403, _refusal(f"Host {host!r}"))
+            await respond(send, 403, _rejection(f"Host {host!r}"))
         elif origin and not _is_local_origin(origin):
-            await respond(send, 403, _refusal(f"Origin {origin!r}"))
+            await respond(send, 403, _rejection(f"Origin {origin!r}"))
         else:
             current.set(ADMIN)
             await self._app(scope, receive, send)
+
+
+class TokenAuthMiddleware:
+    """Passes on requests with a valid token and sets their permissions. A browser that asks for a
+    page without a token is redirected to the sign-in page.
+    """
+
+    def __init__(self, app: ASGIApp, login: TokenLogin) -> None:
+        self._app = app
+        self._login = login
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on or reject it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if scope["path"] in _PUBLIC_PATHS or scope["path"].startswith(STATIC_PATH):
+            await self._forward(NOTHING, scope, receive, send)
+            return
+        authorization = header(scope["headers"], b"authorization")
+        cookie = b"" if authorization else _token_of_cookie(scope)
+        secret = _token_of_authorization(authorization) or cookie or _token_of_feed_url(scope)
+        try:
+            permissions = await self._login.authenticate(secret)
+        except StoreUnavailable as error:
+            await respond(send, 503, f"{error}\n", [(b"retry-after", b"5")])
+            return
+        if permissions is None and not authorization and _wants_html(scope):
+            if cookie:
+                await self._login.delay_failed_login()
+            await respond(send, 303, "", [(b"location", _sign_in_url(scope))])
+        elif permissions is None:
+            await self._reject(send, has_token=bool(secret))
+        elif _is_cross_site_write(scope, by_cookie=bool(cookie)):
+            await respond(send, 403, "Pages of other sites cannot make changes here.\n")
+        elif not permissions.admin and _needs_admin(scope):
+            await respond(send, 403, "A read token cannot do this. Use the admin token.\n")
+        else:
+            await self._forward(permissions, scope, receive, send)
+
+    async def _forward(
+        self, permissions: Permissions, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        current.set(permissions)
+        await self._app(scope, receive, send)
+
+    async def _reject(self, send: Send, *, has_token: bool) -> None:
+        # A client without a token is not guessing, so it is answered immediately.
+        if has_token and not await self._login.delay_failed_login():
+            text = "Too many failed log-ins. Try again in 10 seconds.\n"
+            await respond(send, 429, text, [(b"retry-after", b"10")])
+            return
+        await respond(
+            send,
+            401,
+            "The token is missing or not valid. Send the admin token (DYNOMETER_ADMIN_TOKEN) or a "
+            "read token ('dynometer tokens add') as 'Authorization: Bearer …', or as the password "
+            "of Basic auth with any user name.\n",
+            [(b"www-authenticate", b'Basic realm="Dynometer", charset="UTF-8"')],
+        )
+
+
+def encode_cookie(token: str) -> str:
+    """A token as a cookie value. Base64, because cookies allow only some ASCII characters."""
+    return base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+
+
+def decode_cookie(value: bytes) -> bytes:
+    """The token in a cookie value; b"" if it is not valid."""
+    try:
+        return base64.b64decode(value + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
+    except binascii.Error:
+        return b""
+
+
+def is_https(scope: Scope) -> bool:
+    """Whether the client used https, to a proxy in front of the service or to the service."""
+    scheme = header(scope["headers"], b"x-forwarded-proto")
+    return scheme == b"https" or scope["scheme"] == "https"
 
 
 def _is_local_origin(origin: str) -> bool:
@@ -59,106 +178,17 @@ def _is_local_origin(origin: str) -> bool:
         return False
 
 
-def _refusal(what: str) -> str:
+def _rejection(rejected_header: str) -> str:
     return (
-        f"{what} is not this machine. Without an admin token Dynometer answers only on localhost; "
-        "to reach it from elsewhere set DYNOMETER_ADMIN_TOKEN to a secret of your own.\n"
+        f"{rejected_header} is not this machine. Without an admin token, Dynometer answers only on "
+        "localhost. To reach it from elsewhere, set DYNOMETER_ADMIN_TOKEN to a secret.\n"
     )
 
 
-class TokenAuthMiddleware:
-    """Lets through who knows the admin token or a read token, and notes what they may see. People
-    with a browser and no token are sent to where they can show one.
+def _token_of_authorization(authorization: bytes) -> bytes:
+    """A Bearer token or a Basic password. A header of another kind is returned as it is, so that it
+    counts as a failed log-in; b"" if there is no header.
     """
-
-    def __init__(self, app: ASGIApp, door: TokenLogin) -> None:
-        self._app = app
-        self._door = door
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if scope["path"] in OPEN_PATHS or scope["path"].startswith(STATIC_PATH):
-            await self._pass(NOTHING, scope, receive, send)
-            return
-        authorization = header(scope["headers"], b"authorization")
-        cookie = b"" if authorization else _cookie(scope)
-        secret = _shown(authorization) or cookie or _of_a_feed(scope)
-        try:
-            access = await self._door.access(secret)
-        except StoreUnavailable as error:
-            await respond(send, 503, f"{error}\n", [(b"retry-after", b"5")])
-            return
-        if access is None and not authorization and _is_for_people(scope):
-            if cookie:
-                await self._door.slow_down()
-            await respond(send, 303, "", [(b"location", _sign_in(scope))])
-        elif access is None:
-            await self._refuse(send, slowly=bool(secret))
-        elif _from_another_site(scope, by_cookie=bool(cookie)):
-            await respond(send, 403, "A page of another site may change nothing here.\n")
-        elif not access.admin and _is_for_admins(scope):
-            await respond(send, 403, "This needs the admin token; yours may only read.\n")
-        else:
-            await self._pass(access, scope, receive, send)
-
-    async def _pass(self, access: Permissions, scope: Scope, receive: Receive, send: Send) -> None:
-        current.set(access)
-        await self._app(scope, receive, send)
-
-    async def _refuse(self, send: Send, *, slowly: bool) -> None:
-        if slowly and not await self._door.slow_down():
-            await respond(send, 429, "Too many wrong tokens: wait.\n", [(b"retry-after", b"10")])
-            return
-        await respond(
-            send,
-            401,
-            "Send the admin token (DYNOMETER_ADMIN_TOKEN) or a read token ('dynometer tokens add') "
-            "as 'Authorization: Bearer …', or as the password of Basic auth with any user.\n",
-            [(b"www-authenticate", b'Basic realm="Dynometer", charset="UTF-8"')],
-        )
-
-
-def _cookie(scope: Scope) -> bytes:
-    """The token of a browser that signed in; b"" for none."""
-    for pair in header(scope["headers"], b"cookie").split(b";"):
-        name, _, value = pair.strip().partition(b"=")
-        if name == COOKIE.encode():
-            return from_cookie(value)
-    return b""
-
-
-def _of_a_feed(scope: Scope) -> bytes:
-    """The token in the address of a feed, since most readers of feeds can send no header; b"" for
-    none. Only a read token counts: addresses get around.
-    """
-    if not FEED.fullmatch(scope["path"]):
-        return b""
-    (token, *_) = parse_qs(scope.get("query_string", b"")).get(b"token", [b""])
-    return token if token.startswith(READ_TOKEN) else b""
-
-
-def came_over_https(scope: Scope) -> bool:
-    """Whether a proxy in front says so, or it did."""
-    forwarded = header(scope["headers"], b"x-forwarded-proto")
-    return forwarded == b"https" or scope["scheme"] == "https"
-
-
-def _is_for_people(scope: Scope) -> bool:
-    """Whether a browser asks for a page."""
-    return scope["method"] == "GET" and b"text/html" in header(scope["headers"], b"accept")
-
-
-def _sign_in(scope: Scope) -> bytes:
-    wanted = scope.get("raw_path", scope["path"].encode())
-    query = scope.get("query_string", b"")
-    return f"/sign-in?next={quote(wanted + (b'?' + query if query else b''), safe='/')}".encode()
-
-
-def _shown(authorization: bytes) -> bytes:
-    """The secret of an Authorization header: a Bearer token or a Basic password; b"" for none."""
     scheme, _, bearer = authorization.partition(b" ")
     if scheme.lower() == b"bearer":
         return bearer.strip()
@@ -166,67 +196,49 @@ def _shown(authorization: bytes) -> bytes:
     return credentials[1].encode() if credentials is not None else authorization
 
 
-def _from_another_site(scope: Scope, *, by_cookie: bool) -> bool:
-    """Whether a page of another origin makes a browser, which adds password or cookie by itself,
-    send what changes something. A browser says where such a request comes from.
+def _token_of_cookie(scope: Scope) -> bytes:
+    """The token of a browser that signed in; b"" if there is none."""
+    for pair in header(scope["headers"], b"cookie").split(b";"):
+        name, _, value = pair.strip().partition(b"=")
+        if name == COOKIE_NAME.encode():
+            return decode_cookie(value)
+    return b""
+
+
+def _token_of_feed_url(scope: Scope) -> bytes:
+    """The read token in a feed's URL; b"" if there is none.
+
+    Most feed readers cannot send headers. Only a read token is accepted: URLs are easily shared.
     """
-    if scope["method"] in _READING:
+    if not _FEED_PATH.fullmatch(scope["path"]):
+        return b""
+    (token, *_) = parse_qs(scope.get("query_string", b"")).get(b"token", [b""])
+    return token if token.startswith(_READ_TOKEN_PREFIX) else b""
+
+
+def _wants_html(scope: Scope) -> bool:
+    """Whether a browser requests a page."""
+    return scope["method"] == "GET" and b"text/html" in header(scope["headers"], b"accept")
+
+
+def _sign_in_url(scope: Scope) -> bytes:
+    """The sign-in page, which leads back to the requested page."""
+    path = scope.get("raw_path", scope["path"].encode())
+    query = scope.get("query_string", b"")
+    return f"/sign-in?next={quote(path + (b'?' + query if query else b''), safe='/')}".encode()
+
+
+def _is_cross_site_write(scope: Scope, *, by_cookie: bool) -> bool:
+    """Whether a page of another origin makes the browser send a changing request.
+
+    A browser adds the cookie or a remembered password by itself, and names the page's origin. With
+    a cookie, a missing Origin counts as another origin. Without one it is a script, which is fine.
+    """
+    if scope["method"] in _SAFE_METHODS:
         return False
     origin, host = header(scope["headers"], b"origin"), header(scope["headers"], b"host")
     return (bool(origin) or by_cookie) and origin.partition(b"://")[2] != host
 
 
-def _is_for_admins(scope: Scope) -> bool:
-    return scope["method"] not in _READING or scope["path"].startswith(ADMIN_PATHS)
-
-
-COOKIE = "dynometer_token"  # carries the token of whoever signed in with a browser
-SLOW_S = 1.0  # until a wrong token is answered
-SLOWED_MAX = 100  # per worker
-
-
-def as_cookie(token: str) -> str:
-    """A token as a cookie may hold it, whatever letters it has."""
-    return base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
-
-
-def from_cookie(value: bytes) -> bytes:
-    """The token in a cookie; b"" when it is none of ours."""
-    try:
-        return base64.b64decode(value + b"=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except binascii.Error:
-        return b""
-
-
-class TokenLogin:
-    """Knows the admin token and the read tokens.
-
-    Whoever shows a wrong one waits for the answer, and only so many wait at a time; whoever shows a
-    right one never waits for them.
-    """
-
-    def __init__(self, admin_token: str, tokens: ReadTokens) -> None:
-        self._admin_token = admin_token.encode()
-        self._tokens = tokens
-        self._slowed = 0
-
-    async def access(self, secret: bytes) -> Permissions | None:
-        """What a token opens; None for a wrong one.
-
-        Raises:
-            StoreUnavailable: this cannot be told while the store is away.
-        """
-        if hmac.compare_digest(secret, self._admin_token):
-            return ADMIN
-        return await self._tokens.access(secret.decode("latin-1"))
-
-    async def slow_down(self) -> bool:
-        """Let somebody with a wrong token wait; False when too many do, who are turned away."""
-        if self._slowed >= SLOWED_MAX:
-            return False
-        self._slowed += 1
-        try:
-            await asyncio.sleep(SLOW_S)
-        finally:
-            self._slowed -= 1
-        return True
+def _needs_admin(scope: Scope) -> bool:
+    return scope["method"] not in _SAFE_METHODS or scope["path"].startswith(ADMIN_PATHS)

@@ -31,7 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         service.stop()
 
 
-@pytest.fixture(scope="module")  # while it runs, no other event loop can
+@pytest.fixture(scope="module")  # while playwright runs, no other event loop can
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     assert program is not None
@@ -43,7 +43,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def complaints() -> list[str]:
-    """What the browser had to complain about."""
+    """Messages in the browser's console, script errors and failed requests."""
     return []
 
 

@@ -1,6 +1,4 @@
-"""The charts in a real browser: their values are the API's, and they can be handled by mouse and
-keyboard.
-"""
+"""The charts in a real browser: their values are the API's, and mouse and keyboard work."""
 
 from __future__ import annotations
 
@@ -20,20 +18,20 @@ RESPONSE, REQUESTS, MEMORY = (f"[data-chart={key}]" for key in ("response", "req
 PERCENT = {"memory"}
 
 
-def opened(page: Page, path: str = "/apps/shop") -> Page:
+def open_page(page: Page, path: str = "/apps/shop") -> Page:
     page.goto(path)
     page.wait_for_function("() => document.documentElement.dataset.charts === 'drawn'")
     return page
 
 
-def told(page: Page) -> dict[str, Any]:
-    """What the page's script draws."""
+def script_data(page: Page) -> dict[str, Any]:
+    """The values that the page's script draws."""
     values: dict[str, Any] = json.loads(page.locator("#for-charts").text_content() or "")
     return values
 
 
 def at(page: Page, chart: str, x: float, y: float = 0.5) -> tuple[float, float]:
-    """A place in a chart, by its shares of width and height."""
+    """A point in a chart, as shares of its width and height, in pixels of the page."""
     over = page.locator(f"{chart} .u-over")
     over.scroll_into_view_if_needed()
     box = over.bounding_box()
@@ -45,7 +43,7 @@ def point_at(page: Page, chart: str, x: float) -> None:
     page.mouse.move(*at(page, chart, x))
 
 
-def shown(page: Page, chart: str) -> dict[str, str]:
+def legend(page: Page, chart: str) -> dict[str, str]:
     """The legend: names and values."""
     items = page.locator(f"{chart} [data-line]")
     return dict(item.split("\n", 1) for item in _texts(items))
@@ -59,39 +57,39 @@ def _texts(items: Locator) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ["/apps/shop", "/apps/shop?process_type=web&range=6h"])
-def test_what_is_drawn_is_what_the_api_answers(page: Page, url: str, path: str) -> None:
-    opened(page, path)
-    drawn = told(page)
-    for chart in drawn["charts"]:
+def test_charts_draw_the_values_of_the_api(page: Page, url: str, path: str) -> None:
+    open_page(page, path)
+    data = script_data(page)
+    for chart in data["charts"]:
         if chart["kind"] == "bands" or chart["key"] in ("requests", "failed"):
             continue  # made of several answers, or a minute's share of one
         href = page.locator(f"[data-chart={chart['key']}] .menu a").first.get_attribute("href")
         answer = httpx2.get(f"{url}{href}", trust_env=False).json()
         series = {
-            "".join(each["labels"].values()) or each["stat"]: each["values"]
-            for each in answer["series"]
+            "".join(result["labels"].values()) or result["stat"]: result["values"]
+            for result in answer["series"]
         }
         scale = 100 if chart["key"] in PERCENT else 1
         for line in chart["lines"]:
             if line["name"] != "other codes":
-                wanted = [v if v is None else round(v * scale, 3) for v in series[line["name"]]]
-                assert line["values"][:-2] == wanted[:-2], (chart["key"], line["name"])
+                values = [v if v is None else round(v * scale, 3) for v in series[line["name"]]]
+                assert line["values"][:-2] == values[:-2], (chart["key"], line["name"])
 
 
 def test_the_crosshair_is_read_in_every_legend_and_beside_the_pointer(page: Page) -> None:
-    opened(page)
-    drawn = {chart["key"]: chart for chart in told(page)["charts"]}
+    open_page(page)
+    charts = {chart["key"]: chart for chart in script_data(page)["charts"]}
     point_at(page, REQUESTS, 0.502)
-    index = told(page)["size"] // 2
+    index = script_data(page)["size"] // 2
     tip = page.locator("#tip.shown")
     expect(tip).to_contain_text(" UTC")
-    statuses = drawn["requests"]["notes"][index]
+    statuses = charts["requests"]["notes"][index]
     assert "200 " in statuses
     expect(tip).to_contain_text(statuses)
     for key in ("response", "memory", "errors"):
-        for line in drawn[key]["lines"]:
+        for line in charts[key]["lines"]:
             value = line["values"][index]
-            text = shown(page, f"[data-chart={key}]")[line["name"]].replace(",", "")
+            text = legend(page, f"[data-chart={key}]")[line["name"]].replace(",", "")
             if value is None:
                 assert text == "–"
             else:
@@ -101,10 +99,10 @@ def test_the_crosshair_is_read_in_every_legend_and_beside_the_pointer(page: Page
 
 
 def test_the_crosshair_is_moved_by_the_keyboard(page: Page) -> None:
-    opened(page)
+    open_page(page)
     page.locator(f"{MEMORY} .uplot").focus()
     page.keyboard.press("Home")
-    values = {line["name"]: line["values"] for line in told(page)["charts"][-3]["lines"]}
+    values = {line["name"]: line["values"] for line in script_data(page)["charts"][-3]["lines"]}
     assert set(values) == {"web", "worker"}
     expect(page.locator("#tip.shown")).to_contain_text("web")
     first = page.locator("#tip .at").inner_text()
@@ -115,7 +113,7 @@ def test_the_crosshair_is_moved_by_the_keyboard(page: Page) -> None:
 
 
 def test_dragging_zooms_the_whole_page_and_back_goes_back(page: Page) -> None:
-    opened(page)
+    open_page(page)
     range_before = page.locator(".ranges span").inner_text()
     page.mouse.move(*at(page, RESPONSE, 0.4))
     page.mouse.down()
@@ -123,9 +121,9 @@ def test_dragging_zooms_the_whole_page_and_back_goes_back(page: Page) -> None:
     page.mouse.up()
     page.wait_for_url("**/apps/shop?start=*&end=*")
     expect(page.locator(".ranges span")).not_to_have_text(range_before)
-    drawn = told(page)
-    assert 15 <= drawn["size"] <= 22
-    assert drawn["step"] == 60
+    data = script_data(page)
+    assert 15 <= data["size"] <= 22
+    assert data["step"] == 60
     assert page.locator(".u-select").first.bounding_box() is not None
     page.go_back()
     expect(page.locator(".ranges span")).to_contain_text(range_before[:6])
@@ -136,11 +134,14 @@ def test_dragging_zooms_the_whole_page_and_back_goes_back(page: Page) -> None:
 
 
 def test_a_name_in_the_legend_hides_its_line_and_isolates_it(page: Page) -> None:
-    opened(page)
+    open_page(page)
 
     def pressed() -> dict[str, bool]:
         buttons = page.locator(f"{RESPONSE} [data-line] button").all()
-        return {each.inner_text(): each.get_attribute("aria-pressed") == "true" for each in buttons}
+        return {
+            button.inner_text(): button.get_attribute("aria-pressed") == "true"
+            for button in buttons
+        }
 
     page.locator(f"{RESPONSE} button", has_text="p99").click()
     assert pressed() == {"p50": True, "p95": True, "p99": False, "max": True}
@@ -153,13 +154,13 @@ def test_a_name_in_the_legend_hides_its_line_and_isolates_it(page: Page) -> None
 
 
 def test_one_filter_holds_for_the_whole_page(page: Page, url: str) -> None:
-    opened(page)
+    open_page(page)
     page.get_by_label("dyno", exact=True).select_option("web.2")
     page.wait_for_url("**dyno=web.2**")
     expect(page.locator(f"{RESPONSE} [data-line]")).to_have_count(2)
     expect(page.locator("table.dynos tbody tr")).to_have_count(1)
-    asked = "metric=requests&dyno=web.2&step=range&start=now-1h"
-    answer = httpx2.get(f"{url}/api/v1/apps/shop/query?{asked}", trust_env=False).json()
+    query = "metric=requests&dyno=web.2&step=range&start=now-1h"
+    answer = httpx2.get(f"{url}/api/v1/apps/shop/query?{query}", trust_env=False).json()
     cell = page.locator("table.dynos tbody td:nth-of-type(4)").inner_text()
     assert int(cell.replace(",", "")) == pytest.approx(answer["series"][0]["values"][0], rel=0.02)
     page.get_by_role("link", name="Show all of shop").click()
@@ -167,15 +168,15 @@ def test_one_filter_holds_for_the_whole_page(page: Page, url: str) -> None:
 
 
 def test_the_scale_is_chosen_and_stays_in_the_address(page: Page) -> None:
-    opened(page)
-    assert told(page)["charts"][0]["log"]
-    page.get_by_role("link", name="from 0").click()
+    open_page(page)
+    assert script_data(page)["charts"][0]["log"]
+    page.get_by_role("link", name="Linear").click()
     page.wait_for_url("**scale=linear**")
-    assert not told(page)["charts"][0]["log"]
+    assert not script_data(page)["charts"][0]["log"]
 
 
-def test_times_are_the_readers_own_when_they_want(page: Page) -> None:
-    opened(page)
+def test_times_can_be_in_the_readers_time_zone(page: Page) -> None:
+    open_page(page)
     utc = page.locator("time[data-form=clock]").first
     before = utc.inner_text()
     assert before.endswith(" UTC")
@@ -193,13 +194,13 @@ def menu(page: Page, chart: str, name: str) -> Locator:
     return page.locator(f"{chart} .menu").get_by_text(name, exact=True)
 
 
-def test_a_chart_is_taken_elsewhere(page: Page, tmp_path: Path) -> None:
-    opened(page)
+def test_a_chart_is_exported(page: Page, tmp_path: Path) -> None:
+    open_page(page)
     menu(page, RESPONSE, "Copy as curl").click()
     page.get_by_text("Copied").wait_for()
     call = page.evaluate("navigator.clipboard.readText()")
-    done = subprocess.run(["sh", "-c", call], capture_output=True, check=True, timeout=20)
-    assert json.loads(done.stdout)["metric"] == "service_time_ms"
+    process = subprocess.run(["sh", "-c", call], capture_output=True, check=True, timeout=20)
+    assert json.loads(process.stdout)["metric"] == "service_time_ms"
     page.keyboard.press("Escape")
 
     menu(page, RESPONSE, "Copy as PromQL").click()
@@ -220,7 +221,7 @@ def test_a_chart_is_taken_elsewhere(page: Page, tmp_path: Path) -> None:
 
 def test_new_points_are_drawn_into_the_charts_that_are_there(page: Page, url: str) -> None:
     page.clock.install()
-    opened(page, "/apps/blog")
+    open_page(page, "/apps/blog")
     page.evaluate("window.canvas = document.querySelector('[data-chart=response] canvas')")
     page.locator(f"{RESPONSE} button", has_text="p50").click()
     line = 'method=GET path="/" host=h request_id=r fwd="192.0.2.1" dyno=web.1 connect=1ms '
@@ -239,20 +240,20 @@ def test_new_points_are_drawn_into_the_charts_that_are_there(page: Page, url: st
     assert hidden.get_attribute("aria-pressed") == "false"
 
 
-def test_a_hidden_page_asks_for_nothing(page: Page) -> None:
+def test_a_hidden_page_sends_no_requests(page: Page) -> None:
     page.clock.install()
-    opened(page)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    open_page(page)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
     page.evaluate("Object.defineProperty(document, 'hidden', { get: () => true })")
     page.clock.run_for(120_000)
-    assert asked == []
+    assert requests == []
 
 
 def test_scripts_and_styles_are_small(page: Page) -> None:
     sizes: list[int] = []
     page.on("response", lambda answer: sizes.append(int(answer.headers.get("content-length", 0))))
-    opened(page)
+    open_page(page)
     page.wait_for_load_state("networkidle")
     assert len(sizes) > 10
     assert sum(sizes) < 120_000

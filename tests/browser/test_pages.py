@@ -1,5 +1,5 @@
-"""The pages in a real browser: what they show is what the API answers, every control works, nobody
-is left out, and nothing on them is refused by their own security policy.
+"""The pages in a real browser: they show the API's figures, every control works, and they comply
+with accessibility rules and with their own security policy.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ DESKTOP, PHONE = (1280, 900), (390, 844)
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_browser_has_nothing_to_complain_about(
-    page: Page, complaints: list[str], path: str
-) -> None:
+def test_the_browser_reports_no_errors(page: Page, complaints: list[str], path: str) -> None:
     page.goto(path)
     assert page.title().endswith("Dynometer")
     assert complaints == []
@@ -39,8 +37,8 @@ def test_the_browser_has_nothing_to_complain_about(
 def test_an_accessibility_checker_finds_nothing(page: Page, path: str, scheme: str) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.goto(path)
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -53,16 +51,16 @@ def test_no_page_is_wider_than_its_window(page: Page, path: str, size: tuple[int
 
 def test_the_page_of_an_app_says_what_the_api_answers(page: Page, url: str) -> None:
     page.goto("/apps/shop")
-    shown = dict(
+    figures = dict(
         zip(
             page.locator(".figures dt").all_inner_texts(),
             page.locator(".figures dd:nth-of-type(1)").all_inner_texts(),
             strict=True,
         )
     )
-    asked = f"{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&step=range"
-    answer = httpx2.get(asked, trust_env=False).json()["series"][0]["values"][0]
-    assert shown["p95"] == f"{answer:,.0f} ms"
+    query_url = f"{url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p95&step=range"
+    answer = httpx2.get(query_url, trust_env=False).json()["series"][0]["values"][0]
+    assert figures["p95"] == f"{answer:,.0f} ms"
 
 
 def test_without_scripts_the_page_is_whole(browser: Browser, url: str) -> None:
@@ -73,7 +71,7 @@ def test_without_scripts_the_page_is_whole(browser: Browser, url: str) -> None:
     assert "release v212" in page.locator(".mark title").all_text_contents()
     assert page.locator(".figures dd").first.is_visible()
     page.get_by_label("process type").select_option("worker")
-    page.get_by_role("button", name="Show").click()
+    page.get_by_role("button", name="Apply").click()
     page.wait_for_url("**process_type=worker**")
     assert page.locator("#zone").is_hidden()
     context.close()
@@ -104,16 +102,16 @@ def test_ranges_and_columns_are_chosen_by_clicking_and_stay_in_the_address(page:
     assert counts[0] > 100
 
 
-def test_everything_that_can_be_used_is_reached_by_the_keyboard(page: Page) -> None:
+def test_every_control_is_reached_by_the_keyboard(page: Page) -> None:
     page.goto("/")
-    wanted = page.locator("a, input, button, summary").count()
-    reached = set()
-    for _ in range(wanted):
+    controls = page.locator("a, input, button, summary").count()
+    focused_elements = set()
+    for _ in range(controls):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("document.activeElement.outerHTML"))
+        focused_elements.add(page.evaluate("document.activeElement.outerHTML"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none"
-    assert len(reached) >= wanted - 2  # equal links look equal
+    assert len(focused_elements) >= controls - 2  # equal links look equal
 
 
 _SHIFT = """new Promise((done) => {
@@ -129,14 +127,12 @@ def test_nothing_moves_after_the_first_paint(page: Page) -> None:
     assert page.evaluate(_SHIFT) == 0
 
 
-def test_new_lines_show_without_a_reload_and_what_was_opened_stays_open(
-    page: Page, url: str
-) -> None:
+def test_new_lines_show_without_a_reload_and_open_sections_stay_open(page: Page, url: str) -> None:
     page.clock.install()
     page.goto("/apps/blog")
     page.evaluate("window.here = true")
     page.locator("details:has-text('events') summary").click()
-    opened = page.locator("details").evaluate_all("all => all.map(each => each.open)")
+    open_states = page.locator("details").evaluate_all("all => all.map(each => each.open)")
     text = "Release v777 created by user x"
     body = frame(190, time.time() - 5, "app", "api", text)
     assert httpx2.post(f"{url}/drain", content=body, auth=("blog", "any")).status_code == 200
@@ -145,16 +141,16 @@ def test_new_lines_show_without_a_reload_and_what_was_opened_stays_open(
 
     page.get_by_text("v777").first.wait_for(state="attached")
     assert page.evaluate("window.here")
-    assert page.locator("details").evaluate_all("all => all.map(each => each.open)") == opened
+    assert page.locator("details").evaluate_all("all => all.map(each => each.open)") == open_states
 
 
-def test_a_service_that_is_gone_is_said_and_when_it_is_back_too(page: Page) -> None:
+def test_an_unreachable_service_is_reported_until_it_is_back(page: Page) -> None:
     page.clock.install()
     page.goto("/apps/shop")
     page.route("**/apps/shop", lambda route: route.abort())
     page.clock.run_for(31_000)
-    page.get_by_text("The service was not reached").wait_for()
+    page.get_by_text("Can't reach Dynometer").wait_for()
     assert page.locator(".figures").is_visible()
     page.unroute("**/apps/shop")
     page.clock.run_for(31_000)
-    page.get_by_text("The service was not reached").wait_for(state="detached")
+    page.get_by_text("Can't reach Dynometer").wait_for(state="detached")

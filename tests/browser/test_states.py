@@ -1,4 +1,4 @@
-"""The pages when there is nothing to show yet, nothing can be read, or nobody is signed in."""
+"""The pages without data, without a store, and without a signed-in user."""
 
 from __future__ import annotations
 
@@ -48,16 +48,18 @@ def send(service: ServiceProcess, app: str = "shop", password: str = "any") -> N
     assert answer.status_code == 200
 
 
-def no_findings(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
+def check_accessibility(page: Page) -> None:
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
 
 
-def test_waiting_turns_into_figures_by_itself(page: Page, fresh: ServiceProcess) -> None:
+def test_the_first_steps_turn_into_figures_without_a_reload(
+    page: Page, fresh: ServiceProcess
+) -> None:
     page.clock.install()
     page.goto(fresh.url)
     expect(page.locator("h1")).to_have_text("Waiting for the first log line")
-    no_findings(page)
+    check_accessibility(page)
     send(fresh)
     page.clock.run_for(21_000)
     expect(page.get_by_role("link", name="shop")).to_be_visible()
@@ -67,9 +69,7 @@ def test_waiting_turns_into_figures_by_itself(page: Page, fresh: ServiceProcess)
     expect(page.locator("[data-chart=response] canvas")).to_be_visible()
 
 
-def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
-    page: Page, tmp_path: Path
-) -> None:
+def test_pages_report_an_unavailable_store_and_recover(page: Page, tmp_path: Path) -> None:
     store = RedisProcess(tmp_path / "redis", "--appendfsync", "always")
     service = ServiceProcess(tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}")
     store.start()
@@ -82,10 +82,10 @@ def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
         store.kill()
         send(service)
         page.clock.run_for(21_000)
-        expect(page.locator("h1")).to_have_text("The store does not answer")
+        expect(page.locator("h1")).to_have_text("Redis is unavailable")
         expect(page.locator("main")).to_contain_text("Buffering on disk since ")
         expect(page.locator(".figures")).to_have_count(0)
-        no_findings(page)
+        check_accessibility(page)
         store.start()
         wait_until(
             lambda: httpx2.get(f"{service.url}/readyz").json()["store"]["status"] == "ok", 30
@@ -93,7 +93,7 @@ def test_while_the_store_is_away_pages_say_what_waits_and_then_go_on(
         refreshed(page, "[data-chart=response] canvas")
         store.kill()
         page.goto(f"{service.url}/apps/shop")  # a page that began without charts gets them, too
-        expect(page.locator("h1")).to_have_text("The store does not answer")
+        expect(page.locator("h1")).to_have_text("Redis is unavailable")
         store.start()
         wait_until(lambda: httpx2.get(f"{service.url}/readyz").json()["store"]["status"] == "ok")
         refreshed(page, "[data-chart=response] canvas")
@@ -114,18 +114,20 @@ def test_signing_in_adding_an_app_and_signing_out(context: BrowserContext, tmp_p
     try:
         page.goto(f"{service.url}/apps/shop?range=6h")
         expect(page.locator("h1")).to_have_text("Sign in")
-        no_findings(page)
+        check_accessibility(page)
         page.get_by_label("Token").fill("wrong")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_have_text("This token opens nothing here.")
+        expect(page.get_by_role("alert")).to_have_text(
+            "That token isn't valid here. It may have expired."
+        )
         page.get_by_label("Token").fill(TOKEN)
         page.keyboard.press("Enter")
         page.wait_for_url("**/apps/shop?range=6h")
         page.get_by_role("link", name="Add apps").click()
-        page.get_by_label("Names of Heroku apps").fill("shop blog")
-        page.get_by_role("button", name="Show the commands").click()
-        expect(page.locator("h1")).to_have_text("2 apps may send now")
-        no_findings(page)
+        page.get_by_label("Heroku app names").fill("shop blog")
+        page.get_by_role("button", name="Create commands").click()
+        expect(page.locator("h1")).to_have_text("Run this to connect 2 apps")
+        check_accessibility(page)
         first = page.locator("#commands").inner_text().splitlines()[0]
         secret = first.split("shop:")[1].split("@")[0]
         send(service, password=secret)
@@ -141,7 +143,7 @@ def test_signing_in_adding_an_app_and_signing_out(context: BrowserContext, tmp_p
 
 
 def refreshed(page: Page, selector: str) -> None:
-    """Some refresh later this is there: the first may still find a connection that is gone."""
+    """Refresh until the selector is visible; the first refresh may still use a dead connection."""
 
     def there() -> bool:
         page.clock.run_for(21_000)

@@ -1,4 +1,4 @@
-"""Bodies of /api/v1/alerts."""
+"""Request and response bodies of /api/v1/alerts."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
 
 class AlertInfo(BaseModel):
-    """An alert that fires, or is about to. Times in Unix seconds."""
+    """An alert that is firing or pending. Times in Unix seconds."""
 
-    app: str = Field(description="- is Dynometer itself")
+    app: str = Field(description="The app's name; - means Dynometer itself")
     rule: str
-    key: str = Field(description="The value of the rule's label; empty where it has none")
+    key: str = Field(description="Value of the rule's label (`by`); empty if the rule has none")
     phase: str = Field(description="pending or firing")
     severity: str
-    what: str = Field(description="In words, with value and limit")
+    what: str = Field(description="The problem in words, with value and limit")
     since: int
     value: float
     limit: float
@@ -31,11 +31,11 @@ class AlertInfo(BaseModel):
     unit: str
     dyno: str
     muted: bool
-    told: bool
+    told: bool = Field(description="Whether a message was sent")
 
 
 class MuteInfo(BaseModel):
-    """An app of which nothing new is told."""
+    """A muted app: no new messages about it are sent. Times in Unix seconds."""
 
     app: str
     since: int
@@ -43,31 +43,33 @@ class MuteInfo(BaseModel):
 
 
 class AlertsBody(BaseModel):
-    """What there is to know at a glance."""
+    """Active alerts, mutes, and the progress of evaluation."""
 
-    evaluated_until: int | None = Field(description="Minutes before it; null: nobody evaluates")
-    waiting: str = Field(description="Why it goes no further; empty when nothing is in the way")
+    evaluated_until: int | None = Field(
+        description="Minutes before this time are evaluated; null while no worker evaluates"
+    )
+    waiting: str = Field(description="Reason why evaluation does not go on; empty if it does")
     alerts: list[AlertInfo]
     mutes: list[MuteInfo]
 
 
 class RuleBody(BaseModel):
-    """A rule; which fields there are, and what they mean, is in docs/alerts.md."""
+    """A rule. docs/alerts.md describes its fields."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
-    own: bool = Field(description="Made or changed here; false: built in")
+    own: bool = Field(description="true if created or changed by you; false if built in")
 
 
 class RulesBody(BaseModel):
-    """Every rule that holds."""
+    """Every rule in effect."""
 
     rules: list[RuleBody]
 
 
 class NewRule(BaseModel):
-    """A rule, or those of its fields that change."""
+    """A new rule, or the fields to change in an existing one. docs/alerts.md describes them."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -97,41 +99,48 @@ class NewRule(BaseModel):
 
 
 class NewChannel(BaseModel):
-    """A channel. `url` is kept for the service alone, and never shown again."""
+    """A channel to add. `url` is stored for the service's use, and is never shown again."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Name
     kind: Literal["slack", "webhook", "email"]
-    url: str = Field(max_length=2_000, description="https://…; of e-mail smtp://USER:PASSWORD@HOST")
-    to: list[str] = Field(default_factory=list, max_length=20, description="Of e-mail: who gets it")
-    sender: str = Field("", description="Of e-mail: from whom; default: the first of `to`")
-    apps: list[str] = Field(default_factory=lambda: ["*"], description="Only of these; * and ?")
-    least: Literal["warn", "page"] = "warn"
+    url: str = Field(
+        max_length=2_000, description="https://…; for e-mail smtp://USER:PASSWORD@HOST"
+    )
+    to: list[str] = Field(
+        default_factory=list, max_length=20, description="For e-mail: the recipients"
+    )
+    sender: str = Field("", description="For e-mail: the sender; default: the first of `to`")
+    apps: list[str] = Field(
+        default_factory=lambda: ["*"],
+        description="Notify about these apps only; names or patterns with * and ?",
+    )
+    least: Literal["warn", "page"] = Field("warn", description="Lowest severity to notify about")
 
 
 class ChannelBody(BaseModel):
-    """A channel, without what opens it. Times in Unix seconds."""
+    """A channel, without its secrets. Times in Unix seconds."""
 
     name: str
     kind: str
-    where: str
+    where: str = Field(description="The address without its secret part")
     apps: list[str]
     least: str
     added: int
     last_ok: int | None
     failing_since: int | None
     error: str
-    waiting: int = Field(description="Messages that it has not taken yet")
+    waiting: int = Field(description="Number of messages that the channel has not accepted yet")
 
 
 class CreatedChannel(BaseModel):
-    """`key`: with which a webhook's messages are signed; shown only here."""
+    """A new channel, with the signing key of a webhook."""
 
     name: str
     kind: str
-    where: str
-    key: str
+    where: str = Field(description="The address without its secret part")
+    key: str = Field(description="Signs a webhook's messages; shown only here")
 
 
 class ChannelsBody(BaseModel):
@@ -141,19 +150,21 @@ class ChannelsBody(BaseModel):
 
 
 class NewMute(BaseModel):
-    """For how long."""
+    """The length of a mute."""
 
     model_config = ConfigDict(extra="forbid")
 
-    for_s: int = Field(gt=0, le=30 * 86_400)
+    for_s: int = Field(gt=0, le=30 * 86_400, description="Seconds")
 
 
-class ToldBody(BaseModel):
+class HistoryEntryBody(BaseModel):
     """An entry of the history. Times in Unix seconds."""
 
     app: str
     at: int
-    what: str
+    what: str = Field(
+        description="fired, resolved, muted, unmuted, skipped (not evaluated) or undelivered"
+    )
     text: str
     rule: str
     key: str
@@ -161,22 +172,25 @@ class ToldBody(BaseModel):
     value: float | None
     limit: float | None
     severity: str
-    told: bool
+    told: bool = Field(description="Whether a message was sent")
 
 
 class HistoryBody(BaseModel):
-    """What was told, the newest first."""
+    """The history, newest entry first."""
 
-    history: list[ToldBody]
+    history: list[HistoryEntryBody]
 
 
-def alerts_body(found: AlertsOverview, now_s: float) -> AlertsBody:
-    """The overview as it is answered."""
-    config = found.config
+def alerts_body(overview: AlertsOverview, now_s: float) -> AlertsBody:
+    """An overview of alerts as a response body."""
+    config = overview.config
     return AlertsBody(
-        evaluated_until=found.evaluated_s or None,
-        waiting=found.waiting,
-        alerts=[_alert(each, muted=config.is_muted(each.app, now_s)) for each in found.firing],
+        evaluated_until=overview.evaluated_s or None,
+        waiting=overview.waiting,
+        alerts=[
+            _alert(firing, is_muted=config.is_muted(firing.app, now_s))
+            for firing in overview.firing
+        ],
         mutes=[
             MuteInfo(app=app, since=mute.since_s, until=mute.until_s)
             for app, mute in sorted(config.mutes.items())
@@ -185,7 +199,7 @@ def alerts_body(found: AlertsOverview, now_s: float) -> AlertsBody:
     )
 
 
-def _alert(firing: Firing, *, muted: bool) -> AlertInfo:
+def _alert(firing: Firing, *, is_muted: bool) -> AlertInfo:
     app, alert, rule = firing
     return AlertInfo(
         app=app,
@@ -200,21 +214,21 @@ def _alert(firing: Firing, *, muted: bool) -> AlertInfo:
         worst=alert.worst,
         unit=rule.unit if rule is not None else "",
         dyno=alert.detail,
-        muted=muted,
+        muted=is_muted,
         told=alert.told,
     )
 
 
-def rule_body(rule: Rule, *, own: bool) -> dict[str, Any]:
-    """A rule with all of its fields."""
+def rule_body(rule: Rule, *, is_own: bool) -> dict[str, Any]:
+    """A rule with all its fields, as a response body. `is_own`: not a built-in rule's default."""
     fields = {name: getattr(rule, name) for name in rule.__struct_fields__}
-    found: dict[str, Any] = msgspec.to_builtins(fields)
-    return {**found, "own": own}
+    body: dict[str, Any] = msgspec.to_builtins(fields)
+    return {**body, "own": is_own}
 
 
 def channel_body(state: ChannelState) -> ChannelBody:
-    """A channel as it is answered."""
-    channel, health, waiting = state
+    """The state of a channel as a response body."""
+    channel, health, queue_length = state
     return ChannelBody(
         name=channel.name,
         kind=channel.kind,
@@ -225,22 +239,22 @@ def channel_body(state: ChannelState) -> ChannelBody:
         last_ok=health.last_ok_s or None,
         failing_since=health.failing_since_s or None,
         error=health.error,
-        waiting=waiting,
+        waiting=queue_length,
     )
 
 
-def told_body(app: str, told: HistoryEntry) -> ToldBody:
-    """An entry of the history as it is answered."""
-    return ToldBody(
+def history_entry_body(app: str, entry: HistoryEntry) -> HistoryEntryBody:
+    """An entry of the history as a response body."""
+    return HistoryEntryBody(
         app=app,
-        at=told.at_s,
-        what=told.what,
-        text=told.text,
-        rule=told.rule,
-        key=told.key,
-        since=told.since_s or None,
-        value=told.value,
-        limit=told.limit,
-        severity=told.severity,
-        told=told.told,
+        at=entry.at_s,
+        what=entry.what,
+        text=entry.text,
+        rule=entry.rule,
+        key=entry.key,
+        since=entry.since_s or None,
+        value=entry.value,
+        limit=entry.limit,
+        severity=entry.severity,
+        told=entry.told,
     )

@@ -1,5 +1,7 @@
-"""/api/v1/alerts: what fires, rules, channels, mutes, history. Who may only read sees what is about
-the apps of the token; the gate sees to it that nobody else changes anything.
+"""/api/v1/alerts: active alerts, rules, channels, mutes, history.
+
+A read token sees the alerts of its own apps. app.web.authentication requires the admin token for
+channels and for every change.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import JSONResponse
 
 from app.access.drain_registry import APP_NAME
-from app.alerting import status as look
+from app.alerting import status
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel, ChannelError
 from app.alerting.rule import NAME, SERVICE, RuleError
@@ -29,8 +31,8 @@ from app.web.api.alert_models import (
     RulesBody,
     alerts_body,
     channel_body,
+    history_entry_body,
     rule_body,
-    told_body,
 )
 from app.web.api.problems import Problem
 
@@ -42,13 +44,15 @@ AppPath = Annotated[str, Path(pattern=f"^(?:{APP_NAME.pattern}|{SERVICE})$")]
 
 
 class AlertsApi:
-    """The routes: reading as the present request may see it, writing on the store."""
+    """The routes. `reader` is restricted to the apps that the current request may see."""
 
-    def __init__(self, shown: Reader, store: Store, clock: Callable[[], float], url: str) -> None:
-        """`url`: of the pages, for links in messages."""
-        self._shown = shown
+    def __init__(
+        self, reader: Reader, store: Store, clock: Callable[[], float], pages_url: str
+    ) -> None:
+        """`pages_url`: base URL of the pages, for links in messages."""
+        self._reader = reader
         self._clock = clock
-        self._desk = AlertAdmin(store, clock, url)
+        self._admin = AlertAdmin(store, clock, pages_url)
         self.router = APIRouter(prefix="/api/v1/alerts")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "", self.alerts, AlertsBody, 200),
@@ -63,77 +67,78 @@ class AlertsApi:
             ("DELETE", "/mutes/{app}", self.unmute, None, 204),
             ("GET", "/history", self.history, HistoryBody, 200),
         )
-        for method, path, endpoint, model, status in routes:
+        for method, path, endpoint, model, status_code in routes:
             self.router.add_api_route(
                 path,
                 endpoint,
                 methods=[method],
                 response_model=model,
-                status_code=status,
+                status_code=status_code,
                 summary=endpoint.__doc__,
             )
 
     async def alerts(self) -> AlertsBody:
-        """What fires, what is muted, and up to when it is known"""
-        return alerts_body(await look.overview(self._shown), self._clock())
+        """Active alerts, mutes, and the time until which minutes are evaluated"""
+        return alerts_body(await status.overview(self._reader), self._clock())
 
     async def rules(self) -> Any:
-        """The rules that hold"""
-        config = (await look.overview(self._shown)).config
+        """The rules in effect"""
+        config = (await status.overview(self._reader)).config
         return JSONResponse(
             {
                 "rules": [
-                    rule_body(rule, own=rule.name in config.own) for rule in config.rules.values()
+                    rule_body(rule, is_own=rule.name in config.own)
+                    for rule in config.rules.values()
                 ]
             }
         )
 
     async def put_rule(self, name: NamePath, body: NewRule) -> Any:
-        """Make a rule, or change the fields that are given; within 5 seconds"""
-        rule = await _managed(self._desk.put_rule(name, body.model_dump(exclude_none=True)))
-        return JSONResponse(rule_body(rule, own=True))
+        """Create a rule, or change some fields of one; takes effect within 5 seconds"""
+        rule = await _or_problem(self._admin.put_rule(name, body.model_dump(exclude_none=True)))
+        return JSONResponse(rule_body(rule, is_own=True))
 
     async def remove_rule(self, name: NamePath) -> None:
-        """Forget a rule of your own; a built-in one holds again as it was"""
-        await _managed(self._desk.remove_rule(name))
+        """Remove a rule of your own; restores a built-in rule to its defaults"""
+        await _or_problem(self._admin.remove_rule(name))
 
     async def channels(self) -> ChannelsBody:
-        """Where messages go, and how deliveries go"""
-        found = (await look.overview(self._shown)).channels
-        return ChannelsBody(channels=[channel_body(each) for each in found])
+        """Notification channels, and the state of their deliveries"""
+        states = (await status.overview(self._reader)).channels
+        return ChannelsBody(channels=[channel_body(state) for state in states])
 
     async def add_channel(self, body: NewChannel) -> CreatedChannel:
-        """Tell a channel from now on"""
-        channel = await _managed(self._desk.add_channel(_channel(body, int(self._clock()))))
+        """Add a notification channel"""
+        channel = await _or_problem(self._admin.add_channel(_channel(body, int(self._clock()))))
         return CreatedChannel(
             name=channel.name, kind=channel.kind, where=channel.where, key=channel.key
         )
 
     async def remove_channel(self, name: NamePath) -> None:
-        """Tell a channel nothing any more"""
-        await _managed(self._desk.remove_channel(name))
+        """Remove a notification channel"""
+        await _or_problem(self._admin.remove_channel(name))
 
     async def test_channel(self, name: NamePath) -> None:
-        """Have a test message sent; how it went, the list of channels says"""
-        await _managed(self._desk.test(name))
+        """Send a test message; the list of channels shows the result"""
+        await _or_problem(self._admin.test(name))
 
     async def mute(self, app: AppPath, body: NewMute) -> MuteInfo:
-        """Tell nothing new of an app for a while"""
-        mute = await _managed(self._desk.mute(app, body.for_s))
+        """Mute an app: send no new messages about it for a while"""
+        mute = await _or_problem(self._admin.mute(app, body.for_s))
         return MuteInfo(app=app, since=mute.since_s, until=mute.until_s)
 
     async def unmute(self, app: AppPath) -> None:
-        """Tell of an app again"""
-        await _managed(self._desk.unmute(app))
+        """End the mute of an app"""
+        await _or_problem(self._admin.unmute(app))
 
     async def history(
         self,
-        app: Annotated[list[str] | None, Query(description="Of these; repeats")] = None,
+        app: Annotated[list[str] | None, Query(description="App names; repeatable")] = None,
         limit: Annotated[int, Query(ge=1, le=HISTORY_MAX)] = 100,
     ) -> HistoryBody:
-        """What fired, ended, was muted or could not be delivered, the newest first"""
-        found = await look.history(self._shown, app or [], limit)
-        return HistoryBody(history=[told_body(*entry) for entry in found])
+        """Alerts that fired or resolved, mutes, and failed deliveries, newest first"""
+        entries = await status.history(self._reader, app or [], limit)
+        return HistoryBody(history=[history_entry_body(*entry) for entry in entries])
 
 
 def _channel(body: NewChannel, now_s: int) -> Channel:
@@ -150,10 +155,11 @@ def _channel(body: NewChannel, now_s: int) -> Channel:
     )
 
 
-async def _managed(doing: Awaitable[T]) -> T:
+async def _or_problem(operation: Awaitable[T]) -> T:
+    """The operation's result; its errors become problems."""
     try:
-        return await doing
+        return await operation
     except (RuleError, ChannelError) as error:
         raise Problem(400, "Bad request", str(error)) from error
     except AlertAdminError as error:
-        raise Problem(409, "Not possible as things are", str(error)) from error
+        raise Problem(409, "Conflict with the current state", str(error)) from error

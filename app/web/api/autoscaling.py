@@ -1,4 +1,4 @@
-"""/api/v1/apps/{app}/signal: an autoscaler's question in one call."""
+"""/api/v1/apps/{app}/signal: everything an autoscaler needs, in one call."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ from app.query.autoscaling import MINUTES_MAX, signal_of
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader
-from app.web.api.problems import bad_parameter
+from app.web.api.problems import bad_parameter, query_problem
 from app.web.api.queries import require_app
 from parsers.metrics import METRICS
 
 
 class SignalParameters(BaseModel):
-    """What is asked."""
+    """The metric, its filters, and the number of minutes."""
 
     model_config = ConfigDict(extra="forbid")
 
     metric: str = Field(json_schema_extra={"enum": list(METRICS)})
-    stat: str | None = Field(None, description="As in /query; not bins")
-    process_type: list[str] = Field(default_factory=list, description="web, worker, …; repeats")
-    outcome: list[str] = Field(default_factory=list, description="ok, failed")
-    minutes: int = Field(5, ge=1, le=MINUTES_MAX, description="Complete minutes, up to now")
+    stat: str | None = Field(None, description="As in /query, but not bins")
+    process_type: list[str] = Field(
+        default_factory=list, description="Filter: web, worker, …; repeatable"
+    )
+    outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+    minutes: int = Field(
+        5, ge=1, le=MINUTES_MAX, description="Number of complete minutes before now"
+    )
 
 
 class SignalBody(BaseModel):
-    """Of the last complete minutes. Times in Unix seconds; `end` is not included."""
+    """A value over the last complete minutes. Times in Unix seconds; `end` is not included."""
 
     app: str
     metric: str
     stat: str
     unit: str
     value: float | None = Field(
-        description="null: there was none, which is no reason to scale down"
+        description="null if there was no value; do not scale down because of it"
     )
-    before: float | None = Field(description="Of as many minutes before")
-    trend: float | None = Field(description="value / before - 1: 0.5 is half as much again")
-    dynos: int = Field(description="Heard from in the last of the minutes")
+    before: float | None = Field(description="The value over as many minutes before these")
+    trend: float | None = Field(description="value / before - 1; 0.5 means 50 % more than before")
+    dynos: int = Field(description="Number of dynos seen in the last of the minutes")
     complete: bool = Field(
-        description="Whether something was heard in each of the minutes, and none waits on disk"
+        description="Whether each minute has a line, and none of their lines waits on disk"
     )
     start: int
     end: int
 
 
 class AutoscalingApi:
-    """The route, over a store."""
+    """The signal's route."""
 
     def __init__(self, store: Reader, finest: Resolution, clock: Callable[[], float]) -> None:
         self._store = store
@@ -65,20 +69,20 @@ class AutoscalingApi:
     async def signal(
         self, app: str, parameters: Annotated[SignalParameters, Query()]
     ) -> SignalBody:
-        """What a scaler needs to know: a value, where it goes, how many dynos make it"""
+        """For an autoscaler: a value, its trend, and the number of dynos behind it"""
         await require_app(self._store, app)
         now_s = self._clock()
         filters = {"process_type": parameters.process_type, "outcome": parameters.outcome}
         stats = [parameters.stat] if parameters.stat else []
         try:
-            asked = QueryRequest(parameters.metric, stats, [], filters, "now-1h", "now", "1m")
-            query = plan(asked, [self._finest], now_s)[0]
+            request = QueryRequest(parameters.metric, stats, [], filters, "now-1h", "now", "1m")
+            query = plan(request, [self._finest], now_s)[0]
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
+            raise query_problem(error) from error
         (stat,) = query.stats
         if stat.method == "bins":
-            raise bad_parameter("stat", "bins", "one value, such as p95")
-        found = await signal_of(
+            raise bad_parameter("stat", "bins", "stats with one value, such as p95")
+        signal = await signal_of(
             self._store,
             app,
             query.metric,
@@ -88,17 +92,18 @@ class AutoscalingApi:
             self._finest,
             now_s,
         )
-        waits = await spooling_since(self._store)
+        spooling_since_s = await spooling_since(self._store)
         return SignalBody(
             app=app,
             metric=query.metric.name,
             stat=stat.name,
             unit=query.metric.unit,
-            value=found.value,
-            before=found.before,
-            trend=found.trend,
-            dynos=found.dynos,
-            complete=found.minutes_heard == parameters.minutes and not 0 < waits < found.end,
-            start=found.start,
-            end=found.end,
+            value=signal.value,
+            before=signal.before,
+            trend=signal.trend,
+            dynos=signal.dynos,
+            complete=signal.minutes_heard == parameters.minutes
+            and not 0 < spooling_since_s < signal.end,
+            start=signal.start,
+            end=signal.end,
         )

@@ -1,5 +1,6 @@
-"""/api/v1/drains and /api/v1/tokens: who may send and who may read. For the admin; the gate sees to
-that.
+"""/api/v1/drains and /api/v1/tokens: permission to send and to read.
+
+app.web.authentication requires the admin token for these routes.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from app.access.read_tokens import (
 )
 from app.access.rejected_logins import recent_rejected_logins
 from app.storage.interface import Store
-from app.web.api.problems import Problem
+from app.web.api.problems import Problem, bad_parameter
 
 APPS_MAX = 1_000  # in one request
-GLOBS_MAX = 100  # of one token
+GLOBS_MAX = 100  # in one token
 
 AppName = Annotated[str, Field(pattern=f"^{APP_NAME.pattern}$")]
 AppPath = Annotated[str, Path(pattern=f"^{APP_NAME.pattern}$")]
@@ -43,78 +44,81 @@ class _Body(BaseModel):
 
 
 class NewDrains(_Body):
-    """Apps that shall be allowed to send."""
+    """Apps that get permission to send."""
 
     apps: list[AppName] = Field(min_length=1, max_length=APPS_MAX)
 
 
 class Rotation(_Body):
-    """How a secret is replaced."""
+    """How to replace a secret."""
 
     at_once: bool = Field(
-        False, description="End the old secret now; what still comes with it is refused"
+        False, description="Reject the old secret from now on, instead of after the change of drain"
     )
 
 
-class EnrolledDrain(BaseModel):
-    """Commands to run; the secret in `add` is shown only here."""
+class DrainCommandsBody(BaseModel):
+    """The commands to run for an app. The secret in `add` is shown only here."""
 
     app: str
-    add: str = Field(description="Tells Heroku of the new drain")
-    remove: str = Field(description="Ends the old one, once the new one counts; may be empty")
+    add: str = Field(description="Command that adds the new drain at Heroku")
+    remove: str = Field(
+        description="Command that removes the old drain; run it once the new one counts. "
+        "Empty if there is no known old drain"
+    )
 
 
-class EnrolledDrains(BaseModel):
-    """One for each app."""
+class AddedDrainsBody(BaseModel):
+    """The commands to run, per app."""
 
-    drains: list[EnrolledDrain]
+    drains: list[DrainCommandsBody]
 
 
 class RemovedDrain(BaseModel):
-    """What is left to be done at Heroku."""
+    """A removed drain, and the commands still to run."""
 
     app: str
-    remove: list[str] = Field(description="Commands that end the drains at Heroku, where known")
+    remove: list[str] = Field(description="Commands that remove the app's known drains at Heroku")
 
 
 class SecretInfo(BaseModel):
-    """A secret that is accepted, of which only a hash is kept. Times in Unix seconds."""
+    """An accepted secret; only its hash is stored. Times in Unix seconds."""
 
     generation: int
     added: int
-    ends: int | None
+    ends: int | None = Field(description="Time from which it is rejected; null for no such time")
 
 
 class ActiveDrainInfo(BaseModel):
-    """The drain whose lines count."""
+    """The active drain: its lines count. Times in Unix seconds."""
 
     token: str
-    since: int = Field(description="From which its lines count, by their own time; 0: all")
+    since: int = Field(description="Lines with a timestamp from here on count; 0: all lines")
     last_delivered: int
 
 
 class OtherDrainInfo(BaseModel):
-    """A drain that delivers the same lines again; they are not counted."""
+    """Another drain that delivers the same lines; they are not counted again."""
 
     token: str
     last_delivered: int
-    remove: str = Field(description="The command that ends it at Heroku")
+    remove: str = Field(description="Command that removes it at Heroku")
 
 
 class DrainBody(BaseModel):
-    """An app. Times in Unix seconds."""
+    """An app and its drains. Times in Unix seconds."""
 
     app: str
     secrets: list[SecretInfo]
-    links: int = Field(description="How many drain tokens speak for it over syslog")
+    links: int = Field(description="Number of drain tokens linked to it for syslog")
     last_seen: int | None
     active_drain: ActiveDrainInfo | None
     other_drain: OtherDrainInfo | None
 
 
-class RefusalInfo(BaseModel):
-    """Log-ins at the drain that were refused. `user` and `token` are empty where what was sent has
-    not the form of one.
+class RejectedLoginInfo(BaseModel):
+    """Rejected log-ins at the drain, by user, token and reason. `user` and `token` are empty if the
+    sent value is not an app name or a drain token. Times in Unix seconds.
     """
 
     user: str
@@ -126,27 +130,27 @@ class RefusalInfo(BaseModel):
 
 
 class DrainsBody(BaseModel):
-    """Every app, by name, and the last refusals, newest first."""
+    """Every app in order of name, and the latest rejected log-ins, newest first."""
 
     drains: list[DrainBody]
-    refusals: list[RefusalInfo]
+    refusals: list[RejectedLoginInfo]
 
 
 class NewToken(_Body):
-    """A read token to be made."""
+    """A read token to create."""
 
-    name: str = Field("", max_length=NAME_LENGTH_MAX, description="What it is for")
+    name: str = Field("", max_length=NAME_LENGTH_MAX, description="Its purpose")
     apps: list[Glob] = Field(
         default_factory=lambda: ["*"],
         min_length=1,
         max_length=GLOBS_MAX,
-        description="What it may read: names of apps, or patterns with * and ?",
+        description="Apps it may read: names, or patterns with * and ?",
     )
     expires: int | None = Field(None, gt=0, lt=2**40, description="Unix seconds; null for never")
 
 
 class TokenBody(BaseModel):
-    """A read token, without its secret part."""
+    """A read token, without its secret. Times in Unix seconds."""
 
     id: str
     name: str
@@ -156,29 +160,29 @@ class TokenBody(BaseModel):
 
 
 class CreatedToken(TokenBody):
-    """With `token`, which is shown only here."""
+    """A new read token."""
 
-    token: str
+    token: str = Field(description="The token itself, shown only here")
 
 
 class TokensBody(BaseModel):
-    """Every token."""
+    """Every read token."""
 
     tokens: list[TokenBody]
 
 
 class DrainsAndTokensApi:
-    """The routes, over the store."""
+    """The routes."""
 
     def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
         self._store = store
         self._clock = clock
-        self._enrolment = DrainAdmin(store, clock, public_url)
+        self._drain_admin = DrainAdmin(store, clock, public_url)
         self.router = APIRouter(prefix="/api/v1")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "/drains", self.drains, DrainsBody, 200),
-            ("POST", "/drains", self.add_drains, EnrolledDrains, 201),
-            ("POST", "/drains/{app}/rotate", self.rotate_drain, EnrolledDrain, 200),
+            ("POST", "/drains", self.add_drains, AddedDrainsBody, 201),
+            ("POST", "/drains/{app}/rotate", self.rotate_drain, DrainCommandsBody, 200),
             ("DELETE", "/drains/{app}", self.remove_drain, RemovedDrain, 200),
             ("PUT", "/drains/{app}/links/{token}", self.link, None, 204),
             ("DELETE", "/drains/{app}/links/{token}", self.unlink, None, 204),
@@ -197,94 +201,106 @@ class DrainsAndTokensApi:
             )
 
     async def drains(self) -> DrainsBody:
-        """Who may send, which drain of each app counts, and who was refused"""
-        infos = await drain_statuses(self._store)
-        doubled = {info.app for info in second_drains(infos, self._clock())}
+        """Apps that may send, the active drain of each, and rejected log-ins"""
+        statuses = await drain_statuses(self._store)
+        apps_with_second_drain = {status.app for status in second_drains(statuses, self._clock())}
         return DrainsBody(
-            drains=[_drain(info, doubled=info.app in doubled) for info in infos],
+            drains=[
+                _drain(status, has_second_drain=status.app in apps_with_second_drain)
+                for status in statuses
+            ],
             refusals=[
-                RefusalInfo(
-                    user=each.user,
-                    token=each.token,
-                    reason=each.reason,
-                    count=each.count,
-                    first=each.first_s,
-                    last=each.last_s,
+                RejectedLoginInfo(
+                    user=login.user,
+                    token=login.token,
+                    reason=login.reason,
+                    count=login.count,
+                    first=login.first_s,
+                    last=login.last_s,
                 )
-                for each in await recent_rejected_logins(self._store)
+                for login in await recent_rejected_logins(self._store)
             ],
         )
 
-    async def add_drains(self, body: NewDrains) -> EnrolledDrains:
-        """Give apps their first secret: all of them, or none"""
+    async def add_drains(self, body: NewDrains) -> AddedDrainsBody:
+        """Give apps their first drain secret: all of them, or none"""
         apps = list(dict.fromkeys(body.apps))
-        await _managed(self._enrolment.refuse_taken(apps))
-        enrolled = [await _managed(self._enrolment.add(app)) for app in apps]
-        return EnrolledDrains(drains=[EnrolledDrain(**each._asdict()) for each in enrolled])
+        await _or_problem(self._drain_admin.refuse_taken(apps))
+        commands = [await _or_problem(self._drain_admin.add(app)) for app in apps]
+        return AddedDrainsBody(
+            drains=[DrainCommandsBody(**command._asdict()) for command in commands]
+        )
 
-    async def rotate_drain(self, app: AppPath, body: Rotation | None = None) -> EnrolledDrain:
-        """Replace an app's secret: the new drain takes over without a gap"""
+    async def rotate_drain(self, app: AppPath, body: Rotation | None = None) -> DrainCommandsBody:
+        """Replace an app's drain secret; the new drain takes over without a gap"""
         at_once = body is not None and body.at_once
-        enrolled = await _managed(self._enrolment.rotate(app, at_once=at_once))
-        return EnrolledDrain(**enrolled._asdict())
+        commands = await _or_problem(self._drain_admin.rotate(app, at_once=at_once))
+        return DrainCommandsBody(**commands._asdict())
 
     async def remove_drain(self, app: AppPath) -> RemovedDrain:
-        """Forget an app's secrets: it may not send any more; what was counted stays"""
-        return RemovedDrain(app=app, remove=await _managed(self._enrolment.remove(app)))
+        """Remove an app's drain secrets: it can no longer send; its data stays"""
+        return RemovedDrain(app=app, remove=await _or_problem(self._drain_admin.remove(app)))
 
     async def link(self, app: AppPath, token: DrainToken) -> None:
-        """Let a drain token speak for an app over syslog, within 5 seconds"""
-        await _managed(self._enrolment.link(app, token))
+        """Link a drain token to an app for syslog; takes effect within 5 seconds"""
+        await _or_problem(self._drain_admin.link(app, token))
 
     async def unlink(self, app: AppPath, token: DrainToken) -> None:
-        """Let a drain token speak for an app no more"""
-        await _managed(self._enrolment.unlink(app, token))
+        """Unlink a drain token from an app"""
+        await _or_problem(self._drain_admin.unlink(app, token))
 
     async def tokens(self) -> TokensBody:
         """The read tokens"""
-        found = await self._store.tokens()
+        records = await self._store.tokens()
         return TokensBody(
             tokens=[
                 TokenBody.model_validate(public_fields(key, unpack_token(record)))
-                for key, record in sorted(found.items())
+                for key, record in sorted(records.items())
             ]
         )
 
     async def add_token(self, body: NewToken) -> CreatedToken:
-        """Make a read token"""
+        """Create a read token"""
         now_s = int(self._clock())
         if body.expires is not None and body.expires <= now_s:
-            raise Problem(400, "Bad parameter", "expires lies in the past", parameter="expires")
+            raise bad_parameter("expires", body.expires, "Unix times in the future, and null")
         token, token_id, record = new_token(body.name, body.apps, now_s, body.expires or 0)
         await self._store.put_token(token_id, pack_token(record))
         return CreatedToken.model_validate({**public_fields(token_id, record), "token": token})
 
     async def remove_token(self, token_id: str) -> None:
-        """End a read token, on all workers within 5 seconds"""
+        """Remove a read token; takes effect on all workers within 5 seconds"""
         if not await self._store.remove_token(token_id):
-            raise Problem(404, "Unknown token", "There is no such token: see GET /api/v1/tokens.")
+            raise Problem(
+                404, "Unknown token", "No token has this id. GET /api/v1/tokens lists all tokens."
+            )
 
 
-async def _managed(doing: Awaitable[T]) -> T:
+async def _or_problem(operation: Awaitable[T]) -> T:
+    """The operation's result; its errors become problems."""
     try:
-        return await doing
+        return await operation
     except DrainAdminError as error:
-        raise Problem(409, "Not possible as things are", str(error)) from error
+        raise Problem(409, "Conflict with the current state", str(error)) from error
 
 
-def _drain(info: DrainStatus, *, doubled: bool) -> DrainBody:
-    active = ActiveDrainInfo(
-        token=info.active, since=info.active_since_s, last_delivered=info.heard_s
+def _drain(status: DrainStatus, *, has_second_drain: bool) -> DrainBody:
+    active_drain = ActiveDrainInfo(
+        token=status.active, since=status.active_since_s, last_delivered=status.heard_s
     )
-    other = OtherDrainInfo(token=info.other, last_delivered=info.other_s, remove=info.remove_other)
+    other_drain = OtherDrainInfo(
+        token=status.other, last_delivered=status.other_s, remove=status.remove_other
+    )
     return DrainBody(
-        app=info.app,
+        app=status.app,
         secrets=[
-            SecretInfo(generation=each.generation, added=each.added_s, ends=each.until_s or None)
-            for each in info.secrets
+            SecretInfo(
+                generation=secret.generation, added=secret.added_s, ends=secret.until_s or None
+            )
+            for secret in status.secrets
         ],
-        links=info.links,
-        last_seen=info.last_seen_s or None,
-        active_drain=active if info.active else None,
-        other_drain=other if doubled else None,
+        links=status.links,
+        last_seen=status.last_seen_s or None,
+        active_drain=active_drain if status.active else None,
+        other_drain=other_drain if has_second_drain else None,
     )

@@ -1,5 +1,6 @@
-"""An answer as JSON or CSV, piece by piece: the largest has half a million values, and other
-requests are served in between.
+"""Encodes an answer as JSON or CSV, in pieces.
+
+The largest answer has half a million values. Between pieces the event loop serves other requests.
 """
 
 from __future__ import annotations
@@ -15,37 +16,37 @@ from typing import Any
 from app.query.engine import Answer
 from app.query.table import Query
 
-_TEXT_PER_TURN = 64 * 1024  # characters, a few milliseconds
-_VALUES_PER_PIECE = 100
-_CSV_PER_PIECE = 8 * 1024  # characters
+_TURN_CHARACTERS = 64 * 1024  # encoded before other requests are served; a few milliseconds
+_PIECE_VALUES = 100
+_CSV_PIECE_CHARACTERS = 8 * 1024
 
 
 async def series_json(head: Mapping[str, Any], answer: Answer) -> str:
-    """The head, and a list of values for each series."""
-    return await _joined(chain((_opened(head),), _series(answer)))
+    """The head's fields, and `series` with a list of values for each series."""
+    return await _join(chain((_open_object(head),), _series(answer)))
 
 
 async def rows_json(head: Mapping[str, Any], query: Query, answer: Answer) -> str:
-    """The head, and an object for each time and label set."""
+    """The head's fields, and `rows` with one object per time and label set."""
     rows = (
         f"{',' if number else ''}{_json(row)}" for number, row in enumerate(_rows(query, answer))
     )
-    return await _joined(chain((_opened(head), '"rows":['), rows, ("]}",)))
+    return await _join(chain((_open_object(head), '"rows":['), rows, ("]}",)))
 
 
 async def rows_csv(query: Query, answer: Answer) -> str:
-    """A line for each time and label set."""
-    return await _joined(_csv(query, answer))
+    """One line per time and label set, after a line of column names."""
+    return await _join(_csv(query, answer))
 
 
-async def _joined(pieces: Iterable[str]) -> str:
+async def _join(pieces: Iterable[str]) -> str:
     text = []
-    taken = 0
+    characters = 0
     for piece in pieces:
         text.append(piece)
-        taken += len(piece)
-        if taken >= _TEXT_PER_TURN:
-            taken = 0
+        characters += len(piece)
+        if characters >= _TURN_CHARACTERS:
+            characters = 0
             await asyncio.sleep(0)
     return "".join(text)
 
@@ -54,8 +55,8 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _opened(head: Mapping[str, Any]) -> str:
-    """An object that is not closed: there is more to come."""
+def _open_object(head: Mapping[str, Any]) -> str:
+    """The head as a JSON object without its closing brace, so that more fields can follow."""
     return f"{_json(head)[:-1]},"
 
 
@@ -63,9 +64,9 @@ def _series(answer: Answer) -> Iterator[str]:
     yield '"series":['
     for number, (labels, stat, values) in enumerate(answer.series):
         yield "," if number else ""
-        yield f'{_opened({"labels": labels, "stat": stat})}"values":['
-        for first in range(0, len(values), _VALUES_PER_PIECE):
-            piece = _json(values[first : first + _VALUES_PER_PIECE])[1:-1]
+        yield f'{_open_object({"labels": labels, "stat": stat})}"values":['
+        for first in range(0, len(values), _PIECE_VALUES):
+            piece = _json(values[first : first + _PIECE_VALUES])[1:-1]
             yield f",{piece}" if first else piece
         yield "]}"
     yield "]}"
@@ -80,7 +81,7 @@ def _rows(query: Query, answer: Answer) -> Iterator[dict[str, Any]]:
             yield {
                 "time": query.range.start + index * query.range.step_s,
                 **stats[0].labels,
-                **{each.stat: each.values[index] for each in stats},
+                **{series.stat: series.values[index] for series in stats},
             }
 
 
@@ -90,7 +91,7 @@ def _csv(query: Query, answer: Answer) -> Iterator[str]:
     writer = csv.DictWriter(line, columns, lineterminator="\n")
     writer.writeheader()
     for row in _rows(query, answer):
-        if line.tell() >= _CSV_PER_PIECE:
+        if line.tell() >= _CSV_PIECE_CHARACTERS:
             yield line.getvalue()
             line.seek(0)
             line.truncate()

@@ -1,4 +1,4 @@
-"""/api/v1/apps/{app}/events: what happened to an app and its dynos, to be laid over its figures."""
+"""/api/v1/apps/{app}/events: deploys, restarts, notes and other events of an app."""
 
 from __future__ import annotations
 
@@ -19,58 +19,60 @@ from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
 from app.storage.interface import Reader
-from app.web.api.problems import Problem, bad_parameter
+from app.web.api.problems import Problem, bad_parameter, query_problem
 from app.web.api.queries import RangeParameters, require_app
 from parsers.samples import EVENTS, Event, labels_of
 
-EVENTS_MAX = 5_000  # of one answer
+EVENTS_MAX = 5_000  # in one answer
 _KEY_BYTES_MAX = 256
 _MS = 1000
 
 
 class EventsParameters(RangeParameters):
-    """Which events."""
+    """The time range and the kinds of events."""
 
     kind: list[str] = Field(
         default_factory=list,
-        description="Filter: repeats",
+        description="Filter; repeatable",
         json_schema_extra={"items": {"type": "string", "enum": list(EVENTS)}},
     )
 
 
 class EventBody(BaseModel):
-    """Something that happened."""
+    """An event of an app or of one of its dynos."""
 
     time: float = Field(description="Unix seconds")
     kind: str
-    process_type: str = Field(description='"" for the whole app')
+    process_type: str = Field(description="Empty for an event of the whole app")
     dyno: str
-    detail: str = Field(description="A version, a commit, names, a status; what was written")
+    detail: str = Field(
+        description="Depends on kind: a version, a commit, names, a status, or the text of a note"
+    )
     count: int
 
 
 class EventsBody(BaseModel):
-    """Events by time. Times in Unix seconds; `end` is not included."""
+    """Events in order of time. Times in Unix seconds; `end` is not included."""
 
     app: str
     start: int
     end: int
     events: list[EventBody]
-    more: int = Field(description="Events of busy intervals that were counted, not kept")
+    more: int = Field(description="Number of events that are counted but not listed")
 
 
 class NewEvent(BaseModel):
-    """A note, or a deploy that Heroku does not know of."""
+    """A note, or a deploy that Heroku does not know about."""
 
     model_config = ConfigDict(extra="forbid")
 
     kind: Literal["note", "deploy"] = "note"
-    detail: str = Field(min_length=1, max_length=200, description="What happened, in a line")
+    detail: str = Field(min_length=1, max_length=200, description="One line of text")
     time: str | None = Field(None, description=f"{ACCEPTED_TIMES}. Default: now")
 
 
 class EventsApi:
-    """The routes, over a store, and the way into it for what is written."""
+    """The routes. A new event goes through `committer`, as log lines do."""
 
     def __init__(
         self,
@@ -95,49 +97,65 @@ class EventsApi:
     async def events(
         self, app: str, parameters: Annotated[EventsParameters, Query()]
     ) -> EventsBody:
-        """What happened to an app and its dynos"""
+        """Events of an app and its dynos"""
         await require_app(self._store, app)
         if unknown := [kind for kind in parameters.kind if kind not in EVENTS]:
             raise bad_parameter("kind", unknown[0], ", ".join(EVENTS))
         try:
-            span, _ = plan_range(
+            time_range, _ = plan_range(
                 parameters.start, parameters.end, "range", self._resolutions, self._clock()
             )
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
-        found = await history.events(self._store, app, span)
-        more = found.pop(MORE_EVENTS, 0)
+            raise query_problem(error) from error
+        counts = await history.events(self._store, app, time_range)
+        more = counts.pop(MORE_EVENTS, 0)
         events = [
             _body(key, count)
-            for key, count in sorted(found.items())
+            for key, count in sorted(counts.items())
             if not parameters.kind or key.kind in parameters.kind
         ]
-        kept = events[-EVENTS_MAX:]  # of too many the latest
-        more += sum(event.count for event in events[: len(events) - len(kept)])
-        return EventsBody(app=app, start=span.start, end=span.end, events=kept, more=more)
+        latest = events[-EVENTS_MAX:]
+        more += sum(event.count for event in events[: len(events) - len(latest)])
+        return EventsBody(
+            app=app, start=time_range.start, end=time_range.end, events=latest, more=more
+        )
 
     async def add(
         self,
         app: str,
         body: NewEvent,
         idempotency_key: Annotated[
-            str, Header(description="The same again adds nothing", max_length=_KEY_BYTES_MAX)
+            str,
+            Header(
+                description="A second call with the same key adds nothing",
+                max_length=_KEY_BYTES_MAX,
+            ),
         ] = "",
     ) -> EventBody:
-        """Note something that happened, or a deploy that Heroku does not know of"""
+        """Add a note, or a deploy that Heroku does not know about"""
         await require_app(self._store, app)
         now_s = self._clock()
         at_s = self._time(body.time, now_s)
         if not body.detail.isprintable():
-            raise Problem(400, "Bad parameter", "detail: one line of text", parameter="detail")
+            raise Problem(
+                400,
+                "Bad parameter",
+                "detail contains a line break or another unprintable character. "
+                "Send one line of text.",
+                parameter="detail",
+            )
         key = EventKey(int(at_s * _MS), body.kind, "", body.detail)
         rollup = Rollup()
         rollup.observe(Event(*key[1:]), key.at_ms)
         minute = align(int(at_s), MINUTE_S)
-        sums = FastRollup()
-        sums.add(rollup)
-        parts = AggregatedBody(int(now_s), {minute: sums}, {minute: {}}, {}, NOT_SEEN)
-        await self._committer.commit(ReceivedBatch(app, batch_id(idempotency_key.encode()), parts))
+        fast_rollup = FastRollup()
+        fast_rollup.add(rollup)
+        aggregated_body = AggregatedBody(
+            int(now_s), {minute: fast_rollup}, {minute: {}}, {}, NOT_SEEN
+        )
+        await self._committer.commit(
+            ReceivedBatch(app, batch_id(idempotency_key.encode()), aggregated_body)
+        )
         return _body(key, 1)
 
     def _time(self, text: str | None, now_s: float) -> float:
@@ -147,7 +165,7 @@ class EventsApi:
             raise bad_parameter("time", text, ACCEPTED_TIMES) from None
         if not now_s - self._acceptance.past_s <= at_s <= now_s + self._acceptance.future_s:
             raise bad_parameter(
-                "time", text, f"times from {self._acceptance.past_s // 3600} hours ago until now"
+                "time", text, f"times within the last {self._acceptance.past_s // 3600} hours"
             )
         return at_s
 

@@ -1,4 +1,4 @@
-"""/api/v1/apps/{app}/feed: alerts and events for feed readers."""
+"""/api/v1/apps/{app}/feed: an app's alerts and events for feed readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from app.alerting import status as look
+from app.alerting import status
 from app.alerting.atom_feed import ENTRIES_MAX, atom, entries_of
 from app.query import history
 from app.query.planner import plan_range
@@ -16,29 +16,30 @@ from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader
 from app.web.api.queries import require_app
 
-RANGE = "now-24h"  # events of
+_EVENTS_SINCE = "now-24h"
 
 
 class AtomResponse(Response):
-    """A feed."""
+    """An Atom feed."""
 
     media_type = "application/atom+xml"
 
 
 class FeedApi:
-    """The route, over a store."""
+    """The feed's route."""
 
     def __init__(
         self,
         store: Reader,
         resolutions: Sequence[Resolution],
         clock: Callable[[], float],
-        url: str,
+        pages_url: str,
     ) -> None:
+        """`pages_url`: base URL of the pages, for links in entries."""
         self._store = store
         self._resolutions = resolutions
         self._clock = clock
-        self._url = url
+        self._pages_url = pages_url
         self.router = APIRouter(prefix="/api/v1")
         self.router.add_api_route(
             "/apps/{app}/feed",
@@ -49,11 +50,11 @@ class FeedApi:
         )
 
     async def feed(self, app: str) -> AtomResponse:
-        """Alerts and events as an Atom feed; a read token may come as ?token="""
+        """Alerts and events as an Atom feed; accepts a read token as ?token="""
         await require_app(self._store, app)
         now_s = self._clock()
-        span, _ = plan_range(RANGE, "now", "range", self._resolutions, now_s)
-        events = await history.events(self._store, app, span)
-        events.pop(MORE_EVENTS, 0)
-        told = [each for _, each in await look.history(self._store, [app], ENTRIES_MAX)]
-        return AtomResponse(atom(app, entries_of(told, list(events)), self._url, now_s))
+        time_range, _ = plan_range(_EVENTS_SINCE, "now", "range", self._resolutions, now_s)
+        events = await history.events(self._store, app, time_range)
+        events.pop(MORE_EVENTS, 0)  # a count of dropped events, not an event
+        entries = [entry for _, entry in await status.history(self._store, [app], ENTRIES_MAX)]
+        return AtomResponse(atom(app, entries_of(entries, list(events)), self._pages_url, now_s))

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with our errors instead of its own."""
+"""The OpenAPI document: FastAPI's, with problem details as its errors."""
 
 from __future__ import annotations
 
@@ -22,39 +22,40 @@ _PROBLEM_SCHEMA = {
         "type": {"type": "string"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What is wrong, and what would be right"},
-        "parameter": {"type": "string", "description": "Which parameter is wrong"},
-        "accepted": {"type": "string", "description": "What would have been accepted"},
+        "detail": {"type": "string", "description": "The error, and how to correct the request"},
+        "parameter": {"type": "string", "description": "Name of the parameter that is wrong"},
+        "accepted": {"type": "string", "description": "Values that the parameter accepts"},
     },
 }
-_REPLACED = ("HTTPValidationError", "ValidationError")
+_UNUSED_SCHEMAS = ("HTTPValidationError", "ValidationError")  # of FastAPI's own errors
 
 
-def document_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """A function that makes an app's document, once."""
+def openapi_factory(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """A function that builds an app's document at its first call."""
 
-    def document() -> dict[str, Any]:
+    def openapi() -> dict[str, Any]:
         if not app.openapi_schema:
-            app.openapi_schema = _document(app)
+            app.openapi_schema = _build(app)
         return app.openapi_schema
 
-    return document
+    return openapi
 
 
-def _document(app: FastAPI) -> dict[str, Any]:
-    found = get_openapi(
+def _build(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
-    for methods in found["paths"].values():
+    for methods in document["paths"].values():
         for operation in methods.values():
-            answers = operation["responses"]
-            answers.pop("422", None)
-            answers["4XX"] = _PROBLEM
-            answers["5XX"] = _PROBLEM
+            responses = operation["responses"]
+            responses.pop("422", None)
+            responses["4XX"] = _PROBLEM
+            responses["5XX"] = _PROBLEM
+            # FastAPI takes both from the docstring.
             if operation.get("description") == operation.get("summary"):
                 del operation["description"]
-    schemas = found.setdefault("components", {}).setdefault("schemas", {})
-    for name in _REPLACED:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in _UNUSED_SCHEMAS:
         schemas.pop(name, None)
     schemas["Problem"] = _PROBLEM_SCHEMA
-    return found
+    return document

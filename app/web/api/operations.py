@@ -1,4 +1,4 @@
-"""What operators and their machines ask: /metrics, /healthz, /readyz, /version."""
+"""Routes for operators and monitoring systems: /metrics, /healthz, /readyz, /version."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from app.storage.interface import Reader
 from app.support.compiled import FORM
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {
-    503: {"description": "A POST would be refused now", "content": {"application/json": {}}}
+    503: {"description": "A POST would be rejected now", "content": {"application/json": {}}}
 }
 
 
 class Operations:
-    """The routes, over a store and the health of this process."""
+    """The routes."""
 
     def __init__(
         self,
         store: Reader,
         health: HealthCheck,
-        own: ServiceMetrics,
+        service_metrics: ServiceMetrics,
         clock: Callable[[], float],
         version: str,
     ) -> None:
         self._store = store
         self._health = health
-        self._own = own
+        self._service_metrics = service_metrics
         self._clock = clock
         self._version = version
         self.router = APIRouter()
@@ -54,15 +54,17 @@ class Operations:
 
     async def metrics(
         self,
-        app: Annotated[list[str] | None, Query(description="Apps; may hold * and ?")] = None,
+        app: Annotated[
+            list[str] | None, Query(description="App names, may contain * and ?; repeatable")
+        ] = None,
         accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
-        """Prometheus exposition of all apps, or of those named"""
+        """Prometheus metrics of all apps, or of the given apps"""
         content_type = negotiated(accept)
         texts = await expose(
             self._store,
             lambda names: queries.matching(names, app or []),
-            self._own,
+            self._service_metrics,
             self._clock(),
             content_type,
         )
@@ -70,14 +72,14 @@ class Operations:
         return StreamingResponse(in_turns(texts), headers=headers)
 
     async def healthz(self) -> Response:
-        """Whether the process answers"""
+        """Liveness: the process answers"""
         return PlainTextResponse("ok\n")
 
     async def readyz(self) -> Response:
-        """Whether a POST would be accepted now, and how store and folding are"""
+        """Readiness: whether a POST would be accepted now, and the state of store and folding"""
         report = await self._health.report()
         return JSONResponse(report.body, 200 if report.ready else 503)
 
     async def version(self) -> dict[str, str]:
-        """Which Dynometer this is"""
+        """The release, and whether its hot paths are compiled"""
         return {"name": "dynometer", "version": self._version, "path": FORM}

@@ -1,6 +1,6 @@
-"""Errors of the API as RFC 9457 problem details: {"type", "title", "status", "detail", …}.
+"""Errors of the API as problem details (RFC 9457): {"type", "title", "status", "detail", …}.
 
-A problem with a parameter names it ("parameter") and what would have been accepted ("accepted").
+A problem with a parameter also has "parameter" (its name) and "accepted" (the accepted values).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from app.ingest.pipeline import IngestPipeline
+from app.query.planner import QueryError
 from app.rollup.codec import NewerVersion
 from app.storage.interface import StoreUnavailable
 
@@ -20,72 +21,80 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """A request that cannot be answered as it stands."""
+    """An error answer. `extensions`: fields besides type, title, status and detail."""
 
-    def __init__(self, status: int, title: str, detail: str, **more: Any) -> None:
+    def __init__(self, status: int, title: str, detail: str, **extensions: Any) -> None:
         super().__init__(detail)
         self.status = status
         self.title = title
         self.detail = detail
-        self.more = more
+        self.extensions = extensions
 
 
-def bad_parameter(name: str, given: object, accepted: str) -> Problem:
-    """A query parameter that cannot be used."""
+def bad_parameter(name: str, value: object, accepted: str) -> Problem:
+    """The problem of a parameter value that is not accepted."""
+    return query_problem(QueryError(name, str(value), accepted))
+
+
+def query_problem(error: QueryError) -> Problem:
+    """A planner's error as a problem."""
     return Problem(
-        400,
-        "Bad parameter",
-        f"{name}={given}: accepted are {accepted}",
-        parameter=name,
-        accepted=accepted,
+        400, "Bad parameter", str(error), parameter=error.parameter, accepted=error.accepted
     )
 
 
-def install(app: FastAPI, pipeline: IngestPipeline) -> None:
-    """Answer every error of the app as a problem; while the store is away, with what waits on disk
-    meanwhile.
+def install_error_handlers(app: FastAPI, pipeline: IngestPipeline) -> None:
+    """Answer every error of the app as a problem. While the store is unavailable, the problem also
+    reports the data that waits on disk.
     """
 
-    async def away(request: Request, error: Exception) -> JSONResponse:
+    async def store_unavailable(request: Request, error: Exception) -> JSONResponse:
         detail = f"{error}. {pipeline.notice()}".strip()
-        answer = _answer(503, "Store unavailable", detail, spool=pipeline.describe())
-        answer.headers["Retry-After"] = "5"
-        return answer
+        response = _response(503, "Store unavailable", detail, spool=pipeline.describe())
+        response.headers["Retry-After"] = "5"
+        return response
 
-    app.add_exception_handler(Problem, _problem)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(StoreUnavailable, away)
-    app.add_exception_handler(NewerVersion, _newer)
+    app.add_exception_handler(Problem, _handle_problem)
+    app.add_exception_handler(RequestValidationError, _handle_invalid_request)
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(StoreUnavailable, store_unavailable)
+    app.add_exception_handler(NewerVersion, _handle_newer_version)
 
 
-def _answer(status: int, title: str, detail: str, **more: Any) -> JSONResponse:
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+def _response(status: int, title: str, detail: str, **extensions: Any) -> JSONResponse:
+    content = {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        **extensions,
+    }
     return JSONResponse(content, status, media_type=MEDIA_TYPE)
 
 
-async def _problem(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Problem)  # noqa: S101  by its registration
-    return _answer(error.status, error.title, error.detail, **error.more)
+async def _handle_problem(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, Problem)  # noqa: S101  the app registers it for this type
+    return _response(error.status, error.title, error.detail, **error.extensions)
 
 
-async def _validation(request: Request, error: Exception) -> JSONResponse:
+async def _handle_invalid_request(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
     name = str(first["loc"][-1])
-    more = {"accepted": first["ctx"]["accepted"]} if "accepted" in first.get("ctx", {}) else {}
-    return _answer(400, "Bad parameter", f"{name}: {first['msg']}", parameter=name, **more)
+    context = first.get("ctx", {})
+    extensions = {"accepted": context["accepted"]} if "accepted" in context else {}
+    return _response(400, "Bad parameter", f"{name}: {first['msg']}", parameter=name, **extensions)
 
 
-async def _http(request: Request, error: Exception) -> JSONResponse:
+async def _handle_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     detail = str(error.detail)
     if error.status_code == 404 and detail == "Not Found":
-        detail = f"There is nothing at {request.url.path}; /docs lists what there is."
-    answer = _answer(error.status_code, "Request failed", detail)
-    answer.headers.update(error.headers or {})
-    return answer
+        detail = f"There is no route {request.url.path}. /docs lists all routes."
+    response = _response(error.status_code, "Request failed", detail)
+    response.headers.update(error.headers or {})
+    return response
 
 
-async def _newer(request: Request, error: Exception) -> JSONResponse:
-    return _answer(503, "Data of a newer version", str(error))
+async def _handle_newer_version(request: Request, error: Exception) -> JSONResponse:
+    return _response(503, "Data of a newer version", str(error))

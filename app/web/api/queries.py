@@ -1,4 +1,4 @@
-"""The query API, under /api/v1."""
+"""The query API: /api/v1/apps, /metadata, /query, /apps/{app}/query and /apps/{app}/ledger."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from app.access.drain_registry import valid_app
 from app.ingest.aggregator import AcceptanceWindow
 from app.query import engine as queries
 from app.query import history
-from app.query import table as collect
 from app.query.ledger import Ledger, ledger_of
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
+from app.query.table import Query as MetricQuery
 from app.receivers.http_drain import REPLAY_PAST_S
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
 from app.storage.interface import Reader, SeenApp
-from app.web.api.caching import kept
+from app.web.api.caching import cacheable
 from app.web.api.encoding import rows_csv, rows_json, series_json
-from app.web.api.problems import Problem, bad_parameter
+from app.web.api.problems import Problem, bad_parameter, query_problem
 from parsers.metrics import METRICS
 
 RUNTIME_METRICS_WITHIN_S = 3600
-_CAPPED = (  # label, how it is called, field of Caps, setting
+_LIMITED_LABELS = (  # label, its plural in words, field of CardinalityLimits, setting
     ("process_type", "process types", "process_types", "DYNOMETER_PROCESS_TYPES_MAX"),
     ("dyno", "dynos", "dynos", "DYNOMETER_DYNOS_MAX"),
     ("code", "codes", "codes", "DYNOMETER_CODES_MAX"),
@@ -35,36 +35,40 @@ _CAPPED = (  # label, how it is called, field of Caps, setting
 
 
 class RangeParameters(BaseModel):
-    """Which time."""
+    """The time range."""
 
     model_config = ConfigDict(extra="forbid")
 
     start: str | None = Field(
         None,
         description="RFC 3339, Unix seconds or milliseconds, now, now-6h. "
-        "Default: an hour before end",
+        "Default: one hour before end",
     )
-    end: str | None = Field(None, description="As start; not included. Default: now")
+    end: str | None = Field(None, description="Like start; not included. Default: now")
 
 
 class QueryParameters(RangeParameters):
-    """What is asked of which metric. Filters repeat (any of the values) and take * and ?."""
+    """A metric, its statistics, and filters. A filter is repeatable ("any of") and may contain *
+    and ?.
+    """
 
     metric: str = Field(
         description="A name from /api/v1/metadata", json_schema_extra={"enum": list(METRICS)}
     )
     stat: list[str] = Field(
         default_factory=list,
-        description="Repeats. Counters: sum, rate. Distributions: p95 (any), le_500 (share within "
-        "500 ms; any), avg, max, count, bins (the sketch). Gauges: avg, max, min, last, sum",
+        description="Repeatable. Counters: sum, rate. Distributions: p95 (or another percentile), "
+        "le_500 (share within 500 ms, or another number), avg, max, count, bins (the sketch). "
+        "Gauges: avg, max, min, last, sum",
     )
     by: list[str] = Field(
-        default_factory=list, description=f"Repeats: one series per value of {', '.join(LABELS)}"
+        default_factory=list,
+        description=f"Repeatable; one series per value of {', '.join(LABELS)}",
     )
     step: str | None = Field(
         None,
-        description="1m, 10m, 1h, a multiple, seconds, or range for one value. "
-        "Default: at most about 300 points",
+        description="1m, 10m, 1h, a multiple of them, seconds, or range for one value. "
+        "Default: chosen for at most about 300 points",
     )
     format: Literal["series", "rows", "csv"] = Field(
         "series", description="rows: one object per time and label set; csv: the same as CSV"
@@ -80,11 +84,11 @@ class QueryParameters(RangeParameters):
 
     @property
     def is_fixed(self) -> bool:
-        """Whether the same question means the same time tomorrow."""
+        """Whether the range is absolute, so that the same query means the same time tomorrow."""
         return all(time is not None and "now" not in time for time in (self.start, self.end))
 
-    def asked(self) -> QueryRequest:
-        """As app.query.planner takes it."""
+    def to_request(self) -> QueryRequest:
+        """The request for the query planner."""
         filters = {name: getattr(self, name) for name in LABELS}
         return QueryRequest(
             self.metric, self.stat, self.by, filters, self.start, self.end, self.step
@@ -92,24 +96,24 @@ class QueryParameters(RangeParameters):
 
 
 class AppInfo(BaseModel):
-    """An app we have data of; times in Unix seconds."""
+    """An app that has data. Times in Unix seconds."""
 
     app: str
-    first_seen: int
-    last_seen: int
+    first_seen: int = Field(description="Time of its first log line")
+    last_seen: int = Field(description="Time of its last log line; may lag by 5 seconds")
     runtime_metrics: bool = Field(
         description="Whether dynos report memory and load (labs: log-runtime-metrics)"
     )
 
 
 class Apps(BaseModel):
-    """Every app, by name."""
+    """Every app, in order of name."""
 
     apps: list[AppInfo]
 
 
 class MetricInfo(BaseModel):
-    """One metric of the catalogue."""
+    """A metric of the catalogue."""
 
     name: str
     unit: str
@@ -120,8 +124,8 @@ class MetricInfo(BaseModel):
 
 
 class LimitsInfo(BaseModel):
-    """How many names of an app are told apart in an interval; the first in natural order are, the
-    others are summed up as `other` (statuses as their class).
+    """Number of names kept separately per app and interval. The first in natural order are kept;
+    the others are combined as `other` (statuses by their class).
     """
 
     process_types: int
@@ -131,15 +135,15 @@ class LimitsInfo(BaseModel):
 
 
 class Metadata(BaseModel):
-    """The catalogue."""
+    """The catalogue of metrics, and the limits on names."""
 
     metrics: list[MetricInfo]
     limits: LimitsInfo
 
 
 class SeriesBody(BaseModel):
-    """Value i belongs to start + i · step_s; null where nothing is known. Of stat=bins a value is a
-    list of [lowest ms, highest ms, how many values].
+    """A series. Value i belongs to start + i · step_s; null means no data. With stat=bins a value
+    is a list of [lowest ms, highest ms, number of values].
     """
 
     labels: dict[str, str]
@@ -148,7 +152,7 @@ class SeriesBody(BaseModel):
 
 
 class AnswerHead(BaseModel):
-    """What is answered. Times in Unix seconds; `end` is not included."""
+    """The query as it was answered. Times in Unix seconds; `end` is not included."""
 
     app: str | None = None
     metric: str
@@ -156,12 +160,12 @@ class AnswerHead(BaseModel):
     step_s: int
     start: int
     end: int
-    complete_until: int = Field(description="Intervals before it will hardly change")
+    complete_until: int = Field(description="Intervals before this time will hardly change")
     warnings: list[str]
 
 
 class QueryBody(AnswerHead):
-    """An answer."""
+    """An answer with format=series."""
 
     series: list[SeriesBody]
 
@@ -170,7 +174,7 @@ class RowsBody(AnswerHead):
     """An answer with format=rows."""
 
     rows: list[dict[str, Any]] = Field(
-        description="One object per time and label set: `time`, the labels, and a column per stat"
+        description="One object per time and label set: `time`, the labels, and a field per stat"
     )
 
 
@@ -178,7 +182,7 @@ _CSV: dict[int | str, dict[str, Any]] = {200: {"content": {"text/csv": {}}}}
 
 
 class QueriesApi:
-    """The routes, over a store."""
+    """The routes."""
 
     def __init__(
         self,
@@ -194,12 +198,12 @@ class QueriesApi:
         self._resolutions = resolutions
         self._clock = clock
         self.router = APIRouter(prefix="/api/v1")
-        answered = QueryBody | RowsBody
+        query_models = QueryBody | RowsBody
         routes: tuple[tuple[str, Any, Any, Any], ...] = (
             ("/apps", self.apps, Apps, None),
             ("/metadata", self.metadata, Metadata, None),
-            ("/query", self.query, answered, _CSV),
-            ("/apps/{app}/query", self.query_app, answered, _CSV),
+            ("/query", self.query, query_models, _CSV),
+            ("/apps/{app}/query", self.query_app, query_models, _CSV),
             ("/apps/{app}/ledger", self.ledger, Ledger, None),
         )
         for path, endpoint, model, responses in routes:
@@ -213,11 +217,11 @@ class QueriesApi:
             )
 
     async def apps(self) -> Apps:
-        """Apps we have data of"""
-        return Apps(apps=[_app_info(seen) for seen in await self._store.seen_apps()])
+        """Apps that have data"""
+        return Apps(apps=[_app_info(app) for app in await self._store.seen_apps()])
 
     async def metadata(self) -> Metadata:
-        """Every metric: its unit, kind, labels and stats"""
+        """The catalogue of metrics, with unit, kind, labels and stats"""
         return Metadata(
             metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()],
             limits=LimitsInfo(**self._limits._asdict()),
@@ -226,29 +230,29 @@ class QueriesApi:
     async def query(
         self, request: Request, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
-        """A metric over time, of all apps or some"""
-        known = [seen.app for seen in await self._store.seen_apps()]
-        apps = queries.matching(known, parameters.app)
+        """A metric over time, for all apps or some"""
+        names = [app.app for app in await self._store.seen_apps()]
+        apps = queries.matching(names, parameters.app)
         return await self._answer(request, None, apps, parameters)
 
     async def query_app(
         self, request: Request, app: str, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
-        """A metric of one app over time"""
+        """A metric over time, for one app"""
         await require_app(self._store, app)
         return await self._answer(request, app, [app], parameters)
 
     async def ledger(self, app: str, parameters: Annotated[RangeParameters, Query()]) -> Ledger:
-        """What became of each log message, by minute of arrival"""
+        """The accounting of every log message, by minute of arrival"""
         await require_app(self._store, app)
         try:
-            span, _ = plan_range(
+            time_range, _ = plan_range(
                 parameters.start, parameters.end, "range", self._resolutions, self._clock()
             )
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
-        counts = await history.ledger(self._store, app, span)
-        return ledger_of(counts, app=app, start=span.start, end=span.end)
+            raise query_problem(error) from error
+        counts = await history.ledger(self._store, app, time_range)
+        return ledger_of(counts, app=app, start=time_range.start, end=time_range.end)
 
     async def _answer(
         self,
@@ -259,10 +263,10 @@ class QueriesApi:
     ) -> Response:
         now_s = self._clock()
         try:
-            query, warnings = plan(parameters.asked(), self._resolutions, now_s)
+            query, warnings = plan(parameters.to_request(), self._resolutions, now_s)
             answer = await queries.answer(self._store, apps, query, now_s)
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
+            raise query_problem(error) from error
         except queries.TooManySeries as error:
             raise Problem(400, "Too many series", str(error), parameter="by") from error
         head: dict[str, Any] = {
@@ -273,77 +277,81 @@ class QueriesApi:
             "start": query.range.start,
             "end": query.range.end,
             "complete_until": answer.complete_until,
-            "warnings": [*warnings, *_cap_warnings(answer, self._limits)],
+            "warnings": [*warnings, *_limit_warnings(answer, self._limits)],
         }
-        response = await _written(query, answer, head, parameters.format, request)
+        response = await _encode(query, answer, head, parameters.format, request)
         age_s = now_s - query.range.end
         if parameters.is_fixed and age_s >= self._acceptance.past_s:
-            return kept(response, request, for_ever=age_s >= REPLAY_PAST_S)
+            # Not even a replay can add lines that are older than REPLAY_PAST_S.
+            return cacheable(response, request, is_final=age_s >= REPLAY_PAST_S)
         return response
 
 
-async def _written(
-    query: collect.Query,
+async def _encode(
+    query: MetricQuery,
     answer: queries.Answer,
     head: dict[str, Any],
-    form: str,
+    format_name: str,
     request: Request,
 ) -> Response:
-    if form == "csv" or "text/csv" in request.headers.get("accept", ""):
-        _refuse_bins(query)
+    if format_name == "csv" or "text/csv" in request.headers.get("accept", ""):
+        _reject_bins(query)
         return Response(await rows_csv(query, answer), media_type="text/csv")
-    if form == "rows":
+    if format_name == "rows":
         return Response(await rows_json(head, query, answer), media_type="application/json")
     return Response(await series_json(head, answer), media_type="application/json")
 
 
-def _refuse_bins(query: collect.Query) -> None:
+def _reject_bins(query: MetricQuery) -> None:
     if any(stat.method == "bins" for stat in query.stats):
-        raise bad_parameter("stat", "bins", "all others with CSV: a field cannot hold a list")
+        raise bad_parameter(
+            "stat", "bins", "all other stats with CSV, because a CSV field cannot hold a list"
+        )
 
 
-def _cap_warnings(answer: queries.Answer, limits: CardinalityLimits) -> list[str]:
-    """A sentence for each label of which not all values are told apart."""
+def _limit_warnings(answer: queries.Answer, limits: CardinalityLimits) -> list[str]:
+    """A sentence for each label with values that a limit has combined."""
     values: dict[str, set[str]] = {}
     for series in answer.series:
         for label, value in series.labels.items():
             values.setdefault(label, set()).add(value)
     return [
-        f"some {called} are summed up as 'other' (statuses as their class): an interval tells "
-        f"{getattr(limits, field)} apart ({setting})"
-        for label, called, field, setting in _CAPPED
-        if any(_is_summed_up(label, value) for value in values.get(label, ()))
+        f"some {plural} are combined as 'other' (statuses by their class), because an interval "
+        f"keeps at most {getattr(limits, field)} {plural} ({setting})"
+        for label, plural, field, setting in _LIMITED_LABELS
+        if any(_is_combined(label, value) for value in values.get(label, ()))
     ]
 
 
-def _is_summed_up(label: str, value: str) -> bool:
+def _is_combined(label: str, value: str) -> bool:
     if label == "status":
         return value.endswith("xx")
     return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
 
 
 async def require_app(store: Reader, app: str) -> None:
-    """
+    """Check that an app has data or a drain, and that the current request may see it.
+
     Raises:
-        Problem: 404 for an app that we neither heard from nor expect to.
+        Problem: 404 otherwise.
     """
     if valid_app(app):
-        if any(seen.app == app for seen in await store.seen_apps()):
+        if any(sighting.app == app for sighting in await store.seen_apps()):
             return
         if app in await store.drains():
             return
     raise Problem(
         404,
         "Unknown app",
-        f"Nothing was ever received from {app!r}; /api/v1/apps lists the apps we know.",
+        f"No log lines have been received from {app!r}. /api/v1/apps lists all known apps.",
     )
 
 
-def _app_info(seen: SeenApp) -> AppInfo:
-    recent = seen.runtime_metrics_s >= seen.last_seen_s - RUNTIME_METRICS_WITHIN_S
+def _app_info(sighting: SeenApp) -> AppInfo:
+    recent = sighting.runtime_metrics_s >= sighting.last_seen_s - RUNTIME_METRICS_WITHIN_S
     return AppInfo(
-        app=seen.app,
-        first_seen=seen.first_seen_s,
-        last_seen=seen.last_seen_s,
-        runtime_metrics=bool(seen.runtime_metrics_s) and recent,
+        app=sighting.app,
+        first_seen=sighting.first_seen_s,
+        last_seen=sighting.last_seen_s,
+        runtime_metrics=bool(sighting.runtime_metrics_s) and recent,
     )

@@ -1,8 +1,9 @@
-"""GET /add, POST /add: names of apps in, the commands that make Heroku send their logs out."""
+"""GET and POST /add: takes app names, answers with the commands that add their drains at Heroku."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
@@ -14,14 +15,14 @@ from app.storage.interface import StoreUnavailable
 from app.web.pages.rendering import Pages
 
 APPS_MAX = 1_000  # in one request
-_BETWEEN = re.compile(r"[\s,;]+")
+_SEPARATORS = re.compile(r"[\s,;]+")
 
 
 class AddApps:
-    """The routes. The gate lets only the admin POST."""
+    """The routes. app.web.authentication requires the admin token for POST."""
 
-    def __init__(self, enrolment: DrainAdmin, pages: Pages) -> None:
-        self._enrolment = enrolment
+    def __init__(self, drain_admin: DrainAdmin, pages: Pages) -> None:
+        self._drain_admin = drain_admin
         self._pages = pages
         self.router = APIRouter()
         for method, endpoint in (("GET", self.form), ("POST", self.add)):
@@ -30,37 +31,48 @@ class AddApps:
             )
 
     async def form(self, request: Request) -> HTMLResponse:
-        """Ask for names"""
+        """The empty form."""
         return self._page(request)
 
     async def add(self, request: Request) -> HTMLResponse:
-        """Give these apps their first secrets: all of them, or none"""
-        given = parse_qs((await request.body()).decode("utf-8", "replace"))
-        names = [name for name in _BETWEEN.split(given.get("apps", [""])[0]) if name]
+        """Give apps their first drain secret: all of them, or none."""
+        form = parse_qs((await request.body()).decode("utf-8", "replace"))
+        names = [name for name in _SEPARATORS.split(form.get("apps", [""])[0]) if name]
         apps = list(dict.fromkeys(names))
-        wrong = [name for name in apps if not valid_app(name)]
+        invalid_names = [name for name in apps if not valid_app(name)]
         try:
-            if wrong:
-                raise DrainAdminError(f"{', '.join(wrong)}: no name of an app ({APP_NAME_RULE}).")
+            if invalid_names:
+                raise DrainAdminError(_invalid(invalid_names))
             if not 0 < len(apps) <= APPS_MAX:
-                raise DrainAdminError(f"1 to {APPS_MAX:,} names, please.")
-            await self._enrolment.refuse_taken(apps)
-            enrolled = [await self._enrolment.add(app) for app in apps]
+                raise DrainAdminError(f"Got {len(apps):,} app names. Enter 1 to {APPS_MAX:,}.")
+            await self._drain_admin.refuse_taken(apps)
+            commands = [await self._drain_admin.add(app) for app in apps]
         except DrainAdminError as error:
-            return self._page(request, status=409, given=" ".join(names), problem=str(error))
+            return self._page(request, status=409, names=names, problem=str(error))
         except StoreUnavailable as error:
-            return self._page(request, status=503, given=" ".join(names), problem=str(error))
-        return self._page(request, status=201, enrolled=enrolled)
+            return self._page(request, status=503, names=names, problem=str(error))
+        return self._page(request, status=201, commands=commands)
 
     def _page(
         self,
         request: Request,
         *,
         status: int = 200,
-        given: str = "",
+        names: Sequence[str] = (),
         problem: str = "",
-        enrolled: list[DrainCommands] | None = None,
+        commands: Sequence[DrainCommands] = (),
     ) -> HTMLResponse:
         return self._pages.page(
-            request, "add.html", status=status, given=given, problem=problem, enrolled=enrolled
+            request,
+            "add_apps.html",
+            status=status,
+            names="\n".join(names),
+            problem=problem,
+            commands=commands,
         )
+
+
+def _invalid(names: Sequence[str]) -> str:
+    listing = ", ".join(f"“{name}”" for name in names)
+    kind = "a Heroku app name" if len(names) == 1 else "Heroku app names"
+    return f"{listing} can't be {kind}: use {APP_NAME_RULE}."

@@ -1,5 +1,7 @@
-"""GET /docs: the API reference, rendered here from the OpenAPI document; no script, nothing from
-elsewhere.
+"""GET /docs: the API reference, rendered on the server from the OpenAPI document.
+
+The usual viewers (Swagger UI, Redoc) load scripts from other hosts, which the security policy
+forbids.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from app.web.pages.rendering import Pages
 
 OpenApi = dict[str, Any]
 
-EXAMPLES = {
+_QUERIES = {
     "/api/v1/query": "?metric=requests&stat=rate&by=app&step=10m",
     "/api/v1/apps/{app}/query": "?metric=service_time_ms&stat=p95&stat=avg&by=process_type",
     "/api/v1/apps/{app}/ledger": "?start=now-1h",
@@ -22,7 +24,7 @@ EXAMPLES = {
     "/api/v1/apps/{app}/signal": "?metric=service_time_ms&stat=p95&process_type=web",
     "/api/v1/alerts/history": "?app=shop",
 }
-BODIES = {
+_BODIES = {
     ("POST", "/api/v1/drains"): '{"apps": ["shop"]}',
     ("POST", "/api/v1/drains/{app}/rotate"): '{"at_once": false}',
     ("POST", "/api/v1/apps/{app}/events"): '{"detail": "Sale begins"}',
@@ -33,31 +35,33 @@ BODIES = {
     ),
     ("PUT", "/api/v1/alerts/mutes/{app}"): '{"for_s": 7200}',
 }
-EXAMPLE_APP = "shop"
-EXAMPLE_ID = "k3v9x2qa"
-EXAMPLE_DRAIN = "d.475fd4b7-03da-4e45-8c89-5d8ac5fff61d"
-EXAMPLE_NAME = "ops"
+_PATH_PARAMETERS = {
+    "{app}": "shop",
+    "{token_id}": "k3v9x2qa",
+    "{token}": "d.475fd4b7-03da-4e45-8c89-5d8ac5fff61d",
+    "{name}": "ops",
+}
 
 
-class Named(NamedTuple):
-    """A parameter, or a field of an answer."""
+class DocumentedField(NamedTuple):
+    """A parameter of a request, or a field of an answer."""
 
     name: str
     type: str
-    required: bool
+    is_required: bool
     description: str
 
 
 class Route(NamedTuple):
-    """One route as the page shows it."""
+    """A route as the page documents it."""
 
     method: str
     path: str
     summary: str
-    example: str  # as curl takes it, without the address before it
-    body: str  # an example of what is sent; "" for nothing
-    parameters: list[Named]
-    fields: list[Named]
+    example: str  # path and query of an example call
+    body: str  # the JSON body of the example call; "" for none
+    parameters: list[DocumentedField]
+    fields: list[DocumentedField]
 
 
 def reference_router(get_openapi: Callable[[], OpenApi], pages: Pages) -> APIRouter:
@@ -66,75 +70,77 @@ def reference_router(get_openapi: Callable[[], OpenApi], pages: Pages) -> APIRou
 
     async def docs(request: Request) -> HTMLResponse:
         url = str(request.base_url).rstrip("/")
-        shown = list(routes(get_openapi()))
-        return pages.page(request, "reference.html", routes=shown, url=url)
+        routes = list(documented_routes(get_openapi()))
+        return pages.page(request, "api_reference.html", routes=routes, url=url)
 
     router.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     return router
 
 
-def routes(openapi: OpenApi) -> Iterator[Route]:
+def documented_routes(openapi: OpenApi) -> Iterator[Route]:
     """Every route of an OpenAPI document."""
     for path, methods in openapi["paths"].items():
         for method, operation in methods.items():
-            example = path.replace("{app}", EXAMPLE_APP).replace("{token_id}", EXAMPLE_ID)
-            example = example.replace("{token}", EXAMPLE_DRAIN)
-            example = example.replace("{name}", EXAMPLE_NAME)
-            sent = operation.get("requestBody", {})
+            example = path
+            for placeholder, value in _PATH_PARAMETERS.items():
+                example = example.replace(placeholder, value)
+            request_body = operation.get("requestBody", {})
             yield Route(
                 method.upper(),
                 path,
                 operation.get("summary", ""),
-                example + (EXAMPLES.get(path, "") if method == "get" else ""),
-                BODIES.get((method.upper(), path), ""),
-                [*_parameters(openapi, operation), *_fields(openapi, sent)],
+                example + (_QUERIES.get(path, "") if method == "get" else ""),
+                _BODIES.get((method.upper(), path), ""),
+                [*_parameters(openapi, operation), *_fields(openapi, request_body)],
                 list(_fields(openapi, _success(operation))),
             )
 
 
-def _parameters(openapi: OpenApi, operation: OpenApi) -> Iterator[Named]:
-    for each in operation.get("parameters", ()):
-        yield Named(
-            each["name"],
-            _type(openapi, each["schema"]),
-            each.get("required", False),
-            each.get("description") or each["schema"].get("description", ""),
+def _parameters(openapi: OpenApi, operation: OpenApi) -> Iterator[DocumentedField]:
+    for parameter in operation.get("parameters", ()):
+        yield DocumentedField(
+            parameter["name"],
+            _type_name(openapi, parameter["schema"]),
+            parameter.get("required", False),
+            parameter.get("description") or parameter["schema"].get("description", ""),
         )
 
 
 def _success(operation: OpenApi) -> OpenApi:
-    answers: dict[str, OpenApi] = operation["responses"]
-    return next(answer for status, answer in answers.items() if status.startswith("2"))
+    responses: dict[str, OpenApi] = operation["responses"]
+    return next(response for status, response in responses.items() if status.startswith("2"))
 
 
-def _fields(openapi: OpenApi, message: OpenApi) -> Iterator[Named]:
-    """The fields of the JSON of a request or an answer."""
+def _fields(openapi: OpenApi, message: OpenApi) -> Iterator[DocumentedField]:
+    """The JSON fields of a request body or an answer."""
     schema = message.get("content", {}).get("application/json", {}).get("schema", {})
-    schema = next((each for each in schema.get("anyOf", ()) if "$ref" in each), schema)
-    schema = _resolved(openapi, schema)
-    required = schema.get("required", ())
+    schema = next((option for option in schema.get("anyOf", ()) if "$ref" in option), schema)
+    schema = _resolve(openapi, schema)
+    required_names = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
-        yield Named(name, _type(openapi, field), name in required, field.get("description", ""))
+        yield DocumentedField(
+            name, _type_name(openapi, field), name in required_names, field.get("description", "")
+        )
 
 
-def _resolved(openapi: OpenApi, schema: OpenApi) -> OpenApi:
-    reference = schema.get("$ref", "")
-    found: OpenApi = schema
-    if reference:
-        found = openapi["components"]["schemas"][reference.rpartition("/")[2]]
-    return found
+def _resolve(openapi: OpenApi, schema: OpenApi) -> OpenApi:
+    """The schema itself, or the one that it refers to."""
+    if "$ref" not in schema:
+        return schema
+    target: OpenApi = openapi["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return target
 
 
-def _type(openapi: OpenApi, schema: OpenApi) -> str:
-    """A schema's type in a few words."""
+def _type_name(openapi: OpenApi, schema: OpenApi) -> str:
+    """A short name for a schema's type, such as "list of string"."""
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
-        options = (each for each in schema["anyOf"] if each.get("type") != "null")
-        return " or ".join(_type(openapi, each) for each in options)
+        options = (option for option in schema["anyOf"] if option.get("type") != "null")
+        return " or ".join(_type_name(openapi, option) for option in options)
     if schema.get("type") == "array":
-        return f"list of {_type(openapi, schema['items'])}"
-    resolved = _resolved(openapi, schema)
-    if "properties" in resolved:
-        return "{" + ", ".join(resolved["properties"]) + "}"
-    return str(resolved.get("type", "object"))
+        return f"list of {_type_name(openapi, schema['items'])}"
+    target = _resolve(openapi, schema)
+    if "properties" in target:
+        return "{" + ", ".join(target["properties"]) + "}"
+    return str(target.get("type", "object"))

@@ -1,4 +1,4 @@
-"""What pages load: style sheet and scripts of our own, and the chart library, if it is there."""
+"""Static files: style sheet and scripts, and the chart library if it is installed."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from fastapi import FastAPI
 from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.staticfiles import StaticFiles
 
-_HERE = Path(__file__).parents[1]
-_OURS = _HERE / "static"
-_CHARTS = _HERE / "vendor"  # where 'npm ci' puts them
-_SERVED = {"uPlot.iife.min.js": "text/javascript", "uPlot.min.css": "text/css"}
+_PACKAGE = Path(__file__).parents[1]
+_STATIC = _PACKAGE / "static"
+_VENDOR = _PACKAGE / "vendor"  # 'npm ci' copies the chart library there
+_VENDOR_FILES = {"uPlot.iife.min.js": "text/javascript", "uPlot.min.css": "text/css"}
 
 
 def has_charts() -> bool:
-    """Whether the chart library is there; without it charts are pictures."""
-    return all((_CHARTS / name).is_file() for name in _SERVED)
+    """Whether the chart library is installed. Without it, charts are static pictures."""
+    return all((_VENDOR / name).is_file() for name in _VENDOR_FILES)
 
 
 def mount_assets(app: FastAPI) -> None:
-    """Serve them under /static."""
+    """Serve the files under /static."""
 
-    async def charts(name: str) -> Response:
-        if name not in _SERVED or not (_CHARTS / name).is_file():
-            return PlainTextResponse("Not found: 'npm ci' installs the charts.\n", 404)
-        return FileResponse(_CHARTS / name, media_type=_SERVED[name])
+    async def vendor_file(name: str) -> Response:
+        if name not in _VENDOR_FILES or not (_VENDOR / name).is_file():
+            return PlainTextResponse("Not found. Run 'npm ci' to install the charts.\n", 404)
+        return FileResponse(_VENDOR / name, media_type=_VENDOR_FILES[name])
 
-    app.add_api_route("/static/vendor/{name}", charts, include_in_schema=False, response_model=None)
-    app.mount("/static", StaticFiles(directory=_OURS), name="static")
+    app.add_api_route(
+        "/static/vendor/{name}", vendor_file, include_in_schema=False, response_model=None
+    )
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -1,5 +1,6 @@
-"""The pages: GET / with all apps, the worst first, or with none of them what to type; GET
-/apps/{app} with one. They are whole without any script.
+"""GET / (all apps, or first steps while there is none) and GET /apps/{app} (one app).
+
+The pages work without JavaScript.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ from fastapi.responses import HTMLResponse
 from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
-from app.alerting import status as look
+from app.alerting import status
 from app.dashboard.app_page import PAST, RANGES, DynoRow, app_view
 from app.dashboard.apps_overview import AppsOverviewCache
 from app.query.engine import matching
 from app.query.planner import QueryError
+from app.receivers.syslog_listener import NOT_LINKED
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader, StoreUnavailable
 from app.web.pages.assets import has_charts
-from app.web.pages.page_state import SORTED_BY, page_state
+from app.web.pages.page_state import SORT_FIELDS, parse_state
 from app.web.pages.rendering import Pages
-from app.web.pages.svg_charts import drawings, for_script
+from app.web.pages.svg_charts import draw_charts, script_data
 
 
 class Dashboard:
-    """The page, over a store."""
+    """The routes. `store` is restricted to the apps that the current request may see."""
 
     def __init__(
         self,
@@ -46,55 +48,65 @@ class Dashboard:
             self.router.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
 
     async def apps(self, request: Request, app: str = "") -> HTMLResponse:
-        """All apps, the worst first; `app`: only those with such a name"""
+        """All apps, worst first. `app`: only names that match it, which may contain * and ?."""
         now_s = self._clock()
         try:
-            seen = await self._store.seen_apps()
-            shown = matching([each.app for each in seen], [app] if app else [])
-            reachable = set(await self._store.reachable(shown))
-            apps = [
-                await self._overviews.of(self._store, each, now_s)
-                for each in seen
-                if each.app in reachable
+            sightings = await self._store.seen_apps()
+            names = matching([sighting.app for sighting in sightings], [app] if app else [])
+            reachable = set(await self._store.reachable(names))
+            overviews = [
+                await self._overviews.of(self._store, sighting, now_s)
+                for sighting in sightings
+                if sighting.app in reachable
             ]
-            infos = await drain_statuses(self._store, reachable)
-            refusals = await recent_rejected_logins(self._store)
-            alerts = await look.overview(self._store)
+            drains = await drain_statuses(self._store, reachable)
+            rejected_logins = await recent_rejected_logins(self._store)
+            alerts = await status.overview(self._store)
         except StoreUnavailable as error:
-            return self._page(request, "away.html", status=503, reason=str(error))
-        apps.sort(key=lambda each: each.severity, reverse=True)
+            return self._store_unavailable(request, error)
+        overviews.sort(key=lambda overview: overview.severity, reverse=True)
         return self._page(
             request,
-            "apps.html" if seen else "first.html",
-            apps=apps,
-            known=len(seen),
-            away=[each for each in shown if each not in reachable],
+            "apps.html" if sightings else "getting_started.html",
+            apps=overviews,
+            apps_total=len(sightings),
+            unreachable=[name for name in names if name not in reachable],
             pattern=app,
-            doubled=second_drains(infos, now_s),
-            refusals=refusals,
-            firing=Counter(each.app for each in alerts.firing if each.alert.phase == "firing"),
-            failing=[each for each in alerts.channels if each.health.failing_since_s],
+            second_drains=second_drains(drains, now_s),
+            rejected_logins=rejected_logins,
+            has_unlinked_token=any(login.reason == NOT_LINKED for login in rejected_logins),
+            alerts_by_app=Counter(
+                firing.app for firing in alerts.firing if firing.alert.phase == "firing"
+            ),
+            failing_channels=[
+                channel for channel in alerts.channels if channel.health.failing_since_s
+            ],
         )
 
     async def app(self, request: Request, app: str) -> HTMLResponse:
-        """One app"""
+        """One app."""
         now_s = self._clock()
-        state = page_state(dict(request.query_params))
+        state = parse_state(dict(request.query_params))
         problem = ""
         try:
-            seen = [each for each in await self._store.seen_apps() if each.app == app]
-            if not seen:
-                name = app if valid_app(app) else ""  # what is no name is not shown in a command
-                return self._page(request, "unknown.html", status=404, app=name)
+            sightings = await self._store.seen_apps()
+            sighting = next((entry for entry in sightings if entry.app == app), None)
+            if sighting is None:
+                name = app if valid_app(app) else ""  # the page shows it in a shell command
+                return self._page(request, "unknown_app.html", status=404, app=name)
             try:
-                view = await app_view(self._store, seen[0], self._resolutions, now_s, state.wanted)
+                view = await app_view(
+                    self._store, sighting, self._resolutions, now_s, state.page_request
+                )
             except QueryError as error:
-                problem = f"The last hour is shown instead: {error}"
+                problem = f"Showing the last hour instead: {error}"
                 state = state._replace(start="", end="")
-                view = await app_view(self._store, seen[0], self._resolutions, now_s, state.wanted)
-            infos = await drain_statuses(self._store, [app])
+                view = await app_view(
+                    self._store, sighting, self._resolutions, now_s, state.page_request
+                )
+            drains = await drain_statuses(self._store, [app])
         except StoreUnavailable as error:
-            return self._page(request, "away.html", status=503, reason=str(error))
+            return self._store_unavailable(request, error)
         return self._page(
             request,
             "app.html",
@@ -102,18 +114,21 @@ class Dashboard:
             state=state,
             problem=problem,
             dynos=_sorted(view.dynos, state.sort),
-            drawings=drawings(view),
-            for_script=for_script(view),
+            drawings=draw_charts(view),
+            script_data=script_data(view),
             has_charts=has_charts(),
             ranges=list(RANGES),
-            past={name: words for name, (words, _) in PAST.items()},
-            doubled=second_drains(infos, now_s),
+            periods={name: words for name, (words, _) in PAST.items()},
+            second_drains=second_drains(drains, now_s),
         )
 
+    def _store_unavailable(self, request: Request, error: StoreUnavailable) -> HTMLResponse:
+        return self._page(request, "store_unavailable.html", status=503, reason=str(error))
 
-def _sorted(dynos: Sequence[DynoRow], order: str) -> list[DynoRow]:
-    """The largest first, what is unknown last; by name as they are."""
-    field = SORTED_BY[order]
+
+def _sorted(dynos: Sequence[DynoRow], sort_key: str) -> list[DynoRow]:
+    """Largest value first, unknown values last; by name in the order of the view."""
+    field = SORT_FIELDS[sort_key]
     if not field:
         return list(dynos)
     return sorted(dynos, key=lambda dyno: -(getattr(dyno, field) or 0))

@@ -1,4 +1,6 @@
-"""What the reader of an app's page chose, as it stands in the page's address."""
+"""The settings of an app's page (range, filters, comparison, scale, sorting), as its URL holds
+them.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from app.dashboard.app_page import PAST, RANGES, PageRequest
 from app.query.selection import Selection
 from app.rollup.statuses import OUTCOMES
 
-SORTED_BY = {  # columns of the table of dynos: what they are called in the address -> in Dyno
+SORT_FIELDS = {  # value of `sort` in the URL -> field of DynoRow; "" for the order of names
     "name": "",
     "memory": "memory_bytes",
     "used": "memory_used_ratio",
@@ -28,7 +30,7 @@ _TIME = re.compile(r"[A-Za-z0-9:.+ -]{1,40}")
 
 
 class PageState(NamedTuple):
-    """Parameters of /apps/{app}, all of them usable: what is not is left out."""
+    """The parameters of /apps/{app}. All of them are valid; defaults replace invalid values."""
 
     range: str = "1h"
     start: str = ""
@@ -40,23 +42,23 @@ class PageState(NamedTuple):
     scale: str = "log"
     sort: str = "name"
 
-    def address(self, app: str, **changes: str) -> str:
-        """The page with these changes; parameters at their defaults are left out."""
-        changed = self._replace(**changes)
-        pairs = zip(self._fields, changed, PageState(), strict=True)
-        parameters = {name: value for name, value, default in pairs if value != default}
+    def url(self, app: str, **changes: str) -> str:
+        """The URL of the page with these changes. Parameters with default values are left out."""
+        parameters = self._replace(**changes).hidden_fields()
         return f"/apps/{app}" + (f"?{urlencode(parameters)}" if parameters else "")
 
-    def others(self, *names: str) -> dict[str, str]:
-        """What is chosen but these, for the hidden fields of a form."""
+    def hidden_fields(self, *form_fields: str) -> dict[str, str]:
+        """The non-default parameters, without those that a form has fields for."""
         pairs = zip(self._fields, self, PageState(), strict=True)
         return {
-            name: value for name, value, default in pairs if value != default and name not in names
+            name: value
+            for name, value, default in pairs
+            if value != default and name not in form_fields
         }
 
     @property
-    def wanted(self) -> PageRequest:
-        """As app_view takes it."""
+    def page_request(self) -> PageRequest:
+        """The request for the view model of the page."""
         return PageRequest(
             self.range,
             self.start,
@@ -67,9 +69,9 @@ class PageState(NamedTuple):
         )
 
 
-def page_state(given: dict[str, str]) -> PageState:
-    """From the address; what cannot be used is as if it were not there."""
-    usable: dict[str, Callable[[str], object]] = {
+def parse_state(parameters: dict[str, str]) -> PageState:
+    """The state in a URL's parameters. Unknown parameters and invalid values are ignored."""
+    validators: dict[str, Callable[[str], object]] = {
         "range": lambda text: text in RANGES,
         "start": _TIME.fullmatch,
         "end": _TIME.fullmatch,
@@ -78,7 +80,11 @@ def page_state(given: dict[str, str]) -> PageState:
         "outcome": lambda text: text in OUTCOMES,
         "compare": lambda text: text in PAST,
         "scale": lambda text: text in ("log", "linear"),
-        "sort": lambda text: text in SORTED_BY,
+        "sort": lambda text: text in SORT_FIELDS,
     }
-    fitting = {name: given[name] for name, fits in usable.items() if fits(given.get(name, ""))}
-    return PageState(**fitting)
+    values = {
+        name: parameters[name]
+        for name, is_valid in validators.items()
+        if is_valid(parameters.get(name, ""))
+    }
+    return PageState(**values)

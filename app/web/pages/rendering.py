@@ -1,4 +1,4 @@
-"""How pages are made: from templates, with numbers and times as people read them."""
+"""Renders pages from templates, and formats numbers and times for people."""
 
 from __future__ import annotations
 
@@ -12,57 +12,57 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.access.read_tokens import NOTHING, current
-from app.dashboard.alerts_panel import described
+from app.dashboard.alerts_panel import described as describe_entry
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH
 from app.monitoring.operator_notices import Notices
 from app.query.stats import Value
 from app.rollup.resolutions import HOUR_S
 from app.support.about import command
-from app.web.authentication import COOKIE
-from app.web.pages.svg_charts import spark
+from app.web.authentication import COOKIE_NAME
+from app.web.pages.svg_charts import sparkline_path
 
 _MEBIBYTE = 2**20
-_NOTHING = "–"
+_NO_VALUE = "–"
 
 
 def number(value: Value) -> str:
-    """1,234; 12.3; – for nothing."""
+    """A number as 1,234 or 12.3; – for None."""
     if value is None:
-        return _NOTHING
+        return _NO_VALUE
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
 
 
 def percent(value: Value) -> str:
-    """A share as 12.3 %."""
+    """A share as 12 % or 1.23 %; – for None."""
     if value is None:
-        return _NOTHING
+        return _NO_VALUE
     share = value * 100
     return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.2f} %"
 
 
 def megabytes(value: Value) -> str:
-    """Bytes as MB of 2^20, Heroku's."""
-    return _NOTHING if value is None else f"{value / _MEBIBYTE:,.0f} MB"
+    """Bytes as MB. Heroku's MB are 2^20 bytes. – for None."""
+    return _NO_VALUE if value is None else f"{value / _MEBIBYTE:,.0f} MB"
 
 
 def clock_time(unix_s: float) -> Markup:
-    """2026-11-22 10:00:00 UTC."""
+    """A time as 2026-11-22 10:00:00 UTC."""
     return _time(unix_s, "clock", "%Y-%m-%d %H:%M:%S UTC")
 
 
 def minute_time(unix_s: float) -> Markup:
-    """22 Nov 10:00 UTC."""
+    """A time as 22 Nov 10:00 UTC."""
     return _time(unix_s, "minute", "%d %b %H:%M UTC")
 
 
 def axis_time(unix_s: float, step_s: int) -> str:
-    """10:00, or 22 Nov below a chart of days."""
+    """A label of a time axis: 10:00, or 22 Nov if steps are an hour or longer."""
     at = datetime.fromtimestamp(unix_s, UTC)
     return f"{at:%d %b}" if step_s >= HOUR_S else f"{at:%H:%M}"
 
 
 def _time(unix_s: float, form: str, pattern: str) -> Markup:
-    """A time that the page's script can show as the reader's own."""
+    """A <time> element; times.js rewrites it in the reader's time zone if the reader chose that."""
     at = datetime.fromtimestamp(unix_s, UTC)
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
         f"{at:%Y-%m-%dT%H:%M:%SZ}", form, f"{at:{pattern}}"
@@ -70,7 +70,7 @@ def _time(unix_s: float, form: str, pattern: str) -> Markup:
 
 
 def duration(seconds: float) -> str:
-    """1 min, 2 h, 3 d."""
+    """A duration in its largest unit: 30 s, 1 min, 2 h, 3 d."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"
@@ -92,14 +92,14 @@ _templates.filters.update(
     minute_time=minute_time,
     axis_time=axis_time,
     duration=duration,
-    spark=spark,
-    told=described,
+    sparkline_path=sparkline_path,
+    describe_entry=describe_entry,
 )
 _templates.globals.update(failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH)
 
 
 class Pages:
-    """Makes pages, each with what all of them say."""
+    """Renders pages, with the values that every page needs."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Pages:
     def page(
         self, request: Request, template: str, *, status: int = 200, **values: Any
     ) -> HTMLResponse:
-        """A template as an answer."""
+        """A rendered template as a response. `values`: its own variables."""
         common = {
             "url": self._public_url or str(request.base_url).rstrip("/"),
             "now_s": int(self._clock()),
@@ -126,7 +126,7 @@ class Pages:
             "buffering": self._notices.buffered,
             "notices": self._notices.others,
             "admin": current.get(NOTHING).admin,
-            "signed_in": not self._local_mode and COOKIE in request.cookies,
+            "signed_in": not self._local_mode and COOKIE_NAME in request.cookies,
         }
         html = _templates.get_template(template).render({**common, **values})
         return HTMLResponse(html, status)

@@ -1,6 +1,7 @@
-"""Signing in with a browser: a form takes a token, and a cookie carries it from then on.
+"""/sign-in and /sign-out: a browser exchanges a token for a cookie.
 
-Nothing is kept of it here: the cookie holds the token, out of reach of scripts, and ends with it.
+The service stores no session. The cookie holds the token itself, scripts cannot read it, and it is
+valid as long as the token.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
 from app.storage.interface import StoreUnavailable
-from app.web.authentication import COOKIE, TokenLogin, as_cookie, came_over_https
+from app.web.authentication import COOKIE_NAME, TokenLogin, encode_cookie, is_https
 from app.web.pages.rendering import Pages
 
-KEPT_S = 30 * 86_400
+COOKIE_MAX_AGE_S = 30 * 86_400
 
 
 class SignIn:
-    """The routes, at the door."""
+    """The routes."""
 
-    def __init__(self, door: TokenLogin, pages: Pages, *, https: bool) -> None:
-        """`https`: the service is reached over https, so the cookie goes nowhere else."""
-        self._door = door
+    def __init__(self, login: TokenLogin, pages: Pages, *, https: bool) -> None:
+        """`https`: the service is reached over https, so the cookie is never sent over http."""
+        self._login = login
         self._pages = pages
         self._https = https
         self.router = APIRouter()
@@ -36,47 +37,54 @@ class SignIn:
             )
 
     async def form(self, request: Request, next: str = "/") -> Response:  # noqa: A002
-        """Ask for a token"""
-        return self._pages.page(request, "sign_in.html", wanted=_ours(next), problem="")
+        """The empty form. `next`: the page to return to."""
+        return self._form(request, _local_path(next))
 
     async def sign_in(self, request: Request) -> Response:
-        """Take a token"""
-        given = parse_qs((await request.body()).decode("latin-1"))
-        token = given.get("token", [""])[0].strip()
-        wanted = _ours(given.get("next", ["/"])[0])
+        """Check the token, set the cookie, and return to the page that was requested."""
+        form = parse_qs((await request.body()).decode("latin-1"))
+        token = form.get("token", [""])[0].strip()
+        target = _local_path(form.get("next", ["/"])[0])
         try:
-            access = await self._door.access(token.encode())
+            permissions = await self._login.authenticate(token.encode())
         except StoreUnavailable as error:
-            return self._again(request, wanted, 503, str(error))
-        if access is None:
-            if not await self._door.slow_down():
-                return self._again(request, wanted, 429, "Too many wrong tokens: wait a minute.")
-            return self._again(request, wanted, 401, "This token opens nothing here.")
-        answer = RedirectResponse(wanted, 303)
-        answer.set_cookie(
-            COOKIE,
-            as_cookie(token),
-            max_age=KEPT_S,
+            return self._form(request, target, 503, str(error))
+        if permissions is None:
+            if not await self._login.delay_failed_login():
+                problem = "Too many failed log-ins. Try again in a minute."
+                return self._form(request, target, 429, problem)
+            problem = "That token isn't valid here. It may have expired."
+            return self._form(request, target, 401, problem)
+        response = RedirectResponse(target, 303)
+        response.set_cookie(
+            COOKIE_NAME,
+            encode_cookie(token),
+            max_age=COOKIE_MAX_AGE_S,
             httponly=True,
             samesite="lax",
-            secure=self._https or came_over_https(request.scope),
+            secure=self._https or is_https(request.scope),
         )
-        return answer
+        return response
 
     async def sign_out(self) -> Response:
-        """Forget it"""
-        answer = RedirectResponse("/sign-in", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
-        return answer
+        """Delete the cookie."""
+        response = RedirectResponse("/sign-in", 303)
+        response.delete_cookie(COOKIE_NAME, httponly=True, samesite="lax")
+        return response
 
-    def _again(self, request: Request, wanted: str, status: int, problem: str) -> Response:
+    def _form(
+        self, request: Request, target: str, status: int = 200, problem: str = ""
+    ) -> Response:
         return self._pages.page(
-            request, "sign_in.html", status=status, wanted=wanted, problem=problem
+            request, "sign_in.html", status=status, target=target, problem=problem
         )
 
 
-def _ours(path: str) -> str:
-    """A page of this service, whatever was written into the address."""
-    plain = unquote_to_bytes(path)
-    mine = path.startswith("/") and not plain.startswith((b"//", b"/\\"))
-    return path if mine and path.isprintable() and path.isascii() else "/"
+def _local_path(path: str) -> str:
+    """The path if it belongs to this service, otherwise "/".
+
+    Browsers read //host and /\\host as another host, so a crafted link could lead away from here.
+    """
+    decoded_path = unquote_to_bytes(path)
+    is_local = path.startswith("/") and not decoded_path.startswith((b"//", b"/\\"))
+    return path if is_local and path.isprintable() and path.isascii() else "/"

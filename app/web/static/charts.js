@@ -1,63 +1,63 @@
-// The charts that can be handled: made of the values that stand in the page, kept when the page's
-// main part is exchanged.
+// Draws the interactive charts from the values in the page. When the page's main part is replaced,
+// they move to the new one and take its values, so that zoom and pointer are not disturbed.
 
 import "./copy.js";
-import { showLines, wireLegends } from "./legend.js";
-import { draw, refill } from "./plot.js";
-import { point, wireKeyboard } from "./pointer.js";
+import { point, wireKeyboard } from "./crosshair.js";
+import { updateLegend, wireLegends } from "./legend.js";
 import { wireMenus } from "./menu.js";
+import { draw, updateData } from "./plot.js";
 
-const drawn = new Map(); // key of a chart -> { plot, chart, values }
-const values = (root) => JSON.parse(root.querySelector("#for-charts")?.textContent ?? "null");
+const entries = new Map(); // key of a chart -> { section, element, chart, page, plot }
+const valuesIn = (root) => JSON.parse(root.querySelector("#for-charts")?.textContent ?? "null");
 
-// Charts that look alike can take each other's values.
-const look = (chart) => JSON.stringify([chart.kind, chart.log, chart.lines.map((line) => [line.name, line.style]), chart.bands?.bounds_ms.length]);
+// A drawn chart can take the values of another one if their structures are equal.
+const structure = (chart) => JSON.stringify([chart.kind, chart.log, chart.lines.map((line) => [line.name, line.style]), chart.bands?.bounds_ms.length]);
 
-function make(section, chart, page) {
+function create(section, chart, page) {
   const element = section.querySelector(".plot");
-  element.replaceChildren();
+  element.replaceChildren(); // removes the picture that the server drew
   element.classList.add("drawn");
   const entry = { section, element, chart, page };
   entry.plot = draw(entry, () => point(entry));
   wireKeyboard(entry);
-  drawn.set(chart.key, entry);
+  entries.set(chart.key, entry);
 }
 
-function makeAll() {
-  const page = values(document);
+function updateAll() {
+  const page = valuesIn(document);
   for (const chart of page?.charts ?? []) {
     const section = document.querySelector(`[data-chart="${chart.key}"]`);
-    const entry = drawn.get(chart.key);
+    const entry = entries.get(chart.key);
     if (entry?.element.isConnected) {
       Object.assign(entry, { section, chart, page });
-      refill(entry);
+      updateData(entry);
     } else {
       entry?.plot.destroy();
-      make(section, chart, page);
+      create(section, chart, page);
     }
-    showLines(drawn.get(chart.key));
+    updateLegend(entries.get(chart.key));
   }
 }
 
-document.addEventListener("exchange", ({ detail: { after } }) => {
-  for (const chart of values(after)?.charts ?? []) {
-    const entry = drawn.get(chart.key);
-    if (entry && look(entry.chart) === look(chart)) {
+document.addEventListener("mainreplacing", ({ detail: { after } }) => {
+  for (const chart of valuesIn(after)?.charts ?? []) {
+    const entry = entries.get(chart.key);
+    if (entry && structure(entry.chart) === structure(chart)) {
       after.querySelector(`[data-chart="${chart.key}"] .plot`).replaceWith(entry.element);
     }
   }
 });
-document.addEventListener("exchanged", makeAll);
+document.addEventListener("mainreplaced", updateAll);
 
-const redrawAll = () => drawn.forEach((entry) => entry.plot.redraw(false, true));
+const redrawAll = () => entries.forEach((entry) => entry.plot.redraw(false, true));
 document.addEventListener("zonechange", redrawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
-new ResizeObserver(() => drawn.forEach((entry) => {
+new ResizeObserver(() => entries.forEach((entry) => {
   const { clientWidth: width, clientHeight: height } = entry.element;
   if (width && (width !== entry.plot.width || height !== entry.plot.height)) entry.plot.setSize({ width, height });
-})).observe(document.querySelector("main").parentElement);
+})).observe(document.querySelector("main").parentElement); // main itself is replaced
 
-wireLegends(drawn);
-wireMenus(drawn);
-makeAll();
+wireLegends(entries);
+wireMenus(entries);
+updateAll();
 document.documentElement.dataset.charts = "drawn";

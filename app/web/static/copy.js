@@ -1,8 +1,10 @@
-// Buttons that copy: a text of their own, or what another element says.
+// Copy buttons. data-copy holds the text itself; data-copy-of the id of the element with the text.
+
+const CONFIRMATION_MS = 1500;
 
 async function copy(text) {
   if (navigator.clipboard) return navigator.clipboard.writeText(text);
-  const field = document.createElement("textarea"); // over http browsers have no clipboard
+  const field = document.createElement("textarea"); // over http, browsers offer no clipboard API
   field.value = text;
   document.body.append(field);
   field.select();
@@ -13,9 +15,9 @@ async function copy(text) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy], [data-copy-of]");
   if (!button) return;
-  const { copy: text, copyOf: from } = button.dataset;
-  await copy(text ?? document.getElementById(from).textContent.trim());
-  const said = button.textContent;
+  const { copy: text, copyOf: elementId } = button.dataset;
+  await copy(text ?? document.getElementById(elementId).textContent.trim());
+  const label = button.textContent;
   button.textContent = "Copied";
-  setTimeout(() => { button.textContent = said; }, 1500);
+  setTimeout(() => { button.textContent = label; }, CONFIRMATION_MS);
 });

@@ -1,44 +1,46 @@
-// Lines are hidden by their name in the legend, or all others are.
+// The legend: a click on a name hides or shows its line; Shift-click or double-click shows only it.
 
-import { hidden, order } from "./lines.js";
-import { refill } from "./plot.js";
+import { drawingOrder, hiddenLines } from "./line_visibility.js";
+import { updateData } from "./plot.js";
 
-const HOW = "Click: hide or show. Shift-click or double-click: only this one";
+const HELP = "Click: hide or show. Shift-click or double-click: show only this line";
 
-export function showLines(entry) {
-  const gone = hidden(entry.chart.key);
+export function updateLegend(entry) {
+  const hidden = hiddenLines(entry.chart.key);
   for (const item of entry.section.querySelectorAll("[data-line]")) {
     const button = item.querySelector("button");
-    button.disabled = false;
-    button.title = HOW;
-    button.setAttribute("aria-pressed", String(!gone.has(item.dataset.line)));
+    button.disabled = false; // the server renders it disabled, for pages without scripts
+    button.title = HELP;
+    button.setAttribute("aria-pressed", String(!hidden.has(item.dataset.line)));
   }
-  order(entry.chart).forEach((line, place) => {
-    const show = !gone.has(entry.chart.lines[line].name);
-    if (entry.plot.series[place + 1].show !== show) entry.plot.setSeries(place + 1, { show });
+  drawingOrder(entry.chart).forEach((line, position) => {
+    const show = !hidden.has(entry.chart.lines[line].name);
+    // uPlot's series 0 is the time.
+    if (entry.plot.series[position + 1].show !== show) entry.plot.setSeries(position + 1, { show });
   });
 }
 
-function toggle(gone, name) {
-  if (!gone.delete(name)) gone.add(name);
+function toggle(hidden, name) {
+  if (!hidden.delete(name)) hidden.add(name);
 }
 
-function isolate(gone, name, names) {
-  const alone = names.every((each) => gone.has(each) !== (each === name));
-  gone.clear();
-  if (!alone) names.filter((each) => each !== name).forEach((each) => gone.add(each));
+// Hides all other lines; if they are hidden already, shows all.
+function isolate(hidden, name, names) {
+  const isIsolated = names.every((other) => hidden.has(other) !== (other === name));
+  hidden.clear();
+  if (!isIsolated) names.filter((other) => other !== name).forEach((other) => hidden.add(other));
 }
 
-export function wireLegends(drawn) {
-  const on = (happened, change) => document.addEventListener(happened, (event) => {
+export function wireLegends(entries) {
+  const on = (eventType, change) => document.addEventListener(eventType, (event) => {
     const item = event.target.closest("[data-line]");
-    const entry = drawn.get(item?.closest("[data-chart]")?.dataset.chart);
+    const entry = entries.get(item?.closest("[data-chart]")?.dataset.chart);
     if (!entry) return;
     const names = entry.chart.lines.map((line) => line.name);
-    change(event, hidden(entry.chart.key), item.dataset.line, names);
-    showLines(entry);
-    refill(entry);
+    change(event, hiddenLines(entry.chart.key), item.dataset.line, names);
+    updateLegend(entry);
+    updateData(entry); // stacked bars change their height
   });
-  on("click", (event, gone, name, names) => (event.shiftKey ? isolate(gone, name, names) : toggle(gone, name)));
-  on("dblclick", (_, gone, name, names) => isolate(gone, name, names));
+  on("click", (event, hidden, name, names) => (event.shiftKey ? isolate(hidden, name, names) : toggle(hidden, name)));
+  on("dblclick", (_, hidden, name, names) => isolate(hidden, name, names));
 }

@@ -1,85 +1,91 @@
-// Keeps a page current without a reload: while somebody looks, its main part is fetched anew and
-// exchanged; nothing is asked for while the page is hidden. Without scripts the browser reloads.
+// Keeps a page current: fetches it regularly and replaces its main part. A hidden page fetches
+// nothing. Without scripts, the browser reloads the page instead.
 
-const EVERY_MS = 20_000; // Heroku writes the dynos' metrics every 20 seconds
+import { timeOfDay } from "./times.js";
+
+const REFRESH_MS = 20_000; // Heroku logs the metrics of dynos every 20 seconds
 const status = document.querySelector("#live");
-let latest = 0; // the number of the last request, so that answers that were overtaken are not shown
+let requests = 0; // the number of the latest request; answers to earlier ones are dropped
+let shownAt = new Date(); // when the figures on the page were fetched
 
-function busy() {
+// Replacing the page now would disturb the reader.
+function isBusy() {
   const active = document.activeElement;
-  const typing = active?.matches("input, textarea") && active.value !== active.defaultValue;
-  const choosing = active?.matches("select") || document.querySelector(".menu[open]");
-  return typing || choosing || !document.getSelection()?.isCollapsed;
+  const isTyping = active?.matches("input, textarea") && active.value !== active.defaultValue;
+  const isChoosing = active?.matches("select") || document.querySelector(".menu[open]");
+  return isTyping || isChoosing || !document.getSelection()?.isCollapsed;
 }
 
-// What the reader opened stays open, and the keyboard stays where it is.
-function keep(before, after) {
-  const summaries = (main) => [...main.querySelectorAll("details:not(.menu)")];
-  const opened = summaries(before).map((each) => each.open);
-  summaries(after).forEach((each, index) => { each.open = opened[index] ?? each.open; });
+function keepOpenSections(before, after) {
+  const sections = (main) => [...main.querySelectorAll("details:not(.menu)")];
+  const opened = sections(before).map((section) => section.open);
+  sections(after).forEach((section, index) => { section.open = opened[index] ?? section.open; });
 }
 
-function placeOf(element) {
+// The focused element of the main part, by its position among elements of its kind.
+function focusPosition() {
+  const element = document.activeElement;
   if (!element?.closest("main")) return null;
-  const alike = [...document.querySelectorAll(`main ${element.localName}`)];
-  return { name: element.localName, index: alike.indexOf(element) };
+  const peers = [...document.querySelectorAll(`main ${element.localName}`)];
+  return { name: element.localName, index: peers.indexOf(element) };
 }
 
-function focusAgain(place) {
-  if (!place || document.activeElement !== document.body) return;
-  document.querySelectorAll(`main ${place.name}`)[place.index]?.focus({ preventScroll: true });
+function restoreFocus(position) {
+  if (!position || document.activeElement !== document.body) return;
+  document.querySelectorAll(`main ${position.name}`)[position.index]?.focus({ preventScroll: true });
 }
 
-const scripts = (page) => [...page.querySelectorAll("head script[src]")].map((each) => each.getAttribute("src")).join();
+const scripts = (page) => [...page.querySelectorAll("head script[src]")].map((script) => script.getAttribute("src")).join();
 
-function exchange(page) {
+function replaceMain(page) {
   const before = document.querySelector("main");
   const after = document.adoptNode(page.querySelector("main"));
-  const place = placeOf(document.activeElement);
-  keep(before, after);
-  document.dispatchEvent(new CustomEvent("exchange", { detail: { before, after } }));
+  const position = focusPosition();
+  keepOpenSections(before, after);
+  document.dispatchEvent(new CustomEvent("mainreplacing", { detail: { before, after } }));
   before.replaceWith(after);
-  document.dispatchEvent(new Event("exchanged"));
+  document.dispatchEvent(new Event("mainreplaced"));
   document.title = page.title;
-  focusAgain(place);
+  restoreFocus(position);
 }
 
-async function show(address) {
-  const number = ++latest;
+async function show(url) {
+  const request = ++requests;
   document.body.setAttribute("aria-busy", "true");
   try {
-    const answer = await fetch(address, { headers: { Accept: "text/html" } });
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (number !== latest) return;
-    if (!page.querySelector("main")) throw new Error(`answered ${answer.status}`);
-    if (answer.redirected) return location.assign(answer.url);
-    if (scripts(page) !== scripts(document)) return location.reload(); // it is another kind of page
-    exchange(page);
+    const response = await fetch(url, { headers: { Accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (request !== requests) return;
+    if (!page.querySelector("main")) throw new Error(`status ${response.status}`);
+    if (response.redirected) return location.assign(response.url);
+    if (scripts(page) !== scripts(document)) return location.reload(); // another kind of page needs other scripts
+    replaceMain(page);
+    shownAt = new Date();
     status.textContent = "";
-  } catch (error) {
-    if (number === latest) status.textContent = `The service was not reached (${error.message}): what is shown is old.`;
+  } catch {
+    if (request === requests) status.textContent = `Can't reach Dynometer. Showing figures from ${timeOfDay(shownAt)}; retrying…`;
   } finally {
-    if (number === latest) document.body.removeAttribute("aria-busy");
+    if (request === requests) document.body.removeAttribute("aria-busy");
   }
 }
 
-// Goes to another range or part of the page, without losing its state.
-export function go(address) {
-  history.pushState(null, "", address);
-  return show(address);
+// Goes to another range or part of an app, without a reload.
+export function navigate(url) {
+  history.pushState(null, "", url);
+  return show(url);
 }
 
 function refresh() {
-  if (!document.hidden && !busy()) show(location.href);
+  if (!document.hidden && !isBusy()) show(location.href);
 }
 
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form.filter");
   if (!form) return;
-  const given = [...new FormData(form)].filter(([, value]) => value);
-  event.target.blur();
-  go(`${form.getAttribute("action")}?${new URLSearchParams(given)}`);
+  const fields = [...new FormData(form)].filter(([, value]) => value);
+  event.target.blur(); // a focused select counts as busy and would stop refreshes
+  navigate(`${form.getAttribute("action")}?${new URLSearchParams(fields)}`);
 });
 window.addEventListener("popstate", () => show(location.href));
 document.addEventListener("visibilitychange", refresh);
-setInterval(refresh, EVERY_MS);
+setInterval(refresh, REFRESH_MS);

@@ -1,40 +1,40 @@
-// The menu of a chart: the chart as an image (copy.js copies calls and expressions).
+// The export menu of a chart: saves the chart as an image (copy.js does the copy buttons).
 
-import { colour } from "./plot.js";
-import { withUnit } from "./words.js";
+import { withUnit } from "./numbers.js";
+import { color } from "./plot.js";
 
 const MARGIN_PX = 16;
 const LINE_PX = 22;
 
-function image({ plot, chart, section }) {
-  const from = plot.ctx.canvas;
+function saveImage({ plot, chart, section }) {
+  const source = plot.ctx.canvas;
   const ratio = devicePixelRatio;
-  const to = document.createElement("canvas");
-  to.width = from.width + 2 * MARGIN_PX * ratio;
-  to.height = from.height + (2 * MARGIN_PX + 2 * LINE_PX) * ratio;
-  const ctx = to.getContext("2d");
-  ctx.fillStyle = colour("sheet");
-  ctx.fillRect(0, 0, to.width, to.height);
+  const target = document.createElement("canvas");
+  target.width = source.width + 2 * MARGIN_PX * ratio;
+  target.height = source.height + (2 * MARGIN_PX + 2 * LINE_PX) * ratio;
+  const ctx = target.getContext("2d");
+  ctx.fillStyle = color("sheet");
+  ctx.fillRect(0, 0, target.width, target.height);
   ctx.scale(ratio, ratio);
   const app = document.querySelector("h1").textContent;
   const range = document.querySelector(".ranges span").textContent;
-  words(ctx, `${app} · ${chart.title}`, "600 15px system-ui, sans-serif", "ink", MARGIN_PX, MARGIN_PX + 12);
-  words(ctx, range, "12px system-ui, sans-serif", "quiet", MARGIN_PX, MARGIN_PX + LINE_PX + 8);
+  drawText(ctx, `${app} · ${chart.title}`, "600 15px system-ui, sans-serif", "ink", MARGIN_PX, MARGIN_PX + 12);
+  drawText(ctx, range, "12px system-ui, sans-serif", "quiet", MARGIN_PX, MARGIN_PX + LINE_PX + 8);
   let x = MARGIN_PX;
   for (const line of chart.lines) {
     const last = line.values.findLast((value) => value !== null);
-    x = words(ctx, `${line.name} ${withUnit(last, chart.unit)}`, "12px system-ui, sans-serif", line.style, x, to.height / ratio - 10) + 16;
+    x = drawText(ctx, `${line.name} ${withUnit(last, chart.unit)}`, "12px system-ui, sans-serif", line.style, x, target.height / ratio - 10) + 16;
   }
   ctx.setTransform(1, 0, 0, 1, 0, 0);
-  ctx.drawImage(from, MARGIN_PX * ratio, (MARGIN_PX + 2 * LINE_PX) * ratio - 8 * ratio);
-  to.toBlob((blob) => save(blob, `${app}-${section.dataset.chart}.png`));
+  ctx.drawImage(source, MARGIN_PX * ratio, (MARGIN_PX + 2 * LINE_PX) * ratio - 8 * ratio);
+  target.toBlob((blob) => save(blob, `${app}-${section.dataset.chart}.png`));
 }
 
-function words(ctx, text, font, tone, x, y) {
+function drawText(ctx, text, font, tone, x, y) {
   ctx.font = font;
-  ctx.fillStyle = colour(tone);
+  ctx.fillStyle = color(tone);
   ctx.fillText(text, x, y);
-  return x + ctx.measureText(text).width;
+  return x + ctx.measureText(text).width; // where the next text can begin
 }
 
 function save(blob, name) {
@@ -45,10 +45,10 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-export function wireMenus(drawn) {
+export function wireMenus(entries) {
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-image]");
-    if (button) image(drawn.get(button.closest("[data-chart]").dataset.chart));
+    if (button) saveImage(entries.get(button.closest("[data-chart]").dataset.chart));
     for (const menu of document.querySelectorAll(".menu[open]")) {
       if (!menu.contains(event.target)) menu.open = false;
     }

@@ -1,56 +1,58 @@
-// Times in UTC, as Heroku writes them, or in the reader's own zone: a choice that the browser keeps.
+// Shows times in UTC, as in Heroku's log, or in the reader's time zone. The browser remembers it.
 
-const KEPT_AS = "dynometer-zone";
-const OWN = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const STORAGE_KEY = "dynometer-zone";
+const LOCAL_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const FORMS = {
   clock: { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" },
   minute: { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit" },
   day: { day: "2-digit", month: "short" },
   hour: { hour: "2-digit", minute: "2-digit" },
 };
-const LOCALE = "en-GB"; // as the server writes them: 22 Nov 10:00
+const LOCALE = "en-GB"; // gives the server's format: 22 Nov 10:00
 
-const made = new Map(); // formatters cost a millisecond each
+const formatters = new Map(); // creating one takes a millisecond
 
-function formatter(form, zone) {
-  const key = `${form} ${zone}`;
-  if (!made.has(key)) made.set(key, new Intl.DateTimeFormat(LOCALE, { ...FORMS[form], hourCycle: "h23", timeZone: zone }));
-  return made.get(key);
+function formatter(form, timeZone) {
+  const key = `${form} ${timeZone}`;
+  if (!formatters.has(key)) formatters.set(key, new Intl.DateTimeFormat(LOCALE, { ...FORMS[form], hourCycle: "h23", timeZone }));
+  return formatters.get(key);
 }
 
-export const isLocal = () => localStorage.getItem(KEPT_AS) === "local";
-export const zone = () => (isLocal() ? OWN : "UTC");
+export const isLocal = () => localStorage.getItem(STORAGE_KEY) === "local";
+export const zone = () => (isLocal() ? LOCAL_ZONE : "UTC");
 
-export function formatted(date, form, inZone = zone()) {
-  const part = Object.fromEntries(formatter(form, inZone).formatToParts(date).map((each) => [each.type, each.value]));
-  if (form === "hour") return `${part.hour}:${part.minute}`;
-  if (form === "day") return `${part.day} ${part.month}`;
-  if (form === "minute") return `${part.day} ${part.month} ${part.hour}:${part.minute}`;
-  return `${part.year}-${part.month}-${part.day} ${part.hour}:${part.minute}:${part.second}`;
+export function formatTime(date, form, timeZone = zone()) {
+  const parts = Object.fromEntries(formatter(form, timeZone).formatToParts(date).map((part) => [part.type, part.value]));
+  if (form === "hour") return `${parts.hour}:${parts.minute}`;
+  if (form === "day") return `${parts.day} ${parts.month}`;
+  if (form === "minute") return `${parts.day} ${parts.month} ${parts.hour}:${parts.minute}`;
+  return `${parts.year}-${parts.month}-${parts.day} ${parts.hour}:${parts.minute}:${parts.second}`;
 }
 
-export function rewrite(root = document) {
-  const named = isLocal() ? "" : " UTC";
-  for (const each of root.querySelectorAll("time[data-form]")) {
-    const date = new Date(each.dateTime);
-    each.textContent = formatted(date, each.dataset.form) + named;
-    each.title = `${formatted(date, "clock", isLocal() ? "UTC" : OWN)} ${isLocal() ? "UTC" : OWN}`;
+const zoneSuffix = () => (isLocal() ? "" : " UTC");
+export const timeOfDay = (date) => formatTime(date, "clock").slice(-"00:00:00".length) + zoneSuffix();
+
+function rewriteTimes(root = document) {
+  for (const element of root.querySelectorAll("time[data-form]")) {
+    const date = new Date(element.dateTime);
+    element.textContent = formatTime(date, element.dataset.form) + zoneSuffix();
+    element.title = `${formatTime(date, "clock", isLocal() ? "UTC" : LOCAL_ZONE)} ${isLocal() ? "UTC" : LOCAL_ZONE}`;
   }
 }
 
 const button = document.querySelector("#zone");
 
-function name() {
+function labelButton() {
   button.textContent = isLocal() ? "Local time" : "UTC time";
-  button.title = isLocal() ? `Times are those of ${OWN}; show UTC` : `Times are UTC; show those of ${OWN}`;
+  button.title = isLocal() ? `Times are in ${LOCAL_ZONE}. Click for UTC` : `Times are in UTC. Click for ${LOCAL_ZONE}`;
 }
 
 button.addEventListener("click", () => {
-  localStorage.setItem(KEPT_AS, isLocal() ? "utc" : "local");
-  name();
-  rewrite();
+  localStorage.setItem(STORAGE_KEY, isLocal() ? "utc" : "local");
+  labelButton();
+  rewriteTimes();
   document.dispatchEvent(new Event("zonechange"));
 });
-document.addEventListener("exchange", (event) => rewrite(event.detail.after));
-name();
-if (isLocal()) rewrite();
+document.addEventListener("mainreplacing", (event) => rewriteTimes(event.detail.after));
+labelButton();
+if (isLocal()) rewriteTimes();

@@ -1,4 +1,4 @@
-"""Who is let in: this machine alone in local mode, who knows the token otherwise."""
+"""Access control: in local mode this machine only, otherwise requests with a valid token."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app, p
 from app.config import ConfigError, Settings
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
-from app.web import authentication as door
+from app.web import authentication
 from app.web.authentication import ADMIN_PATHS
 from tests.support.lines import frame, memory, router
 from tests.support.registry import put_drain, remove_drain
@@ -29,18 +29,18 @@ GUARDED = ("/", "/docs", "/metrics", "/version", "/api/v1/apps", "/openapi.json"
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SLOW_S", 0.001)
+    monkeypatch.setattr(authentication, "FAILED_LOGIN_DELAY_S", 0.001)
 
 
 @pytest.fixture
-async def local() -> AsyncIterator[httpx2.AsyncClient]:
+async def local_client() -> AsyncIterator[httpx2.AsyncClient]:
     clock = Clock()
     async with client_of(MemoryStore(clock), clock) as client:
         yield client
 
 
 @pytest.fixture
-async def guarded() -> AsyncIterator[httpx2.AsyncClient]:
+async def guarded_client() -> AsyncIterator[httpx2.AsyncClient]:
     clock = Clock()
     store = MemoryStore(clock)
     await put_drain(store, "shop", hash_secret("the-drain-secret"))
@@ -51,8 +51,10 @@ async def guarded() -> AsyncIterator[httpx2.AsyncClient]:
 @pytest.mark.parametrize(
     "host", ["localhost", "localhost:8080", "127.0.0.1", "127.1.2.3:80", "[::1]:8080", "LOCALHOST"]
 )
-async def test_in_local_mode_this_machine_is_answered(local: httpx2.AsyncClient, host: str) -> None:
-    assert (await local.get("/api/v1/apps", headers={"Host": host})).status_code == 200
+async def test_in_local_mode_this_machine_is_answered(
+    local_client: httpx2.AsyncClient, host: str
+) -> None:
+    assert (await local_client.get("/api/v1/apps", headers={"Host": host})).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -66,33 +68,37 @@ async def test_in_local_mode_this_machine_is_answered(local: httpx2.AsyncClient,
         "",
     ],
 )
-async def test_in_local_mode_another_host_is_refused_with_what_to_do(
-    local: httpx2.AsyncClient, host: str
+async def test_in_local_mode_another_host_is_rejected_with_instructions(
+    local_client: httpx2.AsyncClient, host: str
 ) -> None:
     for path in ("/", "/healthz", "/api/v1/apps"):
-        answer = await local.get(path, headers={"Host": host})
+        answer = await local_client.get(path, headers={"Host": host})
         assert answer.status_code == 403
         assert "DYNOMETER_ADMIN_TOKEN" in answer.text
-    answer = await local.post("/drain", content=router(), headers={"Host": host}, auth=("a", "x"))
+    answer = await local_client.post(
+        "/drain", content=router(), headers={"Host": host}, auth=("a", "x")
+    )
     assert answer.status_code == 403
 
 
 @pytest.mark.parametrize("origin", ["https://example.com", "null", "http://localhost.evil", "x"])
 async def test_in_local_mode_a_page_of_another_origin_is_refused(
-    local: httpx2.AsyncClient, origin: str
+    local_client: httpx2.AsyncClient, origin: str
 ) -> None:
-    answer = await local.get("/api/v1/apps", headers={"Origin": origin})
+    answer = await local_client.get("/api/v1/apps", headers={"Origin": origin})
     assert answer.status_code == 403
 
 
-async def test_in_local_mode_a_page_of_this_machine_is_answered(local: httpx2.AsyncClient) -> None:
-    answer = await local.get("/api/v1/apps", headers={"Origin": "http://localhost:3000"})
+async def test_in_local_mode_a_page_of_this_machine_is_answered(
+    local_client: httpx2.AsyncClient,
+) -> None:
+    answer = await local_client.get("/api/v1/apps", headers={"Origin": "http://localhost:3000"})
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("path", GUARDED)
 async def test_with_a_token_nothing_is_shown_without_it(
-    guarded: httpx2.AsyncClient, path: str
+    guarded_client: httpx2.AsyncClient, path: str
 ) -> None:
     for headers in (
         {},
@@ -100,32 +106,32 @@ async def test_with_a_token_nothing_is_shown_without_it(
         {"Authorization": "Basic !"},
         {"Authorization": f"Token {TOKEN}"},
     ):
-        answer = await guarded.get(path, headers=headers)
+        answer = await guarded_client.get(path, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("Basic")
         assert TOKEN not in answer.text
-    assert (await guarded.get(path, auth=("shop", "the-drain-secret"))).status_code == 401
+    assert (await guarded_client.get(path, auth=("shop", "the-drain-secret"))).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/version", "/metrics", "/api/v1/apps"])
 async def test_with_a_token_bearer_and_basic_open_everything(
-    guarded: httpx2.AsyncClient, path: str
+    guarded_client: httpx2.AsyncClient, path: str
 ) -> None:
     bearer = {"Authorization": f"Bearer {TOKEN}"}
-    assert (await guarded.get(path, headers=bearer)).status_code == 200
-    assert (await guarded.get(path, auth=("anyone", TOKEN))).status_code == 200
-    other_host = await guarded.get(path, headers={**bearer, "Host": "metrics.example.com"})
+    assert (await guarded_client.get(path, headers=bearer)).status_code == 200
+    assert (await guarded_client.get(path, auth=("anyone", TOKEN))).status_code == 200
+    other_host = await guarded_client.get(path, headers={**bearer, "Host": "metrics.example.com"})
     assert other_host.status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_health_is_open(guarded: httpx2.AsyncClient, path: str) -> None:
-    assert (await guarded.get(path)).status_code == 200
+async def test_health_is_open(guarded_client: httpx2.AsyncClient, path: str) -> None:
+    assert (await guarded_client.get(path)).status_code == 200
 
 
-async def test_with_a_token_a_drain_needs_its_secret(guarded: httpx2.AsyncClient) -> None:
+async def test_with_a_token_a_drain_needs_its_secret(guarded_client: httpx2.AsyncClient) -> None:
     answers = [
-        (await guarded.post("/drain", content=router(), auth=auth)).status_code
+        (await guarded_client.post("/drain", content=router(), auth=auth)).status_code
         for auth in (
             ("shop", "the-drain-secret"),
             ("shop", "wrong"),
@@ -136,14 +142,14 @@ async def test_with_a_token_a_drain_needs_its_secret(guarded: httpx2.AsyncClient
     ]
     assert answers == [200, 401, 401, 401, 401]
     token = {"Logplex-Drain-Token": "d.0f0f"}
-    assert (await guarded.post("/drain", content=router(), headers=token)).status_code == 401
+    assert (await guarded_client.post("/drain", content=router(), headers=token)).status_code == 401
 
 
 async def test_a_wrong_secret_and_an_unknown_app_get_the_same_answer(
-    guarded: httpx2.AsyncClient,
+    guarded_client: httpx2.AsyncClient,
 ) -> None:
-    wrong = await guarded.post("/drain", content=router(), auth=("shop", "wrong"))
-    unknown = await guarded.post("/drain", content=router(), auth=("nobody", "wrong"))
+    wrong = await guarded_client.post("/drain", content=router(), auth=("shop", "wrong"))
+    unknown = await guarded_client.post("/drain", content=router(), auth=("nobody", "wrong"))
     assert (wrong.text, wrong.headers) == (unknown.text, unknown.headers)
 
 
@@ -167,14 +173,14 @@ def test_without_a_token_the_service_listens_only_here(host: str) -> None:
 
 
 async def reader(store: MemoryStore, *apps: str) -> dict[str, str]:
-    """The headers of somebody who may read these apps."""
-    token, token_id, kept = new_token("reader", apps, 0)
-    await store.put_token(token_id, pack_token(kept))
+    """Headers with a new read token for these apps."""
+    token, token_id, record = new_token("reader", apps, 0)
+    await store.put_token(token_id, pack_token(record))
     return {"Authorization": f"Bearer {token}"}
 
 
 async def put_alerts(store: MemoryStore, app: str) -> None:
-    """An alert of the app fires, it is muted, and there is a rule of its own."""
+    """A firing alert of the app, a mute, and a rule for this app alone."""
     alert = Alert("no-data", "", "firing", 1, detail=app)
     rule = Rule(name=f"of-{app}", title=app, kind="no_data", apps=(app,), limit=5)
     records = (
@@ -182,8 +188,8 @@ async def put_alerts(store: MemoryStore, app: str) -> None:
         (AlertTable.MUTES, app, pack_json(Mute(2**32, 1))),
         (AlertTable.RULES, rule.name, pack_rule(rule)),
     )
-    told = pack_json(HistoryEntry(1, "fired", app))
-    await store.change_alerts([AlertChange(*each) for each in records], history={app: [told]})
+    entry = pack_json(HistoryEntry(1, "fired", app))
+    await store.change_alerts([AlertChange(*record) for record in records], history={app: [entry]})
 
 
 @asynccontextmanager
@@ -200,7 +206,7 @@ async def with_apps(*apps: str) -> AsyncIterator[tuple[httpx2.AsyncClient, Memor
 
 
 def paths_of(openapi: dict[str, Any], app: str) -> list[str]:
-    """Every path that can be read, with what it asks for filled in."""
+    """Every path that a read token may read, with its required parameters."""
     questions = {"/query": "?metric=requests", "/signal": "?metric=requests"}
     paths = [
         path.replace("{app}", app)
@@ -219,7 +225,7 @@ async def test_a_read_token_opens_its_app_everywhere() -> None:
             assert (await client.get(path, headers=headers)).status_code == 200, path
 
 
-async def test_an_app_that_a_read_token_does_not_name_is_nowhere() -> None:
+async def test_an_app_that_a_read_token_does_not_name_is_invisible() -> None:
     async with with_apps("secretshop", "blog") as (client, store):
         headers = await reader(store, "blog")
         openapi = (await client.get("/openapi.json", headers=headers)).json()
@@ -229,10 +235,10 @@ async def test_an_app_that_a_read_token_does_not_name_is_nowhere() -> None:
             assert "secretshop" not in answer.text, path
         for path in paths_of(openapi, "secretshop"):
             if "secretshop" in path:
-                known = await client.get(path, headers=headers)
+                existing = await client.get(path, headers=headers)
                 unknown = await client.get(path.replace("secret", "nobody"), headers=headers)
-                assert known.status_code == unknown.status_code == 404
-                assert known.text.replace("secret", "nobody") == unknown.text
+                assert existing.status_code == unknown.status_code == 404
+                assert existing.text.replace("secret", "nobody") == unknown.text
 
 
 async def test_a_read_token_changes_nothing_and_sees_no_secrets() -> None:
@@ -245,26 +251,30 @@ async def test_a_read_token_changes_nothing_and_sees_no_secrets() -> None:
             assert answer.status_code == 403
 
 
-async def test_guesses_are_slowed_and_bounded_and_never_hold_up_who_is_right(
+async def test_guesses_are_delayed_and_bounded_and_never_delay_valid_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(door, "SLOW_S", 5.0)
-    monkeypatch.setattr(door, "SLOWED_MAX", 3)
+    monkeypatch.setattr(authentication, "FAILED_LOGIN_DELAY_S", 5.0)
+    monkeypatch.setattr(authentication, "DELAYED_LOGINS_MAX", 3)
     async with with_apps("shop") as (client, store):
         right = await reader(store, "*")
         wrong = {"Authorization": "Bearer wrong"}
         guesses = [asyncio.create_task(client.get("/version", headers=wrong)) for _ in range(4)]
-        done, waiting = await asyncio.wait(guesses, return_when=asyncio.FIRST_COMPLETED)
-        assert [task.result().status_code for task in done] == [429]
+        answered_tasks, delayed_tasks = await asyncio.wait(
+            guesses, return_when=asyncio.FIRST_COMPLETED
+        )
+        assert [task.result().status_code for task in answered_tasks] == [429]
         assert (await client.get("/version", headers=right)).status_code == 200
-        assert (await client.get("/version")).status_code == 401  # a browser is asked at once
+        assert (
+            await client.get("/version")
+        ).status_code == 401  # without a token there is no delay
         assert (await post(client, router(), secret="wrong")).status_code == 401
-        assert not any(task.done() for task in waiting)
-        for task in waiting:
+        assert not any(task.done() for task in delayed_tasks)
+        for task in delayed_tasks:
             task.cancel()
 
 
-async def test_readiness_is_told_to_everybody_and_names_no_app() -> None:
+async def test_health_checks_answer_everyone_and_name_no_app() -> None:
     async with with_apps("secretshop") as (client, _):
         for path in ("/readyz", "/healthz"):
             answer = await client.get(path)

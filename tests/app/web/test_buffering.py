@@ -1,4 +1,4 @@
-"""The store is away: senders notice nothing, others are told, and afterwards all is there."""
+"""The store is unavailable: senders notice nothing, readers get an error, no line is lost."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ async def ledger(client: httpx2.AsyncClient) -> dict[str, int]:
     if answer.status_code == 404:  # not heard of yet
         return {"received": 0, "duplicate": 0}
     assert answer.status_code == 200
-    found: dict[str, int] = answer.json()
-    return found
+    counts: dict[str, int] = answer.json()
+    return counts
 
 
 async def eventually(client: httpx2.AsyncClient, messages: int) -> dict[str, int]:
-    """The ledger, once it shows so many messages, repeated ones included."""
+    """The ledger, once it contains this number of messages, duplicates included."""
     async with asyncio.timeout(20):
-        while (found := await ledger(client))["received"] + found["duplicate"] < messages:
+        while (counts := await ledger(client))["received"] + counts["duplicate"] < messages:
             await asyncio.sleep(0.02)
-    return found
+    return counts
 
 
-async def test_what_comes_while_the_store_refuses_is_counted_when_it_is_back(
+async def test_batches_received_while_the_store_rejects_are_counted_afterwards(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     async with client_of(redis_store, Clock()) as client:
         await post(client, router())
         server.client.config_set("maxmemory", 1)
-        sent = [await post(client, router(), Logplex_Frame_Id=f"{n}") for n in range(20)]
-        sent += [await post(client, router(), Logplex_Frame_Id=f"{n}") for n in range(5)]
-        assert {answer.status_code for answer in sent} == {200}
+        answers = [await post(client, router(), Logplex_Frame_Id=f"{n}") for n in range(20)]
+        answers += [await post(client, router(), Logplex_Frame_Id=f"{n}") for n in range(5)]
+        assert {answer.status_code for answer in answers} == {200}
 
         ready = await client.get("/readyz")
         assert ready.status_code == 200
@@ -51,12 +51,12 @@ async def test_what_comes_while_the_store_refuses_is_counted_when_it_is_back(
         assert "Buffering on disk since 10:00 UTC" in (await client.get("/")).text
 
         server.client.config_set("maxmemory", 0)
-        found = await eventually(client, 26)
-        assert (found["received"], found["duplicate"], found["spooled"]) == (21, 5, 20)
+        counts = await eventually(client, 26)
+        assert (counts["received"], counts["duplicate"], counts["spooled"]) == (21, 5, 20)
         assert (await client.get("/readyz")).json()["spool"]["status"] == "empty"
 
 
-async def test_queries_say_why_there_is_no_answer_and_what_waits() -> None:
+async def test_queries_report_the_outage_and_the_data_on_disk() -> None:
     store = connect("unix:///nonexistent/store.sock")
     async with client_of(store, Clock()) as client:
         assert (await post(client, router())).status_code == 200
@@ -66,21 +66,21 @@ async def test_queries_say_why_there_is_no_answer_and_what_waits() -> None:
         assert answer.json()["spool"]["bytes"] > 0
         page = await client.get("/")
         assert page.status_code == 503
-        assert "Nothing is lost meanwhile" in page.text
+        assert "No log lines are lost" in page.text
 
 
-async def test_a_restart_while_the_store_is_away_loses_nothing(
+async def test_a_restart_while_the_store_is_unavailable_loses_nothing(
     redis_store: RedisStore, tmp_path: object
 ) -> None:
     settings = {"DYNOMETER_DATA_DIR": str(tmp_path)}
-    away = connect("unix:///nonexistent/store.sock")
-    async with client_in(away, Clock(), **settings) as client:
+    unreachable = connect("unix:///nonexistent/store.sock")
+    async with client_in(unreachable, Clock(), **settings) as client:
         assert (await post(client, router())).status_code == 200
     async with client_in(redis_store, Clock(), **settings) as client:
         assert (await eventually(client, 1))["spooled"] == 1
 
 
-async def test_without_room_on_disk_the_service_is_not_ready() -> None:
+async def test_without_disk_space_the_service_is_not_ready() -> None:
     store = connect("unix:///nonexistent/store.sock")
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "100", "DYNOMETER_COMMIT_WAIT": "1s"}
     async with client_of(store, Clock(), **settings) as client:

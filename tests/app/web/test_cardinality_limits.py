@@ -1,5 +1,5 @@
-"""However many names an app has, an interval keeps so many; sums stay exact, the rest is `other`,
-and other apps do not notice.
+"""An interval keeps a limited number of names. Sums stay exact, further names are combined as
+`other`, and other apps are not affected.
 """
 
 from __future__ import annotations
@@ -34,50 +34,52 @@ async def client(store: MemoryStore) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-async def asked(client: httpx2.AsyncClient, metric: str, by: str) -> tuple[dict[str, float], str]:
+async def query_by(
+    client: httpx2.AsyncClient, metric: str, by: str
+) -> tuple[dict[str, float], str]:
     """(value by label, warnings) of the last hour."""
     url = f"/api/v1/apps/shop/query?metric={metric}&by={by}&step=range"
     answer = (await client.get(url)).json()
-    values = {each["labels"][by]: each["values"][-1] for each in answer["series"]}
+    values = {series["labels"][by]: series["values"][-1] for series in answer["series"]}
     return values, " ".join(answer["warnings"])
 
 
-async def test_dynos_over_the_cap_are_summed_up_and_it_is_said(
+async def test_dynos_over_the_limit_are_combined_with_a_warning(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, b"".join(router(dyno=f"web.{n}") for n in range(1, 101)))
 
-    values, warnings = await asked(client, "requests", "dyno")
+    values, warnings = await query_by(client, "requests", "dyno")
 
     assert values == {**{f"web.{n}": 1 for n in range(1, 6)}, "web.other": 95}
-    assert "an interval tells 5 apart (DYNOMETER_DYNOS_MAX)" in warnings
+    assert "an interval keeps at most 5 dynos (DYNOMETER_DYNOS_MAX)" in warnings
 
 
-async def test_process_types_over_the_cap_are_summed_up_and_it_is_said(
+async def test_process_types_over_the_limit_are_combined_with_a_warning(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, b"".join(router(dyno=f"type{n}.1") for n in range(8)))
 
-    values, warnings = await asked(client, "requests", "process_type")
+    values, warnings = await query_by(client, "requests", "process_type")
 
     assert values == {"type0": 1, "type1": 1, "type2": 1, "other": 5}
     assert "DYNOMETER_PROCESS_TYPES_MAX" in warnings
 
 
-async def test_statuses_over_the_cap_become_their_class(client: httpx2.AsyncClient) -> None:
+async def test_statuses_over_the_limit_become_their_class(client: httpx2.AsyncClient) -> None:
     await post(client, b"".join(router(status=str(status)) for status in range(200, 230)))
 
-    values, warnings = await asked(client, "requests", "status")
+    values, warnings = await query_by(client, "requests", "status")
 
     assert values == {"200": 1, "201": 1, "202": 1, "203": 1, "2xx": 26}
     assert "DYNOMETER_STATUSES_MAX" in warnings
 
 
-async def test_codes_over_the_cap_are_summed_up(client: httpx2.AsyncClient) -> None:
+async def test_codes_over_the_limit_are_combined(client: httpx2.AsyncClient) -> None:
     codes = [f"R{n}" for n in range(10, 20)]
     await post(client, b"".join(frame(f"Error {code} (what it means)") for code in codes))
 
-    values, warnings = await asked(client, "heroku_errors", "code")
+    values, warnings = await query_by(client, "heroku_errors", "code")
 
     assert values == {"R10": 1, "R11": 1, "other": 8}
     assert "DYNOMETER_CODES_MAX" in warnings
@@ -101,7 +103,7 @@ async def test_an_app_with_endless_names_grows_neither_without_bound_nor_another
     assert await store.read("blog", [MINUTE]) == before
 
 
-async def test_the_catalogue_says_how_many_names_are_told_apart(
+async def test_the_catalogue_contains_the_limits(
     client: httpx2.AsyncClient,
 ) -> None:
     limits = (await client.get("/api/v1/metadata")).json()["limits"]

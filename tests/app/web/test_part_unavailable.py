@@ -1,5 +1,5 @@
-"""A primary of a cluster is gone, and its replica: what is asked about all apps answers with the
-others, and says who is missing.
+"""A primary of a cluster and its replica are down: answers about all apps cover the rest, and name
+the missing ones.
 """
 
 from __future__ import annotations
@@ -19,20 +19,22 @@ async def test_apps_on_a_primary_that_is_gone_are_left_out_and_named() -> None:
                 assert answer.status_code == 200
             before = (await client.get("/metrics")).text
             assert "dynometer_apps_away 0.0" in before
-            lost, left = cluster.lose()
+            lost_app, other_app = cluster.lose()
 
             metrics = (await client.get("/metrics")).text
-            assert f'dynometer_messages_total{{app="{lost}"' in before
-            assert f'dynometer_messages_total{{app="{lost}"' not in metrics
-            assert f'dynometer_messages_total{{app="{left}"' in metrics
+            assert f'dynometer_messages_total{{app="{lost_app}"' in before
+            assert f'dynometer_messages_total{{app="{lost_app}"' not in metrics
+            assert f'dynometer_messages_total{{app="{other_app}"' in metrics
             assert "dynometer_store_up 0.0" in metrics
             assert "dynometer_apps_away 0.0" not in metrics
 
             all_apps = (await client.get("/")).text
-            away = all_apps.partition("does not answer:")[2].partition(".")[0]
-            assert lost in away.split(": ")[-1].strip().split(", ")
-            assert f'href="/apps/{left}"' in all_apps
-            assert f'href="/apps/{lost}"' not in all_apps
-            assert (await client.get(f"/apps/{left}")).status_code == 200
-            assert (await client.get(f"/apps/{lost}")).status_code == 503
-            assert (await client.get(f"/metrics?app={left}")).text.count("dynometer_apps_away 0.0")
+            sentence = all_apps.partition("in the cluster is unavailable:")[2].partition(".")[0]
+            assert lost_app in sentence.split(": ")[-1].strip().split(", ")
+            assert f'href="/apps/{other_app}"' in all_apps
+            assert f'href="/apps/{lost_app}"' not in all_apps
+            assert (await client.get(f"/apps/{other_app}")).status_code == 200
+            assert (await client.get(f"/apps/{lost_app}")).status_code == 503
+            assert (await client.get(f"/metrics?app={other_app}")).text.count(
+                "dynometer_apps_away 0.0"
+            )

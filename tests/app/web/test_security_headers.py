@@ -1,4 +1,4 @@
-"""What browsers are told with every page and answer."""
+"""Security headers of every page and answer."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ async def test_the_style_sheet_may_be_kept() -> None:
 async def test_another_origin_is_allowed_nothing() -> None:
     settings = {"DYNOMETER_ADMIN_TOKEN": "an-admin-token-of-some-length"}
     async with client_of(MemoryStore(Clock()), Clock(), **settings) as client:
-        asked = {"Origin": "https://evil.example.com", "Access-Control-Request-Method": "GET"}
-        answer: httpx2.Response = await client.options("/api/v1/apps", headers=asked)
+        headers = {"Origin": "https://evil.example.com", "Access-Control-Request-Method": "GET"}
+        answer: httpx2.Response = await client.options("/api/v1/apps", headers=headers)
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_over_https_browsers_are_told_to_stay_there() -> None:
+async def test_over_https_browsers_must_stay_there() -> None:
     settings = {"DYNOMETER_PUBLIC_URL": "https://metrics.example.com"}
     async with client_of(MemoryStore(Clock()), Clock(), **settings) as client:
         assert "strict-transport-security" in (await client.get("/")).headers

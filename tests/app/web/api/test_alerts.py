@@ -1,4 +1,4 @@
-"""Alerts over the API: what is set up holds, secrets are never shown, readers see their apps."""
+"""Alerts over the API: settings take effect, secrets stay hidden, readers see only their apps."""
 
 from __future__ import annotations
 
@@ -43,26 +43,26 @@ async def reader(store: MemoryStore, *apps: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def got(client: httpx2.AsyncClient, path: str = "", **more: Any) -> Any:
+async def fetch(client: httpx2.AsyncClient, path: str = "", **more: Any) -> Any:
     answer = await client.get(URL + path, **more)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
 async def fire(store: MemoryStore, *apps: str) -> None:
-    """An alert fires for each of these."""
+    """An alert fires for each of these apps."""
     alert = Alert(
         "app-broken", "", "firing", int(NOW_S) - 60, value=14, detail="web.1", parts=("H12",)
     )
-    told = HistoryEntry(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
+    entry = HistoryEntry(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
     for app in apps:
         state = pack_app(AppAlerts(int(NOW_S), alerts=(alert,)))
         await store.change_alerts(
-            [AlertChange(AlertTable.STATES, app, state)], history={app: [pack_json(told)]}
+            [AlertChange(AlertTable.STATES, app, state)], history={app: [pack_json(entry)]}
         )
 
 
-async def test_a_channel_never_shows_what_opens_it(client: httpx2.AsyncClient) -> None:
+async def test_a_channel_never_shows_its_secrets(client: httpx2.AsyncClient) -> None:
     answer = await client.post(f"{URL}/channels", json=SLACK)
     assert answer.status_code == 201
     assert "SECRET" not in answer.text
@@ -76,7 +76,7 @@ async def test_a_channel_never_shows_what_opens_it(client: httpx2.AsyncClient) -
     assert key not in text
     assert (await client.post(f"{URL}/channels", json=SLACK)).status_code == 409
     assert (await client.post(f"{URL}/channels/ops/test")).status_code == 202
-    assert (await got(client, "/channels"))["channels"][1]["waiting"] == 1
+    assert (await fetch(client, "/channels"))["channels"][1]["waiting"] == 1
     assert (await client.delete(f"{URL}/channels/ops")).status_code == 204
     assert (await client.delete(f"{URL}/channels/ops")).status_code == 409
 
@@ -90,13 +90,13 @@ async def test_a_bad_channel_is_refused_without_repeating_it(client: httpx2.Asyn
 
 
 async def test_rules_are_made_changed_and_removed(client: httpx2.AsyncClient) -> None:
-    made = await client.put(
+    response = await client.put(
         f"{URL}/rules/busy", json={"metric": "requests", "stat": "rate", "limit": 50}
     )
-    assert made.status_code == 200, made.text
+    assert response.status_code == 200, response.text
     assert (await client.put(f"{URL}/rules/slow", json={"floor": 900})).json()["limit"] == 2
 
-    rules = {each["name"]: each for each in (await got(client, "/rules"))["rules"]}
+    rules = {rule["name"]: rule for rule in (await fetch(client, "/rules"))["rules"]}
     assert (rules["busy"]["own"], rules["slow"]["floor"]) == (True, 900)
     assert rules["no-data"]["own"] is False
     assert (await client.put(f"{URL}/rules/busy", json={"stat": "p95"})).status_code == 400
@@ -104,27 +104,31 @@ async def test_rules_are_made_changed_and_removed(client: httpx2.AsyncClient) ->
     assert (await client.delete(f"{URL}/rules/slow")).status_code == 409
 
 
-async def test_what_fires_is_listed_with_its_mute_and_history(
+async def test_firing_alerts_are_listed_with_mutes_and_history(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     await post(client, router(), secret="none")
     await fire(store, "shop")
     await store.record_sightings([], ttl_ms=10**9)
     assert (await client.put(f"{URL}/mutes/shop", json={"for_s": 60})).status_code == 409
-    (alert,) = (await got(client))["alerts"]
+    (alert,) = (await fetch(client))["alerts"]
     assert alert["what"] == "H12 Request timeout: 14 in a minute"
     assert (alert["phase"], alert["dyno"], alert["muted"]) == ("firing", "web.1", False)
 
-    muted = await client.put(f"{URL}/mutes/-", json={"for_s": 60})
-    assert muted.json()["until"] == int(NOW_S) + 60
-    only = await reader(store, "shop")
+    mute = await client.put(f"{URL}/mutes/-", json={"for_s": 60})
+    assert mute.json()["until"] == int(NOW_S) + 60
+    shop_reader = await reader(store, "shop")
 
-    assert [each["app"] for each in (await got(client, headers=only))["alerts"]] == ["shop"]
-    names = {each["name"] for each in (await got(client, "/rules", headers=only))["rules"]}
+    assert [entry["app"] for entry in (await fetch(client, headers=shop_reader))["alerts"]] == [
+        "shop"
+    ]
+    names = {
+        entry["name"] for entry in (await fetch(client, "/rules", headers=shop_reader))["rules"]
+    }
     assert "slow" in names
     assert "blogs" not in names
-    told = (await got(client, "/history?app=shop&app=blog", headers=only))["history"]
-    assert {each["app"] for each in told} == {"shop"}
+    history = (await fetch(client, "/history?app=shop&app=blog", headers=shop_reader))["history"]
+    assert {entry["app"] for entry in history} == {"shop"}
     for method, path in (
         ("GET", "/channels"),
         ("POST", "/channels/ops/test"),
@@ -132,5 +136,5 @@ async def test_what_fires_is_listed_with_its_mute_and_history(
         ("PUT", "/rules/slow"),
         ("DELETE", "/rules/blogs"),
     ):
-        answer = await client.request(method, URL + path, json={}, headers=only)
+        answer = await client.request(method, URL + path, json={}, headers=shop_reader)
         assert answer.status_code == 403, path

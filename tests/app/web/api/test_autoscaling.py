@@ -1,4 +1,4 @@
-"""The signal: one value of complete minutes, where it goes, and whether one may act on it."""
+"""The signal: a value over complete minutes, its trend, and whether a scaler may act on it."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ async def send(client: httpx2.AsyncClient, minutes: range, service: str, **field
 
 
 async def signal(client: httpx2.AsyncClient, query: str = WEB, metric: str = "") -> Any:
-    asked = metric or "metric=service_time_ms&stat=p95"
-    answer = await client.get(f"/api/v1/apps/shop/signal?{asked}&{query}")
+    metric_query = metric or "metric=service_time_ms&stat=p95"
+    answer = await client.get(f"/api/v1/apps/shop/signal?{metric_query}&{query}")
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -56,10 +56,10 @@ async def test_value_trend_and_dynos_of_the_last_complete_minutes(
     await send(client, range(4, 9), "30ms")
     await send(client, range(9, 11), "5000ms")  # not complete yet
 
-    found = await signal(client, f"{WEB}&minutes=5")
-    assert (found["value"], found["before"], found["trend"]) == (30, 20, 0.5)
-    assert (found["dynos"], found["complete"], found["unit"]) == (2, True, "ms")
-    assert (found["start"], found["end"]) == (AT_S + 240, AT_S + 540)
+    answer = await signal(client, f"{WEB}&minutes=5")
+    assert (answer["value"], answer["before"], answer["trend"]) == (30, 20, 0.5)
+    assert (answer["dynos"], answer["complete"], answer["unit"]) == (2, True, "ms")
+    assert (answer["start"], answer["end"]) == (AT_S + 240, AT_S + 540)
 
 
 async def test_websockets_do_not_count(client: httpx2.AsyncClient) -> None:
@@ -73,7 +73,7 @@ async def test_websockets_do_not_count(client: httpx2.AsyncClient) -> None:
     assert (none["value"], none["dynos"]) == (0, 0)
 
 
-async def test_where_minutes_lack_lines_it_says_so(
+async def test_minutes_without_lines_make_it_incomplete(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     await send(client, range(4, 8), "20ms")
@@ -87,17 +87,17 @@ async def test_where_minutes_lack_lines_it_says_so(
     assert (await signal(client))["complete"] is False
 
 
-async def test_what_is_not_known_is_null_and_no_zero(client: httpx2.AsyncClient) -> None:
+async def test_unknown_values_are_null_not_zero(client: httpx2.AsyncClient) -> None:
     await send(client, range(1), "20ms")
 
-    found = await signal(client)
-    assert (found["value"], found["before"], found["trend"]) == (None, 20, None)
+    answer = await signal(client)
+    assert (answer["value"], answer["before"], answer["trend"]) == (None, 20, None)
 
 
 @pytest.mark.parametrize(
     "query", ["metric=none", "metric=service_time_ms&stat=bins", "metric=requests&minutes=61"]
 )
-async def test_what_cannot_be_asked_is_said(client: httpx2.AsyncClient, query: str) -> None:
+async def test_bad_parameters_are_rejected(client: httpx2.AsyncClient, query: str) -> None:
     await send(client, range(1), "20ms")
 
     answer = await client.get(f"/api/v1/apps/shop/signal?{query}")

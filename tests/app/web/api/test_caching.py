@@ -1,4 +1,4 @@
-"""Which answers may be kept, and for how long."""
+"""Which answers clients may cache, and for how long."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def clock() -> Clock:
 OLD = f"metric=requests&start={int(AT_S)}&end={int(AT_S) + 60}&step=1m"
 
 
-async def test_what_cannot_change_any_more_may_be_kept(clock: Clock) -> None:
+async def test_answers_that_cannot_change_may_be_cached(clock: Clock) -> None:
     path = f"/api/v1/apps/shop/query?{OLD}"
     async with client_of(MemoryStore(clock), clock) as client:
         await post(client, router())
@@ -30,13 +30,13 @@ async def test_what_cannot_change_any_more_may_be_kept(clock: Clock) -> None:
         again = await client.get(path, headers={"If-None-Match": f'"x", {old.headers["etag"]}'})
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == old.headers["etag"]
-        other = await client.get(path, headers={"If-None-Match": 'W/"0"'})
-        assert (other.status_code, other.content) == (200, old.content)
+        mismatch = await client.get(path, headers={"If-None-Match": 'W/"0"'})
+        assert (mismatch.status_code, mismatch.content) == (200, old.content)
         clock.now_s += 7 * 24 * 3_600
         assert "immutable" in (await client.get(path)).headers["cache-control"]
 
 
-async def test_what_moves_with_the_clock_is_never_kept(clock: Clock) -> None:
+async def test_answers_relative_to_now_are_never_cached(clock: Clock) -> None:
     async with client_of(MemoryStore(clock), clock) as client:
         await post(client, router())
         for times in ("start=now-48h&end=now-25h", f"start={int(AT_S) - 999_999}&end=now-25h"):

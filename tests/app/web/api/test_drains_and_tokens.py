@@ -41,7 +41,7 @@ async def client(clock: Clock, store: MemoryStore) -> AsyncIterator[httpx2.Async
         yield client
 
 
-async def added(client: httpx2.AsyncClient, clock: Clock) -> str:
+async def add_shop(client: httpx2.AsyncClient, clock: Clock) -> str:
     """The secret of a drain of shop, added a second ago."""
     answer = await client.post("/api/v1/drains", json={"apps": ["shop"]}, headers=ADMIN)
     assert answer.status_code == 201
@@ -59,7 +59,7 @@ async def deliver(client: httpx2.AsyncClient, secret: str, drain: str = "d.one")
 
 
 async def test_a_drain_that_was_added_may_send(clock: Clock, client: httpx2.AsyncClient) -> None:
-    secret = await added(client, clock)
+    secret = await add_shop(client, clock)
     assert await deliver(client, secret) == 200
 
     (shop,) = (await client.get("/api/v1/drains", headers=ADMIN)).json()["drains"]
@@ -69,19 +69,19 @@ async def test_a_drain_that_was_added_may_send(clock: Clock, client: httpx2.Asyn
 
 
 async def test_adding_is_for_all_or_none(clock: Clock, client: httpx2.AsyncClient) -> None:
-    await added(client, clock)
+    await add_shop(client, clock)
     answer = await client.post("/api/v1/drains", json={"apps": ["blog", "shop"]}, headers=ADMIN)
     assert answer.status_code == 409
     assert "shop: has a drain already" in answer.json()["detail"]
     drains = (await client.get("/api/v1/drains", headers=ADMIN)).json()["drains"]
-    assert [each["app"] for each in drains] == ["shop"]
+    assert [drain["app"] for drain in drains] == ["shop"]
 
 
 NO_APPS = [{}, {"apps": []}, {"apps": ["A b"]}, {"apps": "shop"}, [], {"apps": ["a"] * 1_001}]
 
 
 @pytest.mark.parametrize("body", NO_APPS)
-async def test_what_names_no_apps_is_a_bad_request(
+async def test_a_body_without_valid_apps_is_a_bad_request(
     client: httpx2.AsyncClient, body: object
 ) -> None:
     answer = await client.post("/api/v1/drains", json=body, headers=ADMIN)
@@ -91,7 +91,7 @@ async def test_what_names_no_apps_is_a_bad_request(
 async def test_after_a_rotation_both_secrets_hold_and_the_new_drain_takes_over(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    old = await added(client, clock)
+    old = await add_shop(client, clock)
     assert await deliver(client, old, "d.old") == 200
     answer = await client.post("/api/v1/drains/shop/rotate", headers=ADMIN)
     assert answer.json()["remove"] == "heroku drains:remove d.old -a shop"
@@ -110,7 +110,7 @@ async def test_after_a_rotation_both_secrets_hold_and_the_new_drain_takes_over(
 async def test_rotating_at_once_ends_the_old_secret(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    old = await added(client, clock)
+    old = await add_shop(client, clock)
     assert await deliver(client, old) == 200
     await client.post("/api/v1/drains/shop/rotate", json={"at_once": True}, headers=ADMIN)
     clock.now_s += 5
@@ -133,7 +133,7 @@ async def test_a_token_is_linked_to_one_app_and_unlinked(client: httpx2.AsyncCli
 async def test_a_drain_that_was_removed_may_not_send(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    secret = await added(client, clock)
+    secret = await add_shop(client, clock)
     assert await deliver(client, secret) == 200
     answer = await client.delete("/api/v1/drains/shop", headers=ADMIN)
     assert answer.json() == {"app": "shop", "remove": ["heroku drains:remove d.one -a shop"]}
@@ -145,25 +145,25 @@ async def test_a_drain_that_was_removed_may_not_send(
 async def test_a_token_reads_what_it_names_until_it_is_removed(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    await deliver(client, await added(client, clock))
-    made = await client.post("/api/v1/tokens", json={"apps": ["shop"]}, headers=ADMIN)
-    assert made.status_code == 201
-    reader = {"Authorization": f"Bearer {made.json()['token']}"}
+    await deliver(client, await add_shop(client, clock))
+    response = await client.post("/api/v1/tokens", json={"apps": ["shop"]}, headers=ADMIN)
+    assert response.status_code == 201
+    reader = {"Authorization": f"Bearer {response.json()['token']}"}
     assert len((await client.get("/api/v1/apps", headers=reader)).json()["apps"]) == 1
 
-    (listed,) = (await client.get("/api/v1/tokens", headers=ADMIN)).json()["tokens"]
-    assert "token" not in listed
-    assert (listed["id"], listed["apps"]) == (made.json()["id"], ["shop"])
+    (token,) = (await client.get("/api/v1/tokens", headers=ADMIN)).json()["tokens"]
+    assert "token" not in token
+    assert (token["id"], token["apps"]) == (response.json()["id"], ["shop"])
 
-    removed = await client.delete(f"/api/v1/tokens/{listed['id']}", headers=ADMIN)
-    assert removed.status_code == 204
+    removal = await client.delete(f"/api/v1/tokens/{token['id']}", headers=ADMIN)
+    assert removal.status_code == 204
     clock.now_s += 5
     assert (await client.get("/api/v1/apps", headers=reader)).status_code == 401
-    again = await client.delete(f"/api/v1/tokens/{listed['id']}", headers=ADMIN)
+    again = await client.delete(f"/api/v1/tokens/{token['id']}", headers=ADMIN)
     assert again.status_code == 404
 
 
-async def test_a_token_that_opens_nothing_or_too_much_is_refused(
+async def test_a_token_for_no_apps_or_too_many_is_rejected(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
     bodies: list[dict[str, object]] = [
@@ -180,7 +180,7 @@ async def test_a_token_that_opens_nothing_or_too_much_is_refused(
 async def test_a_page_of_another_site_cannot_use_the_password_that_a_browser_remembers(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    await added(client, clock)
+    await add_shop(client, clock)
     for origin in ("https://evil.example.com", "null", "https://metrics.example.com.evil.com"):
         answer = await client.delete("/api/v1/drains/shop", headers={**ADMIN, "Origin": origin})
         assert answer.status_code == 403, origin
@@ -191,31 +191,33 @@ async def test_a_page_of_another_site_cannot_use_the_password_that_a_browser_rem
 async def test_refused_log_ins_are_shown_to_the_admin(
     clock: Clock, store: MemoryStore, client: httpx2.AsyncClient
 ) -> None:
-    secret = await added(client, clock)
+    secret = await add_shop(client, clock)
     token = "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1"
     assert await deliver(client, "wrong", token) == 401
     assert (await post(client, router(), app="ghost", secret="x")).status_code == 401
     assert await deliver(client, secret) == 200
 
-    async def shown() -> list[tuple[str, str, str]]:
+    async def refusal_keys() -> list[tuple[str, str, str]]:
         refusals = (await client.get("/api/v1/drains", headers=ADMIN)).json()["refusals"]
-        return sorted((each["user"], each["token"], each["reason"]) for each in refusals)
+        return sorted(
+            (refusal["user"], refusal["token"], refusal["reason"]) for refusal in refusals
+        )
 
     async with asyncio.timeout(10):
-        while len(await shown()) < 2:
+        while len(await refusal_keys()) < 2:
             await asyncio.sleep(0.05)
-    assert await shown() == [("ghost", "", "unknown app"), ("shop", token, "wrong secret")]
+    assert await refusal_keys() == [("ghost", "", "unknown app"), ("shop", token, "wrong secret")]
     page = await client.get("/", headers=ADMIN)
-    assert "Refused log-ins at the drain: 2" in page.text
-    made = await client.post("/api/v1/tokens", json={}, headers=ADMIN)
-    reader = {"Authorization": f"Bearer {made.json()['token']}"}
-    assert "Refused" not in (await client.get("/", headers=reader)).text
+    assert "2 rejected drain deliveries" in page.text
+    response = await client.post("/api/v1/tokens", json={}, headers=ADMIN)
+    reader = {"Authorization": f"Bearer {response.json()['token']}"}
+    assert "rejected" not in (await client.get("/", headers=reader)).text
 
 
 async def test_the_page_names_the_command_that_removes_a_second_drain(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    secret = await added(client, clock)
+    secret = await add_shop(client, clock)
     await deliver(client, secret, "d.one")
     await deliver(client, secret, "d.two")
     page = await client.get("/", headers=ADMIN)

@@ -1,4 +1,4 @@
-"""Answers as text: the same as in one piece, and nobody waits for the whole of them."""
+"""Encoding in pieces gives the same text as in one, and other tasks run in between."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def large() -> Answer:
 
 
 async def turns_during(work: Awaitable[T]) -> tuple[T, int]:
-    """How often others had their turn."""
+    """(the result, how often another task could run meanwhile)."""
     turns = 0
 
     async def others() -> None:
@@ -53,16 +53,16 @@ async def turns_during(work: Awaitable[T]) -> tuple[T, int]:
             turns += 1
 
     task = asyncio.create_task(others())
-    done = await work
+    result = await work
     task.cancel()
-    return done, turns
+    return result, turns
 
 
 async def test_series() -> None:
-    for said in (large(), Answer([], 0), Answer([Series({}, "sum", [])], 0)):
-        expected = {**HEAD, "series": [each._asdict() for each in said.series]}
-        text = json.dumps(expected, ensure_ascii=False, separators=(",", ":"))
-        assert await series_json(HEAD, said) == text
+    for result in (large(), Answer([], 0), Answer([Series({}, "sum", [])], 0)):
+        content = {**HEAD, "series": [series._asdict() for series in result.series]}
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        assert await series_json(HEAD, result) == text
 
 
 async def test_rows_and_csv() -> None:
@@ -76,7 +76,7 @@ async def test_rows_and_csv() -> None:
     assert json.loads(await rows_json(HEAD, QUERY, Answer([], 0))) == {**HEAD, "rows": []}
 
 
-async def test_others_have_their_turn_while_a_large_answer_is_written() -> None:
+async def test_other_tasks_run_while_a_large_answer_is_encoded() -> None:
     for work in (series_json(HEAD, large()), rows_json(HEAD, QUERY, large())):
         _, turns = await turns_during(work)
         assert turns >= 5
@@ -84,14 +84,14 @@ async def test_others_have_their_turn_while_a_large_answer_is_written() -> None:
     assert turns >= 5
 
 
-async def test_others_have_their_turn_while_values_are_worked_out() -> None:
+async def test_other_tasks_run_while_values_are_computed() -> None:
     store = MemoryStore(lambda: 0.0)
-    whole = Rollup()
-    whole.messages = 1
-    whole.requests = {(f"web.{number}", 200): 1 for number in range(20)}
-    element = new_element(KIND_ROLLUP, pack(whole))
+    rollup = Rollup()
+    rollup.messages = 1
+    rollup.requests = {(f"web.{number}", 200): 1 for number in range(20)}
+    element = new_element(KIND_ROLLUP, pack(rollup))
     await store.fold("shop", [], [SlotWrite(Slot("1m", 0), element, 60_000)])
-    said, turns = await turns_during(answer(store, ["shop"], QUERY, SPAN.end))
-    assert len(said.series) == 40
-    assert all(len(each.values) == SIZE for each in said.series)
+    result, turns = await turns_during(answer(store, ["shop"], QUERY, SPAN.end))
+    assert len(result.series) == 40
+    assert all(len(series.values) == SIZE for series in result.series)
     assert turns >= 40

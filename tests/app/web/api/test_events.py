@@ -1,4 +1,4 @@
-"""Events: told by the platform or written by hand, kept once, bounded, and without who did it."""
+"""Events, of the platform or added by hand: kept once, bounded, and without user names."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def api(text: str, at_s: float = AT_S) -> bytes:
 async def events(client: httpx2.AsyncClient, query: str = "") -> list[dict[str, Any]]:
     answer = await client.get(URL + query)
     assert answer.status_code == 200, answer.text
-    found: list[dict[str, Any]] = answer.json()["events"]
-    return found
+    entries: list[dict[str, Any]] = answer.json()["events"]
+    return entries
 
 
-async def test_what_the_platform_says_is_told_in_the_order_of_time(
+async def test_platform_events_are_listed_in_order_of_time(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(
@@ -44,9 +44,9 @@ async def test_what_the_platform_says_is_told_in_the_order_of_time(
         + api("Deploy edab5218 by user jane@example.com", AT_S),
     )
 
-    found = [(e["time"], e["kind"], e["dyno"], e["detail"]) for e in await events(client)]
+    rows = [(e["time"], e["kind"], e["dyno"], e["detail"]) for e in await events(client)]
 
-    assert found == [
+    assert rows == [
         (AT_S, "deploy", "", "edab5218"),
         (AT_S + 1, "release", "", "v212"),
         (AT_S + 9, "exit", "web.1", "137"),
@@ -84,15 +84,15 @@ async def test_a_minute_keeps_so_many_events_and_counts_the_others(
     assert "v9" in [event["detail"] for event in answer["events"]]
 
 
-async def test_a_note_is_kept_where_it_belongs(client: httpx2.AsyncClient) -> None:
+async def test_a_note_is_stored_at_its_time(client: httpx2.AsyncClient) -> None:
     await post(client, router())
-    made = await client.post(URL, json={"detail": "Sale begins", "time": "now-10m"})
-    assert made.status_code == 201
+    response = await client.post(URL, json={"detail": "Sale begins", "time": "now-10m"})
+    assert response.status_code == 201
     deploy = {"kind": "deploy", "detail": "edge config 4f2"}
     assert (await client.post(URL, json=deploy)).status_code == 201
 
-    found = [(e["time"], e["kind"], e["detail"]) for e in await events(client)]
-    assert found == [
+    rows = [(e["time"], e["kind"], e["detail"]) for e in await events(client)]
+    assert rows == [
         (NOW_S - 600, "note", "Sale begins"),
         (NOW_S, "deploy", "edge config 4f2"),
     ]
@@ -123,7 +123,9 @@ async def test_a_note_that_is_sent_again_with_its_key_is_kept_once(
         {"detail": "x", "who": "me"},
     ],
 )
-async def test_what_is_no_note_is_refused(client: httpx2.AsyncClient, body: dict[str, str]) -> None:
+async def test_an_invalid_note_is_rejected(
+    client: httpx2.AsyncClient, body: dict[str, str]
+) -> None:
     await post(client, router())
     answer = await client.post(URL, json=body)
     assert answer.status_code == 400

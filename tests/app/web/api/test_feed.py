@@ -1,4 +1,4 @@
-"""The feed: valid Atom, stable ids, and a read token in its address opens nothing else."""
+"""The feed: valid Atom, stable ids; a read token in its URL is accepted on no other route."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ async def test_alerts_and_events_are_entries_the_newest_first() -> None:
     async with client_of(store, clock, DYNOMETER_PUBLIC_URL="https://m.example.com") as client:
         release = frame("Release v42 created by user x", app_name="app", procid="api", at_s=AT_S)
         await post(client, router() + release)
-        fired = HistoryEntry(
+        alert = HistoryEntry(
             int(NOW_S), "fired", "H12 <Request> & timeout", told=True, id="app-broken:H12:1"
         )
-        await store.change_alerts([], history={"shop": [pack_json(fired)]})
+        await store.change_alerts([], history={"shop": [pack_json(alert)]})
 
         answer = await client.get(URL)
         again = await client.get(URL)
@@ -61,5 +61,5 @@ async def test_a_read_token_may_stand_in_the_address_of_its_feed_and_nowhere_els
         assert (await client.get(URL)).status_code == 401
         assert (await client.get("/api/v1/apps", params={"token": token})).status_code == 401
         assert (await client.get(URL, params={"token": ADMIN_TOKEN})).status_code == 401
-        other = await client.get(f"/api/v1/apps/blog/feed?token={token}")
-        assert other.status_code == 404
+        answer = await client.get(f"/api/v1/apps/blog/feed?token={token}")
+        assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""The OpenAPI document is what the service does: any request made up from it, right or wrong, is
+"""The OpenAPI document describes the service: any request generated from it, valid or not, is
 answered as it says.
 """
 
@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from tests.support.processes import ServiceProcess
 
 OPERATIONS = 15  # at least
-# What a time, a step or a stat may be, no schema says; and any query parameter can be text.
+# The schema does not restrict times, steps and stats, and any query parameter can be text.
 _SCHEMA_IS_LOOSE = [positive_data_acceptance, negative_data_rejection]
 
 
@@ -32,8 +32,10 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Any]]:
     service.start()
     try:
         schema = schemathesis.openapi.from_url(f"{service.url}/openapi.json")
-        found = [each.ok() for each in schema.get_all_operations() if isinstance(each, Ok)]
-        yield found
+        valid_operations = [
+            result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)
+        ]
+        yield valid_operations
     finally:
         service.stop()
 
@@ -53,7 +55,7 @@ def test_any_request_is_answered_as_the_document_says(
         def answered(case: Any) -> None:
             case.call_and_validate(excluded_checks=_SCHEMA_IS_LOOSE)
 
-        with suppress(Unsatisfiable):  # nothing is wrong for it
+        with suppress(Unsatisfiable):  # no request is invalid for this operation
             answered()
 
 

@@ -1,4 +1,4 @@
-"""The query API: exact numbers from known traffic, and errors that say what to do."""
+"""The query API: exact numbers from known traffic, and errors that name the accepted values."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def client(store: Store, clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
-    """On every kind of store."""
+    """A client of a service, on every kind of store."""
     async with client_of(store, clock) as client:
         yield client
 
 
 @pytest.fixture
-async def filled(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
-    """An hour of which two minutes are known, in three batches."""
+async def filled_client(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
+    """A service with data in two minutes of an hour, from three batches."""
     minute = b"".join(router(EARLIER_S + i * 0.1, service=f"{i}ms") for i in range(1, 101))
     minute += router(
         EARLIER_S, head='at=error code=H12 desc="x"', status="503", service="30000ms", dyno="web.2"
@@ -67,23 +67,23 @@ async def filled(client: httpx2.AsyncClient) -> httpx2.AsyncClient:
 async def ask(client: httpx2.AsyncClient, query: str, *, app: str = "shop") -> dict[str, Any]:
     answer = await client.get(f"/api/v1/apps/{app}/query?{query}")
     assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+    body: dict[str, Any] = answer.json()
+    return body
 
 
-async def whole(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
+async def totals(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
     """One value for the whole range, by label values (and stat)."""
-    found = await ask(client, f"{query}&step=range")
+    answer = await ask(client, f"{query}&step=range")
     return {
         (*series["labels"].values(), series["stat"]): series["values"][0]
-        for series in found["series"]
+        for series in answer["series"]
     }
 
 
-async def test_requests_are_counted_by_every_label(filled: httpx2.AsyncClient) -> None:
+async def test_requests_are_counted_by_every_label(filled_client: httpx2.AsyncClient) -> None:
     async def counts(by: str) -> dict[Any, Any]:
-        found = await whole(filled, f"metric=requests&by={by}")
-        return {key[0]: value for key, value in found.items()}
+        answer = await totals(filled_client, f"metric=requests&by={by}")
+        return {key[0]: value for key, value in answer.items()}
 
     assert await counts("process_type") == {"web": 103}
     assert await counts("dyno") == {"": 1, "web.1": 101, "web.2": 1}
@@ -93,24 +93,24 @@ async def test_requests_are_counted_by_every_label(filled: httpx2.AsyncClient) -
 
 
 async def test_service_times_are_exact_below_50_ms_and_near_above(
-    filled: httpx2.AsyncClient,
+    filled_client: httpx2.AsyncClient,
 ) -> None:
-    found = await whole(
-        filled,
+    answer = await totals(
+        filled_client,
         "metric=service_time_ms&outcome=ok&stat=p5&stat=p50&stat=p95&stat=p99.9&stat=le_50"
         "&stat=max&stat=avg&stat=count",
     )
-    assert found["p5",] == 5
-    assert found["p50",] == 50
-    assert found["p95",] == pytest.approx(95, rel=0.01)
-    assert found["p99.9",] == pytest.approx(100, rel=0.01)
-    assert found["le_50",] == 0.5
-    assert (found["max",], found["avg",], found["count",]) == (100, 50.5, 100)
+    assert answer["p5",] == 5
+    assert answer["p50",] == 50
+    assert answer["p95",] == pytest.approx(95, rel=0.01)
+    assert answer["p99.9",] == pytest.approx(100, rel=0.01)
+    assert answer["le_50",] == 0.5
+    assert (answer["max",], answer["avg",], answer["count",]) == (100, 50.5, 100)
 
 
-async def test_failed_requests_and_websockets_stay_apart(filled: httpx2.AsyncClient) -> None:
-    found = await whole(filled, "metric=service_time_ms&by=outcome&stat=max&stat=count")
-    assert found == {
+async def test_failed_requests_and_websockets_stay_apart(filled_client: httpx2.AsyncClient) -> None:
+    answer = await totals(filled_client, "metric=service_time_ms&by=outcome&stat=max&stat=count")
+    assert answer == {
         ("failed", "max"): 30_000,
         ("failed", "count"): 1,
         ("ok", "max"): 100,
@@ -118,9 +118,9 @@ async def test_failed_requests_and_websockets_stay_apart(filled: httpx2.AsyncCli
     }
 
 
-async def test_errors_are_counted_by_code(filled: httpx2.AsyncClient) -> None:
-    found = await whole(filled, "metric=heroku_errors&by=code&by=process_type&by=dyno")
-    assert found == {
+async def test_errors_are_counted_by_code(filled_client: httpx2.AsyncClient) -> None:
+    answer = await totals(filled_client, "metric=heroku_errors&by=code&by=process_type&by=dyno")
+    assert answer == {
         ("H10", "web", "", "sum"): 1,
         ("H12", "web", "web.2", "sum"): 1,
         ("L10", "", "", "sum"): 1,
@@ -128,30 +128,34 @@ async def test_errors_are_counted_by_code(filled: httpx2.AsyncClient) -> None:
     }
 
 
-async def test_gauges_have_mean_extremes_last_and_sum(filled: httpx2.AsyncClient) -> None:
+async def test_gauges_have_mean_extremes_last_and_sum(filled_client: httpx2.AsyncClient) -> None:
     mb = 2**20
-    found = await whole(
-        filled,
+    answer = await totals(
+        filled_client,
         "metric=memory_total_bytes&stat=avg&stat=max&stat=min&stat=last&stat=sum",
     )
-    assert found == {
+    assert answer == {
         ("avg",): 150 * mb,
         ("max",): 300 * mb,
         ("min",): 50 * mb,
         ("last",): 175 * mb,  # the mean of 300 and 50
         ("sum",): 250 * mb,  # web.1's mean of 200, and 50
     }
-    ratio = await whole(filled, "metric=memory_quota_used_ratio&by=dyno&stat=max")
+    ratio = await totals(filled_client, "metric=memory_quota_used_ratio&by=dyno&stat=max")
     assert ratio == {
         ("web.1", "max"): pytest.approx(300 / 512, abs=1e-6),
         ("web.2", "max"): pytest.approx(50 / 512, abs=1e-6),
     }
-    assert await whole(filled, "metric=load_avg_1m&by=process_type") == {("worker", "avg"): 2.5}
+    assert await totals(filled_client, "metric=load_avg_1m&by=process_type") == {
+        ("worker", "avg"): 2.5
+    }
 
 
-async def test_dynos_are_those_heard_from(filled: httpx2.AsyncClient) -> None:
-    found = await ask(filled, f"metric=dynos&by=process_type&start={int(EARLIER_S)}&step=1m")
-    by_type = {series["labels"]["process_type"]: series["values"] for series in found["series"]}
+async def test_dynos_are_those_heard_from(filled_client: httpx2.AsyncClient) -> None:
+    answer = await ask(
+        filled_client, f"metric=dynos&by=process_type&start={int(EARLIER_S)}&step=1m"
+    )
+    by_type = {series["labels"]["process_type"]: series["values"] for series in answer["series"]}
     assert by_type == {
         "web": [2.0, *[None] * 9, 2.0],
         "worker": [None, *[None] * 9, 1.0],
@@ -177,92 +181,95 @@ async def test_without_by_there_is_one_series_and_with_by_those_seen(
     assert (await ask(client, "metric=heroku_errors&by=code"))["series"] == []
 
 
-async def test_ranges_are_aligned_outwards_and_half_open(filled: httpx2.AsyncClient) -> None:
-    found = await ask(
-        filled, f"metric=requests&start={int(EARLIER_S) + 30}&end={int(EARLIER_S) + 61}&step=1m"
+async def test_ranges_are_aligned_outwards_and_half_open(filled_client: httpx2.AsyncClient) -> None:
+    answer = await ask(
+        filled_client,
+        f"metric=requests&start={int(EARLIER_S) + 30}&end={int(EARLIER_S) + 61}&step=1m",
     )
-    assert (found["start"], found["end"]) == (EARLIER_S, EARLIER_S + 120)
-    assert found["series"][0]["values"] == [101, None]
-    assert found["complete_until"] == EARLIER_S + 120
+    assert (answer["start"], answer["end"]) == (EARLIER_S, EARLIER_S + 120)
+    assert answer["series"][0]["values"] == [101, None]
+    assert answer["complete_until"] == EARLIER_S + 120
 
 
 @pytest.mark.parametrize("step", ["1m", "2m", "10m", "30m", "1h", "600", "range"])
 async def test_every_step_gives_the_same_sum_folded_or_not(
-    filled: httpx2.AsyncClient, clock: Clock, step: str
+    filled_client: httpx2.AsyncClient, clock: Clock, step: str
 ) -> None:
     async def total() -> int:
-        found = await ask(filled, f"metric=requests&step={step}&start=now-2h")
-        return sum(value or 0 for value in found["series"][0]["values"])
+        answer = await ask(filled_client, f"metric=requests&step={step}&start=now-2h")
+        return sum(value or 0 for value in answer["series"][0]["values"])
 
     assert await total() == 103
     clock.now_s += 6
     for _ in range(3):
-        await post(filled, app_line(at_s=clock.now_s))
+        await post(filled_client, app_line(at_s=clock.now_s))
         assert await total() == 103
 
 
-async def test_rate_is_per_second(filled: httpx2.AsyncClient) -> None:
-    found = await ask(
-        filled, f"metric=requests&stat=rate&start={int(EARLIER_S)}&end={int(EARLIER_S) + 60}"
+async def test_rate_is_per_second(filled_client: httpx2.AsyncClient) -> None:
+    answer = await ask(
+        filled_client, f"metric=requests&stat=rate&start={int(EARLIER_S)}&end={int(EARLIER_S) + 60}"
     )
-    assert found["series"][0]["values"] == [101 / 60]
+    assert answer["series"][0]["values"] == [101 / 60]
 
 
-async def test_filters_repeat_and_take_globs(filled: httpx2.AsyncClient) -> None:
-    assert await whole(filled, "metric=requests&status=200&status=101") == {("sum",): 101}
-    assert await whole(filled, "metric=requests&status=5*") == {("sum",): 2}
-    assert await whole(filled, "metric=requests&dyno=web.?&outcome=failed") == {("sum",): 1}
+async def test_filters_repeat_and_take_globs(filled_client: httpx2.AsyncClient) -> None:
+    assert await totals(filled_client, "metric=requests&status=200&status=101") == {("sum",): 101}
+    assert await totals(filled_client, "metric=requests&status=5*") == {("sum",): 2}
+    assert await totals(filled_client, "metric=requests&dyno=web.?&outcome=failed") == {("sum",): 1}
 
 
 async def test_many_apps_are_one_query(client: httpx2.AsyncClient) -> None:
     for app, count in (("shop-eu", 2), ("shop-us", 3), ("blog", 5)):
         await post(client, router() * count, app=app)
     answer = await client.get("/api/v1/query?metric=requests&by=app&app=shop-*&step=range")
-    found = {series["labels"]["app"]: series["values"][0] for series in answer.json()["series"]}
-    assert found == {"shop-eu": 2, "shop-us": 3}
+    counts = {series["labels"]["app"]: series["values"][0] for series in answer.json()["series"]}
+    assert counts == {"shop-eu": 2, "shop-us": 3}
     answer = await client.get("/api/v1/query?metric=requests&step=range")
     assert answer.json()["series"][0]["values"] == [10]
 
 
 async def test_the_sketch_itself_is_answered_and_says_what_the_other_stats_say(
-    filled: httpx2.AsyncClient,
+    filled_client: httpx2.AsyncClient,
 ) -> None:
     query = "metric=service_time_ms&outcome=ok&stat=bins&stat=count&stat=le_50&step=range"
-    bins, count, within = (each["values"][0] for each in (await ask(filled, query))["series"])
+    bins, count, within = (
+        series["values"][0] for series in (await ask(filled_client, query))["series"]
+    )
     assert all(low <= high for low, high, _ in bins)
     assert bins == sorted(bins)
     assert sum(values for _, _, values in bins) == count
     assert sum(values for _, high, values in bins if high <= 50) == within * count
-    rows = (await ask(filled, f"{query}&format=rows"))["rows"]
+    rows = (await ask(filled_client, f"{query}&format=rows"))["rows"]
     assert rows[0]["bins"] == bins
-    answer = await filled.get(f"/api/v1/apps/shop/query?{query}&format=csv")
+    answer = await filled_client.get(f"/api/v1/apps/shop/query?{query}&format=csv")
     assert (answer.status_code, answer.json()["parameter"]) == (400, "stat")
     long = "metric=service_time_ms&stat=bins&by=outcome&start=now-24h&step=1m"
-    answer = await filled.get(f"/api/v1/apps/shop/query?{long}")
+    answer = await filled_client.get(f"/api/v1/apps/shop/query?{long}")
     assert (answer.status_code, answer.json()["title"]) == (400, "Too many series")
 
 
-async def test_rows_and_csv_say_the_same(filled: httpx2.AsyncClient) -> None:
+async def test_rows_and_csv_say_the_same(filled_client: httpx2.AsyncClient) -> None:
     query = "metric=service_time_ms&stat=count&stat=max&by=outcome&step=range"
-    rows = (await ask(filled, f"{query}&format=rows"))["rows"]
+    rows = (await ask(filled_client, f"{query}&format=rows"))["rows"]
     assert [(row["outcome"], row["count"], row["max"]) for row in rows] == [
         ("failed", 1, 30_000),
         ("ok", 100, 100),
     ]
     for answer in (
-        await filled.get(f"/api/v1/apps/shop/query?{query}&format=csv"),
-        await filled.get(f"/api/v1/apps/shop/query?{query}", headers={"Accept": "text/csv"}),
+        await filled_client.get(f"/api/v1/apps/shop/query?{query}&format=csv"),
+        await filled_client.get(f"/api/v1/apps/shop/query?{query}", headers={"Accept": "text/csv"}),
     ):
         assert answer.headers["content-type"].startswith("text/csv")
-        parsed = list(csv.DictReader(io.StringIO(answer.text)))
-        assert [list(row.values()) for row in parsed] == [
+        csv_rows = list(csv.DictReader(io.StringIO(answer.text)))
+        assert [list(row.values()) for row in csv_rows] == [
             [str(value) for value in row.values()] for row in rows
         ]
 
 
-async def test_apps_are_listed_with_when_they_were_seen(filled: httpx2.AsyncClient) -> None:
-    await post(filled, router(), app="blog")
-    assert (await filled.get("/api/v1/apps")).json() == {
+async def test_apps_are_listed_with_when_they_were_seen(filled_client: httpx2.AsyncClient) -> None:
+    await post(filled_client, router(), app="blog")
+    assert (await filled_client.get("/api/v1/apps")).json() == {
         "apps": [
             {"app": "blog", "first_seen": AT_S, "last_seen": AT_S, "runtime_metrics": False},
             {
@@ -306,25 +313,25 @@ BAD = {
 
 @pytest.mark.parametrize("query", BAD)
 async def test_a_bad_parameter_is_named_with_what_is_accepted(
-    filled: httpx2.AsyncClient, query: str
+    filled_client: httpx2.AsyncClient, query: str
 ) -> None:
-    parameter, accepted = BAD[query]
-    answer = await filled.get(f"/api/v1/apps/shop/query?{query}")
+    parameter, detail = BAD[query]
+    answer = await filled_client.get(f"/api/v1/apps/shop/query?{query}")
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
     assert problem["parameter"] == parameter
     assert problem["status"] == 400
-    assert accepted in problem["detail"]
+    assert detail in problem["detail"]
 
 
-async def test_more_series_than_a_chart_can_show_are_refused(client: httpx2.AsyncClient) -> None:
+async def test_more_series_than_the_limit_are_rejected(client: httpx2.AsyncClient) -> None:
     await post(client, b"".join(router(dyno=f"web.{n}") for n in range(1_001)))
     answer = await client.get("/api/v1/apps/shop/query?metric=requests&by=dyno&step=range")
     assert (answer.status_code, answer.json()["parameter"]) == (400, "by")
 
 
-async def test_more_values_than_anybody_can_read_are_refused(client: httpx2.AsyncClient) -> None:
+async def test_more_values_than_the_limit_are_rejected(client: httpx2.AsyncClient) -> None:
     await post(client, b"".join(router(dyno=f"web.{n}") for n in range(400)))
     url = "/api/v1/apps/shop/query?metric=requests&by=dyno&step=1m&start=now-23h"
     answer = await client.get(url)
@@ -353,24 +360,24 @@ async def test_old_ranges_are_answered_coarser_with_a_warning(
 ) -> None:
     await post(client, router(AT_S - 3 * 86_400) * 2, Dynometer_Replay="1")
     start = int(AT_S) - 3 * 86_400
-    found = await ask(client, f"metric=requests&start={start}&end={start + 1_200}&step=1m")
-    assert found["step_s"] == 600
-    assert found["series"][0]["values"] == [2, None]
-    assert "600" in found["warnings"][0]
+    answer = await ask(client, f"metric=requests&start={start}&end={start + 1_200}&step=1m")
+    assert answer["step_s"] == 600
+    assert answer["series"][0]["values"] == [2, None]
+    assert "600" in answer["warnings"][0]
 
 
 async def test_finer_than_stored_is_the_finest_stored(client: httpx2.AsyncClient) -> None:
     await post(client, router())
-    found = await ask(client, "metric=requests&step=5s")
-    assert found["step_s"] == 60
-    assert found["warnings"]
+    answer = await ask(client, "metric=requests&step=5s")
+    assert answer["step_s"] == 60
+    assert answer["warnings"]
 
 
 async def test_the_default_is_the_last_hour_in_minutes(client: httpx2.AsyncClient) -> None:
     await post(client, router())
-    found = await ask(client, "metric=requests")
-    assert (found["end"] - found["start"], found["step_s"]) == (3_660, 60)
-    assert found["end"] == NOW_S + 30
+    answer = await ask(client, "metric=requests")
+    assert (answer["end"] - answer["start"], answer["step_s"]) == (3_660, 60)
+    assert answer["end"] == NOW_S + 30
 
 
 async def test_the_openapi_document_lists_every_route() -> None:

@@ -45,45 +45,45 @@ async def test_the_commands_hold_secrets_that_open_the_drain(
 ) -> None:
     answer = await add(client, "shop, blog\nshop")
     assert answer.status_code == 201
-    found = re.findall(
+    commands = re.findall(
         r'heroku drains:add "https://(\w+):(\S+)@metrics.example.com/drain" -a (\w+)',
         unescape(answer.text),
     )
-    assert [(user, app) for user, _, app in found] == [("shop", "shop"), ("blog", "blog")]
+    assert [(user, app) for user, _, app in commands] == [("shop", "shop"), ("blog", "blog")]
     clock.now_s += 1
-    for app, secret, _ in found:
+    for app, secret, _ in commands:
         assert (await post(client, router(), app=app, secret=secret)).status_code == 200
     assert "heroku labs:enable log-runtime-metrics -a shop && heroku restart -a shop" in unescape(
         answer.text
     )
-    assert found[0][1] not in (await client.get("/", headers=FORM)).text
+    assert commands[0][1] not in (await client.get("/", headers=FORM)).text
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "problem"),
     [
-        ("", "1 to 1,000 names"),
-        ("Shop", "Shop: no name of an app (lower-case letters"),
+        ("", "Got 0 app names. Enter 1 to 1,000."),
+        ("Shop", "“Shop” can't be a Heroku app name: use lower-case letters"),
         ("ok ;rm%20-rf <b>", "<b>"),
-        (" ".join(f"a{i}" for i in range(1_001)), "1 to 1,000 names"),
+        (" ".join(f"a{i}" for i in range(1_001)), "Got 1,001 app names. Enter 1 to 1,000."),
     ],
 )
-async def test_what_is_no_list_of_names_adds_nothing_and_stays_in_the_form(
-    client: httpx2.AsyncClient, names: str, said: str
+async def test_invalid_names_add_nothing_and_stay_in_the_form(
+    client: httpx2.AsyncClient, names: str, problem: str
 ) -> None:
     answer = await add(client, names)
     assert answer.status_code == 409
     assert "<b>" not in answer.text
-    assert said in unescape(answer.text)
+    assert problem in unescape(answer.text)
     assert (await client.get("/api/v1/drains", headers=FORM)).json()["drains"] == []
 
 
-async def test_for_all_of_them_or_none(client: httpx2.AsyncClient) -> None:
+async def test_all_apps_are_added_or_none(client: httpx2.AsyncClient) -> None:
     await add(client, "shop")
     answer = await add(client, "blog shop")
     assert answer.status_code == 409
     assert "shop: has a drain already; nothing was changed" in answer.text
-    assert ">blog shop</textarea>" in answer.text
+    assert ">blog\nshop</textarea>" in answer.text
     drains = (await client.get("/api/v1/drains", headers=FORM)).json()["drains"]
     assert [drain["app"] for drain in drains] == ["shop"]
 
@@ -93,7 +93,7 @@ async def test_without_a_public_address_it_says_what_to_set() -> None:
         assert "DYNOMETER_PUBLIC_URL is not set" in (await add(client, "shop")).text
 
 
-async def test_while_the_store_is_away_nothing_is_promised() -> None:
+async def test_while_the_store_is_unavailable_no_commands_are_shown() -> None:
     store = connect("unix:///nonexistent/store.sock")
     async with client_of(store, Clock(), **SETTINGS) as client:
         answer = await add(client, "shop")

@@ -1,4 +1,4 @@
-"""The pages show what fires, what was told, where limits lie, and a channel that fails."""
+"""The pages show firing alerts, recent messages, thresholds, and failing channels."""
 
 from __future__ import annotations
 
@@ -49,59 +49,59 @@ async def page(client: httpx2.AsyncClient, path: str = "/apps/shop") -> str:
     return unescape(answer.text)
 
 
-def for_script(html: str) -> Any:
+def script_data(html: str) -> Any:
     (values,) = re.findall(r'id="for-charts">(.*?)</script>', html, re.DOTALL)
     return json.loads(values)
 
 
-async def test_what_fires_and_what_was_told_is_on_the_page_of_the_app(
+async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     alert = Alert(
         "app-broken", "", "firing", int(AT_S), value=14, detail="web.2: 12 of 14", parts=("H12",)
     )
     await put(store, AlertTable.STATES, "shop", pack_app(AppAlerts(1, alerts=(alert,))))
-    told = [
+    entries = [
         HistoryEntry(int(AT_S) + 130, "fired", "H12 Request timeout: 14 in a minute", told=True),
         HistoryEntry(int(AT_S) + 200, "resolved", "H10 App crashed", told=False),
     ]
-    await store.change_alerts([], history={"shop": [pack_json(each) for each in told]})
+    await store.change_alerts([], history={"shop": [pack_json(event) for event in entries]})
     await put(store, AlertTable.MUTES, "shop", pack_json(Mute(int(AT_S) + 3600, 1)))
 
     html = await page(client)
     assert "H12 Request timeout: 14 in a minute, since 10:00 UTC: web.2: 12 of 14" in html
     assert "over: H10 App crashed (nobody was told)" in html
     assert "muted until" in html
-    marks = {each["text"]: each["at"] for each in for_script(html)["events"]}
+    marks = {event["text"]: event["at"] for event in script_data(html)["events"]}
     assert marks["alert: H12 Request timeout: 14 in a minute"] == AT_S + 130
     assert marks["over: H10 App crashed"] == AT_S + 200
     assert "1 alert</small>" in await page(client, "/")
 
 
-async def test_limits_are_lines_in_the_charts_where_they_are_near(
+async def test_thresholds_are_lines_in_the_charts_if_values_come_near(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:
     rule = Rule(name="late", title="", metric="service_time_ms", stat="p95", limit=400)
     await put(store, AlertTable.RULES, "late", pack_rule(rule))
 
     html = await page(client)
-    charts = {each["key"]: each["thresholds"] for each in for_script(html)["charts"]}
+    charts = {chart["key"]: chart["thresholds"] for chart in script_data(html)["charts"]}
     assert charts["response"] == [400]
     assert charts["memory"] == [95]
     assert charts["load"] == [8]
     assert charts["failed"] == [2]
-    assert "told above 400 ms (late)" in html
+    assert "alert above 400 ms (late)" in html
     assert html.count('class="threshold"') == 3  # of failed requests there are none: 2 % is far
-    only = for_script(await page(client, "/apps/shop?dyno=web.1"))["charts"]
-    assert all(each["thresholds"] == [] for each in only)
+    dyno_charts = script_data(await page(client, "/apps/shop?dyno=web.1"))["charts"]
+    assert all(chart["thresholds"] == [] for chart in dyno_charts)
 
 
-async def test_without_anybody_to_tell_there_are_no_limits() -> None:
+async def test_without_channels_there_are_no_thresholds() -> None:
     clock = Clock(NOW_S)
     async with client_of(MemoryStore(clock), clock) as client:
         await post(client, router())
 
-        assert "told above" not in await page(client)
+        assert "alert above" not in await page(client)
 
 
 async def test_a_channel_that_fails_is_on_the_first_page(
@@ -111,6 +111,6 @@ async def test_a_channel_that_fails_is_on_the_first_page(
     await put(store, AlertTable.HEALTH, "ops", pack_health(health))
 
     html = await page(client, "/")
-    assert "Nobody is told through ops (https://example.com/…)" in html
+    assert "Alert channel ops (https://example.com/…) has been failing since" in html
     assert "answers 404" in html
     assert "SECRET" not in html

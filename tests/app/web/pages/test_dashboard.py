@@ -1,4 +1,4 @@
-"""The page: the API's own figures, readable without scripts, safe whatever an app is called."""
+"""The pages: the API's figures, readable without scripts, and everything escaped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.storage.interface import Contents, Slot
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import connect
 from app.web.pages import assets
-from app.web.pages.svg_charts import spark
+from app.web.pages.svg_charts import sparkline_path
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
 
@@ -30,7 +30,7 @@ async def client(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-class Reading(MemoryStore):
+class CountingStore(MemoryStore):
     """A store that counts how often it is read."""
 
     reads = 0
@@ -48,7 +48,7 @@ async def page(client: httpx2.AsyncClient, path: str = "/") -> str:
 
 
 def text_of(html: str) -> str:
-    """What a person reads."""
+    """The text without markup."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
@@ -97,13 +97,13 @@ async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> 
     await post(client, busy_hour())
     await post(client, router(), app="blog")
     text = text_of(await page(client))
-    assert "2 apps, the one that needs a look first" in text
+    assert "2 apps, worst first" in text
     assert re.search(r"shop H12 now +2 17 % 29,828 ms 98 %", text)
-    assert re.search(r"blog quiet +0\.0 0 % 18 ms off", text)
+    assert re.search(r"blog all normal +0\.0 0 % 18 ms enable", text)
 
 
-async def test_many_who_look_cost_no_more_than_one(clock: Clock) -> None:
-    store = Reading(clock)
+async def test_many_readers_cost_no_more_than_one(clock: Clock) -> None:
+    store = CountingStore(clock)
     async with client_of(store, clock) as client:
         for app in ("shop", "blog"):
             await post(client, router(), app=app)
@@ -114,7 +114,7 @@ async def test_many_who_look_cost_no_more_than_one(clock: Clock) -> None:
         assert store.reads == before
         await post(client, router() * 59, app="shop")
         clock.now_s += 10
-        assert "shop quiet 1 0 %" in text_of(await page(client))
+        assert "shop all normal 1 0 %" in text_of(await page(client))
         assert store.reads == before + 2
 
 
@@ -145,7 +145,7 @@ async def test_figures_are_compared_with_the_same_hour_yesterday(
     assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
 
 
-async def test_dynos_are_sorted_by_what_was_clicked(client: httpx2.AsyncClient) -> None:
+async def test_dynos_are_sorted_by_the_selected_column(client: httpx2.AsyncClient) -> None:
     await post(
         client,
         router(dyno="web.1") * 3
@@ -188,7 +188,7 @@ async def test_without_the_chart_library_charts_are_pictures_and_the_page_says_h
 ) -> None:
     await post(client, busy_hour())
     assert "npm ci" not in await page(client, "/apps/shop")
-    monkeypatch.setattr(assets, "_CHARTS", tmp_path)
+    monkeypatch.setattr(assets, "_VENDOR", tmp_path)
     html = await page(client, "/apps/shop")
     assert "<code>npm ci</code>" in html
     assert "uPlot" not in html
@@ -196,37 +196,37 @@ async def test_without_the_chart_library_charts_are_pictures_and_the_page_says_h
     assert (await client.get("/static/vendor/uPlot.min.css")).status_code == 404
 
 
-async def test_of_the_chart_library_two_files_are_served(client: httpx2.AsyncClient) -> None:
+async def test_only_two_files_of_the_chart_library_are_served(client: httpx2.AsyncClient) -> None:
     for name in ("uPlot.iife.min.js", "uPlot.min.css"):
         assert (await client.get(f"/static/vendor/{name}")).status_code == 200
     for name in ("uPlot.esm.js", "..%2Fassets.py", "package.json"):
         assert (await client.get(f"/static/vendor/{name}")).status_code == 404
 
 
-async def test_a_time_that_cannot_be_read_is_said_and_the_last_hour_shown(
+async def test_an_invalid_time_is_reported_and_the_last_hour_shown(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, busy_hour())
     html = await page(client, "/apps/shop?start=yesterday&compare=week")
-    assert "The last hour is shown instead: start=yesterday: accepted are RFC 3339" in html
+    assert "Showing the last hour instead: start=yesterday: accepted are RFC 3339" in html
     assert 'data-chart="response"' in html
     assert "?compare=week&amp;sort=memory" in html
 
 
-async def test_what_is_compared_is_drawn_or_said_to_be_unknown(
+async def test_a_compared_period_is_drawn_or_reported_as_missing(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
     await post(client, busy_hour())
     text = text_of(await page(client, "/apps/shop?compare=day"))
-    assert "nothing is kept of yesterday at these times" in text
+    assert "no data from yesterday at these times" in text
     clock.now_s += 86_400
     await post(client, router(AT_S + 86_400))
     text = text_of(await page(client, "/apps/shop?compare=day"))
-    assert "nothing is kept" not in text
+    assert "no data from" not in text
     assert "p95, yesterday" in text
 
 
-async def test_the_page_is_of_the_part_that_was_chosen(client: httpx2.AsyncClient) -> None:
+async def test_filters_apply_to_the_whole_page(client: httpx2.AsyncClient) -> None:
     await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
     text = text_of(await page(client, "/apps/shop?dyno=web.2"))
     assert "avg 5 ms" in text
@@ -246,7 +246,7 @@ async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncCl
     assert "2026-11-22 10:00:00 UTC cycle web.1" in text
 
 
-async def test_an_app_that_nobody_knows_has_a_page_that_says_how_to_begin(
+async def test_an_unknown_app_has_a_page_with_the_first_command(
     client: httpx2.AsyncClient,
 ) -> None:
     answer = await client.get("/apps/nobody")
@@ -264,7 +264,7 @@ async def test_the_worst_app_comes_first(client: httpx2.AsyncClient) -> None:
     assert html.index("z-failing") < html.index("a-healthy-one")
 
 
-async def test_an_app_without_runtime_metrics_is_told_how_to_get_them(
+async def test_an_app_without_runtime_metrics_shows_how_to_get_them(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
@@ -273,7 +273,7 @@ async def test_an_app_without_runtime_metrics_is_told_how_to_get_them(
     assert "labs:enable" not in await page(client, "/apps/shop")
 
 
-async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lost(
+async def test_the_accounting_is_gray_when_it_balances_and_red_when_lines_were_lost(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
@@ -284,17 +284,20 @@ async def test_the_books_are_quiet_when_they_balance_and_loud_when_lines_were_lo
     html = await page(client, "/apps/shop")
     assert 'class="ledger bad"' in html
     assert "7 lost by Heroku" in html
-    assert "1 not readable (frame)" in html
+    assert "1 unreadable (frame)" in html
 
 
-async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
+async def test_pages_have_no_inline_scripts_and_load_nothing_from_other_hosts(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router())
     for path in ("/", "/apps/shop", "/docs"):
         html = (await client.get(path)).text
         scripts = re.findall(r"<script([^>]*)>", html)
-        assert all('src="/static/' in each or "application/json" in each for each in scripts)
+        assert all(
+            'src="/static/' in attributes or "application/json" in attributes
+            for attributes in scripts
+        )
         assert not re.search(r" on[a-z]+=", html)
         assert "style=" not in html
         assert re.findall(r'(?:src|href)="(?!/|data:,)([^"]*)"', html) == []
@@ -302,7 +305,7 @@ async def test_nothing_is_written_into_the_page_or_comes_from_elsewhere(
         assert (await client.get(f"/static/{name}")).status_code == 200
 
 
-async def test_what_a_code_holds_is_escaped(client: httpx2.AsyncClient) -> None:
+async def test_error_codes_are_escaped(client: httpx2.AsyncClient) -> None:
     await post(client, router(head="at=error code=<b>x</b>", status="503"))
     assert "<b>x" not in await page(client, "/apps/shop")
 
@@ -318,17 +321,17 @@ async def test_the_reference_shows_every_route_with_a_call_that_works() -> None:
         json = {"Content-Type": "application/json"}
         for method, url, body in calls:
             answer = await client.request(method or "GET", url, content=body, headers=json)
-            known = answer.status_code < 300 or "/tokens/" in url  # that one is made up
-            assert known, (method, url, answer.text)
+            is_success = answer.status_code < 300 or "/tokens/" in url  # that one is made up
+            assert is_success, (method, url, answer.text)
 
 
-async def test_when_the_store_is_away_the_page_says_so() -> None:
+async def test_when_the_store_is_unavailable_the_page_says_so() -> None:
     clock = Clock()
     store = connect("unix:///nonexistent/store.sock")
     async with client_of(store, clock) as client:
         answer = await client.get("/")
         assert answer.status_code == 503
-        assert "store does not answer" in answer.text
+        assert "Redis is unavailable" in answer.text
         assert (await client.get("/api/v1/apps")).status_code == 503
         metrics = (await client.get("/metrics")).text
         assert "dynometer_store_up 0.0" in metrics
@@ -337,6 +340,6 @@ async def test_when_the_store_is_away_the_page_says_so() -> None:
 
 
 def test_a_gap_is_a_gap_in_the_line() -> None:
-    assert spark([1, 1, None, 1]).count("M") == 2
-    assert spark([None, None]) == ""
-    assert spark([]) == ""
+    assert sparkline_path([1, 1, None, 1]).count("M") == 2
+    assert sparkline_path([None, None]) == ""
+    assert sparkline_path([]) == ""

@@ -1,4 +1,4 @@
-"""What the reader chose, from the address and into it."""
+"""The settings of an app's page, to its URL and back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from app.web.pages.page_state import PageState, page_state
+from app.web.pages.page_state import PageState, parse_state
 
 CHOSEN = {
     "range": "6h",
@@ -21,22 +21,22 @@ CHOSEN = {
 }
 
 
-def test_what_is_chosen_comes_back_from_its_address() -> None:
-    state = page_state(CHOSEN)
+def test_a_state_survives_its_url() -> None:
+    state = parse_state(CHOSEN)
     assert state._asdict() == CHOSEN
-    address = urlsplit(state.address("shop"))
+    address = urlsplit(state.url("shop"))
     assert address.path == "/apps/shop"
-    assert page_state(dict(parse_qsl(address.query))) == state
+    assert parse_state(dict(parse_qsl(address.query))) == state
 
 
-def test_what_is_not_chosen_is_not_in_the_address() -> None:
-    assert PageState().address("shop") == "/apps/shop"
-    assert PageState().address("shop", sort="memory") == "/apps/shop?sort=memory"
-    assert page_state(CHOSEN).address("shop", **PageState()._asdict()) == "/apps/shop"
+def test_defaults_are_not_in_the_url() -> None:
+    assert PageState().url("shop") == "/apps/shop"
+    assert PageState().url("shop", sort="memory") == "/apps/shop?sort=memory"
+    assert parse_state(CHOSEN).url("shop", **PageState()._asdict()) == "/apps/shop"
 
 
-def test_a_form_keeps_what_it_does_not_ask_for() -> None:
-    assert page_state(CHOSEN).others("start", "end", "process_type", "dyno", "outcome") == {
+def test_a_form_keeps_the_parameters_that_it_does_not_ask_for() -> None:
+    assert parse_state(CHOSEN).hidden_fields("start", "end", "process_type", "dyno", "outcome") == {
         "range": "6h",
         "compare": "week",
         "scale": "linear",
@@ -46,5 +46,5 @@ def test_a_form_keeps_what_it_does_not_ask_for() -> None:
 
 @pytest.mark.parametrize("name", CHOSEN)
 @pytest.mark.parametrize("value", ["", "nonsense!", '"}', "<b>", "x" * 100, "é"])
-def test_what_cannot_be_used_is_as_if_it_were_not_there(name: str, value: str) -> None:
-    assert page_state({name: value}) == PageState()
+def test_invalid_values_are_ignored(name: str, value: str) -> None:
+    assert parse_state({name: value}) == PageState()

@@ -1,4 +1,4 @@
-// Numbers as the server writes them.
+// Formats numbers in the same way as the server.
 
 export function number(value) {
   if (value === null || value === undefined) return "–";
