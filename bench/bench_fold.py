@@ -15,7 +15,7 @@ from statistics import median
 import redis.asyncio
 import uvloop
 
-from app.folding.fold_worker import CLOSED_AFTER_S, QUIET_AFTER, FoldWorker
+from app.folding.fold_worker import CLOSED_AFTER_S, QUIET_AFTER_FOLDS, FoldWorker
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.ingest.received_batch import new_batch
 from app.rollup.resolutions import HOUR_S
@@ -31,7 +31,7 @@ ROUNDS = 5
 ELEMENTS = 1_280  # of the busy app
 LINES = 100  # of a batch of the busy app
 QUIET_APPS, QUIET_MINUTES, QUIET_LINES = 500, 20, 10
-KNOWN_AFTER_MINUTES = QUIET_AFTER  # until then an app is folded as any other: not counted
+KNOWN_AFTER_MINUTES = QUIET_AFTER_FOLDS  # until then an app is folded as any other: not counted
 ARRIVES_AFTER_S = 1  # in the minute of its lines, as mostly: one rollup a batch
 _MILLION = 1_000_000
 
@@ -105,7 +105,7 @@ class Costs:
         """Whenever so many wait."""
         for first in range(0, ELEMENTS, FOLDED_AT):
             await append(self._store, packed, "app", FOLDED_AT, first)
-            self.folder.stored({"app": FOLDED_AT})
+            self.folder.schedule({"app": FOLDED_AT})
             await self._pass(0)
         await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
 
@@ -117,7 +117,7 @@ class Costs:
             for number in range(QUIET_APPS):
                 app = f"app-{number}"
                 length = await append(self._store, [packed[minute]], app, 1, 0)
-                self.folder.stored({app: length})
+                self.folder.schedule({app: length})
             await self._pass(60)
         await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
 

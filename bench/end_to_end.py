@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from app.folding.fold_worker import FEW
+from app.folding.fold_worker import SMALL_INBOX
 from bench.history import remember
 from bench.measure import table
 from bench.results import keep
@@ -100,7 +100,7 @@ def measure(cases: Sequence[Case], rounds: int) -> list[dict[str, Any]]:
 
 def _settings(load: Load) -> dict[str, str]:
     """Of apps of which a round brings next to nothing, folding is waited for."""
-    quiet = load.posts < FEW * load.apps
+    quiet = load.posts < SMALL_INBOX * load.apps
     return {"DYNOMETER_FOLD_INTERVAL": "1s"} if quiet else {}
 
 

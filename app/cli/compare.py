@@ -144,7 +144,7 @@ async def _rollups(
         for write in await slot_writes(merge, tiers, now_s):
             if write.slot != TOTAL:
                 packed.setdefault(write.slot, []).append(data_of(write.element))
-        waiting = list(islice(waiting, len(merge.folded), None))
+        waiting = list(islice(waiting, len(merge.elements), None))
     return {slot: to_python(merge_rollups(some)) for slot, some in packed.items()}
 
 

@@ -1,1 +1,1 @@
-"""Moves batches from inboxes into every resolution and compacts what has grown."""
+"""Moves batches from inboxes into every resolution and compacts slots that have grown."""

@@ -1,9 +1,35 @@
-"""Folding: what was committed to an app's inbox moves into every resolution at once.
+"""The fold worker: moves batches from inboxes into every resolution, and compacts slots."""
 
-The merge is done here, in plain arithmetic; the store only exchanges lists, in one atomic step that
-proves nobody else was quicker. So any number of folders may run anywhere: the loser of a race
-changes nothing.
-"""
+# Theory of operation
+#
+# A committed batch is an element of its app's inbox. Folding merges the oldest elements of an inbox
+# by interval and moves them into the slots of every resolution (1m, 10m, 1h) and of the total. The
+# store makes this move in one atomic step for each app, so an increment is either in the inbox or
+# in all resolutions. A reader that fetches slots and inbox at one instant counts it exactly once.
+#
+# The merge takes place in this process; the store only exchanges list elements. Between reading an
+# inbox and the move, other workers may append to it or fold it, so the move is conditional. It
+# names the number n of elements that were read and the header of the last one. The header holds
+# random bytes that are drawn for each push. An inbox grows at its end and shrinks at its head, and
+# a server that fails over has lost the latest elements. So if that header is still in the n-th
+# place, the first n elements are those that were read, and the store compares no others. Otherwise
+# the fold changes nothing. For this reason any number of workers can fold the same app without a
+# lock: the loser of a race reads the inbox again and continues with the rest.
+#
+# A fold blocks the store, so it takes at most BATCHES_MAX elements. Larger inboxes are folded in
+# several steps, and several apps share one round trip.
+#
+# Each fold pushes an element to every slot that it touches. A reader merges the elements of a slot,
+# so slots are compacted: the oldest elements are replaced by their merge, with the same proof by
+# header. That happens once an interval has ended CLOSED_AFTER_S ago, and earlier at
+# COMPACT_AT_LENGTH elements. Readers get the same result before and after.
+#
+# A damaged batch must not stop the app. If the fast merge fails, the elements are merged one by
+# one, and damaged ones move to the slot UNREADABLE in the same atomic step. A batch in a newer
+# format is not damaged: folding of that app stops in front of it until this process is upgraded,
+# and everything stays in the inbox.
+#
+# Each worker folds the inboxes that it wrote to. A sweep finds those that a dead worker left.
 
 from __future__ import annotations
 
@@ -41,22 +67,21 @@ from app.storage.interface import (
 
 log = logging.getLogger(__name__)
 
-BATCHES_MAX = 256  # a fold of so many blocks Redis for about half a millisecond
-APPS_PER_CALL = 16  # read and folded in one round trip each
+BATCHES_MAX = 256  # a fold of this size blocks Redis for about half a millisecond
+APPS_PER_CALL = 16  # are read, and folded, in one round trip
 SLOTS_PER_CALL = 32
-FEW = 8  # elements that readers hardly notice
-QUIET_AFTER = 3  # folds of less than that in a row: then the app is quiet,
-QUIET_FACTOR = 60  # and folded so much more seldom: several batches for the cost of one
-COMPACT_LENGTH = 32  # elements a reader of a slot that is still growing merges at the most
-CLOSED_AFTER_S = (
-    120  # a slot hardly grows any more so long after its end, and is compacted to one element
-)
+SMALL_INBOX = 8  # readers hardly notice fewer elements
+QUIET_AFTER_FOLDS = 3  # an app is quiet after so many small folds in a row;
+QUIET_FACTOR = 60  # its interval is longer by this factor: several batches for the cost of one fold
+COMPACT_AT_LENGTH = 32  # a reader of a slot merges at most so many elements while it still grows
+# After this time from the end of its interval a slot hardly grows: it is compacted to one element.
+CLOSED_AFTER_S = 120
 SWEEP_INTERVAL_S = 60
-BEAT_INTERVAL_S = 1.0
+HEARTBEAT_INTERVAL_S = 1.0
 
 
 class FoldWorker:
-    """Folds what this worker wrote, and every minute whatever a dead worker left."""
+    """Folds inboxes that this worker wrote to; once a minute also those that a dead worker left."""
 
     def __init__(
         self,
@@ -72,13 +97,15 @@ class FoldWorker:
     ) -> None:
         """
         Args:
-            name: of this worker, under which its pulse is found.
+            store: the store to fold in.
+            resolutions: the stored resolutions, finest first.
+            name: of this worker, for its heartbeat.
             clock: Unix time in seconds.
-            interval_s: an inbox is folded so long after its first batch, QUIET_FACTOR times as
-                long if the app is quiet,
-            batches: or when it has so many.
-            sweep_interval_s: how often inboxes are looked for that nobody folds.
-            caps: how many names a slot keeps.
+            interval_s: the time from the first batch in an inbox to its fold; QUIET_FACTOR times
+                as long for a quiet app.
+            batches: the length of an inbox at which it is folded immediately.
+            sweep_interval_s: the time between searches for inboxes that no worker folds.
+            limits: the limits on names in a slot.
         """
         self._store = store
         self._resolutions = resolutions
@@ -88,150 +115,150 @@ class FoldWorker:
         self._batches = batches
         self._sweep_interval_s = sweep_interval_s
         self._limits = limits
-        self._due: dict[str, float] = {}  # app -> when its inbox is to be folded
-        self._small: dict[str, int] = {}  # app -> folds of little in a row
-        self._swept = False
-        self._growing: dict[
-            tuple[str, Slot], int
-        ] = {}  # slots written and not yet compacted -> length
+        self._due_s: dict[str, float] = {}  # app -> time of the next fold
+        self._small_folds: dict[str, int] = {}  # app -> consecutive folds of a small inbox
+        self._has_swept = False
+        # Slots that this worker wrote and that are not compacted yet -> number of elements.
+        self._open_slots: dict[tuple[str, Slot], int] = {}
         self._wake = asyncio.Event()
         self.folded_batches = 0
         self.failures = 0
         self.unreadable = 0
         self.last_success_s = clock()
         self.last_error = ""
-        self._pulse_s = clock()
-        self._beat_s = 0.0
+        self._last_round_s = clock()
+        self._last_heartbeat_s = 0.0
 
-    def alive(self, within_s: float) -> bool:
-        """Whether `run` went round within this time."""
-        return self._clock() - self._pulse_s <= within_s
+    def is_alive(self, within_s: float) -> bool:
+        """Whether `run` completed a round within this time."""
+        return self._clock() - self._last_round_s <= within_s
 
-    def stored(self, lengths: Mapping[str, int]) -> None:
-        """Take note that the inboxes of these apps grew, each to this length."""
+    def schedule(self, lengths: Mapping[str, int]) -> None:
+        """Schedule folds of inboxes that grew: `lengths` maps an app to its inbox's new length."""
         now_s = self._clock()
         soon_s = now_s + self._interval_s
         for app, length in lengths.items():
-            if length >= FEW:
-                self._small.pop(app, None)
-            quiet = self._small.get(app, 0) >= QUIET_AFTER
-            due_s = now_s + QUIET_FACTOR * self._interval_s if quiet else soon_s
+            if length >= SMALL_INBOX:
+                self._small_folds.pop(app, None)
+            is_quiet = self._small_folds.get(app, 0) >= QUIET_AFTER_FOLDS
+            due_s = now_s + QUIET_FACTOR * self._interval_s if is_quiet else soon_s
             if length >= self._batches:
-                self._due[app] = now_s
+                self._due_s[app] = now_s
                 self._wake.set()
-            elif app not in self._due or due_s < self._due[app]:
-                self._due[app] = due_s
+            elif app not in self._due_s or due_s < self._due_s[app]:
+                self._due_s[app] = due_s
 
     async def run(self) -> None:
-        """Fold until cancelled. A failure is counted, shown in the pulse, and tried again."""
+        """Fold until cancelled. A failure is counted, shown in the heartbeat, and retried."""
         next_sweep_s = next_closing_s = 0.0
         while True:
-            self._pulse_s = self._clock()
+            self._last_round_s = self._clock()
             try:
                 if self._clock() >= next_sweep_s:
                     await self.sweep()
                     next_sweep_s = self._clock() + self._sweep_interval_s
                 await self.fold_due()
-                if self._clock() >= next_closing_s:  # slots end at full minutes
+                if self._clock() >= next_closing_s:  # intervals end at full minutes
                     await self.compact_closed()
                     next_closing_s = align(int(self._clock()), MINUTE_S) + MINUTE_S
-                await self._beat()
+                await self._send_heartbeat()
             except StoreError as error:
-                self._failed(error)
+                self._record_failure(error)
             self._wake.clear()
             try:
                 await asyncio.wait_for(self._wake.wait(), min(1.0, self._interval_s))
             except TimeoutError:
                 continue
 
-    async def finish(self) -> None:
-        """Fold what is due or not: before a shutdown, so that the next start finds little to do."""
-        await self._fold(list(self._due))
+    async def fold_pending(self) -> None:
+        """Fold all scheduled inboxes, due or not.
+
+        Used before a shutdown, so that little is left for the next start.
+        """
+        await self._fold(list(self._due_s))
 
     async def sweep(self) -> None:
-        """Find inboxes nobody is folding, and forget apps silent for longer than anything is
-        kept.
-        """
-        apps = [seen.app for seen in await self._store.seen_apps()]
+        """Schedule inboxes that no worker folds; forget apps that no longer have data."""
+        apps = [sighting.app for sighting in await self._store.seen_apps()]
         now = self._clock()
         reachable = await self._store.reachable(apps)
         for app, length in (await self._store.inbox_lengths(reachable)).items():
             if length:
-                # The first time what is there was left by a worker that is gone.
-                factor = QUIET_FACTOR if length < FEW and self._swept else 1
-                self._due.setdefault(app, now + factor * self._interval_s)
-        self._swept = True
-        forgotten_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
-        for app in await self._store.forget_apps(forgotten_s):
-            self._small.pop(app, None)
+                # A stopped worker left the inboxes of the first sweep: fold even small ones soon.
+                factor = QUIET_FACTOR if length < SMALL_INBOX and self._has_swept else 1
+                self._due_s.setdefault(app, now + factor * self._interval_s)
+        self._has_swept = True
+        silent_since_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
+        for app in await self._store.forget_apps(silent_since_s):
+            self._small_folds.pop(app, None)
 
     async def fold_due(self) -> None:
-        """Fold every inbox whose time has come."""
+        """Fold every inbox that is due."""
         now = self._clock()
-        await self._fold([app for app, due in self._due.items() if due <= now])
+        await self._fold([app for app, due in self._due_s.items() if due <= now])
 
     async def fold(self, app: str) -> int:
-        """Fold one app's inbox, in pieces until little is left; returns the number of elements
-        folded.
-        """
+        """Fold one app's inbox, step by step; return the number of folded elements."""
         return await self._fold([app])
 
     async def _fold(self, apps: Sequence[str]) -> int:
         count, failures = 0, self.failures
         for first in range(0, len(apps), APPS_PER_CALL):
-            left = apps[first : first + APPS_PER_CALL]
-            while left:
+            remaining = apps[first : first + APPS_PER_CALL]
+            while remaining:
                 try:
-                    left, folded = await self._fold_pieces(left)
+                    remaining, fold_count = await self._fold_once(remaining)
                 except StoreError:
-                    for app in left:
-                        self._due.setdefault(app, self._clock() + self._interval_s)
+                    for app in remaining:
+                        self._due_s.setdefault(app, self._clock() + self._interval_s)
                     raise
-                count += folded
+                count += fold_count
         if self.failures == failures:
             self.last_success_s = self._clock()
             self.last_error = ""
         return count
 
-    async def _fold_pieces(self, apps: Sequence[str]) -> tuple[list[str], int]:
-        """One atomic step for each of these apps; returns of which more is left, and how many
-        elements were folded by us.
+    async def _fold_once(self, apps: Sequence[str]) -> tuple[list[str], int]:
+        """Make one atomic step for each app.
+
+        Returns:
+            The apps that have more to fold, and the number of elements that this worker folded.
         """
         for app in apps:
-            self._due.pop(app, None)
+            self._due_s.pop(app, None)
         folds: dict[str, Fold] = {}
         merges: dict[str, FoldedBatches] = {}
-        more: list[str] = []
-        turn = 0
+        remaining: list[str] = []
+        element_count = 0
         for app, elements in (await self._store.read_inboxes(apps, BATCHES_MAX)).items():
             if len(elements) == BATCHES_MAX:
-                more.append(app)
-            elif len(elements) < FEW:
-                self._small[app] = self._small.get(app, 0) + 1
+                remaining.append(app)
+            elif len(elements) < SMALL_INBOX:
+                self._small_folds[app] = self._small_folds.get(app, 0) + 1
             try:
-                merges[app], writes = await self._summed(elements)
+                merges[app], writes = await self._merge(elements)
             except FoldBlocked as error:
-                self._failed(error, app)
-                self._due.setdefault(app, self._clock() + SWEEP_INTERVAL_S)
-                if app in more:
-                    more.remove(app)
+                self._record_failure(error, app)
+                self._due_s.setdefault(app, self._clock() + SWEEP_INTERVAL_S)
+                if app in remaining:
+                    remaining.remove(app)
                 continue
-            folds[app] = Fold(merges[app].folded, writes)
-            turn += len(elements)
-            if turn >= YIELD_ROLLUPS:
-                turn = 0
+            folds[app] = Fold(merges[app].elements, writes)
+            element_count += len(elements)
+            if element_count >= YIELD_ROLLUPS:
+                element_count = 0
                 await asyncio.sleep(0)
         count = 0
         for app, lengths in (await self._store.fold_all(folds)).items():
             if lengths is not None:
-                count += len(merges[app].folded)
-                await self._folded(app, merges[app], lengths)
-            elif app not in more:  # another folder was quicker: what it left comes next
-                more.append(app)
-        return more, count
+                count += len(merges[app].elements)
+                await self._record_fold(app, merges[app], lengths)
+            elif app not in remaining:  # another worker was faster: read the rest of the inbox
+                remaining.append(app)
+        return remaining, count
 
-    async def _summed(self, elements: Sequence[bytes]) -> tuple[FoldedBatches, list[SlotWrite]]:
-        """What these elements of an app amount to, and what is to be written for it."""
+    async def _merge(self, elements: Sequence[bytes]) -> tuple[FoldedBatches, list[SlotWrite]]:
+        """Merge elements of one app; return the merge and the writes that a fold needs."""
         now_s = self._clock()
         try:
             merge = await merge_fast(elements)
@@ -240,64 +267,66 @@ class FoldWorker:
             merge = await merge_one_by_one(elements)
             return merge, await slot_writes(merge, self._resolutions, now_s, self._limits)
 
-    async def _folded(self, app: str, merge: FoldedBatches, lengths: dict[Slot, int]) -> None:
-        self.folded_batches += len(merge.folded)
+    async def _record_fold(self, app: str, merge: FoldedBatches, lengths: dict[Slot, int]) -> None:
+        self.folded_batches += len(merge.elements)
         self.unreadable += len(merge.unreadable)
         if merge.unreadable:
             log.error("%s: %d damaged batches set aside", app, len(merge.unreadable))
         for slot, length in lengths.items():
             if slot == UNREADABLE:
                 continue
-            self._growing[app, slot] = length
-            if length >= COMPACT_LENGTH:
-                del self._growing[app, slot]
+            self._open_slots[app, slot] = length
+            if length >= COMPACT_AT_LENGTH:
+                del self._open_slots[app, slot]
                 await self._compact([(app, slot)])
 
     async def compact_closed(self) -> None:
-        """Compact the slots that hardly grow any more."""
+        """Compact the slots of intervals that ended CLOSED_AFTER_S ago."""
         now = self._clock()
         seconds = {resolution.name: resolution.seconds for resolution in self._resolutions}
-        closed = [
+        closed_slots = [
             (app, slot)
-            for app, slot in self._growing
+            for app, slot in self._open_slots
             if slot != TOTAL and slot.start + seconds[slot.resolution] + CLOSED_AFTER_S <= now
         ]
-        await self._compact([each for each in closed if self._growing.pop(each) > 1])
+        await self._compact([key for key in closed_slots if self._open_slots.pop(key) > 1])
 
-    async def _compact(self, grown: Sequence[tuple[str, Slot]]) -> None:
-        """Replace the elements of each of these slots by their merge; readers cannot tell."""
-        for first in range(0, len(grown), SLOTS_PER_CALL):
-            some = grown[first : first + SLOTS_PER_CALL]
+    async def _compact(self, slots: Sequence[tuple[str, Slot]]) -> None:
+        """Replace the elements of each of these slots by their merge."""
+        for first in range(0, len(slots), SLOTS_PER_CALL):
+            chunk = slots[first : first + SLOTS_PER_CALL]
             compactions = []
-            for (app, slot), elements in zip(some, await self._store.read_slots(some), strict=True):
+            contents = await self._store.read_slots(chunk)
+            for (app, slot), elements in zip(chunk, contents, strict=True):
                 try:
-                    sums = merge_rollups(map(data_of, elements))
+                    rollup = merge_rollups(map(data_of, elements))
                 except PackError as error:
-                    self._failed(error, app)
+                    self._record_failure(error, app)
                     continue
                 if len(elements) > 1:
-                    element = new_element(KIND_ROLLUP, pack(sums, self._limits))
+                    element = new_element(KIND_ROLLUP, pack(rollup, self._limits))
                     compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
                 await asyncio.sleep(0)
             await self._store.compact_all(compactions)
 
     def _ttl_ms(self, slot: Slot) -> int:
-        retention_s = {each.name: each.retention_s for each in self._resolutions}
-        kept_s = retention_s.get(slot.resolution, self._resolutions[-1].retention_s)
-        return (kept_s + MARGIN_S) * 1000
+        retentions_s = {resolution.name: resolution.retention_s for resolution in self._resolutions}
+        # The total lives as long as the coarsest resolution.
+        retention_s = retentions_s.get(slot.resolution, self._resolutions[-1].retention_s)
+        return (retention_s + MARGIN_S) * 1000
 
-    def _failed(self, error: Exception, app: str = "") -> None:
+    def _record_failure(self, error: Exception, app: str = "") -> None:
         self.failures += 1
-        message = str(error)  # /readyz shows it to everybody, so it names no app
+        message = str(error)  # public in /readyz, so it does not name the app
         if message != self.last_error:
-            log.error("folding: %s%s", f"{app}: " if app else "", message)
+            log.error("folding failed%s: %s", f" for app {app}" if app else "", message)
         self.last_error = message
 
-    async def _beat(self) -> None:
+    async def _send_heartbeat(self) -> None:
         now_s = self._clock()
-        if now_s - self._beat_s < BEAT_INTERVAL_S:
+        if now_s - self._last_heartbeat_s < HEARTBEAT_INTERVAL_S:
             return
-        self._beat_s = now_s
+        self._last_heartbeat_s = now_s
         await self._store.heartbeat(
             FOLDING + self._name,
             {

@@ -1,9 +1,9 @@
-"""How full the store is; and what is given up before it is full: the oldest minutes first, whose
-10m and 1h intervals are kept.
+"""Memory use of the store, and the eviction of old minutes before it is full.
 
-A store that is full refuses everything, the newest minute too. So from SHED_AT of its maxmemory on,
-minutes are dropped an hour at a time until it is below SHED_TO, and the minute resolution counts as
-kept for less long: queries that reach further back answer from 10m, and say so.
+A full store rejects every write, the newest minute too. So above SHED_AT of its maxmemory the guard
+drops slots of the minute resolution, oldest hour first, until memory use is below SHED_TO. The 10m
+and 1h slots of that time stay. The minute resolution then has a shorter retention: queries that
+reach further back answer from 10m, with a warning.
 """
 
 from __future__ import annotations
@@ -21,75 +21,88 @@ log = logging.getLogger(__name__)
 WARN_AT = 0.8
 SHED_AT = 0.9
 SHED_TO = 0.85
-MINUTES_LEFT_S = 3 * HOUR_S  # are never dropped: pages and alerts look at them
-BEAT = "room"
+PROTECTED_S = 3 * HOUR_S  # minutes of this age are never dropped: pages and alerts need them
+HEARTBEAT = "room"  # the name in the store under which workers share the time of the last drop
 _MEBIBYTE = 2**20
 
 
 class MemoryPressureGuard:
-    """What this worker knows of the store's memory, and all workers do about it."""
+    """Watches the store's memory; drops old minutes and shortens their retention if needed.
 
-    def __init__(self, store: Store, tiers: list[Resolution], clock: Callable[[], float]) -> None:
-        """`tiers`: the resolutions as everybody in this process has them; the first is changed here
-        when its minutes are dropped.
+    The time before which minutes were dropped is in the store, so all workers apply the same
+    retention.
+    """
+
+    def __init__(
+        self, store: Store, resolutions: list[Resolution], clock: Callable[[], float]
+    ) -> None:
+        """
+        Args:
+            store: the store to watch.
+            resolutions: the list that the whole process shares, finest first. The first entry is
+                replaced when minutes are dropped.
+            clock: Unix time in seconds.
         """
         self._store = store
-        self._tiers = tiers
-        self._minutes = tiers[0]
+        self._resolutions = resolutions
+        self._minutes = resolutions[0]
         self._clock = clock
         self._dropped_before_s = 0
-        self.facts = ServerInfo("", 0, 0, "")
+        self.server_info = ServerInfo("", 0, 0, "")
 
     async def check(self) -> None:
-        """Ask the store how full it is, and make room where need be.
+        """Query the store's memory use, and drop minutes if it is too high.
 
         Raises:
             StoreUnavailable: try again later.
         """
-        self.facts = await self._store.server_info()
-        beat = (await self._store.heartbeats()).get(BEAT, {})
-        self._dropped_before_s = int(beat.get("dropped_before_s", 0))
+        self.server_info = await self._store.server_info()
+        heartbeat = (await self._store.heartbeats()).get(HEARTBEAT, {})
+        self._dropped_before_s = int(heartbeat.get("dropped_before_s", 0))
         if self._used_ratio > SHED_AT:
             await self._shed()
-        self._tiers[0] = self._minutes._replace(retention_s=self._kept_s())
+        self._resolutions[0] = self._minutes._replace(retention_s=self._effective_retention_s())
 
     @property
     def _used_ratio(self) -> float:
-        return self.facts.bytes_used / self.facts.bytes_max if self.facts.bytes_max else 0.0
+        info = self.server_info
+        return info.bytes_used / info.bytes_max if info.bytes_max else 0.0
 
-    def _kept_s(self) -> int:
+    def _effective_retention_s(self) -> int:
         since_s = int(self._clock()) - self._dropped_before_s - SLACK_S
         return min(self._minutes.retention_s, max(since_s, HOUR_S))
 
     async def _shed(self) -> None:
         now_s = int(self._clock())
-        apps = [seen.app for seen in await self._store.seen_apps()]
+        apps = [sighting.app for sighting in await self._store.seen_apps()]
         oldest_s = align(now_s - self._minutes.retention_s - MARGIN_S, HOUR_S)
         start = max(oldest_s, self._dropped_before_s)
-        newest_s = now_s - MINUTES_LEFT_S
+        newest_s = now_s - PROTECTED_S
         while self._used_ratio > SHED_TO and start + HOUR_S <= newest_s:
             slots = [Slot("1m", minute) for minute in range(start, start + HOUR_S, MINUTE_S)]
             for app in apps:
                 await self._store.drop(app, slots)
             start += HOUR_S
-            self.facts = await self._store.server_info()
+            self.server_info = await self._store.server_info()
         if start > self._dropped_before_s:
             self._dropped_before_s = start
+            # It expires when all minutes before `start` would have expired, too.
             ttl_ms = (self._minutes.retention_s + MARGIN_S) * 1000
-            await self._store.heartbeat(BEAT, {"dropped_before_s": str(start)}, ttl_ms=ttl_ms)
+            await self._store.heartbeat(HEARTBEAT, {"dropped_before_s": str(start)}, ttl_ms=ttl_ms)
             log.warning("%s", self.notice())
 
     def notice(self) -> str:
-        """For people; "" while there is room."""
-        if self._used_ratio <= WARN_AT and not self._shortened:
+        """Return a notice for the operator; "" below WARN_AT with the full retention."""
+        if self._used_ratio <= WARN_AT and not self._is_shortened:
             return ""
-        used = f"{self.facts.bytes_used / _MEBIBYTE:.0f} of {self.facts.bytes_max / _MEBIBYTE:.0f}"
-        full = f"The store is {self._used_ratio:.0%} full ({used} MiB)."
-        if self._shortened:
+        info = self.server_info
+        megabytes = f"{info.bytes_used / _MEBIBYTE:.0f} of {info.bytes_max / _MEBIBYTE:.0f} MiB"
+        text = f"The store is {self._used_ratio:.0%} full ({megabytes})."
+        if self._is_shortened:
             since = datetime.fromtimestamp(self._dropped_before_s, UTC)
-            full += f" Single minutes before {since:%d %b %H:%M} UTC were dropped to make room."
-        return f"{full} Raise its maxmemory, or keep data for less time (DYNOMETER_RETENTION_*)."
+            text += f" Minute data before {since:%d %b %H:%M} UTC was dropped to free memory."
+        return f"{text} Raise its maxmemory, or keep data for less time (DYNOMETER_RETENTION_*)."
 
     @property
-    def _shortened(self) -> bool:
-        return self._kept_s() < self._minutes.retention_s
+    def _is_shortened(self) -> bool:
+        return self._effective_retention_s() < self._minutes.retention_s

@@ -1,7 +1,7 @@
-"""What batches come to at each resolution: plain arithmetic on packed rollups.
+"""Merges batches into each resolution: plain arithmetic on packed rollups, without the store.
 
-A rollup that is alone in its interval is handed on as the bytes that it came as; only what has to
-be added up is.
+A rollup that is alone in its interval is passed on as the bytes that it came as. Only rollups that
+share an interval are decoded and merged.
 """
 
 from __future__ import annotations
@@ -27,92 +27,104 @@ from app.storage.interface import (
 )
 from app.support.errors import UserError
 
-MARGIN_S = (
-    26 * 3600
-)  # slots outlive their retention by more than the horizon: none expires while late data may come
-YIELD_ROLLUPS = 32  # other work runs after so many, some 0.2 ms
+# Slots outlive their retention by more than the acceptance window of late lines, so none expires
+# while late data may still come for it.
+MARGIN_S = 26 * 3600
+YIELD_ROLLUPS = 32  # the event loop may run other tasks after merging so many, in about 0.2 ms
 
 
 class FoldBlocked(UserError):
-    """The inbox begins with a batch that only a newer Dynometer can read: this process must be
-    upgraded.
-    """
+    """The oldest batch in the inbox has a newer format; this process must be upgraded."""
 
 
 class LazyRollup:
-    """A rollup, added up of others, or as bytes, or both: what is asked for is made."""
+    """A rollup as bytes, as a FastRollup, or both; the missing form is made on demand."""
 
-    def __init__(self, packed: bytes = b"", sums: FastRollup | None = None) -> None:
-        self._packed = packed
-        self._sums = sums
+    def __init__(self, data: bytes = b"", rollup: FastRollup | None = None) -> None:
+        self._data = data
+        self._rollup = rollup
 
-    def sums(self) -> FastRollup:
-        """To look at.
+    def rollup(self) -> FastRollup:
+        """Return the rollup for reading; it is shared, so do not change it.
 
         Raises:
-            PackError: its bytes cannot be read.
+            PackError: the bytes cannot be read.
         """
-        if self._sums is None:
-            self._sums = FastRollup()
-            merge_packed(self._sums, self._packed)
-        return self._sums
+        if self._rollup is None:
+            self._rollup = FastRollup()
+            merge_packed(self._rollup, self._data)
+        return self._rollup
 
-    def add_to(self, sums: FastRollup) -> None:
-        """Add all that it holds; raises as `sums` does."""
-        if self._sums is None:
-            merge_packed(sums, self._packed)
+    def add_to(self, rollup: FastRollup) -> None:
+        """Merge this rollup into `rollup`.
+
+        Raises:
+            PackError: the bytes cannot be read.
+        """
+        if self._rollup is None:
+            merge_packed(rollup, self._data)
         else:
-            sums.merge(self._sums)
+            rollup.merge(self._rollup)
 
-    def packed(self, limits: CardinalityLimits) -> bytes:
-        """Its bytes, bounded by the caps."""
-        if not self._packed:
-            self._packed = pack(self.sums(), limits)
-        return self._packed
+    def to_bytes(self, limits: CardinalityLimits) -> bytes:
+        """Return the packed rollup, cut to the limits.
+
+        Bytes from an inbox are returned unread: they were cut when the batch was packed.
+        """
+        if not self._data:
+            self._data = pack(self.rollup(), limits)
+        return self._data
 
 
 @dataclass(slots=True)
 class FoldedBatches:
-    """What a number of inbox elements amount to."""
+    """Inbox elements and their merge, by the start of the minute in Unix seconds.
 
-    folded: list[bytes] = field(default_factory=list)
+    `elements` are all that the fold takes from the inbox; `unreadable` are the damaged ones of
+    them.
+    """
+
+    elements: list[bytes] = field(default_factory=list)
     unreadable: list[bytes] = field(default_factory=list)
     minutes: dict[int, LazyRollup] = field(default_factory=dict)
 
 
 async def merge_fast(elements: Sequence[bytes]) -> FoldedBatches:
-    """Inbox elements merged by minute, where all are as usual. Bytes that are handed on are read
-    when the writes are made of them.
+    """Merge inbox elements by minute; all of them must be readable.
+
+    A rollup that is alone in its minute is not decoded here but in `slot_writes`.
 
     Raises:
-        PackError: one cannot be read, see `merge_each`.
+        PackError: an element cannot be read; use `merge_one_by_one`.
     """
-    found: dict[int, list[bytes]] = {}
+    rollups_by_minute: dict[int, list[bytes]] = {}
     for element in elements:
-        for minute, packed in unpack_batch(data_of(element)):
-            found.setdefault(minute, []).append(packed)
+        for minute, data in unpack_batch(data_of(element)):
+            rollups_by_minute.setdefault(minute, []).append(data)
     minutes: dict[int, LazyRollup] = {}
-    turn = 0
-    for minute, rollups in found.items():
+    merge_count = 0
+    for minute, rollups in rollups_by_minute.items():
         if len(rollups) == 1:
             minutes[minute] = LazyRollup(rollups[0])
             continue
-        sums = FastRollup()
-        for packed in rollups:
-            merge_packed(sums, packed)
-            turn += 1
-            if turn % YIELD_ROLLUPS == 0:
+        rollup = FastRollup()
+        for data in rollups:
+            merge_packed(rollup, data)
+            merge_count += 1
+            if merge_count % YIELD_ROLLUPS == 0:
                 await asyncio.sleep(0)
-        minutes[minute] = LazyRollup(sums=sums)
+        minutes[minute] = LazyRollup(rollup=rollup)
     return FoldedBatches(list(elements), [], minutes)
 
 
 async def merge_one_by_one(elements: Sequence[bytes]) -> FoldedBatches:
-    """The same one by one, up to the first that a newer version wrote. An element that is damaged
-    is set aside, not dropped, and leaves nothing behind.
+    """Merge inbox elements by minute, up to the first one of a newer format.
+
+    Each element is decoded completely before any of it is merged, so a damaged one leaves no trace.
+    It goes to `unreadable` instead of being dropped.
 
     Raises:
-        FoldBlocked: the very first element is of a newer version.
+        FoldBlocked: the very first element has a newer format.
     """
     merge = FoldedBatches()
     minutes: dict[int, FastRollup] = {}
@@ -120,20 +132,20 @@ async def merge_one_by_one(elements: Sequence[bytes]) -> FoldedBatches:
         try:
             batch = [(minute, unpack(data)) for minute, data in unpack_batch(data_of(element))]
         except NewerVersion as error:
-            if not merge.folded:
+            if not merge.elements:
                 raise FoldBlocked(str(error)) from error
             break
         except PackError:
             batch = []
             merge.unreadable.append(element)
-        merge.folded.append(element)
+        merge.elements.append(element)
         for minute, rollup in batch:
             if minute not in minutes:
                 minutes[minute] = FastRollup()
             minutes[minute].add(rollup)
         if index % YIELD_ROLLUPS == YIELD_ROLLUPS - 1:
             await asyncio.sleep(0)
-    merge.minutes = {minute: LazyRollup(sums=sums) for minute, sums in minutes.items()}
+    merge.minutes = {minute: LazyRollup(rollup=rollup) for minute, rollup in minutes.items()}
     return merge
 
 
@@ -143,61 +155,62 @@ async def slot_writes(
     now_s: float,
     limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> list[SlotWrite]:
-    """What to add to which slots: each resolution from the next finer one, and the total from the
-    coarsest.
+    """Return the writes for a fold: one for each interval of each resolution, and the total.
 
-    A resolution whose retention no longer covers an interval (old lines that are replayed) does not
-    get it.
+    Each resolution is made from the next finer one, and the total from the coarsest. An interval
+    outside a resolution's retention (replayed old lines) is left out there and stays in the coarser
+    ones.
 
     Raises:
         PackError: a rollup cannot be read.
     """
     writes: list[SlotWrite] = []
-    finer: Mapping[int, LazyRollup] = merge.minutes
+    intervals: Mapping[int, LazyRollup] = merge.minutes
     for name, seconds, retention_s in resolutions:
         if seconds > MINUTE_S:
-            finer = await _coarser(finer, seconds)
+            intervals = await _downsample(intervals, seconds)
         ttl_ms = (retention_s + MARGIN_S) * 1000
         oldest_s = now_s - retention_s - MARGIN_S
-        for start, level in finer.items():
+        for start, rollup in intervals.items():
             if start >= oldest_s:
-                element = new_element(KIND_ROLLUP, level.packed(limits))
+                element = new_element(KIND_ROLLUP, rollup.to_bytes(limits))
                 writes.append(SlotWrite(Slot(name, start), element, ttl_ms))
                 if len(writes) % YIELD_ROLLUPS == 0:
                     await asyncio.sleep(0)
     total = FastRollup()
-    for level in finer.values():
-        total.merge(level.sums().without_dynos())
-    keep_ms = (resolutions[-1].retention_s + MARGIN_S) * 1000
-    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total, limits)), keep_ms))
-    for element in merge.unreadable:
-        kept = KIND_UNREADABLE + element[1:]
-        writes.append(SlotWrite(UNREADABLE, kept, keep_ms))
+    for rollup in intervals.values():
+        total.merge(rollup.rollup().without_dynos())
+    total_ttl_ms = (resolutions[-1].retention_s + MARGIN_S) * 1000
+    writes.append(SlotWrite(TOTAL, new_element(KIND_ROLLUP, pack(total, limits)), total_ttl_ms))
+    writes.extend(
+        SlotWrite(UNREADABLE, KIND_UNREADABLE + element[1:], total_ttl_ms)
+        for element in merge.unreadable
+    )
     return writes
 
 
-async def _coarser(finer: Mapping[int, LazyRollup], seconds: int) -> dict[int, LazyRollup]:
-    """Merged along time into intervals of so many seconds; the finer ones stay as they are."""
-    within: dict[int, list[LazyRollup]] = {}
-    for start, level in finer.items():
-        within.setdefault(start - start % seconds, []).append(level)
-    coarser: dict[int, LazyRollup] = {}
-    turn = 0
-    for start, levels in within.items():
-        if len(levels) == 1:
-            coarser[start] = levels[0]
+async def _downsample(intervals: Mapping[int, LazyRollup], seconds: int) -> dict[int, LazyRollup]:
+    """Merge into intervals of `seconds`; the finer rollups stay unchanged."""
+    groups: dict[int, list[LazyRollup]] = {}
+    for start, rollup in intervals.items():
+        groups.setdefault(start - start % seconds, []).append(rollup)
+    merged_intervals: dict[int, LazyRollup] = {}
+    merge_count = 0
+    for start, rollups in groups.items():
+        if len(rollups) == 1:
+            merged_intervals[start] = rollups[0]
             continue
-        sums = FastRollup()
-        for level in levels:
-            level.add_to(sums)
-        coarser[start] = LazyRollup(sums=sums)
-        turn += len(levels)
-        if turn >= YIELD_ROLLUPS:
-            turn = 0
+        merger = FastRollup()
+        for rollup in rollups:
+            rollup.add_to(merger)
+        merged_intervals[start] = LazyRollup(rollup=merger)
+        merge_count += len(rollups)
+        if merge_count >= YIELD_ROLLUPS:
+            merge_count = 0
             await asyncio.sleep(0)
-    return coarser
+    return merged_intervals
 
 
 def data_of(element: bytes) -> bytes:
-    """What lies behind an element's header."""
+    """Return the packed data behind an element's header."""
     return element[HEADER_BYTES:]

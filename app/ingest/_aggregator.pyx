@@ -14,27 +14,26 @@ from itertools import islice
 
 from libc.string cimport memcmp, memcpy
 
-from app.rollup._names cimport Name, name_at
+from app.rollup._names cimport Name, hash_of, name_at
 from app.rollup._rollup cimport (
-    RECENT,
+    RECENT_SOURCES,
     ProcessType,
     GaugeSummary,
     Source,
     FastRollup,
     TimingTotals,
     add_counts,
-    add_reading,
-    bins_of,
-    count_requests,
-    plus,
-    source_named,
+    add_gauge,
+    get_bins,
+    add_requests,
+    saturating_add,
+    get_source,
 )
 from app.ingest._line_forms cimport (
     begins,
     Bytes,
     digits_in,
     error_code,
-    hash_of,
     is_dyno_output,
     is_of_no_use,
     Line,
@@ -311,7 +310,7 @@ cdef class Aggregator:
                     books[name] = books.get(name, 0) + messages
             self._counted = self._ignored = 0
         if len(self._current.sources) > NAMES_MAX:
-            rollup = self._current.rollup()
+            rollup = self._current.to_rollup()
             rollup.apply_limits(self._limits)
             bounded = FastRollup()
             bounded.add(rollup)
@@ -332,7 +331,7 @@ cdef class Aggregator:
                 return False
         elif not self._of_anybody(space, &text, &time):
             return False
-        self._current.messages = plus(self._current.messages, 1)
+        self._current.messages = saturating_add(self._current.messages, 1)
         if time.ms > self._last_ms:
             self._last_ms = time.ms
         if time.ms < self._first_ms or not self._first_ms:
@@ -467,7 +466,7 @@ cdef class Aggregator:
         if request.dyno_size:
             source = self._source(request.dyno, request.dyno_size)
         else:
-            source = source_named(self._current, ROUTER_SOURCE)
+            source = get_source(self._current, ROUTER_SOURCE)
         if source is None:
             return False
         if request.code_size:
@@ -489,7 +488,7 @@ cdef class Aggregator:
             reading.total = reading.smallest = reading.largest = readings.values[position]
             reading.last = readings.values[position]
             reading.last_at_ms = time.ms
-            add_reading(source, _gauges[readings.names[position]], &reading)
+            add_gauge(source, _gauges[readings.names[position]], &reading)
         _heard_from(source, time)
         if time.ms > self._runtime_metrics_ms:
             self._runtime_metrics_ms = time.ms
@@ -596,19 +595,19 @@ cdef class Aggregator:
 
     cdef Source _source(self, Bytes dyno, Py_ssize_t size):
         """The source of a dyno's name; None when Heroku gives no such name."""
-        cdef unsigned int place = hash_of(dyno, size) % RECENT
+        cdef unsigned int place = hash_of(dyno, size) % RECENT_SOURCES
         cdef Source known
         cdef Name name
-        if self._current.recent[place] != NULL:
-            known = <Source>self._current.recent[place]
-            if known.known.size == size and not memcmp(known.known.raw, dyno, size):
+        if self._current.recent_sources[place] != NULL:
+            known = <Source>self._current.recent_sources[place]
+            if known.cached_name.size == size and not memcmp(known.cached_name.raw, dyno, size):
                 return known
         name = name_at(dyno, size)
         if name is None or name.source is None:
             return None
-        known = source_named(self._current, name.source)
-        if known.known is name:
-            self._current.recent[place] = <void *>known
+        known = get_source(self._current, name.source)
+        if known.cached_name is name:
+            self._current.recent_sources[place] = <void *>known
         return known
 
 
@@ -631,9 +630,9 @@ cdef bint _remember_minute(Bytes at) except -1:
 cdef int _observe(Source source, const Request *request) except -1:
     cdef ProcessType of_type = source.process_type
     cdef bint failed = request.status >= _FIRST_FAILED or not request.status
-    count_requests(source, request.status, 1)
+    add_requests(source, request.status, 1)
     if request.size > 0:
-        of_type.response_bytes = plus(of_type.response_bytes, request.size)
+        of_type.response_bytes = saturating_add(of_type.response_bytes, request.size)
     if request.status != _SWITCHING_PROTOCOLS:
         if request.service_ms >= 0:
             _observe_time(source, _SERVICE_FAILED if failed else _SERVICE_OK, request.service_ms)
@@ -654,7 +653,7 @@ cdef int _observe_time(Source source, int which, long long value_ms) except -1:
     cdef long long *bins = of_type.bins[which]
     cdef int index
     if bins == NULL:
-        bins = bins_of(of_type, which)
+        bins = get_bins(of_type, which)
     tally.count += 1
     tally.total += value_ms  # of ten digits at the most, in a body of some millions
     if value_ms > tally.largest:

@@ -81,14 +81,6 @@ cdef inline Bytes space_in(Bytes at, Bytes end) noexcept:
     return NULL
 
 
-cdef inline unsigned int hash_of(Bytes at, Py_ssize_t size) noexcept:
-    cdef unsigned int value = 2166136261  # FNV-1a
-    cdef Py_ssize_t position
-    for position in range(size):
-        value = (value ^ at[position]) * 16777619
-    return value
-
-
 cdef inline bint is_dyno_output(Bytes procid, Bytes end) noexcept:
     """Whether APPNAME app and this PROCID stand for what an app itself says."""
     return not (

@@ -190,7 +190,7 @@ class Aggregator:
                     rollup.observe(sample, at_ms)
                     self._note(sample, at_ms)
         self._book(counted, ignored)
-        if self._current is not None and self._current.names > NAMES_MAX:
+        if self._current is not None and self._current.entry_count > NAMES_MAX:
             self._current.apply_limits(self._limits)
 
     def add_unreadable(self, reason: str) -> None:

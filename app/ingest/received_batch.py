@@ -13,7 +13,7 @@ from app.access.drain_election import DrainClaim
 from app.ingest.aggregator import ActivityTimes, AggregatedBody, pack_note, touched
 from app.rollup.accelerated import merge_rollups, pack_batch
 from app.rollup.batch_codec import unpack_batch
-from app.rollup.codec import UNREADABLE, pack_error
+from app.rollup.codec import DECODE_ERRORS, to_pack_error
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.rollup.time_range import ALWAYS, TimeRange
 from app.storage.interface import (
@@ -189,10 +189,10 @@ def unpack_received(data: bytes, limits: CardinalityLimits = DEFAULT_LIMITS) -> 
     """
     try:
         record = _decode(data)
-    except UNREADABLE as error:
-        raise pack_error(data, error, _VERSION) from None
+    except DECODE_ERRORS as error:
+        raise to_pack_error(data, error, _VERSION) from None
     if record.version != _VERSION:
-        raise pack_error(data, ValueError("unknown version"), _VERSION)
+        raise to_pack_error(data, ValueError("unknown version"), _VERSION)
     parts = AggregatedBody(
         record.arrived_s,
         {minute: merge_rollups([packed]) for minute, packed in unpack_batch(record.rollups)},

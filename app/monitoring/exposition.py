@@ -83,7 +83,7 @@ class _Buffer(Collector):
         self._described = own.pipeline.describe()
         self._damaged = own.pipeline.replayer.damaged if own.pipeline.replayer else 0
         self._worker = own.worker
-        self._store = own.memory_guard.facts
+        self._store = own.memory_guard.server_info
         self._store_up = store_up
 
     def collect(self) -> Iterable[Metric]:

@@ -73,7 +73,7 @@ class HealthCheck:
         problems = [self._folder.last_error] if self._folder.last_error else []
         if (longest := max(backlog.values(), default=0)) > BACKLOG_MAX:
             problems.append(f"{longest} batches of one app wait to be folded")
-        if not self._folder.alive(FOLDING_STALLED_S):
+        if not self._folder.is_alive(FOLDING_STALLED_S):
             problems.append("the folding task of this worker has stopped: restart the service")
         return problems
 

@@ -7,7 +7,8 @@ from libc.string cimport memcmp
 
 from app.query._stats cimport Distribution, GaugeSummary, plus
 from app.rollup._msgpack cimport (
-    PARTS, Bytes, Cursor, array, below, binary, later, not_negative, number, step_over, text,
+    FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, skip_extensions, step_over,
+    text,
 )
 from app.query._table cimport read_bins, read_reading, whole_rows
 
@@ -98,7 +99,7 @@ cdef class Gathered:
         cdef int section
         rollup.at = packed
         rollup.end = rollup.at + len(packed)
-        if array(&rollup) != PARTS or number(&rollup) != VERSION:
+        if array(&rollup) != FIELD_COUNT or number(&rollup) != VERSION:
             raise ValueError("another format")
         heard = not_negative(&rollup) > 0
         self._names(&rollup)
@@ -118,7 +119,7 @@ cdef class Gathered:
                 continue
             if part.at != part.end:
                 raise ValueError("more than its rows")
-        later(&rollup)
+        skip_extensions(&rollup)
         if rollup.at != rollup.end:
             raise ValueError("more than a rollup")
         return requests if heard else None

@@ -6,7 +6,9 @@ is a PackError, and app.query.latest_gauges has to be asked instead.
 from libc.string cimport memset
 
 from app.query._stats cimport GaugeSummary
-from app.rollup._msgpack cimport PARTS, Cursor, array, below, binary, later, not_negative, number, text
+from app.rollup._msgpack cimport (
+    FIELD_COUNT, Cursor, array, below, binary, not_negative, number, skip_extensions, text,
+)
 from app.query._table cimport read_reading
 
 from app.rollup import codec as packing
@@ -69,7 +71,7 @@ cdef int _read(dict dynos, bytes packed) except -1:
     rollup.at = packed
     rollup.end = rollup.at + len(packed)
     part = rollup
-    if array(&rollup) != PARTS or number(&rollup) != VERSION:
+    if array(&rollup) != FIELD_COUNT or number(&rollup) != VERSION:
         raise ValueError("another format")
     not_negative(&rollup)
     names = [_dyno(dynos, &rollup) for _ in range(array(&rollup))]
@@ -79,7 +81,7 @@ cdef int _read(dict dynos, bytes packed) except -1:
             _read_gauges(&part, names)
         elif section == MINUTES:
             _read_minutes(&part, names)
-    later(&rollup)
+    skip_extensions(&rollup)
     if rollup.at != rollup.end:
         raise ValueError("more than a rollup")
     return 0

@@ -8,9 +8,9 @@ from math import fsum
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
-from app.rollup.sketch import BIN_COUNT, HIGH_MS, LOW_MS, rank
+from app.rollup.sketch import BIN_COUNT, HIGH_MS, LOW_MS, nearest_rank
 from app.query.stats import DistributionCell
-from app.rollup.tallies import TimingTotals
+from app.rollup.summaries import TimingTotals
 from parsers.metrics import GAUGES
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -66,7 +66,7 @@ cdef class Distribution(Cell):
             return self.plain().value(stat, step_s)
         if not self.in_bins:
             return None
-        wanted = rank(stat.argument, self.in_bins)
+        wanted = nearest_rank(stat.argument, self.in_bins)
         for index in range(self.high - self.low):
             below += self.bins[index]
             if below >= wanted:

@@ -10,7 +10,9 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp
 
 from app.query._stats cimport BINS, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus
-from app.rollup._msgpack cimport PARTS, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text
+from app.rollup._msgpack cimport (
+    FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text,
+)
 
 from app.rollup import codec_extensions
 
@@ -19,7 +21,7 @@ from app.query.table import COUNTERS, VALUES_MAX, WHICH, SeriesKeyer, required_s
 from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, align
 from app.rollup.rollup import Rollup
-from app.rollup.labels import of_gauge, of_sketch, of_source, of_tally
+from app.rollup.labels import gauge_labels, sketch_labels, source_labels, timing_labels
 from parsers.metrics import GAUGE_INDEX, GAUGES
 
 cdef enum:
@@ -131,10 +133,10 @@ cdef class Table:
         if name in COUNTERS:
             labels = COUNTERS[name][1]
         elif name in WHICH:
-            labels = of_tally
-            self.sketch_keys_of = SeriesKeyer(self.query, app, of_sketch)
+            labels = timing_labels
+            self.sketch_keys_of = SeriesKeyer(self.query, app, sketch_labels)
         else:
-            labels = of_source if name == "dynos" else of_gauge
+            labels = source_labels if name == "dynos" else gauge_labels
         self.keys_of = SeriesKeyer(self.query, app, labels)
         self.app = app
         self.labels = {}
@@ -164,7 +166,7 @@ cdef class Table:
         cdef int section
         rollup.at = packed
         rollup.end = rollup.at + len(packed)
-        if array(&rollup) != PARTS or number(&rollup) != VERSION:
+        if array(&rollup) != FIELD_COUNT or number(&rollup) != VERSION:
             raise ValueError("another format")
         if not_negative(&rollup):
             (<set>self.heard[index]).add(self.app)
@@ -427,7 +429,7 @@ cdef class Table:
             if name != self.of_later:
                 continue
             plain = Rollup()
-            codec_extensions.read(
+            codec_extensions.merge_extensions(
                 plain,
                 [(name, part.at[: part.end - part.at])],
                 frozenset(self.sections),

@@ -10,7 +10,7 @@ from math import fsum
 from typing import NamedTuple
 
 from app.rollup.sketch import HIGH_MS, LOW_MS, Bins, count_within, quantile_ms
-from app.rollup.tallies import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, TimingTotals
 from parsers.metrics import GAUGES, Kind, Metric
 
 DEFAULT_STAT: dict[Kind, str] = {"counter": "sum", "distribution": "p95", "gauge": "avg"}

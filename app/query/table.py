@@ -22,14 +22,14 @@ from app.query.stats import (
 from app.rollup.codec import merge_packed
 from app.rollup.labels import (
     Labels,
-    of_error,
-    of_exit,
-    of_gauge,
-    of_process_type,
-    of_request,
-    of_sketch,
-    of_source,
-    of_tally,
+    error_labels,
+    exit_labels,
+    gauge_labels,
+    process_type_labels,
+    request_labels,
+    sketch_labels,
+    source_labels,
+    timing_labels,
 )
 from app.rollup.resolutions import HOUR_S, Resolution, align
 from app.rollup.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
@@ -120,11 +120,11 @@ def _cell(cells: Cells, key: Key, kind: Callable[[], Any]) -> Any:
 
 
 COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
-    "requests": ("requests", of_request),
-    "heroku_errors": ("errors", of_error),
-    "response_bytes": ("response_bytes", of_process_type),
-    "dyno_restarts": ("restarts", of_source),
-    "dyno_exits": ("exits", of_exit),
+    "requests": ("requests", request_labels),
+    "heroku_errors": ("errors", error_labels),
+    "response_bytes": ("response_bytes", process_type_labels),
+    "dyno_restarts": ("restarts", source_labels),
+    "dyno_exits": ("exits", exit_labels),
 }
 
 
@@ -142,7 +142,8 @@ def _counts(query: Query, app: str) -> Collect:
 
 def _times(query: Query, app: str) -> Collect:
     which = WHICH[query.metric.name]
-    tally_key, sketch_key = SeriesKeyer(query, app, of_tally), SeriesKeyer(query, app, of_sketch)
+    tally_key = SeriesKeyer(query, app, timing_labels)
+    sketch_key = SeriesKeyer(query, app, sketch_labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, tally in rollup.tallies.items():
@@ -157,7 +158,7 @@ def _times(query: Query, app: str) -> Collect:
 
 def _readings(query: Query, app: str) -> Collect:
     gauge = GAUGE_INDEX[query.metric.name]
-    key_of = SeriesKeyer(query, app, of_gauge)
+    key_of = SeriesKeyer(query, app, gauge_labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for raw, reading in rollup.gauges.items():
@@ -168,7 +169,7 @@ def _readings(query: Query, app: str) -> Collect:
 
 
 def _dynos(query: Query, app: str) -> Collect:
-    key_of = SeriesKeyer(query, app, of_source)
+    key_of = SeriesKeyer(query, app, source_labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for source, minutes in rollup.active_minutes.items():

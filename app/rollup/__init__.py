@@ -1,4 +1,4 @@
-"""What one app did in one interval, how two of them merge, and their stable byte format.
+"""The summary of one app over one interval, its merge, and its stable byte format.
 
-Modules named `_*.pyx` are optional accelerators; the Python defines the behaviour.
+Modules named `_*.pyx` are optional accelerators; the Python modules define the results.
 """

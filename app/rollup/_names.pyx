@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Names of dyno, process type, error code or line of the ledger, which come again and again in every
-batch: the last ones are kept, with what parsers.samples says about them.
+"""A cache of parsed names. parsers.samples defines their process type and source.
+
+The same dynos, process types, error codes and ledger names come in every batch.
 """
 
 cimport cython
@@ -10,20 +11,19 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.string cimport memcmp
 
-from app.ingest._line_forms cimport hash_of
-
 from parsers.samples import ParseError, labels_of, source_of
 
 cdef enum:
-    KEPT = 2048
-    KEPT_BYTES_MAX = 64
+    CACHE_SIZE = 2048
+    CACHED_BYTES_MAX = 64
 
-cdef PyObject *_kept[KEPT]  # by a hash; NULL, or a Name
+# Direct-mapped, by hash: NULL or a Name. A name evicts the one that had its place.
+cdef PyObject *_cache[CACHE_SIZE]
 
 
 @cython.final
 cdef class Name:
-    """A name, and what it says as that of a source or of a dyno."""
+    """A name, parsed both as that of a source and as that of a dyno."""
 
     def __cinit__(self, bytes encoded):
         cdef str dyno
@@ -40,25 +40,25 @@ cdef class Name:
 
 
 cdef Name name_at(const unsigned char *raw, Py_ssize_t size):
-    """The name that is written there; None when that is no text."""
+    """Return the name that these bytes spell; None if they are not UTF-8."""
     cdef unsigned int place
-    cdef Name found
-    if size > KEPT_BYTES_MAX:
-        return _new(raw[:size])
-    place = hash_of(raw, size) % KEPT
-    if _kept[place] != NULL:
-        found = <Name>_kept[place]
-        if found.size == size and not memcmp(found.raw, raw, size):
-            return found
-    found = _new(raw[:size])
-    if found is not None:
-        Py_INCREF(found)
-        Py_XDECREF(_kept[place])
-        _kept[place] = <PyObject *>found
-    return found
+    cdef Name name
+    if size > CACHED_BYTES_MAX:
+        return _new_name(raw[:size])
+    place = hash_of(raw, size) % CACHE_SIZE
+    if _cache[place] != NULL:
+        name = <Name>_cache[place]
+        if name.size == size and not memcmp(name.raw, raw, size):
+            return name
+    name = _new_name(raw[:size])
+    if name is not None:
+        Py_INCREF(name)
+        Py_XDECREF(_cache[place])
+        _cache[place] = <PyObject *>name
+    return name
 
 
-cdef Name _new(bytes encoded):
+cdef Name _new_name(bytes encoded):
     try:
         return Name(encoded)
     except UnicodeDecodeError:
@@ -66,7 +66,7 @@ cdef Name _new(bytes encoded):
 
 
 cdef Name name_of(str text):
-    """The name that reads so."""
+    """Return the name with this text."""
     cdef Py_ssize_t size
     cdef const char *raw = PyUnicode_AsUTF8AndSize(text, &size)
     return name_at(<const unsigned char *>raw, size)

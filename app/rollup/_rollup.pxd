@@ -1,15 +1,15 @@
-# What app/rollup/_rollup.pyx holds, in C: so that the modules beside it reach it without Python's help.
+# The C interface of app/rollup/_rollup.pyx, so that other extension modules call it without Python.
 
 cimport cython
 
 from app.rollup._names cimport Name
 
 cdef enum:
-    WHICH = 4  # see app.rollup.rollup: SERVICE_OK …
-    GAUGES = 11  # of parsers.samples
+    TIMING_KINDS = 4  # SERVICE_OK and the others of app.rollup.rollup
+    GAUGES = 11  # of parsers.metrics
     BINS = 651  # of app.rollup.sketch
-    RECENT = 64
-    FEW = 6  # statuses that a source usually has
+    RECENT_SOURCES = 64
+    INLINE_STATUSES = 6  # few sources have more
 
 cdef struct TimingTotals:
     long long count
@@ -24,7 +24,7 @@ cdef struct GaugeSummary:
     long long last_at_ms
     long long last
 
-cdef struct Requests:
+cdef struct RequestCount:
     int status
     long long count
 
@@ -32,25 +32,25 @@ cdef struct Requests:
 cdef class ProcessType:
     cdef readonly str name
     cdef long long response_bytes
-    cdef long long *bins[WHICH]  # NULL, or BINS counts, all 0 outside [low, high)
-    cdef int low[WHICH]
-    cdef int high[WHICH]
+    cdef long long *bins[TIMING_KINDS]  # NULL, or BINS counts, all 0 outside [low, high)
+    cdef int low[TIMING_KINDS]
+    cdef int high[TIMING_KINDS]
 
 @cython.final
 cdef class Source:
     cdef readonly str name
     cdef readonly ProcessType process_type
-    cdef Name known
+    cdef Name cached_name
     cdef bint is_dyno
-    cdef long long number  # of its name, while it is packed; -1 for none yet
+    cdef long long name_number  # position in the names of the rollup that is being packed, or -1
     cdef unsigned long long active_minutes
-    cdef TimingTotals tallies[WHICH]
+    cdef TimingTotals tallies[TIMING_KINDS]
     cdef bint has_gauges
-    cdef GaugeSummary gauges[GAUGES]  # those without readings with a count of 0
-    cdef Requests *requests  # few, or a list of their own
-    cdef Requests few[FEW]
+    cdef GaugeSummary gauges[GAUGES]  # a count of 0 marks a gauge without values
+    cdef RequestCount *requests  # inline_requests, or memory of its own
+    cdef RequestCount inline_requests[INLINE_STATUSES]
     cdef int requests_size
-    cdef int requests_room
+    cdef int requests_capacity
 
 @cython.final
 cdef class FastRollup:
@@ -64,21 +64,21 @@ cdef class FastRollup:
     cdef public dict restarts
     cdef public tuple released
     cdef public tuple extensions
-    cdef void *recent[RECENT]  # borrowed from sources: by a hash of their names
+    cdef void *recent_sources[RECENT_SOURCES]  # by a hash of their names; borrowed from `sources`
 
-cdef inline bint fits(long long one, long long other) noexcept:
-    """Whether the product of two numbers that are not negative is one; most are small."""
+cdef inline bint product_fits(long long one, long long other) noexcept:
+    """Whether the product of two numbers, neither negative, fits in 63 bits; most are small."""
     return not (one | other) >> 31 or not one or other <= <long long>0x7FFFFFFFFFFFFFFF // one
 
 
-cdef long long plus(long long one, long long other) noexcept
-cdef long long *bins_of(ProcessType process_type, int which) except NULL
-cdef int count_bin(ProcessType process_type, int which, int index, long long count) except -1
-cdef int count_requests(Source source, int status, long long count) except -1
-cdef int add_tally(
-    Source source, int which, long long count, long long total, long long largest
+cdef long long saturating_add(long long one, long long other) noexcept
+cdef long long *get_bins(ProcessType process_type, int kind) except NULL
+cdef int add_to_bin(ProcessType process_type, int kind, int index, long long count) except -1
+cdef int add_requests(Source source, int status, long long count) except -1
+cdef int add_timing(
+    Source source, int kind, long long count, long long total, long long largest
 ) except -1
-cdef int add_reading(Source source, int gauge, const GaugeSummary *reading) except -1
-cdef add_counts(dict ours, dict theirs)
-cdef Source source_named(FastRollup sums, str name)
-cdef ProcessType type_named(FastRollup sums, str name)
+cdef int add_gauge(Source source, int gauge, const GaugeSummary *summary) except -1
+cdef add_counts(dict counts, dict added_counts)
+cdef Source get_source(FastRollup rollup, str name)
+cdef ProcessType get_process_type(FastRollup rollup, str name)

@@ -1,10 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Rollups (app.rollup.rollup) as the busy paths hold them: what each line adds to in C, what is rare in
-the same dictionaries.
+"""FastRollup: a Rollup with its most frequent sections in C. app.rollup.rollup defines the results.
 
-FastRollup is to Rollup as compiled is to plain: the same content, the same merge, the same bytes when
-packed, and each turns into the other. Whatever is not exactly as usual is left to Rollup, which
-defines what is meant.
+A FastRollup holds the same data as a Rollup, merges alike and packs to the same bytes, and each
+converts into the other. Sections that few lines add to are the same dictionaries as in a Rollup.
 """
 
 cimport cython
@@ -17,53 +15,54 @@ from app.rollup._names cimport Name, name_of
 from app.rollup.events import EventKey
 from app.rollup.rollup import Rollup
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.tallies import GaugeSummary as PlainReading
-from app.rollup.tallies import TimingTotals as PlainTally
+from app.rollup.summaries import GaugeSummary as PyGaugeSummary
+from app.rollup.summaries import TimingTotals as PyTimingTotals
 from parsers.metrics import GAUGES as GAUGE_TABLE
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef enum:
-    SPARE_MAX = 32  # of 5 KB
-assert BIN_COUNT == BINS and len(GAUGE_TABLE) == GAUGES
+    SPARE_BINS_MAX = 32  # of 5 KB
+assert BIN_COUNT == BINS, f"set BINS in _rollup.pxd to {BIN_COUNT}"
+assert len(GAUGE_TABLE) == GAUGES, f"set GAUGES in _rollup.pxd to {len(GAUGE_TABLE)}"
 
 
-# Each POST makes some of these and drops them again: what was dropped last is used again, and none
-# can be part of a cycle.
+# Each POST makes a few of these and drops them again, so dropped ones are reused (freelist). None can
+# be part of a reference cycle, so the garbage collector need not track them (no_gc).
 
 
 @cython.final
 @cython.no_gc
 @cython.freelist(16)
 cdef class ProcessType:
-    """What is kept by process type: bytes of responses, and sketches."""
+    """The sections by process type: response bytes, and sketches."""
 
     def __cinit__(self, str name):
         self.name = name
 
     def __dealloc__(self):
-        cdef int which
-        for which in range(WHICH):
-            if self.bins[which] != NULL:
-                give_back(self.bins[which], self.low[which], self.high[which])
+        cdef int kind
+        for kind in range(TIMING_KINDS):
+            if self.bins[kind] != NULL:
+                release_bins(self.bins[kind], self.low[kind], self.high[kind])
 
 
 @cython.final
 @cython.no_gc
 @cython.freelist(64)
 cdef class Source:
-    """What is kept by source: see parsers.samples."""
+    """The sections by source: requests, times, gauges and active minutes."""
 
-    def __cinit__(self, FastRollup sums, str name):
-        cdef Name known = name_of(name)
-        self.name = known.text
-        self.known = known
-        self.process_type = type_named(sums, known.process_type)
-        self.is_dyno = known.is_dyno
-        self.requests = self.few
-        self.requests_room = FEW
+    def __cinit__(self, FastRollup rollup, str name):
+        cdef Name cached_name = name_of(name)
+        self.name = cached_name.text
+        self.cached_name = cached_name
+        self.process_type = get_process_type(rollup, cached_name.process_type)
+        self.is_dyno = cached_name.is_dyno
+        self.requests = self.inline_requests
+        self.requests_capacity = INLINE_STATUSES
 
     def __dealloc__(self):
-        if self.requests != self.few:
+        if self.requests != self.inline_requests:
             free(self.requests)
 
 
@@ -71,7 +70,7 @@ cdef class Source:
 @cython.no_gc
 @cython.freelist(16)
 cdef class FastRollup:
-    """See Rollup, of which it has the dictionaries that are not about every line."""
+    """The compiled form of app.rollup.rollup.Rollup."""
 
     def __cinit__(self):
         self.sources = {}
@@ -85,89 +84,95 @@ cdef class FastRollup:
         self.extensions = ()
 
     @property
-    def names(self):
-        """See Rollup."""
+    def entry_count(self):
+        """The number of sources and errors, a measure of memory."""
         return len(self.sources) + len(self.errors)
 
-    def merge(self, FastRollup other):
-        """Add all that `other` holds; `other` stays as it is."""
-        cdef ProcessType theirs_of_type
-        cdef Source theirs
-        self.messages = plus(self.messages, other.messages)
-        for theirs_of_type in other.process_types.values():
-            merge_type(type_named(self, theirs_of_type.name), theirs_of_type)
-        for theirs in other.sources.values():
-            merge_source(source_named(self, theirs.name), theirs)
-        add_counts(self.errors, other.errors)
-        add_counts(self.ledger, other.ledger)
-        add_counts(self.events, other.events)
-        add_counts(self.exits, other.exits)
-        add_counts(self.restarts, other.restarts)
-        self.released = max(self.released, other.released)
-        if other.extensions:
-            self.extensions = tuple(sorted(self.extensions + other.extensions))
+    def merge(self, FastRollup rollup):
+        """Add the data of `rollup`, which stays unchanged."""
+        cdef ProcessType process_type
+        cdef Source source
+        self.messages = saturating_add(self.messages, rollup.messages)
+        for process_type in rollup.process_types.values():
+            merge_process_type(get_process_type(self, process_type.name), process_type)
+        for source in rollup.sources.values():
+            merge_source(get_source(self, source.name), source)
+        add_counts(self.errors, rollup.errors)
+        add_counts(self.ledger, rollup.ledger)
+        add_counts(self.events, rollup.events)
+        add_counts(self.exits, rollup.exits)
+        add_counts(self.restarts, rollup.restarts)
+        self.released = max(self.released, rollup.released)
+        if rollup.extensions:
+            self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
     def copy(self):
-        """One of its own."""
-        twin = FastRollup()
-        twin.merge(self)
-        return twin
+        """Return an independent copy."""
+        copy = FastRollup()
+        copy.merge(self)
+        return copy
 
     def without_dynos(self):
-        """What the total keeps; see Rollup."""
-        cdef FastRollup projected = FastRollup()
-        cdef ProcessType theirs_of_type
-        cdef Source theirs, ours
-        cdef int which, position
-        projected.messages = self.messages
-        for theirs_of_type in self.process_types.values():
-            merge_type(type_named(projected, theirs_of_type.name), theirs_of_type)
-        for theirs in self.sources.values():
-            ours = source_named(projected, _without_dyno(theirs.name))
-            for position in range(theirs.requests_size):
-                count_requests(
-                    ours, theirs.requests[position].status, theirs.requests[position].count
+        """Return the data that the total stores: no dynos, gauges, active minutes or events."""
+        cdef FastRollup rollup = FastRollup()
+        cdef ProcessType process_type
+        cdef Source source, merged_source
+        cdef int position
+        rollup.messages = self.messages
+        for process_type in self.process_types.values():
+            merge_process_type(get_process_type(rollup, process_type.name), process_type)
+        for source in self.sources.values():
+            merged_source = get_source(rollup, _strip_dyno(source.name))
+            for position in range(source.requests_size):
+                add_requests(
+                    merged_source,
+                    source.requests[position].status,
+                    source.requests[position].count,
                 )
-            merge_tallies(ours, theirs)
-        for (source, code), count in self.errors.items():
-            add_count(projected.errors, (_without_dyno(source), code), count)
-        for (source, status), count in self.exits.items():
-            add_count(projected.exits, (_without_dyno(source), status), count)
-        for source, count in self.restarts.items():
-            add_count(projected.restarts, _without_dyno(source), count)
-        projected.ledger = dict(self.ledger)
-        projected.released = self.released
-        projected.extensions = self.extensions
-        return projected
+            merge_timings(merged_source, source)
+        for (name, code), count in self.errors.items():
+            add_count(rollup.errors, (_strip_dyno(name), code), count)
+        for (name, status), count in self.exits.items():
+            add_count(rollup.exits, (_strip_dyno(name), status), count)
+        for name, count in self.restarts.items():
+            add_count(rollup.restarts, _strip_dyno(name), count)
+        rollup.ledger = dict(self.ledger)
+        rollup.released = self.released
+        rollup.extensions = self.extensions
+        return rollup
 
     def add(self, rollup):
-        """Add all that a Rollup holds."""
-        cdef GaugeSummary reading
-        self.messages = plus(self.messages, _fitting(rollup.messages))
-        for (source, status), count in rollup.requests.items():
-            count_requests(source_named(self, source), status, _fitting(count))
-        for (source, which), tally in rollup.tallies.items():
-            add_tally(
-                source_named(self, source),
-                which,
-                _fitting(tally.count),
-                _fitting(tally.total),
-                _fitting(tally.largest),
+        """Add the data of a Rollup."""
+        cdef GaugeSummary summary
+        cdef ProcessType process_type
+        cdef Source source
+        self.messages = saturating_add(self.messages, _clamp(rollup.messages))
+        for (name, status), count in rollup.requests.items():
+            add_requests(get_source(self, name), status, _clamp(count))
+        for (name, kind), totals in rollup.tallies.items():
+            add_timing(
+                get_source(self, name),
+                kind,
+                _clamp(totals.count),
+                _clamp(totals.total),
+                _clamp(totals.largest),
             )
-        for process_type, size in rollup.response_bytes.items():
-            of_type = type_named(self, process_type)
-            of_type.response_bytes = plus(of_type.response_bytes, _fitting(size))
-        for (process_type, which), bins in rollup.sketches.items():
+        for name, size in rollup.response_bytes.items():
+            process_type = get_process_type(self, name)
+            process_type.response_bytes = saturating_add(
+                process_type.response_bytes, _clamp(size)
+            )
+        for (name, kind), bins in rollup.sketches.items():
             for index, count in bins.items():
-                count_bin(type_named(self, process_type), which, index, _fitting(count))
-        for (source, gauge), plain in rollup.gauges.items():
-            reading.count, reading.total = _fitting(plain.count), _fitting(plain.total)
-            reading.smallest, reading.largest = plain.smallest, plain.largest
-            reading.last_at_ms, reading.last = plain.last_at_ms, plain.last
-            add_reading(source_named(self, source), gauge, &reading)
-        for source, mask in rollup.active_minutes.items():
-            ours = source_named(self, source)
-            ours.active_minutes |= <unsigned long long>mask
+                add_to_bin(get_process_type(self, name), kind, index, _clamp(count))
+        for (name, gauge), py_summary in rollup.gauges.items():
+            summary.count, summary.total = _clamp(py_summary.count), _clamp(py_summary.total)
+            summary.smallest, summary.largest = py_summary.smallest, py_summary.largest
+            summary.last_at_ms, summary.last = py_summary.last_at_ms, py_summary.last
+            add_gauge(get_source(self, name), gauge, &summary)
+        for name, mask in rollup.active_minutes.items():
+            source = get_source(self, name)
+            source.active_minutes |= <unsigned long long>mask
         add_counts(self.errors, rollup.errors)
         add_counts(self.ledger, rollup.ledger)
         add_counts(self.events, rollup.events)
@@ -176,259 +181,262 @@ cdef class FastRollup:
         self.released = max(self.released, rollup.released)
         self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
-    def rollup(self):
-        """The same as a Rollup of its own."""
+    def to_rollup(self):
+        """Convert to a Rollup."""
         cdef Source source
-        cdef ProcessType of_type
-        cdef int which, index
-        plain = Rollup()
-        plain.messages = self.messages
+        cdef ProcessType process_type
+        cdef int kind, index
+        rollup = Rollup()
+        rollup.messages = self.messages
         for source in self.sources.values():
-            _write_source(plain, source)
-        for of_type in self.process_types.values():
-            if of_type.response_bytes:
-                plain.response_bytes[of_type.name] = of_type.response_bytes
-            for which in range(WHICH):
-                if of_type.bins[which] != NULL:
-                    plain.sketches[of_type.name, which] = {
-                        index: of_type.bins[which][index]
-                        for index in range(of_type.low[which], of_type.high[which])
-                        if of_type.bins[which][index]
+            _add_to_rollup(rollup, source)
+        for process_type in self.process_types.values():
+            if process_type.response_bytes:
+                rollup.response_bytes[process_type.name] = process_type.response_bytes
+            for kind in range(TIMING_KINDS):
+                if process_type.bins[kind] != NULL:
+                    rollup.sketches[process_type.name, kind] = {
+                        index: process_type.bins[kind][index]
+                        for index in range(process_type.low[kind], process_type.high[kind])
+                        if process_type.bins[kind][index]
                     }
-        plain.errors = dict(self.errors)
-        plain.ledger = dict(self.ledger)
-        plain.events = {EventKey(*key): count for key, count in self.events.items()}
-        plain.exits = dict(self.exits)
-        plain.restarts = dict(self.restarts)
-        plain.released = self.released
-        plain.extensions = self.extensions
-        return plain
+        rollup.errors = dict(self.errors)
+        rollup.ledger = dict(self.ledger)
+        rollup.events = {EventKey(*key): count for key, count in self.events.items()}
+        rollup.exits = dict(self.exits)
+        rollup.restarts = dict(self.restarts)
+        rollup.released = self.released
+        rollup.extensions = self.extensions
+        return rollup
 
 
-cdef _write_source(plain, Source source):
-    cdef int which, gauge, position
-    cdef TimingTotals *tally
-    cdef GaugeSummary *reading
+cdef _add_to_rollup(rollup, Source source):
+    cdef int kind, gauge, position
+    cdef TimingTotals *totals
+    cdef GaugeSummary *summary
     for position in range(source.requests_size):
         key = (source.name, source.requests[position].status)
-        plain.requests[key] = source.requests[position].count
-    for which in range(WHICH):
-        tally = &source.tallies[which]
-        if tally.count:
-            plain.tallies[source.name, which] = PlainTally(tally.count, tally.total, tally.largest)
+        rollup.requests[key] = source.requests[position].count
+    for kind in range(TIMING_KINDS):
+        totals = &source.tallies[kind]
+        if totals.count:
+            rollup.tallies[source.name, kind] = PyTimingTotals(
+                totals.count, totals.total, totals.largest
+            )
     if source.has_gauges:
         for gauge in range(GAUGES):
-            reading = &source.gauges[gauge]
-            if reading.count:
-                plain.gauges[source.name, gauge] = PlainReading(
-                    reading.count,
-                    reading.total,
-                    reading.smallest,
-                    reading.largest,
-                    reading.last_at_ms,
-                    reading.last,
+            summary = &source.gauges[gauge]
+            if summary.count:
+                rollup.gauges[source.name, gauge] = PyGaugeSummary(
+                    summary.count,
+                    summary.total,
+                    summary.smallest,
+                    summary.largest,
+                    summary.last_at_ms,
+                    summary.last,
                 )
     if source.active_minutes:
-        plain.active_minutes[source.name] = source.active_minutes
+        rollup.active_minutes[source.name] = source.active_minutes
 
 
-# --- adding to what is held in C ---------------------------------------------------------------
+# --- adding to the sections in C ---------------------------------------------------------------
 
 
-cdef long long plus(long long one, long long other) noexcept:
-    """Of two numbers that are not negative; at most NUMBER_MAX, where packing would end them too."""
+cdef long long saturating_add(long long one, long long other) noexcept:
+    """Add two numbers, neither negative. The sum ends at NUMBER_MAX, as it would when packed."""
     return one + other if one <= NUMBER_MAX - other else NUMBER_MAX
 
 
-cdef long long _fitting(number) except -1:
-    """A number that is not negative; at most NUMBER_MAX."""
+cdef long long _clamp(number) except -1:
+    """Convert a Python number that is not negative; a larger one becomes NUMBER_MAX."""
     return min(number, NUMBER_MAX)
 
 
-cdef ProcessType type_named(FastRollup sums, str name):
-    found = sums.process_types.get(name)
-    if found is None:
-        found = sums.process_types[name] = ProcessType(name)
-    return found
+cdef ProcessType get_process_type(FastRollup rollup, str name):
+    process_type = rollup.process_types.get(name)
+    if process_type is None:
+        process_type = rollup.process_types[name] = ProcessType(name)
+    return process_type
 
 
-cdef Source source_named(FastRollup sums, str name):
-    found = sums.sources.get(name)
-    if found is None:
-        found = sums.sources[name] = Source(sums, name)
-    return found
+cdef Source get_source(FastRollup rollup, str name):
+    source = rollup.sources.get(name)
+    if source is None:
+        source = rollup.sources[name] = Source(rollup, name)
+    return source
 
 
-cdef int count_requests(Source source, int status, long long count) except -1:
+cdef int add_requests(Source source, int status, long long count) except -1:
     cdef int position
     for position in range(source.requests_size):
         if source.requests[position].status == status:
-            source.requests[position].count = plus(source.requests[position].count, count)
+            source.requests[position].count = saturating_add(source.requests[position].count, count)
             return 0
-    if source.requests_size == source.requests_room:
-        make_room(source)
+    if source.requests_size == source.requests_capacity:
+        grow_requests(source)
     source.requests[source.requests_size].status = status
     source.requests[source.requests_size].count = count
     source.requests_size += 1
     return 0
 
 
-cdef int make_room(Source source) except -1:
-    """For twice as many statuses."""
-    cdef int room = 2 * source.requests_room
-    cdef Requests *few = source.few
-    cdef Requests *own = NULL if source.requests == few else source.requests
-    cdef Requests *grown = <Requests *>realloc(own, room * sizeof(Requests))
-    if grown == NULL:
+cdef int grow_requests(Source source) except -1:
+    """Double the number of statuses that fit."""
+    cdef int capacity = 2 * source.requests_capacity
+    cdef RequestCount *inline_requests = source.inline_requests
+    cdef RequestCount *old = NULL if source.requests == inline_requests else source.requests
+    cdef RequestCount *requests = <RequestCount *>realloc(old, capacity * sizeof(RequestCount))
+    if requests == NULL:
         raise MemoryError
-    if own == NULL:
-        memcpy(grown, few, FEW * sizeof(Requests))
-    source.requests = grown
-    source.requests_room = room
+    if old == NULL:
+        memcpy(requests, inline_requests, INLINE_STATUSES * sizeof(RequestCount))
+    source.requests = requests
+    source.requests_capacity = capacity
     return 0
 
 
-cdef int add_tally(
-    Source source, int which, long long count, long long total, long long largest
+cdef int add_timing(
+    Source source, int kind, long long count, long long total, long long largest
 ) except -1:
-    cdef TimingTotals *tally
-    if which < 0 or which >= WHICH:
-        raise ValueError(which)
-    tally = &source.tallies[which]
-    tally.count = plus(tally.count, count)
-    tally.total = plus(tally.total, total)
-    if largest > tally.largest:
-        tally.largest = largest
+    cdef TimingTotals *totals
+    if kind < 0 or kind >= TIMING_KINDS:
+        raise ValueError(kind)
+    totals = &source.tallies[kind]
+    totals.count = saturating_add(totals.count, count)
+    totals.total = saturating_add(totals.total, total)
+    if largest > totals.largest:
+        totals.largest = largest
     return 0
 
 
-cdef long long *_spare[SPARE_MAX]  # BINS counts each, all 0
-cdef int _spares = 0
+# Released arrays of BINS counts, all 0, for reuse: only the part that was in use is cleared.
+cdef long long *_spare_bins[SPARE_BINS_MAX]
+cdef int _spare_count = 0
 
 
-cdef long long *taken() except NULL:
-    """BINS counts, all 0."""
-    global _spares
+cdef long long *allocate_bins() except NULL:
+    """Return BINS counts, all 0."""
+    global _spare_count
     cdef long long *bins
-    if _spares:
-        _spares -= 1
-        return _spare[_spares]
+    if _spare_count:
+        _spare_count -= 1
+        return _spare_bins[_spare_count]
     bins = <long long *>calloc(BINS, sizeof(long long))
     if bins == NULL:
         raise MemoryError
     return bins
 
 
-cdef int give_back(long long *bins, int low, int high) noexcept:
-    """Counts that are 0 outside [low, high)."""
-    global _spares
-    if _spares == SPARE_MAX:
+cdef int release_bins(long long *bins, int low, int high) noexcept:
+    """Free counts, all 0 outside [low, high), or put them aside for reuse."""
+    global _spare_count
+    if _spare_count == SPARE_BINS_MAX:
         free(bins)
         return 0
     if low < high:
         memset(bins + low, 0, (high - low) * sizeof(long long))
-    _spare[_spares] = bins
-    _spares += 1
+    _spare_bins[_spare_count] = bins
+    _spare_count += 1
     return 0
 
 
-cdef long long *bins_of(ProcessType process_type, int which) except NULL:
-    if process_type.bins[which] == NULL:
-        process_type.bins[which] = taken()
-        process_type.low[which] = BINS
-        process_type.high[which] = 0
-    return process_type.bins[which]
+cdef long long *get_bins(ProcessType process_type, int kind) except NULL:
+    if process_type.bins[kind] == NULL:
+        process_type.bins[kind] = allocate_bins()
+        process_type.low[kind] = BINS
+        process_type.high[kind] = 0
+    return process_type.bins[kind]
 
 
-cdef int count_bin(ProcessType process_type, int which, int index, long long count) except -1:
+cdef int add_to_bin(ProcessType process_type, int kind, int index, long long count) except -1:
     cdef long long *bins
-    if which < 0 or which >= WHICH or index < 0 or index >= BINS:
+    if kind < 0 or kind >= TIMING_KINDS or index < 0 or index >= BINS:
         raise ValueError(index)
-    bins = bins_of(process_type, which)
-    bins[index] = plus(bins[index], count)
-    if index < process_type.low[which]:
-        process_type.low[which] = index
-    if index >= process_type.high[which]:
-        process_type.high[which] = index + 1
+    bins = get_bins(process_type, kind)
+    bins[index] = saturating_add(bins[index], count)
+    if index < process_type.low[kind]:
+        process_type.low[kind] = index
+    if index >= process_type.high[kind]:
+        process_type.high[kind] = index + 1
     return 0
 
 
-cdef int add_reading(Source source, int gauge, const GaugeSummary *reading) except -1:
-    cdef GaugeSummary *ours
+cdef int add_gauge(Source source, int gauge, const GaugeSummary *summary) except -1:
+    cdef GaugeSummary *target
     if gauge < 0 or gauge >= GAUGES:
         raise ValueError(gauge)
     source.has_gauges = True
-    ours = &source.gauges[gauge]
-    if not ours.count:
-        ours[0] = reading[0]
+    target = &source.gauges[gauge]
+    if not target.count:
+        target[0] = summary[0]
         return 0
-    ours.count = plus(ours.count, reading.count)
-    ours.total = plus(ours.total, reading.total)
-    if reading.smallest < ours.smallest:
-        ours.smallest = reading.smallest
-    if reading.largest > ours.largest:
-        ours.largest = reading.largest
-    if reading.last_at_ms > ours.last_at_ms or (
-        reading.last_at_ms == ours.last_at_ms and reading.last > ours.last
+    target.count = saturating_add(target.count, summary.count)
+    target.total = saturating_add(target.total, summary.total)
+    if summary.smallest < target.smallest:
+        target.smallest = summary.smallest
+    if summary.largest > target.largest:
+        target.largest = summary.largest
+    if summary.last_at_ms > target.last_at_ms or (
+        summary.last_at_ms == target.last_at_ms and summary.last > target.last
     ):
-        ours.last_at_ms = reading.last_at_ms
-        ours.last = reading.last
+        target.last_at_ms = summary.last_at_ms
+        target.last = summary.last
     return 0
 
 
 # --- merging ------------------------------------------------------------------------------------
 
 
-cdef int merge_type(ProcessType ours, ProcessType theirs) except -1:
-    cdef int which, index
+cdef int merge_process_type(ProcessType target, ProcessType process_type) except -1:
+    cdef int kind, index
     cdef long long *bins
-    cdef long long *added
-    ours.response_bytes = plus(ours.response_bytes, theirs.response_bytes)
-    for which in range(WHICH):
-        added = theirs.bins[which]
-        if added == NULL:
+    cdef long long *added_bins
+    target.response_bytes = saturating_add(target.response_bytes, process_type.response_bytes)
+    for kind in range(TIMING_KINDS):
+        added_bins = process_type.bins[kind]
+        if added_bins == NULL:
             continue
-        bins = bins_of(ours, which)
-        for index in range(theirs.low[which], theirs.high[which]):
-            if added[index]:
-                bins[index] = plus(bins[index], added[index])
-        ours.low[which] = min(ours.low[which], theirs.low[which])
-        ours.high[which] = max(ours.high[which], theirs.high[which])
+        bins = get_bins(target, kind)
+        for index in range(process_type.low[kind], process_type.high[kind]):
+            if added_bins[index]:
+                bins[index] = saturating_add(bins[index], added_bins[index])
+        target.low[kind] = min(target.low[kind], process_type.low[kind])
+        target.high[kind] = max(target.high[kind], process_type.high[kind])
     return 0
 
 
-cdef int merge_source(Source ours, Source theirs) except -1:
+cdef int merge_source(Source target, Source source) except -1:
     cdef int gauge, position
-    for position in range(theirs.requests_size):
-        count_requests(ours, theirs.requests[position].status, theirs.requests[position].count)
-    merge_tallies(ours, theirs)
-    if theirs.has_gauges:
+    for position in range(source.requests_size):
+        add_requests(target, source.requests[position].status, source.requests[position].count)
+    merge_timings(target, source)
+    if source.has_gauges:
         for gauge in range(GAUGES):
-            if theirs.gauges[gauge].count:
-                add_reading(ours, gauge, &theirs.gauges[gauge])
-    ours.active_minutes |= theirs.active_minutes
+            if source.gauges[gauge].count:
+                add_gauge(target, gauge, &source.gauges[gauge])
+    target.active_minutes |= source.active_minutes
     return 0
 
 
-cdef int merge_tallies(Source ours, Source theirs) except -1:
-    cdef int which
-    cdef TimingTotals *tally
-    for which in range(WHICH):
-        tally = &theirs.tallies[which]
-        if tally.count:
-            add_tally(ours, which, tally.count, tally.total, tally.largest)
+cdef int merge_timings(Source target, Source source) except -1:
+    cdef int kind
+    cdef TimingTotals *totals
+    for kind in range(TIMING_KINDS):
+        totals = &source.tallies[kind]
+        if totals.count:
+            add_timing(target, kind, totals.count, totals.total, totals.largest)
     return 0
 
 
-cdef add_counts(dict ours, dict theirs):
-    for key, count in theirs.items():
-        add_count(ours, key, count)
+cdef add_counts(dict counts, dict added_counts):
+    for key, count in added_counts.items():
+        add_count(counts, key, count)
 
 
-cdef add_count(dict ours, key, count):
-    ours[key] = ours.get(key, 0) + count
+cdef add_count(dict counts, key, count):
+    counts[key] = counts.get(key, 0) + count
 
 
-cdef str _without_dyno(str source):
+cdef str _strip_dyno(str source):
     cdef str process_type = name_of(source).process_type
     return f"{process_type}." if process_type else ""

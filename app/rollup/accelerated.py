@@ -1,6 +1,8 @@
-"""Rollups as the busy paths hold them, and their bytes, alone and as a batch: in the quickest form
-that this installation has. All forms hold the same, merge alike and have the same bytes;
-app.rollup.rollup, app.rollup.codec and app.rollup.batch_codec say what that is.
+"""The fastest available form of rollups, of their byte format, and of batches.
+
+`FastRollup` is the compiled rollup where the extension modules are built, and `Rollup` elsewhere.
+Both hold the same data, merge alike and pack to the same bytes. app.rollup.rollup,
+app.rollup.codec and app.rollup.batch_codec define the results.
 """
 
 from __future__ import annotations
@@ -24,24 +26,26 @@ else:
 __all__ = ["FastRollup", "merge_packed", "merge_rollups", "pack", "pack_batch", "to_python"]
 
 
-def merge_rollups(packed: Iterable[bytes]) -> FastRollup:
-    """The merge of packed rollups.
+def merge_rollups(rollups: Iterable[bytes]) -> FastRollup:
+    """Merge packed rollups into one.
 
     Raises:
         PackError, NewerVersion: one of them cannot be read.
     """
-    packed = list(packed)
-    sums = FastRollup()
+    rollups = list(rollups)
+    merger = FastRollup()
     try:
-        for data in packed:
-            merge_packed(sums, data)
-    except PackError:  # the definition may read it after all, or say better why not
-        sums = FastRollup()
-        for data in packed:
-            sums.add(unpack(data))
-    return sums
+        for data in rollups:
+            merge_packed(merger, data)
+    except PackError:
+        # The compiled reader accepts only the exact form. The Python reader defines what is
+        # readable, and its error names the reason.
+        merger = FastRollup()
+        for data in rollups:
+            merger.add(unpack(data))
+    return merger
 
 
-def to_python(sums: FastRollup) -> Rollup:
-    """The same as a Rollup."""
-    return sums if isinstance(sums, Rollup) else sums.rollup()
+def to_python(rollup: FastRollup) -> Rollup:
+    """Convert to a `Rollup`; one that already is a `Rollup` is returned as it is."""
+    return rollup if isinstance(rollup, Rollup) else rollup.to_rollup()

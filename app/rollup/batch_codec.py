@@ -1,4 +1,4 @@
-"""A batch <-> bytes: what one POST comes to, a rollup for each minute that its lines touch.
+"""Packs a batch: the rollups of one POST, one for each minute that its lines touch.
 
 batch = [VERSION, [[minute, rollup], …]]        MessagePack; rollups as in app.rollup.codec
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from app.rollup.codec import UNREADABLE, pack, pack_error
+from app.rollup.codec import DECODE_ERRORS, pack, to_pack_error
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 
 VERSION = 1
@@ -25,22 +25,23 @@ _decode = msgspec.msgpack.Decoder(_Batch).decode
 
 
 def pack_batch(rollups: Mapping[int, Rollup], limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
-    """A batch: its rollups by the start of their minute, in Unix seconds."""
+    """Pack rollups that are keyed by the start of their minute, in Unix seconds."""
     return _encode(
         [VERSION, [[minute, pack(rollups[minute], limits)] for minute in sorted(rollups)]]
     )
 
 
 def unpack_batch(data: bytes) -> list[tuple[int, bytes]]:
-    """(minute, packed rollup) pairs, ascending.
+    """Unpack a batch into (minute, packed rollup) pairs, by ascending minute.
 
     Raises:
-        PackError, NewerVersion
+        PackError: the bytes are damaged.
+        NewerVersion: a newer Dynometer wrote them.
     """
     try:
         batch = _decode(data)
-    except UNREADABLE as error:
-        raise pack_error(data, error, VERSION) from None
+    except DECODE_ERRORS as error:
+        raise to_pack_error(data, error, VERSION) from None
     if batch.version != VERSION:
-        raise pack_error(data, ValueError("unknown version"), VERSION)
+        raise to_pack_error(data, ValueError("unknown version"), VERSION)
     return batch.rollups

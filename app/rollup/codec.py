@@ -1,33 +1,57 @@
-"""Rollup <-> bytes. What is stored is stored in this form; it is meant to last.
+"""Packs rollups into the bytes that the store holds, and reads them back.
 
-    rollup   = [VERSION, messages, names, section × 8, later]
-    MessagePack
-    names    = [label, …]               every source, process type, code and ledger name once
-    section  = binary: a MessagePack array of whole numbers, rows one after the other; #x is a
-    position in names
+    rollup   = [VERSION, messages, names, section × 8, extensions]            MessagePack
+    names    = [name, …]                every source, process type, code and ledger entry once
+    section  = binary: a MessagePack array of whole numbers, row after row. #x is the position of
+               x in names
       requests        #source, status, count
       errors          #source, #code, count
-      tallies         #source, which, count, total, largest
+      tallies         #source, kind, count, total, largest
       response_bytes  #process type, bytes
-      sketches        #process type, which, run …, 0
-                      run: counts of consecutive bins; a negative number skips that many bins
+      sketches        #process type, kind, run …, 0
+                      run: the counts of consecutive bins; a negative number skips that many bins
       gauges          epoch, then rows: #source, gauge, last_at - epoch, last, count,
                       total - count · last, smallest - last, largest - last
-      minutes         #source, first minute, minutes >> first minute
+      active_minutes  #source, first minute, minutes >> first minute
       ledger          #name, count
-    later    = [[tag, binary], …]       sections that were added later, and those of newer
-    versions (codec_extensions); they hold no positions in names
+    extensions = [[tag, binary], …]     sections that later versions added (codec_extensions)
 
-Sections are binaries so that a reader steps over those it does not need. Rows are sorted: equal
-rollups give equal bytes.
-
-Numbers end at 63 bits: sums that would be larger, which takes lines that lie, stay at the limit.
-That keeps merging associative, and a hostile sender from making what cannot be read again.
-
-To add something, add a tag to `later`: a version that does not know the tag keeps it through every
-merge. What would change the meaning of a section needs a new VERSION, and readers that know both
-before the first writer.
+kind: a TimingKind of app.rollup.rollup. gauge: an index in parsers.metrics.GAUGES.
 """
+
+# Theory of operation
+#
+# These bytes outlive the process that wrote them: they are the contents of slots, inboxes and spool
+# files. So the format must be cheap to merge, small, and readable by other versions.
+#
+# Sections are binaries because most readers need one or two of them. A query steps over the others
+# by their length, without decoding them. Within a section, rows are flat runs of small numbers:
+# MessagePack stores a number from -32 to 127 in one byte. For that reason names are written once
+# and referred to by position. For that reason, too, a gauge stores the distance from its last value
+# and from the earliest time in the section, a sketch stores gaps instead of bin numbers, and a mask
+# of minutes is shifted to its first set bit.
+#
+# Rows are sorted, and names are numbered as they first appear in sorted rows. Equal rollups
+# therefore have equal bytes, in whatever order their lines arrived and in both implementations.
+#
+# Numbers end at 63 bits. Larger sums come only from forged lines; they stay at the limit. Clamping
+# keeps merging associative, and no sender can make data that cannot be read again.
+#
+# A reader trusts no number: every position, status, kind, gauge, bin and count is checked, because
+# one damaged element must not spoil the rollup of an app. It raises PackError, and the caller drops
+# the half-merged rollup.
+#
+# Compatibility. A new section gets a tag in `extensions`. A version that does not know the tag
+# keeps the bytes, unread, through every merge: it concatenates and sorts them. Extensions hold
+# names themselves and no positions in `names`, because positions change with each merge. Array
+# elements after `extensions` are ignored, and lost in the next merge. A core section with another
+# meaning, or with a new gauge or kind, makes older readers fail. It needs a new VERSION, and
+# readers that know both must be deployed before the first writer. A version that meets a higher
+# VERSION raises NewerVersion. Folding of that app then stops until the process is upgraded; nothing
+# is lost.
+#
+# app/rollup/_encoder.pyx and _decoder.pyx do the same faster. They read and write the exact form
+# only, and leave everything else to this module.
 
 from __future__ import annotations
 
@@ -37,10 +61,10 @@ from typing import Any
 
 import msgspec
 
-from app.rollup import codec_extensions as later
-from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
+from app.rollup import codec_extensions
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup, TimingKind
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.tallies import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, TimingTotals
 from app.support.errors import UserError
 from parsers.metrics import GAUGES
 
@@ -56,33 +80,36 @@ SECTIONS = (
     "active_minutes",
     "ledger",
 )
-_FIRST = frozenset(SECTIONS)
-ALL = _FIRST | later.TAGS
+_CORE_SECTIONS = frozenset(SECTIONS)
+ALL_SECTIONS = _CORE_SECTIONS | codec_extensions.TAGS
 
-Gauges = frozenset[int] | None  # which of them; None: all
-_WHICH_COUNT = 4
+GaugeFilter = frozenset[int] | None  # indices in GAUGES; None for all
+_TIMING_KIND_COUNT = 4
 _GAUGE_ROW = 8
 _MINUTES_OF_HOUR = 60
 _STATUS_MAX = 599
-_KEY = itemgetter(0)
+_BY_KEY = itemgetter(0)
 _NUMBER_MAX = 2**63 - 1
 
 
 class PackError(ValueError):
-    """These bytes are not a rollup. What they were absorbed into may hold half of them: drop it."""
+    """The bytes are not a packed rollup.
+
+    A rollup that they were being merged into may hold a part of them: discard it.
+    """
 
 
 class NewerVersion(PackError, UserError):
-    """A newer Dynometer wrote this: upgrade this process."""
+    """A newer Dynometer wrote the data; this process must be upgraded to read it."""
 
     def __init__(self, version: int) -> None:
         super().__init__(
             f"data of format {version} was written by a newer Dynometer (this one reads "
-            f"{VERSION}): upgrade this process"
+            f"format {VERSION}): upgrade this process"
         )
 
 
-class _Packed(msgspec.Struct, array_like=True, gc=False):
+class _PackedRollup(msgspec.Struct, array_like=True, gc=False):
     version: int
     messages: int
     names: list[str]
@@ -94,24 +121,24 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     gauges: bytes
     active_minutes: bytes
     ledger: bytes
-    later: list[tuple[str, bytes]]
+    extensions: list[tuple[str, bytes]]
 
 
-class _Versioned(msgspec.Struct, array_like=True, gc=False):
+class _VersionOnly(msgspec.Struct, array_like=True, gc=False):
     version: int
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Packed).decode
-_decode_version = msgspec.msgpack.Decoder(_Versioned).decode
+_decode = msgspec.msgpack.Decoder(_PackedRollup).decode
+_decode_version = msgspec.msgpack.Decoder(_VersionOnly).decode
 _decode_numbers = msgspec.msgpack.Decoder(list[int]).decode
 
 
 # --- writing ------------------------------------------------------------------------------------
 
 
-class _Names:
-    """Gives each label a number as it first appears."""
+class _NameTable:
+    """Numbers names in the order of their first use."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
@@ -124,76 +151,78 @@ class _Names:
 
 
 def pack(rollup: Rollup, limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
-    """The rollup's bytes; first it is bounded by the caps."""
+    """Pack a rollup. It is cut to the limits first, in place."""
     rollup.apply_limits(limits)
-    number = _Names()
+    number = _NameTable()
     sections = [
-        _encode(_limited(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS
+        _encode(_clamp(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS
     ]
     messages = min(rollup.messages, _NUMBER_MAX)
-    added = sorted([*rollup.extensions, *later.written(rollup)])
-    return _encode([VERSION, messages, list(number.numbers), *sections, added])
+    extensions = sorted([*rollup.extensions, *codec_extensions.encode_extensions(rollup)])
+    return _encode([VERSION, messages, list(number.numbers), *sections, extensions])
 
 
-def _limited(numbers: list[int]) -> list[int]:
+def _clamp(numbers: list[int]) -> list[int]:
     if numbers and (max(numbers) > _NUMBER_MAX or min(numbers) < -_NUMBER_MAX):
         return [max(-_NUMBER_MAX, min(number, _NUMBER_MAX)) for number in numbers]
     return numbers
 
 
-def _write_requests(requests: dict[tuple[str, int], int], number: _Names) -> Iterator[int]:
+def _write_requests(requests: dict[tuple[str, int], int], number: _NameTable) -> Iterator[int]:
     for (source, status), count in sorted(requests.items()):
         yield from (number(source), status, count)
 
 
-def _write_errors(errors: dict[tuple[str, str], int], number: _Names) -> Iterator[int]:
+def _write_errors(errors: dict[tuple[str, str], int], number: _NameTable) -> Iterator[int]:
     for (source, code), count in sorted(errors.items()):
         yield from (number(source), number(code), count)
 
 
-def _write_tallies(tallies: dict[tuple[str, int], TimingTotals], number: _Names) -> Iterator[int]:
-    for (source, which), tally in sorted(tallies.items(), key=_KEY):
-        yield from (number(source), which, tally.count, tally.total, tally.largest)
+def _write_tallies(
+    tallies: dict[tuple[str, TimingKind], TimingTotals], number: _NameTable
+) -> Iterator[int]:
+    for (source, kind), totals in sorted(tallies.items(), key=_BY_KEY):
+        yield from (number(source), kind, totals.count, totals.total, totals.largest)
 
 
-def _write_counts(counts: dict[str, int], number: _Names) -> Iterator[int]:
+def _write_counts(counts: dict[str, int], number: _NameTable) -> Iterator[int]:
     for name, count in sorted(counts.items()):
         yield from (number(name), count)
 
 
 def _write_sketches(
-    sketches: dict[tuple[str, int], dict[int, int]], number: _Names
+    sketches: dict[tuple[str, TimingKind], dict[int, int]], number: _NameTable
 ) -> Iterator[int]:
-    for (process_type, which), bins in sorted(sketches.items(), key=_KEY):
-        yield from (number(process_type), which)
-        after = 0
+    for (process_type, kind), bins in sorted(sketches.items(), key=_BY_KEY):
+        yield from (number(process_type), kind)
+        next_index = 0
         for index, count in sorted(bins.items()):
-            if index != after:
-                yield after - index
+            if index != next_index:
+                yield next_index - index
             yield count
-            after = index + 1
+            next_index = index + 1
         yield 0
 
 
-def _write_gauges(gauges: dict[tuple[str, int], GaugeSummary], number: _Names) -> Iterator[int]:
+def _write_gauges(gauges: dict[tuple[str, int], GaugeSummary], number: _NameTable) -> Iterator[int]:
     if not gauges:
         return
-    epoch = min(reading.last_at_ms for reading in gauges.values())
+    epoch = min(summary.last_at_ms for summary in gauges.values())
     yield epoch
-    for (source, gauge), reading in sorted(gauges.items(), key=_KEY):
-        last = reading.last
-        yield from (number(source), gauge, reading.last_at_ms - epoch, last, reading.count)
-        yield min(reading.total, _NUMBER_MAX) - last * reading.count
-        yield from (reading.smallest - last, reading.largest - last)
+    for (source, gauge), summary in sorted(gauges.items(), key=_BY_KEY):
+        last = summary.last
+        yield from (number(source), gauge, summary.last_at_ms - epoch, last, summary.count)
+        yield min(summary.total, _NUMBER_MAX) - last * summary.count
+        yield from (summary.smallest - last, summary.largest - last)
 
 
-def _write_minutes(minutes: dict[str, int], number: _Names) -> Iterator[int]:
+def _write_minutes(minutes: dict[str, int], number: _NameTable) -> Iterator[int]:
     for source, mask in sorted(minutes.items()):
         first = (mask & -mask).bit_length() - 1
         yield from (number(source), first, mask >> first)
 
 
-_WRITE: dict[str, Callable[[Any, _Names], Iterator[int]]] = {
+_WRITE: dict[str, Callable[[Any, _NameTable], Iterator[int]]] = {
     "requests": _write_requests,
     "errors": _write_errors,
     "tallies": _write_tallies,
@@ -209,10 +238,11 @@ _WRITE: dict[str, Callable[[Any, _Names], Iterator[int]]] = {
 
 
 def unpack(data: bytes) -> Rollup:
-    """The rollup of these bytes.
+    """Read a packed rollup.
 
     Raises:
-        PackError, NewerVersion
+        PackError: the bytes are damaged.
+        NewerVersion: a newer Dynometer wrote them.
     """
     rollup = Rollup()
     merge_packed(rollup, data)
@@ -220,104 +250,116 @@ def unpack(data: bytes) -> Rollup:
 
 
 def merge_packed(
-    rollup: Rollup, data: bytes, sections: frozenset[str] = ALL, *, gauges: Gauges = None
+    rollup: Rollup,
+    data: bytes,
+    sections: frozenset[str] = ALL_SECTIONS,
+    *,
+    gauges: GaugeFilter = None,
 ) -> None:
-    """Merge packed bytes into a rollup: of the sections only those named, which alone are decoded,
-    and of the gauges only these, unless it is None.
+    """Merge a packed rollup into `rollup`.
+
+    Args:
+        rollup: changed in place.
+        data: a packed rollup.
+        sections: names of the sections to merge; the others are not even decoded. Unknown
+            extensions are kept only if this is ALL_SECTIONS.
+        gauges: the gauges to merge, if `sections` contains them.
 
     Raises:
-        PackError: the bytes are damaged; `rollup` may hold half of them.
+        PackError: the bytes are damaged; `rollup` may hold a part of them.
         NewerVersion: a newer Dynometer wrote them.
     """
     try:
-        packed = _decode(data)
-    except UNREADABLE as error:
-        raise pack_error(data, error, VERSION) from None
-    if packed.version != VERSION:
-        raise pack_error(data, ValueError("unknown version"), VERSION)
-    rollup.messages += _count(packed.messages)
-    for name in SECTIONS if sections is ALL else sections & _FIRST:
-        section: bytes = getattr(packed, name)
+        fields = _decode(data)
+    except DECODE_ERRORS as error:
+        raise to_pack_error(data, error, VERSION) from None
+    if fields.version != VERSION:
+        raise to_pack_error(data, ValueError("unknown version"), VERSION)
+    rollup.messages += _check_count(fields.messages)
+    for name in SECTIONS if sections is ALL_SECTIONS else sections & _CORE_SECTIONS:
+        section: bytes = getattr(fields, name)
         if section == _EMPTY:
             continue
         try:
             numbers = _decode_numbers(section)
             if name == "gauges":
-                _read_gauges(rollup, numbers, packed.names, gauges)
+                _read_gauges(rollup, numbers, fields.names, gauges)
             else:
-                _READ[name](rollup, numbers, packed.names)
-        except UNREADABLE as error:
+                _READ[name](rollup, numbers, fields.names)
+        except DECODE_ERRORS as error:
             raise PackError(f"{name}: {error}") from None
         except (IndexError, StopIteration):
-            raise PackError(f"{name}: ends early") from None
+            raise PackError(f"{name}: the section ends early") from None
     try:
-        later.read(rollup, packed.later, sections, keep_unknown=sections is ALL)
-    except (*UNREADABLE, ValueError) as error:
+        codec_extensions.merge_extensions(
+            rollup, fields.extensions, sections, keep_unknown=sections is ALL_SECTIONS
+        )
+    except (*DECODE_ERRORS, ValueError) as error:
         raise PackError(str(error)) from None
 
 
 _EMPTY = _encode([])
-UNREADABLE = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
+DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError)
 
 
-def pack_error(data: bytes, error: Exception, known: int) -> PackError:
-    """NewerVersion when the bytes say so, otherwise what is wrong with them."""
+def to_pack_error(data: bytes, error: Exception, newest_version: int) -> PackError:
+    """Turn a decoding error into NewerVersion if a higher version stands in front of the data."""
     try:
         version = _decode_version(data).version
-    except UNREADABLE:
+    except DECODE_ERRORS:
         return PackError(str(error))
-    return NewerVersion(version) if version > known else PackError(str(error))
+    return NewerVersion(version) if version > newest_version else PackError(str(error))
 
 
-def _count(value: int) -> int:
-    """A number that must not be negative."""
+def _check_count(value: int) -> int:
+    """Return the value; raise PackError unless it is in [0, _NUMBER_MAX]."""
     if not 0 <= value <= _NUMBER_MAX:
-        raise PackError(f"{value} is no count")
+        raise PackError(f"{value} is not a count")
     return value
 
 
-def _within(value: int, size: int) -> int:
-    """A position that must lie in [0, size)."""
+def _check_below(value: int, size: int) -> int:
+    """Return the value; raise PackError unless it is in [0, size)."""
     if not 0 <= value < size:
-        raise PackError(f"{value} is not below {size}")
+        raise PackError(f"{value} is not in [0, {size})")
     return value
 
 
-def _rows(numbers: list[int], width: int) -> Iterator[list[int]]:
+def _split_rows(numbers: list[int], width: int) -> Iterator[list[int]]:
     if len(numbers) % width:
-        raise PackError("ends early")
+        raise PackError("the last row ends early")
     for start in range(0, len(numbers), width):
         yield numbers[start : start + width]
 
 
-def _name(names: list[str], number: int) -> str:
+def _name_at(names: list[str], number: int) -> str:
     if number < 0:
-        raise PackError(f"{number} is no label")
+        raise PackError(f"{number} is not the position of a name")
     return names[number]
 
 
 def _read_requests(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
     requests = rollup.requests
-    for source, status, count in _rows(numbers, 3):
-        key = (_name(names, source), _within(status, _STATUS_MAX + 1))
-        requests[key] = requests.get(key, 0) + _count(count)
+    for source, status, count in _split_rows(numbers, 3):
+        key = (_name_at(names, source), _check_below(status, _STATUS_MAX + 1))
+        requests[key] = requests.get(key, 0) + _check_count(count)
 
 
 def _read_errors(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
     errors = rollup.errors
-    for source, code, count in _rows(numbers, 3):
-        key = (_name(names, source), _name(names, code))
-        errors[key] = errors.get(key, 0) + _count(count)
+    for source, code, count in _split_rows(numbers, 3):
+        key = (_name_at(names, source), _name_at(names, code))
+        errors[key] = errors.get(key, 0) + _check_count(count)
 
 
 def _read_tallies(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
     tallies = rollup.tallies
-    for source, which, count, total, largest in _rows(numbers, 5):
-        key = (_name(names, source), _within(which, _WHICH_COUNT))
-        tally = tallies.get(key)
-        if tally is None:
-            tally = tallies[key] = TimingTotals()
-        tally.merge(TimingTotals(_count(count), _count(total), _count(largest)))
+    for source, kind, count, total, largest in _split_rows(numbers, 5):
+        key = (_name_at(names, source), _check_below(kind, _TIMING_KIND_COUNT))
+        totals = tallies.get(key)
+        if totals is None:
+            totals = tallies[key] = TimingTotals()
+        totals.merge(TimingTotals(_check_count(count), _check_count(total), _check_count(largest)))
 
 
 def _read_response_bytes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
@@ -329,62 +371,64 @@ def _read_ledger(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
 
 
 def _read_counts(counts: dict[str, int], numbers: list[int], names: list[str]) -> None:
-    for number, count in _rows(numbers, 2):
-        name = _name(names, number)
-        counts[name] = counts.get(name, 0) + _count(count)
+    for number, count in _split_rows(numbers, 2):
+        name = _name_at(names, number)
+        counts[name] = counts.get(name, 0) + _check_count(count)
 
 
 def _read_sketches(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    rest = iter(numbers)
-    for number in rest:
-        key = (_name(names, number), _within(next(rest), _WHICH_COUNT))
+    remaining = iter(numbers)
+    for number in remaining:
+        key = (_name_at(names, number), _check_below(next(remaining), _TIMING_KIND_COUNT))
         bins = rollup.sketches.setdefault(key, {})
         index = 0
-        while value := next(rest):
+        while value := next(remaining):
             if value < 0:
                 index -= value
             else:
                 bins[index] = bins.get(index, 0) + value
                 index += 1
         if index > BIN_COUNT:
-            raise PackError(f"{index} is not a bin")
+            raise PackError(f"{index - 1} is not a bin")
 
 
-def _read_gauges(rollup: Rollup, numbers: list[int], names: list[str], only: Gauges = None) -> None:
+def _read_gauges(
+    rollup: Rollup, numbers: list[int], names: list[str], wanted_gauges: GaugeFilter = None
+) -> None:
     gauges = rollup.gauges
     epoch = numbers[0]
     if (len(numbers) - 1) % _GAUGE_ROW:
-        raise PackError("ends early")
+        raise PackError("the last gauge ends early")
     for start in range(1, len(numbers), _GAUGE_ROW):
         gauge = numbers[start + 1]
-        if only is not None and gauge not in only:
+        if wanted_gauges is not None and gauge not in wanted_gauges:
             continue
         row = numbers[start : start + _GAUGE_ROW]
-        source, _, after, last, count, total, smallest, largest = row
+        source, _, offset_ms, last, count, total, smallest, largest = row
         if count < 1:
-            raise PackError("a gauge without readings")
-        key = (_name(names, source), _within(gauge, len(GAUGES)))
-        reading = GaugeSummary(
-            _count(count),
-            _count(min(last * count + total, _NUMBER_MAX)),
-            _count(last + smallest),
-            _count(last + largest),
-            _count(epoch + after),
-            _count(last),
+            raise PackError("a gauge has no values")
+        key = (_name_at(names, source), _check_below(gauge, len(GAUGES)))
+        summary = GaugeSummary(
+            _check_count(count),
+            _check_count(min(last * count + total, _NUMBER_MAX)),
+            _check_count(last + smallest),
+            _check_count(last + largest),
+            _check_count(epoch + offset_ms),
+            _check_count(last),
         )
         if key in gauges:
-            gauges[key].merge(reading)
+            gauges[key].merge(summary)
         else:
-            gauges[key] = reading
+            gauges[key] = summary
 
 
 def _read_minutes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
     minutes = rollup.active_minutes
-    for number, first, shifted in _rows(numbers, 3):
-        mask = _count(shifted) << _within(first, _MINUTES_OF_HOUR)
+    for number, first, shifted_mask in _split_rows(numbers, 3):
+        mask = _check_count(shifted_mask) << _check_below(first, _MINUTES_OF_HOUR)
         if not 0 < mask < 1 << _MINUTES_OF_HOUR:
             raise PackError("minutes outside the hour")
-        source = _name(names, number)
+        source = _name_at(names, number)
         minutes[source] = minutes.get(source, 0) | mask
 
 

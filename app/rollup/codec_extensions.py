@@ -1,5 +1,7 @@
-"""Sections that came later than the first format: each is known by its tag and stands for itself,
-so versions that do not know it carry it along unread (app.rollup.codec).
+"""Tagged extension sections of the rollup format (app.rollup.codec).
+
+Each is a MessagePack array of rows that stands alone. Versions that do not know a tag preserve the
+section unread.
 
     events    [[at_ms, kind, source, detail, count], …]
     exits     [[source, status, count], …]
@@ -27,29 +29,34 @@ _decode_restarts = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 _decode_released = msgspec.msgpack.Decoder(list[tuple[int, str]]).decode
 
 
-def written(rollup: Rollup) -> Iterator[tuple[str, bytes]]:
-    """The sections of a rollup that hold something."""
+def encode_extensions(rollup: Rollup) -> Iterator[tuple[str, bytes]]:
+    """Yield (tag, bytes) of each section that is not empty."""
     for tag, rows_of in _ROWS.items():
         if rows := rows_of(rollup):
             yield tag, _encode(rows)
 
 
-def read(
+def merge_extensions(
     rollup: Rollup,
-    found: Sequence[tuple[str, bytes]],
-    wanted: frozenset[str],
+    extensions: Sequence[tuple[str, bytes]],
+    sections: frozenset[str],
     *,
     keep_unknown: bool,
 ) -> None:
-    """Merge sections into a rollup: those of TAGS that are wanted, and if asked those that only a
-    newer version can read, as they are.
+    """Merge packed extensions into a rollup.
+
+    Args:
+        rollup: changed in place.
+        extensions: (tag, bytes) pairs.
+        sections: the tags to merge.
+        keep_unknown: whether to keep extensions that are not in TAGS, as bytes.
 
     Raises:
-        ValueError, msgspec.MsgspecError: one is damaged.
+        ValueError, msgspec.MsgspecError: an extension is damaged.
     """
-    for tag, data in found:
+    for tag, data in extensions:
         if tag in TAGS:
-            if tag in wanted:
+            if tag in sections:
                 _READ[tag](rollup, data)
         elif keep_unknown:
             rollup.extensions = tuple(sorted([*rollup.extensions, (tag, data)]))
@@ -81,31 +88,31 @@ _ROWS: dict[str, Callable[[Rollup], Collection[Any]]] = {
 
 def _read_events(rollup: Rollup, data: bytes) -> None:
     for at_ms, kind, source, detail, count in _decode_events(data):
-        key = EventKey(_count(at_ms), kind, source, detail)
-        rollup.events[key] = rollup.events.get(key, 0) + _count(count)
+        key = EventKey(_check_count(at_ms), kind, source, detail)
+        rollup.events[key] = rollup.events.get(key, 0) + _check_count(count)
 
 
 def _read_exits(rollup: Rollup, data: bytes) -> None:
     for source, status, count in _decode_exits(data):
         if not 0 <= status <= _EXIT_STATUS_MAX:
-            raise ValueError(f"{status} is no exit status")
+            raise ValueError(f"{status} is not an exit status")
         key = (source, status)
-        rollup.exits[key] = rollup.exits.get(key, 0) + _count(count)
+        rollup.exits[key] = rollup.exits.get(key, 0) + _check_count(count)
 
 
 def _read_restarts(rollup: Rollup, data: bytes) -> None:
     for source, count in _decode_restarts(data):
-        rollup.restarts[source] = rollup.restarts.get(source, 0) + _count(count)
+        rollup.restarts[source] = rollup.restarts.get(source, 0) + _check_count(count)
 
 
 def _read_released(rollup: Rollup, data: bytes) -> None:
     for at_ms, version in _decode_released(data):
-        rollup.released = max(rollup.released, (_count(at_ms), version))
+        rollup.released = max(rollup.released, (_check_count(at_ms), version))
 
 
-def _count(value: int) -> int:
+def _check_count(value: int) -> int:
     if not 0 <= value <= _NUMBER_MAX:
-        raise ValueError(f"{value} is no count")
+        raise ValueError(f"{value} is not a count")
     return value
 
 

@@ -1,6 +1,4 @@
-"""Events of an app as rollups keep them: which, when, and how often; and which stay where there are
-too many.
-"""
+"""Events of an app as rollups store them: the key of an event, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from parsers.samples import APP_EVENTS
 
 
 class EventKey(NamedTuple):
-    """An event and when it was, in Unix milliseconds; see parsers.samples.Event."""
+    """An event (parsers.samples.Event) and its time, in Unix milliseconds."""
 
     at_ms: int
     kind: str
@@ -20,23 +18,25 @@ class EventKey(NamedTuple):
     detail: str
 
 
-MORE_EVENTS = EventKey(0, "more", "", "")  # stands for events over the cap
+MORE_EVENTS = EventKey(0, "more", "", "")  # stands for the events over the limit
 
 
-def first_events(events: Mapping[EventKey, int], cap: int) -> dict[EventKey, int]:
-    """The first `cap` of counted events: those of the app before those of its dynos, by time; the
-    others are counted as MORE_EVENTS.
+def limit_events(events: Mapping[EventKey, int], count_max: int) -> dict[EventKey, int]:
+    """Return at most `count_max` of the counted events.
+
+    Events of the app itself (a release, say) go before events of its dynos, earlier ones before
+    later ones. The others are counted as MORE_EVENTS, which comes on top of `count_max`.
     """
-    of_app: list[EventKey] = []
-    of_dynos: list[EventKey] = []
+    app_events: list[EventKey] = []
+    dyno_events: list[EventKey] = []
     for event in events:
-        _, kind, _, _ = event  # a plain tuple, where the compiled form holds them
+        _, kind, _, _ = event  # not event.kind: the compiled form holds plain tuples
         if kind in APP_EVENTS:
-            of_app.append(event)
+            app_events.append(event)
         elif event != MORE_EVENTS:
-            of_dynos.append(event)
-    first = nsmallest(cap, of_app)
-    first += nsmallest(cap - len(first), of_dynos)
-    kept = {event: events[event] for event in first}
-    more = sum(events.values()) - sum(kept.values())
-    return {**kept, MORE_EVENTS: more} if more else kept
+            dyno_events.append(event)
+    first = nsmallest(count_max, app_events)
+    first += nsmallest(count_max - len(first), dyno_events)
+    selection = {event: events[event] for event in first}
+    more = sum(events.values()) - sum(selection.values())
+    return {**selection, MORE_EVENTS: more} if more else selection

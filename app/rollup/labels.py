@@ -1,4 +1,7 @@
-"""The rows of a rollup's sections: which labels each has."""
+"""Labels of the rows in a rollup's sections, as queries and `/metrics` show them.
+
+A row is known by its key in the section: a source, or a source and a number or name.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from app.rollup.statuses import outcome_of, status_class, status_label
 from parsers.samples import labels_of
 
 Labels = Mapping[str, str]
-_remembered = lru_cache(4_096)  # what all apps have: web.1 with status 200 and the like
+_cache = lru_cache(4_096)  # the same rows come in all apps: web.1 with status 200 and the like
 
 _OUTCOMES = {
     SERVICE_OK: "ok",
@@ -20,54 +23,54 @@ _OUTCOMES = {
 }
 
 
-@_remembered
-def of_source(source: str) -> Labels:
-    """A source."""
+@_cache
+def source_labels(source: str) -> Labels:
+    """Return the labels of a source."""
     process_type, dyno = labels_of(source)
     return {"process_type": process_type, "dyno": dyno}
 
 
-@_remembered
-def of_request(raw: tuple[str, int]) -> Labels:
-    """(source, status)."""
-    source, status = raw
+@_cache
+def request_labels(key: tuple[str, int]) -> Labels:
+    """Return the labels of (source, status)."""
+    source, status = key
     return {
-        **of_source(source),
+        **source_labels(source),
         "status": status_label(status),
         "status_class": status_class(status),
         "outcome": outcome_of(status),
     }
 
 
-@_remembered
-def of_error(raw: tuple[str, str]) -> Labels:
-    """(source, code)."""
-    return {**of_source(raw[0]), "code": raw[1]}
+@_cache
+def error_labels(key: tuple[str, str]) -> Labels:
+    """Return the labels of (source, error code)."""
+    return {**source_labels(key[0]), "code": key[1]}
 
 
-@_remembered
-def of_exit(raw: tuple[str, int]) -> Labels:
-    """(source, exit status)."""
-    return {**of_source(raw[0]), "exit_status": str(raw[1])}
+@_cache
+def exit_labels(key: tuple[str, int]) -> Labels:
+    """Return the labels of (source, exit status)."""
+    return {**source_labels(key[0]), "exit_status": str(key[1])}
 
 
-@_remembered
-def of_tally(raw: tuple[str, int]) -> Labels:
-    """(source, which times)."""
-    return {**of_source(raw[0]), "outcome": _OUTCOMES[raw[1]]}
+@_cache
+def timing_labels(key: tuple[str, int]) -> Labels:
+    """Return the labels of (source, kind of time)."""
+    return {**source_labels(key[0]), "outcome": _OUTCOMES[key[1]]}
 
 
-@_remembered
-def of_sketch(raw: tuple[str, int]) -> Labels:
-    """(process type, which times); sketches are not kept by dyno."""
-    return {"process_type": raw[0], "outcome": _OUTCOMES[raw[1]], "dyno": ""}
+@_cache
+def sketch_labels(key: tuple[str, int]) -> Labels:
+    """Return the labels of (process type, kind of time); there are no sketches by dyno."""
+    return {"process_type": key[0], "outcome": _OUTCOMES[key[1]], "dyno": ""}
 
 
-def of_gauge(raw: tuple[str, int]) -> Labels:
-    """(source, gauge)."""
-    return of_source(raw[0])
+def gauge_labels(key: tuple[str, int]) -> Labels:
+    """Return the labels of (source, gauge)."""
+    return source_labels(key[0])
 
 
-def of_process_type(raw: str) -> Labels:
-    """A process type."""
-    return {"process_type": raw}
+def process_type_labels(process_type: str) -> Labels:
+    """Return the labels of a process type."""
+    return {"process_type": process_type}

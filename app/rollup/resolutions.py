@@ -1,6 +1,4 @@
-"""Resolutions: the lengths of interval that rollups are stored at, and for how long each is
-kept.
-"""
+"""Resolutions: the lengths of the intervals that rollups are stored at, and their retention."""
 
 from __future__ import annotations
 
@@ -10,9 +8,9 @@ from typing import NamedTuple
 MINUTE_S = 60
 HOUR_S = 3600
 DAY_S = 86_400
-# Slots outlive their retention, so "the last 24 hours" need not be exact to the second.
+# Slots outlive their retention, so that a query for "the last 24 hours" still finds its first slot.
 SLACK_S = HOUR_S
-POINTS_MAX = 300  # about as many as a chart has room for
+POINTS_MAX = 300  # about as many as a chart can show
 
 _NICE_STEPS_S = (
     *(minutes * MINUTE_S for minutes in (1, 2, 5, 10, 20, 30)),
@@ -24,8 +22,9 @@ _UNIT_S = {"": 1, "s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
 
 
 class Resolution(NamedTuple):
-    """`name` is that of the store's slots; an interval lasts `seconds` and is kept for
-    `retention_s`.
+    """One length of interval: `seconds` long, stored for `retention_s`.
+
+    `name` is part of the keys in the store: "1m", "10m", "1h".
     """
 
     name: str
@@ -34,8 +33,9 @@ class Resolution(NamedTuple):
 
 
 def resolutions(retention_1m_s: int, retention_10m_s: int, retention_1h_s: int) -> list[Resolution]:
-    """The stored resolutions, finest first. Each divides the next, so each is made from the one
-    before.
+    """Return the stored resolutions, finest first.
+
+    Each length divides the next one, so each resolution is made from the one before.
     """
     return [
         Resolution("1m", MINUTE_S, retention_1m_s),
@@ -45,15 +45,15 @@ def resolutions(retention_1m_s: int, retention_10m_s: int, retention_1h_s: int) 
 
 
 def align(t_s: int, seconds: int) -> int:
-    """The start of the interval that holds `t_s`, counted from the Unix epoch."""
+    """Return the start of the interval that contains `t_s`; intervals count from the Unix epoch."""
     return t_s - t_s % seconds
 
 
 def parse_step(text: str) -> int:
-    """Seconds of "1m", "10m", "2h", "1d", "90s" or "600".
+    """Return the seconds of a step such as "1m", "10m", "2h", "1d", "90s" or "600".
 
     Raises:
-        ValueError: none of these, or 0.
+        ValueError: the text has another form, or is 0.
     """
     match = _STEP.fullmatch(text)
     if not match or not int(match[1]):
@@ -62,7 +62,10 @@ def parse_step(text: str) -> int:
 
 
 def nice_step(range_s: float) -> int:
-    """The shortest usual step that divides a range into at most POINTS_MAX intervals."""
+    """Return the shortest round step that divides a range into at most POINTS_MAX intervals.
+
+    The longest step of all if even that one gives more.
+    """
     for step_s in _NICE_STEPS_S:
         if range_s / step_s <= POINTS_MAX:
             return step_s

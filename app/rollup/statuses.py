@@ -1,5 +1,7 @@
-"""HTTP statuses as Dynometer keeps them: 100 to 599, 0 for none, and 1 to 5 for "any other of that
-class".
+"""HTTP statuses as rollups store them.
+
+A status is 100 to 599; 0 stands for none. 1 to 5 stand for further statuses of that class, of
+which a rollup holds more than its limit.
 """
 
 from __future__ import annotations
@@ -16,23 +18,23 @@ def is_failed(status: int) -> bool:
 
 
 def outcome_of(status: int) -> str:
-    """ "ok" or "failed"."""
+    """Return "ok" or "failed", the values of the label `outcome`."""
     return "failed" if is_failed(status) else "ok"
 
 
 def status_class(status: int) -> str:
-    """ "2xx" and so on; "" for no status."""
+    """Return "2xx" and so on; "" for no status."""
     digit = status // CLASS_SIZE or status
     return f"{digit}xx" if digit else ""
 
 
 def status_label(status: int) -> str:
-    """The status as users see it: "200", "" for none, and "4xx" for the 4xx statuses over the
-    cap.
+    """Return the label that users see: "200", "" for none, and "4xx" for 4xx statuses over the
+    limit.
     """
     return str(status) if status >= CLASS_SIZE else status_class(status)
 
 
-def capped_status(status: int, kept: set[int]) -> int:
-    """Statuses over the cap become their class, 1 to 5."""
-    return status if status in kept or status < CLASS_SIZE else status // CLASS_SIZE
+def limit_status(status: int, within_limit: set[int]) -> int:
+    """Return the status itself if it is within the limit, otherwise its class, 1 to 5."""
+    return status if status in within_limit or status < CLASS_SIZE else status // CLASS_SIZE

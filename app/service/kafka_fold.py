@@ -32,7 +32,7 @@ async def read_and_fold(url: str, settings: Settings) -> None:
     await refuse_unsupported_data(store)
     name = f"{os.uname().nodename}-{os.getpid()}"
     fold_worker = build_fold_worker(settings, store, time.time, name=f"fold-{name}")
-    writer = build_batch_writer(OffsetBatchWriter, settings, store, time.time, fold_worker.stored)
+    writer = build_batch_writer(OffsetBatchWriter, settings, store, time.time, fold_worker.schedule)
     kafka = KafkaSettings.of(settings)
     reader = BatchConsumer(
         kafka,
@@ -47,7 +47,7 @@ async def read_and_fold(url: str, settings: Settings) -> None:
             reader.run(), fold_worker.run(), _send_heartbeats(store, reader, writer, name)
         )
         with suppress(TimeoutError, StoreUnavailable):  # the next one folds it
-            await asyncio.wait_for(fold_worker.finish(), timeout=FINISH_WITHIN_S)
+            await asyncio.wait_for(fold_worker.fold_pending(), timeout=FINISH_WITHIN_S)
     finally:
         await store.close()
 

@@ -90,7 +90,7 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
     drains = DrainRegistry(store, clock, settings.drains_copy)
     build_write_path, plugins = _write_path_of(settings, store, drains, clock)
     pipeline = _build_pipeline(
-        settings, store, clock, on_appended=fold_worker.stored, build_write_path=build_write_path
+        settings, store, clock, on_appended=fold_worker.schedule, build_write_path=build_write_path
     )
     rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
     drain_admin = DrainAdmin(store, clock, settings.public_url)
@@ -276,7 +276,7 @@ async def running(service: Service) -> AsyncIterator[None]:
     finally:
         await service.pipeline.committer.wait_idle()
         await cancel_and_wait(tasks)
-        finishing = asyncio.create_task(service.fold_worker.finish(), name="finish")
+        finishing = asyncio.create_task(service.fold_worker.fold_pending(), name="finish")
         await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
         await cancel_and_wait([finishing])
         await service.drains.close()

@@ -1,8 +1,8 @@
-"""Which form of the busy paths runs: the compiled one of app.hot, or the interpreted one.
+"""Selects the form of the hot paths: the compiled extension modules or the Python modules.
 
-Both give the same, which app.ingest.aggregator, app.rollup.rollup and app.rollup.codec
-define; the compiled one leaves to
-those whatever is unusual. `COMPILED`: it was built, and DYNOMETER_PURE=1 does not forbid it.
+Both give the same results. app.ingest.aggregator, app.receivers.request_head, app.rollup and
+app.query define the results in Python; the compiled modules leave uncommon input to them.
+COMPILED is true if all extension modules are built and DYNOMETER_PURE is not 1.
 """
 
 from __future__ import annotations

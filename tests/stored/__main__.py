@@ -1,4 +1,4 @@
-"""Writes what the present version stores, and what it answers, to tests/stored/VERSION.json."""
+"""Writes a sample of stored data, and the answers from it, to tests/stored/VERSION.json."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.service import NOW_S, Clock, client_of, post
 from tests.support.stored import ADMIN, SETTINGS, STORED, answers, dump
 
 
-async def written(server: RedisProcess) -> dict[str, Any]:
+async def record(server: RedisProcess) -> dict[str, Any]:
     store = connect(f"redis://127.0.0.1:{server.port}/0")
     clock = Clock(NOW_S - 60)
     async with client_of(store, clock, **SETTINGS) as client:
@@ -28,9 +28,9 @@ async def written(server: RedisProcess) -> dict[str, Any]:
 
 
 async def send(client: httpx2.AsyncClient, clock: Clock) -> str:
-    """Lines of three hours, some of them folded, some not; returns the drain's secret."""
-    added = await client.post("/api/v1/drains", json={"apps": ["shop"]}, auth=("x", ADMIN))
-    secret: str = added.json()["drains"][0]["add"].split("shop:")[1].split("@", maxsplit=1)[0]
+    """Send lines of three hours, some of them folded, some not; return the drain's secret."""
+    response = await client.post("/api/v1/drains", json={"apps": ["shop"]}, auth=("x", ADMIN))
+    secret: str = response.json()["drains"][0]["add"].split("shop:")[1].split("@", maxsplit=1)[0]
     token = {"name": "wallboard", "apps": ["shop*"]}
     await client.post("/api/v1/tokens", json=token, auth=("x", ADMIN))
     await client.put("/api/v1/drains/shop/links/d.syslog", auth=("x", ADMIN))
@@ -50,24 +50,24 @@ async def send(client: httpx2.AsyncClient, clock: Clock) -> str:
             ]
         )
         headers = {"Logplex_Msg_Count": "19", "Logplex_Drain_Token": "d.shop"}
-        answer = await post(client, body, secret=secret, **headers)
-        assert answer.status_code == 200, answer.text
+        response = await post(client, body, secret=secret, **headers)
+        assert response.status_code == 200, response.text
     return secret
 
 
 def main() -> None:
     file = STORED / f"{version()}.json"
     if file.exists():
-        sys.exit(f"{file} is there: what a version stored is never changed")
+        sys.exit(f"{file} exists: samples are never changed")
     with TemporaryDirectory() as directory:
         server = RedisProcess(Path(directory))
         server.start()
         try:
-            recorded = asyncio.run(written(server))
+            sample = asyncio.run(record(server))
         finally:
             server.client.close()
             server.kill()
-    file.write_text(json.dumps(recorded, indent=1) + "\n")
+    file.write_text(json.dumps(sample, indent=1) + "\n")
 
 
 main()

@@ -1,9 +1,8 @@
-"""What earlier versions stored stays readable: folded or not, in every resolution, with the drains
-and tokens beside it.
+"""Data that earlier versions stored stays readable.
 
-tests/stored/ holds, for each version that changed what is stored, all lists and hashes of a small
-store and what was answered from them. 'python -m tests.stored' adds those of the present version;
-they are never changed afterwards.
+tests/stored/ holds a sample for each version that changed the stored data: all keys of a small
+store, with folded and unfolded data, drains and tokens, and the answers from it. `python -m
+tests.stored` adds a sample of the present version. Samples are never changed afterwards.
 """
 
 from __future__ import annotations
@@ -34,38 +33,36 @@ def server(tmp_path: Path) -> Iterator[RedisProcess]:
 
 @asynccontextmanager
 async def client_on(server: RedisProcess) -> AsyncIterator[httpx2.AsyncClient]:
-    """Of a service that starts on what is stored."""
+    """Yield a client of a service that starts on this store."""
     store = connect(f"redis://127.0.0.1:{server.port}/0")
     async with client_of(store, Clock(), **SETTINGS) as client:
         yield client
 
 
-VERSIONS = {file.stem: json.loads(file.read_text()) for file in sorted(STORED.glob("*.json"))}
+SAMPLES = {file.stem: json.loads(file.read_text()) for file in sorted(STORED.glob("*.json"))}
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_what_a_version_stored_is_answered_as_it_was_then(
+@pytest.mark.parametrize("version", SAMPLES)
+async def test_stored_data_gives_the_same_answers_as_then(
     version: str, server: RedisProcess
 ) -> None:
-    recorded = VERSIONS[version]
-    load(server, recorded["keys"])
+    sample = SAMPLES[version]
+    load(server, sample["keys"])
     async with client_on(server) as client:
-        assert await answers(client) == recorded["answers"]
+        assert await answers(client) == sample["answers"]
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-async def test_what_a_version_stored_merges_with_what_comes_now(
-    version: str, server: RedisProcess
-) -> None:
-    recorded = VERSIONS[version]
-    load(server, recorded["keys"])
-    secret = recorded["secret"]
-    question = "/api/v1/apps/shop/query?metric=requests&start=now-3h&step=range"
+@pytest.mark.parametrize("version", SAMPLES)
+async def test_stored_data_merges_with_new_data(version: str, server: RedisProcess) -> None:
+    sample = SAMPLES[version]
+    load(server, sample["keys"])
+    secret = sample["secret"]
+    query = "/api/v1/apps/shop/query?metric=requests&start=now-3h&step=range"
     async with client_on(server) as client:
-        before = (await client.get(question, auth=("x", ADMIN))).json()["series"][0]["values"][0]
-        for _ in range(6):  # more than are folded at once
+        before = (await client.get(query, auth=("x", ADMIN))).json()["series"][0]["values"][0]
+        for _ in range(6):  # more than the batches that trigger a fold
             body = router(NOW_S - 5) * 3
-            answer = await post(client, body, secret=secret, Logplex_Drain_Token="d.shop")
-            assert answer.status_code == 200
-        after = (await client.get(question, auth=("x", ADMIN))).json()["series"][0]["values"][0]
+            response = await post(client, body, secret=secret, Logplex_Drain_Token="d.shop")
+            assert response.status_code == 200
+        after = (await client.get(query, auth=("x", ADMIN))).json()["series"][0]["values"][0]
     assert after == before + 18

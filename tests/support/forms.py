@@ -1,4 +1,4 @@
-"""Both forms of the busy paths, side by side."""
+"""The compiled and the Python form of the hot paths, side by side."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 from app.ingest import aggregator as ingest
 from app.ingest.aggregator import AcceptanceWindow, AggregatedBody
-from app.rollup import codec as packing
+from app.rollup import codec
 from app.rollup.codec import PackError
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from parsers.framing import split
 
-compiled_lines: Any = import_module("app.ingest._aggregator")
-heads: Any = import_module("app.receivers._request_head")
-reading: Any = import_module("app.rollup._decoder")
-writing: Any = import_module("app.rollup._encoder")
+compiled_aggregator: Any = import_module("app.ingest._aggregator")
+compiled_head: Any = import_module("app.receivers._request_head")
+decoder: Any = import_module("app.rollup._decoder")
+encoder: Any = import_module("app.rollup._encoder")
 FastRollup: Any = import_module("app.rollup._rollup").FastRollup
 
 ARRIVED_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
-HORIZON = AcceptanceWindow(86_400, 300)
-HEAD = b"POST /drain HTTP/1.1\r\n\r\n"  # what stands before a body
+ACCEPTANCE = AcceptanceWindow(86_400, 300)
+HEAD = b"POST /drain HTTP/1.1\r\n\r\n"  # stands before the body in the buffer of a connection
 TINY = CardinalityLimits(process_types=2, dynos=3, statuses=2, codes=2, events=2)
 
 
-def plain_of(
+def aggregate_in_python(
     body: bytes, arrived_s: float, acceptance: AcceptanceWindow, limits: CardinalityLimits
 ) -> ingest.Aggregator:
     aggregator = ingest.Aggregator(arrived_s, acceptance, limits)
@@ -33,16 +33,16 @@ def plain_of(
     return aggregator
 
 
-def compiled_of_body(
+def aggregate_compiled(
     body: bytes,
     arrived_s: float,
     acceptance: AcceptanceWindow,
     limits: CardinalityLimits,
-    at_one_go: bool = False,
+    in_one_call: bool = False,
 ) -> Any:
-    aggregator = compiled_lines.Aggregator(arrived_s, acceptance, limits)
+    aggregator = compiled_aggregator.Aggregator(arrived_s, acceptance, limits)
     aggregator.add_promised(7)
-    if at_one_go:
+    if in_one_call:
         aggregator.add_body(HEAD + body, len(HEAD))
     else:
         for _ in aggregator.turns(HEAD + body, len(HEAD)):
@@ -50,52 +50,59 @@ def compiled_of_body(
     return aggregator
 
 
-def assert_same_of_body(
+def assert_same_aggregation(
     body: bytes,
     arrived_s: float = ARRIVED_S,
-    acceptance: AcceptanceWindow = HORIZON,
+    acceptance: AcceptanceWindow = ACCEPTANCE,
     limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> AggregatedBody:
-    """Both make the same of a body; returns what."""
-    plain_aggregator = plain_of(body, arrived_s, acceptance, limits)
-    aggregator = compiled_of_body(body, arrived_s, acceptance, limits)
-    assert aggregator.lines == plain_aggregator.lines
-    plain, compiled = plain_aggregator.build_body(), aggregator.build_body()
-    assert sorted(compiled.rollups) == sorted(plain.rollups)
-    assert compiled.ledgers == plain.ledgers
-    assert compiled.loose == plain.loose
-    assert (compiled.activity, compiled.arrived_s) == (plain.activity, plain.arrived_s)
-    for minute, rollup in plain.rollups.items():
-        sums: Any = compiled.rollups[minute]
-        assert described(sums.rollup()) == described(rollup)
-        assert writing.pack(sums, TINY) == packing.pack(rollup.copy(), TINY)
-    packed = plain.packed()  # which bounds what is plain
-    assert compiled.packed() == packed
-    assert aggregator.packed() == packed
-    at_one_go = compiled_of_body(body, arrived_s, acceptance, limits, at_one_go=True)
-    assert at_one_go.packed() == packed
-    assert (at_one_go.lines, at_one_go.activity) == (aggregator.lines, aggregator.activity)
-    return plain
+    """Assert that both forms aggregate a body alike; return the aggregated body."""
+    python_aggregator = aggregate_in_python(body, arrived_s, acceptance, limits)
+    aggregator = aggregate_compiled(body, arrived_s, acceptance, limits)
+    assert aggregator.lines == python_aggregator.lines
+    python_body, compiled_body = python_aggregator.build_body(), aggregator.build_body()
+    assert sorted(compiled_body.rollups) == sorted(python_body.rollups)
+    assert compiled_body.ledgers == python_body.ledgers
+    assert compiled_body.loose == python_body.loose
+    assert (compiled_body.activity, compiled_body.arrived_s) == (
+        python_body.activity,
+        python_body.arrived_s,
+    )
+    for minute, rollup in python_body.rollups.items():
+        fast_rollup: Any = compiled_body.rollups[minute]
+        assert fields_of(fast_rollup.to_rollup()) == fields_of(rollup)
+        assert encoder.pack(fast_rollup, TINY) == codec.pack(rollup.copy(), TINY)
+    data = python_body.packed()  # also cuts python_body to the limits
+    assert compiled_body.packed() == data
+    assert aggregator.packed() == data
+    one_call_aggregator = aggregate_compiled(body, arrived_s, acceptance, limits, in_one_call=True)
+    assert one_call_aggregator.packed() == data
+    assert (one_call_aggregator.lines, one_call_aggregator.activity) == (
+        aggregator.lines,
+        aggregator.activity,
+    )
+    return python_body
 
 
-def described(rollup: Rollup) -> dict[str, Any]:
-    """All that a rollup holds, to be compared."""
+def fields_of(rollup: Rollup) -> dict[str, Any]:
+    """Return all data of a rollup, for comparison."""
     return {name: getattr(rollup, name) for name in Rollup.__slots__}
 
 
-def assert_same_of_bytes(data: bytes) -> None:
-    """What the compiled form reads of packed bytes is what the plain one does; what it refuses, the
-    plain one decides about.
+def assert_same_reading(data: bytes) -> None:
+    """Assert that the codec reads the same from bytes that the compiled decoder accepts.
+
+    Bytes that the decoder rejects are left to the codec.
     """
-    sums = FastRollup()
+    rollup = FastRollup()
     try:
-        reading.merge_packed(sums, data)
+        decoder.merge_packed(rollup, data)
     except PackError:
         return
-    assert writing.pack(sums) == packing.pack(packing.unpack(data))
+    assert encoder.pack(rollup) == codec.pack(codec.unpack(data))
 
 
-def compiled_of(rollup: Rollup) -> Any:
-    sums = FastRollup()
-    sums.add(rollup)
-    return sums
+def to_fast_rollup(rollup: Rollup) -> Any:
+    fast_rollup = FastRollup()
+    fast_rollup.add(rollup)
+    return fast_rollup

@@ -15,13 +15,13 @@ from app.rollup.rollup import CardinalityLimits
 from app.traffic.simulated_app import SimulatedApp
 from fuzz.targets import CORPUS
 from tests.support.forms import (
+    ACCEPTANCE,
     ARRIVED_S,
-    HORIZON,
     TINY,
-    assert_same_of_body,
-    compiled_lines,
-    compiled_of_body,
-    plain_of,
+    aggregate_compiled,
+    aggregate_in_python,
+    assert_same_aggregation,
+    compiled_aggregator,
 )
 from tests.support.lines import counted, router, router_text, timestamp
 
@@ -38,7 +38,7 @@ def simulated(name: str, start_s: float, lines: int) -> list[bytes]:
 @pytest.mark.parametrize("name", ["shop", "blog", "api", "jobs"])
 def test_of_an_app_s_usual_lines(name: str) -> None:
     frames = simulated(name, ARRIVED_S - 200, 4_000)
-    parts = assert_same_of_body(b"".join(frames), ARRIVED_S)
+    parts = assert_same_aggregation(b"".join(frames), ARRIVED_S)
     assert parts.received == len(frames)
 
 
@@ -54,7 +54,7 @@ def test_of_an_app_s_usual_lines(name: str) -> None:
 def test_of_lines_on_both_sides_of_the_horizon(acceptance: AcceptanceWindow) -> None:
     frames = simulated("shop", ARRIVED_S - 120, 3_000)
     for shift_s in (0.0, 0.5, 29.999, 61.0):
-        assert_same_of_body(b"".join(frames), ARRIVED_S + shift_s, acceptance)
+        assert_same_aggregation(b"".join(frames), ARRIVED_S + shift_s, acceptance)
 
 
 OF_THE_API = (
@@ -80,21 +80,21 @@ OF_THE_API = (
 def test_of_what_was_done_to_an_app(procid: str, end: str) -> None:
     frames = [line(text, app_name="app", procid=procid, end=end) for text in OF_THE_API]
     for order in (frames, frames[::-1], *([each] for each in frames)):
-        assert_same_of_body(b"".join(order))
-    assert_same_of_body(b"".join(frames), limits=TINY)
-    [rollup] = assert_same_of_body(b"".join(frames)).rollups.values()
+        assert_same_aggregation(b"".join(order))
+    assert_same_aggregation(b"".join(frames), limits=TINY)
+    [rollup] = assert_same_aggregation(b"".join(frames)).rollups.values()
     assert (rollup.released[1] == "v99") == (procid == "api")
 
 
 def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
     text = "Error R14 (Memory quota exceeded)"
     frames = [line(text, procid=f"web.{number % 3_000}") for number in range(6_000)]
-    assert_same_of_body(b"".join(frames), limits=CardinalityLimits(dynos=5_000))
+    assert_same_aggregation(b"".join(frames), limits=CardinalityLimits(dynos=5_000))
 
 
 def test_of_every_status_from_one_dyno_twice() -> None:
     frames = [router(ARRIVED_S, status=str(status)) for status in range(100, 600)]
-    parts = assert_same_of_body(b"".join(2 * frames), limits=CardinalityLimits(statuses=500))
+    parts = assert_same_aggregation(b"".join(2 * frames), limits=CardinalityLimits(statuses=500))
     assert parts.received == 1_000
 
 
@@ -119,15 +119,16 @@ def test_of_any_headers_among_those_of_the_router(
         )
         for between, age_s, whole in headers
     ]
-    assert_same_of_body(b"".join(frame for each in frames for frame in (each, router(ARRIVED_S))))
+    pairs = ((frame, router(ARRIVED_S)) for frame in frames)
+    assert_same_aggregation(b"".join(frame for pair in pairs for frame in pair))
 
 
 def test_of_names_that_are_no_text() -> None:
-    assert_same_of_body(line("Cycling", procid="web.\xff"))
+    assert_same_aggregation(line("Cycling", procid="web.\xff"))
 
 
 def test_of_a_body_that_begins_behind_the_end() -> None:
-    aggregator = compiled_lines.Aggregator(ARRIVED_S, HORIZON, CardinalityLimits())
+    aggregator = compiled_aggregator.Aggregator(ARRIVED_S, ACCEPTANCE, CardinalityLimits())
     for start in (-1, 5):
         with pytest.raises(ValueError, match=str(start)):
             next(aggregator.turns(b"four", start))
@@ -141,18 +142,18 @@ def test_of_more_lines_and_names_than_one_turn_or_rollup_takes() -> None:
     )
     frames = [line(text.format(f"web.{number}")) for number in range(60_000)]
     limits = CardinalityLimits(dynos=50)
-    plain = plain_of(b"".join(frames), ARRIVED_S, HORIZON, limits)
-    compiled = compiled_of_body(b"".join(frames), ARRIVED_S, HORIZON, limits)
+    plain = aggregate_in_python(b"".join(frames), ARRIVED_S, ACCEPTANCE, limits)
+    compiled = aggregate_compiled(b"".join(frames), ARRIVED_S, ACCEPTANCE, limits)
     assert compiled.packed() == plain.packed()
 
 
 @pytest.mark.parametrize("path", [*sorted(LOGS.glob("*.log")), *KEPT], ids=lambda path: path.name)
 def test_of_every_recorded_or_fuzzed_input_as_body_and_as_message(path: Path) -> None:
     data = path.read_bytes()
-    assert_same_of_body(data)
+    assert_same_aggregation(data)
     for piece in (data, *data.splitlines()[:200]):
-        assert_same_of_body(counted(piece + b"\n"))
-        assert_same_of_body(line(piece.decode("latin-1")))
+        assert_same_aggregation(counted(piece + b"\n"))
+        assert_same_aggregation(line(piece.decode("latin-1")))
 
 
 def line(
@@ -359,7 +360,7 @@ lines = router_lines() | runtime_lines() | dyno_lines
 def test_of_lines_whose_every_field_may_be_odd(
     frames: list[bytes], limits: CardinalityLimits
 ) -> None:
-    assert_same_of_body(b"".join(frames), limits=limits)
+    assert_same_aggregation(b"".join(frames), limits=limits)
 
 
 @given(st.lists(lines, min_size=1, max_size=6), st.integers(0, 2**32))
@@ -376,9 +377,9 @@ def test_of_bodies_with_damaged_bytes(frames: list[bytes], seed: int) -> None:
             body = body or bytearray(b"x")
         else:
             body[at:at] = bytes(rng.choices(b' \n"=0129a\x00', k=rng.randrange(1, 4)))
-    assert_same_of_body(bytes(body))
+    assert_same_aggregation(bytes(body))
 
 
 @given(st.binary(max_size=200))
 def test_of_any_bytes(body: bytes) -> None:
-    assert_same_of_body(body)
+    assert_same_aggregation(body)

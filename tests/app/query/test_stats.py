@@ -16,7 +16,7 @@ from app.query.stats import (
     parse_stat,
 )
 from app.rollup.sketch import bin_of
-from app.rollup.tallies import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, TimingTotals
 from parsers.metrics import GAUGE_INDEX, METRICS
 
 STEP_S = 60

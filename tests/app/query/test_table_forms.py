@@ -20,7 +20,7 @@ from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import DEFAULT_LIMITS, Rollup
-from app.rollup.tallies import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, TimingTotals
 from fuzz.targets import kept
 from parsers.metrics import METRICS, Metric
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup

@@ -1,4 +1,4 @@
-"""The stored form: exact, equal for equals, tolerant of what is newer, and safe against damage."""
+"""The packed format: exact, canonical, tolerant of newer sections, and safe against damage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.rollup.batch_codec import pack_batch, unpack_batch
-from app.rollup.codec import ALL, NewerVersion, PackError, merge_packed, pack, unpack
+from app.rollup.codec import ALL_SECTIONS, NewerVersion, PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
 from parsers.samples import (
     Event,
@@ -27,11 +27,11 @@ AT_MS = 1_795_341_600_000
 
 def rollup(seed: int = 1, lines: int = 60) -> Rollup:
     rng = random.Random(seed)
-    made = Rollup()
+    new_rollup = Rollup()
     for number in range(lines):
         source = f"web.{rng.randrange(1, 9)}"
         at_ms = AT_MS + 250 * number
-        made.messages += 1
+        new_rollup.messages += 1
         samples: list[Sample] = [
             Request(source, rng.choice([200, 404, 503]), "", 1, rng.randrange(9_000), 700),
             RuntimeMetrics(source, tuple((index, rng.randrange(99_999)) for index in range(11))),
@@ -40,63 +40,62 @@ def rollup(seed: int = 1, lines: int = 60) -> Rollup:
             ProcessExit(source, rng.choice([0, 1, 137])),
             Event("release", "", f"v{rng.randrange(9)}"),
         ]
-        made.observe(rng.choice(samples), at_ms)
-    made.ledger = {"received": lines, "counted": lines}
-    return made
+        new_rollup.observe(rng.choice(samples), at_ms)
+    new_rollup.ledger = {"received": lines, "counted": lines}
+    return new_rollup
 
 
-def test_equal_rollups_have_equal_bytes_however_they_came_about() -> None:
-    one, other = rollup(1), rollup(2)
-    there, back = one.copy(), other.copy()
-    there.merge(other)
-    back.merge(one)
-    assert pack(there) == pack(back)
+def test_equal_rollups_have_equal_bytes_in_any_order_of_merging() -> None:
+    first, second = rollup(1), rollup(2)
+    forward, backward = first.copy(), second.copy()
+    forward.merge(second)
+    backward.merge(first)
+    assert pack(forward) == pack(backward)
 
 
-def test_absorbing_bytes_is_merging() -> None:
-    merged = rollup(1)
-    absorbed = rollup(1)
-    merged.merge(rollup(2))
-    merge_packed(absorbed, pack(rollup(2)))
-    assert pack(absorbed) == pack(merged)
+def test_merging_bytes_is_merging_rollups() -> None:
+    from_rollups = rollup(1)
+    from_bytes = rollup(1)
+    from_rollups.merge(rollup(2))
+    merge_packed(from_bytes, pack(rollup(2)))
+    assert pack(from_bytes) == pack(from_rollups)
 
 
-@pytest.mark.parametrize("section", sorted(ALL))
-def test_only_the_sections_asked_for_are_read(section: str) -> None:
-    whole = rollup()
+@pytest.mark.parametrize("section", sorted(ALL_SECTIONS))
+def test_only_the_requested_sections_are_read(section: str) -> None:
+    full = rollup()
     part = Rollup()
-    merge_packed(part, pack(whole), frozenset({section}))
-    assert part.messages == whole.messages
-    for name in ALL:
-        expected = getattr(whole if name == section else Rollup(), name)
-        assert getattr(part, name) == expected
+    merge_packed(part, pack(full), frozenset({section}))
+    assert part.messages == full.messages
+    for name in ALL_SECTIONS:
+        assert getattr(part, name) == getattr(full if name == section else Rollup(), name)
 
 
 def test_one_gauge_can_be_read_alone() -> None:
-    whole = rollup()
+    full = rollup()
     part = Rollup()
-    merge_packed(part, pack(whole), frozenset({"gauges"}), gauges=frozenset({3}))
-    assert part.gauges == {key: value for key, value in whole.gauges.items() if key[1] == 3}
+    merge_packed(part, pack(full), frozenset({"gauges"}), gauges=frozenset({3}))
+    assert part.gauges == {key: value for key, value in full.gauges.items() if key[1] == 3}
 
 
 def test_a_section_of_a_newer_version_survives_packing_and_merging() -> None:
     fields = msgspec.msgpack.decode(pack(rollup()))
     fields[-1] = [["newest", b"\x01\x02"]]
     newer = msgspec.msgpack.encode(fields)
-    merged = unpack(newer)
-    merge_packed(merged, newer)
-    merged.merge(rollup(2))
-    assert unpack(pack(merged)).extensions == (("newest", b"\x01\x02"), ("newest", b"\x01\x02"))
-    assert merged.without_dynos().extensions == merged.extensions
+    new_rollup = unpack(newer)
+    merge_packed(new_rollup, newer)
+    new_rollup.merge(rollup(2))
+    assert unpack(pack(new_rollup)).extensions == (("newest", b"\x01\x02"), ("newest", b"\x01\x02"))
+    assert new_rollup.without_dynos().extensions == new_rollup.extensions
 
 
-def test_elements_added_by_a_newer_minor_version_are_no_obstacle() -> None:
+def test_array_elements_of_a_newer_minor_version_are_ignored() -> None:
     fields = msgspec.msgpack.decode(pack(rollup()))
     assert pack(unpack(msgspec.msgpack.encode([*fields, "more"]))) == pack(rollup())
 
 
 @pytest.mark.parametrize("newer", [[2], [2, "anything"], [9, 1, [], b""]])
-def test_an_unknown_major_version_says_to_upgrade(newer: list[object]) -> None:
+def test_the_error_for_a_newer_version_says_to_upgrade(newer: list[object]) -> None:
     for read in (unpack, unpack_batch):
         with pytest.raises(NewerVersion, match="upgrade"):
             read(msgspec.msgpack.encode(newer))
@@ -126,7 +125,7 @@ def test_damaged_bytes_raise_nothing_but_pack_errors(seed: int, flips: int) -> N
 
 
 @pytest.mark.parametrize("end", range(0, 200, 7))
-def test_bytes_that_end_early_are_refused(end: int) -> None:
+def test_bytes_that_end_early_are_rejected(end: int) -> None:
     with pytest.raises(PackError):
         unpack(pack(rollup())[:end])
 
@@ -137,18 +136,18 @@ HOSTILE_SECTIONS = {
     "a negative count": {3: [0, 200, -5]},
     "a count over 63 bits": {3: [0, 200, 2**63]},
     "half a row": {3: [0, 200]},
-    "a status that is none": {3: [0, 600, 1]},
+    "an unknown status": {3: [0, 600, 1]},
     "a bin beyond the last": {7: [0, 0, -10_000, 5, 0]},
     "a sketch without an end": {7: [0, 0, 5]},
-    "a kind of time that is none": {5: [0, 4, 1, 1, 1]},
-    "a gauge that is none": {8: [0, 0, 11, 0, 5, 1, 0, 0, 0]},
-    "a gauge without readings": {8: [0, 0, 1, 0, 5, 0, 0, 0, 0]},
+    "an unknown kind of time": {5: [0, 4, 1, 1, 1]},
+    "an unknown gauge": {8: [0, 0, 11, 0, 5, 1, 0, 0, 0]},
+    "a gauge without values": {8: [0, 0, 1, 0, 5, 0, 0, 0, 0]},
     "half a gauge": {8: [0, 0, 1, 0]},
-    "a gauge whose sum is negative": {8: [0, 0, 1, 0, 5, 1, -50, 0, 0]},
+    "a gauge whose total is negative": {8: [0, 0, 1, 0, 5, 1, -50, 0, 0]},
     "a gauge whose smallest is negative": {8: [0, 0, 1, 0, 5, 1, 0, -9, 0]},
     "a gauge whose largest is negative": {8: [0, 0, 1, 0, 5, 1, 0, 0, -9]},
     "a gauge whose largest is over 63 bits": {8: [0, 0, 1, 0, 5, 1, 0, 0, 2**63 - 1]},
-    "a gauge after all times": {8: [1, 0, 1, 2**63 - 1, 5, 1, 0, 0, 0]},
+    "a time over 63 bits": {8: [1, 0, 1, 2**63 - 1, 5, 1, 0, 0, 0]},
     "minutes outside the hour": {9: [0, 59, 3]},
     "no minutes": {9: [0, 0, 0]},
 }
@@ -178,24 +177,24 @@ def test_large_numbers_are_kept() -> None:
 LARGEST = 2**63 - 1
 
 
-def test_sums_that_lines_drive_over_63_bits_stay_at_the_limit_and_can_be_read() -> None:
-    lying = Rollup()
-    lying.response_bytes["web"] = 2**70
-    lying.observe(RuntimeMetrics("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
-    lying.gauges["web.1", 0].total = 2**70
-    lying.gauges["web.1", 1].total = 2**62
-    lying.messages = 2**64
-    read = unpack(pack(lying))
-    assert (read.messages, read.response_bytes) == (LARGEST, {"web": LARGEST})
-    assert read.gauges["web.1", 0].total == LARGEST
-    merge_packed(read, pack(lying))
-    assert pack(read) == pack(unpack(pack(read)))
-    assert read.gauges["web.1", 1].total == 2**63
-    assert unpack(pack(read)).gauges["web.1", 1].total == LARGEST
+def test_sums_over_63_bits_stay_at_the_limit_and_can_be_read() -> None:
+    huge_rollup = Rollup()
+    huge_rollup.response_bytes["web"] = 2**70
+    huge_rollup.observe(RuntimeMetrics("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
+    huge_rollup.gauges["web.1", 0].total = 2**70
+    huge_rollup.gauges["web.1", 1].total = 2**62
+    huge_rollup.messages = 2**64
+    reread = unpack(pack(huge_rollup))
+    assert (reread.messages, reread.response_bytes) == (LARGEST, {"web": LARGEST})
+    assert reread.gauges["web.1", 0].total == LARGEST
+    merge_packed(reread, pack(huge_rollup))
+    assert pack(reread) == pack(unpack(pack(reread)))
+    assert reread.gauges["web.1", 1].total == 2**63
+    assert unpack(pack(reread)).gauges["web.1", 1].total == LARGEST
 
 
 def test_a_gauge_whose_values_lie_far_apart_can_be_read() -> None:
-    """What is stored is the sum's distance from the last value times the count."""
+    """The format stores the total's distance from the last value times the count."""
     far = Rollup()
     for value in (*[0] * 10_000, 10**15 - 1):
         far.observe(RuntimeMetrics("web.1", ((0, value),)), AT_MS)

@@ -1,4 +1,4 @@
-"""Intervals: how they divide time, and how users write their length."""
+"""Resolutions: how intervals divide time, and the notation of steps."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ DAY_S = 86_400
 
 
 def test_each_resolution_divides_the_next_and_has_its_own_retention() -> None:
-    stored = resolutions(DAY_S, 14 * DAY_S, 90 * DAY_S)
-    assert [(each.name, each.seconds) for each in stored] == [
+    all_resolutions = resolutions(DAY_S, 14 * DAY_S, 90 * DAY_S)
+    assert [(resolution.name, resolution.seconds) for resolution in all_resolutions] == [
         ("1m", 60),
         ("10m", 600),
         ("1h", 3600),
     ]
-    assert [each.retention_s for each in stored] == [DAY_S, 14 * DAY_S, 90 * DAY_S]
-    for finer, coarser in itertools.pairwise(stored):
+    assert [resolution.retention_s for resolution in all_resolutions] == [
+        DAY_S,
+        14 * DAY_S,
+        90 * DAY_S,
+    ]
+    for finer, coarser in itertools.pairwise(all_resolutions):
         assert coarser.seconds % finer.seconds == 0
 
 
@@ -76,7 +80,7 @@ def test_a_step_is_a_number_and_a_unit_or_seconds(text: str, seconds: int) -> No
         "1000000000",
     ],
 )
-def test_what_is_no_step_is_refused_with_examples(text: str) -> None:
+def test_other_text_is_rejected_with_examples(text: str) -> None:
     with pytest.raises(ValueError, match="is not a step such as 1m"):
         parse_step(text)
 
@@ -97,10 +101,10 @@ def test_what_is_no_step_is_refused_with_examples(text: str) -> None:
         (100 * 365 * DAY_S, 7 * DAY_S),
     ],
 )
-def test_a_range_is_shown_at_a_usual_step(range_s: int, step_s: int) -> None:
+def test_a_range_gets_a_round_step(range_s: int, step_s: int) -> None:
     assert nice_step(range_s) == step_s
 
 
 @given(st.floats(1, POINTS_MAX * 7 * DAY_S))
-def test_a_usual_step_gives_no_more_points_than_a_chart_has_room_for(range_s: float) -> None:
+def test_a_round_step_gives_no_more_points_than_a_chart_can_show(range_s: float) -> None:
     assert range_s / nice_step(range_s) <= POINTS_MAX

@@ -1,4 +1,4 @@
-"""Sums merge, project, pack and are read as rollups are."""
+"""The compiled FastRollup merges, packs and reads like the Python Rollup."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rollup import codec as packing
+from app.rollup import codec
 from app.rollup.codec import PackError
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.tallies import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, TimingTotals
 from fuzz.targets import kept
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS
 from tests.app.rollup.test_rollup import rollups
 from tests.support.forms import (
     TINY,
     FastRollup,
-    assert_same_of_bytes,
-    compiled_of,
-    described,
-    reading,
-    writing,
+    assert_same_reading,
+    decoder,
+    encoder,
+    fields_of,
+    to_fast_rollup,
 )
 
 LARGE = [2**31, 2**32, 2**53, 2**62, 2**63 - 1, 2**63, 2**70]
 
 
 @given(rollups())
-def test_a_rollup_stays_what_it_is(rollup: Rollup) -> None:
-    assert described(compiled_of(rollup).rollup()) == described(rollup)
-    assert described(compiled_of(rollup).copy().rollup()) == described(rollup)
+def test_a_rollup_survives_conversion(rollup: Rollup) -> None:
+    assert fields_of(to_fast_rollup(rollup).to_rollup()) == fields_of(rollup)
+    assert fields_of(to_fast_rollup(rollup).copy().to_rollup()) == fields_of(rollup)
 
 
 @given(rollups(), st.sampled_from([DEFAULT_LIMITS, TINY]))
 def test_bytes_are_equal(rollup: Rollup, limits: CardinalityLimits) -> None:
-    sums = compiled_of(rollup)
-    assert writing.pack(sums, limits) == packing.pack(rollup.copy(), limits)
+    fast_rollup = to_fast_rollup(rollup)
+    assert encoder.pack(fast_rollup, limits) == codec.pack(rollup.copy(), limits)
 
 
 @given(rollups(), rollups(), rollups())
-def test_merging_absorbing_and_projecting_are_equal(
-    one: Rollup, other: Rollup, third: Rollup
+def test_merging_and_removing_dynos_give_equal_bytes(
+    first: Rollup, second: Rollup, third: Rollup
 ) -> None:
-    sums = compiled_of(one)
-    sums.merge(compiled_of(other))
-    reading.merge_packed(sums, packing.pack(third.copy()))
-    plain = one.copy()
-    plain.merge(other)
-    plain.merge(third)
-    assert writing.pack(sums) == packing.pack(plain.copy())
-    assert writing.pack(sums.without_dynos()) == packing.pack(plain.without_dynos())
-    assert writing.pack(compiled_of(other)) == packing.pack(other)  # is as it was
+    fast_rollup = to_fast_rollup(first)
+    fast_rollup.merge(to_fast_rollup(second))
+    decoder.merge_packed(fast_rollup, codec.pack(third.copy()))
+    rollup = first.copy()
+    rollup.merge(second)
+    rollup.merge(third)
+    assert encoder.pack(fast_rollup) == codec.pack(rollup.copy())
+    assert encoder.pack(fast_rollup.without_dynos()) == codec.pack(rollup.without_dynos())
+    assert encoder.pack(to_fast_rollup(second)) == codec.pack(second)  # is unchanged
 
 
 @given(st.integers(0, 2**32))
-def test_numbers_up_to_and_over_63_bits_end_where_they_do(seed: int) -> None:
+def test_numbers_around_63_bits_are_clamped_alike(seed: int) -> None:
     rng = random.Random(seed)
     rollup = Rollup()
 
@@ -77,57 +77,57 @@ def test_numbers_up_to_and_over_63_bits_end_where_they_do(seed: int) -> None:
     count = rng.choice([1, 3, 10**6, 2**40])
     total = rng.choice([last * count, number()])
     rollup.gauges["web.1", 0] = GaugeSummary(count, total, 0, last + 5, 10**12, last)
-    plain = packing.pack(rollup.copy())
-    assert writing.pack(compiled_of(rollup)) == plain
-    sums = FastRollup()
+    data = codec.pack(rollup.copy())
+    assert encoder.pack(to_fast_rollup(rollup)) == data
+    fast_rollup = FastRollup()
     try:
-        reading.merge_packed(sums, plain)
-        reading.merge_packed(sums, plain)
-    except PackError:  # left to the plain form, which takes it
-        packing.unpack(plain)
+        decoder.merge_packed(fast_rollup, data)
+        decoder.merge_packed(fast_rollup, data)
+    except PackError:  # left to the codec, which reads it
+        codec.unpack(data)
         return
-    twice = packing.unpack(plain)
-    packing.merge_packed(twice, plain)
-    assert writing.pack(sums) == packing.pack(twice)
+    rollup_twice = codec.unpack(data)
+    codec.merge_packed(rollup_twice, data)
+    assert encoder.pack(fast_rollup) == codec.pack(rollup_twice)
 
 
-def test_a_bin_behind_the_last_is_refused() -> None:
+def test_a_bin_behind_the_last_is_rejected() -> None:
     rollup = Rollup()
     rollup.sketches["web", 0] = {300: 1}
-    packed = packing.pack(rollup)
-    skipped, too_many = (
+    data = codec.pack(rollup)
+    valid_gap, large_gap = (
         (0xD1 << 16 | -bins & 0xFFFF).to_bytes(3, "big") for bins in (300, BIN_COUNT)
     )
-    assert packed.count(skipped) == 1
+    assert data.count(valid_gap) == 1
     with pytest.raises(PackError):
-        reading.merge_packed(FastRollup(), packed.replace(skipped, too_many))
+        decoder.merge_packed(FastRollup(), data.replace(valid_gap, large_gap))
 
 
 @given(rollups(), st.integers(0, 2**32))
-def test_damaged_bytes_are_refused_or_read_alike(rollup: Rollup, seed: int) -> None:
+def test_damaged_bytes_are_rejected_or_read_alike(rollup: Rollup, seed: int) -> None:
     rng = random.Random(seed)
-    data = bytearray(packing.pack(rollup))
+    data = bytearray(codec.pack(rollup))
     for _ in range(rng.randrange(1, 4)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     if rng.random() < 0.3:
         del data[rng.randrange(len(data)) :]
-    assert_same_of_bytes(bytes(data))
+    assert_same_reading(bytes(data))
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused_or_read_alike(data: bytes) -> None:
-    assert_same_of_bytes(data)
+def test_any_bytes_are_rejected_or_read_alike(data: bytes) -> None:
+    assert_same_reading(data)
 
 
 @pytest.mark.parametrize("target", ["packing", "section", "batch", "arrival"])
-def test_what_fuzzing_kept_is_refused_or_read_alike(target: str) -> None:
+def test_fuzzing_corpora_are_rejected_or_read_alike(target: str) -> None:
     for path in kept(target):
-        assert_same_of_bytes(path.read_bytes())
+        assert_same_reading(path.read_bytes())
         empty = msgspec.msgpack.encode([])
         for index in range(3, 11):
             fields = [1, 0, ["web.1", "web", "H12", "counted"], *[empty] * 8, []]
             fields[index] = path.read_bytes()
-            assert_same_of_bytes(msgspec.msgpack.encode(fields))
+            assert_same_reading(msgspec.msgpack.encode(fields))
 
 
 @pytest.mark.parametrize("name", HOSTILE_SECTIONS)
@@ -136,15 +136,15 @@ def test_every_number_is_checked(name: str) -> None:
     for index, numbers in HOSTILE_SECTIONS[name].items():
         fields[index] = msgspec.msgpack.encode(numbers)
     with pytest.raises(PackError):
-        reading.merge_packed(FastRollup(), msgspec.msgpack.encode(fields))
+        decoder.merge_packed(FastRollup(), msgspec.msgpack.encode(fields))
 
 
-def test_what_a_newer_version_wrote_is_left_to_the_plain_form() -> None:
+def test_data_of_a_newer_version_is_left_to_the_codec() -> None:
     with pytest.raises(PackError):
-        reading.merge_packed(FastRollup(), msgspec.msgpack.encode([2, "anything"]))
+        decoder.merge_packed(FastRollup(), msgspec.msgpack.encode([2, "anything"]))
     newer = Rollup()
     newer.extensions = (("from the future", b"\x01"),)
-    sums = FastRollup()
-    reading.merge_packed(sums, packing.pack(newer))
-    assert sums.extensions == newer.extensions
-    assert writing.pack(sums) == packing.pack(newer)
+    fast_rollup = FastRollup()
+    decoder.merge_packed(fast_rollup, codec.pack(newer))
+    assert fast_rollup.extensions == newer.extensions
+    assert encoder.pack(fast_rollup) == codec.pack(newer)

@@ -1,4 +1,4 @@
-"""Quantiles within the promised error, exact where exactness is promised."""
+"""Quantiles are within 1 %, and exact below 50 ms and at Prometheus bounds."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def sketch_of(numbers: list[int]) -> Bins:
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_quantiles_are_within_one_percent_of_the_nearest_rank(name: str, size: int) -> None:
     numbers = sorted(values(name, size))
-    found = quantiles_ms(sketch_of(numbers), QUANTILES)
-    for quantile, estimate in zip(QUANTILES, found, strict=True):
+    estimates = quantiles_ms(sketch_of(numbers), QUANTILES)
+    for quantile, estimate in zip(QUANTILES, estimates, strict=True):
         exact = numbers[max(math.ceil(round(quantile * size, 6)), 1) - 1]
         assert estimate is not None
         if exact < 50:
@@ -80,7 +80,7 @@ def test_bins_leave_no_value_out() -> None:
 
 
 def test_the_numbering_of_bins_never_changes() -> None:
-    """It is part of the stored format: what is stored would be misread."""
+    """It is part of the stored format: stored sketches would be misread."""
     digest = hashlib.sha256(repr(LOW_MS).encode()).hexdigest()
     assert digest == "985f22c5054d571a1ece2a23951ad2c236b3ef3f35a52a2f8bd1cb38294763f7"
 
@@ -114,18 +114,18 @@ def test_nothing_has_no_quantile() -> None:
 
 @pytest.mark.parametrize(("quantile", "size"), [(0.07, 100), (0.95, 20), (0.57, 100), (0.29, 100)])
 def test_floats_do_not_lift_a_rank(quantile: float, size: int) -> None:
-    """0.07 · 100 is 7.000000000000001 in floats; the 7th value is meant, not the 8th."""
+    """In floats 0.07 · 100 is 7.000000000000001; the quantile is the 7th value, not the 8th."""
     bins = {bin_of(value): 1 for value in range(size if size < 50 else 50)}
     numbers = list(range(1, len(bins) + 1))
     bins = sketch_of([number for number in numbers for _ in range(size // len(numbers))])
     rank = round(quantile * size)
-    expected = numbers[(rank - 1) // (size // len(numbers))]
-    assert quantile_ms(bins, quantile) == expected
+    exact = numbers[(rank - 1) // (size // len(numbers))]
+    assert quantile_ms(bins, quantile) == exact
 
 
-def test_merging_is_observing_all() -> None:
-    one, other = values("pareto", 500), values("two humps", 700)
-    merged = sketch_of(one)
-    for index, count in sketch_of(other).items():
-        merged[index] = merged.get(index, 0) + count
-    assert merged == sketch_of(one + other)
+def test_merging_sketches_is_counting_all_values() -> None:
+    first, second = values("pareto", 500), values("two humps", 700)
+    bins = sketch_of(first)
+    for index, count in sketch_of(second).items():
+        bins[index] = bins.get(index, 0) + count
+    assert bins == sketch_of(first + second)
