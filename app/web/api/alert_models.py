@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.alerting.rule import NAME, Rule
 from app.alerting.state import HistoryEntry
 from app.alerting.status import AlertsOverview, ChannelState, Firing
-from app.alerting.wording import what_is
+from app.alerting.wording import describe_alert
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
@@ -175,7 +175,7 @@ def alerts_body(found: AlertsOverview, now_s: float) -> AlertsBody:
     config = found.config
     return AlertsBody(
         evaluated_until=found.evaluated_s or None,
-        waiting=found.waiting,
+        waiting=found.delay_reason,
         alerts=[_alert(each, muted=config.is_muted(each.app, now_s)) for each in found.firing],
         mutes=[
             MuteInfo(app=app, since=mute.since_s, until=mute.until_s)
@@ -193,7 +193,7 @@ def _alert(firing: Firing, *, muted: bool) -> AlertInfo:
         key=alert.key,
         phase=alert.phase,
         severity=rule.severity if rule is not None else "warn",
-        what=what_is(alert, rule),
+        what=describe_alert(alert, rule),
         since=alert.since_s,
         value=alert.value,
         limit=alert.limit,
@@ -201,7 +201,7 @@ def _alert(firing: Firing, *, muted: bool) -> AlertInfo:
         unit=rule.unit if rule is not None else "",
         dyno=alert.detail,
         muted=muted,
-        told=alert.told,
+        told=alert.is_notified,
     )
 
 
@@ -218,7 +218,7 @@ def channel_body(state: ChannelState) -> ChannelBody:
     return ChannelBody(
         name=channel.name,
         kind=channel.kind,
-        where=channel.where,
+        where=channel.masked_address,
         apps=list(channel.apps),
         least=channel.least,
         added=channel.added_s,

@@ -75,15 +75,16 @@ class AlertsApi:
 
     async def alerts(self) -> AlertsBody:
         """What fires, what is muted, and up to when it is known"""
-        return alerts_body(await look.overview(self._shown), self._clock())
+        return alerts_body(await look.read_overview(self._shown), self._clock())
 
     async def rules(self) -> Any:
         """The rules that hold"""
-        config = (await look.overview(self._shown)).config
+        config = (await look.read_overview(self._shown)).config
         return JSONResponse(
             {
                 "rules": [
-                    rule_body(rule, own=rule.name in config.own) for rule in config.rules.values()
+                    rule_body(rule, own=rule.name in config.custom_names)
+                    for rule in config.rules.values()
                 ]
             }
         )
@@ -99,14 +100,14 @@ class AlertsApi:
 
     async def channels(self) -> ChannelsBody:
         """Where messages go, and how deliveries go"""
-        found = (await look.overview(self._shown)).channels
+        found = (await look.read_overview(self._shown)).channels
         return ChannelsBody(channels=[channel_body(each) for each in found])
 
     async def add_channel(self, body: NewChannel) -> CreatedChannel:
         """Tell a channel from now on"""
         channel = await _managed(self._desk.add_channel(_channel(body, int(self._clock()))))
         return CreatedChannel(
-            name=channel.name, kind=channel.kind, where=channel.where, key=channel.key
+            name=channel.name, kind=channel.kind, where=channel.masked_address, key=channel.key
         )
 
     async def remove_channel(self, name: NamePath) -> None:
@@ -132,7 +133,7 @@ class AlertsApi:
         limit: Annotated[int, Query(ge=1, le=HISTORY_MAX)] = 100,
     ) -> HistoryBody:
         """What fired, ended, was muted or could not be delivered, the newest first"""
-        found = await look.history(self._shown, app or [], limit)
+        found = await look.read_history(self._shown, app or [], limit)
         return HistoryBody(history=[told_body(*entry) for entry in found])
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.alerting import status as look
-from app.alerting.atom_feed import ENTRIES_MAX, atom, entries_of
+from app.alerting.atom_feed import ENTRIES_MAX, feed_entries, render_feed
 from app.query import history
 from app.query.planner import plan_range
 from app.rollup.events import MORE_EVENTS
@@ -55,5 +55,5 @@ class FeedApi:
         span, _ = plan_range(RANGE, "now", "range", self._resolutions, now_s)
         events = await history.events(self._store, app, span)
         events.pop(MORE_EVENTS, 0)
-        told = [each for _, each in await look.history(self._store, [app], ENTRIES_MAX)]
-        return AtomResponse(atom(app, entries_of(told, list(events)), self._url, now_s))
+        told = [each for _, each in await look.read_history(self._store, [app], ENTRIES_MAX)]
+        return AtomResponse(render_feed(app, feed_entries(told, list(events)), self._url, now_s))

@@ -59,7 +59,7 @@ class Dashboard:
             ]
             infos = await drain_statuses(self._store, reachable)
             refusals = await recent_rejected_logins(self._store)
-            alerts = await look.overview(self._store)
+            alerts = await look.read_overview(self._store)
         except StoreUnavailable as error:
             return self._page(request, "away.html", status=503, reason=str(error))
         apps.sort(key=lambda each: each.severity, reverse=True)
