@@ -13,9 +13,9 @@ from app.config import Settings
 from app.ingest.app_sightings import AppSightings
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.consumer import BatchConsumer
-from app.kafka.metrics import READER, said
+from app.kafka.metrics import CONSUMER_HEARTBEAT, heartbeat_fields
 from app.kafka.offset_writer import OffsetBatchWriter
-from app.kafka.topics import Topics
+from app.kafka.topics import TopicAdmin
 from app.service.wiring import build_batch_writer, build_fold_worker, inbox_ttl_s
 from app.storage.connect import connect, refuse_unsupported_data
 from app.storage.interface import Store, StoreUnavailable
@@ -33,12 +33,12 @@ async def read_and_fold(url: str, settings: Settings) -> None:
     name = f"{os.uname().nodename}-{os.getpid()}"
     fold_worker = build_fold_worker(settings, store, time.time, name=f"fold-{name}")
     writer = build_batch_writer(OffsetBatchWriter, settings, store, time.time, fold_worker.stored)
-    kafka = KafkaSettings.of(settings)
+    kafka = KafkaSettings.from_settings(settings)
     reader = BatchConsumer(
         kafka,
         writer,
         limits=settings.limits,
-        topic_id=await asyncio.to_thread(Topics(kafka).id_of, kafka.topic),
+        topic_id=await asyncio.to_thread(TopicAdmin(kafka).topic_id, kafka.topic),
         on_stored=AppSightings(store, ttl_s=inbox_ttl_s(settings)).record,
         clock=time.time,
     )
@@ -73,12 +73,12 @@ async def _send_heartbeats(
 ) -> None:
     while True:
         counts = {
-            "read": reader.read,
-            "replayed": writer.replayed,
-            "unreadable": reader.unreadable,
+            "read": reader.records_read,
+            "replayed": writer.records_replayed,
+            "unreadable": reader.records_unreadable,
             "rebalances": reader.rebalances,
         }
-        fields = said(counts, reader.polled_s, reader.error, await reader.lag())
+        fields = heartbeat_fields(counts, reader.polled_s, reader.error, await reader.lag())
         with suppress(StoreUnavailable):  # the reader says so
-            await store.heartbeat(f"{READER}{name}", fields, ttl_ms=HEARTBEAT_TTL_MS)
+            await store.heartbeat(f"{CONSUMER_HEARTBEAT}{name}", fields, ttl_ms=HEARTBEAT_TTL_MS)
         await asyncio.sleep(HEARTBEAT_S)
