@@ -122,7 +122,7 @@ class Evaluator:
     ) -> dict[str, dict[str, MinuteResult]]:
         windows: dict[int, Slots] = {}  # rules over the same number of minutes share one
         results: dict[str, dict[str, MinuteResult]] = {}
-        for query in queries.queries:
+        for query in queries.metric_queries:
             rule = query.rule
             start = end_s - rule.over_minutes * MINUTE_S
             window = windows.get(start)

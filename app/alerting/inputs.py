@@ -26,9 +26,11 @@ class RuleQueries:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self.queries = [RuleQuery(rule) for rule in rules if rule.kind == "metric"]
-        self.over_minutes = max((query.rule.over_minutes for query in self.queries), default=1)
-        requirements = [query.required_sections for query in self.queries]
+        self.metric_queries = [RuleQuery(rule) for rule in rules if rule.kind == "metric"]
+        self.over_minutes = max(
+            (query.rule.over_minutes for query in self.metric_queries), default=1
+        )
+        requirements = [query.required_sections for query in self.metric_queries]
         self.sections = frozenset().union(*(part.sections for part in requirements)) | _ALWAYS
         needs_all_gauges = any(
             "gauges" in part.sections and part.gauges is None for part in requirements
@@ -91,7 +93,7 @@ class LastWeek:
         hour = same_hour_last_week(minute_s)
         if hour != self._hour:
             self._hour, self._values = hour, {}
-        for query in queries.queries:
+        for query in queries.metric_queries:
             if query.rule.compare and (app, query.key) not in self._values:
                 self._values[app, query.key] = await self._read(app, query, hour)
 

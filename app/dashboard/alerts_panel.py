@@ -126,7 +126,7 @@ def _limits(
 ) -> dict[str, float]:
     """By the value of the rule's label; for what is compared, that of the present hour."""
     if rule.compare:
-        question = next(each for each in view.questions.queries if each.rule is rule)
+        question = next(each for each in view.questions.metric_queries if each.rule is rule)
         weeks = view.last_week.measurements(app, question)
         return {
             name: max(rule.limit_of(name) * each.value, rule.floor)
