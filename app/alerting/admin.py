@@ -194,7 +194,7 @@ class AlertAdmin:
         now_s = self._clock()
         if not (await read_config(self._store)).is_muted(app, now_s):
             raise AlertAdminError(f"{app} is not muted")
-        entry = HistoryEntry(int(now_s), "unmuted", "sent again")
+        entry = HistoryEntry(int(now_s), "unmuted", "unmuted")
         await self._store.change_alerts(
             [AlertChange(AlertTable.MUTES, app, b"")], history={app: [pack_json(entry)]}
         )
