@@ -12,7 +12,7 @@ from app.alerting.alert_worker import AlertWorker
 from app.alerting.channels.channel import Channel, pack_channel
 from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.rule import Rule, pack_rule
-from app.alerting.state import unpack_app
+from app.alerting.state import unpack_app_alerts
 from app.folding.fold_worker import FoldWorker
 from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import pack_batch
@@ -121,7 +121,7 @@ async def run() -> None:
             own.append(time.process_time() - started_s)
             theirs.append(await redis_cpu_s(client) - redis_s)
         (states,) = await store.alert_tables(AlertTable.STATES)
-        evaluated = {unpack_app(states[app]).evaluated_s for app in apps}
+        evaluated = {unpack_app_alerts(states[app]).evaluated_s for app in apps}
         assert len(evaluated) == 1, evaluated
     print(f"{RULES} rules, {APPS} apps of {DYNOS} dynos, {REQUESTS_PER_MINUTE} requests a minute\n")
     rows = [

@@ -122,7 +122,7 @@ async def produce(
     def statistics(text: str) -> None:
         sent["bytes"] = json.loads(text)["txmsg_bytes"] and json.loads(text)["tx_bytes"]
 
-    properties = {**where.producer(), **PINNED, **changed}
+    properties = {**where.producer_properties(), **PINNED, **changed}
     producer = RecordProducer({**properties, "statistics.interval.ms": 100, "stats_cb": statistics})
     took_ms: list[float] = []
 
@@ -152,7 +152,7 @@ async def produce(
 async def read_us(bootstrap: str, records: list[TopicRecord]) -> float:
     """CPU of a reader for each record, up to a store in memory."""
     where = KafkaSettings(bootstrap, "dynometer-read", "bench", {})
-    producer = RecordProducer(where.producer())
+    producer = RecordProducer(where.producer_properties())
     for _ in range(READ // 1_000):
         await producer.send(where.topic, [records[i % len(records)] for i in range(1_000)])
     await producer.close()
@@ -168,10 +168,10 @@ async def read_us(bootstrap: str, records: list[TopicRecord]) -> float:
         where, appender, limits=DEFAULT_LIMITS, topic_id="", on_stored=_nobody, clock=time.time
     )
     task = asyncio.create_task(reader.run())
-    while not reader.read:  # noqa: ASYNC110 - it tells nobody
+    while not reader.records_read:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.001)
-    first, began_s = reader.read, time.process_time()
-    while reader.read < READ:  # noqa: ASYNC110
+    first, began_s = reader.records_read, time.process_time()
+    while reader.records_read < READ:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     used_s = time.process_time() - began_s
     await cancel_and_wait([task])

@@ -1,5 +1,6 @@
-"""Where the operator sets alerts up and looks at them: for the command and the API alike. Nothing
-that is returned here holds a secret, but the key of a webhook when it is made.
+"""Manages rules, channels and mutes, for the command line and the API.
+
+No result contains a secret, except the key of a new webhook.
 """
 
 from __future__ import annotations
@@ -9,185 +10,193 @@ from typing import Any
 
 import msgspec
 
-from app.alerting import rule as rules
-from app.alerting import status as look
-from app.alerting.channels import channel as channels
-from app.alerting.channels.channel import CHANNELS_MAX, Channel, ChannelHealth, unpack_health
+from app.alerting.channels.channel import (
+    CHANNELS_MAX,
+    Channel,
+    ChannelHealth,
+    check,
+    new_key,
+    pack_channel,
+    unpack_health,
+)
 from app.alerting.config import read_config
 from app.alerting.default_rules import DEFAULT_RULES
-from app.alerting.notification import a_test
-from app.alerting.outbox import put
-from app.alerting.rule import RULES_MAX, SERVICE, Rule, rule_of
+from app.alerting.notification import compose_test
+from app.alerting.outbox import enqueue
+from app.alerting.rule import RULES_MAX, SERVICE, Rule, build_rule, pack_rule
 from app.alerting.state import HistoryEntry, Mute, pack_json
-from app.alerting.status import AlertsOverview
-from app.alerting.wording import clock as in_words
+from app.alerting.status import AlertsOverview, read_history, read_overview
+from app.alerting.wording import utc_time
 from app.rollup.resolutions import DAY_S
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import Store
 from app.support.errors import UserError
 
 MUTE_S_MAX = 30 * DAY_S
-_PACK = {rule.name: rule for rule in DEFAULT_RULES}
+_DEFAULTS = {rule.name: rule for rule in DEFAULT_RULES}
 
 
 class AlertAdminError(UserError):
-    """This cannot be done as things are; the message says what can."""
+    """A change is not possible; the message says why, and what to do instead."""
 
 
 class AlertAdmin:
-    """Works on the store."""
+    """Manages the configuration of alerts in a store."""
 
     def __init__(self, store: Store, clock: Callable[[], float], url: str) -> None:
-        """`url`: of the pages."""
+        """`url`: the address of the pages."""
         self._store = store
         self._clock = clock
         self._url = url
 
-    # --- looking ------------------------------------------------------------------------------
-
     async def overview(self) -> AlertsOverview:
-        """What is set up, and what fires."""
-        return await look.overview(self._store)
+        """The configuration and the firing alerts."""
+        return await read_overview(self._store)
 
     async def history(self, apps: Sequence[str], count: int) -> list[tuple[str, HistoryEntry]]:
-        """What was told of these apps, or of all if none is named; the newest first."""
-        return await look.history(self._store, apps, count)
+        """The history of these apps, or of all apps if none is given; newest first."""
+        return await read_history(self._store, apps, count)
 
     # --- rules --------------------------------------------------------------------------------
 
     async def put_rule(self, name: str, fields: Mapping[str, Any]) -> Rule:
-        """Make a rule of these fields, or change those of one that is there.
+        """Creates a rule, or changes these fields of an existing one.
 
         Raises:
-            RuleError: it would be none.
-            DeskError: there are too many.
+            RuleError: the result is not a valid rule.
+            AlertAdminError: there are too many rules.
         """
         config = await read_config(self._store)
-        known = config.rules.get(name)
-        before = msgspec.to_builtins(known) if known is not None else {"title": name}
-        rule = rule_of({**before, **fields, "name": name})
-        if len(config.own - {name}) >= RULES_MAX:
-            raise AlertAdminError(f"there are {RULES_MAX} rules of your own: remove one first")
-        await self._write(AlertTable.RULES, name, rules.pack_rule(rule))
+        existing = config.rules.get(name)
+        existing_fields = msgspec.to_builtins(existing) if existing is not None else {"title": name}
+        rule = build_rule({**existing_fields, **fields, "name": name})
+        if len(config.custom_names - {name}) >= RULES_MAX:
+            raise AlertAdminError(
+                f"there are already {RULES_MAX} custom rules; remove one first with "
+                "dynometer alerts remove"
+            )
+        await self._write(AlertTable.RULES, name, pack_rule(rule))
         return rule
 
     async def remove_rule(self, name: str) -> Rule | None:
-        """Forget a rule of the operator's own; returns the pack's rule that holds again.
+        """Removes a custom rule; returns the built-in rule of that name, which applies again.
 
         Raises:
-            DeskError: it is none of them.
+            AlertAdminError: there is no such custom rule.
         """
         config = await read_config(self._store)
-        if name not in config.own:
-            hint = (
-                f": it is built in; to switch it off: dynometer alerts off {name}"
-                if name in _PACK
-                else ". See: dynometer alerts list"
-            )
-            raise AlertAdminError(f"{name} is no rule of your own{hint}")
+        if name not in config.custom_names:
+            if name in _DEFAULTS:
+                raise AlertAdminError(
+                    f"{name} is built in and cannot be removed. To disable it: "
+                    f"dynometer alerts off {name}"
+                )
+            raise AlertAdminError(f"there is no rule {name}. To list rules: dynometer alerts list")
         await self._write(AlertTable.RULES, name, b"")
-        return _PACK.get(name)
+        return _DEFAULTS.get(name)
 
     # --- channels -----------------------------------------------------------------------------
 
     async def add_channel(self, channel: Channel) -> Channel:
-        """Tell this channel from now on. A webhook without a key gets one.
+        """Adds a channel, which gets messages from now on. A webhook without a key gets one.
 
         Raises:
-            ChannelError: it cannot be used.
-            DeskError: there is one of that name, or there are too many.
+            ChannelError: it is not valid.
+            AlertAdminError: its name is in use, or there are too many channels.
         """
         if channel.kind == "webhook" and not channel.key:
-            channel = msgspec.structs.replace(channel, key=channels.new_key())
-        channels.check(channel)
-        known = (await read_config(self._store)).channels
-        if channel.name in known:
+            channel = msgspec.structs.replace(channel, key=new_key())
+        check(channel)
+        existing = (await read_config(self._store)).channels
+        if channel.name in existing:
             raise AlertAdminError(
-                f"there is a channel {channel.name}: choose another name, or first "
+                f"channel {channel.name} already exists. Choose another name, or first run "
                 f"dynometer alerts channel remove {channel.name}"
             )
-        if len(known) >= CHANNELS_MAX:
-            raise AlertAdminError(f"there are {CHANNELS_MAX} channels: remove one first")
+        if len(existing) >= CHANNELS_MAX:
+            raise AlertAdminError(
+                f"there are already {CHANNELS_MAX} channels; remove one first with "
+                "dynometer alerts channel remove"
+            )
         await self._store.change_alerts(
             [
                 AlertChange(AlertTable.HEALTH, channel.name, b""),
-                AlertChange(AlertTable.CHANNELS, channel.name, channels.pack_channel(channel)),
+                AlertChange(AlertTable.CHANNELS, channel.name, pack_channel(channel)),
             ]
         )
         return channel
 
     async def remove_channel(self, name: str) -> None:
-        """Tell it nothing any more; what waits for it goes, too.
+        """Removes a channel; the worker then drops the messages queued for it.
 
         Raises:
-            DeskError: there is none.
+            AlertAdminError: there is no such channel.
         """
         await self._channel(name)
         await self._write(AlertTable.CHANNELS, name, b"")
 
     async def test(self, name: str) -> str:
-        """Put a test message into the outbox; returns the entry, which goes when it was taken.
+        """Puts a test message into the outbox. Returns its entry, which is removed once delivered.
 
         Raises:
-            DeskError: there is no such channel.
+            AlertAdminError: there is no such channel.
         """
         channel = await self._channel(name)
         now_s = int(self._clock())
-        (change,) = put(a_test(name, now_s, self._url), [channel], now_s)
-        # It is to be tried now, also if the channel did not work a minute ago.
+        (change,) = enqueue(compose_test(name, now_s, self._url), [channel], now_s)
+        # Without its health record the channel is tried now, even if it failed a minute ago.
         await self._store.change_alerts([change, AlertChange(AlertTable.HEALTH, name, b"")])
         return change.field
 
-    async def is_waiting(self, entry: str) -> bool:
-        """Whether an entry of the outbox was not taken yet."""
+    async def is_queued(self, entry: str) -> bool:
+        """Whether an entry is still in the outbox."""
         return entry in (await self._store.alert_tables(AlertTable.OUTBOX))[0]
 
     async def health(self, name: str) -> ChannelHealth:
-        """How deliveries to a channel go."""
+        """The health of a channel."""
         return unpack_health((await self._store.alert_tables(AlertTable.HEALTH))[0].get(name))
 
     async def _channel(self, name: str) -> Channel:
-        known = (await read_config(self._store)).channels
-        if name not in known:
-            names = ", ".join(sorted(known)) or "none yet"
-            raise AlertAdminError(f"there is no channel {name}; there are: {names}")
-        return known[name]
+        channels = (await read_config(self._store)).channels
+        if name not in channels:
+            names = ", ".join(sorted(channels)) or "none"
+            raise AlertAdminError(f"there is no channel {name}. Existing channels: {names}")
+        return channels[name]
 
     # --- mutes --------------------------------------------------------------------------------
 
     async def mute(self, app: str, for_s: int) -> Mute:
-        """Tell nothing new of an app for so long; SERVICE for Dynometer itself.
+        """Suppresses new messages about an app for some time. SERVICE is Dynometer itself.
 
         Raises:
-            DeskError: that is too long, or no app.
+            AlertAdminError: the time is too long, or the app is unknown.
         """
         if not 0 < for_s <= MUTE_S_MAX:
-            raise AlertAdminError(f"expected a time up to {MUTE_S_MAX // DAY_S} days, as 2h")
-        if app != SERVICE and app not in {each.app for each in await self._store.seen_apps()}:
-            raise AlertAdminError(
-                f"nothing was ever received from {app}: see dynometer alerts list"
-            )
+            raise AlertAdminError(f"expected a duration up to {MUTE_S_MAX // DAY_S} days, as 2h")
+        apps = {seen_app.app for seen_app in await self._store.seen_apps()}
+        if app != SERVICE and app not in apps:
+            raise AlertAdminError(f"no lines were ever received from {app}. Check its name")
         now_s = int(self._clock())
         mute = Mute(now_s + for_s, now_s)
-        told = HistoryEntry(now_s, "muted", f"muted until {in_words(mute.until_s, now_s)}")
+        entry = HistoryEntry(now_s, "muted", f"muted until {utc_time(mute.until_s, now_s)}")
         await self._store.change_alerts(
             [AlertChange(AlertTable.MUTES, app, pack_json(mute))],
-            history={app: [pack_json(told)]},
+            history={app: [pack_json(entry)]},
         )
         return mute
 
     async def unmute(self, app: str) -> None:
-        """Tell of it again.
+        """Ends a mute.
 
         Raises:
-            DeskError: it is not muted.
+            AlertAdminError: the app is not muted.
         """
         now_s = self._clock()
         if not (await read_config(self._store)).is_muted(app, now_s):
             raise AlertAdminError(f"{app} is not muted")
-        told = HistoryEntry(int(now_s), "unmuted", "told again")
+        entry = HistoryEntry(int(now_s), "unmuted", "unmuted")
         await self._store.change_alerts(
-            [AlertChange(AlertTable.MUTES, app, b"")], history={app: [pack_json(told)]}
+            [AlertChange(AlertTable.MUTES, app, b"")], history={app: [pack_json(entry)]}
         )
 
     async def _write(self, table: AlertTable, field: str, record: bytes) -> None:

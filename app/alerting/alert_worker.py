@@ -1,9 +1,8 @@
-"""Tells people: evaluates what is complete, notes what changed together with what is to be said
-about it, and says it.
+"""The background task that evaluates alert rules and delivers messages.
 
-One of all workers does so at a time, the one that holds the lease. All that an evaluation brings
-about is written in one step, which only whoever holds the lease can make; so a minute counts once,
-whoever is killed when.
+Every worker runs it, but only the holder of the lease acts. The results of an evaluation and the
+messages it causes are written in one atomic step that succeeds only for the lease holder. So each
+minute is evaluated exactly once, even if workers are killed at any time.
 """
 
 from __future__ import annotations
@@ -18,20 +17,25 @@ from typing import NamedTuple
 
 from app.alerting.channels.channel import Channel, unpack_health
 from app.alerting.channels.delivery import ChannelSender
-from app.alerting.config import NOTHING, AlertConfig, read_config, readable
-from app.alerting.evaluator import Evaluation, Evaluator, rules_about
+from app.alerting.config import EMPTY_CONFIG, AlertConfig, read_config, unpack_readable
+from app.alerting.evaluator import Evaluation, Evaluator, rules_for
 from app.alerting.inhibition import NotificationPlan, select_notifications
-from app.alerting.inputs import RecentChanges, RuleQueries, recent_changes
+from app.alerting.inputs import RecentChanges, RuleQueries, read_recent_changes
 from app.alerting.lease import TTL_S, Lease
-from app.alerting.notification import Context, Notification, compose, digest
-from app.alerting.outbox import Outbox, put
+from app.alerting.notification import Context, Notification, compose, compose_digest
+from app.alerting.outbox import Outbox, enqueue
 from app.alerting.rule import SERVICE
-from app.alerting.self_monitoring import SPOOLING, condition_of, evaluate_service
-from app.alerting.state import AppAlerts, HistoryEntry, pack_app, pack_json, unpack_app
+from app.alerting.self_monitoring import SPOOLING, evaluate_service, read_service_state
+from app.alerting.state import (
+    AppAlerts,
+    HistoryEntry,
+    pack_app_alerts,
+    pack_json,
+    unpack_app_alerts,
+)
 from app.alerting.state_machine import Transition
 from app.alerting.store_outage import FILE, StoreOutageNotifier
-from app.alerting.wording import clock as in_words
-from app.alerting.wording import how_it_ended, what_is
+from app.alerting.wording import describe_alert, describe_resolution, utc_time
 from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
 from app.rollup.time_range import TimeRange
@@ -41,19 +45,19 @@ from app.storage.interface import Store, StoreError
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-CONFIG_EVERY_S = 5  # what the operator changes takes effect within so long
-# After the store was away other workers have so long to say that lines wait on their disks.
+CONFIG_EVERY_S = 5  # the operator's changes take effect within this time
+# After an outage of the store, evaluation waits for other workers to report lines on their disks.
 RECOVERY_S = 2 * CONFIG_EVERY_S
-DIGEST_APPS = 6  # from so many in trouble at once on they share a message
-WATCHED_S = 2 * DAY_S  # an app that was heard from within so long
-FORGOTTEN_S = 7 * DAY_S  # an app that was not evaluated for so long
-PULSE = "alerts"  # the sign of life of whoever evaluates
-_PULSE_TTL_MS = 600_000
+DIGEST_APPS = 6  # messages about this many apps in one evaluation are merged into one
+WATCHED_S = 2 * DAY_S  # apps whose last line is younger than this are evaluated
+FORGOTTEN_S = 7 * DAY_S  # the state of an app that was not evaluated for this long is removed
+HEARTBEAT = "alerts"  # the heartbeat of the worker that evaluates
+_HEARTBEAT_TTL_MS = 600_000
 _SPOOLING_TTL_MS = 30_000
 
 
-class _Round(NamedTuple):
-    """One evaluation of all apps."""
+class _EvaluationRound(NamedTuple):
+    """The results of one evaluation of all apps, until they are committed."""
 
     changes: list[AlertChange]
     history: dict[str, list[bytes]]
@@ -61,7 +65,7 @@ class _Round(NamedTuple):
 
 
 class AlertWorker:
-    """Evaluates and delivers, or waits until whoever does is gone."""
+    """Evaluates and delivers while it holds the lease, otherwise stands by."""
 
     def __init__(
         self,
@@ -76,13 +80,13 @@ class AlertWorker:
     ) -> None:
         """
         Args:
-            store: with the apps' rollups, and the alerts.
+            store: holds the apps' rollups and the alerts.
             minutes: the finest resolution.
-            clock: Unix time in seconds.
-            url: of the pages, without a slash at its end.
-            name: of this worker on this machine.
-            spool_since_s: since when lines wait on this machine's disk; 0 when none do.
-            directory: for what must be remembered while the store is away.
+            clock: returns Unix time in seconds.
+            url: the address of the pages, without a trailing slash.
+            name: identifies this worker on this machine.
+            spool_since_s: returns since when lines wait on this machine's disk; 0 if none do.
+            directory: holds the record of notified channels while the store is unavailable.
         """
         self._store = store
         self._minutes = minutes
@@ -94,167 +98,175 @@ class AlertWorker:
         self._evaluator = Evaluator(store, minutes)
         sender = ChannelSender(clock)
         self._outbox = Outbox(store, self._lease, sender, clock)
-        self._away = StoreOutageNotifier(
+        self._outage_notifier = StoreOutageNotifier(
             directory / FILE, sender, name=socket.gethostname(), url=url
         )
-        self._config: AlertConfig = NOTHING
-        self._questions: dict[tuple[str, ...], RuleQueries] = {}
-        self._configured_s = 0.0
+        self._config: AlertConfig = EMPTY_CONFIG
+        self._queries: dict[tuple[str, ...], RuleQueries] = {}
+        self._config_read_s = 0.0
         self._evaluated_s = 0
-        self._failed_s = 0.0
-        self._said_waiting = False
-        self._last_error = ""  # what was logged last, so that it is not repeated every second
+        self._store_failed_s = 0.0
+        self._is_spooling_published = False
+        self._last_error = ""  # logged last, so that it is not repeated every second
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Evaluates and delivers until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._again(self.evaluate), name="evaluate alerts")
-                tasks.create_task(self._again(self.deliver), name="deliver alerts")
+                tasks.create_task(self._repeat(self.evaluate), name="evaluate alerts")
+                tasks.create_task(self._repeat(self.deliver), name="deliver alerts")
         finally:
             self.close()
             await self._release()
 
     def close(self) -> None:
-        """Let go of what this process holds on this machine."""
-        self._away.close()
+        """Releases the lock that this process holds on this machine."""
+        self._outage_notifier.close()
 
-    async def _again(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
         while True:
             await self.attempt(work)
             await asyncio.sleep(TICK_S)
 
     async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do it, and take note if it fails: then it is done again."""
+        """Runs `work` once and logs its failure; the next run tries again."""
         try:
             await work()
         except StoreError as error:
-            self._failed_s = self._clock()
-            self._note(str(error))
-        except Exception as error:  # telling people must not end with one thing that went wrong
-            self._note(f"{type(error).__name__}: {error}", error)
+            self._store_failed_s = self._clock()
+            self._log_once(str(error))
+        except Exception as error:  # a single failure must not end alerting
+            self._log_once(f"{type(error).__name__}: {error}", error)
 
-    def _note(self, said: str, error: Exception | None = None) -> None:
-        if said != self._last_error:
-            log.error("alerts wait: %s", said, exc_info=error)
-        self._last_error = said
+    def _log_once(self, problem: str, error: Exception | None = None) -> None:
+        if problem != self._last_error:
+            log.error("alerts are delayed and will be retried: %s", problem, exc_info=error)
+        self._last_error = problem
 
     async def _release(self) -> None:
         try:
             await self._lease.release()
         except StoreError as error:
-            log.info("alerts: the lease ends by itself: %s", error)
+            log.info("alerts: the lease was not released and expires by itself: %s", error)
 
     async def deliver(self) -> None:
-        """Send what is due.
+        """Delivers the messages that are due.
 
         Raises:
-            StoreUnavailable: the store is away.
+            StoreUnavailable
         """
-        if self._lease.held and self._config.active:
+        if self._lease.is_held and self._config.is_active:
             await self._outbox.deliver(self._config.channels)
 
     async def evaluate(self) -> None:
-        """Evaluate every minute that has become complete since the last time.
+        """Evaluates every minute that has become complete since the last evaluation.
 
         Raises:
-            StoreUnavailable: the store is away. Who is to be told of that knows.
+            StoreUnavailable: the outage has been recorded, and reported if it is long enough.
         """
         now_s = self._clock()
         try:
             await self._evaluate_due(now_s)
         except StoreError:
-            await self._away.note(now_s, self._config)
+            await self._outage_notifier.report_outage(now_s, self._config)
             raise
 
     async def _evaluate_due(self, now_s: float) -> None:
         until_s = align(int(now_s - SETTLED_AFTER_S), MINUTE_S)
-        if until_s <= self._evaluated_s and abs(now_s - self._configured_s) < CONFIG_EVERY_S:
+        if until_s <= self._evaluated_s and abs(now_s - self._config_read_s) < CONFIG_EVERY_S:
             return
-        self._configured_s = now_s
-        spooling_s = await self._say_what_waits()
+        self._config_read_s = now_s
+        spooling_s = await self._publish_spooling()
         config = await read_config(self._store)
-        await self._away.back(self._store)
+        await self._outage_notifier.report_recovery(self._store)
         if config != self._config:
-            self._config, self._questions = config, {}
-        if not config.active:
+            self._config, self._queries = config, {}
+        if not config.is_active:
             await self._lease.release()
             return
         if not await self._lease.hold() or until_s <= self._evaluated_s:
             return
-        if self._failed_s <= now_s < self._failed_s + RECOVERY_S:
+        # The clock may have moved backwards, hence both bounds.
+        if self._store_failed_s <= now_s < self._store_failed_s + RECOVERY_S:
             return
         await self._evaluate(now_s, until_s, spooling_s)
 
-    async def _say_what_waits(self) -> int:
-        """Let the others know what waits on our disk."""
+    async def _publish_spooling(self) -> int:
+        """Reports to the other workers since when lines wait on this machine's disk."""
         since_s = self._spool_since_s()
-        if since_s or self._said_waiting:
-            name, said = f"{SPOOLING}{self._name}", {"since_s": str(since_s)}
-            await self._store.heartbeat(name, said, ttl_ms=_SPOOLING_TTL_MS)
-        self._said_waiting = bool(since_s)
+        if since_s or self._is_spooling_published:
+            name, fields = f"{SPOOLING}{self._name}", {"since_s": str(since_s)}
+            await self._store.heartbeat(name, fields, ttl_ms=_SPOOLING_TTL_MS)
+        self._is_spooling_published = bool(since_s)
         return since_s
 
     async def _evaluate(self, now_s: float, until_s: int, spooling_s: int) -> None:
         states, healths = await self._store.alert_tables(AlertTable.STATES, AlertTable.HEALTH)
-        condition = await condition_of(
+        service = await read_service_state(
             self._store,
             now_s,
             spooling_s,
             {name: unpack_health(healths.get(name)) for name in self._config.channels},
         )
-        waiting = ""
+        delay_reason = ""
         complete_s = until_s
-        if condition.spooling_since_s:
-            # A line may be a little older than its arrival: the minute before may lack some, too.
-            complete_s = min(until_s, align(condition.spooling_since_s, MINUTE_S) - MINUTE_S)
-            waiting = f"lines since {in_words(condition.spooling_since_s, now_s)} wait on disk"
-        known = readable(states, unpack_app, "state of")
-        done = _Round(self._forgotten(known, healths, now_s), {}, [])
-        service = evaluate_service(self._config.rules, known.get(SERVICE), condition)
-        await self._take(done, SERVICE, service, now_s)
-        held_s = time.monotonic()
+        if service.spooling_since_s:
+            # Lines are a little older than their arrival, so the minute before may lack some too.
+            complete_s = min(until_s, align(service.spooling_since_s, MINUTE_S) - MINUTE_S)
+            delay_reason = f"lines since {utc_time(service.spooling_since_s, now_s)} wait on disk"
+        alerts_by_app = unpack_readable(states, unpack_app_alerts, "state of")
+        results = _EvaluationRound(self._expired_records(alerts_by_app, healths, now_s), {}, [])
+        evaluation = evaluate_service(self._config.rules, alerts_by_app.get(SERVICE), service)
+        await self._collect(results, SERVICE, evaluation, now_s)
+        lease_held_s = time.monotonic()
         apps = await self._store.seen_apps()
-        reachable = set(await self._store.reachable([seen.app for seen in apps]))
-        for seen in apps:
-            if seen.app not in reachable:
-                continue  # its minutes are evaluated when it is back
-            before = known.get(seen.app)
-            watched = now_s - seen.last_seen_s < WATCHED_S or (before and before.alerts)
-            if watched and (before is None or before.evaluated_s < complete_s):
-                await self._evaluate_app(done, seen.app, before, complete_s, now_s)
+        reachable = set(await self._store.reachable([seen_app.app for seen_app in apps]))
+        for seen_app in apps:
+            if seen_app.app not in reachable:
+                continue  # its shard is down; its minutes are evaluated after recovery
+            before = alerts_by_app.get(seen_app.app)
+            is_watched = now_s - seen_app.last_seen_s < WATCHED_S or (before and before.alerts)
+            if is_watched and (before is None or before.evaluated_s < complete_s):
+                await self._evaluate_app(results, seen_app.app, before, complete_s, now_s)
                 await asyncio.sleep(0)
-            if time.monotonic() - held_s > TTL_S / 3:
-                held_s = time.monotonic()
+            if time.monotonic() - lease_held_s > TTL_S / 3:
+                lease_held_s = time.monotonic()
                 if not await self._lease.hold():
                     return
-        if await self._commit(done, now_s):
+        if await self._commit(results, now_s):
             self._evaluated_s = complete_s
             self._last_error = ""
-            await self._pulse(complete_s, waiting)
+            await self._publish_progress(complete_s, delay_reason)
 
     async def _evaluate_app(
-        self, done: _Round, app: str, before: AppAlerts | None, until_s: int, now_s: float
+        self,
+        results: _EvaluationRound,
+        app: str,
+        before: AppAlerts | None,
+        until_s: int,
+        now_s: float,
     ) -> None:
-        questions = self._questions_about(app)
-        if not questions.rules:
+        queries = self._queries_for(app)
+        if not queries.rules:
             return
         try:
-            found = await self._evaluator.evaluate(app, before, questions, until_s, now_s)
-            await self._take(done, app, found, now_s)
+            evaluation = await self._evaluator.evaluate(app, before, queries, until_s, now_s)
+            await self._collect(results, app, evaluation, now_s)
         except StoreError:
             raise
-        except Exception as error:  # one app that cannot be evaluated must not silence the others
-            self._note(f"{app} cannot be evaluated: {type(error).__name__}: {error}", error)
+        except Exception as error:  # a failure for one app must not silence the others
+            self._log_once(f"{app} cannot be evaluated: {type(error).__name__}: {error}", error)
 
-    def _forgotten(
-        self, known: Mapping[str, AppAlerts], healths: Mapping[str, bytes], now_s: float
+    def _expired_records(
+        self, alerts_by_app: Mapping[str, AppAlerts], healths: Mapping[str, bytes], now_s: float
     ) -> list[AlertChange]:
-        """What is kept of what is no more: apps not heard of for long, mutes that ended, channels
-        that were removed.
+        """Removes the state of apps that are no longer evaluated, mutes that ended, and the health
+        of removed channels.
         """
-        states = [app for app, each in known.items() if now_s - each.evaluated_s > FORGOTTEN_S]
-        mutes = [app for app, each in self._config.mutes.items() if each.until_s <= now_s]
+        states = [
+            app for app, alerts in alerts_by_app.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
+        ]
+        mutes = [app for app, mute in self._config.mutes.items() if mute.until_s <= now_s]
         channels = [name for name in healths if name not in self._config.channels]
         return [
             *(AlertChange(AlertTable.STATES, app, b"") for app in states),
@@ -262,113 +274,134 @@ class AlertWorker:
             *(AlertChange(AlertTable.HEALTH, name, b"") for name in channels),
         ]
 
-    def _questions_about(self, app: str) -> RuleQueries:
-        rules = rules_about(app, self._config.rules)
+    def _queries_for(self, app: str) -> RuleQueries:
+        rules = rules_for(app, self._config.rules)
         names = tuple(rule.name for rule in rules)
-        if names not in self._questions:
-            self._questions[names] = RuleQueries(rules)
-        return self._questions[names]
+        if names not in self._queries:
+            self._queries[names] = RuleQueries(rules)
+        return self._queries[names]
 
-    async def _take(self, done: _Round, app: str, found: Evaluation, now_s: float) -> None:
-        """Add what an evaluation of an app brings about."""
+    async def _collect(
+        self, results: _EvaluationRound, app: str, evaluation: Evaluation, now_s: float
+    ) -> None:
+        """Adds the state, history and message of one app to the round."""
         config = self._config
-        said = select_notifications(
-            found.after,
+        plan = select_notifications(
+            evaluation.state,
             config.rules,
-            lambda rule: config.is_muted(app, now_s) or not self._is_for_anybody(app, rule),
+            lambda rule: config.is_muted(app, now_s) or not self._has_channel_for(app, rule),
         )
-        told = {alert.id for alert in said.fired}
-        entries = [self._told(change, now_s, told) for change in found.changes]
-        if found.skipped:
-            entries.append(_skipped(found, now_s))
+        notified_ids = {alert.id for alert in plan.new_alerts}
+        entries = [
+            self._history_entry(transition, now_s, notified_ids)
+            for transition in evaluation.transitions
+        ]
+        if evaluation.skipped_range:
+            entries.append(_skipped_entry(evaluation, now_s))
         if entries:
-            done.history[app] = [pack_json(entry) for entry in entries]
-        done.changes.append(AlertChange(AlertTable.STATES, app, pack_app(said.after)))
-        if said:
-            done.messages.append(await self._message(app, said, found, now_s))
+            results.history[app] = [pack_json(entry) for entry in entries]
+        results.changes.append(AlertChange(AlertTable.STATES, app, pack_app_alerts(plan.state)))
+        if plan:
+            results.messages.append(await self._message(app, plan, evaluation, now_s))
 
-    def _told(self, change: Transition, now_s: float, told: set[str]) -> HistoryEntry:
-        alert, rule = change.alert, self._config.rules.get(change.alert.rule)
-        fired = change.what == "fired"
+    def _history_entry(
+        self, transition: Transition, now_s: float, notified_ids: set[str]
+    ) -> HistoryEntry:
+        alert, rule = transition.alert, self._config.rules.get(transition.alert.rule)
+        if transition.kind == "fired":
+            text, value = describe_alert(alert, rule), alert.value
+        else:
+            text, value = describe_resolution(alert, rule, now_s), alert.worst
         return HistoryEntry(
             at_s=int(now_s),
-            what=change.what,
-            text=what_is(alert, rule) if fired else how_it_ended(alert, rule, now_s),
+            what=transition.kind,
+            text=text,
             rule=alert.rule,
             key=alert.key,
             since_s=alert.since_s,
-            value=alert.value if fired else alert.worst,
+            value=value,
             limit=alert.limit,
             severity=rule.severity if rule is not None else "",
-            told=alert.id in told or alert.told,
+            told=alert.id in notified_ids or alert.is_notified,
             id=alert.id,
         )
 
     async def _message(
-        self, app: str, said: NotificationPlan, found: Evaluation, now_s: float
+        self, app: str, plan: NotificationPlan, evaluation: Evaluation, now_s: float
     ) -> Notification:
-        known = RecentChanges((), (0, ""))
-        if said.fired and app != SERVICE:
-            begun_s = min(alert.since_s for alert in said.fired)
-            known = await recent_changes(self._store, app, begun_s, int(now_s), self._minutes)
-        context = Context(int(now_s), self._url, known.events, known.released, _notes(found, now_s))
-        return compose(app, said.fired, said.resolved, said.besides, self._config.rules, context)
-
-    def _is_for_anybody(self, app: str, name: str) -> bool:
-        rule = self._config.rules.get(name)
-        severity = rule.severity if rule is not None else "warn"
-        return any(each.takes(app, severity) for each in self._config.channels.values())
-
-    async def _commit(self, done: _Round, now_s: float) -> bool:
-        """Whether it counts: not if the lease was lost meanwhile."""
-        changes = list(done.changes)
-        for channel in self._config.channels.values():
-            for message in _for_channel(done.messages, channel, self._url):
-                changes += put(message, [channel], int(now_s))
-        return await self._store.change_alerts(
-            changes, history=done.history, lease=self._lease.token
+        recent = RecentChanges((), (0, ""))
+        if plan.new_alerts and app != SERVICE:
+            first_start_s = min(alert.since_s for alert in plan.new_alerts)
+            recent = await read_recent_changes(
+                self._store, app, first_start_s, int(now_s), self._minutes
+            )
+        context = Context(
+            int(now_s), self._url, recent.events, recent.last_release, _notes(evaluation, now_s)
+        )
+        return compose(
+            app, plan.new_alerts, plan.ended_alerts, plan.other_alerts, self._config.rules, context
         )
 
-    async def _pulse(self, complete_s: int, waiting: str) -> None:
-        said = {"evaluated_s": str(complete_s), "waiting": waiting, "worker": self._name}
-        await self._store.heartbeat(PULSE, said, ttl_ms=_PULSE_TTL_MS)
+    def _has_channel_for(self, app: str, rule_name: str) -> bool:
+        rule = self._config.rules.get(rule_name)
+        severity = rule.severity if rule is not None else "warn"
+        return any(channel.accepts(app, severity) for channel in self._config.channels.values())
+
+    async def _commit(self, results: _EvaluationRound, now_s: float) -> bool:
+        """Writes the round in one step; False, and nothing written, if the lease was lost."""
+        changes = list(results.changes)
+        for channel in self._config.channels.values():
+            for message in _messages_for(results.messages, channel, self._url):
+                changes += enqueue(message, [channel], int(now_s))
+        return await self._store.change_alerts(
+            changes, history=results.history, lease=self._lease.token
+        )
+
+    async def _publish_progress(self, complete_s: int, delay_reason: str) -> None:
+        fields = {"evaluated_s": str(complete_s), "waiting": delay_reason, "worker": self._name}
+        await self._store.heartbeat(HEARTBEAT, fields, ttl_ms=_HEARTBEAT_TTL_MS)
 
 
-def _for_channel(messages: list[Notification], channel: Channel, url: str) -> list[Notification]:
-    """What a channel is told: of many apps at once in one message; that it does not work itself,
-    not at all.
+def _messages_for(messages: list[Notification], channel: Channel, url: str) -> list[Notification]:
+    """The messages for one channel. Those about many apps become one digest. A channel gets no
+    messages about its own failure.
     """
-    mine = [
+    own_messages = [
         message
         for message in messages
-        if channel.takes(message.app, message.severity)
+        if channel.accepts(message.app, message.severity)
         and not all(
             item.rule == "channel-fails" and item.key == channel.name for item in message.alerts
         )
     ]
-    apps = [message for message in mine if message.app != SERVICE]
+    apps = [message for message in own_messages if message.app != SERVICE]
     if len(apps) < DIGEST_APPS:
-        return mine
-    return [*(each for each in mine if each.app == SERVICE), digest(apps, url)]
+        return own_messages
+    return [
+        *(message for message in own_messages if message.app == SERVICE),
+        compose_digest(apps, url),
+    ]
 
 
-def _notes(found: Evaluation, now_s: float) -> tuple[str, ...]:
+def _notes(evaluation: Evaluation, now_s: float) -> tuple[str, ...]:
     notes = []
-    if found.late:
-        first, last = _ends(found.late, now_s)
+    if evaluation.late_range:
+        first, last = _range_in_words(evaluation.late_range, now_s)
         notes.append(
-            f"{first} to {last} was looked at only now: Dynometer or its store was away. What "
-            "began and ended in that time is in the history alone."
+            f"{first} to {last} was evaluated late because Dynometer or Redis was unavailable. "
+            "Problems that began and ended in that time appear only in the history."
         )
-    if found.lost:
-        notes.append(f"Heroku lost {found.lost:,} lines meanwhile: counts are too low.")
+    if evaluation.lines_lost:
+        notes.append(
+            f"Heroku lost {evaluation.lines_lost:,} lines in this time, so counts are too low."
+        )
     return tuple(notes)
 
 
-def _skipped(found: Evaluation, now_s: float) -> HistoryEntry:
-    first, last = _ends(found.skipped, now_s)
+def _skipped_entry(evaluation: Evaluation, now_s: float) -> HistoryEntry:
+    first, last = _range_in_words(evaluation.skipped_range, now_s)
     return HistoryEntry(int(now_s), "skipped", f"{first} to {last} was not evaluated: too long ago")
 
 
-def _ends(span: TimeRange, now_s: float) -> tuple[str, str]:
-    return in_words(span.start_s, now_s), in_words(span.end_s, now_s)
+def _range_in_words(span: TimeRange, now_s: float) -> tuple[str, str]:
+    return utc_time(span.start_s, now_s), utc_time(span.end_s, now_s)

@@ -1,6 +1,4 @@
-"""An app's alerts and events as an Atom feed (RFC 4287), which Slack's /feed and readers take.
-Pure.
-"""
+"""The alerts and events of an app as an Atom feed (RFC 4287), for feed readers. Pure."""
 
 from __future__ import annotations
 
@@ -15,26 +13,27 @@ from app.rollup.events import EventKey
 from parsers.samples import APP_EVENTS
 
 ENTRIES_MAX = 100
-SHOWN_S = 1800  # before and after, of the view that an entry leads to
+VIEW_MARGIN_S = 1800  # the page that an entry links to shows this long before and after it
 _NAMESPACE = "http://www.w3.org/2005/Atom"
 _KINDS = APP_EVENTS | {"crash"}
 _MS = 1000
 
 
 class Entry(NamedTuple):
-    """`id` never changes and never comes again."""
+    """An entry of the feed. Its `id` never changes and is never reused."""
 
     at_s: float
     id: str
     title: str
 
 
-def entries_of(told: Sequence[HistoryEntry], events: Sequence[EventKey]) -> list[Entry]:
-    """Of what was told and what happened, the newest first."""
+def feed_entries(history: Sequence[HistoryEntry], events: Sequence[EventKey]) -> list[Entry]:
+    """The entries of the alert history and the events, newest first."""
     alerts = [
-        Entry(each.at_s, f"alert:{each.what}:{each.id or each.at_s}", _title(each)) for each in told
+        Entry(entry.at_s, f"alert:{entry.what}:{entry.id or entry.at_s}", _title(entry))
+        for entry in history
     ]
-    done = [
+    changes = [
         Entry(
             event.at_ms / _MS,
             f"event:{event.at_ms}:{event.kind}:{event.source}:{event.detail}",
@@ -43,35 +42,35 @@ def entries_of(told: Sequence[HistoryEntry], events: Sequence[EventKey]) -> list
         for event in events
         if event.kind in _KINDS
     ]
-    return sorted([*alerts, *done], key=lambda entry: (-entry.at_s, entry.id))[:ENTRIES_MAX]
+    return sorted([*alerts, *changes], key=lambda entry: (-entry.at_s, entry.id))[:ENTRIES_MAX]
 
 
-def _title(told: HistoryEntry) -> str:
-    sign = {"fired": "🔴 ", "resolved": "🟢 over: "}.get(told.what, "")
-    return sign + told.text
+def _title(entry: HistoryEntry) -> str:
+    sign = {"fired": "🔴 ", "resolved": "🟢 resolved: "}.get(entry.what, "")
+    return sign + entry.text
 
 
-def atom(app: str, entries: Sequence[Entry], url: str, now_s: float) -> bytes:
-    """The feed. `url`: of the pages."""
+def render_feed(app: str, entries: Sequence[Entry], url: str, now_s: float) -> bytes:
+    """The feed as XML. `url`: the address of the pages."""
     page = f"{url}/apps/{app}"
     feed = ElementTree.Element("feed", xmlns=_NAMESPACE)
-    updated = entries[0].at_s if entries else now_s
+    updated_s = entries[0].at_s if entries else now_s
     _add(feed, "id", f"{page}/feed")
     _add(feed, "title", f"{app}: alerts and events")
-    _add(feed, "updated", _time(updated))
+    _add(feed, "updated", _time(updated_s))
     ElementTree.SubElement(_add(feed, "author"), "name").text = "Dynometer"
     _add(feed, "link", href=page)
     for entry in entries:
         at_s = int(entry.at_s)
-        view = urlencode({"start": at_s - SHOWN_S, "end": at_s + SHOWN_S})
+        view = urlencode({"start": at_s - VIEW_MARGIN_S, "end": at_s + VIEW_MARGIN_S})
         element = _add(feed, "entry")
         _add(element, "id", f"{page}#{entry.id}")
         _add(element, "title", f"{app}: {entry.title}")
         _add(element, "updated", _time(entry.at_s))
         _add(element, "link", href=f"{page}?{view}")
         _add(element, "summary", entry.title)
-    written: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
-    return written
+    xml: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
+    return xml
 
 
 def _add(

@@ -1,4 +1,4 @@
-"""What the operator set up: rules, channels and mutes, as the store has them at one instant."""
+"""The operator's configuration of alerts (rules, channels, mutes), read at one instant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from app.alerting.channels.channel import Channel, unpack_channel
 from app.alerting.default_rules import DEFAULT_RULES
-from app.alerting.rule import Rule, merged, unpack_rule
+from app.alerting.rule import Rule, merge_rules, unpack_rule
 from app.alerting.state import Mute, unpack_mute
 from app.storage.alert_interface import AlertReader, AlertTable
 
@@ -21,60 +21,60 @@ T = TypeVar("T")
 
 
 class AlertConfig(NamedTuple):
-    """`rules`: those that hold, the pack's included, by name. `own`: names of those that are not
-    the pack's.
+    """`rules`: all rules by name, built-in ones included. `custom_names`: those that the operator
+    created or changed.
     """
 
     rules: Mapping[str, Rule]
-    own: frozenset[str]
+    custom_names: frozenset[str]
     channels: Mapping[str, Channel]
     mutes: Mapping[str, Mute]
 
     @property
-    def active(self) -> bool:
-        """Whether anything is to be evaluated: there is somebody to tell, or somebody asked for
-        it.
-        """
-        return bool(self.channels or self.own)
+    def is_active(self) -> bool:
+        """Whether rules are evaluated at all: there is a channel or a custom rule."""
+        return bool(self.channels or self.custom_names)
 
     def is_muted(self, app: str, now_s: float) -> bool:
-        """Whether nothing new is to be told of an app."""
+        """Whether new messages about an app are suppressed."""
         mute = self.mutes.get(app)
         return mute is not None and now_s < mute.until_s
 
 
-NOTHING = AlertConfig({}, frozenset(), {}, {})
+EMPTY_CONFIG = AlertConfig({}, frozenset(), {}, {})
 
 
 async def read_config(store: AlertReader) -> AlertConfig:
     """
     Raises:
-        StoreUnavailable: the store is away.
+        StoreUnavailable
     """
     rules, channels, mutes = await store.alert_tables(
         AlertTable.RULES, AlertTable.CHANNELS, AlertTable.MUTES
     )
     return AlertConfig(
-        merged(DEFAULT_RULES, readable(rules, unpack_rule, "rule")),
+        merge_rules(DEFAULT_RULES, unpack_readable(rules, unpack_rule, "rule")),
         frozenset(rules),
-        readable(channels, unpack_channel, "channel"),
-        readable(mutes, unpack_mute, "mute"),
+        unpack_readable(channels, unpack_channel, "channel"),
+        unpack_readable(mutes, unpack_mute, "mute"),
     )
 
 
-def readable(records: Mapping[str, bytes], unpack: Callable[[bytes], T], what: str) -> dict[str, T]:
-    """The records that can be read, by name: one that a newer version wrote must not end the
-    others.
+def unpack_readable(
+    records: Mapping[str, bytes], unpack: Callable[[bytes], T], kind: str
+) -> dict[str, T]:
+    """Decodes records by name. Unreadable ones, such as those of a newer version, are logged and
+    left out, so that they do not affect the others.
     """
-    found: dict[str, T] = {}
+    values: dict[str, T] = {}
     for name, record in records.items():
         try:
-            found[name] = unpack(record)
+            values[name] = unpack(record)
         except msgspec.MsgspecError as error:
-            _say_once(f"{what} {name} cannot be read, and is left out: {error}")
-    return found
+            _log_once(f"{kind} {name} cannot be read and is ignored: {error}")
+    return values
 
 
-@lru_cache(maxsize=256)  # it is read every few seconds
-def _say_once(sentence: str) -> None:
+@lru_cache(maxsize=256)  # the cache suppresses repetitions: records are read every few seconds
+def _log_once(sentence: str) -> None:
     log.error("alerts: %s", sentence)

@@ -1,7 +1,7 @@
-"""The rules that hold once there is somebody to be told: what it means, and what to look at.
+"""The built-in rules. They apply once there is a channel.
 
-A rule of the same name in the store replaces one of these. One slow minute is no news, so what
-varies by itself waits for a second one; what never should happen does not.
+A stored rule of the same name replaces a built-in one. Rules on memory and load wait for some
+minutes, since these values vary by nature. Errors that should never happen fire immediately.
 """
 
 from __future__ import annotations
@@ -13,32 +13,32 @@ _BROKEN = ("H10", "H12", "H13", "H14", "H99")
 DEFAULT_RULES = (
     Rule(
         name="app-broken",
-        title="Heroku answers for the app",
+        title="Heroku error pages",
         metric="heroku_errors",
         stat="sum",
         filters={"code": _BROKEN},
         told_by="code",
         severity="page",
-        means="Requests got an error page of Heroku's instead of an answer.",
-        look="What changed just before, and the app's own log at that time.",
+        means="Requests got an error page from Heroku instead of the app's answer.",
+        look="The changes just before, and the app's log at that time.",
     ),
     Rule(
         name="requests-fail",
-        title="requests fail",
+        title="failed requests",
         metric="requests",
         stat="share",
         filters={"outcome": ("failed",)},
         limit=0.02,
         resolve=0.015,
-        count_min=50,  # so that it takes two
+        count_min=50,  # so that a single failure never fires it
         severity="page",
         explained_by=("app-broken",),
-        means="More than 2 % of the requests ended with a status of 500 and above, or with none.",
-        look="Which statuses and codes they are, on the app's page, and the app's own log.",
+        means="More than 2 % of the requests ended with a status of 500 or above, or without one.",
+        look="The statuses and error codes on the app's page, and the app's log.",
     ),
     Rule(
         name="slow",
-        title="p95 of the response time",
+        title="p95 response time",
         metric="service_time_ms",
         stat="p95",
         by="process_type",
@@ -48,32 +48,33 @@ DEFAULT_RULES = (
         floor=500,
         count_min=20,
         explained_by=("app-broken",),
-        means="One request of twenty takes longer than this: over twice as long as in the same "
+        means="One request in twenty takes longer than this: over twice as long as in the same "
         "hour of last week, and over half a second.",
-        look="The last release, memory and load of the dynos, then database and backends.",
+        look="The last release, memory and load of the dynos, then databases and other backends.",
     ),
     Rule(
         name="memory-exceeded",
-        title="over the memory quota (R14)",
+        title="memory quota exceeded (R14)",
         metric="heroku_errors",
         stat="sum",
         filters={"code": ("R14",)},
         by="process_type",
         for_minutes=5,
-        means="For 5 minutes a dyno has used more memory than it has: it swaps, and is slow.",
-        look="Memory since the last restart: a leak rises steadily. Restarting helps for a while; "
-        "fewer processes per dyno or a larger dyno help longer.",
+        means="For 5 minutes, a dyno has used more memory than its quota. It swaps, which makes it "
+        "slow.",
+        look="Memory since the last restart; a steady rise is a leak. A restart helps for a while. "
+        "Fewer processes per dyno or a larger dyno help longer.",
     ),
     Rule(
         name="memory-killed",
-        title="killed for its memory (R15)",
+        title="killed for using too much memory (R15)",
         metric="heroku_errors",
         stat="sum",
         filters={"code": ("R15",)},
         by="process_type",
         severity="page",
-        means="A dyno used more than twice its memory, and Heroku killed it.",
-        look="What ran at that time: one huge request or job, or a leak that R14 told of before.",
+        means="A dyno used more than twice its memory quota, and Heroku killed it.",
+        look="The requests and jobs at that time. One was huge, or memory leaked (R14 before).",
     ),
     Rule(
         name="memory-high",
@@ -85,8 +86,8 @@ DEFAULT_RULES = (
         resolve=0.9,
         for_minutes=2,
         explained_by=("memory-exceeded", "memory-killed"),
-        means="The fullest dyno is close to its quota; beyond it, it swaps (R14).",
-        look="Whether it rises steadily, and since which release.",
+        means="The fullest dyno is close to its memory quota. Above the quota it swaps (R14).",
+        look="Whether memory rises steadily, and since which release.",
     ),
     Rule(
         name="load-high",
@@ -97,9 +98,9 @@ DEFAULT_RULES = (
         limit=16,
         limits={"web": 8},
         for_minutes=5,
-        means="More tasks want the processor than there are threads for: a standard dyno shares 8.",
-        look="Response times, requests and jobs that pile up: more dynos, or larger ones. What is "
-        "high depends on yours: dynometer alerts add load-high --limit-of web=32",
+        means="More tasks need a CPU than there are CPU threads. Standard dynos share 8.",
+        look="Response times, request rate and queued jobs. More or larger dynos help. To set the "
+        "limit for your dynos: dynometer alerts add load-high --limit-of web=32",
     ),
     Rule(
         name="no-data",
@@ -108,17 +109,18 @@ DEFAULT_RULES = (
         limit=5,
         quiet_minutes=1,
         severity="page",
-        means="Not one log line for 5 minutes, from an app that had some nearly every minute: it "
-        "is down, its drain was removed, or Heroku delivers late.",
-        look="heroku ps and heroku drains of the app; status.heroku.com.",
+        means="No log line for 5 minutes from an app that logged nearly every minute. The app is "
+        "down, its drain was removed, or Heroku delivers late.",
+        look="heroku ps and heroku drains for the app, and status.heroku.com.",
     ),
     Rule(
         name="lines-lost",
         title="lines lost (L10)",
         kind="lost",
         quiet_minutes=15,
-        means="Heroku dropped lines before they came: counts of these minutes are too low.",
-        look="Whether the app logs far more than usual, or this service was away or slow.",
+        means="Heroku dropped lines before they reached Dynometer. The counts of these minutes are "
+        "too low.",
+        look="Whether the app logs far more than usual, and whether Dynometer was down or slow.",
     ),
     Rule(
         name="folding-stalled",
@@ -126,30 +128,30 @@ DEFAULT_RULES = (
         kind="folding",
         limit=5,
         quiet_minutes=1,
-        means="Dynometer has not folded for more than 5 minutes. Nothing is lost, but answers "
+        means="Dynometer has not folded for more than 5 minutes. Nothing is lost, but queries "
         "become slow.",
-        look="/readyz, and dynometer doctor: both say why.",
+        look="/readyz and dynometer doctor. Both show the cause.",
     ),
     Rule(
         name="buffering",
-        title="Redis is away: lines wait on disk",
+        title="Redis unavailable: lines wait on disk",
         kind="buffering",
         limit=2,
         quiet_minutes=1,
         severity="page",
-        means="Dynometer's Redis is away or refuses: lines wait on disk, and until they are "
-        "counted nothing else can be told.",
-        look="The Redis itself, and dynometer doctor. When the disk's share is full, lines are "
-        "refused and Heroku drops them.",
+        means="Redis is unavailable or rejects commands. Lines wait on disk, and no other alerts "
+        "can be sent until they are counted.",
+        look="Redis itself, and dynometer doctor. When the disk space for waiting lines is full, "
+        "lines are rejected and Heroku drops them.",
     ),
     Rule(
         name="channel-fails",
-        title="a channel fails",
+        title="channel failing",
         kind="channel",
         limit=10,
         quiet_minutes=1,
-        means="Messages could not be delivered there for more than 10 minutes; they wait, for a "
-        "day at most.",
-        look="dynometer alerts channel list says why; dynometer alerts test tries it again.",
+        means="Messages to this channel could not be delivered for more than 10 minutes. They are "
+        "retried for a day.",
+        look="dynometer alerts channel list shows the error. dynometer alerts test tries again.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Evaluates an app: minutes that are complete, each once, from where it stopped the last time."""
+"""Evaluates the rules for one app: each complete minute once, from the last evaluated one on."""
 
 from __future__ import annotations
 
@@ -6,47 +6,51 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.alerting.conditions import Slots
-from app.alerting.inputs import LastWeek, RuleQueries, heard_in, read_minutes
+from app.alerting.inputs import LastWeek, RuleQueries, read_activity, read_minutes
 from app.alerting.rule import Rule
 from app.alerting.state import AppAlerts
 from app.alerting.state_machine import (
     UNKNOWN,
-    JudgedMinute,
     MinuteActivity,
+    MinuteResult,
     Transition,
     Verdict,
     evaluate_minute,
-    judge,
     judge_silence,
-    listen,
+    judge_value,
+    record_activity,
 )
+from app.alerting.wording import dyno_in_words
 from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
 from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface import Reader
 
-CATCH_UP_MINUTES = 120  # of what lies further back, nothing is told
-LATE_S = 180  # a minute that is looked at so long after its time: we or the store were away
-BEFORE_FIRST_MINUTES = 15  # of an app that is new to us, to know whether it usually speaks
+CATCH_UP_MINUTES = 120  # older minutes are skipped: their problems no longer deserve an alert
+LATE_S = 180  # a minute evaluated this long after its end is late: we or the store were down
+BEFORE_FIRST_MINUTES = 15  # read of a new app, to learn whether it logs regularly
 _LOST = "lost_upstream"
 _NOTHING = Rollup()
 
 
 class Evaluation(NamedTuple):
-    """An app after some minutes. `late`: those looked at long after their time; `skipped`: those
-    not at all; `lost`: lines that Heroku lost in them.
+    """The result of evaluating an app.
+
+    late_range     minutes that were evaluated long after their end
+    skipped_range  minutes that were too old to be evaluated
+    lines_lost     lines that Heroku lost in the evaluated minutes
     """
 
-    after: AppAlerts
-    changes: list[Transition]
-    late: TimeRange = NEVER
-    skipped: TimeRange = NEVER
-    lost: int = 0
+    state: AppAlerts
+    transitions: list[Transition]
+    late_range: TimeRange = NEVER
+    skipped_range: TimeRange = NEVER
+    lines_lost: int = 0
 
 
 class Evaluator:
-    """Reads and evaluates, and changes nothing."""
+    """Reads rollups and evaluates rules; writes nothing."""
 
     def __init__(self, store: Reader, minutes: Resolution) -> None:
         self._store = store
@@ -57,118 +61,124 @@ class Evaluator:
         self,
         app: str,
         before: AppAlerts | None,
-        questions: RuleQueries,
+        queries: RuleQueries,
         until_s: int,
         now_s: float,
     ) -> Evaluation:
-        """The app up to `until_s`, before which all minutes are complete.
+        """Evaluates the app's minutes up to `until_s`, which must all be complete.
 
         Raises:
             StoreUnavailable, PackError, TooManySeries
         """
-        alerts = before or await self._first(app, until_s - MINUTE_S)
+        alerts = before or await self._initial_state(app, until_s - MINUTE_S)
         earliest = until_s - CATCH_UP_MINUTES * MINUTE_S
         start = max(alerts.evaluated_s, earliest)
-        skipped = TimeRange(alerts.evaluated_s, start)
-        slots = await read_minutes(self._store, app, questions, start, until_s, self._minutes)
-        changes: list[Transition] = []
-        late_end, lost = start, 0
+        skipped_range = TimeRange(alerts.evaluated_s, start)
+        slots = await read_minutes(self._store, app, queries, start, until_s, self._minutes)
+        transitions: list[Transition] = []
+        late_end, lines_lost = start, 0
         for minute in range(start, until_s, MINUTE_S):
             end_s = minute + MINUTE_S
             rollup = slots.get(minute, _NOTHING)
-            late = now_s > end_s + SETTLED_AFTER_S + LATE_S
-            late_end = end_s if late else late_end
-            lost += rollup.ledger.get(_LOST, 0)
-            alerts = listen(alerts, _heard(rollup, end_s, late=late))
-            judged = await self._judged(app, alerts, questions, slots, end_s)
-            alerts, found = evaluate_minute(
-                alerts, questions.rules, judged, end_s, known=bool(rollup.messages)
+            is_late = now_s > end_s + SETTLED_AFTER_S + LATE_S
+            late_end = end_s if is_late else late_end
+            lines_lost += rollup.ledger.get(_LOST, 0)
+            alerts = record_activity(alerts, _minute_activity(rollup, end_s, is_late=is_late))
+            results = await self._judge_minute(app, alerts, queries, slots, end_s)
+            alerts, minute_transitions = evaluate_minute(
+                alerts, queries.rules, results, end_s, has_lines=bool(rollup.messages)
             )
-            changes += found
-        return Evaluation(alerts, changes, TimeRange(start, late_end), skipped, lost)
+            transitions += minute_transitions
+        return Evaluation(
+            alerts, transitions, TimeRange(start, late_end), skipped_range, lines_lost
+        )
 
-    async def _first(self, app: str, start: int) -> AppAlerts:
-        """An app that was never evaluated, from `start` on. That it was silent just now may be
-        because nobody listened.
-        """
+    async def _initial_state(self, app: str, start: int) -> AppAlerts:
+        """The state of an app that was never evaluated, as of `start`."""
         first = start - BEFORE_FIRST_MINUTES * MINUTE_S
-        heard = await heard_in(self._store, app, first, start, self._minutes)
-        while heard and not heard[-1]:
-            heard.pop()
-        mask = sum(1 << index for index, each in enumerate(reversed(heard)) if each)
-        return AppAlerts(start, heard=mask)
+        activity = await read_activity(self._store, app, first, start, self._minutes)
+        # Silence just before `start` does not count: Dynometer may not have been running.
+        while activity and not activity[-1]:
+            activity.pop()
+        mask = sum(1 << index for index, is_active in enumerate(reversed(activity)) if is_active)
+        return AppAlerts(start, activity_mask=mask)
 
-    async def _judged(
-        self, app: str, alerts: AppAlerts, questions: RuleQueries, slots: Slots, end_s: int
-    ) -> dict[str, dict[str, JudgedMinute]]:
+    async def _judge_minute(
+        self, app: str, alerts: AppAlerts, queries: RuleQueries, slots: Slots, end_s: int
+    ) -> dict[str, dict[str, MinuteResult]]:
         rollup = slots.get(end_s - MINUTE_S, _NOTHING)
-        judged = {
-            rule.name: {"": verdict}
-            for rule in questions.rules
-            if (verdict := _of_the_app(rule, alerts, rollup)) is not None
+        results = {
+            rule.name: {"": result}
+            for rule in queries.rules
+            if (result := _judge_app_rule(rule, alerts, rollup)) is not None
         }
         if rollup.messages:
-            await self._last_week.of(app, questions, end_s - MINUTE_S)
-            judged.update(self._answered(app, questions, slots, end_s))
-        return judged
+            await self._last_week.load(app, queries, end_s - MINUTE_S)
+            results.update(self._judge_metric_rules(app, queries, slots, end_s))
+        return results
 
-    def _answered(
-        self, app: str, questions: RuleQueries, slots: Slots, end_s: int
-    ) -> dict[str, dict[str, JudgedMinute]]:
-        """What the metric rules say."""
-        windows: dict[int, Slots] = {}
-        judged: dict[str, dict[str, JudgedMinute]] = {}
-        for question in questions.questions:
-            rule = question.rule
+    def _judge_metric_rules(
+        self, app: str, queries: RuleQueries, slots: Slots, end_s: int
+    ) -> dict[str, dict[str, MinuteResult]]:
+        windows: dict[int, Slots] = {}  # rules over the same number of minutes share one
+        results: dict[str, dict[str, MinuteResult]] = {}
+        for query in queries.metric_queries:
+            rule = query.rule
             start = end_s - rule.over_minutes * MINUTE_S
             window = windows.get(start)
             if window is None:
                 starts = range(start, end_s, MINUTE_S)
                 window = windows[start] = {at: slots[at] for at in starts if at in slots}
-            for key, measured in question.measure(window, start, end_s).items():
-                week = self._last_week.measured(app, question, key)
-                verdict = judge(rule, key, measured, week)
-                if rule.below and not _is_whole(window, rule.over_minutes):
-                    verdict = UNKNOWN
-                if verdict.verdict is Verdict.BAD:
-                    who = question.who(app, window, start, end_s, key)
-                    parts = question.parts(app, window, start, end_s)
-                    verdict = verdict._replace(detail=who, parts=parts)
-                judged.setdefault(rule.name, {})[key] = verdict
-        return judged
+            for key, measurement in query.measure(window, start, end_s).items():
+                last_week = self._last_week.measurement(app, query, key)
+                result = judge_value(rule, key, measurement, last_week)
+                if rule.below and not _is_complete(window, rule.over_minutes):
+                    result = UNKNOWN
+                if result.verdict is Verdict.BREACH:
+                    by_dyno = query.values_by_dyno(app, window, start, end_s, key)
+                    result = result._replace(
+                        detail=dyno_in_words(by_dyno, query.metric),
+                        parts=query.top_values(app, window, start, end_s),
+                    )
+                results.setdefault(rule.name, {})[key] = result
+        return results
 
 
-def _is_whole(window: Slots, minutes: int) -> bool:
-    """Whether something was heard in each of so many minutes and Heroku lost nothing of them: else
-    too little says nothing.
+def _is_complete(window: Slots, minutes: int) -> bool:
+    """Whether all these minutes had lines and Heroku lost none. Otherwise a low value may just be
+    missing data.
     """
-    whole = [each for each in window.values() if each.messages and not each.ledger.get(_LOST)]
-    return len(whole) == minutes
+    complete = sum(
+        1 for rollup in window.values() if rollup.messages and not rollup.ledger.get(_LOST)
+    )
+    return complete == minutes
 
 
-def _of_the_app(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> JudgedMinute | None:
-    """What rules say that are about no metric."""
+def _judge_app_rule(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> MinuteResult | None:
+    """Judges a rule that is not about a metric; None for metric rules."""
     if rule.kind == "no_data":
-        firing = any(each.rule == rule.name and each.phase == "firing" for each in alerts.alerts)
-        return judge_silence(rule, alerts, firing=firing)
+        is_firing = any(
+            alert.rule == rule.name and alert.phase == "firing" for alert in alerts.alerts
+        )
+        return judge_silence(rule, alerts, is_firing=is_firing)
     if rule.kind == "lost":
-        lost = rollup.ledger.get(_LOST, 0)
-        bad = Verdict.BAD if lost > rule.limit else Verdict.QUIET
-        return JudgedMinute(bad, lost, rule.limit)
+        lines_lost = rollup.ledger.get(_LOST, 0)
+        verdict = Verdict.BREACH if lines_lost > rule.limit else Verdict.QUIET
+        return MinuteResult(verdict, lines_lost, rule.limit)
     return None
 
 
-def _heard(rollup: Rollup, end_s: int, *, late: bool) -> MinuteActivity:
+def _minute_activity(rollup: Rollup, end_s: int, *, is_late: bool) -> MinuteActivity:
     kinds = {event.kind for event in rollup.events}
     return MinuteActivity(
         end_s,
-        heard=bool(rollup.messages),
-        late=late,
-        sleeps="idle" in kinds and "unidle" not in kinds,
-        wakes="unidle" in kinds or bool(rollup.requests),
+        has_lines=bool(rollup.messages),
+        is_late=is_late,
+        falls_asleep="idle" in kinds and "unidle" not in kinds,
+        wakes_up="unidle" in kinds or bool(rollup.requests),
     )
 
 
-def rules_about(app: str, rules: Mapping[str, Rule]) -> Sequence[Rule]:
-    """Those that watch this app, and are not switched off."""
-    return [rule for rule in rules.values() if rule.enabled and rule.is_about(app)]
+def rules_for(app: str, rules: Mapping[str, Rule]) -> Sequence[Rule]:
+    """The enabled rules that apply to this app."""
+    return [rule for rule in rules.values() if rule.enabled and rule.applies_to(app)]

@@ -1,7 +1,8 @@
-"""What of an app's alerts is to be told now, in one message. Pure.
+"""Selects the alerts of an app that are sent now, in one message. Pure.
 
-Nobody is told twice, and nobody of what another alert explains: that its requests fail, when Heroku
-says that the app crashed. What becomes well within minutes of each other is told together.
+Each alert is notified once. Alerts explained by another firing alert are inhibited: failed requests
+need no message of their own when Heroku reports that the app crashed. Alerts that resolve within a
+few minutes of each other share a message.
 """
 
 from __future__ import annotations
@@ -13,55 +14,71 @@ import msgspec
 
 from app.alerting.rule import Rule
 from app.alerting.state import Alert, AppAlerts
-from app.alerting.state_machine import quiet_needed
+from app.alerting.state_machine import required_quiet_minutes
 
-TOGETHER_MINUTES = 5  # an end waits so long for others that are near
+RESOLVE_TOGETHER_MINUTES = 5  # a resolution waits this long for others that are close
 
 
 class NotificationPlan(NamedTuple):
-    """What is told: alerts that fire, those that are over, and what else fires, explained or told
-    before. `after`: the app with that noted.
+    """The content of one message.
+
+    new_alerts    alerts that fire and were not notified yet
+    ended_alerts  notified alerts that resolved
+    other_alerts  firing alerts without a message now: inhibited, muted, or notified before
+    state         the app's alerts, with the notifications recorded
     """
 
-    fired: list[Alert]
-    resolved: list[Alert]
-    besides: list[Alert]
-    after: AppAlerts
+    new_alerts: list[Alert]
+    ended_alerts: list[Alert]
+    other_alerts: list[Alert]
+    state: AppAlerts
 
     def __bool__(self) -> bool:
-        return bool(self.fired or self.resolved)
+        return bool(self.new_alerts or self.ended_alerts)
 
 
 def select_notifications(
-    app: AppAlerts, rules: Mapping[str, Rule], muted: Callable[[str], bool]
+    app: AppAlerts, rules: Mapping[str, Rule], is_muted: Callable[[str], bool]
 ) -> NotificationPlan:
-    """`muted`: whether nothing is to be told of a rule at present. That it is over is told all the
-    same, to those who were told that it fires.
+    """
+    Args:
+        app: its alerts after an evaluation.
+        rules: by name.
+        is_muted: whether messages about a rule are suppressed now. A resolution is sent anyway if
+            the firing was.
     """
     firing = [alert for alert in app.alerts if alert.phase == "firing"]
-    names = {alert.rule for alert in firing}
-    fired = [
+    firing_rules = {alert.rule for alert in firing}
+    new_alerts = [
         alert
         for alert in firing
-        if not alert.told
-        and not alert.quiet
-        and not muted(alert.rule)
-        and not _is_explained(alert, rules, names)
+        if not alert.is_notified
+        and not alert.quiet_minutes
+        and not is_muted(alert.rule)
+        and not _is_inhibited(alert, rules, firing_rules)
     ]
-    resolved = [alert for alert in app.alerts if alert.phase == "over" and alert.told]
-    told = [alert for alert in firing if alert.told]
-    if not fired and any(_is_nearly_over(alert, rules) for alert in told):
-        resolved = []
-    changed = {id(alert): True for alert in fired} | {id(alert): False for alert in resolved}
+    ended_alerts = [alert for alert in app.alerts if alert.phase == "over" and alert.is_notified]
+    notified_alerts = [alert for alert in firing if alert.is_notified]
+    if not new_alerts and any(_is_nearly_over(alert, rules) for alert in notified_alerts):
+        ended_alerts = []
+    notified_by_id = {id(alert): True for alert in new_alerts} | {
+        id(alert): False for alert in ended_alerts
+    }
     after = tuple(
-        msgspec.structs.replace(alert, told=changed[id(alert)]) if id(alert) in changed else alert
+        msgspec.structs.replace(alert, is_notified=notified_by_id[id(alert)])
+        if id(alert) in notified_by_id
+        else alert
         for alert in app.alerts
     )
-    besides = [alert for alert in firing if alert not in fired and not alert.quiet]
-    return NotificationPlan(fired, resolved, besides, msgspec.structs.replace(app, alerts=after))
+    other_alerts = [
+        alert for alert in firing if alert not in new_alerts and not alert.quiet_minutes
+    ]
+    return NotificationPlan(
+        new_alerts, ended_alerts, other_alerts, msgspec.structs.replace(app, alerts=after)
+    )
 
 
-def _is_explained(alert: Alert, rules: Mapping[str, Rule], firing: set[str]) -> bool:
+def _is_inhibited(alert: Alert, rules: Mapping[str, Rule], firing: set[str]) -> bool:
     rule = rules.get(alert.rule)
     return rule is not None and not firing.isdisjoint(rule.explained_by)
 
@@ -70,6 +87,6 @@ def _is_nearly_over(alert: Alert, rules: Mapping[str, Rule]) -> bool:
     rule = rules.get(alert.rule)
     return (
         rule is not None
-        and alert.quiet > 0
-        and quiet_needed(rule, alert) - alert.quiet <= TOGETHER_MINUTES
+        and alert.quiet_minutes > 0
+        and required_quiet_minutes(rule, alert) - alert.quiet_minutes <= RESOLVE_TOGETHER_MINUTES
     )

@@ -1,16 +1,15 @@
-"""What rules need to know of an app, read from the store: once for all rules of a minute."""
+"""Reads the inputs of rules from the store, once for all rules of an app."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.alerting.conditions import Measured, RuleQuery, same_hour_last_week
-from app.alerting.notification import BEFORE_S
+from app.alerting.conditions import Measurement, RuleQuery, same_hour_last_week
+from app.alerting.notification import CHANGES_BEFORE_S
 from app.alerting.rule import Rule
 from app.query.engine import packed_rollups
 from app.query.history import events
-from app.query.stats import Value
 from app.query.table import QueryRange
 from app.rollup.codec import merge_packed
 from app.rollup.events import EventKey
@@ -23,66 +22,70 @@ _TOTAL = Slot("total", 0)
 
 
 class RuleQueries:
-    """The metric rules about one app, made ready: what they need, read once."""
+    """The rules that apply to an app, with the sections and gauges that they need in total."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
-        self.questions = [RuleQuery(rule) for rule in rules if rule.kind == "metric"]
-        self.over_minutes = max((each.rule.over_minutes for each in self.questions), default=1)
-        wanted = [each.wanted for each in self.questions]
-        self.sections = frozenset().union(*(each.sections for each in wanted)) | _ALWAYS
-        every = any("gauges" in each.sections and each.gauges is None for each in wanted)
-        gauges = frozenset().union(*(each.gauges or frozenset() for each in wanted))
-        self.gauges: frozenset[int] | None = None if every else gauges
+        self.metric_queries = [RuleQuery(rule) for rule in rules if rule.kind == "metric"]
+        self.over_minutes = max(
+            (query.rule.over_minutes for query in self.metric_queries), default=1
+        )
+        requirements = [query.required_sections for query in self.metric_queries]
+        self.sections = frozenset().union(*(part.sections for part in requirements)) | _ALWAYS
+        needs_all_gauges = any(
+            "gauges" in part.sections and part.gauges is None for part in requirements
+        )
+        gauges = frozenset().union(*(part.gauges or frozenset() for part in requirements))
+        self.gauges: frozenset[int] | None = None if needs_all_gauges else gauges
 
 
 async def read_minutes(
     store: Reader,
     app: str,
-    questions: RuleQueries,
+    queries: RuleQueries,
     start: int,
     end: int,
     minutes: Resolution,
 ) -> dict[int, Rollup]:
-    """The minutes in [start, end) and those before that the rules look back on; a minute of which
-    nothing is stored is missing.
+    """The minutes in [start, end), and the earlier ones that the rules look back on. Minutes
+    without a stored rollup are left out.
 
     Raises:
         StoreUnavailable, PackError
     """
-    first = start - (questions.over_minutes - 1) * MINUTE_S
+    first = start - (queries.over_minutes - 1) * MINUTE_S
     slots: dict[int, Rollup] = {}
-    async for at, packed in packed_rollups(store, app, QueryRange(first, end, MINUTE_S, minutes)):
+    async for at, payload in packed_rollups(store, app, QueryRange(first, end, MINUTE_S, minutes)):
         rollup = slots.setdefault(at, Rollup())
-        merge_packed(rollup, packed, questions.sections, gauges=questions.gauges)
+        merge_packed(rollup, payload, queries.sections, gauges=queries.gauges)
     return slots
 
 
-async def heard_in(
+async def read_activity(
     store: Reader, app: str, start: int, end: int, minutes: Resolution
 ) -> list[bool]:
-    """Whether a line came, for each minute."""
-    heard: set[int] = set()
-    async for at, packed in packed_rollups(store, app, QueryRange(start, end, MINUTE_S, minutes)):
+    """Whether the app logged anything, for each minute in [start, end)."""
+    active_minutes: set[int] = set()
+    async for at, payload in packed_rollups(store, app, QueryRange(start, end, MINUTE_S, minutes)):
         rollup = Rollup()
-        merge_packed(rollup, packed, frozenset())
+        merge_packed(rollup, payload, frozenset())
         if rollup.messages:
-            heard.add(at)
-    return [at in heard for at in range(start, end, MINUTE_S)]
+            active_minutes.add(at)
+    return [at in active_minutes for at in range(start, end, MINUTE_S)]
 
 
 class LastWeek:
-    """What rules compare with: of each app and rule the same hour of last week, which is read once
-    an hour.
+    """The same hour of last week, for rules that compare with it. Read once an hour per app and
+    rule.
     """
 
     def __init__(self, store: Reader) -> None:
         self._store = store
         self._hour = 0
-        self._values: dict[tuple[str, bytes], dict[str, Measured]] = {}
+        self._values: dict[tuple[str, bytes], dict[str, Measurement]] = {}
 
-    async def of(self, app: str, questions: RuleQueries, minute_s: int) -> None:
-        """Make ready what `measured` is asked about this app and minute.
+    async def load(self, app: str, queries: RuleQueries, minute_s: int) -> None:
+        """Reads the values that `measurement` returns for this app and minute, unless cached.
 
         Raises:
             StoreUnavailable, PackError
@@ -90,58 +93,60 @@ class LastWeek:
         hour = same_hour_last_week(minute_s)
         if hour != self._hour:
             self._hour, self._values = hour, {}
-        for question in questions.questions:
-            if question.rule.compare and (app, question.key) not in self._values:
-                self._values[app, question.key] = await self._read(app, question, hour)
+        for query in queries.metric_queries:
+            if query.rule.compare and (app, query.key) not in self._values:
+                self._values[app, query.key] = await self._read(app, query, hour)
 
-    def all_measured(self, app: str, question: RuleQuery) -> Mapping[str, Measured]:
-        """By the values of the rule's label."""
-        return self._values.get((app, question.key), {})
+    def measurements(self, app: str, query: RuleQuery) -> Mapping[str, Measurement]:
+        """The loaded measurements of a rule, by value of its label."""
+        return self._values.get((app, query.key), {})
 
-    async def _read(self, app: str, question: RuleQuery, hour: int) -> dict[str, Measured]:
+    async def _read(self, app: str, query: RuleQuery, hour: int) -> dict[str, Measurement]:
         slot = Slot("1h", hour)
         contents = await self._store.read(app, [slot], inbox=False)
         rollup = Rollup()
         for element in contents.slots.get(slot, []):
-            packed = element[HEADER_BYTES:]
-            merge_packed(rollup, packed, question.wanted.sections, gauges=question.wanted.gauges)
-        measured = question.measure({hour: rollup}, hour, hour + HOUR_S)
-        return {key: _scaled(question, each) for key, each in measured.items()}
+            requirement = query.required_sections
+            merge_packed(
+                rollup, element[HEADER_BYTES:], requirement.sections, gauges=requirement.gauges
+            )
+        measurements = query.measure({hour: rollup}, hour, hour + HOUR_S)
+        return {
+            key: _scale_to_rule(query, measurement) for key, measurement in measurements.items()
+        }
 
-    def measured(self, app: str, question: RuleQuery, key: str) -> Measured | None:
-        """Of the hour that was made ready last."""
-        return self._values.get((app, question.key), {}).get(key)
+    def measurement(self, app: str, query: RuleQuery, key: str) -> Measurement | None:
+        """The loaded measurement of one value of the rule's label."""
+        return self._values.get((app, query.key), {}).get(key)
 
 
-def _scaled(question: RuleQuery, measured: Measured) -> Measured:
-    """A sum over an hour as one over the minutes that the rule sums up."""
-    rule = question.rule
-    if rule.stat != "sum" or question.metric.kind != "counter":
-        return measured
-    minutes = HOUR_S // MINUTE_S
-    value: Value = None if measured.value is None else measured.value * rule.over_minutes / minutes
-    return Measured(value, measured.requests)
+def _scale_to_rule(query: RuleQuery, measurement: Measurement) -> Measurement:
+    """Scales a sum over an hour to the number of minutes that the rule sums over."""
+    rule, value = query.rule, measurement.value
+    if rule.stat != "sum" or query.metric.kind != "counter" or value is None:
+        return measurement
+    return measurement._replace(value=value * rule.over_minutes / (HOUR_S // MINUTE_S))
 
 
 class RecentChanges(NamedTuple):
-    """What was done to an app, and its last release: (at_ms, version), 0 for none known."""
+    """Recent events of an app, and its last release as (at_ms, version); at_ms is 0 if unknown."""
 
     events: tuple[EventKey, ...]
-    released: tuple[int, str]
+    last_release: tuple[int, str]
 
 
-async def recent_changes(
-    store: Reader, app: str, begun_s: int, end_s: int, minutes: Resolution
+async def read_recent_changes(
+    store: Reader, app: str, alert_start_s: int, end_s: int, minutes: Resolution
 ) -> RecentChanges:
-    """Around an alert that began then.
+    """The events from shortly before an alert until `end_s`.
 
     Raises:
         StoreUnavailable, PackError
     """
-    first = begun_s - begun_s % MINUTE_S - BEFORE_S
-    found = await events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
+    first = alert_start_s - alert_start_s % MINUTE_S - CHANGES_BEFORE_S
+    event_keys = await events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
     total = await store.read(app, [_TOTAL], inbox=False)
     rollup = Rollup()
     for element in total.slots.get(_TOTAL, []):
         merge_packed(rollup, element[HEADER_BYTES:], frozenset({"released"}))
-    return RecentChanges(tuple(found), rollup.released)
+    return RecentChanges(tuple(event_keys), rollup.released)

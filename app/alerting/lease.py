@@ -1,4 +1,4 @@
-"""Who evaluates and delivers: one worker of all that use the store."""
+"""The lease that selects one worker, of all that share the store, to evaluate and deliver."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import secrets
 
 from app.storage.alert_interface import AlertStore
 
-# A worker that is killed leaves its lease behind; until it ends nothing is evaluated. It outlives
-# one attempt to deliver (send.TIME_LIMIT_S), so that two never deliver the same.
+# Nothing is evaluated until the lease of a killed worker expires, so it is short. But it is longer
+# than one delivery attempt (delivery.TIME_LIMIT_S), so that two workers never send one message.
 TTL_S = 15
 
 
 class Lease:
-    """This worker's hold on it, under a token of its own."""
+    """This worker's handle to the lease, with a token of its own."""
 
     def __init__(self, store: AlertStore) -> None:
         self._store = store
         self.token = secrets.token_hex(16)
-        self.held = False
+        self.is_held = False
 
     async def hold(self) -> bool:
-        """Whether it is ours for the next TTL_S seconds.
+        """Takes or renews the lease for TTL_S seconds; False if another worker holds it.
 
         Raises:
-            StoreUnavailable: nobody can tell.
+            StoreUnavailable
         """
-        self.held = False
-        self.held = await self._store.hold_alert_lease(self.token, TTL_S * 1000)
-        return self.held
+        self.is_held = False
+        self.is_held = await self._store.hold_alert_lease(self.token, TTL_S * 1000)
+        return self.is_held
 
     async def release(self) -> None:
-        """Let another worker go on at once.
+        """Lets another worker take over immediately.
 
         Raises:
-            StoreUnavailable: it ends by itself, then.
+            StoreUnavailable: the lease then expires by itself.
         """
-        if self.held:
-            self.held = False
+        if self.is_held:
+            self.is_held = False
             await self._store.end_alert_lease(self.token)

@@ -1,6 +1,4 @@
-"""A message: what somebody is told about one app at one time. Pure; each channel gives it the form
-that it needs.
-"""
+"""A message about the alerts of one app. Pure; each channel formats it in its own way."""
 
 from __future__ import annotations
 
@@ -14,25 +12,25 @@ import msgspec
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert
 from app.alerting.wording import (
+    alert_name,
     app_in_words,
-    clock,
-    how_it_ended,
-    meaning,
+    describe_alert,
+    describe_resolution,
+    explain_alert,
     minutes_in_words,
-    name_of,
-    since,
-    what_is,
+    since_in_words,
+    utc_time,
 )
 from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S
 from parsers.samples import APP_EVENTS
 
-BEFORE_S = HOUR_S  # how long before an alert a change is looked for
-SHOWN_BEFORE_S = 30 * MINUTE_S  # of the view that a message leads to
+CHANGES_BEFORE_S = HOUR_S  # changes within this time before an alert are listed
+VIEW_BEFORE_S = 30 * MINUTE_S  # the linked page starts this long before the alert
 CHANGES_MAX = 3
 DIGEST_ITEMS_MAX = 40
 DIGEST_NAMES_MAX = 5
-_CODE = frozenset({"release", "deploy", "rollback"})
+_CODE_CHANGES = frozenset({"release", "deploy", "rollback"})
 _MS = 1000
 
 
@@ -59,8 +57,12 @@ class NotificationItem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`id` is the same however often it is delivered. `status`: firing, if anything begins in it.
-    `before`: what was done to the app just before. `besides`: what else is beyond its limit.
+    """A message; its field names are the webhook's JSON.
+
+    id       the same each time that the message is delivered
+    status   firing if at least one alert in it starts to fire
+    before   the changes made to the app just before
+    besides  other alerts of the app that fire at the moment
     """
 
     id: str
@@ -77,49 +79,55 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What is known beside the alerts: `events` around the time, `released` (at_ms, version) of the
-    last release, 0 if none is known; `url` of the pages; `notes` on what could not be evaluated.
+    """Facts for a message besides its alerts.
+
+    url           the address of the pages
+    events        the app's events around the start of the alerts
+    last_release  (at_ms, version); at_ms is 0 if no release is known
+    notes         sentences about minutes that were evaluated late or with lines missing
     """
 
     now_s: int
     url: str
     events: tuple[EventKey, ...] = ()
-    released: tuple[int, str] = (0, "")
+    last_release: tuple[int, str] = (0, "")
     notes: tuple[str, ...] = ()
 
 
 def compose(
     app: str,
-    fired: Sequence[Alert],
-    resolved: Sequence[Alert],
-    besides: Sequence[Alert],
+    new_alerts: Sequence[Alert],
+    ended_alerts: Sequence[Alert],
+    other_alerts: Sequence[Alert],
     rules: Mapping[str, Rule],
     context: Context,
 ) -> Notification:
-    """The message about these alerts; at least one fires or is over."""
-    order = sorted(fired, key=lambda alert: (_severity(alert, rules) != "page", alert.since_s))
-    items = [_fires(app, alert, rules.get(alert.rule), context) for alert in order]
-    items += [_is_over(app, alert, rules.get(alert.rule), context) for alert in resolved]
-    begun = min((alert.since_s for alert in order), default=0)
+    """Composes the message about these alerts; `new_alerts` or `ended_alerts` has at least one."""
+    order = sorted(new_alerts, key=lambda alert: (_severity(alert, rules) != "page", alert.since_s))
+    items = [_firing_item(app, alert, rules.get(alert.rule), context) for alert in order]
+    items += [_resolved_item(app, alert, rules.get(alert.rule), context) for alert in ended_alerts]
+    first_start_s = min((alert.since_s for alert in order), default=0)
     return Notification(
-        id=_id_of(app, fired, resolved),
+        id=_message_id(app, new_alerts, ended_alerts),
         app=app,
         status="firing" if order else "resolved",
         severity="page" if any(item.severity == "page" for item in items) else "warn",
-        title=f"{app_in_words(app)}: {_headline(order, resolved, rules)}",
+        title=f"{app_in_words(app)}: {_headline(order, ended_alerts, rules)}",
         created=context.now_s,
         alerts=tuple(items),
-        before=just_before(context, begun) if order and app != SERVICE else "",
-        besides=tuple(what_is(alert, rules.get(alert.rule)) for alert in besides),
+        before=describe_recent_changes(context, first_start_s) if order and app != SERVICE else "",
+        besides=tuple(describe_alert(alert, rules.get(alert.rule)) for alert in other_alerts),
         notes=context.notes,
-        link=_link(app, [*order, *resolved], rules, context),
+        link=_link(app, [*order, *ended_alerts], rules, context),
     )
 
 
-def _id_of(app: str, fired: Sequence[Alert], resolved: Sequence[Alert]) -> str:
-    """From what it says: whoever composes it again, after a crash, makes the same one."""
-    said = [f"fired {alert.id}" for alert in fired] + [f"resolved {alert.id}" for alert in resolved]
-    return hashlib.sha256("\n".join([app, *sorted(said)]).encode()).hexdigest()[:24]
+def _message_id(app: str, new_alerts: Sequence[Alert], ended_alerts: Sequence[Alert]) -> str:
+    """Derived from the alerts, so a worker that repeats the work after a crash gets the same id."""
+    parts = [f"fired {alert.id}" for alert in new_alerts] + [
+        f"resolved {alert.id}" for alert in ended_alerts
+    ]
+    return hashlib.sha256("\n".join([app, *sorted(parts)]).encode()).hexdigest()[:24]
 
 
 def _severity(alert: Alert, rules: Mapping[str, Rule]) -> str:
@@ -127,16 +135,22 @@ def _severity(alert: Alert, rules: Mapping[str, Rule]) -> str:
     return rule.severity if rule is not None else "warn"
 
 
-def _headline(fired: Sequence[Alert], resolved: Sequence[Alert], rules: Mapping[str, Rule]) -> str:
-    if fired:
-        more = len(fired) - 1
-        return what_is(fired[0], rules.get(fired[0].rule)) + (f", and {more} more" if more else "")
-    names = ", ".join(name_of(alert, rules.get(alert.rule)) for alert in resolved)
-    lasted = max(alert.last_bad_s for alert in resolved) - min(each.since_s for each in resolved)
-    return f"over after {minutes_in_words(lasted / MINUTE_S)}: {names}"
+def _headline(
+    new_alerts: Sequence[Alert], ended_alerts: Sequence[Alert], rules: Mapping[str, Rule]
+) -> str:
+    if new_alerts:
+        more = len(new_alerts) - 1
+        return describe_alert(new_alerts[0], rules.get(new_alerts[0].rule)) + (
+            f", and {more} more" if more else ""
+        )
+    names = ", ".join(alert_name(alert, rules.get(alert.rule)) for alert in ended_alerts)
+    duration_s = max(alert.last_breach_s for alert in ended_alerts) - min(
+        alert.since_s for alert in ended_alerts
+    )
+    return f"resolved after {minutes_in_words(duration_s / MINUTE_S)}: {names}"
 
 
-def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> NotificationItem:
+def _firing_item(app: str, alert: Alert, rule: Rule | None, context: Context) -> NotificationItem:
     return NotificationItem(
         id=f"{app}:{alert.id}",
         app=app,
@@ -144,26 +158,26 @@ def _fires(app: str, alert: Alert, rule: Rule | None, context: Context) -> Notif
         key=alert.key,
         status="firing",
         severity=rule.severity if rule else "warn",
-        what=f"{_what(alert, rule)}, {since(alert, context.now_s)}",
+        what=f"{_subject(alert, rule)}, {since_in_words(alert, context.now_s)}",
         since=alert.since_s,
         value=alert.value,
         limit=alert.limit,
         worst=alert.worst,
         unit=rule.unit if rule else "",
         dyno=alert.detail,
-        means=meaning(alert, rule),
+        means=explain_alert(alert, rule),
         look=rule.look if rule else "",
     )
 
 
-def _what(alert: Alert, rule: Rule | None) -> str:
-    """How long it had lasted when it was evaluated, the time since says better."""
+def _subject(alert: Alert, rule: Rule | None) -> str:
+    """The alert and its value. A value that is a duration is left out: "since" follows anyway."""
     if rule is not None and rule.unit == "minutes":
-        return name_of(alert, rule)
-    return what_is(alert, rule)
+        return alert_name(alert, rule)
+    return describe_alert(alert, rule)
 
 
-def _is_over(app: str, alert: Alert, rule: Rule | None, context: Context) -> NotificationItem:
+def _resolved_item(app: str, alert: Alert, rule: Rule | None, context: Context) -> NotificationItem:
     return NotificationItem(
         id=f"{app}:{alert.id}",
         app=app,
@@ -171,73 +185,73 @@ def _is_over(app: str, alert: Alert, rule: Rule | None, context: Context) -> Not
         key=alert.key,
         status="resolved",
         severity=rule.severity if rule else "warn",
-        what=how_it_ended(alert, rule, context.now_s),
+        what=describe_resolution(alert, rule, context.now_s),
         since=alert.since_s,
-        ended=alert.last_bad_s,
+        ended=alert.last_breach_s,
         worst=alert.worst,
         unit=rule.unit if rule else "",
         reason="" if rule else "its rule was removed",
     )
 
 
-def just_before(context: Context, begun_s: int) -> str:
-    """What was done to the app before an alert began, the last first."""
-    until_ms = (begun_s + MINUTE_S) * _MS  # it began at some time in that minute
-    done = [
+def describe_recent_changes(context: Context, alert_start_s: int) -> str:
+    """The changes made to the app before an alert began: code changes first, then the latest."""
+    until_ms = (alert_start_s + MINUTE_S) * _MS  # the alert began at some time in that minute
+    changes = [
         event
         for event in context.events
-        if event.kind in APP_EVENTS and until_ms - BEFORE_S * _MS <= event.at_ms < until_ms
+        if event.kind in APP_EVENTS and until_ms - CHANGES_BEFORE_S * _MS <= event.at_ms < until_ms
     ]
-    if not done:
-        last_ms, version = context.released
+    if not changes:
+        last_ms, release = context.last_release
         if not last_ms:
             return "No release, config change or scaling in the hour before."
         ago = minutes_in_words((context.now_s - last_ms / _MS) / MINUTE_S)
         return (
             "No release, config change or scaling in the hour before; "
-            f"the last release was {version}, {ago} ago."
+            f"the last release was {release}, {ago} ago."
         )
-    done.sort(key=lambda event: (event.kind in _CODE, event.at_ms), reverse=True)
-    told = [
-        f"{event.kind} {event.detail} at {clock(event.at_ms / _MS, context.now_s)}"
-        f" ({_gap(begun_s - event.at_ms / _MS)})"
-        for event in done[:CHANGES_MAX]
+    changes.sort(key=lambda event: (event.kind in _CODE_CHANGES, event.at_ms), reverse=True)
+    descriptions = [
+        f"{event.kind} {event.detail} at {utc_time(event.at_ms / _MS, context.now_s)}"
+        f" ({_gap(alert_start_s - event.at_ms / _MS)})"
+        for event in changes[:CHANGES_MAX]
     ]
-    more = f"; and {len(done) - CHANGES_MAX} more" if len(done) > CHANGES_MAX else ""
-    return f"{'; '.join(told)}{more}."
+    more = f"; and {len(changes) - CHANGES_MAX} more" if len(changes) > CHANGES_MAX else ""
+    return f"{'; '.join(descriptions)}{more}."
 
 
 def _gap(seconds: float) -> str:
     if seconds < MINUTE_S:
-        return "within a minute before" if seconds > 0 else "in the same minute"
+        return "less than a minute before" if seconds > 0 else "in the same minute"
     return f"{minutes_in_words(seconds / MINUTE_S)} before"
 
 
 def _link(app: str, alerts: Sequence[Alert], rules: Mapping[str, Rule], context: Context) -> str:
-    """To the page of exactly that time, and that process type if all are of one."""
+    """The page of that time, filtered by process type if all alerts are about the same one."""
     if app == SERVICE:
         return f"{context.url}/"
-    start = min(alert.since_s for alert in alerts) - SHOWN_BEFORE_S
-    chosen: dict[str, str | int] = {"start": start, "end": context.now_s}
+    start = min(alert.since_s for alert in alerts) - VIEW_BEFORE_S
+    parameters: dict[str, str | int] = {"start": start, "end": context.now_s}
     types = {
         alert.key if rule is not None and rule.by == "process_type" else ""
         for alert in alerts
         for rule in (rules.get(alert.rule),)
     }
     if len(types) == 1 and (process_type := types.pop()):
-        chosen["process_type"] = process_type
-    return f"{context.url}/apps/{app}?{urlencode(chosen)}"
+        parameters["process_type"] = process_type
+    return f"{context.url}/apps/{app}?{urlencode(parameters)}"
 
 
 def as_text(message: Notification) -> str:
-    """The whole message in plain text, without its title."""
+    """The message as plain text, without its title."""
     lines: list[str] = []
     for item in message.alerts:
-        lines += [f"{'FIRING' if item.status == 'firing' else 'OVER'}  {item.what}"]
+        lines += [f"{'FIRING' if item.status == 'firing' else 'RESOLVED'}  {item.what}"]
         details = (
-            ("dyno", item.dyno),
-            ("It means", item.means),
-            ("Look at", item.look),
+            ("Dyno", item.dyno),
+            ("Meaning", item.means),
+            ("Check", item.look),
             ("Ended because", item.reason),
         )
         lines += [f"  {name}: {text}" for name, text in details if text]
@@ -245,51 +259,56 @@ def as_text(message: Notification) -> str:
     if message.before:
         lines += [f"Just before: {message.before}", ""]
     if message.besides:
-        lines += ["Also beyond its limit: " + "; ".join(message.besides) + ".", ""]
+        lines += ["Also firing: " + "; ".join(message.besides) + ".", ""]
     lines += [f"Note: {note}" for note in message.notes]
     if message.link:
         lines.append(message.link)
     return "\n".join(lines).strip() + "\n"
 
 
-def digest(messages: Sequence[Notification], url: str) -> Notification:
-    """One message instead of many, when many apps are in trouble at once."""
-    status = "firing" if any(each.status == "firing" for each in messages) else "resolved"
-    order = sorted(messages, key=lambda each: (each.status != status, each.severity != "page"))
-    items = [item for each in order for item in each.alerts]
-    shown = tuple(
+def compose_digest(messages: Sequence[Notification], url: str) -> Notification:
+    """Merges messages about many apps into one."""
+    status: Literal["firing", "resolved"] = (
+        "firing" if any(message.status == "firing" for message in messages) else "resolved"
+    )
+    order = sorted(
+        messages, key=lambda message: (message.status != status, message.severity != "page")
+    )
+    items = [item for message in order for item in message.alerts]
+    listed_items = tuple(
         msgspec.structs.replace(item, what=f"{item.app}: {item.what}", means="", look="")
         for item in items[:DIGEST_ITEMS_MAX]
     )
-    notes = dict.fromkeys(note for each in messages for note in each.notes)
-    if len(items) > len(shown):
-        notes[f"And {len(items) - len(shown)} more."] = None
-    said = "\n".join(sorted(each.id for each in messages))
-    names = ", ".join(each.app for each in order[:DIGEST_NAMES_MAX])
+    notes = dict.fromkeys(note for message in messages for note in message.notes)
+    if len(items) > len(listed_items):
+        notes[f"And {len(items) - len(listed_items)} more alerts."] = None
+    message_ids = "\n".join(sorted(message.id for message in messages))
+    names = ", ".join(message.app for message in order[:DIGEST_NAMES_MAX])
     more = len(order) - DIGEST_NAMES_MAX
     return Notification(
-        id=hashlib.sha256(f"digest\n{said}".encode()).hexdigest()[:24],
+        id=hashlib.sha256(f"digest\n{message_ids}".encode()).hexdigest()[:24],
         app=SERVICE,
-        status="firing" if status == "firing" else "resolved",
-        severity="page" if any(each.severity == "page" for each in messages) else "warn",
-        title=f"{len(order)} apps at once: {names}" + (f" and {more} more" if more > 0 else ""),
-        created=max(each.created for each in messages),
-        alerts=shown,
-        before="Many at once: look at what they share first, and at status.heroku.com.",
+        status=status,
+        severity="page" if any(message.severity == "page" for message in messages) else "warn",
+        title=f"Alerts {status} for {len(order)} apps: {names}"
+        + (f" and {more} more" if more > 0 else ""),
+        created=max(message.created for message in messages),
+        alerts=listed_items,
+        before="Many apps are affected. First check shared services and status.heroku.com.",
         notes=tuple(notes),
         link=f"{url}/",
     )
 
 
-def a_test(channel: str, now_s: int, url: str) -> Notification:
-    """A message that only says that messages arrive."""
+def compose_test(channel: str, now_s: int, url: str) -> Notification:
+    """A message that tests the delivery to a channel."""
     return Notification(
         id=hashlib.sha256(f"test {channel} {now_s}".encode()).hexdigest()[:24],
         app=SERVICE,
         status="test",
         severity="warn",
-        title=f"Dynometer: a test of the channel {channel}",
+        title=f"Dynometer: test of channel {channel}",
         created=now_s,
-        notes=("Alerts will look like this, with what happened instead of this line.",),
+        notes=("This is a test. An alert has its details in place of this line.",),
         link=f"{url}/",
     )

@@ -1,6 +1,7 @@
-"""Delivers what waits in the outbox: what was decided is sent until it is taken, or a day has
-passed. An entry goes only after its channel took the message, so a message may come twice if this
-process ends in between; it then has the same id.
+"""Delivers the messages in the outbox, retrying for a day.
+
+An entry is removed only after its channel accepted the message. If the process ends in between, the
+message is delivered again, with the same id.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from app.alerting.channels.channel import (
     unpack_health,
 )
 from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
-from app.alerting.config import readable
+from app.alerting.config import unpack_readable
 from app.alerting.lease import Lease
 from app.alerting.notification import Notification
 from app.alerting.rule import SERVICE
@@ -44,8 +45,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 _unpack = msgspec.json.Decoder(Outgoing).decode
 
 
-def put(message: Notification, channels: Sequence[Channel], now_s: int) -> list[AlertChange]:
-    """What puts a message into the outbox; the same message again is the same entry."""
+def enqueue(message: Notification, channels: Sequence[Channel], now_s: int) -> list[AlertChange]:
+    """The changes that put a message into the outbox. Repeating them adds no second entry."""
     return [
         AlertChange(
             AlertTable.OUTBOX,
@@ -57,7 +58,7 @@ def put(message: Notification, channels: Sequence[Channel], now_s: int) -> list[
 
 
 class Outbox:
-    """Works for whoever holds the lease."""
+    """Delivers messages while this worker holds the lease."""
 
     def __init__(
         self, store: Store, lease: Lease, sender: ChannelSender, clock: Callable[[], float]
@@ -66,18 +67,20 @@ class Outbox:
         self._lease = lease
         self._sender = sender
         self._clock = clock
-        self._taken: set[str] = set()  # by their channels, but the store does not know it yet
+        self._accepted_fields: set[str] = (
+            set()
+        )  # entries that could not be removed from the store yet
 
     async def deliver(self, channels: Mapping[str, Channel]) -> None:
-        """Send what is due, each channel by itself, so that none waits for another.
+        """Sends the messages that are due, to all channels concurrently.
 
         Raises:
-            StoreUnavailable: the store is away.
+            StoreUnavailable
         """
-        waiting, healths = await self._store.alert_tables(AlertTable.OUTBOX, AlertTable.HEALTH)
-        self._taken &= set(waiting)
+        records, healths = await self._store.alert_tables(AlertTable.OUTBOX, AlertTable.HEALTH)
+        self._accepted_fields &= set(records)
         by_channel: dict[str, list[tuple[str, Outgoing]]] = {}
-        for field, outgoing in readable(waiting, _unpack, "message").items():
+        for field, outgoing in unpack_readable(records, _unpack, "message").items():
             by_channel.setdefault(outgoing.channel, []).append((field, outgoing))
         jobs = [
             self._deliver(channels.get(name), unpack_health(healths.get(name)), entries)
@@ -92,10 +95,10 @@ class Outbox:
     ) -> None:
         entries.sort(key=lambda entry: (entry[1].queued_s, entry[0]))
         for field, outgoing in entries:
-            if channel is None:  # it was removed
-                await self._forget(field, None)
-            elif field in self._taken:
-                await self._forget(field, health)
+            if channel is None:  # the channel was removed
+                await self._remove(field, None)
+            elif field in self._accepted_fields:
+                await self._remove(field, health)
             elif self._clock() - outgoing.queued_s >= GIVE_UP_S:
                 await self._give_up(field, outgoing, health)
             elif self._clock() < health.next_s or not await self._lease.hold():
@@ -110,47 +113,47 @@ class Outbox:
         try:
             await self._sender.send(channel, outgoing.message)
         except ChannelDeliveryError as error:
-            health = failed(health, now_s, error)
+            health = record_failure(health, now_s, error)
             log.warning("alerts: channel %s: %s", channel.name, error)
             record = AlertChange(AlertTable.HEALTH, channel.name, pack_health(health))
             await self._store.change_alerts([record], lease=self._lease.token)
             return health
-        self._taken.add(field)
+        self._accepted_fields.add(field)
         health = ChannelHealth(last_ok_s=now_s)
-        await self._forget(field, health)
+        await self._remove(field, health)
         return health
 
-    async def _forget(self, field: str, health: ChannelHealth | None) -> None:
+    async def _remove(self, field: str, health: ChannelHealth | None) -> None:
         changes = [AlertChange(AlertTable.OUTBOX, field, b"")]
         if health is not None:
             name = field.partition(":")[2]
             changes.append(AlertChange(AlertTable.HEALTH, name, pack_health(health)))
         if await self._store.change_alerts(changes, lease=self._lease.token):
-            self._taken.discard(field)
+            self._accepted_fields.discard(field)
 
     async def _give_up(self, field: str, outgoing: Outgoing, health: ChannelHealth) -> None:
         text = (
-            f"{outgoing.channel} did not take it for a day ({health.error}): "
+            f"{outgoing.channel} did not accept this message for a day ({health.error}): "
             f"{outgoing.message.title}"
         )
-        log.error("alerts: given up: %s", text)
-        told = HistoryEntry(int(self._clock()), "undelivered", text, id=outgoing.message.id)
+        log.error("alerts: giving up: %s", text)
+        entry = HistoryEntry(int(self._clock()), "undelivered", text, id=outgoing.message.id)
         await self._store.change_alerts(
             [AlertChange(AlertTable.OUTBOX, field, b"")],
-            history={outgoing.message.app or SERVICE: [pack_json(told)]},
+            history={outgoing.message.app or SERVICE: [pack_json(entry)]},
             lease=self._lease.token,
         )
 
 
-def failed(health: ChannelHealth, now_s: int, error: ChannelDeliveryError) -> ChannelHealth:
-    """After one more attempt that failed: the next waits twice as long, 10 minutes at most, or as
-    long as the channel asks for.
+def record_failure(health: ChannelHealth, now_s: int, error: ChannelDeliveryError) -> ChannelHealth:
+    """The health after a failed attempt. The delay of the next attempt doubles up to 10 minutes,
+    but is at least as long as the channel asked for.
     """
     wait_s = min(FIRST_RETRY_S << min(health.attempts, 20), RETRY_S_MAX)
     return ChannelHealth(
         last_ok_s=health.last_ok_s,
         failing_since_s=health.failing_since_s or now_s,
         attempts=health.attempts + 1,
-        next_s=now_s + max(wait_s, error.after_s),
+        next_s=now_s + max(wait_s, error.retry_after_s),
         error=str(error),
     )

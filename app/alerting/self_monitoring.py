@@ -1,4 +1,4 @@
-"""How Dynometer itself is, as its own rules judge it: folding, what waits on disk, channels."""
+"""Evaluates the rules about Dynometer itself: folding, lines that wait on disk, channels."""
 
 from __future__ import annotations
 
@@ -8,106 +8,117 @@ from typing import NamedTuple
 import msgspec
 
 from app.alerting.channels.channel import ChannelHealth
-from app.alerting.evaluator import Evaluation, rules_about
+from app.alerting.evaluator import Evaluation, rules_for
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, AppAlerts
-from app.alerting.state_machine import QUIET, JudgedMinute, evaluate_minute, judge_minutes
+from app.alerting.state_machine import QUIET, MinuteResult, evaluate_minute, judge_duration
 from app.rollup.resolutions import MINUTE_S, align
 from app.storage.interface import FOLDING, Reader, Store
 
-SPOOLING = "spool:"  # signs of life of workers whose lines wait on disk begin so
-AWAY = "away:"  # and of machines that told that the store was away
+# Prefixes of heartbeats:
+SPOOLING = "spool:"  # of workers with lines that wait on disk
+OUTAGE = "away:"  # of machines that notified channels of an outage of the store
 
 
 class ServiceState(NamedTuple):
-    """What is known of the service. Times in Unix seconds; 0: nothing of that kind. `away_since_s`:
-    people were told that the store was away, since then.
+    """The condition of the service. Times in Unix seconds, 0 for none.
+
+    spooling_since_s  the oldest lines that wait on a disk
+    outage_since_s    the start of an outage of the store about which channels were notified
     """
 
     now_s: float
-    folded_s: int
+    last_fold_s: int
     inbox_batches: int
     spooling_since_s: int
-    away_since_s: int
-    channels: Mapping[str, ChannelHealth]
+    outage_since_s: int
+    channel_health: Mapping[str, ChannelHealth]
 
 
-async def condition_of(
-    store: Store, now_s: float, own_spool_since_s: int, channels: Mapping[str, ChannelHealth]
+async def read_service_state(
+    store: Store, now_s: float, own_spool_since_s: int, channel_health: Mapping[str, ChannelHealth]
 ) -> ServiceState:
     """
     Raises:
-        StoreUnavailable: the store is away.
+        StoreUnavailable
     """
     heartbeats = await store.heartbeats()
-    folded = [
-        int(beat["last_success_s"]) for name, beat in heartbeats.items() if _folds(name, beat)
+    fold_times_s = [
+        int(fields["last_success_s"]) for name, fields in heartbeats.items() if _folds(name, fields)
     ]
-    apps = [seen.app for seen in await store.seen_apps()]
-    waiting = await store.inbox_lengths(await store.reachable(apps))
-    since = [each for each in (_since(heartbeats, SPOOLING), own_spool_since_s) if each]
+    apps = [seen_app.app for seen_app in await store.seen_apps()]
+    inbox_lengths = await store.inbox_lengths(await store.reachable(apps))
+    spool_starts_s = [
+        start_s for start_s in (_earliest_start(heartbeats, SPOOLING), own_spool_since_s) if start_s
+    ]
     return ServiceState(
         now_s,
-        max(folded, default=0),
-        sum(waiting.values()),
-        min(since, default=0),
-        _since(heartbeats, AWAY),
-        channels,
+        max(fold_times_s, default=0),
+        sum(inbox_lengths.values()),
+        min(spool_starts_s, default=0),
+        _earliest_start(heartbeats, OUTAGE),
+        channel_health,
     )
 
 
-async def spooling_since(store: Reader) -> int:
-    """Since when lines wait on disk, as workers say; Unix seconds, 0 when none do.
+async def read_spooling_since(store: Reader) -> int:
+    """Since when lines wait on disk, by the workers' heartbeats. Unix seconds, 0 if none wait.
 
     Raises:
-        StoreUnavailable: the store is away.
+        StoreUnavailable
     """
-    return _since(await store.heartbeats(), SPOOLING)
+    return _earliest_start(await store.heartbeats(), SPOOLING)
 
 
-def _since(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
-    said = [int(beat["since_s"]) for name, beat in heartbeats.items() if name.startswith(prefix)]
-    return min((each for each in said if each), default=0)
+def _earliest_start(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
+    starts_s = [
+        int(fields["since_s"]) for name, fields in heartbeats.items() if name.startswith(prefix)
+    ]
+    return min((start_s for start_s in starts_s if start_s), default=0)
 
 
-def _folds(name: str, beat: Mapping[str, str]) -> bool:
-    return name.startswith(FOLDING) and "last_success_s" in beat
+def _folds(name: str, fields: Mapping[str, str]) -> bool:
+    return name.startswith(FOLDING) and "last_success_s" in fields
 
 
 def evaluate_service(
-    rules: Mapping[str, Rule], before: AppAlerts | None, condition: ServiceState
+    rules: Mapping[str, Rule], before: AppAlerts | None, service: ServiceState
 ) -> Evaluation:
-    """Its alerts over the minute that has just passed."""
-    end_s = int(condition.now_s) - int(condition.now_s) % MINUTE_S
-    mine = rules_about(SERVICE, rules)
-    judged = {rule.name: _JUDGES[rule.kind](rule, condition) for rule in mine}
+    """Evaluates the service over the minute that has just passed."""
+    end_s = int(service.now_s) - int(service.now_s) % MINUTE_S
+    service_rules = rules_for(SERVICE, rules)
+    results = {rule.name: _JUDGES[rule.kind](rule, service) for rule in service_rules}
     alerts = before or AppAlerts(end_s)
     if before is not None and before.evaluated_s >= end_s:
         return Evaluation(before, [])
-    alerts = _with_what_was_told(alerts, mine, condition, end_s)
-    alerts, changes = evaluate_minute(alerts, mine, judged, end_s, known=True)
+    alerts = _adopt_outage_alert(alerts, service_rules, service, end_s)
+    alerts, changes = evaluate_minute(alerts, service_rules, results, end_s, has_lines=True)
     return Evaluation(
-        AppAlerts(end_s, alerts.heard, 0, asleep=False, alerts=alerts.alerts), changes
+        AppAlerts(end_s, alerts.activity_mask, 0, is_asleep=False, alerts=alerts.alerts), changes
     )
 
 
-def _with_what_was_told(
-    before: AppAlerts, rules: Sequence[Rule], condition: ServiceState, end_s: int
+def _adopt_outage_alert(
+    before: AppAlerts, rules: Sequence[Rule], service: ServiceState, end_s: int
 ) -> AppAlerts:
-    """An alert that was told while the store was away fires here, too, so that its end is told."""
-    rule = next((each for each in rules if each.kind == "buffering"), None)
-    if rule is None or not condition.away_since_s:
+    """Adds the alert that a machine sent during an outage of the store, so that its resolution is
+    sent too.
+    """
+    rule = next((rule for rule in rules if rule.kind == "buffering"), None)
+    if rule is None or not service.outage_since_s:
         return before
-    told = away_alert(rule, condition.away_since_s, end_s)
-    mine = [each for each in before.alerts if each.rule == rule.name]
-    if any(each.since_s == told.since_s and each.phase == "over" for each in mine):
-        return before
-    others = tuple(each for each in before.alerts if each.rule != rule.name)
-    return msgspec.structs.replace(before, alerts=(*others, told))
+    outage = outage_alert(rule, service.outage_since_s, end_s)
+    other_alerts = []
+    for alert in before.alerts:
+        if alert.rule != rule.name:
+            other_alerts.append(alert)
+        elif alert.since_s == outage.since_s and alert.phase == "over":
+            return before
+    return msgspec.structs.replace(before, alerts=(*other_alerts, outage))
 
 
-def away_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
-    """That the store has been away since then, which people know."""
+def outage_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
+    """A firing, already notified alert about an outage of the store since `since_s`."""
     minutes = (end_s - since_s) / MINUTE_S
     return Alert(
         rule.name,
@@ -115,35 +126,35 @@ def away_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
         "firing",
         align(since_s, MINUTE_S),
         fired_s=end_s,
-        bad=rule.for_minutes,
+        breach_minutes=rule.for_minutes,
         value=minutes,
         limit=rule.limit,
         worst=minutes,
-        last_bad_s=end_s,
-        told=True,
+        last_breach_s=end_s,
+        is_notified=True,
     )
 
 
-def _folding(rule: Rule, condition: ServiceState) -> dict[str, JudgedMinute]:
-    stalled_s = condition.now_s - condition.folded_s
-    if not condition.inbox_batches or not condition.folded_s:
+def _judge_folding(rule: Rule, service: ServiceState) -> dict[str, MinuteResult]:
+    stalled_s = service.now_s - service.last_fold_s
+    if not service.inbox_batches or not service.last_fold_s:
         return {"": QUIET}
-    return {"": judge_minutes(rule, stalled_s / MINUTE_S)}
+    return {"": judge_duration(rule, stalled_s / MINUTE_S)}
 
 
-def _spooling(rule: Rule, condition: ServiceState) -> dict[str, JudgedMinute]:
-    if not condition.spooling_since_s:
+def _judge_spooling(rule: Rule, service: ServiceState) -> dict[str, MinuteResult]:
+    if not service.spooling_since_s:
         return {"": QUIET}
-    waited_s = condition.now_s - condition.spooling_since_s
-    return {"": judge_minutes(rule, waited_s / MINUTE_S)}
+    waited_s = service.now_s - service.spooling_since_s
+    return {"": judge_duration(rule, waited_s / MINUTE_S)}
 
 
-def _channels(rule: Rule, condition: ServiceState) -> dict[str, JudgedMinute]:
+def _judge_channels(rule: Rule, service: ServiceState) -> dict[str, MinuteResult]:
     return {
-        name: judge_minutes(rule, (condition.now_s - health.failing_since_s) / MINUTE_S)
-        for name, health in condition.channels.items()
+        name: judge_duration(rule, (service.now_s - health.failing_since_s) / MINUTE_S)
+        for name, health in service.channel_health.items()
         if health.failing_since_s
     }
 
 
-_JUDGES = {"folding": _folding, "buffering": _spooling, "channel": _channels}
+_JUDGES = {"folding": _judge_folding, "buffering": _judge_spooling, "channel": _judge_channels}

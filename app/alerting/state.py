@@ -1,4 +1,4 @@
-"""What is remembered of alerts from one minute to the next, as the store keeps it."""
+"""The state of alerts between two evaluations, as the store holds it."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ import msgspec
 
 Phase = Literal["pending", "firing", "over"]
 
-HEARD_MINUTES = 60  # that are remembered
+ACTIVITY_MINUTES = 60  # bits of AppAlerts.activity_mask
+
+# The names that `dynometer alerts list --json` prints; the store holds positions, not names.
+_PRINTED_NAMES = {
+    "breach_minutes": "bad",
+    "quiet_minutes": "quiet",
+    "last_breach_s": "last_bad_s",
+    "repeat_count": "again",
+    "is_notified": "told",
+}
 
 
-class Alert(msgspec.Struct, frozen=True, array_like=True):
-    """One rule about one value of its label. Times in Unix seconds.
+class Alert(msgspec.Struct, frozen=True, array_like=True, rename=_PRINTED_NAMES):
+    """One rule applied to one value of its label. Times in Unix seconds.
 
-    phase     pending: it is beyond the limit, not yet for long enough. firing. over: it was, and
-              is remembered for a while, so that one that comes again is held for longer
-    since_s   the start of the first minute beyond the limit
-    fired_s   the end of the minute that made it fire; 0 before
-    bad       minutes beyond the limit, one after the other
-    quiet     minutes back at the resolve limit, one after the other
-    value, limit    of the last minute that was beyond; limit as the value's unit has it
-    worst     the value furthest beyond
-    last_bad_s    the end of the last minute beyond the limit
-    again     how often it had fired shortly before
-    told      whether a message says that it fires
-    detail    what more there is to say: the dyno that stands out
-    parts     the values of the rule's `told_by` that it was about, the first and most first
+    phase           pending: beyond the limit, but not yet for long enough. firing. over: resolved;
+                    it is remembered for a while, and if it fires again it takes longer to resolve
+    since_s         the start of the first minute beyond the limit
+    fired_s         the end of the minute that made it fire; 0 before
+    breach_minutes  consecutive minutes beyond the limit
+    quiet_minutes   consecutive minutes back at the resolve limit
+    value, limit    of the last minute beyond the limit, in the unit of the value
+    worst           the value furthest beyond the limit
+    last_breach_s   the end of the last minute beyond the limit
+    repeat_count    how often it had fired shortly before
+    is_notified     whether a message about its firing was queued
+    detail          the dyno that differs from the others
+    parts           the values of the rule's `told_by` label, in order of appearance, largest first
     """
 
     rule: str
@@ -34,48 +43,49 @@ class Alert(msgspec.Struct, frozen=True, array_like=True):
     phase: Phase
     since_s: int
     fired_s: int = 0
-    bad: int = 0
-    quiet: int = 0
+    breach_minutes: int = 0
+    quiet_minutes: int = 0
     value: float = 0
     limit: float = 0
     worst: float = 0
-    last_bad_s: int = 0
-    again: int = 0
-    told: bool = False
+    last_breach_s: int = 0
+    repeat_count: int = 0
+    is_notified: bool = False
     detail: str = ""
     parts: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
-        """Of this occurrence: the same in the message that tells of it and in the one that ends
-        it.
-        """
+        """The id of this occurrence, the same in the firing and the resolved message."""
         return f"{self.rule}:{self.key}:{self.since_s}"
 
 
 class AppAlerts(msgspec.Struct, frozen=True, array_like=True):
-    """Of one app. `evaluated_s`: the end of the last minute that was evaluated. `heard`: in which
-    of the minutes before it a line came, the last as bit 0. `silent`: minutes without one at the
-    end. `asleep`: it said that it would be silent.
+    """The alerts of one app.
+
+    evaluated_s     the end of the last evaluated minute, Unix seconds
+    activity_mask   the minutes before it that had log lines, the last minute as bit 0
+    silent_minutes  consecutive minutes without a line, up to that time
+    is_asleep       the app's dynos idle (Eco), so silence is expected
     """
 
     evaluated_s: int
-    heard: int = 0
-    silent: int = 0
-    asleep: bool = False
+    activity_mask: int = 0
+    silent_minutes: int = 0
+    is_asleep: bool = False
     alerts: tuple[Alert, ...] = ()
 
 
 class Mute(msgspec.Struct, frozen=True):
-    """An app of which nothing new is told until then, Unix seconds."""
+    """No new message about an app is sent until `until_s`, Unix seconds."""
 
     until_s: int
     since_s: int
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """An entry of an app's history. `what`: fired, resolved, skipped (minutes that were not
-    evaluated), muted, unmuted. `told`: whether it was sent to anybody.
+    """An entry of an app's history. `skipped`: minutes that were not evaluated. `undelivered`: a
+    message that was given up. `told`: whether a message about it was sent.
     """
 
     at_s: int
@@ -92,16 +102,16 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.msgpack.Encoder().encode
-unpack_app = msgspec.msgpack.Decoder(AppAlerts).decode
+unpack_app_alerts = msgspec.msgpack.Decoder(AppAlerts).decode
 unpack_mute = msgspec.json.Decoder(Mute).decode
-unpack_told = msgspec.json.Decoder(HistoryEntry).decode
+unpack_history_entry = msgspec.json.Decoder(HistoryEntry).decode
 
 
-def pack_app(alerts: AppAlerts) -> bytes:
-    """As the store keeps it."""
+def pack_app_alerts(alerts: AppAlerts) -> bytes:
+    """Encodes alerts for the store (MessagePack)."""
     return _encode(alerts)
 
 
 def pack_json(record: Mute | HistoryEntry) -> bytes:
-    """As the store keeps it."""
+    """Encodes a record for the store (JSON)."""
     return msgspec.json.encode(record)

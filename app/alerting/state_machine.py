@@ -1,12 +1,13 @@
-"""From values to verdicts, and from verdicts to alerts that fire and end. Pure: a minute goes in,
-what changed comes out.
+"""Turns values into verdicts, and verdicts into alerts that fire and resolve.
+
+Pure: takes one minute at a time and returns the transitions.
 
     ok ── beyond the limit ──▶ pending ── long enough ──▶ firing ── quiet, long enough ──▶ over
     ▲                             │                                                         │
-    └─────── not any more ────────┘             pending again, and then held for longer ◀───┘
+    └──── back at the limit ──────┘           pending again; now takes longer to resolve ◀──┘
 
-Between the limit and the resolve limit nothing begins and nothing ends. A minute of which nothing
-is known changes nothing at all.
+Between the limit and the resolve limit, no alert fires and none resolves (hysteresis). A minute
+without data changes no alert.
 """
 
 from __future__ import annotations
@@ -17,30 +18,31 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from app.alerting.conditions import Measured
+from app.alerting.conditions import Measurement
 from app.alerting.rule import MINUTES_MAX, Rule
-from app.alerting.state import HEARD_MINUTES, Alert, AppAlerts
+from app.alerting.state import ACTIVITY_MINUTES, Alert, AppAlerts
 from app.rollup.resolutions import MINUTE_S, align
 
-REMEMBERED_S = 3600  # an alert that is over, so that it is known to come again
-GIVEN_UP_S = 24 * 3600  # an app silent for so long
-PARTS_MAX = 8  # that an alert names
-SPOKE_OF = 10  # minutes before a silence, of which
-SPOKE_MIN = 8  # so many must have had a line: else being silent is nothing new
-_HEARD_MASK = (1 << HEARD_MINUTES) - 1
+REPEAT_WINDOW_S = 3600  # a resolved alert is remembered this long, to recognize that it repeats
+SILENCE_MAX_S = 24 * 3600  # after this silence, the alerts of an app end
+PARTS_MAX = 8  # values of `told_by` that an alert names
+# Silence is only news if this many of the minutes just before it had a line.
+ACTIVITY_WINDOW_MINUTES = 10
+ACTIVE_MINUTES_MIN = 8
+_ACTIVITY_MASK = (1 << ACTIVITY_MINUTES) - 1
 
 
 class Verdict(Enum):
-    """About one minute."""
+    """How the value of one minute compares with the limits of a rule."""
 
-    BAD = "beyond the limit"
-    BETWEEN = "neither"
+    BREACH = "beyond the limit"
+    BETWEEN_LIMITS = "between the limit and the resolve limit"
     QUIET = "back at the resolve limit"
-    UNKNOWN = "nothing known"
+    UNKNOWN = "no data"
 
 
-class JudgedMinute(NamedTuple):
-    """A verdict, and what it compared, in the value's unit; `detail` and `parts` as in Alert."""
+class MinuteResult(NamedTuple):
+    """A verdict, and the numbers compared, in the value's unit; `detail`, `parts` as in Alert."""
 
     verdict: Verdict
     value: float = 0
@@ -49,204 +51,220 @@ class JudgedMinute(NamedTuple):
     parts: tuple[str, ...] = ()
 
 
-UNKNOWN = JudgedMinute(Verdict.UNKNOWN)
-QUIET = JudgedMinute(Verdict.QUIET)
+UNKNOWN = MinuteResult(Verdict.UNKNOWN)
+QUIET = MinuteResult(Verdict.QUIET)
 
 
 class Transition(NamedTuple):
-    """An alert that fires from now on, or is over."""
+    """An alert that starts to fire or resolves in this minute."""
 
-    what: Literal["fired", "resolved"]
+    kind: Literal["fired", "resolved"]
     alert: Alert
-    reason: str = ""  # why it is over, if not because it is well again
+    reason: str = ""  # why it ended, if not because the value recovered
 
 
-def judge(rule: Rule, key: str, measured: Measured, before: Measured | None) -> JudgedMinute:
-    """Compare a value with its limit; `before`: what was measured in the same hour of last week."""
-    value = measured.value
+def judge_value(
+    rule: Rule, key: str, measurement: Measurement, last_week: Measurement | None
+) -> MinuteResult:
+    """Compares a value with its limit, or with the same hour of last week if the rule does."""
+    value = measurement.value
     if value is None:
         return UNKNOWN if rule.below else QUIET
     limit, resolve = rule.limit_of(key), rule.resolve_limit_of(key)
     if rule.compare:
-        if before is None or before.value is None or before.requests < rule.count_min:
+        if last_week is None or last_week.value is None or last_week.requests < rule.count_min:
             return UNKNOWN
-        limit = max(limit * before.value, rule.floor)
-        resolve = max(resolve * before.value, rule.floor * resolve / rule.limit_of(key))
+        limit = max(limit * last_week.value, rule.floor)
+        resolve = max(resolve * last_week.value, rule.floor * resolve / rule.limit_of(key))
     if rule.below:
         value, limit, resolve = -value, -limit, -resolve
-    bad, quiet = value > limit, value <= resolve
-    shown = (abs(value), abs(limit))
-    if bad and measured.requests < rule.count_min:
+    is_breach, is_quiet = value > limit, value <= resolve
+    if is_breach and measurement.requests < rule.count_min:
         return UNKNOWN
-    return JudgedMinute(
-        Verdict.BAD if bad else Verdict.QUIET if quiet else Verdict.BETWEEN,
-        *shown,
+    return MinuteResult(
+        Verdict.BREACH if is_breach else Verdict.QUIET if is_quiet else Verdict.BETWEEN_LIMITS,
+        abs(value),
+        abs(limit),
     )
 
 
-def judge_minutes(rule: Rule, minutes: float) -> JudgedMinute:
-    """Of a rule whose value is how long something has lasted."""
-    verdict = Verdict.BAD if minutes >= rule.limit else Verdict.QUIET
-    return JudgedMinute(verdict, minutes, rule.limit)
+def judge_duration(rule: Rule, minutes: float) -> MinuteResult:
+    """Judges a rule whose value is a duration."""
+    verdict = Verdict.BREACH if minutes >= rule.limit else Verdict.QUIET
+    return MinuteResult(verdict, minutes, rule.limit)
 
 
 def advance(
-    rule: Rule, key: str, alert: Alert | None, judged: JudgedMinute, end_s: int
+    rule: Rule, key: str, alert: Alert | None, result: MinuteResult, end_s: int
 ) -> tuple[Alert | None, Transition | None]:
-    """One minute of one alert, which ends at `end_s`."""
-    verdict = judged.verdict
+    """Moves one alert on by the minute that ends at `end_s`."""
+    verdict = result.verdict
     if alert is not None and alert.phase == "over":
-        if verdict is not Verdict.BAD:
-            gone = end_s - alert.last_bad_s >= REMEMBERED_S and not alert.told
-            return (None if gone else alert), None
-        if alert.told:  # its end was not told yet, so it never was over
-            return _worse(rule, key, msgspec.structs.replace(alert, phase="firing"), judged, end_s)
-        alert = Alert(rule.name, key, "pending", _begun(rule, judged, end_s), again=alert.again + 1)
-    if verdict is Verdict.BAD:
-        return _worse(rule, key, alert, judged, end_s)
+        if verdict is not Verdict.BREACH:
+            is_expired = end_s - alert.last_breach_s >= REPEAT_WINDOW_S and not alert.is_notified
+            return (None if is_expired else alert), None
+        if alert.is_notified:  # the resolution was not sent yet, so treat it as never resolved
+            alert = msgspec.structs.replace(alert, phase="firing")
+            return _extend_breach(rule, key, alert, result, end_s)
+        alert = Alert(
+            rule.name,
+            key,
+            "pending",
+            _breach_start(rule, result, end_s),
+            repeat_count=alert.repeat_count + 1,
+        )
+    if verdict is Verdict.BREACH:
+        return _extend_breach(rule, key, alert, result, end_s)
     if alert is None or verdict is Verdict.UNKNOWN:
         return alert, None
     if alert.phase == "pending":
         return None, None
-    quiet = alert.quiet + 1 if verdict is Verdict.QUIET else 0
-    alert = msgspec.structs.replace(alert, quiet=quiet)
-    if quiet < quiet_needed(rule, alert):
+    quiet_minutes = alert.quiet_minutes + 1 if verdict is Verdict.QUIET else 0
+    alert = msgspec.structs.replace(alert, quiet_minutes=quiet_minutes)
+    if quiet_minutes < required_quiet_minutes(rule, alert):
         return alert, None
     alert = msgspec.structs.replace(alert, phase="over")
     return alert, Transition("resolved", alert)
 
 
-def _begun(rule: Rule, judged: JudgedMinute, end_s: int) -> int:
-    """The start of the first minute that is meant: what is told of after it has lasted for some
-    minutes began before them.
-    """
-    lasted = int(judged.value) if rule.unit == "minutes" else 1
-    return align(end_s - max(lasted, 1) * MINUTE_S, MINUTE_S)
+def _breach_start(rule: Rule, result: MinuteResult, end_s: int) -> int:
+    """The start of the first minute of the breach. A value in minutes says how long ago it was."""
+    minutes = int(result.value) if rule.unit == "minutes" else 1
+    return align(end_s - max(minutes, 1) * MINUTE_S, MINUTE_S)
 
 
-def quiet_needed(rule: Rule, alert: Alert) -> int:
-    """Minutes: the more, the more often it came again."""
-    return min(rule.quiet_minutes << min(alert.again, 6), MINUTES_MAX)
+def required_quiet_minutes(rule: Rule, alert: Alert) -> int:
+    """How long the alert must stay quiet to resolve: doubled each time that it fires again."""
+    return min(rule.quiet_minutes << min(alert.repeat_count, 6), MINUTES_MAX)
 
 
-def _worse(
-    rule: Rule, key: str, alert: Alert | None, judged: JudgedMinute, end_s: int
+def _extend_breach(
+    rule: Rule, key: str, alert: Alert | None, result: MinuteResult, end_s: int
 ) -> tuple[Alert, Transition | None]:
-    alert = alert or Alert(rule.name, key, "pending", _begun(rule, judged, end_s))
-    further = min if rule.below else max
-    worst = further(alert.worst, judged.value) if alert.bad or alert.fired_s else judged.value
+    alert = alert or Alert(rule.name, key, "pending", _breach_start(rule, result, end_s))
+    pick_worst = min if rule.below else max
+    worst = (
+        pick_worst(alert.worst, result.value)
+        if alert.breach_minutes or alert.fired_s
+        else result.value
+    )
     alert = msgspec.structs.replace(
         alert,
-        bad=alert.bad + 1,
-        quiet=0,
-        value=judged.value,
-        limit=judged.limit,
+        breach_minutes=alert.breach_minutes + 1,
+        quiet_minutes=0,
+        value=result.value,
+        limit=result.limit,
         worst=worst,
-        last_bad_s=end_s,
-        detail=judged.detail or alert.detail,
-        parts=tuple(dict.fromkeys((*alert.parts, *judged.parts)))[:PARTS_MAX],
+        last_breach_s=end_s,
+        detail=result.detail or alert.detail,
+        parts=tuple(dict.fromkeys((*alert.parts, *result.parts)))[:PARTS_MAX],
     )
-    if alert.phase == "firing" or alert.bad < rule.for_minutes:
+    if alert.phase == "firing" or alert.breach_minutes < rule.for_minutes:
         return alert, None
     alert = msgspec.structs.replace(alert, phase="firing", fired_s=end_s)
     return alert, Transition("fired", alert)
 
 
 class MinuteActivity(NamedTuple):
-    """What is known of one minute of one app. `late`: it was looked at long after its time, so that
-    silence in it may be ours. `sleeps`, `wakes`: the app said so.
+    """The activity of one app in one minute.
+
+    is_late       it was evaluated long after its end: a lack of lines may be our own outage
+    falls_asleep  Heroku idled the app's dynos (Eco)
+    wakes_up      Heroku started them again, or requests arrived
     """
 
     end_s: int
-    heard: bool
-    late: bool = False
-    sleeps: bool = False
-    wakes: bool = False
+    has_lines: bool
+    is_late: bool = False
+    falls_asleep: bool = False
+    wakes_up: bool = False
 
 
-def listen(before: AppAlerts, minute: MinuteActivity) -> AppAlerts:
-    """Note whether the app was heard."""
-    asleep = minute.sleeps or (before.asleep and not minute.wakes)
-    if minute.late and not minute.heard:
-        return msgspec.structs.replace(before, evaluated_s=minute.end_s, asleep=asleep)
-    silent = 0 if minute.heard or asleep else before.silent + 1
+def record_activity(before: AppAlerts, minute: MinuteActivity) -> AppAlerts:
+    """Adds one minute to the activity of an app."""
+    is_asleep = minute.falls_asleep or (before.is_asleep and not minute.wakes_up)
+    if minute.is_late and not minute.has_lines:
+        return msgspec.structs.replace(before, evaluated_s=minute.end_s, is_asleep=is_asleep)
+    silent_minutes = 0 if minute.has_lines or is_asleep else before.silent_minutes + 1
     return msgspec.structs.replace(
         before,
         evaluated_s=minute.end_s,
-        heard=(before.heard << 1 | minute.heard) & _HEARD_MASK,
-        silent=silent,
-        asleep=asleep,
+        activity_mask=(before.activity_mask << 1 | minute.has_lines) & _ACTIVITY_MASK,
+        silent_minutes=silent_minutes,
+        is_asleep=is_asleep,
     )
 
 
-def spoke_before(app: AppAlerts) -> bool:
-    """Whether its present silence is news."""
-    mask = app.heard >> app.silent & ((1 << SPOKE_OF) - 1)
-    return mask.bit_count() >= SPOKE_MIN
+def was_active_before(app: AppAlerts) -> bool:
+    """Whether the app logged regularly before its present silence, so that the silence is news."""
+    mask = app.activity_mask >> app.silent_minutes & ((1 << ACTIVITY_WINDOW_MINUTES) - 1)
+    return mask.bit_count() >= ACTIVE_MINUTES_MIN
 
 
-def judge_silence(rule: Rule, app: AppAlerts, *, firing: bool) -> JudgedMinute:
-    """Of a rule about an app's silence."""
-    if app.silent and not firing and not spoke_before(app):
+def judge_silence(rule: Rule, app: AppAlerts, *, is_firing: bool) -> MinuteResult:
+    """Judges a rule about the silence of an app."""
+    if app.silent_minutes and not is_firing and not was_active_before(app):
         return QUIET
-    return judge_minutes(rule, app.silent)
+    return judge_duration(rule, app.silent_minutes)
 
 
 def evaluate_minute(
     app: AppAlerts,
     rules: Iterable[Rule],
-    judged: Mapping[str, Mapping[str, JudgedMinute]],
+    results: Mapping[str, Mapping[str, MinuteResult]],
     end_s: int,
     *,
-    known: bool,
+    has_lines: bool,
 ) -> tuple[AppAlerts, list[Transition]]:
-    """All alerts of an app over one minute.
+    """Moves all alerts of an app on by one minute.
 
     Args:
-        app: as it was before, `listen` included.
-        rules: that are about the app.
-        judged: by rule and key; a key that fires and is not there is quiet.
+        app: the state before, with the activity of this minute already recorded.
+        rules: those that apply to the app.
+        results: by rule and key. An alert without a result counts as quiet.
         end_s: the end of the minute.
-        known: whether anything was heard; if not, what is not judged does not change.
+        has_lines: whether the app logged anything. If not, alerts without a result do not change.
     """
-    held: dict[str, dict[str, Alert]] = {}
+    alerts_by_rule: dict[str, dict[str, Alert]] = {}
     for alert in app.alerts:
-        held.setdefault(alert.rule, {})[alert.key] = alert
+        alerts_by_rule.setdefault(alert.rule, {})[alert.key] = alert
     after: list[Alert] = []
-    changes: list[Transition] = []
+    transitions: list[Transition] = []
     for rule in rules:
-        found, mine = judged.get(rule.name, {}), held.pop(rule.name, {})
-        if not found and not mine:
+        rule_results, rule_alerts = results.get(rule.name, {}), alerts_by_rule.pop(rule.name, {})
+        if not rule_results and not rule_alerts:
             continue
-        for key in {**mine, **found}:
-            verdict = found.get(key, QUIET if known else UNKNOWN)
-            if key not in mine and verdict.verdict is not Verdict.BAD:
+        for key in {**rule_alerts, **rule_results}:
+            result = rule_results.get(key, QUIET if has_lines else UNKNOWN)
+            if key not in rule_alerts and result.verdict is not Verdict.BREACH:
                 continue
-            advanced, change = advance(rule, key, mine.get(key), verdict, end_s)
-            if advanced is not None:
-                after.append(advanced)
-            if change is not None:
-                changes.append(change)
-    gone = [alert for mine in held.values() for alert in mine.values()]
-    after, ended = _end(after, gone, given_up=app.silent * MINUTE_S >= GIVEN_UP_S)
-    return msgspec.structs.replace(app, alerts=tuple(after)), [*changes, *ended]
+            alert_after, transition = advance(rule, key, rule_alerts.get(key), result, end_s)
+            if alert_after is not None:
+                after.append(alert_after)
+            if transition is not None:
+                transitions.append(transition)
+    orphans = [alert for rule_alerts in alerts_by_rule.values() for alert in rule_alerts.values()]
+    after, end_transitions = _end_unwatched(
+        after, orphans, is_app_gone=app.silent_minutes * MINUTE_S >= SILENCE_MAX_S
+    )
+    return msgspec.structs.replace(app, alerts=tuple(after)), [*transitions, *end_transitions]
 
 
-def _end(
-    alerts: Sequence[Alert], gone: Sequence[Alert], *, given_up: bool
+def _end_unwatched(
+    alerts: Sequence[Alert], orphans: Sequence[Alert], *, is_app_gone: bool
 ) -> tuple[list[Alert], list[Transition]]:
-    """End what nobody watches any more: their rule is gone, or the app has been silent for too
-    long. What was told stays until its end is told, too.
+    """Ends alerts whose rule was removed, and all alerts of an app that is silent for too long.
+    A notified alert is kept until its resolution was sent.
     """
-    leaving = [(alert, "its rule was removed") for alert in gone]
-    if given_up:
-        leaving += [(alert, "the app has been silent for a day") for alert in alerts]
-    stay = [] if given_up else list(alerts)
-    changes = []
-    for alert, reason in leaving:
-        ended = msgspec.structs.replace(alert, phase="over")
+    ended_alerts = [(alert, "its rule was removed") for alert in orphans]
+    if is_app_gone:
+        ended_alerts += [(alert, "the app has been silent for a day") for alert in alerts]
+    remaining = [] if is_app_gone else list(alerts)
+    transitions = []
+    for alert, reason in ended_alerts:
+        over = msgspec.structs.replace(alert, phase="over")
         if alert.phase == "firing":
-            changes.append(Transition("resolved", ended, reason))
-        if alert.told:
-            stay.append(ended)
-    return stay, changes
+            transitions.append(Transition("resolved", over, reason))
+        if alert.is_notified:
+            remaining.append(over)
+    return remaining, transitions

@@ -1,5 +1,7 @@
-"""What is set up, what fires and what was told, as far as the present reader may see it; without
-what opens a channel.
+"""The status of alerts: configuration, firing alerts and history.
+
+It covers the apps that the given store shows, which for a reader with a restricted token are not
+all.
 """
 
 from __future__ import annotations
@@ -7,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from app.alerting.alert_worker import PULSE
+from app.alerting.alert_worker import HEARTBEAT
 from app.alerting.channels.channel import Channel, ChannelHealth, unpack_health
-from app.alerting.config import AlertConfig, read_config, readable
+from app.alerting.config import AlertConfig, read_config, unpack_readable
 from app.alerting.rule import SERVICE, Rule
-from app.alerting.state import Alert, HistoryEntry, unpack_app, unpack_told
+from app.alerting.state import Alert, HistoryEntry, unpack_app_alerts, unpack_history_entry
 from app.storage.alert_interface import AlertTable
 from app.storage.interface import Reader
 
 
 class Firing(NamedTuple):
-    """An alert of an app that fires, or is about to."""
+    """A firing or pending alert of an app."""
 
     app: str
     alert: Alert
@@ -25,29 +27,29 @@ class Firing(NamedTuple):
 
 
 class ChannelState(NamedTuple):
-    """A channel, how deliveries go, and how many messages wait for it."""
+    """A channel, its health, and the number of messages queued for it."""
 
     channel: Channel
     health: ChannelHealth
-    waiting: int
+    queue_length: int
 
 
 class AlertsOverview(NamedTuple):
-    """All there is. `evaluated_s`: up to when; 0 when nobody evaluates. `waiting`: why not
-    further; "" when nothing is in the way.
+    """The whole status. `evaluated_s`: the end of the last evaluated minute, 0 if no worker
+    evaluates. `delay_reason`: why evaluation is behind, "" if it is not.
     """
 
     config: AlertConfig
     firing: list[Firing]
     channels: list[ChannelState]
     evaluated_s: int
-    waiting: str
+    delay_reason: str
 
 
-async def overview(store: Reader) -> AlertsOverview:
+async def read_overview(store: Reader) -> AlertsOverview:
     """
     Raises:
-        StoreUnavailable: the store is away.
+        StoreUnavailable
     """
     config = await read_config(store)
     states, healths, outbox = await store.alert_tables(
@@ -55,31 +57,37 @@ async def overview(store: Reader) -> AlertsOverview:
     )
     firing = [
         Firing(app, alert, config.rules.get(alert.rule))
-        for app, state in sorted(readable(states, unpack_app, "state of").items())
+        for app, state in sorted(unpack_readable(states, unpack_app_alerts, "state of").items())
         for alert in state.alerts
         if alert.phase != "over"
     ]
-    waiting = [field.partition(":")[2] for field in outbox]
-    pulse = (await store.heartbeats()).get(PULSE, {})
+    queued_channels = [field.partition(":")[2] for field in outbox]
+    heartbeat = (await store.heartbeats()).get(HEARTBEAT, {})
     return AlertsOverview(
         config,
         firing,
         [
-            ChannelState(each, unpack_health(healths.get(name)), waiting.count(name))
-            for name, each in sorted(config.channels.items())
+            ChannelState(channel, unpack_health(healths.get(name)), queued_channels.count(name))
+            for name, channel in sorted(config.channels.items())
         ],
-        int(pulse.get("evaluated_s", "0")),
-        pulse.get("waiting", ""),
+        int(heartbeat.get("evaluated_s", "0")),
+        heartbeat.get("waiting", ""),
     )
 
 
-async def history(store: Reader, apps: Sequence[str], count: int) -> list[tuple[str, HistoryEntry]]:
-    """What was told of these apps, or of all if none is named; the newest first.
+async def read_history(
+    store: Reader, apps: Sequence[str], count: int
+) -> list[tuple[str, HistoryEntry]]:
+    """The history of these apps, or of all apps and the service if none is given; newest first.
 
     Raises:
-        StoreUnavailable: the store is away.
+        StoreUnavailable
     """
-    names = apps or [SERVICE, *(seen.app for seen in await store.seen_apps())]
-    found = await store.alert_history(names, count)
-    entries = [(app, unpack_told(each)) for app, told in found.items() for each in told]
+    names = apps or [SERVICE, *(seen_app.app for seen_app in await store.seen_apps())]
+    records = await store.alert_history(names, count)
+    entries = [
+        (app, unpack_history_entry(record))
+        for app, app_records in records.items()
+        for record in app_records
+    ]
     return sorted(entries, key=lambda entry: -entry[1].at_s)[:count]

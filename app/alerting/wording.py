@@ -1,47 +1,59 @@
-"""Numbers, times and alerts in words, as people read them who were just woken."""
+"""Numbers, times and alerts in words, for readers who were just woken up."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert
 from app.rollup.resolutions import MINUTE_S
 from parsers.error_codes import CODES
+from parsers.metrics import Metric
 
+OUTLIER_RATIO = 1.5  # of one dyno's value to the mean of all dynos
 _MEBIBYTE = 2**20
+_SECOND_MS = 1000
 
 
 def value_in_words(value: float, unit: str) -> str:
-    """1,240 ms; 4.1 %; 512 MB; 12."""
+    """240 ms; 1.24 s; 4.1 %; 512 MB; 12."""
     if unit == "ratio":
-        return f"{value * 100:.3g} %"
+        return f"{_number(value * 100)} %"
     if unit == "bytes":
         return f"{value / _MEBIBYTE:,.0f} MB"
-    number = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
     if unit == "minutes":
         return minutes_in_words(value)
-    return f"{number} ms" if unit == "ms" else number
+    if unit == "ms":
+        return f"{_number(value)} ms" if value < _SECOND_MS else f"{_number(value / _SECOND_MS)} s"
+    return _number(value)
+
+
+def _number(value: float) -> str:
+    """Three significant digits, never in scientific notation."""
+    if abs(value) >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.6f}"
 
 
 def minutes_in_words(minutes: float) -> str:
     """12 min, 3 h 05 min, 2 days."""
-    whole = round(minutes)
-    if whole < 60:
-        return f"{whole} min"
-    if whole < 48 * 60:
-        return f"{whole // 60} h {whole % 60:02d} min"
-    return f"{whole // (24 * 60)} days"
+    total = round(minutes)
+    if total < 60:
+        return f"{total} min"
+    if total < 48 * 60:
+        return f"{total // 60} h {total % 60:02d} min"
+    return f"{total // (24 * 60)} days"
 
 
-def clock(at_s: float, now_s: float) -> str:
-    """10:02 UTC; with the day, if that is not today."""
+def utc_time(at_s: float, now_s: float) -> str:
+    """10:02 UTC; with the date, if it is not today."""
     at, now = datetime.fromtimestamp(at_s, UTC), datetime.fromtimestamp(now_s, UTC)
     return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%d %b %H:%M} UTC"
 
 
-def name_of(alert: Alert, rule: Rule | None) -> str:
-    """What it is about, in a few words: "web: p95 of the response time", "H12 Request timeout"."""
+def alert_name(alert: Alert, rule: Rule | None) -> str:
+    """The subject of the alert: "web: p95 response time", "H12 Request timeout"."""
     if rule is None:
         return f"{alert.rule} {alert.key}".strip()
     if codes := _codes(alert, rule):
@@ -52,68 +64,87 @@ def name_of(alert: Alert, rule: Rule | None) -> str:
 
 
 def _codes(alert: Alert, rule: Rule) -> tuple[str, ...]:
-    """The error codes that it is about, if it is about codes."""
+    """The error codes that the alert names; empty for rules that are not about codes."""
     if rule.told_by == "code":
         return alert.parts
     return (alert.key,) if rule.by == "code" else ()
 
 
-def what_is(alert: Alert, rule: Rule | None) -> str:
-    """The alert and its value against the limit, without an end mark."""
-    name = name_of(alert, rule)
+def describe_alert(alert: Alert, rule: Rule | None) -> str:
+    """The alert, and its value compared with the limit; without a full stop."""
+    name = alert_name(alert, rule)
     if rule is None:
         return name
-    if rule.kind == "no_data":
-        return f"{name} for {minutes_in_words(alert.value)}"
-    if rule.kind in ("folding", "buffering", "channel"):
+    if rule.unit == "minutes":
         return f"{name} for {minutes_in_words(alert.value)}"
     value = value_in_words(alert.value, rule.unit)
-    counted = rule.kind == "lost" or rule.stat == "sum"
-    if counted and not alert.limit:
+    is_count = rule.kind == "lost" or rule.stat == "sum"
+    if is_count and not alert.limit:
         return f"{name}: {value} in {_span(rule)}"
-    side = "at least" if rule.below else "limit"
-    limit = f"{side} {value_in_words(alert.limit, rule.unit)}{_compared(alert, rule)}"
+    side = "expected at least" if rule.below else "limit"
+    limit = f"{side} {value_in_words(alert.limit, rule.unit)}{_comparison(alert, rule)}"
     return f"{name} {value} ({limit})"
 
 
-def meaning(alert: Alert, rule: Rule | None) -> str:
-    """What it means; of a code, what that code does."""
+def explain_alert(alert: Alert, rule: Rule | None) -> str:
+    """The rule's explanation; for error codes, the explanation of each code."""
     if rule is None:
         return ""
-    known = [name for name in _codes(alert, rule) if name in CODES]
-    if len(known) == 1:
-        return CODES[known[0]].meaning
-    return " ".join(f"{name}: {CODES[name].meaning}" for name in known) or rule.means
+    codes = [name for name in _codes(alert, rule) if name in CODES]
+    if len(codes) == 1:
+        return CODES[codes[0]].meaning
+    return " ".join(f"{name}: {CODES[name].meaning}" for name in codes) or rule.means
 
 
 def _span(rule: Rule) -> str:
     return "a minute" if rule.over_minutes == 1 else f"{rule.over_minutes} min"
 
 
-def _compared(alert: Alert, rule: Rule) -> str:
-    if not rule.compare:
+def _comparison(alert: Alert, rule: Rule) -> str:
+    if not rule.compare or alert.limit <= rule.floor:
         return ""
-    if alert.limit <= rule.floor:
-        return ", the least that counts"
     factor = rule.limit_of(alert.key)
-    week = value_in_words(alert.limit / factor, rule.unit)
-    return f": {factor:g} × {week}, this hour last week"
+    last_week = value_in_words(alert.limit / factor, rule.unit)
+    return f": {factor:g} × {last_week}, this hour last week"
 
 
-def since(alert: Alert, now_s: float) -> str:
+def since_in_words(alert: Alert, now_s: float) -> str:
     """since 10:02 UTC (3 min)."""
-    lasted = minutes_in_words((now_s - alert.since_s) / MINUTE_S)
-    return f"since {clock(alert.since_s, now_s)} ({lasted})"
+    duration = minutes_in_words((now_s - alert.since_s) / MINUTE_S)
+    return f"since {utc_time(alert.since_s, now_s)} ({duration})"
 
 
-def how_it_ended(alert: Alert, rule: Rule | None, now_s: float) -> str:
-    """What is over, from when until when, and how bad it was."""
-    name = name_of(alert, rule)
-    lasted = minutes_in_words((alert.last_bad_s - alert.since_s) / MINUTE_S)
-    times = f"{clock(alert.since_s, now_s)} to {clock(alert.last_bad_s, now_s)} ({lasted})"
+def describe_resolution(alert: Alert, rule: Rule | None, now_s: float) -> str:
+    """The alert, how long it lasted, and its worst value."""
+    name = alert_name(alert, rule)
+    duration = minutes_in_words((alert.last_breach_s - alert.since_s) / MINUTE_S)
+    times = (
+        f"{utc_time(alert.since_s, now_s)} to {utc_time(alert.last_breach_s, now_s)} ({duration})"
+    )
     if rule is None or rule.unit == "minutes":
         return f"{name}, {times}"
     return f"{name}, {times}, at worst {value_in_words(alert.worst, rule.unit)}"
+
+
+def dyno_in_words(values: Mapping[str, float], metric: Metric) -> str:
+    """Which dyno is affected, or that all are alike; "" if there are no values by dyno."""
+    if not values:
+        return ""
+    worst = max(values, key=lambda dyno: values[dyno])
+    if len(values) == 1:
+        return worst
+    total = sum(values.values())
+    mean = total / len(values)
+    if values[worst] < OUTLIER_RATIO * mean:
+        if metric.kind == "gauge":
+            return f"{worst}, the highest of {len(values)}"
+        return f"{len(values)} dynos alike"
+    if metric.kind == "counter":
+        return f"{worst}: {_number(values[worst])} of {_number(total)}"
+    value, usual = (value_in_words(number, metric.unit) for number in (values[worst], mean))
+    if metric.kind == "gauge":
+        return f"{worst}: {value}; average of all {len(values)} dynos: {usual}"
+    return f"{worst} averages {value}; all {len(values)} dynos {usual}"
 
 
 def app_in_words(app: str) -> str:

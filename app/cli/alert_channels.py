@@ -9,7 +9,7 @@ from typing import Any
 
 from app.alerting.admin import AlertAdmin
 from app.alerting.channels.channel import Channel
-from app.alerting.wording import clock
+from app.alerting.wording import utc_time
 from app.support.about import command
 
 
@@ -70,7 +70,8 @@ async def _add(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     if channel.key:
         print(channel.key)
         _say("That is the key its messages are signed with. It is shown only now.")
-    _say(f"{channel.name}: {channel.where} is told from now on. Try it: {command()} alerts test")
+    address = channel.masked_address
+    _say(f"{channel.name}: {address} is told from now on. Try it: {command()} alerts test")
     return 0
 
 
@@ -78,10 +79,10 @@ async def _list(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     found = (await desk.overview()).channels
     now_s = time.time()
     for channel, health, waiting in found:
-        last = clock(health.last_ok_s, now_s) if health.last_ok_s else "never"
-        print(f"{channel.name}  {channel.kind}  {channel.where}  last taken: {last}")
+        last = utc_time(health.last_ok_s, now_s) if health.last_ok_s else "never"
+        print(f"{channel.name}  {channel.kind}  {channel.masked_address}  last taken: {last}")
         if health.failing_since_s:
-            print(f"  fails since {clock(health.failing_since_s, now_s)}: {health.error}")
+            print(f"  fails since {utc_time(health.failing_since_s, now_s)}: {health.error}")
         if waiting:
             print(f"  {waiting} waiting")
     if not found:

@@ -18,7 +18,13 @@ import msgspec
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.status import AlertsOverview, ChannelState
-from app.alerting.wording import app_in_words, clock, minutes_in_words, value_in_words, what_is
+from app.alerting.wording import (
+    app_in_words,
+    describe_alert,
+    minutes_in_words,
+    utc_time,
+    value_in_words,
+)
 from app.cli.alert_channels import add_channel_arguments
 from app.cli.open_store import open_store
 from app.config import Settings, pages_url
@@ -151,20 +157,19 @@ async def _list(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     now_s = time.time()
     for each in found.firing:
         sign = "FIRING" if each.alert.phase == "firing" else "soon"
-        words = what_is(each.alert, each.rule)
-        print(
-            f"{sign:<7} {app_in_words(each.app)}: {words}, since {clock(each.alert.since_s, now_s)}"
-        )
+        words = describe_alert(each.alert, each.rule)
+        since = utc_time(each.alert.since_s, now_s)
+        print(f"{sign:<7} {app_in_words(each.app)}: {words}, since {since}")
     for app, mute in sorted(found.config.mutes.items()):
         if now_s < mute.until_s:
-            print(f"muted   {app_in_words(app)}: until {clock(mute.until_s, now_s)}")
+            print(f"muted   {app_in_words(app)}: until {utc_time(mute.until_s, now_s)}")
     if not found.firing:
         print("Nothing fires.")
     for each_channel in found.channels:
         _print_channel(each_channel, now_s)
     print("\nRULE              SEVERITY  TOLD WHEN")
     for rule in found.config.rules.values():
-        origin = "" if rule.name not in found.config.own else "  (yours)"
+        origin = "" if rule.name not in found.config.custom_names else "  (yours)"
         off = "" if rule.enabled else "  (off)"
         print(f"{rule.name:<17} {rule.severity:<9} {in_words(rule)}{origin}{off}")
     _say_how_it_goes(found, now_s)
@@ -173,10 +178,12 @@ async def _list(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
 
 def _print_channel(state: ChannelState, now_s: float) -> None:
     channel, health = state.channel, state.health
-    how = "fails since " + clock(health.failing_since_s, now_s) if health.failing_since_s else "ok"
+    how = (
+        "fails since " + utc_time(health.failing_since_s, now_s) if health.failing_since_s else "ok"
+    )
     why = f": {health.error}" if health.error else ""
-    waits = f", {state.waiting} waiting" if state.waiting else ""
-    print(f"channel {channel.name} ({channel.kind}): {channel.where}  {how}{why}{waits}")
+    waits = f", {state.queue_length} waiting" if state.queue_length else ""
+    print(f"channel {channel.name} ({channel.kind}): {channel.masked_address}  {how}{why}{waits}")
 
 
 def _say_how_it_goes(found: AlertsOverview, now_s: float) -> None:
@@ -188,8 +195,11 @@ def _say_how_it_goes(found: AlertsOverview, now_s: float) -> None:
     elif not found.evaluated_s:
         _say(f"\nNobody evaluates at present: is the service running ({command()} serve)?")
     else:
-        until = clock(found.evaluated_s, now_s)
-        _say(f"\nEvaluated until {until}" + (f": {found.waiting}." if found.waiting else "."))
+        until = utc_time(found.evaluated_s, now_s)
+        _say(
+            f"\nEvaluated until {until}"
+            + (f": {found.delay_reason}." if found.delay_reason else ".")
+        )
 
 
 def in_words(rule: Rule) -> str:
@@ -212,18 +222,18 @@ def described(found: AlertsOverview) -> dict[str, Any]:
     """All of it for programs; no secrets."""
     return {
         "evaluated_until": found.evaluated_s or None,
-        "waiting": found.waiting,
+        "waiting": found.delay_reason,
         "firing": [{"app": each.app, **alert_fields(each.alert)} for each in found.firing],
         "mutes": {app: mute.until_s for app, mute in found.config.mutes.items()},
         "channels": [
             {
                 "name": each.channel.name,
                 "kind": each.channel.kind,
-                "where": each.channel.where,
+                "where": each.channel.masked_address,
                 "apps": list(each.channel.apps),
                 "failing_since": each.health.failing_since_s or None,
                 "error": each.health.error,
-                "waiting": each.waiting,
+                "waiting": each.queue_length,
             }
             for each in found.channels
         ],
@@ -232,8 +242,8 @@ def described(found: AlertsOverview) -> dict[str, Any]:
 
 
 def alert_fields(alert: Any) -> dict[str, Any]:
-    """An alert's fields by name."""
-    return {name: getattr(alert, name) for name in alert.__struct_fields__}
+    """An alert's fields by the names that the JSON has always had."""
+    return dict(zip(alert.__struct_encode_fields__, msgspec.structs.astuple(alert), strict=True))
 
 
 async def _add(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
@@ -281,7 +291,7 @@ async def _remove(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
 
 async def _mute(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     mute = await desk.mute(arguments.app, arguments.for_s)
-    until = clock(mute.until_s, time.time())
+    until = utc_time(mute.until_s, time.time())
     _say(f"{app_in_words(arguments.app)}: nothing new is told until {until}.")
     return 0
 
@@ -304,9 +314,8 @@ async def _history(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
     now_s = time.time()
     for app, told in entries:
         quiet = "" if told.told or told.what not in ("fired", "resolved") else "  (nobody was told)"
-        print(
-            f"{clock(told.at_s, now_s):<16} {told.what:<9} {app_in_words(app)}: {told.text}{quiet}"
-        )
+        at = utc_time(told.at_s, now_s)
+        print(f"{at:<16} {told.what:<9} {app_in_words(app)}: {told.text}{quiet}")
     if not entries:
         _say("Nothing was ever told.")
     return 0
@@ -328,7 +337,7 @@ async def _test(desk: AlertAdmin, arguments: argparse.Namespace) -> int:
 
 async def _taken(desk: AlertAdmin, name: str, entry: str, deadline: float) -> str:
     """Why it was not; "" if it was."""
-    while await desk.is_waiting(entry):
+    while await desk.is_queued(entry):
         health = await desk.health(name)
         if health.error:
             return f"not taken: {health.error}. It is tried again."

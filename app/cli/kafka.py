@@ -46,12 +46,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     if not settings.kafka:
         raise ConfigError("which Kafka? DYNOMETER_KAFKA=HOST:9092")
-    topics, where = load_kafka("app.kafka.topics"), KafkaSettings.of(settings)
-    wanted = topics.wanted(where, arguments.partitions, arguments.replication, arguments.retention)
-    asked = topics.Topics(where)
-    for sentence in asked.make(wanted, arguments.replication):
+    topics, kafka = load_kafka("app.kafka.topics"), KafkaSettings.from_settings(settings)
+    specs = topics.topic_specs(
+        kafka, arguments.partitions, arguments.replication, arguments.retention
+    )
+    admin = topics.TopicAdmin(kafka)
+    for sentence in admin.create(specs, arguments.replication):
         print(sentence)
-    drift = list(asked.drift(wanted))
-    for sentence in drift:
+    differences = list(admin.differences(specs))
+    for sentence in differences:
         print(f"LOOK  {sentence}")
-    return 1 if drift else 0
+    return 1 if differences else 0

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.alerting.config import AlertConfig, read_config
-from app.alerting.evaluator import rules_about
+from app.alerting.evaluator import rules_for
 from app.alerting.inputs import LastWeek, RuleQueries
 from app.alerting.rule import SHARE, Rule
-from app.alerting.state import HistoryEntry, unpack_app, unpack_told
-from app.alerting.wording import clock, what_is
+from app.alerting.state import HistoryEntry, unpack_app_alerts, unpack_history_entry
+from app.alerting.wording import describe_alert, utc_time
 from app.dashboard.charts import Chart, Threshold
 from app.query.selection import Selection
 from app.storage.alert_interface import HISTORY_LENGTH_MAX, AlertTable
@@ -52,10 +52,10 @@ async def alert_view(store: Reader, app: str, start_s: int, end_s: int, now_s: f
     config = await read_config(store)
     state = (await store.alert_tables(AlertTable.STATES))[0].get(app)
     told = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
-    entries = [unpack_told(each) for each in told]
-    rules = rules_about(app, config.rules) if config.active or state else []
+    entries = [unpack_history_entry(each) for each in told]
+    rules = rules_for(app, config.rules) if config.is_active or state else []
     questions, last_week = RuleQueries(rules), LastWeek(store)
-    await last_week.of(app, questions, int(now_s))
+    await last_week.load(app, questions, int(now_s))
     return AlertView(
         _firing(config, state, now_s),
         config.mutes[app].until_s if config.is_muted(app, now_s) else 0,
@@ -75,9 +75,9 @@ def _firing(config: AlertConfig, state: bytes | None, now_s: float) -> list[str]
     if state is None:
         return []
     return [
-        f"{what_is(alert, config.rules.get(alert.rule))}, since {clock(alert.since_s, now_s)}"
-        + (f": {alert.detail}" if alert.detail else "")
-        for alert in unpack_app(state).alerts
+        f"{describe_alert(alert, config.rules.get(alert.rule))}, "
+        f"since {utc_time(alert.since_s, now_s)}" + (f": {alert.detail}" if alert.detail else "")
+        for alert in unpack_app_alerts(state).alerts
         if alert.phase == "firing"
     ]
 
@@ -126,8 +126,8 @@ def _limits(
 ) -> dict[str, float]:
     """By the value of the rule's label; for what is compared, that of the present hour."""
     if rule.compare:
-        question = next(each for each in view.questions.questions if each.rule is rule)
-        weeks = view.last_week.all_measured(app, question)
+        question = next(each for each in view.questions.metric_queries if each.rule is rule)
+        weeks = view.last_week.measurements(app, question)
         return {
             name: max(rule.limit_of(name) * each.value, rule.floor)
             for name, each in weeks.items()

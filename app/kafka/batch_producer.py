@@ -1,4 +1,4 @@
-"""The drain where a log stands before the store: a POST is safe once the brokers have it."""
+"""Writes batches to Kafka instead of the store: a POST is safe once the brokers have it."""
 
 from __future__ import annotations
 
@@ -16,99 +16,101 @@ from app.storage.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-_OVERHEAD_BYTES = 1_024  # of a record around what is packed
+_OVERHEAD_BYTES = 1_024  # of a record, besides its value
 _ADVICE = {
-    KafkaError._MSG_TIMED_OUT: "check that they run, and DYNOMETER_KAFKA",
-    KafkaError._ALL_BROKERS_DOWN: "check that they run, and DYNOMETER_KAFKA",
-    KafkaError.UNKNOWN_TOPIC_OR_PART: "run 'dynometer kafka init'",
-    KafkaError._UNKNOWN_TOPIC: "run 'dynometer kafka init'",
-    KafkaError.NOT_ENOUGH_REPLICAS: "too few brokers are in sync: start them",
-    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "too few brokers are in sync: start them",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this user may not write: see DYNOMETER_KAFKA_OPTIONS",
-    KafkaError._AUTHENTICATION: "check user and password in DYNOMETER_KAFKA_OPTIONS",
-    KafkaError.MSG_SIZE_TOO_LARGE: "run 'dynometer kafka init': max.message.bytes is too small",
-    KafkaError._QUEUE_FULL: "they are too slow for what comes",
+    KafkaError._MSG_TIMED_OUT: "Check that the brokers run, and DYNOMETER_KAFKA.",
+    KafkaError._ALL_BROKERS_DOWN: "Check that the brokers run, and DYNOMETER_KAFKA.",
+    KafkaError.UNKNOWN_TOPIC_OR_PART: "Run 'dynometer kafka init'.",
+    KafkaError._UNKNOWN_TOPIC: "Run 'dynometer kafka init'.",
+    KafkaError.NOT_ENOUGH_REPLICAS: "Too few brokers are in sync. Start them.",
+    KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND: "Too few brokers are in sync. Start them.",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: (
+        "The user in DYNOMETER_KAFKA_OPTIONS may not write. Grant it access to the topic."
+    ),
+    KafkaError._AUTHENTICATION: "Check user and password in DYNOMETER_KAFKA_OPTIONS.",
+    KafkaError.MSG_SIZE_TOO_LARGE: (
+        "max.message.bytes of the topic is too small. Run 'dynometer kafka init'."
+    ),
+    KafkaError._QUEUE_FULL: "The brokers are too slow for this load. Check their load.",
 }
 
 
 class KafkaBatchSink:
-    """See appender.Appends. Each POST is a record of its own, so that it can be told from its
-    repetition.
+    """A batch sink that writes to Kafka.
+
+    Each POST is a record of its own, so that a repeated POST can be detected by its id.
     """
 
     needs_single_batches = True
 
     def __init__(
-        self, where: KafkaSettings, producer: RecordProducer, clock: Callable[[], float]
+        self, kafka: KafkaSettings, producer: RecordProducer, clock: Callable[[], float]
     ) -> None:
-        self._topic = where.topic
+        self._topic = kafka.topic
         self._producer = producer
         self._clock = clock
-        self.away_since_s = 0.0
+        self.unavailable_since_s = 0.0
         self.last_error = ""
-        self.produced = 0
-        self.too_large = 0
+        self.batches_produced = 0
+        self.batches_too_large = 0
 
     @property
     def store_unavailable(self) -> bool:
-        """See appender.Appends."""
-        return self.away_since_s > 0
+        """Whether the last write to Kafka failed."""
+        return self.unavailable_since_s > 0
 
     async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
-        """Returns when the brokers have all of it.
+        """Returns when the brokers have acknowledged all batches.
 
         Raises:
-            StoreUnavailable: they may have some of it.
+            StoreUnavailable: the brokers may have some of them.
         """
-        records = [self._record(arrival) for each in writes for arrival in await each.split()]
+        records = [self._record(batch) for write in writes for batch in await write.split()]
         try:
             async with asyncio.timeout_at(deadline):
                 errors = await self._producer.send(self._topic, records)
         except TimeoutError:
-            self._refused("the Kafka brokers did not answer in time: check that they run")
+            self._fail("Kafka did not answer in time. Check that the brokers run.")
         for error in errors:
             if error is not None:
-                advice = _ADVICE.get(error.code(), "see their logs")
-                self._refused(f"the Kafka brokers do not take batches ({error.str()}): {advice}")
+                advice = _ADVICE.get(error.code(), "Check the brokers' logs.")
+                self._fail(f"Kafka rejected a batch ({error.str()}). {advice}")
         if self.store_unavailable:
-            log.info("Kafka is back after %.0f s", self._clock() - self.away_since_s)
-        self.produced += len(records)
+            outage_s = self._clock() - self.unavailable_since_s
+            log.info("Kafka is available again after %.0f s", outage_s)
+        self.batches_produced += len(records)
         self.last_error = ""
-        self.away_since_s = 0.0
+        self.unavailable_since_s = 0.0
 
-    def _refused(self, sentence: str) -> None:
-        self.last_error = sentence
+    def _fail(self, problem: str) -> None:
+        self.last_error = problem
         if not self.store_unavailable:
-            self.away_since_s = self._clock()
-            log.warning("%s", sentence)
-        raise StoreUnavailable(sentence)
+            self.unavailable_since_s = self._clock()
+            log.warning("%s", problem)
+        raise StoreUnavailable(problem)
 
-    def _record(self, arrival: ReceivedBatch) -> TopicRecord:
-        key = arrival.app.encode()
-        packed = pack_received(arrival, waited="")
-        if len(packed) <= RECORD_BYTES_MAX - _OVERHEAD_BYTES:
-            return TopicRecord(key, packed)
-        self.too_large += 1
+    def _record(self, batch: ReceivedBatch) -> TopicRecord:
+        key = batch.app.encode()
+        payload = pack_received(batch, waited="")
+        if len(payload) <= RECORD_BYTES_MAX - _OVERHEAD_BYTES:
+            return TopicRecord(key, payload)
+        self.batches_too_large += 1
         log.error(
-            "%s: a batch of %d messages comes to %d bytes, more than a record may have (%d): its "
-            "messages are booked as unparsed:too_large. Lower DYNOMETER_DYNOS_MAX, or send less "
-            "at a time",
-            arrival.app,
-            arrival.body.received,
-            len(packed),
+            "%s: a batch of %d messages has %d bytes, more than a record may have (%d). Its "
+            "messages count as unparsed:too_large. Lower DYNOMETER_DYNOS_MAX or send smaller POSTs",
+            batch.app,
+            batch.body.received,
+            len(payload),
             RECORD_BYTES_MAX,
         )
-        return TopicRecord(key, pack_received(_books_of(arrival), waited=""))
+        return TopicRecord(key, pack_received(_ledger_only(batch), waited=""))
 
 
-def _books_of(arrival: ReceivedBatch) -> ReceivedBatch:
-    """Only how many messages there were."""
-    parts = arrival.body
-    received = parts.received
-    loose = {"received": received, "unparsed:too_large": received}
-    if promised := parts.loose.get("promised"):
-        loose["promised"] = promised
-    books = AggregatedBody(parts.arrived_s, {}, {}, loose, parts.activity, parts.limits)
-    return ReceivedBatch(
-        arrival.app, arrival.id, books, arrival.drain, arrival.generation, arrival.token
-    )
+def _ledger_only(batch: ReceivedBatch) -> ReceivedBatch:
+    """The same batch without its samples: only the number of its messages remains."""
+    body = batch.body
+    ledger = {"received": body.received, "unparsed:too_large": body.received}
+    if promised := body.loose.get("promised"):
+        ledger["promised"] = promised
+    counts = AggregatedBody(body.arrived_s, {}, {}, ledger, body.activity, body.limits)
+    return ReceivedBatch(batch.app, batch.id, counts, batch.drain, batch.generation, batch.token)

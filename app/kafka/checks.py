@@ -1,4 +1,4 @@
-"""What the doctor looks at where a log stands before the store."""
+"""The doctor's checks of Kafka."""
 
 from __future__ import annotations
 
@@ -9,70 +9,77 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.config import Settings
 from app.kafka.client_settings import REPLICATION, RETENTION_S, KafkaSettings
-from app.kafka.secrets_topic import read_secrets, reason
-from app.kafka.topics import Topics, wanted
+from app.kafka.secrets_topic import error_text, read_secrets
+from app.kafka.topics import TopicAdmin, topic_specs
 from app.storage.interface import StoreUnavailable
 
-WITHIN_S = 5.0
-# After max.compaction.lag.ms and a segment, and as much again: so long the cleaner may take.
-REPLACED_S = 2 * (86_400 + 3_600)
-LAG = 10_000  # records of a partition
-# What depends on how large the operator's cluster is, and is theirs to choose.
-_THEIRS = ("min.insync.replicas", "retention.ms")
+TIMEOUT_S = 5.0
+# The log cleaner may take max.compaction.lag.ms and a segment, and the same time again.
+REPLACED_AGE_S_MAX = 2 * (86_400 + 3_600)
+LAG_RECORDS_MAX = 10_000  # of one partition
+# These depend on the size of the cluster, so the operator may choose them.
+_OPERATOR_CHOICES = ("min.insync.replicas", "retention.ms")
 
 
 def findings(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Whether all is well, and a sentence, for each thing looked at. Blocks."""
-    where = KafkaSettings.of(settings)
-    topics = Topics(where)
+    """Yields (is_ok, sentence) for each check. Blocks."""
+    kafka = KafkaSettings.from_settings(settings)
+    topics = TopicAdmin(kafka)
     try:
-        there = topics.partitions()
-        partitions = there.get(where.topic, 0)
-        expected = [
-            each._replace(settings={k: v for k, v in each.settings.items() if k not in _THEIRS})
-            for each in wanted(where, partitions, REPLICATION, RETENTION_S)
+        partition_counts = topics.partition_counts()
+        partitions = partition_counts.get(kafka.topic, 0)
+        specs = [
+            spec._replace(
+                settings={k: v for k, v in spec.settings.items() if k not in _OPERATOR_CHOICES}
+            )
+            for spec in topic_specs(kafka, partitions, REPLICATION, RETENTION_S)
         ]
-        drift = list(topics.drift(expected))
-        for sentence in drift:
+        problems = list(topics.differences(specs))
+        for sentence in problems:
             yield False, sentence
-        if not drift:
-            yield True, f"topics are as they should be; {where.topic}: {partitions} partitions"
-        if where.topic in there:
-            yield _lag(where, partitions)
-        if where.registry in there:
-            yield _cleaned(where)
+        if not problems:
+            yield True, f"the topics are set up correctly; {kafka.topic}: {partitions} partitions"
+        if kafka.topic in partition_counts:
+            yield _check_lag(kafka, partitions)
+        if kafka.secrets_topic in partition_counts:
+            yield _check_log_cleaner(kafka)
     except StoreUnavailable as error:
         yield False, str(error)
     except KafkaException as error:
-        yield False, f"the Kafka brokers do not answer ({reason(error)}): check that they run"
+        yield False, f"Kafka is unavailable ({error_text(error)}). Check that the brokers run."
 
 
-def _lag(where: KafkaSettings, partitions: int) -> tuple[bool, str]:
-    consumer = Consumer(where.consumer())
+def _check_lag(kafka: KafkaSettings, partitions: int) -> tuple[bool, str]:
+    consumer = Consumer(kafka.consumer_properties())
     try:
-        asked = [TopicPartition(where.topic, each) for each in range(partitions)]
-        behind = {}
-        for each in consumer.committed(asked, timeout=WITHIN_S):
-            low, high = consumer.get_watermark_offsets(each, timeout=WITHIN_S)
-            behind[each.partition] = high - max(each.offset, low)
+        topic_partitions = [TopicPartition(kafka.topic, number) for number in range(partitions)]
+        lag_by_partition = {}
+        for committed_offset in consumer.committed(topic_partitions, timeout=TIMEOUT_S):
+            low, high = consumer.get_watermark_offsets(committed_offset, timeout=TIMEOUT_S)
+            lag = high - max(committed_offset.offset, low)
+            lag_by_partition[committed_offset.partition] = lag
     finally:
         consumer.close()
-    late = {partition: records for partition, records in behind.items() if records > LAG}
-    told = ", ".join(f"partition {each}: {records:,}" for each, records in late.items())
-    if late:
+    lagging = {
+        partition: records
+        for partition, records in lag_by_partition.items()
+        if records > LAG_RECORDS_MAX
+    }
+    details = ", ".join(f"partition {number}: {records:,}" for number, records in lagging.items())
+    if lagging:
         return False, (
-            f"readers of the group {where.group} are behind ({told}): start more "
-            "('dynometer fold --from-kafka'), as many as there are partitions at the most"
+            f"the readers of group {kafka.group} lag behind ({details} records). Start more with "
+            "'dynometer fold --from-kafka', at most one for each partition."
         )
-    return True, f"{sum(behind.values()):,} records wait for the group {where.group}"
+    return True, f"{sum(lag_by_partition.values()):,} records wait for group {kafka.group}"
 
 
-def _cleaned(where: KafkaSettings) -> tuple[bool, str]:
-    registry = read_secrets(where)
-    age_s = time.time() - registry.replaced_s if registry.replaced_s else 0
-    if age_s > REPLACED_S:
+def _check_log_cleaner(kafka: KafkaSettings) -> tuple[bool, str]:
+    snapshot = read_secrets(kafka)
+    age_s = time.time() - snapshot.oldest_replaced_s if snapshot.oldest_replaced_s else 0
+    if age_s > REPLACED_AGE_S_MAX:
         return False, (
-            f"{where.registry} still holds what was replaced {age_s / 86_400:.0f} days ago: the "
-            "brokers' log cleaner seems to have died; look for it in their logs"
+            f"{kafka.secrets_topic} still holds a record that was replaced {age_s / 86_400:.0f} "
+            "days ago. The brokers' log cleaner has probably died; check their logs."
         )
-    return True, f"{where.registry} holds {len(registry.records)} drains, and is cleaned"
+    return True, f"{kafka.secrets_topic} holds {len(snapshot.records)} drains and is compacted"

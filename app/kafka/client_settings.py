@@ -1,8 +1,7 @@
-"""The log between drain and store: which cluster, which topics, and how we talk to them.
+"""Settings of the Kafka clients, and the names of the topics.
 
-A record is one POST, as app.ingest.received_batch packs it, under the name of its app:
-so an app's records are in
-one partition, in the order that they were taken in.
+A record is one POST, packed by app.ingest.received_batch, with the app as its key. So the records
+of an app are in one partition, in the order of their arrival.
 """
 
 from __future__ import annotations
@@ -12,14 +11,14 @@ from typing import Any, NamedTuple
 
 from app.config import Settings
 
-DELIVERED_WITHIN_MS = 3_000  # a POST is held for 4 s, and Logplex waits 5
+DELIVERY_TIMEOUT_MS = 3_000  # a POST is held for 4 s, and Logplex waits 5
 RECORD_BYTES_MAX = 4 * 2**20
-# As the topics are made unless they are to be otherwise:
+# Defaults of `dynometer kafka init`:
 PARTITIONS = 12
 REPLICATION = 3
 RETENTION_S = 7 * 86_400
 
-# What each of these costs and brings: docs/kafka.md.
+# docs/kafka.md has the reasons, and measurements of their costs.
 _PRODUCER = {
     "acks": "all",
     "enable.idempotence": True,
@@ -27,7 +26,7 @@ _PRODUCER = {
     "linger.ms": 2,
     "batch.size": 1_000_000,
     "message.max.bytes": RECORD_BYTES_MAX,
-    "delivery.timeout.ms": DELIVERED_WITHIN_MS,
+    "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
     "request.timeout.ms": 2_000,
     "socket.timeout.ms": 2_500,
     "queue.buffering.max.messages": 100_000,
@@ -38,7 +37,7 @@ _CONSUMER = {
     "auto.offset.reset": "earliest",
     "partition.assignment.strategy": "cooperative-sticky",
     "session.timeout.ms": 6_000,
-    "max.poll.interval.ms": 30_000,  # we poll while we wait, too
+    "max.poll.interval.ms": 30_000,  # a consumer that waits for Redis keeps polling
     "fetch.message.max.bytes": RECORD_BYTES_MAX,
     "fetch.wait.max.ms": 100,
     "queued.max.messages.kbytes": 16_384,
@@ -46,7 +45,7 @@ _CONSUMER = {
 
 
 class KafkaSettings(NamedTuple):
-    """`bootstrap`: HOST:PORT,…; `options`: properties of librdkafka that come on top."""
+    """`bootstrap`: HOST:PORT,…; `options`: properties of librdkafka that override ours."""
 
     bootstrap: str
     topic: str
@@ -54,36 +53,36 @@ class KafkaSettings(NamedTuple):
     options: Mapping[str, str]
 
     @classmethod
-    def of(cls, settings: Settings) -> KafkaSettings:
-        """The one of these settings."""
+    def from_settings(cls, settings: Settings) -> KafkaSettings:
+        """The Kafka part of the service's settings."""
         return cls(
             settings.kafka, settings.kafka_topic, settings.kafka_group, settings.kafka_options
         )
 
     @property
-    def registry(self) -> str:
-        """The topic of who may send; compacted."""
+    def secrets_topic(self) -> str:
+        """The compacted topic of the drain secrets."""
         return f"{self.topic}.drains"
 
     @property
-    def unreadable(self) -> str:
-        """The topic of records that cannot be read."""
+    def unreadable_topic(self) -> str:
+        """The topic of damaged records."""
         return f"{self.topic}.unreadable"
 
-    def common(self) -> dict[str, Any]:
+    def client_properties(self) -> dict[str, Any]:
         """Properties of every client."""
         return {
             "bootstrap.servers": self.bootstrap,
             "client.id": "dynometer",
-            "log_level": 2,  # it would write a line twenty times a second; we say what it means
+            "log_level": 2,  # it would log twenty lines a second in an outage, which we log once
             "reconnect.backoff.max.ms": 1_000,
             **self.options,
         }
 
-    def producer(self) -> dict[str, Any]:
+    def producer_properties(self) -> dict[str, Any]:
         """Properties of a producer."""
-        return {**_PRODUCER, **self.common()}
+        return {**_PRODUCER, **self.client_properties()}
 
-    def consumer(self) -> dict[str, Any]:
+    def consumer_properties(self) -> dict[str, Any]:
         """Properties of a consumer of the group."""
-        return {**_CONSUMER, **self.common(), "group.id": self.group}
+        return {**_CONSUMER, **self.client_properties(), "group.id": self.group}

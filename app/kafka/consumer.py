@@ -1,8 +1,8 @@
-"""Reading the log: records go into the store in the order that they have, and what the store has is
-committed for the group.
+"""Consumes records from Kafka and appends them to the store, in the order of each partition.
 
-Nothing hangs on the commits: what is read again, after a crash or while partitions go from one
-reader to another, is known to the store by its place.
+Offsets are committed after the store has the records. Exactly-once counting does not depend on the
+commits: the store keeps the last offset of each app, so records that are read again (after a crash
+or a rebalance) change nothing.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ from app.ingest.received_batch import OnStored, ReceivedBatch, unpack_received
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.offset_writer import OffsetBatchWriter
 from app.kafka.producer import RecordProducer, TopicRecord
-from app.kafka.secrets_topic import reason
+from app.kafka.secrets_topic import error_text
 from app.rollup.codec import NewerVersion, PackError
 from app.rollup.rollup import CardinalityLimits
 from app.storage.interface import LogOffset, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-RECORDS_MAX = 512  # at a time
+RECORDS_MAX = 512  # of one call of consume
 POLL_S = 0.2
-ATTEMPT_WITHIN_S = 10.0
-AGAIN_S = 0.2
-WATERMARKS_WITHIN_S = 2.0
+APPEND_TIMEOUT_S = 10.0
+RETRY_S = 0.2
+WATERMARKS_TIMEOUT_S = 2.0
 _T = TypeVar("_T")
 
 
 class BatchConsumer:
-    """One reader of the group."""
+    """One consumer of the group; docs and metrics call it a reader."""
 
     def __init__(
         self,
-        where: KafkaSettings,
-        appender: OffsetBatchWriter,
+        kafka: KafkaSettings,
+        writer: OffsetBatchWriter,
         *,
         limits: CardinalityLimits,
         topic_id: str,
@@ -50,39 +50,40 @@ class BatchConsumer:
     ) -> None:
         """
         Args:
-            topic_id: tells a topic from one that was deleted and made anew under its name.
-            on_stored: told what the store has taken.
-            clock: Unix time in seconds.
+            topic_id: distinguishes a topic from a deleted one of the same name; "" if unknown.
+            on_stored: called with the batches that the store has.
+            clock: returns Unix time in seconds.
         """
-        self._where = where
-        self._appender = appender
+        self._kafka = kafka
+        self._writer = writer
         self._limits = limits
-        self._source = f"{topic_id or where.topic}:"
+        self._source_prefix = f"{topic_id or kafka.topic}:"
         self._on_stored = on_stored
         self._clock = clock
-        self._threads = ThreadPoolExecutor(1, "kafka")  # the client is used by one at a time
-        self._consumer = Consumer(where.consumer())
-        self._aside: RecordProducer | None = None
-        self._held: dict[int, str] = {}  # partitions that a newer Dynometer must read, and why
-        self._mine: set[int] = set()
-        self.read = 0
-        self.unreadable = 0
+        self._threads = ThreadPoolExecutor(1, "kafka")  # one thread: calls to the client block
+        self._consumer = Consumer(kafka.consumer_properties())
+        self._unreadable_producer: RecordProducer | None = None
+        # Partitions that wait for a newer Dynometer, with the reason.
+        self._blocked_partitions: dict[int, str] = {}
+        self._own_partitions: set[int] = set()
+        self.records_read = 0
+        self.records_unreadable = 0
         self.rebalances = 0
         self.polled_s = clock()
-        self._refusal = ""
+        self._last_error = ""
 
     @property
     def error(self) -> str:
-        """Why it cannot go on, or not with some partitions; "" when it can."""
-        return self._refusal or "; ".join(self._held.values())
+        """Why it cannot continue with all or some of its partitions; "" if it can."""
+        return self._last_error or "; ".join(self._blocked_partitions.values())
 
     async def run(self) -> None:
-        """Read until cancelled."""
+        """Consumes until cancelled."""
         self._consumer.subscribe(
-            [self._where.topic],
-            on_assign=self._assigned,
-            on_revoke=self._revoked,
-            on_lost=self._revoked,
+            [self._kafka.topic],
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
         )
         try:
             while True:
@@ -90,150 +91,157 @@ class BatchConsumer:
                     lambda: self._consumer.consume(RECORDS_MAX, POLL_S)
                 )
                 self.polled_s = self._clock()
-                await self._take(messages)
+                await self._process(messages)
         finally:
             await asyncio.shield(self._in_thread(self._consumer.close))
             self._threads.shutdown()
-            if self._aside is not None:
-                await asyncio.shield(self._aside.close())
+            if self._unreadable_producer is not None:
+                await asyncio.shield(self._unreadable_producer.close())
 
     async def lag(self) -> dict[int, int]:
-        """Records that wait, by partition of ours."""
+        """The number of records not read yet, by assigned partition."""
         return await self._in_thread(self._lag)
 
-    async def _take(self, messages: Sequence[Message]) -> None:
-        read: list[tuple[LogOffset, ReceivedBatch]] = []
-        passed: dict[int, int] = {}
+    async def _process(self, messages: Sequence[Message]) -> None:
+        records: list[tuple[LogOffset, ReceivedBatch]] = []
+        next_offsets: dict[int, int] = {}
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() != KafkaError._PARTITION_EOF:
-                    self._failed(f"the Kafka brokers do not give batches ({error.str()})")
+                    self._record_error(f"cannot read batches from Kafka ({error.str()})")
                 continue
-            partition, offset = _where(message)
-            if partition in self._held:
+            partition, offset = _position(message)
+            if partition in self._blocked_partitions:
                 continue
             try:
-                arrival = unpack_received(message.value() or b"", self._limits)
+                batch = unpack_received(message.value() or b"", self._limits)
             except NewerVersion as newer:
-                self._hold(partition, offset, newer)
+                self._block_partition(partition, offset, newer)
                 continue
             except PackError as damage:
-                await self._set_aside(message, damage)
+                await self._set_unreadable_aside(message, damage)
             else:
-                read.append((LogOffset(f"{self._source}{partition}", offset), arrival))
-            passed[partition] = offset + 1
-        await self._store(read)
-        self.read += len(read)
-        if passed:
-            await self._in_thread(lambda: self._commit(passed))
+                records.append((LogOffset(f"{self._source_prefix}{partition}", offset), batch))
+            next_offsets[partition] = offset + 1
+        await self._store(records)
+        self.records_read += len(records)
+        if next_offsets:
+            await self._in_thread(lambda: self._commit(next_offsets))
 
-    async def _store(self, read: Sequence[tuple[LogOffset, ReceivedBatch]]) -> None:
-        """Returns when the store has all of it that is still ours."""
-        while read:
-            deadline = asyncio.get_running_loop().time() + ATTEMPT_WITHIN_S
+    async def _store(self, records: Sequence[tuple[LogOffset, ReceivedBatch]]) -> None:
+        """Retries until the store has all records, except those of revoked partitions."""
+        while records:
+            deadline = asyncio.get_running_loop().time() + APPEND_TIMEOUT_S
             try:
-                await self._appender.append_read(read, deadline=deadline)
-                await self._on_stored([(arrival.app, arrival.activity) for _, arrival in read])
-            except StoreUnavailable as refusal:
-                self._failed(str(refusal))
-                await self._stay_in_the_group()
-                read = [each for each in read if self._is_ours(each[0])]
+                await self._writer.append_records(records, deadline=deadline)
+                await self._on_stored([(batch.app, batch.activity) for _, batch in records])
+            except StoreUnavailable as error:
+                self._record_error(str(error))
+                await self._wait_in_group()
+                records = [record for record in records if self._is_assigned(record[0])]
             else:
-                self._refusal = ""
+                self._last_error = ""
                 return
 
-    async def _stay_in_the_group(self) -> None:
-        """Poll, and take nothing."""
+    async def _wait_in_group(self) -> None:
+        """Waits before a retry. It polls, since Kafka removes members that do not."""
         await self._in_thread(self._poll_paused)
         self.polled_s = self._clock()
-        await asyncio.sleep(AGAIN_S)
+        await asyncio.sleep(RETRY_S)
 
     def _poll_paused(self) -> None:
-        held = self._consumer.assignment()
-        self._consumer.pause(held)
-        for message in self._consumer.consume(1, POLL_S):  # one that was assigned just now
+        assignment = self._consumer.assignment()
+        self._consumer.pause(assignment)
+        # A partition assigned during this call is not paused, so a record may arrive: put it back.
+        for message in self._consumer.consume(1, POLL_S):
             if message.error() is None:
-                partition, offset = _where(message)
-                self._consumer.seek(TopicPartition(self._where.topic, partition, offset))
+                partition, offset = _position(message)
+                self._consumer.seek(TopicPartition(self._kafka.topic, partition, offset))
         self._consumer.resume(
-            [each for each in self._consumer.assignment() if each.partition not in self._held]
+            [
+                topic_partition
+                for topic_partition in self._consumer.assignment()
+                if topic_partition.partition not in self._blocked_partitions
+            ]
         )
 
-    def _hold(self, partition: int, offset: int, newer: NewerVersion) -> None:
-        """The partition waits, from here, for whoever can read it."""
-        self._held[partition] = f"partition {partition} waits at offset {offset}: {newer}"
-        log.error("%s", self._held[partition])
-        where = TopicPartition(self._where.topic, partition, offset)
-        with suppress(KafkaException):  # it is no longer ours: whoever has it finds the same
-            self._consumer.pause([where])
-            self._consumer.seek(where)
+    def _block_partition(self, partition: int, offset: int, newer: NewerVersion) -> None:
+        """Pauses a partition at a record that only a newer version of Dynometer can read."""
+        self._blocked_partitions[partition] = (
+            f"partition {partition} waits at offset {offset}: {newer}"
+        )
+        log.error("%s", self._blocked_partitions[partition])
+        position = TopicPartition(self._kafka.topic, partition, offset)
+        with suppress(KafkaException):  # it was revoked; its next consumer finds the same record
+            self._consumer.pause([position])
+            self._consumer.seek(position)
 
-    async def _set_aside(self, message: Message, damage: PackError) -> None:
-        """Keep a record that cannot be read, with its place, and go on."""
-        self.unreadable += 1
-        partition, offset = _where(message)
+    async def _set_unreadable_aside(self, message: Message, damage: PackError) -> None:
+        """Copies a damaged record with its position to the topic of unreadable records."""
+        self.records_unreadable += 1
+        partition, offset = _position(message)
         log.error(
-            "the record at %s, partition %d, offset %d cannot be read (%s); it is kept in %s",
-            self._where.topic,
+            "the record at %s, partition %d, offset %d cannot be read (%s). It is copied to %s",
+            self._kafka.topic,
             partition,
             offset,
             damage,
-            self._where.unreadable,
+            self._kafka.unreadable_topic,
         )
-        if self._aside is None:
-            self._aside = RecordProducer(self._where.producer())
-        place = [("partition", b"%d" % partition), ("offset", b"%d" % offset)]
-        headers = [*place, ("error", str(damage).encode())]
+        if self._unreadable_producer is None:
+            self._unreadable_producer = RecordProducer(self._kafka.producer_properties())
+        position = [("partition", b"%d" % partition), ("offset", b"%d" % offset)]
+        headers = [*position, ("error", str(damage).encode())]
         record = TopicRecord(message.key() or b"", message.value(), headers)
-        for error in await self._aside.send(self._where.unreadable, [record]):
+        for error in await self._unreadable_producer.send(self._kafka.unreadable_topic, [record]):
             if error is not None:
-                log.error("it could not be kept (%s): it stays where it is", error.str())
+                log.error("the record was not copied (%s) and remains only there", error.str())
 
-    def _commit(self, passed: dict[int, int]) -> None:
+    def _commit(self, next_offsets: dict[int, int]) -> None:
         offsets = [
-            TopicPartition(self._where.topic, partition, offset)
-            for partition, offset in passed.items()
-            if partition in self._mine
+            TopicPartition(self._kafka.topic, partition, offset)
+            for partition, offset in next_offsets.items()
+            if partition in self._own_partitions
         ]
         if offsets:
             self._consumer.commit(offsets=offsets, asynchronous=True)
 
     def _lag(self) -> dict[int, int]:
-        found = {}
+        lag_by_partition = {}
         try:
-            for each in self._consumer.position(self._consumer.assignment()):
-                low, high = self._consumer.get_watermark_offsets(each, WATERMARKS_WITHIN_S)
-                at = each.offset if each.offset >= 0 else low
-                found[each.partition] = max(0, high - at)
+            for position in self._consumer.position(self._consumer.assignment()):
+                low, high = self._consumer.get_watermark_offsets(position, WATERMARKS_TIMEOUT_S)
+                offset = position.offset if position.offset >= 0 else low
+                lag_by_partition[position.partition] = max(0, high - offset)
         except KafkaException as error:
-            self._failed(f"the Kafka brokers do not say how far they are ({reason(error)})")
-        return found
+            self._record_error(f"cannot read end offsets from Kafka ({error_text(error)})")
+        return lag_by_partition
 
-    def _assigned(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+    def _on_assign(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.rebalances += 1
-        self._mine |= {each.partition for each in partitions}
+        self._own_partitions |= {partition.partition for partition in partitions}
 
-    def _revoked(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+    def _on_revoke(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.rebalances += 1
-        gone = {each.partition for each in partitions}
-        self._mine -= gone
-        for partition in gone:
-            self._held.pop(partition, None)
+        revoked_partitions = {topic_partition.partition for topic_partition in partitions}
+        self._own_partitions -= revoked_partitions
+        for partition in revoked_partitions:
+            self._blocked_partitions.pop(partition, None)
 
-    def _is_ours(self, place: LogOffset) -> bool:
-        return int(place.source.rpartition(":")[2]) in self._mine
+    def _is_assigned(self, offset: LogOffset) -> bool:
+        return int(offset.source.rpartition(":")[2]) in self._own_partitions
 
-    def _failed(self, sentence: str) -> None:
-        if sentence != self._refusal:
-            log.error("%s", sentence)
-        self._refusal = sentence
+    def _record_error(self, problem: str) -> None:
+        if problem != self._last_error:
+            log.error("%s", problem)
+        self._last_error = problem
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-def _where(message: Message) -> tuple[int, int]:
-    """Partition and offset of a record."""
+def _position(message: Message) -> tuple[int, int]:
+    """The partition and offset of a record."""
     partition, offset = message.partition(), message.offset()
     if partition is None or offset is None:
         raise KafkaException(KafkaError(KafkaError._BAD_MSG))

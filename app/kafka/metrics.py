@@ -1,4 +1,4 @@
-"""What is measured of the log: by this worker, and by readers in their signs of life."""
+"""Metrics of Kafka: of this worker's producer, and of readers (consumers) by their heartbeats."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from prometheus_client.registry import Collector
 from app.kafka.batch_producer import KafkaBatchSink
 from app.kafka.producer import RecordProducer
 
-READER = "log:"  # the signs of life of readers begin so
-_LAG = "lag:"  # and their fields, by partition
-_COUNTED = {
-    "read": "Records that were read",
-    "replayed": "Records that were read again, and changed nothing",
-    "unreadable": "Records that could not be read, and were set aside",
-    "rebalances": "Times that partitions came or went",
+CONSUMER_HEARTBEAT = "log:"  # prefix of the heartbeats of readers
+_LAG = "lag:"  # prefix of their fields with the lag of one partition
+_CONSUMER_COUNTERS = {
+    "read": "Records read",
+    "replayed": "Records read again, without effect",
+    "unreadable": "Damaged records, copied to the topic of unreadable records",
+    "rebalances": "Times that partitions were assigned or revoked",
 }
 
-Beats = Mapping[str, Mapping[str, str]]
+Heartbeats = Mapping[str, Mapping[str, str]]
 
 
-def readers(heartbeats: Beats) -> Beats:
-    """Those of readers, by their names."""
+def consumer_heartbeats(heartbeats: Heartbeats) -> Heartbeats:
+    """The heartbeats of readers, by the name of the reader."""
     return {
-        name.removeprefix(READER): beat
-        for name, beat in heartbeats.items()
-        if name.startswith(READER)
+        name.removeprefix(CONSUMER_HEARTBEAT): fields
+        for name, fields in heartbeats.items()
+        if name.startswith(CONSUMER_HEARTBEAT)
     }
 
 
-def said(
+def heartbeat_fields(
     counts: Mapping[str, int], polled_s: float, error: str, lag: Mapping[int, int]
 ) -> dict[str, str]:
-    """The sign of life of a reader."""
+    """The fields of a reader's heartbeat."""
     return {
-        **{name: str(counts[name]) for name in _COUNTED},
+        **{name: str(counts[name]) for name in _CONSUMER_COUNTERS},
         "polled_s": f"{polled_s:.0f}",
         "error": error,
         "lag": str(sum(lag.values())),
@@ -45,43 +45,42 @@ def said(
 
 
 class KafkaCollector(Collector):
-    """All of it."""
+    """Exposes the counters of the producer and the heartbeats of readers."""
 
     def __init__(
-        self, appends: KafkaBatchSink, producer: RecordProducer, heartbeats: Beats
+        self, sink: KafkaBatchSink, producer: RecordProducer, heartbeats: Heartbeats
     ) -> None:
-        self._produced = {
-            "produced": ("Batches that the brokers acknowledged", appends.produced),
-            "refused": ("Batches that they did not", producer.refused),
-            "too_large": ("Batches of which only the books fit into a record", appends.too_large),
+        self._producer_counters = {
+            "produced": ("Batches that the brokers acknowledged", sink.batches_produced),
+            "refused": ("Batches that the brokers rejected", producer.records_rejected),
+            "too_large": ("Batches that were too large for a record", sink.batches_too_large),
         }
         self._heartbeats = heartbeats
 
     def collect(self) -> Iterable[Metric]:
-        """See Collector."""
-        for name, (text, value) in self._produced.items():
+        for name, (text, value) in self._producer_counters.items():
             yield CounterMetricFamily(
                 f"dynometer_log_{name}_batches", f"{text}, since start", value
             )
-        for name, text in _COUNTED.items():
+        for name, text in _CONSUMER_COUNTERS.items():
             counter = CounterMetricFamily(
                 f"dynometer_log_{name}", f"{text}, since start", labels=("reader",)
             )
-            for reader, beat in self._heartbeats.items():
-                counter.add_metric((reader,), float(beat[name]))
+            for consumer, fields in self._heartbeats.items():
+                counter.add_metric((consumer,), float(fields[name]))
             yield counter
-        polled = GaugeMetricFamily(
+        poll_time = GaugeMetricFamily(
             "dynometer_log_polled_timestamp_seconds",
-            "When a reader last asked the brokers",
+            "When a reader last polled the brokers",
             labels=("reader",),
         )
         lag = GaugeMetricFamily(
-            "dynometer_log_lag_records", "Records that wait to be read", labels=("partition",)
+            "dynometer_log_lag_records", "Records not read yet", labels=("partition",)
         )
-        for reader, beat in self._heartbeats.items():
-            polled.add_metric((reader,), float(beat["polled_s"]))
-            for field, records in beat.items():
+        for consumer, fields in self._heartbeats.items():
+            poll_time.add_metric((consumer,), float(fields["polled_s"]))
+            for field, records in fields.items():
                 if field.startswith(_LAG):
                     lag.add_metric((field.removeprefix(_LAG),), float(records))
-        yield polled
+        yield poll_time
         yield lag

@@ -1,4 +1,4 @@
-"""Into the store, what was read from the log: each record once, at its place."""
+"""Appends records from Kafka to the store, each once, together with its offset."""
 
 from __future__ import annotations
 
@@ -10,43 +10,46 @@ from app.storage.interface import Appended, Batch, LogOffset, Outcome, StatePrec
 
 
 class OffsetBatchWriter(BatchWriter):
-    """An Appender of arrivals that have places; see port.Store.append_from_log."""
+    """A batch writer that stores the offset of each record in the same atomic step.
 
-    _places: Mapping[ReceivedBatch, LogOffset] = {}
-    replayed = 0
+    A record at or below the stored offset of its app has no effect (app.storage.interface,
+    Store.append_from_log).
+    """
 
-    async def append_read(
-        self, read: Sequence[tuple[LogOffset, ReceivedBatch]], *, deadline: float
+    _offsets: Mapping[ReceivedBatch, LogOffset] = {}
+    records_replayed = 0
+
+    async def append_records(
+        self, records: Sequence[tuple[LogOffset, ReceivedBatch]], *, deadline: float
     ) -> None:
-        """Returns when all of them are stored, or were before. Of an app they are in the order of
+        """Returns when the store has all records. The records of an app must be in the order of
         their offsets.
 
         Raises:
-            StoreUnavailable: some of them may be stored, some not.
+            StoreUnavailable: the store may have some of them.
         """
-        self._places = {arrival: place for place, arrival in read}
-        await self.append([arrival for _, arrival in read], deadline=deadline)
+        self._offsets = {batch: offset for offset, batch in records}
+        await self.append([batch for _, batch in records], deadline=deadline)
 
-    async def _append_bundles(self, waiting: Sequence[PendingWrite]) -> list[PendingWrite]:
-        return list(waiting)
+    async def _append_bundles(self, writes: Sequence[PendingWrite]) -> list[PendingWrite]:
+        return list(writes)  # none is coalesced: each record has an offset of its own
 
     async def _append_judged(
         self,
-        arrivals: Mapping[str, Sequence[ReceivedBatch]],
+        batches: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
         guards: dict[str, StatePrecondition],
     ) -> dict[str, Appended]:
         answers = await self._store.append_from_log(
             groups,
-            {app: [self._places[each] for each in arrivals[app]] for app in groups},
+            {app: [self._offsets[batch] for batch in batches[app]] for app in groups},
             id_ttl_ms=self._id_ttl_ms,
             inbox_ttl_ms=self._inbox_ttl_ms,
             guards=guards,
         )
         for answer in answers.values():
-            self.replayed += answer.outcomes.count(Outcome.REPLAYED)
+            self.records_replayed += answer.outcomes.count(Outcome.REPLAYED)
         return answers
 
     def _unverified(self, arrived_s: int) -> bool:
-        """However long it lay in the log, its place tells whether it was stored."""
-        return False
+        return False  # the offset detects a repetition, no matter how old the record is

@@ -1,5 +1,5 @@
-"""What the service does where a log stands before the store: POSTs go to the brokers, who may send
-is kept there too, and whether anybody reads the log is looked at.
+"""Kafka in the service: batches go to the brokers instead of the store, a copy of the drain secrets
+is published there, and the readers are monitored.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from app.ingest.pipeline import WritePath
 from app.ingest.received_batch import OnStored
 from app.kafka.batch_producer import KafkaBatchSink
 from app.kafka.client_settings import KafkaSettings
-from app.kafka.metrics import KafkaCollector, readers
+from app.kafka.metrics import KafkaCollector, consumer_heartbeats
 from app.kafka.producer import RecordProducer
-from app.kafka.secrets_topic import SecretsPublisher, read_secrets, reason
+from app.kafka.secrets_topic import SecretsPublisher, error_text, read_secrets
 from app.storage.interface import Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 2.0
-SILENT_S = 30
-BEHIND = 10_000  # records
+INTERVAL_S = 2.0
+SILENT_S = 30  # a reader that did not poll for this long is considered dead
+LAG_RECORDS_MAX = 10_000
 
 
 class KafkaPlugin:
-    """Publishes the drain secrets to Kafka and watches the consumers."""
+    """The service's background plugin for Kafka (app.service.wiring.BackgroundPlugin)."""
 
     def __init__(
         self, settings: Settings, store: Store, drains: DrainRegistry, clock: Callable[[], float]
@@ -41,12 +41,12 @@ class KafkaPlugin:
         self._store = store
         self._drains = drains
         self._clock = clock
-        self._began_s = clock()
-        self._where = KafkaSettings.of(settings)
-        self._producer = RecordProducer(self._where.producer())
-        self._sink = KafkaBatchSink(self._where, self._producer, clock)
+        self._start_s = clock()
+        self._kafka = KafkaSettings.from_settings(settings)
+        self._producer = RecordProducer(self._kafka.producer_properties())
+        self._sink = KafkaBatchSink(self._kafka, self._producer, clock)
         self._heartbeats: Mapping[str, Mapping[str, str]] = {}
-        self._store_away = False
+        self._is_store_down = False
 
     def build_write_path(
         self,
@@ -54,63 +54,63 @@ class KafkaPlugin:
         new_committer: Callable[[BatchSink, OnStored], GroupCommitter],
         on_stored: OnStored,
     ) -> WritePath:
-        """The path into Kafka. The consumer reports what was stored, so nothing is called here."""
+        """The write path into Kafka. `on_stored` is unused: the consumer calls its own."""
         return WritePath(self._sink, new_committer(self._sink, _ignore_stored), _ignore_stored)
 
     async def run(self) -> None:
-        """Publishes the drain secrets to Kafka and watches the consumers."""
+        """Publishes changed drain secrets and reads the readers' heartbeats, until cancelled."""
         try:
-            publisher = SecretsPublisher(self._where, self._producer, await self._known())
+            publisher = SecretsPublisher(self._kafka, self._producer, await self._read_published())
             while True:
-                await self._look()
-                if not self._store_away:
+                await self._read_heartbeats()
+                if not self._is_store_down:
                     await publisher.publish(self._drains.held)
-                await asyncio.sleep(LOOK_S)
+                await asyncio.sleep(INTERVAL_S)
         finally:
             await asyncio.shield(self._producer.close())
 
-    async def _known(self) -> Mapping[str, str]:
+    async def _read_published(self) -> Mapping[str, str]:
         try:
-            records = (await asyncio.to_thread(read_secrets, self._where)).records
+            records = (await asyncio.to_thread(read_secrets, self._kafka)).records
         except KafkaException as error:
-            log.warning("who may send could not be read from Kafka: %s", reason(error))
+            log.warning("drain secrets could not be read from Kafka (%s)", error_text(error))
             return {}
         self._drains.assume(records)
         return records
 
-    async def _look(self) -> None:
+    async def _read_heartbeats(self) -> None:
         try:
             heartbeats = await self._store.heartbeats()
         except StoreUnavailable:
-            self._store_away = True
+            self._is_store_down = True
             return
-        self._store_away = False
-        self._heartbeats = readers(heartbeats)
+        self._is_store_down = False
+        self._heartbeats = consumer_heartbeats(heartbeats)
 
     def notices(self) -> list[str]:
-        """Publishes the drain secrets to Kafka and watches the consumers."""
+        """Sentences about readers that are missing, stuck or behind."""
         now_s = self._clock()
-        if self._store_away or now_s - self._began_s < SILENT_S:
+        if self._is_store_down or now_s - self._start_s < SILENT_S:
             return []
         heartbeats = self._heartbeats.values()
-        if not any(now_s - float(beat["polled_s"]) < SILENT_S for beat in heartbeats):
+        if not any(now_s - float(fields["polled_s"]) < SILENT_S for fields in heartbeats):
             return [
-                "Nobody reads the log: what arrives is kept in Kafka and not counted. "
+                "No reader is running: new lines stay in Kafka and are not counted. "
                 "Start 'dynometer fold --from-kafka'."
             ]
-        errors = sorted({beat["error"] for beat in heartbeats if beat["error"]})
-        behind = sum(int(beat["lag"]) for beat in heartbeats)
-        if behind > BEHIND:
+        errors = sorted({fields["error"] for fields in heartbeats if fields["error"]})
+        lag = sum(int(fields["lag"]) for fields in heartbeats)
+        if lag > LAG_RECORDS_MAX:
             errors.append(
-                f"Figures are behind: {behind:,} batches in Kafka are not yet counted. "
+                f"Figures are out of date: {lag:,} batches in Kafka are not yet counted. "
                 "Start more readers ('dynometer fold --from-kafka')."
             )
         return errors
 
     def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
-        """Publishes the drain secrets to Kafka and watches the consumers."""
-        return KafkaCollector(self._sink, self._producer, readers(heartbeats))
+        """The metrics of Kafka, given all heartbeats in the store."""
+        return KafkaCollector(self._sink, self._producer, consumer_heartbeats(heartbeats))
 
 
-async def _ignore_stored(stored: Sequence[tuple[str, ActivityTimes]]) -> None:
+async def _ignore_stored(batches: Sequence[tuple[str, ActivityTimes]]) -> None:
     """No-op callback: the Kafka consumer reports what was stored."""

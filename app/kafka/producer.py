@@ -1,5 +1,6 @@
-"""Records on their way to the brokers. The client works in threads of its own; a thread of ours
-collects what it has to say.
+"""Produces records from asyncio.
+
+librdkafka sends in threads of its own. A thread of ours polls it for delivery reports.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 POLL_S = 0.1
-CLOSE_WITHIN_S = 1.0
+CLOSE_TIMEOUT_S = 1.0
 
 
 class TopicRecord(NamedTuple):
-    """`value` is None for a record that says that there is none any more."""
+    """A record. A `value` of None (a tombstone) removes the key from a compacted topic."""
 
     key: bytes
     value: bytes | None
@@ -24,29 +25,29 @@ class TopicRecord(NamedTuple):
 
 
 class RecordProducer:
-    """Produces, and says what became of it."""
+    """Produces records and returns the delivery report of each."""
 
     def __init__(self, properties: dict[str, Any]) -> None:
         self._properties = properties
         self._producer = Producer(properties)
-        self._ended = threading.Event()
+        self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka", daemon=True)
         self._thread.start()
-        self.refused = 0
+        self.records_rejected = 0
 
     async def send(self, topic: str, records: Sequence[TopicRecord]) -> list[KafkaError | None]:
-        """What became of each record: None when the brokers have acknowledged it."""
+        """Produces records. The result has None for each acknowledged record, else its error."""
         if not records:
             return []
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
+        completion: asyncio.Future[None] = loop.create_future()
         results: list[KafkaError | None] = [None] * len(records)
-        left = _Countdown(len(records), loop, done)
-        for i, record in enumerate(records):
+        countdown = _Countdown(len(records), loop, completion)
+        for index, record in enumerate(records):
 
-            def delivered(error: KafkaError | None, _: Message, i: int = i) -> None:
-                results[i] = error
-                left.one_less()
+            def on_delivery(error: KafkaError | None, _: Message, index: int = index) -> None:
+                results[index] = error
+                countdown.count_down()
 
             try:
                 self._producer.produce(
@@ -54,47 +55,48 @@ class RecordProducer:
                     record.value,
                     record.key,
                     headers=list(record.headers),
-                    on_delivery=delivered,
+                    on_delivery=on_delivery,
                 )
             except KafkaException as error:
-                delivered(error.args[0], None, i)  # type: ignore[arg-type]
+                on_delivery(error.args[0], None, index)  # type: ignore[arg-type]
             except BufferError:
-                delivered(KafkaError(KafkaError._QUEUE_FULL), None, i)  # type: ignore[arg-type]
-        await done
-        self.refused += sum(1 for error in results if error is not None)
+                on_delivery(KafkaError(KafkaError._QUEUE_FULL), None, index)  # type: ignore[arg-type]
+        await completion
+        self.records_rejected += sum(1 for error in results if error is not None)
+        # After a fatal error an idempotent producer accepts no more records: replace it.
         if any(error is not None and error.fatal() for error in results):
             self._producer = Producer(self._properties)
         return results
 
     def _poll(self) -> None:
-        while not self._ended.is_set():
+        while not self._is_closing.is_set():
             self._producer.poll(POLL_S)
 
     async def close(self) -> None:
-        """Give what is under way a moment, and let go."""
-        await asyncio.to_thread(self._producer.flush, CLOSE_WITHIN_S)
-        self._ended.set()
+        """Waits shortly for records in flight, then stops the thread."""
+        await asyncio.to_thread(self._producer.flush, CLOSE_TIMEOUT_S)
+        self._is_closing.set()
         await asyncio.to_thread(self._thread.join)
 
 
 class _Countdown:
-    """Ends a future after so many calls, from any thread."""
+    """Completes a future after `count` calls from any thread."""
 
     def __init__(
-        self, count: int, loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]
+        self, count: int, loop: asyncio.AbstractEventLoop, completion: asyncio.Future[None]
     ) -> None:
-        self._left = count
+        self._remaining = count
         self._loop = loop
-        self._done = done
+        self._completion = completion
         self._lock = threading.Lock()
 
-    def one_less(self) -> None:
+    def count_down(self) -> None:
         with self._lock:
-            self._left -= 1
-            last = self._left == 0
-        if last:
-            self._loop.call_soon_threadsafe(self._end)
+            self._remaining -= 1
+            is_last = self._remaining == 0
+        if is_last:
+            self._loop.call_soon_threadsafe(self._complete)
 
-    def _end(self) -> None:
-        if not self._done.done():
-            self._done.set_result(None)
+    def _complete(self) -> None:
+        if not self._completion.done():
+            self._completion.set_result(None)

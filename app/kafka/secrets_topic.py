@@ -1,8 +1,7 @@
-"""Who may send, kept in the log as well: for a worker that starts while the store is away, on a
-machine that never saw it.
+"""A copy of the drain secrets in a compacted topic, where the newest record of an app counts.
 
-A compacted topic: the newest record of an app counts. Any worker publishes what it sees change;
-that several do says the same twice.
+It serves workers that start while the store is unavailable, on a machine without a local copy.
+Every worker publishes the changes that it sees. Duplicates are harmless.
 """
 
 from __future__ import annotations
@@ -25,88 +24,91 @@ from app.kafka.producer import RecordProducer, TopicRecord
 
 log = logging.getLogger(__name__)
 
-READ_WITHIN_S = 10.0
+READ_TIMEOUT_S = 10.0
 _MS = 1_000
 
 
 class SecretsSnapshot(NamedTuple):
-    """What a topic of drains holds: the record of each app, and since when the oldest record lies
-    there that was replaced since, Unix seconds, 0 for none.
+    """The contents of the topic. `oldest_replaced_s`: the time (Unix seconds) of the oldest record
+    that was replaced but not removed yet, 0 for none.
     """
 
     records: Mapping[str, str]
-    replaced_s: int
+    oldest_replaced_s: int
 
 
-def read_secrets(where: KafkaSettings) -> SecretsSnapshot:
-    """Read the whole topic; it is small. Blocks.
+def read_secrets(kafka: KafkaSettings) -> SecretsSnapshot:
+    """Reads the whole topic, which is small. Blocks.
 
     Raises:
-        KafkaException: the brokers do not answer in time.
+        KafkaException: the brokers did not answer in time.
     """
-    consumer = Consumer({**where.consumer(), "group.id": f"{where.group}.registry"})
+    consumer = Consumer({**kafka.consumer_properties(), "group.id": f"{kafka.group}.registry"})
     try:
-        return _read(consumer, where.registry)
+        return _read(consumer, kafka.secrets_topic)
     finally:
         consumer.close()
 
 
 def _read(consumer: Consumer, topic: str) -> SecretsSnapshot:
-    known = consumer.list_topics(topic, timeout=READ_WITHIN_S).topics[topic]
-    left = {}
-    for partition in known.partitions:
-        where = TopicPartition(topic, partition, OFFSET_BEGINNING)
-        low, high = consumer.get_watermark_offsets(where, timeout=READ_WITHIN_S)
+    metadata = consumer.list_topics(topic, timeout=READ_TIMEOUT_S).topics[topic]
+    end_offsets = {}
+    for partition in metadata.partitions:
+        start = TopicPartition(topic, partition, OFFSET_BEGINNING)
+        low, high = consumer.get_watermark_offsets(start, timeout=READ_TIMEOUT_S)
         if high > low:
-            left[partition] = high
-    consumer.assign([TopicPartition(topic, each, OFFSET_BEGINNING) for each in left])
+            end_offsets[partition] = high
+    consumer.assign(
+        [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in end_offsets]
+    )
     newest: dict[str, tuple[bytes | None, int]] = {}
-    replaced_s = 0
-    until_s = time.monotonic() + READ_WITHIN_S
-    while left and time.monotonic() < until_s:
+    oldest_replaced_s = 0
+    deadline_s = time.monotonic() + READ_TIMEOUT_S
+    while end_offsets and time.monotonic() < deadline_s:
         for message in consumer.consume(500, 0.5):
             if message.error() is None:
                 app, at_s = (message.key() or b"").decode(), message.timestamp()[1] // _MS
                 if app in newest:
-                    before_s = newest[app][1]
-                    replaced_s = min(replaced_s or before_s, before_s)
+                    replaced_at_s = newest[app][1]
+                    oldest_replaced_s = min(oldest_replaced_s or replaced_at_s, replaced_at_s)
                 newest[app] = message.value(), at_s
-        for each in consumer.position([TopicPartition(topic, partition) for partition in left]):
-            if each.offset >= left[each.partition]:
-                del left[each.partition]
-    if left:
-        raise KafkaException(f"{topic} could not be read within {READ_WITHIN_S:g} s")
+        remaining = [TopicPartition(topic, partition) for partition in end_offsets]
+        for position in consumer.position(remaining):
+            if position.offset >= end_offsets[position.partition]:
+                del end_offsets[position.partition]
+    if end_offsets:
+        raise KafkaException(f"{topic} could not be read within {READ_TIMEOUT_S:g} s")
     records = {app: value.decode() for app, (value, _) in newest.items() if value}
-    return SecretsSnapshot(records, replaced_s)
+    return SecretsSnapshot(records, oldest_replaced_s)
 
 
-def reason(error: KafkaException) -> str:
-    """What a client's error says, without its numbers."""
+def error_text(error: KafkaException) -> str:
+    """The text of a client's error, without its codes."""
     first = error.args[0]
     return first.str() if isinstance(first, KafkaError) else str(first)
 
 
 class SecretsPublisher:
-    """Writes what changed."""
+    """Keeps the topic equal to the secrets that this worker knows."""
 
     def __init__(
-        self, where: KafkaSettings, producer: RecordProducer, published: Mapping[str, str]
+        self, kafka: KafkaSettings, producer: RecordProducer, records: Mapping[str, str]
     ) -> None:
-        self._topic = where.registry
+        self._topic = kafka.secrets_topic
         self._producer = producer
-        self._published = dict(published)
+        self._records = dict(records)
 
     async def publish(self, records: Mapping[str, str]) -> None:
-        """Make the topic hold these."""
-        changed = [
+        """Writes the differences from the records published last, or read at the start."""
+        updates = [
             TopicRecord(app.encode(), record.encode())
             for app, record in records.items()
-            if self._published.get(app) != record
+            if self._records.get(app) != record
         ]
-        gone = [TopicRecord(app.encode(), None) for app in self._published if app not in records]
-        errors = await self._producer.send(self._topic, [*changed, *gone])
-        refused = [error for error in errors if error is not None]
-        if refused:
-            log.warning("the drains could not be published (%s)", refused[0].str())
+        removals = [TopicRecord(app.encode(), None) for app in self._records if app not in records]
+        errors = await self._producer.send(self._topic, [*updates, *removals])
+        failures = [error for error in errors if error is not None]
+        if failures:
+            log.warning("drain secrets could not be published to Kafka (%s)", failures[0].str())
         else:
-            self._published = dict(records)
+            self._records = dict(records)

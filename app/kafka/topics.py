@@ -1,6 +1,4 @@
-"""The topics, with the settings that we count on: made by `dynometer kafka init`, looked at by the
-doctor.
-"""
+"""The topics and their settings: created by `dynometer kafka init`, checked by the doctor."""
 
 from __future__ import annotations
 
@@ -9,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs to export
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
     AdminClient,
     ConfigResource,
     NewTopic,
@@ -19,113 +17,115 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # theirs to e
 from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
 from app.storage.interface import StoreUnavailable
 
-WITHIN_S = 10.0
-ID_WITHIN_S = 3.0  # brokers that do not know the question may be silent
-_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # of a broker that gives topics none
+TIMEOUT_S = 10.0
+ID_TIMEOUT_S = 3.0  # brokers without topic ids may not answer at all
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # the id that brokers without topic ids report
 
 
-class Topic(NamedTuple):
-    """A topic as it should be."""
+class TopicSpec(NamedTuple):
+    """A topic with its required settings."""
 
     name: str
     partitions: int
     settings: Mapping[str, str]
 
 
-def wanted(log: KafkaSettings, partitions: int, replication: int, retention_s: int) -> list[Topic]:
-    """The topics of a log."""
+def topic_specs(
+    kafka: KafkaSettings, partitions: int, replication: int, retention_s: int
+) -> list[TopicSpec]:
+    """The three topics that Dynometer needs."""
     common = {
         "min.insync.replicas": str(2 if replication > 2 else 1),
         "max.message.bytes": str(RECORD_BYTES_MAX),
         "compression.type": "producer",
     }
-    deleted = {"cleanup.policy": "delete", "retention.ms": str(retention_s * 1000)}
-    # What was replaced must go within a day or so, however quiet the topic is: a cleaner that died
-    # can be seen.
-    compacted = {
+    deletion = {"cleanup.policy": "delete", "retention.ms": str(retention_s * 1000)}
+    # Replaced records must be removed within a day or so, even if the topic is quiet. So the doctor
+    # can detect a log cleaner that has died.
+    compaction = {
         "cleanup.policy": "compact",
         "max.compaction.lag.ms": str(86_400_000),
         "segment.ms": str(3_600_000),
         "min.cleanable.dirty.ratio": "0.1",
     }
     return [
-        Topic(log.topic, partitions, {**common, **deleted}),
-        Topic(log.registry, 1, {**common, **compacted}),
-        Topic(log.unreadable, 1, {**common, **deleted}),
+        TopicSpec(kafka.topic, partitions, {**common, **deletion}),
+        TopicSpec(kafka.secrets_topic, 1, {**common, **compaction}),
+        TopicSpec(kafka.unreadable_topic, 1, {**common, **deletion}),
     ]
 
 
-class Topics:
-    """Asks the brokers about topics. All methods raise StoreUnavailable, and block."""
+class TopicAdmin:
+    """Creates and checks topics. All methods block, and raise StoreUnavailable on failure."""
 
-    def __init__(self, log: KafkaSettings) -> None:
-        self._admin = AdminClient(log.common())
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._admin = AdminClient(kafka.client_properties())
 
-    def make(self, topics: list[Topic], replication: int) -> Iterator[str]:
-        """Make those that are not there; a sentence for each."""
-        new = [
-            NewTopic(each.name, each.partitions, replication, config=dict(each.settings))
-            for each in topics
+    def create(self, topics: list[TopicSpec], replication: int) -> Iterator[str]:
+        """Creates the topics that do not exist; yields a sentence for each topic."""
+        new_topics = [
+            NewTopic(spec.name, spec.partitions, replication, config=dict(spec.settings))
+            for spec in topics
         ]
-        made = self._admin.create_topics(new, request_timeout=WITHIN_S)
+        futures = self._admin.create_topics(new_topics, request_timeout=TIMEOUT_S)
         for topic in topics:
             try:
-                _result(made[topic.name])
+                _result(futures[topic.name])
             except KafkaException as error:
                 if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise _unavailable(f"cannot make the topic {topic.name}", error) from error
-                yield f"{topic.name} is there already"
+                    raise _unavailable(f"cannot create the topic {topic.name}", error) from error
+                yield f"{topic.name} already exists"
             else:
-                yield f"{topic.name}: made, {topic.partitions} partitions"
+                yield f"{topic.name} created with {topic.partitions} partitions"
 
-    def drift(self, topics: list[Topic]) -> Iterator[str]:
-        """In what they are not as they should be, in sentences that say what to do."""
-        there = self.partitions()
+    def differences(self, topics: list[TopicSpec]) -> Iterator[str]:
+        """Yields a sentence for each missing topic and each wrong setting, with the remedy."""
+        partition_counts = self.partition_counts()
         for topic in topics:
-            if topic.name not in there:
-                yield f"the topic {topic.name} is not there: run 'dynometer kafka init'"
+            if topic.name not in partition_counts:
+                yield f"the topic {topic.name} does not exist. Run 'dynometer kafka init'"
                 continue
-            settings = self._settings_of(topic.name)
+            settings = self._topic_settings(topic.name)
             for name, value in topic.settings.items():
                 if settings.get(name, value) != value:
                     yield (
-                        f"{topic.name}: {name} is {settings[name]} and should be {value}: "
+                        f"{topic.name}: {name} is {settings[name]} but should be {value}. Run "
                         f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}"
                     )
 
-    def partitions(self) -> dict[str, int]:
-        """How many each topic has."""
+    def partition_counts(self) -> dict[str, int]:
+        """The number of partitions of every topic."""
         try:
-            known = self._admin.list_topics(timeout=WITHIN_S).topics
+            topics = self._admin.list_topics(timeout=TIMEOUT_S).topics
         except KafkaException as error:
-            raise _unavailable("the Kafka brokers do not answer", error) from error
-        return {name: len(each.partitions) for name, each in known.items()}
+            raise _unavailable("Kafka is unavailable", error) from error
+        return {name: len(metadata.partitions) for name, metadata in topics.items()}
 
-    def id_of(self, topic: str) -> str:
-        """What tells a topic from one that was deleted and made anew; "" where brokers have no such
-        thing.
+    def topic_id(self, topic: str) -> str:
+        """The id that distinguishes a topic from a deleted one of the same name; "" if the brokers
+        have no topic ids.
         """
         try:
-            described = self._admin.describe_topics(
-                TopicCollection([topic]), request_timeout=ID_WITHIN_S
+            futures = self._admin.describe_topics(
+                TopicCollection([topic]), request_timeout=ID_TIMEOUT_S
             )
-            found = str(_result(described[topic]).topic_id)
+            topic_id = str(_result(futures[topic]).topic_id)
         except KafkaException:
             return ""
-        return "" if found == _NO_ID else found
+        return "" if topic_id == _NO_ID else topic_id
 
-    def _settings_of(self, topic: str) -> dict[str, str]:
+    def _topic_settings(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        described = self._admin.describe_configs([resource], request_timeout=WITHIN_S)
+        futures = self._admin.describe_configs([resource], request_timeout=TIMEOUT_S)
         try:
-            return {name: str(each.value) for name, each in _result(described[resource]).items()}
+            return {name: str(entry.value) for name, entry in _result(futures[resource]).items()}
         except KafkaException as error:
-            raise _unavailable(f"the settings of {topic} cannot be read", error) from error
+            raise _unavailable(f"cannot read the settings of {topic}", error) from error
 
 
 def _result(future: Future[Any]) -> Any:
     try:
-        return future.result(WITHIN_S + 1)
+        return future.result(TIMEOUT_S + 1)
     except TimeoutError:
         raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
 
@@ -134,8 +134,8 @@ def _code(error: KafkaException) -> int:
     return int(error.args[0].code())
 
 
-def _unavailable(what: str, error: KafkaException) -> StoreUnavailable:
+def _unavailable(problem: str, error: KafkaException) -> StoreUnavailable:
     return StoreUnavailable(
-        f"{what} ({error.args[0].str()}): check that they run, DYNOMETER_KAFKA and "
-        "DYNOMETER_KAFKA_OPTIONS"
+        f"{problem} ({error.args[0].str()}). Check the brokers, DYNOMETER_KAFKA and "
+        "DYNOMETER_KAFKA_OPTIONS."
     )

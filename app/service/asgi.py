@@ -1,6 +1,4 @@
-"""The only place where the service is put together, top to bottom: settings, store, background
-work, HTTP.
-"""
+"""Builds the ASGI app of a worker, top to bottom: settings, store, background tasks, HTTP."""
 
 from __future__ import annotations
 
@@ -53,11 +51,11 @@ from app.web.pages.rendering import Pages
 from app.web.pages.sign_in import SignIn
 from app.web.security_headers import SecurityHeadersMiddleware
 
-GARBAGE_OBJECTS = 20_000
+GC_THRESHOLD_OBJECTS = 20_000
 
 
 def create_app() -> ASGIApp:
-    """The service as the environment describes it; called by uvicorn in each worker."""
+    """Builds the service from the environment. Uvicorn calls it in each worker."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and supervisor.pid is not None:
         exit_with_parent(supervisor.pid)
@@ -66,24 +64,26 @@ def create_app() -> ASGIApp:
     LimitedHttpProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
     app = build_app(settings, store, time.time)
-    _spare_the_collector()
+    _reduce_garbage_collection()
     return app
 
 
-def _spare_the_collector() -> None:
-    """What was made at the start stays; and what comes with each batch goes by itself, so looking
-    for cycles every 700 objects costs 8 % for nothing.
+def _reduce_garbage_collection() -> None:
+    """Makes the cyclic garbage collector run less often.
+
+    Objects built at the start live for ever, and those of a batch are freed by reference counting.
+    So a search for cycles every 700 objects costs 8 % and finds nothing.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS)
+    gc.set_threshold(GC_THRESHOLD_OBJECTS)
 
 
 def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
-    """The service over a store, on a clock (Unix time in seconds)."""
+    """Builds the service over a store. `clock` returns Unix time in seconds."""
     service = build_service(settings, store, clock)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
-    bodies = BodyLimiter()
+    body_limiter = BodyLimiter()
     drain = DrainEndpoint(
         committer=pipeline.committer,
         drains=None if settings.local_mode else service.drains,
@@ -91,7 +91,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         loop_detector=service.loop_detector,
         acceptance=acceptance,
         limits=settings.limits,
-        bodies=bodies,
+        bodies=body_limiter,
         body_bytes_max=settings.body_bytes_max,
         clock=clock,
     )
@@ -105,49 +105,52 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     )
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
-    shown = visible(store)
+    visible_store = visible(store)
     notices = Notices(pipeline, service.memory_guard, service.loop_detector, service.plugins)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
-    dashboard = Dashboard(shown, tiers, pages, clock)
+    dashboard = Dashboard(visible_store, tiers, pages, clock)
     mount_assets(app)
     app.include_router(dashboard.router)
-    app.include_router(QueriesApi(shown, tiers, settings.limits, acceptance, clock).router)
-    app.include_router(EventsApi(shown, pipeline.committer, tiers, acceptance, clock).router)
+    app.include_router(QueriesApi(visible_store, tiers, settings.limits, acceptance, clock).router)
+    app.include_router(
+        EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
+    )
     app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
-    app.include_router(AlertsApi(shown, store, clock, pages_url(settings)).router)
-    app.include_router(FeedApi(shown, tiers, clock, pages_url(settings)).router)
-    app.include_router(AutoscalingApi(shown, tiers[0], clock).router)
+    app.include_router(AlertsApi(visible_store, store, clock, pages_url(settings)).router)
+    app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
+    app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    own = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
-    app.include_router(Operations(shown, health, own, clock, version()).router)
+    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))
     app.include_router(AddApps(service.drain_admin, pages).router)
-    https = settings.public_url.startswith("https:")
-    bounded = GZipMiddleware(BodyLimitMiddleware(app, bodies), minimum_size=2_000, compresslevel=1)
-    gated: ASGIApp = LocalOnlyMiddleware(bounded)
+    is_https = settings.public_url.startswith("https:")
+    limited_app = GZipMiddleware(
+        BodyLimitMiddleware(app, body_limiter), minimum_size=2_000, compresslevel=1
+    )
+    protected_app: ASGIApp = LocalOnlyMiddleware(limited_app)
     if not settings.local_mode:
         login = TokenLogin(settings.admin_token, ReadTokens(store, clock))
-        app.include_router(SignIn(login, pages, https=https).router)
-        gated = TokenAuthMiddleware(bounded, login)
-    return Routed(
+        app.include_router(SignIn(login, pages, https=is_https).router)
+        protected_app = TokenAuthMiddleware(limited_app, login)
+    return DrainRouter(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
-        SecurityHeadersMiddleware(gated, https=https),
+        SecurityHeadersMiddleware(protected_app, https=is_https),
     )
 
 
-class Routed:
-    """The drain at /drain, everything else (and the lifespan) in the other app."""
+class DrainRouter:
+    """Routes /drain to the drain, and everything else (and the lifespan) to the other app."""
 
-    def __init__(self, drain: DrainEndpoint, gated_drain: ASGIApp, app: ASGIApp) -> None:
-        self.drain = drain  # which app.receivers.http_protocol also asks at once
-        self._gated_drain = gated_drain
+    def __init__(self, drain: DrainEndpoint, protected_drain: ASGIApp, app: ASGIApp) -> None:
+        self.drain = drain  # app.receivers.http_protocol calls it directly on its fast path
+        self._protected_drain = protected_drain
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As its path says."""
         if scope["type"] == "http" and scope["path"] == "/drain":
-            await self._gated_drain(scope, receive, send)
+            await self._protected_drain(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
@@ -158,7 +161,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(service), syslog.listening():
-            if threading.current_thread() is threading.main_thread():  # signals go there alone
+            if threading.current_thread() is threading.main_thread():  # only it handles signals
                 loop = asyncio.get_running_loop()
                 loop.add_signal_handler(signal.SIGHUP, reload_certificates)
             yield

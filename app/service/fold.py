@@ -1,4 +1,4 @@
-"""The process `dynometer fold`: folds what other processes append."""
+"""The process `dynometer fold`: folds the batches that other processes append."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.storage.connect import connect, refuse_unsupported_data
 
 
 async def fold(url: str, settings: Settings) -> None:
-    """Runs until cancelled."""
+    """Folds until cancelled."""
     store = connect(url)
     try:
         await refuse_unsupported_data(store)

@@ -1,4 +1,4 @@
-"""Loads the Kafka client, an optional extra, only where DYNOMETER_KAFKA asks for it."""
+"""Imports the modules that need the Kafka client, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -20,6 +20,6 @@ def load_kafka(module: str) -> ModuleType:
         if error.name != "confluent_kafka":
             raise
         raise ConfigError(
-            "DYNOMETER_KAFKA is set, but Kafka's client is not installed. Run 'make kafka', or "
-            "pip install -r requirements-kafka.txt"
+            "DYNOMETER_KAFKA is set, but the Kafka client is not installed. Run 'make kafka' or "
+            "'pip install -r requirements-kafka.txt'."
         ) from None

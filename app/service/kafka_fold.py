@@ -1,4 +1,4 @@
-"""The process `dynometer fold --from-kafka`: appends what Kafka holds to the store, and folds."""
+"""The process `dynometer fold --from-kafka`: copies batches from Kafka to the store, and folds."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from app.config import Settings
 from app.ingest.app_sightings import AppSightings
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.consumer import BatchConsumer
-from app.kafka.metrics import READER, said
+from app.kafka.metrics import CONSUMER_HEARTBEAT, heartbeat_fields
 from app.kafka.offset_writer import OffsetBatchWriter
-from app.kafka.topics import Topics
+from app.kafka.topics import TopicAdmin
 from app.service.wiring import build_batch_writer, build_fold_worker, inbox_ttl_s
 from app.storage.connect import connect, refuse_unsupported_data
 from app.storage.interface import Store, StoreUnavailable
@@ -23,62 +23,64 @@ from app.support.aio import cancel_and_wait
 
 HEARTBEAT_S = 1.0
 HEARTBEAT_TTL_MS = 300_000
-FINISH_WITHIN_S = 5.0
+FINISH_TIMEOUT_S = 5.0
 
 
 async def read_and_fold(url: str, settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT."""
+    """Consumes and folds until SIGTERM or SIGINT."""
     store = connect(url, replicas=settings.redis_replicas)
     await refuse_unsupported_data(store)
     name = f"{os.uname().nodename}-{os.getpid()}"
     fold_worker = build_fold_worker(settings, store, time.time, name=f"fold-{name}")
     writer = build_batch_writer(OffsetBatchWriter, settings, store, time.time, fold_worker.schedule)
-    kafka = KafkaSettings.of(settings)
-    reader = BatchConsumer(
+    kafka = KafkaSettings.from_settings(settings)
+    consumer = BatchConsumer(
         kafka,
         writer,
         limits=settings.limits,
-        topic_id=await asyncio.to_thread(Topics(kafka).id_of, kafka.topic),
+        topic_id=await asyncio.to_thread(TopicAdmin(kafka).topic_id, kafka.topic),
         on_stored=AppSightings(store, ttl_s=inbox_ttl_s(settings)).record,
         clock=time.time,
     )
     try:
         await _run_until_signal(
-            reader.run(), fold_worker.run(), _send_heartbeats(store, reader, writer, name)
+            consumer.run(), fold_worker.run(), _send_heartbeats(store, consumer, writer, name)
         )
-        with suppress(TimeoutError, StoreUnavailable):  # the next one folds it
-            await asyncio.wait_for(fold_worker.fold_pending(), timeout=FINISH_WITHIN_S)
+        with suppress(TimeoutError, StoreUnavailable):  # another fold worker continues
+            await asyncio.wait_for(fold_worker.fold_pending(), timeout=FINISH_TIMEOUT_S)
     finally:
         await store.close()
 
 
-async def _run_until_signal(*works: Awaitable[None]) -> None:
-    """Runs these until SIGTERM or SIGINT, or until one of them fails."""
-    ended = asyncio.Event()
+async def _run_until_signal(*coroutines: Awaitable[None]) -> None:
+    """Runs the coroutines until SIGTERM or SIGINT, or until one of them ends or fails."""
+    stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
-    tasks = [asyncio.ensure_future(work) for work in works]
-    waiting = asyncio.create_task(ended.wait())
+        loop.add_signal_handler(number, stop.set)
+    tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
+    stop_task = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait([*tasks, waiting], return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
+        finished_tasks, _ = await asyncio.wait(
+            [*tasks, stop_task], return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in finished_tasks:
             task.result()
     finally:
-        await cancel_and_wait([*tasks, waiting])
+        await cancel_and_wait([*tasks, stop_task])
 
 
 async def _send_heartbeats(
-    store: Store, reader: BatchConsumer, writer: OffsetBatchWriter, name: str
+    store: Store, consumer: BatchConsumer, writer: OffsetBatchWriter, name: str
 ) -> None:
     while True:
         counts = {
-            "read": reader.read,
-            "replayed": writer.replayed,
-            "unreadable": reader.unreadable,
-            "rebalances": reader.rebalances,
+            "read": consumer.records_read,
+            "replayed": writer.records_replayed,
+            "unreadable": consumer.records_unreadable,
+            "rebalances": consumer.rebalances,
         }
-        fields = said(counts, reader.polled_s, reader.error, await reader.lag())
-        with suppress(StoreUnavailable):  # the reader says so
-            await store.heartbeat(f"{READER}{name}", fields, ttl_ms=HEARTBEAT_TTL_MS)
+        fields = heartbeat_fields(counts, consumer.polled_s, consumer.error, await consumer.lag())
+        with suppress(StoreUnavailable):  # the consumer logs it
+            await store.heartbeat(f"{CONSUMER_HEARTBEAT}{name}", fields, ttl_ms=HEARTBEAT_TTL_MS)
         await asyncio.sleep(HEARTBEAT_S)

@@ -1,4 +1,4 @@
-"""Small things that want doing now and then, in every worker; doing them twice changes nothing."""
+"""Small periodic tasks that every worker runs. They are idempotent."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ PeriodicTask = Callable[[], Awaitable[None]]
 
 
 class PeriodicTasks:
-    """Does each of them in turn; what the store refuses is done the next time."""
+    """Runs tasks one after the other. A task that the store rejects runs again next time."""
 
     def __init__(
         self, *, frequent: Sequence[PeriodicTask], occasional: Sequence[PeriodicTask]
     ) -> None:
-        """`often`: every OFTEN_S; `seldom`: every SELDOM_S, from the start on."""
+        """`frequent`: every FREQUENT_S; `occasional`: every OCCASIONAL_S. All run at the start."""
         self._frequent = frequent
         self._occasional = occasional
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs the tasks until cancelled."""
         loop = asyncio.get_running_loop()
-        seldom_at = loop.time()
+        occasional_at = loop.time()
         while True:
             due: list[PeriodicTask] = list(self._frequent)
-            if loop.time() >= seldom_at:
+            if loop.time() >= occasional_at:
                 due += self._occasional
-                seldom_at = loop.time() + OCCASIONAL_S
-            for chore in due:
+                occasional_at = loop.time() + OCCASIONAL_S
+            for task in due:
                 try:
-                    await chore()
+                    await task()
                 except StoreUnavailable as error:
-                    log.debug("chores wait: %s", error)
+                    log.debug("periodic tasks will be retried: %s", error)
             await asyncio.sleep(FREQUENT_S)

@@ -1,4 +1,4 @@
-"""`dynometer serve`: the store, the listening socket, the workers."""
+"""`dynometer serve`: starts the store, the listening socket and the workers."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ from app.support.process import why_ephemeral
 log = logging.getLogger(__name__)
 
 BACKLOG = 2_048
-KEEP_ALIVE_S = (
-    190  # Logplex closes an idle connection after 144 to 159 s: it should be the one to close
-)
+# Logplex closes an idle connection after 144 to 159 s. It should be the side that closes.
+KEEP_ALIVE_S = 190
 SHUTDOWN_S = 9
 DEFAULT_PORT = 8080
-FILES_WANTED = CONNECTIONS_MAX + FILES_OF_OUR_OWN
+FILES_MAX = CONNECTIONS_MAX + FILES_OF_OUR_OWN
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """HTTPS without a proxy."""
+    """Adds the options for HTTPS without a proxy."""
     parser.add_argument(
         "--tls-cert", metavar="FILE", help="serve https: PEM file with the certificate chain"
     )
@@ -48,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM.
+    """Serves until SIGINT or SIGTERM; returns the exit code.
 
     Raises:
-        ConfigError: the port is taken.
-        EmbeddedError: no store could be started.
+        ConfigError: a port is in use, or a setting cannot be applied.
+        EmbeddedError: the embedded store could not be started.
     """
     signal.signal(signal.SIGTERM, _exit)
     logs.set_up(settings.log_format)
@@ -62,20 +61,23 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     if settings.spool_bytes_max:
         _prepare_spool(settings)
     if settings.redis_url.endswith("ssl_cert_reqs=none"):
-        log.warning("the certificate of REDIS_URL is not checked: Heroku's are of its own making")
-    https = _https(arguments)
+        log.warning(
+            "the certificate of REDIS_URL is not verified, because Heroku's are self-signed"
+        )
+    tls_options = _tls_options(arguments)
     for port in (settings.syslog_port, settings.syslog_tls_port):
         if port:
-            _listening(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
+            _bind(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
     asyncio.run(_check_store(settings))
-    with _store(settings) as described, _listen(settings) as listening:
-        scheme = "https" if https else "http"
+    with _store(settings) as store_description, _listen_on_port(settings) as listening_socket:
+        scheme = "https" if tls_options else "http"
 
-        def greet() -> None:
+        def announce() -> None:
             if settings.log_format == "json":
-                log.info("up at %s, store: %s", _address(settings, scheme), described)
+                address = _address(settings, scheme)
+                log.info("listening on %s, store: %s", address, store_description)
             else:
-                print(_welcome(settings, described, scheme), flush=True)
+                print(_welcome(settings, store_description, scheme), flush=True)
 
         config = uvicorn.Config(
             "app.service.asgi:create_app",
@@ -90,19 +92,19 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
-            **https,
+            **tls_options,
         )
         if settings.workers > 1:
-            greet()
-            _Supervisor(config, sockets=[listening]).run()
+            announce()
+            _Supervisor(config, sockets=[listening_socket]).run()
             return 0
-        server = _Server(config, greet)
-        server.run(sockets=[listening])
+        server = _Server(config, announce)
+        server.run(sockets=[listening_socket])
         return 0 if server.started else 1
 
 
 async def _check_store(settings: Settings) -> None:
-    """Refuse now, in one sentence, what each worker would refuse."""
+    """Rejects data of an unsupported version here, once, instead of in each worker."""
     if settings.redis_url:
         store = connect(settings.redis_url)
         try:
@@ -112,40 +114,40 @@ async def _check_store(settings: Settings) -> None:
 
 
 def _raise_file_limit() -> None:
-    """As many open files as the system lets us have: each connection is one."""
+    """Raises the limit of open files as far as allowed and needed: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = FILES_WANTED if hard == resource.RLIM_INFINITY else min(hard, FILES_WANTED)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    new_soft = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft < new_soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (new_soft, hard))
 
 
 class _Server(uvicorn.Server):
-    """Says that it is up once it is."""
+    """A uvicorn server that announces itself once it listens."""
 
-    def __init__(self, config: uvicorn.Config, greet: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
-        self._greet = greet
+        self._announce = announce
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn does, and then greet."""
         await super().startup(sockets)
         if self.started:
-            self._greet()
+            self._announce()
 
 
 class _Supervisor(Multiprocess):
-    """Stops listening before its workers end: Logplex loses no try on a connection refused, but one
-    on a connection that is taken and then closed.
+    """Stops listening before its workers end.
+
+    A refused connection does not count as a delivery attempt of Logplex. A connection that is
+    accepted and then closed does.
     """
 
     def terminate_all(self) -> None:
-        """As uvicorn does, with the socket closed here too."""
-        for listening in self.sockets:
-            listening.close()
+        for listening_socket in self.sockets:
+            listening_socket.close()
         super().terminate_all()
 
     def handle_hup(self) -> None:
-        """Have the workers read their certificates again, instead of starting them anew."""
+        """Makes the workers reload their certificates, instead of restarting them."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
@@ -156,7 +158,7 @@ def _exit(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _prepare_spool(settings: Settings) -> None:
-    """Find out now, not when the store is away, whether batches can wait on this disk."""
+    """Checks at the start, not in an outage of the store, that batches can wait on this disk."""
     directory = settings.data_dir
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -164,14 +166,14 @@ def _prepare_spool(settings: Settings) -> None:
     except OSError as error:
         raise ConfigError(
             f"cannot write to {directory} ({error.strerror}), where batches wait while the store "
-            "is away: choose another directory with DYNOMETER_DATA_DIR, or do without with "
-            "DYNOMETER_SPOOL_MAX_BYTES=0"
+            "is unavailable. Choose another directory with DYNOMETER_DATA_DIR, or disable the "
+            "spool with DYNOMETER_SPOOL_MAX_BYTES=0."
         ) from None
     reason = why_ephemeral(directory, os.environ)
     if reason:
         log.warning(
-            "%s lies %s. What waits there while the store is away is lost should this end before "
-            "the store is back.%s",
+            "%s lies %s. Batches that wait there during an outage of the store are lost if the "
+            "service ends before the store recovers.%s",
             directory.resolve(),
             reason,
             "" if settings.redis_url else " The embedded store keeps its data there too.",
@@ -180,7 +182,9 @@ def _prepare_spool(settings: Settings) -> None:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[str]:
-    """Start the embedded store unless REDIS_URL names one; workers find it in their environment."""
+    """Starts the embedded store, unless REDIS_URL is set, and yields a description of the store.
+    Workers find it in their environment.
+    """
     if settings.redis_url:
         yield "the Redis of REDIS_URL"
         return
@@ -190,33 +194,35 @@ def _store(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _listen(settings: Settings) -> Iterator[socket.socket]:
-    listening = _listening(settings.host, settings.port, "PORT")
-    listening.set_inheritable(True)
-    with listening:
-        yield listening
+def _listen_on_port(settings: Settings) -> Iterator[socket.socket]:
+    listening_socket = _bind(settings.host, settings.port, "PORT")
+    listening_socket.set_inheritable(True)
+    with listening_socket:
+        yield listening_socket
 
 
-def _listening(host: str, port: int, setting: str) -> socket.socket:
+def _bind(host: str, port: int, setting: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ConfigError(
-            f"cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}): "
-            f"choose another port, as in {setting}={port + 1} {command()} serve"
+            f"cannot listen on {host}:{port} ({os.strerror(error.errno or 0)}). "
+            f"Choose another port, as in {setting}={port + 1} {command()} serve"
         ) from None
 
 
-def _https(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What uvicorn needs for it; nothing for http. A certificate that cannot be used is told now,
-    not by each worker.
+def _tls_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of uvicorn for HTTPS, none for HTTP.
+
+    Raises:
+        ConfigError: the certificate is not usable. Without this check each worker would say so.
     """
     chain, key = getattr(arguments, "tls_cert", None), getattr(arguments, "tls_key", None)
     if not chain and not key:
         return {}
     if not chain or not key:
-        raise ConfigError("https needs both: --tls-cert FILE --tls-key FILE")
+        raise ConfigError("HTTPS requires both --tls-cert FILE and --tls-key FILE")
     Certificate(Path(chain), Path(key))
     return {
         "ssl_certfile": chain,
@@ -230,30 +236,30 @@ def _address(settings: Settings, scheme: str) -> str:
     return f"{scheme}://{host}:{settings.port}"
 
 
-def _welcome(settings: Settings, store: str, scheme: str) -> str:
+def _welcome(settings: Settings, store_description: str, scheme: str) -> str:
     url = _address(settings, scheme)
-    to = "" if settings.port == DEFAULT_PORT else f" --to {url}"
+    to_option = "" if settings.port == DEFAULT_PORT else f" --to {url}"
     query = "metric=service_time_ms&stat=p95&by=process_type"
     if settings.local_mode:
         return f"""Dynometer is up: {url}/
-Store: {store}. No admin token is set, so only this machine may connect.
+Store: {store_description}. No admin token is set, so only this machine can connect.
 
-Next, in another terminal, believable traffic, checked against the answers:
-  {command()} simulate --history 1h{to}
-or the last lines of an app of yours:
-  heroku logs -n 1500 --source heroku -a shop | {command()} replay - --app shop{to}
-and then:
+Next, in another terminal, send simulated traffic and check that all of it is counted:
+  {command()} simulate --history 1h{to_option}
+Or send the last lines of one of your apps:
+  heroku logs -n 1500 --source heroku -a shop | {command()} replay - --app shop{to_option}
+Then query them:
   curl '{url}/api/v1/apps/shop/query?{query}'
 
 API: {url}/docs   Prometheus: {url}/metrics   Stop: Ctrl-C"""
-    public = settings.public_url
-    reach = (
+    public_url = settings.public_url
+    next_step = (
         f"  {command()} drains add APP | sh"
-        if public
-        else "  set DYNOMETER_PUBLIC_URL to the https address at which Heroku reaches the service"
+        if public_url
+        else "  Set DYNOMETER_PUBLIC_URL to the https address at which Heroku reaches the service."
     )
-    return f"""Dynometer is up: {public or url}/ (listening on {settings.host}:{settings.port})
-Store: {store}. All but /drain and the health checks needs the admin token.
+    return f"""Dynometer is up: {public_url or url}/ (listening on {settings.host}:{settings.port})
+Store: {store_description}. Everything except /drain and the health checks requires a token.
 
 Next:
-{reach}"""
+{next_step}"""

@@ -1,4 +1,4 @@
-"""The process `dynometer syslog`: the syslog drain alone, for a store that others serve."""
+"""The process `dynometer syslog`: only the syslog drain, without API and pages."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from app.storage.connect import connect, refuse_unsupported_data
 
 
 async def listen(url: str, settings: Settings, on_listening: Callable[[], None]) -> None:
-    """Runs until SIGTERM or SIGINT; `on_listening` is called once connections are accepted."""
+    """Serves the syslog drain until SIGTERM or SIGINT. Calls `on_listening` once it accepts
+    connections.
+    """
     store = connect(url, replicas=settings.redis_replicas)
     await refuse_unsupported_data(store)
     service = build_service(settings, store, time.time)
     loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
+    stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload_certificates)
     listener = build_syslog_listener(service, settings, time.time)
     async with running(service), listener.listening():
         on_listening()
-        await stopped.wait()
+        await stop.wait()

@@ -1,7 +1,6 @@
-"""Builds the parts of every process that takes or folds log lines, and runs them.
+"""Builds and runs the parts of every process that receives or folds log lines.
 
-Read it top to bottom: the service first, then its write path, then the processes that are smaller
-than the whole service.
+Read it top to bottom: the service, then its write path, then running it.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ log = logging.getLogger(__name__)
 
 Writer = TypeVar("Writer", bound=BatchWriter)
 
-FINISH_WITHIN_S = 5  # of the 10 s that a shutdown may take
+FINISH_TIMEOUT_S = 5  # of the 10 s that a shutdown may take
 
 
 class BackgroundPlugin(Protocol):
-    """An optional subsystem (today: Kafka) that runs beside the core tasks."""
+    """An optional subsystem (today: Kafka) that runs alongside the core tasks."""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -61,12 +60,12 @@ class BackgroundPlugin(Protocol):
         ...
 
     def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
-        """Its metrics, given the heartbeats that processes left in the store."""
+        """Its metrics, given the heartbeats of all processes in the store."""
         ...
 
 
 class Service(NamedTuple):
-    """The parts of a process that takes log lines, whichever way they come."""
+    """The parts of a process that receives log lines, over HTTP or syslog."""
 
     store: Store
     tiers: Sequence[Resolution]
@@ -84,7 +83,7 @@ class Service(NamedTuple):
 
 
 def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
-    """Builds the parts over a store, on a clock (Unix time in seconds)."""
+    """Builds the parts over a store. `clock` returns Unix time in seconds."""
     tiers = build_tiers(settings)
     fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()))
     drains = DrainRegistry(store, clock, settings.drains_copy)
@@ -125,12 +124,12 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
 
 
 def build_tiers(settings: Settings) -> list[Resolution]:
-    """The resolutions that are stored, the finest first."""
+    """The stored resolutions, finest first."""
     return resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
 
 
 def build_acceptance(settings: Settings) -> AcceptanceWindow:
-    """How old or new a line may be to be counted."""
+    """How far in the past or future a line's time may be for it to be counted."""
     return AcceptanceWindow(settings.horizon_past_s, settings.horizon_future_s)
 
 
@@ -142,7 +141,9 @@ def build_fold_worker(
     name: str,
     sweep_interval_s: float | None = None,
 ) -> FoldWorker:
-    """`name` identifies its heartbeat; `sweep_interval_s`: how often it looks at all inboxes."""
+    """`name` identifies its heartbeat. `sweep_interval_s` is the interval at which it checks all
+    inboxes; None for FoldWorker's default.
+    """
     sweeps = {} if sweep_interval_s is None else {"sweep_interval_s": sweep_interval_s}
     return FoldWorker(
         store,
@@ -192,7 +193,7 @@ def _build_pipeline(
     on_appended: Callable[[Mapping[str, int]], None],
     build_write_path: WritePathBuilder,
 ) -> IngestPipeline:
-    """The path of a batch into the store, with the spool beside it."""
+    """Builds the path of a batch into the store, with the spool for outages."""
     spool = None
     if settings.spool_bytes_max:
         spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
@@ -221,14 +222,14 @@ def _build_pipeline(
 
 
 def build_batch_writer(
-    kind: type[Writer],
+    writer_type: type[Writer],
     settings: Settings,
     store: Store,
     clock: Callable[[], float],
     on_appended: Callable[[Mapping[str, int]], None],
 ) -> Writer:
-    """A writer of this kind; `on_appended` is called with the new inbox lengths of apps."""
-    return kind(
+    """Builds a writer of this type. `on_appended` is called with the new inbox lengths of apps."""
+    return writer_type(
         store,
         id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
         inbox_ttl_s=inbox_ttl_s(settings),
@@ -241,7 +242,7 @@ def build_batch_writer(
 def build_syslog_listener(
     service: Service, settings: Settings, clock: Callable[[], float]
 ) -> SyslogListener:
-    """The syslog drain of a service."""
+    """Builds the syslog drain of a service."""
     return SyslogListener(
         settings,
         committer=service.pipeline.committer,
@@ -259,7 +260,7 @@ def build_syslog_listener(
 async def running(service: Service) -> AsyncIterator[None]:
     """Runs the background tasks of a service.
 
-    At the end, batches in hand are committed and folded as far as FINISH_WITHIN_S allows; the next
+    At the end, pending batches are committed and then folded for up to FINISH_TIMEOUT_S. The next
     start folds the rest.
     """
     await _log_problems(service.store)
@@ -277,7 +278,7 @@ async def running(service: Service) -> AsyncIterator[None]:
         await service.pipeline.committer.wait_idle()
         await cancel_and_wait(tasks)
         finishing = asyncio.create_task(service.fold_worker.fold_pending(), name="finish")
-        await asyncio.wait([finishing], timeout=FINISH_WITHIN_S)
+        await asyncio.wait([finishing], timeout=FINISH_TIMEOUT_S)
         await cancel_and_wait([finishing])
         await service.drains.close()
         if service.pipeline.spool is not None:

@@ -1,4 +1,4 @@
-"""Topics, who may send, and records that cannot be read: on a broker that has all of it."""
+"""Topics, drain secrets, damaged records and the doctor, on a real broker."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from confluent_kafka import Consumer, Producer
 from app.config import Settings
 from app.ingest.aggregator import NOT_SEEN, ActivityTimes, AggregatedBody
 from app.ingest.received_batch import ReceivedBatch, pack_received
-from app.kafka import checks as doctor
+from app.kafka import checks
 from app.kafka.batch_producer import KafkaBatchSink
 from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
 from app.kafka.consumer import BatchConsumer
 from app.kafka.offset_writer import OffsetBatchWriter
 from app.kafka.producer import RecordProducer
 from app.kafka.secrets_topic import SecretsPublisher, read_secrets
-from app.kafka.topics import Topics, wanted
+from app.kafka.topics import TopicAdmin, topic_specs
 from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.interface import StoreUnavailable
 from app.storage.memory import MemoryStore
@@ -31,15 +31,19 @@ WITHIN_S = 20.0
 DAY_S = 86_400
 
 
-def arrival(app: str = "shop", *, name: str = "received", received: int = 3) -> ReceivedBatch:
+def batch(app: str = "shop", *, name: str = "received", message_count: int = 3) -> ReceivedBatch:
     now_s = int(time.time())
-    parts = AggregatedBody(
-        now_s, {}, {}, {name: received, "ignored": received}, ActivityTimes(now_s, now_s, 0)
+    body = AggregatedBody(
+        now_s,
+        {},
+        {},
+        {name: message_count, "ignored": message_count},
+        ActivityTimes(now_s, now_s, 0),
     )
-    return ReceivedBatch(app, b"i" * 16, parts)
+    return ReceivedBatch(app, b"i" * 16, body)
 
 
-def appender_to(store: MemoryStore) -> OffsetBatchWriter:
+def writer_to(store: MemoryStore) -> OffsetBatchWriter:
     return OffsetBatchWriter(
         store,
         id_ttl_s=DAY_S,
@@ -50,23 +54,23 @@ def appender_to(store: MemoryStore) -> OffsetBatchWriter:
     )
 
 
-async def nobody(stored: object) -> None:
-    """Is told."""
+async def ignore_stored(batches: object) -> None:
+    """No-op callback."""
 
 
 @asynccontextmanager
-async def reading(where: KafkaSettings, store: MemoryStore) -> AsyncIterator[BatchConsumer]:
-    reader = BatchConsumer(
-        where,
-        appender_to(store),
+async def reading(kafka: KafkaSettings, store: MemoryStore) -> AsyncIterator[BatchConsumer]:
+    consumer = BatchConsumer(
+        kafka,
+        writer_to(store),
         limits=DEFAULT_LIMITS,
         topic_id="",
-        on_stored=nobody,
+        on_stored=ignore_stored,
         clock=time.time,
     )
-    task = asyncio.create_task(reader.run())
+    task = asyncio.create_task(consumer.run())
     try:
-        yield reader
+        yield consumer
     finally:
         await cancel_and_wait([task])
 
@@ -78,147 +82,149 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def producing(where: KafkaSettings) -> AsyncIterator[RecordProducer]:
-    producer = RecordProducer(where.producer())
+async def producing(kafka: KafkaSettings) -> AsyncIterator[RecordProducer]:
+    producer = RecordProducer(kafka.producer_properties())
     try:
         yield producer
     finally:
         await producer.close()
 
 
-def settings_of(where: KafkaSettings) -> Settings:
+def settings_of(kafka: KafkaSettings) -> Settings:
     return Settings.from_environ(
-        {"DYNOMETER_KAFKA": where.bootstrap, "DYNOMETER_KAFKA_TOPIC": where.topic}
-        | {"DYNOMETER_KAFKA_GROUP": where.group}
+        {"DYNOMETER_KAFKA": kafka.bootstrap, "DYNOMETER_KAFKA_TOPIC": kafka.topic}
+        | {"DYNOMETER_KAFKA_GROUP": kafka.group}
     )
 
 
-async def test_what_is_appended_is_read_and_stored(where: KafkaSettings) -> None:
+async def test_appended_batches_are_read_and_stored(kafka: KafkaSettings) -> None:
     store = MemoryStore(time.time)
-    async with producing(where) as producer, reading(where, store) as reader:
-        appends = KafkaBatchSink(where, producer, time.time)
+    async with producing(kafka) as producer, reading(kafka, store) as consumer:
+        sink = KafkaBatchSink(kafka, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 10
-        await appends.append([arrival("shop"), arrival("blog")], deadline=deadline)
-        await until(lambda: reader.read == 2)
+        await sink.append([batch("shop"), batch("blog")], deadline=deadline)
+        await until(lambda: consumer.records_read == 2)
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 1, "blog": 1}
 
 
-async def test_a_record_that_cannot_be_read_is_set_aside_and_the_rest_goes_on(
-    where: KafkaSettings,
+async def test_an_unreadable_record_is_copied_aside_and_the_rest_is_read(
+    kafka: KafkaSettings,
 ) -> None:
     store = MemoryStore(time.time)
-    raw = Producer(where.producer())
-    for value in (b"nonsense", pack_received(arrival())):
-        raw.produce(where.topic, value, b"shop", partition=1)
+    raw = Producer(kafka.producer_properties())
+    for value in (b"nonsense", pack_received(batch())):
+        raw.produce(kafka.topic, value, b"shop", partition=1)
     assert raw.flush(10) == 0
-    async with reading(where, store) as reader:
-        await until(lambda: reader.read == 1 and reader.unreadable == 1)
+    async with reading(kafka, store) as reader:
+        await until(lambda: reader.records_read == 1 and reader.records_unreadable == 1)
 
-    consumer = Consumer({**where.consumer(), "group.id": new_topic()})
-    consumer.subscribe([where.unreadable])
-    kept = await asyncio.to_thread(consumer.poll, WITHIN_S)
-    assert kept is not None
-    assert kept.value() == b"nonsense"
-    headers = dict(kept.headers() or [])
+    consumer = Consumer({**kafka.consumer_properties(), "group.id": new_topic()})
+    consumer.subscribe([kafka.unreadable_topic])
+    copy = await asyncio.to_thread(consumer.poll, WITHIN_S)
+    assert copy is not None
+    assert copy.value() == b"nonsense"
+    headers = dict(copy.headers() or [])
     assert (headers["partition"], headers["offset"]) == (b"1", b"0")
     consumer.close()
 
 
-async def test_a_record_of_a_newer_version_holds_its_partition_and_no_other(
-    where: KafkaSettings,
+async def test_a_record_of_a_newer_version_blocks_only_its_partition(
+    kafka: KafkaSettings,
 ) -> None:
     store = MemoryStore(time.time)
-    raw = Producer(where.producer())
-    usual = pack_received(arrival())
-    newer = usual[:1] + b"\x02" + usual[2:]  # the version is what stands first
-    raw.produce(where.topic, newer, b"shop", partition=1)
-    raw.produce(where.topic, usual, b"shop", partition=1)
-    raw.produce(where.topic, pack_received(arrival("blog")), b"blog", partition=2)
+    raw = Producer(kafka.producer_properties())
+    current = pack_received(batch())
+    newer = current[:1] + b"\x02" + current[2:]  # the version is the first field
+    raw.produce(kafka.topic, newer, b"shop", partition=1)
+    raw.produce(kafka.topic, current, b"shop", partition=1)
+    raw.produce(kafka.topic, pack_received(batch("blog")), b"blog", partition=2)
     assert raw.flush(10) == 0
-    async with reading(where, store) as reader:
-        await until(lambda: reader.read == 1 and "waits" in reader.error)
+    async with reading(kafka, store) as reader:
+        await until(lambda: reader.records_read == 1 and "waits" in reader.error)
         assert "partition 1 waits at offset 0" in reader.error
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 0, "blog": 1}
-    assert reader.unreadable == 0
+    assert reader.records_unreadable == 0
 
 
-async def test_a_batch_too_large_for_a_record_is_booked_and_costs_no_other(
-    where: KafkaSettings, caplog: pytest.LogCaptureFixture
+async def test_a_batch_too_large_for_a_record_is_counted_and_affects_no_other(
+    kafka: KafkaSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = MemoryStore(time.time)
-    large = arrival("large")
+    large = batch("large")
     large.body.loose["x" * RECORD_BYTES_MAX] = 1
-    async with producing(where) as producer, reading(where, store) as reader:
-        appends = KafkaBatchSink(where, producer, time.time)
+    async with producing(kafka) as producer, reading(kafka, store) as reader:
+        sink = KafkaBatchSink(kafka, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 10
-        await appends.append([large, arrival("shop")], deadline=deadline)
-        assert appends.too_large == 1
-        await until(lambda: reader.read == 2)
+        await sink.append([large, batch("shop")], deadline=deadline)
+        assert sink.batches_too_large == 1
+        await until(lambda: reader.records_read == 2)
     assert "more than a record may have" in caplog.text
     assert await store.inbox_lengths(["large", "shop"]) == {"large": 1, "shop": 1}
 
 
-async def test_brokers_that_are_away_are_told_and_what_to_do(where: KafkaSettings) -> None:
-    away = where._replace(bootstrap="127.0.0.1:1")
-    async with producing(away) as producer:
-        appends = KafkaBatchSink(away, producer, time.time)
+async def test_the_error_of_unreachable_brokers_says_what_to_do(kafka: KafkaSettings) -> None:
+    unreachable = kafka._replace(bootstrap="127.0.0.1:1")
+    async with producing(unreachable) as producer:
+        sink = KafkaBatchSink(unreachable, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 0.5
-        with pytest.raises(StoreUnavailable, match="check that they run"):
-            await appends.append([arrival()], deadline=deadline)
-        assert appends.store_unavailable
+        with pytest.raises(StoreUnavailable, match="Check that the brokers run"):
+            await sink.append([batch()], deadline=deadline)
+        assert sink.store_unavailable
 
 
-async def test_who_may_send_is_kept_replaced_and_removed(where: KafkaSettings) -> None:
-    async with producing(where) as producer:
-        publisher = SecretsPublisher(where, producer, {})
+async def test_drain_secrets_are_published_replaced_and_removed(kafka: KafkaSettings) -> None:
+    async with producing(kafka) as producer:
+        publisher = SecretsPublisher(kafka, producer, {})
         await publisher.publish({"shop": "one", "blog": "two"})
         await publisher.publish({"shop": "three"})
-    found = await asyncio.to_thread(read_secrets, where)
-    assert found.records == {"shop": "three"}
-    assert found.replaced_s > 0
+    snapshot = await asyncio.to_thread(read_secrets, kafka)
+    assert snapshot.records == {"shop": "three"}
+    assert snapshot.oldest_replaced_s > 0
 
 
-async def test_topics_are_made_once_and_drift_is_shown(where: KafkaSettings) -> None:
-    topics = Topics(where)
-    asked = wanted(where, 4, 1, DAY_S)
-    assert [line.endswith("is there already") for line in topics.make(asked, 1)] == [True] * 3
-    assert list(topics.drift(asked)) == []
+async def test_topics_are_created_once_and_differences_are_shown(kafka: KafkaSettings) -> None:
+    topics = TopicAdmin(kafka)
+    specs = topic_specs(kafka, 4, 1, DAY_S)
+    assert [line.endswith("already exists") for line in topics.create(specs, 1)] == [True] * 3
+    assert list(topics.differences(specs)) == []
 
-    other = wanted(where, 4, 1, 2 * DAY_S)
-    assert any("retention.ms is 86400000" in sentence for sentence in topics.drift(other))
-    gone = wanted(where._replace(topic="elsewhere"), 4, 1, DAY_S)
-    assert "run 'dynometer kafka init'" in next(iter(topics.drift(gone)))
+    longer_retention = topic_specs(kafka, 4, 1, 2 * DAY_S)
+    assert any(
+        "retention.ms is 86400000" in sentence for sentence in topics.differences(longer_retention)
+    )
+    missing_topics = topic_specs(kafka._replace(topic="elsewhere"), 4, 1, DAY_S)
+    assert "Run 'dynometer kafka init'" in next(iter(topics.differences(missing_topics)))
 
 
-def test_brokers_that_are_away_are_told_and_do_not_stop_a_reader() -> None:
-    away = KafkaSettings("127.0.0.1:1", "dynometer", "group", {})
+def test_unreachable_brokers_fail_topic_creation_but_not_the_topic_id() -> None:
+    unreachable = KafkaSettings("127.0.0.1:1", "dynometer", "group", {})
     with pytest.raises(StoreUnavailable, match="DYNOMETER_KAFKA"):
-        list(Topics(away).make(wanted(away, 4, 1, DAY_S), 1))
-    assert Topics(away).id_of("dynometer") == ""
+        list(TopicAdmin(unreachable).create(topic_specs(unreachable, 4, 1, DAY_S), 1))
+    assert TopicAdmin(unreachable).topic_id("dynometer") == ""
 
 
-async def test_the_doctor_tells_what_waits_and_what_is_missing(
-    where: KafkaSettings, bootstrap: str
+async def test_the_doctor_shows_the_lag_and_missing_topics(
+    kafka: KafkaSettings, bootstrap: str
 ) -> None:
-    found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(where))))
-    assert all(ok for ok, _ in found), found
-    assert any("records wait" in text for _, text in found)
+    findings = await asyncio.to_thread(lambda: list(checks.findings(settings_of(kafka))))
+    assert all(ok for ok, _ in findings), findings
+    assert any("records wait" in text for _, text in findings)
 
-    nothing = KafkaSettings(bootstrap, new_topic(), "group", {})
-    found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(nothing))))
-    assert any(not ok and "kafka init" in text for ok, text in found)
+    no_topics = KafkaSettings(bootstrap, new_topic(), "group", {})
+    findings = await asyncio.to_thread(lambda: list(checks.findings(settings_of(no_topics))))
+    assert any(not ok and "kafka init" in text for ok, text in findings)
 
 
-async def test_a_log_cleaner_that_died_is_told(where: KafkaSettings) -> None:
-    raw = Producer(where.producer())
+async def test_a_dead_log_cleaner_is_reported(kafka: KafkaSettings) -> None:
+    raw = Producer(kafka.producer_properties())
     for record in (b"one", b"two"):
         days_ago_ms = int((time.time() - 5 * DAY_S) * 1000)
-        raw.produce(where.registry, record, b"shop", timestamp=days_ago_ms)
+        raw.produce(kafka.secrets_topic, record, b"shop", timestamp=days_ago_ms)
     assert raw.flush(10) == 0
-    found = await asyncio.to_thread(lambda: list(doctor.findings(settings_of(where))))
-    assert any(not ok and "what was replaced 5 days ago" in text for ok, text in found), found
+    findings = await asyncio.to_thread(lambda: list(checks.findings(settings_of(kafka))))
+    assert any(not ok and "was replaced 5 days ago" in text for ok, text in findings), findings
 
 
-def test_books_of_nothing_seen_are_packed() -> None:
-    parts = AggregatedBody(0, {}, {}, {"received": 1}, NOT_SEEN)
-    assert pack_received(ReceivedBatch("shop", b"", parts), waited="")
+def test_a_batch_without_samples_is_packed() -> None:
+    body = AggregatedBody(0, {}, {}, {"received": 1}, NOT_SEEN)
+    assert pack_received(ReceivedBatch("shop", b"", body), waited="")

@@ -1,5 +1,7 @@
-"""A channel: where messages go. What opens it (an address that is a secret, a password, a key to
-sign with) is kept in the store for the service alone, and never shown again.
+"""Channels, the destinations of messages.
+
+Their secrets (the address of a webhook, passwords, signing keys) are stored for the service alone
+and never shown again.
 """
 
 from __future__ import annotations
@@ -27,13 +29,17 @@ _PORTS = {"smtp": 587, "smtps": 465}
 
 
 class ChannelError(UserError):
-    """This is no channel; the message says what would be. It never holds a secret."""
+    """A channel is not valid; the message says how to correct it. It never contains a secret."""
 
 
 class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`url`: of the webhook, or smtp(s)://USER:PASSWORD@HOST:PORT. `key`: with which a webhook's
-    messages are signed. `to`, `sender`: of e-mail. `apps`: globs; `least`: warn for all messages,
-    page for those alone for which somebody should get up.
+    """A destination of messages; stored as JSON.
+
+    url     the webhook's, or smtp(s)://USER:PASSWORD@HOST:PORT
+    key     signs the messages of a webhook
+    to, sender  addresses, for e-mail only
+    apps    glob patterns of the apps whose messages go there
+    least   warn: all messages; page: only those that should wake someone up
     """
 
     name: str
@@ -46,14 +52,14 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     apps: tuple[str, ...] = ("*",)
     least: Literal["warn", "page"] = "warn"
 
-    def takes(self, app: str, severity: str) -> bool:
-        """Whether a message goes there. What is about Dynometer itself goes everywhere."""
-        about = app == "-" or any(fnmatchcase(app, glob) for glob in self.apps)
-        return about and (self.least == "warn" or severity == "page")
+    def accepts(self, app: str, severity: str) -> bool:
+        """Whether a message is for this channel. Messages about Dynometer itself match all apps."""
+        is_app_included = app == "-" or any(fnmatchcase(app, glob) for glob in self.apps)
+        return is_app_included and (self.least == "warn" or severity == "page")
 
     @property
-    def where(self) -> str:
-        """For people: enough to know it by, and nothing that opens it."""
+    def masked_address(self) -> str:
+        """The address without its secret parts, for display."""
         host = urlsplit(self.url).hostname or ""
         if self.kind == "email":
             return f"{', '.join(self.to)} through {host}"
@@ -61,8 +67,10 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ChannelHealth(msgspec.Struct, frozen=True):
-    """How deliveries to a channel go. Times in Unix seconds, 0 for never. `attempts` failed since
-    the last that did not; `next_s`: not before then.
+    """The outcome of recent deliveries to a channel. Times in Unix seconds, 0 for never.
+
+    attempts  failed attempts since the last success
+    next_s    the earliest time of the next attempt
     """
 
     last_ok_s: int = 0
@@ -73,61 +81,63 @@ class ChannelHealth(msgspec.Struct, frozen=True):
 
 
 def new_key() -> str:
-    """A key to sign with."""
+    """A random key for signing."""
     return secrets.token_urlsafe(32)
 
 
 def check(channel: Channel) -> Channel:
-    """The channel.
+    """Returns the channel if it is valid.
 
     Raises:
-        ChannelError: it cannot be used as it is.
+        ChannelError
     """
     if not NAME.fullmatch(channel.name):
         raise ChannelError(f"name={channel.name}: expected {NAME_RULE}")
     if not channel.apps or not all(_GLOB.fullmatch(glob) for glob in channel.apps):
-        raise ChannelError("apps: expected names of apps, or patterns such as blog-*")
+        raise ChannelError("apps: expected app names, or patterns such as blog-*")
     url = _split(channel.url)
     if channel.kind == "email":
         _check_email(channel, url)
     elif url.scheme != "https" and not (url.scheme == "http" and is_loopback(url.hostname or "")):
-        raise ChannelError("the address must begin with https://; http:// is for this machine only")
+        raise ChannelError(
+            "the address must begin with https://. Only this machine may use http://"
+        )
     elif url.username is not None or url.fragment:
-        raise ChannelError("the address must hold no user, password or fragment")
+        raise ChannelError("the address must not contain a user, password or fragment")
     return channel
 
 
 def _split(text: str) -> SplitResult:
     if len(text) > _URL_LENGTH_MAX or not text.isascii() or not text.isprintable() or " " in text:
         raise ChannelError(
-            "the address cannot be read: expected https://… (or smtp://… for e-mail)"
+            "the address is not a valid URL. Expected https://… (or smtp://… for e-mail)."
         )
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
-        raise ChannelError("the address cannot be read: is its port a number?") from None
+        raise ChannelError("the address is not a valid URL. Check its port.") from None
     if not url.hostname or port == 0:
-        raise ChannelError("the address names no host: expected https://…, for e-mail smtp://…")
+        raise ChannelError("the address has no host. Expected https://…, or smtp://… for e-mail.")
     return url
 
 
 def _check_email(channel: Channel, url: SplitResult) -> None:
     if url.scheme not in _PORTS:
         raise ChannelError(
-            "the mail server must be given as smtp://USER:PASSWORD@HOST:PORT, or smtps://… for TLS "
-            "from the start"
+            "the mail server must be smtp://USER:PASSWORD@HOST:PORT, or smtps://… for TLS from the "
+            "start"
         )
     if not 0 < len(channel.to) <= RECIPIENTS_MAX:
-        raise ChannelError(f"expected 1 to {RECIPIENTS_MAX} addresses to write to")
+        raise ChannelError(f"expected 1 to {RECIPIENTS_MAX} recipients, got {len(channel.to)}")
     for address in (*channel.to, channel.sender):
         if not _ADDRESS.fullmatch(address):
-            raise ChannelError(f"{address!r} is no address, as ops@example.com")
+            raise ChannelError(f"{address!r} is not an e-mail address such as ops@example.com")
 
 
 class MailServer(msgspec.Struct, frozen=True):
-    """Where e-mail is handed in. `tls`: from the start. Without it, TLS is begun (STARTTLS) unless
-    the server is on this machine.
+    """A mail server. `tls`: from the start. Otherwise the connection is upgraded with STARTTLS,
+    unless the server is on this machine (`local`).
     """
 
     host: str
@@ -139,7 +149,7 @@ class MailServer(msgspec.Struct, frozen=True):
 
 
 def mail_server(channel: Channel) -> MailServer:
-    """The parts of an e-mail channel's address."""
+    """The mail server in the address of an e-mail channel."""
     url = urlsplit(channel.url)
     host = url.hostname or ""
     return MailServer(
@@ -153,27 +163,27 @@ def mail_server(channel: Channel) -> MailServer:
 
 
 def pack_channel(channel: Channel) -> bytes:
-    """As the store keeps it."""
+    """Encodes a channel for the store (JSON)."""
     return msgspec.json.encode(channel)
 
 
 def unpack_channel(record: bytes) -> Channel:
     """
     Raises:
-        msgspec.MsgspecError: this is no channel.
+        msgspec.MsgspecError: the record is not a channel.
     """
     return msgspec.json.decode(record, type=Channel)
 
 
 def pack_health(health: ChannelHealth) -> bytes:
-    """As the store keeps it."""
+    """Encodes the health of a channel for the store (JSON)."""
     return msgspec.json.encode(health)
 
 
 def unpack_health(record: bytes | None) -> ChannelHealth:
-    """What is known of a channel; nothing yet, where there is no record.
+    """The health of a channel, with all defaults if there is no record.
 
     Raises:
-        msgspec.MsgspecError: this is none.
+        msgspec.MsgspecError: the record is damaged or from a newer version.
     """
     return msgspec.json.decode(record, type=ChannelHealth) if record else ChannelHealth()

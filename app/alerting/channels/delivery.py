@@ -1,5 +1,6 @@
-"""Sending a message through a channel: to the host that was configured and no other, with a time
-limit, and without following where an answer might lead.
+"""Sends messages through channels.
+
+Only the configured host is contacted: redirects are not followed. Every attempt has a time limit.
 """
 
 from __future__ import annotations
@@ -20,40 +21,40 @@ from app.alerting.channels.formats import mail, signature, slack_body, webhook_b
 from app.alerting.notification import Notification
 from app.support.about import version
 
-# It would log each address that is asked, and an address may be a secret.
+# At INFO it logs the URL of every request, and the URL of a webhook is a secret.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
 
-TIME_LIMIT_S = 10.0  # of one attempt, as a whole
+TIME_LIMIT_S = 10.0  # of one whole attempt
 RETRY_AFTER_S_MAX = 3600
-_SAID_MAX = 200  # letters of what a server said, that are kept
+_REPLY_LENGTH_MAX = 200  # characters of a mail server's reply that are kept
 
 
 class ChannelDeliveryError(Exception):
-    """The channel did not take the message; the reason names neither address nor secret.
-    `after_s`: the channel asked to be left alone for so long.
+    """A message was not delivered. The reason contains neither the address nor any other secret.
+    `retry_after_s`: the delay that the channel asked for, 0 if none.
     """
 
-    def __init__(self, reason: str, after_s: int = 0) -> None:
+    def __init__(self, reason: str, retry_after_s: int = 0) -> None:
         super().__init__(reason)
-        self.after_s = after_s
+        self.retry_after_s = retry_after_s
 
 
 class ChannelSender:
-    """Sends messages. One for a process: it keeps no connection open between messages."""
+    """Sends messages. It keeps no connection open between them."""
 
     def __init__(self, clock: Callable[[], float], time_limit_s: float = TIME_LIMIT_S) -> None:
-        """`clock`: Unix time in seconds, for signatures."""
+        """`clock`: returns Unix time in seconds, for signatures."""
         self._clock = clock
         self._time_limit_s = time_limit_s
 
     async def send(self, channel: Channel, message: Notification) -> None:
         """
         Raises:
-            NotDelivered: it was not taken, or nobody said so in time.
+            ChannelDeliveryError: the channel rejected the message or did not answer in time.
         """
         if channel.kind == "email":
             await asyncio.to_thread(
-                _hand_in, mail_server(channel), mail(message, channel), self._time_limit_s
+                _send_mail, mail_server(channel), mail(message, channel), self._time_limit_s
             )
             return
         body = slack_body(message) if channel.kind == "slack" else webhook_body(message)
@@ -71,7 +72,7 @@ class ChannelSender:
 
 
 async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
-    # trust_env: no proxy that only the environment knows of. The answer's body is not read.
+    # trust_env=False: use no proxy from environment variables. The body of the answer is not read.
     try:
         async with (
             httpx2.AsyncClient(trust_env=False, follow_redirects=False) as client,
@@ -84,19 +85,19 @@ async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
         return
     if 300 <= status < 400:
         raise ChannelDeliveryError(
-            f"answers {status}, a redirect, which is not followed: set up the channel with the "
-            "address that it leads to"
+            f"answered {status}, a redirect, which is not followed. Add the channel again with the "
+            "address that it redirects to"
         )
-    gone = ": its address was revoked or is wrong" if status in (401, 403, 404, 410) else ""
+    hint = ". Its address is wrong or was revoked" if status in (401, 403, 404, 410) else ""
     after_s = min(int(after), RETRY_AFTER_S_MAX) if after.isdigit() and len(after) < 9 else 0
-    raise ChannelDeliveryError(f"answers {status}{gone}", after_s)
+    raise ChannelDeliveryError(f"answered {status}{hint}", after_s)
 
 
-def _hand_in(server: MailServer, letter: EmailMessage, time_limit_s: float) -> None:
-    """Blocks; in a thread."""
+def _send_mail(server: MailServer, letter: EmailMessage, time_limit_s: float) -> None:
+    """Hands the message to the mail server. Blocks, so it runs in a thread."""
     smtp = _client(server, time_limit_s)
-    # A server that says a letter now and then never times out by itself.
-    watch = threading.Timer(time_limit_s, _cut, [smtp])
+    # The socket's timeout restarts with each byte, so a server that drips bytes needs a watchdog.
+    watch = threading.Timer(time_limit_s, _disconnect, [smtp])
     watch.daemon = True
     watch.start()
     try:
@@ -105,41 +106,41 @@ def _hand_in(server: MailServer, letter: EmailMessage, time_limit_s: float) -> N
             smtp.starttls(context=ssl.create_default_context())
         if server.user:
             smtp.login(server.user, server.password)
-        refused = smtp.send_message(letter)
+        refusals = smtp.send_message(letter)
     except (OSError, smtplib.SMTPException, ValueError) as error:
-        raise ChannelDeliveryError(_why(error)) from None
+        raise ChannelDeliveryError(_mail_problem(error)) from None
     finally:
         watch.cancel()
         smtp.close()
-    if refused:
-        raise ChannelDeliveryError(f"the mail server refuses {', '.join(sorted(refused))}")
+    if refusals:
+        raise ChannelDeliveryError(f"the mail server rejected {', '.join(sorted(refusals))}")
 
 
 def _client(server: MailServer, time_limit_s: float) -> smtplib.SMTP:
-    """Not connected yet, so that connecting can be cut, too."""
+    """An SMTP client that is not connected yet, so that the watchdog covers connecting too."""
     smtp = (
         smtplib.SMTP_SSL(timeout=time_limit_s, context=ssl.create_default_context())
         if server.tls
         else smtplib.SMTP(timeout=time_limit_s)
     )
-    smtp._host = server.host  # type: ignore[attr-defined]  # TLS asks it whose certificate is due
+    smtp._host = server.host  # type: ignore[attr-defined]  # TLS verifies this host's certificate
     return smtp
 
 
-def _cut(smtp: smtplib.SMTP) -> None:
+def _disconnect(smtp: smtplib.SMTP) -> None:
     if smtp.sock is not None:
         smtp.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _why(error: Exception) -> str:
+def _mail_problem(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPAuthenticationError):
-        return "the mail server does not accept user and password"
+        return "the mail server rejected the user or password"
     if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"the mail server refuses {', '.join(sorted(error.recipients))}"
+        return f"the mail server rejected {', '.join(sorted(error.recipients))}"
     if isinstance(error, smtplib.SMTPResponseException):
-        said = error.smtp_error
-        text = said.decode("latin-1") if isinstance(said, bytes) else said
-        return f"the mail server says {error.smtp_code} {text}"[:_SAID_MAX]
+        reply = error.smtp_error
+        text = reply.decode("latin-1") if isinstance(reply, bytes) else reply
+        return f"the mail server answered {error.smtp_code} {text}"[:_REPLY_LENGTH_MAX]
     if isinstance(error, smtplib.SMTPNotSupportedError):
-        return "the mail server offers no TLS or no log-in: try smtps://…"
-    return f"the mail server cannot be reached, or hung up ({type(error).__name__})"
+        return "the mail server offers no TLS or no authentication. Try smtps://…"
+    return f"the mail server cannot be reached or closed the connection ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""A message in the form that each kind of channel takes. Pure."""
+"""Formats a message for each kind of channel. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNS = {"firing": "🔴", "resolved": "🟢", "test": "🔵"}
 
 
 def webhook_body(message: Notification) -> bytes:
-    """JSON: the message, all of its fields."""
+    """JSON with all fields of the message, and its plain text."""
     fields = {name: getattr(message, name) for name in message.__struct_fields__}
     alerts = [
         {name: getattr(item, name) for name in item.__struct_fields__} for item in message.alerts
@@ -31,26 +31,26 @@ def webhook_body(message: Notification) -> bytes:
 
 
 def signature(key: str, timestamp: int, body: bytes) -> str:
-    """What proves that we sent it, and when: HMAC-SHA256 over "TIMESTAMP.BODY"."""
-    signed = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
-    return f"sha256={signed.hexdigest()}"
+    """HMAC-SHA256 over "TIMESTAMP.BODY". It proves the sender, and the time against replays."""
+    digest = hmac.new(key.encode(), f"{timestamp}.".encode() + body, hashlib.sha256)
+    return f"sha256={digest.hexdigest()}"
 
 
 def slack_body(message: Notification) -> bytes:
-    """JSON: a text in Slack's markup, which Mattermost, Rocket.Chat and Discord (…/slack) take,
+    """JSON with a text in Slack's markup. Mattermost, Rocket.Chat and Discord (…/slack) accept it
     too.
     """
     lines = [f"{_SIGNS[message.status]} *{_slack(message.title)}*"]
     for item in message.alerts:
         lines.append(f"• {_slack(item.what)}" + (f"; {_slack(item.dyno)}" if item.dyno else ""))
         lines += [f"    {_slack(text)}" for text in (item.means, item.reason) if text]
-        lines += [f"    _Look at:_ {_slack(item.look)}"] if item.look else []
+        lines += [f"    _Check:_ {_slack(item.look)}"] if item.look else []
     if message.before:
         lines.append(f"*Just before:* {_slack(message.before)}")
     if message.besides:
-        lines.append(f"Also beyond its limit: {_slack('; '.join(message.besides))}.")
+        lines.append(f"Also firing: {_slack('; '.join(message.besides))}.")
     lines += [_slack(note) for note in message.notes]
-    lines.append(f"<{message.link}|See it>")
+    lines.append(f"<{message.link}|Open in Dynometer>")
     return msgspec.json.encode({"text": "\n".join(lines)})
 
 
@@ -59,10 +59,10 @@ def _slack(text: str) -> str:
 
 
 def mail(message: Notification, channel: Channel) -> EmailMessage:
-    """The message as e-mail. Its Message-ID is the same however often it is sent."""
+    """The message as e-mail. Its Message-ID is the same each time that it is sent."""
     letter = EmailMessage(policy=SMTP)
-    sign = {"firing": "[FIRING] ", "resolved": "[OVER] "}.get(message.status, "")
-    letter["Subject"] = sign + message.title
+    prefix = {"firing": "[FIRING] ", "resolved": "[RESOLVED] "}.get(message.status, "")
+    letter["Subject"] = prefix + message.title
     letter["From"] = f"Dynometer <{channel.sender}>"
     letter["To"] = ", ".join(channel.to)
     letter["Date"] = format_datetime(datetime.fromtimestamp(message.created, UTC))

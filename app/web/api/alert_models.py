@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.alerting.rule import NAME, Rule
 from app.alerting.state import HistoryEntry
 from app.alerting.status import AlertsOverview, ChannelState, Firing
-from app.alerting.wording import what_is
+from app.alerting.wording import describe_alert
 
 Name = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 
@@ -186,7 +186,7 @@ def alerts_body(overview: AlertsOverview, now_s: float) -> AlertsBody:
     config = overview.config
     return AlertsBody(
         evaluated_until=overview.evaluated_s or None,
-        waiting=overview.waiting,
+        waiting=overview.delay_reason,
         alerts=[
             _alert(firing, is_muted=config.is_muted(firing.app, now_s))
             for firing in overview.firing
@@ -207,7 +207,7 @@ def _alert(firing: Firing, *, is_muted: bool) -> AlertInfo:
         key=alert.key,
         phase=alert.phase,
         severity=rule.severity if rule is not None else "warn",
-        what=what_is(alert, rule),
+        what=describe_alert(alert, rule),
         since=alert.since_s,
         value=alert.value,
         limit=alert.limit,
@@ -215,7 +215,7 @@ def _alert(firing: Firing, *, is_muted: bool) -> AlertInfo:
         unit=rule.unit if rule is not None else "",
         dyno=alert.detail,
         muted=is_muted,
-        told=alert.told,
+        told=alert.is_notified,
     )
 
 
@@ -232,7 +232,7 @@ def channel_body(state: ChannelState) -> ChannelBody:
     return ChannelBody(
         name=channel.name,
         kind=channel.kind,
-        where=channel.where,
+        where=channel.masked_address,
         apps=list(channel.apps),
         least=channel.least,
         added=channel.added_s,

@@ -79,15 +79,15 @@ class AlertsApi:
 
     async def alerts(self) -> AlertsBody:
         """Active alerts, mutes, and the time until which minutes are evaluated"""
-        return alerts_body(await status.overview(self._reader), self._clock())
+        return alerts_body(await status.read_overview(self._reader), self._clock())
 
     async def rules(self) -> Any:
         """The rules in effect"""
-        config = (await status.overview(self._reader)).config
+        config = (await status.read_overview(self._reader)).config
         return JSONResponse(
             {
                 "rules": [
-                    rule_body(rule, is_own=rule.name in config.own)
+                    rule_body(rule, is_own=rule.name in config.custom_names)
                     for rule in config.rules.values()
                 ]
             }
@@ -104,14 +104,14 @@ class AlertsApi:
 
     async def channels(self) -> ChannelsBody:
         """Notification channels, and the state of their deliveries"""
-        states = (await status.overview(self._reader)).channels
+        states = (await status.read_overview(self._reader)).channels
         return ChannelsBody(channels=[channel_body(state) for state in states])
 
     async def add_channel(self, body: NewChannel) -> CreatedChannel:
         """Add a notification channel"""
         channel = await _or_problem(self._admin.add_channel(_channel(body, int(self._clock()))))
         return CreatedChannel(
-            name=channel.name, kind=channel.kind, where=channel.where, key=channel.key
+            name=channel.name, kind=channel.kind, where=channel.masked_address, key=channel.key
         )
 
     async def remove_channel(self, name: NamePath) -> None:
@@ -137,7 +137,7 @@ class AlertsApi:
         limit: Annotated[int, Query(ge=1, le=HISTORY_MAX)] = 100,
     ) -> HistoryBody:
         """Alerts that fired or resolved, mutes, and failed deliveries, newest first"""
-        entries = await status.history(self._reader, app or [], limit)
+        entries = await status.read_history(self._reader, app or [], limit)
         return HistoryBody(history=[history_entry_body(*entry) for entry in entries])
 
 

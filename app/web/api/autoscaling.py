@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.alerting.self_monitoring import spooling_since
+from app.alerting.self_monitoring import read_spooling_since
 from app.query.autoscaling import MINUTES_MAX, signal_of
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
@@ -92,7 +92,7 @@ class AutoscalingApi:
             self._finest,
             now_s,
         )
-        spooling_since_s = await spooling_since(self._store)
+        spooling_since_s = await read_spooling_since(self._store)
         return SignalBody(
             app=app,
             metric=query.metric.name,

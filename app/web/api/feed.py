@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from app.alerting import status
-from app.alerting.atom_feed import ENTRIES_MAX, atom, entries_of
+from app.alerting.atom_feed import ENTRIES_MAX, feed_entries, render_feed
 from app.query import history
 from app.query.planner import plan_range
 from app.rollup.events import MORE_EVENTS
@@ -56,5 +56,7 @@ class FeedApi:
         time_range, _ = plan_range(_EVENTS_SINCE, "now", "range", self._resolutions, now_s)
         events = await history.events(self._store, app, time_range)
         events.pop(MORE_EVENTS, 0)  # a count of dropped events, not an event
-        entries = [entry for _, entry in await status.history(self._store, [app], ENTRIES_MAX)]
-        return AtomResponse(atom(app, entries_of(entries, list(events)), self._pages_url, now_s))
+        entries = [entry for _, entry in await status.read_history(self._store, [app], ENTRIES_MAX)]
+        return AtomResponse(
+            render_feed(app, feed_entries(entries, list(events)), self._pages_url, now_s)
+        )

@@ -61,7 +61,7 @@ class Dashboard:
             ]
             drains = await drain_statuses(self._store, reachable)
             rejected_logins = await recent_rejected_logins(self._store)
-            alerts = await status.overview(self._store)
+            alerts = await status.read_overview(self._store)
         except StoreUnavailable as error:
             return self._store_unavailable(request, error)
         overviews.sort(key=lambda overview: overview.severity, reverse=True)

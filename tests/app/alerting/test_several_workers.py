@@ -1,4 +1,4 @@
-"""Several workers, killed at the worst time: what was decided is told, by another one, once."""
+"""Several workers, killed at the worst time: another one takes over and sends each message once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.alerting.alert_worker import PULSE
+from app.alerting.alert_worker import HEARTBEAT
 from tests.support.incident import error
 from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.receivers import webhook
@@ -56,47 +56,47 @@ def add_channel(running: ServiceProcess, url: str) -> None:
 
 
 def crashes() -> bytes:
-    """In the minutes that are complete now or soon."""
+    """Crashes in minutes that are complete now or soon."""
     minute = int(time.time()) // 60 * 60
     return b"".join(error(minute - 60 * back + 5, "H10") for back in (1, 2, 3))
 
 
-def evaluating(redis: RedisProcess) -> int:
-    """The process that evaluates."""
-    worker = redis.client.hget(f"dm:beat:{PULSE}", "worker")
+def evaluating_pid(redis: RedisProcess) -> int:
+    """The process id of the worker that evaluates."""
+    worker = redis.client.hget(f"dm:beat:{HEARTBEAT}", "worker")
     return int(worker.rpartition(b"-")[2]) if isinstance(worker, bytes) else 0
 
 
 @pytest.mark.timeout(120)
-async def test_a_worker_killed_while_it_tells_is_followed_by_one_that_tells_the_same(
+async def test_the_successor_of_a_worker_killed_during_delivery_sends_the_same_message(
     tmp_path: Path,
 ) -> None:
     async with webhook() as hook, service(tmp_path) as (running, redis):
-        hook.answers = [0]  # takes the first, and never says so
+        hook.answers = [0]  # receives the first message but never answers
         await asyncio.to_thread(send, running, crashes())
         await asyncio.to_thread(add_channel, running, hook.url)
         await until(lambda: hook.received)
-        killed = evaluating(redis)
-        os.kill(killed, signal.SIGKILL)
+        killed_pid = evaluating_pid(redis)
+        os.kill(killed_pid, signal.SIGKILL)
 
         await until(lambda: len(hook.received) == 2)
         first, second = hook.received
         assert first.json["id"] == second.json["id"]
         assert first.json["alerts"][0]["rule"] == "app-broken"
         await until(lambda: not redis.client.hlen("dm:{!alerts}:outbox"))
-        await until(lambda: evaluating(redis) not in (0, killed), within_s=90)
+        await until(lambda: evaluating_pid(redis) not in (0, killed_pid), within_s=90)
         assert len(hook.received) == 2
 
 
-async def test_a_worker_that_ends_hands_over_at_once(tmp_path: Path) -> None:
+async def test_a_worker_that_stops_releases_the_lease_immediately(tmp_path: Path) -> None:
     async with webhook() as hook, service(tmp_path) as (running, redis):
         await asyncio.to_thread(send, running, crashes())
         await asyncio.to_thread(add_channel, running, hook.url)
         await until(lambda: hook.received)
-        await until(lambda: evaluating(redis))
-        ended = redis.client.get("dm:{!alerts}:lease")
-        os.kill(evaluating(redis), signal.SIGTERM)
-        await until(lambda: redis.client.get("dm:{!alerts}:lease") != ended, within_s=14)
+        await until(lambda: evaluating_pid(redis))
+        first_token = redis.client.get("dm:{!alerts}:lease")
+        os.kill(evaluating_pid(redis), signal.SIGTERM)
+        await until(lambda: redis.client.get("dm:{!alerts}:lease") != first_token, within_s=14)
         await until(lambda: redis.client.get("dm:{!alerts}:lease"))
 
         assert len(hook.received) == 1

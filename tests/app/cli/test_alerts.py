@@ -77,7 +77,7 @@ def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
     assert rules["busy"]["for_minutes"] == 3
     assert rules["slow"]["floor"] == 800
     assert rules["slow"]["limits"] == {"web": 3}
-    assert rules["slow"]["title"] == "p95 of the response time"
+    assert rules["slow"]["title"] == "p95 response time"
     assert rules["no-data"]["enabled"] is False
     printed = alerts(data_dir, "list")[1]
     assert "sum of requests above 1,000, for 3 min, of shop  (yours)" in printed
@@ -92,14 +92,14 @@ def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
     [
         (("--metric", "requests", "--stat", "p95"), "stat=p95: expected"),
         (("--metric", "none", "--stat", "sum"), "metric=none: expected one of requests"),
-        (("--metric", "requests", "--stat", "share"), "stat=share: expected a counter"),
+        (("--metric", "requests", "--stat", "share"), "stat=share: requires a counter"),
         (("--metric", "requests", "--stat", "sum", "--filter", "code=H12"), "code=H12: expected"),
         (
             ("--metric", "service_time_ms", "--stat", "p95", "--by", "dyno"),
             "stat=p95: expected avg",
         ),
         (("--metric", "requests", "--stat", "sum", "--for", "0"), "for_minutes=0: expected"),
-        (("--metric", "requests", "--stat", "sum", "--limit", "nan"), "that are finite"),
+        (("--metric", "requests", "--stat", "sum", "--limit", "nan"), "expected finite numbers"),
         (
             ("--metric", "requests", "--stat", "sum", "--limit", "1", "--resolve", "2"),
             "wrong side",
@@ -134,14 +134,14 @@ async def test_a_test_message_is_sent_by_the_service(tmp_path: Path) -> None:
             assert (await asyncio.to_thread(alerts, data_dir, *add))[0] == 0
             code, _, said = await asyncio.to_thread(alerts, data_dir, "test")
             assert (code, said) == (0, "ops: taken.\n")
-            assert hook.received[0].json["title"] == "Dynometer: a test of the channel ops"
+            assert hook.received[0].json["title"] == "Dynometer: test of channel ops"
 
             hook.answers = [404]
             code, _, said = await asyncio.to_thread(alerts, data_dir, "test", "ops")
             assert code == 1
-            assert "not taken: answers 404: its address was revoked or is wrong" in said
+            assert "not taken: answered 404. Its address is wrong or was revoked" in said
         finally:
             await asyncio.to_thread(service.stop)
     log = service.log.read_text()
     assert "SECRET" not in log
-    assert "answers 404" in log
+    assert "answered 404" in log

@@ -21,7 +21,7 @@ from app.receivers.request_body import BodyLimiter
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.rollup.rollup import Rollup
-from app.service.asgi import Routed, build_app
+from app.service.asgi import DrainRouter, build_app
 from app.storage.interface import HEADER_BYTES, StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
@@ -67,7 +67,7 @@ async def service(store: MemoryStore | None = None, **environ: str) -> AsyncIter
     store = store or MemoryStore(clock)
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
     app = build_app(Settings.from_environ(settings), store, clock)
-    assert isinstance(app, Routed)
+    assert isinstance(app, DrainRouter)
     async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
         yield Watched(wire, store, clock, app.drain)
 

@@ -1,4 +1,4 @@
-"""What workers do now and then: know the secrets before they are asked, end those replaced."""
+"""The periodic tasks of workers: refresh secrets in advance, end replaced secrets."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tests.support.batches import batch
 from tests.support.registry import put_drain
 from tests.support.service import Clock
 
-PATIENCE_S = 10
+TIMEOUT_S = 10
 
 
 @asynccontextmanager
-async def running(chores: PeriodicTasks) -> AsyncIterator[None]:
-    task = asyncio.create_task(chores.run())
+async def running(tasks: PeriodicTasks) -> AsyncIterator[None]:
+    task = asyncio.create_task(tasks.run())
     try:
         yield
     finally:
@@ -33,44 +33,48 @@ async def running(chores: PeriodicTasks) -> AsyncIterator[None]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIMEOUT_S):
         while not holds():
             await asyncio.sleep(0.01)
 
 
-def chores_of(
-    store: Store, clock: Clock, drains: DrainRegistry, refusals: RejectedLogins
+def periodic_tasks(
+    store: Store, clock: Clock, drains: DrainRegistry, rejected_logins: RejectedLogins
 ) -> PeriodicTasks:
-    enrolment = DrainAdmin(store, clock, "https://metrics.example.com")
+    drain_admin = DrainAdmin(store, clock, "https://metrics.example.com")
     return PeriodicTasks(
-        frequent=(drains.refresh, refusals.publish), occasional=(enrolment.retire,)
+        frequent=(drains.refresh, rejected_logins.publish), occasional=(drain_admin.retire,)
     )
 
 
-class Asked(MemoryStore):
+class CountingStore(MemoryStore):
     """A store that counts how often its registry is read."""
 
-    asked = 0
+    registry_reads = 0
 
     async def drains(self) -> dict[str, str]:
-        self.asked += 1
+        self.registry_reads += 1
         return await super().drains()
 
 
-async def test_the_registry_is_read_before_anybody_asks() -> None:
+async def test_the_registry_is_read_in_advance() -> None:
     clock = Clock()
-    store = Asked(clock)
+    store = CountingStore(clock)
     await put_drain(store, "shop", encode(first("secret", int(clock.now_s), last=0)))
     drains = DrainRegistry(store, clock)
-    before = store.asked
-    async with running(chores_of(store, clock, drains, RejectedLogins(store, clock, name="1"))):
-        await until(lambda: store.asked > before + 1)  # by the copy, and by the end of old secrets
-    asked = store.asked
+    before = store.registry_reads
+    async with running(
+        periodic_tasks(store, clock, drains, RejectedLogins(store, clock, name="1"))
+    ):
+        await until(
+            lambda: store.registry_reads > before + 1
+        )  # by the copy, and by the end of old secrets
+    reads = store.registry_reads
     assert await drains.verify("shop", "secret") == 1
-    assert store.asked == asked
+    assert store.registry_reads == reads
 
 
-async def test_a_secret_that_was_replaced_ends_a_day_after_the_change_over() -> None:
+async def test_a_replaced_secret_ends_a_day_after_the_switch() -> None:
     clock = Clock()
     store = MemoryStore(clock)
     now_s = int(clock.now_s)
@@ -82,26 +86,28 @@ async def test_a_secret_that_was_replaced_ends_a_day_after_the_change_over() -> 
     await store.append(
         {"shop": [batch()]}, id_ttl_ms=days, inbox_ttl_ms=days, guards={"shop": guard}
     )
-    ended = False
+    has_ended = False
     async with running(
-        chores_of(store, clock, DrainRegistry(store, clock), RejectedLogins(store, clock, name="1"))
+        periodic_tasks(
+            store, clock, DrainRegistry(store, clock), RejectedLogins(store, clock, name="1")
+        )
     ):
-        async with asyncio.timeout(PATIENCE_S):
-            while not ended:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not has_ended:
                 await asyncio.sleep(0.01)
-                ended = decode((await store.drains())["shop"]).secrets[0].until_s > 0
+                has_ended = decode((await store.drains())["shop"]).secrets[0].until_s > 0
     drains = DrainRegistry(store, clock)
     assert [await drains.verify("shop", secret) for secret in ("old", "new")] == [1, 2]
     clock.now_s += RETIRED_AFTER_S
     assert [await drains.verify("shop", secret) for secret in ("old", "new")] == [0, 2]
 
 
-async def test_refusals_are_published() -> None:
+async def test_rejected_logins_are_published() -> None:
     clock = Clock()
     store = MemoryStore(clock)
-    refusals = RejectedLogins(store, clock, name="1")
-    refusals.add("shop", "", "wrong secret")
-    async with running(chores_of(store, clock, DrainRegistry(store, clock), refusals)):
-        async with asyncio.timeout(PATIENCE_S):
+    rejected_logins = RejectedLogins(store, clock, name="1")
+    rejected_logins.add("shop", "", "wrong secret")
+    async with running(periodic_tasks(store, clock, DrainRegistry(store, clock), rejected_logins)):
+        async with asyncio.timeout(TIMEOUT_S):
             while not await recent_rejected_logins(store):
                 await asyncio.sleep(0.01)

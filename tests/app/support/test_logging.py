@@ -50,5 +50,5 @@ def test_a_store_that_goes_and_comes_is_two_lines_and_requests_are_none(
     if log_format == "json":
         events = [json.loads(line) for line in service.log.read_text().splitlines()]
         assert {"time", "level", "logger", "message", "pid"} <= set(events[0])
-        assert any(event["message"].startswith("up at http") for event in events)
+        assert any(event["message"].startswith("listening on http") for event in events)
         assert {event["level"] for event in events} <= {"info", "warning"}

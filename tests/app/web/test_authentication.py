@@ -13,7 +13,7 @@ import pytest
 from app.access.drain_secrets import hash_secret
 from app.access.read_tokens import new_token, pack_token
 from app.alerting.rule import Rule, pack_rule
-from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app, pack_json
+from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app_alerts, pack_json
 from app.config import ConfigError, Settings
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
@@ -184,7 +184,7 @@ async def put_alerts(store: MemoryStore, app: str) -> None:
     alert = Alert("no-data", "", "firing", 1, detail=app)
     rule = Rule(name=f"of-{app}", title=app, kind="no_data", apps=(app,), limit=5)
     records = (
-        (AlertTable.STATES, app, pack_app(AppAlerts(1, alerts=(alert,)))),
+        (AlertTable.STATES, app, pack_app_alerts(AppAlerts(1, alerts=(alert,)))),
         (AlertTable.MUTES, app, pack_json(Mute(2**32, 1))),
         (AlertTable.RULES, rule.name, pack_rule(rule)),
     )

@@ -1,4 +1,4 @@
-"""Channels: what can be one, and what is shown of it."""
+"""Validation of channels, and how their addresses are shown."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ SECRET = "https://hooks.example.com/services/T0/B0/SECRET"
 
 
 def channel(**fields: Any) -> Channel:
-    given = {"name": "ops", "kind": "slack", "url": SECRET, "added_s": 1, **fields}
-    return check(Channel(**given))
+    values = {"name": "ops", "kind": "slack", "url": SECRET, "added_s": 1, **fields}
+    return check(Channel(**values))
 
 
 def mail(**fields: Any) -> Channel:
-    given = {
+    defaults = {
         "url": "smtps://u:SECRET@mail.example.com",
         "to": ("a@example.com",),
         "sender": "d@example.com",
     }
-    return channel(kind="email", **{**given, **fields})
+    return channel(kind="email", **{**defaults, **fields})
 
 
-def test_what_is_shown_opens_nothing() -> None:
-    assert channel().where == "https://hooks.example.com/…"
-    assert mail().where == "a@example.com through mail.example.com"
+def test_the_masked_address_holds_no_secret() -> None:
+    assert channel().masked_address == "https://hooks.example.com/…"
+    assert mail().masked_address == "a@example.com through mail.example.com"
 
 
 @pytest.mark.parametrize(
@@ -43,10 +43,10 @@ def test_what_is_shown_opens_nothing() -> None:
         "SECRET",
     ],
 )
-def test_an_address_that_cannot_be_used_is_refused_without_being_repeated(url: str) -> None:
-    with pytest.raises(ChannelError) as refused:
+def test_an_invalid_address_is_rejected_without_repeating_it(url: str) -> None:
+    with pytest.raises(ChannelError) as error:
         channel(url=url)
-    assert "SECRET" not in str(refused.value)
+    assert "SECRET" not in str(error.value)
 
 
 def test_this_machine_needs_no_tls() -> None:
@@ -80,10 +80,10 @@ def test_the_parts_of_a_mail_server() -> None:
     assert (server.user, server.password) == ("user@x", "p/w")
 
 
-def test_which_messages_a_channel_takes() -> None:
+def test_which_messages_a_channel_accepts() -> None:
     blogs = channel(apps=("blog-*",), least="page")
 
-    assert blogs.takes("blog-1", "page")
-    assert not blogs.takes("blog-1", "warn")
-    assert not blogs.takes("shop", "page")
-    assert blogs.takes("-", "page")
+    assert blogs.accepts("blog-1", "page")
+    assert not blogs.accepts("blog-1", "warn")
+    assert not blogs.accepts("shop", "page")
+    assert blogs.accepts("-", "page")

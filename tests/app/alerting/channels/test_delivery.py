@@ -1,4 +1,4 @@
-"""Messages reach real receivers in the form that these take, or it is said why not."""
+"""Messages reach real receivers in the right format, or the error says why not."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ async def test_a_webhook_gets_json_that_is_signed() -> None:
         await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
         (got,) = hook.received
-    signed = hmac.new(b"KEY", f"{int(NOW_S)}.".encode() + got.body, hashlib.sha256).hexdigest()
-    assert got.headers["dynometer-signature"] == f"sha256={signed}"
+    digest = hmac.new(b"KEY", f"{int(NOW_S)}.".encode() + got.body, hashlib.sha256).hexdigest()
+    assert got.headers["dynometer-signature"] == f"sha256={digest}"
     assert got.headers["dynometer-timestamp"] == str(int(NOW_S))
     assert got.headers["dynometer-id"] == got.json["id"] == "0f0f"
     assert got.headers["content-type"] == "application/json"
@@ -89,7 +89,7 @@ async def test_slack_gets_a_text_in_its_markup() -> None:
     assert lines[1].startswith("• H12 &lt;Request&gt; &amp; timeout")
     assert lines[1].endswith("; web.2: 12 of 14")
     assert "*Just before:* release v42" in got.json["text"]
-    assert lines[-1] == "<https://metrics.example.com/apps/shop?start=1|See it>"
+    assert lines[-1] == "<https://metrics.example.com/apps/shop?start=1|Open in Dynometer>"
     assert "dynometer-signature" not in got.headers
 
 
@@ -105,73 +105,73 @@ async def test_e_mail_arrives_with_an_id_that_stays() -> None:
     assert first["From"] == "Dynometer <d@example.org>"
     assert first["To"] == "a@example.com, b@example.com"
     assert first["Message-ID"] == second["Message-ID"] == "<0f0f.ops@example.org>"
-    assert "It means: No first byte within 30 s." in str(first)
+    assert "Meaning: No first byte within 30 s." in str(first)
     assert len(box.recipients) == 4
     assert box.credentials[0] == "AHVzZXIAcEBzcw=="  # \0user\0p@ss
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
-        (302, "answers 302, a redirect, which is not followed"),
-        (404, "answers 404: its address was revoked or is wrong"),
-        (500, "answers 500"),
+        (302, "answered 302, a redirect, which is not followed"),
+        (404, "answered 404. Its address is wrong or was revoked"),
+        (500, "answered 500"),
     ],
 )
-async def test_what_a_webhook_refuses_is_said(status: int, said: str) -> None:
+async def test_the_error_of_a_webhook_is_reported(status: int, message: str) -> None:
     async with webhook() as hook:
         hook.answers = [status]
         hook.head = f"location: {hook.url}/elsewhere\r\n"
-        with pytest.raises(ChannelDeliveryError) as refused:
+        with pytest.raises(ChannelDeliveryError) as error:
             await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
-        assert len(hook.received) == 1  # nothing was followed
-    assert str(refused.value).startswith(said)
-    assert "SECRET" not in str(refused.value)
+        assert len(hook.received) == 1  # the redirect was not followed
+    assert str(error.value).startswith(message)
+    assert "SECRET" not in str(error.value)
 
 
-async def test_a_channel_may_ask_to_be_left_alone_for_a_while() -> None:
+async def test_retry_after_is_respected() -> None:
     async with webhook() as hook:
         hook.answers, hook.head = [429], "retry-after: 90\r\n"
-        with pytest.raises(ChannelDeliveryError) as refused:
+        with pytest.raises(ChannelDeliveryError) as error:
             await ChannelSender(Clock()).send(channel(hook.url), MESSAGE)
 
-    assert refused.value.after_s == 90
+    assert error.value.retry_after_s == 90
 
 
-async def test_who_does_not_answer_is_given_up_in_time() -> None:
+async def test_a_silent_receiver_times_out() -> None:
     async with webhook() as hook, mailbox() as box:
         hook.answers, box.dripping = [0], True
         sender = ChannelSender(Clock(), time_limit_s=0.2)
         mail = channel(
             f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
         )
-        for each in (channel(hook.url), mail):
+        for silent_channel in (channel(hook.url), mail):
             async with asyncio.timeout(10):
                 with pytest.raises(ChannelDeliveryError):
-                    await sender.send(each, MESSAGE)
+                    await sender.send(silent_channel, MESSAGE)
 
 
-async def test_who_is_not_there_is_not_reached_and_no_secret_is_told() -> None:
+async def test_the_error_of_an_unreachable_receiver_holds_no_secret() -> None:
     async with webhook() as hook:
         url = hook.url
     mail = channel(
         "smtp://user:SECRET@127.0.0.1:1", "email", to=("a@example.com",), sender="d@example.org"
     )
-    for each in (channel(url), mail):
-        with pytest.raises(ChannelDeliveryError) as refused:
-            await ChannelSender(Clock()).send(each, MESSAGE)
-        assert "reached" in str(refused.value)
-        assert "SECRET" not in str(refused.value)
+    for closed_channel in (channel(url), mail):
+        with pytest.raises(ChannelDeliveryError) as error:
+            await ChannelSender(Clock()).send(closed_channel, MESSAGE)
+        assert "reached" in str(error.value)
+        assert "SECRET" not in str(error.value)
 
 
-async def test_what_a_mail_server_refuses_is_said() -> None:
+async def test_the_error_of_a_mail_server_is_reported() -> None:
     async with mailbox() as box:
         box.refuses = "550 nobody of that name"
         mail = channel(
             f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com",), sender="d@example.org"
         )
-        with pytest.raises(ChannelDeliveryError, match="refuses a@example"):
+        with pytest.raises(ChannelDeliveryError, match="rejected a@example"):
             await ChannelSender(Clock()).send(mail, MESSAGE)
 
 

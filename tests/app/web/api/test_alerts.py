@@ -9,7 +9,7 @@ import httpx2
 import pytest
 
 from app.access.read_tokens import new_token, pack_token
-from app.alerting.state import Alert, AppAlerts, HistoryEntry, pack_app, pack_json
+from app.alerting.state import Alert, AppAlerts, HistoryEntry, pack_app_alerts, pack_json
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
@@ -56,7 +56,7 @@ async def fire(store: MemoryStore, *apps: str) -> None:
     )
     entry = HistoryEntry(int(NOW_S), "fired", "H12", rule="app-broken", told=True)
     for app in apps:
-        state = pack_app(AppAlerts(int(NOW_S), alerts=(alert,)))
+        state = pack_app_alerts(AppAlerts(int(NOW_S), alerts=(alert,)))
         await store.change_alerts(
             [AlertChange(AlertTable.STATES, app, state)], history={app: [pack_json(entry)]}
         )

@@ -13,7 +13,7 @@ import pytest
 
 from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
 from app.alerting.rule import Rule, pack_rule
-from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app, pack_json
+from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app_alerts, pack_json
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, load, memory, router
@@ -60,7 +60,7 @@ async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
     alert = Alert(
         "app-broken", "", "firing", int(AT_S), value=14, detail="web.2: 12 of 14", parts=("H12",)
     )
-    await put(store, AlertTable.STATES, "shop", pack_app(AppAlerts(1, alerts=(alert,))))
+    await put(store, AlertTable.STATES, "shop", pack_app_alerts(AppAlerts(1, alerts=(alert,))))
     entries = [
         HistoryEntry(int(AT_S) + 130, "fired", "H12 Request timeout: 14 in a minute", told=True),
         HistoryEntry(int(AT_S) + 200, "resolved", "H10 App crashed", told=False),
