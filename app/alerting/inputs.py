@@ -8,8 +8,8 @@ from typing import NamedTuple
 from app.alerting.conditions import Measured, RuleQuery, same_hour_last_week
 from app.alerting.notification import BEFORE_S
 from app.alerting.rule import Rule
-from app.query.engine import packed_rollups
-from app.query.history import events
+from app.query.engine import read_packed_rollups
+from app.query.history import read_events
 from app.query.stats import Value
 from app.query.table import QueryRange
 from app.rollup.codec import merge_packed
@@ -52,7 +52,9 @@ async def read_minutes(
     """
     first = start - (questions.over_minutes - 1) * MINUTE_S
     slots: dict[int, Rollup] = {}
-    async for at, packed in packed_rollups(store, app, QueryRange(first, end, MINUTE_S, minutes)):
+    async for at, packed in read_packed_rollups(
+        store, app, QueryRange(first, end, MINUTE_S, minutes)
+    ):
         rollup = slots.setdefault(at, Rollup())
         merge_packed(rollup, packed, questions.sections, gauges=questions.gauges)
     return slots
@@ -63,7 +65,9 @@ async def heard_in(
 ) -> list[bool]:
     """Whether a line came, for each minute."""
     heard: set[int] = set()
-    async for at, packed in packed_rollups(store, app, QueryRange(start, end, MINUTE_S, minutes)):
+    async for at, packed in read_packed_rollups(
+        store, app, QueryRange(start, end, MINUTE_S, minutes)
+    ):
         rollup = Rollup()
         merge_packed(rollup, packed, frozenset())
         if rollup.messages:
@@ -139,7 +143,7 @@ async def recent_changes(
         StoreUnavailable, PackError
     """
     first = begun_s - begun_s % MINUTE_S - BEFORE_S
-    found = await events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
+    found = await read_events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
     total = await store.read(app, [_TOTAL], inbox=False)
     rollup = Rollup()
     for element in total.slots.get(_TOTAL, []):

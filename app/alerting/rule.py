@@ -178,7 +178,9 @@ def _check_question(rule: Rule) -> None:
     try:
         plan(rule.asked, _RESOLUTIONS, 0)
     except QueryError as error:
-        raise RuleError(f"{error.parameter}={error.given}: expected {error.accepted}") from None
+        raise RuleError(
+            f"{error.parameter}={error.value}: expected {error.accepted_values}"
+        ) from None
 
 
 def pack_rule(rule: Rule) -> bytes:

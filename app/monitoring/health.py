@@ -34,35 +34,37 @@ class HealthCheck:
         self._folder = folder
         self._pipeline = pipeline
         self._clock = clock
-        self._since: dict[str, tuple[str, int]] = {}
+        self._status_since: dict[str, tuple[str, int]] = {}
 
     async def report(self) -> HealthReport:
         """Look now."""
-        unfit: list[str] = []
-        refusals: list[str] = []
+        store_problems: list[str] = []
+        store_errors: list[str] = []
         backlog: dict[str, int] = {}
         try:
-            unfit = await self._store.check()
-            apps = [seen.app for seen in await self._store.seen_apps()]
+            store_problems = await self._store.check()
+            apps = [sighting.app for sighting in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:
-            refusals = [str(error)]
-        if not refusals and self._pipeline.sink.store_unavailable:
-            refusals = [self._pipeline.sink.last_error]
-        elif not refusals and (waiting := self._pipeline.notice()):  # of another worker, perhaps
-            refusals = [waiting]
+            store_errors = [str(error)]
+        if not store_errors and self._pipeline.sink.store_unavailable:
+            store_errors = [self._pipeline.sink.last_error]
+        elif not store_errors and (
+            spool_notice := self._pipeline.notice()
+        ):  # of another worker, perhaps
+            store_errors = [spool_notice]
         spool = self._pipeline.describe()
-        taken_by_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
-        ready = not unfit and (not refusals or taken_by_spool)
-        folding = [] if unfit or refusals else self._folding_problems(backlog)
+        can_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
+        ready = not store_problems and (not store_errors or can_spool)
+        folding = [] if store_problems or store_errors else self._folding_problems(backlog)
         return HealthReport(
             ready=ready,
             body={
                 "ready": ready,
-                "store": self._part("store", unfit + refusals),
+                "store": self._component("store", store_problems + store_errors),
                 "spool": spool,
                 "folding": {
-                    **self._part("folding", folding),
+                    **self._component("folding", folding),
                     "backlog_batches": sum(backlog.values()),
                     "last_success": int(self._folder.last_success_s),
                 },
@@ -77,10 +79,10 @@ class HealthCheck:
             problems.append("the folding task of this worker has stopped: restart the service")
         return problems
 
-    def _part(self, name: str, problems: list[str]) -> dict[str, Any]:
+    def _component(self, name: str, problems: list[str]) -> dict[str, Any]:
         status = "degraded" if problems else "ok"
-        known, since = self._since.get(name, ("", 0))
-        if known != status:
+        previous, since = self._status_since.get(name, ("", 0))
+        if previous != status:
             since = int(self._clock())
-            self._since[name] = (status, since)
+            self._status_since[name] = (status, since)
         return {"status": status, "since": since, "problems": problems}

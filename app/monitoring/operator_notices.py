@@ -27,12 +27,12 @@ class Notices(NamedTuple):
     plugins: Sequence[NoticeSource] = ()
 
     @property
-    def buffered(self) -> str:
+    def spool_notice(self) -> str:
         """What waits on disk, while figures are not complete; "" for nothing."""
         return self.pipeline.notice()
 
     @property
-    def others(self) -> list[str]:
+    def actions(self) -> list[str]:
         """What the operator should do."""
         full = self.memory_guard.notice()
         beside = [sentence for each in self.plugins for sentence in each.notices()]

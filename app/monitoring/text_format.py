@@ -25,22 +25,22 @@ class MetricFamily(NamedTuple):
     lines: list[str]
 
 
-def negotiated(accept: str) -> str:
+def negotiate_format(accept: str) -> str:
     """The content type to answer with."""
     return OPENMETRICS if "application/openmetrics-text" in accept else TEXT
 
 
-def written(family: MetricFamily) -> str:
+def render_lines(family: MetricFamily) -> str:
     """Its lines as text; "" without any."""
     return "\n".join((*family.lines, ""))
 
 
-def head(family: MetricFamily, content_type: str) -> str:
+def render_header(family: MetricFamily, content_type: str) -> str:
     """What stands before its lines."""
-    return "".join(_head(family, content_type == OPENMETRICS))
+    return "".join(_header_lines(family, content_type == OPENMETRICS))
 
 
-def _head(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
+def _header_lines(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
     counter = family.kind == "counter"
     name = f"{family.name}_total" if counter and not openmetrics else family.name
     yield f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
@@ -49,7 +49,7 @@ def _head(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
         yield f"# UNIT {name} {unit}\n"
 
 
-def escaped(value: str) -> str:
+def escape_label(value: str) -> str:
     """A label's value."""
     if "\\" in value or '"' in value or "\n" in value:
         return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

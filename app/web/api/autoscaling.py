@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerting.self_monitoring import spooling_since
-from app.query.autoscaling import MINUTES_MAX, signal_of
+from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader
@@ -74,11 +74,11 @@ class AutoscalingApi:
             asked = QueryRequest(parameters.metric, stats, [], filters, "now-1h", "now", "1m")
             query = plan(asked, [self._finest], now_s)[0]
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
+            raise bad_parameter(error.parameter, error.value, error.accepted_values) from error
         (stat,) = query.stats
         if stat.method == "bins":
             raise bad_parameter("stat", "bins", "one value, such as p95")
-        found = await signal_of(
+        found = await read_signal(
             self._store,
             app,
             query.metric,
@@ -95,10 +95,10 @@ class AutoscalingApi:
             stat=stat.name,
             unit=query.metric.unit,
             value=found.value,
-            before=found.before,
+            before=found.previous_value,
             trend=found.trend,
             dynos=found.dynos,
-            complete=found.minutes_heard == parameters.minutes and not 0 < waits < found.end,
+            complete=found.active_minutes == parameters.minutes and not 0 < waits < found.end,
             start=found.start,
             end=found.end,
         )

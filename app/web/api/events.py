@@ -104,8 +104,8 @@ class EventsApi:
                 parameters.start, parameters.end, "range", self._resolutions, self._clock()
             )
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
-        found = await history.events(self._store, app, span)
+            raise bad_parameter(error.parameter, error.value, error.accepted_values) from error
+        found = await history.read_events(self._store, app, span)
         more = found.pop(MORE_EVENTS, 0)
         events = [
             _body(key, count)

@@ -53,7 +53,7 @@ class FeedApi:
         await require_app(self._store, app)
         now_s = self._clock()
         span, _ = plan_range(RANGE, "now", "range", self._resolutions, now_s)
-        events = await history.events(self._store, app, span)
+        events = await history.read_events(self._store, app, span)
         events.pop(MORE_EVENTS, 0)
         told = [each for _, each in await look.history(self._store, [app], ENTRIES_MAX)]
         return AtomResponse(atom(app, entries_of(told, list(events)), self._url, now_s))

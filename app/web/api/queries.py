@@ -14,7 +14,7 @@ from app.ingest.aggregator import AcceptanceWindow
 from app.query import engine as queries
 from app.query import history
 from app.query import table as collect
-from app.query.ledger import Ledger, ledger_of
+from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.receivers.http_drain import REPLAY_PAST_S
 from app.rollup.resolutions import Resolution
@@ -228,7 +228,7 @@ class QueriesApi:
     ) -> Response:
         """A metric over time, of all apps or some"""
         known = [seen.app for seen in await self._store.seen_apps()]
-        apps = queries.matching(known, parameters.app)
+        apps = queries.match_apps(known, parameters.app)
         return await self._answer(request, None, apps, parameters)
 
     async def query_app(
@@ -246,9 +246,9 @@ class QueriesApi:
                 parameters.start, parameters.end, "range", self._resolutions, self._clock()
             )
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
-        counts = await history.ledger(self._store, app, span)
-        return ledger_of(counts, app=app, start=span.start, end=span.end)
+            raise bad_parameter(error.parameter, error.value, error.accepted_values) from error
+        counts = await history.read_ledger(self._store, app, span)
+        return build_ledger(counts, app=app, start=span.start, end=span.end)
 
     async def _answer(
         self,
@@ -262,7 +262,7 @@ class QueriesApi:
             query, warnings = plan(parameters.asked(), self._resolutions, now_s)
             answer = await queries.answer(self._store, apps, query, now_s)
         except QueryError as error:
-            raise bad_parameter(error.parameter, error.given, error.accepted) from error
+            raise bad_parameter(error.parameter, error.value, error.accepted_values) from error
         except queries.TooManySeries as error:
             raise Problem(400, "Too many series", str(error), parameter="by") from error
         head: dict[str, Any] = {

@@ -14,9 +14,9 @@ from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting import status as look
-from app.dashboard.app_page import PAST, RANGES, DynoRow, app_view
+from app.dashboard.app_page import BASELINES, RANGES, DynoRow, build_app_view
 from app.dashboard.apps_overview import AppsOverviewCache
-from app.query.engine import matching
+from app.query.engine import match_apps
 from app.query.planner import QueryError
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader, StoreUnavailable
@@ -50,10 +50,10 @@ class Dashboard:
         now_s = self._clock()
         try:
             seen = await self._store.seen_apps()
-            shown = matching([each.app for each in seen], [app] if app else [])
+            shown = match_apps([each.app for each in seen], [app] if app else [])
             reachable = set(await self._store.reachable(shown))
             apps = [
-                await self._overviews.of(self._store, each, now_s)
+                await self._overviews.get(self._store, each, now_s)
                 for each in seen
                 if each.app in reachable
             ]
@@ -87,11 +87,15 @@ class Dashboard:
                 name = app if valid_app(app) else ""  # what is no name is not shown in a command
                 return self._page(request, "unknown.html", status=404, app=name)
             try:
-                view = await app_view(self._store, seen[0], self._resolutions, now_s, state.wanted)
+                view = await build_app_view(
+                    self._store, seen[0], self._resolutions, now_s, state.wanted
+                )
             except QueryError as error:
                 problem = f"The last hour is shown instead: {error}"
                 state = state._replace(start="", end="")
-                view = await app_view(self._store, seen[0], self._resolutions, now_s, state.wanted)
+                view = await build_app_view(
+                    self._store, seen[0], self._resolutions, now_s, state.wanted
+                )
             infos = await drain_statuses(self._store, [app])
         except StoreUnavailable as error:
             return self._page(request, "away.html", status=503, reason=str(error))
@@ -106,7 +110,7 @@ class Dashboard:
             for_script=for_script(view),
             has_charts=has_charts(),
             ranges=list(RANGES),
-            past={name: words for name, (words, _) in PAST.items()},
+            past={name: words for name, (words, _) in BASELINES.items()},
             doubled=second_drains(infos, now_s),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from app.dashboard.app_page import PAST, RANGES, PageRequest
+from app.dashboard.app_page import BASELINES, RANGES, PageRequest
 from app.query.selection import Selection
 from app.rollup.statuses import OUTCOMES
 
@@ -76,7 +76,7 @@ def page_state(given: dict[str, str]) -> PageState:
         "process_type": _PATTERN.fullmatch,
         "dyno": _PATTERN.fullmatch,
         "outcome": lambda text: text in OUTCOMES,
-        "compare": lambda text: text in PAST,
+        "compare": lambda text: text in BASELINES,
         "scale": lambda text: text in ("log", "linear"),
         "sort": lambda text: text in SORTED_BY,
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from app.dashboard.charts import CHARTS, Chart, ComparedPeriod
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
-from app.query.selection import EVERYTHING, Selection
+from app.query.selection import WHOLE_APP, Selection
+from app.query.snapshot import AppSnapshot, SnapshotData
 from app.query.table import QueryRange
-from app.query.window import Window, WindowData
 from app.rollup.codec import pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, resolutions
 from app.rollup.rollup import Rollup
@@ -21,8 +21,8 @@ WEEK_S = 7 * 24 * HOUR_S
 
 
 def window_of(
-    body: bytes, *, start: int = START, step_s: int = MINUTE_S, part: Selection = EVERYTHING
-) -> Window:
+    body: bytes, *, start: int = START, step_s: int = MINUTE_S, part: Selection = WHOLE_APP
+) -> AppSnapshot:
     """Three minutes that hold these lines."""
     end = start + MINUTES * MINUTE_S
     aggregator = Aggregator(end, AcceptanceWindow(HOUR_S, HOUR_S))
@@ -34,13 +34,13 @@ def window_of(
     of_steps, of_slots = (
         [(at, pack(rollup)) for at, rollup in each.items()] for each in (steps, aggregator.rollups)
     )
-    return Window("shop", span, WindowData(of_steps, of_slots), part)
+    return AppSnapshot("shop", span, SnapshotData(of_steps, of_slots), part)
 
 
-def charts(shown: Window, past: Window | None = None) -> dict[str, Chart]:
+def charts(shown: AppSnapshot, past: AppSnapshot | None = None) -> dict[str, Chart]:
     period = ComparedPeriod(shown, NOW_S, past, "last week", WEEK_S)
     made = [make(period) for make in CHARTS]
-    return {chart.key: chart for chart in made if chart.known}
+    return {chart.key: chart for chart in made if chart.has_data}
 
 
 def lines(chart: Chart) -> dict[str, list[float | int | None]]:
@@ -115,7 +115,7 @@ def test_calls_and_expressions_ask_for_the_same_part() -> None:
 def test_the_past_is_drawn_beside_it_also_where_it_is_kept_less_finely() -> None:
     earlier = window_of(busy(AT_S - WEEK_S, service="40ms"), start=START - WEEK_S, step_s=180)
     made = charts(window_of(busy()), earlier)
-    assert made["response"].lines[-1].past
+    assert made["response"].lines[-1].is_baseline
     assert lines(made["response"])["p95, last week"] == [29827.5] * 3
     assert lines(made["requests"])["all, last week"] == [7 / 3] * 3
     assert lines(made["errors"])["all, last week"] == [2 / 3] * 3
@@ -124,7 +124,7 @@ def test_the_past_is_drawn_beside_it_also_where_it_is_kept_less_finely() -> None
 
 def test_of_a_past_without_data_nothing_is_drawn() -> None:
     made = charts(window_of(busy()), window_of(b"", start=START - WEEK_S))
-    assert not [line for chart in made.values() for line in chart.lines if line.past]
+    assert not [line for chart in made.values() for line in chart.lines if line.is_baseline]
 
 
 def test_rare_codes_are_one_line() -> None:

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.monitoring.exposition import BLOCK_BYTES, in_turns
+from app.monitoring.exposition import BLOCK_BYTES, in_blocks
 from app.storage.interface import Store
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.servers import program
@@ -221,7 +221,7 @@ async def test_others_have_their_turn_between_blocks_of_a_large_exposition() -> 
             turns += 1
 
     task = asyncio.create_task(others())
-    blocks = [block async for block in in_turns(texts)]
+    blocks = [block async for block in in_blocks(texts)]
     task.cancel()
     assert b"".join(blocks) == b"".join(texts)
     assert turns >= 5
