@@ -1,10 +1,11 @@
-"""What Prometheus is told of each app.
+"""Builds the metrics of each app for Prometheus.
 
-Counters are an app's total plus what is in its inbox, read in one atomic step: so they are current
-to the last stored line, agree between workers, survive restarts and never go backwards. Gauges are
-what each dyno said last; a dyno unheard of for RECENT_S is gone.
+Counters are an app's total plus its inbox, read in one atomic step. They are therefore current to
+the last stored line, agree between workers, survive restarts and never go backwards. Gauges are
+each dyno's latest values; a dyno without a line for RECENT_S disappears.
 
-Lines are written here, since a scrape of many apps has tens of thousands of them.
+Sample lines are formatted here rather than by prometheus_client, since a scrape of many apps has
+tens of thousands of them.
 """
 
 from __future__ import annotations
@@ -55,20 +56,22 @@ _DYNO_CODES = [code for code in CODES if code.startswith("R")]
 _STREAM_CODES = [code for code in CODES if code.startswith("L")]
 
 
-_REQUESTS_HELP = "Requests that ended, by HTTP status ('' when the router logged none)"
+_REQUESTS_HELP = "Completed requests, by HTTP status ('' if the router logged none)"
 _RESPONSE_BYTES_HELP = "Bytes of response bodies"
-_ERRORS_HELP = "Lines with a Heroku error code: H of the router, R of a dyno, L of the log stream"
-_RESTARTS_HELP = "Dynos that had run and started again"
-_EXITS_HELP = "Processes that ended"
+_ERRORS_HELP = (
+    "Log lines with an error code: H from the router, R from a dyno, L from the log stream"
+)
+_RESTARTS_HELP = "Restarts of dynos"
+_EXITS_HELP = "Processes that ended, by exit status"
 _RELEASE_HELP = "Time of the latest release"
-_DYNOS_HELP = f"Distinct dynos heard from in the last {RECENT_S // MINUTE_S} minutes"
-_LAST_SEEN_HELP = "Time of the latest log line of the app"
-_MESSAGES_HELP = "Log messages by what became of them (the ledger)"
+_DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
+_LAST_SEEN_HELP = "Time of the app's latest log line"
+_MESSAGES_HELP = "Log messages by result (the ledger)"
 _INBOX_HELP = "Batches stored and not yet folded"
 
 
 class AppState(NamedTuple):
-    """What is exported of one app: everything ever counted, and the last RECENT_S."""
+    """One app's data for the exposition: its total, and gauges of the last RECENT_S."""
 
     sighting: SeenApp
     total: Rollup
@@ -79,7 +82,7 @@ class AppState(NamedTuple):
 async def read_app_states(
     store: Reader, sightings: Sequence[SeenApp], now_s: float
 ) -> list[AppState]:
-    """Read these apps, each at one instant.
+    """Read these apps, each in one atomic step.
 
     Raises:
         StoreUnavailable, NewerVersion
@@ -97,29 +100,29 @@ async def read_app_states(
 def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
     total: list[bytes] = []
     recent: list[bytes] = []
-    unfolded = []
+    inbox: list[bytes] = []
     for slot, elements in contents.slots.items():
         target = total if slot == TOTAL else recent
         target += (element[HEADER_BYTES:] for element in elements)
     for element in contents.inbox:
-        for minute, packed in unpack_batch(element[HEADER_BYTES:]):
-            unfolded.append(packed)
+        for minute, data in unpack_batch(element[HEADER_BYTES:]):
+            inbox.append(data)
             if minute >= first:
-                recent.append(packed)
+                recent.append(data)
     sums = merge_rollups(total)
-    if unfolded:
-        sums.merge(merge_rollups(unfolded).without_dynos())
+    if inbox:
+        sums.merge(merge_rollups(inbox).without_dynos())
     return AppState(sighting, to_python(sums), latest_gauges(recent), len(contents.inbox))
 
 
 def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
-    """The apps' metrics."""
+    """Build the metric families of the apps."""
     yield _build_family("heroku_router_requests", "counter", _REQUESTS_HELP, states, _request_rows)
     for name, help_text, outcomes in _HISTOGRAMS:
         yield MetricFamily(
             f"heroku_router_{name}_time_seconds",
             "histogram",
-            f"{help_text}, WebSockets left out",
+            f"{help_text}, without WebSockets",
             [line for state in states for line in _histogram_lines(state, name, outcomes)],
         )
     yield _build_family(
@@ -152,7 +155,7 @@ def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
     yield _build_family("dynometer_inbox_batches", "gauge", _INBOX_HELP, states, _inbox_rows)
 
 
-Rows = Iterator[tuple[str, float]]  # (labels but app, value)
+Rows = Iterator[tuple[str, float]]  # (labels after app, value)
 
 
 def _build_family(
@@ -220,7 +223,10 @@ def _error_rows(state: AppState) -> Rows:
 
 
 def _possible_codes(state: AppState) -> Iterator[tuple[str, str]]:
-    """Codes that can occur are there at 0, so that an alert sees the first one as an increase."""
+    """(process type, code) pairs that can occur.
+
+    They are exported at 0, so that an alert sees the first line as an increase.
+    """
     sources = {*state.recent.active_dynos, *(source for source, _ in state.total.requests)}
     process_types = {labels_of(source)[0] for source in sources}
     for process_type in process_types:
@@ -251,16 +257,17 @@ def _release_rows(state: AppState) -> Rows:
 
 
 def _group_gauges(state: AppState) -> list[list[tuple[str, int]]]:
-    """(labels, value) of each dyno, for each of GAUGES."""
+    """(labels, value) of each dyno, for each of GAUGES.
+
+    All gauges of a dyno follow each other, so its labels are formatted only once.
+    """
     gauges: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
     previous, labels = None, ""
     for (source, gauge), last in sorted(state.recent.last.items()):
         if source != previous:
             process_type, dyno = labels_of(source)
-            previous, labels = (
-                source,
-                f'app="{state.sighting.app}",process_type="{process_type}",dyno="{dyno}"',
-            )
+            previous = source
+            labels = f'app="{state.sighting.app}",process_type="{process_type}",dyno="{dyno}"'
         gauges[gauge].append((labels, last))
     return gauges
 

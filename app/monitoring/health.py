@@ -1,4 +1,4 @@
-"""Whether the service would take a batch now, and whether its background work keeps up."""
+"""Health checks: whether the service can accept a batch now, and whether folding keeps up."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
 from app.storage.interface import Store, StoreUnavailable
 
-FOLDING_STALLED_S = 120  # two sweeps
+FOLDING_STALLED_S = 120  # two sweeps of the fold worker
 BACKLOG_MAX = 4_096  # batches of one app; folding then lags by minutes
 
 
 class HealthReport(NamedTuple):
-    """`ready`: a POST would be accepted now; `body`: as /readyz shows it."""
+    """`ready`: whether a POST would be accepted now; `body`: the answer of /readyz."""
 
     ready: bool
     body: dict[str, Any]
 
 
 class HealthCheck:
-    """Looks at the store, the spool and the folder, and remembers since when something is wrong."""
+    """Checks store, spool and fold worker, and remembers when each status last changed."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class HealthCheck:
         self._status_since: dict[str, tuple[str, int]] = {}
 
     async def report(self) -> HealthReport:
-        """Look now."""
+        """Run all checks."""
         store_problems: list[str] = []
         store_errors: list[str] = []
         backlog: dict[str, int] = {}
@@ -49,10 +49,8 @@ class HealthCheck:
             store_errors = [str(error)]
         if not store_errors and self._pipeline.sink.store_unavailable:
             store_errors = [self._pipeline.sink.last_error]
-        elif not store_errors and (
-            spool_notice := self._pipeline.notice()
-        ):  # of another worker, perhaps
-            store_errors = [spool_notice]
+        elif not store_errors and (spool_notice := self._pipeline.notice()):
+            store_errors = [spool_notice]  # another worker may be the one that spools
         spool = self._pipeline.describe()
         can_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
         ready = not store_problems and (not store_errors or can_spool)
@@ -74,9 +72,9 @@ class HealthCheck:
     def _folding_problems(self, backlog: dict[str, int]) -> list[str]:
         problems = [self._folder.last_error] if self._folder.last_error else []
         if (longest := max(backlog.values(), default=0)) > BACKLOG_MAX:
-            problems.append(f"{longest} batches of one app wait to be folded")
+            problems.append(f"{longest} batches of one app wait to be folded (limit {BACKLOG_MAX})")
         if not self._folder.alive(FOLDING_STALLED_S):
-            problems.append("the folding task of this worker has stopped: restart the service")
+            problems.append("the folding task of this worker has stopped. Restart the service.")
         return problems
 
     def _component(self, name: str, problems: list[str]) -> dict[str, Any]:

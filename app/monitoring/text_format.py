@@ -1,7 +1,8 @@
-"""Prometheus' two text formats: 0.0.4, and OpenMetrics 1.0.
+"""The two text formats of Prometheus: 0.0.4, and OpenMetrics 1.0.
 
-Lines of samples are the same in both, so whoever makes families need not know which is asked for.
-The end that OpenMetrics needs is written by whoever writes the last family.
+Sample lines are the same in both, so families are built without knowing the format. The caller
+writes the end marker of OpenMetrics after the last family.
+
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/,
 https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
@@ -17,7 +18,7 @@ _UNITS = ("seconds", "bytes")
 
 
 class MetricFamily(NamedTuple):
-    """One metric. A counter's name is without _total, which its lines have."""
+    """One metric with its sample lines. A counter's name has no _total; its lines do."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -26,17 +27,17 @@ class MetricFamily(NamedTuple):
 
 
 def negotiate_format(accept: str) -> str:
-    """The content type to answer with."""
+    """The content type of the answer to a request with this Accept header."""
     return OPENMETRICS if "application/openmetrics-text" in accept else TEXT
 
 
 def render_lines(family: MetricFamily) -> str:
-    """Its lines as text; "" without any."""
+    """The family's lines as text, "" if it has none."""
     return "\n".join((*family.lines, ""))
 
 
 def render_header(family: MetricFamily, content_type: str) -> str:
-    """What stands before its lines."""
+    """The comment lines before the family's samples: help, type, and unit."""
     return "".join(_header_lines(family, content_type == OPENMETRICS))
 
 
@@ -50,7 +51,7 @@ def _header_lines(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
 
 
 def escape_label(value: str) -> str:
-    """A label's value."""
+    """Escape the value of a label."""
     if "\\" in value or '"' in value or "\n" in value:
         return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return value
