@@ -1,6 +1,4 @@
-"""What the page of an app says of its alerts: what fires, what was told lately, and where the
-limits lie in its charts.
-"""
+"""The alerts on an app's page: firing alerts, recent history, and limits drawn in the charts."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ from app.storage.alert_interface import HISTORY_LENGTH_MAX, AlertTable
 from app.storage.interface import Reader
 
 RECENT_MAX = 6
-_MARKS = {"fired": "alert: ", "resolved": "over: ", "muted": "alerts ", "unmuted": "alerts "}
+_MARKS = {"fired": "alert: ", "resolved": "resolved: ", "muted": "alerts ", "unmuted": "alerts "}
 _PERCENT = 100
-_CHARTS = {  # metric -> chart, and what its values are multiplied with there
+_CHARTS = {  # metric -> (chart, factor from the rule's unit to the chart's)
     "service_time_ms": ("response", 1),
     "memory_quota_used_ratio": ("memory", _PERCENT),
     "load_avg_1m": ("load", 1),
@@ -30,8 +28,13 @@ _CHARTS = {  # metric -> chart, and what its values are multiplied with there
 
 
 class AlertView(NamedTuple):
-    """`firing`: sentences; `muted_until_s`: 0 where it is not; `recent`: the newest first;
-    `marks`: (Unix seconds, words) of the time that is shown; `rules`: that watch the app.
+    """The alerts of one app.
+
+    firing         a sentence for each firing alert
+    muted_until_s  Unix seconds; 0 if the app is not muted
+    recent         history, newest first
+    marks          (Unix seconds, text) in the range shown
+    rules          those that watch the app
     """
 
     firing: list[str]
@@ -46,7 +49,7 @@ class AlertView(NamedTuple):
 async def read_alert_view(
     store: Reader, app: str, start_s: int, end_s: int, now_s: float
 ) -> AlertView:
-    """Of an app, in a time that is shown.
+    """Read the alerts of an app, with marks for the range shown.
 
     Raises:
         StoreUnavailable, PackError
@@ -87,8 +90,9 @@ def _describe_firing(config: AlertConfig, state: bytes | None, now_s: float) -> 
 def add_thresholds(
     charts: Sequence[Chart], view: AlertView, app: str, selection: Selection
 ) -> list[Chart]:
-    """The charts, each with the limits above which somebody is told; of a part of the app that no
-    rule watches there are none.
+    """Add the limits of alert rules to the charts.
+
+    Rules do not watch single dynos or outcomes, so a selection of these has no limits.
     """
     if selection.dyno or selection.outcome:
         return list(charts)
@@ -112,7 +116,7 @@ def _set_thresholds(chart: Chart, limits: Mapping[float, str]) -> Chart:
 
 
 def _find_chart(rule: Rule) -> tuple[str, float] | None:
-    """In which chart the values of a rule are drawn."""
+    """The chart that shows a rule's values, and the factor to its unit; None without one."""
     if rule.kind != "metric" or set(rule.filters) - {"process_type", "outcome"}:
         return None
     if rule.stat == SHARE:
@@ -126,9 +130,12 @@ def _find_chart(rule: Rule) -> tuple[str, float] | None:
 def _find_limits(
     rule: Rule, charts: Sequence[Chart], key: str, view: AlertView, app: str
 ) -> dict[str, float]:
-    """By the value of the rule's label; for what is compared, that of the present hour."""
+    """Limits by the value of the rule's label; "" is the default.
+
+    A rule that compares with last week has the limits of the current hour.
+    """
     if rule.compare:
-        query = next(level for level in view.queries.questions if level.rule is rule)
+        query = next(query for query in view.queries.questions if query.rule is rule)
         last_week = view.last_week.all_measured(app, query)
         return {
             name: max(rule.limit_of(name) * level.value, rule.floor)
@@ -142,7 +149,6 @@ def _find_limits(
 
 
 def describe_entry(entry: HistoryEntry) -> str:
-    """An entry of the history in words."""
-    words = {"fired": "fires", "resolved": "over"}.get(entry.what, entry.what)
+    """Describe an entry of the history."""
     is_unsent = entry.what in ("fired", "resolved") and not entry.told
-    return f"{words}: {entry.text}" + (" (nobody was told)" if is_unsent else "")
+    return f"{entry.what}: {entry.text}" + (" (not sent)" if is_unsent else "")

@@ -1,5 +1,6 @@
-"""One app as its page shows it: the last hour against yesterday's, and a range of the reader's
-choice, of the whole app or of the part that was selected.
+"""The view model of an app's page: the last hour compared with yesterday's, and a chosen range.
+
+Both cover the whole app or the selected part of it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from app.storage.interface import Reader, SeenApp
 from parsers.error_codes import explain
 from parsers.samples import labels_of
 
-RANGES = {  # as the page names them: how long, in which steps
+RANGES = {  # name on the page -> (start, step)
     "1h": ("now-1h", "1m"),
     "6h": ("now-6h", "2m"),
     "24h": ("now-24h", "10m"),
@@ -32,14 +33,17 @@ RANGES = {  # as the page names them: how long, in which steps
     "30d": ("now-30d", "6h"),
     "90d": ("now-90d", "12h"),
 }
-BASELINES = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # to compare with
+BASELINES = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # periods to compare
 SLOW_MS = 500
-_STEP_FACTOR = 2  # a chart has half as many points as an answer of the API has at most
+_STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
 
 
 class PageRequest(NamedTuple):
-    """What the reader chose. `start`, `end`: as the API takes them, instead of one of RANGES.
-    `compare`: one of PAST, or "". `log`: times by powers of ten.
+    """The reader's choices.
+
+    range_name  one of RANGES; `start` and `end` (as the API takes them) override it
+    compare     one of BASELINES, or ""
+    log         whether response times have a logarithmic scale
     """
 
     range_name: str = "1h"
@@ -50,7 +54,7 @@ class PageRequest(NamedTuple):
     log: bool = True
 
     def range_parameters(self, now_s: float) -> tuple[str, str, str | None]:
-        """start, end, step; no step where the times cannot be read, which is told later."""
+        """start, end and step. The step is None for unreadable times, which fail later."""
         if not self.start:
             start, step = RANGES[self.range_name]
             return start, "now", step
@@ -63,7 +67,7 @@ class PageRequest(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number of the last hour, and that of the same hour yesterday; of unit % it is a share."""
+    """A number of the last hour and of the same hour yesterday; a share if the unit is %."""
 
     name: str
     unit: str
@@ -73,7 +77,7 @@ class Figure(NamedTuple):
 
 
 class ErrorCodeRow(NamedTuple):
-    """An error code that occurred, and what it means."""
+    """An error code that occurred, with its meaning."""
 
     code: str
     lines: int
@@ -83,7 +87,7 @@ class ErrorCodeRow(NamedTuple):
 
 
 class DynoRow(NamedTuple):
-    """A row of the table; None where nothing is known. Times in ms."""
+    """A row of the dynos table. None where nothing is known."""
 
     name: str
     process_type: str
@@ -101,7 +105,7 @@ class DynoRow(NamedTuple):
 
 
 class AppView(NamedTuple):
-    """Everything on the page."""
+    """Everything on the page. `missing_baseline`: name of the baseline without data, or ""."""
 
     app: str
     last_seen_s: int
@@ -112,7 +116,7 @@ class AppView(NamedTuple):
     end_s: int
     step_s: int
     charts: list[Chart]
-    missing_baseline: str  # with what there is nothing to compare; "" otherwise
+    missing_baseline: str
     process_types: list[str]
     dyno_names: list[str]
     codes: list[ErrorCodeRow]
@@ -129,10 +133,10 @@ async def build_app_view(
     now_s: float,
     request: PageRequest,
 ) -> AppView:
-    """Read and sum up one app.
+    """Read an app and build the view of its page.
 
     Raises:
-        QueryError: there is no such time.
+        QueryError: a time is invalid.
         StoreUnavailable, NewerVersion
     """
     selection = request.selection
@@ -188,7 +192,7 @@ def _has_baseline(charts: Sequence[Chart]) -> bool:
 
 
 async def _build_charts(period: ComparedPeriod) -> list[Chart]:
-    """Those with anything to show; other requests are served between them."""
+    """Build all charts and keep those with data. Yields to other requests between charts."""
     charts = []
     for build_chart in CHARTS:
         await asyncio.sleep(0)
@@ -197,31 +201,25 @@ async def _build_charts(period: ComparedPeriod) -> list[Chart]:
 
 
 def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot) -> list[Figure]:
-    """Of a dyno there is no percentile: its mean instead."""
-    stat = "avg" if hour.selection.dyno else "p95"
-    requests_per_min = [_requests_per_min(period) for period in (hour, yesterday)]
-    failed_shares = [failed_share(period) for period in (hour, yesterday)]
-    time_ms = [period.value("service_time_ms", stat) for period in (hour, yesterday)]
-    memory_ratios = [period.value("memory_quota_used_ratio", "max") for period in (hour, yesterday)]
-    codes = sum(codes_now(hour).values())
+    stat = "avg" if hour.selection.dyno else "p95"  # one dyno has no percentiles
+    periods = (hour, yesterday)
+    requests = [_requests_per_min(period) for period in periods]
+    shares = [failed_share(period) for period in periods]
+    times_ms = [period.value("service_time_ms", stat) for period in periods]
+    memory = [period.value("memory_quota_used_ratio", "max") for period in periods]
+    errors = sum(codes_now(hour).values())
     return [
-        Figure("requests a minute", "", requests_per_min[0], requests_per_min[1], is_bad=False),
+        Figure("requests/min", "", requests[0], requests[1], is_bad=False),
+        Figure("failed", "%", shares[0], shares[1], is_bad=(shares[0] or 0) > FAILED_SHARE_HIGH),
+        Figure(stat, "ms", times_ms[0], times_ms[1], is_bad=_has_doubled(times_ms[0], times_ms[1])),
         Figure(
-            "failed",
+            "memory (fullest dyno)",
             "%",
-            failed_shares[0],
-            failed_shares[1],
-            is_bad=(failed_shares[0] or 0) > FAILED_SHARE_HIGH,
+            memory[0],
+            memory[1],
+            is_bad=(memory[0] or 0) > MEMORY_HIGH,
         ),
-        Figure(stat, "ms", time_ms[0], time_ms[1], is_bad=_has_doubled(time_ms[0], time_ms[1])),
-        Figure(
-            "fullest dyno",
-            "%",
-            memory_ratios[0],
-            memory_ratios[1],
-            is_bad=(memory_ratios[0] or 0) > MEMORY_HIGH,
-        ),
-        Figure("errors, 5 minutes", "", codes, None, is_bad=codes > 0),
+        Figure("errors in 5 minutes", "", errors, None, is_bad=errors > 0),
     ]
 
 
@@ -295,7 +293,7 @@ def _natural_order(name: str) -> tuple[str, int, str]:
 
 
 def failed_share(snapshot: AppSnapshot) -> Value:
-    """Failed requests of all; None when there were none."""
+    """The share of requests that failed; None without requests."""
     all_series = snapshot.series(
         "requests", "sum", by="outcome", whole_range=True, filters={"outcome": OUTCOMES}
     )
@@ -305,6 +303,6 @@ def failed_share(snapshot: AppSnapshot) -> Value:
 
 
 def codes_now(hour: AppSnapshot) -> dict[str, int]:
-    """Codes of the last minutes of a window by the minute, with how often."""
+    """Lines by error code in the last minutes of a snapshot with steps of a minute."""
     counts = hour.tail(CODE_STEPS).values_by("heroku_errors", "sum", "code")
     return {code: int(count) for code, count in counts.items() if count}

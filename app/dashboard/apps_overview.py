@@ -1,4 +1,4 @@
-"""All apps at a glance: one row each, by which the one that needs a look first comes first."""
+"""The view model of the list of apps: one row for each, sorted by severity, worst first."""
 
 from __future__ import annotations
 
@@ -17,16 +17,20 @@ from app.storage.interface import Reader, SeenApp
 
 MINUTES = 60
 NOW_MINUTES = 5
-CODE_STEPS = NOW_MINUTES + 1  # the minute that is not over counts, too
+CODE_STEPS = NOW_MINUTES + 1  # the current, incomplete minute counts too
 CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
 SLOWER_RATIO = 2.0
 FRESH_S = 10
 LAST_WEEK_FRESH_S = 600
-CACHED_APPS_MAX = 5_000  # apps
+CACHED_APPS_MAX = 5_000
 
 
 class AppOverview(NamedTuple):
-    """The last hour of an app; None where nothing is known. Times in ms."""
+    """The last hour of an app. None where nothing is known.
+
+    memory_used_ratio  share of the quota, of the fullest dyno
+    codes_now          lines by error code within NOW_MINUTES
+    """
 
     app: str
     last_seen_s: int
@@ -36,13 +40,13 @@ class AppOverview(NamedTuple):
     failed_share: Value
     p95_ms: Value
     p95_last_week_ms: Value
-    memory_used_ratio: Value  # of the fullest dyno, of its quota
-    codes_now: dict[str, int]  # of NOW_MINUTES
+    memory_used_ratio: Value
+    codes_now: dict[str, int]
     requests_by_minute: list[Value]
 
     @property
     def slower_ratio(self) -> float:
-        """p95 against the same hour of last week; 0 when one of them is unknown."""
+        """p95 divided by that of the same hour last week; 0 if either is unknown."""
         return (self.p95_ms or 0) / self.p95_last_week_ms if self.p95_last_week_ms else 0.0
 
     @property
@@ -52,36 +56,37 @@ class AppOverview(NamedTuple):
 
     @property
     def severity(self) -> tuple[float, ...]:
-        """By which the worst app comes first."""
-        full = (self.memory_used_ratio or 0) > MEMORY_HIGH
+        """Sort key: the app with the highest is the worst."""
+        is_full = (self.memory_used_ratio or 0) > MEMORY_HIGH
         return (
             self.is_silent,
             self.critical_lines_now,
             self.failed_share or 0,
-            full,
+            is_full,
             self.slower_ratio,
         )
 
     @property
     def problem(self) -> str:
-        """The worst about it in a few words; "" when nothing stands out."""
+        """The app's worst problem in a few words; "" if nothing stands out."""
         if self.is_silent:
             return f"silent since {datetime.fromtimestamp(self.last_seen_s, UTC):%d %b %H:%M} UTC"
         if self.critical_lines_now:
             codes = [code for code in CRITICAL_CODES if self.codes_now.get(code)]
             return f"{', '.join(codes)} now"
         if (self.failed_share or 0) > FAILED_SHARE_HIGH:
-            return "requests fail"
+            return "requests failing"
         if (self.memory_used_ratio or 0) > MEMORY_HIGH:
-            return "memory full"
+            return "memory nearly full"
         if self.slower_ratio >= SLOWER_RATIO:
-            return f"{self.slower_ratio:.1f} × slower than last week"
+            return f"{self.slower_ratio:.1f}× slower than last week"
         return ""
 
 
 class AppsOverviewCache:
-    """Those that were made last: so that many who look at many apps cost no more than one. What is
-    shown may be FRESH_S old, last week's figure LAST_WEEK_FRESH_S.
+    """Caches overviews, so that many readers of the list cost no more than one.
+
+    An overview may be FRESH_S old, last week's figure in it LAST_WEEK_FRESH_S.
     """
 
     def __init__(self, resolutions: Sequence[Resolution]) -> None:
@@ -90,7 +95,7 @@ class AppsOverviewCache:
         self._last_week: dict[str, tuple[float, Value]] = {}
 
     async def get(self, store: Reader, sighting: SeenApp, now_s: float) -> AppOverview:
-        """The overview of an app, which the reader may see.
+        """The overview of an app. The caller has checked that the reader may see it.
 
         Raises:
             StoreUnavailable, NewerVersion

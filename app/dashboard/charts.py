@@ -1,8 +1,7 @@
-"""What the page of an app draws: the series of each chart, and how to ask elsewhere for the same.
+"""Builds the charts of an app's page: their series, and the same query for the API and Prometheus.
 
-Pure: a period in, values out; app/web/pages/svg_charts.py and the page's script draw them.
-CHARTS are all of
-them, in the order of the page.
+Pure: a period goes in, values come out. app/web/pages/svg_charts.py and the page's script draw
+them. CHARTS lists the builders in the order of the page.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ STATUS_CLASSES = {
 }
 _PERCENT = 100
 
-# Bounds of the rows in the picture of all response times, about five to a factor of ten.
+# Bounds of the heatmap's rows, about five for each factor of ten.
 BAND_BOUNDS_MS = (
     0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 1_500, 2_000,
     3_000, 5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 50_000, 100_000, 6_000_001,
@@ -37,8 +36,10 @@ BAND_BOUNDS_MS = (
 
 
 class ChartLine(NamedTuple):
-    """A value a step. `tone`: what it means (calm, calmer, warn, failing), or "" where colours only
-    tell lines apart. `past`: of the time that is compared with.
+    """One line of a chart, with a value per step.
+
+    tone         its meaning (calm, calmer, warn, failing); "" if its color only identifies it
+    is_baseline  whether it belongs to the period compared with
     """
 
     name: str
@@ -48,25 +49,28 @@ class ChartLine(NamedTuple):
 
 
 class Bands(NamedTuple):
-    """How many values lie in each band, a list a step. Band i is from bounds_ms[i] up to, not
-    including, bounds_ms[i + 1].
-    """
+    """Counts of values by band, a list per step. Band i is [bounds_ms[i], bounds_ms[i + 1])."""
 
     bounds_ms: list[int]
     counts: list[list[int]]
 
 
 class Threshold(NamedTuple):
-    """A value above which somebody is told, and by which rule."""
+    """A value above which an alert fires, and the name of its rule."""
 
     name: str
     value: float
 
 
 class Chart(NamedTuple):
-    """Lines over a common scale in `unit`. `query`: what the API is asked for the same, without the
-    range; `promql` the same for Prometheus. `notes`: what more there is to say, a step. `limit`:
-    the most there can be. `thresholds`: of alerts.
+    """A chart: lines over a common scale in `unit`.
+
+    query       parameters of the API for the same series, without the range
+    promql      the same series in Prometheus
+    log         whether the scale is logarithmic
+    notes       additional text for each step, for the tooltip
+    limit       the highest possible value
+    thresholds  limits of alert rules
     """
 
     key: str
@@ -91,8 +95,11 @@ class Chart(NamedTuple):
 
 
 class ComparedPeriod(NamedTuple):
-    """The time that is shown, and one before it to compare with, `past_name` ("last week"). `log`:
-    times by powers of ten.
+    """The period shown, and an optional baseline period to compare it with.
+
+    baseline_name  such as "last week"
+    shift_s        seconds between the two periods
+    log            whether response times have a logarithmic scale
     """
 
     current: AppSnapshot
@@ -103,7 +110,7 @@ class ComparedPeriod(NamedTuple):
     log: bool = True
 
     def resample_baseline(self, values: Sequence[Value]) -> list[Value]:
-        """Values of the past at the steps that are shown, where its own may be longer."""
+        """Map values of the baseline to the steps shown; its own steps may be longer."""
         if self.baseline is None:
             return []
         time_range, baseline_range = self.current.time_range, self.baseline.time_range
@@ -114,29 +121,27 @@ class ComparedPeriod(NamedTuple):
         return [values[index] if 0 <= index < len(values) else None for index in indices]
 
     def baseline_lines(self, name: str, values: Sequence[Value]) -> list[ChartLine]:
-        """A line of the past, unless nothing is known of it."""
-        resampled_values = self.resample_baseline(values)
-        has_data = any(value is not None for value in resampled_values)
-        return (
-            [ChartLine(f"{name}, {self.baseline_name}", resampled_values, is_baseline=True)]
-            if has_data
-            else []
+        """A line of the baseline; none if it has no data."""
+        line = ChartLine(
+            f"{name}, {self.baseline_name}", self.resample_baseline(values), is_baseline=True
         )
+        return [line] if any(value is not None for value in line.values) else []
 
     def per_minute(self, snapshot: AppSnapshot, values: Sequence[Value]) -> list[Value]:
-        """Counts as so many a minute."""
+        """Turn counts per step into rates per minute."""
         now_s = self.now_s if snapshot is self.current else self.now_s - self.shift_s
         return snapshot.per_minute(values, now_s)
 
 
 def _response_chart(period: ComparedPeriod) -> Chart:
-    """Sketches are kept by process type: of a dyno there are only mean and maximum."""
-    current, of_dyno = period.current, bool(period.current.selection.dyno)
-    stats = ("avg", "max") if of_dyno else ("p50", "p95", "p99", "max")
+    current = period.current
+    # Sketches are kept per process type, so one dyno has only mean and maximum.
+    is_dyno = bool(current.selection.dyno)
+    stats = ("avg", "max") if is_dyno else ("p50", "p95", "p99", "max")
     all_series = current.series("service_time_ms", *stats)
     lines = [ChartLine(series.stat, series.numbers) for series in all_series]
     if period.baseline is not None:
-        stat = "avg" if of_dyno else "p95"
+        stat = "avg" if is_dyno else "p95"
         lines += period.baseline_lines(stat, period.baseline.points("service_time_ms", stat))
     buckets = _prometheus_selector(current, "process_type", "outcome")
     rate = f"rate(heroku_router_service_time_seconds_bucket{buckets}[5m])"
@@ -158,7 +163,7 @@ def _distribution_chart(period: ComparedPeriod) -> Chart:
     bins_by_step = [] if current.selection.dyno else current.sketch_bins("service_time_ms")
     return Chart(
         "spread",
-        "All response times",
+        "Response time distribution",
         "ms",
         "bands",
         [],
@@ -170,7 +175,7 @@ def _distribution_chart(period: ComparedPeriod) -> Chart:
 
 
 def _group_into_bands(bins_by_step: Sequence[Sequence[SketchBin]]) -> Bands:
-    """The sketch's bins, gathered into bands; those at both ends that are empty are left out."""
+    """Sum the sketch's bins into bands, without the empty bands at both ends."""
     counts = [[0] * (len(BAND_BOUNDS_MS) - 1) for _ in bins_by_step]
     for row, bins in zip(counts, bins_by_step, strict=True):
         band = 0
@@ -200,7 +205,7 @@ def _requests_chart(period: ComparedPeriod) -> Chart:
     selector = _prometheus_selector(current, "process_type")
     return Chart(
         "requests",
-        "Requests a minute, by status",
+        "Requests per minute, by status",
         "",
         "bars",
         lines,
@@ -211,7 +216,7 @@ def _requests_chart(period: ComparedPeriod) -> Chart:
 
 
 def _list_counts(points: Mapping[str, Sequence[Value]], nameless: str) -> list[str]:
-    """ "200 1,234, 503 2", a step."""
+    """A note per step, such as "200 1,234, 503 2"."""
     size = max((len(values) for values in points.values()), default=0)
     return [
         ", ".join(
@@ -279,7 +284,7 @@ def _errors_chart(period: ComparedPeriod) -> Chart:
 
 
 def _list_titles(points: Mapping[str, Sequence[Value]], size: int) -> list[str]:
-    """What the codes of each step mean."""
+    """A note per step with the titles of its codes."""
     titles = {code: f"{code}: {explain(code).title}" for code in points}
     return [
         ", ".join(titles[code] for code, values in points.items() if values[index])
@@ -306,7 +311,7 @@ def _memory_chart(period: ComparedPeriod) -> Chart:
     by_dyno = current.points_by("memory_quota_used_ratio", "max", "dyno")
     return Chart(
         "memory",
-        "Memory of the fullest dyno, of its quota",
+        "Memory used, fullest dyno",
         "%",
         "lines",
         lines,
@@ -327,13 +332,13 @@ def _load_chart(period: ComparedPeriod) -> Chart:
     by_dyno = current.points_by("load_avg_1m", "avg", "dyno")
     return Chart(
         "load",
-        "Load, mean of the dynos",
+        "Load, mean over dynos",
         "",
         "lines",
         lines,
         _api_query(current, "load_avg_1m", "stat=avg", "by=process_type"),
         f"avg by (process_type) (heroku_dyno_load_avg_1m{selector})",
-        notes=_name_highest(by_dyno, "busiest: {} with {:.2f}"),
+        notes=_name_highest(by_dyno, "busiest: {} at {:.2f}"),
     )
 
 
@@ -355,7 +360,7 @@ def _dynos_chart(period: ComparedPeriod) -> Chart:
 
 
 def _name_highest(by_dyno: Mapping[str, Sequence[Value]], template: str) -> list[str]:
-    """Which dyno has the highest value, a step; "" where there is none or only one."""
+    """A note per step that names the dyno with the highest value; empty for a single dyno."""
     dynos = {name: values for name, values in by_dyno.items() if name}
     if len(dynos) < 2:
         return []
@@ -371,21 +376,22 @@ def _in_percent(values: Sequence[Value]) -> list[Value]:
 
 
 def _api_query(snapshot: AppSnapshot, metric: str, *parameters: str) -> str:
-    """The API's parameters, with what is selected as far as the metric knows it."""
+    """The API's parameters, with the filters of the selection that the metric supports."""
     filters = snapshot.selection.filters(METRICS[metric])
-    chosen = [f"{label}={values[0]}" for label, values in filters.items()]
-    return "&".join([f"metric={metric}", *parameters, *chosen])
+    filter_parameters = [f"{label}={values[0]}" for label, values in filters.items()]
+    return "&".join([f"metric={metric}", *parameters, *filter_parameters])
 
 
 def _prometheus_selector(snapshot: AppSnapshot, *labels: str, more: str = "") -> str:
-    """Of a series in /metrics: {app="shop",process_type="web"}."""
-    chosen = snapshot.selection._asdict()
+    """A selector of series in /metrics, such as {app="shop",process_type="web"}."""
+    patterns = snapshot.selection._asdict()
     parts = [f'app="{snapshot.app}"', *([more] if more else [])]
-    parts += [_label_matcher(label, chosen[label]) for label in labels if chosen[label]]
+    parts += [_label_matcher(label, patterns[label]) for label in labels if patterns[label]]
     return "{" + ",".join(parts) + "}"
 
 
 def _label_matcher(label: str, pattern: str) -> str:
+    """An exact matcher, or a regular expression if the pattern has * or ?."""
     expression = "".join({"*": ".*", "?": "."}.get(letter, letter) for letter in pattern)
     return f'{label}="{pattern}"' if expression == pattern else f'{label}=~"{expression}"'
 

@@ -1,7 +1,7 @@
-"""What stands out, in a sentence or two: the page's first answer.
+"""Finds the problems of an app's last hour and describes them in a few sentences.
 
-Pure: figures in, words out. A change is looked for in the median of some minutes before and after,
-so that one slow minute is no news.
+Pure: figures go in, sentences come out. A rise of p95 compares the medians of several minutes
+before and after, so a single slow minute is not reported.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from app.query.stats import Value
 from app.rollup.events import EventKey
+from parsers.error_codes import explain
 from parsers.samples import APP_EVENTS
 
 BEFORE_STEPS = 10
 AFTER_STEPS = 4
 RECOVERED_STEPS = 3
 RISE_RATIO = 1.8  # "doubled", with some tolerance
-RISE_TO_MIN_MS = 100  # from 2 to 4 ms is nobody's trouble
+RISE_TO_MIN_MS = 100  # a rise from 2 to 4 ms is harmless
 FAILED_SHARE_HIGH = 0.02
 MEMORY_HIGH = 0.95
 CAUSE_WITHIN_S = 300
@@ -29,8 +30,11 @@ _RATIOS = ((4.6, "rose {:.0f}-fold"), (3.5, "quadrupled"), (2.6, "tripled"), (0.
 
 
 class AppFacts(NamedTuple):
-    """What the story is made of: `p95_ms` a value a step from `start_s` on, `codes` of the last
-    minutes, `fullest` (dyno, share of its memory quota).
+    """The figures of an app's last hour. Times in Unix seconds.
+
+    p95_ms          a value per step, from `start_s` on
+    codes           lines by error code in the last minutes
+    highest_memory  (dyno, share of its memory quota), of the fullest dyno
     """
 
     now_s: float
@@ -45,8 +49,9 @@ class AppFacts(NamedTuple):
 
 
 class LatencyRise(NamedTuple):
-    """p95 rose from one level to another, at the beginning of a step; `until_s` is when it was
-    back, 0 while it is not.
+    """A rise of p95 at the start of a step. Times in Unix seconds.
+
+    `until_s` is the time at which it was back to normal, 0 while it is not.
     """
 
     at_s: int
@@ -56,9 +61,12 @@ class LatencyRise(NamedTuple):
 
 
 def find_insights(facts: AppFacts) -> list[str]:
-    """Sentences, the worst first; empty when nothing stands out."""
+    """Describe each problem in a sentence, the worst first; empty if there is none.
+
+    For a silent app, nothing else is said: its other figures are out of date.
+    """
     if facts.now_s - facts.last_seen_s > SILENT_AFTER_S:
-        return [f"Silent since {_clock(facts.last_seen_s)}: no line of any kind has come."]
+        return [f"Silent since {_clock(facts.last_seen_s)}: no log lines received."]
     sentences = [
         _describe_latency(facts),
         _describe_failures(facts),
@@ -69,7 +77,7 @@ def find_insights(facts: AppFacts) -> list[str]:
 
 
 def find_latency_rise(values: Sequence[Value], start_s: int, step_s: int) -> LatencyRise | None:
-    """The largest lasting rise of p95, if there was one."""
+    """The largest lasting rise of p95, or None."""
     best: LatencyRise | None = None
     for index in range(BEFORE_STEPS, len(values) - AFTER_STEPS + 1):
         before = [value for value in values[index - BEFORE_STEPS : index] if value is not None]
@@ -89,7 +97,7 @@ def find_latency_rise(values: Sequence[Value], start_s: int, step_s: int) -> Lat
 
 
 def _recovery_index(values: Sequence[Value], start: int, limit: float) -> int:
-    """The first step after `since` from which on nothing is over the limit any more; 0 for none."""
+    """The first step from which on no value reaches the limit; 0 if there is none."""
     slow_steps = [index for index in range(start, len(values)) if (values[index] or 0) >= limit]
     recovery = slow_steps[-1] + 1
     return recovery if len(values) - recovery >= RECOVERED_STEPS else 0
@@ -109,8 +117,8 @@ def _describe_latency(facts: AppFacts) -> str:
 
 
 def _describe_cause(facts: AppFacts, at_s: int) -> str:
-    """The last thing done to the app before it, as an event within its step may be, too."""
-    until_s = at_s + facts.step_s
+    """Name the likely cause: the last change to the app shortly before, a release preferred."""
+    until_s = at_s + facts.step_s  # a change within the step may precede the rise too
     candidates = [
         event
         for event in facts.events
@@ -120,27 +128,28 @@ def _describe_cause(facts: AppFacts, at_s: int) -> str:
         return ""
     event = max(candidates, key=lambda event: (event.kind in ("release", "deploy"), event.at_ms))
     gap_s = at_s - event.at_ms // _MS
-    when = f"{gap_s} s after" if gap_s > 0 else "with"
+    when = f"{gap_s} s after" if gap_s > 0 else "together with"
     return f", {when} {event.kind} {event.detail}"
 
 
 def _describe_failures(facts: AppFacts) -> str:
     share = facts.failed_share or 0
-    return f"{share:.1%} of requests failed." if share > FAILED_SHARE_HIGH else ""
+    return f"{share:.1%} of requests failed in the last hour." if share > FAILED_SHARE_HIGH else ""
 
 
 def _describe_codes(facts: AppFacts) -> str:
     if not facts.codes:
         return ""
-    most = sorted(facts.codes.items(), key=lambda item: -item[1])[:3]
-    return f"In the last 5 minutes: {', '.join(f'{code} {count:,} ×' for code, count in most)}."
+    most_frequent = sorted(facts.codes.items(), key=lambda item: -item[1])[:3]
+    counts = [f"{count:,} {code} ({explain(code).title})" for code, count in most_frequent]
+    return f"{', '.join(counts)} in the last 5 minutes."
 
 
 def _describe_memory(facts: AppFacts) -> str:
     if facts.highest_memory is None or facts.highest_memory[1] <= MEMORY_HIGH:
         return ""
     dyno, share = facts.highest_memory
-    return f"{dyno} is at {share:.0%} of its memory."
+    return f"{dyno} uses {share:.0%} of its memory quota."
 
 
 def _clock(at_s: float) -> str:

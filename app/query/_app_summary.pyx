@@ -92,15 +92,15 @@ cdef class SummaryBuilder:
         self.codes = {}
         self.block = b""
 
-    cdef object add(self, bytes packed, bint with_codes):
+    cdef object add(self, bytes data, bint with_codes):
         """Add a packed rollup. Returns its requests, or None without any log line."""
         cdef Cursor rollup, part
         cdef long long requests = 0
         cdef Py_ssize_t numbers
         cdef bint is_active
         cdef int section
-        rollup.at = packed
-        rollup.end = rollup.at + len(packed)
+        rollup.at = data
+        rollup.end = rollup.at + len(data)
         if array(&rollup) != PARTS or number(&rollup) != VERSION:
             raise ValueError("another format")
         is_active = not_negative(&rollup) > 0

@@ -41,7 +41,7 @@ cdef class Dyno:
         memset(self.at_ms, 0xFF, sizeof(self.at_ms))
 
 
-def latest_gauges(packed):
+def latest_gauges(packed_rollups):
     """Merge packed rollups of one app and take the latest values.
 
     Raises:
@@ -51,7 +51,7 @@ def latest_gauges(packed):
     cdef Dyno dyno
     cdef int gauge
     try:
-        for data in packed:
+        for data in packed_rollups:
             _read(dynos, data)
     except ValueError as error:
         raise PackError(str(error)) from None
@@ -63,13 +63,13 @@ def latest_gauges(packed):
     return LatestGauges(last, {dyno.name for dyno in dynos.values() if dyno.is_active})
 
 
-cdef int _read(dict dynos, bytes packed) except -1:
+cdef int _read(dict dynos, bytes data) except -1:
     cdef Cursor rollup, part
     cdef list names
     cdef int section
     cdef Py_ssize_t _
-    rollup.at = packed
-    rollup.end = rollup.at + len(packed)
+    rollup.at = data
+    rollup.end = rollup.at + len(data)
     part = rollup
     if array(&rollup) != PARTS or number(&rollup) != VERSION:
         raise ValueError("another format")

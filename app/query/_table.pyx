@@ -146,7 +146,7 @@ cdef class Table:
         self.block, self.block_labels = b"", []
         return 0
 
-    def add(self, str app, long long start, bytes packed):
+    def add(self, str app, long long start, bytes data):
         """Add a packed rollup of the slot that starts at `start`, which lies in the query's range.
 
         Raises:
@@ -160,16 +160,16 @@ cdef class Table:
             self._finish()
             self._start_app(app)
         try:
-            self._add(start, <int>index, packed)
+            self._add(start, <int>index, data)
         except (ValueError, OverflowError) as error:
             raise PackError(str(error)) from None
 
-    cdef int _add(self, long long start, int index, bytes packed) except -1:
+    cdef int _add(self, long long start, int index, bytes data) except -1:
         cdef Cursor rollup, part
         cdef list names
         cdef int section
-        rollup.at = packed
-        rollup.end = rollup.at + len(packed)
+        rollup.at = data
+        rollup.end = rollup.at + len(data)
         if array(&rollup) != PARTS or number(&rollup) != VERSION:
             raise ValueError("another format")
         if not_negative(&rollup):

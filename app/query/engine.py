@@ -99,7 +99,7 @@ async def read_packed_rollups(
 
 
 async def read_rollups(
-    store: Reader, app: str, time_range: QueryRange, required: RequiredSections
+    store: Reader, app: str, time_range: QueryRange, required_sections: RequiredSections
 ) -> dict[int, Rollup]:
     """The app's rollups in the range, by start of their slot; only required sections are decoded.
 
@@ -110,7 +110,7 @@ async def read_rollups(
     rollups: dict[int, Rollup] = {}
     async for start, data in read_packed_rollups(store, app, time_range):
         rollup = rollups.setdefault(start, Rollup())
-        merge_packed(rollup, data, required.sections, gauges=required.gauges)
+        merge_packed(rollup, data, required_sections.sections, gauges=required_sections.gauges)
     return rollups
 
 

@@ -217,13 +217,13 @@ class Table:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._required = required_sections(query)
+        self._required_sections = required_sections(query)
         self._cells: list[Cells] = [{} for _ in range(query.range.size)]
         self._active_apps: list[set[str]] = [set() for _ in range(query.range.size)]
         self._app = ""
         self._rollups: dict[int, Rollup] = {}
 
-    def add(self, app: str, start: int, packed: bytes) -> None:
+    def add(self, app: str, start: int, data: bytes) -> None:
         """Add a packed rollup of the slot that starts at `start`, which lies in the query's range.
 
         Raises:
@@ -233,7 +233,9 @@ class Table:
             self._finish()
             self._app = app
         rollup = self._rollups.setdefault(start, Rollup())
-        merge_packed(rollup, packed, self._required.sections, gauges=self._required.gauges)
+        merge_packed(
+            rollup, data, self._required_sections.sections, gauges=self._required_sections.gauges
+        )
 
     def add_rollups(self, app: str, rollups: Mapping[int, Rollup]) -> None:
         """Add an app's decoded rollups, by start of their slot."""

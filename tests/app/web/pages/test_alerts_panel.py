@@ -70,11 +70,11 @@ async def test_what_fires_and_what_was_told_is_on_the_page_of_the_app(
 
     html = await page(client)
     assert "H12 Request timeout: 14 in a minute, since 10:00 UTC: web.2: 12 of 14" in html
-    assert "over: H10 App crashed (nobody was told)" in html
+    assert "resolved: H10 App crashed (not sent)" in html
     assert "muted until" in html
     marks = {each["text"]: each["at"] for each in for_script(html)["events"]}
     assert marks["alert: H12 Request timeout: 14 in a minute"] == AT_S + 130
-    assert marks["over: H10 App crashed"] == AT_S + 200
+    assert marks["resolved: H10 App crashed"] == AT_S + 200
     assert "1 alert</small>" in await page(client, "/")
 
 
