@@ -12,9 +12,9 @@ from statistics import median
 
 from app.folding.fold_worker import FoldWorker
 from app.ingest.received_batch import new_batch
-from app.monitoring.app_metrics import AppState, app_states, families
-from app.monitoring.exposition import APPS_AT_ONCE, in_turns, texts_of
-from app.monitoring.text_format import TEXT, head, written
+from app.monitoring.app_metrics import AppState, build_families, read_app_states
+from app.monitoring.exposition import APPS_PER_TURN, in_blocks, render_apps
+from app.monitoring.text_format import TEXT, render_header, render_lines
 from app.rollup.batch_codec import pack_batch
 from app.storage.interface import SeenApp
 from app.storage.redis.store import RedisStore
@@ -54,7 +54,7 @@ async def longest_hold_s(store: RedisStore, seen: list[SeenApp]) -> float:
     holds = Holds()
     watching = asyncio.create_task(holds.watch())
     await asyncio.sleep(0)
-    async for _block in in_turns(await texts_of(store, seen, _NOW_S, TEXT)):
+    async for _block in in_blocks(await render_apps(store, seen, _NOW_S, TEXT)):
         pass
     watching.cancel()
     return holds.longest_s
@@ -74,12 +74,16 @@ async def run() -> None:
             started_s = time.process_time()
             states = [
                 state
-                for first in range(0, APPS, APPS_AT_ONCE)
-                for state in await app_states(store, seen[first : first + APPS_AT_ONCE], _NOW_S)
+                for first in range(0, APPS, APPS_PER_TURN)
+                for state in await read_app_states(
+                    store, seen[first : first + APPS_PER_TURN], _NOW_S
+                )
             ]
             reading.append(time.process_time() - started_s)
             started_s = time.process_time()
-            text = "".join(head(each, TEXT) + written(each) for each in families(states))
+            text = "".join(
+                render_header(each, TEXT) + render_lines(each) for each in build_families(states)
+            )
             writing.append(time.process_time() - started_s)
             packing.append(cpu_s(partial(gzip.compress, text.encode(), 1)))
     rows = [

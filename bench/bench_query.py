@@ -154,7 +154,7 @@ async def all_apps(rollups: list[Rollup]) -> None:
             nonlocal at_s
             at_s += FRESH_S
             kept = overviews.setdefault(store._kept, AppsOverviewCache(RESOLUTIONS))
-            shown = [await kept.of(store, each, at_s) for each in seen]
+            shown = [await kept.get(store, each, at_s) for each in seen]
             assert all(row.p95_ms for row in shown)
 
         row = await measured(store, client, rows_of)

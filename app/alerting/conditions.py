@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from app.alerting.rule import SHARE, Rule, pack_rule
 from app.query.engine import evaluate
-from app.query.stats import Answered, Cell, Stat, Value, parse_stat
-from app.query.table import Query, QueryRange, RequiredSections, collector, required_sections
+from app.query.stats import Cell, Stat, StatValue, Value, parse_stat
+from app.query.table import Query, QueryRange, RequiredSections, build_collector, required_sections
 from app.rollup.resolutions import HOUR_S, Resolution
 from app.rollup.rollup import Rollup
 from parsers.metrics import METRICS
@@ -37,7 +37,7 @@ class _ReusableQuery:
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._collect = collector(query, "")
+        self._collect = build_collector(query, "")
         self._calls = 0
 
     def values(self, slots: Slots, span_s: int) -> dict[str, list[Value]]:
@@ -46,7 +46,7 @@ class _ReusableQuery:
         """
         self._calls += 1
         if self._calls % COLLECTOR_CALLS_MAX == 0:
-            self._collect = collector(self._query, "")
+            self._collect = build_collector(self._query, "")
         cells: dict[tuple[str, ...], Cell] = {}
         for start, rollup in slots.items():
             self._collect(cells, start, rollup)
@@ -62,7 +62,7 @@ class _ReusableQuery:
         return values_by_key
 
 
-def _number(value: Answered) -> Value:
+def _number(value: StatValue) -> Value:
     return None if isinstance(value, list) else value
 
 

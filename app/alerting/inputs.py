@@ -8,8 +8,8 @@ from typing import NamedTuple
 from app.alerting.conditions import Measurement, RuleQuery, same_hour_last_week
 from app.alerting.notification import CHANGES_BEFORE_S
 from app.alerting.rule import Rule
-from app.query.engine import packed_rollups
-from app.query.history import events
+from app.query.engine import read_packed_rollups
+from app.query.history import read_events
 from app.query.table import QueryRange
 from app.rollup.codec import merge_packed
 from app.rollup.events import EventKey
@@ -55,7 +55,9 @@ async def read_minutes(
     """
     first = start - (queries.over_minutes - 1) * MINUTE_S
     slots: dict[int, Rollup] = {}
-    async for at, payload in packed_rollups(store, app, QueryRange(first, end, MINUTE_S, minutes)):
+    async for at, payload in read_packed_rollups(
+        store, app, QueryRange(first, end, MINUTE_S, minutes)
+    ):
         rollup = slots.setdefault(at, Rollup())
         merge_packed(rollup, payload, queries.sections, gauges=queries.gauges)
     return slots
@@ -66,7 +68,9 @@ async def read_activity(
 ) -> list[bool]:
     """Whether the app logged anything, for each minute in [start, end)."""
     active_minutes: set[int] = set()
-    async for at, payload in packed_rollups(store, app, QueryRange(start, end, MINUTE_S, minutes)):
+    async for at, payload in read_packed_rollups(
+        store, app, QueryRange(start, end, MINUTE_S, minutes)
+    ):
         rollup = Rollup()
         merge_packed(rollup, payload, frozenset())
         if rollup.messages:
@@ -144,7 +148,7 @@ async def read_recent_changes(
         StoreUnavailable, PackError
     """
     first = alert_start_s - alert_start_s % MINUTE_S - CHANGES_BEFORE_S
-    event_keys = await events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
+    event_keys = await read_events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
     total = await store.read(app, [_TOTAL], inbox=False)
     rollup = Rollup()
     for element in total.slots.get(_TOTAL, []):

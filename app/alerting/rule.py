@@ -184,7 +184,9 @@ def _check_metric_rule(rule: Rule) -> None:
     try:
         plan(rule.query_request, _RESOLUTIONS, 0)
     except QueryError as error:
-        raise RuleError(f"{error.parameter}={error.given}: expected {error.accepted}") from None
+        raise RuleError(
+            f"{error.parameter}={error.value}: expected {error.accepted_values}"
+        ) from None
 
 
 def pack_rule(rule: Rule) -> bytes:

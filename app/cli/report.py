@@ -15,8 +15,8 @@ from typing import Any
 
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
-from app.query.ledger import ledger_of
-from app.query.stats import Answered, DistributionCell, GaugeCell, Stat, parse_stat
+from app.query.ledger import build_ledger
+from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
 from app.rollup.rollup import SERVICE_FAILED, SERVICE_OK, Rollup
 from app.rollup.statuses import outcome_of, status_label
 from app.traffic.log_input import LogInput, LogLine
@@ -115,7 +115,7 @@ def document(sums: ReportTotals, app: str | None = None) -> dict[str, Any]:
     requests = sum(rollup.requests.values())
     failed = sum(n for (_, status), n in rollup.requests.items() if outcome_of(status) == "failed")
     minutes = max((seen.last_s - seen.first_s) / 60, 1)
-    ledger = ledger_of(rollup.ledger, app="", start=0, end=0).model_dump()
+    ledger = build_ledger(rollup.ledger, app="", start=0, end=0).model_dump()
     return {
         "app": app,
         "start": _iso(seen.first_s),
@@ -159,8 +159,8 @@ def _service_times(rollup: Rollup) -> dict[str, Any]:
             cells[""].add_bins(bins)
     for (source, which), tally in rollup.tallies.items():
         if which in _SERVICE:
-            cells[labels_of(source)[0]].tally.merge(tally)
-            cells[""].tally.merge(tally)
+            cells[labels_of(source)[0]].totals.merge(tally)
+            cells[""].totals.merge(tally)
     values = {name: _values(cell, _TIME_STATS) for name, cell in cells.items()}
     return {"all": values.pop(""), "by_process_type": values}
 
@@ -169,7 +169,7 @@ def _values(cell: DistributionCell | GaugeCell, stats: Iterable[Stat]) -> dict[s
     return {stat.name: _rounded(cell.value(stat, 1)) for stat in stats}
 
 
-def _rounded(value: Answered) -> Answered:
+def _rounded(value: StatValue) -> StatValue:
     return round(value, 4) if isinstance(value, float) else value
 
 
@@ -205,7 +205,7 @@ def _dyno(sums: ReportTotals, source: str) -> dict[str, Any]:
     times = DistributionCell()
     for which in _SERVICE:
         if (source, which) in rollup.tallies:
-            times.tally.merge(rollup.tallies[source, which])
+            times.totals.merge(rollup.tallies[source, which])
     row: dict[str, Any] = {
         "dyno": dyno,
         "process_type": process_type,

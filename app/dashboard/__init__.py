@@ -1,1 +1,1 @@
-"""View models of the pages. No HTTP, and no I/O of their own."""
+"""View models of the pages. They contain no HTTP and do no I/O of their own."""

@@ -1,6 +1,4 @@
-"""What the page of an app says of its alerts: what fires, what was told lately, and where the
-limits lie in its charts.
-"""
+"""The alerts on an app's page: firing alerts, recent history, and limits drawn in the charts."""
 
 from __future__ import annotations
 
@@ -19,9 +17,9 @@ from app.storage.alert_interface import HISTORY_LENGTH_MAX, AlertTable
 from app.storage.interface import Reader
 
 RECENT_MAX = 6
-_MARKS = {"fired": "alert: ", "resolved": "over: ", "muted": "alerts ", "unmuted": "alerts "}
+_MARKS = {"fired": "alert: ", "resolved": "resolved: ", "muted": "alerts ", "unmuted": "alerts "}
 _PERCENT = 100
-_CHARTS = {  # metric -> chart, and what its values are multiplied with there
+_CHARTS = {  # metric -> (chart, factor from the rule's unit to the chart's)
     "service_time_ms": ("response", 1),
     "memory_quota_used_ratio": ("memory", _PERCENT),
     "load_avg_1m": ("load", 1),
@@ -30,8 +28,13 @@ _CHARTS = {  # metric -> chart, and what its values are multiplied with there
 
 
 class AlertView(NamedTuple):
-    """`firing`: sentences; `muted_until_s`: 0 where it is not; `recent`: the newest first;
-    `marks`: (Unix seconds, words) of the time that is shown; `rules`: that watch the app.
+    """The alerts of one app.
+
+    firing         a sentence for each firing alert
+    muted_until_s  Unix seconds; 0 if the app is not muted
+    recent         history, newest first
+    marks          (Unix seconds, text) in the range shown
+    rules          those that watch the app
     """
 
     firing: list[str]
@@ -40,38 +43,40 @@ class AlertView(NamedTuple):
     marks: list[tuple[float, str]]
     rules: Sequence[Rule]
     last_week: LastWeek
-    questions: RuleQueries
+    queries: RuleQueries
 
 
-async def alert_view(store: Reader, app: str, start_s: int, end_s: int, now_s: float) -> AlertView:
-    """Of an app, in a time that is shown.
+async def read_alert_view(
+    store: Reader, app: str, start_s: int, end_s: int, now_s: float
+) -> AlertView:
+    """Read the alerts of an app, with marks for the range shown.
 
     Raises:
         StoreUnavailable, PackError
     """
     config = await read_config(store)
     state = (await store.alert_tables(AlertTable.STATES))[0].get(app)
-    told = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
-    entries = [unpack_history_entry(each) for each in told]
+    history = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
+    entries = [unpack_history_entry(entry) for entry in history]
     rules = rules_for(app, config.rules) if config.is_active or state else []
-    questions, last_week = RuleQueries(rules), LastWeek(store)
-    await last_week.load(app, questions, int(now_s))
+    queries, last_week = RuleQueries(rules), LastWeek(store)
+    await last_week.load(app, queries, int(now_s))
     return AlertView(
-        _firing(config, state, now_s),
+        _describe_firing(config, state, now_s),
         config.mutes[app].until_s if config.is_muted(app, now_s) else 0,
         entries[:RECENT_MAX],
         [
-            (each.at_s, f"{_MARKS[each.what]}{each.text}")
-            for each in entries
-            if each.what in _MARKS and start_s <= each.at_s < end_s
+            (entry.at_s, f"{_MARKS[entry.what]}{entry.text}")
+            for entry in entries
+            if entry.what in _MARKS and start_s <= entry.at_s < end_s
         ],
         rules,
         last_week,
-        questions,
+        queries,
     )
 
 
-def _firing(config: AlertConfig, state: bytes | None, now_s: float) -> list[str]:
+def _describe_firing(config: AlertConfig, state: bytes | None, now_s: float) -> list[str]:
     if state is None:
         return []
     return [
@@ -82,65 +87,68 @@ def _firing(config: AlertConfig, state: bytes | None, now_s: float) -> list[str]
     ]
 
 
-def with_thresholds(
-    charts: Sequence[Chart], view: AlertView, app: str, part: Selection
+def add_thresholds(
+    charts: Sequence[Chart], view: AlertView, app: str, selection: Selection
 ) -> list[Chart]:
-    """The charts, each with the limits above which somebody is told; of a part of the app that no
-    rule watches there are none.
+    """Add the limits of alert rules to the charts.
+
+    Rules do not watch single dynos or outcomes, so a selection of these has no limits.
     """
-    if part.dyno or part.outcome:
+    if selection.dyno or selection.outcome:
         return list(charts)
-    found: dict[str, dict[float, str]] = {}
+    limits_by_chart: dict[str, dict[float, str]] = {}
     for rule in view.rules:
-        place = _place(rule)
+        place = _find_chart(rule)
         if place is None or rule.below:
             continue
         chart, factor = place
-        for key, limit in _limits(rule, charts, chart, view, app).items():
+        for key, limit in _find_limits(rule, charts, chart, view, app).items():
             if limit:
                 name = f"{rule.name} {key}".strip()
-                found.setdefault(chart, {}).setdefault(limit * factor, name)
-    return [_with(chart, found.get(chart.key, {})) for chart in charts]
+                limits_by_chart.setdefault(chart, {}).setdefault(limit * factor, name)
+    return [_set_thresholds(chart, limits_by_chart.get(chart.key, {})) for chart in charts]
 
 
-def _with(chart: Chart, limits: Mapping[float, str]) -> Chart:
+def _set_thresholds(chart: Chart, limits: Mapping[float, str]) -> Chart:
     return chart._replace(
         thresholds=[Threshold(name, value) for value, name in sorted(limits.items())]
     )
 
 
-def _place(rule: Rule) -> tuple[str, float] | None:
-    """In which chart the values of a rule are drawn."""
+def _find_chart(rule: Rule) -> tuple[str, float] | None:
+    """The chart that shows a rule's values, and the factor to its unit; None without one."""
     if rule.kind != "metric" or set(rule.filters) - {"process_type", "outcome"}:
         return None
     if rule.stat == SHARE:
-        failed = rule.metric == "requests" and rule.filters.get("outcome") == ("failed",)
-        return ("failed", _PERCENT) if failed else None
+        is_failure_share = rule.metric == "requests" and rule.filters.get("outcome") == ("failed",)
+        return ("failed", _PERCENT) if is_failure_share else None
     if rule.metric == "requests" and not rule.by and not rule.filters:
         return ("requests", 1 / rule.over_minutes if rule.stat == "sum" else 60)
     return _CHARTS.get(rule.metric)
 
 
-def _limits(
+def _find_limits(
     rule: Rule, charts: Sequence[Chart], key: str, view: AlertView, app: str
 ) -> dict[str, float]:
-    """By the value of the rule's label; for what is compared, that of the present hour."""
+    """Limits by the value of the rule's label; "" is the default.
+
+    A rule that compares with last week has the limits of the current hour.
+    """
     if rule.compare:
-        question = next(each for each in view.questions.metric_queries if each.rule is rule)
-        weeks = view.last_week.measurements(app, question)
+        query = next(query for query in view.queries.metric_queries if query.rule is rule)
+        last_week = view.last_week.measurements(app, query)
         return {
-            name: max(rule.limit_of(name) * each.value, rule.floor)
-            for name, each in weeks.items()
-            if each.value is not None and each.requests >= rule.count_min
+            name: max(rule.limit_of(name) * level.value, rule.floor)
+            for name, level in last_week.items()
+            if level.value is not None and level.requests >= rule.count_min
         }
     names = {line.name for chart in charts if chart.key == key for line in chart.lines}
-    shown = {name: rule.limit_of(name) for name in names if name in rule.limits}
-    others = not rule.limits or names - set(rule.limits)
-    return {**shown, **({"": rule.limit} if others else {})}
+    limits = {name: rule.limit_of(name) for name in names if name in rule.limits}
+    has_default = not rule.limits or names - set(rule.limits)
+    return {**limits, **({"": rule.limit} if has_default else {})}
 
 
-def described(told: HistoryEntry) -> str:
-    """An entry of the history in words."""
-    words = {"fired": "fires", "resolved": "over"}.get(told.what, told.what)
-    silent = told.what in ("fired", "resolved") and not told.told
-    return f"{words}: {told.text}" + (" (nobody was told)" if silent else "")
+def describe_entry(entry: HistoryEntry) -> str:
+    """Describe an entry of the history."""
+    is_unsent = entry.what in ("fired", "resolved") and not entry.told
+    return f"{entry.what}: {entry.text}" + (" (not sent)" if is_unsent else "")

@@ -1,4 +1,4 @@
-"""All apps at a glance: one row each, by which the one that needs a look first comes first."""
+"""The view model of the list of apps: one row for each, sorted by severity, worst first."""
 
 from __future__ import annotations
 
@@ -7,129 +7,142 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
-from app.query.accelerated import glance
-from app.query.engine import packed_rollups
+from app.query.accelerated import summarize_app
+from app.query.engine import read_packed_rollups
 from app.query.planner import plan_range
+from app.query.snapshot import per_minute, read_snapshot
 from app.query.stats import Value
-from app.query.window import per_minute, window
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader, SeenApp
 
 MINUTES = 60
 NOW_MINUTES = 5
-CODE_STEPS = NOW_MINUTES + 1  # the minute that is not over counts, too
+CODE_STEPS = NOW_MINUTES + 1  # the current, incomplete minute counts too
 CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
 SLOWER_RATIO = 2.0
 FRESH_S = 10
 LAST_WEEK_FRESH_S = 600
-HELD_MAX = 5_000  # apps
+CACHED_APPS_MAX = 5_000
 
 
 class AppOverview(NamedTuple):
-    """The last hour of an app; None where nothing is known. Times in ms."""
+    """The last hour of an app. None where nothing is known.
+
+    memory_used_ratio  share of the quota, of the fullest dyno
+    codes_now          lines by error code within NOW_MINUTES
+    """
 
     app: str
     last_seen_s: int
-    silent: bool
-    runtime_metrics: bool
+    is_silent: bool
+    has_runtime_metrics: bool
     requests_per_min: Value
     failed_share: Value
     p95_ms: Value
     p95_last_week_ms: Value
-    memory_used_ratio: Value  # of the fullest dyno, of its quota
-    codes_now: dict[str, int]  # of NOW_MINUTES
+    memory_used_ratio: Value
+    codes_now: dict[str, int]
     requests_by_minute: list[Value]
 
     @property
     def slower_ratio(self) -> float:
-        """p95 against the same hour of last week; 0 when one of them is unknown."""
+        """p95 divided by that of the same hour last week; 0 if either is unknown."""
         return (self.p95_ms or 0) / self.p95_last_week_ms if self.p95_last_week_ms else 0.0
 
     @property
-    def critical_now(self) -> int:
+    def critical_lines_now(self) -> int:
         """Lines with a critical code within NOW_MINUTES."""
         return sum(self.codes_now.get(code, 0) for code in CRITICAL_CODES)
 
     @property
     def severity(self) -> tuple[float, ...]:
-        """By which the worst app comes first."""
-        full = (self.memory_used_ratio or 0) > MEMORY_HIGH
-        return (self.silent, self.critical_now, self.failed_share or 0, full, self.slower_ratio)
+        """Sort key: the app with the highest is the worst."""
+        is_full = (self.memory_used_ratio or 0) > MEMORY_HIGH
+        return (
+            self.is_silent,
+            self.critical_lines_now,
+            self.failed_share or 0,
+            is_full,
+            self.slower_ratio,
+        )
 
     @property
-    def trouble(self) -> str:
-        """The worst about it in a few words; "" when nothing stands out."""
-        if self.silent:
+    def problem(self) -> str:
+        """The app's worst problem in a few words; "" if nothing stands out."""
+        if self.is_silent:
             return f"silent since {datetime.fromtimestamp(self.last_seen_s, UTC):%d %b %H:%M} UTC"
-        if self.critical_now:
+        if self.critical_lines_now:
             codes = [code for code in CRITICAL_CODES if self.codes_now.get(code)]
             return f"{', '.join(codes)} now"
         if (self.failed_share or 0) > FAILED_SHARE_HIGH:
-            return "requests fail"
+            return "requests failing"
         if (self.memory_used_ratio or 0) > MEMORY_HIGH:
-            return "memory full"
+            return "memory nearly full"
         if self.slower_ratio >= SLOWER_RATIO:
-            return f"{self.slower_ratio:.1f} × slower than last week"
+            return f"{self.slower_ratio:.1f}× slower than last week"
         return ""
 
 
 class AppsOverviewCache:
-    """Those that were made last: so that many who look at many apps cost no more than one. What is
-    shown may be FRESH_S old, last week's figure LAST_WEEK_FRESH_S.
+    """Caches overviews, so that many readers of the list cost no more than one.
+
+    An overview may be FRESH_S old, last week's figure in it LAST_WEEK_FRESH_S.
     """
 
     def __init__(self, resolutions: Sequence[Resolution]) -> None:
         self._resolutions = resolutions
-        self._made: dict[str, tuple[float, AppOverview]] = {}
+        self._overviews: dict[str, tuple[float, AppOverview]] = {}
         self._last_week: dict[str, tuple[float, Value]] = {}
 
-    async def of(self, store: Reader, seen: SeenApp, now_s: float) -> AppOverview:
-        """The overview of an app, which the reader may see.
+    async def get(self, store: Reader, sighting: SeenApp, now_s: float) -> AppOverview:
+        """The overview of an app. The caller has checked that the reader may see it.
 
         Raises:
             StoreUnavailable, NewerVersion
         """
-        made_s, made = self._made.get(seen.app, (0.0, None))
-        if made is None or now_s - made_s >= FRESH_S:
-            if len(self._made) >= HELD_MAX:
-                self._made.clear()
+        cached_at_s, overview = self._overviews.get(sighting.app, (0.0, None))
+        if overview is None or now_s - cached_at_s >= FRESH_S:
+            if len(self._overviews) >= CACHED_APPS_MAX:
+                self._overviews.clear()
                 self._last_week.clear()
-            p95_ms = await self._p95_last_week(store, seen.app, now_s)
-            made = await _overview(store, seen, self._resolutions, now_s, p95_ms)
-            self._made[seen.app] = (now_s, made)
-        return made
+            p95_ms = await self._p95_last_week(store, sighting.app, now_s)
+            overview = await _read_overview(store, sighting, self._resolutions, now_s, p95_ms)
+            self._overviews[sighting.app] = (now_s, overview)
+        return overview
 
     async def _p95_last_week(self, store: Reader, app: str, now_s: float) -> Value:
         read_s, p95_ms = self._last_week.get(app, (0.0, None))
         if now_s - read_s >= LAST_WEEK_FRESH_S:
-            week = await window(store, app, "now-169h", "now-168h", self._resolutions, now_s)
+            week = await read_snapshot(store, app, "now-169h", "now-168h", self._resolutions, now_s)
             p95_ms = week.value("service_time_ms", "p95")
             self._last_week[app] = (now_s, p95_ms)
         return p95_ms
 
 
-async def _overview(
+async def _read_overview(
     store: Reader,
-    seen: SeenApp,
+    sighting: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
     p95_last_week_ms: Value,
 ) -> AppOverview:
-    span = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
-    packed = [each async for each in packed_rollups(store, seen.app, span)]
-    hour = glance(span, packed, CODE_STEPS)
-    known = [value for value in hour.requests if value is not None]
-    requests = sum(known)
+    time_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
+    packed_rollups = [
+        rollup async for rollup in read_packed_rollups(store, sighting.app, time_range)
+    ]
+    summary = summarize_app(time_range, packed_rollups, CODE_STEPS)
+    counts = [value for value in summary.requests if value is not None]
+    requests = sum(counts)
     return AppOverview(
-        app=seen.app,
-        last_seen_s=seen.last_seen_s,
-        silent=now_s - seen.last_seen_s > SILENT_AFTER_S,
-        runtime_metrics=seen.runtime_metrics_s >= span.start,
-        requests_per_min=requests / MINUTES if known else None,
-        failed_share=hour.failed / requests if requests else None,
-        p95_ms=hour.p95_ms,
+        app=sighting.app,
+        last_seen_s=sighting.last_seen_s,
+        is_silent=now_s - sighting.last_seen_s > SILENT_AFTER_S,
+        has_runtime_metrics=sighting.runtime_metrics_s >= time_range.start,
+        requests_per_min=requests / MINUTES if counts else None,
+        failed_share=summary.failed_requests / requests if requests else None,
+        p95_ms=summary.p95_ms,
         p95_last_week_ms=p95_last_week_ms,
-        memory_used_ratio=hour.memory_used_ratio,
-        codes_now=hour.codes,
-        requests_by_minute=per_minute(span, hour.requests, now_s)[-MINUTES:],
+        memory_used_ratio=summary.memory_used_ratio,
+        codes_now=summary.codes,
+        requests_by_minute=per_minute(time_range, summary.requests, now_s)[-MINUTES:],
     )

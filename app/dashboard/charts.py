@@ -1,8 +1,7 @@
-"""What the page of an app draws: the series of each chart, and how to ask elsewhere for the same.
+"""Builds the charts of an app's page: their series, and the same query for the API and Prometheus.
 
-Pure: a period in, values out; app/web/pages/svg_charts.py and the page's script draw them.
-CHARTS are all of
-them, in the order of the page.
+Pure: a period goes in, values come out. app/web/pages/svg_charts.py and the page's script draw
+them. CHARTS lists the builders in the order of the page.
 """
 
 from __future__ import annotations
@@ -10,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from app.query.stats import Band, Value
-from app.query.window import Window
+from app.query.snapshot import AppSnapshot
+from app.query.stats import SketchBin, Value
 from app.rollup.statuses import OUTCOMES
 from parsers.error_codes import explain
 from parsers.metrics import METRICS
@@ -29,7 +28,7 @@ STATUS_CLASSES = {
 }
 _PERCENT = 100
 
-# Bounds of the rows in the picture of all response times, about five to a factor of ten.
+# Bounds of the heatmap's rows, about five for each factor of ten.
 BAND_BOUNDS_MS = (
     0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1_000, 1_500, 2_000,
     3_000, 5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 50_000, 100_000, 6_000_001,
@@ -37,36 +36,41 @@ BAND_BOUNDS_MS = (
 
 
 class ChartLine(NamedTuple):
-    """A value a step. `tone`: what it means (calm, calmer, warn, failing), or "" where colours only
-    tell lines apart. `past`: of the time that is compared with.
+    """One line of a chart, with a value per step.
+
+    tone         its meaning (calm, calmer, warn, failing); "" if its color only identifies it
+    is_baseline  whether it belongs to the period compared with
     """
 
     name: str
     values: list[Value]
     tone: str = ""
-    past: bool = False
+    is_baseline: bool = False
 
 
 class Bands(NamedTuple):
-    """How many values lie in each band, a list a step. Band i is from bounds_ms[i] up to, not
-    including, bounds_ms[i + 1].
-    """
+    """Counts of values by band, a list per step. Band i is [bounds_ms[i], bounds_ms[i + 1])."""
 
     bounds_ms: list[int]
     counts: list[list[int]]
 
 
 class Threshold(NamedTuple):
-    """A value above which somebody is told, and by which rule."""
+    """A value above which an alert fires, and the name of its rule."""
 
     name: str
     value: float
 
 
 class Chart(NamedTuple):
-    """Lines over a common scale in `unit`. `query`: what the API is asked for the same, without the
-    range; `promql` the same for Prometheus. `notes`: what more there is to say, a step. `limit`:
-    the most there can be. `thresholds`: of alerts.
+    """A chart: lines over a common scale in `unit`.
+
+    query       parameters of the API for the same series, without the range
+    promql      the same series in Prometheus
+    log         whether the scale is logarithmic
+    notes       additional text for each step, for the tooltip
+    limit       the highest possible value
+    thresholds  limits of alert rules
     """
 
     key: str
@@ -83,7 +87,7 @@ class Chart(NamedTuple):
     thresholds: Sequence[Threshold] = ()
 
     @property
-    def known(self) -> bool:
+    def has_data(self) -> bool:
         """Whether there is anything to draw."""
         return self.bands is not None or any(
             value is not None for line in self.lines for value in line.values
@@ -91,48 +95,55 @@ class Chart(NamedTuple):
 
 
 class ComparedPeriod(NamedTuple):
-    """The time that is shown, and one before it to compare with, `past_name` ("last week"). `log`:
-    times by powers of ten.
+    """The period shown, and an optional baseline period to compare it with.
+
+    baseline_name  such as "last week"
+    shift_s        seconds between the two periods
+    log            whether response times have a logarithmic scale
     """
 
-    shown: Window
+    current: AppSnapshot
     now_s: float
-    past: Window | None = None
-    past_name: str = ""
+    baseline: AppSnapshot | None = None
+    baseline_name: str = ""
     shift_s: int = 0
     log: bool = True
 
-    def moved(self, values: Sequence[Value]) -> list[Value]:
-        """Values of the past at the steps that are shown, where its own may be longer."""
-        if self.past is None:
+    def resample_baseline(self, values: Sequence[Value]) -> list[Value]:
+        """Map values of the baseline to the steps shown; its own steps may be longer."""
+        if self.baseline is None:
             return []
-        span, past = self.shown.span, self.past.span
-        starts = range(span.start - self.shift_s, span.end - self.shift_s, span.step_s)
-        indices = [(start - past.start) // past.step_s for start in starts]
+        time_range, baseline_range = self.current.time_range, self.baseline.time_range
+        starts = range(
+            time_range.start - self.shift_s, time_range.end - self.shift_s, time_range.step_s
+        )
+        indices = [(start - baseline_range.start) // baseline_range.step_s for start in starts]
         return [values[index] if 0 <= index < len(values) else None for index in indices]
 
-    def before(self, what: str, values: Sequence[Value]) -> list[ChartLine]:
-        """A line of the past, unless nothing is known of it."""
-        moved = self.moved(values)
-        known = any(value is not None for value in moved)
-        return [ChartLine(f"{what}, {self.past_name}", moved, past=True)] if known else []
+    def baseline_lines(self, name: str, values: Sequence[Value]) -> list[ChartLine]:
+        """A line of the baseline; none if it has no data."""
+        line = ChartLine(
+            f"{name}, {self.baseline_name}", self.resample_baseline(values), is_baseline=True
+        )
+        return [line] if any(value is not None for value in line.values) else []
 
-    def per_minute(self, window: Window, values: Sequence[Value]) -> list[Value]:
-        """Counts as so many a minute."""
-        now_s = self.now_s if window is self.shown else self.now_s - self.shift_s
-        return window.per_minute(values, now_s)
+    def per_minute(self, snapshot: AppSnapshot, values: Sequence[Value]) -> list[Value]:
+        """Turn counts per step into rates per minute."""
+        now_s = self.now_s if snapshot is self.current else self.now_s - self.shift_s
+        return snapshot.per_minute(values, now_s)
 
 
-def _response_time(period: ComparedPeriod) -> Chart:
-    """Sketches are kept by process type: of a dyno there are only mean and maximum."""
-    shown, of_dyno = period.shown, bool(period.shown.selection.dyno)
-    stats = ("avg", "max") if of_dyno else ("p50", "p95", "p99", "max")
-    found = shown.series("service_time_ms", *stats)
-    lines = [ChartLine(series.stat, series.numbers) for series in found]
-    if period.past is not None:
-        compared = "avg" if of_dyno else "p95"
-        lines += period.before(compared, period.past.points("service_time_ms", compared))
-    buckets = _selector(shown, "process_type", "outcome")
+def _response_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    # Sketches are kept per process type, so one dyno has only mean and maximum.
+    is_dyno = bool(current.selection.dyno)
+    stats = ("avg", "max") if is_dyno else ("p50", "p95", "p99", "max")
+    all_series = current.series("service_time_ms", *stats)
+    lines = [ChartLine(series.stat, series.numbers) for series in all_series]
+    if period.baseline is not None:
+        stat = "avg" if is_dyno else "p95"
+        lines += period.baseline_lines(stat, period.baseline.points("service_time_ms", stat))
+    buckets = _prometheus_selector(current, "process_type", "outcome")
     rate = f"rate(heroku_router_service_time_seconds_bucket{buckets}[5m])"
     return Chart(
         "response",
@@ -140,221 +151,223 @@ def _response_time(period: ComparedPeriod) -> Chart:
         "ms",
         "lines",
         lines,
-        _query(shown, "service_time_ms", *(f"stat={stat}" for stat in stats)),
+        _api_query(current, "service_time_ms", *(f"stat={stat}" for stat in stats)),
         f"histogram_quantile(0.95, sum by (le) ({rate}))",
         log=period.log,
     )
 
 
-def _spread(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    selector = _selector(shown, "process_type", "outcome")
-    found = [] if shown.selection.dyno else shown.bands("service_time_ms")
+def _distribution_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    selector = _prometheus_selector(current, "process_type", "outcome")
+    bins_by_step = [] if current.selection.dyno else current.sketch_bins("service_time_ms")
     return Chart(
         "spread",
-        "All response times",
+        "Response time distribution",
         "ms",
         "bands",
         [],
-        _query(shown, "service_time_ms", "stat=bins"),
+        _api_query(current, "service_time_ms", "stat=bins"),
         f"sum by (le) (increase(heroku_router_service_time_seconds_bucket{selector}[5m]))",
         log=True,
-        bands=_bands(found) if any(found) else None,
+        bands=_group_into_bands(bins_by_step) if any(bins_by_step) else None,
     )
 
 
-def _bands(found: Sequence[Sequence[Band]]) -> Bands:
-    """The sketch's bins, gathered into bands; those at both ends that are empty are left out."""
-    counts = [[0] * (len(BAND_BOUNDS_MS) - 1) for _ in found]
-    for row, bins in zip(counts, found, strict=True):
+def _group_into_bands(bins_by_step: Sequence[Sequence[SketchBin]]) -> Bands:
+    """Sum the sketch's bins into bands, without the empty bands at both ends."""
+    counts = [[0] * (len(BAND_BOUNDS_MS) - 1) for _ in bins_by_step]
+    for row, bins in zip(counts, bins_by_step, strict=True):
         band = 0
         for low_ms, high_ms, count in bins:
             while BAND_BOUNDS_MS[band + 1] <= (low_ms + high_ms) / 2:
                 band += 1
             row[band] += count
-    used = [index for index in range(len(BAND_BOUNDS_MS) - 1) if any(row[index] for row in counts)]
-    first, last = used[0], used[-1]
+    nonempty = [
+        index for index in range(len(BAND_BOUNDS_MS) - 1) if any(row[index] for row in counts)
+    ]
+    first, last = nonempty[0], nonempty[-1]
     bounds = list(BAND_BOUNDS_MS[first : last + 2])
     return Bands(bounds, [row[first : last + 1] for row in counts])
 
 
-def _throughput(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    found = shown.points_by("requests", "sum", "status_class")
+def _requests_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    by_class = current.points_by("requests", "sum", "status_class")
     lines = [
-        ChartLine(name or "no status", period.per_minute(shown, found[name]), tone)
+        ChartLine(name or "no status", period.per_minute(current, by_class[name]), tone)
         for name, tone in STATUS_CLASSES.items()
-        if any(found.get(name, ()))
+        if any(by_class.get(name, ()))
     ]
-    if period.past is not None:
-        past = period.past.points("requests", "sum")
-        lines += period.before("all", period.per_minute(period.past, past))
-    selector = _selector(shown, "process_type")
+    if period.baseline is not None:
+        total = period.baseline.points("requests", "sum")
+        lines += period.baseline_lines("all", period.per_minute(period.baseline, total))
+    selector = _prometheus_selector(current, "process_type")
     return Chart(
         "requests",
-        "Requests a minute, by status",
+        "Requests per minute, by status",
         "",
         "bars",
         lines,
-        _query(shown, "requests", "by=status_class"),
+        _api_query(current, "requests", "by=status_class"),
         f"sum by (status) (rate(heroku_router_requests_total{selector}[5m])) * 60",
-        notes=_listed(shown.points_by("requests", "sum", "status"), "no status"),
+        notes=_list_counts(current.points_by("requests", "sum", "status"), "no status"),
     )
 
 
-def _listed(found: Mapping[str, Sequence[Value]], nameless: str) -> list[str]:
-    """ "200 1,234, 503 2", a step."""
-    size = max((len(values) for values in found.values()), default=0)
+def _list_counts(points: Mapping[str, Sequence[Value]], nameless: str) -> list[str]:
+    """A note per step, such as "200 1,234, 503 2"."""
+    size = max((len(values) for values in points.values()), default=0)
     return [
         ", ".join(
             f"{name or nameless} {values[index]:,}"
-            for name, values in found.items()
+            for name, values in points.items()
             if values[index]
         )
         for index in range(size)
     ]
 
 
-def _failed(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    lines = [ChartLine("failed", _failed_percent(shown), "failing")]
-    if period.past is not None:
-        lines += period.before("failed", _failed_percent(period.past))
-    count = "rate(heroku_router_requests_total{}[5m])".format
-    selector = _selector(shown, "process_type")
-    failed = _selector(shown, "process_type", more='status=~"5..|"')
+def _failures_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    lines = [ChartLine("failed", _failed_percent(current), "failing")]
+    if period.baseline is not None:
+        lines += period.baseline_lines("failed", _failed_percent(period.baseline))
+    rate = "rate(heroku_router_requests_total{}[5m])".format
+    selector = _prometheus_selector(current, "process_type")
+    failed_selector = _prometheus_selector(current, "process_type", more='status=~"5..|"')
     return Chart(
         "failed",
         "Failed requests",
         "%",
         "lines",
         lines,
-        _query(shown, "requests", "by=outcome"),
-        f"100 * sum({count(failed)}) / sum({count(selector)})",
+        _api_query(current, "requests", "by=outcome"),
+        f"100 * sum({rate(failed_selector)}) / sum({rate(selector)})",
     )
 
 
-def _failed_percent(window: Window) -> list[Value]:
-    failed = window.points("requests", "sum", outcome=["failed"])
-    requests = window.points("requests", "sum", outcome=OUTCOMES)
+def _failed_percent(snapshot: AppSnapshot) -> list[Value]:
+    failures = snapshot.points("requests", "sum", outcome=["failed"])
+    requests = snapshot.points("requests", "sum", outcome=OUTCOMES)
     return [
-        _PERCENT * (bad or 0) / all_of_them if all_of_them else None
-        for bad, all_of_them in zip(failed, requests, strict=True)
+        _PERCENT * (failed_count or 0) / count if count else None
+        for failed_count, count in zip(failures, requests, strict=True)
     ]
 
 
-def _errors(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    found = shown.points_by("heroku_errors", "sum", "code")
-    totals = {code: sum(value or 0 for value in values) for code, values in found.items()}
-    codes = sorted((code for code in found if totals[code]), key=lambda code: -totals[code])
-    kept, rest = codes[:CODES_SHOWN_MAX], codes[CODES_SHOWN_MAX:]
-    lines = [ChartLine(code, found[code]) for code in kept]
-    if rest:
-        lines.append(ChartLine("other codes", _added([found[code] for code in rest])))
-    if period.past is not None and lines:
-        past = period.past.points("heroku_errors", "sum")
-        scale = shown.span.step_s / period.past.span.step_s
-        scaled = [None if value is None else value * scale for value in past]
-        lines += period.before("all", scaled)
-    selector = _selector(shown, "process_type")
+def _errors_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    by_code = current.points_by("heroku_errors", "sum", "code")
+    totals = {code: sum(value or 0 for value in values) for code, values in by_code.items()}
+    codes = sorted((code for code in by_code if totals[code]), key=lambda code: -totals[code])
+    top_codes, other_codes = codes[:CODES_SHOWN_MAX], codes[CODES_SHOWN_MAX:]
+    lines = [ChartLine(code, by_code[code]) for code in top_codes]
+    if other_codes:
+        lines.append(ChartLine("other codes", _add_rows([by_code[code] for code in other_codes])))
+    if period.baseline is not None and lines:
+        counts = period.baseline.points("heroku_errors", "sum")
+        scale = current.time_range.step_s / period.baseline.time_range.step_s
+        scaled_counts = [None if value is None else value * scale for value in counts]
+        lines += period.baseline_lines("all", scaled_counts)
+    selector = _prometheus_selector(current, "process_type")
     return Chart(
         "errors",
         "Errors, by code",
         "",
         "bars",
         lines,
-        _query(shown, "heroku_errors", "by=code"),
+        _api_query(current, "heroku_errors", "by=code"),
         f"sum by (code) (increase(heroku_errors_total{selector}[5m]))",
-        notes=_meanings({code: found[code] for code in kept}, shown.span.size),
+        notes=_list_titles({code: by_code[code] for code in top_codes}, current.time_range.size),
     )
 
 
-def _meanings(found: Mapping[str, Sequence[Value]], size: int) -> list[str]:
-    """What the codes of each step mean."""
-    titles = {code: f"{code}: {explain(code).title}" for code in found}
+def _list_titles(points: Mapping[str, Sequence[Value]], size: int) -> list[str]:
+    """A note per step with the titles of its codes."""
+    titles = {code: f"{code}: {explain(code).title}" for code in points}
     return [
-        ", ".join(titles[code] for code, values in found.items() if values[index])
+        ", ".join(titles[code] for code, values in points.items() if values[index])
         for index in range(size)
     ]
 
 
-def _added(rows: Sequence[Sequence[Value]]) -> list[Value]:
+def _add_rows(rows: Sequence[Sequence[Value]]) -> list[Value]:
     return [
         None if all(value is None for value in column) else sum(value or 0 for value in column)
         for column in zip(*rows, strict=True)
     ]
 
 
-def _memory(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    found = shown.points_by("memory_quota_used_ratio", "max", "process_type")
-    lines = [ChartLine(name, _in_percent(values)) for name, values in found.items()]
-    if period.past is not None:
-        past = period.past.points("memory_quota_used_ratio", "max")
-        lines += period.before("fullest", _in_percent(past))
-    selector = _selector(shown, "process_type", "dyno")
-    used, quota = (f"heroku_dyno_memory_{each}_bytes{selector}" for each in ("total", "quota"))
-    by_dyno = shown.points_by("memory_quota_used_ratio", "max", "dyno")
+def _memory_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    by_type = current.points_by("memory_quota_used_ratio", "max", "process_type")
+    lines = [ChartLine(name, _in_percent(values)) for name, values in by_type.items()]
+    if period.baseline is not None:
+        ratios = period.baseline.points("memory_quota_used_ratio", "max")
+        lines += period.baseline_lines("fullest", _in_percent(ratios))
+    selector = _prometheus_selector(current, "process_type", "dyno")
+    total, quota = (f"heroku_dyno_memory_{name}_bytes{selector}" for name in ("total", "quota"))
+    by_dyno = current.points_by("memory_quota_used_ratio", "max", "dyno")
     return Chart(
         "memory",
-        "Memory of the fullest dyno, of its quota",
+        "Memory used, fullest dyno",
         "%",
         "lines",
         lines,
-        _query(shown, "memory_quota_used_ratio", "stat=max", "by=process_type"),
-        f"100 * max by (process_type) ({used} / {quota})",
-        notes=_highest(by_dyno, "fullest: {} at {:.0%}"),
+        _api_query(current, "memory_quota_used_ratio", "stat=max", "by=process_type"),
+        f"100 * max by (process_type) ({total} / {quota})",
+        notes=_name_highest(by_dyno, "fullest: {} at {:.0%}"),
         limit=_PERCENT,
     )
 
 
-def _load(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    found = shown.points_by("load_avg_1m", "avg", "process_type")
-    lines = [ChartLine(name, values) for name, values in found.items()]
-    if period.past is not None:
-        lines += period.before("mean", period.past.points("load_avg_1m", "avg"))
-    selector = _selector(shown, "process_type", "dyno")
-    by_dyno = shown.points_by("load_avg_1m", "avg", "dyno")
+def _load_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    by_type = current.points_by("load_avg_1m", "avg", "process_type")
+    lines = [ChartLine(name, values) for name, values in by_type.items()]
+    if period.baseline is not None:
+        lines += period.baseline_lines("mean", period.baseline.points("load_avg_1m", "avg"))
+    selector = _prometheus_selector(current, "process_type", "dyno")
+    by_dyno = current.points_by("load_avg_1m", "avg", "dyno")
     return Chart(
         "load",
-        "Load, mean of the dynos",
+        "Load, mean over dynos",
         "",
         "lines",
         lines,
-        _query(shown, "load_avg_1m", "stat=avg", "by=process_type"),
+        _api_query(current, "load_avg_1m", "stat=avg", "by=process_type"),
         f"avg by (process_type) (heroku_dyno_load_avg_1m{selector})",
-        notes=_highest(by_dyno, "busiest: {} with {:.2f}"),
+        notes=_name_highest(by_dyno, "busiest: {} at {:.2f}"),
     )
 
 
-def _dynos(period: ComparedPeriod) -> Chart:
-    shown = period.shown
-    found = shown.points_by("dynos", "max", "process_type")
-    lines = [ChartLine(name, values) for name, values in found.items() if any(values)]
-    if period.past is not None:
-        lines += period.before("all", period.past.points("dynos", "max"))
+def _dynos_chart(period: ComparedPeriod) -> Chart:
+    current = period.current
+    by_type = current.points_by("dynos", "max", "process_type")
+    lines = [ChartLine(name, values) for name, values in by_type.items() if any(values)]
+    if period.baseline is not None:
+        lines += period.baseline_lines("all", period.baseline.points("dynos", "max"))
     return Chart(
         "dynos",
         "Dynos",
         "",
         "lines",
         lines,
-        _query(shown, "dynos", "stat=max", "by=process_type"),
-        f"heroku_dynos{_selector(shown, 'process_type')}",
+        _api_query(current, "dynos", "stat=max", "by=process_type"),
+        f"heroku_dynos{_prometheus_selector(current, 'process_type')}",
     )
 
 
-def _highest(by_dyno: Mapping[str, Sequence[Value]], words: str) -> list[str]:
-    """Which dyno has the highest value, a step; "" where there is none or only one."""
+def _name_highest(by_dyno: Mapping[str, Sequence[Value]], template: str) -> list[str]:
+    """A note per step that names the dyno with the highest value; empty for a single dyno."""
     dynos = {name: values for name, values in by_dyno.items() if name}
     if len(dynos) < 2:
         return []
     notes = []
     for values in zip(*dynos.values(), strict=True):
         pairs = [(value, name) for value, name in zip(values, dynos, strict=True) if value]
-        notes.append(words.format(*reversed(max(pairs))) if pairs else "")
+        notes.append(template.format(*reversed(max(pairs))) if pairs else "")
     return notes
 
 
@@ -362,24 +375,34 @@ def _in_percent(values: Sequence[Value]) -> list[Value]:
     return [None if value is None else _PERCENT * value for value in values]
 
 
-def _query(window: Window, metric: str, *parameters: str) -> str:
-    """The API's parameters, with what is selected as far as the metric knows it."""
-    filters = window.selection.filters(METRICS[metric])
-    chosen = [f"{label}={values[0]}" for label, values in filters.items()]
-    return "&".join([f"metric={metric}", *parameters, *chosen])
+def _api_query(snapshot: AppSnapshot, metric: str, *parameters: str) -> str:
+    """The API's parameters, with the filters of the selection that the metric supports."""
+    filters = snapshot.selection.filters(METRICS[metric])
+    filter_parameters = [f"{label}={values[0]}" for label, values in filters.items()]
+    return "&".join([f"metric={metric}", *parameters, *filter_parameters])
 
 
-def _selector(window: Window, *labels: str, more: str = "") -> str:
-    """Of a series in /metrics: {app="shop",process_type="web"}."""
-    chosen = window.selection._asdict()
-    parts = [f'app="{window.app}"', *([more] if more else [])]
-    parts += [_matched(label, chosen[label]) for label in labels if chosen[label]]
+def _prometheus_selector(snapshot: AppSnapshot, *labels: str, more: str = "") -> str:
+    """A selector of series in /metrics, such as {app="shop",process_type="web"}."""
+    patterns = snapshot.selection._asdict()
+    parts = [f'app="{snapshot.app}"', *([more] if more else [])]
+    parts += [_label_matcher(label, patterns[label]) for label in labels if patterns[label]]
     return "{" + ",".join(parts) + "}"
 
 
-def _matched(label: str, pattern: str) -> str:
+def _label_matcher(label: str, pattern: str) -> str:
+    """An exact matcher, or a regular expression if the pattern has * or ?."""
     expression = "".join({"*": ".*", "?": "."}.get(letter, letter) for letter in pattern)
     return f'{label}="{pattern}"' if expression == pattern else f'{label}=~"{expression}"'
 
 
-CHARTS = (_response_time, _spread, _throughput, _failed, _errors, _memory, _load, _dynos)
+CHARTS = (
+    _response_chart,
+    _distribution_chart,
+    _requests_chart,
+    _failures_chart,
+    _errors_chart,
+    _memory_chart,
+    _load_chart,
+    _dynos_chart,
+)

@@ -1,7 +1,7 @@
-"""What stands out, in a sentence or two: the page's first answer.
+"""Finds the problems of an app's last hour and describes them in a few sentences.
 
-Pure: figures in, words out. A change is looked for in the median of some minutes before and after,
-so that one slow minute is no news.
+Pure: figures go in, sentences come out. A rise of p95 compares the medians of several minutes
+before and after, so a single slow minute is not reported.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import NamedTuple
 
 from app.query.stats import Value
 from app.rollup.events import EventKey
+from parsers.error_codes import explain
 from parsers.samples import APP_EVENTS
 
 BEFORE_STEPS = 10
 AFTER_STEPS = 4
-BACK_STEPS = 3
-ROSE_RATIO = 1.8  # "doubled", with some tolerance
-ROSE_TO_MIN_MS = 100  # from 2 to 4 ms is nobody's trouble
+RECOVERED_STEPS = 3
+RISE_RATIO = 1.8  # "doubled", with some tolerance
+RISE_TO_MIN_MS = 100  # a rise from 2 to 4 ms is harmless
 FAILED_SHARE_HIGH = 0.02
 MEMORY_HIGH = 0.95
 CAUSE_WITHIN_S = 300
@@ -29,8 +30,11 @@ _RATIOS = ((4.6, "rose {:.0f}-fold"), (3.5, "quadrupled"), (2.6, "tripled"), (0.
 
 
 class AppFacts(NamedTuple):
-    """What the story is made of: `p95_ms` a value a step from `start_s` on, `codes` of the last
-    minutes, `fullest` (dyno, share of its memory quota).
+    """The figures of an app's last hour. Times in Unix seconds.
+
+    p95_ms          a value per step, from `start_s` on
+    codes           lines by error code in the last minutes
+    highest_memory  (dyno, share of its memory quota), of the fullest dyno
     """
 
     now_s: float
@@ -40,13 +44,14 @@ class AppFacts(NamedTuple):
     p95_ms: Sequence[Value]
     failed_share: Value
     codes: dict[str, int]
-    fullest: tuple[str, float] | None
+    highest_memory: tuple[str, float] | None
     events: Sequence[EventKey]
 
 
-class LatencyChange(NamedTuple):
-    """p95 rose from one level to another, at the beginning of a step; `until_s` is when it was
-    back, 0 while it is not.
+class LatencyRise(NamedTuple):
+    """A rise of p95 at the start of a step. Times in Unix seconds.
+
+    `until_s` is the time at which it was back to normal, 0 while it is not.
     """
 
     at_s: int
@@ -55,85 +60,96 @@ class LatencyChange(NamedTuple):
     until_s: int = 0
 
 
-def summarize(facts: AppFacts) -> list[str]:
-    """Sentences, the worst first; empty when nothing stands out."""
+def find_insights(facts: AppFacts) -> list[str]:
+    """Describe each problem in a sentence, the worst first; empty if there is none.
+
+    For a silent app, nothing else is said: its other figures are out of date.
+    """
     if facts.now_s - facts.last_seen_s > SILENT_AFTER_S:
-        return [f"Silent since {_clock(facts.last_seen_s)}: no line of any kind has come."]
-    told = [_told_change(facts), _told_failures(facts), _told_codes(facts), _told_memory(facts)]
-    return [sentence for sentence in told if sentence]
+        return [f"Silent since {_clock(facts.last_seen_s)}: no log lines received."]
+    sentences = [
+        _describe_latency(facts),
+        _describe_failures(facts),
+        _describe_codes(facts),
+        _describe_memory(facts),
+    ]
+    return [sentence for sentence in sentences if sentence]
 
 
-def find_change(values: Sequence[Value], start_s: int, step_s: int) -> LatencyChange | None:
-    """The largest lasting rise of p95, if there was one."""
-    best: LatencyChange | None = None
+def find_latency_rise(values: Sequence[Value], start_s: int, step_s: int) -> LatencyRise | None:
+    """The largest lasting rise of p95, or None."""
+    best: LatencyRise | None = None
     for index in range(BEFORE_STEPS, len(values) - AFTER_STEPS + 1):
-        before = [each for each in values[index - BEFORE_STEPS : index] if each is not None]
-        after = [each for each in values[index : index + AFTER_STEPS] if each is not None]
+        before = [value for value in values[index - BEFORE_STEPS : index] if value is not None]
+        after = [value for value in values[index : index + AFTER_STEPS] if value is not None]
         first = values[index]
         if first is None or len(before) < BEFORE_STEPS // 2 or len(after) < AFTER_STEPS:
             continue
         low, high = max(median(before), 1), median(after)
-        rose = high >= ROSE_RATIO * low and high >= ROSE_TO_MIN_MS and first >= ROSE_RATIO * low
-        if rose and (best is None or high / low > best.after_ms / best.before_ms):
-            back = _back(values, index, ROSE_RATIO * low)
-            until_s = start_s + back * step_s if back else 0
-            best = LatencyChange(start_s + index * step_s, low, high, until_s)
+        has_risen = (
+            high >= RISE_RATIO * low and high >= RISE_TO_MIN_MS and first >= RISE_RATIO * low
+        )
+        if has_risen and (best is None or high / low > best.after_ms / best.before_ms):
+            recovery = _recovery_index(values, index, RISE_RATIO * low)
+            until_s = start_s + recovery * step_s if recovery else 0
+            best = LatencyRise(start_s + index * step_s, low, high, until_s)
     return best
 
 
-def _back(values: Sequence[Value], since: int, limit: float) -> int:
-    """The first step after `since` from which on nothing is over the limit any more; 0 for none."""
-    over = [index for index in range(since, len(values)) if (values[index] or 0) >= limit]
-    back = over[-1] + 1
-    return back if len(values) - back >= BACK_STEPS else 0
+def _recovery_index(values: Sequence[Value], start: int, limit: float) -> int:
+    """The first step from which on no value reaches the limit; 0 if there is none."""
+    slow_steps = [index for index in range(start, len(values)) if (values[index] or 0) >= limit]
+    recovery = slow_steps[-1] + 1
+    return recovery if len(values) - recovery >= RECOVERED_STEPS else 0
 
 
-def _told_change(facts: AppFacts) -> str:
-    change = find_change(facts.p95_ms, facts.start_s, facts.step_s)
-    if change is None:
+def _describe_latency(facts: AppFacts) -> str:
+    rise = find_latency_rise(facts.p95_ms, facts.start_s, facts.step_s)
+    if rise is None:
         return ""
-    ratio = change.after_ms / change.before_ms
+    ratio = rise.after_ms / rise.before_ms
     how = next(words for least, words in _RATIOS if ratio >= least).format(ratio)
-    when = f"at {_clock(change.at_s)}"
-    if change.until_s:
-        when = f"from {_clock(change.at_s)[:5]} to {_clock(change.until_s)}"
-    levels = f"from {change.before_ms:,.0f} to {change.after_ms:,.0f} ms"
-    return f"p95 {how} {when}, {levels}{_cause(facts, change.at_s)}."
+    when = f"at {_clock(rise.at_s)}"
+    if rise.until_s:
+        when = f"from {_clock(rise.at_s)[:5]} to {_clock(rise.until_s)}"
+    levels = f"from {rise.before_ms:,.0f} to {rise.after_ms:,.0f} ms"
+    return f"p95 {how} {when}, {levels}{_describe_cause(facts, rise.at_s)}."
 
 
-def _cause(facts: AppFacts, at_s: int) -> str:
-    """The last thing done to the app before it, as an event within its step may be, too."""
-    until_s = at_s + facts.step_s
-    earlier = [
+def _describe_cause(facts: AppFacts, at_s: int) -> str:
+    """Name the likely cause: the last change to the app shortly before, a release preferred."""
+    until_s = at_s + facts.step_s  # a change within the step may precede the rise too
+    candidates = [
         event
         for event in facts.events
         if event.kind in APP_EVENTS and until_s - CAUSE_WITHIN_S <= event.at_ms / _MS <= until_s
     ]
-    if not earlier:
+    if not candidates:
         return ""
-    event = max(earlier, key=lambda event: (event.kind in ("release", "deploy"), event.at_ms))
+    event = max(candidates, key=lambda event: (event.kind in ("release", "deploy"), event.at_ms))
     gap_s = at_s - event.at_ms // _MS
-    when = f"{gap_s} s after" if gap_s > 0 else "with"
+    when = f"{gap_s} s after" if gap_s > 0 else "together with"
     return f", {when} {event.kind} {event.detail}"
 
 
-def _told_failures(facts: AppFacts) -> str:
+def _describe_failures(facts: AppFacts) -> str:
     share = facts.failed_share or 0
-    return f"{share:.1%} of requests failed." if share > FAILED_SHARE_HIGH else ""
+    return f"{share:.1%} of requests failed in the last hour." if share > FAILED_SHARE_HIGH else ""
 
 
-def _told_codes(facts: AppFacts) -> str:
+def _describe_codes(facts: AppFacts) -> str:
     if not facts.codes:
         return ""
-    most = sorted(facts.codes.items(), key=lambda item: -item[1])[:3]
-    return f"In the last 5 minutes: {', '.join(f'{code} {count:,} ×' for code, count in most)}."
+    most_frequent = sorted(facts.codes.items(), key=lambda item: -item[1])[:3]
+    counts = [f"{count:,} {code} ({explain(code).title})" for code, count in most_frequent]
+    return f"{', '.join(counts)} in the last 5 minutes."
 
 
-def _told_memory(facts: AppFacts) -> str:
-    if facts.fullest is None or facts.fullest[1] <= MEMORY_HIGH:
+def _describe_memory(facts: AppFacts) -> str:
+    if facts.highest_memory is None or facts.highest_memory[1] <= MEMORY_HIGH:
         return ""
-    dyno, share = facts.fullest
-    return f"{dyno} is at {share:.0%} of its memory."
+    dyno, share = facts.highest_memory
+    return f"{dyno} uses {share:.0%} of its memory quota."
 
 
 def _clock(at_s: float) -> str:

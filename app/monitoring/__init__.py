@@ -1,1 +1,1 @@
-"""What operators scrape and read: `/metrics`, `/readyz`, notices."""
+"""Monitoring of the service: `/metrics` for Prometheus, `/readyz`, and notices on pages."""

@@ -1,10 +1,11 @@
-"""What Prometheus is told of each app.
+"""Builds the metrics of each app for Prometheus.
 
-Counters are an app's total plus what is in its inbox, read in one atomic step: so they are current
-to the last stored line, agree between workers, survive restarts and never go backwards. Gauges are
-what each dyno said last; a dyno unheard of for RECENT_S is gone.
+Counters are an app's total plus its inbox, read in one atomic step. They are therefore current to
+the last stored line, agree between workers, survive restarts and never go backwards. Gauges are
+each dyno's latest values; a dyno without a line for RECENT_S disappears.
 
-Lines are written here, since a scrape of many apps has tens of thousands of them.
+Sample lines are formatted here rather than by prometheus_client, since a scrape of many apps has
+tens of thousands of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from app.monitoring.text_format import MetricFamily, escaped
+from app.monitoring.text_format import MetricFamily, escape_label
 from app.query.accelerated import latest_gauges
 from app.query.latest_gauges import LatestGauges
 from app.rollup.accelerated import merge_rollups, to_python
@@ -39,7 +40,7 @@ _EXPORTED_GAUGES = {
     "load_avg_5m": "heroku_dyno_load_avg_5m",
     "load_avg_15m": "heroku_dyno_load_avg_15m",
 }
-_TIMES = (
+_HISTOGRAMS = (
     ("service", "Time the dyno took to answer", {SERVICE_OK: "ok", SERVICE_FAILED: "failed"}),
     (
         "connect",
@@ -55,29 +56,33 @@ _DYNO_CODES = [code for code in CODES if code.startswith("R")]
 _STREAM_CODES = [code for code in CODES if code.startswith("L")]
 
 
-_REQUESTS = "Requests that ended, by HTTP status ('' when the router logged none)"
-_BYTES = "Bytes of response bodies"
-_ERRORS = "Lines with a Heroku error code: H of the router, R of a dyno, L of the log stream"
-_RESTARTS = "Dynos that had run and started again"
-_EXITS = "Processes that ended"
-_RELEASED = "Time of the latest release"
-_DYNOS = f"Distinct dynos heard from in the last {RECENT_S // MINUTE_S} minutes"
-_SEEN = "Time of the latest log line of the app"
-_MESSAGES = "Log messages by what became of them (the ledger)"
-_INBOX = "Batches stored and not yet folded"
+_REQUESTS_HELP = "Completed requests, by HTTP status ('' if the router logged none)"
+_RESPONSE_BYTES_HELP = "Bytes of response bodies"
+_ERRORS_HELP = (
+    "Log lines with an error code: H from the router, R from a dyno, L from the log stream"
+)
+_RESTARTS_HELP = "Restarts of dynos"
+_EXITS_HELP = "Processes that ended, by exit status"
+_RELEASE_HELP = "Time of the latest release"
+_DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
+_LAST_SEEN_HELP = "Time of the app's latest log line"
+_MESSAGES_HELP = "Log messages by result (the ledger)"
+_INBOX_HELP = "Batches stored and not yet folded"
 
 
 class AppState(NamedTuple):
-    """What is exported of one app: everything ever counted, and the last RECENT_S."""
+    """One app's data for the exposition: its total, and gauges of the last RECENT_S."""
 
-    seen: SeenApp
+    sighting: SeenApp
     total: Rollup
     recent: LatestGauges
     inbox_length: int
 
 
-async def app_states(store: Reader, seen: Sequence[SeenApp], now_s: float) -> list[AppState]:
-    """Read these apps, each at one instant.
+async def read_app_states(
+    store: Reader, sightings: Sequence[SeenApp], now_s: float
+) -> list[AppState]:
+    """Read these apps, each in one atomic step.
 
     Raises:
         StoreUnavailable, NewerVersion
@@ -85,62 +90,75 @@ async def app_states(store: Reader, seen: Sequence[SeenApp], now_s: float) -> li
     first = align(int(now_s) - RECENT_S, MINUTE_S)
     minutes = range(first, int(now_s) + RECENT_S, MINUTE_S)
     slots = [TOTAL, *(Slot("1m", start) for start in minutes)]
-    found = await store.read_many([(each.app, slots) for each in seen])
-    return [_state(each, contents, first) for each, contents in zip(seen, found, strict=True)]
+    contents_by_app = await store.read_many([(sighting.app, slots) for sighting in sightings])
+    return [
+        _build_state(sighting, contents, first)
+        for sighting, contents in zip(sightings, contents_by_app, strict=True)
+    ]
 
 
-def _state(seen: SeenApp, contents: Contents, first: int) -> AppState:
+def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
     total: list[bytes] = []
     recent: list[bytes] = []
-    fresh = []
+    inbox: list[bytes] = []
     for slot, elements in contents.slots.items():
-        of_slot = total if slot == TOTAL else recent
-        of_slot += (element[HEADER_BYTES:] for element in elements)
+        target = total if slot == TOTAL else recent
+        target += (element[HEADER_BYTES:] for element in elements)
     for element in contents.inbox:
-        for minute, packed in unpack_batch(element[HEADER_BYTES:]):
-            fresh.append(packed)
+        for minute, data in unpack_batch(element[HEADER_BYTES:]):
+            inbox.append(data)
             if minute >= first:
-                recent.append(packed)
+                recent.append(data)
     sums = merge_rollups(total)
-    if fresh:
-        sums.merge(merge_rollups(fresh).without_dynos())
-    return AppState(seen, to_python(sums), latest_gauges(recent), len(contents.inbox))
+    if inbox:
+        sums.merge(merge_rollups(inbox).without_dynos())
+    return AppState(sighting, to_python(sums), latest_gauges(recent), len(contents.inbox))
 
 
-def families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
-    """The apps' metrics."""
-    yield _family("heroku_router_requests", "counter", _REQUESTS, states, _requests)
-    for name, help_text, which in _TIMES:
+def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
+    """Build the metric families of the apps."""
+    yield _build_family("heroku_router_requests", "counter", _REQUESTS_HELP, states, _request_rows)
+    for name, help_text, outcomes in _HISTOGRAMS:
         yield MetricFamily(
             f"heroku_router_{name}_time_seconds",
             "histogram",
-            f"{help_text}, WebSockets left out",
-            [line for state in states for line in _histogram(state, name, which)],
+            f"{help_text}, without WebSockets",
+            [line for state in states for line in _histogram_lines(state, name, outcomes)],
         )
-    yield _family("heroku_router_response_bytes", "counter", _BYTES, states, _response_bytes)
-    yield _family("heroku_errors", "counter", _ERRORS, states, _errors)
-    yield _family("heroku_dyno_restarts", "counter", _RESTARTS, states, _restarts)
-    yield _family("heroku_dyno_exits", "counter", _EXITS, states, _exits)
-    yield _family("heroku_release_timestamp_seconds", "gauge", _RELEASED, states, _released)
-    readings = [_readings(state) for state in states]
+    yield _build_family(
+        "heroku_router_response_bytes",
+        "counter",
+        _RESPONSE_BYTES_HELP,
+        states,
+        _response_bytes_rows,
+    )
+    yield _build_family("heroku_errors", "counter", _ERRORS_HELP, states, _error_rows)
+    yield _build_family("heroku_dyno_restarts", "counter", _RESTARTS_HELP, states, _restart_rows)
+    yield _build_family("heroku_dyno_exits", "counter", _EXITS_HELP, states, _exit_rows)
+    yield _build_family(
+        "heroku_release_timestamp_seconds", "gauge", _RELEASE_HELP, states, _release_rows
+    )
+    gauges_by_app = [_group_gauges(state) for state in states]
     for index, gauge in enumerate(GAUGES):
-        if exported := _EXPORTED_GAUGES.get(gauge.name):
+        if metric_name := _EXPORTED_GAUGES.get(gauge.name):
             lines = [
-                f"{exported}{{{labels}}} {last * gauge.numerator / gauge.denominator}"
-                for of_app in readings
-                for labels, last in of_app[index]
+                f"{metric_name}{{{labels}}} {last * gauge.numerator / gauge.denominator}"
+                for app_gauges in gauges_by_app
+                for labels, last in app_gauges[index]
             ]
-            yield MetricFamily(exported, "gauge", gauge.help, lines)
-    yield _family("heroku_dynos", "gauge", _DYNOS, states, _dynos)
-    yield _family("heroku_app_last_seen_timestamp_seconds", "gauge", _SEEN, states, _seen)
-    yield _family("dynometer_messages", "counter", _MESSAGES, states, _messages)
-    yield _family("dynometer_inbox_batches", "gauge", _INBOX, states, _inbox)
+            yield MetricFamily(metric_name, "gauge", gauge.help, lines)
+    yield _build_family("heroku_dynos", "gauge", _DYNOS_HELP, states, _dyno_rows)
+    yield _build_family(
+        "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, states, _last_seen_rows
+    )
+    yield _build_family("dynometer_messages", "counter", _MESSAGES_HELP, states, _message_rows)
+    yield _build_family("dynometer_inbox_batches", "gauge", _INBOX_HELP, states, _inbox_rows)
 
 
-Rows = Iterator[tuple[str, float]]  # (labels but app, value)
+Rows = Iterator[tuple[str, float]]  # (labels after app, value)
 
 
-def _family(
+def _build_family(
     name: str,
     kind: Literal["counter", "gauge"],
     help_text: str,
@@ -149,14 +167,14 @@ def _family(
 ) -> MetricFamily:
     sample = f"{name}_total" if kind == "counter" else name
     lines = [
-        f'{sample}{{app="{state.seen.app}"{labels}}} {value}'
+        f'{sample}{{app="{state.sighting.app}"{labels}}} {value}'
         for state in states
         for labels, value in rows(state)
     ]
     return MetricFamily(name, kind, help_text, lines)
 
 
-def _requests(state: AppState) -> Rows:
+def _request_rows(state: AppState) -> Rows:
     counts = {(_ROUTER_TYPE, status): 0 for status in _STATUSES_AT_0}
     for (source, status), count in state.total.requests.items():
         key = (labels_of(source)[0], status_label(status))
@@ -165,13 +183,15 @@ def _requests(state: AppState) -> Rows:
         yield f',process_type="{process_type}",status="{label}"', count
 
 
-def _histogram(state: AppState, name: str, which: dict[int, str]) -> Iterator[str]:
+def _histogram_lines(state: AppState, name: str, outcomes: dict[int, str]) -> Iterator[str]:
     family = f"heroku_router_{name}_time_seconds"
     totals_ms = _totals_ms(state.total)
     for (process_type, kind), bins in sorted(state.total.sketches.items()):
-        if kind not in which:
+        if kind not in outcomes:
             continue
-        labels = f'app="{state.seen.app}",process_type="{process_type}",outcome="{which[kind]}"'
+        labels = (
+            f'app="{state.sighting.app}",process_type="{process_type}",outcome="{outcomes[kind]}"'
+        )
         counts = counts_within_bounds(bins)
         for bound, count in zip(_BOUNDS_S, counts, strict=True):
             yield f'{family}_bucket{{{labels},le="{bound}"}} {count}'
@@ -182,28 +202,31 @@ def _histogram(state: AppState, name: str, which: dict[int, str]) -> Iterator[st
 
 def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
     sums: dict[tuple[str, int], int] = {}
-    for (source, which), tally in total.tallies.items():
-        key = (labels_of(source)[0], which)
-        sums[key] = sums.get(key, 0) + tally.total
+    for (source, kind), totals in total.tallies.items():
+        key = (labels_of(source)[0], kind)
+        sums[key] = sums.get(key, 0) + totals.total
     return sums
 
 
-def _response_bytes(state: AppState) -> Rows:
+def _response_bytes_rows(state: AppState) -> Rows:
     for process_type, count in sorted(state.total.response_bytes.items()):
         yield f',process_type="{process_type}"', count
 
 
-def _errors(state: AppState) -> Rows:
-    counts = dict.fromkeys(_possible_errors(state), 0)
+def _error_rows(state: AppState) -> Rows:
+    counts = dict.fromkeys(_possible_codes(state), 0)
     for (source, code), count in state.total.errors.items():
         key = (labels_of(source)[0], code)
         counts[key] = counts.get(key, 0) + count
     for (process_type, code), count in sorted(counts.items()):
-        yield f',process_type="{process_type}",code="{escaped(code)}"', count
+        yield f',process_type="{process_type}",code="{escape_label(code)}"', count
 
 
-def _possible_errors(state: AppState) -> Iterator[tuple[str, str]]:
-    """Codes that can occur are there at 0, so that an alert sees the first one as an increase."""
+def _possible_codes(state: AppState) -> Iterator[tuple[str, str]]:
+    """(process type, code) pairs that can occur.
+
+    They are exported at 0, so that an alert sees the first line as an increase.
+    """
     sources = {*state.recent.active_dynos, *(source for source, _ in state.total.requests)}
     process_types = {labels_of(source)[0] for source in sources}
     for process_type in process_types:
@@ -212,7 +235,7 @@ def _possible_errors(state: AppState) -> Iterator[tuple[str, str]]:
     yield from (("", code) for code in _STREAM_CODES)
 
 
-def _restarts(state: AppState) -> Rows:
+def _restart_rows(state: AppState) -> Rows:
     counts: Counter[str] = Counter()
     for source, count in state.total.restarts.items():
         counts[labels_of(source)[0]] += count
@@ -220,7 +243,7 @@ def _restarts(state: AppState) -> Rows:
         yield f',process_type="{process_type}"', count
 
 
-def _exits(state: AppState) -> Rows:
+def _exit_rows(state: AppState) -> Rows:
     counts: Counter[tuple[str, int]] = Counter()
     for (source, status), count in state.total.exits.items():
         counts[labels_of(source)[0], status] += count
@@ -228,40 +251,41 @@ def _exits(state: AppState) -> Rows:
         yield f',process_type="{process_type}",exit_status="{status}"', count
 
 
-def _released(state: AppState) -> Rows:
+def _release_rows(state: AppState) -> Rows:
     if state.total.released[0]:
         yield "", state.total.released[0] / _MS_PER_S
 
 
-def _readings(state: AppState) -> list[list[tuple[str, int]]]:
-    """(labels, value) of each dyno, for each of GAUGES."""
-    readings: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
-    of, labels = None, ""
+def _group_gauges(state: AppState) -> list[list[tuple[str, int]]]:
+    """(labels, value) of each dyno, for each of GAUGES.
+
+    All gauges of a dyno follow each other, so its labels are formatted only once.
+    """
+    gauges: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
+    previous, labels = None, ""
     for (source, gauge), last in sorted(state.recent.last.items()):
-        if source != of:
+        if source != previous:
             process_type, dyno = labels_of(source)
-            of, labels = (
-                source,
-                f'app="{state.seen.app}",process_type="{process_type}",dyno="{dyno}"',
-            )
-        readings[gauge].append((labels, last))
-    return readings
+            previous = source
+            labels = f'app="{state.sighting.app}",process_type="{process_type}",dyno="{dyno}"'
+        gauges[gauge].append((labels, last))
+    return gauges
 
 
-def _dynos(state: AppState) -> Rows:
+def _dyno_rows(state: AppState) -> Rows:
     counts = Counter(labels_of(source)[0] for source in state.recent.active_dynos)
     for process_type, count in sorted(counts.items()):
         yield f',process_type="{process_type}"', count
 
 
-def _seen(state: AppState) -> Rows:
-    yield "", state.seen.last_seen_s
+def _last_seen_rows(state: AppState) -> Rows:
+    yield "", state.sighting.last_seen_s
 
 
-def _messages(state: AppState) -> Rows:
+def _message_rows(state: AppState) -> Rows:
     for result, count in sorted(state.total.ledger.items()):
         yield f',result="{result}"', count
 
 
-def _inbox(state: AppState) -> Rows:
+def _inbox_rows(state: AppState) -> Rows:
     yield "", state.inbox_length

@@ -1,4 +1,4 @@
-"""The Prometheus exposition: every app's metrics, and the service's own."""
+"""Renders the Prometheus exposition: the metrics of every app, and of the service itself."""
 
 from __future__ import annotations
 
@@ -13,61 +13,66 @@ from prometheus_client.registry import Collector
 
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
-from app.monitoring.app_metrics import app_states, families
-from app.monitoring.text_format import OPENMETRICS, head, written
+from app.monitoring.app_metrics import build_families, read_app_states
+from app.monitoring.text_format import OPENMETRICS, render_header, render_lines
 from app.storage.interface import FOLDING, Reader, SeenApp, StoreUnavailable
 
-APPS_AT_ONCE = 20  # are read and written before other requests are served
-BLOCK_BYTES = 256 * 1024  # are written before other requests are served
+# A large exposition yields to other requests after this many apps read, or bytes sent.
+APPS_PER_TURN = 20
+BLOCK_BYTES = 256 * 1024
 
 
-class _Workers(Collector):
-    """The pulse of background work."""
+class _FoldWorkerCollector(Collector):
+    """Metrics of the fold workers, from their heartbeats in the store."""
 
     def __init__(self, heartbeats: dict[str, dict[str, str]]) -> None:
         self._heartbeats = {
-            name.removeprefix(FOLDING): beat
-            for name, beat in sorted(heartbeats.items())
+            name.removeprefix(FOLDING): heartbeat
+            for name, heartbeat in sorted(heartbeats.items())
             if name.startswith(FOLDING)
         }
 
     def collect(self) -> Iterable[Metric]:
         success = GaugeMetricFamily(
             "dynometer_fold_last_success_timestamp_seconds",
-            "When a worker last folded an inbox, or started",
+            "Time of the worker's last successful fold, or of its start",
             labels=("worker",),
         )
         counters = {
             "folded_batches": CounterMetricFamily(
-                "dynometer_folded_batches", "Batches folded since start", labels=("worker",)
+                "dynometer_folded_batches",
+                "Batches folded since the worker started",
+                labels=("worker",),
             ),
             "failures": CounterMetricFamily(
-                "dynometer_fold_failures", "Folds that failed since start", labels=("worker",)
+                "dynometer_fold_failures",
+                "Failed folds since the worker started",
+                labels=("worker",),
             ),
             "unreadable": CounterMetricFamily(
                 "dynometer_unreadable_batches",
-                "Damaged batches set aside since start",
+                "Damaged batches set aside since the worker started",
                 labels=("worker",),
             ),
         }
-        for worker, beat in self._heartbeats.items():
-            success.add_metric((worker,), float(beat["last_success_s"]))
+        for worker, heartbeat in self._heartbeats.items():
+            success.add_metric((worker,), float(heartbeat["last_success_s"]))
             for name, counter in counters.items():
-                counter.add_metric((worker,), float(beat[name]))
+                counter.add_metric((worker,), float(heartbeat[name]))
         yield success
         yield from counters.values()
 
 
 class MetricsSource(Protocol):
-    """What else is measured."""
+    """A plugin with metrics of its own."""
 
     def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
-        """Its metrics; `beats`: the signs of life in the store."""
+        """A collector of its metrics. `heartbeats`: those in the store, by task."""
         ...
 
 
 class ServiceMetrics(NamedTuple):
-    """What this process knows of itself; `worker` is its name."""
+    """The parts of this process that have metrics. `worker`: its name."""
 
     pipeline: IngestPipeline
     memory_guard: MemoryPressureGuard
@@ -75,120 +80,133 @@ class ServiceMetrics(NamedTuple):
     plugins: Sequence[MetricsSource] = ()
 
 
-class _Buffer(Collector):
-    """The store, and the disk in front of it."""
+class _StoreCollector(Collector):
+    """Metrics of the store and of the disk spool in front of it."""
 
-    def __init__(self, own: ServiceMetrics, *, store_up: bool, apps_away: int = 0) -> None:
-        self._apps_away = apps_away
-        self._described = own.pipeline.describe()
-        self._damaged = own.pipeline.replayer.damaged if own.pipeline.replayer else 0
-        self._worker = own.worker
-        self._store = own.memory_guard.server_info
+    def __init__(
+        self, service: ServiceMetrics, *, store_up: bool, apps_unavailable: int = 0
+    ) -> None:
+        self._apps_unavailable = apps_unavailable
+        self._spool_state = service.pipeline.describe()
+        self._damaged_records = (
+            service.pipeline.replayer.damaged if service.pipeline.replayer else 0
+        )
+        self._worker = service.worker
+        self._store = service.memory_guard.server_info
         self._store_up = store_up
 
     def collect(self) -> Iterable[Metric]:
         for name, help_text, value in (
-            ("dynometer_store_up", "1 while all of the store answers", int(self._store_up)),
+            (
+                "dynometer_store_up",
+                "1 while the whole store answers, otherwise 0",
+                int(self._store_up),
+            ),
             (
                 "dynometer_apps_away",
-                "Apps left out, since the server of the cluster that has them does not answer",
-                self._apps_away,
+                "Apps left out because their server in the cluster does not answer",
+                self._apps_unavailable,
             ),
             (
                 "dynometer_store_used_bytes",
-                "Memory that the store uses, as of the last minute",
+                "Memory used by the store, updated once a minute",
                 self._store.bytes_used,
             ),
             (
                 "dynometer_store_max_bytes",
-                "Its maxmemory; 0 for no limit",
+                "Maximum memory of the store (maxmemory); 0 for no limit",
                 self._store.bytes_max,
             ),
             (
                 "dynometer_spool_bytes",
-                "Bytes on disk that wait for the store",
-                self._described["bytes"],
+                "Spooled bytes on disk that wait for the store",
+                self._spool_state["bytes"],
             ),
             (
                 "dynometer_spool_max_bytes",
-                "Room on disk for what comes while the store is away",
-                self._described["bytes_max"],
+                "Maximum size of the disk spool",
+                self._spool_state["bytes_max"],
             ),
             (
                 "dynometer_spool_since_timestamp_seconds",
-                "When the oldest of it was written; 0 while nothing waits",
-                self._described["since"],
+                "Time when the oldest spooled data was written; 0 while the spool is empty",
+                self._spool_state["since"],
             ),
         ):
             yield GaugeMetricFamily(name, help_text, value)
-        damaged = CounterMetricFamily(
+        counter = CounterMetricFamily(
             "dynometer_spool_damaged_records",
-            "Records on disk that could not be read since start, and are lost",
+            "Spooled records lost because they could not be read, since the worker started",
             labels=("worker",),
         )
-        damaged.add_metric((self._worker,), self._damaged)
-        yield damaged
+        counter.add_metric((self._worker,), self._damaged_records)
+        yield counter
 
 
-async def texts_of(
-    store: Reader, apps: Sequence[SeenApp], now_s: float, content_type: str
+async def render_apps(
+    store: Reader, sightings: Sequence[SeenApp], now_s: float, content_type: str
 ) -> list[bytes]:
-    """The apps' metrics, piece by piece. Other requests are served in between.
+    """Render the apps' metrics in pieces, yielding to other requests.
 
     Raises:
         StoreUnavailable, NewerVersion
     """
-    heads = [head(family, content_type).encode() for family in families([])]
-    texts: list[list[bytes]] = [[] for _ in heads]
-    for first in range(0, len(apps), APPS_AT_ONCE):
-        states = await app_states(store, apps[first : first + APPS_AT_ONCE], now_s)
-        for of_family, family in zip(texts, families(states), strict=True):
+    headers = [render_header(family, content_type).encode() for family in build_families([])]
+    texts: list[list[bytes]] = [[] for _ in headers]
+    for first in range(0, len(sightings), APPS_PER_TURN):
+        states = await read_app_states(store, sightings[first : first + APPS_PER_TURN], now_s)
+        for family_texts, family in zip(texts, build_families(states), strict=True):
             if family.lines:
-                of_family.append(written(family).encode())
+                family_texts.append(render_lines(family).encode())
         await asyncio.sleep(0)
     return [
         text
-        for of_family, begin in zip(texts, heads, strict=True)
-        if of_family
-        for text in (begin, *of_family)
+        for family_texts, header in zip(texts, headers, strict=True)
+        if family_texts
+        for text in (header, *family_texts)
     ]
 
 
 async def expose(
     store: Reader,
-    wanted: Callable[[list[str]], list[str]],
-    own: ServiceMetrics,
+    select_apps: Callable[[list[str]], list[str]],
+    service: ServiceMetrics,
     now_s: float,
     content_type: str,
 ) -> list[bytes]:
-    """The exposition of the apps that are `wanted` of all those known, and of the service, in one
-    of the formats of text_format, piece by piece. While the store is away, of the service
-    alone: stale counters are never shown. So are apps left out that cannot be read.
+    """Render the exposition of the selected apps and of the service, in pieces.
+
+    If the store is unavailable, only the service's own metrics are rendered, because stale counters
+    must never be shown. For the same reason unreachable apps of a cluster are left out.
+
+    `select_apps`: chooses from the names of all apps. `content_type`: TEXT or OPENMETRICS.
     """
     registry = CollectorRegistry(auto_describe=False)
     texts: list[bytes] = []
     try:
-        seen = {each.app: each for each in await store.seen_apps()}
-        asked = wanted(list(seen))
-        shown = [seen[app] for app in await store.reachable(asked)]
-        texts = await texts_of(store, shown, now_s, content_type)
+        sightings = {sighting.app: sighting for sighting in await store.seen_apps()}
+        apps = select_apps(list(sightings))
+        reachable = [sightings[app] for app in await store.reachable(apps)]
+        texts = await render_apps(store, reachable, now_s, content_type)
         heartbeats = await store.heartbeats()
     except StoreUnavailable:
         texts = []
-        registry.register(_Buffer(own, store_up=False))
+        registry.register(_StoreCollector(service, store_up=False))
     else:
-        registry.register(_Workers(heartbeats))
-        for each in own.plugins:
-            registry.register(each.collector(heartbeats))
-        apps_away = len(asked) - len(shown)
-        store_up = not apps_away and not own.pipeline.sink.store_unavailable
-        registry.register(_Buffer(own, store_up=store_up, apps_away=apps_away))
+        registry.register(_FoldWorkerCollector(heartbeats))
+        for plugin in service.plugins:
+            registry.register(plugin.collector(heartbeats))
+        apps_unavailable = len(apps) - len(reachable)
+        store_up = not apps_unavailable and not service.pipeline.sink.store_unavailable
+        registry.register(
+            _StoreCollector(service, store_up=store_up, apps_unavailable=apps_unavailable)
+        )
     generate = generate_openmetrics if content_type == OPENMETRICS else generate_latest
     return [*texts, generate(registry)]
 
 
-async def in_turns(texts: Iterable[bytes]) -> AsyncIterator[bytes]:
-    """All of it, in blocks of some size; other requests are served in between."""
+async def in_blocks(texts: Iterable[bytes]) -> AsyncIterator[bytes]:
+    """Join texts into blocks of about BLOCK_BYTES, yielding to other requests in between."""
     block: list[bytes] = []
     size = 0
     for text in texts:

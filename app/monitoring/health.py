@@ -1,4 +1,4 @@
-"""Whether the service would take a batch now, and whether its background work keeps up."""
+"""Health checks: whether the service can accept a batch now, and whether folding keeps up."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
 from app.storage.interface import Store, StoreUnavailable
 
-FOLDING_STALLED_S = 120  # two sweeps
+FOLDING_STALLED_S = 120  # two sweeps of the fold worker
 BACKLOG_MAX = 4_096  # batches of one app; folding then lags by minutes
 
 
 class HealthReport(NamedTuple):
-    """`ready`: a POST would be accepted now; `body`: as /readyz shows it."""
+    """`ready`: whether a POST would be accepted now; `body`: the answer of /readyz."""
 
     ready: bool
     body: dict[str, Any]
 
 
 class HealthCheck:
-    """Looks at the store, the spool and the folder, and remembers since when something is wrong."""
+    """Checks store, spool and fold worker, and remembers when each status last changed."""
 
     def __init__(
         self,
@@ -34,35 +34,35 @@ class HealthCheck:
         self._folder = folder
         self._pipeline = pipeline
         self._clock = clock
-        self._since: dict[str, tuple[str, int]] = {}
+        self._status_since: dict[str, tuple[str, int]] = {}
 
     async def report(self) -> HealthReport:
-        """Look now."""
-        unfit: list[str] = []
-        refusals: list[str] = []
+        """Run all checks."""
+        store_problems: list[str] = []
+        store_errors: list[str] = []
         backlog: dict[str, int] = {}
         try:
-            unfit = await self._store.check()
-            apps = [seen.app for seen in await self._store.seen_apps()]
+            store_problems = await self._store.check()
+            apps = [sighting.app for sighting in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:
-            refusals = [str(error)]
-        if not refusals and self._pipeline.sink.store_unavailable:
-            refusals = [self._pipeline.sink.last_error]
-        elif not refusals and (waiting := self._pipeline.notice()):  # of another worker, perhaps
-            refusals = [waiting]
+            store_errors = [str(error)]
+        if not store_errors and self._pipeline.sink.store_unavailable:
+            store_errors = [self._pipeline.sink.last_error]
+        elif not store_errors and (spool_notice := self._pipeline.notice()):
+            store_errors = [spool_notice]  # another worker may be the one that spools
         spool = self._pipeline.describe()
-        taken_by_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
-        ready = not unfit and (not refusals or taken_by_spool)
-        folding = [] if unfit or refusals else self._folding_problems(backlog)
+        can_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
+        ready = not store_problems and (not store_errors or can_spool)
+        folding = [] if store_problems or store_errors else self._folding_problems(backlog)
         return HealthReport(
             ready=ready,
             body={
                 "ready": ready,
-                "store": self._part("store", unfit + refusals),
+                "store": self._component("store", store_problems + store_errors),
                 "spool": spool,
                 "folding": {
-                    **self._part("folding", folding),
+                    **self._component("folding", folding),
                     "backlog_batches": sum(backlog.values()),
                     "last_success": int(self._folder.last_success_s),
                 },
@@ -72,15 +72,15 @@ class HealthCheck:
     def _folding_problems(self, backlog: dict[str, int]) -> list[str]:
         problems = [self._folder.last_error] if self._folder.last_error else []
         if (longest := max(backlog.values(), default=0)) > BACKLOG_MAX:
-            problems.append(f"{longest} batches of one app wait to be folded")
+            problems.append(f"{longest} batches of one app wait to be folded (limit {BACKLOG_MAX})")
         if not self._folder.is_alive(FOLDING_STALLED_S):
-            problems.append("the folding task of this worker has stopped: restart the service")
+            problems.append("the folding task of this worker has stopped. Restart the service.")
         return problems
 
-    def _part(self, name: str, problems: list[str]) -> dict[str, Any]:
+    def _component(self, name: str, problems: list[str]) -> dict[str, Any]:
         status = "degraded" if problems else "ok"
-        known, since = self._since.get(name, ("", 0))
-        if known != status:
+        previous, since = self._status_since.get(name, ("", 0))
+        if previous != status:
             since = int(self._clock())
-            self._since[name] = (status, since)
+            self._status_since[name] = (status, since)
         return {"status": status, "since": since, "problems": problems}

@@ -1,4 +1,4 @@
-"""What every page says at its top, while there is something to say about the service itself."""
+"""Notices for the operator, at the top of every page while the service itself has a problem."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from app.ingest.pipeline import IngestPipeline
 
 
 class NoticeSource(Protocol):
-    """What else has something to say."""
+    """A plugin with notices of its own."""
 
     def notices(self) -> list[str]:
-        """What the operator should do."""
+        """Sentences that name a problem and its fix."""
         ...
 
 
 class Notices(NamedTuple):
-    """Where they come from."""
+    """Collects notices from all parts of the service."""
 
     pipeline: IngestPipeline
     memory_guard: MemoryPressureGuard
@@ -27,13 +27,16 @@ class Notices(NamedTuple):
     plugins: Sequence[NoticeSource] = ()
 
     @property
-    def buffered(self) -> str:
-        """What waits on disk, while figures are not complete; "" for nothing."""
+    def spool_notice(self) -> str:
+        """The data that waits on disk, so that figures are incomplete; "" if there is none."""
         return self.pipeline.notice()
 
     @property
-    def others(self) -> list[str]:
-        """What the operator should do."""
-        full = self.memory_guard.notice()
-        beside = [sentence for each in self.plugins for sentence in each.notices()]
-        return [*([full] if full else []), *self.loop_detector.notices(), *beside]
+    def actions(self) -> list[str]:
+        """Sentences that name a problem and its fix."""
+        memory_notice = self.memory_guard.notice()
+        return [
+            *([memory_notice] if memory_notice else []),
+            *self.loop_detector.notices(),
+            *(sentence for plugin in self.plugins for sentence in plugin.notices()),
+        ]

@@ -1,7 +1,8 @@
-"""Prometheus' two text formats: 0.0.4, and OpenMetrics 1.0.
+"""The two text formats of Prometheus: 0.0.4, and OpenMetrics 1.0.
 
-Lines of samples are the same in both, so whoever makes families need not know which is asked for.
-The end that OpenMetrics needs is written by whoever writes the last family.
+Sample lines are the same in both, so families are built without knowing the format. The caller
+writes the end marker of OpenMetrics after the last family.
+
 Sources: https://prometheus.io/docs/instrumenting/exposition_formats/,
 https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 """
@@ -17,7 +18,7 @@ _UNITS = ("seconds", "bytes")
 
 
 class MetricFamily(NamedTuple):
-    """One metric. A counter's name is without _total, which its lines have."""
+    """One metric with its sample lines. A counter's name has no _total; its lines do."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -25,22 +26,22 @@ class MetricFamily(NamedTuple):
     lines: list[str]
 
 
-def negotiated(accept: str) -> str:
-    """The content type to answer with."""
+def negotiate_format(accept: str) -> str:
+    """The content type of the answer to a request with this Accept header."""
     return OPENMETRICS if "application/openmetrics-text" in accept else TEXT
 
 
-def written(family: MetricFamily) -> str:
-    """Its lines as text; "" without any."""
+def render_lines(family: MetricFamily) -> str:
+    """The family's lines as text, "" if it has none."""
     return "\n".join((*family.lines, ""))
 
 
-def head(family: MetricFamily, content_type: str) -> str:
-    """What stands before its lines."""
-    return "".join(_head(family, content_type == OPENMETRICS))
+def render_header(family: MetricFamily, content_type: str) -> str:
+    """The comment lines before the family's samples: help, type, and unit."""
+    return "".join(_header_lines(family, content_type == OPENMETRICS))
 
 
-def _head(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
+def _header_lines(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
     counter = family.kind == "counter"
     name = f"{family.name}_total" if counter and not openmetrics else family.name
     yield f"# HELP {name} {family.help}\n# TYPE {name} {family.kind}\n"
@@ -49,8 +50,8 @@ def _head(family: MetricFamily, openmetrics: bool) -> Iterator[str]:
         yield f"# UNIT {name} {unit}\n"
 
 
-def escaped(value: str) -> str:
-    """A label's value."""
+def escape_label(value: str) -> str:
+    """Escape the value of a label."""
     if "\\" in value or '"' in value or "\n" in value:
         return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return value

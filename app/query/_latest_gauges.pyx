@@ -1,15 +1,15 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""What dynos said last (app.query.latest_gauges), read byte by byte. What is not exactly as app.rollup.codec writes it
-is a PackError, and app.query.latest_gauges has to be asked instead.
+"""Compiled form of app.query.latest_gauges: reads packed rollups byte by byte.
+
+Bytes that differ from what app.rollup.codec writes raise a PackError. The caller then falls back to
+app.query.latest_gauges, which defines the result.
 """
 
 from libc.string cimport memset
 
 from app.query._stats cimport GaugeSummary
-from app.rollup._msgpack cimport (
-    FIELD_COUNT, Cursor, array, below, binary, not_negative, number, skip_extensions, text,
-)
-from app.query._table cimport read_reading
+from app.rollup._msgpack cimport FIELD_COUNT, Cursor, array, below, binary, skip_extensions, not_negative, number, text
+from app.query._table cimport read_gauge_summary
 
 from app.rollup import codec as packing
 from app.query.latest_gauges import LatestGauges
@@ -17,22 +17,22 @@ from app.rollup.codec import PackError
 from parsers.metrics import GAUGES as GAUGE_TABLE
 
 cdef enum:
-    GAUGES = 11  # of parsers.samples
-    MINUTES_OF_HOUR = 60
+    GAUGES = 11  # as many as in parsers.metrics
+    MINUTES_PER_HOUR = 60
     SECTIONS = 8
-    OF_GAUGES = 5  # among them
+    GAUGE_SECTION = 5  # positions of two sections
     MINUTES = 6
 
 cdef int VERSION = packing.VERSION
 assert len(GAUGE_TABLE) == GAUGES and len(packing.SECTIONS) == SECTIONS
-assert packing.SECTIONS.index("gauges") == OF_GAUGES and packing.SECTIONS.index("active_minutes") == MINUTES
+assert packing.SECTIONS.index("gauges") == GAUGE_SECTION and packing.SECTIONS.index("active_minutes") == MINUTES
 
 
 cdef class Dyno:
-    """What a source said last, and when; -1 for a gauge of which it said nothing."""
+    """A source's latest values and their times. The time is -1 for a gauge without readings."""
 
     cdef str name
-    cdef bint heard
+    cdef bint is_active
     cdef long long at_ms[GAUGES]
     cdef long long last[GAUGES]
 
@@ -41,17 +41,17 @@ cdef class Dyno:
         memset(self.at_ms, 0xFF, sizeof(self.at_ms))
 
 
-def latest_gauges(packed):
-    """See app.query.latest_gauges.
+def latest_gauges(packed_rollups):
+    """Merge packed rollups of one app and take the latest values.
 
     Raises:
-        PackError: some of it is not exactly as `pack` writes it.
+        PackError: the bytes differ from what `pack` writes.
     """
     cdef dict dynos = {}
     cdef Dyno dyno
     cdef int gauge
     try:
-        for data in packed:
+        for data in packed_rollups:
             _read(dynos, data)
     except ValueError as error:
         raise PackError(str(error)) from None
@@ -60,16 +60,16 @@ def latest_gauges(packed):
         for gauge in range(GAUGES):
             if dyno.at_ms[gauge] >= 0:
                 last[dyno.name, gauge] = dyno.last[gauge]
-    return LatestGauges(last, {dyno.name for dyno in dynos.values() if dyno.heard})
+    return LatestGauges(last, {dyno.name for dyno in dynos.values() if dyno.is_active})
 
 
-cdef int _read(dict dynos, bytes packed) except -1:
+cdef int _read(dict dynos, bytes data) except -1:
     cdef Cursor rollup, part
     cdef list names
     cdef int section
     cdef Py_ssize_t _
-    rollup.at = packed
-    rollup.end = rollup.at + len(packed)
+    rollup.at = data
+    rollup.end = rollup.at + len(data)
     part = rollup
     if array(&rollup) != FIELD_COUNT or number(&rollup) != VERSION:
         raise ValueError("another format")
@@ -77,7 +77,7 @@ cdef int _read(dict dynos, bytes packed) except -1:
     names = [_dyno(dynos, &rollup) for _ in range(array(&rollup))]
     for section in range(SECTIONS):
         binary(&rollup, &part)
-        if section == OF_GAUGES:
+        if section == GAUGE_SECTION:
             _read_gauges(&part, names)
         elif section == MINUTES:
             _read_minutes(&part, names)
@@ -91,33 +91,33 @@ cdef Dyno _dyno(dict dynos, Cursor *names):
     cdef Cursor part = names[0]
     text(names, &part)
     name = part.at[: part.end - part.at]
-    found = dynos.get(name)
-    if found is None:
-        found = dynos[name] = Dyno(name.decode())
-    return found
+    dyno = dynos.get(name)
+    if dyno is None:
+        dyno = dynos[name] = Dyno(name.decode())
+    return dyno
 
 
 cdef int _read_gauges(Cursor *part, list names) except -1:
     cdef Py_ssize_t numbers = array(part)
     cdef Dyno dyno
-    cdef GaugeSummary reading
+    cdef GaugeSummary summary
     cdef int gauge
     cdef long long epoch
     if not numbers:
-        return _whole(part, 0)
+        return _require_whole_rows(part, 0)
     epoch = not_negative(part)
     numbers -= 1
     while numbers > 0:
         dyno = <Dyno>names[below(part, len(names))]
         gauge = below(part, GAUGES)
-        read_reading(part, epoch, &reading)
-        if reading.last_at_ms > dyno.at_ms[gauge] or (
-            reading.last_at_ms == dyno.at_ms[gauge] and reading.last > dyno.last[gauge]
+        read_gauge_summary(part, epoch, &summary)
+        if summary.last_at_ms > dyno.at_ms[gauge] or (
+            summary.last_at_ms == dyno.at_ms[gauge] and summary.last > dyno.last[gauge]
         ):
-            dyno.at_ms[gauge] = reading.last_at_ms
-            dyno.last[gauge] = reading.last
+            dyno.at_ms[gauge] = summary.last_at_ms
+            dyno.last[gauge] = summary.last
         numbers -= 8
-    return _whole(part, numbers)
+    return _require_whole_rows(part, numbers)
 
 
 cdef int _read_minutes(Cursor *part, list names) except -1:
@@ -127,17 +127,17 @@ cdef int _read_minutes(Cursor *part, list names) except -1:
     cdef int first
     while numbers > 0:
         dyno = <Dyno>names[below(part, len(names))]
-        first = below(part, MINUTES_OF_HOUR)
+        first = below(part, MINUTES_PER_HOUR)
         shifted = not_negative(part)
-        if not shifted or shifted >> (MINUTES_OF_HOUR - first):
+        if not shifted or shifted >> (MINUTES_PER_HOUR - first):
             raise ValueError("minutes outside the hour")
-        dyno.heard = True
+        dyno.is_active = True
         numbers -= 3
-    return _whole(part, numbers)
+    return _require_whole_rows(part, numbers)
 
 
-cdef int _whole(Cursor *part, Py_ssize_t numbers) except -1:
-    """What a section was said to hold is what it holds."""
+cdef int _require_whole_rows(Cursor *part, Py_ssize_t numbers) except -1:
+    """Raise a ValueError unless the section ends exactly after its rows."""
     if numbers or part.at != part.end:
         raise ValueError("not whole rows")
     return 0

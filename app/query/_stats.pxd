@@ -1,4 +1,4 @@
-# What app/query/_stats.pyx holds, in C: so that app/query/_table.pyx reaches it without Python's help.
+# C declarations of app/query/_stats.pyx, so that other modules use its cells without Python calls.
 
 cdef enum:
     BINS = 651  # of app.rollup.sketch
@@ -11,9 +11,9 @@ cdef struct GaugeSummary:
     long long last_at_ms
     long long last
 
-cdef struct Held:
+cdef struct DynoGauge:
     long long id
-    GaugeSummary reading
+    GaugeSummary summary
 
 cdef class Cell:
     cdef object value_of(self, object stat, long long step_s)
@@ -25,20 +25,20 @@ cdef class Distribution(Cell):
     cdef long long count
     cdef long long total
     cdef long long largest
-    cdef long long in_bins  # the sum of their counts
-    cdef long long *bins  # those in [low, high), which is empty where it is NULL
+    cdef long long in_bins  # the sum of the counts in the bins
+    cdef long long *bins  # counts of the bins in [low, high); NULL if that is empty
     cdef int low
     cdef int high
-    cdef int make_room(self, int index) except -1
+    cdef int grow(self, int index) except -1
 
 cdef class Gauge(Cell):
     cdef int gauge
-    cdef Held *held
+    cdef DynoGauge *dynos
     cdef int size
-    cdef int room
+    cdef int capacity
     cdef int next
-    cdef int merge(self, long long id, const GaugeSummary *reading) except -1
-    cdef Held *_of(self, long long id) except NULL
+    cdef int merge(self, long long id, const GaugeSummary *summary) except -1
+    cdef DynoGauge *_find(self, long long id) except NULL
 
 cdef class Dynos(Cell):
     cdef dict hours
@@ -46,7 +46,7 @@ cdef class Dynos(Cell):
 
 
 cdef inline long long plus(long long one, long long other) except -1:
-    """Of two numbers that are not negative."""
+    """The sum of two non-negative numbers."""
     if one > <long long>0x7FFFFFFFFFFFFFFF - other:
         raise OverflowError("a sum over 63 bits")
     return one + other

@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""What gathers rollups of one interval and series, and answers stats: the cells of app.query.stats, which
-define what is meant, with whole numbers of 63 bits. A sum that is larger is an OverflowError.
+"""Compiled form of the cells in app.query.stats, which define the results.
+
+Sums are whole numbers of 63 bits; a larger sum raises an OverflowError.
 """
 
 from math import fsum
@@ -14,36 +15,36 @@ from app.rollup.summaries import TimingTotals
 from parsers.metrics import GAUGES
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
-cdef int SPARE = 64  # bins on both sides, for those to come
-cdef list MIDDLES = [(low + high) / 2 for low, high in zip(LOW_MS, HIGH_MS, strict=True)]
-cdef list SCALES = [each.numerator / each.denominator for each in GAUGES]
+cdef int SPARE_BINS = 64  # allocated on both sides of a new bin, so that few later bins reallocate
+cdef list BIN_MIDDLES_MS = [(low + high) / 2 for low, high in zip(LOW_MS, HIGH_MS, strict=True)]
+cdef list GAUGE_SCALES = [gauge.numerator / gauge.denominator for gauge in GAUGES]
 assert BIN_COUNT == BINS
 
 
 cdef class Cell:
-    """One interval of one series."""
+    """Accumulates one interval of one series."""
 
     cdef object value_of(self, object stat, long long step_s):
         raise NotImplementedError
 
 
 cdef class Counter(Cell):
-    """See app.query.stats.CounterCell."""
+    """The compiled app.query.stats.CounterCell."""
 
     cdef object value_of(self, object stat, long long step_s):
         return self.total if stat.method == "sum" else <object>self.total / step_s
 
 
 cdef class Distribution(Cell):
-    """See app.query.stats.DistributionCell."""
+    """The compiled app.query.stats.DistributionCell."""
 
     def __dealloc__(self):
         free(self.bins)
 
-    cdef int make_room(self, int index) except -1:
-        """For a bin, which is one of BINS."""
-        cdef int low = max(index - SPARE, 0)
-        cdef int high = min(index + SPARE, BINS)
+    cdef int grow(self, int index) except -1:
+        """Allocate room for the bin with this index, from 0 to BINS - 1."""
+        cdef int low = max(index - SPARE_BINS, 0)
+        cdef int high = min(index + SPARE_BINS, BINS)
         cdef long long *bins
         if self.bins != NULL:
             low, high = min(low, self.low), max(high, self.high)
@@ -61,23 +62,23 @@ cdef class Distribution(Cell):
     cdef object value_of(self, object stat, long long step_s):
         cdef int index
         cdef long long below = 0
-        cdef long long wanted
+        cdef long long target_rank
         if stat.method != "quantile":
-            return self.plain().value(stat, step_s)
+            return self.to_python().value(stat, step_s)
         if not self.in_bins:
             return None
-        wanted = nearest_rank(stat.argument, self.in_bins)
+        target_rank = nearest_rank(stat.argument, self.in_bins)
         for index in range(self.high - self.low):
             below += self.bins[index]
-            if below >= wanted:
-                return MIDDLES[self.low + index]
-        raise AssertionError("bins that are less than their sum")
+            if below >= target_rank:
+                return BIN_MIDDLES_MS[self.low + index]
+        raise AssertionError("the bins add up to less than their total")
 
-    def plain(self):
-        """The same as app.query.stats has it."""
+    def to_python(self):
+        """The same cell in the reference form, for stats without a fast path."""
         cdef int index
         cell = DistributionCell()
-        cell.tally = TimingTotals(self.count, self.total, self.largest)
+        cell.totals = TimingTotals(self.count, self.total, self.largest)
         cell.bins = {
             self.low + index: self.bins[index]
             for index in range(self.high - self.low)
@@ -87,69 +88,72 @@ cdef class Distribution(Cell):
 
 
 cdef class Gauge(Cell):
-    """See app.query.stats.GaugeCell. Who gave a reading is known by a number."""
+    """The compiled app.query.stats.GaugeCell. Dynos are identified by a number."""
 
     def __dealloc__(self):
-        free(self.held)
+        free(self.dynos)
 
-    cdef int merge(self, long long id, const GaugeSummary *reading) except -1:
-        cdef GaugeSummary *ours = &self._of(id).reading
-        if not ours.count:
-            ours[0] = reading[0]
+    cdef int merge(self, long long id, const GaugeSummary *summary) except -1:
+        cdef GaugeSummary *previous = &self._find(id).summary
+        if not previous.count:
+            previous[0] = summary[0]
             return 0
-        ours.count = plus(ours.count, reading.count)
-        ours.total = plus(ours.total, reading.total)
-        if reading.smallest < ours.smallest:
-            ours.smallest = reading.smallest
-        if reading.largest > ours.largest:
-            ours.largest = reading.largest
-        if reading.last_at_ms > ours.last_at_ms or (
-            reading.last_at_ms == ours.last_at_ms and reading.last > ours.last
+        previous.count = plus(previous.count, summary.count)
+        previous.total = plus(previous.total, summary.total)
+        if summary.smallest < previous.smallest:
+            previous.smallest = summary.smallest
+        if summary.largest > previous.largest:
+            previous.largest = summary.largest
+        if summary.last_at_ms > previous.last_at_ms or (
+            summary.last_at_ms == previous.last_at_ms and summary.last > previous.last
         ):
-            ours.last_at_ms = reading.last_at_ms
-            ours.last = reading.last
+            previous.last_at_ms = summary.last_at_ms
+            previous.last = summary.last
         return 0
 
-    cdef Held *_of(self, long long id) except NULL:
-        """RuntimeMetrics come in the same order again and again: mostly it is the one behind the last."""
-        cdef int step, position, room
-        cdef Held *grown
+    cdef DynoGauge *_find(self, long long id) except NULL:
+        """The entry of a dyno, added if it is new.
+
+        Rollups list dynos in the same order, so the search starts behind the last hit.
+        """
+        cdef int step, position, capacity
+        cdef DynoGauge *grown
         for step in range(self.size):
             position = self.next + step
             if position >= self.size:
                 position -= self.size
-            if self.held[position].id == id:
+            if self.dynos[position].id == id:
                 self.next = position + 1 if position + 1 < self.size else 0
-                return &self.held[position]
-        if self.size == self.room:
-            room = 2 * self.room if self.room else 1
-            grown = <Held *>realloc(self.held, room * sizeof(Held))
+                return &self.dynos[position]
+        if self.size == self.capacity:
+            capacity = 2 * self.capacity if self.capacity else 1
+            grown = <DynoGauge *>realloc(self.dynos, capacity * sizeof(DynoGauge))
             if grown == NULL:
                 raise MemoryError
-            self.held, self.room = grown, room
-        self.held[self.size].id = id
-        self.held[self.size].reading.count = 0
+            self.dynos, self.capacity = grown, capacity
+        self.dynos[self.size].id = id
+        self.dynos[self.size].summary.count = 0
         self.size += 1
         self.next = 0
-        return &self.held[self.size - 1]
+        return &self.dynos[self.size - 1]
 
     cdef object value_of(self, object stat, long long step_s):
         cdef str method = stat.method
-        cdef GaugeSummary *each
+        cdef GaugeSummary *dyno
         cdef long long largest = 0
         cdef long long smallest = NUMBER_MAX
         cdef int position
-        count = total = last = 0  # which may be over 63 bits
+        count = total = last = 0  # Python integers: these sums may exceed 63 bits
         means = []
         for position in range(self.size):
-            each = &self.held[position].reading
-            count += each.count
-            total += each.total
-            last += each.last
-            largest = max(largest, each.largest)
-            smallest = min(smallest, each.smallest)
+            dyno = &self.dynos[position].summary
+            count += dyno.count
+            total += dyno.total
+            last += dyno.last
+            largest = max(largest, dyno.largest)
+            smallest = min(smallest, dyno.smallest)
             if method == "sum":
-                means.append(<object>each.total / <object>each.count)
+                means.append(<object>dyno.total / <object>dyno.count)
         if method == "avg":
             value = total / count
         elif method == "max":
@@ -160,35 +164,35 @@ cdef class Gauge(Cell):
             value = last / self.size
         else:
             value = fsum(means)
-        return value * SCALES[self.gauge]
+        return value * GAUGE_SCALES[self.gauge]
 
 
-cdef class Hour:
-    """How many dynos were heard from in each minute."""
+cdef class HourCounts:
+    """The number of active dynos in each minute of an hour."""
 
     cdef int counts[60]
 
 
 cdef class Dynos(Cell):
-    """See app.query.stats.DynosCell."""
+    """The compiled app.query.stats.DynosCell."""
 
     def __cinit__(self):
         self.hours = {}
 
     cdef int add(self, long long hour, unsigned long long minutes) except -1:
         cdef int minute
-        cdef Hour of_hour
-        found = self.hours.get(hour)
-        if found is None:
-            found = self.hours[hour] = Hour()
-        of_hour = <Hour>found
+        cdef HourCounts hour_counts
+        hour_counts = self.hours.get(hour)
+        if hour_counts is None:
+            hour_counts = self.hours[hour] = HourCounts()
+        hour_counts = <HourCounts>hour_counts
         for minute in range(60):
-            of_hour.counts[minute] += minutes >> minute & 1
+            hour_counts.counts[minute] += minutes >> minute & 1
         return 0
 
     cdef object value_of(self, object stat, long long step_s):
         cdef str method = stat.method
-        cdef Hour of_hour
+        cdef HourCounts hour_counts
         cdef int minute, count
         cdef int minutes = 0
         cdef int largest = 0
@@ -196,9 +200,9 @@ cdef class Dynos(Cell):
         cdef int last = 0
         cdef long long total = 0
         for hour in sorted(self.hours):
-            of_hour = <Hour>self.hours[hour]
+            hour_counts = <HourCounts>self.hours[hour]
             for minute in range(60):
-                count = of_hour.counts[minute]
+                count = hour_counts.counts[minute]
                 if not count:
                     continue
                 largest = max(largest, count)

@@ -1,9 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The cells of an answer (app.query.table.Table), gathered from packed rollups byte by byte: only the
-section that a query asks for is read, straight into its cells; the others are stepped over.
+"""Compiled form of app.query.table.Table: accumulates packed rollups into cells, byte by byte.
 
-What is not exactly as app.rollup.codec writes it, and sums over 63 bits, are a PackError: the table is
-of no use then, and app.query.table.Table, which defines what is meant, has to be asked instead.
+Only the sections that a query needs are read, straight into their cells; the others are skipped. No
+rollup is decoded into Python objects, which is what makes long ranges fast.
+
+Bytes that differ from what app.rollup.codec writes, and sums over 63 bits, raise a PackError. The table
+is then unusable, and the caller falls back to app.query.table.Table, which defines the result.
 """
 
 from libc.stdlib cimport free, realloc
@@ -17,7 +19,7 @@ from app.rollup._msgpack cimport (
 from app.rollup import codec_extensions
 
 from app.rollup import codec as packing
-from app.query.table import COUNTERS, VALUES_MAX, WHICH, SeriesKeyer, required_sections
+from app.query.table import COUNTERS, VALUES_MAX, TIMING_KINDS, SeriesKeyer, required_sections
 from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, align
 from app.rollup.rollup import Rollup
@@ -25,36 +27,39 @@ from app.rollup.labels import gauge_labels, sketch_labels, source_labels, timing
 from parsers.metrics import GAUGE_INDEX, GAUGES
 
 cdef enum:
-    KINDS_OF_TIME = 4  # see app.rollup.rollup: SERVICE_OK …
-    MINUTES_OF_HOUR = 60
+    TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.rollup
+    MINUTES_PER_HOUR = 60
     STATUSES = 600
     SECTIONS = 8
-    NONE = -1  # no series
+    NONE = -1  # no series: a filter excludes the row
 
 cdef enum:  # sections in the order of the bytes
-    REQUESTS, ERRORS, TALLIES, RESPONSE_BYTES, SKETCHES, OF_GAUGES, MINUTES, LEDGER
+    REQUESTS, ERRORS, TIMINGS, RESPONSE_BYTES, SKETCHES, GAUGE_SECTION, MINUTES, LEDGER
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
-cdef int GAUGES_KNOWN = len(GAUGES)
-assert packing.SECTIONS[OF_GAUGES] == "gauges" and len(packing.SECTIONS) == SECTIONS
+cdef int GAUGE_COUNT = len(GAUGES)
+assert packing.SECTIONS[GAUGE_SECTION] == "gauges" and len(packing.SECTIONS) == SECTIONS
 
 
-cdef struct Row:
-    long long second  # what a row has beside its label
+cdef struct SeriesRow:
+    long long second  # the second column of the row: status, code, kind or gauge
     int series
 
 
 cdef class Label:
-    """A name that stands in packed bytes, and the series of the rows that begin with it."""
+    """A name from packed bytes, and the series of the rows that start with it.
+
+    A label has few distinct rows, so `_find_series` searches them one after the other.
+    """
 
     cdef str name
     cdef bytes encoded
     cdef long long id
-    cdef dict minutes  # in which it was heard, by the start of the slot
-    cdef Row *rows
+    cdef dict minutes  # bits of active minutes, by start of the slot
+    cdef SeriesRow *rows
     cdef int size
-    cdef int room
+    cdef int capacity
 
     def __cinit__(self, bytes name, long long id):
         self.name = name.decode()
@@ -65,16 +70,16 @@ cdef class Label:
     def __dealloc__(self):
         free(self.rows)
 
-    cdef int remember(self, long long second, int series) except -1:
-        cdef Row *grown
-        cdef int room
-        if self.size == self.room:
-            room = 2 * self.room if self.room else 4
-            grown = <Row *>realloc(self.rows, room * sizeof(Row))
+    cdef int add_row(self, long long second, int series) except -1:
+        cdef SeriesRow *grown
+        cdef int capacity
+        if self.size == self.capacity:
+            capacity = 2 * self.capacity if self.capacity else 4
+            grown = <SeriesRow *>realloc(self.rows, capacity * sizeof(SeriesRow))
             if grown == NULL:
                 raise MemoryError
             self.rows = grown
-            self.room = room
+            self.capacity = capacity
         self.rows[self.size].second = second
         self.rows[self.size].series = series
         self.size += 1
@@ -82,29 +87,29 @@ cdef class Label:
 
 
 cdef class Table:
-    """See app.query.table.Table."""
+    """The compiled counterpart of app.query.table.Table."""
 
     cdef object query
-    cdef tuple sections  # that are asked for: names
-    cdef bint wanted[SECTIONS]
-    cdef str of_later  # the tag of the section that is asked for, or None
+    cdef tuple sections  # names of the required sections
+    cdef bint is_required[SECTIONS]
+    cdef str extension_tag  # of the required extension section, or None
     cdef int gauge
-    cdef bint which[KINDS_OF_TIME]
-    cdef object kind  # of cells
+    cdef bint is_timed_kind[TIMING_KIND_COUNT]
+    cdef object cell_type
     cdef long long begin
     cdef long long step_s
     cdef int size
-    cdef dict numbers  # of series, by their key
-    cdef list cells  # of each series: one for each interval, or None
-    cdef list heard
+    cdef dict series_by_key
+    cdef list cells  # for each series a list with a cell for each interval, or None
+    cdef list active_apps  # a set for each interval
     cdef str app
-    cdef bint undivided  # all rows belong to one series
-    cdef object keys_of  # key of a row
-    cdef object sketch_keys_of
+    cdef bint is_single_series  # without grouping and filters all rows belong to one series
+    cdef object key_of  # row -> key of its series
+    cdef object sketch_key_of
     cdef dict labels  # by their bytes
-    cdef bytes block  # the names of the rollup before, as they stand there
-    cdef list of_block
-    cdef long long ids
+    cdef bytes block  # the bytes of the previous rollup's names
+    cdef list block_labels
+    cdef long long label_count
 
     def __init__(self, query):
         name = query.metric.name
@@ -112,94 +117,99 @@ cdef class Table:
         self.begin, self.step_s, self.size = query.range.start, query.range.step_s, query.range.size
         sections = required_sections(query).sections
         for position, section in enumerate(packing.SECTIONS):
-            self.wanted[position] = section in sections
+            self.is_required[position] = section in sections
         self.sections = tuple(sections)
-        self.of_later = next(iter(sections & codec_extensions.TAGS), None)
+        self.extension_tag = next(iter(sections & codec_extensions.TAGS), None)
         self.gauge = GAUGE_INDEX.get(name, NONE)
-        for position in range(KINDS_OF_TIME):
-            self.which[position] = position in WHICH.get(name, ())
-        self.kind = Counter if name in COUNTERS else _KINDS[query.metric.kind]
+        for position in range(TIMING_KIND_COUNT):
+            self.is_timed_kind[position] = position in TIMING_KINDS.get(name, ())
+        self.cell_type = Counter if name in COUNTERS else _KINDS[query.metric.kind]
         if name == "dynos":
-            self.kind = Dynos
-        self.undivided = not query.by and not query.filters
-        self.numbers = {}
+            self.cell_type = Dynos
+        self.is_single_series = not query.by and not query.filters
+        self.series_by_key = {}
         self.cells = []
-        self.heard = [set() for _ in range(self.size)]
-        self._begin("")
+        self.active_apps = [set() for _ in range(self.size)]
+        self._start_app("")
 
-    cdef int _begin(self, str app) except -1:
-        """What is remembered of names is of one app."""
+    cdef int _start_app(self, str app) except -1:
+        """Reset the caches of names and keys, which are valid for one app only."""
         name = self.query.metric.name
         if name in COUNTERS:
             labels = COUNTERS[name][1]
-        elif name in WHICH:
+        elif name in TIMING_KINDS:
             labels = timing_labels
-            self.sketch_keys_of = SeriesKeyer(self.query, app, sketch_labels)
+            self.sketch_key_of = SeriesKeyer(self.query, app, sketch_labels)
         else:
             labels = source_labels if name == "dynos" else gauge_labels
-        self.keys_of = SeriesKeyer(self.query, app, labels)
+        self.key_of = SeriesKeyer(self.query, app, labels)
         self.app = app
         self.labels = {}
-        self.block, self.of_block = b"", []
+        self.block, self.block_labels = b"", []
         return 0
 
-    def add(self, str app, long long start, bytes packed):
-        """Take packed bytes of the slot that starts then, which lies in the query's range.
+    def add(self, str app, long long start, bytes data):
+        """Add a packed rollup of the slot that starts at `start`, which lies in the query's range.
 
         Raises:
-            PackError: they are not exactly as `pack` writes them, or a sum is too large.
+            PackError: the bytes differ from what `pack` writes, or a sum is too large.
+            IndexError: the slot lies outside the range.
         """
         cdef long long index = (start - self.begin) // self.step_s
         if start < self.begin or index >= self.size:
             raise IndexError(start)
         if app != self.app:
             self._finish()
-            self._begin(app)
+            self._start_app(app)
         try:
-            self._add(start, <int>index, packed)
+            self._add(start, <int>index, data)
         except (ValueError, OverflowError) as error:
             raise PackError(str(error)) from None
 
-    cdef int _add(self, long long start, int index, bytes packed) except -1:
+    cdef int _add(self, long long start, int index, bytes data) except -1:
         cdef Cursor rollup, part
         cdef list names
         cdef int section
-        rollup.at = packed
-        rollup.end = rollup.at + len(packed)
+        rollup.at = data
+        rollup.end = rollup.at + len(data)
         if array(&rollup) != FIELD_COUNT or number(&rollup) != VERSION:
             raise ValueError("another format")
         if not_negative(&rollup):
-            (<set>self.heard[index]).add(self.app)
-        names = self._names(&rollup)
+            (<set>self.active_apps[index]).add(self.app)
+        names = self._read_names(&rollup)
         for section in range(SECTIONS):
             binary(&rollup, &part)
-            if self.wanted[section]:
+            if self.is_required[section]:
                 self._read(section, &part, names, index, start)
                 if part.at != part.end:
                     raise ValueError("more than its rows")
-        self._read_later(&rollup, index)
+        self._read_extensions(&rollup, index)
         if rollup.at != rollup.end:
             raise ValueError("more than a rollup")
         return 0
 
-    cdef list _names(self, Cursor *rollup):
-        """Rollups of an app mostly have the same names as the one before, or nearly so."""
+    cdef list _read_names(self, Cursor *rollup):
+        """Read the names of a rollup as labels.
+
+        Most rollups of an app have exactly the names of the previous one, so its bytes are compared
+        first: then all labels, with their known series, are reused.
+        """
         cdef Bytes begin = rollup.at
         cdef Py_ssize_t size = len(self.block)
         cdef Py_ssize_t position
-        cdef list before = self.of_block
+        cdef list before = self.block_labels
         if size and size <= rollup.end - begin and not memcmp(begin, <Bytes>self.block, size):
             rollup.at += size
             return before
         self.block = b""
-        self.of_block = [
-            self._label(rollup, before[position] if position < len(before) else None)
+        self.block_labels = [
+            self._read_label(rollup, before[position] if position < len(before) else None)
             for position in range(array(rollup))
         ]
         self.block = begin[: rollup.at - begin]
-        return self.of_block
+        return self.block_labels
 
-    cdef Label _label(self, Cursor *names, Label likely):
+    cdef Label _read_label(self, Cursor *names, Label likely):
         cdef Cursor part = names[0]
         cdef Py_ssize_t size
         text(names, &part)
@@ -211,63 +221,64 @@ cdef class Table:
         ):
             return likely
         name = part.at[:size]
-        found = self.labels.get(name)
-        if found is None:
-            self.ids += 1
-            found = self.labels[name] = Label(name, self.ids)
-        return found
+        label = self.labels.get(name)
+        if label is None:
+            self.label_count += 1
+            label = self.labels[name] = Label(name, self.label_count)
+        return label
 
-    # --- which series, and its cell ------------------------------------------------------------
+    # --- series of a row, and their cells --------------------------------------------------------
 
     cdef Cell _cell(self, int series, int index):
         cdef list row = <list>self.cells[series]
         cell = row[index]
         if cell is None:
-            cell = row[index] = self.kind()
+            cell = row[index] = self.cell_type()
         return <Cell>cell
 
     cdef int _series(self, object key) except -2:
         if key is None:
             return NONE
-        found = self.numbers.get(key)
-        if found is None:
-            if len(self.numbers) and (len(self.numbers) + 1) * self.size > VALUES_MAX:
-                self.numbers[key] = NONE  # the answer will be that these are too many
+        series = self.series_by_key.get(key)
+        if series is None:
+            if len(self.series_by_key) and (len(self.series_by_key) + 1) * self.size > VALUES_MAX:
+                self.series_by_key[key] = NONE  # too many: the query fails, so keep no cells
                 return NONE
-            found = self.numbers[key] = len(self.cells)
+            series = self.series_by_key[key] = len(self.cells)
             self.cells.append([None] * self.size)
-        return found
+        return series
 
-    cdef int _of(self, Label label, long long second, Label code=None) except -2:
-        """The series of a row; `second`: what it has beside its label, `code`: if that is a
-        label, too.
+    cdef int _find_series(self, Label label, long long second, Label code=None) except -2:
+        """The series of a row with this label and second column.
+
+        `code`: the second column's label, if it is one (an error code).
         """
         cdef int position, series
         for position in range(label.size):
             if label.rows[position].second == second:
                 return label.rows[position].series
-        if self.undivided:
+        if self.is_single_series:
             return self._series(())
-        if self.wanted[RESPONSE_BYTES] or self.wanted[MINUTES]:
-            raw = label.name
+        if self.is_required[RESPONSE_BYTES] or self.is_required[MINUTES]:
+            row_key = label.name
         elif code is not None:
-            raw = (label.name, code.name)
+            row_key = (label.name, code.name)
         else:
-            raw = (label.name, second)
-        series = self._series(self.keys_of(raw))
-        label.remember(second, series)
+            row_key = (label.name, second)
+        series = self._series(self.key_of(row_key))
+        label.add_row(second, series)
         return series
 
-    cdef int _of_sketch(self, Label label, int which) except -2:
+    cdef int _find_sketch_series(self, Label label, int kind) except -2:
         cdef int position, series
-        cdef long long second = KINDS_OF_TIME + which  # apart from those of tallies
+        cdef long long second = TIMING_KIND_COUNT + kind  # rows of timings have 0 to 3
         for position in range(label.size):
             if label.rows[position].second == second:
                 return label.rows[position].series
-        if self.undivided:
+        if self.is_single_series:
             return self._series(())
-        series = self._series(self.sketch_keys_of((label.name, which)))
-        label.remember(second, series)
+        series = self._series(self.sketch_key_of((label.name, kind)))
+        label.add_row(second, series)
         return series
 
     # --- reading -------------------------------------------------------------------------------
@@ -278,11 +289,11 @@ cdef class Table:
         cdef Py_ssize_t numbers = array(part)
         if section == REQUESTS or section == ERRORS or section == RESPONSE_BYTES:
             return self._read_counts(section, part, numbers, names, index)
-        if section == TALLIES:
-            return self._read_tallies(part, numbers, names, index)
+        if section == TIMINGS:
+            return self._read_timings(part, numbers, names, index)
         if section == SKETCHES:
             return self._read_sketches(part, numbers, names, index)
-        if section == OF_GAUGES:
+        if section == GAUGE_SECTION:
             return self._read_gauges(part, numbers, names, index)
         return self._read_minutes(part, numbers, names, start)
 
@@ -302,28 +313,28 @@ cdef class Table:
                 code = <Label>names[below(part, len(names))]
                 second = code.id
             count = not_negative(part)
-            series = self._of(label, second, code)
+            series = self._find_series(label, second, code)
             if series != NONE:
                 cell = <Counter>self._cell(series, index)
                 cell.total = plus(cell.total, count)
             numbers -= 2 if section == RESPONSE_BYTES else 3
-        return whole_rows(numbers)
+        return require_whole_rows(numbers)
 
-    cdef int _read_tallies(
+    cdef int _read_timings(
         self, Cursor *part, Py_ssize_t numbers, list names, int index
     ) except -1:
         cdef Label label
-        cdef int which, series
+        cdef int kind, series
         cdef long long count, total, largest
         cdef Distribution cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            which = below(part, KINDS_OF_TIME)
+            kind = below(part, TIMING_KIND_COUNT)
             count = not_negative(part)
             total = not_negative(part)
             largest = not_negative(part)
-            if self.which[which]:
-                series = self._of(label, which)
+            if self.is_timed_kind[kind]:
+                series = self._find_series(label, kind)
                 if series != NONE:
                     cell = <Distribution>self._cell(series, index)
                     cell.count = plus(cell.count, count)
@@ -331,31 +342,31 @@ cdef class Table:
                     if largest > cell.largest:
                         cell.largest = largest
             numbers -= 5
-        return whole_rows(numbers)
+        return require_whole_rows(numbers)
 
     cdef int _read_sketches(
         self, Cursor *part, Py_ssize_t numbers, list names, int index
     ) except -1:
         cdef Label label
-        cdef int which, series
+        cdef int kind, series
         cdef Distribution cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            which = below(part, KINDS_OF_TIME)
+            kind = below(part, TIMING_KIND_COUNT)
             numbers -= 2
             cell = None
-            if self.which[which]:
-                series = self._of_sketch(label, which)
+            if self.is_timed_kind[kind]:
+                series = self._find_sketch_series(label, kind)
                 if series != NONE:
                     cell = <Distribution>self._cell(series, index)
             numbers -= read_bins(part, cell)
-        return whole_rows(numbers)
+        return require_whole_rows(numbers)
 
     cdef int _read_gauges(
         self, Cursor *part, Py_ssize_t numbers, list names, int index
     ) except -1:
         cdef Label label
-        cdef GaugeSummary reading
+        cdef GaugeSummary summary
         cdef Gauge cell
         cdef long long epoch
         cdef int gauge, series
@@ -365,47 +376,50 @@ cdef class Table:
         numbers -= 1
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            gauge = below(part, GAUGES_KNOWN)
+            gauge = below(part, GAUGE_COUNT)
             numbers -= 8
             if gauge != self.gauge:
                 step_over(part, 6)
                 continue
-            read_reading(part, epoch, &reading)
-            series = self._of(label, gauge)
+            read_gauge_summary(part, epoch, &summary)
+            series = self._find_series(label, gauge)
             if series != NONE:
                 cell = <Gauge>self._cell(series, index)
                 cell.gauge = gauge
-                cell.merge(label.id, &reading)
-        return whole_rows(numbers)
+                cell.merge(label.id, &summary)
+        return require_whole_rows(numbers)
 
     cdef int _read_minutes(
         self, Cursor *part, Py_ssize_t numbers, list names, long long start
     ) except -1:
-        """Into the labels first: of a slot there may be more than one rollup."""
+        """Collect active minutes in the labels.
+
+        They are counted in `_finish`, since several rollups of one slot may repeat a minute.
+        """
         cdef Label label
         cdef int first
         cdef unsigned long long shifted
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            first = below(part, MINUTES_OF_HOUR)
+            first = below(part, MINUTES_PER_HOUR)
             shifted = not_negative(part)
-            if not shifted or shifted >> (MINUTES_OF_HOUR - first):
+            if not shifted or shifted >> (MINUTES_PER_HOUR - first):
                 raise ValueError("minutes outside the hour")
             label.minutes[start] = label.minutes.get(start, 0) | (shifted << first)
             numbers -= 3
-        return whole_rows(numbers)
+        return require_whole_rows(numbers)
 
     cdef int _finish(self) except -1:
-        """Count the minutes of the app that was added last."""
+        """Count the active minutes of the app added last."""
         cdef Label label
         cdef Dynos cell
         cdef int series
-        if not self.wanted[MINUTES]:
+        if not self.is_required[MINUTES]:
             return 0
         for label in self.labels.values():
             if not label.minutes:
                 continue
-            series = self._of(label, 0)
+            series = self._find_series(label, 0)
             if series != NONE:
                 for start, mask in label.minutes.items():
                     cell = <Dynos>self._cell(series, (start - self.begin) // self.step_s)
@@ -413,8 +427,8 @@ cdef class Table:
             label.minutes = {}
         return 0
 
-    cdef int _read_later(self, Cursor *rollup, int index) except -1:
-        """Rare, and each row with its names in it: as app.rollup.codec_extensions reads them."""
+    cdef int _read_extensions(self, Cursor *rollup, int index) except -1:
+        """Read extension sections in Python: they are rare, and their rows hold their own names."""
         cdef Cursor tag = rollup[0]
         cdef Cursor part = rollup[0]
         cdef int series
@@ -426,17 +440,17 @@ cdef class Table:
             text(rollup, &tag)
             binary(rollup, &part)
             name = tag.at[: tag.end - tag.at].decode()
-            if name != self.of_later:
+            if name != self.extension_tag:
                 continue
-            plain = Rollup()
+            rollup_with_section = Rollup()
             codec_extensions.merge_extensions(
-                plain,
+                rollup_with_section,
                 [(name, part.at[: part.end - part.at])],
                 frozenset(self.sections),
                 keep_unknown=False,
             )
-            for raw, count in getattr(plain, name).items():
-                series = self._series(self.keys_of(raw))
+            for row_key, count in getattr(rollup_with_section, name).items():
+                series = self._series(self.key_of(row_key))
                 if series != NONE:
                     cell = <Counter>self._cell(series, index)
                     cell.total = plus(cell.total, count)
@@ -445,40 +459,41 @@ cdef class Table:
     # --- answering -----------------------------------------------------------------------------
 
     def keys(self):
-        """See app.query.table.Table."""
+        """The keys of all series that have a cell."""
         self._finish()
-        return set(self.numbers)
+        return set(self.series_by_key)
 
     def values(self, tuple key, app, stat, intervals):
-        """See app.query.table.Table."""
+        """The values of a series for these intervals, as app.query.table.Table.values gives them."""
         cdef int series, index
         cdef list row
-        cdef set heard
+        cdef set active_apps
         self._finish()
-        nothing = 0 if self.query.metric.kind == "counter" else None
-        series = self.numbers.get(key, NONE)
+        empty = 0 if self.query.metric.kind == "counter" else None
+        series = self.series_by_key.get(key, NONE)
         row = [None] * self.size if series == NONE else <list>self.cells[series]
-        found = []
+        values = []
         if intervals and not 0 <= min(intervals) <= max(intervals) < self.size:
             raise IndexError(intervals)
         for index in intervals:
             cell = row[index]
-            heard = <set>self.heard[index]
+            active_apps = <set>self.active_apps[index]
             if cell is not None:
-                found.append((<Cell>cell).value_of(stat, self.step_s))
-            elif heard if app is None else app in heard:
-                found.append(nothing)
+                values.append((<Cell>cell).value_of(stat, self.step_s))
+            elif active_apps if app is None else app in active_apps:
+                values.append(empty)
             else:
-                found.append(None)
-        return found
+                values.append(None)
+        return values
 
 
 _KINDS = {"distribution": Distribution, "gauge": Gauge}
 
 
 cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
-    """The bins of a sketch, of which nothing is kept without a cell; returns how many numbers they
-    are.
+    """Add the bins of a sketch to a cell, or skip them if it is None.
+
+    Returns how many numbers were read, with the 0 at the end.
     """
     cdef Py_ssize_t numbers = 1  # the 0 at the end
     cdef long long index = 0
@@ -495,7 +510,7 @@ cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
                 raise ValueError("no such bin")
             if cell is not None:
                 if index < cell.low or index >= cell.high:
-                    cell.make_room(<int>index)
+                    cell.grow(<int>index)
                 cell.bins[index - cell.low] += value
                 in_bins = plus(in_bins, value)
             index += 1
@@ -507,36 +522,36 @@ cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
     return numbers
 
 
-cdef int read_reading(Cursor *part, long long epoch, GaugeSummary *reading) except -1:
-    """A row of gauges behind its name and gauge."""
+cdef int read_gauge_summary(Cursor *part, long long epoch, GaugeSummary *summary) except -1:
+    """Read the columns of a gauge row that follow its name and gauge."""
     cdef long long after, difference, smallest, largest
     after = not_negative(part)
-    reading.last = not_negative(part)
-    reading.count = not_negative(part)
+    summary.last = not_negative(part)
+    summary.count = not_negative(part)
     difference = number(part)
     smallest = number(part)
     largest = number(part)
-    if reading.count < 1:
+    if summary.count < 1:
         raise ValueError("a gauge without readings")
-    if reading.last and reading.count > NUMBER_MAX // reading.last:
+    if summary.last and summary.count > NUMBER_MAX // summary.last:
         raise ValueError("too large")
     if after > NUMBER_MAX - epoch:
         raise ValueError("after all times")
-    reading.last_at_ms = epoch + after
-    reading.total = _sum(reading.last * reading.count, difference)
-    reading.smallest = _sum(reading.last, smallest)
-    reading.largest = _sum(reading.last, largest)
+    summary.last_at_ms = epoch + after
+    summary.total = _sum(summary.last * summary.count, difference)
+    summary.smallest = _sum(summary.last, smallest)
+    summary.largest = _sum(summary.last, largest)
     return 0
 
 
-cdef int whole_rows(Py_ssize_t numbers) except -1:
+cdef int require_whole_rows(Py_ssize_t numbers) except -1:
     if numbers:
         raise ValueError("ends early")
     return 0
 
 
 cdef long long _sum(long long one, long long other) except -1:
-    """Of a number that is not negative and one that may be; the sum must not be either."""
+    """Add a number that may be negative to one that is not; a negative sum is an error."""
     if other > 0 and one > NUMBER_MAX - other or one + other < 0:
         raise ValueError("out of range")
     return one + other

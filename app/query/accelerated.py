@@ -1,5 +1,7 @@
-"""What answers are made of, in the quickest form that this installation has. All forms give the
-same values; app.query.table, app.query.latest_gauges and app.query.glance say what these are.
+"""Chooses the compiled form of query code where it is available, and the reference form otherwise.
+
+Both forms return the same values. The references app.query.table, app.query.latest_gauges and
+app.query.app_summary define them.
 """
 
 from __future__ import annotations
@@ -7,45 +9,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.query import glance as defined_glance
-from app.query import latest_gauges as defined_latest
-from app.query.glance import Glance
+from app.query import app_summary as reference_summary
+from app.query import latest_gauges as reference_gauges
+from app.query.app_summary import AppSummary
 from app.query.latest_gauges import LatestGauges
 from app.query.table import QueryRange
 from app.rollup.codec import PackError
 from app.support.compiled import COMPILED
 
 if TYPE_CHECKING or not COMPILED:
-    from app.query.glance import glance as quick_glance
-    from app.query.latest_gauges import latest_gauges as quick_latest
+    from app.query.app_summary import summarize_app as fast_summarize_app
+    from app.query.latest_gauges import latest_gauges as fast_latest_gauges
     from app.query.table import Table
 else:
-    from app.query._glance import glance as quick_glance
-    from app.query._latest_gauges import latest_gauges as quick_latest
+    from app.query._app_summary import summarize_app as fast_summarize_app
+    from app.query._latest_gauges import latest_gauges as fast_latest_gauges
     from app.query._table import Table
 
-__all__ = ["Table", "glance", "latest_gauges"]
+__all__ = ["Table", "latest_gauges", "summarize_app"]
 
 
-def latest_gauges(packed: Sequence[bytes]) -> LatestGauges:
-    """See app.query.latest_gauges.
-
-    Raises:
-        PackError, NewerVersion: one of them cannot be read.
-    """
-    try:
-        return quick_latest(packed)
-    except PackError:  # the definition may read it after all, or say better why not
-        return defined_latest.latest_gauges(packed)
-
-
-def glance(span: QueryRange, packed: Sequence[tuple[int, bytes]], code_steps: int) -> Glance:
-    """See app.query.glance.
+def latest_gauges(packed_rollups: Sequence[bytes]) -> LatestGauges:
+    """Merge packed rollups of one app and take the latest values.
 
     Raises:
-        PackError, NewerVersion: one of them cannot be read.
+        PackError, NewerVersion: a rollup cannot be read.
     """
     try:
-        return quick_glance(span, packed, code_steps)
+        return fast_latest_gauges(packed_rollups)
+    except PackError:  # the reference form may still read it, or explains better why not
+        return reference_gauges.latest_gauges(packed_rollups)
+
+
+def summarize_app(
+    time_range: QueryRange, packed_rollups: Sequence[tuple[int, bytes]], code_steps: int
+) -> AppSummary:
+    """Summarize (start of the slot, packed rollup) pairs, which lie in the range.
+
+    Error codes are counted in the last `code_steps` steps only.
+
+    Raises:
+        PackError, NewerVersion: a rollup cannot be read.
+    """
+    try:
+        return fast_summarize_app(time_range, packed_rollups, code_steps)
     except PackError:  # as above
-        return defined_glance.glance(span, packed, code_steps)
+        return reference_summary.summarize_app(time_range, packed_rollups, code_steps)

@@ -1,5 +1,5 @@
-"""What an autoscaler asks: one value of the last complete minutes, where it goes, and how many
-dynos make it. Dynometer answers; it scales nothing.
+"""The signal for an external autoscaler: one value over the last complete minutes, its trend, and
+the number of dynos. Dynometer itself scales nothing.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.query.engine import SETTLED_AFTER_S, evaluate, packed_rollups
+from app.query.engine import SETTLED_AFTER_S, evaluate, read_packed_rollups
 from app.query.stats import Stat, Value
 from app.query.table import Query, QueryRange, required_sections
 from app.rollup.codec import merge_packed
@@ -23,21 +23,24 @@ _LAST = Stat("last", "last", 0)
 
 
 class Signal(NamedTuple):
-    """`value` over [start, end), `before` over as long a time before; None where there was none.
-    `trend`: value / before - 1. `dynos`: heard from in the last of the minutes. `minutes_heard`:
-    in how many of them anything was heard.
+    """A metric over [start, end), in Unix seconds; None where there was no value.
+
+    previous_value  the same over the equally long time before
+    trend           value / previous_value - 1
+    dynos           active in the last of the minutes
+    active_minutes  number of minutes in which any log line arrived
     """
 
     value: Value
-    before: Value
+    previous_value: Value
     trend: float | None
     dynos: int
-    minutes_heard: int
+    active_minutes: int
     start: int
     end: int
 
 
-async def signal_of(
+async def read_signal(
     store: Reader,
     app: str,
     metric: Metric,
@@ -47,53 +50,61 @@ async def signal_of(
     finest: Resolution,
     now_s: float,
 ) -> Signal:
-    """The last complete minutes of a part of an app. WebSockets do not count.
+    """Read the signal of a part of an app from its last complete minutes.
+
+    WebSockets are not counted as requests.
 
     Raises:
         StoreUnavailable, NewerVersion
     """
     end = align(int(now_s - SETTLED_AFTER_S), MINUTE_S)
     start = end - minutes * MINUTE_S
-    chosen = {label: tuple(values) for label, values in filters.items() if values}
-    # Requests are told apart by status, so that WebSockets can be left out.
+    filter_patterns = {label: tuple(values) for label, values in filters.items() if values}
+    # Grouped by status, so that WebSockets (101) can be excluded.
     by = ("status",) if metric.name == "requests" else ()
-    asked = Query(metric, (stat,), QueryRange(start, end, end - start, finest), by, chosen)
-    sections = required_sections(asked).sections | {"active_minutes"}
+    query = Query(metric, (stat,), QueryRange(start, end, end - start, finest), by, filter_patterns)
+    sections = required_sections(query).sections | {"active_minutes"}
     slots: dict[int, Rollup] = {}
-    span = QueryRange(start - minutes * MINUTE_S, end, MINUTE_S, finest)
-    async for at, packed in packed_rollups(store, app, span):
-        rollup = slots.setdefault(at, Rollup())
-        merge_packed(rollup, packed, sections, gauges=required_sections(asked).gauges)
-    earlier = asked.range._replace(start=start - minutes * MINUTE_S, end=start)
-    value = _value(asked, app, slots)
-    before = _value(Query(metric, asked.stats, earlier, by, chosen), app, slots)
+    time_range = QueryRange(start - minutes * MINUTE_S, end, MINUTE_S, finest)
+    async for start_s, data in read_packed_rollups(store, app, time_range):
+        rollup = slots.setdefault(start_s, Rollup())
+        merge_packed(rollup, data, sections, gauges=required_sections(query).gauges)
+    earlier = query.range._replace(start=start - minutes * MINUTE_S, end=start)
+    value = _evaluate_total(query, app, slots)
+    before = _evaluate_total(Query(metric, query.stats, earlier, by, filter_patterns), app, slots)
     return Signal(
         value,
         before,
         value / before - 1 if value is not None and before else None,
-        _dynos(app, slots, end, finest, chosen),
-        sum(1 for at in range(start, end, MINUTE_S) if at in slots and slots[at].messages),
+        _count_dynos(app, slots, end, finest, filter_patterns),
+        sum(
+            1
+            for start_s in range(start, end, MINUTE_S)
+            if start_s in slots and slots[start_s].messages
+        ),
         start,
         end,
     )
 
 
-def _value(asked: Query, app: str, slots: Mapping[int, Rollup]) -> Value:
-    span = asked.range
-    within = {at: rollup for at, rollup in slots.items() if span.start <= at < span.end}
-    found = [
+def _evaluate_total(query: Query, app: str, slots: Mapping[int, Rollup]) -> Value:
+    time_range = query.range
+    rollups = {
+        at: rollup for at, rollup in slots.items() if time_range.start <= at < time_range.end
+    }
+    values = [
         series.numbers[0]
-        for series in evaluate(asked, {app: within})
+        for series in evaluate(query, {app: rollups})
         if series.labels.get("status") != str(SWITCHING_PROTOCOLS)
     ]
-    known = [value for value in found if value is not None]
-    if not known:
-        heard = any(rollup.messages for rollup in within.values())
-        return 0 if heard and asked.metric.kind == "counter" else None
-    return sum(known) if len(known) > 1 else known[0]
+    numbers = [value for value in values if value is not None]
+    if not numbers:
+        is_active = any(rollup.messages for rollup in rollups.values())
+        return 0 if is_active and query.metric.kind == "counter" else None
+    return sum(numbers) if len(numbers) > 1 else numbers[0]
 
 
-def _dynos(
+def _count_dynos(
     app: str,
     slots: Mapping[int, Rollup],
     end: int,
@@ -101,7 +112,7 @@ def _dynos(
     filters: Mapping[str, tuple[str, ...]],
 ) -> int:
     start = end - MINUTE_S
-    only = {"process_type": filters["process_type"]} if "process_type" in filters else {}
-    asked = Query(_DYNOS, (_LAST,), QueryRange(start, end, MINUTE_S, finest), (), only)
+    type_filter = {"process_type": filters["process_type"]} if "process_type" in filters else {}
+    query = Query(_DYNOS, (_LAST,), QueryRange(start, end, MINUTE_S, finest), (), type_filter)
     last = {at: rollup for at, rollup in slots.items() if at == start}
-    return int(evaluate(asked, {app: last})[0].numbers[0] or 0)
+    return int(evaluate(query, {app: last})[0].numbers[0] or 0)

@@ -1,31 +1,37 @@
-"""What is kept of a range beside metrics: what became of messages, and what happened."""
+"""Reads the ledger and the events of a time range, which are stored next to the metrics."""
 
 from __future__ import annotations
 
-from app.query.engine import read_slots
+from app.query.engine import read_rollups
 from app.query.table import QueryRange, RequiredSections
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.storage.interface import Reader
 
 
-async def ledger(store: Reader, app: str, span: QueryRange) -> dict[str, int]:
-    """Messages by what became of them, over the minutes of arrival in the range."""
+async def read_ledger(store: Reader, app: str, time_range: QueryRange) -> dict[str, int]:
+    """Messages by result (received, counted, …), over the minutes of arrival in the range.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
     total: dict[str, int] = {}
-    for rollup in (
-        await read_slots(store, app, span, RequiredSections(frozenset({"ledger"})))
-    ).values():
+    rollups = await read_rollups(store, app, time_range, RequiredSections(frozenset({"ledger"})))
+    for rollup in rollups.values():
         for name, messages in rollup.ledger.items():
             total[name] = total.get(name, 0) + messages
     return total
 
 
-async def events(store: Reader, app: str, span: QueryRange) -> dict[EventKey, int]:
-    """Events in the range; MORE_EVENTS stands for those that were not kept."""
-    found: dict[EventKey, int] = {}
-    for rollup in (
-        await read_slots(store, app, span, RequiredSections(frozenset({"events"})))
-    ).values():
+async def read_events(store: Reader, app: str, time_range: QueryRange) -> dict[EventKey, int]:
+    """Counts by event in the range. MORE_EVENTS counts the events beyond the stored limit.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
+    counts: dict[EventKey, int] = {}
+    rollups = await read_rollups(store, app, time_range, RequiredSections(frozenset({"events"})))
+    for rollup in rollups.values():
         for key, count in rollup.events.items():
-            if key == MORE_EVENTS or span.start <= key.at_ms // 1000 < span.end:
-                found[key] = found.get(key, 0) + count
-    return found
+            if key == MORE_EVENTS or time_range.start <= key.at_ms // 1000 < time_range.end:
+                counts[key] = counts.get(key, 0) + count
+    return counts

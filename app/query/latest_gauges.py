@@ -1,4 +1,4 @@
-"""What dynos said last: each gauge's latest value, and who was heard from at all."""
+"""The latest value of every gauge, and the dynos that were active at all."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ SECTIONS = frozenset({"gauges", "active_minutes"})
 
 
 class LatestGauges(NamedTuple):
-    """`last`: (source, gauge) -> value in the gauge's stored unit."""
+    """`last`: (source, gauge index) -> value in the gauge's stored unit."""
 
     last: dict[tuple[str, int], int]
     active_dynos: set[str]
 
 
-def latest_gauges(packed: Iterable[bytes]) -> LatestGauges:
-    """Of packed rollups.
+def latest_gauges(packed_rollups: Iterable[bytes]) -> LatestGauges:
+    """Merge packed rollups of one app and take the latest values.
 
     Raises:
-        PackError, NewerVersion: one of them cannot be read.
+        PackError, NewerVersion: a rollup cannot be read.
     """
-    recent = Rollup()
-    for data in packed:
-        merge_packed(recent, data, SECTIONS)
-    last = {key: reading.last for key, reading in recent.gauges.items()}
-    return LatestGauges(last, set(recent.active_minutes))
+    merged_rollup = Rollup()
+    for data in packed_rollups:
+        merge_packed(merged_rollup, data, SECTIONS)
+    last = {key: summary.last for key, summary in merged_rollup.gauges.items()}
+    return LatestGauges(last, set(merged_rollup.active_minutes))

@@ -1,4 +1,4 @@
-"""The ledger as users see it: what became of every message."""
+"""The ledger as users see it: every message, by result."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ _UNPARSED = "unparsed:"
 
 
 class Ledger(BaseModel):
-    """Messages by what became of them; received = counted + ignored + unparsed + too_old +
-    too_new.
-    """
+    """Messages by result. received = counted + ignored + unparsed + too_old + too_new."""
 
     app: str
     start: int = Field(description="Unix seconds, by time of arrival")
     end: int = Field(description="Unix seconds, not included")
-    promised: int = Field(description="What the sender said it put into its batches")
+    promised: int = Field(
+        description="Messages the sender declared in its batches (Logplex-Msg-Count)"
+    )
     received: int
-    counted: int = Field(description="Gave at least one sample")
-    ignored: int = Field(description="Application output, and lines we use nothing of")
-    unparsed: dict[str, int] = Field(description="Could not be read, by reason")
+    counted: int = Field(description="Yielded at least one sample")
+    ignored: int = Field(description="Application output and lines without metrics")
+    unparsed: dict[str, int] = Field(description="Could not be parsed, by reason")
     too_old: int
     too_new: int
-    duplicate: int = Field(description="Came again in a batch that was counted before")
+    duplicate: int = Field(description="Repeated in a batch that had been counted before")
     other_drain: int = Field(
-        description="Came through a drain that does not count, since another one does: see 'drains'"
+        description="Came through a second drain, which is not counted; see 'dynometer drains'"
     )
-    spooled: int = Field(description="Waited on disk while the store was away")
-    unverified: int = Field(
-        description="Waited on disk for so long that a repetition could not be told any more"
-    )
-    lost_upstream: int = Field(description="Lost by Heroku before it reached us (L10)")
+    spooled: int = Field(description="Spooled to disk while the store was unavailable")
+    unverified: int = Field(description="Spooled for longer than duplicates can be detected")
+    lost_upstream: int = Field(description="Dropped by Heroku before delivery (L10)")
 
 
-def ledger_of(counts: Mapping[str, int], *, app: str, start: int, end: int) -> Ledger:
-    """The ledger from its counts by name, as rollups keep them."""
-    unparsed = {
+def build_ledger(counts: Mapping[str, int], *, app: str, start: int, end: int) -> Ledger:
+    """Build the ledger from the counts by name that rollups keep."""
+    unparsed_by_reason = {
         name.removeprefix(_UNPARSED): messages
         for name, messages in sorted(counts.items())
         if name.startswith(_UNPARSED)
@@ -50,7 +48,7 @@ def ledger_of(counts: Mapping[str, int], *, app: str, start: int, end: int) -> L
         received=counts.get("received", 0),
         counted=counts.get("counted", 0),
         ignored=counts.get("ignored", 0),
-        unparsed=unparsed,
+        unparsed=unparsed_by_reason,
         too_old=counts.get("too_old", 0),
         too_new=counts.get("too_new", 0),
         duplicate=counts.get("duplicate", 0),

@@ -1,6 +1,4 @@
-"""What a query can ask of a metric over one interval: stats, and the cells that gather rollups to
-answer them.
-"""
+"""Stats of a metric over one interval, and the cells that accumulate rollups to answer them."""
 
 from __future__ import annotations
 
@@ -26,24 +24,23 @@ _WITHIN = re.compile(r"le_([0-9]{1,8})")
 
 
 class Stat(NamedTuple):
-    """One stat: its name as asked, what it needs, and its number (0.95 of p95, 500 of le_500)."""
+    """One stat: its name as written, its method, and its argument (0.95 of p95, 500 of le_500)."""
 
     name: str
     method: str
     argument: float
 
     @property
-    def of_sketch(self) -> bool:
-        """Whether it is answered from the sketch, which is kept per process type and not per
-        dyno.
-        """
+    def needs_sketch(self) -> bool:
+        """Whether the sketch answers it. Sketches are kept per process type, not per dyno."""
         return self.method in ("quantile", "within", "bins")
 
 
 def parse_stat(name: str, metric: Metric) -> Stat:
-    """
+    """Parse a stat's name for a metric.
+
     Raises:
-        ValueError: the metric has no such stat; the message names those it has.
+        ValueError: the metric has no such stat; the message lists its stats.
     """
     if metric.kind == "distribution":
         if match := _QUANTILE.fullmatch(name):
@@ -58,17 +55,17 @@ def parse_stat(name: str, metric: Metric) -> Stat:
 
 
 def accepted_stats(metric: Metric) -> str:
-    """The stats of a metric, as a sentence says them."""
-    return ACCEPTED_STATS[metric.kind] + (", sum" if _has_sum_of_dynos(metric) else "")
+    """The stats of a metric as text, for messages and the API reference."""
+    return ACCEPTED_STATS[metric.kind] + (", sum" if _sums_over_dynos(metric) else "")
 
 
-def _has_sum_of_dynos(metric: Metric) -> bool:
+def _sums_over_dynos(metric: Metric) -> bool:
     return metric.kind == "gauge" and "sum" in metric.stats
 
 
 Value = int | float | None
-Band = tuple[int, int, int]  # (lowest ms, highest ms, how many values)
-Answered = Value | list[Band]
+SketchBin = tuple[int, int, int]  # (lowest ms, highest ms, count of values)
+StatValue = Value | list[SketchBin]
 
 
 class CounterCell:
@@ -80,27 +77,27 @@ class CounterCell:
         self.total = 0
 
     def value(self, stat: Stat, step_s: int) -> Value:
-        """sum, or rate per second over the whole interval."""
+        """The sum, or the rate per second over the whole interval."""
         return self.total if stat.method == "sum" else self.total / step_s
 
 
 class DistributionCell:
-    """Sketches and tallies of times in milliseconds, merged."""
+    """Merged sketches and totals of times in milliseconds."""
 
-    __slots__ = ("bins", "tally")
+    __slots__ = ("bins", "totals")
 
     def __init__(self) -> None:
         self.bins: Bins = {}
-        self.tally = TimingTotals()
+        self.totals = TimingTotals()
 
     def add_bins(self, bins: Bins) -> None:
         """Merge a sketch."""
-        mine = self.bins
+        merged_bins = self.bins
         for index, count in bins.items():
-            mine[index] = mine.get(index, 0) + count
+            merged_bins[index] = merged_bins.get(index, 0) + count
 
-    def value(self, stat: Stat, step_s: int) -> Answered:
-        """None when there were no values."""
+    def value(self, stat: Stat, step_s: int) -> StatValue:
+        """The stat in milliseconds; None if there were no values."""
         if stat.method == "bins":
             bins = sorted(self.bins.items())
             return [(LOW_MS[index], HIGH_MS[index], count) for index, count in bins] or None
@@ -110,77 +107,80 @@ class DistributionCell:
             count = sum(self.bins.values())
             return count_within(self.bins, int(stat.argument)) / count if count else None
         if stat.method == "count":
-            return self.tally.count
-        if not self.tally.count:
+            return self.totals.count
+        if not self.totals.count:
             return None
         if stat.method == "avg":
-            return self.tally.total / self.tally.count
-        return self.tally.largest
+            return self.totals.total / self.totals.count
+        return self.totals.largest
 
 
 class GaugeCell:
-    """Readings by who gave them: (app, source)."""
+    """Readings of one gauge, summarized by (app, source)."""
 
-    __slots__ = ("readings", "scale")
+    __slots__ = ("scale", "summaries")
 
     def __init__(self, gauge: int) -> None:
-        self.readings: dict[tuple[str, str], GaugeSummary] = {}
+        self.summaries: dict[tuple[str, str], GaugeSummary] = {}
         self.scale = GAUGES[gauge].numerator / GAUGES[gauge].denominator
 
-    def add(self, app: str, source: str, reading: GaugeSummary) -> None:
+    def add(self, app: str, source: str, summary: GaugeSummary) -> None:
         """Merge one dyno's readings."""
-        mine = self.readings.get((app, source))
-        if mine is None:
-            self.readings[app, source] = reading.copy()
+        previous = self.summaries.get((app, source))
+        if previous is None:
+            self.summaries[app, source] = summary.copy()
         else:
-            mine.merge(reading)
+            previous.merge(summary)
 
     def value(self, stat: Stat, step_s: int) -> Value:
-        """In the gauge's unit. sum: each dyno's mean, summed; last: the mean of the dynos' last
-        values.
+        """The stat in the gauge's unit; None if there were no readings.
+
+        "sum" adds up each dyno's mean; "last" is the mean of the dynos' last values.
         """
-        readings = list(self.readings.values())
-        return _GAUGE_VALUES[stat.method](readings) * self.scale if readings else None
+        summaries = list(self.summaries.values())
+        return _GAUGE_VALUES[stat.method](summaries) * self.scale if summaries else None
 
 
 _GAUGE_VALUES: dict[str, Callable[[list[GaugeSummary]], float]] = {
-    "avg": lambda readings: (
-        sum(each.total for each in readings) / sum(each.count for each in readings)
+    "avg": lambda summaries: (
+        sum(dyno.total for dyno in summaries) / sum(dyno.count for dyno in summaries)
     ),
-    "max": lambda readings: max(each.largest for each in readings),
-    "min": lambda readings: min(each.smallest for each in readings),
-    "last": lambda readings: sum(each.last for each in readings) / len(readings),
-    "sum": lambda readings: fsum(each.total / each.count for each in readings),  # in any order
+    "max": lambda summaries: max(dyno.largest for dyno in summaries),
+    "min": lambda summaries: min(dyno.smallest for dyno in summaries),
+    "last": lambda summaries: sum(dyno.last for dyno in summaries) / len(summaries),
+    # fsum is exact, so the order of the dynos does not change the result.
+    "sum": lambda summaries: fsum(dyno.total / dyno.count for dyno in summaries),
 }
 
 
 class DynosCell:
-    """How many dynos were heard from, by minute."""
+    """The number of active dynos in each minute."""
 
-    __slots__ = ("by_minute",)
+    __slots__ = ("counts_by_minute",)
 
     def __init__(self) -> None:
-        self.by_minute: dict[int, int] = {}
+        self.counts_by_minute: dict[int, int] = {}
 
     def add(self, hour: int, minutes: int) -> None:
-        """Take one dyno's minutes: bit m of `minutes` is minute m of the hour that starts at `hour`
-        (Unix s).
+        """Add one dyno's active minutes: bit m is minute m of the hour that starts at `hour`.
+
+        `hour` is in Unix seconds.
         """
         while minutes:
             lowest = minutes & -minutes
             minute = hour + 60 * (lowest.bit_length() - 1)
-            self.by_minute[minute] = self.by_minute.get(minute, 0) + 1
+            self.counts_by_minute[minute] = self.counts_by_minute.get(minute, 0) + 1
             minutes ^= lowest
 
     def value(self, stat: Stat, step_s: int) -> Value:
-        """Over the minutes in which a dyno was heard from."""
-        if not self.by_minute:
+        """The stat over the minutes in which any dyno was active; None without one."""
+        if not self.counts_by_minute:
             return None
-        counts = self.by_minute.values()
+        counts = self.counts_by_minute.values()
         if stat.method == "avg":
             return sum(counts) / len(counts)
         if stat.method == "last":
-            return self.by_minute[max(self.by_minute)]
+            return self.counts_by_minute[max(self.counts_by_minute)]
         return max(counts) if stat.method == "max" else min(counts)
 
 

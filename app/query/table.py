@@ -1,6 +1,6 @@
-"""What a query asks, and what gathers it: rollups become cells, one per interval and series.
+"""Accumulates rollups into the cells of a query: one cell per interval and series.
 
-A row of a rollup belongs to one series, or to none where a filter leaves it out.
+Each row of a rollup belongs to one series, or to none if a filter excludes it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from app.query.stats import (
-    Answered,
     Cell,
     CounterCell,
     DistributionCell,
     DynosCell,
     GaugeCell,
     Stat,
+    StatValue,
 )
 from app.rollup.codec import merge_packed
 from app.rollup.labels import (
@@ -35,9 +35,9 @@ from app.rollup.resolutions import HOUR_S, Resolution, align
 from app.rollup.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
 from parsers.metrics import GAUGE_INDEX, Metric
 
-VALUES_MAX = 500_000  # of all series together
+VALUES_MAX = 500_000  # in all series of an answer together
 
-Key = tuple[str, ...]
+SeriesKey = tuple[str, ...]
 
 
 class QueryRange(NamedTuple):
@@ -56,7 +56,7 @@ class QueryRange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is asked. `filters`: label -> accepted values, which may hold * and ?."""
+    """A planned query. `filters`: label -> accepted patterns, with * and ?."""
 
     metric: Metric
     stats: tuple[Stat, ...]
@@ -66,7 +66,10 @@ class Query:
 
 
 class RequiredSections(NamedTuple):
-    """What of a rollup a query needs; nothing else is decoded. `gauges`: only these; None: all."""
+    """The sections of a rollup that a query needs; the rest is not decoded.
+
+    `gauges`: indices of the gauges needed, None for all.
+    """
 
     sections: frozenset[str]
     gauges: frozenset[int] | None = None
@@ -74,31 +77,31 @@ class RequiredSections(NamedTuple):
 
 # --- which rows of a rollup belong to which series ----------------------------------------------
 
-WHICH = {
+TIMING_KINDS = {
     "service_time_ms": (SERVICE_OK, SERVICE_FAILED),
     "connect_time_ms": (CONNECT_OK, CONNECT_FAILED),
 }
 
 
 class SeriesKeyer:
-    """The series that a row belongs to, or None where a filter leaves it out; remembered by row."""
+    """Maps a row to the key of its series, or to None if a filter excludes it. Caches by row."""
 
-    def __init__(self, query: Query, app: str, labels: Callable[[Any], Labels]) -> None:
+    def __init__(self, query: Query, app: str, labels_of: Callable[[Any], Labels]) -> None:
         self._query = query
         self._app = app
-        self._labels = labels
-        self._known: dict[Any, Key | None] = {}
+        self._labels_of = labels_of
+        self._keys_by_row: dict[Any, SeriesKey | None] = {}
 
-    def __call__(self, raw: Any) -> Key | None:
-        """Of this row."""
-        if raw not in self._known:
-            self._known[raw] = self._key(raw)
-        return self._known[raw]
+    def __call__(self, row: Any) -> SeriesKey | None:
+        """The key of a row's series."""
+        if row not in self._keys_by_row:
+            self._keys_by_row[row] = self._key_of(row)
+        return self._keys_by_row[row]
 
-    def _key(self, raw: Any) -> Key | None:
+    def _key_of(self, row: Any) -> SeriesKey | None:
         if not self._query.filters and not self._query.by:
             return ()
-        labels = self._labels(raw)
+        labels = self._labels_of(row)
         for name, patterns in self._query.filters.items():
             value = self._app if name == "app" else labels[name]
             if not any(fnmatchcase(value, pattern) for pattern in patterns):
@@ -108,14 +111,14 @@ class SeriesKeyer:
 
 # --- from rollups to cells ----------------------------------------------------------------------
 
-Cells = dict[Key, Cell]
-Collect = Callable[[Cells, int, Rollup], None]
+Cells = dict[SeriesKey, Cell]
+Collector = Callable[[Cells, int, Rollup], None]
 
 
-def _cell(cells: Cells, key: Key, kind: Callable[[], Any]) -> Any:
+def _get_cell(cells: Cells, key: SeriesKey, factory: Callable[[], Any]) -> Any:
     cell = cells.get(key)
     if cell is None:
-        cell = cells[key] = kind()
+        cell = cells[key] = factory()
     return cell
 
 
@@ -128,75 +131,76 @@ COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
 }
 
 
-def _counts(query: Query, app: str) -> Collect:
+def _counter_collector(query: Query, app: str) -> Collector:
     section, labels = COUNTERS[query.metric.name]
     key_of = SeriesKeyer(query, app, labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for raw, count in getattr(rollup, section).items():
-            if (key := key_of(raw)) is not None:
-                _cell(cells, key, CounterCell).total += count
+        for row, count in getattr(rollup, section).items():
+            if (key := key_of(row)) is not None:
+                _get_cell(cells, key, CounterCell).total += count
 
     return collect
 
 
-def _times(query: Query, app: str) -> Collect:
-    which = WHICH[query.metric.name]
-    tally_key = SeriesKeyer(query, app, timing_labels)
-    sketch_key = SeriesKeyer(query, app, sketch_labels)
+def _timing_collector(query: Query, app: str) -> Collector:
+    kinds = TIMING_KINDS[query.metric.name]
+    timing_key_of = SeriesKeyer(query, app, timing_labels)
+    sketch_key_of = SeriesKeyer(query, app, sketch_labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for raw, tally in rollup.tallies.items():
-            if raw[1] in which and (key := tally_key(raw)) is not None:
-                _cell(cells, key, DistributionCell).tally.merge(tally)
-        for raw, bins in rollup.sketches.items():
-            if raw[1] in which and (key := sketch_key(raw)) is not None:
-                _cell(cells, key, DistributionCell).add_bins(bins)
+        for row, totals in rollup.tallies.items():
+            if row[1] in kinds and (key := timing_key_of(row)) is not None:
+                _get_cell(cells, key, DistributionCell).totals.merge(totals)
+        for row, bins in rollup.sketches.items():
+            if row[1] in kinds and (key := sketch_key_of(row)) is not None:
+                _get_cell(cells, key, DistributionCell).add_bins(bins)
 
     return collect
 
 
-def _readings(query: Query, app: str) -> Collect:
+def _gauge_collector(query: Query, app: str) -> Collector:
     gauge = GAUGE_INDEX[query.metric.name]
     key_of = SeriesKeyer(query, app, gauge_labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for raw, reading in rollup.gauges.items():
-            if raw[1] == gauge and (key := key_of(raw)) is not None:
-                _cell(cells, key, lambda: GaugeCell(gauge)).add(app, raw[0], reading)
+        for row, summary in rollup.gauges.items():
+            if row[1] == gauge and (key := key_of(row)) is not None:
+                _get_cell(cells, key, lambda: GaugeCell(gauge)).add(app, row[0], summary)
 
     return collect
 
 
-def _dynos(query: Query, app: str) -> Collect:
+def _dynos_collector(query: Query, app: str) -> Collector:
     key_of = SeriesKeyer(query, app, source_labels)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
         for source, minutes in rollup.active_minutes.items():
             if (key := key_of(source)) is not None:
-                _cell(cells, key, DynosCell).add(align(start, HOUR_S), minutes)
+                _get_cell(cells, key, DynosCell).add(align(start, HOUR_S), minutes)
 
     return collect
 
 
-def collector(query: Query, app: str) -> Collect:
-    """What gathers a query's cells from rollups of an app; it remembers which row belongs where."""
+def build_collector(query: Query, app: str) -> Collector:
+    """A function that adds a rollup of one app to the query's cells; it caches series keys."""
     if query.metric.kind == "counter":
-        return _counts(query, app)
+        return _counter_collector(query, app)
     if query.metric.kind == "distribution":
-        return _times(query, app)
-    return _dynos(query, app) if query.metric.name == "dynos" else _readings(query, app)
+        return _timing_collector(query, app)
+    if query.metric.name == "dynos":
+        return _dynos_collector(query, app)
+    return _gauge_collector(query, app)
 
 
 def required_sections(query: Query) -> RequiredSections:
-    """What of a rollup a query needs."""
+    """The sections of a rollup that the query needs."""
     name = query.metric.name
     if name in COUNTERS:
         return RequiredSections(frozenset({COUNTERS[name][0]}))
     if query.metric.kind == "distribution":
-        sketch = {"sketches"} if any(stat.of_sketch for stat in query.stats) else set()
-        tally = {"tallies"} if any(not stat.of_sketch for stat in query.stats) else set()
-        return RequiredSections(frozenset(sketch | tally))
+        sections = {"sketches" if stat.needs_sketch else "tallies" for stat in query.stats}
+        return RequiredSections(frozenset(sections))
     if name == "dynos":
         return RequiredSections(frozenset({"active_minutes"}))
     return RequiredSections(frozenset({"gauges"}), frozenset({GAUGE_INDEX[name]}))
@@ -206,62 +210,71 @@ def required_sections(query: Query) -> RequiredSections:
 
 
 class Table:
-    """Cells by interval, and in which intervals which apps were heard. All of an app is added
-    before the next one.
+    """Cells by interval, and the apps active in each interval.
+
+    Add all rollups of one app before those of the next.
     """
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._wanted = required_sections(query)
+        self._required_sections = required_sections(query)
         self._cells: list[Cells] = [{} for _ in range(query.range.size)]
-        self._heard: list[set[str]] = [set() for _ in range(query.range.size)]
+        self._active_apps: list[set[str]] = [set() for _ in range(query.range.size)]
         self._app = ""
-        self._read: dict[int, Rollup] = {}
+        self._rollups: dict[int, Rollup] = {}
 
-    def add(self, app: str, start: int, packed: bytes) -> None:
-        """Take packed bytes of the slot that starts then, which lies in the query's range.
+    def add(self, app: str, start: int, data: bytes) -> None:
+        """Add a packed rollup of the slot that starts at `start`, which lies in the query's range.
 
         Raises:
-            PackError, NewerVersion: they cannot be read; the table may hold half of them.
+            PackError, NewerVersion: it cannot be read. The table may then hold part of it.
         """
         if app != self._app:
             self._finish()
             self._app = app
-        rollup = self._read.setdefault(start, Rollup())
-        merge_packed(rollup, packed, self._wanted.sections, gauges=self._wanted.gauges)
+        rollup = self._rollups.setdefault(start, Rollup())
+        merge_packed(
+            rollup, data, self._required_sections.sections, gauges=self._required_sections.gauges
+        )
 
     def add_rollups(self, app: str, rollups: Mapping[int, Rollup]) -> None:
-        """Take an app's rollups by the start of their slot."""
-        collect = collector(self._query, app)
+        """Add an app's decoded rollups, by start of their slot."""
+        collect = build_collector(self._query, app)
         start, step_s = self._query.range.start, self._query.range.step_s
         for slot_start, rollup in rollups.items():
             index = (slot_start - start) // step_s
             if rollup.messages:
-                self._heard[index].add(app)
+                self._active_apps[index].add(app)
             collect(self._cells[index], slot_start, rollup)
 
     def _finish(self) -> None:
-        if not self._read:
+        if not self._rollups:
             return
-        self.add_rollups(self._app, self._read)
-        self._read = {}
+        self.add_rollups(self._app, self._rollups)
+        self._rollups = {}
 
-    def keys(self) -> set[Key]:
-        """Of all series that have a cell."""
+    def keys(self) -> set[SeriesKey]:
+        """The keys of all series that have a cell."""
         self._finish()
         return {key for cells in self._cells for key in cells}
 
-    def values(self, key: Key, app: str | None, stat: Stat, intervals: range) -> list[Answered]:
-        """A part of a series: a value for each of these intervals. Where there is no cell: of a
-        counter 0 if anything was heard, of this app or of any; None otherwise.
+    def values(
+        self, key: SeriesKey, app: str | None, stat: Stat, intervals: range
+    ) -> list[StatValue]:
+        """The values of a series for these intervals.
+
+        An interval without a cell is 0 for a counter if the app (None: any app) was active in it,
+        and otherwise None.
         """
         self._finish()
-        nothing = 0 if self._query.metric.kind == "counter" else None
-        found: list[Answered] = []
+        empty = 0 if self._query.metric.kind == "counter" else None
+        values: list[StatValue] = []
         for index in intervals:
-            cell, heard = self._cells[index].get(key), self._heard[index]
+            cell, active_apps = self._cells[index].get(key), self._active_apps[index]
             if cell is not None:
-                found.append(cell.value(stat, self._query.range.step_s))
+                values.append(cell.value(stat, self._query.range.step_s))
             else:
-                found.append(nothing if (app in heard if app is not None else heard) else None)
-        return found
+                values.append(
+                    empty if (app in active_apps if app is not None else active_apps) else None
+                )
+        return values

@@ -1,4 +1,4 @@
-"""Times and ranges as users write them in a query."""
+"""Parses times as users write them in a query."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_time(text: str, now_s: float) -> float:
-    """Unix seconds.
+    """Parse a time to Unix seconds. A time without a zone is UTC.
 
-    A zone's "+" that arrived as a space (it was not percent-encoded in the URL) is understood; a
-    time without a zone is UTC.
+    The "+" of a zone may have become a space, because the URL did not percent-encode it.
+
     Raises:
-        ValueError: none of ACCEPTED_TIMES.
+        ValueError: the text has none of the forms in ACCEPTED_TIMES.
     """
     if relative := _RELATIVE.fullmatch(text):
         sign, amount, unit = relative.groups()

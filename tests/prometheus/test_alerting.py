@@ -1,4 +1,4 @@
-"""The rules and the Alertmanager example, with the real programs."""
+"""The alert rules and the Alertmanager example work in the real programs."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ EXAMPLE = (DEPLOY / "alertmanager.yml").read_text()
 
 
 def test_the_rules_fire_when_they_should_and_not_before() -> None:
-    tested = subprocess.run(
+    result = subprocess.run(
         [program("promtool"), "test", "rules", "dynometer.tests.yml"],
         cwd=DEPLOY,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert tested.returncode == 0, tested.stdout + tested.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_every_alert_is_tested() -> None:
@@ -40,13 +40,13 @@ def test_every_alert_is_tested() -> None:
     alerts = [line.split(": ")[1] for line in rules.splitlines() if "- alert: " in line]
     assert len(alerts) == 14
     for alert in alerts:
-        told = tests.split(f"alertname: {alert}\n")[1:]
-        assert any(each.lstrip().startswith("exp_alerts:\n") for each in told), alert
+        cases = tests.split(f"alertname: {alert}\n")[1:]
+        assert any(case.lstrip().startswith("exp_alerts:\n") for case in cases), alert
 
 
 @pytest.fixture
-def received() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
-    """The address of a receiver of webhooks, and what came: (path, body)."""
+def webhook_receiver() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
+    """A receiver of webhooks: its address, and the (path, body) pairs it has received."""
     messages: list[tuple[str, dict[str, Any]]] = []
 
     class Receiver(BaseHTTPRequestHandler):
@@ -57,7 +57,7 @@ def received() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Quietly."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
     serving = threading.Thread(target=server.serve_forever)
@@ -69,9 +69,9 @@ def received() -> Iterator[tuple[str, list[tuple[str, dict[str, Any]]]]]:
 
 
 def test_a_crashed_app_reaches_the_pager(
-    tmp_path: Path, received: tuple[str, list[tuple[str, dict[str, Any]]]]
+    tmp_path: Path, webhook_receiver: tuple[str, list[tuple[str, dict[str, Any]]]]
 ) -> None:
-    url, messages = received
+    url, messages = webhook_receiver
     example = EXAMPLE.replace("http://127.0.0.1:9099", url).replace("30s", "1s")
     service = ServiceProcess(tmp_path / "service")
     service.start()
@@ -94,15 +94,15 @@ def test_a_crashed_app_reaches_the_pager(
             )
             with prometheus(tmp_path / "prometheus", config) as server:
                 wait_until(lambda: len(server.query('heroku_errors_total{code="H10"}')) > 0, 30)
-                crashed = 'at=error code=H10 desc="App crashed" method=GET path="/" host=h dyno= '
+                crash = 'at=error code=H10 desc="App crashed" method=GET path="/" host=h dyno= '
                 rest = "connect= service= status=503 bytes=0"
-                body = frame(158, time.time() - 1, "heroku", "router", crashed + rest)
+                body = frame(158, time.time() - 1, "heroku", "router", crash + rest)
                 send(service.url, "shop", [body])
                 wait_until(lambda: bool(messages), 45)
     finally:
         service.stop()
-    path, told = messages[0]
+    path, message = messages[0]
     assert path == "/pager"
-    assert told["groupLabels"] == {"app": "shop"}
-    assert told["alerts"][0]["labels"]["code"] == "H10"
-    assert told["alerts"][0]["annotations"]["summary"].startswith("shop: H10, ")
+    assert message["groupLabels"] == {"app": "shop"}
+    assert message["alerts"][0]["labels"]["code"] == "H10"
+    assert message["alerts"][0]["annotations"]["summary"].startswith("shop: H10, ")

@@ -1,5 +1,6 @@
-"""Counters, scraped without pause from several workers while lines come in, are folded, and workers
-are killed.
+"""Counters never fall, even while lines arrive and are folded and workers are killed.
+
+They are scraped without pause from several workers.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Series = tuple[str, tuple[tuple[str, str], ...]]
 
 
 def scrape(client: httpx2.Client) -> dict[Series, float]:
-    """Counters of all kinds; nothing while no worker answers."""
+    """All counter series; empty while no worker answers."""
     try:
         text = client.get("/metrics").text
     except httpx2.TransportError:
@@ -40,7 +41,7 @@ def scrape(client: httpx2.Client) -> dict[Series, float]:
 
 
 def deliver(url: str, app: str, stop: threading.Event) -> None:
-    """Each batch until it is acknowledged, as Logplex would, but more patiently."""
+    """Send each batch until it is acknowledged, as Logplex would, but without a limit."""
     text = 'at=info method=GET path="/" dyno=web.1 connect=1ms service=7ms status=200 bytes=9'
     for _ in range(BATCHES):
         body = b"".join(frame(158, time.time(), "heroku", "router", text) for _ in range(LINES))
@@ -82,25 +83,25 @@ def test_no_series_ever_falls_or_counts_twice(tmp_path: Path) -> None:
             sender.start()
         while any(sender.is_alive() for sender in senders) or kills < KILLS:
             with httpx2.Client(base_url=service.url, trust_env=False, timeout=20) as client:
-                found = scrape(client)
-            scrapes += bool(found)
-            fallen = {
-                each: (highest[each], value)
-                for each, value in found.items()
-                if value < highest.get(each, 0)
+                counters = scrape(client)
+            scrapes += bool(counters)
+            decreased_series = {
+                series: (highest[series], value)
+                for series, value in counters.items()
+                if value < highest.get(series, 0)
             }
-            assert not fallen
-            highest.update(found)
+            assert not decreased_series
+            highest.update(counters)
             for app in apps:
-                assert requests_of(found, app) <= BATCHES * LINES
+                assert requests_of(counters, app) <= BATCHES * LINES
             if scrapes % 5 == 4 and kills < KILLS and len(service.workers) == 2:
                 os.kill(service.workers[kills % 2], signal.SIGKILL)
                 kills += 1
 
         def all_counted() -> bool:
             with httpx2.Client(base_url=service.url, trust_env=False, timeout=20) as client:
-                found = scrape(client)
-            return all(requests_of(found, app) == BATCHES * LINES for app in apps)
+                counters = scrape(client)
+            return all(requests_of(counters, app) == BATCHES * LINES for app in apps)
 
         wait_until(all_counted, 30)
     finally:

@@ -1,7 +1,7 @@
-"""A real Prometheus scrapes a real service, with what `dynometer prometheus-config` prints.
+"""A real Prometheus scrapes a real service with the output of `dynometer prometheus-config`.
 
-It scrapes every second. Of a scrape that takes longer nothing is known until the next one, so what
-it has is waited for.
+It scrapes every second, and a slow scrape shows only with the next one. The tests therefore wait
+for the expected values.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tests.support.traffic import hour, send
 APPS = ("blog", "shop")
 GRAFANA = ROOT / "deploy" / "grafana" / "dashboards"
 VARIABLES = {"$__rate_interval": "4s", "$app": "shop", "$process_type": "web|worker"}
-QUIET = {11, 15}  # panels that show nothing while nothing new happens
+QUIET = {11, 15}  # panels without values while nothing new happens
 TARGET = "    static_configs:\n      - labels: {app: monitoring}\n        targets"
 
 
@@ -47,9 +47,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
         service.stop()
 
 
-def printed(service: ServiceProcess, *arguments: str) -> str:
-    """What the command prints."""
-    done = subprocess.run(
+def print_config(service: ServiceProcess, *arguments: str) -> str:
+    """The output of `dynometer prometheus-config`."""
+    result = subprocess.run(
         [sys.executable, "-m", "app.cli", "prometheus-config", *arguments],
         env=service.environ,
         cwd=service.directory,
@@ -57,15 +57,15 @@ def printed(service: ServiceProcess, *arguments: str) -> str:
         text=True,
         check=True,
     )
-    return done.stdout
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
-def scraped(
+def prometheus_server(
     service: ServiceProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes it every second, whose target has a label `app` of its own."""
-    config = printed(service).replace("scrape_interval: 20s", "scrape_interval: 1s")
+    """A Prometheus that scrapes every second; its target has a label `app` too."""
+    config = print_config(service).replace("scrape_interval: 20s", "scrape_interval: 1s")
     config = config.replace("    static_configs:\n      - targets", TARGET)
     assert TARGET in config
     rules = ROOT / "deploy" / "prometheus" / "dynometer.rules.yml"
@@ -75,43 +75,49 @@ def scraped(
         yield server
 
 
-def ask(service: ServiceProcess, query: str) -> list[dict[str, Any]]:
+def query_api(service: ServiceProcess, query: str) -> list[dict[str, Any]]:
     answer = httpx2.get(f"{service.url}/api/v1/apps/shop/query?{query}", trust_env=False).json()
     series: list[dict[str, Any]] = answer["series"]
     return series
 
 
-def test_what_prometheus_has_is_what_the_api_answers(
-    service: ServiceProcess, scraped: Prometheus
+def test_prometheus_has_the_values_of_the_api(
+    service: ServiceProcess, prometheus_server: Prometheus
 ) -> None:
     last_seen = "heroku_app_last_seen_timestamp_seconds"
-    wait_until(lambda: set(scraped.values(last_seen, "app")) == set(APPS), 30)
+    wait_until(lambda: set(prometheus_server.values(last_seen, "app")) == set(APPS), 30)
     for series, metric, label in (
         ("heroku_router_requests_total", "requests", "status"),
         ("heroku_errors_total", "heroku_errors", "code"),
     ):
 
         def agree(series: str = series, metric: str = metric, label: str = label) -> bool:
-            theirs = scraped.values(f'sum by ({label}) ({series}{{app="shop"}}) > 0', label)
-            ours = ask(service, f"metric={metric}&by={label}&start=now-2h&step=range")
-            return theirs == {each["labels"][label]: each["values"][0] for each in ours}
+            prometheus_values = prometheus_server.values(
+                f'sum by ({label}) ({series}{{app="shop"}}) > 0', label
+            )
+            api_series = query_api(service, f"metric={metric}&by={label}&start=now-2h&step=range")
+            return prometheus_values == {
+                item["labels"][label]: item["values"][0] for item in api_series
+            }
 
         wait_until(agree, 30)
 
 
 @pytest.mark.parametrize("quantile", [0.5, 0.95, 0.99])
 def test_quantiles_agree_with_the_api_within_a_bucket(
-    service: ServiceProcess, scraped: Prometheus, quantile: float
+    service: ServiceProcess, prometheus_server: Prometheus, quantile: float
 ) -> None:
     buckets = 'sum by (le) (heroku_router_service_time_seconds_bucket{app="shop"})'
-    asked = f"metric=service_time_ms&stat=p{quantile * 100:g}&start=now-2h&step=range"
+    query = f"metric=service_time_ms&stat=p{quantile * 100:g}&start=now-2h&step=range"
 
     def agree() -> bool:
-        theirs = scraped.query(f"histogram_quantile({quantile}, {buckets})")
-        ours_ms = ask(service, asked)[0]["values"][0]
+        prometheus_values = prometheus_server.query(f"histogram_quantile({quantile}, {buckets})")
+        quantile_ms = query_api(service, query)[0]["values"][0]
         bounds = (0, *PROMETHEUS_BOUNDS_MS)
-        low_ms, high_ms = next(pair for pair in pairwise(bounds) if ours_ms <= pair[1])
-        return any(low_ms <= float(each["value"][1]) * 1000 <= high_ms for each in theirs)
+        low_ms, high_ms = next(pair for pair in pairwise(bounds) if quantile_ms <= pair[1])
+        return any(
+            low_ms <= float(item["value"][1]) * 1000 <= high_ms for item in prometheus_values
+        )
 
     wait_until(agree, 30)
 
@@ -119,7 +125,7 @@ def test_quantiles_agree_with_the_api_within_a_bucket(
 def test_without_honor_labels_the_targets_label_takes_the_place_of_ours(
     service: ServiceProcess, tmp_path: Path
 ) -> None:
-    config = printed(service).replace("scrape_interval: 20s", "scrape_interval: 1s")
+    config = print_config(service).replace("scrape_interval: 20s", "scrape_interval: 1s")
     config = config.replace("    honor_labels: true\n", "")
     config = config.replace("    static_configs:\n      - targets", TARGET)
     config = re.sub(r"rule_files:\n.*\n", "", config)
@@ -135,7 +141,7 @@ def test_without_honor_labels_the_targets_label_takes_the_place_of_ours(
 def test_a_scrape_can_be_limited_to_apps_and_their_own_checker_likes_the_job(
     service: ServiceProcess, tmp_path: Path
 ) -> None:
-    config = printed(service, "--app", "sh*", "--app", "nothing")
+    config = print_config(service, "--app", "sh*", "--app", "nothing")
     assert "app: ['sh*', 'nothing']" in config
     (tmp_path / "prometheus.yml").write_text(re.sub(r"rule_files:\n.*\n", "", config))
     command = ["promtool", "check", "config", "--syntax-only", str(tmp_path / "prometheus.yml")]
@@ -145,50 +151,50 @@ def test_a_scrape_can_be_limited_to_apps_and_their_own_checker_likes_the_job(
 
 
 def expressions(dashboard: Path) -> list[tuple[int, str]]:
-    """(panel, expression) of a dashboard, with its variables filled in."""
-    described = json.loads(dashboard.read_text())
-    found = [(0, each["expr"]) for each in described["annotations"]["list"]]
-    for panel in described["panels"]:
-        found += [(panel["id"], each["expr"]) for each in panel["targets"]]
-    filled = []
-    for panel_id, expression in found:
+    """(panel, expression) pairs of a dashboard, with its variables replaced."""
+    dashboard_json = json.loads(dashboard.read_text())
+    panel_expressions = [(0, item["expr"]) for item in dashboard_json["annotations"]["list"]]
+    for panel in dashboard_json["panels"]:
+        panel_expressions += [(panel["id"], item["expr"]) for item in panel["targets"]]
+    expanded_expressions = []
+    for panel_id, expression in panel_expressions:
         plain = expression.replace("[5m]", "[4s]")
         for name, value in VARIABLES.items():
             plain = plain.replace(name, value)
-        filled.append((panel_id, plain))
-    return filled
+        expanded_expressions.append((panel_id, plain))
+    return expanded_expressions
 
 
 @pytest.mark.parametrize(("panel", "expression"), expressions(GRAFANA / "dynometer.json"))
 def test_every_query_of_the_dashboard_is_answered(
-    service: ServiceProcess, scraped: Prometheus, panel: int, expression: str
+    service: ServiceProcess, prometheus_server: Prometheus, panel: int, expression: str
 ) -> None:
     def answered() -> bool:
         live = hour("shop", 7, seconds=2)
         send(service.url, "shop", live)
-        found = scraped.query(expression)
-        return any(each["value"][1] != "NaN" for each in found) or panel in QUIET
+        results = prometheus_server.query(expression)
+        return any(result["value"][1] != "NaN" for result in results) or panel in QUIET
 
     wait_until(answered, 30)
 
 
-def has_values(scraped: Prometheus, expression: str, label: str) -> bool:
-    return bool(scraped.values(expression, label))
+def has_values(prometheus_server: Prometheus, expression: str, label: str) -> bool:
+    return bool(prometheus_server.values(expression, label))
 
 
-def test_the_dashboards_variables_have_values(scraped: Prometheus) -> None:
-    described = json.loads((GRAFANA / "dynometer.json").read_text())
-    for variable in described["templating"]["list"]:
+def test_the_dashboards_variables_have_values(prometheus_server: Prometheus) -> None:
+    dashboard = json.loads((GRAFANA / "dynometer.json").read_text())
+    for variable in dashboard["templating"]["list"]:
         match = re.fullmatch(r"label_values\((.*), (\w+)\)", variable["definition"])
         assert match is not None
         expression = match[1].replace("$app", "shop")
-        wait_until(partial(has_values, scraped, expression, match[2]), 30)
+        wait_until(partial(has_values, prometheus_server, expression, match[2]), 30)
 
 
-def test_every_question_of_the_dashboard_for_the_api_is_answered(service: ServiceProcess) -> None:
-    described = json.loads((GRAFANA / "dynometer-api.json").read_text())
+def test_every_api_query_of_the_dashboard_is_answered(service: ServiceProcess) -> None:
+    dashboard = json.loads((GRAFANA / "dynometer-api.json").read_text())
     now_s = int(time.time())
-    for panel in described["panels"]:
+    for panel in dashboard["panels"]:
         for target in panel["targets"]:
             path = target["url"].replace("${app}", "shop")
             path = path.replace("${__from:date:seconds}", str(now_s - 3_600))
@@ -196,5 +202,5 @@ def test_every_question_of_the_dashboard_for_the_api_is_answered(service: Servic
             rows = httpx2.get(f"{service.url}{path}", trust_env=False).json()["rows"]
             assert rows, path
             assert set(rows[0]) >= {column["selector"] for column in target["columns"]}
-    variable = described["templating"]["list"][0]["query"]["infinityQuery"]
+    variable = dashboard["templating"]["list"][0]["query"]["infinityQuery"]
     assert httpx2.get(f"{service.url}{variable['url']}", trust_env=False).json()["apps"][0]["app"]

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.alerting.self_monitoring import read_spooling_since
-from app.query.autoscaling import MINUTES_MAX, signal_of
+from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
 from app.storage.interface import Reader
@@ -82,7 +82,7 @@ class AutoscalingApi:
         (stat,) = query.stats
         if stat.method == "bins":
             raise bad_parameter("stat", "bins", "stats with one value, such as p95")
-        signal = await signal_of(
+        signal = await read_signal(
             self._store,
             app,
             query.metric,
@@ -99,10 +99,10 @@ class AutoscalingApi:
             stat=stat.name,
             unit=query.metric.unit,
             value=signal.value,
-            before=signal.before,
+            before=signal.previous_value,
             trend=signal.trend,
             dynos=signal.dynos,
-            complete=signal.minutes_heard == parameters.minutes
+            complete=signal.active_minutes == parameters.minutes
             and not 0 < spooling_since_s < signal.end,
             start=signal.start,
             end=signal.end,

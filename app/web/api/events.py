@@ -107,7 +107,7 @@ class EventsApi:
             )
         except QueryError as error:
             raise query_problem(error) from error
-        counts = await history.events(self._store, app, time_range)
+        counts = await history.read_events(self._store, app, time_range)
         more = counts.pop(MORE_EVENTS, 0)
         events = [
             _body(key, count)

@@ -54,7 +54,7 @@ class FeedApi:
         await require_app(self._store, app)
         now_s = self._clock()
         time_range, _ = plan_range(_EVENTS_SINCE, "now", "range", self._resolutions, now_s)
-        events = await history.events(self._store, app, time_range)
+        events = await history.read_events(self._store, app, time_range)
         events.pop(MORE_EVENTS, 0)  # a count of dropped events, not an event
         entries = [entry for _, entry in await status.read_history(self._store, [app], ENTRIES_MAX)]
         return AtomResponse(

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from app.monitoring.exposition import ServiceMetrics, expose, in_turns
+from app.monitoring.exposition import ServiceMetrics, expose, in_blocks
 from app.monitoring.health import HealthCheck
-from app.monitoring.text_format import negotiated
+from app.monitoring.text_format import negotiate_format
 from app.query import engine as queries
 from app.storage.interface import Reader
 from app.support.compiled import FORM
@@ -60,16 +60,16 @@ class Operations:
         accept: Annotated[str, Header(include_in_schema=False)] = "",
     ) -> Response:
         """Prometheus metrics of all apps, or of the given apps"""
-        content_type = negotiated(accept)
+        content_type = negotiate_format(accept)
         texts = await expose(
             self._store,
-            lambda names: queries.matching(names, app or []),
+            lambda names: queries.match_apps(names, app or []),
             self._service_metrics,
             self._clock(),
             content_type,
         )
         headers = {"Content-Type": content_type, "Vary": "Accept"}
-        return StreamingResponse(in_turns(texts), headers=headers)
+        return StreamingResponse(in_blocks(texts), headers=headers)
 
     async def healthz(self) -> Response:
         """Liveness: the process answers"""

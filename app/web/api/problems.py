@@ -39,7 +39,7 @@ def bad_parameter(name: str, value: object, accepted: str) -> Problem:
 def query_problem(error: QueryError) -> Problem:
     """A planner's error as a problem."""
     return Problem(
-        400, "Bad parameter", str(error), parameter=error.parameter, accepted=error.accepted
+        400, "Bad parameter", str(error), parameter=error.parameter, accepted=error.accepted_values
     )
 
 

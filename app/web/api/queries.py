@@ -13,7 +13,7 @@ from app.access.drain_registry import valid_app
 from app.ingest.aggregator import AcceptanceWindow
 from app.query import engine as queries
 from app.query import history
-from app.query.ledger import Ledger, ledger_of
+from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.query.table import Query as MetricQuery
 from app.receivers.http_drain import REPLAY_PAST_S
@@ -232,7 +232,7 @@ class QueriesApi:
     ) -> Response:
         """A metric over time, for all apps or some"""
         names = [app.app for app in await self._store.seen_apps()]
-        apps = queries.matching(names, parameters.app)
+        apps = queries.match_apps(names, parameters.app)
         return await self._answer(request, None, apps, parameters)
 
     async def query_app(
@@ -251,8 +251,8 @@ class QueriesApi:
             )
         except QueryError as error:
             raise query_problem(error) from error
-        counts = await history.ledger(self._store, app, time_range)
-        return ledger_of(counts, app=app, start=time_range.start, end=time_range.end)
+        counts = await history.read_ledger(self._store, app, time_range)
+        return build_ledger(counts, app=app, start=time_range.start, end=time_range.end)
 
     async def _answer(
         self,

@@ -15,9 +15,9 @@ from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting import status
-from app.dashboard.app_page import PAST, RANGES, DynoRow, app_view
+from app.dashboard.app_page import BASELINES, RANGES, DynoRow, build_app_view
 from app.dashboard.apps_overview import AppsOverviewCache
-from app.query.engine import matching
+from app.query.engine import match_apps
 from app.query.planner import QueryError
 from app.receivers.syslog_listener import NOT_LINKED
 from app.rollup.resolutions import Resolution
@@ -52,10 +52,10 @@ class Dashboard:
         now_s = self._clock()
         try:
             sightings = await self._store.seen_apps()
-            names = matching([sighting.app for sighting in sightings], [app] if app else [])
+            names = match_apps([sighting.app for sighting in sightings], [app] if app else [])
             reachable = set(await self._store.reachable(names))
             overviews = [
-                await self._overviews.of(self._store, sighting, now_s)
+                await self._overviews.get(self._store, sighting, now_s)
                 for sighting in sightings
                 if sighting.app in reachable
             ]
@@ -95,13 +95,13 @@ class Dashboard:
                 name = app if valid_app(app) else ""  # the page shows it in a shell command
                 return self._page(request, "unknown_app.html", status=404, app=name)
             try:
-                view = await app_view(
+                view = await build_app_view(
                     self._store, sighting, self._resolutions, now_s, state.page_request
                 )
             except QueryError as error:
                 problem = f"Showing the last hour instead: {error}"
                 state = state._replace(start="", end="")
-                view = await app_view(
+                view = await build_app_view(
                     self._store, sighting, self._resolutions, now_s, state.page_request
                 )
             drains = await drain_statuses(self._store, [app])
@@ -118,7 +118,7 @@ class Dashboard:
             script_data=script_data(view),
             has_charts=has_charts(),
             ranges=list(RANGES),
-            periods={name: words for name, (words, _) in PAST.items()},
+            periods={name: words for name, (words, _) in BASELINES.items()},
             second_drains=second_drains(drains, now_s),
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from app.dashboard.app_page import PAST, RANGES, PageRequest
+from app.dashboard.app_page import BASELINES, RANGES, PageRequest
 from app.query.selection import Selection
 from app.rollup.statuses import OUTCOMES
 
@@ -78,7 +78,7 @@ def parse_state(parameters: dict[str, str]) -> PageState:
         "process_type": _PATTERN.fullmatch,
         "dyno": _PATTERN.fullmatch,
         "outcome": lambda text: text in OUTCOMES,
-        "compare": lambda text: text in PAST,
+        "compare": lambda text: text in BASELINES,
         "scale": lambda text: text in ("log", "linear"),
         "sort": lambda text: text in SORT_FIELDS,
     }

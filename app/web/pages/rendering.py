@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from app.access.read_tokens import NOTHING, current
-from app.dashboard.alerts_panel import described as describe_entry
+from app.dashboard.alerts_panel import describe_entry
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH
 from app.monitoring.operator_notices import Notices
 from app.query.stats import Value
@@ -123,8 +123,8 @@ class Pages:
             "now_s": int(self._clock()),
             "local_mode": self._local_mode,
             "command": command(),
-            "buffering": self._notices.buffered,
-            "notices": self._notices.others,
+            "buffering": self._notices.spool_notice,
+            "notices": self._notices.actions,
             "admin": current.get(NOTHING).admin,
             "signed_in": not self._local_mode and COOKIE_NAME in request.cookies,
         }

@@ -101,16 +101,16 @@ def nice_top(highest: float) -> float:
 def draw_charts(view: AppView) -> list[Drawing]:
     """The charts of an app's page."""
     marks = [
-        Mark(round(WIDTH * (at_s - view.span_start_s) / _length_s(view), 1), text)
+        Mark(round(WIDTH * (at_s - view.start_s) / _length_s(view), 1), text)
         for at_s, text in _events(view)
     ]
     label_gap_s = _length_s(view) / (TIME_LABELS - 1)
-    times = [int(view.span_start_s + index * label_gap_s) for index in range(TIME_LABELS)]
+    times = [int(view.start_s + index * label_gap_s) for index in range(TIME_LABELS)]
     return [Drawing(chart, *_draw(chart), marks, times) for chart in view.charts]
 
 
 def _length_s(view: AppView) -> int:
-    return view.span_end_s - view.span_start_s
+    return view.end_s - view.start_s
 
 
 def _events(view: AppView) -> list[tuple[float, str]]:
@@ -140,7 +140,7 @@ def _draw(chart: Chart) -> tuple[list[GridLine], list[Shape], list[GridLine]]:
     shapes = []
     floor: Sequence[Value] = [0] * max((len(top) for top in tops), default=0)
     for index, (line, top) in enumerate(zip(chart.lines, tops, strict=True)):
-        area = is_stacked and not line.past
+        area = is_stacked and not line.is_baseline
         path = _area(floor, top, y_of) if area else _path(top, WIDTH, y_of)
         if area:
             floor = top
@@ -163,7 +163,7 @@ def _tops(lines: Sequence[ChartLine]) -> list[list[Value]]:
     tops: list[list[Value]] = []
     below: list[Value] = []
     for line in lines:
-        if line.past:
+        if line.is_baseline:
             tops.append(line.values)
             continue
         below = [
@@ -203,7 +203,7 @@ def _logarithmic(lowest: float, highest: float) -> Scale:
 
 def _style(line: ChartLine, index: int) -> str:
     """The CSS class of a line, which is also the name of its color variable."""
-    return "past" if line.past else line.tone or f"s{index % _COLOURS}"
+    return "past" if line.is_baseline else line.tone or f"s{index % _COLOURS}"
 
 
 def _last(values: Sequence[Value]) -> Value:
@@ -213,7 +213,7 @@ def _last(values: Sequence[Value]) -> Value:
 def script_data(view: AppView) -> dict[str, Any]:
     """The values of the charts, for charts.js. Times in Unix seconds."""
     return {
-        "start": view.span_start_s,
+        "start": view.start_s,
         "step": view.step_s,
         "size": _length_s(view) // view.step_s,
         "events": [{"at": at_s, "text": text} for at_s, text in _events(view)],
@@ -236,7 +236,7 @@ def _chart_data(chart: Chart) -> dict[str, Any]:
             {
                 "name": line.name,
                 "style": _style(line, index),
-                "past": line.past,
+                "past": line.is_baseline,
                 "values": [
                     None if value is None else round(value, _DIGITS) for value in line.values
                 ],

@@ -1,4 +1,4 @@
-"""The sentence above the figures: says what stands out, and nothing on a quiet day."""
+"""The sentences below the figures describe problems; a quiet hour has none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from app.dashboard.insights import AppFacts, find_change, summarize
+from app.dashboard.insights import AppFacts, find_insights, find_latency_rise
 from app.query.stats import Value
 from app.rollup.events import EventKey
 
@@ -19,7 +19,7 @@ QUIET = AppFacts(
     p95_ms=[100.0] * 60,
     failed_share=0.001,
     codes={},
-    fullest=("web.1", 0.6),
+    highest_memory=("web.1", 0.6),
     events=[],
 )
 
@@ -28,11 +28,11 @@ def event(at_s: float, kind: str, detail: str) -> EventKey:
     return EventKey(int(at_s * 1000), kind, "", detail)
 
 
-def test_on_a_quiet_day_there_is_nothing_to_say() -> None:
-    assert summarize(QUIET) == []
+def test_a_quiet_hour_has_no_insights() -> None:
+    assert find_insights(QUIET) == []
 
 
-def test_p95_that_doubled_is_told_with_the_release_before_it() -> None:
+def test_a_doubled_p95_is_described_with_the_release_before_it() -> None:
     facts = QUIET._replace(
         p95_ms=[210.0] * 30 + [430.0] * 30,
         events=[
@@ -41,7 +41,7 @@ def test_p95_that_doubled_is_told_with_the_release_before_it() -> None:
             event(START_S + 29 * 60 + 30, "scale", "web@2"),
         ],
     )
-    assert summarize(facts) == [
+    assert find_insights(facts) == [
         "p95 doubled at 10:30 UTC, from 210 to 430 ms, 40 s after release v212."
     ]
 
@@ -49,8 +49,8 @@ def test_p95_that_doubled_is_told_with_the_release_before_it() -> None:
 @pytest.mark.parametrize(
     ("after", "words"), [(330.0, "tripled"), (400.0, "quadrupled"), (1000.0, "rose 10-fold")]
 )
-def test_how_far_it_rose_is_said_in_words(after: float, words: str) -> None:
-    (sentence,) = summarize(QUIET._replace(p95_ms=[100.0] * 40 + [after] * 20))
+def test_the_size_of_a_rise_is_described_in_words(after: float, words: str) -> None:
+    (sentence,) = find_insights(QUIET._replace(p95_ms=[100.0] * 40 + [after] * 20))
     assert sentence == f"p95 {words} at 10:40 UTC, from 100 to {after:,.0f} ms."
 
 
@@ -65,37 +65,38 @@ def test_how_far_it_rose_is_said_in_words(after: float, words: str) -> None:
         [None] * 55 + [900.0] * 5,  # nothing to compare with
     ],
 )
-def test_what_is_no_lasting_rise_is_not_told(values: list[Value]) -> None:
-    assert find_change(values, START_S, 60) is None
+def test_only_a_lasting_rise_is_found(values: list[Value]) -> None:
+    assert find_latency_rise(values, START_S, 60) is None
 
 
-def test_noise_is_no_news() -> None:
+def test_noise_is_not_a_rise() -> None:
     for seed in range(50):
         rng = random.Random(seed)
         values: list[Value] = [rng.lognormvariate(5, 0.25) for _ in range(60)]
-        assert find_change(values, START_S, 60) is None
+        assert find_latency_rise(values, START_S, 60) is None
 
 
-def test_failures_codes_and_full_memory_are_told() -> None:
+def test_failures_codes_and_full_memory_are_described() -> None:
     facts = QUIET._replace(
         failed_share=0.034,
         codes={"H12": 12, "R14": 3, "H27": 1, "H18": 1},
-        fullest=("web.3", 0.98),
+        highest_memory=("web.3", 0.98),
     )
-    assert summarize(facts) == [
-        "3.4% of requests failed.",
-        "In the last 5 minutes: H12 12 ×, R14 3 ×, H27 1 ×.",
-        "web.3 is at 98% of its memory.",
+    assert find_insights(facts) == [
+        "3.4% of requests failed in the last hour.",
+        "12 H12 (Request timeout), 3 R14 (Memory quota exceeded), "
+        "1 H27 (Client request interrupted) in the last 5 minutes.",
+        "web.3 uses 98% of its memory quota.",
     ]
 
 
-def test_of_a_silent_app_only_that_is_told() -> None:
+def test_for_a_silent_app_nothing_else_is_shown() -> None:
     facts = QUIET._replace(last_seen_s=START_S + 600, failed_share=0.5)
-    assert summarize(facts) == ["Silent since 10:10 UTC: no line of any kind has come."]
+    assert find_insights(facts) == ["Silent since 10:10 UTC: no log lines received."]
 
 
-def test_a_rise_that_is_over_is_told_with_its_end() -> None:
+def test_a_rise_that_has_ended_is_described_with_its_end() -> None:
     values = [100.0] * 30 + [450.0] * 10 + [110.0] * 20
-    assert summarize(QUIET._replace(p95_ms=values)) == [
+    assert find_insights(QUIET._replace(p95_ms=values)) == [
         "p95 quadrupled from 10:30 to 10:40 UTC, from 100 to 450 ms."
     ]

@@ -141,7 +141,7 @@ async def test_pages_metrics_and_answers_report_it(server: RedisProcess, store: 
         query = "/api/v1/apps/shop/query?metric=requests&start=now-23h&end=now-22h&step=1m"
         answer = (await client.get(query)).json()
         assert answer["step_s"] == 600
-        assert "finer data is no longer kept" in answer["warnings"][0]
+        assert "finer data has expired" in answer["warnings"][0]
 
 
 async def until_dropped(client: httpx2.AsyncClient) -> None:

@@ -1,4 +1,4 @@
-"""/metrics: exact, the same folded or not, never backwards, and silent about what is gone."""
+"""/metrics is exact, folded or not; counters never fall, and silent dynos disappear."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.monitoring.exposition import BLOCK_BYTES, in_turns
+from app.monitoring.exposition import BLOCK_BYTES, in_blocks
 from app.storage.interface import Store
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.servers import program
@@ -32,7 +32,7 @@ async def client(store: Store, clock: Clock) -> AsyncIterator[httpx2.AsyncClient
 
 
 async def scrape(client: httpx2.AsyncClient, query: str = "") -> Samples:
-    """Values by (name, label=value, …)."""
+    """Scrape /metrics: values by (name, label=value, …)."""
     answer = await client.get(f"/metrics{query}")
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -45,7 +45,7 @@ async def scrape(client: httpx2.AsyncClient, query: str = "") -> Samples:
     }
 
 
-def of(samples: Samples, name: str) -> Samples:
+def select_samples(samples: Samples, name: str) -> Samples:
     return {key[1:]: value for key, value in samples.items() if key[0] == name}
 
 
@@ -60,10 +60,10 @@ BODY = (
 )
 
 
-async def test_what_was_sent_is_exported(client: httpx2.AsyncClient) -> None:
+async def test_posted_lines_are_exported(client: httpx2.AsyncClient) -> None:
     await post(client, BODY)
     samples = await scrape(client)
-    assert of(samples, "heroku_router_requests_total") == {
+    assert select_samples(samples, "heroku_router_requests_total") == {
         ("app=shop", "process_type=web", "status=101"): 1,
         ("app=shop", "process_type=web", "status=200"): 5,
         ("app=shop", "process_type=web", "status=404"): 0,
@@ -72,13 +72,15 @@ async def test_what_was_sent_is_exported(client: httpx2.AsyncClient) -> None:
     }
     web_1 = ("app=shop", "dyno=web.1", "process_type=web")
     worker_1 = ("app=shop", "dyno=worker.1", "process_type=worker")
-    assert of(samples, "heroku_dyno_memory_total_bytes") == {web_1: 256 * 2**20}
-    assert of(samples, "heroku_dyno_load_avg_1m") == {worker_1: 1.25}
-    assert of(samples, "heroku_dynos") == {
+    assert select_samples(samples, "heroku_dyno_memory_total_bytes") == {web_1: 256 * 2**20}
+    assert select_samples(samples, "heroku_dyno_load_avg_1m") == {worker_1: 1.25}
+    assert select_samples(samples, "heroku_dynos") == {
         ("app=shop", "process_type=web"): 1,
         ("app=shop", "process_type=worker"): 1,
     }
-    assert of(samples, "heroku_app_last_seen_timestamp_seconds") == {("app=shop",): AT_S}
+    assert select_samples(samples, "heroku_app_last_seen_timestamp_seconds") == {
+        ("app=shop",): AT_S
+    }
 
 
 async def test_histograms_are_exact_at_their_bounds_in_seconds(client: httpx2.AsyncClient) -> None:
@@ -86,7 +88,9 @@ async def test_histograms_are_exact_at_their_bounds_in_seconds(client: httpx2.As
     samples = await scrape(client)
     buckets = {
         key[1].removeprefix("le="): value
-        for key, value in of(samples, "heroku_router_service_time_seconds_bucket").items()
+        for key, value in select_samples(
+            samples, "heroku_router_service_time_seconds_bucket"
+        ).items()
         if "outcome=ok" in key
     }
     assert len(buckets) == 16
@@ -94,13 +98,13 @@ async def test_histograms_are_exact_at_their_bounds_in_seconds(client: httpx2.As
         1, 2, 2, 3, 4, 4,
     ]  # fmt: skip
     assert buckets["30.0"] == buckets["+Inf"] == 5
-    [total] = of(samples, "heroku_router_service_time_seconds_sum").values()
+    [total] = select_samples(samples, "heroku_router_service_time_seconds_sum").values()
     assert total == pytest.approx(31.012)
 
 
-async def test_codes_that_can_occur_are_there_at_0(client: httpx2.AsyncClient) -> None:
+async def test_possible_codes_are_exported_at_0(client: httpx2.AsyncClient) -> None:
     await post(client, BODY)
-    errors = of(await scrape(client), "heroku_errors_total")
+    errors = select_samples(await scrape(client), "heroku_errors_total")
     assert {key: value for key, value in errors.items() if value} == {
         ("app=shop", "code=H10", "process_type=web"): 1,
         ("app=shop", "code=L10", "process_type="): 1,
@@ -119,7 +123,7 @@ async def test_counters_are_the_same_folded_or_not_and_never_fall(
         await post(client, BODY)
         clock.now_s += 1
         samples = await scrape(client)
-        requests = of(samples, "heroku_router_requests_total")
+        requests = select_samples(samples, "heroku_router_requests_total")
         assert sum(requests.values()) == 7 * number
         counters = {
             key: value
@@ -131,22 +135,22 @@ async def test_counters_are_the_same_folded_or_not_and_never_fall(
         before = counters
 
 
-async def test_a_dyno_unheard_of_for_five_minutes_is_gone(
+async def test_a_dyno_silent_for_five_minutes_disappears(
     client: httpx2.AsyncClient, clock: Clock
 ) -> None:
     await post(client, BODY)
     clock.now_s += 240
-    assert of(await scrape(client), "heroku_dyno_memory_total_bytes")
+    assert select_samples(await scrape(client), "heroku_dyno_memory_total_bytes")
     clock.now_s += 180
     samples = await scrape(client)
-    assert not of(samples, "heroku_dyno_memory_total_bytes")
-    assert not of(samples, "heroku_dynos")
-    assert of(samples, "heroku_router_requests_total")
+    assert not select_samples(samples, "heroku_dyno_memory_total_bytes")
+    assert not select_samples(samples, "heroku_dynos")
+    assert select_samples(samples, "heroku_router_requests_total")
 
 
 async def test_the_ledger_is_exported(client: httpx2.AsyncClient) -> None:
     await post(client, lost(3, AT_S) + router(AT_S) + b"junk", Logplex_Msg_Count="3")
-    ledger = of(await scrape(client), "dynometer_messages_total")
+    ledger = select_samples(await scrape(client), "dynometer_messages_total")
     assert ledger["app=shop", "result=promised"] == 3
     assert ledger["app=shop", "result=received"] == 3
     assert ledger["app=shop", "result=unparsed:frame"] == 1
@@ -156,7 +160,7 @@ async def test_the_ledger_is_exported(client: httpx2.AsyncClient) -> None:
 async def test_a_scrape_can_be_limited_to_apps(client: httpx2.AsyncClient) -> None:
     for app in ("shop-eu", "shop-us", "blog"):
         await post(client, BODY, app=app)
-    apps = {key[0] for key in of(await scrape(client, "?app=shop-*"), "heroku_dynos")}
+    apps = {key[0] for key in select_samples(await scrape(client, "?app=shop-*"), "heroku_dynos")}
     assert apps == {"app=shop-eu", "app=shop-us"}
 
 
@@ -185,7 +189,7 @@ async def test_openmetrics_says_the_same(client: httpx2.AsyncClient) -> None:
     assert units["heroku_dyno_memory_total_bytes"] == "bytes"
 
 
-async def test_prometheus_own_checker_finds_nothing(client: httpx2.AsyncClient) -> None:
+async def test_promtool_finds_no_problems(client: httpx2.AsyncClient) -> None:
     await post(client, BODY + frame("State changed from up to starting"))
     checker = await asyncio.create_subprocess_exec(
         *(program("promtool"), "check", "metrics"), stdin=PIPE, stdout=PIPE, stderr=PIPE
@@ -194,34 +198,34 @@ async def test_prometheus_own_checker_finds_nothing(client: httpx2.AsyncClient) 
     assert (checker.returncode, complaints) == (0, b"")
 
 
-async def test_what_is_long_is_sent_compressed(client: httpx2.AsyncClient) -> None:
+async def test_a_large_exposition_is_compressed(client: httpx2.AsyncClient) -> None:
     await post(client, BODY)
     answer = await client.get("/metrics", headers={"Accept-Encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
-    assert {each.strip() for each in answer.headers["vary"].split(",")} == {
+    assert {name.strip() for name in answer.headers["vary"].split(",")} == {
         "Accept",
         "Accept-Encoding",
     }
 
 
-async def test_a_codes_odd_letters_are_escaped(client: httpx2.AsyncClient) -> None:
+async def test_special_characters_in_codes_are_escaped(client: httpx2.AsyncClient) -> None:
     await post(client, router(status="503", head='at=error code=a"b\\c desc="x"'))
     answer = await client.get("/metrics")
     assert list(text_string_to_metric_families(answer.text))
 
 
-async def test_others_have_their_turn_between_blocks_of_a_large_exposition() -> None:
+async def test_other_tasks_run_between_blocks_of_a_large_exposition() -> None:
     texts = [f"line {number}\n".encode() * 1_000 for number in range(200)]
     turns = 0
 
-    async def others() -> None:
+    async def count_turns() -> None:
         nonlocal turns
         while True:
             await asyncio.sleep(0)
             turns += 1
 
-    task = asyncio.create_task(others())
-    blocks = [block async for block in in_turns(texts)]
+    task = asyncio.create_task(count_turns())
+    blocks = [block async for block in in_blocks(texts)]
     task.cancel()
     assert b"".join(blocks) == b"".join(texts)
     assert turns >= 5

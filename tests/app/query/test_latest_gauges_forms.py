@@ -1,4 +1,4 @@
-"""What dynos said last is read alike by both forms, on every kind of bytes."""
+"""Both forms read the latest gauges alike, from every kind of bytes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.query import accelerated as tables
-from app.query import latest_gauges as definition
+from app.query import accelerated
+from app.query import latest_gauges as reference
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.rollup import Rollup
@@ -20,35 +20,35 @@ from fuzz.targets import kept
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
 from tests.app.rollup.test_rollup import rollups
 
-quick: Any = import_module("app.query._latest_gauges")
+compiled_form: Any = import_module("app.query._latest_gauges")
 
 
-def assert_same(*packed: bytes) -> None:
-    """What the compiled form refuses, the definition decides about."""
+def assert_same(*payloads: bytes) -> None:
+    """Check that both forms agree on bytes that the compiled form accepts."""
     try:
-        found = quick.latest_gauges(list(packed))
+        latest = compiled_form.latest_gauges(list(payloads))
     except PackError:
         return
-    assert found == definition.latest_gauges(packed)
+    assert latest == reference.latest_gauges(payloads)
 
 
 @given(st.lists(rollups(), max_size=5))
-def test_of_any_rollups(stored: list[Rollup]) -> None:
-    packed = [packing.pack(each) for each in stored]
-    assert quick.latest_gauges(packed) == definition.latest_gauges(packed)
+def test_both_forms_read_any_rollups_alike(all_rollups: list[Rollup]) -> None:
+    payloads = [packing.pack(rollup) for rollup in all_rollups]
+    assert compiled_form.latest_gauges(payloads) == reference.latest_gauges(payloads)
 
 
-def test_of_busy_ones() -> None:
-    packed = [packing.pack(rollup(seed, 300)) for seed in range(5)]
-    found = quick.latest_gauges(packed)
-    assert found == definition.latest_gauges(packed)
-    assert len(found.last) == 8 * 11
+def test_both_forms_read_busy_rollups_alike() -> None:
+    payloads = [packing.pack(rollup(seed, 300)) for seed in range(5)]
+    latest = compiled_form.latest_gauges(payloads)
+    assert latest == reference.latest_gauges(payloads)
+    assert len(latest.last) == 8 * 11
 
 
 @given(rollups(), st.integers(0, 2**32))
-def test_damaged_bytes_are_refused_or_read_alike(whole: Rollup, seed: int) -> None:
+def test_damaged_bytes_are_rejected_or_read_alike(original: Rollup, seed: int) -> None:
     rng = random.Random(seed)
-    data = bytearray(packing.pack(whole))
+    data = bytearray(packing.pack(original))
     for _ in range(rng.randrange(1, 4)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     if rng.random() < 0.3:
@@ -57,12 +57,12 @@ def test_damaged_bytes_are_refused_or_read_alike(whole: Rollup, seed: int) -> No
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_refused_or_read_alike(data: bytes) -> None:
+def test_any_bytes_are_rejected_or_read_alike(data: bytes) -> None:
     assert_same(data)
 
 
 @pytest.mark.parametrize("target", ["packing", "section"])
-def test_what_fuzzing_kept_is_refused_or_read_alike(target: str) -> None:
+def test_fuzz_corpus_is_rejected_or_read_alike(target: str) -> None:
     empty = msgspec.msgpack.encode([])
     for path in kept(target):
         assert_same(path.read_bytes())
@@ -80,11 +80,11 @@ def test_every_number_is_checked(name: str) -> None:
     assert_same(msgspec.msgpack.encode(fields))
 
 
-def test_what_the_quick_form_refuses_is_asked_of_the_definition() -> None:
-    """An array of numbers that is longer than it need be."""
-    said = [1, 1, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
-    said[8] = msgspec.msgpack.encode([5, 0, 0, 0, 7, 1, 0, 0, 0])
-    data = msgspec.msgpack.encode([*said, "what a struct ignores"])
+def test_bytes_that_the_compiled_form_rejects_go_to_the_reference_form() -> None:
+    """The bytes hold a field more than `pack` writes, which the reference form ignores."""
+    fields = [1, 1, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
+    fields[8] = msgspec.msgpack.encode([5, 0, 0, 0, 7, 1, 0, 0, 0])
+    data = msgspec.msgpack.encode([*fields, "what a struct ignores"])
     with pytest.raises(PackError):
-        quick.latest_gauges([data])
-    assert tables.latest_gauges([data]).last == {("web.1", 0): 7}
+        compiled_form.latest_gauges([data])
+    assert accelerated.latest_gauges([data]).last == {("web.1", 0): 7}

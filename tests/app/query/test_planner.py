@@ -1,6 +1,4 @@
-"""What a user asked becomes an aligned range, a step, a resolution; what cannot be asked names what
-can.
-"""
+"""Requests become an aligned range, a step and a resolution; errors name the accepted values."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ RESOLUTIONS = resolutions(DAY_S, 14 * DAY_S, 90 * DAY_S)
 MINUTES, TENS, HOURS = RESOLUTIONS
 
 
-def span_of(
+def plan_time_range(
     start: str | None = None,
     end: str | None = None,
     step: str | None = None,
@@ -32,24 +30,24 @@ def span_of(
     return plan_range(start, end, step, RESOLUTIONS, now_s)
 
 
-def query_of(asked: QueryRequest) -> Query:
-    query, warnings = plan(asked, RESOLUTIONS, NOW_S)
+def plan_query(request: QueryRequest) -> Query:
+    query, warnings = plan(request, RESOLUTIONS, NOW_S)
     assert not warnings
     return query
 
 
-def refusal_of(asked: QueryRequest) -> QueryError:
-    with pytest.raises(QueryError) as caught:
-        plan(asked, RESOLUTIONS, NOW_S)
-    return caught.value
+def plan_error(request: QueryRequest) -> QueryError:
+    with pytest.raises(QueryError) as raised_error:
+        plan(request, RESOLUTIONS, NOW_S)
+    return raised_error.value
 
 
 def test_the_default_is_the_last_hour_by_the_minute() -> None:
-    assert span_of() == (QueryRange(TEN - HOUR_S, TEN, 60, MINUTES), [])
+    assert plan_time_range() == (QueryRange(TEN - HOUR_S, TEN, 60, MINUTES), [])
 
 
 def test_without_a_start_the_hour_before_the_end_is_meant() -> None:
-    assert span_of(end="now-1d") == (
+    assert plan_time_range(end="now-1d") == (
         QueryRange(TEN - DAY_S - HOUR_S, TEN - DAY_S, 60, MINUTES),
         [],
     )
@@ -60,20 +58,20 @@ def test_without_a_start_the_hour_before_the_end_is_meant() -> None:
     [("requests", "sum"), ("service_time_ms", "p95"), ("load_avg_1m", "avg"), ("dynos", "avg")],
 )
 def test_each_kind_of_metric_has_a_default_stat(metric: str, stat: str) -> None:
-    assert [each.name for each in query_of(QueryRequest(metric)).stats] == [stat]
+    assert [planned.name for planned in plan_query(QueryRequest(metric)).stats] == [stat]
 
 
-def test_what_is_asked_twice_is_answered_once() -> None:
-    query = query_of(
+def test_repeated_names_are_answered_once() -> None:
+    query = plan_query(
         QueryRequest("requests", ("sum", "rate", "sum"), ("dyno", "status", "dyno"), {"status": ()})
     )
-    assert [each.name for each in query.stats] == ["sum", "rate"]
+    assert [stat.name for stat in query.stats] == ["sum", "rate"]
     assert query.by == ("dyno", "status")
     assert query.filters == {}
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "step", "aligned"),
+    ("start", "end", "step", "edges"),
     [
         (TEN - 61, TEN - 1, "1m", (TEN - 120, TEN)),
         (TEN - 60, TEN, "1m", (TEN - 60, TEN)),
@@ -83,10 +81,10 @@ def test_what_is_asked_twice_is_answered_once() -> None:
     ],
 )
 def test_a_range_is_aligned_outwards(
-    start: int, end: int, step: str, aligned: tuple[int, int]
+    start: int, end: int, step: str, edges: tuple[int, int]
 ) -> None:
-    span, _ = span_of(str(start), str(end), step)
-    assert (span.start, span.end) == aligned
+    time_range, _ = plan_time_range(str(start), str(end), step)
+    assert (time_range.start, time_range.end) == edges
 
 
 @given(
@@ -94,20 +92,20 @@ def test_a_range_is_aligned_outwards(
     st.integers(1, 1000 * 7 * DAY_S),
     st.sampled_from([None, "range", "1m", "7m", "10m", "1h", "3h", "1d", "45s"]),
 )
-def test_whatever_is_asked_the_range_holds_it_and_is_whole(
+def test_the_planned_range_contains_the_requested_one_in_whole_steps(
     start_ms: int, length_ms: int, step: str | None
 ) -> None:
     end_ms = start_ms + length_ms
-    span, _ = span_of(str(start_ms), str(end_ms), step)
-    assert 1000 * span.start <= start_ms
-    assert 1000 * span.end >= end_ms
-    assert (span.end - span.start) % span.step_s == 0
-    assert span.step_s % span.resolution.seconds == 0
-    assert span.start % span.resolution.seconds == 0
+    time_range, _ = plan_time_range(str(start_ms), str(end_ms), step)
+    assert 1000 * time_range.start <= start_ms
+    assert 1000 * time_range.end >= end_ms
+    assert (time_range.end - time_range.start) % time_range.step_s == 0
+    assert time_range.step_s % time_range.resolution.seconds == 0
+    assert time_range.start % time_range.resolution.seconds == 0
     if step != "range":
-        assert span.start % span.step_s == span.end % span.step_s == 0
-        assert 1000 * (span.end - span.start - 2 * span.step_s) < length_ms
-        assert span.size <= POINTS_MAX
+        assert time_range.start % time_range.step_s == time_range.end % time_range.step_s == 0
+        assert 1000 * (time_range.end - time_range.start - 2 * time_range.step_s) < length_ms
+        assert time_range.size <= POINTS_MAX
 
 
 @pytest.mark.parametrize(
@@ -117,84 +115,84 @@ def test_whatever_is_asked_the_range_holds_it_and_is_whole(
 def test_the_coarsest_resolution_that_divides_the_step_serves_it(
     step: str, resolution: Resolution
 ) -> None:
-    span, warnings = span_of("now-6h", "now", step)
-    assert span.resolution == resolution
+    time_range, warnings = plan_time_range("now-6h", "now", step)
+    assert time_range.resolution == resolution
     assert not warnings
 
 
 @pytest.mark.parametrize(("length", "step_s"), [("5h", 60), ("6h", 120), ("1d", 300), ("7d", 3600)])
 def test_without_a_step_about_300_points_are_given(length: str, step_s: int) -> None:
-    span, warnings = span_of(f"now-{length}")
-    assert span.step_s == step_s
-    assert span.size <= 301
+    time_range, warnings = plan_time_range(f"now-{length}")
+    assert time_range.step_s == step_s
+    assert time_range.size <= 301
     assert not warnings
 
 
 def test_a_step_of_range_gives_one_value_for_all_of_it() -> None:
-    span, _ = span_of("now-90m", "now", "range")
-    assert span == QueryRange(TEN - 5400, TEN, 5400, MINUTES)
-    assert span.size == 1
+    time_range, _ = plan_time_range("now-90m", "now", "range")
+    assert time_range == QueryRange(TEN - 5400, TEN, 5400, MINUTES)
+    assert time_range.size == 1
 
 
-def test_a_step_finer_than_what_is_stored_is_answered_with_the_finest_and_says_so() -> None:
-    span, warnings = span_of(step="30s")
-    assert span.step_s == 60
-    assert warnings == ["answered with step=60: nothing finer is stored"]
+def test_a_step_finer_than_the_finest_stored_one_is_lengthened_with_a_warning() -> None:
+    time_range, warnings = plan_time_range(step="30s")
+    assert time_range.step_s == 60
+    assert warnings == ["answered with step=60, the finest that is stored"]
 
 
 @pytest.mark.parametrize(
     ("start", "step", "answered_s", "resolution"),
     [("now-2d", "1m", 600, TENS), ("now-2d", "15m", 1200, TENS), ("now-20d", "10m", 3600, HOURS)],
 )
-def test_a_step_finer_than_what_is_still_kept_is_lengthened_and_says_so(
+def test_a_step_finer_than_the_retained_data_is_lengthened_with_a_warning(
     start: str, step: str, answered_s: int, resolution: Resolution
 ) -> None:
-    span, warnings = span_of(start, None, step)
-    assert (span.step_s, span.resolution) == (answered_s, resolution)
+    time_range, warnings = plan_time_range(start, None, step)
+    assert (time_range.step_s, time_range.resolution) == (answered_s, resolution)
     assert warnings == [
-        f"answered with step={answered_s}: finer data is no longer kept for all of the range"
+        f"answered with step={answered_s}: finer data has expired for part of the range"
     ]
 
 
 def test_a_default_step_is_lengthened_without_a_warning() -> None:
-    span, warnings = span_of("now-2d", "now-47h")
-    assert (span.step_s, span.resolution) == (600, TENS)
+    time_range, warnings = plan_time_range("now-2d", "now-47h")
+    assert (time_range.step_s, time_range.resolution) == (600, TENS)
     assert not warnings
 
 
 def test_the_last_day_is_still_served_by_the_minute_though_minutes_are_kept_a_day() -> None:
-    span, warnings = span_of("now-1d", None, "1m")
-    assert (span.resolution, warnings) == (MINUTES, [])
-    edge, _ = span_of(str(TEN - DAY_S - SLACK_S), None, "1m")
-    beyond, _ = span_of(str(TEN - DAY_S - SLACK_S - 1), None, "1m")
+    time_range, warnings = plan_time_range("now-1d", None, "1m")
+    assert (time_range.resolution, warnings) == (MINUTES, [])
+    edge, _ = plan_time_range(str(TEN - DAY_S - SLACK_S), None, "1m")
+    beyond, _ = plan_time_range(str(TEN - DAY_S - SLACK_S - 1), None, "1m")
     assert (edge.resolution, beyond.resolution) == (MINUTES, TENS)
 
 
-def test_a_range_older_than_all_that_is_kept_says_so() -> None:
-    span, warnings = span_of("now-100d", None, "1d")
+def test_a_range_older_than_the_retention_gives_a_warning() -> None:
+    span, warnings = plan_time_range("now-100d", None, "1d")
     assert span.resolution == HOURS
-    assert warnings == ["start is older than what is kept: 90 days"]
+    assert warnings == ["start is older than the retention of 90 days"]
 
 
 @pytest.mark.parametrize("step", ["90s", "61", "0", "1w", "", "1.5h", "RANGE"])
 def test_a_step_that_no_interval_has_names_the_accepted(step: str) -> None:
-    refusal = refusal_of(QueryRequest("requests", step=step))
-    assert (refusal.parameter, refusal.given) == ("step", step)
-    assert refusal.accepted.startswith("1m, 10m, 1h, any multiple")
+    refusal = plan_error(QueryRequest("requests", step=step))
+    assert (refusal.parameter, refusal.value) == ("step", step)
+    assert refusal.accepted_values.startswith("1m, 10m, 1h or another multiple")
 
 
-def test_as_many_values_as_a_range_query_may_give_and_no_more() -> None:
+def test_a_query_may_give_11000_values_and_no_more() -> None:
     first = TEN - POINTS_MAX * 60
     resolution = resolutions(30 * DAY_S, 30 * DAY_S, 90 * DAY_S)
-    span, _ = plan_range(str(first), str(TEN), "1m", resolution, NOW_S)
-    assert span.size == POINTS_MAX
+    time_range, _ = plan_range(str(first), str(TEN), "1m", resolution, NOW_S)
+    assert time_range.size == POINTS_MAX
     with pytest.raises(QueryError, match=r"at most 11000 values \(this: 11001\)") as caught:
         plan_range(str(first - 60), str(TEN), "1m", resolution, NOW_S)
     assert caught.value.parameter == "step"
 
 
 @pytest.mark.parametrize(
-    ("asked", "parameter", "accepted"),
+    ("query_request", "parameter", "accepted_values"),
     [
         (QueryRequest("request"), "metric", ", ".join(METRICS)),
         (
@@ -224,18 +222,18 @@ def test_as_many_values_as_a_range_query_may_give_and_no_more() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_asked_names_the_parameter_and_what_is_accepted(
-    asked: QueryRequest, parameter: str, accepted: str
+def test_an_invalid_query_requestnames_the_parameter_and_the_accepted_values(
+    query_request: QueryRequest, parameter: str, accepted_values: str
 ) -> None:
-    refusal = refusal_of(asked)
-    assert refusal.parameter == parameter
-    assert accepted in refusal.accepted
-    assert str(refusal) == f"{parameter}={refusal.given}: accepted are {refusal.accepted}"
+    error = plan_error(query_request)
+    assert error.parameter == parameter
+    assert accepted_values in error.accepted_values
+    assert str(error) == f"{parameter}={error.value} is invalid. Accepted: {error.accepted_values}"
 
 
 @pytest.mark.parametrize("stat", ["p95", "p99.9", "le_500"])
 @pytest.mark.parametrize(
-    "asked",
+    "query_request",
     [
         QueryRequest("service_time_ms", by=["dyno"]),
         QueryRequest("connect_time_ms", by=["process_type", "dyno"]),
@@ -243,14 +241,14 @@ def test_what_cannot_be_asked_names_the_parameter_and_what_is_accepted(
     ],
     ids=str,
 )
-def test_a_percentile_of_one_dyno_does_not_exist(asked: QueryRequest, stat: str) -> None:
-    refusal = refusal_of(dataclasses.replace(asked, stats=["avg", stat]))
-    assert (refusal.parameter, refusal.given) == ("stat", stat)
-    assert "avg, max, count per dyno" in refusal.accepted
+def test_a_percentile_of_one_dyno_does_not_exist(query_request: QueryRequest, stat: str) -> None:
+    error = plan_error(dataclasses.replace(query_request, stats=["avg", stat]))
+    assert (error.parameter, error.value) == ("stat", stat)
+    assert "avg, max, count per dyno" in error.accepted_values
 
 
 def test_averages_maxima_and_counts_of_one_dyno_do() -> None:
-    query = query_of(
+    query = plan_query(
         QueryRequest("service_time_ms", ["avg", "max", "count"], ["dyno"], {"dyno": ["web.1"]})
     )
     assert query.by == ("dyno",)
@@ -260,6 +258,6 @@ def test_averages_maxima_and_counts_of_one_dyno_do() -> None:
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_can_be_grouped_and_filtered_by_its_labels_and_by_app(name: str) -> None:
     labels = [label for label in ("app", *METRICS[name].labels) if label != "dyno"]
-    query = query_of(QueryRequest(name, by=labels, filters={label: ["*"] for label in labels}))
+    query = plan_query(QueryRequest(name, by=labels, filters={label: ["*"] for label in labels}))
     assert query.by == tuple(labels)
     assert set(query.filters) == set(labels)

@@ -1,4 +1,4 @@
-"""Which stats a metric has, and what each makes of one interval."""
+"""The stats of each kind of metric, and their values over one interval."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 from app.query.stats import (
     DEFAULT_STAT,
-    Answered,
     CounterCell,
     DistributionCell,
     DynosCell,
     GaugeCell,
     Stat,
+    StatValue,
     accepted_stats,
     parse_stat,
 )
@@ -29,11 +29,11 @@ def distribution_of(*times_ms: int) -> DistributionCell:
     cell = DistributionCell()
     for ms in times_ms:
         cell.add_bins({bin_of(ms): 1})
-        cell.tally.merge(TimingTotals(1, ms, ms))
+        cell.totals.merge(TimingTotals(1, ms, ms))
     return cell
 
 
-def of(cell: DistributionCell, name: str) -> Answered:
+def value_of(cell: DistributionCell, name: str) -> StatValue:
     return cell.value(parse_stat(name, TIMES), STEP_S)
 
 
@@ -52,7 +52,7 @@ def test_a_percentile_lies_between_0_and_100(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["le_", "le_-1", "le_1.5", "le_123456789", "le_+Inf", "sum", ""])
-def test_a_stat_that_a_distribution_has_not_names_those_it_has(name: str) -> None:
+def test_an_unknown_stat_of_a_distribution_names_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match=r"service_time_ms has the stats p1 to p99\.9"):
         parse_stat(name, TIMES)
 
@@ -66,7 +66,7 @@ def test_every_metric_has_its_default_stat(name: str) -> None:
 @pytest.mark.parametrize(
     "name", [name for name, metric in METRICS.items() if metric.kind != "distribution"]
 )
-def test_what_is_said_to_be_accepted_is_what_is_accepted(name: str) -> None:
+def test_accepted_stats_are_those_that_parse(name: str) -> None:
     metric = METRICS[name]
     assert accepted_stats(metric) == ", ".join(metric.stats)
     for stat in metric.stats:
@@ -85,7 +85,7 @@ def test_ratios_and_dynos_are_not_summed_over_dynos() -> None:
     [("p50", True), ("le_5", True), ("avg", False), ("max", False), ("count", False)],
 )
 def test_percentiles_and_shares_come_from_the_sketch(name: str, from_sketch: bool) -> None:
-    assert parse_stat(name, TIMES).of_sketch is from_sketch
+    assert parse_stat(name, TIMES).needs_sketch is from_sketch
 
 
 def test_a_rate_is_per_second_of_the_whole_interval() -> None:
@@ -95,12 +95,13 @@ def test_a_rate_is_per_second_of_the_whole_interval() -> None:
     assert cell.value(parse_stat("rate", METRICS["requests"]), STEP_S) == 1.5
 
 
-def test_a_distribution_is_asked_in_every_way() -> None:
+def test_a_distribution_answers_all_its_stats() -> None:
     cell = distribution_of(*range(1, 41))
-    found = {
-        name: of(cell, name) for name in ("p5", "p50", "p99.9", "le_10", "avg", "max", "count")
+    values = {
+        name: value_of(cell, name)
+        for name in ("p5", "p50", "p99.9", "le_10", "avg", "max", "count")
     }
-    assert found == {
+    assert values == {
         "p5": 2,
         "p50": 20,
         "p99.9": 40,
@@ -113,15 +114,15 @@ def test_a_distribution_is_asked_in_every_way() -> None:
 
 def test_without_values_a_distribution_has_a_count_and_nothing_else() -> None:
     cell = distribution_of()
-    assert of(cell, "count") == 0
-    assert [of(cell, name) for name in ("p95", "le_500", "avg", "max")] == [None] * 4
+    assert value_of(cell, "count") == 0
+    assert [value_of(cell, name) for name in ("p95", "le_500", "avg", "max")] == [None] * 4
 
 
 def test_percentiles_are_of_all_values_and_no_average_of_percentiles() -> None:
     cell = distribution_of(*[10] * 19)
     cell.add_bins(distribution_of(49).bins)
-    assert of(cell, "p95") == 10
-    assert of(cell, "p99") == 49
+    assert value_of(cell, "p95") == 10
+    assert value_of(cell, "p99") == 49
 
 
 def test_gauges_are_answered_in_their_unit() -> None:
@@ -129,8 +130,8 @@ def test_gauges_are_answered_in_their_unit() -> None:
     cell.add("shop", "web.1", GaugeSummary(2, 300, 100, 200, HOUR, 200))
     cell.add("shop", "web.2", GaugeSummary(1, 600, 600, 600, HOUR, 600))
     hundredth = 2**20 / 100
-    found = {name: cell.value(parse_stat(name, MEMORY), STEP_S) for name in MEMORY.stats}
-    assert found == {
+    values = {name: cell.value(parse_stat(name, MEMORY), STEP_S) for name in MEMORY.stats}
+    assert values == {
         name: pytest.approx(value * hundredth)
         for name, value in {"avg": 300, "max": 600, "min": 100, "last": 400, "sum": 750}.items()
     }
@@ -160,7 +161,7 @@ def test_dynos_are_counted_minute_by_minute() -> None:
     cell.add(HOUR, 1 << 59)
     cell.add(HOUR + 3600, 0b1)
     cell.add(HOUR + 3600, 0b1)
-    assert cell.by_minute == {
+    assert cell.counts_by_minute == {
         HOUR: 2,
         HOUR + 60: 1,
         HOUR + 120: 1,
@@ -168,8 +169,8 @@ def test_dynos_are_counted_minute_by_minute() -> None:
         HOUR + 3600: 2,
     }
     dynos = METRICS["dynos"]
-    found = {name: cell.value(parse_stat(name, dynos), STEP_S) for name in dynos.stats}
-    assert found == {"avg": 1.4, "max": 2, "min": 1, "last": 2}
+    values = {name: cell.value(parse_stat(name, dynos), STEP_S) for name in dynos.stats}
+    assert values == {"avg": 1.4, "max": 2, "min": 1, "last": 2}
 
 
 def test_where_no_dyno_was_heard_from_their_number_is_a_gap() -> None:

@@ -1,4 +1,4 @@
-"""Answers from compiled cells are those of app.query.table, on every kind of bytes."""
+"""The compiled table gives the values of app.query.table, from every kind of bytes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.query import table as collect
+from app.query import table as reference
 from app.query.stats import parse_stat
 from app.query.table import Query, QueryRange
 from app.rollup import codec as packing
@@ -26,7 +26,7 @@ from parsers.metrics import METRICS, Metric
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
 from tests.app.rollup.test_rollup import AT_MS, rollups
 
-Table: Any = import_module("app.query._table").Table
+CompiledTable: Any = import_module("app.query._table").Table
 
 START = AT_MS // 1000
 STATS = {
@@ -34,127 +34,129 @@ STATS = {
     "distribution": ("p50", "p95", "p99.9", "le_500", "le_17", "max", "avg", "count", "bins"),
     "gauge": ("avg", "max", "min", "last", "sum"),
 }
-Added = tuple[str, int, bytes]  # app, start of the slot, packed
+TableInput = tuple[str, int, bytes]  # app, start of the slot, packed
 
 metrics = st.sampled_from(sorted(METRICS.values()))
 
 
-def query(
+def build_query(
     metric: Metric, by: Sequence[str] = (), step_s: int = 2 * MINUTE_S, slots: int = 4
 ) -> Query:
     names = [name for name in STATS[metric.kind] if name != "sum" or "sum" in metric.stats]
-    span = QueryRange(START, START + slots * MINUTE_S, step_s, Resolution("1m", MINUTE_S, 0))
-    return Query(metric, tuple(parse_stat(name, metric) for name in names), span, tuple(by))
+    time_range = QueryRange(START, START + slots * MINUTE_S, step_s, Resolution("1m", MINUTE_S, 0))
+    return Query(metric, tuple(parse_stat(name, metric) for name in names), time_range, tuple(by))
 
 
-def answered(table: Any, asked: Query) -> dict[Any, Any]:
+def read_all(table: Any, query: Query) -> dict[Any, Any]:
     return {
         (key, stat.name): table.values(
-            key, dict(zip(asked.by, key, strict=True)).get("app"), stat, range(asked.range.size)
+            key, dict(zip(query.by, key, strict=True)).get("app"), stat, range(query.range.size)
         )
-        for key in sorted(table.keys() | {("web",) * len(asked.by)})
-        for stat in asked.stats
+        for key in sorted(table.keys() | {("web",) * len(query.by)})
+        for stat in query.stats
     }
 
 
-def filled(table: Any, added: Sequence[Added]) -> Any:
-    for app, start, packed in added:
-        table.add(app, start, packed)
+def fill(table: Any, inputs: Sequence[TableInput]) -> Any:
+    for app, start, data in inputs:
+        table.add(app, start, data)
     return table
 
 
-def assert_same(asked: Query, added: Sequence[Added]) -> None:
-    """What the compiled form refuses, the definition decides about."""
+def assert_same(query: Query, inputs: Sequence[TableInput]) -> None:
+    """Check that both forms agree on bytes that the compiled form accepts."""
     try:
-        compiled = answered(filled(Table(asked), added), asked)
+        compiled_values = read_all(fill(CompiledTable(query), inputs), query)
     except PackError:
         return
-    assert compiled == answered(filled(collect.Table(asked), added), asked)
+    assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
 
 
 @given(metrics, st.lists(rollups(), max_size=6), st.randoms(use_true_random=False), st.data())
 def test_every_metric_by_every_label(
-    metric: Metric, stored: list[Rollup], rng: random.Random, data: st.DataObject
+    metric: Metric, all_rollups: list[Rollup], rng: random.Random, data: st.DataObject
 ) -> None:
     by = data.draw(st.lists(st.sampled_from(("app", *metric.labels)), unique=True, max_size=2))
-    asked = query(metric, by, step_s=data.draw(st.sampled_from([60, 120, 240])))
+    query = build_query(metric, by, step_s=data.draw(st.sampled_from([60, 120, 240])))
     if data.draw(st.booleans()):
         label = data.draw(st.sampled_from(("app", *metric.labels)))
         patterns = data.draw(st.sampled_from([("*",), ("web*",), ("s?op", "2*"), ("none",)]))
-        asked = Query(metric, asked.stats, asked.range, asked.by, {label: patterns})
-    added = sorted(
+        query = Query(metric, query.stats, query.range, query.by, {label: patterns})
+    inputs = sorted(
         (
-            (rng.choice(["shop", "blog"]), START + 60 * rng.randrange(4), packing.pack(each))
-            for each in stored
+            (rng.choice(["shop", "blog"]), START + 60 * rng.randrange(4), packing.pack(item))
+            for item in all_rollups
         ),
-        key=lambda each: each[0],
+        key=lambda item: item[0],
     )
-    compiled = answered(filled(Table(asked), added), asked)
-    assert compiled == answered(filled(collect.Table(asked), added), asked)
+    compiled_values = read_all(fill(CompiledTable(query), inputs), query)
+    assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
 def test_many_rollups_with_the_same_names_and_with_others(metric: Metric) -> None:
-    added = [
+    inputs = [
         ("shop", START + MINUTE_S * (number % 4), packing.pack(rollup(number % 7, lines)))
         for number, lines in enumerate([60, 60, 200, 3, 60, 1, 700, 60] * 3)
     ]
     for by in ((), *((label,) for label in metric.labels)):
-        asked = query(metric, by)
-        compiled = answered(filled(Table(asked), added), asked)
-        assert compiled == answered(filled(collect.Table(asked), added), asked)
-        assert any(value is not None for values in compiled.values() for value in values)
+        query = build_query(metric, by)
+        compiled_values = read_all(fill(CompiledTable(query), inputs), query)
+        assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
+        assert any(value is not None for values in compiled_values.values() for value in values)
 
 
-def test_minutes_of_different_hours_are_told_apart() -> None:
+def test_minutes_of_different_hours_are_counted_separately() -> None:
     first = START // HOUR_S * HOUR_S
     hours = QueryRange(first, first + 4 * HOUR_S, 2 * HOUR_S, Resolution("1h", HOUR_S, 0))
     metric = METRICS["dynos"]
     stats = tuple(parse_stat(name, metric) for name in ("avg", "max", "min", "last"))
-    asked = Query(metric, stats, hours, ("process_type",))
-    added = []
+    query = Query(metric, stats, hours, ("process_type",))
+    inputs = []
     for number in (0, 1, 3, 0):
-        heard = Rollup()
-        heard.active_minutes = {
+        minutes = Rollup()
+        minutes.active_minutes = {
             "web.1": 0b1011 << number,
             f"web.{5 + number}": 15,
             "web.2": 1 << 59,
         }
-        added.append(("shop", hours.start + number * HOUR_S, packing.pack(heard)))
-    compiled = answered(filled(Table(asked), added), asked)
-    assert compiled == answered(filled(collect.Table(asked), added), asked)
-    assert max(compiled[("web",), "max"]) == 2
+        inputs.append(("shop", hours.start + number * HOUR_S, packing.pack(minutes)))
+    compiled_values = read_all(fill(CompiledTable(query), inputs), query)
+    assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
+    assert max(compiled_values[("web",), "max"]) == 2
 
 
 @given(metrics, rollups(), st.integers(0, 2**32))
-def test_damaged_bytes_are_refused_or_read_alike(metric: Metric, whole: Rollup, seed: int) -> None:
+def test_damaged_bytes_are_rejected_or_read_alike(
+    metric: Metric, original: Rollup, seed: int
+) -> None:
     rng = random.Random(seed)
-    data = bytearray(packing.pack(whole))
+    data = bytearray(packing.pack(original))
     for _ in range(rng.randrange(1, 4)):
         data[rng.randrange(len(data))] = rng.randrange(256)
     if rng.random() < 0.3:
         del data[rng.randrange(len(data)) :]
     by = rng.sample(metric.labels, rng.randrange(2))
     assert_same(
-        query(metric, by), [("shop", START, bytes(data)), ("shop", START + 60, bytes(data))]
+        build_query(metric, by), [("shop", START, bytes(data)), ("shop", START + 60, bytes(data))]
     )
 
 
 @given(metrics, st.binary(max_size=200))
-def test_any_bytes_are_refused_or_read_alike(metric: Metric, data: bytes) -> None:
-    assert_same(query(metric), [("shop", START, data)])
+def test_any_bytes_are_rejected_or_read_alike(metric: Metric, data: bytes) -> None:
+    assert_same(build_query(metric), [("shop", START, data)])
 
 
 @pytest.mark.parametrize("target", ["packing", "section", "batch", "arrival"])
-def test_what_fuzzing_kept_is_refused_or_read_alike(target: str) -> None:
+def test_fuzz_corpus_is_rejected_or_read_alike(target: str) -> None:
     empty = msgspec.msgpack.encode([])
     for path in kept(target):
         for metric in METRICS.values():
-            assert_same(query(metric), [("shop", START, path.read_bytes())])
+            assert_same(build_query(metric), [("shop", START, path.read_bytes())])
             for index in range(3, 11):
                 fields = [1, 0, ["web.1", "web", "H12", "counted"], *[empty] * 8, []]
                 fields[index] = path.read_bytes()
-                assert_same(query(metric), [("shop", START, msgspec.msgpack.encode(fields))])
+                assert_same(build_query(metric), [("shop", START, msgspec.msgpack.encode(fields))])
 
 
 @pytest.mark.parametrize("name", HOSTILE_SECTIONS)
@@ -163,52 +165,54 @@ def test_every_number_is_checked(name: str) -> None:
     for index, numbers in HOSTILE_SECTIONS[name].items():
         fields[index] = msgspec.msgpack.encode(numbers)
     for metric in METRICS.values():
-        assert_same(query(metric), [("shop", START, msgspec.msgpack.encode(fields))])
+        assert_same(build_query(metric), [("shop", START, msgspec.msgpack.encode(fields))])
 
 
-def test_sums_over_63_bits_are_left_to_the_definition() -> None:
+def test_sums_over_63_bits_are_left_to_the_reference_form() -> None:
     large = 2**63 - 1
-    whole = Rollup()
-    whole.requests["web.1", 200] = whole.response_bytes["web"] = large
-    whole.tallies["web.1", 0] = TimingTotals(large, large, large)
-    whole.sketches["web", 0] = {3: large}
-    whole.gauges["web.1", 0] = GaugeSummary(1, large, large, large, 0, large)
-    packed = packing.pack(whole)
+    huge = Rollup()
+    huge.requests["web.1", 200] = huge.response_bytes["web"] = large
+    huge.tallies["web.1", 0] = TimingTotals(large, large, large)
+    huge.sketches["web", 0] = {3: large}
+    huge.gauges["web.1", 0] = GaugeSummary(1, large, large, large, 0, large)
+    data = packing.pack(huge)
     for name in ("requests", "response_bytes", "service_time_ms", "memory_total_bytes"):
-        asked = query(METRICS[name], step_s=4 * MINUTE_S)
-        once, twice = [("shop", START, packed)], [("shop", START, packed)] * 2
-        compiled = answered(filled(Table(asked), once), asked)
-        assert compiled == answered(filled(collect.Table(asked), once), asked)
+        query = build_query(METRICS[name], step_s=4 * MINUTE_S)
+        once, twice = [("shop", START, data)], [("shop", START, data)] * 2
+        compiled_values = read_all(fill(CompiledTable(query), once), query)
+        assert compiled_values == read_all(fill(reference.Table(query), once), query)
         with pytest.raises(PackError):
-            filled(Table(asked), twice)
+            fill(CompiledTable(query), twice)
 
 
-def test_more_series_than_an_answer_may_have_take_no_room() -> None:
+def test_series_beyond_the_limit_take_no_memory() -> None:
     metric = METRICS["heroku_errors"]
-    whole = Rollup()
-    whole.errors = {("web.1", f"H{number}"): 1 for number in range(200)}
-    span = QueryRange(START, START + 11_000 * 60, 60, Resolution("1m", 60, 0))
-    asked = Query(metric, (parse_stat("sum", metric),), span, ("code",))
-    packed = packing.pack(whole, DEFAULT_LIMITS._replace(codes=200))
+    many_codes = Rollup()
+    many_codes.errors = {("web.1", f"H{number}"): 1 for number in range(200)}
+    time_range = QueryRange(START, START + 11_000 * 60, 60, Resolution("1m", 60, 0))
+    query = Query(metric, (parse_stat("sum", metric),), time_range, ("code",))
+    data = packing.pack(many_codes, DEFAULT_LIMITS._replace(codes=200))
     tracemalloc.start()
-    table = filled(Table(asked), [("shop", START, packed)])
+    table = fill(CompiledTable(query), [("shop", START, data)])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(table.keys()) == 200
-    assert peak < 16 * collect.VALUES_MAX
+    assert peak < 16 * reference.VALUES_MAX
 
 
 def test_a_part_of_a_series_is_that_part() -> None:
-    asked = query(METRICS["requests"], step_s=MINUTE_S)
-    table = filled(Table(asked), [("shop", START + 60, packing.pack(rollup(1)))])
-    whole = table.values((), None, asked.stats[0], range(4))
-    assert table.values((), None, asked.stats[0], range(1, 3)) == whole[1:3] != [None, None]
-    for outside in (range(-1, 2), range(3, 5)):
+    query = build_query(METRICS["requests"], step_s=MINUTE_S)
+    table = fill(CompiledTable(query), [("shop", START + 60, packing.pack(rollup(1)))])
+    values = table.values((), None, query.stats[0], range(4))
+    assert table.values((), None, query.stats[0], range(1, 3)) == values[1:3] != [None, None]
+    for intervals in (range(-1, 2), range(3, 5)):
         with pytest.raises(IndexError):
-            table.values((), None, asked.stats[0], outside)
+            table.values((), None, query.stats[0], intervals)
 
 
-def test_a_slot_outside_the_range_is_refused() -> None:
+def test_a_slot_outside_the_range_is_rejected() -> None:
     for start in (START - 60, START + 4 * 60):
         with pytest.raises(IndexError):
-            Table(query(METRICS["requests"])).add("shop", start, packing.pack(Rollup()))
+            CompiledTable(build_query(METRICS["requests"])).add(
+                "shop", start, packing.pack(Rollup())
+            )

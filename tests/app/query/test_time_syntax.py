@@ -1,4 +1,4 @@
-"""Times as users write them."""
+"""Times are parsed in every documented form."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from app.query.engine import Answer, Series, answer
-from app.query.stats import Answered, parse_stat
+from app.query.stats import StatValue, parse_stat
 from app.query.table import Query, QueryRange
 from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 def large() -> Answer:
-    def values(seed: int) -> list[Answered]:
+    def values(seed: int) -> list[StatValue]:
         return [None if i % 7 == seed else i / 3 if i % 2 else i for i in range(SIZE)]
 
     series = [

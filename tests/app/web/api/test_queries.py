@@ -301,7 +301,7 @@ BAD = {
     "metric=requests&start=yesterday": ("start", "RFC 3339"),
     "metric=requests&start=now&end=now-1h": ("start", "before end"),
     "metric=requests&step=0": ("step", "1m"),
-    "metric=requests&step=90s": ("step", "any multiple"),
+    "metric=requests&step=90s": ("step", "another multiple"),
     "metric=requests&step=1m&start=now-23h&end=now%2B10d": ("step", "11000"),
     "metric=requests&format=xml": ("format", "csv"),
     "metric=service_time_ms" + "".join(f"&stat=le_{n}" for n in range(21)): ("stat", "20"),

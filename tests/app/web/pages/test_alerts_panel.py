@@ -70,11 +70,11 @@ async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
 
     html = await page(client)
     assert "H12 Request timeout: 14 in a minute, since 10:00 UTC: web.2: 12 of 14" in html
-    assert "over: H10 App crashed (nobody was told)" in html
+    assert "resolved: H10 App crashed (not sent)" in html
     assert "muted until" in html
     marks = {event["text"]: event["at"] for event in script_data(html)["events"]}
     assert marks["alert: H12 Request timeout: 14 in a minute"] == AT_S + 130
-    assert marks["over: H10 App crashed"] == AT_S + 200
+    assert marks["resolved: H10 App crashed"] == AT_S + 200
     assert "1 alert</small>" in await page(client, "/")
 
 

@@ -84,10 +84,10 @@ async def test_an_app_is_shown_as_the_api_answers(client: httpx2.AsyncClient) ->
     assert f"p50 {p50:,.0f} ms p95 {p95:,.0f} ms p99 {p99:,.0f} ms" in text
     assert f"p95 {p95:,.0f} ms" in text
     assert "failed 17 %" in text
-    assert "fullest dyno 98 %" in text
-    assert "16.7% of requests failed." in text
-    assert "In the last 5 minutes: H12 20 ×, R14 1 ×." in text
-    assert "web.1 is at 98% of its memory." in text
+    assert "memory (fullest dyno) 98 %" in text
+    assert "16.7% of requests failed in the last hour." in text
+    assert "20 H12 (Request timeout), 1 R14 (Memory quota exceeded) in the last 5 minutes." in text
+    assert "web.1 uses 98% of its memory quota." in text
     assert re.search(r"H12 20 +Request timeout\.", text)
     assert "web.1 500 MB 98 % 0.50 120 21" in text
     assert html.count('class="bad"') == 3
@@ -141,7 +141,7 @@ async def test_figures_are_compared_with_the_same_hour_yesterday(
     clock.now_s += 86_400
     await post(client, router(AT_S + 86_400, service="900ms") * 120)
     text = text_of(await page(client, "/apps/shop"))
-    assert re.search(r"requests a minute 2\.0 1(\.0)? yesterday", text)
+    assert re.search(r"requests/min 2\.0 1(\.0)? yesterday", text)
     assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
 
 
@@ -171,12 +171,12 @@ async def test_every_range_has_its_charts(client: httpx2.AsyncClient, name: str)
     titles = re.findall(r'<h2 id="chart-[a-z]+">(.*?)</h2>', html)
     assert [text_of(title) for title in titles] == [
         "Response time ms ",
-        "All response times ms ",
-        "Requests a minute, by status",
+        "Response time distribution ms ",
+        "Requests per minute, by status",
         "Failed requests % ",
         "Errors, by code",
-        "Memory of the fullest dyno, of its quota % ",
-        "Load, mean of the dynos",
+        "Memory used, fullest dyno % ",
+        "Load, mean over dynos",
         "Dynos",
     ]
     for link in re.findall(r'href="(/api/[^"]*)"', html):
@@ -208,7 +208,7 @@ async def test_an_invalid_time_is_reported_and_the_last_hour_shown(
 ) -> None:
     await post(client, busy_hour())
     html = await page(client, "/apps/shop?start=yesterday&compare=week")
-    assert "Showing the last hour instead: start=yesterday: accepted are RFC 3339" in html
+    assert "The last hour is shown instead: start=yesterday is invalid. Accepted: RFC 3339" in html
     assert 'data-chart="response"' in html
     assert "?compare=week&amp;sort=memory" in html
 
