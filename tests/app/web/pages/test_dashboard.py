@@ -208,7 +208,7 @@ async def test_an_invalid_time_is_reported_and_the_last_hour_shown(
 ) -> None:
     await post(client, busy_hour())
     html = await page(client, "/apps/shop?start=yesterday&compare=week")
-    assert "The last hour is shown instead: start=yesterday is invalid. Accepted: RFC 3339" in html
+    assert "Showing the last hour instead: start=yesterday is invalid. Accepted: RFC 3339" in html
     assert 'data-chart="response"' in html
     assert "?compare=week&amp;sort=memory" in html
 
