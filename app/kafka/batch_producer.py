@@ -85,7 +85,7 @@ class KafkaBatchSink:
 
     def _record(self, arrival: ReceivedBatch) -> TopicRecord:
         key = arrival.app.encode()
-        packed = pack_received(arrival, waited="")
+        packed = pack_received(arrival, entry="")
         if len(packed) <= RECORD_BYTES_MAX - _OVERHEAD_BYTES:
             return TopicRecord(key, packed)
         self.too_large += 1
@@ -98,7 +98,7 @@ class KafkaBatchSink:
             len(packed),
             RECORD_BYTES_MAX,
         )
-        return TopicRecord(key, pack_received(_books_of(arrival), waited=""))
+        return TopicRecord(key, pack_received(_books_of(arrival), entry=""))
 
 
 def _books_of(arrival: ReceivedBatch) -> ReceivedBatch:
@@ -106,7 +106,7 @@ def _books_of(arrival: ReceivedBatch) -> ReceivedBatch:
     parts = arrival.body
     received = parts.received
     loose = {"received": received, "unparsed:too_large": received}
-    if promised := parts.loose.get("promised"):
+    if promised := parts.body_ledger.get("promised"):
         loose["promised"] = promised
     books = AggregatedBody(parts.arrived_s, {}, {}, loose, parts.activity, parts.limits)
     return ReceivedBatch(

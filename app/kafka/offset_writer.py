@@ -27,18 +27,18 @@ class OffsetBatchWriter(BatchWriter):
         self._places = {arrival: place for place, arrival in read}
         await self.append([arrival for _, arrival in read], deadline=deadline)
 
-    async def _append_bundles(self, waiting: Sequence[PendingWrite]) -> list[PendingWrite]:
-        return list(waiting)
+    async def _append_coalesced(self, writes: Sequence[PendingWrite]) -> list[PendingWrite]:
+        return list(writes)
 
-    async def _append_judged(
+    async def _append_groups(
         self,
-        arrivals: Mapping[str, Sequence[ReceivedBatch]],
+        batches: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
         guards: dict[str, StatePrecondition],
     ) -> dict[str, Appended]:
         answers = await self._store.append_from_log(
             groups,
-            {app: [self._places[each] for each in arrivals[app]] for app in groups},
+            {app: [self._places[each] for each in batches[app]] for app in groups},
             id_ttl_ms=self._id_ttl_ms,
             inbox_ttl_ms=self._inbox_ttl_ms,
             guards=guards,
@@ -47,6 +47,6 @@ class OffsetBatchWriter(BatchWriter):
             self.replayed += answer.outcomes.count(Outcome.REPLAYED)
         return answers
 
-    def _unverified(self, arrived_s: int) -> bool:
+    def _is_unverified(self, arrived_s: int) -> bool:
         """However long it lay in the log, its place tells whether it was stored."""
         return False

@@ -81,7 +81,7 @@ class _Buffer(Collector):
     def __init__(self, own: ServiceMetrics, *, store_up: bool, apps_away: int = 0) -> None:
         self._apps_away = apps_away
         self._described = own.pipeline.describe()
-        self._damaged = own.pipeline.replayer.damaged if own.pipeline.replayer else 0
+        self._damaged = own.pipeline.replayer.damaged_records if own.pipeline.replayer else 0
         self._worker = own.worker
         self._store = own.memory_guard.facts
         self._store_up = store_up

@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.config import ConfigError, Settings, unknown_settings
-from app.receivers.http_protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, LimitedHttpProtocol
+from app.receivers.http_protocol import CONNECTIONS_MAX, RESERVED_FILES, LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
 from app.storage.connect import refuse_unsupported_data
@@ -37,7 +37,7 @@ KEEP_ALIVE_S = (
 )
 SHUTDOWN_S = 9
 DEFAULT_PORT = 8080
-FILES_WANTED = CONNECTIONS_MAX + FILES_OF_OUR_OWN
+FILES_WANTED = CONNECTIONS_MAX + RESERVED_FILES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

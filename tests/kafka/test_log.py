@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from app.config import Settings
-from app.ingest.aggregator import NOT_SEEN, ActivityTimes, AggregatedBody
+from app.ingest.aggregator import NO_ACTIVITY, ActivityTimes, AggregatedBody
 from app.ingest.received_batch import ReceivedBatch, pack_received
 from app.kafka import checks as doctor
 from app.kafka.batch_producer import KafkaBatchSink
@@ -147,7 +147,7 @@ async def test_a_batch_too_large_for_a_record_is_booked_and_costs_no_other(
 ) -> None:
     store = MemoryStore(time.time)
     large = arrival("large")
-    large.body.loose["x" * RECORD_BYTES_MAX] = 1
+    large.body.body_ledger["x" * RECORD_BYTES_MAX] = 1
     async with producing(where) as producer, reading(where, store) as reader:
         appends = KafkaBatchSink(where, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 10
@@ -220,5 +220,5 @@ async def test_a_log_cleaner_that_died_is_told(where: KafkaSettings) -> None:
 
 
 def test_books_of_nothing_seen_are_packed() -> None:
-    parts = AggregatedBody(0, {}, {}, {"received": 1}, NOT_SEEN)
-    assert pack_received(ReceivedBatch("shop", b"", parts), waited="")
+    parts = AggregatedBody(0, {}, {}, {"received": 1}, NO_ACTIVITY)
+    assert pack_received(ReceivedBatch("shop", b"", parts), entry="")

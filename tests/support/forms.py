@@ -38,14 +38,14 @@ def compiled_of_body(
     arrived_s: float,
     acceptance: AcceptanceWindow,
     limits: CardinalityLimits,
-    at_one_go: bool = False,
+    in_one_go: bool = False,
 ) -> Any:
     aggregator = compiled_lines.Aggregator(arrived_s, acceptance, limits)
     aggregator.add_promised(7)
-    if at_one_go:
+    if in_one_go:
         aggregator.add_body(HEAD + body, len(HEAD))
     else:
-        for _ in aggregator.turns(HEAD + body, len(HEAD)):
+        for _ in aggregator.add_body_in_steps(HEAD + body, len(HEAD)):
             pass
     return aggregator
 
@@ -56,25 +56,28 @@ def assert_same_of_body(
     acceptance: AcceptanceWindow = HORIZON,
     limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> AggregatedBody:
-    """Both make the same of a body; returns what."""
+    """Check that both forms aggregate a body alike; returns the result."""
     plain_aggregator = plain_of(body, arrived_s, acceptance, limits)
     aggregator = compiled_of_body(body, arrived_s, acceptance, limits)
-    assert aggregator.lines == plain_aggregator.lines
+    assert aggregator.time_range == plain_aggregator.time_range
     plain, compiled = plain_aggregator.build_body(), aggregator.build_body()
     assert sorted(compiled.rollups) == sorted(plain.rollups)
     assert compiled.ledgers == plain.ledgers
-    assert compiled.loose == plain.loose
+    assert compiled.body_ledger == plain.body_ledger
     assert (compiled.activity, compiled.arrived_s) == (plain.activity, plain.arrived_s)
     for minute, rollup in plain.rollups.items():
         sums: Any = compiled.rollups[minute]
         assert described(sums.rollup()) == described(rollup)
         assert writing.pack(sums, TINY) == packing.pack(rollup.copy(), TINY)
-    packed = plain.packed()  # which bounds what is plain
-    assert compiled.packed() == packed
-    assert aggregator.packed() == packed
-    at_one_go = compiled_of_body(body, arrived_s, acceptance, limits, at_one_go=True)
-    assert at_one_go.packed() == packed
-    assert (at_one_go.lines, at_one_go.activity) == (aggregator.lines, aggregator.activity)
+    data = plain.pack()  # applies the limits to the plain rollups
+    assert compiled.pack() == data
+    assert aggregator.pack() == data
+    in_one_go = compiled_of_body(body, arrived_s, acceptance, limits, in_one_go=True)
+    assert in_one_go.pack() == data
+    assert (in_one_go.time_range, in_one_go.activity) == (
+        aggregator.time_range,
+        aggregator.activity,
+    )
     return plain
 
 

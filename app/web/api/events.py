@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.ingest.aggregator import NOT_SEEN, AcceptanceWindow, AggregatedBody
+from app.ingest.aggregator import NO_ACTIVITY, AcceptanceWindow, AggregatedBody
 from app.ingest.group_commit import BatchCommitter
 from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.query import history
@@ -136,7 +136,7 @@ class EventsApi:
         minute = align(int(at_s), MINUTE_S)
         sums = FastRollup()
         sums.add(rollup)
-        parts = AggregatedBody(int(now_s), {minute: sums}, {minute: {}}, {}, NOT_SEEN)
+        parts = AggregatedBody(int(now_s), {minute: sums}, {minute: {}}, {}, NO_ACTIVITY)
         await self._committer.commit(ReceivedBatch(app, batch_id(idempotency_key.encode()), parts))
         return _body(key, 1)
 

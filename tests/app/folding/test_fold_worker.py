@@ -28,7 +28,7 @@ HORIZON = AcceptanceWindow(86_400, 300)
 def batch(body: bytes, clock: Clock) -> Batch:
     aggregator = Aggregator(clock(), HORIZON)
     aggregator.add_frames(split(body))
-    return new_batch(b"", aggregator.packed())
+    return new_batch(b"", aggregator.pack())
 
 
 def folder(store: Store, clock: Clock, name: str = "1") -> FoldWorker:
@@ -269,7 +269,7 @@ async def test_lines_older_than_minutes_are_kept_go_into_the_coarser_slots(store
     old_s = AT_S - 3 * 86_400
     aggregator = Aggregator(clock(), AcceptanceWindow(7 * 86_400, 300))
     aggregator.add_frames(split(router(old_s)))
-    await append(store, new_batch(b"", aggregator.packed()))
+    await append(store, new_batch(b"", aggregator.pack()))
     await folder(store, clock).fold("shop")
     contents = await store.read(
         "shop", [Slot(tier.name, align(int(old_s), tier.seconds)) for tier in TIERS]
