@@ -2,8 +2,8 @@
 """The compiled form of app.ingest.aggregator.Aggregator: a fast path for the common forms of lines.
 
 A line is read here only if it has exactly a common form, byte by byte: a complete frame that ends
-at a newline, a header with a time in UTC, and the text of a finished request, of runtime metrics, of
-a dyno event, or of an app's own output, which is only counted.
+at a newline, a header with a time in UTC, and the text of a finished request, of runtime metrics,
+of a dyno event, or of an app's own output, which is only counted.
 
 Every other frame goes to the interpreted Aggregator, which defines the meaning of all lines; at the
 end both results are merged. So a form that is unknown here costs time and nothing else.
@@ -52,7 +52,15 @@ from app.ingest._line_forms cimport (
 from app.ingest import aggregator as ingest
 from app.rollup._encoder import pack_batch
 from app.ingest.aggregator import MINUTE_S, NAMES_MAX, AggregatedBody, ActivityTimes, covering_range
-from app.rollup.rollup import DEFAULT_LIMITS, CONNECT_FAILED, CONNECT_OK, NOT_YET_RUN, SERVICE_FAILED, SERVICE_OK, TERMINATED
+from app.rollup.rollup import (
+    CONNECT_FAILED,
+    CONNECT_OK,
+    DEFAULT_LIMITS,
+    NOT_YET_RUN,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    TERMINATED,
+)
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers import api_events as events
@@ -259,10 +267,11 @@ cdef class Aggregator:
 
     cdef object _build_body(self):
         cdef FastRollup fast_rollup
-        activity = self.activity
         if self._fallback is None:
+            activity = self._own_activity()
             body_ledger = {"promised": self._promised} if self._promised else {}
         else:
+            activity = self.activity
             if self._promised:
                 self._fallback.add_promised(self._promised)
             fallback = self._fallback.build_body()
@@ -454,7 +463,7 @@ cdef class Aggregator:
         return True
 
     cdef bint _add_request(self, Line *text, const Time *time) except -1:
-        """Add at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …"""
+        """Add `at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …`."""
         cdef Request request
         cdef Source source
         if not read_request(text, &request):
@@ -473,7 +482,7 @@ cdef class Aggregator:
         return True
 
     cdef bint _add_runtime_metrics(self, Line *text, const Time *time, Source source) except -1:
-        """Add source=web.1 dyno=… sample#…, the common forms of parsers.runtime_metrics."""
+        """Add `source=web.1 dyno=… sample#…`, the common forms of parsers.runtime_metrics."""
         cdef RuntimeMetrics readings
         cdef GaugeSummary reading
         cdef int position
@@ -510,7 +519,7 @@ cdef class Aggregator:
         return False
 
     cdef bint _add_error(self, Line *text, const Time *time, Source source) except -1:
-        """Add Error R14 (Memory quota exceeded)."""
+        """Add `Error R14 (Memory quota exceeded)`."""
         cdef Bytes code = text.at
         if not skip_error_code(text):
             return False
@@ -519,34 +528,34 @@ cdef class Aggregator:
         return True
 
     cdef bint _add_state_change(self, Line *text, const Time *time, Source source) except -1:
-        """Add State changed from starting to up."""
-        cdef Bytes before = text.at
-        cdef Bytes after
-        cdef Py_ssize_t before_size
+        """Add `State changed from starting to up`."""
+        cdef Bytes old = text.at
+        cdef Bytes new
+        cdef Py_ssize_t old_size
         if not skip_lowercase(text):
             return False
-        before_size = text.at - before
+        old_size = text.at - old
         if not skip_prefix(text, b" to ", 4):
             return False
-        after = text.at
+        new = text.at
         if not skip_lowercase(text):
             return False
-        to = after[: text.at - after]
+        new_state = new[: text.at - new]
         if not is_blank(text):
             return False
         _mark_active(source, time)
-        if to == b"crashed":
+        if new_state == b"crashed":
             self._add_event("crash", source.name, "", time)
-        elif to == b"starting":
-            was = before[:before_size].decode("ascii")
-            if was not in NOT_YET_RUN:
+        elif new_state == b"starting":
+            old_state = old[:old_size].decode("ascii")
+            if old_state not in NOT_YET_RUN:
                 restarts = self._current.restarts
                 restarts[source.name] = restarts.get(source.name, 0) + 1
-                self._add_event("restart", source.name, f"was {was}", time)
+                self._add_event("restart", source.name, f"was {old_state}", time)
         return True
 
     cdef bint _add_exit(self, Line *text, const Time *time, Source source) except -1:
-        """Add Process exited with status 137."""
+        """Add `Process exited with status 137`."""
         cdef long long status
         if not read_digits(text, 3, &status) or not 0 <= status <= 255 or not is_blank(text):
             return False
@@ -561,7 +570,7 @@ cdef class Aggregator:
         self, const Line *text, const Time *time, Bytes procid, Py_ssize_t size
     ) except -1:
         """Add an app[api] line that begins with a letter. These are rare, so Python parses them."""
-        cdef tuple released
+        cdef tuple release
         if size != 3 or memcmp(procid, <Bytes>b"api", 3) or text.at == text.end:
             return False
         if not c"A" <= text.at[0] & 0xDF <= c"Z":
@@ -573,8 +582,8 @@ cdef class Aggregator:
         self._counted += 1
         self._add_event(event.kind, event.source, event.detail, time)
         if event.kind == "release":
-            released = (time.ms, event.detail)
-            self._current.released = max(self._current.released, released)
+            release = (time.ms, event.detail)
+            self._current.released = max(self._current.released, release)
         return True
 
     cdef bint _add_event(self, str kind, str source, str detail, const Time *time) except -1:
@@ -608,6 +617,7 @@ cdef class Aggregator:
 
 
 cdef bint _remember_minute(Bytes at) except -1:
+    """Parse and cache the minute at `at`; False if it is not a valid one after 1970."""
     global _minute_text_ms
     cdef long long ms
     cdef int position
@@ -615,7 +625,7 @@ cdef bint _remember_minute(Bytes at) except -1:
         ms = parse_timestamp_ms(at[:MINUTE_BYTES] + b":00Z")
     except ParseError:
         return False
-    if ms < 0:  # division would round the other way
+    if ms < 0:  # C division would round in the other direction
         return False
     for position in range(MINUTE_BYTES):
         _minute_text[position] = at[position]
@@ -651,7 +661,7 @@ cdef int _observe_time(Source source, int which, long long value_ms) except -1:
     if bins == NULL:
         bins = bins_of(of_type, which)
     tally.count += 1
-    tally.total += value_ms  # of ten digits at the most, in a body of some millions
+    tally.total += value_ms  # no overflow: at most ten digits, and some millions of lines a body
     if value_ms > tally.largest:
         tally.largest = value_ms
     index = _bin_of[value_ms] if value_ms < TABLE else bin_of(value_ms)

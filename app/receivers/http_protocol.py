@@ -1,4 +1,4 @@
-"""HTTP/1.1 with limits against arbitrary clients, which uvicorn's protocol lacks.
+"""HTTP/1.1 with limits that protect against arbitrary clients; uvicorn lacks them.
 
 The parser (llhttp) is strict: a request with an ambiguous end (two lengths, a length and chunks,
 folded headers, bare line feeds) is answered 400. This protocol adds what neither llhttp nor uvicorn

@@ -1,4 +1,4 @@
-"""A batch on disk is read copy unchanged, or rejected as start."""
+"""A batch on disk is read back unchanged, or rejected as damaged."""
 
 from __future__ import annotations
 

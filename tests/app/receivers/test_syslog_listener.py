@@ -235,7 +235,7 @@ def test_shutdown_commits_everything_that_was_read(tmp_path: Path) -> None:
     service.start()
     counted_lines = requests_of(service, "shop")
     service.stop()
-    assert counted_lines in (200, 400)  # the second burst was read or is_rejected, as a whole
+    assert counted_lines in (200, 400)  # the second burst was read or rejected, as a whole
 
 
 def certificate_of(port: int, *options: str) -> str:
