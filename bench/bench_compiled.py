@@ -35,7 +35,7 @@ def packed(aggregator_of: Callable[..., Any], pack: Callable[[Any], bytes]) -> A
         found = []
         for body in sources:
             aggregator = aggregator_of(ARRIVED_S, HORIZON)
-            for _ in aggregator.turns(body):
+            for _ in aggregator.add_body_in_steps(body):
                 pass
             found += [pack(rollup) for rollup in aggregator.build_body().rollups.values()]
         return found

@@ -78,7 +78,7 @@ def packed_batches(lines: int, bundled: int = 1, minute: int = 0, count: int = 6
         aggregator = Aggregator(start_s + ARRIVES_AFTER_S, AcceptanceWindow(HOUR_S, HOUR_S))
         for body in sent[first : first + bundled]:
             aggregator.add_frames(split(body))
-        found.append(aggregator.packed())
+        found.append(aggregator.pack())
     return found
 
 

@@ -35,7 +35,7 @@ def aggregate_and_pack(sources: list[bytes]) -> None:
     for body in sources:
         aggregator = Aggregator(ARRIVED_S, HORIZON)
         aggregator.add_frames(split(body))
-        aggregator.packed()
+        aggregator.pack()
 
 
 def hand_tuned(sources: list[bytes]) -> None:

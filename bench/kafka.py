@@ -109,7 +109,7 @@ def packing_us(some: list[ReceivedBatch]) -> float:
     """What packing a record costs."""
     began_s = time.process_time()
     for number in range(RECORDS):
-        pack_received(some[number % len(some)], waited="")
+        pack_received(some[number % len(some)], entry="")
     return (time.process_time() - began_s) / RECORDS * 1e6
 
 
@@ -185,7 +185,7 @@ async def _nobody(stored: object) -> None:
 def measure(variants: tuple[dict[str, Any], ...], rounds: int) -> list[dict[str, Any]]:
     """A row for each, of interleaved rounds."""
     some = arrivals()
-    records = [TopicRecord(each.app.encode(), pack_received(each, waited="")) for each in some]
+    records = [TopicRecord(each.app.encode(), pack_received(each, entry="")) for each in some]
     found: list[list[Found]] = [[] for _ in variants]
     with broker() as bootstrap:
         where = KafkaSettings(bootstrap, "dynometer", "bench", {})
@@ -232,9 +232,7 @@ def main() -> int:
         return int(is_slower(arguments.rounds))
     rows = measure(VARIED, arguments.rounds)
     print(shown(rows))
-    records = [
-        TopicRecord(each.app.encode(), pack_received(each, waited="")) for each in arrivals()
-    ]
+    records = [TopicRecord(each.app.encode(), pack_received(each, entry="")) for each in arrivals()]
     reading_us = []
     for _ in range(arguments.rounds):
         with broker() as bootstrap:

@@ -39,7 +39,8 @@ async def run_self_test(store: Store, now_s: float) -> None:
     aggregator.add_body(_body(dyno, now_s))
     frame_id = batch_id(secrets.token_bytes(16))
     first, again = (
-        ReceivedBatch(app, frame_id, aggregator.build_body()).batch(ALWAYS) for _ in range(2)
+        ReceivedBatch(app, frame_id, aggregator.build_body()).build_attempt(ALWAYS)
+        for _ in range(2)
     )
     appended = await store.append(
         {app: [first, again]}, id_ttl_ms=_KEPT_S * 1000, inbox_ttl_ms=_KEPT_S * 1000

@@ -1,11 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""From log lines to sums: app.ingest.aggregator.Aggregator, for lines as Heroku usually writes them.
+"""The compiled form of app.ingest.aggregator.Aggregator: a fast path for the common forms of lines.
 
-A line is read here only if it has exactly the usual form, byte by byte: a whole frame that ends at
-a newline, a header with a time in UTC, and the text of a request that ended, of runtime metrics, or
-of an app's own output, which is only counted. Every other frame is given to that Aggregator, which
-defines what is meant, and the two are added up. So a form that is not known here costs time and
-nothing else.
+A line is read here only if it has exactly a common form, byte by byte: a complete frame that ends
+at a newline, a header with a time in UTC, and the text of a finished request, of runtime metrics,
+of a dyno event, or of an app's own output, which is only counted.
+
+Every other frame goes to the interpreted Aggregator, which defines the meaning of all lines; at the
+end both results are merged. So a form that is unknown here costs time and nothing else.
 """
 
 cimport cython
@@ -30,27 +31,35 @@ from app.rollup._rollup cimport (
     get_source,
 )
 from app.ingest._line_forms cimport (
-    begins,
+    skip_prefix,
     Bytes,
-    digits_in,
-    error_code,
+    read_digits,
+    skip_error_code,
     is_dyno_output,
-    is_of_no_use,
+    is_irrelevant,
     Line,
-    lower,
-    only_space,
-    read_readings,
+    skip_lowercase,
+    is_blank,
+    read_runtime_metrics,
     read_request,
     RuntimeMetrics,
     Request,
-    space_in,
-    usual_frame,
+    find_space,
+    common_frame,
 )
 
 from app.ingest import aggregator as ingest
 from app.rollup._encoder import pack_batch
-from app.ingest.aggregator import MINUTE_S, NAMES_MAX, AggregatedBody, ActivityTimes, touched
-from app.rollup.rollup import DEFAULT_LIMITS, CONNECT_FAILED, CONNECT_OK, NOT_YET_RUN, SERVICE_FAILED, SERVICE_OK, TERMINATED
+from app.ingest.aggregator import MINUTE_S, NAMES_MAX, AggregatedBody, ActivityTimes, covering_range
+from app.rollup.rollup import (
+    CONNECT_FAILED,
+    CONNECT_OK,
+    DEFAULT_LIMITS,
+    NOT_YET_RUN,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    TERMINATED,
+)
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from parsers import api_events as events
@@ -60,7 +69,7 @@ from parsers.metrics import GAUGE_INDEX
 from parsers.syslog_header import parse_timestamp_ms
 
 cdef enum:
-    BETWEEN_BYTES_MAX = 128  # 22 of those that Heroku writes
+    ROUTER_HEADER_BYTES_MAX = 128  # Heroku writes 22
     TABLE = 65536
 
 cdef unsigned short _bin_of[TABLE]
@@ -73,12 +82,12 @@ cdef int _SERVICE_OK = SERVICE_OK, _SERVICE_FAILED = SERVICE_FAILED
 cdef int _CONNECT_OK = CONNECT_OK, _CONNECT_FAILED = CONNECT_FAILED
 cdef int _FIRST_FAILED = FIRST_FAILED, _SWITCHING_PROTOCOLS = SWITCHING_PROTOCOLS
 cdef long long MINUTE_MS = 60_000
-cdef int FRAMES_PER_TURN = 8_000  # about 4 ms
+cdef int FRAMES_PER_STEP = 8_000  # about 4 ms
 cdef int MINUTE_BYTES = 16  # 2026-11-22T10:00
 cdef int SECOND_BYTES = 19
 cdef int TIME_BYTES = 32  # 2026-11-22T10:00:00.123456+00:00
 
-# The gauges of usual.pxd, in its order.
+# The gauges of _line_forms.pxd, in its order.
 cdef int _gauges[11]
 _gauges[:] = [
     GAUGE_INDEX[name]
@@ -92,9 +101,9 @@ _gauges[:] = [
 ]
 
 
-# The minute that was read last, as it is written, and in milliseconds.
-cdef unsigned char _written[16]
-cdef long long _written_ms
+# The last minute that was parsed, as text and in milliseconds. Most lines repeat it.
+cdef unsigned char _minute_text[16]
+cdef long long _minute_text_ms
 
 cdef struct Time:
     long long ms
@@ -103,25 +112,25 @@ cdef struct Time:
 
 @cython.final
 cdef class Aggregator:
-    """See app.ingest.aggregator.Aggregator."""
+    """The compiled app.ingest.aggregator.Aggregator."""
 
     cdef object _limits
     cdef object _arrived, _acceptance
-    cdef object _unusual  # what takes lines of other forms; None until there are any
-    cdef object _parts  # once they were asked for
-    cdef dict _sums  # by the start of their minute
-    cdef dict _books
+    cdef object _fallback  # the interpreted Aggregator for other forms; None until there are any
+    cdef object _body  # the result of build_body
+    cdef dict _rollups  # by start of their minute
+    cdef dict _ledgers  # by the same minutes
     cdef long long _arrived_s, _earliest_ms, _latest_ms
     cdef long long _first_ms, _last_ms, _runtime_metrics_ms
-    # Where the last line fell: most are in the same minute.
-    cdef bint _lost
+    cdef bint _out_of_sync  # the next frame does not have the common form
+    # The minute of the last line. Most lines fall into the same one.
     cdef long long _minute
-    cdef bint _all_inside
+    cdef bint _is_minute_accepted
     cdef FastRollup _current
     cdef long long _counted, _ignored, _promised
-    # What stood between time and text of the router's last line.
-    cdef unsigned char _between[BETWEEN_BYTES_MAX]
-    cdef Py_ssize_t _between_size  # 0: there was none
+    # The bytes between time and text of the last router line. Most router lines repeat them.
+    cdef unsigned char _router_header[ROUTER_HEADER_BYTES_MAX]
+    cdef Py_ssize_t _router_header_size  # 0 before the first router line
 
     def __init__(self, double arrived_s, acceptance, limits=DEFAULT_LIMITS):
         cdef double past_s = acceptance.past_s
@@ -129,47 +138,46 @@ cdef class Aggregator:
         self._limits = limits
         self._arrived = arrived_s
         self._acceptance = acceptance
-        self._sums = {}
-        self._books = {}
+        self._rollups = {}
+        self._ledgers = {}
         self._arrived_s = <long long>arrived_s
         self._earliest_ms = <long long>((arrived_s - past_s) * 1000)
         self._latest_ms = <long long>((arrived_s + future_s) * 1000)
         self._minute = -1
 
-    def turns(self, bytes data, Py_ssize_t start=0):
-        """See app.ingest.aggregator."""
+    def add_body_in_steps(self, bytes data, Py_ssize_t start=0):
         cdef Py_ssize_t position
         if not 0 <= start <= len(data):
             raise ValueError(start)
-        self._lost = False
-        position = self._usual_frames(data, start)
+        self._out_of_sync = False
+        position = self._add_common_frames(data, start)
         while position < len(data):
             yield
-            if not self._lost:
-                position = self._usual_frames(data, position)
+            if not self._out_of_sync:
+                position = self._add_common_frames(data, position)
                 continue
-            # What is damaged, and how to go on, the framing knows; for the rest of this body.
+            # parsers.framing handles the damage, and splits the rest of this body.
             frames = split(data[position:])
-            while turn := list(islice(frames, ingest.FRAMES_PER_TURN)):
+            while step := list(islice(frames, ingest.FRAMES_PER_STEP)):
                 yield
-                self.add_frames(turn)
+                self.add_frames(step)
             return
 
-    def add_body(self, bytes data, Py_ssize_t start=0, long long promised=0):
-        """See app.ingest.aggregator."""
+    def add_body(self, bytes data, Py_ssize_t start=0, long long msg_count=0):
         cdef Py_ssize_t position = start
         if not 0 <= start <= len(data):
             raise ValueError(start)
-        self._promised += promised
-        self._lost = False
-        while position < len(data) and not self._lost:
-            position = self._usual_frames(data, position)
+        self._promised += msg_count
+        self._out_of_sync = False
+        while position < len(data) and not self._out_of_sync:
+            position = self._add_common_frames(data, position)
         if position < len(data):
             self.add_frames(split(data[position:]))
 
-    cdef Py_ssize_t _usual_frames(self, bytes body, Py_ssize_t position) except -1:
-        """Take frames from `position`, as many as one turn may have; returns where the next one
-        begins. _lost: it has no usual one there.
+    cdef Py_ssize_t _add_common_frames(self, bytes body, Py_ssize_t position) except -1:
+        """Add up to FRAMES_PER_STEP frames from `position`; returns the position of the next one.
+
+        Sets _out_of_sync if the next one does not have the common form.
         """
         cdef Bytes begin = body
         cdef Bytes end = begin + len(body)
@@ -177,159 +185,157 @@ cdef class Aggregator:
         cdef Bytes message
         cdef Py_ssize_t size
         cdef int frames = 0
-        while at < end and frames < FRAMES_PER_TURN:
-            message = usual_frame(at, end, &size)
+        while at < end and frames < FRAMES_PER_STEP:
+            message = common_frame(at, end, &size)
             if message == NULL:
-                self._lost = True
+                self._out_of_sync = True
                 break
-            if not self._usual(message, message + size):
-                self._plain().add_frames((message[:size],))
+            if not self._add_common(message, message + size):
+                self._open_fallback().add_frames((message[:size],))
             at = message + size
             frames += 1
-        self._settle()
+        self._flush_counts()
         return at - begin
 
     def add_frames(self, frames):
-        """See app.ingest.aggregator."""
         cdef bytes frame
         cdef Bytes raw
         for item in frames:
             if type(item) is bytes:
                 frame = item
                 raw = frame
-                if self._usual(raw, raw + len(frame)):
+                if self._add_common(raw, raw + len(frame)):
                     continue
-            self._plain().add_frames((item,))
-        self._settle()
+            self._open_fallback().add_frames((item,))
+        self._flush_counts()
 
     def add_unreadable(self, reason):
-        """See app.ingest.aggregator."""
-        self._plain().add_unreadable(reason)
+        self._open_fallback().add_unreadable(reason)
 
     def add_promised(self, messages):
-        """See app.ingest.aggregator."""
         self._promised += messages
 
     @property
     def activity(self):
-        """See app.ingest.aggregator."""
-        ours = self._seen()
-        if self._unusual is None:
-            return ours
-        theirs = self._unusual.activity
-        if not self._unusual.rollups:
-            return ours
+        own = self._own_activity()
+        if self._fallback is None:
+            return own
+        fallback = self._fallback.activity
+        if not self._fallback.rollups:
+            return own
         if not self._last_ms:
-            return theirs
+            return fallback
         return ActivityTimes(
-            min(ours.first_s, theirs.first_s),
-            max(ours.last_s, theirs.last_s),
-            max(ours.runtime_metrics_s, theirs.runtime_metrics_s),
+            min(own.first_s, fallback.first_s),
+            max(own.last_s, fallback.last_s),
+            max(own.runtime_metrics_s, fallback.runtime_metrics_s),
         )
 
     def build_body(self):
-        """What the messages taken so far come to; no more may be added."""
-        if self._parts is None:
-            self._parts = self._parts_now()
-        return self._parts
+        """Return all messages so far as one body; no more may be added afterwards."""
+        if self._body is None:
+            self._body = self._build_body()
+        return self._body
 
-    def packed(self):
-        """The whole batch, as the store keeps it: see app.ingest.aggregator.AggregatedBody.packed. No more may be
-        added.
-        """
-        cdef dict inside = self._sums
-        cdef dict books = {}
-        cdef FastRollup arrival
-        if self._unusual is not None:
-            return self.build_body().packed()
-        for ledger in self._books.values():
-            add_counts(books, ledger)
+    def pack(self):
+        """Pack the batch for the store; no more messages may be added afterwards."""
+        cdef dict rollups = self._rollups
+        cdef dict ledger = {}
+        cdef FastRollup arrival_rollup
+        if self._fallback is not None:
+            return self.build_body().pack()
+        for minute_ledger in self._ledgers.values():
+            add_counts(ledger, minute_ledger)
         if self._promised:
-            books["promised"] = self._promised
+            ledger["promised"] = self._promised
         minute = self._arrived_s // MINUTE_S * MINUTE_S
-        arrival = inside.get(minute)
-        if arrival is None:
-            arrival = FastRollup()
-            inside = {**inside, minute: arrival}
-        arrival.ledger = books
-        packed = pack_batch(inside, self._limits)
-        arrival.ledger = {}
-        return packed
+        arrival_rollup = rollups.get(minute)
+        if arrival_rollup is None:
+            arrival_rollup = FastRollup()
+            rollups = {**rollups, minute: arrival_rollup}
+        arrival_rollup.ledger = ledger
+        data = pack_batch(rollups, self._limits)
+        arrival_rollup.ledger = {}
+        return data
 
     @property
-    def lines(self):
-        """See app.ingest.aggregator."""
-        if self._unusual is None:
-            return touched(self._sums, self._arrived_s)
-        return touched({*self._sums, *self._unusual.rollups}, self._arrived_s)
+    def time_range(self):
+        if self._fallback is None:
+            return covering_range(self._rollups, self._arrived_s)
+        return covering_range({*self._rollups, *self._fallback.rollups}, self._arrived_s)
 
-    cdef object _parts_now(self):
-        cdef FastRollup sums
-        if self._unusual is None:
-            loose = {"promised": self._promised} if self._promised else {}
-            return AggregatedBody(self._arrived_s, self._sums, self._books, loose, self._seen(), self._limits)
-        seen = self.activity
-        if self._promised:
-            self._unusual.add_promised(self._promised)
-        plain = self._unusual.build_body()
-        for minute, rollup in plain.rollups.items():
-            sums = self._sums.get(minute)
-            if sums is None:
-                sums = self._sums[minute] = FastRollup()
-                self._books[minute] = {}
-            sums.add(rollup)
-            books = self._books[minute]
-            for name, messages in plain.ledgers[minute].items():
-                books[name] = books.get(name, 0) + messages
-        return AggregatedBody(self._arrived_s, self._sums, self._books, plain.loose, seen, self._limits)
+    cdef object _build_body(self):
+        cdef FastRollup fast_rollup
+        if self._fallback is None:
+            activity = self._own_activity()
+            body_ledger = {"promised": self._promised} if self._promised else {}
+        else:
+            activity = self.activity
+            if self._promised:
+                self._fallback.add_promised(self._promised)
+            fallback = self._fallback.build_body()
+            for minute, rollup in fallback.rollups.items():
+                fast_rollup = self._rollups.get(minute)
+                if fast_rollup is None:
+                    fast_rollup = self._rollups[minute] = FastRollup()
+                    self._ledgers[minute] = {}
+                fast_rollup.add(rollup)
+                add_counts(self._ledgers[minute], fallback.ledgers[minute])
+            body_ledger = fallback.body_ledger
+        return AggregatedBody(
+            self._arrived_s, self._rollups, self._ledgers, body_ledger, activity, self._limits
+        )
 
-    def _seen(self):
+    def _own_activity(self):
         if not self._last_ms:
             return ActivityTimes(self._arrived_s, self._arrived_s, 0)
         return ActivityTimes(
             self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
         )
 
-    cdef object _plain(self):
-        if self._unusual is None:
-            self._unusual = ingest.Aggregator(self._arrived, self._acceptance, self._limits)
-        return self._unusual
+    cdef object _open_fallback(self):
+        if self._fallback is None:
+            self._fallback = ingest.Aggregator(self._arrived, self._acceptance, self._limits)
+        return self._fallback
 
-    cdef int _settle(self) except -1:
-        """Book what was counted of the present minute; bound what a hostile body fills."""
+    cdef int _flush_counts(self) except -1:
+        """Add the counts of the current minute to its ledger.
+
+        Also limits the names in its rollup, which a hostile body could fill without end.
+        """
         if self._current is None:
             return 0
         if self._counted or self._ignored:
-            books = self._books[self._minute * MINUTE_S]
+            ledger = self._ledgers[self._minute * MINUTE_S]
             for name, messages in (
                 ("counted", self._counted),
                 ("ignored", self._ignored),
                 ("received", self._counted + self._ignored),
             ):
                 if messages:
-                    books[name] = books.get(name, 0) + messages
+                    ledger[name] = ledger.get(name, 0) + messages
             self._counted = self._ignored = 0
         if len(self._current.sources) > NAMES_MAX:
             rollup = self._current.to_rollup()
             rollup.apply_limits(self._limits)
-            bounded = FastRollup()
-            bounded.add(rollup)
-            self._sums[self._minute * MINUTE_S] = self._current = bounded
+            fast_rollup = FastRollup()
+            fast_rollup.add(rollup)
+            self._rollups[self._minute * MINUTE_S] = self._current = fast_rollup
         return 0
 
-    cdef bint _usual(self, Bytes at, Bytes end) except -1:
-        """Take a message of a usual form; False when it has another, and nothing was done."""
+    cdef bint _add_common(self, Bytes at, Bytes end) except -1:
+        """Add a message of a common form; False if it has another form, and nothing was added."""
         cdef Time time
         cdef Line text
-        cdef Bytes space = self._space_behind_time(at, end, &time)
+        cdef Bytes space = self._skip_time(at, end, &time)
         if space == NULL:
             return False
         text.end = end
-        if self._is_routers(space, end):
-            text.at = space + self._between_size
-            if not self._turn_to(&time) or not self._router(&text, &time):
+        if self._repeats_router_header(space, end):
+            text.at = space + self._router_header_size
+            if not self._select_minute(&time) or not self._add_request(&text, &time):
                 return False
-        elif not self._of_anybody(space, &text, &time):
+        elif not self._add_with_header(space, &text, &time):
             return False
         self._current.messages = saturating_add(self._current.messages, 1)
         if time.ms > self._last_ms:
@@ -338,13 +344,13 @@ cdef class Aggregator:
             self._first_ms = time.ms
         return True
 
-    cdef inline bint _is_routers(self, Bytes between, Bytes end) noexcept:
-        """Whether the same stands here as in the router's last line, as mostly."""
-        cdef Py_ssize_t size = self._between_size
-        return size and end - between > size and not memcmp(between, self._between, size)
+    cdef inline bint _repeats_router_header(self, Bytes at, Bytes end) noexcept:
+        """Whether the header of the last router line is repeated here."""
+        cdef Py_ssize_t size = self._router_header_size
+        return size and end - at > size and not memcmp(at, self._router_header, size)
 
-    cdef Bytes _space_behind_time(self, Bytes at, Bytes end, Time *time) except? NULL:
-        """<PRI>1 TIMESTAMP; NULL where they are not usual."""
+    cdef Bytes _skip_time(self, Bytes at, Bytes end, Time *time) except? NULL:
+        """Read <PRI>1 TIMESTAMP; returns the space after it, or NULL for an uncommon form."""
         cdef Bytes space
         cdef int digits = 0
         if at >= end or at[0] != c"<":
@@ -356,32 +362,32 @@ cdef class Aggregator:
         if digits < 1 or digits > 3 or end - at < 3 or memcmp(at, <Bytes>b">1 ", 3):
             return NULL
         at += 3
-        space = at + TIME_BYTES  # as most are: what is in between then is no space
-        if end - at <= TIME_BYTES or space[0] != c" " or not self._time(at, space, time):
-            space = space_in(at, end)
-            if space == NULL or not self._time(at, space, time):
+        space = at + TIME_BYTES  # the common length; a timestamp contains no space
+        if end - at <= TIME_BYTES or space[0] != c" " or not self._parse_time(at, space, time):
+            space = find_space(at, end)
+            if space == NULL or not self._parse_time(at, space, time):
                 return NULL
         return space
 
-    cdef bint _of_anybody(self, Bytes between, Line *text, const Time *time) except -1:
-        """HOSTNAME APP-NAME PROCID MSGID and the text, behind the space at `between`."""
+    cdef bint _add_with_header(self, Bytes header, Line *text, const Time *time) except -1:
+        """Add HOSTNAME APP-NAME PROCID MSGID and the text; `header` is the space before them."""
         cdef Bytes end = text.end
-        cdef Bytes space = space_in(between + 1, end)  # HOSTNAME
+        cdef Bytes space = find_space(header + 1, end)  # HOSTNAME
         cdef Bytes app
         cdef Bytes procid
         cdef Bytes procid_end
         if space == NULL:
             return False
         app = space + 1
-        space = space_in(app, end)
+        space = find_space(app, end)
         if space == NULL:
             return False
         procid = space + 1
-        procid_end = space_in(procid, end)
-        if procid_end == NULL or space_in(procid_end + 1, end) == NULL:  # MSGID
+        procid_end = find_space(procid, end)
+        if procid_end == NULL or find_space(procid_end + 1, end) == NULL:  # MSGID
             return False
-        text.at = space_in(procid_end + 1, end) + 1
-        if not self._turn_to(time):
+        text.at = find_space(procid_end + 1, end) + 1
+        if not self._select_minute(time):
             return False
         if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6):
             if (
@@ -390,25 +396,25 @@ cdef class Aggregator:
                 or is_dyno_output(procid, procid_end)
             ):
                 self._ignored += 1
-            elif not self._of_api(text, time, procid, procid_end - procid):
+            elif not self._add_api_line(text, time, procid, procid_end - procid):
                 return False
         elif procid_end - procid == 6 and not memcmp(procid, <Bytes>b"router", 6):
-            if text.at - between <= BETWEEN_BYTES_MAX:
-                self._between_size = text.at - between
-                memcpy(self._between, between, self._between_size)
-            return self._router(text, time)
+            if text.at - header <= ROUTER_HEADER_BYTES_MAX:
+                self._router_header_size = text.at - header
+                memcpy(self._router_header, header, self._router_header_size)
+            return self._add_request(text, time)
         elif procid_end - procid == 7 and not memcmp(procid, <Bytes>b"logplex", 7):
             return False
-        elif is_of_no_use(text):
+        elif is_irrelevant(text):
             self._ignored += 1
-        elif self._of_dyno(text, time, procid, procid_end - procid):
+        elif self._add_dyno_line(text, time, procid, procid_end - procid):
             self._counted += 1
         else:
             return False
         return True
 
-    cdef bint _time(self, Bytes at, Bytes end, Time *time) except -1:
-        """2026-11-22T10:00:00.123456+00:00, of nothing or one to nine digits after the point."""
+    cdef bint _parse_time(self, Bytes at, Bytes end, Time *time) except -1:
+        """Parse 2026-11-22T10:00:00.123456+00:00, with no fraction or one to nine digits."""
         cdef Py_ssize_t size = end - at
         cdef int digits = size - SECOND_BYTES - 7
         cdef int position
@@ -417,7 +423,7 @@ cdef class Aggregator:
             return False
         if memcmp(end - 6, <Bytes>b"+00:00", 6):
             return False
-        if memcmp(at, _written, MINUTE_BYTES) and not _remember_minute(at):
+        if memcmp(at, _minute_text, MINUTE_BYTES) and not _remember_minute(at):
             return False
         if at[16] != c":" or not c"0" <= at[17] <= c"5" or not c"0" <= at[18] <= c"9":
             return False
@@ -430,58 +436,56 @@ cdef class Aggregator:
             ms += (at[21] - c"0") * 10
         if digits > 2:
             ms += at[22] - c"0"
-        time.ms = _written_ms + ((at[17] - c"0") * 10 + at[18] - c"0") * 1000 + ms
-        time.minute = _written_ms // MINUTE_MS
+        time.ms = _minute_text_ms + ((at[17] - c"0") * 10 + at[18] - c"0") * 1000 + ms
+        time.minute = _minute_text_ms // MINUTE_MS
         return True
 
-    cdef bint _turn_to(self, const Time *time) except -1:
-        """Make the sums of this minute the current ones; False outside the acceptance."""
+    cdef bint _select_minute(self, const Time *time) except -1:
+        """Make this minute the current one; False outside the acceptance window."""
         cdef long long begin_ms
         if time.minute == self._minute and self._current is not None:
-            return self._all_inside or self._earliest_ms <= time.ms <= self._latest_ms
+            return self._is_minute_accepted or self._earliest_ms <= time.ms <= self._latest_ms
         if not self._earliest_ms <= time.ms <= self._latest_ms:
             return False
-        self._settle()
+        self._flush_counts()
         self._minute = time.minute
         begin_ms = time.minute * MINUTE_MS
-        self._all_inside = (
+        self._is_minute_accepted = (
             self._earliest_ms <= begin_ms and begin_ms + MINUTE_MS <= self._latest_ms
         )
         start_s = time.minute * MINUTE_S
-        found = self._sums.get(start_s)
-        if found is None:
-            found = self._sums[start_s] = FastRollup()
-            self._books[start_s] = {}
-        self._current = found
+        rollup = self._rollups.get(start_s)
+        if rollup is None:
+            rollup = self._rollups[start_s] = FastRollup()
+            self._ledgers[start_s] = {}
+        self._current = rollup
         return True
 
-    cdef bint _router(self, Line *text, const Time *time) except -1:
-        """at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …; see
-        parsers.router.
-        """
+    cdef bint _add_request(self, Line *text, const Time *time) except -1:
+        """Add `at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …`."""
         cdef Request request
         cdef Source source
         if not read_request(text, &request):
             return False
         if request.dyno_size:
-            source = self._source(request.dyno, request.dyno_size)
+            source = self._find_source(request.dyno, request.dyno_size)
         else:
             source = get_source(self._current, ROUTER_SOURCE)
         if source is None:
             return False
         if request.code_size:
             self._count_error(source, request.code, request.code_size)
-        _observe(source, &request)
-        _heard_from(source, time)
+        _observe_request(source, &request)
+        _mark_active(source, time)
         self._counted += 1
         return True
 
-    cdef bint _runtime(self, Line *text, const Time *time, Source source) except -1:
-        """source=web.1 dyno=… sample#…; see parsers.runtime_metrics, of which these are the usual lines."""
+    cdef bint _add_runtime_metrics(self, Line *text, const Time *time, Source source) except -1:
+        """Add `source=web.1 dyno=… sample#…`, the common forms of parsers.runtime_metrics."""
         cdef RuntimeMetrics readings
         cdef GaugeSummary reading
         cdef int position
-        if not read_readings(text, &readings):
+        if not read_runtime_metrics(text, &readings):
             return False
         for position in range(readings.count):
             reading.count = 1
@@ -489,83 +493,83 @@ cdef class Aggregator:
             reading.last = readings.values[position]
             reading.last_at_ms = time.ms
             add_gauge(source, _gauges[readings.names[position]], &reading)
-        _heard_from(source, time)
+        _mark_active(source, time)
         if time.ms > self._runtime_metrics_ms:
             self._runtime_metrics_ms = time.ms
         return True
 
-    cdef bint _of_dyno(
+    cdef bint _add_dyno_line(
         self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
     ) except -1:
-        """A line of a dyno; see parsers.dyno."""
-        cdef Source source = self._source(procid, procid_size)
+        """Add a dyno line; parsers.dyno defines the meaning."""
+        cdef Source source = self._find_source(procid, procid_size)
         if source is None:
             return False
-        if begins(text, b"source=", 7):
-            return self._runtime(text, time, source)
-        if begins(text, b"Error ", 6):
-            return self._error(text, time, source)
-        if begins(text, b"State changed from ", 19):
-            return self._change(text, time, source)
-        if begins(text, b"Process exited with status ", 27):
-            return self._exit(text, time, source)
-        if begins(text, b"Cycling", 7) and only_space(text):
-            return self._note("cycle", source.name, "", time)
+        if skip_prefix(text, b"source=", 7):
+            return self._add_runtime_metrics(text, time, source)
+        if skip_prefix(text, b"Error ", 6):
+            return self._add_error(text, time, source)
+        if skip_prefix(text, b"State changed from ", 19):
+            return self._add_state_change(text, time, source)
+        if skip_prefix(text, b"Process exited with status ", 27):
+            return self._add_exit(text, time, source)
+        if skip_prefix(text, b"Cycling", 7) and is_blank(text):
+            return self._add_event("cycle", source.name, "", time)
         return False
 
-    cdef bint _error(self, Line *text, const Time *time, Source source) except -1:
-        """Error R14 (Memory quota exceeded)."""
+    cdef bint _add_error(self, Line *text, const Time *time, Source source) except -1:
+        """Add `Error R14 (Memory quota exceeded)`."""
         cdef Bytes code = text.at
-        if not error_code(text):
+        if not skip_error_code(text):
             return False
         self._count_error(source, code, text.at - code)
-        _heard_from(source, time)
+        _mark_active(source, time)
         return True
 
-    cdef bint _change(self, Line *text, const Time *time, Source source) except -1:
-        """State changed from starting to up."""
-        cdef Bytes before = text.at
-        cdef Bytes after
-        cdef Py_ssize_t before_size
-        if not lower(text):
+    cdef bint _add_state_change(self, Line *text, const Time *time, Source source) except -1:
+        """Add `State changed from starting to up`."""
+        cdef Bytes old = text.at
+        cdef Bytes new
+        cdef Py_ssize_t old_size
+        if not skip_lowercase(text):
             return False
-        before_size = text.at - before
-        if not begins(text, b" to ", 4):
+        old_size = text.at - old
+        if not skip_prefix(text, b" to ", 4):
             return False
-        after = text.at
-        if not lower(text):
+        new = text.at
+        if not skip_lowercase(text):
             return False
-        to = after[: text.at - after]
-        if not only_space(text):
+        new_state = new[: text.at - new]
+        if not is_blank(text):
             return False
-        _heard_from(source, time)
-        if to == b"crashed":
-            self._note("crash", source.name, "", time)
-        elif to == b"starting":
-            was = before[:before_size].decode("ascii")
-            if was not in NOT_YET_RUN:
+        _mark_active(source, time)
+        if new_state == b"crashed":
+            self._add_event("crash", source.name, "", time)
+        elif new_state == b"starting":
+            old_state = old[:old_size].decode("ascii")
+            if old_state not in NOT_YET_RUN:
                 restarts = self._current.restarts
                 restarts[source.name] = restarts.get(source.name, 0) + 1
-                self._note("restart", source.name, f"was {was}", time)
+                self._add_event("restart", source.name, f"was {old_state}", time)
         return True
 
-    cdef bint _exit(self, Line *text, const Time *time, Source source) except -1:
-        """Process exited with status 137."""
+    cdef bint _add_exit(self, Line *text, const Time *time, Source source) except -1:
+        """Add `Process exited with status 137`."""
         cdef long long status
-        if not digits_in(text, 3, &status) or not 0 <= status <= 255 or not only_space(text):
+        if not read_digits(text, 3, &status) or not 0 <= status <= 255 or not is_blank(text):
             return False
         key = (source.name, status)
         exits = self._current.exits
         exits[key] = exits.get(key, 0) + 1
         if status != 0 and status != TERMINATED:
-            self._note("exit", source.name, str(status), time)
+            self._add_event("exit", source.name, str(status), time)
         return True
 
-    cdef bint _of_api(
+    cdef bint _add_api_line(
         self, const Line *text, const Time *time, Bytes procid, Py_ssize_t size
     ) except -1:
-        """Take a line of app[api] that begins with a letter; they are few."""
-        cdef tuple released
+        """Add an app[api] line that begins with a letter. These are rare, so Python parses them."""
+        cdef tuple release
         if size != 3 or memcmp(procid, <Bytes>b"api", 3) or text.at == text.end:
             return False
         if not c"A" <= text.at[0] & 0xDF <= c"Z":
@@ -575,13 +579,13 @@ cdef class Aggregator:
             self._ignored += 1
             return True
         self._counted += 1
-        self._note(event.kind, event.source, event.detail, time)
+        self._add_event(event.kind, event.source, event.detail, time)
         if event.kind == "release":
-            released = (time.ms, event.detail)
-            self._current.released = max(self._current.released, released)
+            release = (time.ms, event.detail)
+            self._current.released = max(self._current.released, release)
         return True
 
-    cdef bint _note(self, str kind, str source, str detail, const Time *time) except -1:
+    cdef bint _add_event(self, str kind, str source, str detail, const Time *time) except -1:
         cdef tuple key = (time.ms, kind, source, detail)
         events = self._current.events
         events[key] = events.get(key, 0) + 1
@@ -593,8 +597,8 @@ cdef class Aggregator:
         errors[key] = errors.get(key, 0) + 1
         return 0
 
-    cdef Source _source(self, Bytes dyno, Py_ssize_t size):
-        """The source of a dyno's name; None when Heroku gives no such name."""
+    cdef Source _find_source(self, Bytes dyno, Py_ssize_t size):
+        """The source of a dyno's name; None if Heroku does not use such names."""
         cdef unsigned int place = hash_of(dyno, size) % RECENT_SOURCES
         cdef Source known
         cdef Name name
@@ -612,22 +616,23 @@ cdef class Aggregator:
 
 
 cdef bint _remember_minute(Bytes at) except -1:
-    global _written_ms
+    """Parse and cache the minute at `at`; False if it is not a valid one after 1970."""
+    global _minute_text_ms
     cdef long long ms
     cdef int position
     try:
         ms = parse_timestamp_ms(at[:MINUTE_BYTES] + b":00Z")
     except ParseError:
         return False
-    if ms < 0:  # division would round the other way
+    if ms < 0:  # C division would round in the other direction
         return False
     for position in range(MINUTE_BYTES):
-        _written[position] = at[position]
-    _written_ms = ms
+        _minute_text[position] = at[position]
+    _minute_text_ms = ms
     return True
 
 
-cdef int _observe(Source source, const Request *request) except -1:
+cdef int _observe_request(Source source, const Request *request) except -1:
     cdef ProcessType of_type = source.process_type
     cdef bint failed = request.status >= _FIRST_FAILED or not request.status
     add_requests(source, request.status, 1)
@@ -641,7 +646,7 @@ cdef int _observe(Source source, const Request *request) except -1:
     return 0
 
 
-cdef inline int _heard_from(Source source, const Time *time) noexcept:
+cdef inline int _mark_active(Source source, const Time *time) noexcept:
     if source.is_dyno:
         source.active_minutes |= <unsigned long long>1 << (time.minute % 60)
     return 0
@@ -655,7 +660,7 @@ cdef int _observe_time(Source source, int which, long long value_ms) except -1:
     if bins == NULL:
         bins = get_bins(of_type, which)
     tally.count += 1
-    tally.total += value_ms  # of ten digits at the most, in a body of some millions
+    tally.total += value_ms  # no overflow: at most ten digits, and some millions of lines a body
     if value_ms > tally.largest:
         tally.largest = value_ms
     index = _bin_of[value_ms] if value_ms < TABLE else bin_of(value_ms)

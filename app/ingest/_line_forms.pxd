@@ -1,11 +1,12 @@
-# Lines of Heroku's as they usually are, read byte by byte. What is not exactly so is "not usual", and
-# nothing is made of it. Every byte is read behind a comparison of its position with the end.
+# Readers of the common forms of Heroku's log lines, byte by byte. A line with any other form is
+# rejected, and then nothing is recorded of it. Before each byte is read, its position is compared
+# with the end.
 
 from libc.string cimport memchr, memcmp
 
 cdef extern from *:
     """
-    #ifndef __linux__  /* elsewhere libc need not have it */
+    #ifndef __linux__  /* other platforms may lack memrchr */
     static const void *memrchr(const void *begin, int byte, size_t size) {
         const unsigned char *at = (const unsigned char *)begin + size;
         while (size--)
@@ -23,15 +24,15 @@ cdef enum:
     COUNT_DIGITS_MAX = 7
     CODE_BYTES_MAX = 16
 
-cdef enum:  # gauges in the order of a line of runtime metrics
+cdef enum:  # the gauges, in the order of a runtime metrics line
     TOTAL, RSS, CACHE, SWAP, PGPGIN, PGPGOUT, QUOTA, USED_RATIO, LOAD_1M, LOAD_5M, LOAD_15M
 
 cdef struct Line:
-    Bytes at  # what is not read yet
+    Bytes at  # the first unread byte
     Bytes end
 
 cdef struct Request:
-    # A line of the router; -1 for a value that it did not log, status 0 for none.
+    # A router line. A value that is absent is -1; an absent status is 0.
     Bytes code
     Py_ssize_t code_size
     Bytes dyno
@@ -42,7 +43,7 @@ cdef struct Request:
     long long size
 
 cdef struct RuntimeMetrics:
-    # A line of runtime metrics: `count` values.
+    # A runtime metrics line with `count` values, and the gauge of each value.
     int count
     int names[8]
     long long values[8]
@@ -51,10 +52,8 @@ cdef struct RuntimeMetrics:
 # --- frames and headers -----------------------------------------------------------------------
 
 
-cdef inline Bytes usual_frame(Bytes at, Bytes end, Py_ssize_t *size) noexcept:
-    """The message of a frame whose count is well formed and which ends at a newline; NULL for any
-    other.
-    """
+cdef inline Bytes common_frame(Bytes at, Bytes end, Py_ssize_t *size) noexcept:
+    """The message of a frame with a well-formed count that ends at a newline; otherwise NULL."""
     cdef Py_ssize_t count = 0
     cdef int digits = 0
     if at[0] == c"0":
@@ -72,8 +71,8 @@ cdef inline Bytes usual_frame(Bytes at, Bytes end, Py_ssize_t *size) noexcept:
     return at
 
 
-cdef inline Bytes space_in(Bytes at, Bytes end) noexcept:
-    """The first space; fields of a header are so short that asking libc takes longer."""
+cdef inline Bytes find_space(Bytes at, Bytes end) noexcept:
+    """The first space. Header fields are so short that a call of memchr would take longer."""
     while at < end:
         if at[0] == c" ":
             return at
@@ -82,7 +81,7 @@ cdef inline Bytes space_in(Bytes at, Bytes end) noexcept:
 
 
 cdef inline bint is_dyno_output(Bytes procid, Bytes end) noexcept:
-    """Whether APPNAME app and this PROCID stand for what an app itself says."""
+    """Whether a line of APPNAME app with this PROCID is the output of the app itself."""
     return not (
         end - procid == 3 and not memcmp(procid, <Bytes>b"api", 3)
         or end - procid == 11 and not memcmp(procid, <Bytes>b"log-shuttle", 11)
@@ -92,32 +91,32 @@ cdef inline bint is_dyno_output(Bytes procid, Bytes end) noexcept:
 # --- pieces of a text -------------------------------------------------------------------------
 
 
-cdef inline bint begins(Line *text, const char *expected, Py_ssize_t size) noexcept:
-    """Step over what is expected, if it is there."""
+cdef inline bint skip_prefix(Line *text, const char *expected, Py_ssize_t size) noexcept:
+    """Skip the expected bytes, if the text begins with them."""
     if text.end - text.at < size or memcmp(text.at, expected, size):
         return False
     text.at += size
     return True
 
 
-cdef inline bint word(Line *text) noexcept:
-    """Step over one or more bytes that are no spaces."""
+cdef inline bint skip_word(Line *text) noexcept:
+    """Skip one or more bytes that are not spaces."""
     cdef Bytes begin = text.at
     while text.at < text.end and text.at[0] != c" ":
         text.at += 1
     return text.at > begin
 
 
-cdef inline bint lower(Line *text) noexcept:
-    """Step over [a-z]{1,32}."""
+cdef inline bint skip_lowercase(Line *text) noexcept:
+    """Skip [a-z]{1,32}."""
     cdef Bytes begin = text.at
     while text.at < text.end and c"a" <= text.at[0] <= c"z":
         text.at += 1
     return 0 < text.at - begin <= 32
 
 
-cdef inline bint only_space(Line *text) noexcept:
-    r"""Whether only \s is left."""
+cdef inline bint is_blank(Line *text) noexcept:
+    r"""Whether the rest matches \s*."""
     while text.at < text.end:
         if text.at[0] != c" " and not 9 <= text.at[0] <= 13:
             return False
@@ -125,18 +124,18 @@ cdef inline bint only_space(Line *text) noexcept:
     return True
 
 
-cdef inline bint in_code(int byte) noexcept:
+cdef inline bint is_code_byte(int byte) noexcept:
     return (
         c"A" <= byte <= c"Z" or c"0" <= byte <= c"9" or c"a" <= byte <= c"z" or byte == c"-"
     )
 
 
-cdef inline bint in_word(int byte) noexcept:
-    return byte == c"_" or in_code(byte) and byte != c"-"
+cdef inline bint is_word_byte(int byte) noexcept:
+    return byte == c"_" or is_code_byte(byte) and byte != c"-"
 
 
-cdef inline bint digits_in(Line *text, int digits_max, long long *value) noexcept:
-    """Up to so many digits; -1 for none."""
+cdef inline bint read_digits(Line *text, int digits_max, long long *value) noexcept:
+    """Read up to `digits_max` digits; the value is -1 if there are none."""
     cdef int digits = 0
     value[0] = 0
     while text.at < text.end and c"0" <= text.at[0] <= c"9":
@@ -153,18 +152,18 @@ cdef inline bint digits_in(Line *text, int digits_max, long long *value) noexcep
 # --- the router's lines -----------------------------------------------------------------------
 
 
-cdef inline bint milliseconds(Line *text, long long *value) noexcept:
-    """[0-9]{1,10} with or without ms, or nothing."""
-    if not digits_in(text, 10, value):
+cdef inline bint read_milliseconds(Line *text, long long *value) noexcept:
+    """Read [0-9]{1,10} with or without ms, or nothing."""
+    if not read_digits(text, 10, value):
         return False
     if value[0] >= 0:
-        begins(text, b"ms", 2)
+        skip_prefix(text, b"ms", 2)
     return True
 
 
-cdef inline bint status_in(Line *text, long long *value) noexcept:
-    """[1-5][0-9]{2}, or nothing, which is 0."""
-    if not digits_in(text, 3, value):
+cdef inline bint read_status(Line *text, long long *value) noexcept:
+    """Read [1-5][0-9]{2}, or nothing, which is 0."""
+    if not read_digits(text, 3, value):
         return False
     if value[0] < 0:
         value[0] = 0
@@ -172,8 +171,8 @@ cdef inline bint status_in(Line *text, long long *value) noexcept:
     return 100 <= value[0] <= 599
 
 
-cdef inline bint usual_rest(Line *text) noexcept:
-    """Nothing more, or a space or newline and no quote."""
+cdef inline bint is_common_rest(Line *text) noexcept:
+    """Whether the rest is empty, or begins with a space or newline and contains no quote."""
     if text.at == text.end:
         return True
     if text.at[0] != c" " and text.at[0] != c"\n":
@@ -181,79 +180,81 @@ cdef inline bint usual_rest(Line *text) noexcept:
     return memchr(text.at, c'"', text.end - text.at) == NULL
 
 
-cdef inline bint to_last_dyno(Line *text) noexcept:
-    """Step behind the last " dyno="; a d is rare behind it, so it is looked for from the end."""
-    cdef Bytes found
-    cdef Bytes begin = text.at + 1  # of where a d may be
+cdef inline bint skip_to_last_dyno(Line *text) noexcept:
+    """Skip to the end of the last " dyno=". The search starts at the end, where a d is rare."""
+    cdef Bytes letter
+    cdef Bytes begin = text.at + 1  # the first possible position of the d
     cdef Bytes end = text.end - 4
     while end > begin:
-        found = <Bytes>memrchr(begin, c"d", end - begin)
-        if found == NULL:
+        letter = <Bytes>memrchr(begin, c"d", end - begin)
+        if letter == NULL:
             return False
-        if not memcmp(found - 1, <Bytes>b" dyno=", 6):
-            text.at = found + 5
+        if not memcmp(letter - 1, <Bytes>b" dyno=", 6):
+            text.at = letter + 5
             return True
-        end = found
+        end = letter
     return False
 
 
-cdef inline bint head(Line *text, Bytes *code, Py_ssize_t *code_size) noexcept:
-    """[sock=… ]at=… and code=…, if there is one, up to the first field that a client writes; of a
-    code that is not usual False.
+cdef inline bint read_head(Line *text, Bytes *code, Py_ssize_t *code_size) noexcept:
+    """Read [sock=… ]at=…[ code=…], up to the first field that a client writes.
+
+    Returns False for an uncommon code.
     """
     code_size[0] = 0
-    if begins(text, b"at=info method=", 15):
+    if skip_prefix(text, b"at=info method=", 15):
         return True
-    if begins(text, b"sock=", 5) and not (lower(text) and begins(text, b" ", 1)):
+    if skip_prefix(text, b"sock=", 5) and not (skip_lowercase(text) and skip_prefix(text, b" ", 1)):
         return False
-    if not (begins(text, b"at=", 3) and lower(text)):
+    if not (skip_prefix(text, b"at=", 3) and skip_lowercase(text)):
         return False
-    if begins(text, b" method=", 8):
+    if skip_prefix(text, b" method=", 8):
         return True
-    if not begins(text, b" code=", 6):
+    if not skip_prefix(text, b" code=", 6):
         return False
     code[0] = text.at
-    while text.at < text.end and in_code(text.at[0]):
+    while text.at < text.end and is_code_byte(text.at[0]):
         text.at += 1
     code_size[0] = text.at - code[0]
     return (
         0 < code_size[0] <= CODE_BYTES_MAX
         and text.at < text.end
         and text.at[0] == c" "
-        and (code_size[0] != 3 or memcmp(code[0], <Bytes>b"H31", 3))  # which a client may end
+        and (code_size[0] != 3 or memcmp(code[0], <Bytes>b"H31", 3))  # ends with text of the client
     )
 
 
 cdef inline bint read_request(Line *text, Request *request) noexcept:
-    """at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …; see
-    parsers.router.
+    """Read at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …
+
+    parsers.router defines the meaning.
     """
-    if not head(text, &request.code, &request.code_size) or not to_last_dyno(text):
+    if not read_head(text, &request.code, &request.code_size) or not skip_to_last_dyno(text):
         return False
     request.dyno = text.at
     while text.at < text.end and text.at[0] != c" ":
         text.at += 1
     request.dyno_size = text.at - request.dyno
     return (
-        begins(text, b" connect=", 9)
-        and milliseconds(text, &request.connect_ms)
-        and begins(text, b" service=", 9)
-        and milliseconds(text, &request.service_ms)
-        and begins(text, b" status=", 8)
-        and status_in(text, &request.status)
-        and begins(text, b" bytes=", 7)
-        and digits_in(text, 15, &request.size)
-        and usual_rest(text)
+        skip_prefix(text, b" connect=", 9)
+        and read_milliseconds(text, &request.connect_ms)
+        and skip_prefix(text, b" service=", 9)
+        and read_milliseconds(text, &request.service_ms)
+        and skip_prefix(text, b" status=", 8)
+        and read_status(text, &request.status)
+        and skip_prefix(text, b" bytes=", 7)
+        and read_digits(text, 15, &request.size)
+        and is_common_rest(text)
     )
 
 
 # --- runtime metrics --------------------------------------------------------------------------
 
 
-cdef inline bint hundredths(Line *text, long long *value) noexcept:
-    """[0-9]{1,9}\\.[0-9]{2} as a number of hundredths."""
+cdef inline bint read_hundredths(Line *text, long long *value) noexcept:
+    """Read [0-9]{1,9}\\.[0-9]{2} as a number of hundredths."""
     cdef Bytes at
-    if not digits_in(text, 9, value) or value[0] < 0:
+    if not read_digits(text, 9, value) or value[0] < 0:
         return False
     at = text.at
     if text.end - at < 3 or at[0] != c"." or not (
@@ -265,64 +266,65 @@ cdef inline bint hundredths(Line *text, long long *value) noexcept:
     return True
 
 
-cdef inline bint megabytes(Line *text, long long *value) noexcept:
-    return hundredths(text, value) and begins(text, b"MB", 2)
+cdef inline bint read_megabytes(Line *text, long long *value) noexcept:
+    return read_hundredths(text, value) and skip_prefix(text, b"MB", 2)
 
 
-cdef inline bint pages(Line *text, long long *value) noexcept:
-    return digits_in(text, 15, value) and value[0] >= 0 and begins(text, b"pages", 5)
+cdef inline bint read_pages(Line *text, long long *value) noexcept:
+    return read_digits(text, 15, value) and value[0] >= 0 and skip_prefix(text, b"pages", 5)
 
 
-cdef inline int memory(Line *text, long long *values) noexcept:
-    """How many values the usual line of memory has: 6, 7 with the quota; 0 for another line."""
+cdef inline int read_memory(Line *text, long long *values) noexcept:
+    """Read a memory line; returns its number of values: 6, or 7 with the quota, or 0 if invalid."""
     if not (
-        begins(text, b" sample#memory_total=", 21)
-        and megabytes(text, &values[0])
-        and begins(text, b" sample#memory_rss=", 19)
-        and megabytes(text, &values[1])
-        and begins(text, b" sample#memory_cache=", 21)
-        and megabytes(text, &values[2])
-        and begins(text, b" sample#memory_swap=", 20)
-        and megabytes(text, &values[3])
-        and begins(text, b" sample#memory_pgpgin=", 22)
-        and pages(text, &values[4])
-        and begins(text, b" sample#memory_pgpgout=", 23)
-        and pages(text, &values[5])
+        skip_prefix(text, b" sample#memory_total=", 21)
+        and read_megabytes(text, &values[0])
+        and skip_prefix(text, b" sample#memory_rss=", 19)
+        and read_megabytes(text, &values[1])
+        and skip_prefix(text, b" sample#memory_cache=", 21)
+        and read_megabytes(text, &values[2])
+        and skip_prefix(text, b" sample#memory_swap=", 20)
+        and read_megabytes(text, &values[3])
+        and skip_prefix(text, b" sample#memory_pgpgin=", 22)
+        and read_pages(text, &values[4])
+        and skip_prefix(text, b" sample#memory_pgpgout=", 23)
+        and read_pages(text, &values[5])
     ):
         return 0
-    if not begins(text, b" sample#memory_quota=", 21):
+    if not skip_prefix(text, b" sample#memory_quota=", 21):
         return 6
-    return 7 if megabytes(text, &values[6]) else 0
+    return 7 if read_megabytes(text, &values[6]) else 0
 
 
-cdef inline bint load(Line *text, long long *values) noexcept:
-    """The values of a line of load behind the name of the first."""
+cdef inline bint read_load(Line *text, long long *values) noexcept:
+    """Read the values of a load line, from behind the name of the first."""
     return (
-        hundredths(text, &values[0])
-        and begins(text, b" sample#load_avg_5m=", 20)
-        and hundredths(text, &values[1])
-        and begins(text, b" sample#load_avg_15m=", 21)
-        and hundredths(text, &values[2])
+        read_hundredths(text, &values[0])
+        and skip_prefix(text, b" sample#load_avg_5m=", 20)
+        and read_hundredths(text, &values[1])
+        and skip_prefix(text, b" sample#load_avg_15m=", 21)
+        and read_hundredths(text, &values[2])
     )
 
 
-cdef inline bint read_readings(Line *text, RuntimeMetrics *readings) noexcept:
-    """source=web.1 dyno=… sample#…, behind its first word; see parsers.runtime_metrics, of which these are
-    the usual lines.
+cdef inline bint read_runtime_metrics(Line *text, RuntimeMetrics *readings) noexcept:
+    """Read source=web.1 dyno=… sample#…, from behind `source=`.
+
+    These are the common forms; parsers.runtime_metrics defines the meaning of all.
     """
     cdef int position
     cdef long long used
     cdef long long *values = readings.values
-    if not word(text) or not begins(text, b" dyno=", 6) or not word(text):
+    if not skip_word(text) or not skip_prefix(text, b" dyno=", 6) or not skip_word(text):
         return False
-    if begins(text, b" sample#load_avg_1m=", 20):
-        if not load(text, values):
+    if skip_prefix(text, b" sample#load_avg_1m=", 20):
+        if not read_load(text, values):
             return False
         readings.count = 3
         for position in range(3):
             readings.names[position] = LOAD_1M + position
-        return only_space(text)
-    readings.count = memory(text, values)
+        return is_blank(text)
+    readings.count = read_memory(text, values)
     for position in range(readings.count):
         readings.names[position] = TOTAL + position
     if readings.count == 7 and values[QUOTA]:
@@ -331,28 +333,26 @@ cdef inline bint read_readings(Line *text, RuntimeMetrics *readings) noexcept:
             values[USED_RATIO] = used
             readings.names[USED_RATIO] = USED_RATIO
             readings.count = 8
-    return readings.count > 0 and only_space(text)
+    return readings.count > 0 and is_blank(text)
 
 
-# --- other lines of a dyno --------------------------------------------------------------------
+# --- other dyno lines -------------------------------------------------------------------------
 
 
-cdef inline bint error_code(Line *text) noexcept:
-    r"""Step over R[0-9]{2,3}\b."""
+cdef inline bint skip_error_code(Line *text) noexcept:
+    r"""Skip R[0-9]{2,3}\b."""
     cdef Bytes begin = text.at
-    if not begins(text, b"R", 1):
+    if not skip_prefix(text, b"R", 1):
         return False
     while text.at < text.end and c"0" <= text.at[0] <= c"9":
         text.at += 1
-    return 2 < text.at - begin <= 4 and (text.at == text.end or not in_word(text.at[0]))
+    return 2 < text.at - begin <= 4 and (text.at == text.end or not is_word_byte(text.at[0]))
 
 
-cdef inline bint is_of_no_use(const Line *text) noexcept:
-    """Whether a line of a dyno begins with none of the words that parsers.dispatch looks for, and
-    with a letter.
-    """
+cdef inline bint is_irrelevant(const Line *text) noexcept:
+    """Whether a dyno line begins with a letter, and not with a word that parsers.dispatch knows."""
     cdef Py_ssize_t size = text.end - text.at
-    if size < 16 or not in_code(text.at[0]) or text.at[0] == c"-" or text.at[0] <= c"9":
+    if size < 16 or not is_code_byte(text.at[0]) or text.at[0] == c"-" or text.at[0] <= c"9":
         return False
     return bool(
         memcmp(text.at, <Bytes>b"Cycling", 7)

@@ -1,5 +1,6 @@
-"""From log lines to batches, by the quickest way that this installation has;
-app.ingest.aggregator says what comes out.
+"""The log-line aggregator: the compiled form if it is installed, otherwise the interpreted one.
+
+Both produce the same batches; app.ingest.aggregator defines which.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""From log lines to a batch: one small rollup per minute the lines touch, and the ledger of what
-became of them.
+"""Turns log lines into a batch: one rollup per minute that the lines touch, and their ledger.
 
-Pure: bytes, the time of arrival and a horizon in, rollups out. What cannot be read is counted, by
-reason, and never costs the lines around it. Every message ends in exactly one place of the ledger,
-so that
+Pure: bytes, the arrival time and an acceptance window in, rollups out. A line that cannot be parsed
+is counted by reason and costs none of the lines around it. Every message ends in exactly one entry
+of the ledger, so that
 
     received = counted + ignored + unparsed + too_old + too_new
 """
@@ -27,82 +26,90 @@ from parsers.syslog_header import Message, parse_message
 
 MINUTE_S = 60
 _MINUTE_MS = 60_000
-NAMES_MAX = 50_000  # a rollup with more is bounded at once, not only when it is packed
-FRAMES_PER_TURN = 1_000  # a large body lets other requests run after so many frames, about 5 ms
+NAMES_MAX = 50_000  # beyond this a rollup is limited immediately, not only when it is packed
+FRAMES_PER_STEP = 1_000  # a large body yields to other requests this often: every 5 ms or so
 
 
 class AcceptanceWindow(NamedTuple):
-    """How far a message's own time may lie from its arrival for it to be counted, in seconds."""
+    """How far a message's own time may lie before or after its arrival, in seconds.
+
+    Messages outside the window are recorded in the ledger but not counted.
+    """
 
     past_s: int
     future_s: int
 
 
 class ActivityTimes(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """When a batch says that the app lived, in Unix seconds; `runtime_metrics_s` 0 for never."""
+    """When the app was active, as shown by a batch; Unix seconds.
+
+    `runtime_metrics_s` is the time of the last runtime metrics; 0 for none.
+    """
 
     first_s: int
     last_s: int
     runtime_metrics_s: int
 
 
-NOT_SEEN = ActivityTimes(0, 0, 0)  # what tells nothing of when the app lived
+NO_ACTIVITY = ActivityTimes(0, 0, 0)
 
 
 @dataclass(slots=True)
 class AggregatedBody:
-    """What a body comes to, by minute, so that a part of it can be left out to the second it is
-    stored.
+    """The contents of one or more request bodies, separated by minute.
 
-    The ledger is kept by minute of *arrival*: it says how the stream fared, not the app. Here it is
-    still apart by the messages' own minutes.
+    The stored ledger belongs to the minute of *arrival*, because it describes the delivery and not
+    the app. Here it is still separated by the minutes of the messages. So the lines of some minutes
+    can be excluded until the moment of storing, when the active drain is known.
     """
 
     arrived_s: int
-    rollups: dict[int, FastRollup]  # by the minute of the messages, their ledger empty
-    ledgers: dict[int, dict[str, int]]  # what became of the messages of each minute
-    loose: dict[str, int]  # of messages that have no minute, and of the body as a whole
+    rollups: dict[int, FastRollup]  # by start of the messages' minute; their own ledgers are empty
+    ledgers: dict[int, dict[str, int]]  # by the same minutes
+    body_ledger: dict[str, int]  # the body as a whole, and messages without an accepted minute
     activity: ActivityTimes
     limits: CardinalityLimits = DEFAULT_LIMITS
 
     @property
     def received(self) -> int:
-        """Messages in the body."""
-        return sum(ledger.get("received", 0) for ledger in (self.loose, *self.ledgers.values()))
+        """The number of messages in the body."""
+        ledgers = (self.body_ledger, *self.ledgers.values())
+        return sum(ledger.get("received", 0) for ledger in ledgers)
 
-    def packed(self, within: TimeRange = ALWAYS) -> bytes:
-        """The batch as the store keeps it. Messages outside `within` are only booked, as
-        `other_drain`.
+    def pack(self, within: TimeRange = ALWAYS) -> bytes:
+        """Pack the batch for the store.
+
+        Messages outside `within` do not count: the ledger only records them, as `other_drain`.
         """
-        books = dict(self.loose) if within else _all_of_another_drain(self.loose)
-        inside: dict[int, FastRollup] = {}
-        for minute, ledger in self.ledgers.items():
+        ledger = dict(self.body_ledger) if within else _as_other_drain(self.body_ledger)
+        rollups: dict[int, FastRollup] = {}
+        for minute, minute_ledger in self.ledgers.items():
             if minute in within:
-                inside[minute] = self.rollups[minute]
-                _add(books, ledger)
+                rollups[minute] = self.rollups[minute]
+                _add_ledger(ledger, minute_ledger)
             else:
-                _add(books, _all_of_another_drain(ledger))
-        if "promised" in books:
-            books["promised"] = max(0, books["promised"] - books.get("other_drain", 0))
+                _add_ledger(ledger, _as_other_drain(minute_ledger))
+        if "promised" in ledger:  # stays comparable with `received`
+            ledger["promised"] = max(0, ledger["promised"] - ledger.get("other_drain", 0))
         minute = self.arrived_s // MINUTE_S * MINUTE_S
-        arrival = inside.setdefault(minute, FastRollup())
-        arrival.ledger = books
-        packed = pack_batch(inside, self.limits)
-        arrival.ledger = {}
-        return packed
+        arrival_rollup = rollups.setdefault(minute, FastRollup())
+        arrival_rollup.ledger = ledger
+        data = pack_batch(rollups, self.limits)
+        arrival_rollup.ledger = {}
+        return data
 
 
-def _all_of_another_drain(ledger: dict[str, int]) -> dict[str, int]:
+def _as_other_drain(ledger: dict[str, int]) -> dict[str, int]:
     return {"other_drain": ledger["received"]} if ledger.get("received") else {}
 
 
-def _add(books: dict[str, int], ledger: dict[str, int]) -> None:
+def _add_ledger(total: dict[str, int], ledger: dict[str, int]) -> None:
     for name, messages in ledger.items():
-        books[name] = books.get(name, 0) + messages
+        total[name] = total.get(name, 0) + messages
 
 
 class Aggregator:
-    """Sums messages up into one rollup per minute of their own time, and keeps the books."""
+    """Aggregates messages into one rollup per minute of their own time, and keeps the ledger."""
 
     def __init__(
         self,
@@ -113,19 +120,20 @@ class Aggregator:
         self._limits = limits
         self.rollups: dict[int, Rollup] = {}
         self._ledgers: dict[int, dict[str, int]] = {}
-        self._loose: dict[str, int] = {}
+        self._body_ledger: dict[str, int] = {}
         self._arrived_s = int(arrived_s)
         self._earliest_ms = int((arrived_s - acceptance.past_s) * 1000)
         self._latest_ms = int((arrived_s + acceptance.future_s) * 1000)
         self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
-        # Most messages of a batch lie in the same minute, and that wholly within the horizon.
+        # Most messages of a batch fall into one minute, which lies entirely within the acceptance
+        # window. So the state of that minute is cached, and messages in it need no further checks.
         self._minute = -1
-        self._all_inside = False
-        self._current: Rollup | None = None
-        self._books = self._loose
+        self._is_minute_accepted = False  # entirely
+        self._rollup: Rollup | None = None  # None outside the window
+        self._ledger = self._body_ledger
 
     def add_frames(self, frames: Iterable[bytes | Damage]) -> None:
-        """Take frames as parsers.framing yields them; damage is one message, unparsed."""
+        """Add frames from parsers.framing; each `Damage` is one unparsed message."""
         messages = []
         for frame in frames:
             if isinstance(frame, Damage):
@@ -137,35 +145,39 @@ class Aggregator:
                 self.add_unreadable(error.reason)
         self.add_messages(messages)
 
-    def turns(self, data: bytes, start: int = 0) -> Iterator[None]:
-        """Take a whole body, which begins at `start`; yields where others may run before the next
-        turn.
+    def add_body_in_steps(self, data: bytes, start: int = 0) -> Iterator[None]:
+        """Add the body that begins at `start` of `data`, in steps of some milliseconds.
+
+        Yields between the steps, so that the caller can let other requests run.
         """
         frames = split(data[start:])
-        turn = list(islice(frames, FRAMES_PER_TURN))
-        while turn:
-            self.add_frames(turn)
-            turn = list(islice(frames, FRAMES_PER_TURN))
-            if turn:
+        step = list(islice(frames, FRAMES_PER_STEP))
+        while step:
+            self.add_frames(step)
+            step = list(islice(frames, FRAMES_PER_STEP))
+            if step:
                 yield
 
-    def add_body(self, data: bytes, start: int = 0, promised: int = 0) -> None:
-        """The same at one go; so many messages were promised to be in it."""
-        self.add_promised(promised)
-        for _ in self.turns(data, start):
+    def add_body(self, data: bytes, start: int = 0, msg_count: int = 0) -> None:
+        """Add the body that begins at `start` of `data`, in one go.
+
+        `msg_count` is the number of messages that the sender promised; 0 if it did not say.
+        """
+        self.add_promised(msg_count)
+        for _ in self.add_body_in_steps(data, start):
             continue
 
     def add_messages(self, messages: Iterable[Message]) -> None:
-        """Take messages."""
+        """Add messages that were already parsed."""
         counted = ignored = 0
         parse = heroku.parse
         for message in messages:
             at_ms = message.at_ms
-            if at_ms // _MINUTE_MS != self._minute or not self._all_inside:
-                self._book(counted, ignored)
+            if at_ms // _MINUTE_MS != self._minute or not self._is_minute_accepted:
+                self._add_counts(counted, ignored)
                 counted = ignored = 0
-                self._turn_to(at_ms)
-            rollup = self._current
+                self._select_minute(at_ms)
+            rollup = self._rollup
             if rollup is not None:
                 rollup.messages += 1
                 if at_ms > self._last_ms:
@@ -175,121 +187,123 @@ class Aggregator:
             try:
                 sample = parse(message)
             except ParseError as error:
-                self._book_unreadable(self._books, error.reason)
+                self._count_unparsed(self._ledger, error.reason)
                 continue
             if sample is None:
                 ignored += 1
             elif rollup is None:
-                _count(self._loose, "too_old" if at_ms < self._earliest_ms else "too_new")
-                _count(self._loose, "received")
+                is_old = at_ms < self._earliest_ms
+                _count(self._body_ledger, "too_old" if is_old else "too_new")
+                _count(self._body_ledger, "received")
             else:
                 counted += 1
                 if type(sample) is Request:
                     rollup.observe_request(sample, at_ms)
                 else:
                     rollup.observe(sample, at_ms)
-                    self._note(sample, at_ms)
-        self._book(counted, ignored)
-        if self._current is not None and self._current.entry_count > NAMES_MAX:
-            self._current.apply_limits(self._limits)
+                    self._inspect_sample(sample, at_ms)
+        self._add_counts(counted, ignored)
+        if self._rollup is not None and self._rollup.entry_count > NAMES_MAX:
+            self._rollup.apply_limits(self._limits)
 
     def add_unreadable(self, reason: str) -> None:
-        """Take a message that cannot be read, for a reason of parsers.samples.REASONS."""
-        self._book_unreadable(self._loose, reason)
+        """Count an unparsed message; `reason` is one of parsers.samples.REASONS."""
+        self._count_unparsed(self._body_ledger, reason)
 
     def add_promised(self, messages: int) -> None:
-        """Record how many messages the sender says it put into the batch (Logplex-Msg-Count)."""
-        _count(self._loose, "promised", messages)
+        """Record how many messages the sender put into the body (Logplex-Msg-Count)."""
+        _count(self._body_ledger, "promised", messages)
 
     @property
     def ledger(self) -> dict[str, int]:
-        """What became of all messages so far."""
-        books = dict(self._loose)
+        """The ledger of all messages so far."""
+        total = dict(self._body_ledger)
         for ledger in self._ledgers.values():
-            _add(books, ledger)
-        return books
+            _add_ledger(total, ledger)
+        return total
 
     def build_body(self) -> AggregatedBody:
-        """What the messages taken so far come to."""
+        """Return all messages so far as one body."""
         return AggregatedBody(
-            self._arrived_s, self.rollups, self._ledgers, self._loose, self.activity, self._limits
+            self._arrived_s,
+            self.rollups,
+            self._ledgers,
+            self._body_ledger,
+            self.activity,
+            self._limits,
         )
 
-    def packed(self) -> bytes:
-        """The whole batch, as the store keeps it."""
-        return self.build_body().packed()
+    def pack(self) -> bytes:
+        """Pack the batch, with all its messages, for the store."""
+        return self.build_body().pack()
 
     @property
-    def lines(self) -> TimeRange:
-        """The minutes that the messages within the horizon touch; that of its arrival when there
-        are none.
-        """
-        return touched(self.rollups, self._arrived_s)
+    def time_range(self) -> TimeRange:
+        """The minutes of the accepted messages; the minute of arrival if there are none."""
+        return covering_range(self.rollups, self._arrived_s)
 
     @property
     def activity(self) -> ActivityTimes:
-        """When the messages within the horizon say that the app lived; its arrival when there are
-        none.
-        """
+        """When the app was active, from its accepted messages; the arrival if there are none."""
         if not self._last_ms:
             return ActivityTimes(self._arrived_s, self._arrived_s, 0)
         return ActivityTimes(
             self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
         )
 
-    def _turn_to(self, at_ms: int) -> None:
-        """Make the rollup of this time's minute the current one; None outside the horizon."""
+    def _select_minute(self, at_ms: int) -> None:
+        """Make the minute of this time the current one; outside the window there is no rollup."""
         self._minute = at_ms // _MINUTE_MS
         begin_ms = self._minute * _MINUTE_MS
-        self._all_inside = (
+        self._is_minute_accepted = (
             self._earliest_ms <= begin_ms and begin_ms + _MINUTE_MS <= self._latest_ms
         )
-        inside = self._earliest_ms <= at_ms <= self._latest_ms
-        if not inside:
-            self._current = None
-            self._books = self._loose
+        if not self._earliest_ms <= at_ms <= self._latest_ms:
+            self._rollup = None
+            self._ledger = self._body_ledger
             return
         start_s = self._minute * MINUTE_S
         if start_s not in self.rollups:
             self.rollups[start_s] = Rollup()
             self._ledgers[start_s] = {}
-        self._current = self.rollups[start_s]
-        self._books = self._ledgers[start_s]
+        self._rollup = self.rollups[start_s]
+        self._ledger = self._ledgers[start_s]
         if at_ms < self._first_ms or not self._first_ms:
             self._first_ms = at_ms
 
-    def _note(self, sample: Sample, at_ms: int) -> None:
+    def _inspect_sample(self, sample: Sample, at_ms: int) -> None:
         if isinstance(sample, RuntimeMetrics):
             self._runtime_metrics_ms = max(self._runtime_metrics_ms, at_ms)
         elif isinstance(sample, HerokuError):
-            _count(self._books, "lost_upstream", sample.lost_messages)
+            _count(self._ledger, "lost_upstream", sample.lost_messages)
 
-    def _book(self, counted: int, ignored: int) -> None:
-        _count(self._books, "counted", counted)
-        _count(self._books, "ignored", ignored)
-        _count(self._books, "received", counted + ignored)
+    def _add_counts(self, counted: int, ignored: int) -> None:
+        _count(self._ledger, "counted", counted)
+        _count(self._ledger, "ignored", ignored)
+        _count(self._ledger, "received", counted + ignored)
 
-    def _book_unreadable(self, books: dict[str, int], reason: str) -> None:
-        _count(books, "received")
-        _count(books, f"unparsed:{reason}")
-
-
-def touched(minutes: Collection[int], arrived_s: int) -> TimeRange:
-    """From the first of these minutes to the end of the last; of none, that of the arrival."""
-    some = minutes or (arrived_s // MINUTE_S * MINUTE_S,)
-    return TimeRange(min(some), max(some) + MINUTE_S)
+    def _count_unparsed(self, ledger: dict[str, int], reason: str) -> None:
+        _count(ledger, "received")
+        _count(ledger, f"unparsed:{reason}")
 
 
-def _count(books: dict[str, int], name: str, messages: int = 1) -> None:
-    if messages:
-        books[name] = books.get(name, 0) + messages
+def covering_range(minutes: Collection[int], arrived_s: int) -> TimeRange:
+    """The range from the first of these minutes to the end of the last.
 
-
-def pack_note(arrived_s: float, name: str, messages: int) -> bytes:
-    """A batch that only says something in the ledger: that so many messages were, as an example,
-    `duplicate`.
+    Without any minutes, it is the minute of arrival.
     """
+    starts_s = minutes or (arrived_s // MINUTE_S * MINUTE_S,)
+    return TimeRange(min(starts_s), max(starts_s) + MINUTE_S)
+
+
+def _count(ledger: dict[str, int], name: str, messages: int = 1) -> None:
+    if messages:
+        ledger[name] = ledger.get(name, 0) + messages
+
+
+def pack_ledger_entry(arrived_s: float, name: str, messages: int) -> bytes:
+    """Pack a batch that only adds messages to one entry of the ledger, such as `duplicate`."""
     minute = int(arrived_s) // MINUTE_S * MINUTE_S
-    sums = FastRollup()
-    sums.ledger[name] = messages
-    return pack_batch({minute: sums})
+    rollup = FastRollup()
+    rollup.ledger[name] = messages
+    return pack_batch({minute: rollup})

@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Records in the store when each app was last seen, without a write for every batch."""
 
 from __future__ import annotations
 
@@ -14,58 +14,60 @@ SIGHTING_STEP_S = 5  # last_seen may lag by this much
 
 
 class AppSightings:
-    """Tells the store when apps were seen: at once when it is news, otherwise every few seconds."""
+    """Reports to the store when apps were seen: new apps immediately, others every few seconds."""
 
     def __init__(self, store: Store, *, ttl_s: int) -> None:
-        """`ttl_s`: how long after the last sighting of any app the list is kept."""
+        """`ttl_s`: how long the list of apps is kept after its last sighting."""
         self._store = store
         self._ttl_ms = ttl_s * 1000
-        self._told: dict[str, ActivityTimes] = {}
+        self._last_reported: dict[str, ActivityTimes] = {}
 
-    async def record(self, stored: Sequence[tuple[str, ActivityTimes]]) -> None:
-        """Record what has been stored says about when its apps lived. Should the store just be
-        away, the next arrivals make up for it.
+    async def record(self, activities: Sequence[tuple[str, ActivityTimes]]) -> None:
+        """Record when apps were active, from batches that were stored.
+
+        If the store is unavailable, later batches report it again.
         """
         news: dict[str, ActivityTimes] = {}
-        for app, seen in stored:
-            if not seen.last_s:
-                continue  # nothing of the app's own
-            told = self._told.get(app)
-            if told is not None and not _is_news(seen, told):
-                continue  # as mostly
-            told = news.get(app, told)
-            if told is None:
-                news[app] = seen
+        for app, activity in activities:
+            if not activity.last_s:
+                continue  # the batch shows no activity of the app itself
+            last = self._last_reported.get(app)
+            if last is not None and not _is_news(activity, last):
+                continue  # the common case
+            last = news.get(app, last)
+            if last is None:
+                news[app] = activity
             else:
                 news[app] = ActivityTimes(
-                    min(seen.first_s, told.first_s),
-                    max(seen.last_s, told.last_s),
-                    max(seen.runtime_metrics_s, told.runtime_metrics_s),
+                    min(activity.first_s, last.first_s),
+                    max(activity.last_s, last.last_s),
+                    max(activity.runtime_metrics_s, last.runtime_metrics_s),
                 )
         if news:
-            await self._tell(news)
+            await self._report(news)
 
-    async def _tell(self, news: Mapping[str, ActivityTimes]) -> None:
-        before = {app: self._told.get(app) for app in news}
-        self._told.update(news)  # first: of a hundred POSTs at once one tells it
+    async def _report(self, news: Mapping[str, ActivityTimes]) -> None:
+        previous = {app: self._last_reported.get(app) for app in news}
+        # Before the call: of a hundred concurrent POSTs, only one reports.
+        self._last_reported.update(news)
         try:
             seen_apps = [
-                SeenApp(app, seen.first_s, seen.last_s, seen.runtime_metrics_s)
-                for app, seen in news.items()
+                SeenApp(app, activity.first_s, activity.last_s, activity.runtime_metrics_s)
+                for app, activity in news.items()
             ]
             await self._store.record_sightings(seen_apps, ttl_ms=self._ttl_ms)
         except StoreUnavailable as error:
-            log.warning("could not record which apps were seen: %s", error)
-            for app, told in before.items():
-                if told is None:
-                    self._told.pop(app, None)
+            log.warning("Could not record which apps were seen: %s", error)
+            for app, activity in previous.items():
+                if activity is None:
+                    self._last_reported.pop(app, None)
                 else:
-                    self._told[app] = told
+                    self._last_reported[app] = activity
 
 
-def _is_news(seen: ActivityTimes, told: ActivityTimes) -> bool:
+def _is_news(activity: ActivityTimes, last: ActivityTimes) -> bool:
     return (
-        seen.first_s < told.first_s
-        or seen.last_s >= told.last_s + SIGHTING_STEP_S
-        or seen.runtime_metrics_s >= told.runtime_metrics_s + SIGHTING_STEP_S
+        activity.first_s < last.first_s
+        or activity.last_s >= last.last_s + SIGHTING_STEP_S
+        or activity.runtime_metrics_s >= last.runtime_metrics_s + SIGHTING_STEP_S
     )

@@ -1,12 +1,40 @@
-"""One step into the store: what arrived is appended, each POST once, in the form its drain's state
-asks for, and what is to be said about it is noted in the ledger.
+"""Appends batches to the store, each exactly once.
 
-Doing a step again changes nothing: ids and tokens stay the same. So a step that failed half-way is
-simply repeated, at once or after hours on disk.
+Theory of operation
+-------------------
+A POST must count once, although any reply on its way may be lost: the store's reply to us, or our
+answer to the sender. Two values per POST make that possible:
 
-POSTs that were added up (app.ingest.coalesced_batch) go as one element where
-nothing is unusual about them. Where
-the store then says that there is, it has changed nothing, and they are appended one by one.
+    id      A digest of the app's Logplex-Frame-Id. A sender that repeats a batch repeats this id.
+    token   Random bytes, drawn once when the POST arrives and kept as long as we hold the batch.
+
+The store appends a batch and records (id, token) in one atomic step. If it knows the id already, it
+appends nothing and compares the tokens:
+
+    same token      This is our own retry after a lost reply. The batch is stored; nothing to do.
+    another token   The sender sent the batch again. The POST is acknowledged, and its messages
+                    are added to the `duplicate` entry of the ledger.
+
+So a failed step is simply repeated with the same ids and tokens, immediately or after hours on
+disk, by this process or by another one. Ledger entries are batches too: their ids are derived from
+the token, so repeating them is just as harmless.
+
+Coalesced POSTs are appended as one element with all their ids, also in one step. If the store knows
+any of the ids, it changes nothing, and the POSTs are appended separately. The same happens if only
+part of the lines counts. That is decided by the drain election, from the app's stored state. Each
+append names the state on which its decision is based. If that state is out of date, the store
+changes nothing, and the election is repeated with the present one.
+
+While the store is unavailable, batches wait in the spool, with id and token. The store remembers
+ids for 15 minutes longer than a batch may wait there (DYNOMETER_SPOOL_MAX_AGE). A batch that waited
+longer may have been stored and its id forgotten: it is counted, and recorded as `unverified`.
+
+Senders without a Frame-Id (Heroku's space-level drains, syslog) get a random id per POST. Our
+retries never count twice, but a POST that such a sender repeats counts again: at least once.
+
+A POST is answered 200 only when its batch is in the store or synced to disk. If neither accepts
+it, the POST waits for up to DYNOMETER_COMMIT_WAIT (4 s) before it is answered 503. Logplex waits
+5 s for an answer and makes its three attempts back to back, so a quick 503 would lose the batch.
 """
 
 from __future__ import annotations
@@ -25,11 +53,11 @@ from app.access.drain_election import (
 )
 from app.ingest.received_batch import PendingWrite, ReceivedBatch
 from app.rollup.time_range import ALWAYS, TimeRange
-from app.storage import interface as port
 from app.storage.interface import (
     KIND_BATCH,
     Appended,
     Batch,
+    CoalescedElement,
     Outcome,
     StatePrecondition,
     Store,
@@ -39,49 +67,56 @@ from app.storage.interface import (
 
 log = logging.getLogger(__name__)
 
-_NO_ANSWER = "the store did not answer in time: check that it is running"
+_TIMED_OUT = "The store did not answer in time. Check that it is running."
 
 
 class BatchSink(Protocol):
-    """What takes arrivals to where they are safe: an Appender, or several of them."""
+    """Takes batches to durable storage: a BatchWriter, several of them, or a log such as Kafka."""
 
     @property
     def store_unavailable(self) -> bool:
-        """Whether the store refused the last step."""
+        """Whether the last append failed."""
         ...
 
     @property
     def needs_single_batches(self) -> bool:
-        """Whether POSTs are wanted one by one, not added up."""
+        """Whether POSTs should be kept separate instead of being coalesced."""
         ...
 
     @property
     def last_error(self) -> str:
-        """Why it refused last; "" when it did not."""
+        """Why the last append failed; "" if it succeeded."""
         ...
 
     async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
-        """See Appender.append."""
+        """Append batches; returns when all of them are stored.
+
+        Args:
+            deadline: on the event loop's clock.
+        Raises:
+            StoreUnavailable: any of the batches may or may not be stored. Try again with the same
+                batches.
+        """
         ...
 
 
-class _Known(NamedTuple):
-    """An app's state, packed and not, and the guard under which it stays."""
+class _CachedState(NamedTuple):
+    """An app's election state as the store had it last, and the precondition to keep it."""
 
-    packed: bytes
-    state: DrainElection | None
-    unchanged: StatePrecondition
-
-
-def _known(packed: bytes) -> _Known:
-    return _Known(packed, unpack_state(packed), StatePrecondition(packed, b""))
+    data: bytes
+    election: DrainElection | None
+    precondition: StatePrecondition
 
 
-_UNKNOWN = _known(b"")
+def _cached_state(data: bytes) -> _CachedState:
+    return _CachedState(data, unpack_state(data), StatePrecondition(data, b""))
+
+
+_NO_STATE = _cached_state(b"")
 
 
 class BatchWriter:
-    """Appends arrivals, and knows whether the store takes any."""
+    """Appends batches to one store, and knows whether that store is available."""
 
     def __init__(
         self,
@@ -95,12 +130,12 @@ class BatchWriter:
     ) -> None:
         """
         Args:
-            id_ttl_s: how long a batch is recognised when it comes again.
-            inbox_ttl_s: how long after the last append an inbox that nobody folds is kept.
-            verified_s: an arrival that is older was perhaps stored and forgotten since: it is
-                appended, and noted as unverified.
+            id_ttl_s: how long the store remembers the id of a batch.
+            inbox_ttl_s: how long after its last append an inbox is kept if no worker folds it.
+            verified_s: the age up to which a batch is certainly deduplicated. The id of an older
+                batch may be forgotten, so it is counted and recorded as `unverified`.
             clock: Unix time in seconds.
-            on_stored: told which apps' inboxes grew, and their lengths.
+            on_stored: called with the apps whose inboxes grew, and the new lengths.
         """
         self._store = store
         self._id_ttl_ms = id_ttl_s * 1000
@@ -108,153 +143,154 @@ class BatchWriter:
         self._verified_s = verified_s
         self._clock = clock
         self._on_stored = on_stored
-        self._states: dict[str, _Known] = {}  # as the store had them last
-        self.away_since_s = 0.0  # when the store began to refuse; 0 while it does not
-        self.last_error = ""  # why it refused last; "" when it did not
+        self._states: dict[str, _CachedState] = {}
+        self.unavailable_since_s = 0.0  # Unix time of the first failed append; 0 while available
+        self.last_error = ""
 
     @property
     def store_unavailable(self) -> bool:
-        """Whether the store refused the last step."""
-        return self.away_since_s > 0
+        return self.unavailable_since_s > 0
 
     @property
     def needs_single_batches(self) -> bool:
-        """See Appends: what goes to the spool does so one by one."""
-        return self.away_since_s > 0
+        # While the store is unavailable batches go to the spool, where each is a record of its own.
+        return self.unavailable_since_s > 0
 
     async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
-        """Returns when all of them are stored, or were before.
-
-        Args:
-            deadline: on the event loop's clock.
-        Raises:
-            StoreUnavailable: some of them may be stored, some not.
-        """
         try:
             async with asyncio.timeout_at(deadline):
-                arrivals: list[ReceivedBatch] = []
-                for each in await self._append_bundles(writes):
-                    arrivals += await each.split()
-                notes = await self._append_all(arrivals)
-                if notes:
-                    self._stored(await self._append(notes, {}))
-        except (StoreUnavailable, TimeoutError) as refusal:
-            said = str(refusal) if isinstance(refusal, StoreUnavailable) else ""
-            self.last_error = said or self.last_error or _NO_ANSWER
+                batches: list[ReceivedBatch] = []
+                for write in await self._append_coalesced(writes):
+                    batches += await write.split()
+                ledger_entries = await self._append_split(batches)
+                if ledger_entries:
+                    self._report_lengths(await self._append(ledger_entries, {}))
+        except (StoreUnavailable, TimeoutError) as error:
+            message = str(error) if isinstance(error, StoreUnavailable) else ""
+            self.last_error = message or self.last_error or _TIMED_OUT
             if not self.store_unavailable:
-                self.away_since_s = self._clock()
+                self.unavailable_since_s = self._clock()
                 log.warning("%s", self.last_error)
-            raise StoreUnavailable(self.last_error) from refusal
+            raise StoreUnavailable(self.last_error) from error
         if self.store_unavailable:
-            log.info("the store is back after %.0f s", self._clock() - self.away_since_s)
+            outage_s = self._clock() - self.unavailable_since_s
+            log.info("The store is available again after %.0f s", outage_s)
         self.last_error = ""
-        self.away_since_s = 0.0
+        self.unavailable_since_s = 0.0
 
-    async def _append_all(self, arrivals: Sequence[ReceivedBatch]) -> dict[str, list[Batch]]:
-        """Append until no state is stale; returns the notes to be made."""
-        waiting: dict[str, list[ReceivedBatch]] = {}
-        for arrival in arrivals:
-            waiting.setdefault(arrival.app, []).append(arrival)
-        notes: dict[str, list[Batch]] = {}
-        while waiting:
+    async def _append_split(self, batches: Sequence[ReceivedBatch]) -> dict[str, list[Batch]]:
+        """Append batches one by one, until no cached state is out of date.
+
+        Returns the ledger entries to append, by app.
+        """
+        pending: dict[str, list[ReceivedBatch]] = {}
+        for batch in batches:
+            pending.setdefault(batch.app, []).append(batch)
+        ledger_entries: dict[str, list[Batch]] = {}
+        while pending:
             groups: dict[str, list[Batch]] = {}
             guards: dict[str, StatePrecondition] = {}
-            for app, group in waiting.items():
-                ids = [arrival.id for arrival in group]
-                guard, spans = self._judged(app, ids, [arrival.claim for arrival in group])
+            for app, group in pending.items():
+                guard, ranges = self._elect(app, [batch.claim for batch in group])
                 if guard is not None:
                     guards[app] = guard
                 groups[app] = [
-                    arrival.batch(span) for arrival, span in zip(group, spans, strict=True)
+                    batch.build_attempt(within) for batch, within in zip(group, ranges, strict=True)
                 ]
-            answers = await self._append_judged(waiting, groups, guards)
-            self._stored(answers)
+            answers = await self._append_groups(pending, groups, guards)
+            self._report_lengths(answers)
             for app, answer in answers.items():
                 stale = []
-                for arrival, outcome in zip(waiting[app], answer.outcomes, strict=True):
+                for batch, outcome in zip(pending[app], answer.outcomes, strict=True):
                     if outcome is Outcome.STALE:
-                        stale.append(arrival)
-                    elif note := self._note(arrival, outcome):
-                        notes.setdefault(app, []).append(note)
+                        stale.append(batch)
+                    elif entry := self._ledger_entry(batch, outcome):
+                        ledger_entries.setdefault(app, []).append(entry)
                 if stale:
-                    self._states[app] = _known(answer.state)
+                    self._states[app] = _cached_state(answer.state)
                 elif answer.inbox_length and app in guards and guards[app].new:
-                    self._states[app] = _known(guards[app].new)
-                waiting[app] = stale
-            waiting = {app: stale for app, stale in waiting.items() if stale}
-        return notes
+                    self._states[app] = _cached_state(guards[app].new)
+                pending[app] = stale
+            pending = {app: stale for app, stale in pending.items() if stale}
+        return ledger_entries
 
-    async def _append_bundles(self, waiting: Sequence[PendingWrite]) -> list[PendingWrite]:
-        """Append what can go as one element, of each app the first; returns what is left."""
-        first = {each.app: each for each in reversed(waiting)}
+    async def _append_coalesced(self, writes: Sequence[PendingWrite]) -> list[PendingWrite]:
+        """Append the first write of each app as one element, where possible.
+
+        Returns the writes that have to be split.
+        """
+        first = {write.app: write for write in reversed(writes)}
         verified_from_s = self._clock() - self._verified_s
-        bundles: dict[str, port.CoalescedElement] = {}
+        elements: dict[str, CoalescedElement] = {}
         guards: dict[str, StatePrecondition] = {}
-        for app, each in first.items():
-            whole = each.coalesced()
-            if whole is None or whole.claim.arrived_s < verified_from_s:
+        for app, write in first.items():
+            payload = write.coalesced()
+            if payload is None or payload.claim.arrived_s < verified_from_s:
                 continue
-            guard, (span,) = self._judged(app, whole.ids, (whole.claim,))
-            if not span.covers(whole.claim.lines):
+            guard, (within,) = self._elect(app, (payload.claim,))
+            if not within.covers(payload.claim.lines):
                 continue
             if guard is not None:
                 guards[app] = guard
-            element = new_element(KIND_BATCH, whole.packed)
-            bundles[app] = port.CoalescedElement(whole.ids, whole.tokens, element)
+            element = new_element(KIND_BATCH, payload.data)
+            elements[app] = CoalescedElement(payload.ids, payload.tokens, element)
         lengths = await self._store.append_bundles(
-            bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+            elements, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
-        stored = {app: length for app, length in lengths.items() if length}
-        self._on_stored(stored)
+        new_lengths = {app: length for app, length in lengths.items() if length}
+        self._on_stored(new_lengths)
         for app, guard in guards.items():
-            if guard.new and app in stored:
-                self._states[app] = _known(guard.new)
-        if len(stored) == len(waiting):
+            if guard.new and app in new_lengths:
+                self._states[app] = _cached_state(guard.new)
+        if len(new_lengths) == len(writes):
             return []
-        return [each for each in waiting if each.app not in stored or first[each.app] is not each]
+        return [
+            write
+            for write in writes
+            if write.app not in new_lengths or first[write.app] is not write
+        ]
 
-    def _judged(
-        self,
-        app: str,
-        ids: Sequence[bytes],  # see PartAppender
-        claims: Sequence[DrainClaim],
+    def _elect(
+        self, app: str, claims: Sequence[DrainClaim]
     ) -> tuple[StatePrecondition | None, list[TimeRange]]:
-        """Which lines of each count, and the state that this follows from and leads to; None when
-        none of them names its drain.
+        """Decide which lines of each batch count, from the cached election state.
+
+        Returns the precondition under which that holds, and a range per claim. The precondition is
+        None if no claim names its drain.
         """
-        known = self._states.get(app, _UNKNOWN)
-        after = known.state
-        spans = []
-        guarded = False
+        state = self._states.get(app, _NO_STATE)
+        election = state.election
+        ranges = []
+        needs_guard = False
         for claim in claims:
             if claim.token:
-                after, span = elect_drain(after, claim)
-                spans.append(span)
-                guarded = True
+                election, within = elect_drain(election, claim)
+                ranges.append(within)
+                needs_guard = True
             else:
-                spans.append(ALWAYS)
-        if not guarded:
-            return None, spans
-        if after is None or after is known.state:
-            return known.unchanged, spans
-        return StatePrecondition(known.packed, pack_state(after)), spans
+                ranges.append(ALWAYS)
+        if not needs_guard:
+            return None, ranges
+        if election is None or election is state.election:
+            return state.precondition, ranges
+        return StatePrecondition(state.data, pack_state(election)), ranges
 
-    def _note(self, arrival: ReceivedBatch, outcome: Outcome) -> Batch | None:
+    def _ledger_entry(self, batch: ReceivedBatch, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:
-            return arrival.note("duplicate")
-        late = self._unverified(arrival.body.arrived_s)
-        return arrival.note("unverified") if late else None
+            return batch.build_ledger_entry("duplicate")
+        is_unverified = self._is_unverified(batch.body.arrived_s)
+        return batch.build_ledger_entry("unverified") if is_unverified else None
 
-    def _unverified(self, arrived_s: int) -> bool:
+    def _is_unverified(self, arrived_s: int) -> bool:
         return self._clock() - arrived_s > self._verified_s
 
-    async def _append_judged(
+    async def _append_groups(
         self,
-        arrivals: Mapping[str, Sequence[ReceivedBatch]],
+        batches: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
         guards: dict[str, StatePrecondition],
     ) -> dict[str, Appended]:
-        """Append what each of the arrivals comes to."""
+        """Append one attempt per batch; a writer for batches from a log overrides this."""
         return await self._append(groups, guards)
 
     async def _append(
@@ -264,6 +300,6 @@ class BatchWriter:
             groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
         )
 
-    def _stored(self, answers: dict[str, Appended]) -> None:
+    def _report_lengths(self, answers: dict[str, Appended]) -> None:
         lengths = {app: answer.inbox_length for app, answer in answers.items()}
         self._on_stored({app: length for app, length in lengths.items() if length})

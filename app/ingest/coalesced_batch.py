@@ -1,13 +1,14 @@
-"""What goes into the store as one element: POSTs of an app, added up as they come, so that what a
-busy app sends within a moment is packed, stored and folded once for all of it.
+"""Coalesces POSTs of an app that arrive at about the same time into one element of the store.
 
-Sums are twenty times as large as their bytes, and a group holds what many apps sent. So a bundle
-that is not expected to grow is sealed at once, while its sums are at hand: the next one is made in
-the same memory, which a processor's cache still holds. Should another POST come after all, its
-POSTs are counted up once more.
+So the batches that a busy app sends within a moment are packed, stored and folded once for all.
 
-Where one element cannot be (the store knows one of them already, or is away), each of them can
-still be had by itself.
+A rollup in memory is about twenty times as large as its packed bytes, and a group holds the POSTs
+of many apps. So a coalesced batch that is not expected to grow is packed immediately, while its
+rollup is still in the processor's cache; the next batch then reuses the same memory. If another
+POST arrives after all, all POSTs of the batch are aggregated once more.
+
+The POSTs can always be split again. That is needed if they cannot be stored as one element: the
+store knows the id of one of them already, or is unavailable.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from app.access.drain_election import DrainClaim
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import MINUTE_S, NOT_SEEN, AcceptanceWindow, ActivityTimes
+from app.ingest.aggregator import MINUTE_S, NO_ACTIVITY, AcceptanceWindow, ActivityTimes
 from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
 from app.rollup.rollup import CardinalityLimits
 
@@ -27,7 +28,10 @@ POSTS_MAX = 256  # about 0.4 ms of Redis
 
 
 class DrainKey(NamedTuple):
-    """Whose POSTs may be added up: see Arrival."""
+    """Identifies a drain and its secret; only POSTs with an equal key are coalesced.
+
+    `drain` and `generation` are those of a ReceivedBatch.
+    """
 
     app: str
     drain: str
@@ -35,108 +39,110 @@ class DrainKey(NamedTuple):
 
 
 class DrainPost(msgspec.Struct, frozen=True, gc=False):
-    """`token` is drawn for this POST alone; `promised` messages, by its Logplex-Msg-Count; its body
-    begins at `start` of `data`, behind what else came with it.
+    """The body of a POST that is not aggregated yet.
+
+    The body begins at `start` of `data`, after other bytes of the same read. `token` is drawn for
+    this POST alone. `msg_count` is its Logplex-Msg-Count, 0 for none.
     """
 
     id: bytes
     token: bytes
     data: bytes
-    promised: int
+    msg_count: int
     start: int = 0
 
 
 class CoalescedBatch:
-    """POSTs that came over one drain within one minute, to which the ledger books them all; see
-    arrival.Brought.
+    """POSTs of one drain that arrived within one minute, so they share one ledger.
+
+    Implements app.ingest.received_batch.PendingWrite.
     """
 
-    _sealed: CoalescedPayload | None = None
-    _spoiled = False
+    _payload: CoalescedPayload | None = None  # once packed; then there is no aggregator
+    _is_broken = False  # a POST failed half-way, so the aggregator cannot be used
 
     def __init__(
         self,
-        sender: DrainKey,
+        key: DrainKey,
         post: DrainPost,
         arrived_s: float,
         acceptance: AcceptanceWindow,
         limits: CardinalityLimits,
     ) -> None:
-        """`post`: the first of them; `arrived_s`: when it came, Unix time in seconds."""
-        self.app = sender.app
-        self._sender = sender
+        """`post` is the first POST, and `arrived_s` its arrival in Unix seconds."""
+        self.app = key.app
+        self._key = key
         self._arrived_s = arrived_s
         self._acceptance = acceptance
         self._limits = limits
         self._posts = {post.id: post}
-        self._aggregator: Aggregator | None = self._counted_up(post)  # of an open one
-        self._apart: list[ReceivedBatch] = []
+        self._aggregator: Aggregator | None = self._aggregate(post)
+        self._batches: list[ReceivedBatch] = []  # after a split
 
     @property
     def activity(self) -> ActivityTimes:
-        """See arrival.Brought."""
-        summed = self._sealed or self._aggregator
-        return NOT_SEEN if summed is None else summed.activity
+        source = self._payload or self._aggregator
+        return NO_ACTIVITY if source is None else source.activity
 
     def can_accept(self, post: DrainPost, now_s: float) -> bool:
-        """Whether this POST, which came just now, can be added."""
+        """Whether a POST that has just arrived can be added."""
         return (
             now_s // MINUTE_S == self._arrived_s // MINUTE_S
             and post.id not in self._posts
             and len(self._posts) < POSTS_MAX
-            and not self._spoiled
+            and not self._is_broken
         )
 
     def add(self, post: DrainPost) -> None:
-        """Add what it brings; should this fail, the others can be had apart."""
+        """Add a POST; if this fails, the other POSTs can still be split and stored."""
         try:
             if self._aggregator is None:
-                self._aggregator = self._counted_up(*self._posts.values(), post)
-                self._sealed = None
+                self._aggregator = self._aggregate(*self._posts.values(), post)
+                self._payload = None
             else:
                 _add(self._aggregator, post)
         except BaseException:
-            self._spoiled = True
+            self._is_broken = True
             raise
         self._posts[post.id] = post
 
     def finalize(self) -> CoalescedPayload:
-        """What all of them come to; their sums are let go."""
-        if self._sealed is None:
-            aggregator = self._aggregator or self._counted_up(*self._posts.values())
-            _, drain, generation = self._sender
-            self._sealed = CoalescedPayload(
-                DrainClaim(drain, generation, aggregator.lines, int(self._arrived_s)),
+        """Pack all POSTs as one batch, and release the rollup."""
+        if self._payload is None:
+            aggregator = self._aggregator or self._aggregate(*self._posts.values())
+            _, drain, generation = self._key
+            self._payload = CoalescedPayload(
+                DrainClaim(drain, generation, aggregator.time_range, int(self._arrived_s)),
                 aggregator.activity,
                 list(self._posts),
                 [post.token for post in self._posts.values()],
-                aggregator.packed(),
+                aggregator.pack(),
             )
             self._aggregator = None
-        return self._sealed
+        return self._payload
 
     def coalesced(self) -> CoalescedPayload | None:
-        """See arrival.Brought."""
-        return None if self._spoiled else self._sealed or self.finalize()
+        return None if self._is_broken else self._payload or self.finalize()
 
     async def split(self) -> list[ReceivedBatch]:
-        """See arrival.Brought. They are counted up once more; others run in between."""
-        alone = self._aggregator if len(self._posts) == 1 and not self._spoiled else None
-        for post in list(self._posts.values())[len(self._apart) :]:
-            self._apart.append(self._arrival(post, alone or self._counted_up(post)))
+        """Aggregate each POST separately, and let other tasks run in between."""
+        # The aggregator of a single POST already holds exactly its lines.
+        reusable = self._aggregator if len(self._posts) == 1 and not self._is_broken else None
+        for post in list(self._posts.values())[len(self._batches) :]:
+            self._batches.append(self._build_batch(post, reusable or self._aggregate(post)))
             await asyncio.sleep(0)
-        return self._apart
+        return self._batches
 
-    def _counted_up(self, *posts: DrainPost) -> Aggregator:
+    def _aggregate(self, *posts: DrainPost) -> Aggregator:
         aggregator = Aggregator(self._arrived_s, self._acceptance, self._limits)
         for post in posts:
             _add(aggregator, post)
         return aggregator
 
-    def _arrival(self, post: DrainPost, aggregator: Aggregator) -> ReceivedBatch:
-        app, drain, generation = self._sender
+    def _build_batch(self, post: DrainPost, aggregator: Aggregator) -> ReceivedBatch:
+        app, drain, generation = self._key
         return ReceivedBatch(app, post.id, aggregator.build_body(), drain, generation, post.token)
 
 
 def _add(aggregator: Aggregator, post: DrainPost) -> None:
-    aggregator.add_body(post.data, post.start, post.promised)
+    aggregator.add_body(post.data, post.start, post.msg_count)

@@ -1,5 +1,6 @@
-"""Whether Dynometer's own app drains into Dynometer: then each batch makes Heroku's router write a
-line, which comes as another batch, for ever.
+"""Detects log loops: an app that runs Dynometer and also drains to it.
+
+Every batch then makes Heroku's router log a line, which arrives as the next batch, without end.
 """
 
 from __future__ import annotations
@@ -12,60 +13,64 @@ from app.storage.interface import Store
 
 log = logging.getLogger(__name__)
 
-BEAT = "itself:"
-KEPT_S = 3600
-LOOK_BYTES = 2_048  # of a body: the lines of such a drain are hardly anything else
+HEARTBEAT_PREFIX = "itself:"
+HEARTBEAT_TTL_S = 3600
+INSPECTED_BYTES = 2_048  # of a body; in a log loop nearly every line is such a router line
 
 
 class DrainLoopDetector:
-    """Looks for the router's lines about our own drain."""
+    """Searches bodies for router lines about our own /drain."""
 
     def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
-        """`public_url`: where Heroku reaches us; "" for unknown, and then nothing is found."""
+        """`public_url` is our address for Heroku; "" if unknown, then nothing is detected."""
         self._store = store
         self._clock = clock
         address = urlsplit(public_url)
         self._line = f'path="{address.path}/drain" host={address.hostname} '.encode()
-        self._known = bool(public_url)
-        self._found: set[str] = set()
+        self._is_enabled = bool(public_url)
+        self._new_apps: set[str] = set()  # detected here, and not reported to the store yet
         self._apps: list[str] = []
 
     def inspect(self, app: str, data: bytes, start: int = 0) -> None:
-        """Take note if this body of an app, which begins at `start`, tells of our own drain."""
-        if self._known and self._line in data[start : start + LOOK_BYTES]:
-            self._found.add(app)
+        """Check the body of an app that begins at `start` of `data`."""
+        if self._is_enabled and self._line in data[start : start + INSPECTED_BYTES]:
+            self._new_apps.add(app)
 
     async def refresh(self) -> None:
-        """Tell the others, and hear from them.
+        """Exchange the detected apps with the other workers.
 
         Raises:
-            StoreUnavailable: try again later.
+            StoreUnavailable: the apps stay as they were; try again later.
         """
-        for app in self._found:
+        for app in self._new_apps:
             now_s = str(int(self._clock()))
-            await self._store.heartbeat(BEAT + app, {"last_s": now_s}, ttl_ms=KEPT_S * 1000)
-        self._found.clear()
-        before = self._apps
+            await self._store.heartbeat(
+                HEARTBEAT_PREFIX + app, {"last_s": now_s}, ttl_ms=HEARTBEAT_TTL_S * 1000
+            )
+        self._new_apps.clear()
+        previous_apps = self._apps
         self._apps = await looping_apps(self._store)
         for app in self._apps:
-            if app not in before:
+            if app not in previous_apps:
                 log.warning("%s", loop_notice(app))
 
     def notices(self) -> list[str]:
-        """For people, one for each such app."""
+        """One notice for operators per looping app."""
         return [loop_notice(app) for app in self._apps]
 
 
 async def looping_apps(store: Store) -> list[str]:
-    """Apps of which this was seen within KEPT_S, by any worker."""
+    """Apps in a log loop that any worker detected within HEARTBEAT_TTL_S."""
     return sorted(
-        name.removeprefix(BEAT) for name in await store.heartbeats() if name.startswith(BEAT)
+        name.removeprefix(HEARTBEAT_PREFIX)
+        for name in await store.heartbeats()
+        if name.startswith(HEARTBEAT_PREFIX)
     )
 
 
 def loop_notice(app: str) -> str:
-    """What it means, and what to do."""
+    """A notice that names the log loop and the commands that end it."""
     return (
-        f"{app} is this service's own app, and drains into it: each batch causes the next. "
-        f"End it: heroku drains -a {app}, then heroku drains:remove DRAIN -a {app}"
+        f"Log loop: app {app} runs Dynometer and also drains to it. "
+        f"Remove that drain: heroku drains -a {app}, then heroku drains:remove DRAIN -a {app}"
     )

@@ -1,13 +1,12 @@
-"""Group commit: what many POSTs bring goes to the store in one call, and each POST is answered
-when its own is safe.
+"""Group commit: many POSTs reach the store in one call, and each is answered once it is durable.
 
-One call is in flight at a time; what arrives meanwhile is added up (app.ingest.coalesced_batch)
-and goes into the
-next. So the busier a worker is, the larger its groups and the less a POST costs, and an idle worker
-adds no delay.
+One call is in flight at a time. Batches that arrive meanwhile are coalesced
+(app.ingest.coalesced_batch) and go into the next call. So the busier a worker is, the larger its
+groups and the less a POST costs; an idle worker adds no delay.
 
-While the store refuses, groups go to the spool on disk instead. When that has no room either, a
-POST is held and the store tried again until its time is up.
+While the store is unavailable, groups go to the spool on disk instead. If the spool is full too,
+POSTs are held and the store is retried until their time is up. app.ingest.batch_writer explains how
+a batch counts once on all these ways.
 """
 
 from __future__ import annotations
@@ -29,49 +28,59 @@ log = logging.getLogger(__name__)
 
 GROUP_BYTES_MAX = 16 * 2**20  # of bodies
 PENDING_BYTES_MAX = 32 * 2**20
-MESSAGE_BYTES = 256  # of a usual one, where only what it came to is held
-RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # then the last again
+MESSAGE_BYTES = 256  # estimate per message, for batches of which only the aggregate is held
+RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # the last one repeats
 
 OnResult = Callable[[bool | BaseException], None]
-"""Told what became of a POST: True when the store has it, False when the spool does, or why neither
-took it.
+"""Called with the result of a POST: True if it is in the store, False if it is in the spool, or the
+reason why neither accepted it.
 """
 
 
 class BatchCommitter(Protocol):
-    """What POSTs are given to: a Committer, or several (app.ingest.shard_writers)."""
+    """Commits batches: a GroupCommitter, or one per shard (app.ingest.shard_writers)."""
 
     @property
     def rejection_reason(self) -> str:
-        """Why not even the spool takes batches; "" while it does."""
+        """Why not even the spool accepts batches at present; "" if it does."""
         ...
 
     async def commit(self, batch: ReceivedBatch) -> bool:
-        """See Committer.commit."""
+        """Commit a batch; returns when it is durable.
+
+        Returns True if the batch is in the store, False if it is in the spool.
+
+        Raises:
+            StoreUnavailable: neither accepted it in time, or too many batches are pending. It may
+                have been stored nevertheless; the sender may repeat it with the same Frame-Id.
+        """
         ...
 
     def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
-        """See Committer.submit."""
+        """Queue a POST, coalesced with others of its drain; `on_result` is called when it is done.
+
+        Returns False if too many batches are pending; then nothing was queued.
+        """
         ...
 
     async def wait_idle(self) -> None:
-        """See Committer.drained."""
+        """Returns when no batch is pending or in flight."""
         ...
 
 
-_What_co = TypeVar("_What_co", bound=PendingWrite, covariant=True)
+_Write_co = TypeVar("_Write_co", bound=PendingWrite, covariant=True)
 
 
 @dataclass(slots=True, eq=False)
-class _Pending(Generic[_What_co]):
-    what: _What_co
+class _Pending(Generic[_Write_co]):
+    write: _Write_co
     deadline: float
-    settles: list[OnResult]
+    callbacks: list[OnResult]  # one per POST
     size: int
 
 
 class GroupCommitter:
-    """Commits POSTs and arrivals in groups."""
+    """Commits POSTs and batches in groups."""
 
     def __init__(
         self,
@@ -85,11 +94,11 @@ class GroupCommitter:
     ) -> None:
         """
         Args:
-            spool: where arrivals wait while the store is away; None for nowhere.
-            wait_s: how long a POST may wait when neither takes it.
-            bundle_of: a new one, that begins with a POST of a sender which came then.
+            spool: takes batches while the store is unavailable; None for no spool.
+            wait_s: how long a POST may wait if neither store nor spool accepts it.
+            new_batch: creates a coalesced batch from its first POST and that POST's arrival time.
             clock: Unix time in seconds.
-            on_stored: awaited before POSTs are settled that the store has.
+            on_stored: awaited before the POSTs of a stored group are answered.
         """
         self._sink = sink
         self._spool = spool
@@ -98,165 +107,162 @@ class GroupCommitter:
         self._clock = clock
         self._on_stored = on_stored
         self._queue: deque[_Pending[PendingWrite]] = deque()
-        self._open: dict[
-            DrainKey, _Pending[CoalescedBatch]
-        ] = {}  # of the queue; POSTs may be added
-        self._send_several: set[DrainKey] = set()  # into the next group,
-        self._sent_several: set[DrainKey] = set()  # into the last one: they may do so again
+        # Batches in the queue to which POSTs can still be added.
+        self._open_batches: dict[DrainKey, _Pending[CoalescedBatch]] = {}
+        # Drains that sent several POSTs into the last group are expected to do so again: their
+        # batches are left open for more POSTs, while all others are packed immediately.
+        self._busy_drains: set[DrainKey] = set()
+        self._next_busy_drains: set[DrainKey] = set()
         self._pending_bytes = 0
-        self._flight: asyncio.Task[None] | None = None
-        self.rejection_reason = ""  # see Commits
+        self._commit_task: asyncio.Task[None] | None = None
+        self.rejection_reason = ""
 
     async def commit(self, batch: ReceivedBatch) -> bool:
-        """Returns when the arrival is safe: True when the store has it, False when the spool does.
-
-        Raises:
-            StoreUnavailable: neither took it within `wait_s`, or too much is waiting already.
-                Whether it was stored is unknown; the sender may send it again under the same
-                Frame-Id.
-        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._wait_s
         size = batch.body.received * MESSAGE_BYTES
-        stored: asyncio.Future[bool] = loop.create_future()
+        result: asyncio.Future[bool] = loop.create_future()
 
-        def settle(result: bool | BaseException) -> None:
-            if stored.done():  # its POST was given up by the server
+        def on_result(outcome: bool | BaseException) -> None:
+            if result.done():  # the server has abandoned the request
                 return
-            if isinstance(result, bool):
-                stored.set_result(result)
+            if isinstance(outcome, bool):
+                result.set_result(outcome)
             else:
-                stored.set_exception(result)
+                result.set_exception(outcome)
 
-        while not self._has_room(size):
+        while not self._has_capacity(size):
             if loop.time() >= deadline:
-                raise StoreUnavailable("too many batches are waiting for the store")
+                raise StoreUnavailable("Too many batches are waiting for the store. Retry later.")
             await asyncio.sleep(RETRY_DELAYS_S[0])
-        self._enqueue(_Pending(batch, deadline, [settle], size))
-        return await stored
+        self._enqueue(_Pending(batch, deadline, [on_result], size))
+        return await result
 
     def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
-        """Add a POST up with what else its sender has just sent, commit it, and have `settle`
-        called; False when too much is waiting already.
-        """
         size = len(post.data)
-        if not self._has_room(size):
+        if not self._has_capacity(size):
             return False
         now_s = self._clock()
-        apart = self._sink.needs_single_batches
-        pending = self._open.get(key)
-        if pending is not None and not apart and pending.what.can_accept(post, now_s):
-            pending.what.add(post)
-            pending.settles.append(on_result)
+        needs_single_batches = self._sink.needs_single_batches
+        pending = self._open_batches.get(key)
+        if (
+            pending is not None
+            and not needs_single_batches
+            and pending.write.can_accept(post, now_s)
+        ):
+            pending.write.add(post)
+            pending.callbacks.append(on_result)
             pending.size += size
             self._pending_bytes += size
-            self._send_several.add(key)
+            self._next_busy_drains.add(key)
             return True
-        bundle = self._new_batch(key, post, now_s)
-        if not apart and key not in self._sent_several:
-            bundle.finalize()
+        batch = self._new_batch(key, post, now_s)
+        if not needs_single_batches and key not in self._busy_drains:
+            batch.finalize()
         deadline = asyncio.get_running_loop().time() + self._wait_s
-        self._open[key] = pending = _Pending(bundle, deadline, [on_result], size)
+        self._open_batches[key] = pending = _Pending(batch, deadline, [on_result], size)
         self._enqueue(pending)
         return True
 
-    def _has_room(self, size: int) -> bool:
+    def _has_capacity(self, size: int) -> bool:
+        # A single batch that is larger than the limit must still pass.
         return self._pending_bytes + size <= PENDING_BYTES_MAX or not self._queue
 
     def _enqueue(self, pending: _Pending[PendingWrite]) -> None:
         self._queue.append(pending)
         self._pending_bytes += pending.size
-        if self._flight is None:
-            self._flight = asyncio.create_task(self._fly(), name="commit")
+        if self._commit_task is None:
+            self._commit_task = asyncio.create_task(self._commit_queue(), name="commit")
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is waiting or in flight."""
-        return self._flight is None
+    def is_idle(self) -> bool:
+        """Whether no batch is pending or in flight."""
+        return self._commit_task is None
 
     async def wait_idle(self) -> None:
-        """Returns when nothing is waiting or in flight."""
-        while self._flight is not None:
-            await asyncio.wait([self._flight])
+        while self._commit_task is not None:
+            await asyncio.wait([self._commit_task])
 
-    async def _fly(self) -> None:
+    async def _commit_queue(self) -> None:
         try:
             while self._queue:
-                await asyncio.sleep(0)  # what else is there to be read goes along
+                await asyncio.sleep(0)  # POSTs that have already arrived join the group
                 await self._commit_group(self._next_group())
         finally:
-            self._flight = None
+            self._commit_task = None
 
     def _next_group(self) -> list[_Pending[PendingWrite]]:
-        """What goes next; nothing is added to it any more."""
+        """Take the next group off the queue; from now on, nothing is added to its batches."""
         group: list[_Pending[PendingWrite]] = []
         posts = size = 0
         while self._queue and posts < POSTS_MAX and size < GROUP_BYTES_MAX:
             pending = self._queue.popleft()
             group.append(pending)
-            posts += len(pending.settles)
+            posts += len(pending.callbacks)
             size += pending.size
-        self._sent_several, self._send_several = self._send_several, set()
-        self._open.clear()
+        self._busy_drains, self._next_busy_drains = self._next_busy_drains, set()
+        self._open_batches.clear()
         return group
 
     async def _commit_group(self, group: list[_Pending[PendingWrite]]) -> None:
         attempt = 0
         try:
-            if self._sink.store_unavailable and await self._spooled(group):
+            # Skip a call that would fail: the spool replayer finds out when the store is back.
+            if self._sink.store_unavailable and await self._spool_group(group):
                 return
             while group:
                 try:
-                    waiting = [pending.what for pending in group]
-                    await self._sink.append(waiting, deadline=group[0].deadline)
-                except StoreUnavailable as refusal:
-                    if await self._spooled(group):
+                    writes = [pending.write for pending in group]
+                    await self._sink.append(writes, deadline=group[0].deadline)
+                except StoreUnavailable as error:
+                    if await self._spool_group(group):
                         return
-                    group = self._give_up_expired(group, refusal)
+                    group = self._reject_expired(group, error)
                 else:
                     self.rejection_reason = ""
-                    await self._on_stored([(each.app, each.activity) for each in waiting])
-                    self._settle(group, True)
+                    await self._on_stored([(write.app, write.activity) for write in writes])
+                    self._report(group, True)
                     return
                 if group:
                     await asyncio.sleep(RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S) - 1)])
                     attempt += 1
-        except asyncio.CancelledError as cancelled:
-            self._settle(group, cancelled)
+        except asyncio.CancelledError as cancellation:
+            self._report(group, cancellation)
             raise
-        except Exception as defect:  # a defect of ours: these POSTs fail, the next group flies
-            log.exception("commit failed")
-            self._settle(group, defect)
+        except Exception as defect:  # only this group fails; the next one is committed
+            log.exception("Committing a group of batches failed")
+            self._report(group, defect)
 
-    async def _spooled(self, group: Sequence[_Pending[PendingWrite]]) -> bool:
-        """Whether the group is on disk now; its POSTs are then answered."""
+    async def _spool_group(self, group: Sequence[_Pending[PendingWrite]]) -> bool:
+        """Write the group to disk and answer its POSTs; False if the spool does not take it."""
         if self._spool is None:
             return False
         records = [
-            pack_received(arrival) for pending in group for arrival in await pending.what.split()
+            pack_received(batch) for pending in group for batch in await pending.write.split()
         ]
         try:
             await asyncio.to_thread(self._spool.add, records)
-        except SpoolFull as full:
+        except SpoolFull as error:
             if not self.rejection_reason:
-                log.error("%s", full)
-            self.rejection_reason = str(full)
+                log.error("%s", error)
+            self.rejection_reason = str(error)
             return False
         self.rejection_reason = ""
-        self._settle(group, False)
+        self._report(group, False)
         return True
 
-    def _give_up_expired(
+    def _reject_expired(
         self, group: list[_Pending[PendingWrite]], error: Exception
     ) -> list[_Pending[PendingWrite]]:
+        """Reject the POSTs past their deadline; returns the rest of the group."""
         now = asyncio.get_running_loop().time()
-        self._settle([pending for pending in group if pending.deadline <= now], error)
+        self._report([pending for pending in group if pending.deadline <= now], error)
         return [pending for pending in group if pending.deadline > now]
 
-    def _settle(
+    def _report(
         self, group: Sequence[_Pending[PendingWrite]], result: bool | BaseException
     ) -> None:
         for pending in group:
             self._pending_bytes -= pending.size
-            for settle in pending.settles:
-                settle(result)
+            for on_result in pending.callbacks:
+                on_result(result)

@@ -1,4 +1,4 @@
-"""How it stands with the store and the disk in front of it."""
+"""The way of batches into the store, as the rest of the service sees it, and its status."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
 
+ID_MARGIN_S = 900  # the store remembers ids for this much longer than a batch may be in the spool
 _MEBIBYTE = 2**20
 
 
 class WritePath(NamedTuple):
-    """Where batches go, and who is called once the store has them."""
+    """The sink and committer for batches, and the callback for batches that were stored."""
 
     sink: BatchSink
     committer: BatchCommitter
@@ -27,11 +28,11 @@ WritePathBuilder = Callable[
     [Callable[[], BatchWriter], Callable[[BatchSink, OnStored], GroupCommitter], OnStored],
     WritePath,
 ]
-"""Builds a write path from what makes a writer, what makes a committer, and a callback."""
+"""Builds a write path from a factory of writers, a factory of committers, and a callback."""
 
 
 class IngestPipeline(NamedTuple):
-    """What this worker knows of it; `spool` and `catch_up` are None without a spool."""
+    """A worker's write path and spool; `spool` and `replayer` are None without a spool."""
 
     sink: BatchSink
     committer: BatchCommitter
@@ -40,38 +41,35 @@ class IngestPipeline(NamedTuple):
 
     @property
     def rejection_reason(self) -> str:
-        """Why batches are refused at present; "" when they are not."""
+        """Why batches are rejected at present; "" if they are not."""
         return self.committer.rejection_reason
 
     def waiting_since_s(self) -> int:
-        """Since when batches of any worker wait on this disk, Unix seconds; 0 when none do."""
-        waiting = self.spool.status() if self.spool is not None else None
-        return waiting.since_s if waiting is not None and waiting.bytes else 0
+        """Unix time since when batches of any worker wait on this disk; 0 if none do."""
+        status = self.spool.status() if self.spool is not None else None
+        return status.since_s if status is not None and status.bytes else 0
 
     def describe(self) -> dict[str, Any]:
-        """The spool, of all workers, for machines."""
+        """The state of the spool, of all workers, as JSON fields."""
         if self.spool is None:
             return {"status": "none", "bytes": 0, "bytes_max": 0, "since": 0}
-        waiting = self.spool.status()
-        status = "full" if self.rejection_reason else "buffering" if waiting.bytes else "empty"
+        status = self.spool.status()
+        state = "full" if self.rejection_reason else "buffering" if status.bytes else "empty"
         return {
-            "status": status,
-            "bytes": waiting.bytes,
+            "status": state,
+            "bytes": status.bytes,
             "bytes_max": self.spool.bytes_max,
-            "since": waiting.since_s,
+            "since": status.since_s,
         }
 
     def notice(self) -> str:
-        """The same for people; "" when nothing is on disk."""
-        waiting = self.spool.status() if self.spool is not None else None
-        if self.spool is None or waiting is None or not waiting.bytes:
+        """A notice for people while batches wait on disk; otherwise ""."""
+        status = self.spool.status() if self.spool is not None else None
+        if self.spool is None or status is None or not status.bytes:
             return ""
-        since = f" since {datetime.fromtimestamp(waiting.since_s, UTC):%H:%M} UTC"
+        since = f" since {datetime.fromtimestamp(status.since_s, UTC):%H:%M} UTC"
         return (
-            f"Buffering on disk{since if waiting.since_s else ''}: "
-            f"{waiting.bytes / _MEBIBYTE:.1f} MiB of {self.spool.bytes_max / _MEBIBYTE:.0f}. "
-            "It is counted as soon as the store is back."
+            f"Buffering on disk{since if status.since_s else ''}: "
+            f"{status.bytes / _MEBIBYTE:.1f} MiB of {self.spool.bytes_max / _MEBIBYTE:.0f} MiB. "
+            "These lines will be counted when the store is available again."
         )
-
-
-ID_MARGIN_S = 900  # ids outlive the longest stay in the spool by so much

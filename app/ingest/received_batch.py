@@ -1,4 +1,4 @@
-"""What one POST brought, on its way to the store: now, or after some time on disk."""
+"""One POST's batch on its way to the store, and its record format while it waits on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import Protocol
 import msgspec
 
 from app.access.drain_election import DrainClaim
-from app.ingest.aggregator import ActivityTimes, AggregatedBody, pack_note, touched
+from app.ingest.aggregator import (
+    ActivityTimes,
+    AggregatedBody,
+    covering_range,
+    pack_ledger_entry,
+)
 from app.rollup.accelerated import merge_rollups, pack_batch
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import DECODE_ERRORS, to_pack_error
@@ -26,8 +31,10 @@ from app.storage.interface import (
 
 
 def batch_id(frame_id: bytes) -> bytes:
-    """What a batch is remembered by: a digest, so that no text of a client becomes a key. Without
-    a Frame-Id a random one: it tells our own repetitions, not those of the sender.
+    """The id by which the store deduplicates a batch: a digest of its Logplex-Frame-Id.
+
+    A digest, so that no text of a client becomes part of a key. Without a Frame-Id the id is
+    random: then only our own retries are recognized, not those of the sender.
     """
     return (
         blake2b(frame_id, digest_size=ID_BYTES).digest()
@@ -36,104 +43,107 @@ def batch_id(frame_id: bytes) -> bytes:
     )
 
 
-def new_batch(frame_id: bytes, packed: bytes) -> Batch:
-    """A batch to append, with a token and header of its own."""
-    return Batch(batch_id(frame_id), random_bytes(), new_element(KIND_BATCH, packed))
+def new_batch(frame_id: bytes, data: bytes) -> Batch:
+    """A batch to append, with a new token and header."""
+    return Batch(batch_id(frame_id), random_bytes(), new_element(KIND_BATCH, data))
 
 
 OnStored = Callable[[Sequence[tuple[str, ActivityTimes]]], Awaitable[None]]
-"""Told what the store has taken: of which apps, and when it says that they lived."""
+"""Called with the apps whose batches the store has accepted, and their activity."""
 
 
 class CoalescedPayload(msgspec.Struct, frozen=True, gc=False):
-    """All that POSTs of an app brought, every line counted, as one batch, `packed`: what it says
-    about its drain and about when the app lived; the ids of the POSTs, all different; their tokens.
+    """One or more POSTs of a drain, packed as one batch in which every line counts.
+
+    `ids` and `tokens` belong to the POSTs, in the same order; the ids are all different. `data` is
+    the packed batch.
     """
 
     claim: DrainClaim
     activity: ActivityTimes
     ids: Sequence[bytes]
     tokens: Sequence[bytes]
-    packed: bytes
+    data: bytes
 
 
 class PendingWrite(Protocol):
-    """What one or more POSTs of an app brought: an Arrival, or a bundle.Bundle of them."""
+    """One or more POSTs of an app to be stored: a ReceivedBatch or a CoalescedBatch."""
 
     @property
     def app(self) -> str:
-        """Whose it is."""
+        """The app's name."""
         ...
 
     @property
     def activity(self) -> ActivityTimes:
-        """When it says that the app lived."""
+        """When the app was active, as shown by the lines."""
         ...
 
     def coalesced(self) -> CoalescedPayload | None:
-        """All of it as one; None when it has to be taken apart."""
+        """All POSTs as one element; None if they have to be split."""
         ...
 
     async def split(self) -> list[ReceivedBatch]:
-        """Each POST by itself; always the same."""
+        """Each POST as a batch of its own; repeated calls return the same batches."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class ReceivedBatch:
-    """The lines of one POST, counted up.
+    """The aggregated lines of one POST.
 
-    `token` is drawn once and kept through every repetition of ours, also over a stay on disk: by it
-    a repetition is told from a second POST with the same Frame-Id.
+    `token` is drawn once and kept through all our retries, also in the spool. It distinguishes a
+    retry of ours from a second POST with the same Frame-Id.
     """
 
     app: str
     id: bytes
     body: AggregatedBody
-    drain: str = ""  # Logplex-Drain-Token; "" for none, then it always counts
-    generation: int = 1  # of the secret that it came with
+    drain: str = ""  # Logplex-Drain-Token; a batch without one always counts
+    generation: int = 1  # of the drain secret that authenticated the POST
     token: bytes = field(default_factory=random_bytes)
-    _span: TimeRange = ALWAYS
-    _packed: bytes = b""
+    _data_range: TimeRange = ALWAYS  # of the lines that count in `_data`
+    _data: bytes = b""
 
     @property
     def activity(self) -> ActivityTimes:
-        """See Brought."""
         return self.body.activity
 
     def coalesced(self) -> CoalescedPayload:
-        """See Brought."""
-        packed = self._packed_within(ALWAYS)
-        return CoalescedPayload(self.claim, self.activity, (self.id,), (self.token,), packed)
+        data = self._pack_within(ALWAYS)
+        return CoalescedPayload(self.claim, self.activity, (self.id,), (self.token,), data)
 
     async def split(self) -> list[ReceivedBatch]:
-        """See Brought."""
         return [self]
 
     @property
     def claim(self) -> DrainClaim:
-        """What it says about its drain."""
+        """The input of the drain election."""
         arrived_s = self.body.arrived_s
-        lines = touched(self.body.rollups, arrived_s)
+        lines = covering_range(self.body.rollups, arrived_s)
         return DrainClaim(self.drain, self.generation, lines, arrived_s)
 
-    def batch(self, within: TimeRange = ALWAYS) -> Batch:
-        """What to append when only the lines `within` count, for one attempt."""
-        return Batch(self.id, self.token, new_element(KIND_BATCH, self._packed_within(within)))
+    def build_attempt(self, within: TimeRange = ALWAYS) -> Batch:
+        """Build the store's batch for one attempt to append; only lines `within` count.
 
-    def _packed_within(self, within: TimeRange) -> bytes:
-        if not self._packed or self._span != within:
-            self._span = within
-            self._packed = self.body.packed(within)
-        return self._packed
-
-    def note(self, name: str) -> Batch:
-        """A batch that adds all its messages to one line of the ledger; however often it is
-        appended, it counts once.
+        Each attempt has an element header of its own, because folding relies on that.
         """
-        packed = pack_note(self.body.arrived_s, name, self.body.received)
-        own = blake2b(self.token, person=name.encode(), digest_size=ID_BYTES).digest()
-        return Batch(own, self.token, new_element(KIND_BATCH, packed))
+        return Batch(self.id, self.token, new_element(KIND_BATCH, self._pack_within(within)))
+
+    def _pack_within(self, within: TimeRange) -> bytes:
+        if not self._data or self._data_range != within:
+            self._data_range = within
+            self._data = self.body.pack(within)
+        return self._data
+
+    def build_ledger_entry(self, name: str) -> Batch:
+        """Build a batch that adds all messages to one entry of the ledger.
+
+        Its id is derived from the token, so it counts once however often it is appended.
+        """
+        data = pack_ledger_entry(self.body.arrived_s, name, self.body.received)
+        entry_id = blake2b(self.token, person=name.encode(), digest_size=ID_BYTES).digest()
+        return Batch(entry_id, self.token, new_element(KIND_BATCH, data))
 
 
 class _Record(msgspec.Struct, array_like=True):
@@ -144,10 +154,10 @@ class _Record(msgspec.Struct, array_like=True):
     drain: str
     generation: int
     arrived_s: int
-    seen: ActivityTimes
+    activity: ActivityTimes
     rollups: bytes  # as in app.rollup.batch_codec
     ledgers: dict[int, dict[str, int]]
-    loose: dict[str, int]
+    body_ledger: dict[str, int]
 
 
 _VERSION = 1
@@ -155,37 +165,39 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Record, strict=True).decode
 
 
-def pack_received(arrival: ReceivedBatch, waited: str = "spooled") -> bytes:
-    """An arrival as it waits for the store, on disk or in a log: counts and names of dynos, no text
-    of a line.
+def pack_received(batch: ReceivedBatch, entry: str = "spooled") -> bytes:
+    """Pack a batch that waits for the store, on disk or in a log.
+
+    The record holds counts and names of dynos, but no text of a line.
 
     Args:
-        waited: the line of the ledger that says so; "" for none.
+        entry: the ledger entry that records that the batch waited; "" for none.
     """
-    parts = arrival.body
-    noted = {waited: parts.received} if waited else {}
+    body = batch.body
+    wait_ledger = {entry: body.received} if entry else {}
     return _encode(
         _Record(
             _VERSION,
-            arrival.app,
-            arrival.id,
-            arrival.token,
-            arrival.drain,
-            arrival.generation,
-            parts.arrived_s,
-            parts.activity,
-            pack_batch(parts.rollups, parts.limits),
-            parts.ledgers,
-            {**parts.loose, **noted},
+            batch.app,
+            batch.id,
+            batch.token,
+            batch.drain,
+            batch.generation,
+            body.arrived_s,
+            body.activity,
+            pack_batch(body.rollups, body.limits),
+            body.ledgers,
+            {**body.body_ledger, **wait_ledger},
         )
     )
 
 
 def unpack_received(data: bytes, limits: CardinalityLimits = DEFAULT_LIMITS) -> ReceivedBatch:
-    """
+    """Unpack a record of pack_received.
+
     Raises:
-        PackError: these bytes are no arrival.
-        NewerVersion: a newer Dynometer wrote them.
+        PackError: the bytes are not such a record.
+        NewerVersion: a newer Dynometer wrote it.
     """
     try:
         record = _decode(data)
@@ -193,14 +205,12 @@ def unpack_received(data: bytes, limits: CardinalityLimits = DEFAULT_LIMITS) -> 
         raise to_pack_error(data, error, _VERSION) from None
     if record.version != _VERSION:
         raise to_pack_error(data, ValueError("unknown version"), _VERSION)
-    parts = AggregatedBody(
+    body = AggregatedBody(
         record.arrived_s,
-        {minute: merge_rollups([packed]) for minute, packed in unpack_batch(record.rollups)},
+        {minute: merge_rollups([rollup]) for minute, rollup in unpack_batch(record.rollups)},
         record.ledgers,
-        record.loose,
-        record.seen,
+        record.body_ledger,
+        record.activity,
         limits,
     )
-    return ReceivedBatch(
-        record.app, record.id, parts, record.drain, record.generation, record.token
-    )
+    return ReceivedBatch(record.app, record.id, body, record.drain, record.generation, record.token)

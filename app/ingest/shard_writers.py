@@ -1,8 +1,9 @@
-"""One write path per Redis shard. While a shard is down its batches queue or spool; the other
-shards are unaffected.
+"""One writer and committer per Redis shard, so that a shard that is down delays no other.
 
-Which shard an app lies on may change at any time. A writer per shard is there only so that nobody
-waits for another shard: where a batch goes, the store decides for each call.
+Batches of that shard wait or go to the spool; those of the other shards are unaffected.
+
+The shard of an app may change at any time. The writers only keep the shards from waiting for each
+other: the store itself decides for each call where a batch goes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from app.ingest.pipeline import WritePath
 from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch
 from app.storage.interface import Sharded
 
-SIGHTING_WITHIN_S = 0.2  # the list of apps may lie on a shard that is down: it is updated later
+SIGHTING_WAIT_S = 0.2  # the list of apps may be on a shard that is down; it is then updated later
 
 
 def build_write_path(
@@ -28,82 +29,83 @@ def build_write_path(
     new_committer: Callable[[BatchSink, OnStored], GroupCommitter],
     on_stored: OnStored,
 ) -> WritePath:
-    """The write path into a sharded store, from what makes the parts for one shard."""
+    """Build the write path into a sharded store, with factories for the parts of one shard."""
     callback = BestEffortCallback(on_stored)
     writers = ShardWriters(store, new_writer, lambda sink: new_committer(sink, callback))
     return WritePath(ShardedBatchSink(writers), ShardedCommitter(writers), callback)
 
 
 class _ShardWriter(NamedTuple):
-    appender: BatchWriter
+    writer: BatchWriter
     committer: GroupCommitter
 
 
 class ShardWriters:
-    """The lanes; made as shards are first met, and forgotten when theirs is gone."""
+    """The shard writers: created on the first use of a shard, dropped when it no longer exists."""
 
     def __init__(
         self,
         store: Sharded,
-        appender: Callable[[], BatchWriter],
-        committer: Callable[[BatchWriter], GroupCommitter],
+        new_writer: Callable[[], BatchWriter],
+        new_committer: Callable[[BatchWriter], GroupCommitter],
     ) -> None:
         self.store = store
-        self._new_appender = appender
-        self._new_committer = committer
-        self._lanes: dict[Hashable, _ShardWriter] = {}
+        self._new_writer = new_writer
+        self._new_committer = new_committer
+        self._by_shard: dict[Hashable, _ShardWriter] = {}
 
-    def of(self, app: str) -> _ShardWriter:
-        """The lane of an app."""
+    def for_app(self, app: str) -> _ShardWriter:
+        """The shard writer of an app."""
         shard = self.store.shard_of(app)
-        lane = self._lanes.get(shard)
-        if lane is None:
-            self._forget_idle()
-            appender = self._new_appender()
-            lane = self._lanes[shard] = _ShardWriter(appender, self._new_committer(appender))
-        return lane
+        shard_writer = self._by_shard.get(shard)
+        if shard_writer is None:
+            self._drop_obsolete()
+            writer = self._new_writer()
+            shard_writer = _ShardWriter(writer, self._new_committer(writer))
+            self._by_shard[shard] = shard_writer
+        return shard_writer
 
     def all(self) -> list[_ShardWriter]:
-        """Those of shards that are there."""
-        self._forget_idle()
-        return list(self._lanes.values())
+        """The shard writers of all shards that exist."""
+        self._drop_obsolete()
+        return list(self._by_shard.values())
 
-    def _forget_idle(self) -> None:
+    def _drop_obsolete(self) -> None:
         shards = frozenset(self.store.shards())
-        for shard, lane in list(self._lanes.items()):
-            if shard not in shards and lane.committer.idle:
-                del self._lanes[shard]
+        for shard, shard_writer in list(self._by_shard.items()):
+            if shard not in shards and shard_writer.committer.is_idle:
+                del self._by_shard[shard]
 
 
 class ShardedBatchSink:
-    """See appender.Appends."""
+    """A BatchSink that passes each batch to the writer of its shard."""
 
-    def __init__(self, lanes: ShardWriters) -> None:
-        self._lanes = lanes
+    def __init__(self, shard_writers: ShardWriters) -> None:
+        self._shard_writers = shard_writers
 
     @property
     def store_unavailable(self) -> bool:
-        """Whether any shard refused the last step."""
-        return any(lane.appender.store_unavailable for lane in self._lanes.all())
+        """Whether the last append to any shard failed."""
+        return any(shard.writer.store_unavailable for shard in self._shard_writers.all())
 
     @property
     def needs_single_batches(self) -> bool:
-        """See appender.Appends."""
         return self.store_unavailable
 
     @property
     def last_error(self) -> str:
-        """Why one did; "" when none did."""
-        return next((e for lane in self._lanes.all() if (e := lane.appender.last_error)), "")
+        """The error of a failed last append, of any shard; "" if there is none."""
+        errors = (shard.writer.last_error for shard in self._shard_writers.all())
+        return next(filter(None, errors), "")
 
     async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
-        """See appender.Appends. Those of other shards are appended also when one refuses."""
+        """Append batches to all shards, also if some of the shards fail."""
         groups: dict[int, tuple[BatchWriter, list[PendingWrite]]] = {}
-        for each in writes:
-            appender = self._lanes.of(each.app).appender
-            groups.setdefault(id(appender), (appender, []))[1].append(each)
+        for write in writes:
+            writer = self._shard_writers.for_app(write.app).writer
+            groups.setdefault(id(writer), (writer, []))[1].append(write)
         results = await asyncio.gather(
-            *(appender.append(some, deadline=deadline) for appender, some in groups.values()),
+            *(writer.append(group, deadline=deadline) for writer, group in groups.values()),
             return_exceptions=True,
         )
         for result in results:
@@ -112,42 +114,40 @@ class ShardedBatchSink:
 
 
 class ShardedCommitter:
-    """See commit.Commits."""
+    """A BatchCommitter that passes each batch to the committer of its shard."""
 
-    def __init__(self, lanes: ShardWriters) -> None:
-        self._lanes = lanes
+    def __init__(self, shard_writers: ShardWriters) -> None:
+        self._shard_writers = shard_writers
 
     @property
     def rejection_reason(self) -> str:
-        """See commit.Commits."""
-        return next((r for lane in self._lanes.all() if (r := lane.committer.rejection_reason)), "")
+        reasons = (shard.committer.rejection_reason for shard in self._shard_writers.all())
+        return next(filter(None, reasons), "")
 
     async def commit(self, batch: ReceivedBatch) -> bool:
-        """See commit.Commits."""
-        return await self._lanes.of(batch.app).committer.commit(batch)
+        return await self._shard_writers.for_app(batch.app).committer.commit(batch)
 
     def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
-        """See commit.Commits."""
-        return self._lanes.of(key.app).committer.submit(key, post, on_result)
+        return self._shard_writers.for_app(key.app).committer.submit(key, post, on_result)
 
     async def wait_idle(self) -> None:
-        """See commit.Commits."""
-        for lane in self._lanes.all():
-            await lane.committer.wait_idle()
+        for shard in self._shard_writers.all():
+            await shard.committer.wait_idle()
 
 
 class BestEffortCallback:
-    """Tells what was stored, and does not wait long until that is known: the list of apps may lie
-    on another shard.
+    """Runs an OnStored callback, but waits for it only SIGHTING_WAIT_S.
+
+    The list of apps may lie on another shard than the batches, and that shard may be down.
     """
 
-    def __init__(self, tell: OnStored) -> None:
-        self._tell = tell
-        self._telling: set[asyncio.Future[None]] = set()
+    def __init__(self, on_stored: OnStored) -> None:
+        self._on_stored = on_stored
+        self._calls: set[asyncio.Future[None]] = set()
 
-    async def __call__(self, stored: Sequence[tuple[str, ActivityTimes]]) -> None:
-        """See arrival.Stored."""
-        telling = asyncio.ensure_future(self._tell(stored))
-        self._telling.add(telling)
-        telling.add_done_callback(self._telling.discard)
-        await asyncio.wait([telling], timeout=SIGHTING_WITHIN_S)
+    async def __call__(self, activities: Sequence[tuple[str, ActivityTimes]]) -> None:
+        """Start the callback, and wait for it briefly."""
+        call = asyncio.ensure_future(self._on_stored(activities))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        await asyncio.wait([call], timeout=SIGHTING_WAIT_S)

@@ -1,7 +1,7 @@
-"""The spool: where arrivals wait on disk while the store is away.
+"""The spool: batches wait here on disk while the store is unavailable.
 
-A directory with one file per worker. What a worker that ended left there, any other takes over:
-files are locked by the process that uses them, and a lock ends with its process.
+A directory with one file per worker. A file is locked by the process that uses it, and the lock
+ends with the process. So any other worker can take over the files of a worker that has ended.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _SUFFIX = ".spool"
 
 
 class SpoolFull(Exception):
-    """The records could not be kept; the message says why and what to do."""
+    """The records were not stored; the message names the cause and the remedy."""
 
 
 class SpoolStatus(NamedTuple):
-    """What waits in the directory, of all workers."""
+    """The records of all workers that wait in the directory."""
 
     bytes: int
-    since_s: int  # Unix seconds; 0 when nothing waits
+    since_s: int  # Unix seconds; 0 if there are none
 
 
 class Spool:
@@ -37,36 +37,37 @@ class Spool:
         """
         Args:
             directory: created when first needed.
-            bytes_max: of all files in it.
+            bytes_max: the limit for all files in the directory together.
             clock: Unix time in seconds.
         """
         self._directory = directory
         self.bytes_max = bytes_max
         self._clock = clock
         self._own: SpoolFile | None = None
-        self._adopted: dict[Path, SpoolFile] = {}
+        self._adopted_files: dict[Path, SpoolFile] = {}
         self._lock = threading.Lock()
 
     @property
     def in_use(self) -> bool:
-        """Whether we have records to be read; those that another worker left, once they were found
-        by `files`.
+        """Whether there are records to replay.
+
+        Files of other workers are included once `files` has adopted them.
         """
         own = self._own
-        return bool(self._adopted) or (own is not None and own.waiting_bytes > 0)
+        return bool(self._adopted_files) or (own is not None and own.pending_bytes > 0)
 
     def add(self, records: Sequence[bytes]) -> None:
-        """Keep records; they are on the disk when this returns.
+        """Write records; they are synced to disk when this returns.
 
         Raises:
-            SpoolFull: they are not.
+            SpoolFull: nothing was written.
         """
         with self._lock:
-            used = sum(map(_size, self._paths()))
-            if used + sum(map(len, records)) > self.bytes_max:
+            total_bytes = sum(map(_size, self._paths()))
+            if total_bytes + sum(map(len, records)) > self.bytes_max:
                 raise SpoolFull(
-                    f"the spool is full ({self.bytes_max} bytes, DYNOMETER_SPOOL_MAX_BYTES): bring "
-                    "the store back; batches are refused until then"
+                    f"The spool has reached its limit of {self.bytes_max} bytes "
+                    "(DYNOMETER_SPOOL_MAX_BYTES), so batches are rejected. Bring the store back."
                 )
             try:
                 if self._own is None:
@@ -76,42 +77,42 @@ class Spool:
                 self._own.append(records, self._clock())
             except OSError as error:
                 raise SpoolFull(
-                    f"cannot write to the spool in {self._directory} ({error.strerror}): make room "
-                    "there, or bring the store back; batches are refused until then"
+                    f"Cannot write to the spool in {self._directory} ({error.strerror}), so "
+                    "batches are rejected. Free space there, or bring the store back."
                 ) from error
 
     def files(self) -> list[SpoolFile]:
-        """The files with records to be read that are ours, or that nobody uses any more."""
+        """The files that this worker can replay: its own, and those of workers that have ended."""
         with self._lock:
             own = self._own
             for path in self._paths():
-                if path not in self._adopted and (own is None or path != own.path):
-                    adopted = SpoolFile.adopt(path)
-                    if adopted is not None:
-                        self._adopted[path] = adopted
-            files = [*([own] if own is not None else []), *self._adopted.values()]
-        return [file for file in files if file.waiting_bytes or file is not own]
+                if path not in self._adopted_files and (own is None or path != own.path):
+                    file = SpoolFile.adopt(path)
+                    if file is not None:
+                        self._adopted_files[path] = file
+            files = [*([own] if own is not None else []), *self._adopted_files.values()]
+        return [file for file in files if file.pending_bytes or file is not own]
 
-    def emptied(self, file: SpoolFile) -> None:
-        """A file was read to its end: if another process left it, it goes."""
+    def retire(self, file: SpoolFile) -> None:
+        """Delete a file that was read to its end, if it came from another worker."""
         with self._lock:
-            if self._adopted.pop(file.path, None) is not None:
+            if self._adopted_files.pop(file.path, None) is not None:
                 file.remove()
 
     def status(self) -> SpoolStatus:
-        """What waits, of all workers."""
-        found = [spool_file.waiting(path) for path in self._paths()]
-        since_s = min((since_s for size, since_s in found if size and since_s), default=0)
-        return SpoolStatus(sum(size for size, _ in found), since_s)
+        """The amount of waiting data, of all workers."""
+        files = [spool_file.read_status(path) for path in self._paths()]
+        since_s = min((since_s for size, since_s in files if size and since_s), default=0)
+        return SpoolStatus(sum(size for size, _ in files), since_s)
 
     def close(self) -> None:
-        """Let go of all files: what waits in them, the next start takes over."""
+        """Release all files; the next start takes over the records in them."""
         with self._lock:
-            for file in self._adopted.values():
+            for file in self._adopted_files.values():
                 file.close()
-            self._adopted.clear()
+            self._adopted_files.clear()
             if self._own is not None:
-                if self._own.waiting_bytes:
+                if self._own.pending_bytes:
                     self._own.close()
                 else:
                     self._own.remove()
@@ -130,5 +131,5 @@ class Spool:
 def _size(path: Path) -> int:
     try:
         return path.stat().st_size
-    except FileNotFoundError:  # another worker has just emptied it
+    except FileNotFoundError:  # another worker has just retired it
         return 0

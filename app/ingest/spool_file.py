@@ -1,15 +1,15 @@
-"""A file of the spool: records appended in order, read back in order, each checked.
+"""A file of the spool: records are appended in order and read back in order, with checksums.
 
     file    = header, record, record, …           numbers are little-endian
     header  = "DYNSPOOL" (8), position (8), since_s (8)
     record  = MARK (4), size of the data (4), CRC-32 of size and data (4), data
 
-`position` is where the first record begins that is still to be read; it moves as records are done
-with. `since_s` is when the first of those was written, Unix seconds.
+`position` is the start of the first unread record; it advances as records are processed. `since_s`
+is the time at which that record was written, in Unix seconds.
 
-A record is on the disk (fsync) before `append` returns. A crash can leave a last record that is not
-whole: it was never acknowledged, and is cut off. A record damaged later is passed over and counted:
-reading goes on at the next MARK that begins a whole record.
+A record is synced to disk (fsync) before `append` returns. A crash can leave an incomplete last
+record. It was never acknowledged, and is cut off. A record that was damaged later is skipped and
+counted; reading continues at the next MARK that begins a complete record.
 """
 
 from __future__ import annotations
@@ -33,13 +33,11 @@ HEADER_BYTES = _HEADER.size
 
 
 class Chunk(NamedTuple):
-    """What was read: the records' data, where reading goes on, and how many stretches of damage lay
-    between.
-    """
+    """Records that were read from a file."""
 
     records: list[bytes]
-    position: int
-    damaged: int
+    position: int  # of the next record
+    damage_count: int  # contiguous damaged stretches that were skipped
 
 
 class SpoolFile:
@@ -54,10 +52,10 @@ class SpoolFile:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """A new file, its name on the disk.
+        """Create a file, and sync its name to disk.
 
         Raises:
-            OSError
+            OSError: the file cannot be created.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -73,8 +71,9 @@ class SpoolFile:
 
     @classmethod
     def adopt(cls, path: Path) -> Self | None:
-        """A file that its process left behind; None while that process lives, or when another one
-        was quicker.
+        """Open a file that was left by a process that has ended.
+
+        Returns None while that process lives, or if another process has adopted the file.
         """
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -85,78 +84,79 @@ class SpoolFile:
         except BlockingIOError:
             os.close(descriptor)
             return None
-        if not os.fstat(descriptor).st_nlink:  # done with, and removed, since we looked
+        if not os.fstat(descriptor).st_nlink:  # retired and removed between open and lock
             os.close(descriptor)
             return None
         return cls(path, descriptor)
 
     @property
-    def waiting_bytes(self) -> int:
-        """Bytes of records that are still to be read."""
+    def pending_bytes(self) -> int:
+        """Bytes of unread records."""
         return self._end - self._position
 
     def append(self, records: Sequence[bytes], now_s: float) -> None:
-        """Write records and wait until they are on the disk. All or none of them are kept.
+        """Write records and sync them to disk; all of them or none.
 
         Raises:
-            OSError: the disk did not take them.
+            OSError: the records could not be written.
         """
-        written = b"".join(map(_framed, records))
+        data = b"".join(map(_frame, records))
         with self._lock:
             if self._position == self._end:
                 self._since_s = int(now_s)
             try:
-                _write_all(self._descriptor, written, self._end)
+                _write_all(self._descriptor, data, self._end)
                 _write_header(self._descriptor, self._position, self._since_s)
                 os.fsync(self._descriptor)
             except OSError:
                 os.ftruncate(self._descriptor, self._end)
                 raise
-            self._end += len(written)
+            self._end += len(data)
 
     def read(self, records_max: int, bytes_max: int) -> Chunk:
-        """The next records, at least one if there is any."""
+        """Read the next records; at least one if there is any, even beyond `bytes_max`."""
         records: list[bytes] = []
-        damaged = 0
+        damage_count = 0
         with self._lock:
             position, end = self._position, self._end
             size = 0
             while position < end and len(records) < records_max and size < bytes_max:
                 record = self._record(position, end)
                 if record is None:
-                    after = self._next_whole(position + 1, end)
-                    damaged += after < end or not self._is_torn(position, end)
-                    position = after
+                    next_position = self._find_record(position + 1, end)
+                    damage_count += next_position < end or not self._is_torn(position, end)
+                    position = next_position
                 else:
                     records.append(record)
                     size += len(record)
                     position += _PREFIX.size + len(record)
-        return Chunk(records, position, damaged)
+        return Chunk(records, position, damage_count)
 
-    def mark(self, position: int) -> None:
-        """Everything before `position` is done with; once that is all, its room is given back."""
+    def advance(self, position: int) -> None:
+        """Mark everything before `position` as processed; at the end, the disk space is freed."""
         with self._lock:
             self._position = position
             if position >= self._end:
                 self._position = self._end = HEADER_BYTES
                 self._since_s = 0
-                # In this order: of a file that is only a header, no position is believed.
+                # In this order: after a crash in between, the position in the header lies beyond
+                # the end of the file, and is ignored.
                 os.ftruncate(self._descriptor, HEADER_BYTES)
                 _write_header(self._descriptor, HEADER_BYTES, 0)
             else:
                 _write_header(self._descriptor, position, self._since_s)
 
     def remove(self) -> None:
-        """Delete the file and let go of it."""
+        """Delete and close the file."""
         self.path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
     def close(self) -> None:
-        """Let go of the file: whoever opens it next goes on with it."""
+        """Close the file; the next process that opens it continues at the same position."""
         os.close(self._descriptor)
 
     def _record(self, position: int, end: int) -> bytes | None:
-        """The data of the record at `position`; None when there is no whole one."""
+        """The data of the record at `position`; None if there is no complete one."""
         prefix = os.pread(self._descriptor, _PREFIX.size, position)
         if len(prefix) < _PREFIX.size:
             return None
@@ -167,26 +167,26 @@ class SpoolFile:
         return data if len(data) == size and _checksum(data) == checksum else None
 
     def _is_torn(self, position: int, end: int) -> bool:
-        """Whether the file ends in a record that was not written whole."""
+        """Whether the rest of the file is a record that was not written completely."""
         prefix = os.pread(self._descriptor, _PREFIX.size, position)
-        if len(prefix) < _PREFIX.size or not any(prefix):  # a length without data reads as zeros
+        if len(prefix) < _PREFIX.size or not any(prefix):  # unwritten blocks are zeros
             return True
         mark, size, _ = _PREFIX.unpack(prefix)
         return bool(mark == MARK and size > end - position - _PREFIX.size)
 
-    def _next_whole(self, position: int, end: int) -> int:
-        """Where the next whole record begins, or the end."""
+    def _find_record(self, position: int, end: int) -> int:
+        """The start of the next complete record; `end` if there is none."""
         rest = os.pread(self._descriptor, end - position, position)
-        found = rest.find(MARK)
-        while found >= 0:
-            if self._record(position + found, end) is not None:
-                return position + found
-            found = rest.find(MARK, found + 1)
+        offset = rest.find(MARK)
+        while offset >= 0:
+            if self._record(position + offset, end) is not None:
+                return position + offset
+            offset = rest.find(MARK, offset + 1)
         return end
 
 
-def waiting(path: Path) -> tuple[int, int]:
-    """(bytes still to be read, since when) of a file that may be another process'."""
+def read_status(path: Path) -> tuple[int, int]:
+    """(unread bytes, `since_s`) of a file that may belong to another process."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -198,7 +198,7 @@ def waiting(path: Path) -> tuple[int, int]:
         os.close(descriptor)
 
 
-def _framed(data: bytes) -> bytes:
+def _frame(data: bytes) -> bytes:
     return _PREFIX.pack(MARK, len(data), _checksum(data)) + data
 
 
@@ -207,8 +207,9 @@ def _checksum(data: bytes) -> int:
 
 
 def _read_header(descriptor: int) -> tuple[int, int]:
-    """(position, since_s). A header that was not written whole stands for a file of which nothing
-    was read yet.
+    """Read (position, since_s).
+
+    An incomplete or damaged header is that of a file of which nothing was read yet.
     """
     header = os.pread(descriptor, HEADER_BYTES, 0)
     if len(header) < HEADER_BYTES:
@@ -227,9 +228,9 @@ def _write_header(descriptor: int, position: int, since_s: int) -> None:
 def _write_all(descriptor: int, data: bytes, position: int) -> None:
     view = memoryview(data)
     while view:
-        written = os.pwrite(descriptor, view, position)
-        view = view[written:]
-        position += written
+        size = os.pwrite(descriptor, view, position)
+        view = view[size:]
+        position += size
 
 
 def _sync_directory(directory: Path) -> None:

@@ -1,7 +1,7 @@
-"""Catching up: what waits in the spool goes to the store as soon as it answers again.
+"""Replays the spool into the store, as soon as the store is available again.
 
-It is also how a worker notices that the store is back, since it sends new arrivals to the spool
-while the store is away.
+This is also how a worker notices that the store is back, because new batches go to the spool while
+the store is unavailable.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 
 GROUP_RECORDS = 256
 GROUP_BYTES = 4 * 2**20
-INTERVAL_S = 0.5
-LOOK_INTERVAL_S = 5.0  # for what other workers left on the disk
-ATTEMPT_WITHIN_S = 10.0
+POLL_INTERVAL_S = 0.5
+ADOPT_INTERVAL_S = 5.0  # between two searches for files of workers that have ended
+APPEND_TIMEOUT_S = 10.0
 
 
 class SpoolReplayer:
-    """Empties the spool into the store."""
+    """Appends the records of the spool to the store."""
 
     def __init__(
         self,
@@ -37,66 +37,66 @@ class SpoolReplayer:
         on_stored: OnStored,
         limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
-        """`on_stored`: told what the store has taken."""
+        """`on_stored`: awaited after each group that the store has accepted."""
         self._spool = spool
         self._sink = sink
         self._on_stored = on_stored
         self._limits = limits
-        self.damaged = 0  # records that could not be read, and are lost
+        self.damaged_records = 0  # lost, because they could not be read
 
     async def run(self) -> None:
-        """Catch up until cancelled."""
+        """Replay until cancelled."""
         loop = asyncio.get_running_loop()
-        look_at = loop.time()
+        adopt_at = loop.time()
         while True:
-            if self._spool.in_use or loop.time() >= look_at:
+            if self._spool.in_use or loop.time() >= adopt_at:
                 try:
                     await self.replay()
                 except (StoreUnavailable, OSError) as error:
-                    log.debug("the spool waits: %s", error)
-                look_at = loop.time() + LOOK_INTERVAL_S
-            await asyncio.sleep(INTERVAL_S)
+                    log.debug("Cannot replay the spool yet: %s", error)
+                adopt_at = loop.time() + ADOPT_INTERVAL_S
+            await asyncio.sleep(POLL_INTERVAL_S)
 
     async def replay(self) -> None:
-        """Empty every file.
+        """Replay every file to its end.
 
         Raises:
-            StoreUnavailable: the store is still away, or away again.
+            StoreUnavailable: the store is still unavailable, or again.
             OSError: a file cannot be read.
         """
         for file in await asyncio.to_thread(self._spool.files):
             try:
-                while await self._catch_up_some(file):
+                while await self._replay_chunk(file):
                     pass
-            except NewerVersion as error:  # it stays, for whoever can read it
-                log.error("%s: %s", file.path, error)
+            except NewerVersion as error:  # the file stays for a worker that can read it
+                log.error("Cannot replay %s: %s", file.path, error)
             else:
-                await asyncio.to_thread(self._spool.emptied, file)
+                await asyncio.to_thread(self._spool.retire, file)
 
-    async def _catch_up_some(self, file: SpoolFile) -> bool:
-        """Whether there was anything to do."""
+    async def _replay_chunk(self, file: SpoolFile) -> bool:
+        """Replay the next records of a file; False if there are none."""
         chunk = await asyncio.to_thread(file.read, GROUP_RECORDS, GROUP_BYTES)
-        if not chunk.records and not chunk.damaged:
+        if not chunk.records and not chunk.damage_count:
             return False
-        arrivals = [arrival for record in chunk.records if (arrival := self._arrival(record))]
-        if chunk.damaged:
-            self._lost(chunk.damaged)
-        if arrivals:
-            deadline = asyncio.get_running_loop().time() + ATTEMPT_WITHIN_S
-            await self._sink.append(arrivals, deadline=deadline)
-            await self._on_stored([(each.app, each.body.activity) for each in arrivals])
-        await asyncio.to_thread(file.mark, chunk.position)
+        batches = [batch for record in chunk.records if (batch := self._unpack(record))]
+        if chunk.damage_count:
+            self._report_damage(chunk.damage_count)
+        if batches:
+            deadline = asyncio.get_running_loop().time() + APPEND_TIMEOUT_S
+            await self._sink.append(batches, deadline=deadline)
+            await self._on_stored([(batch.app, batch.body.activity) for batch in batches])
+        await asyncio.to_thread(file.advance, chunk.position)
         return True
 
-    def _arrival(self, record: bytes) -> ReceivedBatch | None:
+    def _unpack(self, record: bytes) -> ReceivedBatch | None:
         try:
             return unpack_received(record, self._limits)
         except NewerVersion:
             raise
         except PackError:
-            self._lost(1)
+            self._report_damage(1)
             return None
 
-    def _lost(self, records: int) -> None:
-        self.damaged += records
-        log.error("%d damaged records of the spool could not be read and are lost", records)
+    def _report_damage(self, records: int) -> None:
+        self.damaged_records += records
+        log.error("Skipped %d damaged spool records. Their lines are lost.", records)

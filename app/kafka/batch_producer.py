@@ -91,7 +91,7 @@ class KafkaBatchSink:
 
     def _record(self, batch: ReceivedBatch) -> TopicRecord:
         key = batch.app.encode()
-        payload = pack_received(batch, waited="")
+        payload = pack_received(batch, entry="")
         if len(payload) <= RECORD_BYTES_MAX - _OVERHEAD_BYTES:
             return TopicRecord(key, payload)
         self.batches_too_large += 1
@@ -103,14 +103,14 @@ class KafkaBatchSink:
             len(payload),
             RECORD_BYTES_MAX,
         )
-        return TopicRecord(key, pack_received(_ledger_only(batch), waited=""))
+        return TopicRecord(key, pack_received(_ledger_only(batch), entry=""))
 
 
 def _ledger_only(batch: ReceivedBatch) -> ReceivedBatch:
     """The same batch without its samples: only the number of its messages remains."""
     body = batch.body
     ledger = {"received": body.received, "unparsed:too_large": body.received}
-    if promised := body.loose.get("promised"):
+    if promised := body.body_ledger.get("promised"):
         ledger["promised"] = promised
     counts = AggregatedBody(body.arrived_s, {}, {}, ledger, body.activity, body.limits)
     return ReceivedBatch(batch.app, batch.id, counts, batch.drain, batch.generation, batch.token)

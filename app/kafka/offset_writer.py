@@ -31,10 +31,10 @@ class OffsetBatchWriter(BatchWriter):
         self._offsets = {batch: offset for offset, batch in records}
         await self.append([batch for _, batch in records], deadline=deadline)
 
-    async def _append_bundles(self, writes: Sequence[PendingWrite]) -> list[PendingWrite]:
+    async def _append_coalesced(self, writes: Sequence[PendingWrite]) -> list[PendingWrite]:
         return list(writes)  # none is coalesced: each record has an offset of its own
 
-    async def _append_judged(
+    async def _append_groups(
         self,
         batches: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
@@ -51,5 +51,5 @@ class OffsetBatchWriter(BatchWriter):
             self.records_replayed += answer.outcomes.count(Outcome.REPLAYED)
         return answers
 
-    def _unverified(self, arrived_s: int) -> bool:
+    def _is_unverified(self, arrived_s: int) -> bool:
         return False  # the offset detects a repetition, no matter how old the record is

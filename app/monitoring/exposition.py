@@ -89,7 +89,7 @@ class _StoreCollector(Collector):
         self._apps_unavailable = apps_unavailable
         self._spool_state = service.pipeline.describe()
         self._damaged_records = (
-            service.pipeline.replayer.damaged if service.pipeline.replayer else 0
+            service.pipeline.replayer.damaged_records if service.pipeline.replayer else 0
         )
         self._worker = service.worker
         self._store = service.memory_guard.server_info

@@ -1,33 +1,33 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The head of a usual POST, byte by byte: the same as app.receivers.request_head, which says what is meant."""
+"""The compiled form of app.receivers.request_head, which defines the accepted heads."""
 
 from libc.string cimport memcmp, memset
 
 from app.receivers.request_head import (
     AUTHORIZATION,
-    BEGINNING,
     CONNECTION,
     DIGITS_MAX,
     DRAIN,
     FRAME_ID,
     HOST,
-    KEEPS,
+    KEEP_ALIVE,
     LENGTH,
     MSG_COUNT,
-    READ,
-    UNUSUAL,
+    REQUEST_LINE,
+    SLOW_PATH_HEADERS,
+    USED_HEADERS,
     DrainRequestHead,
 )
 
-cdef bytes _beginning = BEGINNING
-cdef dict _keeps = KEEPS
+cdef bytes _request_line = REQUEST_LINE
+cdef dict _keep_alive = KEEP_ALIVE
 cdef int _digits_max = DIGITS_MAX
 
 cdef enum:
-    NAME_BYTES_MAX = 64  # of longer ones the pattern knows
-    KNOWN_MAX = 32
+    NAME_BYTES_MAX = 64  # as in the pattern of app.receivers.request_head
+    NAMES_MAX = 32
 
-cdef enum:  # those that are read, in the order of _names
+cdef enum:  # the used headers, in the order of _names
     HOST_AT
     CONNECTION_AT
     AUTHORIZATION_AT
@@ -35,46 +35,48 @@ cdef enum:  # those that are read, in the order of _names
     DRAIN_AT
     FRAME_ID_AT
     MSG_COUNT_AT
-    READ_NAMES
+    USED_COUNT
 
 ctypedef const unsigned char *Bytes
 
 cdef struct Value:
-    Bytes begin  # NULL: it is not there
+    Bytes begin  # NULL if the header is absent
     Py_ssize_t size
 
-# The names that something depends on, those that are read first.
+# The names of all headers that matter; the used ones come first.
 cdef tuple _names = (
-    HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT, *sorted(UNUSUAL)
+    HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT, *sorted(SLOW_PATH_HEADERS)
 )
-cdef int _known_names = len(_names)
-assert _known_names <= KNOWN_MAX
-assert frozenset(_names[:READ_NAMES]) == READ
-cdef Bytes _texts[KNOWN_MAX]
-cdef Py_ssize_t _sizes[KNOWN_MAX]
-cdef int _number
-for _number in range(_known_names):
-    _texts[_number] = <bytes>_names[_number]
-    _sizes[_number] = len(_names[_number])
+cdef int _name_count = len(_names)
+assert _name_count <= NAMES_MAX
+assert frozenset(_names[:USED_COUNT]) == USED_HEADERS
+cdef Bytes _texts[NAMES_MAX]
+cdef Py_ssize_t _sizes[NAMES_MAX]
+cdef int _index
+for _index in range(_name_count):
+    _texts[_index] = <bytes>_names[_index]
+    _sizes[_index] = len(_names[_index])
 
 
 def parse_common_head(bytes data):
-    """See app.receivers.request_head."""
+    """The compiled app.receivers.request_head.parse_common_head."""
     cdef Bytes begin = data
     cdef Bytes end = begin + len(data)
-    cdef Bytes at = begin + len(_beginning)
+    cdef Bytes at = begin + len(_request_line)
     cdef Bytes value
-    cdef Value found[READ_NAMES]
+    cdef Value values[USED_COUNT]
     cdef unsigned char name[NAME_BYTES_MAX]
     cdef Py_ssize_t size
     cdef long body_bytes
-    cdef int number
-    if end - begin < len(_beginning) or memcmp(begin, <Bytes>_beginning, len(_beginning)):
+    cdef int index
+    if end - begin < len(_request_line) or memcmp(
+        begin, <Bytes>_request_line, len(_request_line)
+    ):
         return None
-    memset(found, 0, sizeof(found))
+    memset(values, 0, sizeof(values))
     while at < end and at[0] != c"\r":
         size = 0
-        while at < end and size < NAME_BYTES_MAX and in_name(at[0]):
+        while at < end and size < NAME_BYTES_MAX and is_name_byte(at[0]):
             name[size] = at[0] | 0x20 if c"A" <= at[0] <= c"Z" else at[0]
             size += 1
             at += 1
@@ -88,41 +90,41 @@ def parse_common_head(bytes data):
             return None
         if end - at < 2 or at[0] != c"\r" or at[1] != c"\n":
             return None
-        number = known(name, size)
-        if number >= READ_NAMES:
+        index = index_of(name, size)
+        if index >= USED_COUNT:
             return None
-        if number >= 0:
-            if found[number].begin != NULL:
+        if index >= 0:
+            if values[index].begin != NULL:  # the header occurs twice
                 return None
-            found[number] = Value(value, at - value)
+            values[index] = Value(value, at - value)
         at += 2
-    if end - at < 2 or at[1] != c"\n" or found[HOST_AT].begin == NULL:
+    if end - at < 2 or at[1] != c"\n" or values[HOST_AT].begin == NULL:
         return None
     keep_alive = True
-    if found[CONNECTION_AT].begin != NULL:
-        keep_alive = _keeps.get(text(&found[CONNECTION_AT]))
-    body_bytes = digits(&found[LENGTH_AT])
+    if values[CONNECTION_AT].begin != NULL:
+        keep_alive = _keep_alive.get(to_bytes(&values[CONNECTION_AT]))
+    body_bytes = parse_count(&values[LENGTH_AT])
     if keep_alive is None or not body_bytes:
         return None
     return DrainRequestHead(
-        text(&found[HOST_AT]),
-        text(&found[AUTHORIZATION_AT]),
-        text(&found[DRAIN_AT]),
-        text(&found[FRAME_ID_AT]),
-        digits(&found[MSG_COUNT_AT]),
+        to_bytes(&values[HOST_AT]),
+        to_bytes(&values[AUTHORIZATION_AT]),
+        to_bytes(&values[DRAIN_AT]),
+        to_bytes(&values[FRAME_ID_AT]),
+        parse_count(&values[MSG_COUNT_AT]),
         keep_alive,
         at + 2 - begin,
         body_bytes,
     )
 
 
-cdef inline bytes text(const Value *value):
-    """b"" where it is not there."""
+cdef inline bytes to_bytes(const Value *value):
+    """b"" for an absent header."""
     return value.begin[: value.size]
 
 
-cdef inline long digits(const Value *value) noexcept:
-    """See app.receivers.request_head.number."""
+cdef inline long parse_count(const Value *value) noexcept:
+    """The compiled app.receivers.request_head.parse_count."""
     cdef long number = 0
     cdef Py_ssize_t position
     if value.size > _digits_max:
@@ -134,16 +136,16 @@ cdef inline long digits(const Value *value) noexcept:
     return number
 
 
-cdef inline int known(Bytes name, Py_ssize_t size) noexcept:
-    """The number of a name in _names; -1 for another."""
-    cdef int number
-    for number in range(_known_names):
-        if _sizes[number] == size and not memcmp(_texts[number], name, size):
-            return number
+cdef inline int index_of(Bytes name, Py_ssize_t size) noexcept:
+    """The index of a name in _names; -1 if it is not there."""
+    cdef int index
+    for index in range(_name_count):
+        if _sizes[index] == size and not memcmp(_texts[index], name, size):
+            return index
     return -1
 
 
-cdef inline bint in_name(int byte) noexcept:
+cdef inline bint is_name_byte(int byte) noexcept:
     return (
         c"a" <= byte <= c"z" or c"A" <= byte <= c"Z" or c"0" <= byte <= c"9" or byte == c"-"
     )

@@ -1,5 +1,6 @@
-"""The head of a usual POST, by the quickest way that this installation has; request_head
-says what is usual.
+"""The parser of common request heads: the compiled form if installed, otherwise the interpreted.
+
+Both accept and return the same; app.receivers.request_head is the definition.
 """
 
 from __future__ import annotations

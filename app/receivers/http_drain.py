@@ -1,16 +1,17 @@
-"""POST /drain: a batch of log lines comes in, and is answered when it is stored.
+"""POST /drain: accepts a batch of log lines, and answers once it is stored.
 
-A raw ASGI app beside FastAPI, because this is the hot path (a third of the cost of a FastAPI
-route). How Logplex reads the answers decides what may be said:
+This is a raw ASGI app next to FastAPI, because it is the hot path: it costs a third of a FastAPI
+route. The possible answers follow from how Logplex reads them:
 
-    200  stored. With Content-Length: 0: Logplex's published client cannot read a chunked body.
-    401  the credentials are wrong.    408  the body takes too long.    413  it is too large.
+    200  The batch is stored. With Content-Length: 0, because Logplex's published client cannot read
+         a chunked body.
+    401  The credentials are wrong.    408  The body takes too long.    413  It is too large.
          Final for Logplex: it drops the batch.
-    503  nothing could take the batch within the wait. Logplex makes its three tries back to back,
-         so this is the last resort: a batch is held for seconds before it is refused.
+    503  The batch could not be stored within the wait. Logplex makes its three attempts back to
+         back, so this is the last resort: a batch is held for seconds before it is rejected.
 
-Nothing that the body says leads to anything but 200: lines that cannot be read are counted in the
-ledger.
+No contents of a body lead to any other answer than 200: lines that cannot be parsed are counted in
+the ledger.
 """
 
 from __future__ import annotations
@@ -30,29 +31,36 @@ from app.ingest.group_commit import BatchCommitter, OnResult
 from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.receivers.http_fast_path import RETRY_AFTER_S
 from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
-from app.receivers.request_head import DRAIN, FRAME_ID, MSG_COUNT, REPLAY, DrainRequestHead, number
+from app.receivers.request_head import (
+    DRAIN,
+    FRAME_ID,
+    MSG_COUNT,
+    REPLAY,
+    DrainRequestHead,
+    parse_count,
+)
 from app.rollup.rollup import CardinalityLimits
 from app.storage.interface import StoreUnavailable, random_bytes
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
 
-REPLAY_PAST_S = 7 * 86_400  # how old lines may be that are replayed on purpose
+REPLAY_PAST_S = 7 * 86_400  # the greatest age of lines in an intentional replay
 FRAME_ID_BYTES_MAX = 256
-AT_ONCE_BYTES_MAX = 2**20  # about 2 ms
-SENDERS_REMEMBERED = 4_096
+FAST_BODY_BYTES_MAX = 2**20  # about 2 ms; larger bodies are aggregated in steps
+KEY_CACHE_SIZE = 4_096
 DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
 class DrainRejected(Exception):
-    """The request is answered with this status and sentence."""
+    """The request is answered with this status and message."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class DrainEndpoint:
-    """The drain, as an ASGI app."""
+    """The drain, as an ASGI app and as a FastDrain for app.receivers.http_fast_path."""
 
     def __init__(
         self,
@@ -63,72 +71,76 @@ class DrainEndpoint:
         loop_detector: DrainLoopDetector,
         acceptance: AcceptanceWindow,
         limits: CardinalityLimits,
-        bodies: BodyLimiter,
+        body_limiter: BodyLimiter,
         body_bytes_max: int,
         clock: Callable[[], float],
     ) -> None:
         """
         Args:
-            drains: the registered secrets; None in local mode, where any credentials do.
+            drains: the registered secrets; None in local mode, which accepts any credentials.
         """
         self._committer = committer
         self._drains = drains
         self._rejected_logins = rejected_logins
         self._loop_detector = loop_detector
         self._acceptance = acceptance
-        self._replay_horizon = AcceptanceWindow(
+        self._replay_acceptance = AcceptanceWindow(
             max(acceptance.past_s, REPLAY_PAST_S), acceptance.future_s
         )
         self._limits = limits
-        self._bodies = bodies
-        self.body_within_s = bodies.within_s
-        self.release = bodies.release
+        self._body_limiter = body_limiter
+        self.body_timeout_s = body_limiter.timeout_s
+        self.release = body_limiter.release
         self._body_bytes_max = body_bytes_max
-        self._at_once_bytes_max = min(AT_ONCE_BYTES_MAX, body_bytes_max)
+        self._fast_body_bytes_max = min(FAST_BODY_BYTES_MAX, body_bytes_max)
         self._clock = clock
-        self._slow: set[asyncio.Task[None]] = set()
+        self._waiting_tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             if scope["method"] != "POST":
                 raise DrainRejected(
-                    405, "This is a log drain: it takes POST from Heroku's Logplex."
+                    405, "This is a log drain. It only accepts POST requests from Heroku's Logplex."
                 )
             app, generation = await self._authenticate(scope)
-            reading = self._bodies.body(scope["headers"], receive, self._body_bytes_max)
-            async with reading as body:
-                if body is None:  # the sender went away
+            body_context = self._body_limiter.read(scope["headers"], receive, self._body_bytes_max)
+            async with body_context as body:
+                if body is None:  # the sender has disconnected
                     return
                 if body:
-                    first_of = dict(reversed(scope["headers"]))  # of a header twice, the first
-                    sender = _sender(app, generation, first_of.get(DRAIN, b""))
-                    acceptance = self._replay_horizon if REPLAY in first_of else self._acceptance
-                    promised = number(first_of.get(MSG_COUNT, b""))
-                    frame_id = first_of.get(FRAME_ID, b"")
-                    await self._take(sender, frame_id, promised, body, acceptance)
-        except DrainRejected as refusal:
-            extra = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}
-            await respond(send, refusal.status, f"{refusal}\n", extra[refusal.status])
-        except BodyRejected as refusal:
-            headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
-            await respond(send, refusal.status, f"{refusal}\n", headers)
+                    headers = dict(reversed(scope["headers"]))  # the first one of a repeated header
+                    key = _drain_key(app, generation, headers.get(DRAIN, b""))
+                    acceptance = self._replay_acceptance if REPLAY in headers else self._acceptance
+                    msg_count = parse_count(headers.get(MSG_COUNT, b""))
+                    frame_id = headers.get(FRAME_ID, b"")
+                    await self._ingest(key, frame_id, msg_count, body, acceptance)
+        except DrainRejected as rejection:
+            extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
+            await respond(send, rejection.status, f"{rejection}\n", extra_headers)
+        except BodyRejected as rejection:
+            extra_headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
+            await respond(send, rejection.status, f"{rejection}\n", extra_headers)
         except StoreUnavailable as error:
             await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
         else:
             await respond(send, 200)
 
     async def _authenticate(self, scope: Scope) -> tuple[str, int]:
-        """The app's name, and the generation of its secret."""
+        """The app's name, and the generation of its secret.
+
+        Raises:
+            DrainRejected: 401, the credentials are wrong.
+        """
         credentials = basic_credentials(header(scope["headers"], b"authorization"))
         if self._drains is not None:
             generation = await self._drains.verify(*credentials) if credentials else 0
             if not credentials or not generation:
-                why = self._drains.why_refused(*credentials) if credentials else "no credentials"
+                reason = self._drains.why_refused(*credentials) if credentials else "no credentials"
                 token = header(scope["headers"], DRAIN).decode("latin-1")
-                self._rejected_logins.add(credentials[0] if credentials else "", token, why)
+                self._rejected_logins.add(credentials[0] if credentials else "", token, reason)
                 raise DrainRejected(
-                    401, "Unknown app or wrong drain secret: see 'dynometer drains'."
+                    401, "Unknown app or wrong drain secret. List the drains: dynometer drains list"
                 )
             return credentials[0], generation
         token = header(scope["headers"], DRAIN).decode("latin-1")
@@ -136,100 +148,99 @@ class DrainEndpoint:
         if not valid_app(app):
             raise DrainRejected(
                 401,
-                "Name the app as the user of Basic auth (http://APP:any@…/drain), "
+                "No valid app name. Send it as the user of Basic auth (http://APP:any@…/drain), "
                 f"or send Logplex-Drain-Token. Names: {APP_NAME_RULE}.",
             )
         return app, 1
 
-    async def _take(
+    async def _ingest(
         self,
-        sender: DrainKey,
+        key: DrainKey,
         frame_id: bytes,
-        promised: int,
+        msg_count: int,
         body: bytes,
         acceptance: AcceptanceWindow,
     ) -> None:
-        """Aggregate and commit a body; returns when it is safe."""
-        self._loop_detector.inspect(sender.app, body)
+        """Aggregate and commit a body; returns when it is durable."""
+        self._loop_detector.inspect(key.app, body)
         aggregator = Aggregator(self._clock(), acceptance, self._limits)
-        if promised:
-            aggregator.add_promised(promised)
-        for _ in aggregator.turns(body):
+        if msg_count:
+            aggregator.add_promised(msg_count)
+        for _ in aggregator.add_body_in_steps(body):
             await asyncio.sleep(0)
-        app, drain, generation = sender
+        app, drain, generation = key
         await self._committer.commit(
-            ReceivedBatch(app, _id_of(frame_id), aggregator.build_body(), drain, generation)
+            ReceivedBatch(app, _batch_id(frame_id), aggregator.build_body(), drain, generation)
         )
 
-    # --- the same at once: see app.receivers.http_fast_path ---------------------------------
+    # --- the fast path: see app.receivers.http_fast_path.FastDrain --------------------------
 
     def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
-        """See drain_cycle.AtOnce."""
-        if head.body_bytes > self._at_once_bytes_max:
+        if head.body_bytes > self._fast_body_bytes_max:
             return None
-        sender = self._known(head)
-        if sender is None or not self._bodies.take_at_once(head.body_bytes):
+        key = self._cached_key(head)
+        if key is None or not self._body_limiter.try_reserve(head.body_bytes):
             return None
-        return sender
+        return key
 
-    def _known(self, head: DrainRequestHead) -> DrainKey | None:
-        """Who sends; None where that cannot be told at once."""
+    def _cached_key(self, head: DrainRequestHead) -> DrainKey | None:
+        """The drain of a request; None if that cannot be decided without I/O."""
         if self._drains is None:
-            return _local_sender(head.authorization, head.host, head.drain)
+            return _local_drain_key(head.authorization, head.host, head.drain)
         credentials = basic_credentials(head.authorization)
         if credentials is None:
             return None
         generation = self._drains.verify_at_once(*credentials)
-        return _sender(credentials[0], generation, head.drain) if generation else None
+        return _drain_key(credentials[0], generation, head.drain) if generation else None
 
     def submit_body(
-        self, sender: DrainKey, head: DrainRequestHead, data: bytes, start: int, settle: OnResult
+        self, key: DrainKey, head: DrainRequestHead, data: bytes, start: int, on_result: OnResult
     ) -> None:
-        """See drain_cycle.AtOnce."""
-        self._loop_detector.inspect(sender.app, data, start)
-        post = DrainPost(_id_of(head.frame_id), random_bytes(), data, head.promised, start)
+        self._loop_detector.inspect(key.app, data, start)
+        post = DrainPost(_batch_id(head.frame_id), random_bytes(), data, head.msg_count, start)
         try:
-            if self._committer.submit(sender, post, settle):
+            if self._committer.submit(key, post, on_result):
                 return
-        except Exception as defect:  # of ours, and this POST's alone
-            settle(defect)
+        except Exception as defect:  # fails this POST alone
+            on_result(defect)
         else:
             task = asyncio.get_running_loop().create_task(
-                self._take_slowly(sender, head, data[start:], settle)
+                self._wait_and_ingest(key, head, data[start:], on_result)
             )
-            self._slow.add(task)
-            task.add_done_callback(self._slow.discard)
+            self._waiting_tasks.add(task)
+            task.add_done_callback(self._waiting_tasks.discard)
 
-    async def _take_slowly(
-        self, sender: DrainKey, head: DrainRequestHead, body: bytes, settle: OnResult
+    async def _wait_and_ingest(
+        self, key: DrainKey, head: DrainRequestHead, body: bytes, on_result: OnResult
     ) -> None:
-        """The same where it has to wait for room."""
+        """Ingest a body for which the queue had no capacity."""
         try:
-            await self._take(sender, head.frame_id, head.promised, body, self._acceptance)
+            await self._ingest(key, head.frame_id, head.msg_count, body, self._acceptance)
         except Exception as error:
-            settle(error)
+            on_result(error)
         else:
-            settle(True)
+            on_result(True)
 
 
-@lru_cache(SENDERS_REMEMBERED)
-def _sender(app: str, generation: int, token: bytes) -> DrainKey:
+@lru_cache(KEY_CACHE_SIZE)
+def _drain_key(app: str, generation: int, token: bytes) -> DrainKey:
     return DrainKey(app, token.decode() if DRAIN_TOKEN.fullmatch(token) else "", generation)
 
 
-def _id_of(frame_id: bytes) -> bytes:
+def _batch_id(frame_id: bytes) -> bytes:
     return batch_id(frame_id[:FRAME_ID_BYTES_MAX])
 
 
-@lru_cache(SENDERS_REMEMBERED)
-def _local_sender(authorization: bytes, host: bytes, token: bytes) -> DrainKey | None:
-    """Whom a request names where secrets are not asked for; None for nobody, or when it was not
-    sent to this machine.
+@lru_cache(KEY_CACHE_SIZE)
+def _local_drain_key(authorization: bytes, host: bytes, token: bytes) -> DrainKey | None:
+    """The drain that a request names in local mode.
+
+    None if it names no app by Basic auth, or was not sent to this machine.
     """
     credentials = basic_credentials(authorization)
     if credentials is None or not is_loopback(host.decode("latin-1")):
         return None
-    return _sender(credentials[0], 1, token) if valid_app(credentials[0]) else None
+    return _drain_key(credentials[0], 1, token) if valid_app(credentials[0]) else None
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

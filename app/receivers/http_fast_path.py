@@ -1,9 +1,7 @@
-"""A POST to the drain as it usually comes, answered without the detour over ASGI: no task, no
-messages, no state of a request but this.
+"""Answers a common POST to the drain without ASGI: no task, no messages, only the state held here.
 
-The protocol (app.receivers.http_protocol) begins one where a head promises nothing unusual;
-whatever is not
-usual goes to the drain as an ASGI app, which does the same.
+The protocol (app.receivers.http_protocol) starts a cycle for a request head of the common form. All
+other requests go to the drain as an ASGI app, which gives the same answers.
 """
 
 from __future__ import annotations
@@ -25,120 +23,127 @@ RETRY_AFTER_S = b"5"
 
 
 class FastDrain(Protocol):
-    """What the drain offers to the protocol.
+    """The drain, as the protocol uses it.
 
     Attributes:
-        let_go: called with the size of a body whose room is free again.
+        body_timeout_s: how long a body may take to arrive.
+        release: called with the size of a body that is no longer held.
     """
 
-    body_within_s: float
+    body_timeout_s: float
     release: Callable[[int], None]
 
     def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
-        """Who sends, where that can be told at once and nothing is unusual; room for the body is
-        taken.
+        """Authenticate a request and reserve memory for its body.
+
+        None if the request is uncommon or cannot be decided immediately; then nothing is reserved.
         """
         ...
 
     def submit_body(
-        self, sender: DrainKey, head: DrainRequestHead, data: bytes, start: int, settle: OnResult
+        self, key: DrainKey, head: DrainRequestHead, data: bytes, start: int, on_result: OnResult
     ) -> None:
-        """Aggregate and commit the body that begins at `start`, and have `settle` called when it is
-        safe, or why not.
+        """Aggregate and commit the body that begins at `start` of `data`.
+
+        `on_result` is called when the body is durable, or with the reason why it is not.
         """
         ...
 
 
 class _Signal:
-    """Stands for the event that uvicorn's cycles wait for."""
+    """Replaces the event for which uvicorn's own cycles wait."""
 
     def set(self) -> None:
-        """Nobody waits."""
+        """Do nothing: this cycle does not wait for events."""
 
 
 class FastPathCycle:
-    """One such request. The first attributes are what uvicorn's protocol asks of a cycle."""
+    """One request on the fast path.
+
+    The public attributes are those that uvicorn's protocol expects of a request cycle.
+    """
 
     message_event = _Signal()
     response_complete = False
     more_body = True
     disconnected = False
 
-    _late: asyncio.TimerHandle | None = None
-    _holds_room = True
+    _body_timer: asyncio.TimerHandle | None = None
+    _holds_memory = True
 
     def __init__(
         self,
         drain: FastDrain,
-        sender: DrainKey,
+        key: DrainKey,
         head: DrainRequestHead,
         answer: Callable[[FastPathCycle, bytes, bytes], None],
     ) -> None:
         """
         Args:
-            answer: writes an answer to the connection of this cycle: its first line, and what comes
-                behind the headers that all answers have.
+            answer: writes an answer to the connection, from this cycle, the status line, and the
+                part after the default headers.
         """
         self.keep_alive = head.keep_alive
         self._drain = drain
-        self._sender = sender
+        self._key = key
         self._head = head
         self._answer = answer
-        self._missing = head.body_bytes
-        self._parts: list[bytes] = []
+        self._missing_bytes = head.body_bytes
+        self._chunks: list[bytes] = []
 
-    def add(self, data: bytes, start: int) -> int:
-        """What came holds from `start` on a part of the body, and perhaps what comes behind it;
-        returns where that begins. The body is delivered once it is whole.
+    def feed(self, data: bytes, start: int) -> int:
+        """Add the part of the body that begins at `start` of `data`.
+
+        Submits the body once it is complete. Returns the position in `data` after the body.
         """
-        if not self._parts and start + self._missing == len(data):
-            self._deliver(data, start)  # as it mostly comes, and is not copied
+        if not self._chunks and start + self._missing_bytes == len(data):
+            self._submit(data, start)  # the common case, without a copy
             return len(data)
-        end = min(len(data), start + self._missing)
-        self._missing -= end - start
-        self._parts.append(data[start:end])
-        if not self._missing:
-            parts, self._parts = self._parts, []
-            self._deliver(b"".join(parts), 0)
+        end = min(len(data), start + self._missing_bytes)
+        self._missing_bytes -= end - start
+        self._chunks.append(data[start:end])
+        if not self._missing_bytes:
+            chunks, self._chunks = self._chunks, []
+            self._submit(b"".join(chunks), 0)
         return end
 
     def wait_for_body(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The body is not whole yet, and has limited time for that."""
-        if self._late is None:
-            self._late = loop.call_later(self._drain.body_within_s, self._refuse_late)
+        """Limit the time for the rest of the body."""
+        if self._body_timer is None:
+            self._body_timer = loop.call_later(self._drain.body_timeout_s, self._reject_late_body)
 
-    def _deliver(self, data: bytes, start: int) -> None:
+    def _submit(self, data: bytes, start: int) -> None:
         self.more_body = False
-        if self._late is not None:
-            self._late.cancel()
-        self._drain.submit_body(self._sender, self._head, data, start, self._settle)
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+        self._drain.submit_body(self._key, self._head, data, start, self._on_result)
 
-    def lost(self) -> None:
-        """The connection is gone."""
-        if self._late is not None:
-            self._late.cancel()
+    def connection_lost(self) -> None:
+        """Release the resources of an incomplete request."""
+        if self._body_timer is not None:
+            self._body_timer.cancel()
         if self.more_body:
-            self._let_go()
+            self._release()
 
-    def _settle(self, result: bool | BaseException) -> None:
-        self._let_go()
+    def _on_result(self, result: bool | BaseException) -> None:
+        self._release()
         if isinstance(result, bool) and self.keep_alive:
             self.response_complete = True
-            self._answer(self, _TAKEN, _NO_BODY)
+            self._answer(self, _STATUS_LINE_200, _NO_BODY)
         elif isinstance(result, bool):
-            self._say(200)
+            self._respond(200)
         elif isinstance(result, StoreUnavailable):
-            self._say(503, f"{result}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
+            self._respond(503, f"{result}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
         else:
-            log.error("a batch could not be taken", exc_info=result)
-            self._say(500, "Internal Server Error")
+            log.error("Answered a POST to the drain with 500 because of a defect", exc_info=result)
+            self._respond(500, "Internal Server Error")
 
-    def _refuse_late(self) -> None:
-        self._let_go()
+    def _reject_late_body(self) -> None:
+        self._release()
         self.keep_alive = False
-        self._say(408, f"The body took longer than {self._drain.body_within_s:g} s.\n")
+        self._respond(408, f"The body took longer than {self._drain.body_timeout_s:g} s.\n")
 
-    def _say(self, status: int, text: str = "", headers: bytes = b"") -> None:
+    def _respond(self, status: int, text: str = "", headers: bytes = b"") -> None:
         self.response_complete = True
         body = text.encode()
         if body:
@@ -146,17 +151,17 @@ class FastPathCycle:
         if not self.keep_alive:
             headers += b"connection: close\r\n"
         rest = b"%bcontent-length: %d\r\n\r\n%b" % (headers, len(body), body)
-        self._answer(self, _LINES[status], rest)
+        self._answer(self, _STATUS_LINES[status], rest)
 
-    def _let_go(self) -> None:
-        if self._holds_room:
-            self._holds_room = False
+    def _release(self) -> None:
+        if self._holds_memory:
+            self._holds_memory = False
             self._drain.release(self._head.body_bytes)
 
 
 _NO_BODY = b"content-length: 0\r\n\r\n"
-_LINES = {
+_STATUS_LINES = {
     status: b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode())
     for status in (200, 408, 500, 503)
 }
-_TAKEN = _LINES[200]
+_STATUS_LINE_200 = _STATUS_LINES[200]

@@ -1,4 +1,4 @@
-"""Bodies of requests: of bounded size, within bounded time, and not too many at once."""
+"""Reads request bodies with limits on their size, their time, and the memory of all together."""
 
 from __future__ import annotations
 
@@ -12,82 +12,94 @@ from app.support.asgi import ASGIApp, Headers, Receive, Scope, Send, header, res
 
 API_BYTES_MAX = 64 * 1024  # the longest is a list of apps
 CLOSE = (b"connection", b"close")
-_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
-BODY_WITHIN_S = 30.0  # Logplex gives up after 5
-IN_HAND_BYTES_MAX = 64 * 2**20
-ROOM_WITHIN_S = 4.0  # as long as a batch waits for its store
-_INFLATE_STEP_BYTES = 2**16  # damage costs at most so much of what came before it
-_ROOM_POLL_S = 0.01
+_METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
+BODY_TIMEOUT_S = 30.0  # Logplex gives up after 5
+RESERVED_BYTES_MAX = 64 * 2**20
+BUDGET_TIMEOUT_S = 4.0  # as long as a batch waits for its store
+_INFLATE_STEP_BYTES = 2**16  # damage costs at most this much of the data before it
+_BUDGET_POLL_S = 0.01
 _SMALL_BYTES = 2**20  # ten of Logplex's
-_CHUNKED_ROOM_BYTES = 128 * 1024  # taken for a body that does not say how large it is
+_CHUNKED_BYTES = 128 * 1024  # reserved for a body that does not declare its size
 
 
 class BodyRejected(Exception):
-    """The body is answered with this status and sentence, and its connection closed."""
+    """The request is answered with this status and message, and its connection is closed."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class BodyLimiter:
-    """Reads bodies. All those in hand together stay below `in_hand_bytes_max`: whoever finds no
-    room does not read on, so that TCP holds the sender back. Large ones get half of it, so that
-    they never keep Logplex's out.
+    """Reads bodies; all bodies in memory together stay below `reserved_bytes_max`.
+
+    A body that finds no free memory is not read any further, so TCP slows its sender down. Large
+    bodies may use only half of the memory, so that they never exclude those of Logplex.
     """
 
     def __init__(
         self,
         *,
-        within_s: float = BODY_WITHIN_S,
-        in_hand_bytes_max: int = IN_HAND_BYTES_MAX,
-        room_within_s: float = ROOM_WITHIN_S,
+        timeout_s: float = BODY_TIMEOUT_S,
+        reserved_bytes_max: int = RESERVED_BYTES_MAX,
+        budget_timeout_s: float = BUDGET_TIMEOUT_S,
     ) -> None:
-        self.within_s = within_s
-        self._in_hand_bytes_max = in_hand_bytes_max
-        self._room_within_s = room_within_s
-        self.in_hand_bytes = 0
-
-    def body(self, headers: Headers, receive: Receive, bytes_max: int) -> _Reading:
-        """A context that gives the whole body, inflated; None when the sender went away before its
-        end. It is in hand until the context ends, which raises, as it begins:
-
-            BodyRefused: 413 when it is larger than `bytes_max`, 408 when it takes too long, 503
-                when too many are in hand.
         """
-        return _Reading(self, headers, receive, bytes_max)
+        Args:
+            timeout_s: how long a body may take to arrive.
+            budget_timeout_s: how long a body may wait for free memory.
+        """
+        self.timeout_s = timeout_s
+        self._reserved_bytes_max = reserved_bytes_max
+        self._budget_timeout_s = budget_timeout_s
+        self.reserved_bytes = 0
 
-    async def read_in_time(
-        self, headers: Headers, receive: Receive, bytes_max: int, room: _BodyBudget
+    def read(self, headers: Headers, receive: Receive, bytes_max: int) -> _BodyContext:
+        """Read a body: returns an async context manager that yields the inflated body.
+
+        It yields None if the sender disconnected before the end. The memory of the body is
+        reserved until the context ends. Entering the context raises
+
+            BodyRejected: 413 if the body is larger than `bytes_max`, 408 if it takes too long, 503
+                if too many bodies are in memory.
+        """
+        return _BodyContext(self, headers, receive, bytes_max)
+
+    async def receive_in_time(
+        self, headers: Headers, receive: Receive, bytes_max: int, budget: _BodyBudget
     ) -> bytes | None:
-        """The body as it was sent."""
-        reading = EagerCoroutine(self._read(headers, receive, bytes_max, room))
+        """Receive a body as it was sent.
+
+        Raises:
+            BodyRejected: as in `read`.
+        """
+        reading = EagerCoroutine(self._receive(headers, receive, bytes_max, budget))
         if reading.done:
             return reading.result
         try:
-            async with asyncio.timeout(self.within_s):
+            async with asyncio.timeout(self.timeout_s):
                 return await reading
         except TimeoutError:
-            raise BodyRejected(408, f"The body took longer than {self.within_s:g} s.") from None
+            raise BodyRejected(408, f"The body took longer than {self.timeout_s:g} s.") from None
 
-    def take_at_once(self, size: int) -> bool:
-        """Take room for a body of so many bytes; False when there is none now."""
-        if self.in_hand_bytes + size > self._in_hand_bytes_max:
+    def try_reserve(self, size: int) -> bool:
+        """Reserve memory for a body; False if there is not enough at present."""
+        if self.reserved_bytes + size > self._reserved_bytes_max:
             return False
-        self.in_hand_bytes += size
+        self.reserved_bytes += size
         return True
 
     def release(self, size: int) -> None:
-        """What a body took is free again."""
-        self.in_hand_bytes -= size
+        """Release the memory of a body."""
+        self.reserved_bytes -= size
 
-    async def _read(
-        self, headers: Headers, receive: Receive, bytes_max: int, room: _BodyBudget
+    async def _receive(
+        self, headers: Headers, receive: Receive, bytes_max: int, budget: _BodyBudget
     ) -> bytes | None:
-        declared = header(headers, b"content-length")
-        if declared.isdigit() and int(declared) > bytes_max:
+        length = header(headers, b"content-length")
+        if length.isdigit() and int(length) > bytes_max:
             raise _too_large(bytes_max)
-        await room.grow_to(int(declared) if declared.isdigit() else _CHUNKED_ROOM_BYTES)
+        await budget.reserve(int(length) if length.isdigit() else _CHUNKED_BYTES)
         parts: list[bytes] = []
         size = 0
         while True:
@@ -98,106 +110,113 @@ class BodyLimiter:
             size += len(part)
             if size > bytes_max:
                 raise _too_large(bytes_max)
-            await room.grow_to(size)
+            await budget.reserve(size)
             parts.append(part)
             if not event.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def wait_for(self, more: int, size: int) -> None:
-        """Take so many bytes more for a body that will then have `size`.
+    async def reserve(self, more: int, size: int) -> None:
+        """Reserve `more` bytes for a body that then has `size` bytes.
 
         Raises:
-            BodyRefused: 503.
+            BodyRejected: 503, there was not enough memory in time.
         """
-        share = 1 if size <= _SMALL_BYTES else 2
-        waited_s = 0.0
-        while self.in_hand_bytes + more > self._in_hand_bytes_max // share:
-            if waited_s > self._room_within_s:
-                raise BodyRejected(503, "Too many bodies at once: try again in some seconds.")
-            await asyncio.sleep(_ROOM_POLL_S)
-            waited_s += _ROOM_POLL_S
-        self.in_hand_bytes += more
+        divisor = 1 if size <= _SMALL_BYTES else 2
+        waiting_s = 0.0
+        while self.reserved_bytes + more > self._reserved_bytes_max // divisor:
+            if waiting_s > self._budget_timeout_s:
+                raise BodyRejected(
+                    503, "Too many request bodies in memory. Retry in a few seconds."
+                )
+            await asyncio.sleep(_BUDGET_POLL_S)
+            waiting_s += _BUDGET_POLL_S
+        self.reserved_bytes += more
 
 
-class _Reading:
-    """See Bodies.body."""
+class _BodyContext:
+    """The context manager of BodyLimiter.read."""
 
     def __init__(
-        self, bodies: BodyLimiter, headers: Headers, receive: Receive, bytes_max: int
+        self, limiter: BodyLimiter, headers: Headers, receive: Receive, bytes_max: int
     ) -> None:
-        self._bodies = bodies
+        self._limiter = limiter
         self._headers = headers
         self._receive = receive
         self._bytes_max = bytes_max
-        self._room = _BodyBudget(bodies)
+        self._budget = _BodyBudget(limiter)
 
     async def __aenter__(self) -> bytes | None:
         try:
-            body = await self._bodies.read_in_time(
-                self._headers, self._receive, self._bytes_max, self._room
+            body = await self._limiter.receive_in_time(
+                self._headers, self._receive, self._bytes_max, self._budget
             )
             if body and header(self._headers, b"content-encoding").lower() == b"gzip":
-                body = inflated(body, self._bytes_max)
-                await self._room.grow_to(len(body))
+                body = inflate(body, self._bytes_max)
+                await self._budget.reserve(len(body))
         except BaseException:
-            self._bodies.release(self._room.size)
+            self._limiter.release(self._budget.size)
             raise
         return body
 
     async def __aexit__(self, *_: object) -> None:
-        self._bodies.release(self._room.size)
+        self._limiter.release(self._budget.size)
 
 
 class _BodyBudget:
-    """What one body takes of the room."""
+    """The memory that is reserved for one body."""
 
-    def __init__(self, bodies: BodyLimiter) -> None:
-        self._bodies = bodies
+    def __init__(self, limiter: BodyLimiter) -> None:
+        self._limiter = limiter
         self.size = 0
 
-    async def grow_to(self, size: int) -> None:
+    async def reserve(self, size: int) -> None:
+        """Increase the reservation to `size`; it never shrinks."""
         if size > self.size:
-            await self._bodies.wait_for(size - self.size, size)
+            await self._limiter.reserve(size - self.size, size)
             self.size = size
 
 
 class BodyLimitMiddleware:
-    """Hands an app whole bodies of at most `bytes_max`, read before it is asked."""
+    """Reads each body, of at most `bytes_max`, completely before it calls the app."""
 
-    def __init__(self, app: ASGIApp, bodies: BodyLimiter, bytes_max: int = API_BYTES_MAX) -> None:
+    def __init__(
+        self, app: ASGIApp, body_limiter: BodyLimiter, bytes_max: int = API_BYTES_MAX
+    ) -> None:
         self._app = app
-        self._bodies = bodies
+        self._body_limiter = body_limiter
         self._bytes_max = bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
-        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
+        """Pass on a request with its body, or reject it."""
+        if scope["type"] != "http" or scope["method"] in _METHODS_WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
         try:
-            async with self._bodies.body(scope["headers"], receive, self._bytes_max) as body:
+            async with self._body_limiter.read(scope["headers"], receive, self._bytes_max) as body:
                 if body is not None:
-                    await self._app(scope, _replayed(body, receive), send)
-        except BodyRejected as refusal:
-            await respond(send, refusal.status, f"{refusal}\n", [CLOSE])
+                    await self._app(scope, _replay(body, receive), send)
+        except BodyRejected as rejection:
+            await respond(send, rejection.status, f"{rejection}\n", [CLOSE])
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A body that was read, and then what comes after it."""
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns this body first, and then the events after it."""
     events: list[MutableMapping[str, Any]] = [{"type": "http.request", "body": body}]
 
-    async def again() -> MutableMapping[str, Any]:
+    async def receive_again() -> MutableMapping[str, Any]:
         return events.pop() if events else await receive()
 
-    return again
+    return receive_again
 
 
-def inflated(body: bytes, bytes_max: int) -> bytes:
-    """What is whole of a gzip body, of all its members; a damaged rest is missing from it and shows
-    as lost against Msg-Count. b"\\0", which no message begins with, when nothing is whole.
+def inflate(body: bytes, bytes_max: int) -> bytes:
+    """Inflate a gzip body with all its members, up to the first damaged byte.
+
+    The missing rest shows as lost, by comparison with Logplex-Msg-Count. If nothing can be
+    inflated, the result is b"\\0", with which no message begins.
 
     Raises:
-        BodyRefused: 413 when it is larger than `bytes_max`; no more than that was inflated.
+        BodyRejected: 413, it is larger than `bytes_max`; no more than that was inflated.
     """
     parts: list[bytes] = []
     size = 0
@@ -221,4 +240,4 @@ def inflated(body: bytes, bytes_max: int) -> bytes:
 
 
 def _too_large(bytes_max: int) -> BodyRejected:
-    return BodyRejected(413, f"A body may have {bytes_max} bytes at most.")
+    return BodyRejected(413, f"The body is larger than {bytes_max} bytes.")

@@ -1,8 +1,8 @@
-"""The head of a POST to the drain as Logplex and the routers before us write it, read with one
-pattern.
+"""Parses the head of a POST to the drain, as Logplex and the routers before us write it.
 
-It is a strict part of what HTTP/1.1 allows (RFC 9112, section 2 to 6): whatever could be read in
-two ways, or asks for more than an answer, is not usual, and left to the parser of all requests.
+The accepted form is a strict subset of HTTP/1.1 (RFC 9112, sections 2 to 6). A head that could be
+read in two ways, or that asks for more than an answer, is not accepted here: it goes to the parser
+that reads all other requests.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import re
 
 import msgspec
 
-BEGINNING = b"POST /drain HTTP/1.1\r\n"
+REQUEST_LINE = b"POST /drain HTTP/1.1\r\n"
 _VALUE = rb"[!-~](?:[ -~]*[!-~])?"
-_HEAD = re.compile(BEGINNING + rb"((?:[A-Za-z0-9-]{1,64}: " + _VALUE + rb"\r\n)+)\r\n")
+_HEAD = re.compile(REQUEST_LINE + rb"((?:[A-Za-z0-9-]{1,64}: " + _VALUE + rb"\r\n)+)\r\n")
 _FIELD = re.compile(rb"([^:]+): (.*)\r\n")
 DIGITS_MAX = 7
-KEEPS = {b"keep-alive": True, b"close": False}
+KEEP_ALIVE = {b"keep-alive": True, b"close": False}  # by value of Connection
 HOST, CONNECTION, AUTHORIZATION = b"host", b"connection", b"authorization"
 LENGTH, DRAIN = b"content-length", b"logplex-drain-token"
 FRAME_ID, MSG_COUNT = b"logplex-frame-id", b"logplex-msg-count"
 REPLAY = b"dynometer-replay"
-READ = frozenset((HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT))
-UNUSUAL = frozenset(
+USED_HEADERS = frozenset((HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT))
+# A request with one of these needs the full parser, or checks that the fast path does not make.
+SLOW_PATH_HEADERS = frozenset(
     (
         *(b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect"),
         *(b"origin", REPLAY),
@@ -31,36 +32,38 @@ UNUSUAL = frozenset(
 
 
 class DrainRequestHead(msgspec.Struct, frozen=True, gc=False):
-    """What it says, b"" for what is not there; `promised` messages in the body, 0 where none are;
-    `size` of the head and of the body behind it in bytes.
+    """The headers that the drain uses; b"" for a header that is absent.
+
+    `msg_count` is the number of messages promised by Logplex-Msg-Count, 0 if there is none. `size`
+    is the size of the head and `body_bytes` that of the body after it.
     """
 
     host: bytes
     authorization: bytes
     drain: bytes
     frame_id: bytes
-    promised: int
+    msg_count: int
     keep_alive: bool
     size: int
     body_bytes: int
 
 
 def parse_common_head(data: bytes) -> DrainRequestHead | None:
-    """The head that `data` begins with, whole; None for one that is not usual."""
+    """Parse the complete head at the start of `data`; None if it does not have the common form."""
     match = _HEAD.match(data)
     if match is None:
         return None
     fields = [(name.lower(), value) for name, value in _FIELD.findall(match[1])]
-    read = [field for field in fields if field[0] in READ]
-    headers = dict(read)
-    keep_alive = KEEPS.get(headers.get(CONNECTION, b"keep-alive"))
-    body_bytes = number(headers.get(LENGTH, b""))
+    used_fields = [field for field in fields if field[0] in USED_HEADERS]
+    headers = dict(used_fields)
+    keep_alive = KEEP_ALIVE.get(headers.get(CONNECTION, b"keep-alive"))
+    body_bytes = parse_count(headers.get(LENGTH, b""))
     if (
-        len(headers) < len(read)  # one is there twice
+        len(headers) < len(used_fields)  # a header occurs twice
         or HOST not in headers
         or keep_alive is None
         or not body_bytes
-        or not UNUSUAL.isdisjoint(name for name, _ in fields)
+        or not SLOW_PATH_HEADERS.isdisjoint(name for name, _ in fields)
     ):
         return None
     return DrainRequestHead(
@@ -68,13 +71,13 @@ def parse_common_head(data: bytes) -> DrainRequestHead | None:
         headers.get(AUTHORIZATION, b""),
         headers.get(DRAIN, b""),
         headers.get(FRAME_ID, b""),
-        number(headers.get(MSG_COUNT, b"")),
+        parse_count(headers.get(MSG_COUNT, b"")),
         keep_alive,
         match.end(),
         body_bytes,
     )
 
 
-def number(digits: bytes) -> int:
-    """What at most DIGITS_MAX digits say; 0 of anything else."""
+def parse_count(digits: bytes) -> int:
+    """Parse up to DIGITS_MAX decimal digits; 0 for anything else."""
     return int(digits) if digits.isdigit() and len(digits) <= DIGITS_MAX else 0

@@ -1,13 +1,12 @@
-"""The syslog drain: log lines over TCP or TLS (RFC 5425, RFC 6587), from Logplex or anybody who
-writes the same lines.
+"""The syslog drain: receives log lines over TCP or TLS (RFC 5425, RFC 6587).
 
-A drain's token is the HOSTNAME of its messages, and the only thing that says whose they are:
-'drains link' tells which app a token speaks for. In local mode the name itself is the app where
-nothing is linked.
+The sender is Logplex, or any other program that writes the same lines. The HOSTNAME of a message is
+its drain token, and the only hint at the app to which it belongs: 'drains link' assigns a token to
+an app. In local mode, a HOSTNAME that is not linked is the app's name itself.
 
-Syslog has no acknowledgement. What was read is committed before more is read, so a sender is held
-back by TCP while nothing can take its lines; on shutdown what was read is committed. A batch that
-the sender sends again counts again: at least once.
+Syslog has no acknowledgements. Each read is committed before the next one, so TCP slows the sender
+down while no batch can be stored. On shutdown, everything that was read is committed. A batch that
+the sender repeats counts again: at least once.
 """
 
 from __future__ import annotations
@@ -40,21 +39,22 @@ from parsers.syslog_stream import MessageReader
 log = logging.getLogger(__name__)
 
 CONNECTIONS_MAX = 1_000  # per worker
-FIRST_S = 30  # until the first bytes: who connects has something to say
-LAST_S = 0.05  # for what has arrived when the service stops
-IDLE_S = 300  # Logplex closes an idle connection after 240 to 255 s: it should be the one to close
-HANDSHAKE_S = 10
+FIRST_READ_TIMEOUT_S = 30  # a sender connects because it has something to send
+LAST_READ_TIMEOUT_S = 0.05  # for data that has already arrived when the service stops
+# Logplex closes an idle connection after 240 to 255 s. It should be the one to close.
+IDLE_TIMEOUT_S = 300
+HANDSHAKE_TIMEOUT_S = 10
 READ_BYTES = 256 * 1024
-GATHER_S = 0.05  # between two reads: what comes meanwhile goes into one batch
-RETRY_S = 0.5
-FINISH_S = 5
+COALESCE_DELAY_S = 0.05  # between two reads: lines that arrive meanwhile form one batch
+RETRY_INTERVAL_S = 0.5
+SHUTDOWN_TIMEOUT_S = 5
 BACKLOG = 512
 NOT_LINKED = "drain token is linked to no app"
 _HEROKU_TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 
 
 class SyslogListener:
-    """Listens where the settings say, nowhere by default."""
+    """Listens on the ports of the settings; by default on none."""
 
     def __init__(
         self,
@@ -73,13 +73,13 @@ class SyslogListener:
         self._acceptance = acceptance
         self._clock = clock
         self._connections: set[asyncio.Task[None]] = set()
-        self._stopped: asyncio.Future[None] | None = None
+        self._shutdown: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
-        """Take connections; at the end, what was read of them is committed."""
+        """Accept connections; at the end, commit everything that was read from them."""
         settings = self._settings
-        stopped = self._stopped = asyncio.get_running_loop().create_future()
+        shutdown = self._shutdown = asyncio.get_running_loop().create_future()
         ports: list[tuple[int, ssl.SSLContext | None]] = []
         if settings.syslog_port:
             ports.append((settings.syslog_port, None))
@@ -93,10 +93,10 @@ class SyslogListener:
         finally:
             for server in servers:
                 server.close()
-            stopped.set_result(None)
+            shutdown.set_result(None)
             if self._connections:
-                await asyncio.wait(self._connections, timeout=FINISH_S)
-            await cancel_and_wait(list(self._connections))  # nothing could take their lines
+                await asyncio.wait(self._connections, timeout=SHUTDOWN_TIMEOUT_S)
+            await cancel_and_wait(list(self._connections))  # their lines could not be stored
 
     async def _server(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
         return await asyncio.start_server(
@@ -105,9 +105,9 @@ class SyslogListener:
             port,
             limit=READ_BYTES // 2,
             backlog=BACKLOG,
-            reuse_port=True,  # each worker listens for itself
+            reuse_port=True,  # each worker listens on its own
             ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_S if context else None,
+            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if context else None,
         )
 
     async def _behind_proxy(self, port: int, context: ssl.SSLContext | None) -> ProxyProtocolServer:
@@ -115,95 +115,101 @@ class SyslogListener:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101  it is what runs this
+        assert task is not None  # noqa: S101  # this runs in a task
         try:
             if len(self._connections) < CONNECTIONS_MAX:
                 self._connections.add(task)
-                await self._converse(reader)
+                await self._read_messages(reader)
         except (ConnectionError, ssl.SSLError, TimeoutError) as error:
-            log.debug("syslog connection ended: %s", error)
-        except asyncio.CancelledError:  # by us; asyncio's streams would report it as a failure
-            log.warning("the service ends, and what a syslog sender sent last is not stored")
-        except Exception:  # a defect of ours must not pass for the sender's
-            log.exception("syslog connection failed")
+            log.debug("A syslog connection ended: %s", error)
+        except asyncio.CancelledError:  # by `listening`; asyncio's streams would log it as an error
+            log.warning("Shutting down. The last lines of a syslog sender could not be stored.")
+        except Exception:  # a defect of the service, not of the sender
+            log.exception("A syslog connection failed because of a defect")
         finally:
             self._connections.discard(task)
             writer.close()
 
-    async def _converse(self, reader: asyncio.StreamReader) -> None:
+    async def _read_messages(self, reader: asyncio.StreamReader) -> None:
         messages = MessageReader()
-        last, within_s = "", FIRST_S
-        while data := await self._read(reader, within_s):
-            within_s = IDLE_S
-            last = await self._take(messages.feed(data), last)
+        hostname, timeout_s = "", FIRST_READ_TIMEOUT_S
+        while data := await self._read(reader, timeout_s):
+            timeout_s = IDLE_TIMEOUT_S
+            hostname = await self._ingest(messages.feed(data), hostname)
             if len(data) < READ_BYTES // 2:
-                await asyncio.sleep(GATHER_S)
-        await self._take(messages.end(), last)
+                await asyncio.sleep(COALESCE_DELAY_S)
+        await self._ingest(messages.end(), hostname)
 
-    async def _read(self, reader: asyncio.StreamReader, within_s: float) -> bytes:
-        """The next bytes; b"" at the end. Once we are to stop, what has arrived, and then b"".
+    async def _read(self, reader: asyncio.StreamReader, timeout_s: float) -> bytes:
+        """The next bytes; b"" at the end. On shutdown, the data that has arrived, and then b"".
 
         Raises:
-            TimeoutError: nothing came within this time.
+            TimeoutError: no data arrived within this time.
         """
-        assert self._stopped is not None  # noqa: S101  nobody connects before
-        stopping = self._stopped.done()
-        reading = asyncio.create_task(reader.read(READ_BYTES))
-        awaited: set[asyncio.Future[Any]] = {reading} if stopping else {reading, self._stopped}
+        assert self._shutdown is not None  # noqa: S101  # set before the first connection
+        is_shutdown = self._shutdown.done()
+        read_task = asyncio.create_task(reader.read(READ_BYTES))
+        futures: set[asyncio.Future[Any]] = (
+            {read_task} if is_shutdown else {read_task, self._shutdown}
+        )
         try:
             await asyncio.wait(
-                awaited,
-                timeout=LAST_S if stopping else within_s,
+                futures,
+                timeout=LAST_READ_TIMEOUT_S if is_shutdown else timeout_s,
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            if reading.done():
-                return reading.result()
+            if read_task.done():
+                return read_task.result()
         finally:
-            reading.cancel()
-        if not self._stopped.done():
+            read_task.cancel()
+        if not self._shutdown.done():
             raise TimeoutError
-        return b"" if stopping else await self._read(reader, LAST_S)
+        return b"" if is_shutdown else await self._read(reader, LAST_READ_TIMEOUT_S)
 
-    async def _take(self, found: Iterable[bytes | Damage], last: str) -> str:
-        """Commit messages, each to the app that its HOSTNAME speaks for; what is damaged, to that
-        of the one before. Returns the HOSTNAME of the last one.
+    async def _ingest(self, messages: Iterable[bytes | Damage], hostname: str) -> str:
+        """Commit messages, each to the app to which its HOSTNAME is linked.
+
+        Damage belongs to the HOSTNAME of the message before it; `hostname` is that of the message
+        before these. Returns the HOSTNAME of the last message.
         """
-        by_name: dict[str, list[bytes | Damage]] = {}
-        for item in found:
-            if not isinstance(item, Damage):
-                last = hostname_of(item).decode("latin-1") or last
-            by_name.setdefault(last, []).append(item)
-        for name, frames in by_name.items():
+        by_hostname: dict[str, list[bytes | Damage]] = {}
+        for message in messages:
+            if not isinstance(message, Damage):
+                hostname = hostname_of(message).decode("latin-1") or hostname
+            by_hostname.setdefault(hostname, []).append(message)
+        for name, frames in by_hostname.items():
             app = await self._app_of(name)
             if app:
                 await self._commit(app, name, frames)
             else:
                 self._rejected_logins.add("", name, NOT_LINKED)
-        return last
+        return hostname
 
-    async def _app_of(self, name: str) -> str:
-        if not LINKED.fullmatch(name):
+    async def _app_of(self, hostname: str) -> str:
+        if not LINKED.fullmatch(hostname):
             return ""
         while True:
             try:
-                app = await self._drains.app_of(name)
+                app = await self._drains.app_of(hostname)
             except StoreUnavailable:
-                await asyncio.sleep(RETRY_S)  # nothing is read meanwhile, so nothing gets lost
+                # No more is read meanwhile, so no line is lost.
+                await asyncio.sleep(RETRY_INTERVAL_S)
                 continue
             if app or not self._settings.local_mode:
                 return app
-            own = name.lower()
-            return own if valid_app(own) else ""
+            app = hostname.lower()
+            return app if valid_app(app) else ""
 
-    async def _commit(self, app: str, name: str, frames: Iterable[bytes | Damage]) -> None:
+    async def _commit(self, app: str, hostname: str, frames: Iterable[bytes | Damage]) -> None:
         aggregator = Aggregator(self._clock(), self._acceptance, self._settings.limits)
         aggregator.add_frames(frames)
-        drain = name if _HEROKU_TOKEN.fullmatch(name) else ""  # other hosts send what is their own
-        arrival = ReceivedBatch(app, batch_id(b""), aggregator.build_body(), drain=drain)
+        # Only Heroku delivers the same lines over several drains; other hosts send their own lines.
+        drain = hostname if _HEROKU_TOKEN.fullmatch(hostname) else ""
+        batch = ReceivedBatch(app, batch_id(b""), aggregator.build_body(), drain=drain)
         while True:
             try:
-                await self._committer.commit(arrival)
+                await self._committer.commit(batch)
             except StoreUnavailable:
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(RETRY_INTERVAL_S)
             else:
                 return

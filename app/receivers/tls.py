@@ -1,4 +1,4 @@
-"""The certificate that the service shows, and its renewal without a restart."""
+"""The TLS certificate of the service, and its renewal without a restart."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.config import ConfigError
 
 log = logging.getLogger(__name__)
 
-# TLS 1.3, and of 1.2 what has forward secrecy; AES-128 with SHA-256 and SHA-1 among it, since
-# Logplex speaks 1.2 with AES-128 alone.
+# TLS 1.3, and the suites of 1.2 with forward secrecy. They include AES-128 with SHA-256 and SHA-1,
+# because Logplex only speaks 1.2 with AES-128.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES"
 
 _PEM = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -24,7 +24,7 @@ _VALIDITY = re.compile(
 )
 _LONG_TIME = 15
 
-_shown: list[Certificate] = []  # of this process
+_certificates: list[Certificate] = []  # of this process
 
 
 class Certificate:
@@ -33,7 +33,7 @@ class Certificate:
     def __init__(self, chain: Path, key: Path) -> None:
         """
         Raises:
-            ConfigError: they cannot be used.
+            ConfigError: the files cannot be used.
         """
         self._files = (chain, key)
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -43,58 +43,59 @@ class Certificate:
             self.context.load_cert_chain(chain, key)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(
-                f"the certificate {chain} with the key {key} cannot be used ({error}): "
-                "expected PEM files, the chain first and the key of its first certificate"
+                f"Cannot use the certificate {chain} with the key {key} ({error}). "
+                "Give two PEM files: the certificate chain, and the key of its first certificate."
             ) from None
-        _shown.append(self)
+        _certificates.append(self)
 
     def reload(self) -> None:
-        """Show what the files hold now to whoever connects from now on."""
+        """Use the present content of the files for new connections."""
         try:
             self.context.load_cert_chain(*self._files)
         except (OSError, ssl.SSLError) as error:
             chain = self._files[0]
-            log.error("the certificate %s cannot be used, the old one stays: %s", chain, error)
+            log.error("Cannot use the new certificate %s, keeping the old one: %s", chain, error)
         else:
-            log.info("the certificate %s was read again", self._files[0])
+            log.info("Reloaded the certificate %s", self._files[0])
 
 
 def expires_s(chain: Path) -> float:
-    """Until when (Unix time) the first certificate of a PEM file holds.
+    """The expiry time (Unix time) of the first certificate in a PEM file.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: the file cannot be read, or contains no certificate.
     """
     try:
         pem = _PEM.search(chain.read_text())
         if pem is None:
-            raise ValueError("no certificate in it")
+            raise ValueError("it contains no certificate")
         return not_after_s(ssl.PEM_cert_to_DER_cert(pem[0]))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"the certificate {chain} cannot be read: {error}") from None
+        raise ConfigError(f"Cannot read the certificate {chain}: {error}") from None
 
 
 def not_after_s(certificate: bytes) -> float:
-    """Until when (Unix time) a certificate holds, in DER (RFC 5280, section 4.1.2.5): the second of
-    the two times that stand side by side in it.
+    """The expiry time (Unix time) of a certificate in DER (RFC 5280, section 4.1.2.5).
+
+    It is the second of the two adjacent times in the certificate.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no such times.
     """
-    times = _VALIDITY.search(certificate)
-    if not times:
-        raise ValueError("no validity in it")
-    text = times[1].decode()
+    match = _VALIDITY.search(certificate)
+    if not match:
+        raise ValueError("it contains no validity period")
+    text = match[1].decode()
     century = "" if len(text) == _LONG_TIME else "19" if text >= "50" else "20"
     return datetime.strptime(f"{century}{text}+0000", "%Y%m%d%H%M%SZ%z").timestamp()
 
 
 def reload_certificates() -> None:
-    """All those of this process; on SIGHUP."""
-    for certificate in _shown:
+    """Reload all certificates of this process; called on SIGHUP."""
+    for certificate in _certificates:
         certificate.reload()
 
 
 def uvicorn_context(config: Any, _: Any) -> ssl.SSLContext:
-    """What uvicorn asks each worker for."""
+    """The TLS context of a worker; called by uvicorn."""
     return Certificate(Path(config.ssl_certfile), Path(config.ssl_keyfile)).context

@@ -91,7 +91,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         loop_detector=service.loop_detector,
         acceptance=acceptance,
         limits=settings.limits,
-        bodies=body_limiter,
+        body_limiter=body_limiter,
         body_bytes_max=settings.body_bytes_max,
         clock=clock,
     )

@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.config import ConfigError, Settings, unknown_settings
-from app.receivers.http_protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, LimitedHttpProtocol
+from app.receivers.http_protocol import CONNECTIONS_MAX, RESERVED_FILES, LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
 from app.storage.connect import connect, refuse_unsupported_data
@@ -35,7 +35,7 @@ BACKLOG = 2_048
 KEEP_ALIVE_S = 190
 SHUTDOWN_S = 9
 DEFAULT_PORT = 8080
-FILES_MAX = CONNECTIONS_MAX + FILES_OF_OUR_OWN
+FILES_MAX = CONNECTIONS_MAX + RESERVED_FILES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 
 from app.config import Settings
-from app.ingest.aggregator import NOT_SEEN, ActivityTimes, AggregatedBody
+from app.ingest.aggregator import NO_ACTIVITY, ActivityTimes, AggregatedBody
 from app.ingest.received_batch import ReceivedBatch, pack_received
 from app.kafka import checks
 from app.kafka.batch_producer import KafkaBatchSink
@@ -151,7 +151,7 @@ async def test_a_batch_too_large_for_a_record_is_counted_and_affects_no_other(
 ) -> None:
     store = MemoryStore(time.time)
     large = batch("large")
-    large.body.loose["x" * RECORD_BYTES_MAX] = 1
+    large.body.body_ledger["x" * RECORD_BYTES_MAX] = 1
     async with producing(kafka) as producer, reading(kafka, store) as reader:
         sink = KafkaBatchSink(kafka, producer, time.time)
         deadline = asyncio.get_running_loop().time() + 10
@@ -226,5 +226,5 @@ async def test_a_dead_log_cleaner_is_reported(kafka: KafkaSettings) -> None:
 
 
 def test_a_batch_without_samples_is_packed() -> None:
-    body = AggregatedBody(0, {}, {}, {"received": 1}, NOT_SEEN)
-    assert pack_received(ReceivedBatch("shop", b"", body), waited="")
+    body = AggregatedBody(0, {}, {}, {"received": 1}, NO_ACTIVITY)
+    assert pack_received(ReceivedBatch("shop", b"", body), entry="")

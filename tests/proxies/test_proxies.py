@@ -1,4 +1,4 @@
-"""The proxies of deploy/, as they are: drains and people go through them."""
+"""Drains and people reach the service through the proxies of deploy/."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ MEBIBYTE = 2**20
 BATCHES, LINES = 100, 30
 
 
-class Placed:
-    """Where a proxy and what is behind it are."""
+class Deployment:
+    """The addresses of a proxy and of the service behind it."""
 
     def __init__(self, directory: Path, service: ServiceProcess, *, rsa: bool = False) -> None:
         self.directory = directory
@@ -47,22 +47,24 @@ class Placed:
 
 
 @contextmanager
-def nginx(at: Placed) -> Iterator[None]:
+def nginx(at: Deployment) -> Iterator[None]:
     site = (ROOT / "deploy/nginx/dynometer.conf").read_text()
-    for ours, theirs in (
+    for default, value in (
         ("listen 443 ssl", f"listen 127.0.0.1:{at.port} ssl"),
         ("127.0.0.1:8080", f"127.0.0.1:{at.service.port}"),
         ("/etc/ssl/dynometer.pem", str(at.chain)),
         ("/etc/ssl/dynometer.key", str(at.key)),
     ):
-        assert ours in site
-        site = site.replace(ours, theirs)
+        assert default in site
+        site = site.replace(default, value)
     config = at.directory / "nginx.conf"
     paths = "".join(
         f"{kind}_temp_path {at.directory}/{kind}; "
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    user = "user root; " if os.geteuid() == 0 else ""  # who may write into our directory
+    user = (
+        "user root; " if os.geteuid() == 0 else ""
+    )  # workers must be able to write into the directory
     config.write_text(
         f"{user}pid {at.directory}/pid; error_log {at.directory}/error.log; daemon off;\n"
         "events {}\n"
@@ -74,17 +76,17 @@ def nginx(at: Placed) -> Iterator[None]:
 
 
 @contextmanager
-def haproxy(at: Placed) -> Iterator[None]:
-    both = at.directory / "both.pem"
-    both.write_text(at.chain.read_text() + at.key.read_text())
+def haproxy(at: Deployment) -> Iterator[None]:
+    certificate_file = at.directory / "combined.pem"
+    certificate_file.write_text(at.chain.read_text() + at.key.read_text())
     text = (ROOT / "deploy/haproxy/haproxy.cfg").read_text()
-    for ours, theirs in (
+    for default, value in (
         ("bind :443 ", f"bind 127.0.0.1:{at.port} "),
         ("127.0.0.1:8080", f"127.0.0.1:{at.service.port}"),
-        ("/etc/ssl/dynometer.pem", str(both)),
+        ("/etc/ssl/dynometer.pem", str(certificate_file)),
     ):
-        assert ours in text
-        text = text.replace(ours, theirs)
+        assert default in text
+        text = text.replace(default, value)
     config = at.directory / "haproxy.cfg"
     config.write_text(text)
     command = [program("haproxy"), "-db", "-f", str(config)]
@@ -93,15 +95,15 @@ def haproxy(at: Placed) -> Iterator[None]:
 
 
 @pytest.fixture(params=[nginx, haproxy], ids=["nginx", "haproxy"])
-def placed(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Placed]:
+def deployment(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Deployment]:
     settings = {
         "DYNOMETER_ADMIN_TOKEN": TOKEN,
         "DYNOMETER_PUBLIC_URL": "https://metrics.example.com",
     }
     service = ServiceProcess(tmp_path / "service", **settings)
     service.start()
-    at = Placed(tmp_path, service)
-    proxy: Callable[[Placed], Iterator[None]] = request.param
+    at = Deployment(tmp_path, service)
+    proxy: Callable[[Deployment], Iterator[None]] = request.param
     try:
         with proxy(at):  # type: ignore[attr-defined]  # a context manager
             wait_until(at.answers, 20)
@@ -116,13 +118,13 @@ def secret_of(client: httpx2.Client) -> str:
     return add.split("shop:")[1].split("@", maxsplit=1)[0]
 
 
-def test_a_drain_goes_through(placed: Placed) -> None:
-    with placed.client() as client:
+def test_a_drain_works_through_the_proxy(deployment: Deployment) -> None:
+    with deployment.client() as client:
         secret = secret_of(client)
 
         def post(body: bytes, **headers: str) -> httpx2.Response:
-            named = {name.replace("_", "-"): value for name, value in headers.items()}
-            return client.post("/drain", content=body, headers=named, auth=("shop", secret))
+            fields = {name.replace("_", "-"): value for name, value in headers.items()}
+            return client.post("/drain", content=body, headers=fields, auth=("shop", secret))
 
         body = router(time.time() - 1) * LINES
         wait_until(lambda: post(b"").status_code == 200)
@@ -131,14 +133,14 @@ def test_a_drain_goes_through(placed: Placed) -> None:
             answers = [post(body, Logplex_Frame_Id=frame_id) for _ in range(2)]
             assert [answer.status_code for answer in answers] == [200, 200]
             assert answers[0].headers["content-length"] == "0"
-        asked = "/api/v1/apps/shop/query?metric=requests&step=range"
-        answer = client.get(asked, auth=("x", TOKEN)).json()
+        query = "/api/v1/apps/shop/query?metric=requests&step=range"
+        answer = client.get(query, auth=("x", TOKEN)).json()
         assert answer["series"][0]["values"] == [BATCHES * LINES]
         assert client.post("/drain", content=body, auth=("shop", "wrong")).status_code == 401
 
 
-def test_bodies_up_to_the_limit_pass_and_larger_ones_are_refused(placed: Placed) -> None:
-    with placed.client() as client:
+def test_bodies_up_to_the_limit_pass_and_larger_ones_are_rejected(deployment: Deployment) -> None:
+    with deployment.client() as client:
         secret = secret_of(client)
         line = router(time.time() - 1)
 
@@ -154,16 +156,19 @@ def test_bodies_up_to_the_limit_pass_and_larger_ones_are_refused(placed: Placed)
         assert status(len(line)) == 200
 
 
-def test_people_sign_in_and_their_cookie_stays_on_https(placed: Placed) -> None:
-    with placed.client() as client:
+def test_people_sign_in_and_their_cookie_stays_on_https(deployment: Deployment) -> None:
+    with deployment.client() as client:
         page = client.get("/", headers={"Accept": "text/html"})
         assert page.headers["location"] == "/sign-in?next=/"
         answer = client.post(
-            "/sign-in", data={"token": TOKEN}, headers={"Origin": placed.url}, follow_redirects=True
+            "/sign-in",
+            data={"token": TOKEN},
+            headers={"Origin": deployment.url},
+            follow_redirects=True,
         )
         assert answer.status_code == 200
         assert "Secure" in answer.history[0].headers["set-cookie"]
         assert (
             "drains:add"
-            in client.post("/add", data={"apps": "blog"}, headers={"Origin": placed.url}).text
+            in client.post("/add", data={"apps": "blog"}, headers={"Origin": deployment.url}).text
         )

@@ -1,4 +1,4 @@
-"""Syslog senders as they are: rsyslog, syslog-ng and logger; every line counts once."""
+"""Real syslog senders: rsyslog, syslog-ng and logger. Every line counts once."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def ledger(service: ServiceProcess, app: str) -> Any:
 
 
 def arrived(service: ServiceProcess, app: str, lines: int) -> bool:
-    found = ledger(service, app)
-    assert found.get("received", 0) <= lines
-    return bool(found.get("counted") == lines == found["received"])
+    entries = ledger(service, app)
+    assert entries.get("received", 0) <= lines
+    return bool(entries.get("counted") == lines == entries["received"])
 
 
 @contextmanager
@@ -139,22 +139,22 @@ def test_syslog_ng_over_tls(listening: Listening, tmp_path: Path) -> None:
             file=log_file(tmp_path), port=listening.tls_port, chain=listening.chain
         ).lstrip()
     )
-    installed = shutil.which("syslog-ng")
+    program_path = shutil.which("syslog-ng")
     library = UNPACKED / "lib" / "syslog-ng"
     command = [
-        *(installed or str(UNPACKED / "sbin" / "syslog-ng"), "-F", "-f", str(config)),
+        *(program_path or str(UNPACKED / "sbin" / "syslog-ng"), "-F", "-f", str(config)),
         *("--persist-file", str(tmp_path / "persist"), "--control", str(tmp_path / "control")),
         *("--pidfile", str(tmp_path / "pid")),
-        *([] if installed else ["--module-path", str(library / "3.38")]),
+        *([] if program_path else ["--module-path", str(library / "3.38")]),
     ]
-    environ = {} if installed else {"LD_LIBRARY_PATH": str(library)}
+    environ = {} if program_path else {"LD_LIBRARY_PATH": str(library)}
     with sending(tmp_path, command, **environ):
         wait_until(lambda: arrived(listening.service, "shop", LINES), WITHIN_S)
 
 
 @pytest.mark.parametrize("framing", ["--octet-count", "--"])
 def test_logger(listening: Listening, tmp_path: Path, framing: str) -> None:
-    """It cannot name a process as Heroku does, so its lines are an app's own."""
+    """logger cannot set the procid as Heroku does, so its lines are output of the app."""
     file = tmp_path / "lines"
     file.write_text("hello from a shell\n" * 200)
     options = [framing] if framing != "--" else []

@@ -1,4 +1,4 @@
-"""Arrivals made of lines, and the way into a store that tests use."""
+"""Batches made of log lines, and writers and committers for tests."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from parsers.framing import split
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock
 
-HORIZON = AcceptanceWindow(24 * 3600, 300)
-_BUNDLE_OF = partial(CoalescedBatch, acceptance=HORIZON, limits=DEFAULT_LIMITS)
+ACCEPTANCE = AcceptanceWindow(24 * 3600, 300)
+_NEW_BATCH = partial(CoalescedBatch, acceptance=ACCEPTANCE, limits=DEFAULT_LIMITS)
 
 
-def arrival(
+def make_batch(
     *frames: bytes,
     app: str = "shop",
     frame_id: bytes = b"",
@@ -30,13 +30,13 @@ def arrival(
     generation: int = 1,
     arrived_s: float = NOW_S,
 ) -> ReceivedBatch:
-    """What a POST of these frames brought; of one request at its arrival unless some are given."""
-    aggregator = Aggregator(arrived_s, HORIZON)
+    """The batch of one POST; without frames, of one request at its arrival."""
+    aggregator = Aggregator(arrived_s, ACCEPTANCE)
     aggregator.add_frames(split(b"".join(frames or (router(arrived_s),))))
     return ReceivedBatch(app, batch_id(frame_id), aggregator.build_body(), drain, generation)
 
 
-def appender(
+def make_writer(
     store: Store, clock: Callable[[], float] | None = None, *, verified_s: float = 3600
 ) -> BatchWriter:
     return BatchWriter(
@@ -49,44 +49,44 @@ def appender(
     )
 
 
-def post(*frames: bytes, frame_id: bytes = b"", promised: int = 0) -> DrainPost:
-    """A POST of these frames, not counted up yet."""
+def make_post(*frames: bytes, frame_id: bytes = b"", promised: int = 0) -> DrainPost:
+    """A POST of these frames that is not aggregated yet."""
     return DrainPost(
         batch_id(frame_id), random_bytes(), b"".join(frames or (router(NOW_S),)), promised
     )
 
 
-def bundle(
+def make_coalesced(
     first: DrainPost,
-    *others: DrainPost,
+    *more: DrainPost,
     app: str = "shop",
     drain: str = "d.1",
     arrived_s: float = NOW_S,
 ) -> CoalescedBatch:
-    """POSTs that came one after the other."""
-    found = CoalescedBatch(DrainKey(app, drain, 1), first, arrived_s, HORIZON, DEFAULT_LIMITS)
-    for each in others:
-        found.add(each)
-    return found
+    """Coalesce POSTs that arrive one after the other."""
+    batch = CoalescedBatch(DrainKey(app, drain, 1), first, arrived_s, ACCEPTANCE, DEFAULT_LIMITS)
+    for post in more:
+        batch.add(post)
+    return batch
 
 
-def committer(
-    append: BatchWriter,
+def make_committer(
+    writer: BatchWriter,
     spool: Spool | None = None,
     *,
     wait_s: float = 5,
-    bundle_of: Callable[[DrainKey, DrainPost, float], CoalescedBatch] = _BUNDLE_OF,
+    new_batch: Callable[[DrainKey, DrainPost, float], CoalescedBatch] = _NEW_BATCH,
 ) -> GroupCommitter:
-    """The way to an appender that the drain takes."""
+    """A committer as the drain uses it."""
     return GroupCommitter(
-        append,
+        writer,
         spool,
         wait_s=wait_s,
-        new_batch=bundle_of,
+        new_batch=new_batch,
         clock=Clock(),
-        on_stored=nothing_more,
+        on_stored=ignore_stored,
     )
 
 
-async def nothing_more(stored: Sequence[tuple[str, ActivityTimes]]) -> None:
-    """Whoever is told what was stored, and has nothing to do about it."""
+async def ignore_stored(stored: Sequence[tuple[str, ActivityTimes]]) -> None:
+    """An OnStored callback that does nothing."""

@@ -45,7 +45,7 @@ def aggregate_compiled(
     if in_one_call:
         aggregator.add_body(HEAD + body, len(HEAD))
     else:
-        for _ in aggregator.turns(HEAD + body, len(HEAD)):
+        for _ in aggregator.add_body_in_steps(HEAD + body, len(HEAD)):
             pass
     return aggregator
 
@@ -59,11 +59,11 @@ def assert_same_aggregation(
     """Assert that both forms aggregate a body alike; return the aggregated body."""
     python_aggregator = aggregate_in_python(body, arrived_s, acceptance, limits)
     aggregator = aggregate_compiled(body, arrived_s, acceptance, limits)
-    assert aggregator.lines == python_aggregator.lines
+    assert aggregator.time_range == python_aggregator.time_range
     python_body, compiled_body = python_aggregator.build_body(), aggregator.build_body()
     assert sorted(compiled_body.rollups) == sorted(python_body.rollups)
     assert compiled_body.ledgers == python_body.ledgers
-    assert compiled_body.loose == python_body.loose
+    assert compiled_body.body_ledger == python_body.body_ledger
     assert (compiled_body.activity, compiled_body.arrived_s) == (
         python_body.activity,
         python_body.arrived_s,
@@ -72,13 +72,13 @@ def assert_same_aggregation(
         fast_rollup: Any = compiled_body.rollups[minute]
         assert fields_of(fast_rollup.to_rollup()) == fields_of(rollup)
         assert encoder.pack(fast_rollup, TINY) == codec.pack(rollup.copy(), TINY)
-    data = python_body.packed()  # also cuts python_body to the limits
-    assert compiled_body.packed() == data
-    assert aggregator.packed() == data
+    data = python_body.pack()  # also cuts python_body to the limits
+    assert compiled_body.pack() == data
+    assert aggregator.pack() == data
     one_call_aggregator = aggregate_compiled(body, arrived_s, acceptance, limits, in_one_call=True)
-    assert one_call_aggregator.packed() == data
-    assert (one_call_aggregator.lines, one_call_aggregator.activity) == (
-        aggregator.lines,
+    assert one_call_aggregator.pack() == data
+    assert (one_call_aggregator.time_range, one_call_aggregator.activity) == (
+        aggregator.time_range,
         aggregator.activity,
     )
     return python_body

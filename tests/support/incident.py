@@ -18,7 +18,7 @@ from app.rollup.resolutions import DAY_S, HOUR_S, resolutions
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import Store
 from app.storage.memory import MemoryStore
-from tests.support.arrivals import appender, arrival
+from tests.support.arrivals import make_batch, make_writer
 from tests.support.lines import frame, load, memory, router
 from tests.support.receivers import Webhook, webhook
 from tests.support.service import Clock
@@ -92,7 +92,7 @@ class World:
         self.directory = directory
         self.alerters = [self.alerter("1")]
         self.told: list[Told] = []
-        self._appender = appender(store, clock)
+        self._appender = make_writer(store, clock)
         self._sightings = AppSightings(store, ttl_s=90 * 24 * HOUR_S)
         self._folder = FoldWorker(store, TIERS, name="1", clock=clock, interval_s=5, batches=64)
 
@@ -123,7 +123,7 @@ class World:
         frames = list(lines)
         if not frames:
             return
-        arrived = arrival(*frames, app=app, arrived_s=self.clock())
+        arrived = make_batch(*frames, app=app, arrived_s=self.clock())
         await self._appender.append([arrived], deadline=asyncio.get_running_loop().time() + 5)
         await self._sightings.record([(arrived.app, arrived.activity)])
         await self._folder.fold(app)

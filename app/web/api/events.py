@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.ingest.aggregator import NOT_SEEN, AcceptanceWindow, AggregatedBody
+from app.ingest.aggregator import NO_ACTIVITY, AcceptanceWindow, AggregatedBody
 from app.ingest.group_commit import BatchCommitter
 from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.query import history
@@ -151,7 +151,7 @@ class EventsApi:
         fast_rollup = FastRollup()
         fast_rollup.add(rollup)
         aggregated_body = AggregatedBody(
-            int(now_s), {minute: fast_rollup}, {minute: {}}, {}, NOT_SEEN
+            int(now_s), {minute: fast_rollup}, {minute: {}}, {}, NO_ACTIVITY
         )
         await self._committer.commit(
             ReceivedBatch(app, batch_id(idempotency_key.encode()), aggregated_body)

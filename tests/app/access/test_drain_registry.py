@@ -16,7 +16,7 @@ from app.ingest.aggregator import ActivityTimes
 from app.ingest.app_sightings import AppSightings
 from app.storage.interface import SeenApp, StoreUnavailable
 from app.storage.memory import MemoryStore
-from tests.support.arrivals import arrival
+from tests.support.arrivals import make_batch
 from tests.support.registry import put_drain, remove_drain
 from tests.support.service import Clock
 
@@ -182,7 +182,7 @@ class Seeing(MemoryStore):
 async def test_of_many_posts_at_once_one_tells_that_the_app_was_seen(clock: Clock) -> None:
     store = Seeing(clock)
     sightings = AppSightings(store, ttl_s=3600)
-    await asyncio.gather(*(sightings.record([("shop", arrival().activity)]) for _ in range(100)))
+    await asyncio.gather(*(sightings.record([("shop", make_batch().activity)]) for _ in range(100)))
     assert store.told == 1
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]
 
@@ -203,7 +203,7 @@ async def test_what_the_store_did_not_hear_is_told_again(clock: Clock) -> None:
     store = Seeing(clock)
     sightings = AppSightings(store, ttl_s=3600)
     store.away = True
-    await sightings.record([("shop", arrival().activity)])
+    await sightings.record([("shop", make_batch().activity)])
     store.away = False
-    await sightings.record([("shop", arrival().activity)])
+    await sightings.record([("shop", make_batch().activity)])
     assert [seen.app for seen in await store.seen_apps()] == ["shop"]

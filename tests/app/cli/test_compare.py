@@ -15,7 +15,7 @@ from app.folding.fold_worker import FoldWorker
 from app.rollup.resolutions import resolutions
 from app.storage.interface import SeenApp, Store
 from app.storage.redis.store import connect
-from tests.support.arrivals import arrival
+from tests.support.arrivals import make_batch
 from tests.support.batches import DAY_MS, append, batch
 from tests.support.lines import router
 from tests.support.servers import RunningServer
@@ -27,7 +27,7 @@ async def fill(store: Store, app: str, services_ms: list[int]) -> None:
     at_s = time.time() - 3_600
     lines = [router(at_s, service=f"{each}ms") for each in services_ms]
     now_s = int(time.time())
-    await append(store, app, batch(arrival(*lines, arrived_s=now_s).body.packed()))
+    await append(store, app, batch(make_batch(*lines, arrived_s=now_s).body.pack()))
     await store.record_sightings([SeenApp(app, now_s - 3_600, now_s - 3_600, 0)], ttl_ms=DAY_MS)
 
 

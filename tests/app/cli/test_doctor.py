@@ -142,7 +142,7 @@ def test_of_several_apps_only_the_one_asked_about_is_spoken_of(data_dir: Path) -
 
     in_store(data_dir, fold_lives, two_silent)
     settings = {"DYNOMETER_DATA_DIR": str(data_dir)}
-    assert b"blog is this service's own app" in dynometer("doctor", settings=settings).stdout
+    assert b"Log loop: app blog runs Dynometer" in dynometer("doctor", settings=settings).stdout
     told = dynometer("doctor", "--app", "shop", settings=settings)
     assert told.returncode == 1
     assert b"shop: silent since" in told.stdout

@@ -28,7 +28,7 @@ ACCEPTANCE = AcceptanceWindow(86_400, 300)
 def batch(body: bytes, clock: Clock) -> Batch:
     aggregator = Aggregator(clock(), ACCEPTANCE)
     aggregator.add_frames(split(body))
-    return new_batch(b"", aggregator.packed())
+    return new_batch(b"", aggregator.pack())
 
 
 def new_worker(store: Store, clock: Clock, name: str = "1") -> FoldWorker:
@@ -273,7 +273,7 @@ async def test_lines_older_than_the_minute_retention_go_into_coarser_slots(store
     old_s = AT_S - 3 * 86_400
     aggregator = Aggregator(clock(), AcceptanceWindow(7 * 86_400, 300))
     aggregator.add_frames(split(router(old_s)))
-    await append(store, new_batch(b"", aggregator.packed()))
+    await append(store, new_batch(b"", aggregator.pack()))
     await new_worker(store, clock).fold("shop")
     contents = await store.read(
         "shop",

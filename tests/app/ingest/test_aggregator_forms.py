@@ -1,4 +1,4 @@
-"""The compiled form makes of every body what the plain one does."""
+"""The compiled aggregator agrees with the interpreted one on every body."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from tests.support.forms import (
 from tests.support.lines import counted, router, router_text, timestamp
 
 LOGS = Path(__file__).parents[2] / "logs"
-KEPT = sorted(path for path in CORPUS.rglob("*") if path.is_file())
+FUZZED = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 
 def simulated(name: str, start_s: float, lines: int) -> list[bytes]:
     app = SimulatedApp(name, dynos=6, lines_per_s=20, seed=hash(name) % 1000)
-    made: Iterator[bytes] = (line.frame for line in app.lines(start_s))
-    return [next(made) for _ in range(lines)]
+    frames: Iterator[bytes] = (line.frame for line in app.lines(start_s))
+    return [next(frames) for _ in range(lines)]
 
 
 @pytest.mark.parametrize("name", ["shop", "blog", "api", "jobs"])
-def test_of_an_app_s_usual_lines(name: str) -> None:
+def test_common_lines_of_an_app(name: str) -> None:
     frames = simulated(name, ARRIVED_S - 200, 4_000)
-    parts = assert_same_aggregation(b"".join(frames), ARRIVED_S)
-    assert parts.received == len(frames)
+    body = assert_same_aggregation(b"".join(frames), ARRIVED_S)
+    assert body.received == len(frames)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_of_an_app_s_usual_lines(name: str) -> None:
         AcceptanceWindow(7 * 86_400, 86_400),
     ],
 )
-def test_of_lines_on_both_sides_of_the_horizon(acceptance: AcceptanceWindow) -> None:
+def test_lines_at_the_edges_of_the_acceptance_window(acceptance: AcceptanceWindow) -> None:
     frames = simulated("shop", ARRIVED_S - 120, 3_000)
     for shift_s in (0.0, 0.5, 29.999, 61.0):
         assert_same_aggregation(b"".join(frames), ARRIVED_S + shift_s, acceptance)
 
 
-OF_THE_API = (
+API_LINES = (
     "Build started by user dev@example.com",
     "Deploy 6c63c6a0 by user dev@example.com",
     "Release v41 created by user dev@example.com",
@@ -77,25 +77,25 @@ OF_THE_API = (
 
 @pytest.mark.parametrize("end", ["\n", "", " \n"])
 @pytest.mark.parametrize("procid", ["api", "apis", "web.1"])
-def test_of_what_was_done_to_an_app(procid: str, end: str) -> None:
-    frames = [line(text, app_name="app", procid=procid, end=end) for text in OF_THE_API]
-    for order in (frames, frames[::-1], *([each] for each in frames)):
+def test_lines_of_the_heroku_api(procid: str, end: str) -> None:
+    frames = [line(text, app_name="app", procid=procid, end=end) for text in API_LINES]
+    for order in (frames, frames[::-1], *([frame] for frame in frames)):
         assert_same_aggregation(b"".join(order))
     assert_same_aggregation(b"".join(frames), limits=TINY)
     [rollup] = assert_same_aggregation(b"".join(frames)).rollups.values()
     assert (rollup.released[1] == "v99") == (procid == "api")
 
 
-def test_of_more_names_than_are_kept_each_with_its_own_counts() -> None:
+def test_more_names_than_the_cache_of_sources_holds() -> None:
     text = "Error R14 (Memory quota exceeded)"
     frames = [line(text, procid=f"web.{number % 3_000}") for number in range(6_000)]
     assert_same_aggregation(b"".join(frames), limits=CardinalityLimits(dynos=5_000))
 
 
-def test_of_every_status_from_one_dyno_twice() -> None:
+def test_every_status_of_one_dyno() -> None:
     frames = [router(ARRIVED_S, status=str(status)) for status in range(100, 600)]
-    parts = assert_same_aggregation(b"".join(2 * frames), limits=CardinalityLimits(statuses=500))
-    assert parts.received == 1_000
+    body = assert_same_aggregation(b"".join(2 * frames), limits=CardinalityLimits(statuses=500))
+    assert body.received == 1_000
 
 
 BETWEEN = st.builds(
@@ -108,47 +108,50 @@ BETWEEN = st.builds(
 
 
 @given(st.lists(st.tuples(BETWEEN, st.integers(0, 70), st.booleans()), max_size=12))
-def test_of_any_headers_among_those_of_the_router(
+def test_headers_between_router_lines(
     headers: list[tuple[bytes, int, bool]],
 ) -> None:
-    """The same ones twice, longer and shorter ones, and ones with nothing behind."""
+    """Repeated, longer and shorter headers, and headers without a text."""
     text = router_text().encode() + b"\n"
     frames = [
         counted(
-            f"<158>1 {timestamp(ARRIVED_S - age_s)}".encode() + between + (text if whole else b"")
+            f"<158>1 {timestamp(ARRIVED_S - age_s)}".encode()
+            + between
+            + (text if has_text else b"")
         )
-        for between, age_s, whole in headers
+        for between, age_s, has_text in headers
     ]
-    pairs = ((frame, router(ARRIVED_S)) for frame in frames)
-    assert_same_aggregation(b"".join(frame for pair in pairs for frame in pair))
+    assert_same_aggregation(
+        b"".join(part for frame in frames for part in (frame, router(ARRIVED_S)))
+    )
 
 
-def test_of_names_that_are_no_text() -> None:
+def test_names_that_are_not_text() -> None:
     assert_same_aggregation(line("Cycling", procid="web.\xff"))
 
 
-def test_of_a_body_that_begins_behind_the_end() -> None:
+def test_a_start_outside_the_body_is_an_error() -> None:
     aggregator = compiled_aggregator.Aggregator(ARRIVED_S, ACCEPTANCE, CardinalityLimits())
     for start in (-1, 5):
         with pytest.raises(ValueError, match=str(start)):
-            next(aggregator.turns(b"four", start))
+            next(aggregator.add_body_in_steps(b"four", start))
         with pytest.raises(ValueError, match=str(start)):
             aggregator.add_body(b"four", start)
 
 
-def test_of_more_lines_and_names_than_one_turn_or_rollup_takes() -> None:
+def test_more_lines_than_a_step_and_more_names_than_a_rollup() -> None:
     text = (
         "at=info method=GET path=/ dyno={} connect=1ms service=2ms status=200 bytes=3 protocol=http"
     )
     frames = [line(text.format(f"web.{number}")) for number in range(60_000)]
     limits = CardinalityLimits(dynos=50)
     plain = aggregate_in_python(b"".join(frames), ARRIVED_S, ACCEPTANCE, limits)
-    compiled = aggregate_compiled(b"".join(frames), ARRIVED_S, ACCEPTANCE, limits)
-    assert compiled.packed() == plain.packed()
+    aggregator = aggregate_compiled(b"".join(frames), ARRIVED_S, ACCEPTANCE, limits)
+    assert aggregator.pack() == plain.pack()
 
 
-@pytest.mark.parametrize("path", [*sorted(LOGS.glob("*.log")), *KEPT], ids=lambda path: path.name)
-def test_of_every_recorded_or_fuzzed_input_as_body_and_as_message(path: Path) -> None:
+@pytest.mark.parametrize("path", [*sorted(LOGS.glob("*.log")), *FUZZED], ids=lambda path: path.name)
+def test_every_recorded_or_fuzzed_input_as_body_and_as_message(path: Path) -> None:
     data = path.read_bytes()
     assert_same_aggregation(data)
     for piece in (data, *data.splitlines()[:200]):
@@ -261,9 +264,9 @@ def router_lines(draw: st.DrawFn) -> bytes:
 
 
 def headers(procid: str) -> st.SearchStrategy[dict[str, str]]:
-    """Mostly the usual header, now and then another field in it."""
-    usual = st.just({"procid": procid})
-    others = st.fixed_dictionaries(
+    """Mostly the common header, sometimes with one uncommon field."""
+    common = st.just({"procid": procid})
+    uncommon = st.fixed_dictionaries(
         {
             "procid": st.sampled_from([procid, *DYNOS]),
             "pri": st.sampled_from(
@@ -275,10 +278,10 @@ def headers(procid: str) -> st.SearchStrategy[dict[str, str]]:
             "end": st.sampled_from(["\n", "", " \n", "\r\n"]),
         }
     )
-    one = others.flatmap(lambda every: st.sampled_from(sorted(every.items()))).map(
+    one = uncommon.flatmap(lambda every: st.sampled_from(sorted(every.items()))).map(
         lambda item: {"procid": procid, item[0]: item[1]}
     )
-    return usual | one | others
+    return common | one | uncommon
 
 
 MEMORY = ["total", "rss", "cache", "swap", "pgpgin", "pgpgout", "quota"]
@@ -299,10 +302,10 @@ VALUES += ["348836pages", "9" * 15 + "pages", "9" * 16 + "pages", "-1pages", "21
 def runtime_lines(draw: st.DrawFn) -> bytes:
     if draw(st.booleans()):
         names = [f"load_avg_{minutes}m" for minutes in (1, 5, 15)]
-        usual = {name: draw(st.sampled_from(["0.00", "2.46", "12345.67"])) for name in names}
+        values = {name: draw(st.sampled_from(["0.00", "2.46", "12345.67"])) for name in names}
     else:
         names = [f"memory_{name}" for name in MEMORY]
-        usual = {
+        values = {
             name: f"{draw(st.integers(0, 10**9))}pages"
             if "pgp" in name
             else f"{draw(st.integers(0, 10**6))}.{draw(st.integers(0, 99)):02d}MB"
@@ -311,9 +314,9 @@ def runtime_lines(draw: st.DrawFn) -> bytes:
         if draw(st.booleans()):
             names = names[:-1]
     if draw(st.integers(0, 3)) == 0:
-        usual[draw(st.sampled_from(names))] = draw(st.sampled_from(VALUES))
+        values[draw(st.sampled_from(names))] = draw(st.sampled_from(VALUES))
         names = draw(st.sampled_from([names, names[::-1], names * 2, names[1:]]))
-    samples = " ".join(f"sample#{name}={usual[name]}" for name in names)
+    samples = " ".join(f"sample#{name}={values[name]}" for name in names)
     end = draw(st.sampled_from(["", " ", "\t", " x=1", " sample#other=1"]))
     source = draw(st.sampled_from(["web.1", "web.1", "", "a b"]))
     return line(f"source={source} dyno=heroku.1 {samples}{end}", **draw(headers("web.1")))
@@ -357,14 +360,12 @@ lines = router_lines() | runtime_lines() | dyno_lines
 
 
 @given(st.lists(lines, max_size=12), st.sampled_from([TINY, CardinalityLimits()]))
-def test_of_lines_whose_every_field_may_be_odd(
-    frames: list[bytes], limits: CardinalityLimits
-) -> None:
+def test_lines_with_any_odd_fields(frames: list[bytes], limits: CardinalityLimits) -> None:
     assert_same_aggregation(b"".join(frames), limits=limits)
 
 
 @given(st.lists(lines, min_size=1, max_size=6), st.integers(0, 2**32))
-def test_of_bodies_with_damaged_bytes(frames: list[bytes], seed: int) -> None:
+def test_bodies_with_damaged_bytes(frames: list[bytes], seed: int) -> None:
     rng = random.Random(seed)
     body = bytearray(b"".join(frames))
     for _ in range(rng.randrange(1, 4)):
@@ -381,5 +382,5 @@ def test_of_bodies_with_damaged_bytes(frames: list[bytes], seed: int) -> None:
 
 
 @given(st.binary(max_size=200))
-def test_of_any_bytes(body: bytes) -> None:
+def test_any_bytes(body: bytes) -> None:
     assert_same_aggregation(body)

@@ -1,4 +1,4 @@
-"""Dynometer's own app drains into Dynometer: it is found, and said with what to do."""
+"""Log loops are detected, and reported with the commands that end them."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ def line(path: str, host: str, at_s: float = NOW_S) -> bytes:
     return counted(f"<158>1 {timestamp(at_s)} host heroku router - {text}\n".encode())
 
 
-async def test_a_router_line_about_our_own_drain_gives_it_away() -> None:
+async def test_a_router_line_about_our_own_drain_reveals_a_loop() -> None:
     store, clock = MemoryStore(time.time), Clock()
     async with client_of(store, clock, DYNOMETER_PUBLIC_URL=PUBLIC) as client:
         await post(client, line("/drain", "metrics.example.com"), app="acme-metrics")
         await post(client, line("/drain", "shop.example.com"), app="shop")
-    own = DrainLoopDetector(store, clock, PUBLIC)
-    own.inspect("acme-metrics", line("/drain", "metrics.example.com"))
-    await own.refresh()
+    detector = DrainLoopDetector(store, clock, PUBLIC)
+    detector.inspect("acme-metrics", line("/drain", "metrics.example.com"))
+    await detector.refresh()
     assert await looping_apps(store) == ["acme-metrics"]
-    assert "heroku drains:remove DRAIN -a acme-metrics" in own.notices()[0]
+    assert "heroku drains:remove DRAIN -a acme-metrics" in detector.notices()[0]
 
 
-async def test_every_worker_says_so_on_its_pages() -> None:
+async def test_every_worker_shows_the_notice_on_its_pages() -> None:
     store, clock = MemoryStore(time.time), Clock()
-    other = DrainLoopDetector(store, clock, PUBLIC)
-    other.inspect("acme-metrics", line("/drain", "metrics.example.com"))
-    await other.refresh()
+    detector = DrainLoopDetector(store, clock, PUBLIC)
+    detector.inspect("acme-metrics", line("/drain", "metrics.example.com"))
+    await detector.refresh()
     async with client_of(store, clock, DYNOMETER_PUBLIC_URL=PUBLIC) as client:
         await post(client, line("/", "shop.example.com"))
-        said = "acme-metrics is this service&#39;s own app, and drains into it"
+        notice = "Log loop: app acme-metrics runs Dynometer and also drains to it."
         async with asyncio.timeout(10):
-            while said not in (await client.get("/")).text:
+            while notice not in (await client.get("/")).text:
                 await asyncio.sleep(0.05)
 
 
-async def test_an_address_below_a_path_is_known_by_it_and_no_address_finds_nothing() -> None:
+async def test_the_path_of_the_public_url_counts_and_without_one_nothing_is_detected() -> None:
     store, clock = MemoryStore(time.time), Clock()
     below = DrainLoopDetector(store, clock, "https://example.com/metrics")
     below.inspect("a", line("/drain", "example.com"))

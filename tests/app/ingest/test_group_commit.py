@@ -1,4 +1,4 @@
-"""Group commit: one call in flight, each POST with its own answer, none waits for ever."""
+"""Group commit: one call in flight, an answer for each POST, and no POST waits forever."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, Drai
 from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
-from app.storage import interface as port
-from app.storage.interface import NO_GUARDS, StatePrecondition, StoreUnavailable
+from app.storage.interface import (
+    NO_GUARDS,
+    CoalescedElement,
+    StatePrecondition,
+    StoreUnavailable,
+)
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
-from tests.app.ingest.test_batch_writer import everything
+from tests.app.ingest.test_batch_writer import inbox_rollup
 from tests.support import arrivals
-from tests.support.arrivals import appender, arrival
+from tests.support.arrivals import make_batch, make_coalesced, make_post, make_writer
 from tests.support.lines import router
 from tests.support.servers import RunningServer
 from tests.support.service import NOW_S, Clock
 
-Settled = asyncio.Future[bool | BaseException]
+Result = asyncio.Future[bool | BaseException]
 
 
-class SlowStore(MemoryStore):
-    """A memory store whose appends wait until they are let go, and which notes their groups."""
+class GatedStore(MemoryStore):
+    """A memory store with a gate for appends, which records the sizes of groups."""
 
     def __init__(self) -> None:
         super().__init__(Clock())
@@ -36,7 +40,7 @@ class SlowStore(MemoryStore):
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, port.CoalescedElement],
+        bundles: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
@@ -49,25 +53,25 @@ class SlowStore(MemoryStore):
         )
 
 
-class AwayStore(MemoryStore):
-    """A memory store that can be away."""
+class DownStore(MemoryStore):
+    """A memory store that can be down."""
 
     def __init__(self) -> None:
         super().__init__(Clock())
-        self.away = True
-        self.asked = 0
+        self.is_down = True
+        self.calls = 0
 
     async def append_bundles(
         self,
-        bundles: Mapping[str, port.CoalescedElement],
+        bundles: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
         guards: Mapping[str, StatePrecondition] = NO_GUARDS,
     ) -> dict[str, int]:
-        self.asked += 1
-        if self.away:
-            raise StoreUnavailable("the store is away")
+        self.calls += 1
+        if self.is_down:
+            raise StoreUnavailable("the store is down")
         return await super().append_bundles(
             bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
         )
@@ -76,179 +80,179 @@ class AwayStore(MemoryStore):
 def committer(
     store: MemoryStore | RedisStore, spool: Spool | None = None, *, wait_s: float = 5
 ) -> GroupCommitter:
-    return arrivals.committer(appender(store), spool, wait_s=wait_s)
+    return arrivals.make_committer(make_writer(store), spool, wait_s=wait_s)
 
 
-def submitted(commits: GroupCommitter, app: str = "shop", frame_id: bytes = b"") -> Settled:
-    """A POST on its way, and what becomes of it."""
-    settled: Settled = asyncio.get_running_loop().create_future()
-    sender = DrainKey(app, "d.1", 1)
-    assert commits.submit(sender, arrivals.post(frame_id=frame_id), settled.set_result)
-    return settled
+def submit(commits: GroupCommitter, app: str = "shop", frame_id: bytes = b"") -> Result:
+    """Submit a POST; returns the future of its result."""
+    result: Result = asyncio.get_running_loop().create_future()
+    key = DrainKey(app, "d.1", 1)
+    assert commits.submit(key, make_post(frame_id=frame_id), result.set_result)
+    return result
 
 
-async def test_what_arrives_during_a_call_goes_into_the_next_added_up() -> None:
-    store = SlowStore()
+async def test_posts_that_arrive_during_a_call_are_coalesced_into_the_next() -> None:
+    store = GatedStore()
     commits = committer(store)
-    first = submitted(commits)
+    first = submit(commits)
     while not store.groups:
         await asyncio.sleep(0)
-    others = [submitted(commits, app) for _ in range(10) for app in ("shop", "blog")]
+    results = [submit(commits, app) for _ in range(10) for app in ("shop", "blog")]
     store.gate.set()
-    assert await asyncio.gather(first, *others) == [True] * 21
+    assert await asyncio.gather(first, *results) == [True] * 21
     assert store.groups == [1, 20]
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 2, "blog": 1}
 
 
-async def test_whether_a_drain_sends_one_or_several_at_once_each_group_is_one_element() -> None:
+async def test_each_group_of_a_drain_is_one_element_however_many_posts_it_has() -> None:
     store = MemoryStore(Clock())
     commits = committer(store)
     for posts in (1, 3, 2, 1, 1, 2):
-        assert all(await asyncio.gather(*(submitted(commits) for _ in range(posts))))
+        assert all(await asyncio.gather(*(submit(commits) for _ in range(posts))))
     assert await store.inbox_lengths(["shop"]) == {"shop": 6}
-    assert (await everything(store)).ledger == {"received": 10, "counted": 10}
+    assert (await inbox_rollup(store)).ledger == {"received": 10, "counted": 10}
 
 
-async def test_a_post_is_packed_at_once_unless_its_drain_has_just_sent_several_or_the_store_is_away(
+async def test_a_post_is_packed_immediately_unless_its_drain_is_busy_or_the_store_down(
     tmp_path: Path,
 ) -> None:
-    made: list[CoalescedBatch] = []
+    batches: list[CoalescedBatch] = []
 
-    def bundle_of(sender: DrainKey, first: DrainPost, arrived_s: float) -> CoalescedBatch:
-        made.append(arrivals.bundle(first))
-        return made[-1]
+    def new_batch(key: DrainKey, first: DrainPost, arrived_s: float) -> CoalescedBatch:
+        batches.append(make_coalesced(first))
+        return batches[-1]
 
-    store, spool = AwayStore(), Spool(tmp_path, bytes_max=2**20, clock=Clock())
-    commits = arrivals.committer(appender(store), spool, bundle_of=bundle_of)
-    packed_at_once = []
-    for away, posts in ((False, 1), (False, 2), (False, 1), (False, 1), (True, 1), (True, 1)):
-        store.away = away
-        sent = [submitted(commits)]
-        packed_at_once.append(made[-1]._sealed is not None)
-        sent += [submitted(commits) for _ in range(posts - 1)]
-        assert await asyncio.gather(*sent) == [not away] * posts
-    assert packed_at_once == [True, True, False, True, True, False]
+    store, spool = DownStore(), Spool(tmp_path, bytes_max=2**20, clock=Clock())
+    commits = arrivals.make_committer(make_writer(store), spool, new_batch=new_batch)
+    packed_immediately = []
+    for is_down, posts in ((False, 1), (False, 2), (False, 1), (False, 1), (True, 1), (True, 1)):
+        store.is_down = is_down
+        results = [submit(commits)]
+        packed_immediately.append(batches[-1]._payload is not None)
+        results += [submit(commits) for _ in range(posts - 1)]
+        assert await asyncio.gather(*results) == [not is_down] * posts
+    assert packed_immediately == [True, True, False, True, True, False]
     spool.close()
 
 
-async def test_a_bundle_that_is_full_is_followed_by_another() -> None:
-    store = SlowStore()
+async def test_a_full_batch_is_followed_by_another() -> None:
+    store = GatedStore()
     commits = committer(store)
     store.gate.set()
-    sent = [submitted(commits) for _ in range(POSTS_MAX + 1)]
-    assert await asyncio.gather(*sent) == [True] * (POSTS_MAX + 1)
+    results = [submit(commits) for _ in range(POSTS_MAX + 1)]
+    assert await asyncio.gather(*results) == [True] * (POSTS_MAX + 1)
     assert store.groups == [POSTS_MAX, 1]
-    assert (await everything(store)).messages == POSTS_MAX + 1
+    assert (await inbox_rollup(store)).messages == POSTS_MAX + 1
 
 
-async def test_a_post_that_comes_twice_at_once_counts_once() -> None:
+async def test_a_post_that_arrives_twice_in_a_group_counts_once() -> None:
     store = MemoryStore(Clock())
     commits = committer(store)
-    sent = [submitted(commits, frame_id=frame_id) for frame_id in (b"1", b"2", b"1", b"3")]
-    assert await asyncio.gather(*sent) == [True] * 4
-    ledger = (await everything(store)).ledger
+    results = [submit(commits, frame_id=frame_id) for frame_id in (b"1", b"2", b"1", b"3")]
+    assert await asyncio.gather(*results) == [True] * 4
+    ledger = (await inbox_rollup(store)).ledger
     assert ledger == {"received": 3, "counted": 3, "duplicate": 1}
 
 
-async def test_posts_that_were_added_up_are_safe_on_disk_one_by_one(tmp_path: Path) -> None:
+async def test_coalesced_posts_are_spooled_separately(tmp_path: Path) -> None:
     spool = Spool(tmp_path, bytes_max=2**20, clock=Clock())
-    commits = committer(AwayStore(), spool)
-    for group in range(2):  # the second is known to go to disk
-        sent = [submitted(commits, frame_id=b"%d %d" % (group, n)) for n in range(3)]
-        assert await asyncio.gather(*sent) == [False] * 3
+    commits = committer(DownStore(), spool)
+    for group in range(2):  # the second one is not tried at the store
+        results = [submit(commits, frame_id=b"%d %d" % (group, n)) for n in range(3)]
+        assert await asyncio.gather(*results) == [False] * 3
     [file] = spool.files()
-    kept = [unpack_received(record) for record in file.read(9, 2**20).records]
-    assert len({each.id for each in kept}) == len({each.token for each in kept}) == 6
-    assert [each.body.received for each in kept] == [1] * 6
+    batches = [unpack_received(record) for record in file.read(9, 2**20).records]
+    assert len({batch.id for batch in batches}) == len({batch.token for batch in batches}) == 6
+    assert [batch.body.received for batch in batches] == [1] * 6
     spool.close()
 
 
-async def test_a_batch_that_came_before_is_answered_and_not_counted_again() -> None:
+async def test_a_duplicate_is_answered_and_not_counted_again() -> None:
     store = MemoryStore(Clock())
     commits = committer(store)
-    posts = (arrival(frame_id=frame_id) for frame_id in (b"1", b"2", b"1"))
+    posts = (make_batch(frame_id=frame_id) for frame_id in (b"1", b"2", b"1"))
     assert await asyncio.gather(*(commits.commit(post) for post in posts)) == [True] * 3
-    assert await store.inbox_lengths(["shop"]) == {"shop": 3}  # the third is a note in the ledger
+    assert await store.inbox_lengths(["shop"]) == {"shop": 3}  # the third is a ledger entry
 
 
-async def test_a_store_that_never_answers_is_given_up_in_time() -> None:
-    commits = committer(SlowStore(), wait_s=0.05)
+async def test_a_store_that_never_answers_times_out() -> None:
+    commits = committer(GatedStore(), wait_s=0.05)
     with pytest.raises(StoreUnavailable, match="in time"):
-        await commits.commit(arrival())
+        await commits.commit(make_batch())
     await asyncio.wait_for(commits.wait_idle(), 5)
 
 
-async def test_a_refusal_is_waited_out_and_counts_once(
+async def test_a_post_outlasts_an_error_of_the_store_and_counts_once(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     server.client.config_set("maxmemory", 1)
-    append = appender(redis_store)
-    waiting = asyncio.create_task(arrivals.committer(append).commit(arrival()))
-    while not append.last_error:
+    writer = make_writer(redis_store)
+    commit_task = asyncio.create_task(arrivals.make_committer(writer).commit(make_batch()))
+    while not writer.last_error:
         await asyncio.sleep(0.001)
-    assert append.store_unavailable
+    assert writer.store_unavailable
     server.client.config_set("maxmemory", 0)
-    assert await waiting
-    assert not append.store_unavailable
-    assert not append.last_error
+    assert await commit_task
+    assert not writer.store_unavailable
+    assert not writer.last_error
     assert await redis_store.inbox_lengths(["shop"]) == {"shop": 1}
 
 
-async def test_while_the_store_is_away_batches_are_safe_on_disk(tmp_path: Path) -> None:
-    store = AwayStore()
+async def test_while_the_store_is_down_batches_are_spooled(tmp_path: Path) -> None:
+    store = DownStore()
     spool = Spool(tmp_path, bytes_max=2**20, clock=Clock())
     commits = committer(store, spool)
-    sent = [arrival(frame_id=b"%d" % n) for n in range(3)]
-    assert [await commits.commit(each) for each in sent] == [False] * 3
+    batches = [make_batch(frame_id=b"%d" % n) for n in range(3)]
+    assert [await commits.commit(batch) for batch in batches] == [False] * 3
     [file] = spool.files()
-    kept = [unpack_received(record) for record in file.read(9, 2**20).records]
-    assert [(each.id, each.token) for each in kept] == [(each.id, each.token) for each in sent]
-    assert store.asked == 1  # the others did not wait for it to fail again
+    records = [unpack_received(record) for record in file.read(9, 2**20).records]
+    assert [(r.id, r.token) for r in records] == [(batch.id, batch.token) for batch in batches]
+    assert store.calls == 1  # the others did not wait for another failure
     spool.close()
 
 
 async def test_when_the_spool_is_full_a_batch_waits_for_the_store(tmp_path: Path) -> None:
-    store = AwayStore()
+    store = DownStore()
     commits = committer(store, Spool(tmp_path, bytes_max=100, clock=Clock()))
-    waiting = asyncio.create_task(commits.commit(arrival()))
-    while store.asked < 2:
+    commit_task = asyncio.create_task(commits.commit(make_batch()))
+    while store.calls < 2:
         await asyncio.sleep(0.001)
     assert "DYNOMETER_SPOOL_MAX_BYTES" in commits.rejection_reason
-    store.away = False
-    assert await waiting
+    store.is_down = False
+    assert await commit_task
     assert not commits.rejection_reason
 
 
-async def test_when_the_spool_is_full_and_the_store_stays_away_the_batch_is_refused(
+async def test_when_the_spool_is_full_and_the_store_stays_down_the_batch_is_rejected(
     tmp_path: Path,
 ) -> None:
     spool = Spool(tmp_path, bytes_max=100, clock=Clock())
-    commits = committer(AwayStore(), spool, wait_s=0.1)
-    with pytest.raises(StoreUnavailable, match="away"):
-        await commits.commit(arrival())
+    commits = committer(DownStore(), spool, wait_s=0.1)
+    with pytest.raises(StoreUnavailable, match="down"):
+        await commits.commit(make_batch())
     assert not spool.status().bytes
 
 
-def test_no_text_of_a_client_becomes_an_id() -> None:
+def test_no_text_of_a_client_becomes_part_of_an_id() -> None:
     assert len(batch_id(b"{x}:inbox" * 100)) == len(batch_id(b"")) == 16
     assert batch_id(b"1") == batch_id(b"1") != batch_id(b"2")
     assert batch_id(b"") != batch_id(b"")
 
 
-async def test_what_finds_no_room_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_post_without_queue_capacity_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.ingest.group_commit.PENDING_BYTES_MAX", 1_000)
-    store = SlowStore()
+    store = GatedStore()
     commits = committer(store)
-    first = submitted(commits)
+    first = submit(commits)
     while not store.groups:
         await asyncio.sleep(0)
-    second = submitted(commits)
-    large = arrivals.post(*[router(NOW_S)] * 10)
+    second = submit(commits)
+    large = make_post(*[router(NOW_S)] * 10)
     assert not commits.submit(DrainKey("shop", "d.1", 1), large, lambda result: None)
-    waiting = asyncio.create_task(commits.commit(arrival(*[router(NOW_S)] * 10)))
+    commit_task = asyncio.create_task(commits.commit(make_batch(*[router(NOW_S)] * 10)))
     await asyncio.sleep(0)
-    assert not waiting.done()
+    assert not commit_task.done()
     store.gate.set()
-    assert [await first, await second, await waiting] == [True] * 3
+    assert [await first, await second, await commit_task] == [True] * 3
     assert commits.submit(DrainKey("shop", "d.1", 1), large, lambda result: None)
     await commits.wait_idle()

@@ -1,4 +1,4 @@
-"""The spool: one directory, a file per worker, a bound for all."""
+"""The spool: one directory, a file per worker, one limit for all."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ def contents(spool: Spool) -> list[bytes]:
     return sorted(record for file in spool.files() for record in file.read(99, 2**20).records)
 
 
-def test_nothing_is_written_before_it_is_needed(tmp_path: Path) -> None:
-    unused = spool(tmp_path / "spool")
-    assert unused.status() == (0, 0)
-    assert unused.files() == []
-    unused.close()
+def test_no_file_is_created_before_it_is_needed(tmp_path: Path) -> None:
+    empty = spool(tmp_path / "spool")
+    assert empty.status() == (0, 0)
+    assert empty.files() == []
+    empty.close()
     assert not (tmp_path / "spool").exists()
 
 
-def test_what_waits_is_shown_with_its_size_and_since_when(tmp_path: Path) -> None:
-    waiting = spool(tmp_path)
-    waiting.add([b"x" * 500])
-    assert waiting.status().since_s == NOW_S
-    assert 500 < waiting.status().bytes < 600
-    waiting.close()
+def test_the_status_has_size_and_start_of_the_waiting_records(tmp_path: Path) -> None:
+    worker = spool(tmp_path)
+    worker.add([b"x" * 500])
+    assert worker.status().since_s == NOW_S
+    assert 500 < worker.status().bytes < 600
+    worker.close()
 
 
-def test_the_bound_holds_for_all_workers_together(tmp_path: Path) -> None:
+def test_the_limit_applies_to_all_workers_together(tmp_path: Path) -> None:
     first, second = spool(tmp_path, bytes_max=1000), spool(tmp_path, bytes_max=1000)
     first.add([b"x" * 600])
     with pytest.raises(SpoolFull, match="DYNOMETER_SPOOL_MAX_BYTES"):
@@ -48,37 +48,37 @@ def test_the_bound_holds_for_all_workers_together(tmp_path: Path) -> None:
     second.close()
 
 
-def test_a_worker_that_is_killed_leaves_its_batches_to_another(tmp_path: Path) -> None:
+def test_another_worker_takes_over_the_batches_of_a_killed_one(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path; from app.ingest.spool import Spool\n"
         "Spool(Path(sys.argv[1]), bytes_max=10**6, clock=lambda: 1.0).add([b'left behind'])\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    assert killed.returncode == -9
-    heir, other = spool(tmp_path), spool(tmp_path)
+    process = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert process.returncode == -9
+    heir, late = spool(tmp_path), spool(tmp_path)
     assert contents(heir) == [b"left behind"]
-    assert contents(other) == []
+    assert contents(late) == []
     [file] = heir.files()
-    file.mark(file.read(9, 2**20).position)
-    heir.emptied(file)
+    file.advance(file.read(9, 2**20).position)
+    heir.retire(file)
     assert os.listdir(tmp_path) == []
     heir.close()
-    other.close()
+    late.close()
 
 
-def test_a_clean_end_leaves_no_empty_file_and_every_full_one(tmp_path: Path) -> None:
-    emptied, full = spool(tmp_path), spool(tmp_path)
-    for each in (emptied, full):
-        each.add([b"1"])
-    [file] = emptied.files()
-    file.mark(file.read(9, 2**20).position)
-    emptied.close()
-    full.close()
+def test_a_clean_end_removes_empty_files_and_keeps_full_ones(tmp_path: Path) -> None:
+    empty_spool, full_spool = spool(tmp_path), spool(tmp_path)
+    for worker in (empty_spool, full_spool):
+        worker.add([b"1"])
+    [file] = empty_spool.files()
+    file.advance(file.read(9, 2**20).position)
+    empty_spool.close()
+    full_spool.close()
     assert contents(spool(tmp_path)) == [b"1"]
 
 
-def test_a_directory_that_cannot_be_used_is_said_with_its_reason(tmp_path: Path) -> None:
+def test_an_unusable_directory_is_reported_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolFull, match="Not a directory"):
         spool(tmp_path / "file" / "spool").add([b"1"])

@@ -1,4 +1,4 @@
-"""What waited on disk while the store was away is counted once, whoever brings it in."""
+"""Batches that waited on disk count once, whichever worker replays them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from app.storage.interface import Store, StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
 from app.support.aio import cancel_and_wait
-from tests.app.ingest.test_batch_writer import everything
-from tests.support.arrivals import appender, arrival
+from tests.app.ingest.test_batch_writer import inbox_rollup
+from tests.support.arrivals import make_batch, make_writer
 from tests.support.servers import RunningServer
 from tests.support.service import Clock
 
 
-class Sights:
+class Sightings:
     def __init__(self) -> None:
         self.apps: list[str] = []
 
-    async def note(self, stored: Sequence[tuple[str, ActivityTimes]]) -> None:
+    async def record(self, stored: Sequence[tuple[str, ActivityTimes]]) -> None:
         self.apps += [app for app, _ in stored]
 
 
@@ -35,131 +35,129 @@ def spool(directory: Path) -> Spool:
     return Spool(directory, bytes_max=2**24, clock=Clock())
 
 
-def catch_up(spool: Spool, store: Store, sights: Sights | None = None) -> SpoolReplayer:
-    return SpoolReplayer(spool, appender(store), on_stored=(sights or Sights()).note)
+def replayer_of(spool: Spool, store: Store, sightings: Sightings | None = None) -> SpoolReplayer:
+    return SpoolReplayer(spool, make_writer(store), on_stored=(sightings or Sightings()).record)
 
 
-async def test_everything_that_waited_is_counted_and_booked_as_spooled(
-    store: Store, tmp_path: Path
-) -> None:
-    waiting, sights = spool(tmp_path), Sights()
-    sent = [arrival(frame_id=b"%d" % n, app=f"app-{n % 3}") for n in range(600)]
-    waiting.add([pack_received(each) for each in sent])
-    await catch_up(waiting, store, sights).replay()
+async def test_all_waiting_batches_are_counted_as_spooled(store: Store, tmp_path: Path) -> None:
+    source, sightings = spool(tmp_path), Sightings()
+    batches = [make_batch(frame_id=b"%d" % n, app=f"app-{n % 3}") for n in range(600)]
+    source.add([pack_received(batch) for batch in batches])
+    await replayer_of(source, store, sightings).replay()
     for n in range(3):
-        assert (await everything(store, f"app-{n}")).ledger == {
+        assert (await inbox_rollup(store, f"app-{n}")).ledger == {
             "received": 200,
             "counted": 200,
             "spooled": 200,
         }
-    assert len(sights.apps) == 600
-    assert waiting.status() == (0, 0)
-    waiting.close()
+    assert len(sightings.apps) == 600
+    assert source.status() == (0, 0)
+    source.close()
 
 
-async def test_a_batch_that_two_workers_took_to_disk_counts_once(tmp_path: Path) -> None:
+async def test_a_batch_that_two_workers_spooled_counts_once(tmp_path: Path) -> None:
     store = MemoryStore(Clock())
     workers = [spool(tmp_path), spool(tmp_path)]
     for worker in workers:
-        worker.add([pack_received(arrival(frame_id=b"1"))])
+        worker.add([pack_received(make_batch(frame_id=b"1"))])
     for worker in workers:
-        await catch_up(worker, store).replay()
+        await replayer_of(worker, store).replay()
         worker.close()
-    found = await everything(store)
-    assert (found.messages, found.ledger["duplicate"]) == (1, 1)
+    rollup = await inbox_rollup(store)
+    assert (rollup.messages, rollup.ledger["duplicate"]) == (1, 1)
 
 
 async def test_a_batch_that_was_stored_before_its_reply_was_lost_counts_once(
     tmp_path: Path,
 ) -> None:
-    store, waiting = MemoryStore(Clock()), spool(tmp_path)
-    sent = arrival(frame_id=b"1")
-    await appender(store).append([sent], deadline=asyncio.get_running_loop().time() + 9)
-    waiting.add([pack_received(sent)])
-    await catch_up(waiting, store).replay()
-    assert (await everything(store)).ledger == {"received": 1, "counted": 1}
-    waiting.close()
+    store, source = MemoryStore(Clock()), spool(tmp_path)
+    batch = make_batch(frame_id=b"1")
+    await make_writer(store).append([batch], deadline=asyncio.get_running_loop().time() + 9)
+    source.add([pack_received(batch)])
+    await replayer_of(source, store).replay()
+    assert (await inbox_rollup(store)).ledger == {"received": 1, "counted": 1}
+    source.close()
 
 
-async def test_what_a_refusing_store_does_not_take_stays_until_it_does(
+async def test_batches_stay_in_the_spool_until_the_store_accepts_them(
     redis_store: RedisStore, server: RunningServer, tmp_path: Path
 ) -> None:
-    waiting = spool(tmp_path)
-    waiting.add([pack_received(arrival(frame_id=b"%d" % n)) for n in range(300)])
+    source = spool(tmp_path)
+    source.add([pack_received(make_batch(frame_id=b"%d" % n)) for n in range(300)])
     server.client.config_set("maxmemory", 1)
-    catching = catch_up(waiting, redis_store)
+    replayer = replayer_of(source, redis_store)
     with pytest.raises(StoreUnavailable):
-        await catching.replay()
-    assert waiting.status().bytes
+        await replayer.replay()
+    assert source.status().bytes
     server.client.config_set("maxmemory", 0)
-    await catching.replay()
-    assert (await everything(redis_store)).messages == 300
-    waiting.close()
+    await replayer.replay()
+    assert (await inbox_rollup(redis_store)).messages == 300
+    source.close()
 
 
-async def test_what_comes_to_the_disk_while_it_runs_is_brought_in(
+async def test_batches_spooled_meanwhile_are_replayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.ingest.spool_replay.LOOK_INTERVAL_S", 3600)
-    store, waiting = MemoryStore(Clock()), spool(tmp_path)
-    running = asyncio.create_task(catch_up(waiting, store).run())
+    monkeypatch.setattr("app.ingest.spool_replay.ADOPT_INTERVAL_S", 3600)
+    store, source = MemoryStore(Clock()), spool(tmp_path)
+    running = asyncio.create_task(replayer_of(source, store).run())
     await asyncio.sleep(0)
     for n in range(3):
-        waiting.add([pack_received(arrival(frame_id=b"%d" % n))])
-        assert waiting.in_use
+        source.add([pack_received(make_batch(frame_id=b"%d" % n))])
+        assert source.in_use
         async with asyncio.timeout(20):
-            while waiting.in_use:
+            while source.in_use:
                 await asyncio.sleep(0.01)
-        assert (await everything(store)).messages == n + 1
+        assert (await inbox_rollup(store)).messages == n + 1
     await cancel_and_wait([running])
-    waiting.close()
+    source.close()
 
 
-async def test_what_another_leaves_while_it_runs_is_found(
+async def test_files_that_another_worker_leaves_meanwhile_are_replayed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.ingest.spool_replay.LOOK_INTERVAL_S", 0.1)
-    store, heir, left = MemoryStore(Clock()), spool(tmp_path), spool(tmp_path)
-    running = asyncio.create_task(catch_up(heir, store).run())
+    monkeypatch.setattr("app.ingest.spool_replay.ADOPT_INTERVAL_S", 0.1)
+    store, heir, dead = MemoryStore(Clock()), spool(tmp_path), spool(tmp_path)
+    running = asyncio.create_task(replayer_of(heir, store).run())
     await asyncio.sleep(0)
-    left.add([pack_received(arrival())])
-    left.close()
+    dead.add([pack_received(make_batch())])
+    dead.close()
     async with asyncio.timeout(20):
         while os.listdir(tmp_path):
             await asyncio.sleep(0.01)
-    assert (await everything(store)).messages == 1
+    assert (await inbox_rollup(store)).messages == 1
     await cancel_and_wait([running])
     heir.close()
 
 
-async def test_a_damaged_record_is_passed_over_and_counted(tmp_path: Path) -> None:
-    store, waiting = MemoryStore(Clock()), spool(tmp_path)
-    waiting.add([b"no arrival", pack_received(arrival())])
-    catching = catch_up(waiting, store)
-    await catching.replay()
-    assert catching.damaged == 1
-    assert (await everything(store)).messages == 1
-    waiting.close()
+async def test_a_damaged_record_is_skipped_and_counted(tmp_path: Path) -> None:
+    store, source = MemoryStore(Clock()), spool(tmp_path)
+    source.add([b"no batch", pack_received(make_batch())])
+    replayer = replayer_of(source, store)
+    await replayer.replay()
+    assert replayer.damaged_records == 1
+    assert (await inbox_rollup(store)).messages == 1
+    source.close()
 
 
-async def test_a_record_of_a_newer_version_stays_for_whoever_can_read_it(tmp_path: Path) -> None:
-    store, waiting = MemoryStore(Clock()), spool(tmp_path)
-    newer = pack_received(arrival())
+async def test_a_record_of_a_newer_version_stays_in_the_spool(tmp_path: Path) -> None:
+    store, source = MemoryStore(Clock()), spool(tmp_path)
+    newer = pack_received(make_batch())
     assert newer[1] == 1
-    waiting.add([newer[:1] + b"\x02" + newer[2:]])
-    catching = catch_up(waiting, store)
-    await catching.replay()
-    assert catching.damaged == 0
-    assert waiting.status().bytes
-    waiting.close()
+    source.add([newer[:1] + b"\x02" + newer[2:]])
+    replayer = replayer_of(source, store)
+    await replayer.replay()
+    assert replayer.damaged_records == 0
+    assert source.status().bytes
+    source.close()
 
 
-async def test_what_another_process_left_is_brought_in_and_its_file_goes(tmp_path: Path) -> None:
-    left = spool(tmp_path)
-    left.add([pack_received(arrival())])
-    left.close()
+async def test_the_file_of_another_process_is_replayed_and_removed(tmp_path: Path) -> None:
+    dead = spool(tmp_path)
+    dead.add([pack_received(make_batch())])
+    dead.close()
     store, heir = MemoryStore(Clock()), spool(tmp_path)
-    await catch_up(heir, store).replay()
-    assert (await everything(store)).messages == 1
+    await replayer_of(heir, store).replay()
+    assert (await inbox_rollup(store)).messages == 1
     assert os.listdir(tmp_path) == []
     heir.close()

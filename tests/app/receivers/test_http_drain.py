@@ -1,4 +1,4 @@
-"""POST /drain: stored before it is answered, counted once, and nothing in a body leads to a 4xx."""
+"""POST /drain: stored before it is answered, counted once, and no body leads to a 4xx."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ async def client(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 async def ledger(client: httpx2.AsyncClient, app: str = "shop") -> dict[str, object]:
-    """What is not 0."""
+    """The entries that are not 0."""
     answer = await client.get(f"/api/v1/apps/{app}/ledger")
     assert answer.status_code == 200, answer.text
-    found: dict[str, object] = answer.json()
+    entries: dict[str, object] = answer.json()
     return {
         name: value
-        for name, value in found.items()
+        for name, value in entries.items()
         if value and name not in ("app", "start", "end")
     }
 
@@ -45,7 +45,7 @@ async def requests(client: httpx2.AsyncClient, app: str = "shop") -> int:
     return value
 
 
-async def test_a_batch_is_answered_with_nothing_and_is_there(client: httpx2.AsyncClient) -> None:
+async def test_a_batch_is_stored_and_answered_without_a_body(client: httpx2.AsyncClient) -> None:
     body = router() * 3 + memory() + app_line()
     answer = await post(client, body, Logplex_Msg_Count="5")
     assert (answer.status_code, answer.headers["content-length"]) == (200, "0")
@@ -57,7 +57,7 @@ async def test_an_empty_body_is_accepted(client: httpx2.AsyncClient) -> None:
     assert (await post(client, b"")).status_code == 200
 
 
-async def test_a_batch_that_comes_again_counts_once(client: httpx2.AsyncClient) -> None:
+async def test_a_repeated_batch_counts_once(client: httpx2.AsyncClient) -> None:
     for _ in range(3):
         answer = await post(client, router() * 2, Logplex_Frame_Id="09C557EAFCFB6CF2")
         assert answer.status_code == 200
@@ -65,7 +65,7 @@ async def test_a_batch_that_comes_again_counts_once(client: httpx2.AsyncClient) 
     assert await ledger(client) == {"received": 2, "counted": 2, "duplicate": 4}
 
 
-async def test_a_batch_that_comes_again_with_another_body_counts_once(
+async def test_a_repeated_batch_with_another_body_counts_once(
     client: httpx2.AsyncClient,
 ) -> None:
     await post(client, router(), Logplex_Frame_Id="09C557EAFCFB6CF2")
@@ -73,7 +73,7 @@ async def test_a_batch_that_comes_again_with_another_body_counts_once(
     assert await ledger(client) == {"received": 1, "counted": 1, "duplicate": 2}
 
 
-async def test_frame_ids_are_of_one_app(client: httpx2.AsyncClient) -> None:
+async def test_frame_ids_belong_to_one_app(client: httpx2.AsyncClient) -> None:
     for app in ("shop", "blog"):
         await post(client, router(), app=app, Logplex_Frame_Id="09C557EAFCFB6CF2")
         assert await requests(client, app) == 1
@@ -85,7 +85,7 @@ async def test_without_a_frame_id_every_batch_counts(client: httpx2.AsyncClient)
     assert await requests(client) == 2
 
 
-async def test_what_was_lost_upstream_is_in_the_ledger(client: httpx2.AsyncClient) -> None:
+async def test_losses_upstream_are_in_the_ledger(client: httpx2.AsyncClient) -> None:
     await post(client, lost(7) + router(), Logplex_Msg_Count="2")
     assert await ledger(client) == {
         "promised": 2,
@@ -95,7 +95,9 @@ async def test_what_was_lost_upstream_is_in_the_ledger(client: httpx2.AsyncClien
     }
 
 
-async def test_lines_outside_the_horizon_are_counted_as_that(client: httpx2.AsyncClient) -> None:
+async def test_lines_outside_the_acceptance_window_are_in_the_ledger(
+    client: httpx2.AsyncClient,
+) -> None:
     body = (
         router(NOW_S - 86_401)
         + router(NOW_S - 86_300)
@@ -145,15 +147,15 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_bad_input_is_accepted_counted_and_costs_no_good_line(
+async def test_bad_input_is_accepted_and_costs_no_good_line(
     client: httpx2.AsyncClient, name: str
 ) -> None:
     body, good = HOSTILE[name]
     assert (await post(client, body)).status_code == 200
     assert await requests(client) == good
-    found = (await client.get("/api/v1/apps/shop/ledger")).json()
-    unparsed = sum(found["unparsed"].values())
-    assert found["received"] == found["counted"] + found["ignored"] + unparsed
+    entries = (await client.get("/api/v1/apps/shop/ledger")).json()
+    unparsed = sum(entries["unparsed"].values())
+    assert entries["received"] == entries["counted"] + entries["ignored"] + unparsed
 
 
 async def test_a_million_tiny_frames_are_answered_and_accounted_for(
@@ -167,7 +169,7 @@ async def test_a_million_tiny_frames_are_answered_and_accounted_for(
     }
 
 
-async def test_missing_or_nonsense_headers_are_no_obstacle(client: httpx2.AsyncClient) -> None:
+async def test_missing_or_invalid_headers_do_not_matter(client: httpx2.AsyncClient) -> None:
     for count in ("", "-1", "x", "9" * 30):
         await post(client, router(), Logplex_Msg_Count=count)
     await post(client, router(), Content_Type="image/png", Logplex_Frame_Id="x" * 300)
@@ -179,7 +181,7 @@ async def test_a_gzip_body_is_inflated(client: httpx2.AsyncClient) -> None:
     assert await requests(client) == 4
 
 
-async def test_a_damaged_gzip_body_is_one_message_that_cannot_be_read(
+async def test_a_damaged_gzip_body_is_one_unparsed_message(
     client: httpx2.AsyncClient,
 ) -> None:
     answer = await post(client, b"no gzip", Content_Encoding="gzip")
@@ -194,14 +196,14 @@ async def test_a_damaged_gzip_body_is_one_message_that_cannot_be_read(
         (gzip.compress(b"x" * (2**20 + 1)), {"Content_Encoding": "gzip"}),
     ],
 )
-async def test_a_body_over_the_limit_is_refused(
+async def test_a_body_over_the_limit_is_rejected(
     clock: Clock, body: bytes, headers: dict[str, str]
 ) -> None:
     async with client_of(MemoryStore(clock), clock, DYNOMETER_BODY_BYTES_MAX="1MiB") as client:
         assert (await post(client, body, **headers)).status_code == 413
 
 
-async def test_a_drain_is_no_page(client: httpx2.AsyncClient) -> None:
+async def test_a_get_is_answered_with_an_explanation(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/drain")
     assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
@@ -218,13 +220,13 @@ async def test_in_local_mode_the_app_is_the_user_or_the_drain_token(
 
 
 @pytest.mark.parametrize("user", ["", "Shop", "_doctor", "a/b", "a" * 64, "{a}"])
-async def test_a_name_that_can_be_no_app_is_refused(client: httpx2.AsyncClient, user: str) -> None:
+async def test_an_invalid_app_name_is_rejected(client: httpx2.AsyncClient, user: str) -> None:
     answer = await client.post("/drain", content=router(), auth=(user, "x"))
     assert answer.status_code == 401
     assert "www-authenticate" in answer.headers
 
 
-async def test_when_nothing_can_take_it_a_batch_is_refused_for_now(
+async def test_a_batch_is_answered_503_if_neither_store_nor_spool_accepts_it(
     clock: Clock, redis_store: RedisStore, server: RunningServer
 ) -> None:
     settings = {"DYNOMETER_COMMIT_WAIT": "1s", "DYNOMETER_SPOOL_MAX_BYTES": "0"}
@@ -238,7 +240,7 @@ async def test_when_nothing_can_take_it_a_batch_is_refused_for_now(
         assert await requests(client) == 1
 
 
-async def test_lines_that_lie_about_sizes_cost_neither_the_drain_nor_the_answers(
+async def test_lines_with_absurd_sizes_break_neither_the_drain_nor_queries(
     client: httpx2.AsyncClient,
 ) -> None:
     """10,000 responses of almost 10^15 bytes are more than 63 bits."""

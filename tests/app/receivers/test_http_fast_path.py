@@ -1,6 +1,4 @@
-"""POSTs to the drain that the protocol takes at once: they are answered as the drain itself does,
-whatever else happens on their connection.
-"""
+"""POSTs on the fast path get the same answers as from the ASGI app."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ from typing import Any
 import pytest
 
 from app.config import Settings
-from app.receivers.http_drain import AT_ONCE_BYTES_MAX, DrainEndpoint
+from app.receivers.http_drain import FAST_BODY_BYTES_MAX, DrainEndpoint
 from app.receivers.http_protocol import ConnectionLimits
 from app.receivers.request_body import BodyLimiter
 from app.rollup.batch_codec import unpack_batch
@@ -32,8 +30,8 @@ LINES = 4
 BODY = router(NOW_S - 1) * LINES
 
 
-class Watched:
-    """A service on the wire, and how many POSTs were taken at once."""
+class WatchedService:
+    """A service on the wire, which counts the POSTs on the fast path."""
 
     def __init__(
         self, wire: Wire, store: MemoryStore, clock: Clock, endpoint: DrainEndpoint
@@ -41,35 +39,37 @@ class Watched:
         self.wire = wire
         self.clock = clock
         self.store = store
-        self.taken = 0
-        self._take = endpoint.submit_body
-        endpoint.submit_body = self._counted  # type: ignore[method-assign]
+        self.fast_posts = 0
+        self._submit_body = endpoint.submit_body
+        endpoint.submit_body = self._count  # type: ignore[method-assign]
 
-    def _counted(self, *post: Any, **named: Any) -> None:
-        self.taken += 1
-        self._take(*post, **named)
+    def _count(self, *args: Any, **kwargs: Any) -> None:
+        self.fast_posts += 1
+        self._submit_body(*args, **kwargs)
 
     async def batches(self) -> int:
         return len(await self.store.read_inbox("shop", 1_000))
 
-    async def books(self) -> dict[str, int]:
-        """All that lies in the inbox."""
+    async def ledger(self) -> dict[str, int]:
+        """The ledger of everything in the inbox."""
         total = Rollup()
         for element in await self.store.read_inbox("shop", 1_000):
-            for _, packed in unpack_batch(element[HEADER_BYTES:]):
-                total.merge(unpack(packed))
+            for _, data in unpack_batch(element[HEADER_BYTES:]):
+                total.merge(unpack(data))
         return total.ledger
 
 
 @asynccontextmanager
-async def service(store: MemoryStore | None = None, **environ: str) -> AsyncIterator[Watched]:
+async def service(
+    store: MemoryStore | None = None, **environ: str
+) -> AsyncIterator[WatchedService]:
     clock = Clock()
     store = store or MemoryStore(clock)
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
     app = build_app(Settings.from_environ(settings), store, clock)
     assert isinstance(app, DrainRouter)
     async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
-        yield Watched(wire, store, clock, app.drain)
+        yield WatchedService(wire, store, clock, app.drain)
 
 
 def post(
@@ -92,10 +92,10 @@ CLOSE = b"Connection: close"
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + CLOSE + b"\r\n\r\n"
 
 
-async def test_a_usual_post_is_taken_at_once_and_answered_as_logplex_needs() -> None:
+async def test_a_common_post_takes_the_fast_path_and_is_answered_as_logplex_needs() -> None:
     async with service() as at:
         answer = await at.wire.ask(post(BODY, CLOSE))
-        assert at.taken == await at.batches() == 1
+        assert at.fast_posts == await at.batches() == 1
     head = answer.lower()
     assert head.startswith(b"http/1.1 200 ok\r\n")
     assert b"\r\ncontent-length: 0\r\n" in head
@@ -104,30 +104,30 @@ async def test_a_usual_post_is_taken_at_once_and_answered_as_logplex_needs() -> 
     assert head.endswith(b"\r\n\r\n")
 
 
-async def test_a_connection_goes_on_and_a_batch_in_any_pieces_counts_once() -> None:
+async def test_a_batch_in_any_pieces_counts_once_and_the_connection_continues() -> None:
     async with service() as at:
         reader, writer = await at.wire.connect()
         for size in (7, 100, 10_000):
-            sent = post(frame_id=b"%d" % size)
-            for start in range(0, len(sent), size):
-                writer.write(sent[start : start + size])
+            raw_request = post(frame_id=b"%d" % size)
+            for start in range(0, len(raw_request), size):
+                writer.write(raw_request[start : start + size])
                 await writer.drain()
                 await asyncio.sleep(0)
             for _ in range(2):
                 async with asyncio.timeout(20):
                     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-                writer.write(sent)  # the same again
+                writer.write(raw_request)  # the same again
             async with asyncio.timeout(20):
                 assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.close()
-        assert at.taken >= 6  # those that came whole, at the least
-        assert await at.batches() == 3 + 6  # each duplicate is a note in the ledger
-        books = await at.books()
-        assert books == {"received": 3 * LINES, "counted": 3 * LINES, "duplicate": 6 * LINES}
+        assert at.fast_posts >= 6  # at least those that came in one piece
+        assert await at.batches() == 3 + 6  # each duplicate is a ledger entry
+        ledger = await at.ledger()
+        assert ledger == {"received": 3 * LINES, "counted": 3 * LINES, "duplicate": 6 * LINES}
 
 
 @pytest.mark.parametrize("posts", [2, 5])
-async def test_requests_in_a_row_are_answered_in_order(posts: int) -> None:
+async def test_pipelined_requests_are_answered_in_order(posts: int) -> None:
     async with service() as at:
         assert await at.wire.statuses(post() * posts + GET) == [200] * (posts + 1)
         assert await at.batches() == posts
@@ -135,12 +135,12 @@ async def test_requests_in_a_row_are_answered_in_order(posts: int) -> None:
         assert answer.endswith(b"ok\n")
 
 
-async def test_behind_a_request_that_had_to_wait_the_connection_goes_on() -> None:
-    kept = GET.replace(b"Connection: close\r\n", b"")
+async def test_the_connection_continues_after_a_request_that_waited() -> None:
+    keep_alive_get = GET.replace(b"Connection: close\r\n", b"")
     async with service() as at:
         reader, writer = await at.wire.connect()
-        for _ in range(3):  # while the POST is on its way, nothing more is read
-            writer.write(post() + kept)
+        for _ in range(3):  # while the POST is committed, no more is read
+            writer.write(post() + keep_alive_get)
             for _ in range(2):
                 async with asyncio.timeout(20):
                     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
@@ -150,25 +150,25 @@ async def test_behind_a_request_that_had_to_wait_the_connection_goes_on() -> Non
         assert await at.batches() == 3
 
 
-UNUSUAL: dict[str, Callable[[], bytes]] = {
+SLOW_PATH: dict[str, Callable[[], bytes]] = {
     "HTTP/1.0": lambda: post(version=b"1.0"),
     "gzip": lambda: post(gzip.compress(BODY), b"Content-Encoding: gzip", CLOSE),
     "no body": lambda: post(b"", CLOSE),
-    "a large body": lambda: post(BODY * (AT_ONCE_BYTES_MAX // len(BODY) + 1), CLOSE),
-    "who waits to be asked": lambda: post(BODY, b"Expect: 100-continue", CLOSE),
+    "a large body": lambda: post(BODY * (FAST_BODY_BYTES_MAX // len(BODY) + 1), CLOSE),
+    "a sender that waits for 100": lambda: post(BODY, b"Expect: 100-continue", CLOSE),
 }
 
 
-@pytest.mark.parametrize("name", UNUSUAL)
-async def test_what_is_not_usual_is_taken_the_long_way(name: str) -> None:
+@pytest.mark.parametrize("name", SLOW_PATH)
+async def test_uncommon_requests_take_the_slow_path(name: str) -> None:
     async with service() as at:
-        assert (await at.wire.statuses(UNUSUAL[name]()))[-1] == 200
-        assert at.taken == 0
+        assert (await at.wire.statuses(SLOW_PATH[name]()))[-1] == 200
+        assert at.fast_posts == 0
         assert await at.batches() == (0 if name == "no body" else 1)
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"),
+    ("raw_request", "status"),
     [
         (post().replace(b"Host: localhost", b"Host: evil.example"), 403),
         (post(BODY, b"Origin: http://evil.example"), 403),
@@ -176,59 +176,61 @@ async def test_what_is_not_usual_is_taken_the_long_way(name: str) -> None:
         (post().replace(b"Basic ", b"Basic !"), 401),
     ],
 )
-async def test_who_may_not_send_is_refused_as_ever(sent: bytes, status: int) -> None:
+async def test_forbidden_requests_are_rejected_on_the_slow_path(
+    raw_request: bytes, status: int
+) -> None:
     async with service() as at:
-        assert await at.wire.statuses(sent + GET) in ([status], [status, 200])
-        assert (at.taken, await at.batches()) == (0, 0)
+        assert await at.wire.statuses(raw_request + GET) in ([status], [status, 200])
+        assert (at.fast_posts, await at.batches()) == (0, 0)
 
 
-async def test_with_secrets_a_wrong_one_is_refused_and_the_right_one_taken_at_once() -> None:
+async def test_with_secrets_only_the_right_one_takes_the_fast_path() -> None:
     token = "a token of sixteen or more"
     async with service(DYNOMETER_ADMIN_TOKEN=token, DYNOMETER_PUBLIC_URL="https://m.example") as at:
         admin = b"Authorization: Bearer " + token.encode()
-        asked = (
+        add_drain = (
             b"POST /api/v1/drains HTTP/1.1\r\nHost: m.example\r\n" + admin + b"\r\n" + CLOSE
             + b"\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n"
             + b'{"apps":["shop"]}'
         )  # fmt: skip
-        answer = await at.wire.ask(asked)
+        answer = await at.wire.ask(add_drain)
         match = re.search(rb"shop:([^@]+)@", answer)
         assert match
         right = base64.b64encode(b"shop:" + match[1])
         wrong = base64.b64encode(b"shop:" + match[1][::-1])
         usual = base64.b64encode(b"shop:any")
-        at.clock.now_s += 5  # until which a worker may not know of it
+        at.clock.now_s += 5  # a worker may not know the secret before
         assert await at.wire.statuses(post(BODY, CLOSE).replace(usual, wrong)) == [401]
         assert await at.wire.statuses(post(BODY, CLOSE).replace(usual, right)) == [200]
-        assert at.taken == await at.batches() == 1
+        assert at.fast_posts == await at.batches() == 1
 
 
-class Away(MemoryStore):
-    """A store that takes nothing."""
+class UnavailableStore(MemoryStore):
+    """A store that rejects everything."""
 
     async def append_bundles(self, *_: Any, **__: Any) -> Any:
-        raise StoreUnavailable("the store is away")
+        raise StoreUnavailable("the store is down")
 
 
-async def test_when_nothing_can_take_it_a_batch_is_refused_for_now() -> None:
-    async with service(Away(Clock())) as at:
+async def test_a_batch_is_answered_503_if_the_store_rejects_it() -> None:
+    async with service(UnavailableStore(Clock())) as at:
         answer = await at.wire.ask(post(BODY, CLOSE))
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 5\r\n" in answer
-    assert answer.endswith(b"the store is away\n")
+    assert answer.endswith(b"the store is down\n")
 
 
-async def test_a_body_that_does_not_come_is_given_up_and_a_sender_that_goes_leaves_nothing(
+async def test_an_incomplete_body_times_out_and_a_lost_sender_leaves_no_memory_reserved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    made: list[BodyLimiter] = []
+    limiters: list[BodyLimiter] = []
 
-    class Hurried(BodyLimiter):
+    class ImpatientLimiter(BodyLimiter):
         def __init__(self) -> None:
-            super().__init__(within_s=0.2)
-            made.append(self)
+            super().__init__(timeout_s=0.2)
+            limiters.append(self)
 
-    monkeypatch.setattr("app.service.asgi.BodyLimiter", Hurried)
+    monkeypatch.setattr("app.service.asgi.BodyLimiter", ImpatientLimiter)
     async with service() as at:
         answer = await at.wire.ask(post()[:-10])
         assert answer.startswith(b"HTTP/1.1 408 ")
@@ -238,6 +240,6 @@ async def test_a_body_that_does_not_come_is_given_up_and_a_sender_that_goes_leav
         await writer.drain()
         writer.close()
         async with asyncio.timeout(20):
-            while made[0].in_hand_bytes or at.wire.server.server_state.connections:
+            while limiters[0].reserved_bytes or at.wire.server.server_state.connections:
                 await asyncio.sleep(0.01)
-        assert (at.taken, await at.batches()) == (0, 0)
+        assert (at.fast_posts, await at.batches()) == (0, 0)

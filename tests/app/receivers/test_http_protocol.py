@@ -1,4 +1,4 @@
-"""What a stranger can send before anybody asks who it is."""
+"""Limits on clients that are not authenticated yet."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.wire import USUAL, Wire, wire_to
 
 HEAD = b"Host: localhost\r\nAuthorization: Basic c2hvcDp4\r\n"
 CLOSE = b"Connection: close\r\n"
-HURRY = ConnectionLimits(head_within_s=0.2, answer_read_within_s=0.2)
+SHORT_TIMEOUTS = ConnectionLimits(head_timeout_s=0.2, unread_timeout_s=0.2)
 
 
 @asynccontextmanager
@@ -65,10 +65,10 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_closed(name: str) -> None:
+async def test_ambiguous_requests_are_rejected_and_the_connection_closed(name: str) -> None:
     async with service() as (wire, _):
-        smuggled = MALFORMED[name] + b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        answer = await wire.ask(smuggled)
+        raw_request = MALFORMED[name] + b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        answer = await wire.ask(raw_request)
         assert answer.count(b"HTTP/1.1 ") == 1
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"evil" not in answer.lower()
@@ -76,18 +76,18 @@ async def test_what_can_be_read_in_two_ways_is_refused_and_the_connection_closed
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
     async with service() as (wire, _):
-        both = await wire.ask(
+        answers = await wire.ask(
             HEALTH + b"\r\nGET /version HTTP/1.1\r\nHost: localhost\r\n" + CLOSE + b"\r\n"
         )
-        assert both.index(b"ok\n") < both.index(b'"dynometer"')
+        assert answers.index(b"ok\n") < answers.index(b'"dynometer"')
 
 
 async def test_a_chunked_body_counts_like_any_other() -> None:
     frame = router()
     chunks = b"".join(b"%x;ext=1\r\n%b\r\n" % (len(part), part) for part in (frame[:9], frame[9:]))
     async with service() as (wire, store):
-        sent = drain(b"Transfer-Encoding: chunked\r\n", CLOSE, body=chunks + b"0\r\n\r\n")
-        assert await wire.statuses(sent) == [200]
+        raw_request = drain(b"Transfer-Encoding: chunked\r\n", CLOSE, body=chunks + b"0\r\n\r\n")
+        assert await wire.statuses(raw_request) == [200]
         assert await store.inbox_lengths(["shop"]) == {"shop": 1}
 
 
@@ -102,7 +102,7 @@ async def test_a_chunked_body_counts_like_any_other() -> None:
     ],
     ids=["one header", "many headers", "a whole head", "a whole target", "a target"],
 )
-async def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
+async def test_a_head_that_is_too_large_is_rejected(head: bytes) -> None:
     async with service() as (wire, _):
         reader, writer = await wire.connect()
         writer.write(head)
@@ -112,7 +112,7 @@ async def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
         assert await wire.statuses(HEALTH + CLOSE + b"\r\n") == [200]
 
 
-async def test_a_head_of_usual_size_in_small_pieces_is_served() -> None:
+async def test_a_head_of_normal_size_in_small_pieces_is_served() -> None:
     head = HEALTH + b"Cookie: " + b"c" * 8_000 + b"\r\n" + CLOSE + b"\r\n"
     async with service() as (wire, _):
         reader, writer = await wire.connect()
@@ -123,32 +123,34 @@ async def test_a_head_of_usual_size_in_small_pieces_is_served() -> None:
         writer.close()
 
 
-@pytest.mark.parametrize("sent", [b"G", HEALTH, HEALTH + b"\r\nG"])
-async def test_a_head_that_does_not_end_is_cut_off(sent: bytes) -> None:
-    async with service(HURRY) as (wire, _):
-        assert (await wire.ask(sent)).count(b"HTTP/1.1 200") == sent.count(b"\r\n\r\n")
+@pytest.mark.parametrize("raw_request", [b"G", HEALTH, HEALTH + b"\r\nG"])
+async def test_a_head_that_does_not_end_times_out(raw_request: bytes) -> None:
+    async with service(SHORT_TIMEOUTS) as (wire, _):
+        assert (await wire.ask(raw_request)).count(b"HTTP/1.1 200") == raw_request.count(
+            b"\r\n\r\n"
+        )
 
 
-@pytest.mark.parametrize("sent", [b"", b"\r\n", b"\r\n\r\n\r\n"])
-async def test_a_connection_that_asks_nothing_is_closed(sent: bytes) -> None:
+@pytest.mark.parametrize("raw_request", [b"", b"\r\n", b"\r\n\r\n\r\n"])
+async def test_a_connection_without_a_request_is_closed(raw_request: bytes) -> None:
     async with service(keep_alive_s=1) as (wire, _):
-        assert await wire.ask(sent) == b""
+        assert await wire.ask(raw_request) == b""
 
 
-async def test_a_body_that_goes_on_after_its_answer_is_cut_off() -> None:
+async def test_a_body_that_continues_after_its_answer_is_cut_off() -> None:
     async with service() as (wire, _):
-        sent = HEALTH + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
-        assert await wire.statuses(sent) == [200]
+        raw_request = HEALTH + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+        assert await wire.statuses(raw_request) == [200]
 
 
-async def test_an_answer_that_nobody_reads_is_given_up() -> None:
+async def test_an_answer_that_is_not_read_times_out() -> None:
     async def large(scope: object, receive: object, send: object) -> None:
         assert callable(send)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         for _ in range(1_000):
             await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
 
-    async with wire_to(large, HURRY) as wire:
+    async with wire_to(large, SHORT_TIMEOUTS) as wire:
         _, writer = await wire.connect()
         writer.write(HEALTH + b"\r\n")
         await writer.drain()
@@ -161,22 +163,22 @@ async def test_an_answer_that_nobody_reads_is_given_up() -> None:
         writer.close()
 
 
-async def test_idle_strangers_make_room_for_those_who_come() -> None:
+async def test_idle_connections_are_evicted_for_new_ones() -> None:
     async with service(ConnectionLimits(connections_max=50)) as (wire, _):
-        strangers = [await wire.connect() for _ in range(200)]
+        connections = [await wire.connect() for _ in range(200)]
         for _ in range(20):
             assert await wire.statuses(HEALTH + CLOSE + b"\r\n") == [200]
         assert len(wire.server.server_state.connections) <= 51
-        for _, writer in strangers:
+        for _, writer in connections:
             writer.close()
 
 
-async def test_a_post_is_answered_beside_thousands_of_idle_connections() -> None:
+async def test_a_post_is_answered_among_hundreds_of_idle_connections() -> None:
     async with service() as (wire, store):
         idle = [await wire.connect() for _ in range(400)]
         body = router()
-        sent = drain(b"Content-Length: %d\r\n" % len(body), CLOSE, body=body)
-        assert await wire.statuses(sent) == [200]
+        raw_request = drain(b"Content-Length: %d\r\n" % len(body), CLOSE, body=body)
+        assert await wire.statuses(raw_request) == [200]
         assert await store.inbox_lengths(["shop"]) == {"shop": 1}
         for _, writer in idle:
             writer.close()

@@ -76,7 +76,7 @@ def accepts(port: int) -> bool:
 
 
 @pytest.mark.parametrize("version", ["send-proxy", "send-proxy-v2"])
-def test_lines_come_through_a_proxy_that_says_who_sent_them(
+def test_lines_arrive_through_a_proxy_that_sends_headers(
     service: ServiceProcess, tmp_path: Path, version: str
 ) -> None:
     context = ssl.create_default_context(cafile=str(tmp_path / "localhost.pem"))
@@ -90,7 +90,7 @@ def test_lines_come_through_a_proxy_that_says_who_sent_them(
             wait_until(lambda: requests_of(service, TOKEN) == 9)
 
 
-def test_a_connection_without_the_header_is_closed_and_the_log_says_what_to_do(
+def test_a_connection_without_the_header_is_closed_and_the_log_names_the_fix(
     service: ServiceProcess,
 ) -> None:
     port = int(service.environ["DYNOMETER_SYSLOG_PORT"])
@@ -108,7 +108,7 @@ def closed(sender: socket.socket) -> bool:
         return True
 
 
-def test_a_header_in_single_bytes_is_waited_for(service: ServiceProcess) -> None:
+def test_a_header_may_arrive_in_single_bytes(service: ServiceProcess) -> None:
     port = int(service.environ["DYNOMETER_SYSLOG_PORT"])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sender:
         sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,4 +1,4 @@
-"""Bodies: bounded in size, time and number."""
+"""Request bodies are limited in size, time and number."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware, BodyRejected, inflated
+from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware, BodyRejected, inflate
 from app.support.asgi import Receive
 
 MEBIBYTE = 2**20
 
 
 def sending(*parts: bytes, ends: bool = True) -> Receive:
-    """A sender of these parts, which then ends or falls silent."""
+    """A sender of these parts, which then ends the body or falls silent."""
     events: list[MutableMapping[str, Any]] = [
         {"type": "http.request", "body": part, "more_body": True} for part in parts
     ]
@@ -35,96 +35,96 @@ def sending(*parts: bytes, ends: bool = True) -> Receive:
 
 
 async def read(
-    bodies: BodyLimiter, receive: Receive, *, bytes_max: int = 1000, **named: str
+    limiter: BodyLimiter, receive: Receive, *, bytes_max: int = 1000, **fields: str
 ) -> object:
-    headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
-    async with bodies.body(headers, receive, bytes_max) as body:
+    headers = [(name.replace("_", "-").encode(), value.encode()) for name, value in fields.items()]
+    async with limiter.read(headers, receive, bytes_max) as body:
         return body
 
 
-async def test_a_body_in_parts_is_read_whole() -> None:
+async def test_a_body_in_parts_is_read_completely() -> None:
     assert await read(BodyLimiter(), sending(b"a", b"", b"bc")) == b"abc"
 
 
-async def test_a_sender_that_goes_away_leaves_nothing() -> None:
-    async def gone() -> MutableMapping[str, Any]:
+async def test_a_sender_that_disconnects_leaves_no_body() -> None:
+    async def disconnected() -> MutableMapping[str, Any]:
         return {"type": "http.disconnect"}
 
-    assert await read(BodyLimiter(), gone) is None
+    assert await read(BodyLimiter(), disconnected) is None
 
 
-async def test_a_body_that_is_too_large_is_refused_at_its_head_or_on_the_way() -> None:
+async def test_a_body_that_is_too_large_is_rejected_by_its_length_or_while_it_is_read() -> None:
     for receive, length in ((sending(ends=False), "1001"), (sending(b"x" * 1001), "")):
-        with pytest.raises(BodyRejected, match="1000 bytes") as refused:
+        with pytest.raises(BodyRejected, match="1000 bytes") as rejection:
             await read(BodyLimiter(), receive, content_length=length)
-        assert refused.value.status == 413
+        assert rejection.value.status == 413
 
 
-async def test_a_body_that_trickles_in_is_cut_off() -> None:
-    bodies = BodyLimiter(within_s=0.05)
-    with pytest.raises(BodyRejected, match="longer") as refused:
-        await read(bodies, sending(b"x", ends=False))
-    assert refused.value.status == 408
-    assert await read(bodies, sending(b"next")) == b"next"
+async def test_a_body_that_arrives_too_slowly_times_out() -> None:
+    limiter = BodyLimiter(timeout_s=0.05)
+    with pytest.raises(BodyRejected, match="longer") as rejection:
+        await read(limiter, sending(b"x", ends=False))
+    assert rejection.value.status == 408
+    assert await read(limiter, sending(b"next")) == b"next"
 
 
-async def test_who_finds_no_room_waits_until_there_is_some() -> None:
-    bodies = BodyLimiter(in_hand_bytes_max=1000)
-    async with bodies.body([(b"content-length", b"999")], sending(b"x" * 999), 1000):
-        waiting = asyncio.create_task(read(bodies, sending(b"second"), content_length="6"))
+async def test_a_body_waits_for_free_memory() -> None:
+    limiter = BodyLimiter(reserved_bytes_max=1000)
+    async with limiter.read([(b"content-length", b"999")], sending(b"x" * 999), 1000):
+        second = asyncio.create_task(read(limiter, sending(b"second"), content_length="6"))
         await asyncio.sleep(0)
-        assert not waiting.done()
-    assert await waiting == b"second"
+        assert not second.done()
+    assert await second == b"second"
 
 
-async def test_who_finds_no_room_for_long_is_refused_for_now() -> None:
-    bodies = BodyLimiter(in_hand_bytes_max=1000, room_within_s=0.03)
-    async with bodies.body([(b"content-length", b"999")], sending(b"x" * 999), 1000):
-        with pytest.raises(BodyRejected, match="at once") as refused:
-            await read(bodies, sending(b"second"), content_length="6")
-    assert refused.value.status == 503
-    assert await read(bodies, sending(b"third"), content_length="5") == b"third"
+async def test_a_body_that_waits_too_long_for_memory_is_answered_503() -> None:
+    limiter = BodyLimiter(reserved_bytes_max=1000, budget_timeout_s=0.03)
+    async with limiter.read([(b"content-length", b"999")], sending(b"x" * 999), 1000):
+        with pytest.raises(BodyRejected, match="Too many") as rejection:
+            await read(limiter, sending(b"second"), content_length="6")
+    assert rejection.value.status == 503
+    assert await read(limiter, sending(b"third"), content_length="5") == b"third"
 
 
-async def test_large_bodies_leave_room_for_small_ones() -> None:
-    bodies = BodyLimiter(in_hand_bytes_max=6 * MEBIBYTE, room_within_s=0.03)
+async def test_large_bodies_leave_memory_for_small_ones() -> None:
+    limiter = BodyLimiter(reserved_bytes_max=6 * MEBIBYTE, budget_timeout_s=0.03)
     large = [(b"content-length", b"%d" % (2 * MEBIBYTE))]
-    async with bodies.body(large, sending(bytes(2 * MEBIBYTE)), 4 * MEBIBYTE):
-        with pytest.raises(BodyRejected, match="at once"):
-            async with bodies.body(large, sending(bytes(2 * MEBIBYTE)), 4 * MEBIBYTE):
-                raise AssertionError("there is no room for it")
-        assert await read(bodies, sending(b"small"), content_length="5") == b"small"
+    async with limiter.read(large, sending(bytes(2 * MEBIBYTE)), 4 * MEBIBYTE):
+        with pytest.raises(BodyRejected, match="Too many"):
+            async with limiter.read(large, sending(bytes(2 * MEBIBYTE)), 4 * MEBIBYTE):
+                raise AssertionError("there is not enough memory for it")
+        assert await read(limiter, sending(b"small"), content_length="5") == b"small"
 
 
-async def test_bodies_that_were_refused_leave_their_room() -> None:
-    bodies = BodyLimiter(in_hand_bytes_max=MEBIBYTE // 2, room_within_s=0.03)
+async def test_rejected_bodies_release_their_memory() -> None:
+    limiter = BodyLimiter(reserved_bytes_max=MEBIBYTE // 2, budget_timeout_s=0.03)
     for _ in range(20):
         with pytest.raises(BodyRejected):
-            await read(bodies, sending(b"x" * 1001))
-    assert await read(bodies, sending(b"x" * 1000)) == b"x" * 1000
+            await read(limiter, sending(b"x" * 1001))
+    assert await read(limiter, sending(b"x" * 1000)) == b"x" * 1000
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
-def test_gzip_of_several_members_is_inflated_whole(members: list[bytes]) -> None:
-    packed = b"".join(map(gzip.compress, members))
-    assert inflated(packed, 10_000) == b"".join(members)
+def test_gzip_with_several_members_is_inflated_completely(members: list[bytes]) -> None:
+    data = b"".join(map(gzip.compress, members))
+    assert inflate(data, 10_000) == b"".join(members)
 
 
 def test_a_gzip_bomb_stops_at_the_limit() -> None:
     bomb = gzip.compress(bytes(64 * MEBIBYTE))
     for body in (bomb, gzip.compress(b"a") * 3 + bomb, gzip.compress(bytes(600)) * 2):
         with pytest.raises(BodyRejected, match="1000 bytes"):
-            inflated(body, 1000)
+            inflate(body, 1000)
 
 
-def test_of_damaged_gzip_what_is_whole_counts() -> None:
-    packed = gzip.compress(b"whole") + gzip.compress(b"x" * 1000)[:20]
-    assert inflated(packed, 10_000).startswith(b"whole")
-    assert inflated(gzip.compress(b"whole") + b"junk", 10_000) == b"whole"
-    assert inflated(b"junk", 10_000) == b"\x00"
+def test_damaged_gzip_is_inflated_up_to_the_damage() -> None:
+    data = gzip.compress(b"whole") + gzip.compress(b"x" * 1000)[:20]
+    assert inflate(data, 10_000).startswith(b"whole")
+    assert inflate(gzip.compress(b"whole") + b"junk", 10_000) == b"whole"
+    assert inflate(b"junk", 10_000) == b"\x00"
 
 
-async def test_other_endpoints_take_small_bodies_only() -> None:
+async def test_other_endpoints_accept_only_small_bodies() -> None:
     async def echo(scope: object, receive: Any, send: Any) -> None:
         event = await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})

@@ -1,4 +1,4 @@
-"""What is taken for a usual head is a head for every parser, and says the same."""
+"""Every head that the fast path accepts is read alike by llhttp."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.receivers.request_head import (
-    BEGINNING,
     DIGITS_MAX,
-    READ,
+    REQUEST_LINE,
+    USED_HEADERS,
     DrainRequestHead,
     parse_common_head,
 )
 
-USUAL = {
+COMMON = {
     b"Host": b"localhost",
     b"Authorization": b"Basic c2hvcDphbnk=",
     b"Content-Type": b"application/logplex-1",
@@ -28,13 +28,13 @@ USUAL = {
 
 
 class Reference:
-    """What llhttp reads."""
+    """The request as llhttp reads it."""
 
     def __init__(self, data: bytes) -> None:
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         self.url = b""
-        self.whole = 0
+        self.requests = 0
         parser = httptools.HttpRequestParser(self)
         parser.feed_data(data)
         self.keep_alive = parser.should_keep_alive()
@@ -50,45 +50,45 @@ class Reference:
         self.body += body
 
     def on_message_complete(self) -> None:
-        self.whole += 1
+        self.requests += 1
 
 
 def head(fields: dict[bytes, bytes]) -> bytes:
-    return BEGINNING + b"".join(b"%b: %b\r\n" % field for field in fields.items()) + b"\r\n"
+    return REQUEST_LINE + b"".join(b"%b: %b\r\n" % field for field in fields.items()) + b"\r\n"
 
 
-def test_logplex_own_head_is_usual() -> None:
-    found = parse_common_head(head(USUAL) + b"body")
-    assert found is not None
-    assert found == DrainRequestHead(
+def test_the_head_of_logplex_is_accepted() -> None:
+    result = parse_common_head(head(COMMON) + b"body")
+    assert result is not None
+    assert result == DrainRequestHead(
         host=b"localhost",
         authorization=b"Basic c2hvcDphbnk=",
         drain=b"",
         frame_id=b"A1",
-        promised=1,
+        msg_count=1,
         keep_alive=True,
-        size=len(head(USUAL)),
+        size=len(head(COMMON)),
         body_bytes=4,
     )
 
 
-def test_fields_that_nobody_reads_may_come_twice() -> None:
-    fields = head(USUAL).replace(b"\r\n\r\n", b"\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n\r\n")
-    found, without = parse_common_head(fields + b"body"), parse_common_head(head(USUAL) + b"body")
-    assert found is not None
-    assert without is not None
-    assert found == msgspec.structs.replace(without, size=found.size)
+def test_unused_headers_may_occur_twice() -> None:
+    fields = head(COMMON).replace(b"\r\n\r\n", b"\r\nVia: 1.1 a\r\nVia: 1.1 b\r\n\r\n")
+    result, single = parse_common_head(fields + b"body"), parse_common_head(head(COMMON) + b"body")
+    assert result is not None
+    assert single is not None
+    assert result == msgspec.structs.replace(single, size=result.size)
 
 
 @pytest.mark.parametrize(("value", "keep_alive"), [(b"close", False), (b"keep-alive", True)])
-def test_what_is_to_become_of_the_connection_is_read(value: bytes, keep_alive: bool) -> None:
-    found = parse_common_head(head({**USUAL, b"Connection": value}))
-    assert found is not None
-    assert found.keep_alive is keep_alive
+def test_the_connection_header_is_read(value: bytes, keep_alive: bool) -> None:
+    result = parse_common_head(head({**COMMON, b"Connection": value}))
+    assert result is not None
+    assert result.keep_alive is keep_alive
 
 
 @pytest.mark.parametrize(
-    ("value", "promised"),
+    ("value", "msg_count"),
     [
         (b"0", 0),
         (b"007", 7),
@@ -97,48 +97,46 @@ def test_what_is_to_become_of_the_connection_is_read(value: bytes, keep_alive: b
         *((value, 0) for value in (b"-1", b"+1", b"1.0", b"1 1", b"x")),
     ],
 )
-def test_how_many_messages_are_promised_is_read_where_it_can_be(
-    value: bytes, promised: int
-) -> None:
-    found = parse_common_head(head({**USUAL, b"Logplex-Msg-Count": value}))
-    assert found is not None
-    assert found.promised == promised
+def test_msg_count_is_read_if_it_is_a_number(value: bytes, msg_count: int) -> None:
+    result = parse_common_head(head({**COMMON, b"Logplex-Msg-Count": value}))
+    assert result is not None
+    assert result.msg_count == msg_count
 
 
-UNUSUAL = {
-    "chunks": head({**USUAL, b"Transfer-Encoding": b"chunked"}),
-    "a packed body": head({**USUAL, b"Content-Encoding": b"gzip"}),
-    "who waits to be asked": head({**USUAL, b"Expect": b"100-continue"}),
-    "another protocol": head({**USUAL, b"Connection": b"upgrade", b"Upgrade": b"websocket"}),
-    "a page of another origin": head({**USUAL, b"Origin": b"http://evil.example"}),
-    "two lengths": head({**USUAL, b"content-length": b"5"}),
-    "two drains": head({**USUAL, b"Logplex-Drain-Token": b"d.1", b"logplex-drain-token": b"d.2"}),
-    "no length": head({name: value for name, value in USUAL.items() if name != b"Content-Length"}),
-    "no body": head({**USUAL, b"Content-Length": b"0"}),
-    "a length that is none": head({**USUAL, b"Content-Length": b"+4"}),
-    "a length of many digits": head({**USUAL, b"Content-Length": b"4".zfill(DIGITS_MAX + 1)}),
-    "old lines on purpose": head({**USUAL, b"Dynometer-Replay": b"1"}),
-    "two hosts": head({**USUAL, b"host": b"evil.example"}),
-    "no host": head({name: value for name, value in USUAL.items() if name != b"Host"}),
-    "an end that is missing": head(USUAL)[:-2],
-    "a folded field": head(USUAL).replace(b"v73\r\n", b"v73\r\n more\r\n"),
-    "a bare line feed": head(USUAL).replace(b"v73\r\n", b"v73\n"),
-    "a bare carriage return": head({**USUAL, b"X": b"a\rb"}),
-    "a zero byte": head({**USUAL, b"X": b"a\0b"}),
-    "a byte above 127": head({**USUAL, b"X": b"\xff"}),
-    "a tab": head({**USUAL, b"X": b"a\tb"}),
-    "a space before the colon": head({**USUAL, b"X ": b"a"}),
-    "a space behind the value": head({**USUAL, b"X": b"a "}),
-    "an empty value": head({**USUAL, b"X": b""}),
-    "another path": head(USUAL).replace(b"/drain", b"/drains"),
-    "another version": head(USUAL).replace(b"HTTP/1.1", b"HTTP/1.0"),
+UNCOMMON = {
+    "chunks": head({**COMMON, b"Transfer-Encoding": b"chunked"}),
+    "a compressed body": head({**COMMON, b"Content-Encoding": b"gzip"}),
+    "a sender that waits for 100": head({**COMMON, b"Expect": b"100-continue"}),
+    "another protocol": head({**COMMON, b"Connection": b"upgrade", b"Upgrade": b"websocket"}),
+    "a page of another origin": head({**COMMON, b"Origin": b"http://evil.example"}),
+    "two lengths": head({**COMMON, b"content-length": b"5"}),
+    "two drains": head({**COMMON, b"Logplex-Drain-Token": b"d.1", b"logplex-drain-token": b"d.2"}),
+    "no length": head({name: value for name, value in COMMON.items() if name != b"Content-Length"}),
+    "no body": head({**COMMON, b"Content-Length": b"0"}),
+    "a length that is none": head({**COMMON, b"Content-Length": b"+4"}),
+    "a length of many digits": head({**COMMON, b"Content-Length": b"4".zfill(DIGITS_MAX + 1)}),
+    "old lines on purpose": head({**COMMON, b"Dynometer-Replay": b"1"}),
+    "two hosts": head({**COMMON, b"host": b"evil.example"}),
+    "no host": head({name: value for name, value in COMMON.items() if name != b"Host"}),
+    "an end that is missing": head(COMMON)[:-2],
+    "a folded field": head(COMMON).replace(b"v73\r\n", b"v73\r\n more\r\n"),
+    "a bare line feed": head(COMMON).replace(b"v73\r\n", b"v73\n"),
+    "a bare carriage return": head({**COMMON, b"X": b"a\rb"}),
+    "a zero byte": head({**COMMON, b"X": b"a\0b"}),
+    "a byte above 127": head({**COMMON, b"X": b"\xff"}),
+    "a tab": head({**COMMON, b"X": b"a\tb"}),
+    "a space before the colon": head({**COMMON, b"X ": b"a"}),
+    "a space behind the value": head({**COMMON, b"X": b"a "}),
+    "an empty value": head({**COMMON, b"X": b""}),
+    "another path": head(COMMON).replace(b"/drain", b"/drains"),
+    "another version": head(COMMON).replace(b"HTTP/1.1", b"HTTP/1.0"),
     "nothing": b"",
 }
 
 
-@pytest.mark.parametrize("name", UNUSUAL)
-def test_what_could_be_read_in_two_ways_or_asks_for_more_is_not_usual(name: str) -> None:
-    assert parse_common_head(UNUSUAL[name] + b"body") is None
+@pytest.mark.parametrize("name", UNCOMMON)
+def test_ambiguous_or_demanding_heads_are_not_accepted(name: str) -> None:
+    assert parse_common_head(UNCOMMON[name] + b"body") is None
 
 
 PIECES = st.sampled_from(
@@ -150,27 +148,27 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(st.tuples(st.integers(0, 250), st.integers(0, 4), PIECES), max_size=4))
-def test_whatever_is_usual_is_read_alike_by_the_parser_of_all_requests(
+def test_every_accepted_head_is_read_alike_by_llhttp(
     changes: list[tuple[int, int, bytes]],
 ) -> None:
-    data = head(USUAL) + b"body"
+    data = head(COMMON) + b"body"
     for position, cut, piece in changes:
         data = data[:position] + piece + data[position + cut :]
-    found = parse_common_head(data)
-    if found is None:
+    result = parse_common_head(data)
+    if result is None:
         return
-    whole = found.size + found.body_bytes
-    if whole > len(data):
+    end = result.size + result.body_bytes
+    if end > len(data):
         return
-    other = Reference(data[:whole])
-    names = [name for name, _ in other.headers if name in READ]
-    headers = dict(other.headers)
+    reference = Reference(data[:end])
+    names = [name for name, _ in reference.headers if name in USED_HEADERS]
+    headers = dict(reference.headers)
     assert len(names) == len(set(names))
-    assert headers[b"host"] == found.host
-    assert headers.get(b"authorization", b"") == found.authorization
-    assert headers.get(b"logplex-drain-token", b"") == found.drain
-    assert headers.get(b"logplex-frame-id", b"") == found.frame_id
-    assert other.whole == 1
-    assert other.body == data[found.size : whole]
-    assert (other.method, other.url) == (b"POST", b"/drain")
-    assert other.keep_alive == found.keep_alive
+    assert headers[b"host"] == result.host
+    assert headers.get(b"authorization", b"") == result.authorization
+    assert headers.get(b"logplex-drain-token", b"") == result.drain
+    assert headers.get(b"logplex-frame-id", b"") == result.frame_id
+    assert reference.requests == 1
+    assert reference.body == data[result.size : end]
+    assert (reference.method, reference.url) == (b"POST", b"/drain")
+    assert reference.keep_alive == result.keep_alive

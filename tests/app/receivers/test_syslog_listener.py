@@ -1,4 +1,4 @@
-"""The syslog drain: whose lines count, and what happens when nothing can take them."""
+"""The syslog drain: which lines count, and where they wait if they cannot be stored."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def connect(service: ServiceProcess) -> socket.socket:
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[ServiceProcess]:
-    """In local mode."""
+    """A service in local mode."""
     service = service_of(tmp_path)
     service.start()
     yield service
@@ -52,8 +52,8 @@ def service(tmp_path: Path) -> Iterator[ServiceProcess]:
 
 
 @pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[ServiceProcess]:
-    """With an admin token."""
+def token_service(tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A service with an admin token."""
     service = service_of(
         tmp_path, DYNOMETER_ADMIN_TOKEN=ADMIN, DYNOMETER_PUBLIC_URL="https://metrics.example.com"
     )
@@ -69,7 +69,7 @@ def get(service: ServiceProcess, path: str) -> Any:
 def requests_of(service: ServiceProcess, app: str) -> int:
     query = f"/api/v1/apps/{app}/query?metric=requests&step=range&start=now-2h"
     series = get(service, query).get("series", [])
-    return sum(each["values"][0] or 0 for each in series)
+    return sum(entry["values"][0] or 0 for entry in series)
 
 
 def run(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -84,22 +84,22 @@ def run(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-@pytest.mark.parametrize("framed", [counted, bytes])
-def test_in_local_mode_a_name_that_nobody_linked_is_an_app_of_its_own(
-    service: ServiceProcess, framed: Any
+@pytest.mark.parametrize("frame", [counted, bytes])
+def test_in_local_mode_a_hostname_that_is_not_linked_is_an_app(
+    service: ServiceProcess, frame: Any
 ) -> None:
     with connect(service) as sender:
-        sender.sendall(framed(line()) * 3 + framed(line("web-host.example", data='[a b="c"]')) * 2)
+        sender.sendall(frame(line()) * 3 + frame(line("web-host.example", data='[a b="c"]')) * 2)
         wait_until(lambda: requests_of(service, TOKEN) == 3)
         wait_until(lambda: requests_of(service, "web-host.example") == 2)
 
 
-def test_python_s_own_handler_which_ends_messages_with_nul_is_understood(
+def test_messages_of_python_s_handler_which_end_with_nul_are_read(
     service: ServiceProcess,
 ) -> None:
     address = ("127.0.0.1", int(service.environ["DYNOMETER_SYSLOG_PORT"]))
     handler = logging.handlers.SysLogHandler(address, socktype=socket.SOCK_STREAM)
-    # It writes <PRI> itself; the rest of the header is the format's.
+    # The handler writes <PRI> itself, and the format the rest of the header.
     handler.setFormatter(
         logging.Formatter(f"1 {timestamp(time.time())} {TOKEN} heroku router - - %(message)s")
     )
@@ -109,7 +109,7 @@ def test_python_s_own_handler_which_ends_messages_with_nul_is_understood(
     handler.close()
 
 
-def test_pieces_of_a_message_are_put_together_and_what_is_cut_is_booked(
+def test_pieces_of_a_message_are_joined_and_an_incomplete_one_is_unparsed(
     service: ServiceProcess,
 ) -> None:
     frame = counted(line())
@@ -123,64 +123,64 @@ def test_pieces_of_a_message_are_put_together_and_what_is_cut_is_booked(
     assert get(service, path)["received"] == 3
 
 
-def test_with_a_token_only_linked_drains_count_and_the_others_are_listed(
-    guarded: ServiceProcess,
+def test_with_a_token_only_linked_drains_count_and_others_are_listed(
+    token_service: ServiceProcess,
 ) -> None:
-    assert run(guarded, "drains", "link", "shop", TOKEN).returncode == 0
-    with connect(guarded) as sender:
+    assert run(token_service, "drains", "link", "shop", TOKEN).returncode == 0
+    with connect(token_service) as sender:
         sender.sendall(counted(line(OTHER)) * 5)
 
-        def heard() -> bool:
+        def is_counted() -> bool:
             sender.sendall(counted(line()))
-            return requests_of(guarded, "shop") > 0
+            return requests_of(token_service, "shop") > 0
 
-        wait_until(heard)
-    listed = get(guarded, "/api/v1/drains")
-    wait_until(lambda: bool(get(guarded, "/api/v1/drains")["refusals"]))
-    [refusal] = get(guarded, "/api/v1/drains")["refusals"]
+        wait_until(is_counted)
+    drains = get(token_service, "/api/v1/drains")
+    wait_until(lambda: bool(get(token_service, "/api/v1/drains")["refusals"]))
+    [refusal] = get(token_service, "/api/v1/drains")["refusals"]
     assert (refusal["token"], refusal["reason"]) == (OTHER, "drain token is linked to no app")
-    assert [drain["app"] for drain in listed["drains"]] == ["shop"]
-    assert "syslog" in run(guarded, "drains", "list").stdout
-    assert TOKEN not in (guarded.directory / "data" / "drains.json").read_text()
+    assert [drain["app"] for drain in drains["drains"]] == ["shop"]
+    assert "syslog" in run(token_service, "drains", "list").stdout
+    assert TOKEN not in (token_service.directory / "data" / "drains.json").read_text()
 
-    assert run(guarded, "drains", "link", "blog", TOKEN).returncode == 2
-    assert run(guarded, "drains", "unlink", "shop", TOKEN).returncode == 0
-    before = requests_of(guarded, "shop")
+    assert run(token_service, "drains", "link", "blog", TOKEN).returncode == 2
+    assert run(token_service, "drains", "unlink", "shop", TOKEN).returncode == 0
+    before = requests_of(token_service, "shop")
 
-    def refused() -> bool:
-        with connect(guarded) as sender:
+    def is_rejected() -> bool:
+        with connect(token_service) as sender:
             sender.sendall(counted(line()))
-        tokens = {each["token"] for each in get(guarded, "/api/v1/drains")["refusals"]}
+        tokens = {refusal["token"] for refusal in get(token_service, "/api/v1/drains")["refusals"]}
         return TOKEN in tokens
 
-    wait_until(refused, 20)
-    assert requests_of(guarded, "shop") >= before
-    assert run(guarded, "drains", "unlink", "shop", TOKEN).returncode == 2
+    wait_until(is_rejected, 20)
+    assert requests_of(token_service, "shop") >= before
+    assert run(token_service, "drains", "unlink", "shop", TOKEN).returncode == 2
 
 
-def test_a_linked_app_may_have_a_secret_too_and_only_one_of_its_drains_counts(
-    guarded: ServiceProcess,
+def test_an_app_may_be_linked_and_have_a_secret_but_only_one_drain_counts(
+    token_service: ServiceProcess,
 ) -> None:
-    assert run(guarded, "drains", "link", "shop", TOKEN).returncode == 0
-    added = run(guarded, "drains", "add", "shop")
-    secret = added.stdout.split("shop:")[1].split("@")[0]
+    assert run(token_service, "drains", "link", "shop", TOKEN).returncode == 0
+    addition = run(token_service, "drains", "add", "shop")
+    secret = addition.stdout.split("shop:")[1].split("@")[0]
     headers = {"Logplex-Drain-Token": OTHER}
     body = counted(line())
 
     def accepted() -> bool:
         answer = httpx2.post(
-            f"{guarded.url}/drain", content=body, headers=headers, auth=("shop", secret)
+            f"{token_service.url}/drain", content=body, headers=headers, auth=("shop", secret)
         )
         return answer.status_code == 200
 
     wait_until(accepted)
-    with connect(guarded) as sender:
+    with connect(token_service) as sender:
         sender.sendall(counted(line()) * 7)
-        wait_until(lambda: get(guarded, "/api/v1/apps/shop/ledger")["other_drain"] == 7)
-    assert requests_of(guarded, "shop") == 1
+        wait_until(lambda: get(token_service, "/api/v1/apps/shop/ledger")["other_drain"] == 7)
+    assert requests_of(token_service, "shop") == 1
 
 
-def test_while_nothing_can_take_them_lines_are_not_read_and_none_is_lost(tmp_path: Path) -> None:
+def test_no_line_is_lost_while_the_store_is_down(tmp_path: Path) -> None:
     store = RedisProcess(tmp_path / "redis", "--appendfsync", "always")
     service = service_of(
         tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}", DYNOMETER_SPOOL_MAX_BYTES="0"
@@ -202,7 +202,7 @@ def test_while_nothing_can_take_them_lines_are_not_read_and_none_is_lost(tmp_pat
         store.client.close()
 
 
-def test_a_service_that_can_store_nothing_still_ends_in_time(tmp_path: Path) -> None:
+def test_a_service_without_a_store_shuts_down_in_time(tmp_path: Path) -> None:
     store = RedisProcess(tmp_path / "redis")
     service = service_of(
         tmp_path, REDIS_URL=f"redis://127.0.0.1:{store.port}", DYNOMETER_SPOOL_MAX_BYTES="0"
@@ -223,7 +223,7 @@ def test_a_service_that_can_store_nothing_still_ends_in_time(tmp_path: Path) -> 
         store.client.close()
 
 
-def test_what_was_read_is_committed_before_the_end(tmp_path: Path) -> None:
+def test_shutdown_commits_everything_that_was_read(tmp_path: Path) -> None:
     service = service_of(tmp_path)
     service.start()
     with connect(service) as sender:
@@ -235,22 +235,22 @@ def test_what_was_read_is_committed_before_the_end(tmp_path: Path) -> None:
     service.start()
     counted_lines = requests_of(service, "shop")
     service.stop()
-    assert counted_lines in (200, 400)  # the second burst was read or refused, as a whole
+    assert counted_lines in (200, 400)  # the second burst was read or rejected, as a whole
 
 
-def shown_by(port: int, *options: str) -> str:
-    """The subject of the certificate that is shown, as openssl sees it."""
-    done = subprocess.run(
+def certificate_of(port: int, *options: str) -> str:
+    """The certificate of the service, as openssl prints it."""
+    client = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", *options],
         input=b"",
         capture_output=True,
         check=False,
         timeout=20,
     )
-    return done.stdout.decode()
+    return client.stdout.decode()
 
 
-def test_over_tls_a_new_certificate_is_shown_after_sighup_and_connections_stay(
+def test_sighup_reloads_the_certificate_and_connections_stay_open(
     tmp_path: Path,
 ) -> None:
     chain, key = certificate(tmp_path, "first")
@@ -264,11 +264,11 @@ def test_over_tls_a_new_certificate_is_shown_after_sighup_and_connections_stay(
     )
     service.start()
     try:
-        # What Logplex speaks: TLS 1.2 with AES-128.
-        old = shown_by(port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256")
+        # Logplex speaks TLS 1.2 with AES-128.
+        old = certificate_of(port, "-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-SHA256")
         assert "CN = first" in old
         assert "ECDHE-ECDSA-AES128-SHA256" in old
-        assert "TLSv1.3" in shown_by(port)
+        assert "TLSv1.3" in certificate_of(port)
         with connect(service) as sender:
             sender.sendall(counted(line("shop")))
             wait_until(lambda: requests_of(service, "shop") == 1)
@@ -276,7 +276,7 @@ def test_over_tls_a_new_certificate_is_shown_after_sighup_and_connections_stay(
             for new, file in zip(second, (chain, key), strict=True):
                 file.write_bytes(new.read_bytes())
             os.kill(service.pid, signal.SIGHUP)
-            wait_until(lambda: all("CN = second" in shown_by(port) for _ in range(8)), 20)
+            wait_until(lambda: all("CN = second" in certificate_of(port) for _ in range(8)), 20)
             sender.sendall(counted(line("shop")))
             wait_until(lambda: requests_of(service, "shop") == 2)
     finally:
@@ -293,7 +293,7 @@ def test_https_is_served_with_a_certificate(tmp_path: Path) -> None:
     assert "--tls-key" in wrong.stderr
     process = subprocess.Popen([*command, "--tls-key", str(key)], env=environ)
     try:
-        wait_until(lambda: "CN = localhost" in shown_by(port), 20)
+        wait_until(lambda: "CN = localhost" in certificate_of(port), 20)
         answer = httpx2.get(f"https://localhost:{port}/healthz", verify=False, trust_env=False)
         assert answer.text == "ok\n"
     finally:
@@ -301,7 +301,7 @@ def test_https_is_served_with_a_certificate(tmp_path: Path) -> None:
         process.wait(15)
 
 
-def test_a_syslog_drain_beside_the_service(service: ServiceProcess) -> None:
+def test_a_separate_syslog_process(service: ServiceProcess) -> None:
     port = free_port()
     environ = {**service.environ, "DYNOMETER_SYSLOG_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "-m", "app.cli", "syslog"], env=environ)
@@ -320,8 +320,8 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_the_token_that_appears_is_adopted_when_one_says_yes(guarded: ServiceProcess) -> None:
-    ours, theirs = pty.openpty()
+def test_a_new_drain_token_is_linked_after_confirmation(token_service: ServiceProcess) -> None:
+    terminal, terminal_of_cli = pty.openpty()
     command = [
         sys.executable,
         "-m",
@@ -335,28 +335,28 @@ def test_the_token_that_appears_is_adopted_when_one_says_yes(guarded: ServicePro
     ]
     adding = subprocess.Popen(
         command,
-        env=guarded.environ,
-        cwd=guarded.directory,
-        stdin=theirs,
+        env=token_service.environ,
+        cwd=token_service.directory,
+        stdin=terminal_of_cli,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert adding.stdout is not None
-    port = guarded.environ["DYNOMETER_SYSLOG_PORT"]
+    port = token_service.environ["DYNOMETER_SYSLOG_PORT"]
     run_this = f"heroku drains:add syslog://metrics.example.com:{port} -a shop\n"
     assert adding.stdout.readline() == run_this
-    os.write(ours, b"yes\n")
-    with connect(guarded) as sender:
+    os.write(terminal, b"yes\n")
+    with connect(token_service) as sender:
         sender.sendall(counted(line()))
-        _, said = adding.communicate(timeout=30)
-        assert adding.returncode == 0, said
-        assert f"{TOKEN} appeared. Is it shop's?" in said
+        _, messages = adding.communicate(timeout=30)
+        assert adding.returncode == 0, messages
+        assert f"{TOKEN} appeared. Is it shop's?" in messages
 
-        def heard() -> bool:
+        def is_counted() -> bool:
             sender.sendall(counted(line()))
-            return requests_of(guarded, "shop") > 0
+            return requests_of(token_service, "shop") > 0
 
-        wait_until(heard)
-    os.close(ours)
-    os.close(theirs)
+        wait_until(is_counted)
+    os.close(terminal)
+    os.close(terminal_of_cli)

@@ -15,7 +15,7 @@ from app.service.periodic_tasks import PeriodicTasks
 from app.storage.interface import StatePrecondition, Store
 from app.storage.memory import MemoryStore
 from app.support.aio import cancel_and_wait
-from tests.support.arrivals import arrival
+from tests.support.arrivals import make_batch
 from tests.support.batches import batch
 from tests.support.registry import put_drain
 from tests.support.service import Clock
@@ -80,7 +80,7 @@ async def test_a_replaced_secret_ends_a_day_after_the_switch() -> None:
     now_s = int(clock.now_s)
     drain = rotated(first("old", now_s, last=0), "new", now_s, active=1, at_once=False)
     await put_drain(store, "shop", encode(drain))
-    claim = arrival(drain="d.new", generation=2).claim
+    claim = make_batch(drain="d.new", generation=2).claim
     guard = StatePrecondition(b"", pack_state(elect_drain(None, claim)[0]))
     days = 10 * 86_400_000
     await store.append(

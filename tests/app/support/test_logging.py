@@ -37,7 +37,9 @@ def test_a_store_that_goes_and_comes_is_two_lines_and_requests_are_none(
         store.kill()
         assert send() == 200
         store.start()
-        wait_until(lambda: send() == 200 and "the store is back" in service.log.read_text())
+        wait_until(
+            lambda: send() == 200 and "The store is available again" in service.log.read_text()
+        )
     finally:
         service.stop()
         store.client.close()
@@ -45,7 +47,7 @@ def test_a_store_that_goes_and_comes_is_two_lines_and_requests_are_none(
 
     lines = [line for line in service.log.read_text().splitlines() if "drain" not in line]
     assert sum("the store is away or refuses" in line for line in lines) == 1
-    assert sum("the store is back after" in line for line in lines) == 1
+    assert sum("The store is available again after" in line for line in lines) == 1
     assert sum("DYNOMETER_DYNO is no setting" in line for line in lines) == 1
     if log_format == "json":
         events = [json.loads(line) for line in service.log.read_text().splitlines()]
