@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from app.config import Settings, duration
+from app.config import Settings, parse_duration
 from app.folding.merge import data_of, merge_one_by_one, slot_writes
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.resolutions import Resolution, align, resolutions
@@ -44,11 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", metavar="URL_B", help="another one")
     parser.add_argument("--app", action="append", default=[], help="only this one; repeats")
     parser.add_argument(
-        "--within", type=duration, metavar="7d", help="only so far back (default: all that is kept)"
+        "--within",
+        type=parse_duration,
+        metavar="7d",
+        help="only so far back (default: all that is kept)",
     )
     parser.add_argument(
         "--settled",
-        type=duration,
+        type=parse_duration,
         default=SETTLED,
         help="leave out what is younger: it may be on its way yet (default: %(default)s)",
     )

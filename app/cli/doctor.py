@@ -33,7 +33,7 @@ from app.storage.alert_interface import AlertTable
 from app.storage.interface import FOLDING, Store, StoreUnavailable
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
-from app.support.process import why_ephemeral
+from app.support.disk import why_ephemeral
 
 ROTATION_LONG_S = 24 * 3600
 FOLDING_LATE_S = 180  # three sweeps

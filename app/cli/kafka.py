@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from app.config import ConfigError, Settings, count, duration
+from app.config import ConfigError, Settings, parse_count, parse_duration
 from app.kafka.client_settings import PARTITIONS, REPLICATION, RETENTION_S, KafkaSettings
 from app.service.kafka_extra import load_kafka
 
@@ -18,19 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     init.add_argument(
         "--partitions",
-        type=count,
+        type=parse_count,
         default=PARTITIONS,
         help="as many readers share the work (default: %(default)s)",
     )
     init.add_argument(
         "--replication",
-        type=count,
+        type=parse_count,
         default=REPLICATION,
         help="brokers that have each batch (default: %(default)s, of which 2 must acknowledge)",
     )
     init.add_argument(
         "--retention",
-        type=duration,
+        type=parse_duration,
         default=RETENTION_S,
         metavar="7d",
         help=f"how long the store can be rebuilt from the log (default: {RETENTION_S // 86_400}d)",

@@ -21,7 +21,7 @@ from itertools import chain
 from os import urandom
 
 from app.config import ConfigError, Settings
-from app.support.process import interrupts
+from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import STDIN, LogInput, LogLine
 from app.traffic.sent_lines import SentLines
@@ -125,7 +125,7 @@ def _send_all(replay: Replay, groups: Iterable[Sequence[LogLine]], log: LogInput
     progress = Progress(log)
     try:
         try:
-            with interrupts() as look:
+            with reliable_interrupts() as look:
                 for group in groups:
                     replay.take(group, live=log.size is None)
                     progress.show(replay.lines)

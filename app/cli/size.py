@@ -16,7 +16,7 @@ from app.cli.capacity import (
     Need,
     need,
 )
-from app.config import Settings, count, duration, size
+from app.config import Settings, parse_count, parse_duration, parse_size
 from app.rollup.resolutions import resolutions
 
 _GIB, _MIB = 2**30, 2**20
@@ -24,11 +24,11 @@ _GIB, _MIB = 2**30, 2**20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The load, and the machines."""
-    parser.add_argument("--apps", type=count, default=20, help="default: %(default)s")
+    parser.add_argument("--apps", type=parse_count, default=20, help="default: %(default)s")
     parser.add_argument(
         "--requests-per-s", type=_rate, default=1_000.0, help="of all apps (default: 1000)"
     )
-    parser.add_argument("--dynos", type=count, help="of all apps (default: 4 an app)")
+    parser.add_argument("--dynos", type=parse_count, help="of all apps (default: 4 an app)")
     parser.add_argument(
         "--largest",
         type=_share,
@@ -44,13 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--lines-per-post",
-        type=count,
+        type=parse_count,
         default=100,
         help="that a busy app's POSTs have (default: %(default)s)",
     )
     for name, kept in (("1m", "24h"), ("10m", "7d"), ("1h", "90d")):
         parser.add_argument(
-            f"--retention-{name}", type=duration, default=kept, help=f"default: {kept}"
+            f"--retention-{name}", type=parse_duration, default=kept, help=f"default: {kept}"
         )
     parser.add_argument(
         "--busy",
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of a core that may be used, the rest is for bursts (default: %(default)s)",
     )
     parser.add_argument(
-        "--shard-memory", type=size, default="8GiB", help="of a Redis (default: 8GiB)"
+        "--shard-memory", type=parse_size, default="8GiB", help="of a Redis (default: 8GiB)"
     )
     parser.add_argument(
         "--replicas", type=int, default=1, help="of each primary (default: %(default)s)"

@@ -62,7 +62,7 @@ class BodyLimiter:
     ) -> bytes | None:
         """The body as it was sent."""
         reading = EagerCoroutine(self._read(headers, receive, bytes_max, room))
-        if reading.done:
+        if reading.is_done:
             return reading.result
         try:
             async with asyncio.timeout(self.within_s):

@@ -27,7 +27,7 @@ from app.storage.connect import refuse_unsupported_data
 from app.storage.redis.store import connect
 from app.support import logging as logs
 from app.support.about import command
-from app.support.process import why_ephemeral
+from app.support.disk import why_ephemeral
 
 log = logging.getLogger(__name__)
 
