@@ -164,7 +164,7 @@ def test_lines_with_a_wrong_drain_secret_are_refused_and_the_run_fails(
         assert simulate.run(arguments("--duration", "1s"), settings) == 1
     summary = capsys.readouterr().out
     assert "✗ shop: " in summary
-    assert "refused" in summary
+    assert "rejected" in summary
     assert "answered 401" in summary
 
 

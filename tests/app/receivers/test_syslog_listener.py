@@ -351,7 +351,7 @@ def test_the_token_that_appears_is_adopted_when_one_says_yes(guarded: ServicePro
         sender.sendall(counted(line()))
         _, said = adding.communicate(timeout=30)
         assert adding.returncode == 0, said
-        assert f"{TOKEN} appeared. Is it shop's?" in said
+        assert f"Token {TOKEN} appeared. Does it belong to shop?" in said
 
         def heard() -> bool:
             sender.sendall(counted(line()))
