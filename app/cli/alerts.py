@@ -277,20 +277,22 @@ async def _add(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
 
 
 async def _off(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
-    return await _set_enabled(admin, arguments, enabled=False)
+    return await _set_enabled(admin, arguments, is_enabled=False)
 
 
 async def _on(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
-    return await _set_enabled(admin, arguments, enabled=True)
+    return await _set_enabled(admin, arguments, is_enabled=True)
 
 
-async def _set_enabled(admin: AlertAdmin, arguments: argparse.Namespace, *, enabled: bool) -> int:
+async def _set_enabled(
+    admin: AlertAdmin, arguments: argparse.Namespace, *, is_enabled: bool
+) -> int:
     rules = (await admin.overview()).config.rules
     if unknown := [name for name in arguments.names if name not in rules]:
         raise AlertAdminError(f"no such rule: {unknown[0]}. Choose one of: {', '.join(rules)}")
     for name in arguments.names:
-        await admin.put_rule(name, {"enabled": enabled})
-        print_err(f"{name}: {'on' if enabled else 'off'}. Takes effect within 5 seconds.")
+        await admin.put_rule(name, {"enabled": is_enabled})
+        print_err(f"{name}: {'on' if is_enabled else 'off'}. Takes effect within 5 seconds.")
     return 0
 
 

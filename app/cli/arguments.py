@@ -1,4 +1,4 @@
-"""Argument types that several commands share; each error says what is expected."""
+"""Argument types of several commands; their errors name the accepted values."""
 
 from __future__ import annotations
 

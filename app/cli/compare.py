@@ -103,7 +103,7 @@ async def _compare_apps(
     now_s = int(time.time())
     progress = ProgressLine()
     try:
-        seen_apps = {seen.app for store in stores for seen in await store.seen_apps()}
+        seen_apps = {sighting.app for store in stores for sighting in await store.seen_apps()}
         apps = arguments.app or sorted(seen_apps)
         results = {}
         for number, app in enumerate(apps, 1):

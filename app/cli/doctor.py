@@ -288,7 +288,7 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
         if name.startswith(FOLDING) and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
     }
     latest_s = max((int(beat["last_success_s"]) for beat in heartbeats.values()), default=0)
-    backlog = await store.inbox_lengths([seen.app for seen in await store.seen_apps()])
+    backlog = await store.inbox_lengths([sighting.app for sighting in await store.seen_apps()])
     longest = max(backlog.values(), default=0)
     errors = sorted({beat["error"] for beat in heartbeats.values() if beat["error"]})
     for error in errors:
@@ -330,7 +330,7 @@ async def _self_test(store: Store, now_s: float) -> AsyncIterator[Finding]:
 
 async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
     seen_apps = await store.seen_apps()
-    silent_apps = (await store.drains()).keys() - {seen.app for seen in seen_apps}
+    silent_apps = (await store.drains()).keys() - {sighting.app for sighting in seen_apps}
     for app in sorted(silent_apps):
         yield Finding(
             False,
@@ -339,17 +339,17 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
             "and see rejected log-ins below",
             app,
         )
-    for seen in seen_apps:
-        if now_s - seen.last_seen_s > DRAIN_SILENT_S:
-            since = f"{seen.app}: silent since {format_minute(seen.last_seen_s)} UTC"
-            yield Finding(False, "apps", since, seen.app)
-        elif now_s - seen.runtime_metrics_s > DRAIN_SILENT_S:
+    for sighting in seen_apps:
+        if now_s - sighting.last_seen_s > DRAIN_SILENT_S:
+            since = f"{sighting.app}: silent since {format_minute(sighting.last_seen_s)} UTC"
+            yield Finding(False, "apps", since, sighting.app)
+        elif now_s - sighting.runtime_metrics_s > DRAIN_SILENT_S:
             yield Finding(
                 False,
                 "apps",
-                f"{seen.app}: no memory and load. Run heroku labs:enable log-runtime-metrics "
-                f"-a {seen.app}; heroku restart -a {seen.app}",
-                seen.app,
+                f"{sighting.app}: no memory and load. Run heroku labs:enable log-runtime-metrics "
+                f"-a {sighting.app}; heroku restart -a {sighting.app}",
+                sighting.app,
             )
     for app in await looping_apps(store):
         yield Finding(False, "apps", loop_notice(app), app)

@@ -127,18 +127,18 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
     admin = _drain_admin(store, settings)
     await admin.refuse_taken(argument_apps)
     records = await store.drains()
-    skipped = [app for app in file_apps if app in records and decode(records[app]).secrets]
+    skipped_apps = [app for app in file_apps if app in records and decode(records[app]).secrets]
     if settings.local_mode:
         print_err(
             "Note: DYNOMETER_ADMIN_TOKEN is not set here. "
             "A service without it answers this machine only."
         )
     for app in apps:
-        if app not in skipped:
+        if app not in skipped_apps:
             # Flushed for each app: the secret in it is stored nowhere else.
             print((await admin.add(app)).add, flush=True)
-    if skipped:
-        print_err(f"Skipped (already has a drain): {', '.join(skipped)}")
+    if skipped_apps:
+        print_err(f"Skipped (already has a drain): {', '.join(skipped_apps)}")
     return 0
 
 

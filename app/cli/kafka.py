@@ -50,11 +50,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     if not settings.kafka:
         raise ConfigError("no Kafka is configured: set DYNOMETER_KAFKA=HOST:9092")
     topics, log = load_kafka("app.kafka.topics"), KafkaSettings.of(settings)
-    expected = topics.wanted(log, arguments.partitions, arguments.replication, arguments.retention)
+    log_topics = topics.wanted(
+        log, arguments.partitions, arguments.replication, arguments.retention
+    )
     admin = topics.Topics(log)
-    for sentence in admin.make(expected, arguments.replication):
+    for sentence in admin.make(log_topics, arguments.replication):
         print(sentence)
-    differences = list(admin.drift(expected))
+    differences = list(admin.drift(log_topics))
     for sentence in differences:
         print(f"WARN  {sentence}")
     return 1 if differences else 0

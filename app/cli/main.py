@@ -1,4 +1,4 @@
-"""The command `dynometer`: a table of subcommands, whose modules are imported on demand.
+"""The command `dynometer`: a table of subcommands; their modules are imported on demand.
 
 A command's module has `add_arguments(parser)`, if it takes any, and a function that gets the
 parsed `arguments` and the `settings` and returns the exit code:

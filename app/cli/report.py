@@ -91,11 +91,11 @@ class ReportTotals:
         ledger = self.rollup.ledger
         for name, messages in aggregator.ledger.items():
             ledger[name] = ledger.get(name, 0) + messages
-        before, added = self.activity, aggregator.activity
+        total, part = self.activity, aggregator.activity
         self.activity = ActivityTimes(
-            min(before.first_s or added.first_s, added.first_s or before.first_s),  # 0: no line
-            max(before.last_s, added.last_s),
-            max(before.runtime_metrics_s, added.runtime_metrics_s),
+            min(total.first_s or part.first_s, part.first_s or total.first_s),  # 0: no line
+            max(total.last_s, part.last_s),
+            max(total.runtime_metrics_s, part.runtime_metrics_s),
         )
 
 

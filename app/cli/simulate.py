@@ -144,7 +144,7 @@ class Stream:
     app: SimulatedApp
     target: Target
     sender: LogplexSender = field(init=False)
-    acknowledged: Totals = field(default_factory=Counter)
+    acknowledged_totals: Totals = field(default_factory=Counter)
     answers_before: Totals = field(default_factory=Counter)
     answers_after: Totals = field(default_factory=Counter)
 
@@ -167,7 +167,7 @@ class Stream:
     @property
     def rows(self) -> list[CheckRow]:
         """Each figure as it was acknowledged, and as the service answers it."""
-        return list(compare(self.acknowledged, self.answers_before, self.answers_after))
+        return list(compare(self.acknowledged_totals, self.answers_before, self.answers_after))
 
     @property
     def is_right(self) -> bool:
@@ -175,7 +175,7 @@ class Stream:
         return all(row.agrees for row in self.rows) and not self.sender.counts.refused
 
     def _count(self, batch: Acknowledged) -> None:
-        self.acknowledged.update(totals_of(batch))
+        self.acknowledged_totals.update(totals_of(batch))
 
 
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Stream]:

@@ -181,7 +181,7 @@ def test_the_marked_batch_is_reported_and_listed_nowhere(data_dir: Path) -> None
         assert b"5 marked lines sent through, each counted once" in result.stdout
 
     async def only_shop_is_known(store: Store) -> None:
-        assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+        assert [sighting.app for sighting in await store.seen_apps()] == ["shop"]
 
     in_store(data_dir, only_shop_is_known)
 

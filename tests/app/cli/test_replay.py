@@ -175,12 +175,12 @@ def test_the_memory_is_kept_per_service(tmp_path: Path) -> None:
 
 def test_a_rejected_batch_is_not_remembered(tmp_path: Path) -> None:
     with recording_drain(401) as drain:
-        rejected = replay(drain, router_text().encode(), memory=tmp_path)
+        first = replay(drain, router_text().encode(), memory=tmp_path)
         second = replay(drain, router_text().encode(), memory=tmp_path)
 
-    assert rejected.returncode == 1
-    assert b"refuses the lines: it answers 401" in rejected.stderr
-    assert b"1 NOT DELIVERED" in rejected.stdout
+    assert first.returncode == 1
+    assert b"refuses the lines: it answers 401" in first.stderr
+    assert b"1 NOT DELIVERED" in first.stdout
     assert b"1 read, 1 sent" in second.stdout
 
 
@@ -396,9 +396,9 @@ def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
     memory.remember([key])
     path.write_bytes(path.read_bytes() + b"half")
 
-    reopened = SentLines(path)
+    second_memory = SentLines(path)
 
-    assert key in reopened
+    assert key in second_memory
     assert path.stat().st_size == 8
 
 
@@ -409,10 +409,10 @@ def test_memory_keeps_the_newest(tmp_path: Path) -> None:
     for key in keys:
         memory.remember([key])
 
-    reopened = SentLines(path, remembered_max=10)
+    second_memory = SentLines(path, remembered_max=10)
 
-    assert all(key in reopened for key in keys[-10:])
-    assert not any(key in reopened for key in keys[:10])
+    assert all(key in second_memory for key in keys[-10:])
+    assert not any(key in second_memory for key in keys[:10])
     assert path.stat().st_size <= 8 * 10
 
 

@@ -1,4 +1,4 @@
-"""Recognizing directories whose data is lost at a restart."""
+"""Recognizing directories that lose their data at a restart."""
 
 from __future__ import annotations
 
