@@ -1,1 +1,1 @@
-"""Measures what Dynometer costs, beside a server that does nothing; see bench/README.md."""
+"""Measures the cost of Dynometer against a server that does nothing (bench/README.md)."""

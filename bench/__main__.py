@@ -1,6 +1,4 @@
-"""`python -m bench`: what measures CPU time and size, one after the other; of what takes long, a
-short version.
-"""
+"""`python -m bench`: runs the benchmarks of CPU time and size, the long ones in a short version."""
 
 from bench import (
     bench_compiled,
@@ -12,14 +10,17 @@ from bench import (
     bench_redis,
     bench_size,
 )
-from bench.end_to_end import HEADLINE, Case, measure, shown
+from bench.end_to_end import HEADLINE, Case, format_table, measure
 from bench.rounds import Load
 
 ROUNDS = 2
 POSTS = 2_000
 
 print("\n### CPU seconds per million lines, end to end (short)\n")
-print(shown(measure([Case(Load(POSTS, apps=apps)) for apps, _ in HEADLINE], ROUNDS)), flush=True)
+print(
+    format_table(measure([Case(Load(POSTS, apps=apps)) for apps, _ in HEADLINE], ROUNDS)),
+    flush=True,
+)
 for module in (
     *(bench_parse, bench_compiled, bench_redis, bench_fold, bench_query, bench_metrics),
     *(bench_memory, bench_size),

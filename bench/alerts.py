@@ -1,4 +1,4 @@
-"""What it costs to evaluate 50 rules on 200 apps, each minute: `python -m bench.alerts`."""
+"""The cost of evaluating 50 rules on 200 apps, each minute: `python -m bench.alerts`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from app.storage.interface import SeenApp
 from app.storage.redis.store import RedisStore
 from bench.corpus import START_S
 from bench.measure import table
-from bench.store import RESOLUTIONS, TTL_MS, minutes, moved, private_store, redis_cpu_s
+from bench.store import RESOLUTIONS, TTL_MS, minutes, move_minute, private_store, redis_cpu_s
 
 APPS = 200
 RULES = 50
 DYNOS = 4
 REQUESTS_PER_MINUTE = 300
 ROUNDS = 7
-WAITING = 5  # batches of the present minute in each inbox, not folded yet
+UNFOLDED_BATCHES = 5  # of the current minute, in each inbox
 WEEK_S = 7 * DAY_S
 
 
@@ -43,7 +43,7 @@ class Clock:
 
 
 def rules() -> list[Rule]:
-    """The pack, and others of every kind, most with a label and some that look back."""
+    """The built-in rules, and others of every kind: most with a label, some that look back."""
     types = ("web", "worker", "scheduler", "clock")
     own = [
         Rule(
@@ -71,38 +71,40 @@ def rules() -> list[Rule]:
     return [*DEFAULT_RULES, *own]
 
 
-async def fill(store: RedisStore, clock: Clock, apps: list[str], lived: list[Rollup]) -> None:
-    """One more minute of each app, folded, and what has come of the present one."""
+async def fill(
+    store: RedisStore, clock: Clock, apps: list[str], recent_rollups: list[Rollup]
+) -> None:
+    """Add one more folded minute to each app, and batches of the current minute."""
     minute = int(clock.now_s) - MINUTE_S
-    folder = FoldWorker(store, RESOLUTIONS, name="bench", clock=clock, interval_s=5, batches=64)
+    worker = FoldWorker(store, RESOLUTIONS, name="bench", clock=clock, interval_s=5, batches=64)
     for number, app in enumerate(apps):
-        rollup = moved(lived[number % len(lived)], int(START_S), minute)
+        rollup = move_minute(recent_rollups[number % len(recent_rollups)], int(START_S), minute)
         await store.append(
             {app: [new_batch(b"", pack_batch({minute: rollup}))]},
             id_ttl_ms=TTL_MS,
             inbox_ttl_ms=TTL_MS,
         )
-        await folder.fold(app)
-        present = pack_batch({minute + MINUTE_S: moved(rollup, minute, minute + MINUTE_S)})
-        batches = [new_batch(b"", present) for _ in range(WAITING)]
+        await worker.fold(app)
+        present = pack_batch({minute + MINUTE_S: move_minute(rollup, minute, minute + MINUTE_S)})
+        batches = [new_batch(b"", present) for _ in range(UNFOLDED_BATCHES)]
         await store.append({app: batches}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-    seen = [SeenApp(app, minute, minute, minute) for app in apps]
-    await store.record_sightings(seen, ttl_ms=TTL_MS)
+    sightings = [SeenApp(app, minute, minute, minute) for app in apps]
+    await store.record_sightings(sightings, ttl_ms=TTL_MS)
 
 
 async def run() -> None:
     """Print the table."""
     apps = [f"app-{number:03}" for number in range(APPS)]
-    lived = minutes(REQUESTS_PER_MINUTE, DYNOS, 5)
+    recent_rollups = minutes(REQUESTS_PER_MINUTE, DYNOS, 5)
     channel = Channel(name="none", kind="slack", url="https://example.com/", added_s=1, apps=("x",))
     async with private_store() as (store, client):
         changes = [AlertChange(AlertTable.RULES, rule.name, pack_rule(rule)) for rule in rules()]
-        packed = pack_channel(channel)
-        await store.change_alerts([*changes, AlertChange(AlertTable.CHANNELS, "none", packed)])
+        record = pack_channel(channel)
+        await store.change_alerts([*changes, AlertChange(AlertTable.CHANNELS, "none", record)])
         clock = Clock(START_S - WEEK_S + MINUTE_S)
-        await fill(store, clock, apps, lived)
+        await fill(store, clock, apps, recent_rollups)
         clock.now_s = START_S + 2 * MINUTE_S
-        alerter = AlertWorker(
+        worker = AlertWorker(
             store,
             RESOLUTIONS[0],
             clock=clock,
@@ -111,33 +113,33 @@ async def run() -> None:
             spool_since_s=lambda: 0,
             directory=Path("nowhere"),
         )
-        own: list[float] = []
-        theirs: list[float] = []
-        for _ in range(ROUNDS + 2):  # of the first nothing is there yet to evaluate
+        own_cpu_s: list[float] = []
+        store_cpu_s: list[float] = []
+        for _ in range(ROUNDS + 2):  # in the first, nothing can be evaluated yet
             clock.now_s += MINUTE_S
-            await fill(store, clock, apps, lived)
+            await fill(store, clock, apps, recent_rollups)
             redis_s, started_s = await redis_cpu_s(client), time.process_time()
-            await alerter.evaluate()
-            own.append(time.process_time() - started_s)
-            theirs.append(await redis_cpu_s(client) - redis_s)
+            await worker.evaluate()
+            own_cpu_s.append(time.process_time() - started_s)
+            store_cpu_s.append(await redis_cpu_s(client) - redis_s)
         (states,) = await store.alert_tables(AlertTable.STATES)
-        evaluated = {unpack_app_alerts(states[app]).evaluated_s for app in apps}
-        assert len(evaluated) == 1, evaluated
+        evaluated_times = {unpack_app_alerts(states[app]).evaluated_s for app in apps}
+        assert len(evaluated_times) == 1, evaluated_times
     print(f"{RULES} rules, {APPS} apps of {DYNOS} dynos, {REQUESTS_PER_MINUTE} requests a minute\n")
     rows = [
-        ("the first of an hour", own[1], theirs[1]),
-        ("any other", median(own[2:]), median(theirs[2:])),
+        ("first of an hour", own_cpu_s[1], store_cpu_s[1]),
+        ("any other", median(own_cpu_s[2:]), median(store_cpu_s[2:])),
     ]
     print(
         table(
             ("minute", "CPU s, Dynometer", "CPU s, store"),
-            [(name, f"{mine:.2f}", f"{redis:.2f}") for name, mine, redis in rows],
+            [(name, f"{own_s:.2f}", f"{store_s:.2f}") for name, own_s, store_s in rows],
         )
     )
 
 
 def main() -> None:
-    """Run it."""
+    """Run the benchmark."""
     asyncio.run(run())
 
 

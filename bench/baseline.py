@@ -1,7 +1,7 @@
-"""The yardstick: framing, parsing and summing up by hand, about as fast as plain Python gets.
+"""The baseline: hand-tuned framing, parsing and aggregation, about as fast as plain Python gets.
 
-No regular expressions, and few calls but those of bytes and dict: find, startswith and rfind at
-known places, and numbers remembered by their digits. It trusts its input: anything but a usual line
+It uses no regular expressions, and few calls except those of bytes and dict: find, startswith and
+rfind at known positions, and numbers cached by their digits. It trusts its input: an unusual line
 makes it fail or miscount.
 """
 
@@ -22,13 +22,13 @@ _NUMBERS_MAX = 100_000
 
 
 class _Numbers(dict[bytes, int]):
-    """The digits of "18ms", "13", "512.00MB", "99pages"; -1 for none. Computed once a spelling."""
+    """The digits of "18ms", "13", "512.00MB" or "99pages" as a number; -1 for none. A cache."""
 
-    def __missing__(self, written: bytes) -> int:
+    def __missing__(self, text: bytes) -> int:
         if len(self) > _NUMBERS_MAX:
             self.clear()
-        digits = written.rstrip(b"msMBpage").replace(b".", b"")
-        value = self[written] = int(digits) if digits else -1
+        digits = text.rstrip(b"msMBpage").replace(b".", b"")
+        value = self[text] = int(digits) if digits else -1
         return value
 
 
@@ -93,8 +93,8 @@ def _add_metrics(minute: bytes, text: bytes, metrics: Metrics) -> None:
     source, *words = text.split(b" ")
     for word in words:
         if word.startswith(b"sample#"):
-            name, _, written = word.partition(b"=")
-            value = numbers[written]
+            name, _, text_value = word.partition(b"=")
+            value = numbers[text_value]
             cell = metrics.get((minute, source, name))
             if cell is None:
                 metrics[minute, source, name] = [1, value, value]

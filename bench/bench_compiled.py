@@ -1,5 +1,6 @@
-"""The busy paths in both forms: from bodies of 100 lines to packed batches, and packed batches
-merged. `python -m bench.bench_compiled`.
+"""The hot paths, interpreted and compiled: `python -m bench.bench_compiled`.
+
+Measures the way from bodies of 100 lines to packed rollups, and the merge of packed rollups.
 """
 
 from __future__ import annotations
@@ -22,34 +23,34 @@ BODIES = 200
 HORIZON = AcceptanceWindow(86_400, 300)
 ARRIVED_S = START_S + 200
 
-compiled_lines: Any = import_module("app.ingest._aggregator")
-compiled_reading: Any = import_module("app.rollup._decoder")
-compiled_sums: Any = import_module("app.rollup._rollup")
-compiled_writing: Any = import_module("app.rollup._encoder")
+compiled_aggregator: Any = import_module("app.ingest._aggregator")
+compiled_decoder: Any = import_module("app.rollup._decoder")
+compiled_rollup: Any = import_module("app.rollup._rollup")
+compiled_encoder: Any = import_module("app.rollup._encoder")
 
 
-def packed(aggregator_of: Callable[..., Any], pack: Callable[[Any], bytes]) -> Any:
-    """From bodies to the bytes of their rollups."""
+def body_packer(aggregator_of: Callable[..., Any], pack: Callable[[Any], bytes]) -> Any:
+    """A function from bodies to the bytes of their rollups."""
 
     def run(sources: list[bytes]) -> list[bytes]:
-        found = []
+        payloads = []
         for body in sources:
             aggregator = aggregator_of(ARRIVED_S, HORIZON)
             for _ in aggregator.add_body_in_steps(body):
                 pass
-            found += [pack(rollup) for rollup in aggregator.build_body().rollups.values()]
-        return found
+            payloads += [pack(rollup) for rollup in aggregator.build_body().rollups.values()]
+        return payloads
 
     return run
 
 
-def merged(sums_of: Callable[[], Any], absorb: Callable[[Any, bytes], None]) -> Any:
-    """The merge of packed rollups."""
+def rollup_merger(new_rollup: Callable[[], Any], merge: Callable[[Any, bytes], None]) -> Any:
+    """A function that merges packed rollups."""
 
     def run(sources: list[bytes]) -> None:
-        sums = sums_of()
+        rollup = new_rollup()
         for data in sources:
-            absorb(sums, data)
+            merge(rollup, data)
 
     return run
 
@@ -57,18 +58,21 @@ def merged(sums_of: Callable[[], Any], absorb: Callable[[Any, bytes], None]) -> 
 def main() -> None:
     """Print the table."""
     sources = bodies(frames_by_class(), SHARES, BODIES, LINES)
-    plain = packed(ingest.Aggregator, packing.pack)
-    compiled = packed(compiled_lines.Aggregator, compiled_writing.pack)
-    rollups = plain(sources)
-    assert compiled(sources) == rollups
+    pack_interpreted = body_packer(ingest.Aggregator, packing.pack)
+    pack_compiled = body_packer(compiled_aggregator.Aggregator, compiled_encoder.pack)
+    rollups = pack_interpreted(sources)
+    assert pack_compiled(sources) == rollups
     pack_s = interleaved(
-        {"interpreted": partial(plain, sources), "compiled": partial(compiled, sources)}
+        {
+            "interpreted": partial(pack_interpreted, sources),
+            "compiled": partial(pack_compiled, sources),
+        }
     )
     merge_s = interleaved(
         {
-            "interpreted": partial(merged(Rollup, packing.merge_packed), rollups),
+            "interpreted": partial(rollup_merger(Rollup, packing.merge_packed), rollups),
             "compiled": partial(
-                merged(compiled_sums.FastRollup, compiled_reading.merge_packed), rollups
+                rollup_merger(compiled_rollup.FastRollup, compiled_decoder.merge_packed), rollups
             ),
         }
     )
@@ -85,9 +89,9 @@ def main() -> None:
                 f"{median_ratio(merge_s['interpreted'], merge_s[form]):.1f}",
             ]
         )
-    head = ["form", "µs a line, packed", "million lines a CPU second", "times as fast"]
-    print("\n### The busy paths, interpreted and compiled\n")
-    print(table([*head, "µs to merge a batch", "times as fast"], rows))
+    head = ["form", "µs per line, packed", "million lines per CPU second", "speedup"]
+    print("\n### The hot paths, interpreted and compiled\n")
+    print(table([*head, "µs to merge a batch", "speedup"], rows))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
-"""What folding costs: of a busy app, whose inbox is folded whenever 64 elements wait, per million
-lines, each batch by itself and 20 in a bundle; of quiet ones, with one batch a minute each, per app
-and minute; and the longest that other work of the worker had to wait, in CPU time.
+"""The cost of folding: `python -m bench.bench_fold`.
 
-Closing is what comes two minutes after an interval's end: its slots are compacted.
+- Busy: one app; its inbox is folded whenever 64 elements wait; per million lines. An element is
+  one batch, or a coalesced batch of 20.
+- Quiet: apps with one batch a minute each; per app and minute.
+- The longest pause of other work in the worker's event loop, in CPU time.
+
+Closing is the compaction of an interval's slots, two minutes after the interval ends.
 """
 
 from __future__ import annotations
@@ -25,27 +28,27 @@ from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, private_store, redis_cpu_s
 from parsers.framing import split
 
-FOLDED_AT = 64  # elements, as the service does by default
+FOLDED_AT = 64  # elements; the service's default
 INTERVAL_S = 5.0
 ROUNDS = 5
 ELEMENTS = 1_280  # of the busy app
 LINES = 100  # of a batch of the busy app
 QUIET_APPS, QUIET_MINUTES, QUIET_LINES = 500, 20, 10
-KNOWN_AFTER_MINUTES = QUIET_AFTER_FOLDS  # until then an app is folded as any other: not counted
-ARRIVES_AFTER_S = 1  # in the minute of its lines, as mostly: one rollup a batch
+KNOWN_AFTER_MINUTES = QUIET_AFTER_FOLDS  # until then an app does not count as quiet: not measured
+ARRIVES_AFTER_S = 1  # mostly within the minute of its lines: one rollup per batch
 _MILLION = 1_000_000
 
 
-async def timed(client: redis.asyncio.Redis, work: Awaitable[object]) -> tuple[float, float]:
-    """CPU seconds of this process and of Redis."""
-    theirs_s, own_s = await redis_cpu_s(client), time.process_time()
+async def cpu_of(client: redis.asyncio.Redis, work: Awaitable[object]) -> tuple[float, float]:
+    """(CPU seconds of this process, of Redis) that the work takes."""
+    redis_s, own_s = await redis_cpu_s(client), time.process_time()
     await work
     own_s = time.process_time() - own_s
-    return own_s, await redis_cpu_s(client) - theirs_s
+    return own_s, await redis_cpu_s(client) - redis_s
 
 
 async def longest_pause_s(work: Awaitable[object]) -> float:
-    """CPU time between two chances of other work, which costs some itself."""
+    """The longest CPU time between two turns of other work. Measuring costs some time itself."""
     gaps = [0.0]
 
     async def other_work() -> None:
@@ -56,42 +59,48 @@ async def longest_pause_s(work: Awaitable[object]) -> float:
             gaps.append(now_s - last_s)
             last_s = now_s
 
-    other = asyncio.create_task(other_work())
+    other_task = asyncio.create_task(other_work())
     await work
-    other.cancel()
+    other_task.cancel()
     return max(gaps)
 
 
-async def append(store: RedisStore, packed: list[bytes], app: str, count: int, first: int) -> int:
-    """So many batches; returns how many wait."""
-    group = [new_batch(b"", packed[(first + n) % len(packed)]) for n in range(count)]
-    appended = await store.append({app: group}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-    return appended[app].inbox_length
+async def append(store: RedisStore, payloads: list[bytes], app: str, count: int, first: int) -> int:
+    """Append batches; returns the number of elements in the inbox."""
+    group = [new_batch(b"", payloads[(first + n) % len(payloads)]) for n in range(count)]
+    results = await store.append({app: group}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+    return results[app].inbox_length
 
 
-def packed_batches(lines: int, bundled: int = 1, minute: int = 0, count: int = 64) -> list[bytes]:
-    """What the store gets of POSTs within a minute, so many of them as one."""
-    found = []
+def packed_batches(
+    lines: int, coalesced_posts: int = 1, minute: int = 0, count: int = 64
+) -> list[bytes]:
+    """Payloads of POSTs within one minute, each of `coalesced_posts` POSTs."""
+    payloads = []
     start_s = START_S + 60 * minute
-    sent = bodies(frames_by_class(), SHARES, count * bundled, lines, start_s=start_s, rate=40_000.0)
-    for first in range(0, len(sent), bundled):
+    request_bodies = bodies(
+        frames_by_class(), SHARES, count * coalesced_posts, lines, start_s=start_s, rate=40_000.0
+    )
+    for first in range(0, len(request_bodies), coalesced_posts):
         aggregator = Aggregator(start_s + ARRIVES_AFTER_S, AcceptanceWindow(HOUR_S, HOUR_S))
-        for body in sent[first : first + bundled]:
+        for body in request_bodies[first : first + coalesced_posts]:
             aggregator.add_frames(split(body))
-        found.append(aggregator.pack())
-    return found
+        payloads.append(aggregator.pack())
+    return payloads
 
 
 class Costs:
-    """Of folding and closing, in one round: own CPU, Redis' CPU; of one that is watched, instead of
-    these, the longest pause.
+    """CPU seconds [own, Redis] of folding and closing in one round; in a pause round, only the
+    longest pause.
     """
 
-    def __init__(self, store: RedisStore, client: redis.asyncio.Redis, *, watched: bool) -> None:
-        self._store, self._client, self._watched = store, client, watched
+    def __init__(
+        self, store: RedisStore, client: redis.asyncio.Redis, *, is_pause_round: bool
+    ) -> None:
+        self._store, self._client, self._is_pause_round = store, client, is_pause_round
         self.pause_s = 0.0
         self._now_s = START_S + 60.0
-        self.folder = FoldWorker(
+        self.worker = FoldWorker(
             store,
             RESOLUTIONS,
             name="bench",
@@ -101,80 +110,86 @@ class Costs:
         )
         self.folding, self.closing = [0.0] * 2, [0.0] * 2
 
-    async def busy(self, packed: list[bytes]) -> None:
-        """Whenever so many wait."""
+    async def fold_busy_app(self, payloads: list[bytes]) -> None:
+        """Append and fold, whenever FOLDED_AT elements wait."""
         for first in range(0, ELEMENTS, FOLDED_AT):
-            await append(self._store, packed, "app", FOLDED_AT, first)
-            self.folder.schedule({"app": FOLDED_AT})
+            await append(self._store, payloads, "app", FOLDED_AT, first)
+            self.worker.schedule({"app": FOLDED_AT})
             await self._pass(0)
         await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
 
-    async def quiet(self, packed: list[bytes]) -> None:
-        """One batch of each app in a minute; what comes in order is folded as it falls due."""
+    async def fold_quiet_apps(self, payloads: list[bytes]) -> None:
+        """Append one batch per app and minute, and fold the apps that are due."""
         for minute in range(KNOWN_AFTER_MINUTES + QUIET_MINUTES):
             if minute == KNOWN_AFTER_MINUTES:
                 self.folding, self.closing = [0.0] * 2, [0.0] * 2
             for number in range(QUIET_APPS):
                 app = f"app-{number}"
-                length = await append(self._store, [packed[minute]], app, 1, 0)
-                self.folder.schedule({app: length})
+                length = await append(self._store, [payloads[minute]], app, 1, 0)
+                self.worker.schedule({app: length})
             await self._pass(60)
         await self._pass(2 * HOUR_S + CLOSED_AFTER_S)
 
     async def _pass(self, seconds: float) -> None:
         self._now_s += seconds
         for costs, work in (
-            (self.folding, self.folder.fold_due()),
-            (self.closing, self.folder.compact_closed()),
+            (self.folding, self.worker.fold_due()),
+            (self.closing, self.worker.compact_closed()),
         ):
-            if self._watched:
+            if self._is_pause_round:
                 self.pause_s = max(self.pause_s, await longest_pause_s(work))
                 continue
-            own_s, theirs_s = await timed(self._client, work)
-            costs[:] = (costs[0] + own_s, costs[1] + theirs_s)
+            own_s, redis_s = await cpu_of(self._client, work)
+            costs[:] = (costs[0] + own_s, costs[1] + redis_s)
 
 
-async def row(
-    store: RedisStore, client: redis.asyncio.Redis, packed: list[bytes], bundled: int
+async def measure(
+    store: RedisStore, client: redis.asyncio.Redis, payloads: list[bytes], coalesced_posts: int
 ) -> list[str]:
-    """Medians of a load; `bundled` 0: of quiet apps."""
+    """The figures of one row; `coalesced_posts` 0: quiet apps."""
     rounds, pauses = [], []
     for number in range(ROUNDS + 1):
-        for watched in (False, True):
+        for is_pause_round in (False, True):
             await client.flushall()
-            costs = Costs(store, client, watched=watched)
-            await (costs.busy(packed) if bundled else costs.quiet(packed))
-            if watched:
+            costs = Costs(store, client, is_pause_round=is_pause_round)
+            await (
+                costs.fold_busy_app(payloads)
+                if coalesced_posts
+                else costs.fold_quiet_apps(payloads)
+            )
+            if is_pause_round:
                 pauses.append(costs.pause_s)
             elif number:
                 rounds.append([*costs.folding, *costs.closing])
-    of = ELEMENTS * bundled * LINES if bundled else QUIET_APPS * QUIET_MINUTES
-    figures = (_MILLION * median(column) / of for column in zip(*rounds, strict=True))
-    return [*(f"{each:,.2f}" for each in figures), f"{1000 * median(pauses):.1f}"]
+    units = ELEMENTS * coalesced_posts * LINES if coalesced_posts else QUIET_APPS * QUIET_MINUTES
+    figures = (_MILLION * median(column) / units for column in zip(*rounds, strict=True))
+    return [*(f"{figure:,.2f}" for figure in figures), f"{1000 * median(pauses):.1f}"]
 
 
 async def run() -> None:
     """Print the table."""
     rows = []
     async with private_store() as (store, client):
-        for name, bundled in (("busy", 1), ("busy, 20 batches in a bundle", 20)):
-            cells = await row(store, client, packed_batches(LINES, bundled), bundled)
-            rows.append([name, "CPU s a million lines", *cells])
-        packed = [
-            each
+        for name, coalesced_posts in (("busy", 1), ("busy, coalesced batches of 20", 20)):
+            cells = await measure(
+                store, client, packed_batches(LINES, coalesced_posts), coalesced_posts
+            )
+            rows.append([name, "CPU s per million lines", *cells])
+        payloads = [
+            payload
             for minute in range(KNOWN_AFTER_MINUTES + QUIET_MINUTES)
-            for each in packed_batches(QUIET_LINES, minute=minute, count=1)
+            for payload in packed_batches(QUIET_LINES, minute=minute, count=1)
         ]
-        cells = await row(store, client, packed, 0)
-        rows.append([f"quiet ({QUIET_APPS})", "CPU µs an app and minute", *cells])
+        cells = await measure(store, client, payloads, 0)
+        rows.append([f"quiet ({QUIET_APPS})", "CPU µs per app and minute", *cells])
     print("\n### Folding\n")
-    head = ("app", "folding in", "worker", "Redis", "closing: worker", "Redis")
+    head = ("app", "unit", "folding: worker", "Redis", "closing: worker", "Redis")
     print(table((*head, "longest pause, ms"), rows))
 
 
 def main() -> None:
     """Print the table."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the service has it
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as in the service
         runner.run(run())
 
 

@@ -1,4 +1,4 @@
-"""Redis memory of an app: what a slot takes, folded and compacted, and what all slots add up to."""
+"""Redis memory of an app: of one slot, folded and compacted, and of all slots together."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.store import RESOLUTIONS, fill, minutes, private_store
 
 APP = "shop"
 DYNOS = (1, 8)
-RATES = {60: 60, 1_000: 60, 10_000: 6}  # requests a minute -> minutes of their own, then again
+RATES = {60: 60, 1_000: 60, 10_000: 6}  # requests a minute -> distinct minutes, then repeated
 MINUTES = HOUR_S // 60
-IDS, IDS_AT_ONCE = 100_000, 1_000
+IDS, IDS_PER_CALL = 100_000, 1_000
 random = partial(getrandbits, 128)
 
 
 async def slot_bytes(client: redis.asyncio.Redis, resolution: str) -> float:
-    """Mean size of the slots of a resolution, keys and Redis's own overhead included."""
+    """Mean size of the slots of a resolution, including keys and Redis's own overhead."""
     pattern = f"dm:{{{APP}}}:{resolution}:*"
     keys = [key async for key in client.scan_iter(pattern, count=1_000)]
     sizes = [await client.memory_usage(key, samples=0) or 0 for key in keys]
@@ -32,11 +32,11 @@ async def slot_bytes(client: redis.asyncio.Redis, resolution: str) -> float:
 
 
 async def id_bytes(store: Store, client: redis.asyncio.Redis) -> float:
-    """What Redis keeps of each POST until its id is forgotten, all overhead included."""
+    """Redis memory per id of a POST, including all overhead."""
     await client.flushall()
     before = int((await client.info("memory"))["used_memory"])
-    for _ in range(IDS // IDS_AT_ONCE):
-        batches = [new_batch(b"%d" % random(), b"") for _ in range(IDS_AT_ONCE)]
+    for _ in range(IDS // IDS_PER_CALL):
+        batches = [new_batch(b"%d" % random(), b"") for _ in range(IDS_PER_CALL)]
         await store.append({APP: batches}, id_ttl_ms=3_600_000, inbox_ttl_ms=3_600_000)
         await client.delete(inbox_key(APP))
     return (int((await client.info("memory"))["used_memory"]) - before) / IDS
@@ -50,25 +50,23 @@ async def run() -> None:
             for rate, distinct in RATES.items():
                 await client.flushall()
                 rollups = minutes(rate, dynos, distinct)
-                requests = sum(sum(each.requests.values()) for each in rollups) / len(rollups)
+                requests = sum(sum(rollup.requests.values()) for rollup in rollups) / len(rollups)
                 await fill(store, APP, rollups, MINUTES)
-                sizes = [await slot_bytes(client, each.name) for each in RESOLUTIONS]
-                kept = sum(
-                    size * each.retention_s / each.seconds
-                    for size, each in zip(sizes, RESOLUTIONS, strict=True)
+                sizes = [await slot_bytes(client, resolution.name) for resolution in RESOLUTIONS]
+                all_slots_bytes = sum(
+                    size * resolution.retention_s / resolution.seconds
+                    for size, resolution in zip(sizes, RESOLUTIONS, strict=True)
                 )
                 rows.append(
                     (
                         dynos,
                         f"{requests:,.0f}",
                         *(f"{size:,.0f}" for size in sizes),
-                        f"{kept / 2**20:.1f}",
+                        f"{all_slots_bytes / 2**20:.1f}",
                     )
                 )
-        kept = await id_bytes(store, client)
-    print(
-        f"\nThe id of a POST: {kept:.0f} bytes, for an hour and a quarter, at most twice as long."
-    )
+        size = await id_bytes(store, client)
+    print(f"\nThe id of a POST: {size:.0f} bytes, kept for 75 to 150 minutes.")
     print("\n### Redis memory of one app (folded and compacted)\n")
     head = (
         "dynos",
@@ -76,7 +74,7 @@ async def run() -> None:
         "1m slot, bytes",
         "10m slot, bytes",
         "1h slot, bytes",
-        "all that is kept (24 h, 7 d, 90 d), MiB",
+        "all slots (24 h, 7 d, 90 d), MiB",
     )
     print(table(head, rows))
 

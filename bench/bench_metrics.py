@@ -1,5 +1,6 @@
-"""/metrics of 200 apps with 8 dynos each: reading it from the store, writing it, compressing it;
-and for how long at most nothing else of the worker runs while ten times as many are answered.
+"""The cost of /metrics with 200 apps of 8 dynos: reading, writing and compressing.
+
+Also the longest time during which nothing else runs in the worker, with ten times as many apps.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from app.monitoring.text_format import TEXT, render_header, render_lines
 from app.rollup.batch_codec import pack_batch
 from app.storage.interface import SeenApp
 from app.storage.redis.store import RedisStore
-from bench.bench_query import Holds
+from bench.bench_query import LoopHolds
 from bench.corpus import START_S
 from bench.measure import cpu_s, table
 from bench.store import RESOLUTIONS, TTL_MS, minutes, private_store
@@ -34,40 +35,42 @@ _NOW_S = START_S + MINUTES * 60
 
 
 async def fill(store: RedisStore, apps: int) -> list[SeenApp]:
-    """The last minutes of every app, folded."""
-    kinds = minutes(REQUESTS_PER_MINUTE, DYNOS, MINUTES)
-    folder = FoldWorker(
+    """Store the last minutes of every app, folded."""
+    rollups = minutes(REQUESTS_PER_MINUTE, DYNOS, MINUTES)
+    worker = FoldWorker(
         store, RESOLUTIONS, name="bench", clock=lambda: _NOW_S, interval_s=5, batches=64
     )
-    seen = [SeenApp(f"app-{n}", int(START_S), int(_NOW_S), int(_NOW_S)) for n in range(apps)]
-    for app, *_ in seen:
-        stamped = {int(START_S) + 60 * number: rollup for number, rollup in enumerate(kinds)}
-        packed = pack_batch(stamped)
-        await store.append({app: [new_batch(b"", packed)]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-        await folder.fold(app)
-    await folder.compact_closed()
-    return seen
+    sightings = [SeenApp(f"app-{n}", int(START_S), int(_NOW_S), int(_NOW_S)) for n in range(apps)]
+    for app, *_ in sightings:
+        minute_rollups = {
+            int(START_S) + 60 * number: rollup for number, rollup in enumerate(rollups)
+        }
+        payload = pack_batch(minute_rollups)
+        await store.append({app: [new_batch(b"", payload)]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
+        await worker.fold(app)
+    await worker.compact_closed()
+    return sightings
 
 
-async def longest_hold_s(store: RedisStore, seen: list[SeenApp]) -> float:
-    """CPU time, compression left out, which is done in a thread."""
-    holds = Holds()
-    watching = asyncio.create_task(holds.watch())
+async def longest_hold_s(store: RedisStore, sightings: list[SeenApp]) -> float:
+    """In CPU time, without the compression, which runs in a thread."""
+    holds = LoopHolds()
+    watcher = asyncio.create_task(holds.watch())
     await asyncio.sleep(0)
-    async for _block in in_blocks(await render_apps(store, seen, _NOW_S, TEXT)):
+    async for _block in in_blocks(await render_apps(store, sightings, _NOW_S, TEXT)):
         pass
-    watching.cancel()
+    watcher.cancel()
     return holds.longest_s
 
 
 async def run() -> None:
     """Print the table."""
     async with private_store() as (store, _):
-        many = await fill(store, MANY_APPS)
-        hold_s = median([await longest_hold_s(store, many) for _ in range(ROUNDS)])
+        many_sightings = await fill(store, MANY_APPS)
+        hold_s = median([await longest_hold_s(store, many_sightings) for _ in range(ROUNDS)])
     async with private_store() as (store, _):
-        seen = await fill(store, APPS)
-        reading, writing, packing = [], [], []
+        sightings = await fill(store, APPS)
+        reading, writing, compressing = [], [], []
         states: list[AppState] = []
         text = ""
         for _round in range(ROUNDS):
@@ -76,19 +79,20 @@ async def run() -> None:
                 state
                 for first in range(0, APPS, APPS_PER_TURN)
                 for state in await read_app_states(
-                    store, seen[first : first + APPS_PER_TURN], _NOW_S
+                    store, sightings[first : first + APPS_PER_TURN], _NOW_S
                 )
             ]
             reading.append(time.process_time() - started_s)
             started_s = time.process_time()
             text = "".join(
-                render_header(each, TEXT) + render_lines(each) for each in build_families(states)
+                render_header(family, TEXT) + render_lines(family)
+                for family in build_families(states)
             )
             writing.append(time.process_time() - started_s)
-            packing.append(cpu_s(partial(gzip.compress, text.encode(), 1)))
+            compressing.append(cpu_s(partial(gzip.compress, text.encode(), 1)))
     rows = [
         (name, round(median(times) * _MS))
-        for name, times in (("read", reading), ("write", writing), ("compress", packing))
+        for name, times in (("read", reading), ("write", writing), ("compress", compressing))
     ]
     print(
         f"\n### /metrics of {APPS} apps with {DYNOS} dynos ({text.count(chr(10)):,} lines; CPU)\n"

@@ -1,4 +1,4 @@
-"""Framing, parsing and summing up: our layered code beside the hand-tuned baseline, in one run."""
+"""Framing, parsing and aggregation: Dynometer's code against the hand-tuned baseline."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ARRIVED_S = START_S + 200
 
 
 def aggregate(sources: list[bytes]) -> None:
-    """Ours: a fresh batch for each body, as for each POST."""
+    """Dynometer: a new aggregator for each body, as for each POST."""
     for body in sources:
         Aggregator(ARRIVED_S, HORIZON).add_frames(split(body))
 
 
 def aggregate_and_pack(sources: list[bytes]) -> None:
-    """As above, and what goes to the store."""
+    """The same, and packing for the store."""
     for body in sources:
         aggregator = Aggregator(ARRIVED_S, HORIZON)
         aggregator.add_frames(split(body))
@@ -39,13 +39,13 @@ def aggregate_and_pack(sources: list[bytes]) -> None:
 
 
 def hand_tuned(sources: list[bytes]) -> None:
-    """The baseline: fresh tables for each body."""
+    """The baseline: new tables for each body."""
     for body in sources:
         baseline.parse(body, {}, {})
 
 
 def frame_only(sources: list[bytes]) -> None:
-    """Stage 1 of ours."""
+    """Stage 1 of Dynometer's code."""
     for body in sources:
         for _ in split(body):
             pass
@@ -76,22 +76,24 @@ def assert_same_totals(sources: list[bytes]) -> None:
         baseline.parse(body, requests, metrics)
         aggregator.add_frames(split(body))
     rollup = Rollup()
-    for each in aggregator.rollups.values():
-        rollup.merge(each)
-    theirs: Counter[object] = Counter()
+    for minute_rollup in aggregator.rollups.values():
+        rollup.merge(minute_rollup)
+    baseline_totals: Counter[object] = Counter()
     for (_, dyno, status, code), (count, service, _, connect, size, bins) in requests.items():
         source = dyno.decode() or "web."
-        theirs["request", source, int(status or 0)] += count
+        baseline_totals["request", source, int(status or 0)] += count
         if code:
-            theirs["error", source, code.decode()] += count
-        theirs.update({"service": service, "connect": connect, "bytes": size})
-        theirs.update({("bin", index): n for index, n in bins.items()})
+            baseline_totals["error", source, code.decode()] += count
+        baseline_totals.update({"service": service, "connect": connect, "bytes": size})
+        baseline_totals.update({("bin", index): n for index, n in bins.items()})
     for (_, dyno, name), (count, total, _) in metrics.items():
-        theirs["metric", dyno.decode(), name.decode()] += total
-        theirs["readings"] += count
-    ours = _totals_of(rollup)
-    theirs.update({key: 0 for key in ours if key not in theirs})
-    different = {key: (n, ours[key]) for key, n in theirs.items() if n != ours[key]}
+        baseline_totals["metric", dyno.decode(), name.decode()] += total
+        baseline_totals["readings"] += count
+    own_totals = _totals_of(rollup)
+    baseline_totals.update({key: 0 for key in own_totals if key not in baseline_totals})
+    different = {
+        key: (n, own_totals[key]) for key, n in baseline_totals.items() if n != own_totals[key]
+    }
     assert not different, different
 
 
@@ -101,57 +103,68 @@ def _totals_of(rollup: Rollup) -> Counter[object]:
     for (source, code), count in rollup.errors.items():
         if code.startswith("H"):
             totals["error", source, code] += count
-    for (_, which), tally in rollup.tallies.items():
-        totals["service" if which < 2 else "connect"] += tally.total
-    for (_, which), bins in rollup.sketches.items():
-        if which < 2:
+    for (_, timing), tally in rollup.tallies.items():
+        totals["service" if timing < 2 else "connect"] += tally.total
+    for (_, timing), bins in rollup.sketches.items():
+        if timing < 2:
             totals.update({("bin", index): count for index, count in bins.items()})
     totals["bytes"] = sum(rollup.response_bytes.values())
-    for (source, index), reading in rollup.gauges.items():
+    for (source, index), summary in rollup.gauges.items():
         name = GAUGES[index].name.removesuffix("_bytes").removesuffix("_pages")
         if not name.endswith("ratio"):
-            totals["metric", source, f"sample#{name}"] += reading.total
-            totals["readings"] += reading.count
+            totals["metric", source, f"sample#{name}"] += summary.total
+            totals["readings"] += summary.count
     return totals
 
 
 def main() -> None:
     """Print the tables."""
     frames = frames_by_class()
-    mixed = bodies(frames, SHARES, BODIES, LINES)
-    assert_same_totals(mixed)
+    mixed_bodies = bodies(frames, SHARES, BODIES, LINES)
+    assert_same_totals(mixed_bodies)
     per_line = 1e6 / (BODIES * LINES)
     candidates: dict[str, Callable[[list[bytes]], None]] = {
         "baseline": hand_tuned,
-        "ours": aggregate,
-        "ours and packing": aggregate_and_pack,
+        "Dynometer": aggregate,
+        "Dynometer with packing": aggregate_and_pack,
         "frames": frame_only,
         "headers": header_only,
         "samples": samples_only,
     }
-    times = interleaved({name: partial(work, mixed) for name, work in candidates.items()})
-    cost = {name: median(each) * per_line for name, each in times.items()}
+    times = interleaved({name: partial(work, mixed_bodies) for name, work in candidates.items()})
+    cost = {name: median(samples) * per_line for name, samples in times.items()}
     print(f"\n### Parse and aggregate ({BODIES} bodies of {LINES} lines, mixed; CPU)\n")
     rows = [
         (name, f"{cost[name]:.2f}", f"{median_ratio(times['baseline'], times[name]):.2f}")
-        for name in ("baseline", "ours", "ours and packing")
+        for name in ("baseline", "Dynometer", "Dynometer with packing")
     ]
-    print(table(("", "µs/line", "speed against the baseline"), rows))
-    print("\nWhere our time goes:\n")
-    stages = ("frames", "headers", "samples", "ours", "ours and packing")
-    names = ("find frames", "read headers", "read messages", "sum up", "pack")
+    print(table(("", "µs per line", "speed relative to the baseline"), rows))
+    print("\nTime by stage:\n")
+    stages = ("frames", "headers", "samples", "Dynometer", "Dynometer with packing")
+    names = ("framing", "headers", "messages", "aggregation", "packing")
     steps = [cost[stages[0]], *(cost[later] - cost[stage] for stage, later in pairwise(stages))]
-    print(table(("stage", "µs/line"), [(n, f"{s:.2f}") for n, s in zip(names, steps, strict=True)]))
-    print("\nBy class of line:\n")
+    print(
+        table(
+            ("stage", "µs per line"), [(n, f"{s:.2f}") for n, s in zip(names, steps, strict=True)]
+        )
+    )
+    print("\nTime by class of line:\n")
     by_class = []
     for name in SHARES:
-        alone = bodies(frames, {name: 1.0}, 40, LINES)
-        timed = interleaved(
-            {"ours": partial(aggregate, alone), "baseline": partial(hand_tuned, alone)}
+        class_bodies = bodies(frames, {name: 1.0}, 40, LINES)
+        class_times = interleaved(
+            {
+                "Dynometer": partial(aggregate, class_bodies),
+                "baseline": partial(hand_tuned, class_bodies),
+            }
         )
-        ours, theirs = (median(timed[each]) * 1e6 / (40 * LINES) for each in ("ours", "baseline"))
-        by_class.append((name, f"{ours:.2f}", f"{theirs:.2f}", f"{theirs / ours:.2f}"))
-    print(table(("class", "ours, µs/line", "baseline, µs/line", "ratio"), by_class))
+        own_us, baseline_us = (
+            median(class_times[name]) * 1e6 / (40 * LINES) for name in ("Dynometer", "baseline")
+        )
+        by_class.append(
+            (name, f"{own_us:.2f}", f"{baseline_us:.2f}", f"{baseline_us / own_us:.2f}")
+        )
+    print(table(("class", "Dynometer, µs per line", "baseline, µs per line", "ratio"), by_class))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""What a POST of 100 lines costs Redis: commits in groups, of one app, of 20 and of 200; and the
-worker, with adding up what comes together.
+"""The cost of a POST of 100 lines in Redis and in the worker, with group commit.
+
+Measured for one app, 20 and 200 apps; the worker's cost includes coalescing.
 """
 
 from __future__ import annotations
@@ -26,26 +27,28 @@ from bench.measure import table
 from bench.store import private_store, redis_cpu_s
 
 APPS = (1, 20, 200)
-IN_FLIGHT = 64  # POSTs that wait for their commit at a time
+IN_FLIGHT = 64  # POSTs that wait for their commit at the same time
 POSTS = 6_400
 ROUNDS = 5
 
 
 def posts(apps: int) -> list[tuple[DrainKey, DrainPost]]:
-    """POSTS of the apps in turn."""
-    sent = bodies(frames_by_class(), SHARES, 50, 100)
-    found = []
+    """POSTS requests of apps that take turns."""
+    request_bodies = bodies(frames_by_class(), SHARES, 50, 100)
+    keyed_posts = []
     for number in range(POSTS):
         app = f"app-{number % apps}"
         frame_id = batch_id(b"%d %d" % (apps, number))
-        post = DrainPost(frame_id, random_bytes(), sent[number % len(sent)], 100)
-        found.append((DrainKey(app, f"d.{app}", 1), post))
-    return found
+        post = DrainPost(
+            frame_id, random_bytes(), request_bodies[number % len(request_bodies)], 100
+        )
+        keyed_posts.append((DrainKey(app, f"d.{app}", 1), post))
+    return keyed_posts
 
 
-async def commit_all(store: RedisStore, sent: list[tuple[DrainKey, DrainPost]]) -> None:
+async def commit_all(store: RedisStore, keyed_posts: list[tuple[DrainKey, DrainPost]]) -> None:
     """Commit them, IN_FLIGHT at a time."""
-    appender = BatchWriter(
+    writer = BatchWriter(
         store,
         id_ttl_s=4_500,
         inbox_ttl_s=86_400,
@@ -54,41 +57,41 @@ async def commit_all(store: RedisStore, sent: list[tuple[DrainKey, DrainPost]]) 
         on_stored=lambda lengths: None,
     )
     committer = GroupCommitter(
-        appender,
+        writer,
         None,
         wait_s=4,
         new_batch=partial(CoalescedBatch, acceptance=HORIZON, limits=DEFAULT_LIMITS),
         clock=lambda: ARRIVED_S,
-        on_stored=_told,
+        on_stored=_ignore_activity,
     )
     loop = asyncio.get_running_loop()
 
     async def sender(first: int) -> None:
-        for sender, post in sent[first::IN_FLIGHT]:
-            settled: asyncio.Future[bool | BaseException] = loop.create_future()
-            committer.submit(sender, post, settled.set_result)
-            await settled
+        for sender, post in keyed_posts[first::IN_FLIGHT]:
+            result: asyncio.Future[bool | BaseException] = loop.create_future()
+            committer.submit(sender, post, result.set_result)
+            await result
 
     await asyncio.gather(*(sender(first) for first in range(IN_FLIGHT)))
 
 
-async def _told(stored: Sequence[tuple[str, ActivityTimes]]) -> None:
-    """Which apps were seen is not measured."""
+async def _ignore_activity(activity: Sequence[tuple[str, ActivityTimes]]) -> None:
+    """Recording sightings is not measured."""
 
 
 async def measure(
     store: RedisStore, client: redis.asyncio.Redis, apps: int
 ) -> tuple[float, float, float]:
-    """µs a POST: of Redis, of it in scripts, of this process."""
-    sent = posts(apps)
+    """CPU µs per POST: of Redis, of that in scripts, of this process."""
+    keyed_posts = posts(apps)
     await client.flushall()
     await client.config_resetstat()
     before_s, own_s = await redis_cpu_s(client), time.process_time()
-    await commit_all(store, sent)
+    await commit_all(store, keyed_posts)
     own_s = time.process_time() - own_s
     cpu_s = await redis_cpu_s(client) - before_s
     scripts = (await client.info("commandstats"))["cmdstat_evalsha"]
-    return tuple(1e6 * each / POSTS for each in (cpu_s, scripts["usec"] / 1e6, own_s))  # type: ignore[return-value]  # three
+    return tuple(1e6 * cost_s / POSTS for cost_s in (cpu_s, scripts["usec"] / 1e6, own_s))  # type: ignore[return-value]  # three
 
 
 async def run() -> None:
@@ -106,7 +109,7 @@ async def run() -> None:
     ]
     print(
         table(
-            ("apps", "Redis CPU, µs", "of it in scripts, µs", "worker, from body to stored, µs"),
+            ("apps", "Redis CPU, µs", "of that in scripts, µs", "worker, from body to stored, µs"),
             rows,
         )
     )

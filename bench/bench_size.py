@@ -1,4 +1,4 @@
-"""How large a packed minute is, by traffic and dynos."""
+"""The size of a packed minute, by traffic and dynos."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from parsers.framing import split
 MINUTE_S = 60
 REQUESTS_PER_MINUTE = (60, 1_000, 10_000)
 DYNOS = (1, 8)
-REQUESTS_A_LINE = 0.6
+REQUESTS_PER_LINE = 0.6
 
 
 def minute(dynos: int, requests_per_minute: int) -> Rollup:
     """One minute of a simulated app."""
-    rate = requests_per_minute / MINUTE_S / REQUESTS_A_LINE
+    rate = requests_per_minute / MINUTE_S / REQUESTS_PER_LINE
     aggregator = Aggregator(START_S + MINUTE_S, AcceptanceWindow(86_400, 300))
     for line in simulated_lines(dynos=dynos, lines_per_s=rate, seconds=MINUTE_S):
         aggregator.add_frames(split(line.frame))
@@ -31,8 +31,8 @@ def main() -> None:
     for dynos in DYNOS:
         for requests in REQUESTS_PER_MINUTE:
             rollup = minute(dynos, requests)
-            found = sum(rollup.requests.values())
-            rows.append((str(dynos), f"{found:,}", f"{len(pack(rollup)):,}"))
+            request_count = sum(rollup.requests.values())
+            rows.append((str(dynos), f"{request_count:,}", f"{len(pack(rollup)):,}"))
     print(table(("dynos", "requests in the minute", "bytes"), rows))
 
 

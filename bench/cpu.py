@@ -1,5 +1,6 @@
-"""What processes have cost: CPU time as the operating system books it, to the nanosecond, children
-that have ended (a Redis that rewrites its file) included. The clock on the wall plays no part.
+"""CPU time of processes, as the operating system accounts for it, in nanoseconds.
+
+It includes children that have ended (a Redis that rewrites its file). The wall clock plays no part.
 """
 
 from __future__ import annotations
@@ -15,31 +16,31 @@ _SCHEDULED = 2  # CPUCLOCK_SCHED: all threads of the process (clock_getcpuclocki
 _ROLES = ((b"redis-server", "store"), (b"valkey-server", "store"), (b"spawn_main", "worker"))
 
 
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
+def process_tree(pid: int) -> list[int]:
+    """A process and all its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in family(int(child)))]
+    return [pid, *(below for child in children for below in process_tree(int(child)))]
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """What these processes have used."""
+    """CPU seconds that these processes have used."""
     return sum(_own_s(pid) + _ended_children_s(pid) for pid in pids)
 
 
 def roles(pid: int) -> dict[int, str]:
-    """The processes of a service: worker, store, and supervisor where there are several workers."""
-    found = {each: _role(each) for each in family(pid)}
-    if "worker" not in found.values():
-        found[pid] = "worker"
-    return found
+    """The roles of a service's processes: worker, store, and with several workers supervisor."""
+    role_by_pid = {pid_of_tree: _role(pid_of_tree) for pid_of_tree in process_tree(pid)}
+    if "worker" not in role_by_pid.values():
+        role_by_pid[pid] = "worker"
+    return role_by_pid
 
 
 def cpu_by_role(processes: dict[int, str]) -> Counter[str]:
-    """Seconds that they have used."""
-    used: Counter[str] = Counter()
+    """CPU seconds that the processes have used, by role."""
+    seconds: Counter[str] = Counter()
     for pid, role in processes.items():
-        used[role] += cpu_s([pid])  # type: ignore[assignment]  # seconds
-    return used
+        seconds[role] += cpu_s([pid])  # type: ignore[assignment]  # seconds
+    return seconds
 
 
 def _role(pid: int) -> str:

@@ -1,4 +1,4 @@
-"""What a result was measured with: versions, machine and code, to be kept beside the figures."""
+"""The environment of a measurement: versions, machine and code, saved with the figures."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _PACKAGES = ("uvicorn", "uvloop", "httptools", "redis", "hiredis", "msgspec")
 
 
 def environment() -> dict[str, object]:
-    """As JSON may hold it."""
+    """The environment as JSON values."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
-        "redis-server": _printed("redis-server", "--version", r"v=(\S+)"),
+        "redis-server": _output_of("redis-server", "--version", r"v=(\S+)"),
         "kernel": platform.release(),
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
-        "commit": _printed("git", "describe", r"(.+)", "--always", "--dirty"),
+        "commit": _output_of("git", "describe", r"(.+)", "--always", "--dirty"),
         "settings": {
             name: value for name, value in os.environ.items() if name.startswith("DYNOMETER_")
         },
@@ -37,24 +37,24 @@ def environment() -> dict[str, object]:
     }
 
 
-def _printed(program: str, argument: str, pattern: str, *more: str) -> str:
+def _output_of(program: str, argument: str, pattern: str, *more: str) -> str:
     if shutil.which(program) is None:
         return ""
-    done = subprocess.run(
+    result = subprocess.run(
         [program, argument, *more], capture_output=True, text=True, check=False, cwd=_ROOT
     )
-    found = re.search(pattern, done.stdout + done.stderr)
-    return found[1] if found else ""
+    match = re.search(pattern, result.stdout + result.stderr)
+    return match[1] if match else ""
 
 
 def printed_version(program: str, argument: str = "--version") -> str:
-    """What a program says that it is."""
-    return _printed(program, argument, r"(\d[\w.~-]+)")
+    """The version that a program prints."""
+    return _output_of(program, argument, r"(\d[\w.~-]+)")
 
 
 def _cpu_model() -> str:
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
-    return found[1] if found else platform.machine()
+    match = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    return match[1] if match else platform.machine()
 
 
 _ROOT = Path(__file__).parents[1]

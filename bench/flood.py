@@ -1,5 +1,7 @@
-"""A flood: senders that are faster than the service, for a minute. How long do those wait that are
-accepted, and how much memory does the worker take? Then bodies made to cost as much as can be.
+"""Flood: senders that are faster than the service, for a minute each.
+
+Measures the waiting time of accepted POSTs and the memory of the worker, also with bodies that are
+made to cost as much as possible.
 """
 
 from __future__ import annotations
@@ -22,19 +24,17 @@ from bench.process import resident_bytes, service
 
 _MEBIBYTE = 2**20
 BODY_BYTES_MAX = 16 * _MEBIBYTE - 4_096
-BESIDE = 4  # connections
+BACKGROUND_CONNECTIONS = 4  # connections
 _DISTINCT_MINUTES = 1_200
 
 
 class Flood(NamedTuple):
-    """A kind of sender: so many connections, each sending the next body as soon as the last one is
-    answered.
-    """
+    """A kind of sender. Each connection sends the next body as soon as the last one is answered."""
 
     name: str
     connections: int
     bodies: Callable[[], Iterator[bytes]]
-    beside: Callable[[], Iterator[bytes]] | None = None  # sent meanwhile, and not measured
+    background_bodies: Callable[[], Iterator[bytes]] | None = None  # not measured
 
 
 def main() -> None:
@@ -50,24 +50,24 @@ def main() -> None:
             TemporaryDirectory(prefix="dynometer-") as directory,
             service(Path(directory), "app.cli serve") as (pid, url),
         ):
-            started = resident_bytes(pid)
+            bytes_at_start = resident_bytes(pid)
             results = asyncio.run(_flood(flood, url, arguments.seconds))
-            rows.append(_row(flood, results, started, resident_bytes(pid, "VmHWM")))
+            rows.append(_row(flood, results, bytes_at_start, resident_bytes(pid, "VmHWM")))
     print(
-        table(("senders", "connections", "answers", "p50, ms", "p99, ms", "most memory, MiB"), rows)
+        table(("senders", "connections", "answers", "p50, ms", "p99, ms", "peak memory, MiB"), rows)
     )
 
 
 def _row(
-    flood: Flood, results: list[tuple[int, float]], started: int, most: int
+    flood: Flood, results: list[tuple[int, float]], bytes_at_start: int, bytes_peak: int
 ) -> tuple[object, ...]:
-    accepted = sorted(took_s for status, took_s in results if status == 200)
+    accepted_s = sorted(took_s for status, took_s in results if status == 200)
     statuses = Counter(status for status, _ in results)
     p50, p99 = (
-        f"{1000 * accepted[int(share * (len(accepted) - 1))]:,.0f}" if accepted else "-"
+        f"{1000 * accepted_s[int(share * (len(accepted_s) - 1))]:,.0f}" if accepted_s else "-"
         for share in (0.5, 0.99)
     )
-    memory = f"{most / _MEBIBYTE:,.0f} (at rest {started / _MEBIBYTE:,.0f})"
+    memory = f"{bytes_peak / _MEBIBYTE:,.0f} (idle {bytes_at_start / _MEBIBYTE:,.0f})"
     answers = ", ".join(f"{status}: {count:,}" for status, count in sorted(statuses.items()))
     return (flood.name, flood.connections, answers, p50, p99, memory)
 
@@ -78,9 +78,12 @@ async def _flood(flood: Flood, url: str, seconds: float) -> list[tuple[int, floa
     source = flood.bodies()
     end_s = time.monotonic() + seconds
     senders = [_sender(number, url, source, end_s, results) for number in range(flood.connections)]
-    if flood.beside is not None:
-        other = flood.beside()
-        senders += [_sender(-number, url, other, end_s, []) for number in range(1, BESIDE + 1)]
+    if flood.background_bodies is not None:
+        background_source = flood.background_bodies()
+        senders += [
+            _sender(-number, url, background_source, end_s, [])
+            for number in range(1, BACKGROUND_CONNECTIONS + 1)
+        ]
     await asyncio.gather(*senders)
     return results
 
@@ -90,16 +93,16 @@ async def _sender(
 ) -> None:
     host, port = url.removeprefix("http://").split(":")
     credentials = base64.b64encode(b"app-%d:any" % (number % 20)).decode()
-    sent = 0
+    posts = 0
     while time.monotonic() < end_s:
         reader, writer = await asyncio.open_connection(host, int(port))
         status = 200
         while time.monotonic() < end_s and status == 200:
             body = next(source)
-            sent += 1
+            posts += 1
             head = (
                 f"POST /drain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {credentials}\r\n"
-                f"Logplex-Frame-Id: {number}-{sent}\r\nContent-Length: {len(body)}\r\n\r\n"
+                f"Logplex-Frame-Id: {number}-{posts}\r\nContent-Length: {len(body)}\r\n\r\n"
             )
             began_s = time.monotonic()
             writer.write(head.encode() + body)
@@ -112,13 +115,13 @@ async def _sender(
         writer.close()
 
 
-def _usual() -> Iterator[bytes]:
-    """100 lines as apps write them, stamped now."""
+def _app_lines() -> Iterator[bytes]:
+    """Bodies of 100 lines of a typical app, with current times."""
     return cycle(bodies(frames_by_class(), SHARES, 50, 100, start_s=time.time() - 30))
 
 
 def _many_names() -> Iterator[bytes]:
-    """As large as may be: every line of a dyno of its own, spread over the day."""
+    """A body of the largest size: every line from a different dyno, spread over 20 hours."""
     now_s = time.time() - 60
     lines = []
     size = 0
@@ -140,12 +143,12 @@ def _tiny_frames() -> Iterator[bytes]:
 
 
 FLOODS = (
-    Flood("100 lines", 20, _usual),
-    Flood("100 lines", 200, _usual),
-    Flood("100 lines", 1_000, _usual),
-    Flood("16 MiB, a dyno of its own on each line, over 20 hours", 8, _many_names),
+    Flood("100 lines", 20, _app_lines),
+    Flood("100 lines", 200, _app_lines),
+    Flood("100 lines", 1_000, _app_lines),
+    Flood("16 MiB, a different dyno on each line, over 20 hours", 8, _many_names),
     Flood("16 MiB of tiny frames", 8, _tiny_frames),
-    Flood("100 lines, beside 4 senders of the last kind", 20, _usual, _tiny_frames),
+    Flood("100 lines, alongside 4 senders of tiny frames", 20, _app_lines, _tiny_frames),
 )
 
 

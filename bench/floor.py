@@ -1,5 +1,6 @@
-"""The floor: uvicorn with the options of `dynometer serve`, and an ASGI app that reads the body and
-throws it away. Run as a process of its own, told its port and workers by the environment.
+"""The floor: uvicorn with the options of `dynometer serve`, and an ASGI app that discards bodies.
+
+It runs as a process of its own; port and number of workers come from the environment.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """Answer 200 once the body is there."""
+    """Read the body and answer 200."""
     while (await receive()).get("more_body"):
         pass
     await send(_START)

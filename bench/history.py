@@ -1,4 +1,4 @@
-"""A store that has held an app for days: filled with folded minutes that end now."""
+"""Fills a store with days of an app's history: folded minutes that end now."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _DISTINCT = 30
 _LIFE_MS = 24 * 3600 * 1000
 
 
-async def remember(service: Dynometer, app: str, days: int, dynos: int) -> None:
-    """Fill the service's store, and let it not mistake that for what is sent."""
+async def fill_history(service: Dynometer, app: str, days: int, dynos: int) -> None:
+    """Fill the service's store, and exclude this data from its later checks."""
     count = days * DAY_S // MINUTE_S
     start_s = int(time.time()) // MINUTE_S * MINUTE_S - count * MINUTE_S
     store = connect(service.store_url)
     try:
         await fill(store, app, minutes(REQUESTS_PER_MINUTE, dynos, _DISTINCT), count, start_s)
-        seen = SeenApp(app, start_s, start_s + count * MINUTE_S, start_s)
-        await store.record_sightings([seen], ttl_ms=_LIFE_MS)
+        sighting = SeenApp(app, start_s, start_s + count * MINUTE_S, start_s)
+        await store.record_sightings([sighting], ttl_ms=_LIFE_MS)
     finally:
         await store.close()
-    service.starts_here()
+    service.ignore_present_data()

@@ -1,4 +1,4 @@
-"""CPU time of this process, medians of rounds in which candidates take turns: for busy machines."""
+"""CPU time of this process, in rounds in which candidates alternate: robust on busy machines."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ ROUNDS = 15
 
 
 def cpu_s(work: Callable[[], object]) -> float:
-    """Seconds of this process's CPU that the work takes."""
-    started = time.process_time()
+    """CPU seconds of this process that the work takes."""
+    started_s = time.process_time()
     work()
-    return time.process_time() - started
+    return time.process_time() - started_s
 
 
 def interleaved(
@@ -31,9 +31,12 @@ def interleaved(
     return times
 
 
-def median_ratio(of: Sequence[float], to: Sequence[float]) -> float:
+def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """The median of the rounds' ratios."""
-    return median(each / other for each, other in zip(of, to, strict=True))
+    return median(
+        numerator / denominator
+        for numerator, denominator in zip(numerators, denominators, strict=True)
+    )
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

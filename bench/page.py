@@ -1,5 +1,6 @@
-"""The page of an app with 90 days of 100 dynos: what a browser spends on it until the charts can be
-handled, what the service spends, and what goes over the wire. `python -m bench.page`.
+"""The cost of an app's page with 90 days of 100 dynos: `python -m bench.page`.
+
+Measures the browser's time until the charts are interactive, the service's time, and the bytes.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from app.storage.redis.store import connect
 from bench.corpus import START_S
 from bench.measure import table
 from bench.process import service
-from bench.store import RESOLUTIONS, TTL_MS, minutes, moved
+from bench.store import RESOLUTIONS, TTL_MS, minutes, move_minute
 
 APP = "shop"
 DYNOS = 100
 DAYS = 90
-KINDS = 12  # of minutes, one in each hour, over and over
+DISTINCT = 12  # minutes, which repeat, one in each hour
 ROUNDS = 7
 RANGES = ("1h", "6h", "24h", "7d", "90d")
 _DRAWN = "() => document.documentElement.dataset.charts === 'drawn'"
@@ -38,28 +39,28 @@ _MS = 1000
 
 
 async def fill(url: str, now_s: float) -> None:
-    """A minute in each hour of the past, and every minute of the last one."""
+    """Store one minute of each past hour, and every minute of the last hour."""
     store = connect(url)
-    kinds = minutes(2_000, DYNOS, KINDS)
+    rollups = minutes(2_000, DYNOS, DISTINCT)
     now = align(int(now_s), 60)
     hours = range(align(now, HOUR_S) - DAYS * 24 * HOUR_S, now - HOUR_S, HOUR_S)
     starts = [*hours, *range(now - HOUR_S, now, 60)]
-    folder = FoldWorker(
+    worker = FoldWorker(
         store, RESOLUTIONS, name="bench", clock=lambda: now_s, interval_s=5, batches=64
     )
     for number, start in enumerate(starts):
-        which = number % KINDS
-        rollup = moved(kinds[which], int(START_S) + 60 * which, start)
+        index = number % DISTINCT
+        rollup = move_minute(rollups[index], int(START_S) + 60 * index, start)
         batch = new_batch(b"", pack_batch({start: rollup}))
         await store.append({APP: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-    await folder.fold(APP)
-    await folder.compact_closed()
+    await worker.fold(APP)
+    await worker.compact_closed()
     await store.record_sightings([SeenApp(APP, starts[0], now, now)], ttl_ms=TTL_MS)
     await store.close()
 
 
 def measure(browser: Browser, url: str, pid: int) -> list[object]:
-    """Medians of a range's page: main thread, of it scripts, service (ms), bytes, charts."""
+    """Medians for a page: main thread, of that scripts, service (all in ms), bytes, charts."""
     rounds = [_visit(browser, url, pid) for _ in range(ROUNDS + 1)]
     return [round(median(column)) for column in zip(*rounds[1:], strict=True)]
 
@@ -70,20 +71,22 @@ def _visit(browser: Browser, url: str, pid: int) -> tuple[float, ...]:
     devtools = context.new_cdp_session(page)
     devtools.send("Performance.enable")
     devtools.send("Network.enable")
-    received: list[float] = []
-    devtools.on("Network.loadingFinished", lambda it: received.append(it["encodedDataLength"]))
+    byte_counts: list[float] = []
+    devtools.on(
+        "Network.loadingFinished", lambda event: byte_counts.append(event["encodedDataLength"])
+    )
     before_s = _cpu_s(pid)
     page.goto(url)
     page.wait_for_function(_DRAWN)
-    found = devtools.send("Performance.getMetrics")["metrics"]
-    spent_s = {each["name"]: each["value"] for each in found}
+    browser_metrics = devtools.send("Performance.getMetrics")["metrics"]
+    spent_s = {metric["name"]: metric["value"] for metric in browser_metrics}
     charts = page.locator(".chart canvas").count()
     context.close()
     return (
         spent_s["TaskDuration"] * _MS,
         spent_s["ScriptDuration"] * _MS,
         (_cpu_s(pid) - before_s) * _MS,
-        sum(received),
+        sum(byte_counts),
         charts,
     )
 
@@ -116,7 +119,7 @@ def main() -> None:
             ]
             browser.close()
     print(f"\n### The page of an app with {DYNOS} dynos (medians of {ROUNDS} first visits)\n")
-    head = ("range", "browser, ms", "of it scripts, ms", "service, ms", "bytes", "charts")
+    head = ("range", "browser, ms", "of that scripts, ms", "service, ms", "bytes", "charts")
     print(table(head, rows))
 
 

@@ -1,9 +1,11 @@
-"""Dynometer beside others that Debian packs, fed the same lines on the same machine in the same
-rounds: CPU seconds per million lines, and whether what they counted is right. `python -m
-bench.peers`.
+"""Comparison with other tools, as Debian packages them: `python -m bench.peers`.
 
-They do less. None knows a batch that it had before, or answers when a line is safe. rsyslog and
-mtail count requests by status and nothing else; to a file, rsyslog and syslog-ng count nothing.
+All get the same lines on the same machine in the same rounds. Measures CPU seconds per million
+lines and counting errors.
+
+The others do less. None recognizes a batch that it already received, or reports when a line is
+safe. rsyslog and mtail count requests by status and nothing else; when they write to a file,
+rsyslog and syslog-ng count nothing.
 """
 
 from __future__ import annotations
@@ -22,20 +24,20 @@ from typing import Any, NamedTuple
 
 from bench.environment import printed_version
 from bench.measure import median_ratio, table
-from bench.results import keep
-from bench.rounds import Load, Taken, take
-from bench.sender import sent
+from bench.results import save
+from bench.rounds import Costs, Load, run_round
+from bench.sender import sent_totals
 from bench.syslog_peers import (
     RSYSLOG_FIELD,
     RSYSLOG_FILE,
     RSYSLOG_REGEX,
-    Found,
+    PeerResult,
     program,
     rsyslog,
     syslog_ng,
 )
 from bench.target import dynometer, floor
-from bench.traffic import Sent, posts
+from bench.traffic import Totals, posts
 from parsers.framing import split
 
 LINES_PER_POST = 100
@@ -52,15 +54,15 @@ counter requests by status
 
 
 class Peer(NamedTuple):
-    """Another program, and how it is fed: directory, frames, number of lines."""
+    """Another tool. `feed` takes a directory, frames, and the number of lines."""
 
     name: str
     does: str
-    feed: Callable[[Path, bytes, int], Found]
+    feed: Callable[[Path, bytes, int], PeerResult]
 
 
-def mtail(directory: Path, frames: bytes, lines: int) -> Found:
-    """One run over a file of the lines."""
+def mtail(directory: Path, frames: bytes, lines: int) -> PeerResult:
+    """Run mtail once over a file of the lines."""
     (directory / "log").write_bytes(b"".join(f for f in split(frames) if isinstance(f, bytes)))
     (directory / "drain.mtail").write_text(_MTAIL)
     command: list[str | Path] = [
@@ -76,27 +78,27 @@ def mtail(directory: Path, frames: bytes, lines: int) -> Found:
         process.returncode = status
     metrics = json.loads((directory / "out").read_text())
     statuses: Counter[str] = Counter()
-    for each in metrics["requests"][0]["LabelValues"]:
-        statuses["".join(each["Labels"])] += each["Value"]["Value"]
-    counted = metrics["lines_total"][0]["LabelValues"][0]["Value"]["Value"]
-    return Found(usage.ru_utime + usage.ru_stime, counted, statuses)
+    for label_value in metrics["requests"][0]["LabelValues"]:
+        statuses["".join(label_value["Labels"])] += label_value["Value"]["Value"]
+    lines_counted = metrics["lines_total"][0]["LabelValues"][0]["Value"]["Value"]
+    return PeerResult(usage.ru_utime + usage.ru_stime, lines_counted, statuses)
 
 
 PEERS = (
-    Peer("rsyslog to a file", "keeps the lines", partial(rsyslog, RSYSLOG_FILE)),
+    Peer("rsyslog to a file", "writes the lines", partial(rsyslog, RSYSLOG_FILE)),
     Peer("rsyslog, first field", "requests by status", partial(rsyslog, RSYSLOG_FIELD)),
     Peer("rsyslog, last by regex", "requests by status", partial(rsyslog, RSYSLOG_REGEX)),
-    Peer("syslog-ng to a file", "keeps the lines", syslog_ng),
+    Peer("syslog-ng to a file", "writes the lines", syslog_ng),
     Peer("mtail from a file", "requests by status", mtail),
 )
 
 
-def wrong(found: Found, truth: Sent) -> tuple[int, int | None]:
-    """How many lines are missing, and how many requests are booked under a wrong status."""
-    if found.statuses is None:
-        return truth.lines - found.lines, None
-    missing = truth.statuses - found.statuses
-    return truth.lines - found.lines, sum(missing.values())
+def count_errors(result: PeerResult, truth: Totals) -> tuple[int, int | None]:
+    """(lines missing, requests counted under a wrong status or None)."""
+    if result.statuses is None:
+        return truth.lines - result.lines, None
+    missing_statuses = truth.statuses - result.statuses
+    return truth.lines - result.lines, sum(missing_statuses.values())
 
 
 def main() -> None:
@@ -104,80 +106,81 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.peers", description=__doc__)
     parser.add_argument("--posts", type=int, default=3_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--keep", action="store_true", help="write bench/results/")
+    parser.add_argument("--keep", action="store_true", help="save to bench/results/")
     arguments = parser.parse_args()
     rows = measure(arguments.posts, arguments.rounds)
-    print("\n### Peers (CPU seconds per million lines)\n")
-    print(shown(rows))
+    print("\n### Comparison with other tools (CPU seconds per million lines)\n")
+    print(format_table(rows))
     if arguments.keep:
         versions = {
             "rsyslog": printed_version(str(program("rsyslogd", "rsyslog")), "-v"),
             "mtail": printed_version(str(program("mtail", "mtail"))),
         }
-        keep("peers", rows, {"rounds": arguments.rounds, "posts": arguments.posts, **versions})
+        save("peers", rows, {"rounds": arguments.rounds, "posts": arguments.posts, **versions})
 
 
 def measure(count: int, rounds: int) -> list[dict[str, object]]:
-    """A row for each, in turns; the first round warms up."""
+    """A row for each tool, in alternating rounds; the first one warms up."""
     load = Load(count, LINES_PER_POST)
-    taken = {"floor": Taken(), "dynometer": Taken()}
-    spent: dict[str, list[float]] = {peer.name: [] for peer in PEERS}
+    costs = {"floor": Costs(), "dynometer": Costs()}
+    peer_cpu_s: dict[str, list[float]] = {peer.name: [] for peer in PEERS}
     errors: dict[str, tuple[int, int | None]] = {}
     with (
         TemporaryDirectory(prefix="dynometer-") as directory,
         dynometer(Path(directory)) as service,
-        floor() as nothing,
+        floor() as floor_target,
     ):
         for number in range(rounds + 1):
-            for target in (nothing, service):
-                take(load, target, taken[target.name] if number else None)
+            for target in (floor_target, service):
+                run_round(load, target, costs[target.name] if number else None)
             corpus = posts(LINES_PER_POST, load.dynos)
-            truth = sent(corpus, count)
+            truth = sent_totals(corpus, count)
             frames = b"".join(corpus[index % len(corpus)].body for index in range(count))
             for peer in PEERS:
-                with TemporaryDirectory(prefix="dynometer-") as place:
-                    found = peer.feed(Path(place), frames, truth.lines)
-                errors[peer.name] = wrong(found, truth)
+                with TemporaryDirectory(prefix="dynometer-") as peer_directory:
+                    result = peer.feed(Path(peer_directory), frames, truth.lines)
+                errors[peer.name] = count_errors(result, truth)
                 if number:
-                    spent[peer.name].append(1e6 * found.cpu_s / truth.lines)
-    ours = taken["dynometer"].totals
+                    peer_cpu_s[peer.name].append(1e6 * result.cpu_s / truth.lines)
+    own_cpu_s = costs["dynometer"].totals
     rows = [
-        _row("floor", "throws bodies away", taken["floor"].totals, ours, (0, None)),
-        _row("dynometer", "everything, once, kept", ours, ours, (0, 0)),
+        _row("floor", "discards bodies", costs["floor"].totals, own_cpu_s, (0, None)),
+        _row("dynometer", "counts everything once, and stores it", own_cpu_s, own_cpu_s, (0, 0)),
     ]
     rows += [
-        _row(peer.name, peer.does, spent[peer.name], ours, errors[peer.name]) for peer in PEERS
+        _row(peer.name, peer.does, peer_cpu_s[peer.name], own_cpu_s, errors[peer.name])
+        for peer in PEERS
     ]
     return rows
 
 
 def _row(
-    name: str, does: str, spent: list[float], ours: list[float], errors: tuple[int, int | None]
+    name: str, does: str, cpu_s: list[float], own_cpu_s: list[float], errors: tuple[int, int | None]
 ) -> dict[str, object]:
     return {
         "name": name,
         "does": does,
-        "cpu_s": round(median(spent), 2),
-        "ratio": round(median_ratio(ours, spent), 2),
+        "cpu_s": round(median(cpu_s), 2),
+        "ratio": round(median_ratio(own_cpu_s, cpu_s), 2),
         "lines_missing": errors[0],
         "statuses_wrong": errors[1],
-        "rounds": [round(each, 3) for each in spent],
+        "rounds": [round(seconds, 3) for seconds in cpu_s],
     }
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """As a table."""
+def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table."""
     head = (
-        *("", "what it does", "CPU s", "Dynometer's is so many times that"),
+        *("tool", "work", "CPU s", "Dynometer's CPU relative to it"),
         *("lines missing", "requests under a wrong status"),
     )
     cells = []
-    for each in rows:
-        statuses = each["statuses_wrong"]
+    for row in rows:
+        statuses = row["statuses_wrong"]
         cells.append(
             (
-                *(each["name"], each["does"], f"{each['cpu_s']:.2f}", f"{each['ratio']:.2f}"),
-                *(f"{each['lines_missing']:,}", "" if statuses is None else f"{statuses:,}"),
+                *(row["name"], row["does"], f"{row['cpu_s']:.2f}", f"{row['ratio']:.2f}"),
+                *(f"{row['lines_missing']:,}", "" if statuses is None else f"{statuses:,}"),
             )
         )
     return table(head, cells)

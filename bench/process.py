@@ -1,4 +1,4 @@
-"""The service as a process of its own, to be measured from outside."""
+"""Runs the service as a process of its own, to be measured from outside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KIB = 1024
 
 @contextmanager
 def service(directory: Path, module: str, **settings: str) -> Iterator[tuple[int, str]]:
-    """(pid, address) of a service with its embedded store, run as this module."""
+    """Run a module as the service, with an embedded store; yields (pid, address)."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -46,7 +46,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
 
 
 def resident_bytes(pid: int, field: str = "VmRSS") -> int:
-    """Memory of a process; VmHWM for the most that it ever had."""
+    """Memory of a process: VmRSS now, VmHWM at its peak."""
     status = Path(f"/proc/{pid}/status").read_text()
     line = next(line for line in status.splitlines() if line.startswith(f"{field}:"))
     return int(line.split()[1]) * _KIB

@@ -1,5 +1,7 @@
-"""Tables and plots of what was kept: `python -m bench.report` draws bench/results/*.svg and puts
-the tables into bench/README.md, between the marks that name their results.
+"""Tables and plots of saved results: `python -m bench.report`.
+
+It draws bench/results/*.svg, and writes the tables into bench/README.md between the marks that name
+their results.
 """
 
 from __future__ import annotations
@@ -10,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import end_to_end, latency, peers, profile
-from bench.results import RESULTS, kept
+from bench.results import RESULTS, load
 from bench.rounds import ROLES
 from bench.svg import bars, lines
 
 README = Path(__file__).parent / "README.md"
-GROWN = ("lines_per_post", "apps", "dynos", "workers", "history_days")
+PARAMETERS = ("lines_per_post", "apps", "dynos", "workers", "history_days")
 PLOTTED = ("end_to_end", "grow_lines_per_post", "grow_apps", "latency", "peers")
 _CPU = "CPU seconds per million lines"
 
@@ -23,35 +25,37 @@ Rows = Sequence[dict[str, Any]]
 
 
 def main() -> None:
-    """Draw and write."""
+    """Draw the plots and write the tables."""
     text = README.read_text()
-    shown: dict[str, Callable[[Any], str]] = {
-        "end_to_end": end_to_end.shown,
-        "latency": latency.shown,
-        "peers": peers.shown,
-        "profile": profile.shown,
-        "profile_100_apps": profile.shown,
-        **{f"grow_{name}": end_to_end.shown for name in GROWN},
+    formatters: dict[str, Callable[[Any], str]] = {
+        "end_to_end": end_to_end.format_table,
+        "latency": latency.format_table,
+        "peers": peers.format_table,
+        "profile": profile.format_table,
+        "profile_100_apps": profile.format_table,
+        **{f"grow_{name}": end_to_end.format_table for name in PARAMETERS},
     }
-    for name, show in shown.items():
-        result = kept(name)
+    for name, format_rows in formatters.items():
+        result = load(name)
         if not result:
             continue
-        written = f"{show(result['rows'])}\n\n{configured(result['configuration'])}"
-        text = between_marks(text, name, written)
+        section = (
+            f"{format_rows(result['rows'])}\n\n{describe_configuration(result['configuration'])}"
+        )
+        text = replace_section(text, name, section)
         if name in PLOTTED:
-            (RESULTS / f"{name}.svg").write_text(drawn(name, result["rows"]))
+            (RESULTS / f"{name}.svg").write_text(draw(name, result["rows"]))
     README.write_text(text)
 
 
-def between_marks(text: str, name: str, written: str) -> str:
-    """The text with what stands between this name's marks replaced."""
+def replace_section(text: str, name: str, section: str) -> str:
+    """The text with a new section between the marks of this name."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-    return pattern.sub(lambda found: f"{found[1]}\n{written}\n\n{found[2]}", text)
+    return pattern.sub(lambda match: f"{match[1]}\n{section}\n\n{match[2]}", text)
 
 
-def configured(configuration: Mapping[str, Any]) -> str:
-    """One line under a table; the whole is in the JSON."""
+def describe_configuration(configuration: Mapping[str, Any]) -> str:
+    """The versions in one line under a table; the JSON has the whole configuration."""
     names = ("python", "uvicorn", "uvloop", "httptools", "redis-server", "rsyslog", "mtail")
     versions = [f"{name} {configuration[name]}" for name in names if configuration.get(name)]
     return (
@@ -60,39 +64,39 @@ def configured(configuration: Mapping[str, Any]) -> str:
     )
 
 
-def drawn(name: str, rows: Rows) -> str:
-    """The plot of one result."""
+def draw(name: str, rows: Rows) -> str:
+    """The plot of one result, as SVG."""
     if name == "peers":
-        found = [(each["name"], {"": each["cpu_s"]}, _said_of_peer(each)) for each in rows]
-        return bars("Dynometer and others", found, unit=_CPU)
+        bars_of_rows = [(row["name"], {"": row["cpu_s"]}, _peer_label(row)) for row in rows]
+        return bars("Dynometer and other tools", bars_of_rows, unit=_CPU)
     if name == "latency":
         waits = {
-            which: [(100 * each["share"], each[f"{which}_ms"]) for each in rows]
-            for which in ("p50", "p99")
+            percentile: [(100 * row["share"], row[f"{percentile}_ms"]) for row in rows]
+            for percentile in ("p50", "p99")
         }
-        return lines("How long a POST waits", waits, x_name="% of saturation", unit="ms")
+        return lines("Latency of a POST", waits, x_name="% of saturation", unit="ms")
     if name == "end_to_end":
         floor = rows[0]["floor"]
-        found = [("uvicorn that does nothing", {"floor": floor}, f"{floor:.2f}")]
-        found += [
+        bars_of_rows = [("uvicorn that discards bodies", {"floor": floor}, f"{floor:.2f}")]
+        bars_of_rows += [
             (
-                f"{each['apps']} app{'s' * (each['apps'] > 1)}",
-                {role: each[role] for role in ROLES if each[role]},
-                f"{each['total']:.2f}, the floor × {each['ratio']:.1f}",
+                f"{row['apps']} app{'s' * (row['apps'] > 1)}",
+                {role: row[role] for role in ROLES if row[role]},
+                f"{row['total']:.2f}, the floor × {row['ratio']:.1f}",
             )
-            for each in rows
+            for row in rows
         ]
-        return bars("A million lines, end to end", found, unit=_CPU)
-    thing = name.removeprefix("grow_")
+        return bars("A million lines, end to end", bars_of_rows, unit=_CPU)
+    parameter = name.removeprefix("grow_")
     costs = {
-        label: [(each[thing], each[key]) for each in rows if each[thing]]
+        label: [(row[parameter], row[key]) for row in rows if row[parameter]]
         for label, key in (("all", "total"), ("floor", "floor"))
     }
-    x_name = thing.replace("_", " ")
+    x_name = parameter.replace("_", " ")
     return lines(f"How cost grows with {x_name}", costs, x_name=x_name, unit=_CPU)
 
 
-def _said_of_peer(row: Mapping[str, Any]) -> str:
+def _peer_label(row: Mapping[str, Any]) -> str:
     wrong = row["statuses_wrong"]
     return f"{row['cpu_s']:.2f}" + (f", {wrong:,} counted wrong" if wrong else "")
 

@@ -1,4 +1,4 @@
-"""Results as they are kept: JSON, with the whole configuration beside the figures."""
+"""Saved results: JSON with the figures and the whole configuration."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from bench.environment import environment
 RESULTS = Path(__file__).parent / "results"
 
 
-def keep(
+def save(
     name: str, rows: Sequence[Mapping[str, object]], configuration: Mapping[str, object]
 ) -> None:
-    """Write one measurement's rows."""
+    """Save the rows of one measurement."""
     RESULTS.mkdir(exist_ok=True)
-    kept = {"configuration": {**environment(), **configuration}, "rows": list(rows)}
-    text = json.dumps(kept, indent=1, ensure_ascii=False)
+    result = {"configuration": {**environment(), **configuration}, "rows": list(rows)}
+    text = json.dumps(result, indent=1, ensure_ascii=False)
     (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
-def kept(name: str) -> dict[str, Any]:
-    """What was kept under this name; empty when nothing was."""
+def load(name: str) -> dict[str, Any]:
+    """The result saved under this name; empty if there is none."""
     path = RESULTS / f"{name}.json"
     return dict(json.loads(path.read_text())) if path.exists() else {}

@@ -1,5 +1,6 @@
-"""The load: a sender as cheap as Python makes one, so that two cores hold it and the service. What
-it costs is never counted. Bodies are made beforehand; each POST has a Logplex-Frame-Id of its own.
+"""The load generator: as cheap as Python allows, so that two cores hold it and the service.
+
+Its cost is never counted. Bodies are made in advance; each POST has its own Logplex-Frame-Id.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import uvloop
 
-from bench.traffic import Post, Sent
+from bench.traffic import Post, Totals
 
 _T = TypeVar("_T")
 _WITHIN_S = 600
@@ -25,20 +26,20 @@ _ids = iter(range(_first_id, _first_id + 2**32))
 
 
 class Request(NamedTuple):
-    """What is written, around a frame id."""
+    """The bytes of a request before and after the frame id."""
 
     before_id: bytes
     after_id: bytes
 
 
 class Connection(asyncio.Protocol):
-    """A kept connection with one POST in flight."""
+    """A persistent connection with one POST in flight."""
 
     def __init__(self, on_idle: Callable[[Connection], None], on_failed: Callable[[str], None]):
         """
         Args:
-            on_idle: called when the connection is there, and at each answer 200.
-            on_failed: told why, at anything else.
+            on_idle: called when the connection is open, and after each answer 200.
+            on_failed: called with the reason for anything else.
         """
         self._on_idle = on_idle
         self._on_failed = on_failed
@@ -49,7 +50,7 @@ class Connection(asyncio.Protocol):
         self._on_idle(self)
 
     def post(self, request: Request) -> None:
-        """Send it."""
+        """Send a request with a new frame id."""
         frame_id = b"%032X" % next(_ids)
         self._transport.writelines((request.before_id, frame_id, request.after_id))
 
@@ -67,13 +68,13 @@ class Connection(asyncio.Protocol):
         self._on_failed("connection lost")
 
     def close(self) -> None:
-        """Done with it."""
-        self._on_failed = lambda why: None
+        """Close the connection."""
+        self._on_failed = lambda reason: None
         self._transport.close()
 
 
 def requests(posts: Sequence[Post], apps: int, prefix: str = "app") -> Iterator[Request]:
-    """POSTs of apps that take turns, without an end."""
+    """An endless series of POSTs from apps that take turns."""
     heads = [_head(f"{prefix}-{number}") for number in range(apps)]
     tails = [
         b"\r\nLogplex-Msg-Count: %d\r\nContent-Length: %d\r\n\r\n%b"
@@ -95,9 +96,9 @@ def _head(app: str) -> bytes:
     ).encode()
 
 
-def sent(posts: Sequence[Post], count: int) -> Sent:
-    """What the first so many of `requests` add up to."""
-    total = Sent()
+def sent_totals(posts: Sequence[Post], count: int) -> Totals:
+    """The totals of the first `count` requests."""
+    total = Totals()
     rounds, rest = divmod(count, len(posts))
     for index, post in enumerate(posts):
         total.add(post, rounds + (index < rest))
@@ -105,40 +106,42 @@ def sent(posts: Sequence[Post], count: int) -> Sent:
 
 
 def send(url: str, source: Iterator[Request], count: int, connections: int) -> float:
-    """Send so many, each connection the next as soon as its last is answered; returns the seconds
-    that passed.
+    """Send `count` requests; returns the seconds that it took. Each connection sends the next one
+    as soon as its last one is answered.
     """
     with on_last_cpu():
         return run(_send(url, source, count, min(connections, count)))
 
 
 async def _send(url: str, source: Iterator[Request], count: int, connections: int) -> float:
-    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    state = Counter(left=count, answered=-connections)  # each is idle once before any answer
+    completion: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    state = Counter(
+        left=count, answered=-connections
+    )  # each connection is idle once before its first answer
 
     def on_idle(connection: Connection) -> None:
         state["answered"] += 1
         if state["left"]:
             state["left"] -= 1
             connection.post(next(source))
-        elif state["answered"] == count and not done.done():
-            done.set_result(None)
+        elif state["answered"] == count and not completion.done():
+            completion.set_result(None)
 
     started_s = time.monotonic()
-    async with connected(url, connections, on_idle, partial(fail, done)):
+    async with OpenConnections(url, connections, on_idle, partial(fail, completion)):
         async with asyncio.timeout(_WITHIN_S):
-            await done
+            await completion
         return time.monotonic() - started_s
 
 
-def fail(done: asyncio.Future[None], why: str) -> None:
-    """The run is void."""
-    if not done.done():
-        done.set_exception(SystemExit(f"the load is void: {why}"))
+def fail(completion: asyncio.Future[None], reason: str) -> None:
+    """End the run with an error."""
+    if not completion.done():
+        completion.set_exception(SystemExit(f"the run is void: {reason}"))
 
 
-class connected:  # noqa: N801  # a context manager
-    """So many connections."""
+class OpenConnections:
+    """A context manager of `count` open connections."""
 
     def __init__(
         self,
@@ -153,27 +156,27 @@ class connected:  # noqa: N801  # a context manager
 
     async def __aenter__(self) -> list[Connection]:
         loop = asyncio.get_running_loop()
-        for each in self._open:
-            await loop.create_connection(lambda each=each: each, *self._where)  # type: ignore[misc]
+        for connection in self._open:
+            await loop.create_connection(lambda c=connection: c, *self._where)  # type: ignore[misc]
         return self._open
 
     async def __aexit__(self, *_: object) -> None:
-        for each in self._open:
-            each.close()
+        for connection in self._open:
+            connection.close()
 
 
 def run(work: Coroutine[Any, Any, _T]) -> _T:
-    """On uvloop, the cheapest of loops."""
+    """Run a coroutine on uvloop, the cheapest event loop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 
 
 @contextmanager
 def on_last_cpu() -> Iterator[None]:
-    """This process keeps to one CPU meanwhile."""
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {max(allowed)})
+    """Pin this process to one CPU for the duration."""
+    cpus = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(cpus)})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, allowed)
+        os.sched_setaffinity(0, cpus)

@@ -1,4 +1,4 @@
-"""Does anything grow? The service under steady load for minutes: memory, open files and keys."""
+"""Soak: memory, open files and keys of the service under steady load for minutes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bench.measure import table
 from bench.process import resident_bytes, service
 
 SAMPLE_EVERY_S = 5.0
-WARM_UP = 0.4  # of the run: until the first of what is stored has expired
-GROWTH_MAX = 0.05  # from the first half of the rest to the second
+WARM_UP = 0.4  # of the run, until the first stored data has expired
+GROWTH_MAX = 0.05  # from the first half of the remaining run to the second
 _MEBIBYTE = 2**20
-# What is stored lives for two minutes and the minute that bench.soak_service adds.
+# Stored data lives for two minutes, and for the minute that bench.soak_service adds.
 _SETTINGS = {
     "DYNOMETER_RETENTION_1M": "2m",
     "DYNOMETER_RETENTION_10M": "2m",
@@ -35,7 +35,7 @@ _SETTINGS = {
 
 
 class Sample(NamedTuple):
-    """At one moment."""
+    """Values at one moment."""
 
     worker_mib: float
     worker_files: float
@@ -45,11 +45,11 @@ class Sample(NamedTuple):
 
 
 def main() -> int:
-    """Print the table; 1 when something grew."""
+    """Print the table; returns 1 if a value grew."""
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--apps", type=int, default=20)
-    parser.add_argument("--rate", type=int, default=50, help="lines a second of each app")
+    parser.add_argument("--rate", type=int, default=50, help="lines per second and app")
     arguments = parser.parse_args()
     with (
         TemporaryDirectory(prefix="dynometer-") as directory,
@@ -96,10 +96,10 @@ def _lines(url: str) -> int:
 
 
 def _report(samples: list[Sample]) -> int:
-    warm = samples[int(len(samples) * WARM_UP) :]
-    early, late = warm[: len(warm) // 2], warm[len(warm) // 2 :]
+    warm_samples = samples[int(len(samples) * WARM_UP) :]
+    early, late = warm_samples[: len(warm_samples) // 2], warm_samples[len(warm_samples) // 2 :]
     rows = []
-    grew = 0
+    grown_values = 0
     for name, field in (
         ("memory of the worker, MiB", "worker_mib"),
         ("open files of the worker", "worker_files"),
@@ -107,14 +107,24 @@ def _report(samples: list[Sample]) -> int:
         ("ids of batches in the store", "store_ids"),
         ("keys in the store", "store_keys"),
     ):
-        # What is dropped together comes and goes: peaks tell whether it grows.
-        first, then = (max(getattr(each, field) for each in part) for part in (early, late))
-        growth = then / first - 1
-        grew += growth > GROWTH_MAX
-        at_first = getattr(samples[0], field)
-        rows.append((name, f"{at_first:,.1f}", f"{first:,.1f}", f"{then:,.1f}", f"{growth:+.1%}"))
-    print(table(("", "at first", "warm, first half", "second half", "growth"), rows))
-    return 1 if grew else 0
+        # Data that expires together makes values go up and down, so peaks are compared.
+        early_peak, late_peak = (
+            max(getattr(sample, field) for sample in part) for part in (early, late)
+        )
+        growth = late_peak / early_peak - 1
+        grown_values += growth > GROWTH_MAX
+        start_value = getattr(samples[0], field)
+        rows.append(
+            (
+                name,
+                f"{start_value:,.1f}",
+                f"{early_peak:,.1f}",
+                f"{late_peak:,.1f}",
+                f"{growth:+.1%}",
+            )
+        )
+    print(table(("", "start", "warm, first half", "warm, second half", "growth"), rows))
+    return 1 if grown_values else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The service with short lives for what it stores, so that a soak of minutes sees it expire."""
+"""The service with short retention, so that stored data expires within a soak of minutes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import app.folding.merge
 import app.service.wiring
 from app.cli.main import main
 
-LIFE_S = 60  # instead of hours: how long slots outlive their retention
+LIFE_S = 60  # how long slots outlive their retention; otherwise hours
 
 if __name__ == "__main__":
     app.folding.merge.MARGIN_S = app.folding.fold_worker.MARGIN_S = app.service.wiring.MARGIN_S = (
         LIFE_S
     )
-    app.service.wiring.ID_MARGIN_S = (
-        0  # ids are dropped once a minute: as often in each half of what is warm
-    )
+    app.service.wiring.ID_MARGIN_S = 0  # ids expire every minute, so equally often in both halves
     sys.exit(main(["serve"]))

@@ -1,4 +1,4 @@
-"""A private store for measuring, and rollups to put into it."""
+"""A private store for benchmarks, and rollups to fill it with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VITALS_PER_DYNO_S = 0.1
 
 @asynccontextmanager
 async def private_store() -> AsyncIterator[tuple[RedisStore, redis.asyncio.Redis]]:
-    """An embedded store, as `serve` starts it, with a plain client beside; gone afterwards."""
+    """A temporary embedded store, as `serve` starts it, and a plain client of it."""
     with (
         tempfile.TemporaryDirectory() as directory,
         embedded.start(Path(directory), appendfsync="everysec") as server,
@@ -50,19 +50,19 @@ async def redis_cpu_s(client: redis.asyncio.Redis) -> float:
 
 
 def minutes(requests_per_minute: float, dynos: int, count: int) -> list[Rollup]:
-    """The rollups of the first minutes of an app, with everything else that it logs."""
+    """Rollups of the first minutes of an app, with all its kinds of lines."""
     requests_per_s = requests_per_minute / 60 / busyness(START_S + HOUR_S / 2)
     lines_per_s = requests_per_s * _LINES_PER_REQUEST + dynos * _VITALS_PER_DYNO_S
     lines = simulated_lines(dynos=dynos, lines_per_s=lines_per_s, seconds=count * MINUTE_S)
-    found = []
-    for minute, of_minute in groupby(lines, lambda line: int(line.at_s) // MINUTE_S * MINUTE_S):
+    rollups = []
+    for minute, minute_lines in groupby(lines, lambda line: int(line.at_s) // MINUTE_S * MINUTE_S):
         aggregator = Aggregator(minute, AcceptanceWindow(HOUR_S, HOUR_S))
-        aggregator.add_frames(split(b"".join(line.frame for line in of_minute)))
-        found.append(aggregator.rollups[minute])
-    return found
+        aggregator.add_frames(split(b"".join(line.frame for line in minute_lines)))
+        rollups.append(aggregator.rollups[minute])
+    return rollups
 
 
-def moved(rollup: Rollup, from_s: int, to_s: int) -> Rollup:
+def move_minute(rollup: Rollup, from_s: int, to_s: int) -> Rollup:
     """The same minute at another time."""
     copy = rollup.copy()
     for reading in copy.gauges.values():
@@ -72,27 +72,27 @@ def moved(rollup: Rollup, from_s: int, to_s: int) -> Rollup:
     return copy
 
 
-def spread(
+def repeat_minutes(
     rollups: list[Rollup], count: int, start_s: int = int(START_S)
 ) -> Iterator[tuple[int, Rollup]]:
-    """(minute, rollup) of `count` minutes, these rollups of START_S and later over and over."""
+    """(minute, rollup) for `count` minutes; the rollups, which begin at START_S, repeat."""
     for number in range(count):
         index = number % len(rollups)
         from_s, to_s = int(START_S) + MINUTE_S * index, start_s + MINUTE_S * number
-        yield to_s, moved(rollups[index], from_s, to_s)
+        yield to_s, move_minute(rollups[index], from_s, to_s)
 
 
 async def fill(
     store: RedisStore, app: str, rollups: list[Rollup], count: int, start_s: int = int(START_S)
 ) -> float:
-    """Store so many minutes, folded and compacted; returns the Unix time at which they are over."""
+    """Store `count` minutes, folded and compacted; returns the Unix time of their end."""
     end_s = start_s + count * MINUTE_S + HOUR_S
-    folder = FoldWorker(
+    worker = FoldWorker(
         store, RESOLUTIONS, name="bench", clock=lambda: end_s, interval_s=5, batches=64
     )
-    for minute, rollup in spread(rollups, count, start_s):
+    for minute, rollup in repeat_minutes(rollups, count, start_s):
         batch = new_batch(b"", pack_batch({minute: rollup}))
         await store.append({app: [batch]}, id_ttl_ms=TTL_MS, inbox_ttl_ms=TTL_MS)
-    await folder.fold(app)
-    await folder.compact_closed()
+    await worker.fold(app)
+    await worker.compact_closed()
     return end_s - HOUR_S

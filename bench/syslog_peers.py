@@ -1,5 +1,6 @@
-"""rsyslog and syslog-ng as Debian packs them, fed the same frames over one TCP connection: they
-keep counters by status, or write every line to a file.
+"""rsyslog and syslog-ng, as Debian packages them, fed with frames over one TCP connection.
+
+They count requests by status, or write every line to a file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.cpu import cpu_s, family
+from bench.cpu import cpu_s, process_tree
 
 ROOT = Path(__file__).parents[1]
 UNPACKED = ROOT / ".servers" / "usr"
@@ -26,8 +27,8 @@ _POLL_S = 0.2
 _STATS_S = 1.5  # rsyslog writes its counters every second
 
 
-class Found(NamedTuple):
-    """What a peer spent on the lines, and what it says of them; no statuses where it keeps none."""
+class PeerResult(NamedTuple):
+    """A tool's CPU time, and its counts; `statuses` is None if it does not count them."""
 
     cpu_s: float
     lines: int
@@ -70,44 +71,50 @@ log {{ source(s_in); destination(d_file); flags(flow-control); }};
 
 
 def program(name: str, package: str) -> Path:
-    """Where a peer is. What Debian has and this machine has not is unpacked beside the code."""
-    installed = shutil.which(name)
-    if installed:
-        return Path(installed)
+    """The path of a tool. A missing Debian package is unpacked into .servers."""
+    path = shutil.which(name)
+    if path:
+        return Path(path)
     for place in ("sbin", "bin"):
         if (UNPACKED / place / name).exists():
             return UNPACKED / place / name
     print(f"{name} is not installed: unpacking Debian's {package} into .servers", flush=True)
-    done = subprocess.run([ROOT / "deploy/apt-unpack", ".servers", package], cwd=ROOT, check=False)
-    if done.returncode:
-        raise SystemExit(f"please install it: apt-get install {package}")
+    result = subprocess.run(
+        [ROOT / "deploy/apt-unpack", ".servers", package], cwd=ROOT, check=False
+    )
+    if result.returncode:
+        raise SystemExit(f"cannot unpack it. Install it: apt-get install {package}")
     return program(name, package)
 
 
-def rsyslog(rules: str, directory: Path, frames: bytes, lines: int) -> Found:
-    """Feed a new rsyslogd."""
+def rsyslog(rules: str, directory: Path, frames: bytes, lines: int) -> PeerResult:
+    """Feed a new rsyslogd with the frames."""
     port = _free_port()
     text = RSYSLOG.format(directory=directory, port=port, rules=rules)
     (directory / "conf").write_text(text.replace("{directory}", str(directory)))
     command: list[str | Path] = [program("rsyslogd", "rsyslog"), "-n", "-f", directory / "conf"]
     command += ["-i", directory / "pid"]
     to_file = "omfile" in rules
-    kept = (lambda: _file_lines(directory / "lines")) if to_file else (lambda: _taken(directory))
+    count_lines = (
+        (lambda: _file_lines(directory / "lines"))
+        if to_file
+        else (lambda: _submitted_lines(directory))
+    )
     with _running(command, port, directory) as pid:
-        spent_s = _feed(pid, port, frames, kept, lines)
+        spent_s = _feed(pid, port, frames, count_lines, lines)
         time.sleep(0 if to_file else _STATS_S)
     if to_file:
-        return Found(spent_s, kept(), None)
-    return Found(spent_s, kept(), _rsyslog_statuses(directory))
+        return PeerResult(spent_s, count_lines(), None)
+    return PeerResult(spent_s, count_lines(), _rsyslog_statuses(directory))
 
 
-def syslog_ng(directory: Path, frames: bytes, lines: int) -> Found:
-    """Feed a new syslog-ng."""
+def syslog_ng(directory: Path, frames: bytes, lines: int) -> PeerResult:
+    """Feed a new syslog-ng with the frames."""
     port = _free_port()
     (directory / "conf").write_text(SYSLOG_NG.format(directory=directory, port=port))
     path = program("syslog-ng", "syslog-ng-core")
     library = UNPACKED / "lib" / "syslog-ng"
-    unpacked = UNPACKED in path.parents
+    is_unpacked = UNPACKED in path.parents
     command: list[str | Path] = [
         path,
         "-F",
@@ -117,11 +124,11 @@ def syslog_ng(directory: Path, frames: bytes, lines: int) -> Found:
         directory / "persist",
     ]
     command += ["--control", directory / "control", "--pidfile", directory / "pid"]
-    command += ["--module-path", library / "3.38"] if unpacked else []
-    environ = {"LD_LIBRARY_PATH": str(library)} if unpacked else {}
-    kept = lambda: _file_lines(directory / "lines")  # noqa: E731
+    command += ["--module-path", library / "3.38"] if is_unpacked else []
+    environ = {"LD_LIBRARY_PATH": str(library)} if is_unpacked else {}
+    count_lines = lambda: _file_lines(directory / "lines")  # noqa: E731
     with _running(command, port, directory, environ) as pid:
-        return Found(_feed(pid, port, frames, kept, lines), kept(), None)
+        return PeerResult(_feed(pid, port, frames, count_lines, lines), count_lines(), None)
 
 
 @contextmanager
@@ -150,18 +157,18 @@ def _running(
             process.terminate()
 
 
-def _feed(pid: int, port: int, frames: bytes, kept: Callable[[], int], lines: int) -> float:
-    """CPU seconds until it has kept them all, or nothing more comes."""
-    processes = family(pid)
+def _feed(pid: int, port: int, frames: bytes, count_lines: Callable[[], int], lines: int) -> float:
+    """Send the frames; returns CPU seconds until all lines are counted or nothing changes."""
+    processes = process_tree(pid)
     before_s = cpu_s(processes)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(frames)
     deadline_s = time.monotonic() + WITHIN_S
     used_s = -1.0
-    while (kept() < lines or used_s != cpu_s(processes)) and time.monotonic() < deadline_s:
+    while (count_lines() < lines or used_s != cpu_s(processes)) and time.monotonic() < deadline_s:
         used_s = cpu_s(processes)
         time.sleep(_POLL_S)
-        if kept() >= lines and cpu_s(processes) - used_s < 0.01:  # its own clockwork goes on
+        if count_lines() >= lines and cpu_s(processes) - used_s < 0.01:  # its timers never stop
             break
     return cpu_s(processes) - before_s
 
@@ -178,9 +185,9 @@ def _stats(directory: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def _taken(directory: Path) -> int:
-    found = re.findall(r'"name": "in\(.*?"submitted": (\d+)', _stats(directory))
-    return int(found[-1]) if found else 0
+def _submitted_lines(directory: Path) -> int:
+    counts = re.findall(r'"name": "in\(.*?"submitted": (\d+)', _stats(directory))
+    return int(counts[-1]) if counts else 0
 
 
 def _rsyslog_statuses(directory: Path) -> Counter[str]:

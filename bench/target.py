@@ -1,5 +1,6 @@
-"""What is measured: Dynometer and the floor, each as processes of its own; what they have spent
-and, of Dynometer, whether what it counted is what was sent.
+"""The measured targets: Dynometer and the floor, each in processes of its own.
+
+A target knows its CPU time. Dynometer's also checks its counts against the traffic.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import redis
 from app.storage import embedded
 from bench.cpu import cpu_by_role, roles
 from bench.process import resident_bytes, service
-from bench.traffic import Sent
+from bench.traffic import Totals
 
 FOLDED_WITHIN_S = 600
-_POLL_S = 0.5  # each look costs the store some
+_POLL_S = 0.5  # each poll costs the store CPU time
 _SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _COUNTERS = {
@@ -31,10 +32,10 @@ _COUNTERS = {
 
 
 class Target:
-    """Processes that take POSTs."""
+    """Processes that receive POSTs; this base class is the floor."""
 
     name = "floor"
-    posts_min = 10_000  # so few take a quarter of a second: less could not be told from noise
+    posts_min = 10_000  # a quarter of a second; less would drown in noise
 
     def __init__(self, pid: int, url: str) -> None:
         self.url = url
@@ -42,22 +43,22 @@ class Target:
 
     @property
     def workers(self) -> list[int]:
-        """Their pids."""
+        """The pids of the workers."""
         return [pid for pid, role in self._processes.items() if role == "worker"]
 
     def resident_mib(self) -> int:
-        """The most memory that a worker had so far."""
+        """The peak memory of a worker so far."""
         return round(max(resident_bytes(pid, "VmHWM") for pid in self.workers) / 2**20)
 
-    def spent(self) -> Counter[str]:
+    def cpu_s(self) -> Counter[str]:
         """CPU seconds so far, by role."""
         return cpu_by_role(self._processes)
 
-    def settle(self, sent: Sent) -> None:
-        """Wait until all that was sent is dealt with."""
+    def settle(self, total: Totals) -> None:
+        """Wait until the traffic is processed."""
 
-    def check(self, sent: Sent) -> None:
-        """Fail unless what was counted is what was sent."""
+    def check(self, round_total: Totals) -> None:
+        """Fail unless the counts match the traffic."""
 
 
 class Dynometer(Target):
@@ -72,55 +73,55 @@ class Dynometer(Target):
         assert store_url is not None
         self.store_url = store_url
         self.store = redis.Redis.from_url(store_url)
-        self._total = Sent()
+        self._total = Totals()
         self._before: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
 
-    def starts_here(self) -> None:
-        """What the store holds already was not sent by us."""
-        self._before = self._counted()
+    def ignore_present_data(self) -> None:
+        """Exclude the present data from later checks."""
+        self._before = self._read_counters()
 
-    def settle(self, sent: Sent) -> None:
-        """Until no inbox holds anything."""
+    def settle(self, total: Totals) -> None:
+        """Wait until every inbox is empty."""
         deadline_s = time.monotonic() + FOLDED_WITHIN_S
-        while waiting := self._waiting():
+        while inboxes := self._pending_inboxes():
             if time.monotonic() > deadline_s:
-                raise SystemExit(f"{waiting:,} inboxes are still not folded")
+                raise SystemExit(f"{inboxes:,} inboxes are still not folded")
             time.sleep(_POLL_S)
 
-    def _waiting(self) -> int:
+    def _pending_inboxes(self) -> int:
         apps = self.store.zrange("dm:apps:last_seen", 0, -1)
         return self.store.exists(*(b"dm:{%b}:inbox" % app for app in apps)) if apps else 0
 
-    def check(self, sent: Sent) -> None:
-        """Lines, requests by status and errors by code, of all apps and rounds."""
+    def check(self, round_total: Totals) -> None:
+        """Compare lines, requests by status and errors by code, of all apps and rounds."""
         total = self._total
-        total.posts += sent.posts
-        total.lines += sent.lines
-        total.statuses.update(sent.statuses)
-        total.codes.update(sent.codes)
-        found = self._counted()
-        results = found["result"]
-        taken = results["counted"] + results["ignored"]
-        if not (found["status"], found["code"]) == (total.statuses, total.codes) or not (
-            results["received"] == taken == total.lines
+        total.posts += round_total.posts
+        total.lines += round_total.lines
+        total.statuses.update(round_total.statuses)
+        total.codes.update(round_total.codes)
+        counters = self._read_counters()
+        results = counters["result"]
+        lines_accepted = results["counted"] + results["ignored"]
+        if not (counters["status"], counters["code"]) == (total.statuses, total.codes) or not (
+            results["received"] == lines_accepted == total.lines
         ):
-            raise SystemExit(f"sent {total}\ncounted {found}")
+            raise SystemExit(f"sent {total}\ncounted {counters}")
 
-    def _counted(self) -> dict[str, Counter[str]]:
-        found: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
+    def _read_counters(self) -> dict[str, Counter[str]]:
+        counters: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
         text = httpx2.get(f"{self.url}/metrics", trust_env=False, timeout=300).text
         for name, labels, value in _SAMPLE.findall(text):
             if name in _COUNTERS and float(value):
                 label = _COUNTERS[name]
-                found[label][dict(_LABEL.findall(labels))[label]] += int(float(value))
+                counters[label][dict(_LABEL.findall(labels))[label]] += int(float(value))
         for label, counts in self._before.items():
-            found[label].subtract(counts)
-        return found
+            counters[label].subtract(counts)
+        return counters
 
 
 @contextmanager
 def dynometer(directory: Path, workers: int = 1, **settings: str) -> Iterator[Dynometer]:
-    """`dynometer serve` as it comes, in an empty directory."""
+    """`dynometer serve` with default settings, in an empty directory."""
     with service(directory, "app.cli serve", WEB_CONCURRENCY=str(workers), **settings) as running:
         _wait_for_workers(running[0], workers)
         yield Dynometer(*running, directory)
@@ -128,16 +129,16 @@ def dynometer(directory: Path, workers: int = 1, **settings: str) -> Iterator[Dy
 
 @contextmanager
 def floor(workers: int = 1) -> Iterator[Target]:
-    """uvicorn that throws bodies away."""
+    """uvicorn that discards bodies."""
     with service(Path("unused"), "bench.floor", WEB_CONCURRENCY=str(workers)) as running:
         _wait_for_workers(running[0], workers)
         yield Target(*running)
 
 
 def _wait_for_workers(pid: int, workers: int) -> None:
-    """Each of several has started to serve; one answers when it has."""
+    """Wait until all of several workers serve; the address answers once the first one does."""
     if workers > 1:
         time.sleep(3)
-        found = Counter(roles(pid).values())
-        if found["worker"] != workers:
-            raise SystemExit(f"of {workers} workers {found['worker']} have started")
+        role_counts = Counter(roles(pid).values())
+        if role_counts["worker"] != workers:
+            raise SystemExit(f"of {workers} workers {role_counts['worker']} have started")

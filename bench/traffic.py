@@ -1,5 +1,6 @@
-"""POSTs to be sent, with what a service must make of them: known from the simulation, not from our
-parsers.
+"""POSTs to send, with the counts that a service must derive from them.
+
+The counts come from the simulation, not from our parsers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from app.rollup.statuses import status_label
 from app.traffic.simulated_lines import SimulatedLine
 from bench.corpus import SHARES, in_shares, lines_by_class, restamp
 
-CORPUS_LINES = 20_000  # distinct ones; longer runs send them again under other frame ids
-STAMPED_PER_S = 1_000.0  # the lines' own times are so close, and end now
+CORPUS_LINES = 20_000  # distinct lines; longer runs repeat them under other frame ids
+STAMPED_PER_S = 1_000.0  # timestamps of lines a second; the last one is now
 
 
 class Post(NamedTuple):
@@ -30,8 +31,8 @@ class Post(NamedTuple):
 
 
 @dataclass
-class Sent:
-    """All that was sent so far."""
+class Totals:
+    """Totals of the POSTs sent so far."""
 
     posts: int = 0
     lines: int = 0
@@ -40,33 +41,33 @@ class Sent:
     codes: Counter[str] = field(default_factory=Counter)
 
     def add(self, post: Post, times: int) -> None:
-        """A post was sent so often."""
+        """Add a POST that was sent this many times."""
         self.posts += times
         self.lines += times * post.lines
         self.bytes += times * len(post.body)
-        for mine, theirs in ((self.statuses, post.statuses), (self.codes, post.codes)):
-            for name, count in theirs.items():
-                mine[name] += times * count
+        for counter, post_counter in ((self.statuses, post.statuses), (self.codes, post.codes)):
+            for name, count in post_counter.items():
+                counter[name] += times * count
 
 
 def posts(lines: int, dynos: int, apps: int = 1) -> list[Post]:
-    """The corpus, stamped now, in bodies of so many lines. As many as make each app, when they
-    take turns, send every one.
+    """The corpus in bodies of `lines` lines, with current times. Their number is coprime to the
+    number of apps, so each app sends every body when apps take turns.
     """
     count = max(1, CORPUS_LINES // lines)
     while gcd(count, apps) > 1:
         count -= 1
     start_s = time.time() - count * lines / STAMPED_PER_S
     corpus = _corpus(dynos)
-    found = []
+    corpus_posts = []
     for first in range(0, count * lines, lines):
         chosen = corpus[first : first + lines]
         frames = [
             restamp(line.frame, start_s + (first + index) / STAMPED_PER_S)
             for index, line in enumerate(chosen)
         ]
-        found.append(Post(b"".join(frames), lines, *_truth(chosen)))
-    return found
+        corpus_posts.append(Post(b"".join(frames), lines, *_truth(chosen)))
+    return corpus_posts
 
 
 @cache

@@ -1,4 +1,4 @@
-// Copies the chart library's two files to where the service serves them and the wheel takes them.
+// Copies the chart library's two files to the directory that is served and packed into the wheel.
 import { copyFileSync, mkdirSync } from "node:fs";
 
 const from = "node_modules/uplot/dist";

@@ -10,7 +10,7 @@ import time
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from app.cli.replay import as_frame
+from app.cli.replay import to_frame
 from app.rollup.codec import pack, unpack
 from app.rollup.rollup import Rollup
 from app.traffic.log_input import LogInput, LogInputError, LogLine
@@ -194,7 +194,7 @@ def heroku_logs(data: bytes) -> None:
 
 def _check_sent_on(line: LogLine) -> None:
     """It arrives as one frame, which says what the line said."""
-    frames = list(split(as_frame(line)))
+    frames = list(split(to_frame(line)))
     assert len(frames) == 1
     assert isinstance(frames[0], bytes)
     if line.message is None:

@@ -38,8 +38,9 @@ BODY = (
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
-def test_every_setting_is_documented_with_its_default(setting: Setting) -> None:
+def test_every_setting_is_documented_with_its_help_and_default(setting: Setting) -> None:
     section = page("configuration.md").partition(f"## `{setting.name}`\n")[2].partition("\n## ")[0]
+    assert section.replace("`", "").lstrip().startswith(setting.help)
     assert f"Default: {f'`{setting.default}`' if setting.default else 'empty'}." in section
 
 

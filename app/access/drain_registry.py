@@ -75,7 +75,7 @@ class DrainRegistry:
     def verify_at_once(self, app: str, secret: str) -> int:
         """The same by the copy alone, if it is not too old; 0 also where this cannot be told so."""
         fresh = EagerCoroutine(self._records.fresh())
-        if not fresh.done:
+        if not fresh.is_done:
             fresh.close()
             return 0
         return self._judge(app, secret, fresh.result)

@@ -1,1 +1,1 @@
-"""The `dynometer` command, one file a subcommand."""
+"""The `dynometer` command, one file per subcommand."""

@@ -1,8 +1,8 @@
-"""`dynometer compare URL_A URL_B`: whether two stores hold the same, for whoever moves from one to
-the other, or has made one anew from the log.
+"""`dynometer compare URL_A URL_B`: compares the contents of two stores.
 
-Intervals are compared as readers see them, what waits in the inbox included; equal rollups have
-equal bytes, so nothing is rounded away.
+Use it after moving to another store, or after rebuilding one from the Kafka log. Intervals are
+compared as readers see them, with the batches that are not folded yet. Equal rollups have equal
+bytes, so no rounding can hide a difference.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from app.config import Settings, duration
+from app.cli.arguments import argument
+from app.cli.output import ProgressLine, format_minute, print_err
+from app.config import Settings, parse_duration
 from app.folding.merge import data_of, merge_one_by_one, slot_writes
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.resolutions import Resolution, align, resolutions
@@ -25,11 +26,11 @@ from app.storage.connect import connect
 from app.storage.interface import TOTAL, Contents, Slot, Store
 
 SETTLED = "5m"
-SHOWN_MAX = 20  # differences of an app, for people
+DIFFERENCES_SHOWN = 20  # per app, without --json
 
 
 class Difference(NamedTuple):
-    """An interval of an app in which the stores differ: in what, and the requests of each."""
+    """An interval of an app that differs: the rollup's fields, and the requests in each store."""
 
     app: str
     resolution: str
@@ -39,75 +40,88 @@ class Difference(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which stores, and what of them."""
-    parser.add_argument("first", metavar="URL_A", help="a store, written as REDIS_URL is")
-    parser.add_argument("second", metavar="URL_B", help="another one")
-    parser.add_argument("--app", action="append", default=[], help="only this one; repeats")
+    """Add the URLs of the stores, and options for the range to compare."""
+    duration = argument(parse_duration)
+    parser.add_argument("first", metavar="URL_A", help="a store, as in REDIS_URL")
+    parser.add_argument("second", metavar="URL_B", help="another store")
     parser.add_argument(
-        "--within", type=duration, metavar="7d", help="only so far back (default: all that is kept)"
+        "--app", action="append", default=[], help="compare only this app; repeatable"
+    )
+    parser.add_argument(
+        "--within",
+        type=duration,
+        metavar="7d",
+        help="look back no further than this (default: everything that is kept)",
     )
     parser.add_argument(
         "--settled",
         type=duration,
         default=SETTLED,
-        help="leave out what is younger: it may be on its way yet (default: %(default)s)",
+        help="leave out data younger than this, which may still be on its way "
+        "(default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="as JSON, all of it")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command: 0 when they hold the same, 1 when not.
+    """Returns 0 if the stores hold the same, else 1.
 
     Raises:
-        StoreError: one of them cannot be asked.
+        StoreError: a store cannot be read.
     """
-    found = asyncio.run(_compare(arguments, settings))
-    differences = [each for some in found.values() for each in some]
-    if not found:
-        print("Neither of them knows an app.", file=sys.stderr)
+    results = asyncio.run(_compare_apps(arguments, settings))
+    differences = [difference for result in results.values() for difference in result]
+    if not results:
+        print_err("Neither store has data of any app.")
         return 1
     if arguments.json:
-        print(json.dumps([each._asdict() for each in differences], indent=2))
+        print(json.dumps([difference._asdict() for difference in differences], indent=2))
     else:
-        for app, some in found.items():
-            print(f"{app}: {'differs' if some else 'the same'}")
-            for each in some[:SHOWN_MAX]:
-                print(f"    {_sentence(each)}")
-            if len(some) > SHOWN_MAX:
-                print(f"    and {len(some) - SHOWN_MAX} more: --json shows all")
+        for app, result in results.items():
+            print(f"{app}: {'differs' if result else 'the same'}")
+            for difference in result[:DIFFERENCES_SHOWN]:
+                print(f"    {_sentence(difference)}")
+            if len(result) > DIFFERENCES_SHOWN:
+                print(f"    and {len(result) - DIFFERENCES_SHOWN} more: --json shows all")
     return 1 if differences else 0
 
 
-def _sentence(each: Difference) -> str:
-    at = time.strftime("%Y-%m-%d %H:%M", time.gmtime(each.start))
-    first, second = each.requests
+def _sentence(difference: Difference) -> str:
+    first, second = difference.requests
     requests = f" ({first:,} and {second:,} requests)" if first != second else ""
-    return f"{each.resolution} from {at} UTC: {', '.join(each.fields)}{requests}"
+    return (
+        f"{difference.resolution} from {format_minute(difference.start)} UTC: "
+        f"{', '.join(difference.fields)}{requests}"
+    )
 
 
-async def _compare(
+async def _compare_apps(
     arguments: argparse.Namespace, settings: Settings
 ) -> dict[str, list[Difference]]:
     stores = connect(arguments.first), connect(arguments.second)
     tiers = resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
     now_s = int(time.time())
+    progress = ProgressLine()
     try:
-        seen = [each.app for store in stores for each in await store.seen_apps()]
-        return {
-            app: [
-                each
-                async for each in differences(
+        seen_apps = {sighting.app for store in stores for sighting in await store.seen_apps()}
+        apps = arguments.app or sorted(seen_apps)
+        results = {}
+        for number, app in enumerate(apps, 1):
+            progress.show(f"comparing {app}, app {number:,} of {len(apps):,}")
+            results[app] = [
+                difference
+                async for difference in differences_of(
                     *stores, app, tiers, now_s, arguments.settled, arguments.within
                 )
             ]
-            for app in arguments.app or sorted(set(seen))
-        }
+        return results
     finally:
+        progress.clear()
         for store in stores:
             await store.close()
 
 
-async def differences(
+async def differences_of(
     first: Store,
     second: Store,
     app: str,
@@ -116,19 +130,21 @@ async def differences(
     settled_s: int,
     within_s: int | None = None,
 ) -> AsyncIterator[Difference]:
-    """Every interval of the app that ended `settled_s` ago, and began `within_s` ago at the most,
-    in which the stores differ. The totals are left out: they reach back further than any log.
+    """The intervals of an app in which the stores differ.
+
+    Compares intervals that ended at least `settled_s` ago and began at most `within_s` ago. Totals
+    are left out: they reach back further than any log.
     """
     for tier in tiers:
-        back_s = min(tier.retention_s, within_s or tier.retention_s)
-        since = align(now_s - back_s, tier.seconds)
-        until = align(now_s - settled_s, tier.seconds)
-        slots = [Slot(tier.name, start) for start in range(since, until, tier.seconds)]
-        one = await _rollups(await first.read(app, slots), tiers, now_s)
-        other = await _rollups(await second.read(app, slots), tiers, now_s)
+        span_s = min(tier.retention_s, within_s or tier.retention_s)
+        start = align(now_s - span_s, tier.seconds)
+        end = align(now_s - settled_s, tier.seconds)
+        slots = [Slot(tier.name, at_s) for at_s in range(start, end, tier.seconds)]
+        first_rollups = await _rollups(await first.read(app, slots), tiers, now_s)
+        second_rollups = await _rollups(await second.read(app, slots), tiers, now_s)
         for slot in slots:
-            a, b = one.get(slot, Rollup()), other.get(slot, Rollup())
-            if fields := _fields_that_differ(a, b):
+            a, b = first_rollups.get(slot, Rollup()), second_rollups.get(slot, Rollup())
+            if fields := _differing_fields(a, b):
                 requests = sum(a.requests.values()), sum(b.requests.values())
                 yield Difference(app, tier.name, slot.start, fields, requests)
 
@@ -136,21 +152,17 @@ async def differences(
 async def _rollups(
     contents: Contents, tiers: Sequence[Resolution], now_s: int
 ) -> Mapping[Slot, Rollup]:
-    """What each slot comes to with what is waiting to be folded."""
-    packed = {slot: list(map(data_of, elements)) for slot, elements in contents.slots.items()}
-    waiting = contents.inbox
-    while waiting:
-        merge = await merge_one_by_one(waiting)
+    """The rollup of each slot, with the batches of the inbox folded in."""
+    payloads = {slot: list(map(data_of, elements)) for slot, elements in contents.slots.items()}
+    inbox = contents.inbox
+    while inbox:
+        merge = await merge_one_by_one(inbox)
         for write in await slot_writes(merge, tiers, now_s):
             if write.slot != TOTAL:
-                packed.setdefault(write.slot, []).append(data_of(write.element))
-        waiting = list(islice(waiting, len(merge.elements), None))
-    return {slot: to_python(merge_rollups(some)) for slot, some in packed.items()}
+                payloads.setdefault(write.slot, []).append(data_of(write.element))
+        inbox = list(islice(inbox, len(merge.elements), None))
+    return {slot: to_python(merge_rollups(data)) for slot, data in payloads.items()}
 
 
-def _fields_that_differ(first: Rollup, second: Rollup) -> tuple[str, ...]:
-    return tuple(name for name in Rollup.__slots__ if _of(first, name) != _of(second, name))
-
-
-def _of(rollup: Rollup, field: str) -> Any:
-    return getattr(rollup, field)
+def _differing_fields(first: Rollup, second: Rollup) -> tuple[str, ...]:
+    return tuple(name for name in Rollup.__slots__ if getattr(first, name) != getattr(second, name))

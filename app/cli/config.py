@@ -1,4 +1,4 @@
-"""`dynometer config`: what is set, and where that comes from; no secret is shown."""
+"""`dynometer config`: prints the settings in effect and where each comes from, without secrets."""
 
 from __future__ import annotations
 
@@ -13,28 +13,27 @@ HIDDEN = "…"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--json."""
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    """Add --json."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command."""
-    rows = [(setting.name, *effective(setting, os.environ)) for setting in SETTINGS]
+    """Print the table, or JSON."""
+    rows = [(setting.name, *printable_value(setting, os.environ)) for setting in SETTINGS]
     if arguments.json:
-        described = {name: {"value": value, "source": source} for name, value, source in rows}
-        print(json.dumps(described, indent=2))
+        values = {name: {"value": value, "source": source} for name, value, source in rows}
+        print(json.dumps(values, indent=2))
         return 0
     width = max(len(name) for name, _, _ in rows)
     for name, value, source in rows:
-        print(
-            f"{name:<{width}}  {value or '(empty)'}{'' if source == 'default' else f'  ({source})'}"
-        )
+        origin = "" if source == "default" else f"  ({source})"
+        print(f"{name:<{width}}  {value or '(empty)'}{origin}")
     return 0
 
 
-def effective(setting: Setting, environ: Mapping[str, str]) -> tuple[str, str]:
-    """(value as it is written, where it comes from)."""
-    given = environ.get(setting.name)
-    if not given:
+def printable_value(setting: Setting, environ: Mapping[str, str]) -> tuple[str, str]:
+    """(value as in the environment, with secrets hidden; "environment" or "default")."""
+    text = environ.get(setting.name)
+    if not text:
         return setting.default, "default"
-    return (HIDDEN if setting.secret else given), "environment"
+    return (HIDDEN if setting.secret else text), "environment"

@@ -1,5 +1,7 @@
-"""`dynometer doctor`: looks at settings, address, certificates, disk, store, folding, apps and
-drains, and sends a marked batch through; for whatever is not well, one line says what to do.
+"""`dynometer doctor`: checks an installation, and says how to fix each problem in one line.
+
+It checks settings, address, certificates, disk, store, folding, apps, drains and alert channels,
+and sends a marked batch through the whole path.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting.channels.channel import unpack_health
 from app.cli.open_store import open_store
+from app.cli.output import format_minute
 from app.cli.self_test import LINES, SelfTestFailed, run_self_test
 from app.config import ConfigError, Settings, unknown_settings
 from app.folding.memory_pressure import SHED_AT, WARN_AT
@@ -33,22 +35,22 @@ from app.storage.alert_interface import AlertTable
 from app.storage.interface import FOLDING, Store, StoreUnavailable
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
-from app.support.process import why_ephemeral
+from app.support.disk import why_ephemeral
 
 ROTATION_LONG_S = 24 * 3600
 FOLDING_LATE_S = 180  # three sweeps
 BACKLOG_HIGH = 1_000  # batches of one app
-REFUSED_WITHIN_S = 3600
-CERTIFICATE_ENDS_SOON_S = 14 * 86_400  # whoever renews them by machine does so earlier
-CLOCKS_APART_S = 2.0
-STORE_SLOW_S = 0.05  # each batch waits for it
+REJECTED_WITHIN_S = 3600
+CERTIFICATE_ENDS_SOON_S = 14 * 86_400  # automatic renewal happens earlier
+CLOCK_DIFFERENCE_S_MAX = 2.0
+STORE_SLOW_S = 0.05  # each batch waits for the store
 ANSWER_WITHIN_S = 10.0
-_FACTS_ROUND_TRIPS = 3
+_SERVER_INFO_ROUND_TRIPS = 3
 _MEBIBYTE = 2**20
 
 
 class Finding(NamedTuple):
-    """`ok`: there is nothing to be done about it."""
+    """The result of a check. `ok`: no action is needed."""
 
     ok: bool
     about: str
@@ -57,69 +59,72 @@ class Finding(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """--app, --json."""
-    parser.add_argument("--app", metavar="APP", help="of apps and drains, only what is about APP")
-    parser.add_argument("--json", action="store_true", help="as JSON")
+    """Add --app and --json."""
+    parser.add_argument("--app", metavar="APP", help="leave out findings about other apps")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command: 0 when all is well, 1 when something is to be done.
+    """Returns 0 if all is well, 1 if there is a problem.
 
     Raises:
-        ConfigError: no store is known.
+        ConfigError: there is no store.
     """
     findings = asyncio.run(examine(settings, arguments.app))
     if arguments.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(f"{'ok  ' if finding.ok else 'LOOK'}  {finding.about:<8}  {finding.text}")
+            print(f"{'ok  ' if finding.ok else 'WARN'}  {finding.about:<8}  {finding.text}")
     return 0 if all(finding.ok for finding in findings) else 1
 
 
 async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
-    """Everything that is found, what is well too; of apps, only about `app` if one is named."""
-    findings = [*_settings(settings), _form(), *_certificate(settings)]
-    findings += [finding async for finding in _reached(settings)]
-    findings += await asyncio.to_thread(lambda: [*_disk(settings), *_log(settings)])
+    """The results of all checks; findings about apps only for `app`, if given."""
+    findings = [*_settings(settings), _hot_paths(), *_certificate(settings)]
+    findings += [finding async for finding in _public_address(settings)]
+    findings += await asyncio.to_thread(lambda: [*_disk(settings), *_kafka(settings)])
     async with open_store(settings) as store:
         now_s = time.time()
         try:
-            findings += [Finding(False, "store", advice) for advice in await store.warnings()]
-            for look in (_store, _folding, _through, _apps, _drains, _alerts):
+            findings += [Finding(False, "store", text) for text in await store.warnings()]
+            for check in (_store, _folding, _self_test, _apps, _drains, _alerts):
                 findings += [
-                    each async for each in look(store, now_s) if not app or _is_about(each, app)
+                    finding
+                    async for finding in check(store, now_s)
+                    if not app or _concerns(finding, app)
                 ]
         except StoreUnavailable as error:
             findings.append(Finding(False, "store", str(error)))
     return findings
 
 
-def _is_about(finding: Finding, app: str) -> bool:
+def _concerns(finding: Finding, app: str) -> bool:
     return finding.about not in ("apps", "drains") or finding.app in ("", app)
 
 
 def _settings(settings: Settings) -> Iterator[Finding]:
-    for unknown in unknown_settings(os.environ):
-        yield Finding(False, "settings", unknown)
+    for warning in unknown_settings(os.environ):
+        yield Finding(False, "settings", warning)
     if settings.local_mode:
         yield Finding(
             True,
             "access",
-            "local mode: only this machine is answered. For Heroku set DYNOMETER_ADMIN_TOKEN and "
+            "local mode: only this machine may connect. For Heroku, set DYNOMETER_ADMIN_TOKEN and "
             "DYNOMETER_PUBLIC_URL",
         )
     elif not settings.public_url:
         yield Finding(
             False,
             "access",
-            "DYNOMETER_PUBLIC_URL is not set: 'drains add' cannot say where Heroku is to send",
+            "DYNOMETER_PUBLIC_URL is not set, so 'drains add' does not know the drain's address: "
+            "set it to the https address at which Heroku reaches the service",
         )
     elif not settings.public_url.startswith("https:"):
         yield Finding(
             False,
             "access",
-            "DYNOMETER_PUBLIC_URL is not https: secrets and logs would cross the network in clear",
+            "DYNOMETER_PUBLIC_URL is not https, so secrets and logs are unencrypted: use https",
         )
     else:
         yield Finding(True, "access", f"token mode, reached at {settings.public_url}")
@@ -133,18 +138,23 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
             yield Finding(False, "tls", str(error))
 
 
-def _ends(what: str, end_s: float) -> Finding:
-    soon = end_s - time.time() < CERTIFICATE_ENDS_SOON_S
+def _ends(certificate: str, end_s: float) -> Finding:
+    is_soon = end_s - time.time() < CERTIFICATE_ENDS_SOON_S
+    verb = "expired on" if end_s < time.time() else "is valid until"
     return Finding(
-        not soon,
+        not is_soon,
         "tls",
-        f"{what} {'ended' if end_s < time.time() else 'holds until'} {_minute(int(end_s))}"
-        + (": renew it, and tell who shows it (to us: kill -HUP)" if soon else ""),
+        f"{certificate} {verb} {format_minute(int(end_s))} UTC"
+        + (
+            ": renew it, and reload the server that uses it (Dynometer: kill -HUP)"
+            if is_soon
+            else ""
+        ),
     )
 
 
-async def _reached(settings: Settings) -> AsyncIterator[Finding]:
-    """Whether the public address leads here, as Heroku needs it to."""
+async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
+    """Checks whether the public address leads to this service, as Heroku needs it to."""
     if not settings.public_url:
         return
     url = f"{settings.public_url}/healthz"
@@ -155,34 +165,33 @@ async def _reached(settings: Settings) -> AsyncIterator[Finding]:
         yield Finding(
             False,
             "access",
-            f"{url} cannot be reached from here ({error or type(error).__name__}): Heroku must "
-            "reach it; look at its name, its certificate, and whether the service runs",
+            f"{url} cannot be reached from here ({error or type(error).__name__}), and Heroku must "
+            "reach it: check the host name, the certificate, and that the service runs",
         )
         return
     if answer.text != "ok\n":
         yield Finding(
             False,
             "access",
-            f"{url} answers {answer.status_code}, and not as this service does: is "
-            "DYNOMETER_PUBLIC_URL right, and the proxy in front?",
+            f"{url} answers {answer.status_code}, which is not this service's answer: check "
+            "DYNOMETER_PUBLIC_URL and the proxy",
         )
     tls = answer.extensions["network_stream"].get_extra_info("ssl_object")
-    if tls is not None and (shown := tls.getpeercert(binary_form=True)):
-        yield _ends(f"the certificate at {settings.public_url}", not_after_s(shown))
+    if tls is not None and (certificate := tls.getpeercert(binary_form=True)):
+        yield _ends(f"the certificate at {settings.public_url}", not_after_s(certificate))
 
 
-def _form() -> Finding:
+def _hot_paths() -> Finding:
     if COMPILED or os.environ.get(PURE) == "1":
         return Finding(True, "path", FORM)
     return Finding(
         True,
         "path",
-        f"{FORM}: with a C compiler and Python's headers (gcc, python3-dev), 'make install' "
-        "compiles the busy paths",
+        f"{FORM}: to compile the hot paths, install gcc and python3-dev, then run 'make install'",
     )
 
 
-def _log(settings: Settings) -> Iterator[Finding]:
+def _kafka(settings: Settings) -> Iterator[Finding]:
     for ok, text in load_kafka("app.kafka.checks").findings(settings) if settings.kafka else ():
         yield Finding(ok, "kafka", text)
 
@@ -190,33 +199,35 @@ def _log(settings: Settings) -> Iterator[Finding]:
 def _disk(settings: Settings) -> Iterator[Finding]:
     if not settings.spool_bytes_max:
         yield Finding(
-            True, "spool", "none (DYNOMETER_SPOOL_MAX_BYTES=0): an absence of the store costs lines"
+            True, "spool", "off (DYNOMETER_SPOOL_MAX_BYTES=0): an outage of the store loses lines"
         )
         return
     directory = settings.data_dir
     if not os.access(directory if directory.exists() else directory.parent, os.W_OK):
-        yield Finding(False, "spool", f"{directory} cannot be written to: see DYNOMETER_DATA_DIR")
+        yield Finding(False, "spool", f"cannot write to {directory}: change DYNOMETER_DATA_DIR")
         return
     spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=time.time)
-    waiting = spool.status()
-    room = f"{waiting.bytes / _MEBIBYTE:.1f} MiB of {settings.spool_bytes_max / _MEBIBYTE:.0f}"
-    if waiting.bytes:
-        yield Finding(
-            False, "spool", f"{room} wait on disk: the store is or was away; see the next lines"
-        )
-    else:
-        yield Finding(True, "spool", f"empty ({room})")
-    free = shutil.disk_usage(_existing(directory)).free
-    if free < settings.spool_bytes_max - waiting.bytes:
+    queue = spool.status()
+    usage = f"{queue.bytes / _MEBIBYTE:.1f} MiB of {settings.spool_bytes_max / _MEBIBYTE:.0f}"
+    if queue.bytes:
         yield Finding(
             False,
             "spool",
-            f"only {free // _MEBIBYTE} MiB are free in {directory}, less than the spool may need: "
-            "make room, or lower DYNOMETER_SPOOL_MAX_BYTES",
+            f"{usage} wait on disk: the store is or was unavailable; see the store's findings",
+        )
+    else:
+        yield Finding(True, "spool", f"empty ({usage})")
+    free = shutil.disk_usage(_existing(directory)).free
+    if free < settings.spool_bytes_max - queue.bytes:
+        yield Finding(
+            False,
+            "spool",
+            f"only {free // _MEBIBYTE} MiB are free in {directory}, less than the spool may use: "
+            "free some space, or lower DYNOMETER_SPOOL_MAX_BYTES",
         )
     if reason := why_ephemeral(directory, os.environ):
         yield Finding(
-            True, "spool", f"{directory} lies {reason}: what waits there does not survive a restart"
+            True, "spool", f"{directory} is {reason}: spooled batches do not survive a restart"
         )
 
 
@@ -226,42 +237,47 @@ def _existing(path: Path) -> Path:
 
 
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    problems = await store.check()  # and connects
+    problems = await store.check()  # connects too, so that the next call can be timed
     began_s = time.perf_counter()
-    facts = await store.server_info()
-    took_s = (time.perf_counter() - began_s) / _FACTS_ROUND_TRIPS
-    if took_s > STORE_SLOW_S:
+    info = await store.server_info()
+    latency_s = (time.perf_counter() - began_s) / _SERVER_INFO_ROUND_TRIPS
+    if latency_s > STORE_SLOW_S:
         yield Finding(
             False,
             "store",
-            f"answers in {took_s * 1000:.0f} ms: each batch waits for it; is it far, or busy?",
+            f"answers in {latency_s * 1000:.0f} ms, and each batch waits for it: check its load "
+            "and the network",
         )
-    if facts.time_s and abs(facts.time_s - time.time()) > CLOCKS_APART_S:
+    difference_s = abs(info.time_s - time.time()) if info.time_s else 0.0
+    if difference_s > CLOCK_DIFFERENCE_S_MAX:
         yield Finding(
             False,
             "clock",
-            f"this machine's clock and the store's are {abs(facts.time_s - time.time()):.0f} s "
-            "apart: lines may seem too new or too old; have both set by NTP (timedatectl)",
+            f"the clocks of this machine and of the store differ by {difference_s:.0f} s, so lines "
+            "may count as too new or too old: synchronize both with NTP (timedatectl)",
         )
     for problem in problems:
         yield Finding(False, "store", problem)
-    used = f"{facts.bytes_used / _MEBIBYTE:.1f} MiB used"
-    of = f" of {facts.bytes_max / _MEBIBYTE:.0f}" if facts.bytes_max else ""
-    if facts.bytes_max and facts.bytes_used > WARN_AT * facts.bytes_max:
+    usage = f"{info.bytes_used / _MEBIBYTE:.1f} MiB used"
+    if info.bytes_max:
+        usage += f" of {info.bytes_max / _MEBIBYTE:.0f}"
+    if info.bytes_max and info.bytes_used > WARN_AT * info.bytes_max:
         yield Finding(
             False,
             "store",
-            f"{facts.server}: {used}{of}. Raise its maxmemory, or keep data for less time "
+            f"{info.server}: {usage}. Raise maxmemory, or shorten the retention "
             f"(DYNOMETER_RETENTION_*): above {SHED_AT:.0%} the oldest minutes are dropped",
         )
     else:
-        answers = f"answers in {took_s * 1000:.1f} ms"
-        yield Finding(True, "store", f"{facts.server}: {used}{of}, {answers}")
-    if facts.persistence:
-        yield Finding(True, "store", f"keeps data over a restart: {facts.persistence}")
+        latency = f"answers in {latency_s * 1000:.1f} ms"
+        yield Finding(True, "store", f"{info.server}: {usage}, {latency}")
+    if info.persistence:
+        yield Finding(True, "store", f"keeps data over a restart: {info.persistence}")
     else:
         yield Finding(
-            False, "store", "loses everything when it restarts: CONFIG SET appendonly yes"
+            False,
+            "store",
+            "loses all data when it restarts: CONFIG SET appendonly yes",
         )
 
 
@@ -272,100 +288,102 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
         if name.startswith(FOLDING) and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
     }
     latest_s = max((int(beat["last_success_s"]) for beat in heartbeats.values()), default=0)
-    backlog = await store.inbox_lengths([seen.app for seen in await store.seen_apps()])
+    backlog = await store.inbox_lengths([sighting.app for sighting in await store.seen_apps()])
     longest = max(backlog.values(), default=0)
     errors = sorted({beat["error"] for beat in heartbeats.values() if beat["error"]})
     for error in errors:
         yield Finding(False, "folding", error)
     if not heartbeats:
-        yield Finding(False, "folding", f"nobody folds: start the service ({command()} serve)")
-    elif now_s - latest_s > FOLDING_LATE_S:
         yield Finding(
-            False, "folding", f"nothing was folded since {_minute(latest_s)}: see the log"
+            False, "folding", f"no fold worker is running: start the service ({command()} serve)"
+        )
+    elif now_s - latest_s > FOLDING_LATE_S:
+        last_fold = f"since {format_minute(latest_s)} UTC" if latest_s else "yet"
+        yield Finding(
+            False,
+            "folding",
+            f"nothing was folded {last_fold}. Check the service's log",
         )
     elif longest > BACKLOG_HIGH:
         yield Finding(
             False,
             "folding",
-            f"{longest} batches of one app wait: add a folding process ({command()} fold)",
+            f"{longest} batches of one app wait: add a fold worker ({command()} fold)",
         )
     elif not errors:
-        yield Finding(
-            True,
-            "folding",
-            f"{_many(len(heartbeats), 'worker')}, {_many(sum(backlog.values()), 'batch')} wait",
-        )
+        batches = _plural(sum(backlog.values()), "batch")
+        yield Finding(True, "folding", f"{_plural(len(heartbeats), 'worker')}, {batches} waiting")
 
 
-async def _through(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _self_test(store: Store, now_s: float) -> AsyncIterator[Finding]:
     try:
         await run_self_test(store, now_s)
     except SelfTestFailed as error:
         yield Finding(
             False,
             "batch",
-            f"a marked batch was sent through, and {error}: this is a defect, please report it",
+            f"the test with a marked batch failed: {error}. This is a defect, please report it",
         )
     else:
-        yield Finding(True, "batch", f"{LINES} marked lines went through: each counted once")
+        yield Finding(True, "batch", f"{LINES} marked lines sent through, each counted once")
 
 
 async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    seen = await store.seen_apps()
-    registered = await store.drains()
-    known = {each.app for each in seen}
-    for app in sorted(registered.keys() - known):
+    seen_apps = await store.seen_apps()
+    silent_apps = (await store.drains()).keys() - {sighting.app for sighting in seen_apps}
+    for app in sorted(silent_apps):
         yield Finding(
             False,
             "apps",
-            f"{app}: nothing was ever received. heroku drains -a {app} should list our address; "
-            "look below for refused log-ins",
+            f"{app}: nothing received yet. Check that heroku drains -a {app} lists our address, "
+            "and see rejected log-ins below",
             app,
         )
-    for each in seen:
-        if now_s - each.last_seen_s > DRAIN_SILENT_S:
-            silent = f"{each.app}: silent since {_minute(each.last_seen_s)}"
-            yield Finding(False, "apps", silent, each.app)
-        elif now_s - each.runtime_metrics_s > DRAIN_SILENT_S:
+    for sighting in seen_apps:
+        if now_s - sighting.last_seen_s > DRAIN_SILENT_S:
+            since = f"{sighting.app}: silent since {format_minute(sighting.last_seen_s)} UTC"
+            yield Finding(False, "apps", since, sighting.app)
+        elif now_s - sighting.runtime_metrics_s > DRAIN_SILENT_S:
             yield Finding(
                 False,
                 "apps",
-                f"{each.app}: no memory and load. heroku labs:enable log-runtime-metrics "
-                f"-a {each.app}; heroku restart -a {each.app}",
-                each.app,
+                f"{sighting.app}: no memory and load. Run heroku labs:enable log-runtime-metrics "
+                f"-a {sighting.app}; heroku restart -a {sighting.app}",
+                sighting.app,
             )
     for app in await looping_apps(store):
         yield Finding(False, "apps", loop_notice(app), app)
-    if seen:
-        yield Finding(True, "apps", f"{len(seen)} heard from")
+    if seen_apps:
+        yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen")
 
 
 async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    infos = await drain_statuses(store)
-    for info in second_drains(infos, now_s):
-        yield Finding(False, "drains", info.doubled, info.app)
-    for info in infos:
-        if info.waits_for_rotation and now_s - info.secrets[-1].added_s > ROTATION_LONG_S:
+    statuses = await drain_statuses(store)
+    for drain in second_drains(statuses, now_s):
+        yield Finding(False, "drains", drain.doubled, drain.app)
+    for drain in statuses:
+        if drain.waits_for_rotation and now_s - drain.secrets[-1].added_s > ROTATION_LONG_S:
             yield Finding(
                 False,
                 "drains",
-                f"{info.app}: its new secret of {_minute(info.secrets[-1].added_s)} was never "
-                f"used: run the drains:add it came with, or again {command()} drains rotate "
-                f"{info.app}",
-                info.app,
+                f"{drain.app}: its new secret of {format_minute(drain.secrets[-1].added_s)} UTC "
+                "was never used: run the drains:add command that came with it, or "
+                f"{command()} drains rotate {drain.app} again",
+                drain.app,
             )
-    for refusal in await recent_rejected_logins(store):
-        if now_s - refusal.last_s < REFUSED_WITHIN_S:
+    for login in await recent_rejected_logins(store):
+        if now_s - login.last_s < REJECTED_WITHIN_S:
+            token = f", drain {login.token}" if login.token else ""
             yield Finding(
                 False,
                 "drains",
-                f"{_many(refusal.count, 'log-in')} refused, last {_minute(refusal.last_s)}: "
-                f"{refusal.user or 'no name of an app'}, {refusal.reason}"
-                + (f", drain {refusal.token}" if refusal.token else ""),
-                refusal.user,
+                f"{_plural(login.count, 'log-in')} rejected, last {format_minute(login.last_s)} "
+                f"UTC: {login.user or 'not an app name'}, {login.reason}{token}",
+                login.user,
             )
-    if infos:
-        yield Finding(True, "drains", f"{sum(bool(info.secrets) for info in infos)} may send")
+    if statuses:
+        senders = sum(bool(drain.secrets) for drain in statuses)
+        yield Finding(True, "drains", f"{_plural(senders, 'app')} may send")
 
 
 async def _alerts(store: Store, now_s: float) -> AsyncIterator[Finding]:
@@ -374,7 +392,7 @@ async def _alerts(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(
             True,
             "alerts",
-            f"nobody is told: {command()} alerts channel add slack|webhook|email ADDRESS",
+            f"no channel: {command()} alerts channel add slack|webhook|email ADDRESS",
         )
         return
     for name in channels:
@@ -383,16 +401,12 @@ async def _alerts(store: Store, now_s: float) -> AsyncIterator[Finding]:
             yield Finding(
                 False,
                 "alerts",
-                f"{name} has taken nothing since {_minute(health.failing_since_s)}: "
+                f"{name} has been failing since {format_minute(health.failing_since_s)} UTC: "
                 f"{health.error}. Try it: {command()} alerts test",
             )
-    yield Finding(True, "alerts", f"{_many(len(channels), 'channel')}")
+    yield Finding(True, "alerts", _plural(len(channels), "channel"))
 
 
-def _many(number: int, noun: str) -> str:
+def _plural(number: int, noun: str) -> str:
     plural = noun + ("es" if noun.endswith("ch") else "s")
     return f"{number:,} {noun if number == 1 else plural}"
-
-
-def _minute(at_s: int) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M} UTC" if at_s else "ever"

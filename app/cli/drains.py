@@ -1,7 +1,8 @@
-"""`dynometer drains`: which apps may send. Works on the store, so it needs no address of a service.
+"""`dynometer drains`: manages which apps may send.
 
-stdout carries only what a program can run or read; what is said to a person goes to stderr. So
-`dynometer drains add APP | sh` registers the drain at Heroku at once.
+It works on the store, so it needs no address of a service. stdout carries only commands to run or
+data for programs; messages for people go to stderr. So `dynometer drains add APP | sh` also
+registers the drain at Heroku.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ import json
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
-from app.access.drain_admin import DrainAdmin, DrainCommands
+from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.access.drain_secrets import LINKED, decode
 from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.rejected_logins import RejectedLogin, recent_rejected_logins
+from app.cli.arguments import app_name
 from app.cli.open_store import open_store
-from app.cli.syslog import adopt
+from app.cli.output import format_minute, print_err, print_table
+from app.cli.syslog import add_syslog_drains
 from app.config import ConfigError, Settings
 from app.storage.interface import Store
 from app.support.about import command
@@ -31,142 +33,141 @@ Action = Callable[[Store, argparse.Namespace, Settings], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The subcommands add, list, rotate and remove."""
+    """Add the subcommands add, link, unlink, list, rotate and remove."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    adding = actions.add_parser("add", help="create a drain secret; print what to run at Heroku")
-    adding.add_argument("apps", metavar="APP", nargs="*", type=app_name)
-    adding.add_argument(
+    add = actions.add_parser("add", help="create a drain secret; print the command for Heroku")
+    add.add_argument("apps", metavar="APP", nargs="*", type=app_name)
+    add.add_argument(
         "--from",
         dest="source",
         metavar="FILE",
         type=argparse.FileType("r", encoding="utf-8"),
-        help="names, one a line, or the output of 'heroku apps --json'; - for standard input. "
-        "Apps that have a drain already are passed over",
+        help="names, one per line, or the output of 'heroku apps --json'; - for standard input. "
+        "Apps that already have a drain are skipped",
     )
-    adding.add_argument(
+    add.add_argument(
         "--syslog",
         action="store_true",
-        help="drains over syslog instead of https: prints what to run, waits, and links the token",
+        help="add drains over syslog instead of https: print the command, wait for the drain's "
+        "token, and link it",
     )
-    adding.add_argument("--wait", type=float, default=300, metavar="SECONDS", help="so long (300)")
-    adding.set_defaults(action=_add)
+    add.add_argument(
+        "--wait",
+        type=float,
+        default=300,
+        metavar="SECONDS",
+        help="with --syslog: how long to wait for a token (default: 300)",
+    )
+    add.set_defaults(action=_add)
     for name, action, help_text in (
-        ("link", _link, "let a drain token speak for an app over syslog"),
-        ("unlink", _unlink, "end that"),
+        ("link", _link, "let a drain token send for an app over syslog"),
+        ("unlink", _unlink, "revoke a link"),
     ):
-        linking = actions.add_parser(name, help=help_text)
-        linking.add_argument("app", metavar="APP", type=app_name)
-        linking.add_argument("token", metavar="TOKEN", type=_token)
-        linking.set_defaults(action=action)
-    listing = actions.add_parser(
-        "list", help="list apps, their drains, and log-ins that were refused"
-    )
-    listing.add_argument("--json", action="store_true", help="as JSON")
-    listing.set_defaults(action=_list)
-    rotating = actions.add_parser(
+        link = actions.add_parser(name, help=help_text)
+        link.add_argument("app", metavar="APP", type=app_name)
+        link.add_argument("token", metavar="TOKEN", type=_drain_token)
+        link.set_defaults(action=action)
+    show = actions.add_parser("list", help="list apps, their drains, and rejected log-ins")
+    show.add_argument("--json", action="store_true", help="print JSON")
+    show.set_defaults(action=_list)
+    rotate = actions.add_parser(
         "rotate", help="replace a drain and its secret by a new one, without a gap"
     )
-    rotating.add_argument("apps", metavar="APP", nargs="+", type=app_name)
-    rotating.add_argument(
+    rotate.add_argument("apps", metavar="APP", nargs="+", type=app_name)
+    rotate.add_argument(
         "--at-once",
         action="store_true",
-        help="the old secret ends now, for one that got known: what still comes with it is refused",
+        help="revoke the old secret immediately, for a secret that has leaked; lines that are "
+        "still sent with it are rejected",
     )
-    rotating.set_defaults(action=_rotate)
-    removing = actions.add_parser("remove", help="forget drain secrets: these apps may not send")
-    removing.add_argument("apps", metavar="APP", nargs="+", type=app_name)
-    removing.add_argument("--yes", action="store_true", help="do not ask")
-    removing.set_defaults(action=_remove)
+    rotate.set_defaults(action=_rotate)
+    remove = actions.add_parser("remove", help="delete drain secrets: these apps may not send")
+    remove.add_argument("apps", metavar="APP", nargs="+", type=app_name)
+    remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    remove.set_defaults(action=_remove)
 
 
-def app_name(text: str) -> str:
-    """For argparse: an app's name."""
-    if not valid_app(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an app's name: {APP_NAME_RULE}")
-    return text
-
-
-def _token(text: str) -> str:
+def _drain_token(text: str) -> str:
     if not LINKED.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{text!r} is no drain token (d.…, see heroku drains) and no host's name"
+            f"{text!r}: expected a drain token (d.…, see heroku drains) or a host name"
         )
     return text
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command.
+    """Run the subcommand.
 
     Raises:
-        ConfigError: no store is known, or what was given cannot be used.
-        EnrolmentError: this cannot be done as things are.
-        StoreUnavailable: the store is away.
+        ConfigError: there is no store, or an argument cannot be used.
+        DrainAdminError: the change is not possible in the present state.
+        StoreUnavailable: the store does not answer.
     """
-    return asyncio.run(_with_store(arguments, settings))
+    return asyncio.run(_run_action(arguments, settings))
 
 
-async def _with_store(arguments: argparse.Namespace, settings: Settings) -> int:
+async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
     async with open_store(settings) as store:
         action: Action = arguments.action
         return await action(store, arguments, settings)
 
 
-def _enrolment(store: Store, settings: Settings) -> DrainAdmin:
+def _drain_admin(store: Store, settings: Settings) -> DrainAdmin:
     return DrainAdmin(store, time.time, settings.public_url)
 
 
 async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    named = list(dict.fromkeys(arguments.apps))
-    listed = app_names(arguments.source.read()) if arguments.source else []
-    if not named and not listed:
-        raise ConfigError("which app? dynometer drains add APP …, or --from FILE")
+    argument_apps = list(dict.fromkeys(arguments.apps))
+    file_apps = app_names(arguments.source.read()) if arguments.source else []
+    apps = list(dict.fromkeys([*argument_apps, *file_apps]))
+    if not apps:
+        raise ConfigError(f"no app is named: {command()} drains add APP …, or --from FILE")
     if arguments.syslog:
-        return await adopt(store, settings, [*named, *listed], wait_s=arguments.wait)
-    enrolment = _enrolment(store, settings)
-    await enrolment.refuse_taken(named)
-    registered = await store.drains()
-    passed_over = [app for app in listed if app in registered and decode(registered[app]).secrets]
+        return await add_syslog_drains(store, settings, apps, wait_s=arguments.wait)
+    admin = _drain_admin(store, settings)
+    await admin.refuse_taken(argument_apps)
+    records = await store.drains()
+    skipped_apps = [app for app in file_apps if app in records and decode(records[app]).secrets]
     if settings.local_mode:
-        _say(
-            "note: DYNOMETER_ADMIN_TOKEN is not set here; "
-            "a service without it answers this machine only."
+        print_err(
+            "Note: DYNOMETER_ADMIN_TOKEN is not set here. "
+            "A service without it answers this machine only."
         )
-    for app in dict.fromkeys([*named, *listed]):
-        if app not in passed_over:
-            _print_addition(await enrolment.add(app))
-    if passed_over:
-        _say(f"passed over, for they have a drain: {', '.join(passed_over)}")
+    for app in apps:
+        if app not in skipped_apps:
+            # Flushed for each app: the secret in it is stored nowhere else.
+            print((await admin.add(app)).add, flush=True)
+    if skipped_apps:
+        print_err(f"Skipped (already has a drain): {', '.join(skipped_apps)}")
     return 0
 
 
 async def _link(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    await _enrolment(store, settings).link(arguments.app, arguments.token)
-    _say(f"{arguments.app}: what {arguments.token} sends over syslog counts within 5 seconds.")
+    await _drain_admin(store, settings).link(arguments.app, arguments.token)
+    print_err(f"{arguments.app}: linked to {arguments.token}. Takes effect within 5 seconds.")
     return 0
 
 
 async def _unlink(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    await _enrolment(store, settings).unlink(arguments.app, arguments.token)
-    _say(f"{arguments.app}: what {arguments.token} sends is no longer taken within 5 seconds.")
+    await _drain_admin(store, settings).unlink(arguments.app, arguments.token)
+    print_err(f"{arguments.app}: unlinked from {arguments.token}. Takes effect within 5 seconds.")
     return 0
 
 
-def _print_addition(enrolled: DrainCommands) -> None:
-    print(enrolled.add, flush=True)  # at once: it is known nowhere else
-
-
 def app_names(text: str) -> list[str]:
-    """The names in the output of `heroku apps --json`, or in a list with one a line.
+    """The names in the output of `heroku apps --json`, or in a list with one per line.
 
     Raises:
-        ConfigError: it is neither.
+        ConfigError: the text has neither form.
     """
     if text.lstrip().startswith("["):
         try:
-            names = [each if isinstance(each, str) else each["name"] for each in json.loads(text)]
+            names = [
+                entry if isinstance(entry, str) else entry["name"] for entry in json.loads(text)
+            ]
         except (ValueError, KeyError, TypeError):
             raise ConfigError(
-                "this JSON cannot be used: expected that of 'heroku apps --json', [{\"name\": …}]"
+                "cannot use this JSON: expected the output of 'heroku apps --json', [{\"name\": …}]"
             ) from None
     else:
         lines = (line.partition("#")[0].strip() for line in text.splitlines())
@@ -178,141 +179,131 @@ def app_names(text: str) -> list[str]:
 
 
 async def _rotate(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    enrolment = _enrolment(store, settings)
+    admin = _drain_admin(store, settings)
     for app in dict.fromkeys(arguments.apps):
-        enrolled = await enrolment.rotate(app, at_once=arguments.at_once)
-        _print_addition(enrolled)
+        commands = await admin.rotate(app, at_once=arguments.at_once)
+        print(commands.add, flush=True)
+        removal = commands.remove or _removal_hint(app)
         if arguments.at_once:
-            _say(f"{app}: the old secret ends within 5 seconds; what comes with it is refused.")
-            _say(f"  Then end the old drain: {_old_drain(enrolled)}")
+            print_err(
+                f"{app}: the old secret ends within 5 seconds; lines sent with it are rejected."
+            )
+            print_err(f"  Then remove the old drain: {removal}")
         else:
-            _say(
+            print_err(
                 f"{app}: run that command. When the new drain first delivers, it takes over at the "
-                "next full minute, and nothing is lost or counted twice."
+                "next full minute. Nothing is lost or counted twice."
             )
-            _say(
-                "  Some minutes later, when 'dynometer drains list' shows it as the active one, "
-                f"end the old drain: {_old_drain(enrolled)}"
+            print_err(
+                f"  Some minutes later, when '{command()} drains list' shows it as the active "
+                f"drain, remove the old one: {removal}"
             )
-            _say("  The old secret ends by itself a day after.")
+            print_err("  The old secret expires by itself a day later.")
     return 0
 
 
-def _old_drain(enrolled: DrainCommands) -> str:
-    return enrolled.remove or _unknown_drain(enrolled.app)
-
-
-def _unknown_drain(app: str) -> str:
-    return f"heroku drains -a {app} lists it, heroku drains:remove URL_OR_TOKEN -a {app} ends it"
+def _removal_hint(app: str) -> str:
+    return f"find it with heroku drains -a {app}, then heroku drains:remove URL_OR_TOKEN -a {app}"
 
 
 async def _list(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
-    infos = await drain_statuses(store)
-    refusals = await recent_rejected_logins(store)
+    statuses = await drain_statuses(store)
+    logins = await recent_rejected_logins(store)
     if arguments.json:
-        print(json.dumps(_as_json(infos, refusals), indent=2))
+        print(json.dumps(_json_of(statuses, logins), indent=2))
         return 0
-    if infos:
-        _print_table(
+    if statuses:
+        print_table(
             ("APP", "MAY SEND", "ACTIVE DRAIN", "LAST SEEN (UTC)"),
             [
-                (info.app, _may_send(info), info.active or "-", _minute(info.last_seen_s))
-                for info in infos
+                (drain.app, _may_send(drain), drain.active or "-", format_minute(drain.last_seen_s))
+                for drain in statuses
             ],
         )
     else:
-        _say(f"no apps yet: {command()} drains add APP")
-    if infos and settings.local_mode:
-        _say("note: in local mode every app on this machine may send")
-    for info in second_drains(infos, time.time()):
-        print(f"\n{info.doubled}")
-    for info in infos:
-        if info.waits_for_rotation:
-            print(f"\n{info.app}: a new secret waits for its drain; until then the old one holds.")
-    if refusals:
-        print("\nRefused log-ins, the last first:")
-        _print_table(
+        print_err(f"No apps yet. Add one: {command()} drains add APP")
+    if statuses and settings.local_mode:
+        print_err("Note: in local mode, every app on this machine may send.")
+    for drain in second_drains(statuses, time.time()):
+        print(f"\n{drain.doubled}")
+    for drain in statuses:
+        if drain.waits_for_rotation:
+            print(
+                f"\n{drain.app}: its new secret is not in use yet; "
+                "the old one is valid until the new drain delivers."
+            )
+    if logins:
+        print("\nRejected log-ins, latest first:")
+        print_table(
             ("USER", "DRAIN", "WHY", "TIMES", "LAST (UTC)"),
             [
                 (
-                    each.user or "(no app's name)",
-                    each.token or "-",
-                    each.reason,
-                    str(each.count),
-                    _minute(each.last_s),
+                    login.user or "(not an app's name)",
+                    login.token or "-",
+                    login.reason,
+                    str(login.count),
+                    format_minute(login.last_s),
                 )
-                for each in refusals
+                for login in logins
             ],
         )
     return 0
 
 
-def _as_json(infos: Sequence[DrainStatus], refusals: Sequence[RejectedLogin]) -> dict[str, object]:
-    doubled = {info.app for info in second_drains(infos, time.time())}
+def _json_of(statuses: Sequence[DrainStatus], logins: Sequence[RejectedLogin]) -> dict[str, object]:
+    doubled_apps = {drain.app for drain in second_drains(statuses, time.time())}
     return {
         "drains": [
             {
-                "app": info.app,
-                "may_send": bool(info.secrets or info.links),
-                "links": info.links,
-                "secrets": len(info.secrets),
-                "last_seen": info.last_seen_s or None,
-                "active_drain": info.active or None,
-                "other_drain": info.other if info.app in doubled else None,
-                "remove_other": info.remove_other if info.app in doubled else None,
+                "app": drain.app,
+                "may_send": bool(drain.secrets or drain.links),
+                "links": drain.links,
+                "secrets": len(drain.secrets),
+                "last_seen": drain.last_seen_s or None,
+                "active_drain": drain.active or None,
+                "other_drain": drain.other if drain.app in doubled_apps else None,
+                "remove_other": drain.remove_other if drain.app in doubled_apps else None,
             }
-            for info in infos
+            for drain in statuses
         ],
-        "refusals": [msgspec.structs.asdict(each) for each in refusals],
+        "refusals": [msgspec.structs.asdict(login) for login in logins],
     }
 
 
-def _may_send(info: DrainStatus) -> str:
-    ways = {0: "", 1: "https"}.get(len(info.secrets), f"https, {len(info.secrets)} secrets")
-    return " + ".join(way for way in (ways, "syslog" if info.links else "") if way) or "no"
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-
-
-def _minute(at_s: int) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M}" if at_s else "never"
+def _may_send(drain: DrainStatus) -> str:
+    https = {0: "", 1: "https"}.get(len(drain.secrets), f"https, {len(drain.secrets)} secrets")
+    return " + ".join(way for way in (https, "syslog" if drain.links else "") if way) or "no"
 
 
 async def _remove(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
     apps = list(dict.fromkeys(arguments.apps))
-    registered = await store.drains()
-    unknown = [app for app in apps if app not in registered]
+    records = await store.drains()
+    unknown = [app for app in apps if app not in records]
     if unknown:
-        _say(f"{', '.join(unknown)}: has no drain; nothing was changed. See: dynometer drains list")
+        print_err(
+            f"{', '.join(unknown)}: has no drain. Nothing was changed. "
+            f"List them: {command()} drains list"
+        )
         return 2
-    if not arguments.yes and not _confirmed(apps):
-        _say("nothing was changed; add --yes to remove without being asked.")
+    if not arguments.yes and not _confirm_removal(apps):
+        print_err("Nothing was changed. Add --yes to remove without confirmation.")
         return 2
-    enrolment = _enrolment(store, settings)
+    admin = _drain_admin(store, settings)
     for app in apps:
-        commands = await enrolment.remove(app)
-        _say(f"{app}: removed; within 5 seconds nothing of it is taken any more.")
-        _say("  At Heroku too:")
-        for each in commands or [_unknown_drain(app)]:
-            _say(f"    {each}")
+        commands = await admin.remove(app)
+        print_err(f"{app}: removed. Its lines are rejected within 5 seconds.")
+        print_err("  Remove the drain at Heroku too:")
+        for line in commands or [_removal_hint(app)]:
+            print_err(f"    {line}")
     return 0
 
 
-def _confirmed(apps: Sequence[str]) -> bool:
-    _say(
-        f"{', '.join(apps)}: log lines will be refused from now on, and Heroku drops what is "
-        "refused. What was counted so far stays, for as long as it is kept."
+def _confirm_removal(apps: Sequence[str]) -> bool:
+    print_err(
+        f"{', '.join(apps)}: new log lines will be rejected, and Heroku drops rejected lines. "
+        "Existing counts stay until their retention ends."
     )
     if not sys.stdin.isatty():
         return False
-    _say("Remove? Type yes:")
+    print_err("Remove? Type yes:")
     return sys.stdin.readline().strip() == "yes"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)

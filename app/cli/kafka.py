@@ -1,59 +1,62 @@
-"""`dynometer kafka init`: makes the topics."""
+"""`dynometer kafka init`: creates the topics."""
 
 from __future__ import annotations
 
 import argparse
 
-from app.config import ConfigError, Settings, count, duration
+from app.cli.arguments import argument
+from app.config import ConfigError, Settings, parse_count, parse_duration
 from app.kafka.client_settings import PARTITIONS, REPLICATION, RETENTION_S, KafkaSettings
 from app.service.kafka_extra import load_kafka
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """init."""
+    """Add the subcommand init."""
     commands = parser.add_subparsers(dest="action", metavar="COMMAND", required=True)
     init = commands.add_parser(
-        "init",
-        help="make the topics that are not there, with the settings that the doctor looks for",
+        "init", help="create missing topics, and report settings that differ from the expected ones"
     )
     init.add_argument(
         "--partitions",
-        type=count,
+        type=argument(parse_count),
         default=PARTITIONS,
-        help="as many readers share the work (default: %(default)s)",
+        help="number of partitions, which limits how many readers share the work "
+        "(default: %(default)s)",
     )
     init.add_argument(
         "--replication",
-        type=count,
+        type=argument(parse_count),
         default=REPLICATION,
-        help="brokers that have each batch (default: %(default)s, of which 2 must acknowledge)",
+        help="number of brokers that hold each batch "
+        "(default: %(default)s, of which 2 must acknowledge)",
     )
     init.add_argument(
         "--retention",
-        type=duration,
+        type=argument(parse_duration),
         default=RETENTION_S,
         metavar="7d",
-        help=f"how long the store can be rebuilt from the log (default: {RETENTION_S // 86_400}d)",
+        help="how far back the store can be rebuilt from the log "
+        f"(default: {RETENTION_S // 86_400}d)",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command.
+    """Returns 1 if an existing topic differs from the expected settings.
 
     Raises:
-        ConfigError: no Kafka is named.
-        StoreUnavailable: its brokers do not answer, or refuse.
+        ConfigError: no Kafka is configured.
+        StoreUnavailable: the brokers do not answer, or reject a request.
     """
     if not settings.kafka:
-        raise ConfigError("which Kafka? DYNOMETER_KAFKA=HOST:9092")
-    topics, kafka = load_kafka("app.kafka.topics"), KafkaSettings.from_settings(settings)
-    specs = topics.topic_specs(
-        kafka, arguments.partitions, arguments.replication, arguments.retention
+        raise ConfigError("no Kafka is configured: set DYNOMETER_KAFKA=HOST:9092")
+    topics, log = load_kafka("app.kafka.topics"), KafkaSettings.from_settings(settings)
+    log_topics = topics.wanted(
+        log, arguments.partitions, arguments.replication, arguments.retention
     )
-    admin = topics.TopicAdmin(kafka)
-    for sentence in admin.create(specs, arguments.replication):
+    admin = topics.Topics(log)
+    for sentence in admin.make(log_topics, arguments.replication):
         print(sentence)
-    differences = list(admin.differences(specs))
+    differences = list(admin.drift(log_topics))
     for sentence in differences:
-        print(f"LOOK  {sentence}")
+        print(f"WARN  {sentence}")
     return 1 if differences else 0

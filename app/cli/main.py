@@ -1,13 +1,13 @@
-"""The command `dynometer`: one table of subcommands, each in a module imported when asked for.
+"""The command `dynometer`: a table of subcommands; their modules are imported on demand.
 
 A command's module has `add_arguments(parser)`, if it takes any, and a function that gets the
 parsed `arguments` and the `settings` and returns the exit code:
 
-    0    done
-    1    it ran, and something could not be done
-    2    a mistake in what was asked or configured: one line on stderr says what to do
+    0    success
+    1    the command ran, but something could not be done
+    2    invalid arguments or configuration; one line on stderr says how to fix it
     130  interrupted (Ctrl-C)
-    141  whoever read the output went away (`… | head`)
+    141  the program that read the output exited early (`… | head`)
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from app.cli.output import print_err
 from app.config import Settings
 from app.support.about import version
 from app.support.errors import UserError
 
-EXIT_MISTAKE = 2
+EXIT_INVALID = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 
 class Command(NamedTuple):
-    """A subcommand: `module` has `function(arguments, settings) -> int`, called by these names."""
+    """A subcommand. `module` has `function(*, arguments, settings) -> int`."""
 
     name: str
     help: str
@@ -41,43 +42,47 @@ COMMANDS = (
     Command(
         "serve", "run the service: drain, API, /metrics and pages", "app.service.serve", "serve"
     ),
-    Command("fold", "only fold what other processes received", "app.cli.fold"),
-    Command("syslog", "only take syslog drains, for a store that others serve", "app.cli.syslog"),
-    Command("report", "print what a log file says; needs no service", "app.cli.report"),
+    Command("fold", "fold the batches that other processes received", "app.cli.fold"),
+    Command(
+        "syslog",
+        "receive only syslog drains, for a store that other processes serve",
+        "app.cli.syslog",
+    ),
+    Command("report", "summarize a log; needs no service", "app.cli.report"),
     Command("replay", "send a log file or a live tail to a service", "app.cli.replay"),
     Command(
-        "simulate", "send believable traffic to a service and check its answers", "app.cli.simulate"
+        "simulate", "send realistic traffic to a service and check its answers", "app.cli.simulate"
     ),
-    Command("drains", "add, list, rotate or remove the drains that may send", "app.cli.drains"),
-    Command("tokens", "add, list or remove tokens that may read", "app.cli.tokens"),
-    Command("compare", "whether two stores hold the same", "app.cli.compare"),
-    Command("kafka", "make the topics of DYNOMETER_KAFKA", "app.cli.kafka"),
-    Command("alerts", "who is told of what: rules, channels, mutes, history", "app.cli.alerts"),
+    Command("drains", "manage which apps may send", "app.cli.drains"),
+    Command("tokens", "manage read tokens", "app.cli.tokens"),
+    Command("compare", "compare the contents of two stores", "app.cli.compare"),
+    Command("kafka", "create the topics of DYNOMETER_KAFKA", "app.cli.kafka"),
+    Command("alerts", "manage alert rules and channels", "app.cli.alerts"),
     Command(
-        "prometheus-config", "print what goes into prometheus.yml", "app.cli.prometheus_config"
+        "prometheus-config", "print the section for prometheus.yml", "app.cli.prometheus_config"
     ),
-    Command("doctor", "look for what is wrong, and say what to do about it", "app.cli.doctor"),
-    Command("size", "what a load needs: workers, shards, memory, partitions", "app.cli.size"),
-    Command("config", "print what is set, and where that comes from", "app.cli.config"),
+    Command("doctor", "check an installation and say how to fix each problem", "app.cli.doctor"),
+    Command("size", "estimate workers, shards, memory and partitions for a load", "app.cli.size"),
+    Command("config", "print the settings in effect and where each comes from", "app.cli.config"),
     Command("version", "print the version", "app.cli.main", "print_version"),
 )
 _BY_NAME = {command.name: command for command in COMMANDS}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code. A mistake is one line on stderr, no traceback."""
+    """Run the command and return its exit code. A UserError is one line on stderr, no traceback."""
     try:
         code = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered would fail again when Python exits.
+        # Python flushes stdout once more at exit; the rest of the buffer must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except UserError as error:
-        print(f"dynometer: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        print_err(f"dynometer: {error}")
+        return EXIT_INVALID
     return code
 
 
@@ -88,7 +93,7 @@ def _run(argv: list[str]) -> int:
         if not argv:
             parser.print_help()
             return 0
-        parser.parse_args(argv)  # prints help, or what is wrong, and exits
+        parser.parse_args(argv)  # prints help or an error, and exits
     else:
         module = importlib.import_module(command.module)
         parser = argparse.ArgumentParser(
@@ -99,14 +104,14 @@ def _run(argv: list[str]) -> int:
         arguments = parser.parse_args(argv[1:])
         function: Callable[..., int] = getattr(module, command.function)
         return function(arguments=arguments, settings=Settings.from_environ(os.environ))
-    return EXIT_MISTAKE
+    return EXIT_INVALID
 
 
 def _overview() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dynometer",
         description="Turns the log stream of Heroku apps into metrics.",
-        epilog="'dynometer COMMAND --help' explains a command.",
+        epilog="'dynometer COMMAND --help' lists the options of a command.",
     )
     parser.add_argument("--version", action="version", version=f"dynometer {version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -120,6 +125,6 @@ def _sentence(text: str) -> str:
 
 
 def print_version(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command `dynometer version`."""
+    """Print the version."""
     print(f"dynometer {version()}")
     return 0

@@ -1,4 +1,4 @@
-"""For commands that work on the store: it is found as the service finds it."""
+"""Opens the service's store for commands that work on it directly."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from app.storage.interface import Store
 from app.support.about import command
 
 
-@asynccontextmanager
-async def open_store(settings: Settings) -> AsyncIterator[Store]:
-    """The store of the service with these settings.
+def store_url(settings: Settings) -> str:
+    """The URL of the store that a service with these settings uses.
 
     Raises:
-        ConfigError: no store is known.
+        ConfigError: REDIS_URL is not set, and no embedded store is running.
     """
     url = settings.redis_url or embedded.running(settings.data_dir)
     if url is None:
         raise ConfigError(
             f"no store: start the service ({command()} serve) with DYNOMETER_DATA_DIR="
-            f"{settings.data_dir}, or set REDIS_URL to the one it uses"
+            f"{settings.data_dir}, or set REDIS_URL to the store that it uses"
         )
-    store = connect(url)
+    return url
+
+
+@asynccontextmanager
+async def open_store(settings: Settings) -> AsyncIterator[Store]:
+    """Connect to the store that a service with these settings uses.
+
+    Raises:
+        ConfigError: there is no such store.
+    """
+    store = connect(store_url(settings))
     try:
         yield store
     finally:

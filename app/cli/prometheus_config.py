@@ -1,4 +1,4 @@
-"""`dynometer prometheus-config`: what goes into prometheus.yml, ready to paste."""
+"""`dynometer prometheus-config`: prints the section to add to prometheus.yml."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from app.access.read_tokens import GLOB
+from app.cli.arguments import app_glob
 from app.config import Settings
 from app.support.about import command
 
@@ -16,39 +16,33 @@ RULES = "/etc/prometheus/dynometer.rules.yml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which apps."""
+    """Add --app."""
     parser.add_argument(
         "--app",
         action="append",
         default=[],
-        type=_glob,
+        type=app_glob,
         metavar="APP",
-        help="scrape only these; repeats, and may hold * and ?. Without it: every app",
+        help="scrape only these apps; repeatable, * and ? are wildcards (default: every app)",
     )
 
 
-def _glob(text: str) -> str:
-    if not GLOB.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no app's name or pattern, as shop or blog-*")
-    return text
-
-
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command."""
+    """Print the section."""
     url = settings.public_url or f"http://127.0.0.1:{settings.port}"
     print("\n".join(lines(url, arguments.app, with_token=not settings.local_mode)))
     return 0
 
 
 def lines(url: str, apps: Sequence[str], *, with_token: bool) -> Iterator[str]:
-    """Of YAML. `url`: at which the service is reached."""
+    """The lines of YAML. `url`: the service's address."""
     address = urlsplit(url)
     yield "rule_files:"
     yield f"  - {RULES}  # from deploy/prometheus of Dynometer"
     yield "scrape_configs:"
     yield "  - job_name: dynometer"
-    yield "    # The series say themselves which Heroku app they are of. Without this line a label"
-    yield "    # 'app' of the target would take its place, and theirs become 'exported_app'."
+    yield "    # Each series carries its Heroku app in the label 'app'. Without this line, a label"
+    yield "    # 'app' of the target would replace it, and the original become 'exported_app'."
     yield "    honor_labels: true"
     yield f"    scrape_interval: {SCRAPE_INTERVAL}"
     yield f"    scheme: {address.scheme}"
@@ -57,8 +51,8 @@ def lines(url: str, apps: Sequence[str], *, with_token: bool) -> Iterator[str]:
         yield "    params:"
         yield f"      app: [{', '.join(_quoted(app) for app in apps)}]"
     if with_token:
-        named = "".join(f" --app {_quoted(app)}" for app in apps)
-        yield f"    # {command()} tokens add --name prometheus{named} > {TOKEN_FILE}"
+        options = "".join(f" --app {_quoted(app)}" for app in apps)
+        yield f"    # {command()} tokens add --name prometheus{options} > {TOKEN_FILE}"
         yield "    authorization:"
         yield f"      credentials_file: {TOKEN_FILE}"
     yield "    static_configs:"

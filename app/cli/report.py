@@ -1,7 +1,7 @@
-"""`dynometer report`: what a log file says, as a table or as JSON. Needs no service and no store.
+"""`dynometer report`: summarizes a log, as a table or as JSON. Needs no service and no store.
 
-`document` is the report; the table is one way to print it. Its figures come from the same
-aggregation as the service's, so they are what the API would answer for the same lines.
+`build_report` makes the report; the table is one way to print it. Its figures come from the same
+aggregation as the service's, so the API would give the same figures for the same lines.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from app.cli.log_progress import with_progress
+from app.cli.output import ProgressLine
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
@@ -26,8 +28,8 @@ from parsers.samples import REASONS, labels_of
 
 WIDTH = 100
 NAME_WIDTH = 17  # of a dyno in its table
-MINUTES_HELD = 1_000  # rollups of single minutes held before they are merged: bounds memory
-_UNLIMITED = AcceptanceWindow(past_s=10**12, future_s=10**12)  # the year 9999 ends before 10^12 s
+MINUTES_HELD = 1_000  # rollups of single minutes before they are merged; bounds memory
+_UNLIMITED = AcceptanceWindow(past_s=10**12, future_s=10**12)  # the year 9999 is before 10^12 s
 _SERVICE = (SERVICE_OK, SERVICE_FAILED)
 _TIME_STATS = tuple(
     parse_stat(name, METRICS["service_time_ms"])
@@ -36,30 +38,35 @@ _TIME_STATS = tuple(
 _AVG_AND_MAX = tuple(parse_stat(name, METRICS["memory_total_bytes"]) for name in ("avg", "max"))
 _DYNO_GAUGES = ("memory_total_bytes", "memory_quota_used_ratio", "load_avg_1m")
 _MEBIBYTE = 2**20
-_NOTHING = """Nothing in this input was understood. Expected is either what Heroku prints,
+_NOTHING_UNDERSTOOD = """\
+No line of this input was understood. Expected the output of heroku logs -n 1500 -a APP:
   2026-11-22T10:00:00.123456+00:00 heroku[router]: at=info method=GET path="/" …
-as from: heroku logs -n 1500 -a APP, or the body of a drain's POST: 83 <158>1 2026-11-22T10:…"""
+or the body of a drain's POST:
+  83 <158>1 2026-11-22T10:…"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
+    """Add the file and the options."""
     parser.add_argument(
-        "file", help="what `heroku logs` printed, or drain bodies; gzip is fine; - for stdin"
+        "file", help="output of `heroku logs`, or drain bodies, plain or gzipped; - for stdin"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON (docs/cli.md has its keys)")
     parser.add_argument(
-        "--app", metavar="NAME", help="the app's name, for the commands it suggests"
+        "--json", action="store_true", help="print JSON (docs/cli.md describes the keys)"
     )
+    parser.add_argument("--app", metavar="NAME", help="the app's name, for suggested commands")
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command.
+    """Print the report.
 
     Raises:
-        CannotRead: the file cannot be read.
+        LogInputError: the file cannot be read.
     """
+    progress = ProgressLine()
     with LogInput(arguments.file) as log:
-        report = document(summed_up(log.groups()), arguments.app)
+        totals = aggregate(with_progress(log.groups(), log, progress))
+    progress.clear()
+    report = build_report(totals, arguments.app)
     if arguments.json:
         print(json.dumps(report, indent=2))
     else:
@@ -68,68 +75,70 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 class ReportTotals:
-    """All lines merged into one rollup, when they were, and the last minute of each source."""
+    """All lines merged into one rollup, their times, and the last minute of each source."""
 
     def __init__(self) -> None:
         self.rollup = Rollup()
-        self.seen = ActivityTimes(0, 0, 0)
+        self.activity = ActivityTimes(0, 0, 0)
         self.last_minutes: dict[str, int] = {}
 
-    def take(self, part: Aggregator) -> None:
-        """Merge a part of the lines, which is not to be used afterwards."""
-        for minute, rollup in part.rollups.items():
+    def merge(self, aggregator: Aggregator) -> None:
+        """Add the lines of an aggregator, which must not be used afterwards."""
+        for minute, rollup in aggregator.rollups.items():
             self.rollup.merge(rollup)
             for source in rollup.active_minutes:
                 self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
         ledger = self.rollup.ledger
-        for name, messages in part.ledger.items():
+        for name, messages in aggregator.ledger.items():
             ledger[name] = ledger.get(name, 0) + messages
-        mine, other = self.seen, part.activity
-        self.seen = ActivityTimes(
-            min(mine.first_s or other.first_s, other.first_s or mine.first_s),
-            max(mine.last_s, other.last_s),
-            max(mine.runtime_metrics_s, other.runtime_metrics_s),
+        total, part = self.activity, aggregator.activity
+        self.activity = ActivityTimes(
+            min(total.first_s or part.first_s, part.first_s or total.first_s),  # 0: no line
+            max(total.last_s, part.last_s),
+            max(total.runtime_metrics_s, part.runtime_metrics_s),
         )
 
 
-def summed_up(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
+def aggregate(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
     """Aggregate all lines, whatever their age."""
-    sums = ReportTotals()
-    part = Aggregator(0, _UNLIMITED)
+    totals = ReportTotals()
+    aggregator = Aggregator(0, _UNLIMITED)
     for group in groups:
         for line in group:
             if line.message is None:
-                part.add_unreadable(line.reason)
+                aggregator.add_unreadable(line.reason)
             else:
-                part.add_messages((line.message,))
-        if len(part.rollups) > MINUTES_HELD:
-            sums.take(part)
-            part = Aggregator(0, _UNLIMITED)
-    sums.take(part)
-    return sums
+                aggregator.add_messages((line.message,))
+        if len(aggregator.rollups) > MINUTES_HELD:
+            totals.merge(aggregator)
+            aggregator = Aggregator(0, _UNLIMITED)
+    totals.merge(aggregator)
+    return totals
 
 
-def document(sums: ReportTotals, app: str | None = None) -> dict[str, Any]:
+def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]:
     """The report as JSON values; docs/cli.md describes the keys."""
-    rollup, seen = sums.rollup, sums.seen
+    rollup, activity = totals.rollup, totals.activity
     requests = sum(rollup.requests.values())
-    failed = sum(n for (_, status), n in rollup.requests.items() if outcome_of(status) == "failed")
-    minutes = max((seen.last_s - seen.first_s) / 60, 1)
+    failures = sum(
+        count for (_, status), count in rollup.requests.items() if outcome_of(status) == "failed"
+    )
+    minutes = max((activity.last_s - activity.first_s) / 60, 1)
     ledger = build_ledger(rollup.ledger, app="", start=0, end=0).model_dump()
     return {
         "app": app,
-        "start": _iso(seen.first_s),
-        "end": _iso(seen.last_s),
+        "start": _iso(activity.first_s),
+        "end": _iso(activity.last_s),
         "requests": {
             "count": requests,
             "per_minute": round(requests / minutes, 3),
-            "failed": failed,
-            "failed_ratio": round(failed / requests, 6) if requests else None,
+            "failed": failures,
+            "failed_ratio": round(failures / requests, 6) if requests else None,
             "by_status": _by_status(rollup),
         },
         "service_time_ms": _service_times(rollup),
         "heroku_errors": _errors(rollup),
-        "dynos": [_dyno(sums, source) for source in _sources(rollup)],
+        "dynos": [_dyno(totals, source) for source in _sources(rollup)],
         "runtime_metrics": bool(rollup.gauges),
         "ledger": {
             name: ledger[name]
@@ -143,7 +152,7 @@ def _iso(at_s: int) -> str | None:
 
 
 def _by_status(rollup: Rollup) -> dict[str, int]:
-    """Requests by status; "" for those without one."""
+    """Requests by status, with "" for none."""
     counts: dict[str, int] = {}
     for (_, status), requests in sorted(rollup.requests.items(), key=lambda item: item[0][1]):
         label = status_label(status)
@@ -153,12 +162,12 @@ def _by_status(rollup: Rollup) -> dict[str, int]:
 
 def _service_times(rollup: Rollup) -> dict[str, Any]:
     cells = {"": DistributionCell()}
-    for (process_type, which), bins in sorted(rollup.sketches.items()):
-        if which in _SERVICE:
+    for (process_type, timing), bins in sorted(rollup.sketches.items()):
+        if timing in _SERVICE:
             cells.setdefault(process_type, DistributionCell()).add_bins(bins)
             cells[""].add_bins(bins)
-    for (source, which), tally in rollup.tallies.items():
-        if which in _SERVICE:
+    for (source, timing), tally in rollup.tallies.items():
+        if timing in _SERVICE:
             cells[labels_of(source)[0]].totals.merge(tally)
             cells[""].totals.merge(tally)
     values = {name: _values(cell, _TIME_STATS) for name, cell in cells.items()}
@@ -184,7 +193,7 @@ def _errors(rollup: Rollup) -> list[dict[str, Any]]:
 
 
 def _sources(rollup: Rollup) -> list[str]:
-    """Whoever something is known of, in natural order; the log stream itself is nobody."""
+    """All dynos and process types with data, in natural order; "" is the log stream itself."""
     tables: Iterable[Iterable[tuple[str, object]]] = (
         rollup.requests,
         rollup.errors,
@@ -199,18 +208,18 @@ def _natural(source: str) -> tuple[str, int, str]:
     return (process_type or source, int(number) if number.isdecimal() else 0, number)
 
 
-def _dyno(sums: ReportTotals, source: str) -> dict[str, Any]:
-    rollup = sums.rollup
+def _dyno(totals: ReportTotals, source: str) -> dict[str, Any]:
+    rollup = totals.rollup
     process_type, dyno = labels_of(source)
     times = DistributionCell()
-    for which in _SERVICE:
-        if (source, which) in rollup.tallies:
-            times.totals.merge(rollup.tallies[source, which])
+    for timing in _SERVICE:
+        if (source, timing) in rollup.tallies:
+            times.totals.merge(rollup.tallies[source, timing])
     row: dict[str, Any] = {
         "dyno": dyno,
         "process_type": process_type,
-        "requests": sum(n for (who, _), n in rollup.requests.items() if who == source),
-        "errors": sum(n for (who, _), n in rollup.errors.items() if who == source),
+        "requests": _sum_of_source(rollup.requests, source),
+        "errors": _sum_of_source(rollup.errors, source),
         "service_time_ms": _values(times, _AVG_AND_MAX),
     }
     for name in _DYNO_GAUGES:
@@ -219,17 +228,21 @@ def _dyno(sums: ReportTotals, source: str) -> dict[str, Any]:
         if (source, index) in rollup.gauges:
             cell.add("", source, rollup.gauges[source, index])
         row[name] = _values(cell, _AVG_AND_MAX)
-    return row | {"last_seen": _iso(sums.last_minutes.get(source, 0))}
+    return row | {"last_seen": _iso(totals.last_minutes.get(source, 0))}
+
+
+def _sum_of_source(counts: Mapping[tuple[str, Any], int], source: str) -> int:
+    return sum(count for (key_source, _), count in counts.items() if key_source == source)
 
 
 def table(report: dict[str, Any]) -> Iterator[str]:
-    """The report for people: lines of WIDTH columns at the most."""
+    """The report as lines of at most WIDTH columns."""
     ledger = report["ledger"]
     if not ledger["received"]:
         yield "The input is empty: there was no line to report on."
         return
     if not ledger["counted"] + ledger["ignored"]:
-        yield from _NOTHING.splitlines()
+        yield from _NOTHING_UNDERSTOOD.splitlines()
         yield ""
         yield from _ledger_lines(ledger)
         return
@@ -301,7 +314,7 @@ def _dyno_lines(dynos: Sequence[dict[str, Any]], day: str) -> Iterator[str]:
 
 
 def _dyno_row(dyno: dict[str, Any], day: str) -> list[str]:
-    """`day`: the last one covered; of that day last seen is a time, of others the month and day."""
+    """`day`: the last one covered. On it, "seen" is a time; on other days, month and day."""
     service, memory, load = (
         dyno[name] for name in ("service_time_ms", "memory_total_bytes", "load_avg_1m")
     )
@@ -321,25 +334,25 @@ def _dyno_row(dyno: dict[str, Any], day: str) -> list[str]:
 
 
 def _short(name: str) -> str:
-    """Its beginning and end, so that the table keeps its width."""
+    """The beginning and end of a long name, so that the table keeps its width."""
     return name if len(name) <= NAME_WIDTH else f"{name[:9]}…{name[10 - NAME_WIDTH :]}"
 
 
 def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
-    unparsed = sum(ledger["unparsed"].values())
+    lines_unparsed = sum(ledger["unparsed"].values())
     yield (
         f"Lines     {ledger['received']:,} received = {ledger['counted']:,} counted "
-        f"+ {ledger['ignored']:,} ignored + {unparsed:,} not understood"
+        f"+ {ledger['ignored']:,} ignored + {lines_unparsed:,} not understood"
     )
     for reason, lines in ledger["unparsed"].items():
         text = f"{lines:,} {reason}: {REASONS.get(reason, reason)}"
         yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 12)
     if ledger["lost_upstream"]:
-        yield f"          {ledger['lost_upstream']:,} more were lost by Heroku before (L10)"
+        yield f"          {ledger['lost_upstream']:,} more were dropped by Heroku upstream (L10)"
 
 
 def _number(value: float | None, divisor: int = 1) -> str:
-    """Short: one decimal below 100 unless it is whole."""
+    """Below 100 with one decimal, unless it is a whole number."""
     if value is None:
         return "-"
     value /= divisor
@@ -347,7 +360,7 @@ def _number(value: float | None, divisor: int = 1) -> str:
 
 
 def _aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Columns two blanks apart: the first to the left, numbers to the right."""
+    """Columns two spaces apart: the first left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in (headings, *rows):
         first = row[0].ljust(widths[0])

@@ -1,6 +1,7 @@
-"""A marked batch from end to end: read by the parsers, committed, refused when it comes again,
-folded, and read back. It goes to an app of its own, whose name none can have (no app's begins with
-"_"), so it is listed nowhere, and it is gone within hours.
+"""Sends a marked batch through parsing, commit, deduplication, folding and reading.
+
+The batch goes to an app of its own. Its name begins with "_", which no real app's name can, so it
+is listed nowhere. Its data is deleted at the end, or expires within hours.
 """
 
 from __future__ import annotations
@@ -21,42 +22,44 @@ from app.storage.interface import HEADER_BYTES, Contents, Outcome, Slot, Store
 
 APPS = "_doctor."
 LINES = 5
-_KEPT_S = HOUR_S
+_RETENTION_S = HOUR_S
 
 
 class SelfTestFailed(Exception):
-    """What went in did not come out; the message says where."""
+    """The store returned other lines than were sent; the message says at which step."""
 
 
 async def run_self_test(store: Store, now_s: float) -> None:
-    """
+    """Send the batch twice, and check that its lines are there once, before and after folding.
+
     Raises:
-        TrialFailed
-        StoreUnavailable
+        SelfTestFailed: lines are missing or counted twice.
+        StoreUnavailable: the store does not answer.
     """
     app, dyno = APPS + secrets.token_hex(8), "web.1"
     aggregator = Aggregator(now_s, AcceptanceWindow(MINUTE_S, MINUTE_S))
     aggregator.add_body(_body(dyno, now_s))
     frame_id = batch_id(secrets.token_bytes(16))
-    first, again = (
+    batch, duplicate = (
         ReceivedBatch(app, frame_id, aggregator.build_body()).build_attempt(ALWAYS)
         for _ in range(2)
     )
-    appended = await store.append(
-        {app: [first, again]}, id_ttl_ms=_KEPT_S * 1000, inbox_ttl_ms=_KEPT_S * 1000
+    results = await store.append(
+        {app: [batch, duplicate]},
+        id_ttl_ms=_RETENTION_S * 1000,
+        inbox_ttl_ms=_RETENTION_S * 1000,
     )
-    if appended[app].outcomes != [Outcome.STORED, Outcome.DUPLICATE]:
-        raise SelfTestFailed("a batch that came twice was not counted once")
+    if results[app].outcomes != [Outcome.STORED, Outcome.DUPLICATE]:
+        raise SelfTestFailed("a batch that was sent twice was not counted once")
     slot = Slot("1m", align(int(now_s), MINUTE_S))
-    _expect(dyno, await store.read(app, [slot]), "after it was committed")
-    tiers = resolutions(_KEPT_S, _KEPT_S, _KEPT_S)
-    folder = FoldWorker(
+    _check_lines(dyno, await store.read(app, [slot]), "after the commit")
+    tiers = resolutions(_RETENTION_S, _RETENTION_S, _RETENTION_S)
+    worker = FoldWorker(
         store, tiers, name="doctor", clock=lambda: now_s, interval_s=MINUTE_S, batches=1
     )
-    await folder.fold(app)
-    contents = await store.read(app, [slot])
-    _expect(dyno, contents, "after it was folded")
-    slots = [Slot(each.name, align(int(now_s), each.seconds)) for each in tiers]
+    await worker.fold(app)
+    _check_lines(dyno, await store.read(app, [slot]), "after folding")
+    slots = [Slot(tier.name, align(int(now_s), tier.seconds)) for tier in tiers]
     await store.drop(app, [*slots, Slot("total", 0)])
 
 
@@ -70,14 +73,14 @@ def _body(dyno: str, now_s: float) -> bytes:
     return b"%d %b" % (len(line), line) * LINES
 
 
-def _expect(dyno: str, contents: Contents, when: str) -> None:
+def _check_lines(dyno: str, contents: Contents, step: str) -> None:
     rollup = Rollup()
     for element in contents.inbox:
-        for _, packed in unpack_batch(element[HEADER_BYTES:]):
-            merge_packed(rollup, packed)
+        for _, data in unpack_batch(element[HEADER_BYTES:]):
+            merge_packed(rollup, data)
     for elements in contents.slots.values():
         for element in elements:
             merge_packed(rollup, element[HEADER_BYTES:])
-    found = rollup.requests.get((dyno, 200), 0)
-    if found != LINES:
-        raise SelfTestFailed(f"{found} of {LINES} lines were there {when}")
+    lines = rollup.requests.get((dyno, 200), 0)
+    if lines != LINES:
+        raise SelfTestFailed(f"{lines} of {LINES} lines were there {step}")

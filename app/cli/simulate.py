@@ -1,7 +1,7 @@
-"""`dynometer simulate`: believable apps send to a service as Logplex would, and its answers are
-checked.
+"""`dynometer simulate`: sends realistic traffic to a service, and checks the service's answers.
 
-Ends with what was sent beside what the service says, to the last request.
+Simulated apps send as Logplex would. At the end, the figures that were sent and the service's
+answers must agree to the last request.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import argparse
 import asyncio
 import math
 import signal
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
+from app.cli.output import ProgressLine, print_err
 from app.config import ConfigError, Settings
 from app.rollup.resolutions import DAY_S, HOUR_S, align, parse_step
 from app.traffic.answer_check import (
@@ -33,104 +33,120 @@ from app.traffic.simulated_app import SimulatedApp
 
 NAMES = ("shop", "blog", "billing", "search", "api", "admin", "chat", "reports")
 APPS_MAX = 1_000
-SECRET = "simulate"  # noqa: S105 - not one: in local mode any password does
+SECRET = "simulate"  # noqa: S105 - not a secret: local mode accepts any password
 FOREVER = "forever"
-HISTORY_MAX_S = DAY_S - 60  # the service takes lines of the last 24 hours
-QUERY_AHEAD_S = 600  # how far after the last line answers are asked for
-DELIVER_WITHIN_S = 20  # what still waits in buffers at the end has so long to go out
-TICK_S = 0.01  # lines are sent at most so much late
-LINES_PER_TURN = 200  # a generator behind its time lets others run after so many lines
+HISTORY_MAX_S = DAY_S - 60  # the service accepts lines of the last 24 hours
+QUERY_AHEAD_S = 600  # queries end this long after the last line
+DELIVER_WITHIN_S = 20  # for lines that are still buffered at the end
+TICK_S = 0.01  # lines are sent this late at most
+LINES_PER_TURN = 200  # a generator that lags behind yields to others after so many lines
 PROGRESS_S = 1.0
-SETTLED_WITHIN_S = 5.0  # what the service acknowledged, it says
-ASK_AGAIN_S = 0.2
-PROGRESS_IN_FILE_S = 10.0
+SETTLED_WITHIN_S = 5.0  # for acknowledged lines to appear in the answers
+RETRY_S = 0.2
 DETAILED_APPS_MAX = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's arguments."""
+    """Add the options."""
     parser.add_argument(
         "--to",
         metavar="URL",
-        help="the service (default: http://127.0.0.1:PORT); https://APP:SECRET@HOST with the "
-        "app's drain secret, if it is not in local mode",
+        help="the service (default: http://127.0.0.1:PORT); outside local mode with the app's "
+        "drain secret, as https://APP:SECRET@HOST",
     )
     parser.add_argument(
         "--apps",
         nargs="+",
         metavar="N|NAME",
         default=[],
-        help="how many apps, or their names (default: shop)",
+        help="number of apps, or their names (default: shop)",
     )
     parser.add_argument(
         "--dynos",
-        type=_whole,
+        type=_dynos,
         default=4,
         metavar="N",
-        help="dynos per app; every fourth a worker (4)",
+        help="dynos per app, every fourth a worker (default: 4)",
     )
     parser.add_argument(
         "--rate",
         type=_rate,
         default=20.0,
         metavar="LINES",
-        help="log lines per second and app, on average over a day (20)",
+        help="log lines per second and app, on average over a day (default: 20)",
     )
     parser.add_argument(
-        "--duration", type=_duration, default=60.0, help="such as 60s, 10m, or forever (60s)"
+        "--duration",
+        type=_duration,
+        default=60.0,
+        help="such as 60s or 10m, or forever (default: 60s)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="another seed, other traffic (1)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="a different seed makes different traffic (default: 1)"
+    )
     parser.add_argument(
         "--history",
         type=_history,
         default=0.0,
         metavar="DURATION",
-        help="first send the lines of so long a past, up to 24h, so that charts are full at once",
+        help="first send the lines of this much past, up to 24h, so that charts begin full",
     )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """The command: 0 when the answers are right, else 1. Lines lost to a full buffer are no fault.
+    """Returns 0 if the answers are right, else 1. Lines lost to a full buffer are not an error.
 
     Raises:
-        ConfigError: the address or an app's name is wrong, or the service wants its admin token.
+        ConfigError: the address or an app's name is wrong, or the service needs its admin token.
     """
     start_s = time.time() - arguments.history
     streams = list(_streams(arguments, settings))
     with ServiceClient(streams[0].target.url, settings.admin_token) as service:
         try:
-            for stream in streams:
-                stream.before = stream.answers(service, start_s)
-            asyncio.run(_send(streams, start_s, arguments.duration, live=not arguments.history))
-            _ask(streams, service, start_s)
+            for stream, answers in _query_all(streams, service, start_s):
+                stream.answers_before = answers
+            asyncio.run(_send(streams, start_s, arguments.duration, is_live=not arguments.history))
+            _query_until_right(streams, service, start_s)
         except ServiceUnreachable as error:
-            print(f"dynometer: {error}", file=sys.stderr)
+            print_err(f"dynometer: {error}")
             return 1
     print("\n".join(_summary(streams, start_s)))
     return 0 if all(stream.is_right for stream in streams) else 1
 
 
-def _ask(streams: Sequence[Stream], service: ServiceClient, start_s: float) -> None:
-    """What the service says; where a log stands before its store, it says so a moment later."""
-    until_s = time.monotonic() + SETTLED_WITHIN_S
+def _query_until_right(streams: Sequence[Stream], service: ServiceClient, start_s: float) -> None:
+    """Query the answers. If Kafka stands before the store, lines appear in them with a delay."""
+    deadline = time.monotonic() + SETTLED_WITHIN_S
     while True:
-        for stream in streams:
-            stream.after = stream.answers(service, start_s)
-        if all(stream.is_right for stream in streams) or time.monotonic() >= until_s:
+        for stream, answers in _query_all(streams, service, start_s):
+            stream.answers_after = answers
+        if all(stream.is_right for stream in streams) or time.monotonic() >= deadline:
             return
-        time.sleep(ASK_AGAIN_S)
+        time.sleep(RETRY_S)
+
+
+def _query_all(
+    streams: Sequence[Stream], service: ServiceClient, start_s: float
+) -> Iterator[tuple[Stream, Totals]]:
+    progress = ProgressLine()
+    try:
+        for number, stream in enumerate(streams, 1):
+            progress.show(f"querying the service, app {number:,} of {len(streams):,}")
+            yield stream, stream.query(service, start_s)
+    finally:
+        progress.clear()
 
 
 @dataclass(slots=True)
 class Stream:
-    """One app's traffic, and what both sides say of it."""
+    """One app's traffic, and the service's answers about it before and after."""
 
     app: SimulatedApp
     target: Target
     sender: LogplexSender = field(init=False)
-    sent: Totals = field(default_factory=Counter)
-    before: Totals = field(default_factory=Counter)
-    after: Totals = field(default_factory=Counter)
+    acknowledged_totals: Totals = field(default_factory=Counter)
+    answers_before: Totals = field(default_factory=Counter)
+    answers_after: Totals = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.target.url)
@@ -138,28 +154,28 @@ class Stream:
         url = f"{parts.scheme}://{credentials}@{parts.netloc}{parts.path}/drain"
         self.sender = LogplexSender(url, self.app.drain_token, on_acknowledged=self._count)
 
-    def answers(self, service: ServiceClient, start_s: float) -> Totals:
-        """What the service says. From a full hour on, where slots of all resolutions begin."""
+    def query(self, service: ServiceClient, start_s: float) -> Totals:
+        """The service's totals, from a full hour on: slots of every resolution begin there."""
         start = align(int(start_s), HOUR_S)
         return service.totals(self.app.name, start, int(time.time()) + QUERY_AHEAD_S)
 
     @property
     def undelivered(self) -> int:
-        """Lines that the service did not acknowledge."""
+        """Number of lines that the service did not acknowledge."""
         return self.sender.counts.offered - self.sender.counts.acknowledged
 
     @property
     def rows(self) -> list[CheckRow]:
-        """What was sent, and what the service says."""
-        return list(compare(self.sent, self.before, self.after))
+        """Each figure as it was acknowledged, and as the service answers it."""
+        return list(compare(self.acknowledged_totals, self.answers_before, self.answers_after))
 
     @property
     def is_right(self) -> bool:
-        """Whether every number agrees, and nothing was refused (as with a wrong drain secret)."""
+        """Whether all figures agree and nothing was rejected (as with a wrong drain secret)."""
         return all(row.agrees for row in self.rows) and not self.sender.counts.refused
 
     def _count(self, batch: Acknowledged) -> None:
-        self.sent.update(totals_of(batch))
+        self.acknowledged_totals.update(totals_of(batch))
 
 
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Stream]:
@@ -175,30 +191,30 @@ def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Stre
         yield Stream(app, target)
 
 
-def _names(given: Sequence[str]) -> list[str]:
-    """Names as given, or as many as asked for: shop, blog, …, shop-2, blog-2, …"""
-    if len(given) != 1 or not given[0].isdigit():
-        return list(dict.fromkeys(given))
-    number = int(given[0])
+def _names(words: Sequence[str]) -> list[str]:
+    """The names given, or as many as asked for: shop, blog, …, shop-2, blog-2, …"""
+    if len(words) != 1 or not words[0].isdigit():
+        return list(dict.fromkeys(words))
+    number = int(words[0])
     if not 0 < number <= APPS_MAX:
-        raise ConfigError(f"--apps {given[0]}: expected names, or a number from 1 to {APPS_MAX}")
+        raise ConfigError(f"--apps {words[0]}: expected names, or a number from 1 to {APPS_MAX}")
     rounds = math.ceil(number / len(NAMES))
     names = [name if not turn else f"{name}-{turn + 1}" for turn in range(rounds) for name in NAMES]
     return names[:number]
 
 
 async def _send(
-    streams: Sequence[Stream], start_s: float, duration_s: float, *, live: bool
+    streams: Sequence[Stream], start_s: float, duration_s: float, *, is_live: bool
 ) -> None:
-    """Send it all. Ctrl-C ends the traffic; what waits is still delivered, unless it comes
-    again.
+    """Send all traffic. Ctrl-C ends the traffic, and buffered lines are still delivered; a second
+    Ctrl-C ends that too.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
         senders = [stream.sender for stream in streams]
         runners = [group.create_task(sender.run()) for sender in senders]
         feeders = [
-            group.create_task(_feed(stream.app, sender, start_s, duration_s, live))
+            group.create_task(_feed(stream.app, sender, start_s, duration_s, is_live=is_live))
             for stream, sender in zip(streams, senders, strict=True)
         ]
         progress = group.create_task(_show_progress(senders))
@@ -216,24 +232,22 @@ async def _send(
 
 
 async def _feed(
-    app: SimulatedApp, sender: LogplexSender, start_s: float, duration_s: float, live: bool
+    app: SimulatedApp, sender: LogplexSender, start_s: float, duration_s: float, *, is_live: bool
 ) -> None:
-    """Give the sender its lines: those of the past as fast as it can, from now on when they
-    happen.
-    """
-    end_s = time.time() + duration_s if live else math.inf
+    """Pass lines to the sender: past lines as fast as it accepts them, later ones in real time."""
+    end_s = time.time() + duration_s if is_live else math.inf
     try:
         for number, line in enumerate(app.lines(start_s)):
             if line.at_s >= end_s:
                 return
             ahead_s = line.at_s - time.time()
             if ahead_s > 0:
-                if not live:
-                    live, end_s = True, line.at_s + duration_s
+                if not is_live:  # the past has caught up with the present
+                    is_live, end_s = True, line.at_s + duration_s
                 await asyncio.sleep(max(ahead_s, TICK_S))
             elif number % LINES_PER_TURN == 0:
                 await asyncio.sleep(0)
-            if live:
+            if is_live:
                 sender.offer(line)
             else:
                 await sender.put(line)
@@ -242,33 +256,27 @@ async def _feed(
 
 
 async def _show_progress(senders: Sequence[LogplexSender]) -> None:
-    """A line on stderr, rewritten on a terminal, added now and then elsewhere."""
-    terminal = sys.stderr.isatty()
-    pause_s = PROGRESS_S if terminal else PROGRESS_IN_FILE_S
-    offered = 0
+    progress = ProgressLine()
+    lines_before, before_s = 0, time.monotonic()
     try:
         while True:
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(PROGRESS_S)
+            if not progress.is_due():
+                continue
             counts = [sender.counts for sender in senders]
-            now_offered = sum(each.offered for each in counts)
+            lines, now_s = sum(count.offered for count in counts), time.monotonic()
             text = (
-                f"{(now_offered - offered) / pause_s:,.0f} lines/s"
-                f", {sum(each.acknowledged for each in counts):,} acknowledged"
-                f", {sum(each.lost for each in counts):,} lost{_latency(senders)}"
+                f"{(lines - lines_before) / (now_s - before_s):,.0f} lines/s"
+                f", {sum(count.acknowledged for count in counts):,} acknowledged"
+                f", {sum(count.lost for count in counts):,} lost{_latency(senders)}"
             )
-            problems = [each.last_problem for each in counts if each.last_problem]
+            problems = [count.last_problem for count in counts if count.last_problem]
             if problems:
                 text += f" (last problem: {problems[-1]})"
-            offered = now_offered
-            print(
-                f"\r{text}\x1b[K" if terminal else text,
-                end="" if terminal else "\n",
-                file=sys.stderr,
-            )
-            sys.stderr.flush()
+            lines_before, before_s = lines, now_s
+            progress.show(text)
     finally:
-        if terminal:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+        progress.clear()
 
 
 def _latency(senders: Sequence[LogplexSender]) -> str:
@@ -280,18 +288,18 @@ def _latency(senders: Sequence[LogplexSender]) -> str:
 
 
 def _summary(streams: Sequence[Stream], start_s: float) -> Iterator[str]:
-    """What was sent, what came of it, and where to look at it."""
+    """The result for each app, and the addresses that show it."""
     for stream in streams:
-        yield from _of_stream(stream, detailed=len(streams) <= DETAILED_APPS_MAX)
+        yield from _stream_summary(stream, has_details=len(streams) <= DETAILED_APPS_MAX)
     url, app = streams[0].target.url, streams[0].app.name
     yield (
-        f"Look at  {url}/api/v1/apps/{app}/query"
+        f"See  {url}/api/v1/apps/{app}/query"
         f"?metric=service_time_ms&stat=p50&stat=p95&start={int(start_s)}"
     )
-    yield f"         {url}/"
+    yield f"     {url}/"
 
 
-def _of_stream(stream: Stream, *, detailed: bool) -> Iterator[str]:
+def _stream_summary(stream: Stream, *, has_details: bool) -> Iterator[str]:
     counts = stream.sender.counts
     yield (
         f"{'✓' if stream.is_right else '✗'} {stream.app.name}: {counts.offered:,} lines, "
@@ -300,23 +308,23 @@ def _of_stream(stream: Stream, *, detailed: bool) -> Iterator[str]:
     )
     if counts.lost:
         yield (
-            f"  lost: {counts.overflowed:,} as the buffer was full, {counts.refused:,} refused, "
-            f"{counts.given_up:,} after every try failed (last: {counts.last_problem})"
+            f"  lost: {counts.overflowed:,} to a full buffer, {counts.refused:,} rejected, "
+            f"{counts.given_up:,} after the last retry (last problem: {counts.last_problem})"
         )
     if not stream.is_right and counts.unanswered:
         yield (
-            f"  {counts.unanswered:,} lines went out in tries without an answer: "
+            f"  {counts.unanswered:,} lines were sent without getting an answer; "
             "the service may have counted them"
         )
-    rows = [row for row in stream.rows if detailed or not row.agrees]
+    rows = [row for row in stream.rows if has_details or not row.agrees]
     if rows:
-        yield f"  {'':26}{'acknowledged':>14}{'the service says':>18}"
+        yield f"  {'':26}{'acknowledged':>14}{'service answers':>18}"
     for row in rows:
         sign = "✓" if row.agrees else f"✗ {row.answered - row.sent:+,}"
         yield f"  {row.name:26}{row.sent:>14,}{row.answered:>18,}  {sign}"
 
 
-def _whole(text: str) -> int:
+def _dynos(text: str) -> int:
     if not text.isdigit() or not 0 < int(text) <= APPS_MAX:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1 to {APPS_MAX}")
     return int(text)

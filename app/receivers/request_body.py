@@ -74,7 +74,7 @@ class BodyLimiter:
             BodyRejected: as in `read`.
         """
         reading = EagerCoroutine(self._receive(headers, receive, bytes_max, budget))
-        if reading.done:
+        if reading.is_done:
             return reading.result
         try:
             async with asyncio.timeout(self.timeout_s):

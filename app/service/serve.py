@@ -26,7 +26,7 @@ from app.storage import embedded
 from app.storage.connect import connect, refuse_unsupported_data
 from app.support import logging as logs
 from app.support.about import command
-from app.support.process import why_ephemeral
+from app.support.disk import why_ephemeral
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""Ending background tasks."""
+"""Helpers for asyncio: ending tasks, and running coroutines without a task."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Coroutine, Generator, Sequence
 from typing import Any, Generic, TypeVar
 
-_AGAIN_S = 0.1
+_CANCEL_INTERVAL_S = 0.1
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel tasks and wait for their end, whatever it is.
+    """Cancel tasks and wait until they end, by whatever outcome.
 
-    One cancellation may not do: redis-py loses it in the middle of connecting (seen with 8.1), and
-    the task goes on as if nothing had happened.
+    Cancels repeatedly: redis-py swallows a cancellation while it connects (seen with 8.1), and the
+    task then continues as if nothing had happened.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:
         for task in pending:
             task.cancel()
-        _, pending = await asyncio.wait(pending, timeout=_AGAIN_S)
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_INTERVAL_S)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
@@ -27,34 +27,39 @@ T = TypeVar("T")
 
 
 class EagerCoroutine(Generic[T]):
-    """`result` is what it returned, if `done`; else it is to be awaited, by the same task."""
+    """Runs a coroutine synchronously up to its first suspension, so cached answers need no task.
+
+    If `is_done`, the return value is `result`. Otherwise await this object once, in the task that
+    created it. An exception raised before the first suspension leaves the constructor.
+    """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
         self._coroutine = coroutine
-        self.done = False
+        self.is_done = False
         self.result: T
         try:
-            self._awaited = coroutine.send(None)
+            self._pending_future = coroutine.send(None)
         except StopIteration as end:
-            self.done = True
+            self.is_done = True
             self.result = end.value
 
     def close(self) -> None:
-        """Give up what is not done."""
+        """Abandon a coroutine that is not done."""
         self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Wait for the rest; once, and only if it is not done."""
-        awaited = self._awaited
+        """Run the rest of the coroutine."""
+        # This is "yield from" for a coroutine that has already been started once.
+        future = self._pending_future
         while True:
-            thrown: BaseException | None = None
-            sent: Any = None
+            error: BaseException | None = None
+            value: Any = None
             try:
-                sent = yield awaited
-            except BaseException as error:  # a cancellation among them: it is the coroutine's
-                thrown = error
+                value = yield future
+            except BaseException as exception:  # cancellations too: the coroutine must see them
+                error = exception
             try:
-                awaited = self._coroutine.throw(thrown) if thrown else self._coroutine.send(sent)
+                future = self._coroutine.throw(error) if error else self._coroutine.send(value)
             except StopIteration as end:
                 result: T = end.value
                 return result

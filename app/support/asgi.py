@@ -1,4 +1,4 @@
-"""TODO docstring."""
+"""Types and helpers for plain ASGI apps: headers, Basic credentials, plain-text answers."""
 
 from __future__ import annotations
 
@@ -8,32 +8,21 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
-
-
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
-
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
 Headers = Iterable[tuple[bytes, bytes]]
 
-
-_OK = {
+_EMPTY_200 = {
     "type": "http.response.start",
     "status": 200,
     "headers": [(b"content-length", b"0")],
 }
-
-
-_NOTHING_MORE = {"type": "http.response.body"}
+_EMPTY_BODY = {"type": "http.response.body"}
 
 
 def header(headers: Headers, name: bytes) -> bytes:
-    """The first header of this lower-case name, or b""."""
+    """The first header with this lower-case name, or b""."""
     for key, value in headers:
         if key == name:
             return value
@@ -41,34 +30,34 @@ def header(headers: Headers, name: bytes) -> bytes:
 
 
 def basic_credentials(authorization: bytes) -> tuple[str, str] | None:
-    """(user, password) of a Basic Authorization header (RFC 7617); None when it is none."""
-    scheme, _, encoded = authorization.partition(b" ")
+    """(user, password) of a Basic Authorization header (RFC 7617); None for any other header."""
+    scheme, _, token = authorization.partition(b" ")
     if scheme.lower() != b"basic":
         return None
     try:
-        decoded = base64.b64decode(encoded.strip(), validate=True).decode()
+        credentials = base64.b64decode(token.strip(), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
-    user, _, password = decoded.partition(":")
+    user, _, password = credentials.partition(":")
     return user, password
 
 
 async def respond(
     send: Send, status: int, text: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
-    """A whole plain-text answer with a Content-Length, which Logplex needs."""
-    if status == 200 and not text and not headers:  # by far the most frequent answer
-        await send(_OK)
-        await send(_NOTHING_MORE)
+    """Send a complete plain-text answer with a Content-Length, which Logplex requires."""
+    if status == 200 and not text and not headers:  # by far the most frequent: no allocation
+        await send(_EMPTY_200)
+        await send(_EMPTY_BODY)
         return
     body = text.encode()
-    described = [(b"content-type", b"text/plain; charset=utf-8")] if body else []
+    content_type = [(b"content-type", b"text/plain; charset=utf-8")] if body else []
     length = (b"content-length", str(len(body)).encode())
     await send(
         {
             "type": "http.response.start",
             "status": status,
-            "headers": [*described, length, *headers],
+            "headers": [*content_type, length, *headers],
         }
     )
     await send({"type": "http.response.body", "body": body})

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """The request, a setting or the environment is wrong; the message says what, and what to do."""
+    """An argument, a setting or the environment is wrong; the message says how to fix it."""

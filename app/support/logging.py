@@ -1,4 +1,4 @@
-"""What the service says about itself: one line for each event worth reading, none for a request."""
+"""The service's own log: one line for each noteworthy event, none for a request."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ HUMAN = "%(levelname)s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message, pid, and the trace of an error."""
+    """One JSON object a line: time, level, logger, message, pid, and trace for an exception."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
         event = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -28,11 +27,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(log_format: str) -> None:
-    """Log to stderr, as DYNOMETER_LOG_FORMAT says, and nothing of requests."""
+    """Log to stderr in the format of DYNOMETER_LOG_FORMAT."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format == "json" else logging.Formatter(HUMAN))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    # At "warning" every stranger's scan would fill the log.
+    # At "warning", uvicorn logs each malformed request: any port scan would fill the log.
     logging.getLogger("uvicorn").setLevel(logging.ERROR)
     for library in ("httpx2", "httpcore2", "asyncio"):
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Which hosts are this machine."""
+"""Recognizes host names and addresses of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
-    """Whether a host, with or without port, is this machine: localhost, 127.0.0.0/8 or ::1."""
+    """Whether a host, with or without a port, is localhost, in 127.0.0.0/8, or ::1."""
     name = host.strip().lower()
     if name.startswith("["):
         name, _, port = name[1:].partition("]")

@@ -1,5 +1,6 @@
-"""Settings: each is checked, each error names the variable and what is accepted, none shows a
-secret.
+"""Each setting is checked, and each error names the variable and the accepted values.
+
+No error shows a secret.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ def test_an_empty_variable_is_as_if_it_were_not_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400), ("90", 90)]
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400), ("90", 90)]
 )
-def test_durations_have_units(written: str, seconds: int) -> None:
-    assert Settings.from_environ({"DYNOMETER_SPOOL_MAX_AGE": written}).spool_age_max_s == seconds
+def test_durations_have_units(text: str, seconds: int) -> None:
+    assert Settings.from_environ({"DYNOMETER_SPOOL_MAX_AGE": text}).spool_age_max_s == seconds
 
 
 BAD = {
@@ -44,11 +45,11 @@ BAD = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in BAD.items() for value in values]
 )
-def test_a_value_that_cannot_be_used_is_named_with_what_can(name: str, value: str) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_an_invalid_value_is_named_with_the_accepted_ones(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as error:
         Settings.from_environ({name: value})
-    assert str(refused.value).startswith(f"{name}={value}: expected ")
-    assert "\n" not in str(refused.value)
+    assert str(error.value).startswith(f"{name}={value}: expected ")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +62,12 @@ def test_a_value_that_cannot_be_used_is_named_with_what_can(name: str, value: st
         {"HOST": "0.0.0.0"},
     ],
 )
-def test_values_that_do_not_go_together_are_refused(environ: dict[str, str]) -> None:
-    with pytest.raises(ConfigError) as refused:
+def test_contradicting_values_are_rejected(environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as error:
         Settings.from_environ(environ)
     for value in environ.values():
         if value == "short":
-            assert value not in str(refused.value).split(":")[0].split()
+            assert value not in str(error.value).split(":")[0].split()
 
 
 def test_with_a_token_the_service_may_listen_anywhere() -> None:
@@ -79,16 +80,21 @@ def test_secrets_are_marked_as_such() -> None:
     assert secret == {"REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_KAFKA_OPTIONS"}
 
 
-def test_a_misspelt_setting_is_pointed_out() -> None:
-    [sentence] = unknown_settings({"DYNOMETER_ADMIN_TOKN": "x", "PATH": "y"})
-    assert "DYNOMETER_ADMIN_TOKEN?" in sentence
+def test_an_unknown_setting_is_named_with_the_closest_one() -> None:
+    warnings = unknown_settings(
+        {"DYNOMETER_ADMIN_TOKN": "x", "DYNOMETER_QQQQQQQQQQQQQQQQQQQQ": "1", "PATH": "y"}
+    )
+    assert warnings == [
+        "Ignoring unknown setting DYNOMETER_ADMIN_TOKN. Did you mean DYNOMETER_ADMIN_TOKEN?",
+        "Ignoring unknown setting DYNOMETER_QQQQQQQQQQQQQQQQQQQQ.",
+    ]
 
 
 @pytest.mark.parametrize(
     "host",
     ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.255.0.1:80", "::1", "[::1]", "[::1]:8080"],
 )
-def test_this_machine_is_known(host: str) -> None:
+def test_this_machine_is_recognized(host: str) -> None:
     assert is_loopback(host)
 
 
@@ -112,7 +118,7 @@ def test_nothing_else_is_this_machine(host: str) -> None:
     assert not is_loopback(host)
 
 
-def test_on_heroku_its_redis_is_taken_with_a_certificate_of_its_own_making() -> None:
+def test_on_heroku_the_self_signed_certificate_of_redis_is_accepted() -> None:
     environ = {"DYNO": "web.1", "REDIS_URL": "rediss://:p@host:6380", "HOST": "127.0.0.1"}
     url = "rediss://:p@host:6380?ssl_cert_reqs=none"
     assert Settings.from_environ(environ).redis_url == url
@@ -125,14 +131,14 @@ def test_on_heroku_its_redis_is_taken_with_a_certificate_of_its_own_making() -> 
     assert Settings.from_environ(environ).redis_url == "rediss://h"
 
 
-def test_on_heroku_the_address_is_known_where_heroku_tells_it() -> None:
+def test_on_heroku_the_public_address_comes_from_the_environment() -> None:
     environ = {"DYNO": "web.1", "HEROKU_APP_DEFAULT_DOMAIN_NAME": "x-123.herokuapp.com"}
     assert Settings.from_environ(environ).public_url == "https://x-123.herokuapp.com"
     environ["DYNOMETER_PUBLIC_URL"] = "https://metrics.example.com"
     assert Settings.from_environ(environ).public_url == "https://metrics.example.com"
 
 
-@pytest.mark.parametrize(("workers", "each"), [("1", 16), ("2", 8), ("4", 4), ("16", 2)])
-def test_all_workers_together_fit_the_smallest_redis(workers: str, each: int) -> None:
+@pytest.mark.parametrize(("workers", "connections"), [("1", 16), ("2", 8), ("4", 4), ("16", 2)])
+def test_all_workers_together_fit_the_smallest_redis(workers: str, connections: int) -> None:
     settings = Settings.from_environ({"WEB_CONCURRENCY": workers})
-    assert settings.redis_connections_max == each
+    assert settings.redis_connections_max == connections

@@ -1,6 +1,4 @@
-"""The command `alerts`: what it sets up holds, what it shows says no secret, and a test message
-really goes out.
-"""
+"""The command `alerts`: its changes take effect, it shows no secret, and tests are delivered."""
 
 from __future__ import annotations
 
@@ -21,57 +19,68 @@ SECRET = "https://hooks.example.com/services/SECRET"
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """The data directory of a store that runs."""
+    """The data directory of a running store."""
     with embedded.start(tmp_path):
         yield tmp_path
 
 
 def alerts(data_dir: Path, *arguments: str) -> tuple[int, str, str]:
-    done = dynometer("alerts", *arguments, settings={"DYNOMETER_DATA_DIR": str(data_dir)})
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    result = dynometer("alerts", *arguments, settings={"DYNOMETER_DATA_DIR": str(data_dir)})
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
 def test_a_channel_is_added_listed_without_its_secret_and_removed(data_dir: Path) -> None:
-    code, printed, said = alerts(data_dir, "channel", "add", "slack", SECRET)
-    assert (code, printed) == (0, "")
-    assert "slack: https://hooks.example.com/… is told from now on" in said
+    code, stdout, stderr = alerts(data_dir, "channel", "add", "slack", SECRET)
+    assert (code, stdout) == (0, "")
+    assert "Channel slack added (https://hooks.example.com/…)." in stderr
 
-    for shown in (("list",), ("list", "--json"), ("channel", "list")):
-        code, printed, said = alerts(data_dir, *shown)
+    for words in (("list",), ("list", "--json"), ("channel", "list")):
+        code, stdout, stderr = alerts(data_dir, *words)
         assert code == 0
-        assert "hooks.example.com" in printed
-        assert "SECRET" not in printed + said
+        assert "hooks.example.com" in stdout
+        assert "SECRET" not in stdout + stderr
     assert alerts(data_dir, "channel", "add", "slack", SECRET)[0] == 2
 
     assert alerts(data_dir, "channel", "remove", "slack")[0] == 0
-    assert "no channel yet" in alerts(data_dir, "channel", "list")[2]
+    assert "No channel yet" in alerts(data_dir, "channel", "list")[2]
 
 
 def test_the_key_of_a_webhook_is_shown_once(data_dir: Path) -> None:
-    _, key, said = alerts(data_dir, "channel", "add", "webhook", SECRET, "--name", "ops")
+    _, key, stderr = alerts(data_dir, "channel", "add", "webhook", SECRET, "--name", "ops")
     assert len(key.strip()) == 43
-    assert "shown only now" in said
+    assert "Copy it now" in stderr
 
-    _, printed, _ = alerts(data_dir, "list", "--json")
-    assert key.strip() not in printed
+    _, stdout, _ = alerts(data_dir, "list", "--json")
+    assert key.strip() not in stdout
 
 
 def test_a_bad_address_is_one_line_without_it(data_dir: Path) -> None:
-    code, _, said = alerts(data_dir, "channel", "add", "slack", "http://example.com/SECRET")
+    code, _, stderr = alerts(data_dir, "channel", "add", "slack", "http://example.com/SECRET")
 
     assert code == 2
-    assert said.startswith("dynometer: the address must begin with https://")
-    assert "SECRET" not in said
+    assert stderr.startswith("dynometer: the address must begin with https://")
+    assert "SECRET" not in stderr
 
 
 def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
-    made = ("add", "busy", "--metric", "requests", "--stat", "sum", "--limit", "1000", "--for", "3")
-    assert alerts(data_dir, *made, "--app", "shop")[0] == 0
+    words = (
+        "add",
+        "busy",
+        "--metric",
+        "requests",
+        "--stat",
+        "sum",
+        "--limit",
+        "1000",
+        "--for",
+        "3",
+    )
+    assert alerts(data_dir, *words, "--app", "shop")[0] == 0
     assert alerts(data_dir, "add", "slow", "--floor", "800", "--limit-of", "web=3")[0] == 0
     assert alerts(data_dir, "off", "no-data")[0] == 0
 
     rules = {
-        each["name"]: each for each in json.loads(alerts(data_dir, "list", "--json")[1])["rules"]
+        rule["name"]: rule for rule in json.loads(alerts(data_dir, "list", "--json")[1])["rules"]
     }
     assert rules["busy"]["apps"] == ["shop"]
     assert rules["busy"]["for_minutes"] == 3
@@ -79,16 +88,16 @@ def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
     assert rules["slow"]["limits"] == {"web": 3}
     assert rules["slow"]["title"] == "p95 response time"
     assert rules["no-data"]["enabled"] is False
-    printed = alerts(data_dir, "list")[1]
-    assert "sum of requests above 1,000, for 3 min, of shop  (yours)" in printed
+    stdout = alerts(data_dir, "list")[1]
+    assert "sum of requests above 1,000, for 3 min, of shop  (yours)" in stdout
 
-    assert "built in, again" in alerts(data_dir, "remove", "slow")[2]
+    assert "slow: reset to the built-in rule" in alerts(data_dir, "remove", "slow")[2]
     assert alerts(data_dir, "remove", "slow")[0] == 2
     assert alerts(data_dir, "on", "nothing")[0] == 2
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--metric", "requests", "--stat", "p95"), "stat=p95: expected"),
         (("--metric", "none", "--stat", "sum"), "metric=none: expected one of requests"),
@@ -106,16 +115,16 @@ def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
         ),
     ],
 )
-def test_a_rule_that_cannot_be_says_what_can(
-    data_dir: Path, options: tuple[str, ...], said: str
+def test_an_invalid_rule_is_rejected_with_the_accepted_values(
+    data_dir: Path, options: tuple[str, ...], message: str
 ) -> None:
-    code, _, error = alerts(data_dir, "add", "mine", *options)
+    code, _, stderr = alerts(data_dir, "add", "mine", *options)
 
     assert code == 2
-    assert said in error
+    assert message in stderr
 
 
-def test_an_app_nobody_knows_is_not_muted(data_dir: Path) -> None:
+def test_an_unknown_app_is_not_muted(data_dir: Path) -> None:
     assert alerts(data_dir, "mute", "shop", "2h")[0] == 2
     assert alerts(data_dir, "mute", "dynometer", "2h")[0] == 0
     assert "muted   Dynometer: until" in alerts(data_dir, "list")[1]
@@ -132,14 +141,14 @@ async def test_a_test_message_is_sent_by_the_service(tmp_path: Path) -> None:
         try:
             add = ("channel", "add", "webhook", hook.url, "--name", "ops")
             assert (await asyncio.to_thread(alerts, data_dir, *add))[0] == 0
-            code, _, said = await asyncio.to_thread(alerts, data_dir, "test")
-            assert (code, said) == (0, "ops: taken.\n")
+            code, _, stderr = await asyncio.to_thread(alerts, data_dir, "test")
+            assert (code, stderr) == (0, "ops: delivered.\n")
             assert hook.received[0].json["title"] == "Dynometer: test of channel ops"
 
             hook.answers = [404]
-            code, _, said = await asyncio.to_thread(alerts, data_dir, "test", "ops")
+            code, _, stderr = await asyncio.to_thread(alerts, data_dir, "test", "ops")
             assert code == 1
-            assert "not taken: answered 404. Its address is wrong or was revoked" in said
+            assert "not delivered: answered 404. Its address is wrong or was revoked" in stderr
         finally:
             await asyncio.to_thread(service.stop)
     log = service.log.read_text()

@@ -1,4 +1,4 @@
-"""What a load needs grows with the load, and is what the page says."""
+"""Estimates grow with the load, and docs/scaling.md shows the real output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.capacity import SLOT_BYTES, Load, Machine, memory_bytes, need, slot_bytes
+from app.cli.capacity import SLOT_BYTES, Load, Machine, estimate, memory_bytes, slot_bytes
 from app.cli.main import main
 from app.cli.size import lines
 from app.rollup.resolutions import resolutions
@@ -43,30 +43,30 @@ def load(apps: int = 20, requests_s: float = 1_000, dynos: int = 80, largest: fl
 def test_more_requests_never_need_less(
     apps: int, requests_s: float, dynos: int, largest: float, factor: float
 ) -> None:
-    less = need(load(apps, requests_s, dynos, largest), MACHINE)
-    more = need(load(apps, requests_s * factor, dynos, largest), MACHINE)
+    less = estimate(load(apps, requests_s, dynos, largest), MACHINE)
+    more = estimate(load(apps, requests_s * factor, dynos, largest), MACHINE)
     for name in ("workers", "shards", "readers", "worker_cores", "redis_cores", "redis_bytes"):
         assert getattr(more, name) >= getattr(less, name) * (1 - 1e-9), name
 
 
 def test_posts_are_never_larger_than_they_may_be() -> None:
     for requests_s in (0.01, 1, 1_000, 1_000_000):
-        assert need(load(requests_s=requests_s), MACHINE).lines_a_post <= 100 + 1e-9
+        assert estimate(load(requests_s=requests_s), MACHINE).lines_a_post <= 100 + 1e-9
 
 
-def test_one_app_that_is_too_large_for_one_primary_is_told() -> None:
-    assert need(load(), MACHINE).largest_cores < MACHINE.busy
+def test_an_app_that_is_too_large_for_one_primary_gets_a_warning() -> None:
+    assert estimate(load(), MACHINE).largest_cores < MACHINE.busy
     large = load(apps=1, requests_s=1_500_000, largest=1)
-    assert MACHINE.busy < need(large, MACHINE).largest_cores
-    assert "more than one primary has" in "".join(lines(large, MACHINE, need(large, MACHINE)))
+    assert MACHINE.busy < estimate(large, MACHINE).largest_cores
+    assert "more than one primary has" in "".join(lines(large, MACHINE, estimate(large, MACHINE)))
 
 
-def test_memory_is_that_of_what_is_kept() -> None:
-    of_one = sum(
+def test_memory_is_that_of_all_slots() -> None:
+    app_bytes = sum(
         slot_bytes(tier.name, 8, 1_000) * tier.retention_s / tier.seconds for tier in TIERS
     )
-    found = memory_bytes(load(apps=10, requests_s=10_000 / 60, dynos=80), posts_s=0)
-    assert found == pytest.approx(10 * of_one)
+    total = memory_bytes(load(apps=10, requests_s=10_000 / 60, dynos=80), posts_s=0)
+    assert total == pytest.approx(10 * app_bytes)
     assert set(SLOT_BYTES) == {tier.name for tier in TIERS}
 
 
@@ -77,9 +77,9 @@ def test_the_page_has_three_examples() -> None:
     assert len(EXAMPLES) == 3
 
 
-@pytest.mark.parametrize(("command", "shown"), EXAMPLES)
+@pytest.mark.parametrize(("command", "output"), EXAMPLES)
 def test_the_page_shows_what_the_command_prints(
-    command: str, shown: str, capsys: pytest.CaptureFixture[str]
+    command: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(shlex.split(command)) == 0
-    assert capsys.readouterr().out == shown
+    assert capsys.readouterr().out == output

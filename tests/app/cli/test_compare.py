@@ -1,4 +1,4 @@
-"""Two stores are compared as readers see them."""
+"""The command `compare`: stores are compared as readers see them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TIERS = resolutions(86_400, 7 * 86_400, 90 * 86_400)
 
 async def fill(store: Store, app: str, services_ms: list[int]) -> None:
     at_s = time.time() - 3_600
-    lines = [router(at_s, service=f"{each}ms") for each in services_ms]
+    lines = [router(at_s, service=f"{service_ms}ms") for service_ms in services_ms]
     now_s = int(time.time())
     await append(store, app, batch(make_batch(*lines, arrived_s=now_s).body.pack()))
     await store.record_sightings([SeenApp(app, now_s - 3_600, now_s - 3_600, 0)], ttl_ms=DAY_MS)
@@ -40,7 +40,7 @@ def urls(server_of: Callable[[str], RunningServer]) -> tuple[str, str]:
     return servers[0].url, servers[1].url
 
 
-async def test_stores_that_hold_the_same_are_the_same_folded_or_not(
+async def test_equal_stores_are_the_same_folded_or_not(
     urls: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number, url in enumerate(urls):
@@ -54,7 +54,7 @@ async def test_stores_that_hold_the_same_are_the_same_folded_or_not(
     assert capsys.readouterr().out == "shop: the same\n"
 
 
-async def test_what_differs_is_named_interval_by_interval(
+async def test_differences_are_named_interval_by_interval(
     urls: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     for url, services_ms in zip(urls, ([10, 20], [10, 21, 30]), strict=True):
@@ -63,14 +63,14 @@ async def test_what_differs_is_named_interval_by_interval(
         await fill(store, "blog", [5])
         await store.close()
     assert await _compare(*urls, "--json") == 1
-    found = json.loads(capsys.readouterr().out)
-    assert {each["app"] for each in found} == {"shop"}
-    assert {each["resolution"] for each in found} >= {"1m", "10m"}
-    assert found[0]["requests"] == [2, 3]
-    assert {"requests", "tallies", "sketches"} <= set(found[0]["fields"])
+    differences = json.loads(capsys.readouterr().out)
+    assert {difference["app"] for difference in differences} == {"shop"}
+    assert {difference["resolution"] for difference in differences} >= {"1m", "10m"}
+    assert differences[0]["requests"] == [2, 3]
+    assert {"requests", "tallies", "sketches"} <= set(differences[0]["fields"])
 
 
-async def test_what_only_a_newer_version_can_read_is_said(
+async def test_data_of_a_newer_version_is_an_error(
     urls: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = connect(urls[0])

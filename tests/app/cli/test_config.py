@@ -1,4 +1,4 @@
-"""`dynometer config`: what is set, without secrets."""
+"""The command `config`: settings and their sources, without secrets."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from app.cli.main import main
 from app.config import SETTINGS
 
 
-def test_it_says_what_is_set_and_where_that_comes_from(
+def test_it_prints_each_setting_and_its_source(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("DYNOMETER_ADMIN_TOKEN", "a-token-of-the-admin")
     monkeypatch.setenv("REDIS_URL", "redis://:pass@host")
     monkeypatch.setenv("WEB_CONCURRENCY", "3")
     assert main(["config"]) == 0
-    shown = capsys.readouterr().out
-    assert "a-token" not in shown
-    assert "pass" not in shown
+    stdout = capsys.readouterr().out
+    assert "a-token" not in stdout
+    assert "pass" not in stdout
     assert any(
-        line.split() == ["WEB_CONCURRENCY", "3", "(environment)"] for line in shown.splitlines()
+        line.split() == ["WEB_CONCURRENCY", "3", "(environment)"] for line in stdout.splitlines()
     )
     assert main(["config", "--json"]) == 0
-    described = json.loads(capsys.readouterr().out)
-    assert list(described) == [setting.name for setting in SETTINGS]
-    assert described["PORT"] == {"value": "8080", "source": "default"}
-    assert described["REDIS_URL"] == {"value": "…", "source": "environment"}
+    values = json.loads(capsys.readouterr().out)
+    assert list(values) == [setting.name for setting in SETTINGS]
+    assert values["PORT"] == {"value": "8080", "source": "default"}
+    assert values["REDIS_URL"] == {"value": "…", "source": "environment"}
 
 
-def test_a_value_that_cannot_be_used_is_told(
+def test_an_invalid_value_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PORT", "none")

@@ -1,4 +1,4 @@
-"""The command `doctor`: quiet about what is well, one line and a remedy for what is not."""
+"""The command `doctor`: one line for each check, with a remedy for each problem."""
 
 from __future__ import annotations
 
@@ -29,20 +29,22 @@ DRAIN = "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1"
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """The data directory of a store that runs."""
+    """The data directory of a running store."""
     with embedded.start(tmp_path):
         yield tmp_path
 
 
-def examined(data_dir: Path, **settings: str) -> tuple[int, dict[str, list[str]]]:
-    """(exit code, what is to be done, by what it is about)."""
-    done = dynometer("doctor", "--json", settings={"DYNOMETER_DATA_DIR": str(data_dir), **settings})
-    assert done.returncode in (0, 1), done.stderr
-    found: dict[str, list[str]] = {}
-    for finding in json.loads(done.stdout):
+def problems_of(data_dir: Path, **settings: str) -> tuple[int, dict[str, list[str]]]:
+    """(exit code, texts of the problems by subject)."""
+    result = dynometer(
+        "doctor", "--json", settings={"DYNOMETER_DATA_DIR": str(data_dir), **settings}
+    )
+    assert result.returncode in (0, 1), result.stderr
+    problems: dict[str, list[str]] = {}
+    for finding in json.loads(result.stdout):
         if not finding["ok"]:
-            found.setdefault(finding["about"], []).append(finding["text"])
-    return done.returncode, found
+            problems.setdefault(finding["about"], []).append(finding["text"])
+    return result.returncode, problems
 
 
 def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> None:
@@ -57,40 +59,40 @@ def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> Non
     asyncio.run(run())
 
 
-async def fold_lives(store: Store) -> None:
+async def add_fold_heartbeat(store: Store) -> None:
     now_s = str(int(time.time()))
     beat = {"last_success_s": now_s, "checked_s": now_s, "error": ""}
     await store.heartbeat("fold:1", beat, ttl_ms=60_000)
 
 
-async def shop_speaks(store: Store) -> None:
+async def add_shop(store: Store) -> None:
     now_s = int(time.time())
     await store.record_sightings([SeenApp("shop", now_s - 60, now_s, now_s)], ttl_ms=60_000)
 
 
-def test_where_all_is_well_there_is_nothing_to_do(data_dir: Path) -> None:
-    in_store(data_dir, fold_lives, shop_speaks)
+def test_a_healthy_installation_has_no_problems(data_dir: Path) -> None:
+    in_store(data_dir, add_fold_heartbeat, add_shop)
 
-    assert examined(data_dir) == (0, {})
-    done = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(data_dir)})
-    lines = done.stdout.decode().splitlines()
+    assert problems_of(data_dir) == (0, {})
+    result = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(data_dir)})
+    lines = result.stdout.decode().splitlines()
     assert all(line.startswith("ok  ") for line in lines)
     assert any("append-only file, synced everysec" in line for line in lines)
 
 
-def test_without_a_service_it_says_what_is_missing(tmp_path: Path) -> None:
-    done = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(tmp_path)})
-    assert done.returncode == 2
-    assert b"no store: start the service" in done.stderr
+def test_without_a_service_the_store_is_reported_missing(tmp_path: Path) -> None:
+    result = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(tmp_path)})
+    assert result.returncode == 2
+    assert b"no store: start the service" in result.stderr
 
 
-def test_a_store_that_is_away_is_one_finding_among_the_others(tmp_path: Path) -> None:
-    code, found = examined(tmp_path, REDIS_URL="unix:///nonexistent/redis.sock")
+def test_an_unavailable_store_is_one_finding_among_others(tmp_path: Path) -> None:
+    code, problems = problems_of(tmp_path, REDIS_URL="unix:///nonexistent/redis.sock")
     assert code == 1
-    assert "check that it is running" in found["store"][0]
+    assert "check that it is running" in problems["store"][0]
 
 
-def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
+def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:
     async def apps_and_drains(store: Store) -> None:
         now_s = int(time.time())
         await store.record_sightings(
@@ -111,45 +113,45 @@ def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
             inbox_ttl_ms=60_000,
             guards={"plain": StatePrecondition(b"", pack_state(state))},
         )
-        refusals = RejectedLogins(store, time.time, name="1")
-        refusals.add("never", DRAIN, "wrong secret")
-        await refusals.publish()
+        logins = RejectedLogins(store, time.time, name="1")
+        logins.add("never", DRAIN, "wrong secret")
+        await logins.publish()
 
     in_store(data_dir, apps_and_drains)
 
-    code, found = examined(data_dir, DYNOMETER_SPOOL_MAX_BYTE="1GiB")
+    code, problems = problems_of(data_dir, DYNOMETER_SPOOL_MAX_BYTE="1GiB")
 
     assert code == 1
-    assert "did you mean DYNOMETER_SPOOL_MAX_BYTES?" in found["settings"][0]
-    assert "nobody folds" in found["folding"][0]
-    apps = "\n".join(found["apps"])
-    assert "never: nothing was ever received" in apps
+    assert "Did you mean DYNOMETER_SPOOL_MAX_BYTES?" in problems["settings"][0]
+    assert "no fold worker is running" in problems["folding"][0]
+    apps = "\n".join(problems["apps"])
+    assert "never: nothing received yet" in apps
     assert "silent: silent since" in apps
     assert "heroku labs:enable log-runtime-metrics -a plain" in apps
-    drains = "\n".join(found["drains"])
+    drains = "\n".join(problems["drains"])
     assert "heroku drains:remove d.two -a plain" in drains
     assert "plain: its new secret" in drains
     assert f"never, wrong secret, drain {DRAIN}" in drains
 
 
-def test_of_several_apps_only_the_one_asked_about_is_spoken_of(data_dir: Path) -> None:
+def test_with_an_app_findings_about_others_are_left_out(data_dir: Path) -> None:
     async def two_silent(store: Store) -> None:
         old_s = int(time.time()) - 7200
-        seen = [SeenApp(app, 1, old_s, old_s) for app in ("blog", "shop")]
-        await store.record_sightings(seen, ttl_ms=60_000)
+        sightings = [SeenApp(app, 1, old_s, old_s) for app in ("blog", "shop")]
+        await store.record_sightings(sightings, ttl_ms=60_000)
         await DrainLoopDetector(store, time.time, "https://m.example.com").refresh()
         await store.heartbeat("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
 
-    in_store(data_dir, fold_lives, two_silent)
+    in_store(data_dir, add_fold_heartbeat, two_silent)
     settings = {"DYNOMETER_DATA_DIR": str(data_dir)}
     assert b"Log loop: app blog runs Dynometer" in dynometer("doctor", settings=settings).stdout
-    told = dynometer("doctor", "--app", "shop", settings=settings)
-    assert told.returncode == 1
-    assert b"shop: silent since" in told.stdout
-    assert b"blog" not in told.stdout
+    result = dynometer("doctor", "--app", "shop", settings=settings)
+    assert result.returncode == 1
+    assert b"shop: silent since" in result.stdout
+    assert b"blog" not in result.stdout
 
 
-def test_a_channel_that_takes_nothing_is_named_with_the_reason(data_dir: Path) -> None:
+def test_a_failing_channel_is_named_with_the_error(data_dir: Path) -> None:
     async def slack_fails(store: Store) -> None:
         health = ChannelHealth(
             failing_since_s=int(time.time()) - 600, attempts=3, error="answers 404"
@@ -162,29 +164,29 @@ def test_a_channel_that_takes_nothing_is_named_with_the_reason(data_dir: Path) -
             ]
         )
 
-    in_store(data_dir, fold_lives, shop_speaks)
+    in_store(data_dir, add_fold_heartbeat, add_shop)
     settings = {"DYNOMETER_DATA_DIR": str(data_dir)}
-    assert b"nobody is told: " in dynometer("doctor", settings=settings).stdout
+    assert b"no channel: " in dynometer("doctor", settings=settings).stdout
     in_store(data_dir, slack_fails)
-    (text,) = examined(data_dir)[1]["alerts"]
-    assert "slack has taken nothing since" in text
+    (text,) = problems_of(data_dir)[1]["alerts"]
+    assert "slack has been failing since" in text
     assert "answers 404" in text
     assert "secret" not in text
 
 
 def test_the_marked_batch_is_reported_and_listed_nowhere(data_dir: Path) -> None:
-    in_store(data_dir, fold_lives, shop_speaks)
+    in_store(data_dir, add_fold_heartbeat, add_shop)
     for _ in range(2):
-        done = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(data_dir)})
-        assert b"5 marked lines went through: each counted once" in done.stdout
+        result = dynometer("doctor", settings={"DYNOMETER_DATA_DIR": str(data_dir)})
+        assert b"5 marked lines sent through, each counted once" in result.stdout
 
     async def only_shop_is_known(store: Store) -> None:
-        assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+        assert [sighting.app for sighting in await store.seen_apps()] == ["shop"]
 
     in_store(data_dir, only_shop_is_known)
 
 
-def test_the_public_address_is_asked_and_its_certificate_looked_at(tmp_path: Path) -> None:
+def test_the_public_address_and_its_certificate_are_checked(tmp_path: Path) -> None:
     chain, key = certificate(tmp_path, "localhost")
     service = ServiceProcess(tmp_path, DYNOMETER_ADMIN_TOKEN="a token of sixteen or more")
     service.arguments = ("--tls-cert", str(chain), "--tls-key", str(key))
@@ -192,31 +194,33 @@ def test_the_public_address_is_asked_and_its_certificate_looked_at(tmp_path: Pat
     service.start()
     try:
         settings = {**service.environ, "DYNOMETER_PUBLIC_URL": public, "SSL_CERT_FILE": str(chain)}
-        told = dynometer("doctor", settings=settings).stdout.decode()
-        assert f"LOOK  tls       the certificate at {public} holds until" in told
-        assert "cannot be reached" not in told
+        stdout = dynometer("doctor", settings=settings).stdout.decode()
+        assert f"WARN  tls       the certificate at {public} is valid until" in stdout
+        assert "cannot be reached" not in stdout
         elsewhere = f"http://127.0.0.1:{free_port()}"
-        away = dynometer("doctor", settings={**settings, "DYNOMETER_PUBLIC_URL": elsewhere}).stdout
-        assert f"{elsewhere}/healthz cannot be reached from here".encode() in away
+        output = dynometer(
+            "doctor", settings={**settings, "DYNOMETER_PUBLIC_URL": elsewhere}
+        ).stdout
+        assert f"{elsewhere}/healthz cannot be reached from here".encode() in output
         settings["DYNOMETER_TLS_CERT"] = str(chain)
-        told = dynometer("doctor", settings=settings).stdout.decode()
-        assert f"LOOK  tls       the certificate {chain} holds until" in told
+        stdout = dynometer("doctor", settings=settings).stdout.decode()
+        assert f"WARN  tls       the certificate {chain} is valid until" in stdout
     finally:
         service.stop()
 
 
 @pytest.mark.parametrize(
-    ("url", "says"), [("", "is not set"), ("http://metrics.example.com", "is not https")]
+    ("url", "text"), [("", "is not set"), ("http://metrics.example.com", "is not https")]
 )
-def test_an_address_that_does_not_do_is_said(data_dir: Path, url: str, says: str) -> None:
+def test_an_unsuitable_address_is_reported(data_dir: Path, url: str, text: str) -> None:
     settings = {"DYNOMETER_ADMIN_TOKEN": "a token of sixteen or more", "DYNOMETER_PUBLIC_URL": url}
-    assert says in examined(data_dir, **settings)[1]["access"][0]
+    assert text in problems_of(data_dir, **settings)[1]["access"][0]
 
 
-def test_what_waits_on_disk_is_shown(data_dir: Path) -> None:
+def test_spooled_batches_are_reported(data_dir: Path) -> None:
     spool = data_dir / "spool"
     spool.mkdir()
     (spool / "left.spool").write_bytes(b"x" * 2**20)
 
-    (text,) = examined(data_dir)[1]["spool"]
+    (text,) = problems_of(data_dir)[1]["spool"]
     assert "1.0 MiB of 256 wait on disk" in text

@@ -1,4 +1,4 @@
-"""The command `drains`: secrets are made, shown once, and forgotten."""
+"""The command `drains`: secrets are created, shown once, and deleted."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ ADDED = re.compile(
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Iterator[Path]:
-    """The data directory of a store that runs."""
+    """The data directory of a running store."""
     with embedded.start(tmp_path):
         yield tmp_path
 
 
 def drains(data_dir: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
-    done = dynometer(
+    result = dynometer(
         "drains", *arguments, settings={"DYNOMETER_DATA_DIR": str(data_dir), **settings}
     )
-    return done.returncode, done.stdout.decode(), done.stderr.decode()
+    return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
 def in_store(data_dir: Path, use: Callable[[Store], Awaitable[T]]) -> T:
@@ -73,106 +73,107 @@ def deliver(data_dir: Path, app: str, token: str, *, generation: int) -> None:
     in_store(data_dir, append)
 
 
-def test_add_prints_only_what_can_be_run_and_stores_only_hashes(data_dir: Path) -> None:
-    code, printed, _ = drains(data_dir, "add", "shop", "blog", **PUBLIC)
+def test_add_prints_only_commands_and_stores_only_hashes(data_dir: Path) -> None:
+    code, stdout, _ = drains(data_dir, "add", "shop", "blog", **PUBLIC)
 
-    matches = [ADDED.fullmatch(line) for line in printed.splitlines()]
+    matches = [ADDED.fullmatch(line) for line in stdout.splitlines()]
     assert code == 0
     assert [(match[1], match[3]) for match in matches if match] == [
         ("shop", "shop"),
         ("blog", "blog"),
     ]
     secrets = {match[1]: match[2] for match in matches if match}
-    kept = {app: decode(record).secrets for app, record in stored(data_dir).items()}
-    assert {app: [each.hash for each in kept[app]] for app in kept} == {
-        app: [hash_secret(secret)] for app, secret in secrets.items()
+    hashes = {
+        app: [secret.hash for secret in decode(record).secrets]
+        for app, record in stored(data_dir).items()
     }
+    assert hashes == {app: [hash_secret(secret)] for app, secret in secrets.items()}
 
 
-def test_add_without_a_public_address_says_what_to_set(data_dir: Path) -> None:
-    code, printed, said = drains(data_dir, "add", "shop")
+def test_add_without_a_public_address_names_the_setting(data_dir: Path) -> None:
+    code, stdout, stderr = drains(data_dir, "add", "shop")
 
-    assert (code, printed) == (2, "")
-    assert "export DYNOMETER_PUBLIC_URL=https://metrics.example.com" in said
+    assert (code, stdout) == (2, "")
+    assert "export DYNOMETER_PUBLIC_URL=https://metrics.example.com" in stderr
     assert stored(data_dir) == {}
 
 
 @pytest.mark.parametrize("name", ["Shop", "a b", "../x", '"; rm -rf'])
-def test_add_refuses_what_is_no_app_name(data_dir: Path, name: str) -> None:
-    code, printed, said = drains(data_dir, "add", name, **PUBLIC)
+def test_add_rejects_an_invalid_app_name(data_dir: Path, name: str) -> None:
+    code, stdout, stderr = drains(data_dir, "add", name, **PUBLIC)
 
-    assert (code, printed) == (2, "")
-    assert "is not an app's name" in said
+    assert (code, stdout) == (2, "")
+    assert "is not an app's name" in stderr
 
 
 @pytest.mark.parametrize("url", ['https://h/";reboot', "https://h/$(id)", "https://u:p@h"])
-def test_an_address_that_a_shell_could_misread_is_refused(data_dir: Path, url: str) -> None:
-    code, printed, _ = drains(data_dir, "add", "shop", DYNOMETER_PUBLIC_URL=url)
+def test_an_address_that_a_shell_could_misread_is_rejected(data_dir: Path, url: str) -> None:
+    code, stdout, _ = drains(data_dir, "add", "shop", DYNOMETER_PUBLIC_URL=url)
 
-    assert (code, printed) == (2, "")
+    assert (code, stdout) == (2, "")
 
 
-def test_an_app_that_has_a_drain_is_left_alone(data_dir: Path) -> None:
+def test_an_app_that_has_a_drain_is_not_changed(data_dir: Path) -> None:
     drains(data_dir, "add", "shop", **PUBLIC)
     before = stored(data_dir)
 
-    refused, printed, said = drains(data_dir, "add", "blog", "shop", **PUBLIC)
-    assert (refused, printed) == (2, "")
-    assert "shop: has a drain already" in said
+    code, stdout, stderr = drains(data_dir, "add", "blog", "shop", **PUBLIC)
+    assert (code, stdout) == (2, "")
+    assert "shop: has a drain already" in stderr
     assert before == stored(data_dir)
 
 
 @pytest.mark.parametrize(
-    "listed",
+    "names",
     [
         "shop\nblog  # the marketing site\n\n",
         '[{"name": "shop", "id": "01"}, {"name": "blog"}]',
         '["shop", "blog"]',
     ],
 )
-def test_add_takes_names_from_a_list_and_passes_over_those_that_have_a_drain(
-    data_dir: Path, tmp_path: Path, listed: str
+def test_add_from_a_list_skips_apps_that_have_a_drain(
+    data_dir: Path, tmp_path: Path, names: str
 ) -> None:
     file = tmp_path / "apps"
-    file.write_text(listed)
+    file.write_text(names)
     drains(data_dir, "add", "shop", **PUBLIC)
     before = stored(data_dir)["shop"]
 
-    code, printed, said = drains(data_dir, "add", "--from", str(file), **PUBLIC)
+    code, stdout, stderr = drains(data_dir, "add", "--from", str(file), **PUBLIC)
 
-    added = [match[3] for line in printed.splitlines() if (match := ADDED.fullmatch(line))]
-    assert (code, added) == (0, ["blog"])
-    assert "passed over, for they have a drain: shop" in said
+    apps = [match[3] for line in stdout.splitlines() if (match := ADDED.fullmatch(line))]
+    assert (code, apps) == (0, ["blog"])
+    assert "Skipped (already has a drain): shop" in stderr
     assert stored(data_dir)["shop"] == before
 
 
-@pytest.mark.parametrize("listed", ["Shop\n", "[{}]", "[1]", "[", '["a b"]', "=== my apps\nshop"])
+@pytest.mark.parametrize("names", ["Shop\n", "[{}]", "[1]", "[", '["a b"]', "=== my apps\nshop"])
 def test_a_list_that_cannot_be_used_changes_nothing(
-    data_dir: Path, tmp_path: Path, listed: str
+    data_dir: Path, tmp_path: Path, names: str
 ) -> None:
     file = tmp_path / "apps"
-    file.write_text(listed)
+    file.write_text(names)
 
-    code, printed, said = drains(data_dir, "add", "--from", str(file), **PUBLIC)
+    code, stdout, stderr = drains(data_dir, "add", "--from", str(file), **PUBLIC)
 
-    assert (code, printed) == (2, "")
-    assert "expected" in said or "is not an app's name" in said
+    assert (code, stdout) == (2, "")
+    assert "expected" in stderr or "is not an app's name" in stderr
     assert stored(data_dir) == {}
 
 
 def test_rotate_prints_the_new_drain_and_how_to_end_the_old_one(data_dir: Path) -> None:
-    _, printed, _ = drains(data_dir, "add", "shop", **PUBLIC)
-    first = ADDED.fullmatch(printed.rstrip())
+    _, stdout, _ = drains(data_dir, "add", "shop", **PUBLIC)
+    first = ADDED.fullmatch(stdout.rstrip())
     deliver(data_dir, "shop", "d.old", generation=1)
 
-    code, printed, said = drains(data_dir, "rotate", "shop", **PUBLIC)
+    code, stdout, stderr = drains(data_dir, "rotate", "shop", **PUBLIC)
 
-    second = ADDED.fullmatch(printed.rstrip())
+    second = ADDED.fullmatch(stdout.rstrip())
     assert first and second
     assert code == 0
-    assert "heroku drains:remove d.old -a shop" in said
+    assert "heroku drains:remove d.old -a shop" in stderr
     secrets = decode(stored(data_dir)["shop"]).secrets
-    assert [(each.hash, each.generation) for each in secrets] == [
+    assert [(secret.hash, secret.generation) for secret in secrets] == [
         (hash_secret(first[2]), 1),
         (hash_secret(second[2]), 2),
     ]
@@ -185,23 +186,23 @@ def test_a_second_rotation_keeps_the_secret_in_use(data_dir: Path) -> None:
 
     drains(data_dir, "rotate", "shop", **PUBLIC)
 
-    assert [each.generation for each in decode(stored(data_dir)["shop"]).secrets] == [1, 3]
+    assert [secret.generation for secret in decode(stored(data_dir)["shop"]).secrets] == [1, 3]
 
 
 def test_rotate_at_once_ends_the_old_secret(data_dir: Path) -> None:
     drains(data_dir, "add", "shop", **PUBLIC)
 
-    code, _, said = drains(data_dir, "rotate", "shop", "--at-once", **PUBLIC)
+    code, _, stderr = drains(data_dir, "rotate", "shop", "--at-once", **PUBLIC)
 
-    assert (code, "the old secret ends within 5 seconds" in said) == (0, True)
-    assert [each.generation for each in decode(stored(data_dir)["shop"]).secrets] == [2]
+    assert (code, "the old secret ends within 5 seconds" in stderr) == (0, True)
+    assert [secret.generation for secret in decode(stored(data_dir)["shop"]).secrets] == [2]
 
 
 def test_rotate_of_an_unknown_app_says_how_to_begin(data_dir: Path) -> None:
-    code, printed, said = drains(data_dir, "rotate", "shop", **PUBLIC)
+    code, stdout, stderr = drains(data_dir, "rotate", "shop", **PUBLIC)
 
-    assert (code, printed) == (2, "")
-    assert "shop: has no drain; first: dynometer drains add shop" in said
+    assert (code, stdout) == (2, "")
+    assert "shop: has no drain; first: dynometer drains add shop" in stderr
 
 
 def test_an_app_that_comes_back_takes_over_from_its_old_drain(data_dir: Path) -> None:
@@ -211,7 +212,7 @@ def test_an_app_that_comes_back_takes_over_from_its_old_drain(data_dir: Path) ->
 
     drains(data_dir, "add", "shop", **PUBLIC)
 
-    assert [each.generation for each in decode(stored(data_dir)["shop"]).secrets] == [4]
+    assert [secret.generation for secret in decode(stored(data_dir)["shop"]).secrets] == [4]
 
 
 def test_list_shows_drains_and_when_apps_were_seen(data_dir: Path) -> None:
@@ -222,9 +223,9 @@ def test_list_shows_drains_and_when_apps_were_seen(data_dir: Path) -> None:
     deliver(data_dir, "shop", "d.one", generation=1)
     in_store(data_dir, see)
 
-    _, printed, _ = drains(data_dir, "list")
+    _, stdout, _ = drains(data_dir, "list")
 
-    assert [line.split() for line in printed.splitlines()] == [
+    assert [line.split() for line in stdout.splitlines()] == [
         ["APP", "MAY", "SEND", "ACTIVE", "DRAIN", "LAST", "SEEN", "(UTC)"],
         ["blog", "no", "-", "2026-11-22", "10:00"],
         ["shop", "https", "d.one", "never"],
@@ -236,26 +237,26 @@ def test_list_names_the_command_that_removes_a_second_drain(data_dir: Path) -> N
     deliver(data_dir, "shop", "d.one", generation=1)
     deliver(data_dir, "shop", "d.two", generation=1)
 
-    _, printed, _ = drains(data_dir, "list")
-    assert "heroku drains:remove d.two -a shop" in printed
+    _, stdout, _ = drains(data_dir, "list")
+    assert "heroku drains:remove d.two -a shop" in stdout
 
-    _, printed, _ = drains(data_dir, "list", "--json")
-    (shop,) = json.loads(printed)["drains"]
+    _, stdout, _ = drains(data_dir, "list", "--json")
+    (shop,) = json.loads(stdout)["drains"]
     assert shop["remove_other"] == "heroku drains:remove d.two -a shop"
 
 
-def test_list_shows_refused_log_ins(data_dir: Path) -> None:
+def test_list_shows_rejected_log_ins(data_dir: Path) -> None:
     async def refuse(store: Store) -> None:
-        refusals = RejectedLogins(store, time.time, name="1")
-        refusals.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
-        refusals.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
-        await refusals.publish()
+        logins = RejectedLogins(store, time.time, name="1")
+        logins.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
+        logins.add("shop", "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1", "wrong secret")
+        await logins.publish()
 
     in_store(data_dir, refuse)
 
-    _, printed, _ = drains(data_dir, "list")
+    _, stdout, _ = drains(data_dir, "list")
 
-    (line,) = (line for line in printed.splitlines() if line.startswith("shop"))
+    (line,) = (line for line in stdout.splitlines() if line.startswith("shop"))
     user, token, *why, times = line.split()[:5]
     assert [user, token, why, times] == [
         "shop",
@@ -265,33 +266,33 @@ def test_list_shows_refused_log_ins(data_dir: Path) -> None:
     ]
 
 
-def test_list_of_nothing_says_how_to_begin(data_dir: Path) -> None:
-    assert drains(data_dir, "list") == (0, "", "no apps yet: dynometer drains add APP\n")
+def test_an_empty_list_says_how_to_begin(data_dir: Path) -> None:
+    assert drains(data_dir, "list") == (0, "", "No apps yet. Add one: dynometer drains add APP\n")
 
 
 def test_remove_needs_a_yes(data_dir: Path) -> None:
     drains(data_dir, "add", "shop", **PUBLIC)
 
-    refused, _, said = drains(data_dir, "remove", "shop")
-    assert (refused, "--yes" in said) == (2, True)
+    code, _, stderr = drains(data_dir, "remove", "shop")
+    assert (code, "--yes" in stderr) == (2, True)
     assert list(stored(data_dir)) == ["shop"]
 
-    removed, printed, said = drains(data_dir, "remove", "shop", "--yes")
-    assert (removed, printed) == (0, "")
-    assert "heroku drains:remove" in said
+    code, stdout, stderr = drains(data_dir, "remove", "shop", "--yes")
+    assert (code, stdout) == (0, "")
+    assert "heroku drains:remove" in stderr
     assert stored(data_dir) == {}
 
 
 def test_remove_of_an_unknown_app_changes_nothing(data_dir: Path) -> None:
     drains(data_dir, "add", "shop", **PUBLIC)
 
-    code, _, said = drains(data_dir, "remove", "shop", "blog", "--yes")
+    code, _, stderr = drains(data_dir, "remove", "shop", "blog", "--yes")
 
-    assert (code, "blog: has no drain" in said) == (2, True)
+    assert (code, "blog: has no drain" in stderr) == (2, True)
     assert list(stored(data_dir)) == ["shop"]
 
 
 def test_remove_without_an_app_is_a_mistake(data_dir: Path) -> None:
-    code, _, said = drains(data_dir, "remove")
+    code, _, stderr = drains(data_dir, "remove")
 
-    assert (code, "usage: dynometer drains remove" in said) == (2, True)
+    assert (code, "usage: dynometer drains remove" in stderr) == (2, True)

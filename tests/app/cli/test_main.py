@@ -1,4 +1,4 @@
-"""The command: what it offers, exit codes, and one line for each mistake."""
+"""The command: its help, its exit codes, and one line for each error."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from app.support.about import version
 from tests.support.logtext import ROOT, dynometer, environment, router_text
 
 
-def complaint_of(done: subprocess.CompletedProcess[bytes]) -> str:
+def error_line_of(result: subprocess.CompletedProcess[bytes]) -> str:
     """The one line on stderr."""
-    assert done.returncode == 2
-    assert done.stdout == b""
-    [line] = done.stderr.decode().splitlines()
+    assert result.returncode == 2
+    assert result.stdout == b""
+    [line] = result.stderr.decode().splitlines()
     return line
 
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_help_lists_every_command(arguments: list[str]) -> None:
-    done = dynometer(*arguments)
+    result = dynometer(*arguments)
 
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, b"")
     for command in COMMANDS:
-        assert command.help in " ".join(done.stdout.decode().split())
+        assert command.help in " ".join(result.stdout.decode().split())
 
 
 @pytest.mark.parametrize("name", [command.name for command in COMMANDS])
-def test_every_command_explains_itself(name: str) -> None:
-    done = dynometer(name, "--help")
+def test_every_command_has_help(name: str) -> None:
+    result = dynometer(name, "--help")
 
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.decode().startswith(f"usage: dynometer {name}")
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert result.stdout.decode().startswith(f"usage: dynometer {name}")
 
 
-def test_help_does_not_wait_for_what_only_the_service_needs() -> None:
+def test_help_does_not_import_what_only_the_service_needs() -> None:
     heavy = {"fastapi", "uvicorn", "redis", "httpx2", "pydantic"}
     run = "import sys; from app.cli.main import main; main([])"
-    loaded = f"{run}; sys.exit(len({heavy} & {{*sys.modules}}))"
+    program = f"{run}; sys.exit(len({heavy} & {{*sys.modules}}))"
 
-    done = subprocess.run(
-        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, check=False
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=False
     )
 
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert (result.returncode, result.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["--version"]])
@@ -58,52 +58,52 @@ def test_version_is_printed(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["surve"], ["--surve"], ["report"], ["report", "a", "b"]])
-def test_wrong_usage_is_a_mistake_without_traceback(arguments: list[str]) -> None:
-    done = dynometer(*arguments)
+def test_wrong_usage_is_an_error_without_traceback(arguments: list[str]) -> None:
+    result = dynometer(*arguments)
 
-    assert (done.returncode, done.stdout) == (2, b"")
-    assert b"usage: dynometer" in done.stderr
-    assert b"Traceback" not in done.stderr
+    assert (result.returncode, result.stdout) == (2, b"")
+    assert b"usage: dynometer" in result.stderr
+    assert b"Traceback" not in result.stderr
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    line = complaint_of(dynometer("report", str(tmp_path / "absent.log")))
+    line = error_line_of(dynometer("report", str(tmp_path / "absent.log")))
 
     assert f"dynometer: cannot read {tmp_path}/absent.log: No such file or directory" == line
 
 
 def test_a_wrong_setting_is_one_line() -> None:
-    line = complaint_of(dynometer("report", "-", settings={"PORT": "eighty"}))
+    line = error_line_of(dynometer("report", "-", settings={"PORT": "eighty"}))
 
     assert line.startswith("dynometer: PORT")
 
 
 def test_a_missing_app_is_one_line() -> None:
-    line = complaint_of(dynometer("replay", "-", stdin=router_text().encode()))
+    line = error_line_of(dynometer("replay", "-", stdin=router_text().encode()))
 
     assert "--app NAME" in line
 
 
 def test_a_missing_store_is_one_line(tmp_path: Path) -> None:
     settings = {"DYNOMETER_DATA_DIR": str(tmp_path)}
-    line = complaint_of(dynometer("drains", "list", settings=settings))
+    line = error_line_of(dynometer("drains", "list", settings=settings))
 
     assert "start the service (dynometer serve)" in line
 
 
-def test_a_data_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_data_directory_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = {"DYNOMETER_DATA_DIR": str(tmp_path / "file")}
 
-    line = complaint_of(dynometer("replay", "-", "--app", "shop", settings=settings))
+    line = error_line_of(dynometer("replay", "-", "--app", "shop", settings=settings))
 
     assert str(tmp_path / "file") in line
 
 
-def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None:
+def test_output_that_is_not_read_to_its_end_is_not_an_error(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "app.cli", "report", "-"],
         input=router_text().encode(),
         stdout=writing,
@@ -114,10 +114,10 @@ def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path: Path) -> None
     )
     os.close(writing)
 
-    assert (done.returncode, done.stderr) == (141, b"")
+    assert (result.returncode, result.stderr) == (141, b"")
 
 
-def test_ctrl_c_is_no_traceback() -> None:
+def test_ctrl_c_shows_no_traceback() -> None:
     with subprocess.Popen(
         [sys.executable, "-u", "-c", INTERRUPTED],
         stdin=subprocess.PIPE,
@@ -129,23 +129,23 @@ def test_ctrl_c_is_no_traceback() -> None:
         assert process.stdout
         assert process.stdout.readline() == b"reading\n"
         process.send_signal(signal.SIGINT)
-        _, complaints = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=30)
 
-    assert (process.returncode, complaints) == (130, b"")
+    assert (process.returncode, stderr) == (130, b"")
 
 
 INTERRUPTED = """
 import signal
 import sys
-# A shell lets what runs in the background ignore it.
+# A shell lets background processes ignore it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from app.cli import main as cli
 from app.traffic import log_input as loglines
 from app.cli import report
 run = report.run
-def begun(**named):
+def announce(**arguments):
     print("reading")
-    return run(**named)
-report.run = begun
+    return run(**arguments)
+report.run = announce
 sys.exit(cli.main(["report", "-"]))
 """

@@ -1,4 +1,4 @@
-"""Replay: what reaches the drain, what is remembered, and what is said about it."""
+"""The command `replay`: the lines that reach the drain, its memory, and its summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.cli.replay import BATCH_BYTES_MAX, BATCH_LINES_MAX, as_frame
+from app.cli.replay import BATCH_BYTES_MAX, BATCH_LINES_MAX, to_frame
 from app.config import ConfigError
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import LogLine
@@ -62,12 +62,12 @@ def numbered(first: int, count: int) -> list[str]:
     return [router_text(at=AT_S + number) for number in range(first, first + count)]
 
 
-def test_text_lines_arrive_as_frames_of_a_drain(tmp_path: Path) -> None:
+def test_text_lines_arrive_to_frames_of_a_drain(tmp_path: Path) -> None:
     application = text_line("app[web.1]", "hello wörld", at=AT_S + 1.5)
     with recording_drain() as drain:
-        done = replay(drain, (router_text() + application).encode(), memory=tmp_path)
+        result = replay(drain, (router_text() + application).encode(), memory=tmp_path)
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     router, output = frames_of(drain)
     request = router_text().split(": ", 1)[1]
     assert f"<134>1 2026-11-22T10:00:00.000+00:00 host heroku router - {request}" == router.decode()
@@ -97,15 +97,15 @@ def test_frames_of_a_body_are_forwarded_verbatim(tmp_path: Path) -> None:
 
 
 def test_unreadable_lines_stay_unreadable_for_the_service(tmp_path: Path) -> None:
-    forged = b"<158>1 2026-11-22T10:00:00+00:00 host heroku router - at=info status=200\n"
+    router_line = b"<158>1 2026-11-22T10:00:00+00:00 host heroku router - at=info status=200\n"
     with recording_drain() as drain:
-        done = replay(drain, b"prose to begin with\n" + forged, memory=tmp_path)
+        result = replay(drain, b"prose to begin with\n" + router_line, memory=tmp_path)
 
     assert len(frames_of(drain)) == 2
     for frame in frames_of(drain):
         with pytest.raises(ValueError, match="timestamp"):
             parse_message(frame)
-    assert b"Not understood  2" in done.stdout
+    assert b"Not understood  2" in result.stdout
 
 
 def test_batches_are_bounded_in_lines_and_bytes(tmp_path: Path) -> None:
@@ -124,10 +124,10 @@ def test_batches_are_bounded_in_lines_and_bytes(tmp_path: Path) -> None:
 def test_overlapping_inputs_send_every_line_once(tmp_path: Path) -> None:
     with recording_drain() as drain:
         replay(drain, "".join(numbered(0, 30)).encode(), memory=tmp_path)
-        done = replay(drain, "".join(numbered(20, 30)).encode(), memory=tmp_path)
+        result = replay(drain, "".join(numbered(20, 30)).encode(), memory=tmp_path)
 
     assert [b"%d" % len(list(split(body))) for body in drain.bodies] == [b"30", b"20"]
-    assert b"30 read, 20 sent, 10 skipped as sent before" in done.stdout
+    assert b"30 read, 20 sent, 10 skipped (already sent" in result.stdout
 
 
 def test_equal_lines_count_as_often_as_they_occur(tmp_path: Path) -> None:
@@ -165,23 +165,23 @@ def test_again_sends_everything_as_new(tmp_path: Path) -> None:
     assert len(drain.bodies) == 2
 
 
-def test_what_is_remembered_belongs_to_one_service(tmp_path: Path) -> None:
-    with recording_drain() as one, recording_drain() as other:
-        replay(one, router_text().encode(), memory=tmp_path)
-        replay(other, router_text().encode(), memory=tmp_path)
+def test_the_memory_is_kept_per_service(tmp_path: Path) -> None:
+    with recording_drain() as first, recording_drain() as second:
+        replay(first, router_text().encode(), memory=tmp_path)
+        replay(second, router_text().encode(), memory=tmp_path)
 
-    assert (len(one.bodies), len(other.bodies)) == (1, 1)
+    assert (len(first.bodies), len(second.bodies)) == (1, 1)
 
 
-def test_a_refused_batch_is_not_remembered(tmp_path: Path) -> None:
+def test_a_rejected_batch_is_not_remembered(tmp_path: Path) -> None:
     with recording_drain(401) as drain:
-        refused = replay(drain, router_text().encode(), memory=tmp_path)
-        accepted = replay(drain, router_text().encode(), memory=tmp_path)
+        first = replay(drain, router_text().encode(), memory=tmp_path)
+        second = replay(drain, router_text().encode(), memory=tmp_path)
 
-    assert refused.returncode == 1
-    assert b"refuses the lines: it answers 401" in refused.stderr
-    assert b"1 NOT DELIVERED" in refused.stdout
-    assert b"1 read, 1 sent" in accepted.stdout
+    assert first.returncode == 1
+    assert b"refuses the lines: it answers 401" in first.stderr
+    assert b"1 NOT DELIVERED" in first.stdout
+    assert b"1 read, 1 sent" in second.stdout
 
 
 def test_a_batch_is_tried_again_under_the_same_frame_id(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_batch_is_tried_again_under_the_same_frame_id(tmp_path: Path) -> None:
     assert drain.bodies == [b"1 a"] * 4
 
 
-def test_a_service_that_stays_away_is_given_up(tmp_path: Path) -> None:
+def test_an_unavailable_service_is_given_up_after_the_last_retry(tmp_path: Path) -> None:
     with (
         recording_drain(503, 503, 503) as drain,
         BatchSender(target_of(drain), [0, 0]) as sender,
@@ -206,14 +206,14 @@ def test_a_service_that_stays_away_is_given_up(tmp_path: Path) -> None:
     assert len(drain.bodies) == 3
 
 
-def test_nobody_listening_is_said_at_once(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    done = replay(address, router_text().encode(), memory=tmp_path)
+def test_a_service_that_is_not_running_is_reported_immediately(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    result = replay(address, router_text().encode(), memory=tmp_path)
 
-    assert done.returncode == 1
-    assert f"no service at {address}: start it with dynometer serve".encode() in done.stderr
-    assert b"Traceback" not in done.stderr
+    assert result.returncode == 1
+    assert f"no service at {address}: start it with dynometer serve".encode() in result.stderr
+    assert b"Traceback" not in result.stderr
 
 
 def test_shift_to_now_moves_the_last_line_to_now(tmp_path: Path) -> None:
@@ -221,12 +221,12 @@ def test_shift_to_now_moves_the_last_line_to_now(tmp_path: Path) -> None:
     log = router_text(at=year_ago) + router_text(at=year_ago + 60)
     before_ms = int(time.time() * 1000)
     with recording_drain() as drain:
-        done = replay(drain, log.encode(), "--shift-to-now", memory=tmp_path)
+        result = replay(drain, log.encode(), "--shift-to-now", memory=tmp_path)
 
     first, last = (parse_message(frame).at_ms for frame in frames_of(drain))
     assert last - first == 60_000
     assert before_ms <= last <= int(time.time() * 1000)
-    assert b"Too old" not in done.stdout
+    assert b"Too old" not in result.stdout
 
 
 @pytest.mark.parametrize("form", ["text", "body"])
@@ -235,24 +235,24 @@ def test_shift_to_now_reads_a_file_twice(tmp_path: Path, form: str) -> None:
     path.write_bytes(router_text().encode() if form == "text" else framed(FRAME, LOST, "junk\n"))
     before_ms = int(time.time() * 1000)
     with recording_drain() as drain:
-        done = dynometer(
+        result = dynometer(
             *("replay", str(path), "--app", "shop", "--to", drain.url, "--shift-to-now"),
             settings={"DYNOMETER_DATA_DIR": str(tmp_path)},
         )
 
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
     assert before_ms <= parse_message(frames_of(drain)[0]).at_ms
 
 
 def test_shifted_lines_are_not_remembered(tmp_path: Path) -> None:
     with recording_drain() as drain:
         replay(drain, router_text().encode(), "--shift-to-now", memory=tmp_path)
-        done = replay(drain, router_text().encode(), memory=tmp_path)
+        result = replay(drain, router_text().encode(), memory=tmp_path)
 
-    assert b"1 read, 1 sent, 0 skipped" in done.stdout
+    assert b"1 read, 1 sent, 0 skipped" in result.stdout
 
 
-def test_summary_tells_what_was_understood(tmp_path: Path) -> None:
+def test_summary_counts_lines_by_kind(tmp_path: Path) -> None:
     now = time.time()
     log = "".join(
         [
@@ -267,22 +267,22 @@ def test_summary_tells_what_was_understood(tmp_path: Path) -> None:
         ]
     )
     with recording_drain() as drain:
-        said = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
+        stdout = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
 
-    assert "8 read, 8 sent, 0 skipped" in said
-    assert "1 router lines, 1 runtime metrics, 1 errors, 1 state changes" in said
-    assert "Ignored         1" in said
-    assert "Not understood  2" in said
-    assert re.search(r"1 router: a router line without", said)
-    assert "Too old         1" in said
-    assert "no runtime metrics" not in said
+    assert "8 read, 8 sent, 0 skipped" in stdout
+    assert "1 router lines, 1 runtime metrics, 1 errors, 1 state changes" in stdout
+    assert "Ignored         1" in stdout
+    assert "Not understood  2" in stdout
+    assert re.search(r"1 router: a router line without", stdout)
+    assert "Too old         1" in stdout
+    assert "no runtime metrics" not in stdout
 
 
 def test_summary_gives_the_address_of_exactly_the_range(tmp_path: Path) -> None:
     now = int(time.time())
     log = router_text(at=now - 90.5) + router_text(at=now - 30) + router_text(at=now - 9e6)
     with recording_drain() as drain:
-        said = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
+        stdout = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
 
     def iso(at: float) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
@@ -290,26 +290,26 @@ def test_summary_gives_the_address_of_exactly_the_range(tmp_path: Path) -> None:
     assert (
         f"{drain.url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p50&stat=p95"
         f"&start={iso(now - 91)}&end={iso(now - 29)}"
-    ) in said
-    assert f"{drain.url}/\n" in said
+    ) in stdout
+    assert f"{drain.url}/\n" in stdout
 
 
-def test_summary_says_how_to_get_runtime_metrics(tmp_path: Path) -> None:
+def test_summary_has_the_commands_that_enable_runtime_metrics(tmp_path: Path) -> None:
     with recording_drain() as drain:
         log = router_text(at=time.time()).encode()
-        said = replay(drain, log, memory=tmp_path).stdout.decode()
+        stdout = replay(drain, log, memory=tmp_path).stdout.decode()
 
-    assert "no runtime metrics:" in said
-    assert "heroku labs:enable log-runtime-metrics -a shop" in said
-    assert "heroku restart -a shop" in said
+    assert "no runtime metrics:" in stdout
+    assert "heroku labs:enable log-runtime-metrics -a shop" in stdout
+    assert "heroku restart -a shop" in stdout
 
 
-def test_empty_input_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_empty_input_is_named_as_such(tmp_path: Path) -> None:
     with recording_drain() as drain:
-        done = replay(drain, b"", memory=tmp_path)
+        result = replay(drain, b"", memory=tmp_path)
 
-    assert (done.returncode, drain.bodies) == (0, [])
-    assert b"The input is empty" in done.stdout
+    assert (result.returncode, drain.bodies) == (0, [])
+    assert b"The input is empty" in result.stdout
 
 
 def live_replay(drain: RecordingDrain, memory: Path) -> subprocess.Popen[bytes]:
@@ -330,10 +330,10 @@ def test_live_lines_are_sent_while_the_input_goes_on(tmp_path: Path) -> None:
             process.stdin.write(router_text(at=AT_S + count).encode())
             process.stdin.flush()
             drain.wait_for_bodies(count)
-        said, _ = process.communicate(timeout=30)
+        stdout, _ = process.communicate(timeout=30)
 
     assert process.returncode == 0
-    assert b"2 read, 2 sent" in said
+    assert b"2 read, 2 sent" in stdout
 
 
 def test_ctrl_c_ends_a_live_input_with_the_summary(tmp_path: Path) -> None:
@@ -344,11 +344,11 @@ def test_ctrl_c_ends_a_live_input_with_the_summary(tmp_path: Path) -> None:
         drain.wait_for_bodies(1)
         process.send_signal(signal.SIGINT)
         process.wait(timeout=30)  # before its input ends, which would end it too
-        said, complaints = process.communicate()
+        stdout, stderr = process.communicate()
 
     assert process.returncode == 130
-    assert b"1 read, 1 sent" in said
-    assert complaints == b""
+    assert b"1 read, 1 sent" in stdout
+    assert stderr == b""
 
 
 def target_of(drain: RecordingDrain) -> Target:
@@ -356,7 +356,7 @@ def target_of(drain: RecordingDrain) -> Target:
 
 
 @pytest.mark.parametrize(
-    ("to", "app", "expected"),
+    ("to", "app", "target"),
     [
         (None, "shop", Target("http://127.0.0.1:8080", "shop", "replay")),
         ("http://localhost:9000/", "shop", Target("http://localhost:9000", "shop", "replay")),
@@ -366,13 +366,13 @@ def target_of(drain: RecordingDrain) -> Target:
     ],
 )
 def test_an_address_may_carry_app_and_secret(
-    to: str | None, app: str | None, expected: Target
+    to: str | None, app: str | None, target: Target
 ) -> None:
-    assert expected == parse_target(to, app, 8080)
+    assert target == parse_target(to, app, 8080)
 
 
 @pytest.mark.parametrize(
-    ("to", "app", "complaint"),
+    ("to", "app", "message"),
     [
         (None, None, "--app NAME"),
         ("ftp://m.example", "shop", "expected http"),
@@ -384,37 +384,35 @@ def test_an_address_may_carry_app_and_secret(
         (None, "No App", "not an app's name"),
     ],
 )
-def test_a_wrong_address_or_app_is_explained(
-    to: str | None, app: str | None, complaint: str
-) -> None:
-    with pytest.raises(ConfigError, match=complaint):
+def test_a_wrong_address_or_app_is_explained(to: str | None, app: str | None, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         parse_target(to, app, 8080)
 
 
 def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
-    sent = SentLines(path)
-    key = sent.key(b"a line")
-    sent.remember([key])
+    memory = SentLines(path)
+    key = memory.key(b"a line")
+    memory.remember([key])
     path.write_bytes(path.read_bytes() + b"half")
 
-    again = SentLines(path)
+    second_memory = SentLines(path)
 
-    assert key in again
+    assert key in second_memory
     assert path.stat().st_size == 8
 
 
 def test_memory_keeps_the_newest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
-    sent = SentLines(path, remembered_max=10)
-    keys = [sent.key(b"line %d" % number) for number in range(25)]
+    memory = SentLines(path, remembered_max=10)
+    keys = [memory.key(b"line %d" % number) for number in range(25)]
     for key in keys:
-        sent.remember([key])
+        memory.remember([key])
 
-    again = SentLines(path, remembered_max=10)
+    second_memory = SentLines(path, remembered_max=10)
 
-    assert all(key in again for key in keys[-10:])
-    assert not any(key in again for key in keys[:10])
+    assert all(key in second_memory for key in keys[-10:])
+    assert not any(key in second_memory for key in keys[:10])
     assert path.stat().st_size <= 8 * 10
 
 
@@ -422,14 +420,14 @@ def test_a_time_before_1970_can_be_framed() -> None:
     frame = b"<158>1 0001-01-01T00:00:00+00:00 host heroku router - at=info"
     line = LogLine(frame, True, parse_message(frame))
 
-    assert b" 1970-01-01T00:00:00.000+00:00 " in as_frame(line, 1_000)
+    assert b" 1970-01-01T00:00:00.000+00:00 " in to_frame(line, 1_000)
 
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[str]:
     """The address of the real service, with a store of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     settings = {"PORT": str(port), "DYNOMETER_DATA_DIR": str(tmp_path)}
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(
@@ -470,8 +468,8 @@ def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Pat
     assert (ledger["received"], ledger["counted"]) == (1_207, 1_206)
     assert (ledger["promised"], ledger["duplicate"]) == (1_207, 0)
     assert ledger["unparsed"] == {"timestamp": 1}
-    said = replay(service, log, "--again", memory=tmp_path).stdout.decode()
-    [address] = re.findall(r"http://\S+/query\?\S+", said)
+    stdout = replay(service, log, "--again", memory=tmp_path).stdout.decode()
+    [address] = re.findall(r"http://\S+/query\?\S+", stdout)
     answer = httpx2.get(f"{address}&step=range&stat=count&stat=max", trust_env=False).json()
     values = {series["stat"]: series["values"] for series in answer["series"]}
     assert values["count"] == [2 * 1_205]

@@ -1,4 +1,4 @@
-"""The report: figures of known lines, as JSON and as a table."""
+"""The command `report`: figures of known lines, as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ LOG = "".join(REQUESTS + READINGS + OTHERS).encode()
 
 
 def report_of(log: bytes, *options: str) -> dict[str, Any]:
-    done = dynometer("report", "-", "--json", *options, stdin=log)
-    assert (done.returncode, done.stderr) == (0, b"")
-    report: dict[str, Any] = json.loads(done.stdout)
+    result = dynometer("report", "-", "--json", *options, stdin=log)
+    assert (result.returncode, result.stderr) == (0, b"")
+    report: dict[str, Any] = json.loads(result.stdout)
     return report
 
 
 def table_of(log: bytes, *options: str) -> list[str]:
-    done = dynometer("report", "-", *options, stdin=log)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout.decode().splitlines()
+    result = dynometer("report", "-", *options, stdin=log)
+    assert (result.returncode, result.stderr) == (0, b"")
+    return result.stdout.decode().splitlines()
 
 
 def test_json_has_every_figure_of_known_lines() -> None:
@@ -188,7 +188,7 @@ def test_table_stays_within_the_width_with_large_figures() -> None:
     assert max(map(len, table_of(log.encode()))) <= WIDTH
 
 
-def test_missing_runtime_metrics_are_said_with_the_commands_that_enable_them() -> None:
+def test_missing_runtime_metrics_come_with_the_commands_that_enable_them() -> None:
     lines = table_of(router_text().encode(), "--app", "shop")
 
     assert any(line.startswith("no runtime metrics:") for line in lines)
@@ -200,22 +200,20 @@ def test_missing_runtime_metrics_are_said_with_the_commands_that_enable_them() -
 def test_every_error_code_is_explained_also_an_unknown_one() -> None:
     log = router_text(status=503, code="H12") + router_text(status=503, code="H77")
 
-    explained = {
-        error["code"]: error["title"] for error in report_of(log.encode())["heroku_errors"]
-    }
+    titles = {error["code"]: error["title"] for error in report_of(log.encode())["heroku_errors"]}
 
-    assert explained == {"H12": "Request timeout", "H77": "Unknown code"}
+    assert titles == {"H12": "Request timeout", "H77": "Unknown code"}
 
 
-def test_input_without_a_log_line_says_what_was_expected() -> None:
+def test_input_without_a_log_line_names_the_expected_form() -> None:
     lines = table_of(b"dear diary\nit rained\n")
 
-    assert lines[0].startswith("Nothing in this input was understood.")
+    assert lines[0].startswith("No line of this input was understood.")
     assert "Lines     2 received = 0 counted + 0 ignored + 2 not understood" in lines
     assert max(map(len, lines)) <= WIDTH
 
 
-def test_empty_input_is_said_to_be_empty() -> None:
+def test_empty_input_is_named_as_such() -> None:
     assert table_of(b"") == ["The input is empty: there was no line to report on."]
     assert report_of(b"")["ledger"]["received"] == 0
 
@@ -231,6 +229,6 @@ def test_a_file_and_standard_input_give_the_same(tmp_path: Path, name: str) -> N
     path = tmp_path / "shop.log"
     path.write_bytes(LOG)
 
-    done = dynometer("report", str(path) if name != "-" else "-", stdin=LOG)
+    result = dynometer("report", str(path) if name != "-" else "-", stdin=LOG)
 
-    assert "\n".join(table_of(LOG)) == done.stdout.decode().rstrip("\n")
+    assert "\n".join(table_of(LOG)) == result.stdout.decode().rstrip("\n")

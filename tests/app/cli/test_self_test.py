@@ -1,4 +1,4 @@
-"""The marked batch of the doctor: it comes back, is listed nowhere, and finds what is wrong."""
+"""The doctor's marked batch: it comes back, is listed nowhere, and detects a faulty store."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from app.storage.memory import MemoryStore
 from tests.support.service import NOW_S, Clock
 
 
-class Watched(MemoryStore):
-    """Knows of which apps was read."""
+class RecordingStore(MemoryStore):
+    """Records the apps that are read."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.read_of: list[str] = []
+        self.read_apps: list[str] = []
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
-        if app not in self.read_of:
-            self.read_of.append(app)
+        if app not in self.read_apps:
+            self.read_apps.append(app)
         return await super().read(app, slots, inbox=inbox)
 
 
-async def test_it_goes_through_again_and_again_also_at_once_and_leaves_nothing() -> None:
-    store = Watched(Clock())
+async def test_it_passes_repeatedly_and_concurrently_and_leaves_nothing() -> None:
+    store = RecordingStore(Clock())
     await run_self_test(store, NOW_S)
     await asyncio.gather(*(run_self_test(store, NOW_S) for _ in range(5)))
     assert await store.seen_apps() == []
-    assert len(store.read_of) == 6
-    for app in store.read_of:
+    assert len(store.read_apps) == 6
+    for app in store.read_apps:
         contents = await store.read(app, [Slot("1m", int(NOW_S) // 60 * 60), Slot("total", 0)])
         assert contents == Contents([], {})
 
 
-class Forgetful(MemoryStore):
-    """Takes what it was given, and does not keep it."""
+class ForgetfulStore(MemoryStore):
+    """Accepts batches and does not keep them."""
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         return Contents([], {})
 
 
-class Doubling(MemoryStore):
-    """Knows no ids."""
+class DoublingStore(MemoryStore):
+    """Does not deduplicate batches."""
 
     async def append(
         self,
@@ -61,12 +61,12 @@ class Doubling(MemoryStore):
 
 
 @pytest.mark.parametrize(
-    ("store", "said"),
+    ("store", "message"),
     [
-        (Forgetful(Clock()), "0 of 5 lines were there after it was committed"),
-        (Doubling(Clock()), "came twice was not counted once"),
+        (ForgetfulStore(Clock()), "0 of 5 lines were there after the commit"),
+        (DoublingStore(Clock()), "sent twice was not counted once"),
     ],
 )
-async def test_a_store_that_does_not_keep_its_word_is_found(store: MemoryStore, said: str) -> None:
-    with pytest.raises(SelfTestFailed, match=said):
+async def test_a_faulty_store_is_detected(store: MemoryStore, message: str) -> None:
+    with pytest.raises(SelfTestFailed, match=message):
         await run_self_test(store, NOW_S)

@@ -1,4 +1,4 @@
-"""`simulate` sends, counts and compares."""
+"""The command `simulate`: it sends, counts and compares."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(port: int, *words: str) -> int:
     return simulate.run(arguments(*words), Settings.from_environ({"PORT": str(port)}))
 
 
-def test_a_service_that_counts_right_gets_a_tick_at_every_number(
+def test_a_service_that_counts_correctly_gets_a_tick_at_every_number(
     port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(port, "--history", "10m", "--duration", "1s") == 0
@@ -76,13 +76,13 @@ def test_a_service_that_counts_right_gets_a_tick_at_every_number(
     assert "✗" not in summary
     rows = {line[2:28].strip(): line.split()[-3:] for line in summary.splitlines()[2:-2]}
     for name in ("requests", "requests failed", "errors H12", "log lines promised"):
-        sent, answered, sign = rows[name]
-        assert int(sent.replace(",", "")) > 0
-        assert (sent, "✓") == (answered, sign)
+        lines, answer, sign = rows[name]
+        assert int(lines.replace(",", "")) > 0
+        assert (lines, "✓") == (answer, sign)
     assert f"http://127.0.0.1:{port}/api/v1/apps/shop/query?metric=service_time_ms" in summary
 
 
-def test_what_the_service_had_before_is_taken_off(port: int) -> None:
+def test_earlier_data_of_the_service_is_subtracted(port: int) -> None:
     assert run(port, "--history", "2m", "--duration", "1s") == 0
     assert run(port, "--history", "2m", "--duration", "1s", "--seed", "2") == 0
 
@@ -120,20 +120,20 @@ def test_ctrl_c_ends_the_traffic_and_the_summary_follows(
     assert "✓ shop: " in capsys.readouterr().out
 
 
-def test_nobody_listening_is_one_line_that_says_what_to_do(
+def test_a_service_that_is_not_running_is_one_line_with_the_remedy(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     assert run(port) == 1
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    assert shown.err == (
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
         f"dynometer: no service at http://127.0.0.1:{port}: start it with dynometer serve\n"
     )
 
 
-def test_a_server_that_is_no_dynometer_is_said_to_be_none() -> None:
+def test_a_server_that_is_not_dynometer_is_recognized() -> None:
     class Silent(BaseHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
             pass
@@ -149,13 +149,13 @@ def test_a_server_that_is_no_dynometer_is_said_to_be_none() -> None:
         thread.join()
 
 
-def test_a_service_that_wants_a_token_is_told_by_the_setting_to_set() -> None:
+def test_a_missing_admin_token_is_reported_with_its_setting() -> None:
     settings = Settings.from_environ({"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"})
     with serving(settings) as port, pytest.raises(ConfigError, match="DYNOMETER_ADMIN_TOKEN"):
         run(port)
 
 
-def test_lines_with_a_wrong_drain_secret_are_refused_and_the_run_fails(
+def test_lines_with_a_wrong_drain_secret_are_rejected_and_the_run_fails(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     token = {"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"}
@@ -164,7 +164,7 @@ def test_lines_with_a_wrong_drain_secret_are_refused_and_the_run_fails(
         assert simulate.run(arguments("--duration", "1s"), settings) == 1
     summary = capsys.readouterr().out
     assert "✗ shop: " in summary
-    assert "refused" in summary
+    assert "rejected" in summary
     assert "answered 401" in summary
 
 
@@ -179,7 +179,7 @@ def test_lines_with_a_wrong_drain_secret_are_refused_and_the_run_fails(
         ["--dynos", "none"],
     ],
 )
-def test_a_mistaken_argument_is_refused_with_what_is_accepted(
+def test_an_invalid_argument_is_rejected_with_the_accepted_values(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
@@ -190,7 +190,7 @@ def test_a_mistaken_argument_is_refused_with_what_is_accepted(
 @pytest.mark.parametrize(
     "words", [["--apps", "0"], ["--apps", "No Name"], ["--to", "ftp://x"], ["--apps", "1001"]]
 )
-def test_a_mistaken_app_or_address_is_a_config_error(words: list[str]) -> None:
+def test_an_invalid_app_or_address_is_a_config_error(words: list[str]) -> None:
     with pytest.raises(ConfigError):
         run(1, *words)
 
@@ -224,8 +224,10 @@ def test_totals_count_what_each_line_means() -> None:
 
 
 def test_a_difference_in_any_number_shows() -> None:
-    sent = Counter({"requests": 2, "errors H12": 1})
-    rows = compare(sent, Counter({"requests": 10}), Counter({"requests": 12, "errors R14": 1}))
+    acknowledged_totals = Counter({"requests": 2, "errors H12": 1})
+    rows = compare(
+        acknowledged_totals, Counter({"requests": 10}), Counter({"requests": 12, "errors R14": 1})
+    )
     assert [(row.name, row.sent, row.answered, row.agrees) for row in rows] == [
         ("requests", 2, 2, True),
         ("errors H12", 1, 0, False),

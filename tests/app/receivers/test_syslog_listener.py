@@ -349,9 +349,9 @@ def test_a_new_drain_token_is_linked_after_confirmation(token_service: ServicePr
     os.write(terminal, b"yes\n")
     with connect(token_service) as sender:
         sender.sendall(counted(line()))
-        _, messages = adding.communicate(timeout=30)
-        assert adding.returncode == 0, messages
-        assert f"{TOKEN} appeared. Is it shop's?" in messages
+        _, said = adding.communicate(timeout=30)
+        assert adding.returncode == 0, said
+        assert f"Token {TOKEN} appeared. Does it belong to shop?" in said
 
         def is_counted() -> bool:
             sender.sendall(counted(line()))

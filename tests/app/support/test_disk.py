@@ -1,4 +1,4 @@
-"""Whether a directory keeps what is written to it."""
+"""Recognizing directories that lose their data at a restart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.support.process import why_ephemeral
+from app.support.disk import why_ephemeral
 
 MOUNTS = """\
 20 1 0:20 / / rw,relatime - overlay overlay rw
@@ -27,15 +27,15 @@ def mounts(tmp_path: Path) -> Path:
     ("directory", "word"),
     [("/app/.dynometer", "container"), ("/run/x", "memory"), ("/data/x", ""), ("/my disk/x", "")],
 )
-def test_the_kind_of_file_system_decides(mounts: Path, directory: str, word: str) -> None:
+def test_the_type_of_the_file_system_decides(mounts: Path, directory: str, word: str) -> None:
     reason = why_ephemeral(Path(directory), {}, mounts)
     assert bool(reason) == bool(word)
     assert word in reason
 
 
-def test_a_dyno_keeps_nothing_whatever_its_file_system(mounts: Path) -> None:
+def test_a_dyno_keeps_nothing_whatever_its_file_system_is(mounts: Path) -> None:
     assert "restart" in why_ephemeral(Path("/data"), {"DYNO": "web.1"}, mounts)
 
 
-def test_where_nothing_can_be_known_nothing_is_said(tmp_path: Path) -> None:
+def test_without_mount_information_no_reason_is_given(tmp_path: Path) -> None:
     assert why_ephemeral(tmp_path, {}, tmp_path / "missing") == ""

@@ -1,0 +1,55 @@
+"""Output helpers: progress lines, tables and times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.cli import output
+from app.cli.main import main
+from app.cli.output import ProgressLine, format_minute, print_table
+from tests.support.logtext import router_text
+
+
+def test_progress_in_a_file_is_a_line_per_interval(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ProgressLine().show("early")
+    assert capsys.readouterr().err == ""
+
+    monkeypatch.setattr(output, "PROGRESS_IN_FILE_S", 0.0)
+    progress = ProgressLine()
+    progress.show("one")
+    progress.show("two")
+    progress.clear()
+    ProgressLine(terminal_only=True).show("none")
+    assert capsys.readouterr().err == "one\ntwo\n"
+
+
+def test_progress_on_a_terminal_is_rewritten_and_removed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "PROGRESS_ON_TERMINAL_S", 0.0)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    progress = ProgressLine(terminal_only=True)
+    progress.show("one")
+    progress.clear()
+    assert capsys.readouterr().err == "\rone\x1b[K\r\x1b[K"
+
+
+def test_a_long_report_shows_progress(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(output, "PROGRESS_IN_FILE_S", 0.0)
+    path = tmp_path / "shop.log"
+    path.write_text(router_text())
+    assert main(["report", str(path)]) == 0
+    assert "1 lines, " in capsys.readouterr().err
+
+
+def test_a_table_is_aligned_and_times_are_minutes(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("A", "B"), [("long cell", format_minute(0)), ("x", format_minute(1_795_341_600))])
+    assert (
+        capsys.readouterr().out == "A          B\nlong cell  never\nx          2026-11-22 10:00\n"
+    )
