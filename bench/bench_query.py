@@ -92,7 +92,7 @@ async def measured(
     """
     found: dict[str, list[float]] = {"first": [], "again": [], "Redis": [], "hold": []}
     for _ in range(ROUNDS):
-        store._kept = SlotCache()  # as of a process that has read nothing
+        store._slot_cache = SlotCache()  # as of a process that has read nothing
         for name in ("first", "again"):
             started_s = time.process_time()
             await ask()
@@ -102,7 +102,7 @@ async def measured(
         found["Redis"].append(await redis_cpu_s(client) - redis_s)
         holds = Holds()
         watching = asyncio.create_task(holds.watch())
-        store._kept = SlotCache()
+        store._slot_cache = SlotCache()
         await ask()
         watching.cancel()
         found["hold"].append(holds.longest_s)
@@ -153,7 +153,7 @@ async def all_apps(rollups: list[Rollup]) -> None:
         async def rows_of() -> None:
             nonlocal at_s
             at_s += FRESH_S
-            kept = overviews.setdefault(store._kept, AppsOverviewCache(RESOLUTIONS))
+            kept = overviews.setdefault(store._slot_cache, AppsOverviewCache(RESOLUTIONS))
             shown = [await kept.of(store, each, at_s) for each in seen]
             assert all(row.p95_ms for row in shown)
 

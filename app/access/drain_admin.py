@@ -79,7 +79,7 @@ class DrainAdmin:
             if record:
                 await self.refuse_taken([app])
                 drain.links = decode(record).links
-            if await self._store.swap_drain(app, record, encode(drain)):
+            if await self._store.compare_and_set_drain(app, record, encode(drain)):
                 return DrainCommands(app, _add(address, app, secret), "")
         raise DrainAdminError(_BEING_CHANGED.format(app))
 
@@ -115,7 +115,7 @@ class DrainAdmin:
             record = (await self._store.drains()).get(app, "")
             changed = change(decode(record) if record else None)
             kept = encode(changed) if changed.secrets or changed.links else ""
-            if await self._store.swap_drain(app, record, kept):
+            if await self._store.compare_and_set_drain(app, record, kept):
                 return
         raise DrainAdminError(_BEING_CHANGED.format(app))
 
@@ -141,7 +141,7 @@ class DrainAdmin:
                 active=state.generation if state else 0,
                 at_once=at_once,
             )
-            if await self._store.swap_drain(app, record, encode(drain)):
+            if await self._store.compare_and_set_drain(app, record, encode(drain)):
                 before = removal(app, state.token) if state else ""
                 return DrainCommands(app, _add(address, app, secret), before)
         raise DrainAdminError(_BEING_CHANGED.format(app))
@@ -158,7 +158,7 @@ class DrainAdmin:
             if record is None:
                 raise DrainAdminError(f"{app}: has no drain. See: dynometer drains list")
             state = await self._state(app)
-            if await self._store.swap_drain(app, record, ""):
+            if await self._store.compare_and_set_drain(app, record, ""):
                 tokens = [state.token, state.other] if state else []
                 return [removal(app, token) for token in tokens if token]
         raise DrainAdminError(_BEING_CHANGED.format(app))
@@ -174,7 +174,7 @@ class DrainAdmin:
             record, drain = drains[app]
             after = encode(retired(drain, state.generation if state else 0, self._now_s))
             if after != record:
-                await self._store.swap_drain(app, record, after)
+                await self._store.compare_and_set_drain(app, record, after)
 
     @property
     def _now_s(self) -> int:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.access.drain_registry import valid_app
-from app.storage.interface import REFUSED, Reader, Store
+from app.storage.interface import REJECTED_LOGINS_PREFIX, Reader, Store
 
 REFUSALS_MAX = 20
 KEPT_S = 24 * 3600
@@ -50,7 +50,7 @@ class RejectedLogins:
         """`name`: the worker's."""
         self._store = store
         self._clock = clock
-        self._name = REFUSED + name
+        self._name = REJECTED_LOGINS_PREFIX + name
         self._held: dict[Key, RejectedLogin] = {}  # the one that was added last comes last
         self._changed = False
 
@@ -97,7 +97,7 @@ async def recent_rejected_logins(store: Reader) -> list[RejectedLogin]:
 def _published(heartbeats: Mapping[str, Mapping[str, str]]) -> list[RejectedLogin]:
     found = []
     for name, fields in heartbeats.items():
-        if name.startswith(REFUSED):
+        if name.startswith(REJECTED_LOGINS_PREFIX):
             found += _decode(fields["refusals"])
     return found
 

@@ -9,7 +9,7 @@ import msgspec
 
 from app.access.read_tokens import Permissions, current
 from app.storage.alert_interface import TABLES_OF_APPS, AlertTable
-from app.storage.interface import REFUSED, Contents, Reader, SeenApp, Slot, Store
+from app.storage.interface import REJECTED_LOGINS_PREFIX, Contents, Reader, SeenApp, Slot, Store
 
 
 class VisibleStore:
@@ -43,10 +43,10 @@ class VisibleStore:
         found = iter(await self._store.read_many(visible))
         return [next(found) if allows(app) else Contents([], {}) for app, _ in asked]
 
-    async def reachable(self, apps: Sequence[str]) -> list[str]:
+    async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         """See port.Reader."""
         allows = current.get().allows
-        return await self._store.reachable([app for app in apps if allows(app)])
+        return await self._store.reachable_apps([app for app in apps if allows(app)])
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         """See port.Reader."""
@@ -58,7 +58,11 @@ class VisibleStore:
         heartbeats = await self._store.heartbeats()
         if current.get().admin:
             return heartbeats
-        return {name: beat for name, beat in heartbeats.items() if not name.startswith(REFUSED)}
+        return {
+            name: beat
+            for name, beat in heartbeats.items()
+            if not name.startswith(REJECTED_LOGINS_PREFIX)
+        }
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
         """See alert_port.AlertReader. Whom alerts are told, and what waits, is for the admin; of

@@ -215,7 +215,7 @@ class AlertWorker:
         await self._take(done, SERVICE, service, now_s)
         held_s = time.monotonic()
         apps = await self._store.seen_apps()
-        reachable = set(await self._store.reachable([seen.app for seen in apps]))
+        reachable = set(await self._store.reachable_apps([seen.app for seen in apps]))
         for seen in apps:
             if seen.app not in reachable:
                 continue  # its minutes are evaluated when it is back

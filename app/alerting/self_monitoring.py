@@ -13,7 +13,7 @@ from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, AppAlerts
 from app.alerting.state_machine import QUIET, JudgedMinute, evaluate_minute, judge_minutes
 from app.rollup.resolutions import MINUTE_S, align
-from app.storage.interface import FOLDING, Reader, Store
+from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Reader, Store
 
 SPOOLING = "spool:"  # signs of life of workers whose lines wait on disk begin so
 AWAY = "away:"  # and of machines that told that the store was away
@@ -44,7 +44,7 @@ async def condition_of(
         int(beat["last_success_s"]) for name, beat in heartbeats.items() if _folds(name, beat)
     ]
     apps = [seen.app for seen in await store.seen_apps()]
-    waiting = await store.inbox_lengths(await store.reachable(apps))
+    waiting = await store.inbox_lengths(await store.reachable_apps(apps))
     since = [each for each in (_since(heartbeats, SPOOLING), own_spool_since_s) if each]
     return ServiceState(
         now_s,
@@ -71,7 +71,7 @@ def _since(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
 
 
 def _folds(name: str, beat: Mapping[str, str]) -> bool:
-    return name.startswith(FOLDING) and "last_success_s" in beat
+    return name.startswith(FOLD_HEARTBEAT_PREFIX) and "last_success_s" in beat
 
 
 def evaluate_service(

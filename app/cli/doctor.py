@@ -30,7 +30,7 @@ from app.ingest.spool import Spool
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
 from app.storage.alert_interface import AlertTable
-from app.storage.interface import FOLDING, Store, StoreUnavailable
+from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Store, StoreUnavailable
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.process import why_ephemeral
@@ -226,7 +226,7 @@ def _existing(path: Path) -> Path:
 
 
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    problems = await store.check()  # and connects
+    problems = await store.problems()  # and connects
     began_s = time.perf_counter()
     facts = await store.server_info()
     took_s = (time.perf_counter() - began_s) / _FACTS_ROUND_TRIPS
@@ -269,7 +269,8 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
     heartbeats = {
         name: beat
         for name, beat in (await store.heartbeats()).items()
-        if name.startswith(FOLDING) and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
+        if name.startswith(FOLD_HEARTBEAT_PREFIX)
+        and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
     }
     latest_s = max((int(beat["last_success_s"]) for beat in heartbeats.values()), default=0)
     backlog = await store.inbox_lengths([seen.app for seen in await store.seen_apps()])

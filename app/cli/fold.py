@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Fold until SIGINT or SIGTERM, for a store that other processes append to."""
     logs.set_up(settings.log_format)
     signal.signal(signal.SIGTERM, _exit)
-    url = settings.redis_url or embedded.running(settings.data_dir)
+    url = settings.redis_url or embedded.find_running(settings.data_dir)
     if url is None:
         raise ConfigError(f"nothing to fold: set REDIS_URL, or start {command()} serve")
     if arguments.from_kafka:

@@ -19,7 +19,7 @@ async def open_store(settings: Settings) -> AsyncIterator[Store]:
     Raises:
         ConfigError: no store is known.
     """
-    url = settings.redis_url or embedded.running(settings.data_dir)
+    url = settings.redis_url or embedded.find_running(settings.data_dir)
     if url is None:
         raise ConfigError(
             f"no store: start the service ({command()} serve) with DYNOMETER_DATA_DIR="

@@ -56,7 +56,7 @@ async def run_self_test(store: Store, now_s: float) -> None:
     contents = await store.read(app, [slot])
     _expect(dyno, contents, "after it was folded")
     slots = [Slot(each.name, align(int(now_s), each.seconds)) for each in tiers]
-    await store.drop(app, [*slots, Slot("total", 0)])
+    await store.delete_slots(app, [*slots, Slot("total", 0)])
 
 
 def _body(dyno: str, now_s: float) -> bytes:

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     Raises:
         ConfigError: no store is known, or no port.
     """
-    url = settings.redis_url or embedded.running(settings.data_dir)
+    url = settings.redis_url or embedded.find_running(settings.data_dir)
     if url is None:
         raise ConfigError(f"no store: set REDIS_URL, or start {command()} serve")
     if not settings.syslog_port and not settings.syslog_tls_port:

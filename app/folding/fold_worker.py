@@ -26,7 +26,7 @@ from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface import (
-    FOLDING,
+    FOLD_HEARTBEAT_PREFIX,
     KIND_ROLLUP,
     TOTAL,
     UNREADABLE,
@@ -154,7 +154,7 @@ class FoldWorker:
         """
         apps = [seen.app for seen in await self._store.seen_apps()]
         now = self._clock()
-        reachable = await self._store.reachable(apps)
+        reachable = await self._store.reachable_apps(apps)
         for app, length in (await self._store.inbox_lengths(reachable)).items():
             if length:
                 # The first time what is there was left by a worker that is gone.
@@ -299,7 +299,7 @@ class FoldWorker:
             return
         self._beat_s = now_s
         await self._store.heartbeat(
-            FOLDING + self._name,
+            FOLD_HEARTBEAT_PREFIX + self._name,
             {
                 "last_success_s": str(int(self.last_success_s)),
                 "checked_s": str(int(self._clock())),

@@ -28,7 +28,7 @@ from app.rollup.time_range import ALWAYS, TimeRange
 from app.storage import interface as port
 from app.storage.interface import (
     KIND_BATCH,
-    Appended,
+    AppendResult,
     Batch,
     Outcome,
     StatePrecondition,
@@ -178,8 +178,8 @@ class BatchWriter:
                         notes.setdefault(app, []).append(note)
                 if stale:
                     self._states[app] = _known(answer.state)
-                elif answer.inbox_length and app in guards and guards[app].new:
-                    self._states[app] = _known(guards[app].new)
+                elif answer.inbox_length and app in guards and guards[app].new_state:
+                    self._states[app] = _known(guards[app].new_state)
                 waiting[app] = stale
             waiting = {app: stale for app, stale in waiting.items() if stale}
         return notes
@@ -201,14 +201,17 @@ class BatchWriter:
                 guards[app] = guard
             element = new_element(KIND_BATCH, whole.packed)
             bundles[app] = port.CoalescedElement(whole.ids, whole.tokens, element)
-        lengths = await self._store.append_bundles(
-            bundles, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+        lengths = await self._store.append_coalesced(
+            bundles,
+            id_ttl_ms=self._id_ttl_ms,
+            inbox_ttl_ms=self._inbox_ttl_ms,
+            preconditions=guards,
         )
         stored = {app: length for app, length in lengths.items() if length}
         self._on_stored(stored)
         for app, guard in guards.items():
-            if guard.new and app in stored:
-                self._states[app] = _known(guard.new)
+            if guard.new_state and app in stored:
+                self._states[app] = _known(guard.new_state)
         if len(stored) == len(waiting):
             return []
         return [each for each in waiting if each.app not in stored or first[each.app] is not each]
@@ -253,17 +256,17 @@ class BatchWriter:
         arrivals: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
         guards: dict[str, StatePrecondition],
-    ) -> dict[str, Appended]:
+    ) -> dict[str, AppendResult]:
         """Append what each of the arrivals comes to."""
         return await self._append(groups, guards)
 
     async def _append(
         self, groups: dict[str, list[Batch]], guards: dict[str, StatePrecondition]
-    ) -> dict[str, Appended]:
+    ) -> dict[str, AppendResult]:
         return await self._store.append(
-            groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+            groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, preconditions=guards
         )
 
-    def _stored(self, answers: dict[str, Appended]) -> None:
+    def _stored(self, answers: dict[str, AppendResult]) -> None:
         lengths = {app: answer.inbox_length for app, answer in answers.items()}
         self._on_stored({app: length for app, length in lengths.items() if length})

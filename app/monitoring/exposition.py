@@ -15,7 +15,7 @@ from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
 from app.monitoring.app_metrics import app_states, families
 from app.monitoring.text_format import OPENMETRICS, head, written
-from app.storage.interface import FOLDING, Reader, SeenApp, StoreUnavailable
+from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Reader, SeenApp, StoreUnavailable
 
 APPS_AT_ONCE = 20  # are read and written before other requests are served
 BLOCK_BYTES = 256 * 1024  # are written before other requests are served
@@ -26,9 +26,9 @@ class _Workers(Collector):
 
     def __init__(self, heartbeats: dict[str, dict[str, str]]) -> None:
         self._heartbeats = {
-            name.removeprefix(FOLDING): beat
+            name.removeprefix(FOLD_HEARTBEAT_PREFIX): beat
             for name, beat in sorted(heartbeats.items())
-            if name.startswith(FOLDING)
+            if name.startswith(FOLD_HEARTBEAT_PREFIX)
         }
 
     def collect(self) -> Iterable[Metric]:
@@ -170,7 +170,7 @@ async def expose(
     try:
         seen = {each.app: each for each in await store.seen_apps()}
         asked = wanted(list(seen))
-        shown = [seen[app] for app in await store.reachable(asked)]
+        shown = [seen[app] for app in await store.reachable_apps(asked)]
         texts = await texts_of(store, shown, now_s, content_type)
         heartbeats = await store.heartbeats()
     except StoreUnavailable:

@@ -42,7 +42,7 @@ class HealthCheck:
         refusals: list[str] = []
         backlog: dict[str, int] = {}
         try:
-            unfit = await self._store.check()
+            unfit = await self._store.problems()
             apps = [seen.app for seen in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:

@@ -43,11 +43,11 @@ def main() -> int:
 
 
 def _run(drill: Drill, size: Size, seed: int) -> Result:
-    print(f"{drill.name:<20} {drill.says} …", end=" ", flush=True)
+    print(f"{drill.name:<20} {drill.description} …", end=" ", flush=True)
     result = asyncio.run(run(drill, size, seed))
     print(
         f"{'ok' if result.passed else 'FAILED'}: {result.offered:,} sent, "
-        f"{result.acknowledged:,} acknowledged, {result.dropped:,} not taken, "
+        f"{result.acknowledged:,} acknowledged, {result.rejected:,} not taken, "
         f"{result.uncertain:,} perhaps, {result.kills} kills, {result.seconds:.0f} s",
         flush=True,
     )
@@ -64,15 +64,15 @@ def _write(results: Sequence[tuple[Drill, Result]]) -> None:
     found = _TABLE.search(page)
     assert found is not None
     rows = {line.split(" | ")[0]: line for line in found[2].splitlines()}
-    rows.update({f"| {drill.says}": _row(drill, result) for drill, result in results})
-    known = [rows[each] for drill in BY_NAME.values() if (each := f"| {drill.says}") in rows]
+    rows.update({f"| {drill.description}": _row(drill, result) for drill, result in results})
+    known = [rows[each] for drill in BY_NAME.values() if (each := f"| {drill.description}") in rows]
     table = "\n".join([_HEAD, "|---|---|---|---|---|---|---|", *known, ""])
     PAGE.write_text(f"{page[: found.start(2)]}{table}{page[found.end(2) :]}")
 
 
 def _row(drill: Drill, result: Result) -> str:
     return (
-        f"| {drill.says} | {result.offered:,} | {result.kills} | {result.dropped:,} | "
+        f"| {drill.description} | {result.offered:,} | {result.kills} | {result.rejected:,} | "
         f"{result.uncertain:,} | {result.acknowledged:,} | "
         f"{len(result.differences) + len(result.problems)} |"
     )

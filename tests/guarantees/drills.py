@@ -88,10 +88,10 @@ async def refuse_redis(world: World) -> None:
 async def black_hole(world: World) -> None:
     """Connections to Redis are taken, and nothing comes back."""
     await world.pause()
-    world.proxy.fall_silent()
+    world.proxy.stop_relaying()
     await _spools(world)
     await asyncio.sleep(world.size.outage_s)
-    world.proxy.speak()
+    world.proxy.resume_relaying()
 
 
 async def lose_replies(world: World) -> None:

@@ -14,31 +14,31 @@ from tempfile import TemporaryDirectory
 import httpx2
 
 from app.storage.redis.keys import inbox_key
-from tests.support.cluster import ClusterOfNodes, Node, running_cluster
+from tests.support.cluster import Node, RedisCluster, running_cluster
 from tests.support.drill import WORKERS, Drill, Size, Stage
 from tests.support.lines import router
 from tests.support.processes import ServiceProcess
 
-PROBE_EVERY_S = 0.02
-WITHIN_S = 30.0
+PROBE_INTERVAL_S = 0.02
+TIMEOUT_S = 30.0
 
 
 @dataclass
 class ClusterStage(Stage):
     """A service with a cluster of three primaries, each with a replica."""
 
-    cluster: ClusterOfNodes = field(kw_only=True)
+    cluster: RedisCluster = field(kw_only=True)
 
     def owner(self, app: str) -> Node:
         """The primary that an app lies on."""
         return self.cluster.owner(inbox_key(app))
 
-    async def until(self, condition: Callable[[], bool], what: str) -> float:
+    async def until(self, condition: Callable[[], bool], description: str) -> float:
         """Seconds until it holds."""
         began_s = time.monotonic()
         while not await asyncio.to_thread(condition):
-            if time.monotonic() - began_s > WITHIN_S:
-                raise AssertionError(f"{what} did not come about")
+            if time.monotonic() - began_s > TIMEOUT_S:
+                raise AssertionError(f"{description} did not come about")
             await asyncio.sleep(0.01)
         return time.monotonic() - began_s
 
@@ -49,7 +49,7 @@ class ClusterStage(Stage):
             body = (await self.ready()).json()
             if body["store"]["status"] == "ok" and not body["spool"]["bytes"]:
                 return time.monotonic() - began_s
-            if time.monotonic() - began_s > WITHIN_S:
+            if time.monotonic() - began_s > TIMEOUT_S:
                 raise AssertionError(f"still waiting: {body}")
             await asyncio.sleep(0.01)
 
@@ -66,24 +66,24 @@ class ClusterStage(Stage):
     @asynccontextmanager
     async def probing(self, app: str) -> AsyncIterator[list[float]]:
         """POSTs of one line for an app, one after the other; how many seconds each took."""
-        took_s: list[float] = []
-        probing = asyncio.create_task(self._probe(app, took_s))
+        durations_s: list[float] = []
+        probing = asyncio.create_task(self._probe(app, durations_s))
         try:
-            yield took_s
+            yield durations_s
         finally:
             probing.cancel()
 
-    async def _probe(self, app: str, took_s: list[float]) -> None:
+    async def _probe(self, app: str, durations_s: list[float]) -> None:
         url = f"http://{app}:any@127.0.0.1:{self.service.port}/drain"
         async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
             while True:
                 began_s = time.monotonic()
                 line = router(time.time(), dyno="web.1", status="200", service="10ms")
                 answer = await client.post(url, content=line, headers={"Logplex-Msg-Count": "1"})
-                took_s.append(time.monotonic() - began_s)
+                durations_s.append(time.monotonic() - began_s)
                 if answer.status_code != 200:
                     self.problems.append(f"a probe was answered {answer.status_code}")
-                await asyncio.sleep(PROBE_EVERY_S)
+                await asyncio.sleep(PROBE_INTERVAL_S)
 
 
 @asynccontextmanager
@@ -98,6 +98,6 @@ async def on_cluster(drill: Drill, size: Size, chance: random.Random) -> AsyncIt
             yield ClusterStage(size, chance, service, cluster=cluster)
         finally:
             for node in cluster.nodes:
-                if node.frozen:
+                if node.is_frozen:
                     node.thaw()
             await asyncio.to_thread(service.stop)

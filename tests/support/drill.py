@@ -26,8 +26,8 @@ from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.truth import Answers, Difference, Truth, differences
 
 WORKERS = 2
-FOLDED_WITHIN_S = 60.0
-DELIVERED_WITHIN_S = 120.0
+FOLD_TIMEOUT_S = 60.0
+DELIVERY_TIMEOUT_S = 120.0
 SPREAD_S = 1_800  # lines are stamped within so long before now: several minutes and slots
 
 
@@ -92,10 +92,10 @@ class Drill:
 
     name: str
     fault: Fault
-    says: str
+    description: str
     settings: Mapping[str, str] = field(default_factory=dict)
     redis: Sequence[str] = ("--appendfsync", "always")
-    habits: LogplexBehaviour = LOGPLEX
+    behaviour: LogplexBehaviour = LOGPLEX
     build: Building | None = None  # where it is played, if not with one Redis
     clock_off_s: float = 0.0
     may_drop: bool = False  # senders may lose lines, since neither store nor disk takes them
@@ -109,7 +109,7 @@ class Result:
 
     offered: int = 0
     acknowledged: int = 0
-    dropped: int = 0
+    rejected: int = 0
     uncertain: int = 0
     kills: int = 0
     seconds: float = 0.0
@@ -139,7 +139,9 @@ async def run(drill: Drill, size: Size, seed: int) -> Result:
     async with (drill.build or _world)(drill, size, chance) as world:
         streams = [_stream(world, drill, f"app-{number}") for number in range(size.apps)]
         start_s = int(time.time() + drill.clock_off_s) - SPREAD_S - 60
-        sending = [asyncio.create_task(sender.run()) for each in streams for sender in each.senders]
+        sending = [
+            asyncio.create_task(sender.run()) for stream in streams for sender in stream.senders
+        ]
         fault = asyncio.create_task(drill.fault(world))
         feeding = asyncio.create_task(_feed(streams, world, drill, fault))
         try:
@@ -148,8 +150,8 @@ async def run(drill: Drill, size: Size, seed: int) -> Result:
             for stream in streams:
                 for sender in stream.senders:
                     sender.close()
-            await asyncio.wait_for(asyncio.gather(*sending), DELIVERED_WITHIN_S)
-            await _settled(world)
+            await asyncio.wait_for(asyncio.gather(*sending), DELIVERY_TIMEOUT_S)
+            await _wait_until_folded(world)
             end_s = int(time.time() + max(0.0, drill.clock_off_s)) + 60
             result = await asyncio.to_thread(_compare, world, drill, streams, start_s, end_s)
         finally:
@@ -192,7 +194,7 @@ def _stream(world: Stage, drill: Drill, app: str) -> _Stream:
         LogplexSender(
             url,
             f"d.{app}",
-            habits=drill.habits,
+            habits=drill.behaviour,
             on_acknowledged=truth.acknowledged,
             on_given_up=truth.given_up,
         )
@@ -205,15 +207,15 @@ async def _feed(
     streams: Sequence[_Stream], world: Stage, drill: Drill, fault: asyncio.Task[None]
 ) -> None:
     """Lines, at a steady pace, until there were enough and nothing is broken any more."""
-    fed = 0
+    count = 0
     began_s = time.monotonic()
     senders = [sender for stream in streams for sender in stream.senders]
-    while fed < world.size.messages or not fault.done():
+    while count < world.size.messages or not fault.done():
         for _ in range(20):
             line = _line(world.random, time.time() + drill.clock_off_s)
             world.random.choice(senders).offer(line)
-            fed += 1
-        while fed > (time.monotonic() - began_s) * world.size.messages_per_s:
+            count += 1
+        while count > (time.monotonic() - began_s) * world.size.messages_per_s:
             await asyncio.sleep(0.005)
         while any(sender.waiting > LOGPLEX.buffer_messages_max // 2 for sender in senders):
             if drill.may_drop:
@@ -240,9 +242,9 @@ def _line(chance: random.Random, now_s: float) -> SimulatedLine:
     return SimulatedLine(now_s, frame("hello", app_name="app", procid=dyno, at_s=at_s))
 
 
-async def _settled(world: Stage) -> None:
+async def _wait_until_folded(world: Stage) -> None:
     """Returns when nothing waits on disk or in an inbox any more."""
-    deadline = time.monotonic() + FOLDED_WITHIN_S
+    deadline = time.monotonic() + FOLD_TIMEOUT_S
     while time.monotonic() < deadline:
         with suppress(httpx2.TransportError):
             body = (await world.ready()).json()
@@ -253,8 +255,8 @@ async def _settled(world: Stage) -> None:
     world.problems.append("not everything was folded in time")
 
 
-def _fewer(found: object, sent: object) -> bool:
-    return isinstance(found, int) and isinstance(sent, int) and found < sent
+def _fewer(counted: object, expected_count: object) -> bool:
+    return isinstance(counted, int) and isinstance(expected_count, int) and counted < expected_count
 
 
 def _compare(
@@ -266,23 +268,29 @@ def _compare(
             answers = Answers(client, stream.app, start_s, end_s)
             result.differences += differences(stream.truth, answers)
             counts = [sender.counts for sender in stream.senders]
-            offered = sum(each.offered for each in counts)
-            overflowed = sum(each.overflowed for each in counts)
-            acknowledged = sum(each.acknowledged for each in counts)
-            lost = overflowed + stream.truth.dropped + stream.truth.uncertain_messages
-            if offered != acknowledged + lost:
-                result.differences.append(("offered", offered, acknowledged + lost))
-            result.offered += offered
+            offered_count = sum(counts_of_sender.offered for counts_of_sender in counts)
+            overflow_count = sum(counts_of_sender.overflowed for counts_of_sender in counts)
+            acknowledged_count = sum(counts_of_sender.acknowledged for counts_of_sender in counts)
+            missing_count = overflow_count + stream.truth.dropped + stream.truth.uncertain_messages
+            if offered_count != acknowledged_count + missing_count:
+                result.differences.append(
+                    ("offered", offered_count, acknowledged_count + missing_count)
+                )
+            result.offered += offered_count
             result.acknowledged += stream.truth.messages
-            result.dropped += overflowed + stream.truth.dropped
+            result.rejected += overflow_count + stream.truth.dropped
             result.uncertain += stream.truth.uncertain_messages
     if drill.may_lose:
         fewer = [(what, n, f) for what, n, f in result.differences if _fewer(f, n)]
-        result.differences = [each for each in result.differences if each not in fewer]
+        result.differences = [
+            counts_of_sender
+            for counts_of_sender in result.differences
+            if counts_of_sender not in fewer
+        ]
         result.notes += [f"lost: {found} of {sent} {what}" for what, sent, found in fewer]
-    tolerated = drill.may_drop or drill.may_use_up_tries
-    not_taken = 0 if drill.may_drop else result.dropped
-    not_taken += 0 if tolerated else result.uncertain
-    if not_taken:
-        result.problems.append(f"{not_taken} messages were not taken")
+    may_reject = drill.may_drop or drill.may_use_up_tries
+    rejected_count = 0 if drill.may_drop else result.rejected
+    rejected_count += 0 if may_reject else result.uncertain
+    if rejected_count:
+        result.problems.append(f"{rejected_count} messages were not taken")
     return result

@@ -44,11 +44,11 @@ class FaultProxy:
         for connection in list(self._connections):
             connection.cancel()
 
-    def fall_silent(self) -> None:
+    def stop_relaying(self) -> None:
         """Relay nothing, until `speak`."""
         self._relaying.clear()
 
-    def speak(self) -> None:
+    def resume_relaying(self) -> None:
         """Relay again."""
         self._relaying.set()
 
@@ -98,5 +98,5 @@ async def fault_proxy(server_port: int) -> AsyncIterator[FaultProxy]:
     try:
         yield proxy
     finally:
-        proxy.speak()
+        proxy.resume_relaying()
         await proxy.refuse()

@@ -51,7 +51,7 @@ class Dashboard:
         try:
             seen = await self._store.seen_apps()
             shown = matching([each.app for each in seen], [app] if app else [])
-            reachable = set(await self._store.reachable(shown))
+            reachable = set(await self._store.reachable_apps(shown))
             apps = [
                 await self._overviews.of(self._store, each, now_s)
                 for each in seen

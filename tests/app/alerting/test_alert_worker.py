@@ -339,7 +339,7 @@ async def test_while_a_primary_is_gone_alerts_about_apps_elsewhere_go_on() -> No
         async with world(store, clock) as it:
             quieter = partial(quiet, requests=5)
             await it.live(5, **{f"app-{n}": quieter for n in range(20)})
-            lost, left = cluster.lose()
+            lost, left = cluster.kill_shard()
             await it.live(8, **{left: broken("H10")})
 
             assert it.stories == [("app-broken", "firing")]

@@ -47,7 +47,7 @@ def examined(data_dir: Path, **settings: str) -> tuple[int, dict[str, list[str]]
 
 def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> None:
     async def run() -> None:
-        url = embedded.running(data_dir)
+        url = embedded.find_running(data_dir)
         assert url
         store = connect(url)
         for use in uses:
@@ -102,14 +102,14 @@ def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
         )
         old = first("a", now_s - 3 * 86_400, last=0)
         record = encode(rotated(old, "b", now_s - 2 * 86_400, active=1, at_once=False))
-        await store.swap_drain("plain", "", record)
-        await store.swap_drain("never", "", encode(first("a", now_s, last=0)))
+        await store.compare_and_set_drain("plain", "", record)
+        await store.compare_and_set_drain("never", "", encode(first("a", now_s, last=0)))
         state = DrainElection("d.one", 0, "", 1, now_s, now_s, "d.two", now_s)
         await store.append(
             {"plain": [batch()]},
             id_ttl_ms=1000,
             inbox_ttl_ms=60_000,
-            guards={"plain": StatePrecondition(b"", pack_state(state))},
+            preconditions={"plain": StatePrecondition(b"", pack_state(state))},
         )
         refusals = RejectedLogins(store, time.time, name="1")
         refusals.add("never", DRAIN, "wrong secret")

@@ -189,10 +189,10 @@ class _ForgetfulStore(MemoryStore):
         self.given += [batch.element for batch in groups["shop"]]
         raise StoreUnavailable("no answer")
 
-    async def append_bundles(self, bundles: Any, **named: Any) -> Any:
-        if "shop" not in bundles:
+    async def append_coalesced(self, elements: Any, **named: Any) -> Any:
+        if "shop" not in elements:
             return {}
-        self.given.append(bundles["shop"].element)
+        self.given.append(elements["shop"].element)
         raise StoreUnavailable("no answer")
 
 

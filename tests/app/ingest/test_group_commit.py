@@ -13,7 +13,7 @@ from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
 from app.storage import interface as port
-from app.storage.interface import NO_GUARDS, StatePrecondition, StoreUnavailable
+from app.storage.interface import NO_PRECONDITIONS, StatePrecondition, StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
 from tests.app.ingest.test_batch_writer import everything
@@ -34,18 +34,18 @@ class SlowStore(MemoryStore):
         self.gate = asyncio.Event()
         self.groups: list[int] = []
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
         bundles: Mapping[str, port.CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
         self.groups.append(sum(len(bundle.ids) for bundle in bundles.values()))
         await self.gate.wait()
-        return await super().append_bundles(
-            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        return await super().append_coalesced(
+            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, preconditions=preconditions
         )
 
 
@@ -57,19 +57,19 @@ class AwayStore(MemoryStore):
         self.away = True
         self.asked = 0
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
         bundles: Mapping[str, port.CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
         self.asked += 1
         if self.away:
             raise StoreUnavailable("the store is away")
-        return await super().append_bundles(
-            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        return await super().append_coalesced(
+            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, preconditions=preconditions
         )
 
 

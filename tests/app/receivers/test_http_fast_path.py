@@ -206,7 +206,7 @@ async def test_with_secrets_a_wrong_one_is_refused_and_the_right_one_taken_at_on
 class Away(MemoryStore):
     """A store that takes nothing."""
 
-    async def append_bundles(self, *_: Any, **__: Any) -> Any:
+    async def append_coalesced(self, *_: Any, **__: Any) -> Any:
         raise StoreUnavailable("the store is away")
 
 

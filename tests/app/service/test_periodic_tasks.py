@@ -80,7 +80,7 @@ async def test_a_secret_that_was_replaced_ends_a_day_after_the_change_over() -> 
     guard = StatePrecondition(b"", pack_state(elect_drain(None, claim)[0]))
     days = 10 * 86_400_000
     await store.append(
-        {"shop": [batch()]}, id_ttl_ms=days, inbox_ttl_ms=days, guards={"shop": guard}
+        {"shop": [batch()]}, id_ttl_ms=days, inbox_ttl_ms=days, preconditions={"shop": guard}
     )
     ended = False
     async with running(

@@ -44,7 +44,7 @@ def test_a_store_that_goes_and_comes_is_two_lines_and_requests_are_none(
         store.kill()
 
     lines = [line for line in service.log.read_text().splitlines() if "drain" not in line]
-    assert sum("the store is away or refuses" in line for line in lines) == 1
+    assert sum("Redis is unavailable or rejected a command" in line for line in lines) == 1
     assert sum("the store is back after" in line for line in lines) == 1
     assert sum("DYNOMETER_DYNO is no setting" in line for line in lines) == 1
     if log_format == "json":
