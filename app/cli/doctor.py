@@ -344,9 +344,9 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
 async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
     infos = await drain_statuses(store)
     for info in second_drains(infos, now_s):
-        yield Finding(False, "drains", info.doubled, info.app)
+        yield Finding(False, "drains", info.second_drain_notice, info.app)
     for info in infos:
-        if info.waits_for_rotation and now_s - info.secrets[-1].added_s > ROTATION_LONG_S:
+        if info.is_rotating and now_s - info.secrets[-1].added_s > ROTATION_LONG_S:
             yield Finding(
                 False,
                 "drains",

@@ -18,7 +18,7 @@ import msgspec
 
 from app.access.drain_admin import DrainAdmin, DrainCommands
 from app.access.drain_registry import APP_NAME_RULE, valid_app
-from app.access.drain_secrets import LINKED, decode
+from app.access.drain_secrets import DRAIN_TOKEN, decode
 from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.rejected_logins import RejectedLogin, recent_rejected_logins
 from app.cli.open_store import open_store
@@ -87,7 +87,7 @@ def app_name(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    if not LINKED.fullmatch(text):
+    if not DRAIN_TOKEN.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no drain token (d.…, see heroku drains) and no host's name"
         )
@@ -123,7 +123,7 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
     if arguments.syslog:
         return await adopt(store, settings, [*named, *listed], wait_s=arguments.wait)
     enrolment = _enrolment(store, settings)
-    await enrolment.refuse_taken(named)
+    await enrolment.ensure_unregistered(named)
     registered = await store.drains()
     passed_over = [app for app in listed if app in registered and decode(registered[app]).secrets]
     if settings.local_mode:
@@ -216,7 +216,7 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
         _print_table(
             ("APP", "MAY SEND", "ACTIVE DRAIN", "LAST SEEN (UTC)"),
             [
-                (info.app, _may_send(info), info.active or "-", _minute(info.last_seen_s))
+                (info.app, _may_send(info), info.active_token or "-", _minute(info.last_seen_s))
                 for info in infos
             ],
         )
@@ -225,12 +225,12 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
     if infos and settings.local_mode:
         _say("note: in local mode every app on this machine may send")
     for info in second_drains(infos, time.time()):
-        print(f"\n{info.doubled}")
+        print(f"\n{info.second_drain_notice}")
     for info in infos:
-        if info.waits_for_rotation:
+        if info.is_rotating:
             print(f"\n{info.app}: a new secret waits for its drain; until then the old one holds.")
     if refusals:
-        print("\nRefused log-ins, the last first:")
+        print("\nRejected drain deliveries, newest first:")
         _print_table(
             ("USER", "DRAIN", "WHY", "TIMES", "LAST (UTC)"),
             [
@@ -257,8 +257,8 @@ def _as_json(infos: Sequence[DrainStatus], refusals: Sequence[RejectedLogin]) ->
                 "links": info.links,
                 "secrets": len(info.secrets),
                 "last_seen": info.last_seen_s or None,
-                "active_drain": info.active or None,
-                "other_drain": info.other if info.app in doubled else None,
+                "active_drain": info.active_token or None,
+                "other_drain": info.other_token if info.app in doubled else None,
                 "remove_other": info.remove_other if info.app in doubled else None,
             }
             for info in infos

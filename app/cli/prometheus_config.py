@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from app.access.read_tokens import GLOB
+from app.access.read_tokens import APP_GLOB
 from app.config import Settings
 from app.support.about import command
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _glob(text: str) -> str:
-    if not GLOB.fullmatch(text):
+    if not APP_GLOB.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no app's name or pattern, as shop or blog-*")
     return text
 

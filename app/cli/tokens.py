@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 from app.access.read_tokens import (
-    GLOB,
+    APP_GLOB,
     NAME_LENGTH_MAX,
     ReadToken,
     new_token,
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _glob(text: str) -> str:
-    if not GLOB.fullmatch(text):
+    if not APP_GLOB.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no app's name or pattern, as shop or blog-*")
     return text
 

@@ -64,7 +64,7 @@ class KafkaPlugin:
             while True:
                 await self._look()
                 if not self._store_away:
-                    await publisher.publish(self._drains.held)
+                    await publisher.publish(self._drains.records)
                 await asyncio.sleep(LOOK_S)
         finally:
             await asyncio.shield(self._producer.close())
@@ -75,7 +75,7 @@ class KafkaPlugin:
         except KafkaException as error:
             log.warning("who may send could not be read from Kafka: %s", reason(error))
             return {}
-        self._drains.assume(records)
+        self._drains.preload(records)
         return records
 
     async def _look(self) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from app.access.drain_registry import DrainRegistry, valid_app
-from app.access.drain_secrets import LINKED
+from app.access.drain_secrets import DRAIN_TOKEN
 from app.access.rejected_logins import RejectedLogins
 from app.config import Settings
 from app.ingest.accelerated import Aggregator
@@ -182,7 +182,7 @@ class SyslogListener:
         return last
 
     async def _app_of(self, name: str) -> str:
-        if not LINKED.fullmatch(name):
+        if not DRAIN_TOKEN.fullmatch(name):
             return ""
         while True:
             try:

@@ -109,7 +109,7 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         loop_detector=loop_detector,
         periodic_tasks=PeriodicTasks(
             frequent=(drains.refresh, rejected_logins.publish),
-            occasional=(drain_admin.retire, memory_guard.check, loop_detector.refresh),
+            occasional=(drain_admin.retire_secrets, memory_guard.check, loop_detector.refresh),
         ),
         alert_worker=AlertWorker(
             store,

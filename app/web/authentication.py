@@ -17,7 +17,7 @@ import hmac
 import re
 from urllib.parse import parse_qs, quote, urlsplit
 
-from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current
+from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current_permissions
 from app.storage.interface import StoreUnavailable
 from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
@@ -48,7 +48,7 @@ class LocalOnlyMiddleware:
         elif origin and not _is_local_origin(origin):
             await respond(send, 403, _refusal(f"Origin {origin!r}"))
         else:
-            current.set(ADMIN)
+            current_permissions.set(ADMIN)
             await self._app(scope, receive, send)
 
 
@@ -105,7 +105,7 @@ class TokenAuthMiddleware:
             await self._pass(access, scope, receive, send)
 
     async def _pass(self, access: Permissions, scope: Scope, receive: Receive, send: Send) -> None:
-        current.set(access)
+        current_permissions.set(access)
         await self._app(scope, receive, send)
 
     async def _refuse(self, send: Send, *, slowly: bool) -> None:
@@ -218,7 +218,7 @@ class TokenLogin:
         """
         if hmac.compare_digest(secret, self._admin_token):
             return ADMIN
-        return await self._tokens.access(secret.decode("latin-1"))
+        return await self._tokens.permissions_of(secret.decode("latin-1"))
 
     async def slow_down(self) -> bool:
         """Let somebody with a wrong token wait; False when too many do, who are turned away."""

@@ -42,7 +42,7 @@ LINES = {
 ADMIN_TOKEN = "canary-admin-token-a1b2c3d4e5f6"
 REDIS_PASSWORD = "canary-redis-password-77"
 DAMAGED = "shop: 1 damaged batches set aside"  # these two the service logs
-AWAY = "check that it is running"
+AWAY = "Check that it is running"
 STRANGERS_SECRET = "canary-strangers-secret-66"
 STRANGERS_USER = "canary-user-55@example.com"
 

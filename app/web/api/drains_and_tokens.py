@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_admin import DrainAdmin, DrainAdminError
 from app.access.drain_registry import APP_NAME
-from app.access.drain_secrets import LINKED
+from app.access.drain_secrets import DRAIN_TOKEN
 from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.read_tokens import (
-    GLOB,
+    APP_GLOB,
     NAME_LENGTH_MAX,
     new_token,
     pack_token,
@@ -32,9 +32,9 @@ GLOBS_MAX = 100  # of one token
 AppName = Annotated[str, Field(pattern=f"^{APP_NAME.pattern}$")]
 AppPath = Annotated[str, Path(pattern=f"^{APP_NAME.pattern}$")]
 DrainToken = Annotated[
-    str, Path(pattern=f"^{LINKED.pattern}$", description="HOSTNAME of the drain's messages")
+    str, Path(pattern=f"^{DRAIN_TOKEN.pattern}$", description="HOSTNAME of the drain's messages")
 ]
-Glob = Annotated[str, Field(pattern=f"^{GLOB.pattern}$")]
+Glob = Annotated[str, Field(pattern=f"^{APP_GLOB.pattern}$")]
 T = TypeVar("T")
 
 
@@ -218,7 +218,7 @@ class DrainsAndTokensApi:
     async def add_drains(self, body: NewDrains) -> EnrolledDrains:
         """Give apps their first secret: all of them, or none"""
         apps = list(dict.fromkeys(body.apps))
-        await _managed(self._enrolment.refuse_taken(apps))
+        await _managed(self._enrolment.ensure_unregistered(apps))
         enrolled = [await _managed(self._enrolment.add(app)) for app in apps]
         return EnrolledDrains(drains=[EnrolledDrain(**each._asdict()) for each in enrolled])
 
@@ -274,9 +274,11 @@ async def _managed(doing: Awaitable[T]) -> T:
 
 def _drain(info: DrainStatus, *, doubled: bool) -> DrainBody:
     active = ActiveDrainInfo(
-        token=info.active, since=info.active_since_s, last_delivered=info.heard_s
+        token=info.active_token, since=info.active_since_s, last_delivered=info.last_delivery_s
     )
-    other = OtherDrainInfo(token=info.other, last_delivered=info.other_s, remove=info.remove_other)
+    other = OtherDrainInfo(
+        token=info.other_token, last_delivered=info.other_s, remove=info.remove_other
+    )
     return DrainBody(
         app=info.app,
         secrets=[
@@ -285,6 +287,6 @@ def _drain(info: DrainStatus, *, doubled: bool) -> DrainBody:
         ],
         links=info.links,
         last_seen=info.last_seen_s or None,
-        active_drain=active if info.active else None,
+        active_drain=active if info.active_token else None,
         other_drain=other if doubled else None,
     )

@@ -44,7 +44,7 @@ class AddApps:
                 raise DrainAdminError(f"{', '.join(wrong)}: no name of an app ({APP_NAME_RULE}).")
             if not 0 < len(apps) <= APPS_MAX:
                 raise DrainAdminError(f"1 to {APPS_MAX:,} names, please.")
-            await self._enrolment.refuse_taken(apps)
+            await self._enrolment.ensure_unregistered(apps)
             enrolled = [await self._enrolment.add(app) for app in apps]
         except DrainAdminError as error:
             return self._page(request, status=409, given=" ".join(names), problem=str(error))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.access.drain_election import DrainElection, pack_state
-from app.access.drain_secrets import encode, first, rotated
+from app.access.drain_secrets import create_record, encode, rotate_secret
 from app.access.rejected_logins import RejectedLogins
 from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
 from app.ingest.drain_loop import DrainLoopDetector
@@ -87,7 +87,7 @@ def test_without_a_service_it_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_store_that_is_away_is_one_finding_among_the_others(tmp_path: Path) -> None:
     code, found = examined(tmp_path, REDIS_URL="unix:///nonexistent/redis.sock")
     assert code == 1
-    assert "check that it is running" in found["store"][0]
+    assert "Check that it is running" in found["store"][0]
 
 
 def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
@@ -100,10 +100,14 @@ def test_what_is_wrong_comes_with_what_to_do(data_dir: Path) -> None:
             ],
             ttl_ms=60_000,
         )
-        old = first("a", now_s - 3 * 86_400, last=0)
-        record = encode(rotated(old, "b", now_s - 2 * 86_400, active=1, at_once=False))
+        old = create_record("a", now_s - 3 * 86_400, last_generation=0)
+        record = encode(
+            rotate_secret(old, "b", now_s - 2 * 86_400, active_generation=1, at_once=False)
+        )
         await store.compare_and_set_drain("plain", "", record)
-        await store.compare_and_set_drain("never", "", encode(first("a", now_s, last=0)))
+        await store.compare_and_set_drain(
+            "never", "", encode(create_record("a", now_s, last_generation=0))
+        )
         state = DrainElection("d.one", 0, "", 1, now_s, now_s, "d.two", now_s)
         await store.append(
             {"plain": [batch()]},

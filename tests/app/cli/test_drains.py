@@ -120,7 +120,7 @@ def test_an_app_that_has_a_drain_is_left_alone(data_dir: Path) -> None:
 
     refused, printed, said = drains(data_dir, "add", "blog", "shop", **PUBLIC)
     assert (refused, printed) == (2, "")
-    assert "shop: has a drain already" in said
+    assert "shop: already has a drain" in said
     assert before == stored(data_dir)
 
 
@@ -203,7 +203,7 @@ def test_rotate_of_an_unknown_app_says_how_to_begin(data_dir: Path) -> None:
     code, printed, said = drains(data_dir, "rotate", "shop", **PUBLIC)
 
     assert (code, printed) == (2, "")
-    assert "shop: has no drain; first: dynometer drains add shop" in said
+    assert "shop: has no drain. First run: dynometer drains add shop" in said
 
 
 def test_an_app_that_comes_back_takes_over_from_its_old_drain(data_dir: Path) -> None:

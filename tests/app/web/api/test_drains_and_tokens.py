@@ -72,7 +72,7 @@ async def test_adding_is_for_all_or_none(clock: Clock, client: httpx2.AsyncClien
     await added(client, clock)
     answer = await client.post("/api/v1/drains", json={"apps": ["blog", "shop"]}, headers=ADMIN)
     assert answer.status_code == 409
-    assert "shop: has a drain already" in answer.json()["detail"]
+    assert "shop: already has a drain" in answer.json()["detail"]
     drains = (await client.get("/api/v1/drains", headers=ADMIN)).json()["drains"]
     assert [each["app"] for each in drains] == ["shop"]
 
@@ -206,7 +206,7 @@ async def test_refused_log_ins_are_shown_to_the_admin(
             await asyncio.sleep(0.05)
     assert await shown() == [("ghost", "", "unknown app"), ("shop", token, "wrong secret")]
     page = await client.get("/", headers=ADMIN)
-    assert "Refused log-ins at the drain: 2" in page.text
+    assert "2 rejected drain deliveries" in page.text
     made = await client.post("/api/v1/tokens", json={}, headers=ADMIN)
     reader = {"Authorization": f"Bearer {made.json()['token']}"}
     assert "Refused" not in (await client.get("/", headers=reader)).text
