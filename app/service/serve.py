@@ -23,8 +23,7 @@ from app.config import ConfigError, Settings, unknown_settings
 from app.receivers.http_protocol import CONNECTIONS_MAX, FILES_OF_OUR_OWN, LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
-from app.storage.connect import refuse_unsupported_data
-from app.storage.redis.store import connect
+from app.storage.connect import connect, refuse_unsupported_data
 from app.support import logging as logs
 from app.support.about import command
 from app.support.process import why_ephemeral

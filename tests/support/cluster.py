@@ -1,5 +1,6 @@
-"""A Redis Cluster and a primary with sentinels for tests: real servers on loopback, gone when the
-tests end.
+"""A Redis Cluster and a primary with sentinels for tests.
+
+They are real servers on loopback that are stopped when the tests end.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MARKER = "marker"
 
 
 class Node:
-    """One server of several, on a port of its own."""
+    """One server of a cluster or sentinel setup, on its own port."""
 
     def __init__(self, directory: Path, *options: str, sentinel: bool = False) -> None:
         self.port = free_port()
@@ -73,7 +74,7 @@ class Node:
         self.process.wait()
 
     def freeze(self) -> None:
-        """As if it were cut off: it holds its connections, and says nothing."""
+        """Simulate a network failure: connections stay open, nothing is answered."""
         os.kill(self.process.pid, signal.SIGSTOP)
         self.is_frozen = True
 
@@ -87,7 +88,7 @@ class Node:
 
 
 def free_port() -> int:
-    """Whose cluster bus, 10,000 above, is free as well."""
+    """A free port whose cluster bus port, 10,000 above, is free as well."""
     while True:
         with socket.socket() as client_socket, socket.socket() as bus_socket:
             client_socket.bind(("127.0.0.1", 0))
@@ -102,7 +103,7 @@ def free_port() -> int:
 
 
 class RedisCluster:
-    """So many primaries, each with a replica."""
+    """A cluster of primaries with one replica each."""
 
     def __init__(self, directory: Path, stack: ExitStack, primaries: int = 3) -> None:
         self._directory = directory
@@ -117,39 +118,40 @@ class RedisCluster:
         return "redis+cluster://" + ",".join(node.address for node in self.nodes[:2])
 
     def add(self) -> Node:
-        """A node that belongs to nobody yet."""
+        """Start a node that belongs to no cluster yet."""
         directory = Path(tempfile.mkdtemp(dir=self._directory))
         options: tuple[str, ...] = ("--cluster-enabled", "yes")
         options += ("--cluster-node-timeout", str(NODE_TIMEOUT_MS))
         options += ("--cluster-require-full-coverage", "no")
-        # Otherwise a primary that gave its last slot away becomes a replica.
+        # Otherwise a primary that gives its last slot away becomes a replica.
         options += ("--cluster-allow-replica-migration", "no", "--appendonly", "yes")
         node = Node(directory, *options)
         self._stack.callback(node.close)
         return node
 
     def join(self, node: Node) -> None:
-        """Make it a primary without slots."""
+        """Add a node to the cluster as a primary without slots."""
         self._cli("add-node", node.address, self.nodes[0].address)
         self.nodes.append(node)
         wait_until(lambda: all(map(_is_complete, self.nodes)), TIMEOUT_S)
 
     def move(self, key: str, target: Node) -> None:
-        """Move the hash slot of a key, with what is in it."""
+        """Move the hash slot of a key, with its keys, to another primary."""
         with self.moving(key, target):
             pass
 
     @contextmanager
     def moving(self, key: str, target: Node) -> Iterator[None]:
-        """The same in steps, as the manual of Redis says: the slot is on its way, and at the end
-        what is in it follows.
+        """Move the hash slot of a key in steps, as the Redis manual describes.
+
+        Inside the context the slot is being moved; its keys are migrated at the end.
         """
         slot = key_slot(key.encode())
         source = self.owner(key)
         _execute(target, "CLUSTER SETSLOT", slot, "IMPORTING", _id(source))
         _execute(source, "CLUSTER SETSLOT", slot, "MIGRATING", _id(target))
         yield
-        # Written apart, so that the client leaves the names as they are: ids are no text.
+        # As separate words, so that the client does not decode the names: ids are not text.
         while keys := _execute(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
             words = ("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
             _execute(source, *words)
@@ -165,7 +167,7 @@ class RedisCluster:
         return [node for node in self.nodes if node.is_alive and node.client.role()[0] == b"master"]
 
     def owner(self, key: str) -> Node:
-        """The primary that serves a key."""
+        """The primary that serves a key, as a live node reports."""
         slot = key_slot(key.encode())
         node = next(node for node in self.nodes if node.is_alive)
         ports = (p[1] for first, last, p, *_ in _slots(node) if first <= slot <= last)
@@ -173,8 +175,10 @@ class RedisCluster:
         return next(node for node in self.nodes if node.port == port)
 
     def kill_shard(self) -> tuple[str, str]:
-        """A primary ends that holds nothing of the service or of alerts, and its replica with it;
-        returns an app that lay there, and one that did not.
+        """Kill a primary and its replica, but not one with the keys of the service or of alerts.
+
+        Returns:
+            An app on the dead shard, and one on another shard.
         """
         service_nodes = [self.owner("dm:{!service}:apps"), self.owner("dm:{!alerts}:lease")]
         dead_node = next(node for node in self.primaries() if node not in service_nodes)
@@ -186,7 +190,10 @@ class RedisCluster:
         return apps[dead_node], apps[service_nodes[0]]
 
     def wait_for_replicas(self) -> None:
-        """A replica whose link is up may still hold nothing, so each must show a marker."""
+        """Wait until each replica has its primary's data.
+
+        A replica whose link is up may still be empty, so each must return a marker.
+        """
         wait_until(
             lambda: all(_is_complete(node) for node in self.nodes if node.is_alive), TIMEOUT_S
         )
@@ -219,7 +226,7 @@ def _has_key(node: Node, key: str) -> bool:
         client.execute_command("READONLY")
         try:
             return client.get(key) is not None
-        except redis.ResponseError:  # it does not know yet who serves it
+        except redis.ResponseError:  # it does not know yet which node serves the key
             return False
 
 
@@ -242,7 +249,7 @@ def running_cluster(primaries: int = 3) -> Iterator[RedisCluster]:
 
 
 class SentinelSetup:
-    """A primary with a replica, and three sentinels that watch them."""
+    """A primary with a replica, and three sentinels that monitor them."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         def node(*options: str, sentinel: bool = False) -> Node:

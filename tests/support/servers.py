@@ -1,4 +1,4 @@
-"""Redis and Valkey servers for tests: each alone on a unix socket, gone when the tests end."""
+"""Redis and Valkey servers for tests, each on a unix socket and stopped when the tests end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-EXTRA_SERVER = "DYNOMETER_TEST_REDIS_SERVER"  # path of one more server program to test against
+EXTRA_SERVER = "DYNOMETER_TEST_REDIS_SERVER"  # path of an additional server program to test with
 START_TIMEOUT_S = 10.0
 
 
 class RunningServer(NamedTuple):
-    """A running server: the address for stores, and a client to look behind their backs."""
+    """A running server: the URL for stores, and a client to inspect and configure the server."""
 
     url: str
     client: redis.Redis
@@ -81,8 +81,8 @@ def _responds(client: redis.Redis) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Return once `condition()` holds; fail when it does not within this time."""
+    """Return once `condition()` holds; fail if it does not within this time."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.005)
