@@ -96,7 +96,7 @@ async def measure(
     """Medians in CPU ms: this process for a first and a repeated query, Redis, the longest hold."""
     times: dict[str, list[float]] = {"first": [], "again": [], "Redis": [], "hold": []}
     for _ in range(ROUNDS):
-        store._kept = SlotCache()  # like a process that has read nothing yet
+        store._slot_cache = SlotCache()  # like a process that has read nothing yet
         for name in ("first", "again"):
             started_s = time.process_time()
             await query()
@@ -106,7 +106,7 @@ async def measure(
         times["Redis"].append(await redis_cpu_s(client) - redis_s)
         holds = LoopHolds()
         watcher = asyncio.create_task(holds.watch())
-        store._kept = SlotCache()
+        store._slot_cache = SlotCache()
         await query()
         watcher.cancel()
         times["hold"].append(holds.longest_s)
@@ -157,7 +157,7 @@ async def all_apps(rollups: list[Rollup]) -> None:
         async def rows_of() -> None:
             nonlocal at_s
             at_s += FRESH_S
-            cache = overviews.setdefault(store._kept, AppsOverviewCache(RESOLUTIONS))
+            cache = overviews.setdefault(store._slot_cache, AppsOverviewCache(RESOLUTIONS))
             rows = [await cache.get(store, sighting, at_s) for sighting in sightings]
             assert all(row.p95_ms for row in rows)
 

@@ -16,7 +16,7 @@ import httpx2
 import redis
 
 from app.storage import embedded
-from app.storage.redis.keys import ids_of_all
+from app.storage.redis.keys import shared_id_keys
 from bench.measure import table
 from bench.process import resident_bytes, service
 
@@ -64,7 +64,7 @@ def main() -> int:
 def _under_load(
     arguments: argparse.Namespace, directory: Path, pid: int, url: str
 ) -> Iterator[Sample]:
-    store_url = embedded.running(directory)
+    store_url = embedded.find_running(directory)
     assert store_url is not None
     store = redis.Redis.from_url(store_url)
     store_pid = int(store.info("server")["process_id"])
@@ -79,7 +79,7 @@ def _under_load(
             time.sleep(SAMPLE_EVERY_S)
             for path in ("/", "/metrics", "/api/v1/apps/shop/query?metric=service_time_ms"):
                 httpx2.get(url + path, trust_env=False, timeout=30)
-            ids = sum(store.hlen(key) for key in ids_of_all(""))
+            ids = sum(store.hlen(key) for key in shared_id_keys(""))
             yield Sample(
                 resident_bytes(pid) / _MEBIBYTE,
                 len(os.listdir(f"/proc/{pid}/fd")),

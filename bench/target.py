@@ -69,7 +69,7 @@ class Dynometer(Target):
 
     def __init__(self, pid: int, url: str, directory: Path) -> None:
         super().__init__(pid, url)
-        store_url = embedded.running(directory)
+        store_url = embedded.find_running(directory)
         assert store_url is not None
         self.store_url = store_url
         self.store = redis.Redis.from_url(store_url)

@@ -1,4 +1,4 @@
-"""Stores for tests: in memory, and on each server that is here."""
+"""Fixtures with stores: in memory, and on every kind of server that is installed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from app.storage.interface import Store
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore, connect
 from tests.support.cluster import (
-    ClusterOfNodes,
-    Watched,
+    RedisCluster,
+    SentinelSetup,
     running_cluster,
     running_sentinels,
 )
@@ -46,14 +46,14 @@ def _starts_something(item: pytest.Function) -> bool:
 
 @pytest.fixture(scope="session")
 def server_of() -> Iterator[Callable[[str], RunningServer]]:
-    """Servers by name, each started when first asked for."""
-    started: dict[str, RunningServer] = {}
+    """Returns a server by name, and starts it on first use."""
+    servers: dict[str, RunningServer] = {}
     with ExitStack() as stack:
 
         def server_of(name: str) -> RunningServer:
-            if name not in started:
-                started[name] = stack.enter_context(running_server(name))
-            return started[name]
+            if name not in servers:
+                servers[name] = stack.enter_context(running_server(name))
+            return servers[name]
 
         yield server_of
 
@@ -62,7 +62,7 @@ def server_of() -> Iterator[Callable[[str], RunningServer]]:
 def server(
     request: pytest.FixtureRequest, server_of: Callable[[str], RunningServer]
 ) -> Iterator[RunningServer]:
-    """A real server, empty and with its usual settings."""
+    """A real server, empty and with default settings."""
     server = server_of(request.param)
     server.client.flushall()
     yield server
@@ -80,31 +80,31 @@ async def redis_store(server: RunningServer) -> AsyncIterator[RedisStore]:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[ClusterOfNodes]:
-    """A Redis Cluster, which a test may not break."""
+def cluster() -> Iterator[RedisCluster]:
+    """A Redis Cluster shared by all tests, so none may break it."""
     with running_cluster() as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def watched() -> Iterator[Watched]:
-    """A Redis behind sentinels, which a test may not break."""
-    with running_sentinels() as watched:
-        yield watched
+def sentinel() -> Iterator[SentinelSetup]:
+    """A Redis behind sentinels shared by all tests, so none may break it."""
+    with running_sentinels() as sentinel:
+        yield sentinel
 
 
-@pytest.fixture(params=["memory", *server_names(), "cluster", "watched"])
+@pytest.fixture(params=["memory", *server_names(), "cluster", "sentinel"])
 async def store(
     request: pytest.FixtureRequest, server_of: Callable[[str], RunningServer]
 ) -> AsyncIterator[Store]:
-    """Each kind of store, empty."""
+    """An empty store of each kind."""
     if request.param == "memory":
         yield MemoryStore(time.time)
         return
-    if request.param in ("cluster", "watched"):
-        several: ClusterOfNodes | Watched = request.getfixturevalue(request.param)
-        several.empty()
-        url = several.url
+    if request.param in ("cluster", "sentinel"):
+        topology: RedisCluster | SentinelSetup = request.getfixturevalue(request.param)
+        topology.empty()
+        url = topology.url
     else:
         server = server_of(request.param)
         server.client.flushall()

@@ -1,1 +1,1 @@
-"""Who may send (drain secrets, the drain of an app that counts) and who may read (tokens)."""
+"""Decides which drains may send and count, and which tokens may read."""

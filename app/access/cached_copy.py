@@ -1,7 +1,7 @@
-"""A copy of something small in the store, kept fresh while it is used.
+"""A cache of a small table in the store, refreshed while it is used.
 
-A change takes effect within CHANGE_WITHIN_S on every worker. While the store is away the last copy
-goes on, and whoever it does not satisfy is told that nobody can say now.
+A change takes effect on every worker within MAX_STALENESS_S. If the store is unavailable, hits are
+served from the last copy and misses raise StoreUnavailable.
 """
 
 from __future__ import annotations
@@ -12,95 +12,102 @@ from typing import Generic, TypeVar
 
 from app.storage.interface import StoreUnavailable
 
-CHANGE_WITHIN_S = 5
-_REFRESH_S = 4  # so that with the time of an answer it is less than that
-_AGAIN_S = 0.1  # what the copy does not hold makes us look at most so often
+MAX_STALENESS_S = 5
+_REFRESH_AGE_S = 4  # less than MAX_STALENESS_S by the time that an answer takes
+_MIN_READ_INTERVAL_S = 0.1  # limits the reads that misses cause
 
 V = TypeVar("V")
 
 
 class CachedCopy(Generic[V]):
-    """The copy."""
+    """A table that is read as a whole from the store, and its last copy."""
 
     def __init__(
         self,
         read: Callable[[], Awaitable[Mapping[str, V]]],
         clock: Callable[[], float],
-        first: Mapping[str, V],
+        initial: Mapping[str, V],
         on_change: Callable[[Mapping[str, V]], Awaitable[None]] | None = None,
     ) -> None:
         """
         Args:
-            read: reads it from the store.
-            clock: in seconds.
-            first: what is held before it was read once.
-            on_change: told what is held now.
+            read: reads the table from the store.
+            clock: returns seconds.
+            initial: the contents until the table is read.
+            on_change: called in the background with the new contents after a change.
         """
         self._read_from_store = read
         self._clock = clock
         self._on_change = on_change
-        self._read_s = 0.0  # when what is held was asked for
-        self._asked_s = 0.0
-        self._refreshing: asyncio.Task[None] | None = None
-        self._telling: asyncio.Task[None] | None = None
-        self._told = first
-        self.held = first
-        self.away: StoreUnavailable | None = None  # why the store could not be read last
+        self._read_s = 0.0  # when the read of `data` started
+        self._request_s = 0.0
+        self._refresh_task: asyncio.Task[None] | None = None
+        self._notify_task: asyncio.Task[None] | None = None
+        self._reported_data = initial
+        self.data = initial
+        self.last_error: StoreUnavailable | None = None  # of the last read; None if it succeeded
 
     async def fresh(self) -> Mapping[str, V]:
-        """What holds, to CHANGE_WITHIN_S; while the store is away, what held last."""
-        if self._age_s >= _REFRESH_S and not self.away:
+        """The contents, at most MAX_STALENESS_S old; older if the store is unavailable."""
+        if self._age_s >= _REFRESH_AGE_S and not self.last_error:
             await self._refresh()
-        elif self._age_s > _REFRESH_S / 2 and self._clock() - self._asked_s > _AGAIN_S:
-            self._refresh_soon()
-        return self.held
+        elif (
+            self._age_s > _REFRESH_AGE_S / 2
+            and self._clock() - self._request_s > _MIN_READ_INTERVAL_S
+        ):
+            self._start_refresh()
+        return self.data
 
     async def latest(self) -> Mapping[str, V]:
-        """What holds now, to _AGAIN_S; for whoever the copy does not satisfy.
+        """The contents, at most _MIN_READ_INTERVAL_S old. Use it after a miss in `fresh`.
 
         Raises:
-            StoreUnavailable: this cannot be told.
+            StoreUnavailable: the table could not be read.
         """
-        if self._age_s > _AGAIN_S:
+        if self._age_s > _MIN_READ_INTERVAL_S:
             await self._refresh()
-        if self.away:
-            raise self.away
-        return self.held
+        if self.last_error:
+            raise self.last_error
+        return self.data
 
     @property
     def _age_s(self) -> float:
         return self._clock() - self._read_s
 
-    def _refresh_soon(self) -> asyncio.Task[None]:
-        if self._refreshing is None or self._refreshing.done():
-            self._asked_s = self._clock()
-            self._refreshing = asyncio.create_task(self._read(), name="read registry")
-        return self._refreshing
+    def _start_refresh(self) -> asyncio.Task[None]:
+        if self._refresh_task is None or self._refresh_task.done():
+            self._request_s = self._clock()
+            self._refresh_task = asyncio.create_task(self._read(), name="read registry")
+        return self._refresh_task
 
     async def _refresh(self) -> None:
-        await asyncio.shield(self._refresh_soon())
+        await asyncio.shield(self._start_refresh())
 
     async def _read(self) -> None:
-        asked_s = self._clock()
+        request_s = self._clock()
         try:
-            found = await self._read_from_store()
+            data = await self._read_from_store()
         except StoreUnavailable as error:
-            self.away = error
+            self.last_error = error
             return
-        self.away = None
-        self._read_s = asked_s
-        if found != self.held:
-            self.held = found
-            if self._on_change is not None and (self._telling is None or self._telling.done()):
-                self._telling = asyncio.create_task(self._tell(self._on_change), name="mirror")
+        self.last_error = None
+        self._read_s = request_s
+        if data != self.data:
+            self.data = data
+            if self._on_change is not None and (
+                self._notify_task is None or self._notify_task.done()
+            ):
+                self._notify_task = asyncio.create_task(
+                    self._notify(self._on_change), name="cached copy"
+                )
 
-    async def _tell(self, on_change: Callable[[Mapping[str, V]], Awaitable[None]]) -> None:
-        while self._told is not self.held:
-            telling = self.held
-            await on_change(telling)
-            self._told = telling
+    async def _notify(self, on_change: Callable[[Mapping[str, V]], Awaitable[None]]) -> None:
+        while self._reported_data is not self.data:
+            data = self.data
+            await on_change(data)
+            self._reported_data = data
 
     async def close(self) -> None:
-        """Wait until what changed last was told."""
-        if self._telling is not None:
-            await self._telling
+        """Wait until `on_change` was called for the last change."""
+        if self._notify_task is not None:
+            await self._notify_task

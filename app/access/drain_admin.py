@@ -1,4 +1,4 @@
-"""Adding, rotating and removing drains: for the command and the API alike."""
+"""Adds, rotates, links and removes drains, for the command line and the API."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ from typing import NamedTuple
 from app.access.drain_election import DrainElection, unpack_state
 from app.access.drain_secrets import (
     DrainRecord,
+    create_record,
     decode,
     encode,
-    first,
     hash_secret,
-    linked,
+    link_token,
     new_secret,
-    retired,
-    rotated,
-    unlinked,
+    retire_secrets,
+    rotate_secret,
+    unlink_token,
 )
-from app.access.drain_status import removal
+from app.access.drain_status import removal_command
 from app.storage.interface import Store
 from app.support.errors import UserError
 
-_TRIES = 10
-_BEING_CHANGED = "{}: is being changed by somebody else; try again"
+_ATTEMPTS_MAX = 10
+_CONFLICT = "{}: other processes keep changing its drains. Try again."
 
 _PUBLIC_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?)")
 
 
 class DrainAdminError(UserError):
-    """This cannot be done as things are; the message says what can."""
+    """A request that cannot be carried out now; the message contains the fix."""
 
 
 class DrainCommands(NamedTuple):
-    """`add`: the command that tells Heroku, with the secret in it, which is kept nowhere.
-    `remove`: the one that ends the drain before it; "" when there is none that we know.
+    """Heroku commands for the operator to run.
+
+    Attributes:
+        add: adds the drain. It contains the secret, which is not stored anywhere.
+        remove: removes the drain that it replaces; "" if none is known.
     """
 
     app: str
@@ -44,166 +47,181 @@ class DrainCommands(NamedTuple):
 
 
 class DrainAdmin:
-    """Works on the store."""
+    """Changes drain records in the store; concurrent changes are retried."""
 
     def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
-        """`public_url`: at which Heroku reaches the service; "" where that is not known."""
+        """`public_url`: where Heroku reaches the service; "" if unknown."""
         self._store = store
         self._clock = clock
         self._public_url = public_url
 
-    async def refuse_taken(self, apps: Sequence[str]) -> None:
-        """
+    async def ensure_unregistered(self, apps: Sequence[str]) -> None:
+        """Check that none of these apps has a secret.
+
         Raises:
-            EnrolmentError: one of these apps has a secret.
+            DrainAdminError: one has.
         """
-        registered = await self._store.drains()
-        if taken := [app for app in apps if app in registered and _secrets(registered[app])]:
+        records = await self._store.drains()
+        if registered_apps := [
+            app for app in apps if app in records and _has_secrets(records[app])
+        ]:
             raise DrainAdminError(
-                f"{', '.join(taken)}: has a drain already; nothing was changed. "
-                "For a new secret: dynometer drains rotate APP"
+                f"{', '.join(registered_apps)}: already has a drain. Nothing was changed. "
+                "For a new secret, run: dynometer drains rotate APP"
             )
 
     async def add(self, app: str) -> DrainCommands:
         """Give an app its first secret.
 
         Raises:
-            EnrolmentError: it has one, or the public address is missing.
+            DrainAdminError: it has one, or the public URL is missing.
         """
-        address = self._address()
+        address = self._split_public_url()
         secret = new_secret()
-        state = await self._state(app)
-        drain = first(secret, self._now_s, last=state.generation if state else 0)
-        for _ in range(_TRIES):
+        state = await self._election_of(app)
+        drain = create_record(secret, self._now_s, last_generation=state.generation if state else 0)
+        for _ in range(_ATTEMPTS_MAX):
             record = (await self._store.drains()).get(app, "")
             if record:
-                await self.refuse_taken([app])
+                await self.ensure_unregistered([app])
                 drain.links = decode(record).links
-            if await self._store.swap_drain(app, record, encode(drain)):
-                return DrainCommands(app, _add(address, app, secret), "")
-        raise DrainAdminError(_BEING_CHANGED.format(app))
+            if await self._store.compare_and_set_drain(app, record, encode(drain)):
+                return DrainCommands(app, _add_command(address, app, secret), "")
+        raise DrainAdminError(_CONFLICT.format(app))
 
     async def link(self, app: str, token: str) -> None:
-        """Let a drain token speak for an app, and for no other.
+        """Link a drain token to an app, so that syslog messages with it belong to the app.
 
         Raises:
-            EnrolmentError: it speaks for another one.
+            DrainAdminError: it is linked to another app.
         """
-        for other, record in (await self._store.drains()).items():
-            if other != app and hash_secret(token) in decode(record).links:
+        for linked_app, record in (await self._store.drains()).items():
+            if linked_app != app and hash_secret(token) in decode(record).links:
                 raise DrainAdminError(
-                    f"{token} is linked to {other}; first: dynometer drains unlink {other} {token}"
+                    f"{token} is linked to {linked_app}. First run: "
+                    f"dynometer drains unlink {linked_app} {token}"
                 )
-        await self._change(app, lambda drain: linked(drain, token))
+        await self._change(app, lambda drain: link_token(drain, token))
 
     async def unlink(self, app: str, token: str) -> None:
-        """Let it speak for the app no more.
+        """Remove the link of a drain token to an app.
 
         Raises:
-            EnrolmentError: it does not.
+            DrainAdminError: there is none.
         """
 
-        def without(drain: DrainRecord | None) -> DrainRecord:
+        def remove_link(drain: DrainRecord | None) -> DrainRecord:
             if drain is None or hash_secret(token) not in drain.links:
-                raise DrainAdminError(f"{token} is not linked to {app}. See: dynometer drains list")
-            return unlinked(drain, token)
+                raise DrainAdminError(
+                    f"{token} is not linked to {app}. For all links, run: dynometer drains list"
+                )
+            return unlink_token(drain, token)
 
-        await self._change(app, without)
+        await self._change(app, remove_link)
 
     async def _change(self, app: str, change: Callable[[DrainRecord | None], DrainRecord]) -> None:
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS_MAX):
             record = (await self._store.drains()).get(app, "")
-            changed = change(decode(record) if record else None)
-            kept = encode(changed) if changed.secrets or changed.links else ""
-            if await self._store.swap_drain(app, record, kept):
+            new_drain = change(decode(record) if record else None)
+            new_record = encode(new_drain) if new_drain.secrets or new_drain.links else ""
+            if await self._store.compare_and_set_drain(app, record, new_record):
                 return
-        raise DrainAdminError(_BEING_CHANGED.format(app))
+        raise DrainAdminError(_CONFLICT.format(app))
 
     async def rotate(self, app: str, *, at_once: bool = False) -> DrainCommands:
-        """Give an app a new secret; the old one holds until the new drain has taken over.
+        """Give an app a new secret; the old one stays valid until the new drain has taken over.
 
         Args:
-            at_once: the old one ends now, and what comes with it is refused.
+            at_once: the old secret ends now, and deliveries with it are rejected.
         Raises:
-            EnrolmentError: it has none, or the public address is missing.
+            DrainAdminError: the app has no secret, or the public URL is missing.
         """
-        address = self._address()
-        for _ in range(_TRIES):
+        address = self._split_public_url()
+        for _ in range(_ATTEMPTS_MAX):
             record = (await self._store.drains()).get(app)
-            if record is None or not _secrets(record):
-                raise DrainAdminError(f"{app}: has no drain; first: dynometer drains add {app}")
-            state = await self._state(app)
+            if record is None or not _has_secrets(record):
+                raise DrainAdminError(f"{app}: has no drain. First run: dynometer drains add {app}")
+            state = await self._election_of(app)
             secret = new_secret()
-            drain = rotated(
+            drain = rotate_secret(
                 decode(record),
                 secret,
                 self._now_s,
-                active=state.generation if state else 0,
+                active_generation=state.generation if state else 0,
                 at_once=at_once,
             )
-            if await self._store.swap_drain(app, record, encode(drain)):
-                before = removal(app, state.token) if state else ""
-                return DrainCommands(app, _add(address, app, secret), before)
-        raise DrainAdminError(_BEING_CHANGED.format(app))
+            if await self._store.compare_and_set_drain(app, record, encode(drain)):
+                remove_command = removal_command(app, state.token) if state else ""
+                return DrainCommands(app, _add_command(address, app, secret), remove_command)
+        raise DrainAdminError(_CONFLICT.format(app))
 
     async def remove(self, app: str) -> list[str]:
-        """Forget an app's secrets: nothing of it is taken any more, what was counted stays.
-        Returns the commands that end its drains at Heroku, as far as they are known.
+        """Remove an app's secrets and links. Its data stays, but deliveries are rejected.
 
+        Returns:
+            The Heroku commands that remove its drains, as far as they are known.
         Raises:
-            EnrolmentError: it has none.
+            DrainAdminError: it has none.
         """
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS_MAX):
             record = (await self._store.drains()).get(app)
             if record is None:
-                raise DrainAdminError(f"{app}: has no drain. See: dynometer drains list")
-            state = await self._state(app)
-            if await self._store.swap_drain(app, record, ""):
-                tokens = [state.token, state.other] if state else []
-                return [removal(app, token) for token in tokens if token]
-        raise DrainAdminError(_BEING_CHANGED.format(app))
+                raise DrainAdminError(
+                    f"{app}: has no drain. For all drains, run: dynometer drains list"
+                )
+            state = await self._election_of(app)
+            if await self._store.compare_and_set_drain(app, record, ""):
+                tokens = [state.token, state.other_token] if state else []
+                return [removal_command(app, token) for token in tokens if token]
+        raise DrainAdminError(_CONFLICT.format(app))
 
-    async def retire(self) -> None:
-        """End old secrets whose drain was replaced; doing it again changes nothing."""
+    async def retire_secrets(self) -> None:
+        """Let secrets expire whose drain was replaced. Repeating it changes nothing."""
         drains = {
             app: (record, decode(record)) for app, record in (await self._store.drains()).items()
         }
-        replaced = [app for app, (_, drain) in drains.items() if len(drain.secrets) > 1]
-        for app, packed in (await self._store.drain_states(replaced)).items():
-            state = unpack_state(packed)
+        rotated_apps = [app for app, (_, drain) in drains.items() if len(drain.secrets) > 1]
+        for app, data in (await self._store.drain_states(rotated_apps)).items():
+            state = unpack_state(data)
             record, drain = drains[app]
-            after = encode(retired(drain, state.generation if state else 0, self._now_s))
-            if after != record:
-                await self._store.swap_drain(app, record, after)
+            new_record = encode(
+                retire_secrets(drain, state.generation if state else 0, self._now_s)
+            )
+            if new_record != record:
+                await self._store.compare_and_set_drain(app, record, new_record)
 
     @property
     def _now_s(self) -> int:
         return int(self._clock())
 
-    async def _state(self, app: str) -> DrainElection | None:
+    async def _election_of(self, app: str) -> DrainElection | None:
         return unpack_state((await self._store.drain_states([app])).get(app, b""))
 
-    def _address(self) -> tuple[str, str]:
-        """(scheme, the rest) of the public address."""
+    def _split_public_url(self) -> tuple[str, str]:
+        """(scheme, host and path) of the public URL.
+
+        Raises:
+            DrainAdminError: it is missing or cannot be used.
+        """
         if not self._public_url:
             raise DrainAdminError(
-                "DYNOMETER_PUBLIC_URL is not set: set it to the address at which Heroku reaches "
+                "DYNOMETER_PUBLIC_URL is not set. Set it to the address at which Heroku reaches "
                 "the service, as in export DYNOMETER_PUBLIC_URL=https://metrics.example.com"
             )
         match = _PUBLIC_URL.fullmatch(self._public_url)
-        if match is None:  # a shell could misread it
+        if match is None:  # it goes into a shell command
             raise DrainAdminError(
-                "DYNOMETER_PUBLIC_URL cannot be used for a drain: expected https://HOST, "
-                "without credentials, query or fragment"
+                "DYNOMETER_PUBLIC_URL cannot be used for a drain. Set it to https://HOST, "
+                "without credentials, query or fragment."
             )
         return match[1], match[2].rstrip("/")
 
 
-def _secrets(record: str) -> bool:
-    """Whether there are any, and not only links."""
+def _has_secrets(record: str) -> bool:
+    """Whether a record has secrets, not only links."""
     return bool(decode(record).secrets)
 
 
-def _add(address: tuple[str, str], app: str, secret: str) -> str:
+def _add_command(address: tuple[str, str], app: str, secret: str) -> str:
     scheme, rest = address
     return f'heroku drains:add "{scheme}://{app}:{secret}@{rest}/drain" -a {app}'

@@ -1,4 +1,4 @@
-"""Who may send, and whom we have heard from."""
+"""Verifies drain secrets and linked drain tokens against a copy of the registry."""
 
 from __future__ import annotations
 
@@ -22,118 +22,123 @@ log = logging.getLogger(__name__)
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 APP_NAME_RULE = "lower-case letters, digits, dots, dashes and underscores, 63 at most"
 
-DRAIN_SILENT_S = 900  # dynos with runtime metrics speak every 20 s
+DRAIN_SILENT_S = 900  # dynos with runtime metrics log every 20 s
 
 
 def valid_app(name: str) -> bool:
-    """Whether this can be an app's name: APP_NAME_RULE, beginning with a letter or digit."""
+    """Whether this can be an app's name: APP_NAME_RULE, starting with a letter or digit."""
     return APP_NAME.fullmatch(name) is not None
 
 
-# What a secret is compared with where there is none: its generation is no generation.
-_NOBODYS = Secret(hash_secret(""), 0)
-_NOBODYS_RECORD = encode(DrainRecord([_NOBODYS]))
+# Compared with where an app has no secret, so that the time does not show it. Generation 0 is none.
+_DUMMY_SECRET = Secret(hash_secret(""), 0)
+_DUMMY_RECORD = encode(DrainRecord([_DUMMY_SECRET]))
 
 
 class DrainRegistry:
-    """Who may send: the registered drain secrets, as this worker last read them.
+    """Verifies drain credentials against this worker's cached copy of the records.
 
-    The copy is also kept on disk, hashes only, for a worker that starts while the store is away.
-    Nobody is turned away by a copy that may be out of date.
+    The copy, which holds only hashes, is also saved to disk for workers that start during an outage
+    of the store. A copy that may be outdated never leads to a rejection.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float], copy: Path | None = None) -> None:
-        """`copy`: the file to keep a copy in."""
+    def __init__(
+        self, store: Store, clock: Callable[[], float], copy_path: Path | None = None
+    ) -> None:
+        """`copy_path`: the file for the copy; None to keep none."""
         self._clock = clock
-        self._copy = copy
-        first = _read_copy(copy) if copy is not None else {}
-        self._records = CachedCopy[str](store.drains, clock, first, self._keep_copy)
-        self._links_of: Mapping[str, str] | None = None
+        self._copy_path = copy_path
+        initial_records = _read_copy(copy_path) if copy_path is not None else {}
+        self._records = CachedCopy[str](store.drains, clock, initial_records, self._save_copy)
+        self._links_source: Mapping[str, str] | None = None
         self._links: Mapping[str, str] = {}
 
     @property
-    def held(self) -> Mapping[str, str]:
-        """The record of each app, as it was read last."""
-        return self._records.held
+    def records(self) -> Mapping[str, str]:
+        """The cached records by app."""
+        return self._records.data
 
-    def assume(self, records: Mapping[str, str]) -> None:
-        """Take these until the store was read."""
-        if not self._records.held:
-            self._records.held = records
+    def preload(self, records: Mapping[str, str]) -> None:
+        """Use these records until the store has been read, unless there is a copy."""
+        if not self._records.data:
+            self._records.data = records
 
     async def verify(self, app: str, secret: str) -> int:
-        """The generation of the app's secret that this is; 0 when it is none. An unknown app and a
-        wrong secret cost the same time.
+        """The generation of this secret of the app; 0 if it is not valid.
+
+        An unknown app and a wrong secret take the same time.
 
         Raises:
-            StoreUnavailable: this cannot be told while the store is away.
+            StoreUnavailable: the secret is not in the cached copy, and the store cannot be read.
         """
-        return self._judge(app, secret, await self._records.fresh()) or self._judge(
+        return self._generation_of(app, secret, await self._records.fresh()) or self._generation_of(
             app, secret, await self._records.latest()
         )
 
-    def verify_at_once(self, app: str, secret: str) -> int:
-        """The same by the copy alone, if it is not too old; 0 also where this cannot be told so."""
+    def verify_cached(self, app: str, secret: str) -> int:
+        """Like `verify`, but without waiting: 0 also if the cached copy cannot decide."""
         fresh = EagerCoroutine(self._records.fresh())
         if not fresh.is_done:
             fresh.close()
             return 0
-        return self._judge(app, secret, fresh.result)
+        return self._generation_of(app, secret, fresh.result)
 
     async def refresh(self) -> None:
-        """Read the registry if the copy is old. Called now and then also where nobody asks, so that
-        every worker has a copy when the store goes away.
+        """Refresh the copy if it is old.
+
+        It is called periodically, so that workers without requests have a copy in an outage too.
         """
         await self._records.fresh()
 
     async def close(self) -> None:
-        """Wait until the copy is on disk."""
+        """Wait until the copy is saved to disk."""
         await self._records.close()
 
     async def app_of(self, token: str) -> str:
         """The app that a drain token is linked to; "" for none.
 
         Raises:
-            StoreUnavailable: this cannot be told while the store is away.
+            StoreUnavailable: the token is not in the cached copy, and the store cannot be read.
         """
-        hashed = hash_secret(token)
-        return self._linked(await self._records.fresh()).get(hashed, "") or self._linked(
-            await self._records.latest()
-        ).get(hashed, "")
+        digest = hash_secret(token)
+        if app := self._apps_by_link(await self._records.fresh()).get(digest, ""):
+            return app
+        return self._apps_by_link(await self._records.latest()).get(digest, "")
 
-    def _linked(self, records: Mapping[str, str]) -> Mapping[str, str]:
-        if records is not self._links_of:
-            self._links_of = records
+    def _apps_by_link(self, records: Mapping[str, str]) -> Mapping[str, str]:
+        if records is not self._links_source:
+            self._links_source = records
             self._links = {
-                hashed: app for app, record in records.items() for hashed in decode(record).links
+                digest: app for app, record in records.items() for digest in decode(record).links
             }
         return self._links
 
-    def _judge(self, app: str, secret: str, records: Mapping[str, str]) -> int:
-        given = hash_secret(secret)
+    def _generation_of(self, app: str, secret: str, records: Mapping[str, str]) -> int:
+        digest = hash_secret(secret)
         now_s = self._clock()
-        found = 0
-        known = decode(records.get(app, _NOBODYS_RECORD)).secrets
+        generation = 0
+        secrets = decode(records.get(app, _DUMMY_RECORD)).secrets
+        # Always SECRETS_MAX comparisons, so that the time does not depend on the app.
         for number in range(SECRETS_MAX):
-            each = known[number] if number < len(known) else _NOBODYS
-            right = hmac.compare_digest(given, each.hash)
-            if right and not 0 < each.until_s <= now_s:
-                found = each.generation
-        return found
+            entry = secrets[number] if number < len(secrets) else _DUMMY_SECRET
+            is_match = hmac.compare_digest(digest, entry.hash)
+            if is_match and not 0 < entry.until_s <= now_s:
+                generation = entry.generation
+        return generation
 
-    def why_refused(self, app: str, secret: str) -> str:
-        """Why `verify` said 0: for the operator, never for the sender."""
-        record = self._records.held.get(app)
+    def rejection_reason(self, app: str, secret: str) -> str:
+        """Why `verify` returned 0. For the operator, never for the sender."""
+        record = self._records.data.get(app)
         if record is None:
             return "unknown app"
-        given = hash_secret(secret)
-        if any(hmac.compare_digest(given, each.hash) for each in decode(record).secrets):
+        digest = hash_secret(secret)
+        if any(hmac.compare_digest(digest, entry.hash) for entry in decode(record).secrets):
             return "secret has ended"
         return "wrong secret"
 
-    async def _keep_copy(self, records: Mapping[str, str]) -> None:
-        if self._copy is not None:
-            await asyncio.to_thread(_write_copy, self._copy, records)
+    async def _save_copy(self, records: Mapping[str, str]) -> None:
+        if self._copy_path is not None:
+            await asyncio.to_thread(_write_copy, self._copy_path, records)
 
 
 def _read_copy(path: Path) -> dict[str, str]:
@@ -142,16 +147,16 @@ def _read_copy(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError) as error:
-        log.warning("the copy of the drain secrets in %s cannot be read: %s", path, error)
+        log.warning("Cannot read the copy of the drain secrets in %s: %s", path, error)
         return {}
 
 
 def _write_copy(path: Path, records: Mapping[str, str]) -> None:
-    """Replace the copy, whole or not at all; readable by us alone."""
+    """Replace the copy atomically. Only our user can read it."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
             file.write(msgspec.json.encode(records))
         Path(file.name).replace(path)
     except OSError as error:
-        log.warning("no copy of the drain secrets could be kept in %s: %s", path, error)
+        log.warning("Cannot save a copy of the drain secrets in %s: %s", path, error)

@@ -1,7 +1,7 @@
-"""The registry of drains: the secrets with which each app's log lines may come. Pure.
+"""The secrets with which each app's drains authenticate. No I/O.
 
-A secret is replaced without a gap: while a new drain takes over from the old one (active_drain),
-both secrets hold. The old one ends RETIRED_AFTER_S after the change-over.
+A secret is replaced without a gap: both secrets are valid while a new drain takes over from the old
+one (app.access.drain_election). The old one expires RETIRED_AFTER_S after the changeover.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import msgspec
 
 SECRETS_MAX = 2  # of one app: the old and the new one while a drain is being replaced
 RETIRED_AFTER_S = 24 * 3600
-SECRET_BYTES = 32  # 256 bits, as 43 of [A-Za-z0-9_-]: Logplex takes no ":" or escapes in a password
+SECRET_BYTES = 32  # as 43 characters of [A-Za-z0-9_-]: Logplex accepts no : or escapes in passwords
 
-LINKED = re.compile(r"[A-Za-z0-9._-]{1,64}")  # a drain token, or any HOSTNAME that stands for one
+DRAIN_TOKEN = re.compile(r"[A-Za-z0-9._-]{1,64}")  # or any other HOSTNAME that identifies a drain
 
-_OLD_FORM = re.compile(r"[0-9a-f]{64}")
+_LEGACY_RECORD = re.compile(r"[0-9a-f]{64}")
 
 
 class Secret(msgspec.Struct):
-    """What is kept of a secret. Times in Unix seconds."""
+    """The record of a secret. Times in Unix seconds."""
 
     hash: str
     generation: int  # 1 for an app's first secret, one more for each that replaces it
@@ -31,8 +31,11 @@ class Secret(msgspec.Struct):
 
 
 class DrainRecord(msgspec.Struct, omit_defaults=True):
-    """An app's secrets, oldest first, and the hashes of the drain tokens that are linked to it:
-    whoever writes one as HOSTNAME of a syslog message speaks for the app.
+    """The secrets and linked drain tokens of an app, as the store keeps them.
+
+    Attributes:
+        secrets: oldest first.
+        links: hashes of drain tokens. A syslog message with one as HOSTNAME belongs to the app.
     """
 
     secrets: list[Secret]
@@ -43,76 +46,79 @@ _decode = msgspec.json.Decoder(DrainRecord).decode
 
 
 def encode(drain: DrainRecord) -> str:
-    """The record as the store keeps it."""
+    """Encode a record for the store."""
     return msgspec.json.encode(drain).decode()
 
 
 def decode(text: str) -> DrainRecord:
-    """The drain of a record.
+    """Decode a record from the store.
 
     Raises:
-        msgspec.MsgspecError: this is no record.
+        msgspec.MsgspecError: the text is no record.
     """
-    if _OLD_FORM.fullmatch(text):  # only the hash, as the first versions kept it
+    if _LEGACY_RECORD.fullmatch(text):  # the first versions stored only the hash
         return DrainRecord([Secret(text, 1)])
     return _decode(text)
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a drain secret. Secrets are 32 random bytes, so a plain digest cannot be
-    guessed back.
+    """The digest of a secret or drain token, as it is stored.
+
+    A plain digest suffices: secrets are 32 random bytes, too many to try.
     """
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def new_secret() -> str:
-    """A secret that nobody can guess."""
+    """A random secret for a drain URL."""
     return random.token_urlsafe(SECRET_BYTES)
 
 
-def first(secret: str, now_s: int, *, last: int) -> DrainRecord:
-    """The drain of an app that has none. `last`: the generation that its drains had before, 0 if
-    there were none: the new one takes over from them at once.
+def create_record(secret: str, now_s: int, *, last_generation: int) -> DrainRecord:
+    """The record with an app's first secret.
+
+    `last_generation`: the newest generation that the app's drains had before; 0 for none. The new
+    secret gets a newer one, so that its drain takes over from them.
     """
-    return DrainRecord([Secret(hash_secret(secret), last + 1, now_s)])
+    return DrainRecord([Secret(hash_secret(secret), last_generation + 1, now_s)])
 
 
-def rotated(
-    drain: DrainRecord, secret: str, now_s: int, *, active: int, at_once: bool
+def rotate_secret(
+    drain: DrainRecord, secret: str, now_s: int, *, active_generation: int, at_once: bool
 ) -> DrainRecord:
-    """The drain with a new secret, which takes over when it first delivers.
+    """Add a new secret, whose drain takes over when it first delivers.
 
     Args:
-        active: generation of the secret in use, 0 if unknown: that one holds until then.
-        at_once: no older secret holds any more.
+        active_generation: of the secret in use; 0 if unknown. That secret stays valid until then.
+        at_once: no older secret stays valid.
     """
     newest = drain.secrets[-1]
-    in_use = next((each for each in drain.secrets if each.generation == active), newest)
-    kept = [] if at_once else [in_use]
-    secrets = [*kept, Secret(hash_secret(secret), newest.generation + 1, now_s)]
+    in_use = next((old for old in drain.secrets if old.generation == active_generation), newest)
+    old_secrets = [] if at_once else [in_use]
+    secrets = [*old_secrets, Secret(hash_secret(secret), newest.generation + 1, now_s)]
     return DrainRecord(secrets, drain.links)
 
 
-def linked(drain: DrainRecord | None, token: str) -> DrainRecord:
-    """The drain of an app, or of one that has none so far, with a drain token linked to it."""
-    known = drain or DrainRecord([])
-    return DrainRecord(known.secrets, list(dict.fromkeys([*known.links, hash_secret(token)])))
+def link_token(drain: DrainRecord | None, token: str) -> DrainRecord:
+    """Link a drain token to an app; `drain` is None if the app has no record yet."""
+    record = drain or DrainRecord([])
+    return DrainRecord(record.secrets, list(dict.fromkeys([*record.links, hash_secret(token)])))
 
 
-def unlinked(drain: DrainRecord, token: str) -> DrainRecord:
-    """The drain without a drain token."""
-    return DrainRecord(drain.secrets, [each for each in drain.links if each != hash_secret(token)])
+def unlink_token(drain: DrainRecord, token: str) -> DrainRecord:
+    """Remove the link of a drain token."""
+    return DrainRecord(drain.secrets, [link for link in drain.links if link != hash_secret(token)])
 
 
-def retired(drain: DrainRecord, active: int, now_s: int) -> DrainRecord:
-    """The drain after the change-over to the secret `active`: older ones get an end, or go."""
-    kept = [each for each in drain.secrets if not 0 < each.until_s <= now_s]
+def retire_secrets(drain: DrainRecord, active_generation: int, now_s: int) -> DrainRecord:
+    """Set an expiry on secrets older than the active one, and remove expired ones."""
+    valid_secrets = [entry for entry in drain.secrets if not 0 < entry.until_s <= now_s]
     return DrainRecord(
         [
-            msgspec.structs.replace(each, until_s=now_s + RETIRED_AFTER_S)
-            if each.generation < active and not each.until_s
-            else each
-            for each in kept
+            msgspec.structs.replace(entry, until_s=now_s + RETIRED_AFTER_S)
+            if entry.generation < active_generation and not entry.until_s
+            else entry
+            for entry in valid_secrets
         ],
         drain.links,
     )

@@ -1,4 +1,4 @@
-"""What there is to say about each app's drains."""
+"""Summarizes the drains of each app: secrets, the active drain, and a second one."""
 
 from __future__ import annotations
 
@@ -9,75 +9,79 @@ from app.access.drain_election import DrainElection, unpack_state
 from app.access.drain_secrets import DrainRecord, Secret, decode
 from app.storage.interface import Reader, SeenApp
 
-OTHER_WITHIN_S = 900  # a drain that has not delivered for longer is taken to be gone
+OTHER_ACTIVE_S = 900  # a drain that has been silent for longer is considered removed
 
 
 class DrainStatus(NamedTuple):
-    """An app and its drains. Times in Unix seconds, 0 for never; tokens are "" where unknown."""
+    """The drains of an app. Times in Unix seconds, 0 for never; tokens are "" if unknown."""
 
     app: str
     secrets: list[Secret]
-    links: int  # how many drain tokens speak for it over syslog
+    links: int  # number of drain tokens linked for syslog
     last_seen_s: int
-    active: str  # token of the drain that counts
-    active_since_s: int  # from which its lines count, by their own time; 0 for ever
-    heard_s: int
-    other: str  # token of another one that delivers and does not count
+    active_token: str  # of the drain that counts
+    active_since_s: int  # its lines count from this timestamp on; 0 for all
+    last_delivery_s: int
+    other_token: str  # of a drain that delivered last and does not count
     other_s: int
 
     @property
-    def waits_for_rotation(self) -> bool:
-        """Whether a new secret was given out, and no drain has come with it yet."""
+    def is_rotating(self) -> bool:
+        """Whether there is a new secret that no drain has used yet."""
         return len(self.secrets) > 1 and not self.secrets[0].until_s
 
     @property
     def remove_other(self) -> str:
-        """The command that ends the other drain."""
-        return removal(self.app, self.other)
+        """The Heroku command that removes the drain that does not count."""
+        return removal_command(self.app, self.other_token)
 
     @property
-    def doubled(self) -> str:
-        """What to say and do about the other drain."""
+    def second_drain_notice(self) -> str:
+        """A sentence about the drain that does not count, with the command that removes it."""
         return (
-            f"{self.app} has a second drain, {self.other}; its lines are not counted again. "
+            f"{self.app} has a second drain, {self.other_token}. Its lines are not counted again. "
             f"Remove it: {self.remove_other}"
         )
 
 
-def removal(app: str, token: str) -> str:
-    """The command that ends a drain at Heroku."""
+def removal_command(app: str, token: str) -> str:
+    """The Heroku command that removes a drain."""
     return f"heroku drains:remove {token} -a {app}"
 
 
-async def drain_statuses(store: Reader, of: Collection[str] | None = None) -> list[DrainStatus]:
-    """Every app that may send or has sent, or those named, by name."""
+async def drain_statuses(store: Reader, apps: Collection[str] | None = None) -> list[DrainStatus]:
+    """The status of these apps, or of all that may send or have sent; sorted by name."""
     records = await store.drains()
-    seen = {each.app: each for each in await store.seen_apps()}
-    apps = sorted({*records, *seen} if of is None else of)
+    sightings = {sighting.app: sighting for sighting in await store.seen_apps()}
+    apps = sorted({*records, *sightings} if apps is None else apps)
     states = await store.drain_states(apps)
     return [
-        _info(app, records.get(app), seen.get(app), unpack_state(states.get(app, b"")))
+        _drain_status(app, records.get(app), sightings.get(app), unpack_state(states.get(app, b"")))
         for app in apps
     ]
 
 
-def second_drains(infos: Sequence[DrainStatus], now_s: float) -> list[DrainStatus]:
-    """Those of which another drain delivers now and does not count."""
-    return [info for info in infos if info.other and info.other_s >= now_s - OTHER_WITHIN_S]
+def second_drains(statuses: Sequence[DrainStatus], now_s: float) -> list[DrainStatus]:
+    """The apps with another drain that delivered recently and does not count."""
+    return [
+        status
+        for status in statuses
+        if status.other_token and status.other_s >= now_s - OTHER_ACTIVE_S
+    ]
 
 
-def _info(
-    app: str, record: str | None, seen: SeenApp | None, state: DrainElection | None
+def _drain_status(
+    app: str, record: str | None, sighting: SeenApp | None, state: DrainElection | None
 ) -> DrainStatus:
-    known = decode(record) if record is not None else DrainRecord([])
+    drain = decode(record) if record is not None else DrainRecord([])
     return DrainStatus(
         app=app,
-        secrets=known.secrets,
-        links=len(known.links),
-        last_seen_s=seen.last_seen_s if seen else 0,
-        active=state.token if state else "",
+        secrets=drain.secrets,
+        links=len(drain.links),
+        last_seen_s=sighting.last_seen_s if sighting else 0,
+        active_token=state.token if state else "",
         active_since_s=state.since_s if state else 0,
-        heard_s=state.heard_s if state else 0,
-        other=state.other if state else "",
+        last_delivery_s=state.last_delivery_s if state else 0,
+        other_token=state.other_token if state else "",
         other_s=state.other_s if state else 0,
     )

@@ -1,4 +1,4 @@
-"""Who may read what: the admin everything, a read token the apps that it names."""
+"""Read tokens, and the permissions of a request: an admin sees all apps, a token those it names."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ ID_LENGTH = 8
 SECRET_BYTES = 32
 TOKEN = re.compile(r"dyno_([a-z0-9]{8})_[A-Za-z0-9_-]{43}")
 NAME_LENGTH_MAX = 64
-GLOB = re.compile(r"[a-z0-9._*?\[\]!-]{1,64}")  # of names of apps
+APP_GLOB = re.compile(r"[a-z0-9._*?\[\]!-]{1,64}")  # matches names of apps
 _ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class Permissions(NamedTuple):
-    """What a request may see; `apps` are globs."""
+    """The apps that a request may see, as globs; all if `admin`."""
 
     apps: tuple[str, ...]
     admin: bool = False
 
     def allows(self, app: str) -> bool:
-        """Whether this app may be seen."""
+        """Whether the request may see this app."""
         return self.admin or any(fnmatchcase(app, glob) for glob in self.apps)
 
 
 ADMIN = Permissions((), admin=True)
 NOTHING = Permissions(())
 
-# Of the request that is being answered. The gate sets it; without it nothing can be read.
-current: ContextVar[Permissions] = ContextVar("access")
+# Permissions of the request being answered. The authentication middleware sets them; reading
+# without them is a LookupError.
+current_permissions: ContextVar[Permissions] = ContextVar("access")
 
 
 class ReadToken(msgspec.Struct, frozen=True):
-    """What is kept of a token. Times in Unix seconds; `expires_s` 0 for never."""
+    """The record of a token. Times in Unix seconds; `expires_s` is 0 for never."""
 
     hash: str
     name: str
@@ -52,20 +53,20 @@ class ReadToken(msgspec.Struct, frozen=True):
     expires_s: int = 0
 
 
-_NOBODYS = ReadToken(hashlib.sha256(b"").hexdigest(), "", (), 0)
+_DUMMY_TOKEN = ReadToken(hashlib.sha256(b"").hexdigest(), "", (), 0)
 
 
 def new_token(
     name: str, apps: Sequence[str], added_s: int, expires_s: int = 0
 ) -> tuple[str, str, ReadToken]:
-    """(token, its id, what is kept of it). The token itself is kept nowhere."""
+    """(token, its id, its record). The token itself is not stored anywhere."""
     token_id = "".join(secrets.choice(_ID_LETTERS) for _ in range(ID_LENGTH))
     token = f"dyno_{token_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     return token, token_id, ReadToken(_hash(token), name, tuple(apps), added_s, expires_s)
 
 
 def public_fields(token_id: str, token: ReadToken) -> dict[str, object]:
-    """A token as the API and `tokens list --json` show it: all but its secret."""
+    """A token as the API and `tokens list --json` show it, without its secret."""
     return {
         "id": token_id,
         "name": token.name,
@@ -76,51 +77,52 @@ def public_fields(token_id: str, token: ReadToken) -> dict[str, object]:
 
 
 def pack_token(token: ReadToken) -> bytes:
-    """As the store keeps it."""
+    """Encode a record for the store."""
     return msgspec.json.encode(token)
 
 
 def unpack_token(data: bytes) -> ReadToken:
-    """
+    """Decode a record from the store.
+
     Raises:
-        msgspec.MsgspecError: this is no token.
+        msgspec.MsgspecError: the bytes are no record of a token.
     """
     return msgspec.json.decode(data, type=ReadToken)
 
 
 def _hash(token: str) -> str:
-    """Tokens are 32 random bytes, so a plain digest cannot be guessed back."""
+    """A plain digest suffices: tokens are 32 random bytes, too many to try."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class ReadTokens:
-    """The tokens, as this worker last read them."""
+    """Checks read tokens against a cached copy of the records."""
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._tokens = CachedCopy[ReadToken](self._read, clock, {})
 
-    async def access(self, token: str) -> Permissions | None:
-        """What a token opens; None when it is none of ours, or is no longer.
+    async def permissions_of(self, token: str) -> Permissions | None:
+        """The permissions of a token; None if it is unknown or has expired.
 
         Raises:
-            StoreUnavailable: this cannot be told while the store is away.
+            StoreUnavailable: the token is not in the cached copy, and the store cannot be read.
         """
         match = TOKEN.fullmatch(token)
         if match is None:
             return None
-        return self._judge(match[1], token, await self._tokens.fresh()) or self._judge(
+        return self._check(match[1], token, await self._tokens.fresh()) or self._check(
             match[1], token, await self._tokens.latest()
         )
 
-    def _judge(
-        self, token_id: str, token: str, held: Mapping[str, ReadToken]
+    def _check(
+        self, token_id: str, token: str, tokens: Mapping[str, ReadToken]
     ) -> Permissions | None:
-        known = held.get(token_id, _NOBODYS)
-        right = hmac.compare_digest(_hash(token), known.hash)
-        expired = 0 < known.expires_s <= self._clock()
-        return Permissions(known.apps) if right and not expired else None
+        record = tokens.get(token_id, _DUMMY_TOKEN)
+        is_match = hmac.compare_digest(_hash(token), record.hash)
+        is_expired = 0 < record.expires_s <= self._clock()
+        return Permissions(record.apps) if is_match and not is_expired else None
 
     async def _read(self) -> dict[str, ReadToken]:
         return {key: unpack_token(data) for key, data in (await self._store.tokens()).items()}

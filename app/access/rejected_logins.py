@@ -1,7 +1,7 @@
-"""The last log-ins at the drain that were refused: for whoever wonders why nothing arrives.
+"""Records the last rejected deliveries, so that operators can see why an app sends nothing.
 
-What a stranger sends as user or token may be anything, a password in the wrong place too. So it is
-kept only where it has the form of an app's name or of a drain token.
+A user or token from an unauthenticated request may be anything, even a misplaced password.
+Therefore it is recorded only if it has the form of an app's name or of a drain token.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from typing import NamedTuple
 import msgspec
 
 from app.access.drain_registry import valid_app
-from app.storage.interface import REFUSED, Reader, Store
+from app.storage.interface import REJECTED_LOGINS_PREFIX, Reader, Store
 
-REFUSALS_MAX = 20
-KEPT_S = 24 * 3600
+REJECTED_LOGINS_MAX = 20
+RETENTION_S = 24 * 3600
 _TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 
 
-class Key(NamedTuple):
-    """Who was refused and why; `user` and `token` are "" where they have not the right form."""
+class _LoginKey(NamedTuple):
+    """Identifies equal rejections; `user` and `token` are "" if they do not have the right form."""
 
     user: str
     token: str
@@ -29,7 +29,7 @@ class Key(NamedTuple):
 
 
 class RejectedLogin(msgspec.Struct, frozen=True):
-    """Times in Unix seconds."""
+    """Equal rejections and their number. Times in Unix seconds."""
 
     user: str
     token: str
@@ -44,68 +44,68 @@ _decode = msgspec.json.Decoder(list[RejectedLogin]).decode
 
 
 class RejectedLogins:
-    """Those of this worker."""
+    """The rejected deliveries of this worker."""
 
     def __init__(self, store: Store, clock: Callable[[], float], *, name: str) -> None:
-        """`name`: the worker's."""
+        """`name`: of the worker."""
         self._store = store
         self._clock = clock
-        self._name = REFUSED + name
-        self._held: dict[Key, RejectedLogin] = {}  # the one that was added last comes last
-        self._changed = False
+        self._heartbeat_name = REJECTED_LOGINS_PREFIX + name
+        self._logins: dict[_LoginKey, RejectedLogin] = {}  # most recent last
+        self._has_changes = False
 
     def add(self, user: str, token: str, reason: str) -> None:
-        """Take note of one."""
+        """Record a rejected delivery."""
         user = user if valid_app(user) else ""
         token = token if _TOKEN.fullmatch(token) else ""
-        key = Key(user, token, reason)
+        key = _LoginKey(user, token, reason)
         now_s = int(self._clock())
-        known = self._held.pop(key, None)
-        self._held[key] = RejectedLogin(
+        earlier = self._logins.pop(key, None)
+        self._logins[key] = RejectedLogin(
             *key,
-            count=known.count + 1 if known else 1,
-            first_s=known.first_s if known else now_s,
+            count=earlier.count + 1 if earlier else 1,
+            first_s=earlier.first_s if earlier else now_s,
             last_s=now_s,
         )
-        if len(self._held) > REFUSALS_MAX:
-            del self._held[next(iter(self._held))]
-        self._changed = True
+        if len(self._logins) > REJECTED_LOGINS_MAX:
+            del self._logins[next(iter(self._logins))]
+        self._has_changes = True
 
     async def publish(self) -> None:
-        """Tell the store, if there is news.
+        """Write the list to the store if it has changed.
 
         Raises:
-            StoreUnavailable: try again later.
+            StoreUnavailable: call it again later.
         """
-        if self._changed:
-            fields = {"refusals": _encode(list(self._held.values())).decode()}
-            await self._store.heartbeat(self._name, fields, ttl_ms=KEPT_S * 1000)
-            self._changed = False
+        if self._has_changes:
+            fields = {"refusals": _encode(list(self._logins.values())).decode()}
+            await self._store.heartbeat(self._heartbeat_name, fields, ttl_ms=RETENTION_S * 1000)
+            self._has_changes = False
 
 
 async def recent_rejected_logins(store: Reader) -> list[RejectedLogin]:
-    """The last REFUSALS_MAX of all workers, the newest first."""
-    merged: dict[Key, RejectedLogin] = {}
-    for refusal in _published(await store.heartbeats()):
-        key = Key(refusal.user, refusal.token, refusal.reason)
-        known = merged.get(key)
-        merged[key] = _merge(known, refusal) if known else refusal
-    newest = sorted(merged.values(), key=lambda each: each.last_s, reverse=True)
-    return newest[:REFUSALS_MAX]
+    """The last REJECTED_LOGINS_MAX of all workers, newest first."""
+    logins: dict[_LoginKey, RejectedLogin] = {}
+    for login in _logins_in(await store.heartbeats()):
+        key = _LoginKey(login.user, login.token, login.reason)
+        earlier = logins.get(key)
+        logins[key] = _merge(earlier, login) if earlier else login
+    newest = sorted(logins.values(), key=lambda login: login.last_s, reverse=True)
+    return newest[:REJECTED_LOGINS_MAX]
 
 
-def _published(heartbeats: Mapping[str, Mapping[str, str]]) -> list[RejectedLogin]:
-    found = []
+def _logins_in(heartbeats: Mapping[str, Mapping[str, str]]) -> list[RejectedLogin]:
+    logins = []
     for name, fields in heartbeats.items():
-        if name.startswith(REFUSED):
-            found += _decode(fields["refusals"])
-    return found
+        if name.startswith(REJECTED_LOGINS_PREFIX):
+            logins += _decode(fields["refusals"])
+    return logins
 
 
-def _merge(one: RejectedLogin, other: RejectedLogin) -> RejectedLogin:
+def _merge(first: RejectedLogin, second: RejectedLogin) -> RejectedLogin:
     return msgspec.structs.replace(
-        one,
-        count=one.count + other.count,
-        first_s=min(one.first_s, other.first_s),
-        last_s=max(one.last_s, other.last_s),
+        first,
+        count=first.count + second.count,
+        first_s=min(first.first_s, second.first_s),
+        last_s=max(first.last_s, second.last_s),
     )

@@ -220,7 +220,7 @@ class AlertWorker:
         await self._collect(results, SERVICE, evaluation, now_s)
         lease_held_s = time.monotonic()
         apps = await self._store.seen_apps()
-        reachable = set(await self._store.reachable([seen_app.app for seen_app in apps]))
+        reachable = set(await self._store.reachable_apps([seen_app.app for seen_app in apps]))
         for seen_app in apps:
             if seen_app.app not in reachable:
                 continue  # its shard is down; its minutes are evaluated after recovery

@@ -26,7 +26,7 @@ class Lease:
             StoreUnavailable
         """
         self.is_held = False
-        self.is_held = await self._store.hold_alert_lease(self.token, TTL_S * 1000)
+        self.is_held = await self._store.acquire_alert_lease(self.token, TTL_S * 1000)
         return self.is_held
 
     async def release(self) -> None:
@@ -37,4 +37,4 @@ class Lease:
         """
         if self.is_held:
             self.is_held = False
-            await self._store.end_alert_lease(self.token)
+            await self._store.release_alert_lease(self.token)

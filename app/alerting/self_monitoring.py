@@ -13,7 +13,7 @@ from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, AppAlerts
 from app.alerting.state_machine import QUIET, MinuteResult, evaluate_minute, judge_duration
 from app.rollup.resolutions import MINUTE_S, align
-from app.storage.interface import FOLDING, Reader, Store
+from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Reader, Store
 
 # Prefixes of heartbeats:
 SPOOLING = "spool:"  # of workers with lines that wait on disk
@@ -47,7 +47,7 @@ async def read_service_state(
         int(fields["last_success_s"]) for name, fields in heartbeats.items() if _folds(name, fields)
     ]
     apps = [seen_app.app for seen_app in await store.seen_apps()]
-    inbox_lengths = await store.inbox_lengths(await store.reachable(apps))
+    inbox_lengths = await store.inbox_lengths(await store.reachable_apps(apps))
     spool_starts_s = [
         start_s for start_s in (_earliest_start(heartbeats, SPOOLING), own_spool_since_s) if start_s
     ]
@@ -78,7 +78,7 @@ def _earliest_start(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) ->
 
 
 def _folds(name: str, fields: Mapping[str, str]) -> bool:
-    return name.startswith(FOLDING) and "last_success_s" in fields
+    return name.startswith(FOLD_HEARTBEAT_PREFIX) and "last_success_s" in fields
 
 
 def evaluate_service(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from app.access.drain_registry import APP_NAME_RULE, valid_app
-from app.access.read_tokens import GLOB
+from app.access.read_tokens import APP_GLOB
 
 T = TypeVar("T")
 _UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
@@ -35,7 +35,7 @@ def app_name(text: str) -> str:
 
 def app_glob(text: str) -> str:
     """The name of an app, or a pattern of names."""
-    if not GLOB.fullmatch(text):
+    if not APP_GLOB.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: expected an app's name or a pattern, such as shop or blog-*"
         )

@@ -32,7 +32,7 @@ from app.ingest.spool import Spool
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
 from app.storage.alert_interface import AlertTable
-from app.storage.interface import FOLDING, Store, StoreUnavailable
+from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Store, StoreUnavailable
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
@@ -237,7 +237,7 @@ def _existing(path: Path) -> Path:
 
 
 async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
-    problems = await store.check()  # connects too, so that the next call can be timed
+    problems = await store.problems()  # connects too, so that the next call can be timed
     began_s = time.perf_counter()
     info = await store.server_info()
     latency_s = (time.perf_counter() - began_s) / _SERVER_INFO_ROUND_TRIPS
@@ -285,7 +285,8 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
     heartbeats = {
         name: beat
         for name, beat in (await store.heartbeats()).items()
-        if name.startswith(FOLDING) and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
+        if name.startswith(FOLD_HEARTBEAT_PREFIX)
+        and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
     }
     latest_s = max((int(beat["last_success_s"]) for beat in heartbeats.values()), default=0)
     backlog = await store.inbox_lengths([sighting.app for sighting in await store.seen_apps()])
@@ -360,9 +361,9 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
 async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
     statuses = await drain_statuses(store)
     for drain in second_drains(statuses, now_s):
-        yield Finding(False, "drains", drain.doubled, drain.app)
+        yield Finding(False, "drains", drain.second_drain_notice, drain.app)
     for drain in statuses:
-        if drain.waits_for_rotation and now_s - drain.secrets[-1].added_s > ROTATION_LONG_S:
+        if drain.is_rotating and now_s - drain.secrets[-1].added_s > ROTATION_LONG_S:
             yield Finding(
                 False,
                 "drains",

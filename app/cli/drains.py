@@ -18,7 +18,7 @@ import msgspec
 
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import APP_NAME_RULE, valid_app
-from app.access.drain_secrets import LINKED, decode
+from app.access.drain_secrets import DRAIN_TOKEN, decode
 from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.rejected_logins import RejectedLogin, recent_rejected_logins
 from app.cli.arguments import app_name
@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _drain_token(text: str) -> str:
-    if not LINKED.fullmatch(text):
+    if not DRAIN_TOKEN.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: expected a drain token (d.…, see heroku drains) or a host name"
         )
@@ -125,7 +125,7 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
     if arguments.syslog:
         return await add_syslog_drains(store, settings, apps, wait_s=arguments.wait)
     admin = _drain_admin(store, settings)
-    await admin.refuse_taken(argument_apps)
+    await admin.ensure_unregistered(argument_apps)
     records = await store.drains()
     skipped_apps = [app for app in file_apps if app in records and decode(records[app]).secrets]
     if settings.local_mode:
@@ -216,7 +216,12 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
         print_table(
             ("APP", "MAY SEND", "ACTIVE DRAIN", "LAST SEEN (UTC)"),
             [
-                (drain.app, _may_send(drain), drain.active or "-", format_minute(drain.last_seen_s))
+                (
+                    drain.app,
+                    _may_send(drain),
+                    drain.active_token or "-",
+                    format_minute(drain.last_seen_s),
+                )
                 for drain in statuses
             ],
         )
@@ -225,9 +230,9 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
     if statuses and settings.local_mode:
         print_err("Note: in local mode, every app on this machine may send.")
     for drain in second_drains(statuses, time.time()):
-        print(f"\n{drain.doubled}")
+        print(f"\n{drain.second_drain_notice}")
     for drain in statuses:
-        if drain.waits_for_rotation:
+        if drain.is_rotating:
             print(
                 f"\n{drain.app}: its new secret is not in use yet; "
                 "the old one is valid until the new drain delivers."
@@ -260,8 +265,8 @@ def _json_of(statuses: Sequence[DrainStatus], logins: Sequence[RejectedLogin]) -
                 "links": drain.links,
                 "secrets": len(drain.secrets),
                 "last_seen": drain.last_seen_s or None,
-                "active_drain": drain.active or None,
-                "other_drain": drain.other if drain.app in doubled_apps else None,
+                "active_drain": drain.active_token or None,
+                "other_drain": drain.other_token if drain.app in doubled_apps else None,
                 "remove_other": drain.remove_other if drain.app in doubled_apps else None,
             }
             for drain in statuses

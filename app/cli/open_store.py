@@ -18,7 +18,7 @@ def store_url(settings: Settings) -> str:
     Raises:
         ConfigError: REDIS_URL is not set, and no embedded store is running.
     """
-    url = settings.redis_url or embedded.running(settings.data_dir)
+    url = settings.redis_url or embedded.find_running(settings.data_dir)
     if url is None:
         raise ConfigError(
             f"no store: start the service ({command()} serve) with DYNOMETER_DATA_DIR="

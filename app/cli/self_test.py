@@ -60,7 +60,7 @@ async def run_self_test(store: Store, now_s: float) -> None:
     await worker.fold(app)
     _check_lines(dyno, await store.read(app, [slot]), "after folding")
     slots = [Slot(tier.name, align(int(now_s), tier.seconds)) for tier in tiers]
-    await store.drop(app, [*slots, Slot("total", 0)])
+    await store.delete_slots(app, [*slots, Slot("total", 0)])
 
 
 def _body(dyno: str, now_s: float) -> bytes:

@@ -52,7 +52,7 @@ from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface import (
-    FOLDING,
+    FOLD_HEARTBEAT_PREFIX,
     KIND_ROLLUP,
     TOTAL,
     UNREADABLE,
@@ -181,7 +181,7 @@ class FoldWorker:
         """Schedule inboxes that no worker folds; forget apps that no longer have data."""
         apps = [sighting.app for sighting in await self._store.seen_apps()]
         now = self._clock()
-        reachable = await self._store.reachable(apps)
+        reachable = await self._store.reachable_apps(apps)
         for app, length in (await self._store.inbox_lengths(reachable)).items():
             if length:
                 # A stopped worker left the inboxes of the first sweep: fold even small ones soon.
@@ -328,7 +328,7 @@ class FoldWorker:
             return
         self._last_heartbeat_s = now_s
         await self._store.heartbeat(
-            FOLDING + self._name,
+            FOLD_HEARTBEAT_PREFIX + self._name,
             {
                 "last_success_s": str(int(self.last_success_s)),
                 "checked_s": str(int(self._clock())),

@@ -81,7 +81,7 @@ class MemoryPressureGuard:
         while self._used_ratio > SHED_TO and start + HOUR_S <= newest_s:
             slots = [Slot("1m", minute) for minute in range(start, start + HOUR_S, MINUTE_S)]
             for app in apps:
-                await self._store.drop(app, slots)
+                await self._store.delete_slots(app, slots)
             start += HOUR_S
             self.server_info = await self._store.server_info()
         if start > self._dropped_before_s:

@@ -55,7 +55,7 @@ from app.ingest.received_batch import PendingWrite, ReceivedBatch
 from app.rollup.time_range import ALWAYS, TimeRange
 from app.storage.interface import (
     KIND_BATCH,
-    Appended,
+    AppendResult,
     Batch,
     CoalescedElement,
     Outcome,
@@ -208,8 +208,8 @@ class BatchWriter:
                         ledger_entries.setdefault(app, []).append(entry)
                 if stale:
                     self._states[app] = _cached_state(answer.state)
-                elif answer.inbox_length and app in guards and guards[app].new:
-                    self._states[app] = _cached_state(guards[app].new)
+                elif answer.inbox_length and app in guards and guards[app].new_state:
+                    self._states[app] = _cached_state(guards[app].new_state)
                 pending[app] = stale
             pending = {app: stale for app, stale in pending.items() if stale}
         return ledger_entries
@@ -234,14 +234,17 @@ class BatchWriter:
                 guards[app] = guard
             element = new_element(KIND_BATCH, payload.data)
             elements[app] = CoalescedElement(payload.ids, payload.tokens, element)
-        lengths = await self._store.append_bundles(
-            elements, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+        lengths = await self._store.append_coalesced(
+            elements,
+            id_ttl_ms=self._id_ttl_ms,
+            inbox_ttl_ms=self._inbox_ttl_ms,
+            preconditions=guards,
         )
         new_lengths = {app: length for app, length in lengths.items() if length}
         self._on_stored(new_lengths)
         for app, guard in guards.items():
-            if guard.new and app in new_lengths:
-                self._states[app] = _cached_state(guard.new)
+            if guard.new_state and app in new_lengths:
+                self._states[app] = _cached_state(guard.new_state)
         if len(new_lengths) == len(writes):
             return []
         return [
@@ -289,17 +292,17 @@ class BatchWriter:
         batches: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
         guards: dict[str, StatePrecondition],
-    ) -> dict[str, Appended]:
+    ) -> dict[str, AppendResult]:
         """Append one attempt per batch; a writer for batches from a log overrides this."""
         return await self._append(groups, guards)
 
     async def _append(
         self, groups: dict[str, list[Batch]], guards: dict[str, StatePrecondition]
-    ) -> dict[str, Appended]:
+    ) -> dict[str, AppendResult]:
         return await self._store.append(
-            groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, guards=guards
+            groups, id_ttl_ms=self._id_ttl_ms, inbox_ttl_ms=self._inbox_ttl_ms, preconditions=guards
         )
 
-    def _report_lengths(self, answers: dict[str, Appended]) -> None:
+    def _report_lengths(self, answers: dict[str, AppendResult]) -> None:
         lengths = {app: answer.inbox_length for app, answer in answers.items()}
         self._on_stored({app: length for app, length in lengths.items() if length})

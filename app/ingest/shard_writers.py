@@ -18,13 +18,13 @@ from app.ingest.coalesced_batch import DrainKey, DrainPost
 from app.ingest.group_commit import GroupCommitter, OnResult
 from app.ingest.pipeline import WritePath
 from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch
-from app.storage.interface import Sharded
+from app.storage.interface import ShardedStore
 
 SIGHTING_WAIT_S = 0.2  # the list of apps may be on a shard that is down; it is then updated later
 
 
 def build_write_path(
-    store: Sharded,
+    store: ShardedStore,
     new_writer: Callable[[], BatchWriter],
     new_committer: Callable[[BatchSink, OnStored], GroupCommitter],
     on_stored: OnStored,
@@ -45,7 +45,7 @@ class ShardWriters:
 
     def __init__(
         self,
-        store: Sharded,
+        store: ShardedStore,
         new_writer: Callable[[], BatchWriter],
         new_committer: Callable[[BatchWriter], GroupCommitter],
     ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from app.ingest.batch_writer import BatchWriter
 from app.ingest.received_batch import PendingWrite, ReceivedBatch
-from app.storage.interface import Appended, Batch, LogOffset, Outcome, StatePrecondition
+from app.storage.interface import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
 
 
 class OffsetBatchWriter(BatchWriter):
@@ -39,13 +39,13 @@ class OffsetBatchWriter(BatchWriter):
         batches: Mapping[str, Sequence[ReceivedBatch]],
         groups: dict[str, list[Batch]],
         guards: dict[str, StatePrecondition],
-    ) -> dict[str, Appended]:
+    ) -> dict[str, AppendResult]:
         answers = await self._store.append_from_log(
             groups,
             {app: [self._offsets[batch] for batch in batches[app]] for app in groups},
             id_ttl_ms=self._id_ttl_ms,
             inbox_ttl_ms=self._inbox_ttl_ms,
-            guards=guards,
+            preconditions=guards,
         )
         for answer in answers.values():
             self.records_replayed += answer.outcomes.count(Outcome.REPLAYED)

@@ -64,7 +64,7 @@ class KafkaPlugin:
             while True:
                 await self._read_heartbeats()
                 if not self._is_store_down:
-                    await publisher.publish(self._drains.held)
+                    await publisher.publish(self._drains.records)
                 await asyncio.sleep(INTERVAL_S)
         finally:
             await asyncio.shield(self._producer.close())
@@ -75,7 +75,7 @@ class KafkaPlugin:
         except KafkaException as error:
             log.warning("drain secrets could not be read from Kafka (%s)", error_text(error))
             return {}
-        self._drains.assume(records)
+        self._drains.preload(records)
         return records
 
     async def _read_heartbeats(self) -> None:

@@ -15,7 +15,7 @@ from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
 from app.monitoring.app_metrics import build_families, read_app_states
 from app.monitoring.text_format import OPENMETRICS, render_header, render_lines
-from app.storage.interface import FOLDING, Reader, SeenApp, StoreUnavailable
+from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Reader, SeenApp, StoreUnavailable
 
 # A large exposition yields to other requests after this many apps read, or bytes sent.
 APPS_PER_TURN = 20
@@ -27,9 +27,9 @@ class _FoldWorkerCollector(Collector):
 
     def __init__(self, heartbeats: dict[str, dict[str, str]]) -> None:
         self._heartbeats = {
-            name.removeprefix(FOLDING): heartbeat
+            name.removeprefix(FOLD_HEARTBEAT_PREFIX): heartbeat
             for name, heartbeat in sorted(heartbeats.items())
-            if name.startswith(FOLDING)
+            if name.startswith(FOLD_HEARTBEAT_PREFIX)
         }
 
     def collect(self) -> Iterable[Metric]:
@@ -186,7 +186,7 @@ async def expose(
     try:
         sightings = {sighting.app: sighting for sighting in await store.seen_apps()}
         apps = select_apps(list(sightings))
-        reachable = [sightings[app] for app in await store.reachable(apps)]
+        reachable = [sightings[app] for app in await store.reachable_apps(apps)]
         texts = await render_apps(store, reachable, now_s, content_type)
         heartbeats = await store.heartbeats()
     except StoreUnavailable:

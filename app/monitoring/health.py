@@ -42,7 +42,7 @@ class HealthCheck:
         store_errors: list[str] = []
         backlog: dict[str, int] = {}
         try:
-            store_problems = await self._store.check()
+            store_problems = await self._store.problems()
             apps = [sighting.app for sighting in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:

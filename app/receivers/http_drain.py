@@ -136,7 +136,9 @@ class DrainEndpoint:
         if self._drains is not None:
             generation = await self._drains.verify(*credentials) if credentials else 0
             if not credentials or not generation:
-                reason = self._drains.why_refused(*credentials) if credentials else "no credentials"
+                reason = (
+                    self._drains.rejection_reason(*credentials) if credentials else "no credentials"
+                )
                 token = header(scope["headers"], DRAIN).decode("latin-1")
                 self._rejected_logins.add(credentials[0] if credentials else "", token, reason)
                 raise DrainRejected(
@@ -190,7 +192,7 @@ class DrainEndpoint:
         credentials = basic_credentials(head.authorization)
         if credentials is None:
             return None
-        generation = self._drains.verify_at_once(*credentials)
+        generation = self._drains.verify_cached(*credentials)
         return _drain_key(credentials[0], generation, head.drain) if generation else None
 
     def submit_body(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from app.access.drain_registry import DrainRegistry, valid_app
-from app.access.drain_secrets import LINKED
+from app.access.drain_secrets import DRAIN_TOKEN
 from app.access.rejected_logins import RejectedLogins
 from app.config import Settings
 from app.ingest.accelerated import Aggregator
@@ -186,7 +186,7 @@ class SyslogListener:
         return hostname
 
     async def _app_of(self, hostname: str) -> str:
-        if not LINKED.fullmatch(hostname):
+        if not DRAIN_TOKEN.fullmatch(hostname):
             return ""
         while True:
             try:

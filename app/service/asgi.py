@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from app.access.read_tokens import ReadTokens
-from app.access.visible_store import visible
+from app.access.visible_store import restrict
 from app.config import Settings, pages_url
 from app.monitoring.exposition import ServiceMetrics
 from app.monitoring.health import HealthCheck
@@ -105,7 +105,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     )
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
-    visible_store = visible(store)
+    visible_store = restrict(store)
     notices = Notices(pipeline, service.memory_guard, service.loop_detector, service.plugins)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)

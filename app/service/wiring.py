@@ -38,7 +38,7 @@ from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
-from app.storage.interface import Sharded, Store, StoreUnavailable
+from app.storage.interface import ShardedStore, Store, StoreUnavailable
 from app.support.aio import cancel_and_wait
 
 log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         loop_detector=loop_detector,
         periodic_tasks=PeriodicTasks(
             frequent=(drains.refresh, rejected_logins.publish),
-            occasional=(drain_admin.retire, memory_guard.check, loop_detector.refresh),
+            occasional=(drain_admin.retire_secrets, memory_guard.check, loop_detector.refresh),
         ),
         alert_worker=AlertWorker(
             store,
@@ -171,7 +171,7 @@ def _write_path_of(
     if settings.kafka:
         plugin = load_kafka("app.kafka.plugin").KafkaPlugin(settings, store, drains, clock)
         return plugin.build_write_path, [plugin]
-    if isinstance(store, Sharded):
+    if isinstance(store, ShardedStore):
         return partial(shard_writers.build_write_path, store), []
     return _build_single_write_path, []
 
@@ -288,7 +288,7 @@ async def running(service: Service) -> AsyncIterator[None]:
 
 async def _log_problems(store: Store) -> None:
     try:
-        problems = await store.check()
+        problems = await store.problems()
     except StoreUnavailable as error:
         problems = [str(error)]
     for sentence in problems:

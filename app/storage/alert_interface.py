@@ -1,7 +1,7 @@
-"""What alerts need of a store: who evaluates at present, tables of records, and what was.
+"""The part of the store's contract that alerts need: a lease, tables of records, and histories.
 
-All that one evaluation brings about is written in one atomic step that proves whoever writes still
-holds the lease. So of several workers that think they are the one, one counts.
+All results of one evaluation are written in one atomic step that proves that the writer still holds
+the lease. If several workers believe they hold it, only one of them can write.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from typing import NamedTuple, Protocol
 class AlertTable(Enum):
     """A table of records by field; the value is its name in the store."""
 
-    RULES = "rules"  # by the rule's name; kept until removed
-    CHANNELS = "channels"  # by the channel's name; with its secrets; kept until removed
+    RULES = "rules"  # by rule name; never expires
+    CHANNELS = "channels"  # by channel name, with the channel's secrets; never expires
     MUTES = "mutes"  # by app
     STATES = "states"  # by app
-    OUTBOX = "outbox"  # what is to be delivered, by message and channel
-    HEALTH = "health"  # how deliveries went, by channel
+    OUTBOX = "outbox"  # notifications to deliver, by message and channel
+    HEALTH = "health"  # the last deliveries, by channel
 
 
 PERMANENT_TABLES = frozenset({AlertTable.RULES, AlertTable.CHANNELS})
 TABLES_OF_APPS = frozenset({AlertTable.MUTES, AlertTable.STATES})
-TABLE_TTL_MS = 31 * 24 * 3600 * 1000  # of the others, after their last write
+TABLE_TTL_MS = 31 * 24 * 3600 * 1000  # of the other tables, after their last write
 HISTORY_TTL_MS = 90 * 24 * 3600 * 1000
-HISTORY_LENGTH_MAX = 200  # of an app
+HISTORY_LENGTH_MAX = 200  # entries of one app
 
 
 class AlertChange(NamedTuple):
-    """A record to write; b"" removes it."""
+    """A record to write; an empty value removes it."""
 
     table: AlertTable
     field: str
@@ -42,26 +42,35 @@ NO_HISTORY: Mapping[str, Sequence[bytes]] = MappingProxyType({})
 
 
 class AlertReader(Protocol):
-    """All methods raise StoreUnavailable when the store is away or refuses."""
+    """Read access to rules, channels, states and histories.
+
+    Every method may raise StoreUnavailable.
+    """
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
-        """The records of each of these tables, at one instant."""
+        """The records of each of these tables by field, all read at one instant."""
         ...
 
     async def alert_history(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        """The last `count` entries of each of these apps that has any, the newest first."""
+        """The last `count` entries of each app's history, newest first.
+
+        Apps without a history are left out.
+        """
         ...
 
 
 class AlertStore(AlertReader, Protocol):
-    """All methods raise StoreUnavailable when the store is away or refuses."""
+    """Read and write access for the worker that evaluates alerts and for administration.
 
-    async def hold_alert_lease(self, token: str, ttl_ms: int) -> bool:
-        """Take the lease, or keep it, for so long from now; False when another token holds it."""
+    Every method may raise StoreUnavailable.
+    """
+
+    async def acquire_alert_lease(self, token: str, ttl_ms: int) -> bool:
+        """Acquire or extend the lease for `ttl_ms` from now; False if another token holds it."""
         ...
 
-    async def end_alert_lease(self, token: str) -> None:
-        """Let another worker take it at once; nothing, if it is not held with this token."""
+    async def release_alert_lease(self, token: str) -> None:
+        """Release the lease if this token holds it, so that another worker need not wait."""
         ...
 
     async def change_alerts(
@@ -71,7 +80,12 @@ class AlertStore(AlertReader, Protocol):
         history: Mapping[str, Sequence[bytes]] = NO_HISTORY,
         lease: str = "",
     ) -> bool:
-        """Write these records, and entries of apps' histories (the newest last), in one atomic
-        step. False when `lease` is given and no longer holds: then nothing was changed.
+        """Write records and append to histories, in one atomic step.
+
+        Args:
+            history: new entries by app, oldest first.
+            lease: the token that must hold the lease; "" to write without one.
+        Returns:
+            False if the lease is not held: then nothing was changed.
         """
         ...

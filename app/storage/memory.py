@@ -1,6 +1,4 @@
-"""The store in memory, for tests and for trying things out: the same behaviour as on Redis, gone
-with the process.
-"""
+"""The in-memory store, for tests and demonstrations: works like Redis, ends with the process."""
 
 from __future__ import annotations
 
@@ -9,8 +7,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from app.storage.interface import (
-    NO_GUARDS,
-    Appended,
+    NO_PRECONDITIONS,
+    AppendResult,
     Batch,
     CoalescedElement,
     Compaction,
@@ -35,17 +33,17 @@ class _List:
 
 
 class MemoryStore(MemoryAlerts):
-    """See port.Store. Atomic because nothing in a method awaits."""
+    """A Store in memory. Methods are atomic because none of them awaits."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: Unix time in seconds, by which data expires."""
+        """`clock`: returns Unix seconds; data expires by it."""
         super().__init__(clock)
-        self._lists: dict[tuple[str, Slot | None], _List] = {}  # None: the inbox
+        self._lists: dict[tuple[str, Slot | None], _List] = {}  # slot None: the inbox
         self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
-        self._places: dict[tuple[str, str], int] = {}
-        self._seen: dict[str, SeenApp] = {}
-        self._seen_expire_ms = 0.0  # all at once, as long after the last sighting of any app
+        self._log_offsets: dict[tuple[str, str], int] = {}
+        self._sightings: dict[str, SeenApp] = {}
+        self._sightings_expire_ms = 0.0  # one expiry for all apps, as in Redis
         self._drains: dict[str, str] = {}
         self._tokens: dict[str, bytes] = {}
         self._heartbeats: dict[str, tuple[dict[str, str], float]] = {}
@@ -56,24 +54,26 @@ class MemoryStore(MemoryAlerts):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
-    ) -> dict[str, Appended]:
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
+    ) -> dict[str, AppendResult]:
         return {
-            app: self._append(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            app: self._append(app, batches, preconditions.get(app), id_ttl_ms, inbox_ttl_ms)
             for app, batches in groups.items()
         }
 
     async def append_from_log(
         self,
         groups: Mapping[str, Sequence[Batch]],
-        places: Mapping[str, Sequence[LogOffset]],
+        offsets: Mapping[str, Sequence[LogOffset]],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
-    ) -> dict[str, Appended]:
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
+    ) -> dict[str, AppendResult]:
         return {
-            app: self._append(app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms, places[app])
+            app: self._append(
+                app, batches, preconditions.get(app), id_ttl_ms, inbox_ttl_ms, offsets[app]
+            )
             for app, batches in groups.items()
         }
 
@@ -81,75 +81,77 @@ class MemoryStore(MemoryAlerts):
         self,
         app: str,
         batches: Sequence[Batch],
-        guard: StatePrecondition | None,
+        precondition: StatePrecondition | None,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        places: Sequence[LogOffset] = (),
-    ) -> Appended:
+        offsets: Sequence[LogOffset] = (),
+    ) -> AppendResult:
         now_ms = self._now_ms()
         state = self._state(app)
-        stale = guard is not None and guard.expected != state
+        is_stale = precondition is not None and precondition.expected_state != state
         outcomes = []
         length = 0
-        for batch, place in zip_longest(batches, places):
-            passed = place is not None and not stale and self._pass(app, place)
+        for batch, offset in zip_longest(batches, offsets):
+            is_replayed = (
+                not is_stale and offset is not None and not self._advance_offset(app, offset)
+            )
             token, expires_ms = self._ids.get((app, batch.id), (b"", 0.0))
             if batch.id and expires_ms > now_ms:
-                same = token == batch.token
-                outcomes.append(Outcome.OWN_RETRY if same else Outcome.DUPLICATE)
+                is_own = token == batch.token
+                outcomes.append(Outcome.OWN_RETRY if is_own else Outcome.DUPLICATE)
                 continue
-            if passed:
+            if is_replayed:
                 outcomes.append(Outcome.REPLAYED)
                 continue
-            if stale:
+            if is_stale:
                 outcomes.append(Outcome.STALE)
                 continue
             length = self._push(app, None, batch.element, inbox_ttl_ms)
             if batch.id:
                 self._ids[app, batch.id] = (batch.token, now_ms + id_ttl_ms)
             outcomes.append(Outcome.STORED)
-        if guard is not None and length and guard.new:
-            self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
-        return Appended(outcomes, length, state if stale else b"")
+        if precondition is not None and length and precondition.new_state:
+            self._states[app] = (precondition.new_state, now_ms + inbox_ttl_ms)
+        return AppendResult(outcomes, length, state if is_stale else b"")
 
-    def _pass(self, app: str, place: LogOffset) -> bool:
-        """Whether this place was passed before; it is now."""
-        offset = self._places.get((app, place.source), -1)
-        self._places[app, place.source] = max(offset, place.offset)
-        return place.offset <= offset
+    def _advance_offset(self, app: str, position: LogOffset) -> bool:
+        """Record an offset; False if it was recorded before."""
+        last = self._log_offsets.get((app, position.source), -1)
+        self._log_offsets[app, position.source] = max(last, position.offset)
+        return position.offset > last
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
-        bundles: Mapping[str, CoalescedElement],
+        elements: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
         return {
-            app: self._append_bundle(app, bundle, guards.get(app), id_ttl_ms, inbox_ttl_ms)
-            for app, bundle in bundles.items()
+            app: self._append_coalesced(app, group, preconditions.get(app), id_ttl_ms, inbox_ttl_ms)
+            for app, group in elements.items()
         }
 
-    def _append_bundle(
+    def _append_coalesced(
         self,
         app: str,
-        bundle: CoalescedElement,
-        guard: StatePrecondition | None,
+        group: CoalescedElement,
+        precondition: StatePrecondition | None,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
     ) -> int:
         now_ms = self._now_ms()
-        known = (self._ids.get((app, each), (b"", 0.0)) for each in bundle.ids)
-        if any(expires_ms > now_ms for _, expires_ms in known):
+        entries = (self._ids.get((app, batch_id), (b"", 0.0)) for batch_id in group.ids)
+        if any(expires_ms > now_ms for _, expires_ms in entries):
             return 0
-        if guard is not None and guard.expected != self._state(app):
+        if precondition is not None and precondition.expected_state != self._state(app):
             return 0
-        for each, token in zip(bundle.ids, bundle.tokens, strict=True):
-            self._ids[app, each] = (token, now_ms + id_ttl_ms)
-        if guard is not None and guard.new:
-            self._states[app] = (guard.new, now_ms + inbox_ttl_ms)
-        return self._push(app, None, bundle.element, inbox_ttl_ms)
+        for batch_id, token in zip(group.ids, group.tokens, strict=True):
+            self._ids[app, batch_id] = (token, now_ms + id_ttl_ms)
+        if precondition is not None and precondition.new_state:
+            self._states[app] = (precondition.new_state, now_ms + inbox_ttl_ms)
+        return self._push(app, None, group.element, inbox_ttl_ms)
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
         return {app: state for app in apps if (state := self._state(app))}
@@ -162,54 +164,56 @@ class MemoryStore(MemoryAlerts):
         return self._elements(app, None)[:count]
 
     async def fold(
-        self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
+        self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
         inbox = self._elements(app, None)
-        if not _begins(inbox, folded):
+        if not _starts_with(inbox, elements):
             return None
-        del inbox[: len(folded)]
+        del inbox[: len(elements)]
         return {
             write.slot: self._push(app, write.slot, write.element, write.ttl_ms) for write in writes
         }
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        found = {app: await self.read_inbox(app, count) for app in apps}
-        return {app: elements for app, elements in found.items() if elements}
+        inboxes = {app: await self.read_inbox(app, count) for app in apps}
+        return {app: elements for app, elements in inboxes.items() if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        return {app: await self.fold(app, fold.folded, fold.writes) for app, fold in folds.items()}
+        return {
+            app: await self.fold(app, fold.elements, fold.writes) for app, fold in folds.items()
+        }
 
     async def compact(
-        self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
+        self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
     ) -> bool:
-        elements = self._elements(app, slot)
-        if not (merged and _begins(elements, merged)):
+        stored_elements = self._elements(app, slot)
+        if not (elements and _starts_with(stored_elements, elements)):
             return False
-        rest = elements[len(merged) :]
-        self._push(app, slot, element, ttl_ms)
-        elements[:] = [element, *rest]
+        rest = stored_elements[len(elements) :]
+        self._push(app, slot, replacement, ttl_ms)  # extends the TTL
+        stored_elements[:] = [replacement, *rest]
         return True
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
-        found = {slot: list(self._elements(app, slot)) for slot in slots}
+        lists = {slot: list(self._elements(app, slot)) for slot in slots}
         return Contents(
             list(self._elements(app, None)) if inbox else [],
-            {slot: elements for slot, elements in found.items() if elements},
+            {slot: elements for slot, elements in lists.items() if elements},
         )
 
-    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
-        return [await self.read(app, slots) for app, slots in asked]
+    async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+        return [await self.read(app, slots) for app, slots in requests]
 
-    async def reachable(self, apps: Sequence[str]) -> list[str]:
+    async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         return list(apps)
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
-        return [await self.compact(*each) for each in compactions]
+        return [await self.compact(*compaction) for compaction in compactions]
 
-    async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
-        return [list(self._elements(app, slot)) for app, slot in asked]
+    async def read_slots(self, slots: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
+        return [list(self._elements(app, slot)) for app, slot in slots]
 
-    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
+    async def delete_slots(self, app: str, slots: Sequence[Slot]) -> None:
         for slot in slots:
             self._elements(app, slot).clear()
 
@@ -217,33 +221,33 @@ class MemoryStore(MemoryAlerts):
         return {app: len(self._elements(app, None)) for app in apps}
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
-        self._expire_seen()
-        self._seen_expire_ms = self._now_ms() + ttl_ms
-        for seen in apps:
-            known = self._seen.get(seen.app, seen)
-            self._seen[seen.app] = SeenApp(
-                seen.app,
-                min(known.first_seen_s, seen.first_seen_s),
-                max(known.last_seen_s, seen.last_seen_s),
-                max(known.runtime_metrics_s, seen.runtime_metrics_s),
+        self._expire_sightings()
+        self._sightings_expire_ms = self._now_ms() + ttl_ms
+        for sighting in apps:
+            record = self._sightings.get(sighting.app, sighting)
+            self._sightings[sighting.app] = SeenApp(
+                sighting.app,
+                min(record.first_seen_s, sighting.first_seen_s),
+                max(record.last_seen_s, sighting.last_seen_s),
+                max(record.runtime_metrics_s, sighting.runtime_metrics_s),
             )
 
     async def seen_apps(self) -> list[SeenApp]:
-        self._expire_seen()
-        return [self._seen[app] for app in sorted(self._seen)]
+        self._expire_sightings()
+        return [self._sightings[app] for app in sorted(self._sightings)]
 
     async def forget_apps(self, before_s: int) -> list[str]:
-        self._expire_seen()
-        old = [app for app, seen in self._seen.items() if seen.last_seen_s < before_s]
+        self._expire_sightings()
+        old = [app for app, sighting in self._sightings.items() if sighting.last_seen_s < before_s]
         for app in old:
-            del self._seen[app]
+            del self._sightings[app]
         return old
 
-    async def swap_drain(self, app: str, before: str, after: str) -> bool:
-        if self._drains.get(app, "") != before:
+    async def compare_and_set_drain(self, app: str, old_record: str, new_record: str) -> bool:
+        if self._drains.get(app, "") != old_record:
             return False
-        if after:
-            self._drains[app] = after
+        if new_record:
+            self._drains[app] = new_record
         else:
             self._drains.pop(app, None)
         return True
@@ -271,7 +275,7 @@ class MemoryStore(MemoryAlerts):
             if expires_ms > now_ms
         }
 
-    async def check(self) -> list[str]:
+    async def problems(self) -> list[str]:
         return []
 
     async def warnings(self) -> list[str]:
@@ -286,27 +290,27 @@ class MemoryStore(MemoryAlerts):
     def _now_ms(self) -> float:
         return self._clock() * 1000
 
-    def _expire_seen(self) -> None:
-        if self._seen_expire_ms <= self._now_ms():
-            self._seen.clear()
+    def _expire_sightings(self) -> None:
+        if self._sightings_expire_ms <= self._now_ms():
+            self._sightings.clear()
 
     def _elements(self, app: str, slot: Slot | None) -> list[bytes]:
-        """The live list itself."""
-        kept = self._lists.get((app, slot))
-        if kept is not None and kept.expires_ms <= self._now_ms():
+        """The stored list itself, not a copy; an expired one is deleted first."""
+        entry = self._lists.get((app, slot))
+        if entry is not None and entry.expires_ms <= self._now_ms():
             del self._lists[app, slot]
-            kept = None
-        return kept.elements if kept is not None else []
+            entry = None
+        return entry.elements if entry is not None else []
 
     def _push(self, app: str, slot: Slot | None, element: bytes, ttl_ms: int) -> int:
-        self._elements(app, slot)  # what has expired goes first
-        kept = self._lists.setdefault((app, slot), _List())
-        kept.elements.append(element)
-        kept.expires_ms = max(kept.expires_ms, self._now_ms() + ttl_ms)
-        return len(kept.elements)
+        self._elements(app, slot)  # deletes an expired list
+        entry = self._lists.setdefault((app, slot), _List())
+        entry.elements.append(element)
+        entry.expires_ms = max(entry.expires_ms, self._now_ms() + ttl_ms)
+        return len(entry.elements)
 
 
-def _begins(elements: Sequence[bytes], read: Sequence[bytes]) -> bool:
-    """Whether a list still begins with what was read of it."""
-    n = len(read)
-    return len(elements) >= n and last_header(elements[:n]) == last_header(read)
+def _starts_with(elements: Sequence[bytes], prefix: Sequence[bytes]) -> bool:
+    """Whether a list still starts with elements read earlier: only the last header can differ."""
+    n = len(prefix)
+    return len(elements) >= n and last_header(elements[:n]) == last_header(prefix)

@@ -1,4 +1,4 @@
-"""The alerts' part of the store in memory."""
+"""The alert part of the in-memory store."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from app.storage.alert_interface import HISTORY_LENGTH_MAX, NO_HISTORY, AlertCha
 
 
 class MemoryAlerts:
-    """See alert_port.AlertStore. Atomic because nothing in a method awaits; nothing of it expires
-    but the lease, since a process does not live as long as that.
+    """An AlertStore in memory. Methods are atomic because none of them awaits.
+
+    Only the lease expires. Other records do not, because a process that uses this store does not
+    live that long.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        """`clock`: Unix time in seconds, by which the lease ends."""
+        """`clock`: returns Unix seconds; the lease expires by it."""
         self._clock = clock
         self._lease = ("", 0.0)
         self._tables: dict[AlertTable, dict[str, bytes]] = {table: {} for table in AlertTable}
         self._histories: dict[str, list[bytes]] = {}
 
-    async def hold_alert_lease(self, token: str, ttl_ms: int) -> bool:
+    async def acquire_alert_lease(self, token: str, ttl_ms: int) -> bool:
         if self._holder() not in ("", token):
             return False
         self._lease = (token, self._clock() + ttl_ms / 1000)
         return True
 
-    async def end_alert_lease(self, token: str) -> None:
+    async def release_alert_lease(self, token: str) -> None:
         if self._holder() == token:
             self._lease = ("", 0.0)
 
@@ -50,9 +52,9 @@ class MemoryAlerts:
             else:
                 self._tables[table].pop(field, None)
         for app, entries in history.items():
-            kept = self._histories.setdefault(app, [])
-            kept[:0] = reversed(entries)
-            del kept[HISTORY_LENGTH_MAX:]
+            log = self._histories.setdefault(app, [])
+            log[:0] = reversed(entries)
+            del log[HISTORY_LENGTH_MAX:]
         return True
 
     def _holder(self) -> str:

@@ -18,7 +18,7 @@ import hmac
 import re
 from urllib.parse import parse_qs, quote, urlsplit
 
-from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current
+from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current_permissions
 from app.storage.interface import StoreUnavailable
 from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
@@ -54,7 +54,7 @@ class TokenLogin:
         """
         if hmac.compare_digest(secret, self._admin_token):
             return ADMIN
-        return await self._tokens.access(secret.decode("latin-1"))
+        return await self._tokens.permissions_of(secret.decode("latin-1"))
 
     async def delay_failed_login(self) -> bool:
         """Wait before the answer to an invalid token. Returns False immediately if too many
@@ -88,7 +88,7 @@ class LocalOnlyMiddleware:
         elif origin and not _is_local_origin(origin):
             await respond(send, 403, _rejection(f"Origin {origin!r}"))
         else:
-            current.set(ADMIN)
+            current_permissions.set(ADMIN)
             await self._app(scope, receive, send)
 
 
@@ -133,7 +133,7 @@ class TokenAuthMiddleware:
     async def _forward(
         self, permissions: Permissions, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        current.set(permissions)
+        current_permissions.set(permissions)
         await self._app(scope, receive, send)
 
     async def _reject(self, send: Send, *, has_token: bool) -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.guarantees`: all drills in full, and the table in docs/guarantees.md."""
+"""Runs all drills at full size, and updates the table in docs/guarantees.md."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from tests.support.drill import Drill, Result, Size, run
 PAGE = Path(__file__).parents[2] / "docs" / "guarantees.md"
 _TABLE = re.compile(r"(<!-- drills -->\n)(.*)(?=<!-- /drills -->)", re.DOTALL)
 _HEAD = (
-    "| fault | messages sent | kills | not taken | perhaps | acknowledged = counted | differences |"
+    "| fault | messages sent | kills | rejected | uncertain "
+    "| acknowledged = counted | differences |"
 )
 
 
 def main() -> int:
-    """Run what is asked for; 1 when a promise was broken."""
+    """Run the requested drills; 1 if a promise was broken."""
     parser = argparse.ArgumentParser(prog="make guarantees", description=__doc__)
     parser.add_argument("--messages", type=int, default=200_000)
     parser.add_argument("--kills", type=int, default=50)
@@ -43,12 +44,12 @@ def main() -> int:
 
 
 def _run(drill: Drill, size: Size, seed: int) -> Result:
-    print(f"{drill.name:<20} {drill.says} …", end=" ", flush=True)
+    print(f"{drill.name:<20} {drill.description} …", end=" ", flush=True)
     result = asyncio.run(run(drill, size, seed))
     print(
         f"{'ok' if result.passed else 'FAILED'}: {result.offered:,} sent, "
-        f"{result.acknowledged:,} acknowledged, {result.dropped:,} not taken, "
-        f"{result.uncertain:,} perhaps, {result.kills} kills, {result.seconds:.0f} s",
+        f"{result.acknowledged:,} acknowledged, {result.rejected:,} rejected, "
+        f"{result.uncertain:,} uncertain, {result.kills} kills, {result.seconds:.0f} s",
         flush=True,
     )
     for note in result.notes:
@@ -59,20 +60,22 @@ def _run(drill: Drill, size: Size, seed: int) -> Result:
 
 
 def _write(results: Sequence[tuple[Drill, Result]]) -> None:
-    """Put the rows into the page; those of drills that were not run stay."""
+    """Update the table in the page. Rows of drills that were not run stay."""
     page = PAGE.read_text()
-    found = _TABLE.search(page)
-    assert found is not None
-    rows = {line.split(" | ")[0]: line for line in found[2].splitlines()}
-    rows.update({f"| {drill.says}": _row(drill, result) for drill, result in results})
-    known = [rows[each] for drill in BY_NAME.values() if (each := f"| {drill.says}") in rows]
-    table = "\n".join([_HEAD, "|---|---|---|---|---|---|---|", *known, ""])
-    PAGE.write_text(f"{page[: found.start(2)]}{table}{page[found.end(2) :]}")
+    table_match = _TABLE.search(page)
+    assert table_match is not None
+    rows = {line.split(" | ")[0]: line for line in table_match[2].splitlines()}
+    rows.update({f"| {drill.description}": _row(drill, result) for drill, result in results})
+    ordered_rows = [
+        rows[head] for drill in BY_NAME.values() if (head := f"| {drill.description}") in rows
+    ]
+    table = "\n".join([_HEAD, "|---|---|---|---|---|---|---|", *ordered_rows, ""])
+    PAGE.write_text(f"{page[: table_match.start(2)]}{table}{page[table_match.end(2) :]}")
 
 
 def _row(drill: Drill, result: Result) -> str:
     return (
-        f"| {drill.says} | {result.offered:,} | {result.kills} | {result.dropped:,} | "
+        f"| {drill.description} | {result.offered:,} | {result.kills} | {result.rejected:,} | "
         f"{result.uncertain:,} | {result.acknowledged:,} | "
         f"{len(result.differences) + len(result.problems)} |"
     )

@@ -1,4 +1,4 @@
-"""The faults, one by one."""
+"""The faults that drills inject, and the drills."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXIT_WITHIN_S = 10.0
 
 
 async def kill_workers(world: World) -> None:
-    """Any worker, at any moment."""
+    """Kill random workers at random moments."""
     while world.kills < world.size.kills:
         await world.pause()
         workers = world.service.workers
@@ -26,17 +26,17 @@ async def kill_workers(world: World) -> None:
             await world.kill(world.random.choice(workers))
 
 
-async def kill_workers_while_away(world: World) -> None:
-    """What a killed worker left on disk, another one brings in."""
+async def kill_workers_during_outage(world: World) -> None:
+    """Kill workers while they spool: others must replay the spool of a killed worker."""
     await world.pause()
     await world.proxy.refuse()
-    await _spools(world)
+    await _wait_until_spooling(world)
     await kill_workers(world)
     await world.proxy.start()
 
 
 async def kill_supervisor(world: World) -> None:
-    """The whole service at once, and a start on the same data directory."""
+    """Kill the whole service and start it on the same data directory."""
     for _ in range(world.size.kills):
         await world.pause(0.3, 1.0)
         await asyncio.to_thread(world.service.kill)
@@ -45,7 +45,7 @@ async def kill_supervisor(world: World) -> None:
 
 
 async def kill_redis(world: World) -> None:
-    """Redis, at any moment, and a start on its files."""
+    """Kill Redis at random moments and start it on its files."""
     for _ in range(world.size.kills):
         await world.pause()
         await asyncio.to_thread(world.redis.kill)
@@ -54,55 +54,57 @@ async def kill_redis(world: World) -> None:
         await asyncio.to_thread(world.redis.start)
 
 
-async def _spools(world: World) -> None:
-    """The service says that it takes batches, and that it is buffering."""
+async def _wait_until_spooling(world: World) -> None:
+    """Wait until the service reports that it is ready and spooling."""
     body = {}
     for _ in range(200):
         answer = await world.ready()
         body = answer.json()
         if answer.status_code == 200 and body["spool"]["status"] == "buffering":
-            world.expect(body["store"]["status"] == "degraded", "store not shown as degraded")
+            world.expect(
+                body["store"]["status"] == "degraded", "the store is not reported as degraded"
+            )
             return
         await asyncio.sleep(0.05)
-    world.problems.append(f"not seen to buffer: {body}")
+    world.problems.append(f"no spooling was reported: {body}")
 
 
-async def stop_redis(world: World) -> None:
-    """Redis stands still (SIGSTOP): connections stay, nothing is answered."""
+async def freeze_redis(world: World) -> None:
+    """Freeze Redis with SIGSTOP: connections stay open, nothing is answered."""
     await world.pause()
     os.kill(world.redis.pid, signal.SIGSTOP)
-    await _spools(world)
+    await _wait_until_spooling(world)
     await asyncio.sleep(world.size.outage_s)
     os.kill(world.redis.pid, signal.SIGCONT)
 
 
 async def refuse_redis(world: World) -> None:
-    """Connections to Redis are refused."""
+    """Refuse connections to Redis."""
     await world.pause()
     await world.proxy.refuse()
-    await _spools(world)
+    await _wait_until_spooling(world)
     await asyncio.sleep(world.size.outage_s)
     await world.proxy.start()
 
 
 async def black_hole(world: World) -> None:
-    """Connections to Redis are taken, and nothing comes back."""
+    """Accept connections to Redis, but relay nothing."""
     await world.pause()
-    world.proxy.fall_silent()
-    await _spools(world)
+    world.proxy.stop_relaying()
+    await _wait_until_spooling(world)
     await asyncio.sleep(world.size.outage_s)
-    world.proxy.speak()
+    world.proxy.resume_relaying()
 
 
 async def lose_replies(world: World) -> None:
-    """Redis does its work and the reply is lost; again and again."""
+    """Let Redis execute commands and lose the replies, repeatedly."""
     for _ in range(world.size.kills * 3):
         await world.pause(0.05, 0.2)
         world.proxy.replies_to_lose += world.random.randint(1, 3)
 
 
 async def lose_replies_and_workers(world: World) -> None:
-    """Replies get lost, and workers are killed before they can try again."""
+    """Lose replies and kill workers before they can retry."""
     while world.kills < world.size.kills:
         await world.pause(0.05, 0.3)
         world.proxy.replies_to_lose += 2
@@ -113,7 +115,7 @@ async def lose_replies_and_workers(world: World) -> None:
 
 
 async def slow_redis(world: World) -> None:
-    """Each reply of Redis takes half a second."""
+    """Delay each reply of Redis by half a second."""
     await world.pause()
     world.proxy.delay_s = 0.5
     await asyncio.sleep(world.size.outage_s)
@@ -121,27 +123,27 @@ async def slow_redis(world: World) -> None:
 
 
 async def full_redis(world: World) -> None:
-    """Redis reaches its maxmemory, and gets room again."""
+    """Let Redis reach its maxmemory, then remove the limit."""
     await world.pause()
     world.redis.client.config_set("maxmemory", 1)
-    await _spools(world)
+    await _wait_until_spooling(world)
     await asyncio.sleep(world.size.outage_s)
     world.redis.client.config_set("maxmemory", 0)
 
 
 async def eviction(world: World) -> None:
-    """Somebody sets an eviction policy: the service says that it is not ready, and why."""
+    """Set an eviction policy: the service must report that it is not ready, and why."""
     await world.pause()
     world.redis.client.config_set("maxmemory-policy", "allkeys-lru")
     answer = await world.ready()
-    world.expect(answer.status_code == 503, "ready in spite of an eviction policy")
+    world.expect(answer.status_code == 503, "ready despite an eviction policy")
     world.expect("noeviction" in answer.text, "/readyz does not name the policy")
     world.redis.client.config_set("maxmemory-policy", "noeviction")
     world.expect((await world.ready()).status_code == 200, "not ready again")
 
 
 async def full_disk(world: World) -> None:
-    """Redis is away and the spool has no room: batches are held, then refused, never taken."""
+    """Make Redis unavailable with a full spool: batches wait, then are rejected."""
     await world.pause()
     await world.proxy.refuse()
     await asyncio.sleep(world.size.outage_s)
@@ -151,8 +153,8 @@ async def full_disk(world: World) -> None:
     await world.proxy.start()
 
 
-async def fold_together(world: World) -> None:
-    """Further folders race with the workers, and are killed half-way."""
+async def race_folds(world: World) -> None:
+    """Start more fold workers that race with the others, and kill them half-way."""
     program = [sys.executable, "-m", "app.cli", "fold"]
     environ = {**world.service.environ, "DYNOMETER_FOLD_INTERVAL": "1s"}
     for _ in range(world.size.kills):
@@ -170,7 +172,7 @@ async def fold_together(world: World) -> None:
 
 
 async def huge_inbox(world: World) -> None:
-    """Nobody folds for a while; then whoever starts finds a huge inbox."""
+    """Fold nothing for a while; after a restart the service finds a huge inbox."""
     await asyncio.sleep(world.size.outage_s)
     await asyncio.to_thread(world.service.kill)
     world.kills += 1
@@ -179,21 +181,19 @@ async def huge_inbox(world: World) -> None:
 
 
 async def terminate(world: World) -> None:
-    """SIGTERM under load, and a start."""
+    """Stop the service with SIGTERM under load, and start it again."""
     for _ in range(world.size.kills):
         await world.pause(0.3, 0.8)
-        refused = asyncio.create_task(_refused_soon(world))
-        took_s = await asyncio.to_thread(world.service.terminate)
-        world.expect(took_s < EXIT_WITHIN_S, f"took {took_s:.1f} s to exit")
-        world.expect(await refused, "connections were not refused during shutdown")
+        refusal = asyncio.create_task(_is_refused_soon(world))
+        duration_s = await asyncio.to_thread(world.service.terminate)
+        world.expect(duration_s < EXIT_WITHIN_S, f"took {duration_s:.1f} s to exit")
+        world.expect(await refusal, "connections were not refused during shutdown")
         world.kills += 1
         await asyncio.to_thread(world.service.start)
 
 
-async def _refused_soon(world: World) -> bool:
-    """Whether a new connection is refused at some time within the shutdown, and none is answered
-    503.
-    """
+async def _is_refused_soon(world: World) -> bool:
+    """Whether the shutdown refuses a new connection before any request is answered 503."""
     deadline = time.monotonic() + EXIT_WITHIN_S
     while time.monotonic() < deadline:
         try:
@@ -209,15 +209,15 @@ async def _refused_soon(world: World) -> bool:
     return False
 
 
-async def nothing(world: World) -> None:
-    """No fault at all."""
+async def no_fault(world: World) -> None:
+    """Inject no fault."""
     await world.pause()
 
 
 DRILLS = (
-    Drill("none", nothing, "nothing is broken"),
+    Drill("none", no_fault, "no fault"),
     Drill("worker", kill_workers, "SIGKILL of a worker", may_use_up_tries=True),
-    Drill("supervisor", kill_supervisor, "SIGKILL of the supervisor, restart"),
+    Drill("supervisor", kill_supervisor, "SIGKILL of the supervisor, then a restart"),
     Drill("redis-always", kill_redis, "SIGKILL of Redis, appendfsync always"),
     Drill(
         "redis-everysec",
@@ -225,9 +225,9 @@ DRILLS = (
         "SIGKILL of Redis, appendfsync everysec",
         redis=("--appendfsync", "everysec"),
     ),
-    Drill("stopped", stop_redis, "Redis stands still (SIGSTOP)"),
+    Drill("stopped", freeze_redis, "Redis frozen (SIGSTOP)"),
     Drill("refused", refuse_redis, "connections to Redis refused"),
-    Drill("black-hole", black_hole, "Redis takes connections and is silent"),
+    Drill("black-hole", black_hole, "Redis accepts connections but never answers"),
     Drill("lost-replies", lose_replies, "replies of Redis lost after the commit"),
     Drill(
         "lost-and-killed",
@@ -236,28 +236,28 @@ DRILLS = (
         may_use_up_tries=True,
     ),
     Drill("slow", slow_redis, "each reply of Redis takes 500 ms"),
-    Drill("maxmemory", full_redis, "Redis out of memory, then relieved"),
+    Drill("maxmemory", full_redis, "Redis out of memory for a while"),
     Drill("eviction", eviction, "an eviction policy set by mistake"),
     Drill(
         "full-disk",
         full_disk,
-        "Redis away and no room on disk",
+        "Redis unavailable and the spool full",
         settings={"DYNOMETER_SPOOL_MAX_BYTES": "64KiB"},
         may_drop=True,
     ),
-    Drill("folders", fold_together, "four folders race, two of them killed again and again"),
+    Drill("folders", race_folds, "four fold workers race, two of them killed repeatedly"),
     Drill(
         "huge-inbox",
         huge_inbox,
-        "nobody folds, then a killed service finds a huge inbox",
+        "no folding for a while, then a restart with a huge inbox",
         settings={"DYNOMETER_FOLD_INTERVAL": "1h", "DYNOMETER_FOLD_BATCHES": "999999"},
     ),
-    Drill("sigterm", terminate, "SIGTERM under load, restart: a rolling restart"),
-    Drill("clock-behind", nothing, "a sender's clock 3 hours behind", clock_off_s=-3 * HOURS_S),
+    Drill("sigterm", terminate, "rolling restarts (SIGTERM) under load"),
+    Drill("clock-behind", no_fault, "a sender's clock 3 hours behind", clock_off_s=-3 * HOURS_S),
     Drill(
         "killed-while-away",
-        kill_workers_while_away,
-        "Redis away and workers killed meanwhile",
+        kill_workers_during_outage,
+        "workers killed while Redis is unavailable",
         may_use_up_tries=True,
     ),
 )

@@ -1,9 +1,10 @@
-"""`python -m tests.guarantees.machines`: nine machines, each lost in turn while lines come in, and
-the books compared. Network namespaces stand for machines: a cluster of three primaries and three
-replicas, two drains, and a folder; on one more is whoever sends. Needs root on Linux, and `ip`; not
-part of CI.
+"""Disconnects nine machines in turn under load, and compares acknowledged with counted lines.
 
-All traffic stays between the namespaces, which are gone afterwards.
+Run it with `python -m tests.guarantees.machines`. Network namespaces act as machines: a cluster of
+three primaries and three replicas, two drains, and a fold worker. The sender runs in a tenth one.
+It needs root on Linux and the command `ip`, and is not part of CI.
+
+All traffic stays between the namespaces, which are deleted at the end.
 """
 
 from __future__ import annotations
@@ -42,31 +43,31 @@ SECRET = "secret"
 APPS = [f"app-{number}" for number in range(6)]
 LINES = 10
 POSTS_A_SECOND = 100
-LOST_S = 6.0
-BETWEEN_S = 4.0
-WITHIN_S = 90.0
+OUTAGE_S = 6.0
+PAUSE_S = 4.0
+TIMEOUT_S = 90.0
 
 
-class Sent(NamedTuple):
-    """What became of the load."""
+class LoadResult(NamedTuple):
+    """The result of the load."""
 
-    acknowledged: dict[str, int]  # lines, by app
-    longest_s: float  # that a batch took until it was acknowledged
+    acknowledged_lines: dict[str, int]  # by app
+    longest_s: float  # the longest time until a batch was acknowledged
 
 
 def ip(*words: str) -> None:
-    """Run `ip`."""
+    """Run the command `ip`."""
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
 def address(machine: str) -> str:
-    """Of a machine."""
+    """The IP address of a machine."""
     return f"{NET}.{[CONTROL, *MACHINES].index(machine) + 1}"
 
 
 @contextmanager
-def wired() -> Iterator[None]:
-    """The machines, on one switch."""
+def network() -> Iterator[None]:
+    """Create a network namespace for each machine, connected by one switch."""
     try:
         ip("netns", "add", SWITCH)
         ip("-n", SWITCH, "link", "add", "switch", "type", "bridge")
@@ -86,43 +87,50 @@ def wired() -> Iterator[None]:
                 ip("netns", "delete", machine)
 
 
-def cut(machine: str) -> None:
-    """Pull its plug."""
+def disconnect(machine: str) -> None:
+    """Disconnect a machine from the switch."""
     ip("-n", SWITCH, "link", "set", machine.removeprefix("dm-"), "down")
 
 
-def mend(machine: str) -> None:
-    """Put it in again."""
+def reconnect(machine: str) -> None:
+    """Reconnect a machine to the switch."""
     ip("-n", SWITCH, "link", "set", machine.removeprefix("dm-"), "up")
 
 
 class Stage:
-    """What runs on the machines."""
+    """The processes on the machines: cluster, drains and fold worker."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self._directory = directory
         self._stack = stack
         for machine in CLUSTER:
-            own = directory / machine
-            own.mkdir()
+            machine_directory = directory / machine
+            machine_directory.mkdir()
             self._start(
                 machine,
                 *("redis-server", "--bind", address(machine), "--port", "6379", "--save", ""),
-                *("--dir", str(own), "--appendonly", "yes", "--cluster-enabled", "yes"),
+                *(
+                    "--dir",
+                    str(machine_directory),
+                    "--appendonly",
+                    "yes",
+                    "--cluster-enabled",
+                    "yes",
+                ),
                 *("--cluster-node-timeout", "1500", "--cluster-require-full-coverage", "no"),
                 *("--repl-diskless-sync-delay", "0", "--protected-mode", "no"),
             )
         nodes = [f"{address(machine)}:6379" for machine in CLUSTER]
-        wait_until(lambda: all(map(_answers, CLUSTER)), WITHIN_S)
+        wait_until(lambda: all(map(_responds, CLUSTER)), TIMEOUT_S)
         create = ["redis-cli", "--cluster", "create", *nodes, "--cluster-replicas", "1"]
         subprocess.run([*create, "--cluster-yes"], check=True, capture_output=True)
-        wait_until(self._whole, WITHIN_S)
+        wait_until(self._is_cluster_complete, TIMEOUT_S)
         self._register()
         for machine in DRAINS:
             self._dynometer(machine, "serve", HOST="0.0.0.0", PORT="8080")
         self._dynometer(FOLDER, "fold")
         for machine in DRAINS:
-            wait_until(lambda m=machine: _ready(m), WITHIN_S)  # type: ignore[misc]
+            wait_until(lambda m=machine: _is_ready(m), TIMEOUT_S)  # type: ignore[misc]
 
     def _start(self, machine: str, *words: str, **environ: str) -> None:
         with (self._directory / f"{machine}.log").open("ab") as log:
@@ -156,7 +164,7 @@ class Stage:
             for app in APPS:
                 client.hset(key, app, record)
 
-    def _whole(self) -> bool:
+    def _is_cluster_complete(self) -> bool:
         for machine in CLUSTER:
             with redis.Redis(address(machine)) as client:
                 info = client.execute_command("CLUSTER INFO")
@@ -165,52 +173,52 @@ class Stage:
                 return False
         return True
 
-    def settled(self) -> bool:
-        """Whether nothing waits on a drain's disk or in an inbox."""
+    def is_idle(self) -> bool:
+        """Whether the spools of the drains are empty and the cluster is complete."""
         for machine in DRAINS:
             body = httpx2.get(f"http://{address(machine)}:8080/readyz", trust_env=False).json()
             idle = body["store"]["status"] == "ok" and not body["spool"]["bytes"]
             if not idle:
                 return False
-        return self._whole()
+        return self._is_cluster_complete()
 
-    def counted(self) -> dict[str, int]:
-        """Requests that the service tells, by app."""
+    def request_counts(self) -> dict[str, int]:
+        """The request counters in /metrics, by app."""
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        found = dict.fromkeys(APPS, 0)
+        counts = dict.fromkeys(APPS, 0)
         url = f"http://{address(DRAINS[0])}:8080/metrics"
         for line in httpx2.get(url, headers=headers, trust_env=False).text.splitlines():
             if line.startswith("heroku_router_requests_total{"):
                 app = line.partition('app="')[2].partition('"')[0]
-                found[app] += int(float(line.rsplit(" ", 1)[1]))
-        return found
+                counts[app] += int(float(line.rsplit(" ", 1)[1]))
+        return counts
 
 
-def _answers(machine: str) -> bool:
+def _responds(machine: str) -> bool:
     with redis.Redis(address(machine), socket_timeout=1) as client, suppress(redis.RedisError):
         return bool(client.ping())
     return False
 
 
-def _ready(machine: str) -> bool:
+def _is_ready(machine: str) -> bool:
     with suppress(httpx2.TransportError):
         url = f"http://{address(machine)}:8080/readyz"
         return httpx2.get(url, trust_env=False, timeout=2).status_code == 200
     return False
 
 
-async def send(ended: asyncio.Event) -> Sent:
-    """Batches to either drain, each until one of them takes it, as a balancer would send them."""
-    acknowledged = dict.fromkeys(APPS, 0)
+async def send(stop: asyncio.Event) -> LoadResult:
+    """Send batches to the drains like a load balancer, each until one of them accepts it."""
+    acknowledged_lines = dict.fromkeys(APPS, 0)
     longest_s = 0.0
-    under_way: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[None]] = set()
 
     async def batch(number: int, client: httpx2.AsyncClient) -> None:
         nonlocal longest_s
         app = APPS[number % len(APPS)]
         body = b"".join(
-            router(time.time() - 300, dyno="web.1", status="200", service=f"{each}ms")
-            for each in range(LINES)
+            router(time.time() - 300, dyno="web.1", status="200", service=f"{service_ms}ms")
+            for service_ms in range(LINES)
         )
         login = base64.b64encode(f"{app}:{SECRET}".encode()).decode()
         headers = {"Authorization": f"Basic {login}", "Logplex-Frame-Id": f"frame-{number}"}
@@ -219,69 +227,76 @@ async def send(ended: asyncio.Event) -> Sent:
             url = f"http://{address(DRAINS[(number + attempt) % 2])}:8080/drain"
             with suppress(httpx2.TransportError):
                 if (await client.post(url, content=body, headers=headers)).status_code == 200:
-                    acknowledged[app] += LINES
+                    acknowledged_lines[app] += LINES
                     longest_s = max(longest_s, time.monotonic() - began_s)
                     return
             await asyncio.sleep(0.2)
-        raise AssertionError(f"batch {number} was taken by nobody")
+        raise AssertionError(f"batch {number} was not accepted by any drain")
 
     timeout = httpx2.Timeout(5, connect=1)
     limits = httpx2.Limits(max_connections=500)
     async with httpx2.AsyncClient(trust_env=False, timeout=timeout, limits=limits) as client:
         number = 0
-        while not ended.is_set():
+        while not stop.is_set():
             task = asyncio.create_task(batch(number, client))
-            under_way.add(task)
-            task.add_done_callback(under_way.discard)
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
             number += 1
             await asyncio.sleep(1 / POSTS_A_SECOND)
-        await asyncio.gather(*under_way)
-    return Sent(acknowledged, longest_s)
+        await asyncio.gather(*tasks)
+    return LoadResult(acknowledged_lines, longest_s)
 
 
-async def lose_each(stage: Stage) -> Sent:
-    """Lose each machine for a while, one after the other."""
-    ended = asyncio.Event()
-    sending = asyncio.create_task(send(ended))
+async def cut_each_machine(stage: Stage) -> LoadResult:
+    """Disconnect each machine for a while, one after the other."""
+    stop = asyncio.Event()
+    sending = asyncio.create_task(send(stop))
     for machine in MACHINES:
-        await asyncio.sleep(BETWEEN_S)
-        print(f"{machine} is lost for {LOST_S:g} s", flush=True)
-        cut(machine)
-        await asyncio.sleep(LOST_S)
-        mend(machine)
-        await asyncio.to_thread(wait_until, stage.settled, WITHIN_S)
-    ended.set()
+        await asyncio.sleep(PAUSE_S)
+        print(f"{machine} is disconnected for {OUTAGE_S:g} s", flush=True)
+        disconnect(machine)
+        await asyncio.sleep(OUTAGE_S)
+        reconnect(machine)
+        await asyncio.to_thread(wait_until, stage.is_idle, TIMEOUT_S)
+    stop.set()
     return await sending
 
 
-def inside() -> int:
-    """On the control machine; 1 when the books do not balance."""
+def run_in_control_namespace() -> int:
+    """Run the test on the control machine; 1 if acknowledged and counted lines differ."""
     with TemporaryDirectory(prefix="dynometer-machines-") as name, ExitStack() as stack:
         stage = Stage(Path(name), stack)
-        sent = asyncio.run(lose_each(stage))
+        load = asyncio.run(cut_each_machine(stage))
         with suppress(AssertionError):
-            wait_until(lambda: stage.settled() and stage.counted() == sent.acknowledged, WITHIN_S)
-        counted = stage.counted()
-        total = sum(sent.acknowledged.values())
-        print(f"{total:,} lines acknowledged, {sum(counted.values()):,} requests counted")
-        print(f"the longest that a batch waited for a drain: {sent.longest_s:.1f} s")
-        same = counted == sent.acknowledged
-        print("the books balance" if same else f"NOT: {sent.acknowledged} {counted}")
-        return 0 if same else 1
+            wait_until(
+                lambda: stage.is_idle() and stage.request_counts() == load.acknowledged_lines,
+                TIMEOUT_S,
+            )
+        counts = stage.request_counts()
+        total = sum(load.acknowledged_lines.values())
+        print(f"{total:,} lines acknowledged, {sum(counts.values()):,} requests counted")
+        print(f"the longest time until a batch was acknowledged: {load.longest_s:.1f} s")
+        is_equal = counts == load.acknowledged_lines
+        print(
+            "acknowledged and counted lines are equal"
+            if is_equal
+            else f"DIFFERENT: {load.acknowledged_lines} {counts}"
+        )
+        return 0 if is_equal else 1
 
 
 def main() -> int:
-    """Wire the machines, and play on them."""
+    """Create the network, and run the test in it."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.guarantees.machines", description=__doc__
     )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     if parser.parse_args().inside:
-        return inside()
+        return run_in_control_namespace()
     if os.geteuid() or not shutil.which("ip"):
         print("This needs root and the command 'ip' (apt-get install iproute2).", file=sys.stderr)
         return 2
-    with wired():
+    with network():
         command = [sys.executable, "-m", "tests.guarantees.machines", "--inside"]
         return subprocess.run(["ip", "netns", "exec", CONTROL, *command], check=False).returncode
 

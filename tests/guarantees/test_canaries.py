@@ -1,5 +1,7 @@
-"""What must never be kept or shown is sent in every place where it could slip through, and then
-looked for everywhere: in Redis, on disk, in the log, in answers, in titles of processes.
+"""Secrets and line contents must never be stored or shown.
+
+Canaries are sent in every place from which they could leak. Then they are searched for in Redis, on
+disk, in the log, in answers, and in process titles.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tests.support.lines import AT_S, app_line, frame, memory, router, timestamp
 from tests.support.processes import ROOT, RedisProcess, ServiceProcess
 from tests.support.servers import wait_until
 
-# In the text of lines: what visitors, developers and mail addresses leave there.
+# In the text of lines: data of visitors and developers, and mail addresses.
 LINES = {
     "path": "canary-path-5f1c",
     "host": "canary-host-88ab",
@@ -41,27 +43,29 @@ LINES = {
 }
 ADMIN_TOKEN = "canary-admin-token-a1b2c3d4e5f6"
 REDIS_PASSWORD = "canary-redis-password-77"
-DAMAGED = "shop: 1 damaged batches set aside"  # these two the service logs
-AWAY = "check that it is running"
-STRANGERS_SECRET = "canary-strangers-secret-66"
-STRANGERS_USER = "canary-user-55@example.com"
+DAMAGED = "shop: 1 damaged batches set aside"  # the service must have logged both texts
+UNAVAILABLE = "Check that it is running"
+UNKNOWN_SECRET = "canary-strangers-secret-66"
+UNKNOWN_USER = "canary-user-55@example.com"
 
 
 def body() -> bytes:
     """Lines of every kind, with a canary wherever a client can write."""
     path, fwd = LINES["path"], LINES["fwd"]
-    url, quoted = f"/{path}?q={LINES['email']}", f'"{fwd}"'
-    usual = router(path=url, fwd=quoted)
+    url, quoted_fwd = f"/{path}?q={LINES['email']}", f'"{fwd}"'
+    common = router(path=url, fwd=quoted_fwd)
     head = f'at=error code=H12 desc="{path}"'
-    odd = router(path=url, fwd=quoted, status="503", head=head)
-    named = [line.replace(b"shop.example.com", LINES["host"].encode()) for line in (usual, odd)]
+    error_line = router(path=url, fwd=quoted_fwd, status="503", head=head)
+    lines_with_host = [
+        line.replace(b"shop.example.com", LINES["host"].encode()) for line in (common, error_line)
+    ]
     texts = [
         f"request_id={LINES['request_id']} dyno=web.1 connect=1ms service=1ms status=200 bytes=1",
         f"at=info method=GET path=/ dyno=web.1 connect={path} service=2ms status=200 bytes=1",
         f"at=error code=H99 method=GET path={path} dyno=web.1 status=503 bytes={path}",
     ]
     lines = [
-        *(reframed(line) for line in named),
+        *(reframed(line) for line in lines_with_host),
         *(frame(text, procid="router", pri=158) for text in texts),
         frame(f"Starting process with command `{LINES['command']}`"),
         *(
@@ -87,12 +91,12 @@ def body() -> bytes:
         memory(),
     ]
     text = b"".join(reframed(line) for line in lines)
-    damaged = LINES["output"].encode() + b" 12 <190>1 " + LINES["path"].encode()
-    return text + damaged
+    damaged_frame = LINES["output"].encode() + b" 12 <190>1 " + LINES["path"].encode()
+    return text + damaged_frame
 
 
 def reframed(line: bytes) -> bytes:
-    """The frame as of now, with canaries for hostname and message id, and its count made right."""
+    """The frame with the current time, canaries as hostname and message id, and a correct count."""
     message = line.partition(b" ")[2]
     message = message.replace(timestamp(AT_S).encode(), timestamp(time.time()).encode(), 1)
     message = message.replace(b" host ", f" {LINES['hostname']} ".encode(), 1)
@@ -101,7 +105,7 @@ def reframed(line: bytes) -> bytes:
 
 
 class World:
-    """A service of two workers with its secrets, a Redis with a password, and what both wrote."""
+    """A service of two workers with its secrets, a Redis with a password, and their output."""
 
     def __init__(self, directory: Path, redis_port: int, redis: RedisProcess) -> None:
         self.directory = directory
@@ -116,16 +120,16 @@ class World:
         self.drain_secret = ""
         self.read_token = ""
 
-    def command(self, *words: str) -> str:
-        """What a command prints."""
-        done = subprocess.run(
+    def run(self, *words: str) -> str:
+        """Run a command of the CLI; returns its output."""
+        process = subprocess.run(
             [sys.executable, "-m", "app.cli", *words],
             cwd=self.directory,
             env=self.service.environ,
             capture_output=True,
             check=False,
         )
-        return (done.stdout + done.stderr).decode()
+        return (process.stdout + process.stderr).decode()
 
     def post(self, user: str, secret: str, text: bytes) -> int:
         headers = {
@@ -162,81 +166,81 @@ class World:
         return {
             "admin token": ADMIN_TOKEN,
             "Redis password": REDIS_PASSWORD,
-            "a stranger's secret": STRANGERS_SECRET,
-            "a stranger's user": STRANGERS_USER,
+            "a stranger's secret": UNKNOWN_SECRET,
+            "a stranger's user": UNKNOWN_USER,
             "drain secret": self.drain_secret,
             "read token": self.read_token.partition("_")[2].partition("_")[2],
         }
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The world after everything was told to it, with Redis away in between."""
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The service after all canaries were sent, with and without Redis."""
     directory = tmp_path_factory.mktemp("canaries")
     server = RedisProcess(directory / "redis", "--requirepass", REDIS_PASSWORD)
     server.client = redis.Redis(port=server.port, password=REDIS_PASSWORD)
     server.start()
     try:
-        yield asyncio.run(_tell(directory, server))
+        yield asyncio.run(_expose(directory, server))
     finally:
         server.kill()
 
 
-async def _tell(directory: Path, server: RedisProcess) -> World:
+async def _expose(directory: Path, server: RedisProcess) -> World:
     async with fault_proxy(server.port) as proxy:
         world = World(directory, proxy.port, server)
         await asyncio.to_thread(world.service.start)
         try:
-            await asyncio.to_thread(_while_redis_is_there, world)
+            await asyncio.to_thread(_use_with_redis, world)
             await proxy.refuse()
-            await asyncio.to_thread(_while_redis_is_away, world)
-            spooled = [*world.service.directory.rglob("*.spool")]
-            kept = directory / "spooled"
-            kept.mkdir()
-            for path in spooled:
-                (kept / path.name).write_bytes(path.read_bytes())
-            assert spooled
+            await asyncio.to_thread(_use_without_redis, world)
+            spool_files = [*world.service.directory.rglob("*.spool")]
+            copy_directory = directory / "spooled"
+            copy_directory.mkdir()
+            for path in spool_files:
+                (copy_directory / path.name).write_bytes(path.read_bytes())
+            assert spool_files
         finally:
             await asyncio.to_thread(world.service.stop)
     return world
 
 
-def _while_redis_is_there(world: World) -> None:
-    secret = re.search(r"shop:([^@]+)@", world.command("drains", "add", "shop"))
-    token = re.search(r"dyno_\S+", world.command("tokens", "add", "--app", "shop"))
+def _use_with_redis(world: World) -> None:
+    secret = re.search(r"shop:([^@]+)@", world.run("drains", "add", "shop"))
+    token = re.search(r"dyno_\S+", world.run("tokens", "add", "--app", "shop"))
     assert secret and token
     world.drain_secret, world.read_token = secret[1], token[0]
     world.redis.client.rpush("dm:{shop}:inbox", b"Ddamaged!" + b"\xff")
     assert world.post("shop", world.drain_secret, body()) == 200
-    assert world.post("shop", STRANGERS_SECRET, body()) == 401
-    assert world.post(STRANGERS_USER, STRANGERS_SECRET, body()) == 401
+    assert world.post("shop", UNKNOWN_SECRET, body()) == 401
+    assert world.post(UNKNOWN_USER, UNKNOWN_SECRET, body()) == 401
     assert world.post(world.drain_secret, "shop", body()) == 401  # mixed up
     for path in _paths():
-        _keep(world, path, world.get(path))
-        _keep(world, path, world.get(path, world.read_token))
-    _keep(world, "wrong token", world.get("/api/v1/apps", STRANGERS_SECRET))
-    _keep(world, "secret as token", world.get("/api/v1/apps", world.drain_secret))
-    _keep(world, "titles", _titles(world))
-    # What cannot be read and what has the wrong type are the ways to our tracebacks.
+        _save_output(world, path, world.get(path))
+        _save_output(world, path, world.get(path, world.read_token))
+    _save_output(world, "wrong token", world.get("/api/v1/apps", UNKNOWN_SECRET))
+    _save_output(world, "secret as token", world.get("/api/v1/apps", world.drain_secret))
+    _save_output(world, "titles", _process_titles(world))
+    # Unreadable data and keys of the wrong type could lead to tracebacks that quote data.
     world.redis.client.set("dm:{broken}:1m:0", b"\xff")
     world.redis.client.zadd("dm:apps:last_seen", {"broken": 1})
     world.redis.client.set("dm:{broken}:inbox", b"\xff")
     for path in ("/", "/metrics", "/readyz", "/api/v1/apps/broken/query?metric=requests"):
-        _keep(world, path, world.get(path))
+        _save_output(world, path, world.get(path))
     world.redis.client.delete("dm:{broken}:inbox", "dm:{broken}:1m:0")
     for words in (["doctor"], ["drains", "list"], ["drains", "list", "--json"], ["tokens", "list"]):
-        _keep(world, " ".join(words), world.command(*words))
+        _save_output(world, " ".join(words), world.run(*words))
     wait_until(lambda: DAMAGED in world.log)
     wait_until(lambda: not world.redis.client.exists("dm:{shop}:inbox"))
 
 
-def _while_redis_is_away(world: World) -> None:
+def _use_without_redis(world: World) -> None:
     assert world.post("shop", world.drain_secret, body()) == 200
-    world.post("shop", STRANGERS_SECRET, body())
+    world.post("shop", UNKNOWN_SECRET, body())
     for path in _paths():
-        _keep(world, path, world.get(path))
-    _keep(world, "doctor", world.command("doctor"))
-    wait_until(lambda: AWAY in world.log)
+        _save_output(world, path, world.get(path))
+    _save_output(world, "doctor", world.run("doctor"))
+    wait_until(lambda: UNAVAILABLE in world.log)
 
 
 def _paths() -> list[str]:
@@ -251,14 +255,14 @@ def _paths() -> list[str]:
     ]
 
 
-def _keep(world: World, name: str, text: str) -> None:
-    shown = world.directory / "shown"
-    shown.mkdir(exist_ok=True)
-    number = len(list(shown.iterdir()))
-    (shown / f"{number:03}-{re.sub('[^a-z]+', '-', name)}").write_text(text)
+def _save_output(world: World, name: str, text: str) -> None:
+    output_directory = world.directory / "shown"
+    output_directory.mkdir(exist_ok=True)
+    number = len(list(output_directory.iterdir()))
+    (output_directory / f"{number:03}-{re.sub('[^a-z]+', '-', name)}").write_text(text)
 
 
-def _titles(world: World) -> str:
+def _process_titles(world: World) -> str:
     pids = [world.service.pid, *world.service.workers]
     return "\n".join(
         Path(f"/proc/{pid}/{file}").read_bytes().decode()
@@ -267,8 +271,8 @@ def _titles(world: World) -> str:
     )
 
 
-def everywhere(world: World) -> Iterator[tuple[str, bytes]]:
-    """(name of a place, what lies there)."""
+def search_places(world: World) -> Iterator[tuple[str, bytes]]:
+    """Yield (name of a place, its contents) of all files and keys."""
     for path in world.directory.rglob("*"):
         if path.is_file():
             yield str(path.relative_to(world.directory)), path.read_bytes()
@@ -295,35 +299,35 @@ def _value(client: redis.Redis, key: bytes) -> bytes:
     return b"\n".join(parts)
 
 
-def test_the_search_finds_what_is_there(told: World) -> None:
-    places = [name for name, data in everywhere(told) if b"web.1" in data]
+def test_the_search_covers_all_places(world: World) -> None:
+    places = [name for name, data in search_places(world) if b"web.1" in data]
     for kind in ("value of b'dm:{shop}:1m:", "spooled/", "shown/", "redis/appendonlydir/"):
         assert any(name.startswith(kind) for name in places), (kind, places)
-    assert DAMAGED in told.log
-    assert AWAY in told.log
+    assert DAMAGED in world.log
+    assert UNAVAILABLE in world.log
 
 
 @pytest.mark.parametrize("kind", LINES)
-def test_nothing_that_a_client_wrote_is_kept_or_shown(told: World, kind: str) -> None:
+def test_nothing_that_a_client_wrote_is_stored_or_shown(world: World, kind: str) -> None:
     canary = LINES[kind].encode().lower()
-    assert [name for name, data in everywhere(told) if canary in data.lower()] == []
+    assert [name for name, data in search_places(world) if canary in data.lower()] == []
 
 
-def test_no_secret_is_kept_or_shown(told: World) -> None:
-    for kind, secret in told.secrets.items():
+def test_no_secret_is_stored_or_shown(world: World) -> None:
+    for kind, secret in world.secrets.items():
         assert len(secret) > 16
-        for name, data in everywhere(told):
+        for name, data in search_places(world):
             assert secret.encode() not in data, (kind, name)
             assert json.dumps(secret)[1:-1].encode() not in data, (kind, name)
 
 
 def test_a_password_that_breaks_the_address_is_not_quoted(tmp_path: Path) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "app.cli", "doctor"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "REDIS_URL": f"redis://:{REDIS_PASSWORD}/#@x"},
         capture_output=True,
         check=False,
     )
-    assert done.returncode in (1, 2)
-    assert REDIS_PASSWORD.encode() not in done.stdout + done.stderr
+    assert process.returncode in (1, 2)
+    assert REDIS_PASSWORD.encode() not in process.stdout + process.stderr

@@ -1,4 +1,4 @@
-"""Each drill, small: the books balance and nobody noticed. `make guarantees` runs them in full."""
+"""Each drill at small size: every promise holds. `make guarantees` runs them at full size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEED = 1
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", BY_NAME)
-async def test_the_books_balance(name: str) -> None:
+async def test_every_promise_holds(name: str) -> None:
     result = await run(BY_NAME[name], SMALL, SEED)
     assert result.passed, (result.differences, result.problems)
     assert result.offered >= SMALL.messages

@@ -16,7 +16,7 @@ import pytest
 from app.traffic.simulated_lines import frame
 from tests.support.monitoring import alertmanager, prometheus
 from tests.support.processes import ROOT, ServiceProcess
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 from tests.support.traffic import send
 
 DEPLOY = ROOT / "deploy" / "prometheus"
@@ -25,7 +25,7 @@ EXAMPLE = (DEPLOY / "alertmanager.yml").read_text()
 
 def test_the_rules_fire_when_they_should_and_not_before() -> None:
     result = subprocess.run(
-        [program("promtool"), "test", "rules", "dynometer.tests.yml"],
+        [find_program("promtool"), "test", "rules", "dynometer.tests.yml"],
         cwd=DEPLOY,
         capture_output=True,
         text=True,

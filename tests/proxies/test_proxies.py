@@ -17,7 +17,7 @@ from tests.support.certificates import certificate
 from tests.support.lines import router
 from tests.support.monitoring import running
 from tests.support.processes import ROOT, ServiceProcess, free_port
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 
 TOKEN = "a-token-of-the-admin"
 MEBIBYTE = 2**20
@@ -70,7 +70,7 @@ def nginx(at: Deployment) -> Iterator[None]:
         "events {}\n"
         f"http {{ access_log {at.directory}/access.log; {paths}\n{site}\n}}\n"
     )
-    command = [program("nginx"), "-p", str(at.directory), "-c", str(config)]
+    command = [find_program("nginx"), "-p", str(at.directory), "-c", str(config)]
     with running(at.directory / "nginx.log", command, f"{at.service.url}/healthz"):
         yield
 
@@ -89,7 +89,7 @@ def haproxy(at: Deployment) -> Iterator[None]:
         text = text.replace(default, value)
     config = at.directory / "haproxy.cfg"
     config.write_text(text)
-    command = [program("haproxy"), "-db", "-f", str(config)]
+    command = [find_program("haproxy"), "-db", "-f", str(config)]
     with running(at.directory / "haproxy.log", command, f"{at.service.url}/healthz"):
         yield
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.certificates import certificate
 from tests.support.lines import router_text
 from tests.support.processes import ROOT, ServiceProcess, free_port
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 
 LINES = 5_000
 UNPACKED = ROOT / ".servers" / "usr"
@@ -112,7 +112,14 @@ def test_rsyslog(listening: Listening, tmp_path: Path, framing: str, over_tls: b
             options=options,
         )
     )
-    command = [program("rsyslogd"), "-n", "-f", str(config), "-i", str(tmp_path / "rsyslog.pid")]
+    command = [
+        find_program("rsyslogd"),
+        "-n",
+        "-f",
+        str(config),
+        "-i",
+        str(tmp_path / "rsyslog.pid"),
+    ]
     with sending(tmp_path, command):
         wait_until(lambda: arrived(listening.service, "shop", LINES), WITHIN_S)
 

@@ -11,8 +11,8 @@ from app.storage.interface import (
     ID_BYTES,
     KIND_BATCH,
     KIND_ROLLUP,
-    NO_GUARDS,
-    Appended,
+    NO_PRECONDITIONS,
+    AppendResult,
     Batch,
     CoalescedElement,
     Slot,
@@ -42,12 +42,12 @@ def again(first: Batch) -> Batch:
     return batch(b"sent again", id=first.id)
 
 
-async def append(store: Store, app: str, *batches: Batch) -> Appended:
+async def append(store: Store, app: str, *batches: Batch) -> AppendResult:
     answers = await store.append({app: batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
     return answers[app]
 
 
-async def append_when_taken(store: Store, app: str, *batches: Batch) -> Appended:
+async def append_when_taken(store: Store, app: str, *batches: Batch) -> AppendResult:
     """Again and again, while the store is away."""
     while True:
         try:
@@ -66,10 +66,10 @@ async def append_bundle(
     store: Store,
     app: str,
     sent: CoalescedElement,
-    guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+    preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
 ) -> int:
-    answers = await store.append_bundles(
-        {app: sent}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards=guards
+    answers = await store.append_coalesced(
+        {app: sent}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, preconditions=preconditions
     )
     return answers[app]
 

@@ -1,5 +1,6 @@
-"""A Redis Cluster and a primary with sentinels for tests: real servers on loopback, gone when the
-tests end.
+"""A Redis Cluster and a primary with sentinels for tests.
+
+They are real servers on loopback that are stopped when the tests end.
 """
 
 from __future__ import annotations
@@ -20,30 +21,30 @@ from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.retry import Retry
 
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 
 NODE_TIMEOUT_MS = 1_000
-WITHIN_S = 30.0
+TIMEOUT_S = 30.0
 _MARKER = "marker"
 
 
 class Node:
-    """One server of several, on a port of its own."""
+    """One server of a cluster or sentinel setup, on its own port."""
 
     def __init__(self, directory: Path, *options: str, sentinel: bool = False) -> None:
         self.port = free_port()
-        self.frozen = False
+        self.is_frozen = False
         self.client = redis.Redis(port=self.port, retry=Retry(NoBackoff(), 0), socket_timeout=5)
         self._directory = directory
-        self._words: Sequence[str] = (program("redis-server"),)
+        self._command: Sequence[str] = (find_program("redis-server"),)
         if sentinel:
             file = directory / "sentinel.conf"
             lines = [f"port {self.port}", f"dir {directory}", "bind 127.0.0.1", *options]
             file.write_text("\n".join(lines))
-            self._words += (str(file), "--sentinel")
+            self._command += (str(file), "--sentinel")
         else:
-            self._words += ("--port", str(self.port), "--dir", str(directory), "--save", "")
-            self._words += ("--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0", *options)
+            self._command += ("--port", str(self.port), "--dir", str(directory), "--save", "")
+            self._command += ("--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0", *options)
         self.start()
 
     @property
@@ -53,11 +54,11 @@ class Node:
     def start(self) -> None:
         with (self._directory / "log").open("ab") as output:
             self.process = subprocess.Popen(
-                self._words, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
-        wait_until(self._answers, WITHIN_S)
+        wait_until(self._responds, TIMEOUT_S)
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self.process.poll() is None, (self._directory / "log").read_text()
         try:
             return bool(self.client.ping())
@@ -65,21 +66,21 @@ class Node:
             return False
 
     @property
-    def alive(self) -> bool:
-        return self.process.poll() is None and not self.frozen
+    def is_alive(self) -> bool:
+        return self.process.poll() is None and not self.is_frozen
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
-        """As if it were cut off: it holds its connections, and says nothing."""
+        """Simulate a network failure: connections stay open, nothing is answered."""
         os.kill(self.process.pid, signal.SIGSTOP)
-        self.frozen = True
+        self.is_frozen = True
 
     def thaw(self) -> None:
         os.kill(self.process.pid, signal.SIGCONT)
-        self.frozen = False
+        self.is_frozen = False
 
     def close(self) -> None:
         self.client.close()
@@ -87,29 +88,29 @@ class Node:
 
 
 def free_port() -> int:
-    """Whose cluster bus, 10,000 above, is free as well."""
+    """A free port whose cluster bus port, 10,000 above, is free as well."""
     while True:
-        with socket.socket() as one, socket.socket() as other:
-            one.bind(("127.0.0.1", 0))
-            port: int = one.getsockname()[1]
+        with socket.socket() as client_socket, socket.socket() as bus_socket:
+            client_socket.bind(("127.0.0.1", 0))
+            port: int = client_socket.getsockname()[1]
             if port > 55_000:
                 continue
             try:
-                other.bind(("127.0.0.1", port + 10_000))
+                bus_socket.bind(("127.0.0.1", port + 10_000))
             except OSError:
                 continue
             return port
 
 
-class ClusterOfNodes:
-    """So many primaries, each with a replica."""
+class RedisCluster:
+    """A cluster of primaries with one replica each."""
 
     def __init__(self, directory: Path, stack: ExitStack, primaries: int = 3) -> None:
         self._directory = directory
         self._stack = stack
         self.nodes = [self.add() for _ in range(2 * primaries)]
         self._cli("create", *(node.address for node in self.nodes), "--cluster-replicas", "1")
-        wait_until(lambda: all(map(_whole, self.nodes)), WITHIN_S)
+        wait_until(lambda: all(map(_is_complete, self.nodes)), TIMEOUT_S)
         self.wait_for_replicas()
 
     @property
@@ -117,167 +118,177 @@ class ClusterOfNodes:
         return "redis+cluster://" + ",".join(node.address for node in self.nodes[:2])
 
     def add(self) -> Node:
-        """A node that belongs to nobody yet."""
+        """Start a node that belongs to no cluster yet."""
         directory = Path(tempfile.mkdtemp(dir=self._directory))
         options: tuple[str, ...] = ("--cluster-enabled", "yes")
         options += ("--cluster-node-timeout", str(NODE_TIMEOUT_MS))
         options += ("--cluster-require-full-coverage", "no")
-        # Otherwise a primary that gave its last slot away becomes a replica.
+        # Otherwise a primary that gives its last slot away becomes a replica.
         options += ("--cluster-allow-replica-migration", "no", "--appendonly", "yes")
         node = Node(directory, *options)
         self._stack.callback(node.close)
         return node
 
     def join(self, node: Node) -> None:
-        """Make it a primary without slots."""
+        """Add a node to the cluster as a primary without slots."""
         self._cli("add-node", node.address, self.nodes[0].address)
         self.nodes.append(node)
-        wait_until(lambda: all(map(_whole, self.nodes)), WITHIN_S)
+        wait_until(lambda: all(map(_is_complete, self.nodes)), TIMEOUT_S)
 
     def move(self, key: str, target: Node) -> None:
-        """Move the hash slot of a key, with what is in it."""
+        """Move the hash slot of a key, with its keys, to another primary."""
         with self.moving(key, target):
             pass
 
     @contextmanager
     def moving(self, key: str, target: Node) -> Iterator[None]:
-        """The same in steps, as the manual of Redis says: the slot is on its way, and at the end
-        what is in it follows.
+        """Move the hash slot of a key in steps, as the Redis manual describes.
+
+        Inside the context the slot is being moved; its keys are migrated at the end.
         """
         slot = key_slot(key.encode())
         source = self.owner(key)
-        _said(target, "CLUSTER SETSLOT", slot, "IMPORTING", _id(source))
-        _said(source, "CLUSTER SETSLOT", slot, "MIGRATING", _id(target))
+        _execute(target, "CLUSTER SETSLOT", slot, "IMPORTING", _id(source))
+        _execute(source, "CLUSTER SETSLOT", slot, "MIGRATING", _id(target))
         yield
-        # Written apart, so that the client leaves the names as they are: ids are no text.
-        while keys := _said(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
+        # As separate words, so that the client does not decode the names: ids are not text.
+        while keys := _execute(source, "CLUSTER", "GETKEYSINSLOT", slot, 100):
             words = ("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
-            _said(source, *words)
+            _execute(source, *words)
         for node in (target, source, *self.primaries()):
-            _said(node, "CLUSTER SETSLOT", slot, "NODE", _id(target))
+            _execute(node, "CLUSTER SETSLOT", slot, "NODE", _id(target))
 
     def _cli(self, *words: str) -> None:
-        command = [program("redis-cli"), "--cluster", *words, "--cluster-yes"]
-        ran = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+        command = [find_program("redis-cli"), "--cluster", *words, "--cluster-yes"]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert process.returncode == 0, process.stdout + process.stderr
 
     def primaries(self) -> list[Node]:
-        return [node for node in self.nodes if node.alive and node.client.role()[0] == b"master"]
+        return [node for node in self.nodes if node.is_alive and node.client.role()[0] == b"master"]
 
     def owner(self, key: str) -> Node:
-        """The primary that serves a key."""
+        """The primary that serves a key, as a live node reports."""
         slot = key_slot(key.encode())
-        asked = next(node for node in self.nodes if node.alive)
-        serving = (p[1] for first, last, p, *_ in _slots(asked) if first <= slot <= last)
-        port = next(serving)
+        node = next(node for node in self.nodes if node.is_alive)
+        ports = (p[1] for first, last, p, *_ in _slots(node) if first <= slot <= last)
+        port = next(ports)
         return next(node for node in self.nodes if node.port == port)
 
-    def lose(self) -> tuple[str, str]:
-        """A primary ends that holds nothing of the service or of alerts, and its replica with it;
-        returns an app that lay there, and one that did not.
+    def kill_shard(self) -> tuple[str, str]:
+        """Kill a primary and its replica, but not one with the keys of the service or of alerts.
+
+        Returns:
+            An app on the dead shard, and one on another shard.
         """
-        held = [self.owner("dm:{!service}:apps"), self.owner("dm:{!alerts}:lease")]
-        lost = next(node for node in self.primaries() if node not in held)
-        ours = {self.owner(f"dm:{{app-{n}}}:inbox"): f"app-{n}" for n in range(20)}
-        ports = {int(port) for _, port, _ in lost.client.role()[2]}
+        service_nodes = [self.owner("dm:{!service}:apps"), self.owner("dm:{!alerts}:lease")]
+        dead_node = next(node for node in self.primaries() if node not in service_nodes)
+        apps = {self.owner(f"dm:{{app-{n}}}:inbox"): f"app-{n}" for n in range(20)}
+        ports = {int(port) for _, port, _ in dead_node.client.role()[2]}
         for node in self.nodes:
-            if node is lost or node.port in ports:
+            if node is dead_node or node.port in ports:
                 node.kill()
-        return ours[lost], ours[held[0]]
+        return apps[dead_node], apps[service_nodes[0]]
 
     def wait_for_replicas(self) -> None:
-        """A replica whose link is up may still hold nothing, so each must show a marker."""
-        wait_until(lambda: all(_whole(node) for node in self.nodes if node.alive), WITHIN_S)
+        """Wait until each replica has its primary's data.
+
+        A replica whose link is up may still be empty, so each must return a marker.
+        """
+        wait_until(
+            lambda: all(_is_complete(node) for node in self.nodes if node.is_alive), TIMEOUT_S
+        )
         for node in self.primaries():
             slots = {first: primary[1] for first, _, primary, *_ in _slots(node)}
-            own = next(first for first, port in slots.items() if port == node.port)
-            key = next(key for n in count() if key_slot((key := f"{_MARKER}{n}").encode()) == own)
+            first_slot = next(first for first, port in slots.items() if port == node.port)
+            key = next(
+                key for n in count() if key_slot((key := f"{_MARKER}{n}").encode()) == first_slot
+            )
             node.client.set(key, "here")
             for _, port, _ in node.client.role()[2]:
-                replica = next(each for each in self.nodes if each.port == int(port))
-                wait_until(lambda r=replica, k=key: _has(r, k), WITHIN_S)  # type: ignore[misc]
+                replica = next(node for node in self.nodes if node.port == int(port))
+                wait_until(lambda r=replica, k=key: _has_key(r, k), TIMEOUT_S)  # type: ignore[misc]
 
     def empty(self) -> None:
         for node in self.primaries():
             node.client.flushall()
 
 
-def _said(node: Node, *words: Any) -> Any:
+def _execute(node: Node, *words: Any) -> Any:
     return node.client.execute_command(*words)  # type: ignore[no-untyped-call]
 
 
 def _slots(node: Node) -> list[Any]:
-    return list(_said(node, "CLUSTER SLOTS"))
+    return list(_execute(node, "CLUSTER SLOTS"))
 
 
-def _has(node: Node, key: str) -> bool:
+def _has_key(node: Node, key: str) -> bool:
     with redis.Redis(port=node.port) as client:
         client.execute_command("READONLY")
         try:
             return client.get(key) is not None
-        except redis.ResponseError:  # it does not know yet who serves it
+        except redis.ResponseError:  # it does not know yet which node serves the key
             return False
 
 
-def _whole(node: Node) -> bool:
-    return bool(_said(node, "CLUSTER INFO")["cluster_state"] == "ok")
+def _is_complete(node: Node) -> bool:
+    return bool(_execute(node, "CLUSTER INFO")["cluster_state"] == "ok")
 
 
 def _id(node: Node) -> str:
-    said = _said(node, "CLUSTER MYID")
-    return said.decode() if isinstance(said, bytes) else str(said)
+    answer = _execute(node, "CLUSTER MYID")
+    return answer.decode() if isinstance(answer, bytes) else str(answer)
 
 
 @contextmanager
-def running_cluster(primaries: int = 3) -> Iterator[ClusterOfNodes]:
+def running_cluster(primaries: int = 3) -> Iterator[RedisCluster]:
     with (
         tempfile.TemporaryDirectory(prefix="dynometer-") as directory,
         ExitStack() as stack,
     ):
-        yield ClusterOfNodes(Path(directory), stack, primaries)
+        yield RedisCluster(Path(directory), stack, primaries)
 
 
-class Watched:
-    """A primary with a replica, and three sentinels that watch them."""
+class SentinelSetup:
+    """A primary with a replica, and three sentinels that monitor them."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         def node(*options: str, sentinel: bool = False) -> Node:
-            own = Path(tempfile.mkdtemp(dir=directory))
-            started = Node(own, *options, sentinel=sentinel)
-            stack.callback(started.close)
-            return started
+            node_directory = Path(tempfile.mkdtemp(dir=directory))
+            server = Node(node_directory, *options, sentinel=sentinel)
+            stack.callback(server.close)
+            return server
 
         self.primary = node()
         self.replica = node("--replicaof", "127.0.0.1", str(self.primary.port))
         self.primary.client.set(_MARKER, "here")
-        wait_until(lambda: self.replica.client.get(_MARKER) is not None, WITHIN_S)
-        watch = (
+        wait_until(lambda: self.replica.client.get(_MARKER) is not None, TIMEOUT_S)
+        options = (
             f"sentinel monitor dynometer 127.0.0.1 {self.primary.port} 2",
             f"sentinel down-after-milliseconds dynometer {NODE_TIMEOUT_MS}",
             "sentinel failover-timeout dynometer 5000",
         )
-        self.sentinels = [node(*watch, sentinel=True) for _ in range(3)]
-        wait_until(lambda: all(map(_knows_all, self.sentinels)), WITHIN_S)
+        self.sentinels = [node(*options, sentinel=True) for _ in range(3)]
+        wait_until(lambda: all(map(_sees_all, self.sentinels)), TIMEOUT_S)
 
     @property
     def url(self) -> str:
-        hosts = ",".join(each.address for each in self.sentinels)
+        hosts = ",".join(sentinel.address for sentinel in self.sentinels)
         return f"redis+sentinel://{hosts}/dynometer"
 
     def empty(self) -> None:
         self.primary.client.flushall()
 
 
-def _knows_all(sentinel: Node) -> bool:
-    known = sentinel.client.sentinel_master("dynometer")
-    assert isinstance(known, dict)
-    return bool(known["num-slaves"] == 1 and known["num-other-sentinels"] == 2)
+def _sees_all(sentinel: Node) -> bool:
+    state = sentinel.client.sentinel_master("dynometer")
+    assert isinstance(state, dict)
+    return bool(state["num-slaves"] == 1 and state["num-other-sentinels"] == 2)
 
 
 @contextmanager
-def running_sentinels() -> Iterator[Watched]:
+def running_sentinels() -> Iterator[SentinelSetup]:
     with (
         tempfile.TemporaryDirectory(prefix="dynometer-") as directory,
         ExitStack() as stack,
     ):
-        yield Watched(Path(directory), stack)
+        yield SentinelSetup(Path(directory), stack)

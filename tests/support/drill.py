@@ -1,5 +1,6 @@
-"""A drill: the real service, two workers and all, under load, while things are broken on purpose;
-afterwards the books are compared.
+"""Runs a drill: the real service with two workers under load, while a fault is injected.
+
+Afterwards the answers that senders got are compared with the answers to queries.
 """
 
 from __future__ import annotations
@@ -26,26 +27,26 @@ from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.truth import Answers, Difference, Truth, differences
 
 WORKERS = 2
-FOLDED_WITHIN_S = 60.0
-DELIVERED_WITHIN_S = 120.0
-SPREAD_S = 1_800  # lines are stamped within so long before now: several minutes and slots
+FOLD_TIMEOUT_S = 60.0
+DELIVERY_TIMEOUT_S = 120.0
+SPREAD_S = 1_800  # timestamps of lines lie within this time before now, in many slots
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much of it: the same drill in a minute of CI, and in an hour by hand."""
+    """The size of a drill: small in CI, large for the published table."""
 
     messages: int
     kills: int
     outage_s: float
     apps: int = 3
-    connections: int = 3  # of each app
+    connections: int = 3  # for each app
     messages_per_s: int = 4_000
 
 
 @dataclass
 class Stage:
-    """Where a drill is played: the service, over whatever store."""
+    """The environment of a drill: the running service on some store."""
 
     size: Size
     random: random.Random
@@ -55,11 +56,11 @@ class Stage:
     notes: list[str] = field(default_factory=list)
 
     async def pause(self, low_s: float = 0.1, high_s: float = 0.5) -> None:
-        """Some time of load, of random length."""
+        """Let the load run for a random time."""
         await asyncio.sleep(self.random.uniform(low_s, high_s))
 
     async def kill(self, pid: int) -> None:
-        """SIGKILL, now."""
+        """Kill a process with SIGKILL, and count it."""
         os.kill(pid, signal.SIGKILL)
         self.kills += 1
 
@@ -69,47 +70,54 @@ class Stage:
             return await client.get(f"{self.service.url}/readyz")
 
     def expect(self, holds: bool, problem: str) -> None:
-        """Note a problem that is not in the books."""
+        """Record a problem unless the condition holds."""
         if not holds:
             self.problems.append(problem)
 
 
 @dataclass
 class World(Stage):
-    """A service with one Redis, over a proxy: everything that a fault may break."""
+    """A service with one Redis behind a fault proxy."""
 
     redis: RedisProcess = field(kw_only=True)
     proxy: FaultProxy = field(kw_only=True)
 
 
 Fault = Callable[[Any], Coroutine[None, None, None]]
-Building = Callable[["Drill", Size, random.Random], AbstractAsyncContextManager[Stage]]
+BuildStage = Callable[["Drill", Size, random.Random], AbstractAsyncContextManager[Stage]]
 
 
 @dataclass(frozen=True)
 class Drill:
-    """`settings` of the service, `redis` options, `habits` of the senders."""
+    """A fault to inject under load, and the promises that may be broken.
+
+    Attributes:
+        description: the row in docs/guarantees.md.
+        settings: of the service, as environment variables.
+        redis: options of the server.
+        behaviour: of the senders.
+    """
 
     name: str
     fault: Fault
-    says: str
+    description: str
     settings: Mapping[str, str] = field(default_factory=dict)
     redis: Sequence[str] = ("--appendfsync", "always")
-    habits: LogplexBehaviour = LOGPLEX
-    build: Building | None = None  # where it is played, if not with one Redis
+    behaviour: LogplexBehaviour = LOGPLEX
+    build: BuildStage | None = None  # the environment; None for one Redis behind a proxy
     clock_off_s: float = 0.0
-    may_drop: bool = False  # senders may lose lines, since neither store nor disk takes them
-    may_use_up_tries: bool = False  # kills may meet all three tries of a batch
-    may_lose: bool = False  # what was acknowledged, but nothing may count twice
+    may_drop: bool = False  # senders may lose lines: neither store nor spool accepts them
+    may_use_up_tries: bool = False  # kills may hit all three attempts of a batch
+    may_lose: bool = False  # acknowledged batches may be lost, but none may count twice
 
 
 @dataclass
 class Result:
-    """What came of a drill. Messages are counted with the L10 frames that senders add."""
+    """The result of a drill. Message counts include the L10 frames that senders add."""
 
     offered: int = 0
     acknowledged: int = 0
-    dropped: int = 0
+    rejected: int = 0
     uncertain: int = 0
     kills: int = 0
     seconds: float = 0.0
@@ -119,13 +127,13 @@ class Result:
 
     @property
     def passed(self) -> bool:
-        """Whether every promise held."""
+        """Whether all promises held."""
         return not self.differences and not self.problems
 
 
 @dataclass
 class _Stream:
-    """One app, and the connections over which Logplex's nodes send its lines."""
+    """One app, and the senders that act as its Logplex nodes."""
 
     app: str
     truth: Truth
@@ -133,13 +141,15 @@ class _Stream:
 
 
 async def run(drill: Drill, size: Size, seed: int) -> Result:
-    """Run a drill."""
-    began_s = time.monotonic()
-    chance = random.Random(f"{seed} {drill.name}")
-    async with (drill.build or _world)(drill, size, chance) as world:
+    """Run a drill and compare what senders and queries report."""
+    start_time_s = time.monotonic()
+    rng = random.Random(f"{seed} {drill.name}")
+    async with (drill.build or _world)(drill, size, rng) as world:
         streams = [_stream(world, drill, f"app-{number}") for number in range(size.apps)]
         start_s = int(time.time() + drill.clock_off_s) - SPREAD_S - 60
-        sending = [asyncio.create_task(sender.run()) for each in streams for sender in each.senders]
+        sending = [
+            asyncio.create_task(sender.run()) for stream in streams for sender in stream.senders
+        ]
         fault = asyncio.create_task(drill.fault(world))
         feeding = asyncio.create_task(_feed(streams, world, drill, fault))
         try:
@@ -148,19 +158,19 @@ async def run(drill: Drill, size: Size, seed: int) -> Result:
             for stream in streams:
                 for sender in stream.senders:
                     sender.close()
-            await asyncio.wait_for(asyncio.gather(*sending), DELIVERED_WITHIN_S)
-            await _settled(world)
+            await asyncio.wait_for(asyncio.gather(*sending), DELIVERY_TIMEOUT_S)
+            await _wait_until_folded(world)
             end_s = int(time.time() + max(0.0, drill.clock_off_s)) + 60
             result = await asyncio.to_thread(_compare, world, drill, streams, start_s, end_s)
         finally:
             for task in (fault, feeding, *sending):
                 task.cancel()
-        result.seconds = time.monotonic() - began_s
+        result.seconds = time.monotonic() - start_time_s
         return result
 
 
 @asynccontextmanager
-async def _world(drill: Drill, size: Size, chance: random.Random) -> AsyncIterator[Stage]:
+async def _world(drill: Drill, size: Size, rng: random.Random) -> AsyncIterator[Stage]:
     with TemporaryDirectory(prefix="dynometer-drill-") as name:
         directory = Path(name)
         redis = RedisProcess(directory / "redis", *drill.redis)
@@ -175,7 +185,7 @@ async def _world(drill: Drill, size: Size, chance: random.Random) -> AsyncIterat
                 )
                 try:
                     await asyncio.to_thread(service.start)
-                    yield World(size, chance, service, redis=redis, proxy=proxy)
+                    yield World(size, rng, service, redis=redis, proxy=proxy)
                 finally:
                     await asyncio.to_thread(service.stop)
         finally:
@@ -192,7 +202,7 @@ def _stream(world: Stage, drill: Drill, app: str) -> _Stream:
         LogplexSender(
             url,
             f"d.{app}",
-            habits=drill.habits,
+            habits=drill.behaviour,
             on_acknowledged=truth.acknowledged,
             on_given_up=truth.given_up,
         )
@@ -204,16 +214,16 @@ def _stream(world: Stage, drill: Drill, app: str) -> _Stream:
 async def _feed(
     streams: Sequence[_Stream], world: Stage, drill: Drill, fault: asyncio.Task[None]
 ) -> None:
-    """Lines, at a steady pace, until there were enough and nothing is broken any more."""
-    fed = 0
-    began_s = time.monotonic()
+    """Feed lines at a steady pace until there are enough and the fault has ended."""
+    count = 0
+    start_time_s = time.monotonic()
     senders = [sender for stream in streams for sender in stream.senders]
-    while fed < world.size.messages or not fault.done():
+    while count < world.size.messages or not fault.done():
         for _ in range(20):
             line = _line(world.random, time.time() + drill.clock_off_s)
             world.random.choice(senders).offer(line)
-            fed += 1
-        while fed > (time.monotonic() - began_s) * world.size.messages_per_s:
+            count += 1
+        while count > (time.monotonic() - start_time_s) * world.size.messages_per_s:
             await asyncio.sleep(0.005)
         while any(sender.waiting > LOGPLEX.buffer_messages_max // 2 for sender in senders):
             if drill.may_drop:
@@ -222,13 +232,13 @@ async def _feed(
         await asyncio.sleep(0)
 
 
-def _line(chance: random.Random, now_s: float) -> SimulatedLine:
-    at_s = now_s - chance.random() ** 3 * SPREAD_S
-    dyno = f"web.{chance.randint(1, 4)}"
-    kind = chance.random()
+def _line(rng: random.Random, now_s: float) -> SimulatedLine:
+    at_s = now_s - rng.random() ** 3 * SPREAD_S
+    dyno = f"web.{rng.randint(1, 4)}"
+    kind = rng.random()
     if kind < 0.8:
-        status = chance.choice((200, 200, 200, 200, 302, 404, 500))
-        service_ms = int(chance.lognormvariate(4.5, 1.3))
+        status = rng.choice((200, 200, 200, 200, 302, 404, 500))
+        service_ms = int(rng.lognormvariate(4.5, 1.3))
         text = router(at_s, dyno=dyno, status=str(status), service=f"{service_ms}ms")
         return SimulatedLine(now_s, text, status)
     if kind < 0.85:
@@ -240,9 +250,9 @@ def _line(chance: random.Random, now_s: float) -> SimulatedLine:
     return SimulatedLine(now_s, frame("hello", app_name="app", procid=dyno, at_s=at_s))
 
 
-async def _settled(world: Stage) -> None:
-    """Returns when nothing waits on disk or in an inbox any more."""
-    deadline = time.monotonic() + FOLDED_WITHIN_S
+async def _wait_until_folded(world: Stage) -> None:
+    """Wait until the spool and all inboxes are empty."""
+    deadline = time.monotonic() + FOLD_TIMEOUT_S
     while time.monotonic() < deadline:
         with suppress(httpx2.TransportError):
             body = (await world.ready()).json()
@@ -250,11 +260,11 @@ async def _settled(world: Stage) -> None:
             if idle and not body["folding"]["backlog_batches"]:
                 return
         await asyncio.sleep(0.1)
-    world.problems.append("not everything was folded in time")
+    world.problems.append("some batches were not folded in time")
 
 
-def _fewer(found: object, sent: object) -> bool:
-    return isinstance(found, int) and isinstance(sent, int) and found < sent
+def _is_fewer(actual: object, total: object) -> bool:
+    return isinstance(actual, int) and isinstance(total, int) and actual < total
 
 
 def _compare(
@@ -266,23 +276,31 @@ def _compare(
             answers = Answers(client, stream.app, start_s, end_s)
             result.differences += differences(stream.truth, answers)
             counts = [sender.counts for sender in stream.senders]
-            offered = sum(each.offered for each in counts)
-            overflowed = sum(each.overflowed for each in counts)
-            acknowledged = sum(each.acknowledged for each in counts)
-            lost = overflowed + stream.truth.dropped + stream.truth.uncertain_messages
-            if offered != acknowledged + lost:
-                result.differences.append(("offered", offered, acknowledged + lost))
-            result.offered += offered
+            offered_count = sum(entry.offered for entry in counts)
+            overflow_count = sum(entry.overflowed for entry in counts)
+            acknowledged_count = sum(entry.acknowledged for entry in counts)
+            missing_count = overflow_count + stream.truth.dropped + stream.truth.uncertain_messages
+            if offered_count != acknowledged_count + missing_count:
+                result.differences.append(
+                    ("offered", offered_count, acknowledged_count + missing_count)
+                )
+            result.offered += offered_count
             result.acknowledged += stream.truth.messages
-            result.dropped += overflowed + stream.truth.dropped
+            result.rejected += overflow_count + stream.truth.dropped
             result.uncertain += stream.truth.uncertain_messages
     if drill.may_lose:
-        fewer = [(what, n, f) for what, n, f in result.differences if _fewer(f, n)]
-        result.differences = [each for each in result.differences if each not in fewer]
-        result.notes += [f"lost: {found} of {sent} {what}" for what, sent, found in fewer]
-    tolerated = drill.may_drop or drill.may_use_up_tries
-    not_taken = 0 if drill.may_drop else result.dropped
-    not_taken += 0 if tolerated else result.uncertain
-    if not_taken:
-        result.problems.append(f"{not_taken} messages were not taken")
+        fewer = [
+            (name, total, actual)
+            for name, total, actual in result.differences
+            if _is_fewer(actual, total)
+        ]
+        result.differences = [
+            difference for difference in result.differences if difference not in fewer
+        ]
+        result.notes += [f"lost: {actual} of {total} {name}" for name, total, actual in fewer]
+    may_reject = drill.may_drop or drill.may_use_up_tries
+    rejected_count = 0 if drill.may_drop else result.rejected
+    rejected_count += 0 if may_reject else result.uncertain
+    if rejected_count:
+        result.problems.append(f"{rejected_count} messages were rejected")
     return result

@@ -1,4 +1,4 @@
-"""A proxy in front of a server that does, while it runs, what networks and servers do."""
+"""A TCP proxy in front of a server that injects faults of networks and servers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ CHUNK_BYTES = 65_536
 
 
 class FaultProxy:
-    """Relays TCP connections on a loopback port to a server.
+    """Relays TCP connections from a loopback port to a server.
 
-    What can be set at any time:
-        refusing        connections are refused, those that exist are cut
-        silent          connections are taken and nothing is relayed any more (a black hole)
-        delay_s         each reply is held back for so long
-        replies_to_lose so many replies get lost with their connections, after the server did its
-                        work
+    Faults can be injected at any time:
+        refuse()         refuses new connections and closes existing ones
+        stop_relaying()  accepts connections but relays nothing (a black hole)
+        delay_s          delays each reply by this long
+        replies_to_lose  loses this many replies with their connections; the server has executed
+                         the commands
     """
 
     def __init__(self, server_port: int) -> None:
@@ -33,22 +33,22 @@ class FaultProxy:
         self.replies_lost = 0
 
     async def start(self) -> None:
-        """Listen, on the same port each time."""
+        """Listen; after the first time on the same port."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def refuse(self) -> None:
-        """Stop listening and cut what is open, until `start`."""
+        """Refuse new connections and close existing ones, until `start`."""
         assert self._server is not None
         self._server.close()
         for connection in list(self._connections):
             connection.cancel()
 
-    def fall_silent(self) -> None:
-        """Relay nothing, until `speak`."""
+    def stop_relaying(self) -> None:
+        """Relay nothing, until `resume_relaying`."""
         self._relaying.clear()
 
-    def speak(self) -> None:
+    def resume_relaying(self) -> None:
         """Relay again."""
         self._relaying.set()
 
@@ -59,7 +59,7 @@ class FaultProxy:
         try:
             await self._relay(reader, writer)
         except (OSError, asyncio.CancelledError):
-            pass  # one of the two went away, or we cut them
+            pass  # a side closed its connection, or `refuse` closed both
         finally:
             self._connections.discard(task)
             writer.transport.abort()
@@ -98,5 +98,5 @@ async def fault_proxy(server_port: int) -> AsyncIterator[FaultProxy]:
     try:
         yield proxy
     finally:
-        proxy.speak()
+        proxy.resume_relaying()
         await proxy.refuse()

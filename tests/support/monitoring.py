@@ -11,7 +11,7 @@ from typing import Any
 import httpx2
 
 from tests.support.processes import free_port
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 
 START_WITHIN_S = 30.0
 
@@ -75,7 +75,7 @@ def prometheus(directory: Path, config: str) -> Iterator[Prometheus]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
-        program("prometheus"),
+        find_program("prometheus"),
         "--config.file=prometheus.yml",
         "--storage.tsdb.path=data",
         f"--web.listen-address=127.0.0.1:{port}",
@@ -92,7 +92,7 @@ def alertmanager(directory: Path, config: str) -> Iterator[str]:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [
-        program("prometheus-alertmanager"),
+        find_program("prometheus-alertmanager"),
         "--config.file=alertmanager.yml",
         "--storage.path=data",
         f"--web.listen-address=127.0.0.1:{port}",

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 
 ROOT = Path(__file__).parents[2]
 START_WITHIN_S = 30.0
@@ -49,7 +49,7 @@ class RedisProcess:
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(program("redis-server"), "--port", str(self.port), "--save", ""),
+                    *(find_program("redis-server"), "--port", str(self.port), "--save", ""),
                     *("--bind", "127.0.0.1", "--dir", str(self._directory)),
                     *("--appendonly", "yes", *self._options),
                 ],

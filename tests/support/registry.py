@@ -1,4 +1,4 @@
-"""The registry of drains, as a test wants it to be."""
+"""Sets drain records for tests."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from app.storage.interface import Store
 
 
 async def put_drain(store: Store, app: str, record: str) -> None:
-    """An app's record is this from now on; "" for none."""
-    before = (await store.drains()).get(app, "")
-    assert await store.swap_drain(app, before, record)
+    """Set the drain record of an app; "" removes it."""
+    old_record = (await store.drains()).get(app, "")
+    assert await store.compare_and_set_drain(app, old_record, record)
 
 
 async def remove_drain(store: Store, app: str) -> None:
-    """An app has no drain from now on."""
+    """Remove the drain record of an app."""
     await put_drain(store, app, "")

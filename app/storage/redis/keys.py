@@ -1,5 +1,6 @@
-"""Keys of an app in Redis (store.py lists them), and the calls of the scripts that write:
-how many keys, keys, arguments.
+"""Builds an app's Redis keys, and the calls of the scripts that write: key count, keys, arguments.
+
+app.storage.redis.store lists all keys. The scripts document their arguments.
 """
 
 from __future__ import annotations
@@ -18,114 +19,115 @@ from app.storage.interface import (
     last_header,
 )
 
-APPS_REMEMBERED = 4_096
+KEY_CACHE_APPS_MAX = 4_096
 
 
 def inbox_key(app: str) -> str:
-    """Of the inbox."""
+    """The key of an app's inbox."""
     return f"dm:{{{app}}}:inbox"
 
 
 def state_key(app: str) -> str:
-    """Of what is kept about its drains."""
+    """The key of an app's state: which of its drains counts."""
     return f"dm:{{{app}}}:drain"
 
 
-def ids_of_all(app: str) -> tuple[str, str]:
-    """Of the two hashes of ids (see ids.lua), where all apps lie together."""
+def shared_id_keys(app: str) -> tuple[str, str]:
+    """The keys of the two hashes of batch ids (ids.lua) that all apps share on one server."""
     return "dm:ids", "dm:ids:before"
 
 
-def ids_of_each(app: str) -> tuple[str, str]:
-    """The same where each app lies by itself."""
+def app_id_keys(app: str) -> tuple[str, str]:
+    """The keys of the two hashes of batch ids of one app, on a cluster."""
     return f"dm:{{{app}}}:ids", f"dm:{{{app}}}:ids:before"
 
 
-def id_field(app: str, batch_id: bytes) -> bytes:
-    """Of the token of a POST, in these hashes."""
-    return batch_id + app.encode()
-
-
 def slot_key(app: str, slot: Slot) -> str:
-    """Of a slot."""
+    """The key of a slot."""
     return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"
 
 
 def append_call(
-    ids: Sequence[str],
+    id_keys: Sequence[str],
     app: str,
     batches: Sequence[Batch],
-    guard: StatePrecondition | None,
+    precondition: StatePrecondition | None,
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
-    """Of append.lua; `ids` as of ids_of_all."""
-    call: list[Any] = [4, *ids, inbox_key(app), state_key(app)]
-    call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
+    """A call of append.lua."""
+    call: list[Any] = [4, *id_keys, inbox_key(app), state_key(app)]
+    call += (id_ttl_ms, inbox_ttl_ms, *_precondition_arguments(precondition))
     for batch in batches:
         call += batch
     return call
 
 
 def append_from_log_call(
-    ids: Sequence[str],
+    id_keys: Sequence[str],
     app: str,
     batches: Sequence[Batch],
-    places: Sequence[LogOffset],
-    guard: StatePrecondition | None,
+    offsets: Sequence[LogOffset],
+    precondition: StatePrecondition | None,
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
-    """Of append_from_log.lua."""
-    call: list[Any] = [5, *ids, inbox_key(app), state_key(app), f"dm:{{{app}}}:log"]
-    call += (id_ttl_ms, inbox_ttl_ms, *_guarded(guard))
-    for batch, place in zip(batches, places, strict=True):
-        call += (*batch, *place)
+    """A call of append_from_log.lua."""
+    call: list[Any] = [5, *id_keys, inbox_key(app), state_key(app), f"dm:{{{app}}}:log"]
+    call += (id_ttl_ms, inbox_ttl_ms, *_precondition_arguments(precondition))
+    for batch, offset in zip(batches, offsets, strict=True):
+        call += (*batch, *offset)
     return call
 
 
-def bundle_call(
-    ids: Sequence[str],
-    bundles: Sequence[tuple[str, CoalescedElement]],
-    guards: Mapping[str, StatePrecondition],
+def append_coalesced_call(
+    id_keys: Sequence[str],
+    elements: Sequence[tuple[str, CoalescedElement]],
+    preconditions: Mapping[str, StatePrecondition],
     id_ttl_ms: int,
     inbox_ttl_ms: int,
 ) -> list[Any]:
-    """Of bundle.lua."""
-    keys: list[str | bytes] = [*ids]
+    """A call of append_coalesced.lua."""
+    keys: list[str | bytes] = [*id_keys]
     arguments: list[Any] = [id_ttl_ms, inbox_ttl_ms]
-    for app, bundle in bundles:
-        keys += _written_to(app)
-        states = _states(guards.get(app))
-        names = b"".join((*bundle.ids, *bundle.tokens))
-        arguments += (len(states), *states, bundle.element, names)
+    for app, group in elements:
+        keys += _append_keys(app)
+        states = _states(preconditions.get(app))
+        ids_and_tokens = b"".join((*group.ids, *group.tokens))
+        arguments += (len(states), *states, group.element, ids_and_tokens)
     return [len(keys), *keys, *arguments]
 
 
 def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
-    """Of fold.lua."""
+    """A call of fold.lua."""
     keys: list[str] = []
     arguments: list[Any] = []
     for app, fold in folds:
         keys += (inbox_key(app), *[slot_key(app, write.slot) for write in fold.writes])
-        arguments += (len(fold.folded), last_header(fold.folded), len(fold.writes))
+        arguments += (len(fold.elements), last_header(fold.elements), len(fold.writes))
         for write in fold.writes:
             arguments += (write.ttl_ms, write.element)
     return [len(keys), *keys, *arguments]
 
 
-@lru_cache(APPS_REMEMBERED)
-def _written_to(app: str) -> tuple[bytes, bytes]:
-    """The keys of its inbox and its state."""
+@lru_cache(KEY_CACHE_APPS_MAX)
+def _append_keys(app: str) -> tuple[bytes, bytes]:
+    """The keys of an app's inbox and state, encoded; cached because every POST needs them."""
     return inbox_key(app).encode(), state_key(app).encode()
 
 
-def _guarded(guard: StatePrecondition | None) -> tuple[int, bytes, bytes]:
-    return (1, guard.expected, guard.new) if guard else (0, b"", b"")
+def _precondition_arguments(precondition: StatePrecondition | None) -> tuple[int, bytes, bytes]:
+    return (
+        (1, precondition.expected_state, precondition.new_state) if precondition else (0, b"", b"")
+    )
 
 
-def _states(guard: StatePrecondition | None) -> Sequence[bytes]:
-    """That which is expected, and the new one if it changes."""
-    if guard is None:
+def _states(precondition: StatePrecondition | None) -> Sequence[bytes]:
+    """The states of a precondition as append_coalesced.lua takes them: none, one or two."""
+    if precondition is None:
         return ()
-    return (guard.expected, guard.new) if guard.new else (guard.expected,)
+    return (
+        (precondition.expected_state, precondition.new_state)
+        if precondition.new_state
+        else (precondition.expected_state,)
+    )

@@ -1,9 +1,8 @@
-"""One connection to the server that stays with whoever asks all the time, beside the client's.
+"""A permanent connection to Redis that many tasks share by pipelining.
 
-The client connects it, with all that its address may ask for (TLS, passwords, RESP3); then bytes
-go over it as they are, and answers are handed out in the order of what was asked. The client's own
-way, through a pool and streams, does the same for nearly three times the CPU
-time.
+redis-py connects it and does all that the URL may require (TLS, passwords, RESP3). After that,
+commands are written to the transport as bytes, and answers are matched to them by their order.
+redis-py's own path, through a pool and streams, takes nearly three times the CPU time.
 """
 
 from __future__ import annotations
@@ -17,129 +16,141 @@ import hiredis
 from redis import exceptions
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 
-LOOKS_PER_TIMEOUT = 8
-_NOT_WHOLE = object()
+CHECKS_PER_TIMEOUT = 8
+_INCOMPLETE = object()
 
 
-class _Asked(NamedTuple):
+class _Request(NamedTuple):
     answers: list[Any]
-    commands: int
-    answered: asyncio.Future[list[Any]]
-    asked_s: float  # on the event loop's clock
+    answer_count: int
+    future: asyncio.Future[list[Any]]
+    sent_s: float  # on the event loop's clock
 
 
-class _Line(asyncio.Protocol):
-    """A connection: what was asked over it, and its answers."""
+class _RedisProtocol(asyncio.Protocol):
+    """Sends commands over a transport and resolves a future with the answers to each request."""
 
     def __init__(
         self,
         transport: asyncio.WriteTransport,
-        refusal_of: Callable[[str], Exception],
+        parse_error: Callable[[str], Exception],
         timeout_s: float,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout_s = timeout_s
         self._transport = transport
-        self._asked: deque[_Asked] = deque()
-        self._reader = hiredis.Reader(replyError=refusal_of, notEnoughData=_NOT_WHOLE)
-        self._timer: asyncio.TimerHandle | None = None  # while there is what may be late
-        self.broken = False
+        self._requests: deque[_Request] = deque()
+        self._reader = hiredis.Reader(replyError=parse_error, notEnoughData=_INCOMPLETE)
+        self._timer: asyncio.TimerHandle | None = None  # set while a request is open
+        self.is_broken = False
         transport.set_protocol(self)
 
-    def ask(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
-        asked = _Asked([], count, self._loop.create_future(), self._loop.time())
-        self._asked.append(asked)
+    def send(self, commands: bytes, count: int) -> asyncio.Future[list[Any]]:
+        request = _Request([], count, self._loop.create_future(), self._loop.time())
+        self._requests.append(request)
         self._transport.write(commands)
         if self._timer is None:
-            self._look_later()
-        return asked.answered
+            self._schedule_timeout_check()
+        return request.future
 
-    def break_off(self, error: exceptions.RedisError) -> None:
-        self.broken = True
+    def abort(self, error: exceptions.RedisError) -> None:
+        self.is_broken = True
         if self._timer is not None:
             self._timer.cancel()
         self._transport.abort()
-        while self._asked:
-            answered = self._asked.popleft().answered
-            if not answered.done():
-                answered.set_exception(error)
+        while self._requests:
+            future = self._requests.popleft().future
+            if not future.done():
+                future.set_exception(error)
 
-    def _look_later(self) -> None:
-        after_s = self._timeout_s / LOOKS_PER_TIMEOUT
-        self._timer = self._loop.call_later(after_s, self._look_whether_late)
+    def _schedule_timeout_check(self) -> None:
+        after_s = self._timeout_s / CHECKS_PER_TIMEOUT
+        self._timer = self._loop.call_later(after_s, self._check_timeout)
 
-    def _look_whether_late(self) -> None:
-        """Now and then: a timer for each answer would be set and cancelled for nothing."""
+    def _check_timeout(self) -> None:
+        """Abort if the oldest request is overdue.
+
+        One periodic check is cheaper than a timer for each request, nearly all of which would be
+        cancelled.
+        """
         self._timer = None
-        if not self._asked:
+        if not self._requests:
             return
-        if self._asked[0].asked_s <= self._loop.time() - self._timeout_s:
-            self.break_off(exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s"))
+        if self._requests[0].sent_s <= self._loop.time() - self._timeout_s:
+            self.abort(exceptions.TimeoutError(f"no answer within {self._timeout_s:g} s"))
         else:
-            self._look_later()
+            self._schedule_timeout_check()
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
         try:
-            while (answer := self._reader.gets()) is not _NOT_WHOLE:
+            while (answer := self._reader.gets()) is not _INCOMPLETE:
                 if isinstance(answer, hiredis.PushNotification):
-                    continue  # news that nobody asked for
-                asked = self._asked[0]
-                asked.answers.append(answer)
-                if len(asked.answers) == asked.commands:
-                    self._asked.popleft()
-                    if not asked.answered.done():
-                        asked.answered.set_result(asked.answers)
+                    continue  # not an answer
+                request = self._requests[0]
+                request.answers.append(answer)
+                if len(request.answers) == request.answer_count:
+                    self._requests.popleft()
+                    if not request.future.done():
+                        request.future.set_result(request.answers)
         except (hiredis.ProtocolError, IndexError):
-            self.break_off(exceptions.ConnectionError("the server answered what was not asked"))
+            self.abort(exceptions.ConnectionError("the server sent an unexpected answer"))
 
     def connection_lost(self, reason: Exception | None) -> None:
-        self.break_off(exceptions.ConnectionError("the server closed the connection"))
+        self.abort(exceptions.ConnectionError("the server closed the connection"))
 
 
 class PipelinedConnection:
-    """Connects when it is first asked, and again after it broke."""
+    """Connects on first use, and again after the connection broke."""
 
     def __init__(self, pool: ConnectionPool, timeout_s: float) -> None:
         """
         Args:
-            pool: where the connection comes from, and counts as in use.
-            timeout_s: how long an answer may take; then the connection is given up.
+            pool: provides the connection, which counts as in use there.
+            timeout_s: how long an answer may take. Then the connection is closed.
         """
         self._pool = pool
         self._timeout_s = timeout_s
         self._connecting = asyncio.Lock()
         self._connection: AbstractConnection | None = None
-        self._line: _Line | None = None
+        self._protocol: _RedisProtocol | None = None
 
-    async def ask(self, commands: bytes, count: int) -> list[Any]:
-        """The answers to so many commands, as the protocol has them (RESP); refusals among them,
-        as errors of the client. Several may ask at a time; who stops waiting disturbs nobody.
+    async def send(self, commands: bytes, count: int) -> list[Any]:
+        """Send commands and return their answers.
 
+        Tasks may send concurrently. Cancelling one of them does not affect the others.
+
+        Args:
+            commands: encoded in RESP.
+            count: the number of commands in it.
+        Returns:
+            One answer for each command. An error is an exception of redis-py in its place.
         Raises:
-            redis.exceptions.RedisError: whether the commands took place is unknown.
+            redis.exceptions.RedisError: whether the commands were executed is unknown.
         """
-        line = self._line
-        if line is None or line.broken:
-            line = await self._connected()
-        return await line.ask(commands, count)
+        protocol = self._protocol
+        if protocol is None or protocol.is_broken:
+            protocol = await self._connect()
+        return await protocol.send(commands, count)
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        if self._line is not None:
-            self._line.break_off(exceptions.ConnectionError("the connection was closed"))
+        """Close the connection and fail all open requests."""
+        if self._protocol is not None:
+            self._protocol.abort(exceptions.ConnectionError("the connection was closed"))
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.disconnect(nowait=True)
             await self._pool.release(connection)
 
-    async def _connected(self) -> _Line:
+    async def _connect(self) -> _RedisProtocol:
         async with self._connecting:
-            if self._line is not None and not self._line.broken:
-                return self._line
-            await self.close()  # what is left of the last one
-            get = self._pool.get_connection()  # type: ignore[no-untyped-call]  # theirs
+            if self._protocol is not None and not self._protocol.is_broken:
+                return self._protocol
+            await self.close()  # gives the broken connection back to the pool
+            get = self._pool.get_connection()  # type: ignore[no-untyped-call]
             self._connection = connection = cast("AbstractConnection", await get)
             transport = cast("asyncio.StreamWriter", connection._writer).transport
-            self._line = _Line(transport, connection._parser.parse_error, self._timeout_s)
-            return self._line
+            self._protocol = _RedisProtocol(
+                transport, connection._parser.parse_error, self._timeout_s
+            )
+            return self._protocol

@@ -1,4 +1,4 @@
-"""Redis behind Sentinel: who is the primary is asked before each connection."""
+"""Redis behind Sentinel: the sentinels are asked for the primary before each connection."""
 
 from __future__ import annotations
 
@@ -12,53 +12,55 @@ from redis.exceptions import ReadOnlyError, RedisError
 
 from app.storage.interface import StoreError
 from app.storage.redis.commands import TIMEOUT_S, Call
-from app.storage.redis.single import SingleRedis, options
+from app.storage.redis.single import SingleRedis, connection_options
 from app.storage.redis.store import RedisStore
-from app.storage.redis.urls import Hosts
+from app.storage.redis.urls import MultiHostUrl
 
 PORT = 26379
-_FORM = "redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/SERVICE"
-_OF_SENTINELS = "sentinel_"  # options that begin so are theirs
+_URL_FORM = "redis+sentinel://USER:PASSWORD@HOST:26379,HOST:26379/SERVICE"
+_SENTINEL_OPTION_PREFIX = "sentinel_"  # of options in the URL that are meant for the sentinels
 
 
 def connect(url: str, connections_max: int, replicas: int) -> RedisStore:
-    """See engine.connect."""
-    where = Hosts(url, PORT, _FORM)
-    service, _, database = where.path.partition("/")
+    """Open the store at a redis+sentinel:// or rediss+sentinel:// URL."""
+    address = MultiHostUrl(url, PORT, _URL_FORM)
+    service, _, database = address.path.partition("/")
     if not service:
-        raise StoreError(f"REDIS_URL names no service: it must be {_FORM}")
+        raise StoreError(f"REDIS_URL names no service. Write it as {_URL_FORM}.")
     try:
-        of_servers = dict(parse_url(where.url_of(where.hosts[0], database)))
+        server_options = dict(parse_url(address.url_of(address.hosts[0], database)))
     except ValueError:  # its text may quote a part of the password
-        raise StoreError(f"REDIS_URL cannot be read: it must be {_FORM}") from None
+        raise StoreError(f"REDIS_URL cannot be read. Write it as {_URL_FORM}.") from None
     for name in ("host", "port", "connection_class"):
-        of_servers.pop(name, None)
-    of_sentinels = {
-        name.removeprefix(_OF_SENTINELS): of_servers.pop(name)
-        for name in list(of_servers)
-        if name.startswith(_OF_SENTINELS)
+        server_options.pop(name, None)
+    sentinel_options = {
+        name.removeprefix(_SENTINEL_OPTION_PREFIX): server_options.pop(name)
+        for name in list(server_options)
+        if name.startswith(_SENTINEL_OPTION_PREFIX)
     }
-    of_sentinels |= {name: value for name, value in of_servers.items() if name.startswith("ssl_")}
-    of_sentinels |= {"ssl": where.tls, **options()}
-    sentinels = Sentinel(where.hosts, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+    sentinel_options |= {
+        name: value for name, value in server_options.items() if name.startswith("ssl_")
+    }
+    sentinel_options |= {"ssl": address.has_tls, **connection_options()}
+    sentinels = Sentinel(address.hosts, sentinel_kwargs=sentinel_options)  # type: ignore[no-untyped-call]
     pool = _Pool(  # type: ignore[no-untyped-call]
         service,
         sentinels,
         max_connections=connections_max,
         timeout=TIMEOUT_S,
-        ssl=where.tls,
-        **options(),
-        **of_servers,
+        ssl=address.has_tls,
+        **connection_options(),
+        **server_options,
     )
     return RedisStore(_SentinelTopology(pool, replicas, sentinels, service))
 
 
 class _Pool(SentinelConnectionPool, BlockingConnectionPool):
-    """Whoever finds all connections in use waits for one, as with one Redis."""
+    """A pool of connections to the primary that waits for a free one, as with one Redis."""
 
 
 class _SentinelTopology(SingleRedis):
-    """The server that the sentinels name."""
+    """The topology of the server that the sentinels name as primary."""
 
     def __init__(
         self, pool: SentinelConnectionPool, replicas: int, sentinels: Sentinel, service: str
@@ -67,41 +69,38 @@ class _SentinelTopology(SingleRedis):
         self._sentinels = sentinels
         self._service = service
 
-    async def ask(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """See redis_call.Server."""
-        return await self._unless_demoted(await super().ask(calls, before))
+    async def send(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        return await self._disconnect_if_demoted(await super().send(calls, prefix))
 
-    async def _commit_to_replicas(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        return await self._unless_demoted(await super()._commit_to_replicas(calls, before))
+    async def _send_and_wait(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        return await self._disconnect_if_demoted(await super()._send_and_wait(calls, prefix))
 
-    async def _unless_demoted(self, answers: list[Any]) -> list[Any]:
-        """Whoever was the primary refuses to write: next time the sentinels are asked again."""
+    async def _disconnect_if_demoted(self, answers: list[Any]) -> list[Any]:
+        """Close the connection to a former primary, so that the sentinels are asked again."""
         if any(isinstance(answer, ReadOnlyError) for answer in answers):
-            await self._wire.close()
+            await self._connection.close()
         return answers
 
-    async def problems(self) -> list[str]:
-        """See redis_call.Server."""
-        found = await super().problems()
-        told = []
+    async def warnings(self) -> list[str]:
+        warnings = await super().warnings()
+        states = []
         for sentinel in self._sentinels.sentinels:
             with suppress(RedisError, OSError):
-                told.append(cast("dict[str, Any]", await sentinel.sentinel_master(self._service)))
+                states.append(cast("dict[str, Any]", await sentinel.sentinel_master(self._service)))
         sentinels = len(self._sentinels.sentinels)
-        if len(told) <= sentinels // 2:
-            found.append(
-                f"{len(told)} of {sentinels} sentinels answer, too few to choose another primary: "
-                "start them"
+        if len(states) <= sentinels // 2:
+            warnings.append(
+                f"{len(states)} of {sentinels} sentinels respond, too few to elect another "
+                "primary. Start the others."
             )
-        elif not any(each["num-slaves"] for each in told):
-            found.append(
-                f"the primary of {self._service} has no replica: should it fail, nobody can take "
-                "its place"
+        elif not any(state["num-slaves"] for state in states):
+            warnings.append(
+                f"The primary of {self._service} has no replica that could take over if it fails. "
+                "Add one."
             )
-        return found
+        return warnings
 
     async def close(self) -> None:
-        """See redis_call.Server."""
         await super().close()
         for sentinel in self._sentinels.sentinels:
             await sentinel.aclose()

@@ -1,4 +1,4 @@
-"""What a server says of itself (INFO), and what of it makes it unfit."""
+"""Reads the fields of INFO: name and memory of the server, and settings that make it unusable."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ OLDEST_VERSION = (6, 2)
 
 
 def problems_of(info: Mapping[str, Any]) -> Iterator[str]:
-    """Why this server is, in sentences that say what to do."""
+    """Reasons why this server must not be used, each a sentence with the fix."""
     version = str(info.get("valkey_version") or info.get("redis_version", "0.0"))
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_VERSION:
         oldest = ".".join(map(str, OLDEST_VERSION))
-        yield f"the store is Redis {version}: upgrade it to {oldest} or newer"
+        yield f"Redis {version} is too old. Upgrade it to {oldest} or newer."
     policy = info.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         yield (
-            f"the store's maxmemory-policy is {policy}, which drops acknowledged data when "
-            "memory is full: run 'redis-cli CONFIG SET maxmemory-policy noeviction', at Heroku "
-            "'heroku redis:maxmemory INSTANCE --policy noeviction'"
+            f"The maxmemory-policy of Redis is {policy}: it discards acknowledged data when memory "
+            "is full. Run 'redis-cli CONFIG SET maxmemory-policy noeviction', at Heroku "
+            "'heroku redis:maxmemory INSTANCE --policy noeviction'."
         )
 
 
 def server_info(infos: Sequence[Mapping[str, Any]], settings: Mapping[str, str]) -> ServerInfo:
-    """Of all of them together; of what they should have in common, what the first says."""
+    """Summarize the primaries: memory is added up; version and persistence are the first one's."""
     first = infos[0]
     limits = [int(info.get("maxmemory", 0)) for info in infos]
     name = "Valkey" if "valkey_version" in first else "Redis"
@@ -43,6 +43,6 @@ def server_info(infos: Sequence[Mapping[str, Any]], settings: Mapping[str, str])
 def _persistence(append_only: bool, settings: Mapping[str, str]) -> str:
     if append_only:
         return f"append-only file, synced {settings.get('appendfsync', 'as its operator chose')}"
-    if settings.get("save", "unknown"):
-        return "snapshots now and then"
+    if settings.get("save", "unknown"):  # hosted servers do not show their settings
+        return "periodic snapshots"
     return ""

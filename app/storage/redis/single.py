@@ -1,4 +1,7 @@
-"""One Redis: the client for what is seldom, and for everything else one connection that stays."""
+"""A single Redis server.
+
+Commands go over one pipelined connection; rare administrative ones over redis-py's client.
+"""
 
 from __future__ import annotations
 
@@ -18,79 +21,80 @@ from app.storage.redis.pipelined_connection import PipelinedConnection
 
 CONNECTIONS_MAX = 16
 CONNECT_TIMEOUT_S = 1.0
-WAIT_MS = 1_000  # for replicas; they follow within a millisecond or so when they follow at all
+REPLICATION_TIMEOUT_MS = 1_000  # replicas that work acknowledge within a millisecond or so
 
 
 class NotReplicated(RedisError):
-    """Too few replicas have it, as yet."""
+    """Too few replicas acknowledged a write in time."""
 
 
-def options() -> dict[str, Any]:
-    """Of each connection. A command is not repeated by the client itself: only the caller knows
-    what may be repeated.
+def connection_options() -> dict[str, Any]:
+    """Options of every connection.
+
+    The client must not retry commands: only the caller knows which ones may be repeated.
     """
     return {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
-        # With these on, the pool does not look whether the server closed an idle connection.
+        # If enabled, the pool does not notice that the server closed an idle connection.
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
 
 
-def pool_to(url: str, connections_max: int) -> ConnectionPool:
-    """Connections to the server at redis://, rediss:// or unix://.
+def create_pool(url: str, connections_max: int) -> ConnectionPool:
+    """A pool of connections to the server at a redis://, rediss:// or unix:// URL.
 
     Raises:
-        ValueError: this is no such address; its text may quote a part of the password.
+        ValueError: the URL cannot be read. Its text may quote a part of the password.
     """
     return redis.asyncio.BlockingConnectionPool.from_url(
-        url, max_connections=connections_max, timeout=TIMEOUT_S, **options()
+        url, max_connections=connections_max, timeout=TIMEOUT_S, **connection_options()
     )
 
 
 class SingleRedis:
-    """See redis_call.Server."""
+    """The topology of one server."""
 
-    apps_per_script = 32  # about 0.2 ms, in which nobody else is answered
+    apps_per_script = 32  # about 0.2 ms, during which the server answers no other client
 
     def __init__(self, pool: ConnectionPool, replicas: int = 0) -> None:
-        """`replicas`: how many must have what is committed."""
+        """`replicas`: how many must acknowledge the writes of `send_replicated`."""
         self._client = redis.asyncio.Redis.from_pool(pool)
-        self._wire = PipelinedConnection(pool, TIMEOUT_S)
+        self._connection = PipelinedConnection(pool, TIMEOUT_S)
         self._replicas = replicas
-        self.commit = self._commit_to_replicas if replicas else self.ask
+        self.send_replicated = self._send_and_wait if replicas else self.send
 
-    async def ask(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """See redis_call.Server."""
-        commands = b"".join([pack_command((*before, *call)) for call in calls])
-        return await self._wire.ask(commands, len(calls))
+    async def send(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        commands = b"".join([pack_command((*prefix, *call)) for call in calls])
+        return await self._connection.send(commands, len(calls))
 
-    async def _commit_to_replicas(self, calls: Sequence[Call], before: Call = ()) -> list[Any]:
-        """WAIT speaks of what was written over the same connection, so it goes along; and it says
-        nothing where nothing was written, so the scripts write also when they repeat.
+    async def _send_and_wait(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        """Send calls followed by WAIT.
+
+        WAIT covers the writes of its own connection, so it must go over the same one. It covers
+        nothing if a script wrote nothing; therefore scripts write known ids again.
         """
-        words = [(*before, *call) for call in calls]
-        commands = b"".join(map(pack_command, [*words, ("WAIT", self._replicas, WAIT_MS)]))
-        *answers, have = await self._wire.ask(commands, len(calls) + 1)
-        if isinstance(have, Exception):
-            raise have
-        if have < self._replicas:
-            raise NotReplicated(f"{have} of {self._replicas} replicas have the batch")
+        words = [(*prefix, *call) for call in calls]
+        commands = b"".join(
+            map(pack_command, [*words, ("WAIT", self._replicas, REPLICATION_TIMEOUT_MS)])
+        )
+        *answers, count = await self._connection.send(commands, len(calls) + 1)
+        if isinstance(count, Exception):
+            raise count
+        if count < self._replicas:
+            raise NotReplicated(f"{count} of {self._replicas} replicas acknowledged the batch")
         return answers
 
-    async def load(self, script: str) -> None:
-        """See redis_call.Server."""
-        (answer,) = await self.ask([("SCRIPT", "LOAD", script)])
+    async def load_script(self, script: str) -> None:
+        (answer,) = await self.send([("SCRIPT", "LOAD", script)])
         if isinstance(answer, Exception):
             raise answer
 
     async def infos(self) -> list[Mapping[str, Any]]:
-        """See redis_call.Server."""
         return [await self._client.info()]
 
     async def settings(self, *names: str) -> dict[str, str]:
-        """See redis_call.Server."""
         try:
             return {
                 name: str((await self._client.config_get(name)).get(name, "")) for name in names
@@ -98,29 +102,29 @@ class SingleRedis:
         except ResponseError:
             return {}
 
-    async def problems(self) -> list[str]:
-        """See redis_call.Server."""
+    async def warnings(self) -> list[str]:
         if not self._replicas:
             return []
         info = await self._client.info("replication")
-        return list(too_few_replicas(info, self._replicas))
+        return list(replica_warnings(info, self._replicas))
 
     async def close(self) -> None:
-        """See redis_call.Server."""
-        await self._wire.close()
+        await self._connection.close()
         await self._client.aclose()
 
 
-def too_few_replicas(info: Mapping[str, Any], replicas: int) -> list[str]:
-    """Whether a batch can be had by so many, by INFO of a server."""
+def replica_warnings(info: Mapping[str, Any], replicas: int) -> list[str]:
+    """A warning if fewer replicas than required are online, by INFO replication of a server."""
     online = sum(
         1
-        for name, each in info.items()
-        if name.startswith("slave") and isinstance(each, dict) and each.get("state") == "online"
+        for name, replica in info.items()
+        if name.startswith("slave")
+        and isinstance(replica, dict)
+        and replica.get("state") == "online"
     )
     if online >= replicas:
         return []
     return [
-        f"a batch is to be on {replicas} replicas (DYNOMETER_REDIS_REPLICAS) and {online} are "
-        "online: start them, or ask for fewer"
+        f"A batch must be acknowledged by {replicas} replicas (DYNOMETER_REDIS_REPLICAS), but "
+        f"{online} are online. Start them, or require fewer."
     ]

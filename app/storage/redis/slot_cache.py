@@ -1,4 +1,4 @@
-"""Slots that were read, so that what did not change since need not come again."""
+"""A cache of slots that were read: Redis sends only slots that have changed since."""
 
 from __future__ import annotations
 
@@ -7,74 +7,77 @@ from typing import Any, NamedTuple
 
 from app.storage.interface import HEADER_BYTES, Slot
 
-KEPT = frozenset({"10m", "1h"})  # most of these are closed for long; minutes are too many
+CACHED_RESOLUTIONS = frozenset({"10m", "1h"})  # most no longer change; there are too many of 1m
 BYTES_MAX = 16 * 1024 * 1024  # 90 days of an app with 8 dynos are 7 to 9 MB
-ELEMENTS_MAX = 255  # of a slot; those that are closed have one
-_UNKNOWN = b"\0"
+ELEMENTS_MAX = 255  # of a slot, since its count is one byte; a slot that no longer changes has one
+_NOT_CACHED = b"\0"
 
 
 class CachedSlot(NamedTuple):
-    """Elements, and how many they are and their headers, as read.lua takes them."""
+    """The elements of a slot, and their number and headers as read_lists.lua takes them."""
 
     version: bytes
     elements: list[bytes]
 
 
 class SlotCache:
-    """Elements by key. Over `bytes_max` those that were not asked for longest are dropped."""
+    """Cached slots by key. Over `bytes_max` the least recently used ones are evicted."""
 
     def __init__(self, bytes_max: int = BYTES_MAX) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._held: dict[str, CachedSlot] = {}  # that were asked for last stand last
+        self._entries: dict[str, CachedSlot] = {}  # least recently used first
 
-    def known(self, keys: Sequence[str]) -> dict[str, CachedSlot]:
-        """What is held of these."""
-        found = {}
+    def lookup(self, keys: Sequence[str]) -> dict[str, CachedSlot]:
+        """The cached slots among these keys."""
+        entries = {}
         for key in keys:
-            if held := self._held.pop(key, None):
-                self._held[key] = found[key] = held
-        return found
+            if entry := self._entries.pop(key, None):
+                self._entries[key] = entries[key] = entry
+        return entries
 
     @staticmethod
-    def versions(keys: Sequence[str], known: Mapping[str, CachedSlot]) -> bytes:
-        """As read.lua takes them."""
-        if not known:
+    def encode_versions(keys: Sequence[str], entries: Mapping[str, CachedSlot]) -> bytes:
+        """The versions of the cached slots, as read_lists.lua takes them."""
+        if not entries:
             return b""
-        return b"".join(known[key].version if key in known else _UNKNOWN for key in keys)
+        return b"".join(entries[key].version if key in entries else _NOT_CACHED for key in keys)
 
-    def complete(
+    def fill_in(
         self,
         keys: Sequence[str],
         slots: Sequence[Slot],
-        known: Mapping[str, CachedSlot],
-        found: list[Any],
+        entries: Mapping[str, CachedSlot],
+        answer: list[Any],
     ) -> None:
-        """Of what read.lua found: put what is known in the place of zeros, and hold the rest."""
-        for place in range(0, len(found), 2):
-            position, elements = found[place] - 1, found[place + 1]
+        """Complete the answer of read_lists.lua in place, and cache the slots that it sent.
+
+        Redis answers 0 for a slot that has not changed; its elements come from the cache.
+        """
+        for index in range(0, len(answer), 2):
+            position, elements = answer[index] - 1, answer[index + 1]
             if position == len(keys):  # the inbox
                 continue
             if elements:
-                self.keep(keys[position], slots[position], elements)
+                self.put(keys[position], slots[position], elements)
             else:
-                found[place + 1] = list(known[keys[position]].elements)
+                answer[index + 1] = list(entries[keys[position]].elements)
 
-    def keep(self, key: str, slot: Slot, elements: Sequence[bytes]) -> None:
-        """Hold what was read."""
-        if slot.resolution not in KEPT or len(elements) > ELEMENTS_MAX:
+    def put(self, key: str, slot: Slot, elements: Sequence[bytes]) -> None:
+        """Cache a slot, if slots of its kind are cached at all."""
+        if slot.resolution not in CACHED_RESOLUTIONS or len(elements) > ELEMENTS_MAX:
             return
-        if before := self._held.pop(key, None):
-            self._bytes -= _size(before)
-        held = CachedSlot(bytes((len(elements),)) + _headers(elements), list(elements))
-        self._held[key] = held
-        self._bytes += _size(held)
+        if old_entry := self._entries.pop(key, None):
+            self._bytes -= _size(old_entry)
+        entry = CachedSlot(bytes((len(elements),)) + _headers(elements), list(elements))
+        self._entries[key] = entry
+        self._bytes += _size(entry)
         while self._bytes > self._bytes_max:
-            self._bytes -= _size(self._held.pop(next(iter(self._held))))
+            self._bytes -= _size(self._entries.pop(next(iter(self._entries))))
 
 
-def _size(held: CachedSlot) -> int:
-    return sum(map(len, held.elements))
+def _size(entry: CachedSlot) -> int:
+    return sum(map(len, entry.elements))
 
 
 def _headers(elements: Sequence[bytes]) -> bytes:

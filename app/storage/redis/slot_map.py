@@ -1,4 +1,4 @@
-"""Which node of a cluster serves which hash slots, as the cluster itself says."""
+"""The map from hash slots to the nodes of a cluster, read from the nodes themselves."""
 
 from __future__ import annotations
 
@@ -13,100 +13,108 @@ from redis.exceptions import ClusterDownError, RedisError
 from app.storage.redis.urls import Host
 
 SLOTS = 16_384
-ASKED_AT_ONCE = 8  # nodes, of which the answer of the newest epoch is taken
-ANSWER_WITHIN_S = 0.5
-AGAIN_S = 0.1  # at most so often
+NODES_QUERIED_MAX = 8  # the answer with the newest epoch wins
+QUERY_TIMEOUT_S = 0.5
+REFRESH_INTERVAL_S = 0.1  # at least this long between two queries
 
-Ask = Callable[[Host], Awaitable[list[Any]]]
-"""The answers of a node to QUESTIONS."""
-QUESTIONS = (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
+QueryNode = Callable[[Host], Awaitable[list[Any]]]
+"""Sends MAP_COMMANDS to a node and returns its answers."""
+MAP_COMMANDS = (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"))
 
 
-def slot_of(key: str | bytes) -> int:
-    """Of a key; of what stands between braces in it, if anything does."""
+def hash_slot(key: str | bytes) -> int:
+    """The hash slot of a key, or of its hash tag (the part between braces) if it has one."""
     return key_slot(key if isinstance(key, bytes) else key.encode())
 
 
 class SlotMap:
-    """The map as it was seen last. A node that was cut off, or came back, may say what held long
-    ago: so several are asked, and the newest epoch counts.
+    """The last known map.
+
+    A node that was cut off or has just come back may answer with an outdated map. Therefore several
+    nodes are queried, and the answer with the newest epoch wins.
+
+    Attributes:
+        primaries: the nodes that serve slots.
+        nodes: primaries and replicas; until the map is loaded, the seeds.
     """
 
-    def __init__(self, seeds: Sequence[Host], ask: Ask) -> None:
-        """`seeds`: nodes of the cluster, some of which are there."""
+    def __init__(self, seeds: Sequence[Host], query: QueryNode) -> None:
+        """`seeds`: nodes of the cluster; one of them must respond for the map to load."""
         self._seeds = tuple(seeds)
-        self._ask = ask
+        self._query = query
         self._epoch = -1
         self._owners: list[Host | None] = [None] * SLOTS
-        self._looking: asyncio.Task[None] | None = None
-        self._looked_s = float("-inf")
+        self._refresh_task: asyncio.Task[None] | None = None
+        self._last_refresh_s = float("-inf")
         self.primaries: frozenset[Host] = frozenset()
         self.nodes: frozenset[Host] = frozenset(seeds)
 
     def owner(self, key: str | bytes) -> Host:
-        """The node to ask about a key.
+        """The primary that serves a key.
 
         Raises:
-            ClusterDownError: none is known.
+            ClusterDownError: no node is known to serve it.
         """
-        found = self._owners[slot_of(key)]
-        if found is None:
+        host = self._owners[hash_slot(key)]
+        if host is None:
             raise ClusterDownError("no node is known to serve these keys")
-        return found
+        return host
 
     @property
-    def uncovered(self) -> int:
-        """Slots that nobody serves."""
+    def unassigned_slots(self) -> int:
+        """The number of hash slots that no node serves."""
         return self._owners.count(None)
 
     @property
-    def known(self) -> bool:
-        """Whether it was seen at all."""
+    def is_loaded(self) -> bool:
+        """Whether any node has answered so far."""
         return self._epoch >= 0
 
-    async def look(self) -> None:
-        """Look again, unless somebody has just done so. Nobody may answer: then what was known
-        stays.
+    async def refresh(self) -> None:
+        """Query the nodes again. The map stays as it is if none of them responds.
+
+        Concurrent callers share one query. A caller that is cancelled does not cancel it.
         """
-        await asyncio.shield(self.look_soon())
+        await asyncio.shield(self.start_refresh())
 
-    def look_soon(self) -> asyncio.Task[None]:
-        """The same, in the background."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look(), name="cluster map")
-        return self._looking
+    def start_refresh(self) -> asyncio.Task[None]:
+        """Start a refresh in the background unless one is running; returns its task."""
+        if self._refresh_task is None or self._refresh_task.done():
+            self._refresh_task = asyncio.create_task(self._refresh(), name="cluster map")
+        return self._refresh_task
 
-    async def _look(self) -> None:
+    async def _refresh(self) -> None:
         loop = asyncio.get_running_loop()
-        await asyncio.sleep(self._looked_s + AGAIN_S - loop.time())
-        self._looked_s = loop.time()
-        others = self.nodes.difference(self._seeds)
-        asked = [*self._seeds, *sample(list(others), min(ASKED_AT_ONCE, len(others)))]
-        answers = await asyncio.gather(*map(self._answer, asked))
-        for host, answer in zip(asked, answers, strict=True):
+        await asyncio.sleep(self._last_refresh_s + REFRESH_INTERVAL_S - loop.time())
+        self._last_refresh_s = loop.time()
+        candidates = self.nodes.difference(self._seeds)
+        hosts = [*self._seeds, *sample(list(candidates), min(NODES_QUERIED_MAX, len(candidates)))]
+        answers = await asyncio.gather(*map(self._query_map, hosts))
+        for host, answer in zip(hosts, answers, strict=True):
             if answer is not None:
-                self._learn(host, *answer)
+                self._update(host, *answer)
 
-    async def _answer(self, host: Host) -> tuple[int, Any] | None:
-        """The epoch and the slots that a node tells; None when it does not answer, or not yet."""
+    async def _query_map(self, host: Host) -> tuple[int, Any] | None:
+        """(epoch, answer to CLUSTER SLOTS) of a node; None if it does not respond."""
         try:
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                info, slots = await self._ask(host)
+            async with asyncio.timeout(QUERY_TIMEOUT_S):
+                info, slots = await self._query(host)
         except (RedisError, OSError, TimeoutError):
             return None
         if isinstance(info, Exception) or isinstance(slots, Exception):
             return None
-        fields = _fields(info)
+        fields = _parse_info(info)
         return int(fields.get("cluster_current_epoch", 0)), slots
 
-    def _learn(self, told_by: Host, epoch: int, ranges: Any) -> None:
+    def _update(self, source: Host, epoch: int, ranges: Any) -> None:
+        """Take over a node's map unless it is older. The format is that of CLUSTER SLOTS."""
         if epoch < self._epoch or not ranges:
             return
         self._epoch = epoch
         owners: list[Host | None] = [None] * SLOTS
         nodes = set()
-        for first, last, *serving in ranges:
-            hosts = [_host(each, told_by) for each in serving]
+        for first, last, *servers in ranges:
+            hosts = [_host(server, source) for server in servers]
             nodes.update(hosts)
             owners[first : last + 1] = [hosts[0]] * (last + 1 - first)
         self._owners = owners
@@ -114,19 +122,19 @@ class SlotMap:
         self.nodes = frozenset(nodes)
 
     def close(self) -> Collection[asyncio.Task[None]]:
-        """Stop looking; returns what must be awaited."""
-        if self._looking is None:
+        """Cancel a running refresh; returns the tasks to await."""
+        if self._refresh_task is None:
             return ()
-        self._looking.cancel()
-        return (self._looking,)
+        self._refresh_task.cancel()
+        return (self._refresh_task,)
 
 
-def _host(node: Sequence[Any], told_by: Host) -> Host:
-    """A node that does not know its own name is the one that tells."""
+def _host(node: Sequence[Any], source: Host) -> Host:
+    """The address of a node. A node that does not know its own name describes itself."""
     name = (node[0] or b"").decode()
-    return Host(name if name not in ("", "?") else told_by.name, int(node[1]))
+    return Host(name if name not in ("", "?") else source.name, int(node[1]))
 
 
-def _fields(info: bytes | str) -> Mapping[str, str]:
+def _parse_info(info: bytes | str) -> Mapping[str, str]:
     text = info.decode() if isinstance(info, bytes) else info
     return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)

@@ -1,21 +1,21 @@
 """The store on Redis or Valkey: commands of Redis 6.2 and Lua, no modules.
 
     dm:{APP}:inbox              list of elements: batches not yet folded
-    dm:ids, dm:ids:before       hashes: id of a batch and app -> token of the POST that brought it
-    dm:{APP}:log                hash: source -> offset of what was last appended from a log
-    dm:{APP}:drain              which of the app's drains counts (active_drain)
-    dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0,
-    unreadable:0
-    dm:apps:first_seen          sorted sets: app by Unix seconds; also last_seen, runtime_metrics
-    dm:beat:<name>              hash: the last sign of life of a worker
-    dm:beats                    set: names of the workers that gave one
-    dm:drains                   hash: app -> its drain secrets, hashed
-    dm:tokens                   hash: id -> a read token, hashed. These two never expire, nor do
-    dm:{!alerts}:rules, :channels   (app/storage/redis/alerts.py has all of the alerts)
+    dm:ids, dm:ids:before       hashes: batch id and app -> token of the POST (ids.lua)
+    dm:{APP}:log                hash: source -> last offset that was appended from a log
+    dm:{APP}:drain              string: which of the app's drains counts (app.access.drain_election)
+    dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0
+                                and unreadable:0
+    dm:apps:first_seen          sorted set: app by Unix seconds; also last_seen, runtime_metrics
+    dm:beat:<name>              hash: the fields of a heartbeat
+    dm:beats                    set: names of heartbeats
+    dm:drains                   hash: app -> drain record, with hashed secrets; never expires
+    dm:tokens                   hash: id -> read token, hashed; never expires
+    dm:{!alerts}:…              listed in app.storage.redis.alerts
 
-{APP} is a hash tag: on a cluster, an app's keys lie together, as its scripts need. There ids are
-in hashes of each app, dm:{APP}:ids; and all that is not of an app begins with dm:{!service}:
-instead, and lies together, too.
+{APP} is a hash tag: on a cluster, all keys of an app lie on one node, as scripts require. There,
+ids are in hashes of each app (dm:{APP}:ids, …), and the keys without an app start with
+dm:{!service}: instead of dm:, so that they lie together too.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from itertools import chain
 from typing import Any, TypeVar, cast
 
 from app.storage.interface import (
-    NO_GUARDS,
-    Appended,
+    NO_PRECONDITIONS,
+    AppendResult,
     Batch,
     CoalescedElement,
     Compaction,
@@ -41,53 +41,53 @@ from app.storage.interface import (
     StoreError,
     last_header,
 )
-from app.storage.redis.commands import RedisTopology, Script, asking, unless_refused
+from app.storage.redis.commands import RedisTopology, Script, raise_errors, translate_errors
 from app.storage.redis.keys import (
+    app_id_keys,
     append_call,
+    append_coalesced_call,
     append_from_log_call,
-    bundle_call,
     fold_call,
-    ids_of_all,
-    ids_of_each,
     inbox_key,
+    shared_id_keys,
     slot_key,
     state_key,
 )
 from app.storage.redis.server_info import problems_of, server_info
 from app.storage.redis.service_state import RedisService
-from app.storage.redis.single import CONNECTIONS_MAX, SingleRedis, pool_to
+from app.storage.redis.single import CONNECTIONS_MAX, SingleRedis, create_pool
 from app.storage.redis.slot_cache import SlotCache
 
 _PREFIX = "dm:"
 _T = TypeVar("_T")
 
-_APPEND, _APPEND_FROM_LOG, _BUNDLE = (
-    Script("ids.lua", f"{name}.lua") for name in ("append", "append_from_log", "bundle")
+_APPEND, _APPEND_FROM_LOG, _APPEND_COALESCED = (
+    Script("ids.lua", f"{name}.lua") for name in ("append", "append_from_log", "append_coalesced")
 )
-_FOLD, _COMPACT, _READ = (Script(f"{name}.lua") for name in ("fold", "compact", "read"))
+_FOLD, _COMPACT, _READ = (Script(f"{name}.lua") for name in ("fold", "compact", "read_lists"))
 
 
 def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0) -> RedisStore:
-    """See engine.connect."""
+    """Open the store at a redis://, rediss:// or unix:// URL."""
     try:
-        pool = pool_to(url, connections_max)
+        pool = create_pool(url, connections_max)
     except ValueError:  # its text may quote a part of the password
         raise StoreError(
-            "REDIS_URL cannot be read: it must be redis://USER:PASSWORD@HOST:PORT/0, rediss://… or "
-            "unix:///PATH, with / # ? @ : in a password written as %2F %23 %3F %40 %3A"
+            "REDIS_URL cannot be read. Write it as redis://USER:PASSWORD@HOST:PORT/0, rediss://… "
+            "or unix:///PATH, with / # ? @ : in a password written as %2F %23 %3F %40 %3A."
         ) from None
     return RedisStore(SingleRedis(pool, replicas))
 
 
 class RedisStore(RedisService):
-    """See port.Store."""
+    """The Store on Redis: every method that must be atomic is one script."""
 
-    def __init__(self, server: RedisTopology, prefix: str = _PREFIX) -> None:
-        """`prefix`: of the keys that are not of an app."""
-        super().__init__(server, prefix)
-        self._apps_per_script = server.apps_per_script
-        self._ids_of = ids_of_all if server.apps_per_script > 1 else ids_of_each
-        self._kept = SlotCache()
+    def __init__(self, topology: RedisTopology, prefix: str = _PREFIX) -> None:
+        """`prefix`: of the keys that belong to no app."""
+        super().__init__(topology, prefix)
+        self._apps_per_script = topology.apps_per_script
+        self._id_keys = shared_id_keys if topology.apps_per_script > 1 else app_id_keys
+        self._slot_cache = SlotCache()
 
     async def append(
         self,
@@ -95,72 +95,76 @@ class RedisStore(RedisService):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
-    ) -> dict[str, Appended]:
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
+    ) -> dict[str, AppendResult]:
         calls = [
-            append_call(self._ids_of(app), app, batches, guards.get(app), id_ttl_ms, inbox_ttl_ms)
+            append_call(
+                self._id_keys(app), app, batches, preconditions.get(app), id_ttl_ms, inbox_ttl_ms
+            )
             for app, batches in groups.items()
         ]
-        return _appended(groups, await self._commit_all(_APPEND, calls))
+        return _append_results(groups, await self._evaluate_all_replicated(_APPEND, calls))
 
     async def append_from_log(
         self,
         groups: Mapping[str, Sequence[Batch]],
-        places: Mapping[str, Sequence[LogOffset]],
+        offsets: Mapping[str, Sequence[LogOffset]],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
-    ) -> dict[str, Appended]:
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
+    ) -> dict[str, AppendResult]:
         calls = [
             append_from_log_call(
-                self._ids_of(app),
+                self._id_keys(app),
                 app,
                 batches,
-                places[app],
-                guards.get(app),
+                offsets[app],
+                preconditions.get(app),
                 id_ttl_ms,
                 inbox_ttl_ms,
             )
             for app, batches in groups.items()
         ]
-        return _appended(groups, await self._commit_all(_APPEND_FROM_LOG, calls))
+        return _append_results(groups, await self._evaluate_all_replicated(_APPEND_FROM_LOG, calls))
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
-        bundles: Mapping[str, CoalescedElement],
+        elements: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
         calls = [
-            bundle_call(self._ids_of(some[0][0]), some, guards, id_ttl_ms, inbox_ttl_ms)
-            for some in _in_pieces(list(bundles.items()), self._apps_per_script)
+            append_coalesced_call(
+                self._id_keys(chunk[0][0]), chunk, preconditions, id_ttl_ms, inbox_ttl_ms
+            )
+            for chunk in _chunks(list(elements.items()), self._apps_per_script)
         ]
-        lengths = _of_each_app(await self._commit_all(_BUNDLE, calls))
-        return dict(zip(bundles, lengths, strict=True))
+        lengths = _flatten(await self._evaluate_all_replicated(_APPEND_COALESCED, calls))
+        return dict(zip(elements, lengths, strict=True))
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:
-        states = await self._ask_all([("GET", state_key(app)) for app in apps])
+        states = await self._execute_all([("GET", state_key(app)) for app in apps])
         return {app: state for app, state in zip(apps, states, strict=True) if state}
 
     async def read_inbox(self, app: str, count: int) -> list[bytes]:
-        return cast("list[bytes]", await self._ask("LRANGE", inbox_key(app), 0, count - 1))
+        return cast("list[bytes]", await self._execute("LRANGE", inbox_key(app), 0, count - 1))
 
     async def fold(
-        self, app: str, folded: Sequence[bytes], writes: Sequence[SlotWrite]
+        self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
-        return (await self.fold_all({app: Fold(folded, writes)}))[app]
+        return (await self.fold_all({app: Fold(elements, writes)}))[app]
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         calls = [("LRANGE", inbox_key(app), 0, count - 1) for app in apps]
-        answers = await self._ask_all(calls)
+        answers = await self._execute_all(calls)
         return {app: elements for app, elements in zip(apps, answers, strict=True) if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        pieces = _in_pieces(list(folds.items()), self._apps_per_script)
-        answers = _of_each_app(await self._evaluate_all(_FOLD, list(map(fold_call, pieces))))
+        chunks = _chunks(list(folds.items()), self._apps_per_script)
+        answers = _flatten(await self._evaluate_all(_FOLD, list(map(fold_call, chunks))))
         return {
             app: None
             if lengths is None
@@ -169,81 +173,85 @@ class RedisStore(RedisService):
         }
 
     async def compact(
-        self, app: str, slot: Slot, merged: Sequence[bytes], element: bytes, ttl_ms: int
+        self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
     ) -> bool:
-        return (await self.compact_all([Compaction(app, slot, merged, element, ttl_ms)]))[0]
+        return (await self.compact_all([Compaction(app, slot, elements, replacement, ttl_ms)]))[0]
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
         calls = [
-            [1, slot_key(app, slot), len(merged), last_header(merged), element, ttl_ms]
-            for app, slot, merged, element, ttl_ms in compactions
+            [1, slot_key(app, slot), len(elements), last_header(elements), replacement, ttl_ms]
+            for app, slot, elements, replacement, ttl_ms in compactions
         ]
-        return [bool(each) for each in await self._evaluate_all(_COMPACT, calls)]
+        return [bool(answer) for answer in await self._evaluate_all(_COMPACT, calls)]
 
-    async def read_slots(self, asked: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
-        calls = [("LRANGE", slot_key(app, slot), 0, -1) for app, slot in asked]
-        return await self._ask_all(calls)
+    async def read_slots(self, slots: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
+        calls = [("LRANGE", slot_key(app, slot), 0, -1) for app, slot in slots]
+        return await self._execute_all(calls)
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         keys = [slot_key(app, slot) for slot in slots]
-        known = self._kept.known(keys)
-        versions = self._kept.versions(keys, known)
-        found = await self._evaluate(_READ, [*keys, inbox_key(app)] if inbox else keys, [versions])
-        self._kept.complete(keys, slots, known, found)
-        return _contents(slots, found)
+        cached_slots = self._slot_cache.lookup(keys)
+        versions = self._slot_cache.encode_versions(keys, cached_slots)
+        lists = await self._evaluate(_READ, [*keys, inbox_key(app)] if inbox else keys, [versions])
+        self._slot_cache.fill_in(keys, slots, cached_slots, lists)
+        return _contents(slots, lists)
 
-    async def read_many(self, asked: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
+    async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
         calls = [
             [len(slots) + 1, *(slot_key(app, slot) for slot in slots), inbox_key(app)]
-            for app, slots in asked
+            for app, slots in requests
         ]
-        found = await self._evaluate_all(_READ, calls)
-        return [_contents(slots, each) for (_, slots), each in zip(asked, found, strict=True)]
+        answers = await self._evaluate_all(_READ, calls)
+        return [
+            _contents(slots, answer) for (_, slots), answer in zip(requests, answers, strict=True)
+        ]
 
-    async def reachable(self, apps: Sequence[str]) -> list[str]:
+    async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         return list(apps)
 
-    async def drop(self, app: str, slots: Sequence[Slot]) -> None:
+    async def delete_slots(self, app: str, slots: Sequence[Slot]) -> None:
         if slots:
-            await self._ask("DEL", *(slot_key(app, slot) for slot in slots))
+            await self._execute("DEL", *(slot_key(app, slot) for slot in slots))
 
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
-        lengths = await self._ask_all([("LLEN", inbox_key(app)) for app in apps])
+        lengths = await self._execute_all([("LLEN", inbox_key(app)) for app in apps])
         return dict(zip(apps, lengths, strict=True))
 
-    async def check(self) -> list[str]:
-        infos = await asking(self._server.infos())
+    async def problems(self) -> list[str]:
+        infos = await translate_errors(self._topology.infos())
         return list(dict.fromkeys(problem for info in infos for problem in problems_of(info)))
 
     async def warnings(self) -> list[str]:
-        return await asking(self._server.problems())
+        return await translate_errors(self._topology.warnings())
 
     async def server_info(self) -> ServerInfo:
-        infos = await asking(self._server.infos())
-        return server_info(infos, await asking(self._server.settings("appendfsync", "save")))
+        infos = await translate_errors(self._topology.infos())
+        return server_info(
+            infos, await translate_errors(self._topology.settings("appendfsync", "save"))
+        )
 
     async def close(self) -> None:
-        await self._server.close()
+        await self._topology.close()
 
 
-def _appended(apps: Iterable[str], answers: Sequence[Any]) -> dict[str, Appended]:
+def _append_results(apps: Iterable[str], answers: Sequence[Any]) -> dict[str, AppendResult]:
     return {
-        app: Appended([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
+        app: AppendResult([Outcome(outcome) for outcome in answer[:-2]], answer[-2], answer[-1])
         for app, answer in zip(apps, answers, strict=True)
     }
 
 
-def _in_pieces(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
+def _chunks(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
     return [items[first : first + size] for first in range(0, len(items), size)]
 
 
-def _of_each_app(answers: Sequence[Any]) -> list[Any]:
-    """What scripts said that go through several apps."""
-    return unless_refused(list(chain.from_iterable(answers)))
+def _flatten(answers: Sequence[Any]) -> list[Any]:
+    """The answers for each app, from scripts that handle several apps in one call."""
+    return raise_errors(list(chain.from_iterable(answers)))
 
 
-def _contents(slots: Sequence[Slot], found: Sequence[Any]) -> Contents:
-    """What read.lua returned of these slots and of the inbox behind them."""
-    lists = dict(zip(found[::2], found[1::2], strict=True))
+def _contents(slots: Sequence[Slot], answer: Sequence[Any]) -> Contents:
+    """Parse the answer of read_lists.lua for these slots, followed by the inbox."""
+    lists = dict(zip(answer[::2], answer[1::2], strict=True))
     inbox = lists.pop(len(slots) + 1, [])
     return Contents(inbox, {slots[position - 1]: elements for position, elements in lists.items()})

@@ -1,4 +1,4 @@
-"""Addresses that name several hosts: scheme+kind://USER:PASSWORD@HOST:PORT,HOST:PORT/PATH?OPTIONS."""
+"""Parses URLs with several hosts: scheme+kind://USER:PASSWORD@HOST:PORT,HOST:PORT/PATH?OPTIONS."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.storage.interface import StoreError
 
 
 class Host(NamedTuple):
-    """Where a server listens."""
+    """The address of a server."""
 
     name: str
     port: int
@@ -18,39 +18,39 @@ class Host(NamedTuple):
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
-class Hosts:
-    """Such an address, taken apart."""
+class MultiHostUrl:
+    """A parsed URL with several hosts."""
 
     def __init__(self, url: str, port: int, form: str) -> None:
         """
         Args:
-            port: of hosts that name none.
-            form: what an address must look like, for the error.
+            port: of hosts given without one.
+            form: how such a URL looks, for the error.
         Raises:
-            StoreError: it does not.
+            StoreError: the URL cannot be read.
         """
         try:
             self._url = urlsplit(url)
             self._user, _, hosts = self._url.netloc.rpartition("@")
-            self.hosts = [_host(self._url, each, port) for each in hosts.split(",")]
+            self.hosts = [_host(self._url, host, port) for host in hosts.split(",")]
         except ValueError:  # its text may quote a part of the password
             raise StoreError(
-                f"REDIS_URL cannot be read: it must be {form}, with / # ? @ : in a password "
-                "written as %2F %23 %3F %40 %3A"
+                f"REDIS_URL cannot be read. Write it as {form}, with / # ? @ : in a password "
+                "written as %2F %23 %3F %40 %3A."
             ) from None
         self.path = self._url.path.strip("/")
-        self.tls = self._url.scheme.startswith("rediss")
+        self.has_tls = self._url.scheme.startswith("rediss")
 
     def url_of(self, host: Host, path: str = "") -> str:
-        """The address of one host, with the same user, password and options."""
-        scheme = "rediss" if self.tls else "redis"
+        """The URL of one host, with the same user, password and options."""
+        scheme = "rediss" if self.has_tls else "redis"
         user = f"{self._user}@" if self._user else ""
         query = f"?{self._url.query}" if self._url.query else ""
         return f"{scheme}://{user}{host}/{path}{query}"
 
 
 def _host(url: SplitResult, text: str, port: int) -> Host:
-    one = urlsplit(f"{url.scheme}://{text}")
-    if not one.hostname:
+    parts = urlsplit(f"{url.scheme}://{text}")
+    if not parts.hostname:
         raise ValueError(text)
-    return Host(one.hostname, one.port or port)
+    return Host(parts.hostname, parts.port or port)

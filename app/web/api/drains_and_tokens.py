@@ -13,10 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_admin import DrainAdmin, DrainAdminError
 from app.access.drain_registry import APP_NAME
-from app.access.drain_secrets import LINKED
+from app.access.drain_secrets import DRAIN_TOKEN
 from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.read_tokens import (
-    GLOB,
+    APP_GLOB,
     NAME_LENGTH_MAX,
     new_token,
     pack_token,
@@ -33,9 +33,9 @@ GLOBS_MAX = 100  # in one token
 AppName = Annotated[str, Field(pattern=f"^{APP_NAME.pattern}$")]
 AppPath = Annotated[str, Path(pattern=f"^{APP_NAME.pattern}$")]
 DrainToken = Annotated[
-    str, Path(pattern=f"^{LINKED.pattern}$", description="HOSTNAME of the drain's messages")
+    str, Path(pattern=f"^{DRAIN_TOKEN.pattern}$", description="HOSTNAME of the drain's messages")
 ]
-Glob = Annotated[str, Field(pattern=f"^{GLOB.pattern}$")]
+Glob = Annotated[str, Field(pattern=f"^{APP_GLOB.pattern}$")]
 T = TypeVar("T")
 
 
@@ -225,7 +225,7 @@ class DrainsAndTokensApi:
     async def add_drains(self, body: NewDrains) -> AddedDrainsBody:
         """Give apps their first drain secret: all of them, or none"""
         apps = list(dict.fromkeys(body.apps))
-        await _or_problem(self._drain_admin.refuse_taken(apps))
+        await _or_problem(self._drain_admin.ensure_unregistered(apps))
         commands = [await _or_problem(self._drain_admin.add(app)) for app in apps]
         return AddedDrainsBody(
             drains=[DrainCommandsBody(**command._asdict()) for command in commands]
@@ -286,10 +286,12 @@ async def _or_problem(operation: Awaitable[T]) -> T:
 
 def _drain(status: DrainStatus, *, has_second_drain: bool) -> DrainBody:
     active_drain = ActiveDrainInfo(
-        token=status.active, since=status.active_since_s, last_delivered=status.heard_s
+        token=status.active_token,
+        since=status.active_since_s,
+        last_delivered=status.last_delivery_s,
     )
     other_drain = OtherDrainInfo(
-        token=status.other, last_delivered=status.other_s, remove=status.remove_other
+        token=status.other_token, last_delivered=status.other_s, remove=status.remove_other
     )
     return DrainBody(
         app=status.app,
@@ -301,6 +303,6 @@ def _drain(status: DrainStatus, *, has_second_drain: bool) -> DrainBody:
         ],
         links=status.links,
         last_seen=status.last_seen_s or None,
-        active_drain=active_drain if status.active else None,
+        active_drain=active_drain if status.active_token else None,
         other_drain=other_drain if has_second_drain else None,
     )

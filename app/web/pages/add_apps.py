@@ -45,7 +45,7 @@ class AddApps:
                 raise DrainAdminError(_invalid(invalid_names))
             if not 0 < len(apps) <= APPS_MAX:
                 raise DrainAdminError(f"Got {len(apps):,} app names. Enter 1 to {APPS_MAX:,}.")
-            await self._drain_admin.refuse_taken(apps)
+            await self._drain_admin.ensure_unregistered(apps)
             commands = [await self._drain_admin.add(app) for app in apps]
         except DrainAdminError as error:
             return self._page(request, status=409, names=names, problem=str(error))

@@ -53,7 +53,7 @@ class Dashboard:
         try:
             sightings = await self._store.seen_apps()
             names = match_apps([sighting.app for sighting in sightings], [app] if app else [])
-            reachable = set(await self._store.reachable(names))
+            reachable = set(await self._store.reachable_apps(names))
             overviews = [
                 await self._overviews.get(self._store, sighting, now_s)
                 for sighting in sightings

@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from app.access.read_tokens import NOTHING, current
+from app.access.read_tokens import NOTHING, current_permissions
 from app.dashboard.alerts_panel import describe_entry
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH
 from app.monitoring.operator_notices import Notices
@@ -125,7 +125,7 @@ class Pages:
             "command": command(),
             "buffering": self._notices.spool_notice,
             "notices": self._notices.actions,
-            "admin": current.get(NOTHING).admin,
+            "admin": current_permissions.get(NOTHING).admin,
             "signed_in": not self._local_mode and COOKIE_NAME in request.cookies,
         }
         html = _templates.get_template(template).render({**common, **values})

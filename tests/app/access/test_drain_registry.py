@@ -1,4 +1,4 @@
-"""Who may send, also while the registry cannot be asked."""
+"""Verification of drain secrets, also while the store is unavailable."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tests.support.registry import put_drain, remove_drain
 from tests.support.service import Clock
 
 
-class Registry(MemoryStore):
-    """A store that can be away, and counts how often it is asked."""
+class CountingStore(MemoryStore):
+    """A store that can be made unavailable, and counts reads of the drain records."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self.away = False
-        self.asked = 0
+        self.is_unavailable = False
+        self.reads = 0
 
     async def drains(self) -> dict[str, str]:
-        self.asked += 1
-        if self.away:
-            raise StoreUnavailable("the store is away")
+        self.reads += 1
+        if self.is_unavailable:
+            raise StoreUnavailable("Redis is unavailable")
         return await super().drains()
 
 
@@ -42,8 +42,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def store(clock: Clock) -> Registry:
-    store = Registry(clock)
+async def store(clock: Clock) -> CountingStore:
+    store = CountingStore(clock)
     await put_drain(store, "shop", record("secret"))
     return store
 
@@ -59,15 +59,15 @@ def record(*secrets: str, until_s: int = 0) -> str:
     )
 
 
-async def test_a_secret_is_known_by_its_generation(clock: Clock, store: Registry) -> None:
+async def test_a_secret_is_verified_with_its_generation(clock: Clock, store: CountingStore) -> None:
     await put_drain(store, "shop", record("old", "new"))
     drains = DrainRegistry(store, clock)
-    found = [await drains.verify("shop", secret) for secret in ("old", "new", "", "other")]
-    assert found == [1, 2, 0, 0]
+    results = [await drains.verify("shop", secret) for secret in ("old", "new", "", "other")]
+    assert results == [1, 2, 0, 0]
     assert await drains.verify("blog", "old") == 0
 
 
-async def test_an_old_secret_ends_at_its_time(clock: Clock, store: Registry) -> None:
+async def test_an_old_secret_ends_at_its_time(clock: Clock, store: CountingStore) -> None:
     await put_drain(store, "shop", record("old", "new", until_s=int(clock.now_s) + 60))
     drains = DrainRegistry(store, clock)
     assert await drains.verify("shop", "old") == 1
@@ -76,7 +76,7 @@ async def test_an_old_secret_ends_at_its_time(clock: Clock, store: Registry) -> 
     assert await drains.verify("shop", "new") == 2
 
 
-async def test_a_new_drain_may_send_within_a_second(clock: Clock, store: Registry) -> None:
+async def test_a_new_drain_may_send_within_a_second(clock: Clock, store: CountingStore) -> None:
     drains = DrainRegistry(store, clock)
     assert not await drains.verify("blog", "secret")
     await put_drain(store, "blog", record("secret"))
@@ -85,7 +85,7 @@ async def test_a_new_drain_may_send_within_a_second(clock: Clock, store: Registr
 
 
 async def test_a_removed_drain_may_not_send_after_five_seconds(
-    clock: Clock, store: Registry
+    clock: Clock, store: CountingStore
 ) -> None:
     drains = DrainRegistry(store, clock)
     assert await drains.verify("shop", "secret")
@@ -94,51 +94,51 @@ async def test_a_removed_drain_may_not_send_after_five_seconds(
     assert not await drains.verify("shop", "secret")
 
 
-async def test_strangers_do_not_make_the_store_work(clock: Clock, store: Registry) -> None:
-    asked = store.asked
+async def test_guesses_do_not_burden_the_store(clock: Clock, store: CountingStore) -> None:
+    reads_before = store.reads
     drains = DrainRegistry(store, clock)
     for number in range(100):
         await drains.verify("shop", f"guess {number}")
-    assert store.asked == asked + 1
+    assert store.reads == reads_before + 1
 
 
-async def test_while_the_store_is_away_the_last_copy_goes_on(clock: Clock, store: Registry) -> None:
+async def test_during_an_outage_the_last_copy_is_used(clock: Clock, store: CountingStore) -> None:
     drains = DrainRegistry(store, clock)
     assert await drains.verify("shop", "secret")
-    store.away = True
+    store.is_unavailable = True
     for _ in range(10):
         clock.now_s += 600
         assert await drains.verify("shop", "secret")
 
 
-async def test_a_worker_that_nobody_asked_knows_the_secrets_when_the_store_goes_away(
-    clock: Clock, store: Registry
+async def test_a_worker_without_requests_knows_the_secrets_in_an_outage(
+    clock: Clock, store: CountingStore
 ) -> None:
     drains = DrainRegistry(store, clock)
     await drains.refresh()
     await put_drain(store, "blog", record("added since"))
     clock.now_s += 5
     await drains.refresh()
-    store.away = True
+    store.is_unavailable = True
     clock.now_s += 600
     assert await drains.verify("blog", "added since")
 
 
-async def test_nobody_is_turned_away_while_the_store_is_away(clock: Clock, store: Registry) -> None:
+async def test_no_drain_is_rejected_during_an_outage(clock: Clock, store: CountingStore) -> None:
     drains = DrainRegistry(store, clock)
     await drains.verify("shop", "secret")
-    store.away = True
+    store.is_unavailable = True
     clock.now_s += 600
     for app in ("shop", "added-meanwhile"):
         with pytest.raises(StoreUnavailable):
             await drains.verify(app, "perhaps new")
-    store.away = False
+    store.is_unavailable = False
     clock.now_s += 2
     assert not await drains.verify("shop", "perhaps new")
 
 
-async def test_a_worker_that_starts_while_the_store_is_away_finds_a_copy_on_disk(
-    clock: Clock, store: Registry, tmp_path: Path
+async def test_a_worker_that_starts_in_an_outage_reads_the_copy_on_disk(
+    clock: Clock, store: CountingStore, tmp_path: Path
 ) -> None:
     copy = tmp_path / "data" / "drains.json"
     await put_drain(store, "blog", record("hunter2"))
@@ -147,47 +147,47 @@ async def test_a_worker_that_starts_while_the_store_is_away_finds_a_copy_on_disk
     await first.close()
     assert stat.S_IMODE(os.stat(copy).st_mode) == 0o600
     assert b"hunter2" not in copy.read_bytes()
-    store.away = True
-    late = DrainRegistry(store, clock, copy)
-    assert await late.verify("shop", "secret")
+    store.is_unavailable = True
+    second = DrainRegistry(store, clock, copy)
+    assert await second.verify("shop", "secret")
     with pytest.raises(StoreUnavailable):
-        await late.verify("shop", "wrong")
+        await second.verify("shop", "wrong")
 
 
-async def test_a_damaged_copy_is_as_good_as_none(
-    clock: Clock, store: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+async def test_a_damaged_copy_is_ignored(
+    clock: Clock, store: CountingStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     copy = tmp_path / "drains.json"
     copy.write_text('{"shop": ')
-    store.away = True
+    store.is_unavailable = True
     with pytest.raises(StoreUnavailable):
         await DrainRegistry(store, clock, copy).verify("shop", "secret")
-    assert "cannot be read" in caplog.text
+    assert "Cannot read the copy" in caplog.text
 
 
-class Seeing(MemoryStore):
-    """A store that can refuse, and knows how often it was told."""
+class SightingStore(MemoryStore):
+    """A store that can be made unavailable, and counts writes of sightings."""
 
-    away = False
-    told = 0
+    is_unavailable = False
+    calls = 0
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
-        self.told += 1
+        self.calls += 1
         await asyncio.sleep(0)
-        if self.away:
-            raise StoreUnavailable("the store is away")
+        if self.is_unavailable:
+            raise StoreUnavailable("Redis is unavailable")
         await super().record_sightings(apps, ttl_ms=ttl_ms)
 
 
-async def test_of_many_posts_at_once_one_tells_that_the_app_was_seen(clock: Clock) -> None:
-    store = Seeing(clock)
+async def test_of_many_concurrent_posts_one_records_the_sighting(clock: Clock) -> None:
+    store = SightingStore(clock)
     sightings = AppSightings(store, ttl_s=3600)
     await asyncio.gather(*(sightings.record([("shop", make_batch().activity)]) for _ in range(100)))
-    assert store.told == 1
-    assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+    assert store.calls == 1
+    assert [sighting.app for sighting in await store.seen_apps()] == ["shop"]
 
 
-async def test_what_several_batches_of_a_new_app_say_is_told_as_one(clock: Clock) -> None:
+async def test_sightings_of_several_batches_are_merged(clock: Clock) -> None:
     store = MemoryStore(clock)
     await AppSightings(store, ttl_s=3600).record(
         [
@@ -199,11 +199,11 @@ async def test_what_several_batches_of_a_new_app_say_is_told_as_one(clock: Clock
     assert await store.seen_apps() == [SeenApp("shop", 40, 80, 55)]
 
 
-async def test_what_the_store_did_not_hear_is_told_again(clock: Clock) -> None:
-    store = Seeing(clock)
+async def test_a_sighting_that_could_not_be_stored_is_recorded_again(clock: Clock) -> None:
+    store = SightingStore(clock)
     sightings = AppSightings(store, ttl_s=3600)
-    store.away = True
+    store.is_unavailable = True
     await sightings.record([("shop", make_batch().activity)])
-    store.away = False
+    store.is_unavailable = False
     await sightings.record([("shop", make_batch().activity)])
-    assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+    assert [sighting.app for sighting in await store.seen_apps()] == ["shop"]

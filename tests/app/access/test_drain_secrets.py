@@ -1,4 +1,4 @@
-"""The secrets of a drain over its life."""
+"""Drain secrets: creation, rotation and expiry."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from app.access.drain_secrets import (
     SECRETS_MAX,
     DrainRecord,
     Secret,
+    create_record,
     decode,
     encode,
-    first,
     hash_secret,
     new_secret,
-    retired,
-    rotated,
+    retire_secrets,
+    rotate_secret,
 )
 
 NOW_S = 1_795_341_630
 
 
 def generations(drain: DrainRecord) -> list[int]:
-    return [each.generation for each in drain.secrets]
+    return [secret.generation for secret in drain.secrets]
 
 
-def test_a_secret_is_32_bytes_of_letters_that_a_url_takes_as_they_are() -> None:
+def test_a_secret_is_32_bytes_in_characters_that_need_no_escape_in_a_url() -> None:
     assert re.fullmatch(r"[A-Za-z0-9_-]{43}", new_secret())
     assert len({new_secret() for _ in range(1000)}) == 1000
 
 
 def test_a_drain_is_read_back_as_it_was_written() -> None:
-    drain = rotated(first("a", NOW_S, last=0), "b", NOW_S, active=1, at_once=False)
+    drain = rotate_secret(
+        create_record("a", NOW_S, last_generation=0), "b", NOW_S, active_generation=1, at_once=False
+    )
     assert decode(encode(drain)) == drain
 
 
@@ -44,13 +46,13 @@ def test_a_bare_hash_is_a_drain_of_the_first_generation() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.booleans()), max_size=12))
-def test_however_often_it_is_rotated_the_secret_in_use_and_the_newest_hold(
+def test_however_often_it_is_rotated_the_secret_in_use_and_the_newest_stay_valid(
     steps: list[tuple[int, bool]],
 ) -> None:
-    drain = first("0", NOW_S, last=0)
+    drain = create_record("0", NOW_S, last_generation=0)
     for number, (active, at_once) in enumerate(steps, 1):
         before = generations(drain)
-        drain = rotated(drain, str(number), NOW_S, active=active, at_once=at_once)
+        drain = rotate_secret(drain, str(number), NOW_S, active_generation=active, at_once=at_once)
         after = generations(drain)
         assert after[-1] == before[-1] + 1
         assert drain.secrets[-1].hash == hash_secret(str(number))
@@ -59,15 +61,19 @@ def test_however_often_it_is_rotated_the_secret_in_use_and_the_newest_hold(
 
 
 @pytest.mark.parametrize("active", [0, 1])
-def test_before_the_change_over_no_secret_ends(active: int) -> None:
-    drain = rotated(first("a", NOW_S, last=0), "b", NOW_S, active=1, at_once=False)
-    assert retired(drain, active, NOW_S) == drain
+def test_before_the_changeover_no_secret_expires(active: int) -> None:
+    drain = rotate_secret(
+        create_record("a", NOW_S, last_generation=0), "b", NOW_S, active_generation=1, at_once=False
+    )
+    assert retire_secrets(drain, active, NOW_S) == drain
 
 
-def test_after_the_change_over_the_old_secret_ends_in_a_day_and_then_goes() -> None:
-    drain = rotated(first("a", NOW_S, last=0), "b", NOW_S, active=1, at_once=False)
+def test_after_the_changeover_the_old_secret_expires_in_a_day_and_is_removed() -> None:
+    drain = rotate_secret(
+        create_record("a", NOW_S, last_generation=0), "b", NOW_S, active_generation=1, at_once=False
+    )
 
-    ending = retired(drain, 2, NOW_S)
-    assert [each.until_s for each in ending.secrets] == [NOW_S + RETIRED_AFTER_S, 0]
-    assert retired(ending, 2, NOW_S + 100) == ending
-    assert generations(retired(ending, 2, NOW_S + RETIRED_AFTER_S)) == [2]
+    ending = retire_secrets(drain, 2, NOW_S)
+    assert [secret.until_s for secret in ending.secrets] == [NOW_S + RETIRED_AFTER_S, 0]
+    assert retire_secrets(ending, 2, NOW_S + 100) == ending
+    assert generations(retire_secrets(ending, 2, NOW_S + RETIRED_AFTER_S)) == [2]

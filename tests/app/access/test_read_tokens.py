@@ -1,11 +1,18 @@
-"""Read tokens: what they open, for how long, and that nothing else does."""
+"""Read tokens: the apps that they allow, and their expiry."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.access.read_tokens import ADMIN, Permissions, ReadTokens, current, new_token, pack_token
-from app.access.visible_store import visible
+from app.access.read_tokens import (
+    ADMIN,
+    Permissions,
+    ReadTokens,
+    current_permissions,
+    new_token,
+    pack_token,
+)
+from app.access.visible_store import restrict
 from app.storage.interface import SeenApp, Slot, StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.batches import append, batch
@@ -13,14 +20,14 @@ from tests.support.registry import put_drain
 from tests.support.service import Clock
 
 
-class Tokens(MemoryStore):
-    """A store that can be away."""
+class TokenStore(MemoryStore):
+    """A store that can be made unavailable."""
 
-    away = False
+    is_unavailable = False
 
     async def tokens(self) -> dict[str, bytes]:
-        if self.away:
-            raise StoreUnavailable("the store is away")
+        if self.is_unavailable:
+            raise StoreUnavailable("Redis is unavailable")
         return await super().tokens()
 
 
@@ -30,87 +37,87 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def store(clock: Clock) -> Tokens:
-    return Tokens(clock)
+def store(clock: Clock) -> TokenStore:
+    return TokenStore(clock)
 
 
-async def added(store: Tokens, *apps: str, expires_s: int = 0) -> tuple[str, str]:
-    token, token_id, kept = new_token("for a test", apps, 0, expires_s)
-    await store.put_token(token_id, pack_token(kept))
+async def add_token(store: TokenStore, *apps: str, expires_s: int = 0) -> tuple[str, str]:
+    token, token_id, record = new_token("for a test", apps, 0, expires_s)
+    await store.put_token(token_id, pack_token(record))
     return token, token_id
 
 
-async def test_a_token_opens_the_apps_that_it_names(clock: Clock, store: Tokens) -> None:
-    token, _ = await added(store, "shop", "blog-*")
-    access = await ReadTokens(store, clock).access(token)
+async def test_a_token_allows_the_apps_that_it_names(clock: Clock, store: TokenStore) -> None:
+    token, _ = await add_token(store, "shop", "blog-*")
+    access = await ReadTokens(store, clock).permissions_of(token)
     assert access is not None
     assert not access.admin
-    allowed = [app for app in ("shop", "shop2", "blog-eu", "blog", "x") if access.allows(app)]
-    assert allowed == ["shop", "blog-eu"]
+    allowed_apps = [app for app in ("shop", "shop2", "blog-eu", "blog", "x") if access.allows(app)]
+    assert allowed_apps == ["shop", "blog-eu"]
 
 
-async def test_nothing_else_is_a_token(clock: Clock, store: Tokens) -> None:
-    token, token_id = await added(store, "*")
+async def test_nothing_else_is_a_token(clock: Clock, store: TokenStore) -> None:
+    token, token_id = await add_token(store, "*")
     tokens = ReadTokens(store, clock)
-    other, _, _ = new_token("never added", ["*"], 0)
-    for wrong in ("", "x", token[:-1], token + "x", other, token[:14] + other[14:], token_id):
-        assert await tokens.access(wrong) is None
+    unknown, _, _ = new_token("never added", ["*"], 0)
+    for wrong in ("", "x", token[:-1], token + "x", unknown, token[:14] + unknown[14:], token_id):
+        assert await tokens.permissions_of(wrong) is None
 
 
-async def test_a_token_ends_when_it_expires(clock: Clock, store: Tokens) -> None:
-    token, _ = await added(store, "*", expires_s=int(clock.now_s) + 10)
+async def test_a_token_ends_when_it_expires(clock: Clock, store: TokenStore) -> None:
+    token, _ = await add_token(store, "*", expires_s=int(clock.now_s) + 10)
     tokens = ReadTokens(store, clock)
-    assert await tokens.access(token)
+    assert await tokens.permissions_of(token)
     clock.now_s += 10
-    assert await tokens.access(token) is None
+    assert await tokens.permissions_of(token) is None
 
 
-async def test_a_removed_token_ends_within_five_seconds(clock: Clock, store: Tokens) -> None:
-    token, token_id = await added(store, "*")
+async def test_a_removed_token_ends_within_five_seconds(clock: Clock, store: TokenStore) -> None:
+    token, token_id = await add_token(store, "*")
     tokens = ReadTokens(store, clock)
-    assert await tokens.access(token)
+    assert await tokens.permissions_of(token)
     await store.remove_token(token_id)
     clock.now_s += 5
-    assert await tokens.access(token) is None
+    assert await tokens.permissions_of(token) is None
 
 
-async def test_while_the_store_is_away_known_tokens_go_on_and_no_other_is_judged(
-    clock: Clock, store: Tokens
+async def test_during_an_outage_known_tokens_work_and_others_are_not_rejected(
+    clock: Clock, store: TokenStore
 ) -> None:
-    token, _ = await added(store, "*")
+    token, _ = await add_token(store, "*")
     unknown, _, _ = new_token("never added", ["*"], 0)
     tokens = ReadTokens(store, clock)
-    assert await tokens.access(token)
-    store.away = True
+    assert await tokens.permissions_of(token)
+    store.is_unavailable = True
     clock.now_s += 3_600
-    assert await tokens.access(token)
+    assert await tokens.permissions_of(token)
     with pytest.raises(StoreUnavailable):
-        await tokens.access(unknown)
+        await tokens.permissions_of(unknown)
 
 
-async def test_of_a_token_only_its_hash_is_kept(store: Tokens) -> None:
-    token, token_id = await added(store, "shop")
-    [kept] = (await store.tokens()).values()
-    assert token.removeprefix(f"dyno_{token_id}_").encode() not in kept
+async def test_only_the_hash_of_a_token_is_stored(store: TokenStore) -> None:
+    token, token_id = await add_token(store, "shop")
+    [record] = (await store.tokens()).values()
+    assert token.removeprefix(f"dyno_{token_id}_").encode() not in record
 
 
-async def test_an_app_that_may_not_be_seen_does_not_exist(store: Tokens) -> None:
+async def test_an_app_that_may_not_be_seen_does_not_exist(store: TokenStore) -> None:
     for app in ("shop", "blog"):
         await store.record_sightings([SeenApp(app, 1, 2, 0)], ttl_ms=10**9)
         await put_drain(store, app, "x")
         await append(store, app, batch())
-    shown = visible(store)
-    current.set(Permissions(("blog",)))
-    assert [seen.app for seen in await shown.seen_apps()] == ["blog"]
-    assert list(await shown.drains()) == ["blog"]
-    assert not (await shown.read("shop", [Slot("total", 0)])).inbox
-    assert (await shown.read("blog", [Slot("total", 0)])).inbox
-    found = await shown.read_many([("shop", []), ("blog", []), ("shop", [])])
-    assert [len(each.inbox) for each in found] == [0, 1, 0]
-    current.set(ADMIN)
-    assert len(await shown.seen_apps()) == 2
+    visible_store = restrict(store)
+    current_permissions.set(Permissions(("blog",)))
+    assert [sighting.app for sighting in await visible_store.seen_apps()] == ["blog"]
+    assert list(await visible_store.drains()) == ["blog"]
+    assert not (await visible_store.read("shop", [Slot("total", 0)])).inbox
+    assert (await visible_store.read("blog", [Slot("total", 0)])).inbox
+    contents = await visible_store.read_many([("shop", []), ("blog", []), ("shop", [])])
+    assert [len(entry.inbox) for entry in contents] == [0, 1, 0]
+    current_permissions.set(ADMIN)
+    assert len(await visible_store.seen_apps()) == 2
 
 
-async def test_what_nobody_let_through_sees_nothing(store: Tokens) -> None:
+async def test_a_request_without_permissions_reads_nothing(store: TokenStore) -> None:
     with pytest.raises(LookupError):
-        await visible(store).seen_apps()
+        await restrict(store).seen_apps()

@@ -1,10 +1,10 @@
-"""Refused log-ins: the last few, of all workers, with nothing in them that was not meant for us."""
+"""Rejected deliveries: the last of all workers, without anything that may be a misplaced secret."""
 
 from __future__ import annotations
 
 import pytest
 
-from app.access.rejected_logins import REFUSALS_MAX, RejectedLogins, recent_rejected_logins
+from app.access.rejected_logins import REJECTED_LOGINS_MAX, RejectedLogins, recent_rejected_logins
 from app.storage.memory import MemoryStore
 from tests.support.service import Clock
 
@@ -21,30 +21,31 @@ def store(clock: Clock) -> MemoryStore:
     return MemoryStore(clock)
 
 
-async def test_the_same_refusal_is_counted_whichever_worker_saw_it(
+async def test_equal_rejections_are_added_up_across_workers(
     clock: Clock, store: MemoryStore
 ) -> None:
     start_s = int(clock.now_s)
     for worker in ("1", "2"):
-        refusals = RejectedLogins(store, clock, name=worker)
+        rejected_logins = RejectedLogins(store, clock, name=worker)
         for _ in range(3):
-            refusals.add("shop", TOKEN, "wrong secret")
+            rejected_logins.add("shop", TOKEN, "wrong secret")
             clock.now_s += 1
-        await refusals.publish()
-    (refusal,) = await recent_rejected_logins(store)
-    assert (refusal.user, refusal.token, refusal.reason) == ("shop", TOKEN, "wrong secret")
-    assert (refusal.count, refusal.first_s, refusal.last_s) == (6, start_s, start_s + 5)
+        await rejected_logins.publish()
+    (login,) = await recent_rejected_logins(store)
+    assert (login.user, login.token, login.reason) == ("shop", TOKEN, "wrong secret")
+    assert (login.count, login.first_s, login.last_s) == (6, start_s, start_s + 5)
 
 
 async def test_only_the_last_ones_are_kept(clock: Clock, store: MemoryStore) -> None:
-    refusals = RejectedLogins(store, clock, name="1")
-    for number in range(3 * REFUSALS_MAX):
-        refusals.add(f"app-{number}", "", "unknown app")
+    rejected_logins = RejectedLogins(store, clock, name="1")
+    for number in range(3 * REJECTED_LOGINS_MAX):
+        rejected_logins.add(f"app-{number}", "", "unknown app")
         clock.now_s += 1
-    await refusals.publish()
-    kept = await recent_rejected_logins(store)
-    assert [each.user for each in kept] == [
-        f"app-{number}" for number in reversed(range(2 * REFUSALS_MAX, 3 * REFUSALS_MAX))
+    await rejected_logins.publish()
+    logins = await recent_rejected_logins(store)
+    assert [login.user for login in logins] == [
+        f"app-{number}"
+        for number in reversed(range(2 * REJECTED_LOGINS_MAX, 3 * REJECTED_LOGINS_MAX))
     ]
 
 
@@ -52,11 +53,11 @@ async def test_only_the_last_ones_are_kept(clock: Clock, store: MemoryStore) -> 
     ("user", "token"),
     [("jane@example.com", "hunter2"), ("a b", "d.x"), ("<b>", "\r\nx: y"), ("A" * 43, TOKEN[2:])],
 )
-async def test_what_is_neither_an_app_nor_a_drain_is_not_kept(
+async def test_text_that_is_neither_an_app_nor_a_drain_is_not_stored(
     clock: Clock, store: MemoryStore, user: str, token: str
 ) -> None:
-    refusals = RejectedLogins(store, clock, name="1")
-    refusals.add(user, token, "unknown app")
-    await refusals.publish()
-    (refusal,) = await recent_rejected_logins(store)
-    assert (refusal.user, refusal.token) == ("", "")
+    rejected_logins = RejectedLogins(store, clock, name="1")
+    rejected_logins.add(user, token, "unknown app")
+    await rejected_logins.publish()
+    (login,) = await recent_rejected_logins(store)
+    assert (login.user, login.token) == ("", "")

@@ -339,7 +339,7 @@ async def test_while_a_primary_is_down_apps_on_other_shards_are_evaluated() -> N
         async with world(store, clock) as sim:
             quieter = partial(quiet, requests=5)
             await sim.live(5, **{f"app-{n}": quieter for n in range(20)})
-            lost_app, other_app = cluster.lose()
+            lost_app, other_app = cluster.kill_shard()
             await sim.live(8, **{other_app: broken("H10")})
 
             assert sim.stories == [("app-broken", "firing")]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.access.drain_election import DrainElection, pack_state
-from app.access.drain_secrets import encode, first, rotated
+from app.access.drain_secrets import create_record, encode, rotate_secret
 from app.access.rejected_logins import RejectedLogins
 from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
 from app.ingest.drain_loop import DrainLoopDetector
@@ -49,7 +49,7 @@ def problems_of(data_dir: Path, **settings: str) -> tuple[int, dict[str, list[st
 
 def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> None:
     async def run() -> None:
-        url = embedded.running(data_dir)
+        url = embedded.find_running(data_dir)
         assert url
         store = connect(url)
         for use in uses:
@@ -102,16 +102,20 @@ def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:
             ],
             ttl_ms=60_000,
         )
-        old = first("a", now_s - 3 * 86_400, last=0)
-        record = encode(rotated(old, "b", now_s - 2 * 86_400, active=1, at_once=False))
-        await store.swap_drain("plain", "", record)
-        await store.swap_drain("never", "", encode(first("a", now_s, last=0)))
+        old = create_record("a", now_s - 3 * 86_400, last_generation=0)
+        record = encode(
+            rotate_secret(old, "b", now_s - 2 * 86_400, active_generation=1, at_once=False)
+        )
+        await store.compare_and_set_drain("plain", "", record)
+        await store.compare_and_set_drain(
+            "never", "", encode(create_record("a", now_s, last_generation=0))
+        )
         state = DrainElection("d.one", 0, "", 1, now_s, now_s, "d.two", now_s)
         await store.append(
             {"plain": [batch()]},
             id_ttl_ms=1000,
             inbox_ttl_ms=60_000,
-            guards={"plain": StatePrecondition(b"", pack_state(state))},
+            preconditions={"plain": StatePrecondition(b"", pack_state(state))},
         )
         logins = RejectedLogins(store, time.time, name="1")
         logins.add("never", DRAIN, "wrong secret")

@@ -45,7 +45,7 @@ def drains(data_dir: Path, *arguments: str, **settings: str) -> tuple[int, str, 
 
 def in_store(data_dir: Path, use: Callable[[Store], Awaitable[T]]) -> T:
     async def run() -> T:
-        url = embedded.running(data_dir)
+        url = embedded.find_running(data_dir)
         assert url
         store = connect(url)
         try:
@@ -68,7 +68,9 @@ def deliver(data_dir: Path, app: str, token: str, *, generation: int) -> None:
         claim = DrainClaim(token, generation, TimeRange(0, 60), int(time.time()))
         after = pack_state(elect_drain(unpack_state(before), claim)[0])
         guards = {app: StatePrecondition(before, after)}
-        await store.append({app: [batch()]}, id_ttl_ms=1000, inbox_ttl_ms=60_000, guards=guards)
+        await store.append(
+            {app: [batch()]}, id_ttl_ms=1000, inbox_ttl_ms=60_000, preconditions=guards
+        )
 
     in_store(data_dir, append)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from app.cli.self_test import SelfTestFailed, run_self_test
-from app.storage.interface import Appended, Batch, Contents, Outcome, Slot, StatePrecondition
+from app.storage.interface import AppendResult, Batch, Contents, Outcome, Slot, StatePrecondition
 from app.storage.memory import MemoryStore
 from tests.support.service import NOW_S, Clock
 
@@ -53,10 +53,10 @@ class DoublingStore(MemoryStore):
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] | None = None,
-    ) -> dict[str, Appended]:
+        preconditions: Mapping[str, StatePrecondition] | None = None,
+    ) -> dict[str, AppendResult]:
         return {
-            app: Appended([Outcome.STORED] * len(batches), 2) for app, batches in groups.items()
+            app: AppendResult([Outcome.STORED] * len(batches), 2) for app, batches in groups.items()
         }
 
 

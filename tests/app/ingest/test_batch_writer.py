@@ -189,10 +189,10 @@ class _ForgetfulStore(MemoryStore):
         self.elements += [batch.element for batch in groups["shop"]]
         raise StoreUnavailable("no answer")
 
-    async def append_bundles(self, bundles: Any, **kwargs: Any) -> Any:
-        if "shop" not in bundles:
+    async def append_coalesced(self, elements: Any, **kwargs: Any) -> Any:
+        if "shop" not in elements:
             return {}
-        self.elements.append(bundles["shop"].element)
+        self.elements.append(elements["shop"].element)
         raise StoreUnavailable("no answer")
 
 

@@ -13,7 +13,7 @@ from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
 from app.storage.interface import (
-    NO_GUARDS,
+    NO_PRECONDITIONS,
     CoalescedElement,
     StatePrecondition,
     StoreUnavailable,
@@ -38,18 +38,18 @@ class GatedStore(MemoryStore):
         self.gate = asyncio.Event()
         self.groups: list[int] = []
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
-        bundles: Mapping[str, CoalescedElement],
+        elements: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
-        self.groups.append(sum(len(bundle.ids) for bundle in bundles.values()))
+        self.groups.append(sum(len(bundle.ids) for bundle in elements.values()))
         await self.gate.wait()
-        return await super().append_bundles(
-            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        return await super().append_coalesced(
+            elements, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, preconditions=preconditions
         )
 
 
@@ -61,19 +61,19 @@ class DownStore(MemoryStore):
         self.is_down = True
         self.calls = 0
 
-    async def append_bundles(
+    async def append_coalesced(
         self,
-        bundles: Mapping[str, CoalescedElement],
+        elements: Mapping[str, CoalescedElement],
         *,
         id_ttl_ms: int,
         inbox_ttl_ms: int,
-        guards: Mapping[str, StatePrecondition] = NO_GUARDS,
+        preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
         self.calls += 1
         if self.is_down:
             raise StoreUnavailable("the store is down")
-        return await super().append_bundles(
-            bundles, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, guards=guards
+        return await super().append_coalesced(
+            elements, id_ttl_ms=id_ttl_ms, inbox_ttl_ms=inbox_ttl_ms, preconditions=preconditions
         )
 
 

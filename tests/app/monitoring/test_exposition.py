@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.monitoring.exposition import BLOCK_BYTES, in_blocks
 from app.storage.interface import Store
 from tests.support.lines import AT_S, frame, load, lost, memory, router
-from tests.support.servers import program
+from tests.support.servers import find_program
 from tests.support.service import Clock, client_of, post
 
 Samples = dict[tuple[str, ...], float]
@@ -192,7 +192,7 @@ async def test_openmetrics_says_the_same(client: httpx2.AsyncClient) -> None:
 async def test_promtool_finds_no_problems(client: httpx2.AsyncClient) -> None:
     await post(client, BODY + frame("State changed from up to starting"))
     checker = await asyncio.create_subprocess_exec(
-        *(program("promtool"), "check", "metrics"), stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *(find_program("promtool"), "check", "metrics"), stdin=PIPE, stdout=PIPE, stderr=PIPE
     )
     _, complaints = await checker.communicate((await client.get("/metrics")).content)
     assert (checker.returncode, complaints) == (0, b"")

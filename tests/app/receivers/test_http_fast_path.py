@@ -208,7 +208,7 @@ async def test_with_secrets_only_the_right_one_takes_the_fast_path() -> None:
 class UnavailableStore(MemoryStore):
     """A store that rejects everything."""
 
-    async def append_bundles(self, *_: Any, **__: Any) -> Any:
+    async def append_coalesced(self, *_: Any, **__: Any) -> Any:
         raise StoreUnavailable("the store is down")
 
 

@@ -15,7 +15,7 @@ from tests.app.receivers.test_syslog_listener import TOKEN, line, requests_of
 from tests.support.certificates import certificate
 from tests.support.lines import counted
 from tests.support.processes import ServiceProcess, free_port
-from tests.support.servers import program, wait_until
+from tests.support.servers import find_program, wait_until
 
 HAPROXY = """
 defaults
@@ -61,7 +61,7 @@ def haproxy(directory: Path, service: ServiceProcess, version: str) -> Iterator[
             version=version,
         )
     )
-    process = subprocess.Popen([program("haproxy"), "-db", "-f", str(config)])
+    process = subprocess.Popen([find_program("haproxy"), "-db", "-f", str(config)])
     try:
         wait_until(lambda: accepts(plain) and accepts(tls))
         yield plain, tls

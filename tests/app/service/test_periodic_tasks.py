@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_election import elect_drain, pack_state
 from app.access.drain_registry import DrainRegistry
-from app.access.drain_secrets import RETIRED_AFTER_S, decode, encode, first, rotated
+from app.access.drain_secrets import RETIRED_AFTER_S, create_record, decode, encode, rotate_secret
 from app.access.rejected_logins import RejectedLogins, recent_rejected_logins
 from app.service.periodic_tasks import PeriodicTasks
 from app.storage.interface import StatePrecondition, Store
@@ -43,7 +43,7 @@ def periodic_tasks(
 ) -> PeriodicTasks:
     drain_admin = DrainAdmin(store, clock, "https://metrics.example.com")
     return PeriodicTasks(
-        frequent=(drains.refresh, rejected_logins.publish), occasional=(drain_admin.retire,)
+        frequent=(drains.refresh, rejected_logins.publish), occasional=(drain_admin.retire_secrets,)
     )
 
 
@@ -60,7 +60,9 @@ class CountingStore(MemoryStore):
 async def test_the_registry_is_read_in_advance() -> None:
     clock = Clock()
     store = CountingStore(clock)
-    await put_drain(store, "shop", encode(first("secret", int(clock.now_s), last=0)))
+    await put_drain(
+        store, "shop", encode(create_record("secret", int(clock.now_s), last_generation=0))
+    )
     drains = DrainRegistry(store, clock)
     before = store.registry_reads
     async with running(
@@ -78,13 +80,19 @@ async def test_a_replaced_secret_ends_a_day_after_the_switch() -> None:
     clock = Clock()
     store = MemoryStore(clock)
     now_s = int(clock.now_s)
-    drain = rotated(first("old", now_s, last=0), "new", now_s, active=1, at_once=False)
+    drain = rotate_secret(
+        create_record("old", now_s, last_generation=0),
+        "new",
+        now_s,
+        active_generation=1,
+        at_once=False,
+    )
     await put_drain(store, "shop", encode(drain))
     claim = make_batch(drain="d.new", generation=2).claim
     guard = StatePrecondition(b"", pack_state(elect_drain(None, claim)[0]))
     days = 10 * 86_400_000
     await store.append(
-        {"shop": [batch()]}, id_ttl_ms=days, inbox_ttl_ms=days, guards={"shop": guard}
+        {"shop": [batch()]}, id_ttl_ms=days, inbox_ttl_ms=days, preconditions={"shop": guard}
     )
     has_ended = False
     async with running(

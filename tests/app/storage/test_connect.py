@@ -1,4 +1,4 @@
-"""What Kafka needs is loaded only where Kafka is used."""
+"""The Kafka client is modules only if Kafka is configured."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ print(*sys.modules)
 
 
 def test_the_service_without_kafka_does_not_load_its_client() -> None:
-    ran = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
-    loaded = set(ran.stdout.split())
-    assert "app.storage.redis.store" in loaded
-    assert loaded.isdisjoint(ONLY_FOR_KAFKA)
+    modules = set(process.stdout.split())
+    assert "app.storage.redis.store" in modules
+    assert modules.isdisjoint(ONLY_FOR_KAFKA)

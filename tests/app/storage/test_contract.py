@@ -1,4 +1,4 @@
-"""The contract of port.Store, on every store."""
+"""The contract of Store, checked on every kind of store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from app.storage.interface import (
     HEADER_BYTES,
     KIND_ROLLUP,
-    Appended,
+    AppendResult,
     Batch,
     Compaction,
     Contents,
@@ -41,7 +41,7 @@ from tests.support.batches import (
 STORED, OWN_RETRY, DUPLICATE = Outcome.STORED, Outcome.OWN_RETRY, Outcome.DUPLICATE
 
 
-# --- append -------------------------------------------------------------------------------------
+# --- append ---------------------------------------------------------------------------------------
 
 
 async def test_batches_wait_in_the_inbox_in_the_order_of_their_arrival(store: Store) -> None:
@@ -50,153 +50,158 @@ async def test_batches_wait_in_the_inbox_in_the_order_of_their_arrival(store: St
     first = await append(store, "shop", *batches[:3])
     second = await append(store, "shop", *batches[3:])
 
-    assert first == Appended([STORED] * 3, 3)
-    assert second == Appended([STORED] * 2, 5)
-    assert await inbox(store, "shop") == [each.element for each in batches]
+    assert first == AppendResult([STORED] * 3, 3)
+    assert second == AppendResult([STORED] * 2, 5)
+    assert await inbox(store, "shop") == [entry.element for entry in batches]
 
 
 async def test_the_same_batch_with_its_token_is_our_own_retry_and_stored_once(store: Store) -> None:
-    sent = batch()
-    await append(store, "shop", sent)
+    original = batch()
+    await append(store, "shop", original)
 
-    assert await append(store, "shop", sent) == Appended([OWN_RETRY], 0)
-    assert await inbox(store, "shop") == [sent.element]
+    assert await append(store, "shop", original) == AppendResult([OWN_RETRY], 0)
+    assert await inbox(store, "shop") == [original.element]
 
 
 async def test_a_known_id_with_another_token_is_a_duplicate_whatever_its_bytes(
     store: Store,
 ) -> None:
-    sent = batch(b"first")
-    await append(store, "shop", sent)
+    original = batch(b"first")
+    await append(store, "shop", original)
 
-    assert await append(store, "shop", again(sent)) == Appended([DUPLICATE], 0)
-    assert await inbox(store, "shop") == [sent.element]
+    assert await append(store, "shop", again(original)) == AppendResult([DUPLICATE], 0)
+    assert await inbox(store, "shop") == [original.element]
 
 
 async def test_a_duplicate_leaves_the_first_token_in_place(store: Store) -> None:
-    sent = batch()
-    await append(store, "shop", sent)
-    await append(store, "shop", again(sent))
+    original = batch()
+    await append(store, "shop", original)
+    await append(store, "shop", again(original))
 
-    assert (await append(store, "shop", sent)).outcomes == [OWN_RETRY]
+    assert (await append(store, "shop", original)).outcomes == [OWN_RETRY]
 
 
 async def test_an_id_that_comes_twice_in_one_call_is_stored_once(store: Store) -> None:
-    sent, other = batch(), batch()
+    original, second = batch(), batch()
 
-    answer = await append(store, "shop", sent, again(sent), other, sent)
+    answer = await append(store, "shop", original, again(original), second, original)
 
-    assert answer == Appended([STORED, DUPLICATE, STORED, OWN_RETRY], 2)
-    assert await inbox(store, "shop") == [sent.element, other.element]
+    assert answer == AppendResult([STORED, DUPLICATE, STORED, OWN_RETRY], 2)
+    assert await inbox(store, "shop") == [original.element, second.element]
 
 
 async def test_batches_without_an_id_are_stored_every_time(store: Store) -> None:
-    sent = batch(id=b"")
+    original = batch(id=b"")
 
-    assert (await append(store, "shop", sent, sent)).outcomes == [STORED, STORED]
-    assert (await append(store, "shop", sent)).inbox_length == 3
+    assert (await append(store, "shop", original, original)).outcomes == [STORED, STORED]
+    assert (await append(store, "shop", original)).inbox_length == 3
 
 
 async def test_a_batch_stays_known_after_it_was_folded(store: Store) -> None:
-    sent = batch()
-    await append(store, "shop", sent)
-    await store.fold("shop", [sent.element], [write()])
+    original = batch()
+    await append(store, "shop", original)
+    await store.fold("shop", [original.element], [write()])
 
-    assert await append(store, "shop", again(sent)) == Appended([DUPLICATE], 0)
+    assert await append(store, "shop", again(original)) == AppendResult([DUPLICATE], 0)
     assert await inbox(store, "shop") == []
 
 
-async def test_apps_are_apart_also_when_they_share_an_id_and_a_call(store: Store) -> None:
-    mine = batch()
-    theirs = again(mine)
+async def test_apps_are_independent_even_if_they_share_an_id_and_a_call(store: Store) -> None:
+    shop_batch = batch()
+    eu_batch = again(shop_batch)
 
     answers = await store.append(
-        {"shop": [mine, again(mine)], "shop-eu": [theirs]},
+        {"shop": [shop_batch, again(shop_batch)], "shop-eu": [eu_batch]},
         id_ttl_ms=DAY_MS,
         inbox_ttl_ms=DAY_MS,
     )
 
-    assert answers == {"shop": Appended([STORED, DUPLICATE], 1), "shop-eu": Appended([STORED], 1)}
-    assert await inbox(store, "shop") == [mine.element]
-    assert await inbox(store, "shop-eu") == [theirs.element]
+    assert answers == {
+        "shop": AppendResult([STORED, DUPLICATE], 1),
+        "shop-eu": AppendResult([STORED], 1),
+    }
+    assert await inbox(store, "shop") == [shop_batch.element]
+    assert await inbox(store, "shop-eu") == [eu_batch.element]
 
 
 async def test_ids_tokens_and_data_may_hold_any_bytes(store: Store) -> None:
     every_byte = bytes(range(256))
-    sent = batch(every_byte * 100, id=b"{}*?\r\n\0\xff\xfe[]:\x01 \\", token=b"\r\n\0\xff0123")
+    original = batch(every_byte * 100, id=b"{}*?\r\n\0\xff\xfe[]:\x01 \\", token=b"\r\n\0\xff0123")
 
-    await append(store, "shop", sent)
+    await append(store, "shop", original)
 
-    assert (await append(store, "shop", sent)).outcomes == [OWN_RETRY]
-    assert await inbox(store, "shop") == [sent.element]
+    assert (await append(store, "shop", original)).outcomes == [OWN_RETRY]
+    assert await inbox(store, "shop") == [original.element]
 
 
 async def test_appending_nothing_does_nothing(store: Store) -> None:
     assert await store.append({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
-    assert await append(store, "shop") == Appended([], 0)
+    assert await append(store, "shop") == AppendResult([], 0)
 
 
-async def test_a_group_of_a_thousand_batches_is_taken_whole(store: Store) -> None:
+async def test_a_group_of_a_thousand_batches_is_stored(store: Store) -> None:
     batches = [batch(b"%d" % i) for i in range(1_000)]
 
     answer = await append(store, "shop", *batches)
 
-    assert answer == Appended([STORED] * 1_000, 1_000)
-    assert await inbox(store, "shop") == [each.element for each in batches]
+    assert answer == AppendResult([STORED] * 1_000, 1_000)
+    assert await inbox(store, "shop") == [entry.element for entry in batches]
 
 
-# --- bundles ------------------------------------------------------------------------------------
+# --- append from a log, append coalesced ----------------------------------------------------------
 
 
-async def from_log(
+async def append_from_log(
     store: Store,
     app: str,
-    *read: tuple[int, Batch],
+    *records: tuple[int, Batch],
     id_ttl_ms: int = DAY_MS,
-    guard: StatePrecondition | None = None,
-) -> Appended:
-    """Append what was read from a log, at these offsets."""
+    precondition: StatePrecondition | None = None,
+) -> AppendResult:
+    """Append batches that were read from a log at these offsets."""
     answers = await store.append_from_log(
-        {app: [each for _, each in read]},
-        {app: [LogOffset("batches:0", offset) for offset, _ in read]},
+        {app: [entry for _, entry in records]},
+        {app: [LogOffset("batches:0", offset) for offset, _ in records]},
         id_ttl_ms=id_ttl_ms,
         inbox_ttl_ms=DAY_MS,
-        guards={app: guard} if guard else {},
+        preconditions={app: precondition} if precondition else {},
     )
     return answers[app]
 
 
 async def test_what_is_read_from_a_log_again_changes_nothing(store: Store) -> None:
     first, second = batch(b"one"), batch(b"two")
-    assert (await from_log(store, "shop", (4, first), (9, second))).inbox_length == 2
+    assert (await append_from_log(store, "shop", (4, first), (9, second))).inbox_length == 2
 
-    again_read = await from_log(store, "shop", (4, first), (9, second), (10, batch(b"three")))
+    again_read = await append_from_log(
+        store, "shop", (4, first), (9, second), (10, batch(b"three"))
+    )
     assert again_read.outcomes == [Outcome.OWN_RETRY, Outcome.OWN_RETRY, Outcome.STORED]
     assert len(await store.read_inbox("shop", 9)) == 3
 
 
 async def test_what_is_read_again_when_its_id_is_forgotten_changes_nothing(store: Store) -> None:
     first = batch(b"one")
-    await from_log(store, "shop", (4, first), id_ttl_ms=1)
+    await append_from_log(store, "shop", (4, first), id_ttl_ms=1)
     outcomes = [Outcome.OWN_RETRY]
     while outcomes == [Outcome.OWN_RETRY]:
-        outcomes = (await from_log(store, "shop", (4, first), id_ttl_ms=1)).outcomes
+        outcomes = (await append_from_log(store, "shop", (4, first), id_ttl_ms=1)).outcomes
     assert outcomes == [Outcome.REPLAYED]
     assert len(await store.read_inbox("shop", 9)) == 1
 
 
-async def test_a_repetition_of_the_sender_is_a_duplicate_and_its_place_is_taken_down(
+async def test_a_repetition_of_the_sender_is_a_duplicate_and_its_offset_is_recorded(
     store: Store,
 ) -> None:
     first = batch(b"one")
-    await from_log(store, "shop", (4, first))
-    assert (await from_log(store, "shop", (5, again(first)))).outcomes == [Outcome.DUPLICATE]
-    assert (await from_log(store, "shop", (5, batch()))).outcomes == [Outcome.REPLAYED]
+    await append_from_log(store, "shop", (4, first))
+    assert (await append_from_log(store, "shop", (5, again(first)))).outcomes == [Outcome.DUPLICATE]
+    assert (await append_from_log(store, "shop", (5, batch()))).outcomes == [Outcome.REPLAYED]
 
 
-async def test_places_are_told_apart_by_app_and_source(store: Store) -> None:
-    await from_log(store, "shop", (4, batch()))
-    assert (await from_log(store, "blog", (4, batch()))).outcomes == [Outcome.STORED]
+async def test_offsets_are_kept_by_app_and_source(store: Store) -> None:
+    await append_from_log(store, "shop", (4, batch()))
+    assert (await append_from_log(store, "blog", (4, batch()))).outcomes == [Outcome.STORED]
     answers = await store.append_from_log(
         {"shop": [batch()]},
         {"shop": [LogOffset("batches:1", 4)]},
@@ -206,49 +211,59 @@ async def test_places_are_told_apart_by_app_and_source(store: Store) -> None:
     assert answers["shop"].outcomes == [Outcome.STORED]
 
 
-async def test_what_is_stale_keeps_its_place_for_when_it_comes_again(store: Store) -> None:
-    known, waiting = batch(b"one"), batch(b"two")
-    await from_log(store, "shop", (4, known), guard=StatePrecondition(b"", b"state"))
+async def test_a_stale_batch_records_no_offset(store: Store) -> None:
+    stored_batch, late_batch = batch(b"one"), batch(b"two")
+    await append_from_log(
+        store, "shop", (4, stored_batch), precondition=StatePrecondition(b"", b"state")
+    )
 
-    stale = await from_log(
-        store, "shop", (5, waiting), (6, again(known)), guard=StatePrecondition(b"", b"x")
+    stale = await append_from_log(
+        store,
+        "shop",
+        (5, late_batch),
+        (6, again(stored_batch)),
+        precondition=StatePrecondition(b"", b"x"),
     )
     assert stale.outcomes == [Outcome.STALE, Outcome.DUPLICATE]
-    guard = StatePrecondition(stale.state, b"")
-    assert (await from_log(store, "shop", (5, waiting), guard=guard)).outcomes == [Outcome.STORED]
+    precondition = StatePrecondition(stale.state, b"")
+    assert (
+        await append_from_log(store, "shop", (5, late_batch), precondition=precondition)
+    ).outcomes == [Outcome.STORED]
 
 
-async def test_a_bundle_is_one_element_and_each_of_its_batches_is_known(store: Store) -> None:
+async def test_a_coalesced_element_is_one_element_and_each_of_its_batches_is_known(
+    store: Store,
+) -> None:
     batches = [batch() for _ in range(3)]
-    sent = bundle(*batches)
+    original = bundle(*batches)
 
-    assert await append_bundle(store, "shop", sent) == 1
+    assert await append_bundle(store, "shop", original) == 1
     assert await append_bundle(store, "shop", bundle(batch(), batch())) == 2
 
-    assert (await inbox(store, "shop"))[0] == sent.element
-    for each in batches:
-        assert (await append(store, "shop", each)).outcomes == [OWN_RETRY]
-        assert (await append(store, "shop", again(each))).outcomes == [DUPLICATE]
+    assert (await inbox(store, "shop"))[0] == original.element
+    for entry in batches:
+        assert (await append(store, "shop", entry)).outcomes == [OWN_RETRY]
+        assert (await append(store, "shop", again(entry))).outcomes == [DUPLICATE]
 
 
-async def test_a_bundle_with_one_known_batch_changes_nothing(store: Store) -> None:
-    known, unknown = batch(), batch()
-    await append(store, "shop", known)
+async def test_a_coalesced_element_with_one_known_batch_changes_nothing(store: Store) -> None:
+    duplicate, unknown = batch(), batch()
+    await append(store, "shop", duplicate)
 
-    for sent in (bundle(unknown, known), bundle(unknown, again(known))):
-        assert await append_bundle(store, "shop", sent) == 0
+    for original in (bundle(unknown, duplicate), bundle(unknown, again(duplicate))):
+        assert await append_bundle(store, "shop", original) == 0
 
-    assert await inbox(store, "shop") == [known.element]
+    assert await inbox(store, "shop") == [duplicate.element]
     assert (await append(store, "shop", unknown)).outcomes == [STORED]
 
 
-async def test_a_bundle_that_is_sent_again_is_stored_once(store: Store) -> None:
-    sent = bundle(batch(), batch())
-    assert [await append_bundle(store, "shop", sent) for _ in range(3)] == [1, 0, 0]
-    assert await inbox(store, "shop") == [sent.element]
+async def test_a_coalesced_element_that_is_sent_again_is_stored_once(store: Store) -> None:
+    original = bundle(batch(), batch())
+    assert [await append_bundle(store, "shop", original) for _ in range(3)] == [1, 0, 0]
+    assert await inbox(store, "shop") == [original.element]
 
 
-async def test_a_guarded_bundle_is_stored_only_while_the_state_is_as_expected(
+async def test_a_coalesced_element_is_stored_only_while_the_state_is_as_expected(
     store: Store,
 ) -> None:
     first, second = bundle(batch()), bundle(batch())
@@ -261,7 +276,7 @@ async def test_a_guarded_bundle_is_stored_only_while_the_state_is_as_expected(
     assert await inbox(store, "shop") == [first.element, second.element]
 
 
-async def test_bundles_of_several_apps_are_each_guarded_by_the_state_of_its_own(
+async def test_each_app_is_checked_against_its_own_expected_state(
     store: Store,
 ) -> None:
     states = {app: app.encode() for app in ("shop", "blog", "api")}
@@ -270,71 +285,73 @@ async def test_bundles_of_several_apps_are_each_guarded_by_the_state_of_its_own(
         "blog": StatePrecondition(b"?", b"")
     }
     answers = []
-    for guards in (first, then):
-        sent = {app: bundle(batch()) for app in states}
+    for preconditions in (first, then):
+        original = {app: bundle(batch()) for app in states}
         answers.append(
-            await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards=guards)
+            await store.append_coalesced(
+                original, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, preconditions=preconditions
+            )
         )
     assert answers == [{"shop": 1, "blog": 1, "api": 1}, {"shop": 2, "blog": 0, "api": 2}]
     assert await store.drain_states(list(states)) == states
 
 
-async def test_bundles_of_several_apps_go_in_one_call_each_for_itself(store: Store) -> None:
-    known = batch()
-    await append(store, "blog", known)
-    sent = {"shop": bundle(known), "blog": bundle(known), "shop-eu": bundle(batch())}
+async def test_coalesced_elements_of_several_apps_are_independent(store: Store) -> None:
+    duplicate = batch()
+    await append(store, "blog", duplicate)
+    original = {"shop": bundle(duplicate), "blog": bundle(duplicate), "shop-eu": bundle(batch())}
 
-    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+    answers = await store.append_coalesced(original, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
 
     assert answers == {"shop": 1, "blog": 0, "shop-eu": 1}
-    assert await store.append_bundles({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
+    assert await store.append_coalesced({}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS) == {}
 
 
-async def test_bundles_and_folds_of_a_hundred_apps_each_get_their_own_answer(store: Store) -> None:
+async def test_appends_and_folds_of_a_hundred_apps_each_get_their_own_answer(store: Store) -> None:
     apps = [f"app-{number}" for number in range(100)]
-    known = {app: batch() for app in apps[::3]}
-    for app, each in known.items():
-        await append(store, app, each)
-    sent = {app: bundle(known.get(app, batch())) for app in apps}
+    duplicates = {app: batch() for app in apps[::3]}
+    for app, entry in duplicates.items():
+        await append(store, app, entry)
+    original = {app: bundle(duplicates.get(app, batch())) for app in apps}
 
-    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+    answers = await store.append_coalesced(original, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
 
-    assert answers == {app: 0 if app in known else 1 for app in apps}
-    # Of every third app the bundle was not stored: who folds it, folds what is not there.
-    folds = {app: Fold([sent[app].element], [write()]) for app in apps}
-    folded = await store.fold_all(folds)
-    assert {app for app, lengths in folded.items() if lengths is None} == set(known)
-    left = await store.inbox_lengths(apps)
-    assert left == {app: 1 if app in known else 0 for app in apps}
+    assert answers == {app: 0 if app in duplicates else 1 for app in apps}
+    # The element of every third app was not stored, so it cannot be folded.
+    folds = {app: Fold([original[app].element], [write()]) for app in apps}
+    answers_of_folds = await store.fold_all(folds)
+    assert {app for app, lengths in answers_of_folds.items() if lengths is None} == set(duplicates)
+    lengths = await store.inbox_lengths(apps)
+    assert lengths == {app: 1 if app in duplicates else 0 for app in apps}
 
 
-async def test_a_bundle_of_thousands_of_batches_is_taken_whole(store: Store) -> None:
+async def test_a_coalesced_element_of_thousands_of_batches_is_stored(store: Store) -> None:
     batches = [batch() for _ in range(2_345)]
     assert await append_bundle(store, "shop", bundle(*batches)) == 1
     assert (await append(store, "shop", *batches)).outcomes == [OWN_RETRY] * len(batches)
-    for known in (batches[0], batches[999], batches[1_000], batches[-1]):
-        assert await append_bundle(store, "shop", bundle(batch(), known)) == 0
+    for duplicate in (batches[0], batches[999], batches[1_000], batches[-1]):
+        assert await append_bundle(store, "shop", bundle(batch(), duplicate)) == 0
 
 
-@pytest.mark.parametrize("known", range(6))
-async def test_of_several_bundles_the_one_with_a_known_batch_is_refused(
-    store: Store, known: int
+@pytest.mark.parametrize("duplicate", range(6))
+async def test_of_several_coalesced_elements_the_one_with_a_known_batch_is_rejected(
+    store: Store, duplicate: int
 ) -> None:
     apps = ["shop", "blog", "api"]
     batches = [batch() for _ in range(6)]
-    await append(store, apps[known // 2], batches[known])
-    sent = {app: bundle(*batches[2 * n : 2 * n + 2]) for n, app in enumerate(apps)}
+    await append(store, apps[duplicate // 2], batches[duplicate])
+    original = {app: bundle(*batches[2 * n : 2 * n + 2]) for n, app in enumerate(apps)}
 
-    answers = await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+    answers = await store.append_coalesced(original, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
 
-    assert answers == {app: 0 if n == known // 2 else 1 for n, app in enumerate(apps)}
-    for number, each in enumerate(batches):
-        taken = number // 2 != known // 2 or number == known
-        outcome = (await append(store, apps[number // 2], each)).outcomes
-        assert outcome == [OWN_RETRY if taken else STORED]
+    assert answers == {app: 0 if n == duplicate // 2 else 1 for n, app in enumerate(apps)}
+    for number, entry in enumerate(batches):
+        is_known = number // 2 != duplicate // 2 or number == duplicate
+        outcome = (await append(store, apps[number // 2], entry)).outcomes
+        assert outcome == [OWN_RETRY if is_known else STORED]
 
 
-# --- fold ---------------------------------------------------------------------------------------
+# --- fold -----------------------------------------------------------------------------------------
 
 
 async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Store) -> None:
@@ -352,12 +369,12 @@ async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Sto
 
 
 async def test_inboxes_of_several_apps_are_read_and_folded_at_once(store: Store) -> None:
-    mine, theirs = await fill(store, "shop", 3), await fill(store, "blog", 2)
+    shop_elements, blog_elements = await fill(store, "shop", 3), await fill(store, "blog", 2)
     inboxes = await store.read_inboxes(["shop", "none", "blog"], 2)
-    assert inboxes == {"shop": mine[:2], "blog": theirs}
+    assert inboxes == {"shop": shop_elements[:2], "blog": blog_elements}
 
     lengths = await store.fold_all(
-        {"shop": Fold(mine[:2], [write()]), "blog": Fold(theirs[1:], [write()])}
+        {"shop": Fold(shop_elements[:2], [write()]), "blog": Fold(blog_elements[1:], [write()])}
     )
 
     assert lengths == {"shop": {MINUTE: 1}, "blog": None}
@@ -370,19 +387,24 @@ async def test_slots_of_several_apps_are_read_and_compacted_at_once(store: Store
     for app in ("shop", "blog"):
         elements = await fill(store, app, 1)
         await store.fold(app, elements, [write(data=b"a"), write(data=b"b")])
-    mine, theirs, none = await store.read_slots([("shop", MINUTE), ("blog", MINUTE), ("x", TOTAL)])
-    assert (data(mine), data(theirs), none) == ([b"a", b"b"], [b"a", b"b"], [])
+    shop_elements, blog_elements, none = await store.read_slots(
+        [("shop", MINUTE), ("blog", MINUTE), ("x", TOTAL)]
+    )
+    assert (data(shop_elements), data(blog_elements), none) == ([b"a", b"b"], [b"a", b"b"], [])
     element = new_element(KIND_ROLLUP, b"merged")
 
-    done = await store.compact_all(
+    results = await store.compact_all(
         [
-            Compaction("shop", MINUTE, mine, element, DAY_MS),
-            Compaction("blog", MINUTE, mine, element, DAY_MS),
+            Compaction("shop", MINUTE, shop_elements, element, DAY_MS),
+            Compaction("blog", MINUTE, shop_elements, element, DAY_MS),
         ]
     )
 
-    assert done == [True, False]
-    assert await store.read_slots([("shop", MINUTE), ("blog", MINUTE)]) == [[element], theirs]
+    assert results == [True, False]
+    assert await store.read_slots([("shop", MINUTE), ("blog", MINUTE)]) == [
+        [element],
+        blog_elements,
+    ]
     assert await store.read_slots([]) == []
     assert await store.compact_all([]) == []
 
@@ -429,18 +451,19 @@ async def test_a_fold_of_more_than_is_left_changes_nothing(store: Store) -> None
 
 
 async def test_a_fold_of_what_a_failover_lost_changes_nothing(store: Store) -> None:
-    """The inbox begins with the same batch, and goes on with others; the last one was pushed once
-    more, under a header of its own.
-    """
+    """Only the first element is still the same; the last was pushed again with a new header."""
     elements = await fill(store, "shop", 3)
-    lost = [new_element(b"D", b"lost in a failover"), new_element(b"D", elements[2][HEADER_BYTES:])]
-    read = [elements[0], *lost]
+    lost_elements = [
+        new_element(b"D", b"lost in a failover"),
+        new_element(b"D", elements[2][HEADER_BYTES:]),
+    ]
+    read = [elements[0], *lost_elements]
 
     assert await store.fold("shop", read, [write()]) is None
     assert await store.read("shop", [MINUTE]) == Contents(elements, {})
 
 
-async def test_batches_of_equal_data_are_told_apart(store: Store) -> None:
+async def test_batches_of_equal_data_are_distinguished(store: Store) -> None:
     first, second = batch(b"same"), batch(b"same")
     await append(store, "shop", first, second)
 
@@ -473,7 +496,7 @@ async def test_a_fold_may_write_thousands_of_slots(store: Store) -> None:
     assert len((await store.read("shop", slots)).slots) == 10_000
 
 
-# --- compact ------------------------------------------------------------------------------------
+# --- compact --------------------------------------------------------------------------------------
 
 
 async def filled_slot(store: Store, count: int) -> list[bytes]:
@@ -483,18 +506,18 @@ async def filled_slot(store: Store, count: int) -> list[bytes]:
 
 async def test_compaction_replaces_the_oldest_elements_by_their_merge(store: Store) -> None:
     elements = await filled_slot(store, 5)
-    merged = new_element(KIND_ROLLUP, b"merged")
+    merge = new_element(KIND_ROLLUP, b"merged")
 
-    assert await store.compact("shop", MINUTE, elements[:3], merged, DAY_MS) is True
-    assert await slot_of(store, "shop") == [merged, *elements[3:]]
+    assert await store.compact("shop", MINUTE, elements[:3], merge, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merge, *elements[3:]]
 
 
 async def test_compaction_of_a_whole_slot_leaves_one_element(store: Store) -> None:
     elements = await filled_slot(store, 3)
-    merged = new_element(KIND_ROLLUP, b"merged")
+    merge = new_element(KIND_ROLLUP, b"merged")
 
-    assert await store.compact("shop", MINUTE, elements, merged, DAY_MS) is True
-    assert await slot_of(store, "shop") == [merged]
+    assert await store.compact("shop", MINUTE, elements, merge, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merge]
 
 
 async def test_a_fold_during_a_compaction_is_kept(store: Store) -> None:
@@ -522,25 +545,25 @@ async def test_of_several_compactions_of_the_same_elements_exactly_one_wins(stor
 
 async def test_compaction_of_what_is_not_there_any_more_changes_nothing(store: Store) -> None:
     elements = await filled_slot(store, 3)
-    merged = new_element(KIND_ROLLUP, b"merged")
+    merge = new_element(KIND_ROLLUP, b"merged")
     pushed_once_more = new_element(KIND_ROLLUP, elements[2][HEADER_BYTES:])
 
     for read in ([*elements[:2], pushed_once_more], elements[1:], []):
-        assert await store.compact("shop", MINUTE, read, merged, DAY_MS) is False
-    assert await store.compact("shop", MINUTE, [*elements, merged], merged, DAY_MS) is False
-    assert await store.compact("shop", TOTAL, elements, merged, DAY_MS) is False
+        assert await store.compact("shop", MINUTE, read, merge, DAY_MS) is False
+    assert await store.compact("shop", MINUTE, [*elements, merge], merge, DAY_MS) is False
+    assert await store.compact("shop", TOTAL, elements, merge, DAY_MS) is False
     assert await store.read("shop", [MINUTE, TOTAL]) == Contents([], {MINUTE: elements})
 
 
 async def test_compaction_may_merge_thousands_of_elements(store: Store) -> None:
     elements = await filled_slot(store, 9_000)
-    merged = new_element(KIND_ROLLUP, b"merged")
+    merge = new_element(KIND_ROLLUP, b"merged")
 
-    assert await store.compact("shop", MINUTE, elements, merged, DAY_MS) is True
-    assert await slot_of(store, "shop") == [merged]
+    assert await store.compact("shop", MINUTE, elements, merge, DAY_MS) is True
+    assert await slot_of(store, "shop") == [merge]
 
 
-# --- read ---------------------------------------------------------------------------------------
+# --- read -----------------------------------------------------------------------------------------
 
 
 async def test_a_read_holds_only_slots_that_are_not_empty(store: Store) -> None:
@@ -551,7 +574,7 @@ async def test_a_read_holds_only_slots_that_are_not_empty(store: Store) -> None:
     contents = await store.read("shop", slots)
 
     assert contents.inbox == elements
-    assert {slot: len(found) for slot, found in contents.slots.items()} == {MINUTE: 2}
+    assert {slot: len(elements) for slot, elements in contents.slots.items()} == {MINUTE: 2}
 
 
 async def test_a_read_leaves_out_the_inbox_when_it_is_not_wanted(store: Store) -> None:
@@ -565,25 +588,25 @@ async def test_a_read_leaves_out_the_inbox_when_it_is_not_wanted(store: Store) -
 
 async def test_several_apps_are_read_at_once_each_with_its_own_slots(store: Store) -> None:
     elements = await fill(store, "shop", 1)
-    of_slot = await filled_slot(store, 2)
-    others = await fill(store, "blog", 2)
+    slot_elements = await filled_slot(store, 2)
+    blog_elements = await fill(store, "blog", 2)
 
-    found = await store.read_many([("blog", [MINUTE]), ("none", []), ("shop", [TOTAL, MINUTE])])
+    contents = await store.read_many([("blog", [MINUTE]), ("none", []), ("shop", [TOTAL, MINUTE])])
 
-    assert found == [
-        Contents(others, {}),
+    assert contents == [
+        Contents(blog_elements, {}),
         Contents([], {}),
-        Contents(elements, {MINUTE: of_slot}),
+        Contents(elements, {MINUTE: slot_elements}),
     ]
     assert await store.read_many([]) == []
 
 
 async def test_while_all_is_well_every_app_can_be_read(store: Store) -> None:
-    assert await store.reachable(["shop", "none", "blog"]) == ["shop", "none", "blog"]
-    assert await store.reachable([]) == []
+    assert await store.reachable_apps(["shop", "none", "blog"]) == ["shop", "none", "blog"]
+    assert await store.reachable_apps([]) == []
 
 
-async def test_nothing_is_read_of_an_app_never_heard_of(store: Store) -> None:
+async def test_nothing_is_read_of_an_unknown_app(store: Store) -> None:
     await fill(store, "shop", 1)
 
     assert await store.read("none", [MINUTE]) == Contents([], {})
@@ -603,7 +626,7 @@ async def test_what_was_read_does_not_change_afterwards(store: Store) -> None:
 
 
 async def test_a_read_sees_a_batch_either_in_the_inbox_or_in_the_slots(store: Store) -> None:
-    """Readers run beside a folder; each must see all hundred batches, wherever they are."""
+    """Readers race with a folder; every one must see all hundred batches, wherever they are."""
     await fill(store, "shop", 100)
 
     async def fold_one_by_one() -> None:
@@ -625,7 +648,7 @@ async def test_a_read_sees_a_batch_either_in_the_inbox_or_in_the_slots(store: St
     assert set(counts) == {100}
 
 
-async def test_inbox_lengths_are_told_by_app(store: Store) -> None:
+async def test_inbox_lengths_are_returned_by_app(store: Store) -> None:
     await fill(store, "shop", 3)
     await fill(store, "blog", 1)
 
@@ -633,7 +656,7 @@ async def test_inbox_lengths_are_told_by_app(store: Store) -> None:
     assert await store.inbox_lengths([]) == {}
 
 
-# --- apps, drains, signs of life ----------------------------------------------------------------
+# --- apps, drains, heartbeats ---------------------------------------------------------------------
 
 
 async def test_seen_apps_are_listed_by_name(store: Store) -> None:
@@ -664,7 +687,7 @@ async def test_apps_last_seen_before_a_time_are_forgotten(store: Store) -> None:
     )
 
     assert sorted(await store.forget_apps(100)) == ["old", "older"]
-    assert [seen.app for seen in await store.seen_apps()] == ["shop"]
+    assert [sighting.app for sighting in await store.seen_apps()] == ["shop"]
     assert await store.forget_apps(100) == []
 
 
@@ -677,26 +700,26 @@ async def test_a_forgotten_app_that_comes_back_is_new(store: Store) -> None:
 
 
 async def test_a_drain_is_kept_replaced_and_removed(store: Store) -> None:
-    assert await store.swap_drain("shop", "", "first")
-    assert await store.swap_drain("blog", "", "other")
-    assert await store.swap_drain("shop", "first", "second")
+    assert await store.compare_and_set_drain("shop", "", "first")
+    assert await store.compare_and_set_drain("blog", "", "other")
+    assert await store.compare_and_set_drain("shop", "first", "second")
     assert await store.drains() == {"shop": "second", "blog": "other"}
 
-    assert await store.swap_drain("shop", "second", "")
+    assert await store.compare_and_set_drain("shop", "second", "")
     assert await store.drains() == {"blog": "other"}
 
 
 async def test_a_drain_that_is_not_what_was_read_stays_what_it_is(store: Store) -> None:
-    await store.swap_drain("shop", "", "first")
+    await store.compare_and_set_drain("shop", "", "first")
 
-    assert not await store.swap_drain("shop", "", "mine")
-    assert not await store.swap_drain("shop", "zeroth", "mine")
-    assert not await store.swap_drain("blog", "first", "mine")
-    assert not await store.swap_drain("shop", "zeroth", "")
+    assert not await store.compare_and_set_drain("shop", "", "mine")
+    assert not await store.compare_and_set_drain("shop", "zeroth", "mine")
+    assert not await store.compare_and_set_drain("blog", "first", "mine")
+    assert not await store.compare_and_set_drain("shop", "zeroth", "")
     assert await store.drains() == {"shop": "first"}
 
 
-async def test_a_sign_of_life_replaces_the_last_one_of_its_worker_only(store: Store) -> None:
+async def test_a_heartbeat_replaces_the_last_one_of_its_worker_only(store: Store) -> None:
     await store.heartbeat("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
     await store.heartbeat("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
     await store.heartbeat("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
@@ -704,67 +727,70 @@ async def test_a_sign_of_life_replaces_the_last_one_of_its_worker_only(store: St
     assert await store.heartbeats() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
 
 
-async def test_there_are_no_signs_of_life_at_first(store: Store) -> None:
+async def test_there_are_no_heartbeats_at_first(store: Store) -> None:
     assert await store.heartbeats() == {}
 
 
 async def test_a_store_with_its_usual_settings_is_fit(store: Store) -> None:
-    assert await store.check() == []
+    assert await store.problems() == []
 
 
 @pytest.mark.parametrize("count", [1, 2, 64])
 async def test_racing_appends_of_one_batch_store_it_once(store: Store, count: int) -> None:
-    sent = batch()
-    rivals: list[Batch] = [sent, *(again(sent) for _ in range(count))]
+    original = batch()
+    rivals: list[Batch] = [original, *(again(original) for _ in range(count))]
 
-    answers = await asyncio.gather(*(append(store, "shop", each) for each in rivals))
+    answers = await asyncio.gather(*(append(store, "shop", entry) for entry in rivals))
 
     outcomes = [answer.outcomes[0] for answer in answers]
     assert sorted(outcomes) == [STORED] + [DUPLICATE] * count
     assert len(await inbox(store, "shop")) == 1
 
 
-async def test_a_guarded_append_takes_place_and_changes_the_state(store: Store) -> None:
-    answer = await guarded(store, StatePrecondition(b"", b"first"), batch())
+async def test_an_append_in_the_expected_state_changes_the_state(store: Store) -> None:
+    answer = await append_if(store, StatePrecondition(b"", b"first"), batch())
 
-    assert answer == Appended([STORED], 1)
+    assert answer == AppendResult([STORED], 1)
     assert await store.drain_states(["shop", "blog"]) == {"shop": b"first"}
 
 
-async def test_an_append_guarded_by_an_old_state_changes_nothing_and_names_the_present_one(
+async def test_an_append_in_another_state_changes_nothing_and_returns_the_present_one(
     store: Store,
 ) -> None:
-    sent = batch()
-    await guarded(store, StatePrecondition(b"", b"first"), sent)
+    original = batch()
+    await append_if(store, StatePrecondition(b"", b"first"), original)
     new = batch()
 
-    answer = await guarded(store, StatePrecondition(b"", b"second"), new, sent)
+    answer = await append_if(store, StatePrecondition(b"", b"second"), new, original)
 
-    assert answer == Appended([Outcome.STALE, OWN_RETRY], 0, b"first")
-    assert await store.read_inbox("shop", 9) == [sent.element]
-    assert await guarded(store, StatePrecondition(b"first", b"second"), new) == Appended(
+    assert answer == AppendResult([Outcome.STALE, OWN_RETRY], 0, b"first")
+    assert await store.read_inbox("shop", 9) == [original.element]
+    assert await append_if(store, StatePrecondition(b"first", b"second"), new) == AppendResult(
         [STORED], 2
     )
     assert await store.drain_states(["shop"]) == {"shop": b"second"}
 
 
 async def test_an_append_that_stores_nothing_leaves_the_state_alone(store: Store) -> None:
-    sent = batch()
-    await guarded(store, StatePrecondition(b"", b"first"), sent)
-    await guarded(store, StatePrecondition(b"first", b"second"), again(sent))
+    original = batch()
+    await append_if(store, StatePrecondition(b"", b"first"), original)
+    await append_if(store, StatePrecondition(b"first", b"second"), again(original))
 
     assert await store.drain_states(["shop"]) == {"shop": b"first"}
 
 
-async def test_an_append_that_is_not_guarded_takes_place_whatever_the_state(store: Store) -> None:
-    await guarded(store, StatePrecondition(b"", b"first"), batch())
+async def test_an_append_without_a_precondition_works_in_any_state(store: Store) -> None:
+    await append_if(store, StatePrecondition(b"", b"first"), batch())
 
-    assert await append(store, "shop", batch()) == Appended([STORED], 2)
+    assert await append(store, "shop", batch()) == AppendResult([STORED], 2)
     assert await store.drain_states(["shop"]) == {"shop": b"first"}
 
 
-async def guarded(store: Store, guard: StatePrecondition, *batches: Batch) -> Appended:
+async def append_if(store: Store, precondition: StatePrecondition, *batches: Batch) -> AppendResult:
     answers = await store.append(
-        {"shop": batches}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS, guards={"shop": guard}
+        {"shop": batches},
+        id_ttl_ms=DAY_MS,
+        inbox_ttl_ms=DAY_MS,
+        preconditions={"shop": precondition},
     )
     return answers["shop"]

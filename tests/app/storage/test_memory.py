@@ -1,4 +1,4 @@
-"""The store in memory expires what a server would, by the clock it is given."""
+"""The in-memory store expires data like Redis, by the clock that it is given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ START_S = 1_795_341_600.0
 
 
 class Clock:
-    """Unix time that stands still until it is moved."""
+    """Unix time, advanced by hand."""
 
     def __init__(self) -> None:
         self.now_s = START_S
@@ -33,11 +33,11 @@ def store(clock: Clock) -> MemoryStore:
 
 
 async def test_an_id_is_forgotten_after_its_time(store: MemoryStore, clock: Clock) -> None:
-    sent = batch()
+    first = batch()
 
     async def send() -> list[Outcome]:
         answers = await store.append(
-            {"shop": [sent]}, id_ttl_ms=10 * SECOND_MS, inbox_ttl_ms=99 * SECOND_MS
+            {"shop": [first]}, id_ttl_ms=10 * SECOND_MS, inbox_ttl_ms=99 * SECOND_MS
         )
         return answers["shop"].outcomes
 
@@ -81,7 +81,7 @@ async def test_a_fold_of_an_expired_inbox_changes_nothing(store: MemoryStore, cl
     assert await store.fold("shop", elements, [write()]) is None
 
 
-async def test_a_sign_of_life_expires(store: MemoryStore, clock: Clock) -> None:
+async def test_a_heartbeat_expires(store: MemoryStore, clock: Clock) -> None:
     await store.heartbeat("fold:1", {"at": "1"}, ttl_ms=10 * SECOND_MS)
 
     clock.now_s = START_S + 9
@@ -98,6 +98,6 @@ async def test_apps_are_forgotten_when_none_was_seen_for_long(
     await store.record_sightings([SeenApp("blog", 2, 2, 0)], ttl_ms=10 * SECOND_MS)
 
     clock.now_s = START_S + 18
-    assert [seen.app for seen in await store.seen_apps()] == ["blog", "shop"]
+    assert [sighting.app for sighting in await store.seen_apps()] == ["blog", "shop"]
     clock.now_s = START_S + 19
     assert await store.seen_apps() == []

@@ -1,4 +1,4 @@
-"""Appenders, folders and compactors race, and replies are lost: every batch counts once."""
+"""Appends, folds and compactions race and replies are lost, but every batch counts once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pack(counts: Counts) -> bytes:
     return json.dumps(list(counts.items())).encode()
 
 
-def merged(elements: Sequence[bytes]) -> Counts:
+def merge(elements: Sequence[bytes]) -> Counts:
     counts: Counts = Counter()
     for element in elements:
         counts.update(dict(json.loads(element[HEADER_BYTES:])))
@@ -64,7 +64,7 @@ SLOTS = [
 
 
 class Race:
-    """The workers, and the truth that they must arrive at."""
+    """Concurrent workers on one store, and the counts that must result."""
 
     def __init__(self, store: Store, random: Random) -> None:
         self.store = store
@@ -73,27 +73,27 @@ class Race:
         self.outcomes: Counter[Outcome] = Counter()
         self.appending = APPENDERS
 
-    async def append_some(self) -> None:
-        known: list[Batch] = []
+    async def append_batches(self) -> None:
+        history: list[Batch] = []
         for _ in range(BATCHES_EACH):
-            if known and self.random.random() < 0.3:
-                old = self.random.choice(known)
+            if history and self.random.random() < 0.3:
+                old = self.random.choice(history)
                 self.outcomes[await self._append(self.random.choice([old, again(old)]))] += 1
                 continue
             minutes: Counts = Counter(
                 self.random.randrange(MINUTES) * 60 for _ in range(self.random.randrange(1, 5))
             )
-            sent = batch(pack(minutes))
-            known.append(sent)
+            new_batch = batch(pack(minutes))
+            history.append(new_batch)
             self.truth.update(minutes)
-            self.outcomes[await self._append(sent)] += 1
+            self.outcomes[await self._append(new_batch)] += 1
         self.appending -= 1
 
-    async def _append(self, sent: Batch) -> Outcome:
+    async def _append(self, new_batch: Batch) -> Outcome:
         while True:
             await asyncio.sleep(0)
             try:
-                return (await append(self.store, "shop", sent)).outcomes[0]
+                return (await append(self.store, "shop", new_batch)).outcomes[0]
             except StoreUnavailable:
                 continue
 
@@ -102,59 +102,59 @@ class Race:
             await asyncio.sleep(0)
             try:
                 elements = await self.store.read_inbox("shop", self.random.randrange(1, 9))
-                await asyncio.sleep(0)  # others come between
+                await asyncio.sleep(0)  # lets other tasks run in between
                 if elements:
-                    await self.store.fold("shop", elements, writes_of(merged(elements)))
+                    await self.store.fold("shop", elements, writes_of(merge(elements)))
                 elif not self.appending:
                     return
             except StoreUnavailable:
                 continue
 
-    async def compact_some(self) -> None:
+    async def compact_slots(self) -> None:
         while self.appending:
             slot = self.random.choice(SLOTS)
             try:
                 elements = (await self.store.read("shop", [slot])).slots.get(slot, [])
-                some = elements[: self.random.randrange(1, 9)]
+                oldest = elements[: self.random.randrange(1, 9)]
                 await asyncio.sleep(0)
-                if some:
-                    element = new_element(KIND_ROLLUP, pack(merged(some)))
-                    await self.store.compact("shop", slot, some, element, DAY_MS)
+                if oldest:
+                    element = new_element(KIND_ROLLUP, pack(merge(oldest)))
+                    await self.store.compact("shop", slot, oldest, element, DAY_MS)
             except StoreUnavailable:
                 continue
             await asyncio.sleep(0)
 
     async def lose_replies(self, proxy: Proxy) -> None:
         while self.appending:
-            proxy.replies_to_lose = 1  # and with it whatever else was asked meanwhile
-            answered = self.outcomes.total() + self.random.randrange(3)
-            while self.appending and (proxy.replies_to_lose or self.outcomes.total() <= answered):
+            proxy.replies_to_lose = 1  # and the replies to all requests in flight
+            count = self.outcomes.total() + self.random.randrange(3)
+            while self.appending and (proxy.replies_to_lose or self.outcomes.total() <= count):
                 await asyncio.sleep(0)
 
-    async def run(self, *others: asyncio.Task[None]) -> None:
+    async def run(self, *faults: asyncio.Task[None]) -> None:
         async with asyncio.TaskGroup() as group:
             for count, work in (
-                (APPENDERS, self.append_some),
+                (APPENDERS, self.append_batches),
                 (FOLDERS, self.fold_until_empty),
-                (COMPACTORS, self.compact_some),
+                (COMPACTORS, self.compact_slots),
             ):
                 for _ in range(count):
                     group.create_task(work())
-        for other in others:
-            await other
+        for fault in faults:
+            await fault
 
-    async def judge(self) -> None:
+    async def check(self) -> None:
         contents = await self.store.read("shop", SLOTS)
         assert contents.inbox == []
         for resolution, seconds in SECONDS.items():
-            expected: Counts = Counter()
+            expected_counts: Counts = Counter()
             for minute, count in self.truth.items():
-                expected[minute // seconds * seconds] += count
-            found: Counts = Counter()
+                expected_counts[minute // seconds * seconds] += count
+            actual: Counts = Counter()
             for slot, elements in contents.slots.items():
                 if slot.resolution == resolution:
-                    found.update(merged(elements))
-            assert found == expected, resolution
+                    actual.update(merge(elements))
+            assert actual == expected_counts, resolution
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -163,7 +163,7 @@ async def test_every_batch_counts_once_at_every_resolution(store: Store, seed: i
 
     await race.run()
 
-    await race.judge()
+    await race.check()
     assert race.outcomes[Outcome.OWN_RETRY] > 0
     assert race.outcomes[Outcome.DUPLICATE] > 0
 
@@ -178,5 +178,5 @@ async def test_every_batch_counts_once_also_when_replies_are_lost(
 
         await race.run(asyncio.create_task(race.lose_replies(proxy)))
 
-        await race.judge()
+        await race.check()
         await store.close()

@@ -19,7 +19,7 @@ async def test_apps_on_a_primary_that_is_gone_are_left_out_and_named() -> None:
                 assert answer.status_code == 200
             before = (await client.get("/metrics")).text
             assert "dynometer_apps_away 0.0" in before
-            lost_app, other_app = cluster.lose()
+            lost_app, other_app = cluster.kill_shard()
 
             metrics = (await client.get("/metrics")).text
             assert f'dynometer_messages_total{{app="{lost_app}"' in before

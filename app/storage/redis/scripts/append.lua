@@ -1,13 +1,13 @@
--- Append batches to an app's inbox, each once, and if the app is guarded only while its state is as
--- expected.
--- KEYS  ids, ids before (see ids.lua), inbox, state
--- ARGV  id_ttl_ms, inbox_ttl_ms, guarded (0 or 1), expected state, new state ('' = unchanged),
---       then per batch: id ('' = none), token, element
--- Returns per batch 0 = stored, 1 = known with the same token (our own retry), 2 = a duplicate,
--- 3 = the state is another one; then the inbox's length (0 when nothing was pushed); last the state,
--- if it is not the expected one ('' otherwise).
--- The element is pushed before its id is recorded: should the push fail, the id must not be taken.
--- A TTL is never shortened, and prolonged once a minute; a list of one element is new and has none.
+-- Append batches to an app's inbox, each id once, optionally only in an expected state of the app.
+-- KEYS  newer ids, older ids (ids.lua), inbox, state
+-- ARGV  id_ttl_ms, inbox_ttl_ms, whether a state is expected (0 or 1), expected state, new state
+--       ('' = unchanged), then per batch: id ('' = none), token, element
+-- Returns per batch 0 = stored, 1 = id known with the same token (our own retry), 2 = duplicate,
+-- 3 = stale: the state is not the expected one; then the length of the inbox (0 if nothing was
+-- pushed); last the state if it is not the expected one, else ''.
+-- An element is pushed before its id is recorded: if the push fails, the id must stay unknown.
+-- TTLs are never shortened, and extended at most once a minute. A list of one element is new and
+-- has no TTL yet.
 local ids, before, inbox = KEYS[1], KEYS[2], KEYS[3]
 local id_ttl, app = tonumber(ARGV[1]), app_of(inbox)
 local state, stale = '', false

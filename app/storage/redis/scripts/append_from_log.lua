@@ -1,12 +1,14 @@
--- Append batches that stand in a log to an app's inbox, each once, and if the app is guarded only while
--- its state is as expected.
--- KEYS  ids, ids before (see ids.lua), inbox, state, places
--- ARGV  id_ttl_ms, inbox_ttl_ms, guarded (0 or 1), expected state, new state ('' = unchanged),
---       then per batch: id, token, element, source, offset
--- Returns what append.lua does, or per batch 4 = what stood there was appended before.
--- Ids come first: what was appended and forgotten to be said so is our own retry.
--- While the state is another one no place is taken down: what was refused comes again.
--- The element is pushed before its id and place are recorded: should the push fail, neither must be.
+-- Append batches read from a log to an app's inbox, each id and each offset once, optionally only
+-- in an expected state of the app.
+-- KEYS  newer ids, older ids (ids.lua), inbox, state, offsets
+-- ARGV  id_ttl_ms, inbox_ttl_ms, whether a state is expected (0 or 1), expected state, new state
+--       ('' = unchanged), then per batch: id, token, element, source, offset
+-- Returns the same as append.lua; also per batch 4 = replayed: this offset was appended before.
+-- Ids are checked before offsets: a batch that was appended, but whose answer was lost, is our own
+-- retry.
+-- In a stale state no offset is recorded: the rejected batches come again.
+-- An element is pushed before its id and offset are recorded: if the push fails, neither may be
+-- known.
 local ids, before, inbox, places = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
 local id_ttl, app = tonumber(ARGV[1]), app_of(inbox)
 local state, stale = '', false

@@ -1,11 +1,12 @@
--- Replace the first n elements of a slot by their merge; readers cannot tell.
+-- Replace the first n elements of a slot by their merge. For readers nothing changes.
 -- KEYS  slot
--- ARGV  n, the header of the last of the n elements that were merged, the merge, ttl_ms
--- Returns 1; 0 when the slot no longer begins with those elements: then nothing is changed.
--- That the last is still the n-th proves it of all: see app/storage/interface.py.
--- Trimming comes first: it frees memory. One element stays, to be replaced: a list that was emptied
--- would be gone, with its TTL, and a cluster that is about to move it would not let us make it anew.
--- A TTL is never shortened.
+-- ARGV  n, the header of the last of the n merged elements, the merge, ttl_ms
+-- Returns 1; 0 if the slot no longer starts with those elements: then nothing is changed.
+-- The header of the n-th element proves all n: app/storage/interface.py says why.
+-- Trimming comes first because it frees memory, which a full Redis allows. One element stays and is
+-- then replaced: an emptied list would be deleted with its TTL, and while a cluster moves the hash
+-- slot, a deleted key cannot be created again.
+-- The TTL is never shortened.
 local n = tonumber(ARGV[1])
 local last = n > 0 and redis.call('LINDEX', KEYS[1], n - 1) or ''
 if n == 0 or string.sub(last, 1, 9) ~= ARGV[2] then return 0 end

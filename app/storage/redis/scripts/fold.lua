@@ -1,13 +1,13 @@
--- Take elements off the head of inboxes and add elements to slots, of one app after the other, and of
--- each all or nothing.
--- KEYS  of each app: inbox, slot_1 … slot_s (a slot may occur more than once)
--- ARGV  of each app: n, the header of the last of the n elements that were read, s, then per slot:
+-- Fold several apps: remove the oldest elements of each inbox and append elements to slots. Each
+-- app is handled by itself, all or nothing.
+-- KEYS  per app: inbox, slot_1 … slot_s (a slot may occur more than once)
+-- ARGV  per app: n, the header of the last of the n elements that were read, s, then per slot:
 --       ttl_ms, element
--- Returns of each app the lengths of its slots; false when the inbox no longer begins with those
--- elements, or a refusal: then nothing is changed.
--- That the last is still the n-th proves it of all (app/storage/interface.py says why), and the others need
--- not be looked at. What was pushed is popped when a later slot refuses: Redis undoes nothing itself.
--- A TTL is never shortened, and prolonged once a minute.
+-- Returns per app the lengths of its slots; false if the inbox no longer starts with those
+-- elements, or an error: then nothing of the app is changed.
+-- The header of the n-th element proves all n: app/storage/interface.py says why.
+-- If appending to a slot fails, the elements pushed before are popped: Redis does not roll back.
+-- TTLs are never shortened, and extended at most once a minute.
 local function push(key, slots, at)
   local lengths = {}
   for i = 1, slots do
@@ -37,8 +37,8 @@ local function fold(key, at)
   return lengths
 end
 
--- Changes nothing; but a script that has begun to write may go on when Redis is full, and so must this
--- one, which frees memory.
+-- This write changes nothing. But Redis lets a script that has written continue although it is
+-- full, and folding must continue then, because it frees memory.
 redis.call('LTRIM', KEYS[1], 0, -1)
 
 local answers, key, at = {}, 1, 1

@@ -1,9 +1,10 @@
--- Which batches are known. Goes before the scripts that append.
--- Two hashes hold id and app -> token. What is new goes into the first; once nothing in the second is
--- needed any more, that is dropped and the first takes its place. So an id is kept for at least as
--- long as was asked, and for about twice as long at the most; and none has to expire by itself.
--- SPARE_MS: the second is dropped (in the background) so long before Redis would do it (at one go).
--- AT_ONCE: Lua passes no more than some thousand values to a command.
+-- The ids of known batches. This file is prepended to the scripts that append.
+-- Two hashes map id and app to the token of the POST. New ids go into the first hash. Once no id in
+-- the second is needed any more, it is deleted and the first takes its place. So an id is kept for
+-- at least as long as requested and about twice as long at most, without a TTL for each id.
+-- SPARE_MS: the second hash is deleted this long before it would expire. We delete it in the
+-- background (UNLINK); Redis would delete it in one step.
+-- AT_ONCE: Lua can pass only some thousand values to one command.
 local SPARE_MS = 1000
 local AT_ONCE = 1000
 
@@ -13,10 +14,11 @@ local function prolong(ids, ttl_ms)
   end
 end
 
--- Let the first take the place of the second, if that is not needed any more. Comes before all that a
--- script writes, and leaves a first one behind: on a cluster that is moving the slot, a key that is
--- gone cannot be made anew, and what was pushed by then would stay. It begins with what a full Redis
--- refuses: a script that has written anything else is let go on.
+-- Replace the second hash by the first if the second is not needed any more.
+-- It runs before all other writes of a script and never leaves the first key missing. While a
+-- cluster moves the hash slot, a missing key cannot be created: the script would end there, and
+-- what it had pushed by then would stay. It starts with HSET because a full Redis rejects that:
+-- once a script has written anything, Redis lets it continue although it is full.
 local function turn_over(ids, before, ttl_ms)
   if redis.call('PTTL', before) >= SPARE_MS or redis.call('EXISTS', ids) == 0 then return end
   redis.call('HSET', ids, '', '')
@@ -26,12 +28,12 @@ local function turn_over(ids, before, ttl_ms)
   prolong(ids, ttl_ms)
 end
 
--- The name in dm:{APP}:inbox.
+-- APP in dm:{APP}:inbox.
 local function app_of(inbox)
   return string.sub(inbox, 5, -8)
 end
 
--- The token of each of these; false where it is not known.
+-- The token of each of these fields; false for unknown ones.
 local function tokens_of(ids, before, fields)
   local tokens = {}
   for first = 1, #fields, AT_ONCE do
@@ -43,12 +45,12 @@ local function tokens_of(ids, before, fields)
   return tokens
 end
 
--- Write what is known once more, so that WAIT speaks of it, too.
+-- Write a known id again, so that WAIT covers it, too.
 local function repeat_known(ids, before, field, token)
   redis.call('HSET', redis.call('HEXISTS', ids, field) == 1 and ids or before, field, token)
 end
 
--- Take these down, each followed by its token.
+-- Record these fields, each followed by its token.
 local function remember(ids, ttl_ms, fields)
   for first = 1, #fields, AT_ONCE do
     redis.call('HSET', ids, unpack(fields, first, math.min(first + AT_ONCE - 1, #fields)))

@@ -1,4 +1,4 @@
-"""The connection that stays: each gets its own answer, whatever becomes of others."""
+"""The pipelined connection: each task gets its own answers, even if others are cancelled."""
 
 from __future__ import annotations
 
@@ -16,90 +16,92 @@ from app.storage.redis.pipelined_connection import PipelinedConnection
 from tests.support.servers import RunningServer
 
 
-def packed(*words: Any) -> bytes:
+def encode(*words: Any) -> bytes:
     command: bytes = pack_command(words)
     return command
 
 
-SLOW = packed("BLPOP", "nothing", 0.2)
-PING = packed("PING")
+SLOW = encode("BLPOP", "nothing", 0.2)
+PING = encode("PING")
 
 
 @asynccontextmanager
-async def wire_to(
+async def connection_to(
     server: RunningServer, timeout_s: float = 10
 ) -> AsyncIterator[PipelinedConnection]:
     pool = ConnectionPool.from_url(server.url, max_connections=1)
-    wire = PipelinedConnection(pool, timeout_s)
+    connection = PipelinedConnection(pool, timeout_s)
     try:
-        yield wire
+        yield connection
     finally:
-        await wire.close()
+        await connection.close()
         await pool.aclose()
 
 
-async def test_answers_go_to_who_asked(server: RunningServer) -> None:
-    async with wire_to(server) as wire:
+async def test_each_sender_gets_its_own_answers(server: RunningServer) -> None:
+    async with connection_to(server) as connection:
         words = [[b"%d" % n, b"again %d" % n] for n in range(100)]
-        asked = [wire.ask(b"".join(packed("ECHO", word) for word in pair), 2) for pair in words]
-        assert await asyncio.gather(*asked) == words
+        requests = [
+            connection.send(b"".join(encode("ECHO", word) for word in pair), 2) for pair in words
+        ]
+        assert await asyncio.gather(*requests) == words
 
 
-async def test_a_refusal_is_an_answer(server: RunningServer) -> None:
-    async with wire_to(server) as wire:
-        refusal, answer = await wire.ask(packed("EVALSHA", "0" * 40, 0) + PING, 2)
-        assert isinstance(refusal, exceptions.NoScriptError)
+async def test_an_error_is_an_answer(server: RunningServer) -> None:
+    async with connection_to(server) as connection:
+        error, answer = await connection.send(encode("EVALSHA", "0" * 40, 0) + PING, 2)
+        assert isinstance(error, exceptions.NoScriptError)
         assert answer == b"PONG"
 
 
-async def test_who_stops_waiting_disturbs_nobody(server: RunningServer) -> None:
-    async with wire_to(server) as wire:
-        await wire.ask(PING, 1)
-        gone = asyncio.create_task(wire.ask(SLOW, 1))
+async def test_cancelling_a_sender_does_not_affect_others(server: RunningServer) -> None:
+    async with connection_to(server) as connection:
+        await connection.send(PING, 1)
+        cancelled_task = asyncio.create_task(connection.send(SLOW, 1))
         await asyncio.sleep(0)
-        other = asyncio.create_task(wire.ask(PING, 1))
+        task = asyncio.create_task(connection.send(PING, 1))
         await asyncio.sleep(0)
-        gone.cancel()
-        assert await other == [b"PONG"]
+        cancelled_task.cancel()
+        assert await task == [b"PONG"]
         with pytest.raises(asyncio.CancelledError):
-            await gone
+            await cancelled_task
 
 
-async def test_an_answer_that_does_not_come_is_given_up_and_the_next_comes(
+async def test_an_overdue_answer_is_an_error_and_the_next_request_succeeds(
     server: RunningServer,
 ) -> None:
-    async with wire_to(server, timeout_s=0.05) as wire:
+    async with connection_to(server, timeout_s=0.05) as connection:
         with pytest.raises(exceptions.TimeoutError, match=r"within 0\.05 s"):
-            await wire.ask(packed("BLPOP", "nothing", 0), 1)
-        assert await wire.ask(PING, 1) == [b"PONG"]
+            await connection.send(encode("BLPOP", "nothing", 0), 1)
+        assert await connection.send(PING, 1) == [b"PONG"]
 
 
-async def test_nobody_looks_for_late_answers_while_none_is_due(server: RunningServer) -> None:
-    async with wire_to(server, timeout_s=0.05) as wire:
-        assert await wire.ask(PING, 1) == [b"PONG"]
-        line = wire._line
-        assert line is not None
+async def test_no_timer_runs_while_no_answer_is_due(server: RunningServer) -> None:
+    async with connection_to(server, timeout_s=0.05) as connection:
+        assert await connection.send(PING, 1) == [b"PONG"]
+        protocol = connection._protocol
+        assert protocol is not None
         async with asyncio.timeout(10):
-            while line._timer is not None:
+            while protocol._timer is not None:
                 await asyncio.sleep(0)
             with pytest.raises(exceptions.TimeoutError):
-                await wire.ask(packed("BLPOP", "nothing", 0), 1)
+                await connection.send(encode("BLPOP", "nothing", 0), 1)
 
 
-async def test_a_connection_that_the_server_closed_is_made_again(server: RunningServer) -> None:
-    async with wire_to(server) as wire:
-        [own] = await wire.ask(packed("CLIENT", "ID"), 1)
-        waiting = asyncio.create_task(wire.ask(packed("BLPOP", "nothing", 0), 1))
+async def test_a_connection_closed_by_the_server_is_replaced(server: RunningServer) -> None:
+    async with connection_to(server) as connection:
+        [own] = await connection.send(encode("CLIENT", "ID"), 1)
+        task = asyncio.create_task(connection.send(encode("BLPOP", "nothing", 0), 1))
         await asyncio.sleep(0)
         server.client.client_kill_filter(_id=str(own), skipme=False)
         with pytest.raises(exceptions.ConnectionError):
-            await waiting
-        assert await wire.ask(PING, 1) == [b"PONG"]
+            await task
+        assert await connection.send(PING, 1) == [b"PONG"]
         server.client.client_kill_filter(_type="normal", skipme=True)
-        async with asyncio.timeout(10):  # until the closing has been noticed
+        async with asyncio.timeout(10):  # until the closing is noticed
             while True:
                 try:
-                    assert await wire.ask(PING, 1) == [b"PONG"]
+                    assert await connection.send(PING, 1) == [b"PONG"]
                     break
                 except exceptions.ConnectionError:
                     continue

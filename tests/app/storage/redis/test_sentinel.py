@@ -1,5 +1,6 @@
-"""A Redis behind sentinels, and batches that must be on replicas. The contract is in
-test_contract.py.
+"""Redis behind sentinels, and batches that replicas must acknowledge.
+
+The contract of the store is tested in test_contract.py.
 """
 
 from __future__ import annotations
@@ -13,59 +14,63 @@ from app.storage import connect as engine
 from app.storage.interface import Outcome, StoreUnavailable
 from app.storage.redis.keys import inbox_key
 from tests.support.batches import again, append, append_when_taken, batch
-from tests.support.cluster import Watched, running_sentinels
+from tests.support.cluster import SentinelSetup, running_sentinels
 
 
 @pytest.fixture
-def fragile() -> Iterator[Watched]:
-    """To be broken."""
-    with running_sentinels() as watched:
-        yield watched
+def disposable_sentinels() -> Iterator[SentinelSetup]:
+    """Sentinels, primary and replica that a test may break."""
+    with running_sentinels() as sentinel:
+        yield sentinel
 
 
-async def test_the_new_primary_is_found_after_a_failure(fragile: Watched) -> None:
-    store = engine.connect(fragile.url)
+async def test_the_new_primary_is_found_after_a_failure(
+    disposable_sentinels: SentinelSetup,
+) -> None:
+    store = engine.connect(disposable_sentinels.url)
     first = batch()
     await append(store, "shop", first)
     assert await store.warnings() == []
-    fragile.primary.kill()
+    disposable_sentinels.primary.kill()
 
-    taken = await append_when_taken(store, "shop", again(first))
-    assert taken.outcomes == [Outcome.DUPLICATE]
-    assert fragile.replica.client.llen(inbox_key("shop")) == 1
+    result = await append_when_taken(store, "shop", again(first))
+    assert result.outcomes == [Outcome.DUPLICATE]
+    assert disposable_sentinels.replica.client.llen(inbox_key("shop")) == 1
     await store.close()
 
 
-async def test_a_batch_that_no_replica_has_is_not_stored_however_often_it_is_tried(
-    fragile: Watched,
+async def test_a_batch_that_no_replica_acknowledges_is_not_stored_however_often_it_is_sent(
+    disposable_sentinels: SentinelSetup,
 ) -> None:
-    store = engine.connect(fragile.url, replicas=1)
+    store = engine.connect(disposable_sentinels.url, replicas=1)
     assert (await append(store, "shop", batch())).outcomes == [Outcome.STORED]
-    fragile.replica.freeze()
-    waiting = batch()
+    disposable_sentinels.replica.freeze()
+    pending = batch()
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
-        await append(store, "shop", waiting)
-    other = engine.connect(fragile.url, replicas=1)  # over a connection that wrote nothing yet
+        await append(store, "shop", pending)
+    second_store = engine.connect(
+        disposable_sentinels.url, replicas=1
+    )  # its connection has written nothing yet
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
-        await append(other, "shop", waiting)
+        await append(second_store, "shop", pending)
     with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
-        await append(other, "shop", again(waiting))
+        await append(second_store, "shop", again(pending))
 
-    fragile.replica.thaw()
-    assert (await append(other, "shop", waiting)).outcomes == [Outcome.OWN_RETRY]
-    assert fragile.replica.client.llen(inbox_key("shop")) == 2
-    await other.close()
+    disposable_sentinels.replica.thaw()
+    assert (await append(second_store, "shop", pending)).outcomes == [Outcome.OWN_RETRY]
+    assert disposable_sentinels.replica.client.llen(inbox_key("shop")) == 2
+    await second_store.close()
     await store.close()
 
 
-async def test_whoever_finds_all_connections_in_use_waits_for_one(watched: Watched) -> None:
-    store = engine.connect(watched.url, connections_max=2)
-    told = await asyncio.gather(*(store.check() for _ in range(20)))
-    assert told == [[]] * 20
+async def test_commands_wait_for_a_free_connection(sentinel: SentinelSetup) -> None:
+    store = engine.connect(sentinel.url, connections_max=2)
+    results = await asyncio.gather(*(store.problems() for _ in range(20)))
+    assert results == [[]] * 20
     await store.close()
 
 
-async def test_too_few_replicas_are_told(fragile: Watched) -> None:
-    store = engine.connect(fragile.url, replicas=2)
+async def test_too_few_replicas_are_a_warning(disposable_sentinels: SentinelSetup) -> None:
+    store = engine.connect(disposable_sentinels.url, replicas=2)
     assert "DYNOMETER_REDIS_REPLICAS" in " ".join(await store.warnings())
     await store.close()

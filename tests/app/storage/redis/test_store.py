@@ -1,4 +1,4 @@
-"""What only a real server can do to a store: lose replies, refuse, be away, be unfit."""
+"""Faults that only a real server shows: lost replies, errors, outages, unusable settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import redis.asyncio
 
 from app.storage.interface import (
-    Appended,
+    AppendResult,
     Fold,
     Outcome,
     SeenApp,
@@ -45,14 +45,14 @@ HOUR_MS = 3_600_000
 async def test_a_retry_after_a_lost_reply_stores_the_batch_once(server: RunningServer) -> None:
     async with proxy_to(server.url) as proxy:
         store = connect(proxy.url)
-        sent = batch()
+        retried_batch = batch()
         await append(store, "shop", batch())
         proxy.replies_to_lose = 1
 
         with pytest.raises(StoreUnavailable):
-            await append(store, "shop", sent)
+            await append(store, "shop", retried_batch)
 
-        assert await append(store, "shop", sent) == Appended([Outcome.OWN_RETRY], 0)
+        assert await append(store, "shop", retried_batch) == AppendResult([Outcome.OWN_RETRY], 0)
         assert len(await inbox(store, "shop")) == 2
         await store.close()
 
@@ -72,24 +72,26 @@ async def test_a_fold_repeated_after_a_lost_reply_changes_nothing(server: Runnin
         await store.close()
 
 
-async def test_bundles_and_folds_of_one_app_that_are_refused_cost_the_others_nothing(
+async def test_appends_and_folds_of_one_app_that_fail_do_not_affect_the_others(
     server: RunningServer,
 ) -> None:
     store = connect(server.url)
     client = redis.asyncio.Redis.from_url(server.url)
-    await client.set("dm:{blog}:inbox", "is no list")
+    await client.set("dm:{blog}:inbox", "not a list")
     apps = ["api", "blog", "shop"]
-    sent = {app: bundle(batch()) for app in apps}
+    coalesced_by_app = {app: bundle(batch()) for app in apps}
 
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
-        await store.append_bundles(sent, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
+        await store.append_coalesced(coalesced_by_app, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
     assert await client.llen("dm:{shop}:inbox") == await client.llen("dm:{api}:inbox") == 1
 
     await client.delete("dm:{blog}:inbox")
-    assert await append_bundle(store, "blog", sent["blog"]) == 1  # its id was not taken
+    assert (
+        await append_bundle(store, "blog", coalesced_by_app["blog"]) == 1
+    )  # its id was not recorded
     earlier, second = write(), Slot("10m", MINUTE.start)
     await store.fold("blog", [], [earlier])
-    await client.set(slot_key("blog", TOTAL), "is no list")
+    await client.set(slot_key("blog", TOTAL), "not a list")
     elements = await store.read_inboxes(apps, 10)
     writes = [write(), write(second), write(), write(TOTAL)]
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
@@ -97,28 +99,28 @@ async def test_bundles_and_folds_of_one_app_that_are_refused_cost_the_others_not
     assert await store.inbox_lengths(apps) == {"api": 0, "blog": 1, "shop": 0}
     slots = [MINUTE, second]
     assert (await store.read("blog", slots)).slots == {MINUTE: [earlier.element]}
-    written = [each.element for each in writes]
+    new_elements = [slot_write.element for slot_write in writes]
     assert (await store.read("shop", slots)).slots == {
-        MINUTE: [written[0], written[2]],
-        second: [written[1]],
+        MINUTE: [new_elements[0], new_elements[2]],
+        second: [new_elements[1]],
     }
     await client.aclose()
     await store.close()
 
 
-async def test_the_life_of_an_inbox_is_prolonged_with_its_state(server: RunningServer) -> None:
+async def test_the_ttl_of_an_inbox_is_extended_with_its_state(server: RunningServer) -> None:
     store = connect(server.url)
     client = redis.asyncio.Redis.from_url(server.url)
 
-    async def life_ms(before: bytes, after: bytes) -> int:
+    async def append_and_read_ttl_ms(old_state: bytes, new_state: bytes) -> int:
         await client.pexpire("dm:{shop}:inbox", HOUR_MS)
-        guards = {"shop": StatePrecondition(before, after)}
-        assert await append_bundle(store, "shop", bundle(batch()), guards)
+        preconditions = {"shop": StatePrecondition(old_state, new_state)}
+        assert await append_bundle(store, "shop", bundle(batch()), preconditions)
         return int(await client.pttl("dm:{shop}:inbox"))
 
-    assert await life_ms(b"", b"one") > HOUR_MS  # it is new
-    assert await life_ms(b"one", b"") <= HOUR_MS
-    assert await life_ms(b"one", b"two") > HOUR_MS
+    assert await append_and_read_ttl_ms(b"", b"one") > HOUR_MS  # a new inbox
+    assert await append_and_read_ttl_ms(b"one", b"") <= HOUR_MS
+    assert await append_and_read_ttl_ms(b"one", b"two") > HOUR_MS
     await client.pexpire("dm:{shop}:inbox", 2 * DAY_MS)
     assert await append_bundle(
         store, "shop", bundle(batch()), {"shop": StatePrecondition(b"two", b"three")}
@@ -142,7 +144,7 @@ async def test_appends_of_many_apps_are_one_round_trip(server: RunningServer) ->
         await store.close()
 
 
-async def test_scripts_that_the_server_has_forgotten_are_loaded_again(
+async def test_scripts_that_the_server_lost_are_loaded_again(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     elements = await fill(redis_store, "shop", 2)
@@ -156,52 +158,57 @@ async def test_scripts_that_the_server_has_forgotten_are_loaded_again(
     contents = await redis_store.read("shop", [MINUTE])
     server.client.script_flush()
     element = new_element(b"C", b"merged")
-    compacted = await redis_store.compact("shop", MINUTE, contents.slots[MINUTE], element, DAY_MS)
+    is_compacted = await redis_store.compact(
+        "shop", MINUTE, contents.slots[MINUTE], element, DAY_MS
+    )
 
-    assert answers == {"shop": Appended([Outcome.STORED], 3), "blog": Appended([Outcome.STORED], 1)}
+    assert answers == {
+        "shop": AppendResult([Outcome.STORED], 3),
+        "blog": AppendResult([Outcome.STORED], 1),
+    }
     assert lengths == {MINUTE: 1}
     assert len(contents.inbox) == 1
-    assert compacted is True
+    assert is_compacted is True
 
 
-@pytest.mark.parametrize("added_up", [False, True])
-@pytest.mark.parametrize("before", [0, 1, 2])  # the one behind the first turns ids over
-async def test_a_full_server_refuses_an_append_without_any_effect(
-    redis_store: RedisStore, server: RunningServer, before: int, added_up: bool
+@pytest.mark.parametrize("is_coalesced", [False, True])
+@pytest.mark.parametrize("before", [0, 1, 2])  # the second append replaces the older ids
+async def test_a_full_server_rejects_an_append_without_any_effect(
+    redis_store: RedisStore, server: RunningServer, before: int, is_coalesced: bool
 ) -> None:
     elements = [element for _ in range(before) for element in await fill(redis_store, "shop", 1)]
-    refused = batch()
+    rejected_batch = batch()
     server.client.config_set("maxmemory", 1)
 
-    with pytest.raises(StoreUnavailable, match="raise its maxmemory"):
-        if added_up:
-            await append_bundle(redis_store, "shop", bundle(refused))
+    with pytest.raises(StoreUnavailable, match="Raise its maxmemory"):
+        if is_coalesced:
+            await append_bundle(redis_store, "shop", bundle(rejected_batch))
         else:
-            await append(redis_store, "shop", refused)
+            await append(redis_store, "shop", rejected_batch)
     assert await inbox(redis_store, "shop") == elements
 
     server.client.config_set("maxmemory", 0)
-    assert (await append(redis_store, "shop", refused)).outcomes == [Outcome.STORED]
+    assert (await append(redis_store, "shop", rejected_batch)).outcomes == [Outcome.STORED]
 
 
 async def test_a_full_server_still_folds_and_compacts(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
-    """Otherwise nothing could ever free its memory."""
+    """Otherwise nothing could free its memory."""
     elements = await fill(redis_store, "shop", 10)
     server.client.config_set("maxmemory", 1)
 
     assert await redis_store.fold("shop", elements, [write(), write()]) == {MINUTE: 2}
-    merged = new_element(b"C", b"merged")
-    written = await slot_of(redis_store, "shop")
-    assert await redis_store.compact("shop", MINUTE, written, merged, DAY_MS) is True
-    assert await slot_of(redis_store, "shop") == [merged]
+    merge = new_element(b"C", b"merged")
+    slot_elements = await slot_of(redis_store, "shop")
+    assert await redis_store.compact("shop", MINUTE, slot_elements, merge, DAY_MS) is True
+    assert await slot_of(redis_store, "shop") == [merge]
 
 
-async def test_one_app_that_is_refused_fails_the_call_and_a_repetition_mends_it(
+async def test_one_app_that_fails_fails_the_call_and_a_repetition_completes_it(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
-    server.client.set("dm:{blog}:inbox", "no list")
+    server.client.set("dm:{blog}:inbox", "not a list")
     groups = {"blog": [batch()], "shop": [batch()]}
 
     with pytest.raises(StoreUnavailable):
@@ -210,8 +217,8 @@ async def test_one_app_that_is_refused_fails_the_call_and_a_repetition_mends_it(
     answers = await redis_store.append(groups, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS)
 
     assert answers == {
-        "blog": Appended([Outcome.STORED], 1),
-        "shop": Appended([Outcome.OWN_RETRY], 0),
+        "blog": AppendResult([Outcome.STORED], 1),
+        "shop": AppendResult([Outcome.OWN_RETRY], 0),
     }
 
 
@@ -219,7 +226,7 @@ async def test_a_fold_onto_a_key_that_is_no_list_changes_nothing(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     elements = await fill(redis_store, "shop", 2)
-    server.client.set(f"dm:{{shop}}:1m:{MINUTE.start}", "no list")
+    server.client.set(f"dm:{{shop}}:1m:{MINUTE.start}", "not a list")
 
     with pytest.raises(StoreUnavailable):
         await redis_store.fold("shop", elements, [write(TOTAL), write(MINUTE)])
@@ -228,16 +235,16 @@ async def test_a_fold_onto_a_key_that_is_no_list_changes_nothing(
     assert contents == (elements, {})
 
 
-async def test_a_replica_is_refused_with_the_advice_to_name_the_primary(
+async def test_a_replica_is_rejected_with_the_advice_to_name_the_primary(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     server.client.replicaof("127.0.0.1", "1")
 
-    with pytest.raises(StoreUnavailable, match="name the primary"):
+    with pytest.raises(StoreUnavailable, match="set it to the primary"):
         await append(redis_store, "shop", batch())
 
 
-async def test_every_method_says_that_a_server_is_away() -> None:
+async def test_every_method_reports_that_a_server_is_unavailable() -> None:
     store = connect("unix:///nonexistent/redis.sock")
     calls = [
         append(store, "shop", batch()),
@@ -249,68 +256,68 @@ async def test_every_method_says_that_a_server_is_away() -> None:
         store.record_sightings([SeenApp("shop", 1, 1, 0)], ttl_ms=1),
         store.seen_apps(),
         store.forget_apps(1),
-        store.swap_drain("shop", "", "hash"),
+        store.compare_and_set_drain("shop", "", "hash"),
         store.drains(),
         store.heartbeat("fold:1", {"at": "1"}, ttl_ms=1),
         store.heartbeats(),
-        store.check(),
+        store.problems(),
     ]
 
     answers = await asyncio.gather(*calls, return_exceptions=True)
 
     for answer in answers:
         assert isinstance(answer, StoreUnavailable)
-        assert "check that it is running" in str(answer)
+        assert "Check that it is running" in str(answer)
     await store.close()
 
 
 async def test_connections_that_broke_are_replaced(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
-    sent = batch()
+    new_batch = batch()
     await append(redis_store, "shop", batch())
     server.client.client_kill_filter(_type="normal", skipme=True)
 
     outcomes: list[Outcome] = []
     while not outcomes:
         with suppress(StoreUnavailable):
-            outcomes = (await append(redis_store, "shop", sent)).outcomes
+            outcomes = (await append(redis_store, "shop", new_batch)).outcomes
 
     assert outcomes == [Outcome.STORED]
 
 
 @pytest.mark.parametrize("name", server_names())
-async def test_a_wrong_password_is_told_and_not_repeated(name: str) -> None:
+async def test_a_wrong_password_is_reported_but_not_quoted(name: str) -> None:
     with running_server(name, "--requirepass", "right") as server:
         for url in (server.url, server.url.replace("unix://", "unix://:s3cret@")):
             store = connect(url)
-            with pytest.raises(StoreUnavailable, match="check the user and password") as refused:
+            with pytest.raises(StoreUnavailable, match="Check the user and password") as error:
                 await append(store, "shop", batch())
-            assert "s3cret" not in str(refused.value)
+            assert "s3cret" not in str(error.value)
             await store.close()
 
 
 @pytest.mark.parametrize(
     "url", ["localhost:6379", "http://localhost", "redis://:s3cret/pass@host:6379", "redis://h:no"]
 )
-def test_an_address_that_cannot_be_read_is_told_and_not_repeated(url: str) -> None:
-    with pytest.raises(StoreError, match="redis://USER:PASSWORD@HOST:PORT") as refused:
+def test_an_unreadable_url_is_reported_but_its_password_not_quoted(url: str) -> None:
+    with pytest.raises(StoreError, match="redis://USER:PASSWORD@HOST:PORT") as error:
         connect(url)
-    assert "s3cret" not in "".join(format_exception(refused.value))
+    assert "s3cret" not in "".join(format_exception(error.value))
 
 
-async def test_a_server_that_may_evict_data_is_unfit_and_the_remedy_is_named(
+async def test_a_server_that_may_evict_data_is_a_problem_with_its_fix(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     server.client.config_set("maxmemory-policy", "allkeys-lru")
 
-    (problem,) = await redis_store.check()
+    (problem,) = await redis_store.problems()
 
     assert "allkeys-lru" in problem
     assert "redis-cli CONFIG SET maxmemory-policy noeviction" in problem
 
 
-async def test_many_calls_at_once_share_few_connections(
+async def test_many_concurrent_calls_share_few_connections(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     await asyncio.gather(*(append(redis_store, f"app-{i}", batch()) for i in range(200)))
@@ -321,24 +328,26 @@ async def test_many_calls_at_once_share_few_connections(
 @pytest.mark.parametrize(
     ("info", "problems"),
     [
-        (b"redis_version:6.0.16", ["the store is Redis 6.0.16: upgrade it to 6.2 or newer"]),
+        (b"redis_version:6.0.16", ["Redis 6.0.16 is too old. Upgrade it to 6.2 or newer."]),
         (b"redis_version:6.2.0", []),
         (b"redis_version:10.0.1", []),
         (b"redis_version:6.0.0\r\nvalkey_version:9.1.2", []),
     ],
 )
-async def test_a_server_that_is_too_old_is_unfit(info: bytes, problems: list[str]) -> None:
-    """Against a stand-in that answers INFO only: no server that old can be had any more."""
+async def test_a_server_that_is_too_old_is_a_problem(info: bytes, problems: list[str]) -> None:
+    """Tested with a fake that answers only INFO: no server that old is available any more."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while commands := await reader.read(65_536):
             for command in commands.split(b"*")[1:]:
-                known = b"\r\nINFO\r\n" in command
-                writer.write(b"$%d\r\n%s\r\n" % (len(info), info) if known else b"-ERR unknown\r\n")
+                is_info = b"\r\nINFO\r\n" in command
+                writer.write(
+                    b"$%d\r\n%s\r\n" % (len(info), info) if is_info else b"-ERR unknown\r\n"
+                )
         writer.close()
 
     with TemporaryDirectory(prefix="dynometer-") as directory:
         async with await asyncio.start_unix_server(answer, f"{directory}/sock"):
             store = connect(f"unix://{directory}/sock?protocol=2")
-            assert await store.check() == problems
+            assert await store.problems() == problems
             await store.close()

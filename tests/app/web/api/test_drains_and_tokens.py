@@ -72,7 +72,7 @@ async def test_adding_is_for_all_or_none(clock: Clock, client: httpx2.AsyncClien
     await add_shop(client, clock)
     answer = await client.post("/api/v1/drains", json={"apps": ["blog", "shop"]}, headers=ADMIN)
     assert answer.status_code == 409
-    assert "shop: has a drain already" in answer.json()["detail"]
+    assert "shop: already has a drain" in answer.json()["detail"]
     drains = (await client.get("/api/v1/drains", headers=ADMIN)).json()["drains"]
     assert [drain["app"] for drain in drains] == ["shop"]
 

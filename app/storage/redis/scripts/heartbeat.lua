@@ -1,7 +1,8 @@
--- Leave a sign of life, replacing the last one.
--- KEYS  the sign, the names of all that gave one
--- ARGV  its name, ttl_ms of the sign, ttl_ms of the names, then its fields and their values
--- The new fields come before the old ones go: see compact.lua.
+-- Write a heartbeat, replacing all fields of the last one.
+-- KEYS  the heartbeat, the set of names of heartbeats
+-- ARGV  its name, ttl_ms of the heartbeat, ttl_ms of the names, then its fields and their values
+-- New fields are written before old ones are removed, so that the hash is never empty: compact.lua
+-- explains why.
 local said = {}
 for i = 4, #ARGV, 2 do
   redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])

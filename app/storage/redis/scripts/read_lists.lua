@@ -1,9 +1,9 @@
 -- Read lists at one instant.
 -- KEYS  lists
--- ARGV  what is known of the first of them: for each a byte that says how many elements, and their
---       headers
--- Returns the position (from 1) and the elements of each list that is not empty; 0 instead of
--- elements that are known.
+-- ARGV  versions of the first lists that the reader has cached (optional): for each list one byte
+--       with its number of elements, then their headers
+-- Returns for each list that is not empty its position (from 1) and its elements; 0 instead of the
+-- elements if the reader has them. Equal headers prove equal elements.
 local HEADER = 9
 local versions = ARGV[1] or ''
 local at = 1

@@ -1,14 +1,16 @@
--- Append bundles, each several batches as one element, to the inboxes of their apps, of one app after
--- the other: if none of a bundle's ids is known, and if its app is guarded, while its state is as
--- expected.
--- KEYS  ids, ids before (see ids.lua); of each app: inbox, state
--- ARGV  id_ttl_ms, inbox_ttl_ms; of each app: how many states follow, these, element, and its k ids
---       of 16 bytes and then tokens of 8 as one; states are: none, when it is not guarded; the
---       expected one, when that stays; the expected and the new one
--- Returns of each app its inbox's length; 0, or a refusal, when nothing of it was changed.
--- Elements are pushed before their ids are recorded: should a push fail, they must not be taken.
--- The inbox's TTL is prolonged, and never shortened, when the state changes, which it does each
--- minute; without a guard each time. A list of one element is new and has none.
+-- Append coalesced elements, each with the merge of several batches, to the inboxes of several
+-- apps.
+-- Each app is handled by itself: if any of its ids is known, or if its state is not the expected
+-- one, nothing of the app is changed.
+-- KEYS  newer ids, older ids (ids.lua); per app: inbox, state
+-- ARGV  id_ttl_ms, inbox_ttl_ms; per app: number of states, the states, element, and one string
+--       with its k ids (16 bytes each) followed by its k tokens (8 bytes each). States: none if any
+--       state will do; the expected one if it stays; the expected and the new one if it changes
+-- Returns per app the length of its inbox; 0, or an error, if nothing of it was changed.
+-- An element is pushed before its ids are recorded: if the push fails, they must stay unknown.
+-- The inbox's TTL is extended, never shortened, when the state changes, which happens every minute;
+-- without an expected state it is extended each time. A list of one element is new and has no TTL
+-- yet.
 local ids, ids_before = KEYS[1], KEYS[2]
 local id_ttl, inbox_ttl = tonumber(ARGV[1]), ARGV[2]
 

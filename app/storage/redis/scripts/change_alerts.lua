@@ -1,11 +1,13 @@
--- Write records of the alerts, all or nothing.
--- KEYS  the lease, then a key per change: a hash of records, or a list of history
--- ARGV  the lease's token ('' = whoever writes needs none), entries that a history keeps, then per
---       change: 'record' or 'history', field, value ('' removes a record), ttl_ms (0 = for ever)
--- Returns 1; 0 when the lease is not held with this token: then nothing is changed.
--- Removals come last, and nothing is asked of what they may have emptied: see compact.lua.
+-- Write records and history entries of alerts, all or nothing.
+-- KEYS  the lease, then a key per change: a hash of records, or a list with a history
+-- ARGV  the token that must hold the lease ('' = none is needed), length limit of a history, then
+--       per change: 'record' or 'history', field, value ('' removes a record), ttl_ms (0 = no
+--       expiry)
+-- Returns 1; 0 if the lease is not held with this token: then nothing is changed.
+-- Removals come last, and no command follows on keys that they may have emptied: compact.lua
+-- explains why.
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
--- Redis undoes nothing: a key of another type must end the script before the first write.
+-- Redis does not roll back: a key of the wrong type must end the script before the first write.
 for i = 2, #KEYS do
   if ARGV[4 * i - 5] == 'record' then redis.call('HLEN', KEYS[i]) else redis.call('LLEN', KEYS[i]) end
 end

@@ -1,6 +1,6 @@
 -- Read hashes at one instant.
 -- KEYS  hashes
--- Returns the fields and values of each.
+-- Returns for each its fields and values, as HGETALL does.
 local found = {}
 for i = 1, #KEYS do found[i] = redis.call('HGETALL', KEYS[i]) end
 return found
