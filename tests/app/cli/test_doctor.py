@@ -89,7 +89,7 @@ def test_without_a_service_the_store_is_reported_missing(tmp_path: Path) -> None
 def test_an_unavailable_store_is_one_finding_among_others(tmp_path: Path) -> None:
     code, problems = problems_of(tmp_path, REDIS_URL="unix:///nonexistent/redis.sock")
     assert code == 1
-    assert "check that it is running" in problems["store"][0]
+    assert "Check that it is running" in problems["store"][0]
 
 
 def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:

@@ -121,7 +121,7 @@ def test_an_app_that_has_a_drain_is_not_changed(data_dir: Path) -> None:
 
     code, stdout, stderr = drains(data_dir, "add", "blog", "shop", **PUBLIC)
     assert (code, stdout) == (2, "")
-    assert "shop: has a drain already" in stderr
+    assert "shop: already has a drain" in stderr
     assert before == stored(data_dir)
 
 
@@ -204,7 +204,7 @@ def test_rotate_of_an_unknown_app_says_how_to_begin(data_dir: Path) -> None:
     code, stdout, stderr = drains(data_dir, "rotate", "shop", **PUBLIC)
 
     assert (code, stdout) == (2, "")
-    assert "shop: has no drain; first: dynometer drains add shop" in stderr
+    assert "shop: has no drain. First run: dynometer drains add shop" in stderr
 
 
 def test_an_app_that_comes_back_takes_over_from_its_old_drain(data_dir: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_store_outage_is_two_lines_and_a_request_is_none(tmp_path: Path, log_f
         store.kill()
 
     lines = [line for line in service.log.read_text().splitlines() if "drain" not in line]
-    assert sum("the store is away or refuses" in line for line in lines) == 1
+    assert sum("Redis is unavailable or rejected a command" in line for line in lines) == 1
     assert sum("The store is available again after" in line for line in lines) == 1
     assert sum("Ignoring unknown setting DYNOMETER_DYNO." in line for line in lines) == 1
     if log_format == "json":

@@ -82,7 +82,7 @@ async def test_all_apps_are_added_or_none(client: httpx2.AsyncClient) -> None:
     await add(client, "shop")
     answer = await add(client, "blog shop")
     assert answer.status_code == 409
-    assert "shop: has a drain already; nothing was changed" in answer.text
+    assert "shop: already has a drain. Nothing was changed" in answer.text
     assert ">blog\nshop</textarea>" in answer.text
     drains = (await client.get("/api/v1/drains", headers=FORM)).json()["drains"]
     assert [drain["app"] for drain in drains] == ["shop"]
