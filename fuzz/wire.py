@@ -16,8 +16,8 @@ from app.rollup.rollup import Rollup
 from app.traffic.log_input import LogInput, LogInputError, LogLine
 from parsers import dispatch as heroku
 from parsers.framing import COUNT_MAX, Damage, FrameReader, split
-from parsers.logfmt import SAMPLE
 from parsers.metrics import GAUGES
+from parsers.runtime_metrics import SAMPLE_PAIR
 from parsers.samples import (
     REASONS,
     HerokuError,
@@ -150,7 +150,7 @@ def runtime_names(data: bytes) -> None:
     """A usual line, read in one go, says the same as when it is read name by name."""
     source = b"source=web.1 dyno=heroku.1.0f0f"
     text = source + data
-    if data[:1] == b" " and SAMPLE.match(data):
+    if data[:1] == b" " and SAMPLE_PAIR.match(data):
         # Two spaces: no usual line, and the same names and values.
         assert _parsed(text) == _parsed(source + b" " + data)
 

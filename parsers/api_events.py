@@ -1,5 +1,6 @@
-"""Lines of app[api]: what was done to an app. Of their text only what is named here is kept: never
-who did it, never a command, never the value of anything.
+"""Parses lines of app[api]: changes to an app.
+
+Only the kinds and details below are kept. Users, commands and values of config vars are dropped.
 
     Build started by user jane@example.com               build     started
     Deploy edab5218 by user …                            deploy    edab5218
@@ -9,7 +10,7 @@ who did it, never a command, never the value of anything.
     Set LANG, RACK_ENV config vars by user …             config    set LANG, RACK_ENV
     Attach DATABASE (@ref:…) by user …                   addon     attach DATABASE
 
-Deploy, release and scale of one action bear almost the same time and come in any order.
+The deploy, release and scale lines of one action have almost the same time and arrive in any order.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from collections.abc import Callable
 from parsers.samples import Event
 
 DETAIL_LENGTH_MAX = 200
-_LIST_MAX = 10  # names in one detail; of more, their number
+_NAMES_MAX = 10  # names listed in one detail; the rest are only counted
 
 _NAME = rb"[A-Za-z_][A-Za-z0-9_]{0,63}"
 _SIZE = rb"[a-z][A-Za-z0-9_-]{0,62}@[0-9]{1,5}(?::[A-Za-z0-9-]{1,32})?"
@@ -34,16 +35,16 @@ _CONFIG = re.compile(rb"(Set|Unset|Remove) (%b(?:, %b)*) config vars?\b" % (_NAM
 _ADDON = re.compile(rb"(Attach|Detach|Update) (%b)\b" % _NAME)
 
 
-def _plain(match: re.Match[bytes]) -> str:
+def _first_group(match: re.Match[bytes]) -> str:
     return match[1].decode()
 
 
 def _scale(match: re.Match[bytes]) -> str:
-    return _listed(match[1].decode().split(), " ")
+    return _join(match[1].decode().split(), " ")
 
 
 def _config(match: re.Match[bytes]) -> str:
-    return f"{match[1].decode().lower()} {_listed(match[2].decode().split(', '), ', ')}"
+    return f"{match[1].decode().lower()} {_join(match[2].decode().split(', '), ', ')}"
 
 
 def _addon(match: re.Match[bytes]) -> str:
@@ -51,10 +52,10 @@ def _addon(match: re.Match[bytes]) -> str:
 
 
 _KINDS: tuple[tuple[str, re.Pattern[bytes], Callable[[re.Match[bytes]], str]], ...] = (
-    ("build", _BUILD, _plain),
-    ("deploy", _DEPLOY, _plain),
-    ("release", _RELEASE, _plain),
-    ("rollback", _ROLLBACK, _plain),
+    ("build", _BUILD, _first_group),
+    ("deploy", _DEPLOY, _first_group),
+    ("release", _RELEASE, _first_group),
+    ("rollback", _ROLLBACK, _first_group),
     ("scale", _SCALED, _scale),
     ("config", _CONFIG, _config),
     ("addon", _ADDON, _addon),
@@ -62,14 +63,14 @@ _KINDS: tuple[tuple[str, re.Pattern[bytes], Callable[[re.Match[bytes]], str]], .
 
 
 def parse(text: bytes) -> Event | None:
-    """The event of a line of app[api]; None for a line that is none of ours."""
+    """The event of a line of app[api]; None for a line of any other kind."""
     for kind, pattern, detail_of in _KINDS:
         if match := pattern.match(text):
             return Event(kind, "", detail_of(match)[:DETAIL_LENGTH_MAX])
     return None
 
 
-def _listed(names: list[str], separator: str) -> str:
-    shown = separator.join(names[:_LIST_MAX])
-    more = len(names) - _LIST_MAX
-    return f"{shown} and {more} more" if more > 0 else shown
+def _join(names: list[str], separator: str) -> str:
+    text = separator.join(names[:_NAMES_MAX])
+    more = len(names) - _NAMES_MAX
+    return f"{text} and {more} more" if more > 0 else text

@@ -1,17 +1,14 @@
-"""Which parser reads a message: decided by its APPNAME and PROCID, which only Heroku writes, never
-by its text.
+"""Chooses the parser of a message by its APPNAME and PROCID, never by its text.
 
-Application output (APPNAME app, PROCID a dyno) is not looked at: an app can print anything, also a
-router line.
+Only Heroku writes these two header fields. Application output (APPNAME app, PROCID a dyno) is
+never parsed, because an app can print anything, router lines included.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from parsers import api_events as events
-from parsers import dyno, router
-from parsers import runtime_metrics as runtime
+from parsers import api_events, dyno, router, runtime_metrics
 from parsers.samples import Sample, source_of
 from parsers.syslog_header import Message, without_structured_data
 
@@ -21,36 +18,36 @@ _BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
     (_PLATFORM, b"router"): router.parse,
     (_PLATFORM, b"logplex"): dyno.parse_stream_error,
     (b"app", b"log-shuttle"): dyno.parse_stream_error,
-    (b"app", b"api"): events.parse,
+    (b"app", b"api"): api_events.parse,
 }
 
-_OF_DYNO: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
-    (b"source=", runtime.parse),
+# Lines of heroku[web.1] and the like, by how they begin.
+_BY_BEGINNING: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
+    (b"source=", runtime_metrics.parse),
     (b"Error ", dyno.parse_error),
     (b"State changed ", dyno.parse_state),
     (b"Process exited ", dyno.parse_exit),
-    (b"Cycling", dyno.parse_word),
-    (b"Idling", dyno.parse_word),
-    (b"Unidling", dyno.parse_word),
+    (b"Cycling", dyno.parse_lifecycle),
+    (b"Idling", dyno.parse_lifecycle),
+    (b"Unidling", dyno.parse_lifecycle),
 )
 
 
 def parse(message: Message) -> Sample | None:
-    """What a message says that is measured; None for application output and for lines of which
-    nothing is used.
+    """The sample of a message; None for application output and for lines without a metric.
 
     Raises:
-        ParseError: the line is of a kind that we measure, and cannot be read.
+        ParseError: the line is of a kind that is measured, but cannot be read.
     """
     _, app_name, procid, text = message
-    read = _BY_ORIGIN.get((app_name, procid))
-    if read is None and app_name != _PLATFORM:
+    parse_text = _BY_ORIGIN.get((app_name, procid))
+    if parse_text is None and app_name != _PLATFORM:
         return None
     if not text[:1].isalpha():  # the platform begins its messages with a letter
         text = without_structured_data(text)
-    if read is not None:
-        return read(text)
-    for beginning, read_dyno in _OF_DYNO:
+    if parse_text is not None:
+        return parse_text(text)
+    for beginning, parse_dyno_line in _BY_BEGINNING:
         if text.startswith(beginning):
-            return read_dyno(source_of(procid), text)
+            return parse_dyno_line(source_of(procid), text)
     return None

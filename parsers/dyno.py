@@ -1,4 +1,4 @@
-"""Lines about one dyno or about the log stream itself: error codes, changes of state, exits.
+"""Parses lines about one dyno or about the log stream: error codes, state changes, exits.
 
     heroku[web.1]     Error R14 (Memory quota exceeded)
     heroku[web.1]     State changed from starting to up
@@ -7,8 +7,8 @@
     heroku[logplex]   Error L10 (output buffer overflow): 2 messages dropped since …
     heroku[logplex]   Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages since …
 
-A drain gets the first wording of L10; `heroku logs` prints the second, which may be about another
-drain than ours and so says nothing about messages that we lost.
+A drain gets the first form of L10. `heroku logs` prints the second, which may be about another
+drain, so its number is not counted as lost.
 """
 
 from __future__ import annotations
@@ -19,47 +19,43 @@ from parsers.samples import LOG_STREAM_SOURCE, Event, HerokuError, ProcessExit, 
 
 _ERROR = re.compile(rb"Error (R[0-9]{2,3})\b")
 _STREAM_ERROR = re.compile(rb"(?:Error )?(L[0-9]{2,3})\b")
-_LOST = re.compile(rb"Error L10 \([^)]*\): ([0-9]{1,9}) messages? dropped since ")
+_LOSS = re.compile(rb"Error L10 \([^)]*\): ([0-9]{1,9}) messages? dropped since ")
 _STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})\s*")
-
-
 _EXIT = re.compile(rb"Process exited with status ([0-9]{1,3})\s*")
 _EXIT_STATUS_MAX = 255
-_WORDS = {b"Cycling": "cycle", b"Idling": "idle", b"Unidling": "unidle"}
+_LIFECYCLE_EVENTS = {b"Cycling": "cycle", b"Idling": "idle", b"Unidling": "unidle"}
 
 
 def parse_error(source: str, text: bytes) -> HerokuError | None:
-    """An R error of the dyno `source`; None when the line is none."""
+    """The R error of the dyno `source`; None for any other line."""
     match = _ERROR.match(text)
     return HerokuError(source, match[1].decode(), 0) if match else None
 
 
 def parse_stream_error(text: bytes) -> HerokuError | None:
-    """An L error; None when the line is none."""
+    """The L error of a line; None for any other line."""
     match = _STREAM_ERROR.match(text)
     if not match:
         return None
-    lost = _LOST.match(text)
-    return HerokuError(LOG_STREAM_SOURCE, match[1].decode(), int(lost[1]) if lost else 0)
+    loss = _LOSS.match(text)
+    return HerokuError(LOG_STREAM_SOURCE, match[1].decode(), int(loss[1]) if loss else 0)
 
 
 def parse_state(source: str, text: bytes) -> StateChange | None:
-    """A change of state of the dyno `source`; None when the line is none."""
+    """The state change of the dyno `source`; None for any other line."""
     match = _STATE.fullmatch(text)
     return StateChange(source, match[1].decode(), match[2].decode()) if match else None
 
 
 def parse_exit(source: str, text: bytes) -> ProcessExit | None:
-    """The end of a process of the dyno `source`; None when the line says no status."""
+    """The exit of a process of the dyno `source`; None when the line has no valid status."""
     match = _EXIT.fullmatch(text)
     if not match or int(match[1]) > _EXIT_STATUS_MAX:
         return None
     return ProcessExit(source, int(match[1]))
 
 
-def parse_word(source: str, text: bytes) -> Event | None:
-    """What happened to the dyno `source`, where the line is one word; None when it is none of
-    ours.
-    """
-    kind = _WORDS.get(text.rstrip())
+def parse_lifecycle(source: str, text: bytes) -> Event | None:
+    """The event of a line that is one word ("Cycling"); None for any other line."""
+    kind = _LIFECYCLE_EVENTS.get(text.rstrip())
     return Event(kind, source, "") if kind else None

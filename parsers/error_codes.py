@@ -1,7 +1,7 @@
-"""What Heroku's error codes mean, and what to look at when one turns up.
+"""Heroku's error codes: title, meaning, and where to look for the cause.
 
-H codes come from the router, about a request; R codes from a dyno's runtime; L codes from the log
-stream itself. The list follows Heroku's "Error Codes" article; the wording is ours.
+H codes come from the router and concern a request. R codes come from a dyno's runtime. L codes come
+from the log stream. The list follows Heroku's "Error Codes" article, in our own words.
 """
 
 from __future__ import annotations
@@ -10,63 +10,66 @@ from typing import NamedTuple
 
 
 class ErrorCode(NamedTuple):
-    """A code's name and, in a sentence or two, what happened and what to look at."""
+    """The title of a code, and a sentence or two on its cause and remedy."""
 
     title: str
     meaning: str
 
 
-UNKNOWN = ErrorCode("Unknown code", "Not in our list: look it up among Heroku's error codes.")
+UNKNOWN = ErrorCode("Unknown code", "Not in our list. Look it up in Heroku's list of error codes.")
 
 CODES = {
     "H10": ErrorCode(
         "App crashed",
-        "A web dyno crashed or cannot start. Look at its last output and at recent releases.",
+        "A web dyno crashed or cannot start. Check its last output and recent releases.",
     ),
     "H11": ErrorCode(
         "Backlog too deep",
-        "More requests arrive than the web dynos answer. Add dynos or make slow requests faster.",
+        "Requests arrive faster than the web dynos answer. Add dynos or speed up slow requests.",
     ),
     "H12": ErrorCode(
         "Request timeout",
-        "No first byte within 30 s; the dyno may still be at work on it. Look for slow queries and "
-        "calls, and move long work to a worker.",
+        "No first byte within 30 s. The dyno may still be working on the request. Look for slow "
+        "queries and calls, and move long work to a worker.",
     ),
     "H13": ErrorCode(
         "Connection closed without response",
-        "The dyno took the request and hung up. Look for crashes, restarts and server timeouts "
-        "at that time.",
+        "The dyno accepted the request and closed the connection. Look for crashes, restarts and "
+        "server timeouts at that time.",
     ),
-    "H14": ErrorCode("No web dynos running", "The app has no web dyno: heroku ps:scale web=1."),
+    "H14": ErrorCode(
+        "No web dynos running", "The app has no web dyno. Start one: heroku ps:scale web=1"
+    ),
     "H15": ErrorCode(
         "Idle connection",
-        "The response stalled for 55 s. Streams and long polls must send something in between.",
+        "The response stalled for 55 s. Streams and long polls must send data more often.",
     ),
-    "H16": ErrorCode("Redirect to herokuapp.com", "A code that Heroku no longer sends."),
+    "H16": ErrorCode("Redirect to herokuapp.com", "Heroku no longer sends this code."),
     "H17": ErrorCode(
         "Poorly formatted HTTP response",
-        "The dyno's answer was not valid HTTP. Look at what writes headers or raw responses.",
+        "The dyno's response was not valid HTTP. Check the code that writes headers or raw "
+        "responses.",
     ),
     "H18": ErrorCode(
         "Server request interrupted",
-        "The dyno closed the connection in the middle of a request or response. Look for restarts "
-        "and for uploads the app refuses without reading them.",
+        "The dyno closed the connection in the middle of a request or response. Look for restarts, "
+        "and for uploads that the app rejects without reading them.",
     ),
     "H19": ErrorCode(
         "Backend connection timeout",
-        "The router could not connect to the dyno within 5 s: it is overloaded or hangs.",
+        "The router could not connect to the dyno within 5 s. The dyno is overloaded or hangs.",
     ),
     "H20": ErrorCode(
         "App boot timeout",
-        "A request waited 75 s for a starting dyno. Make the start faster, or use preboot.",
+        "A request waited 75 s for a dyno to start. Speed up the start, or use preboot.",
     ),
     "H21": ErrorCode(
         "Backend connection refused",
-        "The dyno refused the connection: the server in it is not listening, or is shutting down.",
+        "The dyno refused the connection. Its server is not listening, or is shutting down.",
     ),
     "H22": ErrorCode(
         "Connection limit reached",
-        "The dynos hold as many connections as the router allows. Look for slow requests, or "
+        "The dynos have as many open connections as the router allows. Look for slow requests, or "
         "add dynos.",
     ),
     "H23": ErrorCode(
@@ -75,89 +78,93 @@ CODES = {
     ),
     "H24": ErrorCode(
         "Forced close",
-        "Heroku closed the connection for maintenance of its router. Clients should retry.",
+        "Heroku closed the connection to maintain its router. Clients should retry.",
     ),
     "H25": ErrorCode(
         "HTTP restriction",
-        "The response broke a limit: a header, cookie or status line too long, or a wrong "
-        "content length. The line's desc says which.",
+        "The response broke a limit: a header, cookie or status line is too long, or the content "
+        "length is wrong. The desc field of the log line says which.",
     ),
     "H26": ErrorCode(
         "Request error",
-        "The client's request was malformed, and the dyno did not get it. Usually not the app.",
+        "The client's request was malformed and never reached the dyno. Usually the app is not the "
+        "cause.",
     ),
     "H27": ErrorCode(
         "Client request interrupted",
-        "The client went away before the answer. Many of them mean that answers are too slow.",
+        "The client disconnected before the response. Many of these mean that responses are too "
+        "slow.",
     ),
     "H28": ErrorCode(
         "Client connection idle",
-        "The client sent or read nothing for 55 s: slow networks, or clients that hang.",
+        "The client sent or read nothing for 55 s. Its network is slow, or the client hangs.",
     ),
     "H31": ErrorCode(
         "Misdirected request",
-        "The request named a host other than its TLS connection was made for. Look at the client.",
+        "The request names another host than its TLS connection was opened for. Check the client.",
     ),
     "H32": ErrorCode(
         "TLS certificate mismatch",
-        "The certificate does not fit the requested host. Look at heroku certs and domains.",
+        "The certificate does not match the requested host. Check heroku certs and heroku domains.",
     ),
-    "H80": ErrorCode("Maintenance mode", "Maintenance mode is on: heroku maintenance:off ends it."),
+    "H80": ErrorCode(
+        "Maintenance mode", "Maintenance mode is on. Turn it off: heroku maintenance:off"
+    ),
     "H81": ErrorCode("Blank app", "Nothing has been deployed to this app yet."),
     "H82": ErrorCode(
         "Dyno hours used up",
-        "The account's pool of dyno hours for the month is empty. Change the dyno type.",
+        "The account has no dyno hours left this month. Change the dyno type.",
     ),
     "H83": ErrorCode(
         "Planned service degradation",
-        "Heroku turned the request away on purpose, as announced. See Heroku's notices.",
+        "Heroku rejected the request on purpose, as announced. Read Heroku's notices.",
     ),
     "H99": ErrorCode(
         "Platform error",
-        "Heroku's own fault. Look at status.heroku.com; nothing to do in the app.",
+        "A fault of Heroku, not of the app. Check status.heroku.com.",
     ),
     "R10": ErrorCode(
         "Boot timeout",
-        "The web process did not bind to $PORT within 60 s. Look at what it does before listening.",
+        "The web process did not bind to $PORT within 60 s. Check what it does before listening.",
     ),
-    "R11": ErrorCode("Bad bind", "The process bound to another port than $PORT."),
+    "R11": ErrorCode("Bad bind", "The process listens on another port than $PORT."),
     "R12": ErrorCode(
         "Exit timeout",
-        "The process did not end within 30 s of SIGTERM and was killed. Handle SIGTERM.",
+        "The process did not exit within 30 s of SIGTERM and was killed. Handle SIGTERM.",
     ),
     "R13": ErrorCode(
         "Attach error", "A one-off dyno (heroku run) could not attach to its process."
     ),
     "R14": ErrorCode(
         "Memory quota exceeded",
-        "The dyno swaps and is slow; repeated every 20 s or so for as long as it lasts. Look for "
-        "leaks, run fewer processes per dyno, or take a larger dyno.",
+        "The dyno swaps and is slow. Heroku repeats the error about every 20 s while this lasts. "
+        "Look for leaks, run fewer processes per dyno, or use a larger dyno.",
     ),
     "R15": ErrorCode(
         "Memory quota vastly exceeded",
-        "The dyno used twice its memory or more and was killed. Look for a leak, or for one "
-        "huge request.",
+        "The dyno used at least twice its memory quota and was killed. Look for a leak, or for "
+        "one huge request.",
     ),
     "R16": ErrorCode(
         "Detached",
-        "A one-off process went on after its terminal was closed. Let it end on SIGHUP.",
+        "A one-off process kept running after its terminal was closed. Make it exit on SIGHUP.",
     ),
     "R17": ErrorCode(
         "Checksum error",
-        "The slug failed its checksum. Restart; if it comes back, deploy again.",
+        "The slug failed its checksum. Restart the app. If the error returns, deploy again.",
     ),
     "R99": ErrorCode(
         "Platform error",
-        "Heroku could not run the dyno as it should. Look at status.heroku.com.",
+        "Heroku could not run the dyno properly. Check status.heroku.com.",
     ),
     "R151": ErrorCode(
         "Runtime error",
-        "Heroku's tools list it without a description. Ask Heroku's support if it persists.",
+        "Heroku's tools list this code without a description. Ask Heroku's support if it persists.",
     ),
     "L10": ErrorCode(
         "Drain buffer overflow",
-        "A drain was too slow or away, and Heroku dropped messages: figures of that time are "
-        "too low.",
+        "A drain was too slow or unavailable, and Heroku dropped messages. Figures for that time "
+        "are too low.",
     ),
     "L11": ErrorCode(
         "Tail buffer overflow",
@@ -165,7 +172,7 @@ CODES = {
     ),
     "L12": ErrorCode(
         "Local buffer overflow",
-        "A dyno logs faster than it can hand on, and messages were dropped. Log less.",
+        "A dyno logs faster than it can deliver, and messages were dropped. Log less.",
     ),
     "L13": ErrorCode(
         "Local delivery error",
@@ -181,18 +188,18 @@ CODES = {
     ),
     "L20": ErrorCode(
         "Tail sessions forbidden",
-        "The app's logs may not be tailed; they go to the drains alone.",
+        "The app's logs may not be tailed. They go to its drains only.",
     ),
 }
 
 
 def explain(code: str) -> ErrorCode:
-    """What the code means; UNKNOWN for one that is not listed."""
+    """The entry of a code; UNKNOWN if the code is not listed."""
     return CODES.get(code, UNKNOWN)
 
 
 def no_runtime_metrics(app: str) -> str:
-    """What to say of an app whose requests were seen, and not its dynos' memory and load."""
+    """A hint for an app that logs requests but no memory and load of its dynos."""
     return (
         "no runtime metrics: memory and load are not in the log until you run\n"
         f"  heroku labs:enable log-runtime-metrics -a {app}\n"

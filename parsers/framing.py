@@ -1,24 +1,23 @@
-"""Octet-counted frames (RFC 6587, section 3.4.1): `MSG-LEN SP MSG`, nothing in between, lengths in
-bytes.
+"""Reads octet-counted frames: `MSG-LEN SP MSG`, with nothing in between and lengths in bytes.
 
-A reader is fed bytes and gives, in order:
+The format is RFC 6587, section 3.4.1. A reader takes bytes and returns, in order:
 
     bytes   the message of a whole frame, without its count
-    Damage  a stretch that is no frame; one for all bytes up to the next whole frame
+    Damage  a stretch of bytes that is not a frame, up to the next whole frame
 
-A frame is *whole* when its count is well formed, its bytes are there, and it ends where a frame may
-end: at a newline, at the end of the input, or where another frame begins. So
+A frame is *whole* when its count is well formed, all its bytes are there, and it ends where a frame
+may end: at a newline, at the end of the input, or where another frame begins. Therefore:
 
-- a body whose counts are right is read exactly, whatever its messages hold;
-- a count that is too large or too small costs its own frame and no other.
+- A body with correct counts is read exactly, whatever its messages contain.
+- A count that is too large or too small costs its own frame and no other.
 
-A newline alone separates nothing: Logplex's L10 frame has none, and a message may hold several.
-Frames are walked by their counts, so what is written inside a message, even whole frames, is never
-taken for one. After damage the walk goes on at the next `MSG-LEN SP <PRI>1 SP` that is a whole
-frame.
+A newline alone separates nothing: Logplex's L10 frame has none, and a message may contain several.
+The reader walks from frame to frame by their counts, so frames written inside a message are never
+mistaken for real ones. After damage, the walk resumes at the next `MSG-LEN SP <PRI>1 SP` that
+begins a whole frame.
 
-Time is linear in the input, in however many pieces it comes: what is asked at one place looks at a
-bounded number of bytes.
+Time is linear in the size of the input, however it is split: the decision at one position looks at
+a bounded number of bytes.
 """
 
 from __future__ import annotations
@@ -29,22 +28,23 @@ from typing import Generic, NamedTuple, TypeVar
 
 COUNT_DIGITS_MAX = 7
 COUNT_MAX = 10**COUNT_DIGITS_MAX - 1
-FRAME_BYTES_MAX = 65_536  # Logplex's messages end at about 10,200 bytes; others' syslog at 64 KiB
+# Messages from Logplex have at most about 10,200 bytes; other syslog senders go up to 64 KiB.
+FRAME_BYTES_MAX = 65_536
 
 _NEWLINE = 0x0A
 _ZERO = 0x30
 _COUNT = re.compile(rb"([1-9][0-9]{0,6}) ")
 _START = re.compile(rb"[1-9][0-9]{0,6} <[0-9]{1,3}>1 ")
 _START_BYTES_MAX = 15
-# Lenient, for where only the end of the frame before is in question: the next frame may be the
+# Lenient, because it only decides whether the frame before may end here: the next frame may be the
 # damaged one.
 _FOLLOWS = re.compile(rb"[+-]?[0-9]{0,20} ?<[0-9]{1,3}>1 ")
 _LOOKAHEAD_BYTES = 32  # more than _FOLLOWS can match
-_DIGITS = re.compile(rb"[0-9]{0,32}")  # of a refused count: as many as the lookahead shows
-# What a count that is too large by little takes in: the count of the next frame, or part of it.
+_DIGITS = re.compile(rb"[0-9]{0,32}")  # as many digits of a rejected count as the lookahead shows
+# A count that is slightly too large includes the count of the next frame, or part of it.
 _NEXT_COUNT = re.compile(rb"\n[0-9]{1,7} ?\Z")
 _NEXT_COUNT_BYTES_MAX = 9
-_HOPS = 3  # three counts that lead to each other by chance: less than one in a million
+_HOPS = 3  # three counts lead to each other by chance less than once in a million times
 
 _NOT_WHOLE = 0
 _NEEDS_MORE = -1
@@ -54,33 +54,35 @@ _Buffer = TypeVar("_Buffer", bytes, bytearray)
 
 
 class Damage(NamedTuple):
-    """A stretch of `size` bytes that is no frame."""
+    """A stretch of `size` bytes that is not a frame."""
 
     size: int
 
 
 class FrameReader:
-    """Takes bytes as they come, in any pieces."""
+    """Reads frames from bytes that arrive in pieces of any size."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
-        """`frame_bytes_max`: a larger count is taken for a wrong one, so no more than a few frames
-        of this size are ever held.
+        """
+        Args:
+            frame_bytes_max: a larger count is treated as wrong. This bounds the memory: at most a
+                few frames of this size are buffered.
         """
         self._data = bytearray()
         self._walk = _Walk(self._data, frame_bytes_max)
 
     def feed(self, data: bytes) -> list[bytes | Damage]:
-        """What is complete with these bytes."""
+        """Add bytes; returns the frames and damage that are now complete."""
         self._data += data
-        found = self._found(final=False)
+        items = self._read(final=False)
         del self._data[: self._walk.forget()]
-        return found
+        return items
 
     def end(self) -> list[bytes | Damage]:
-        """What is left when no more bytes come."""
-        return self._found(final=True)
+        """End the input; returns the remaining frames and damage."""
+        return self._read(final=True)
 
-    def _found(self, *, final: bool) -> list[bytes | Damage]:
+    def _read(self, *, final: bool) -> list[bytes | Damage]:
         return [
             bytes(item) if isinstance(item, bytearray) else item
             for item in self._walk.items(final=final)
@@ -88,29 +90,33 @@ class FrameReader:
 
 
 def split(body: bytes) -> Iterator[bytes | Damage]:
-    """The frames of a whole body."""
+    """Yield the frames and damage of a complete body."""
     return _Walk(body, COUNT_MAX).items(final=True)
 
 
 class _Walk(Generic[_Buffer]):
-    """The walk over `data`, which may grow at its end between two calls."""
+    """Walks over `data` from frame to frame. `data` may grow at its end between two calls."""
 
     def __init__(self, data: _Buffer, count_max: int) -> None:
         self._data: _Buffer = data
         self._count_max = count_max
         self._position = 0
-        self._lost_at = -1  # where the present damage began; -1: in step
-        self._passed = 0  # bytes of the present damage that are no longer held
-        self._search_at = 0  # where the search for the damage's end goes on
+        self._damage_start = -1  # where the current damage begins; -1 outside of damage
+        self._forgotten_bytes = 0  # size of the part of the current damage that data no longer has
+        self._search_start = 0  # where the search for the end of the damage resumes
 
     def items(self, *, final: bool) -> Iterator[_Buffer | Damage]:
-        """Frames and damage from where the last walk stopped. `final`: no more bytes will come."""
+        """Yield frames and damage from where the last call stopped.
+
+        `final` means that no more bytes will come.
+        """
         data, position, count_max = self._data, self._position, self._count_max
         size = len(data)
-        in_step = self._lost_at < 0
+        in_step = self._damage_start < 0
         while position < size or not in_step:
             if in_step:
-                # The usual frame, a count and a newline at its end, without a call.
+                # Fast path for almost every frame, inlined to save a call: a plain count, and a
+                # newline at the end.
                 space = data.find(b" ", position, position + COUNT_DIGITS_MAX + 1)
                 if space > position:
                     digits = data[position:space]
@@ -129,55 +135,56 @@ class _Walk(Generic[_Buffer]):
                 self._position = position
                 if end == _NEEDS_MORE:
                     return
-                self._lost_at = position
-                # Part of a refused count is no count: not 87 of 287.
-                self._search_at = max(position + 1, _end_of_digits(data, position))
+                self._damage_start = position
+                # Skip the remaining digits of a rejected count: the 87 of 287 is not a count.
+                self._search_start = max(position + 1, _end_of_digits(data, position))
             position = self._resynchronise(final)
             if position < 0:
                 return
-            yield Damage(self._passed + position - self._lost_at)
-            self._lost_at, self._passed = -1, 0
+            yield Damage(self._forgotten_bytes + position - self._damage_start)
+            self._damage_start, self._forgotten_bytes = -1, 0
             in_step = True
         self._position = position
 
     def forget(self) -> int:
-        """How many bytes at the beginning are no longer needed; the caller takes them off."""
-        done = self._position
-        if self._lost_at >= 0:
-            done = self._search_at
-            self._passed += done - self._lost_at
-            self._lost_at = self._search_at = 0
+        """Return how many leading bytes of `data` the caller must now delete."""
+        size = self._position
+        if self._damage_start >= 0:
+            size = self._search_start
+            self._forgotten_bytes += size - self._damage_start
+            self._damage_start = self._search_start = 0
         self._position = 0
-        return done
+        return size
 
     def _resynchronise(self, final: bool) -> int:
-        """Where the next whole frame begins, or the data ends; -1 when that cannot be told yet."""
-        while match := _START.search(self._data, self._search_at):
-            self._search_at = match.start()
+        """Start of the next whole frame, or end of the data; -1 if more bytes must decide."""
+        while match := _START.search(self._data, self._search_start):
+            self._search_start = match.start()
             end = _frame(self._data, match.start(), final, self._count_max)[1]
             if end > 0:
                 return match.start()
             if end == _NEEDS_MORE:
                 return -1
-            self._search_at += 1
+            self._search_start += 1
         if final:
             return len(self._data)
-        self._search_at = max(self._search_at, len(self._data) - _START_BYTES_MAX + 1)
+        self._search_start = max(self._search_start, len(self._data) - _START_BYTES_MAX + 1)
         return -1
 
 
 def _frame(data: bytes | bytearray, position: int, final: bool, count_max: int) -> tuple[int, int]:
-    """(begin, end) of the message of the frame at `position`; instead of an end, _NOT_WHOLE or
-    _NEEDS_MORE.
+    """(begin, end) of the message of the frame at `position`.
+
+    `end` is _NOT_WHOLE if no whole frame begins there, _NEEDS_MORE if more bytes must decide.
     """
-    counted = _COUNT.match(data, position)
-    if not counted:
-        seen = len(data) - position
+    match = _COUNT.match(data, position)
+    if not match:
+        available = len(data) - position
         digits = _end_of_digits(data, position) - position
-        undecided = not final and digits == seen < _LOOKAHEAD_BYTES
-        return 0, _NEEDS_MORE if undecided else _NOT_WHOLE
-    begin = counted.end()
-    count = int(counted[1])
+        may_become_count = not final and digits == available < _LOOKAHEAD_BYTES
+        return 0, _NEEDS_MORE if may_become_count else _NOT_WHOLE
+    begin = match.end()
+    count = int(match[1])
     end = begin + count
     if count > count_max:
         return 0, _NOT_WHOLE
@@ -190,39 +197,41 @@ def _frame(data: bytes | bytearray, position: int, final: bool, count_max: int) 
 
 
 def _may_end(data: bytes | bytearray, begin: int, end: int, final: bool, count_max: int) -> int:
-    """Whether a message without a newline may end at `end`."""
+    """Whether a message without a newline may end at `end`: _WHOLE, _NOT_WHOLE or _NEEDS_MORE."""
     rest = len(data) - end
     if rest == 0 and final:
         return _WHOLE
     if rest < _LOOKAHEAD_BYTES and not final:
         return _NEEDS_MORE
-    led = _leads_on(data, end, final, count_max)
-    if led != _NOT_WHOLE:
-        return led
+    verdict = _starts_frame(data, end, final, count_max)
+    if verdict != _NOT_WHOLE:
+        return verdict
     if not _FOLLOWS.match(data, end) or _NEXT_COUNT.search(
         data, max(begin, end - _NEXT_COUNT_BYTES_MAX), end
     ):
         return _NOT_WHOLE
-    # Either the next frame is the damaged one, or this count is, by a digit or two: then the next
-    # frame's count begins among the digits around here.
+    # Either the next frame is damaged, or this count is wrong by a digit or two. In the second case
+    # the count of the next frame begins among the digits around here.
     for start in range(max(begin, end - COUNT_DIGITS_MAX - 1), _end_of_digits(data, end)):
-        counted = _START.match(data, start)
-        if start != end and counted and counted.end() > end:
-            led = _leads_on(data, start, final, count_max)
-            if led != _NOT_WHOLE:
-                return _NEEDS_MORE if led == _NEEDS_MORE else _NOT_WHOLE
+        match = _START.match(data, start)
+        if start != end and match and match.end() > end:
+            verdict = _starts_frame(data, start, final, count_max)
+            if verdict != _NOT_WHOLE:
+                return _NEEDS_MORE if verdict == _NEEDS_MORE else _NOT_WHOLE
     return _WHOLE
 
 
-def _leads_on(data: bytes | bytearray, position: int, final: bool, count_max: int) -> int:
-    """Whether a frame begins at `position`, going by where its count leads: _WHOLE, _NOT_WHOLE or
-    _NEEDS_MORE. What has no syslog header is believed only if its count leads to further counts.
+def _starts_frame(data: bytes | bytearray, position: int, final: bool, count_max: int) -> int:
+    """Whether a frame begins at `position`: _WHOLE, _NOT_WHOLE or _NEEDS_MORE.
+
+    The count decides, by the position it leads to. A frame without a syslog header is accepted
+    only if its count leads to further counts.
     """
     for _ in range(_HOPS):
-        counted = _COUNT.match(data, position)
-        if not counted or int(counted[1]) > count_max:
+        match = _COUNT.match(data, position)
+        if not match or int(match[1]) > count_max:
             return _NOT_WHOLE
-        end = counted.end() + int(counted[1])
+        end = match.end() + int(match[1])
         if end > len(data):
             return _NOT_WHOLE if final else _NEEDS_MORE
         if _START.match(data, position, end) and (

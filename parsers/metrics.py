@@ -1,4 +1,9 @@
-"""TODO docstring."""
+"""The catalogue of metrics: name, unit, kind, labels, statistics and meaning of each.
+
+METRICS lists all of them. GAUGES lists those that come from runtime-metrics lines, with the unit in
+which their values are stored. A gauge is stored under its index in GAUGES, so append new gauges at
+the end.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ Kind = Literal["counter", "gauge", "distribution"]
 
 
 class Metric(NamedTuple):
-    """One metric as users meet it in the API and the docs."""
+    """One metric as the API and the documentation present it."""
 
     name: str
     unit: str
@@ -19,7 +24,9 @@ class Metric(NamedTuple):
 
 
 class Gauge(NamedTuple):
-    """How a runtime metric is stored: `unit` values are stored values times `numerator` /
+    """A gauge from runtime metrics.
+
+    Values are stored as whole numbers: a value in `unit` is the stored value × `numerator` /
     `denominator`.
     """
 
@@ -30,10 +37,8 @@ class Gauge(NamedTuple):
     help: str
 
 
-_MEBIBYTE = (
-    2**20
-)  # Heroku's "512.00MB" dyno has 512 × 2^20 bytes; values are stored in hundredths of that
-
+# Heroku's "512.00MB" means 512 × 2^20 bytes. Memory is stored in hundredths of such a megabyte.
+_MEBIBYTE = 2**20
 
 GAUGES = (
     Gauge(
@@ -52,9 +57,9 @@ GAUGES = (
     ),
     Gauge("memory_cache_bytes", "bytes", _MEBIBYTE, 100, "Memory in RAM that holds disk cache"),
     Gauge(
-        "memory_swap_bytes", "bytes", _MEBIBYTE, 100, "Memory on disk: a dyno that swaps is slow"
+        "memory_swap_bytes", "bytes", _MEBIBYTE, 100, "Memory swapped to disk, which slows a dyno"
     ),
-    Gauge("memory_quota_bytes", "bytes", _MEBIBYTE, 100, "What the dyno may use before R14"),
+    Gauge("memory_quota_bytes", "bytes", _MEBIBYTE, 100, "Memory that the dyno may use before R14"),
     Gauge("memory_pgpgin_pages", "pages", 1, 1, "Pages read from disk since the dyno started"),
     Gauge("memory_pgpgout_pages", "pages", 1, 1, "Pages written to disk since the dyno started"),
     Gauge("load_avg_1m", "tasks", 1, 100, "Tasks ready to run, averaged over the last minute"),
@@ -68,12 +73,10 @@ GAUGES = (
         "memory_total / memory_quota of the same line",
     ),
 )
-
-
 GAUGE_INDEX = {gauge.name: index for index, gauge in enumerate(GAUGES)}
 
-
-_QUANTILES = (
+_COUNTER_STATS = ("sum", "rate")
+_DISTRIBUTION_STATS = (
     "p1 … p99.9",
     "le_500 (share within 500 ms; any number)",
     "max",
@@ -81,10 +84,7 @@ _QUANTILES = (
     "count",
     "bins",
 )
-
-
 _GAUGE_STATS = ("avg", "max", "min", "last")
-
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -94,31 +94,31 @@ METRICS: dict[str, Metric] = {
             "requests",
             "counter",
             ("process_type", "dyno", "status", "status_class", "outcome"),
-            ("sum", "rate"),
-            "Requests that ended, WebSockets (status 101) included",
+            _COUNTER_STATS,
+            "Finished requests, including WebSockets (status 101)",
         ),
         Metric(
             "service_time_ms",
             "ms",
             "distribution",
             ("process_type", "outcome", "dyno"),
-            _QUANTILES,
-            "Time the dyno took to answer; dyno only with avg, max and count",
+            _DISTRIBUTION_STATS,
+            "Time the dyno took to respond; by dyno only avg, max and count",
         ),
         Metric(
             "connect_time_ms",
             "ms",
             "distribution",
             ("process_type", "outcome", "dyno"),
-            _QUANTILES,
-            "Time the router took to connect to the dyno; dyno only with avg, max and count",
+            _DISTRIBUTION_STATS,
+            "Time the router took to connect to the dyno; by dyno only avg, max and count",
         ),
         Metric(
             "response_bytes",
             "bytes",
             "counter",
             ("process_type",),
-            ("sum", "rate"),
+            _COUNTER_STATS,
             "Bytes of response bodies",
         ),
         Metric(
@@ -126,7 +126,7 @@ METRICS: dict[str, Metric] = {
             "errors",
             "counter",
             ("code", "process_type", "dyno"),
-            ("sum", "rate"),
+            _COUNTER_STATS,
             "Lines with an error code: H from the router, R from a dyno, L from the log stream",
         ),
         Metric(
@@ -134,16 +134,16 @@ METRICS: dict[str, Metric] = {
             "restarts",
             "counter",
             ("process_type", "dyno"),
-            ("sum", "rate"),
-            "Dynos that had run and started again, for whatever reason",
+            _COUNTER_STATS,
+            "Restarts of dynos that had been running, for any reason",
         ),
         Metric(
             "dyno_exits",
             "exits",
             "counter",
             ("process_type", "dyno", "exit_status"),
-            ("sum", "rate"),
-            "Processes that ended, by exit status; 128 + the signal for one that was killed",
+            _COUNTER_STATS,
+            "Processes that ended, by exit status; 128 + the signal for a killed process",
         ),
         *(
             Metric(
@@ -151,6 +151,7 @@ METRICS: dict[str, Metric] = {
                 gauge.unit,
                 "gauge",
                 ("process_type", "dyno"),
+                # A sum of ratios has no meaning.
                 _GAUGE_STATS if gauge.unit == "ratio" else (*_GAUGE_STATS, "sum"),
                 gauge.help,
             )
@@ -162,7 +163,7 @@ METRICS: dict[str, Metric] = {
             "gauge",
             ("process_type",),
             _GAUGE_STATS,
-            "Distinct dynos heard from, minute by minute",
+            "Distinct dynos seen in the log, minute by minute",
         ),
     )
 }

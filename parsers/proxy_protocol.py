@@ -1,5 +1,7 @@
-"""The PROXY protocol, versions 1 and 2: how a proxy that passes TCP on tells who it does so for, in
-front of everything else on the connection.
+"""Parses the header of the PROXY protocol, versions 1 and 2.
+
+A TCP proxy sends this header before anything else on a connection, to pass on the address of its
+client.
 
     version 1   PROXY TCP4 192.0.2.7 203.0.113.1 56324 6514\\r\\n
     version 2   a signature of 12 bytes, then lengths and addresses in binary
@@ -13,7 +15,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-HEADER_BYTES_MAX = 536  # what a first segment holds; version 1 needs 107
+HEADER_BYTES_MAX = 536  # fits into the first TCP segment; version 1 needs 107
 _V1_BYTES_MAX = 107
 _V1 = re.compile(rb"PROXY (?:(UNKNOWN)[^\r\n]*|TCP[46] ([0-9A-Fa-f:.]+) [^\r\n ]+ [^\r\n]+)\r\n")
 _V1_START = b"PROXY "
@@ -29,19 +31,21 @@ class NoHeader(ValueError):
 
 
 class Header(NamedTuple):
-    """`size`: its bytes, after which the sender's own begin. `address`: the sender's; "" where the
-    proxy speaks for itself or does not know.
+    """A PROXY header.
+
+    `size` is its length in bytes; the client's own bytes follow. `address` is the client's address,
+    "" if the proxy connects on its own behalf or does not know it.
     """
 
     size: int
     address: str
 
 
-def header(data: bytes) -> Header | None:
-    """The header that `data` begins with; None when it is not all there yet.
+def parse_header(data: bytes) -> Header | None:
+    """Parse the header at the beginning of `data`; None while it is incomplete.
 
     Raises:
-        NoHeader: these bytes begin no header.
+        NoHeader: `data` does not begin with a valid header.
     """
     if data[: len(_V2_SIGNATURE)] == _V2_SIGNATURE:
         return _version_2(data)

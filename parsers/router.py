@@ -1,18 +1,20 @@
-"""Lines of Heroku's router: one for each request that ended.
+"""Parses lines of Heroku's router: one for each finished request.
 
     at=info method=GET path="/" host=… request_id=… fwd="…"
         dyno=web.1 connect=1ms service=18ms status=200 bytes=13 protocol=https
     at=error code=H12 desc="Request timeout" method=GET path="/" …
         dyno=web.1 connect= service=30000ms status=503 bytes=0 protocol=https
 
-The client writes method, path, host, request_id, fwd and agent. Router 2.0 even decodes the path,
-so that quotes, spaces and a whole forged tail can stand in it. Hence:
+The client controls method, path, host, request_id, fwd and agent. Router 2.0 even decodes the path,
+which may then contain quotes, spaces and a complete forged tail. Therefore:
 
-- `code` is read from the head, before the first field that a client writes;
-- dyno, connect, service, status, bytes are read from the tail: the last occurrence counts, which a
-  client cannot write.
+- `code` is read from the head, before the first field that the client controls.
+- dyno, connect, service, status and bytes are read from the tail: the last occurrence counts,
+  because the client cannot write there.
 
-H31 alone ends with a field of the client's (agent): of it, only what is always so is believed.
+Only H31 ends with a field that the client controls (agent). Its line is not read any further, since
+every H31 has the same status and no dyno.
+
 Formats: Heroku Dev Center, "HTTP Routing" and "Error Codes".
 """
 
@@ -22,7 +24,7 @@ import re
 
 from parsers.samples import ROUTER_SOURCE, ParseError, Request, source_of
 
-_USUAL_TAIL = re.compile(
+_COMMON_TAIL = re.compile(
     rb" dyno=([^ ]*) connect=(?:([0-9]{1,10})(?:ms)?)? service=(?:([0-9]{1,10})(?:ms)?)?"
     rb" status=([1-5][0-9]{2})? bytes=([0-9]{0,15})(?:[ \n][^\"]*)?"
 )
@@ -37,23 +39,24 @@ _BYTES = re.compile(rb"[0-9]{1,15}")
 _NO_CODE = b"at=info method="
 _OTHER_CODE = "other"
 
-_new = tuple.__new__  # half the cost of calling the class, for what is made once per line
+_new = tuple.__new__  # half the cost of calling the class; one is created per line
 
 _MISDIRECTED = "H31"
 _MISDIRECTED_STATUS = 421
 
 
 def parse(text: bytes) -> Request:
-    """
+    """Parse the text of a router line.
+
     Raises:
-        ParseError: reason "router" when there is no status field, or a value is not readable;
-        "dyno".
+        ParseError: reason "router" when there is no status field or a value is unreadable; reason
+            "dyno" when the dyno's name is not one.
     """
     code = "" if text.startswith(_NO_CODE) else _code(text)
     if code == _MISDIRECTED:
         return Request(ROUTER_SOURCE, _MISDIRECTED_STATUS, code, None, None, None)
     tail = text.rfind(b" dyno=")
-    match = _USUAL_TAIL.fullmatch(text, tail) if tail >= 0 else None
+    match = _COMMON_TAIL.fullmatch(text, tail) if tail >= 0 else None
     if match:
         dyno, connect, service, status, size = match.groups()
         return _new(
@@ -67,13 +70,14 @@ def parse(text: bytes) -> Request:
                 int(size) if size else None,
             ),
         )
-    return _parse_unusual(text, code)
+    return _parse_any_order(text, code)
 
 
-def _parse_unusual(text: bytes, code: str) -> Request:
-    """Any order of fields, unknown ones among them: the last occurrence of each counts."""
+def _parse_any_order(text: bytes, code: str) -> Request:
+    """Parse fields in any order, among unknown ones: the last occurrence of each counts."""
     fields: dict[bytes, bytes] = dict(_FIELD.findall(text))
-    if b"status" not in fields or not (fields[b"status"] or b"bytes" in fields):  # it is cut there
+    # An empty status without bytes after it means that the line was cut there.
+    if b"status" not in fields or not (fields[b"status"] or b"bytes" in fields):
         raise ParseError("router")
     dyno = fields.get(b"dyno")
     status = _number(_STATUS, fields, b"status")
@@ -97,9 +101,9 @@ def _number(pattern: re.Pattern[bytes], fields: dict[bytes, bytes], name: bytes)
 
 
 def _code(text: bytes) -> str:
-    """The error code, "" for none, whatever `at` says: maintenance (H80) is at=info."""
-    client = _CLIENT_FIELD.search(text)
-    found = _CODE.search(text, 0, client.start() if client else len(text))
-    if not found or not found[1]:
+    """The error code, "" for none. `at` does not matter: maintenance (H80) is logged as at=info."""
+    client_field = _CLIENT_FIELD.search(text)
+    match = _CODE.search(text, 0, client_field.start() if client_field else len(text))
+    if not match or not match[1]:
         return ""
-    return found[1].decode() if _USABLE_CODE.fullmatch(found[1]) else _OTHER_CODE
+    return match[1].decode() if _USABLE_CODE.fullmatch(match[1]) else _OTHER_CODE

@@ -1,4 +1,6 @@
-"""Runtime-metrics lines (labs feature log-runtime-metrics): every 20 seconds two for each dyno.
+"""Parses runtime-metrics lines (labs feature log-runtime-metrics).
+
+Every dyno logs two of them every 20 seconds:
 
     source=web.1 dyno=heroku.123.uuid sample#load_avg_1m=2.46 sample#load_avg_5m=1.06
         sample#load_avg_15m=0.99
@@ -6,8 +8,8 @@
         sample#memory_cache=0.00MB sample#memory_swap=0.00MB sample#memory_pgpgin=348836pages
         sample#memory_pgpgout=343403pages sample#memory_quota=512.00MB
 
-Format: Heroku Dev Center, "Log Runtime Metrics". Values are read into whole numbers without going
-through floats.
+Format: Heroku Dev Center, "Log Runtime Metrics". Values become whole numbers without passing
+through floats, so they are exact.
 """
 
 from __future__ import annotations
@@ -15,15 +17,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from parsers.logfmt import SAMPLE, hundredths
 from parsers.metrics import GAUGE_INDEX
 from parsers.samples import ParseError, RuntimeMetrics
 
+SAMPLE_PAIR = re.compile(rb"(?:^| )sample#([a-z0-9_]+)=([^\s]*)")
+_QUANTITY = re.compile(rb"([0-9]{1,13})(?:\.([0-9]{1,9}))?([A-Za-z]{0,5})")
 _PAGES = re.compile(rb"([0-9]{1,15})(?:pages)?")
 _MILLIONTHS = 1_000_000
 
-# Bytes of a unit. Heroku writes MB and means 2^20; the value is stored in hundredths of that. No
-# unit is not among them: it could stand for any.
+# Bytes per unit. Heroku writes MB and means 2^20 bytes; memory is stored in hundredths of that. A
+# quantity without a unit is rejected, since it could be in any.
 _MEBIBYTE = 2**20
 _UNIT_BYTES = {
     b"MB": _MEBIBYTE,
@@ -34,58 +37,75 @@ _UNIT_BYTES = {
     b"B": 1,
     b"bytes": 1,
 }
-_STORED_MAX = 10**15 - 1  # as many digits as a value may be written with
+_VALUE_MAX = 10**15 - 1  # 15 digits, as in the text of a quantity
 
 
-def _memory(value: bytes) -> int | None:
-    """Hundredths of a MB."""
-    quantity = hundredths(value)
+def _parse_quantity(text: bytes) -> tuple[int, bytes] | None:
+    """(hundredths, unit) of a quantity of at most 15 digits; None for anything else.
+
+    b"21.22MB" is (2122, b"MB"). Further decimals round half up.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if not match:
+        return None
+    integer, decimals, unit = match.groups()
+    hundredths = int(integer) * 100
+    if decimals:
+        hundredths += int(decimals[:2].ljust(2, b"0"))
+        if decimals[2:3] >= b"5":
+            hundredths += 1
+    return hundredths, unit
+
+
+def _parse_memory(text: bytes) -> int | None:
+    """Hundredths of an MB."""
+    quantity = _parse_quantity(text)
     if quantity is None or quantity[1] not in _UNIT_BYTES:
         return None
     if quantity[1] == b"MB":
         return quantity[0]
-    scaled = quantity[0] * _UNIT_BYTES[quantity[1]]
-    stored = (2 * scaled + _MEBIBYTE) // (2 * _MEBIBYTE)
-    return stored if stored <= _STORED_MAX else None
+    hundredths_of_byte = quantity[0] * _UNIT_BYTES[quantity[1]]
+    value = (2 * hundredths_of_byte + _MEBIBYTE) // (2 * _MEBIBYTE)
+    return value if value <= _VALUE_MAX else None
 
 
-def _pages(value: bytes) -> int | None:
-    match = _PAGES.fullmatch(value)
+def _parse_pages(text: bytes) -> int | None:
+    match = _PAGES.fullmatch(text)
     return int(match[1]) if match else None
 
 
-def _load(value: bytes) -> int | None:
-    """Hundredths."""
-    quantity = hundredths(value)
+def _parse_load(text: bytes) -> int | None:
+    """Hundredths of a task."""
+    quantity = _parse_quantity(text)
     return quantity[0] if quantity is not None and not quantity[1] else None
 
 
 _GAUGES: dict[bytes, tuple[int, Callable[[bytes], int | None]]] = {
     **{
-        b"memory_" + name: (GAUGE_INDEX[f"memory_{name.decode()}_bytes"], _memory)
+        b"memory_" + name: (GAUGE_INDEX[f"memory_{name.decode()}_bytes"], _parse_memory)
         for name in (b"total", b"rss", b"cache", b"swap", b"quota")
     },
-    b"memory_pgpgin": (GAUGE_INDEX["memory_pgpgin_pages"], _pages),
-    b"memory_pgpgout": (GAUGE_INDEX["memory_pgpgout_pages"], _pages),
-    b"load_avg_1m": (GAUGE_INDEX["load_avg_1m"], _load),
-    b"load_avg_5m": (GAUGE_INDEX["load_avg_5m"], _load),
-    b"load_avg_15m": (GAUGE_INDEX["load_avg_15m"], _load),
+    b"memory_pgpgin": (GAUGE_INDEX["memory_pgpgin_pages"], _parse_pages),
+    b"memory_pgpgout": (GAUGE_INDEX["memory_pgpgout_pages"], _parse_pages),
+    b"load_avg_1m": (GAUGE_INDEX["load_avg_1m"], _parse_load),
+    b"load_avg_5m": (GAUGE_INDEX["load_avg_5m"], _parse_load),
+    b"load_avg_15m": (GAUGE_INDEX["load_avg_15m"], _parse_load),
 }
 _TOTAL = GAUGE_INDEX["memory_total_bytes"]
 _QUOTA = GAUGE_INDEX["memory_quota_bytes"]
 _USED_RATIO = GAUGE_INDEX["memory_quota_used_ratio"]
 
 
-def _usual_line(*samples: tuple[str, bytes]) -> tuple[re.Pattern[bytes], tuple[int, ...]]:
+def _common_line(*samples: tuple[str, bytes]) -> tuple[re.Pattern[bytes], tuple[int, ...]]:
     """A pattern for a whole line of these samples, and the gauge of each of its groups."""
-    pattern = rb"source=[^ ]+ dyno=[^ ]+" + b"".join(written for _, written in samples) + rb"\s*"
+    pattern = rb"source=[^ ]+ dyno=[^ ]+" + b"".join(sample for _, sample in samples) + rb"\s*"
     return re.compile(pattern), tuple(GAUGE_INDEX[name] for name, _ in samples)
 
 
-# The two lines as Heroku writes them are read in one go: two decimals, so that without the point
-# they are hundredths. Whatever differs from them is read name by name.
-_USUAL_LINES = (
-    _usual_line(
+# The two lines as Heroku writes them are read with one pattern each, for speed. Their numbers have
+# two decimals, so without the point they are hundredths. Any other line is read name by name.
+_COMMON_LINES = (
+    _common_line(
         ("memory_total_bytes", rb" sample#memory_total=([0-9]{1,9}\.[0-9]{2})MB"),
         ("memory_rss_bytes", rb" sample#memory_rss=([0-9]{1,9}\.[0-9]{2})MB"),
         ("memory_cache_bytes", rb" sample#memory_cache=([0-9]{1,9}\.[0-9]{2})MB"),
@@ -94,7 +114,7 @@ _USUAL_LINES = (
         ("memory_pgpgout_pages", rb" sample#memory_pgpgout=([0-9]{1,15})pages"),
         ("memory_quota_bytes", rb"(?: sample#memory_quota=([0-9]{1,9}\.[0-9]{2})MB)?"),
     ),
-    _usual_line(
+    _common_line(
         ("load_avg_1m", rb" sample#load_avg_1m=([0-9]{1,9}\.[0-9]{2})"),
         ("load_avg_5m", rb" sample#load_avg_5m=([0-9]{1,9}\.[0-9]{2})"),
         ("load_avg_15m", rb" sample#load_avg_15m=([0-9]{1,9}\.[0-9]{2})"),
@@ -103,52 +123,52 @@ _USUAL_LINES = (
 
 
 def parse(source: str, text: bytes) -> RuntimeMetrics | None:
-    """What the line says of the dyno `source`; None when it has none of the metrics we know.
+    """The metrics of the dyno `source` in a line; None if it has none of the gauges in GAUGES.
 
-    A value that cannot be read is left out. Of a repeated name the first counts: what did not come
-    from Heroku could only have been appended.
+    An unreadable value is left out. The first occurrence of a name counts, because text that does
+    not come from Heroku can only be appended.
 
     Raises:
-        ParseError: it has such metrics and none can be read (reason "runtime").
+        ParseError: the line has such metrics, but none is readable (reason "runtime").
     """
-    values = _usual_values(text) or _values_by_name(text)
+    values = _read_common_line(text) or _read_by_name(text)
     if not values:
         return None
     quota = values.get(_QUOTA)
     if quota and _TOTAL in values:
-        used = _millionths(values[_TOTAL], quota)
-        if used <= _STORED_MAX:
-            values[_USED_RATIO] = used
+        ratio = _millionths(values[_TOTAL], quota)
+        if ratio <= _VALUE_MAX:
+            values[_USED_RATIO] = ratio
     return RuntimeMetrics(source, tuple(values.items()))
 
 
-def _usual_values(text: bytes) -> dict[int, int] | None:
-    for line, gauges in _USUAL_LINES:
-        if match := line.fullmatch(text):
+def _read_common_line(text: bytes) -> dict[int, int] | None:
+    for pattern, gauges in _COMMON_LINES:
+        if match := pattern.fullmatch(text):
             return {
-                gauge: int(written.replace(b".", b""))
-                for gauge, written in zip(gauges, match.groups(), strict=True)
-                if written
+                gauge: int(number.replace(b".", b""))
+                for gauge, number in zip(gauges, match.groups(), strict=True)
+                if number
             }
     return None
 
 
-def _values_by_name(text: bytes) -> dict[int, int]:
+def _read_by_name(text: bytes) -> dict[int, int]:
     values: dict[int, int] = {}
-    known = False
-    for name, written in SAMPLE.findall(text):
+    has_gauge = False
+    for name, quantity in SAMPLE_PAIR.findall(text):
         if name not in _GAUGES:
             continue
-        known = True
-        index, read = _GAUGES[name]
-        value = read(written)
+        has_gauge = True
+        index, parse_value = _GAUGES[name]
+        value = parse_value(quantity)
         if value is not None:
             values.setdefault(index, value)
-    if known and not values:
+    if has_gauge and not values:
         raise ParseError("runtime")
     return values
 
 
-def _millionths(used: int, quota: int) -> int:
-    """Rounded half up."""
-    return (2 * used * _MILLIONTHS + quota) // (2 * quota)
+def _millionths(total: int, quota: int) -> int:
+    """total / quota in millionths, rounded half up."""
+    return (2 * total * _MILLIONTHS + quota) // (2 * quota)

@@ -1,14 +1,13 @@
-"""The syslog header (RFC 5424, section 6.2) of a frame: `<PRI>1 TIMESTAMP HOSTNAME APPNAME PROCID
-MSGID …`.
+"""Parses the syslog header of a frame: `<PRI>1 TIMESTAMP HOSTNAME APPNAME PROCID MSGID …`.
 
-What follows differs in two dialects that the header does not tell apart:
+The format is RFC 5424, section 6.2. The text after the header comes in two dialects that the header
+does not distinguish:
 
     Logplex's HTTPS drains   MSG                       no STRUCTURED-DATA, and no nil value for it
     RFC 5424                 STRUCTURED-DATA [SP MSG]  "-", or [id name="value" …] …
 
-So the text is kept as it stands, and without_structured_data() takes off what is not the message.
-That is safe for the platform's own messages, which begin with a letter, and is needed for no
-others.
+Therefore the text is kept unchanged, and without_structured_data() removes the prefix where needed.
+This is safe for messages of the platform, which begin with a letter. No other messages are parsed.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ from parsers.samples import ParseError
 _PRIS = frozenset(b"<%0*d>1" % (digits, pri) for digits in (1, 2, 3) for pri in range(10**digits))
 _HEADER_FIELDS = 6  # <PRI>1, TIMESTAMP, HOSTNAME, APPNAME, PROCID, MSGID
 
-# RFC 3339; 0 to 9 digits of a second's fraction, Logplex trims its zeros.
+# RFC 3339 with up to 9 fraction digits; Logplex trims trailing zeros.
 _TIMESTAMP = re.compile(
     rb"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}):([0-9]{2})"
     rb"(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
 _LEAP_SECOND = 60
-# Years 1 to 9999, of which alone others can make a date.
+# Years 1 to 9999: datetime and most date types elsewhere support no others.
 EARLIEST_MS = -62_135_596_800_000
 LATEST_MS = 253_402_300_799_999
 _UTC_OFFSETS = (b"+00:00", b"Z")
 _SECOND_BYTES = 19  # 2026-11-22T10:00:00
-# Where things stand in 2026-11-22T10:00:00.123456+00:00, the usual form, of however many digits.
+# Positions in the common form 2026-11-22T10:00:00.123456+00:00, with any number of fraction digits.
 _POINT = slice(19, 20)
 _FRACTION = slice(20, -6)
 _ZONE = slice(-6, None)
-_USUAL_BYTES_MAX = 35  # 9 digits
+_COMMON_BYTES_MAX = 35  # with 9 fraction digits
 
-_new = tuple.__new__  # half the cost of calling the class, for what is made once per line
+_new = tuple.__new__  # half the cost of calling the class; one is created per line
 
 _ELEMENT = re.compile(rb'\[[^\s\]"=]+(?: [^\s\]"=]+="(?:[^"\\\]]|\\.)*")*\]', re.DOTALL)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Message(NamedTuple):
-    """One log message: its time in Unix milliseconds, and what the header says of its origin."""
+    """One log message: its time in Unix milliseconds, its origin from the header, and its text."""
 
     at_ms: int
     app_name: bytes
@@ -56,7 +55,7 @@ class Message(NamedTuple):
 
 
 def parse_message(frame: bytes) -> Message:
-    """The message of a frame. PRI is read over: Heroku uses it without a system.
+    """Parse the message of a frame. PRI is ignored, because Heroku uses it inconsistently.
 
     Raises:
         ParseError: reason "header" or "timestamp".
@@ -69,14 +68,15 @@ def parse_message(frame: bytes) -> Message:
 
 
 def hostname_of(frame: bytes) -> bytes:
-    """The HOSTNAME of a frame, in a syslog drain the drain's token; b"" for no header."""
+    """The HOSTNAME of a frame, which is the drain token in a syslog drain; b"" without a header."""
     fields = frame.split(b" ", 3)
     return fields[2] if len(fields) > 3 and fields[0] in _PRIS else b""
 
 
 def parse_timestamp_ms(text: bytes) -> int:
-    """Unix milliseconds of an RFC 3339 time, from EARLIEST_MS to LATEST_MS; digits beyond them are
-    dropped. Second 60 is the next minute's first.
+    """Unix milliseconds of an RFC 3339 time, from EARLIEST_MS to LATEST_MS.
+
+    Digits beyond milliseconds are dropped. Second 60 counts as the first second of the next minute.
 
     Raises:
         ParseError: reason "timestamp".
@@ -84,7 +84,7 @@ def parse_timestamp_ms(text: bytes) -> int:
     fraction = text[_FRACTION]
     if (
         fraction.isdigit()
-        and len(text) <= _USUAL_BYTES_MAX
+        and len(text) <= _COMMON_BYTES_MAX
         and text[_POINT] == b"."
         and text[_ZONE] == b"+00:00"
     ):
@@ -99,9 +99,9 @@ def parse_timestamp_ms(text: bytes) -> int:
     return at_ms + (int(fraction[:3].ljust(3, b"0")) if fraction else 0)
 
 
-@lru_cache(maxsize=8_192)  # a batch spans few seconds
+@lru_cache(maxsize=8_192)  # the lines of a batch span few seconds
 def _second_ms(text: bytes) -> int:
-    """Unix milliseconds of "2026-11-22T10:00:00", taken for UTC."""
+    """Unix milliseconds of "2026-11-22T10:00:00", taken as UTC."""
     match = _TIMESTAMP.fullmatch(text + b"Z")
     if not match:
         raise ParseError("timestamp")
@@ -129,10 +129,10 @@ def _offset_ms(zone: bytes) -> int:
 
 
 def without_structured_data(text: bytes) -> bytes:
-    """The message behind STRUCTURED-DATA, a byte order mark and spaces, where there are any.
+    """The message after any STRUCTURED-DATA, byte order mark and spaces.
 
     Raises:
-        ParseError: an element of the structured data is cut (reason "header").
+        ParseError: an element of the structured data is truncated (reason "header").
     """
     if text[:1] == b"[":
         position = 0

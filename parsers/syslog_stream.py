@@ -1,6 +1,7 @@
-"""Messages of a syslog connection over TCP (RFC 6587): octet-counted, as Logplex sends them, or
-ended by newlines or, as some senders do, by NULs. The first byte tells: counts begin with a digit,
-messages with "<".
+"""Reads messages from a syslog connection over TCP (RFC 6587).
+
+Messages are octet-counted, as Logplex sends them, or end with a newline or, from some senders, a
+NUL. The first byte of the connection decides: counts begin with a digit, messages with "<".
 """
 
 from __future__ import annotations
@@ -14,65 +15,69 @@ _DIGITS = b"123456789"
 
 
 class MessageReader:
-    """Takes bytes as they come, in any pieces; gives messages and Damage as FrameReader does."""
+    """Reads messages in either framing from bytes that arrive in pieces of any size."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
-        """`frame_bytes_max`: a longer message is damage, so no more than a few are ever held."""
+        """
+        Args:
+            frame_bytes_max: a longer message is damage. This bounds the memory: at most a few
+                messages of this size are buffered.
+        """
         self._frame_bytes_max = frame_bytes_max
         self._reader: FrameReader | LineReader | None = None
 
     def feed(self, data: bytes) -> list[bytes | Damage]:
-        """What is complete with these bytes."""
+        """Add bytes; returns the messages and damage that are now complete."""
         if self._reader is None:
             data = data.lstrip(b"\r\n\0")
             if not data:
                 return []
-            counted = data[:1] in _DIGITS
-            self._reader = (FrameReader if counted else LineReader)(self._frame_bytes_max)
+            reader_type = FrameReader if data[:1] in _DIGITS else LineReader
+            self._reader = reader_type(self._frame_bytes_max)
         return self._reader.feed(data)
 
     def end(self) -> list[bytes | Damage]:
-        """What is left when no more bytes come."""
+        """End the input; returns the remaining messages and damage."""
         return self._reader.end() if self._reader is not None else []
 
 
 class LineReader:
-    """Messages that end with a newline or NUL; empty ones are none."""
+    """Reads messages that end with a newline or NUL. Empty ones are skipped."""
 
     def __init__(self, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._frame_bytes_max = frame_bytes_max
-        self._held = bytearray()
-        self._passed = 0  # bytes of the present line that are too many, and no longer held
+        self._buffer = bytearray()  # the beginning of the current line
+        self._discarded_bytes = 0  # bytes of the current line if it is too long, then not buffered
 
     def feed(self, data: bytes) -> list[bytes | Damage]:
-        """See MessageReader."""
+        """Add bytes; returns the messages and damage that are now complete."""
         *lines, rest = _END.split(data)
-        found = []
+        items = []
         for line in lines:
-            found += self._line(line)
-        self._hold(rest)
-        return found
+            items += self._end_line(line)
+        self._add(rest)
+        return items
 
     def end(self) -> list[bytes | Damage]:
-        """See MessageReader. What has no end at the end of a connection was cut."""
-        size = self._passed + len(self._held)
-        self._held.clear()
-        self._passed = 0
+        """End the input. A message without its end was cut off, so it is damage."""
+        size = self._discarded_bytes + len(self._buffer)
+        self._buffer.clear()
+        self._discarded_bytes = 0
         return [Damage(size)] if size else []
 
-    def _line(self, line: bytes) -> list[bytes | Damage]:
-        self._hold(line)
-        size, message = self._passed + len(self._held), bytes(self._held).rstrip(b"\r")
-        too_long = self._passed > 0
-        self._held.clear()
-        self._passed = 0
-        if too_long:
+    def _end_line(self, data: bytes) -> list[bytes | Damage]:
+        self._add(data)
+        size, message = self._discarded_bytes + len(self._buffer), bytes(self._buffer).rstrip(b"\r")
+        is_too_long = self._discarded_bytes > 0
+        self._buffer.clear()
+        self._discarded_bytes = 0
+        if is_too_long:
             return [Damage(size)]
         return [message] if message else []
 
-    def _hold(self, data: bytes) -> None:
-        if self._passed or len(self._held) + len(data) > self._frame_bytes_max:
-            self._passed += len(self._held) + len(data)
-            self._held.clear()
+    def _add(self, data: bytes) -> None:
+        if self._discarded_bytes or len(self._buffer) + len(data) > self._frame_bytes_max:
+            self._discarded_bytes += len(self._buffer) + len(data)
+            self._buffer.clear()
         else:
-            self._held += data
+            self._buffer += data

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Callable
 
-from parsers.proxy_protocol import HEADER_BYTES_MAX, NoHeader, header
+from parsers.proxy_protocol import HEADER_BYTES_MAX, NoHeader, parse_header
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ async def _remove_header(connection: socket.socket) -> None:
         data = connection.recv(HEADER_BYTES_MAX, socket.MSG_PEEK)
         if not data:
             raise NoHeader
-        proxy_header = header(data)
+        proxy_header = parse_header(data)
         if proxy_header:
             connection.recv(proxy_header.size)
             return

@@ -1,4 +1,4 @@
-"""What was done to an app: read from app[api], without who did it and what they typed."""
+"""Changes to an app are read from app[api], without users and free text."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def test_a_line_becomes_its_event(text: str, kind: str, detail: str) -> None:
         "",
     ],
 )
-def test_other_lines_are_no_events(text: str) -> None:
+def test_other_lines_are_not_events(text: str) -> None:
     assert parse(text.encode()) is None
 
 
-def test_of_long_lists_the_first_names_and_how_many_more() -> None:
+def test_a_long_list_is_cut_to_its_first_names_and_a_count_of_the_rest() -> None:
     names = ", ".join(f"NAME_{number}" for number in range(30))
     event = parse(f"Set {names} config vars{BY}".encode())
     assert event is not None
@@ -69,7 +69,7 @@ def test_of_long_lists_the_first_names_and_how_many_more() -> None:
     st.sampled_from(["Build ", "Deploy ", "Release v", "Rollback to v", "Scaled to ", "Set "]),
     st.text(max_size=400),
 )
-def test_whatever_is_written_an_event_is_short_and_names_nobody(start: str, rest: str) -> None:
+def test_an_event_is_short_and_names_no_user_for_any_text(start: str, rest: str) -> None:
     event = parse((start + rest + " jane@example.com").encode("utf-8", "surrogatepass"))
     if event is not None:
         assert event.kind in APP_EVENTS <= EVENTS.keys()

@@ -1,4 +1,4 @@
-"""Where a message comes from decides what it is, not what it says."""
+"""The origin of a message decides its kind, never its text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers import dispatch as heroku
+from parsers import dispatch
 from parsers.samples import (
     HerokuError,
     ParseError,
@@ -22,11 +22,11 @@ from tests.support.lines import load, lost, memory, message, router_text
 
 
 def read(text: str, *, app_name: str = "heroku", procid: str = "web.1") -> Sample | None:
-    return heroku.parse(parse_message(message(text, app_name=app_name, procid=procid)))
+    return dispatch.parse(parse_message(message(text, app_name=app_name, procid=procid)))
 
 
 def read_frame(frame: bytes) -> Sample | None:
-    return heroku.parse(parse_message(frame.partition(b" ")[2]))
+    return dispatch.parse(parse_message(frame.partition(b" ")[2]))
 
 
 def test_the_platforms_lines_become_samples() -> None:
@@ -65,18 +65,18 @@ def test_an_app_may_print_anything(text: str) -> None:
         "",
     ],
 )
-def test_lines_of_which_nothing_is_used_say_nothing(text: str) -> None:
+def test_lines_without_a_metric_give_no_sample(text: str) -> None:
     assert read(text) is None
 
 
 def test_structured_data_may_stand_before_a_message() -> None:
-    for before in ("- ", '[meta seq="1"] ', ""):
-        found = read(before + router_text(), procid="router")
-        assert isinstance(found, Request)
-        assert found.status == 200
+    for prefix in ("- ", '[meta seq="1"] ', ""):
+        sample = read(prefix + router_text(), procid="router")
+        assert isinstance(sample, Request)
+        assert sample.status == 200
 
 
-def test_l10_in_a_drain_tells_what_was_lost() -> None:
+def test_l10_in_a_drain_gives_the_number_of_lost_messages() -> None:
     assert read_frame(lost(302_626)) == HerokuError("", "L10", 302_626)
 
 
@@ -108,7 +108,7 @@ def test_codes_of_dynos(code: str) -> None:
     )
 
 
-def test_one_off_dynos_are_kept_by_type() -> None:
+def test_one_off_dynos_share_a_source_per_type() -> None:
     for name in ("run", "scheduler", "release"):
         assert source_of(f"{name}.1234".encode()) == source_of(f"{name}.77".encode()) == name
         assert labels_of(name) == (name, name)
@@ -127,11 +127,11 @@ def test_process_type_and_dyno_follow_from_a_source(source: str, labels: tuple[s
     assert labels_of(source) == labels
 
 
-def test_a_procid_that_is_no_dyno_is_refused_only_where_it_matters() -> None:
+def test_a_procid_that_is_not_a_dyno_is_an_error_only_in_a_line_that_needs_it() -> None:
     assert read("Stopping all processes with SIGTERM", procid="???") is None
-    with pytest.raises(ParseError) as refused:
+    with pytest.raises(ParseError) as error:
         read("Error R14 (Memory quota exceeded)", procid="???")
-    assert refused.value.reason == "dyno"
+    assert error.value.reason == "dyno"
 
 
 @given(
@@ -144,6 +144,6 @@ def test_arbitrary_texts_raise_nothing_but_parse_errors(
 ) -> None:
     for beginning in (b"", b"Error ", b"State changed ", b"source=", b"["):
         try:
-            heroku.parse(Message(0, app_name, procid, beginning + text))
+            dispatch.parse(Message(0, app_name, procid, beginning + text))
         except ParseError as error:
             assert error.reason

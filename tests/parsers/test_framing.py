@@ -1,4 +1,4 @@
-"""Frames are found by their counts, whatever stands in them and however they arrive."""
+"""Frames are found by their counts, for any content and in pieces of any size."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ FRAME = counted(LINE)
 NO_NEWLINE = message("Error L10", procid="logplex", newline=False)
 
 
-def fed(body: bytes, size: int) -> list[bytes | Damage]:
+def read_in_pieces(body: bytes, size: int) -> list[bytes | Damage]:
     reader = FrameReader(COUNT_MAX)
-    found = [
+    items = [
         item
         for start in range(0, len(body), size)
         for item in reader.feed(body[start : start + size])
     ]
-    return found + reader.end()
+    return items + reader.end()
 
 
 def read(body: bytes) -> list[bytes | Damage]:
-    """What is found; the same whole, byte by byte, in pieces."""
-    whole = list(split(body))
-    assert whole == fed(body, 1) == fed(body, 7) == fed(body, 100)
-    return whole
+    """The items of a body, the same at once, byte by byte and in larger pieces."""
+    items = list(split(body))
+    assert items == read_in_pieces(body, 1) == read_in_pieces(body, 7) == read_in_pieces(body, 100)
+    return items
 
 
 CASES: dict[str, tuple[bytes, list[bytes | Damage]]] = {
@@ -85,7 +85,7 @@ def test_a_body_gives_its_frames_and_its_damage(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_follows_a_body_does_not_change_it(name: str) -> None:
+def test_a_frame_after_a_body_does_not_change_how_the_body_is_read(name: str) -> None:
     body, expected = CASES[name]
     following = read(body + FRAME)
     if expected and isinstance(expected[-1], Damage):
@@ -100,11 +100,11 @@ OFF = [n for n in range(-len(LINE) + 1, 40) if n]
 
 @pytest.mark.parametrize("off", OFF)
 def test_a_count_that_is_off_costs_its_own_frame_and_no_other(off: int) -> None:
-    """Also when the frame after it holds whole frames in its text."""
-    printed = app_line(b"x " + FRAME * 3)
-    body = FRAME + b"%d " % (len(LINE) + off) + LINE + printed + FRAME
+    """Even when the text of the next frame contains whole frames."""
+    app_frame = app_line(b"x " + FRAME * 3)
+    body = FRAME + b"%d " % (len(LINE) + off) + LINE + app_frame + FRAME
     damage = len(b"%d " % (len(LINE) + off) + LINE)
-    assert read(body) == [LINE, Damage(damage), printed.partition(b" ")[2], LINE]
+    assert read(body) == [LINE, Damage(damage), app_frame.partition(b" ")[2], LINE]
 
 
 IN_ONE_LINE = ["since 10:00+00:00.", "tls1.3", "http2.0", "1100", "2 x 42", "one 42 "]
@@ -113,40 +113,48 @@ ENDINGS = [*IN_ONE_LINE, "two\nlines", "two\n42", "two\n42 "]
 
 @pytest.mark.parametrize("ending", IN_ONE_LINE)
 @pytest.mark.parametrize("off", [n for n in OFF if n > -20])
-def test_so_does_the_count_of_a_message_without_a_newline(ending: str, off: int) -> None:
-    """Where it ends decides alone, and digits there may be the message's or the next count's."""
-    wrong = message(ending, newline=False)
-    damaged = b"%d " % (len(wrong) + off) + wrong
+def test_a_count_that_is_off_costs_one_frame_also_without_a_newline(ending: str, off: int) -> None:
+    """Only its end decides, where digits may belong to the message or to the next count."""
+    text = message(ending, newline=False)
+    damaged_frame = b"%d " % (len(text) + off) + text
     for following in (LINE, NO_NEWLINE, message(ending, newline=False)):
-        body = FRAME + damaged + counted(following) + FRAME
-        assert read(body) == [LINE, Damage(len(damaged)), following, LINE]
+        body = FRAME + damaged_frame + counted(following) + FRAME
+        assert read(body) == [LINE, Damage(len(damaged_frame)), following, LINE]
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("after", [b"", FRAME, b"3 a\xffb", b"3 a\xffb1 x" + FRAME])
 def test_a_message_with_a_right_count_may_end_in_anything(ending: str, after: bytes) -> None:
-    for whole in (message(ending, newline=False), message("x" * 10_000 + ending, newline=False)):
-        assert read(counted(whole) + after)[0] == whole
+    for text in (message(ending, newline=False), message("x" * 10_000 + ending, newline=False)):
+        assert read(counted(text) + after)[0] == text
 
 
 @pytest.mark.parametrize("ending", IN_ONE_LINE)
 def test_a_message_without_a_newline_is_kept_when_the_next_one_is_damaged(ending: str) -> None:
-    whole = message(ending, newline=False)
-    for damaged in (LINE, b"+9999 " + LINE, b"%d " % (len(LINE) + 9) + LINE):
-        assert read(counted(whole) + damaged + FRAME) == [whole, Damage(len(damaged)), LINE]
+    text = message(ending, newline=False)
+    for damaged_frame in (LINE, b"+9999 " + LINE, b"%d " % (len(LINE) + 9) + LINE):
+        assert read(counted(text) + damaged_frame + FRAME) == [
+            text,
+            Damage(len(damaged_frame)),
+            LINE,
+        ]
 
 
-def test_no_frame_begins_within_the_digits_of_a_refused_count() -> None:
+def test_no_frame_begins_within_the_digits_of_a_rejected_count() -> None:
     for digits in (b"0", b"9999999", b"9" * 20):
-        damaged = digits + FRAME
-        assert read(damaged + FRAME) == [Damage(len(damaged)), LINE]
+        damaged_frame = digits + FRAME
+        assert read(damaged_frame + FRAME) == [Damage(len(damaged_frame)), LINE]
 
 
-def test_a_number_in_a_cut_message_is_no_count() -> None:
-    """`512 ` leads nowhere, so that the message is not taken to end before it."""
+def test_a_number_in_a_cut_message_is_not_a_count() -> None:
+    """`512 ` leads nowhere, so the message does not end before it."""
     line = message("bytes=512 protocol=https", procid="router")
-    damaged = b"%d " % (len(line) - len(b"512 protocol=https\n")) + line
-    assert read(FRAME + damaged + FRAME * 8) == [LINE, Damage(len(damaged)), *[LINE] * 8]
+    damaged_frame = b"%d " % (len(line) - len(b"512 protocol=https\n")) + line
+    assert read(FRAME + damaged_frame + FRAME * 8) == [
+        LINE,
+        Damage(len(damaged_frame)),
+        *[LINE] * 8,
+    ]
 
 
 def test_a_body_may_end_in_a_count() -> None:
@@ -155,14 +163,14 @@ def test_a_body_may_end_in_a_count() -> None:
 
 @given(st.lists(st.one_of(st.binary(min_size=1, max_size=30), st.sampled_from([LINE, FRAME]))))
 def test_a_body_whose_counts_are_right_is_read_exactly(messages: list[bytes]) -> None:
-    assert read(b"".join(counted(each) for each in messages)) == messages
+    assert read(b"".join(counted(text) for text in messages)) == messages
 
 
 def test_whole_frames_written_inside_a_message_are_not_found() -> None:
-    forged = FRAME + FRAME.rstrip(b"\n") + b"\n" + FRAME
-    printed = app_line(b"hello " + forged)
-    [inside] = read(printed)
-    assert inside == printed.partition(b" ")[2]
+    forged_frames = FRAME + FRAME.rstrip(b"\n") + b"\n" + FRAME
+    app_frame = app_line(b"hello " + forged_frames)
+    [item] = read(app_frame)
+    assert item == app_frame.partition(b" ")[2]
 
 
 def test_a_count_may_cut_a_character_in_half() -> None:
@@ -176,19 +184,19 @@ def test_a_frame_of_100_000_bytes_is_a_frame() -> None:
     assert read(long + FRAME) == [long.partition(b" ")[2], LINE]
 
 
-def test_a_reader_takes_a_count_over_its_limit_for_a_wrong_one() -> None:
+def test_a_reader_treats_a_count_over_its_limit_as_wrong() -> None:
     reader = FrameReader(frame_bytes_max=1_000)
-    found = reader.feed(app_line("x" * 2_000) + FRAME) + reader.end()
-    assert found == [Damage(len(app_line("x" * 2_000))), LINE]
+    items = reader.feed(app_line("x" * 2_000) + FRAME) + reader.end()
+    assert items == [Damage(len(app_line("x" * 2_000))), LINE]
 
 
-def test_a_reader_gives_a_frame_with_a_newline_at_once() -> None:
+def test_a_reader_returns_a_frame_with_a_newline_immediately() -> None:
     reader = FrameReader()
     assert reader.feed(FRAME) == [LINE]
 
 
-def test_a_reader_waits_for_no_count_over_its_limit() -> None:
-    """Also where the count is to tell whether the message before it is whole."""
+def test_a_reader_does_not_wait_for_a_count_over_its_limit() -> None:
+    """Even where the count decides whether the message before it is whole."""
     reader = FrameReader(frame_bytes_max=1_000)
     rest = b"2000 " + b"x" * 40
     assert reader.feed(counted(NO_NEWLINE) + rest + FRAME) == [
@@ -197,7 +205,7 @@ def test_a_reader_waits_for_no_count_over_its_limit() -> None:
     ]
 
 
-def test_a_reader_holds_no_more_than_one_frame_of_endless_junk() -> None:
+def test_a_reader_buffers_at_most_one_frame_of_endless_junk() -> None:
     reader = FrameReader(frame_bytes_max=1_000)
     for _ in range(1_000):
         reader.feed(b"\xff" * 1_000)
@@ -205,16 +213,16 @@ def test_a_reader_holds_no_more_than_one_frame_of_endless_junk() -> None:
     assert reader.feed(FRAME) == [Damage(1_000_000), LINE]
 
 
-class CopyCounting(bytes):
-    """Bytes that count how many of them were taken by slices."""
+class CopyCountingBytes(bytes):
+    """Bytes that count how many of them slices have copied."""
 
-    copied = 0
+    copied_bytes = 0
 
     def __getitem__(self, key: Any) -> Any:
-        found = super().__getitem__(key)
-        if isinstance(found, bytes):
-            self.copied += len(found)
-        return found
+        item = super().__getitem__(key)
+        if isinstance(item, bytes):
+            self.copied_bytes += len(item)
+        return item
 
 
 @pytest.mark.parametrize(
@@ -234,18 +242,18 @@ class CopyCounting(bytes):
     ],
 )
 def test_no_byte_is_copied_often(unit: bytes) -> None:
-    """Else damage in many places would take a time that grows with the square of the body."""
-    body = CopyCounting(unit * (20_000 // len(unit)))
+    """Otherwise a body with much damage would take time quadratic in its size."""
+    body = CopyCountingBytes(unit * (20_000 // len(unit)))
     for _ in split(body):
         pass
-    assert body.copied <= 4 * len(body)
+    assert body.copied_bytes <= 4 * len(body)
 
 
 def test_a_million_tiny_frames_are_a_million_frames() -> None:
     assert sum(1 for _ in split(b"1 x" * 1_000_000)) == 1_000_000
 
 
-pieces = st.one_of(
+PIECES = st.one_of(
     st.sampled_from(
         [
             FRAME,
@@ -266,20 +274,20 @@ pieces = st.one_of(
 )
 
 
-@given(st.lists(pieces, max_size=8), st.data())
+@given(st.lists(PIECES, max_size=8), st.data())
 def test_any_split_of_any_bytes_gives_the_same(parts: list[bytes], data: st.DataObject) -> None:
     body = b"".join(parts)
     reader = FrameReader(COUNT_MAX)
-    found: list[bytes | Damage] = []
+    items: list[bytes | Damage] = []
     rest = body
     while rest:
         size = data.draw(st.integers(1, len(rest)))
-        found += reader.feed(rest[:size])
+        items += reader.feed(rest[:size])
         rest = rest[size:]
-    assert found + reader.end() == list(split(body))
+    assert items + reader.end() == list(split(body))
 
 
-@given(st.lists(pieces, max_size=8))
+@given(st.lists(PIECES, max_size=8))
 def test_no_byte_is_lost_or_invented(parts: list[bytes]) -> None:
     body = b"".join(parts)
     size = 0

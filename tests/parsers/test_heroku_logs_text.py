@@ -1,4 +1,4 @@
-"""What `heroku logs` prints is read as the drain's messages are."""
+"""Lines as `heroku logs` prints them give the same messages as a drain body."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ AT_MS = 1_795_341_600_250
         b"\x1b[36m2026-11-22T10:00:00.25+00:00 heroku[router]:\x1b[0m at=info method=GET\n",
     ],
 )
-def test_a_line_is_read_with_any_line_end_and_with_colours(line: bytes) -> None:
+def test_a_line_is_read_with_any_line_end_and_with_colors(line: bytes) -> None:
     assert parse_line(line) == Message(AT_MS, b"heroku", b"router", b"at=info method=GET")
 
 
-def test_output_may_be_empty_and_may_hold_anything() -> None:
+def test_output_may_be_empty_or_contain_anything() -> None:
     assert parse_line(b"2026-11-22T10:00:00.25+00:00 app[web.1]: ").text == b""
     assert parse_line(b"2026-11-22T10:00:00.25+00:00 app[web.1]: a]: b").text == b"a]: b"
 
@@ -41,13 +41,13 @@ def test_output_may_be_empty_and_may_hold_anything() -> None:
         (b"yesterday heroku[router]: at=info", "timestamp"),
     ],
 )
-def test_other_lines_are_refused(line: bytes, reason: str) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_other_lines_are_errors(line: bytes, reason: str) -> None:
+    with pytest.raises(ParseError) as error:
         parse_line(line)
-    assert refused.value.reason == reason
+    assert error.value.reason == reason
 
 
-def test_a_body_and_text_are_told_apart_by_how_they_begin() -> None:
+def test_a_body_and_text_are_distinguished_by_their_beginning() -> None:
     assert looks_like_body(router())
     assert not looks_like_body(b"2026-11-22T10:00:00+00:00 heroku[router]: at=info")
     assert not looks_like_body(b"")

@@ -1,4 +1,4 @@
-"""PROXY headers, of both versions, in any pieces."""
+"""PROXY headers of both versions, complete and in pieces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.proxy_protocol import HEADER_BYTES_MAX, Header, NoHeader, header
+from parsers.proxy_protocol import HEADER_BYTES_MAX, Header, NoHeader, parse_header
 
 SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V4, V6 = ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")
@@ -19,8 +19,8 @@ def v1(family: str, source: object, target: object) -> bytes:
 
 
 def v2(command: int, family: int, addresses: bytes) -> bytes:
-    fixed = SIGNATURE + bytes([0x20 | command, family << 4 | 1])
-    return fixed + len(addresses).to_bytes(2, "big") + addresses
+    fixed_part = SIGNATURE + bytes([0x20 | command, family << 4 | 1])
+    return fixed_part + len(addresses).to_bytes(2, "big") + addresses
 
 
 HEADERS = [
@@ -36,13 +36,13 @@ HEADERS = [
 ]
 
 
-@pytest.mark.parametrize(("given_header", "address"), HEADERS)
+@pytest.mark.parametrize(("data", "address"), HEADERS)
 @pytest.mark.parametrize("rest", [b"", b"\x16\x03\x01", b"170 <158>1 ", b"PROXY TCP4"])
-def test_a_header_ends_where_the_sender_s_own_bytes_begin(
-    given_header: bytes, address: str, rest: bytes
+def test_a_header_ends_where_the_bytes_of_the_client_begin(
+    data: bytes, address: str, rest: bytes
 ) -> None:
-    assert header(given_header + rest) == Header(len(given_header), address)
-    assert all(header(given_header[:size]) is None for size in range(len(given_header)))
+    assert parse_header(data + rest) == Header(len(data), address)
+    assert all(parse_header(data[:size]) is None for size in range(len(data)))
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,18 @@ def test_a_header_ends_where_the_sender_s_own_bytes_begin(
         v2(1, 1, b"abc"),
         v2(2, 1, V4.packed * 3),
         SIGNATURE + b"\x11\x11\x00\x0c" + bytes(12),  # another version
-        SIGNATURE + b"\x21\x11\xff\xff",  # longer than any
+        SIGNATURE + b"\x21\x11\xff\xff",  # longer than any header
     ],
 )
-def test_anything_else_is_refused(data: bytes) -> None:
+def test_anything_else_is_not_a_header(data: bytes) -> None:
     with pytest.raises(NoHeader):
-        header(data)
+        parse_header(data)
 
 
 @given(st.binary(max_size=64), st.sampled_from([b"", SIGNATURE, b"PROXY ", b"PROXY TCP4 "]))
-def test_any_bytes_are_a_header_none_or_not_yet_one(data: bytes, start: bytes) -> None:
+def test_any_bytes_are_a_header_an_incomplete_one_or_none(data: bytes, start: bytes) -> None:
     try:
-        found = header(start + data)
+        header = parse_header(start + data)
     except NoHeader:
         return
-    assert found is None or 0 < found.size <= min(HEADER_BYTES_MAX, len(start + data))
+    assert header is None or 0 < header.size <= min(HEADER_BYTES_MAX, len(start + data))

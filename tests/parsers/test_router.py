@@ -1,4 +1,4 @@
-"""Router lines: what the router says is read, what a client wrote into them is not believed."""
+"""Router lines: values from the router are read, text from a client is not trusted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FORGED = 'x" dyno=evil.9 connect=7ms service=7ms status=500 bytes=7 protocol=htt
 
 
 def read(text: str) -> Request:
-    """The same with and without its newline."""
+    """The request of a line, the same with and without its newline."""
     assert parse(text.encode()) == parse(text.encode() + b"\n")
     return parse(text.encode())
 
@@ -30,7 +30,7 @@ def test_a_line_of_router_2() -> None:
     assert read(line) == Request("web.1", 200, "", 0, 18, 512)
 
 
-def test_a_line_of_old_without_a_protocol_and_an_unquoted_path() -> None:
+def test_an_old_line_without_a_protocol_and_with_an_unquoted_path() -> None:
     line = (
         "at=info method=GET path=/ host=shop.example.com request_id=0f fwd=192.0.2.1 "
         "dyno=web.12 connect=2ms service=30ms status=304 bytes=0"
@@ -67,7 +67,7 @@ HEADS = {
     "H99": 'at=error code=H99 desc="Platform error"',
     "blank-app": 'at=info code=blank-app desc="Blank app"',
 }
-# (tail, status, connect, service, bytes); a code that is not here has NO_DYNO
+# (tail, status, connect, service, bytes); codes not listed here have NO_DYNO
 TAILS: dict[str, tuple[str, int, int | None, int | None, int | None]] = {
     "H12": ("dyno=web.1 connect=6ms service=30001ms status=503 bytes=0", 503, 6, 30_001, 0),
     "H13": (
@@ -103,9 +103,7 @@ def test_a_line_with_an_error_code(code: str) -> None:
 
 
 @pytest.mark.parametrize("agent", ["curl/8.0", FORGED, ""])
-def test_of_a_line_that_ends_with_the_clients_agent_only_what_is_always_so_is_believed(
-    agent: str,
-) -> None:
+def test_h31_gives_only_its_fixed_values_because_its_line_ends_with_client_text(agent: str) -> None:
     line = (
         f"{HEADS['H31']} {CLIENT} dyno= connect= service= status=421 bytes= protocol=http "
         f'agent="{agent}"'
@@ -131,7 +129,7 @@ def test_of_a_line_that_ends_with_the_clients_agent_only_what_is_always_so_is_be
         {"more": ""},
     ],
 )
-def test_what_clients_write_changes_nothing(fields: dict[str, str]) -> None:
+def test_text_from_a_client_changes_nothing(fields: dict[str, str]) -> None:
     assert read(router_text(**fields)) == Request("web.1", 200, "", 1, 18, 512)
 
 
@@ -154,7 +152,7 @@ def test_fields_may_come_in_any_order_with_unknown_ones_among_them(line: str) ->
     assert read(line) == Request("web.1", 200, "", 1, 18, 512)
 
 
-def test_a_code_that_is_no_label_is_called_other() -> None:
+def test_a_code_that_cannot_be_a_label_becomes_other() -> None:
     line = router_text(head=f"at=error code={'H' * 40}", status="503")
     assert read(line).code == "other"
 
@@ -163,7 +161,7 @@ def test_a_code_may_stand_at_the_end_of_a_line_without_client_fields() -> None:
     assert read("dyno=web.1 status=503 bytes=0 at=error code=H13").code == "H13"
 
 
-def test_a_service_time_of_15_minutes_is_one() -> None:
+def test_a_service_time_of_15_minutes_is_read() -> None:
     assert read(router_text(service="900000ms", status="101")).service_ms == 900_000
 
 
@@ -185,28 +183,32 @@ def test_a_service_time_of_15_minutes_is_one() -> None:
         router_text(service="9" * 11 + "ms"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_refused_whole(line: str) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_a_line_with_an_unreadable_value_is_an_error(line: str) -> None:
+    with pytest.raises(ParseError) as error:
         parse(line.encode())
-    assert refused.value.reason == "router"
+    assert error.value.reason == "router"
 
 
 @pytest.mark.parametrize("dyno", ["9web.1", "web.1.2", "web.", "w" * 80, "web.1;x"])
-def test_a_name_that_is_no_dyno_is_refused(dyno: str) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_a_name_that_is_not_a_dyno_is_an_error(dyno: str) -> None:
+    with pytest.raises(ParseError) as error:
         parse(router_text(dyno=dyno).encode())
-    assert refused.value.reason == "dyno"
+    assert error.value.reason == "dyno"
 
 
 def test_a_line_cut_anywhere_never_gives_a_wrong_number() -> None:
     line = router_text(service="12345ms", size="67890")
-    whole = parse(line.encode())
+    request = parse(line.encode())
     for end in range(len(line)):
         try:
-            cut = parse(line[:end].encode())
+            cut_request = parse(line[:end].encode())
         except ParseError:
             continue
-        assert (cut.source, cut.status, cut.service_ms) == ("web.1", 200, whole.service_ms)
+        assert (cut_request.source, cut_request.status, cut_request.service_ms) == (
+            "web.1",
+            200,
+            request.service_ms,
+        )
 
 
 @given(st.binary(max_size=200))

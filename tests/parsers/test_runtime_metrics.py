@@ -1,4 +1,4 @@
-"""Runtime metrics become whole numbers, exactly."""
+"""Runtime metrics become exact whole numbers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ HEAD = "source=web.1 dyno=heroku.1.0f0f"
 
 
 def read(samples: str) -> dict[str, int]:
-    readings = parse("web.1", f"{HEAD} {samples}\n".encode())
-    assert readings is not None
-    return {GAUGES[index].name: value for index, value in readings.values}
+    metrics = parse("web.1", f"{HEAD} {samples}\n".encode())
+    assert metrics is not None
+    return {GAUGES[index].name: value for index, value in metrics.values}
 
 
-USUAL = (
+MEMORY = (
     "sample#memory_total=21.05MB sample#memory_rss=20.00MB sample#memory_cache=1.05MB "
     "sample#memory_swap=0.00MB sample#memory_pgpgin=348836pages sample#memory_pgpgout=343403pages"
 )
 
 
-def test_memory_is_kept_in_hundredths_of_a_megabyte_and_pages_as_they_are() -> None:
-    assert read(f"{USUAL} sample#memory_quota=512.00MB") == {
+def test_memory_is_stored_in_hundredths_of_a_megabyte_and_pages_unchanged() -> None:
+    assert read(f"{MEMORY} sample#memory_quota=512.00MB") == {
         "memory_total_bytes": 2_105,
         "memory_rss_bytes": 2_000,
         "memory_cache_bytes": 105,
@@ -38,34 +38,34 @@ def test_memory_is_kept_in_hundredths_of_a_megabyte_and_pages_as_they_are() -> N
     }
 
 
-def test_without_a_quota_there_is_no_share_of_it() -> None:
-    found = read(USUAL)
-    assert "memory_quota_bytes" not in found
-    assert "memory_quota_used_ratio" not in found
-    assert "memory_quota_used_ratio" not in read(f"{USUAL} sample#memory_quota=0.00MB")
+def test_without_a_quota_there_is_no_ratio() -> None:
+    values = read(MEMORY)
+    assert "memory_quota_bytes" not in values
+    assert "memory_quota_used_ratio" not in values
+    assert "memory_quota_used_ratio" not in read(f"{MEMORY} sample#memory_quota=0.00MB")
 
 
-def test_a_share_of_the_quota_that_has_over_15_digits_is_left_out() -> None:
-    found = read("sample#memory_total=9999999999.99MB sample#memory_quota=0.01MB")
-    assert found == {"memory_total_bytes": 999_999_999_999, "memory_quota_bytes": 1}
+def test_a_ratio_with_over_15_digits_is_left_out() -> None:
+    values = read("sample#memory_total=9999999999.99MB sample#memory_quota=0.01MB")
+    assert values == {"memory_total_bytes": 999_999_999_999, "memory_quota_bytes": 1}
 
 
-def test_load_is_kept_in_hundredths() -> None:
+def test_load_is_stored_in_hundredths() -> None:
     for last in ("0.90", "0.9", "0.900"):
-        found = read(f"sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m={last}")
-        assert found == {"load_avg_1m": 246, "load_avg_5m": 106, "load_avg_15m": 90}
+        values = read(f"sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m={last}")
+        assert values == {"load_avg_1m": 246, "load_avg_5m": 106, "load_avg_15m": 90}
 
 
-def test_the_usual_lines_and_any_others_are_read_alike() -> None:
-    usual = f"{USUAL} sample#memory_quota=512.00MB"
-    assert read(usual) == read(f"{usual} sample#new=1")
-    assert read(USUAL) == read(f"{USUAL} sample#new=1")
+def test_common_and_other_lines_are_read_alike() -> None:
+    memory = f"{MEMORY} sample#memory_quota=512.00MB"
+    assert read(memory) == read(f"{memory} sample#new=1")
+    assert read(MEMORY) == read(f"{MEMORY} sample#new=1")
     load = "sample#load_avg_1m=2.46 sample#load_avg_5m=1.06 sample#load_avg_15m=0.99"
     assert read(load) == read(f"{load} sample#new=1")
 
 
 @pytest.mark.parametrize(
-    ("written", "hundredths_of_mb"),
+    ("quantity", "hundredths_of_mb"),
     [
         ("512.00MB", 51_200),
         ("512MB", 51_200),
@@ -84,33 +84,33 @@ def test_the_usual_lines_and_any_others_are_read_alike() -> None:
     ],
 )
 def test_quantities_have_units_and_at_most_15_digits(
-    written: str, hundredths_of_mb: int | None
+    quantity: str, hundredths_of_mb: int | None
 ) -> None:
-    found = read(f"sample#memory_total={written} sample#load_avg_1m=0.00")
-    assert found.get("memory_total_bytes") == hundredths_of_mb
+    values = read(f"sample#memory_total={quantity} sample#load_avg_1m=0.00")
+    assert values.get("memory_total_bytes") == hundredths_of_mb
 
 
-def test_order_does_not_matter_and_unknown_names_are_passed_over() -> None:
-    found = read("sample#memory_rss=2.00MB sample#new=5x sample#memory_total=3.00MB")
-    assert found == {"memory_rss_bytes": 200, "memory_total_bytes": 300}
+def test_order_does_not_matter_and_unknown_names_are_skipped() -> None:
+    values = read("sample#memory_rss=2.00MB sample#new=5x sample#memory_total=3.00MB")
+    assert values == {"memory_rss_bytes": 200, "memory_total_bytes": 300}
 
 
-def test_of_a_repeated_name_the_first_counts() -> None:
+def test_the_first_occurrence_of_a_repeated_name_counts() -> None:
     assert read("sample#load_avg_1m=1.00 sample#load_avg_1m=9.00") == {"load_avg_1m": 100}
 
 
-def test_a_value_that_cannot_be_read_costs_no_other() -> None:
+def test_an_unreadable_value_costs_no_other_value() -> None:
     assert read("sample#load_avg_1m=-1.00 sample#load_avg_5m=1.00") == {"load_avg_5m": 100}
 
 
 @pytest.mark.parametrize("value", ["", "x", "-5MB", "+5MB", "1e3MB", "5XB", "١MB", "1_0MB"])
-def test_a_line_of_which_nothing_can_be_read_is_refused(value: str) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_a_line_without_a_readable_value_is_an_error(value: str) -> None:
+    with pytest.raises(ParseError) as error:
         parse("web.1", f"{HEAD} sample#memory_total={value}".encode())
-    assert refused.value.reason == "runtime"
+    assert error.value.reason == "runtime"
 
 
-def test_a_line_with_none_of_our_names_says_nothing() -> None:
+def test_a_line_without_a_known_name_gives_nothing() -> None:
     assert parse("web.1", f"{HEAD} sample#db_size=5bytes".encode()) is None
 
 

@@ -1,4 +1,4 @@
-"""The header of a message: two dialects, times of all precisions, and nothing else."""
+"""Syslog headers: both dialects, timestamps of every precision, and rejection of the rest."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from parsers.syslog_header import (
 AT_MS = 1_795_341_600_000
 
 
-def test_a_message_is_taken_apart() -> None:
+def test_a_message_has_a_time_an_origin_and_a_text() -> None:
     frame = b"<158>1 2026-11-22T10:00:00.25+00:00 host heroku router - at=info path=/ x"
     assert parse_message(frame) == Message(AT_MS + 250, b"heroku", b"router", b"at=info path=/ x")
 
 
 @pytest.mark.parametrize("pri", ["0", "45", "134", "158", "190", "191", "999", "045"])
-def test_any_pri_will_do(pri: str) -> None:
+def test_any_pri_is_accepted(pri: str) -> None:
     frame = f"<{pri}>1 2026-11-22T10:00:00+00:00 host app web.1 - hi".encode()
     assert parse_message(frame).app_name == b"app"
 
@@ -45,10 +45,10 @@ def test_any_pri_will_do(pri: str) -> None:
         b"158>1 2026-11-22T10:00:00+00:00 host heroku router - x",
     ],
 )
-def test_what_has_no_header_is_refused_for_that(frame: bytes) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_a_frame_without_a_valid_header_is_an_error(frame: bytes) -> None:
+    with pytest.raises(ParseError) as error:
         parse_message(frame)
-    assert refused.value.reason == "header"
+    assert error.value.reason == "header"
 
 
 def test_a_message_may_be_empty() -> None:
@@ -103,10 +103,10 @@ def test_times_of_every_form_are_read(text: str, offset_ms: int) -> None:
         "+026-11-22T10:00:00+00:00",
     ],
 )
-def test_nonsense_is_no_time(text: str) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_other_text_is_not_a_time(text: str) -> None:
+    with pytest.raises(ParseError) as error:
         parse_timestamp_ms(text.encode())
-    assert refused.value.reason == "timestamp"
+    assert error.value.reason == "timestamp"
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_nonsense_is_no_time(text: str) -> None:
         "9999-12-31T23:59:60.5+00:00",
     ],
 )
-def test_a_time_outside_the_years_that_dates_have_is_none(text: str) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_a_time_outside_of_years_1_to_9999_is_an_error(text: str) -> None:
+    with pytest.raises(ParseError) as error:
         parse_timestamp_ms(text.encode())
-    assert refused.value.reason == "timestamp"
+    assert error.value.reason == "timestamp"
 
 
-def test_the_first_and_the_last_millisecond_that_dates_have_are_read() -> None:
+def test_the_first_and_the_last_millisecond_of_that_range_are_read() -> None:
     assert parse_timestamp_ms(b"0001-01-01T00:00:00Z") == EARLIEST_MS
     assert parse_timestamp_ms(b"9999-12-31T23:59:59.999999+00:00") == LATEST_MS
 
@@ -142,21 +142,21 @@ def test_the_first_and_the_last_millisecond_that_dates_have_are_read() -> None:
         (b"-at", b"-at"),
     ],
 )
-def test_structured_data_is_taken_off(text: bytes, expected: bytes) -> None:
+def test_structured_data_is_removed(text: bytes, expected: bytes) -> None:
     assert without_structured_data(text) == expected
 
 
 @pytest.mark.parametrize("text", [b"[", b"[a", b'[a b="c', b'[a b="c"', b"[]"])
-def test_cut_structured_data_is_no_header(text: bytes) -> None:
-    with pytest.raises(ParseError) as refused:
+def test_truncated_structured_data_is_an_error(text: bytes) -> None:
+    with pytest.raises(ParseError) as error:
         without_structured_data(text)
-    assert refused.value.reason == "header"
+    assert error.value.reason == "header"
 
 
 @given(st.binary(max_size=80))
 def test_arbitrary_bytes_raise_nothing_but_parse_errors(data: bytes) -> None:
-    for read in (parse_message, parse_timestamp_ms, without_structured_data):
+    for parse in (parse_message, parse_timestamp_ms, without_structured_data):
         try:
-            read(data)
+            parse(data)
         except ParseError as error:
             assert error.reason in ("header", "timestamp")

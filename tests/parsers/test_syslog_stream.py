@@ -1,4 +1,4 @@
-"""Messages of a syslog connection, in either framing and any pieces."""
+"""Messages of a syslog connection, in either framing and in pieces of any size."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def test_messages_that_end_with_newlines_or_nuls_are_read_in_any_pieces(
     texts: list[str], cuts: list[int], end: bytes
 ) -> None:
     messages = [message(f"- {text}", newline=False) for text in texts]
-    assert read(b"".join(each + end for each in messages), cuts) == messages
+    assert read(b"".join(text + end for text in messages), cuts) == messages
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
-def test_any_bytes_give_the_same_in_any_pieces(stream: bytes, cuts: list[int]) -> None:
+def test_any_bytes_give_the_same_messages_in_any_pieces(stream: bytes, cuts: list[int]) -> None:
     assert read(stream, cuts) == read(stream, [])
 
 
-def test_newlines_before_and_between_messages_are_none() -> None:
+def test_newlines_before_and_between_messages_are_skipped() -> None:
     one = message("- x", newline=False)
     assert read(b"\n\r\n" + one + b"\n\n\n" + one + b"\n", []) == [one, one]
     assert read(b"\n\n", []) == []
@@ -56,15 +56,15 @@ def test_newlines_before_and_between_messages_are_none() -> None:
 
 
 @pytest.mark.parametrize("cuts", [[], [5], list(range(0, 400, 7))])
-def test_what_is_too_long_is_damage_and_costs_no_other_message(cuts: list[int]) -> None:
+def test_a_message_that_is_too_long_is_damage_and_costs_no_other(cuts: list[int]) -> None:
     short = message("- x", newline=False)
     long = message("- " + "y" * 200, newline=False)
     limit = {"frame_bytes_max": 100}
-    found = read(b"\n".join([short, long, short, b""]), cuts, **limit)
-    assert found == [short, Damage(len(long)), short]
+    items = read(b"\n".join([short, long, short, b""]), cuts, **limit)
+    assert items == [short, Damage(len(long)), short]
 
 
-def test_what_was_cut_at_the_end_of_a_connection_is_damage() -> None:
+def test_a_message_cut_off_at_the_end_of_a_connection_is_damage() -> None:
     one = message("- x", newline=False)
     assert read(one + b"\n" + one[:20], []) == [one, Damage(20)]
     counted_one = counted(message("- x"))
