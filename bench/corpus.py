@@ -7,7 +7,7 @@ from itertools import cycle, islice
 from typing import TypeVar
 
 from app.traffic.simulated_app import SimulatedApp
-from app.traffic.simulated_lines import SimulatedLine, counted, timestamp
+from app.traffic.simulated_lines import SimulatedLine, add_octet_count, timestamp
 
 START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 SHARES = {"router": 0.60, "runtime": 0.10, "app": 0.25, "other": 0.05}
@@ -86,4 +86,4 @@ def joined(frames: Sequence[bytes], lines: int) -> list[bytes]:
 def restamp(frame: bytes, at_s: float) -> bytes:
     """The same message at another time."""
     _, pri, _, rest = frame.split(b" ", 3)
-    return counted(b" ".join((pri, timestamp(at_s).encode(), rest)))
+    return add_octet_count(b" ".join((pri, timestamp(at_s).encode(), rest)))

@@ -18,7 +18,7 @@ from app.rollup.resolutions import HOUR_S, resolutions
 from app.rollup.rollup import Rollup
 from app.storage import embedded
 from app.storage.redis.store import RedisStore, connect
-from app.traffic.simulated_dyno import busyness
+from app.traffic.simulated_dyno import user_activity
 from bench.corpus import START_S, simulated_lines
 from parsers.framing import split
 
@@ -51,7 +51,7 @@ async def redis_cpu_s(client: redis.asyncio.Redis) -> float:
 
 def minutes(requests_per_minute: float, dynos: int, count: int) -> list[Rollup]:
     """Rollups of the first minutes of an app, with all its kinds of lines."""
-    requests_per_s = requests_per_minute / 60 / busyness(START_S + HOUR_S / 2)
+    requests_per_s = requests_per_minute / 60 / user_activity(START_S + HOUR_S / 2)
     lines_per_s = requests_per_s * _LINES_PER_REQUEST + dynos * _VITALS_PER_DYNO_S
     lines = simulated_lines(dynos=dynos, lines_per_s=lines_per_s, seconds=count * MINUTE_S)
     rollups = []

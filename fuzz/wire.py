@@ -200,8 +200,8 @@ def _check_sent_on(line: LogLine) -> None:
     if line.message is None:
         return
     sent = parse_message(frames[0])
-    if line.framed or line.message.at_ms < 0:
+    if line.is_frame or line.message.at_ms < 0:
         sent = sent._replace(at_ms=line.message.at_ms)
-    if not line.framed:
+    if not line.is_frame:
         sent = sent._replace(text=sent.text.removesuffix(b"\n"))
     assert sent == line.message

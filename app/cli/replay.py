@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _sent_lines(settings: Settings, target: Target) -> SentLines:
-    path = settings.data_dir / "replay" / target.memory_name
+    path = settings.data_dir / "replay" / target.sent_lines_name
     try:
         return SentLines(path)
     except OSError as error:
@@ -171,11 +171,11 @@ def to_frame(line: LogLine, shift_ms: int = 0) -> bytes:
     An unreadable line becomes a message without a time, so the service counts it as unparsed too.
     """
     message = line.message
-    if line.framed and (message is None or not shift_ms):
+    if line.is_frame and (message is None or not shift_ms):
         frame = line.raw
     elif message is None:
         frame = b"<190>1 - host app - - %s\n" % line.raw[:_UNREADABLE_BYTES_MAX]
-    elif line.framed:
+    elif line.is_frame:
         version, _, rest = line.raw.split(b" ", 2)
         frame = b" ".join((version, _timestamp(message.at_ms + shift_ms), rest))
     else:
@@ -247,7 +247,7 @@ class Replay:
         # If Ctrl-C comes before this line, the batch is sent again under the same Frame-Id.
         self.lines_sent += len(self._frames)
         if not self._shift_ms:
-            self._sent_lines.remember([key for key in self._keys if key not in self._sent_lines])
+            self._sent_lines.add([key for key in self._keys if key not in self._sent_lines])
         self._begin_batch()
 
     def _begin_batch(self) -> None:

@@ -25,10 +25,10 @@ from app.traffic.answer_check import (
     ServiceUnreachable,
     Totals,
     compare,
-    totals_of,
+    expected_totals,
 )
 from app.traffic.batch_sender import Target, parse_target
-from app.traffic.logplex_sender import Acknowledged, LogplexSender
+from app.traffic.logplex_sender import AcknowledgedBatch, LogplexSender
 from app.traffic.simulated_app import SimulatedApp
 
 NAMES = ("shop", "blog", "billing", "search", "api", "admin", "chat", "reports")
@@ -162,7 +162,7 @@ class Stream:
     @property
     def undelivered(self) -> int:
         """Number of lines that the service did not acknowledge."""
-        return self.sender.counts.offered - self.sender.counts.acknowledged
+        return self.sender.counts.offered_messages - self.sender.counts.acknowledged_messages
 
     @property
     def rows(self) -> list[CheckRow]:
@@ -172,10 +172,10 @@ class Stream:
     @property
     def is_right(self) -> bool:
         """Whether all figures agree and nothing was rejected (as with a wrong drain secret)."""
-        return all(row.agrees for row in self.rows) and not self.sender.counts.refused
+        return all(row.agrees for row in self.rows) and not self.sender.counts.rejected_messages
 
-    def _count(self, batch: Acknowledged) -> None:
-        self.acknowledged_totals.update(totals_of(batch))
+    def _count(self, batch: AcknowledgedBatch) -> None:
+        self.acknowledged_totals.update(expected_totals(batch))
 
 
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Stream]:
@@ -250,7 +250,7 @@ async def _feed(
             if is_live:
                 sender.offer(line)
             else:
-                await sender.put(line)
+                await sender.offer_when_free(line)
     finally:
         sender.close()
 
@@ -264,11 +264,11 @@ async def _show_progress(senders: Sequence[LogplexSender]) -> None:
             if not progress.is_due():
                 continue
             counts = [sender.counts for sender in senders]
-            lines, now_s = sum(count.offered for count in counts), time.monotonic()
+            lines, now_s = sum(count.offered_messages for count in counts), time.monotonic()
             text = (
                 f"{(lines - lines_before) / (now_s - before_s):,.0f} lines/s"
-                f", {sum(count.acknowledged for count in counts):,} acknowledged"
-                f", {sum(count.lost for count in counts):,} lost{_latency(senders)}"
+                f", {sum(count.acknowledged_messages for count in counts):,} acknowledged"
+                f", {sum(count.lost_messages for count in counts):,} lost{_latency(senders)}"
             )
             problems = [count.last_problem for count in counts if count.last_problem]
             if problems:
@@ -302,26 +302,27 @@ def _summary(streams: Sequence[Stream], start_s: float) -> Iterator[str]:
 def _stream_summary(stream: Stream, *, has_details: bool) -> Iterator[str]:
     counts = stream.sender.counts
     yield (
-        f"{'✓' if stream.is_right else '✗'} {stream.app.name}: {counts.offered:,} lines, "
-        f"{counts.acknowledged:,} acknowledged in {counts.posts:,} POSTs, "
+        f"{'✓' if stream.is_right else '✗'} {stream.app.name}: {counts.offered_messages:,} lines, "
+        f"{counts.acknowledged_messages:,} acknowledged in {counts.posts:,} POSTs, "
         f"{stream.undelivered:,} lost{_latency([stream.sender])}"
     )
-    if counts.lost:
+    if counts.lost_messages:
         yield (
-            f"  lost: {counts.overflowed:,} to a full buffer, {counts.refused:,} rejected, "
-            f"{counts.given_up:,} after the last retry (last problem: {counts.last_problem})"
+            f"  lost: {counts.overflowed_messages:,} to a full buffer, "
+            f"{counts.rejected_messages:,} rejected, {counts.abandoned_messages:,} after the last "
+            f"retry (last problem: {counts.last_problem})"
         )
-    if not stream.is_right and counts.unanswered:
+    if not stream.is_right and counts.unanswered_messages:
         yield (
-            f"  {counts.unanswered:,} lines were sent without getting an answer; "
+            f"  {counts.unanswered_messages:,} lines were sent without getting an answer; "
             "the service may have counted them"
         )
     rows = [row for row in stream.rows if has_details or not row.agrees]
     if rows:
         yield f"  {'':26}{'acknowledged':>14}{'service answers':>18}"
     for row in rows:
-        sign = "✓" if row.agrees else f"✗ {row.answered - row.sent:+,}"
-        yield f"  {row.name:26}{row.sent:>14,}{row.answered:>18,}  {sign}"
+        sign = "✓" if row.agrees else f"✗ {row.answer_count - row.sent_count:+,}"
+        yield f"  {row.name:26}{row.sent_count:>14,}{row.answer_count:>18,}  {sign}"
 
 
 def _dynos(text: str) -> int:

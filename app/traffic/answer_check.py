@@ -1,8 +1,9 @@
-"""Whether a service answers exactly what was sent to it: two tables of the same names, side by
-side.
+"""Checks that a service reports exactly the traffic that it acknowledged.
 
-what was acknowledged   added up here, from what the simulated app says of its own lines
-what the service says   from its API; what it had before the simulation is taken off
+Two sets of totals with the same names are compared:
+
+acknowledged   added up here, from the expectations that come with each simulated line
+reported       from the service's API, minus its totals from before the simulation
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import httpx2
 
 from app.config import ConfigError
 from app.support.about import command
-from app.traffic.logplex_sender import Acknowledged
+from app.traffic.logplex_sender import AcknowledgedBatch
 
 REQUESTS = "requests"
 LINES = "log lines"
@@ -28,37 +29,37 @@ _LEDGER = {
     "log lines too new": "too_new",
     "log lines lost upstream": "lost_upstream",
 }
-_UNREADABLE = "log lines not understood"
-_NOTHING_SAID = 404  # of an app that the service does not know
+_UNPARSED = "log lines not understood"
+_UNKNOWN_APP_STATUS = 404
 
 Totals = Counter[str]
 
 
 class ServiceUnreachable(Exception):
-    """Nobody listens at the address, or it is not a Dynometer; the message says what to do."""
+    """The address has no service, or not Dynometer. The message includes the remedy."""
 
 
 class CheckRow(NamedTuple):
-    """One number, twice."""
+    """One total: the acknowledged and the reported number."""
 
     name: str
-    sent: int
-    answered: int
+    sent_count: int
+    answer_count: int
 
     @property
     def agrees(self) -> bool:
-        """Whether both are the same."""
-        return self.sent == self.answered
+        """Whether both numbers are the same."""
+        return self.sent_count == self.answer_count
 
 
-def totals_of(batch: Acknowledged) -> Totals:
-    """What a service has to count for a batch that it acknowledged."""
+def expected_totals(batch: AcknowledgedBatch) -> Totals:
+    """The totals that a service must count for a batch that it acknowledged."""
     totals: Totals = Counter()
     for line in batch.lines:
         if line.status is not None:
             totals[REQUESTS] += 1
-            failed = line.status >= 500 or line.status == 0
-            totals[_OUTCOME.format("failed" if failed else "ok")] += 1
+            is_failure = line.status >= 500 or line.status == 0
+            totals[_OUTCOME.format("failed" if is_failure else "ok")] += 1
         if line.code:
             totals[_CODE.format(line.code)] += 1
     messages = len(batch.lines)
@@ -71,22 +72,29 @@ def totals_of(batch: Acknowledged) -> Totals:
     return totals
 
 
-def compare(sent: Totals, before: Totals, after: Totals) -> Iterator[CheckRow]:
-    """Rows in a fixed order: requests, errors by code, the ledger."""
-    names = {*sent, *before, *after, REQUESTS, LINES}
+def compare(acknowledged_totals: Totals, before: Totals, after: Totals) -> Iterator[CheckRow]:
+    """Yield rows in a fixed order: requests, errors by code, the ledger.
+
+    `before` and `after` are the totals that the service reports before and after the simulation.
+    """
+    names = {*acknowledged_totals, *before, *after, REQUESTS, LINES}
     for name in sorted(
         names, key=lambda name: (name.startswith(LINES), not name.startswith(REQUESTS), name)
     ):
-        row = CheckRow(name, sent[name], after[name] - before[name])
-        if row.sent or row.answered or name in (REQUESTS, LINES):
+        row = CheckRow(name, acknowledged_totals[name], after[name] - before[name])
+        if row.sent_count or row.answer_count or name in (REQUESTS, LINES):
             yield row
 
 
 class ServiceClient:
-    """A service's API. A context manager."""
+    """Reads totals from a service's API. A context manager."""
 
     def __init__(self, url: str, admin_token: str = "") -> None:
-        """`url` without credentials; the token only if the service is not in local mode."""
+        """
+        Args:
+            url: without credentials.
+            admin_token: needed unless the service is in local mode.
+        """
         self._url = url
         headers = {"Authorization": f"Bearer {admin_token}"} if admin_token else {}
         self._client = httpx2.Client(headers=headers, timeout=30, trust_env=False)
@@ -98,29 +106,35 @@ class ServiceClient:
         self._client.close()
 
     def totals(self, app: str, start_s: int, end_s: int) -> Totals:
-        """What it says of an app over a range.
+        """The totals that the service reports for an app and a time range (Unix seconds).
 
         Raises:
-            NoService: it does not answer as a Dynometer would.
-            ConfigError: it wants its admin token.
+            ServiceUnreachable: there is no answer, or it is not one of Dynometer.
+            ConfigError: the service requires its admin token.
         """
         totals: Totals = Counter()
-        span = {"start": start_s, "end": end_s}
+        time_range = {"start": start_s, "end": end_s}
         for metric, label, name in (
             (REQUESTS, "outcome", _OUTCOME),
             ("heroku_errors", "code", _CODE),
         ):
-            asked = {"metric": metric, "stat": "sum", "step": "range", "by": label, **span}
-            for series in self._get(f"{app}/query", asked).get("series", ()):
+            parameters = {
+                "metric": metric,
+                "stat": "sum",
+                "step": "range",
+                "by": label,
+                **time_range,
+            }
+            for series in self._get(f"{app}/query", parameters).get("series", ()):
                 value = series["values"][0] or 0
                 totals[name.format(series["labels"][label])] += value
                 if metric == REQUESTS:
                     totals[REQUESTS] += value
-        ledger = self._get(f"{app}/ledger", span)
+        ledger = self._get(f"{app}/ledger", time_range)
         if ledger:
             for name, key in _LEDGER.items():
                 totals[name] += ledger[key]
-            totals[_UNREADABLE] += sum(ledger["unparsed"].values())
+            totals[_UNPARSED] += sum(ledger["unparsed"].values())
         return totals
 
     def _get(self, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -128,7 +142,7 @@ class ServiceClient:
             response = self._client.get(f"{self._url}/api/v1/apps/{path}", params=parameters)
         except httpx2.ConnectError:
             raise ServiceUnreachable(
-                f"no service at {self._url}: start it with {command()} serve"
+                f"no service at {self._url}. Start it with {command()} serve"
             ) from None
         except httpx2.TransportError as error:
             raise ServiceUnreachable(
@@ -136,15 +150,16 @@ class ServiceClient:
             ) from None
         if response.status_code == httpx2.codes.UNAUTHORIZED:
             raise ConfigError(
-                f"{self._url} wants its admin token, to compare answers: set DYNOMETER_ADMIN_TOKEN"
+                f"{self._url} requires its admin token to compare answers. "
+                "Set DYNOMETER_ADMIN_TOKEN."
             )
         is_json = "json" in response.headers.get("Content-Type", "")
-        if is_json and response.status_code == _NOTHING_SAID:
+        if is_json and response.status_code == _UNKNOWN_APP_STATUS:
             return {}
         if not is_json or not response.is_success:
-            said = response.text.strip().partition("\n")[0][:200]
+            body = response.text.strip().partition("\n")[0][:200]
             raise ServiceUnreachable(
-                f"{self._url} answers {response.status_code}, not as a Dynometer: {said}"
+                f"{self._url} answered {response.status_code} and is not Dynometer: {body}"
             )
         answer: dict[str, Any] = response.json()
         return answer

@@ -1,11 +1,11 @@
-"""Log lines from a file or from standard input, one by one as they arrive.
+"""Reads log lines from a file or from standard input as they arrive.
 
-Two forms are told apart by how the input begins:
+The beginning of the input decides between two forms:
 
-    text     what `heroku logs` prints, one message a line (parsers.heroku_logs_text)
-    frames   drain bodies, one or many, also with newlines between them (parsers.framing)
+    text     lines as `heroku logs` prints them (parsers.heroku_logs_text)
+    frames   one or more drain bodies, with or without newlines between them (parsers.framing)
 
-Either may be gzipped. Lines come in groups, as many as one read gave, so that a live pipe
+Either may be gzipped. Lines come in groups, one group per read, so a live pipe
 (`heroku logs --tail | …`) is followed without delay.
 """
 
@@ -29,8 +29,8 @@ from parsers.samples import ParseError
 from parsers.syslog_header import Message, parse_message
 
 STDIN = "-"
-CHUNK_BYTES = 64 * 1024  # what a pipe holds; some 300 lines
-LINE_BYTES_MAX = 2**20  # Heroku's messages end at about 10 KB; a longer line of text is cut here
+CHUNK_BYTES = 64 * 1024  # the capacity of a pipe; about 300 lines
+LINE_BYTES_MAX = 2**20  # Heroku's messages have at most about 10 KB; a longer line of text is cut
 _HEAD_BYTES = 16  # a frame's count and the <PRI>1 that follows it
 _GZIP_MAGIC = b"\x1f\x8b"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -38,33 +38,34 @@ _SPACED_COUNT = re.compile(rb"[\r\n]*([1-9][0-9]{0,6}) (?=<[0-9]{1,3}>1 )")
 
 
 class LogInputError(UserError):
-    """The input cannot be opened or read; the message says why."""
+    """The input cannot be opened or read. The message says why."""
 
 
 class LogLine(NamedTuple):
-    """One line of text or one frame, read or not.
+    """One line of text or one frame, readable or not.
 
     `raw` is the line without its end, the frame without its count, or a damaged stretch of frames
-    as it stands. `message` is None when it cannot be read, for `reason` (of
-    parsers.samples.REASONS).
+    unchanged. If it cannot be parsed, `message` is None and `reason` is a key of
+    parsers.samples.REASONS.
     """
 
     raw: bytes
-    framed: bool
+    is_frame: bool
     message: Message | None
     reason: str = ""
 
 
 class LogInput:
-    """An opened file, or standard input for "-". A context manager.
+    """An open file, or standard input for the path "-". A context manager.
 
-    `size` is that of the file in bytes, None of a pipe; `position` is how much of it was read.
+    `size` is the size of the file in bytes, None for a pipe. `position` is the number of bytes
+    read so far.
     """
 
     def __init__(self, path: str) -> None:
         """
         Raises:
-            CannotRead: no such file, a directory, or not permitted.
+            LogInputError: the file does not exist, is a directory, or may not be read.
         """
         self.path = path
         self.position = 0
@@ -76,7 +77,7 @@ class LogInput:
         if stat.S_ISDIR(status.st_mode):
             self.close()
             raise LogInputError(
-                f"cannot read {path}: it is a directory; name a file, or - for stdin"
+                f"cannot read {path}: it is a directory. Name a file, or - for stdin."
             )
         self.size = status.st_size if stat.S_ISREG(status.st_mode) else None
 
@@ -92,23 +93,23 @@ class LogInput:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file; standard input stays open."""
+        """Close the file. Standard input stays open."""
         if self.path != STDIN:
             os.close(self._fd)
 
     def groups(self, idle_s: float | None = None) -> Iterator[list[LogLine]]:
-        """The lines that each read gave; an empty group whenever nothing came for `idle_s` seconds.
+        """Yield the lines of each read, and an empty group after `idle_s` seconds without input.
 
         Raises:
-            CannotRead: reading failed, or a gzip stream is damaged or cut off.
+            LogInputError: reading failed, or a gzip stream is damaged or cut off.
         """
-        chunks = _inflated(self._chunks(idle_s), self.path)
-        head = _gathered(chunks, _HEAD_BYTES)
+        chunks = _inflate(self._chunks(idle_s), self.path)
+        head = _read_head(chunks, _HEAD_BYTES)
         rest = chain((head,), chunks)
-        yield from _frames(rest) if looks_like_body(head) else _text(rest)
+        yield from _read_frames(rest) if looks_like_body(head) else _read_text(rest)
 
     def _chunks(self, idle_s: float | None) -> Iterator[bytes]:
-        """What is read, as it comes; b"" for a while without input."""
+        """Yield the bytes of each read, and b"" after `idle_s` seconds without input."""
         while True:
             try:
                 if not select.select([self._fd], [], [], idle_s)[0]:
@@ -127,7 +128,7 @@ def _reason(error: OSError | ValueError) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _gathered(chunks: Iterator[bytes], size: int) -> bytes:
+def _read_head(chunks: Iterator[bytes], size: int) -> bytes:
     """The first `size` bytes or more, without blank lines and a byte order mark before them."""
     head = b""
     for chunk in chunks:
@@ -137,8 +138,11 @@ def _gathered(chunks: Iterator[bytes], size: int) -> bytes:
     return head
 
 
-def _inflated(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
-    """The chunks, inflated if they are gzip: one member or several (RFC 1952, section 2.2)."""
+def _inflate(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
+    """Yield the chunks, inflated if they are gzip with any number of members.
+
+    Source: RFC 1952, section 2.2.
+    """
     head = b""
     for chunk in chunks:
         head += chunk
@@ -149,23 +153,23 @@ def _inflated(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
         return
     inflater = zlib.decompressobj(wbits=31)
     for chunk in chain((head,), chunks):
-        data = chunk
-        inflated = b""
-        while data:
+        rest = chunk
+        data = b""
+        while rest:
             if inflater.eof:
                 inflater = zlib.decompressobj(wbits=31)
             try:
-                inflated += inflater.decompress(data)
+                data += inflater.decompress(rest)
             except zlib.error as error:
                 raise LogInputError(f"cannot read {path}: damaged gzip data ({error})") from error
-            data = inflater.unused_data
-        if inflated or not chunk:
-            yield inflated
+            rest = inflater.unused_data
+        if data or not chunk:
+            yield data
     if not inflater.eof:
-        raise LogInputError(f"cannot read {path}: the gzip data ends early; copy the file again")
+        raise LogInputError(f"cannot read {path}: the gzip data ends early. Copy the file again.")
 
 
-def _text(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
+def _read_text(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
@@ -184,32 +188,32 @@ def _text_line(line: bytes) -> LogLine:
         return LogLine(line, False, None, error.reason)
 
 
-def _frames(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
-    reader = FrameReader(COUNT_MAX)  # as the drain reads a body
-    unread = bytearray()
+def _read_frames(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
+    reader = FrameReader(COUNT_MAX)  # the limit that the drain uses
+    pending = bytearray()
     for chunk in chunks:
-        unread += chunk
-        yield _frame_lines(reader.feed(chunk), unread)
-    yield _frame_lines(reader.end(), unread)
+        pending += chunk
+        yield _frame_lines(reader.feed(chunk), pending)
+    yield _frame_lines(reader.end(), pending)
 
 
-def _frame_lines(items: Iterable[bytes | Damage], unread: bytearray) -> list[LogLine]:
-    """The lines of these items, whose bytes are taken off `unread`."""
+def _frame_lines(items: Iterable[bytes | Damage], pending: bytearray) -> list[LogLine]:
+    """The lines of these items. Removes their bytes from `pending`."""
     lines: list[LogLine] = []
     offset = 0
     for item in items:
         if isinstance(item, Damage):
-            lines += _damaged_lines(bytes(unread[offset : offset + item.size]))
+            lines += _damaged_lines(bytes(pending[offset : offset + item.size]))
             offset += item.size
         else:
             lines.append(_frame_line(item))
             offset += len(b"%d " % len(item)) + len(item)
-    del unread[:offset]
+    del pending[:offset]
     return lines
 
 
 def _damaged_lines(stretch: bytes) -> list[LogLine]:
-    """The frames in it, if newlines around them are all the damage there is."""
+    """The lines of a damaged stretch: its frames, if it is only damaged by newlines around them."""
     frames: list[bytes] = []
     position = 0
     while match := _SPACED_COUNT.match(stretch, position):

@@ -1,4 +1,4 @@
-"""Which log lines were sent before: a number for each, in a file per service and app."""
+"""Remembers log lines that were already sent: one number per line, one file per service and app."""
 
 from __future__ import annotations
 
@@ -10,55 +10,55 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
-REMEMBERED_MAX = 2_000_000  # lines; 16 MB on disk
+LINES_MAX = 2_000_000  # 16 MB on disk
 
 
 class SentLines:
-    """What was sent before: a file of 8-byte digests, of at least the newest REMEMBERED_MAX lines.
+    """A file of 8-byte digests, of at least the newest `lines_max` lines that were sent.
 
-    Equal lines are told apart by their occurrence: of n equal lines in an input the first k are
-    known if k were sent.
+    Equal lines are distinguished by their occurrence: if k of n equal lines of an input were sent,
+    the first k are in the file.
     """
 
-    def __init__(self, path: Path, remembered_max: int = REMEMBERED_MAX) -> None:
+    def __init__(self, path: Path, lines_max: int = LINES_MAX) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = path
-        self._remembered_max = remembered_max
+        self._lines_max = lines_max
         self._occurrences: dict[int, int] = {}
-        self._size = path.stat().st_size if path.exists() else 0
-        if self._size > 8 * self._remembered_max or self._size % 8:
+        self._file_bytes = path.stat().st_size if path.exists() else 0
+        if self._file_bytes > 8 * self._lines_max or self._file_bytes % 8:
             self._trim()
-        keys = array("Q", path.read_bytes() if self._size else b"")
+        keys = array("Q", path.read_bytes() if self._file_bytes else b"")
         self._keys = frozenset(keys)
 
     def __contains__(self, key: int) -> bool:
         return key in self._keys
 
     def key(self, raw: bytes) -> int:
-        """What the next occurrence of this line is remembered by."""
+        """The key of the next occurrence of this line."""
         line = _digest(raw)
         occurrence = self._occurrences.pop(line, 0) + 1
         self._occurrences[line] = occurrence
-        if len(self._occurrences) > self._remembered_max:  # equal lines are near: equal times
-            for oldest in list(islice(self._occurrences, self._remembered_max // 2)):
+        if len(self._occurrences) > self._lines_max:  # equal lines have equal times: they are close
+            for oldest in list(islice(self._occurrences, self._lines_max // 2)):
                 del self._occurrences[oldest]
         return line if occurrence == 1 else _digest(b"%d %d" % (line, occurrence))
 
-    def remember(self, keys: Sequence[int]) -> None:
-        """Take these as sent, from the next run on."""
+    def add(self, keys: Sequence[int]) -> None:
+        """Add the keys of sent lines to the file. The next run contains them."""
         with self._path.open("ab") as file:
             file.write(array("Q", keys).tobytes())
-        self._size += 8 * len(keys)
-        if self._size > 2 * 8 * self._remembered_max:
+        self._file_bytes += 8 * len(keys)
+        if self._file_bytes > 2 * 8 * self._lines_max:
             self._trim()
 
     def _trim(self) -> None:
-        """Keep the newest, and no half-written digest at the end."""
-        whole = self._path.read_bytes()[: self._size // 8 * 8]
-        shorter = self._path.with_name(f"{self._path.name}.new")
-        shorter.write_bytes(whole[-8 * self._remembered_max :])
-        os.replace(shorter, self._path)
-        self._size = self._path.stat().st_size
+        """Keep the newest digests, without a half-written one at the end."""
+        data = self._path.read_bytes()[: self._file_bytes // 8 * 8]
+        new_path = self._path.with_name(f"{self._path.name}.new")
+        new_path.write_bytes(data[-8 * self._lines_max :])
+        os.replace(new_path, self._path)
+        self._file_bytes = self._path.stat().st_size
 
 
 def _digest(data: bytes) -> int:

@@ -1,8 +1,7 @@
-"""A simulated app on Heroku: what its users, dynos, routers and add-ons write to the log stream,
-line by line.
+"""Simulates an app on Heroku: the log lines caused by its users, dynos, routers and add-ons.
 
 Pure and seeded: the same name, dynos, rate, seed and start give the same lines. Every line comes
-with what a service must make of it, so that its answers can be checked to the last request.
+with its expected effect on the metrics, so a service's answers can be checked to the last request.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
-from app.traffic.simulated_dyno import Course, SimulatedDyno, busyness
+from app.traffic.simulated_dyno import Process, SimulatedDyno, user_activity
 from app.traffic.simulated_lines import (
     ERRORS_BY_CODE,
     PRI_API,
     PRI_DYNO,
     PRI_LOGPLEX,
     ROUTER_ERRORS,
-    Hop,
+    RequestFields,
     SimulatedLine,
     app_frames,
     frame,
@@ -34,16 +33,16 @@ LEGACY_ROUTER_SHARE = 0.3
 ERROR_SHARE = 0.006  # of requests, in quiet times
 APP_LINES_PER_REQUEST = 0.45
 JOBS_PER_REQUEST = 0.1
-SLOW_EVERY_S = 47 * 60  # every so often a dependency is slow for a while
+SLOW_EVERY_S = 47 * 60  # a dependency becomes slow at this interval, for SLOW_FOR_S
 SLOW_FOR_S = 150
-SLOWNESS = 2.5
+SLOW_FACTOR = 2.5
 WORKER_EVERY = 4  # every fourth dyno is a worker
-UNREACHED = ERRORS_BY_CODE["H10"]
-TIMED_OUT = ERRORS_BY_CODE["H12"]
+NO_DYNO_ERROR = ERRORS_BY_CODE["H10"]
+TIMEOUT_ERROR = ERRORS_BY_CODE["H12"]
 
 
 class SimulatedPage(NamedTuple):
-    """A kind of request: `service_ms` is its median; {} in the path becomes a number."""
+    """A kind of request: `service_ms` is the median; {} in the path is replaced by a number."""
 
     weight: float
     method: str
@@ -72,7 +71,7 @@ PAGES = (
     SimulatedPage(1, "GET", "/wp-login.php", 6, 0.4, {404: 100}, 1_300),
     SimulatedPage(1, "GET", "/caf%C3%A9/men%C3%BC%20{}", 48, 0.5, {200: 100}, 9_900),
     SimulatedPage(
-        0.2,  # a Router 2.0 decodes it into a whole forged tail
+        0.2,  # Router 2.0 decodes this path into a complete forged tail
         "GET",
         "/x%22%20dyno=evil.1%20connect=1ms%20service=9ms%20status=500%20bytes=7?code=H99&n={}",
         7,
@@ -95,85 +94,85 @@ _APP_TEXTS = (
 
 
 class SimulatedApp:
-    """An app; `lines(start_s)` is its log stream from then on."""
+    """An app. `lines(start_s)` is its log stream from then on."""
 
     def __init__(
         self, name: str, *, dynos: int = 4, lines_per_s: float = 20.0, seed: int = 1
     ) -> None:
         """
         Args:
-            dynos: every fourth is a worker, the others are web dynos.
-            lines_per_s: on average over a day.
+            dynos: number of dynos; every fourth is a worker, the others are web dynos.
+            lines_per_s: log lines per second, on average over a day.
         """
         self.name = name
         self._rng = random.Random(f"{seed} {name}")
-        # The same in every run: an app has one drain that counts.
+        # The same in every run, because only one drain of an app counts.
         self.drain_token = f"d.{uuid.uuid5(uuid.NAMESPACE_DNS, name)}"
         self._workers = dynos // WORKER_EVERY
         self._webs = dynos - self._workers
         jobs = JOBS_PER_REQUEST if self._workers else 0.0
-        from_requests = max(lines_per_s - dynos * 0.1, lines_per_s / 2)
-        self._requests_per_s = from_requests / (1 + APP_LINES_PER_REQUEST + jobs)
+        request_lines_per_s = max(lines_per_s - dynos * 0.1, lines_per_s / 2)
+        self._requests_per_s = request_lines_per_s / (1 + APP_LINES_PER_REQUEST + jobs)
         self._dynos: list[SimulatedDyno] = []
         self._release = 40
 
     def lines(self, start_s: float) -> Iterator[SimulatedLine]:
-        """The stream, without an end, in the order of `at_s`; call it once."""
+        """Yield an endless stream of lines in the order of `at_s`. Call this only once."""
         webs = [f"web.{number}" for number in range(1, self._webs + 1)]
         workers = [f"worker.{number}" for number in range(1, self._workers + 1)]
         self._dynos = [
             SimulatedDyno(name, start_s, self._rng, leaks=name == webs[-1])
             for name in (*webs, *workers)
         ]
-        courses = [self._traffic(start_s), self._releases(start_s), self._one_offs(start_s)]
-        courses += [self._addons(start_s)]
-        courses += [dyno.vitals(start_s) for dyno in self._dynos]
-        courses += [dyno.life(start_s) for dyno in self._dynos]
+        processes = [self._traffic(start_s), self._releases(start_s), self._one_offs(start_s)]
+        processes += [self._addons(start_s)]
+        processes += [dyno.runtime_metrics(start_s) for dyno in self._dynos]
+        processes += [dyno.restarts(start_s) for dyno in self._dynos]
         if workers:
-            courses.append(self._jobs(start_s))
-        return _run(start_s, courses)
+            processes.append(self._jobs(start_s))
+        return _run(start_s, processes)
 
-    def _traffic(self, at_s: float) -> Course:
+    def _traffic(self, at_s: float) -> Process:
         while True:
-            pause_s = self._rng.expovariate(self._requests_per_s * busyness(at_s))
+            pause_s = self._rng.expovariate(self._requests_per_s * user_activity(at_s))
             at_s += pause_s
             yield (), at_s
             yield self._request(at_s), at_s
 
     def _request(self, at_s: float) -> list[SimulatedLine]:
-        """A request that ends now: its router line, and at times what the app says about it."""
+        """The lines of a request that ends now: of the router, and sometimes also of the app."""
         rng = self._rng
         page = rng.choices(PAGES, _PAGE_WEIGHTS)[0]
-        up = [dyno for dyno in self._dynos if dyno.is_up and dyno.name.startswith("web.")]
-        hop = self._hop(page)
-        if not up:
-            return [self._failure(at_s, hop, UNREACHED.code, "")]
-        dyno = rng.choice(up)
-        slow = at_s % SLOW_EVERY_S < SLOW_FOR_S
-        service_ms = self._service_ms(page, dyno, at_s) * (SLOWNESS if slow else 1)
+        dynos = [dyno for dyno in self._dynos if dyno.is_up and dyno.name.startswith("web.")]
+        fields = self._request_fields(page)
+        if not dynos:
+            return [self._failure(at_s, fields, NO_DYNO_ERROR.code, "")]
+        dyno = rng.choice(dynos)
+        is_slow = at_s % SLOW_EVERY_S < SLOW_FOR_S
+        service_ms = self._service_ms(page, dyno, at_s) * (SLOW_FACTOR if is_slow else 1)
         if service_ms >= 30_000 and 101 not in page.statuses:
-            return [self._failure(at_s, hop, TIMED_OUT.code, dyno.name)]
-        if rng.random() < ERROR_SHARE * (4 if slow else 1):
+            return [self._failure(at_s, fields, TIMEOUT_ERROR.code, dyno.name)]
+        if rng.random() < ERROR_SHARE * (4 if is_slow else 1):
             error = rng.choices(ROUTER_ERRORS, _ERROR_WEIGHTS)[0]
-            return [self._failure(at_s, hop, error.code, dyno.name)]
-        lines = [self._success(at_s, hop, page, dyno.name, int(service_ms))]
+            return [self._failure(at_s, fields, error.code, dyno.name)]
+        lines = [self._success(at_s, fields, page, dyno.name, int(service_ms))]
         if rng.random() < APP_LINES_PER_REQUEST:
             lines[:0] = self._output(at_s, dyno.name, int(service_ms))
         return lines
 
     def _service_ms(self, page: SimulatedPage, dyno: SimulatedDyno, at_s: float) -> float:
-        crowding = 0.7 + 0.3 * busyness(at_s) ** 2
+        crowding = 0.7 + 0.3 * user_activity(at_s) ** 2
         return page.service_ms * dyno.speed * crowding * self._rng.lognormvariate(0, page.spread)
 
-    def _hop(self, page: SimulatedPage) -> Hop:
+    def _request_fields(self, page: SimulatedPage) -> RequestFields:
         rng = self._rng
         bits = rng.getrandbits(160)
         fwd = f"203.0.113.{bits & 255}"
         if bits % 5 == 0:
             fwd += f", 198.51.100.{bits >> 8 & 255}"
-        if bits % 499 == 0:  # X-Forwarded-For is the client's to write
+        if bits % 499 == 0:  # the client controls X-Forwarded-For
             fwd = f"{fwd} dyno=web.9 status=200, {fwd}"
-        return Hop(
+        return RequestFields(
             page.method,
             page.path.replace("{}", str(bits % 90_000)),
             f"{self.name}.example.com",
@@ -182,7 +181,7 @@ class SimulatedApp:
         )
 
     def _success(
-        self, at_s: float, hop: Hop, page: SimulatedPage, dyno: str, service_ms: int
+        self, at_s: float, fields: RequestFields, page: SimulatedPage, dyno: str, service_ms: int
     ) -> SimulatedLine:
         rng = self._rng
         legacy = rng.random() < LEGACY_ROUTER_SHARE
@@ -193,10 +192,10 @@ class SimulatedApp:
             f"dyno={dyno} connect={connect_ms}ms service={service_ms}ms"
             f" status={status} bytes={size}"
         )
-        text = router_frame(at_s, hop, "at=info", tail, legacy=legacy, agent=False)
+        text = router_frame(at_s, fields, "at=info", tail, legacy=legacy, agent=False)
         return SimulatedLine(at_s, text, status)
 
-    def _failure(self, at_s: float, hop: Hop, code: str, dyno: str) -> SimulatedLine:
+    def _failure(self, at_s: float, fields: RequestFields, code: str, dyno: str) -> SimulatedLine:
         rng = self._rng
         error = ERRORS_BY_CODE[code]
         legacy = error.legacy or rng.random() < LEGACY_ROUTER_SHARE
@@ -206,7 +205,7 @@ class SimulatedApp:
             service=rng.randint(*error.service_ms),
             page=0 if legacy else 567,
         )
-        text = router_frame(at_s, hop, error.head, tail, legacy=legacy, agent=error.agent)
+        text = router_frame(at_s, fields, error.head, tail, legacy=legacy, agent=error.agent)
         return SimulatedLine(at_s, text, error.status, error.code)
 
     def _output(self, at_s: float, procid: str, ms: int) -> list[SimulatedLine]:
@@ -217,10 +216,10 @@ class SimulatedApp:
             text = json.dumps({"msg": "naïve dump", "ids": ids})
         else:
             text = rng.choice(_APP_TEXTS).format(n=number, ms=ms)
-        said_s = at_s - 0.003  # the app speaks before the router does
-        return [SimulatedLine(at_s, piece) for piece in app_frames(said_s, procid, text)]
+        output_s = at_s - 0.003  # the app logs before the router does
+        return [SimulatedLine(at_s, piece) for piece in app_frames(output_s, procid, text)]
 
-    def _jobs(self, at_s: float) -> Course:
+    def _jobs(self, at_s: float) -> Process:
         rng = self._rng
         workers = [dyno for dyno in self._dynos if dyno.name.startswith("worker.")]
         while True:
@@ -230,21 +229,21 @@ class SimulatedApp:
             text = (
                 f"tid={rng.getrandbits(24):x} class=MailJob elapsed={rng.random():.3f} INFO: done"
             )
-            said = app_frames(at_s, worker.name, text)
-            yield [SimulatedLine(at_s, piece) for piece in said if worker.is_up], at_s
+            frames = app_frames(at_s, worker.name, text)
+            yield [SimulatedLine(at_s, piece) for piece in frames if worker.is_up], at_s
 
-    def _releases(self, at_s: float) -> Course:
-        """Every hour or so somebody deploys, and the dynos restart one after the other."""
+    def _releases(self, at_s: float) -> Process:
+        """A deploy about every hour, after which the dynos restart one after the other."""
         at_s += 46
         while True:
             yield (), at_s
             self._release += 1
-            who = "by user dev@example.com"
+            author = "by user dev@example.com"
             yield (
                 [
-                    self._api(at_s, f"Build started {who}"),
-                    self._api(at_s, f"Deploy {self._rng.getrandbits(32):08x} {who}"),
-                    self._api(at_s, f"Release v{self._release} created {who}"),
+                    self._api(at_s, f"Build started {author}"),
+                    self._api(at_s, f"Deploy {self._rng.getrandbits(32):08x} {author}"),
+                    self._api(at_s, f"Release v{self._release} created {author}"),
                     self._api(at_s, "Build succeeded"),
                 ],
                 at_s,
@@ -253,8 +252,8 @@ class SimulatedApp:
                 dyno.restart_due_s = at_s + 3 + 25 * index
             at_s += self._rng.uniform(0.7, 1.3) * 3600
 
-    def _one_offs(self, at_s: float) -> Course:
-        """One-off dynos, now and then with trouble of their own."""
+    def _one_offs(self, at_s: float) -> Process:
+        """One-off dynos, some of them with errors."""
         at_s += 30
         for number in count(self._rng.randint(1_000, 5_000)):
             yield (), at_s
@@ -291,7 +290,7 @@ class SimulatedApp:
             SimulatedLine(at_s, frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text), code="L12"),
         ]
 
-    def _addons(self, at_s: float) -> Course:
+    def _addons(self, at_s: float) -> Process:
         while True:
             text = (
                 "source=DATABASE addon=postgresql-round-1 sample#db_size=147391814791bytes"
@@ -309,12 +308,12 @@ def _dyno_line(at_s: float, name: str, text: str, code: str = "") -> SimulatedLi
     return SimulatedLine(at_s, frame(PRI_DYNO, at_s, "heroku", name, text), code=code)
 
 
-def _run(start_s: float, courses: list[Course]) -> Iterator[SimulatedLine]:
-    """Let every course go on when its time has come."""
-    agenda = [(start_s, number, course) for number, course in enumerate(courses)]
+def _run(start_s: float, processes: list[Process]) -> Iterator[SimulatedLine]:
+    """Resume each process at the time that it asked for, and yield its lines."""
+    agenda = [(start_s, number, process) for number, process in enumerate(processes)]
     heapq.heapify(agenda)
     while True:
-        _, number, course = agenda[0]
-        lines, next_s = next(course)
+        _, number, process = agenda[0]
+        lines, next_s = next(process)
         yield from lines
-        heapq.heapreplace(agenda, (next_s, number, course))
+        heapq.heapreplace(agenda, (next_s, number, process))

@@ -1,12 +1,11 @@
-"""The lines of a Heroku app's log stream, written as Logplex puts them into a drain.
+"""Formats the lines of a Heroku app's log stream as Logplex writes them into a drain.
 
-Pure text: names, numbers and a time in, frames out. Nothing here is shared with the parsers, so
-that a simulation is an independent witness of what they read.
+Pure: names, numbers and a time in, frames out. No code is shared with the parsers, so a simulation
+checks them independently. The format, without structured data:
 
-    COUNT SP <PRI>1 SP TIMESTAMP SP host SP APPNAME SP PROCID SP - SP MSG NEWLINE     (no structured
-    data)
+    COUNT SP <PRI>1 SP TIMESTAMP SP host SP APPNAME SP PROCID SP - SP MSG NEWLINE
 
-Times have up to six fraction digits, trailing zeros cut, as Heroku's Go encoder writes them.
+Times have up to six fraction digits without trailing zeros, as Heroku's Go encoder writes them.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ PRI_DYNO = 45
 PRI_LOGPLEX = 172
 PRI_ROUTER_LEGACY = 158
 PRI_ROUTER_2 = 134
-APP_LINE_BYTES_MAX = 10_000  # log-shuttle cuts longer lines, also inside of a character
+APP_LINE_BYTES_MAX = 10_000  # log-shuttle cuts longer lines, even inside a character
 
 
 class SimulatedLine(NamedTuple):
-    """A frame, and what a service must make of it.
+    """A frame, and its expected effect on the metrics.
 
-    `at_s` is when it is sent, in Unix seconds; its own timestamp may lie a little before that.
-    `status` is that of a request (0: the router logged none), None for other lines; `code` is an H,
-    R or L code.
+    `at_s` is the time of sending in Unix seconds; the frame's own timestamp may be slightly
+    earlier. `status` is the status of a request (0 when the router logged none), None for other
+    lines. `code` is an H, R or L code, "" for none.
     """
 
     at_s: float
@@ -39,8 +38,8 @@ class SimulatedLine(NamedTuple):
     code: str = ""
 
 
-class Hop(NamedTuple):
-    """What both routers log of a request before its outcome. `path` is percent-encoded."""
+class RequestFields(NamedTuple):
+    """Fields that both routers log of a request. `path` is percent-encoded."""
 
     method: str
     path: str
@@ -50,11 +49,11 @@ class Hop(NamedTuple):
 
 
 class RouterError(NamedTuple):
-    """How the router logs one of its codes.
+    """The form in which the router logs one of its codes.
 
-    `head` stands before the method; `tail` holds {dyno}, {connect}, {service} (drawn from
-    `service_ms`) and {page}, the size of the error page, which only Router 2.0 logs. `weight` says
-    how often it occurs beside the others; `legacy` codes are not logged by Router 2.0.
+    `head` comes before the method. `tail` has the placeholders {dyno}, {connect}, {service} (drawn
+    from the range `service_ms`) and {page}, the size of the error page, which only Router 2.0 logs.
+    `weight` is the relative frequency of the code. Router 2.0 does not log `legacy` codes.
     """
 
     code: str
@@ -71,23 +70,23 @@ def _error(code: str, title: str, at: str = "error") -> str:
     return f'at={at} code={code} desc="{title}"'
 
 
-_UNREACHED = "dyno= connect= service= status=503 bytes="
-_ANSWERED = "dyno={dyno} connect={connect}ms service={service}ms status=503 bytes={page}"
+_NO_DYNO_TAIL = "dyno= connect= service= status=503 bytes="
+_DYNO_TAIL = "dyno={dyno} connect={connect}ms service={service}ms status=503 bytes={page}"
 
 ROUTER_ERRORS = (
-    RouterError("H10", _error("H10", "App crashed"), _UNREACHED, weight=2),
-    RouterError("H11", _error("H11", "Backlog too deep"), _UNREACHED),
+    RouterError("H10", _error("H10", "App crashed"), _NO_DYNO_TAIL, weight=2),
+    RouterError("H11", _error("H11", "Backlog too deep"), _NO_DYNO_TAIL),
     RouterError(
-        "H12", _error("H12", "Request timeout"), _ANSWERED, service_ms=(30_000, 30_009), weight=14
+        "H12", _error("H12", "Request timeout"), _DYNO_TAIL, service_ms=(30_000, 30_009), weight=14
     ),
     RouterError(
         "H13",
         _error("H13", "Connection closed without response"),
-        _ANSWERED,
+        _DYNO_TAIL,
         service_ms=(40, 9_800),
         weight=6,
     ),
-    RouterError("H14", _error("H14", "No web processes running"), _UNREACHED, weight=0.5),
+    RouterError("H14", _error("H14", "No web processes running"), _NO_DYNO_TAIL, weight=0.5),
     RouterError(
         "H15",
         _error("H15", "Idle connection"),
@@ -95,12 +94,12 @@ ROUTER_ERRORS = (
         service_ms=(55_000, 56_000),
     ),
     RouterError(
-        "H17", _error("H17", "Poorly formatted HTTP response"), _ANSWERED, service_ms=(1, 40)
+        "H17", _error("H17", "Poorly formatted HTTP response"), _DYNO_TAIL, service_ms=(1, 40)
     ),
     RouterError(
         "H18",
         "sock=backend " + _error("H18", "Server Request Interrupted"),
-        _ANSWERED,
+        _DYNO_TAIL,
         service_ms=(1, 12_000),
         weight=6,
     ),
@@ -110,15 +109,15 @@ ROUTER_ERRORS = (
         "dyno={dyno} connect=5001ms service= status=503 bytes=",
         weight=2,
     ),
-    RouterError("H20", _error("H20", "App boot timeout"), _UNREACHED),
+    RouterError("H20", _error("H20", "App boot timeout"), _NO_DYNO_TAIL),
     RouterError(
         "H21",
         _error("H21", "Backend connection refused"),
         "dyno={dyno} connect=1ms service= status=503 bytes=",
         weight=2,
     ),
-    RouterError("H22", _error("H22", "Connection limit reached"), _UNREACHED),
-    RouterError("H23", _error("H23", "Endpoint misconfigured"), _UNREACHED, legacy=True),
+    RouterError("H22", _error("H22", "Connection limit reached"), _NO_DYNO_TAIL),
+    RouterError("H23", _error("H23", "Endpoint misconfigured"), _NO_DYNO_TAIL, legacy=True),
     RouterError(
         "H24",
         _error("H24", "Forced close"),
@@ -167,9 +166,11 @@ ROUTER_ERRORS = (
         "dyno= connect= service= status=503 bytes={page}",
         weight=0.5,
     ),
-    RouterError("H81", _error("H81", "Blank app", "info"), _UNREACHED, weight=0.5),
-    RouterError("H82", _error("H82", "Free dyno quota exhausted", "info"), _UNREACHED, weight=0.5),
-    RouterError("H99", _error("H99", "Platform error"), _UNREACHED, weight=0.5),
+    RouterError("H81", _error("H81", "Blank app", "info"), _NO_DYNO_TAIL, weight=0.5),
+    RouterError(
+        "H82", _error("H82", "Free dyno quota exhausted", "info"), _NO_DYNO_TAIL, weight=0.5
+    ),
+    RouterError("H99", _error("H99", "Platform error"), _NO_DYNO_TAIL, weight=0.5),
 )
 ERRORS_BY_CODE = {error.code: error for error in ROUTER_ERRORS}
 
@@ -180,26 +181,26 @@ def _second(at_s: int) -> str:
 
 
 def timestamp(at_s: float) -> str:
-    """As Logplex writes it: microseconds without trailing zeros, in UTC."""
+    """A timestamp as Logplex writes it: UTC, microseconds without trailing zeros."""
     second, microsecond = divmod(round(at_s * 1_000_000), 1_000_000)
     fraction = f".{microsecond:06}".rstrip("0") if microsecond else ""
     return f"{_second(second)}{fraction}+00:00"
 
 
-def counted(message: bytes) -> bytes:
-    """The message with its octet count: a frame."""
+def add_octet_count(message: bytes) -> bytes:
+    """A frame: the message with its octet count before it."""
     return b"%d %s" % (len(message), message)
 
 
 def frame(pri: int, at_s: float, app_name: str, procid: str, text: str | bytes) -> bytes:
-    """One message as a frame; the newline of its text is inside of the count."""
+    """A frame of one message. The count includes the newline at its end."""
     data = text.encode() if isinstance(text, str) else text
     head = f"<{pri}>1 {timestamp(at_s)} host {app_name} {procid} - "
-    return counted(head.encode() + data + b"\n")
+    return add_octet_count(head.encode() + data + b"\n")
 
 
 def app_frames(at_s: float, procid: str, text: str) -> list[bytes]:
-    """A line that the app printed: one frame, or several when it is too long for one."""
+    """The frames of a line that the app printed: several if it is too long for one."""
     data = text.encode()
     return [
         frame(PRI_APP, at_s, "app", procid, data[start : start + APP_LINE_BYTES_MAX])
@@ -207,29 +208,30 @@ def app_frames(at_s: float, procid: str, text: str) -> list[bytes]:
     ]
 
 
-def lost_frame(now_s: float, lost: int, since_s: float) -> bytes:
-    """Logplex's own L10, which alone among all frames lacks its newline. Always plural."""
+def l10_frame(now_s: float, losses: int, since_s: float) -> bytes:
+    """Logplex's own L10, the only frame without a newline. Its text is always plural."""
     head = f"<{PRI_LOGPLEX}>1 {timestamp(now_s)} host heroku logplex - "
     text = (
-        f"Error L10 (output buffer overflow): {lost} messages dropped since {timestamp(since_s)}."
+        f"Error L10 (output buffer overflow): {losses} messages dropped since {timestamp(since_s)}."
     )
-    return counted((head + text).encode())
+    return add_octet_count((head + text).encode())
 
 
 def router_frame(
-    at_s: float, hop: Hop, head: str, tail: str, *, legacy: bool, agent: bool
+    at_s: float, fields: RequestFields, head: str, tail: str, *, legacy: bool, agent: bool
 ) -> bytes:
-    """A router line. Router 2.0 decodes the path, so that it may hold quotes, spaces and other
-    fields.
+    """The frame of a router line.
+
+    Router 2.0 decodes the path, which may then contain quotes, spaces and other fields.
     """
     if legacy:
-        path, fwd, protocol = hop.path, f'"{hop.fwd}"', "protocol=https"
+        path, fwd, protocol = fields.path, f'"{fields.fwd}"', "protocol=https"
     else:
-        path, fwd = unquote(hop.path), hop.fwd if "," not in hop.fwd else f'"{hop.fwd}"'
+        path, fwd = unquote(fields.path), fields.fwd if "," not in fields.fwd else f'"{fields.fwd}"'
         protocol = "protocol=http2.0 tls=true tls_version=tls1.3"
     text = (
-        f'{head} method={hop.method} path="{path}" host={hop.host} request_id={hop.request_id}'
-        f" fwd={fwd} {tail} {protocol}"
+        f'{head} method={fields.method} path="{path}" host={fields.host}'
+        f" request_id={fields.request_id} fwd={fwd} {tail} {protocol}"
     )
     if agent:
         text += ' agent="curl/8.5.0 dyno=web.1 service=1ms status=200"'

@@ -202,9 +202,9 @@ def _stream(world: Stage, drill: Drill, app: str) -> _Stream:
         LogplexSender(
             url,
             f"d.{app}",
-            habits=drill.behaviour,
+            behaviour=drill.behaviour,
             on_acknowledged=truth.acknowledged,
-            on_given_up=truth.given_up,
+            on_dropped=truth.given_up,
         )
         for _ in range(world.size.connections)
     ]
@@ -225,7 +225,9 @@ async def _feed(
             count += 1
         while count > (time.monotonic() - start_time_s) * world.size.messages_per_s:
             await asyncio.sleep(0.005)
-        while any(sender.waiting > LOGPLEX.buffer_messages_max // 2 for sender in senders):
+        while any(
+            sender.buffered_messages > LOGPLEX.buffer_messages_max // 2 for sender in senders
+        ):
             if drill.may_drop:
                 break
             await asyncio.sleep(0.005)
@@ -276,9 +278,9 @@ def _compare(
             answers = Answers(client, stream.app, start_s, end_s)
             result.differences += differences(stream.truth, answers)
             counts = [sender.counts for sender in stream.senders]
-            offered_count = sum(entry.offered for entry in counts)
-            overflow_count = sum(entry.overflowed for entry in counts)
-            acknowledged_count = sum(entry.acknowledged for entry in counts)
+            offered_count = sum(entry.offered_messages for entry in counts)
+            overflow_count = sum(entry.overflowed_messages for entry in counts)
+            acknowledged_count = sum(entry.acknowledged_messages for entry in counts)
             missing_count = overflow_count + stream.truth.dropped + stream.truth.uncertain_messages
             if offered_count != acknowledged_count + missing_count:
                 result.differences.append(

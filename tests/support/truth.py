@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx2
 
-from app.traffic.logplex_sender import Acknowledged, GivenUp
+from app.traffic.logplex_sender import AcknowledgedBatch, DroppedBatch
 from app.traffic.simulated_lines import SimulatedLine
 
 PERCENTILE_ERROR = 0.01
@@ -35,7 +35,7 @@ class Truth:
     uncertain: list[Sequence[SimulatedLine]] = field(default_factory=list)  # stored or not, wholly
     dropped: int = 0  # certainly not stored
 
-    def acknowledged(self, batch: Acknowledged) -> None:
+    def acknowledged(self, batch: AcknowledgedBatch) -> None:
         """A batch was answered 200."""
         self._take(batch.lines)
         if batch.announced_lost:
@@ -43,9 +43,9 @@ class Truth:
             self.announced_lost += batch.announced_lost
             self.codes["L10"] += 1
 
-    def given_up(self, batch: GivenUp) -> None:
+    def given_up(self, batch: DroppedBatch) -> None:
         """A batch was dropped by its sender."""
-        if batch.certainly_lost:
+        if batch.is_certainly_lost:
             self.dropped += len(batch.lines)
         else:
             self.uncertain.append(batch.lines)

@@ -199,7 +199,7 @@ def test_an_unavailable_service_is_given_up_after_the_last_retry(tmp_path: Path)
     with (
         recording_drain(503, 503, 503) as drain,
         BatchSender(target_of(drain), [0, 0]) as sender,
-        pytest.raises(DeliveryError, match="it answers 503"),
+        pytest.raises(DeliveryError, match="it answered 503"),
     ):
         sender.send([b"1 a"], "F00D")
 
@@ -380,7 +380,7 @@ def test_an_address_may_carry_app_and_secret(
         ("http://m.example:port", "shop", "expected http"),
         ("http://m exa mple", "shop", "expected http"),
         ("http://m..example", "shop", "expected http"),
-        ("http://shop:x@m.example", "other", "give the same"),
+        ("http://shop:x@m.example", "other", "Use the same app"),
         (None, "No App", "not an app's name"),
     ],
 )
@@ -393,7 +393,7 @@ def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
     memory = SentLines(path)
     key = memory.key(b"a line")
-    memory.remember([key])
+    memory.add([key])
     path.write_bytes(path.read_bytes() + b"half")
 
     second_memory = SentLines(path)
@@ -404,12 +404,12 @@ def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
 
 def test_memory_keeps_the_newest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
-    memory = SentLines(path, remembered_max=10)
+    memory = SentLines(path, lines_max=10)
     keys = [memory.key(b"line %d" % number) for number in range(25)]
     for key in keys:
-        memory.remember([key])
+        memory.add([key])
 
-    second_memory = SentLines(path, remembered_max=10)
+    second_memory = SentLines(path, lines_max=10)
 
     assert all(key in second_memory for key in keys[-10:])
     assert not any(key in second_memory for key in keys[:10])

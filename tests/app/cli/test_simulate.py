@@ -21,9 +21,9 @@ from app.cli import simulate
 from app.config import ConfigError, Settings
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
-from app.traffic.answer_check import ServiceClient, ServiceUnreachable, compare, totals_of
-from app.traffic.logplex_sender import Acknowledged
-from app.traffic.simulated_lines import Hop, SimulatedLine, router_frame
+from app.traffic.answer_check import ServiceClient, ServiceUnreachable, compare, expected_totals
+from app.traffic.logplex_sender import AcknowledgedBatch
+from app.traffic.simulated_lines import RequestFields, SimulatedLine, router_frame
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -143,7 +143,7 @@ def test_a_server_that_is_not_dynometer_is_recognized() -> None:
         thread.start()
         with (
             ServiceClient(f"http://127.0.0.1:{server.server_port}") as service,
-            pytest.raises(ServiceUnreachable, match="answers 501, not as a Dynometer"),
+            pytest.raises(ServiceUnreachable, match="answered 501 and is not Dynometer"),
         ):
             service.totals("shop", 0, 60)
         thread.join()
@@ -208,7 +208,7 @@ def test_totals_count_what_each_line_means() -> None:
         SimulatedLine(0, b"", None, "R14"),
         SimulatedLine(0, b""),
     ]
-    assert totals_of(Acknowledged(lines, 5)) == {
+    assert expected_totals(AcknowledgedBatch(lines, 5)) == {
         "requests": 4,
         "requests ok": 2,
         "requests failed": 2,
@@ -228,7 +228,7 @@ def test_a_difference_in_any_number_shows() -> None:
     rows = compare(
         acknowledged_totals, Counter({"requests": 10}), Counter({"requests": 12, "errors R14": 1})
     )
-    assert [(row.name, row.sent, row.answered, row.agrees) for row in rows] == [
+    assert [(row.name, row.sent_count, row.answer_count, row.agrees) for row in rows] == [
         ("requests", 2, 2, True),
         ("errors H12", 1, 0, False),
         ("errors R14", 0, 1, False),
@@ -240,7 +240,7 @@ def test_a_wrong_answer_makes_the_run_fail(port: int, capsys: pytest.CaptureFixt
     """The service counts a request that the simulation did not send."""
     url = f"http://127.0.0.1:{port}"
     tail = "dyno=web.1 connect=1ms service=1ms status=200 bytes=1"
-    hop = Hop("GET", "/", "shop.example.com", "id", "192.0.2.1")
+    hop = RequestFields("GET", "/", "shop.example.com", "id", "192.0.2.1")
 
     def disturb() -> None:
         with httpx2.Client(auth=("shop", "any"), trust_env=False) as client:

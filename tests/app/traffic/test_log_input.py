@@ -1,4 +1,4 @@
-"""Reading log lines from files and pipes."""
+"""Log lines are read from files and pipes."""
 
 from __future__ import annotations
 
@@ -24,91 +24,93 @@ def lines_of(path: Path | str) -> list[LogLine]:
         return [line for group in log.groups() for line in group]
 
 
-def written(tmp_path: Path, data: bytes) -> Path:
+def write_log(tmp_path: Path, data: bytes) -> Path:
     path = tmp_path / "app.log"
     path.write_bytes(data)
     return path
 
 
 def test_text_of_heroku_logs_is_read_line_by_line(tmp_path: Path) -> None:
-    lines = lines_of(written(tmp_path, ROUTER + b"\r\n\n" + ROUTER.rstrip()))
+    lines = lines_of(write_log(tmp_path, ROUTER + b"\r\n\n" + ROUTER.rstrip()))
 
     assert [ROUTER.rstrip()] * 2 == [line.raw for line in lines]
-    assert [line.framed for line in lines] == [False, False]
+    assert [line.is_frame for line in lines] == [False, False]
     messages = [line.message for line in lines if line.message]
     assert [int(AT_S * 1000)] * 2 == [message.at_ms for message in messages]
-    assert [(each.app_name, each.procid) for each in messages] == [(b"heroku", b"router")] * 2
+    assert [(message.app_name, message.procid) for message in messages] == [
+        (b"heroku", b"router")
+    ] * 2
 
 
-def test_a_line_that_is_no_log_line_has_a_reason(tmp_path: Path) -> None:
-    lines = lines_of(written(tmp_path, b"hello there, this is prose\n" + ROUTER))
+def test_a_line_that_is_not_a_log_line_has_a_reason(tmp_path: Path) -> None:
+    lines = lines_of(write_log(tmp_path, b"hello there, this is prose\n" + ROUTER))
 
     assert [line.reason for line in lines] == ["header", ""]
     assert lines[0].message is None
     assert lines[0].raw == b"hello there, this is prose"
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
-    [line] = lines_of(written(tmp_path, b"\xef\xbb\xbf" + ROUTER))
+def test_a_byte_order_mark_is_not_part_of_the_first_line(tmp_path: Path) -> None:
+    [line] = lines_of(write_log(tmp_path, b"\xef\xbb\xbf" + ROUTER))
 
     assert line.message is not None
 
 
 def test_a_drain_body_is_read_frame_by_frame(tmp_path: Path) -> None:
-    lines = lines_of(written(tmp_path, framed(LOST, FRAME, FRAME)))
+    lines = lines_of(write_log(tmp_path, framed(LOST, FRAME, FRAME)))
 
     assert [LOST.encode(), FRAME.encode(), FRAME.encode()] == [line.raw for line in lines]
-    assert all(line.framed and line.message for line in lines)
+    assert all(line.is_frame and line.message for line in lines)
 
 
 @pytest.mark.parametrize("between", [b"", b"\n", b"\r\n", b"\n\n"])
 def test_newlines_between_bodies_do_no_harm(tmp_path: Path, between: bytes) -> None:
     bodies = [framed(LOST, FRAME), framed(FRAME, FRAME.rstrip()), framed(LOST), framed(FRAME)]
 
-    lines = lines_of(written(tmp_path, between.join(bodies) + between))
+    lines = lines_of(write_log(tmp_path, between.join(bodies) + between))
 
     expected = [LOST, FRAME, FRAME, FRAME.rstrip(), LOST, FRAME]
     assert [text.encode() for text in expected] == [line.raw for line in lines]
-    assert all(line.framed and line.message for line in lines)
+    assert all(line.is_frame and line.message for line in lines)
 
 
 def test_a_damaged_stretch_is_one_line_and_keeps_its_bytes(tmp_path: Path) -> None:
     damage = b"999999 <158>1 cut short "
 
-    lines = lines_of(written(tmp_path, framed(FRAME) + damage + framed(FRAME)))
+    lines = lines_of(write_log(tmp_path, framed(FRAME) + damage + framed(FRAME)))
 
     assert [FRAME.encode(), damage, FRAME.encode()] == [line.raw for line in lines]
     assert [line.reason for line in lines] == ["", "frame", ""]
-    assert not lines[1].framed
+    assert not lines[1].is_frame
 
 
 def test_a_frame_without_a_header_has_a_reason(tmp_path: Path) -> None:
-    lines = lines_of(written(tmp_path, framed(FRAME, "<158>1 nothing more\n", FRAME)))
+    lines = lines_of(write_log(tmp_path, framed(FRAME, "<158>1 nothing more\n", FRAME)))
 
     assert [line.reason for line in lines] == ["", "header", ""]
 
 
 @pytest.mark.parametrize("data", [ROUTER * 2000, framed(*[FRAME] * 2000)], ids=["text", "body"])
-def test_gzip_is_inflated_also_of_several_members(tmp_path: Path, data: bytes) -> None:
+def test_gzip_is_inflated_even_with_several_members(tmp_path: Path, data: bytes) -> None:
     half = len(data) // 2
-    compressed = gzip.compress(data[:half]) + gzip.compress(data[half:])
+    gzip_data = gzip.compress(data[:half]) + gzip.compress(data[half:])
 
-    lines = lines_of(written(tmp_path, compressed))
+    lines = lines_of(write_log(tmp_path, gzip_data))
 
     assert len(lines) == 2000
     assert all(line.message for line in lines)
 
 
-@pytest.mark.parametrize("kept", [5, 200])
-def test_gzip_that_ends_early_is_an_error(tmp_path: Path, kept: int) -> None:
-    path = written(tmp_path, gzip.compress(os.urandom(1000))[:kept])
+@pytest.mark.parametrize("size", [5, 200])
+def test_gzip_that_ends_early_is_an_error(tmp_path: Path, size: int) -> None:
+    path = write_log(tmp_path, gzip.compress(os.urandom(1000))[:size])
 
     with pytest.raises(LogInputError, match="ends early"):
         lines_of(path)
 
 
 def test_damaged_gzip_is_an_error(tmp_path: Path) -> None:
-    path = written(tmp_path, b"\x1f\x8b\xff\xff damaged")
+    path = write_log(tmp_path, b"\x1f\x8b\xff\xff damaged")
 
     with pytest.raises(LogInputError, match="damaged gzip"):
         lines_of(path)
@@ -126,11 +128,11 @@ def test_a_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", b"x", b"\x1f"])
 def test_next_to_nothing_is_read_without_an_error(tmp_path: Path, data: bytes) -> None:
-    assert len(data.strip()) == len(lines_of(written(tmp_path, data)))
+    assert len(data.strip()) == len(lines_of(write_log(tmp_path, data)))
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
-    lines = lines_of(written(tmp_path, b"z" * (3 * LINE_BYTES_MAX)))
+    lines = lines_of(write_log(tmp_path, b"z" * (3 * LINE_BYTES_MAX)))
 
     assert len(lines) > 1
     assert sum(len(line.raw) for line in lines) == 3 * LINE_BYTES_MAX
@@ -147,7 +149,7 @@ def test_a_pipe_written_byte_by_byte_gives_the_same_lines(data: bytes, count: in
         groups = log.groups(idle_s=0)
         for offset in range(len(data)):
             os.write(writing, data[offset : offset + 1])
-            if offset > 20:  # before, the form is not known yet, and nothing is given
+            if offset > 20:  # the form is not known before, so there are no groups yet
                 lines += next(groups)
         os.close(writing)
         lines += [line for group in groups for line in group]
@@ -170,9 +172,9 @@ def test_lines_of_a_live_pipe_come_before_it_ends() -> None:
         assert list(groups) == []
 
 
-def test_position_and_size_tell_how_far_a_file_is_read(tmp_path: Path) -> None:
+def test_position_and_size_show_how_much_of_a_file_is_read(tmp_path: Path) -> None:
     data = ROUTER * 5_000
-    with LogInput(str(written(tmp_path, data))) as log:
+    with LogInput(str(write_log(tmp_path, data))) as log:
         groups = log.groups()
         next(groups)
 

@@ -1,4 +1,4 @@
-"""The sender behaves as the published Logplex does."""
+"""The sender behaves like the published Logplex."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import pytest
 
-from app.traffic.logplex_sender import Acknowledged, LogplexBehaviour, LogplexSender
+from app.traffic.logplex_sender import AcknowledgedBatch, LogplexBehaviour, LogplexSender
 from app.traffic.simulated_lines import SimulatedLine, frame
 from parsers.framing import split
 
 NOW_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 TOKEN = "d.6b8a7d8a-2b3c-4d5e-8f90-a1b2c3d4e5f6"
-HANG = 0  # instead of a status: no answer
-HURRY = LogplexBehaviour(answer_within_s=0.05, backoff_s=0.0001)
+HANG = 0  # in place of a status: the drain never answers
+FAST = LogplexBehaviour(answer_within_s=0.05, backoff_s=0.0001)
 
 
 class Post(NamedTuple):
@@ -30,7 +30,7 @@ class Post(NamedTuple):
 
     @property
     def frames(self) -> list[bytes]:
-        return [each for each in split(self.body) if isinstance(each, bytes)]
+        return [item for item in split(self.body) if isinstance(item, bytes)]
 
 
 class Drain:
@@ -38,9 +38,9 @@ class Drain:
 
     def __init__(self, *answers: int) -> None:
         self.posts: list[Post] = []
-        self.open = asyncio.Event()
-        self.open.set()
-        self.at_once = self.at_once_max = 0
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.in_flight = self.in_flight_max = 0
         self.port = 0
         self._answers = list(answers)
 
@@ -64,11 +64,11 @@ class Drain:
                 lines = head.decode().strip().split("\r\n")
                 size = int(dict(line.split(": ", 1) for line in lines[1:])["Content-Length"])
                 self.posts.append(Post(lines, await reader.readexactly(size)))
-                self.at_once += 1
-                self.at_once_max = max(self.at_once, self.at_once_max)
-                await self.open.wait()
+                self.in_flight += 1
+                self.in_flight_max = max(self.in_flight, self.in_flight_max)
+                await self.is_open.wait()
                 status = self._answers.pop(0) if self._answers else 200
-                self.at_once -= 1
+                self.in_flight -= 1
                 if status == HANG:
                     await reader.read()
                     return
@@ -85,7 +85,7 @@ def line(text: str = "hello") -> SimulatedLine:
 
 
 def texts(post: Post) -> list[str]:
-    return [each.decode().strip().rpartition(" - ")[2] for each in post.frames]
+    return [frame_bytes.decode().strip().rpartition(" - ")[2] for frame_bytes in post.frames]
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -94,13 +94,13 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
-def sender_to(drain: Drain, habits: LogplexBehaviour = HURRY) -> LogplexSender:
-    return LogplexSender(drain.url, TOKEN, habits=habits, clock=lambda: NOW_S)
+def sender_to(drain: Drain, behaviour: LogplexBehaviour = FAST) -> LogplexSender:
+    return LogplexSender(drain.url, TOKEN, behaviour=behaviour, clock=lambda: NOW_S)
 
 
 async def send(sender: LogplexSender, *lines: SimulatedLine) -> None:
-    for each in lines:
-        sender.offer(each)
+    for simulated_line in lines:
+        sender.offer(simulated_line)
     sender.close()
     await sender.run()
 
@@ -136,44 +136,44 @@ async def test_credentials_are_those_of_the_url(userinfo: str, expected: bytes |
         await send(LogplexSender(url, TOKEN), line())
     post = drain.posts[0]
     assert post.head[0] == "POST / HTTP/1.1"
-    given = post.headers.get("Authorization")
-    assert given == (expected and f"Basic {base64.b64encode(expected).decode()}")
+    authorization = post.headers.get("Authorization")
+    assert authorization == (expected and f"Basic {base64.b64encode(expected).decode()}")
 
 
 async def test_bodies_are_whole_frames_up_to_their_size_and_a_larger_frame_goes_alone() -> None:
     small, large = line("x" * 100), line("y" * 2_000)
-    habits = LogplexBehaviour(body_bytes=3 * len(small.frame))
+    behaviour = LogplexBehaviour(body_bytes=3 * len(small.frame))
     async with Drain().serving() as drain:
-        sender = sender_to(drain, habits)
+        sender = sender_to(drain, behaviour)
         await send(sender, small, small, small, small, large, small)
     assert [len(post.frames) for post in drain.posts] == [3, 1, 1, 1]
-    assert sender.counts.acknowledged == 6
+    assert sender.counts.acknowledged_messages == 6
 
 
-async def test_one_post_is_in_flight_and_what_comes_meanwhile_goes_into_the_next() -> None:
+async def test_one_post_is_in_flight_and_lines_that_arrive_meanwhile_go_into_the_next() -> None:
     async with Drain().serving() as drain:
-        drain.open.clear()
+        drain.is_open.clear()
         sender = sender_to(drain, LogplexBehaviour())
         running = asyncio.create_task(sender.run())
         sender.offer(line("1"))
         await until(lambda: len(drain.posts) == 1)
         for text in "234":
             sender.offer(line(text))
-        drain.open.set()
+        drain.is_open.set()
         sender.close()
         await running
     assert [texts(post) for post in drain.posts] == [["1"], ["2", "3", "4"]]
-    assert drain.at_once_max == 1
+    assert drain.in_flight_max == 1
 
 
 async def test_a_full_buffer_loses_the_oldest_and_the_next_batch_says_so_first() -> None:
-    acknowledged: list[Acknowledged] = []
+    batches: list[AcknowledgedBatch] = []
     async with Drain().serving() as drain:
         sender = LogplexSender(
             drain.url,
             TOKEN,
-            habits=LogplexBehaviour(buffer_messages_max=3),
-            on_acknowledged=acknowledged.append,
+            behaviour=LogplexBehaviour(buffer_messages_max=3),
+            on_acknowledged=batches.append,
             clock=lambda: NOW_S,
         )
         await send(sender, *(line(text) for text in "12345"))
@@ -184,17 +184,21 @@ async def test_a_full_buffer_loses_the_oldest_and_the_next_batch_says_so_first()
         "Error L10 (output buffer overflow): 2 messages dropped since 2026-11-22T10:00:00+00:00."
     )
     assert post.headers["Logplex-Msg-Count"] == "4"
-    assert (sender.counts.offered, sender.counts.overflowed, sender.counts.lost) == (5, 2, 2)
-    assert [(len(batch.lines), batch.announced_lost) for batch in acknowledged] == [(3, 2)]
+    assert (
+        sender.counts.offered_messages,
+        sender.counts.overflowed_messages,
+        sender.counts.lost_messages,
+    ) == (5, 2, 2)
+    assert [(len(batch.lines), batch.announced_lost) for batch in batches] == [(3, 2)]
 
 
-async def test_a_loss_is_said_once() -> None:
+async def test_a_loss_is_reported_once() -> None:
     async with Drain().serving() as drain:
         sender = sender_to(drain, LogplexBehaviour(buffer_messages_max=1))
         running = asyncio.create_task(sender.run())
         sender.offer(line("1"))
         sender.offer(line("2"))
-        await until(lambda: sender.counts.acknowledged == 1)
+        await until(lambda: sender.counts.acknowledged_messages == 1)
         sender.offer(line("3"))
         sender.close()
         await running
@@ -209,14 +213,14 @@ async def test_a_temporary_failure_is_tried_again_under_the_same_frame_id(status
     first, second = drain.posts
     assert first.headers["Logplex-Frame-Id"] == second.headers["Logplex-Frame-Id"]
     assert first.body == second.body
-    assert sender.counts.acknowledged == 1
-    assert sender.counts.unanswered == (1 if status == HANG else 0)
+    assert sender.counts.acknowledged_messages == 1
+    assert sender.counts.unanswered_messages == (1 if status == HANG else 0)
 
 
-async def test_batches_have_frame_ids_of_their_own() -> None:
-    habits = LogplexBehaviour(body_bytes=1)
+async def test_every_batch_has_its_own_frame_id() -> None:
+    behaviour = LogplexBehaviour(body_bytes=1)
     async with Drain().serving() as drain:
-        await send(sender_to(drain, habits), line(), line())
+        await send(sender_to(drain, behaviour), line(), line())
     assert len({post.headers["Logplex-Frame-Id"] for post in drain.posts}) == 2
 
 
@@ -226,22 +230,22 @@ async def test_three_failed_tries_lose_the_batch_and_the_next_one_says_so() -> N
         await send(sender, line("1"), line("2"))
     assert [texts(post)[-1] for post in drain.posts] == ["1", "1", "1", "2"]
     assert "1 messages dropped" in texts(drain.posts[3])[0]
-    assert sender.counts.given_up == 1
+    assert sender.counts.abandoned_messages == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 413])
-async def test_a_refusal_is_final(status: int) -> None:
+async def test_a_rejection_is_final(status: int) -> None:
     async with Drain(status).serving() as drain:
         sender = sender_to(drain, LogplexBehaviour(body_bytes=1))
         await send(sender, line("1"), line("2"))
     assert [texts(post)[-1] for post in drain.posts] == ["1", "2"]
-    assert sender.counts.refused == 1
+    assert sender.counts.rejected_messages == 1
     assert str(status) in sender.counts.last_problem
 
 
 async def test_a_loss_is_counted_anew_at_each_try() -> None:
     async with Drain(503).serving() as drain:
-        drain.open.clear()
+        drain.is_open.clear()
         sender = sender_to(drain, LogplexBehaviour(buffer_messages_max=2))
         for text in "123":
             sender.offer(line(text))
@@ -249,7 +253,7 @@ async def test_a_loss_is_counted_anew_at_each_try() -> None:
         await until(lambda: len(drain.posts) == 1)
         for text in "456":
             sender.offer(line(text))
-        drain.open.set()
+        drain.is_open.set()
         sender.close()
         await running
     first, second, third = drain.posts
@@ -260,18 +264,18 @@ async def test_a_loss_is_counted_anew_at_each_try() -> None:
 
 
 async def test_a_refused_connection_costs_no_try() -> None:
-    async with Drain().serving() as gone:
-        port = gone.port
+    async with Drain().serving() as closed_drain:
+        port = closed_drain.port
     drain = Drain()
     drain.port = port
     sender = sender_to(drain)
     running = asyncio.create_task(sender.run())
     sender.offer(line())
-    await until(lambda: sender.counts.unreachable > HURRY.tries)
+    await until(lambda: sender.counts.failed_connections > FAST.tries)
     async with drain.serving(port):
         sender.close()
         await running
-    assert (sender.counts.acknowledged, sender.counts.posts) == (1, 1)
+    assert (sender.counts.acknowledged_messages, sender.counts.posts) == (1, 1)
 
 
 async def test_lines_of_the_past_wait_for_room_and_none_is_lost() -> None:
@@ -279,8 +283,8 @@ async def test_lines_of_the_past_wait_for_room_and_none_is_lost() -> None:
         sender = sender_to(drain, LogplexBehaviour(buffer_messages_max=2))
         running = asyncio.create_task(sender.run())
         for number in range(20):
-            await sender.put(line(str(number)))
+            await sender.offer_when_free(line(str(number)))
         sender.close()
         await running
     assert [text for post in drain.posts for text in texts(post)] == [str(n) for n in range(20)]
-    assert sender.counts.lost == 0
+    assert sender.counts.lost_messages == 0

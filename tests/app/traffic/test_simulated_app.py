@@ -1,4 +1,4 @@
-"""Simulated apps say what real ones do, and the same again for the same seed."""
+"""Simulated apps log like real ones, and the same again for the same seed."""
 
 from __future__ import annotations
 
@@ -10,34 +10,36 @@ import pytest
 
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.traffic.simulated_app import SimulatedApp
-from app.traffic.simulated_dyno import busyness
+from app.traffic.simulated_dyno import user_activity
 from app.traffic.simulated_lines import (
     ROUTER_ERRORS,
-    Hop,
+    RequestFields,
     RouterError,
     SimulatedLine,
     app_frames,
     frame,
-    lost_frame,
+    l10_frame,
     router_frame,
     timestamp,
 )
-from parsers import dispatch as heroku
+from parsers import dispatch
 from parsers.framing import split
 from parsers.samples import HerokuError, Request
 from parsers.syslog_header import parse_message
 
 START_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
-HOP = Hop("GET", "/a%20b", "shop.example.com", "8601b555-6a83-4c12-8269-97c8e32cdb22", "192.0.2.1")
+FIELDS = RequestFields(
+    "GET", "/a%20b", "shop.example.com", "8601b555-6a83-4c12-8269-97c8e32cdb22", "192.0.2.1"
+)
 
 
 def lines_of(seconds: float, *, seed: int = 1, dynos: int = 4) -> list[SimulatedLine]:
-    found = []
+    lines = []
     for line in SimulatedApp("shop", dynos=dynos, seed=seed).lines(START_S):
         if line.at_s >= START_S + seconds:
             break
-        found.append(line)
-    return found
+        lines.append(line)
+    return lines
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +60,10 @@ def test_lines_come_in_the_order_they_are_sent(hour: list[SimulatedLine]) -> Non
     assert all(earlier.at_s <= later.at_s for earlier, later in pairwise(hour))
 
 
-def test_the_parsers_find_in_the_lines_exactly_what_the_app_says_of_them(
+def test_the_parsers_read_exactly_the_expected_values_of_the_lines(
     hour: list[SimulatedLine],
 ) -> None:
-    """The simulation is an independent witness: it shares no code with the parsers."""
+    """The simulation is an independent check: it shares no code with the parsers."""
     requests = Counter(line.status for line in hour if line.status is not None)
     codes = Counter(line.code for line in hour if line.code)
     aggregator = Aggregator(START_S + 3_600, AcceptanceWindow(86_400, 300))
@@ -84,7 +86,7 @@ def test_an_hour_is_about_as_many_lines_as_asked_for(hour: list[SimulatedLine]) 
 
 
 def test_both_routers_websockets_and_every_kind_of_dyno_occur(hour: list[SimulatedLine]) -> None:
-    everything = "".join(texts(hour))
+    log = "".join(texts(hour))
     for piece in (
         "<158>1 ",
         "protocol=http2.0 tls=true tls_version=tls1.3",
@@ -96,7 +98,7 @@ def test_both_routers_websockets_and_every_kind_of_dyno_occur(hour: list[Simulat
         " host app worker.1 - ",
         "東京",
     ):
-        assert piece in everything, piece
+        assert piece in log, piece
 
 
 def test_one_dyno_runs_out_of_memory_and_comes_back_as_another(hour: list[SimulatedLine]) -> None:
@@ -113,22 +115,22 @@ def test_out_of_memory_shows_within_the_first_minute() -> None:
 
 
 def test_a_single_dyno_is_a_web_dyno() -> None:
-    everything = "".join(texts(lines_of(60, dynos=1)))
-    assert " host heroku web.1 - " in everything
-    assert "worker" not in everything
+    log = "".join(texts(lines_of(60, dynos=1)))
+    assert " host heroku web.1 - " in log
+    assert "worker" not in log
 
 
-def test_readings_come_every_20_seconds(hour: list[SimulatedLine]) -> None:
-    readings = [line for line in hour if b" host heroku worker.1 - source=" in line.frame]
-    assert 2 * 160 < len(readings) < 2 * 180
+def test_runtime_metrics_come_every_20_seconds(hour: list[SimulatedLine]) -> None:
+    lines = [line for line in hour if b" host heroku worker.1 - source=" in line.frame]
+    assert 2 * 160 < len(lines) < 2 * 180
 
 
 @pytest.mark.parametrize("error", ROUTER_ERRORS, ids=lambda error: error.code)
 @pytest.mark.parametrize("legacy", [True, False])
 def test_every_router_error_is_read_as_what_it_is(error: RouterError, legacy: bool) -> None:
     tail = error.tail.format(dyno="web.2", connect=1, service=30_001, page=0)
-    whole = router_frame(START_S, HOP, error.head, tail, legacy=legacy, agent=error.agent)
-    sample = heroku.parse(parse_message(whole.partition(b" ")[2]))
+    frame_bytes = router_frame(START_S, FIELDS, error.head, tail, legacy=legacy, agent=error.agent)
+    sample = dispatch.parse(parse_message(frame_bytes.partition(b" ")[2]))
     assert isinstance(sample, Request)
     assert (error.code, error.status) == (sample.code, sample.status)
     assert sample.source == ("web.2" if "{dyno}" in error.tail else "web.")
@@ -137,14 +139,14 @@ def test_every_router_error_is_read_as_what_it_is(error: RouterError, legacy: bo
 
 def test_router_2_decodes_the_path_and_the_legacy_router_does_not() -> None:
     tail = "dyno=web.1 connect=0ms service=1ms status=200 bytes=2"
-    decoded = router_frame(START_S, HOP, "at=info", tail, legacy=False, agent=False)
-    raw = router_frame(START_S, HOP, "at=info", tail, legacy=True, agent=False)
-    assert b'path="/a b"' in decoded
-    assert b'path="/a%20b"' in raw
+    router_2 = router_frame(START_S, FIELDS, "at=info", tail, legacy=False, agent=False)
+    legacy_router = router_frame(START_S, FIELDS, "at=info", tail, legacy=True, agent=False)
+    assert b'path="/a b"' in router_2
+    assert b'path="/a%20b"' in legacy_router
 
 
 @pytest.mark.parametrize(
-    ("at_s", "written"),
+    ("at_s", "text"),
     [
         (START_S, "2026-11-22T10:00:00+00:00"),
         (START_S + 0.5, "2026-11-22T10:00:00.5+00:00"),
@@ -152,13 +154,13 @@ def test_router_2_decodes_the_path_and_the_legacy_router_does_not() -> None:
         (START_S + 0.9999999, "2026-11-22T10:00:01+00:00"),
     ],
 )
-def test_times_have_no_trailing_zeros(at_s: float, written: str) -> None:
-    assert timestamp(at_s) == written
+def test_times_have_no_trailing_zeros(at_s: float, text: str) -> None:
+    assert timestamp(at_s) == text
 
 
 def test_counts_are_of_bytes_and_include_the_newline() -> None:
-    whole = frame(190, START_S, "app", "web.1", "naïve")
-    count, _, message = whole.partition(b" ")
+    frame_bytes = frame(190, START_S, "app", "web.1", "naïve")
+    count, _, message = frame_bytes.partition(b" ")
     assert int(count) == len(message)
     assert message.endswith("naïve\n".encode())
 
@@ -178,17 +180,17 @@ def test_long_lines_occur(hour: list[SimulatedLine]) -> None:
     assert any(10_000 < len(line.frame) < 10_240 for line in hour)
 
 
-def test_an_l10_frame_has_no_newline_and_says_what_was_lost() -> None:
-    whole = lost_frame(START_S + 60, 21, START_S)
-    assert not whole.endswith(b"\n")
-    sample = heroku.parse(parse_message(whole.partition(b" ")[2]))
+def test_an_l10_frame_has_no_newline_and_reports_the_lost_messages() -> None:
+    frame_bytes = l10_frame(START_S + 60, 21, START_S)
+    assert not frame_bytes.endswith(b"\n")
+    sample = dispatch.parse(parse_message(frame_bytes.partition(b" ")[2]))
     assert sample == HerokuError("", "L10", 21)
 
 
 def test_apps_are_busier_in_the_afternoon_and_as_asked_over_a_day() -> None:
-    day = [busyness(minute * 60) for minute in range(24 * 60)]
-    assert busyness(15 * 3_600) > 1.1
-    assert busyness(3 * 3_600) < 0.9
+    day = [user_activity(minute * 60) for minute in range(24 * 60)]
+    assert user_activity(15 * 3_600) > 1.1
+    assert user_activity(3 * 3_600) < 0.9
     assert sum(day) / len(day) == pytest.approx(1, abs=0.01)
 
 
