@@ -1,1 +1,1 @@
-"""Looks for inputs that break the parsers, the drain and the stored formats."""
+"""Fuzzes the parsers, the drain and the stored formats."""

@@ -1,4 +1,4 @@
-"""POST /drain takes any body, gzip or not: 200, and every message in one place of the ledger."""
+"""Fuzz targets for POST /drain: any body, gzip or not, is stored and counted in the ledger."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _GZIP = (b"content-encoding", b"gzip")
 
 
 class _Service:
-    """A service over a store in memory, and the event loop that it runs on."""
+    """A service over an in-memory store, with the event loop that it runs on."""
 
     def __init__(self) -> None:
         settings = {
@@ -41,7 +41,7 @@ class _Service:
         self._app = build_app(Settings.from_environ(settings), self._store, lambda: NOW_S)
 
     def post(self, data: bytes, *headers: tuple[bytes, bytes]) -> tuple[int, dict[str, int]]:
-        """POST a body; returns the status, and the ledger of what was stored."""
+        """POST a body; returns the status and the ledger of the stored lines."""
         return self._runner.run(self._post(data, [*_HEADERS, *headers]))
 
     async def _post(
@@ -57,16 +57,16 @@ class _Service:
 
         scope = {"type": "http", "method": "POST", "path": "/drain", "headers": headers}
         await self._app(scope, receive, send)
-        return answers[0]["status"], await self._taken()
+        return answers[0]["status"], await self._drain_inbox()
 
-    async def _taken(self) -> dict[str, int]:
-        """The ledger of what lies in the inbox, which is empty then."""
+    async def _drain_inbox(self) -> dict[str, int]:
+        """Empty the inbox; returns the ledger of its batches."""
         elements = await self._store.read_inbox(APP, 1_000)
         await self._store.fold(APP, elements, [])
         ledger: dict[str, int] = {}
         for element in elements:
-            for _, packed in unpack_batch(element[HEADER_BYTES:]):
-                for name, count in unpack(packed).ledger.items():
+            for _, rollup_data in unpack_batch(element[HEADER_BYTES:]):
+                for name, count in unpack(rollup_data).ledger.items():
                     ledger[name] = ledger.get(name, 0) + count
         return ledger
 
@@ -75,28 +75,29 @@ _service = lru_cache(maxsize=1)(_Service)
 
 
 def body(data: bytes) -> None:
-    """A plain body."""
+    """An uncompressed body: 200 unless it is too large, and every message is in the ledger."""
     status, ledger = _service().post(data)
     assert status == (200 if len(data) <= BODY_BYTES_MAX else 413)
     if status == 200:
         assert ledger.get("received", 0) == sum(1 for _ in split(data))
-        _check_books(ledger)
+        _check_ledger(ledger)
 
 
 def gzip_body(data: bytes) -> None:
-    """A body that says it is gzip: damage is no reason to refuse it, only its size is."""
+    """A body marked as gzip: only its size is a reason to reject it, damage is not."""
     status, ledger = _service().post(data, _GZIP)
-    before_damage, damaged = _inflated_size(data)
-    if max(len(data), before_damage) <= BODY_BYTES_MAX:
+    inflated_bytes, is_damaged = _inflated_size(data)
+    if max(len(data), inflated_bytes) <= BODY_BYTES_MAX:
         assert status == 200
-    else:  # how much of a damaged body is seen before the damage is, is nobody's concern
-        assert status == 413 or (damaged and len(data) <= BODY_BYTES_MAX and status == 200)
-    _check_books(ledger)
+    else:  # it is unspecified how much of a damaged body is inflated before the damage is detected
+        assert status == 413 or (is_damaged and len(data) <= BODY_BYTES_MAX and status == 200)
+    _check_ledger(ledger)
 
 
 def _inflated_size(data: bytes) -> tuple[int, bool]:
-    """(how much comes out of all members together; whether damage ended it). 2 KB become 2 MB at
-    most.
+    """(inflated size of all members, whether damage ended it).
+
+    Inputs of 2 KB inflate to at most 2 MB, so this needs no limit.
     """
     size = 0
     while data:
@@ -114,7 +115,9 @@ def _inflated_size(data: bytes) -> tuple[int, bool]:
     return size, False
 
 
-def _check_books(ledger: dict[str, int]) -> None:
-    placed = ("counted", "ignored", "too_old", "too_new")
-    unparsed = sum(count for name, count in ledger.items() if name.startswith("unparsed:"))
-    assert ledger.get("received", 0) == unparsed + sum(ledger.get(name, 0) for name in placed)
+def _check_ledger(ledger: dict[str, int]) -> None:
+    outcomes = ("counted", "ignored", "too_old", "too_new")
+    unparsed_count = sum(count for name, count in ledger.items() if name.startswith("unparsed:"))
+    assert ledger.get("received", 0) == unparsed_count + sum(
+        ledger.get(name, 0) for name in outcomes
+    )

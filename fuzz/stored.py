@@ -1,4 +1,4 @@
-"""What lies in the store and on disk is read, or refused as damaged, and nothing else happens."""
+"""Fuzz targets for stored formats: any bytes are read, or rejected as damaged."""
 
 from __future__ import annotations
 
@@ -14,61 +14,60 @@ _EMPTY = msgspec.msgpack.encode([])
 
 
 def packing(data: bytes) -> None:
-    """Bytes are a rollup or a PackError; a rollup stays what it is through packing and merging."""
+    """Bytes give a rollup or a PackError. Packing and merging leave a rollup unchanged."""
     try:
         rollup = unpack(data)
     except PackError:
         return
-    assert _entries(rollup) <= len(data)
-    packed = pack(rollup)
-    assert pack(unpack(packed)) == packed
-    merged = Rollup()
-    merge_packed(merged, packed)
-    merged.merge(Rollup())
-    assert pack(merged) == packed
-    merge_packed(merged, packed)
-    unpack(pack(merged))
+    assert _entry_count(rollup) <= len(data)
+    stable_data = pack(rollup)
+    assert pack(unpack(stable_data)) == stable_data
+    merged_rollup = Rollup()
+    merge_packed(merged_rollup, stable_data)
+    merged_rollup.merge(Rollup())
+    assert pack(merged_rollup) == stable_data
+    merge_packed(merged_rollup, stable_data)
+    unpack(pack(merged_rollup))
 
 
 def section(data: bytes) -> None:
-    """As packing, of one section's numbers, of which the first byte says which."""
+    """The same for the numbers of one section. The first byte chooses the section."""
     if data:
         sections = [_EMPTY] * len(SECTIONS)
         sections[data[0] % len(SECTIONS)] = data[1:]
         packing(msgspec.msgpack.encode([1, 0, _NAMES, *sections, []]))
 
 
-def _entries(rollup: Rollup) -> int:
-    """How much was made of the bytes."""
+def _entry_count(rollup: Rollup) -> int:
+    """How many entries a rollup has in all its sections."""
     tables = (getattr(rollup, name) for name in SECTIONS)
-    bins = sum(len(each) for each in rollup.sketches.values())
+    bins = sum(len(sketch) for sketch in rollup.sketches.values())
     return sum(len(table) for table in tables) + bins + len(rollup.extensions)
 
 
 def batch(data: bytes) -> None:
-    """Bytes are a batch or a PackError; a batch stays what it is."""
+    """Bytes give a batch or a PackError. Packing leaves a batch unchanged."""
     try:
-        rollups = [(minute, unpack(packed)) for minute, packed in unpack_batch(data)]
+        rollups = {minute: unpack(rollup) for minute, rollup in unpack_batch(data)}
     except PackError:
         return
-    packed_batch = pack_batch(dict(rollups))
-    assert pack_batch({at: unpack(packed) for at, packed in unpack_batch(packed_batch)}) == (
-        packed_batch
-    )
+    repacked_data = pack_batch(rollups)
+    rollups = {minute: unpack(rollup) for minute, rollup in unpack_batch(repacked_data)}
+    assert pack_batch(rollups) == repacked_data
 
 
-def arrival(data: bytes) -> None:
-    """Bytes are an arrival or a PackError; what was written is read back, and can be appended."""
+def received_batch(data: bytes) -> None:
+    """Bytes give a received batch or a PackError. Packing leaves a received batch unchanged."""
     try:
-        found = unpack_received(data)
+        received = unpack_received(data)
     except PackError:
         return
-    written = pack_received(found)
-    again = unpack_received(written)
+    repacked_data = pack_received(received)
+    again = unpack_received(repacked_data)
     assert (again.app, again.id, again.token, again.drain) == (
-        found.app,
-        found.id,
-        found.token,
-        found.drain,
+        received.app,
+        received.id,
+        received.token,
+        received.drain,
     )
-    assert pack_received(again) == written
+    assert pack_received(again) == repacked_data

@@ -1,4 +1,4 @@
-"""Each target takes any bytes and raises when something that always holds does not."""
+"""The fuzz targets. Each takes any bytes and raises when an invariant does not hold."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 from fuzz import drain, stored, wire
 
-CORPUS = Path(__file__).parent / "corpus"  # a folder for each target: inputs that reach something
+CORPUS = Path(__file__).parent / "corpus"  # one folder per target, of inputs worth keeping
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "arrival": stored.arrival,
     "batch": stored.batch,
     "body": drain.body,
     "client_text": wire.client_text,
@@ -20,12 +19,13 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "heroku_logs": wire.heroku_logs,
     "packing": stored.packing,
     "platform_line": wire.platform_line,
+    "received_batch": stored.received_batch,
     "runtime_names": wire.runtime_names,
     "section": stored.section,
     "syslog": wire.syslog,
 }
 
 
-def kept(target: str) -> list[Path]:
-    """The inputs that are kept for a target."""
+def corpus_inputs(target: str) -> list[Path]:
+    """The inputs in the corpus of a target."""
     return sorted(path for path in (CORPUS / target).iterdir() if path.is_file())

@@ -1,6 +1,6 @@
-"""Recorded bodies and what is read from them.
+"""Recorded logs give the recorded samples.
 
-DYNOMETER_TEST_GOLDEN=write records the answers anew: read the diff.
+DYNOMETER_TEST_GOLDEN=write records the samples again. Review the diff.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from parsers import dispatch as heroku
+from parsers import dispatch
 from parsers.framing import Damage, FrameReader, split
 from parsers.heroku_logs_text import looks_like_body, parse_line
 from parsers.metrics import GAUGES
@@ -22,33 +22,33 @@ LOGS = Path(__file__).parent / "logs"
 INPUTS = sorted(LOGS.glob("*.log"))
 
 
-def said(message: Message) -> dict[str, object]:
-    """What a message was read as."""
-    about = {"at_ms": message.at_ms}
+def record_of(message: Message) -> dict[str, object]:
+    """The sample of a message, in the form of the recording."""
+    record = {"at_ms": message.at_ms}
     try:
-        sample = heroku.parse(message)
+        sample = dispatch.parse(message)
     except ParseError as error:
-        return {**about, "unparsed": error.reason}
+        return {**record, "unparsed": error.reason}
     if sample is None:
-        return {**about, "ignored": True}
+        return {**record, "ignored": True}
     if isinstance(sample, RuntimeMetrics):
         values = {GAUGES[index].name: value for index, value in sample.values}
-        return {**about, "Readings": {"source": sample.source, **values}}
-    return {**about, type(sample).__name__: sample._asdict()}
+        return {**record, "RuntimeMetrics": {"source": sample.source, **values}}
+    return {**record, type(sample).__name__: sample._asdict()}
 
 
 def read_frame(frame: bytes | Damage) -> dict[str, object]:
     if isinstance(frame, Damage):
         return {"damage": frame.size}
     try:
-        return said(parse_message(frame))
+        return record_of(parse_message(frame))
     except ParseError as error:
         return {"unparsed": error.reason}
 
 
 def read_line(line: bytes) -> dict[str, object]:
     try:
-        return said(parse_line(line))
+        return record_of(parse_line(line))
     except ParseError as error:
         return {"unparsed": error.reason}
 
@@ -62,11 +62,11 @@ def read(data: bytes) -> list[dict[str, object]]:
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
 def test_a_log_is_read_as_recorded(path: Path) -> None:
     golden = path.with_suffix(".golden.json")
-    found = read(path.read_bytes())
+    records = read(path.read_bytes())
     if os.environ.get("DYNOMETER_TEST_GOLDEN") == "write":
-        lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in found)
+        lines = ",\n".join(json.dumps(record, ensure_ascii=False) for record in records)
         golden.write_text(f"[\n{lines}\n]\n")
-    assert found == json.loads(golden.read_text())
+    assert records == json.loads(golden.read_text())
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
@@ -77,12 +77,12 @@ def test_a_body_is_read_the_same_in_any_pieces(path: Path) -> None:
         return
     for size in (1, 3, 64, 1_000):
         reader = FrameReader()
-        found = [
+        frames = [
             frame
             for start in range(0, len(data), size)
             for frame in reader.feed(data[start : start + size])
         ]
-        assert [read_frame(frame) for frame in found + reader.end()] == read(data)
+        assert [read_frame(frame) for frame in frames + reader.end()] == read(data)
 
 
 def test_there_are_recordings_of_both_forms() -> None:

@@ -21,7 +21,7 @@ from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
-from fuzz.targets import kept
+from fuzz.targets import corpus_inputs
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
 from tests.app.rollup.test_rollup import AT_MS, rollups
 
@@ -121,7 +121,7 @@ def test_any_bytes_are_rejected_or_read_alike(data: bytes) -> None:
 @pytest.mark.parametrize("target", ["packing", "section"])
 def test_fuzz_corpus_is_rejected_or_read_alike(target: str) -> None:
     empty = msgspec.msgpack.encode([])
-    for path in kept(target):
+    for path in corpus_inputs(target):
         assert_same(path.read_bytes())
         for index in range(3, 11):
             fields = [1, 0, ["web.1", "web", "H12", "counted"], *[empty] * 8, []]

@@ -21,7 +21,7 @@ from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import DEFAULT_LIMITS, Rollup
 from app.rollup.summaries import GaugeSummary, TimingTotals
-from fuzz.targets import kept
+from fuzz.targets import corpus_inputs
 from parsers.metrics import METRICS, Metric
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
 from tests.app.rollup.test_rollup import AT_MS, rollups
@@ -147,10 +147,10 @@ def test_any_bytes_are_rejected_or_read_alike(metric: Metric, data: bytes) -> No
     assert_same(build_query(metric), [("shop", START, data)])
 
 
-@pytest.mark.parametrize("target", ["packing", "section", "batch", "arrival"])
+@pytest.mark.parametrize("target", ["packing", "section", "batch", "received_batch"])
 def test_fuzz_corpus_is_rejected_or_read_alike(target: str) -> None:
     empty = msgspec.msgpack.encode([])
-    for path in kept(target):
+    for path in corpus_inputs(target):
         for metric in METRICS.values():
             assert_same(build_query(metric), [("shop", START, path.read_bytes())])
             for index in range(3, 11):

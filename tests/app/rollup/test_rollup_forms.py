@@ -14,7 +14,7 @@ from app.rollup.codec import PackError
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import BIN_COUNT
 from app.rollup.summaries import GaugeSummary, TimingTotals
-from fuzz.targets import kept
+from fuzz.targets import corpus_inputs
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS
 from tests.app.rollup.test_rollup import rollups
 from tests.support.forms import (
@@ -119,9 +119,9 @@ def test_any_bytes_are_rejected_or_read_alike(data: bytes) -> None:
     assert_same_reading(data)
 
 
-@pytest.mark.parametrize("target", ["packing", "section", "batch", "arrival"])
+@pytest.mark.parametrize("target", ["packing", "section", "batch", "received_batch"])
 def test_fuzzing_corpora_are_rejected_or_read_alike(target: str) -> None:
-    for path in kept(target):
+    for path in corpus_inputs(target):
         assert_same_reading(path.read_bytes())
         empty = msgspec.msgpack.encode([])
         for index in range(3, 11):

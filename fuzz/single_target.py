@@ -1,4 +1,4 @@
-"""`python -m fuzz.one TARGET …`: one target under atheris; what follows is for libFuzzer."""
+"""`python -m fuzz.single_target TARGET …`: one target under atheris. The rest goes to libFuzzer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ if __name__ == "__main__":
     target = sys.argv[1]
     with atheris.instrument_imports(include=["app", "parsers"]):
         targets = import_module("fuzz.targets").TARGETS
-    again = f"{sys.executable} -m fuzz.one {target}"  # libFuzzer starts itself by it to merge
-    atheris.Setup([again, *sys.argv[2:]], targets[target])
+    program = f"{sys.executable} -m fuzz.single_target {target}"  # libFuzzer runs it to merge
+    atheris.Setup([program, *sys.argv[2:]], targets[target])
     atheris.Fuzz()
