@@ -1,4 +1,4 @@
-"""Certificates for tests, made by openssl."""
+"""Certificates for tests, created with openssl."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def certificate(
     directory: Path, name: str, *, rsa: bool = False, days: str = "1"
 ) -> tuple[Path, Path]:
-    """(chain, key) of a self-signed one for this host."""
+    """(chain, key): the files of a self-signed certificate for the host `name`."""
     chain, key = directory / f"{name}.pem", directory / f"{name}.key"
     kind = ["rsa:2048"] if rsa else ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
     subprocess.run(

@@ -1,6 +1,4 @@
-"""Brokers for tests: one that speaks Kafka's protocol, in a process of its own, or, with
-KAFKA_BOOTSTRAP set, a real cluster.
-"""
+"""Kafka brokers for tests: a local process, or a real cluster if KAFKA_BOOTSTRAP is set."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ START_WITHIN_S = 20.0
 
 
 class Broker:
-    """A broker that can be stopped and started on its data."""
+    """A broker that keeps its data over a restart."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -33,7 +31,7 @@ class Broker:
         self.start()
 
     def start(self) -> None:
-        # Not its script, which would leave it behind as a child.
+        # Runs the program itself: a kill of its wrapper script would leave it running.
         package = find_spec("noida_db")
         assert package is not None and package.origin is not None, "pip install noida-db"
         program = Path(package.origin).parent / "noida-db"
@@ -74,27 +72,29 @@ def running_broker() -> Iterator[Broker]:
 
 @contextmanager
 def running_brokers() -> Iterator[str]:
-    """Where they are."""
-    if given := os.environ.get(BOOTSTRAP):
-        yield given
+    """Yield the bootstrap servers."""
+    if bootstrap := os.environ.get(BOOTSTRAP):
+        yield bootstrap
         return
     with running_broker() as broker:
         yield broker.bootstrap
 
 
 def new_topic() -> str:
-    """A name that nothing else has."""
+    """A unique topic name."""
     return f"dynometer-{uuid.uuid4().hex[:12]}"
 
 
 @contextmanager
 def running_mock(brokers: int = 3) -> Iterator[str]:
-    """Where the mock cluster is that librdkafka has within; topics are made as they are looked for.
-    Its group coordinator gives up members that died, which the other broker's does not.
+    """Yield the bootstrap servers of librdkafka's built-in mock cluster.
+
+    It creates topics on first use. Its group coordinator drops members that died, which the other
+    broker does not.
     """
-    if given := os.environ.get(BOOTSTRAP):
-        yield given
+    if bootstrap := os.environ.get(BOOTSTRAP):
+        yield bootstrap
         return
     producer = Producer({"test.mock.num.brokers": brokers, "bootstrap.servers": "mock"})
-    known = producer.list_topics(timeout=START_WITHIN_S).brokers.values()
-    yield ",".join(f"{each.host}:{each.port}" for each in known)
+    addresses = producer.list_topics(timeout=START_WITHIN_S).brokers.values()
+    yield ",".join(f"{address.host}:{address.port}" for address in addresses)

@@ -1,4 +1,4 @@
-"""Frames as Logplex sends them, with counts computed, and bodies of them."""
+"""Messages and frames as Logplex sends them, with computed octet counts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ AT_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 
 
 def timestamp(at_s: float) -> str:
-    """As Logplex writes it: the fraction without zeros at its end, the zone as +00:00."""
+    """A timestamp as Logplex writes it: no trailing zeros in the fraction, +00:00 as the zone."""
     moment = datetime.fromtimestamp(at_s, UTC)
     fraction = f"{moment.microsecond:06d}".rstrip("0")
     return f"{moment:%Y-%m-%dT%H:%M:%S}{'.' if fraction else ''}{fraction}+00:00"
 
 
 def counted(message: bytes) -> bytes:
-    """A frame of a message."""
+    """The frame of a message."""
     return b"%d %b" % (len(message), message)
 
 
@@ -69,14 +69,14 @@ def router_text(
 
 
 def router(at_s: float = AT_S, **fields: str) -> bytes:
-    """A frame of the router; see router_text for the fields."""
+    """A frame of the router. `fields` are the arguments of router_text."""
     return frame(router_text(**fields), procid="router", at_s=at_s, pri=158)
 
 
 def memory(
     at_s: float = AT_S, *, dyno: str = "web.1", total: str = "256.00", quota: str = "512.00"
 ) -> bytes:
-    """A frame of a dyno's memory."""
+    """A frame with the memory of a dyno."""
     text = (
         f"source={dyno} dyno=heroku.1.0f0f sample#memory_total={total}MB "
         "sample#memory_rss=200.50MB sample#memory_cache=10.25MB sample#memory_swap=0.00MB "
@@ -87,7 +87,7 @@ def memory(
 
 
 def load(at_s: float = AT_S, *, dyno: str = "web.1", load_1m: str = "0.50") -> bytes:
-    """A frame of a dyno's load."""
+    """A frame with the load of a dyno."""
     text = (
         f"source={dyno} dyno=heroku.1.0f0f sample#load_avg_1m={load_1m} "
         "sample#load_avg_5m=0.40 sample#load_avg_15m=0.30"
@@ -101,7 +101,7 @@ def app_line(text: str | bytes = "Completed 200 OK", at_s: float = AT_S) -> byte
 
 
 def lost(messages: int, at_s: float = AT_S) -> bytes:
-    """Logplex's own L10: alone among all frames it lacks its newline."""
+    """Logplex's own L10, the only frame without a newline."""
     return frame(
         f"Error L10 (output buffer overflow): {messages} messages dropped since "
         f"{timestamp(at_s - 60)}.",

@@ -1,4 +1,4 @@
-"""Lines as `heroku logs` prints them, the command in a process of its own, a recording drain."""
+"""Lines as `heroku logs` prints them, the dynometer command, and a drain that records POSTs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AT_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 
 
 def text_line(source: str, text: str, *, at: float = AT_S) -> str:
-    """One line; `source` as in "heroku[router]"."""
+    """One line; `source` has the form "heroku[router]"."""
     moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
     return f"{moment} {source}: {text}\n"
 
@@ -30,7 +30,7 @@ def router_text(
     status: int = 200,
     code: str = "",
 ) -> str:
-    """A request that ended."""
+    """A router line of a finished request."""
     head = f'at=error code={code} desc="Something"' if code else "at=info"
     return text_line(
         "heroku[router]",
@@ -41,7 +41,7 @@ def router_text(
 
 
 def memory_text(*, at: float = AT_S, dyno: str = "web.1", total: str = "256.00") -> str:
-    """Memory of a dyno with a quota of 512 MB."""
+    """A line with the memory of a dyno with a quota of 512 MB."""
     return text_line(
         f"heroku[{dyno}]",
         f"source={dyno} dyno=heroku.1.0f0f sample#memory_total={total}MB "
@@ -51,7 +51,7 @@ def memory_text(*, at: float = AT_S, dyno: str = "web.1", total: str = "256.00")
 
 
 def load_text(*, at: float = AT_S, dyno: str = "web.1", load_1m: str = "0.50") -> str:
-    """Load of a dyno."""
+    """A line with the load of a dyno."""
     return text_line(
         f"heroku[{dyno}]",
         f"source={dyno} dyno=heroku.1.0f0f sample#load_avg_1m={load_1m} "
@@ -61,22 +61,24 @@ def load_text(*, at: float = AT_S, dyno: str = "web.1", load_1m: str = "0.50") -
 
 
 def framed(*messages: str) -> bytes:
-    """A drain body of these messages, which are given without their counts."""
-    encoded = [message.encode() for message in messages]
-    return b"".join(b"%d %s" % (len(message), message) for message in encoded)
+    """A drain body of these messages."""
+    encoded_messages = [message.encode() for message in messages]
+    return b"".join(b"%d %s" % (len(message), message) for message in encoded_messages)
 
 
 def environment(**settings: str) -> dict[str, str]:
-    """This process's environment without settings of ours, but for these."""
-    ours = ("DYNOMETER_", "REDIS_URL", "HOST", "PORT", "WEB_CONCURRENCY")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return inherited | settings
+    """The environment of this process, with these settings and no others of Dynometer."""
+    prefixes = ("DYNOMETER_", "REDIS_URL", "HOST", "PORT", "WEB_CONCURRENCY")
+    environment_variables = {
+        name: value for name, value in os.environ.items() if not name.startswith(prefixes)
+    }
+    return environment_variables | settings
 
 
 def dynometer(
     *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the command to its end."""
+    """Run the dynometer command until it exits."""
     return subprocess.run(
         [sys.executable, "-m", "app.cli", *arguments],
         input=stdin,
@@ -89,7 +91,7 @@ def dynometer(
 
 
 class RecordingDrain(ThreadingHTTPServer):
-    """Answers POSTs with `answers`, one each, then 200; keeps path, headers and body."""
+    """Answers POSTs with the statuses in `answers`, then 200. Records path, headers and body."""
 
     daemon_threads = True
 
@@ -106,12 +108,12 @@ class RecordingDrain(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def wait_for_bodies(self, count: int) -> None:
-        """Returns when so many POSTs have come."""
+        """Wait until there were `count` POSTs."""
         with self.arrived:
             assert self.arrived.wait_for(lambda: len(self.bodies) >= count, timeout=30)
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Nothing: senders that go away are part of the tests."""
+        """Print nothing: senders that disconnect are part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -131,12 +133,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Nothing: the test looks at what was recorded."""
+        """Print nothing: the test checks the recorded requests."""
 
 
 @contextmanager
 def recording_drain(*answers: int) -> Iterator[RecordingDrain]:
-    """A drain that listens while the context lasts."""
+    """A drain that listens for the duration of the context."""
     with RecordingDrain(list(answers)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

@@ -1,4 +1,4 @@
-"""A real Prometheus and a real Alertmanager, each on a port and in a directory of its own."""
+"""Real Prometheus and Alertmanager processes, each with its own port and directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ START_WITHIN_S = 30.0
 
 @contextmanager
 def running(log: Path, command: Sequence[str], ready: str) -> Iterator[None]:
-    """A program, from when it answers at this address until it was stopped."""
+    """Run a program once it answers at the URL `ready`, and stop it at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=log.parent
@@ -40,7 +40,7 @@ def _answers(url: str) -> bool:
 
 
 class Prometheus:
-    """What it answers."""
+    """Queries a Prometheus server."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -56,20 +56,20 @@ class Prometheus:
 
     def value(self, expression: str) -> float:
         """The only value of an instant query."""
-        [found] = self.query(expression)
-        return float(found["value"][1])
+        [result] = self.query(expression)
+        return float(result["value"][1])
 
     def values(self, expression: str, label: str) -> dict[str, float]:
-        """Values by a label."""
+        """Values of an instant query by a label."""
         return {
-            each["metric"].get(label, ""): float(each["value"][1])
-            for each in self.query(expression)
+            result["metric"].get(label, ""): float(result["value"][1])
+            for result in self.query(expression)
         }
 
 
 @contextmanager
 def prometheus(directory: Path, config: str) -> Iterator[Prometheus]:
-    """One that runs with this configuration."""
+    """A Prometheus that runs with this configuration."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "prometheus.yml").write_text(config)
     port = free_port()
@@ -86,7 +86,7 @@ def prometheus(directory: Path, config: str) -> Iterator[Prometheus]:
 
 @contextmanager
 def alertmanager(directory: Path, config: str) -> Iterator[str]:
-    """The address of one that runs with this configuration."""
+    """The URL of an Alertmanager that runs with this configuration."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "alertmanager.yml").write_text(config)
     port = free_port()

@@ -1,4 +1,4 @@
-"""The service and a Redis as processes of their own, to be killed and started again."""
+"""The service and Redis as separate processes that tests can kill and restart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 
 class RedisProcess:
-    """A Redis that keeps its data over a kill."""
+    """A Redis that keeps its data when it is killed."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.port = free_port()
@@ -72,7 +72,7 @@ class RedisProcess:
 
 
 class ServiceProcess:
-    """`dynometer serve` on a port of its own."""
+    """`dynometer serve` on its own port."""
 
     def __init__(self, directory: Path, **environ: str) -> None:
         self.port = free_port()
@@ -92,13 +92,13 @@ class ServiceProcess:
 
     @property
     def pid(self) -> int:
-        """Of the supervisor, or of the only process."""
+        """The process id of the supervisor, or of the only process."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def workers(self) -> list[int]:
-        """Processes that serve, when there are several."""
+        """Process ids of the workers, if there are several."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [int(child) for child in children if b"spawn_main" in _command_line(child)]
 
@@ -115,7 +115,7 @@ class ServiceProcess:
         wait_until(self._answers, START_WITHIN_S)
 
     def terminate(self) -> float:
-        """Ask it to end; returns after how many seconds it had."""
+        """Send SIGTERM and wait; returns the seconds that the shutdown took."""
         assert self._process is not None
         began_s = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
@@ -131,7 +131,7 @@ class ServiceProcess:
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
 
     def stop(self) -> None:
-        """However it is, end it."""
+        """End the service, in whatever state it is."""
         if self._process is not None and self._process.poll() is None:
             try:
                 self.terminate()

@@ -1,4 +1,4 @@
-"""A proxy in front of a server that loses replies when told to."""
+"""A proxy in front of a server that can lose replies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 
 class Proxy:
-    """Stands between a store and its server, on a unix socket of its own."""
+    """Relays between a store and its server, on its own unix socket."""
 
     def __init__(self, url: str, server_path: str) -> None:
         self.url = url
@@ -19,7 +19,7 @@ class Proxy:
         self._server_path = server_path
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Relay one connection; a reply to lose ends it, after the server has done its work."""
+        """Relay one connection. A lost reply closes it after the server processed the request."""
         server_reader, server_writer = await asyncio.open_unix_connection(self._server_path)
         relay = asyncio.create_task(self._relay_requests(reader, server_writer))
         try:

@@ -1,4 +1,4 @@
-"""Real receivers of messages on loopback: a webhook and a mail server."""
+"""Real receivers of notifications on loopback: a webhook and a mail server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 
 class Received(NamedTuple):
-    """A POST."""
+    """A received POST."""
 
     path: str
     headers: dict[str, str]
@@ -26,8 +26,10 @@ class Received(NamedTuple):
 
 
 class Webhook:
-    """Takes POSTs. `answers`: statuses of the next ones, 200 after them; 0: no answer at all.
-    `head`: header lines of answers.
+    """Records POSTs.
+
+    `answers` are the statuses of the next answers (0: no answer), then 200. `head` has additional
+    header lines of the answers.
     """
 
     def __init__(self) -> None:
@@ -73,7 +75,10 @@ async def webhook(port: int = 0) -> AsyncIterator[Webhook]:
 
 
 class Mailbox:
-    """Takes e-mail. `greeting`: what it says first; `refuses`: a reply to RCPT instead of 250."""
+    """Records e-mail.
+
+    `greeting` is its first line. `refuses` is a reply to RCPT that replaces 250.
+    """
 
     def __init__(self) -> None:
         self.letters: list[Letter] = []

@@ -1,4 +1,4 @@
-"""The whole service in this process, over any store, on a clock that the test owns."""
+"""The whole service in this process, on any store and with a test clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOW_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
 
 
 class Clock:
-    """Unix time that stands still until the test moves it."""
+    """Unix time that only changes when the test sets it."""
 
     def __init__(self, now_s: float = NOW_S) -> None:
         self.now_s = now_s
@@ -32,7 +32,7 @@ class Clock:
 
 @asynccontextmanager
 async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
-    """Start an ASGI app, and shut it down at the end."""
+    """Start up an ASGI app, and shut it down at the end."""
     to_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
     from_app: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
     scope: dict[str, Any] = {"type": "lifespan", "asgi": {"version": "3.0"}}
@@ -40,22 +40,22 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
     async def run() -> None:
         await app(scope, to_app.get, from_app.put)
 
-    running = asyncio.create_task(run())
+    task = asyncio.create_task(run())
     await to_app.put({"type": "lifespan.startup"})
-    started = await from_app.get()
-    assert started["type"] == "lifespan.startup.complete", started
+    event = await from_app.get()
+    assert event["type"] == "lifespan.startup.complete", event
     try:
         yield
     finally:
         await to_app.put({"type": "lifespan.shutdown"})
-        await running
+        await task
 
 
 @asynccontextmanager
 async def client_of(
     store: Store, clock: Clock, **environ: str
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a running service; settings as environment variables."""
+    """A client of a running service. `environ` are its settings as environment variables."""
     with TemporaryDirectory(prefix="dynometer-") as data_dir:
         environ.setdefault("DYNOMETER_DATA_DIR", data_dir)
         async with client_in(store, clock, **environ) as client:
@@ -66,7 +66,7 @@ async def client_of(
 async def client_in(
     store: Store, clock: Clock, **environ: str
 ) -> AsyncIterator[httpx2.AsyncClient]:
-    """A client of a running service whose settings name a data directory."""
+    """The same for settings that include a data directory."""
     app = build_app(Settings.from_environ(environ), store, clock)
     async with lifespan(app):
         transport = httpx2.ASGITransport(app=app)
@@ -82,14 +82,12 @@ async def post(
     secret: str = "any",
     **headers: str,
 ) -> httpx2.Response:
-    """POST a body as Logplex does, with a Frame-Id of its own unless one is given
-    (Logplex_Frame_Id="").
-    """
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    named.setdefault("Logplex-Frame-Id", os.urandom(16).hex().upper())
+    """POST a body as Logplex does, with a new Frame-Id unless `Logplex_Frame_Id` is passed."""
+    header_fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    header_fields.setdefault("Logplex-Frame-Id", os.urandom(16).hex().upper())
     return await client.post(
         "/drain",
         content=body,
         auth=(app, secret),
-        headers={"Content-Type": "application/logplex-1", **named},
+        headers={"Content-Type": "application/logplex-1", **header_fields},
     )

@@ -1,4 +1,4 @@
-"""A store's contents as a file, and what the service answers from them."""
+"""Loads and dumps the contents of a store, and collects the answers of the service from them."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ QUESTIONS = [
 
 
 async def answers(client: httpx2.AsyncClient) -> dict[str, Any]:
-    """What the service says of all that is stored."""
-    said: dict[str, Any] = {}
-    for question in QUESTIONS:
+    """The answers of the service that cover all stored data."""
+    results: dict[str, Any] = {}
+    for template in QUESTIONS:
         for step in ("1m", "10m", "1h", "range"):
-            asked = question.format(step=step)
-            answer = await client.get(f"/api/v1/apps/shop/{asked}", auth=("x", ADMIN))
-            said[asked] = answer.json()
+            query = template.format(step=step)
+            answer = await client.get(f"/api/v1/apps/shop/{query}", auth=("x", ADMIN))
+            results[query] = answer.json()
     metrics = (await client.get("/metrics", auth=("x", ADMIN))).text
-    said["metrics"] = sorted(line for line in metrics.splitlines() if line.startswith("heroku_"))
+    results["metrics"] = sorted(line for line in metrics.splitlines() if line.startswith("heroku_"))
     drains = (await client.get("/api/v1/drains", auth=("x", ADMIN))).json()["drains"]
-    said["drains"] = drains
-    said["tokens"] = (await client.get("/api/v1/tokens", auth=("x", ADMIN))).json()
-    return said
+    results["drains"] = drains
+    results["tokens"] = (await client.get("/api/v1/tokens", auth=("x", ADMIN))).json()
+    return results
 
 
 def load(server: RedisProcess, keys: dict[str, Any]) -> None:
@@ -52,7 +52,9 @@ def load(server: RedisProcess, keys: dict[str, Any]) -> None:
         if kind == "list":
             server.client.rpush(key, *map(base64.b64decode, value))
         elif kind == "hash":
-            pairs: Any = {base64.b64decode(field): base64.b64decode(held) for field, held in value}
+            pairs: Any = {
+                base64.b64decode(field): base64.b64decode(content) for field, content in value
+            }
             server.client.hset(key, mapping=pairs)
         elif kind == "zset":
             server.client.zadd(key, {base64.b64decode(member): score for member, score in value})
@@ -65,13 +67,13 @@ def dump(server: RedisProcess) -> dict[str, Any]:
         return base64.b64encode(value).decode()
 
     client: Any = server.client
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for key in sorted(client.keys("*")):
         kind = client.type(key).decode()
         if kind == "list":
             value: Any = [text(element) for element in client.lrange(key, 0, -1)]
         elif kind == "hash":
-            value = [[text(field), text(held)] for field, held in client.hgetall(key).items()]
+            value = [[text(field), text(content)] for field, content in client.hgetall(key).items()]
         elif kind == "zset":
             value = [
                 [text(name), score] for name, score in client.zrange(key, 0, -1, withscores=True)
@@ -79,7 +81,7 @@ def dump(server: RedisProcess) -> dict[str, Any]:
         elif kind == "string":
             value = text(client.get(key))
         else:
-            continue  # names of workers that gave a sign of life
+            continue  # heartbeats of workers
         if b":beat" not in key:
-            found[text(key)] = [kind, value]
-    return found
+            keys[text(key)] = [kind, value]
+    return keys

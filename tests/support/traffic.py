@@ -1,4 +1,4 @@
-"""An hour of a simulated app's lines, stamped with the present."""
+"""An hour of a simulated app's lines that ends now."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DYNOS = 4
 
 
 def hour(app: str, seed: int, *, until_s: float = 0, seconds: float = 3_600) -> list[bytes]:
-    """Frames of the time until `until_s`, or until now."""
+    """The frames of `seconds` up to `until_s`, by default up to now."""
     until_s = until_s or time.time()
     frames = []
-    simulated = SimulatedApp(app, dynos=DYNOS, lines_per_s=LINES_PER_S, seed=seed)
-    for line in simulated.lines(until_s - seconds):
+    app_simulation = SimulatedApp(app, dynos=DYNOS, lines_per_s=LINES_PER_S, seed=seed)
+    for line in app_simulation.lines(until_s - seconds):
         if line.at_s >= until_s:
             break
         frames.append(line.frame)

@@ -1,4 +1,4 @@
-"""The service behind a real socket in this process, and raw bytes to and from it."""
+"""The service on a real socket in this process, with raw bytes to and from it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USUAL = ConnectionLimits()
 
 
 class Wire:
-    """Connections to a listening service."""
+    """Opens connections to a listening service."""
 
     def __init__(self, port: int, server: uvicorn.Server) -> None:
         self.port = port
@@ -25,22 +25,22 @@ class Wire:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
-    async def ask(self, sent: bytes) -> bytes:
-        """All that comes back until the service closes."""
+    async def ask(self, data: bytes) -> bytes:
+        """Send bytes; returns all bytes until the service closes the connection."""
         reader, writer = await self.connect()
-        writer.write(sent)
+        writer.write(data)
         try:
             async with asyncio.timeout(ANSWERED_WITHIN_S):
                 return await reader.read()
-        except ConnectionResetError:  # it closed with bytes of ours unread
+        except ConnectionResetError:  # the service closed before it read all bytes
             return b""
         finally:
             writer.close()
 
-    async def statuses(self, sent: bytes) -> list[int]:
-        """Of all answers until the service closes."""
-        answers = await self.ask(sent)
-        return [int(each[:3]) for each in answers.split(b"HTTP/1.1 ")[1:]]
+    async def statuses(self, data: bytes) -> list[int]:
+        """Send bytes; returns the statuses of all answers until the service closes."""
+        answers = await self.ask(data)
+        return [int(answer[:3]) for answer in answers.split(b"HTTP/1.1 ")[1:]]
 
 
 @asynccontextmanager
@@ -63,7 +63,7 @@ async def wire_to(
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server._serve())
+    task = asyncio.create_task(server._serve())
     async with asyncio.timeout(ANSWERED_WITHIN_S):
         while not server.started:
             await asyncio.sleep(0.001)
@@ -71,4 +71,4 @@ async def wire_to(
         yield Wire(server.servers[0].sockets[0].getsockname()[1], server)
     finally:
         server.should_exit = True
-        await serving
+        await task
