@@ -1,4 +1,4 @@
-"""Batches and short calls to append and read them, for tests of stores."""
+"""Batches and the usual way to append them, for tests of stores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOTAL = Slot("total", 0)
 
 
 def batch(data: bytes = b"data", *, id: bytes | None = None, token: bytes | None = None) -> Batch:  # noqa: A002 - as in Batch
-    """A batch, by default with a new id and token."""
+    """A batch with an id and a token of its own unless they are given."""
     return Batch(
         os.urandom(ID_BYTES) if id is None else id,
         os.urandom(8) if token is None else token,
@@ -38,7 +38,7 @@ def batch(data: bytes = b"data", *, id: bytes | None = None, token: bytes | None
 
 
 def again(first: Batch) -> Batch:
-    """The same batch as its sender repeats it: the same id in another POST."""
+    """What the sender sends when it repeats a batch: the same id, in a POST of its own."""
     return batch(b"sent again", id=first.id)
 
 
@@ -57,8 +57,8 @@ async def append_when_taken(store: Store, app: str, *batches: Batch) -> AppendRe
 
 
 def bundle(*batches: Batch, data: bytes = b"together") -> CoalescedElement:
-    """One element that replaces all of these batches."""
-    ids, tokens = [part.id for part in batches], [part.token for part in batches]
+    """An element that holds what these batches do."""
+    ids, tokens = [each.id for each in batches], [each.token for each in batches]
     return CoalescedElement(ids, tokens, new_element(KIND_BATCH, data))
 
 
@@ -75,10 +75,10 @@ async def append_bundle(
 
 
 async def fill(store: Store, app: str, count: int) -> list[bytes]:
-    """Append `count` batches; returns their elements."""
+    """Append so many batches; returns their elements."""
     batches = [batch(b"%d" % i) for i in range(count)]
     await append(store, app, *batches)
-    return [item.element for item in batches]
+    return [each.element for each in batches]
 
 
 def write(slot: Slot = MINUTE, data: bytes = b"rollup", ttl_ms: int = DAY_MS) -> SlotWrite:

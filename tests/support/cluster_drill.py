@@ -71,7 +71,7 @@ class ClusterStage(Stage):
         try:
             yield durations_s
         finally:
-            task.cancel()
+            probing.cancel()
 
     async def _probe(self, app: str, durations_s: list[float]) -> None:
         url = f"http://{app}:any@127.0.0.1:{self.service.port}/drain"

@@ -161,7 +161,7 @@ async def run(drill: Drill, size: Size, seed: int) -> Result:
             await asyncio.wait_for(asyncio.gather(*sending), DELIVERY_TIMEOUT_S)
             await _wait_until_folded(world)
             end_s = int(time.time() + max(0.0, drill.clock_off_s)) + 60
-            result = await asyncio.to_thread(_compare, stage, drill, streams, start_s, end_s)
+            result = await asyncio.to_thread(_compare, world, drill, streams, start_s, end_s)
         finally:
             for task in (fault, feeding, *sending):
                 task.cancel()
@@ -195,9 +195,9 @@ async def _world(drill: Drill, size: Size, rng: random.Random) -> AsyncIterator[
             redis.kill()
 
 
-def _stream(stage: Stage, drill: Drill, app: str) -> _Stream:
+def _stream(world: Stage, drill: Drill, app: str) -> _Stream:
     truth = Truth()
-    url = f"http://{app}:any@127.0.0.1:{stage.service.port}/drain"
+    url = f"http://{app}:any@127.0.0.1:{world.service.port}/drain"
     senders = [
         LogplexSender(
             url,
@@ -206,13 +206,13 @@ def _stream(stage: Stage, drill: Drill, app: str) -> _Stream:
             on_acknowledged=truth.acknowledged,
             on_dropped=truth.given_up,
         )
-        for _ in range(stage.size.connections)
+        for _ in range(world.size.connections)
     ]
     return _Stream(app, truth, senders)
 
 
 async def _feed(
-    streams: Sequence[_Stream], stage: Stage, drill: Drill, fault: asyncio.Task[None]
+    streams: Sequence[_Stream], world: Stage, drill: Drill, fault: asyncio.Task[None]
 ) -> None:
     """Feed lines at a steady pace until there are enough and the fault has ended."""
     count = 0
@@ -257,7 +257,7 @@ async def _wait_until_folded(world: Stage) -> None:
     deadline = time.monotonic() + FOLD_TIMEOUT_S
     while time.monotonic() < deadline:
         with suppress(httpx2.TransportError):
-            body = (await stage.ready()).json()
+            body = (await world.ready()).json()
             idle = body["store"]["status"] == "ok" and not body["spool"]["bytes"]
             if idle and not body["folding"]["backlog_batches"]:
                 return
@@ -270,10 +270,10 @@ def _is_fewer(actual: object, total: object) -> bool:
 
 
 def _compare(
-    stage: Stage, drill: Drill, streams: Sequence[_Stream], start_s: int, end_s: int
+    world: Stage, drill: Drill, streams: Sequence[_Stream], start_s: int, end_s: int
 ) -> Result:
-    result = Result(kills=stage.kills, problems=stage.problems, notes=stage.notes)
-    with httpx2.Client(base_url=stage.service.url, trust_env=False, timeout=60) as client:
+    result = Result(kills=world.kills, problems=world.problems, notes=world.notes)
+    with httpx2.Client(base_url=world.service.url, trust_env=False, timeout=60) as client:
         for stream in streams:
             answers = Answers(client, stream.app, start_s, end_s)
             result.differences += differences(stream.truth, answers)

@@ -1,4 +1,4 @@
-"""Apps that log minute by minute on a test clock, and alert workers that evaluate them."""
+"""Apps that live on a clock which the test owns, minute by minute, and alerters that watch them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def quiet(
     memory_mb: float = 256,
     load_1m: float = 1,
 ) -> list[bytes]:
-    """The lines of one minute of two web dynos; `failed` and `slow` are numbers of requests."""
+    """A minute of two web dynos; `failed` and `slow` of its requests."""
     lines = []
     for number in range(requests):
         at = at_s + number * 60 / requests
@@ -58,14 +58,14 @@ def quiet(
 
 
 def error(at_s: float, code: str, *, dyno: str = "web.1") -> bytes:
-    """A router line with this code, or for an R code a line of the dyno."""
+    """A line of the router with a code, or one of the dyno for R codes."""
     if code.startswith("R"):
         return frame(f"Error {code} (Memory)", procid=dyno, at_s=at_s)
     return router(at_s, head=f'at=error code={code} desc="x"', dyno="", status="503", service="0ms")
 
 
 def release(at_s: float, version: str = "v42") -> bytes:
-    """The line of a new release."""
+    """A line that says that there is a new release."""
     return frame(
         f"Release {version} created by user dev@example.com",
         app_name="app",
@@ -75,14 +75,14 @@ def release(at_s: float, version: str = "v42") -> bytes:
 
 
 class Told(NamedTuple):
-    """A notification and the time of its delivery."""
+    """A message, and when it came."""
 
     at_s: float
     message: Any
 
 
 class World:
-    """Apps on a store, a webhook, and alert workers."""
+    """Apps over a store, a webhook, and alerters."""
 
     def __init__(self, store: Store, clock: Clock, hook: Webhook, directory: Path) -> None:
         self.store = store
@@ -94,9 +94,7 @@ class World:
         self.told: list[Told] = []
         self._appender = make_writer(store, clock)
         self._sightings = AppSightings(store, ttl_s=90 * 24 * HOUR_S)
-        self._fold_worker = FoldWorker(
-            store, TIERS, name="1", clock=clock, interval_s=5, batches=64
-        )
+        self._folder = FoldWorker(store, TIERS, name="1", clock=clock, interval_s=5, batches=64)
 
     def alerter(self, name: str) -> AlertWorker:
         return AlertWorker(
@@ -121,7 +119,7 @@ class World:
         await self.store.change_alerts([AlertChange(AlertTable.RULES, rule.name, pack_rule(rule))])
 
     async def append(self, lines: Iterable[bytes], app: str = "shop") -> None:
-        """Append lines that arrive now, and fold them."""
+        """The lines arrive now, and are folded."""
         frames = list(lines)
         if not frames:
             return
@@ -131,10 +129,7 @@ class World:
         await self._folder.fold(app)
 
     async def live(self, minutes: int, *lives: Lines, **apps: Lines) -> None:
-        """Advance the clock by `minutes`. The lines of each minute arrive at its end.
-
-        `lives` are the line generators of the app shop, `apps` those of others by name.
-        """
+        """So many minutes pass; what apps log in each arrives at its end. `lives` are of shop."""
         for _ in range(minutes):
             began_s = self.clock.now_s
             for _ in range(60 // STEP_S):
@@ -146,7 +141,7 @@ class World:
                 await self.append(lines(began_s), app)
 
     async def tick(self) -> None:
-        """Let every alert worker evaluate and deliver once."""
+        """Every alerter that lives does what it does now and then."""
         for alerter in self.alerters:
             await alerter.attempt(alerter.evaluate)
             await alerter.attempt(alerter.deliver)
@@ -154,7 +149,7 @@ class World:
             self.told.append(Told(self.clock.now_s, self.hook.received[len(self.told)].json))
 
     async def last_week(self, lines: Lines, app: str = "shop") -> None:
-        """Append the hours of last week that the next two hours are compared with."""
+        """The hours of last week that the next two are compared with."""
         now_s = self.clock.now_s
         for hour in range(3):
             self.clock.now_s = began_s = START_S - WEEK_S + hour * HOUR_S
@@ -163,11 +158,11 @@ class World:
 
     @property
     def stories(self) -> list[tuple[str, str]]:
-        """(alert, firing or resolved) of every notified alert, in order."""
+        """What was told: of which alert, firing or resolved, in that order."""
         return [
             (alert["rule"] + (f" {alert['key']}" if alert["key"] else ""), alert["status"])
-            for notification in self.told
-            for alert in notification.message["alerts"]
+            for each in self.told
+            for alert in each.message["alerts"]
         ]
 
 
@@ -175,10 +170,10 @@ class World:
 async def world(
     store: Store | None = None, clock: Clock | None = None, **channel: Any
 ) -> AsyncIterator[World]:
-    """A scenario with one channel of these fields."""
+    """With one channel, of these fields."""
     clock = clock or Clock(START_S)
     async with webhook() as hook:
         with TemporaryDirectory(prefix="dynometer-") as directory:
-            scenario = World(store or MemoryStore(clock), clock, hook, Path(directory))
-            await scenario.add_channel(**channel)
-            yield scenario
+            made = World(store or MemoryStore(clock), clock, hook, Path(directory))
+            await made.add_channel(**channel)
+            yield made
