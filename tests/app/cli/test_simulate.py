@@ -129,7 +129,7 @@ def test_a_service_that_is_not_running_is_one_line_with_the_remedy(
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == (
-        f"dynometer: no service at http://127.0.0.1:{port}: start it with dynometer serve\n"
+        f"dynometer: no service at http://127.0.0.1:{port}. Start it with dynometer serve\n"
     )
 
 
