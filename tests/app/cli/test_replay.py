@@ -179,7 +179,7 @@ def test_a_rejected_batch_is_not_remembered(tmp_path: Path) -> None:
         second = replay(drain, router_text().encode(), memory=tmp_path)
 
     assert first.returncode == 1
-    assert b"refuses the lines: it answers 401" in first.stderr
+    assert b"rejected the lines: it answered 401" in first.stderr
     assert b"1 NOT DELIVERED" in first.stdout
     assert b"1 read, 1 sent" in second.stdout
 
@@ -212,7 +212,7 @@ def test_a_service_that_is_not_running_is_reported_immediately(tmp_path: Path) -
     result = replay(address, router_text().encode(), memory=tmp_path)
 
     assert result.returncode == 1
-    assert f"no service at {address}: start it with dynometer serve".encode() in result.stderr
+    assert f"no service at {address}. Start it with dynometer serve".encode() in result.stderr
     assert b"Traceback" not in result.stderr
 
 
