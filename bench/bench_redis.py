@@ -54,7 +54,7 @@ async def commit_all(store: RedisStore, keyed_posts: list[tuple[DrainKey, DrainP
         inbox_ttl_s=86_400,
         verified_s=3_600,
         clock=lambda: ARRIVED_S,
-        on_stored=lambda lengths: None,
+        on_appended=lambda lengths: None,
     )
     committer = GroupCommitter(
         writer,

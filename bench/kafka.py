@@ -165,7 +165,7 @@ async def read_us(bootstrap: str, records: list[TopicRecord]) -> float:
         inbox_ttl_s=3_600,
         verified_s=3_600,
         clock=time.time,
-        on_stored=lambda lengths: None,
+        on_appended=lambda lengths: None,
     )
     reader = BatchConsumer(
         log, writer, limits=DEFAULT_LIMITS, topic_id="", on_stored=_ignore_stored, clock=time.time

@@ -34,9 +34,9 @@ def main() -> int:
     began_s = time.monotonic()
     warnings.filterwarnings("ignore", message=".*`?ext-modules.*experimental")
     setup(script_args=["--quiet", "build_ext", "--inplace"])
-    missing = [name for name in modules() if not compiled(name).exists()]
-    if missing:
-        print(f"Not compiled: {', '.join(missing)}. See the errors above.", file=sys.stderr)
+    failures = [name for name in modules() if is_stale(name)]
+    if failures:
+        print(f"Not compiled: {', '.join(failures)}. See the errors above.", file=sys.stderr)
         return 1
     print(f"Accelerators compiled ({time.monotonic() - began_s:.0f} s).")
     return 0
@@ -48,9 +48,12 @@ def modules() -> list[str]:
     return [module["name"] for module in project["tool"]["setuptools"]["ext-modules"]]
 
 
-def compiled(name: str) -> Path:
-    """Where the shared library of a module lies in the checkout."""
-    return ROOT / (name.replace(".", "/") + str(sysconfig.get_config_var("EXT_SUFFIX")))
+def is_stale(name: str) -> bool:
+    """Whether the shared library of a module is missing, or older than its source."""
+    path = ROOT / name.replace(".", "/")
+    library = path.with_name(path.name + str(sysconfig.get_config_var("EXT_SUFFIX")))
+    source = path.with_suffix(".pyx")
+    return not library.exists() or library.stat().st_mtime < source.stat().st_mtime
 
 
 if __name__ == "__main__":

@@ -192,18 +192,18 @@ def _frame(data: bytes | bytearray, position: int, final: bool, count_max: int) 
         return 0, _NOT_WHOLE if final else _NEEDS_MORE
     if data[end - 1] == _NEWLINE:
         return begin, end
-    verdict = _may_end(data, begin, end, final, count_max)
+    verdict = _judge_end(data, begin, end, final, count_max)
     return begin, end if verdict == _WHOLE else verdict
 
 
-def _may_end(data: bytes | bytearray, begin: int, end: int, final: bool, count_max: int) -> int:
+def _judge_end(data: bytes | bytearray, begin: int, end: int, final: bool, count_max: int) -> int:
     """Whether a message without a newline may end at `end`: _WHOLE, _NOT_WHOLE or _NEEDS_MORE."""
     rest = len(data) - end
     if rest == 0 and final:
         return _WHOLE
     if rest < _LOOKAHEAD_BYTES and not final:
         return _NEEDS_MORE
-    verdict = _starts_frame(data, end, final, count_max)
+    verdict = _judge_start(data, end, final, count_max)
     if verdict != _NOT_WHOLE:
         return verdict
     if not _FOLLOWS.match(data, end) or _NEXT_COUNT.search(
@@ -215,13 +215,13 @@ def _may_end(data: bytes | bytearray, begin: int, end: int, final: bool, count_m
     for start in range(max(begin, end - COUNT_DIGITS_MAX - 1), _end_of_digits(data, end)):
         match = _START.match(data, start)
         if start != end and match and match.end() > end:
-            verdict = _starts_frame(data, start, final, count_max)
+            verdict = _judge_start(data, start, final, count_max)
             if verdict != _NOT_WHOLE:
                 return _NEEDS_MORE if verdict == _NEEDS_MORE else _NOT_WHOLE
     return _WHOLE
 
 
-def _starts_frame(data: bytes | bytearray, position: int, final: bool, count_max: int) -> int:
+def _judge_start(data: bytes | bytearray, position: int, final: bool, count_max: int) -> int:
     """Whether a frame begins at `position`: _WHOLE, _NOT_WHOLE or _NEEDS_MORE.
 
     The count decides, by the position it leads to. A frame without a syslog header is accepted

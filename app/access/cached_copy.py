@@ -77,7 +77,7 @@ class CachedCopy(Generic[V]):
     def _start_refresh(self) -> asyncio.Task[None]:
         if self._refresh_task is None or self._refresh_task.done():
             self._request_s = self._clock()
-            self._refresh_task = asyncio.create_task(self._read(), name="read registry")
+            self._refresh_task = asyncio.create_task(self._read(), name="refresh cached copy")
         return self._refresh_task
 
     async def _refresh(self) -> None:

@@ -40,7 +40,7 @@ NOTHING = Permissions(())
 
 # Permissions of the request being answered. The authentication middleware sets them; reading
 # without them is a LookupError.
-current_permissions: ContextVar[Permissions] = ContextVar("access")
+current_permissions: ContextVar[Permissions] = ContextVar("permissions")
 
 
 class ReadToken(msgspec.Struct, frozen=True):

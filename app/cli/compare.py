@@ -22,7 +22,7 @@ from app.folding.merge import data_of, merge_one_by_one, slot_writes
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.resolutions import Resolution, align, resolutions
 from app.rollup.rollup import Rollup
-from app.storage.connect import connect
+from app.storage.connect import connect, refuse_unsupported_data
 from app.storage.interface import TOTAL, Contents, Slot, Store
 
 SETTLED = "5m"
@@ -103,6 +103,8 @@ async def _compare_apps(
     now_s = int(time.time())
     progress = ProgressLine()
     try:
+        for store in stores:
+            await refuse_unsupported_data(store)
         seen_apps = {sighting.app for store in stores for sighting in await store.seen_apps()}
         apps = arguments.app or sorted(seen_apps)
         results = {}

@@ -49,14 +49,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     if not settings.kafka:
         raise ConfigError("no Kafka is configured: set DYNOMETER_KAFKA=HOST:9092")
-    topics, log = load_kafka("app.kafka.topics"), KafkaSettings.from_settings(settings)
-    log_topics = topics.wanted(
-        log, arguments.partitions, arguments.replication, arguments.retention
+    topics, kafka = load_kafka("app.kafka.topics"), KafkaSettings.from_settings(settings)
+    specs = topics.topic_specs(
+        kafka, arguments.partitions, arguments.replication, arguments.retention
     )
-    admin = topics.Topics(log)
-    for sentence in admin.make(log_topics, arguments.replication):
+    admin = topics.TopicAdmin(kafka)
+    for sentence in admin.create(specs, arguments.replication):
         print(sentence)
-    differences = list(admin.drift(log_topics))
+    differences = list(admin.differences(specs))
     for sentence in differences:
         print(f"WARN  {sentence}")
     return 1 if differences else 0

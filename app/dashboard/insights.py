@@ -66,7 +66,7 @@ def find_insights(facts: AppFacts) -> list[str]:
     For a silent app, nothing else is said: its other figures are out of date.
     """
     if facts.now_s - facts.last_seen_s > SILENT_AFTER_S:
-        return [f"Silent since {_clock(facts.last_seen_s)}: no log lines received."]
+        return [f"Silent since {_utc_time(facts.last_seen_s)}: no log lines received."]
     sentences = [
         _describe_latency(facts),
         _describe_failures(facts),
@@ -109,9 +109,9 @@ def _describe_latency(facts: AppFacts) -> str:
         return ""
     ratio = rise.after_ms / rise.before_ms
     how = next(words for least, words in _RATIOS if ratio >= least).format(ratio)
-    when = f"at {_clock(rise.at_s)}"
+    when = f"at {_utc_time(rise.at_s)}"
     if rise.until_s:
-        when = f"from {_clock(rise.at_s)[:5]} to {_clock(rise.until_s)}"
+        when = f"from {_utc_time(rise.at_s)[:5]} to {_utc_time(rise.until_s)}"
     levels = f"from {rise.before_ms:,.0f} to {rise.after_ms:,.0f} ms"
     return f"p95 {how} {when}, {levels}{_describe_cause(facts, rise.at_s)}."
 
@@ -152,5 +152,5 @@ def _describe_memory(facts: AppFacts) -> str:
     return f"{dyno} uses {share:.0%} of its memory quota."
 
 
-def _clock(at_s: float) -> str:
+def _utc_time(at_s: float) -> str:
     return f"{datetime.fromtimestamp(at_s, UTC):%H:%M} UTC"

@@ -35,7 +35,7 @@ from app.ingest._line_forms cimport (
     Bytes,
     read_digits,
     skip_error_code,
-    is_dyno_output,
+    is_app_output,
     is_irrelevant,
     Line,
     skip_lowercase,
@@ -393,7 +393,7 @@ cdef class Aggregator:
             if (
                 space - app != 3
                 or memcmp(app, <Bytes>b"app", 3)
-                or is_dyno_output(procid, procid_end)
+                or is_app_output(procid, procid_end)
             ):
                 self._ignored += 1
             elif not self._add_api_line(text, time, procid, procid_end - procid):

@@ -80,7 +80,7 @@ cdef inline Bytes find_space(Bytes at, Bytes end) noexcept:
     return NULL
 
 
-cdef inline bint is_dyno_output(Bytes procid, Bytes end) noexcept:
+cdef inline bint is_app_output(Bytes procid, Bytes end) noexcept:
     """Whether a line of APPNAME app with this PROCID is the output of the app itself."""
     return not (
         end - procid == 3 and not memcmp(procid, <Bytes>b"api", 3)
@@ -329,7 +329,7 @@ cdef inline bint read_runtime_metrics(Line *text, RuntimeMetrics *readings) noex
         readings.names[position] = TOTAL + position
     if readings.count == 7 and values[QUOTA]:
         used = (2 * values[TOTAL] * 1_000_000 + values[QUOTA]) // (2 * values[QUOTA])
-        if used <= <long long>999_999_999_999_999:  # parsers.runtime_metrics.STORED_MAX
+        if used <= <long long>999_999_999_999_999:  # parsers.runtime_metrics._VALUE_MAX
             values[USED_RATIO] = used
             readings.names[USED_RATIO] = USED_RATIO
             readings.count = 8

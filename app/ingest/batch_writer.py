@@ -126,7 +126,7 @@ class BatchWriter:
         inbox_ttl_s: int,
         verified_s: float,
         clock: Callable[[], float],
-        on_stored: Callable[[Mapping[str, int]], None],
+        on_appended: Callable[[Mapping[str, int]], None],
     ) -> None:
         """
         Args:
@@ -142,7 +142,7 @@ class BatchWriter:
         self._inbox_ttl_ms = inbox_ttl_s * 1000
         self._verified_s = verified_s
         self._clock = clock
-        self._on_stored = on_stored
+        self._on_appended = on_appended
         self._states: dict[str, _CachedState] = {}
         self.unavailable_since_s = 0.0  # Unix time of the first failed append; 0 while available
         self.last_error = ""
@@ -241,7 +241,7 @@ class BatchWriter:
             preconditions=guards,
         )
         new_lengths = {app: length for app, length in lengths.items() if length}
-        self._on_stored(new_lengths)
+        self._on_appended(new_lengths)
         for app, guard in guards.items():
             if guard.new_state and app in new_lengths:
                 self._states[app] = _cached_state(guard.new_state)
@@ -305,4 +305,4 @@ class BatchWriter:
 
     def _report_lengths(self, answers: dict[str, AppendResult]) -> None:
         lengths = {app: answer.inbox_length for app, answer in answers.items()}
-        self._on_stored({app: length for app, length in lengths.items() if length})
+        self._on_appended({app: length for app, length in lengths.items() if length})

@@ -21,7 +21,7 @@ from typing import Generic, Protocol, TypeVar
 from app.ingest.batch_writer import BatchSink
 from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, DrainPost
 from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch, pack_received
-from app.ingest.spool import Spool, SpoolFull
+from app.ingest.spool import Spool, SpoolRejected
 from app.storage.interface import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -221,17 +221,17 @@ class GroupCommitter:
                 else:
                     self.rejection_reason = ""
                     await self._on_stored([(write.app, write.activity) for write in writes])
-                    self._report(group, True)
+                    self._finish(group, True)
                     return
                 if group:
                     await asyncio.sleep(RETRY_DELAYS_S[min(attempt, len(RETRY_DELAYS_S) - 1)])
                     attempt += 1
         except asyncio.CancelledError as cancellation:
-            self._report(group, cancellation)
+            self._finish(group, cancellation)
             raise
         except Exception as defect:  # only this group fails; the next one is committed
             log.exception("Committing a group of batches failed")
-            self._report(group, defect)
+            self._finish(group, defect)
 
     async def _spool_group(self, group: Sequence[_Pending[PendingWrite]]) -> bool:
         """Write the group to disk and answer its POSTs; False if the spool does not take it."""
@@ -242,13 +242,13 @@ class GroupCommitter:
         ]
         try:
             await asyncio.to_thread(self._spool.add, records)
-        except SpoolFull as error:
+        except SpoolRejected as error:
             if not self.rejection_reason:
                 log.error("%s", error)
             self.rejection_reason = str(error)
             return False
         self.rejection_reason = ""
-        self._report(group, False)
+        self._finish(group, False)
         return True
 
     def _reject_expired(
@@ -256,10 +256,10 @@ class GroupCommitter:
     ) -> list[_Pending[PendingWrite]]:
         """Reject the POSTs past their deadline; returns the rest of the group."""
         now = asyncio.get_running_loop().time()
-        self._report([pending for pending in group if pending.deadline <= now], error)
+        self._finish([pending for pending in group if pending.deadline <= now], error)
         return [pending for pending in group if pending.deadline > now]
 
-    def _report(
+    def _finish(
         self, group: Sequence[_Pending[PendingWrite]], result: bool | BaseException
     ) -> None:
         for pending in group:

@@ -19,7 +19,7 @@ from app.ingest.spool_file import SpoolFile
 _SUFFIX = ".spool"
 
 
-class SpoolFull(Exception):
+class SpoolRejected(Exception):
     """The records were not stored; the message names the cause and the remedy."""
 
 
@@ -65,7 +65,7 @@ class Spool:
         with self._lock:
             total_bytes = sum(map(_size, self._paths()))
             if total_bytes + sum(map(len, records)) > self.bytes_max:
-                raise SpoolFull(
+                raise SpoolRejected(
                     f"The spool has reached its limit of {self.bytes_max} bytes "
                     "(DYNOMETER_SPOOL_MAX_BYTES), so batches are rejected. Bring the store back."
                 )
@@ -76,7 +76,7 @@ class Spool:
                     self._own = SpoolFile.create(self._directory / name)
                 self._own.append(records, self._clock())
             except OSError as error:
-                raise SpoolFull(
+                raise SpoolRejected(
                     f"Cannot write to the spool in {self._directory} ({error.strerror}), so "
                     "batches are rejected. Free space there, or bring the store back."
                 ) from error

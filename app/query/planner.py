@@ -97,7 +97,7 @@ def build_query(
             raise QueryError(name, values[0], f"filters on {', '.join(labels)} for {metric.name}")
         if len(values) > PATTERNS_MAX:
             raise QueryError(name, f"({len(values)} values)", f"at most {PATTERNS_MAX}")
-    _check_dyno(stats, by, filters)
+    _reject_dyno_percentiles(stats, by, filters)
     return Query(metric, stats, time_range, tuple(dict.fromkeys(by)), filters)
 
 
@@ -108,7 +108,7 @@ def _parse_stat(name: str, metric: Metric) -> Stat:
         raise QueryError("stat", name, str(error)) from None
 
 
-def _check_dyno(
+def _reject_dyno_percentiles(
     stats: Sequence[Stat], by: Sequence[str], filters: Mapping[str, Sequence[str]]
 ) -> None:
     """Reject percentiles of a single dyno: sketches are kept per process type only."""

@@ -48,7 +48,7 @@ REPLAY_PAST_S = 7 * 86_400  # the greatest age of lines in an intentional replay
 FRAME_ID_BYTES_MAX = 256
 FAST_BODY_BYTES_MAX = 2**20  # about 2 ms; larger bodies are aggregated in steps
 KEY_CACHE_SIZE = 4_096
-DRAIN_TOKEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
+_DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
 class DrainRejected(Exception):
@@ -162,8 +162,8 @@ class DrainEndpoint:
         msg_count: int,
         body: bytes,
         acceptance: AcceptanceWindow,
-    ) -> None:
-        """Aggregate and commit a body; returns when it is durable."""
+    ) -> bool:
+        """Aggregate and commit a body; returns when it is durable, as BatchCommitter.commit."""
         self._loop_detector.inspect(key.app, body)
         aggregator = Aggregator(self._clock(), acceptance, self._limits)
         if msg_count:
@@ -171,7 +171,7 @@ class DrainEndpoint:
         for _ in aggregator.add_body_in_steps(body):
             await asyncio.sleep(0)
         app, drain, generation = key
-        await self._committer.commit(
+        return await self._committer.commit(
             ReceivedBatch(app, _batch_id(frame_id), aggregator.build_body(), drain, generation)
         )
 
@@ -217,16 +217,18 @@ class DrainEndpoint:
     ) -> None:
         """Ingest a body for which the queue had no capacity."""
         try:
-            await self._ingest(key, head.frame_id, head.msg_count, body, self._acceptance)
+            is_stored = await self._ingest(
+                key, head.frame_id, head.msg_count, body, self._acceptance
+            )
         except Exception as error:
             on_result(error)
         else:
-            on_result(True)
+            on_result(is_stored)
 
 
 @lru_cache(KEY_CACHE_SIZE)
 def _drain_key(app: str, generation: int, token: bytes) -> DrainKey:
-    return DrainKey(app, token.decode() if DRAIN_TOKEN.fullmatch(token) else "", generation)
+    return DrainKey(app, token.decode() if _DRAIN_TOKEN_BYTES.fullmatch(token) else "", generation)
 
 
 def _batch_id(frame_id: bytes) -> bytes:

@@ -10,7 +10,7 @@ HOUR_S = 3600
 DAY_S = 86_400
 # Slots outlive their retention, so that a query for "the last 24 hours" still finds its first slot.
 SLACK_S = HOUR_S
-POINTS_MAX = 300  # about as many as a chart can show
+CHART_POINTS_MAX = 300  # about as many as a chart can show
 
 _NICE_STEPS_S = (
     *(minutes * MINUTE_S for minutes in (1, 2, 5, 10, 20, 30)),
@@ -67,6 +67,6 @@ def nice_step(range_s: float) -> int:
     The longest step of all if even that one gives more.
     """
     for step_s in _NICE_STEPS_S:
-        if range_s / step_s <= POINTS_MAX:
+        if range_s / step_s <= CHART_POINTS_MAX:
             return step_s
     return _NICE_STEPS_S[-1]

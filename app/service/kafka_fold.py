@@ -29,20 +29,22 @@ FINISH_TIMEOUT_S = 5.0
 async def read_and_fold(url: str, settings: Settings) -> None:
     """Consumes and folds until SIGTERM or SIGINT."""
     store = connect(url, replicas=settings.redis_replicas)
-    await refuse_unsupported_data(store)
-    name = f"{os.uname().nodename}-{os.getpid()}"
-    fold_worker = build_fold_worker(settings, store, time.time, name=f"fold-{name}")
-    writer = build_batch_writer(OffsetBatchWriter, settings, store, time.time, fold_worker.schedule)
-    kafka = KafkaSettings.from_settings(settings)
-    consumer = BatchConsumer(
-        kafka,
-        writer,
-        limits=settings.limits,
-        topic_id=await asyncio.to_thread(TopicAdmin(kafka).topic_id, kafka.topic),
-        on_stored=AppSightings(store, ttl_s=inbox_ttl_s(settings)).record,
-        clock=time.time,
-    )
     try:
+        await refuse_unsupported_data(store)
+        name = f"{os.uname().nodename}-{os.getpid()}"
+        fold_worker = build_fold_worker(settings, store, time.time, name=f"fold-{name}")
+        writer = build_batch_writer(
+            OffsetBatchWriter, settings, store, time.time, fold_worker.schedule
+        )
+        kafka = KafkaSettings.from_settings(settings)
+        consumer = BatchConsumer(
+            kafka,
+            writer,
+            limits=settings.limits,
+            topic_id=await asyncio.to_thread(TopicAdmin(kafka).topic_id, kafka.topic),
+            on_stored=AppSightings(store, ttl_s=inbox_ttl_s(settings)).record,
+            clock=time.time,
+        )
         await _run_until_signal(
             consumer.run(), fold_worker.run(), _send_heartbeats(store, consumer, writer, name)
         )

@@ -18,8 +18,12 @@ async def listen(url: str, settings: Settings, on_listening: Callable[[], None])
     connections.
     """
     store = connect(url, replicas=settings.redis_replicas)
-    await refuse_unsupported_data(store)
-    service = build_service(settings, store, time.time)
+    try:
+        await refuse_unsupported_data(store)
+        service = build_service(settings, store, time.time)
+    except BaseException:
+        await store.close()
+        raise
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -68,7 +68,7 @@ class Service(NamedTuple):
     """The parts of a process that receives log lines, over HTTP or syslog."""
 
     store: Store
-    tiers: Sequence[Resolution]
+    tiers: list[Resolution]  # shared: MemoryPressureGuard replaces the first entry
     acceptance: AcceptanceWindow
     fold_worker: FoldWorker
     pipeline: IngestPipeline
@@ -85,7 +85,7 @@ class Service(NamedTuple):
 def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
     """Builds the parts over a store. `clock` returns Unix time in seconds."""
     tiers = build_tiers(settings)
-    fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()))
+    fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()), tiers=tiers)
     drains = DrainRegistry(store, clock, settings.drains_copy)
     build_write_path, plugins = _write_path_of(settings, store, drains, clock)
     pipeline = _build_pipeline(
@@ -139,15 +139,20 @@ def build_fold_worker(
     clock: Callable[[], float],
     *,
     name: str,
+    tiers: list[Resolution] | None = None,
     sweep_interval_s: float | None = None,
 ) -> FoldWorker:
-    """`name` identifies its heartbeat. `sweep_interval_s` is the interval at which it checks all
-    inboxes; None for FoldWorker's default.
+    """Builds a fold worker.
+
+    Args:
+        name: identifies its heartbeat.
+        tiers: the list that MemoryPressureGuard changes; None for a list of its own.
+        sweep_interval_s: how often it checks all inboxes; None for FoldWorker's default.
     """
     sweeps = {} if sweep_interval_s is None else {"sweep_interval_s": sweep_interval_s}
     return FoldWorker(
         store,
-        build_tiers(settings),
+        build_tiers(settings) if tiers is None else tiers,
         name=name,
         clock=clock,
         interval_s=settings.fold_interval_s,
@@ -235,7 +240,7 @@ def build_batch_writer(
         inbox_ttl_s=inbox_ttl_s(settings),
         verified_s=settings.spool_age_max_s,
         clock=clock,
-        on_stored=on_appended,
+        on_appended=on_appended,
     )
 
 

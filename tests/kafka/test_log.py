@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from confluent_kafka import Consumer, Producer
 
+from app.cli import kafka as kafka_command
 from app.config import Settings
 from app.ingest.aggregator import NO_ACTIVITY, ActivityTimes, AggregatedBody
 from app.ingest.received_batch import ReceivedBatch, pack_received
@@ -50,7 +52,7 @@ def writer_to(store: MemoryStore) -> OffsetBatchWriter:
         inbox_ttl_s=DAY_S,
         verified_s=DAY_S,
         clock=time.time,
-        on_stored=lambda lengths: None,
+        on_appended=lambda lengths: None,
     )
 
 
@@ -228,3 +230,17 @@ async def test_a_dead_log_cleaner_is_reported(kafka: KafkaSettings) -> None:
 def test_a_batch_without_samples_is_packed() -> None:
     body = AggregatedBody(0, {}, {}, {"received": 1}, NO_ACTIVITY)
     assert pack_received(ReceivedBatch("shop", b"", body), entry="")
+
+
+def test_the_command_creates_the_topics_and_reports_other_settings(
+    bootstrap: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topic = new_topic()
+    settings = Settings.from_environ({"DYNOMETER_KAFKA": bootstrap, "DYNOMETER_KAFKA_TOPIC": topic})
+    parser = argparse.ArgumentParser()
+    kafka_command.add_arguments(parser)
+    assert kafka_command.run(parser.parse_args(["init", "--replication", "1"]), settings) == 0
+    assert topic in capsys.readouterr().out
+    arguments = parser.parse_args(["init", "--replication", "1", "--retention", "1d"])
+    assert kafka_command.run(arguments, settings) == 1
+    assert "WARN" in capsys.readouterr().out

@@ -45,7 +45,7 @@ def make_writer(
         inbox_ttl_s=86_400,
         verified_s=verified_s,
         clock=clock or Clock(),
-        on_stored=lambda lengths: None,
+        on_appended=lambda lengths: None,
     )
 
 

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_registry import valid_app
 from app.ingest.aggregator import AcceptanceWindow
-from app.query import engine as queries
-from app.query import history
+from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.query.table import Query as MetricQuery
@@ -232,7 +231,7 @@ class QueriesApi:
     ) -> Response:
         """A metric over time, for all apps or some"""
         names = [app.app for app in await self._store.seen_apps()]
-        apps = queries.match_apps(names, parameters.app)
+        apps = engine.match_apps(names, parameters.app)
         return await self._answer(request, None, apps, parameters)
 
     async def query_app(
@@ -264,10 +263,10 @@ class QueriesApi:
         now_s = self._clock()
         try:
             query, warnings = plan(parameters.to_request(), self._resolutions, now_s)
-            answer = await queries.answer(self._store, apps, query, now_s)
+            answer = await engine.answer(self._store, apps, query, now_s)
         except QueryError as error:
             raise query_problem(error) from error
-        except queries.TooManySeries as error:
+        except engine.TooManySeries as error:
             raise Problem(400, "Too many series", str(error), parameter="by") from error
         head: dict[str, Any] = {
             **({"app": app} if app is not None else {}),
@@ -289,7 +288,7 @@ class QueriesApi:
 
 async def _encode(
     query: MetricQuery,
-    answer: queries.Answer,
+    answer: engine.Answer,
     head: dict[str, Any],
     format_name: str,
     request: Request,
@@ -309,7 +308,7 @@ def _reject_bins(query: MetricQuery) -> None:
         )
 
 
-def _limit_warnings(answer: queries.Answer, limits: CardinalityLimits) -> list[str]:
+def _limit_warnings(answer: engine.Answer, limits: CardinalityLimits) -> list[str]:
     """A sentence for each label with values that a limit has combined."""
     values: dict[str, set[str]] = {}
     for series in answer.series:

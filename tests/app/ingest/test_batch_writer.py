@@ -171,7 +171,7 @@ async def test_rivals_agree_on_one_active_drain(store: Store) -> None:
 async def test_apps_whose_inboxes_grew_are_reported_with_the_lengths() -> None:
     reports: list[Mapping[str, int]] = []
     writer = make_writer(MemoryStore(Clock()))
-    writer._on_stored = reports.append
+    writer._on_appended = reports.append
     deadline = asyncio.get_running_loop().time() + 10
     await writer.append([make_batch(), make_batch(), make_batch(app="blog")], deadline=deadline)
     await writer.append([make_batch()], deadline=deadline)

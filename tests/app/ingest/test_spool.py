@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.ingest.spool import Spool, SpoolFull
+from app.ingest.spool import Spool, SpoolRejected
 from tests.support.service import NOW_S, Clock
 
 
@@ -40,7 +40,7 @@ def test_the_status_has_size_and_start_of_the_waiting_records(tmp_path: Path) ->
 def test_the_limit_applies_to_all_workers_together(tmp_path: Path) -> None:
     first, second = spool(tmp_path, bytes_max=1000), spool(tmp_path, bytes_max=1000)
     first.add([b"x" * 600])
-    with pytest.raises(SpoolFull, match="DYNOMETER_SPOOL_MAX_BYTES"):
+    with pytest.raises(SpoolRejected, match="DYNOMETER_SPOOL_MAX_BYTES"):
         second.add([b"y" * 600])
     second.add([b"y" * 100])
     assert contents(second) == [b"y" * 100]
@@ -80,5 +80,5 @@ def test_a_clean_end_removes_empty_files_and_keeps_full_ones(tmp_path: Path) -> 
 
 def test_an_unusable_directory_is_reported_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpoolFull, match="Not a directory"):
+    with pytest.raises(SpoolRejected, match="Not a directory"):
         spool(tmp_path / "file" / "spool").add([b"1"])

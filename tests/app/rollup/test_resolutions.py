@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.rollup.resolutions import POINTS_MAX, align, nice_step, parse_step, resolutions
+from app.rollup.resolutions import CHART_POINTS_MAX, align, nice_step, parse_step, resolutions
 
 DAY_S = 86_400
 
@@ -105,6 +105,6 @@ def test_a_range_gets_a_round_step(range_s: int, step_s: int) -> None:
     assert nice_step(range_s) == step_s
 
 
-@given(st.floats(1, POINTS_MAX * 7 * DAY_S))
+@given(st.floats(1, CHART_POINTS_MAX * 7 * DAY_S))
 def test_a_round_step_gives_no_more_points_than_a_chart_can_show(range_s: float) -> None:
-    assert range_s / nice_step(range_s) <= POINTS_MAX
+    assert range_s / nice_step(range_s) <= CHART_POINTS_MAX
