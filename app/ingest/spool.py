@@ -20,7 +20,7 @@ _SUFFIX = ".spool"
 
 
 class SpoolFull(Exception):
-    """The records were not stored; the message names the cause and the remedy."""
+    """The records were not stored; the message names the cause and the fix."""
 
 
 class SpoolStatus(NamedTuple):

@@ -46,7 +46,7 @@ KIND_BATCH = b"D"
 KIND_ROLLUP = b"C"
 KIND_UNREADABLE = b"U"
 
-# Prefixes of heartbeat names: of workers that fold, and of workers that rejected drain log-ins.
+# Prefixes of heartbeat names: of workers that fold, and of workers that rejected logins.
 FOLD_HEARTBEAT_PREFIX = "fold:"
 REJECTED_LOGINS_PREFIX = "refused:"
 

@@ -66,7 +66,7 @@ class SimulatedDyno:
             yield lines, at_s
 
     def restarts(self, at_s: float) -> Process:
-        """Restarts when one is due (daily, after a release) or when memory is exhausted."""
+        """Restart when one is due (daily, after a release) or when memory is exhausted."""
         while True:
             at_s += CHECK_EVERY_S
             yield (), at_s
