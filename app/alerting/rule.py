@@ -1,4 +1,4 @@
-"""Alert rules: the condition under which people are notified, and the explanation that they get.
+"""Alert rules: the condition under which people are notified, and the explanation sent.
 
 Most rules evaluate a query of the API over the last minutes (kind "metric"). The other kinds are
 about conditions without a metric: a silent app, lost lines, and Dynometer itself.

@@ -372,7 +372,7 @@ async def _delivery_problem(admin: AlertAdmin, name: str, message: str, deadline
             print_err(f"{name}: waiting for the service to send the notification …")
             notice_at_s = deadline
         await asyncio.sleep(_POLL_S)
-    # A removed channel, for example, takes its notifications with it: only the record of a delivery,
+    # A removed channel, for example, takes its notifications with it. Only the record of delivery,
     # which `AlertAdmin.test` cleared, proves one.
     if not (await admin.health(name)).last_ok_s:
         return "no longer queued, but no delivery was recorded. Check the service's log."

@@ -329,7 +329,7 @@ cdef inline bint read_runtime_metrics(Line *text, RuntimeMetrics *readings) noex
         readings.names[position] = TOTAL + position
     if readings.count == 7 and values[QUOTA]:
         used = (2 * values[TOTAL] * 1_000_000 + values[QUOTA]) // (2 * values[QUOTA])
-        if used <= <long long>999_999_999_999_999:  # parsers.runtime_metrics.STORED_MAX
+        if used <= <long long>999_999_999_999_999:  # parsers.runtime_metrics._VALUE_MAX
             values[USED_RATIO] = used
             readings.names[USED_RATIO] = USED_RATIO
             readings.count = 8

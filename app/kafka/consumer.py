@@ -1,7 +1,7 @@
 """Consumes records from Kafka and appends them to the store, in the order of each partition.
 
 Offsets are committed after the store has the records. Exactly-once counting does not depend on the
-commits: the store keeps the last offset of each app, so records that are read again (after a crash
+commits. The store keeps the last offset of each app, so records that are read again (after a crash
 or a rebalance) change nothing.
 """
 

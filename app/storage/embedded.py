@@ -7,8 +7,8 @@ because not every server reads the other's files.
 
 The server ends with the process that started it, even if that is killed: on Linux the kernel then
 sends it SIGTERM (prctl(2), PR_SET_PDEATHSIG). Elsewhere, a killed parent leaves the server running.
-The server has inherited a lock on the directory, so the next start does not run a second server on
-the same data; it fails with an error that names the process to stop.
+The server has inherited a lock on the directory, so no second server can start on the same data.
+The next start fails with an error that names the process to stop.
 """
 
 from __future__ import annotations

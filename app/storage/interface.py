@@ -9,11 +9,11 @@ Per app, the store holds:
 
 An *element* is bytes: KIND (1 byte), HEADER_RANDOM_BYTES random bytes, data. The first two are its
 header. A new header is drawn for each attempt to push an element, so no header occurs twice in a
-list. Lists grow at the end and shrink at the head. A server that forgets something (in a failover
-or a crash) forgets what it was sent last.
+list. Lists grow at the end and shrink at the head. A server that loses data (in a failover or a
+crash) loses the latest writes.
 
 Folds and compactions rely on this. To prove that the first n elements of a list are still the ones
-that were read, they compare the header of the n-th element only: while it is in its place, so are
+that were read, they compare the header of the n-th element only. While it is in its place, so are
 all elements before it.
 
 Unless a method says otherwise:

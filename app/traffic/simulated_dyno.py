@@ -1,7 +1,7 @@
 """Simulates one dyno: its memory, load and restarts. Pure and seeded; time is an argument.
 
-Behavior over time is written as a *process*, as in other discrete-event simulations: a generator
-that yields the lines of this moment and the time (Unix seconds) at which to resume it.
+Behavior over time is written as a *process*, as in other discrete-event simulations. A process is
+a generator that yields the lines of this moment and the time (Unix seconds) at which to resume it.
 """
 
 from __future__ import annotations

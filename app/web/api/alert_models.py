@@ -131,7 +131,7 @@ class ChannelBody(BaseModel):
     last_ok: int | None
     failing_since: int | None
     error: str
-    waiting: int = Field(description="Number of notifications that the channel has not accepted yet")
+    waiting: int = Field(description="Number of notifications not accepted yet")
 
 
 class CreatedChannel(BaseModel):
