@@ -479,7 +479,7 @@ class Store(Reader, AlertStore, Protocol):
 
 @runtime_checkable
 class ShardedStore(Protocol):
-    """A store of several shards, each of which may be unavailable by itself."""
+    """A store of several shards, each of which may be unavailable separately."""
 
     def shard_of(self, app: str) -> Hashable:
         """The shard that holds an app now. No I/O."""
