@@ -1,4 +1,4 @@
-# 'make' lists what there is.
+# 'make' lists the targets.
 PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
@@ -12,7 +12,7 @@ COMPILED := $(wildcard app/*/*.so app/*/*.c)
 PYX := $(wildcard app/*/*.pyx app/*/*.pxd)
 CHARTS := app/web/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
-# What runs a second time, interpreted: everything that lines, sums and bytes pass through.
+# The tests that also run on the Python implementation: all that involve lines, sums or bytes.
 INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py tests/app/web/api/test_events.py \
 	tests/app/web/test_buffering.py tests/app/web/test_cardinality_limits.py tests/app/folding/test_fold_worker.py \
 	$(addprefix tests/app/receivers/test_,http_drain.py http_fast_path.py) tests/app/monitoring/test_exposition.py \
@@ -20,10 +20,10 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) $(addprefix tests/app/cli/test_,simulate.py self_test.py)
 .PHONY: help install run unit test test-slow test-kafka kafka check measures pictures format bench guarantees soak fuzz lock clean
 
-help: ## this list
+help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
 
-install: .venv/.compiled $(CHARTS) ## set up .venv, and the charts if Node is there
+install: .venv/.compiled $(CHARTS) ## set up .venv, and the charts if Node is installed
 
 run: install ## start the service, with a store of its own unless REDIS_URL is set
 	./dynometer serve
@@ -31,48 +31,48 @@ run: install ## start the service, with a store of its own unless REDIS_URL is s
 unit: .venv/.dev ## run the tests that need no server
 	$(PYTEST) -m "not server and not slow"
 
-test: .venv/.tested $(CHARTS) ## install what the tests need, and run them, compiled and interpreted
+test: .venv/.tested $(CHARTS) ## install what the tests need, and run them on both implementations
 	$(PYTEST) -m "not slow"
 	DYNOMETER_PURE=1 $(PYTEST) -m "not slow" $(INTERPRETED)
 
-test-slow: .venv/.tested $(CHARTS) ## drills, browsers, senders, proxies, monitoring tools
+test-slow: .venv/.tested $(CHARTS) ## run drills and the tests of browsers, senders, proxies, monitoring tools
 	$(PYTEST) -m slow
 
-check: .venv/.dev ## format, lint, types, imports
+check: .venv/.dev ## check format, lint, types and imports
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-measures: .venv/.dev ## how easily the code is entered and read
+measures: .venv/.dev ## print measures of readability
 	$(BIN)/python -m tests.readability
 
-pictures: .venv/.tested $(CHARTS) ## take the pictures in the README again
+pictures: .venv/.tested $(CHARTS) ## retake the pictures in the README
 	$(BIN)/python -m tests.browser.pictures
 
 format: .venv/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-test-kafka: .venv/.dev ## only what is about Kafka; KAFKA_BOOTSTRAP=HOST:9092 for a cluster of yours
+test-kafka: .venv/.dev ## run the Kafka tests; KAFKA_BOOTSTRAP=HOST:9092 for your own cluster
 	$(BIN)/pytest tests/kafka
 
 kafka: .venv/.installed ## install what DYNOMETER_KAFKA needs
 	@$(INSTALL) --require-hashes -r requirements-kafka.txt
 
-bench: .venv/.tested ## measure; see bench/README.md
+bench: .venv/.tested ## run the benchmarks; see bench/README.md
 	$(BIN)/python -m bench
 
-guarantees: .venv/.tested ## break things on purpose, in full; see docs/guarantees.md
+guarantees: .venv/.tested ## run all failure drills; see docs/guarantees.md
 	$(BIN)/python -m tests.guarantees
 
-soak: .venv/.dev ## 10 minutes under load: does anything grow?; see bench/README.md
+soak: .venv/.dev ## check that nothing grows in 10 minutes under load; see bench/README.md
 	$(BIN)/python -m bench.soak
 
-fuzz: .venv-fuzz/.made ## look for inputs that break the parsers, for FUZZ_SECONDS=600; see fuzz/README.md
+fuzz: .venv-fuzz/.made ## search for inputs that break the parsers, for FUZZ_SECONDS=600; see fuzz/README.md
 	.venv-fuzz/bin/python -m fuzz --seconds $(FUZZ_SECONDS)
 
-lock: .venv/.dev ## pin the dependencies again
+lock: .venv/.dev ## update the pinned dependencies
 	$(LOCK) --upgrade pyproject.toml -o requirements.txt
 	$(LOCK) --upgrade --extra kafka pyproject.toml -c requirements.txt -o requirements-kafka.txt
 	$(LOCK) --upgrade --group build -o requirements-build.txt
@@ -97,7 +97,7 @@ clean: ## remove what the other targets made; data in .dynometer stays
 	@$(INSTALL) --quiet --no-build-isolation --no-deps --editable .
 	@touch $@
 
-# Made again on each call while a compiler is missing; then the interpreted form serves.
+# Retried on each call while a compiler is missing; until then the Python implementation runs.
 .venv/.compiled: .venv/.installed $(PYX)
 	@echo "Compiling the accelerators …"
 	@$(BIN)/python -m deploy.compile && touch $@ || true

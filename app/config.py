@@ -115,7 +115,7 @@ def parse_public_url(value: str) -> str:
 
 
 def parse_topic(value: str) -> str:
-    """A Kafka topic. Kafka allows 249 characters; 200 leave room for our suffixes."""
+    """A Kafka topic. Kafka allows 249 characters; 200 leave space for our suffixes."""
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", value):
         raise ValueError("a topic: letters, digits, dots, dashes and underscores, 200 at most")
     return value

@@ -1,6 +1,6 @@
 """Compiles the accelerators in place: `python -m deploy.compile`, which `make install` runs.
 
-Without a C compiler or Python's headers the interpreted form serves, about 30 times slower;
+Without a C compiler or Python's headers the Python implementation runs, about 30 times slower;
 the next `make install` tries again.
 """
 
@@ -19,7 +19,7 @@ from setuptools import setup
 from deploy.build_hooks import ROOT
 
 MISSING = (
-    "The interpreted form serves: the accelerators need a C compiler and Python's headers. "
+    "Using the Python implementation: the accelerators need a C compiler and Python's headers. "
     "Install them (Debian: gcc libc6-dev python3-dev), then run 'make install' again."
 )
 

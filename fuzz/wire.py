@@ -30,7 +30,7 @@ from parsers.syslog_header import EARLIEST_MS, LATEST_MS, Message, parse_message
 AT_MS = 1_795_341_600_000  # 2026-11-22T10:00:00Z
 READER_LIMITS = (COUNT_MAX, 1_000, 40)
 COST_BYTES = 64 * 1024
-COST_CPU_S_MAX = 5.0  # a hundred times the usual time; quadratic time is longer
+COST_CPU_S_MAX = 5.0  # a hundred times the normal time; quadratic time is longer
 
 _SOURCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[0-9]{0,9})?)?")
 _CODE = re.compile(r"[A-Za-z0-9-]{0,16}")

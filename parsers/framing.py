@@ -5,8 +5,8 @@ The format is RFC 6587, section 3.4.1. A reader takes bytes and returns, in orde
     bytes   the message of a whole frame, without its count
     Damage  a stretch of bytes that is not a frame, up to the next whole frame
 
-A frame is *whole* when its count is well formed, all its bytes are there, and it ends where a frame
-may end: at a newline, at the end of the input, or where another frame begins. Therefore:
+A frame is *whole* when its count is well formed, all its bytes are there, and it ends at a
+permitted place: at a newline, at the end of the input, or where another frame begins. Therefore:
 
 - A body with correct counts is read exactly, whatever its messages contain.
 - A count that is too large or too small costs its own frame and no other.

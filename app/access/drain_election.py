@@ -5,7 +5,7 @@ count. Drains are identified by their Logplex-Drain-Token.
 
 The drain that delivers first is *active*. Another one takes over in one of two cases: it uses a
 newer secret ('drains rotate'), or the active one has been silent for TAKEOVER_S while the other
-delivers. All drains of an app get the same lines, so the silent one must be gone.
+delivers. All drains of an app get the same lines, so the silent one must have been removed.
 
 The changeover happens at one full minute in the timestamps of the lines. Before it the old drain
 counts, from it on the new one, however late either delivers. It is later than every line counted
@@ -13,7 +13,7 @@ from the old drain, so no line counts twice. It is not before the first line of 
 there is no gap as long as both deliver the lines in between.
 
 No I/O. The state is kept in the store, which appends a batch only if the state is still the one
-that the batch was judged by (app.storage.interface.StatePrecondition).
+on which the election was based (app.storage.interface.StatePrecondition).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records the last rejected deliveries, so that operators can see why an app sends nothing.
+"""Records the last rejected logins at the drain, so that operators see why an app has no data.
 
 A user or token from an unauthenticated request may be anything, even a misplaced password.
 Therefore it is recorded only if it has the form of an app's name or of a drain token.
@@ -21,7 +21,7 @@ _TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 
 
 class _LoginKey(NamedTuple):
-    """Identifies equal rejections; `user` and `token` are "" if they do not have the right form."""
+    """Identifies equal rejected logins; `user` and `token` are "" if they have the wrong form."""
 
     user: str
     token: str
@@ -29,7 +29,7 @@ class _LoginKey(NamedTuple):
 
 
 class RejectedLogin(msgspec.Struct, frozen=True):
-    """Equal rejections and their number. Times in Unix seconds."""
+    """Equal rejected logins and their number. Times in Unix seconds."""
 
     user: str
     token: str
@@ -44,7 +44,7 @@ _decode = msgspec.json.Decoder(list[RejectedLogin]).decode
 
 
 class RejectedLogins:
-    """The rejected deliveries of this worker."""
+    """The rejected logins of this worker."""
 
     def __init__(self, store: Store, clock: Callable[[], float], *, name: str) -> None:
         """`name`: of the worker."""
@@ -55,7 +55,7 @@ class RejectedLogins:
         self._has_changes = False
 
     def add(self, user: str, token: str, reason: str) -> None:
-        """Record a rejected delivery."""
+        """Record a rejected login."""
         user = user if valid_app(user) else ""
         token = token if _TOKEN.fullmatch(token) else ""
         key = _LoginKey(user, token, reason)
@@ -84,7 +84,7 @@ class RejectedLogins:
 
 
 async def recent_rejected_logins(store: Reader) -> list[RejectedLogin]:
-    """The last REJECTED_LOGINS_MAX of all workers, newest first."""
+    """The last REJECTED_LOGINS_MAX rejected logins of all workers, newest first."""
     logins: dict[_LoginKey, RejectedLogin] = {}
     for login in _logins_in(await store.heartbeats()):
         key = _LoginKey(login.user, login.token, login.reason)

@@ -49,7 +49,7 @@ class VisibleStore:
         return await self._store.drain_states([app for app in apps if allows(app)])
 
     async def heartbeats(self) -> dict[str, dict[str, str]]:
-        # Rejected deliveries may name any app, so only an admin sees them.
+        # Rejected logins may name any app, so only an admin sees them.
         heartbeats = await self._store.heartbeats()
         if current_permissions.get().admin:
             return heartbeats

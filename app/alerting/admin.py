@@ -60,7 +60,7 @@ class AlertAdmin:
     # --- rules --------------------------------------------------------------------------------
 
     async def put_rule(self, name: str, fields: Mapping[str, Any]) -> Rule:
-        """Creates a rule, or changes these fields of an existing one.
+        """Create a rule, or change these fields of an existing one.
 
         Raises:
             RuleError: the result is not a valid rule.
@@ -79,7 +79,7 @@ class AlertAdmin:
         return rule
 
     async def remove_rule(self, name: str) -> Rule | None:
-        """Removes a custom rule; returns the built-in rule of that name, which applies again.
+        """Remove a custom rule; returns the built-in rule of that name, which applies again.
 
         Raises:
             AlertAdminError: there is no such custom rule.
@@ -98,7 +98,7 @@ class AlertAdmin:
     # --- channels -----------------------------------------------------------------------------
 
     async def add_channel(self, channel: Channel) -> Channel:
-        """Adds a channel, which gets messages from now on. A webhook without a key gets one.
+        """Add a channel, which is notified from now on. A webhook without a key gets one.
 
         Raises:
             ChannelError: it is not valid.
@@ -127,7 +127,7 @@ class AlertAdmin:
         return channel
 
     async def remove_channel(self, name: str) -> None:
-        """Removes a channel; the worker then drops the messages queued for it.
+        """Remove a channel; the worker then drops the notifications queued for it.
 
         Raises:
             AlertAdminError: there is no such channel.
@@ -136,7 +136,7 @@ class AlertAdmin:
         await self._write(AlertTable.CHANNELS, name, b"")
 
     async def test(self, name: str) -> str:
-        """Puts a test message into the outbox. Returns its entry, which is removed once delivered.
+        """Put a test notification into the outbox; returns its entry, which is removed on delivery.
 
         Raises:
             AlertAdminError: there is no such channel.
@@ -166,7 +166,7 @@ class AlertAdmin:
     # --- mutes --------------------------------------------------------------------------------
 
     async def mute(self, app: str, for_s: int) -> Mute:
-        """Suppresses new messages about an app for some time. SERVICE is Dynometer itself.
+        """Suppress new notifications about an app for some time. SERVICE is Dynometer itself.
 
         Raises:
             AlertAdminError: the time is too long, or the app is unknown.
@@ -186,7 +186,7 @@ class AlertAdmin:
         return mute
 
     async def unmute(self, app: str) -> None:
-        """Ends a mute.
+        """End a mute.
 
         Raises:
             AlertAdminError: the app is not muted.

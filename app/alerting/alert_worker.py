@@ -1,8 +1,8 @@
-"""The background task that evaluates alert rules and delivers messages.
+"""The background task that evaluates alert rules and delivers notifications.
 
 Every worker runs it, but only the holder of the lease acts. The results of an evaluation and the
-messages it causes are written in one atomic step that succeeds only for the lease holder. So each
-minute is evaluated exactly once, even if workers are killed at any time.
+notifications it causes are written in one atomic step that succeeds only for the lease holder. So
+each minute is evaluated exactly once, even if workers are killed at any time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ TICK_S = 1.0
 CONFIG_EVERY_S = 5  # the operator's changes take effect within this time
 # After an outage of the store, evaluation waits for other workers to report lines on their disks.
 RECOVERY_S = 2 * CONFIG_EVERY_S
-DIGEST_APPS = 6  # messages about this many apps in one evaluation are merged into one
+DIGEST_APPS = 6  # notifications about this many apps in one evaluation are merged into one
 WATCHED_S = 2 * DAY_S  # apps whose last line is younger than this are evaluated
 FORGOTTEN_S = 7 * DAY_S  # the state of an app that was not evaluated for this long is removed
 HEARTBEAT = "alerts"  # the heartbeat of the worker that evaluates
@@ -110,7 +110,7 @@ class AlertWorker:
         self._last_error = ""  # logged last, so that it is not repeated every second
 
     async def run(self) -> None:
-        """Evaluates and delivers until cancelled."""
+        """Evaluate and deliver until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._repeat(self.evaluate), name="evaluate alerts")
@@ -120,7 +120,7 @@ class AlertWorker:
             await self._release()
 
     def close(self) -> None:
-        """Releases the lock that this process holds on this machine."""
+        """Release the lock that this process holds on this machine."""
         self._outage_notifier.close()
 
     async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -129,7 +129,7 @@ class AlertWorker:
             await asyncio.sleep(TICK_S)
 
     async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Runs `work` once and logs its failure; the next run tries again."""
+        """Run `work` once and log its failure; the next run tries again."""
         try:
             await work()
         except StoreError as error:
@@ -150,7 +150,7 @@ class AlertWorker:
             log.info("alerts: the lease was not released and expires by itself: %s", error)
 
     async def deliver(self) -> None:
-        """Delivers the messages that are due.
+        """Deliver the notifications that are due.
 
         Raises:
             StoreUnavailable
@@ -159,7 +159,7 @@ class AlertWorker:
             await self._outbox.deliver(self._config.channels)
 
     async def evaluate(self) -> None:
-        """Evaluates every minute that has become complete since the last evaluation.
+        """Evaluate every minute that has become complete since the last evaluation.
 
         Raises:
             StoreUnavailable: the outage has been recorded, and reported if it is long enough.
@@ -192,7 +192,7 @@ class AlertWorker:
         await self._evaluate(now_s, until_s, spooling_s)
 
     async def _publish_spooling(self) -> int:
-        """Reports to the other workers since when lines wait on this machine's disk."""
+        """Report to the other workers since when lines wait on this machine's disk."""
         since_s = self._spool_since_s()
         if since_s or self._is_spooling_published:
             name, fields = f"{SPOOLING}{self._name}", {"since_s": str(since_s)}
@@ -260,7 +260,7 @@ class AlertWorker:
     def _expired_records(
         self, alerts_by_app: Mapping[str, AppAlerts], healths: Mapping[str, bytes], now_s: float
     ) -> list[AlertChange]:
-        """Removes the state of apps that are no longer evaluated, mutes that ended, and the health
+        """Remove the state of apps that are no longer evaluated, mutes that ended, and the health
         of removed channels.
         """
         states = [
@@ -284,7 +284,7 @@ class AlertWorker:
     async def _collect(
         self, results: _EvaluationRound, app: str, evaluation: Evaluation, now_s: float
     ) -> None:
-        """Adds the state, history and message of one app to the round."""
+        """Add the state, history and notification of one app to the round."""
         config = self._config
         plan = select_notifications(
             evaluation.state,
@@ -348,7 +348,7 @@ class AlertWorker:
         return any(channel.accepts(app, severity) for channel in self._config.channels.values())
 
     async def _commit(self, results: _EvaluationRound, now_s: float) -> bool:
-        """Writes the round in one step; False, and nothing written, if the lease was lost."""
+        """Write the round in one step; False, and nothing written, if the lease was lost."""
         changes = list(results.changes)
         for channel in self._config.channels.values():
             for message in _messages_for(results.messages, channel, self._url):
@@ -363,8 +363,8 @@ class AlertWorker:
 
 
 def _messages_for(messages: list[Notification], channel: Channel, url: str) -> list[Notification]:
-    """The messages for one channel. Those about many apps become one digest. A channel gets no
-    messages about its own failure.
+    """The notifications for one channel. Those about many apps become one digest. A channel gets
+    no notifications about its own failure.
     """
     own_messages = [
         message

@@ -96,7 +96,7 @@ class RuleQuery:
         return Query(self.metric, self._stats, _ANY_MINUTE, self._by, filters)
 
     def measure(self, slots: Slots, start: int, end: int) -> dict[str, Measurement]:
-        """Measures the slots, which lie in [start, end). By value of the rule's label, or by "" if
+        """Measure the slots, which lie in [start, end). By value of the rule's label, or by "" if
         the rule has none.
         """
         values_by_key = self._values.values(slots, end - start)
@@ -113,7 +113,7 @@ class RuleQuery:
         }
 
     def top_values(self, app: str, slots: Slots, start: int, end: int) -> tuple[str, ...]:
-        """The values of the rule's `told_by` label that messages name, largest first."""
+        """The values of the rule's `told_by` label that notifications name, largest first."""
         if not self.rule.told_by:
             return ()
         span = QueryRange(start, end, end - start, _MINUTES)

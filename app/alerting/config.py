@@ -36,7 +36,7 @@ class AlertConfig(NamedTuple):
         return bool(self.channels or self.custom_names)
 
     def is_muted(self, app: str, now_s: float) -> bool:
-        """Whether new messages about an app are suppressed."""
+        """Whether new notifications about an app are suppressed."""
         mute = self.mutes.get(app)
         return mute is not None and now_s < mute.until_s
 
@@ -63,7 +63,7 @@ async def read_config(store: AlertReader) -> AlertConfig:
 def unpack_readable(
     records: Mapping[str, bytes], unpack: Callable[[bytes], T], kind: str
 ) -> dict[str, T]:
-    """Decodes records by name. Unreadable ones, such as those of a newer version, are logged and
+    """Decode records by name. Unreadable ones, such as those of a newer version, are logged and
     left out, so that they do not affect the others.
     """
     values: dict[str, T] = {}

@@ -65,7 +65,7 @@ class Evaluator:
         until_s: int,
         now_s: float,
     ) -> Evaluation:
-        """Evaluates the app's minutes up to `until_s`, which must all be complete.
+        """Evaluate the app's minutes up to `until_s`, which must all be complete.
 
         Raises:
             StoreUnavailable, PackError, TooManySeries
@@ -155,7 +155,7 @@ def _is_complete(window: Slots, minutes: int) -> bool:
 
 
 def _judge_app_rule(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> MinuteResult | None:
-    """Judges a rule that is not about a metric; None for metric rules."""
+    """Judge a rule that is not about a metric; None for metric rules."""
     if rule.kind == "no_data":
         is_firing = any(
             alert.rule == rule.name and alert.phase == "firing" for alert in alerts.alerts

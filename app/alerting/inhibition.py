@@ -1,8 +1,8 @@
-"""Selects the alerts of an app that are sent now, in one message. Pure.
+"""Selects the alerts of an app that are sent now, in one notification. Pure.
 
 Each alert is notified once. Alerts explained by another firing alert are inhibited: failed requests
-need no message of their own when Heroku reports that the app crashed. Alerts that resolve within a
-few minutes of each other share a message.
+need no notification of their own when Heroku reports that the app crashed. Alerts that resolve
+within a few minutes of each other share a notification.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ RESOLVE_TOGETHER_MINUTES = 5  # a resolution waits this long for others that are
 
 
 class NotificationPlan(NamedTuple):
-    """The content of one message.
+    """The content of one notification.
 
     new_alerts    alerts that fire and were not notified yet
     ended_alerts  notified alerts that resolved
-    other_alerts  firing alerts without a message now: inhibited, muted, or notified before
+    other_alerts  firing alerts without a notification now: inhibited, muted, or notified before
     state         the app's alerts, with the notifications recorded
     """
 
@@ -44,8 +44,8 @@ def select_notifications(
     Args:
         app: its alerts after an evaluation.
         rules: by name.
-        is_muted: whether messages about a rule are suppressed now. A resolution is sent anyway if
-            the firing was.
+        is_muted: whether notifications about a rule are suppressed now. A resolution is sent anyway
+            if the firing was.
     """
     firing = [alert for alert in app.alerts if alert.phase == "firing"]
     firing_rules = {alert.rule for alert in firing}

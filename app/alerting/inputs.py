@@ -89,7 +89,7 @@ class LastWeek:
         self._values: dict[tuple[str, bytes], dict[str, Measurement]] = {}
 
     async def load(self, app: str, queries: RuleQueries, minute_s: int) -> None:
-        """Reads the values that `measurement` returns for this app and minute, unless cached.
+        """Read the values that `measurement` returns for this app and minute, unless cached.
 
         Raises:
             StoreUnavailable, PackError
@@ -125,7 +125,7 @@ class LastWeek:
 
 
 def _scale_to_rule(query: RuleQuery, measurement: Measurement) -> Measurement:
-    """Scales a sum over an hour to the number of minutes that the rule sums over."""
+    """Scale a sum over an hour to the number of minutes that the rule sums over."""
     rule, value = query.rule, measurement.value
     if rule.stat != "sum" or query.metric.kind != "counter" or value is None:
         return measurement

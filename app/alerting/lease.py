@@ -7,7 +7,7 @@ import secrets
 from app.storage.alert_interface import AlertStore
 
 # Nothing is evaluated until the lease of a killed worker expires, so it is short. But it is longer
-# than one delivery attempt (delivery.TIME_LIMIT_S), so that two workers never send one message.
+# than one delivery attempt (delivery.TIME_LIMIT_S), so that no two workers send a notification.
 TTL_S = 15
 
 
@@ -20,7 +20,7 @@ class Lease:
         self.is_held = False
 
     async def hold(self) -> bool:
-        """Takes or renews the lease for TTL_S seconds; False if another worker holds it.
+        """Acquire or renew the lease for TTL_S seconds; False if another worker holds it.
 
         Raises:
             StoreUnavailable
@@ -30,7 +30,7 @@ class Lease:
         return self.is_held
 
     async def release(self) -> None:
-        """Lets another worker take over immediately.
+        """Let another worker take over immediately.
 
         Raises:
             StoreUnavailable: the lease then expires by itself.

@@ -1,4 +1,4 @@
-"""A message about the alerts of one app. Pure; each channel formats it in its own way."""
+"""A notification about the alerts of one app. Pure; each channel formats it in its own way."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MS = 1000
 
 
 class NotificationItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One alert in a message. Times in Unix seconds; `value` and `limit` in `unit`."""
+    """One alert in a notification. Times in Unix seconds; `value` and `limit` in `unit`."""
 
     id: str
     app: str
@@ -57,9 +57,9 @@ class NotificationItem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message; its field names are the webhook's JSON.
+    """A message to a channel; its field names are those of the webhook's JSON.
 
-    id       the same each time that the message is delivered
+    id       the same each time that it is delivered
     status   firing if at least one alert in it starts to fire
     before   the changes made to the app just before
     besides  other alerts of the app that fire at the moment
@@ -79,7 +79,7 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Context(msgspec.Struct, frozen=True):
-    """Facts for a message besides its alerts.
+    """Facts for a notification besides its alerts.
 
     url           the address of the pages
     events        the app's events around the start of the alerts
@@ -102,7 +102,7 @@ def compose(
     rules: Mapping[str, Rule],
     context: Context,
 ) -> Notification:
-    """Composes the message about these alerts; `new_alerts` or `ended_alerts` has at least one."""
+    """Compose the notification of these alerts; `new_alerts` or `ended_alerts` has at least one."""
     order = sorted(new_alerts, key=lambda alert: (_severity(alert, rules) != "page", alert.since_s))
     items = [_firing_item(app, alert, rules.get(alert.rule), context) for alert in order]
     items += [_resolved_item(app, alert, rules.get(alert.rule), context) for alert in ended_alerts]
@@ -244,7 +244,7 @@ def _link(app: str, alerts: Sequence[Alert], rules: Mapping[str, Rule], context:
 
 
 def as_text(message: Notification) -> str:
-    """The message as plain text, without its title."""
+    """The notification as plain text, without its title."""
     lines: list[str] = []
     for item in message.alerts:
         lines += [f"{'FIRING' if item.status == 'firing' else 'RESOLVED'}  {item.what}"]
@@ -267,7 +267,7 @@ def as_text(message: Notification) -> str:
 
 
 def compose_digest(messages: Sequence[Notification], url: str) -> Notification:
-    """Merges messages about many apps into one."""
+    """Merge notifications about many apps into one."""
     status: Literal["firing", "resolved"] = (
         "firing" if any(message.status == "firing" for message in messages) else "resolved"
     )
@@ -301,7 +301,7 @@ def compose_digest(messages: Sequence[Notification], url: str) -> Notification:
 
 
 def compose_test(channel: str, now_s: int, url: str) -> Notification:
-    """A message that tests the delivery to a channel."""
+    """A notification that tests the delivery to a channel."""
     return Notification(
         id=hashlib.sha256(f"test {channel} {now_s}".encode()).hexdigest()[:24],
         app=SERVICE,

@@ -1,7 +1,7 @@
-"""Delivers the messages in the outbox, retrying for a day.
+"""Delivers the notifications in the outbox, retrying for a day.
 
-An entry is removed only after its channel accepted the message. If the process ends in between, the
-message is delivered again, with the same id.
+An entry is removed only after its channel accepted the notification. If the process ends in
+between, the notification is delivered again, with the same id.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ GIVE_UP_S = 24 * 3600
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A message for one channel."""
+    """A notification for one channel."""
 
     channel: str
     message: Notification
@@ -46,7 +46,7 @@ _unpack = msgspec.json.Decoder(Outgoing).decode
 
 
 def enqueue(message: Notification, channels: Sequence[Channel], now_s: int) -> list[AlertChange]:
-    """The changes that put a message into the outbox. Repeating them adds no second entry."""
+    """The changes that put a notification into the outbox. Repeating them adds no second entry."""
     return [
         AlertChange(
             AlertTable.OUTBOX,
@@ -58,7 +58,7 @@ def enqueue(message: Notification, channels: Sequence[Channel], now_s: int) -> l
 
 
 class Outbox:
-    """Delivers messages while this worker holds the lease."""
+    """Delivers notifications while this worker holds the lease."""
 
     def __init__(
         self, store: Store, lease: Lease, sender: ChannelSender, clock: Callable[[], float]
@@ -72,7 +72,7 @@ class Outbox:
         )  # entries that could not be removed from the store yet
 
     async def deliver(self, channels: Mapping[str, Channel]) -> None:
-        """Sends the messages that are due, to all channels concurrently.
+        """Send the notifications that are due, to all channels concurrently.
 
         Raises:
             StoreUnavailable

@@ -1,4 +1,4 @@
-"""Alert rules: when a message about an app is sent, and the explanation in it.
+"""Alert rules: the condition under which people are notified, and the explanation sent.
 
 Most rules evaluate a query of the API over the last minutes (kind "metric"). The other kinds are
 about conditions without a metric: a silent app, lost lines, and Dynometer itself.
@@ -48,13 +48,13 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
                 with this factor times the value in the same hour of last week, or with `floor` if
                 that is greater
     by          a label: each of its values is evaluated separately
-    told_by     a label whose values are named in messages, such as `code`
+    told_by     a label whose values are named in notifications, such as `code`
     limits      different limits for some values of `by`: {"web": 8}
     count_min   with fewer requests than this, the rule does not fire
     resolve     the value must return to this, in the unit of `limit`; None: see RESOLVE_SHARE
     quiet_minutes   it must stay there for so many minutes before the alert resolves
     severity    page: wakes someone up; warn: can wait until someone is at work
-    explained_by    rules that inhibit this one: while they fire, it sends no message of its own
+    explained_by    rules that inhibit this one: while they fire, it sends no notification
     """
 
     name: str
@@ -122,7 +122,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def check(rule: Rule) -> Rule:
-    """Returns the rule if it is valid.
+    """Return the rule if it is valid.
 
     Raises:
         RuleError
@@ -190,7 +190,7 @@ def _check_metric_rule(rule: Rule) -> None:
 
 
 def pack_rule(rule: Rule) -> bytes:
-    """Encodes a rule for the store (JSON)."""
+    """Encode a rule for the store (JSON)."""
     return msgspec.json.encode(rule)
 
 
@@ -203,7 +203,7 @@ def unpack_rule(record: bytes) -> Rule:
 
 
 def build_rule(fields: Mapping[str, Any]) -> Rule:
-    """Builds a rule from its fields.
+    """Build a rule from its fields.
 
     Raises:
         RuleError: a field is unknown or not valid.

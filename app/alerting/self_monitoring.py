@@ -84,7 +84,7 @@ def _folds(name: str, fields: Mapping[str, str]) -> bool:
 def evaluate_service(
     rules: Mapping[str, Rule], before: AppAlerts | None, service: ServiceState
 ) -> Evaluation:
-    """Evaluates the service over the minute that has just passed."""
+    """Evaluate the service over the minute that has just passed."""
     end_s = int(service.now_s) - int(service.now_s) % MINUTE_S
     service_rules = rules_for(SERVICE, rules)
     results = {rule.name: _JUDGES[rule.kind](rule, service) for rule in service_rules}
@@ -101,7 +101,7 @@ def evaluate_service(
 def _adopt_outage_alert(
     before: AppAlerts, rules: Sequence[Rule], service: ServiceState, end_s: int
 ) -> AppAlerts:
-    """Adds the alert that a machine sent during an outage of the store, so that its resolution is
+    """Add the alert that a machine sent during an outage of the store, so that its resolution is
     sent too.
     """
     rule = next((rule for rule in rules if rule.kind == "buffering"), None)

@@ -33,7 +33,7 @@ class Alert(msgspec.Struct, frozen=True, array_like=True, rename=_PRINTED_NAMES)
     worst           the value furthest beyond the limit
     last_breach_s   the end of the last minute beyond the limit
     repeat_count    how often it had fired shortly before
-    is_notified     whether a message about its firing was queued
+    is_notified     whether a notification of its firing was queued
     detail          the dyno that differs from the others
     parts           the values of the rule's `told_by` label, in order of appearance, largest first
     """
@@ -56,7 +56,7 @@ class Alert(msgspec.Struct, frozen=True, array_like=True, rename=_PRINTED_NAMES)
 
     @property
     def id(self) -> str:
-        """The id of this occurrence, the same in the firing and the resolved message."""
+        """The id of this occurrence, the same in the firing and the resolved notification."""
         return f"{self.rule}:{self.key}:{self.since_s}"
 
 
@@ -77,7 +77,7 @@ class AppAlerts(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Mute(msgspec.Struct, frozen=True):
-    """No new message about an app is sent until `until_s`, Unix seconds."""
+    """No new notification about an app is sent until `until_s`, Unix seconds."""
 
     until_s: int
     since_s: int
@@ -85,7 +85,7 @@ class Mute(msgspec.Struct, frozen=True):
 
 class HistoryEntry(msgspec.Struct, frozen=True):
     """An entry of an app's history. `skipped`: minutes that were not evaluated. `undelivered`: a
-    message that was given up. `told`: whether a message about it was sent.
+    notification that was given up. `told`: whether a notification of it was sent.
     """
 
     at_s: int
@@ -108,10 +108,10 @@ unpack_history_entry = msgspec.json.Decoder(HistoryEntry).decode
 
 
 def pack_app_alerts(alerts: AppAlerts) -> bytes:
-    """Encodes alerts for the store (MessagePack)."""
+    """Encode alerts for the store (MessagePack)."""
     return _encode(alerts)
 
 
 def pack_json(record: Mute | HistoryEntry) -> bytes:
-    """Encodes a record for the store (JSON)."""
+    """Encode a record for the store (JSON)."""
     return msgspec.json.encode(record)

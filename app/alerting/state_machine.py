@@ -66,7 +66,7 @@ class Transition(NamedTuple):
 def judge_value(
     rule: Rule, key: str, measurement: Measurement, last_week: Measurement | None
 ) -> MinuteResult:
-    """Compares a value with its limit, or with the same hour of last week if the rule does."""
+    """Compare a value with its limit, or with the same hour of last week if the rule does."""
     value = measurement.value
     if value is None:
         return UNKNOWN if rule.below else QUIET
@@ -89,7 +89,7 @@ def judge_value(
 
 
 def judge_duration(rule: Rule, minutes: float) -> MinuteResult:
-    """Judges a rule whose value is a duration."""
+    """Judge a rule whose value is a duration."""
     verdict = Verdict.BREACH if minutes >= rule.limit else Verdict.QUIET
     return MinuteResult(verdict, minutes, rule.limit)
 
@@ -97,7 +97,7 @@ def judge_duration(rule: Rule, minutes: float) -> MinuteResult:
 def advance(
     rule: Rule, key: str, alert: Alert | None, result: MinuteResult, end_s: int
 ) -> tuple[Alert | None, Transition | None]:
-    """Moves one alert on by the minute that ends at `end_s`."""
+    """Move one alert on by the minute that ends at `end_s`."""
     verdict = result.verdict
     if alert is not None and alert.phase == "over":
         if verdict is not Verdict.BREACH:
@@ -181,7 +181,7 @@ class MinuteActivity(NamedTuple):
 
 
 def record_activity(before: AppAlerts, minute: MinuteActivity) -> AppAlerts:
-    """Adds one minute to the activity of an app."""
+    """Add one minute to the activity of an app."""
     is_asleep = minute.falls_asleep or (before.is_asleep and not minute.wakes_up)
     if minute.is_late and not minute.has_lines:
         return msgspec.structs.replace(before, evaluated_s=minute.end_s, is_asleep=is_asleep)
@@ -202,7 +202,7 @@ def was_active_before(app: AppAlerts) -> bool:
 
 
 def judge_silence(rule: Rule, app: AppAlerts, *, is_firing: bool) -> MinuteResult:
-    """Judges a rule about the silence of an app."""
+    """Judge a rule about the silence of an app."""
     if app.silent_minutes and not is_firing and not was_active_before(app):
         return QUIET
     return judge_duration(rule, app.silent_minutes)
@@ -216,7 +216,7 @@ def evaluate_minute(
     *,
     has_lines: bool,
 ) -> tuple[AppAlerts, list[Transition]]:
-    """Moves all alerts of an app on by one minute.
+    """Move all alerts of an app on by one minute.
 
     Args:
         app: the state before, with the activity of this minute already recorded.
@@ -253,7 +253,7 @@ def evaluate_minute(
 def _end_unwatched(
     alerts: Sequence[Alert], orphans: Sequence[Alert], *, is_app_gone: bool
 ) -> tuple[list[Alert], list[Transition]]:
-    """Ends alerts whose rule was removed, and all alerts of an app that is silent for too long.
+    """End alerts whose rule was removed, and all alerts of an app that is silent for too long.
     A notified alert is kept until its resolution was sent.
     """
     ended_alerts = [(alert, "its rule was removed") for alert in orphans]

@@ -27,7 +27,7 @@ class Firing(NamedTuple):
 
 
 class ChannelState(NamedTuple):
-    """A channel, its health, and the number of messages queued for it."""
+    """A channel, its health, and the number of notifications queued for it."""
 
     channel: Channel
     health: ChannelHealth

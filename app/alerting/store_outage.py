@@ -46,7 +46,7 @@ class StoreOutageNotifier:
         """
         Args:
             path: the file. If its directory does not exist, the outage is only logged.
-            sender: delivers the messages.
+            sender: delivers the notifications.
             name: of this machine.
             url: the address of the pages.
         """
@@ -59,8 +59,8 @@ class StoreOutageNotifier:
         self._healths: dict[str, ChannelHealth] = {}
 
     async def report_outage(self, now_s: float, config: AlertConfig) -> None:
-        """Records that the store is unavailable. Notifies each channel once, as soon as the outage
-        has lasted as long as the rule says.
+        """Record that the store is unavailable. Notify each channel once, as soon as the outage has
+        lasted as long as the rule requires.
         """
         self._since_s = self._since_s or int(now_s)
         rule = next((rule for rule in config.rules.values() if rule.kind == "buffering"), None)
@@ -93,8 +93,8 @@ class StoreOutageNotifier:
         return True
 
     async def report_recovery(self, store: Store) -> None:
-        """Records that the store is available. If channels were notified, publishes that, so that
-        the evaluating worker sends the resolution.
+        """Record that the store is available. If channels were notified, publish that, so that the
+        evaluating worker sends the resolution.
 
         Raises:
             StoreUnavailable: the store is down again.
@@ -118,7 +118,7 @@ class StoreOutageNotifier:
             file = self._path.open("a+b")
         except OSError as error:
             log.error(
-                "alerts: cannot write to %s (%s), so no message about the outage is sent",
+                "alerts: cannot write to %s (%s), so no notification of the outage is sent",
                 self._path,
                 error.strerror,
             )
@@ -132,7 +132,7 @@ class StoreOutageNotifier:
         return True
 
     def close(self) -> None:
-        """Releases the lock, so that another process of this machine can report."""
+        """Release the lock, so that another process of this machine can report."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -144,7 +144,7 @@ class StoreOutageNotifier:
         try:
             return msgspec.json.decode(data, type=_OutageRecord) if data else _OutageRecord()
         except msgspec.MsgspecError:  # the process was killed while it wrote
-            log.warning("alerts: %s cannot be read, messages may be repeated", self._path)
+            log.warning("alerts: %s cannot be read, notifications may be repeated", self._path)
             return _OutageRecord()
 
     def _write(self, record: _OutageRecord | None) -> None:

@@ -83,7 +83,7 @@ async def _add(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
     )
     if channel.key:
         print(channel.key)
-        print_err("This key signs its messages. Copy it now; it won't be shown again.")
+        print_err("This key signs its notifications. Copy it now; it won't be shown again.")
     print_err(
         f"Channel {channel.name} added ({channel.masked_address}). Try it: {command()} alerts test"
     )

@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     history.add_argument("apps", metavar="APP", nargs="*", type=_app)
     history.add_argument("--json", action="store_true", help="print JSON")
     history.set_defaults(action=_history)
-    test = actions.add_parser("test", help="make the service send a test message")
+    test = actions.add_parser("test", help="make the service send a test notification")
     test.add_argument(
         "channels", metavar="CHANNEL", nargs="*", help="a channel (default: every channel)"
     )
@@ -95,9 +95,9 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         ("--for", "for_minutes", int, "consecutive minutes before it fires (default: 1)"),
         ("--quiet", "quiet_minutes", int, "minutes back to normal before it resolves (default: 5)"),
         ("--count-min", "count_min", int, "do not fire with fewer requests than this"),
-        ("--title", "title", str, "the rule's title in messages"),
-        ("--means", "means", str, "an explanation for messages"),
-        ("--look", "look", str, "advice for messages: where to look next"),
+        ("--title", "title", str, "the rule's title in notifications"),
+        ("--means", "means", str, "an explanation for notifications"),
+        ("--look", "look", str, "advice for notifications: what to check next"),
     ):
         parser.add_argument(option, dest=field, type=kind, metavar="…", help=help_text)
     parser.add_argument(
@@ -360,7 +360,7 @@ async def _test(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
 
 
 async def _delivery_problem(admin: AlertAdmin, name: str, message: str, deadline: float) -> str:
-    """Wait for the delivery of a test message; returns the reason if it fails, else ""."""
+    """Wait for the delivery of a test notification; returns the reason if it fails, else ""."""
     notice_at_s = time.monotonic() + _PATIENCE_S
     while await admin.is_queued(message):
         health = await admin.health(name)
@@ -369,10 +369,10 @@ async def _delivery_problem(admin: AlertAdmin, name: str, message: str, deadline
         if time.monotonic() > deadline:
             return f"not sent yet. Check that the service runs ({command()} serve)."
         if time.monotonic() > notice_at_s:
-            print_err(f"{name}: waiting for the service to send the message …")
+            print_err(f"{name}: waiting for the service to send the notification …")
             notice_at_s = deadline
         await asyncio.sleep(_POLL_S)
-    # A removed channel, for example, takes its messages with it: only the record of a delivery,
+    # A removed channel, for example, takes its notifications with it. Only the record of delivery,
     # which `AlertAdmin.test` cleared, proves one.
     if not (await admin.health(name)).last_ok_s:
         return "no longer queued, but no delivery was recorded. Check the service's log."

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--within",
         type=duration,
         metavar="7d",
-        help="look back no further than this (default: everything that is kept)",
+        help="compare no older data than this (default: everything that is kept)",
     )
     parser.add_argument(
         "--settled",
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Returns 0 if the stores hold the same, else 1.
+    """Return 0 if the stores hold the same, else 1.
 
     Raises:
         StoreError: a store cannot be read.

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Returns 0 if all is well, 1 if there is a problem.
+    """Return 0 if all is well, 1 if there is a problem.
 
     Raises:
         ConfigError: there is no store.
@@ -154,7 +154,7 @@ def _ends(certificate: str, end_s: float) -> Finding:
 
 
 async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
-    """Checks whether the public address leads to this service, as Heroku needs it to."""
+    """Check whether the public address leads to this service, as Heroku needs it to."""
     if not settings.public_url:
         return
     url = f"{settings.public_url}/healthz"
@@ -337,7 +337,7 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
             False,
             "apps",
             f"{app}: nothing received yet. Check that heroku drains -a {app} lists our address, "
-            "and see rejected log-ins below",
+            "and see rejected logins below",
             app,
         )
     for sighting in seen_apps:
@@ -378,7 +378,7 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
             yield Finding(
                 False,
                 "drains",
-                f"{_plural(login.count, 'log-in')} rejected, last {format_minute(login.last_s)} "
+                f"{_plural(login.count, 'login')} rejected, last {format_minute(login.last_s)} "
                 f"UTC: {login.user or 'not an app name'}, {login.reason}{token}",
                 login.user,
             )

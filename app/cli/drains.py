@@ -67,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         link.add_argument("app", metavar="APP", type=app_name)
         link.add_argument("token", metavar="TOKEN", type=_drain_token)
         link.set_defaults(action=action)
-    show = actions.add_parser("list", help="list apps, their drains, and rejected log-ins")
+    show = actions.add_parser("list", help="list apps, their drains, and rejected logins")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(action=_list)
     rotate = actions.add_parser(
@@ -238,7 +238,7 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
                 "the old one is valid until the new drain delivers."
             )
     if logins:
-        print("\nRejected log-ins, latest first:")
+        print("\nRejected logins, latest first:")
         print_table(
             ("USER", "DRAIN", "WHY", "TIMES", "LAST (UTC)"),
             [

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Returns 1 if an existing topic differs from the expected settings.
+    """Return 1 if an existing topic differs from the expected settings.
 
     Raises:
         ConfigError: no Kafka is configured.

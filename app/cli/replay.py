@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Returns 0 if everything was delivered, else 1.
+    """Return 0 if everything was delivered, else 1.
 
     Raises:
         LogInputError: the file cannot be read.
@@ -135,7 +135,7 @@ def _send_all(
                 for group in groups:
                     replay.add(group, is_live=is_live)
                     check_interrupt()
-        finally:  # Ctrl-C is the usual end of a live tail: lines already read are delivered first
+        finally:  # Ctrl-C is the normal end of a live tail: lines already read are delivered first
             replay.flush()
             progress.clear()
     except DeliveryError as error:

@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Returns 0 if the answers are right, else 1. Lines lost to a full buffer are not an error.
+    """Return 0 if the answers are right, else 1. Lines lost to a full buffer are not an error.
 
     Raises:
         ConfigError: the address or an app's name is wrong, or the service needs its admin token.

@@ -22,7 +22,7 @@ WARN_AT = 0.8
 SHED_AT = 0.9
 SHED_TO = 0.85
 PROTECTED_S = 3 * HOUR_S  # minutes of this age are never dropped: pages and alerts need them
-HEARTBEAT = "room"  # the name in the store under which workers share the time of the last drop
+HEARTBEAT = "room"  # under this name in the store, workers share the time of the last drop
 _MEBIBYTE = 2**20
 
 

@@ -1,12 +1,12 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The compiled form of app.ingest.aggregator.Aggregator: a fast path for the common forms of lines.
+"""The compiled app.ingest.aggregator.Aggregator: a fast path for the common forms of lines.
 
 A line is read here only if it has exactly a common form, byte by byte: a complete frame that ends
 at a newline, a header with a time in UTC, and the text of a finished request, of runtime metrics,
 of a dyno event, or of an app's own output, which is only counted.
 
-Every other frame goes to the interpreted Aggregator, which defines the meaning of all lines; at the
-end both results are merged. So a form that is unknown here costs time and nothing else.
+Every other frame goes to the Python Aggregator, which defines the meaning of all lines. At the end
+both results are merged. So a form that is unknown here costs only time.
 """
 
 cimport cython
@@ -116,7 +116,7 @@ cdef class Aggregator:
 
     cdef object _limits
     cdef object _arrived, _acceptance
-    cdef object _fallback  # the interpreted Aggregator for other forms; None until there are any
+    cdef object _fallback  # the Python Aggregator for other forms; None until there are any
     cdef object _body  # the result of build_body
     cdef dict _rollups  # by start of their minute
     cdef dict _ledgers  # by the same minutes

@@ -1,4 +1,4 @@
-"""The log-line aggregator: the compiled form if it is installed, otherwise the interpreted one.
+"""Selects the implementation of the log-line aggregator: compiled if installed, otherwise Python.
 
 Both produce the same batches; app.ingest.aggregator defines which.
 """

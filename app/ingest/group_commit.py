@@ -6,7 +6,7 @@ groups and the less a POST costs; an idle worker adds no delay.
 
 While the store is unavailable, groups go to the spool on disk instead. If the spool is full too,
 POSTs are held and the store is retried until their time is up. app.ingest.batch_writer explains how
-a batch counts once on all these ways.
+a batch counts once on each of these paths.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class BatchCommitter(Protocol):
         ...
 
     async def wait_idle(self) -> None:
-        """Returns when no batch is pending or in flight."""
+        """Return when no batch is pending or in flight."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The way of batches into the store, as the rest of the service sees it, and its status."""
+"""A worker's write path and spool, and their status for the rest of the service."""
 
 from __future__ import annotations
 

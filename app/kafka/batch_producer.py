@@ -60,7 +60,7 @@ class KafkaBatchSink:
         return self.unavailable_since_s > 0
 
     async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
-        """Returns when the brokers have acknowledged all batches.
+        """Return when the brokers have acknowledged all batches.
 
         Raises:
             StoreUnavailable: the brokers may have some of them.

@@ -22,7 +22,7 @@ _OPERATOR_CHOICES = ("min.insync.replicas", "retention.ms")
 
 
 def findings(settings: Settings) -> Iterator[tuple[bool, str]]:
-    """Yields (is_ok, sentence) for each check. Blocks."""
+    """Yield (is_ok, sentence) for each check. Blocks."""
     kafka = KafkaSettings.from_settings(settings)
     topics = TopicAdmin(kafka)
     try:

@@ -1,7 +1,7 @@
 """Consumes records from Kafka and appends them to the store, in the order of each partition.
 
 Offsets are committed after the store has the records. Exactly-once counting does not depend on the
-commits: the store keeps the last offset of each app, so records that are read again (after a crash
+commits. The store keeps the last offset of each app, so records that are read again (after a crash
 or a rebalance) change nothing.
 """
 
@@ -78,7 +78,7 @@ class BatchConsumer:
         return self._last_error or "; ".join(self._blocked_partitions.values())
 
     async def run(self) -> None:
-        """Consumes until cancelled."""
+        """Consume until cancelled."""
         self._consumer.subscribe(
             [self._kafka.topic],
             on_assign=self._on_assign,
@@ -129,7 +129,7 @@ class BatchConsumer:
             await self._in_thread(lambda: self._commit(next_offsets))
 
     async def _store(self, records: Sequence[tuple[LogOffset, ReceivedBatch]]) -> None:
-        """Retries until the store has all records, except those of revoked partitions."""
+        """Retry until the store has all records, except those of revoked partitions."""
         while records:
             deadline = asyncio.get_running_loop().time() + APPEND_TIMEOUT_S
             try:
@@ -144,7 +144,7 @@ class BatchConsumer:
                 return
 
     async def _wait_in_group(self) -> None:
-        """Waits before a retry. It polls, since Kafka removes members that do not."""
+        """Wait before a retry. It polls, since Kafka removes members that do not."""
         await self._in_thread(self._poll_paused)
         self.polled_s = self._clock()
         await asyncio.sleep(RETRY_S)
@@ -166,7 +166,7 @@ class BatchConsumer:
         )
 
     def _block_partition(self, partition: int, offset: int, newer: NewerVersion) -> None:
-        """Pauses a partition at a record that only a newer version of Dynometer can read."""
+        """Pause a partition at a record that only a newer version of Dynometer can read."""
         self._blocked_partitions[partition] = (
             f"partition {partition} waits at offset {offset}: {newer}"
         )
@@ -177,7 +177,7 @@ class BatchConsumer:
             self._consumer.seek(position)
 
     async def _set_unreadable_aside(self, message: Message, damage: PackError) -> None:
-        """Copies a damaged record with its position to the topic of unreadable records."""
+        """Copy a damaged record with its position to the topic of unreadable records."""
         self.records_unreadable += 1
         partition, offset = _position(message)
         log.error(

@@ -22,7 +22,7 @@ class OffsetBatchWriter(BatchWriter):
     async def append_records(
         self, records: Sequence[tuple[LogOffset, ReceivedBatch]], *, deadline: float
     ) -> None:
-        """Returns when the store has all records. The records of an app must be in the order of
+        """Return when the store has all records. The records of an app must be in the order of
         their offsets.
 
         Raises:

@@ -58,7 +58,7 @@ class KafkaPlugin:
         return WritePath(self._sink, new_committer(self._sink, _ignore_stored), _ignore_stored)
 
     async def run(self) -> None:
-        """Publishes changed drain secrets and reads the readers' heartbeats, until cancelled."""
+        """Publish changed drain secrets and read the readers' heartbeats, until cancelled."""
         try:
             publisher = SecretsPublisher(self._kafka, self._producer, await self._read_published())
             while True:

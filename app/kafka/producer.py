@@ -36,7 +36,7 @@ class RecordProducer:
         self.records_rejected = 0
 
     async def send(self, topic: str, records: Sequence[TopicRecord]) -> list[KafkaError | None]:
-        """Produces records. The result has None for each acknowledged record, else its error."""
+        """Produce records. The result has None for each acknowledged record, else its error."""
         if not records:
             return []
         loop = asyncio.get_running_loop()
@@ -73,7 +73,7 @@ class RecordProducer:
             self._producer.poll(POLL_S)
 
     async def close(self) -> None:
-        """Waits shortly for records in flight, then stops the thread."""
+        """Wait briefly for records in flight, then stop the thread."""
         await asyncio.to_thread(self._producer.flush, CLOSE_TIMEOUT_S)
         self._is_closing.set()
         await asyncio.to_thread(self._thread.join)

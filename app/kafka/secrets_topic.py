@@ -38,7 +38,7 @@ class SecretsSnapshot(NamedTuple):
 
 
 def read_secrets(kafka: KafkaSettings) -> SecretsSnapshot:
-    """Reads the whole topic, which is small. Blocks.
+    """Read the whole topic, which is small. Blocks.
 
     Raises:
         KafkaException: the brokers did not answer in time.
@@ -99,7 +99,7 @@ class SecretsPublisher:
         self._records = dict(records)
 
     async def publish(self, records: Mapping[str, str]) -> None:
-        """Writes the differences from the records published last, or read at the start."""
+        """Write the differences from the records published last, or read at the start."""
         updates = [
             TopicRecord(app.encode(), record.encode())
             for app, record in records.items()

@@ -62,7 +62,7 @@ class TopicAdmin:
         self._admin = AdminClient(kafka.client_properties())
 
     def create(self, topics: list[TopicSpec], replication: int) -> Iterator[str]:
-        """Creates the topics that do not exist; yields a sentence for each topic."""
+        """Create the topics that do not exist; yields a sentence for each topic."""
         new_topics = [
             NewTopic(spec.name, spec.partitions, replication, config=dict(spec.settings))
             for spec in topics
@@ -79,7 +79,7 @@ class TopicAdmin:
                 yield f"{topic.name} created with {topic.partitions} partitions"
 
     def differences(self, topics: list[TopicSpec]) -> Iterator[str]:
-        """Yields a sentence for each missing topic and each wrong setting, with the remedy."""
+        """Yield a sentence for each missing topic and each wrong setting, with the fix."""
         partition_counts = self.partition_counts()
         for topic in topics:
             if topic.name not in partition_counts:

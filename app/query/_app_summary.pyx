@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Compiled form of app.query.app_summary: reads packed rollups byte by byte, in one pass.
+"""The compiled app.query.app_summary: reads packed rollups byte by byte, in one pass.
 
 Bytes that differ from what app.rollup.codec writes raise a PackError. The caller then falls back to
 app.query.app_summary, which defines the result.

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Compiled form of app.query.latest_gauges: reads packed rollups byte by byte.
+"""The compiled app.query.latest_gauges: reads packed rollups byte by byte.
 
 Bytes that differ from what app.rollup.codec writes raise a PackError. The caller then falls back to
 app.query.latest_gauges, which defines the result.

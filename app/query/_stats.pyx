@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Compiled form of the cells in app.query.stats, which define the results.
+"""The compiled cells of app.query.stats, which defines the results.
 
 Sums are whole numbers of 63 bits; a larger sum raises an OverflowError.
 """
@@ -42,7 +42,7 @@ cdef class Distribution(Cell):
         free(self.bins)
 
     cdef int grow(self, int index) except -1:
-        """Allocate room for the bin with this index, from 0 to BINS - 1."""
+        """Allocate space for the bin with this index, from 0 to BINS - 1."""
         cdef int low = max(index - SPARE_BINS, 0)
         cdef int high = min(index + SPARE_BINS, BINS)
         cdef long long *bins
@@ -75,7 +75,7 @@ cdef class Distribution(Cell):
         raise AssertionError("the bins add up to less than their total")
 
     def to_python(self):
-        """The same cell in the reference form, for stats without a fast path."""
+        """The same cell in Python, for stats without a fast path."""
         cdef int index
         cell = DistributionCell()
         cell.totals = TimingTotals(self.count, self.total, self.largest)

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Compiled form of app.query.table.Table: accumulates packed rollups into cells, byte by byte.
+"""The compiled app.query.table.Table: accumulates packed rollups into cells, byte by byte.
 
 Only the sections that a query needs are read, straight into their cells; the others are skipped. No
 rollup is decoded into Python objects, which is what makes long ranges fast.
@@ -87,7 +87,7 @@ cdef class Label:
 
 
 cdef class Table:
-    """The compiled counterpart of app.query.table.Table."""
+    """The compiled app.query.table.Table."""
 
     cdef object query
     cdef tuple sections  # names of the required sections

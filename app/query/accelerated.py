@@ -1,7 +1,7 @@
-"""Chooses the compiled form of query code where it is available, and the reference form otherwise.
+"""Selects the implementation of query code: compiled if installed, otherwise Python.
 
-Both forms return the same values. The references app.query.table, app.query.latest_gauges and
-app.query.app_summary define them.
+Both return the same values. app.query.table, app.query.latest_gauges and app.query.app_summary
+define them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def latest_gauges(packed_rollups: Sequence[bytes]) -> LatestGauges:
     """
     try:
         return fast_latest_gauges(packed_rollups)
-    except PackError:  # the reference form may still read it, or explains better why not
+    except PackError:  # Python may still read it, or names the reason
         return reference_gauges.latest_gauges(packed_rollups)
 
 

@@ -159,7 +159,7 @@ async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float)
     names = list(apps)
     try:
         table = await _fill_from_store(Table(query), store, names, query.range)
-    except PackError:  # the reference form may still read it, or explains better why not
+    except PackError:  # Python may still read it, or names the reason
         table = await _fill_from_store(reference.Table(query), store, names, query.range)
     series = []
     work = 0

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The compiled form of app.receivers.request_head, which defines the accepted heads."""
+"""The compiled app.receivers.request_head, which defines the accepted heads."""
 
 from libc.string cimport memcmp, memset
 

@@ -1,6 +1,6 @@
-"""The parser of common request heads: the compiled form if installed, otherwise the interpreted.
+"""Selects the parser of common request heads: compiled if installed, otherwise Python.
 
-Both accept and return the same; app.receivers.request_head is the definition.
+Both accept and return the same; app.receivers.request_head defines the result.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Parses the head of a POST to the drain, as Logplex and the routers before us write it.
 
 The accepted form is a strict subset of HTTP/1.1 (RFC 9112, sections 2 to 6). A head that could be
-read in two ways, or that asks for more than an answer, is not accepted here: it goes to the parser
-that reads all other requests.
+read in two ways, or that requires more than an answer, is not accepted here. It goes to the parser
+of all other requests.
 """
 
 from __future__ import annotations

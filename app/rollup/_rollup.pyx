@@ -70,7 +70,7 @@ cdef class Source:
 @cython.no_gc
 @cython.freelist(16)
 cdef class FastRollup:
-    """The compiled form of app.rollup.rollup.Rollup."""
+    """The compiled app.rollup.rollup.Rollup."""
 
     def __cinit__(self):
         self.sources = {}
@@ -328,7 +328,7 @@ cdef long long *allocate_bins() except NULL:
 
 
 cdef int release_bins(long long *bins, int low, int high) noexcept:
-    """Free counts, all 0 outside [low, high), or put them aside for reuse."""
+    """Free counts, all 0 outside [low, high), or keep them for reuse."""
     global _spare_count
     if _spare_count == SPARE_BINS_MAX:
         free(bins)

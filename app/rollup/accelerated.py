@@ -1,4 +1,4 @@
-"""The fastest available form of rollups, of their byte format, and of batches.
+"""Selects the implementation of rollups and their byte formats: compiled if installed, or Python.
 
 `FastRollup` is the compiled rollup where the extension modules are built, and `Rollup` elsewhere.
 Both hold the same data, merge alike and pack to the same bytes. app.rollup.rollup,

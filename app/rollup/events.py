@@ -30,7 +30,7 @@ def limit_events(events: Mapping[EventKey, int], count_max: int) -> dict[EventKe
     app_events: list[EventKey] = []
     dyno_events: list[EventKey] = []
     for event in events:
-        _, kind, _, _ = event  # not event.kind: the compiled form holds plain tuples
+        _, kind, _, _ = event  # not event.kind: the compiled rollup holds plain tuples
         if kind in APP_EVENTS:
             app_events.append(event)
         elif event != MORE_EVENTS:

@@ -1,6 +1,6 @@
 """Labels of the rows in a rollup's sections, as queries and `/metrics` show them.
 
-A row is known by its key in the section: a source, or a source and a number or name.
+A row is identified by its key in the section: a source, or a source and a number or name.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Rollup:
         if rollup.extensions:
             self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
-    # Both forms of FastRollup can add a Rollup; the compiled one merges only its own kind.
+    # Either FastRollup can add a Rollup; the compiled one merges only its own type.
     add = merge
 
     def copy(self) -> Rollup:

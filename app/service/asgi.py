@@ -55,7 +55,7 @@ GC_THRESHOLD_OBJECTS = 20_000
 
 
 def create_app() -> ASGIApp:
-    """Builds the service from the environment. Uvicorn calls it in each worker."""
+    """Build the service from the environment. Uvicorn calls it in each worker."""
     supervisor = multiprocessing.parent_process()
     if supervisor is not None and supervisor.pid is not None:
         exit_with_parent(supervisor.pid)
@@ -69,7 +69,7 @@ def create_app() -> ASGIApp:
 
 
 def _reduce_garbage_collection() -> None:
-    """Makes the cyclic garbage collector run less often.
+    """Make the cyclic garbage collector run less often.
 
     Objects built at the start live for ever, and those of a batch are freed by reference counting.
     So a search for cycles every 700 objects costs 8 % and finds nothing.
@@ -80,7 +80,7 @@ def _reduce_garbage_collection() -> None:
 
 
 def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
-    """Builds the service over a store. `clock` returns Unix time in seconds."""
+    """Build the service over a store. `clock` returns Unix time in seconds."""
     service = build_service(settings, store, clock)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
     body_limiter = BodyLimiter()

@@ -11,7 +11,7 @@ from app.storage.connect import connect, refuse_unsupported_data
 
 
 async def fold(url: str, settings: Settings) -> None:
-    """Folds until cancelled."""
+    """Fold until cancelled."""
     store = connect(url)
     try:
         await refuse_unsupported_data(store)

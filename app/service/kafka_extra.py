@@ -9,7 +9,7 @@ from app.config import ConfigError
 
 
 def load_kafka(module: str) -> ModuleType:
-    """Imports a module that needs the Kafka client.
+    """Import a module that needs the Kafka client.
 
     Raises:
         ConfigError: the client is not installed.

@@ -27,7 +27,7 @@ FINISH_TIMEOUT_S = 5.0
 
 
 async def read_and_fold(url: str, settings: Settings) -> None:
-    """Consumes and folds until SIGTERM or SIGINT."""
+    """Consume and fold until SIGTERM or SIGINT."""
     store = connect(url, replicas=settings.redis_replicas)
     try:
         await refuse_unsupported_data(store)
@@ -55,7 +55,7 @@ async def read_and_fold(url: str, settings: Settings) -> None:
 
 
 async def _run_until_signal(*coroutines: Awaitable[None]) -> None:
-    """Runs the coroutines until SIGTERM or SIGINT, or until one of them ends or fails."""
+    """Run the coroutines until SIGTERM or SIGINT, or until one of them ends or fails."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

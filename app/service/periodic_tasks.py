@@ -27,7 +27,7 @@ class PeriodicTasks:
         self._occasional = occasional
 
     async def run(self) -> None:
-        """Runs the tasks until cancelled."""
+        """Run the tasks until cancelled."""
         loop = asyncio.get_running_loop()
         occasional_at = loop.time()
         while True:

@@ -39,7 +39,7 @@ FILES_MAX = CONNECTIONS_MAX + RESERVED_FILES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options for HTTPS without a proxy."""
+    """Add the options for HTTPS without a proxy."""
     parser.add_argument(
         "--tls-cert", metavar="FILE", help="serve https: PEM file with the certificate chain"
     )
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Serves until SIGINT or SIGTERM; returns the exit code.
+    """Serve until SIGINT or SIGTERM; returns the exit code.
 
     Raises:
         ConfigError: a port is in use, or a setting cannot be applied.
@@ -104,7 +104,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _check_store(settings: Settings) -> None:
-    """Rejects data of an unsupported version here, once, instead of in each worker."""
+    """Reject data of an unsupported version here, once, instead of in each worker."""
     if settings.redis_url:
         store = connect(settings.redis_url)
         try:
@@ -114,7 +114,7 @@ async def _check_store(settings: Settings) -> None:
 
 
 def _raise_file_limit() -> None:
-    """Raises the limit of open files as far as allowed and needed: each connection is one."""
+    """Raise the limit of open files as far as allowed and needed: each connection is one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     new_soft = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
     if soft < new_soft:
@@ -147,7 +147,7 @@ class _Supervisor(Multiprocess):
         super().terminate_all()
 
     def handle_hup(self) -> None:
-        """Makes the workers reload their certificates, instead of restarting them."""
+        """Make the workers reload their certificates, instead of restarting them."""
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
@@ -158,7 +158,7 @@ def _exit(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _prepare_spool(settings: Settings) -> None:
-    """Checks at the start, not in an outage of the store, that batches can wait on this disk."""
+    """Check at the start, not in an outage of the store, that batches can wait on this disk."""
     directory = settings.data_dir
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def _prepare_spool(settings: Settings) -> None:
 
 @contextmanager
 def _store(settings: Settings) -> Iterator[str]:
-    """Starts the embedded store, unless REDIS_URL is set, and yields a description of the store.
+    """Start the embedded store, unless REDIS_URL is set, and yield a description of the store.
     Workers find it in their environment.
     """
     if settings.redis_url:

@@ -14,7 +14,7 @@ from app.storage.connect import connect, refuse_unsupported_data
 
 
 async def listen(url: str, settings: Settings, on_listening: Callable[[], None]) -> None:
-    """Serves the syslog drain until SIGTERM or SIGINT. Calls `on_listening` once it accepts
+    """Serve the syslog drain until SIGTERM or SIGINT. Calls `on_listening` once it accepts
     connections.
     """
     store = connect(url, replicas=settings.redis_replicas)

@@ -83,7 +83,7 @@ class Service(NamedTuple):
 
 
 def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
-    """Builds the parts over a store. `clock` returns Unix time in seconds."""
+    """Build the parts over a store. `clock` returns Unix time in seconds."""
     tiers = build_tiers(settings)
     fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()), tiers=tiers)
     drains = DrainRegistry(store, clock, settings.drains_copy)
@@ -198,7 +198,7 @@ def _build_pipeline(
     on_appended: Callable[[Mapping[str, int]], None],
     build_write_path: WritePathBuilder,
 ) -> IngestPipeline:
-    """Builds the path of a batch into the store, with the spool for outages."""
+    """Build the path of a batch into the store, with the spool for outages."""
     spool = None
     if settings.spool_bytes_max:
         spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=clock)
@@ -233,7 +233,7 @@ def build_batch_writer(
     clock: Callable[[], float],
     on_appended: Callable[[Mapping[str, int]], None],
 ) -> Writer:
-    """Builds a writer of this type. `on_appended` is called with the new inbox lengths of apps."""
+    """Build a writer of this type. `on_appended` is called with the new inbox lengths of apps."""
     return writer_type(
         store,
         id_ttl_s=settings.spool_age_max_s + ID_MARGIN_S,
@@ -247,7 +247,7 @@ def build_batch_writer(
 def build_syslog_listener(
     service: Service, settings: Settings, clock: Callable[[], float]
 ) -> SyslogListener:
-    """Builds the syslog drain of a service."""
+    """Build the syslog drain of a service."""
     return SyslogListener(
         settings,
         committer=service.pipeline.committer,
@@ -263,7 +263,7 @@ def build_syslog_listener(
 
 @asynccontextmanager
 async def running(service: Service) -> AsyncIterator[None]:
-    """Runs the background tasks of a service.
+    """Run the background tasks of a service.
 
     At the end, pending batches are committed and then folded for up to FINISH_TIMEOUT_S. The next
     start folds the rest.

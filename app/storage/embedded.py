@@ -7,8 +7,8 @@ because not every server reads the other's files.
 
 The server ends with the process that started it, even if that is killed: on Linux the kernel then
 sends it SIGTERM (prctl(2), PR_SET_PDEATHSIG). Elsewhere, a killed parent leaves the server running.
-The server has inherited a lock on the directory, so the next start does not run a second server on
-the same data; it fails with an error that names the process to stop.
+The server has inherited a lock on the directory, so no second server can start on the same data.
+The next start fails with an error that names the process to stop.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from app.support.process import exit_with_parent
 log = logging.getLogger(__name__)
 
 OLDEST_VERSION = (7, 0)
-START_TIMEOUT_S = 60.0  # usually 0.1 s are enough; reading a file of gigabytes takes this long
+START_TIMEOUT_S = 60.0  # commonly 0.1 s is enough; reading a file of gigabytes takes this long
 STOP_TIMEOUT_S = 10.0
 AOF_REWRITE_MIN_SIZE = "256mb"  # 40,000 POSTs of 100 lines reach the default of 64mb
 SOCKET_PATH_BYTES_MAX = 100  # limits with the final NUL: macOS 104, Linux 108 (unix(7))
@@ -240,7 +240,7 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
         written_by = _read_lock_file(lock).written_by
         server = _choose_server(servers, written_by)
         path = _socket_path(directory)
-        path.unlink(missing_ok=True)  # a killed server leaves it; nobody uses it: we hold the lock
+        path.unlink(missing_ok=True)  # left by a killed server; unused, since we hold the lock
         launch = partial(_launch, server, directory, path, appendfsync, lock)
         process = launch()
     except BaseException:

@@ -9,11 +9,11 @@ Per app, the store holds:
 
 An *element* is bytes: KIND (1 byte), HEADER_RANDOM_BYTES random bytes, data. The first two are its
 header. A new header is drawn for each attempt to push an element, so no header occurs twice in a
-list. Lists grow at the end and shrink at the head. A server that forgets something (in a failover
-or a crash) forgets what it was sent last.
+list. Lists grow at the end and shrink at the head. A server that loses data (in a failover or a
+crash) loses the latest writes.
 
 Folds and compactions rely on this. To prove that the first n elements of a list are still the ones
-that were read, they compare the header of the n-th element only: while it is in its place, so are
+that were read, they compare the header of the n-th element only. While it is in its place, so are
 all elements before it.
 
 Unless a method says otherwise:
@@ -46,7 +46,7 @@ KIND_BATCH = b"D"
 KIND_ROLLUP = b"C"
 KIND_UNREADABLE = b"U"
 
-# Prefixes of heartbeat names: of workers that fold, and of workers that rejected drain log-ins.
+# Prefixes of heartbeat names: of workers that fold, and of workers that rejected logins.
 FOLD_HEARTBEAT_PREFIX = "fold:"
 REJECTED_LOGINS_PREFIX = "refused:"
 
@@ -479,7 +479,7 @@ class Store(Reader, AlertStore, Protocol):
 
 @runtime_checkable
 class ShardedStore(Protocol):
-    """A store of several shards, each of which may be unavailable by itself."""
+    """A store of several shards, each of which may be unavailable separately."""
 
     def shard_of(self, app: str) -> Hashable:
         """The shard that holds an app now. No I/O."""

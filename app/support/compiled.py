@@ -1,4 +1,4 @@
-"""Selects the form of the hot paths: the compiled extension modules or the Python modules.
+"""Selects the implementation of the hot paths: compiled extension modules or Python modules.
 
 Both give the same results. app.ingest.aggregator, app.receivers.request_head, app.rollup and
 app.query define the results in Python; the compiled modules leave uncommon input to them.

@@ -1,4 +1,4 @@
-"""Tells whether a directory survives a restart of the machine or container."""
+"""Detects whether a directory survives a restart of the machine or container."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def exit_with_parent(parent_pid: int) -> None:
 
 @contextmanager
 def reliable_interrupts() -> Iterator[Callable[[], None]]:
-    """Yields a function that raises KeyboardInterrupt if there was a Ctrl-C; call it regularly.
+    """Yield a function that raises KeyboardInterrupt if there was a Ctrl-C; call it regularly.
 
     Python raises KeyboardInterrupt wherever it happens to be, and drops it inside a `__del__`.
     """

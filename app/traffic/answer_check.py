@@ -36,7 +36,7 @@ Totals = Counter[str]
 
 
 class ServiceUnreachable(Exception):
-    """The address has no service, or not Dynometer. The message includes the remedy."""
+    """The address has no service, or not Dynometer. The message includes the fix."""
 
 
 class CheckRow(NamedTuple):

@@ -25,7 +25,7 @@ _EXPECTED_URL = "--to: expected http://HOST:PORT or https://APP:SECRET@HOST"
 
 
 class DeliveryError(Exception):
-    """A batch was not delivered. The message includes the remedy."""
+    """A batch was not delivered. The message includes the fix."""
 
 
 class Target(NamedTuple):

@@ -146,7 +146,7 @@ class LogplexSender:
         self._buffer_changed.set()
 
     async def offer_when_free(self, line: SimulatedLine) -> None:
-        """Wait for room in the buffer, then add the line. For lines of the past, which can wait."""
+        """Wait for space in the buffer, then add the line. For past lines, which can wait."""
         while len(self._buffer) >= self._capacity:
             self._buffer_changed.clear()
             await self._buffer_changed.wait()

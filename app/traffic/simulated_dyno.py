@@ -1,7 +1,7 @@
 """Simulates one dyno: its memory, load and restarts. Pure and seeded; time is an argument.
 
-Behavior over time is written as a *process*, as in other discrete-event simulations: a generator
-that yields the lines of this moment and the time (Unix seconds) at which to resume it.
+Behavior over time is written as a *process*, as in other discrete-event simulations. A process is
+a generator that yields the lines of this moment and the time (Unix seconds) at which to resume it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SimulatedDyno:
             yield lines, at_s
 
     def restarts(self, at_s: float) -> Process:
-        """Restarts when one is due (daily, after a release) or when memory is exhausted."""
+        """Restart when one is due (daily, after a release) or when memory is exhausted."""
         while True:
             at_s += CHECK_EVERY_S
             yield (), at_s

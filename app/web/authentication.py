@@ -139,7 +139,7 @@ class TokenAuthMiddleware:
     async def _reject(self, send: Send, *, has_token: bool) -> None:
         # A client without a token is not guessing, so it is answered immediately.
         if has_token and not await self._login.delay_failed_login():
-            text = "Too many failed log-ins. Try again in 10 seconds.\n"
+            text = "Too many failed logins. Try again in 10 seconds.\n"
             await respond(send, 429, text, [(b"retry-after", b"10")])
             return
         await respond(
@@ -187,7 +187,7 @@ def _rejection(rejected_header: str) -> str:
 
 def _token_of_authorization(authorization: bytes) -> bytes:
     """A Bearer token or a Basic password. A header of another kind is returned as it is, so that it
-    counts as a failed log-in; b"" if there is no header.
+    counts as a failed login; b"" if there is no header.
     """
     scheme, _, bearer = authorization.partition(b" ")
     if scheme.lower() == b"bearer":

@@ -32,7 +32,7 @@ class SecurityHeadersMiddleware:
     """Adds the security headers to every answer of an app."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
-        """`https`: the service is reached over https, so browsers are told to insist on it."""
+        """`https`: the service is reached over https, so browsers are required to use it."""
         self._app = app
         self._headers = [*_HEADERS, *([_HTTPS_ONLY] if https else [])]
 

@@ -1,4 +1,4 @@
-"""The compiled and the Python form of the hot paths, side by side."""
+"""The compiled and the Python implementation of the hot paths, side by side."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def assert_same_aggregation(
     acceptance: AcceptanceWindow = ACCEPTANCE,
     limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> AggregatedBody:
-    """Assert that both forms aggregate a body alike; return the aggregated body."""
+    """Assert that both implementations aggregate a body alike; return the aggregated body."""
     python_aggregator = aggregate_in_python(body, arrived_s, acceptance, limits)
     aggregator = aggregate_compiled(body, arrived_s, acceptance, limits)
     assert aggregator.time_range == python_aggregator.time_range

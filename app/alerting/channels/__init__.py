@@ -1,1 +1,1 @@
-"""Where notifications go: one kind of channel each, and its message format."""
+"""The channels of notifications: their kinds, formats, and delivery."""

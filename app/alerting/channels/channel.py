@@ -1,4 +1,4 @@
-"""Channels, the destinations of messages.
+"""Channels, the destinations of notifications.
 
 Their secrets (the address of a webhook, passwords, signing keys) are stored for the service alone
 and never shown again.
@@ -33,13 +33,13 @@ class ChannelError(UserError):
 
 
 class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A destination of messages; stored as JSON.
+    """A destination of notifications; stored as JSON.
 
     url     the webhook's, or smtp(s)://USER:PASSWORD@HOST:PORT
-    key     signs the messages of a webhook
+    key     signs the notifications of a webhook
     to, sender  addresses, for e-mail only
-    apps    glob patterns of the apps whose messages go there
-    least   warn: all messages; page: only those that should wake someone up
+    apps    glob patterns of the apps whose notifications go there
+    least   warn: all notifications; page: only those that should wake someone up
     """
 
     name: str
@@ -53,7 +53,7 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
     least: Literal["warn", "page"] = "warn"
 
     def accepts(self, app: str, severity: str) -> bool:
-        """Whether a message is for this channel. Messages about Dynometer itself match all apps."""
+        """Whether a notification is for this channel. Dynometer itself matches all apps."""
         is_app_included = app == "-" or any(fnmatchcase(app, glob) for glob in self.apps)
         return is_app_included and (self.least == "warn" or severity == "page")
 
@@ -86,7 +86,7 @@ def new_key() -> str:
 
 
 def check(channel: Channel) -> Channel:
-    """Returns the channel if it is valid.
+    """Return the channel if it is valid.
 
     Raises:
         ChannelError
@@ -163,7 +163,7 @@ def mail_server(channel: Channel) -> MailServer:
 
 
 def pack_channel(channel: Channel) -> bytes:
-    """Encodes a channel for the store (JSON)."""
+    """Encode a channel for the store (JSON)."""
     return msgspec.json.encode(channel)
 
 
@@ -176,7 +176,7 @@ def unpack_channel(record: bytes) -> Channel:
 
 
 def pack_health(health: ChannelHealth) -> bytes:
-    """Encodes the health of a channel for the store (JSON)."""
+    """Encode the health of a channel for the store (JSON)."""
     return msgspec.json.encode(health)
 
 

@@ -1,4 +1,4 @@
-"""Sends messages through channels.
+"""Sends notifications through channels.
 
 Only the configured host is contacted: redirects are not followed. Every attempt has a time limit.
 """
@@ -30,7 +30,7 @@ _REPLY_LENGTH_MAX = 200  # characters of a mail server's reply that are kept
 
 
 class ChannelDeliveryError(Exception):
-    """A message was not delivered. The reason contains neither the address nor any other secret.
+    """A notification was not delivered. The reason contains no address and no other secret.
     `retry_after_s`: the delay that the channel asked for, 0 if none.
     """
 
@@ -40,7 +40,7 @@ class ChannelDeliveryError(Exception):
 
 
 class ChannelSender:
-    """Sends messages. It keeps no connection open between them."""
+    """Sends notifications. It keeps no connection open between them."""
 
     def __init__(self, clock: Callable[[], float], time_limit_s: float = TIME_LIMIT_S) -> None:
         """`clock`: returns Unix time in seconds, for signatures."""
@@ -50,7 +50,7 @@ class ChannelSender:
     async def send(self, channel: Channel, message: Notification) -> None:
         """
         Raises:
-            ChannelDeliveryError: the channel rejected the message or did not answer in time.
+            ChannelDeliveryError: the channel rejected it or did not answer in time.
         """
         if channel.kind == "email":
             await asyncio.to_thread(
@@ -94,7 +94,7 @@ async def _post(url: str, body: bytes, headers: dict[str, str]) -> None:
 
 
 def _send_mail(server: MailServer, letter: EmailMessage, time_limit_s: float) -> None:
-    """Hands the message to the mail server. Blocks, so it runs in a thread."""
+    """Pass the e-mail to the mail server. Blocks, so it runs in a thread."""
     smtp = _client(server, time_limit_s)
     # The socket's timeout restarts with each byte, so a server that drips bytes needs a watchdog.
     watch = threading.Timer(time_limit_s, _disconnect, [smtp])

@@ -1,4 +1,4 @@
-"""Formats a message for each kind of channel. Pure."""
+"""Formats a notification for each kind of channel. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNS = {"firing": "🔴", "resolved": "🟢", "test": "🔵"}
 
 
 def webhook_body(message: Notification) -> bytes:
-    """JSON with all fields of the message, and its plain text."""
+    """JSON with all fields of the notification, and its plain text."""
     fields = {name: getattr(message, name) for name in message.__struct_fields__}
     alerts = [
         {name: getattr(item, name) for name in item.__struct_fields__} for item in message.alerts
@@ -59,7 +59,7 @@ def _slack(text: str) -> str:
 
 
 def mail(message: Notification, channel: Channel) -> EmailMessage:
-    """The message as e-mail. Its Message-ID is the same each time that it is sent."""
+    """The notification as e-mail. Its Message-ID is the same each time that it is sent."""
     letter = EmailMessage(policy=SMTP)
     prefix = {"firing": "[FIRING] ", "resolved": "[RESOLVED] "}.get(message.status, "")
     letter["Subject"] = prefix + message.title

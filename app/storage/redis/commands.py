@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 Call = Sequence[Any]
 """The words of a command. For a script: the number of keys, the keys, the arguments.
 
-In both forms the first key is the second word, by which a cluster finds the node.
+Either way the first key is the second word; by it a cluster finds the node.
 """
 
 Send = Callable[[Sequence[Call], Call], Awaitable[list[Any]]]

@@ -25,7 +25,7 @@ class MultiHostUrl:
         """
         Args:
             port: of hosts given without one.
-            form: how such a URL looks, for the error.
+            form: an example of such a URL, for the error.
         Raises:
             StoreError: the URL cannot be read.
         """

@@ -31,11 +31,11 @@ class AlertInfo(BaseModel):
     unit: str
     dyno: str
     muted: bool
-    told: bool = Field(description="Whether a message was sent")
+    told: bool = Field(description="Whether a notification was sent")
 
 
 class MuteInfo(BaseModel):
-    """A muted app: no new messages about it are sent. Times in Unix seconds."""
+    """A muted app: no new notifications about it are sent. Times in Unix seconds."""
 
     app: str
     since: int
@@ -131,7 +131,7 @@ class ChannelBody(BaseModel):
     last_ok: int | None
     failing_since: int | None
     error: str
-    waiting: int = Field(description="Number of messages that the channel has not accepted yet")
+    waiting: int = Field(description="Number of notifications not accepted yet")
 
 
 class CreatedChannel(BaseModel):
@@ -140,7 +140,7 @@ class CreatedChannel(BaseModel):
     name: str
     kind: str
     where: str = Field(description="The address without its secret part")
-    key: str = Field(description="Signs a webhook's messages; shown only here")
+    key: str = Field(description="Signs a webhook's notifications; shown only here")
 
 
 class ChannelsBody(BaseModel):
@@ -172,7 +172,7 @@ class HistoryEntryBody(BaseModel):
     value: float | None
     limit: float | None
     severity: str
-    told: bool = Field(description="Whether a message was sent")
+    told: bool = Field(description="Whether a notification was sent")
 
 
 class HistoryBody(BaseModel):

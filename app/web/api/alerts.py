@@ -49,7 +49,7 @@ class AlertsApi:
     def __init__(
         self, reader: Reader, store: Store, clock: Callable[[], float], pages_url: str
     ) -> None:
-        """`pages_url`: base URL of the pages, for links in messages."""
+        """`pages_url`: base URL of the pages, for links in notifications."""
         self._reader = reader
         self._clock = clock
         self._admin = AlertAdmin(store, clock, pages_url)
@@ -119,11 +119,11 @@ class AlertsApi:
         await _or_problem(self._admin.remove_channel(name))
 
     async def test_channel(self, name: NamePath) -> None:
-        """Send a test message; the list of channels shows the result"""
+        """Send a test notification; the list of channels shows the result"""
         await _or_problem(self._admin.test(name))
 
     async def mute(self, app: AppPath, body: NewMute) -> MuteInfo:
-        """Mute an app: send no new messages about it for a while"""
+        """Mute an app: send no new notifications about it for a while"""
         mute = await _or_problem(self._admin.mute(app, body.for_s))
         return MuteInfo(app=app, since=mute.since_s, until=mute.until_s)
 

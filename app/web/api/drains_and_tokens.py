@@ -117,7 +117,7 @@ class DrainBody(BaseModel):
 
 
 class RejectedLoginInfo(BaseModel):
-    """Rejected log-ins at the drain, by user, token and reason. `user` and `token` are empty if the
+    """Rejected logins at the drain, by user, token and reason. `user` and `token` are empty if the
     sent value is not an app name or a drain token. Times in Unix seconds.
     """
 
@@ -130,7 +130,7 @@ class RejectedLoginInfo(BaseModel):
 
 
 class DrainsBody(BaseModel):
-    """Every app in order of name, and the latest rejected log-ins, newest first."""
+    """Every app in order of name, and the latest rejected logins, newest first."""
 
     drains: list[DrainBody]
     refusals: list[RejectedLoginInfo]
@@ -201,7 +201,7 @@ class DrainsAndTokensApi:
             )
 
     async def drains(self) -> DrainsBody:
-        """Apps that may send, the active drain of each, and rejected log-ins"""
+        """Apps that may send, the active drain of each, and rejected logins"""
         statuses = await drain_statuses(self._store)
         apps_with_second_drain = {status.app for status in second_drains(statuses, self._clock())}
         return DrainsBody(

@@ -1,6 +1,6 @@
 """GET /docs: the API reference, rendered on the server from the OpenAPI document.
 
-The usual viewers (Swagger UI, Redoc) load scripts from other hosts, which the security policy
+The common viewers (Swagger UI, Redoc) load scripts from other hosts, which the security policy
 forbids.
 """
 

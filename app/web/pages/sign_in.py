@@ -51,7 +51,7 @@ class SignIn:
             return self._form(request, target, 503, str(error))
         if permissions is None:
             if not await self._login.delay_failed_login():
-                problem = "Too many failed log-ins. Try again in a minute."
+                problem = "Too many failed logins. Try again in a minute."
                 return self._form(request, target, 429, problem)
             problem = "That token isn't valid here. It may have expired."
             return self._form(request, target, 401, problem)
@@ -83,7 +83,7 @@ class SignIn:
 def _local_path(path: str) -> str:
     """The path if it belongs to this service, otherwise "/".
 
-    Browsers read //host and /\\host as another host, so a crafted link could lead away from here.
+    Browsers read //host and /\\host as another host, so a crafted link could lead to another site.
     """
     decoded_path = unquote_to_bytes(path)
     is_local = path.startswith("/") and not decoded_path.startswith((b"//", b"/\\"))

@@ -1,4 +1,4 @@
-"""Rejected deliveries: the last of all workers, without anything that may be a misplaced secret."""
+"""Rejected logins: the last of all workers, without anything that may be a misplaced secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled aggregator agrees with the interpreted one on every body."""
+"""The compiled aggregator agrees with the Python one on every body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both forms summarize an app alike, and as five separate queries would."""
+"""Both implementations summarize an app alike, and as five separate queries would."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def summarize_by_queries(packed_rollups: list[PackedRollup]) -> reference.AppSum
 
 
 def assert_same(*payloads: bytes) -> None:
-    """Check that both forms agree on bytes that the compiled form accepts."""
+    """Check that both agree on bytes that the compiled implementation accepts."""
     packed_rollups = [
         (START + index % STEPS * MINUTE_S, data) for index, data in enumerate(payloads)
     ]
@@ -144,7 +144,7 @@ def test_slots_outside_the_range_raise_an_index_error() -> None:
 
 
 def test_bytes_that_the_compiled_form_rejects_go_to_the_reference_form() -> None:
-    """The bytes hold a field more than `pack` writes, which the reference form ignores."""
+    """The bytes hold a field more than `pack` writes, which Python ignores."""
     fields = [1, 1, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
     fields[3] = msgspec.msgpack.encode([0, 503, 7])
     data = msgspec.msgpack.encode([*fields, "what a struct ignores"])

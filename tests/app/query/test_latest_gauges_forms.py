@@ -1,4 +1,4 @@
-"""Both forms read the latest gauges alike, from every kind of bytes."""
+"""Both implementations read the latest gauges alike, from every kind of bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ compiled_form: Any = import_module("app.query._latest_gauges")
 
 
 def assert_same(*payloads: bytes) -> None:
-    """Check that both forms agree on bytes that the compiled form accepts."""
+    """Check that both agree on bytes that the compiled implementation accepts."""
     try:
         latest = compiled_form.latest_gauges(list(payloads))
     except PackError:
@@ -81,7 +81,7 @@ def test_every_number_is_checked(name: str) -> None:
 
 
 def test_bytes_that_the_compiled_form_rejects_go_to_the_reference_form() -> None:
-    """The bytes hold a field more than `pack` writes, which the reference form ignores."""
+    """The bytes hold a field more than `pack` writes, which Python ignores."""
     fields = [1, 1, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
     fields[8] = msgspec.msgpack.encode([5, 0, 0, 0, 7, 1, 0, 0, 0])
     data = msgspec.msgpack.encode([*fields, "what a struct ignores"])

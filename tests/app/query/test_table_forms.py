@@ -64,7 +64,7 @@ def fill(table: Any, inputs: Sequence[TableInput]) -> Any:
 
 
 def assert_same(query: Query, inputs: Sequence[TableInput]) -> None:
-    """Check that both forms agree on bytes that the compiled form accepts."""
+    """Check that both agree on bytes that the compiled implementation accepts."""
     try:
         compiled_values = read_all(fill(CompiledTable(query), inputs), query)
     except PackError:

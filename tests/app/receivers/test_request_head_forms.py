@@ -1,4 +1,4 @@
-"""The compiled parser of heads agrees with the interpreted one."""
+"""The compiled parser of heads agrees with the Python one."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 -- Append coalesced elements, each with the merge of several batches, to the inboxes of several
 -- apps.
--- Each app is handled by itself: if any of its ids is known, or if its state is not the expected
+-- Each app is handled separately: if any of its ids is known, or if its state is not the expected
 -- one, nothing of the app is changed.
 -- KEYS  newer ids, older ids (ids.lua); per app: inbox, state
 -- ARGV  id_ttl_ms, inbox_ttl_ms; per app: number of states, the states, element, and one string

@@ -1,5 +1,5 @@
 -- Fold several apps: remove the oldest elements of each inbox and append elements to slots. Each
--- app is handled by itself, all or nothing.
+-- app is handled separately, all or nothing.
 -- KEYS  per app: inbox, slot_1 … slot_s (a slot may occur more than once)
 -- ARGV  per app: n, the header of the last of the n elements that were read, s, then per slot:
 --       ttl_ms, element

@@ -208,7 +208,7 @@ async def test_refused_log_ins_are_shown_to_the_admin(
             await asyncio.sleep(0.05)
     assert await refusal_keys() == [("ghost", "", "unknown app"), ("shop", token, "wrong secret")]
     page = await client.get("/", headers=ADMIN)
-    assert "2 rejected drain deliveries" in page.text
+    assert "2 rejected logins at the drain" in page.text
     response = await client.post("/api/v1/tokens", json={}, headers=ADMIN)
     reader = {"Authorization": f"Bearer {response.json()['token']}"}
     assert "rejected" not in (await client.get("/", headers=reader)).text
