@@ -35,8 +35,9 @@ test: .venv/.tested $(CHARTS) ## install what the tests need, and run them on bo
 	$(PYTEST) -m "not slow"
 	DYNOMETER_PURE=1 $(PYTEST) -m "not slow" $(INTERPRETED)
 
-test-slow: .venv/.tested $(CHARTS) ## run drills and the tests of browsers, senders, proxies, monitoring tools
-	$(PYTEST) -m slow
+test-slow: .venv/.tested $(CHARTS) ## run drills, browsers, senders, proxies and monitoring tools
+	$(PYTEST) -m "slow and not drill"
+	$(BIN)/pytest -m drill
 
 check: .venv/.dev ## check format, lint, types and imports
 	$(BIN)/ruff format --check

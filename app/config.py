@@ -288,7 +288,7 @@ SETTINGS = (
         "fold_interval_s",
         "5s",
         parse_duration,
-        "Longest time between an append and its fold.",
+        "Longest time between an append and its fold; 60 times as long for a quiet app.",
     ),
     Setting(
         "DYNOMETER_FOLD_BATCHES",

@@ -1,4 +1,4 @@
-"""Chooses the parser of a message by its APPNAME and PROCID, never by its text.
+"""Chooses the parser of a message. APPNAME and PROCID decide whether it is parsed at all.
 
 Only Heroku writes these two header fields. Application output (APPNAME app, PROCID a dyno) is
 never parsed, because an app can print anything, router lines included.

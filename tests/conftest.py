@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         assert isinstance(item, pytest.Function)
         if SLOW_FOLDERS & set(item.path.parts):
             item.add_marker("slow")
+        if "guarantees" in item.path.parts:
+            item.add_marker("drill")
         if _starts_something(item):
             item.add_marker("server")
 

@@ -5,8 +5,10 @@ route. The possible answers follow from how Logplex reads them:
 
     200  The batch is stored. With Content-Length: 0, because Logplex's published client cannot read
          a chunked body.
-    401  The credentials are wrong.    408  The body takes too long.    413  It is too large.
-         Final for Logplex: it drops the batch.
+    401  The credentials are wrong (in local mode: no valid app name).    405  Not a POST.
+    408  The body takes too long.    413  It is too large.
+         Final for Logplex: it drops the batch. In local mode, 403 answers other machines.
+    500  A defect. Logplex sends the batch again.
     503  The batch could not be stored within the wait. Logplex makes its three attempts back to
          back, so this is the last resort: a batch is held for seconds before it is rejected.
 

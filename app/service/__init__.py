@@ -1,4 +1,4 @@
 """Builds and runs the processes: web, fold worker, syslog worker.
 
-Nothing is constructed anywhere else.
+Other packages construct only their own parts.
 """
