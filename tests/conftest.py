@@ -43,7 +43,7 @@ def _starts_something(item: pytest.Function) -> bool:
         return chosen != "memory"
     helpers = {f"tests.support.{name}" for name in SERVER_MODULES}
     used = {getattr(value, "__module__", None) for value in vars(item.module).values()}
-    return bool(helpers & used) or "subprocess" in vars(item.module)
+    return bool(helpers & used) or not {"subprocess", "uvicorn"}.isdisjoint(vars(item.module))
 
 
 @pytest.fixture(scope="session")

@@ -166,5 +166,10 @@ async def _rollups(
     return {slot: to_python(merge_rollups(data)) for slot, data in payloads.items()}
 
 
+# Fields whose printed names are older than their names in the code.
+_PRINTED_NAMES = {"active_minutes": "minutes", "extensions": "later"}
+
+
 def _differing_fields(first: Rollup, second: Rollup) -> tuple[str, ...]:
-    return tuple(name for name in Rollup.__slots__ if getattr(first, name) != getattr(second, name))
+    fields = [name for name in Rollup.__slots__ if getattr(first, name) != getattr(second, name)]
+    return tuple(sorted(_PRINTED_NAMES.get(name, name) for name in fields))

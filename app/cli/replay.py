@@ -150,14 +150,14 @@ def _read_ahead(
 ) -> tuple[Iterable[list[LogLine]], int]:
     """(groups still to be read, the latest time in them in Unix ms). Holds stdin in memory."""
     progress = ProgressLine()
-    if path == STDIN:
-        groups = list(with_progress(groups, log, progress))
-        last_ms = _last_ms(groups)
-    else:
+    try:
+        if path == STDIN:
+            groups = list(with_progress(groups, log, progress))
+            return groups, _last_ms(groups)
         with LogInput(path) as first_pass:
-            last_ms = _last_ms(with_progress(first_pass.groups(), first_pass, progress))
-    progress.clear()
-    return groups, last_ms
+            return groups, _last_ms(with_progress(first_pass.groups(), first_pass, progress))
+    finally:
+        progress.clear()
 
 
 def _last_ms(groups: Iterable[list[LogLine]]) -> int:

@@ -63,9 +63,11 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         LogInputError: the file cannot be read.
     """
     progress = ProgressLine()
-    with LogInput(arguments.file) as log:
-        totals = aggregate(with_progress(log.groups(), log, progress))
-    progress.clear()
+    try:
+        with LogInput(arguments.file) as log:
+            totals = aggregate(with_progress(log.groups(), log, progress))
+    finally:
+        progress.clear()
     report = build_report(totals, arguments.app)
     if arguments.json:
         print(json.dumps(report, indent=2))

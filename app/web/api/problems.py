@@ -49,7 +49,7 @@ def install_error_handlers(app: FastAPI, pipeline: IngestPipeline) -> None:
     """
 
     async def store_unavailable(request: Request, error: Exception) -> JSONResponse:
-        detail = f"{error} {pipeline.notice()}".strip()
+        detail = f"{str(error).rstrip('.')}. {pipeline.notice()}".strip()
         response = _response(503, "Store unavailable", detail, spool=pipeline.describe())
         response.headers["Retry-After"] = "5"
         return response
