@@ -26,6 +26,7 @@ from app.storage.redis.store import RedisStore
 from bench.corpus import START_S
 from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, minutes, private_store, redis_cpu_s
+from tests.support.store_calls import fold
 
 APP = "shop"
 DYNOS = 8
@@ -87,7 +88,7 @@ async def fill(
         slot = Slot(resolution.name, end_s - (count - number) * resolution.seconds)
         element = new_element(KIND_ROLLUP, intervals[number % len(intervals)])
         writes.append(SlotWrite(slot, element, TTL_MS))
-    await store.fold(app, [], writes)
+    await fold(store, app, [], writes)
 
 
 async def measure(

@@ -61,8 +61,8 @@ class _Service:
 
     async def _drain_inbox(self) -> dict[str, int]:
         """Empty the inbox; returns the ledger of its batches."""
-        elements = await self._store.read_inbox(APP, 1_000)
-        await self._store.fold(APP, elements, [])
+        elements = await read_inbox(self._store, APP, 1_000)
+        await fold(self._store, APP, elements, [])
         ledger: dict[str, int] = {}
         for element in elements:
             for _, rollup_data in unpack_batch(element[HEADER_BYTES:]):

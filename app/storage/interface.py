@@ -362,10 +362,6 @@ class Store(Reader, AlertStore, Protocol):
         """
         ...
 
-    async def read_inbox(self, app: str, count: int) -> list[bytes]:
-        """The oldest `count` elements of the inbox, or all if it has fewer."""
-        ...
-
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         """The oldest `count` elements of each inbox, in one round trip.
 
@@ -374,33 +370,8 @@ class Store(Reader, AlertStore, Protocol):
         """
         ...
 
-    async def fold(
-        self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
-    ) -> dict[Slot, int] | None:
-        """Remove the oldest elements of an inbox and append to slots, in one atomic step.
-
-        Args:
-            elements: to remove, as they were read.
-            writes: several may name the same slot.
-        Returns:
-            The number of elements of each written slot afterwards. None if the inbox no longer
-            starts with `elements`, because another worker folded them: then nothing was changed.
-        """
-        ...
-
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
         """Fold several apps in one round trip, each independently as `fold` does."""
-        ...
-
-    async def compact(
-        self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
-    ) -> bool:
-        """Replace the oldest elements of a slot by one element, in one atomic step.
-
-        Returns:
-            False if `elements` is empty or the slot no longer starts with them: then nothing was
-            changed.
-        """
         ...
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:

@@ -160,10 +160,7 @@ class MemoryStore(MemoryAlerts):
         state, expires_ms = self._states.get(app, (b"", 0.0))
         return state if expires_ms > self._now_ms() else b""
 
-    async def read_inbox(self, app: str, count: int) -> list[bytes]:
-        return self._elements(app, None)[:count]
-
-    async def fold(
+    def _fold(
         self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
     ) -> dict[Slot, int] | None:
         inbox = self._elements(app, None)
@@ -175,15 +172,13 @@ class MemoryStore(MemoryAlerts):
         }
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        inboxes = {app: await self.read_inbox(app, count) for app in apps}
+        inboxes = {app: self._elements(app, None)[:count] for app in apps}
         return {app: elements for app, elements in inboxes.items() if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        return {
-            app: await self.fold(app, fold.elements, fold.writes) for app, fold in folds.items()
-        }
+        return {app: self._fold(app, fold.elements, fold.writes) for app, fold in folds.items()}
 
-    async def compact(
+    def _compact(
         self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
     ) -> bool:
         stored_elements = self._elements(app, slot)
@@ -208,7 +203,7 @@ class MemoryStore(MemoryAlerts):
         return list(apps)
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
-        return [await self.compact(*compaction) for compaction in compactions]
+        return [self._compact(*compaction) for compaction in compactions]
 
     async def read_slots(self, slots: Sequence[tuple[str, Slot]]) -> list[list[bytes]]:
         return [list(self._elements(app, slot)) for app, slot in slots]

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from app.storage.interface import (
     NO_PRECONDITIONS,
@@ -36,7 +36,6 @@ from app.storage.interface import (
     Outcome,
     ServerInfo,
     Slot,
-    SlotWrite,
     StatePrecondition,
     StoreError,
     last_header,
@@ -149,14 +148,6 @@ class RedisStore(RedisService):
         states = await self._execute_all([("GET", state_key(app)) for app in apps])
         return {app: state for app, state in zip(apps, states, strict=True) if state}
 
-    async def read_inbox(self, app: str, count: int) -> list[bytes]:
-        return cast("list[bytes]", await self._execute("LRANGE", inbox_key(app), 0, count - 1))
-
-    async def fold(
-        self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
-    ) -> dict[Slot, int] | None:
-        return (await self.fold_all({app: Fold(elements, writes)}))[app]
-
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         calls = [("LRANGE", inbox_key(app), 0, count - 1) for app in apps]
         answers = await self._execute_all(calls)
@@ -171,11 +162,6 @@ class RedisStore(RedisService):
             else {write.slot: length for write, length in zip(fold.writes, lengths, strict=True)}
             for (app, fold), lengths in zip(folds.items(), answers, strict=True)
         }
-
-    async def compact(
-        self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
-    ) -> bool:
-        return (await self.compact_all([Compaction(app, slot, elements, replacement, ttl_ms)]))[0]
 
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
         calls = [

@@ -17,6 +17,7 @@ from app.storage.interface import SeenApp, Slot, SlotWrite, Store, new_element
 from app.storage.redis.store import connect
 from tests.support.processes import RedisProcess
 from tests.support.service import NOW_S, Clock, client_of
+from tests.support.store_calls import fold
 
 DAY_S = 86_400
 MEBIBYTE = 2**20
@@ -51,7 +52,7 @@ async def store_rollups(store: Store, app: str, slots: list[Slot], size: int) ->
     rollup.ledger["x" * size] = 1
     data = pack(rollup)
     writes = [SlotWrite(slot, new_element(b"C", data), TTL_MS) for slot in slots]
-    await store.fold(app, [], writes)
+    await fold(store, app, [], writes)
 
 
 def fill_to(server: RedisProcess, ratio: float) -> None:

@@ -22,6 +22,7 @@ from tests.support.lines import frame, router
 from tests.support.proxy import proxy_to
 from tests.support.servers import RunningServer
 from tests.support.service import NOW_S, Clock
+from tests.support.store_calls import read_inbox
 
 MINUTE_S = 60
 
@@ -34,7 +35,7 @@ async def append(store: Store, *writes: PendingWrite, verified_s: float = 3600) 
 async def inbox_rollup(store: Store, app: str = "shop") -> Rollup:
     """The merge of everything in the inbox."""
     total = Rollup()
-    for element in await store.read_inbox(app, 10_000):
+    for element in await read_inbox(store, app, 10_000):
         for _, data in unpack_batch(element[HEADER_BYTES:]):
             total.merge(unpack(data))
     return total
@@ -260,7 +261,7 @@ async def test_a_post_that_cannot_be_added_costs_no_other_post(
 
 async def test_each_minute_of_arrival_has_its_own_ledger(store: Store) -> None:
     await append(store, *(make_batch(arrived_s=NOW_S + n * MINUTE_S) for n in range(3)))
-    elements = await store.read_inbox("shop", 9)
+    elements = await read_inbox(store, "shop", 9)
     ledgers = {
         minute: ledger
         for element in elements

@@ -24,6 +24,7 @@ from app.storage.interface import HEADER_BYTES, StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, lifespan
+from tests.support.store_calls import read_inbox
 from tests.support.wire import Wire, wire_to
 
 LINES = 4
@@ -48,12 +49,12 @@ class WatchedService:
         self._submit_body(*args, **kwargs)
 
     async def batches(self) -> int:
-        return len(await self.store.read_inbox("shop", 1_000))
+        return len(await read_inbox(self.store, "shop", 1_000))
 
     async def ledger(self) -> dict[str, int]:
         """The ledger of everything in the inbox."""
         total = Rollup()
-        for element in await self.store.read_inbox("shop", 1_000):
+        for element in await read_inbox(self.store, "shop", 1_000):
             for _, data in unpack_batch(element[HEADER_BYTES:]):
                 total.merge(unpack(data))
         return total.ledger

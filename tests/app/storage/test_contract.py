@@ -37,6 +37,7 @@ from tests.support.batches import (
     slot_of,
     write,
 )
+from tests.support.store_calls import compact, fold, read_inbox
 
 STORED, OWN_RETRY, DUPLICATE = Outcome.STORED, Outcome.OWN_RETRY, Outcome.DUPLICATE
 
@@ -100,7 +101,7 @@ async def test_batches_without_an_id_are_stored_every_time(store: Store) -> None
 async def test_a_batch_stays_known_after_it_was_folded(store: Store) -> None:
     original = batch()
     await append(store, "shop", original)
-    await store.fold("shop", [original.element], [write()])
+    await fold(store, "shop", [original.element], [write()])
 
     assert await append(store, "shop", again(original)) == AppendResult([DUPLICATE], 0)
     assert await inbox(store, "shop") == []
@@ -177,7 +178,7 @@ async def test_what_is_read_from_a_log_again_changes_nothing(store: Store) -> No
         store, "shop", (4, first), (9, second), (10, batch(b"three"))
     )
     assert again_read.outcomes == [Outcome.OWN_RETRY, Outcome.OWN_RETRY, Outcome.STORED]
-    assert len(await store.read_inbox("shop", 9)) == 3
+    assert len(await read_inbox(store, "shop", 9)) == 3
 
 
 async def test_what_is_read_again_when_its_id_is_forgotten_changes_nothing(store: Store) -> None:
@@ -187,7 +188,7 @@ async def test_what_is_read_again_when_its_id_is_forgotten_changes_nothing(store
     while outcomes == [Outcome.OWN_RETRY]:
         outcomes = (await append_from_log(store, "shop", (4, first), id_ttl_ms=1)).outcomes
     assert outcomes == [Outcome.REPLAYED]
-    assert len(await store.read_inbox("shop", 9)) == 1
+    assert len(await read_inbox(store, "shop", 9)) == 1
 
 
 async def test_a_repetition_of_the_sender_is_a_duplicate_and_its_offset_is_recorded(
@@ -356,10 +357,10 @@ async def test_of_several_coalesced_elements_the_one_with_a_known_batch_is_rejec
 
 async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Store) -> None:
     elements = await fill(store, "shop", 5)
-    oldest = await store.read_inbox("shop", 3)
+    oldest = await read_inbox(store, "shop", 3)
     minute, total = write(MINUTE, b"minute"), write(TOTAL, b"total")
 
-    lengths = await store.fold("shop", oldest, [minute, total])
+    lengths = await fold(store, "shop", oldest, [minute, total])
 
     assert oldest == elements[:3]
     assert lengths == {MINUTE: 1, TOTAL: 1}
@@ -386,7 +387,7 @@ async def test_inboxes_of_several_apps_are_read_and_folded_at_once(store: Store)
 async def test_slots_of_several_apps_are_read_and_compacted_at_once(store: Store) -> None:
     for app in ("shop", "blog"):
         elements = await fill(store, app, 1)
-        await store.fold(app, elements, [write(data=b"a"), write(data=b"b")])
+        await fold(store, app, elements, [write(data=b"a"), write(data=b"b")])
     shop_elements, blog_elements, none = await store.read_slots(
         [("shop", MINUTE), ("blog", MINUTE), ("x", TOTAL)]
     )
@@ -412,7 +413,7 @@ async def test_slots_of_several_apps_are_read_and_compacted_at_once(store: Store
 async def test_several_writes_may_name_one_slot(store: Store) -> None:
     elements = await fill(store, "shop", 1)
 
-    lengths = await store.fold("shop", elements, [write(data=b"a"), write(data=b"b")])
+    lengths = await fold(store, "shop", elements, [write(data=b"a"), write(data=b"b")])
 
     assert lengths == {MINUTE: 2}
     assert data(await slot_of(store, "shop")) == [b"a", b"b"]
@@ -425,7 +426,7 @@ async def test_a_batch_that_arrives_while_others_are_folded_stays_in_the_inbox(
     late = batch(b"late")
     await append(store, "shop", late)
 
-    assert await store.fold("shop", elements, [write()]) == {MINUTE: 1}
+    assert await fold(store, "shop", elements, [write()]) == {MINUTE: 1}
     assert await inbox(store, "shop") == [late.element]
 
 
@@ -433,7 +434,7 @@ async def test_of_two_folds_of_the_same_batches_exactly_one_wins(store: Store) -
     elements = await fill(store, "shop", 10)
 
     answers = await asyncio.gather(
-        *(store.fold("shop", elements, [write(data=b"%d" % i)]) for i in range(5))
+        *(fold(store, "shop", elements, [write(data=b"%d" % i)]) for i in range(5))
     )
 
     assert sorted(answer is None for answer in answers) == [False, True, True, True, True]
@@ -443,10 +444,10 @@ async def test_of_two_folds_of_the_same_batches_exactly_one_wins(store: Store) -
 
 async def test_a_fold_of_more_than_is_left_changes_nothing(store: Store) -> None:
     elements = await fill(store, "shop", 4)
-    await store.fold("shop", elements[:2], [write()])
+    await fold(store, "shop", elements[:2], [write()])
 
-    assert await store.fold("shop", elements, [write(TOTAL)]) is None
-    assert await store.fold("shop", elements[2:] + elements[:1], [write(TOTAL)]) is None
+    assert await fold(store, "shop", elements, [write(TOTAL)]) is None
+    assert await fold(store, "shop", elements[2:] + elements[:1], [write(TOTAL)]) is None
     assert await store.read("shop", [TOTAL]) == Contents(elements[2:], {})
 
 
@@ -459,7 +460,7 @@ async def test_a_fold_of_what_a_failover_lost_changes_nothing(store: Store) -> N
     ]
     read = [elements[0], *lost_elements]
 
-    assert await store.fold("shop", read, [write()]) is None
+    assert await fold(store, "shop", read, [write()]) is None
     assert await store.read("shop", [MINUTE]) == Contents(elements, {})
 
 
@@ -467,21 +468,21 @@ async def test_batches_of_equal_data_are_distinguished(store: Store) -> None:
     first, second = batch(b"same"), batch(b"same")
     await append(store, "shop", first, second)
 
-    assert await store.fold("shop", [second.element], [write()]) is None
+    assert await fold(store, "shop", [second.element], [write()]) is None
     assert await inbox(store, "shop") == [first.element, second.element]
 
 
 async def test_a_fold_of_no_batches_adds_to_the_slots(store: Store) -> None:
     elements = await fill(store, "shop", 2)
 
-    assert await store.fold("shop", [], [write()]) == {MINUTE: 1}
+    assert await fold(store, "shop", [], [write()]) == {MINUTE: 1}
     assert await inbox(store, "shop") == elements
 
 
 async def test_a_fold_without_writes_takes_the_batches(store: Store) -> None:
     elements = await fill(store, "shop", 2)
 
-    assert await store.fold("shop", elements, []) == {}
+    assert await fold(store, "shop", elements, []) == {}
     assert await inbox(store, "shop") == []
 
 
@@ -490,7 +491,7 @@ async def test_a_fold_may_write_thousands_of_slots(store: Store) -> None:
     elements = await fill(store, "shop", 256)
     slots = [Slot("1m", 60 * i) for i in range(10_000)]
 
-    lengths = await store.fold("shop", elements, [write(slot) for slot in slots])
+    lengths = await fold(store, "shop", elements, [write(slot) for slot in slots])
 
     assert lengths == dict.fromkeys(slots, 1)
     assert len((await store.read("shop", slots)).slots) == 10_000
@@ -500,7 +501,7 @@ async def test_a_fold_may_write_thousands_of_slots(store: Store) -> None:
 
 
 async def filled_slot(store: Store, count: int) -> list[bytes]:
-    await store.fold("shop", [], [write(data=b"%d" % i) for i in range(count)])
+    await fold(store, "shop", [], [write(data=b"%d" % i) for i in range(count)])
     return await slot_of(store, "shop")
 
 
@@ -508,7 +509,7 @@ async def test_compaction_replaces_the_oldest_elements_by_their_merge(store: Sto
     elements = await filled_slot(store, 5)
     merge = new_element(KIND_ROLLUP, b"merged")
 
-    assert await store.compact("shop", MINUTE, elements[:3], merge, DAY_MS) is True
+    assert await compact(store, "shop", MINUTE, elements[:3], merge, DAY_MS) is True
     assert await slot_of(store, "shop") == [merge, *elements[3:]]
 
 
@@ -516,16 +517,16 @@ async def test_compaction_of_a_whole_slot_leaves_one_element(store: Store) -> No
     elements = await filled_slot(store, 3)
     merge = new_element(KIND_ROLLUP, b"merged")
 
-    assert await store.compact("shop", MINUTE, elements, merge, DAY_MS) is True
+    assert await compact(store, "shop", MINUTE, elements, merge, DAY_MS) is True
     assert await slot_of(store, "shop") == [merge]
 
 
 async def test_a_fold_during_a_compaction_is_kept(store: Store) -> None:
     elements = await filled_slot(store, 3)
     late = write(data=b"late")
-    await store.fold("shop", [], [late])
+    await fold(store, "shop", [], [late])
 
-    assert await store.compact("shop", MINUTE, elements, b"C" + b"\0" * 8, DAY_MS) is True
+    assert await compact(store, "shop", MINUTE, elements, b"C" + b"\0" * 8, DAY_MS) is True
     assert await slot_of(store, "shop") == [b"C" + b"\0" * 8, late.element]
 
 
@@ -534,7 +535,7 @@ async def test_of_several_compactions_of_the_same_elements_exactly_one_wins(stor
 
     answers = await asyncio.gather(
         *(
-            store.compact("shop", MINUTE, elements, new_element(KIND_ROLLUP, b"merged"), DAY_MS)
+            compact(store, "shop", MINUTE, elements, new_element(KIND_ROLLUP, b"merged"), DAY_MS)
             for _ in range(4)
         )
     )
@@ -549,9 +550,9 @@ async def test_compaction_of_what_is_not_there_any_more_changes_nothing(store: S
     pushed_once_more = new_element(KIND_ROLLUP, elements[2][HEADER_BYTES:])
 
     for read in ([*elements[:2], pushed_once_more], elements[1:], []):
-        assert await store.compact("shop", MINUTE, read, merge, DAY_MS) is False
-    assert await store.compact("shop", MINUTE, [*elements, merge], merge, DAY_MS) is False
-    assert await store.compact("shop", TOTAL, elements, merge, DAY_MS) is False
+        assert await compact(store, "shop", MINUTE, read, merge, DAY_MS) is False
+    assert await compact(store, "shop", MINUTE, [*elements, merge], merge, DAY_MS) is False
+    assert await compact(store, "shop", TOTAL, elements, merge, DAY_MS) is False
     assert await store.read("shop", [MINUTE, TOTAL]) == Contents([], {MINUTE: elements})
 
 
@@ -559,7 +560,7 @@ async def test_compaction_may_merge_thousands_of_elements(store: Store) -> None:
     elements = await filled_slot(store, 9_000)
     merge = new_element(KIND_ROLLUP, b"merged")
 
-    assert await store.compact("shop", MINUTE, elements, merge, DAY_MS) is True
+    assert await compact(store, "shop", MINUTE, elements, merge, DAY_MS) is True
     assert await slot_of(store, "shop") == [merge]
 
 
@@ -611,15 +612,15 @@ async def test_nothing_is_read_of_an_unknown_app(store: Store) -> None:
 
     assert await store.read("none", [MINUTE]) == Contents([], {})
     assert await store.read("none", [], inbox=False) == Contents([], {})
-    assert await store.read_inbox("none", 10) == []
+    assert await read_inbox(store, "none", 10) == []
 
 
 async def test_what_was_read_does_not_change_afterwards(store: Store) -> None:
     elements = await fill(store, "shop", 2)
     contents = await store.read("shop", [MINUTE])
-    oldest = await store.read_inbox("shop", 2)
+    oldest = await read_inbox(store, "shop", 2)
 
-    await store.fold("shop", elements, [write()])
+    await fold(store, "shop", elements, [write()])
 
     assert contents == Contents(elements, {})
     assert oldest == elements
@@ -630,8 +631,8 @@ async def test_a_read_sees_a_batch_either_in_the_inbox_or_in_the_slots(store: St
     await fill(store, "shop", 100)
 
     async def fold_one_by_one() -> None:
-        while elements := await store.read_inbox("shop", 1):
-            await store.fold("shop", elements, [write(data=b"1")])
+        while elements := await read_inbox(store, "shop", 1):
+            await fold(store, "shop", elements, [write(data=b"1")])
             await asyncio.sleep(0)
 
     async def counted() -> int:
@@ -764,7 +765,7 @@ async def test_an_append_in_another_state_changes_nothing_and_returns_the_presen
     answer = await append_if(store, StatePrecondition(b"", b"second"), new, original)
 
     assert answer == AppendResult([Outcome.STALE, OWN_RETRY], 0, b"first")
-    assert await store.read_inbox("shop", 9) == [original.element]
+    assert await read_inbox(store, "shop", 9) == [original.element]
     assert await append_if(store, StatePrecondition(b"first", b"second"), new) == AppendResult(
         [STORED], 2
     )

@@ -23,6 +23,7 @@ from tests.support.batches import (
 )
 from tests.support.registry import put_drain
 from tests.support.servers import RunningServer
+from tests.support.store_calls import compact, fold
 
 NEVER = -1  # answer of PTTL for a key without expiry
 TOLERANCE_MS = 60_000  # longer than any test takes
@@ -53,9 +54,14 @@ async def test_every_key_expires_but_the_permanent_ones(
     writes = [
         write(Slot(name, MINUTE.start)) for name in ("1m", "10m", "1h", "total", "unreadable")
     ]
-    await redis_store.fold("shop", elements[:3], [*writes, *writes])
-    await redis_store.compact(
-        "shop", MINUTE, await slot_of(redis_store, "shop"), new_element(b"C", b"merged"), DAY_MS
+    await fold(redis_store, "shop", elements[:3], [*writes, *writes])
+    await compact(
+        redis_store,
+        "shop",
+        MINUTE,
+        await slot_of(redis_store, "shop"),
+        new_element(b"C", b"merged"),
+        DAY_MS,
     )
     await redis_store.record_sightings([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
@@ -92,7 +98,7 @@ async def test_a_fold_extends_the_ttl_of_its_slots_and_never_shortens_it(
     redis_store: RedisStore, server: RunningServer, first: int, then: int, expected_days: int
 ) -> None:
     for days in (first, then):
-        await redis_store.fold("shop", [], [write(ttl_ms=days * DAY_MS)])
+        await fold(redis_store, "shop", [], [write(ttl_ms=days * DAY_MS)])
 
     assert expected_days * DAY_MS - TOLERANCE_MS < ttl_ms_of(server, SLOT) <= expected_days * DAY_MS
 
@@ -108,11 +114,11 @@ async def test_a_compaction_never_shortens_the_ttl_of_a_slot(
     count: int,
 ) -> None:
     """If compaction emptied the list, its TTL would be lost."""
-    await redis_store.fold("shop", [], [write(ttl_ms=first * DAY_MS) for _ in range(3)])
+    await fold(redis_store, "shop", [], [write(ttl_ms=first * DAY_MS) for _ in range(3)])
     elements = await slot_of(redis_store, "shop")
     merge = new_element(b"C", b"merged")
 
-    await redis_store.compact("shop", MINUTE, elements[:count], merge, then * DAY_MS)
+    await compact(redis_store, "shop", MINUTE, elements[:count], merge, then * DAY_MS)
 
     assert expected_days * DAY_MS - TOLERANCE_MS < ttl_ms_of(server, SLOT) <= expected_days * DAY_MS
 
@@ -121,7 +127,7 @@ async def test_the_rest_of_an_inbox_keeps_its_ttl_after_a_fold(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
     elements = await fill(redis_store, "shop", 2)
-    await redis_store.fold("shop", elements[:1], [write(TOTAL)])
+    await fold(redis_store, "shop", elements[:1], [write(TOTAL)])
 
     assert ttl_ms_of(server, INBOX) > DAY_MS - TOLERANCE_MS
 

@@ -7,6 +7,7 @@ import pytest
 from app.storage.interface import Contents, Outcome, SeenApp, new_element
 from app.storage.memory import MemoryStore
 from tests.support.batches import MINUTE, append, batch, fill, inbox, slot_of, write
+from tests.support.store_calls import compact, fold
 
 SECOND_MS = 1_000
 START_S = 1_795_341_600.0
@@ -64,9 +65,9 @@ async def test_an_inbox_expires_after_its_last_append(store: MemoryStore, clock:
 async def test_a_slot_expires_after_the_longest_time_asked_for(
     store: MemoryStore, clock: Clock
 ) -> None:
-    await store.fold("shop", [], [write(ttl_ms=20 * SECOND_MS), write(ttl_ms=5 * SECOND_MS)])
+    await fold(store, "shop", [], [write(ttl_ms=20 * SECOND_MS), write(ttl_ms=5 * SECOND_MS)])
     elements = await slot_of(store, "shop")
-    await store.compact("shop", MINUTE, elements, new_element(b"C", b"merged"), 6 * SECOND_MS)
+    await compact(store, "shop", MINUTE, elements, new_element(b"C", b"merged"), 6 * SECOND_MS)
 
     clock.now_s = START_S + 19
     assert len(await slot_of(store, "shop")) == 1
@@ -78,7 +79,7 @@ async def test_a_fold_of_an_expired_inbox_changes_nothing(store: MemoryStore, cl
     elements = await fill(store, "shop", 2)
     clock.now_s = START_S + 10**6
 
-    assert await store.fold("shop", elements, [write()]) is None
+    assert await fold(store, "shop", elements, [write()]) is None
 
 
 async def test_a_heartbeat_expires(store: MemoryStore, clock: Clock) -> None:

@@ -25,6 +25,7 @@ from app.storage.redis.store import connect
 from tests.support.batches import DAY_MS, again, append, batch
 from tests.support.proxy import Proxy, proxy_to
 from tests.support.servers import RunningServer
+from tests.support.store_calls import compact, fold, read_inbox
 
 SECONDS = {"1m": 60, "10m": 600, "1h": 3600, "total": 10**12}
 MINUTES = 90
@@ -101,10 +102,10 @@ class Race:
         while True:
             await asyncio.sleep(0)
             try:
-                elements = await self.store.read_inbox("shop", self.random.randrange(1, 9))
+                elements = await read_inbox(self.store, "shop", self.random.randrange(1, 9))
                 await asyncio.sleep(0)  # lets other tasks run in between
                 if elements:
-                    await self.store.fold("shop", elements, writes_of(merge(elements)))
+                    await fold(self.store, "shop", elements, writes_of(merge(elements)))
                 elif not self.appending:
                     return
             except StoreUnavailable:
@@ -119,7 +120,7 @@ class Race:
                 await asyncio.sleep(0)
                 if oldest:
                     element = new_element(KIND_ROLLUP, pack(merge(oldest)))
-                    await self.store.compact("shop", slot, oldest, element, DAY_MS)
+                    await compact(self.store, "shop", slot, oldest, element, DAY_MS)
             except StoreUnavailable:
                 continue
             await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from app.storage.interface import Slot
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, frame, memory, router
 from tests.support.service import Clock, client_of, post
+from tests.support.store_calls import read_inbox
 
 CAPS = {
     "DYNOMETER_PROCESS_TYPES_MAX": "3",
@@ -95,7 +96,7 @@ async def test_an_app_with_endless_names_grows_neither_without_bound_nor_another
         names = [f"web.{n}" for n in range(part * 100, part * 100 + 100)]
         body = b"".join(router(dyno=name) + memory(dyno=name) for name in names)
         await post(client, body, app="shop")
-        (*_, last) = await store.read_inbox("shop", 100)
+        (*_, last) = await read_inbox(store, "shop", 100)
         sizes.append(len(last))
 
     assert max(sizes) < 2 * min(sizes)

@@ -30,6 +30,7 @@ from tests.support.batches import (
 from tests.support.certificates import certificate
 from tests.support.cluster import RedisCluster, free_port, running_cluster
 from tests.support.servers import running_server, wait_until
+from tests.support.store_calls import read_inbox
 
 SPREADS = "dm:{!service}:spreads"
 APPS = [f"app-{number}" for number in range(12)]
@@ -113,7 +114,7 @@ async def test_while_a_slot_moves_nothing_is_pushed_whose_id_is_not_recorded(
 
     await append_when_taken(cluster_store, "shop", new_batch)
     assert (await append(cluster_store, "shop", again(new_batch))).outcomes == [Outcome.DUPLICATE]
-    assert (await cluster_store.read_inbox("shop", 10)).count(new_batch.element) == 1
+    assert (await read_inbox(cluster_store, "shop", 10)).count(new_batch.element) == 1
     cluster.move(inbox_key("shop"), owner)
 
 

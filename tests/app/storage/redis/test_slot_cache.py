@@ -6,6 +6,7 @@ from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
 from app.storage.redis.slot_cache import SlotCache
 from app.storage.redis.store import RedisStore
 from tests.support.servers import RunningServer
+from tests.support.store_calls import compact, fold
 
 HOUR, LATER = Slot("1h", 3600), Slot("1h", 7200)
 TTL_MS = 60_000
@@ -15,7 +16,7 @@ DATA = b"x" * 100_000
 async def write(store: RedisStore, slot: Slot) -> bytes:
     """Append an element to a slot."""
     element = new_element(KIND_ROLLUP, DATA)
-    await store.fold("shop", [], [SlotWrite(slot, element, TTL_MS)])
+    await fold(store, "shop", [], [SlotWrite(slot, element, TTL_MS)])
     return element
 
 
@@ -32,7 +33,7 @@ async def test_unchanged_slots_are_read_again_and_changed_ones_are_current(
     third = await write(redis_store, HOUR)
     assert await read(redis_store, LATER, HOUR) == {HOUR: [first, third], LATER: [second]}
     merge = new_element(KIND_ROLLUP, b"merged")
-    assert await redis_store.compact("shop", HOUR, [first, third], merge, TTL_MS)
+    assert await compact(redis_store, "shop", HOUR, [first, third], merge, TTL_MS)
     assert await read(redis_store, HOUR, LATER) == {HOUR: [merge], LATER: [second]}
 
 

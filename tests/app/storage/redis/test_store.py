@@ -38,6 +38,7 @@ from tests.support.batches import (
 )
 from tests.support.proxy import proxy_to
 from tests.support.servers import RunningServer, running_server, server_names
+from tests.support.store_calls import compact, fold, read_inbox
 
 HOUR_MS = 3_600_000
 
@@ -61,13 +62,13 @@ async def test_a_fold_repeated_after_a_lost_reply_changes_nothing(server: Runnin
     async with proxy_to(server.url) as proxy:
         store = connect(proxy.url)
         elements = await fill(store, "shop", 3)
-        await store.fold("shop", [], [])
+        await fold(store, "shop", [], [])
         proxy.replies_to_lose = 1
 
         with pytest.raises(StoreUnavailable):
-            await store.fold("shop", elements, [write()])
+            await fold(store, "shop", elements, [write()])
 
-        assert await store.fold("shop", elements, [write()]) is None
+        assert await fold(store, "shop", elements, [write()]) is None
         assert len(await slot_of(store, "shop")) == 1
         await store.close()
 
@@ -90,7 +91,7 @@ async def test_appends_and_folds_of_one_app_that_fail_do_not_affect_the_others(
         await append_bundle(store, "blog", coalesced_by_app["blog"]) == 1
     )  # its id was not recorded
     earlier, second = write(), Slot("10m", MINUTE.start)
-    await store.fold("blog", [], [earlier])
+    await fold(store, "blog", [], [earlier])
     await client.set(slot_key("blog", TOTAL), "not a list")
     elements = await store.read_inboxes(apps, 10)
     writes = [write(), write(second), write(), write(TOTAL)]
@@ -153,13 +154,13 @@ async def test_scripts_that_the_server_lost_are_loaded_again(
         {"shop": [batch()], "blog": [batch()]}, id_ttl_ms=DAY_MS, inbox_ttl_ms=DAY_MS
     )
     server.client.script_flush()
-    lengths = await redis_store.fold("shop", elements, [write()])
+    lengths = await fold(redis_store, "shop", elements, [write()])
     server.client.script_flush()
     contents = await redis_store.read("shop", [MINUTE])
     server.client.script_flush()
     element = new_element(b"C", b"merged")
-    is_compacted = await redis_store.compact(
-        "shop", MINUTE, contents.slots[MINUTE], element, DAY_MS
+    is_compacted = await compact(
+        redis_store, "shop", MINUTE, contents.slots[MINUTE], element, DAY_MS
     )
 
     assert answers == {
@@ -198,10 +199,10 @@ async def test_a_full_server_still_folds_and_compacts(
     elements = await fill(redis_store, "shop", 10)
     server.client.config_set("maxmemory", 1)
 
-    assert await redis_store.fold("shop", elements, [write(), write()]) == {MINUTE: 2}
+    assert await fold(redis_store, "shop", elements, [write(), write()]) == {MINUTE: 2}
     merge = new_element(b"C", b"merged")
     slot_elements = await slot_of(redis_store, "shop")
-    assert await redis_store.compact("shop", MINUTE, slot_elements, merge, DAY_MS) is True
+    assert await compact(redis_store, "shop", MINUTE, slot_elements, merge, DAY_MS) is True
     assert await slot_of(redis_store, "shop") == [merge]
 
 
@@ -229,7 +230,7 @@ async def test_a_fold_onto_a_key_that_is_no_list_changes_nothing(
     server.client.set(f"dm:{{shop}}:1m:{MINUTE.start}", "not a list")
 
     with pytest.raises(StoreUnavailable):
-        await redis_store.fold("shop", elements, [write(TOTAL), write(MINUTE)])
+        await fold(redis_store, "shop", elements, [write(TOTAL), write(MINUTE)])
 
     contents = await redis_store.read("shop", [TOTAL])
     assert contents == (elements, {})
@@ -248,9 +249,9 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
     store = connect("unix:///nonexistent/redis.sock")
     calls = [
         append(store, "shop", batch()),
-        store.read_inbox("shop", 1),
-        store.fold("shop", [], [write()]),
-        store.compact("shop", MINUTE, [b""], b"", 1),
+        read_inbox(store, "shop", 1),
+        fold(store, "shop", [], [write()]),
+        compact(store, "shop", MINUTE, [b""], b"", 1),
         store.read("shop", [MINUTE]),
         store.inbox_lengths(["shop"]),
         store.record_sightings([SeenApp("shop", 1, 1, 0)], ttl_ms=1),

@@ -19,6 +19,7 @@ from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
 from app.storage.memory import MemoryStore
 from app.web.api.encoding import rows_csv, rows_json, series_json
 from parsers.metrics import METRICS
+from tests.support.store_calls import fold
 
 SIZE = 10_000
 METRIC = METRICS["requests"]
@@ -90,7 +91,7 @@ async def test_other_tasks_run_while_values_are_computed() -> None:
     rollup.messages = 1
     rollup.requests = {(f"web.{number}", 200): 1 for number in range(20)}
     element = new_element(KIND_ROLLUP, pack(rollup))
-    await store.fold("shop", [], [SlotWrite(Slot("1m", 0), element, 60_000)])
+    await fold(store, "shop", [], [SlotWrite(Slot("1m", 0), element, 60_000)])
     result, turns = await turns_during(answer(store, ["shop"], QUERY, SPAN.end))
     assert len(result.series) == 40
     assert all(len(series.values) == SIZE for series in result.series)
