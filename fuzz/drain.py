@@ -12,9 +12,11 @@ from app.config import Settings
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.service.asgi import build_app
+from app.service.fold import fold
 from app.storage.interface import HEADER_BYTES
 from app.storage.memory import MemoryStore
 from parsers.framing import split
+from tests.support.store_calls import fold, read_inbox
 
 NOW_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
 BODY_BYTES_MAX = 64 * 1024
