@@ -12,7 +12,6 @@ from app.config import Settings
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.service.asgi import build_app
-from app.service.fold import fold
 from app.storage.interface import HEADER_BYTES
 from app.storage.memory import MemoryStore
 from parsers.framing import split
