@@ -13,7 +13,9 @@ import msgspec
 
 REQUEST_LINE = b"POST /drain HTTP/1.1\r\n"
 _VALUE = rb"[!-~](?:[ -~]*[!-~])?"
-_HEAD = re.compile(REQUEST_LINE + rb"((?:[A-Za-z0-9-]{1,64}: " + _VALUE + rb"\r\n)+)\r\n")
+_HEAD = re.compile(
+    re.escape(REQUEST_LINE) + rb"((?:[A-Za-z0-9-]{1,64}: " + _VALUE + rb"\r\n)+)\r\n"
+)
 _FIELD = re.compile(rb"([^:]+): (.*)\r\n")
 DIGITS_MAX = 7
 KEEP_ALIVE = {b"keep-alive": True, b"close": False}  # by value of Connection

@@ -104,6 +104,7 @@ def test_msg_count_is_read_if_it_is_a_number(value: bytes, msg_count: int) -> No
 
 
 UNCOMMON = {
+    "a version without its dot": head(COMMON).replace(b"HTTP/1.1", b"HTTP/1x1"),
     "chunks": head({**COMMON, b"Transfer-Encoding": b"chunked"}),
     "a compressed body": head({**COMMON, b"Content-Encoding": b"gzip"}),
     "a sender that waits for 100": head({**COMMON, b"Expect": b"100-continue"}),
