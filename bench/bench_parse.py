@@ -10,12 +10,12 @@ from statistics import median
 
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_GAUGES
 from bench import baseline
 from bench.corpus import SHARES, START_S, bodies, frames_by_class
 from bench.measure import interleaved, median_ratio, table
 from parsers import dispatch as heroku
 from parsers.framing import split
-from parsers.metrics import GAUGES
 from parsers.syslog_header import parse_message
 
 LINES = 100
@@ -109,8 +109,9 @@ def _totals_of(rollup: Rollup) -> Counter[object]:
         if timing < 2:
             totals.update({("bin", index): count for index, count in bins.items()})
     totals["bytes"] = sum(rollup.response_bytes.values())
+    names = list(CORE_GAUGES)
     for (source, index), summary in rollup.gauges.items():
-        name = GAUGES[index].name.removesuffix("_bytes").removesuffix("_pages")
+        name = names[index].removesuffix("_bytes").removesuffix("_pages")
         if not name.endswith("ratio"):
             totals["metric", source, f"sample#{name}"] += summary.total
             totals["readings"] += summary.count

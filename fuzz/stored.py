@@ -6,8 +6,9 @@ import msgspec
 
 from app.ingest.received_batch import pack_received, unpack_received
 from app.rollup.batch_codec import pack_batch, unpack_batch
-from app.rollup.codec import SECTIONS, PackError, merge_packed, pack, unpack
+from app.rollup.codec import PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_SECTIONS, SECTIONS
 
 _NAMES = ["web.1", "web", "H12", "counted", "worker.2", ""]
 _EMPTY = msgspec.msgpack.encode([])
@@ -33,14 +34,14 @@ def packing(data: bytes) -> None:
 def section(data: bytes) -> None:
     """The same for the numbers of one section. The first byte chooses the section."""
     if data:
-        sections = [_EMPTY] * len(SECTIONS)
-        sections[data[0] % len(SECTIONS)] = data[1:]
+        sections = [_EMPTY] * len(CORE_SECTIONS)
+        sections[data[0] % len(CORE_SECTIONS)] = data[1:]
         packing(msgspec.msgpack.encode([1, 0, _NAMES, *sections, []]))
 
 
 def _entry_count(rollup: Rollup) -> int:
     """How many entries a rollup has in all its sections."""
-    tables = (getattr(rollup, name) for name in SECTIONS)
+    tables = (rollup.rows(section) for section in SECTIONS)
     bins = sum(len(sketch) for sketch in rollup.sketches.values())
     return sum(len(table) for table in tables) + bins + len(rollup.extensions)
 

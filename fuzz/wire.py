@@ -11,10 +11,10 @@ from typing import Any
 from app.cli.replay import to_frame
 from app.rollup.codec import pack, unpack
 from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_GAUGES
 from app.traffic.log_input import LogInput, LogInputError, LogLine
 from parsers import dispatch
 from parsers.framing import COUNT_MAX, Damage, FrameReader, split
-from parsers.metrics import GAUGES
 from parsers.runtime_metrics import SAMPLE_PAIR
 from parsers.samples import (
     REASONS,
@@ -134,7 +134,7 @@ def _check_sample(sample: Sample) -> None:
         case RuntimeMetrics(_, values):
             assert len(values) == len(dict(values)) > 0
             for gauge, value in values:
-                assert 0 <= gauge < len(GAUGES)
+                assert gauge in CORE_GAUGES
                 assert 0 <= value < 10**15
         case HerokuError(_, code, lost):
             assert re.fullmatch(r"[RL][0-9]{2,3}", code)

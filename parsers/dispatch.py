@@ -2,6 +2,9 @@
 
 Only Heroku writes these two header fields. Application output (APPNAME app, PROCID a dyno) is
 never parsed, because an app can print anything, router lines included.
+
+The compiled aggregator takes its routes from these tables: it leaves each line that they name, and
+that it cannot read itself, to `parse`.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from parsers.syslog_header import Message, without_structured_data
 
 _PLATFORM = b"heroku"
 
-_BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
+# By APPNAME and PROCID.
+BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
     (_PLATFORM, b"router"): router.parse,
     (_PLATFORM, b"logplex"): dyno.parse_stream_error,
     (b"app", b"log-shuttle"): dyno.parse_stream_error,
@@ -22,7 +26,7 @@ _BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
 }
 
 # Lines of heroku[web.1] and the like, by how they begin.
-_BY_BEGINNING: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
+BY_BEGINNING: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = (
     (b"source=", runtime_metrics.parse),
     (b"Error ", dyno.parse_error),
     (b"State changed ", dyno.parse_state),
@@ -40,14 +44,14 @@ def parse(message: Message) -> Sample | None:
         ParseError: the line is of a kind that is measured, but cannot be read.
     """
     _, app_name, procid, text = message
-    parse_text = _BY_ORIGIN.get((app_name, procid))
+    parse_text = BY_ORIGIN.get((app_name, procid))
     if parse_text is None and app_name != _PLATFORM:
         return None
     if not text[:1].isalpha():  # the platform begins its messages with a letter
         text = without_structured_data(text)
     if parse_text is not None:
         return parse_text(text)
-    for beginning, parse_dyno_line in _BY_BEGINNING:
+    for beginning, parse_dyno_line in BY_BEGINNING:
         if text.startswith(beginning):
             return parse_dyno_line(source_of(procid), text)
     return None

@@ -17,7 +17,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from parsers.metrics import GAUGE_INDEX
 from parsers.samples import ParseError, RuntimeMetrics
 
 SAMPLE_PAIR = re.compile(rb"(?:^| )sample#([a-z0-9_]+)=([^\s]*)")
@@ -80,26 +79,26 @@ def _parse_load(text: bytes) -> int | None:
     return quantity[0] if quantity is not None and not quantity[1] else None
 
 
-_GAUGES: dict[bytes, tuple[int, Callable[[bytes], int | None]]] = {
+_GAUGES: dict[bytes, tuple[str, Callable[[bytes], int | None]]] = {
     **{
-        b"memory_" + name: (GAUGE_INDEX[f"memory_{name.decode()}_bytes"], _parse_memory)
+        b"memory_" + name: (f"memory_{name.decode()}_bytes", _parse_memory)
         for name in (b"total", b"rss", b"cache", b"swap", b"quota")
     },
-    b"memory_pgpgin": (GAUGE_INDEX["memory_pgpgin_pages"], _parse_pages),
-    b"memory_pgpgout": (GAUGE_INDEX["memory_pgpgout_pages"], _parse_pages),
-    b"load_avg_1m": (GAUGE_INDEX["load_avg_1m"], _parse_load),
-    b"load_avg_5m": (GAUGE_INDEX["load_avg_5m"], _parse_load),
-    b"load_avg_15m": (GAUGE_INDEX["load_avg_15m"], _parse_load),
+    b"memory_pgpgin": ("memory_pgpgin_pages", _parse_pages),
+    b"memory_pgpgout": ("memory_pgpgout_pages", _parse_pages),
+    b"load_avg_1m": ("load_avg_1m", _parse_load),
+    b"load_avg_5m": ("load_avg_5m", _parse_load),
+    b"load_avg_15m": ("load_avg_15m", _parse_load),
 }
-_TOTAL = GAUGE_INDEX["memory_total_bytes"]
-_QUOTA = GAUGE_INDEX["memory_quota_bytes"]
-_USED_RATIO = GAUGE_INDEX["memory_quota_used_ratio"]
+_TOTAL = "memory_total_bytes"
+_QUOTA = "memory_quota_bytes"
+_USED_RATIO = "memory_quota_used_ratio"
 
 
-def _common_line(*samples: tuple[str, bytes]) -> tuple[re.Pattern[bytes], tuple[int, ...]]:
+def _common_line(*samples: tuple[str, bytes]) -> tuple[re.Pattern[bytes], tuple[str, ...]]:
     """A pattern for a whole line of these samples, and the gauge of each of its groups."""
     pattern = rb"source=[^ ]+ dyno=[^ ]+" + b"".join(sample for _, sample in samples) + rb"\s*"
-    return re.compile(pattern), tuple(GAUGE_INDEX[name] for name, _ in samples)
+    return re.compile(pattern), tuple(name for name, _ in samples)
 
 
 # The two lines as Heroku writes them are read with one pattern each, for speed. Their numbers have
@@ -123,7 +122,7 @@ _COMMON_LINES = (
 
 
 def parse(source: str, text: bytes) -> RuntimeMetrics | None:
-    """The metrics of the dyno `source` in a line; None if it has none of the gauges in GAUGES.
+    """The metrics of the dyno `source` in a line; None if it has none of these gauges.
 
     An unreadable value is left out. The first occurrence of a name counts, because text that does
     not come from Heroku can only be appended.
@@ -142,7 +141,7 @@ def parse(source: str, text: bytes) -> RuntimeMetrics | None:
     return RuntimeMetrics(source, tuple(values.items()))
 
 
-def _read_common_line(text: bytes) -> dict[int, int] | None:
+def _read_common_line(text: bytes) -> dict[str, int] | None:
     for pattern, gauges in _COMMON_LINES:
         if match := pattern.fullmatch(text):
             return {
@@ -153,17 +152,17 @@ def _read_common_line(text: bytes) -> dict[int, int] | None:
     return None
 
 
-def _read_by_name(text: bytes) -> dict[int, int]:
-    values: dict[int, int] = {}
+def _read_by_name(text: bytes) -> dict[str, int]:
+    values: dict[str, int] = {}
     has_gauge = False
     for name, quantity in SAMPLE_PAIR.findall(text):
         if name not in _GAUGES:
             continue
         has_gauge = True
-        index, parse_value = _GAUGES[name]
+        gauge, parse_value = _GAUGES[name]
         value = parse_value(quantity)
         if value is not None:
-            values.setdefault(index, value)
+            values.setdefault(gauge, value)
     if has_gauge and not values:
         raise ParseError("runtime")
     return values

@@ -53,10 +53,23 @@ class Request(NamedTuple):
 
 
 class RuntimeMetrics(NamedTuple):
-    """One runtime-metrics line: (index in GAUGES, value in that gauge's stored unit) pairs."""
+    """One runtime-metrics line: (name of a gauge, value in its stored unit) pairs.
+
+    The names and units are those of app.rollup.schema.METRICS.
+    """
 
     source: str
-    values: tuple[tuple[int, int], ...]
+    values: tuple[tuple[str, int], ...]
+
+
+class Measurements(NamedTuple):
+    """Values of metrics that have no sample type of their own: (name, whole number) pairs.
+
+    A counter adds the number, a gauge records it, in the unit of app.rollup.schema.METRICS.
+    """
+
+    source: str
+    values: tuple[tuple[str, int], ...]
 
 
 class HerokuError(NamedTuple):
@@ -98,7 +111,7 @@ class Event(NamedTuple):
     detail: str
 
 
-Sample = Request | RuntimeMetrics | HerokuError | StateChange | ProcessExit | Event
+Sample = Request | RuntimeMetrics | Measurements | HerokuError | StateChange | ProcessExit | Event
 
 # Kinds of events, and what their detail holds. First come those of the app, which often explain
 # the others; then those of a dyno.

@@ -10,8 +10,8 @@ import pytest
 
 from app.cli.main import COMMANDS, Command
 from app.config import SETTINGS, Setting
+from app.rollup.schema import METRICS
 from app.storage.memory import MemoryStore
-from parsers.metrics import METRICS
 from parsers.samples import EVENTS, REASONS
 from tests.support.lines import app_line, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post

@@ -14,7 +14,6 @@ import pytest
 from parsers import dispatch
 from parsers.framing import Damage, FrameReader, split
 from parsers.heroku_logs_text import looks_like_body, parse_line
-from parsers.metrics import GAUGES
 from parsers.samples import ParseError, RuntimeMetrics
 from parsers.syslog_header import Message, parse_message
 
@@ -32,8 +31,7 @@ def record_of(message: Message) -> dict[str, object]:
     if sample is None:
         return {**record, "ignored": True}
     if isinstance(sample, RuntimeMetrics):
-        values = {GAUGES[index].name: value for index, value in sample.values}
-        return {**record, "RuntimeMetrics": {"source": sample.source, **values}}
+        return {**record, "RuntimeMetrics": {"source": sample.source, **dict(sample.values)}}
     return {**record, type(sample).__name__: sample._asdict()}
 
 

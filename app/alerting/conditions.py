@@ -14,7 +14,7 @@ from app.query.stats import Cell, Stat, StatValue, Value, parse_stat
 from app.query.table import Query, QueryRange, RequiredSections, build_collector, required_sections
 from app.rollup.resolutions import HOUR_S, Resolution
 from app.rollup.rollup import Rollup
-from parsers.metrics import METRICS
+from app.rollup.schema import METRICS
 
 COLLECTOR_CALLS_MAX = 10_000  # a collector is then replaced, to forget dynos that no longer exist
 _MINUTES = Resolution("1m", 60, 0)

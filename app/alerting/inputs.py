@@ -153,4 +153,4 @@ async def read_recent_changes(
     rollup = Rollup()
     for element in total.slots.get(_TOTAL, []):
         merge_packed(rollup, element[HEADER_BYTES:], frozenset({"released"}))
-    return RecentChanges(tuple(event_keys), rollup.released)
+    return RecentChanges(tuple(event_keys), rollup.last_release)

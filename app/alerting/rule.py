@@ -16,8 +16,8 @@ import msgspec
 
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import resolutions
+from app.rollup.schema import METRICS
 from app.support.errors import UserError
-from parsers.metrics import METRICS
 
 Kind = Literal["metric", "no_data", "lost", "folding", "buffering", "channel"]
 

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert
 from app.rollup.resolutions import MINUTE_S
+from app.rollup.schema import Metric
 from parsers.error_codes import CODES
-from parsers.metrics import Metric
 
 OUTLIER_RATIO = 1.5  # of one dyno's value to the mean of all dynos
 _MEBIBYTE = 2**20

@@ -171,5 +171,5 @@ _PRINTED_NAMES = {"active_minutes": "minutes", "extensions": "later"}
 
 
 def _differing_fields(first: Rollup, second: Rollup) -> tuple[str, ...]:
-    fields = [name for name in Rollup.__slots__ if getattr(first, name) != getattr(second, name)]
+    fields = [name for name in vars(first) if getattr(first, name) != getattr(second, name)]
     return tuple(sorted(_PRINTED_NAMES.get(name, name) for name in fields))

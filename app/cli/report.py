@@ -19,11 +19,11 @@ from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
 from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
-from app.rollup.rollup import SERVICE_FAILED, SERVICE_OK, Rollup
+from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_GAUGES, METRICS, SERVICE_FAILED, SERVICE_OK
 from app.rollup.statuses import outcome_of, status_label
 from app.traffic.log_input import LogInput, LogLine
 from parsers.error_codes import explain, no_runtime_metrics
-from parsers.metrics import GAUGE_INDEX, METRICS
 from parsers.samples import REASONS, labels_of
 
 WIDTH = 100
@@ -225,8 +225,8 @@ def _dyno(totals: ReportTotals, source: str) -> dict[str, Any]:
         "service_time_ms": _values(times, _AVG_AND_MAX),
     }
     for name in _DYNO_GAUGES:
-        index = GAUGE_INDEX[name]
-        cell = GaugeCell(index)
+        index = CORE_GAUGES[name]
+        cell = GaugeCell(METRICS[name])
         if (source, index) in rollup.gauges:
             cell.add("", source, rollup.gauges[source, index])
         row[name] = _values(cell, _AVG_AND_MAX)

@@ -11,9 +11,9 @@ from typing import Literal, NamedTuple
 
 from app.query.snapshot import AppSnapshot
 from app.query.stats import SketchBin, Value
+from app.rollup.schema import METRICS
 from app.rollup.statuses import OUTCOMES
 from parsers.error_codes import explain
-from parsers.metrics import METRICS
 
 Kind = Literal["lines", "bars", "bands"]
 

@@ -23,11 +23,13 @@ from app.rollup._rollup cimport (
     Source,
     FastRollup,
     TimingTotals,
+    add_count,
     add_counts,
     add_gauge,
     get_bins,
     add_requests,
     saturating_add,
+    get_rows,
     get_source,
 )
 from app.ingest._line_forms cimport (
@@ -35,8 +37,6 @@ from app.ingest._line_forms cimport (
     Bytes,
     read_digits,
     skip_error_code,
-    is_app_output,
-    is_irrelevant,
     Line,
     skip_lowercase,
     is_blank,
@@ -51,21 +51,22 @@ from app.ingest._line_forms cimport (
 from app.ingest import aggregator as ingest
 from app.rollup._encoder import pack_batch
 from app.ingest.aggregator import MINUTE_S, NAMES_MAX, AggregatedBody, ActivityTimes, covering_range
-from app.rollup.rollup import (
+from app.rollup.rollup import DEFAULT_LIMITS, NOT_YET_RUN, TERMINATED
+from app.rollup.schema import (
     CONNECT_FAILED,
     CONNECT_OK,
-    DEFAULT_LIMITS,
-    NOT_YET_RUN,
+    CORE_GAUGES,
+    SECTION,
     SERVICE_FAILED,
     SERVICE_OK,
-    TERMINATED,
 )
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
+from app.rollup.summaries import LatestText
 from parsers import api_events as events
+from parsers import dispatch
 from parsers.framing import split
 from parsers.samples import ROUTER_SOURCE, ParseError
-from parsers.metrics import GAUGE_INDEX
 from parsers.syslog_header import parse_timestamp_ms
 
 cdef enum:
@@ -90,7 +91,7 @@ cdef int TIME_BYTES = 32  # 2026-11-22T10:00:00.123456+00:00
 # The gauges of _line_forms.pxd, in its order.
 cdef int _gauges[11]
 _gauges[:] = [
-    GAUGE_INDEX[name]
+    CORE_GAUGES[name]
     for name in (
         *(f"memory_{kind}_bytes" for kind in ("total", "rss", "cache", "swap")),
         *(f"memory_{kind}_pages" for kind in ("pgpgin", "pgpgout")),
@@ -99,6 +100,72 @@ _gauges[:] = [
         *(f"load_avg_{minutes}m" for minutes in (1, 5, 15)),
     )
 ]
+
+
+# The routes of parsers.dispatch: the origins ("app api") that have a parser, and the beginnings of
+# a dyno's lines that do. All other lines are ignored.
+cdef enum:
+    WORDS_MAX = 64
+
+cdef enum:
+    IGNORED, ROUTER, API, PYTHON
+
+cdef struct Word:
+    Bytes at
+    Py_ssize_t size
+    int route
+
+cdef list _words = []  # owns the bytes
+cdef Word _origins[WORDS_MAX]
+cdef Word _beginnings[WORDS_MAX]
+cdef int _origin_count = 0, _beginning_count = 0
+cdef bint _is_first_byte[256]  # of a beginning
+
+
+cdef Word _word(bytes word, int route):
+    cdef Word entry
+    _words.append(word)
+    entry.at = word
+    entry.size = len(word)
+    entry.route = route
+    return entry
+
+
+assert len(dispatch.BY_ORIGIN) <= WORDS_MAX, "raise WORDS_MAX"
+assert len(dispatch.BY_BEGINNING) <= WORDS_MAX, "raise WORDS_MAX"
+for _origin in dispatch.BY_ORIGIN:
+    _route = {(b"heroku", b"router"): ROUTER, (b"app", b"api"): API}.get(_origin, PYTHON)
+    _origins[_origin_count] = _word(b" ".join(_origin), _route)
+    _origin_count += 1
+for _beginning, _ in dispatch.BY_BEGINNING:
+    _beginnings[_beginning_count] = _word(_beginning, PYTHON)
+    _is_first_byte[_beginning[0]] = True
+    _beginning_count += 1
+
+
+cdef int find_route(Bytes origin, Py_ssize_t size) noexcept:
+    """The route of APP-NAME PROCID."""
+    cdef int index
+    for index in range(_origin_count):
+        if _origins[index].size == size and not memcmp(_origins[index].at, origin, size):
+            return _origins[index].route
+    return IGNORED
+
+
+cdef bint is_irrelevant(const Line *text) noexcept:
+    """Whether a dyno's line begins with a letter, and not as one that has a parser."""
+    cdef Py_ssize_t size = text.end - text.at
+    cdef int index
+    if size < 1 or not c"A" <= text.at[0] & 0xDF <= c"Z":
+        return False
+    if not _is_first_byte[text.at[0]]:
+        return True
+    for index in range(_beginning_count):
+        if _beginnings[index].size <= size and not memcmp(
+            _beginnings[index].at, text.at, _beginnings[index].size
+        ):
+            return False
+    return True
 
 
 # The last minute that was parsed, as text and in milliseconds. Most lines repeat it.
@@ -376,6 +443,7 @@ cdef class Aggregator:
         cdef Bytes app
         cdef Bytes procid
         cdef Bytes procid_end
+        cdef int route
         if space == NULL:
             return False
         app = space + 1
@@ -389,23 +457,17 @@ cdef class Aggregator:
         text.at = find_space(procid_end + 1, end) + 1
         if not self._select_minute(time):
             return False
-        if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6):
-            if (
-                space - app != 3
-                or memcmp(app, <Bytes>b"app", 3)
-                or is_app_output(procid, procid_end)
-            ):
-                self._ignored += 1
-            elif not self._add_api_line(text, time, procid, procid_end - procid):
-                return False
-        elif procid_end - procid == 6 and not memcmp(procid, <Bytes>b"router", 6):
+        route = find_route(app, procid_end - app)
+        if route == ROUTER:
             if text.at - header <= ROUTER_HEADER_BYTES_MAX:
                 self._router_header_size = text.at - header
                 memcpy(self._router_header, header, self._router_header_size)
             return self._add_request(text, time)
-        elif procid_end - procid == 7 and not memcmp(procid, <Bytes>b"logplex", 7):
+        if route == API:
+            return self._add_api_line(text, time)
+        if route == PYTHON:
             return False
-        elif is_irrelevant(text):
+        if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6) or is_irrelevant(text):
             self._ignored += 1
         elif self._add_dyno_line(text, time, procid, procid_end - procid):
             self._counted += 1
@@ -548,8 +610,7 @@ cdef class Aggregator:
         elif new_state == b"starting":
             old_state = old[:old_size].decode("ascii")
             if old_state not in NOT_YET_RUN:
-                restarts = self._current.restarts
-                restarts[source.name] = restarts.get(source.name, 0) + 1
+                add_count(get_rows(self._current, "restarts"), source.name, 1)
                 self._add_event("restart", source.name, f"was {old_state}", time)
         return True
 
@@ -558,21 +619,14 @@ cdef class Aggregator:
         cdef long long status
         if not read_digits(text, 3, &status) or not 0 <= status <= 255 or not is_blank(text):
             return False
-        key = (source.name, status)
-        exits = self._current.exits
-        exits[key] = exits.get(key, 0) + 1
+        add_count(get_rows(self._current, "exits"), (source.name, status), 1)
         if status != 0 and status != TERMINATED:
             self._add_event("exit", source.name, str(status), time)
         return True
 
-    cdef bint _add_api_line(
-        self, const Line *text, const Time *time, Bytes procid, Py_ssize_t size
-    ) except -1:
+    cdef bint _add_api_line(self, const Line *text, const Time *time) except -1:
         """Add an app[api] line that begins with a letter. These are rare, so Python parses them."""
-        cdef tuple release
-        if size != 3 or memcmp(procid, <Bytes>b"api", 3) or text.at == text.end:
-            return False
-        if not c"A" <= text.at[0] & 0xDF <= c"Z":
+        if text.at == text.end or not c"A" <= text.at[0] & 0xDF <= c"Z":
             return False
         event = events.parse(text.at[: text.end - text.at])
         if event is None:
@@ -581,20 +635,17 @@ cdef class Aggregator:
         self._counted += 1
         self._add_event(event.kind, event.source, event.detail, time)
         if event.kind == "release":
-            release = (time.ms, event.detail)
-            self._current.released = max(self._current.released, release)
+            release = LatestText(time.ms, event.detail)
+            SECTION["released"].merge_row(get_rows(self._current, "released"), (), release)
         return True
 
     cdef bint _add_event(self, str kind, str source, str detail, const Time *time) except -1:
-        cdef tuple key = (time.ms, kind, source, detail)
-        events = self._current.events
-        events[key] = events.get(key, 0) + 1
+        # By plain tuples: an EventKey takes three times as long to make.
+        add_count(get_rows(self._current, "events"), (time.ms, kind, source, detail), 1)
         return True
 
     cdef int _count_error(self, Source source, Bytes code, Py_ssize_t size) except -1:
-        key = (source.name, code[:size].decode("ascii"))
-        errors = self._current.errors
-        errors[key] = errors.get(key, 0) + 1
+        add_count(self._current.errors, (source.name, code[:size].decode("ascii")), 1)
         return 0
 
     cdef Source _find_source(self, Bytes dyno, Py_ssize_t size):

@@ -80,14 +80,6 @@ cdef inline Bytes find_space(Bytes at, Bytes end) noexcept:
     return NULL
 
 
-cdef inline bint is_app_output(Bytes procid, Bytes end) noexcept:
-    """Whether a line of APPNAME app with this PROCID is the output of the app itself."""
-    return not (
-        end - procid == 3 and not memcmp(procid, <Bytes>b"api", 3)
-        or end - procid == 11 and not memcmp(procid, <Bytes>b"log-shuttle", 11)
-    )
-
-
 # --- pieces of a text -------------------------------------------------------------------------
 
 
@@ -347,19 +339,3 @@ cdef inline bint skip_error_code(Line *text) noexcept:
     while text.at < text.end and c"0" <= text.at[0] <= c"9":
         text.at += 1
     return 2 < text.at - begin <= 4 and (text.at == text.end or not is_word_byte(text.at[0]))
-
-
-cdef inline bint is_irrelevant(const Line *text) noexcept:
-    """Whether a dyno line begins with a letter, and not with a word that parsers.dispatch knows."""
-    cdef Py_ssize_t size = text.end - text.at
-    if size < 16 or not is_code_byte(text.at[0]) or text.at[0] == c"-" or text.at[0] <= c"9":
-        return False
-    return bool(
-        memcmp(text.at, <Bytes>b"Cycling", 7)
-        and memcmp(text.at, <Bytes>b"Idling", 6)
-        and memcmp(text.at, <Bytes>b"Unidling", 8)
-        and memcmp(text.at, <Bytes>b"Process exited ", 15)
-        and memcmp(text.at, <Bytes>b"State changed ", 14)
-        and memcmp(text.at, <Bytes>b"source=", 7)
-        and memcmp(text.at, <Bytes>b"Error ", 6)
-    )

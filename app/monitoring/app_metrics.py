@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 from app.monitoring.text_format import MetricFamily, escape_label
@@ -20,34 +21,15 @@ from app.query.latest_gauges import LatestGauges
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.resolutions import MINUTE_S, align
-from app.rollup.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
+from app.rollup.rollup import Rollup
+from app.rollup.schema import METRICS, SECTION, Metric
 from app.rollup.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
-from app.rollup.statuses import status_label
 from app.storage.interface import HEADER_BYTES, TOTAL, Contents, Reader, SeenApp, Slot
 from parsers.error_codes import CODES
-from parsers.metrics import GAUGES
 from parsers.samples import ROUTER_SOURCE, labels_of
 
 RECENT_S = 300
 _MS_PER_S = 1000
-_EXPORTED_GAUGES = {
-    "memory_total_bytes": "heroku_dyno_memory_total_bytes",
-    "memory_rss_bytes": "heroku_dyno_memory_rss_bytes",
-    "memory_cache_bytes": "heroku_dyno_memory_cache_bytes",
-    "memory_swap_bytes": "heroku_dyno_memory_swap_bytes",
-    "memory_quota_bytes": "heroku_dyno_memory_quota_bytes",
-    "load_avg_1m": "heroku_dyno_load_avg_1m",
-    "load_avg_5m": "heroku_dyno_load_avg_5m",
-    "load_avg_15m": "heroku_dyno_load_avg_15m",
-}
-_HISTOGRAMS = (
-    ("service", "Time the dyno took to answer", {SERVICE_OK: "ok", SERVICE_FAILED: "failed"}),
-    (
-        "connect",
-        "Time the router took to connect to the dyno",
-        {CONNECT_OK: "ok", CONNECT_FAILED: "failed"},
-    ),
-)
 _BOUNDS_S = (*(str(bound / _MS_PER_S) for bound in PROMETHEUS_BOUNDS_MS), "+Inf")
 _ROUTER_TYPE = labels_of(ROUTER_SOURCE)[0]
 _STATUSES_AT_0 = ("200", "404", "500", "503")
@@ -55,16 +37,8 @@ _ROUTER_CODES = [code for code in CODES if code.startswith("H")]
 _DYNO_CODES = [code for code in CODES if code.startswith("R")]
 _STREAM_CODES = [code for code in CODES if code.startswith("L")]
 
-
-_REQUESTS_HELP = "Completed requests, by HTTP status ('' if the router logged none)"
-_RESPONSE_BYTES_HELP = "Bytes of response bodies"
-_ERRORS_HELP = (
-    "Log lines with an error code: H from the router, R from a dyno, L from the log stream"
-)
-_RESTARTS_HELP = "Restarts of dynos"
-_EXITS_HELP = "Processes that ended, by exit status"
-_RELEASE_HELP = "Time of the latest release"
 _DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
+_RELEASE_HELP = "Time of the latest release"
 _LAST_SEEN_HELP = "Time of the app's latest log line"
 _MESSAGES_HELP = "Log messages by result (the ledger)"
 _INBOX_HELP = "Batches stored and not yet folded"
@@ -116,38 +90,27 @@ def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
 
 
 def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
-    """Build the metric families of the apps."""
-    yield _build_family("heroku_router_requests", "counter", _REQUESTS_HELP, states, _request_rows)
-    for name, help_text, outcomes in _HISTOGRAMS:
-        yield MetricFamily(
-            f"heroku_router_{name}_time_seconds",
-            "histogram",
-            f"{help_text}, without WebSockets",
-            [line for state in states for line in _histogram_lines(state, name, outcomes)],
-        )
-    yield _build_family(
-        "heroku_router_response_bytes",
-        "counter",
-        _RESPONSE_BYTES_HELP,
-        states,
-        _response_bytes_rows,
-    )
-    yield _build_family("heroku_errors", "counter", _ERRORS_HELP, states, _error_rows)
-    yield _build_family("heroku_dyno_restarts", "counter", _RESTARTS_HELP, states, _restart_rows)
-    yield _build_family("heroku_dyno_exits", "counter", _EXITS_HELP, states, _exit_rows)
+    """Build the metric families of the apps: those of schema.METRICS, then the app's own."""
+    gauges_by_app = [_group_gauges(state) for state in states]
+    for metric in METRICS.values():
+        if not metric.series:
+            continue
+        if metric.kind == "counter":
+            rows = partial(_counter_rows, metric)
+            yield _build_family(metric.series, "counter", metric.help, states, rows)
+        elif metric.kind == "distribution":
+            lines = [line for state in states for line in _histogram_lines(metric, state)]
+            help_text = f"{metric.help}. Without WebSockets"
+            yield MetricFamily(metric.series, "histogram", help_text, lines)
+        elif metric.sections == ("active_minutes",):
+            yield _build_family(metric.series, "gauge", _DYNOS_HELP, states, _dyno_rows)
+        else:
+            yield MetricFamily(
+                metric.series, "gauge", metric.help, list(_gauge_lines(metric, gauges_by_app))
+            )
     yield _build_family(
         "heroku_release_timestamp_seconds", "gauge", _RELEASE_HELP, states, _release_rows
     )
-    gauges_by_app = [_group_gauges(state) for state in states]
-    for index, gauge in enumerate(GAUGES):
-        if metric_name := _EXPORTED_GAUGES.get(gauge.name):
-            lines = [
-                f"{metric_name}{{{labels}}} {last * gauge.numerator / gauge.denominator}"
-                for app_gauges in gauges_by_app
-                for labels, last in app_gauges[index]
-            ]
-            yield MetricFamily(metric_name, "gauge", gauge.help, lines)
-    yield _build_family("heroku_dynos", "gauge", _DYNOS_HELP, states, _dyno_rows)
     yield _build_family(
         "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, states, _last_seen_rows
     )
@@ -174,30 +137,46 @@ def _build_family(
     return MetricFamily(name, kind, help_text, lines)
 
 
-def _request_rows(state: AppState) -> Rows:
-    counts = {(_ROUTER_TYPE, status): 0 for status in _STATUSES_AT_0}
-    for (source, status), count in state.total.requests.items():
-        key = (labels_of(source)[0], status_label(status))
-        counts[key] = counts.get(key, 0) + count
-    for (process_type, label), count in sorted(counts.items()):
-        yield f',process_type="{process_type}",status="{label}"', count
+def _counter_rows(metric: Metric, state: AppState) -> Rows:
+    """The sums of a counter's rows, by process type and by what else the section distinguishes."""
+    section = SECTION[metric.sections[0]]
+    names = [key.series_label for key in section.keys if key.series_label]
+    counts: dict[tuple[str, ...], int] = dict.fromkeys(_labels_at_0(metric, state), 0)
+    for key, count in state.total.rows(section).items():
+        if metric.selection is None or key[1] in metric.selection:
+            labels = section.labels(key)
+            values = tuple([labels[name] for name in names])
+            counts[values] = counts.get(values, 0) + count
+    for values, count in sorted(counts.items()):
+        pairs = zip(names, values, strict=True)
+        yield "".join(f',{name}="{escape_label(value)}"' for name, value in pairs), count
 
 
-def _histogram_lines(state: AppState, name: str, outcomes: dict[int, str]) -> Iterator[str]:
-    family = f"heroku_router_{name}_time_seconds"
+def _labels_at_0(metric: Metric, state: AppState) -> Iterator[tuple[str, str]]:
+    """Label values that are exported at 0, so that an alert sees the first line as an increase."""
+    if metric.name == "requests":
+        yield from ((_ROUTER_TYPE, status) for status in _STATUSES_AT_0)
+    elif metric.name == "heroku_errors":
+        sources = {*state.recent.active_dynos, *(source for source, _ in state.total.requests)}
+        for process_type in {labels_of(source)[0] for source in sources}:
+            yield from ((process_type, code) for code in _DYNO_CODES)
+        yield from ((_ROUTER_TYPE, code) for code in _ROUTER_CODES)
+        yield from (("", code) for code in _STREAM_CODES)
+
+
+def _histogram_lines(metric: Metric, state: AppState) -> Iterator[str]:
     totals_ms = _totals_ms(state.total)
-    for (process_type, kind), bins in sorted(state.total.sketches.items()):
-        if kind not in outcomes:
+    section = SECTION["sketches"]
+    for key, bins in sorted(state.total.sketches.items()):
+        if key[1] not in (metric.selection or ()):
             continue
-        labels = (
-            f'app="{state.sighting.app}",process_type="{process_type}",outcome="{outcomes[kind]}"'
-        )
+        process_type, outcome = key[0], section.labels(key)["outcome"]
+        labels = f'app="{state.sighting.app}",process_type="{process_type}",outcome="{outcome}"'
         counts = counts_within_bounds(bins)
         for bound, count in zip(_BOUNDS_S, counts, strict=True):
-            yield f'{family}_bucket{{{labels},le="{bound}"}} {count}'
-        yield f"{family}_count{{{labels}}} {counts[-1]}"
-        total_s = totals_ms.get((process_type, kind), 0) / _MS_PER_S
-        yield f"{family}_sum{{{labels}}} {total_s}"
+            yield f'{metric.series}_bucket{{{labels},le="{bound}"}} {count}'
+        yield f"{metric.series}_count{{{labels}}} {counts[-1]}"
+        yield f"{metric.series}_sum{{{labels}}} {totals_ms.get(key, 0) / _MS_PER_S}"
 
 
 def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
@@ -208,68 +187,35 @@ def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
     return sums
 
 
-def _response_bytes_rows(state: AppState) -> Rows:
-    for process_type, count in sorted(state.total.response_bytes.items()):
-        yield f',process_type="{process_type}"', count
-
-
-def _error_rows(state: AppState) -> Rows:
-    counts = dict.fromkeys(_possible_codes(state), 0)
-    for (source, code), count in state.total.errors.items():
-        key = (labels_of(source)[0], code)
-        counts[key] = counts.get(key, 0) + count
-    for (process_type, code), count in sorted(counts.items()):
-        yield f',process_type="{process_type}",code="{escape_label(code)}"', count
-
-
-def _possible_codes(state: AppState) -> Iterator[tuple[str, str]]:
-    """(process type, code) pairs that can occur.
-
-    They are exported at 0, so that an alert sees the first line as an increase.
-    """
-    sources = {*state.recent.active_dynos, *(source for source, _ in state.total.requests)}
-    process_types = {labels_of(source)[0] for source in sources}
-    for process_type in process_types:
-        yield from ((process_type, code) for code in _DYNO_CODES)
-    yield from ((_ROUTER_TYPE, code) for code in _ROUTER_CODES)
-    yield from (("", code) for code in _STREAM_CODES)
-
-
-def _restart_rows(state: AppState) -> Rows:
-    counts: Counter[str] = Counter()
-    for source, count in state.total.restarts.items():
-        counts[labels_of(source)[0]] += count
-    for process_type, count in sorted(counts.items()):
-        yield f',process_type="{process_type}"', count
-
-
-def _exit_rows(state: AppState) -> Rows:
-    counts: Counter[tuple[str, int]] = Counter()
-    for (source, status), count in state.total.exits.items():
-        counts[labels_of(source)[0], status] += count
-    for (process_type, status), count in sorted(counts.items()):
-        yield f',process_type="{process_type}",exit_status="{status}"', count
-
-
 def _release_rows(state: AppState) -> Rows:
-    if state.total.released[0]:
-        yield "", state.total.released[0] / _MS_PER_S
+    at_ms, _ = state.total.last_release
+    if at_ms:
+        yield "", at_ms / _MS_PER_S
 
 
-def _group_gauges(state: AppState) -> list[list[tuple[str, int]]]:
-    """(labels, value) of each dyno, for each of GAUGES.
+# The last values of an app's gauges by their number or name, with the labels of their dyno.
+GaugeValues = dict[int | str, list[tuple[str, int]]]
 
-    All gauges of a dyno follow each other, so its labels are formatted only once.
-    """
-    gauges: list[list[tuple[str, int]]] = [[] for _ in GAUGES]
+
+def _group_gauges(state: AppState) -> GaugeValues:
+    """Group an app's last values. The labels of a dyno, whose gauges follow, are built once."""
+    values: GaugeValues = {}
     previous, labels = None, ""
-    for (source, gauge), last in sorted(state.recent.last.items()):
+    for (source, gauge), last in state.recent.last.items():
         if source != previous:
             process_type, dyno = labels_of(source)
             previous = source
             labels = f'app="{state.sighting.app}",process_type="{process_type}",dyno="{dyno}"'
-        gauges[gauge].append((labels, last))
-    return gauges
+        values.setdefault(gauge, []).append((labels, last))
+    return values
+
+
+def _gauge_lines(metric: Metric, gauges_by_app: Sequence[GaugeValues]) -> Iterator[str]:
+    numerator, denominator = metric.scale
+    for gauge in metric.selection or ():
+        for app_gauges in gauges_by_app:
+            for labels, last in sorted(app_gauges.get(gauge, ())):
+                yield f"{metric.series}{{{labels}}} {last * numerator / denominator}"
 
 
 def _dyno_rows(state: AppState) -> Rows:

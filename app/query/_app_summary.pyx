@@ -15,33 +15,31 @@ from app.query._table cimport read_bins, read_gauge_summary, require_whole_rows
 
 from app.query import app_summary as reference
 from app.rollup import codec as packing
-from app.query.table import TIMING_KINDS
 from app.rollup.codec import PackError
 from app.query.stats import parse_stat
 from app.rollup.statuses import is_failed
-from parsers.metrics import GAUGES, METRICS
+from app.rollup.schema import CORE_SECTIONS, METRICS, SMALL_NUMBER_MAX
 
 cdef enum:
     TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.rollup
-    STATUSES = 600
     SECTIONS = 8
 
 cdef enum:  # sections in the order of the bytes
     REQUESTS, ERRORS, TIMINGS, RESPONSE_BYTES, SKETCHES, GAUGE_SECTION, MINUTES, LEDGER
 
 cdef int VERSION = packing.VERSION
-cdef int GAUGE_COUNT = len(GAUGES)
+cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
 cdef int MEMORY = reference.MEMORY
 cdef object P95 = parse_stat("p95", METRICS["service_time_ms"])
-cdef bint FAILED[STATUSES]
+cdef bint FAILED[600]
 cdef bint SERVICE[TIMING_KIND_COUNT]
-assert packing.SECTIONS[GAUGE_SECTION] == "gauges" and len(packing.SECTIONS) == SECTIONS
+assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges" and len(CORE_SECTIONS) == SECTIONS
 assert P95.argument == reference.QUANTILE
 
-for _position in range(STATUSES):
+for _position in range(600):
     FAILED[_position] = is_failed(_position)
 for _position in range(TIMING_KIND_COUNT):
-    SERVICE[_position] = _position in TIMING_KINDS["service_time_ms"]
+    SERVICE[_position] = _position in METRICS["service_time_ms"].selection
 
 
 def summarize_app(time_range, packed_rollups, long long code_steps):
@@ -121,7 +119,7 @@ cdef class SummaryBuilder:
                 continue
             if part.at != part.end:
                 raise ValueError("more than its rows")
-        skip_extensions(&rollup)
+        skip_extensions(&rollup, b"")
         if rollup.at != rollup.end:
             raise ValueError("more than a rollup")
         return requests if is_active else None
@@ -162,10 +160,10 @@ cdef class SummaryBuilder:
         cdef long long status, count
         while numbers > 0:
             below(part, self.name_count)
-            status = below(part, STATUSES)
+            status = below(part, SMALL_NUMBERS)
             count = not_negative(part)
             requests = plus(requests, count)
-            if FAILED[status]:
+            if status >= 600 or FAILED[status]:
                 self.failed_requests = plus(self.failed_requests, count)
             numbers -= 3
         require_whole_rows(numbers)
@@ -189,8 +187,8 @@ cdef class SummaryBuilder:
         cdef int kind
         while numbers > 0:
             below(part, self.name_count)
-            kind = below(part, TIMING_KIND_COUNT)
-            numbers -= 2 + read_bins(part, self.service_times if SERVICE[kind] else None)
+            kind = below(part, SMALL_NUMBERS)
+            numbers -= 2 + read_bins(part, self.service_times if kind < TIMING_KIND_COUNT and SERVICE[kind] else None)
         return require_whole_rows(numbers)
 
     cdef int _read_gauges(self, Cursor *part) except -1:
@@ -203,7 +201,7 @@ cdef class SummaryBuilder:
         numbers -= 1
         while numbers > 0:
             below(part, self.name_count)
-            if below(part, GAUGE_COUNT) == MEMORY:
+            if below(part, SMALL_NUMBERS) == MEMORY:
                 read_gauge_summary(part, epoch, &summary)
                 self.memory_largest = max(self.memory_largest, summary.largest)
             else:

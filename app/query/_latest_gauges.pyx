@@ -14,18 +14,19 @@ from app.query._table cimport read_gauge_summary
 from app.rollup import codec as packing
 from app.query.latest_gauges import LatestGauges
 from app.rollup.codec import PackError
-from parsers.metrics import GAUGES as GAUGE_TABLE
+from app.rollup.schema import CORE_GAUGES, CORE_SECTIONS
 
 cdef enum:
-    GAUGES = 11  # as many as in parsers.metrics
+    GAUGES = 11
     MINUTES_PER_HOUR = 60
     SECTIONS = 8
     GAUGE_SECTION = 5  # positions of two sections
     MINUTES = 6
 
 cdef int VERSION = packing.VERSION
-assert len(GAUGE_TABLE) == GAUGES and len(packing.SECTIONS) == SECTIONS
-assert packing.SECTIONS.index("gauges") == GAUGE_SECTION and packing.SECTIONS.index("active_minutes") == MINUTES
+assert len(CORE_GAUGES) == GAUGES and len(CORE_SECTIONS) == SECTIONS
+assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges"
+assert CORE_SECTIONS[MINUTES].name == "active_minutes"
 
 
 cdef class Dyno:
@@ -81,7 +82,7 @@ cdef int _read(dict dynos, bytes data) except -1:
             _read_gauges(&part, names)
         elif section == MINUTES:
             _read_minutes(&part, names)
-    skip_extensions(&rollup)
+    skip_extensions(&rollup, b"named_gauges")
     if rollup.at != rollup.end:
         raise ValueError("more than a rollup")
     return 0

@@ -32,7 +32,7 @@ cdef class Distribution(Cell):
     cdef int grow(self, int index) except -1
 
 cdef class Gauge(Cell):
-    cdef int gauge
+    cdef double scale
     cdef DynoGauge *dynos
     cdef int size
     cdef int capacity

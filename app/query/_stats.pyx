@@ -12,12 +12,10 @@ from libc.string cimport memcpy
 from app.rollup.sketch import BIN_COUNT, HIGH_MS, LOW_MS, nearest_rank
 from app.query.stats import DistributionCell
 from app.rollup.summaries import TimingTotals
-from parsers.metrics import GAUGES
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int SPARE_BINS = 64  # allocated on both sides of a new bin, so that few later bins reallocate
 cdef list BIN_MIDDLES_MS = [(low + high) / 2 for low, high in zip(LOW_MS, HIGH_MS, strict=True)]
-cdef list GAUGE_SCALES = [gauge.numerator / gauge.denominator for gauge in GAUGES]
 assert BIN_COUNT == BINS
 
 
@@ -164,7 +162,7 @@ cdef class Gauge(Cell):
             value = last / self.size
         else:
             value = fsum(means)
-        return value * GAUGE_SCALES[self.gauge]
+        return value * self.scale
 
 
 cdef class HourCounts:

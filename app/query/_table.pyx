@@ -16,20 +16,15 @@ from app.rollup._msgpack cimport (
     FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text,
 )
 
-from app.rollup import codec_extensions
-
 from app.rollup import codec as packing
-from app.query.table import COUNTERS, VALUES_MAX, TIMING_KINDS, SeriesKeyer, required_sections
-from app.rollup.codec import PackError
+from app.query.table import VALUES_MAX, SeriesKeyer, required_sections
+from app.rollup.codec import PackError, decode_rows
 from app.rollup.resolutions import HOUR_S, align
-from app.rollup.rollup import Rollup
-from app.rollup.labels import gauge_labels, sketch_labels, source_labels, timing_labels
-from parsers.metrics import GAUGE_INDEX, GAUGES
+from app.rollup.schema import CORE_SECTIONS, SECTION, SMALL_NUMBER_MAX
 
 cdef enum:
-    TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.rollup
+    TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.schema
     MINUTES_PER_HOUR = 60
-    STATUSES = 600
     SECTIONS = 8
     NONE = -1  # no series: a filter excludes the row
 
@@ -38,8 +33,8 @@ cdef enum:  # sections in the order of the bytes
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
-cdef int GAUGE_COUNT = len(GAUGES)
-assert packing.SECTIONS[GAUGE_SECTION] == "gauges" and len(packing.SECTIONS) == SECTIONS
+cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
+assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges" and len(CORE_SECTIONS) == SECTIONS
 
 
 cdef struct SeriesRow:
@@ -90,10 +85,10 @@ cdef class Table:
     """The compiled app.query.table.Table."""
 
     cdef object query
-    cdef tuple sections  # names of the required sections
     cdef bint is_required[SECTIONS]
-    cdef str extension_tag  # of the required extension section, or None
-    cdef int gauge
+    cdef frozenset required_tags  # of tagged sections
+    cdef int gauge  # a core gauge, or NONE
+    cdef double scale  # of a gauge
     cdef bint is_timed_kind[TIMING_KIND_COUNT]
     cdef object cell_type
     cdef long long begin
@@ -112,19 +107,21 @@ cdef class Table:
     cdef long long label_count
 
     def __init__(self, query):
-        name = query.metric.name
         self.query = query
         self.begin, self.step_s, self.size = query.range.start, query.range.step_s, query.range.size
+        metric = query.metric
         sections = required_sections(query).sections
-        for position, section in enumerate(packing.SECTIONS):
-            self.is_required[position] = section in sections
-        self.sections = tuple(sections)
-        self.extension_tag = next(iter(sections & codec_extensions.TAGS), None)
-        self.gauge = GAUGE_INDEX.get(name, NONE)
+        for position, section in enumerate(CORE_SECTIONS):
+            self.is_required[position] = section.name in sections
+        self.required_tags = frozenset(name for name in sections if not SECTION[name].is_core)
+        self.gauge = NONE
+        if metric.sections == ("gauges",):
+            (self.gauge,) = metric.selection
+        self.scale = metric.scale[0] / metric.scale[1]
         for position in range(TIMING_KIND_COUNT):
-            self.is_timed_kind[position] = position in TIMING_KINDS.get(name, ())
-        self.cell_type = Counter if name in COUNTERS else _KINDS[query.metric.kind]
-        if name == "dynos":
+            self.is_timed_kind[position] = position in (metric.selection or ())
+        self.cell_type = _CELL_TYPES[metric.kind]
+        if metric.sections == ("active_minutes",):
             self.cell_type = Dynos
         self.is_single_series = not query.by and not query.filters
         self.series_by_key = {}
@@ -134,15 +131,9 @@ cdef class Table:
 
     cdef int _start_app(self, str app) except -1:
         """Reset the caches of names and keys, which are valid for one app only."""
-        name = self.query.metric.name
-        if name in COUNTERS:
-            labels = COUNTERS[name][1]
-        elif name in TIMING_KINDS:
-            labels = timing_labels
-            self.sketch_key_of = SeriesKeyer(self.query, app, sketch_labels)
-        else:
-            labels = source_labels if name == "dynos" else gauge_labels
-        self.key_of = SeriesKeyer(self.query, app, labels)
+        sections = self.query.metric.sections
+        self.key_of = SeriesKeyer(self.query, app, SECTION[sections[0]])
+        self.sketch_key_of = SeriesKeyer(self.query, app, SECTION[sections[len(sections) - 1]])
         self.app = app
         self.labels = {}
         self.block, self.block_labels = b"", []
@@ -220,7 +211,9 @@ cdef class Table:
             and not memcmp(part.at, <Bytes>likely.encoded, size)
         ):
             return likely
-        name = part.at[:size]
+        return self._label(part.at[:size])
+
+    cdef Label _label(self, bytes name):
         label = self.labels.get(name)
         if label is None:
             self.label_count += 1
@@ -308,7 +301,7 @@ cdef class Table:
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             if section == REQUESTS:
-                second = below(part, STATUSES)
+                second = below(part, SMALL_NUMBERS)
             elif section == ERRORS:
                 code = <Label>names[below(part, len(names))]
                 second = code.id
@@ -329,11 +322,11 @@ cdef class Table:
         cdef Distribution cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            kind = below(part, TIMING_KIND_COUNT)
+            kind = below(part, SMALL_NUMBERS)
             count = not_negative(part)
             total = not_negative(part)
             largest = not_negative(part)
-            if self.is_timed_kind[kind]:
+            if kind < TIMING_KIND_COUNT and self.is_timed_kind[kind]:
                 series = self._find_series(label, kind)
                 if series != NONE:
                     cell = <Distribution>self._cell(series, index)
@@ -352,10 +345,10 @@ cdef class Table:
         cdef Distribution cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            kind = below(part, TIMING_KIND_COUNT)
+            kind = below(part, SMALL_NUMBERS)
             numbers -= 2
             cell = None
-            if self.is_timed_kind[kind]:
+            if kind < TIMING_KIND_COUNT and self.is_timed_kind[kind]:
                 series = self._find_sketch_series(label, kind)
                 if series != NONE:
                     cell = <Distribution>self._cell(series, index)
@@ -376,7 +369,7 @@ cdef class Table:
         numbers -= 1
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
-            gauge = below(part, GAUGE_COUNT)
+            gauge = below(part, SMALL_NUMBERS)
             numbers -= 8
             if gauge != self.gauge:
                 step_over(part, 6)
@@ -385,7 +378,7 @@ cdef class Table:
             series = self._find_series(label, gauge)
             if series != NONE:
                 cell = <Gauge>self._cell(series, index)
-                cell.gauge = gauge
+                cell.scale = self.scale
                 cell.merge(label.id, &summary)
         return require_whole_rows(numbers)
 
@@ -428,11 +421,10 @@ cdef class Table:
         return 0
 
     cdef int _read_extensions(self, Cursor *rollup, int index) except -1:
-        """Read extension sections in Python: they are rare, and their rows hold their own names."""
+        """Read tagged sections in Python: their rows are few, and hold their own names."""
         cdef Cursor tag = rollup[0]
         cdef Cursor part = rollup[0]
         cdef int series
-        cdef Counter cell
         cdef Py_ssize_t _
         for _ in range(array(rollup)):
             if array(rollup) != 2:
@@ -440,20 +432,27 @@ cdef class Table:
             text(rollup, &tag)
             binary(rollup, &part)
             name = tag.at[: tag.end - tag.at].decode()
-            if name != self.extension_tag:
+            if name not in self.required_tags:
                 continue
-            rollup_with_section = Rollup()
-            codec_extensions.merge_extensions(
-                rollup_with_section,
-                [(name, part.at[: part.end - part.at])],
-                frozenset(self.sections),
-                keep_unknown=False,
-            )
-            for row_key, count in getattr(rollup_with_section, name).items():
+            for row_key, value in decode_rows(SECTION[name], part.at[: part.end - part.at]):
                 series = self._series(self.key_of(row_key))
                 if series != NONE:
-                    cell = <Counter>self._cell(series, index)
-                    cell.total = plus(cell.total, count)
+                    self._add_tagged(self._cell(series, index), row_key, value)
+        return 0
+
+    cdef int _add_tagged(self, Cell cell, row_key, value) except -1:
+        """Add a row of a tagged section: a count, or a gauge of a source."""
+        cdef GaugeSummary summary
+        if isinstance(cell, Counter):
+            (<Counter>cell).total = plus((<Counter>cell).total, value)
+        elif isinstance(cell, Gauge):
+            summary.count, summary.total = value.count, value.total
+            summary.smallest, summary.largest = value.smallest, value.largest
+            summary.last_at_ms, summary.last = value.last_at_ms, value.last
+            (<Gauge>cell).scale = self.scale
+            (<Gauge>cell).merge(self._label(row_key[0].encode()).id, &summary)
+        else:
+            raise ValueError(f"no cell for the section of {self.query.metric.name}")
         return 0
 
     # --- answering -----------------------------------------------------------------------------
@@ -487,7 +486,7 @@ cdef class Table:
         return values
 
 
-_KINDS = {"distribution": Distribution, "gauge": Gauge}
+_CELL_TYPES = {"counter": Counter, "distribution": Distribution, "gauge": Gauge}
 
 
 cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from app.query.stats import Value
-from app.query.table import TIMING_KINDS, QueryRange
+from app.query.table import QueryRange
 from app.rollup.codec import merge_packed
 from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_GAUGES, METRICS
 from app.rollup.sketch import Bins, quantile_ms
 from app.rollup.statuses import is_failed
-from parsers.metrics import GAUGE_INDEX, GAUGES
 
 QUANTILE = 0.95
-MEMORY = GAUGE_INDEX["memory_quota_used_ratio"]
+MEMORY = CORE_GAUGES["memory_quota_used_ratio"]
 SECTIONS = frozenset({"requests", "errors", "sketches", "gauges"})
 
 
@@ -65,8 +65,8 @@ def summarize_app(
 
 def max_memory_ratio(maxima: Sequence[int]) -> Value:
     """The largest ratio, from maxima in the gauge's stored unit; None without any."""
-    gauge = GAUGES[MEMORY]
-    return max(maxima) * (gauge.numerator / gauge.denominator) if maxima else None
+    numerator, denominator = METRICS["memory_quota_used_ratio"].scale
+    return max(maxima) * (numerator / denominator) if maxima else None
 
 
 def _count_requests(step: Rollup) -> Value:
@@ -77,7 +77,7 @@ def _merge_service_times(steps: Sequence[Rollup]) -> Bins:
     total: Bins = {}
     for step in steps:
         for (_, kind), bins in step.sketches.items():
-            if kind in TIMING_KINDS["service_time_ms"]:
+            if kind in (METRICS["service_time_ms"].selection or ()):
                 for index, count in bins.items():
                     total[index] = total.get(index, 0) + count
     return total

@@ -13,9 +13,9 @@ from app.query.table import Query, QueryRange, required_sections
 from app.rollup.codec import merge_packed
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
+from app.rollup.schema import METRICS, Metric
 from app.rollup.statuses import SWITCHING_PROTOCOLS
 from app.storage.interface import Reader
-from parsers.metrics import METRICS, Metric
 
 MINUTES_MAX = 60
 _DYNOS = METRICS["dynos"]

@@ -8,13 +8,13 @@ from typing import NamedTuple
 from app.rollup.codec import merge_packed
 from app.rollup.rollup import Rollup
 
-SECTIONS = frozenset({"gauges", "active_minutes"})
+SECTIONS = frozenset({"gauges", "named_gauges", "active_minutes"})
 
 
 class LatestGauges(NamedTuple):
-    """`last`: (source, gauge index) -> value in the gauge's stored unit."""
+    """`last`: (source, number or name of a gauge) -> value in the gauge's stored unit."""
 
-    last: dict[tuple[str, int], int]
+    last: dict[tuple[str, int | str], int]
     active_dynos: set[str]
 
 
@@ -27,5 +27,7 @@ def latest_gauges(packed_rollups: Iterable[bytes]) -> LatestGauges:
     merged_rollup = Rollup()
     for data in packed_rollups:
         merge_packed(merged_rollup, data, SECTIONS)
-    last = {key: summary.last for key, summary in merged_rollup.gauges.items()}
+    last: dict[tuple[str, int | str], int] = {}
+    for gauges in (merged_rollup.gauges, merged_rollup.named_gauges):
+        last.update({key: summary.last for key, summary in gauges.items()})
     return LatestGauges(last, set(merged_rollup.active_minutes))

@@ -12,7 +12,7 @@ from app.query.stats import DEFAULT_STAT, Stat, parse_stat
 from app.query.table import Query, QueryRange
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
 from app.rollup.resolutions import SLACK_S, Resolution, align, nice_step, parse_step
-from parsers.metrics import METRICS, Metric
+from app.rollup.schema import METRICS, Metric
 
 POINTS_MAX = 11_000  # as Prometheus limits a range query
 DEFAULT_RANGE_S = 3600

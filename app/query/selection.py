@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from parsers.metrics import Metric
+from app.rollup.schema import Metric
 from parsers.samples import labels_of
 
 

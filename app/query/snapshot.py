@@ -26,8 +26,8 @@ from app.rollup.codec import merge_packed
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import CardinalityLimits, Rollup
+from app.rollup.schema import METRICS
 from app.storage.interface import Reader
-from parsers.metrics import METRICS
 
 _MS = 1000
 _RATE_AGE_MIN_S = 10

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from math import fsum
 from typing import NamedTuple
 
+from app.rollup.schema import Metric, MetricKind
 from app.rollup.sketch import HIGH_MS, LOW_MS, Bins, count_within, quantile_ms
 from app.rollup.summaries import GaugeSummary, TimingTotals
-from parsers.metrics import GAUGES, Kind, Metric
 
-DEFAULT_STAT: dict[Kind, str] = {"counter": "sum", "distribution": "p95", "gauge": "avg"}
-ACCEPTED_STATS: dict[Kind, str] = {
+DEFAULT_STAT: dict[MetricKind, str] = {"counter": "sum", "distribution": "p95", "gauge": "avg"}
+ACCEPTED_STATS: dict[MetricKind, str] = {
     "counter": "sum, rate",
     "distribution": "p1 to p99.9 (such as p95), le_500 (share within 500 ms; any number), "
     "max, avg, count, bins (the sketch itself)",
@@ -120,9 +120,9 @@ class GaugeCell:
 
     __slots__ = ("scale", "summaries")
 
-    def __init__(self, gauge: int) -> None:
+    def __init__(self, metric: Metric) -> None:
         self.summaries: dict[tuple[str, str], GaugeSummary] = {}
-        self.scale = GAUGES[gauge].numerator / GAUGES[gauge].denominator
+        self.scale = metric.scale[0] / metric.scale[1]
 
     def add(self, app: str, source: str, summary: GaugeSummary) -> None:
         """Merge one dyno's readings."""

@@ -20,20 +20,18 @@ from app.query.stats import (
     StatValue,
 )
 from app.rollup.codec import merge_packed
-from app.rollup.labels import (
-    Labels,
-    error_labels,
-    exit_labels,
-    gauge_labels,
-    process_type_labels,
-    request_labels,
-    sketch_labels,
-    source_labels,
-    timing_labels,
-)
 from app.rollup.resolutions import HOUR_S, Resolution, align
-from app.rollup.rollup import CONNECT_FAILED, CONNECT_OK, SERVICE_FAILED, SERVICE_OK, Rollup
-from parsers.metrics import GAUGE_INDEX, Metric
+from app.rollup.rollup import Rollup
+from app.rollup.schema import SECTION, Labels, Metric, Section
+from app.rollup.summaries import (
+    BINS,
+    COUNT,
+    MASK,
+    GaugeSummary,
+    TimingTotals,
+    Values,
+    summaries,
+)
 
 VALUES_MAX = 500_000  # in all series of an answer together
 
@@ -77,19 +75,16 @@ class RequiredSections(NamedTuple):
 
 # --- which rows of a rollup belong to which series ----------------------------------------------
 
-TIMING_KINDS = {
-    "service_time_ms": (SERVICE_OK, SERVICE_FAILED),
-    "connect_time_ms": (CONNECT_OK, CONNECT_FAILED),
-}
-
 
 class SeriesKeyer:
-    """Maps a row to the key of its series, or to None if a filter excludes it. Caches by row."""
+    """Maps a row to the key of its series; to None if it belongs to another metric, or a filter
+    excludes it. Caches by row.
+    """
 
-    def __init__(self, query: Query, app: str, labels_of: Callable[[Any], Labels]) -> None:
+    def __init__(self, query: Query, app: str, section: Section) -> None:
         self._query = query
         self._app = app
-        self._labels_of = labels_of
+        self._labels_of: Callable[[Any], Labels] = section.labels
         self._keys_by_row: dict[Any, SeriesKey | None] = {}
 
     def __call__(self, row: Any) -> SeriesKey | None:
@@ -99,6 +94,9 @@ class SeriesKeyer:
         return self._keys_by_row[row]
 
     def _key_of(self, row: Any) -> SeriesKey | None:
+        selection = self._query.metric.selection
+        if selection is not None and row[1] not in selection:
+            return None
         if not self._query.filters and not self._query.by:
             return ()
         labels = self._labels_of(row)
@@ -122,88 +120,94 @@ def _get_cell(cells: Cells, key: SeriesKey, factory: Callable[[], Any]) -> Any:
     return cell
 
 
-COUNTERS: dict[str, tuple[str, Callable[[Any], Labels]]] = {
-    "requests": ("requests", request_labels),
-    "heroku_errors": ("errors", error_labels),
-    "response_bytes": ("response_bytes", process_type_labels),
-    "dyno_restarts": ("restarts", source_labels),
-    "dyno_exits": ("exits", exit_labels),
-}
-
-
-def _counter_collector(query: Query, app: str) -> Collector:
-    section, labels = COUNTERS[query.metric.name]
-    key_of = SeriesKeyer(query, app, labels)
+def _counter_collector(query: Query, section: Section, app: str) -> Collector:
+    key_of = SeriesKeyer(query, app, section)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, count in getattr(rollup, section).items():
+        for row, count in rollup.rows(section).items():
             if (key := key_of(row)) is not None:
                 _get_cell(cells, key, CounterCell).total += count
 
     return collect
 
 
-def _timing_collector(query: Query, app: str) -> Collector:
-    kinds = TIMING_KINDS[query.metric.name]
-    timing_key_of = SeriesKeyer(query, app, timing_labels)
-    sketch_key_of = SeriesKeyer(query, app, sketch_labels)
+def _totals_collector(query: Query, section: Section, app: str) -> Collector:
+    key_of = SeriesKeyer(query, app, section)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, totals in rollup.tallies.items():
-            if row[1] in kinds and (key := timing_key_of(row)) is not None:
+        for row, totals in rollup.rows(section).items():
+            if (key := key_of(row)) is not None:
                 _get_cell(cells, key, DistributionCell).totals.merge(totals)
-        for row, bins in rollup.sketches.items():
-            if row[1] in kinds and (key := sketch_key_of(row)) is not None:
+
+    return collect
+
+
+def _sketch_collector(query: Query, section: Section, app: str) -> Collector:
+    key_of = SeriesKeyer(query, app, section)
+
+    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
+        for row, bins in rollup.rows(section).items():
+            if (key := key_of(row)) is not None:
                 _get_cell(cells, key, DistributionCell).add_bins(bins)
 
     return collect
 
 
-def _gauge_collector(query: Query, app: str) -> Collector:
-    gauge = GAUGE_INDEX[query.metric.name]
-    key_of = SeriesKeyer(query, app, gauge_labels)
+def _gauge_collector(query: Query, section: Section, app: str) -> Collector:
+    key_of = SeriesKeyer(query, app, section)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, summary in rollup.gauges.items():
-            if row[1] == gauge and (key := key_of(row)) is not None:
-                _get_cell(cells, key, lambda: GaugeCell(gauge)).add(app, row[0], summary)
+        for row, summary in rollup.rows(section).items():
+            if (key := key_of(row)) is not None:
+                cell = _get_cell(cells, key, lambda: GaugeCell(query.metric))
+                cell.add(app, row[0], summary)
 
     return collect
 
 
-def _dynos_collector(query: Query, app: str) -> Collector:
-    key_of = SeriesKeyer(query, app, source_labels)
+def _dynos_collector(query: Query, section: Section, app: str) -> Collector:
+    key_of = SeriesKeyer(query, app, section)
 
     def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for source, minutes in rollup.active_minutes.items():
+        for source, minutes in rollup.rows(section).items():
             if (key := key_of(source)) is not None:
                 _get_cell(cells, key, DynosCell).add(align(start, HOUR_S), minutes)
 
     return collect
 
 
+# How the rows of a section accumulate, by the type of their values.
+_COLLECTORS: dict[Values, Callable[[Query, Section, str], Collector]] = {
+    COUNT: _counter_collector,
+    BINS: _sketch_collector,
+    MASK: _dynos_collector,
+    summaries(TimingTotals): _totals_collector,
+    summaries(GaugeSummary): _gauge_collector,
+}
+
+
 def build_collector(query: Query, app: str) -> Collector:
     """A function that adds a rollup of one app to the query's cells; it caches series keys."""
-    if query.metric.kind == "counter":
-        return _counter_collector(query, app)
-    if query.metric.kind == "distribution":
-        return _timing_collector(query, app)
-    if query.metric.name == "dynos":
-        return _dynos_collector(query, app)
-    return _gauge_collector(query, app)
+    collectors = [
+        _COLLECTORS[SECTION[name].values](query, SECTION[name], app)
+        for name in query.metric.sections
+    ]
+
+    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
+        for collect_section in collectors:
+            collect_section(cells, start, rollup)
+
+    return collect
 
 
 def required_sections(query: Query) -> RequiredSections:
     """The sections of a rollup that the query needs."""
-    name = query.metric.name
-    if name in COUNTERS:
-        return RequiredSections(frozenset({COUNTERS[name][0]}))
-    if query.metric.kind == "distribution":
+    metric = query.metric
+    if metric.kind == "distribution":
         sections = {"sketches" if stat.needs_sketch else "tallies" for stat in query.stats}
         return RequiredSections(frozenset(sections))
-    if name == "dynos":
-        return RequiredSections(frozenset({"active_minutes"}))
-    return RequiredSections(frozenset({"gauges"}), frozenset({GAUGE_INDEX[name]}))
+    gauges = metric.selection if metric.sections == ("gauges",) else None
+    return RequiredSections(frozenset(metric.sections), gauges)
 
 
 # --- the cells of an answer ---------------------------------------------------------------------

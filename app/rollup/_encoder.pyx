@@ -7,10 +7,12 @@ do not fit, are left to those modules.
 
 cimport cython
 
+from cpython.long cimport PyLong_AsLongLongAndOverflow
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
+from app.rollup._msgpack cimport FIELD_COUNT
 from app.rollup._rollup cimport (
     GAUGES,
     TIMING_KINDS,
@@ -24,8 +26,8 @@ from app.rollup._rollup cimport (
 )
 
 from app.rollup import batch_codec, codec
-from app.rollup.events import limit_events
-from app.rollup.rollup import DEFAULT_LIMITS
+from app.rollup.rollup import DEFAULT_LIMITS, limit_rows
+from app.rollup.schema import CORE_SECTIONS, SECTION, SECTIONS, SOURCE
 from parsers.samples import labels_of
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -33,9 +35,12 @@ cdef int VERSION = codec.VERSION
 cdef int BATCH_VERSION = batch_codec.VERSION
 cdef enum:
     NUMBER_BYTES_MAX = 9
-cdef int FIELD_COUNT = 12  # version, messages, names, 8 sections, extensions
 cdef int STATUS_MAX = 599
 cdef int STATUSES = STATUS_MAX + 1
+cdef frozenset CORE_NAMES = frozenset(section.name for section in CORE_SECTIONS)
+cdef frozenset NAMES_SOURCES = frozenset(
+    section.name for section in SECTIONS if SOURCE in section.keys
+)
 
 
 cdef inline unsigned char *put(unsigned char *at, long long value) noexcept:
@@ -198,25 +203,28 @@ def pack_batch(rollups, limits=DEFAULT_LIMITS):
 cdef bytes _pack(rollup, limits):
     """Pack into _rollup and return None; if only the codec can, return its bytes instead."""
     cdef FastRollup fast
-    cdef dict events
     if not isinstance(rollup, FastRollup):
         return codec.pack(rollup, limits)
     fast = rollup
-    events = fast.events
-    if len(events) > limits.events:
-        events = limit_events(events, limits.events)
-    if _is_over(fast, limits) or not _write(fast, events):
+    if (
+        (fast.other_rows and not CORE_NAMES.isdisjoint(fast.other_rows))
+        or _is_over(fast, limits)
+        or not _write(fast, limits)
+    ):
         return codec.pack(fast.to_rollup(), limits)
     return None
 
 
 cdef bint _is_over(FastRollup rollup, limits):
-    """Whether the rollup, apart from its events, may be over a limit."""
+    """Whether the rollup may be over a limit on its names or statuses."""
     cdef Source source
     cdef bint has_status[600]
     cdef int position, status, statuses = 0, statuses_max = limits.statuses
     # An upper bound is cheap: only if it is over a limit are the names counted exactly.
-    names_max = len(rollup.errors) + len(rollup.exits) + len(rollup.restarts)
+    names_max = len(rollup.errors)
+    for section in rollup.other_rows:
+        if section in NAMES_SOURCES:
+            names_max += len(rollup.other_rows[section])
     if (
         len(rollup.sources) + names_max > limits.dynos
         or len(rollup.process_types) + names_max > limits.process_types
@@ -242,15 +250,15 @@ cdef bint _are_sources_over(FastRollup rollup, limits):
     """Whether there are more sources or process types than the limits allow."""
     names = set(rollup.sources)
     names.update(source for source, _ in rollup.errors)
-    names.update(source for source, _ in rollup.exits)
-    names.update(rollup.restarts)
+    for section, rows in rollup.other_rows.items():
+        names.update(SECTION[section].column(rows, "source"))
     types = set(rollup.process_types)
     types.update(labels_of(name)[0] for name in names)
     return len(names) > limits.dynos or len(types) > limits.process_types
 
 
-cdef bint _write(FastRollup rollup, dict events) except -1:
-    """Pack into _rollup, with these events; return False if a number does not fit."""
+cdef bint _write(FastRollup rollup, limits) except -1:
+    """Pack into _rollup; return False if a number does not fit."""
     cdef dict numbers = {}
     cdef list sources = [rollup.sources[name] for name in sorted(rollup.sources)]
     cdef list types = [rollup.process_types[name] for name in sorted(rollup.process_types)]
@@ -278,47 +286,23 @@ cdef bint _write(FastRollup rollup, dict events) except -1:
     _rollup.array(len(numbers))
     _rollup.raw(_names.data, _names.size)
     _rollup.raw(_sections.data, _sections.size)
-    _write_extensions(rollup, events)
+    _write_extensions(rollup, limits)
     return True
 
 
-cdef int _write_extensions(FastRollup rollup, dict events) except -1:
-    """Write the sections of app.rollup.codec_extensions and those of unknown tags, sorted by tag."""
+cdef int _write_extensions(FastRollup rollup, limits) except -1:
+    """Write the tagged sections and those of unknown tags, sorted by tag."""
     cdef bytes packed
-    if not _has_extensions(rollup):
+    if not rollup.extensions and not rollup.other_rows:
         return _rollup.array(0)
     extensions = list(rollup.extensions)
-    if events:
-        _rows.array(len(events))
-        for (at_ms, kind, source, detail), count in sorted(events.items()):
-            _rows.array(5)
-            _rows.number(at_ms)
-            _rows.text(kind)
-            _rows.text(source)
-            _rows.text(detail)
-            _rows.number(min(count, NUMBER_MAX))
-        extensions.append(("events", _take_rows()))
-    if rollup.exits:
-        _rows.array(len(rollup.exits))
-        for (source, status), count in sorted(rollup.exits.items()):
-            _rows.array(3)
-            _rows.text(source)
-            _rows.number(status)
-            _rows.number(min(count, NUMBER_MAX))
-        extensions.append(("exits", _take_rows()))
-    if rollup.restarts:
-        _rows.array(len(rollup.restarts))
-        for source, count in sorted(rollup.restarts.items()):
-            _rows.array(2)
-            _rows.text(source)
-            _rows.number(min(count, NUMBER_MAX))
-        extensions.append(("restarts", _take_rows()))
-    if rollup.released[0]:
-        _rows.array(1)
-        _rows.array(2)
-        _rows.number(rollup.released[0])
-        _rows.text(rollup.released[1])
-        extensions.append(("released", _take_rows()))
+    for name, rows in rollup.other_rows.items():
+        if rows:
+            section = SECTION[name]
+            if section.limit_rows is not None:
+                rows = limit_rows(section, rows, limits)
+            _write_tagged(section, rows)
+            extensions.append((name, _take_rows()))
     extensions.sort()
     _rollup.array(len(extensions))
     for tag, packed in extensions:
@@ -329,17 +313,42 @@ cdef int _write_extensions(FastRollup rollup, dict events) except -1:
     return 0
 
 
+cdef int _write_tagged(section, dict rows) except -1:
+    """Write rows of key and value columns into _rows."""
+    cdef Py_ssize_t key_count = len(section.keys)
+    cdef Py_ssize_t width = key_count + len(section.values.names)
+    cdef bint is_number = section.values.summary is None
+    _rows.array(len(rows))
+    for key in sorted(rows):
+        value = rows[key]
+        _rows.array(width)
+        if key_count == 1:
+            _write_column(key)
+        else:
+            for column in <tuple>key:
+                _write_column(column)
+        if is_number:
+            _write_column(value)
+        else:
+            for column in section.values.columns(value):
+                _write_column(column)
+    return 0
+
+
+cdef inline int _write_column(object column) except -1:
+    cdef int is_over = 0
+    cdef long long number
+    if type(column) is str:
+        return _rows.text(<str>column)
+    number = PyLong_AsLongLongAndOverflow(column, &is_over)
+    return _rows.number(NUMBER_MAX if is_over else number)
+
+
 cdef bytes _take_rows():
     """Return the bytes in _rows, and empty it."""
     cdef bytes data = _rows.data[: _rows.size]
     _rows.size = _rows.numbers = 0
     return data
-
-
-cdef bint _has_extensions(FastRollup rollup):
-    return bool(
-        rollup.extensions or rollup.events or rollup.exits or rollup.restarts or rollup.released[0]
-    )
 
 
 cdef long long _number(dict numbers, str name) except -1:

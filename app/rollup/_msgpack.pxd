@@ -54,9 +54,12 @@ cdef inline int first_byte(Cursor *cursor) except -1:
 
 
 cdef inline long long number(Cursor *cursor) except? -1:
-    cdef int kind = first_byte(cursor)
-    if kind < 0x80:
+    cdef int kind
+    if cursor.at < cursor.end and cursor.at[0] < 0x80:  # by far the most
+        kind = cursor.at[0]
+        cursor.at += 1
         return kind
+    kind = first_byte(cursor)
     if kind >= 0xE0:
         return kind - 0x100
     return long_number(cursor, kind)
@@ -83,6 +86,14 @@ cdef inline long long not_negative(Cursor *cursor) except -1:
     cdef long long value = number(cursor)
     if value < 0:
         raise ValueError("a negative count")
+    return value
+
+
+cdef inline long long positive(Cursor *cursor) except -1:
+    """Read a number above 0."""
+    cdef long long value = number(cursor)
+    if value <= 0:
+        raise ValueError("not a count")
     return value
 
 
@@ -133,14 +144,17 @@ cdef inline int text(Cursor *cursor, Cursor *part) except -1:
     raise ValueError("not a text")
 
 
-cdef inline int skip_extensions(Cursor *cursor) except -1:
-    """Step over the extensions, but check their form."""
+cdef inline int skip_extensions(Cursor *cursor, bytes read_tag) except -1:
+    """Step over the extensions, but check their form. One with `read_tag` is a ValueError."""
     cdef Cursor part = cursor[0]
     cdef Py_ssize_t _
     for _ in range(array(cursor)):
         if array(cursor) != 2:
             raise ValueError("not an extension")
         text(cursor, &part)
-        part.at[: part.end - part.at].decode()
+        tag = part.at[: part.end - part.at]
+        tag.decode()
+        if tag == read_tag:
+            raise ValueError("a section that Python reads")
         binary(cursor, &part)
     return 0

@@ -5,8 +5,8 @@ cimport cython
 from app.rollup._names cimport Name
 
 cdef enum:
-    TIMING_KINDS = 4  # SERVICE_OK and the others of app.rollup.rollup
-    GAUGES = 11  # of parsers.metrics
+    TIMING_KINDS = 4  # SERVICE_OK and the others of app.rollup.schema
+    GAUGES = 11  # the core gauges of app.rollup.schema
     BINS = 651  # of app.rollup.sketch
     RECENT_SOURCES = 64
     INLINE_STATUSES = 6  # few sources have more
@@ -59,10 +59,9 @@ cdef class FastRollup:
     cdef readonly dict process_types
     cdef public dict errors
     cdef public dict ledger
-    cdef public dict events
-    cdef public dict exits
-    cdef public dict restarts
-    cdef public tuple released
+    # The rows that have no place in C, by the name of their section: the tagged sections, and core
+    # rows of kinds and gauges that only a newer version knows.
+    cdef readonly dict other_rows
     cdef public tuple extensions
     cdef void *recent_sources[RECENT_SOURCES]  # by a hash of their names; borrowed from `sources`
 
@@ -80,5 +79,7 @@ cdef int add_timing(
 ) except -1
 cdef int add_gauge(Source source, int gauge, const GaugeSummary *summary) except -1
 cdef add_counts(dict counts, dict added_counts)
+cdef add_count(dict counts, key, count)
+cdef dict get_rows(FastRollup rollup, str section)
 cdef Source get_source(FastRollup rollup, str name)
 cdef ProcessType get_process_type(FastRollup rollup, str name)

@@ -2,7 +2,7 @@
 """FastRollup: a Rollup with its most frequent sections in C. app.rollup.rollup defines the results.
 
 A FastRollup holds the same data as a Rollup, merges alike and packs to the same bytes, and each
-converts into the other. Sections that few lines add to are the same dictionaries as in a Rollup.
+converts into the other. Sections that few lines add to are dictionaries as in a Rollup.
 """
 
 cimport cython
@@ -12,18 +12,17 @@ from libc.string cimport memcpy, memset
 
 from app.rollup._names cimport Name, name_of
 
-from app.rollup.events import EventKey
-from app.rollup.rollup import Rollup
+from app.rollup.rollup import Rollup, rows_in_total
+from app.rollup.schema import CORE_GAUGES, SECTION, TAGGED_SECTIONS
 from app.rollup.sketch import BIN_COUNT
 from app.rollup.summaries import GaugeSummary as PyGaugeSummary
 from app.rollup.summaries import TimingTotals as PyTimingTotals
-from parsers.metrics import GAUGES as GAUGE_TABLE
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef enum:
     SPARE_BINS_MAX = 32  # of 5 KB
 assert BIN_COUNT == BINS, f"set BINS in _rollup.pxd to {BIN_COUNT}"
-assert len(GAUGE_TABLE) == GAUGES, f"set GAUGES in _rollup.pxd to {len(GAUGE_TABLE)}"
+assert sorted(CORE_GAUGES.values()) == list(range(GAUGES)), "the core gauges never change"
 
 
 # Each POST makes a few of these and drops them again, so dropped ones are reused (freelist). None can
@@ -77,10 +76,7 @@ cdef class FastRollup:
         self.process_types = {}
         self.errors = {}
         self.ledger = {}
-        self.events = {}  # by plain tuples: an EventKey takes three times as long to make
-        self.exits = {}
-        self.restarts = {}
-        self.released = (0, "")
+        self.other_rows = {}
         self.extensions = ()
 
     @property
@@ -99,10 +95,8 @@ cdef class FastRollup:
             merge_source(get_source(self, source.name), source)
         add_counts(self.errors, rollup.errors)
         add_counts(self.ledger, rollup.ledger)
-        add_counts(self.events, rollup.events)
-        add_counts(self.exits, rollup.exits)
-        add_counts(self.restarts, rollup.restarts)
-        self.released = max(self.released, rollup.released)
+        for section, rows in rollup.other_rows.items():
+            merge_rows(self, section, rows)
         if rollup.extensions:
             self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
@@ -132,12 +126,9 @@ cdef class FastRollup:
             merge_timings(merged_source, source)
         for (name, code), count in self.errors.items():
             add_count(rollup.errors, (_strip_dyno(name), code), count)
-        for (name, status), count in self.exits.items():
-            add_count(rollup.exits, (_strip_dyno(name), status), count)
-        for name, count in self.restarts.items():
-            add_count(rollup.restarts, _strip_dyno(name), count)
         rollup.ledger = dict(self.ledger)
-        rollup.released = self.released
+        for section, rows in self.other_rows.items():
+            rollup.other_rows[section] = rows_in_total(SECTION[section], rows)
         rollup.extensions = self.extensions
         return rollup
 
@@ -149,7 +140,11 @@ cdef class FastRollup:
         self.messages = saturating_add(self.messages, _clamp(rollup.messages))
         for (name, status), count in rollup.requests.items():
             add_requests(get_source(self, name), status, _clamp(count))
-        for (name, kind), totals in rollup.tallies.items():
+        for key, totals in rollup.tallies.items():
+            name, kind = key
+            if kind >= TIMING_KINDS:
+                merge_rows(self, "tallies", {key: totals})
+                continue
             add_timing(
                 get_source(self, name),
                 kind,
@@ -162,10 +157,18 @@ cdef class FastRollup:
             process_type.response_bytes = saturating_add(
                 process_type.response_bytes, _clamp(size)
             )
-        for (name, kind), bins in rollup.sketches.items():
+        for key, bins in rollup.sketches.items():
+            name, kind = key
+            if kind >= TIMING_KINDS:
+                merge_rows(self, "sketches", {key: bins})
+                continue
             for index, count in bins.items():
                 add_to_bin(get_process_type(self, name), kind, index, _clamp(count))
-        for (name, gauge), py_summary in rollup.gauges.items():
+        for key, py_summary in rollup.gauges.items():
+            name, gauge = key
+            if gauge >= GAUGES:
+                merge_rows(self, "gauges", {key: py_summary})
+                continue
             summary.count, summary.total = _clamp(py_summary.count), _clamp(py_summary.total)
             summary.smallest, summary.largest = py_summary.smallest, py_summary.largest
             summary.last_at_ms, summary.last = py_summary.last_at_ms, py_summary.last
@@ -175,10 +178,9 @@ cdef class FastRollup:
             source.active_minutes |= <unsigned long long>mask
         add_counts(self.errors, rollup.errors)
         add_counts(self.ledger, rollup.ledger)
-        add_counts(self.events, rollup.events)
-        add_counts(self.exits, rollup.exits)
-        add_counts(self.restarts, rollup.restarts)
-        self.released = max(self.released, rollup.released)
+        for section in TAGGED_SECTIONS:
+            if rows := rollup.rows(section):
+                merge_rows(self, section.name, rows)
         self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
     def to_rollup(self):
@@ -202,10 +204,11 @@ cdef class FastRollup:
                     }
         rollup.errors = dict(self.errors)
         rollup.ledger = dict(self.ledger)
-        rollup.events = {EventKey(*key): count for key, count in self.events.items()}
-        rollup.exits = dict(self.exits)
-        rollup.restarts = dict(self.restarts)
-        rollup.released = self.released
+        for name, rows in self.other_rows.items():
+            section = SECTION[name]
+            for key, value in rows.items():
+                key = section.key_of(section.columns_of(key))
+                section.merge_row(rollup.rows(section), key, value)
         rollup.extensions = self.extensions
         return rollup
 
@@ -426,6 +429,22 @@ cdef int merge_timings(Source target, Source source) except -1:
         if totals.count:
             add_timing(target, kind, totals.count, totals.total, totals.largest)
     return 0
+
+
+cdef dict get_rows(FastRollup rollup, str section):
+    """Return the rows of a section in `other_rows`."""
+    rows = rollup.other_rows.get(section)
+    if rows is None:
+        rows = rollup.other_rows[section] = {}
+    return rows
+
+
+cdef merge_rows(FastRollup rollup, str section, rows):
+    """Add rows to a section in `other_rows`."""
+    if section == "events":  # by far the most
+        add_counts(get_rows(rollup, section), rows)
+    else:
+        SECTION[section].merge(get_rows(rollup, section), rows)
 
 
 cdef add_counts(dict counts, dict added_counts):

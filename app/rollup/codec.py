@@ -14,9 +14,10 @@
                       total - count · last, smallest - last, largest - last
       active_minutes  #source, first minute, minutes >> first minute
       ledger          #name, count
-    extensions = [[tag, binary], …]     sections that later versions added (codec_extensions)
+    extensions = [[tag, binary], …]     the tagged sections, also those of newer versions
+      binary: a MessagePack array of rows; a row is an array of its key and value columns
 
-kind: a TimingKind of app.rollup.rollup. gauge: an index in parsers.metrics.GAUGES.
+app.rollup.schema lists the sections and their columns.
 """
 
 # Theory of operation
@@ -41,14 +42,19 @@ kind: a TimingKind of app.rollup.rollup. gauge: an index in parsers.metrics.GAUG
 # one damaged element must not spoil the rollup of an app. It raises PackError, and the caller drops
 # the half-merged rollup.
 #
-# Compatibility. A new section gets a tag in `extensions`. A version that does not know the tag
-# keeps the bytes, unread, through every merge: it concatenates and sorts them. Extensions hold
-# names themselves and no positions in `names`, because positions change with each merge. Array
-# elements after `extensions` are ignored, and lost in the next merge. A core section with another
-# meaning, or with a new gauge or kind, makes older readers fail. It needs a new VERSION, and
-# readers that know both must be deployed before the first writer. A version that meets a higher
-# VERSION raises NewerVersion. Folding of that app then stops until the process is upgraded; nothing
-# is lost.
+# Compatibility. The core sections are frozen; a new section is tagged. A version that does not know
+# the tag keeps the bytes, unread, through every merge: it concatenates and sorts them, also in
+# the total. A newer version then merges, projects and limits them, so nothing grows for good. The
+# rows of a tagged section hold names themselves and no positions in `names`, because positions
+# change with each merge. Columns of a section never change; other columns need another tag.
+#
+# A status, kind or gauge with an unknown number is carried like any other. The first workers
+# refused such rows, and some may still run, so new gauges go to the section `named_gauges`. Array
+# elements after `extensions` are ignored, and lost in the next merge.
+#
+# A core section with another meaning needs a new VERSION, and readers that know both must be
+# deployed before the first writer. A version that meets a higher VERSION raises NewerVersion.
+# Folding of that app then stops until the process is upgraded; nothing is lost.
 #
 # app/rollup/_encoder.pyx and _decoder.pyx do the same faster. They read and write the exact form
 # only, and leave everything else to this module.
@@ -57,39 +63,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import itemgetter
+from types import GenericAlias
 from typing import Any
 
 import msgspec
 
-from app.rollup import codec_extensions
-from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup, TimingKind
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
+from app.rollup.schema import (
+    ALL_SECTIONS,
+    CORE_SECTIONS,
+    NUMBER_MAX,
+    SECTION,
+    SMALL_NUMBER_MAX,
+    TAGGED_SECTIONS,
+    Key,
+    Section,
+)
 from app.rollup.sketch import BIN_COUNT
-from app.rollup.summaries import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary
 from app.support.errors import UserError
-from parsers.metrics import GAUGES
 
 VERSION = 1
 
-SECTIONS = (
-    "requests",
-    "errors",
-    "tallies",
-    "response_bytes",
-    "sketches",
-    "gauges",
-    "active_minutes",
-    "ledger",
-)
-_CORE_SECTIONS = frozenset(SECTIONS)
-ALL_SECTIONS = _CORE_SECTIONS | codec_extensions.TAGS
-
-GaugeFilter = frozenset[int] | None  # indices in GAUGES; None for all
-_TIMING_KIND_COUNT = 4
+GaugeFilter = frozenset[int] | None  # numbers of gauges; None for all
 _GAUGE_ROW = 8
 _MINUTES_OF_HOUR = 60
-_STATUS_MAX = 599
 _BY_KEY = itemgetter(0)
-_NUMBER_MAX = 2**63 - 1
 
 
 class PackError(ValueError):
@@ -154,44 +153,53 @@ def pack(rollup: Rollup, limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
     """Pack a rollup. It is cut to the limits first, in place."""
     rollup.apply_limits(limits)
     number = _NameTable()
-    sections = [
-        _encode(_clamp(list(_WRITE[name](getattr(rollup, name), number)))) for name in SECTIONS
-    ]
-    messages = min(rollup.messages, _NUMBER_MAX)
-    extensions = sorted([*rollup.extensions, *codec_extensions.encode_extensions(rollup)])
-    return _encode([VERSION, messages, list(number.numbers), *sections, extensions])
+    sections = []
+    for section in CORE_SECTIONS:
+        rows = rollup.rows(section)
+        write = _WRITE.get(section.name)
+        numbers = write(rows, number) if write else _write_rows(section, rows, number)
+        sections.append(_encode(_clamp(list(numbers))))
+    extensions = list(rollup.extensions)
+    extensions += (
+        (section.name, encode_rows(section, rows))
+        for section in TAGGED_SECTIONS
+        if (rows := rollup.rows(section))
+    )
+    messages = min(rollup.messages, NUMBER_MAX)
+    return _encode([VERSION, messages, list(number.numbers), *sections, sorted(extensions)])
+
+
+def encode_rows(section: Section, rows: dict[Any, Any]) -> bytes:
+    """Encode the rows of a tagged section."""
+    return _encode(
+        [
+            [_clamp_column(column) for column in (*section.columns_of(key), *columns)]
+            for key in sorted(rows)
+            for columns in [section.values.columns(rows[key])]
+        ]
+    )
+
+
+def _clamp_column(column: int | str) -> int | str:
+    return min(column, NUMBER_MAX) if isinstance(column, int) else column
 
 
 def _clamp(numbers: list[int]) -> list[int]:
-    if numbers and (max(numbers) > _NUMBER_MAX or min(numbers) < -_NUMBER_MAX):
-        return [max(-_NUMBER_MAX, min(number, _NUMBER_MAX)) for number in numbers]
+    if numbers and (max(numbers) > NUMBER_MAX or min(numbers) < -NUMBER_MAX):
+        return [max(-NUMBER_MAX, min(number, NUMBER_MAX)) for number in numbers]
     return numbers
 
 
-def _write_requests(requests: dict[tuple[str, int], int], number: _NameTable) -> Iterator[int]:
-    for (source, status), count in sorted(requests.items()):
-        yield from (number(source), status, count)
-
-
-def _write_errors(errors: dict[tuple[str, str], int], number: _NameTable) -> Iterator[int]:
-    for (source, code), count in sorted(errors.items()):
-        yield from (number(source), number(code), count)
-
-
-def _write_tallies(
-    tallies: dict[tuple[str, TimingKind], TimingTotals], number: _NameTable
-) -> Iterator[int]:
-    for (source, kind), totals in sorted(tallies.items(), key=_BY_KEY):
-        yield from (number(source), kind, totals.count, totals.total, totals.largest)
-
-
-def _write_counts(counts: dict[str, int], number: _NameTable) -> Iterator[int]:
-    for name, count in sorted(counts.items()):
-        yield from (number(name), count)
+def _write_rows(section: Section, rows: dict[Any, Any], number: _NameTable) -> Iterator[int]:
+    """Yield the numbers of a core section without a form of its own: plain rows of columns."""
+    for key, value in sorted(rows.items(), key=_BY_KEY):
+        for column in section.columns_of(key):
+            yield number(column) if isinstance(column, str) else column
+        yield from section.values.columns(value)
 
 
 def _write_sketches(
-    sketches: dict[tuple[str, TimingKind], dict[int, int]], number: _NameTable
+    sketches: dict[tuple[str, int], dict[int, int]], number: _NameTable
 ) -> Iterator[int]:
     for (process_type, kind), bins in sorted(sketches.items(), key=_BY_KEY):
         yield from (number(process_type), kind)
@@ -212,7 +220,7 @@ def _write_gauges(gauges: dict[tuple[str, int], GaugeSummary], number: _NameTabl
     for (source, gauge), summary in sorted(gauges.items(), key=_BY_KEY):
         last = summary.last
         yield from (number(source), gauge, summary.last_at_ms - epoch, last, summary.count)
-        yield min(summary.total, _NUMBER_MAX) - last * summary.count
+        yield min(summary.total, NUMBER_MAX) - last * summary.count
         yield from (summary.smallest - last, summary.largest - last)
 
 
@@ -223,14 +231,9 @@ def _write_minutes(minutes: dict[str, int], number: _NameTable) -> Iterator[int]
 
 
 _WRITE: dict[str, Callable[[Any, _NameTable], Iterator[int]]] = {
-    "requests": _write_requests,
-    "errors": _write_errors,
-    "tallies": _write_tallies,
-    "response_bytes": _write_counts,
     "sketches": _write_sketches,
     "gauges": _write_gauges,
     "active_minutes": _write_minutes,
-    "ledger": _write_counts,
 }
 
 
@@ -276,26 +279,74 @@ def merge_packed(
     if fields.version != VERSION:
         raise to_pack_error(data, ValueError("unknown version"), VERSION)
     rollup.messages += _check_count(fields.messages)
-    for name in SECTIONS if sections is ALL_SECTIONS else sections & _CORE_SECTIONS:
-        section: bytes = getattr(fields, name)
-        if section == _EMPTY:
-            continue
-        try:
-            numbers = _decode_numbers(section)
-            if name == "gauges":
-                _read_gauges(rollup, numbers, fields.names, gauges)
-            else:
-                _READ[name](rollup, numbers, fields.names)
-        except DECODE_ERRORS as error:
-            raise PackError(f"{name}: {error}") from None
-        except (IndexError, StopIteration):
-            raise PackError(f"{name}: the section ends early") from None
+    for section in CORE_SECTIONS:
+        packed_rows: bytes = getattr(fields, section.name)
+        if section.name in sections and packed_rows != _EMPTY:
+            _read_core(section, rollup, packed_rows, fields.names, gauges)
+    for tag, packed_rows in fields.extensions:
+        if tag in _DECODE_TAGGED:
+            if tag in sections:
+                rows = rollup.rows(SECTION[tag])
+                for key, value in decode_rows(SECTION[tag], packed_rows):
+                    SECTION[tag].merge_row(rows, key, value)
+        elif sections is ALL_SECTIONS:
+            rollup.extensions = tuple(sorted([*rollup.extensions, (tag, packed_rows)]))
+
+
+def _read_core(
+    section: Section, rollup: Rollup, packed_rows: bytes, names: list[str], gauges: GaugeFilter
+) -> None:
     try:
-        codec_extensions.merge_extensions(
-            rollup, fields.extensions, sections, keep_unknown=sections is ALL_SECTIONS
-        )
-    except (*DECODE_ERRORS, ValueError) as error:
-        raise PackError(str(error)) from None
+        numbers = _decode_numbers(packed_rows)
+        if section.name == "gauges":
+            _read_gauges(rollup, numbers, names, gauges)
+        elif read := _READ.get(section.name):
+            read(rollup, numbers, names)
+        else:
+            _read_rows(section, rollup.rows(section), numbers, names)
+    except DECODE_ERRORS as error:
+        raise PackError(f"{section.name}: {error}") from None
+    except (IndexError, StopIteration):
+        raise PackError(f"{section.name}: the section ends early") from None
+
+
+def _row_type(section: Section) -> Any:
+    """The type of a packed row of a tagged section, for the decoder."""
+    types = [int if key.number_max else str for key in section.keys]
+    return GenericAlias(tuple, (*types, *section.values.types))
+
+
+_DECODE_TAGGED = {
+    section.name: msgspec.msgpack.Decoder(GenericAlias(list, (_row_type(section),))).decode
+    for section in TAGGED_SECTIONS
+}
+
+
+def decode_rows(section: Section, data: bytes) -> Iterator[tuple[Any, Any]]:
+    """Yield (key, value) of each row of a packed tagged section.
+
+    Raises:
+        PackError: the bytes are damaged.
+    """
+    try:
+        rows = _DECODE_TAGGED[section.name](data)
+    except DECODE_ERRORS as error:
+        raise PackError(f"{section.name}: {error}") from None
+    width = len(section.keys)
+    for row in rows:
+        columns = [_check_key(key, column) for key, column in zip(section.keys, row, strict=False)]
+        values = [_check_column(column) for column in row[width:]]
+        if section.values.summary is GaugeSummary and not values[0]:
+            raise PackError(f"{section.name}: a gauge has no values")
+        yield section.key_of(columns), section.values.make(values)
+
+
+def _check_key(key: Key, column: Any) -> Any:
+    return _check_below(column, key.number_max + 1) if key.number_max else column
+
+
+def _check_column(column: Any) -> Any:
+    return _check_count(column) if isinstance(column, int) else column
 
 
 _EMPTY = _encode([])
@@ -312,8 +363,8 @@ def to_pack_error(data: bytes, error: Exception, newest_version: int) -> PackErr
 
 
 def _check_count(value: int) -> int:
-    """Return the value; raise PackError unless it is in [0, _NUMBER_MAX]."""
-    if not 0 <= value <= _NUMBER_MAX:
+    """Return the value; raise PackError unless it is in [0, NUMBER_MAX]."""
+    if not 0 <= value <= NUMBER_MAX:
         raise PackError(f"{value} is not a count")
     return value
 
@@ -338,48 +389,24 @@ def _name_at(names: list[str], number: int) -> str:
     return names[number]
 
 
-def _read_requests(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    requests = rollup.requests
-    for source, status, count in _split_rows(numbers, 3):
-        key = (_name_at(names, source), _check_below(status, _STATUS_MAX + 1))
-        requests[key] = requests.get(key, 0) + _check_count(count)
-
-
-def _read_errors(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    errors = rollup.errors
-    for source, code, count in _split_rows(numbers, 3):
-        key = (_name_at(names, source), _name_at(names, code))
-        errors[key] = errors.get(key, 0) + _check_count(count)
-
-
-def _read_tallies(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    tallies = rollup.tallies
-    for source, kind, count, total, largest in _split_rows(numbers, 5):
-        key = (_name_at(names, source), _check_below(kind, _TIMING_KIND_COUNT))
-        totals = tallies.get(key)
-        if totals is None:
-            totals = tallies[key] = TimingTotals()
-        totals.merge(TimingTotals(_check_count(count), _check_count(total), _check_count(largest)))
-
-
-def _read_response_bytes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    _read_counts(rollup.response_bytes, numbers, names)
-
-
-def _read_ledger(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
-    _read_counts(rollup.ledger, numbers, names)
-
-
-def _read_counts(counts: dict[str, int], numbers: list[int], names: list[str]) -> None:
-    for number, count in _split_rows(numbers, 2):
-        name = _name_at(names, number)
-        counts[name] = counts.get(name, 0) + _check_count(count)
+def _read_rows(
+    section: Section, rows: dict[Any, Any], numbers: list[int], names: list[str]
+) -> None:
+    """Read a core section without a form of its own."""
+    width = len(section.keys)
+    for row in _split_rows(numbers, width + len(section.values.names)):
+        columns = [
+            _check_key(key, column) if key.number_max else _name_at(names, column)
+            for key, column in zip(section.keys, row, strict=False)
+        ]
+        values = [_check_count(column) for column in row[width:]]
+        section.merge_row(rows, section.key_of(columns), section.values.make(values))
 
 
 def _read_sketches(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
     remaining = iter(numbers)
     for number in remaining:
-        key = (_name_at(names, number), _check_below(next(remaining), _TIMING_KIND_COUNT))
+        key = (_name_at(names, number), _check_below(next(remaining), SMALL_NUMBER_MAX + 1))
         bins = rollup.sketches.setdefault(key, {})
         index = 0
         while value := next(remaining):
@@ -407,19 +434,16 @@ def _read_gauges(
         source, _, offset_ms, last, count, total, smallest, largest = row
         if count < 1:
             raise PackError("a gauge has no values")
-        key = (_name_at(names, source), _check_below(gauge, len(GAUGES)))
+        key = (_name_at(names, source), _check_below(gauge, SMALL_NUMBER_MAX + 1))
         summary = GaugeSummary(
             _check_count(count),
-            _check_count(min(last * count + total, _NUMBER_MAX)),
+            _check_count(min(last * count + total, NUMBER_MAX)),
             _check_count(last + smallest),
             _check_count(last + largest),
             _check_count(epoch + offset_ms),
             _check_count(last),
         )
-        if key in gauges:
-            gauges[key].merge(summary)
-        else:
-            gauges[key] = summary
+        SECTION["gauges"].merge_row(gauges, key, summary)
 
 
 def _read_minutes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
@@ -433,11 +457,6 @@ def _read_minutes(rollup: Rollup, numbers: list[int], names: list[str]) -> None:
 
 
 _READ: dict[str, Callable[[Rollup, list[int], list[str]], None]] = {
-    "requests": _read_requests,
-    "errors": _read_errors,
-    "tallies": _read_tallies,
-    "response_bytes": _read_response_bytes,
     "sketches": _read_sketches,
     "active_minutes": _read_minutes,
-    "ledger": _read_ledger,
 }

@@ -10,13 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from app.rollup.events import EventKey, limit_events
+from app.rollup.events import EventKey
+from app.rollup.schema import (
+    CONNECT_FAILED,
+    CONNECT_OK,
+    CORE_GAUGES,
+    METRICS,
+    SECTION,
+    SECTIONS,
+    SERVICE_FAILED,
+    SERVICE_OK,
+    Section,
+    TimingKind,
+)
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.rollup.statuses import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, limit_status
-from app.rollup.summaries import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, LatestText, TimingTotals
 from parsers.samples import (
     Event,
     HerokuError,
+    Measurements,
     ProcessExit,
     Request,
     RuntimeMetrics,
@@ -24,11 +37,6 @@ from parsers.samples import (
     StateChange,
     labels_of,
 )
-
-# The four kinds of time, as they are numbered in stored rollups: service or connect time, of
-# requests that succeeded or failed.
-TimingKind = int
-SERVICE_OK, SERVICE_FAILED, CONNECT_OK, CONNECT_FAILED = range(4)
 
 OTHER = "other"
 
@@ -53,48 +61,40 @@ DEFAULT_LIMITS = CardinalityLimits()
 
 
 class Rollup:
-    """The summary of one app over one interval.
+    """The summary of one app over one interval: a dictionary for each of schema.SECTIONS."""
 
-    `__init__` states the key of each section and how its values merge. All but `messages` and
-    `extensions` are sections; the codec reads and writes them by name.
-    """
-
-    __slots__ = (
-        "active_minutes",
-        "errors",
-        "events",
-        "exits",
-        "extensions",
-        "gauges",
-        "ledger",
-        "messages",
-        "released",
-        "requests",
-        "response_bytes",
-        "restarts",
-        "sketches",
-        "tallies",
-    )
+    requests: dict[tuple[str, int], int]
+    errors: dict[tuple[str, str], int]
+    tallies: dict[tuple[str, TimingKind], TimingTotals]
+    response_bytes: dict[str, int]
+    sketches: dict[tuple[str, TimingKind], Bins]
+    gauges: dict[tuple[str, int], GaugeSummary]
+    active_minutes: dict[str, int]
+    ledger: dict[str, int]
+    events: dict[EventKey, int]
+    exits: dict[tuple[str, int], int]
+    restarts: dict[str, int]
+    released: dict[tuple[()], LatestText]
+    named_counts: dict[tuple[str, str], int]
+    named_gauges: dict[tuple[str, str], GaugeSummary]
 
     def __init__(self) -> None:
         self.messages = 0  # with a timestamp in this interval, including ignored ones; add
-        self.requests: dict[tuple[str, int], int] = {}  # (source, status) -> count; add
-        self.errors: dict[tuple[str, str], int] = {}  # (source, code) -> count; add
-        self.tallies: dict[tuple[str, TimingKind], TimingTotals] = {}  # (source, kind)
-        self.response_bytes: dict[str, int] = {}  # process type -> bytes; add
-        # (process type, kind) -> bins; add. There are no sketches by dyno.
-        self.sketches: dict[tuple[str, TimingKind], Bins] = {}
-        self.gauges: dict[tuple[str, int], GaugeSummary] = {}  # (source, index in GAUGES)
-        # source -> the minutes of the hour in which it logged, minute m as bit m; or. A 1m rollup
-        # has one bit, a 1h rollup up to 60, so downsampling keeps the number of dynos by minute.
-        self.active_minutes: dict[str, int] = {}
-        self.ledger: dict[str, int] = {}  # outcome of messages -> count; add
-        self.events: dict[EventKey, int] = {}  # event -> count; add
-        self.exits: dict[tuple[str, int], int] = {}  # (source, exit status) -> count; add
-        self.restarts: dict[str, int] = {}  # source -> count; add
-        self.released: tuple[int, str] = (0, "")  # (at_ms, version) of the last release; max
+        for section in SECTIONS:
+            setattr(self, section.name, {})
         # Sections that only newer versions can read: (tag, bytes), sorted; concatenate.
         self.extensions: tuple[tuple[str, bytes], ...] = ()
+
+    def rows(self, section: Section) -> dict[Any, Any]:
+        """The rows of a section, by key."""
+        rows: dict[Any, Any] = getattr(self, section.name)
+        return rows
+
+    @property
+    def last_release(self) -> tuple[int, str]:
+        """(Unix ms, version) of the last release; (0, "") if there was none."""
+        release = self.released.get(())
+        return (release.at_ms, release.text) if release else (0, "")
 
     @property
     def entry_count(self) -> int:
@@ -108,20 +108,8 @@ class Rollup:
     def merge(self, rollup: Rollup) -> None:
         """Add the data of `rollup`, which stays unchanged."""
         self.messages += rollup.messages
-        _add_counts(self.requests, rollup.requests)
-        _add_counts(self.errors, rollup.errors)
-        _merge_summaries(self.tallies, rollup.tallies)
-        _add_counts(self.response_bytes, rollup.response_bytes)
-        for key, bins in rollup.sketches.items():
-            _add_counts(self.sketches.setdefault(key, {}), bins)
-        _merge_summaries(self.gauges, rollup.gauges)
-        for source, minutes in rollup.active_minutes.items():
-            self.active_minutes[source] = self.active_minutes.get(source, 0) | minutes
-        _add_counts(self.ledger, rollup.ledger)
-        _add_counts(self.events, rollup.events)
-        _add_counts(self.exits, rollup.exits)
-        _add_counts(self.restarts, rollup.restarts)
-        self.released = max(self.released, rollup.released)
+        for section in SECTIONS:
+            section.merge(self.rows(section), rollup.rows(section))
         if rollup.extensions:
             self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
@@ -135,14 +123,15 @@ class Rollup:
         return copy
 
     def without_dynos(self) -> Rollup:
-        """Return the data that the total stores: no dynos, gauges, active minutes or events.
+        """Return the data that the total stores: the sections in the total, without dynos.
 
         So the total does not grow with an app's age.
         """
-        rollup = self._rename(_strip_dyno, lambda name: name)
-        rollup.gauges = {}
-        rollup.active_minutes = {}
-        rollup.events = {}
+        rollup = Rollup()
+        rollup.messages = self.messages
+        for section in SECTIONS:
+            setattr(rollup, section.name, rows_in_total(section, self.rows(section)))
+        rollup.extensions = self.extensions
         return rollup
 
     def apply_limits(self, limits: CardinalityLimits = DEFAULT_LIMITS) -> None:
@@ -152,84 +141,13 @@ class Rollup:
         limit in one rollup is over it in every rollup that contains this one, too. Therefore
         merging stays associative.
         """
-        self._limit_sources(limits)
-        codes = {code for _, code in self.errors}
-        if len(codes) > limits.codes:
-            codes = _first_names(codes, limits.codes)
-            self.errors = _rekey(
-                self.errors, lambda key: (key[0], key[1] if key[1] in codes else OTHER)
-            )
-        if len(self.events) > limits.events:
-            self.events = limit_events(self.events, limits.events)
-        statuses = {status for _, status in self.requests}
-        if len(statuses) > limits.statuses:
-            statuses = {
-                *sorted(status for status in statuses if status >= CLASS_SIZE)[: limits.statuses]
-            }
-            self.requests = _rekey(
-                self.requests, lambda key: (key[0], limit_status(key[1], statuses))
-            )
-
-    def _limit_sources(self, limits: CardinalityLimits) -> None:
-        sources = self._sources()
-        types = {labels_of(source)[0] for source in sources}
-        types.update(self.response_bytes)
-        types.update(process_type for process_type, _ in self.sketches)
-        if len(types) <= limits.process_types and len(sources) <= limits.dynos:
-            return
-        types = _first_names(types, limits.process_types)
-        dynos = _first_dynos(
-            (source for source in sources if labels_of(source)[0] in types), limits.dynos
-        )
-
-        def limited_source(source: str) -> str:
-            process_type = labels_of(source)[0]
-            if process_type not in types:
-                return OTHER
-            if source in dynos or source == OTHER:
-                return source
-            return f"{process_type}.{OTHER}"
-
-        rollup = self._rename(
-            limited_source, lambda process_type: process_type if process_type in types else OTHER
-        )
-        for section in _SECTIONS_BY_SOURCE:
-            setattr(self, section, getattr(rollup, section))
-
-    def _sources(self) -> set[str]:
-        return {
-            *(source for source, _ in self.requests),
-            *(source for source, _ in self.errors),
-            *(source for source, _ in self.tallies),
-            *(source for source, _ in self.gauges),
-            *(source for source, _ in self.exits),
-            *self.restarts,
-            *self.active_minutes,
-        }
-
-    def _rename(self, source_of: Callable[[str], str], type_of: Callable[[str], str]) -> Rollup:
-        """Return a copy with other names for sources and process types; equal names merge."""
-        copy = Rollup()
-        copy.messages = self.messages
-        copy.requests = _rekey(self.requests, lambda key: (source_of(key[0]), key[1]))
-        copy.errors = _rekey(self.errors, lambda key: (source_of(key[0]), key[1]))
-        for (source, kind), totals in self.tallies.items():
-            _merge_summaries(copy.tallies, {(source_of(source), kind): totals})
-        copy.response_bytes = _rekey(self.response_bytes, type_of)
-        for (process_type, kind), bins in self.sketches.items():
-            _add_counts(copy.sketches.setdefault((type_of(process_type), kind), {}), bins)
-        for (source, gauge), summary in self.gauges.items():
-            _merge_summaries(copy.gauges, {(source_of(source), gauge): summary})
-        for source, minutes in self.active_minutes.items():
-            name = source_of(source)
-            copy.active_minutes[name] = copy.active_minutes.get(name, 0) | minutes
-        copy.exits = _rekey(self.exits, lambda key: (source_of(key[0]), key[1]))
-        copy.restarts = _rekey(self.restarts, source_of)
-        copy.events = dict(self.events)
-        copy.released = self.released
-        copy.ledger = dict(self.ledger)
-        copy.extensions = self.extensions
-        return copy
+        for section in SECTIONS:
+            rows = self.rows(section)
+            setattr(self, section.name, limit_rows(section, rows, limits))
+        names = _source_names(self, limits)
+        if names:
+            for section in SECTIONS:
+                setattr(self, section.name, section.rename(self.rows(section), names))
 
     def _mark_active(self, source: str, at_ms: int) -> None:
         bit = 1 << (at_ms // 60_000 % 60)
@@ -272,15 +190,16 @@ class Rollup:
         index = BIN_OF[value_ms] if value_ms < TABLE_SIZE else bin_of(value_ms)
         bins[index] = bins.get(index, 0) + 1
 
-    def _observe_gauges(self, metrics: RuntimeMetrics, at_ms: int) -> None:
+    def _observe_measurements(self, metrics: Measurements | RuntimeMetrics, at_ms: int) -> None:
         source, values = metrics
-        gauges = self.gauges
-        for gauge, value in values:
-            key = (source, gauge)
-            if key in gauges:
-                gauges[key].merge(GaugeSummary(1, value, value, value, at_ms, value))
+        for name, value in values:
+            section, column = _MEASURED[name]
+            rows = self.rows(section)
+            if METRICS[name].kind == "counter":
+                section.merge_row(rows, (source, column), value)
             else:
-                gauges[key] = GaugeSummary(1, value, value, value, at_ms, value)
+                summary = GaugeSummary(1, value, value, value, at_ms, value)
+                section.merge_row(rows, (source, column), summary)
         if labels_of(source)[1]:
             self._mark_active(source, at_ms)
 
@@ -309,28 +228,16 @@ class Rollup:
         key = EventKey(at_ms, *event)
         self.events[key] = self.events.get(key, 0) + 1
         if event.kind == "release":
-            self.released = max(self.released, (at_ms, event.detail))
+            SECTION["released"].merge_row(self.released, (), LatestText(at_ms, event.detail))
 
     def _count_error(self, source: str, code: str) -> None:
         self.errors[source, code] = self.errors.get((source, code), 0) + 1
 
 
-# The sections whose keys contain a source or a process type.
-_SECTIONS_BY_SOURCE = (
-    "requests",
-    "errors",
-    "tallies",
-    "response_bytes",
-    "sketches",
-    "gauges",
-    "active_minutes",
-    "exits",
-    "restarts",
-)
-
 _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
     Request: Rollup.observe_request,
-    RuntimeMetrics: Rollup._observe_gauges,
+    RuntimeMetrics: Rollup._observe_measurements,
+    Measurements: Rollup._observe_measurements,
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,
     ProcessExit: Rollup._observe_exit,
@@ -338,33 +245,87 @@ _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
 }
 
 
-# --- merging and renaming -----------------------------------------------------------------------
+# The section of each metric that a Measurements sample may hold, and its second key column.
+_MEASURED = {
+    name: (SECTION[metric.sections[0]], CORE_GAUGES.get(name, name))
+    for name, metric in METRICS.items()
+    if metric.sections in (("gauges",), ("named_gauges",), ("named_counts",))
+}
 
 
-def _add_counts(counts: dict[Any, int], added_counts: dict[Any, int]) -> None:
-    for key, count in added_counts.items():
-        counts[key] = counts.get(key, 0) + count
+# --- the total, and limits ----------------------------------------------------------------------
 
 
-def _merge_summaries(summaries: dict[Any, Any], added_summaries: dict[Any, Any]) -> None:
-    for key, summary in added_summaries.items():
-        if key in summaries:
-            summaries[key].merge(summary)
-        else:
-            summaries[key] = summary.copy()
-
-
-def _rekey(counts: dict[Any, int], new_key: Callable[[Any], Any]) -> dict[Any, int]:
-    new_counts: dict[Any, int] = {}
-    for old_key, count in counts.items():
-        key = new_key(old_key)
-        new_counts[key] = new_counts.get(key, 0) + count
-    return new_counts
+def rows_in_total(section: Section, rows: dict[Any, Any]) -> dict[Any, Any]:
+    """Return the rows that the total keeps of a section: none, or all without their dynos."""
+    return section.rename(rows, {"source": _strip_dyno}) if section.in_total else {}
 
 
 def _strip_dyno(source: str) -> str:
     process_type = labels_of(source)[0]
     return f"{process_type}." if process_type else ""
+
+
+def limit_rows(section: Section, rows: dict[Any, Any], limits: CardinalityLimits) -> dict[Any, Any]:
+    """Return the rows of a section within the limits on its own columns and on its rows."""
+    if section.limit_rows is not None:
+        count_max = getattr(limits, section.name)
+        return section.limit_rows(rows, count_max) if len(rows) > count_max else rows
+    for key in section.keys:
+        if not key.limit or len(rows) <= getattr(limits, key.limit):
+            continue
+        values = section.column(rows, key.name)
+        if len(values) > getattr(limits, key.limit):
+            rename = _LIMIT[key.name](values, getattr(limits, key.limit))
+            rows = section.rename(rows, {key.name: rename})
+    return rows
+
+
+def _limit_names(names: set[str], count_max: int) -> Callable[[str], str]:
+    first_names = _first_names(names, count_max)
+    return lambda name: name if name in first_names else OTHER
+
+
+def _limit_statuses(statuses: set[int], count_max: int) -> Callable[[int], int]:
+    first = {*sorted(status for status in statuses if status >= CLASS_SIZE)[:count_max]}
+    return lambda status: limit_status(status, first)
+
+
+_LIMIT: dict[str, Callable[[Any, int], Callable[[Any], Any]]] = {
+    "code": _limit_names,
+    "status": _limit_statuses,
+}
+
+
+def _source_names(
+    rollup: Rollup, limits: CardinalityLimits
+) -> dict[str, Callable[[str], str]] | None:
+    """The new names of sources and process types within the limits; None if all may stay."""
+    sources: set[str] = set()
+    types: set[str] = set()
+    for section in SECTIONS:
+        sources |= section.column(rollup.rows(section), "source")
+        types |= section.column(rollup.rows(section), "process_type")
+    types.update(labels_of(source)[0] for source in sources)
+    if len(types) <= limits.process_types and len(sources) <= limits.dynos:
+        return None
+    first_types = _first_names(types, limits.process_types)
+    dynos = _first_dynos(
+        (source for source in sources if labels_of(source)[0] in first_types), limits.dynos
+    )
+
+    def limited_source(source: str) -> str:
+        process_type = labels_of(source)[0]
+        if process_type not in first_types:
+            return OTHER
+        if source in dynos or source == OTHER:
+            return source
+        return f"{process_type}.{OTHER}"
+
+    return {
+        "source": limited_source,
+        "process_type": lambda name: name if name in first_types else OTHER,
+    }
 
 
 def _first_names(names: Iterable[str], count_max: int) -> set[str]:

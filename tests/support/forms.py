@@ -86,7 +86,7 @@ def assert_same_aggregation(
 
 def fields_of(rollup: Rollup) -> dict[str, Any]:
     """Return all data of a rollup, for comparison."""
-    return {name: getattr(rollup, name) for name in Rollup.__slots__}
+    return {name: getattr(rollup, name) for name in vars(rollup)}
 
 
 def assert_same_reading(data: bytes) -> None:

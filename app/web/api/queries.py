@@ -18,11 +18,11 @@ from app.query.table import Query as MetricQuery
 from app.receivers.http_drain import REPLAY_PAST_S
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
+from app.rollup.schema import METRICS
 from app.storage.interface import Reader, SeenApp
 from app.web.api.caching import cacheable
 from app.web.api.encoding import rows_csv, rows_json, series_json
 from app.web.api.problems import Problem, bad_parameter, query_problem
-from parsers.metrics import METRICS
 
 RUNTIME_METRICS_WITHIN_S = 3600
 _LIMITED_LABELS = (  # label, its plural in words, field of CardinalityLimits, setting

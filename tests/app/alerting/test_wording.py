@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.alerting.wording import dyno_in_words, value_in_words
-from parsers.metrics import METRICS
+from app.rollup.schema import METRICS
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.query.planner import POINTS_MAX, QueryError, QueryRequest, plan, plan_range
 from app.query.table import Query, QueryRange
 from app.rollup.resolutions import SLACK_S, Resolution, resolutions
-from parsers.metrics import METRICS
+from app.rollup.schema import METRICS
 
 HOUR_S = 3600
 DAY_S = 86_400

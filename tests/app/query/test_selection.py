@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.query.selection import WHOLE_APP, Selection
-from parsers.metrics import METRICS
+from app.rollup.schema import METRICS
 
 
 def test_a_metric_is_filtered_by_the_labels_that_it_has() -> None:

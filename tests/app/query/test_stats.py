@@ -15,9 +15,9 @@ from app.query.stats import (
     accepted_stats,
     parse_stat,
 )
+from app.rollup.schema import METRICS
 from app.rollup.sketch import bin_of
 from app.rollup.summaries import GaugeSummary, TimingTotals
-from parsers.metrics import GAUGE_INDEX, METRICS
 
 STEP_S = 60
 TIMES = METRICS["service_time_ms"]
@@ -126,7 +126,7 @@ def test_percentiles_are_of_all_values_and_no_average_of_percentiles() -> None:
 
 
 def test_gauges_are_answered_in_their_unit() -> None:
-    cell = GaugeCell(GAUGE_INDEX["memory_total_bytes"])
+    cell = GaugeCell(METRICS["memory_total_bytes"])
     cell.add("shop", "web.1", GaugeSummary(2, 300, 100, 200, HOUR, 200))
     cell.add("shop", "web.2", GaugeSummary(1, 600, 600, 600, HOUR, 600))
     hundredth = 2**20 / 100
@@ -138,7 +138,7 @@ def test_gauges_are_answered_in_their_unit() -> None:
 
 
 def test_readings_of_a_dyno_merge_and_those_of_its_namesake_in_another_app_do_not() -> None:
-    cell = GaugeCell(GAUGE_INDEX["load_avg_1m"])
+    cell = GaugeCell(METRICS["load_avg_1m"])
     first = GaugeSummary(1, 100, 100, 100, HOUR, 100)
     cell.add("shop", "web.1", first)
     cell.add("shop", "web.1", GaugeSummary(1, 300, 300, 300, HOUR + 1, 300))
@@ -150,7 +150,7 @@ def test_readings_of_a_dyno_merge_and_those_of_its_namesake_in_another_app_do_no
 
 
 def test_a_gauge_without_readings_is_a_gap() -> None:
-    cell = GaugeCell(0)
+    cell = GaugeCell(MEMORY)
     assert [cell.value(parse_stat(name, MEMORY), STEP_S) for name in MEMORY.stats] == [None] * 5
 
 

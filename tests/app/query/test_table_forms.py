@@ -20,9 +20,9 @@ from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import DEFAULT_LIMITS, Rollup
+from app.rollup.schema import METRICS, Metric
 from app.rollup.summaries import GaugeSummary, TimingTotals
 from fuzz.targets import corpus_inputs
-from parsers.metrics import METRICS, Metric
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
 from tests.app.rollup.test_rollup import AT_MS, rollups
 

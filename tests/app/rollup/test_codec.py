@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.rollup.batch_codec import pack_batch, unpack_batch
-from app.rollup.codec import ALL_SECTIONS, NewerVersion, PackError, merge_packed, pack, unpack
+from app.rollup.codec import NewerVersion, PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
+from app.rollup.schema import ALL_SECTIONS, CORE_GAUGES
 from parsers.samples import (
     Event,
     HerokuError,
@@ -34,7 +35,7 @@ def rollup(seed: int = 1, lines: int = 60) -> Rollup:
         new_rollup.messages += 1
         samples: list[Sample] = [
             Request(source, rng.choice([200, 404, 503]), "", 1, rng.randrange(9_000), 700),
-            RuntimeMetrics(source, tuple((index, rng.randrange(99_999)) for index in range(11))),
+            RuntimeMetrics(source, tuple((name, rng.randrange(99_999)) for name in CORE_GAUGES)),
             HerokuError(source, "R14", 0),
             StateChange(source, "up", "starting"),
             ProcessExit(source, rng.choice([0, 1, 137])),
@@ -136,11 +137,11 @@ HOSTILE_SECTIONS = {
     "a negative count": {3: [0, 200, -5]},
     "a count over 63 bits": {3: [0, 200, 2**63]},
     "half a row": {3: [0, 200]},
-    "an unknown status": {3: [0, 600, 1]},
+    "a status over 16 bits": {3: [0, 65_536, 1]},
     "a bin beyond the last": {7: [0, 0, -10_000, 5, 0]},
     "a sketch without an end": {7: [0, 0, 5]},
-    "an unknown kind of time": {5: [0, 4, 1, 1, 1]},
-    "an unknown gauge": {8: [0, 0, 11, 0, 5, 1, 0, 0, 0]},
+    "a kind of time over 16 bits": {5: [0, 65_536, 1, 1, 1]},
+    "a gauge over 16 bits": {8: [0, 0, 65_536, 0, 5, 1, 0, 0, 0]},
     "a gauge without values": {8: [0, 0, 1, 0, 5, 0, 0, 0, 0]},
     "half a gauge": {8: [0, 0, 1, 0]},
     "a gauge whose total is negative": {8: [0, 0, 1, 0, 5, 1, -50, 0, 0]},
@@ -180,7 +181,10 @@ LARGEST = 2**63 - 1
 def test_sums_over_63_bits_stay_at_the_limit_and_can_be_read() -> None:
     huge_rollup = Rollup()
     huge_rollup.response_bytes["web"] = 2**70
-    huge_rollup.observe(RuntimeMetrics("web.1", ((0, 10**15 - 1), (1, 0))), AT_MS)
+    huge_rollup.observe(
+        RuntimeMetrics("web.1", (("memory_total_bytes", 10**15 - 1), ("memory_rss_bytes", 0))),
+        AT_MS,
+    )
     huge_rollup.gauges["web.1", 0].total = 2**70
     huge_rollup.gauges["web.1", 1].total = 2**62
     huge_rollup.messages = 2**64
@@ -197,5 +201,5 @@ def test_a_gauge_whose_values_lie_far_apart_can_be_read() -> None:
     """The format stores the total's distance from the last value times the count."""
     far = Rollup()
     for value in (*[0] * 10_000, 10**15 - 1):
-        far.observe(RuntimeMetrics("web.1", ((0, value),)), AT_MS)
+        far.observe(RuntimeMetrics("web.1", (("memory_total_bytes", value),)), AT_MS)
     unpack(pack(far))

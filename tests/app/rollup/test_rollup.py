@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 
 from app.rollup.codec import pack, unpack
 from app.rollup.events import MORE_EVENTS, EventKey
-from app.rollup.rollup import CONNECT_OK, SERVICE_FAILED, SERVICE_OK, CardinalityLimits, Rollup
+from app.rollup.rollup import CardinalityLimits, Rollup
+from app.rollup.schema import CONNECT_OK, CORE_GAUGES, SERVICE_FAILED, SERVICE_OK
 from app.rollup.statuses import outcome_of, status_class, status_label
 from app.rollup.summaries import GaugeSummary, TimingTotals
 from parsers.samples import (
     Event,
     HerokuError,
+    Measurements,
     ProcessExit,
     Request,
     RuntimeMetrics,
@@ -41,7 +43,16 @@ samples: st.SearchStrategy[Sample] = st.one_of(
     st.builds(
         RuntimeMetrics,
         sources,
-        st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10**6)), max_size=3).map(tuple),
+        st.lists(st.tuples(st.sampled_from([*CORE_GAUGES]), st.integers(0, 10**6)), max_size=3).map(
+            tuple
+        ),
+    ),
+    st.builds(
+        Measurements,
+        sources,
+        st.lists(st.tuples(st.sampled_from([*CORE_GAUGES]), st.integers(0, 10**6)), max_size=1).map(
+            tuple
+        ),
     ),
     st.builds(HerokuError, sources, st.sampled_from(["R14", "R15", "L10"]), st.just(0)),
     st.builds(
@@ -62,6 +73,10 @@ observations = st.lists(st.tuples(samples, st.integers(AT_MS, AT_MS + 3_600_000)
 ledgers = st.dictionaries(st.sampled_from(["received", "unparsed:header"]), st.integers(1, 99))
 
 
+names = st.sampled_from(["a metric", "another metric"])
+summaries = st.builds(GaugeSummary, *[st.integers(1, 10**6)] * 6)
+
+
 Observations = list[tuple[Sample, int]]
 
 
@@ -77,6 +92,14 @@ def observe_all(observations: Observations) -> Rollup:
 def rollups(draw: st.DrawFn) -> Rollup:
     rollup = observe_all(draw(observations))
     rollup.ledger = draw(ledgers)
+    rollup.named_counts = draw(st.dictionaries(st.tuples(sources, names), st.integers(1, 99)))
+    rollup.named_gauges = draw(st.dictionaries(st.tuples(sources, names), summaries, max_size=3))
+    if draw(st.booleans()):  # rows whose numbers only a newer version knows
+        source = draw(sources)
+        rollup.requests[source, 700] = 3
+        rollup.tallies[source, 6] = TimingTotals(2, 30, 20)
+        rollup.sketches[source.partition(".")[0], 6] = {10: 1, 20: 1}
+        rollup.gauges[source, 40] = GaugeSummary(1, 5, 5, 5, AT_MS, 5)
     rollup.extensions = tuple(
         sorted(draw(st.lists(st.sampled_from([("x", b"1"), ("y", b"")]), max_size=2)))
     )
@@ -244,7 +267,10 @@ def test_statuses_have_labels_and_classes() -> None:
 def test_a_gauge_keeps_its_latest_value_or_the_larger_of_two_at_one_time() -> None:
     values = [(3, 100), (7, 50), (5, 100), (1, 200), (2, 200)]
     rollup = observe_all(
-        [(RuntimeMetrics("web.1", ((0, value),)), AT_MS + at) for value, at in values]
+        [
+            (RuntimeMetrics("web.1", (("memory_total_bytes", value),)), AT_MS + at)
+            for value, at in values
+        ]
     )
     assert rollup.gauges == {("web.1", 0): GaugeSummary(5, 18, 1, 7, AT_MS + 200, 2)}
 
@@ -260,7 +286,7 @@ def test_active_minutes_are_a_mask_of_the_hour() -> None:
 @given(rollups())
 def test_a_rollup_survives_packing(a: Rollup) -> None:
     reread = unpack(pack(a))
-    for name in Rollup.__slots__:
+    for name in vars(a):
         if name != "sketches":
             assert getattr(reread, name) == getattr(a, name)
     assert pack(reread) == pack(a)
@@ -307,4 +333,4 @@ def test_app_events_are_kept_before_dyno_events() -> None:
         EventKey(AT_MS, "cycle", "web.0", ""): 1,
         MORE_EVENTS: 8,
     }
-    assert rollup.released == (AT_MS + 99, "v7")
+    assert rollup.last_release == (AT_MS + 99, "v7")

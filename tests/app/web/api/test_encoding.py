@@ -15,10 +15,10 @@ from app.query.table import Query, QueryRange
 from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
+from app.rollup.schema import METRICS
 from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
 from app.storage.memory import MemoryStore
 from app.web.api.encoding import rows_csv, rows_json, series_json
-from parsers.metrics import METRICS
 from tests.support.store_calls import fold
 
 SIZE = 10_000

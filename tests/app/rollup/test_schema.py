@@ -1,0 +1,147 @@
+"""The schema: stored forms never change, and rows of any new shape merge like the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.rollup.codec import encode_rows
+from app.rollup.schema import (
+    CORE_GAUGES,
+    CORE_SECTIONS,
+    KIND,
+    METRIC,
+    METRICS,
+    SECTION,
+    SOURCE,
+    TAGGED_SECTIONS,
+    TEXT,
+    Key,
+    Section,
+)
+from app.rollup.summaries import COUNT, GaugeSummary, LatestText, Summary, number, summaries
+
+HOUR = Key("hour", 23, lambda hour: {"hour": str(hour)})
+BIN = Key("bin", 2**16 - 1, lambda _: {})
+
+# Sections of shapes that metrics to come need.
+SHAPES = [
+    Section("counts", (SOURCE, METRIC), COUNT),
+    Section("gauges", (SOURCE, METRIC), summaries(GaugeSummary)),
+    Section("shortest times", (SOURCE, KIND), number("smallest", "min")),
+    Section("longest times", (SOURCE,), number("largest", "max")),
+    Section("active minutes of a day", (SOURCE, HOUR), number("minutes", "or")),
+    Section("last boot of a dyno", (SOURCE,), summaries(LatestText)),
+    Section("a sketch by name and unit", (SOURCE, METRIC, TEXT, BIN), COUNT),
+    Section("a database, which is no dyno", (TEXT, METRIC), summaries(GaugeSummary)),
+]
+texts = st.sampled_from(["web.1", "web.2", "worker.1", ""])
+numbers = st.integers(1, 2**40)
+
+
+def columns_of(types: list[type]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.tuples(*[texts if kind is str else numbers for kind in types])
+
+
+def rows_of(section: Section) -> st.SearchStrategy[dict[Any, Any]]:
+    keys = st.tuples(
+        *[
+            st.integers(0, min(key.number_max, 3)) if key.number_max else texts
+            for key in section.keys
+        ]
+    ).map(section.key_of)
+    values = columns_of(list(section.values.types)).map(section.values.make)
+    return st.dictionaries(keys, values, max_size=6)
+
+
+def merge(section: Section, *parts: dict[Any, Any]) -> dict[Any, Any]:
+    rows: dict[Any, Any] = {}
+    for part in parts:
+        section.merge(rows, part)
+    return rows
+
+
+@given(st.data())
+@pytest.mark.parametrize("section", SHAPES, ids=lambda section: section.name)
+def test_rows_of_any_shape_obey_the_laws_of_merging(section: Section, data: st.DataObject) -> None:
+    first, second, third = (data.draw(rows_of(section)) for _ in range(3))
+    before = encode_rows(section, first)
+    assert merge(section, first, second) == merge(section, second, first)
+    left = merge(section, merge(section, first, second), third)
+    assert left == merge(section, first, merge(section, second, third))
+    assert encode_rows(section, first) == before
+
+
+@given(st.data())
+@pytest.mark.parametrize("section", SHAPES, ids=lambda section: section.name)
+def test_renaming_before_or_after_a_merge_is_the_same(
+    section: Section, data: st.DataObject
+) -> None:
+    first, second = data.draw(rows_of(section)), data.draw(rows_of(section))
+    names = {"source": lambda source: source.partition(".")[0]}
+    together = section.rename(merge(section, first, second), names)
+    apart = merge(section, section.rename(first, names), section.rename(second, names))
+    assert together == apart
+
+
+@given(st.lists(st.tuples(*[numbers] * 6), min_size=2, max_size=2))
+def test_a_gauge_merges_as_its_columns_say(columns: list[tuple[int, ...]]) -> None:
+    first, second = (GaugeSummary(*values) for values in columns)
+    by_columns = first.copy()
+    Summary.merge(by_columns, second)
+    first.merge(second)
+    assert first == by_columns
+
+
+def test_the_core_sections_never_change() -> None:
+    """Workers of any version read these bytes; another form would be damage to older ones."""
+    assert [section.name for section in CORE_SECTIONS] == [
+        *("requests", "errors", "tallies", "response_bytes"),
+        *("sketches", "gauges", "active_minutes", "ledger"),
+    ]
+    assert list(CORE_GAUGES) == [
+        "memory_total_bytes",
+        "memory_rss_bytes",
+        "memory_cache_bytes",
+        "memory_swap_bytes",
+        "memory_quota_bytes",
+        "memory_pgpgin_pages",
+        "memory_pgpgout_pages",
+        "load_avg_1m",
+        "load_avg_5m",
+        "load_avg_15m",
+        "memory_quota_used_ratio",
+    ]
+    assert list(CORE_GAUGES.values()) == list(range(11))
+
+
+# Columns of a tagged section: a new section gets a row here, and no row is ever changed.
+TAGGED = {
+    "events": "at_ms text text text count:add",
+    "exits": "source exit_status count:add",
+    "restarts": "source count:add",
+    "released": "at_ms:latest text:latest",
+    "named_counts": "source metric count:add",
+    "named_gauges": "source metric count:add total:add smallest:min largest:max "
+    "last_at_ms:latest last:latest",
+}
+
+
+@pytest.mark.parametrize("section", TAGGED_SECTIONS, ids=lambda section: section.name)
+def test_the_columns_of_a_tagged_section_never_change(section: Section) -> None:
+    columns = [key.name for key in section.keys]
+    columns += map(":".join, zip(section.values.names, section.values.merges, strict=True))
+    assert " ".join(columns) == TAGGED[section.name]
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_every_metric_comes_from_sections_that_have_its_labels(metric: Any) -> None:
+    assert metric.sections
+    for name in metric.sections:
+        keys = [key.name for key in SECTION[name].keys]
+        assert {"source", "process_type"} & {*keys}
+        if metric.selection is not None:
+            assert len(keys) == 2
