@@ -24,7 +24,7 @@ class ChannelError(UserError):
 
 
 class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A destination of notifications; stored as JSON.
+    """A destination of notifications, stored as JSON.
 
     kind    a name in KINDS, or one that only a newer version knows
     url     where notifications are sent, with passwords
@@ -66,21 +66,21 @@ class ChannelHealth(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-def split_address(text: str, expected: str) -> SplitResult:
-    """The parts of an address. `expected`: its form, for the error.
+def split_address(text: str, form: str) -> SplitResult:
+    """The parts of an address. `form`: how it is written, for the error.
 
     Raises:
         ChannelError: it is not a URL with a host.
     """
     if len(text) > URL_LENGTH_MAX or not text.isascii() or not text.isprintable() or " " in text:
-        raise ChannelError(f"the address is not a valid URL. Expected {expected}")
+        raise ChannelError(f"the address is not a valid URL. Expected {form}")
     try:
         url = urlsplit(text)
         port = url.port
     except ValueError:
         raise ChannelError("the address is not a valid URL. Check its port.") from None
     if not url.hostname or port == 0:
-        raise ChannelError(f"the address has no host. Expected {expected}")
+        raise ChannelError(f"the address has no host. Expected {form}")
     return url
 
 

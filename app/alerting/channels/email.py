@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from email.message import EmailMessage
@@ -93,7 +92,6 @@ def smtp_client(address: str) -> aiosmtplib.SMTP:
         password=password if user else None,
         use_tls=has_tls,
         start_tls=not has_tls and not is_loopback(host),
-        tls_context=ssl.create_default_context(),
         timeout=None,  # the whole attempt has a limit
     )
 

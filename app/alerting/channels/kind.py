@@ -1,4 +1,4 @@
-"""What each kind of channel implements."""
+"""The interface of a kind of channel."""
 
 from __future__ import annotations
 

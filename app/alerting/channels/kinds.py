@@ -90,8 +90,8 @@ def _check_options(kind: ChannelKind, options: Mapping[str, str]) -> None:
     fields = option_fields(kind)
     unknown = sorted(set(options) - set(fields))
     if unknown:
-        expected = ", ".join(fields) or "none"
-        raise ChannelError(f"options of {kind.name}: expected {expected}, got {', '.join(unknown)}")
+        names = ", ".join(fields) or "none"
+        raise ChannelError(f"options of {kind.name}: expected {names}, got {', '.join(unknown)}")
     for field in fields.values():
         if field.is_required and not options.get(field.name):
             raise ChannelError(f"{field.name} is missing: {field.help}")
