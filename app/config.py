@@ -1,17 +1,24 @@
 """Settings, read once from the environment.
 
-To add a setting, add a row to `SETTINGS`, a field at the same place in `Settings`, and a section
-to docs/configuration.md that begins with the row's help text.
+To add a setting, add a field to `Settings`, and a section to docs/configuration.md that begins with
+its description.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from app.rollup.rollup import CardinalityLimits
 from app.support.errors import UserError
@@ -36,11 +43,6 @@ class ConfigError(UserError):
 # Value parsers. Each raises ValueError with the accepted values, which completes "expected …".
 
 
-def parse_text(value: str) -> str:
-    """Any text, unchanged."""
-    return value
-
-
 def parse_flag(value: str) -> bool:
     """1 (yes) or 0 (no)."""
     if value not in ("0", "1"):
@@ -55,21 +57,11 @@ def parse_port(value: str) -> int:
     return int(value)
 
 
-def parse_optional_port(value: str) -> int:
-    """A port, or 0 for none."""
-    return 0 if value == "0" else parse_port(value)
-
-
 def parse_count(value: str) -> int:
     """A whole number from 1 to 999,999."""
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**6):
         raise ValueError("a whole number from 1")
     return int(value)
-
-
-def parse_optional_count(value: str) -> int:
-    """A whole number, or 0 for none."""
-    return 0 if value == "0" else parse_count(value)
 
 
 def parse_duration(value: str) -> int:
@@ -86,25 +78,6 @@ def parse_size(value: str) -> int:
     if not match or not int(match[1]):
         raise ValueError("a size such as 16MiB")
     return int(match[1]) * _UNIT_BYTES[match[2]]
-
-
-def parse_optional_size(value: str) -> int:
-    """A size in bytes, or 0 for none."""
-    return 0 if value == "0" else parse_size(value)
-
-
-def parse_appendfsync(value: str) -> str:
-    """When an append-only file is synced (redis.conf, appendfsync)."""
-    if value not in ("everysec", "always"):
-        raise ValueError("everysec or always")
-    return value
-
-
-def parse_log_format(value: str) -> str:
-    """A format of the service's own log."""
-    if value not in ("human", "json"):
-        raise ValueError("human or json")
-    return value
 
 
 def parse_public_url(value: str) -> str:
@@ -132,282 +105,184 @@ def parse_properties(value: str) -> dict[str, str]:
     return properties
 
 
-class Setting(NamedTuple):
-    """An environment variable.
+def optional(parse: Callable[[str], int]) -> Callable[[str], int]:
+    """A parser that also accepts 0, for none."""
+    return lambda value: 0 if value == "0" else parse(value)
 
-    `field` is its name in `Settings`, `default` is written as in the environment. The value of a
-    `secret` setting is never shown.
+
+Flag = Annotated[bool, BeforeValidator(parse_flag)]
+Port = Annotated[int, BeforeValidator(parse_port)]
+OptionalPort = Annotated[int, BeforeValidator(optional(parse_port))]
+Count = Annotated[int, BeforeValidator(parse_count)]
+OptionalCount = Annotated[int, BeforeValidator(optional(parse_count))]
+Duration = Annotated[int, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+OptionalSize = Annotated[int, BeforeValidator(optional(parse_size))]
+PublicUrl = Annotated[str, BeforeValidator(parse_public_url)]
+Topic = Annotated[str, BeforeValidator(parse_topic)]
+Properties = Annotated[dict[str, str], BeforeValidator(parse_properties)]
+
+
+def setting(name: str, default: str, description: str, *, secret: bool = False) -> Any:
+    """A field of `Settings`.
+
+    Args:
+        name: of the environment variable.
+        default: written as in the environment.
+        description: begins the section in docs/configuration.md.
+        secret: whether the value is never shown.
     """
-
-    name: str
-    field: str
-    default: str
-    parse: Callable[[str], Any]
-    help: str
-    secret: bool = False
+    return Field(default, validation_alias=name, description=description, repr=not secret)
 
 
-SETTINGS = (
-    Setting("HOST", "host", "127.0.0.1", parse_text, "Address to listen on."),
-    Setting("PORT", "port", "8080", parse_port, "Port to listen on."),
-    Setting(
+class _Environment(EnvSettingsSource):
+    """A mapping that is read in place of the process's environment."""
+
+    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
+        super().__init__(settings_cls)
+        self.env_vars = environ
+
+
+class Settings(BaseSettings):
+    """All settings. Durations are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(frozen=True, case_sensitive=True, enable_decoding=False)
+
+    host: str = setting("HOST", "127.0.0.1", "Address to listen on.")
+    port: Port = setting("PORT", "8080", "Port to listen on.")
+    redis_url: str = setting(
         "REDIS_URL",
-        "redis_url",
         "",
-        parse_text,
         "Address of the store: redis://, rediss:// or unix://; "
         "if empty, an embedded store is used.",
         secret=True,
-    ),
-    Setting(
+    )
+    redis_replicas: OptionalCount = setting(
         "DYNOMETER_REDIS_REPLICAS",
-        "redis_replicas",
         "0",
-        parse_optional_count,
         "Number of replicas that must also hold a batch before it is acknowledged.",
-    ),
-    Setting(
+    )
+    kafka: str = setting(
         "DYNOMETER_KAFKA",
-        "kafka",
         "",
-        parse_text,
         "Kafka brokers between drain and store, as HOST:PORT,…. If empty, Kafka is not used.",
-    ),
-    Setting("DYNOMETER_KAFKA_TOPIC", "kafka_topic", "dynometer", parse_topic, "Topic for batches."),
-    Setting(
+    )
+    kafka_topic: Topic = setting("DYNOMETER_KAFKA_TOPIC", "dynometer", "Topic for batches.")
+    kafka_group: str = setting(
         "DYNOMETER_KAFKA_GROUP",
-        "kafka_group",
         "dynometer",
-        parse_text,
         "Consumer group of dynometer fold --from-kafka. "
         "Use a different group to fill a different store.",
-    ),
-    Setting(
+    )
+    kafka_options: Properties = setting(
         "DYNOMETER_KAFKA_OPTIONS",
-        "kafka_options",
         "",
-        parse_properties,
         "Properties of librdkafka, such as security.protocol=SASL_SSL sasl.username=….",
         secret=True,
-    ),
-    Setting("WEB_CONCURRENCY", "workers", "1", parse_count, "Number of worker processes."),
-    Setting(
-        "DYNOMETER_DATA_DIR",
-        "data_dir",
-        ".dynometer",
-        Path,
-        "Directory of the embedded store and the spool.",
-    ),
-    Setting(
+    )
+    workers: Count = setting("WEB_CONCURRENCY", "1", "Number of worker processes.")
+    data_dir: Path = setting(
+        "DYNOMETER_DATA_DIR", ".dynometer", "Directory of the embedded store and the spool."
+    )
+    admin_token: str = setting(
         "DYNOMETER_ADMIN_TOKEN",
-        "admin_token",
         "",
-        parse_text,
         "Token for the API, pages and /metrics. If empty, the service runs in local mode.",
         secret=True,
-    ),
-    Setting(
-        "DYNOMETER_PUBLIC_URL",
-        "public_url",
-        "",
-        parse_public_url,
-        "Address at which Heroku reaches the service.",
-    ),
-    Setting(
+    )
+    public_url: PublicUrl = setting(
+        "DYNOMETER_PUBLIC_URL", "", "Address at which Heroku reaches the service."
+    )
+    redis_appendfsync: Literal["everysec", "always"] = setting(
         "DYNOMETER_REDIS_APPENDFSYNC",
-        "redis_appendfsync",
         "everysec",
-        parse_appendfsync,
         "When the embedded store syncs to disk: everysec, or always (before each answer).",
-    ),
-    Setting(
-        "DYNOMETER_RETENTION_1M",
-        "retention_1m_s",
-        "24h",
-        parse_duration,
-        "How long 1-minute intervals are kept.",
-    ),
-    Setting(
-        "DYNOMETER_RETENTION_10M",
-        "retention_10m_s",
-        "7d",
-        parse_duration,
-        "How long 10-minute intervals are kept.",
-    ),
-    Setting(
-        "DYNOMETER_RETENTION_1H",
-        "retention_1h_s",
-        "90d",
-        parse_duration,
-        "How long 1-hour intervals are kept.",
-    ),
-    Setting(
-        "DYNOMETER_HORIZON_PAST",
-        "horizon_past_s",
-        "24h",
-        parse_duration,
-        "Maximum age of a line on arrival.",
-    ),
-    Setting(
+    )
+    retention_1m_s: Duration = setting(
+        "DYNOMETER_RETENTION_1M", "24h", "How long 1-minute intervals are kept."
+    )
+    retention_10m_s: Duration = setting(
+        "DYNOMETER_RETENTION_10M", "7d", "How long 10-minute intervals are kept."
+    )
+    retention_1h_s: Duration = setting(
+        "DYNOMETER_RETENTION_1H", "90d", "How long 1-hour intervals are kept."
+    )
+    horizon_past_s: Duration = setting(
+        "DYNOMETER_HORIZON_PAST", "24h", "Maximum age of a line on arrival."
+    )
+    horizon_future_s: Duration = setting(
         "DYNOMETER_HORIZON_FUTURE",
-        "horizon_future_s",
         "5m",
-        parse_duration,
         "How far a line's timestamp may be ahead of the service's clock.",
-    ),
-    Setting(
-        "DYNOMETER_BODY_BYTES_MAX",
-        "body_bytes_max",
-        "16MiB",
-        parse_size,
-        "Largest request body, after decompression.",
-    ),
-    Setting(
+    )
+    body_bytes_max: Size = setting(
+        "DYNOMETER_BODY_BYTES_MAX", "16MiB", "Largest request body, after decompression."
+    )
+    spool_bytes_max: OptionalSize = setting(
         "DYNOMETER_SPOOL_MAX_BYTES",
-        "spool_bytes_max",
         "256MiB",
-        parse_optional_size,
         "Disk space for batches that arrive while the store is unavailable; 0 disables the spool.",
-    ),
-    Setting(
+    )
+    spool_age_max_s: Duration = setting(
         "DYNOMETER_SPOOL_MAX_AGE",
-        "spool_age_max_s",
         "1h",
-        parse_duration,
         "Longest time a batch may wait on disk and still be recognized when it is sent again.",
-    ),
-    Setting(
-        "DYNOMETER_COMMIT_WAIT",
-        "commit_wait_s",
-        "4s",
-        parse_duration,
-        "How long a batch waits for an unavailable store.",
-    ),
-    Setting(
+    )
+    commit_wait_s: Duration = setting(
+        "DYNOMETER_COMMIT_WAIT", "4s", "How long a batch waits for an unavailable store."
+    )
+    fold_interval_s: Duration = setting(
         "DYNOMETER_FOLD_INTERVAL",
-        "fold_interval_s",
         "5s",
-        parse_duration,
         "Longest time between an append and its fold; 60 times as long for a quiet app.",
-    ),
-    Setting(
+    )
+    fold_batches: Count = setting(
         "DYNOMETER_FOLD_BATCHES",
-        "fold_batches",
         "64",
-        parse_count,
         "Number of elements in an inbox that triggers an immediate fold.",
-    ),
-    Setting(
-        "DYNOMETER_SYSLOG_PORT",
-        "syslog_port",
-        "0",
-        parse_optional_port,
-        "Port of the syslog drain over plain TCP; 0 disables it.",
-    ),
-    Setting(
-        "DYNOMETER_SYSLOG_TLS_PORT",
-        "syslog_tls_port",
-        "0",
-        parse_optional_port,
-        "Port of the syslog drain over TLS; 0 disables it.",
-    ),
-    Setting(
+    )
+    syslog_port: OptionalPort = setting(
+        "DYNOMETER_SYSLOG_PORT", "0", "Port of the syslog drain over plain TCP; 0 disables it."
+    )
+    syslog_tls_port: OptionalPort = setting(
+        "DYNOMETER_SYSLOG_TLS_PORT", "0", "Port of the syslog drain over TLS; 0 disables it."
+    )
+    tls_cert: str = setting(
         "DYNOMETER_TLS_CERT",
-        "tls_cert",
         "",
-        parse_text,
         "PEM file with the certificate chain that the syslog drain presents over TLS.",
-    ),
-    Setting(
-        "DYNOMETER_TLS_KEY",
-        "tls_key",
-        "",
-        parse_text,
-        "PEM file with the private key of that certificate.",
-    ),
-    Setting(
+    )
+    tls_key: str = setting(
+        "DYNOMETER_TLS_KEY", "", "PEM file with the private key of that certificate."
+    )
+    syslog_proxy_protocol: Flag = setting(
         "DYNOMETER_SYSLOG_PROXY_PROTOCOL",
-        "syslog_proxy_protocol",
         "0",
-        parse_flag,
         "1: each syslog connection begins with a PROXY protocol header.",
-    ),
-    Setting(
-        "DYNOMETER_LOG_FORMAT",
-        "log_format",
-        "human",
-        parse_log_format,
-        "Format of the service's own log: human or json.",
-    ),
-    Setting(
+    )
+    log_format: Literal["human", "json"] = setting(
+        "DYNOMETER_LOG_FORMAT", "human", "Format of the service's own log: human or json."
+    )
+    process_types_max: Count = setting(
         "DYNOMETER_PROCESS_TYPES_MAX",
-        "process_types_max",
         "32",
-        parse_count,
         "How many process types of an app are kept separately in an interval.",
-    ),
-    Setting(
+    )
+    dynos_max: Count = setting(
         "DYNOMETER_DYNOS_MAX",
-        "dynos_max",
         "2048",
-        parse_count,
         "How many dynos of an app are kept separately in an interval.",
-    ),
-    Setting(
+    )
+    statuses_max: Count = setting(
         "DYNOMETER_STATUSES_MAX",
-        "statuses_max",
         "64",
-        parse_count,
         "How many statuses of an app are kept separately in an interval.",
-    ),
-    Setting(
+    )
+    codes_max: Count = setting(
         "DYNOMETER_CODES_MAX",
-        "codes_max",
         "64",
-        parse_count,
         "How many error codes of an app are kept separately in an interval.",
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The values of all settings. Durations are in seconds, sizes in bytes."""
-
-    host: str
-    port: int
-    redis_url: str
-    redis_replicas: int
-    kafka: str
-    kafka_topic: str
-    kafka_group: str
-    kafka_options: dict[str, str]
-    workers: int
-    data_dir: Path
-    admin_token: str
-    public_url: str
-    redis_appendfsync: str
-    retention_1m_s: int
-    retention_10m_s: int
-    retention_1h_s: int
-    horizon_past_s: int
-    horizon_future_s: int
-    body_bytes_max: int
-    spool_bytes_max: int
-    spool_age_max_s: int
-    commit_wait_s: int
-    fold_interval_s: int
-    fold_batches: int
-    syslog_port: int
-    syslog_tls_port: int
-    tls_cert: str
-    tls_key: str
-    syslog_proxy_protocol: bool
-    log_format: str
-    process_types_max: int
-    dynos_max: int
-    statuses_max: int
-    codes_max: int
+    )
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
@@ -416,10 +291,23 @@ class Settings:
         Raises:
             ConfigError: a value is invalid, or two values contradict each other.
         """
-        values = {setting.field: _value_of(setting, environ) for setting in SETTINGS}
-        settings = cls(**{**values, **_heroku_overrides(values, environ)})
-        settings._check()
-        return settings
+        texts = {name: text for name, text in environ.items() if text}
+        try:
+            return cls.model_validate({"environ": _on_heroku(texts) if "DYNO" in texts else texts})
+        except ValidationError as error:
+            raise ConfigError(_describe(error)) from None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the environment that `from_environ` was given, and no files."""
+        return (_Environment(settings_cls, init_settings()["environ"]),)
 
     @property
     def local_mode(self) -> bool:
@@ -453,7 +341,8 @@ class Settings:
         """File with a copy of the drain secrets' hashes."""
         return self.data_dir / "drains.json"
 
-    def _check(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
         if not self.retention_1m_s <= self.retention_10m_s <= self.retention_1h_s:
             raise ConfigError(
                 "longer intervals must be kept at least as long as shorter ones: set "
@@ -479,46 +368,58 @@ class Settings:
                 f"HOST={self.host} is reachable from other machines, but no admin token is set. "
                 "First run: export DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32)"
             )
+        return self
 
 
-# `from_environ` passes values by field name; this finds a row or a field that was forgotten.
-assert [setting.field for setting in SETTINGS] == [field.name for field in fields(Settings)]  # noqa: S101
+class Setting(NamedTuple):
+    """A setting in the output of `dynometer config` and in the documentation; see `setting`."""
+
+    name: str
+    default: str
+    help: str
+    secret: bool
 
 
-def _heroku_overrides(values: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, str]:
-    """Values that follow from running on a dyno.
+SETTINGS = tuple(
+    Setting(str(field.validation_alias), field.default, str(field.description), not field.repr)
+    for field in Settings.model_fields.values()
+)
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def _on_heroku(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a dyno, with the settings that follow from it.
 
     Heroku's Redis has a self-signed certificate, which cannot be verified. With the lab feature
     runtime-dyno-metadata, Heroku also sets the app's address.
     """
-    if "DYNO" not in environ:
-        return {}
-    overrides = {}
-    url = values["redis_url"]
+    settings = dict(environ)
+    url = settings.get("REDIS_URL", "")
     if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
-        overrides["redis_url"] = f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=none"
-    domain = environ.get("HEROKU_APP_DEFAULT_DOMAIN_NAME")
-    if domain and not values["public_url"]:
-        overrides["public_url"] = f"https://{domain}"
-    return overrides
+        settings["REDIS_URL"] = f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=none"
+    domain = settings.get("HEROKU_APP_DEFAULT_DOMAIN_NAME")
+    if domain:
+        settings.setdefault("DYNOMETER_PUBLIC_URL", f"https://{domain}")
+    return settings
 
 
-def _value_of(setting: Setting, environ: Mapping[str, str]) -> Any:
-    text = environ.get(setting.name) or setting.default
-    try:
-        return setting.parse(text)
-    except ValueError as error:
-        safe_text = "…" if setting.secret else text
-        raise ConfigError(f"{setting.name}={safe_text}: expected {error}") from None
+def _describe(error: ValidationError) -> str:
+    """The first invalid setting, with the accepted values."""
+    problem = error.errors(include_url=False)[0]
+    setting = _BY_NAME[str(problem["loc"][0])]
+    text = "…" if setting.secret else problem["input"]
+    context = problem.get("ctx", {})
+    choices = context.get("expected", "").replace("'", "")  # of a Literal
+    rule = context.get("error") or choices or problem["msg"]
+    return f"{setting.name}={text}: expected {rule}"
 
 
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """A warning for each DYNOMETER_ variable that is not a setting, with the closest setting."""
-    names = [setting.name for setting in SETTINGS]
     warnings = []
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in names and not name.startswith(_NOT_SETTINGS):
-            close = get_close_matches(name, names, n=1)
+        if name.startswith(PREFIX) and name not in _BY_NAME and not name.startswith(_NOT_SETTINGS):
+            close = get_close_matches(name, _BY_NAME, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             warnings.append(f"Ignoring unknown setting {name}.{hint}")
     return warnings

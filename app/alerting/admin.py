@@ -14,11 +14,10 @@ from app.alerting.channels.channel import (
     CHANNELS_MAX,
     Channel,
     ChannelHealth,
-    check,
-    new_key,
     pack_channel,
     unpack_health,
 )
+from app.alerting.channels.kinds import complete_and_check
 from app.alerting.config import read_config
 from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.notification import compose_test
@@ -98,15 +97,13 @@ class AlertAdmin:
     # --- channels -----------------------------------------------------------------------------
 
     async def add_channel(self, channel: Channel) -> Channel:
-        """Add a channel, which is notified from now on. A webhook without a key gets one.
+        """Add a channel, which is notified from now on; returns it with its defaults.
 
         Raises:
             ChannelError: it is not valid.
             AlertAdminError: its name is in use, or there are too many channels.
         """
-        if channel.kind == "webhook" and not channel.key:
-            channel = msgspec.structs.replace(channel, key=new_key())
-        check(channel)
+        channel = complete_and_check(channel)
         existing = (await read_config(self._store)).channels
         if channel.name in existing:
             raise AlertAdminError(

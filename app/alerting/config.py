@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from app.alerting.channels.channel import Channel, unpack_channel
+from app.alerting.channels.channel import Channel, unpack_channel, unreadable_channel
 from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.rule import Rule, merge_rules, unpack_rule
 from app.alerting.state import Mute, unpack_mute
@@ -22,7 +22,8 @@ T = TypeVar("T")
 
 class AlertConfig(NamedTuple):
     """`rules`: all rules by name, built-in ones included. `custom_names`: those that the operator
-    created or changed.
+    created or changed. `channels`: those that this version cannot use are included, so that the
+    messages for them wait.
     """
 
     rules: Mapping[str, Rule]
@@ -55,7 +56,8 @@ async def read_config(store: AlertReader) -> AlertConfig:
     return AlertConfig(
         merge_rules(DEFAULT_RULES, unpack_readable(rules, unpack_rule, "rule")),
         frozenset(rules),
-        unpack_readable(channels, unpack_channel, "channel"),
+        {name: unreadable_channel(name) for name in channels}
+        | unpack_readable(channels, unpack_channel, "channel"),
         unpack_readable(mutes, unpack_mute, "mute"),
     )
 
@@ -71,7 +73,7 @@ def unpack_readable(
         try:
             values[name] = unpack(record)
         except msgspec.MsgspecError as error:
-            _log_once(f"{kind} {name} cannot be read and is ignored: {error}")
+            _log_once(f"{kind} {name} cannot be read: {error}")
     return values
 
 

@@ -18,7 +18,8 @@ from app.alerting.channels.channel import (
     pack_health,
     unpack_health,
 )
-from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
+from app.alerting.channels.delivery import ChannelSender
+from app.alerting.channels.kind import ChannelDeliveryError
 from app.alerting.config import unpack_readable
 from app.alerting.lease import Lease
 from app.alerting.notification import Notification

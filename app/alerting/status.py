@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from app.alerting.alert_worker import HEARTBEAT
 from app.alerting.channels.channel import Channel, ChannelHealth, unpack_health
+from app.alerting.channels.kinds import masked_address
 from app.alerting.config import AlertConfig, read_config, unpack_readable
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, HistoryEntry, unpack_app_alerts, unpack_history_entry
@@ -32,6 +33,11 @@ class ChannelState(NamedTuple):
     channel: Channel
     health: ChannelHealth
     queue_length: int
+
+    @property
+    def masked_address(self) -> str:
+        """The channel's address without its secret parts."""
+        return masked_address(self.channel)
 
 
 class AlertsOverview(NamedTuple):

@@ -17,7 +17,8 @@ from typing import IO
 import msgspec
 
 from app.alerting.channels.channel import Channel, ChannelHealth
-from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
+from app.alerting.channels.delivery import ChannelSender
+from app.alerting.channels.kind import ChannelDeliveryError
 from app.alerting.config import AlertConfig
 from app.alerting.notification import Context, Notification, compose
 from app.alerting.outbox import record_failure

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
 
 from app.alerting.admin import AlertAdmin
 from app.alerting.channels.channel import Channel
+from app.alerting.channels.kind import ChannelField, ChannelKind
+from app.alerting.channels.kinds import KINDS, masked_address, option_fields
 from app.alerting.wording import utc_time
 from app.cli.output import print_err
 from app.support.about import command
@@ -19,28 +20,11 @@ def add_channel_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     add = actions.add_parser("add", help="add a channel for notifications")
     kinds = add.add_subparsers(metavar="KIND", required=True)
-    for kind, help_text in (
-        ("slack", "a Slack-compatible webhook: Slack, Mattermost, Rocket.Chat, Discord (…/slack)"),
-        ("webhook", "a POST of signed JSON"),
-    ):
-        webhook = kinds.add_parser(kind, help=help_text)
-        webhook.add_argument(
-            "url", metavar="URL", help="https://…; - to read it from standard input"
-        )
-        _add_common_arguments(webhook, kind)
-    email = kinds.add_parser("email", help="e-mail through a mail server")
-    email.add_argument("to", metavar="ADDRESS", nargs="+", help="a recipient")
-    email.add_argument(
-        "--smtp",
-        dest="url",
-        required=True,
-        metavar="URL",
-        help="smtp://USER:PASSWORD@HOST:PORT or smtps://…; - to read it from standard input",
-    )
-    email.add_argument(
-        "--from", dest="sender", default="", help="sender address (default: the first ADDRESS)"
-    )
-    _add_common_arguments(email, "email")
+    for kind in KINDS.values():
+        parser_of_kind = kinds.add_parser(kind.name, help=kind.help)
+        for field in kind.fields:
+            _add_field(parser_of_kind, field)
+        _add_common_arguments(parser_of_kind, kind)
     show = actions.add_parser("list", help="list channels, without their secrets")
     show.set_defaults(action=_list)
     remove = actions.add_parser("remove", help="remove channels; they receive nothing more")
@@ -48,8 +32,25 @@ def add_channel_arguments(parser: argparse.ArgumentParser) -> None:
     remove.set_defaults(action=_remove)
 
 
-def _add_common_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
-    parser.add_argument("--name", default=kind, help=f"name of the channel (default: {kind})")
+def _add_field(parser: argparse.ArgumentParser, field: ChannelField) -> None:
+    if field.flag:
+        parser.add_argument(
+            field.flag,
+            dest=field.name,
+            metavar=field.metavar,
+            required=field.is_required,
+            default="",
+            help=field.help,
+        )
+    else:
+        count = "+" if field.is_list else None
+        parser.add_argument(field.name, metavar=field.metavar, nargs=count, help=field.help)
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser, kind: ChannelKind) -> None:
+    parser.add_argument(
+        "--name", default=kind.name, help=f"name of the channel (default: {kind.name})"
+    )
     parser.add_argument(
         "--app",
         action="append",
@@ -66,26 +67,28 @@ def _add_common_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
 
 
 async def _add(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
-    url = sys.stdin.readline().strip() if arguments.url == "-" else arguments.url
-    email_fields: dict[str, Any] = {}
-    if arguments.kind == "email":
-        email_fields = {"to": tuple(arguments.to), "sender": arguments.sender or arguments.to[0]}
+    kind: ChannelKind = arguments.kind
+    values = {field.name: getattr(arguments, field.name) for field in kind.fields}
+    values |= {field.name: tuple(values[field.name]) for field in kind.fields if field.is_list}
+    if values["url"] == "-":
+        values["url"] = sys.stdin.readline().strip()
+    options = {name: values.pop(name) for name in option_fields(kind)}
     channel = await admin.add_channel(
         Channel(
             name=arguments.name,
-            kind=arguments.kind,
-            url=url,
+            kind=kind.name,
             added_s=int(time.time()),
             apps=tuple(arguments.app or ["*"]),
             least=arguments.least,
-            **email_fields,
+            options={name: value for name, value in options.items() if value},
+            **values,
         )
     )
     if channel.key:
         print(channel.key)
         print_err("This key signs its notifications. Copy it now; it won't be shown again.")
     print_err(
-        f"Channel {channel.name} added ({channel.masked_address}). Try it: {command()} alerts test"
+        f"Channel {channel.name} added ({masked_address(channel)}). Try it: {command()} alerts test"
     )
     return 0
 
@@ -93,11 +96,10 @@ async def _add(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
 async def _list(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
     channels = (await admin.overview()).channels
     now_s = time.time()
-    for channel, health, queued_messages in channels:
+    for state in channels:
+        channel, health, queued_messages = state
         delivery = utc_time(health.last_ok_s, now_s) if health.last_ok_s else "never"
-        print(
-            f"{channel.name}  {channel.kind}  {channel.masked_address}  last delivery: {delivery}"
-        )
+        print(f"{channel.name}  {channel.kind}  {state.masked_address}  last delivery: {delivery}")
         if health.failing_since_s:
             print(f"  failing since {utc_time(health.failing_since_s, now_s)}: {health.error}")
         if queued_messages:

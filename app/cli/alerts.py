@@ -202,7 +202,7 @@ def _print_channel(state: ChannelState, now_s: float) -> None:
     error = f": {health.error}" if health.error else ""
     problems = condition + error
     problems += f", {state.queue_length} queued" if state.queue_length else ""
-    print(f"channel {channel.name} ({channel.kind}): {channel.masked_address}  {problems}")
+    print(f"channel {channel.name} ({channel.kind}): {state.masked_address}  {problems}")
 
 
 def _print_evaluation_state(overview: AlertsOverview, now_s: float) -> None:
@@ -248,7 +248,7 @@ def overview_json(overview: AlertsOverview) -> dict[str, Any]:
             {
                 "name": state.channel.name,
                 "kind": state.channel.kind,
-                "where": state.channel.masked_address,
+                "where": state.masked_address,
                 "apps": list(state.channel.apps),
                 "failing_since": state.health.failing_since_s or None,
                 "error": state.health.error,

@@ -22,6 +22,7 @@ from app.access.drain_registry import DRAIN_SILENT_S
 from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting.channels.channel import unpack_health
+from app.alerting.channels.kinds import KINDS
 from app.cli.open_store import open_store
 from app.cli.output import format_minute
 from app.cli.self_test import LINES, SelfTestFailed, run_self_test
@@ -393,7 +394,7 @@ async def _alerts(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(
             True,
             "alerts",
-            f"no channel: {command()} alerts channel add slack|webhook|email ADDRESS",
+            f"no channel: {command()} alerts channel add {'|'.join(KINDS)} ADDRESS",
         )
         return
     for name in channels:

@@ -20,13 +20,13 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from app.cli.output import print_err
-from app.config import Settings
 from app.support.about import version
 from app.support.errors import UserError
 
 EXIT_INVALID = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+_SETTINGS = "app.config"  # imported on demand: loading pydantic takes longer than printing help
 
 
 class Command(NamedTuple):
@@ -103,7 +103,8 @@ def _run(argv: list[str]) -> int:
             module.add_arguments(parser)
         arguments = parser.parse_args(argv[1:])
         function: Callable[..., int] = getattr(module, command.function)
-        return function(arguments=arguments, settings=Settings.from_environ(os.environ))
+        settings = importlib.import_module(_SETTINGS).Settings.from_environ(os.environ)
+        return function(arguments=arguments, settings=settings)
     return EXIT_INVALID
 
 
@@ -124,7 +125,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def print_version(arguments: argparse.Namespace, settings: Settings) -> int:
+def print_version(arguments: argparse.Namespace, settings: object) -> int:
     """Print the version."""
     print(f"dynometer {version()}")
     return 0

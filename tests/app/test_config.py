@@ -80,6 +80,37 @@ def test_secrets_are_marked_as_such() -> None:
     assert secret == {"REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_KAFKA_OPTIONS"}
 
 
+def test_secrets_are_left_out_where_all_settings_are_printed() -> None:
+    environ = {"DYNOMETER_ADMIN_TOKEN": TOKEN, "REDIS_URL": "redis://:pass@host", "PORT": "1234"}
+    text = repr(Settings.from_environ(environ))
+    assert TOKEN not in text
+    assert "pass" not in text
+    assert "1234" in text
+
+
+def test_the_error_about_a_secret_does_not_show_it() -> None:
+    with pytest.raises(ConfigError) as error:
+        Settings.from_environ({"DYNOMETER_KAFKA_OPTIONS": "SECRET"})
+    assert str(error.value).startswith("DYNOMETER_KAFKA_OPTIONS=…: expected properties such as")
+    assert error.value.__cause__ is None
+
+
+def test_only_the_given_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "1234")
+    assert Settings.from_environ({"port": "1", "host": "x"}) == Settings.from_environ({})
+
+
+def test_properties_may_contain_an_equals_sign() -> None:
+    settings = Settings.from_environ({"DYNOMETER_KAFKA_OPTIONS": "a=b=c d={}"})
+    assert settings.kafka_options == {"a": "b=c", "d": "{}"}
+
+
+def test_a_choice_is_named_with_all_others() -> None:
+    with pytest.raises(ConfigError) as error:
+        Settings.from_environ({"DYNOMETER_LOG_FORMAT": "xml"})
+    assert str(error.value) == "DYNOMETER_LOG_FORMAT=xml: expected human or json"
+
+
 def test_an_unknown_setting_is_named_with_the_closest_one() -> None:
     warnings = unknown_settings(
         {"DYNOMETER_ADMIN_TOKN": "x", "DYNOMETER_QQQQQQQQQQQQQQQQQQQQ": "1", "PATH": "y"}

@@ -77,7 +77,9 @@ async def webhook(port: int = 0) -> AsyncIterator[Webhook]:
 class Mailbox:
     """Records e-mail.
 
-    `greeting` is its first line. `refuses` is a reply to RCPT that replaces 250.
+    `greeting` is its first line. `refuses` is a reply to RCPT that replaces 250;
+    `refuses_one` is a recipient that alone is refused. With `upgrade` it
+    offers STARTTLS, and authentication only over TLS.
     """
 
     def __init__(self) -> None:
@@ -86,7 +88,9 @@ class Mailbox:
         self.credentials: list[str] = []
         self.greeting = "220 mail.example.com ESMTP"
         self.refuses = ""
+        self.refuses_one = "nobody"
         self.dripping = False
+        self.upgrade: ssl.SSLContext | None = None
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -100,7 +104,10 @@ class Mailbox:
                 for reply in await self._reply(line, reader):
                     writer.write(f"{reply}\r\n".encode())
                 await writer.drain()
-        except ConnectionError:
+                if line == "STARTTLS" and self.upgrade:
+                    await writer.start_tls(self.upgrade)
+                    self.upgrade = None
+        except (ConnectionError, ssl.SSLError):
             return
         finally:
             writer.close()
@@ -108,13 +115,15 @@ class Mailbox:
     async def _reply(self, line: str, reader: asyncio.StreamReader) -> list[str]:
         verb = line.upper().split(" ")[0]
         if verb == "EHLO":
-            return ["250-mail.example.com", "250 AUTH PLAIN"]
+            return ["250-mail.example.com", "250 STARTTLS" if self.upgrade else "250 AUTH PLAIN"]
+        if verb == "STARTTLS":
+            return ["220 go on"]
         if verb == "AUTH":
             self.credentials.append(line.rsplit(" ", maxsplit=1)[-1])
             return ["235 welcome"]
         if verb == "RCPT":
             self.recipients.append(line)
-            return [self.refuses or "250 fine"]
+            return [self.refuses or ("550 no" if self.refuses_one in line else "250 fine")]
         if verb == "DATA":
             return ["354 go on"]
         if verb in ("MAIL", "RSET", "NOOP"):

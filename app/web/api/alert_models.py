@@ -7,6 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.alerting.channels.channel import URL_LENGTH_MAX
+from app.alerting.channels.email import RECIPIENTS_MAX
+from app.alerting.channels.kinds import KINDS, describe_options
 from app.alerting.rule import NAME, Rule
 from app.alerting.state import HistoryEntry
 from app.alerting.status import AlertsOverview, ChannelState, Firing
@@ -104,12 +107,12 @@ class NewChannel(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Name
-    kind: Literal["slack", "webhook", "email"]
+    kind: Annotated[str, Field(json_schema_extra={"enum": list(KINDS)})]
     url: str = Field(
-        max_length=2_000, description="https://…; for e-mail smtp://USER:PASSWORD@HOST"
+        max_length=URL_LENGTH_MAX, description="https://…; for e-mail smtp://USER:PASSWORD@HOST"
     )
     to: list[str] = Field(
-        default_factory=list, max_length=20, description="For e-mail: the recipients"
+        default_factory=list, max_length=RECIPIENTS_MAX, description="For e-mail: the recipients"
     )
     sender: str = Field("", description="For e-mail: the sender; default: the first of `to`")
     apps: list[str] = Field(
@@ -117,6 +120,7 @@ class NewChannel(BaseModel):
         description="Notify about these apps only; names or patterns with * and ?",
     )
     least: Literal["warn", "page"] = Field("warn", description="Lowest severity to notify about")
+    options: dict[str, str] = Field(default_factory=dict, description=describe_options())
 
 
 class ChannelBody(BaseModel):
@@ -232,7 +236,7 @@ def channel_body(state: ChannelState) -> ChannelBody:
     return ChannelBody(
         name=channel.name,
         kind=channel.kind,
-        where=channel.masked_address,
+        where=state.masked_address,
         apps=list(channel.apps),
         least=channel.least,
         added=channel.added_s,

@@ -16,6 +16,7 @@ from app.access.drain_registry import APP_NAME
 from app.alerting import status
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel, ChannelError
+from app.alerting.channels.kinds import masked_address
 from app.alerting.rule import NAME, SERVICE, RuleError
 from app.storage.interface import Reader, Store
 from app.web.api.alert_models import (
@@ -111,7 +112,7 @@ class AlertsApi:
         """Add a notification channel"""
         channel = await _or_problem(self._admin.add_channel(_channel(body, int(self._clock()))))
         return CreatedChannel(
-            name=channel.name, kind=channel.kind, where=channel.masked_address, key=channel.key
+            name=channel.name, kind=channel.kind, where=masked_address(channel), key=channel.key
         )
 
     async def remove_channel(self, name: NamePath) -> None:
@@ -142,16 +143,16 @@ class AlertsApi:
 
 
 def _channel(body: NewChannel, now_s: int) -> Channel:
-    sender = body.sender or (body.to[0] if body.to else "")
     return Channel(
         name=body.name,
         kind=body.kind,
         url=body.url,
         added_s=now_s,
         to=tuple(body.to),
-        sender=sender if body.kind == "email" else "",
+        sender=body.sender,
         apps=tuple(body.apps),
         least=body.least,
+        options=body.options,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from app.alerting import admin as admin_module
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
+from app.storage.alert_interface import AlertChange, AlertTable
 from tests.support.incident import URL, World, error, quiet, world
 
 
@@ -112,3 +113,16 @@ async def test_limits_of_rules_channels_and_mutes(monkeypatch: pytest.MonkeyPatc
         await sim.live(1, quiet)
         with pytest.raises(AlertAdminError, match="up to 30 days"):
             await admin(sim).mute("shop", 31 * 86_400)
+
+
+async def test_a_channel_that_this_version_cannot_read_is_not_replaced_but_can_be_removed() -> None:
+    record = b'{"name":"ops","kind":"slack","url":"https://x","added_s":1,"least":"info"}'
+    async with world() as sim:
+        await sim.store.change_alerts([AlertChange(AlertTable.CHANNELS, "ops", record)])
+        ops = Channel(name="ops", kind="slack", url="https://example.com/x", added_s=1)
+        with pytest.raises(AlertAdminError, match="channel ops already exists"):
+            await admin(sim).add_channel(ops)
+        assert (await sim.store.alert_tables(AlertTable.CHANNELS))[0]["ops"] == record
+
+        await admin(sim).remove_channel("ops")
+        await admin(sim).add_channel(ops)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from app.alerting.channels.channel import unpack_health
-from app.alerting.outbox import GIVE_UP_S
+from app.alerting.config import read_config
+from app.alerting.notification import compose_test
+from app.alerting.outbox import GIVE_UP_S, enqueue
 from app.alerting.state import unpack_history_entry
 from app.storage.alert_interface import AlertChange, AlertTable
 from app.storage.interface import StoreUnavailable
@@ -72,6 +74,34 @@ async def test_a_message_is_given_up_after_a_day_and_the_history_says_so() -> No
         entries = (await sim.store.alert_history(["shop"], 10))["shop"]
         assert unpack_history_entry(entries[0]).what == "undelivered"
         assert "answered 500" in unpack_history_entry(entries[0]).text
+
+
+async def test_messages_for_a_channel_of_a_newer_version_wait_for_it() -> None:
+    """One is of a kind that this version does not know, one has a field that it cannot read."""
+    newer_records = {
+        "pager": b'{"name":"pager","kind":"pager","url":"https://x","added_s":1,"tone":"loud"}',
+        "quiet": b'{"name":"quiet","kind":"slack","url":"https://x","added_s":1,"least":"info"}',
+    }
+    async with world() as sim:
+        changes = [
+            AlertChange(AlertTable.CHANNELS, name, record) for name, record in newer_records.items()
+        ]
+        await sim.store.change_alerts(changes)
+        message = compose_test("quiet", int(sim.clock()), "https://example.com")
+        quiet_channel = (await read_config(sim.store)).channels["quiet"]
+        await sim.store.change_alerts(enqueue(message, [quiet_channel], int(sim.clock())))
+        await incident(sim)
+
+        channels, healths, outbox = await sim.store.alert_tables(
+            AlertTable.CHANNELS, AlertTable.HEALTH, AlertTable.OUTBOX
+        )
+        assert newer_records.items() <= channels.items()
+        assert {entry.partition(":")[2] for entry in outbox} == {"pager", "quiet"}
+        reasons = {"pager": "has no channels of kind pager", "quiet": "cannot read this channel"}
+        for name, reason in reasons.items():
+            assert reason in unpack_health(healths[name]).error
+        assert ("app-broken", "firing") in sim.stories  # the other channel got its message
+        assert ("channel-fails quiet", "firing") in sim.stories
 
 
 class FailingStore(MemoryStore):

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
-from app.alerting.channels.channel import Channel, check
-from app.alerting.channels.delivery import ChannelDeliveryError, ChannelSender
+from app.alerting.channels.channel import Channel
+from app.alerting.channels.delivery import ChannelSender
+from app.alerting.channels.kind import ChannelDeliveryError
+from app.alerting.channels.kinds import complete_and_check
 from app.alerting.notification import Notification, NotificationItem
 from tests.support.certificates import certificate
 from tests.support.receivers import mailbox, webhook
@@ -48,7 +50,7 @@ MESSAGE = Notification(
 
 
 def channel(url: str, kind: Any = "webhook", **more: Any) -> Channel:
-    return check(Channel(name="ops", kind=kind, url=url, added_s=1, key="KEY", **more))
+    return complete_and_check(Channel(name="ops", kind=kind, url=url, added_s=1, key="KEY", **more))
 
 
 async def test_a_webhook_gets_json_that_is_signed() -> None:
@@ -192,3 +194,68 @@ async def test_a_mail_server_with_tls_must_show_a_certificate_that_is_trusted(
         await ChannelSender(Clock()).send(mail, MESSAGE)
 
         assert len(box.letters) == 1
+
+
+# Connects to this machine, and is none of its names: a mail server elsewhere, as far as we know.
+ELSEWHERE = "0.0.0.0"
+
+
+async def test_nothing_is_sent_to_a_mail_server_elsewhere_that_offers_no_tls() -> None:
+    async with mailbox() as box:
+        url = f"smtp://user:SECRET@{ELSEWHERE}:{box.port}"
+        with pytest.raises(ChannelDeliveryError, match=r"offers no TLS .* Try smtps://"):
+            await ChannelSender(Clock()).send(channel(url, "email", to=("a@example.com",)), MESSAGE)
+
+    assert (box.letters, box.recipients, box.credentials) == ([], [], [])
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+async def test_a_connection_is_upgraded_only_with_a_certificate_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_trusted: bool
+) -> None:
+    chain, key = certificate(tmp_path, ELSEWHERE)
+    async with mailbox() as box:
+        box.upgrade = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        box.upgrade.load_cert_chain(chain, key)
+        mail = channel(f"smtp://user:SECRET@{ELSEWHERE}:{box.port}", "email", to=("a@example.com",))
+        if is_trusted:
+            monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+            await ChannelSender(Clock()).send(mail, MESSAGE)
+        else:
+            with pytest.raises(ChannelDeliveryError) as error:
+                await ChannelSender(Clock()).send(mail, MESSAGE)
+            assert "SECRET" not in str(error.value)
+
+    assert (len(box.letters), len(box.credentials)) == ((1, 1) if is_trusted else (0, 0))
+
+
+async def test_a_certificate_of_another_host_is_not_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chain, key = certificate(tmp_path, "mail.example.com")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(chain))
+    async with mailbox(context) as box:
+        mail = channel(f"smtps://localhost:{box.port}", "email", to=("a@example.com",))
+        with pytest.raises(ChannelDeliveryError, match="SSLCertVerificationError"):
+            await ChannelSender(Clock()).send(mail, MESSAGE)
+
+    assert box.letters == []
+
+
+async def test_a_recipient_that_is_refused_is_named_though_others_got_the_mail() -> None:
+    async with mailbox() as box:
+        box.refuses_one = "b@example.com"
+        mail = channel(
+            f"smtp://127.0.0.1:{box.port}", "email", to=("a@example.com", "b@example.com")
+        )
+        with pytest.raises(ChannelDeliveryError, match=r"rejected b@example\.com$"):
+            await ChannelSender(Clock()).send(mail, MESSAGE)
+
+    assert len(box.letters) == 1
+
+
+async def test_a_channel_of_an_unknown_kind_says_what_to_do() -> None:
+    with pytest.raises(ChannelDeliveryError, match=r"no channels of kind pager\. Upgrade every"):
+        await ChannelSender(Clock()).send(Channel("ops", "pager", "https://SECRET", 1), MESSAGE)
