@@ -304,6 +304,9 @@ class FoldWorker:
                     self._record_failure(error, app)
                     continue
                 if len(elements) > 1:
+                    if slot == TOTAL:
+                        # An older worker keeps the dynos of sections that it does not know.
+                        rollup = rollup.without_dynos()
                     element = new_element(KIND_ROLLUP, pack(rollup, self._limits))
                     compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
                 await asyncio.sleep(0)
