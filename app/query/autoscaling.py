@@ -14,7 +14,7 @@ from app.rollup.codec import merge_packed
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
 from app.rollup.statuses import SWITCHING_PROTOCOLS
-from app.storage.interface import Reader
+from app.storage.interface.rollups import RollupReader
 from parsers.metrics import METRICS, Metric
 
 MINUTES_MAX = 60
@@ -41,7 +41,7 @@ class Signal(NamedTuple):
 
 
 async def read_signal(
-    store: Reader,
+    store: RollupReader,
     app: str,
     metric: Metric,
     stat: Stat,

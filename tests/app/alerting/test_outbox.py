@@ -7,8 +7,8 @@ from itertools import pairwise
 from app.alerting.channels.channel import unpack_health
 from app.alerting.outbox import GIVE_UP_S
 from app.alerting.state import unpack_history_entry
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, world
 from tests.support.receivers import webhook

@@ -15,19 +15,18 @@ from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import merge_packed
 from app.rollup.resolutions import align, resolutions
 from app.rollup.rollup import Rollup
-from app.storage.interface import (
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import Batch
+from app.storage.interface.elements import (
     HEADER_BYTES,
     KIND_ROLLUP,
     TOTAL,
     UNREADABLE,
-    Batch,
-    Fold,
-    SeenApp,
     Slot,
-    SlotWrite,
-    Store,
     new_element,
 )
+from app.storage.interface.folding import Fold, SlotWrite
+from app.storage.interface.store import Store
 from app.support.aio import cancel_and_wait
 from parsers.framing import split
 from tests.support.lines import AT_S, memory, router

@@ -15,7 +15,8 @@ from app.query.table import Query, QueryRange
 from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
-from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
+from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
+from app.storage.interface.folding import SlotWrite
 from app.storage.memory import MemoryStore
 from app.web.api.encoding import rows_csv, rows_json, series_json
 from parsers.metrics import METRICS
