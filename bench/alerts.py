@@ -18,8 +18,8 @@ from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import pack_batch
 from app.rollup.resolutions import DAY_S, MINUTE_S
 from app.rollup.rollup import Rollup
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import SeenApp
+from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.apps import SeenApp
 from app.storage.redis.store import RedisStore
 from bench.corpus import START_S
 from bench.measure import table

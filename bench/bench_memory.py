@@ -10,7 +10,7 @@ import redis.asyncio
 
 from app.ingest.received_batch import new_batch
 from app.rollup.resolutions import HOUR_S
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from app.storage.redis.keys import inbox_key
 from bench.measure import table
 from bench.store import RESOLUTIONS, fill, minutes, private_store

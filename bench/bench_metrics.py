@@ -17,7 +17,7 @@ from app.monitoring.app_metrics import AppState, build_families, read_app_states
 from app.monitoring.exposition import APPS_PER_TURN, in_blocks, render_apps
 from app.monitoring.text_format import TEXT, render_header, render_lines
 from app.rollup.batch_codec import pack_batch
-from app.storage.interface import SeenApp
+from app.storage.interface.apps import SeenApp
 from app.storage.redis.store import RedisStore
 from bench.bench_query import LoopHolds
 from bench.corpus import START_S

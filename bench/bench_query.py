@@ -20,7 +20,9 @@ from app.query.planner import QueryRequest, plan
 from app.rollup.codec import pack
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
-from app.storage.interface import KIND_ROLLUP, SeenApp, Slot, SlotWrite, new_element
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
+from app.storage.interface.folding import SlotWrite
 from app.storage.redis.slot_cache import SlotCache
 from app.storage.redis.store import RedisStore
 from bench.corpus import START_S

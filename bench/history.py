@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from app.rollup.resolutions import DAY_S, MINUTE_S
-from app.storage.interface import SeenApp
+from app.storage.interface.apps import SeenApp
 from app.storage.redis.store import connect
 from bench.store import fill, minutes
 from bench.target import Dynometer

@@ -21,7 +21,7 @@ from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import pack_batch
 from app.rollup.resolutions import HOUR_S, align
 from app.storage import embedded
-from app.storage.interface import SeenApp
+from app.storage.interface.apps import SeenApp
 from app.storage.redis.store import connect
 from bench.corpus import START_S
 from bench.measure import table

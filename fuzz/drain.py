@@ -12,7 +12,7 @@ from app.config import Settings
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.service.asgi import build_app
-from app.storage.interface import HEADER_BYTES
+from app.storage.interface.elements import HEADER_BYTES
 from app.storage.memory import MemoryStore
 from parsers.framing import split
 from tests.support.store_calls import fold, read_inbox

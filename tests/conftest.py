@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from app.storage import connect as engine
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore, connect
 from tests.support.cluster import (

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 MAX_STALENESS_S = 5
 _REFRESH_AGE_S = 4  # less than MAX_STALENESS_S by the time that an answer takes

@@ -20,7 +20,7 @@ from app.access.drain_secrets import (
     unlink_token,
 )
 from app.access.drain_status import removal_command
-from app.storage.interface import Store
+from app.storage.interface.access import DrainStore
 from app.support.errors import UserError
 
 _ATTEMPTS_MAX = 10
@@ -49,7 +49,7 @@ class DrainCommands(NamedTuple):
 class DrainAdmin:
     """Changes drain records in the store; concurrent changes are retried."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
+    def __init__(self, store: DrainStore, clock: Callable[[], float], public_url: str) -> None:
         """`public_url`: where Heroku reaches the service; "" if unknown."""
         self._store = store
         self._clock = clock

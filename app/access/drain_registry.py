@@ -14,7 +14,7 @@ import msgspec
 
 from app.access.cached_copy import CachedCopy
 from app.access.drain_secrets import SECRETS_MAX, DrainRecord, Secret, decode, encode, hash_secret
-from app.storage.interface import Store
+from app.storage.interface.access import DrainReader
 from app.support.aio import EagerCoroutine
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class DrainRegistry:
     """
 
     def __init__(
-        self, store: Store, clock: Callable[[], float], copy_path: Path | None = None
+        self, store: DrainReader, clock: Callable[[], float], copy_path: Path | None = None
     ) -> None:
         """`copy_path`: the file for the copy; None to keep none."""
         self._clock = clock

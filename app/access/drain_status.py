@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from app.access.drain_election import DrainElection, unpack_state
 from app.access.drain_secrets import DrainRecord, Secret, decode
-from app.storage.interface import Reader, SeenApp
+from app.storage.interface.access import DrainReader
+from app.storage.interface.apps import AppReader, SeenApp
 
 OTHER_ACTIVE_S = 900  # a drain that has been silent for longer is considered removed
 
@@ -49,7 +50,13 @@ def removal_command(app: str, token: str) -> str:
     return f"heroku drains:remove {token} -a {app}"
 
 
-async def drain_statuses(store: Reader, apps: Collection[str] | None = None) -> list[DrainStatus]:
+class DrainStatusReader(DrainReader, AppReader, Protocol):
+    """Reads drains, and when their apps were seen."""
+
+
+async def drain_statuses(
+    store: DrainStatusReader, apps: Collection[str] | None = None
+) -> list[DrainStatus]:
     """The status of these apps, or of all that may send or have sent; sorted by name."""
     records = await store.drains()
     sightings = {sighting.app: sighting for sighting in await store.seen_apps()}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from app.access.cached_copy import CachedCopy
-from app.storage.interface import Store
+from app.storage.interface.access import TokenStore
 
 ID_LENGTH = 8
 SECRET_BYTES = 32
@@ -98,7 +98,7 @@ def _hash(token: str) -> str:
 class ReadTokens:
     """Checks read tokens against a cached copy of the records."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, store: TokenStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
         self._tokens = CachedCopy[ReadToken](self._read, clock, {})

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from app.access.drain_registry import valid_app
-from app.storage.interface import REJECTED_LOGINS_PREFIX, Reader, Store
+from app.storage.interface.status import StatusReader, StatusStore
 
+REJECTED_LOGINS_PREFIX = "refused:"  # of the names of status records of rejected logins
 REJECTED_LOGINS_MAX = 20
 RETENTION_S = 24 * 3600
 _TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
@@ -46,7 +47,7 @@ _decode = msgspec.json.Decoder(list[RejectedLogin]).decode
 class RejectedLogins:
     """The rejected logins of this worker."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], *, name: str) -> None:
+    def __init__(self, store: StatusStore, clock: Callable[[], float], *, name: str) -> None:
         """`name`: of the worker."""
         self._store = store
         self._clock = clock
@@ -79,14 +80,14 @@ class RejectedLogins:
         """
         if self._has_changes:
             fields = {"refusals": _encode(list(self._logins.values())).decode()}
-            await self._store.heartbeat(self._heartbeat_name, fields, ttl_ms=RETENTION_S * 1000)
+            await self._store.write_status(self._heartbeat_name, fields, ttl_ms=RETENTION_S * 1000)
             self._has_changes = False
 
 
-async def recent_rejected_logins(store: Reader) -> list[RejectedLogin]:
+async def recent_rejected_logins(store: StatusReader) -> list[RejectedLogin]:
     """The last REJECTED_LOGINS_MAX rejected logins of all workers, newest first."""
     logins: dict[_LoginKey, RejectedLogin] = {}
-    for login in _logins_in(await store.heartbeats()):
+    for login in _logins_in(await store.statuses()):
         key = _LoginKey(login.user, login.token, login.reason)
         earlier = logins.get(key)
         logins[key] = _merge(earlier, login) if earlier else login

@@ -8,8 +8,12 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from app.access.read_tokens import Permissions, current_permissions
-from app.storage.alert_interface import TABLES_OF_APPS, AlertTable
-from app.storage.interface import REJECTED_LOGINS_PREFIX, Contents, Reader, SeenApp, Slot, Store
+from app.access.rejected_logins import REJECTED_LOGINS_PREFIX
+from app.storage.interface.alerts import TABLES_OF_APPS, AlertTable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.elements import Slot
+from app.storage.interface.rollups import Contents
+from app.storage.interface.store import Reader
 
 
 class VisibleStore:
@@ -18,7 +22,7 @@ class VisibleStore:
     All queries and pages read through it, so no route can forget to check permissions.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Reader) -> None:
         self._store = store
 
     async def seen_apps(self) -> list[SeenApp]:
@@ -48,14 +52,14 @@ class VisibleStore:
         allows = current_permissions.get().allows
         return await self._store.drain_states([app for app in apps if allows(app)])
 
-    async def heartbeats(self) -> dict[str, dict[str, str]]:
+    async def statuses(self) -> dict[str, dict[str, str]]:
         # Rejected logins may name any app, so only an admin sees them.
-        heartbeats = await self._store.heartbeats()
+        statuses = await self._store.statuses()
         if current_permissions.get().admin:
-            return heartbeats
+            return statuses
         return {
-            name: beat
-            for name, beat in heartbeats.items()
+            name: fields
+            for name, fields in statuses.items()
             if not name.startswith(REJECTED_LOGINS_PREFIX)
         }
 
@@ -104,6 +108,6 @@ def _visible_records(
     return {}
 
 
-def restrict(store: Store) -> Reader:
+def restrict(store: Reader) -> Reader:
     """A view of the store that shows only what the current request may see."""
     return VisibleStore(store)

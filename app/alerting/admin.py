@@ -6,7 +6,7 @@ No result contains a secret, except the key of a new webhook.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,11 +24,10 @@ from app.alerting.notification import compose_test
 from app.alerting.outbox import enqueue
 from app.alerting.rule import RULES_MAX, SERVICE, Rule, build_rule, pack_rule
 from app.alerting.state import HistoryEntry, Mute, pack_json
-from app.alerting.status import AlertsOverview, read_history, read_overview
+from app.alerting.status import AlertsOverview, AlertStatusReader, read_history, read_overview
 from app.alerting.wording import utc_time
 from app.rollup.resolutions import DAY_S
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Store
+from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
 from app.support.errors import UserError
 
 MUTE_S_MAX = 30 * DAY_S
@@ -39,10 +38,14 @@ class AlertAdminError(UserError):
     """A change is not possible; the message says why, and what to do instead."""
 
 
+class AlertAdminStore(AlertStore, AlertStatusReader, Protocol):
+    """What the administration of alerts needs of the store."""
+
+
 class AlertAdmin:
     """Manages the configuration of alerts in a store."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], url: str) -> None:
+    def __init__(self, store: AlertAdminStore, clock: Callable[[], float], url: str) -> None:
         """`url`: the address of the pages."""
         self._store = store
         self._clock = clock

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from app.alerting.channels.channel import Channel, unpack_health
 from app.alerting.channels.delivery import ChannelSender
@@ -39,8 +39,11 @@ from app.alerting.wording import describe_alert, describe_resolution, utc_time
 from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
 from app.rollup.time_range import TimeRange
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Store, StoreError
+from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
+from app.storage.interface.errors import StoreError
+from app.storage.interface.folding import BacklogReader
+from app.storage.interface.rollups import RollupReader
+from app.storage.interface.status import StatusStore
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +67,16 @@ class _EvaluationRound(NamedTuple):
     messages: list[Notification]
 
 
+class AlertWorkerStore(RollupReader, AlertStore, BacklogReader, StatusStore, Protocol):
+    """What the worker needs of the store."""
+
+
 class AlertWorker:
     """Evaluates and delivers while it holds the lease, otherwise stands by."""
 
     def __init__(
         self,
-        store: Store,
+        store: AlertWorkerStore,
         minutes: Resolution,
         *,
         clock: Callable[[], float],
@@ -196,7 +203,7 @@ class AlertWorker:
         since_s = self._spool_since_s()
         if since_s or self._is_spooling_published:
             name, fields = f"{SPOOLING}{self._name}", {"since_s": str(since_s)}
-            await self._store.heartbeat(name, fields, ttl_ms=_SPOOLING_TTL_MS)
+            await self._store.write_status(name, fields, ttl_ms=_SPOOLING_TTL_MS)
         self._is_spooling_published = bool(since_s)
         return since_s
 
@@ -359,7 +366,7 @@ class AlertWorker:
 
     async def _publish_progress(self, complete_s: int, delay_reason: str) -> None:
         fields = {"evaluated_s": str(complete_s), "waiting": delay_reason, "worker": self._name}
-        await self._store.heartbeat(HEARTBEAT, fields, ttl_ms=_HEARTBEAT_TTL_MS)
+        await self._store.write_status(HEARTBEAT, fields, ttl_ms=_HEARTBEAT_TTL_MS)
 
 
 def _messages_for(messages: list[Notification], channel: Channel, url: str) -> list[Notification]:

@@ -13,7 +13,7 @@ from app.alerting.channels.channel import Channel, unpack_channel, unreadable_ch
 from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.rule import Rule, merge_rules, unpack_rule
 from app.alerting.state import Mute, unpack_mute
-from app.storage.alert_interface import AlertReader, AlertTable
+from app.storage.interface.alerts import AlertReader, AlertTable
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
 from app.rollup.time_range import NEVER, TimeRange
-from app.storage.interface import Reader
+from app.storage.interface.rollups import RollupReader
 
 CATCH_UP_MINUTES = 120  # older minutes are skipped: their problems no longer deserve an alert
 LATE_S = 180  # a minute evaluated this long after its end is late: we or the store were down
@@ -52,7 +52,7 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Reads rollups and evaluates rules; writes nothing."""
 
-    def __init__(self, store: Reader, minutes: Resolution) -> None:
+    def __init__(self, store: RollupReader, minutes: Resolution) -> None:
         self._store = store
         self._minutes = minutes
         self._last_week = LastWeek(store)

@@ -15,7 +15,8 @@ from app.rollup.codec import merge_packed
 from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
-from app.storage.interface import HEADER_BYTES, Reader, Slot
+from app.storage.interface.elements import HEADER_BYTES, Slot
+from app.storage.interface.rollups import RollupReader
 
 _ALWAYS = frozenset({"requests", "events", "ledger"})
 _TOTAL = Slot("total", 0)
@@ -40,7 +41,7 @@ class RuleQueries:
 
 
 async def read_minutes(
-    store: Reader,
+    store: RollupReader,
     app: str,
     queries: RuleQueries,
     start: int,
@@ -64,7 +65,7 @@ async def read_minutes(
 
 
 async def read_activity(
-    store: Reader, app: str, start: int, end: int, minutes: Resolution
+    store: RollupReader, app: str, start: int, end: int, minutes: Resolution
 ) -> list[bool]:
     """Whether the app logged anything, for each minute in [start, end)."""
     active_minutes: set[int] = set()
@@ -83,7 +84,7 @@ class LastWeek:
     rule.
     """
 
-    def __init__(self, store: Reader) -> None:
+    def __init__(self, store: RollupReader) -> None:
         self._store = store
         self._hour = 0
         self._values: dict[tuple[str, bytes], dict[str, Measurement]] = {}
@@ -140,7 +141,7 @@ class RecentChanges(NamedTuple):
 
 
 async def read_recent_changes(
-    store: Reader, app: str, alert_start_s: int, end_s: int, minutes: Resolution
+    store: RollupReader, app: str, alert_start_s: int, end_s: int, minutes: Resolution
 ) -> RecentChanges:
     """The events from shortly before an alert until `end_s`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from app.storage.alert_interface import AlertStore
+from app.storage.interface.alerts import AlertStore
 
 # Nothing is evaluated until the lease of a killed worker expires, so it is short. But it is longer
 # than one delivery attempt (delivery.TIME_LIMIT_S), so that no two workers send a notification.

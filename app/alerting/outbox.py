@@ -25,8 +25,7 @@ from app.alerting.lease import Lease
 from app.alerting.notification import Notification
 from app.alerting.rule import SERVICE
 from app.alerting.state import HistoryEntry, pack_json
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Store
+from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +61,7 @@ class Outbox:
     """Delivers notifications while this worker holds the lease."""
 
     def __init__(
-        self, store: Store, lease: Lease, sender: ChannelSender, clock: Callable[[], float]
+        self, store: AlertStore, lease: Lease, sender: ChannelSender, clock: Callable[[], float]
     ) -> None:
         self._store = store
         self._lease = lease

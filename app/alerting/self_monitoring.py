@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -12,8 +12,10 @@ from app.alerting.evaluator import Evaluation, rules_for
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, AppAlerts
 from app.alerting.state_machine import QUIET, MinuteResult, evaluate_minute, judge_duration
+from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.rollup.resolutions import MINUTE_S, align
-from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Reader, Store
+from app.storage.interface.folding import BacklogReader
+from app.storage.interface.status import StatusReader
 
 # Prefixes of heartbeats:
 SPOOLING = "spool:"  # of workers with lines that wait on disk
@@ -35,14 +37,21 @@ class ServiceState(NamedTuple):
     channel_health: Mapping[str, ChannelHealth]
 
 
+class ServiceStateReader(BacklogReader, StatusReader, Protocol):
+    """Reads the condition of the service."""
+
+
 async def read_service_state(
-    store: Store, now_s: float, own_spool_since_s: int, channel_health: Mapping[str, ChannelHealth]
+    store: ServiceStateReader,
+    now_s: float,
+    own_spool_since_s: int,
+    channel_health: Mapping[str, ChannelHealth],
 ) -> ServiceState:
     """
     Raises:
         StoreUnavailable
     """
-    heartbeats = await store.heartbeats()
+    heartbeats = await store.statuses()
     fold_times_s = [
         int(fields["last_success_s"]) for name, fields in heartbeats.items() if _folds(name, fields)
     ]
@@ -61,13 +70,13 @@ async def read_service_state(
     )
 
 
-async def read_spooling_since(store: Reader) -> int:
+async def read_spooling_since(store: StatusReader) -> int:
     """Since when lines wait on disk, by the workers' heartbeats. Unix seconds, 0 if none wait.
 
     Raises:
         StoreUnavailable
     """
-    return _earliest_start(await store.heartbeats(), SPOOLING)
+    return _earliest_start(await store.statuses(), SPOOLING)
 
 
 def _earliest_start(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) -> int:

@@ -7,7 +7,7 @@ all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from app.alerting.alert_worker import HEARTBEAT
 from app.alerting.channels.channel import Channel, ChannelHealth, unpack_health
@@ -15,8 +15,9 @@ from app.alerting.channels.kinds import masked_address
 from app.alerting.config import AlertConfig, read_config, unpack_readable
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, HistoryEntry, unpack_app_alerts, unpack_history_entry
-from app.storage.alert_interface import AlertTable
-from app.storage.interface import Reader
+from app.storage.interface.alerts import AlertReader, AlertTable
+from app.storage.interface.apps import AppReader
+from app.storage.interface.status import StatusReader
 
 
 class Firing(NamedTuple):
@@ -52,7 +53,11 @@ class AlertsOverview(NamedTuple):
     delay_reason: str
 
 
-async def read_overview(store: Reader) -> AlertsOverview:
+class AlertStatusReader(AlertReader, AppReader, StatusReader, Protocol):
+    """Reads the alerts, and how the worker that evaluates them is doing."""
+
+
+async def read_overview(store: AlertStatusReader) -> AlertsOverview:
     """
     Raises:
         StoreUnavailable
@@ -68,7 +73,7 @@ async def read_overview(store: Reader) -> AlertsOverview:
         if alert.phase != "over"
     ]
     queued_channels = [field.partition(":")[2] for field in outbox]
-    heartbeat = (await store.heartbeats()).get(HEARTBEAT, {})
+    heartbeat = (await store.statuses()).get(HEARTBEAT, {})
     return AlertsOverview(
         config,
         firing,
@@ -82,7 +87,7 @@ async def read_overview(store: Reader) -> AlertsOverview:
 
 
 async def read_history(
-    store: Reader, apps: Sequence[str], count: int
+    store: AlertStatusReader, apps: Sequence[str], count: int
 ) -> list[tuple[str, HistoryEntry]]:
     """The history of these apps, or of all apps and the service if none is given; newest first.
 

@@ -25,7 +25,7 @@ from app.alerting.outbox import record_failure
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.self_monitoring import OUTAGE, outage_alert
 from app.rollup.resolutions import MINUTE_S
-from app.storage.interface import Store
+from app.storage.interface.status import StatusStore
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class StoreOutageNotifier:
             return False
         return True
 
-    async def report_recovery(self, store: Store) -> None:
+    async def report_recovery(self, store: StatusStore) -> None:
         """Record that the store is available. If channels were notified, publish that, so that the
         evaluating worker sends the resolution.
 
@@ -107,7 +107,7 @@ class StoreOutageNotifier:
         record = self._read()
         if record.channels:
             fields = {"since_s": str(record.since_s)}
-            await store.heartbeat(f"{OUTAGE}{self._name}", fields, ttl_ms=_HEARTBEAT_TTL_MS)
+            await store.write_status(f"{OUTAGE}{self._name}", fields, ttl_ms=_HEARTBEAT_TTL_MS)
         self._write(None)
         self.close()
 

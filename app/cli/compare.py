@@ -23,7 +23,8 @@ from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.resolutions import Resolution, align, resolutions
 from app.rollup.rollup import Rollup
 from app.storage.connect import connect, refuse_unsupported_data
-from app.storage.interface import TOTAL, Contents, Slot, Store
+from app.storage.interface.elements import TOTAL, Slot
+from app.storage.interface.rollups import Contents, RollupReader
 
 SETTLED = "5m"
 DIFFERENCES_SHOWN = 20  # per app, without --json
@@ -124,8 +125,8 @@ async def _compare_apps(
 
 
 async def differences_of(
-    first: Store,
-    second: Store,
+    first: RollupReader,
+    second: RollupReader,
     app: str,
     tiers: Sequence[Resolution],
     now_s: int,

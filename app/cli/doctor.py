@@ -23,17 +23,21 @@ from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting.channels.channel import unpack_health
 from app.alerting.channels.kinds import KINDS
+from app.alerting.self_monitoring import ServiceStateReader
 from app.cli.open_store import open_store
 from app.cli.output import format_minute
-from app.cli.self_test import LINES, SelfTestFailed, run_self_test
+from app.cli.self_test import LINES, SelfTestFailed, SelfTestStore, run_self_test
 from app.config import ConfigError, Settings, unknown_settings
+from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import SHED_AT, WARN_AT
 from app.ingest.drain_loop import loop_notice, looping_apps
 from app.ingest.spool import Spool
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
-from app.storage.alert_interface import AlertTable
-from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Store, StoreUnavailable
+from app.storage.interface.alerts import AlertReader, AlertTable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.server import ServerStatus
+from app.storage.interface.store import Reader
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
@@ -237,7 +241,7 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[Finding]:
     problems = await store.problems()  # connects too, so that the next call can be timed
     began_s = time.perf_counter()
     info = await store.server_info()
@@ -282,10 +286,10 @@ async def _store(store: Store, now_s: float) -> AsyncIterator[Finding]:
         )
 
 
-async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _folding(store: ServiceStateReader, now_s: float) -> AsyncIterator[Finding]:
     heartbeats = {
         name: beat
-        for name, beat in (await store.heartbeats()).items()
+        for name, beat in (await store.statuses()).items()
         if name.startswith(FOLD_HEARTBEAT_PREFIX)
         and now_s - int(beat["checked_s"]) < FOLDING_LATE_S
     }
@@ -317,7 +321,7 @@ async def _folding(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(True, "folding", f"{_plural(len(heartbeats), 'worker')}, {batches} waiting")
 
 
-async def _self_test(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _self_test(store: SelfTestStore, now_s: float) -> AsyncIterator[Finding]:
     try:
         await run_self_test(store, now_s)
     except SelfTestFailed as error:
@@ -330,7 +334,7 @@ async def _self_test(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(True, "batch", f"{LINES} marked lines sent through, each counted once")
 
 
-async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
     seen_apps = await store.seen_apps()
     silent_apps = (await store.drains()).keys() - {sighting.app for sighting in seen_apps}
     for app in sorted(silent_apps):
@@ -359,7 +363,7 @@ async def _apps(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen")
 
 
-async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:
     statuses = await drain_statuses(store)
     for drain in second_drains(statuses, now_s):
         yield Finding(False, "drains", drain.second_drain_notice, drain.app)
@@ -388,7 +392,7 @@ async def _drains(store: Store, now_s: float) -> AsyncIterator[Finding]:
         yield Finding(True, "drains", f"{_plural(senders, 'app')} may send")
 
 
-async def _alerts(store: Store, now_s: float) -> AsyncIterator[Finding]:
+async def _alerts(store: AlertReader, now_s: float) -> AsyncIterator[Finding]:
     channels, healths = await store.alert_tables(AlertTable.CHANNELS, AlertTable.HEALTH)
     if not channels:
         yield Finding(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from app.config import ConfigError, Settings
 from app.storage import embedded
 from app.storage.connect import connect
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from app.support.about import command
 
 

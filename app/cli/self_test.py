@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
+from typing import Protocol
 
-from app.folding.fold_worker import FoldWorker
+from app.folding.fold_worker import FoldWorker, FoldWorkerStore
 from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import AcceptanceWindow
 from app.ingest.received_batch import ReceivedBatch, batch_id
@@ -18,7 +19,10 @@ from app.rollup.codec import merge_packed
 from app.rollup.resolutions import HOUR_S, MINUTE_S, align, resolutions
 from app.rollup.rollup import Rollup
 from app.rollup.time_range import ALWAYS
-from app.storage.interface import HEADER_BYTES, Contents, Outcome, Slot, Store
+from app.storage.interface.batches import BatchStore, Outcome
+from app.storage.interface.elements import HEADER_BYTES, Slot
+from app.storage.interface.folding import SlotRemover
+from app.storage.interface.rollups import Contents, RollupReader
 
 APPS = "_doctor."
 LINES = 5
@@ -29,7 +33,11 @@ class SelfTestFailed(Exception):
     """The store returned other lines than were sent; the message says at which step."""
 
 
-async def run_self_test(store: Store, now_s: float) -> None:
+class SelfTestStore(BatchStore, FoldWorkerStore, RollupReader, SlotRemover, Protocol):
+    """What the test needs of the store."""
+
+
+async def run_self_test(store: SelfTestStore, now_s: float) -> None:
     """Send the batch twice, and check that its lines are there once, before and after folding.
 
     Raises:

@@ -16,7 +16,8 @@ from app.cli.output import print_err
 from app.config import ConfigError, Settings
 from app.receivers.syslog_listener import NOT_LINKED
 from app.service.syslog import listen
-from app.storage.interface import Store
+from app.storage.interface.status import StatusReader
+from app.storage.interface.store import Store
 from app.support import logging as logs
 from app.support.about import command
 
@@ -77,7 +78,9 @@ async def add_syslog_drains(
     return 1 if unlinked_apps else 0
 
 
-async def _wait_for_tokens(store: Store, tokens_before: set[str], wait_s: float) -> list[str]:
+async def _wait_for_tokens(
+    store: StatusReader, tokens_before: set[str], wait_s: float
+) -> list[str]:
     deadline = time.monotonic() + wait_s
     while time.monotonic() < deadline:
         tokens = [token for token in await _unlinked_tokens(store) if token not in tokens_before]
@@ -87,7 +90,7 @@ async def _wait_for_tokens(store: Store, tokens_before: set[str], wait_s: float)
     return []
 
 
-async def _unlinked_tokens(store: Store) -> list[str]:
+async def _unlinked_tokens(store: StatusReader) -> list[str]:
     logins = await recent_rejected_logins(store)
     return [login.token for login in logins if login.reason == NOT_LINKED and login.token]
 

@@ -23,10 +23,10 @@ from app.cli.arguments import app_glob, time_span
 from app.cli.open_store import open_store
 from app.cli.output import format_minute, print_err
 from app.config import Settings
-from app.storage.interface import Store
+from app.storage.interface.access import TokenStore
 from app.support.about import command
 
-Action = Callable[[Store, argparse.Namespace], Awaitable[int]]
+Action = Callable[[TokenStore, argparse.Namespace], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,7 +81,7 @@ async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
         return await action(store, arguments)
 
 
-async def _add(store: Store, arguments: argparse.Namespace) -> int:
+async def _add(store: TokenStore, arguments: argparse.Namespace) -> int:
     now_s = int(time.time())
     expires_s = now_s + arguments.expires if arguments.expires else 0
     token, token_id, record = new_token(arguments.name, arguments.app or ["*"], now_s, expires_s)
@@ -94,7 +94,7 @@ async def _add(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _list(store: Store, arguments: argparse.Namespace) -> int:
+async def _list(store: TokenStore, arguments: argparse.Namespace) -> int:
     tokens = {key: unpack_token(data) for key, data in sorted((await store.tokens()).items())}
     if arguments.json:
         print(json.dumps([public_fields(key, token) for key, token in tokens.items()], indent=2))
@@ -110,7 +110,7 @@ async def _list(store: Store, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _remove(store: Store, arguments: argparse.Namespace) -> int:
+async def _remove(store: TokenStore, arguments: argparse.Namespace) -> int:
     tokens = await store.tokens()
     if unknown := [token_id for token_id in arguments.ids if token_id not in tokens]:
         print_err(

@@ -13,8 +13,8 @@ from app.alerting.state import HistoryEntry, unpack_app_alerts, unpack_history_e
 from app.alerting.wording import describe_alert, utc_time
 from app.dashboard.charts import Chart, Threshold
 from app.query.selection import Selection
-from app.storage.alert_interface import HISTORY_LENGTH_MAX, AlertTable
-from app.storage.interface import Reader
+from app.storage.interface.alerts import HISTORY_LENGTH_MAX, AlertTable
+from app.storage.interface.store import Reader
 
 RECENT_MAX = 6
 _MARKS = {"fired": "alert: ", "resolved": "resolved: ", "muted": "alerts ", "unmuted": "alerts "}

@@ -21,7 +21,8 @@ from app.query.time_syntax import parse_time
 from app.rollup.events import EventKey
 from app.rollup.resolutions import DAY_S, Resolution, nice_step
 from app.rollup.statuses import OUTCOMES
-from app.storage.interface import Reader, SeenApp
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.store import Reader
 from parsers.error_codes import explain
 from parsers.samples import labels_of
 

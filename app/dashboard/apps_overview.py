@@ -13,7 +13,8 @@ from app.query.planner import plan_range
 from app.query.snapshot import per_minute, read_snapshot
 from app.query.stats import Value
 from app.rollup.resolutions import Resolution
-from app.storage.interface import Reader, SeenApp
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.rollups import RollupReader
 
 MINUTES = 60
 NOW_MINUTES = 5
@@ -94,7 +95,7 @@ class AppsOverviewCache:
         self._overviews: dict[str, tuple[float, AppOverview]] = {}
         self._last_week: dict[str, tuple[float, Value]] = {}
 
-    async def get(self, store: Reader, sighting: SeenApp, now_s: float) -> AppOverview:
+    async def get(self, store: RollupReader, sighting: SeenApp, now_s: float) -> AppOverview:
         """The overview of an app. The caller has checked that the reader may see it.
 
         Raises:
@@ -110,7 +111,7 @@ class AppsOverviewCache:
             self._overviews[sighting.app] = (now_s, overview)
         return overview
 
-    async def _p95_last_week(self, store: Reader, app: str, now_s: float) -> Value:
+    async def _p95_last_week(self, store: RollupReader, app: str, now_s: float) -> Value:
         read_s, p95_ms = self._last_week.get(app, (0.0, None))
         if now_s - read_s >= LAST_WEEK_FRESH_S:
             week = await read_snapshot(store, app, "now-169h", "now-168h", self._resolutions, now_s)
@@ -120,7 +121,7 @@ class AppsOverviewCache:
 
 
 async def _read_overview(
-    store: Reader,
+    store: RollupReader,
     sighting: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,

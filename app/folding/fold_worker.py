@@ -36,6 +36,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from app.folding.merge import (
     MARGIN_S,
@@ -51,19 +52,11 @@ from app.rollup.accelerated import merge_rollups, pack
 from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
-from app.storage.interface import (
-    FOLD_HEARTBEAT_PREFIX,
-    KIND_ROLLUP,
-    TOTAL,
-    UNREADABLE,
-    Compaction,
-    Fold,
-    Slot,
-    SlotWrite,
-    Store,
-    StoreError,
-    new_element,
-)
+from app.storage.interface.apps import AppRegistry
+from app.storage.interface.elements import KIND_ROLLUP, TOTAL, UNREADABLE, Slot, new_element
+from app.storage.interface.errors import StoreError
+from app.storage.interface.folding import BacklogReader, Compaction, Fold, FoldStore, SlotWrite
+from app.storage.interface.status import StatusStore
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +71,11 @@ COMPACT_AT_LENGTH = 32  # a reader of a slot merges at most so many elements whi
 CLOSED_AFTER_S = 120
 SWEEP_INTERVAL_S = 60
 HEARTBEAT_INTERVAL_S = 1.0
+FOLD_HEARTBEAT_PREFIX = "fold:"  # of the names of status records of fold workers
+
+
+class FoldWorkerStore(FoldStore, BacklogReader, AppRegistry, StatusStore, Protocol):
+    """What a fold worker needs of the store."""
 
 
 class FoldWorker:
@@ -85,7 +83,7 @@ class FoldWorker:
 
     def __init__(
         self,
-        store: Store,
+        store: FoldWorkerStore,
         resolutions: Sequence[Resolution],
         *,
         name: str,
@@ -304,6 +302,9 @@ class FoldWorker:
                     self._record_failure(error, app)
                     continue
                 if len(elements) > 1:
+                    if slot == TOTAL:
+                        # An older worker keeps the dynos of sections that it does not know.
+                        rollup = rollup.without_dynos()
                     element = new_element(KIND_ROLLUP, pack(rollup, self._limits))
                     compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
                 await asyncio.sleep(0)
@@ -327,7 +328,7 @@ class FoldWorker:
         if now_s - self._last_heartbeat_s < HEARTBEAT_INTERVAL_S:
             return
         self._last_heartbeat_s = now_s
-        await self._store.heartbeat(
+        await self._store.write_status(
             FOLD_HEARTBEAT_PREFIX + self._name,
             {
                 "last_success_s": str(int(self.last_success_s)),

@@ -11,10 +11,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 from app.folding.merge import MARGIN_S
 from app.rollup.resolutions import HOUR_S, MINUTE_S, SLACK_S, Resolution, align
-from app.storage.interface import ServerInfo, Slot, Store
+from app.storage.interface.apps import AppReader
+from app.storage.interface.elements import Slot
+from app.storage.interface.folding import SlotRemover
+from app.storage.interface.server import ServerInfo, ServerStatus
+from app.storage.interface.status import StatusStore
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +31,10 @@ HEARTBEAT = "room"  # under this name in the store, workers share the time of th
 _MEBIBYTE = 2**20
 
 
+class EvictionStore(ServerStatus, SlotRemover, AppReader, StatusStore, Protocol):
+    """What the guard needs of the store."""
+
+
 class MemoryPressureGuard:
     """Watches the store's memory; drops old minutes and shortens their retention if needed.
 
@@ -34,7 +43,7 @@ class MemoryPressureGuard:
     """
 
     def __init__(
-        self, store: Store, resolutions: list[Resolution], clock: Callable[[], float]
+        self, store: EvictionStore, resolutions: list[Resolution], clock: Callable[[], float]
     ) -> None:
         """
         Args:
@@ -57,7 +66,7 @@ class MemoryPressureGuard:
             StoreUnavailable: try again later.
         """
         self.server_info = await self._store.server_info()
-        heartbeat = (await self._store.heartbeats()).get(HEARTBEAT, {})
+        heartbeat = (await self._store.statuses()).get(HEARTBEAT, {})
         self._dropped_before_s = int(heartbeat.get("dropped_before_s", 0))
         if self._used_ratio > SHED_AT:
             await self._shed()
@@ -88,7 +97,9 @@ class MemoryPressureGuard:
             self._dropped_before_s = start
             # It expires when all minutes before `start` would have expired, too.
             ttl_ms = (self._minutes.retention_s + MARGIN_S) * 1000
-            await self._store.heartbeat(HEARTBEAT, {"dropped_before_s": str(start)}, ttl_ms=ttl_ms)
+            await self._store.write_status(
+                HEARTBEAT, {"dropped_before_s": str(start)}, ttl_ms=ttl_ms
+            )
             log.warning("%s", self.notice())
 
     def notice(self) -> str:

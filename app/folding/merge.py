@@ -15,16 +15,16 @@ from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import NewerVersion, PackError, unpack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
-from app.storage.interface import (
+from app.storage.interface.elements import (
     HEADER_BYTES,
     KIND_ROLLUP,
     KIND_UNREADABLE,
     TOTAL,
     UNREADABLE,
     Slot,
-    SlotWrite,
     new_element,
 )
+from app.storage.interface.folding import SlotWrite
 from app.support.errors import UserError
 
 # Slots outlive their retention by more than the acceptance window of late lines, so none expires

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from app.ingest.aggregator import ActivityTimes
-from app.storage.interface import SeenApp, Store, StoreUnavailable
+from app.storage.interface.apps import AppRegistry, SeenApp
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -16,7 +17,7 @@ SIGHTING_STEP_S = 5  # last_seen may lag by this much
 class AppSightings:
     """Reports to the store when apps were seen: new apps immediately, others every few seconds."""
 
-    def __init__(self, store: Store, *, ttl_s: int) -> None:
+    def __init__(self, store: AppRegistry, *, ttl_s: int) -> None:
         """`ttl_s`: how long the list of apps is kept after its last sighting."""
         self._store = store
         self._ttl_ms = ttl_s * 1000

@@ -53,17 +53,16 @@ from app.access.drain_election import (
 )
 from app.ingest.received_batch import PendingWrite, ReceivedBatch
 from app.rollup.time_range import ALWAYS, TimeRange
-from app.storage.interface import (
-    KIND_BATCH,
+from app.storage.interface.batches import (
     AppendResult,
     Batch,
+    BatchStore,
     CoalescedElement,
     Outcome,
     StatePrecondition,
-    Store,
-    StoreUnavailable,
-    new_element,
 )
+from app.storage.interface.elements import KIND_BATCH, new_element
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class BatchWriter:
 
     def __init__(
         self,
-        store: Store,
+        store: BatchStore,
         *,
         id_ttl_s: int,
         inbox_ttl_s: int,

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from app.storage.interface import Store
+from app.storage.interface.status import StatusReader, StatusStore
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ INSPECTED_BYTES = 2_048  # of a body; in a log loop nearly every line is such a 
 class DrainLoopDetector:
     """Searches bodies for router lines about our own /drain."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
+    def __init__(self, store: StatusStore, clock: Callable[[], float], public_url: str) -> None:
         """`public_url` is our address for Heroku; "" if unknown, then nothing is detected."""
         self._store = store
         self._clock = clock
@@ -44,7 +44,7 @@ class DrainLoopDetector:
         """
         for app in self._new_apps:
             now_s = str(int(self._clock()))
-            await self._store.heartbeat(
+            await self._store.write_status(
                 HEARTBEAT_PREFIX + app, {"last_s": now_s}, ttl_ms=HEARTBEAT_TTL_S * 1000
             )
         self._new_apps.clear()
@@ -59,11 +59,11 @@ class DrainLoopDetector:
         return [loop_notice(app) for app in self._apps]
 
 
-async def looping_apps(store: Store) -> list[str]:
+async def looping_apps(store: StatusReader) -> list[str]:
     """Apps in a log loop that any worker detected within HEARTBEAT_TTL_S."""
     return sorted(
         name.removeprefix(HEARTBEAT_PREFIX)
-        for name in await store.heartbeats()
+        for name in await store.statuses()
         if name.startswith(HEARTBEAT_PREFIX)
     )
 

@@ -22,7 +22,7 @@ from app.ingest.batch_writer import BatchSink
 from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, DrainPost
 from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch, pack_received
 from app.ingest.spool import Spool, SpoolRejected
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

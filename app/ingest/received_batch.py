@@ -21,13 +21,8 @@ from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import DECODE_ERRORS, to_pack_error
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.rollup.time_range import ALWAYS, TimeRange
-from app.storage.interface import (
-    ID_BYTES,
-    KIND_BATCH,
-    Batch,
-    new_element,
-    random_bytes,
-)
+from app.storage.interface.batches import ID_BYTES, Batch
+from app.storage.interface.elements import KIND_BATCH, new_element, random_bytes
 
 
 def batch_id(frame_id: bytes) -> bytes:

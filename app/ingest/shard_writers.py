@@ -18,7 +18,7 @@ from app.ingest.coalesced_batch import DrainKey, DrainPost
 from app.ingest.group_commit import GroupCommitter, OnResult
 from app.ingest.pipeline import WritePath
 from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch
-from app.storage.interface import ShardedStore
+from app.storage.interface.server import ShardedStore
 
 SIGHTING_WAIT_S = 0.2  # the list of apps may be on a shard that is down; it is then updated later
 

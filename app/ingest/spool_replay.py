@@ -15,7 +15,7 @@ from app.ingest.spool import Spool
 from app.ingest.spool_file import SpoolFile
 from app.rollup.codec import NewerVersion, PackError
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from app.ingest.aggregator import AggregatedBody
 from app.ingest.received_batch import PendingWrite, ReceivedBatch, pack_received
 from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
 from app.kafka.producer import RecordProducer, TopicRecord
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

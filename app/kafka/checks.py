@@ -11,7 +11,7 @@ from app.config import Settings
 from app.kafka.client_settings import REPLICATION, RETENTION_S, KafkaSettings
 from app.kafka.secrets_topic import error_text, read_secrets
 from app.kafka.topics import TopicAdmin, topic_specs
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 TIMEOUT_S = 5.0
 # The log cleaner may take max.compaction.lag.ms and a segment, and the same time again.

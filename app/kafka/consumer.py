@@ -23,7 +23,8 @@ from app.kafka.producer import RecordProducer, TopicRecord
 from app.kafka.secrets_topic import error_text
 from app.rollup.codec import NewerVersion, PackError
 from app.rollup.rollup import CardinalityLimits
-from app.storage.interface import LogOffset, StoreUnavailable
+from app.storage.interface.batches import LogOffset
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

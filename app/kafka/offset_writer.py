@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 
 from app.ingest.batch_writer import BatchWriter
 from app.ingest.received_batch import PendingWrite, ReceivedBatch
-from app.storage.interface import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
+from app.storage.interface.batches import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
 
 
 class OffsetBatchWriter(BatchWriter):
     """A batch writer that stores the offset of each record in the same atomic step.
 
-    A record at or below the stored offset of its app has no effect (app.storage.interface,
-    Store.append_from_log).
+    A record at or below the stored offset of its app has no effect (BatchStore.append_from_log).
     """
 
     _offsets: Mapping[ReceivedBatch, LogOffset] = {}

@@ -23,7 +23,8 @@ from app.kafka.client_settings import KafkaSettings
 from app.kafka.metrics import KafkaCollector, consumer_heartbeats
 from app.kafka.producer import RecordProducer
 from app.kafka.secrets_topic import SecretsPublisher, error_text, read_secrets
-from app.storage.interface import Store, StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.status import StatusReader
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,11 @@ class KafkaPlugin:
     """The service's background plugin for Kafka (app.service.wiring.BackgroundPlugin)."""
 
     def __init__(
-        self, settings: Settings, store: Store, drains: DrainRegistry, clock: Callable[[], float]
+        self,
+        settings: Settings,
+        store: StatusReader,
+        drains: DrainRegistry,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._drains = drains
@@ -80,7 +85,7 @@ class KafkaPlugin:
 
     async def _read_heartbeats(self) -> None:
         try:
-            heartbeats = await self._store.heartbeats()
+            heartbeats = await self._store.statuses()
         except StoreUnavailable:
             self._is_store_down = True
             return

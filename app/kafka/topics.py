@@ -15,7 +15,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
 )
 
 from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 TIMEOUT_S = 10.0
 ID_TIMEOUT_S = 3.0  # brokers without topic ids may not answer at all

@@ -24,7 +24,9 @@ from app.rollup.resolutions import MINUTE_S, align
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS, SECTION, Metric
 from app.rollup.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
-from app.storage.interface import HEADER_BYTES, TOTAL, Contents, Reader, SeenApp, Slot
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.elements import HEADER_BYTES, TOTAL, Slot
+from app.storage.interface.rollups import Contents, RollupReader
 from parsers.error_codes import CODES
 from parsers.samples import ROUTER_SOURCE, labels_of
 
@@ -54,7 +56,7 @@ class AppState(NamedTuple):
 
 
 async def read_app_states(
-    store: Reader, sightings: Sequence[SeenApp], now_s: float
+    store: RollupReader, sightings: Sequence[SeenApp], now_s: float
 ) -> list[AppState]:
     """Read these apps, each in one atomic step.
 

@@ -11,11 +11,15 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
+from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
 from app.monitoring.app_metrics import build_families, read_app_states
 from app.monitoring.text_format import OPENMETRICS, render_header, render_lines
-from app.storage.interface import FOLD_HEARTBEAT_PREFIX, Reader, SeenApp, StoreUnavailable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.rollups import RollupReader
+from app.storage.interface.store import Reader
 
 # A large exposition yields to other requests after this many apps read, or bytes sent.
 APPS_PER_TURN = 20
@@ -144,7 +148,7 @@ class _StoreCollector(Collector):
 
 
 async def render_apps(
-    store: Reader, sightings: Sequence[SeenApp], now_s: float, content_type: str
+    store: RollupReader, sightings: Sequence[SeenApp], now_s: float, content_type: str
 ) -> list[bytes]:
     """Render the apps' metrics in pieces, yielding to other requests.
 
@@ -188,7 +192,7 @@ async def expose(
         apps = select_apps(list(sightings))
         reachable = [sightings[app] for app in await store.reachable_apps(apps)]
         texts = await render_apps(store, reachable, now_s, content_type)
-        heartbeats = await store.heartbeats()
+        heartbeats = await store.statuses()
     except StoreUnavailable:
         texts = []
         registry.register(_StoreCollector(service, store_up=False))

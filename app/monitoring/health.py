@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
-from app.storage.interface import Store, StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.folding import BacklogReader
+from app.storage.interface.server import ServerStatus
 
 FOLDING_STALLED_S = 120  # two sweeps of the fold worker
 BACKLOG_MAX = 4_096  # batches of one app; folding then lags by minutes
@@ -20,12 +22,16 @@ class HealthReport(NamedTuple):
     body: dict[str, Any]
 
 
+class HealthStore(BacklogReader, ServerStatus, Protocol):
+    """What the checks need of the store."""
+
+
 class HealthCheck:
     """Checks store, spool and fold worker, and remembers when each status last changed."""
 
     def __init__(
         self,
-        store: Store,
+        store: HealthStore,
         folder: FoldWorker,
         pipeline: IngestPipeline,
         clock: Callable[[], float],

@@ -15,7 +15,7 @@ from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS, Metric
 from app.rollup.statuses import SWITCHING_PROTOCOLS
-from app.storage.interface import Reader
+from app.storage.interface.rollups import RollupReader
 
 MINUTES_MAX = 60
 _DYNOS = METRICS["dynos"]
@@ -41,7 +41,7 @@ class Signal(NamedTuple):
 
 
 async def read_signal(
-    store: Reader,
+    store: RollupReader,
     app: str,
     metric: Metric,
     stat: Stat,

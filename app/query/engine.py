@@ -25,7 +25,8 @@ from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import PackError, merge_packed
 from app.rollup.resolutions import align
 from app.rollup.rollup import Rollup
-from app.storage.interface import HEADER_BYTES, Reader, Slot
+from app.storage.interface.elements import HEADER_BYTES, Slot
+from app.storage.interface.rollups import RollupReader
 
 SERIES_MAX = 1_000
 BINS_WEIGHT = 200  # the bins of one interval count as this many values
@@ -74,7 +75,7 @@ def complete_until(time_range: QueryRange, now_s: float) -> int:
 
 
 async def read_packed_rollups(
-    store: Reader, app: str, time_range: QueryRange
+    store: RollupReader, app: str, time_range: QueryRange
 ) -> AsyncIterator[PackedRollup]:
     """Yield every packed rollup of the range, from slots and inbox, yielding to other requests.
 
@@ -99,7 +100,7 @@ async def read_packed_rollups(
 
 
 async def read_rollups(
-    store: Reader, app: str, time_range: QueryRange, required_sections: RequiredSections
+    store: RollupReader, app: str, time_range: QueryRange, required_sections: RequiredSections
 ) -> dict[int, Rollup]:
     """The app's rollups in the range, by start of their slot; only required sections are decoded.
 
@@ -150,7 +151,7 @@ def _natural_order(key: SeriesKey) -> list[tuple[str, int]]:
     ]
 
 
-async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float) -> Answer:
+async def answer(store: RollupReader, apps: Iterable[str], query: Query, now_s: float) -> Answer:
     """Evaluate a query over these apps.
 
     Raises:
@@ -180,7 +181,7 @@ async def answer(store: Reader, apps: Iterable[str], query: Query, now_s: float)
 
 
 async def _fill_from_store(
-    table: Table, store: Reader, apps: Sequence[str], time_range: QueryRange
+    table: Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
 ) -> Table:
     for app in apps:  # one after the other: memory never holds the rollups of all apps
         async for start, data in read_packed_rollups(store, app, time_range):

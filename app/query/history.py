@@ -5,10 +5,10 @@ from __future__ import annotations
 from app.query.engine import read_rollups
 from app.query.table import QueryRange, RequiredSections
 from app.rollup.events import MORE_EVENTS, EventKey
-from app.storage.interface import Reader
+from app.storage.interface.rollups import RollupReader
 
 
-async def read_ledger(store: Reader, app: str, time_range: QueryRange) -> dict[str, int]:
+async def read_ledger(store: RollupReader, app: str, time_range: QueryRange) -> dict[str, int]:
     """Messages by result (received, counted, …), over the minutes of arrival in the range.
 
     Raises:
@@ -22,7 +22,7 @@ async def read_ledger(store: Reader, app: str, time_range: QueryRange) -> dict[s
     return total
 
 
-async def read_events(store: Reader, app: str, time_range: QueryRange) -> dict[EventKey, int]:
+async def read_events(store: RollupReader, app: str, time_range: QueryRange) -> dict[EventKey, int]:
     """Counts by event in the range. MORE_EVENTS counts the events beyond the stored limit.
 
     Raises:

@@ -27,7 +27,7 @@ from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import CardinalityLimits, Rollup
 from app.rollup.schema import METRICS
-from app.storage.interface import Reader
+from app.storage.interface.rollups import RollupReader
 
 _MS = 1000
 _RATE_AGE_MIN_S = 10
@@ -201,7 +201,7 @@ def per_minute(time_range: QueryRange, values: Sequence[Value], now_s: float) ->
 
 
 async def read_snapshot(
-    store: Reader,
+    store: RollupReader,
     app: str,
     start: str,
     end: str,

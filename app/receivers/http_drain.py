@@ -42,7 +42,8 @@ from app.receivers.request_head import (
     parse_count,
 )
 from app.rollup.rollup import CardinalityLimits
-from app.storage.interface import StoreUnavailable, random_bytes
+from app.storage.interface.elements import random_bytes
+from app.storage.interface.errors import StoreUnavailable
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from app.ingest.coalesced_batch import DrainKey
 from app.ingest.group_commit import OnResult
 from app.receivers.request_head import DrainRequestHead
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,7 @@ from app.ingest.group_commit import BatchCommitter
 from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.receivers.proxy_protocol_server import ProxyProtocolServer
 from app.receivers.tls import Certificate
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 from app.support.aio import cancel_and_wait
 from parsers.framing import Damage
 from parsers.syslog_header import hostname_of

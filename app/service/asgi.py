@@ -28,7 +28,7 @@ from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import reload_certificates
 from app.service.wiring import Service, build_service, build_syslog_listener, running
 from app.storage.connect import connect
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send

@@ -18,7 +18,8 @@ from app.kafka.offset_writer import OffsetBatchWriter
 from app.kafka.topics import TopicAdmin
 from app.service.wiring import build_batch_writer, build_fold_worker, inbox_ttl_s
 from app.storage.connect import connect, refuse_unsupported_data
-from app.storage.interface import Store, StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.status import StatusStore
 from app.support.aio import cancel_and_wait
 
 HEARTBEAT_S = 1.0
@@ -73,7 +74,7 @@ async def _run_until_signal(*coroutines: Awaitable[None]) -> None:
 
 
 async def _send_heartbeats(
-    store: Store, consumer: BatchConsumer, writer: OffsetBatchWriter, name: str
+    store: StatusStore, consumer: BatchConsumer, writer: OffsetBatchWriter, name: str
 ) -> None:
     while True:
         counts = {
@@ -84,5 +85,5 @@ async def _send_heartbeats(
         }
         fields = heartbeat_fields(counts, consumer.polled_s, consumer.error, await consumer.lag())
         with suppress(StoreUnavailable):  # the consumer logs it
-            await store.heartbeat(f"{CONSUMER_HEARTBEAT}{name}", fields, ttl_ms=HEARTBEAT_TTL_MS)
+            await store.write_status(f"{CONSUMER_HEARTBEAT}{name}", fields, ttl_ms=HEARTBEAT_TTL_MS)
         await asyncio.sleep(HEARTBEAT_S)

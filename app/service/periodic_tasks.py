@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from app.access.drain_registry import DrainRegistry
 from app.access.rejected_logins import RejectedLogins
 from app.alerting.alert_worker import AlertWorker
 from app.config import Settings, pages_url
-from app.folding.fold_worker import FoldWorker
+from app.folding.fold_worker import FoldWorker, FoldWorkerStore
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.folding.merge import MARGIN_S
 from app.ingest import shard_writers
@@ -38,7 +38,10 @@ from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
-from app.storage.interface import ShardedStore, Store, StoreUnavailable
+from app.storage.interface.batches import BatchStore
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.server import ServerStatus, ShardedStore
+from app.storage.interface.store import Store
 from app.support.aio import cancel_and_wait
 
 log = logging.getLogger(__name__)
@@ -135,7 +138,7 @@ def build_acceptance(settings: Settings) -> AcceptanceWindow:
 
 def build_fold_worker(
     settings: Settings,
-    store: Store,
+    store: FoldWorkerStore,
     clock: Callable[[], float],
     *,
     name: str,
@@ -229,7 +232,7 @@ def _build_pipeline(
 def build_batch_writer(
     writer_type: type[Writer],
     settings: Settings,
-    store: Store,
+    store: BatchStore,
     clock: Callable[[], float],
     on_appended: Callable[[Mapping[str, int]], None],
 ) -> Writer:
@@ -291,7 +294,7 @@ async def running(service: Service) -> AsyncIterator[None]:
         await service.store.close()
 
 
-async def _log_problems(store: Store) -> None:
+async def _log_problems(store: ServerStatus) -> None:
     try:
         problems = await store.problems()
     except StoreUnavailable as error:

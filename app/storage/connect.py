@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from app.storage.interface import ShardedStore, Store, StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.server import ShardedStore
+from app.storage.interface.store import Store
 from app.storage.redis import cluster, sentinel
 from app.storage.redis import store as redis_store
 from app.storage.redis.single import CONNECTIONS_MAX

@@ -6,23 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from app.storage.interface import (
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import (
     NO_PRECONDITIONS,
     AppendResult,
     Batch,
     CoalescedElement,
-    Compaction,
-    Contents,
-    Fold,
     LogOffset,
     Outcome,
-    SeenApp,
-    ServerInfo,
-    Slot,
-    SlotWrite,
     StatePrecondition,
-    last_header,
 )
+from app.storage.interface.elements import Slot, last_header
+from app.storage.interface.folding import Compaction, Fold, SlotWrite
+from app.storage.interface.rollups import Contents
+from app.storage.interface.server import ServerInfo
 from app.storage.memory_alerts import MemoryAlerts
 
 
@@ -46,7 +43,7 @@ class MemoryStore(MemoryAlerts):
         self._sightings_expire_ms = 0.0  # one expiry for all apps, as in Redis
         self._drains: dict[str, str] = {}
         self._tokens: dict[str, bytes] = {}
-        self._heartbeats: dict[str, tuple[dict[str, str], float]] = {}
+        self._statuses: dict[str, tuple[dict[str, str], float]] = {}
 
     async def append(
         self,
@@ -259,14 +256,14 @@ class MemoryStore(MemoryAlerts):
     async def tokens(self) -> dict[str, bytes]:
         return dict(self._tokens)
 
-    async def heartbeat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
-        self._heartbeats[name] = (dict(fields), self._now_ms() + ttl_ms)
+    async def write_status(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+        self._statuses[name] = (dict(fields), self._now_ms() + ttl_ms)
 
-    async def heartbeats(self) -> dict[str, dict[str, str]]:
+    async def statuses(self) -> dict[str, dict[str, str]]:
         now_ms = self._now_ms()
         return {
             name: dict(fields)
-            for name, (fields, expires_ms) in self._heartbeats.items()
+            for name, (fields, expires_ms) in self._statuses.items()
             if expires_ms > now_ms
         }
 

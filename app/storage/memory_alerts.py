@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from app.storage.alert_interface import HISTORY_LENGTH_MAX, NO_HISTORY, AlertChange, AlertTable
+from app.storage.interface.alerts import HISTORY_LENGTH_MAX, NO_HISTORY, AlertChange, AlertTable
 
 
 class MemoryAlerts:

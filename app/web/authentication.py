@@ -19,7 +19,7 @@ import re
 from urllib.parse import parse_qs, quote, urlsplit
 
 from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current_permissions
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
 

@@ -23,7 +23,7 @@ async def notices_of(
     plugin = KafkaPlugin(settings, store, DrainRegistry(store, clock), clock)
     clock.now_s += SILENT_S + 1
     fields = heartbeat_fields(COUNTS, clock() - silent_s, error, {0: lag})
-    await store.heartbeat(f"{CONSUMER_HEARTBEAT}one", fields, ttl_ms=10**6)
+    await store.write_status(f"{CONSUMER_HEARTBEAT}one", fields, ttl_ms=10**6)
     await plugin._read_heartbeats()
     notices = plugin.notices()
     await plugin._producer.close()

@@ -24,7 +24,7 @@ from app.kafka.producer import RecordProducer
 from app.kafka.secrets_topic import SecretsPublisher, read_secrets
 from app.kafka.topics import TopicAdmin, topic_specs
 from app.rollup.rollup import DEFAULT_LIMITS
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.support.aio import cancel_and_wait
 from tests.support.kafka import new_topic

@@ -13,7 +13,8 @@ from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.ingest.spool import Spool
 from app.rollup.rollup import DEFAULT_LIMITS
-from app.storage.interface import Store, random_bytes
+from app.storage.interface.elements import random_bytes
+from app.storage.interface.store import Store
 from parsers.framing import split
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock

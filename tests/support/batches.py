@@ -6,22 +6,18 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 
-from app.storage.interface import (
-    HEADER_BYTES,
+from app.storage.interface.batches import (
     ID_BYTES,
-    KIND_BATCH,
-    KIND_ROLLUP,
     NO_PRECONDITIONS,
     AppendResult,
     Batch,
     CoalescedElement,
-    Slot,
-    SlotWrite,
     StatePrecondition,
-    Store,
-    StoreUnavailable,
-    new_element,
 )
+from app.storage.interface.elements import HEADER_BYTES, KIND_BATCH, KIND_ROLLUP, Slot, new_element
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.folding import SlotWrite
+from app.storage.interface.store import Store
 
 DAY_MS = 24 * 3600 * 1000
 MINUTE = Slot("1m", 1_795_341_600)

@@ -15,8 +15,8 @@ from app.alerting.rule import Rule, pack_rule
 from app.folding.fold_worker import FoldWorker
 from app.ingest.app_sightings import AppSightings
 from app.rollup.resolutions import DAY_S, HOUR_S, resolutions
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Store
+from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from tests.support.arrivals import make_batch, make_writer
 from tests.support.lines import frame, load, memory, router

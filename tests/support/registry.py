@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 
 
 async def put_drain(store: Store, app: str, record: str) -> None:

@@ -13,7 +13,7 @@ import httpx2
 
 from app.config import Settings
 from app.service.asgi import build_app
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from app.support.asgi import ASGIApp
 
 LOCAL = "http://127.0.0.1:8080"

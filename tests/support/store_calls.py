@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.storage.interface import Compaction, Fold, Slot, SlotWrite, Store
+from app.storage.interface.elements import Slot
+from app.storage.interface.folding import Compaction, Fold, SlotWrite
+from app.storage.interface.store import Store
 
 
 async def read_inbox(store: Store, app: str, count: int) -> list[bytes]:

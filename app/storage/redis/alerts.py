@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.storage.alert_interface import (
+from app.storage.interface.alerts import (
     HISTORY_LENGTH_MAX,
     HISTORY_TTL_MS,
     NO_HISTORY,

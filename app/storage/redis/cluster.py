@@ -27,7 +27,7 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from app.storage.interface import StoreError, StoreUnavailable
+from app.storage.interface.errors import StoreError, StoreUnavailable
 from app.storage.redis.commands import Call, Send
 from app.storage.redis.keys import inbox_key
 from app.storage.redis.single import SingleRedis, create_pool

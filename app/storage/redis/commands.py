@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from redis.exceptions import NoScriptError, RedisError
 
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 TIMEOUT_S = 2.0  # Logplex waits 5 s for its answer: two tries must fit
 _T = TypeVar("_T")

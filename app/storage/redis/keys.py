@@ -9,15 +9,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from app.storage.interface import (
-    Batch,
-    CoalescedElement,
-    Fold,
-    LogOffset,
-    Slot,
-    StatePrecondition,
-    last_header,
-)
+from app.storage.interface.batches import Batch, CoalescedElement, LogOffset, StatePrecondition
+from app.storage.interface.elements import Slot, last_header
+from app.storage.interface.folding import Fold
 
 KEY_CACHE_APPS_MAX = 4_096
 

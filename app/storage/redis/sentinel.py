@@ -10,7 +10,7 @@ from redis.asyncio.connection import BlockingConnectionPool, parse_url
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.exceptions import ReadOnlyError, RedisError
 
-from app.storage.interface import StoreError
+from app.storage.interface.errors import StoreError
 from app.storage.redis.commands import TIMEOUT_S, Call
 from app.storage.redis.single import SingleRedis, connection_options
 from app.storage.redis.store import RedisStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from app.storage.interface import ServerInfo
+from app.storage.interface.server import ServerInfo
 
 OLDEST_VERSION = (6, 2)
 

@@ -1,26 +1,26 @@
 """The part of the store on Redis or Valkey that concerns the whole service.
 
-It holds the list of apps, drain records, read tokens and heartbeats. app.storage.redis.store lists
-the keys.
+It holds the list of apps, drain records, read tokens and status records. app.storage.redis.store
+lists the keys.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.storage.interface import SeenApp
+from app.storage.interface.apps import SeenApp
 from app.storage.redis.alerts import RedisAlerts
 from app.storage.redis.commands import RedisTopology, Script, parse_map
 
 _SIGHTING_KEYS = ("first_seen", "last_seen", "runtime_metrics")
-_HEARTBEAT_NAMES_TTL_MS = (
+_STATUS_NAMES_TTL_MS = (
     7 * 24 * 3600 * 1000
-)  # of the set of names; each heartbeat has its own, shorter TTL
-_COMPARE_AND_SET, _HEARTBEAT = Script("compare_and_set.lua"), Script("heartbeat.lua")
+)  # of the set of names; each status has its own, shorter TTL
+_COMPARE_AND_SET, _WRITE_STATUS = Script("compare_and_set.lua"), Script("write_status.lua")
 
 
 class RedisService(RedisAlerts):
-    """Apps, drain records, read tokens and heartbeats on Redis."""
+    """Apps, drain records, read tokens and status records on Redis."""
 
     def __init__(self, topology: RedisTopology, prefix: str) -> None:
         """`prefix`: of the keys of the service."""
@@ -30,8 +30,8 @@ class RedisService(RedisAlerts):
         )
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
-        self._heartbeat_prefix = f"{prefix}beat:"
-        self._heartbeat_names = f"{prefix}beats"
+        self._status_prefix = f"{prefix}beat:"
+        self._status_names = f"{prefix}beats"
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         calls: list[tuple[str | int, ...]] = []
@@ -84,23 +84,23 @@ class RedisService(RedisAlerts):
         records = parse_map(await self._execute("HGETALL", self._tokens))
         return {token_id.decode(): record for token_id, record in records.items()}
 
-    async def heartbeat(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
+    async def write_status(self, name: str, fields: Mapping[str, str], *, ttl_ms: int) -> None:
         arguments = [word for field in fields.items() for word in field]
-        keys = [self._heartbeat_prefix + name, self._heartbeat_names]
-        await self._evaluate(_HEARTBEAT, keys, [name, ttl_ms, _HEARTBEAT_NAMES_TTL_MS, *arguments])
+        keys = [self._status_prefix + name, self._status_names]
+        await self._evaluate(_WRITE_STATUS, keys, [name, ttl_ms, _STATUS_NAMES_TTL_MS, *arguments])
 
-    async def heartbeats(self) -> dict[str, dict[str, str]]:
+    async def statuses(self) -> dict[str, dict[str, str]]:
         names = sorted(
-            name.decode() for name in await self._execute("SMEMBERS", self._heartbeat_names)
+            name.decode() for name in await self._execute("SMEMBERS", self._status_names)
         )
         answers = await self._execute_all(
-            [("HGETALL", self._heartbeat_prefix + name) for name in names]
+            [("HGETALL", self._status_prefix + name) for name in names]
         )
-        heartbeats = dict(zip(names, map(parse_map, answers), strict=True))
-        if expired_names := [name for name, fields in heartbeats.items() if not fields]:
-            await self._execute("SREM", self._heartbeat_names, *expired_names)
+        records = dict(zip(names, map(parse_map, answers), strict=True))
+        if expired_names := [name for name, fields in records.items() if not fields]:
+            await self._execute("SREM", self._status_names, *expired_names)
         return {
             name: {field.decode(): value.decode() for field, value in fields.items()}
-            for name, fields in heartbeats.items()
+            for name, fields in records.items()
             if fields
         }

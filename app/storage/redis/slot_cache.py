@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from app.storage.interface import HEADER_BYTES, Slot
+from app.storage.interface.elements import HEADER_BYTES, Slot
 
 CACHED_RESOLUTIONS = frozenset({"10m", "1h"})  # most no longer change; there are too many of 1m
 BYTES_MAX = 16 * 1024 * 1024  # 90 days of an app with 8 dynos are 7 to 9 MB

@@ -7,8 +7,8 @@
     dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0
                                 and unreadable:0
     dm:apps:first_seen          sorted set: app by Unix seconds; also last_seen, runtime_metrics
-    dm:beat:<name>              hash: the fields of a heartbeat
-    dm:beats                    set: names of heartbeats
+    dm:beat:<name>              hash: the fields of a status record
+    dm:beats                    set: names of status records
     dm:drains                   hash: app -> drain record, with hashed secrets; never expires
     dm:tokens                   hash: id -> read token, hashed; never expires
     dm:{!alerts}:…              listed in app.storage.redis.alerts
@@ -24,22 +24,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
 
-from app.storage.interface import (
+from app.storage.interface.batches import (
     NO_PRECONDITIONS,
     AppendResult,
     Batch,
     CoalescedElement,
-    Compaction,
-    Contents,
-    Fold,
     LogOffset,
     Outcome,
-    ServerInfo,
-    Slot,
     StatePrecondition,
-    StoreError,
-    last_header,
 )
+from app.storage.interface.elements import Slot, last_header
+from app.storage.interface.errors import StoreError
+from app.storage.interface.folding import Compaction, Fold
+from app.storage.interface.rollups import Contents
+from app.storage.interface.server import ServerInfo
 from app.storage.redis.commands import RedisTopology, Script, raise_errors, translate_errors
 from app.storage.redis.keys import (
     app_id_keys,

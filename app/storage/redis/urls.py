@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from app.storage.interface import StoreError
+from app.storage.interface.errors import StoreError
 
 
 class Host(NamedTuple):

@@ -14,11 +14,11 @@ from fastapi.responses import JSONResponse
 
 from app.access.drain_registry import APP_NAME
 from app.alerting import status
-from app.alerting.admin import AlertAdmin, AlertAdminError
+from app.alerting.admin import AlertAdmin, AlertAdminError, AlertAdminStore
 from app.alerting.channels.channel import Channel, ChannelError
 from app.alerting.channels.kinds import masked_address
 from app.alerting.rule import NAME, SERVICE, RuleError
-from app.storage.interface import Reader, Store
+from app.storage.interface.store import Reader
 from app.web.api.alert_models import (
     AlertsBody,
     ChannelsBody,
@@ -48,7 +48,7 @@ class AlertsApi:
     """The routes. `reader` is restricted to the apps that the current request may see."""
 
     def __init__(
-        self, reader: Reader, store: Store, clock: Callable[[], float], pages_url: str
+        self, reader: Reader, store: AlertAdminStore, clock: Callable[[], float], pages_url: str
     ) -> None:
         """`pages_url`: base URL of the pages, for links in notifications."""
         self._reader = reader

@@ -13,7 +13,7 @@ from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
 from app.rollup.schema import METRICS
-from app.storage.interface import Reader
+from app.storage.interface.store import Reader
 from app.web.api.problems import bad_parameter, query_problem
 from app.web.api.queries import require_app
 

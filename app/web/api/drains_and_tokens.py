@@ -6,7 +6,7 @@ app.web.authentication requires the admin token for these routes.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,7 +24,9 @@ from app.access.read_tokens import (
     unpack_token,
 )
 from app.access.rejected_logins import recent_rejected_logins
-from app.storage.interface import Store
+from app.storage.interface.access import DrainStore, TokenStore
+from app.storage.interface.apps import AppReader
+from app.storage.interface.status import StatusReader
 from app.web.api.problems import Problem, bad_parameter
 
 APPS_MAX = 1_000  # in one request
@@ -171,10 +173,14 @@ class TokensBody(BaseModel):
     tokens: list[TokenBody]
 
 
+class AccessStore(DrainStore, TokenStore, AppReader, StatusReader, Protocol):
+    """What the administration of drains and tokens needs of the store."""
+
+
 class DrainsAndTokensApi:
     """The routes."""
 
-    def __init__(self, store: Store, clock: Callable[[], float], public_url: str) -> None:
+    def __init__(self, store: AccessStore, clock: Callable[[], float], public_url: str) -> None:
         self._store = store
         self._clock = clock
         self._drain_admin = DrainAdmin(store, clock, public_url)

@@ -18,7 +18,7 @@ from app.rollup.accelerated import FastRollup
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
-from app.storage.interface import Reader
+from app.storage.interface.store import Reader
 from app.web.api.problems import Problem, bad_parameter, query_problem
 from app.web.api.queries import RangeParameters, require_app
 from parsers.samples import EVENTS, Event, labels_of

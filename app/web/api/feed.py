@@ -13,7 +13,7 @@ from app.query import history
 from app.query.planner import plan_range
 from app.rollup.events import MORE_EVENTS
 from app.rollup.resolutions import Resolution
-from app.storage.interface import Reader
+from app.storage.interface.store import Reader
 from app.web.api.queries import require_app
 
 _EVENTS_SINCE = "now-24h"

@@ -12,7 +12,7 @@ from app.monitoring.exposition import ServiceMetrics, expose, in_blocks
 from app.monitoring.health import HealthCheck
 from app.monitoring.text_format import negotiate_format
 from app.query import engine as queries
-from app.storage.interface import Reader
+from app.storage.interface.store import Reader
 from app.support.compiled import FORM
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from app.ingest.pipeline import IngestPipeline
 from app.query.planner import QueryError
 from app.rollup.codec import NewerVersion
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 
 MEDIA_TYPE = "application/problem+json"
 

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_registry import valid_app
+from app.access.drain_status import DrainStatusReader
 from app.ingest.aggregator import AcceptanceWindow
 from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
@@ -19,7 +20,8 @@ from app.receivers.http_drain import REPLAY_PAST_S
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
 from app.rollup.schema import METRICS
-from app.storage.interface import Reader, SeenApp
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.store import Reader
 from app.web.api.caching import cacheable
 from app.web.api.encoding import rows_csv, rows_json, series_json
 from app.web.api.problems import Problem, bad_parameter, query_problem
@@ -328,7 +330,7 @@ def _is_combined(label: str, value: str) -> bool:
     return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
 
 
-async def require_app(store: Reader, app: str) -> None:
+async def require_app(store: DrainStatusReader, app: str) -> None:
     """Check that an app has data or a drain, and that the current request may see it.
 
     Raises:

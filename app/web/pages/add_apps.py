@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from app.access.drain_admin import DrainAdmin, DrainAdminError, DrainCommands
 from app.access.drain_registry import APP_NAME_RULE, valid_app
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 from app.web.pages.rendering import Pages
 
 APPS_MAX = 1_000  # in one request

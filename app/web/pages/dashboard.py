@@ -21,7 +21,8 @@ from app.query.engine import match_apps
 from app.query.planner import QueryError
 from app.receivers.syslog_listener import NOT_LINKED
 from app.rollup.resolutions import Resolution
-from app.storage.interface import Reader, StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.store import Reader
 from app.web.pages.assets import has_charts
 from app.web.pages.page_state import SORT_FIELDS, parse_state
 from app.web.pages.rendering import Pages

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
 from app.web.authentication import COOKIE_NAME, TokenLogin, encode_cookie, is_https
 from app.web.pages.rendering import Pages
 

@@ -14,7 +14,8 @@ from app.access.drain_registry import DrainRegistry
 from app.access.drain_secrets import DrainRecord, Secret, encode, hash_secret
 from app.ingest.aggregator import ActivityTimes
 from app.ingest.app_sightings import AppSightings
-from app.storage.interface import SeenApp, StoreUnavailable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.arrivals import make_batch
 from tests.support.registry import put_drain, remove_drain

@@ -13,7 +13,9 @@ from app.access.read_tokens import (
     pack_token,
 )
 from app.access.visible_store import restrict
-from app.storage.interface import SeenApp, Slot, StoreUnavailable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.elements import Slot
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.batches import append, batch
 from tests.support.registry import put_drain

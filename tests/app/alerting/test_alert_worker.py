@@ -11,7 +11,7 @@ import pytest
 
 from app.alerting.state import Mute, pack_json
 from app.storage import connect as engine
-from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.cluster import running_cluster
 from tests.support.incident import START_S, World, error, quiet, release, world
@@ -292,9 +292,9 @@ class StoreWithStolenLease(MemoryStore):
 
     after = ""  # the method after which it does
 
-    async def heartbeats(self) -> dict[str, dict[str, str]]:
-        self._steal("heartbeats")
-        return await super().heartbeats()
+    async def statuses(self) -> dict[str, dict[str, str]]:
+        self._steal("statuses")
+        return await super().statuses()
 
     async def alert_tables(self, *tables: AlertTable) -> list[dict[str, bytes]]:
         if AlertTable.OUTBOX in tables and self._tables[AlertTable.OUTBOX]:
@@ -312,7 +312,7 @@ async def test_a_worker_that_loses_the_lease_while_evaluating_changes_nothing() 
     async with world(store, clock) as sim:
         await sim.live(20, quiet)
         before = await store.alert_tables(AlertTable.STATES)
-        store.after = "heartbeats"
+        store.after = "statuses"
         await sim.live(3, broken("H10"))
 
         assert await store.alert_tables(AlertTable.STATES) == before

@@ -9,8 +9,8 @@ from app.alerting.config import read_config
 from app.alerting.notification import compose_test
 from app.alerting.outbox import GIVE_UP_S, enqueue
 from app.alerting.state import unpack_history_entry
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import StoreUnavailable
+from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, world
 from tests.support.receivers import webhook

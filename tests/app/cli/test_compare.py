@@ -13,7 +13,8 @@ import pytest
 from app.cli.main import main
 from app.folding.fold_worker import FoldWorker
 from app.rollup.resolutions import resolutions
-from app.storage.interface import SeenApp, Store
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.store import Store
 from app.storage.redis.store import connect
 from tests.support.arrivals import make_batch
 from tests.support.batches import DAY_MS, append, batch

@@ -16,8 +16,10 @@ from app.access.rejected_logins import RejectedLogins
 from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
 from app.ingest.drain_loop import DrainLoopDetector
 from app.storage import embedded
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import SeenApp, StatePrecondition, Store
+from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import StatePrecondition
+from app.storage.interface.store import Store
 from app.storage.redis.store import connect
 from tests.support.batches import batch
 from tests.support.certificates import certificate
@@ -62,7 +64,7 @@ def in_store(data_dir: Path, *uses: Callable[[Store], Awaitable[object]]) -> Non
 async def add_fold_heartbeat(store: Store) -> None:
     now_s = str(int(time.time()))
     beat = {"last_success_s": now_s, "checked_s": now_s, "error": ""}
-    await store.heartbeat("fold:1", beat, ttl_ms=60_000)
+    await store.write_status("fold:1", beat, ttl_ms=60_000)
 
 
 async def add_shop(store: Store) -> None:
@@ -144,7 +146,7 @@ def test_with_an_app_findings_about_others_are_left_out(data_dir: Path) -> None:
         sightings = [SeenApp(app, 1, old_s, old_s) for app in ("blog", "shop")]
         await store.record_sightings(sightings, ttl_ms=60_000)
         await DrainLoopDetector(store, time.time, "https://m.example.com").refresh()
-        await store.heartbeat("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
+        await store.write_status("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
 
     in_store(data_dir, add_fold_heartbeat, two_silent)
     settings = {"DYNOMETER_DATA_DIR": str(data_dir)}

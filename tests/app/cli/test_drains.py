@@ -17,7 +17,9 @@ from app.access.drain_secrets import decode, hash_secret
 from app.access.rejected_logins import RejectedLogins
 from app.rollup.time_range import TimeRange
 from app.storage import embedded
-from app.storage.interface import SeenApp, StatePrecondition, Store
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import StatePrecondition
+from app.storage.interface.store import Store
 from app.storage.redis.store import connect
 from tests.support.batches import batch
 from tests.support.logtext import AT_S, dynometer

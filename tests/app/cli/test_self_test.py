@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from app.cli.self_test import SelfTestFailed, run_self_test
-from app.storage.interface import AppendResult, Batch, Contents, Outcome, Slot, StatePrecondition
+from app.storage.interface.batches import AppendResult, Batch, Outcome, StatePrecondition
+from app.storage.interface.elements import Slot
+from app.storage.interface.rollups import Contents
 from app.storage.memory import MemoryStore
 from tests.support.service import NOW_S, Clock
 

@@ -8,14 +8,25 @@ import random
 import msgspec
 import pytest
 
-from app.folding.fold_worker import BATCHES_MAX, FoldWorker
+from app.folding.fold_worker import BATCHES_MAX, COMPACT_AT_LENGTH, FoldWorker
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.ingest.received_batch import new_batch
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import merge_packed
 from app.rollup.resolutions import align, resolutions
 from app.rollup.rollup import Rollup
-from app.storage.interface import HEADER_BYTES, TOTAL, UNREADABLE, Batch, SeenApp, Slot, Store
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import Batch
+from app.storage.interface.elements import (
+    HEADER_BYTES,
+    KIND_ROLLUP,
+    TOTAL,
+    UNREADABLE,
+    Slot,
+    new_element,
+)
+from app.storage.interface.folding import Fold, SlotWrite
+from app.storage.interface.store import Store
 from app.support.aio import cancel_and_wait
 from parsers.framing import split
 from tests.support.lines import AT_S, memory, router
@@ -165,6 +176,28 @@ async def test_a_slot_that_grows_for_ever_is_compacted_too(store: Store) -> None
         await worker.fold("shop")
     assert len((await store.read("shop", [TOTAL])).slots[TOTAL]) < 35
     assert set((await counts(store)).values()) == {70}
+
+
+async def test_compacting_the_total_drops_dynos_that_an_older_worker_left_in_it(
+    store: Store,
+) -> None:
+    clock = Clock()
+    worker = new_worker(store, clock)
+    aggregator = Aggregator(clock(), ACCEPTANCE)
+    aggregator.add_frames(split(router(dyno="web.7") + memory()))
+    (_, with_dynos), *_ = unpack_batch(aggregator.pack())
+    left_behind = SlotWrite(TOTAL, new_element(KIND_ROLLUP, with_dynos), 10**9)
+    await store.fold_all({"shop": Fold([], [left_behind])})
+    assert {name for name, _ in (await merge_all(store, [TOTAL])).requests} == {"web.7"}
+
+    for _ in range(COMPACT_AT_LENGTH - 1):
+        await append(store, batch(router(), clock))
+        await worker.fold("shop")
+
+    total = await merge_all(store, [TOTAL])
+    assert len((await store.read("shop", [TOTAL])).slots[TOTAL]) == 1
+    assert total.requests == {("web.", 200): COMPACT_AT_LENGTH}
+    assert not total.gauges
 
 
 async def test_an_inbox_is_due_at_64_batches_or_after_5_seconds(store: Store) -> None:

@@ -13,7 +13,10 @@ from app.folding.memory_pressure import PROTECTED_S, MemoryPressureGuard
 from app.rollup.codec import pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, SLACK_S, resolutions
 from app.rollup.rollup import Rollup
-from app.storage.interface import SeenApp, Slot, SlotWrite, Store, new_element
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.elements import Slot, new_element
+from app.storage.interface.folding import SlotWrite
+from app.storage.interface.store import Store
 from app.storage.redis.store import connect
 from tests.support.processes import RedisProcess
 from tests.support.service import NOW_S, Clock, client_of

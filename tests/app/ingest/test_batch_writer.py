@@ -14,7 +14,9 @@ from app.ingest.received_batch import PendingWrite, ReceivedBatch, pack_received
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.rollup.rollup import Rollup
-from app.storage.interface import HEADER_BYTES, Store, StoreUnavailable
+from app.storage.interface.elements import HEADER_BYTES
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import connect
 from tests.support.arrivals import make_batch, make_coalesced, make_post, make_writer

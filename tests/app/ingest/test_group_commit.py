@@ -12,12 +12,8 @@ from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, Drai
 from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
-from app.storage.interface import (
-    NO_PRECONDITIONS,
-    CoalescedElement,
-    StatePrecondition,
-    StoreUnavailable,
-)
+from app.storage.interface.batches import NO_PRECONDITIONS, CoalescedElement, StatePrecondition
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
 from tests.app.ingest.test_batch_writer import inbox_rollup

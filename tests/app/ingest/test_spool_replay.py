@@ -13,7 +13,8 @@ from app.ingest.aggregator import ActivityTimes
 from app.ingest.received_batch import pack_received
 from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
-from app.storage.interface import Store, StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
 from app.support.aio import cancel_and_wait

@@ -12,7 +12,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.monitoring.exposition import BLOCK_BYTES, in_blocks
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.servers import find_program
 from tests.support.service import Clock, client_of, post

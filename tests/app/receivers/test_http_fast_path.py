@@ -20,7 +20,8 @@ from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
 from app.rollup.rollup import Rollup
 from app.service.asgi import DrainRouter, build_app
-from app.storage.interface import HEADER_BYTES, StoreUnavailable
+from app.storage.interface.elements import HEADER_BYTES
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, lifespan

@@ -12,7 +12,8 @@ from app.access.drain_registry import DrainRegistry
 from app.access.drain_secrets import RETIRED_AFTER_S, create_record, decode, encode, rotate_secret
 from app.access.rejected_logins import RejectedLogins, recent_rejected_logins
 from app.service.periodic_tasks import PeriodicTasks
-from app.storage.interface import StatePrecondition, Store
+from app.storage.interface.batches import StatePrecondition
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.support.aio import cancel_and_wait
 from tests.support.arrivals import make_batch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from app.storage.alert_interface import HISTORY_LENGTH_MAX, AlertChange, AlertTable
-from app.storage.interface import Store
+from app.storage.interface.alerts import HISTORY_LENGTH_MAX, AlertChange, AlertTable
+from app.storage.interface.store import Store
 
 STATES, OUTBOX, RULES = AlertTable.STATES, AlertTable.OUTBOX, AlertTable.RULES
 MINUTE_MS = 60_000

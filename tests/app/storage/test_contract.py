@@ -6,22 +6,12 @@ import asyncio
 
 import pytest
 
-from app.storage.interface import (
-    HEADER_BYTES,
-    KIND_ROLLUP,
-    AppendResult,
-    Batch,
-    Compaction,
-    Contents,
-    Fold,
-    LogOffset,
-    Outcome,
-    SeenApp,
-    Slot,
-    StatePrecondition,
-    Store,
-    new_element,
-)
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
+from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot, new_element
+from app.storage.interface.folding import Compaction, Fold
+from app.storage.interface.rollups import Contents
+from app.storage.interface.store import Store
 from tests.support.batches import (
     DAY_MS,
     MINUTE,
@@ -657,7 +647,7 @@ async def test_inbox_lengths_are_returned_by_app(store: Store) -> None:
     assert await store.inbox_lengths([]) == {}
 
 
-# --- apps, drains, heartbeats ---------------------------------------------------------------------
+# --- apps, drains, status records -----------------------------------------------------------------
 
 
 async def test_seen_apps_are_listed_by_name(store: Store) -> None:
@@ -720,16 +710,16 @@ async def test_a_drain_that_is_not_what_was_read_stays_what_it_is(store: Store) 
     assert await store.drains() == {"shop": "first"}
 
 
-async def test_a_heartbeat_replaces_the_last_one_of_its_worker_only(store: Store) -> None:
-    await store.heartbeat("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
-    await store.heartbeat("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
-    await store.heartbeat("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
+async def test_a_status_record_replaces_the_last_one_of_its_name_only(store: Store) -> None:
+    await store.write_status("fold:1", {"at": "10", "error": "full"}, ttl_ms=DAY_MS)
+    await store.write_status("fold:2", {"at": "11"}, ttl_ms=DAY_MS)
+    await store.write_status("fold:1", {"at": "12"}, ttl_ms=DAY_MS)
 
-    assert await store.heartbeats() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
+    assert await store.statuses() == {"fold:1": {"at": "12"}, "fold:2": {"at": "11"}}
 
 
-async def test_there_are_no_heartbeats_at_first(store: Store) -> None:
-    assert await store.heartbeats() == {}
+async def test_there_are_no_status_records_at_first(store: Store) -> None:
+    assert await store.statuses() == {}
 
 
 async def test_a_store_with_its_usual_settings_is_fit(store: Store) -> None:

@@ -6,8 +6,10 @@ from itertools import count
 
 import pytest
 
-from app.storage.alert_interface import AlertChange, AlertTable
-from app.storage.interface import Batch, LogOffset, Outcome, SeenApp, Slot, new_element
+from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import Batch, LogOffset, Outcome
+from app.storage.interface.elements import Slot, new_element
 from app.storage.redis.store import RedisStore
 from tests.support.batches import (
     DAY_MS,
@@ -65,7 +67,7 @@ async def test_every_key_expires_but_the_permanent_ones(
     )
     await redis_store.record_sightings([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
-    await redis_store.heartbeat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await redis_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
     await redis_store.acquire_alert_lease("worker", DAY_MS)
     await redis_store.change_alerts(
         [AlertChange(table, "shop", b"record") for table in AlertTable],
@@ -195,9 +197,9 @@ async def test_expired_ids_are_deleted_together_and_no_others(
 async def test_a_heartbeat_expires_and_its_name_is_removed(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
-    await redis_store.heartbeat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
-    await redis_store.heartbeat("fold:2", {"at": "2"}, ttl_ms=DAY_MS)
+    await redis_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await redis_store.write_status("fold:2", {"at": "2"}, ttl_ms=DAY_MS)
     server.client.pexpire("dm:beat:fold:1", 0)
 
-    assert await redis_store.heartbeats() == {"fold:2": {"at": "2"}}
+    assert await redis_store.statuses() == {"fold:2": {"at": "2"}}
     assert server.client.smembers("dm:beats") == {b"fold:2"}

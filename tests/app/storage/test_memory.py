@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.storage.interface import Contents, Outcome, SeenApp, new_element
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import Outcome
+from app.storage.interface.elements import new_element
+from app.storage.interface.rollups import Contents
 from app.storage.memory import MemoryStore
 from tests.support.batches import MINUTE, append, batch, fill, inbox, slot_of, write
 from tests.support.store_calls import compact, fold
@@ -83,12 +86,12 @@ async def test_a_fold_of_an_expired_inbox_changes_nothing(store: MemoryStore, cl
 
 
 async def test_a_heartbeat_expires(store: MemoryStore, clock: Clock) -> None:
-    await store.heartbeat("fold:1", {"at": "1"}, ttl_ms=10 * SECOND_MS)
+    await store.write_status("fold:1", {"at": "1"}, ttl_ms=10 * SECOND_MS)
 
     clock.now_s = START_S + 9
-    assert await store.heartbeats() == {"fold:1": {"at": "1"}}
+    assert await store.statuses() == {"fold:1": {"at": "1"}}
     clock.now_s = START_S + 10
-    assert await store.heartbeats() == {}
+    assert await store.statuses() == {}
 
 
 async def test_apps_are_forgotten_when_none_was_seen_for_long(

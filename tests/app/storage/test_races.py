@@ -10,17 +10,11 @@ from random import Random
 
 import pytest
 
-from app.storage.interface import (
-    HEADER_BYTES,
-    KIND_ROLLUP,
-    Batch,
-    Outcome,
-    Slot,
-    SlotWrite,
-    Store,
-    StoreUnavailable,
-    new_element,
-)
+from app.storage.interface.batches import Batch, Outcome
+from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot, new_element
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.folding import SlotWrite
+from app.storage.interface.store import Store
 from app.storage.redis.store import connect
 from tests.support.batches import DAY_MS, again, append, batch
 from tests.support.proxy import Proxy, proxy_to

@@ -15,7 +15,7 @@ from app.access.read_tokens import new_token, pack_token
 from app.alerting.rule import Rule, pack_rule
 from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app_alerts, pack_json
 from app.config import ConfigError, Settings
-from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from app.web import authentication
 from app.web.authentication import ADMIN_PATHS

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from app.storage.interface import Slot
+from app.storage.interface.elements import Slot
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, frame, memory, router
 from tests.support.service import Clock, client_of, post

@@ -2,7 +2,7 @@
 -- KEYS  slot
 -- ARGV  n, the header of the last of the n merged elements, the merge, ttl_ms
 -- Returns 1; 0 if the slot no longer starts with those elements: then nothing is changed.
--- The header of the n-th element proves all n: app/storage/interface.py says why.
+-- The header of the n-th element proves all n: app/storage/interface/elements.py says why.
 -- Trimming comes first because it frees memory, which a full Redis allows. One element stays and is
 -- then replaced: an emptied list would be deleted with its TTL, and while a cluster moves the hash
 -- slot, a deleted key cannot be created again.

@@ -5,7 +5,7 @@
 --       ttl_ms, element
 -- Returns per app the lengths of its slots; false if the inbox no longer starts with those
 -- elements, or an error: then nothing of the app is changed.
--- The header of the n-th element proves all n: app/storage/interface.py says why.
+-- The header of the n-th element proves all n: app/storage/interface/elements.py says why.
 -- If appending to a slot fails, the elements pushed before are popped: Redis does not roll back.
 -- TTLs are never shortened, and extended at most once a minute.
 local function push(key, slots, at)

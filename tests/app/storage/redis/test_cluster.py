@@ -14,7 +14,9 @@ import pytest
 import redis
 
 from app.storage import connect as engine
-from app.storage.interface import Outcome, SeenApp, StatePrecondition, StoreError, StoreUnavailable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import Outcome, StatePrecondition
+from app.storage.interface.errors import StoreError, StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.storage.redis.cluster import ClusterStore
 from app.storage.redis.keys import app_id_keys, inbox_key
@@ -71,7 +73,7 @@ async def test_the_keys_of_the_service_lie_on_one_primary(
 ) -> None:
     await cluster_store.record_sightings([SeenApp("shop", 1, 2, 0)], ttl_ms=DAY_MS)
     await cluster_store.compare_and_set_drain("shop", "", "secret")
-    await cluster_store.heartbeat("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
+    await cluster_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
 
     holding = [node for node in cluster.primaries() if node.client.keys("dm:{!service}:*")]
     assert len(holding) == 1

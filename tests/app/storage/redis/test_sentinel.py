@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import pytest
 
 from app.storage import connect as engine
-from app.storage.interface import Outcome, StoreUnavailable
+from app.storage.interface.batches import Outcome
+from app.storage.interface.errors import StoreUnavailable
 from app.storage.redis.keys import inbox_key
 from tests.support.batches import again, append, append_when_taken, batch
 from tests.support.cluster import SentinelSetup, running_sentinels

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
+from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
+from app.storage.interface.folding import SlotWrite
 from app.storage.redis.slot_cache import SlotCache
 from app.storage.redis.store import RedisStore
 from tests.support.servers import RunningServer

@@ -10,17 +10,11 @@ from traceback import format_exception
 import pytest
 import redis.asyncio
 
-from app.storage.interface import (
-    AppendResult,
-    Fold,
-    Outcome,
-    SeenApp,
-    Slot,
-    StatePrecondition,
-    StoreError,
-    StoreUnavailable,
-    new_element,
-)
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.batches import AppendResult, Outcome, StatePrecondition
+from app.storage.interface.elements import Slot, new_element
+from app.storage.interface.errors import StoreError, StoreUnavailable
+from app.storage.interface.folding import Fold
 from app.storage.redis.keys import slot_key
 from app.storage.redis.store import RedisStore, connect
 from tests.support.batches import (
@@ -259,8 +253,8 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
         store.forget_apps(1),
         store.compare_and_set_drain("shop", "", "hash"),
         store.drains(),
-        store.heartbeat("fold:1", {"at": "1"}, ttl_ms=1),
-        store.heartbeats(),
+        store.write_status("fold:1", {"at": "1"}, ttl_ms=1),
+        store.statuses(),
         store.problems(),
     ]
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.access.read_tokens import new_token, pack_token
 from app.alerting.state import Alert, AppAlerts, HistoryEntry, pack_app_alerts, pack_json
-from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, client_of, post

@@ -83,7 +83,7 @@ async def test_minutes_without_lines_make_it_incomplete(
     assert (await signal(client))["complete"] is True
 
     since = {"since_s": str(int(AT_S) + 400)}
-    await store.heartbeat(f"{SPOOLING}worker", since, ttl_ms=60_000)
+    await store.write_status(f"{SPOOLING}worker", since, ttl_ms=60_000)
     assert (await signal(client))["complete"] is False
 
 

@@ -16,7 +16,8 @@ from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS
-from app.storage.interface import KIND_ROLLUP, Slot, SlotWrite, new_element
+from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
+from app.storage.interface.folding import SlotWrite
 from app.storage.memory import MemoryStore
 from app.web.api.encoding import rows_csv, rows_json, series_json
 from tests.support.store_calls import fold

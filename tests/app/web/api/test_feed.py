@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from app.access.read_tokens import new_token, pack_token
 from app.alerting.state import HistoryEntry, pack_json
-from app.storage.interface import SeenApp
+from app.storage.interface.apps import SeenApp
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, frame, router
 from tests.support.service import NOW_S, Clock, client_of, post

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.storage.interface import Store
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, app_line, frame, load, lost, memory, router
 from tests.support.service import NOW_S, Clock, client_of, post

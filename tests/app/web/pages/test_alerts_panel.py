@@ -14,7 +14,7 @@ import pytest
 from app.alerting.channels.channel import Channel, ChannelHealth, pack_channel, pack_health
 from app.alerting.rule import Rule, pack_rule
 from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app_alerts, pack_json
-from app.storage.alert_interface import AlertChange, AlertTable
+from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, load, memory, router
 from tests.support.service import Clock, client_of, post

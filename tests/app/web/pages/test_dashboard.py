@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from app.storage.interface import Contents, Slot
+from app.storage.interface.elements import Slot
+from app.storage.interface.rollups import Contents
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import connect
 from app.web.pages import assets

@@ -1,0 +1,39 @@
+"""All roles of a store together, for the code that wires the others."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from app.storage.interface.access import DrainReader, DrainStore, TokenStore
+from app.storage.interface.alerts import AlertReader, AlertStore
+from app.storage.interface.apps import AppReader, AppRegistry
+from app.storage.interface.batches import BatchStore
+from app.storage.interface.folding import BacklogReader, FoldStore, SlotRemover
+from app.storage.interface.rollups import RollupReader
+from app.storage.interface.server import ServerStatus
+from app.storage.interface.status import StatusReader, StatusStore
+
+
+class Reader(RollupReader, AppReader, DrainReader, StatusReader, AlertReader, Protocol):
+    """What a page or a query may read; restricted to the visible apps by app.access."""
+
+
+class Store(
+    BatchStore,
+    BacklogReader,
+    FoldStore,
+    SlotRemover,
+    RollupReader,
+    AppRegistry,
+    DrainStore,
+    TokenStore,
+    StatusStore,
+    AlertStore,
+    ServerStatus,
+    Protocol,
+):
+    """Full access: what an adapter implements and a process opens."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
