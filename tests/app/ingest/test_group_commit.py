@@ -316,7 +316,7 @@ async def test_a_defect_in_one_post_fails_that_post_alone() -> None:
     commits = committer(store)
     good = submit(commits)
     bad: Result = asyncio.get_running_loop().create_future()
-    commits.submit(msgspec.structs.replace(make_post(), start=-1), bad.set_result)
-    assert isinstance(await bad, ValueError)
+    commits.submit(msgspec.structs.replace(make_post(), start=""), bad.set_result)
+    assert isinstance(await bad, TypeError)
     assert [await good, await submit(commits)] == [True] * 2
     assert (await inbox_rollup(store)).messages == 2
