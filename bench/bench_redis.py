@@ -8,15 +8,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from statistics import median
 
 import redis.asyncio
 
 from app.ingest.aggregator import ActivityTimes
 from app.ingest.batch_writer import BatchWriter
-from app.ingest.coalesced_batch import CoalescedBatch, DrainKey, DrainPost
-from app.ingest.group_commit import GroupCommitter
+from app.ingest.drain_post import DrainKey, DrainPost
+from app.ingest.group_commit import GroupCommitter, commit
 from app.ingest.received_batch import batch_id
 from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.interface.elements import random_bytes
@@ -32,21 +31,20 @@ POSTS = 6_400
 ROUNDS = 5
 
 
-def posts(apps: int) -> list[tuple[DrainKey, DrainPost]]:
+def posts(apps: int) -> list[DrainPost]:
     """POSTS requests of apps that take turns."""
     request_bodies = bodies(frames_by_class(), SHARES, 50, 100)
-    keyed_posts = []
+    requests = []
     for number in range(POSTS):
         app = f"app-{number % apps}"
         frame_id = batch_id(b"%d %d" % (apps, number))
-        post = DrainPost(
-            frame_id, random_bytes(), request_bodies[number % len(request_bodies)], 100
-        )
-        keyed_posts.append((DrainKey(app, f"d.{app}", 1), post))
-    return keyed_posts
+        body = request_bodies[number % len(request_bodies)]
+        key = DrainKey(app, f"d.{app}", 1, HORIZON)
+        requests.append(DrainPost(key, frame_id, random_bytes(), body, 100))
+    return requests
 
 
-async def commit_all(store: RedisStore, keyed_posts: list[tuple[DrainKey, DrainPost]]) -> None:
+async def commit_all(store: RedisStore, requests: list[DrainPost]) -> None:
     """Commit them, IN_FLIGHT at a time."""
     writer = BatchWriter(
         store,
@@ -60,17 +58,14 @@ async def commit_all(store: RedisStore, keyed_posts: list[tuple[DrainKey, DrainP
         writer,
         None,
         wait_s=4,
-        new_batch=partial(CoalescedBatch, acceptance=HORIZON, limits=DEFAULT_LIMITS),
+        limits=DEFAULT_LIMITS,
         clock=lambda: ARRIVED_S,
         on_stored=_ignore_activity,
     )
-    loop = asyncio.get_running_loop()
 
     async def sender(first: int) -> None:
-        for sender, post in keyed_posts[first::IN_FLIGHT]:
-            result: asyncio.Future[bool | BaseException] = loop.create_future()
-            committer.submit(sender, post, result.set_result)
-            await result
+        for post in requests[first::IN_FLIGHT]:
+            await commit(committer, post)
 
     await asyncio.gather(*(sender(first) for first in range(IN_FLIGHT)))
 
@@ -83,11 +78,11 @@ async def measure(
     store: RedisStore, client: redis.asyncio.Redis, apps: int
 ) -> tuple[float, float, float]:
     """CPU µs per POST: of Redis, of that in scripts, of this process."""
-    keyed_posts = posts(apps)
+    requests = posts(apps)
     await client.flushall()
     await client.config_resetstat()
     before_s, own_s = await redis_cpu_s(client), time.process_time()
-    await commit_all(store, keyed_posts)
+    await commit_all(store, requests)
     own_s = time.process_time() - own_s
     cpu_s = await redis_cpu_s(client) - before_s
     scripts = (await client.info("commandstats"))["cmdstat_evalsha"]

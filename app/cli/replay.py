@@ -21,6 +21,7 @@ from os import urandom
 from app.cli.log_progress import with_progress
 from app.cli.output import ProgressLine, print_err
 from app.config import ConfigError, Settings
+from app.ingest.aggregator import REPLAY_PAST_S
 from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import STDIN, LogInput, LogLine
@@ -41,7 +42,6 @@ from parsers.samples import (
 BATCH_LINES_MAX = 500
 BATCH_BYTES_MAX = 100_000  # Logplex aims at 102,400
 LIVE_FLUSH_S = 1.0  # longest time that a line of a live input waits for further lines
-ACCEPTED_AGE_S = 7 * 86_400  # the service accepts replayed lines up to this age
 _UNREADABLE_BYTES_MAX = 1_000  # sent of an unreadable line; enough for the service to count it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -213,7 +213,7 @@ class Replay:
         self._shift_ms = shift_ms
         self._again = again
         self._salt = urandom(8) if again else b""  # for new Frame-Ids, which the service counts
-        self._oldest_ms = now_ms - ACCEPTED_AGE_S * 1000
+        self._oldest_ms = now_ms - REPLAY_PAST_S * 1000
         self._begin_batch()
         self._first_ms = self._last_ms = 0
         self.lines_read = self.lines_sent = self.lines_skipped = 0

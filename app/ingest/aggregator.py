@@ -26,6 +26,7 @@ from parsers.syslog_header import Message, parse_message
 
 MINUTE_S = 60
 _MINUTE_MS = 60_000
+REPLAY_PAST_S = 7 * 86_400  # the greatest age of lines in an intentional replay
 NAMES_MAX = 50_000  # beyond this a rollup is limited immediately, not only when it is packed
 FRAMES_PER_STEP = 1_000  # a large body yields to other requests this often: every 5 ms or so
 
@@ -38,6 +39,10 @@ class AcceptanceWindow(NamedTuple):
 
     past_s: int
     future_s: int
+
+    def for_replay(self) -> AcceptanceWindow:
+        """The window of an intentional replay, which reaches further back."""
+        return self._replace(past_s=max(self.past_s, REPLAY_PAST_S))
 
 
 class ActivityTimes(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -14,42 +14,15 @@ store knows the id of one of them already, or is unavailable.
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple
-
-import msgspec
 
 from app.access.drain_election import DrainClaim
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import MINUTE_S, NO_ACTIVITY, AcceptanceWindow, ActivityTimes
+from app.ingest.aggregator import MINUTE_S, NO_ACTIVITY, ActivityTimes, AggregatedBody
+from app.ingest.drain_post import DrainPost
 from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
 from app.rollup.rollup import CardinalityLimits
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
-
-
-class DrainKey(NamedTuple):
-    """Identifies a drain and its secret; only POSTs with an equal key are coalesced.
-
-    `drain` and `generation` are those of a ReceivedBatch.
-    """
-
-    app: str
-    drain: str
-    generation: int
-
-
-class DrainPost(msgspec.Struct, frozen=True, gc=False):
-    """The body of a POST that is not aggregated yet.
-
-    The body begins at `start` of `data`, after other bytes of the same read. `token` is drawn for
-    this POST alone. `msg_count` is its Logplex-Msg-Count, 0 for none.
-    """
-
-    id: bytes
-    token: bytes
-    data: bytes
-    msg_count: int
-    start: int = 0
 
 
 class CoalescedBatch:
@@ -61,19 +34,11 @@ class CoalescedBatch:
     _payload: CoalescedPayload | None = None  # once packed; then there is no aggregator
     _is_broken = False  # a POST failed half-way, so the aggregator cannot be used
 
-    def __init__(
-        self,
-        key: DrainKey,
-        post: DrainPost,
-        arrived_s: float,
-        acceptance: AcceptanceWindow,
-        limits: CardinalityLimits,
-    ) -> None:
+    def __init__(self, post: DrainPost, arrived_s: float, limits: CardinalityLimits) -> None:
         """`post` is the first POST, and `arrived_s` its arrival in Unix seconds."""
-        self.app = key.app
-        self._key = key
+        self.app = post.key.app
+        self._key = post.key
         self._arrived_s = arrived_s
-        self._acceptance = acceptance
         self._limits = limits
         self._posts = {post.id: post}
         self._aggregator: Aggregator | None = self._aggregate(post)
@@ -100,7 +65,7 @@ class CoalescedBatch:
                 self._aggregator = self._aggregate(*self._posts.values(), post)
                 self._payload = None
             else:
-                _add(self._aggregator, post)
+                post.add_to(self._aggregator)
         except BaseException:
             self._is_broken = True
             raise
@@ -110,7 +75,7 @@ class CoalescedBatch:
         """Pack all POSTs as one batch, and release the rollup."""
         if self._payload is None:
             aggregator = self._aggregator or self._aggregate(*self._posts.values())
-            _, drain, generation = self._key
+            _, drain, generation, _ = self._key
             self._payload = CoalescedPayload(
                 DrainClaim(drain, generation, aggregator.time_range, int(self._arrived_s)),
                 aggregator.activity,
@@ -129,20 +94,20 @@ class CoalescedBatch:
         # The aggregator of a single POST already holds exactly its lines.
         reusable = self._aggregator if len(self._posts) == 1 and not self._is_broken else None
         for post in list(self._posts.values())[len(self._batches) :]:
-            self._batches.append(self._build_batch(post, reusable or self._aggregate(post)))
+            self._batches.append(
+                received_batch(post, (reusable or self._aggregate(post)).build_body())
+            )
             await asyncio.sleep(0)
         return self._batches
 
     def _aggregate(self, *posts: DrainPost) -> Aggregator:
-        aggregator = Aggregator(self._arrived_s, self._acceptance, self._limits)
+        aggregator = Aggregator(self._arrived_s, self._key.acceptance, self._limits)
         for post in posts:
-            _add(aggregator, post)
+            post.add_to(aggregator)
         return aggregator
 
-    def _build_batch(self, post: DrainPost, aggregator: Aggregator) -> ReceivedBatch:
-        app, drain, generation = self._key
-        return ReceivedBatch(app, post.id, aggregator.build_body(), drain, generation, post.token)
 
-
-def _add(aggregator: Aggregator, post: DrainPost) -> None:
-    aggregator.add_body(post.data, post.start, post.msg_count)
+def received_batch(post: DrainPost, body: AggregatedBody) -> ReceivedBatch:
+    """The batch of a POST that is aggregated alone."""
+    app, drain, generation, _ = post.key
+    return ReceivedBatch(app, post.id, body, drain, generation, post.token)

@@ -19,16 +19,17 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from app.ingest.batch_writer import BatchSink
-from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, DrainPost
-from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch, pack_received
+from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, received_batch
+from app.ingest.drain_post import DrainKey, DrainPost
+from app.ingest.received_batch import OnStored, PendingWrite, pack_received
 from app.ingest.spool import Spool, SpoolRejected
+from app.rollup.rollup import CardinalityLimits
 from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 GROUP_BYTES_MAX = 16 * 2**20  # of bodies
 PENDING_BYTES_MAX = 32 * 2**20
-MESSAGE_BYTES = 256  # estimate per message, for batches of which only the aggregate is held
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # the last one repeats
 
 OnResult = Callable[[bool | BaseException], None]
@@ -45,27 +46,40 @@ class BatchCommitter(Protocol):
         """Why not even the spool accepts batches at present; "" if it does."""
         ...
 
-    async def commit(self, batch: ReceivedBatch) -> bool:
-        """Commit a batch; returns when it is durable.
+    def submit(self, post: DrainPost, on_result: OnResult) -> None:
+        """Commit a POST; `on_result` is called once, when it is durable or has failed.
 
-        Returns True if the batch is in the store, False if it is in the spool.
-
-        Raises:
-            StoreUnavailable: neither accepted it in time, or too many batches are pending. It may
-                have been stored nevertheless; the sender may repeat it with the same Frame-Id.
-        """
-        ...
-
-    def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
-        """Queue a POST, coalesced with others of its drain; `on_result` is called when it is done.
-
-        Returns False if too many batches are pending; then nothing was queued.
+        A small one is coalesced with others of its drain. A large one, and one for which the queue
+        has no capacity, goes on in a task.
         """
         ...
 
     async def wait_idle(self) -> None:
-        """Return when no batch is pending or in flight."""
+        """Return when no POST is pending or in flight."""
         ...
+
+
+async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
+    """Submit a POST; returns when it is durable.
+
+    Returns True if it is in the store, False if it is in the spool.
+
+    Raises:
+        StoreUnavailable: neither accepted it in time, or too many batches are pending. It may have
+            been stored nevertheless; the sender may repeat it with the same Frame-Id.
+    """
+    result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def on_result(outcome: bool | BaseException) -> None:
+        if result.done():  # the server has abandoned the request
+            return
+        if isinstance(outcome, bool):
+            result.set_result(outcome)
+        else:
+            result.set_exception(outcome)
+
+    committer.submit(post, on_result)
+    return await result
 
 
 _Write_co = TypeVar("_Write_co", bound=PendingWrite, covariant=True)
@@ -88,7 +102,7 @@ class GroupCommitter:
         spool: Spool | None,
         *,
         wait_s: float,
-        new_batch: Callable[[DrainKey, DrainPost, float], CoalescedBatch],
+        limits: CardinalityLimits,
         clock: Callable[[], float],
         on_stored: OnStored,
     ) -> None:
@@ -96,14 +110,13 @@ class GroupCommitter:
         Args:
             spool: takes batches while the store is unavailable; None for no spool.
             wait_s: how long a POST may wait if neither store nor spool accepts it.
-            new_batch: creates a coalesced batch from its first POST and that POST's arrival time.
             clock: Unix time in seconds.
             on_stored: awaited before the POSTs of a stored group are answered.
         """
         self._sink = sink
         self._spool = spool
         self._wait_s = wait_s
-        self._new_batch = new_batch
+        self._limits = limits
         self._clock = clock
         self._on_stored = on_stored
         self._queue: deque[_Pending[PendingWrite]] = deque()
@@ -115,54 +128,63 @@ class GroupCommitter:
         self._next_busy_drains: set[DrainKey] = set()
         self._pending_bytes = 0
         self._commit_task: asyncio.Task[None] | None = None
+        self._slow_tasks: set[asyncio.Task[None]] = set()
         self.rejection_reason = ""
 
-    async def commit(self, batch: ReceivedBatch) -> bool:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._wait_s
-        size = batch.body.received * MESSAGE_BYTES
-        result: asyncio.Future[bool] = loop.create_future()
+    def submit(self, post: DrainPost, on_result: OnResult) -> None:
+        deadline = asyncio.get_running_loop().time() + self._wait_s
+        if post.is_small and self._has_capacity(post.size):
+            self._coalesce(post, on_result, deadline)
+            return
+        task = asyncio.create_task(self._submit_slowly(post, on_result, deadline))
+        self._slow_tasks.add(task)
+        task.add_done_callback(self._slow_tasks.discard)
 
-        def on_result(outcome: bool | BaseException) -> None:
-            if result.done():  # the server has abandoned the request
-                return
-            if isinstance(outcome, bool):
-                result.set_result(outcome)
-            else:
-                result.set_exception(outcome)
-
-        while not self._has_capacity(size):
-            if loop.time() >= deadline:
-                raise StoreUnavailable("Too many batches are waiting for the store. Retry later.")
-            await asyncio.sleep(RETRY_DELAYS_S[0])
-        self._enqueue(_Pending(batch, deadline, [on_result], size))
-        return await result
-
-    def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
-        size = len(post.data)
-        if not self._has_capacity(size):
-            return False
+    def _coalesce(self, post: DrainPost, on_result: OnResult, deadline: float) -> None:
+        key, size = post.key, post.size
         now_s = self._clock()
         needs_single_batches = self._sink.needs_single_batches
         pending = self._open_batches.get(key)
-        if (
-            pending is not None
-            and not needs_single_batches
-            and pending.write.can_accept(post, now_s)
-        ):
-            pending.write.add(post)
-            pending.callbacks.append(on_result)
-            pending.size += size
-            self._pending_bytes += size
-            self._next_busy_drains.add(key)
-            return True
-        batch = self._new_batch(key, post, now_s)
-        if not needs_single_batches and key not in self._busy_drains:
-            batch.finalize()
-        deadline = asyncio.get_running_loop().time() + self._wait_s
+        try:
+            if (
+                pending is not None
+                and not needs_single_batches
+                and pending.write.can_accept(post, now_s)
+            ):
+                pending.write.add(post)
+                pending.callbacks.append(on_result)
+                pending.size += size
+                self._pending_bytes += size
+                self._next_busy_drains.add(key)
+                return
+            batch = CoalescedBatch(post, now_s, self._limits)
+            if not needs_single_batches and key not in self._busy_drains:
+                batch.finalize()
+        except Exception as defect:  # fails this POST alone
+            on_result(defect)
+            return
         self._open_batches[key] = pending = _Pending(batch, deadline, [on_result], size)
         self._enqueue(pending)
-        return True
+
+    async def _submit_slowly(self, post: DrainPost, on_result: OnResult, deadline: float) -> None:
+        """Wait for capacity, and aggregate a large POST in steps."""
+        loop = asyncio.get_running_loop()
+        try:
+            while not self._has_capacity(post.size):
+                if loop.time() >= deadline:
+                    raise StoreUnavailable(
+                        "Too many batches are waiting for the store. Retry later."
+                    )
+                await asyncio.sleep(RETRY_DELAYS_S[0])
+            if post.is_small:
+                self._coalesce(post, on_result, deadline)
+                return
+            body = await post.aggregate(self._clock(), self._limits)
+        except Exception as error:
+            on_result(error)
+        else:
+            batch = received_batch(post, body)
+            self._enqueue(_Pending(batch, deadline, [on_result], post.size))
 
     def _has_capacity(self, size: int) -> bool:
         # A single batch that is larger than the limit must still pass.
@@ -176,12 +198,13 @@ class GroupCommitter:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no batch is pending or in flight."""
-        return self._commit_task is None
+        """Whether no POST is pending or in flight."""
+        return self._commit_task is None and not self._slow_tasks
 
     async def wait_idle(self) -> None:
-        while self._commit_task is not None:
-            await asyncio.wait([self._commit_task])
+        while not self.is_idle:
+            tasks = [*self._slow_tasks, *filter(None, [self._commit_task])]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
 
     async def _commit_queue(self) -> None:
         try:

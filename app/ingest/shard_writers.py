@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from app.ingest.aggregator import ActivityTimes
 from app.ingest.batch_writer import BatchSink, BatchWriter
-from app.ingest.coalesced_batch import DrainKey, DrainPost
+from app.ingest.drain_post import DrainPost
 from app.ingest.group_commit import GroupCommitter, OnResult
 from app.ingest.pipeline import WritePath
-from app.ingest.received_batch import OnStored, PendingWrite, ReceivedBatch
+from app.ingest.received_batch import OnStored, PendingWrite
 from app.storage.interface.server import ShardedStore
 
 SIGHTING_WAIT_S = 0.2  # the list of apps may be on a shard that is down; it is then updated later
@@ -124,11 +124,8 @@ class ShardedCommitter:
         reasons = (shard.committer.rejection_reason for shard in self._shard_writers.all())
         return next(filter(None, reasons), "")
 
-    async def commit(self, batch: ReceivedBatch) -> bool:
-        return await self._shard_writers.for_app(batch.app).committer.commit(batch)
-
-    def submit(self, key: DrainKey, post: DrainPost, on_result: OnResult) -> bool:
-        return self._shard_writers.for_app(key.app).committer.submit(key, post, on_result)
+    def submit(self, post: DrainPost, on_result: OnResult) -> None:
+        self._shard_writers.for_app(post.key.app).committer.submit(post, on_result)
 
     async def wait_idle(self) -> None:
         for shard in self._shard_writers.all():

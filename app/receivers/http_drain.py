@@ -18,20 +18,16 @@ the ledger.
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Callable
 from functools import lru_cache
 
 from app.access.drain_registry import APP_NAME_RULE, DrainRegistry, valid_app
 from app.access.rejected_logins import RejectedLogins
-from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import AcceptanceWindow
-from app.ingest.coalesced_batch import DrainKey, DrainPost
 from app.ingest.drain_loop import DrainLoopDetector
-from app.ingest.group_commit import BatchCommitter, OnResult
-from app.ingest.received_batch import ReceivedBatch, batch_id
-from app.receivers.http_fast_path import RETRY_AFTER_S
+from app.ingest.drain_post import DrainKey, DrainPost
+from app.ingest.group_commit import BatchCommitter, OnResult, commit
+from app.ingest.received_batch import batch_id
 from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
 from app.receivers.request_head import (
     DRAIN,
@@ -41,15 +37,13 @@ from app.receivers.request_head import (
     DrainRequestHead,
     parse_count,
 )
-from app.rollup.rollup import CardinalityLimits
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
 
-REPLAY_PAST_S = 7 * 86_400  # the greatest age of lines in an intentional replay
+RETRY_AFTER_S = b"5"
 FRAME_ID_BYTES_MAX = 256
-FAST_BODY_BYTES_MAX = 2**20  # about 2 ms; larger bodies are aggregated in steps
 KEY_CACHE_SIZE = 4_096
 _DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
@@ -63,7 +57,7 @@ class DrainRejected(Exception):
 
 
 class DrainEndpoint:
-    """The drain, as an ASGI app and as a FastDrain for app.receivers.http_fast_path."""
+    """The drain, as an ASGI app and for the cycles of app.receivers.http_fast_path."""
 
     def __init__(
         self,
@@ -73,10 +67,8 @@ class DrainEndpoint:
         rejected_logins: RejectedLogins,
         loop_detector: DrainLoopDetector,
         acceptance: AcceptanceWindow,
-        limits: CardinalityLimits,
         body_limiter: BodyLimiter,
         body_bytes_max: int,
-        clock: Callable[[], float],
     ) -> None:
         """
         Args:
@@ -87,17 +79,10 @@ class DrainEndpoint:
         self._rejected_logins = rejected_logins
         self._loop_detector = loop_detector
         self._acceptance = acceptance
-        self._replay_acceptance = AcceptanceWindow(
-            max(acceptance.past_s, REPLAY_PAST_S), acceptance.future_s
-        )
-        self._limits = limits
         self._body_limiter = body_limiter
         self.body_timeout_s = body_limiter.timeout_s
         self.release = body_limiter.release
         self._body_bytes_max = body_bytes_max
-        self._fast_body_bytes_max = min(FAST_BODY_BYTES_MAX, body_bytes_max)
-        self._clock = clock
-        self._waiting_tasks: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -113,11 +98,15 @@ class DrainEndpoint:
                     return
                 if body:
                     headers = dict(reversed(scope["headers"]))  # the first one of a repeated header
-                    key = _drain_key(app, generation, headers.get(DRAIN, b""))
-                    acceptance = self._replay_acceptance if REPLAY in headers else self._acceptance
+                    acceptance = self._acceptance
+                    if REPLAY in headers:
+                        acceptance = acceptance.for_replay()
+                    key = _drain_key(app, generation, headers.get(DRAIN, b""), acceptance)
+                    post_id = _batch_id(headers.get(FRAME_ID, b""))
                     msg_count = parse_count(headers.get(MSG_COUNT, b""))
-                    frame_id = headers.get(FRAME_ID, b"")
-                    await self._ingest(key, frame_id, msg_count, body, acceptance)
+                    self._loop_detector.inspect(app, body)
+                    post = DrainPost(key, post_id, random_bytes(), body, msg_count)
+                    await commit(self._committer, post)
         except DrainRejected as rejection:
             extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
             await respond(send, rejection.status, f"{rejection}\n", extra_headers)
@@ -158,30 +147,14 @@ class DrainEndpoint:
             )
         return app, 1
 
-    async def _ingest(
-        self,
-        key: DrainKey,
-        frame_id: bytes,
-        msg_count: int,
-        body: bytes,
-        acceptance: AcceptanceWindow,
-    ) -> bool:
-        """Aggregate and commit a body; returns when it is durable, as BatchCommitter.commit."""
-        self._loop_detector.inspect(key.app, body)
-        aggregator = Aggregator(self._clock(), acceptance, self._limits)
-        if msg_count:
-            aggregator.add_promised(msg_count)
-        for _ in aggregator.add_body_in_steps(body):
-            await asyncio.sleep(0)
-        app, drain, generation = key
-        return await self._committer.commit(
-            ReceivedBatch(app, _batch_id(frame_id), aggregator.build_body(), drain, generation)
-        )
-
-    # --- the fast path: see app.receivers.http_fast_path.FastDrain --------------------------
+    # --- the fast path: see app.receivers.http_fast_path ------------------------------------
 
     def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
-        if head.body_bytes > self._fast_body_bytes_max:
+        """Authenticate a request and reserve memory for its body.
+
+        None if the request is uncommon or cannot be decided immediately; then nothing is reserved.
+        """
+        if head.body_bytes > self._body_bytes_max:
             return None
         key = self._cached_key(head)
         if key is None or not self._body_limiter.try_reserve(head.body_bytes):
@@ -191,47 +164,29 @@ class DrainEndpoint:
     def _cached_key(self, head: DrainRequestHead) -> DrainKey | None:
         """The drain of a request; None if that cannot be decided without I/O."""
         if self._drains is None:
-            return _local_drain_key(head.authorization, head.host, head.drain)
+            return _local_drain_key(head.authorization, head.host, head.drain, self._acceptance)
         credentials = basic_credentials(head.authorization)
         if credentials is None:
             return None
         generation = self._drains.verify_cached(*credentials)
-        return _drain_key(credentials[0], generation, head.drain) if generation else None
+        if not generation:
+            return None
+        return _drain_key(credentials[0], generation, head.drain, self._acceptance)
 
     def submit_body(
         self, key: DrainKey, head: DrainRequestHead, data: bytes, start: int, on_result: OnResult
     ) -> None:
+        """Commit the body that begins at `start` of `data`, as BatchCommitter.submit."""
         self._loop_detector.inspect(key.app, data, start)
-        post = DrainPost(_batch_id(head.frame_id), random_bytes(), data, head.msg_count, start)
-        try:
-            if self._committer.submit(key, post, on_result):
-                return
-        except Exception as defect:  # fails this POST alone
-            on_result(defect)
-        else:
-            task = asyncio.get_running_loop().create_task(
-                self._wait_and_ingest(key, head, data[start:], on_result)
-            )
-            self._waiting_tasks.add(task)
-            task.add_done_callback(self._waiting_tasks.discard)
-
-    async def _wait_and_ingest(
-        self, key: DrainKey, head: DrainRequestHead, body: bytes, on_result: OnResult
-    ) -> None:
-        """Ingest a body for which the queue had no capacity."""
-        try:
-            is_stored = await self._ingest(
-                key, head.frame_id, head.msg_count, body, self._acceptance
-            )
-        except Exception as error:
-            on_result(error)
-        else:
-            on_result(is_stored)
+        post_id = _batch_id(head.frame_id)
+        post = DrainPost(key, post_id, random_bytes(), data, head.msg_count, start)
+        self._committer.submit(post, on_result)
 
 
 @lru_cache(KEY_CACHE_SIZE)
-def _drain_key(app: str, generation: int, token: bytes) -> DrainKey:
-    return DrainKey(app, token.decode() if _DRAIN_TOKEN_BYTES.fullmatch(token) else "", generation)
+def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWindow) -> DrainKey:
+    drain = token.decode() if _DRAIN_TOKEN_BYTES.fullmatch(token) else ""
+    return DrainKey(app, drain, generation, acceptance)
 
 
 def _batch_id(frame_id: bytes) -> bytes:
@@ -239,7 +194,9 @@ def _batch_id(frame_id: bytes) -> bytes:
 
 
 @lru_cache(KEY_CACHE_SIZE)
-def _local_drain_key(authorization: bytes, host: bytes, token: bytes) -> DrainKey | None:
+def _local_drain_key(
+    authorization: bytes, host: bytes, token: bytes, acceptance: AcceptanceWindow
+) -> DrainKey | None:
     """The drain that a request names in local mode.
 
     None if it names no app by Basic auth, or was not sent to this machine.
@@ -247,7 +204,9 @@ def _local_drain_key(authorization: bytes, host: bytes, token: bytes) -> DrainKe
     credentials = basic_credentials(authorization)
     if credentials is None or not is_loopback(host.decode("latin-1")):
         return None
-    return _drain_key(credentials[0], 1, token) if valid_app(credentials[0]) else None
+    if not valid_app(credentials[0]):
+        return None
+    return _drain_key(credentials[0], 1, token, acceptance)
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

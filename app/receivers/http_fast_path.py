@@ -10,44 +10,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
 
-from app.ingest.coalesced_batch import DrainKey
-from app.ingest.group_commit import OnResult
+from app.ingest.drain_post import DrainKey
+from app.receivers.http_drain import RETRY_AFTER_S, DrainEndpoint
 from app.receivers.request_head import DrainRequestHead
 from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
-
-RETRY_AFTER_S = b"5"
-
-
-class FastDrain(Protocol):
-    """The drain, as the protocol uses it.
-
-    Attributes:
-        body_timeout_s: how long a body may take to arrive.
-        release: called with the size of a body that is no longer held.
-    """
-
-    body_timeout_s: float
-    release: Callable[[int], None]
-
-    def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
-        """Authenticate a request and reserve memory for its body.
-
-        None if the request is uncommon or cannot be decided immediately; then nothing is reserved.
-        """
-        ...
-
-    def submit_body(
-        self, key: DrainKey, head: DrainRequestHead, data: bytes, start: int, on_result: OnResult
-    ) -> None:
-        """Aggregate and commit the body that begins at `start` of `data`.
-
-        `on_result` is called when the body is durable, or with the reason why it is not.
-        """
-        ...
 
 
 class _Signal:
@@ -73,7 +42,7 @@ class FastPathCycle:
 
     def __init__(
         self,
-        drain: FastDrain,
+        drain: DrainEndpoint,
         key: DrainKey,
         head: DrainRequestHead,
         answer: Callable[[FastPathCycle, bytes, bytes], None],

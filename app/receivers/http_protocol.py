@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.receivers.accelerated import parse_common_head
-from app.receivers.http_fast_path import FastDrain, FastPathCycle
+from app.receivers.http_drain import DrainEndpoint
+from app.receivers.http_fast_path import FastPathCycle
 from app.receivers.request_head import REQUEST_LINE
 
 CONNECTIONS_MAX = 16_384
@@ -65,7 +66,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
         self._idle_since_s = self.loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
-        self._drain: FastDrain | None = getattr(self.app, "drain", None)
+        self._drain: DrainEndpoint | None = getattr(self.app, "drain", None)
         self._partial_post: FastPathCycle | None = None  # its body is not complete yet
 
     @property

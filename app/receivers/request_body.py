@@ -84,7 +84,7 @@ class BodyLimiter:
 
     def try_reserve(self, size: int) -> bool:
         """Reserve memory for a body; False if there is not enough at present."""
-        if self.reserved_bytes + size > self._reserved_bytes_max:
+        if not self._has_memory(size, size):
             return False
         self.reserved_bytes += size
         return True
@@ -121,9 +121,8 @@ class BodyLimiter:
         Raises:
             BodyRejected: 503, there was not enough memory in time.
         """
-        divisor = 1 if size <= _SMALL_BYTES else 2
         waiting_s = 0.0
-        while self.reserved_bytes + more > self._reserved_bytes_max // divisor:
+        while not self._has_memory(more, size):
             if waiting_s > self._budget_timeout_s:
                 raise BodyRejected(
                     503, "Too many request bodies in memory. Retry in a few seconds."
@@ -131,6 +130,10 @@ class BodyLimiter:
             await asyncio.sleep(_BUDGET_POLL_S)
             waiting_s += _BUDGET_POLL_S
         self.reserved_bytes += more
+
+    def _has_memory(self, more: int, size: int) -> bool:
+        divisor = 1 if size <= _SMALL_BYTES else 2
+        return self.reserved_bytes + more <= self._reserved_bytes_max // divisor
 
 
 class _BodyContext:

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from app.access.drain_registry import DrainRegistry, valid_app
 from app.access.drain_secrets import DRAIN_TOKEN
 from app.access.rejected_logins import RejectedLogins
 from app.config import Settings
-from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import AcceptanceWindow
-from app.ingest.group_commit import BatchCommitter
-from app.ingest.received_batch import ReceivedBatch, batch_id
+from app.ingest.drain_post import DrainKey, DrainPost
+from app.ingest.group_commit import BatchCommitter, commit
+from app.ingest.received_batch import batch_id
 from app.receivers.proxy_protocol_server import ProxyProtocolServer
 from app.receivers.tls import Certificate
+from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
 from app.support.aio import cancel_and_wait
 from parsers.framing import Damage
@@ -64,14 +65,12 @@ class SyslogListener:
         drains: DrainRegistry,
         rejected_logins: RejectedLogins,
         acceptance: AcceptanceWindow,
-        clock: Callable[[], float],
     ) -> None:
         self._settings = settings
         self._committer = committer
         self._drains = drains
         self._rejected_logins = rejected_logins
         self._acceptance = acceptance
-        self._clock = clock
         self._connections: set[asyncio.Task[None]] = set()
         self._shutdown: asyncio.Future[None] | None = None
 
@@ -200,15 +199,14 @@ class SyslogListener:
             app = hostname.lower()
             return app if valid_app(app) else ""
 
-    async def _commit(self, app: str, hostname: str, frames: Iterable[bytes | Damage]) -> None:
-        aggregator = Aggregator(self._clock(), self._acceptance, self._settings.limits)
-        aggregator.add_frames(frames)
+    async def _commit(self, app: str, hostname: str, frames: Sequence[bytes | Damage]) -> None:
         # Only Heroku delivers the same lines over several drains; other hosts send their own lines.
         drain = hostname if _HEROKU_TOKEN.fullmatch(hostname) else ""
-        batch = ReceivedBatch(app, batch_id(b""), aggregator.build_body(), drain=drain)
+        key = DrainKey(app, drain, 1, self._acceptance)
+        post = DrainPost(key, batch_id(b""), random_bytes(), frames)
         while True:
             try:
-                await self._committer.commit(batch)
+                await commit(self._committer, post)
             except StoreUnavailable:
                 await asyncio.sleep(RETRY_INTERVAL_S)
             else:

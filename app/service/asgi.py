@@ -90,10 +90,8 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         rejected_logins=service.rejected_logins,
         loop_detector=service.loop_detector,
         acceptance=acceptance,
-        limits=settings.limits,
         body_limiter=body_limiter,
         body_bytes_max=settings.body_bytes_max,
-        clock=clock,
     )
     app = FastAPI(
         title="Dynometer",
@@ -101,7 +99,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         version=version(),
         docs_url=None,
         redoc_url=None,
-        lifespan=_lifespan(service, build_syslog_listener(service, settings, clock)),
+        lifespan=_lifespan(service, build_syslog_listener(service, settings)),
     )
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)

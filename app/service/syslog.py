@@ -29,7 +29,7 @@ async def listen(url: str, settings: Settings, on_listening: Callable[[], None])
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reload_certificates)
-    listener = build_syslog_listener(service, settings, time.time)
+    listener = build_syslog_listener(service, settings)
     async with running(service), listener.listening():
         on_listening()
         await stop.wait()

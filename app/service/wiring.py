@@ -27,7 +27,6 @@ from app.ingest import shard_writers
 from app.ingest.aggregator import AcceptanceWindow
 from app.ingest.app_sightings import AppSightings
 from app.ingest.batch_writer import BatchSink, BatchWriter
-from app.ingest.coalesced_batch import CoalescedBatch
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.group_commit import GroupCommitter
 from app.ingest.pipeline import ID_MARGIN_S, IngestPipeline, WritePath, WritePathBuilder
@@ -211,9 +210,7 @@ def _build_pipeline(
             sink,
             spool,
             wait_s=settings.commit_wait_s,
-            new_batch=partial(
-                CoalescedBatch, acceptance=build_acceptance(settings), limits=settings.limits
-            ),
+            limits=settings.limits,
             clock=clock,
             on_stored=on_stored,
         )
@@ -247,9 +244,7 @@ def build_batch_writer(
     )
 
 
-def build_syslog_listener(
-    service: Service, settings: Settings, clock: Callable[[], float]
-) -> SyslogListener:
+def build_syslog_listener(service: Service, settings: Settings) -> SyslogListener:
     """Build the syslog drain of a service."""
     return SyslogListener(
         settings,
@@ -257,7 +252,6 @@ def build_syslog_listener(
         drains=service.drains,
         rejected_logins=service.rejected_logins,
         acceptance=service.acceptance,
-        clock=clock,
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes
 from app.ingest.batch_writer import BatchWriter
-from app.ingest.coalesced_batch import CoalescedBatch, DrainKey, DrainPost
+from app.ingest.coalesced_batch import CoalescedBatch
+from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import GroupCommitter
 from app.ingest.received_batch import ReceivedBatch, batch_id
 from app.ingest.spool import Spool
@@ -20,7 +20,6 @@ from tests.support.lines import router
 from tests.support.service import NOW_S, Clock
 
 ACCEPTANCE = AcceptanceWindow(24 * 3600, 300)
-_NEW_BATCH = partial(CoalescedBatch, acceptance=ACCEPTANCE, limits=DEFAULT_LIMITS)
 
 
 def make_batch(
@@ -50,22 +49,27 @@ def make_writer(
     )
 
 
-def make_post(*frames: bytes, frame_id: bytes = b"", promised: int = 0) -> DrainPost:
-    """A POST of these frames that is not aggregated yet."""
+def make_post(
+    *frames: bytes,
+    app: str = "shop",
+    drain: str = "d.1",
+    frame_id: bytes = b"",
+    promised: int = 0,
+    acceptance: AcceptanceWindow = ACCEPTANCE,
+) -> DrainPost:
+    """A POST of these frames that is not aggregated yet; without frames, of one request."""
     return DrainPost(
-        batch_id(frame_id), random_bytes(), b"".join(frames or (router(NOW_S),)), promised
+        DrainKey(app, drain, 1, acceptance),
+        batch_id(frame_id),
+        random_bytes(),
+        b"".join(frames or (router(NOW_S),)),
+        promised,
     )
 
 
-def make_coalesced(
-    first: DrainPost,
-    *more: DrainPost,
-    app: str = "shop",
-    drain: str = "d.1",
-    arrived_s: float = NOW_S,
-) -> CoalescedBatch:
+def make_coalesced(first: DrainPost, *more: DrainPost, arrived_s: float = NOW_S) -> CoalescedBatch:
     """Coalesce POSTs that arrive one after the other."""
-    batch = CoalescedBatch(DrainKey(app, drain, 1), first, arrived_s, ACCEPTANCE, DEFAULT_LIMITS)
+    batch = CoalescedBatch(first, arrived_s, DEFAULT_LIMITS)
     for post in more:
         batch.add(post)
     return batch
@@ -76,14 +80,13 @@ def make_committer(
     spool: Spool | None = None,
     *,
     wait_s: float = 5,
-    new_batch: Callable[[DrainKey, DrainPost, float], CoalescedBatch] = _NEW_BATCH,
 ) -> GroupCommitter:
     """A committer as the drain uses it."""
     return GroupCommitter(
         writer,
         spool,
         wait_s=wait_s,
-        new_batch=new_batch,
+        limits=DEFAULT_LIMITS,
         clock=Clock(),
         on_stored=ignore_stored,
     )

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.ingest.aggregator import NO_ACTIVITY, AcceptanceWindow, AggregatedBody
-from app.ingest.group_commit import BatchCommitter
-from app.ingest.received_batch import ReceivedBatch, batch_id
+from app.ingest.drain_post import DrainKey, DrainPost
+from app.ingest.group_commit import BatchCommitter, commit
+from app.ingest.received_batch import batch_id
 from app.query import history
 from app.query.planner import QueryError, plan_range
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
@@ -18,6 +19,7 @@ from app.rollup.accelerated import FastRollup
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import Rollup
+from app.storage.interface.elements import random_bytes
 from app.storage.interface.store import Reader
 from app.web.api.problems import Problem, bad_parameter, query_problem
 from app.web.api.queries import RangeParameters, require_app
@@ -153,9 +155,13 @@ class EventsApi:
         aggregated_body = AggregatedBody(
             int(now_s), {minute: fast_rollup}, {minute: {}}, {}, NO_ACTIVITY
         )
-        await self._committer.commit(
-            ReceivedBatch(app, batch_id(idempotency_key.encode()), aggregated_body)
+        post = DrainPost(
+            DrainKey(app, "", 1, self._acceptance),
+            batch_id(idempotency_key.encode()),
+            random_bytes(),
+            aggregated_body,
         )
+        await commit(self._committer, post)
         return _body(key, 1)
 
     def _time(self, text: str | None, now_s: float) -> float:

@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_registry import valid_app
 from app.access.drain_status import DrainStatusReader
-from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.aggregator import REPLAY_PAST_S, AcceptanceWindow
 from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.query.table import Query as MetricQuery
-from app.receivers.http_drain import REPLAY_PAST_S
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
 from app.rollup.schema import METRICS

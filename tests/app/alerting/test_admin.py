@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from app.storage.alert_interface import AlertChange, AlertTable
 
 from app.alerting import admin as admin_module
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
+from app.storage.interface.alerts import AlertChange, AlertTable
 from tests.support.incident import URL, World, error, quiet, world
 
 

@@ -239,10 +239,8 @@ async def test_a_duplicate_among_coalesced_posts_costs_no_other_post(store: Stor
 
 
 async def test_one_of_two_concurrent_drains_counts(store: Store) -> None:
-    posts = [make_post(frame_id=b"%d" % n) for n in range(6)]
-    await append(
-        store, make_coalesced(*posts[:3], drain="d.1"), make_coalesced(*posts[3:], drain="d.2")
-    )
+    posts = [make_post(frame_id=b"%d" % n, drain=f"d.{1 + n // 3}") for n in range(6)]
+    await append(store, make_coalesced(*posts[:3]), make_coalesced(*posts[3:]))
     rollup = await inbox_rollup(store)
     assert rollup.ledger == {"received": 3, "counted": 3, "other_drain": 3}
     assert rollup.messages == 3
@@ -256,7 +254,7 @@ async def test_a_post_that_cannot_be_added_costs_no_other_post(
     if is_packed:
         batch.finalize()
     with pytest.raises(TypeError):
-        batch.add(msgspec.structs.replace(make_post(frame_id=b"3"), data=None))
+        batch.add(msgspec.structs.replace(make_post(frame_id=b"3"), content=None))
     await append(store, batch)
     assert (await inbox_rollup(store)).ledger == {"received": 2, "counted": 2}
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.ingest.aggregator import ActivityTimes
-from app.ingest.coalesced_batch import CoalescedBatch, DrainPost
+from app.ingest.coalesced_batch import CoalescedBatch
+from app.ingest.drain_post import DrainPost
 from app.rollup.rollup import DEFAULT_LIMITS
 from tests.support.arrivals import make_coalesced, make_post
 from tests.support.lines import router

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, DrainKey, DrainPost
-from app.ingest.group_commit import GroupCommitter
+from app.ingest.aggregator import NO_ACTIVITY, AggregatedBody
+from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch
+from app.ingest.drain_post import SMALL_BYTES
+from app.ingest.group_commit import GroupCommitter, commit
 from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
 from app.storage.interface.batches import NO_PRECONDITIONS, CoalescedElement, StatePrecondition
@@ -18,7 +21,7 @@ from app.storage.memory import MemoryStore
 from app.storage.redis.store import RedisStore
 from tests.app.ingest.test_batch_writer import inbox_rollup
 from tests.support import arrivals
-from tests.support.arrivals import make_batch, make_coalesced, make_post, make_writer
+from tests.support.arrivals import ACCEPTANCE, make_post, make_writer
 from tests.support.lines import router
 from tests.support.servers import RunningServer
 from tests.support.service import NOW_S, Clock
@@ -82,8 +85,7 @@ def committer(
 def submit(commits: GroupCommitter, app: str = "shop", frame_id: bytes = b"") -> Result:
     """Submit a POST; returns the future of its result."""
     result: Result = asyncio.get_running_loop().create_future()
-    key = DrainKey(app, "d.1", 1)
-    assert commits.submit(key, make_post(frame_id=frame_id), result.set_result)
+    commits.submit(make_post(app=app, frame_id=frame_id), result.set_result)
     return result
 
 
@@ -112,19 +114,15 @@ async def test_each_group_of_a_drain_is_one_element_however_many_posts_it_has() 
 async def test_a_post_is_packed_immediately_unless_its_drain_is_busy_or_the_store_down(
     tmp_path: Path,
 ) -> None:
-    batches: list[CoalescedBatch] = []
-
-    def new_batch(key: DrainKey, first: DrainPost, arrived_s: float) -> CoalescedBatch:
-        batches.append(make_coalesced(first))
-        return batches[-1]
-
     store, spool = DownStore(), Spool(tmp_path, bytes_max=2**20, clock=Clock())
-    commits = arrivals.make_committer(make_writer(store), spool, new_batch=new_batch)
+    commits = committer(store, spool)
     packed_immediately = []
     for is_down, posts in ((False, 1), (False, 2), (False, 1), (False, 1), (True, 1), (True, 1)):
         store.is_down = is_down
         results = [submit(commits)]
-        packed_immediately.append(batches[-1]._payload is not None)
+        batch = commits._queue[-1].write
+        assert isinstance(batch, CoalescedBatch)
+        packed_immediately.append(batch._payload is not None)
         results += [submit(commits) for _ in range(posts - 1)]
         assert await asyncio.gather(*results) == [not is_down] * posts
     assert packed_immediately == [True, True, False, True, True, False]
@@ -166,15 +164,16 @@ async def test_coalesced_posts_are_spooled_separately(tmp_path: Path) -> None:
 async def test_a_duplicate_is_answered_and_not_counted_again() -> None:
     store = MemoryStore(Clock())
     commits = committer(store)
-    posts = (make_batch(frame_id=frame_id) for frame_id in (b"1", b"2", b"1"))
-    assert await asyncio.gather(*(commits.commit(post) for post in posts)) == [True] * 3
-    assert await store.inbox_lengths(["shop"]) == {"shop": 3}  # the third is a ledger entry
+    posts = (make_post(frame_id=frame_id) for frame_id in (b"1", b"2", b"1"))
+    assert await asyncio.gather(*(commit(commits, post) for post in posts)) == [True] * 3
+    ledger = (await inbox_rollup(store)).ledger
+    assert ledger == {"received": 2, "counted": 2, "duplicate": 1}
 
 
 async def test_a_store_that_never_answers_times_out() -> None:
     commits = committer(GatedStore(), wait_s=0.05)
     with pytest.raises(StoreUnavailable, match="in time"):
-        await commits.commit(make_batch())
+        await commit(commits, make_post())
     await asyncio.wait_for(commits.wait_idle(), 5)
 
 
@@ -183,7 +182,7 @@ async def test_a_post_outlasts_an_error_of_the_store_and_counts_once(
 ) -> None:
     server.client.config_set("maxmemory", 1)
     writer = make_writer(redis_store)
-    commit_task = asyncio.create_task(arrivals.make_committer(writer).commit(make_batch()))
+    commit_task = asyncio.create_task(commit(arrivals.make_committer(writer), make_post()))
     while not writer.last_error:
         await asyncio.sleep(0.001)
     assert writer.store_unavailable
@@ -198,8 +197,8 @@ async def test_while_the_store_is_down_batches_are_spooled(tmp_path: Path) -> No
     store = DownStore()
     spool = Spool(tmp_path, bytes_max=2**20, clock=Clock())
     commits = committer(store, spool)
-    batches = [make_batch(frame_id=b"%d" % n) for n in range(3)]
-    assert [await commits.commit(batch) for batch in batches] == [False] * 3
+    batches = [make_post(frame_id=b"%d" % n) for n in range(3)]
+    assert [await commit(commits, batch) for batch in batches] == [False] * 3
     [file] = spool.files()
     records = [unpack_received(record) for record in file.read(9, 2**20).records]
     assert [(r.id, r.token) for r in records] == [(batch.id, batch.token) for batch in batches]
@@ -210,7 +209,7 @@ async def test_while_the_store_is_down_batches_are_spooled(tmp_path: Path) -> No
 async def test_when_the_spool_is_full_a_batch_waits_for_the_store(tmp_path: Path) -> None:
     store = DownStore()
     commits = committer(store, Spool(tmp_path, bytes_max=100, clock=Clock()))
-    commit_task = asyncio.create_task(commits.commit(make_batch()))
+    commit_task = asyncio.create_task(commit(commits, make_post()))
     while store.calls < 2:
         await asyncio.sleep(0.001)
     assert "DYNOMETER_SPOOL_MAX_BYTES" in commits.rejection_reason
@@ -225,7 +224,7 @@ async def test_when_the_spool_is_full_and_the_store_stays_down_the_batch_is_reje
     spool = Spool(tmp_path, bytes_max=100, clock=Clock())
     commits = committer(DownStore(), spool, wait_s=0.1)
     with pytest.raises(StoreUnavailable, match="down"):
-        await commits.commit(make_batch())
+        await commit(commits, make_post())
     assert not spool.status().bytes
 
 
@@ -243,12 +242,77 @@ async def test_a_post_without_queue_capacity_waits(monkeypatch: pytest.MonkeyPat
     while not store.groups:
         await asyncio.sleep(0)
     second = submit(commits)
-    large = make_post(*[router(NOW_S)] * 10)
-    assert not commits.submit(DrainKey("shop", "d.1", 1), large, lambda result: None)
-    commit_task = asyncio.create_task(commits.commit(make_batch(*[router(NOW_S)] * 10)))
+    large_task = asyncio.create_task(commit(commits, make_post(*[router(NOW_S)] * 10)))
     await asyncio.sleep(0)
-    assert not commit_task.done()
+    assert not large_task.done()
+    assert store.groups == [1]
     store.gate.set()
-    assert [await first, await second, await commit_task] == [True] * 3
-    assert commits.submit(DrainKey("shop", "d.1", 1), large, lambda result: None)
+    assert [await first, await second, await large_task] == [True] * 3
     await commits.wait_idle()
+    assert (await inbox_rollup(store)).messages == 12
+
+
+async def test_a_post_without_queue_capacity_is_rejected_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.ingest.group_commit.PENDING_BYTES_MAX", 1)
+    store = GatedStore()
+    commits = committer(store, wait_s=0.1)
+    waiting = [submit(commits) for _ in range(3)]
+    results = await asyncio.gather(*waiting)
+    assert all(isinstance(result, StoreUnavailable) for result in results)
+    await commits.wait_idle()
+
+
+async def test_a_large_body_lets_other_posts_overtake_it_and_counts_every_line() -> None:
+    store = GatedStore()
+    commits = committer(store)
+    lines = 40_000  # several steps
+    large_task = asyncio.create_task(commit(commits, make_post(*[router(NOW_S)] * lines)))
+    await asyncio.sleep(0)
+    small = submit(commits, "blog")
+    while not store.groups:
+        await asyncio.sleep(0)
+    assert not large_task.done()
+    store.gate.set()
+    assert [await small, await large_task] == [True] * 2
+    assert store.groups == [1, 1]
+    ledger = (await inbox_rollup(store)).ledger
+    assert ledger == {"received": lines, "counted": lines}
+
+
+async def test_posts_with_another_acceptance_window_are_not_coalesced() -> None:
+    store = MemoryStore(Clock())
+    commits = committer(store)
+    old = router(NOW_S - 2 * 86_400)
+    results: list[Result] = []
+    for acceptance in (ACCEPTANCE, ACCEPTANCE.for_replay()) * 2:
+        results.append(asyncio.get_running_loop().create_future())
+        commits.submit(make_post(old, acceptance=acceptance), results[-1].set_result)
+    assert await asyncio.gather(*results) == [True] * 4
+    ledger = (await inbox_rollup(store)).ledger
+    assert ledger == {"received": 4, "counted": 2, "too_old": 2}
+
+
+async def test_lines_that_are_split_or_counted_already_take_the_same_way() -> None:
+    store = MemoryStore(Clock())
+    commits = committer(store)
+    frame = router(NOW_S).partition(b" ")[2]
+    ready = AggregatedBody(int(NOW_S), {}, {}, {"note": 1}, NO_ACTIVITY)
+    for content in ([frame] * 2, [frame] * (SMALL_BYTES // len(frame) + 1), ready):
+        post = msgspec.structs.replace(make_post(), content=content)
+        assert await commit(commits, post)
+    messages = 2 + SMALL_BYTES // len(frame) + 1
+    ledger = (await inbox_rollup(store)).ledger
+    assert ledger == {"received": messages, "counted": messages, "note": 1}
+
+
+async def test_a_defect_in_one_post_fails_that_post_alone() -> None:
+    store = MemoryStore(Clock())
+    commits = committer(store)
+    good = submit(commits)
+    bad: Result = asyncio.get_running_loop().create_future()
+    commits.submit(msgspec.structs.replace(make_post(), start=""), bad.set_result)
+    assert isinstance(await bad, TypeError)
+    assert [await good, await submit(commits)] == [True] * 2
+    assert (await inbox_rollup(store)).messages == 2

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from app.config import Settings
-from app.receivers.http_drain import FAST_BODY_BYTES_MAX, DrainEndpoint
+from app.ingest.drain_post import SMALL_BYTES
+from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_protocol import ConnectionLimits
 from app.receivers.request_body import BodyLimiter
 from app.rollup.batch_codec import unpack_batch
@@ -156,9 +157,19 @@ SLOW_PATH: dict[str, Callable[[], bytes]] = {
     "HTTP/1.0": lambda: post(version=b"1.0"),
     "gzip": lambda: post(gzip.compress(BODY), b"Content-Encoding: gzip", CLOSE),
     "no body": lambda: post(b"", CLOSE),
-    "a large body": lambda: post(BODY * (FAST_BODY_BYTES_MAX // len(BODY) + 1), CLOSE),
     "a sender that waits for 100": lambda: post(BODY, b"Expect: 100-continue", CLOSE),
 }
+
+
+async def test_a_large_body_is_aggregated_in_steps_and_counts_once() -> None:
+    repeats = SMALL_BYTES // len(BODY) + 1
+    raw_request = post(BODY * repeats, CLOSE, frame_id=b"1")
+    async with service() as at:
+        assert await at.wire.statuses(raw_request) == [200]
+        assert await at.wire.statuses(raw_request) == [200]
+        assert at.fast_posts == 2
+        lines = LINES * repeats
+        assert await at.ledger() == {"received": lines, "counted": lines, "duplicate": lines}
 
 
 @pytest.mark.parametrize("name", SLOW_PATH)
