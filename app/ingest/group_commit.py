@@ -184,6 +184,8 @@ class GroupCommitter:
             on_result(error)
         else:
             batch = received_batch(post, body)
+            # The wait is for the store: the time that aggregating took does not count.
+            deadline = loop.time() + self._wait_s
             self._enqueue(_Pending(batch, deadline, [on_result], post.size))
 
     def _has_capacity(self, size: int) -> bool:

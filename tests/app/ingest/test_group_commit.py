@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -279,6 +280,19 @@ async def test_a_large_body_lets_other_posts_overtake_it_and_counts_every_line()
     assert store.groups == [1, 1]
     ledger = (await inbox_rollup(store)).ledger
     assert ledger == {"received": lines, "counted": lines}
+
+
+async def test_the_time_that_a_large_body_takes_to_aggregate_is_no_wait_for_the_store() -> None:
+    class YieldingStore(MemoryStore):
+        async def append_coalesced(self, *args: Any, **options: Any) -> dict[str, int]:
+            await asyncio.sleep(0)  # as any store on a network does
+            return await super().append_coalesced(*args, **options)
+
+    writer = make_writer(YieldingStore(Clock()))
+    # Aggregating so many lines takes longer than this wait on any machine.
+    commits = arrivals.make_committer(writer, wait_s=0.004)
+    assert await commit(commits, make_post(router(NOW_S) * 80_000))
+    assert not writer.store_unavailable
 
 
 async def test_posts_with_another_acceptance_window_are_not_coalesced() -> None:
