@@ -50,7 +50,13 @@ from app.ingest._line_forms cimport (
 
 from app.ingest import aggregator as ingest
 from app.rollup._encoder import pack_batch
-from app.ingest.aggregator import MINUTE_S, NAMES_MAX, AggregatedBody, ActivityTimes, covering_range
+from app.ingest.aggregator import (
+    MINUTE_S,
+    AggregatedBody,
+    ActivityTimes,
+    count_entries,
+    covering_range,
+)
 from app.rollup.rollup import DEFAULT_LIMITS, NOT_YET_RUN, TERMINATED
 from app.rollup.schema import (
     CONNECT_FAILED,
@@ -83,7 +89,7 @@ cdef int _SERVICE_OK = SERVICE_OK, _SERVICE_FAILED = SERVICE_FAILED
 cdef int _CONNECT_OK = CONNECT_OK, _CONNECT_FAILED = CONNECT_FAILED
 cdef int _FIRST_FAILED = FIRST_FAILED, _SWITCHING_PROTOCOLS = SWITCHING_PROTOCOLS
 cdef long long MINUTE_MS = 60_000
-cdef int FRAMES_PER_STEP = 8_000  # about 4 ms
+cdef int FRAMES_PER_STEP = ingest.FRAMES_PER_STEP
 cdef int MINUTE_BYTES = 16  # 2026-11-22T10:00
 cdef int SECOND_BYTES = 19
 cdef int TIME_BYTES = 32  # 2026-11-22T10:00:00.123456+00:00
@@ -205,12 +211,18 @@ cdef class Aggregator:
         self._limits = limits
         self._arrived = arrived_s
         self._acceptance = acceptance
-        self._rollups = {}
-        self._ledgers = {}
         self._arrived_s = <long long>arrived_s
         self._earliest_ms = <long long>((arrived_s - past_s) * 1000)
         self._latest_ms = <long long>((arrived_s + future_s) * 1000)
+        self._reset()
+
+    cdef int _reset(self) except -1:
+        self._fallback = self._body = self._current = None
+        self._rollups = {}
+        self._ledgers = {}
+        self._first_ms = self._last_ms = self._runtime_metrics_ms = self._promised = 0
         self._minute = -1
+        return 0
 
     def add_body_in_steps(self, bytes data, Py_ssize_t start=0):
         cdef Py_ssize_t position
@@ -304,6 +316,18 @@ cdef class Aggregator:
             self._body = self._build_body()
         return self._body
 
+    def take_body(self):
+        """Return all messages so far as one body, and continue without them."""
+        body = self.build_body()
+        self._reset()
+        return body
+
+    @property
+    def entry_count(self):
+        """The number of entries in all rollups, a measure of memory."""
+        entries = count_entries(self._rollups.values())
+        return entries if self._fallback is None else entries + self._fallback.entry_count
+
     def pack(self):
         """Pack the batch for the store; no more messages may be added afterwards."""
         cdef dict rollups = self._rollups
@@ -366,10 +390,7 @@ cdef class Aggregator:
         return self._fallback
 
     cdef int _flush_counts(self) except -1:
-        """Add the counts of the current minute to its ledger.
-
-        Also limits the names in its rollup, which a hostile body could fill without end.
-        """
+        """Add the counts of the current minute to its ledger."""
         if self._current is None:
             return 0
         if self._counted or self._ignored:
@@ -382,12 +403,6 @@ cdef class Aggregator:
                 if messages:
                     ledger[name] = ledger.get(name, 0) + messages
             self._counted = self._ignored = 0
-        if len(self._current.sources) > NAMES_MAX:
-            rollup = self._current.to_rollup()
-            rollup.apply_limits(self._limits)
-            fast_rollup = FastRollup()
-            fast_rollup.add(rollup)
-            self._rollups[self._minute * MINUTE_S] = self._current = fast_rollup
         return 0
 
     cdef bint _add_common(self, Bytes at, Bytes end) except -1:

@@ -9,14 +9,15 @@ of the ledger, so that
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
-from app.rollup.accelerated import FastRollup, pack_batch
+from app.rollup import batch_codec
+from app.rollup.accelerated import FastRollup, merge_rollups, pack, pack_batch, to_python
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.time_range import ALWAYS, TimeRange
 from parsers import dispatch as heroku
@@ -28,7 +29,9 @@ MINUTE_S = 60
 _MINUTE_MS = 60_000
 REPLAY_PAST_S = 7 * 86_400  # the greatest age of lines in an intentional replay
 NAMES_MAX = 50_000  # beyond this a rollup is limited immediately, not only when it is packed
-FRAMES_PER_STEP = 1_000  # a large body yields to other requests this often: every 5 ms or so
+FRAMES_PER_STEP = 500  # a large body yields to other requests this often
+# Of rollups that are not packed yet. Packing so many names is as long as a step of hostile lines.
+ENTRIES_MAX = 1_000
 
 
 class AcceptanceWindow(NamedTuple):
@@ -69,7 +72,8 @@ class AggregatedBody:
     """
 
     arrived_s: int
-    rollups: dict[int, FastRollup]  # by start of the messages' minute; their own ledgers are empty
+    # By start of the messages' minute; some are packed already. Their own ledgers are empty.
+    rollups: dict[int, FastRollup | bytes]
     ledgers: dict[int, dict[str, int]]  # by the same minutes
     body_ledger: dict[str, int]  # the body as a whole, and messages without an accepted minute
     activity: ActivityTimes
@@ -87,21 +91,87 @@ class AggregatedBody:
         Messages outside `within` do not count: the ledger only records them, as `other_drain`.
         """
         ledger = dict(self.body_ledger) if within else _as_other_drain(self.body_ledger)
-        rollups: dict[int, FastRollup] = {}
+        rollups: dict[int, bytes] = {}
+        arrival_minute = self.arrived_s // MINUTE_S * MINUTE_S
+        arrival_rollup = FastRollup()
         for minute, minute_ledger in self.ledgers.items():
             if minute in within:
-                rollups[minute] = self.rollups[minute]
+                if minute == arrival_minute:
+                    arrival_rollup = self._unpacked(minute)
+                else:
+                    rollups[minute] = self._packed(minute)
                 _add_ledger(ledger, minute_ledger)
             else:
                 _add_ledger(ledger, _as_other_drain(minute_ledger))
         if "promised" in ledger:  # stays comparable with `received`
             ledger["promised"] = max(0, ledger["promised"] - ledger.get("other_drain", 0))
-        minute = self.arrived_s // MINUTE_S * MINUTE_S
-        arrival_rollup = rollups.setdefault(minute, FastRollup())
         arrival_rollup.ledger = ledger
-        data = pack_batch(rollups, self.limits)
+        rollups[arrival_minute] = pack(arrival_rollup, self.limits)
         arrival_rollup.ledger = {}
-        return data
+        return _join_batch(rollups)
+
+    def pack_rollups(self) -> bytes:
+        """Pack the rollups, without any ledger, in the form of app.rollup.batch_codec."""
+        return _join_batch({minute: self._packed(minute) for minute in self.rollups})
+
+    def pack_minutes(self) -> Iterator[None]:
+        """Keep each rollup only in its packed form, which is much smaller; yields after each."""
+        for minute in self.rollups:
+            self.rollups[minute] = self._packed(minute)
+            yield
+
+    def merge(self, body: AggregatedBody) -> Iterator[None]:
+        """Add the messages of a body of the same arrival; yields while minutes are packed.
+
+        The result is limited and packed, so it stays small however many names the bodies hold.
+        """
+        if body.rollups:
+            self.activity = _merge_activity(self.activity, body) if self.rollups else body.activity
+        _add_ledger(self.body_ledger, body.body_ledger)
+        for minute, ledger in body.ledgers.items():
+            _add_ledger(self.ledgers.setdefault(minute, {}), ledger)
+        for minute in body.rollups:
+            data = body._packed(minute)
+            if minute in self.rollups:
+                yield
+                data = yield from _merge_minutes(self._packed(minute), data, self.limits)
+            self.rollups[minute] = data
+            yield
+
+    def _packed(self, minute: int) -> bytes:
+        rollup = self.rollups[minute]
+        return rollup if isinstance(rollup, bytes) else pack(rollup, self.limits)
+
+    def _unpacked(self, minute: int) -> FastRollup:
+        rollup = self.rollups[minute]
+        return merge_rollups([rollup]) if isinstance(rollup, bytes) else rollup
+
+
+def _merge_minutes(
+    one: bytes, other: bytes, limits: CardinalityLimits
+) -> Generator[None, None, bytes]:
+    """Merge two packed rollups; yields before the names over the limits are merged."""
+    merged = merge_rollups([one, other])
+    if merged.entry_count > ENTRIES_MAX:
+        yield
+        rollup = to_python(merged)
+        rollup.apply_limits(limits)
+        yield
+        return pack(rollup, limits)
+    return pack(merged, limits)
+
+
+def _merge_activity(activity: ActivityTimes, body: AggregatedBody) -> ActivityTimes:
+    return ActivityTimes(
+        min(activity.first_s, body.activity.first_s),
+        max(activity.last_s, body.activity.last_s),
+        max(activity.runtime_metrics_s, body.activity.runtime_metrics_s),
+    )
+
+
+def _join_batch(rollups: dict[int, bytes]) -> bytes:
+    """Join packed rollups, by minute, into a batch of app.rollup.batch_codec."""
+    return msgspec.msgpack.encode([batch_codec.VERSION, sorted(rollups.items())])
 
 
 def _as_other_drain(ledger: dict[str, int]) -> dict[str, int]:
@@ -123,12 +193,15 @@ class Aggregator:
         limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
         self._limits = limits
-        self.rollups: dict[int, Rollup] = {}
-        self._ledgers: dict[int, dict[str, int]] = {}
-        self._body_ledger: dict[str, int] = {}
         self._arrived_s = int(arrived_s)
         self._earliest_ms = int((arrived_s - acceptance.past_s) * 1000)
         self._latest_ms = int((arrived_s + acceptance.future_s) * 1000)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.rollups: dict[int, Rollup] = {}
+        self._ledgers: dict[int, dict[str, int]] = {}
+        self._body_ledger: dict[str, int] = {}
         self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
         # Most messages of a batch fall into one minute, which lies entirely within the acceptance
         # window. So the state of that minute is cached, and messages in it need no further checks.
@@ -231,12 +304,23 @@ class Aggregator:
         """Return all messages so far as one body."""
         return AggregatedBody(
             self._arrived_s,
-            self.rollups,
+            {**self.rollups},
             self._ledgers,
             self._body_ledger,
             self.activity,
             self._limits,
         )
+
+    def take_body(self) -> AggregatedBody:
+        """Return all messages so far as one body, and continue without them."""
+        body = self.build_body()
+        self._reset()
+        return body
+
+    @property
+    def entry_count(self) -> int:
+        """The number of entries in all rollups, a measure of memory."""
+        return count_entries(self.rollups.values())
 
     def pack(self) -> bytes:
         """Pack the batch, with all its messages, for the store."""
@@ -290,6 +374,11 @@ class Aggregator:
     def _count_unparsed(self, ledger: dict[str, int], reason: str) -> None:
         _count(ledger, "received")
         _count(ledger, f"unparsed:{reason}")
+
+
+def count_entries(rollups: Iterable[FastRollup]) -> int:
+    """The number of entries in all rollups, a measure of memory."""
+    return sum(1 + rollup.entry_count for rollup in rollups)
 
 
 def covering_range(minutes: Collection[int], arrived_s: int) -> TimeRange:

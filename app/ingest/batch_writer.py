@@ -223,7 +223,7 @@ class BatchWriter:
         elements: dict[str, CoalescedElement] = {}
         guards: dict[str, StatePrecondition] = {}
         for app, write in first.items():
-            payload = write.coalesced()
+            payload = await write.coalesced()
             if payload is None or payload.claim.arrived_s < verified_from_s:
                 continue
             guard, (within,) = self._elect(app, (payload.claim,))

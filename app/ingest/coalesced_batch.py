@@ -13,16 +13,15 @@ store knows the id of one of them already, or is unavailable.
 
 from __future__ import annotations
 
-import asyncio
-
 from app.access.drain_election import DrainClaim
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import MINUTE_S, NO_ACTIVITY, ActivityTimes, AggregatedBody
-from app.ingest.drain_post import DrainPost
+from app.ingest.aggregator import ENTRIES_MAX, MINUTE_S, NO_ACTIVITY, ActivityTimes, AggregatedBody
+from app.ingest.drain_post import DrainPost, run_in_steps
 from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
 from app.rollup.rollup import CardinalityLimits
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
+COALESCED_ENTRIES_MAX = 4 * ENTRIES_MAX  # more names than this come from forged lines
 
 
 class CoalescedBatch:
@@ -56,6 +55,7 @@ class CoalescedBatch:
             and post.id not in self._posts
             and len(self._posts) < POSTS_MAX
             and not self._is_broken
+            and (self._aggregator is None or self._aggregator.entry_count < COALESCED_ENTRIES_MAX)
         )
 
     def add(self, post: DrainPost) -> None:
@@ -71,33 +71,41 @@ class CoalescedBatch:
             raise
         self._posts[post.id] = post
 
-    def finalize(self) -> CoalescedPayload:
-        """Pack all POSTs as one batch, and release the rollup."""
-        if self._payload is None:
-            aggregator = self._aggregator or self._aggregate(*self._posts.values())
-            _, drain, generation, _ = self._key
-            self._payload = CoalescedPayload(
-                DrainClaim(drain, generation, aggregator.time_range, int(self._arrived_s)),
-                aggregator.activity,
-                list(self._posts),
-                [post.token for post in self._posts.values()],
-                aggregator.pack(),
-            )
+    def finalize(self) -> None:
+        """Pack all POSTs as one batch at once, and release the rollup, unless that takes long."""
+        if self._aggregator is not None and self._aggregator.entry_count <= ENTRIES_MAX:
+            self._payload = self._build_payload(self._aggregator, self._aggregator.pack())
+            self._aggregator = None
+
+    async def coalesced(self) -> CoalescedPayload | None:
+        if self._is_broken:
+            return None
+        self.finalize()
+        if self._aggregator is not None:
+            body = self._aggregator.build_body()
+            await run_in_steps(body.pack_minutes())
+            self._payload = self._build_payload(self._aggregator, body.pack())
             self._aggregator = None
         return self._payload
 
-    def coalesced(self) -> CoalescedPayload | None:
-        return None if self._is_broken else self._payload or self.finalize()
+    def _build_payload(self, aggregator: Aggregator, data: bytes) -> CoalescedPayload:
+        _, drain, generation, _ = self._key
+        return CoalescedPayload(
+            DrainClaim(drain, generation, aggregator.time_range, int(self._arrived_s)),
+            aggregator.activity,
+            list(self._posts),
+            [post.token for post in self._posts.values()],
+            data,
+        )
 
     async def split(self) -> list[ReceivedBatch]:
         """Aggregate each POST separately, and let other tasks run in between."""
         # The aggregator of a single POST already holds exactly its lines.
         reusable = self._aggregator if len(self._posts) == 1 and not self._is_broken else None
         for post in list(self._posts.values())[len(self._batches) :]:
-            self._batches.append(
-                received_batch(post, (reusable or self._aggregate(post)).build_body())
-            )
-            await asyncio.sleep(0)
+            body = (reusable or self._aggregate(post)).build_body()
+            await run_in_steps(body.pack_minutes())
+            self._batches.append(received_batch(post, body))
         return self._batches
 
     def _aggregate(self, *posts: DrainPost) -> Aggregator:

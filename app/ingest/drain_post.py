@@ -9,11 +9,17 @@ from typing import NamedTuple
 import msgspec
 
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import FRAMES_PER_STEP, AcceptanceWindow, AggregatedBody
+from app.ingest.aggregator import ENTRIES_MAX, FRAMES_PER_STEP, AcceptanceWindow, AggregatedBody
 from app.rollup.rollup import CardinalityLimits
 from parsers.framing import Damage
 
 SMALL_BYTES = 128 * 1024  # Logplex aims at 102,400
+
+
+async def run_in_steps(steps: Iterator[None]) -> None:
+    """Let other tasks run after each step."""
+    for _ in steps:
+        await asyncio.sleep(0)
 
 
 class DrainKey(NamedTuple):
@@ -72,9 +78,13 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
         if isinstance(self.content, AggregatedBody):
             return self.content
         aggregator = Aggregator(arrived_s, self.key.acceptance, limits)
+        body = aggregator.take_body()
         for _ in self._add_in_steps(aggregator, self.content):
             await asyncio.sleep(0)
-        return aggregator.build_body()
+            if aggregator.entry_count > ENTRIES_MAX:
+                await run_in_steps(body.merge(aggregator.take_body()))
+        await run_in_steps(body.merge(aggregator.take_body()))
+        return body
 
     def _add_in_steps(
         self, aggregator: Aggregator, content: bytes | Sequence[bytes | Damage]

@@ -16,7 +16,7 @@ from app.ingest.aggregator import (
     covering_range,
     pack_ledger_entry,
 )
-from app.rollup.accelerated import merge_rollups, pack_batch
+from app.rollup.accelerated import merge_rollups
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import DECODE_ERRORS, to_pack_error
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
@@ -74,7 +74,7 @@ class PendingWrite(Protocol):
         """When the app was active, as shown by the lines."""
         ...
 
-    def coalesced(self) -> CoalescedPayload | None:
+    async def coalesced(self) -> CoalescedPayload | None:
         """All POSTs as one element; None if they have to be split."""
         ...
 
@@ -104,7 +104,7 @@ class ReceivedBatch:
     def activity(self) -> ActivityTimes:
         return self.body.activity
 
-    def coalesced(self) -> CoalescedPayload:
+    async def coalesced(self) -> CoalescedPayload:
         data = self._pack_within(ALWAYS)
         return CoalescedPayload(self.claim, self.activity, (self.id,), (self.token,), data)
 
@@ -180,7 +180,7 @@ def pack_received(batch: ReceivedBatch, entry: str = "spooled") -> bytes:
             batch.generation,
             body.arrived_s,
             body.activity,
-            pack_batch(body.rollups, body.limits),
+            body.pack_rollups(),
             body.ledgers,
             {**body.body_ledger, **wait_ledger},
         )

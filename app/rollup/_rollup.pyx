@@ -81,8 +81,8 @@ cdef class FastRollup:
 
     @property
     def entry_count(self):
-        """The number of sources and errors, a measure of memory."""
-        return len(self.sources) + len(self.errors)
+        """The number of entries in the tables that grow most, a measure of memory."""
+        return len(self.sources) + len(self.errors) + sum(map(len, self.other_rows.values()))
 
     def merge(self, FastRollup rollup):
         """Add the data of `rollup`, which stays unchanged."""

@@ -20,6 +20,7 @@ from app.rollup.schema import (
     SECTIONS,
     SERVICE_FAILED,
     SERVICE_OK,
+    TAGGED_SECTIONS,
     Section,
     TimingKind,
 )
@@ -99,7 +100,8 @@ class Rollup:
     @property
     def entry_count(self) -> int:
         """The number of entries in the tables that grow most, a measure of memory."""
-        return len(self.requests) + len(self.errors) + len(self.gauges)
+        tagged = sum(len(self.rows(section)) for section in TAGGED_SECTIONS)
+        return len(self.requests) + len(self.errors) + len(self.gauges) + tagged
 
     def observe(self, sample: Sample, at_ms: int) -> None:
         """Add a sample from a message with this timestamp, in Unix milliseconds."""

@@ -68,7 +68,7 @@ def assert_same_aggregation(
         python_body.activity,
         python_body.arrived_s,
     )
-    for minute, rollup in python_body.rollups.items():
+    for minute, rollup in python_aggregator.rollups.items():
         fast_rollup: Any = compiled_body.rollups[minute]
         assert fields_of(fast_rollup.to_rollup()) == fields_of(rollup)
         assert encoder.pack(fast_rollup, TINY) == codec.pack(rollup.copy(), TINY)

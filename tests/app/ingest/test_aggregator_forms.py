@@ -83,6 +83,7 @@ def test_lines_of_the_heroku_api(procid: str, end: str) -> None:
         assert_same_aggregation(b"".join(order))
     assert_same_aggregation(b"".join(frames), limits=TINY)
     [rollup] = assert_same_aggregation(b"".join(frames)).rollups.values()
+    assert not isinstance(rollup, bytes)
     assert (rollup.last_release[1] == "v99") == (procid == "api")
 
 
