@@ -36,6 +36,7 @@ from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
 from app.storage.interface.alerts import AlertReader, AlertTable
 from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.server import ServerStatus
 from app.storage.interface.store import Reader
 from app.support.about import command
@@ -93,7 +94,7 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
         now_s = time.time()
         try:
             findings += [Finding(False, "store", text) for text in await store.warnings()]
-            for check in (_store, _folding, _self_test, _apps, _drains, _alerts):
+            for check in (_store, _identity, _folding, _self_test, _apps, _drains, _alerts):
                 findings += [
                     finding
                     async for finding in check(store, now_s)
@@ -284,6 +285,12 @@ async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[Finding]:
             "store",
             "loses all data when it restarts: CONFIG SET appendonly yes",
         )
+
+
+async def _identity(store: IdentifiedStore, now_s: float) -> AsyncIterator[Finding]:
+    identity = await store.identity()
+    since = format_minute(identity.epoch_s)
+    yield Finding(True, "store", f"id {identity.id}, in use since {since} UTC")
 
 
 async def _folding(store: ServiceStateReader, now_s: float) -> AsyncIterator[Finding]:

@@ -1,7 +1,7 @@
 """`dynometer replay`: sends a log file, or a live tail, to a service as Heroku's Logplex would.
 
 Overlapping inputs (`heroku logs -n 1500` every few minutes) are not counted twice: acknowledged
-lines are remembered per service and app (app.traffic.sent_lines). A batch's Frame-Id is a digest
+lines are remembered per store and app (app.traffic.sent_lines). A batch's Frame-Id is a digest
 of its content. So if replay is killed after a batch is stored and before it is remembered, the
 service recognizes the batch when it is sent again.
 """
@@ -25,7 +25,7 @@ from app.ingest.aggregator import REPLAY_PAST_S
 from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import STDIN, LogInput, LogLine
-from app.traffic.sent_lines import SentLines
+from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers import dispatch as heroku
 from parsers.error_codes import no_runtime_metrics
 from parsers.samples import (
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             shift_ms = now_ms - last_ms
         replay = Replay(
             sender,
-            _sent_lines(settings, target),
+            _sent_lines(settings, target, sender.store_id()),
             shift_ms=shift_ms,
             again=arguments.again or arguments.shift_to_now,
             now_ms=now_ms,
@@ -115,13 +115,13 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             print("\n".join(replay.summary(target)))
 
 
-def _sent_lines(settings: Settings, target: Target) -> SentLines:
-    path = settings.data_dir / "replay" / target.sent_lines_name
+def _sent_lines(settings: Settings, target: Target, store_id: str) -> SentLines:
+    directory = settings.data_dir / "replay"
     try:
-        return SentLines(path)
+        return SentLines(sent_lines_path(directory, target.app, target.url, store_id))
     except OSError as error:
         raise ConfigError(
-            f"cannot record the sent lines in {path} ({error.strerror}): "
+            f"cannot record the sent lines in {directory} ({error.strerror}): "
             "set DYNOMETER_DATA_DIR to a writable directory"
         ) from error
 

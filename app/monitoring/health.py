@@ -9,6 +9,7 @@ from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.folding import BacklogReader
+from app.storage.interface.identity import IdentifiedStore, StoreIdentity
 from app.storage.interface.server import ServerStatus
 
 FOLDING_STALLED_S = 120  # two sweeps of the fold worker
@@ -22,7 +23,7 @@ class HealthReport(NamedTuple):
     body: dict[str, Any]
 
 
-class HealthStore(BacklogReader, ServerStatus, Protocol):
+class HealthStore(BacklogReader, IdentifiedStore, ServerStatus, Protocol):
     """What the checks need of the store."""
 
 
@@ -47,8 +48,10 @@ class HealthCheck:
         store_problems: list[str] = []
         store_errors: list[str] = []
         backlog: dict[str, int] = {}
+        identity: StoreIdentity | None = None
         try:
             store_problems = await self._store.problems()
+            identity = await self._store.identity()
             apps = [sighting.app for sighting in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
         except StoreUnavailable as error:
@@ -65,7 +68,10 @@ class HealthCheck:
             ready=ready,
             body={
                 "ready": ready,
-                "store": self._component("store", store_problems + store_errors),
+                "store": {
+                    **self._component("store", store_problems + store_errors),
+                    "identity": identity and {"id": identity.id, "epoch": identity.epoch_s},
+                },
                 "spool": spool,
                 "folding": {
                     **self._component("folding", folding),

@@ -39,7 +39,7 @@ from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
 from app.storage.interface.batches import BatchStore
 from app.storage.interface.errors import StoreUnavailable
-from app.storage.interface.server import ServerStatus, ShardedStore
+from app.storage.interface.server import ShardedStore
 from app.storage.interface.store import Store
 from app.support.aio import cancel_and_wait
 
@@ -265,7 +265,7 @@ async def running(service: Service) -> AsyncIterator[None]:
     At the end, pending batches are committed and then folded for up to FINISH_TIMEOUT_S. The next
     start folds the rest.
     """
-    await _log_problems(service.store)
+    await _check_store(service.store)
     tasks = [
         asyncio.create_task(service.fold_worker.run(), name="fold"),
         asyncio.create_task(service.periodic_tasks.run(), name="periodic tasks"),
@@ -288,9 +288,11 @@ async def running(service: Service) -> AsyncIterator[None]:
         await service.store.close()
 
 
-async def _log_problems(store: ServerStatus) -> None:
+async def _check_store(store: Store) -> None:
+    """Log why the store must not be used. A store that is used for the first time gets its id."""
     try:
         problems = await store.problems()
+        await store.identity()
     except StoreUnavailable as error:
         problems = [str(error)]
     for sentence in problems:

@@ -18,6 +18,7 @@ from app.storage.interface.batches import (
 )
 from app.storage.interface.elements import Slot, last_header
 from app.storage.interface.folding import Compaction, Fold, SlotWrite
+from app.storage.interface.identity import StoreIdentity, new_store_id
 from app.storage.interface.rollups import Contents
 from app.storage.interface.server import ServerInfo
 from app.storage.memory_alerts import MemoryAlerts
@@ -35,6 +36,7 @@ class MemoryStore(MemoryAlerts):
     def __init__(self, clock: Callable[[], float]) -> None:
         """`clock`: returns Unix seconds; data expires by it."""
         super().__init__(clock)
+        self._identity = StoreIdentity(new_store_id(), int(clock()))
         self._lists: dict[tuple[str, Slot | None], _List] = {}  # slot None: the inbox
         self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
@@ -266,6 +268,9 @@ class MemoryStore(MemoryAlerts):
             for name, (fields, expires_ms) in self._statuses.items()
             if expires_ms > now_ms
         }
+
+    async def identity(self) -> StoreIdentity:
+        return self._identity
 
     async def problems(self) -> list[str]:
         return []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from hashlib import blake2b
-from typing import NamedTuple, Self
+from typing import Annotated, NamedTuple, Self
 from urllib.parse import unquote, urlsplit
 
 import httpx2
+import msgspec
 
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.config import ConfigError
@@ -34,11 +34,6 @@ class Target(NamedTuple):
     url: str
     app: str
     secret: str
-
-    @property
-    def sent_lines_name(self) -> str:
-        """Name of the SentLines file for this service and app."""
-        return f"{self.app}-{blake2b(self.url.encode(), digest_size=8).hexdigest()}"
 
 
 def parse_target(to: str | None, app: str | None, port: int) -> Target:
@@ -69,6 +64,20 @@ def parse_target(to: str | None, app: str | None, port: int) -> Target:
     return Target(f"{parts.scheme}://{address}{path}", name, unquote(parts.password or "replay"))
 
 
+class _Identity(msgspec.Struct):
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]  # it becomes part of a file's name
+
+
+class _StoreReadiness(msgspec.Struct):
+    identity: _Identity | None = None
+
+
+class _Readiness(msgspec.Struct):
+    """The part of the answer of /readyz that identifies the store."""
+
+    store: _StoreReadiness
+
+
 class BatchSender:
     """POSTs batches to a drain and retries each until it is acknowledged. A context manager."""
 
@@ -87,6 +96,18 @@ class BatchSender:
 
     def __exit__(self, *exception: object) -> None:
         self._client.close()
+
+    def store_id(self) -> str:
+        """The id of the store behind the service.
+
+        "" if the service does not tell: its version is older, or its store is unavailable.
+        """
+        try:
+            response = self._client.get(f"{self._target.url}/readyz")
+            readiness = msgspec.json.decode(response.content, type=_Readiness)
+        except (httpx2.HTTPError, msgspec.DecodeError, UnicodeDecodeError):
+            return ""
+        return readiness.store.identity.id if readiness.store.identity else ""
 
     def send(self, frames: Sequence[bytes], frame_id: str) -> None:
         """Deliver one batch.

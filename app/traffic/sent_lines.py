@@ -1,4 +1,4 @@
-"""Remembers log lines that were already sent: one number per line, one file per service and app."""
+"""Remembers log lines that were already sent: one number per line, one file per store and app."""
 
 from __future__ import annotations
 
@@ -59,6 +59,35 @@ class SentLines:
         new_path.write_bytes(data[-8 * self._lines_max :])
         os.replace(new_path, self._path)
         self._file_bytes = self._path.stat().st_size
+
+
+def sent_lines_path(directory: Path, app: str, url: str, store_id: str) -> Path:
+    """The file of an app's lines that were sent to the store behind this address.
+
+    A store is recognized by its id, so it does not matter by which address it was reached, and an
+    emptied store starts with no lines. A second name, for the address, links to the file. It serves
+    while the service cannot tell the id of its store.
+
+    Versions before store ids kept a file for each address. Its lines are taken over.
+
+    Args:
+        store_id: "" if it is not known.
+    """
+    address_path = directory / f"{app}-{blake2b(url.encode(), digest_size=8).hexdigest()}"
+    if not store_id:
+        return address_path.resolve()
+    path = directory / f"{app}-{store_id}"
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if address_path.is_file() and not address_path.is_symlink():
+        # If this run ends before the link replaces the file, the next one adds the lines again,
+        # which changes nothing.
+        data = address_path.read_bytes()
+        SentLines(path).add(array("Q", data[: len(data) // 8 * 8]))
+    new_link = directory / f"{address_path.name}.new"
+    new_link.unlink(missing_ok=True)
+    new_link.symlink_to(path.name)
+    os.replace(new_link, address_path)
+    return path
 
 
 def _digest(data: bytes) -> int:

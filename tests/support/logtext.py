@@ -101,6 +101,7 @@ class RecordingDrain(ThreadingHTTPServer):
         self.paths: list[str] = []
         self.headers: list[Mapping[str, str]] = []
         self.bodies: list[bytes] = []
+        self.readiness = b""  # the answer of /readyz
         self.arrived = threading.Condition()
 
     @property
@@ -119,6 +120,12 @@ class RecordingDrain(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: RecordingDrain
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.readiness)))
+        self.end_headers()
+        self.wfile.write(self.server.readiness)
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

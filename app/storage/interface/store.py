@@ -9,6 +9,7 @@ from app.storage.interface.alerts import AlertReader, AlertStore
 from app.storage.interface.apps import AppReader, AppRegistry
 from app.storage.interface.batches import BatchStore
 from app.storage.interface.folding import BacklogReader, FoldStore, SlotRemover
+from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.server import ServerStatus
 from app.storage.interface.status import StatusReader, StatusStore
@@ -29,6 +30,7 @@ class Store(
     TokenStore,
     StatusStore,
     AlertStore,
+    IdentifiedStore,
     ServerStatus,
     Protocol,
 ):

@@ -1,7 +1,7 @@
 """The part of the store on Redis or Valkey that concerns the whole service.
 
-It holds the list of apps, drain records, read tokens and status records. app.storage.redis.store
-lists the keys.
+It holds the identity, the list of apps, drain records, read tokens and status records.
+app.storage.redis.store lists the keys.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.storage.interface.apps import SeenApp
+from app.storage.interface.identity import StoreIdentity, new_store_id
 from app.storage.redis.alerts import RedisAlerts
 from app.storage.redis.commands import RedisTopology, Script, parse_map
 
@@ -16,11 +17,13 @@ _SIGHTING_KEYS = ("first_seen", "last_seen", "runtime_metrics")
 _STATUS_NAMES_TTL_MS = (
     7 * 24 * 3600 * 1000
 )  # of the set of names; each status has its own, shorter TTL
-_COMPARE_AND_SET, _WRITE_STATUS = Script("compare_and_set.lua"), Script("write_status.lua")
+_IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS = (
+    Script(f"{name}.lua") for name in ("identify", "compare_and_set", "write_status")
+)
 
 
 class RedisService(RedisAlerts):
-    """Apps, drain records, read tokens and status records on Redis."""
+    """Identity, apps, drain records, read tokens and status records on Redis."""
 
     def __init__(self, topology: RedisTopology, prefix: str) -> None:
         """`prefix`: of the keys of the service."""
@@ -28,10 +31,16 @@ class RedisService(RedisAlerts):
         self._first_seen, self._last_seen, self._runtime_metrics = (
             f"{prefix}apps:{name}" for name in _SIGHTING_KEYS
         )
+        self._identity = f"{prefix}identity"
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
         self._status_prefix = f"{prefix}beat:"
         self._status_names = f"{prefix}beats"
+
+    async def identity(self) -> StoreIdentity:
+        record = await self._evaluate(_IDENTIFY, [self._identity], [new_store_id()])
+        store_id, epoch_s = record.decode().split()
+        return StoreIdentity(store_id, int(epoch_s))
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         calls: list[tuple[str | int, ...]] = []

@@ -6,6 +6,7 @@
     dm:{APP}:drain              string: which of the app's drains counts (app.access.drain_election)
     dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0
                                 and unreadable:0
+    dm:identity                 string: id and epoch of the store; never expires
     dm:apps:first_seen          sorted set: app by Unix seconds; also last_seen, runtime_metrics
     dm:beat:<name>              hash: the fields of a status record
     dm:beats                    set: names of status records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_a_healthy_installation_has_no_problems(data_dir: Path) -> None:
     lines = result.stdout.decode().splitlines()
     assert all(line.startswith("ok  ") for line in lines)
     assert any("append-only file, synced everysec" in line for line in lines)
+    assert any(re.search(r"store +id [0-9a-f]{32}, in use since \d{4}-", line) for line in lines)
 
 
 def test_without_a_service_the_store_is_reported_missing(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import redis
 
 from app.cli.replay import BATCH_BYTES_MAX, BATCH_LINES_MAX, to_frame
 from app.config import ConfigError
+from app.storage import embedded
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import LogLine
-from app.traffic.sent_lines import SentLines
+from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers.framing import Damage, split
 from parsers.syslog_header import parse_message
 from tests.support.logtext import (
@@ -389,33 +391,6 @@ def test_a_wrong_address_or_app_is_explained(to: str | None, app: str | None, me
         parse_target(to, app, 8080)
 
 
-def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
-    path = tmp_path / "shop"
-    memory = SentLines(path)
-    key = memory.key(b"a line")
-    memory.add([key])
-    path.write_bytes(path.read_bytes() + b"half")
-
-    second_memory = SentLines(path)
-
-    assert key in second_memory
-    assert path.stat().st_size == 8
-
-
-def test_memory_keeps_the_newest(tmp_path: Path) -> None:
-    path = tmp_path / "shop"
-    memory = SentLines(path, lines_max=10)
-    keys = [memory.key(b"line %d" % number) for number in range(25)]
-    for key in keys:
-        memory.add([key])
-
-    second_memory = SentLines(path, lines_max=10)
-
-    assert all(key in second_memory for key in keys[-10:])
-    assert not any(key in second_memory for key in keys[:10])
-    assert path.stat().st_size <= 8 * 10
-
-
 def test_a_time_before_1970_can_be_framed() -> None:
     frame = b"<158>1 0001-01-01T00:00:00+00:00 host heroku router - at=info"
     line = LogLine(frame, True, parse_message(frame))
@@ -449,6 +424,57 @@ def ready(url: str) -> bool:
         return httpx2.get(f"{url}/readyz", trust_env=False).is_success
     except httpx2.TransportError:
         return False
+
+
+def test_one_store_reached_by_two_spellings_of_its_address_counts_a_line_once(
+    service: str, tmp_path: Path
+) -> None:
+    log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
+
+    first = replay(service, log, memory=tmp_path)
+    second = replay(service.replace("127.0.0.1", "localhost"), log, memory=tmp_path)
+
+    assert b"10 read, 10 sent, 0 skipped" in first.stdout
+    assert b"10 read, 0 sent, 10 skipped" in second.stdout
+
+
+def test_a_store_that_was_emptied_is_replayed_in_full(service: str, tmp_path: Path) -> None:
+    log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
+    replay(service, log, memory=tmp_path)
+    url = embedded.find_running(tmp_path)
+    assert url
+    with redis.from_url(url) as client:
+        client.flushall()
+
+    assert b"10 read, 10 sent, 0 skipped" in replay(service, log, memory=tmp_path).stdout
+    assert b"10 read, 0 sent, 10 skipped" in replay(service, log, memory=tmp_path).stdout
+
+
+def test_lines_sent_before_the_service_told_its_store_are_still_remembered(
+    service: str, tmp_path: Path
+) -> None:
+    log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
+    keys = SentLines(sent_lines_path(tmp_path / "replay", "shop", service, ""))
+    keys.add([keys.key(line) for line in log.splitlines()[:4]])
+
+    assert b"10 read, 6 sent, 4 skipped" in replay(service, log, memory=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"ok", b"\xff", b"[]", b'{"store": {}}', b'{"store": {"identity": {"id": "../../shop"}}}'],
+)
+def test_a_service_that_does_not_tell_its_store_is_known_by_its_address(
+    tmp_path: Path, answer: bytes
+) -> None:
+    with recording_drain() as drain:
+        drain.readiness = answer
+        replay(drain, router_text().encode(), memory=tmp_path)
+        replay(drain, router_text().encode(), memory=tmp_path)
+
+    assert len(drain.bodies) == 1
+    (path,) = (tmp_path / "replay").iterdir()
+    assert re.fullmatch(r"shop-[0-9a-f]{16}", path.name)
 
 
 def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Path) -> None:

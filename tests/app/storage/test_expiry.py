@@ -29,7 +29,7 @@ from tests.support.store_calls import compact, fold
 
 NEVER = -1  # answer of PTTL for a key without expiry
 TOLERANCE_MS = 60_000  # longer than any test takes
-PERMANENT = {b"dm:drains", b"dm:{!alerts}:rules", b"dm:{!alerts}:channels"}
+PERMANENT = {b"dm:identity", b"dm:drains", b"dm:{!alerts}:rules", b"dm:{!alerts}:channels"}
 
 IDS, IDS_BEFORE = "dm:ids", "dm:ids:before"
 INBOX = "dm:{shop}:inbox"
@@ -67,6 +67,7 @@ async def test_every_key_expires_but_the_permanent_ones(
     )
     await redis_store.record_sightings([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
+    await redis_store.identity()
     await redis_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
     await redis_store.acquire_alert_lease("worker", DAY_MS)
     await redis_store.change_alerts(
@@ -77,7 +78,8 @@ async def test_every_key_expires_but_the_permanent_ones(
     keys = server.client.keys()
 
     assert isinstance(keys, list)
-    assert len(keys) == 1 + 1 + 5 + 3 + 1 + 2 + 8  # inbox, ids, slots, seen, drains, beats, alerts
+    # inbox, ids, slots, identity, seen, drains, status records, alerts
+    assert len(keys) == 1 + 1 + 5 + 1 + 3 + 1 + 2 + 8
     ttls_ms = {key: ttl_ms_of(server, key) for key in keys}
     assert {key for key, ms in ttls_ms.items() if ms == NEVER} == PERMANENT
     assert min(ms for ms in ttls_ms.values() if ms != NEVER) > DAY_MS - TOLERANCE_MS

@@ -129,6 +129,14 @@ async def test_health_is_open(guarded_client: httpx2.AsyncClient, path: str) -> 
     assert (await guarded_client.get(path)).status_code == 200
 
 
+async def test_readyz_tells_everyone_the_identity_of_the_store() -> None:
+    store = MemoryStore(Clock())
+    async with client_of(store, Clock()) as client:
+        body = (await client.get("/readyz")).json()
+    identity = await store.identity()
+    assert body["store"]["identity"] == {"id": identity.id, "epoch": identity.epoch_s}
+
+
 async def test_with_a_token_a_drain_needs_its_secret(guarded_client: httpx2.AsyncClient) -> None:
     answers = [
         (await guarded_client.post("/drain", content=router(), auth=auth)).status_code

@@ -88,4 +88,5 @@ async def test_without_disk_space_the_service_is_not_ready() -> None:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         ready = await client.get("/readyz")
         assert ready.status_code == 503
+        assert ready.json()["store"]["identity"] is None
         assert ready.json()["spool"]["status"] == "full"

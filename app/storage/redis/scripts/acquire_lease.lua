@@ -2,7 +2,7 @@
 -- KEYS  the lease
 -- ARGV  token, ttl_ms
 -- Returns 1; 0 if another token holds it.
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return 0 end
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1

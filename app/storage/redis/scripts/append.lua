@@ -8,25 +8,25 @@
 -- An element is pushed before its id is recorded: if the push fails, the id must stay unknown.
 -- TTLs are never shortened, and extended at most once a minute. A list of one element is new and
 -- has no TTL yet.
-local ids, before, inbox = KEYS[1], KEYS[2], KEYS[3]
+local newer_ids, older_ids, inbox = KEYS[1], KEYS[2], KEYS[3]
 local id_ttl, app = tonumber(ARGV[1]), app_of(inbox)
-local state, stale = '', false
+local state, is_stale = '', false
 if ARGV[3] == '1' then
   state = redis.call('GET', KEYS[4]) or ''
-  stale = state ~= ARGV[4]
+  is_stale = state ~= ARGV[4]
 end
-turn_over(ids, before, id_ttl)
+turn_over(newer_ids, older_ids, id_ttl)
 local outcomes, length = {}, 0
-for a = 6, #ARGV, 3 do
-  local id, token, outcome = ARGV[a], ARGV[a + 1], stale and 3 or 0
-  local known = id ~= '' and tokens_of(ids, before, {id .. app})[1]
-  if known then
-    outcome = (known == token) and 1 or 2
-    repeat_known(ids, before, id .. app, known)
+for arg = 6, #ARGV, 3 do
+  local id, token, outcome = ARGV[arg], ARGV[arg + 1], is_stale and 3 or 0
+  local known_token = id ~= '' and tokens_of(newer_ids, older_ids, {id .. app})[1]
+  if known_token then
+    outcome = (known_token == token) and 1 or 2
+    repeat_known(newer_ids, older_ids, id .. app, known_token)
   end
   if outcome == 0 then
-    length = redis.call('RPUSH', inbox, ARGV[a + 2])
-    if id ~= '' then remember(ids, id_ttl, {id .. app, token}) end
+    length = redis.call('RPUSH', inbox, ARGV[arg + 2])
+    if id ~= '' then remember(newer_ids, id_ttl, {id .. app, token}) end
   end
   outcomes[#outcomes + 1] = outcome
 end
@@ -37,5 +37,5 @@ if length > 0 then
   end
 end
 outcomes[#outcomes + 1] = length
-outcomes[#outcomes + 1] = stale and state or ''
+outcomes[#outcomes + 1] = is_stale and state or ''
 return outcomes

@@ -4,65 +4,72 @@
 -- one, nothing of the app is changed.
 -- KEYS  newer ids, older ids (ids.lua); per app: inbox, state
 -- ARGV  id_ttl_ms, inbox_ttl_ms; per app: number of states, the states, element, and one string
---       with its k ids (16 bytes each) followed by its k tokens (8 bytes each). States: none if any
+--       with its ids (16 bytes each) followed by its tokens (8 bytes each). States: none if any
 --       state will do; the expected one if it stays; the expected and the new one if it changes
 -- Returns per app the length of its inbox; 0, or an error, if nothing of it was changed.
 -- An element is pushed before its ids are recorded: if the push fails, they must stay unknown.
 -- The inbox's TTL is extended, never shortened, when the state changes, which happens every minute;
 -- without an expected state it is extended each time. A list of one element is new and has no TTL
 -- yet.
-local ids, ids_before = KEYS[1], KEYS[2]
+local ID_BYTES, TOKEN_BYTES = 16, 8
+local newer_ids, older_ids = KEYS[1], KEYS[2]
 local id_ttl, inbox_ttl = tonumber(ARGV[1]), ARGV[2]
 
-local function append(inbox, state, states, expected, new, element, held)
-  if states > 0 and (held or '') ~= expected then return 0 end
+local function append(inbox, state_key, state_count, expected, new, element, state)
+  if state_count > 0 and (state or '') ~= expected then return 0 end
+  -- pcall: an error of one app must not end the script, because apps before it were changed.
   local length = redis.pcall('RPUSH', inbox, element)
   if type(length) == 'table' then return length end
-  if states == 2 then redis.call('SET', state, new, 'PX', inbox_ttl) end
-  if length == 1 or states ~= 1 and redis.call('PTTL', inbox) < tonumber(inbox_ttl) then
+  if state_count == 2 then redis.call('SET', state_key, new, 'PX', inbox_ttl) end
+  if length == 1 or state_count ~= 1 and redis.call('PTTL', inbox) < tonumber(inbox_ttl) then
     redis.call('PEXPIRE', inbox, inbox_ttl)
   end
   return length
 end
 
-local fields, states = {}, {}
-local key, at = 3, 3
-while at <= #ARGV do
-  local behind = at + 1 + tonumber(ARGV[at])
-  local app, names = app_of(KEYS[key]), ARGV[behind + 1]
-  for i = 1, #names / 24 do
-    fields[#fields + 1] = string.sub(names, 16 * i - 15, 16 * i) .. app
+-- First read what is known of all apps, in three commands instead of three for each app.
+local id_fields, state_keys = {}, {}
+local key, arg = 3, 3
+while arg <= #ARGV do
+  local element_arg = arg + 1 + tonumber(ARGV[arg])
+  local app, ids_and_tokens = app_of(KEYS[key]), ARGV[element_arg + 1]
+  for i = 1, #ids_and_tokens / (ID_BYTES + TOKEN_BYTES) do
+    local id = string.sub(ids_and_tokens, ID_BYTES * (i - 1) + 1, ID_BYTES * i)
+    id_fields[#id_fields + 1] = id .. app
   end
-  states[#states + 1] = KEYS[key + 1]
-  key, at = key + 2, behind + 2
+  state_keys[#state_keys + 1] = KEYS[key + 1]
+  key, arg = key + 2, element_arg + 2
 end
-local held = redis.call('MGET', unpack(states))
-local tokens = tokens_of(ids, ids_before, fields)
-turn_over(ids, ids_before, id_ttl)
+local states = redis.call('MGET', unpack(state_keys))
+local known_tokens = tokens_of(newer_ids, older_ids, id_fields)
+turn_over(newer_ids, older_ids, id_ttl)
 
-local lengths, new, seen = {}, {}, 0
-key, at = 3, 3
-while at <= #ARGV do
-  local count = tonumber(ARGV[at])
-  local behind = at + 1 + count
-  local names = ARGV[behind + 1]
-  local k = #names / 24
+local lengths, new_ids, ids_before = {}, {}, 0 -- ids_before: ids of the apps before this one
+key, arg = 3, 3
+while arg <= #ARGV do
+  local state_count = tonumber(ARGV[arg])
+  local element_arg = arg + 1 + state_count
+  local ids_and_tokens = ARGV[element_arg + 1]
+  local id_count = #ids_and_tokens / (ID_BYTES + TOKEN_BYTES)
   local length = 0
-  local known = false
-  for i = seen + 1, seen + k do known = known or tokens[i] end
-  if not known then
-    local before, after = ARGV[at + 1], ARGV[at + 2]
-    local app_held = held[#lengths + 1]
-    length = append(KEYS[key], KEYS[key + 1], count, before, after, ARGV[behind], app_held)
+  local is_known = false
+  for i = ids_before + 1, ids_before + id_count do is_known = is_known or known_tokens[i] end
+  if not is_known then
+    -- With fewer than two states, `expected` or `new` is another argument, which is not used.
+    local expected, new = ARGV[arg + 1], ARGV[arg + 2]
+    local state = states[#lengths + 1]
+    length = append(
+      KEYS[key], KEYS[key + 1], state_count, expected, new, ARGV[element_arg], state)
   end
   if type(length) == 'number' and length > 0 then
-    for i = 1, k do
-      new[#new + 1] = fields[seen + i]
-      new[#new + 1] = string.sub(names, 16 * k + 8 * i - 7, 16 * k + 8 * i)
+    local tokens = string.sub(ids_and_tokens, ID_BYTES * id_count + 1)
+    for i = 1, id_count do
+      new_ids[#new_ids + 1] = id_fields[ids_before + i]
+      new_ids[#new_ids + 1] = string.sub(tokens, TOKEN_BYTES * (i - 1) + 1, TOKEN_BYTES * i)
     end
   end
   lengths[#lengths + 1] = length
-  key, at, seen = key + 2, behind + 2, seen + k
+  key, arg, ids_before = key + 2, element_arg + 2, ids_before + id_count
 end
-if #new > 0 then remember(ids, id_ttl, new) end
+if #new_ids > 0 then remember(newer_ids, id_ttl, new_ids) end
 return lengths

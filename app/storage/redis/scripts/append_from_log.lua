@@ -9,38 +9,39 @@
 -- In a stale state no offset is recorded: the rejected batches come again.
 -- An element is pushed before its id and offset are recorded: if the push fails, neither may be
 -- known.
-local ids, before, inbox, places = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
+local newer_ids, older_ids, inbox, offsets = KEYS[1], KEYS[2], KEYS[3], KEYS[5]
 local id_ttl, app = tonumber(ARGV[1]), app_of(inbox)
-local state, stale = '', false
+local state, is_stale = '', false
 if ARGV[3] == '1' then
   state = redis.call('GET', KEYS[4]) or ''
-  stale = state ~= ARGV[4]
+  is_stale = state ~= ARGV[4]
 end
-turn_over(ids, before, id_ttl)
-local outcomes, length, moved = {}, 0, false
-for a = 6, #ARGV, 5 do
-  local field, token, source, offset = ARGV[a] .. app, ARGV[a + 1], ARGV[a + 3], ARGV[a + 4]
-  local known = tokens_of(ids, before, {field})[1]
-  local passed = tonumber(offset) <= tonumber(redis.call('HGET', places, source) or -1)
+turn_over(newer_ids, older_ids, id_ttl)
+local outcomes, length, has_recorded = {}, 0, false
+for arg = 6, #ARGV, 5 do
+  local field, token = ARGV[arg] .. app, ARGV[arg + 1]
+  local source, offset = ARGV[arg + 3], ARGV[arg + 4]
+  local known_token = tokens_of(newer_ids, older_ids, {field})[1]
+  local is_recorded = tonumber(offset) <= tonumber(redis.call('HGET', offsets, source) or -1)
   local outcome = 0
-  if known then
-    outcome = (known == token) and 1 or 2
-    repeat_known(ids, before, field, known)
-  elseif passed then
+  if known_token then
+    outcome = (known_token == token) and 1 or 2
+    repeat_known(newer_ids, older_ids, field, known_token)
+  elseif is_recorded then
     outcome = 4
-  elseif stale then
+  elseif is_stale then
     outcome = 3
   else
-    length = redis.call('RPUSH', inbox, ARGV[a + 2])
-    remember(ids, id_ttl, {field, token})
+    length = redis.call('RPUSH', inbox, ARGV[arg + 2])
+    remember(newer_ids, id_ttl, {field, token})
   end
-  if outcome < 3 and not passed and not stale then
-    redis.call('HSET', places, source, offset)
-    moved = true
+  if outcome < 3 and not is_recorded and not is_stale then
+    redis.call('HSET', offsets, source, offset)
+    has_recorded = true
   end
   outcomes[#outcomes + 1] = outcome
 end
-if moved then redis.call('PEXPIRE', places, ARGV[2]) end
+if has_recorded then redis.call('PEXPIRE', offsets, ARGV[2]) end
 if length > 0 then
   if ARGV[5] ~= '' then redis.call('SET', KEYS[4], ARGV[5], 'PX', ARGV[2]) end
   if length == 1 or redis.call('PTTL', inbox) < ARGV[2] - 60000 then
@@ -48,5 +49,5 @@ if length > 0 then
   end
 end
 outcomes[#outcomes + 1] = length
-outcomes[#outcomes + 1] = stale and state or ''
+outcomes[#outcomes + 1] = is_stale and state or ''
 return outcomes

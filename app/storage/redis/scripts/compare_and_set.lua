@@ -2,8 +2,8 @@
 -- KEYS  the hash
 -- ARGV  field, old value ('' = the field does not exist), new value ('' = remove the field)
 -- Returns 1; 0 if the field has another value: then nothing is changed.
-local held = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if held ~= ARGV[2] then
+local value = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if value ~= ARGV[2] then
   return 0
 end
 if ARGV[3] == '' then

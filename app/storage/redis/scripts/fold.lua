@@ -8,12 +8,12 @@
 -- The header of the n-th element proves all n: app/storage/interface/elements.py says why.
 -- If appending to a slot fails, the elements pushed before are popped: Redis does not roll back.
 -- TTLs are never shortened, and extended at most once a minute.
-local function push(key, slots, at)
+local function push(key, slot_count, arg)
   local lengths = {}
-  for i = 1, slots do
-    local length = redis.pcall('RPUSH', KEYS[key + i], ARGV[at + 2 + 2 * i])
+  for i = 1, slot_count do
+    local length = redis.pcall('RPUSH', KEYS[key + i], ARGV[arg + 2 + 2 * i])
     if type(length) == 'table' then
-      for pushed = i - 1, 1, -1 do redis.call('RPOP', KEYS[key + pushed]) end
+      for slot = i - 1, 1, -1 do redis.call('RPOP', KEYS[key + slot]) end
       return nil, length
     end
     lengths[i] = length
@@ -21,15 +21,15 @@ local function push(key, slots, at)
   return lengths
 end
 
-local function fold(key, at)
-  local n, slots = tonumber(ARGV[at]), tonumber(ARGV[at + 2])
+local function fold(key, arg)
+  local n, slot_count = tonumber(ARGV[arg]), tonumber(ARGV[arg + 2])
   local last = n > 0 and redis.call('LINDEX', KEYS[key], n - 1)
-  if n > 0 and string.sub(last or '', 1, 9) ~= ARGV[at + 1] then return false end
-  local lengths, refusal = push(key, slots, at)
-  if not lengths then return refusal end
+  if n > 0 and string.sub(last or '', 1, 9) ~= ARGV[arg + 1] then return false end
+  local lengths, push_error = push(key, slot_count, arg)
+  if not lengths then return push_error end
   redis.call('LTRIM', KEYS[key], n, -1)
-  for i = 1, slots do
-    local slot, ttl = KEYS[key + i], ARGV[at + 1 + 2 * i]
+  for i = 1, slot_count do
+    local slot, ttl = KEYS[key + i], ARGV[arg + 1 + 2 * i]
     if lengths[i] == 1 or redis.call('PTTL', slot) < ttl - 60000 then
       redis.call('PEXPIRE', slot, ttl)
     end
@@ -41,10 +41,10 @@ end
 -- full, and folding must continue then, because it frees memory.
 redis.call('LTRIM', KEYS[1], 0, -1)
 
-local answers, key, at = {}, 1, 1
-while at <= #ARGV do
-  local slots = ARGV[at + 2]
-  answers[#answers + 1] = fold(key, at)
-  key, at = key + 1 + slots, at + 3 + 2 * slots
+local answers, key, arg = {}, 1, 1
+while arg <= #ARGV do
+  local slot_count = ARGV[arg + 2]
+  answers[#answers + 1] = fold(key, arg)
+  key, arg = key + 1 + slot_count, arg + 3 + 2 * slot_count
 end
 return answers

@@ -4,13 +4,13 @@
 -- at least as long as requested and about twice as long at most, without a TTL for each id.
 -- SPARE_MS: the second hash is deleted this long before it would expire. We delete it in the
 -- background (UNLINK); Redis would delete it in one step.
--- AT_ONCE: Lua can pass only some thousand values to one command.
+-- FIELDS_MAX: Lua can pass only some thousand values to one command.
 local SPARE_MS = 1000
-local AT_ONCE = 1000
+local FIELDS_MAX = 1000
 
-local function prolong(ids, ttl_ms)
-  if redis.call('PTTL', ids) < ttl_ms + SPARE_MS then
-    redis.call('PEXPIRE', ids, ttl_ms + SPARE_MS + math.floor(ttl_ms / 100))
+local function prolong(newer_ids, ttl_ms)
+  if redis.call('PTTL', newer_ids) < ttl_ms + SPARE_MS then
+    redis.call('PEXPIRE', newer_ids, ttl_ms + SPARE_MS + math.floor(ttl_ms / 100))
   end
 end
 
@@ -19,13 +19,14 @@ end
 -- cluster moves the hash slot, a missing key cannot be created: the script would end there, and
 -- what it had pushed by then would stay. It starts with HSET because a full Redis rejects that:
 -- once a script has written anything, Redis lets it continue although it is full.
-local function turn_over(ids, before, ttl_ms)
-  if redis.call('PTTL', before) >= SPARE_MS or redis.call('EXISTS', ids) == 0 then return end
-  redis.call('HSET', ids, '', '')
-  redis.call('UNLINK', before)
-  redis.call('RENAME', ids, before)
-  redis.call('HSET', ids, '', '')
-  prolong(ids, ttl_ms)
+local function turn_over(newer_ids, older_ids, ttl_ms)
+  if redis.call('PTTL', older_ids) >= SPARE_MS then return end
+  if redis.call('EXISTS', newer_ids) == 0 then return end
+  redis.call('HSET', newer_ids, '', '')
+  redis.call('UNLINK', older_ids)
+  redis.call('RENAME', newer_ids, older_ids)
+  redis.call('HSET', newer_ids, '', '')
+  prolong(newer_ids, ttl_ms)
 end
 
 -- APP in dm:{APP}:inbox.
@@ -34,26 +35,27 @@ local function app_of(inbox)
 end
 
 -- The token of each of these fields; false for unknown ones.
-local function tokens_of(ids, before, fields)
+local function tokens_of(newer_ids, older_ids, fields)
   local tokens = {}
-  for first = 1, #fields, AT_ONCE do
-    local last = math.min(first + AT_ONCE - 1, #fields)
-    local newer = redis.call('HMGET', ids, unpack(fields, first, last))
-    local older = redis.call('HMGET', before, unpack(fields, first, last))
+  for first = 1, #fields, FIELDS_MAX do
+    local last = math.min(first + FIELDS_MAX - 1, #fields)
+    local newer = redis.call('HMGET', newer_ids, unpack(fields, first, last))
+    local older = redis.call('HMGET', older_ids, unpack(fields, first, last))
     for i = 1, #newer do tokens[first + i - 1] = newer[i] or older[i] end
   end
   return tokens
 end
 
 -- Write a known id again, so that WAIT covers it, too.
-local function repeat_known(ids, before, field, token)
-  redis.call('HSET', redis.call('HEXISTS', ids, field) == 1 and ids or before, field, token)
+local function repeat_known(newer_ids, older_ids, field, token)
+  local ids = redis.call('HEXISTS', newer_ids, field) == 1 and newer_ids or older_ids
+  redis.call('HSET', ids, field, token)
 end
 
 -- Record these fields, each followed by its token.
-local function remember(ids, ttl_ms, fields)
-  for first = 1, #fields, AT_ONCE do
-    redis.call('HSET', ids, unpack(fields, first, math.min(first + AT_ONCE - 1, #fields)))
+local function remember(newer_ids, ttl_ms, fields)
+  for first = 1, #fields, FIELDS_MAX do
+    redis.call('HSET', newer_ids, unpack(fields, first, math.min(first + FIELDS_MAX - 1, #fields)))
   end
-  prolong(ids, ttl_ms)
+  prolong(newer_ids, ttl_ms)
 end

@@ -1,6 +1,6 @@
 -- Read hashes at one instant.
 -- KEYS  hashes
 -- Returns for each its fields and values, as HGETALL does.
-local found = {}
-for i = 1, #KEYS do found[i] = redis.call('HGETALL', KEYS[i]) end
-return found
+local hashes = {}
+for i = 1, #KEYS do hashes[i] = redis.call('HGETALL', KEYS[i]) end
+return hashes

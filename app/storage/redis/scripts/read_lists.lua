@@ -6,9 +6,9 @@
 -- elements if the reader has them. Equal headers prove equal elements.
 local HEADER = 9
 local versions = ARGV[1] or ''
-local at = 1
+local offset = 1
 
-local function known(elements, headers)
+local function is_cached(elements, headers)
   if #headers ~= HEADER * #elements then
     return false
   end
@@ -20,15 +20,15 @@ local function known(elements, headers)
   return true
 end
 
-local found = {}
+local lists = {}
 for i = 1, #KEYS do
-  local size = HEADER * (string.byte(versions, at) or 0)
-  local headers = string.sub(versions, at + 1, at + size)
-  at = at + 1 + size
+  local header_bytes = HEADER * (string.byte(versions, offset) or 0)
+  local headers = string.sub(versions, offset + 1, offset + header_bytes)
+  offset = offset + 1 + header_bytes
   local elements = redis.call('LRANGE', KEYS[i], 0, -1)
   if #elements > 0 then
-    found[#found + 1] = i
-    found[#found + 1] = known(elements, headers) and 0 or elements
+    lists[#lists + 1] = i
+    lists[#lists + 1] = is_cached(elements, headers) and 0 or elements
   end
 end
-return found
+return lists

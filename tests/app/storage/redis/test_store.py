@@ -255,6 +255,7 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
         store.drains(),
         store.write_status("fold:1", {"at": "1"}, ttl_ms=1),
         store.statuses(),
+        store.identity(),
         store.problems(),
     ]
 
