@@ -184,6 +184,7 @@ class GroupCommitter:
             on_result(error)
         else:
             batch = received_batch(post, body)
+            deadline = loop.time() + self._wait_s  # however long it took to aggregate
             self._enqueue(_Pending(batch, deadline, [on_result], post.size))
 
     def _has_capacity(self, size: int) -> bool:
