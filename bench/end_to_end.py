@@ -64,6 +64,9 @@ def main() -> None:
     parser.add_argument(
         "--only", choices=[name for name, _ in _GROW], help="with --grow: only this parameter"
     )
+    parser.add_argument(
+        "--asgi", action="store_true", help="POSTs that the fast path leaves to the ASGI app"
+    )
     parser.add_argument("--keep", action="store_true", help="save to bench/results/")
     arguments = parser.parse_args()
     if arguments.grow:
@@ -74,7 +77,8 @@ def main() -> None:
             report(f"grow_{name}", list(_growth_cases(name, values, arguments)), arguments)
     else:
         print("\n### CPU seconds per million lines, end to end\n")
-        report("end_to_end", list(_headline_cases(arguments)), arguments)
+        name = "end_to_end_asgi" if arguments.asgi else "end_to_end"
+        report(name, list(_headline_cases(arguments)), arguments)
 
 
 def report(name: str, cases: Sequence[Case], arguments: argparse.Namespace) -> None:
@@ -135,7 +139,8 @@ def _headline_cases(arguments: argparse.Namespace) -> Iterator[Case]:
         arguments.workers, arguments.lines_per_post, apps, arguments.dynos
     ):
         posts = arguments.posts or dict(HEADLINE).get(number, HEADLINE[-1][1])
-        yield Case(Load(posts, lines, number, dynos, arguments.connections), workers)
+        load = Load(posts, lines, number, dynos, arguments.connections, arguments.asgi)
+        yield Case(load, workers)
 
 
 def _growth_cases(

@@ -27,6 +27,7 @@ class Load(NamedTuple):
     apps: int = 1
     dynos: int = 8
     connections: int = 32
+    asgi: bool = False  # with a header that the fast path does not accept
 
     @property
     def name(self) -> str:
@@ -48,7 +49,7 @@ def run_round(load: Load, target: Target, costs: Costs | None) -> None:
     corpus = posts(load.lines_per_post, load.dynos, load.apps)
     count = max(load.posts, target.posts_min)
     total = sent_totals(corpus, count)
-    source = requests(corpus, load.apps, load.name)
+    source = requests(corpus, load.apps, load.name, asgi=load.asgi)
     before = target.cpu_s()
     took_s = send(target.url, source, count, load.connections)
     target.settle(total)

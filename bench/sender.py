@@ -73,9 +73,11 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
 
-def requests(posts: Sequence[Post], apps: int, prefix: str = "app") -> Iterator[Request]:
+def requests(
+    posts: Sequence[Post], apps: int, prefix: str = "app", *, asgi: bool = False
+) -> Iterator[Request]:
     """An endless series of POSTs from apps that take turns."""
-    heads = [_head(f"{prefix}-{number}") for number in range(apps)]
+    heads = [_head(f"{prefix}-{number}", asgi=asgi) for number in range(apps)]
     tails = [
         b"\r\nLogplex-Msg-Count: %d\r\nContent-Length: %d\r\n\r\n%b"
         % (post.lines, len(post.body), post.body)
@@ -87,12 +89,14 @@ def requests(posts: Sequence[Post], apps: int, prefix: str = "app") -> Iterator[
         number += 1
 
 
-def _head(app: str) -> bytes:
+def _head(app: str, *, asgi: bool) -> bytes:
     credentials = base64.b64encode(f"{app}:any".encode()).decode()
     return (
         "POST /drain HTTP/1.1\r\nHost: localhost\r\n"
         f"Authorization: Basic {credentials}\r\nContent-Type: application/logplex-1\r\n"
-        f"Logplex-Drain-Token: d.{app}\r\nUser-Agent: Logplex/v73\r\nLogplex-Frame-Id: "
+        f"Logplex-Drain-Token: d.{app}\r\nUser-Agent: Logplex/v73\r\n"
+        + ("TE: trailers\r\n" if asgi else "")  # which the fast path does not accept
+        + "Logplex-Frame-Id: "
     ).encode()
 
 

@@ -31,7 +31,10 @@ REPLAY_PAST_S = 7 * 86_400  # the greatest age of lines in an intentional replay
 NAMES_MAX = 50_000  # beyond this a rollup is limited immediately, not only when it is packed
 FRAMES_PER_STEP = 500  # a large body yields to other requests this often
 # Of rollups that are not packed yet. Packing so many names is as long as a step of hostile lines.
-ENTRIES_MAX = 1_000
+ENTRIES_MAX = 500
+_NO_LIMITS = CardinalityLimits(  # for rollups that are limited already
+    *[2**31 - 1] * len(DEFAULT_LIMITS)
+)
 
 
 class AcceptanceWindow(NamedTuple):
@@ -93,11 +96,11 @@ class AggregatedBody:
         ledger = dict(self.body_ledger) if within else _as_other_drain(self.body_ledger)
         rollups: dict[int, bytes] = {}
         arrival_minute = self.arrived_s // MINUTE_S * MINUTE_S
-        arrival_rollup = FastRollup()
+        arrival_rollup, limits = FastRollup(), self.limits
         for minute, minute_ledger in self.ledgers.items():
             if minute in within:
                 if minute == arrival_minute:
-                    arrival_rollup = self._unpacked(minute)
+                    arrival_rollup, limits = self._unpacked(minute)
                 else:
                     rollups[minute] = self._packed(minute)
                 _add_ledger(ledger, minute_ledger)
@@ -106,7 +109,7 @@ class AggregatedBody:
         if "promised" in ledger:  # stays comparable with `received`
             ledger["promised"] = max(0, ledger["promised"] - ledger.get("other_drain", 0))
         arrival_rollup.ledger = ledger
-        rollups[arrival_minute] = pack(arrival_rollup, self.limits)
+        rollups[arrival_minute] = pack(arrival_rollup, limits)
         arrival_rollup.ledger = {}
         return _join_batch(rollups)
 
@@ -142,9 +145,12 @@ class AggregatedBody:
         rollup = self.rollups[minute]
         return rollup if isinstance(rollup, bytes) else pack(rollup, self.limits)
 
-    def _unpacked(self, minute: int) -> FastRollup:
+    def _unpacked(self, minute: int) -> tuple[FastRollup, CardinalityLimits]:
+        """The rollup of a minute, and the limits that it needs: what was packed is limited."""
         rollup = self.rollups[minute]
-        return merge_rollups([rollup]) if isinstance(rollup, bytes) else rollup
+        if isinstance(rollup, bytes):
+            return merge_rollups([rollup]), _NO_LIMITS
+        return rollup, self.limits
 
 
 def _merge_minutes(
@@ -155,9 +161,12 @@ def _merge_minutes(
     if merged.entry_count > ENTRIES_MAX:
         yield
         rollup = to_python(merged)
+        yield
         rollup.apply_limits(limits)
         yield
-        return pack(rollup, limits)
+        merged = FastRollup()
+        merged.add(rollup)
+        limits = _NO_LIMITS  # to look for names over them again would take as long
     return pack(merged, limits)
 
 

@@ -21,7 +21,7 @@ from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
 from app.rollup.rollup import CardinalityLimits
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
-COALESCED_ENTRIES_MAX = 4 * ENTRIES_MAX  # more names than this come from forged lines
+COALESCED_ENTRIES_MAX = 8 * ENTRIES_MAX  # more names than this come from forged lines
 
 
 class CoalescedBatch:
