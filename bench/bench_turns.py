@@ -15,7 +15,7 @@ from app.ingest.coalesced_batch import CoalescedBatch
 from app.ingest.drain_post import SMALL_BYTES, DrainKey, DrainPost
 from app.ingest.received_batch import batch_id
 from app.rollup.rollup import DEFAULT_LIMITS
-from app.storage.interface import random_bytes
+from app.storage.interface.elements import random_bytes
 from bench.bench_parse import ARRIVED_S, HORIZON
 from bench.corpus import SHARES, bodies, frames_by_class
 from bench.measure import table

@@ -186,7 +186,6 @@ class GroupCommitter:
             batch = received_batch(post, body)
             # The wait is for the store: the time that aggregating took does not count.
             deadline = loop.time() + self._wait_s
-            deadline = loop.time() + self._wait_s  # however long it took to aggregate
             self._enqueue(_Pending(batch, deadline, [on_result], post.size))
 
     def _has_capacity(self, size: int) -> bool:
