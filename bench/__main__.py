@@ -9,6 +9,7 @@ from bench import (
     bench_query,
     bench_redis,
     bench_size,
+    bench_turns,
 )
 from bench.end_to_end import HEADLINE, Case, format_table, measure
 from bench.rounds import Load
@@ -23,6 +24,6 @@ print(
 )
 for module in (
     *(bench_parse, bench_compiled, bench_redis, bench_fold, bench_query, bench_metrics),
-    *(bench_memory, bench_size),
+    *(bench_memory, bench_size, bench_turns),
 ):
     module.main()

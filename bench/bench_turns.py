@@ -64,7 +64,7 @@ def turns_ms(steps: Iterator[Any]) -> list[float]:
 
 async def store(post: DrainPost) -> None:
     """What a worker does with a body, without the store."""
-    if post.is_small:
+    if post.size <= SMALL_BYTES:
         batch = CoalescedBatch(post, ARRIVED_S, DEFAULT_LIMITS)
         batch.finalize()
         await batch.coalesced()

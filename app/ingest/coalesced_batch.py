@@ -22,6 +22,7 @@ from app.rollup.rollup import CardinalityLimits
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
 COALESCED_ENTRIES_MAX = 8 * ENTRIES_MAX  # more names than this come from forged lines
+ENTRIES_CHECK_POSTS = 8  # count them this often, because that costs as much as a short POST
 
 
 class CoalescedBatch:
@@ -55,8 +56,11 @@ class CoalescedBatch:
             and post.id not in self._posts
             and len(self._posts) < POSTS_MAX
             and not self._is_broken
-            and (self._aggregator is None or self._aggregator.entry_count < COALESCED_ENTRIES_MAX)
+            and (len(self._posts) % ENTRIES_CHECK_POSTS > 0 or not self._is_full())
         )
+
+    def _is_full(self) -> bool:
+        return self._aggregator is not None and self._aggregator.entry_count > COALESCED_ENTRIES_MAX
 
     def add(self, post: DrainPost) -> None:
         """Add a POST; if this fails, the other POSTs can still be split and stored."""
@@ -72,20 +76,20 @@ class CoalescedBatch:
         self._posts[post.id] = post
 
     def finalize(self) -> None:
-        """Pack all POSTs as one batch at once, and release the rollup, unless that takes long."""
-        if self._aggregator is not None and self._aggregator.entry_count <= ENTRIES_MAX:
+        """Pack all POSTs as one batch, and release the rollup."""
+        if self._aggregator is not None:
             self._payload = self._build_payload(self._aggregator, self._aggregator.pack())
             self._aggregator = None
 
     async def coalesced(self) -> CoalescedPayload | None:
         if self._is_broken:
             return None
-        self.finalize()
-        if self._aggregator is not None:
+        if self._aggregator is not None and self._aggregator.entry_count > ENTRIES_MAX:
             body = self._aggregator.build_body()
             await run_in_steps(body.pack_minutes())
             self._payload = self._build_payload(self._aggregator, body.pack())
             self._aggregator = None
+        self.finalize()
         return self._payload
 
     def _build_payload(self, aggregator: Aggregator, data: bytes) -> CoalescedPayload:

@@ -55,16 +55,11 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def size(self) -> int:
-        """The bytes that it holds while it waits."""
+        """The bytes that it holds while it waits. Up to SMALL_BYTES are few enough for `add_to`."""
         content = self.content
         if isinstance(content, bytes):
             return len(content)
         return 0 if isinstance(content, AggregatedBody) else sum(map(len, content))
-
-    @property
-    def is_small(self) -> bool:
-        """Whether its lines are few enough to be added at once, by `add_to`."""
-        return not isinstance(self.content, AggregatedBody) and self.size <= SMALL_BYTES
 
     def add_to(self, aggregator: Aggregator) -> None:
         """Add all lines in one go."""

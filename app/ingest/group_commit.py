@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from app.ingest.aggregator import AggregatedBody
 from app.ingest.batch_writer import BatchSink
 from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch, received_batch
-from app.ingest.drain_post import DrainKey, DrainPost
+from app.ingest.drain_post import SMALL_BYTES, DrainKey, DrainPost
 from app.ingest.received_batch import OnStored, PendingWrite, pack_received
 from app.ingest.spool import Spool, SpoolRejected
 from app.rollup.rollup import CardinalityLimits
@@ -133,15 +134,19 @@ class GroupCommitter:
 
     def submit(self, post: DrainPost, on_result: OnResult) -> None:
         deadline = asyncio.get_running_loop().time() + self._wait_s
-        if post.is_small and self._has_capacity(post.size):
-            self._coalesce(post, on_result, deadline)
+        size = post.size
+        if self._can_coalesce(post, size) and self._has_capacity(size):
+            self._coalesce(post, size, on_result, deadline)
             return
         task = asyncio.create_task(self._submit_slowly(post, on_result, deadline))
         self._slow_tasks.add(task)
         task.add_done_callback(self._slow_tasks.discard)
 
-    def _coalesce(self, post: DrainPost, on_result: OnResult, deadline: float) -> None:
-        key, size = post.key, post.size
+    def _can_coalesce(self, post: DrainPost, size: int) -> bool:
+        return size <= SMALL_BYTES and not isinstance(post.content, AggregatedBody)
+
+    def _coalesce(self, post: DrainPost, size: int, on_result: OnResult, deadline: float) -> None:
+        key = post.key
         now_s = self._clock()
         needs_single_batches = self._sink.needs_single_batches
         pending = self._open_batches.get(key)
@@ -169,24 +174,24 @@ class GroupCommitter:
     async def _submit_slowly(self, post: DrainPost, on_result: OnResult, deadline: float) -> None:
         """Wait for capacity, and aggregate a large POST in steps."""
         loop = asyncio.get_running_loop()
+        size = post.size
         try:
-            while not self._has_capacity(post.size):
+            while not self._has_capacity(size):
                 if loop.time() >= deadline:
                     raise StoreUnavailable(
                         "Too many batches are waiting for the store. Retry later."
                     )
                 await asyncio.sleep(RETRY_DELAYS_S[0])
-            if post.is_small:
-                self._coalesce(post, on_result, deadline)
+            if self._can_coalesce(post, size):
+                self._coalesce(post, size, on_result, deadline)
                 return
             body = await post.aggregate(self._clock(), self._limits)
         except Exception as error:
             on_result(error)
         else:
             batch = received_batch(post, body)
-            # The wait is for the store: the time that aggregating took does not count.
-            deadline = loop.time() + self._wait_s
-            self._enqueue(_Pending(batch, deadline, [on_result], post.size))
+            deadline = loop.time() + self._wait_s  # however long it took to aggregate
+            self._enqueue(_Pending(batch, deadline, [on_result], size))
 
     def _has_capacity(self, size: int) -> bool:
         # A single batch that is larger than the limit must still pass.
