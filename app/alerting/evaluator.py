@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.alerting.conditions import Slots
-from app.alerting.inputs import LastWeek, RuleQueries, read_activity, read_minutes
+from app.alerting.inputs import (
+    LastWeek,
+    Minute,
+    RuleInputs,
+    RuleQueries,
+    read_activity,
+    read_inputs,
+)
 from app.alerting.rule import Rule
 from app.alerting.state import AppAlerts
 from app.alerting.state_machine import (
@@ -23,15 +30,12 @@ from app.alerting.state_machine import (
 from app.alerting.wording import dyno_in_words
 from app.query.engine import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
-from app.rollup.rollup import Rollup
 from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface.rollups import RollupReader
 
 CATCH_UP_MINUTES = 120  # older minutes are skipped: their problems no longer deserve an alert
 LATE_S = 180  # a minute evaluated this long after its end is late: we or the store were down
 BEFORE_FIRST_MINUTES = 15  # read of a new app, to learn whether it logs regularly
-_LOST = "lost_upstream"
-_NOTHING = Rollup()
 
 
 class Evaluation(NamedTuple):
@@ -74,19 +78,19 @@ class Evaluator:
         earliest = until_s - CATCH_UP_MINUTES * MINUTE_S
         start = max(alerts.evaluated_s, earliest)
         skipped_range = TimeRange(alerts.evaluated_s, start)
-        slots = await read_minutes(self._store, app, queries, start, until_s, self._minutes)
+        inputs = await read_inputs(self._store, app, queries, start, until_s, self._minutes)
         transitions: list[Transition] = []
         late_end, lines_lost = start, 0
-        for minute in range(start, until_s, MINUTE_S):
-            end_s = minute + MINUTE_S
-            rollup = slots.get(minute, _NOTHING)
+        for end_s in range(start + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
+            await asyncio.sleep(0)
+            minute = inputs.minute(end_s)
             is_late = now_s > end_s + SETTLED_AFTER_S + LATE_S
             late_end = end_s if is_late else late_end
-            lines_lost += rollup.ledger.get(_LOST, 0)
-            alerts = record_activity(alerts, _minute_activity(rollup, end_s, is_late=is_late))
-            results = await self._judge_minute(app, alerts, queries, slots, end_s)
+            lines_lost += minute.lines_lost
+            alerts = record_activity(alerts, _minute_activity(minute, is_late=is_late))
+            results = await self._judge_minute(app, alerts, queries, inputs, minute)
             alerts, minute_transitions = evaluate_minute(
-                alerts, queries.rules, results, end_s, has_lines=bool(rollup.messages)
+                alerts, queries.rules, results, end_s, has_lines=minute.has_lines
             )
             transitions += minute_transitions
         return Evaluation(
@@ -104,57 +108,50 @@ class Evaluator:
         return AppAlerts(start, activity_mask=mask)
 
     async def _judge_minute(
-        self, app: str, alerts: AppAlerts, queries: RuleQueries, slots: Slots, end_s: int
+        self,
+        app: str,
+        alerts: AppAlerts,
+        queries: RuleQueries,
+        inputs: RuleInputs,
+        minute: Minute,
     ) -> dict[str, dict[str, MinuteResult]]:
-        rollup = slots.get(end_s - MINUTE_S, _NOTHING)
         results = {
             rule.name: {"": result}
             for rule in queries.rules
-            if (result := _judge_app_rule(rule, alerts, rollup)) is not None
+            if (result := _judge_app_rule(rule, alerts, minute)) is not None
         }
-        if rollup.messages:
-            await self._last_week.load(app, queries, end_s - MINUTE_S)
-            results.update(self._judge_metric_rules(app, queries, slots, end_s))
+        if minute.has_lines:
+            await self._last_week.load(app, queries, minute.end_s - MINUTE_S)
+            results.update(self._judge_metric_rules(app, queries, inputs, minute))
         return results
 
     def _judge_metric_rules(
-        self, app: str, queries: RuleQueries, slots: Slots, end_s: int
+        self, app: str, queries: RuleQueries, inputs: RuleInputs, minute: Minute
     ) -> dict[str, dict[str, MinuteResult]]:
-        windows: dict[int, Slots] = {}  # rules over the same number of minutes share one
         results: dict[str, dict[str, MinuteResult]] = {}
-        for query in queries.metric_queries:
+        breaches = []
+        for query, cells in zip(queries.metric_queries, minute.cells, strict=True):
             rule = query.rule
-            start = end_s - rule.over_minutes * MINUTE_S
-            window = windows.get(start)
-            if window is None:
-                starts = range(start, end_s, MINUTE_S)
-                window = windows[start] = {at: slots[at] for at in starts if at in slots}
-            for key, measurement in query.measure(window, start, end_s).items():
+            for key, measurement in query.measure(cells).items():
                 last_week = self._last_week.measurement(app, query, key)
                 result = judge_value(rule, key, measurement, last_week)
-                if rule.below and not _is_complete(window, rule.over_minutes):
+                if rule.below and minute.complete < rule.over_minutes:
                     result = UNKNOWN
                 if result.verdict is Verdict.BREACH:
-                    by_dyno = query.values_by_dyno(app, window, start, end_s, key)
-                    result = result._replace(
-                        detail=dyno_in_words(by_dyno, query.metric),
-                        parts=query.top_values(app, window, start, end_s),
-                    )
+                    breaches.append((query, key))
                 results.setdefault(rule.name, {})[key] = result
+        all_details = inputs.details(breaches, minute.end_s)
+        for (query, key), details in zip(breaches, all_details, strict=True):
+            rule_results, parts = results[query.rule.name], details.get("parts", {})
+            by_dyno = {dyno: value for dyno, value in details.get("dynos", {}).items() if dyno}
+            rule_results[key] = rule_results[key]._replace(
+                detail=dyno_in_words(by_dyno, query.metric),
+                parts=tuple(sorted(parts, key=lambda name: (-parts[name], name))),
+            )
         return results
 
 
-def _is_complete(window: Slots, minutes: int) -> bool:
-    """Whether all these minutes had lines and Heroku lost none. Otherwise a low value may just be
-    missing data.
-    """
-    complete = sum(
-        1 for rollup in window.values() if rollup.messages and not rollup.ledger.get(_LOST)
-    )
-    return complete == minutes
-
-
-def _judge_app_rule(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> MinuteResult | None:
+def _judge_app_rule(rule: Rule, alerts: AppAlerts, minute: Minute) -> MinuteResult | None:
     """Judge a rule that is not about a metric; None for metric rules."""
     if rule.kind == "no_data":
         is_firing = any(
@@ -162,20 +159,19 @@ def _judge_app_rule(rule: Rule, alerts: AppAlerts, rollup: Rollup) -> MinuteResu
         )
         return judge_silence(rule, alerts, is_firing=is_firing)
     if rule.kind == "lost":
-        lines_lost = rollup.ledger.get(_LOST, 0)
-        verdict = Verdict.BREACH if lines_lost > rule.limit else Verdict.QUIET
-        return MinuteResult(verdict, lines_lost, rule.limit)
+        verdict = Verdict.BREACH if minute.lines_lost > rule.limit else Verdict.QUIET
+        return MinuteResult(verdict, minute.lines_lost, rule.limit)
     return None
 
 
-def _minute_activity(rollup: Rollup, end_s: int, *, is_late: bool) -> MinuteActivity:
-    kinds = {event.kind for event in rollup.events}
+def _minute_activity(minute: Minute, *, is_late: bool) -> MinuteActivity:
+    kinds = minute.event_kinds
     return MinuteActivity(
-        end_s,
-        has_lines=bool(rollup.messages),
+        minute.end_s,
+        has_lines=minute.has_lines,
         is_late=is_late,
         falls_asleep="idle" in kinds and "unidle" not in kinds,
-        wakes_up="unidle" in kinds or bool(rollup.requests),
+        wakes_up="unidle" in kinds or minute.has_requests,
     )
 
 

@@ -1,29 +1,39 @@
-"""Reads the inputs of rules from the store, once for all rules of an app."""
+"""Reads the inputs of rules from the store. One scan a minute answers all rules of an app."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from app.alerting.conditions import Measurement, RuleQuery, same_hour_last_week
+from app.alerting.conditions import (
+    Measurement,
+    RuleQuery,
+    nonzero_values,
+    same_hour_last_week,
+)
 from app.alerting.notification import CHANGES_BEFORE_S
 from app.alerting.rule import Rule
-from app.query.engine import read_packed_rollups
+from app.query.engine import PackedRollup, build_series, read_packed_rollups, scan, scan_packed
 from app.query.history import read_events
-from app.query.table import QueryRange
-from app.rollup.codec import merge_packed
+from app.query.stats import Stat, Value
+from app.query.table import MESSAGES, Query, QueryCells, QueryRange
 from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
-from app.rollup.rollup import Rollup
+from app.rollup.schema import METRICS
 from app.storage.interface.elements import HEADER_BYTES, Slot
 from app.storage.interface.rollups import RollupReader
 
-_ALWAYS = frozenset({"requests", "events", "ledger"})
 _TOTAL = Slot("total", 0)
+_HOURS = Resolution("1h", HOUR_S, 0)
+_MS = 1000
+_SUM = Stat("sum", "sum", 0)
+_ANY_MINUTE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
+_REQUESTS = Query(METRICS["requests"], (_SUM,), _ANY_MINUTE)
+_LOST = Query(MESSAGES, (_SUM,), _ANY_MINUTE, filters={"result": ("lost_upstream",)})
 
 
 class RuleQueries:
-    """The rules that apply to an app, with the sections and gauges that they need in total."""
+    """The rules that apply to an app, with the queries of its metric rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
@@ -31,52 +41,162 @@ class RuleQueries:
         self.over_minutes = max(
             (query.rule.over_minutes for query in self.metric_queries), default=1
         )
-        requirements = [query.required_sections for query in self.metric_queries]
-        self.sections = frozenset().union(*(part.sections for part in requirements)) | _ALWAYS
-        needs_all_gauges = any(
-            "gauges" in part.sections and part.gauges is None for part in requirements
+        self._planned_end_s = 0
+        self._planned: list[list[Query]] = []
+
+    def plan(self, end_s: int, minutes: Resolution) -> list[list[Query]]:
+        """The queries of each metric rule for a minute. All apps of a round share them."""
+        if end_s != self._planned_end_s:
+            self._planned_end_s = end_s
+            self._planned = [
+                query.plan(window_of(query, end_s, minutes)) for query in self.metric_queries
+            ]
+        return self._planned
+
+
+def window_of(query: RuleQuery, end_s: int, minutes: Resolution) -> QueryRange:
+    """The minutes that a rule measures at `end_s`, as one interval."""
+    length_s = query.rule.over_minutes * MINUTE_S
+    return QueryRange(end_s - length_s, end_s, length_s, minutes)
+
+
+class Minute(NamedTuple):
+    """What the rules need to know about the minute that ends at `end_s`, from one scan.
+
+    lines_lost   by Heroku, before delivery
+    event_kinds  kinds of the events in the minute
+    complete     the minutes before `end_s` that had lines and lost none, without a gap
+    cells        those of the queries of each metric rule
+    """
+
+    end_s: int
+    has_lines: bool = False
+    has_requests: bool = False
+    lines_lost: int = 0
+    event_kinds: frozenset[str] = frozenset()
+    complete: int = 0
+    cells: Sequence[Sequence[QueryCells]] = ()
+
+
+class RuleInputs:
+    """The packed rollups of an app that a round needs. Each minute is answered by one scan."""
+
+    def __init__(
+        self,
+        app: str,
+        queries: RuleQueries,
+        minutes: Resolution,
+        packed_rollups: Iterable[PackedRollup],
+    ) -> None:
+        self._app = app
+        self._queries = queries
+        self._minutes = minutes
+        self._packed_by_minute: dict[int, list[bytes]] = {}
+        for start, data in packed_rollups:
+            self._packed_by_minute.setdefault(start, []).append(data)
+
+    def minute(self, end_s: int) -> Minute:
+        """Scan what the rules look at in the minute that ends at `end_s`.
+
+        Raises:
+            PackError, TooManySeries
+        """
+        minute_s = end_s - MINUTE_S
+        if minute_s not in self._packed_by_minute:
+            return Minute(end_s)
+        start = end_s - self._queries.over_minutes * MINUTE_S
+        time_range = QueryRange(start, end_s, MINUTE_S, self._minutes)
+        planned = self._queries.plan(end_s, self._minutes)
+        common = [_REQUESTS.over(time_range), _LOST.over(time_range)]
+        table = scan_packed(
+            self._app,
+            self._window(time_range),
+            [*common, *(query for rule_queries in planned for query in rule_queries)],
+            frozenset({"events"}),
         )
-        gauges = frozenset().union(*(part.gauges or frozenset() for part in requirements))
-        self.gauges: frozenset[int] | None = None if needs_all_gauges else gauges
+        requests, lost, *rule_cells = table.results()
+        remaining = iter(rule_cells)
+        activity, lines_lost = lost.activity(), build_series(common[1], lost)[0].numbers
+        return Minute(
+            end_s,
+            activity[-1],
+            bool(build_series(common[0], requests)[0].numbers[-1]),
+            int(lines_lost[-1] or 0),
+            frozenset(
+                event.kind
+                for event in table.merged_rollup.events
+                if minute_s <= event.at_ms // _MS < end_s
+            ),
+            _count_complete(activity, lines_lost),
+            [[next(remaining) for _ in rule_queries] for rule_queries in planned],
+        )
+
+    def details(
+        self, breaches: Sequence[tuple[RuleQuery, str]], end_s: int
+    ) -> list[dict[str, dict[str, float]]]:
+        """What notifications add about rules that are broken for a value of their label.
+
+        One scan answers all. See RuleQuery.plan_details.
+
+        Raises:
+            PackError, TooManySeries
+        """
+        if not breaches:
+            return []
+        planned = [
+            query.plan_details(window_of(query, end_s, self._minutes), key)
+            for query, key in breaches
+        ]
+        start = end_s - self._queries.over_minutes * MINUTE_S
+        window = self._window(QueryRange(start, end_s, MINUTE_S, self._minutes))
+        table = scan_packed(
+            self._app, window, [query for plan in planned for query in plan.values()]
+        )
+        remaining = iter(table.results())
+        return [
+            {name: nonzero_values(query, next(remaining)) for name, query in plan.items()}
+            for plan in planned
+        ]
+
+    def _window(self, time_range: QueryRange) -> list[PackedRollup]:
+        return [
+            (start, data)
+            for start in range(time_range.start, time_range.end, MINUTE_S)
+            for data in self._packed_by_minute.get(start, ())
+        ]
 
 
-async def read_minutes(
-    store: RollupReader,
-    app: str,
-    queries: RuleQueries,
-    start: int,
-    end: int,
-    minutes: Resolution,
-) -> dict[int, Rollup]:
-    """The minutes in [start, end), and the earlier ones that the rules look back on. Minutes
-    without a stored rollup are left out.
+def _count_complete(activity: Sequence[bool], lines_lost: Sequence[Value]) -> int:
+    count = 0
+    for is_active, lost in zip(reversed(activity), reversed(lines_lost), strict=True):
+        if not is_active or lost:
+            break
+        count += 1
+    return count
+
+
+async def read_inputs(
+    store: RollupReader, app: str, queries: RuleQueries, start: int, end: int, minutes: Resolution
+) -> RuleInputs:
+    """Read the minutes in [start, end), and the earlier ones that the rules look back on.
 
     Raises:
-        StoreUnavailable, PackError
+        StoreUnavailable
     """
     first = start - (queries.over_minutes - 1) * MINUTE_S
-    slots: dict[int, Rollup] = {}
-    async for at, payload in read_packed_rollups(
-        store, app, QueryRange(first, end, MINUTE_S, minutes)
-    ):
-        rollup = slots.setdefault(at, Rollup())
-        merge_packed(rollup, payload, queries.sections, gauges=queries.gauges)
-    return slots
+    time_range = QueryRange(first, end, MINUTE_S, minutes)
+    packed_rollups = [rollup async for rollup in read_packed_rollups(store, app, time_range)]
+    return RuleInputs(app, queries, minutes, packed_rollups)
 
 
 async def read_activity(
     store: RollupReader, app: str, start: int, end: int, minutes: Resolution
 ) -> list[bool]:
     """Whether the app logged anything, for each minute in [start, end)."""
-    active_minutes: set[int] = set()
-    async for at, payload in read_packed_rollups(
-        store, app, QueryRange(start, end, MINUTE_S, minutes)
-    ):
-        rollup = Rollup()
-        merge_packed(rollup, payload, frozenset())
-        if rollup.messages:
-            active_minutes.add(at)
-    return [at in active_minutes for at in range(start, end, MINUTE_S)]
+    time_range = QueryRange(start, end, MINUTE_S, minutes)
+    table = await scan(store, [app], time_range, [_LOST.over(time_range)])
+    (cells,) = table.results()
+    return cells.activity()
 
 
 class LastWeek:
@@ -98,27 +218,33 @@ class LastWeek:
         hour = same_hour_last_week(minute_s)
         if hour != self._hour:
             self._hour, self._values = hour, {}
-        for query in queries.metric_queries:
-            if query.rule.compare and (app, query.key) not in self._values:
-                self._values[app, query.key] = await self._read(app, query, hour)
+        missing = [
+            query
+            for query in queries.metric_queries
+            if query.rule.compare and (app, query.key) not in self._values
+        ]
+        if missing:
+            await self._read(app, missing, hour)
 
     def measurements(self, app: str, query: RuleQuery) -> Mapping[str, Measurement]:
         """The loaded measurements of a rule, by value of its label."""
         return self._values.get((app, query.key), {})
 
-    async def _read(self, app: str, query: RuleQuery, hour: int) -> dict[str, Measurement]:
+    async def _read(self, app: str, queries: Sequence[RuleQuery], hour: int) -> None:
         slot = Slot("1h", hour)
         contents = await self._store.read(app, [slot], inbox=False)
-        rollup = Rollup()
-        for element in contents.slots.get(slot, []):
-            requirement = query.required_sections
-            merge_packed(
-                rollup, element[HEADER_BYTES:], requirement.sections, gauges=requirement.gauges
-            )
-        measurements = query.measure({hour: rollup}, hour, hour + HOUR_S)
-        return {
-            key: _scale_to_rule(query, measurement) for key, measurement in measurements.items()
-        }
+        packed_rollups = [
+            (hour, element[HEADER_BYTES:]) for element in contents.slots.get(slot, [])
+        ]
+        time_range = QueryRange(hour, hour + HOUR_S, HOUR_S, _HOURS)
+        planned = [query.plan(time_range) for query in queries]
+        table = scan_packed(app, packed_rollups, [part for plan in planned for part in plan])
+        results = iter(table.results())
+        for query, plan in zip(queries, planned, strict=True):
+            measurements = query.measure([next(results) for _ in plan])
+            self._values[app, query.key] = {
+                key: _scale_to_rule(query, measurement) for key, measurement in measurements.items()
+            }
 
     def measurement(self, app: str, query: RuleQuery, key: str) -> Measurement | None:
         """The loaded measurement of one value of the rule's label."""
@@ -151,7 +277,6 @@ async def read_recent_changes(
     first = alert_start_s - alert_start_s % MINUTE_S - CHANGES_BEFORE_S
     event_keys = await read_events(store, app, QueryRange(first, end_s, MINUTE_S, minutes))
     total = await store.read(app, [_TOTAL], inbox=False)
-    rollup = Rollup()
-    for element in total.slots.get(_TOTAL, []):
-        merge_packed(rollup, element[HEADER_BYTES:], frozenset({"released"}))
-    return RecentChanges(tuple(event_keys), rollup.last_release)
+    packed_rollups = [(0, element[HEADER_BYTES:]) for element in total.slots.get(_TOTAL, [])]
+    table = scan_packed(app, packed_rollups, [], frozenset({"released"}))
+    return RecentChanges(tuple(event_keys), table.merged_rollup.last_release)

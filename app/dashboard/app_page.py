@@ -11,18 +11,33 @@ from typing import NamedTuple
 
 from app.dashboard.alerts_panel import AlertView, add_thresholds, read_alert_view
 from app.dashboard.apps_overview import CODE_STEPS
-from app.dashboard.charts import CHARTS, Chart, ComparedPeriod
+from app.dashboard.charts import (
+    AVERAGE_TIME,
+    CHARTS,
+    ERRORS_BY_CODE,
+    LOAD_BY_DYNO,
+    MEMORY,
+    MEMORY_BY_DYNO,
+    P95,
+    REQUESTS,
+    REQUESTS_WITH_OUTCOME,
+    Chart,
+    ComparedPeriod,
+    baseline_questions,
+    current_questions,
+)
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, AppFacts, find_insights
 from app.query.ledger import Ledger, build_ledger
+from app.query.planner import plan_range
 from app.query.selection import WHOLE_APP, Selection
-from app.query.snapshot import AppSnapshot, read_snapshot
+from app.query.snapshot import AppSnapshot, Question, read_snapshot
 from app.query.stats import Value
+from app.query.table import QueryRange
 from app.query.time_syntax import parse_time
 from app.rollup.events import EventKey
 from app.rollup.resolutions import DAY_S, Resolution, nice_step
-from app.rollup.statuses import OUTCOMES
 from app.storage.interface.apps import SeenApp
-from app.storage.interface.store import Reader
+from app.storage.interface.rollups import RollupReader
 from parsers.error_codes import explain
 from parsers.samples import labels_of
 
@@ -37,6 +52,23 @@ RANGES = {  # name on the page -> (start, step)
 BASELINES = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # periods to compare
 SLOW_MS = 500
 _STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
+
+
+_ALL_REQUESTS = REQUESTS._replace(whole_range=True)
+_REQUESTS_BY_OUTCOME = REQUESTS_WITH_OUTCOME._replace(by="outcome", whole_range=True)
+_HIGHEST_MEMORY = MEMORY._replace(whole_range=True)
+_LAST_MEMORY_BY_DYNO = Question("memory_quota_used_ratio", ("last",), "dyno", whole_range=True)
+_CODES_NOW = ERRORS_BY_CODE._replace(whole_range=True, last_steps=CODE_STEPS)
+_DYNO_COLUMNS = {
+    "memory_bytes": Question("memory_total_bytes", ("last",), "dyno", whole_range=True),
+    "memory_used_ratio": MEMORY_BY_DYNO._replace(whole_range=True),
+    "load": LOAD_BY_DYNO._replace(whole_range=True),
+    "requests": Question("requests", ("sum",), "dyno", whole_range=True),
+    "errors": Question("heroku_errors", ("sum",), "dyno", whole_range=True),
+    "avg_ms": Question("service_time_ms", ("avg",), "dyno", whole_range=True),
+    "max_ms": Question("service_time_ms", ("max",), "dyno", whole_range=True),
+    "restarts": Question("dyno_restarts", ("sum",), "dyno", whole_range=True),
+}
 
 
 class PageRequest(NamedTuple):
@@ -128,7 +160,7 @@ class AppView(NamedTuple):
 
 
 async def build_app_view(
-    store: Reader,
+    store: RollupReader,
     sighting: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
@@ -141,22 +173,21 @@ async def build_app_view(
         StoreUnavailable, NewerVersion
     """
     selection = request.selection
-    hour = await read_snapshot(store, sighting.app, "now-1h", "now", resolutions, now_s, step="1m")
-    yesterday = await read_snapshot(store, sighting.app, "now-25h", "now-24h", resolutions, now_s)
-    start, end, step = request.range_parameters(now_s)
-    snapshot = await read_snapshot(store, sighting.app, start, end, resolutions, now_s, step=step)
-    current = snapshot.select(selection)
+    hour_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
+    day_before = plan_range("now-25h", "now-24h", None, resolutions, now_s)[0]
+    time_range = plan_range(*request.range_parameters(now_s), resolutions, now_s)[0]
     baseline_name, shift_s = BASELINES.get(request.compare, ("", 0))
-    baseline = None
+    baseline_range = _plan_baseline(time_range, shift_s, resolutions, now_s)
+    questions = [
+        (hour_range, [*_figure_questions(selection), *_hour_questions(selection)]),
+        (day_before, _figure_questions(selection)),
+        (time_range, [*current_questions(selection), *_DYNO_COLUMNS.values()]),
+    ]
     if shift_s:
-        start, end = (
-            str(edge - shift_s) for edge in (current.time_range.start, current.time_range.end)
-        )
-        step = str(current.time_range.step_s)
-        baseline_snapshot = await read_snapshot(
-            store, sighting.app, start, end, resolutions, now_s, step=step
-        )
-        baseline = baseline_snapshot.select(selection)
+        questions.append((baseline_range, baseline_questions(selection)))
+    snapshots = await _read_snapshots(store, sighting.app, questions, selection)
+    hour, yesterday, current = (snapshots[key] for key in (hour_range, day_before, time_range))
+    baseline = snapshots[baseline_range] if shift_s else None
     period = ComparedPeriod(current, now_s, baseline, baseline_name, shift_s, log=request.log)
     alerts = await read_alert_view(
         store, sighting.app, current.time_range.start, current.time_range.end, now_s
@@ -166,15 +197,15 @@ async def build_app_view(
         app=sighting.app,
         last_seen_s=sighting.last_seen_s,
         has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
-        figures=_build_figures(hour.select(selection), yesterday.select(selection)),
-        insights=find_insights(_gather_facts(hour.select(selection), sighting, now_s)),
+        figures=_build_figures(hour, yesterday),
+        insights=find_insights(_gather_facts(hour, sighting, now_s)),
         start_s=current.time_range.start,
         end_s=current.time_range.end,
         step_s=current.time_range.step_s,
         charts=charts,
         missing_baseline="" if _has_baseline(charts) else baseline_name,
-        process_types=sorted({labels_of(name)[0] for name in snapshot.last_active_s}),
-        dyno_names=sorted(snapshot.last_active_s, key=_natural_order),
+        process_types=sorted({labels_of(name)[0] for name in current.sources}),
+        dyno_names=sorted(current.sources, key=_natural_order),
         codes=_build_code_rows(current),
         dynos=_build_dyno_rows(current),
         events=current.events,
@@ -186,6 +217,29 @@ async def build_app_view(
         ),
         alerts=alerts,
     )
+
+
+def _plan_baseline(
+    time_range: QueryRange, shift_s: int, resolutions: Sequence[Resolution], now_s: float
+) -> QueryRange:
+    start, end = (str(edge - shift_s) for edge in (time_range.start, time_range.end))
+    return plan_range(start, end, str(time_range.step_s), resolutions, now_s)[0]
+
+
+async def _read_snapshots(
+    store: RollupReader,
+    app: str,
+    questions: Sequence[tuple[QueryRange, Sequence[Question]]],
+    selection: Selection,
+) -> dict[QueryRange, AppSnapshot]:
+    """Read each range once, for all questions about it: the last hour is often the range shown."""
+    questions_by_range: dict[QueryRange, dict[Question, None]] = {}
+    for time_range, range_questions in questions:
+        questions_by_range.setdefault(time_range, {}).update(dict.fromkeys(range_questions))
+    return {
+        time_range: await read_snapshot(store, app, time_range, range_questions, selection)
+        for time_range, range_questions in questions_by_range.items()
+    }
 
 
 def _has_baseline(charts: Sequence[Chart]) -> bool:
@@ -201,13 +255,24 @@ async def _build_charts(period: ComparedPeriod) -> list[Chart]:
     return [chart for chart in charts if chart.has_data]
 
 
+def _figure_questions(selection: Selection) -> list[Question]:
+    """What the figures ask of the last hour, and of yesterday's."""
+    return [_ALL_REQUESTS, _REQUESTS_BY_OUTCOME, _time_question(selection), _HIGHEST_MEMORY]
+
+
+def _time_question(selection: Selection) -> Question:
+    question = AVERAGE_TIME if selection.dyno else P95  # one dyno has no percentiles
+    return question._replace(whole_range=True)
+
+
 def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot) -> list[Figure]:
-    stat = "avg" if hour.selection.dyno else "p95"  # one dyno has no percentiles
+    time_question = _time_question(hour.selection)
+    stat = time_question.stats[0]
     periods = (hour, yesterday)
     requests = [_requests_per_min(period) for period in periods]
     shares = [failed_share(period) for period in periods]
-    times_ms = [period.value("service_time_ms", stat) for period in periods]
-    memory = [period.value("memory_quota_used_ratio", "max") for period in periods]
+    times_ms = [period.value(time_question) for period in periods]
+    memory = [period.value(_HIGHEST_MEMORY) for period in periods]
     errors = sum(codes_now(hour).values())
     return [
         Figure("requests/min", "", requests[0], requests[1], is_bad=False),
@@ -225,7 +290,7 @@ def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot) -> list[Figure]:
 
 
 def _requests_per_min(snapshot: AppSnapshot) -> Value:
-    requests = snapshot.value("requests", "sum")
+    requests = snapshot.value(_ALL_REQUESTS)
     minutes = (snapshot.time_range.end - snapshot.time_range.start) / 60
     return requests / minutes if requests is not None else None
 
@@ -234,8 +299,13 @@ def _has_doubled(now: Value, yesterday: Value) -> bool:
     return now is not None and yesterday is not None and now > 2 * yesterday and now > SLOW_MS
 
 
+def _hour_questions(selection: Selection) -> list[Question]:
+    """What else insights and figures ask of the last hour."""
+    return [_CODES_NOW, _LAST_MEMORY_BY_DYNO, *([] if selection.dyno else [P95])]
+
+
 def _gather_facts(hour: AppSnapshot, sighting: SeenApp, now_s: float) -> AppFacts:
-    by_dyno = hour.values_by("memory_quota_used_ratio", "last", "dyno")
+    by_dyno = hour.values_by(_LAST_MEMORY_BY_DYNO)
     ratios = {dyno: value for dyno, value in by_dyno.items() if dyno and value is not None}
     highest = max(ratios.items(), key=lambda item: item[1]) if ratios else None
     return AppFacts(
@@ -243,7 +313,7 @@ def _gather_facts(hour: AppSnapshot, sighting: SeenApp, now_s: float) -> AppFact
         last_seen_s=sighting.last_seen_s,
         start_s=hour.time_range.start,
         step_s=hour.time_range.step_s,
-        p95_ms=[] if hour.selection.dyno else hour.points("service_time_ms", "p95"),
+        p95_ms=[] if hour.selection.dyno else hour.points(P95),
         failed_share=failed_share(hour),
         codes=codes_now(hour),
         highest_memory=highest,
@@ -252,7 +322,7 @@ def _gather_facts(hour: AppSnapshot, sighting: SeenApp, now_s: float) -> AppFact
 
 
 def _build_code_rows(snapshot: AppSnapshot) -> list[ErrorCodeRow]:
-    by_code = snapshot.points_by("heroku_errors", "sum", "code")
+    by_code = snapshot.points_by(ERRORS_BY_CODE)
     codes = [
         ErrorCodeRow(code, int(sum(value or 0 for value in values)), *explain(code), by_step=values)
         for code, values in by_code.items()
@@ -261,18 +331,9 @@ def _build_code_rows(snapshot: AppSnapshot) -> list[ErrorCodeRow]:
 
 
 def _build_dyno_rows(snapshot: AppSnapshot) -> list[DynoRow]:
-    columns = {
-        "memory_bytes": snapshot.values_by("memory_total_bytes", "last", "dyno"),
-        "memory_used_ratio": snapshot.values_by("memory_quota_used_ratio", "max", "dyno"),
-        "load": snapshot.values_by("load_avg_1m", "avg", "dyno"),
-        "requests": snapshot.values_by("requests", "sum", "dyno"),
-        "errors": snapshot.values_by("heroku_errors", "sum", "dyno"),
-        "avg_ms": snapshot.values_by("service_time_ms", "avg", "dyno"),
-        "max_ms": snapshot.values_by("service_time_ms", "max", "dyno"),
-        "restarts": snapshot.values_by("dyno_restarts", "sum", "dyno"),
-    }
-    memory = snapshot.points_by("memory_quota_used_ratio", "max", "dyno")
-    load = snapshot.points_by("load_avg_1m", "avg", "dyno")
+    columns = {name: snapshot.values_by(question) for name, question in _DYNO_COLUMNS.items()}
+    memory = snapshot.points_by(MEMORY_BY_DYNO)
+    load = snapshot.points_by(LOAD_BY_DYNO)
     return [
         DynoRow(
             name=name,
@@ -295,15 +356,14 @@ def _natural_order(name: str) -> tuple[str, int, str]:
 
 def failed_share(snapshot: AppSnapshot) -> Value:
     """The share of requests that failed; None without requests."""
-    all_series = snapshot.series(
-        "requests", "sum", by="outcome", whole_range=True, filters={"outcome": OUTCOMES}
-    )
-    counts = {series.labels["outcome"]: series.numbers[-1] or 0 for series in all_series}
+    counts = {
+        outcome: count or 0 for outcome, count in snapshot.values_by(_REQUESTS_BY_OUTCOME).items()
+    }
     requests = sum(counts.values())
     return counts.get("failed", 0) / requests if requests else None
 
 
 def codes_now(hour: AppSnapshot) -> dict[str, int]:
     """Lines by error code in the last minutes of a snapshot with steps of a minute."""
-    counts = hour.tail(CODE_STEPS).values_by("heroku_errors", "sum", "code")
+    counts = hour.values_by(_CODES_NOW)
     return {code: int(count) for code, count in counts.items() if count}

@@ -7,10 +7,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
-from app.query.accelerated import summarize_app
-from app.query.engine import read_packed_rollups
 from app.query.planner import plan_range
-from app.query.snapshot import per_minute, read_snapshot
+from app.query.snapshot import Question, read_snapshot
 from app.query.stats import Value
 from app.rollup.resolutions import Resolution
 from app.storage.interface.apps import SeenApp
@@ -24,6 +22,15 @@ SLOWER_RATIO = 2.0
 FRESH_S = 10
 LAST_WEEK_FRESH_S = 600
 CACHED_APPS_MAX = 5_000
+
+_REQUESTS = Question("requests", ("sum",))
+_FAILED_REQUESTS = Question(
+    "requests", ("sum",), whole_range=True, filters=(("outcome", ("failed",)),)
+)
+_P95 = Question("service_time_ms", ("p95",), whole_range=True)
+_HIGHEST_MEMORY = Question("memory_quota_used_ratio", ("max",), whole_range=True)
+_CODES_NOW = Question("heroku_errors", ("sum",), "code", whole_range=True, last_steps=CODE_STEPS)
+_QUESTIONS = (_REQUESTS, _FAILED_REQUESTS, _P95, _HIGHEST_MEMORY, _CODES_NOW)
 
 
 class AppOverview(NamedTuple):
@@ -114,8 +121,9 @@ class AppsOverviewCache:
     async def _p95_last_week(self, store: RollupReader, app: str, now_s: float) -> Value:
         read_s, p95_ms = self._last_week.get(app, (0.0, None))
         if now_s - read_s >= LAST_WEEK_FRESH_S:
-            week = await read_snapshot(store, app, "now-169h", "now-168h", self._resolutions, now_s)
-            p95_ms = week.value("service_time_ms", "p95")
+            time_range = plan_range("now-169h", "now-168h", None, self._resolutions, now_s)[0]
+            week = await read_snapshot(store, app, time_range, [_P95])
+            p95_ms = week.value(_P95)
             self._last_week[app] = (now_s, p95_ms)
         return p95_ms
 
@@ -128,22 +136,21 @@ async def _read_overview(
     p95_last_week_ms: Value,
 ) -> AppOverview:
     time_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
-    packed_rollups = [
-        rollup async for rollup in read_packed_rollups(store, sighting.app, time_range)
-    ]
-    summary = summarize_app(time_range, packed_rollups, CODE_STEPS)
-    counts = [value for value in summary.requests if value is not None]
+    hour = await read_snapshot(store, sighting.app, time_range, _QUESTIONS)
+    points = hour.points(_REQUESTS)
+    counts = [value for value in points if value is not None]
     requests = sum(counts)
+    codes = hour.values_by(_CODES_NOW)
     return AppOverview(
         app=sighting.app,
         last_seen_s=sighting.last_seen_s,
         is_silent=now_s - sighting.last_seen_s > SILENT_AFTER_S,
         has_runtime_metrics=sighting.runtime_metrics_s >= time_range.start,
         requests_per_min=requests / MINUTES if counts else None,
-        failed_share=summary.failed_requests / requests if requests else None,
-        p95_ms=summary.p95_ms,
+        failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
+        p95_ms=hour.value(_P95),
         p95_last_week_ms=p95_last_week_ms,
-        memory_used_ratio=summary.memory_used_ratio,
-        codes_now=summary.codes,
-        requests_by_minute=per_minute(time_range, summary.requests, now_s)[-MINUTES:],
+        memory_used_ratio=hour.value(_HIGHEST_MEMORY),
+        codes_now={code: int(count) for code, count in codes.items() if count},
+        requests_by_minute=hour.per_minute(points, now_s)[-MINUTES:],
     )

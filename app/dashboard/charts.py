@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-from app.query.snapshot import AppSnapshot
+from app.query.selection import Selection
+from app.query.snapshot import AppSnapshot, Question
 from app.query.stats import SketchBin, Value
 from app.rollup.schema import METRICS
 from app.rollup.statuses import OUTCOMES
@@ -27,6 +28,44 @@ STATUS_CLASSES = {
     "1xx": "s6",
 }
 _PERCENT = 100
+
+# What the charts ask; `current_questions` and `baseline_questions` list it.
+REQUESTS = Question("requests", ("sum",))
+REQUESTS_WITH_OUTCOME = REQUESTS._replace(filters=(("outcome", OUTCOMES),))
+FAILED_REQUESTS = REQUESTS._replace(filters=(("outcome", ("failed",)),))
+REQUESTS_BY_STATUS = REQUESTS._replace(by="status")
+REQUESTS_BY_STATUS_CLASS = REQUESTS._replace(by="status_class")
+TIMES = Question("service_time_ms", ("p50", "p95", "p99", "max", "bins"))
+TIMES_OF_DYNO = Question("service_time_ms", ("avg", "max"))  # sketches are kept per process type
+P95 = Question("service_time_ms", ("p95",))
+AVERAGE_TIME = Question("service_time_ms", ("avg",))
+ERRORS = Question("heroku_errors", ("sum",))
+ERRORS_BY_CODE = ERRORS._replace(by="code")
+MEMORY = Question("memory_quota_used_ratio", ("max",))
+MEMORY_BY_TYPE = MEMORY._replace(by="process_type")
+MEMORY_BY_DYNO = MEMORY._replace(by="dyno")
+LOAD = Question("load_avg_1m", ("avg",))
+LOAD_BY_TYPE = LOAD._replace(by="process_type")
+LOAD_BY_DYNO = LOAD._replace(by="dyno")
+DYNOS = Question("dynos", ("max",))
+DYNOS_BY_TYPE = DYNOS._replace(by="process_type")
+
+
+def current_questions(selection: Selection) -> list[Question]:
+    """What the charts ask of the period shown."""
+    return [
+        TIMES_OF_DYNO if selection.dyno else TIMES,
+        *(REQUESTS_BY_STATUS_CLASS, REQUESTS_BY_STATUS, REQUESTS_WITH_OUTCOME, FAILED_REQUESTS),
+        *(ERRORS_BY_CODE, MEMORY_BY_TYPE, MEMORY_BY_DYNO, LOAD_BY_TYPE, LOAD_BY_DYNO),
+        DYNOS_BY_TYPE,
+    ]
+
+
+def baseline_questions(selection: Selection) -> list[Question]:
+    """What the charts ask of the period compared with."""
+    times = AVERAGE_TIME if selection.dyno else P95
+    return [times, REQUESTS, REQUESTS_WITH_OUTCOME, FAILED_REQUESTS, ERRORS, MEMORY, LOAD, DYNOS]
+
 
 # Bounds of the heatmap's rows, about five for each factor of ten.
 BAND_BOUNDS_MS = (
@@ -135,14 +174,15 @@ class ComparedPeriod(NamedTuple):
 
 def _response_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    # Sketches are kept per process type, so one dyno has only mean and maximum.
     is_dyno = bool(current.selection.dyno)
-    stats = ("avg", "max") if is_dyno else ("p50", "p95", "p99", "max")
-    all_series = current.series("service_time_ms", *stats)
-    lines = [ChartLine(series.stat, series.numbers) for series in all_series]
+    all_series = current.series(TIMES_OF_DYNO if is_dyno else TIMES)
+    shown = [
+        ChartLine(series.stat, series.numbers) for series in all_series if series.stat != "bins"
+    ]
+    lines = list(shown)
     if period.baseline is not None:
-        stat = "avg" if is_dyno else "p95"
-        lines += period.baseline_lines(stat, period.baseline.points("service_time_ms", stat))
+        question = AVERAGE_TIME if is_dyno else P95
+        lines += period.baseline_lines(question.stats[0], period.baseline.points(question))
     buckets = _prometheus_selector(current, "process_type", "outcome")
     rate = f"rate(heroku_router_service_time_seconds_bucket{buckets}[5m])"
     return Chart(
@@ -151,7 +191,7 @@ def _response_chart(period: ComparedPeriod) -> Chart:
         "ms",
         "lines",
         lines,
-        _api_query(current, "service_time_ms", *(f"stat={stat}" for stat in stats)),
+        _api_query(current, "service_time_ms", *(f"stat={line.name}" for line in shown)),
         f"histogram_quantile(0.95, sum by (le) ({rate}))",
         log=period.log,
     )
@@ -160,7 +200,7 @@ def _response_chart(period: ComparedPeriod) -> Chart:
 def _distribution_chart(period: ComparedPeriod) -> Chart:
     current = period.current
     selector = _prometheus_selector(current, "process_type", "outcome")
-    bins_by_step = [] if current.selection.dyno else current.sketch_bins("service_time_ms")
+    bins_by_step = [] if current.selection.dyno else current.sketch_bins(TIMES)
     return Chart(
         "spread",
         "Response time distribution",
@@ -193,14 +233,14 @@ def _group_into_bands(bins_by_step: Sequence[Sequence[SketchBin]]) -> Bands:
 
 def _requests_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_class = current.points_by("requests", "sum", "status_class")
+    by_class = current.points_by(REQUESTS_BY_STATUS_CLASS)
     lines = [
         ChartLine(name or "no status", period.per_minute(current, by_class[name]), tone)
         for name, tone in STATUS_CLASSES.items()
         if any(by_class.get(name, ()))
     ]
     if period.baseline is not None:
-        total = period.baseline.points("requests", "sum")
+        total = period.baseline.points(REQUESTS)
         lines += period.baseline_lines("all", period.per_minute(period.baseline, total))
     selector = _prometheus_selector(current, "process_type")
     return Chart(
@@ -211,7 +251,7 @@ def _requests_chart(period: ComparedPeriod) -> Chart:
         lines,
         _api_query(current, "requests", "by=status_class"),
         f"sum by (status) (rate(heroku_router_requests_total{selector}[5m])) * 60",
-        notes=_list_counts(current.points_by("requests", "sum", "status"), "no status"),
+        notes=_list_counts(current.points_by(REQUESTS_BY_STATUS), "no status"),
     )
 
 
@@ -248,8 +288,8 @@ def _failures_chart(period: ComparedPeriod) -> Chart:
 
 
 def _failed_percent(snapshot: AppSnapshot) -> list[Value]:
-    failures = snapshot.points("requests", "sum", outcome=["failed"])
-    requests = snapshot.points("requests", "sum", outcome=OUTCOMES)
+    failures = snapshot.points(FAILED_REQUESTS)
+    requests = snapshot.points(REQUESTS_WITH_OUTCOME)
     return [
         _PERCENT * (failed_count or 0) / count if count else None
         for failed_count, count in zip(failures, requests, strict=True)
@@ -258,7 +298,7 @@ def _failed_percent(snapshot: AppSnapshot) -> list[Value]:
 
 def _errors_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_code = current.points_by("heroku_errors", "sum", "code")
+    by_code = current.points_by(ERRORS_BY_CODE)
     totals = {code: sum(value or 0 for value in values) for code, values in by_code.items()}
     codes = sorted((code for code in by_code if totals[code]), key=lambda code: -totals[code])
     top_codes, other_codes = codes[:CODES_SHOWN_MAX], codes[CODES_SHOWN_MAX:]
@@ -266,7 +306,7 @@ def _errors_chart(period: ComparedPeriod) -> Chart:
     if other_codes:
         lines.append(ChartLine("other codes", _add_rows([by_code[code] for code in other_codes])))
     if period.baseline is not None and lines:
-        counts = period.baseline.points("heroku_errors", "sum")
+        counts = period.baseline.points(ERRORS)
         scale = current.time_range.step_s / period.baseline.time_range.step_s
         scaled_counts = [None if value is None else value * scale for value in counts]
         lines += period.baseline_lines("all", scaled_counts)
@@ -301,14 +341,14 @@ def _add_rows(rows: Sequence[Sequence[Value]]) -> list[Value]:
 
 def _memory_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_type = current.points_by("memory_quota_used_ratio", "max", "process_type")
+    by_type = current.points_by(MEMORY_BY_TYPE)
     lines = [ChartLine(name, _in_percent(values)) for name, values in by_type.items()]
     if period.baseline is not None:
-        ratios = period.baseline.points("memory_quota_used_ratio", "max")
+        ratios = period.baseline.points(MEMORY)
         lines += period.baseline_lines("fullest", _in_percent(ratios))
     selector = _prometheus_selector(current, "process_type", "dyno")
     total, quota = (f"heroku_dyno_memory_{name}_bytes{selector}" for name in ("total", "quota"))
-    by_dyno = current.points_by("memory_quota_used_ratio", "max", "dyno")
+    by_dyno = current.points_by(MEMORY_BY_DYNO)
     return Chart(
         "memory",
         "Memory used, fullest dyno",
@@ -324,12 +364,12 @@ def _memory_chart(period: ComparedPeriod) -> Chart:
 
 def _load_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_type = current.points_by("load_avg_1m", "avg", "process_type")
+    by_type = current.points_by(LOAD_BY_TYPE)
     lines = [ChartLine(name, values) for name, values in by_type.items()]
     if period.baseline is not None:
-        lines += period.baseline_lines("mean", period.baseline.points("load_avg_1m", "avg"))
+        lines += period.baseline_lines("mean", period.baseline.points(LOAD))
     selector = _prometheus_selector(current, "process_type", "dyno")
-    by_dyno = current.points_by("load_avg_1m", "avg", "dyno")
+    by_dyno = current.points_by(LOAD_BY_DYNO)
     return Chart(
         "load",
         "Load, mean over dynos",
@@ -344,10 +384,10 @@ def _load_chart(period: ComparedPeriod) -> Chart:
 
 def _dynos_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_type = current.points_by("dynos", "max", "process_type")
+    by_type = current.points_by(DYNOS_BY_TYPE)
     lines = [ChartLine(name, values) for name, values in by_type.items() if any(values)]
     if period.baseline is not None:
-        lines += period.baseline_lines("all", period.baseline.points("dynos", "max"))
+        lines += period.baseline_lines("all", period.baseline.points(DYNOS))
     return Chart(
         "dynos",
         "Dynos",

@@ -16,8 +16,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from app.monitoring.text_format import MetricFamily, escape_label
-from app.query.accelerated import latest_gauges
-from app.query.latest_gauges import LatestGauges
+from app.query.engine import PackedRollup, scan_packed
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.resolutions import MINUTE_S, align
@@ -44,6 +43,13 @@ _RELEASE_HELP = "Time of the latest release"
 _LAST_SEEN_HELP = "Time of the app's latest log line"
 _MESSAGES_HELP = "Log messages by result (the ledger)"
 _INBOX_HELP = "Batches stored and not yet folded"
+
+
+class LatestGauges(NamedTuple):
+    """`last`: (source, number or name of a gauge) -> value in the gauge's stored unit."""
+
+    last: dict[tuple[str, int | str], int]
+    active_dynos: frozenset[str]
 
 
 class AppState(NamedTuple):
@@ -75,20 +81,31 @@ async def read_app_states(
 
 def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
     total: list[bytes] = []
-    recent: list[bytes] = []
+    recent: list[PackedRollup] = []
     inbox: list[bytes] = []
     for slot, elements in contents.slots.items():
-        target = total if slot == TOTAL else recent
-        target += (element[HEADER_BYTES:] for element in elements)
+        packed_rollups = [element[HEADER_BYTES:] for element in elements]
+        if slot == TOTAL:
+            total = packed_rollups
+        else:
+            recent += ((slot.start, data) for data in packed_rollups)
     for element in contents.inbox:
         for minute, data in unpack_batch(element[HEADER_BYTES:]):
             inbox.append(data)
             if minute >= first:
-                recent.append(data)
+                recent.append((minute, data))
     sums = merge_rollups(total)
     if inbox:
         sums.merge(merge_rollups(inbox).without_dynos())
-    return AppState(sighting, to_python(sums), latest_gauges(recent), len(contents.inbox))
+    return AppState(sighting, to_python(sums), _latest_gauges(recent), len(contents.inbox))
+
+
+def _latest_gauges(packed_rollups: Sequence[PackedRollup]) -> LatestGauges:
+    """The latest gauges of an app, from one pass over its recent rollups."""
+    table = scan_packed(
+        "", packed_rollups, [], frozenset({"active_minutes", "gauges", "named_gauges"})
+    )
+    return LatestGauges(table.last_values(), frozenset(table.last_active_s()))
 
 
 def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:

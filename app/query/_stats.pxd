@@ -11,6 +11,10 @@ cdef struct GaugeSummary:
     long long last_at_ms
     long long last
 
+cdef struct Bin:
+    int index
+    long long count
+
 cdef struct DynoGauge:
     long long id
     GaugeSummary summary
@@ -29,7 +33,8 @@ cdef class Distribution(Cell):
     cdef long long *bins  # counts of the bins in [low, high); NULL if that is empty
     cdef int low
     cdef int high
-    cdef int grow(self, int index) except -1
+    cdef int add_bins(self, const Bin *bins, int size) except -1
+    cdef int _grow(self, int first, int last) except -1
 
 cdef class Gauge(Cell):
     cdef double scale

@@ -14,7 +14,7 @@ from app.query.stats import DistributionCell
 from app.rollup.summaries import TimingTotals
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
-cdef int SPARE_BINS = 64  # allocated on both sides of a new bin, so that few later bins reallocate
+cdef int SPARE_BINS = 64  # allocated on both sides of new bins, so that few later bins reallocate
 cdef list BIN_MIDDLES_MS = [(low + high) / 2 for low, high in zip(LOW_MS, HIGH_MS, strict=True)]
 assert BIN_COUNT == BINS
 
@@ -39,10 +39,24 @@ cdef class Distribution(Cell):
     def __dealloc__(self):
         free(self.bins)
 
-    cdef int grow(self, int index) except -1:
-        """Allocate space for the bin with this index, from 0 to BINS - 1."""
-        cdef int low = max(index - SPARE_BINS, 0)
-        cdef int high = min(index + SPARE_BINS, BINS)
+    cdef int add_bins(self, const Bin *bins, int size) except -1:
+        """Merge a sketch. Its bins are in order."""
+        cdef int position
+        cdef long long in_bins = self.in_bins
+        if not size:
+            return 0
+        if bins[0].index < self.low or bins[size - 1].index >= self.high:
+            self._grow(bins[0].index, bins[size - 1].index)
+        for position in range(size):
+            in_bins = plus(in_bins, bins[position].count)
+            self.bins[bins[position].index - self.low] += bins[position].count
+        self.in_bins = in_bins
+        return 0
+
+    cdef int _grow(self, int first, int last) except -1:
+        """Allocate space for the bins `first` to `last`, from 0 to BINS - 1."""
+        cdef int low = max(first - SPARE_BINS, 0)
+        cdef int high = min(last + SPARE_BINS, BINS)
         cdef long long *bins
         if self.bins != NULL:
             low, high = min(low, self.low), max(high, self.high)

@@ -1,32 +1,48 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """The compiled app.query.table.Table: accumulates packed rollups into cells, byte by byte.
 
-Only the sections that a query needs are read, straight into their cells; the others are skipped. No
-rollup is decoded into Python objects, which is what makes long ranges fast.
+Only the sections that a query needs are read, straight into the cells of all queries; the others are
+skipped. No rollup is decoded into Python objects, which is what makes long ranges fast.
 
 Bytes that differ from what app.rollup.codec writes, and sums over 63 bits, raise a PackError. The table
 is then unusable, and the caller falls back to app.query.table.Table, which defines the result.
 """
 
-from libc.stdlib cimport free, realloc
+# Theory of operation
+#
+# Nearly all rollups of an app have the same names and the same rows as the one before. So a row is
+# resolved once: a `Row` lists its feeds, one for each query that counts the row, and every later
+# rollup goes from the row's numbers to the cells without a dictionary. A row is found by the name
+# (`Label`), the section and its second column. Rows are sorted, so the search in a label's rows
+# starts behind the last hit.
+#
+# A feed remembers its current cell. Queries over the whole range have one cell for each series, and
+# find it there for every rollup.
+
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp
 
-from app.query._stats cimport BINS, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus
+from app.query._stats cimport BINS, Bin, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus
 from app.rollup._msgpack cimport (
     FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text,
 )
 
 from app.rollup import codec as packing
-from app.query.table import VALUES_MAX, SeriesKeyer, required_sections
+from app.query.table import VALUES_MAX, WHOLE_SECTIONS, required_sections
 from app.rollup.codec import PackError, decode_rows
 from app.rollup.resolutions import HOUR_S, align
-from app.rollup.schema import CORE_SECTIONS, SECTION, SMALL_NUMBER_MAX
+from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_GAUGES, CORE_SECTIONS, SECTION, SMALL_NUMBER_MAX
+from app.rollup.summaries import BINS as SKETCH
+from app.rollup.summaries import COUNT, MASK, TimingTotals, summaries
+from app.rollup.summaries import GaugeSummary as PyGaugeSummary
 
 cdef enum:
     TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.schema
     MINUTES_PER_HOUR = 60
     SECTIONS = 8
-    NONE = -1  # no series: a filter excludes the row
+    NONE = -1  # no series, or no interval
+    UNKNOWN = -2  # a series that no rollup in the query's range has had yet
 
 cdef enum:  # sections in the order of the bytes
     REQUESTS, ERRORS, TIMINGS, RESPONSE_BYTES, SKETCHES, GAUGE_SECTION, MINUTES, LEDGER
@@ -34,147 +50,339 @@ cdef enum:  # sections in the order of the bytes
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
 cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
+cdef int GAUGE_COUNT = len(CORE_GAUGES)
 assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges" and len(CORE_SECTIONS) == SECTIONS
 
 
-cdef struct SeriesRow:
-    long long second  # the second column of the row: status, code, kind or gauge
+# --- rows, and the cells that they feed -----------------------------------------------------------
+
+
+cdef struct Feed:
+    void *cells  # a QueryCells that the table holds
+    void *key  # of the series; the label holds it
+    const int *interval  # that of the rollup being read
+    int cell_interval  # that of `cell`
     int series
+    void *cell  # a Cell that `cells` holds
+
+
+cdef struct Row:
+    long long second  # the second column: status, code, kind or gauge
+    Feed *feeds
+    int size
+
+
+cdef struct Rows:
+    Row *rows
+    int size
+    int capacity
+    int next  # behind the last hit
 
 
 cdef class Label:
-    """A name from packed bytes, and the series of the rows that start with it.
-
-    A label has few distinct rows, so `_find_series` searches them one after the other.
-    """
+    """A name from packed bytes, and the rows that start with it."""
 
     cdef str name
     cdef bytes encoded
     cdef long long id
-    cdef dict minutes  # bits of active minutes, by start of the slot
-    cdef SeriesRow *rows
-    cdef int size
-    cdef int capacity
+    cdef long long last_active_s  # the start of the last slot in which this source was active
+    cdef dict minutes  # bits of active minutes, by start of the slot, or None
+    cdef list keys  # held for the feeds, or None
+    cdef Rows rows[SECTIONS]
 
     def __cinit__(self, bytes name, long long id):
         self.name = name.decode()
         self.encoded = name
         self.id = id
-        self.minutes = {}
+        self.last_active_s = NONE
 
     def __dealloc__(self):
-        free(self.rows)
+        cdef int section, position
+        for section in range(SECTIONS):
+            for position in range(self.rows[section].size):
+                free(self.rows[section].rows[position].feeds)
+            free(self.rows[section].rows)
 
-    cdef int add_row(self, long long second, int series) except -1:
-        cdef SeriesRow *grown
+    cdef Row *add_row(self, int section, long long second, Py_ssize_t feeds_max) except NULL:
+        """Add a row without feeds, but with space for them."""
+        cdef Rows *rows = &self.rows[section]
+        cdef Row *row
         cdef int capacity
-        if self.size == self.capacity:
-            capacity = 2 * self.capacity if self.capacity else 4
-            grown = <SeriesRow *>realloc(self.rows, capacity * sizeof(SeriesRow))
-            if grown == NULL:
+        if rows.size == rows.capacity:
+            capacity = 2 * rows.capacity if rows.capacity else 4
+            row = <Row *>realloc(rows.rows, capacity * sizeof(Row))
+            if row == NULL:
                 raise MemoryError
-            self.rows = grown
-            self.capacity = capacity
-        self.rows[self.size].second = second
-        self.rows[self.size].series = series
-        self.size += 1
+            rows.rows, rows.capacity = row, capacity
+        row = &rows.rows[rows.size]
+        row.second, row.size = second, 0
+        row.feeds = <Feed *>calloc(feeds_max, sizeof(Feed))
+        if row.feeds == NULL:
+            raise MemoryError
+        rows.size += 1
+        rows.next = rows.size
+        return row
+
+
+cdef class Intervals:
+    """The intervals of a range, shared by all queries over it."""
+
+    cdef long long begin
+    cdef long long step_s
+    cdef int size
+    cdef int current  # the interval of the rollup being read, or NONE
+    cdef list active_apps  # a set for each interval
+
+    def __cinit__(self, time_range):
+        self.begin, self.step_s, self.size = time_range.start, time_range.step_s, time_range.size
+        self.current = NONE
+        self.active_apps = [set() for _ in range(self.size)]
+
+    cdef int index(self, long long start) noexcept:
+        cdef long long index = (start - self.begin) // self.step_s
+        return <int>index if start >= self.begin and index < self.size else NONE
+
+
+cdef class QueryCells:
+    """The compiled app.query.table.QueryCells."""
+
+    cdef object query
+    cdef Intervals intervals
+    cdef frozenset sections
+    cdef object cell_type
+    cdef int gauge  # a core gauge, or NONE
+    cdef double scale  # of a gauge
+    cdef bint is_timed_kind[TIMING_KIND_COUNT]
+    cdef bint is_single_series  # without grouping and filters all rows belong to one series
+    cdef list keyers  # of the app being read, by section
+    cdef dict series_by_key
+    cdef list cells  # for each series a list with a cell for each interval, or None
+
+    def __cinit__(self, query, Intervals intervals):
+        cdef int kind
+        self.query, self.intervals = query, intervals
+        self.sections = required_sections(query).sections
+        # All sections of a query feed the same cells, so they must agree on the type.
+        (self.cell_type,) = {_CELL_TYPES[SECTION[name].values] for name in self.sections}
+        self.gauge = NONE
+        if "gauges" in self.sections:
+            (self.gauge,) = query.metric.selection
+        self.scale = query.metric.scale[0] / query.metric.scale[1]
+        for kind in range(TIMING_KIND_COUNT):
+            self.is_timed_kind[kind] = kind in (query.metric.selection or ())
+        self.is_single_series = not query.by and not query.filters
+        self.series_by_key = {}
+        self.cells = []
+
+    cdef bint accepts(self, int section, long long second):
+        """Whether the query is about rows with this second column."""
+        if section == TIMINGS or section == SKETCHES:
+            return second < TIMING_KIND_COUNT and self.is_timed_kind[second]
+        return section != GAUGE_SECTION or second == self.gauge
+
+    cdef int find_series(self, object key) except -2:
+        series = self.series_by_key.get(key)
+        if series is None:
+            if len(self.series_by_key) and (
+                (len(self.series_by_key) + 1) * self.intervals.size > VALUES_MAX
+            ):
+                self.series_by_key[key] = NONE  # too many: the query fails, so keep no cells
+                return NONE
+            series = self.series_by_key[key] = len(self.cells)
+            self.cells.append([None] * self.intervals.size)
+        return series
+
+    cdef Cell find_cell(self, int series, int interval):
+        cdef list row = <list>self.cells[series]
+        cell = row[interval]
+        if cell is None:
+            cell = row[interval] = self.cell_type()
+            if self.cell_type is Gauge:
+                (<Gauge?>cell).scale = self.scale
+        return <Cell>cell
+
+    cdef int add_tagged(self, object key, int interval, long long id, value) except -1:
+        """Add a row of a tagged section, decoded by Python. `id`: that of its source's label."""
+        cdef int series
+        cdef Cell cell
+        cdef GaugeSummary summary
+        if key is None or interval == NONE:
+            return 0
+        series = self.find_series(key)
+        if series == NONE:
+            return 0
+        cell = self.find_cell(series, interval)
+        if isinstance(cell, Gauge):
+            summary.count, summary.total = value.count, value.total
+            summary.smallest, summary.largest = value.smallest, value.largest
+            summary.last_at_ms, summary.last = value.last_at_ms, value.last
+            (<Gauge>cell).merge(id, &summary)
+        else:
+            (<Counter?>cell).total = plus((<Counter?>cell).total, value)
         return 0
+
+    def keys(self):
+        """The keys of all series that have a cell."""
+        return set(self.series_by_key)
+
+    def values(self, tuple key, app, stat, intervals):
+        """The values of a series for these intervals."""
+        cdef int series, index
+        cdef list row, values = []
+        cdef set active_apps
+        cdef long long step_s = self.intervals.step_s
+        empty = 0 if self.query.metric.kind == "counter" else None
+        series = self.series_by_key.get(key, NONE)
+        row = [None] * self.intervals.size if series == NONE else <list>self.cells[series]
+        if intervals and not 0 <= min(intervals) <= max(intervals) < self.intervals.size:
+            raise IndexError(intervals)
+        for index in intervals:
+            cell = row[index]
+            if cell is not None:
+                values.append((<Cell>cell).value_of(stat, step_s))
+                continue
+            active_apps = <set>self.intervals.active_apps[index]
+            values.append(empty if (active_apps if app is None else app in active_apps) else None)
+        return values
+
+    def activity(self):
+        """Whether any app logged something, for each interval."""
+        return [bool(active_apps) for active_apps in self.intervals.active_apps]
+
+
+_POSITIONS = {section.name: position for position, section in enumerate(CORE_SECTIONS)}
+_CELL_TYPES = {  # by the values of a section
+    COUNT: Counter,
+    MASK: Dynos,
+    SKETCH: Distribution,
+    summaries(TimingTotals): Distribution,
+    summaries(PyGaugeSummary): Gauge,
+}
+
+
+cdef inline void *current_cell(Feed *feed) except? NULL:
+    """The cell that a feed's row goes to, or NULL if the rollup is outside the query's range."""
+    if feed.interval[0] != feed.cell_interval:
+        move_feed(feed)
+    return feed.cell
+
+
+cdef int move_feed(Feed *feed) except -1:
+    """Point a feed to the cell of the current interval."""
+    cdef QueryCells cells
+    cdef Cell cell
+    feed.cell, feed.cell_interval = NULL, feed.interval[0]
+    if feed.cell_interval == NONE:
+        return 0
+    cells = <QueryCells>feed.cells
+    if feed.series == UNKNOWN:
+        feed.series = cells.find_series(<object>feed.key)
+    if feed.series != NONE:
+        cell = cells.find_cell(feed.series, feed.cell_interval)
+        feed.cell = <void *>cell
+    return 0
+
+
+# --- reading ------------------------------------------------------------------------------------
 
 
 cdef class Table:
     """The compiled app.query.table.Table."""
 
-    cdef object query
+    cdef list cells  # a QueryCells for each query
+    cdef list intervals
+    cdef list readers  # for each section a list of the QueryCells that read it
     cdef bint is_required[SECTIONS]
-    cdef frozenset required_tags  # of tagged sections
-    cdef int gauge  # a core gauge, or NONE
-    cdef double scale  # of a gauge
-    cdef bint is_timed_kind[TIMING_KIND_COUNT]
-    cdef object cell_type
-    cdef long long begin
-    cdef long long step_s
-    cdef int size
-    cdef dict series_by_key
-    cdef list cells  # for each series a list with a cell for each interval, or None
-    cdef list active_apps  # a set for each interval
+    cdef dict extension_readers  # the same, by tag
+    cdef frozenset extensions  # that are merged as a whole
+    cdef list latest_gauges  # a Gauge for each gauge if last values are wanted, or None
+    cdef bint counts_minutes
     cdef str app
-    cdef bint is_single_series  # without grouping and filters all rows belong to one series
-    cdef object key_of  # row -> key of its series
-    cdef object sketch_key_of
     cdef dict labels  # by their bytes
     cdef bytes block  # the bytes of the previous rollup's names
     cdef list block_labels
     cdef long long label_count
+    cdef readonly object merged_rollup  # None if no section goes into it
 
-    def __init__(self, query):
-        self.query = query
-        self.begin, self.step_s, self.size = query.range.start, query.range.step_s, query.range.size
-        metric = query.metric
-        sections = required_sections(query).sections
-        for position, section in enumerate(CORE_SECTIONS):
-            self.is_required[position] = section.name in sections
-        self.required_tags = frozenset(name for name in sections if not SECTION[name].is_core)
-        self.gauge = NONE
-        if metric.sections == ("gauges",):
-            (self.gauge,) = metric.selection
-        self.scale = metric.scale[0] / metric.scale[1]
-        for position in range(TIMING_KIND_COUNT):
-            self.is_timed_kind[position] = position in (metric.selection or ())
-        self.cell_type = _CELL_TYPES[metric.kind]
-        if metric.sections == ("active_minutes",):
-            self.cell_type = Dynos
-        self.is_single_series = not query.by and not query.filters
-        self.series_by_key = {}
+    def __init__(self, queries, whole_sections=frozenset()):
+        cdef QueryCells cells
+        cdef int section
+        intervals_by_range = {}
         self.cells = []
-        self.active_apps = [set() for _ in range(self.size)]
+        for query in queries:
+            if query.range not in intervals_by_range:
+                intervals_by_range[query.range] = Intervals(query.range)
+            self.cells.append(QueryCells(query, intervals_by_range[query.range]))
+        self.intervals = list(intervals_by_range.values())
+        self.readers = [[] for _ in range(SECTIONS)]
+        self.extension_readers = {}
+        for cells in self.cells:
+            for name in cells.sections:
+                if not SECTION[name].is_core:
+                    self.extension_readers.setdefault(name, []).append(cells)
+                else:
+                    self.readers[_POSITIONS[name]].append(cells)
+        self.counts_minutes = bool(self.readers[MINUTES])
+        for section in range(SECTIONS):
+            self.is_required[section] = bool(self.readers[section])
+        if "gauges" in whole_sections:
+            self.latest_gauges = [Gauge() for _ in range(GAUGE_COUNT)]
+        self.is_required[GAUGE_SECTION] |= self.latest_gauges is not None
+        self.is_required[MINUTES] |= "active_minutes" in whole_sections
+        self.extensions = whole_sections & (WHOLE_SECTIONS | {"named_gauges"})
+        self.merged_rollup = Rollup() if self.extensions else None
         self._start_app("")
 
     cdef int _start_app(self, str app) except -1:
         """Reset the caches of names and keys, which are valid for one app only."""
-        sections = self.query.metric.sections
-        self.key_of = SeriesKeyer(self.query, app, SECTION[sections[0]])
-        self.sketch_key_of = SeriesKeyer(self.query, app, SECTION[sections[len(sections) - 1]])
+        cdef QueryCells cells
         self.app = app
         self.labels = {}
         self.block, self.block_labels = b"", []
+        for cells in self.cells:
+            cells.keyers = [None] * SECTIONS
         return 0
 
     def add(self, str app, long long start, bytes data):
-        """Add a packed rollup of the slot that starts at `start`, which lies in the query's range.
+        """Add a packed rollup of the slot that starts at `start`.
 
         Raises:
             PackError: the bytes differ from what `pack` writes, or a sum is too large.
-            IndexError: the slot lies outside the range.
         """
-        cdef long long index = (start - self.begin) // self.step_s
-        if start < self.begin or index >= self.size:
-            raise IndexError(start)
+        cdef Intervals intervals
         if app != self.app:
-            self._finish()
+            self._finish_app()
             self._start_app(app)
+        for intervals in self.intervals:
+            intervals.current = intervals.index(start)
         try:
-            self._add(start, <int>index, data)
+            self._add(start, data)
         except (ValueError, OverflowError) as error:
             raise PackError(str(error)) from None
 
-    cdef int _add(self, long long start, int index, bytes data) except -1:
+    cdef int _add(self, long long start, bytes data) except -1:
         cdef Cursor rollup, part
         cdef list names
         cdef int section
+        cdef long long messages
+        cdef Intervals intervals
         rollup.at = data
         rollup.end = rollup.at + len(data)
         if array(&rollup) != FIELD_COUNT or number(&rollup) != VERSION:
             raise ValueError("another format")
-        if not_negative(&rollup):
-            (<set>self.active_apps[index]).add(self.app)
+        messages = not_negative(&rollup)
+        if messages:
+            for intervals in self.intervals:
+                if intervals.current != NONE:
+                    (<set>intervals.active_apps[intervals.current]).add(self.app)
         names = self._read_names(&rollup)
         for section in range(SECTIONS):
             binary(&rollup, &part)
             if self.is_required[section]:
-                self._read(section, &part, names, index, start)
+                self._read(section, &part, names, start)
                 if part.at != part.end:
                     raise ValueError("more than its rows")
-        self._read_extensions(&rollup, index)
+        self._read_extensions(&rollup)
         if rollup.at != rollup.end:
             raise ValueError("more than a rollup")
         return 0
@@ -183,7 +391,7 @@ cdef class Table:
         """Read the names of a rollup as labels.
 
         Most rollups of an app have exactly the names of the previous one, so its bytes are compared
-        first: then all labels, with their known series, are reused.
+        first: then all labels, with their known rows, are reused.
         """
         cdef Bytes begin = rollup.at
         cdef Py_ssize_t size = len(self.block)
@@ -220,84 +428,85 @@ cdef class Table:
             label = self.labels[name] = Label(name, self.label_count)
         return label
 
-    # --- series of a row, and their cells --------------------------------------------------------
+    # --- rows ------------------------------------------------------------------------------------
 
-    cdef Cell _cell(self, int series, int index):
-        cdef list row = <list>self.cells[series]
-        cell = row[index]
-        if cell is None:
-            cell = row[index] = self.cell_type()
-        return <Cell>cell
-
-    cdef int _series(self, object key) except -2:
-        if key is None:
-            return NONE
-        series = self.series_by_key.get(key)
-        if series is None:
-            if len(self.series_by_key) and (len(self.series_by_key) + 1) * self.size > VALUES_MAX:
-                self.series_by_key[key] = NONE  # too many: the query fails, so keep no cells
-                return NONE
-            series = self.series_by_key[key] = len(self.cells)
-            self.cells.append([None] * self.size)
-        return series
-
-    cdef int _find_series(self, Label label, long long second, Label code=None) except -2:
-        """The series of a row with this label and second column.
+    cdef Row *_row(
+        self, Label label, int section, long long second, Label code=None
+    ) except NULL:
+        """The row with this label and second column, and its feeds.
 
         `code`: the second column's label, if it is one (an error code).
         """
-        cdef int position, series
-        for position in range(label.size):
-            if label.rows[position].second == second:
-                return label.rows[position].series
-        if self.is_single_series:
-            return self._series(())
-        if self.is_required[RESPONSE_BYTES] or self.is_required[MINUTES]:
-            row_key = label.name
-        elif code is not None:
+        cdef Rows *rows = &label.rows[section]
+        cdef int step
+        cdef int position = rows.next
+        for step in range(rows.size):
+            if position >= rows.size:
+                position = 0
+            if rows.rows[position].second == second:
+                rows.next = position + 1
+                return &rows.rows[position]
+            position += 1
+        return self._add_row(label, section, second, code)
+
+    cdef Row *_add_row(self, Label label, int section, long long second, Label code) except NULL:
+        cdef QueryCells cells
+        cdef Feed *feed
+        cdef list readers = <list>self.readers[section]
+        cdef Row *row = label.add_row(section, second, len(readers))
+        if section == ERRORS:
             row_key = (label.name, code.name)
+        elif section == RESPONSE_BYTES or section == MINUTES or section == LEDGER:
+            row_key = label.name
         else:
             row_key = (label.name, second)
-        series = self._series(self.key_of(row_key))
-        label.add_row(second, series)
-        return series
+        for cells in readers:
+            if not cells.accepts(section, second):
+                continue
+            key = ()
+            if not cells.is_single_series:
+                if cells.keyers[section] is None:
+                    cells.keyers[section] = cells.query.keyer(CORE_SECTIONS[section].name, self.app)
+                key = cells.keyers[section](row_key)
+            if key is not None:
+                if label.keys is None:
+                    label.keys = []
+                label.keys.append(key)
+                feed = &row.feeds[row.size]
+                row.size += 1
+                feed.cells, feed.key = <void *>cells, <void *>key
+                feed.interval = &cells.intervals.current
+                feed.cell_interval, feed.series = NONE, UNKNOWN
+        return row
 
-    cdef int _find_sketch_series(self, Label label, int kind) except -2:
-        cdef int position, series
-        cdef long long second = TIMING_KIND_COUNT + kind  # rows of timings have 0 to 3
-        for position in range(label.size):
-            if label.rows[position].second == second:
-                return label.rows[position].series
-        if self.is_single_series:
-            return self._series(())
-        series = self._series(self.sketch_key_of((label.name, kind)))
-        label.add_row(second, series)
-        return series
+    # --- sections --------------------------------------------------------------------------------
 
-    # --- reading -------------------------------------------------------------------------------
-
-    cdef int _read(
-        self, int section, Cursor *part, list names, int index, long long start
-    ) except -1:
+    cdef int _read(self, int section, Cursor *part, list names, long long start) except -1:
+        """Read one section. Which kind of cell it feeds is said here and in `_read_extensions`."""
         cdef Py_ssize_t numbers = array(part)
-        if section == REQUESTS or section == ERRORS or section == RESPONSE_BYTES:
-            return self._read_counts(section, part, numbers, names, index)
-        if section == TIMINGS:
-            return self._read_timings(part, numbers, names, index)
-        if section == SKETCHES:
-            return self._read_sketches(part, numbers, names, index)
-        if section == GAUGE_SECTION:
-            return self._read_gauges(part, numbers, names, index)
-        return self._read_minutes(part, numbers, names, start)
+        if section == TIMINGS:  # Distribution
+            numbers = self._read_timings(part, numbers, names)
+        elif section == SKETCHES:  # Distribution
+            numbers = self._read_sketches(part, numbers, names)
+        elif section == GAUGE_SECTION:  # Gauge
+            numbers = self._read_gauges(part, numbers, names)
+        elif section == MINUTES:  # Dynos
+            numbers = self._read_minutes(part, numbers, names, start)
+        else:  # Counter
+            numbers = self._read_counts(section, part, numbers, names)
+        if numbers:
+            raise ValueError("ends early")
+        return 0
 
-    cdef int _read_counts(
-        self, int section, Cursor *part, Py_ssize_t numbers, list names, int index
-    ) except -1:
+    cdef Py_ssize_t _read_counts(
+        self, int section, Cursor *part, Py_ssize_t numbers, list names
+    ) except? -1:
         cdef Label label, code = None
         cdef long long second = 0
         cdef long long count
-        cdef int series
-        cdef Counter cell
+        cdef Row *row
+        cdef int position
+        cdef void *cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             if section == REQUESTS:
@@ -306,19 +515,22 @@ cdef class Table:
                 code = <Label>names[below(part, len(names))]
                 second = code.id
             count = not_negative(part)
-            series = self._find_series(label, second, code)
-            if series != NONE:
-                cell = <Counter>self._cell(series, index)
-                cell.total = plus(cell.total, count)
-            numbers -= 2 if section == RESPONSE_BYTES else 3
-        return require_whole_rows(numbers)
+            row = self._row(label, section, second, code)
+            for position in range(row.size):
+                cell = current_cell(&row.feeds[position])
+                if cell != NULL:
+                    (<Counter>cell).total = plus((<Counter>cell).total, count)
+            numbers -= 3 if section == REQUESTS or section == ERRORS else 2
+        return numbers
 
-    cdef int _read_timings(
-        self, Cursor *part, Py_ssize_t numbers, list names, int index
-    ) except -1:
+    cdef Py_ssize_t _read_timings(
+        self, Cursor *part, Py_ssize_t numbers, list names
+    ) except? -1:
         cdef Label label
-        cdef int kind, series
+        cdef int kind, position
         cdef long long count, total, largest
+        cdef Row *row
+        cdef void *found
         cdef Distribution cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
@@ -326,68 +538,75 @@ cdef class Table:
             count = not_negative(part)
             total = not_negative(part)
             largest = not_negative(part)
-            if kind < TIMING_KIND_COUNT and self.is_timed_kind[kind]:
-                series = self._find_series(label, kind)
-                if series != NONE:
-                    cell = <Distribution>self._cell(series, index)
+            row = self._row(label, TIMINGS, kind)
+            for position in range(row.size):
+                found = current_cell(&row.feeds[position])
+                if found != NULL:
+                    cell = <Distribution>found
                     cell.count = plus(cell.count, count)
                     cell.total = plus(cell.total, total)
                     if largest > cell.largest:
                         cell.largest = largest
             numbers -= 5
-        return require_whole_rows(numbers)
+        return numbers
 
-    cdef int _read_sketches(
-        self, Cursor *part, Py_ssize_t numbers, list names, int index
-    ) except -1:
+    cdef Py_ssize_t _read_sketches(
+        self, Cursor *part, Py_ssize_t numbers, list names
+    ) except? -1:
         cdef Label label
-        cdef int kind, series
-        cdef Distribution cell
+        cdef int kind, position
+        cdef Row *row
+        cdef void *cell
+        cdef Bin bins[BINS]
+        cdef int size = 0
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             kind = below(part, SMALL_NUMBERS)
-            numbers -= 2
-            cell = None
-            if kind < TIMING_KIND_COUNT and self.is_timed_kind[kind]:
-                series = self._find_sketch_series(label, kind)
-                if series != NONE:
-                    cell = <Distribution>self._cell(series, index)
-            numbers -= read_bins(part, cell)
-        return require_whole_rows(numbers)
+            numbers -= 2 + read_bins(part, bins, &size)
+            row = self._row(label, SKETCHES, kind)
+            for position in range(row.size):
+                cell = current_cell(&row.feeds[position])
+                if cell != NULL:
+                    (<Distribution>cell).add_bins(bins, size)
+        return numbers
 
-    cdef int _read_gauges(
-        self, Cursor *part, Py_ssize_t numbers, list names, int index
-    ) except -1:
+    cdef Py_ssize_t _read_gauges(self, Cursor *part, Py_ssize_t numbers, list names) except? -1:
         cdef Label label
         cdef GaugeSummary summary
-        cdef Gauge cell
         cdef long long epoch
-        cdef int gauge, series
+        cdef int gauge, position
+        cdef bint has_readers = bool(<list>self.readers[GAUGE_SECTION])
+        cdef Row no_row
+        cdef Row *row
+        cdef void *cell
         if not numbers:
             return 0
+        no_row.size = 0
         epoch = not_negative(part)
         numbers -= 1
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             gauge = below(part, SMALL_NUMBERS)
             numbers -= 8
-            if gauge != self.gauge:
+            row = self._row(label, GAUGE_SECTION, gauge) if has_readers else &no_row
+            if not row.size and self.latest_gauges is None:
                 step_over(part, 6)
                 continue
             read_gauge_summary(part, epoch, &summary)
-            series = self._find_series(label, gauge)
-            if series != NONE:
-                cell = <Gauge>self._cell(series, index)
-                cell.scale = self.scale
-                cell.merge(label.id, &summary)
-        return require_whole_rows(numbers)
+            if self.latest_gauges is not None and gauge < GAUGE_COUNT:
+                (<Gauge>self.latest_gauges[gauge]).merge(label.id, &summary)
+            for position in range(row.size):
+                cell = current_cell(&row.feeds[position])
+                if cell != NULL:
+                    (<Gauge>cell).merge(label.id, &summary)
+        return numbers
 
-    cdef int _read_minutes(
+    cdef Py_ssize_t _read_minutes(
         self, Cursor *part, Py_ssize_t numbers, list names, long long start
-    ) except -1:
+    ) except? -1:
         """Collect active minutes in the labels.
 
-        They are counted in `_finish`, since several rollups of one slot may repeat a minute.
+        They are counted in `_finish_app`, since several rollups of one slot may repeat a minute.
         """
         cdef Label label
         cdef int first
@@ -398,33 +617,20 @@ cdef class Table:
             shifted = not_negative(part)
             if not shifted or shifted >> (MINUTES_PER_HOUR - first):
                 raise ValueError("minutes outside the hour")
-            label.minutes[start] = label.minutes.get(start, 0) | (shifted << first)
+            label.last_active_s = max(label.last_active_s, start)
+            if self.counts_minutes:
+                if label.minutes is None:
+                    label.minutes = {}
+                label.minutes[start] = label.minutes.get(start, 0) | (shifted << first)
             numbers -= 3
-        return require_whole_rows(numbers)
+        return numbers
 
-    cdef int _finish(self) except -1:
-        """Count the active minutes of the app added last."""
-        cdef Label label
-        cdef Dynos cell
-        cdef int series
-        if not self.is_required[MINUTES]:
-            return 0
-        for label in self.labels.values():
-            if not label.minutes:
-                continue
-            series = self._find_series(label, 0)
-            if series != NONE:
-                for start, mask in label.minutes.items():
-                    cell = <Dynos>self._cell(series, (start - self.begin) // self.step_s)
-                    cell.add(align(start, HOUR_S), mask)
-            label.minutes = {}
-        return 0
-
-    cdef int _read_extensions(self, Cursor *rollup, int index) except -1:
+    cdef int _read_extensions(self, Cursor *rollup) except -1:
         """Read tagged sections in Python: their rows are few, and hold their own names."""
         cdef Cursor tag = rollup[0]
         cdef Cursor part = rollup[0]
-        cdef int series
+        cdef QueryCells cells
+        cdef long long id
         cdef Py_ssize_t _
         for _ in range(array(rollup)):
             if array(rollup) != 2:
@@ -432,71 +638,95 @@ cdef class Table:
             text(rollup, &tag)
             binary(rollup, &part)
             name = tag.at[: tag.end - tag.at].decode()
-            if name not in self.required_tags:
+            is_merged = name in self.extensions
+            readers = self.extension_readers.get(name, ())
+            if not is_merged and not readers:
                 continue
-            for row_key, value in decode_rows(SECTION[name], part.at[: part.end - part.at]):
-                series = self._series(self.key_of(row_key))
-                if series != NONE:
-                    self._add_tagged(self._cell(series, index), row_key, value)
+            section = SECTION[name]
+            keyers = [(<QueryCells>cells).query.keyer(name, self.app) for cells in readers]
+            for row_key, value in decode_rows(section, part.at[: part.end - part.at]):
+                if is_merged:
+                    section.merge_row(self.merged_rollup.rows(section), row_key, value)
+                if not readers:
+                    continue
+                id = self._label(section.columns_of(row_key)[0].encode()).id
+                for cells, key_of in zip(readers, keyers):
+                    cells.add_tagged(key_of(row_key), cells.intervals.current, id, value)
         return 0
 
-    cdef int _add_tagged(self, Cell cell, row_key, value) except -1:
-        """Add a row of a tagged section: a count, or a gauge of a source."""
-        cdef GaugeSummary summary
-        if isinstance(cell, Counter):
-            (<Counter>cell).total = plus((<Counter>cell).total, value)
-        elif isinstance(cell, Gauge):
-            summary.count, summary.total = value.count, value.total
-            summary.smallest, summary.largest = value.smallest, value.largest
-            summary.last_at_ms, summary.last = value.last_at_ms, value.last
-            (<Gauge>cell).scale = self.scale
-            (<Gauge>cell).merge(self._label(row_key[0].encode()).id, &summary)
-        else:
-            raise ValueError(f"no cell for the section of {self.query.metric.name}")
+    # --- results ---------------------------------------------------------------------------------
+
+    cdef int _finish_app(self) except -1:
+        """Count the active minutes of the app added last."""
+        cdef Label label
+        cdef Row *row
+        cdef Feed *feed
+        cdef int position
+        if not self.counts_minutes:
+            return 0
+        for label in self.labels.values():
+            if not label.minutes:
+                continue
+            row = self._row(label, MINUTES, 0)
+            for position in range(row.size):
+                feed = &row.feeds[position]
+                for start, mask in label.minutes.items():
+                    feed_minutes(feed, start, mask)
+            label.minutes = None
         return 0
 
-    # --- answering -----------------------------------------------------------------------------
+    def results(self):
+        """The cells of each query, in their order."""
+        self._finish_app()
+        return self.cells
 
-    def keys(self):
-        """The keys of all series that have a cell."""
-        self._finish()
-        return set(self.series_by_key)
+    def last_active_s(self):
+        """The start of the last slot in which each source was active, in Unix seconds."""
+        cdef Label label
+        return {
+            label.name: label.last_active_s
+            for label in self.labels.values()
+            if label.last_active_s != NONE
+        }
 
-    def values(self, tuple key, app, stat, intervals):
-        """The values of a series for these intervals, as app.query.table.Table.values gives them."""
-        cdef int series, index
-        cdef list row
-        cdef set active_apps
-        self._finish()
-        empty = 0 if self.query.metric.kind == "counter" else None
-        series = self.series_by_key.get(key, NONE)
-        row = [None] * self.size if series == NONE else <list>self.cells[series]
-        values = []
-        if intervals and not 0 <= min(intervals) <= max(intervals) < self.size:
-            raise IndexError(intervals)
-        for index in intervals:
-            cell = row[index]
-            active_apps = <set>self.active_apps[index]
-            if cell is not None:
-                values.append((<Cell>cell).value_of(stat, self.step_s))
-            elif active_apps if app is None else app in active_apps:
-                values.append(empty)
-            else:
-                values.append(None)
+    def last_values(self):
+        """The last value of each (source, number or name of a gauge), in its stored unit."""
+        cdef Gauge cell
+        cdef int gauge, position
+        cdef Label label
+        names = {label.id: label.name for label in self.labels.values()}
+        values = {}
+        for gauge in range(GAUGE_COUNT if self.latest_gauges is not None else 0):
+            cell = <Gauge>self.latest_gauges[gauge]
+            for position in range(cell.size):
+                name = names[cell.dynos[position].id]
+                values[name, gauge] = cell.dynos[position].summary.last
+        if self.merged_rollup is not None:
+            for key, summary in self.merged_rollup.named_gauges.items():
+                values[key] = summary.last
         return values
 
 
-_CELL_TYPES = {"counter": Counter, "distribution": Distribution, "gauge": Gauge}
+cdef int feed_minutes(Feed *feed, long long start, unsigned long long mask) except -1:
+    cdef QueryCells cells = <QueryCells>feed.cells
+    cdef int interval = cells.intervals.index(start)
+    if interval == NONE:
+        return 0
+    if feed.series == UNKNOWN:
+        feed.series = cells.find_series(<object>feed.key)
+    if feed.series != NONE:
+        (<Dynos?>cells.find_cell(feed.series, interval)).add(align(start, HOUR_S), mask)
+    return 0
 
 
-cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
-    """Add the bins of a sketch to a cell, or skip them if it is None.
+cdef int read_bins(Cursor *part, Bin *bins, int *size) except -1:
+    """Read the bins of a sketch.
 
     Returns how many numbers were read, with the 0 at the end.
     """
-    cdef Py_ssize_t numbers = 1  # the 0 at the end
+    cdef int numbers = 1  # the 0 at the end
+    cdef int count = 0
     cdef long long index = 0
-    cdef long long in_bins = 0
     cdef long long value = number(part)
     while value:
         numbers += 1
@@ -507,17 +737,13 @@ cdef Py_ssize_t read_bins(Cursor *part, Distribution cell) except -1:
         else:
             if index >= BINS:
                 raise ValueError("no such bin")
-            if cell is not None:
-                if index < cell.low or index >= cell.high:
-                    cell.grow(<int>index)
-                cell.bins[index - cell.low] += value
-                in_bins = plus(in_bins, value)
+            bins[count].index, bins[count].count = <int>index, value
+            count += 1
             index += 1
         if index > BINS:
             raise ValueError("no such bin")
         value = number(part)
-    if cell is not None:
-        cell.in_bins = plus(cell.in_bins, in_bins)
+    size[0] = count
     return numbers
 
 
@@ -540,12 +766,6 @@ cdef int read_gauge_summary(Cursor *part, long long epoch, GaugeSummary *summary
     summary.total = _sum(summary.last * summary.count, difference)
     summary.smallest = _sum(summary.last, smallest)
     summary.largest = _sum(summary.last, largest)
-    return 0
-
-
-cdef int require_whole_rows(Py_ssize_t numbers) except -1:
-    if numbers:
-        raise ValueError("ends early")
     return 0
 
 

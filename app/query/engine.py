@@ -13,18 +13,23 @@ interval, its counters are 0 there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from app.query import table as reference
 from app.query.accelerated import Table
 from app.query.stats import StatValue, Value
-from app.query.table import VALUES_MAX, Query, QueryRange, RequiredSections, SeriesKey
+from app.query.table import (
+    VALUES_MAX,
+    Query,
+    QueryCells,
+    QueryRange,
+    SeriesKey,
+)
 from app.rollup.batch_codec import unpack_batch
-from app.rollup.codec import PackError, merge_packed
+from app.rollup.codec import PackError
 from app.rollup.resolutions import align
-from app.rollup.rollup import Rollup
 from app.storage.interface.elements import HEADER_BYTES, Slot
 from app.storage.interface.rollups import RollupReader
 
@@ -99,27 +104,11 @@ async def read_packed_rollups(
                 yield align(minute, seconds), data
 
 
-async def read_rollups(
-    store: RollupReader, app: str, time_range: QueryRange, required_sections: RequiredSections
-) -> dict[int, Rollup]:
-    """The app's rollups in the range, by start of their slot; only required sections are decoded.
-
-    Raises:
-        StoreUnavailable: the store does not answer.
-        NewerVersion: the data was written by a newer Dynometer.
-    """
-    rollups: dict[int, Rollup] = {}
-    async for start, data in read_packed_rollups(store, app, time_range):
-        rollup = rollups.setdefault(start, Rollup())
-        merge_packed(rollup, data, required_sections.sections, gauges=required_sections.gauges)
-    return rollups
-
-
 # --- from cells to values -----------------------------------------------------------------------
 
 
-def _list_keys(query: Query, table: Table) -> list[SeriesKey]:
-    keys = table.keys() if query.by else {()}
+def _list_keys(query: Query, cells: QueryCells) -> list[SeriesKey]:
+    keys = cells.keys() if query.by else {()}
     if len(keys) * len(query.stats) > SERIES_MAX:
         raise TooManySeries(
             f"the answer would have {len(keys) * len(query.stats)} series; "
@@ -134,12 +123,20 @@ def _list_keys(query: Query, table: Table) -> list[SeriesKey]:
     return sorted(keys, key=_natural_order)
 
 
-def _build_series(query: Query, table: Table) -> Iterator[Series]:
-    for key in _list_keys(query, table):
+def build_series(query: Query, cells: QueryCells) -> list[Series]:
+    """The series of a query, from its cells.
+
+    Raises:
+        TooManySeries
+    """
+    all_series = []
+    intervals = range(query.range.size)
+    for key in _list_keys(query, cells):
         labels = dict(zip(query.by, key, strict=True))
         for stat in query.stats:
-            intervals = range(query.range.size)
-            yield Series(labels, stat.name, table.values(key, labels.get("app"), stat, intervals))
+            values = cells.values(key, labels.get("app"), stat, intervals)
+            all_series.append(Series(labels, stat.name, values))
+    return all_series
 
 
 def _natural_order(key: SeriesKey) -> list[tuple[str, int]]:
@@ -157,27 +154,46 @@ async def answer(store: RollupReader, apps: Iterable[str], query: Query, now_s: 
     Raises:
         StoreUnavailable, NewerVersion, TooManySeries
     """
-    names = list(apps)
-    try:
-        table = await _fill_from_store(Table(query), store, names, query.range)
-    except PackError:  # Python may still read it, or names the reason
-        table = await _fill_from_store(reference.Table(query), store, names, query.range)
+    table = await scan(store, list(apps), query.range, [query])
+    (cells,) = table.results()
     series = []
     work = 0
-    for key in _list_keys(query, table):
+    for key in _list_keys(query, cells):
         labels = dict(zip(query.by, key, strict=True))
         for stat in query.stats:
             values: list[StatValue] = []
             weight = BINS_WEIGHT if stat.method == "bins" else 1
             for first in range(0, query.range.size, VALUES_PER_TURN // weight):
                 last = min(first + VALUES_PER_TURN // weight, query.range.size)
-                values += table.values(key, labels.get("app"), stat, range(first, last))
+                values += cells.values(key, labels.get("app"), stat, range(first, last))
                 work += (last - first) * weight
                 if work >= VALUES_PER_TURN:
                     work = 0
                     await asyncio.sleep(0)
             series.append(Series(labels, stat.name, values))
     return Answer(series, complete_until(query.range, now_s))
+
+
+# --- scans: several queries in one pass ---------------------------------------------------------
+
+
+async def scan(
+    store: RollupReader,
+    apps: Sequence[str],
+    time_range: QueryRange,
+    queries: Sequence[Query],
+    whole_sections: frozenset[str] = frozenset(),
+) -> Table:
+    """Read these apps once, and fill a table with the queries, whose ranges lie in `time_range`.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
+    try:
+        return await _fill_from_store(Table(queries, whole_sections), store, apps, time_range)
+    except PackError:  # Python may still read it, or names the reason
+        table = reference.Table(queries, whole_sections)
+        return await _fill_from_store(table, store, apps, time_range)
 
 
 async def _fill_from_store(
@@ -189,28 +205,21 @@ async def _fill_from_store(
     return table
 
 
-def evaluate(query: Query, rollups_by_app: Mapping[str, Mapping[int, Rollup]]) -> list[Series]:
-    """Evaluate a query over decoded rollups: app -> start of the slot -> rollup.
+def scan_packed(
+    app: str,
+    packed_rollups: Sequence[PackedRollup],
+    queries: Sequence[Query],
+    whole_sections: frozenset[str] = frozenset(),
+) -> Table:
+    """Fill a table with packed rollups of one app.
 
     Raises:
-        TooManySeries
-    """
-    table = reference.Table(query)
-    for app, rollups in rollups_by_app.items():
-        table.add_rollups(app, rollups)
-    return list(_build_series(query, table))
-
-
-def evaluate_packed(query: Query, app: str, packed_rollups: Sequence[PackedRollup]) -> list[Series]:
-    """Evaluate a query over packed rollups of one app.
-
-    Raises:
-        TooManySeries, PackError, NewerVersion
+        PackError, NewerVersion
     """
     try:
-        return list(_build_series(query, _fill(Table(query), app, packed_rollups)))
-    except PackError:  # as in `answer`
-        return list(_build_series(query, _fill(reference.Table(query), app, packed_rollups)))
+        return _fill(Table(queries, whole_sections), app, packed_rollups)
+    except PackError:  # as in `scan`
+        return _fill(reference.Table(queries, whole_sections), app, packed_rollups)
 
 
 def _fill(table: Table, app: str, packed_rollups: Sequence[PackedRollup]) -> Table:

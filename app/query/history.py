@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from app.query.engine import read_rollups
-from app.query.table import QueryRange, RequiredSections
+from app.query.engine import scan
+from app.query.stats import Stat
+from app.query.table import MESSAGES, Query, QueryCells, QueryRange
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.storage.interface.rollups import RollupReader
+
+_SUM = Stat("sum", "sum", 0)
 
 
 async def read_ledger(store: RollupReader, app: str, time_range: QueryRange) -> dict[str, int]:
@@ -14,12 +17,22 @@ async def read_ledger(store: RollupReader, app: str, time_range: QueryRange) -> 
     Raises:
         StoreUnavailable, NewerVersion
     """
-    total: dict[str, int] = {}
-    rollups = await read_rollups(store, app, time_range, RequiredSections(frozenset({"ledger"})))
-    for rollup in rollups.values():
-        for name, messages in rollup.ledger.items():
-            total[name] = total.get(name, 0) + messages
-    return total
+    query = ledger_query(time_range)
+    table = await scan(store, [app], time_range, [query])
+    return ledger_counts(table.results()[0])
+
+
+def ledger_query(time_range: QueryRange) -> Query:
+    """The query for the messages by result in the whole range."""
+    whole_range = time_range._replace(step_s=time_range.end - time_range.start)
+    return Query(MESSAGES, (_SUM,), whole_range, ("result",))
+
+
+def ledger_counts(cells: QueryCells) -> dict[str, int]:
+    """The answer to `ledger_query`."""
+    results = [result for (result,) in sorted(cells.keys())]
+    values = {result: cells.values((result,), None, _SUM, range(1))[0] for result in results}
+    return {result: count for result, count in values.items() if isinstance(count, int)}
 
 
 async def read_events(store: RollupReader, app: str, time_range: QueryRange) -> dict[EventKey, int]:
@@ -28,10 +41,9 @@ async def read_events(store: RollupReader, app: str, time_range: QueryRange) -> 
     Raises:
         StoreUnavailable, NewerVersion
     """
-    counts: dict[EventKey, int] = {}
-    rollups = await read_rollups(store, app, time_range, RequiredSections(frozenset({"events"})))
-    for rollup in rollups.values():
-        for key, count in rollup.events.items():
-            if key == MORE_EVENTS or time_range.start <= key.at_ms // 1000 < time_range.end:
-                counts[key] = counts.get(key, 0) + count
-    return counts
+    table = await scan(store, [app], time_range, [], frozenset({"events"}))
+    return {
+        key: count
+        for key, count in table.merged_rollup.events.items()
+        if key == MORE_EVENTS or time_range.start <= key.at_ms // 1000 < time_range.end
+    }

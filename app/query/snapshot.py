@@ -1,174 +1,153 @@
-"""Snapshots: an app's rollups over a time range, read once and then queried many times in memory.
+"""Snapshots: answers to all questions of a page about an app, from one scan of a time range.
 
-The pages need dozens of series of the same range. A snapshot answers each as the API would,
-without reading the store again.
+The pages need dozens of series of the same range. A page declares its questions; one pass over the
+rollups answers them all, each as the API would.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
-from app.query.engine import (
-    BYTES_PER_TURN,
-    PackedRollup,
-    Series,
-    evaluate_packed,
-    read_packed_rollups,
-)
-from app.query.planner import build_query, plan_range
+from app.query.engine import Series, build_series, scan
+from app.query.history import ledger_counts, ledger_query
+from app.query.planner import build_query
 from app.query.selection import WHOLE_APP, Selection
 from app.query.stats import SketchBin, Value
-from app.query.table import QueryRange
-from app.rollup.accelerated import merge_rollups, pack
-from app.rollup.codec import merge_packed
+from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution
-from app.rollup.rollup import CardinalityLimits, Rollup
 from app.rollup.schema import METRICS
 from app.storage.interface.rollups import RollupReader
 
 _MS = 1000
 _RATE_AGE_MIN_S = 10
-_MINUTE_SECTIONS = frozenset({"active_minutes"})
-_EVENT_SECTIONS = frozenset({"events", "ledger"})
-# Merged rollups are shown and never stored, so the limits of stored rollups do not apply.
-_NO_LIMITS = CardinalityLimits(*[10**9] * len(CardinalityLimits._fields))
-_QueryKey = tuple[str, tuple[str, ...], str, bool, frozenset[tuple[str, tuple[str, ...]]]]
+_WHOLE_SECTIONS = frozenset({"active_minutes", "events"})
+_ANY_RANGE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 
 
-class SnapshotData:
-    """Packed rollups of a snapshot: one for each step, and all of each slot.
+class Question(NamedTuple):
+    """A question about a metric.
 
-    Active minutes of dynos come from the slots: minutes of different hours cannot be merged.
+    by           a label, or "" for a single series
+    whole_range  one value, instead of a value per step
+    last_steps   only about the last steps of the range; 0 for all
+    filters      (label, accepted values) pairs, which replace those of the selection
     """
 
-    def __init__(self, steps: Sequence[PackedRollup], slots: Sequence[PackedRollup]) -> None:
-        self.steps = steps
-        self.slots = slots
+    metric: str
+    stats: tuple[str, ...]
+    by: str = ""
+    whole_range: bool = False
+    last_steps: int = 0
+    filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    @cached_property
-    def events_and_ledger(self) -> Rollup:
-        """A rollup of the whole range that holds only events and the ledger."""
-        rollup = Rollup()
-        for _, data in self.steps:
-            merge_packed(rollup, data, _EVENT_SECTIONS)
-        return rollup
+    def plan(self, time_range: QueryRange, selection: Selection) -> Query:
+        """The query that answers the question for a selected part of an app.
 
-    @cached_property
-    def last_active_s(self) -> dict[str, int]:
-        """The start of the last slot in which each source was active, in Unix seconds."""
-        last_active_s: dict[str, int] = {}
-        for start, data in self.slots:
-            rollup = Rollup()
-            merge_packed(rollup, data, _MINUTE_SECTIONS)
-            for source in rollup.active_minutes:
-                last_active_s[source] = max(last_active_s.get(source, 0), start)
-        return last_active_s
+        Raises:
+            QueryError: the metric has no such stat or label.
+        """
+        if selection == WHOLE_APP:
+            return _plan_whole_app(self).over(self._range(time_range))
+        return self._build(selection).over(self._range(time_range))
+
+    def _build(self, selection: Selection) -> Query:
+        filters = {**selection.filters(METRICS[self.metric]), **dict(self.filters)}
+        by = [self.by] if self.by else []
+        return build_query(_ANY_RANGE, self.metric, self.stats, by, filters)
+
+    def _range(self, time_range: QueryRange) -> QueryRange:
+        start, end, step_s, resolution = time_range
+        if self.last_steps:
+            start = max(start, end - self.last_steps * step_s)
+        return QueryRange(start, end, end - start if self.whole_range else step_s, resolution)
+
+
+@lru_cache(maxsize=256)
+def _plan_whole_app(question: Question) -> Query:
+    """Plan once, so that all snapshots share what the query caches about rows."""
+    return question._build(WHOLE_APP)
 
 
 class AppSnapshot:
     """One app, or a selected part of it, over `time_range` in steps of `time_range.step_s`.
 
-    Answers are cached, since charts, figures and insights ask for the same series.
+    It answers the questions that it was read for; another one raises a KeyError.
+
+    sources  the start of the last slot in which each source of the app was active, Unix seconds
+    ledger   messages by result
     """
 
     def __init__(
         self,
         app: str,
         time_range: QueryRange,
-        data: SnapshotData,
-        selection: Selection = WHOLE_APP,
+        selection: Selection,
+        answers: Mapping[Question, tuple[Query, QueryCells]],
+        sources: Mapping[str, int],
+        events: Mapping[EventKey, int],
+        ledger: dict[str, int],
     ) -> None:
         self.app = app
         self.time_range = time_range
         self.selection = selection
-        self._data = data
-        self._answers: dict[_QueryKey, list[Series]] = {}
+        self.sources = sources
+        self.ledger = ledger
+        self._events = events
+        self._answers = answers
+        self._series: dict[Question, list[Series]] = {}
 
-    def select(self, selection: Selection) -> AppSnapshot:
-        """The same snapshot, restricted to a part of the app."""
-        return AppSnapshot(self.app, self.time_range, self._data, selection)
+    def series(self, question: Question) -> list[Series]:
+        """The series that answer a question. Charts and figures share some, so they are cached.
 
-    def tail(self, steps: int) -> AppSnapshot:
-        """The same snapshot, restricted to its last steps."""
-        steps_before = max(0, self.time_range.size - steps)
-        start = self.time_range.start + steps_before * self.time_range.step_s
-        data = SnapshotData(
-            [rollup for rollup in self._data.steps if rollup[0] >= start],
-            [rollup for rollup in self._data.slots if rollup[0] >= start],
-        )
-        return AppSnapshot(self.app, self.time_range._replace(start=start), data, self.selection)
+        Raises:
+            TooManySeries
+        """
+        if question not in self._series:
+            self._series[question] = build_series(*self._answers[question])
+        return self._series[question]
 
-    def series(
-        self,
-        metric: str,
-        *stats: str,
-        by: str = "",
-        whole_range: bool = False,
-        filters: Mapping[str, Sequence[str]] | None = None,
-    ) -> list[Series]:
-        """Series of a metric: a value per step, or a single value if `whole_range`."""
-        filters = {**self.selection.filters(METRICS[metric]), **(filters or {})}
-        key = (
-            *(metric, stats, by, whole_range),
-            frozenset((label, tuple(values)) for label, values in filters.items()),
-        )
-        if key not in self._answers:
-            self._answers[key] = self._evaluate(metric, stats, by, whole_range, filters)
-        return self._answers[key]
+    def value(self, question: Question) -> Value:
+        """The value of a single series for the whole range."""
+        return self.series(question)[0].numbers[-1]
 
-    def _evaluate(
-        self,
-        metric: str,
-        stats: Sequence[str],
-        by: str,
-        whole_range: bool,
-        filters: Mapping[str, Sequence[str]],
-    ) -> list[Series]:
-        time_range = self.time_range
-        if whole_range:
-            time_range = time_range._replace(step_s=time_range.end - time_range.start)
-        query = build_query(time_range, metric, stats, [by] if by else [], filters)
-        rollups = self._data.slots if metric == "dynos" else self._data.steps
-        return evaluate_packed(query, self.app, rollups)
+    def values_by(self, question: Question) -> dict[str, Value]:
+        """One value for the whole range, by the values of the question's label."""
+        return {series.labels[question.by]: series.numbers[-1] for series in self.series(question)}
 
-    def value(self, metric: str, stat: str, **filters: Sequence[str]) -> Value:
-        """One value for the whole range."""
-        return self.series(metric, stat, whole_range=True, filters=filters)[0].numbers[-1]
-
-    def values_by(self, metric: str, stat: str, label: str) -> dict[str, Value]:
-        """One value for the whole range, by the values of a label."""
-        all_series = self.series(metric, stat, by=label, whole_range=True)
-        return {series.labels[label]: series.numbers[-1] for series in all_series}
-
-    def points(self, metric: str, stat: str, **filters: Sequence[str]) -> list[Value]:
+    def points(self, question: Question) -> list[Value]:
         """A value per step."""
-        return self.series(metric, stat, filters=filters)[0].numbers
+        return self.series(question)[0].numbers
 
-    def points_by(self, metric: str, stat: str, label: str) -> dict[str, list[Value]]:
-        """A value per step, by the values of a label."""
-        all_series = self.series(metric, stat, by=label)
-        return {series.labels[label]: series.numbers for series in all_series}
+    def points_by(self, question: Question) -> dict[str, list[Value]]:
+        """A value per step, by the values of the question's label."""
+        return {series.labels[question.by]: series.numbers for series in self.series(question)}
 
-    def sketch_bins(self, metric: str) -> list[list[SketchBin]]:
-        """The sketch of a distribution, per step."""
-        values = self.series(metric, "bins")[0].values
-        return [value if isinstance(value, list) else [] for value in values]
+    def sketch_bins(self, question: Question) -> list[list[SketchBin]]:
+        """The sketch of a distribution, per step, for a question that has the stat bins."""
+        (bins,) = [series for series in self.series(question) if series.stat == "bins"]
+        return [value if isinstance(value, list) else [] for value in bins.values]
 
     def per_minute(self, values: Sequence[Value], now_s: float) -> list[Value]:
-        """Turn counts per step into rates per minute."""
-        return per_minute(self.time_range, values, now_s)
+        """Turn counts per step into rates per minute.
+
+        The current step counts for its elapsed time, and has no rate for its first seconds.
+        """
+        start, _, step_s, _ = self.time_range
+        rates: list[Value] = []
+        for index, value in enumerate(values):
+            age_s = min(now_s - start - index * step_s, step_s)
+            has_rate = value is not None and age_s >= _RATE_AGE_MIN_S
+            rates.append((value or 0) * MINUTE_S / age_s if has_rate else None)
+        return rates
 
     @property
     def last_active_s(self) -> dict[str, int]:
-        """The start of the last slot in which each selected dyno was active, in Unix seconds."""
-        last_active_s = self._data.last_active_s
+        """`sources`, of the selected dynos only."""
         return {
-            source: at_s
-            for source, at_s in last_active_s.items()
-            if self.selection.includes(source)
+            source: at_s for source, at_s in self.sources.items() if self.selection.includes(source)
         }
 
     @property
@@ -176,66 +155,34 @@ class AppSnapshot:
         """(event, count) pairs, in order of time."""
         return sorted(
             (key, count)
-            for key, count in self._data.events_and_ledger.events.items()
+            for key, count in self._events.items()
             if key != MORE_EVENTS
             and self.time_range.start <= key.at_ms // _MS < self.time_range.end
         )
-
-    @property
-    def ledger(self) -> dict[str, int]:
-        """Messages by result."""
-        return self._data.events_and_ledger.ledger
-
-
-def per_minute(time_range: QueryRange, values: Sequence[Value], now_s: float) -> list[Value]:
-    """Turn counts per step into rates per minute.
-
-    The current step counts for its elapsed time, and has no rate for its first seconds.
-    """
-    rates: list[Value] = []
-    for index, value in enumerate(values):
-        age_s = min(now_s - time_range.start - index * time_range.step_s, time_range.step_s)
-        has_rate = value is not None and age_s >= _RATE_AGE_MIN_S
-        rates.append((value or 0) * MINUTE_S / age_s if has_rate else None)
-    return rates
 
 
 async def read_snapshot(
     store: RollupReader,
     app: str,
-    start: str,
-    end: str,
-    resolutions: Sequence[Resolution],
-    now_s: float,
-    *,
-    step: str | None = None,
+    time_range: QueryRange,
+    questions: Collection[Question],
+    selection: Selection = WHOLE_APP,
 ) -> AppSnapshot:
-    """Read a snapshot. Times are as users write them, such as now-1h.
+    """Read an app once, to answer these questions.
 
     Raises:
         QueryError, StoreUnavailable, NewerVersion
     """
-    time_range = plan_range(start, end, step, resolutions, now_s)[0]
-    slots = [rollup async for rollup in read_packed_rollups(store, app, time_range)]
-    return AppSnapshot(app, time_range, SnapshotData(await _merge_steps(slots, time_range), slots))
-
-
-async def _merge_steps(slots: Sequence[PackedRollup], time_range: QueryRange) -> list[PackedRollup]:
-    """Merge slots into one packed rollup per step with data, yielding to other requests."""
-    packed_by_step: dict[int, list[bytes]] = {}
-    for start, data in slots:
-        step_start = start - (start - time_range.start) % time_range.step_s
-        packed_by_step.setdefault(step_start, []).append(data)
-    steps = []
-    size = 0
-    for start, packed_rollups in packed_by_step.items():
-        if len(packed_rollups) > 1:
-            size += sum(map(len, packed_rollups))
-            if size >= BYTES_PER_TURN:
-                size = 0
-                await asyncio.sleep(0)
-            merged_rollup = pack(merge_rollups(packed_rollups), _NO_LIMITS)
-        else:
-            merged_rollup = packed_rollups[0]
-        steps.append((start, merged_rollup))
-    return steps
+    queries = {question: question.plan(time_range, selection) for question in questions}
+    all_queries = [ledger_query(time_range), *queries.values()]
+    table = await scan(store, [app], time_range, all_queries, _WHOLE_SECTIONS)
+    ledger, *results = table.results()
+    return AppSnapshot(
+        app,
+        time_range,
+        selection,
+        dict(zip(queries, zip(queries.values(), results, strict=True), strict=True)),
+        table.last_active_s(),
+        table.merged_rollup.events,
+        ledger_counts(ledger),
+    )

@@ -1,12 +1,13 @@
-"""Accumulates rollups into the cells of a query: one cell per interval and series.
+"""Accumulates rollups into the cells of queries: one cell per query, interval and series.
 
-Each row of a rollup belongs to one series, or to none if a filter excludes it.
+A table answers several queries in one pass over the packed rollups. Each row of a rollup belongs
+to one series of a query, or to none if a filter excludes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -22,18 +23,11 @@ from app.query.stats import (
 from app.rollup.codec import merge_packed
 from app.rollup.resolutions import HOUR_S, Resolution, align
 from app.rollup.rollup import Rollup
-from app.rollup.schema import SECTION, Labels, Metric, Section
-from app.rollup.summaries import (
-    BINS,
-    COUNT,
-    MASK,
-    GaugeSummary,
-    TimingTotals,
-    Values,
-    summaries,
-)
+from app.rollup.schema import CORE_GAUGES, SECTION, Labels, Metric, Section, counter
+from app.rollup.summaries import BINS, COUNT, MASK, GaugeSummary, TimingTotals, Values, summaries
 
 VALUES_MAX = 500_000  # in all series of an answer together
+ROWS_CACHED_MAX = 10_000  # by one SeriesKeyer, which then forgets rows that no longer occur
 
 SeriesKey = tuple[str, ...]
 
@@ -51,6 +45,11 @@ class QueryRange(NamedTuple):
         """Number of intervals."""
         return (self.end - self.start) // self.step_s
 
+    def interval_of(self, slot_start: int) -> int | None:
+        """The interval of a slot; None if the slot lies outside the range."""
+        index = (slot_start - self.start) // self.step_s
+        return index if 0 <= index < self.size else None
+
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -61,6 +60,19 @@ class Query:
     range: QueryRange
     by: tuple[str, ...] = ()
     filters: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    _keyers: dict[str, SeriesKeyer] = field(default_factory=dict, repr=False, compare=False)
+
+    def over(self, time_range: QueryRange) -> Query:
+        """The same query over another range. Both share what they cached about rows."""
+        return replace(self, range=time_range)
+
+    def keyer(self, section: str, app: str) -> SeriesKeyer:
+        """The keyer for a section's rows. All apps share one, unless the query names the app."""
+        if "app" in self.by or "app" in self.filters:
+            return SeriesKeyer(self, app, SECTION[section])
+        if section not in self._keyers:
+            self._keyers[section] = SeriesKeyer(self, "", SECTION[section])
+        return self._keyers[section]
 
 
 class RequiredSections(NamedTuple):
@@ -75,129 +87,10 @@ class RequiredSections(NamedTuple):
 
 # --- which rows of a rollup belong to which series ----------------------------------------------
 
-
-class SeriesKeyer:
-    """Maps a row to the key of its series; to None if it belongs to another metric, or a filter
-    excludes it. Caches by row.
-    """
-
-    def __init__(self, query: Query, app: str, section: Section) -> None:
-        self._query = query
-        self._app = app
-        self._labels_of: Callable[[Any], Labels] = section.labels
-        self._keys_by_row: dict[Any, SeriesKey | None] = {}
-
-    def __call__(self, row: Any) -> SeriesKey | None:
-        """The key of a row's series."""
-        if row not in self._keys_by_row:
-            self._keys_by_row[row] = self._key_of(row)
-        return self._keys_by_row[row]
-
-    def _key_of(self, row: Any) -> SeriesKey | None:
-        selection = self._query.metric.selection
-        if selection is not None and row[1] not in selection:
-            return None
-        if not self._query.filters and not self._query.by:
-            return ()
-        labels = self._labels_of(row)
-        for name, patterns in self._query.filters.items():
-            value = self._app if name == "app" else labels[name]
-            if not any(fnmatchcase(value, pattern) for pattern in patterns):
-                return None
-        return tuple(self._app if name == "app" else labels[name] for name in self._query.by)
-
-
-# --- from rollups to cells ----------------------------------------------------------------------
-
-Cells = dict[SeriesKey, Cell]
-Collector = Callable[[Cells, int, Rollup], None]
-
-
-def _get_cell(cells: Cells, key: SeriesKey, factory: Callable[[], Any]) -> Any:
-    cell = cells.get(key)
-    if cell is None:
-        cell = cells[key] = factory()
-    return cell
-
-
-def _counter_collector(query: Query, section: Section, app: str) -> Collector:
-    key_of = SeriesKeyer(query, app, section)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, count in rollup.rows(section).items():
-            if (key := key_of(row)) is not None:
-                _get_cell(cells, key, CounterCell).total += count
-
-    return collect
-
-
-def _totals_collector(query: Query, section: Section, app: str) -> Collector:
-    key_of = SeriesKeyer(query, app, section)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, totals in rollup.rows(section).items():
-            if (key := key_of(row)) is not None:
-                _get_cell(cells, key, DistributionCell).totals.merge(totals)
-
-    return collect
-
-
-def _sketch_collector(query: Query, section: Section, app: str) -> Collector:
-    key_of = SeriesKeyer(query, app, section)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, bins in rollup.rows(section).items():
-            if (key := key_of(row)) is not None:
-                _get_cell(cells, key, DistributionCell).add_bins(bins)
-
-    return collect
-
-
-def _gauge_collector(query: Query, section: Section, app: str) -> Collector:
-    key_of = SeriesKeyer(query, app, section)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for row, summary in rollup.rows(section).items():
-            if (key := key_of(row)) is not None:
-                cell = _get_cell(cells, key, lambda: GaugeCell(query.metric))
-                cell.add(app, row[0], summary)
-
-    return collect
-
-
-def _dynos_collector(query: Query, section: Section, app: str) -> Collector:
-    key_of = SeriesKeyer(query, app, section)
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for source, minutes in rollup.rows(section).items():
-            if (key := key_of(source)) is not None:
-                _get_cell(cells, key, DynosCell).add(align(start, HOUR_S), minutes)
-
-    return collect
-
-
-# How the rows of a section accumulate, by the type of their values.
-_COLLECTORS: dict[Values, Callable[[Query, Section, str], Collector]] = {
-    COUNT: _counter_collector,
-    BINS: _sketch_collector,
-    MASK: _dynos_collector,
-    summaries(TimingTotals): _totals_collector,
-    summaries(GaugeSummary): _gauge_collector,
-}
-
-
-def build_collector(query: Query, app: str) -> Collector:
-    """A function that adds a rollup of one app to the query's cells; it caches series keys."""
-    collectors = [
-        _COLLECTORS[SECTION[name].values](query, SECTION[name], app)
-        for name in query.metric.sections
-    ]
-
-    def collect(cells: Cells, start: int, rollup: Rollup) -> None:
-        for collect_section in collectors:
-            collect_section(cells, start, rollup)
-
-    return collect
+# The ledger as a metric. The catalogue does not list it: the ledger has an API of its own.
+MESSAGES = counter("messages", "messages", ("result",), "Messages by result", "ledger")
+# Sections that no query reads. A table merges them as a whole, if asked to.
+WHOLE_SECTIONS = frozenset({"events", "released"})
 
 
 def required_sections(query: Query) -> RequiredSections:
@@ -210,56 +103,82 @@ def required_sections(query: Query) -> RequiredSections:
     return RequiredSections(frozenset(metric.sections), gauges)
 
 
-# --- the cells of an answer ---------------------------------------------------------------------
+class SeriesKeyer:
+    """Maps a row to the key of its series. Caches by row.
 
-
-class Table:
-    """Cells by interval, and the apps active in each interval.
-
-    Add all rollups of one app before those of the next.
+    The key is None if the row belongs to another metric, or if a filter excludes it.
     """
+
+    def __init__(self, query: Query, app: str, section: Section) -> None:
+        self._by = query.by
+        self._filters = tuple(query.filters.items())
+        self._app = app
+        self._selection = query.metric.selection
+        self._labels_of: Callable[[Any], Labels] = section.labels
+        self._keys_by_row: dict[Any, SeriesKey | None] = {}
+
+    def __call__(self, row: Any) -> SeriesKey | None:
+        """The key of a row's series."""
+        try:
+            return self._keys_by_row[row]
+        except KeyError:
+            if len(self._keys_by_row) >= ROWS_CACHED_MAX:
+                self._keys_by_row.clear()
+            key = self._keys_by_row[row] = self._key_of(row)
+            return key
+
+    def _key_of(self, row: Any) -> SeriesKey | None:
+        if self._selection is not None and row[1] not in self._selection:
+            return None
+        if not self._filters and not self._by:
+            return ()
+        labels = self._labels_of(row)
+        for name, patterns in self._filters:
+            value = self._app if name == "app" else labels[name]
+            if not any(fnmatchcase(value, pattern) for pattern in patterns):
+                return None
+        return tuple([self._app if name == "app" else labels[name] for name in self._by])
+
+
+# --- from rollups to cells ----------------------------------------------------------------------
+
+
+class QueryCells:
+    """The cells of one query: the answers of a Table."""
 
     def __init__(self, query: Query) -> None:
         self._query = query
-        self._required_sections = required_sections(query)
-        self._cells: list[Cells] = [{} for _ in range(query.range.size)]
+        self.sections = required_sections(query).sections
+        self._cells: list[dict[SeriesKey, Cell]] = [{} for _ in range(query.range.size)]
         self._active_apps: list[set[str]] = [set() for _ in range(query.range.size)]
-        self._app = ""
-        self._rollups: dict[int, Rollup] = {}
 
-    def add(self, app: str, start: int, data: bytes) -> None:
-        """Add a packed rollup of the slot that starts at `start`, which lies in the query's range.
+    def mark_active(self, app: str, slot_start: int) -> None:
+        """Note that the app logged something in a slot."""
+        index = self._query.range.interval_of(slot_start)
+        if index is not None:
+            self._active_apps[index].add(app)
 
-        Raises:
-            PackError, NewerVersion: it cannot be read. The table may then hold part of it.
-        """
-        if app != self._app:
-            self._finish()
-            self._app = app
-        rollup = self._rollups.setdefault(start, Rollup())
-        merge_packed(
-            rollup, data, self._required_sections.sections, gauges=self._required_sections.gauges
-        )
-
-    def add_rollups(self, app: str, rollups: Mapping[int, Rollup]) -> None:
-        """Add an app's decoded rollups, by start of their slot."""
-        collect = build_collector(self._query, app)
-        start, step_s = self._query.range.start, self._query.range.step_s
-        for slot_start, rollup in rollups.items():
-            index = (slot_start - start) // step_s
-            if rollup.messages:
-                self._active_apps[index].add(app)
-            collect(self._cells[index], slot_start, rollup)
-
-    def _finish(self) -> None:
-        if not self._rollups:
+    def add(self, app: str, slot_start: int, section: str, rows: Mapping[Any, Any]) -> None:
+        """Add the rows of a section, if the query needs them and the slot lies in its range."""
+        index = self._query.range.interval_of(slot_start)
+        if index is None or section not in self.sections:
             return
-        self.add_rollups(self._app, self._rollups)
-        self._rollups = {}
+        cells = self._cells[index]
+        key_of = self._query.keyer(section, app)
+        for row, value in rows.items():
+            if (key := key_of(row)) is None:
+                continue
+            if key not in cells:
+                cells[key] = self._new_cell(SECTION[section])
+            _add_row(cells[key], SECTION[section], app, slot_start, row, value)
+
+    def _new_cell(self, section: Section) -> Cell:
+        if section.values == summaries(GaugeSummary):
+            return GaugeCell(self._query.metric)
+        return _CELLS[section.values]()
 
     def keys(self) -> set[SeriesKey]:
         """The keys of all series that have a cell."""
-        self._finish()
         return {key for cells in self._cells for key in cells}
 
     def values(
@@ -270,7 +189,6 @@ class Table:
         An interval without a cell is 0 for a counter if the app (None: any app) was active in it,
         and otherwise None.
         """
-        self._finish()
         empty = 0 if self._query.metric.kind == "counter" else None
         values: list[StatValue] = []
         for index in intervals:
@@ -282,3 +200,117 @@ class Table:
                     empty if (app in active_apps if app is not None else active_apps) else None
                 )
         return values
+
+    def activity(self) -> list[bool]:
+        """Whether any app logged something, for each interval."""
+        return [bool(active_apps) for active_apps in self._active_apps]
+
+
+# The kind of cell that a section feeds, by the type of its values; a GaugeCell for gauges.
+_CELLS: dict[Values, Callable[[], Cell]] = {
+    COUNT: CounterCell,
+    MASK: DynosCell,
+    BINS: DistributionCell,
+    summaries(TimingTotals): DistributionCell,
+}
+
+
+def _add_row(cell: Any, section: Section, app: str, slot_start: int, row: Any, value: Any) -> None:
+    """Add a row of a section to a cell of the kind that it feeds."""
+    if isinstance(cell, CounterCell):
+        cell.total += value
+    elif isinstance(cell, GaugeCell):
+        cell.add(app, row[0], value)
+    elif isinstance(cell, DynosCell):
+        cell.add(align(slot_start, HOUR_S), value)
+    elif section.values == BINS:
+        cell.add_bins(value)
+    else:
+        cell.totals.merge(value)
+
+
+class Table:
+    """Fills the cells of several queries in one pass over packed rollups.
+
+    Add all rollups of one app before those of the next.
+
+    Args:
+        queries: each takes the rollups in its own range.
+        whole_sections: sections to merge as a whole, besides the queries: some of WHOLE_SECTIONS
+            (into `merged_rollup`), "active_minutes" (for `last_active_s`), "gauges" and
+            "named_gauges" (for `last_values`).
+    """
+
+    def __init__(
+        self, queries: Sequence[Query], whole_sections: frozenset[str] = frozenset()
+    ) -> None:
+        self._cells = [QueryCells(query) for query in queries]
+        requirements = [required_sections(query) for query in queries]
+        self._sections = frozenset[str]().union(*(part.sections for part in requirements))
+        self._sections |= whole_sections & {"active_minutes"}
+        self._gauges = frozenset[int]().union(*(part.gauges or () for part in requirements))
+        self._whole_sections = whole_sections - {"active_minutes"}
+        self._app = ""
+        self._minutes: dict[int, dict[str, int]] = {}  # of the app added last, by slot and source
+        self._last_active_s: dict[str, int] = {}
+        self.merged_rollup = Rollup()
+
+    def add(self, app: str, slot_start: int, data: bytes) -> None:
+        """Add a packed rollup of a slot.
+
+        Raises:
+            PackError, NewerVersion: it cannot be read. The table may then hold part of it.
+        """
+        if app != self._app:
+            self._finish_app()
+            self._app = app
+        rollup = Rollup()
+        merge_packed(rollup, data, self._sections, gauges=self._gauges)
+        for cells in self._cells:
+            if rollup.messages:
+                cells.mark_active(app, slot_start)
+            for section in cells.sections - {"active_minutes"}:
+                cells.add(app, slot_start, section, getattr(rollup, section))
+        # Rollups of one slot may repeat a minute, so minutes are counted in `_finish_app`.
+        minutes = self._minutes.setdefault(slot_start, {}) if rollup.active_minutes else {}
+        for source, mask in rollup.active_minutes.items():
+            minutes[source] = minutes.get(source, 0) | mask
+            last_s = self._last_active_s.get(source, slot_start)
+            self._last_active_s[source] = max(last_s, slot_start)
+        if self._whole_sections:
+            merge_packed(self.merged_rollup, data, self._whole_sections)
+
+    def _finish_app(self) -> None:
+        for slot_start, minutes in self._minutes.items():
+            for cells in self._cells:
+                cells.add(self._app, slot_start, "active_minutes", minutes)
+        self._minutes = {}
+
+    def results(self) -> list[QueryCells]:
+        """The cells of each query, in their order."""
+        self._finish_app()
+        return self._cells
+
+    def last_active_s(self) -> dict[str, int]:
+        """The start of the last slot in which each source was active, in Unix seconds.
+
+        Only for a table of one app.
+        """
+        return self._last_active_s
+
+    def last_values(self) -> dict[tuple[str, int | str], int]:
+        """The last value of each (source, number or name of a gauge), in its stored unit.
+
+        Only for a table of one app.
+        """
+        last: dict[tuple[str, int | str], int] = {}
+        for name in ("gauges", "named_gauges"):
+            rows = self.merged_rollup.rows(SECTION[name])
+            last.update(
+                {
+                    key: summary.last
+                    for key, summary in rows.items()
+                    if name != "gauges" or key[1] in CORE_GAUGES.values()
+                }
+            )
+        return last

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from app.dashboard.charts import CHARTS, Chart, ComparedPeriod
+from app.dashboard.charts import (
+    CHARTS,
+    Chart,
+    ComparedPeriod,
+    baseline_questions,
+    current_questions,
+)
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
+from app.query.engine import scan_packed
 from app.query.selection import WHOLE_APP, Selection
-from app.query.snapshot import AppSnapshot, SnapshotData
+from app.query.snapshot import AppSnapshot
 from app.query.table import QueryRange
 from app.rollup.codec import pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, resolutions
-from app.rollup.rollup import Rollup
 from parsers.framing import split
 from tests.support.lines import AT_S, frame, load, memory, router
 
@@ -28,14 +34,12 @@ def snapshot_of(
     aggregator = Aggregator(end, AcceptanceWindow(HOUR_S, HOUR_S))
     aggregator.add_frames(split(body))
     time_range = QueryRange(start, end, step_s, RESOLUTIONS[0])
-    steps: dict[int, Rollup] = {}
-    for minute, rollup in aggregator.rollups.items():
-        steps.setdefault(minute - (minute - start) % step_s, Rollup()).merge(rollup)
-    packed_steps, packed_slots = (
-        [(at, pack(rollup)) for at, rollup in rollups.items()]
-        for rollups in (steps, aggregator.rollups)
-    )
-    return AppSnapshot("shop", time_range, SnapshotData(packed_steps, packed_slots), selection)
+    packed_rollups = [(at, pack(rollup)) for at, rollup in aggregator.rollups.items()]
+    questions = [*current_questions(selection), *baseline_questions(selection)]
+    queries = [question.plan(time_range, selection) for question in questions]
+    cells = scan_packed("shop", packed_rollups, queries).results()
+    answers = dict(zip(questions, zip(queries, cells, strict=True), strict=True))
+    return AppSnapshot("shop", time_range, selection, answers, {}, {}, {})
 
 
 def build_charts(current: AppSnapshot, baseline: AppSnapshot | None = None) -> dict[str, Chart]:

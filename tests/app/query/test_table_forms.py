@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.query import table as reference
+from app.query.engine import scan_packed
 from app.query.stats import parse_stat
 from app.query.table import Query, QueryRange
 from app.rollup import codec as packing
@@ -47,14 +48,23 @@ def build_query(
     return Query(metric, tuple(parse_stat(name, metric) for name in names), time_range, tuple(by))
 
 
-def read_all(table: Any, query: Query) -> dict[Any, Any]:
+def read_cells(cells: Any, query: Query) -> dict[Any, Any]:
     return {
-        (key, stat.name): table.values(
+        (key, stat.name): cells.values(
             key, dict(zip(query.by, key, strict=True)).get("app"), stat, range(query.range.size)
         )
-        for key in sorted(table.keys() | {("web",) * len(query.by)})
+        for key in sorted(cells.keys() | {("web",) * len(query.by)})
         for stat in query.stats
     }
+
+
+def read_all(table: Any, *queries: Query) -> Any:
+    """All that a table says about its queries; of a single query, a dictionary."""
+    answers = [
+        {**read_cells(cells, query), "activity": cells.activity()}
+        for cells, query in zip(table.results(), queries, strict=True)
+    ]
+    return answers[0] if len(answers) == 1 else answers
 
 
 def fill(table: Any, inputs: Sequence[TableInput]) -> Any:
@@ -66,10 +76,10 @@ def fill(table: Any, inputs: Sequence[TableInput]) -> Any:
 def assert_same(query: Query, inputs: Sequence[TableInput]) -> None:
     """Check that both agree on bytes that the compiled implementation accepts."""
     try:
-        compiled_values = read_all(fill(CompiledTable(query), inputs), query)
+        compiled_values = read_all(fill(CompiledTable([query]), inputs), query)
     except PackError:
         return
-    assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
+    assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
 
 
 @given(metrics, st.lists(rollups(), max_size=6), st.randoms(use_true_random=False), st.data())
@@ -89,8 +99,8 @@ def test_every_metric_by_every_label(
         ),
         key=lambda item: item[0],
     )
-    compiled_values = read_all(fill(CompiledTable(query), inputs), query)
-    assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
+    compiled_values = read_all(fill(CompiledTable([query]), inputs), query)
+    assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
@@ -101,8 +111,8 @@ def test_many_rollups_with_the_same_names_and_with_others(metric: Metric) -> Non
     ]
     for by in ((), *((label,) for label in metric.labels)):
         query = build_query(metric, by)
-        compiled_values = read_all(fill(CompiledTable(query), inputs), query)
-        assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
+        compiled_values = read_all(fill(CompiledTable([query]), inputs), query)
+        assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
         assert any(value is not None for values in compiled_values.values() for value in values)
 
 
@@ -121,8 +131,8 @@ def test_minutes_of_different_hours_are_counted_separately() -> None:
             "web.2": 1 << 59,
         }
         inputs.append(("shop", hours.start + number * HOUR_S, packing.pack(minutes)))
-    compiled_values = read_all(fill(CompiledTable(query), inputs), query)
-    assert compiled_values == read_all(fill(reference.Table(query), inputs), query)
+    compiled_values = read_all(fill(CompiledTable([query]), inputs), query)
+    assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
     assert max(compiled_values[("web",), "max"]) == 2
 
 
@@ -179,10 +189,10 @@ def test_sums_over_63_bits_are_left_to_the_reference_form() -> None:
     for name in ("requests", "response_bytes", "service_time_ms", "memory_total_bytes"):
         query = build_query(METRICS[name], step_s=4 * MINUTE_S)
         once, twice = [("shop", START, data)], [("shop", START, data)] * 2
-        compiled_values = read_all(fill(CompiledTable(query), once), query)
-        assert compiled_values == read_all(fill(reference.Table(query), once), query)
+        compiled_values = read_all(fill(CompiledTable([query]), once), query)
+        assert compiled_values == read_all(fill(reference.Table([query]), once), query)
         with pytest.raises(PackError):
-            fill(CompiledTable(query), twice)
+            fill(CompiledTable([query]), twice)
 
 
 def test_series_beyond_the_limit_take_no_memory() -> None:
@@ -193,26 +203,147 @@ def test_series_beyond_the_limit_take_no_memory() -> None:
     query = Query(metric, (parse_stat("sum", metric),), time_range, ("code",))
     data = packing.pack(many_codes, DEFAULT_LIMITS._replace(codes=200))
     tracemalloc.start()
-    table = fill(CompiledTable(query), [("shop", START, data)])
+    table = fill(CompiledTable([query]), [("shop", START, data)])
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(table.keys()) == 200
+    assert len(table.results()[0].keys()) == 200
     assert peak < 16 * reference.VALUES_MAX
 
 
 def test_a_part_of_a_series_is_that_part() -> None:
     query = build_query(METRICS["requests"], step_s=MINUTE_S)
-    table = fill(CompiledTable(query), [("shop", START + 60, packing.pack(rollup(1)))])
-    values = table.values((), None, query.stats[0], range(4))
-    assert table.values((), None, query.stats[0], range(1, 3)) == values[1:3] != [None, None]
+    table = fill(CompiledTable([query]), [("shop", START + 60, packing.pack(rollup(1)))])
+    (cells,) = table.results()
+    values = cells.values((), None, query.stats[0], range(4))
+    assert cells.values((), None, query.stats[0], range(1, 3)) == values[1:3] != [None, None]
     for intervals in (range(-1, 2), range(3, 5)):
         with pytest.raises(IndexError):
-            table.values((), None, query.stats[0], intervals)
+            cells.values((), None, query.stats[0], intervals)
 
 
-def test_a_slot_outside_the_range_is_rejected() -> None:
-    for start in (START - 60, START + 4 * 60):
-        with pytest.raises(IndexError):
-            CompiledTable(build_query(METRICS["requests"])).add(
-                "shop", start, packing.pack(Rollup())
-            )
+# --- several queries in one scan ----------------------------------------------------------------
+
+WHOLE_SECTIONS = frozenset({"active_minutes", "gauges", *reference.WHOLE_SECTIONS})
+
+queries_of_a_scan = st.lists(
+    st.builds(
+        lambda metric, data, first, size, steps: Query(
+            metric,
+            build_query(metric).stats,
+            QueryRange(
+                START + first * MINUTE_S,
+                START + (first + size * steps) * MINUTE_S,
+                size * MINUTE_S,
+                Resolution("1m", MINUTE_S, 0),
+            ),
+            tuple(metric.labels[:data]),
+            {metric.labels[-1]: ("*b*", "5*", "failed")} if data == 0 else {},
+        ),
+        st.sampled_from([*METRICS.values(), reference.MESSAGES]),
+        st.integers(0, 2),
+        st.integers(0, 3),
+        st.integers(1, 4),
+        st.integers(1, 2),
+    ),
+    max_size=6,
+)
+
+
+def whole_sections_of(table: Any) -> tuple[Any, ...]:
+    rollup = table.merged_rollup
+    return (table.last_active_s(), table.last_values(), rollup.events, rollup.released)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), rollups()), max_size=8), queries_of_a_scan)
+def test_queries_of_a_scan_are_answered_as_if_each_were_alone(
+    rollups_by_step: list[tuple[int, Rollup]], queries: list[Query]
+) -> None:
+    inputs = [("shop", START + 60 * step, packing.pack(item)) for step, item in rollups_by_step]
+    compiled_table = fill(CompiledTable(queries, WHOLE_SECTIONS), inputs)
+    table = fill(reference.Table(queries, WHOLE_SECTIONS), inputs)
+    alone = [read_all(fill(reference.Table([query]), inputs), query) for query in queries]
+    assert list_answers(compiled_table, queries) == list_answers(table, queries) == alone
+    assert whole_sections_of(compiled_table) == whole_sections_of(table)
+
+
+def list_answers(table: Any, queries: Sequence[Query]) -> list[Any]:
+    answers = read_all(table, *queries)
+    return [answers] if len(queries) == 1 else answers
+
+
+@given(rollups(), st.integers(0, 2**32))
+def test_damaged_bytes_are_rejected_or_scanned_alike(original: Rollup, seed: int) -> None:
+    rng = random.Random(seed)
+    data = bytearray(packing.pack(original))
+    for _ in range(rng.randrange(1, 4)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    assert_scanned_alike(bytes(data))
+
+
+@pytest.mark.parametrize("name", HOSTILE_SECTIONS)
+def test_a_scan_checks_every_number(name: str) -> None:
+    fields = [1, 0, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
+    for index, numbers in HOSTILE_SECTIONS[name].items():
+        fields[index] = msgspec.msgpack.encode(numbers)
+    assert_scanned_alike(msgspec.msgpack.encode(fields))
+
+
+def assert_scanned_alike(data: bytes) -> None:
+    queries = [build_query(metric, metric.labels[:1]) for metric in METRICS.values()]
+    inputs = [("shop", START, data), ("shop", START + 60, data)]
+    try:
+        compiled_table = fill(CompiledTable(queries, WHOLE_SECTIONS), inputs)
+    except PackError:
+        return
+    table = fill(reference.Table(queries, WHOLE_SECTIONS), inputs)
+    assert list_answers(compiled_table, queries) == list_answers(table, queries)
+    assert whole_sections_of(compiled_table) == whole_sections_of(table)
+
+
+def test_a_query_gets_only_the_slots_of_its_range() -> None:
+    data = packing.pack(rollup(3, 300))
+    inputs = [("shop", START + MINUTE_S * number, data) for number in range(-1, 9)]
+    metric = METRICS["requests"]
+    whole, tail = build_query(metric, slots=8), build_query(metric)
+    tail = tail.over(tail.range._replace(start=START + 6 * MINUTE_S, end=START + 8 * MINUTE_S))
+    for table in (CompiledTable([whole, tail]), reference.Table([whole, tail])):
+        all_cells, tail_cells = fill(table, inputs).results()
+        values = all_cells.values((), None, whole.stats[0], range(4))
+        assert tail_cells.values((), None, tail.stats[0], range(1)) == values[3:] != [None]
+
+
+def test_a_series_outside_the_range_of_a_query_is_not_among_its_keys() -> None:
+    first, second = Rollup(), Rollup()
+    first.requests, second.requests = {("web.1", 200): 1}, {("web.2", 200): 1}
+    inputs = [("shop", START, packing.pack(first)), ("shop", START + 60, packing.pack(second))]
+    query = build_query(METRICS["requests"], ["dyno"], step_s=MINUTE_S, slots=2)
+    tail = query.over(query.range._replace(start=START + 60))
+    for table in (CompiledTable([query, tail]), reference.Table([query, tail])):
+        assert [cells.keys() for cells in fill(table, inputs).results()] == [
+            {("web.1",), ("web.2",)},
+            {("web.2",)},
+        ]
+
+
+def test_the_last_value_is_that_of_the_latest_reading() -> None:
+    inputs = []
+    for at_ms, value in ((5_000, 7), (9_000, 3), (8_000, 9)):
+        gauges = Rollup()
+        gauges.gauges["web.1", 0] = GaugeSummary(1, value, value, value, at_ms, value)
+        inputs.append(("shop", START, packing.pack(gauges)))
+    for table in (CompiledTable([], WHOLE_SECTIONS), reference.Table([], WHOLE_SECTIONS)):
+        assert fill(table, inputs).last_values() == {("web.1", 0): 3}
+
+
+def test_bytes_that_the_compiled_form_rejects_go_to_the_reference_form() -> None:
+    """The bytes hold a field more than `pack` writes, which Python ignores."""
+    fields = [1, 1, ["web.1"], *[msgspec.msgpack.encode([])] * 8, []]
+    fields[3] = msgspec.msgpack.encode([0, 503, 7])
+    fields[8] = msgspec.msgpack.encode([5, 0, 0, 0, 7, 1, 0, 0, 0])
+    data = msgspec.msgpack.encode([*fields, "what a struct ignores"])
+    query = build_query(METRICS["requests"], slots=2)
+    with pytest.raises(PackError):
+        CompiledTable([query]).add("shop", START, data)
+    table = scan_packed("shop", [(START, data)], [query], WHOLE_SECTIONS)
+    assert table.results()[0].values((), None, query.stats[0], range(1)) == [7]
+    assert table.last_values() == {("web.1", 0): 7}
