@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from hypothesis import settings
 
 from app.storage import connect as engine
 from app.storage.interface.store import Store
@@ -19,6 +20,10 @@ from tests.support.cluster import (
     running_sentinels,
 )
 from tests.support.servers import RunningServer, running_server, server_names
+
+# A deadline per example would measure the machine.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 SLOW_FOLDERS = frozenset({"browser", "guarantees", "kafka", "prometheus", "proxies", "senders"})
 SERVER_FIXTURES = frozenset({"server_of", "cluster", "watched"})

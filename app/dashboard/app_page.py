@@ -38,6 +38,7 @@ from app.rollup.events import EventKey
 from app.rollup.resolutions import DAY_S, Resolution, nice_step
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
+from app.storage.interface.store import Reader
 from parsers.error_codes import explain
 from parsers.samples import labels_of
 
@@ -160,7 +161,7 @@ class AppView(NamedTuple):
 
 
 async def build_app_view(
-    store: RollupReader,
+    store: Reader,
     sighting: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
