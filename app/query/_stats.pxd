@@ -50,6 +50,25 @@ cdef class Dynos(Cell):
     cdef int add(self, long long hour, unsigned long long minutes) except -1
 
 
+cdef inline int merge_summary(GaugeSummary *total, const GaugeSummary *other) except -1:
+    """Merge one dyno's readings into its earlier ones, if there are any (count > 0)."""
+    if not total.count:
+        total[0] = other[0]
+        return 0
+    total.count = plus(total.count, other.count)
+    total.total = plus(total.total, other.total)
+    if other.smallest < total.smallest:
+        total.smallest = other.smallest
+    if other.largest > total.largest:
+        total.largest = other.largest
+    if other.last_at_ms > total.last_at_ms or (
+        other.last_at_ms == total.last_at_ms and other.last > total.last
+    ):
+        total.last_at_ms = other.last_at_ms
+        total.last = other.last
+    return 0
+
+
 cdef inline long long plus(long long one, long long other) except -1:
     """The sum of two non-negative numbers."""
     if one > <long long>0x7FFFFFFFFFFFFFFF - other:

@@ -15,6 +15,8 @@ from app.rollup.summaries import TimingTotals
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int SPARE_BINS = 64  # allocated on both sides of new bins, so that few later bins reallocate
+cdef list LOWS_MS = list(LOW_MS)
+cdef list HIGHS_MS = list(HIGH_MS)
 cdef list BIN_MIDDLES_MS = [(low + high) / 2 for low, high in zip(LOW_MS, HIGH_MS, strict=True)]
 assert BIN_COUNT == BINS
 
@@ -75,7 +77,20 @@ cdef class Distribution(Cell):
         cdef int index
         cdef long long below = 0
         cdef long long target_rank
-        if stat.method != "quantile":
+        cdef str method = stat.method
+        if method == "count":
+            return self.count
+        if method == "max" or method == "avg":
+            if not self.count:
+                return None
+            return self.largest if method == "max" else <object>self.total / <object>self.count
+        if method == "bins":
+            return [
+                (LOWS_MS[self.low + index], HIGHS_MS[self.low + index], self.bins[index])
+                for index in range(self.high - self.low)
+                if self.bins[index]
+            ] or None
+        if method != "quantile":
             return self.to_python().value(stat, step_s)
         if not self.in_bins:
             return None
@@ -106,22 +121,7 @@ cdef class Gauge(Cell):
         free(self.dynos)
 
     cdef int merge(self, long long id, const GaugeSummary *summary) except -1:
-        cdef GaugeSummary *previous = &self._find(id).summary
-        if not previous.count:
-            previous[0] = summary[0]
-            return 0
-        previous.count = plus(previous.count, summary.count)
-        previous.total = plus(previous.total, summary.total)
-        if summary.smallest < previous.smallest:
-            previous.smallest = summary.smallest
-        if summary.largest > previous.largest:
-            previous.largest = summary.largest
-        if summary.last_at_ms > previous.last_at_ms or (
-            summary.last_at_ms == previous.last_at_ms and summary.last > previous.last
-        ):
-            previous.last_at_ms = summary.last_at_ms
-            previous.last = summary.last
-        return 0
+        return merge_summary(&self._find(id).summary, summary)
 
     cdef DynoGauge *_find(self, long long id) except NULL:
         """The entry of a dyno, added if it is new.
@@ -151,32 +151,34 @@ cdef class Gauge(Cell):
 
     cdef object value_of(self, object stat, long long step_s):
         cdef str method = stat.method
-        cdef GaugeSummary *dyno
-        cdef long long largest = 0
-        cdef long long smallest = NUMBER_MAX
+        cdef GaugeSummary dyno
+        cdef double scale = self.scale
+        cdef long long extreme
         cdef int position
+        if method == "max":
+            extreme = 0
+            for position in range(self.size):
+                extreme = max(extreme, self.dynos[position].summary.largest)
+            return extreme * scale
+        if method == "min":
+            extreme = NUMBER_MAX
+            for position in range(self.size):
+                extreme = min(extreme, self.dynos[position].summary.smallest)
+            return extreme * scale
         count = total = last = 0  # Python integers: these sums may exceed 63 bits
         means = []
         for position in range(self.size):
-            dyno = &self.dynos[position].summary
+            dyno = self.dynos[position].summary
             count += dyno.count
             total += dyno.total
             last += dyno.last
-            largest = max(largest, dyno.largest)
-            smallest = min(smallest, dyno.smallest)
             if method == "sum":
                 means.append(<object>dyno.total / <object>dyno.count)
         if method == "avg":
-            value = total / count
-        elif method == "max":
-            value = largest
-        elif method == "min":
-            value = smallest
-        elif method == "last":
-            value = last / self.size
-        else:
-            value = fsum(means)
-        return value * self.scale
+            return total / count * scale
+        if method == "last":
+            return last / self.size * scale
+        return fsum(means) * scale
 
 
 cdef class HourCounts:
@@ -192,14 +194,16 @@ cdef class Dynos(Cell):
         self.hours = {}
 
     cdef int add(self, long long hour, unsigned long long minutes) except -1:
-        cdef int minute
+        cdef int minute = 0
         cdef HourCounts hour_counts
         hour_counts = self.hours.get(hour)
         if hour_counts is None:
             hour_counts = self.hours[hour] = HourCounts()
         hour_counts = <HourCounts>hour_counts
-        for minute in range(60):
-            hour_counts.counts[minute] += minutes >> minute & 1
+        while minutes:
+            hour_counts.counts[minute] += minutes & 1
+            minutes >>= 1
+            minute += 1
         return 0
 
     cdef object value_of(self, object stat, long long step_s):

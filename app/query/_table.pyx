@@ -16,13 +16,15 @@ is then unusable, and the caller falls back to app.query.table.Table, which defi
 # (`Label`), the section and its second column. Rows are sorted, so the search in a label's rows
 # starts behind the last hit.
 #
-# A feed remembers its current cell. Queries over the whole range have one cell for each series, and
-# find it there for every rollup.
+# A row adds up what its rollups hold, and passes it on to its feeds only in the next turn: when the
+# interval of any query changes, and at the end. Slots are often shorter than the intervals asked for.
 
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 
-from app.query._stats cimport BINS, Bin, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus
+from app.query._stats cimport (
+    BINS, Bin, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, merge_summary, plus,
+)
 from app.rollup._msgpack cimport (
     FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text,
 )
@@ -30,7 +32,6 @@ from app.rollup._msgpack cimport (
 from app.rollup import codec as packing
 from app.query.table import VALUES_MAX, WHOLE_SECTIONS, required_sections
 from app.rollup.codec import PackError, decode_rows
-from app.rollup.resolutions import HOUR_S, align
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, CORE_SECTIONS, SECTION, SMALL_NUMBER_MAX
 from app.rollup.summaries import BINS as SKETCH
@@ -40,6 +41,7 @@ from app.rollup.summaries import GaugeSummary as PyGaugeSummary
 cdef enum:
     TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.schema
     MINUTES_PER_HOUR = 60
+    HOUR_S = 3600
     SECTIONS = 8
     NONE = -1  # no series, or no interval
     UNKNOWN = -2  # a series that no rollup in the query's range has had yet
@@ -70,6 +72,11 @@ cdef struct Row:
     long long second  # the second column: status, code, kind or gauge
     Feed *feeds
     int size
+    int turn  # in which the columns below were added up
+    long long count
+    long long total
+    long long largest
+    GaugeSummary summary
 
 
 cdef struct Rows:
@@ -115,7 +122,8 @@ cdef class Label:
                 raise MemoryError
             rows.rows, rows.capacity = row, capacity
         row = &rows.rows[rows.size]
-        row.second, row.size = second, 0
+        memset(row, 0, sizeof(Row))
+        row.second = second
         row.feeds = <Feed *>calloc(feeds_max, sizeof(Feed))
         if row.feeds == NULL:
             raise MemoryError
@@ -283,6 +291,45 @@ cdef int move_feed(Feed *feed) except -1:
     return 0
 
 
+cdef int turn_row(Row *row, int section, long long source, int turn) except -1:
+    """Pass on what a row added up, and begin anew in another turn."""
+    cdef int position
+    finish_row(row, section, source)
+    row.turn = turn
+    for position in range(row.size):
+        current_cell(&row.feeds[position])
+    return 0
+
+
+cdef int finish_row(Row *row, int section, long long source) except -1:
+    """Pass on what a row added up in its turn. A row that was not read since has no turn (0)."""
+    cdef int position
+    if row.turn:
+        for position in range(row.size):
+            if row.feeds[position].cell != NULL:
+                pass_on(row, row.feeds[position].cell, section, source)
+    row.count = row.total = row.largest = row.summary.count = 0
+    row.turn = 0
+    return 0
+
+
+cdef int pass_on(Row *row, void *cell, int section, long long source) except -1:
+    """Add what a row added up to a cell. Which section feeds which kind of cell is said here,
+    in `_read_sketches` and in `feed_minutes`; `_CELL_TYPES` makes sure of the type.
+    """
+    cdef Distribution times
+    if section == GAUGE_SECTION:
+        return (<Gauge>cell).merge(source, &row.summary)
+    if section == TIMINGS:
+        times = <Distribution>cell
+        times.count = plus(times.count, row.count)
+        times.total = plus(times.total, row.total)
+        times.largest = max(times.largest, row.largest)
+        return 0
+    (<Counter>cell).total = plus((<Counter>cell).total, row.count)
+    return 0
+
+
 # --- reading ------------------------------------------------------------------------------------
 
 
@@ -295,6 +342,7 @@ cdef class Table:
     cdef bint is_required[SECTIONS]
     cdef dict extension_readers  # the same, by tag
     cdef frozenset extensions  # that are merged as a whole
+    cdef int turn  # counts changes of intervals, from 1 on
     cdef list latest_gauges  # a Gauge for each gauge if last values are wanted, or None
     cdef bint counts_minutes
     cdef str app
@@ -309,6 +357,7 @@ cdef class Table:
         cdef int section
         intervals_by_range = {}
         self.cells = []
+        self.turn = 1
         for query in queries:
             if query.range not in intervals_by_range:
                 intervals_by_range[query.range] = Intervals(query.range)
@@ -350,11 +399,15 @@ cdef class Table:
             PackError: the bytes differ from what `pack` writes, or a sum is too large.
         """
         cdef Intervals intervals
+        cdef int interval
         if app != self.app:
-            self._finish_app()
+            self.finish()
             self._start_app(app)
         for intervals in self.intervals:
-            intervals.current = intervals.index(start)
+            interval = intervals.index(start)
+            if interval != intervals.current:
+                intervals.current = interval
+                self.turn += 1
         try:
             self._add(start, data)
         except (ValueError, OverflowError) as error:
@@ -482,17 +535,16 @@ cdef class Table:
     # --- sections --------------------------------------------------------------------------------
 
     cdef int _read(self, int section, Cursor *part, list names, long long start) except -1:
-        """Read one section. Which kind of cell it feeds is said here and in `_read_extensions`."""
         cdef Py_ssize_t numbers = array(part)
-        if section == TIMINGS:  # Distribution
+        if section == TIMINGS:
             numbers = self._read_timings(part, numbers, names)
-        elif section == SKETCHES:  # Distribution
+        elif section == SKETCHES:
             numbers = self._read_sketches(part, numbers, names)
-        elif section == GAUGE_SECTION:  # Gauge
+        elif section == GAUGE_SECTION:
             numbers = self._read_gauges(part, numbers, names)
-        elif section == MINUTES:  # Dynos
+        elif section == MINUTES:
             numbers = self._read_minutes(part, numbers, names, start)
-        else:  # Counter
+        else:
             numbers = self._read_counts(section, part, numbers, names)
         if numbers:
             raise ValueError("ends early")
@@ -505,8 +557,6 @@ cdef class Table:
         cdef long long second = 0
         cdef long long count
         cdef Row *row
-        cdef int position
-        cdef void *cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             if section == REQUESTS:
@@ -516,10 +566,9 @@ cdef class Table:
                 second = code.id
             count = not_negative(part)
             row = self._row(label, section, second, code)
-            for position in range(row.size):
-                cell = current_cell(&row.feeds[position])
-                if cell != NULL:
-                    (<Counter>cell).total = plus((<Counter>cell).total, count)
+            if row.turn != self.turn:
+                turn_row(row, section, label.id, self.turn)
+            row.count = plus(row.count, count)
             numbers -= 3 if section == REQUESTS or section == ERRORS else 2
         return numbers
 
@@ -527,11 +576,9 @@ cdef class Table:
         self, Cursor *part, Py_ssize_t numbers, list names
     ) except? -1:
         cdef Label label
-        cdef int kind, position
+        cdef int kind
         cdef long long count, total, largest
         cdef Row *row
-        cdef void *found
-        cdef Distribution cell
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             kind = below(part, SMALL_NUMBERS)
@@ -539,14 +586,11 @@ cdef class Table:
             total = not_negative(part)
             largest = not_negative(part)
             row = self._row(label, TIMINGS, kind)
-            for position in range(row.size):
-                found = current_cell(&row.feeds[position])
-                if found != NULL:
-                    cell = <Distribution>found
-                    cell.count = plus(cell.count, count)
-                    cell.total = plus(cell.total, total)
-                    if largest > cell.largest:
-                        cell.largest = largest
+            if row.turn != self.turn:
+                turn_row(row, TIMINGS, label.id, self.turn)
+            row.count = plus(row.count, count)
+            row.total = plus(row.total, total)
+            row.largest = max(row.largest, largest)
             numbers -= 5
         return numbers
 
@@ -574,11 +618,10 @@ cdef class Table:
         cdef Label label
         cdef GaugeSummary summary
         cdef long long epoch
-        cdef int gauge, position
+        cdef int gauge
         cdef bint has_readers = bool(<list>self.readers[GAUGE_SECTION])
         cdef Row no_row
         cdef Row *row
-        cdef void *cell
         if not numbers:
             return 0
         no_row.size = 0
@@ -595,10 +638,10 @@ cdef class Table:
             read_gauge_summary(part, epoch, &summary)
             if self.latest_gauges is not None and gauge < GAUGE_COUNT:
                 (<Gauge>self.latest_gauges[gauge]).merge(label.id, &summary)
-            for position in range(row.size):
-                cell = current_cell(&row.feeds[position])
-                if cell != NULL:
-                    (<Gauge>cell).merge(label.id, &summary)
+            if row.size:
+                if row.turn != self.turn:
+                    turn_row(row, GAUGE_SECTION, label.id, self.turn)
+                merge_summary(&row.summary, &summary)
         return numbers
 
     cdef Py_ssize_t _read_minutes(
@@ -606,7 +649,7 @@ cdef class Table:
     ) except? -1:
         """Collect active minutes in the labels.
 
-        They are counted in `_finish_app`, since several rollups of one slot may repeat a minute.
+        They are counted in `finish`, since several rollups of one slot may repeat a minute.
         """
         cdef Label label
         cdef int first
@@ -657,14 +700,17 @@ cdef class Table:
     # --- results ---------------------------------------------------------------------------------
 
     cdef int _finish_app(self) except -1:
-        """Count the active minutes of the app added last."""
+        """Pass on what the rows of the app added last added up, and count its active minutes."""
         cdef Label label
         cdef Row *row
         cdef Feed *feed
-        cdef int position
-        if not self.counts_minutes:
-            return 0
+        cdef int section, position
         for label in self.labels.values():
+            for section in range(SECTIONS):
+                if section == MINUTES or section == SKETCHES:
+                    continue
+                for position in range(label.rows[section].size):
+                    finish_row(&label.rows[section].rows[position], section, label.id)
             if not label.minutes:
                 continue
             row = self._row(label, MINUTES, 0)
@@ -675,9 +721,20 @@ cdef class Table:
             label.minutes = None
         return 0
 
+    def finish(self):
+        """Complete the cells, after the last rollup.
+
+        Raises:
+            PackError: a sum is too large.
+        """
+        try:
+            self._finish_app()
+        except OverflowError as error:
+            raise PackError(str(error)) from None
+
     def results(self):
         """The cells of each query, in their order."""
-        self._finish_app()
+        self.finish()
         return self.cells
 
     def last_active_s(self):
@@ -715,7 +772,7 @@ cdef int feed_minutes(Feed *feed, long long start, unsigned long long mask) exce
     if feed.series == UNKNOWN:
         feed.series = cells.find_series(<object>feed.key)
     if feed.series != NONE:
-        (<Dynos?>cells.find_cell(feed.series, interval)).add(align(start, HOUR_S), mask)
+        (<Dynos?>cells.find_cell(feed.series, interval)).add(start - start % HOUR_S, mask)
     return 0
 
 

@@ -202,6 +202,7 @@ async def _fill_from_store(
     for app in apps:  # one after the other: memory never holds the rollups of all apps
         async for start, data in read_packed_rollups(store, app, time_range):
             table.add(app, start, data)
+    table.finish()
     return table
 
 
@@ -225,6 +226,7 @@ def scan_packed(
 def _fill(table: Table, app: str, packed_rollups: Sequence[PackedRollup]) -> Table:
     for start, data in packed_rollups:
         table.add(app, start, data)
+    table.finish()
     return table
 
 

@@ -262,7 +262,7 @@ class Table:
             PackError, NewerVersion: it cannot be read. The table may then hold part of it.
         """
         if app != self._app:
-            self._finish_app()
+            self.finish()
             self._app = app
         rollup = Rollup()
         merge_packed(rollup, data, self._sections, gauges=self._gauges)
@@ -271,7 +271,7 @@ class Table:
                 cells.mark_active(app, slot_start)
             for section in cells.sections - {"active_minutes"}:
                 cells.add(app, slot_start, section, getattr(rollup, section))
-        # Rollups of one slot may repeat a minute, so minutes are counted in `_finish_app`.
+        # Rollups of one slot may repeat a minute, so minutes are counted in `finish`.
         minutes = self._minutes.setdefault(slot_start, {}) if rollup.active_minutes else {}
         for source, mask in rollup.active_minutes.items():
             minutes[source] = minutes.get(source, 0) | mask
@@ -280,7 +280,12 @@ class Table:
         if self._whole_sections:
             merge_packed(self.merged_rollup, data, self._whole_sections)
 
-    def _finish_app(self) -> None:
+    def finish(self) -> None:
+        """Complete the cells, after the last rollup.
+
+        Raises:
+            PackError: a sum is too large for the compiled form.
+        """
         for slot_start, minutes in self._minutes.items():
             for cells in self._cells:
                 cells.add(self._app, slot_start, "active_minutes", minutes)
@@ -288,7 +293,7 @@ class Table:
 
     def results(self) -> list[QueryCells]:
         """The cells of each query, in their order."""
-        self._finish_app()
+        self.finish()
         return self._cells
 
     def last_active_s(self) -> dict[str, int]:

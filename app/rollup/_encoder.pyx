@@ -26,7 +26,7 @@ from app.rollup._rollup cimport (
 )
 
 from app.rollup import batch_codec, codec
-from app.rollup.rollup import DEFAULT_LIMITS, limit_rows
+from app.rollup.rollup import DEFAULT_LIMITS, OTHER, limit_rows
 from app.rollup.schema import CORE_SECTIONS, SECTION, SECTIONS, SOURCE
 from parsers.samples import labels_of
 
@@ -248,12 +248,14 @@ cdef bint _is_over(FastRollup rollup, limits):
 
 cdef bint _are_sources_over(FastRollup rollup, limits):
     """Whether there are more sources or process types than the limits allow."""
-    names = set(rollup.sources)
-    names.update(source for source, _ in rollup.errors)
+    names = {*rollup.sources, *(source for source, _ in rollup.errors)}
     for section, rows in rollup.other_rows.items():
         names.update(SECTION[section].column(rows, "source"))
     types = set(rollup.process_types)
     types.update(labels_of(name)[0] for name in names)
+    # What was merged into "other" does not count, or full rollups would be limited again and again.
+    names = {name for name in names if name.rpartition(".")[2] != OTHER}
+    types.discard(OTHER)
     return len(names) > limits.dynos or len(types) > limits.process_types
 
 

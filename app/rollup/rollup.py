@@ -309,7 +309,8 @@ def _source_names(
         sources |= section.column(rollup.rows(section), "source")
         types |= section.column(rollup.rows(section), "process_type")
     types.update(labels_of(source)[0] for source in sources)
-    if len(types) <= limits.process_types and len(sources) <= limits.dynos:
+    dyno_count = sum(1 for source in sources if source.rpartition(".")[2] != OTHER)
+    if len(types - {OTHER}) <= limits.process_types and dyno_count <= limits.dynos:
         return None
     first_types = _first_names(types, limits.process_types)
     dynos = _first_dynos(

@@ -70,6 +70,7 @@ def read_all(table: Any, *queries: Query) -> Any:
 def fill(table: Any, inputs: Sequence[TableInput]) -> Any:
     for app, start, data in inputs:
         table.add(app, start, data)
+    table.finish()
     return table
 
 
