@@ -14,7 +14,7 @@ import pytest
 from parsers import dispatch
 from parsers.framing import Damage, FrameReader, split
 from parsers.heroku_logs_text import looks_like_body, parse_line
-from parsers.samples import ParseError, RuntimeMetrics
+from parsers.samples import Measurements, ParseError, RuntimeMetrics
 from parsers.syslog_header import Message, parse_message
 
 LOGS = Path(__file__).parent / "logs"
@@ -30,8 +30,9 @@ def record_of(message: Message) -> dict[str, object]:
         return {**record, "unparsed": error.reason}
     if sample is None:
         return {**record, "ignored": True}
-    if isinstance(sample, RuntimeMetrics):
-        return {**record, "RuntimeMetrics": {"source": sample.source, **dict(sample.values)}}
+    if isinstance(sample, RuntimeMetrics | Measurements):
+        values = {"source": sample.source, **dict(sample.values)}
+        return {**record, type(sample).__name__: values}
     return {**record, type(sample).__name__: sample._asdict()}
 
 

@@ -46,10 +46,10 @@ def mask_web_address(channel: Channel) -> str:
 async def post_json(
     channel: Channel, body: bytes, headers: Mapping[str, str] | None = None
 ) -> None:
-    """POST a body to the channel's address.
+    """POST a body, JSON unless `headers` say otherwise, to the channel's address.
 
     Raises:
-        ChannelDeliveryError: the answer is not 2xx, or there is none.
+        ChannelDeliveryError: the answer is not 2xx, or there is none, or a header is no ASCII.
     """
     sent_headers = {
         "Content-Type": "application/json",
@@ -63,6 +63,8 @@ async def post_json(
             client.stream("POST", channel.url, content=body, headers=sent_headers) as answer,
         ):
             status, after = answer.status_code, answer.headers.get("retry-after", "")
+    except UnicodeEncodeError as error:
+        raise ChannelDeliveryError(f"cannot be sent: {error.object!r} is no header") from None
     except httpx2.HTTPError as error:
         raise ChannelDeliveryError(f"cannot be reached ({type(error).__name__})") from None
     if 200 <= status < 300:

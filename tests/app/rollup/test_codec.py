@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from app.rollup.batch_codec import pack_batch, unpack_batch
 from app.rollup.codec import NewerVersion, PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
-from app.rollup.schema import ALL_SECTIONS, CORE_GAUGES
+from app.rollup.schema import ALL_SECTIONS, CORE_GAUGES, METRICS
 from parsers.samples import (
     Event,
     HerokuError,
+    Measurements,
     ProcessExit,
     Request,
     RuntimeMetrics,
@@ -24,6 +25,11 @@ from parsers.samples import (
 )
 
 AT_MS = 1_795_341_600_000
+NAMED_METRICS = [
+    name
+    for name, metric in METRICS.items()
+    if metric.sections in (("named_counts",), ("named_gauges",))
+]
 
 
 def rollup(seed: int = 1, lines: int = 60) -> Rollup:
@@ -41,6 +47,9 @@ def rollup(seed: int = 1, lines: int = 60) -> Rollup:
             ProcessExit(source, rng.choice([0, 1, 137])),
             Event("release", "", f"v{rng.randrange(9)}"),
         ]
+        if NAMED_METRICS:
+            values = tuple((name, rng.randrange(1, 99)) for name in NAMED_METRICS)
+            samples.append(Measurements(source, values))
         new_rollup.observe(rng.choice(samples), at_ms)
     new_rollup.ledger = {"received": lines, "counted": lines}
     return new_rollup

@@ -18,24 +18,24 @@ import pytest
 ROOT = Path(__file__).parents[3]
 
 PARSER = '''
-"""Parses memory of apps without runtime metrics, and starts of processes."""
+"""Parses memory and starts of splines, an invented kind of lines."""
 
 import re
 
 from parsers.samples import Measurements, ParseError
 
-_MEMORY = re.compile(rb"Process running mem=([0-9]{1,9})M")
+_MEMORY = re.compile(rb"Spline memory ([0-9]{1,9})M")
 
 
 def parse_memory(source, text):
     match = _MEMORY.match(text)
     if not match:
         raise ParseError("runtime")
-    return Measurements(source, (("process_memory_bytes", int(match[1])),))
+    return Measurements(source, (("spline_memory_bytes", int(match[1])),))
 
 
 def parse_start(source, text):
-    return Measurements(source, (("process_starts", 1),))
+    return Measurements(source, (("spline_starts", 1),))
 '''
 
 CHILD = """
@@ -50,11 +50,11 @@ async def main():
     clock = Clock()
     body = b"".join([
         router(clock.now_s),
-        frame("Process running mem=870M(170.1%)", at_s=clock.now_s),
-        frame("Process running mem=850M(166.0%)", at_s=clock.now_s + 1),
-        frame("Process running mem=300M(58.6%)", at_s=clock.now_s, procid="worker.1"),
-        frame("Process running out", at_s=clock.now_s),
-        *[frame("Starting process with command `x`", at_s=clock.now_s)] * 3,
+        frame("Spline memory 870M(170.1%)", at_s=clock.now_s),
+        frame("Spline memory 850M(166.0%)", at_s=clock.now_s + 1),
+        frame("Spline memory 300M(58.6%)", at_s=clock.now_s, procid="worker.1"),
+        frame("Spline memory lost", at_s=clock.now_s),
+        *[frame("Spline started with command `x`", at_s=clock.now_s)] * 3,
     ])
     results = {"compiled": COMPILED}
     async with client_of(MemoryStore(clock), clock, DYNOMETER_FOLD_BATCHES="3") as client:
@@ -63,8 +63,8 @@ async def main():
             assert answer.status_code == 200, answer.text
         query = "/api/v1/apps/shop/query?start=now-1h&step=range&metric="
         for name, rest in {
-            "process_memory_bytes": "&stat=max&stat=last&by=dyno",
-            "process_starts": "&by=process_type",
+            "spline_memory_bytes": "&stat=max&stat=last&by=dyno",
+            "spline_starts": "&by=process_type",
             "requests": "",
         }.items():
             series = (await client.get(query + name + rest)).json()["series"]
@@ -72,9 +72,9 @@ async def main():
         ledger = (await client.get("/api/v1/apps/shop/ledger?start=now-1h")).json()
         results["ledger"] = {name: ledger[name] for name in ("received", "counted", "unparsed")}
         text = (await client.get("/metrics")).text
-        results["series"] = re.findall("^heroku_process.*$", text, re.MULTILINE)
+        results["series"] = re.findall("^heroku_spline.*$", text, re.MULTILINE)
         catalogue = (await client.get("/api/v1/metadata")).text
-        results["catalogue"] = "process_starts" in catalogue
+        results["catalogue"] = "spline_starts" in catalogue
     print(json.dumps(results))
 
 asyncio.run(main())
@@ -94,22 +94,22 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("app", "parsers"):
         ignore = shutil.ignore_patterns("*.c", "__pycache__")
         shutil.copytree(ROOT / package, copy / package, ignore=ignore)
-    (copy / "parsers/process_memory.py").write_text(PARSER)
+    (copy / "parsers/splines.py").write_text(PARSER)
     dispatch = copy / "parsers/dispatch.py"
     insert_before(
         dispatch,
         '    (b"Cycling", dyno.parse_lifecycle),\n',
-        '    (b"Process running ", process_memory.parse_memory),\n'
-        '    (b"Starting process ", process_memory.parse_start),\n',
+        '    (b"Spline memory ", splines.parse_memory),\n'
+        '    (b"Spline started ", splines.parse_start),\n',
     )
-    insert_before(dispatch, "from parsers.samples", "from parsers import process_memory\n")
+    insert_before(dispatch, "from parsers.samples", "from parsers import splines\n")
     insert_before(
         copy / "app/rollup/schema.py",
         '        Metric(\n            "dynos",',
-        '        gauge("process_memory_bytes", "bytes", (2**20, 1), "Memory", '
-        'series="heroku_process_memory_bytes"),\n'
-        '        counter("process_starts", "starts", ("process_type", "dyno"), "Starts", '
-        '"named_counts", "heroku_process_starts"),\n',
+        '        gauge("spline_memory_bytes", "bytes", (2**20, 1), "Memory", '
+        'series="heroku_spline_memory_bytes"),\n'
+        '        counter("spline_starts", "starts", ("process_type", "dyno"), "Starts", '
+        '"named_counts", "heroku_spline_starts"),\n',
     )
     return copy
 
@@ -126,18 +126,18 @@ def test_three_files_make_a_metric(source: Path, interpreted: bool) -> None:
     assert child.returncode == 0, child.stderr
     results = json.loads(child.stdout)
     assert not (interpreted and results["compiled"])
-    assert results["process_memory_bytes"] == [
+    assert results["spline_memory_bytes"] == [
         ["web.1", 870 * 2**20],
         ["web.1", 850 * 2**20],
         ["worker.1", 300 * 2**20],
         ["worker.1", 300 * 2**20],
     ]
-    assert results["process_starts"] == [["web", 15]]
+    assert results["spline_starts"] == [["web", 15]]
     assert results["requests"] == [[5]]
     assert results["ledger"] == {"received": 40, "counted": 35, "unparsed": {"runtime": 5}}
     assert results["series"] == [
-        'heroku_process_memory_bytes{app="shop",process_type="web",dyno="web.1"} 891289600.0',
-        'heroku_process_memory_bytes{app="shop",process_type="worker",dyno="worker.1"} 314572800.0',
-        'heroku_process_starts_total{app="shop",process_type="web"} 15',
+        'heroku_spline_memory_bytes{app="shop",process_type="web",dyno="web.1"} 891289600.0',
+        'heroku_spline_memory_bytes{app="shop",process_type="worker",dyno="worker.1"} 314572800.0',
+        'heroku_spline_starts_total{app="shop",process_type="web"} 15',
     ]
     assert results["catalogue"]
