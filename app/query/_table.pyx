@@ -16,7 +16,8 @@ is then unusable, and the caller falls back to app.query.table.Table, which defi
 # (`Label`), the section and its second column. Rows are sorted, so the search in a label's rows
 # starts behind the last hit.
 #
-# A query for one series without filters needs no rows: it gets the sums of whole sections.
+# A query for one series without filters needs no rows: it gets the sums of whole sections. A query
+# about statuses only, whatever the source, gets the sums by status, as rows of a label without name.
 #
 # A row adds up what its rollups hold, and passes it on to its feeds only in the next turn: when the
 # interval of a query of its section changes, and at the end. Slots are often shorter than the intervals asked for.
@@ -243,7 +244,7 @@ cdef class QueryCells:
         empty = 0 if self.query.metric.kind == "counter" else None
         series = self.series_by_key.get(key, NONE)
         row = [None] * self.intervals.size if series == NONE else <list>self.cells[series]
-        if intervals and not 0 <= min(intervals) <= max(intervals) < self.intervals.size:
+        if intervals.start < 0 or intervals.stop > self.intervals.size:
             raise IndexError(intervals)
         for index in intervals:
             cell = row[index]
@@ -260,6 +261,7 @@ cdef class QueryCells:
 
 
 _POSITIONS = {name: position for position, name in enumerate(packing.SECTIONS)}
+_STATUS_LABELS = frozenset({"status", "status_class", "outcome"})
 _CELL_TYPES = {  # of the sections that `_read` reads; extension sections are counts
     "tallies": Distribution, "sketches": Distribution, "gauges": Gauge, "active_minutes": Dynos,
 }
@@ -344,6 +346,10 @@ cdef class Table:
     cdef list intervals
     cdef list row_readers  # for each section a list of the QueryCells that read its rows
     cdef list sum_readers  # the same for queries for one series, which need no rows
+    cdef list status_readers  # the same for queries about the statuses of requests
+    cdef Label any_source  # has the rows of `status_readers`
+    cdef long long counts_by_status[STATUSES]  # of the rollup being read
+    cdef bint has_status[STATUSES]
     cdef bint is_required[SECTIONS]
     cdef bint has_row_readers[SECTIONS]
     cdef bint is_read[SECTIONS]  # in the rollup being read: some query has it in its range
@@ -375,6 +381,7 @@ cdef class Table:
         self.intervals = list(intervals_by_range.values())
         self.row_readers = [[] for _ in range(SECTIONS)]
         self.sum_readers = [[] for _ in range(SECTIONS)]
+        self.status_readers = []
         self.extension_readers = {}
         for cells in self.cells:
             for name in cells.sections:
@@ -394,6 +401,9 @@ cdef class Table:
         cdef int kind
         if cells.is_single_series and section != MINUTES:
             self.sum_readers[section].append(cells)
+        elif section == REQUESTS and _STATUS_LABELS.issuperset((*cells.query.by, *cells.query.filters)):
+            self.status_readers.append(cells)
+            cells.intervals.has_rows[section] = True
         else:
             self.row_readers[section].append(cells)
             self.has_row_readers[section] = cells.intervals.has_rows[section] = True
@@ -410,6 +420,7 @@ cdef class Table:
         cdef QueryCells cells
         self.app = app
         self.labels = {}
+        self.any_source = Label(b"", 0)
         self.block, self.block_labels = b"", []
         for cells in self.cells:
             cells.keyers = [None] * SECTIONS
@@ -529,7 +540,9 @@ cdef class Table:
     cdef Row *_add_row(self, Label label, int section, long long second, Label code) except NULL:
         cdef QueryCells cells
         cdef Feed *feed
-        cdef list readers = <list>self.row_readers[section]
+        cdef list readers = (
+            self.status_readers if label is self.any_source else <list>self.row_readers[section]
+        )
         cdef Row *row = label.add_row(section, second, len(readers))
         if section == ERRORS:
             row_key = (label.name, code.name)
@@ -583,6 +596,10 @@ cdef class Table:
         cdef long long count
         cdef bint has_rows = self.has_row_readers[section]
         cdef bint is_empty = True
+        cdef bint by_status = section == REQUESTS and bool(self.status_readers)
+        cdef int statuses[STATUSES]
+        cdef int position
+        cdef int status_count = 0
         cdef Py_ssize_t source
         cdef Py_ssize_t size = len(names)
         cdef Row *row
@@ -597,6 +614,12 @@ cdef class Table:
                 second = code.id
             count = not_negative(part)
             total = plus(total, count)
+            if by_status:
+                if not self.has_status[second]:
+                    self.has_status[second] = True
+                    statuses[status_count] = <int>second
+                    status_count += 1
+                self.counts_by_status[second] = plus(self.counts_by_status[second], count)
             if has_rows:
                 label = <Label>names[source]
                 row = expected_row(label, section, second)
@@ -608,6 +631,15 @@ cdef class Table:
                     row.count = plus(row.count, count)
             is_empty = False
             numbers -= 3 if section == REQUESTS or section == ERRORS else 2
+        for position in range(status_count):
+            second = statuses[position]
+            row = self._row(self.any_source, section, second)
+            if row.size:
+                if row.turn != self.turns[section]:
+                    turn_row(row, section, 0, self.turns[section])
+                row.count = plus(row.count, self.counts_by_status[second])
+            self.counts_by_status[second] = 0
+            self.has_status[second] = False
         if not is_empty:
             for cells in <list>self.sum_readers[section]:
                 if cells.intervals.current != NONE:
@@ -774,7 +806,7 @@ cdef class Table:
         cdef Row *row
         cdef Feed *feed
         cdef int section, position
-        for label in self.labels.values():
+        for label in (self.any_source, *self.labels.values()):
             for section in range(SECTIONS):
                 if section == MINUTES or section == SKETCHES:
                     continue
