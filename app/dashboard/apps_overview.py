@@ -23,6 +23,7 @@ FRESH_S = 10
 LAST_WEEK_FRESH_S = 600
 CACHED_APPS_MAX = 5_000
 
+_NONE = frozenset[str]()
 _REQUESTS = Question("requests", ("sum",))
 _FAILED_REQUESTS = Question(
     "requests", ("sum",), whole_range=True, filters=(("outcome", ("failed",)),)
@@ -122,7 +123,7 @@ class AppsOverviewCache:
         read_s, p95_ms = self._last_week.get(app, (0.0, None))
         if now_s - read_s >= LAST_WEEK_FRESH_S:
             time_range = plan_range("now-169h", "now-168h", None, self._resolutions, now_s)[0]
-            week = await read_snapshot(store, app, time_range, [_P95])
+            week = await read_snapshot(store, app, time_range, [_P95], whole_sections=_NONE)
             p95_ms = week.value(_P95)
             self._last_week[app] = (now_s, p95_ms)
         return p95_ms
@@ -136,7 +137,7 @@ async def _read_overview(
     p95_last_week_ms: Value,
 ) -> AppOverview:
     time_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
-    hour = await read_snapshot(store, sighting.app, time_range, _QUESTIONS)
+    hour = await read_snapshot(store, sighting.app, time_range, _QUESTIONS, whole_sections=_NONE)
     points = hour.points(_REQUESTS)
     counts = [value for value in points if value is not None]
     requests = sum(counts)

@@ -33,6 +33,7 @@ cdef class Distribution(Cell):
     cdef long long *bins  # counts of the bins in [low, high); NULL if that is empty
     cdef int low
     cdef int high
+    cdef int add_times(self, long long count, long long total, long long largest) except -1
     cdef int add_bins(self, const Bin *bins, int size) except -1
     cdef int _grow(self, int first, int last) except -1
 

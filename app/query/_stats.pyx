@@ -41,6 +41,13 @@ cdef class Distribution(Cell):
     def __dealloc__(self):
         free(self.bins)
 
+    cdef int add_times(self, long long count, long long total, long long largest) except -1:
+        """Merge totals of times."""
+        self.count = plus(self.count, count)
+        self.total = plus(self.total, total)
+        self.largest = max(self.largest, largest)
+        return 0
+
     cdef int add_bins(self, const Bin *bins, int size) except -1:
         """Merge a sketch. Its bins are in order."""
         cdef int position

@@ -16,8 +16,11 @@ is then unusable, and the caller falls back to app.query.table.Table, which defi
 # (`Label`), the section and its second column. Rows are sorted, so the search in a label's rows
 # starts behind the last hit.
 #
+# A query for one series without filters needs no rows: it gets the sums of whole sections. A query
+# about statuses only, whatever the source, gets the sums by status, as rows of a label without name.
+#
 # A row adds up what its rollups hold, and passes it on to its feeds only in the next turn: when the
-# interval of any query changes, and at the end. Slots are often shorter than the intervals asked for.
+# interval of a query of its section changes, and at the end. Slots are often shorter than the intervals asked for.
 
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcmp, memset
@@ -26,7 +29,8 @@ from app.query._stats cimport (
     BINS, Bin, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, merge_summary, plus,
 )
 from app.rollup._msgpack cimport (
-    FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, step_over, text,
+    FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, skip_extensions, step_over,
+    text,
 )
 
 from app.rollup import codec as packing
@@ -43,6 +47,8 @@ cdef enum:
     MINUTES_PER_HOUR = 60
     HOUR_S = 3600
     SECTIONS = 8
+    GAUGES_MAX = 64
+    STATUSES = 600  # that are known
     NONE = -1  # no series, or no interval
     UNKNOWN = -2  # a series that no rollup in the query's range has had yet
 
@@ -53,7 +59,8 @@ cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
 cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
 cdef int GAUGE_COUNT = len(CORE_GAUGES)
-assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges" and len(CORE_SECTIONS) == SECTIONS
+assert GAUGE_COUNT <= GAUGES_MAX and len(CORE_SECTIONS) == SECTIONS
+assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges"
 
 
 # --- rows, and the cells that they feed -----------------------------------------------------------
@@ -128,7 +135,7 @@ cdef class Label:
         if row.feeds == NULL:
             raise MemoryError
         rows.size += 1
-        rows.next = rows.size
+        rows.next = 0
         return row
 
 
@@ -139,6 +146,8 @@ cdef class Intervals:
     cdef long long step_s
     cdef int size
     cdef int current  # the interval of the rollup being read, or NONE
+    cdef bint has_section[SECTIONS]  # that a query over this range reads
+    cdef bint has_rows[SECTIONS]  # of which it reads rows
     cdef list active_apps  # a set for each interval
 
     def __cinit__(self, time_range):
@@ -209,6 +218,12 @@ cdef class QueryCells:
                 (<Gauge?>cell).scale = self.scale
         return <Cell>cell
 
+    cdef Cell sum_cell(self):
+        """The cell of the only series in the current interval, which must not be NONE."""
+        if not self.cells:
+            self.find_series(())
+        return self.find_cell(0, self.intervals.current)
+
     cdef int add_tagged(self, object key, int interval, long long id, value) except -1:
         """Add a row of a tagged section, decoded by Python. `id`: that of its source's label."""
         cdef int series
@@ -242,7 +257,7 @@ cdef class QueryCells:
         empty = 0 if self.query.metric.kind == "counter" else None
         series = self.series_by_key.get(key, NONE)
         row = [None] * self.intervals.size if series == NONE else <list>self.cells[series]
-        if intervals and not 0 <= min(intervals) <= max(intervals) < self.intervals.size:
+        if intervals.start < 0 or intervals.stop > self.intervals.size:
             raise IndexError(intervals)
         for index in intervals:
             cell = row[index]
@@ -259,6 +274,7 @@ cdef class QueryCells:
 
 
 _POSITIONS = {section.name: position for position, section in enumerate(CORE_SECTIONS)}
+_STATUS_LABELS = frozenset({"status", "status_class", "outcome"})
 _CELL_TYPES = {  # by the values of a section
     COUNT: Counter,
     MASK: Dynos,
@@ -291,6 +307,18 @@ cdef int move_feed(Feed *feed) except -1:
     return 0
 
 
+cdef inline Row *expected_row(Label label, int section, long long second) noexcept:
+    """The row behind the last hit if it is the one looked for, or NULL. Rows come in order."""
+    cdef Rows *rows = &label.rows[section]
+    cdef Row *row = &rows.rows[rows.next]
+    if not rows.size or row.second != second:
+        return NULL
+    rows.next += 1
+    if rows.next == rows.size:
+        rows.next = 0
+    return row
+
+
 cdef int turn_row(Row *row, int section, long long source, int turn) except -1:
     """Pass on what a row added up, and begin anew in another turn."""
     cdef int position
@@ -317,15 +345,10 @@ cdef int pass_on(Row *row, void *cell, int section, long long source) except -1:
     """Add what a row added up to a cell. Which section feeds which kind of cell is said here,
     in `_read_sketches` and in `feed_minutes`; `_CELL_TYPES` makes sure of the type.
     """
-    cdef Distribution times
     if section == GAUGE_SECTION:
         return (<Gauge>cell).merge(source, &row.summary)
     if section == TIMINGS:
-        times = <Distribution>cell
-        times.count = plus(times.count, row.count)
-        times.total = plus(times.total, row.total)
-        times.largest = max(times.largest, row.largest)
-        return 0
+        return (<Distribution>cell).add_times(row.count, row.total, row.largest)
     (<Counter>cell).total = plus((<Counter>cell).total, row.count)
     return 0
 
@@ -338,11 +361,20 @@ cdef class Table:
 
     cdef list cells  # a QueryCells for each query
     cdef list intervals
-    cdef list readers  # for each section a list of the QueryCells that read it
+    cdef list row_readers  # for each section a list of the QueryCells that read its rows
+    cdef list sum_readers  # the same for queries for one series, which need no rows
+    cdef list status_readers  # the same for queries about the statuses of requests
+    cdef Label any_source  # has the rows of `status_readers`
+    cdef long long counts_by_status[STATUSES]  # of the rollup being read
+    cdef bint has_status[STATUSES]
     cdef bint is_required[SECTIONS]
+    cdef bint has_row_readers[SECTIONS]
+    cdef bint is_read[SECTIONS]  # in the rollup being read: some query has it in its range
+    cdef bint is_gauge_read[GAUGES_MAX]
+    cdef bint is_kind_read[TIMING_KIND_COUNT]
     cdef dict extension_readers  # the same, by tag
     cdef frozenset extensions  # that are merged as a whole
-    cdef int turn  # counts changes of intervals, from 1 on
+    cdef int turns[SECTIONS]  # counts changes of the intervals that its rows feed, from 1 on
     cdef list latest_gauges  # a Gauge for each gauge if last values are wanted, or None
     cdef bint counts_minutes
     cdef str app
@@ -357,36 +389,55 @@ cdef class Table:
         cdef int section
         intervals_by_range = {}
         self.cells = []
-        self.turn = 1
+        for section in range(SECTIONS):
+            self.turns[section] = 1
         for query in queries:
             if query.range not in intervals_by_range:
                 intervals_by_range[query.range] = Intervals(query.range)
             self.cells.append(QueryCells(query, intervals_by_range[query.range]))
         self.intervals = list(intervals_by_range.values())
-        self.readers = [[] for _ in range(SECTIONS)]
+        self.row_readers = [[] for _ in range(SECTIONS)]
+        self.sum_readers = [[] for _ in range(SECTIONS)]
+        self.status_readers = []
         self.extension_readers = {}
         for cells in self.cells:
             for name in cells.sections:
                 if not SECTION[name].is_core:
                     self.extension_readers.setdefault(name, []).append(cells)
                 else:
-                    self.readers[_POSITIONS[name]].append(cells)
-        self.counts_minutes = bool(self.readers[MINUTES])
-        for section in range(SECTIONS):
-            self.is_required[section] = bool(self.readers[section])
+                    self._add_reader(cells, _POSITIONS[name])
         if "gauges" in whole_sections:
             self.latest_gauges = [Gauge() for _ in range(GAUGE_COUNT)]
-        self.is_required[GAUGE_SECTION] |= self.latest_gauges is not None
-        self.is_required[MINUTES] |= "active_minutes" in whole_sections
+            self.is_required[GAUGE_SECTION] = True
+        self.is_required[MINUTES] = "active_minutes" in whole_sections
         self.extensions = whole_sections & (WHOLE_SECTIONS | {"named_gauges"})
         self.merged_rollup = Rollup() if self.extensions else None
         self._start_app("")
+
+    cdef int _add_reader(self, QueryCells cells, int section) except -1:
+        cdef int kind
+        if cells.is_single_series and section != MINUTES:
+            self.sum_readers[section].append(cells)
+        elif section == REQUESTS and _STATUS_LABELS.issuperset((*cells.query.by, *cells.query.filters)):
+            self.status_readers.append(cells)
+            cells.intervals.has_rows[section] = True
+        else:
+            self.row_readers[section].append(cells)
+            self.has_row_readers[section] = cells.intervals.has_rows[section] = True
+        cells.intervals.has_section[section] = True
+        self.counts_minutes |= section == MINUTES
+        if section == GAUGE_SECTION:
+            self.is_gauge_read[cells.gauge] = True
+        for kind in range(TIMING_KIND_COUNT):
+            self.is_kind_read[kind] |= cells.is_timed_kind[kind]
+        return 0
 
     cdef int _start_app(self, str app) except -1:
         """Reset the caches of names and keys, which are valid for one app only."""
         cdef QueryCells cells
         self.app = app
         self.labels = {}
+        self.any_source = Label(b"", 0)
         self.block, self.block_labels = b"", []
         for cells in self.cells:
             cells.keyers = [None] * SECTIONS
@@ -399,15 +450,21 @@ cdef class Table:
             PackError: the bytes differ from what `pack` writes, or a sum is too large.
         """
         cdef Intervals intervals
-        cdef int interval
+        cdef int interval, section
         if app != self.app:
             self.finish()
             self._start_app(app)
+        for section in range(SECTIONS):
+            self.is_read[section] = self.is_required[section]
         for intervals in self.intervals:
             interval = intervals.index(start)
             if interval != intervals.current:
                 intervals.current = interval
-                self.turn += 1
+                for section in range(SECTIONS):
+                    self.turns[section] += intervals.has_rows[section]
+            if interval != NONE:
+                for section in range(SECTIONS):
+                    self.is_read[section] |= intervals.has_section[section]
         try:
             self._add(start, data)
         except (ValueError, OverflowError) as error:
@@ -431,7 +488,7 @@ cdef class Table:
         names = self._read_names(&rollup)
         for section in range(SECTIONS):
             binary(&rollup, &part)
-            if self.is_required[section]:
+            if self.is_read[section]:
                 self._read(section, &part, names, start)
                 if part.at != part.end:
                     raise ValueError("more than its rows")
@@ -491,21 +548,19 @@ cdef class Table:
         `code`: the second column's label, if it is one (an error code).
         """
         cdef Rows *rows = &label.rows[section]
-        cdef int step
-        cdef int position = rows.next
-        for step in range(rows.size):
-            if position >= rows.size:
-                position = 0
+        cdef int position
+        for position in range(rows.size):
             if rows.rows[position].second == second:
-                rows.next = position + 1
+                rows.next = position + 1 if position + 1 < rows.size else 0
                 return &rows.rows[position]
-            position += 1
         return self._add_row(label, section, second, code)
 
     cdef Row *_add_row(self, Label label, int section, long long second, Label code) except NULL:
         cdef QueryCells cells
         cdef Feed *feed
-        cdef list readers = <list>self.readers[section]
+        cdef list readers = (
+            self.status_readers if label is self.any_source else <list>self.row_readers[section]
+        )
         cdef Row *row = label.add_row(section, second, len(readers))
         if section == ERRORS:
             row_key = (label.name, code.name)
@@ -555,22 +610,66 @@ cdef class Table:
     ) except? -1:
         cdef Label label, code = None
         cdef long long second = 0
+        cdef long long total = 0
         cdef long long count
+        cdef bint has_rows = self.has_row_readers[section]
+        cdef bint is_empty = True
+        cdef bint by_status = section == REQUESTS and bool(self.status_readers)
+        cdef int statuses[STATUSES]
+        cdef int position
+        cdef int status_count = 0
+        cdef Py_ssize_t source
+        cdef Py_ssize_t size = len(names)
         cdef Row *row
+        cdef QueryCells cells
+        cdef Counter cell
         while numbers > 0:
-            label = <Label>names[below(part, len(names))]
+            source = below(part, size)
             if section == REQUESTS:
                 second = below(part, SMALL_NUMBERS)
             elif section == ERRORS:
-                code = <Label>names[below(part, len(names))]
+                code = <Label>names[below(part, size)]
                 second = code.id
             count = not_negative(part)
-            row = self._row(label, section, second, code)
-            if row.turn != self.turn:
-                turn_row(row, section, label.id, self.turn)
-            row.count = plus(row.count, count)
+            total = plus(total, count)
+            if by_status and second >= STATUSES:  # of a newer version
+                self._count_status(second, count)
+            elif by_status:
+                if not self.has_status[second]:
+                    self.has_status[second] = True
+                    statuses[status_count] = <int>second
+                    status_count += 1
+                self.counts_by_status[second] = plus(self.counts_by_status[second], count)
+            if has_rows:
+                label = <Label>names[source]
+                row = expected_row(label, section, second)
+                if row == NULL:
+                    row = self._row(label, section, second, code)
+                if row.size:
+                    if row.turn != self.turns[section]:
+                        turn_row(row, section, label.id, self.turns[section])
+                    row.count = plus(row.count, count)
+            is_empty = False
             numbers -= 3 if section == REQUESTS or section == ERRORS else 2
+        for position in range(status_count):
+            second = statuses[position]
+            self._count_status(second, self.counts_by_status[second])
+            self.counts_by_status[second] = 0
+            self.has_status[second] = False
+        if not is_empty:
+            for cells in <list>self.sum_readers[section]:
+                if cells.intervals.current != NONE:
+                    cell = <Counter>cells.sum_cell()
+                    cell.total = plus(cell.total, total)
         return numbers
+
+    cdef int _count_status(self, long long status, long long count) except -1:
+        cdef Row *row = self._row(self.any_source, REQUESTS, status)
+        if row.size:
+            if row.turn != self.turns[REQUESTS]:
+                turn_row(row, REQUESTS, 0, self.turns[REQUESTS])
+            row.count = plus(row.count, count)
+        return 0
 
     cdef Py_ssize_t _read_timings(
         self, Cursor *part, Py_ssize_t numbers, list names
@@ -579,18 +678,28 @@ cdef class Table:
         cdef int kind
         cdef long long count, total, largest
         cdef Row *row
+        cdef QueryCells cells
+        cdef Distribution times
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             kind = below(part, SMALL_NUMBERS)
             count = not_negative(part)
             total = not_negative(part)
             largest = not_negative(part)
+            for cells in <list>self.sum_readers[TIMINGS]:
+                if cells.accepts(TIMINGS, kind) and cells.intervals.current != NONE:
+                    times = <Distribution>cells.sum_cell()
+                    times.add_times(count, total, largest)
+            if not self.has_row_readers[TIMINGS]:
+                numbers -= 5
+                continue
             row = self._row(label, TIMINGS, kind)
-            if row.turn != self.turn:
-                turn_row(row, TIMINGS, label.id, self.turn)
-            row.count = plus(row.count, count)
-            row.total = plus(row.total, total)
-            row.largest = max(row.largest, largest)
+            if row.size:
+                if row.turn != self.turns[TIMINGS]:
+                    turn_row(row, TIMINGS, label.id, self.turns[TIMINGS])
+                row.count = plus(row.count, count)
+                row.total = plus(row.total, total)
+                row.largest = max(row.largest, largest)
             numbers -= 5
         return numbers
 
@@ -601,12 +710,20 @@ cdef class Table:
         cdef int kind, position
         cdef Row *row
         cdef void *cell
+        cdef QueryCells cells
         cdef Bin bins[BINS]
         cdef int size = 0
         while numbers > 0:
             label = <Label>names[below(part, len(names))]
             kind = below(part, SMALL_NUMBERS)
             numbers -= 2 + read_bins(part, bins, &size)
+            if kind >= TIMING_KIND_COUNT or not self.is_kind_read[kind]:
+                continue
+            for cells in <list>self.sum_readers[SKETCHES]:
+                if cells.accepts(TIMINGS, kind) and cells.intervals.current != NONE:
+                    (<Distribution>cells.sum_cell()).add_bins(bins, size)
+            if not self.has_row_readers[SKETCHES]:
+                continue
             row = self._row(label, SKETCHES, kind)
             for position in range(row.size):
                 cell = current_cell(&row.feeds[position])
@@ -619,28 +736,39 @@ cdef class Table:
         cdef GaugeSummary summary
         cdef long long epoch
         cdef int gauge
-        cdef bint has_readers = bool(<list>self.readers[GAUGE_SECTION])
-        cdef Row no_row
+        cdef Py_ssize_t position
+        cdef Py_ssize_t size = len(names)
+        cdef bint keeps_last = self.latest_gauges is not None
         cdef Row *row
+        cdef QueryCells cells
         if not numbers:
             return 0
-        no_row.size = 0
         epoch = not_negative(part)
         numbers -= 1
         while numbers > 0:
-            label = <Label>names[below(part, len(names))]
+            position = below(part, size)
             gauge = below(part, SMALL_NUMBERS)
             numbers -= 8
-            row = self._row(label, GAUGE_SECTION, gauge) if has_readers else &no_row
-            if not row.size and self.latest_gauges is None:
+            if gauge >= GAUGES_MAX or not (keeps_last or self.is_gauge_read[gauge]):
                 step_over(part, 6)
                 continue
             read_gauge_summary(part, epoch, &summary)
-            if self.latest_gauges is not None and gauge < GAUGE_COUNT:
+            label = <Label>names[position]
+            if keeps_last and gauge < GAUGE_COUNT:
                 (<Gauge>self.latest_gauges[gauge]).merge(label.id, &summary)
+            if not self.is_gauge_read[gauge]:
+                continue
+            for cells in <list>self.sum_readers[GAUGE_SECTION]:
+                if cells.gauge == gauge and cells.intervals.current != NONE:
+                    (<Gauge>cells.sum_cell()).merge(label.id, &summary)
+            if not self.has_row_readers[GAUGE_SECTION]:
+                continue
+            row = expected_row(label, GAUGE_SECTION, gauge)
+            if row == NULL:
+                row = self._row(label, GAUGE_SECTION, gauge)
             if row.size:
-                if row.turn != self.turn:
-                    turn_row(row, GAUGE_SECTION, label.id, self.turn)
+                if row.turn != self.turns[GAUGE_SECTION]:
+                    turn_row(row, GAUGE_SECTION, label.id, self.turns[GAUGE_SECTION])
                 merge_summary(&row.summary, &summary)
         return numbers
 
@@ -675,6 +803,8 @@ cdef class Table:
         cdef QueryCells cells
         cdef long long id
         cdef Py_ssize_t _
+        if not self.extensions and not self.extension_readers:
+            return skip_extensions(rollup)
         for _ in range(array(rollup)):
             if array(rollup) != 2:
                 raise ValueError("no section")
@@ -705,7 +835,7 @@ cdef class Table:
         cdef Row *row
         cdef Feed *feed
         cdef int section, position
-        for label in self.labels.values():
+        for label in (self.any_source, *self.labels.values()):
             for section in range(SECTIONS):
                 if section == MINUTES or section == SKETCHES:
                     continue

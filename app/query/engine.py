@@ -120,7 +120,7 @@ def _list_keys(query: Query, cells: QueryCells) -> list[SeriesKey]:
             f"the answer would have more than {VALUES_MAX:,} values. "
             "Use a longer step, add filters, or group by fewer labels."
         )
-    return sorted(keys, key=_natural_order)
+    return sorted(keys, key=_natural_order) if query.by else [()]
 
 
 def build_series(query: Query, cells: QueryCells) -> list[Series]:

@@ -23,7 +23,7 @@ from app.storage.interface.rollups import RollupReader
 
 _MS = 1000
 _RATE_AGE_MIN_S = 10
-_WHOLE_SECTIONS = frozenset({"active_minutes", "events"})
+PAGE_SECTIONS = frozenset({"active_minutes", "events"})
 _ANY_RANGE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 
 
@@ -167,22 +167,29 @@ async def read_snapshot(
     time_range: QueryRange,
     questions: Collection[Question],
     selection: Selection = WHOLE_APP,
+    *,
+    whole_sections: frozenset[str] = PAGE_SECTIONS,
 ) -> AppSnapshot:
     """Read an app once, to answer these questions.
+
+    Without `whole_sections`, sources, events and ledger are not read and stay empty.
 
     Raises:
         QueryError, StoreUnavailable, NewerVersion
     """
     queries = {question: question.plan(time_range, selection) for question in questions}
-    all_queries = [ledger_query(time_range), *queries.values()]
-    table = await scan(store, [app], time_range, all_queries, _WHOLE_SECTIONS)
-    ledger, *results = table.results()
+    all_queries = list(queries.values())
+    if whole_sections:
+        all_queries.append(ledger_query(time_range))
+    table = await scan(store, [app], time_range, all_queries, whole_sections)
+    results = table.results()
+    ledger = ledger_counts(results.pop()) if whole_sections else {}
     return AppSnapshot(
         app,
         time_range,
         selection,
         dict(zip(queries, zip(queries.values(), results, strict=True), strict=True)),
         table.last_active_s(),
-        table.merged_rollup.events,
-        ledger_counts(ledger),
+        table.merged_rollup.events if whole_sections else {},
+        ledger,
     )

@@ -7,7 +7,7 @@ to one series of a query, or to none if a filter excludes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -64,7 +64,7 @@ class Query:
 
     def over(self, time_range: QueryRange) -> Query:
         """The same query over another range. Both share what they cached about rows."""
-        return replace(self, range=time_range)
+        return Query(self.metric, self.stats, time_range, self.by, self.filters, self._keyers)
 
     def keyer(self, section: str, app: str) -> SeriesKeyer:
         """The keyer for a section's rows. All apps share one, unless the query names the app."""
@@ -245,10 +245,8 @@ class Table:
         self, queries: Sequence[Query], whole_sections: frozenset[str] = frozenset()
     ) -> None:
         self._cells = [QueryCells(query) for query in queries]
-        requirements = [required_sections(query) for query in queries]
-        self._sections = frozenset[str]().union(*(part.sections for part in requirements))
-        self._sections |= whole_sections & {"active_minutes"}
-        self._gauges = frozenset[int]().union(*(part.gauges or () for part in requirements))
+        self._requirements = [(query.range, required_sections(query)) for query in queries]
+        self._activity = whole_sections & {"active_minutes"}
         self._whole_sections = whole_sections - {"active_minutes"}
         self._app = ""
         self._minutes: dict[int, dict[str, int]] = {}  # of the app added last, by slot and source
@@ -264,8 +262,15 @@ class Table:
         if app != self._app:
             self.finish()
             self._app = app
+        requirements = [
+            required
+            for time_range, required in self._requirements
+            if time_range.interval_of(slot_start) is not None
+        ]
+        sections = self._activity.union(*(required.sections for required in requirements))
+        gauges = frozenset[int]().union(*(required.gauges or () for required in requirements))
         rollup = Rollup()
-        merge_packed(rollup, data, self._sections, gauges=self._gauges)
+        merge_packed(rollup, data, sections, gauges=gauges)
         for cells in self._cells:
             if rollup.messages:
                 cells.mark_active(app, slot_start)

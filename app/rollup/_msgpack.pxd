@@ -144,17 +144,14 @@ cdef inline int text(Cursor *cursor, Cursor *part) except -1:
     raise ValueError("not a text")
 
 
-cdef inline int skip_extensions(Cursor *cursor, bytes read_tag) except -1:
-    """Step over the extensions, but check their form. One with `read_tag` is a ValueError."""
+cdef inline int skip_extensions(Cursor *cursor) except -1:
+    """Step over the extensions, but check their form."""
     cdef Cursor part = cursor[0]
     cdef Py_ssize_t _
     for _ in range(array(cursor)):
         if array(cursor) != 2:
             raise ValueError("not an extension")
         text(cursor, &part)
-        tag = part.at[: part.end - part.at]
-        tag.decode()
-        if tag == read_tag:
-            raise ValueError("a section that Python reads")
+        part.at[: part.end - part.at].decode()
         binary(cursor, &part)
     return 0
