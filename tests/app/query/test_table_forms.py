@@ -305,11 +305,11 @@ def test_a_query_gets_only_the_slots_of_its_range() -> None:
     data = packing.pack(rollup(3, 300))
     inputs = [("shop", START + MINUTE_S * number, data) for number in range(-1, 9)]
     metric = METRICS["requests"]
-    whole, tail = build_query(metric, slots=8), build_query(metric)
+    full_range, tail = build_query(metric, slots=8), build_query(metric)
     tail = tail.over(tail.range._replace(start=START + 6 * MINUTE_S, end=START + 8 * MINUTE_S))
-    for table in (CompiledTable([whole, tail]), reference.Table([whole, tail])):
+    for table in (CompiledTable([full_range, tail]), reference.Table([full_range, tail])):
         all_cells, tail_cells = fill(table, inputs).results()
-        values = all_cells.values((), None, whole.stats[0], range(4))
+        values = all_cells.values((), None, full_range.stats[0], range(4))
         assert tail_cells.values((), None, tail.stats[0], range(1)) == values[3:] != [None]
 
 

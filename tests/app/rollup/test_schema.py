@@ -82,9 +82,9 @@ def test_renaming_before_or_after_a_merge_is_the_same(
 ) -> None:
     first, second = data.draw(rows_of(section)), data.draw(rows_of(section))
     names = {"source": lambda source: source.partition(".")[0]}
-    together = section.rename(merge(section, first, second), names)
-    apart = merge(section, section.rename(first, names), section.rename(second, names))
-    assert together == apart
+    renamed_last = section.rename(merge(section, first, second), names)
+    renamed_first = merge(section, section.rename(first, names), section.rename(second, names))
+    assert renamed_first == renamed_last
 
 
 @given(st.lists(st.tuples(*[numbers] * 6), min_size=2, max_size=2))

@@ -14,6 +14,7 @@ import pytest
 
 from app.alerting.channels.channel import Channel
 from app.alerting.channels.delivery import ChannelSender
+from app.alerting.channels.http_post import post_json
 from app.alerting.channels.kind import ChannelDeliveryError
 from app.alerting.channels.kinds import complete_and_check
 from app.alerting.notification import Notification, NotificationItem
@@ -259,3 +260,9 @@ async def test_a_recipient_that_is_refused_is_named_though_others_got_the_mail()
 async def test_a_channel_of_an_unknown_kind_says_what_to_do() -> None:
     with pytest.raises(ChannelDeliveryError, match=r"no channels of kind pager\. Upgrade every"):
         await ChannelSender(Clock()).send(Channel("ops", "pager", "https://SECRET", 1), MESSAGE)
+
+
+async def test_a_header_that_is_no_ascii_fails_the_delivery_and_nothing_else() -> None:
+    channel = Channel("ops", "slack", "http://127.0.0.1:1", 1)
+    with pytest.raises(ChannelDeliveryError, match="is no header"):
+        await post_json(channel, b"text", {"Title": "späte Antworten"})
