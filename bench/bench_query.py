@@ -161,7 +161,7 @@ async def all_apps(rollups: list[Rollup]) -> None:
             nonlocal at_s
             at_s += FRESH_S
             cache = overviews.setdefault(store._slot_cache, AppsOverviewCache(RESOLUTIONS))
-            rows = [await cache.get(store, sighting, at_s) for sighting in sightings]
+            rows = await cache.get_all(store, sightings, at_s)
             assert all(row.p95_ms for row in rows)
 
         row = await measure(store, client, rows_of)

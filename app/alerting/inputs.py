@@ -13,7 +13,7 @@ from app.alerting.conditions import (
 )
 from app.alerting.notification import CHANGES_BEFORE_S
 from app.alerting.rule import Rule
-from app.query.engine import PackedRollup, build_series, read_packed_rollups, scan, scan_packed
+from app.query.engine import PackedRollup, build_series, list_packed, scan, scan_packed, slots_of
 from app.query.history import read_events
 from app.query.stats import Stat, Value
 from app.query.table import MESSAGES, Query, QueryCells, QueryRange
@@ -185,8 +185,8 @@ async def read_inputs(
     """
     first = start - (queries.over_minutes - 1) * MINUTE_S
     time_range = QueryRange(first, end, MINUTE_S, minutes)
-    packed_rollups = [rollup async for rollup in read_packed_rollups(store, app, time_range)]
-    return RuleInputs(app, queries, minutes, packed_rollups)
+    contents = await store.read(app, slots_of(time_range))
+    return RuleInputs(app, queries, minutes, list(list_packed(contents, time_range)))
 
 
 async def read_activity(

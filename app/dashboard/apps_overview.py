@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
 from app.query.planner import plan_range
-from app.query.snapshot import Question, read_snapshot
+from app.query.snapshot import AppSnapshot, Question, read_snapshots
 from app.query.stats import Value
 from app.rollup.resolutions import Resolution
 from app.storage.interface.apps import SeenApp
@@ -23,14 +23,20 @@ FRESH_S = 10
 LAST_WEEK_FRESH_S = 600
 CACHED_APPS_MAX = 5_000
 
-_NONE = frozenset[str]()
 _REQUESTS = Question("requests", ("sum",))
 _FAILED_REQUESTS = Question(
     "requests", ("sum",), whole_range=True, filters=(("outcome", ("failed",)),)
 )
 _P95 = Question("service_time_ms", ("p95",), whole_range=True)
 _HIGHEST_MEMORY = Question("memory_quota_used_ratio", ("max",), whole_range=True)
-_CODES_NOW = Question("heroku_errors", ("sum",), "code", whole_range=True, last_steps=CODE_STEPS)
+_CODES_NOW = Question(
+    "heroku_errors",
+    ("sum",),
+    "code",
+    whole_range=True,
+    last_steps=CODE_STEPS,
+    filters=(("code", CRITICAL_CODES),),
+)
 _QUESTIONS = (_REQUESTS, _FAILED_REQUESTS, _P95, _HIGHEST_MEMORY, _CODES_NOW)
 
 
@@ -38,7 +44,7 @@ class AppOverview(NamedTuple):
     """The last hour of an app. None where nothing is known.
 
     memory_used_ratio  share of the quota, of the fullest dyno
-    codes_now          lines by error code within NOW_MINUTES
+    codes_now          lines by critical code within NOW_MINUTES
     """
 
     app: str
@@ -103,41 +109,53 @@ class AppsOverviewCache:
         self._overviews: dict[str, tuple[float, AppOverview]] = {}
         self._last_week: dict[str, tuple[float, Value]] = {}
 
-    async def get(self, store: RollupReader, sighting: SeenApp, now_s: float) -> AppOverview:
-        """The overview of an app. The caller has checked that the reader may see it.
+    async def get_all(
+        self, store: RollupReader, sightings: Sequence[SeenApp], now_s: float
+    ) -> list[AppOverview]:
+        """The overviews of these apps. The caller has checked that the reader may see them.
 
         Raises:
             StoreUnavailable, NewerVersion
         """
-        cached_at_s, overview = self._overviews.get(sighting.app, (0.0, None))
-        if overview is None or now_s - cached_at_s >= FRESH_S:
-            if len(self._overviews) >= CACHED_APPS_MAX:
-                self._overviews.clear()
-                self._last_week.clear()
-            p95_ms = await self._p95_last_week(store, sighting.app, now_s)
-            overview = await _read_overview(store, sighting, self._resolutions, now_s, p95_ms)
-            self._overviews[sighting.app] = (now_s, overview)
-        return overview
+        if len(self._overviews) >= CACHED_APPS_MAX:
+            self._overviews.clear()
+            self._last_week.clear()
+        overviews = {}
+        stale = {}
+        for sighting in sightings:
+            cached_at_s, overview = self._overviews.get(sighting.app, (0.0, None))
+            if overview is None or now_s - cached_at_s >= FRESH_S:
+                stale[sighting.app] = sighting
+            else:
+                overviews[sighting.app] = overview
+        p95_last_week_ms = await self._read_last_week(store, list(stale), now_s)
+        time_range = plan_range("now-1h", "now", "1m", self._resolutions, now_s)[0]
+        async for hour in read_snapshots(store, list(stale), time_range, _QUESTIONS):
+            app = hour.app
+            overviews[app] = _build_overview(stale[app], hour, p95_last_week_ms[app], now_s)
+            self._overviews[app] = (now_s, overviews[app])
+        return [overviews[sighting.app] for sighting in sightings]
 
-    async def _p95_last_week(self, store: RollupReader, app: str, now_s: float) -> Value:
-        read_s, p95_ms = self._last_week.get(app, (0.0, None))
-        if now_s - read_s >= LAST_WEEK_FRESH_S:
-            time_range = plan_range("now-169h", "now-168h", None, self._resolutions, now_s)[0]
-            week = await read_snapshot(store, app, time_range, [_P95], whole_sections=_NONE)
-            p95_ms = week.value(_P95)
-            self._last_week[app] = (now_s, p95_ms)
+    async def _read_last_week(
+        self, store: RollupReader, apps: Sequence[str], now_s: float
+    ) -> dict[str, Value]:
+        """The p95 of the same hour last week, by app."""
+        p95_ms = {
+            app: self._last_week[app][1]
+            for app in apps
+            if app in self._last_week and now_s - self._last_week[app][0] < LAST_WEEK_FRESH_S
+        }
+        missing = [app for app in apps if app not in p95_ms]
+        time_range = plan_range("now-169h", "now-168h", None, self._resolutions, now_s)[0]
+        async for week in read_snapshots(store, missing, time_range, [_P95]):
+            p95_ms[week.app] = week.value(_P95)
+            self._last_week[week.app] = (now_s, p95_ms[week.app])
         return p95_ms
 
 
-async def _read_overview(
-    store: RollupReader,
-    sighting: SeenApp,
-    resolutions: Sequence[Resolution],
-    now_s: float,
-    p95_last_week_ms: Value,
+def _build_overview(
+    sighting: SeenApp, hour: AppSnapshot, p95_last_week_ms: Value, now_s: float
 ) -> AppOverview:
-    time_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
-    hour = await read_snapshot(store, sighting.app, time_range, _QUESTIONS, whole_sections=_NONE)
     points = hour.points(_REQUESTS)
     counts = [value for value in points if value is not None]
     requests = sum(counts)
@@ -146,7 +164,7 @@ async def _read_overview(
         app=sighting.app,
         last_seen_s=sighting.last_seen_s,
         is_silent=now_s - sighting.last_seen_s > SILENT_AFTER_S,
-        has_runtime_metrics=sighting.runtime_metrics_s >= time_range.start,
+        has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
         requests_per_min=requests / MINUTES if counts else None,
         failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
         p95_ms=hour.value(_P95),

@@ -99,6 +99,7 @@ cdef class Label:
     cdef str name
     cdef bytes encoded
     cdef long long id
+    cdef Py_ssize_t position  # in the block that had it last
     cdef long long last_active_s  # the start of the last slot in which this source was active
     cdef dict minutes  # bits of active minutes, by start of the slot, or None
     cdef list keys  # held for the feeds, or None
@@ -506,15 +507,17 @@ cdef class Table:
         cdef Bytes begin = rollup.at
         cdef Py_ssize_t size = len(self.block)
         cdef Py_ssize_t position
+        cdef Label label
         cdef list before = self.block_labels
         if size and size <= rollup.end - begin and not memcmp(begin, <Bytes>self.block, size):
             rollup.at += size
             return before
-        self.block = b""
-        self.block_labels = [
-            self._read_label(rollup, before[position] if position < len(before) else None)
-            for position in range(array(rollup))
-        ]
+        self.block, self.block_labels = b"", []
+        position = 0
+        for _ in range(array(rollup)):
+            label = self._read_label(rollup, before[position] if position < len(before) else None)
+            label.position, position = len(self.block_labels), label.position + 1
+            self.block_labels.append(label)
         self.block = begin[: rollup.at - begin]
         return self.block_labels
 

@@ -13,7 +13,7 @@ interval, its counters are 0 there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
@@ -31,12 +31,13 @@ from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import PackError
 from app.rollup.resolutions import align
 from app.storage.interface.elements import HEADER_BYTES, Slot
-from app.storage.interface.rollups import RollupReader
+from app.storage.interface.rollups import Contents, RollupReader
 
 SERIES_MAX = 1_000
 BINS_WEIGHT = 200  # the bins of one interval count as this many values
 # A long query yields to other requests after this much work: 10 ms at most.
 BYTES_PER_TURN = 128 * 1024
+APPS_PER_READ = 8  # so that memory never holds the rollups of all apps
 VALUES_PER_TURN = 5_000
 SETTLED_AFTER_S = 60  # Logplex delivers within seconds; later lines are rare
 
@@ -79,29 +80,21 @@ def complete_until(time_range: QueryRange, now_s: float) -> int:
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def read_packed_rollups(
-    store: RollupReader, app: str, time_range: QueryRange
-) -> AsyncIterator[PackedRollup]:
-    """Yield every packed rollup of the range, from slots and inbox, yielding to other requests.
+def slots_of(time_range: QueryRange) -> list[Slot]:
+    """The slots that serve a range."""
+    start, end, _, resolution = time_range
+    return [Slot(resolution.name, at_s) for at_s in range(start, end, resolution.seconds)]
 
-    Raises:
-        StoreUnavailable: the store does not answer.
-    """
-    seconds = time_range.resolution.seconds
-    starts = range(time_range.start, time_range.end, seconds)
-    contents = await store.read(app, [Slot(time_range.resolution.name, start) for start in starts])
-    size = 0
+
+def list_packed(contents: Contents, time_range: QueryRange) -> Iterator[PackedRollup]:
+    """Every packed rollup of the range, from slots and inbox."""
     for slot, elements in contents.slots.items():
         for element in elements:
-            size += len(element)
-            if size >= BYTES_PER_TURN:
-                size = 0
-                await asyncio.sleep(0)
             yield slot.start, element[HEADER_BYTES:]
     for element in contents.inbox:
         for minute, data in unpack_batch(element[HEADER_BYTES:]):
             if time_range.start <= minute < time_range.end:
-                yield align(minute, seconds), data
+                yield align(minute, time_range.resolution.seconds), data
 
 
 # --- from cells to values -----------------------------------------------------------------------
@@ -200,10 +193,42 @@ async def _fill_from_store(
     table: Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
 ) -> Table:
     for app in apps:  # one after the other: memory never holds the rollups of all apps
-        async for start, data in read_packed_rollups(store, app, time_range):
-            table.add(app, start, data)
-    table.finish()
+        contents = await store.read(app, slots_of(time_range))
+        await _fill_yielding(table, app, list_packed(contents, time_range))
     return table
+
+
+async def _fill_yielding(table: Table, app: str, packed_rollups: Iterable[PackedRollup]) -> None:
+    size = 0
+    for start, data in packed_rollups:
+        table.add(app, start, data)
+        size += len(data)
+        if size >= BYTES_PER_TURN:
+            size = 0
+            await asyncio.sleep(0)
+    table.finish()
+
+
+async def scan_each(
+    store: RollupReader, apps: Sequence[str], time_range: QueryRange, queries: Sequence[Query]
+) -> AsyncIterator[tuple[str, Table]]:
+    """Read these apps a few at a time, and fill a table for each.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
+    slots = slots_of(time_range)
+    for first in range(0, len(apps), APPS_PER_READ):
+        names = apps[first : first + APPS_PER_READ]
+        contents_by_app = await store.read_many([(app, slots) for app in names])
+        for app, contents in zip(names, contents_by_app, strict=True):
+            table = Table(queries)
+            try:
+                await _fill_yielding(table, app, list_packed(contents, time_range))
+            except PackError:  # as in `scan`
+                table = reference.Table(queries)
+                await _fill_yielding(table, app, list_packed(contents, time_range))
+            yield app, table
 
 
 def scan_packed(

@@ -6,11 +6,11 @@ rollups answers them all, each as the API would.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from app.query.engine import Series, build_series, scan
+from app.query.engine import Series, build_series, scan, scan_each
 from app.query.history import ledger_counts, ledger_query
 from app.query.planner import build_query
 from app.query.selection import WHOLE_APP, Selection
@@ -193,3 +193,22 @@ async def read_snapshot(
         table.merged_rollup.events if whole_sections else {},
         ledger,
     )
+
+
+async def read_snapshots(
+    store: RollupReader,
+    apps: Sequence[str],
+    time_range: QueryRange,
+    questions: Collection[Question],
+) -> AsyncIterator[AppSnapshot]:
+    """Read several apps, to answer these questions. Sources, events and ledger stay empty.
+
+    Raises:
+        QueryError, StoreUnavailable, NewerVersion
+    """
+    queries = {question: question.plan(time_range, WHOLE_APP) for question in questions}
+    async for app, table in scan_each(store, apps, time_range, list(queries.values())):
+        answers = zip(queries.values(), table.results(), strict=True)
+        yield AppSnapshot(
+            app, time_range, WHOLE_APP, dict(zip(queries, answers, strict=True)), {}, {}, {}
+        )

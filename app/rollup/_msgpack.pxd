@@ -69,8 +69,11 @@ cdef inline int step_over(Cursor *cursor, int numbers) except -1:
     """Skip numbers without decoding them."""
     cdef int _, kind, size
     for _ in range(numbers):
+        if cursor.at < cursor.end and cursor.at[0] < 0x80:  # by far the most
+            cursor.at += 1
+            continue
         kind = first_byte(cursor)
-        if kind < 0x80 or kind >= 0xE0:
+        if kind >= 0xE0:
             continue
         if 0xCC <= kind <= 0xD3:
             size = 1 << (kind & 3)  # of uint 8 to 64 and of int 8 to 64

@@ -55,11 +55,8 @@ class Dashboard:
             sightings = await self._store.seen_apps()
             names = match_apps([sighting.app for sighting in sightings], [app] if app else [])
             reachable = set(await self._store.reachable_apps(names))
-            overviews = [
-                await self._overviews.get(self._store, sighting, now_s)
-                for sighting in sightings
-                if sighting.app in reachable
-            ]
+            listed = [sighting for sighting in sightings if sighting.app in reachable]
+            overviews = await self._overviews.get_all(self._store, listed, now_s)
             drains = await drain_statuses(self._store, reachable)
             rejected_logins = await recent_rejected_logins(self._store)
             alerts = await status.read_overview(self._store)
