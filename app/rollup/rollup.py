@@ -7,7 +7,7 @@ them: batches may arrive in any order, and workers need not coordinate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from app.rollup.events import EventKey
@@ -146,10 +146,10 @@ class Rollup:
         for section in SECTIONS:
             rows = self.rows(section)
             setattr(self, section.name, limit_rows(section, rows, limits))
-        names = _source_names(self, limits)
+        names = _names_over(self, limits)
         if names:
             for section in SECTIONS:
-                setattr(self, section.name, section.rename(self.rows(section), names))
+                _move_rows(section, self.rows(section), names)
 
     def _mark_active(self, source: str, at_ms: int) -> None:
         bit = 1 << (at_ms // 60_000 % 60)
@@ -299,36 +299,42 @@ _LIMIT: dict[str, Callable[[Any, int], Callable[[Any], Any]]] = {
 }
 
 
-def _source_names(
-    rollup: Rollup, limits: CardinalityLimits
-) -> dict[str, Callable[[str], str]] | None:
-    """The new names of sources and process types within the limits; None if all may stay."""
+def _names_over(rollup: Rollup, limits: CardinalityLimits) -> dict[str, dict[str, str]]:
+    """The new names of the sources and process types over the limits, by key column."""
     sources: set[str] = set()
     types: set[str] = set()
     for section in SECTIONS:
         sources |= section.column(rollup.rows(section), "source")
         types |= section.column(rollup.rows(section), "process_type")
     types.update(labels_of(source)[0] for source in sources)
-    dyno_count = sum(1 for source in sources if source.rpartition(".")[2] != OTHER)
-    if len(types - {OTHER}) <= limits.process_types and dyno_count <= limits.dynos:
-        return None
-    first_types = _first_names(types, limits.process_types)
-    dynos = _first_dynos(
-        (source for source in sources if labels_of(source)[0] in first_types), limits.dynos
+    # Names such as "web.other" are no dynos: they stay, and do not count.
+    dynos = {source for source in sources if source.rpartition(".")[2] != OTHER}
+    if len(types - {OTHER}) <= limits.process_types and len(dynos) <= limits.dynos:
+        return {}
+    types_over = types - _first_names(types, limits.process_types)
+    # Only the dynos of types within the limit compete: so the choice is the same, whether or not
+    # those of the other types were merged into "other" before.
+    first_dynos = _first_dynos(
+        (source for source in dynos if labels_of(source)[0] not in types_over), limits.dynos
     )
-
-    def limited_source(source: str) -> str:
+    names = {}
+    for source in sources - first_dynos - {OTHER}:
         process_type = labels_of(source)[0]
-        if process_type not in first_types:
-            return OTHER
-        if source in dynos or source == OTHER:
-            return source
-        return f"{process_type}.{OTHER}"
+        name = OTHER if process_type in types_over else f"{process_type}.{OTHER}"
+        if name != source:
+            names[source] = name
+    return {"source": names, "process_type": dict.fromkeys(types_over, OTHER)}
 
-    return {
-        "source": limited_source,
-        "process_type": lambda name: name if name in first_types else OTHER,
-    }
+
+def _move_rows(
+    section: Section, rows: dict[Any, Any], names: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Merge the rows with these names into those of their new names."""
+    for key_name, new_names in names.items():
+        keys = section.find_rows(rows, key_name, new_names)
+        if keys:
+            over = {key: rows.pop(key) for key in keys}
+            section.merge(rows, section.rename(over, {key_name: new_names.__getitem__}))
 
 
 def _first_names(names: Iterable[str], count_max: int) -> set[str]:
@@ -337,14 +343,8 @@ def _first_names(names: Iterable[str], count_max: int) -> set[str]:
 
 
 def _first_dynos(sources: Iterable[str], count_max: int) -> set[str]:
-    """Return the first sources by process type and number.
-
-    Process types over their limit sort behind those within it. So the choice is the same whether
-    or not their dynos were merged into "other" before. "other" itself always stays and sorts first.
-    Sources such as "web.other" stay too and are not counted.
-    """
-    dynos = [source for source in sources if source.rpartition(".")[2] != OTHER]
-    return {*sorted(dynos, key=_natural_key)[:count_max]}
+    """Return the first sources by process type and number. "other.1" and the like sort first."""
+    return {*sorted(sources, key=_natural_key)[:count_max]}
 
 
 def _natural_key(source: str) -> tuple[bool, str, int, str]:

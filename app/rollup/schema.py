@@ -17,7 +17,7 @@ unread. Columns of a section never change; other columns are another section.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -168,12 +168,23 @@ class Section:
 
     def column(self, rows: Mapping[Any, Any], key_name: str) -> set[Any]:
         """The distinct values in a key column; empty if the section has no such column."""
-        return {
-            column
-            for position, key in enumerate(self.keys)
-            if key.name == key_name
-            for column in {self.columns_of(row)[position] for row in rows}
-        }
+        names = [key.name for key in self.keys]
+        if key_name not in names:
+            return set()
+        position = names.index(key_name)
+        return set(rows) if len(names) == 1 else {key[position] for key in rows}
+
+    def find_rows(
+        self, rows: Mapping[Any, Any], key_name: str, values: Container[Any]
+    ) -> list[Any]:
+        """The keys of the rows that have one of these values in a key column."""
+        names = [key.name for key in self.keys]
+        if key_name not in names:
+            return []
+        if len(names) == 1:
+            return [key for key in rows if key in values]
+        position = names.index(key_name)
+        return [key for key in rows if key[position] in values]
 
     def labels(self, key: Any) -> Labels:
         """The labels of a row, as queries show them. The same rows come in all apps."""
