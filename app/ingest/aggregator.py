@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.rollup import batch_codec
 from app.rollup.accelerated import FastRollup, merge_rollups, pack, pack_batch, to_python
+from app.rollup.batch_codec import join_batch
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.time_range import ALWAYS, TimeRange
 from parsers import dispatch as heroku
@@ -111,11 +111,11 @@ class AggregatedBody:
         arrival_rollup.ledger = ledger
         rollups[arrival_minute] = pack(arrival_rollup, limits)
         arrival_rollup.ledger = {}
-        return _join_batch(rollups)
+        return join_batch(rollups)
 
     def pack_rollups(self) -> bytes:
         """Pack the rollups, without any ledger, in the form of app.rollup.batch_codec."""
-        return _join_batch({minute: self._packed(minute) for minute in self.rollups})
+        return join_batch({minute: self._packed(minute) for minute in self.rollups})
 
     def pack_minutes(self) -> Iterator[None]:
         """Keep each rollup only in its packed form, which is much smaller; yields after each."""
@@ -176,11 +176,6 @@ def _merge_activity(activity: ActivityTimes, body: AggregatedBody) -> ActivityTi
         max(activity.last_s, body.activity.last_s),
         max(activity.runtime_metrics_s, body.activity.runtime_metrics_s),
     )
-
-
-def _join_batch(rollups: dict[int, bytes]) -> bytes:
-    """Join packed rollups, by minute, into a batch of app.rollup.batch_codec."""
-    return msgspec.msgpack.encode([batch_codec.VERSION, sorted(rollups.items())])
 
 
 def _as_other_drain(ledger: dict[str, int]) -> dict[str, int]:

@@ -8,25 +8,17 @@ Bytes that differ from what app.rollup.codec writes, and sums over 63 bits, rais
 is then unusable, and the caller falls back to app.query.table.Table, which defines the result.
 """
 
-# Theory of operation
-#
-# Nearly all rollups of an app have the same names and the same rows as the one before. So a row is
-# resolved once: a `Row` lists its feeds, one for each query that counts the row, and every later
-# rollup goes from the row's numbers to the cells without a dictionary. A row is found by the name
-# (`Label`), the section and its second column. Rows are sorted, so the search in a label's rows
-# starts behind the last hit.
-#
-# A query for one series without filters needs no rows: it gets the sums of whole sections. A query
-# about statuses only, whatever the source, gets the sums by status, as rows of a label without name.
-#
-# A row adds up what its rollups hold, and passes it on to its feeds only in the next turn: when the
-# interval of a query of its section changes, and at the end. Slots are often shorter than the intervals asked for.
+# How rows reach the cells is told in app/query/_cells.pyx.
 
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp
 
+from app.query._cells cimport (
+    ERRORS, GAUGE_SECTION, LEDGER, MINUTES, NONE, REQUESTS, RESPONSE_BYTES, SECTIONS, SKETCHES,
+    TIMING_KIND_COUNT, TIMINGS, UNKNOWN, Feed, Intervals, Label, QueryCells, Row, Rows, current_cell,
+    expected_row, feed_minutes, finish_row, turn_row,
+)
 from app.query._stats cimport (
-    BINS, Bin, Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, merge_summary, plus,
+    BINS, Bin, Counter, Distribution, Gauge, GaugeSummary, merge_summary, plus,
 )
 from app.rollup._msgpack cimport (
     FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, skip_extensions, step_over,
@@ -34,324 +26,24 @@ from app.rollup._msgpack cimport (
 )
 
 from app.rollup import codec as packing
-from app.query.table import VALUES_MAX, WHOLE_SECTIONS, required_sections
+from app.query.table import WHOLE_SECTIONS
 from app.rollup.codec import PackError, decode_rows
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, CORE_SECTIONS, SECTION, SMALL_NUMBER_MAX
-from app.rollup.summaries import BINS as SKETCH
-from app.rollup.summaries import COUNT, MASK, TimingTotals, summaries
-from app.rollup.summaries import GaugeSummary as PyGaugeSummary
 
 cdef enum:
-    TIMING_KIND_COUNT = 4  # SERVICE_OK and so on in app.rollup.schema
     MINUTES_PER_HOUR = 60
-    HOUR_S = 3600
-    SECTIONS = 8
     GAUGES_MAX = 64
     STATUSES = 600  # that are known
-    NONE = -1  # no series, or no interval
-    UNKNOWN = -2  # a series that no rollup in the query's range has had yet
-
-cdef enum:  # sections in the order of the bytes
-    REQUESTS, ERRORS, TIMINGS, RESPONSE_BYTES, SKETCHES, GAUGE_SECTION, MINUTES, LEDGER
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
 cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
 cdef int GAUGE_COUNT = len(CORE_GAUGES)
-assert GAUGE_COUNT <= GAUGES_MAX and len(CORE_SECTIONS) == SECTIONS
-assert CORE_SECTIONS[GAUGE_SECTION].name == "gauges"
-
-
-# --- rows, and the cells that they feed -----------------------------------------------------------
-
-
-cdef struct Feed:
-    void *cells  # a QueryCells that the table holds
-    void *key  # of the series; the label holds it
-    const int *interval  # that of the rollup being read
-    int cell_interval  # that of `cell`
-    int series
-    void *cell  # a Cell that `cells` holds
-
-
-cdef struct Row:
-    long long second  # the second column: status, code, kind or gauge
-    Feed *feeds
-    int size
-    int turn  # in which the columns below were added up
-    long long count
-    long long total
-    long long largest
-    GaugeSummary summary
-
-
-cdef struct Rows:
-    Row *rows
-    int size
-    int capacity
-    int next  # behind the last hit
-
-
-cdef class Label:
-    """A name from packed bytes, and the rows that start with it."""
-
-    cdef str name
-    cdef bytes encoded
-    cdef long long id
-    cdef Py_ssize_t position  # in the block that had it last
-    cdef long long last_active_s  # the start of the last slot in which this source was active
-    cdef dict minutes  # bits of active minutes, by start of the slot, or None
-    cdef list keys  # held for the feeds, or None
-    cdef Rows rows[SECTIONS]
-
-    def __cinit__(self, bytes name, long long id):
-        self.name = name.decode()
-        self.encoded = name
-        self.id = id
-        self.last_active_s = NONE
-
-    def __dealloc__(self):
-        cdef int section, position
-        for section in range(SECTIONS):
-            for position in range(self.rows[section].size):
-                free(self.rows[section].rows[position].feeds)
-            free(self.rows[section].rows)
-
-    cdef Row *add_row(self, int section, long long second, Py_ssize_t feeds_max) except NULL:
-        """Add a row without feeds, but with space for them."""
-        cdef Rows *rows = &self.rows[section]
-        cdef Row *row
-        cdef int capacity
-        if rows.size == rows.capacity:
-            capacity = 2 * rows.capacity if rows.capacity else 4
-            row = <Row *>realloc(rows.rows, capacity * sizeof(Row))
-            if row == NULL:
-                raise MemoryError
-            rows.rows, rows.capacity = row, capacity
-        row = &rows.rows[rows.size]
-        memset(row, 0, sizeof(Row))
-        row.second = second
-        row.feeds = <Feed *>calloc(feeds_max, sizeof(Feed))
-        if row.feeds == NULL:
-            raise MemoryError
-        rows.size += 1
-        rows.next = 0
-        return row
-
-
-cdef class Intervals:
-    """The intervals of a range, shared by all queries over it."""
-
-    cdef long long begin
-    cdef long long step_s
-    cdef int size
-    cdef int current  # the interval of the rollup being read, or NONE
-    cdef bint has_section[SECTIONS]  # that a query over this range reads
-    cdef bint has_rows[SECTIONS]  # of which it reads rows
-    cdef list active_apps  # a set for each interval
-
-    def __cinit__(self, time_range):
-        self.begin, self.step_s, self.size = time_range.start, time_range.step_s, time_range.size
-        self.current = NONE
-        self.active_apps = [set() for _ in range(self.size)]
-
-    cdef int index(self, long long start) noexcept:
-        cdef long long index = (start - self.begin) // self.step_s
-        return <int>index if start >= self.begin and index < self.size else NONE
-
-
-cdef class QueryCells:
-    """The compiled app.query.table.QueryCells."""
-
-    cdef object query
-    cdef Intervals intervals
-    cdef frozenset sections
-    cdef object cell_type
-    cdef int gauge  # a core gauge, or NONE
-    cdef double scale  # of a gauge
-    cdef bint is_timed_kind[TIMING_KIND_COUNT]
-    cdef bint is_single_series  # without grouping and filters all rows belong to one series
-    cdef list keyers  # of the app being read, by section
-    cdef dict series_by_key
-    cdef list cells  # for each series a list with a cell for each interval, or None
-
-    def __cinit__(self, query, Intervals intervals):
-        cdef int kind
-        self.query, self.intervals = query, intervals
-        self.sections = required_sections(query).sections
-        # All sections of a query feed the same cells, so they must agree on the type.
-        (self.cell_type,) = {_CELL_TYPES[SECTION[name].values] for name in self.sections}
-        self.gauge = NONE
-        if "gauges" in self.sections:
-            (self.gauge,) = query.metric.selection
-        self.scale = query.metric.scale[0] / query.metric.scale[1]
-        for kind in range(TIMING_KIND_COUNT):
-            self.is_timed_kind[kind] = kind in (query.metric.selection or ())
-        self.is_single_series = not query.by and not query.filters
-        self.series_by_key = {}
-        self.cells = []
-
-    cdef bint accepts(self, int section, long long second):
-        """Whether the query is about rows with this second column."""
-        if section == TIMINGS or section == SKETCHES:
-            return second < TIMING_KIND_COUNT and self.is_timed_kind[second]
-        return section != GAUGE_SECTION or second == self.gauge
-
-    cdef int find_series(self, object key) except -2:
-        series = self.series_by_key.get(key)
-        if series is None:
-            if len(self.series_by_key) and (
-                (len(self.series_by_key) + 1) * self.intervals.size > VALUES_MAX
-            ):
-                self.series_by_key[key] = NONE  # too many: the query fails, so keep no cells
-                return NONE
-            series = self.series_by_key[key] = len(self.cells)
-            self.cells.append([None] * self.intervals.size)
-        return series
-
-    cdef Cell find_cell(self, int series, int interval):
-        cdef list row = <list>self.cells[series]
-        cell = row[interval]
-        if cell is None:
-            cell = row[interval] = self.cell_type()
-            if self.cell_type is Gauge:
-                (<Gauge?>cell).scale = self.scale
-        return <Cell>cell
-
-    cdef Cell sum_cell(self):
-        """The cell of the only series in the current interval, which must not be NONE."""
-        if not self.cells:
-            self.find_series(())
-        return self.find_cell(0, self.intervals.current)
-
-    cdef int add_tagged(self, object key, int interval, long long id, value) except -1:
-        """Add a row of a tagged section, decoded by Python. `id`: that of its source's label."""
-        cdef int series
-        cdef Cell cell
-        cdef GaugeSummary summary
-        if key is None or interval == NONE:
-            return 0
-        series = self.find_series(key)
-        if series == NONE:
-            return 0
-        cell = self.find_cell(series, interval)
-        if isinstance(cell, Gauge):
-            summary.count, summary.total = value.count, value.total
-            summary.smallest, summary.largest = value.smallest, value.largest
-            summary.last_at_ms, summary.last = value.last_at_ms, value.last
-            (<Gauge>cell).merge(id, &summary)
-        else:
-            (<Counter?>cell).total = plus((<Counter?>cell).total, value)
-        return 0
-
-    def keys(self):
-        """The keys of all series that have a cell."""
-        return set(self.series_by_key)
-
-    def values(self, tuple key, app, stat, intervals):
-        """The values of a series for these intervals."""
-        cdef int series, index
-        cdef list row, values = []
-        cdef set active_apps
-        cdef long long step_s = self.intervals.step_s
-        empty = 0 if self.query.metric.kind == "counter" else None
-        series = self.series_by_key.get(key, NONE)
-        row = [None] * self.intervals.size if series == NONE else <list>self.cells[series]
-        if intervals.start < 0 or intervals.stop > self.intervals.size:
-            raise IndexError(intervals)
-        for index in intervals:
-            cell = row[index]
-            if cell is not None:
-                values.append((<Cell>cell).value_of(stat, step_s))
-                continue
-            active_apps = <set>self.intervals.active_apps[index]
-            values.append(empty if (active_apps if app is None else app in active_apps) else None)
-        return values
-
-    def activity(self):
-        """Whether any app logged something, for each interval."""
-        return [bool(active_apps) for active_apps in self.intervals.active_apps]
-
+assert GAUGE_COUNT <= GAUGES_MAX
 
 _POSITIONS = {section.name: position for position, section in enumerate(CORE_SECTIONS)}
 _STATUS_LABELS = frozenset({"status", "status_class", "outcome"})
-_CELL_TYPES = {  # by the values of a section
-    COUNT: Counter,
-    MASK: Dynos,
-    SKETCH: Distribution,
-    summaries(TimingTotals): Distribution,
-    summaries(PyGaugeSummary): Gauge,
-}
-
-
-cdef inline void *current_cell(Feed *feed) except? NULL:
-    """The cell that a feed's row goes to, or NULL if the rollup is outside the query's range."""
-    if feed.interval[0] != feed.cell_interval:
-        move_feed(feed)
-    return feed.cell
-
-
-cdef int move_feed(Feed *feed) except -1:
-    """Point a feed to the cell of the current interval."""
-    cdef QueryCells cells
-    cdef Cell cell
-    feed.cell, feed.cell_interval = NULL, feed.interval[0]
-    if feed.cell_interval == NONE:
-        return 0
-    cells = <QueryCells>feed.cells
-    if feed.series == UNKNOWN:
-        feed.series = cells.find_series(<object>feed.key)
-    if feed.series != NONE:
-        cell = cells.find_cell(feed.series, feed.cell_interval)
-        feed.cell = <void *>cell
-    return 0
-
-
-cdef inline Row *expected_row(Label label, int section, long long second) noexcept:
-    """The row behind the last hit if it is the one looked for, or NULL. Rows come in order."""
-    cdef Rows *rows = &label.rows[section]
-    cdef Row *row = &rows.rows[rows.next]
-    if not rows.size or row.second != second:
-        return NULL
-    rows.next += 1
-    if rows.next == rows.size:
-        rows.next = 0
-    return row
-
-
-cdef int turn_row(Row *row, int section, long long source, int turn) except -1:
-    """Pass on what a row added up, and begin anew in another turn."""
-    cdef int position
-    finish_row(row, section, source)
-    row.turn = turn
-    for position in range(row.size):
-        current_cell(&row.feeds[position])
-    return 0
-
-
-cdef int finish_row(Row *row, int section, long long source) except -1:
-    """Pass on what a row added up in its turn. A row that was not read since has no turn (0)."""
-    cdef int position
-    if row.turn:
-        for position in range(row.size):
-            if row.feeds[position].cell != NULL:
-                pass_on(row, row.feeds[position].cell, section, source)
-    row.count = row.total = row.largest = row.summary.count = 0
-    row.turn = 0
-    return 0
-
-
-cdef int pass_on(Row *row, void *cell, int section, long long source) except -1:
-    """Add what a row added up to a cell. Which section feeds which kind of cell is said here,
-    in `_read_sketches` and in `feed_minutes`; `_CELL_TYPES` makes sure of the type.
-    """
-    if section == GAUGE_SECTION:
-        return (<Gauge>cell).merge(source, &row.summary)
-    if section == TIMINGS:
-        return (<Distribution>cell).add_times(row.count, row.total, row.largest)
-    (<Counter>cell).total = plus((<Counter>cell).total, row.count)
-    return 0
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -895,18 +587,6 @@ cdef class Table:
             for key, summary in self.merged_rollup.named_gauges.items():
                 values[key] = summary.last
         return values
-
-
-cdef int feed_minutes(Feed *feed, long long start, unsigned long long mask) except -1:
-    cdef QueryCells cells = <QueryCells>feed.cells
-    cdef int interval = cells.intervals.index(start)
-    if interval == NONE:
-        return 0
-    if feed.series == UNKNOWN:
-        feed.series = cells.find_series(<object>feed.key)
-    if feed.series != NONE:
-        (<Dynos?>cells.find_cell(feed.series, interval)).add(start - start % HOUR_S, mask)
-    return 0
 
 
 cdef int read_bins(Cursor *part, Bin *bins, int *size) except -1:

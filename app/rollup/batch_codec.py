@@ -26,9 +26,12 @@ _decode = msgspec.msgpack.Decoder(_Batch).decode
 
 def pack_batch(rollups: Mapping[int, Rollup], limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
     """Pack rollups that are keyed by the start of their minute, in Unix seconds."""
-    return _encode(
-        [VERSION, [[minute, pack(rollups[minute], limits)] for minute in sorted(rollups)]]
-    )
+    return join_batch({minute: pack(rollup, limits) for minute, rollup in rollups.items()})
+
+
+def join_batch(rollups: Mapping[int, bytes]) -> bytes:
+    """Join packed rollups that are keyed by the start of their minute."""
+    return _encode([VERSION, sorted(rollups.items())])
 
 
 def unpack_batch(data: bytes) -> list[tuple[int, bytes]]:

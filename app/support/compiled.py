@@ -14,7 +14,7 @@ PURE = "DYNOMETER_PURE"
 _MODULES = (
     *("rollup._names", "rollup._rollup", "rollup._encoder", "rollup._decoder"),
     *("ingest._aggregator", "receivers._request_head"),
-    *("query._stats", "query._table"),
+    *("query._cells", "query._stats", "query._table"),
 )
 COMPILED = os.environ.get(PURE) != "1" and all(find_spec(f"app.{name}") for name in _MODULES)
 FORM = "compiled" if COMPILED else "interpreted"
