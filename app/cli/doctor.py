@@ -34,6 +34,7 @@ from app.ingest.drain_loop import loop_notice, looping_apps
 from app.ingest.spool import Spool
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
+from app.storage.append_only_file import damaged_parts
 from app.storage.interface.alerts import AlertReader, AlertTable
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.identity import IdentifiedStore
@@ -223,6 +224,8 @@ def _disk(settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield Finding(True, "spool", f"empty ({usage})")
+    for part in damaged_parts(directory):
+        yield Finding(False, "store", str(part))
     free = shutil.disk_usage(_existing(directory)).free
     if free < settings.spool_bytes_max - queue.bytes:
         yield Finding(
@@ -277,14 +280,8 @@ async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[Finding]:
     else:
         latency = f"answers in {latency_s * 1000:.1f} ms"
         yield Finding(True, "store", f"{info.server}: {usage}, {latency}")
-    if info.persistence:
+    if info.persistence:  # else a warning of the store says so
         yield Finding(True, "store", f"keeps data over a restart: {info.persistence}")
-    else:
-        yield Finding(
-            False,
-            "store",
-            "loses all data when it restarts: CONFIG SET appendonly yes",
-        )
 
 
 async def _identity(store: IdentifiedStore, now_s: float) -> AsyncIterator[Finding]:

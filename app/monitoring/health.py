@@ -49,8 +49,10 @@ class HealthCheck:
         store_errors: list[str] = []
         backlog: dict[str, int] = {}
         identity: StoreIdentity | None = None
+        warnings: list[str] = []
         try:
             store_problems = await self._store.problems()
+            warnings = await self._store.warnings()
             identity = await self._store.identity()
             apps = [sighting.app for sighting in await self._store.seen_apps()]
             backlog = await self._store.inbox_lengths(apps)
@@ -70,6 +72,7 @@ class HealthCheck:
                 "ready": ready,
                 "store": {
                     **self._component("store", store_problems + store_errors),
+                    "warnings": warnings,
                     "identity": identity and {"id": identity.id, "epoch": identity.epoch_s},
                 },
                 "spool": spool,

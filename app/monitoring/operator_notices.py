@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.pipeline import IngestPipeline
+from app.storage.append_only_file import damaged_parts
 
 
 class NoticeSource(Protocol):
@@ -24,6 +26,7 @@ class Notices(NamedTuple):
     pipeline: IngestPipeline
     memory_guard: MemoryPressureGuard
     loop_detector: DrainLoopDetector
+    data_dir: Path
     plugins: Sequence[NoticeSource] = ()
 
     @property
@@ -38,5 +41,6 @@ class Notices(NamedTuple):
         return [
             *([memory_notice] if memory_notice else []),
             *self.loop_detector.notices(),
+            *map(str, damaged_parts(self.data_dir)),
             *(sentence for plugin in self.plugins for sentence in plugin.notices()),
         ]

@@ -104,7 +104,13 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
     visible_store = restrict(store)
-    notices = Notices(pipeline, service.memory_guard, service.loop_detector, service.plugins)
+    notices = Notices(
+        pipeline,
+        service.memory_guard,
+        service.loop_detector,
+        settings.data_dir,
+        service.plugins,
+    )
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)
     mount_assets(app)

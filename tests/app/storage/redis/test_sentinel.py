@@ -31,7 +31,7 @@ async def test_the_new_primary_is_found_after_a_failure(
     store = engine.connect(disposable_sentinels.url)
     first = batch()
     await append(store, "shop", first)
-    assert await store.warnings() == []
+    assert not any("replica" in text for text in await store.warnings())
     disposable_sentinels.primary.kill()
 
     result = await append_when_taken(store, "shop", again(first))

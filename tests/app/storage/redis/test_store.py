@@ -313,6 +313,26 @@ async def test_a_server_that_may_evict_data_is_a_problem_with_its_fix(
     assert "redis-cli CONFIG SET maxmemory-policy noeviction" in problem
 
 
+async def test_a_server_that_keeps_nothing_or_may_count_twice_after_a_crash_is_a_warning(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    server.client.config_set("save", "")
+    server.client.config_set("appendonly", "no")
+    assert ["all data at a restart" in text for text in await redis_store.warnings()] == [True]
+
+    server.client.config_set("appendonly", "yes")
+    server.client.config_set("aof-load-truncated", "yes")
+    warnings = await redis_store.warnings()
+    if "valkey_version" in server.client.info():  # 9.1.2 cuts torn transactions off
+        assert warnings == []
+    else:
+        assert ["count batches twice" in text for text in warnings] == [True]
+        assert "redis-cli CONFIG SET aof-load-truncated no" in warnings[0]
+
+    server.client.config_set("aof-load-truncated", "no")
+    assert await redis_store.warnings() == []
+
+
 async def test_many_concurrent_calls_share_few_connections(
     redis_store: RedisStore, server: RunningServer
 ) -> None:
