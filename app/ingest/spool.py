@@ -6,6 +6,7 @@ ends with the process. So any other worker can take over the files of a worker t
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -15,6 +16,8 @@ from typing import NamedTuple
 
 from app.ingest import spool_file
 from app.ingest.spool_file import SpoolFile
+
+log = logging.getLogger(__name__)
 
 _SUFFIX = ".spool"
 
@@ -70,7 +73,9 @@ class Spool:
                     "(DYNOMETER_SPOOL_MAX_BYTES), so batches are rejected. Bring the store back."
                 )
             try:
-                if self._own is None:
+                if self._own is not None:
+                    self._restore(self._own)
+                else:
                     self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
                     name = f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
                     self._own = SpoolFile.create(self._directory / name)
@@ -92,6 +97,25 @@ class Spool:
                         self._adopted_files[path] = file
             files = [*([own] if own is not None else []), *self._adopted_files.values()]
         return [file for file in files if file.pending_bytes or file is not own]
+
+    def restore(self) -> None:
+        """Write files again that somebody deleted while records wait in them.
+
+        Raises:
+            OSError: a file could not be written.
+        """
+        with self._lock:
+            for file in (self._own, *self._adopted_files.values()):
+                if file is not None and file.pending_bytes:
+                    self._restore(file)
+
+    def _restore(self, file: SpoolFile) -> None:
+        if file.restore():
+            log.error(
+                "%s was deleted or moved while batches wait in it. It was written again; "
+                "nothing is lost.",
+                file.path,
+            )
 
     def retire(self, file: SpoolFile) -> None:
         """Delete a file that was read to its end, if it came from another worker."""

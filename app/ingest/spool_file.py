@@ -57,17 +57,7 @@ class SpoolFile:
         Raises:
             OSError: the file cannot be created.
         """
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_header(descriptor, HEADER_BYTES, 0)
-            os.fsync(descriptor)
-            _sync_directory(path.parent)
-        except OSError:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
-            raise
-        return cls(path, descriptor)
+        return cls(path, _create(path, _HEADER.pack(MAGIC, HEADER_BYTES, 0)))
 
     @classmethod
     def adopt(cls, path: Path) -> Self | None:
@@ -112,6 +102,23 @@ class SpoolFile:
                 os.ftruncate(self._descriptor, self._end)
                 raise
             self._end += len(data)
+
+    def restore(self) -> bool:
+        """Write the file again if somebody has deleted or moved it; return whether that was so.
+
+        What was written to a deleted file would be lost with this process.
+
+        Raises:
+            OSError: the file could not be written.
+        """
+        with self._lock:
+            if _is_at(self._descriptor, self.path):
+                return False
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = _create(self.path, os.pread(self._descriptor, self._end, 0))
+            os.close(self._descriptor)
+            self._descriptor = descriptor
+            return True
 
     def read(self, records_max: int, bytes_max: int) -> Chunk:
         """Read the next records; at least one if there is any, even beyond `bytes_max`."""
@@ -196,6 +203,29 @@ def read_status(path: Path) -> tuple[int, int]:
         return max(0, os.fstat(descriptor).st_size - position), since_s
     finally:
         os.close(descriptor)
+
+
+def _create(path: Path, data: bytes) -> int:
+    """Create a locked file with this data, sync it and its name to disk; return its descriptor."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _write_all(descriptor, data, 0)
+        os.fsync(descriptor)
+        _sync_directory(path.parent)
+    except OSError:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether this open file is still the one at this path."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _frame(data: bytes) -> bytes:

@@ -62,8 +62,9 @@ class SpoolReplayer:
 
         Raises:
             StoreUnavailable: the store is still unavailable, or again.
-            OSError: a file cannot be read.
+            OSError: a file cannot be read, or not be written again.
         """
+        await asyncio.to_thread(self._spool.restore)
         for file in await asyncio.to_thread(self._spool.files):
             try:
                 while await self._replay_chunk(file):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,40 @@ def test_an_unusable_directory_is_reported_with_the_reason(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(SpoolRejected, match="Not a directory"):
         spool(tmp_path / "file" / "spool").add([b"1"])
+
+
+def test_a_directory_that_is_deleted_in_use_is_written_again(tmp_path: Path) -> None:
+    worker = spool(tmp_path / "spool")
+    worker.add([b"before"])
+    shutil.rmtree(tmp_path / "spool")
+    worker.add([b"after"])
+    assert contents(worker) == [b"after", b"before"]
+    worker.close()
+    heir = spool(tmp_path / "spool")
+    assert contents(heir) == [b"after", b"before"]
+    heir.close()
+
+
+def test_deleted_files_are_written_again_without_further_batches(tmp_path: Path) -> None:
+    first, heir = spool(tmp_path), spool(tmp_path)
+    first.add([b"of a worker that has ended"])
+    first.close()
+    heir.files()
+    heir.add([b"own"])
+    for path in tmp_path.iterdir():
+        path.rename(tmp_path / f"{path.name}.moved")
+    heir.restore()
+    assert len(list(tmp_path.glob("*.spool"))) == 2
+    assert contents(heir) == [b"of a worker that has ended", b"own"]
+    heir.close()
+
+
+def test_a_batch_is_rejected_if_its_deleted_directory_cannot_be_written_again(
+    tmp_path: Path,
+) -> None:
+    worker = spool(tmp_path / "spool")
+    worker.add([b"before"])
+    shutil.rmtree(tmp_path / "spool")
+    (tmp_path / "spool").write_text("a file")
+    with pytest.raises(SpoolRejected, match="Cannot write to the spool"):
+        worker.add([b"after"])
