@@ -219,6 +219,7 @@ class MemoryStore(MemoryAlerts):
         self._states.pop(app, None)
         for key in [key for key in self._ids if key[0] == app]:
             del self._ids[key]
+        self._remove_alerts(app)
         self._sightings.pop(app, None)
 
     async def removed_apps(self) -> dict[str, int]:

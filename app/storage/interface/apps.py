@@ -82,7 +82,7 @@ class AppRemover(Protocol):
     """Deletes all data of an app."""
 
     async def remove_app(self, app: str, slots: Sequence[Slot], *, now_s: int, ttl_ms: int) -> None:
-        """Delete an app's inbox, these slots, its ids and the state of its drains.
+        """Delete an app's inbox, these slots, its ids, its alerts and the state of its drains.
 
         The app also leaves the list of apps. The time is recorded for `ttl_ms` (removed_apps).
         Offsets of a log stay, so that nothing is appended from it twice. Repeat the call after a
@@ -91,5 +91,5 @@ class AppRemover(Protocol):
         ...
 
     async def removed_apps(self) -> Mapping[str, int]:
-        """When apps were removed, in Unix seconds: batches that arrived until then do not count."""
+        """When apps were removed, in Unix seconds: batches that arrived before do not count."""
         ...

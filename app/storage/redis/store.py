@@ -216,6 +216,7 @@ class RedisStore(RedisService):
         await self._execute_all([("UNLINK", *chunk) for chunk in _chunks(keys, _KEYS_PER_CALL)])
         for key in self._id_keys(app):
             await self._remove_ids(key, app)
+        await self._remove_alerts(app)
         await self._remove_sightings([app])
 
     async def _remove_ids(self, key: str, app: str) -> None:
@@ -223,7 +224,7 @@ class RedisStore(RedisService):
         cursor = b"0"
         while True:
             cursor, found = await self._execute("HSCAN", key, cursor, "MATCH", f"*{app}", *_SCAN)
-            ids = [id for id in parse_map(found) if len(id) == ID_BYTES + len(app)]
+            ids = [field for field in parse_map(found) if len(field) == ID_BYTES + len(app)]
             if ids:
                 await self._execute("HDEL", key, *ids)
             if int(cursor) == 0:

@@ -706,7 +706,9 @@ async def test_an_app_without_a_drain_has_its_latest_origin(store: Store) -> Non
     assert [app.origin for app in await store.seen_apps()] == [Origin(SIMULATION, True)]
 
 
-@pytest.mark.parametrize("origins", [(DRAIN, Origin(REPLAY, False)), (Origin(REPLAY, False), DRAIN)])
+@pytest.mark.parametrize(
+    "origins", [(DRAIN, Origin(REPLAY, False)), (Origin(REPLAY, False), DRAIN)]
+)
 async def test_an_app_that_ever_had_a_drain_keeps_that_origin(
     store: Store, origins: Sequence[Origin]
 ) -> None:
