@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from app.access.cached_copy import MAX_STALENESS_S
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_status import drain_statuses, removal_command
 from app.rollup.resolutions import DAY_S, Resolution, align
@@ -30,17 +32,20 @@ class AppRemoval:
         resolutions: Sequence[Resolution],
         clock: Callable[[], float],
         memory_s: int,
+        staleness_s: float = MAX_STALENESS_S,
     ) -> None:
         """
         Args:
             resolutions: the stored ones, as the settings have them.
             memory_s: how long a removal is remembered, so that batches of the app that waited on
                 a disk meanwhile are dropped.
+            staleness_s: how long workers may accept a secret after its removal.
         """
         self._store = store
         self._resolutions = tuple(resolutions)
         self._clock = clock
         self._memory_s = memory_s
+        self._staleness_s = staleness_s
 
     async def unknown_apps(self, apps: Sequence[str]) -> list[str]:
         """Those of these apps that have neither data nor a drain."""
@@ -51,6 +56,7 @@ class AppRemoval:
     async def remove(self, app: str) -> list[str]:
         """Remove an app; returns the Heroku commands that remove its drains, as far as known.
 
+        If the app has a drain secret, this takes as long as workers may still accept it.
         A drain that goes on delivering without a secret (in local mode) brings the app back.
 
         Raises:
@@ -59,6 +65,8 @@ class AppRemoval:
         (status,) = await drain_statuses(self._store, [app])
         if status.secrets or status.links:
             await DrainAdmin(self._store, self._clock, "").remove(app)
+            # Lines that are accepted until then would bring the app back.
+            await asyncio.sleep(self._staleness_s)
         now_s = int(self._clock())
         await self._store.remove_app(
             app, list(self._slots(now_s)), now_s=now_s, ttl_ms=self._memory_s * 1000

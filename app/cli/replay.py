@@ -211,6 +211,7 @@ class Replay:
         self._again = again
         self._salt = urandom(8) if again else b""  # for new Frame-Ids, which the service counts
         self._acceptance = acceptance
+        self._earliest_ms = int((time.time() - acceptance.past_s) * 1000)
         self._begin_batch()
         self.lines_read = self.lines_sent = self.lines_skipped = 0
         self.account = Account()
@@ -265,6 +266,8 @@ class Replay:
         key = self._sent_lines.key(line.raw)
         if key in self._sent_lines and not self._again:
             self.lines_skipped += 1
+            if line.message is not None and line.message.at_ms >= self._earliest_ms:
+                self.account.extend(line.message.at_ms // 1000)
             return
         frame = to_frame(line, self._shift_ms)
         is_full = len(self._frames) >= BATCH_LINES_MAX or self._bytes + len(frame) > BATCH_BYTES_MAX
@@ -303,4 +306,4 @@ class Replay:
         if self.lines_sent:
             yield from self.account.describe()
             yield from hints(self.account, target)
-            yield from addresses(self.account, target)
+        yield from addresses(self.account, target)

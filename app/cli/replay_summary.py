@@ -53,8 +53,13 @@ class Account:
                 if delivery.earliest_ms <= at_ms <= delivery.latest_ms
             )
         if delivery.last_s:
-            self.first_s = min(delivery.first_s, self.first_s or delivery.first_s)
-            self.last_s = max(delivery.last_s, self.last_s)
+            self.extend(delivery.first_s)
+            self.extend(delivery.last_s)
+
+    def extend(self, at_s: int) -> None:
+        """Extend the time range to a line of this Unix time."""
+        self.first_s = min(at_s, self.first_s or at_s)
+        self.last_s = max(at_s, self.last_s)
 
     def describe(self) -> Iterator[str]:
         """A line for each result. Their numbers add up to the lines sent."""
@@ -79,9 +84,11 @@ class Account:
         if ledger["counted"]:
             kinds = [f"{self.kinds[kind]:,} {kind}" for kind in KINDS.values() if self.kinds[kind]]
             return f"{ledger['counted']:,}: {', '.join(kinds)}"
-        uncounted = {name for name in ledger if ledger[name]} & _UNCOUNTED
-        reasons = [_ONLY_REASONS[name] for name in _ONLY_REASONS if uncounted == {name}]
-        return f"0: {reasons[0]}" if reasons else "0"
+        reasons = [text for name, text in _REASONS.items() if ledger[name]]
+        if len(reasons) != 1:
+            return "0"
+        others = ledger["received"] - sum(ledger[name] for name in _REASONS)
+        return f"0: all lines {'with a metric ' if others > 0 else ''}{reasons[0]}"
 
 
 _RARE_RESULTS = {
@@ -91,17 +98,15 @@ _RARE_RESULTS = {
     "lost_upstream": "Lost before     {:,} more lines, says Heroku in this log (L10 and others)",
     "spooled": "Waiting         {:,} are on the service's disk until its store is available",
 }
-_UNCOUNTED = {"too_old", "too_new", "duplicate", "ignored"}
-_ONLY_REASONS = {
-    "too_old": "all lines are over 7 days old",
-    "too_new": "all lines lie in the future",
-    "duplicate": "the service had counted all lines before",
-    "ignored": "no line has a metric",
+_REASONS = {  # why no line was counted, if there was only one reason
+    "too_old": "are over 7 days old",
+    "too_new": "lie in the future",
+    "duplicate": "had been counted before",
 }
 
 
 def addresses(account: Account, target: Target) -> Iterator[str]:
-    """The addresses that show exactly the time range of the accepted lines."""
+    """The addresses that show exactly the time range of the lines."""
     if not account.last_s:
         return
     time_range = f"start={_second(account.first_s)}&end={_second(account.last_s + 1)}"

@@ -356,7 +356,7 @@ def _summary(streams: Sequence[Stream], start_s: float) -> Iterator[str]:
         f"See  {url}/api/v1/apps/{app}/query"
         f"?metric=service_time_ms&stat=p50&stat=p95&start={int(start_s)}"
     )
-    yield f"     {url}/"
+    yield f"     {url}/apps/{app}" if len(streams) == 1 else f"     {url}/"
 
 
 def _stream_summary(stream: Stream, *, has_details: bool) -> Iterator[str]:

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from app.access.drain_secrets import hash_secret
 from app.storage import embedded
 from app.storage.connect import connect
 from app.storage.interface.apps import REPLAY, Origin, SeenApp
 from app.traffic.sent_lines import SentLines, sent_lines_path
 from tests.support.batches import append, batch
 from tests.support.logtext import dynometer
-from tests.support.registry import put_drain
 
 DAY_MS = 86_400_000
 
@@ -32,7 +30,6 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
 
 async def fill(url: str) -> None:
     store, now_s = connect(url), int(time.time())
-    await put_drain(store, "shop", hash_secret("secret"))
     await append(store, "shop", batch())
     await store.record_sightings(
         [
@@ -65,7 +62,7 @@ def test_a_list_tells_where_the_lines_of_an_app_come_from(data_dir: Path) -> Non
     assert (shop["origin"], shop["notifies"]) == ("drain", True)
 
 
-def test_a_removed_app_is_gone_with_its_drain_and_its_data(data_dir: Path) -> None:
+def test_a_removed_app_is_gone_with_its_data(data_dir: Path) -> None:
     code, _, stderr = apps(data_dir, "remove", "shop", "--yes")
 
     assert (code, "shop: removed." in stderr) == (0, True)
@@ -73,13 +70,13 @@ def test_a_removed_app_is_gone_with_its_drain_and_its_data(data_dir: Path) -> No
     url = embedded.find_running(data_dir)
     assert url
 
-    async def rest() -> tuple[object, object]:
+    async def inbox_length() -> int:
         store = connect(url)
-        rest = await store.drains(), await store.inbox_lengths(["shop"])
+        lengths = await store.inbox_lengths(["shop"])
         await store.close()
-        return rest
+        return lengths["shop"]
 
-    assert asyncio.run(rest()) == ({}, {"shop": 0})
+    assert asyncio.run(inbox_length()) == 0
 
 
 def test_a_removal_needs_confirmation(data_dir: Path) -> None:

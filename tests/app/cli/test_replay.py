@@ -436,6 +436,8 @@ def test_one_store_reached_by_two_spellings_of_its_address_counts_a_line_once(
 
     assert b"10 read, 10 sent, 0 skipped" in first.stdout
     assert b"10 read, 0 sent, 10 skipped" in second.stdout
+    pages = [re.search(r"/apps/shop\?\S+", run.stdout.decode()) for run in (first, second)]
+    assert pages[0] and pages[1] and pages[0][0] == pages[1][0]
 
 
 def test_a_store_that_was_emptied_is_replayed_in_full(service: str, tmp_path: Path) -> None:
@@ -508,16 +510,20 @@ def test_the_summary_is_the_account_of_the_service(service: str, tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("age_s", "reason"),
-    [(-3600, "all lines lie in the future"), (8 * 86_400, "all lines are over 7 days old")],
+    [(-3600, "lie in the future"), (8 * 86_400, "are over 7 days old")],
 )
 def test_a_summary_says_why_nothing_was_counted(
     service: str, tmp_path: Path, age_s: int, reason: str
 ) -> None:
-    log = (router_text(at=time.time() - age_s) * 3).encode()
+    at_s = time.time() - age_s
+    log = (router_text(at=at_s) * 3).encode()
+    ignored = text_line("app[web.1]", "hello", at=at_s).encode()
 
     stdout = replay(service, log, memory=tmp_path).stdout.decode()
+    more = replay(service, log * 2 + ignored, memory=tmp_path).stdout.decode()
 
-    assert f"Counted         0: {reason}\n" in stdout
+    assert f"Counted         0: all lines {reason}\n" in stdout
+    assert f"Counted         0: all lines with a metric {reason}\n" in more
     assert "See " not in stdout
 
 
@@ -529,7 +535,7 @@ def test_a_batch_that_was_stored_but_not_remembered_is_told_as_duplicate(
 
     stdout = replay(service, log, memory=tmp_path / "two").stdout.decode()
 
-    assert "Counted         0: the service had counted all lines before" in stdout
+    assert "Counted         0: all lines had been counted before" in stdout
     assert "Duplicate       3 " in stdout
 
 

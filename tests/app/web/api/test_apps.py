@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from app.access.drain_secrets import hash_secret
+from app.storage.interface.apps import SeenApp
 from app.storage.memory import MemoryStore
 from tests.support.lines import memory, router
-from tests.support.registry import put_drain
-from tests.support.service import Clock, client_of, post
+from tests.support.service import NOW_S, Clock, client_of, post
 
 TOKEN = "0123456789abcdef"
 
@@ -70,7 +69,7 @@ async def test_a_removal_that_is_not_confirmed_or_has_no_app_changes_nothing(
 async def test_only_the_admin_token_can_remove_an_app() -> None:
     clock = Clock()
     store = MemoryStore(clock)
-    await put_drain(store, "shop", hash_secret("secret"))
+    await store.record_sightings([SeenApp("shop", int(NOW_S), int(NOW_S), 0)], ttl_ms=10**9)
     url = "/api/v1/apps/shop?confirm=shop"
     async with client_of(store, clock, DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
         headers = {"Authorization": f"Bearer {TOKEN}"}
@@ -78,4 +77,4 @@ async def test_only_the_admin_token_can_remove_an_app() -> None:
         reader = {"Authorization": f"Bearer {created.json()['token']}"}
         assert (await client.delete(url, headers=reader)).status_code == 403
         assert (await client.delete(url, headers=headers)).status_code == 200
-        assert await store.drains() == {}
+        assert await store.seen_apps() == []
