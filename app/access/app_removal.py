@@ -20,7 +20,7 @@ _WHOLE_SLOTS = (Slot("total", 0), Slot("unreadable", 0))
 
 
 class AppRemovalStore(DrainStore, AppReader, AppRemover, Protocol):
-    """What the removal of an app needs of the store."""
+    """The roles of the store that the removal of an app needs."""
 
 
 class AppRemoval:

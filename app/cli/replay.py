@@ -188,7 +188,7 @@ def _timestamp(at_ms: int) -> bytes:
 
 
 class Replay:
-    """Sends lines in batches, and adds up what the service made of them."""
+    """Sends lines in batches, and adds up the service's account of them."""
 
     def __init__(
         self,

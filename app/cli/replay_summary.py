@@ -1,4 +1,4 @@
-"""The summary of a replay: what the service made of each line, in words that add up."""
+"""The summary of a replay: the service's account of each line, in words that add up."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ class Account:
         reasons = [text for name, text in _REASONS.items() if ledger[name]]
         if len(reasons) != 1:
             return "0"
-        others = ledger["received"] - sum(ledger[name] for name in _REASONS)
-        return f"0: all lines {'with a metric ' if others > 0 else ''}{reasons[0]}"
+        is_mixed = ledger["received"] > sum(ledger[name] for name in _REASONS)
+        return f"0: all lines {'with a metric ' if is_mixed else ''}{reasons[0]}"
 
 
 _RARE_RESULTS = {

@@ -17,7 +17,7 @@ from app.storage.interface.apps import Origin
 
 
 class MarkedCommitter(NamedTuple):
-    """Commits posts whose lines do not come from a drain, and marks their app."""
+    """Commits posts of a replay or a simulation, and marks their app."""
 
     committer: BatchCommitter
     limits: CardinalityLimits
@@ -45,9 +45,9 @@ class MarkedCommitter(NamedTuple):
 def account_for(body: AggregatedBody, arrived_s: float, acceptance: AcceptanceWindow) -> Delivery:
     """The account of the messages in a body that arrived at this time."""
     errors: dict[str, int] = {}
-    for packed in body.rollups.values():
-        rollup = merge_rollups([packed]) if isinstance(packed, bytes) else packed
-        for (_, code), lines in to_python(rollup).errors.items():
+    for rollup in body.rollups.values():
+        fast_rollup = merge_rollups([rollup]) if isinstance(rollup, bytes) else rollup
+        for (_, code), lines in to_python(fast_rollup).errors.items():
             errors[code] = errors.get(code, 0) + lines
     has_accepted = bool(body.rollups)
     return Delivery(

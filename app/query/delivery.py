@@ -6,7 +6,7 @@ import msgspec
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """What the service made of the messages of a batch.
+    """The results of the messages of a batch.
 
     Attributes:
         ledger: messages by result, as in the ledger of the app.

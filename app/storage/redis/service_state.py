@@ -33,7 +33,7 @@ class RedisService(RedisAlerts):
             f"{prefix}apps:{name}" for name in _SIGHTING_KEYS
         )
         self._origins = f"{prefix}apps:origins"
-        self._removed = f"{prefix}apps:removed"
+        self._removal_times = f"{prefix}apps:removed"
         self._identity = f"{prefix}identity"
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
@@ -89,11 +89,14 @@ class RedisService(RedisAlerts):
             )
 
     async def removed_apps(self) -> dict[str, int]:
-        removed = await self._execute("ZRANGE", self._removed, 0, -1, "WITHSCORES")
-        return {app.decode(): int(float(at_s)) for app, at_s in parse_map(removed).items()}
+        times = await self._execute("ZRANGE", self._removal_times, 0, -1, "WITHSCORES")
+        return {app.decode(): int(float(at_s)) for app, at_s in parse_map(times).items()}
 
     async def _record_removal(self, app: str, now_s: int, ttl_ms: int) -> None:
-        calls = (("ZADD", self._removed, "GT", now_s, app), ("PEXPIRE", self._removed, ttl_ms))
+        calls = (
+            ("ZADD", self._removal_times, "GT", now_s, app),
+            ("PEXPIRE", self._removal_times, ttl_ms),
+        )
         await self._execute_all(calls)
 
     async def compare_and_set_drain(self, app: str, old_record: str, new_record: str) -> bool:

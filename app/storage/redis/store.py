@@ -223,8 +223,8 @@ class RedisStore(RedisService):
         """Remove the batch ids of an app. The fields of the hash are an id and the app's name."""
         cursor = b"0"
         while True:
-            cursor, found = await self._execute("HSCAN", key, cursor, "MATCH", f"*{app}", *_SCAN)
-            ids = [field for field in parse_map(found) if len(field) == ID_BYTES + len(app)]
+            cursor, entries = await self._execute("HSCAN", key, cursor, "MATCH", f"*{app}", *_SCAN)
+            ids = [field for field in parse_map(entries) if len(field) == ID_BYTES + len(app)]
             if ids:
                 await self._execute("HDEL", key, *ids)
             if int(cursor) == 0:
