@@ -69,7 +69,7 @@ def _under_load(
     store = redis.Redis.from_url(store_url)
     store_pid = int(store.info("server")["process_id"])
     words = ["--apps", str(arguments.apps), "--rate", str(arguments.rate)]
-    words += ["--duration", f"{arguments.seconds}s", "--to", url]
+    words += ["--duration", f"{arguments.seconds}s", "--to", url, "--unmarked"]
     with subprocess.Popen(
         [sys.executable, "-m", "app.cli", "simulate", *words],
         stdout=subprocess.DEVNULL,
@@ -77,7 +77,7 @@ def _under_load(
     ) as sender:
         while sender.poll() is None:
             time.sleep(SAMPLE_EVERY_S)
-            for path in ("/", "/metrics", "/api/v1/apps/shop/query?metric=service_time_ms"):
+            for path in ("/", "/metrics", "/api/v1/apps/demo/query?metric=service_time_ms"):
                 httpx2.get(url + path, trust_env=False, timeout=30)
             ids = sum(store.hlen(key) for key in shared_id_keys(""))
             yield Sample(

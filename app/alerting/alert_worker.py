@@ -110,6 +110,7 @@ class AlertWorker:
         )
         self._config: AlertConfig = EMPTY_CONFIG
         self._queries: dict[tuple[str, ...], RuleQueries] = {}
+        self._quiet_apps: frozenset[str] = frozenset()  # replayed or simulated: never notified
         self._config_read_s = 0.0
         self._evaluated_s = 0
         self._store_failed_s = 0.0
@@ -227,6 +228,9 @@ class AlertWorker:
         await self._collect(results, SERVICE, evaluation, now_s)
         lease_held_s = time.monotonic()
         apps = await self._store.seen_apps()
+        self._quiet_apps = frozenset(
+            seen_app.app for seen_app in apps if not seen_app.origin.notifies
+        )
         reachable = set(await self._store.reachable_apps([seen_app.app for seen_app in apps]))
         for seen_app in apps:
             if seen_app.app not in reachable:
@@ -296,7 +300,11 @@ class AlertWorker:
         plan = select_notifications(
             evaluation.state,
             config.rules,
-            lambda rule: config.is_muted(app, now_s) or not self._has_channel_for(app, rule),
+            lambda rule: (
+                app in self._quiet_apps
+                or config.is_muted(app, now_s)
+                or not self._has_channel_for(app, rule)
+            ),
         )
         notified_ids = {alert.id for alert in plan.new_alerts}
         entries = [

@@ -349,7 +349,8 @@ async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
             "and see rejected logins below",
             app,
         )
-    for sighting in seen_apps:
+    drained_apps = [sighting for sighting in seen_apps if sighting.origin.is_drain]
+    for sighting in drained_apps:
         if now_s - sighting.last_seen_s > DRAIN_SILENT_S:
             since = f"{sighting.app}: silent since {format_minute(sighting.last_seen_s)} UTC"
             yield Finding(False, "apps", since, sighting.app)
@@ -364,7 +365,9 @@ async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
     for app in await looping_apps(store):
         yield Finding(False, "apps", loop_notice(app), app)
     if seen_apps:
-        yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen")
+        others = len(seen_apps) - len(drained_apps)
+        remark = f", {others} of them only replayed or simulated" if others else ""
+        yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen{remark}")
 
 
 async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:

@@ -53,6 +53,7 @@ COMMANDS = (
     Command(
         "simulate", "send realistic traffic to a service and check its answers", "app.cli.simulate"
     ),
+    Command("apps", "list the apps that sent data, and remove apps", "app.cli.apps"),
     Command("drains", "manage which apps may send", "app.cli.drains"),
     Command("tokens", "manage read tokens", "app.cli.tokens"),
     Command("compare", "compare the contents of two stores", "app.cli.compare"),

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import time
 from array import array
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -20,40 +19,26 @@ from os import urandom
 
 from app.cli.log_progress import with_progress
 from app.cli.output import ProgressLine, print_err
+from app.cli.replay_summary import KINDS, Account, addresses, hints
 from app.config import ConfigError, Settings
-from app.ingest.aggregator import REPLAY_PAST_S
+from app.ingest.accelerated import Aggregator
+from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.marked_post import account_for
+from app.query.delivery import Delivery
+from app.rollup.rollup import DEFAULT_LIMITS
+from app.service.wiring import build_acceptance
 from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.log_input import STDIN, LogInput, LogLine
 from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers import dispatch as heroku
-from parsers.error_codes import no_runtime_metrics
-from parsers.samples import (
-    REASONS,
-    Event,
-    HerokuError,
-    ParseError,
-    ProcessExit,
-    Request,
-    RuntimeMetrics,
-    StateChange,
-)
+from parsers.samples import ParseError
 
 BATCH_LINES_MAX = 500
 BATCH_BYTES_MAX = 100_000  # Logplex aims at 102,400
 LIVE_FLUSH_S = 1.0  # longest time that a line of a live input waits for further lines
 _UNREADABLE_BYTES_MAX = 1_000  # sent of an unreadable line; enough for the service to count it
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-KINDS = {
-    Request: "router lines",
-    RuntimeMetrics: "runtime metrics",
-    HerokuError: "errors",
-    StateChange: "state changes",
-    ProcessExit: "exits",
-    Event: "events",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also send lines that were sent before; the service counts them again",
     )
     parser.add_argument(
+        "--alert",
+        action="store_true",
+        help="send alerts about an app that has only replayed lines, no log drain",
+    )
+    parser.add_argument(
         "--shift-to-now",
         action="store_true",
         help="move all times so that the last line is current, for old samples; reads the whole "
@@ -92,7 +82,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     target = parse_target(arguments.to, arguments.app, settings.port)
     now_ms = int(time.time() * 1000)
-    with LogInput(arguments.file) as log, BatchSender(target) as sender:
+    with LogInput(arguments.file) as log, BatchSender(target, alert=arguments.alert) as sender:
         # A live input may run for days: where stderr is a file, its progress would fill it.
         progress = ProgressLine(terminal_only=log.size is None)
         groups: Iterable[list[LogLine]] = log.groups(LIVE_FLUSH_S)
@@ -105,7 +95,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             _sent_lines(settings, target, sender.store_id()),
             shift_ms=shift_ms,
             again=arguments.again or arguments.shift_to_now,
-            now_ms=now_ms,
+            acceptance=build_acceptance(settings).for_replay(),
         )
         try:
             return _send_all(
@@ -198,28 +188,33 @@ def _timestamp(at_ms: int) -> bytes:
 
 
 class Replay:
-    """Sends lines in batches, and counts them by result and by kind."""
+    """Sends lines in batches, and adds up the service's account of them."""
 
     def __init__(
-        self, sender: BatchSender, sent_lines: SentLines, *, shift_ms: int, again: bool, now_ms: int
+        self,
+        sender: BatchSender,
+        sent_lines: SentLines,
+        *,
+        shift_ms: int,
+        again: bool,
+        acceptance: AcceptanceWindow,
     ) -> None:
         """
         Args:
             shift_ms: added to every time.
             again: also send lines that were sent before; the service is to count them as new.
+            acceptance: which lines count, for a service that gives no account.
         """
         self._sender = sender
         self._sent_lines = sent_lines
         self._shift_ms = shift_ms
         self._again = again
         self._salt = urandom(8) if again else b""  # for new Frame-Ids, which the service counts
-        self._oldest_ms = now_ms - REPLAY_PAST_S * 1000
+        self._acceptance = acceptance
+        self._earliest_ms = int((time.time() - acceptance.past_s) * 1000)
         self._begin_batch()
-        self._first_ms = self._last_ms = 0
         self.lines_read = self.lines_sent = self.lines_skipped = 0
-        self.lines_ignored = self.lines_too_old = 0
-        self.kinds: Counter[str] = Counter()
-        self.unparsed_reasons: Counter[str] = Counter()
+        self.account = Account()
 
     def add(self, group: Sequence[LogLine], *, is_live: bool) -> None:
         """Add lines. In a live input, an empty group means that no line arrived for a while."""
@@ -240,28 +235,39 @@ class Replay:
         keys = array("Q", self._keys).tobytes()
         frame_id = blake2b(keys, digest_size=16, key=self._salt).hexdigest().upper()
         try:
-            self._sender.send(self._frames, frame_id)
+            delivery = self._sender.send(self._frames, frame_id)
         except DeliveryError:
             self._begin_batch()
             raise
         # If Ctrl-C comes before this line, the batch is sent again under the same Frame-Id.
         self.lines_sent += len(self._frames)
+        self.account.add(delivery or self._estimate(), self._samples)
         if not self._shift_ms:
             self._sent_lines.add([key for key in self._keys if key not in self._sent_lines])
         self._begin_batch()
 
+    def _estimate(self) -> Delivery:
+        """The account of the current batch, for a service that gives none."""
+        self.account.is_estimate = True
+        now_s = time.time()
+        aggregator = Aggregator(now_s, self._acceptance, DEFAULT_LIMITS)
+        aggregator.add_body(b"".join(self._frames), 0, 0)
+        return account_for(aggregator.build_body(), now_s, self._acceptance)
+
     def _begin_batch(self) -> None:
         self._frames: list[bytes] = []
+        self._samples: list[tuple[int, str]] = []
         self._keys: list[int] = []
         self._bytes = 0
         self._begun_s = time.monotonic()
 
     def _add_line(self, line: LogLine) -> None:
         self.lines_read += 1
-        self._classify(line)
         key = self._sent_lines.key(line.raw)
         if key in self._sent_lines and not self._again:
             self.lines_skipped += 1
+            if line.message is not None and line.message.at_ms >= self._earliest_ms:
+                self.account.extend(line.message.at_ms // 1000)
             return
         frame = to_frame(line, self._shift_ms)
         is_full = len(self._frames) >= BATCH_LINES_MAX or self._bytes + len(frame) > BATCH_BYTES_MAX
@@ -270,30 +276,20 @@ class Replay:
         if not self._frames:
             self._begun_s = time.monotonic()
         self._frames.append(frame)
+        self._add_sample(line)
         self._keys.append(key)
         self._bytes += len(frame)
 
-    def _classify(self, line: LogLine) -> None:
-        """Count the line by kind, as the service will."""
+    def _add_sample(self, line: LogLine) -> None:
+        """Remember the kind of the line until the service tells whether it was counted."""
         if line.message is None:
-            self.unparsed_reasons[line.reason] += 1
             return
-        at_ms = line.message.at_ms + self._shift_ms
         try:
             sample = heroku.parse(line.message)
-        except ParseError as error:
-            self.unparsed_reasons[error.reason] += 1
+        except ParseError:
             return
-        if at_ms >= self._oldest_ms:
-            self._first_ms = min(at_ms, self._first_ms or at_ms)
-            self._last_ms = max(at_ms, self._last_ms)
-        elif sample is not None:
-            self.lines_too_old += 1
-            return
-        if sample is None:
-            self.lines_ignored += 1
-        else:
-            self.kinds[KINDS[type(sample)]] += 1
+        if sample is not None:
+            self._samples.append((line.message.at_ms + self._shift_ms, KINDS[type(sample)]))
 
     def summary(self, target: Target) -> Iterator[str]:
         """The result, and the addresses that show it."""
@@ -307,24 +303,7 @@ class Replay:
             + (" (already sent; --again sends them)" if self.lines_skipped else "")
             + (f", {undelivered_lines:,} NOT DELIVERED" if undelivered_lines else "")
         )
-        kinds = ", ".join(f"{self.kinds[kind]:,} {kind}" for kind in KINDS.values())
-        yield f"Understood      {kinds}"
-        yield f"Ignored         {self.lines_ignored:,} (application output, lines without a metric)"
-        yield f"Not understood  {sum(self.unparsed_reasons.values()):,}"
-        for reason, lines in sorted(self.unparsed_reasons.items()):
-            yield f"                {lines:,} {reason}: {REASONS.get(reason, reason)}"
-        if self.lines_too_old:
-            yield f"Too old         {self.lines_too_old:,} (over 7 days; --shift-to-now moves them)"
-        if self.kinds[KINDS[Request]] and not self.kinds[KINDS[RuntimeMetrics]]:
-            yield no_runtime_metrics(target.app)
-        if self._last_ms and undelivered_lines < self.lines_read:
-            start, end = self._first_ms // 1000, self._last_ms // 1000 + 1
-            yield (
-                f"See             {target.url}/api/v1/apps/{target.app}/query"
-                f"?metric=service_time_ms&stat=p50&stat=p95&start={_second(start)}&end={_second(end)}"
-            )
-            yield f"                {target.url}/"
-
-
-def _second(at_s: int) -> str:
-    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        if self.lines_sent:
+            yield from self.account.describe()
+            yield from hints(self.account, target)
+        yield from addresses(self.account, target)

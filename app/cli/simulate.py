@@ -12,13 +12,16 @@ import math
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
+from app.cli.main import EXIT_INTERRUPTED
 from app.cli.output import ProgressLine, print_err
 from app.config import ConfigError, Settings
-from app.rollup.resolutions import DAY_S, HOUR_S, align, parse_step
+from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, align, parse_step
+from app.support.about import command
 from app.traffic.answer_check import (
     CheckRow,
     ServiceClient,
@@ -31,7 +34,7 @@ from app.traffic.batch_sender import Target, parse_target
 from app.traffic.logplex_sender import AcknowledgedBatch, LogplexSender
 from app.traffic.simulated_app import SimulatedApp
 
-NAMES = ("shop", "blog", "billing", "search", "api", "admin", "chat", "reports")
+NAME = "demo"  # unlike that of any real app, so that figures of real apps stay as they are
 APPS_MAX = 1_000
 SECRET = "simulate"  # noqa: S105 - not a secret: local mode accepts any password
 FOREVER = "forever"
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="N|NAME",
         default=[],
-        help="number of apps, or their names (default: shop)",
+        help="number of apps, or their names (default: demo)",
     )
     parser.add_argument(
         "--dynos",
@@ -91,10 +94,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="first send the lines of this much past, up to 24h, so that charts begin full",
     )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="send also if the app has a log drain, or requests in the same past already",
+    )
+    parser.add_argument(
+        "--alert", action="store_true", help="send alerts about the simulated apps, too"
+    )
+    parser.add_argument(
+        "--unmarked",
+        action="store_true",
+        help="do not mark the lines as simulated: the service treats them as those of a drain",
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Return 0 if the answers are right, else 1. Lines lost to a full buffer are not an error.
+    """Return 0 if the answers are right, 130 after Ctrl-C, else 1.
+
+    Lines lost to a full buffer are not an error.
 
     Raises:
         ConfigError: the address or an app's name is wrong, or the service needs its admin token.
@@ -103,15 +121,51 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     streams = list(_streams(arguments, settings))
     with ServiceClient(streams[0].target.url, settings.admin_token) as service:
         try:
+            if not arguments.again and (conflict := _conflict(streams, service, start_s)):
+                print_err(f"dynometer: {conflict}")
+                return 1
             for stream, answers in _query_all(streams, service, start_s):
                 stream.answers_before = answers
-            asyncio.run(_send(streams, start_s, arguments.duration, is_live=not arguments.history))
+            is_live = not arguments.history
+            is_interrupted = asyncio.run(
+                _send(streams, start_s, arguments.duration, is_live=is_live)
+            )
             _query_until_right(streams, service, start_s)
         except ServiceUnreachable as error:
             print_err(f"dynometer: {error}")
             return 1
     print("\n".join(_summary(streams, start_s)))
+    if not arguments.unmarked:
+        names = " ".join(stream.app.name for stream in streams)
+        print(f"To remove the data: {command()} apps remove {names}")
+    if is_interrupted:
+        return EXIT_INTERRUPTED
     return 0 if all(stream.is_right for stream in streams) else 1
+
+
+def _conflict(streams: Sequence[Stream], service: ServiceClient, start_s: float) -> str:
+    """Why sending would spoil figures that are there already, and the fix; "" if it would not."""
+    drained_apps = service.drained_apps()
+    now_s = time.time()
+    for app in (stream.app.name for stream in streams):
+        if app in drained_apps:
+            return (
+                f"{app} has a log drain, and simulated lines would be added to its figures. "
+                "Simulate another app (--apps NAME), or add --again."
+            )
+        start, end = (align(int(at_s), MINUTE_S) for at_s in (start_s, now_s))
+        requests = service.requests(app, start, end) if end > start else 0
+        if requests:
+            return (
+                f"{app} has {requests:,} requests since {_clock(start)} UTC already, and this "
+                f"history would be added to them. Remove them first ({command()} apps remove "
+                f"{app}), simulate another app (--apps NAME), or add --again."
+            )
+    return ""
+
+
+def _clock(at_s: int) -> str:
+    return f"{datetime.fromtimestamp(at_s, UTC):%d %b %H:%M}"
 
 
 def _query_until_right(streams: Sequence[Stream], service: ServiceClient, start_s: float) -> None:
@@ -143,6 +197,7 @@ class Stream:
 
     app: SimulatedApp
     target: Target
+    headers: Mapping[str, str]
     sender: LogplexSender = field(init=False)
     acknowledged_totals: Totals = field(default_factory=Counter)
     answers_before: Totals = field(default_factory=Counter)
@@ -152,7 +207,9 @@ class Stream:
         parts = urlsplit(self.target.url)
         credentials = f"{self.app.name}:{quote(self.target.secret, safe='')}"
         url = f"{parts.scheme}://{credentials}@{parts.netloc}{parts.path}/drain"
-        self.sender = LogplexSender(url, self.app.drain_token, on_acknowledged=self._count)
+        self.sender = LogplexSender(
+            url, self.app.drain_token, headers=self.headers, on_acknowledged=self._count
+        )
 
     def query(self, service: ServiceClient, start_s: float) -> Totals:
         """The service's totals, from a full hour on: slots of every resolution begin there."""
@@ -181,33 +238,35 @@ class Stream:
 def _streams(arguments: argparse.Namespace, settings: Settings) -> Iterator[Stream]:
     to = arguments.to
     has_credentials = "@" in (to or "")
-    for name in _names(arguments.apps) or ["" if has_credentials else NAMES[0]]:
+    mark = (
+        {} if arguments.unmarked else {"Dynometer-Simulation": "alert" if arguments.alert else "1"}
+    )
+    for name in _names(arguments.apps) or ["" if has_credentials else NAME]:
         target = parse_target(to, name or None, settings.port)
         if not has_credentials:
             target = target._replace(secret=SECRET)
         app = SimulatedApp(
             target.app, dynos=arguments.dynos, lines_per_s=arguments.rate, seed=arguments.seed
         )
-        yield Stream(app, target)
+        yield Stream(app, target, mark)
 
 
 def _names(words: Sequence[str]) -> list[str]:
-    """The names given, or as many as asked for: shop, blog, …, shop-2, blog-2, …"""
+    """The names given, or as many as asked for: demo, demo-2, …"""
     if len(words) != 1 or not words[0].isdigit():
         return list(dict.fromkeys(words))
     number = int(words[0])
     if not 0 < number <= APPS_MAX:
         raise ConfigError(f"--apps {words[0]}: expected names, or a number from 1 to {APPS_MAX}")
-    rounds = math.ceil(number / len(NAMES))
-    names = [name if not turn else f"{name}-{turn + 1}" for turn in range(rounds) for name in NAMES]
-    return names[:number]
+    return [NAME, *(f"{NAME}-{turn}" for turn in range(2, number + 1))]
 
 
 async def _send(
     streams: Sequence[Stream], start_s: float, duration_s: float, *, is_live: bool
-) -> None:
-    """Send all traffic. Ctrl-C ends the traffic, and buffered lines are still delivered; a second
-    Ctrl-C ends that too.
+) -> bool:
+    """Send all traffic; returns whether Ctrl-C ended it.
+
+    Buffered lines are delivered even then. A second Ctrl-C ends that too.
     """
     loop = asyncio.get_running_loop()
     async with asyncio.TaskGroup() as group:
@@ -229,6 +288,7 @@ async def _send(
         await asyncio.wait(runners, timeout=DELIVER_WITHIN_S)
         for task in (*runners, progress):
             task.cancel()
+    return any(feeder.cancelled() for feeder in feeders)
 
 
 async def _feed(
@@ -296,7 +356,7 @@ def _summary(streams: Sequence[Stream], start_s: float) -> Iterator[str]:
         f"See  {url}/api/v1/apps/{app}/query"
         f"?metric=service_time_ms&stat=p50&stat=p95&start={int(start_s)}"
     )
-    yield f"     {url}/"
+    yield f"     {url}/apps/{app}" if len(streams) == 1 else f"     {url}/"
 
 
 def _stream_summary(stream: Stream, *, has_details: bool) -> Iterator[str]:

@@ -36,7 +36,7 @@ from app.query.table import QueryRange
 from app.query.time_syntax import parse_time
 from app.rollup.events import EventKey
 from app.rollup.resolutions import DAY_S, Resolution, nice_step
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
 from parsers.error_codes import explain
@@ -142,6 +142,7 @@ class AppView(NamedTuple):
     """Everything on the page. `missing_baseline`: name of the baseline without data, or ""."""
 
     app: str
+    origin: Origin
     last_seen_s: int
     has_runtime_metrics: bool
     figures: list[Figure]
@@ -196,6 +197,7 @@ async def build_app_view(
     charts = add_thresholds(await _build_charts(period), alerts, sighting.app, selection)
     return AppView(
         app=sighting.app,
+        origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
         has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
         figures=_build_figures(hour, yesterday),
@@ -311,7 +313,7 @@ def _gather_facts(hour: AppSnapshot, sighting: SeenApp, now_s: float) -> AppFact
     highest = max(ratios.items(), key=lambda item: item[1]) if ratios else None
     return AppFacts(
         now_s=now_s,
-        last_seen_s=sighting.last_seen_s,
+        last_seen_s=sighting.last_seen_s if sighting.origin.is_drain else int(now_s),
         start_s=hour.time_range.start,
         step_s=hour.time_range.step_s,
         p95_ms=[] if hour.selection.dyno else hour.points(P95),

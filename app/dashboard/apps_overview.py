@@ -11,7 +11,7 @@ from app.query.planner import plan_range
 from app.query.snapshot import AppSnapshot, Question, read_snapshots
 from app.query.stats import Value
 from app.rollup.resolutions import Resolution
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 
 MINUTES = 60
@@ -48,6 +48,7 @@ class AppOverview(NamedTuple):
     """
 
     app: str
+    origin: Origin
     last_seen_s: int
     is_silent: bool
     has_runtime_metrics: bool
@@ -162,8 +163,10 @@ def _build_overview(
     codes = hour.values_by(_CODES_NOW)
     return AppOverview(
         app=sighting.app,
+        origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
-        is_silent=now_s - sighting.last_seen_s > SILENT_AFTER_S,
+        # A file that was replayed has an end: that is no problem of the app.
+        is_silent=sighting.origin.is_drain and now_s - sighting.last_seen_s > SILENT_AFTER_S,
         has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
         requests_per_min=requests / MINUTES if counts else None,
         failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,

@@ -54,12 +54,14 @@ class AcceptanceWindow(NamedTuple):
 class ActivityTimes(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """When the app was active, as shown by a batch; Unix seconds.
 
-    `runtime_metrics_s` is the time of the last runtime metrics; 0 for none.
+    `runtime_metrics_s` is the time of the last runtime metrics; 0 for none. `origin` is that of the
+    lines (app.storage.interface.apps), encoded; "" for a drain.
     """
 
     first_s: int
     last_s: int
     runtime_metrics_s: int
+    origin: str = ""
 
 
 NO_ACTIVITY = ActivityTimes(0, 0, 0)
@@ -81,12 +83,20 @@ class AggregatedBody:
     body_ledger: dict[str, int]  # the body as a whole, and messages without an accepted minute
     activity: ActivityTimes
     limits: CardinalityLimits = DEFAULT_LIMITS
+    is_duplicate: bool = False  # the store knew the id of the batch, so nothing was counted
+
+    @property
+    def ledger(self) -> dict[str, int]:
+        """The ledger of all messages in the body."""
+        total = dict(self.body_ledger)
+        for ledger in self.ledgers.values():
+            _add_ledger(total, ledger)
+        return total
 
     @property
     def received(self) -> int:
         """The number of messages in the body."""
-        ledgers = (self.body_ledger, *self.ledgers.values())
-        return sum(ledger.get("received", 0) for ledger in ledgers)
+        return self.ledger.get("received", 0)
 
     def pack(self, within: TimeRange = ALWAYS) -> bytes:
         """Pack the batch for the store.

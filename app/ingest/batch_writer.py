@@ -279,6 +279,7 @@ class BatchWriter:
 
     def _ledger_entry(self, batch: ReceivedBatch, outcome: Outcome) -> Batch | None:
         if outcome is Outcome.DUPLICATE:
+            batch.body.is_duplicate = True
             return batch.build_ledger_entry("duplicate")
         is_unverified = self._is_unverified(batch.body.arrived_s)
         return batch.build_ledger_entry("unverified") if is_unverified else None

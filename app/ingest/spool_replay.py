@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 
 from app.ingest.batch_writer import BatchSink
 from app.ingest.received_batch import OnStored, ReceivedBatch, unpack_received
@@ -35,12 +36,18 @@ class SpoolReplayer:
         sink: BatchSink,
         *,
         on_stored: OnStored,
+        removed_apps: Callable[[], Awaitable[Mapping[str, int]]],
         limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
-        """`on_stored`: awaited after each group that the store has accepted."""
+        """
+        Args:
+            on_stored: awaited after each group that the store has accepted.
+            removed_apps: returns when apps were removed: batches that arrived before are dropped.
+        """
         self._spool = spool
         self._sink = sink
         self._on_stored = on_stored
+        self._removed_apps = removed_apps
         self._limits = limits
         self.damaged_records = 0  # lost, because they could not be read
 
@@ -82,6 +89,10 @@ class SpoolReplayer:
         batches = [batch for record in chunk.records if (batch := self._unpack(record))]
         if chunk.damage_count:
             self._report_damage(chunk.damage_count)
+        removed_s = await self._removed_apps() if batches else {}
+        batches = [
+            batch for batch in batches if batch.body.arrived_s >= removed_s.get(batch.app, 0)
+        ]
         if batches:
             deadline = asyncio.get_running_loop().time() + APPEND_TIMEOUT_S
             await self._sink.append(batches, deadline=deadline)

@@ -4,7 +4,7 @@ This is a raw ASGI app next to FastAPI, because it is the hot path: it costs a t
 route. The possible answers follow from how Logplex reads them:
 
     200  The batch is stored. With Content-Length: 0, because Logplex's published client cannot read
-         a chunked body.
+         a chunked body. A replay or simulation gets an account of its lines in a header.
     401  The credentials are wrong (in local mode: no valid app name).    405  Not a POST.
     408  The body takes too long.    413  It is too large.
          Final for Logplex: it drops the batch. In local mode, 403 answers other machines.
@@ -19,6 +19,7 @@ the ledger.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from app.access.drain_registry import APP_NAME_RULE, DrainRegistry, valid_app
@@ -27,16 +28,22 @@ from app.ingest.aggregator import AcceptanceWindow
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, OnResult, commit
+from app.ingest.marked_post import MarkedCommitter
 from app.ingest.received_batch import batch_id
+from app.query.delivery import encode_delivery
 from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
 from app.receivers.request_head import (
     DRAIN,
     FRAME_ID,
     MSG_COUNT,
     REPLAY,
+    SIMULATION,
     DrainRequestHead,
     parse_count,
 )
+from app.storage.interface import apps
+from app.storage.interface.apps import DRAIN as REAL_DRAIN
+from app.storage.interface.apps import Origin
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
@@ -44,6 +51,7 @@ from app.support.loopback import is_loopback
 
 RETRY_AFTER_S = b"5"
 FRAME_ID_BYTES_MAX = 256
+ACCOUNT = b"dynometer-account"  # of an answer: JSON, app.query.delivery
 KEY_CACHE_SIZE = 4_096
 _DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
@@ -63,6 +71,7 @@ class DrainEndpoint:
         self,
         *,
         committer: BatchCommitter,
+        marked_committer: MarkedCommitter,
         drains: DrainRegistry | None,
         rejected_logins: RejectedLogins,
         loop_detector: DrainLoopDetector,
@@ -75,6 +84,7 @@ class DrainEndpoint:
             drains: the registered secrets; None in local mode, which accepts any credentials.
         """
         self._committer = committer
+        self._marked_committer = marked_committer
         self._drains = drains
         self._rejected_logins = rejected_logins
         self._loop_detector = loop_detector
@@ -86,6 +96,7 @@ class DrainEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        account: list[tuple[bytes, bytes]] = []
         try:
             if scope["method"] != "POST":
                 raise DrainRejected(
@@ -98,15 +109,22 @@ class DrainEndpoint:
                     return
                 if body:
                     headers = dict(reversed(scope["headers"]))  # the first one of a repeated header
+                    origin = _origin(headers)
                     acceptance = self._acceptance
-                    if REPLAY in headers:
+                    if origin.kind == apps.REPLAY:
                         acceptance = acceptance.for_replay()
-                    key = _drain_key(app, generation, headers.get(DRAIN, b""), acceptance)
+                    # A batch without a token always counts, beside the app's own drain.
+                    token = headers.get(DRAIN, b"") if origin.is_drain else b""
+                    key = _drain_key(app, generation, token, acceptance)
                     post_id = _batch_id(headers.get(FRAME_ID, b""))
                     msg_count = parse_count(headers.get(MSG_COUNT, b""))
                     self._loop_detector.inspect(app, body)
                     post = DrainPost(key, post_id, random_bytes(), body, msg_count)
-                    await commit(self._committer, post)
+                    if origin.is_drain:
+                        await commit(self._committer, post)
+                    else:
+                        delivery = await self._marked_committer.commit(post, origin)
+                        account = [(ACCOUNT, encode_delivery(delivery))]
         except DrainRejected as rejection:
             extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
             await respond(send, rejection.status, f"{rejection}\n", extra_headers)
@@ -116,7 +134,7 @@ class DrainEndpoint:
         except StoreUnavailable as error:
             await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
         else:
-            await respond(send, 200)
+            await respond(send, 200, headers=account)
 
     async def _authenticate(self, scope: Scope) -> tuple[str, int]:
         """The app's name, and the generation of its secret.
@@ -187,6 +205,14 @@ class DrainEndpoint:
 def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWindow) -> DrainKey:
     drain = token.decode() if _DRAIN_TOKEN_BYTES.fullmatch(token) else ""
     return DrainKey(app, drain, generation, acceptance)
+
+
+def _origin(headers: Mapping[bytes, bytes]) -> Origin:
+    """Where the lines of a request come from, as its headers say."""
+    for name, kind in ((REPLAY, apps.REPLAY), (SIMULATION, apps.SIMULATION)):
+        if name in headers:
+            return Origin(kind, notifies=headers[name] == b"alert")
+    return REAL_DRAIN
 
 
 def _batch_id(frame_id: bytes) -> bytes:

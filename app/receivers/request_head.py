@@ -22,13 +22,13 @@ KEEP_ALIVE = {b"keep-alive": True, b"close": False}  # by value of Connection
 HOST, CONNECTION, AUTHORIZATION = b"host", b"connection", b"authorization"
 LENGTH, DRAIN = b"content-length", b"logplex-drain-token"
 FRAME_ID, MSG_COUNT = b"logplex-frame-id", b"logplex-msg-count"
-REPLAY = b"dynometer-replay"
+REPLAY, SIMULATION = b"dynometer-replay", b"dynometer-simulation"
 USED_HEADERS = frozenset((HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT))
 # A request with one of these needs the full parser, or checks that the fast path does not make.
 SLOW_PATH_HEADERS = frozenset(
     (
         *(b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect"),
-        *(b"origin", REPLAY),
+        *(b"origin", REPLAY, SIMULATION),
     )
 )
 

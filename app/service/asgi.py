@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from app.access.read_tokens import ReadTokens
 from app.access.visible_store import restrict
 from app.config import Settings, pages_url
+from app.ingest.marked_post import MarkedCommitter
 from app.monitoring.exposition import ServiceMetrics
 from app.monitoring.health import HealthCheck
 from app.monitoring.operator_notices import Notices
@@ -26,7 +27,13 @@ from app.receivers.http_protocol import LimitedHttpProtocol, limits_of_process
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import reload_certificates
-from app.service.wiring import Service, build_service, build_syslog_listener, running
+from app.service.wiring import (
+    Service,
+    build_app_removal,
+    build_service,
+    build_syslog_listener,
+    running,
+)
 from app.storage.connect import connect
 from app.storage.interface.store import Store
 from app.support import logging as logs
@@ -34,6 +41,7 @@ from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
 from app.support.process import exit_with_parent
 from app.web.api.alerts import AlertsApi
+from app.web.api.apps import AppsApi
 from app.web.api.autoscaling import AutoscalingApi
 from app.web.api.drains_and_tokens import DrainsAndTokensApi
 from app.web.api.events import EventsApi
@@ -86,6 +94,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     body_limiter = BodyLimiter()
     drain = DrainEndpoint(
         committer=pipeline.committer,
+        marked_committer=MarkedCommitter(pipeline.committer, settings.limits, clock),
         drains=None if settings.local_mode else service.drains,
         rejected_logins=service.rejected_logins,
         loop_detector=service.loop_detector,
@@ -126,6 +135,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
     metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
+    app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))
     app.include_router(AddApps(service.drain_admin, pages).router)
     is_https = settings.public_url.startswith("https:")

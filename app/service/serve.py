@@ -249,7 +249,7 @@ Next, in another terminal, send simulated traffic and check that all of it is co
 Or send the last lines of one of your apps:
   heroku logs -n 1500 --source heroku -a shop | {command()} replay - --app shop{to_option}
 Then query them:
-  curl '{url}/api/v1/apps/shop/query?{query}'
+  curl '{url}/api/v1/apps/demo/query?{query}'
 
 API: {url}/docs   Prometheus: {url}/metrics   Stop: Ctrl-C"""
     public_url = settings.public_url

@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client.registry import Collector
 
+from app.access.app_removal import AppRemoval, AppRemovalStore
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import DrainRegistry
 from app.access.rejected_logins import RejectedLogins
@@ -164,6 +165,14 @@ def build_fold_worker(
     )
 
 
+def build_app_removal(
+    settings: Settings, store: AppRemovalStore, clock: Callable[[], float]
+) -> AppRemoval:
+    """Build the removal of apps, which is remembered for as long as batches may wait on a disk."""
+    memory_s = settings.spool_age_max_s + ID_MARGIN_S
+    return AppRemoval(store, build_tiers(settings), clock, memory_s)
+
+
 def inbox_ttl_s(settings: Settings) -> int:
     """How long an inbox outlives its last append, so that nothing expires unfolded."""
     return build_tiers(settings)[-1].retention_s + MARGIN_S
@@ -222,7 +231,13 @@ def _build_pipeline(
     )
     replayer = None
     if spool is not None:
-        replayer = SpoolReplayer(spool, path.sink, on_stored=path.on_stored, limits=settings.limits)
+        replayer = SpoolReplayer(
+            spool,
+            path.sink,
+            on_stored=path.on_stored,
+            removed_apps=store.removed_apps,
+            limits=settings.limits,
+        )
     return IngestPipeline(path.sink, path.committer, spool, replayer)
 
 

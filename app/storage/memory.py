@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import DRAIN, SeenApp
 from app.storage.interface.batches import (
     NO_PRECONDITIONS,
     AppendResult,
@@ -43,6 +43,7 @@ class MemoryStore(MemoryAlerts):
         self._log_offsets: dict[tuple[str, str], int] = {}
         self._sightings: dict[str, SeenApp] = {}
         self._sightings_expire_ms = 0.0  # one expiry for all apps, as in Redis
+        self._removed_apps: dict[str, int] = {}
         self._drains: dict[str, str] = {}
         self._tokens: dict[str, bytes] = {}
         self._statuses: dict[str, tuple[dict[str, str], float]] = {}
@@ -211,6 +212,19 @@ class MemoryStore(MemoryAlerts):
         for slot in slots:
             self._elements(app, slot).clear()
 
+    async def remove_app(self, app: str, slots: Sequence[Slot], *, now_s: int, ttl_ms: int) -> None:
+        self._removed_apps[app] = now_s
+        for slot in (None, *slots):
+            self._lists.pop((app, slot), None)
+        self._states.pop(app, None)
+        for key in [key for key in self._ids if key[0] == app]:
+            del self._ids[key]
+        self._remove_alerts(app)
+        self._sightings.pop(app, None)
+
+    async def removed_apps(self) -> dict[str, int]:
+        return dict(self._removed_apps)
+
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         return {app: len(self._elements(app, None)) for app in apps}
 
@@ -219,11 +233,13 @@ class MemoryStore(MemoryAlerts):
         self._sightings_expire_ms = self._now_ms() + ttl_ms
         for sighting in apps:
             record = self._sightings.get(sighting.app, sighting)
+            has_drain = record.origin.is_drain or sighting.origin.is_drain
             self._sightings[sighting.app] = SeenApp(
                 sighting.app,
                 min(record.first_seen_s, sighting.first_seen_s),
                 max(record.last_seen_s, sighting.last_seen_s),
                 max(record.runtime_metrics_s, sighting.runtime_metrics_s),
+                DRAIN if has_drain else sighting.origin,
             )
 
     async def seen_apps(self) -> list[SeenApp]:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from app.storage.interface.alerts import HISTORY_LENGTH_MAX, NO_HISTORY, AlertChange, AlertTable
+from app.storage.interface.alerts import (
+    HISTORY_LENGTH_MAX,
+    NO_HISTORY,
+    TABLES_OF_APPS,
+    AlertChange,
+    AlertTable,
+)
 
 
 class MemoryAlerts:
@@ -36,6 +42,12 @@ class MemoryAlerts:
 
     async def alert_history(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         return {app: self._histories[app][:count] for app in apps if app in self._histories}
+
+    def _remove_alerts(self, app: str) -> None:
+        """Remove the state, the mute and the history of an app."""
+        for table in TABLES_OF_APPS:
+            self._tables[table].pop(app, None)
+        self._histories.pop(app, None)
 
     async def change_alerts(
         self,

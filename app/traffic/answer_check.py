@@ -137,9 +137,21 @@ class ServiceClient:
             totals[_UNPARSED] += sum(ledger["unparsed"].values())
         return totals
 
+    def drained_apps(self) -> set[str]:
+        """The apps whose lines come from a log drain. Raises as `totals`."""
+        apps = self._get("", {}).get("apps", ())
+        return {app["app"] for app in apps if app.get("origin", "drain") == "drain"}
+
+    def requests(self, app: str, start_s: int, end_s: int) -> int:
+        """The requests of an app within a time range in Unix seconds. Raises as `totals`."""
+        parameters = {"metric": REQUESTS, "stat": "sum", "step": "range"}
+        answer = self._get(f"{app}/query", {**parameters, "start": start_s, "end": end_s})
+        return sum(series["values"][0] or 0 for series in answer.get("series", ()))
+
     def _get(self, path: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        url = f"{self._url}/api/v1/apps/{path}".rstrip("/")
         try:
-            response = self._client.get(f"{self._url}/api/v1/apps/{path}", params=parameters)
+            response = self._client.get(url, params=parameters)
         except httpx2.ConnectError:
             raise ServiceUnreachable(
                 f"no service at {self._url}. Start it with {command()} serve"

@@ -13,6 +13,7 @@ import msgspec
 
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.config import ConfigError
+from app.query.delivery import Delivery, decode_delivery
 from app.support.about import command
 from app.support.loopback import is_loopback
 
@@ -81,8 +82,16 @@ class _Readiness(msgspec.Struct):
 class BatchSender:
     """POSTs batches to a drain and retries each until it is acknowledged. A context manager."""
 
-    def __init__(self, target: Target, retry_delays_s: Sequence[float] = RETRY_DELAYS_S) -> None:
+    def __init__(
+        self,
+        target: Target,
+        retry_delays_s: Sequence[float] = RETRY_DELAYS_S,
+        *,
+        alert: bool = False,
+    ) -> None:
+        """`alert`: whether alerts about an app that has only replayed lines are sent."""
         self._target = target
+        self._mark = "alert" if alert else "1"
         self._retry_delays_s = retry_delays_s
         self._is_reachable = False  # once reachable, a refused connection is a restart: retry it
         # A proxy from the environment is meant for other hosts, not for this machine.
@@ -109,9 +118,11 @@ class BatchSender:
             return ""
         return readiness.store.identity.id if readiness.store.identity else ""
 
-    def send(self, frames: Sequence[bytes], frame_id: str) -> None:
+    def send(self, frames: Sequence[bytes], frame_id: str) -> Delivery | None:
         """Deliver one batch.
 
+        Returns:
+            The service's account of it; None if the service is older and gives none.
         Raises:
             DeliveryError: no service listens there, it rejects the batch, or it stays unavailable
                 for longer than all retries last.
@@ -120,22 +131,25 @@ class BatchSender:
             "Content-Type": "application/logplex-1",
             "Logplex-Msg-Count": str(len(frames)),
             "Logplex-Frame-Id": frame_id,
-            "Dynometer-Replay": "1",
+            "Dynometer-Replay": self._mark,
         }
         body = b"".join(frames)
-        for delay_s in self._retry_delays_s:
-            failure = self._attempt(body, headers)
+        for delay_s in (*self._retry_delays_s, None):
+            failure, account = self._attempt(body, headers)
             if not failure:
-                return
-            time.sleep(delay_s)
-        if failure := self._attempt(body, headers):
-            raise DeliveryError(
-                f"{self._target.url} does not accept lines ({failure}). "
-                "Run this again once it does."
-            )
+                return account
+            if delay_s is not None:
+                time.sleep(delay_s)
+        raise DeliveryError(
+            f"{self._target.url} does not accept lines ({failure}). Run this again once it does."
+        )
 
-    def _attempt(self, body: bytes, headers: dict[str, str]) -> str:
-        """POST once; returns "" if the batch was acknowledged, otherwise the reason to retry."""
+    def _attempt(self, body: bytes, headers: dict[str, str]) -> tuple[str, Delivery | None]:
+        """POST once.
+
+        Returns:
+            "" if the batch was acknowledged, otherwise the reason to retry; and the account of it.
+        """
         url = self._target.url
         try:
             response = self._client.post(f"{url}/drain", content=body, headers=headers)
@@ -144,19 +158,26 @@ class BatchSender:
                 raise DeliveryError(
                     f"no service at {url}. Start it with {command()} serve ({error})"
                 ) from error
-            return str(error)
+            return str(error), None
         except httpx2.TransportError as error:
             self._is_reachable = True
-            return str(error) or type(error).__name__
+            return str(error) or type(error).__name__, None
         self._is_reachable = True
         if response.is_success:
-            return ""
+            return "", _account(response)
         first_line = response.text.strip().partition("\n")[0][:200]
         problem = f"it answered {response.status_code} {first_line}".rstrip()
         if response.status_code < 500 and response.status_code != 429:
             hint = _HINTS.get(response.status_code, "")
             raise DeliveryError(f"{url} rejected the lines: {problem}{hint}")
-        return problem
+        return problem, None
+
+
+def _account(response: httpx2.Response) -> Delivery | None:
+    try:
+        return decode_delivery(response.headers.get("Dynometer-Account", ""))
+    except msgspec.DecodeError:
+        return None
 
 
 _HINTS = {

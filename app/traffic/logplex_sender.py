@@ -22,9 +22,10 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -103,6 +104,7 @@ class LogplexSender:
         url: str,
         drain_token: str,
         *,
+        headers: Mapping[str, str] = MappingProxyType({}),
         behaviour: LogplexBehaviour = LOGPLEX,
         on_acknowledged: Callable[[AcknowledgedBatch], None] = lambda batch: None,
         on_dropped: Callable[[DroppedBatch], None] = lambda batch: None,
@@ -112,11 +114,13 @@ class LogplexSender:
         """
         Args:
             url: the drain's URL as registered at Heroku, with credentials.
+            headers: further headers, which Logplex does not send.
             transport: replaces the network.
         """
         self.counts = DeliveryCounts()
         self._url, self._host, self._authorization = _split_credentials(url)
         self._drain_token = drain_token
+        self._headers = headers
         self._behaviour = behaviour
         self._on_acknowledged = on_acknowledged
         self._on_dropped = on_dropped
@@ -238,6 +242,7 @@ class LogplexSender:
             ("Logplex-Drain-Token", self._drain_token),
             ("User-Agent", USER_AGENT),
             ("Content-Length", str(len(body))),
+            *self._headers.items(),
         ]
         request = httpx2.Request("POST", self._url, headers=headers, content=body)
         request.extensions["timeout"] = self._client.timeout.as_dict()

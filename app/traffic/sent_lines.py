@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from array import array
 from collections.abc import Sequence
@@ -88,6 +89,14 @@ def sent_lines_path(directory: Path, app: str, url: str, store_id: str) -> Path:
     new_link.symlink_to(path.name)
     os.replace(new_link, address_path)
     return path
+
+
+def forget_sent_lines(directory: Path, app: str) -> None:
+    """Delete the files of an app that was removed, so that its lines can be sent again."""
+    name = re.compile(rf"{re.escape(app)}-(?:[0-9a-f]{{16}}|[0-9a-f]{{32}})")
+    for path in directory.glob(f"{app}-*"):
+        if name.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def _digest(data: bytes) -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import msgspec
+
 from app.alerting.alert_worker import AlertWorker
 from app.alerting.channels.channel import Channel, pack_channel
 from app.alerting.rule import Rule, pack_rule
@@ -16,6 +18,7 @@ from app.folding.fold_worker import FoldWorker
 from app.ingest.app_sightings import AppSightings
 from app.rollup.resolutions import DAY_S, HOUR_S, resolutions
 from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.apps import DRAIN
 from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from tests.support.arrivals import make_batch, make_writer
@@ -89,6 +92,7 @@ class World:
         self.clock = clock
         self.hook = hook
         self.spooling_since_s = 0
+        self.origin = DRAIN  # of all lines that arrive
         self.directory = directory
         self.alerters = [self.alerter("1")]
         self.told: list[Told] = []
@@ -125,7 +129,8 @@ class World:
             return
         arrived = make_batch(*frames, app=app, arrived_s=self.clock())
         await self._appender.append([arrived], deadline=asyncio.get_running_loop().time() + 5)
-        await self._sightings.record([(arrived.app, arrived.activity)])
+        activity = msgspec.structs.replace(arrived.activity, origin=self.origin.encode())
+        await self._sightings.record([(arrived.app, activity)])
         await self._folder.fold(app)
 
     async def live(self, minutes: int, *lives: Lines, **apps: Lines) -> None:

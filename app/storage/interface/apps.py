@@ -1,9 +1,42 @@
-"""The list of apps that sent data."""
+"""The list of apps that sent data, and how an app is removed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
+
+from app.storage.interface.elements import Slot
+
+_NOTIFY = " notify"
+
+
+class Origin(NamedTuple):
+    """Where the lines of an app come from.
+
+    kind      drain, replay or simulation
+    notifies  whether alerts of the app are sent
+    """
+
+    kind: str
+    notifies: bool
+
+    @property
+    def is_drain(self) -> bool:
+        """Whether it is a real app, whose log drain sends its lines."""
+        return self.kind == DRAIN.kind
+
+    def encode(self) -> str:
+        """The origin as a word or two; "" for a drain, so that older records mean one."""
+        return "" if self.is_drain else self.kind + _NOTIFY * self.notifies
+
+
+DRAIN = Origin("drain", notifies=True)
+REPLAY, SIMULATION = "replay", "simulation"
+
+
+def decode_origin(text: str) -> Origin:
+    """The origin that Origin.encode wrote."""
+    return Origin(text.removesuffix(_NOTIFY), text.endswith(_NOTIFY)) if text else DRAIN
 
 
 class SeenApp(NamedTuple):
@@ -13,6 +46,7 @@ class SeenApp(NamedTuple):
     first_seen_s: int
     last_seen_s: int
     runtime_metrics_s: int
+    origin: Origin = DRAIN
 
 
 class AppReader(Protocol):
@@ -31,13 +65,31 @@ class AppRegistry(AppReader, Protocol):
     """Maintains the list of apps."""
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
-        """Record when apps were seen.
+        """Record when apps were seen, and the origin of their lines.
 
-        `first_seen_s` only moves back, the other times only forward. The whole list expires
-        `ttl_ms` after the last sighting of any app.
+        `first_seen_s` only moves back, the other times only forward. An app whose lines ever came
+        from a drain has that origin; any other has its latest. The whole list expires `ttl_ms`
+        after the last sighting of any app.
         """
         ...
 
     async def forget_apps(self, before_s: int) -> list[str]:
         """Remove apps last seen before `before_s` from the list of apps; returns their names."""
+        ...
+
+
+class AppRemover(Protocol):
+    """Deletes all data of an app."""
+
+    async def remove_app(self, app: str, slots: Sequence[Slot], *, now_s: int, ttl_ms: int) -> None:
+        """Delete an app's inbox, these slots, its ids, its alerts and the state of its drains.
+
+        The app also leaves the list of apps. The time is recorded for `ttl_ms` (removed_apps).
+        Offsets of a log stay, so that nothing is appended from it twice. Repeat the call after a
+        failure.
+        """
+        ...
+
+    async def removed_apps(self) -> Mapping[str, int]:
+        """When apps were removed, in Unix seconds: batches that arrived before do not count."""
         ...

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from app.storage.interface.access import DrainReader, DrainStore, TokenStore
 from app.storage.interface.alerts import AlertReader, AlertStore
-from app.storage.interface.apps import AppReader, AppRegistry
+from app.storage.interface.apps import AppReader, AppRegistry, AppRemover
 from app.storage.interface.batches import BatchStore
 from app.storage.interface.folding import BacklogReader, FoldStore, SlotRemover
 from app.storage.interface.identity import IdentifiedStore
@@ -26,6 +26,7 @@ class Store(
     SlotRemover,
     RollupReader,
     AppRegistry,
+    AppRemover,
     DrainStore,
     TokenStore,
     StatusStore,

@@ -18,6 +18,7 @@ from app.storage.interface.alerts import (
     NO_HISTORY,
     PERMANENT_TABLES,
     TABLE_TTL_MS,
+    TABLES_OF_APPS,
     AlertChange,
     AlertTable,
 )
@@ -51,6 +52,13 @@ class RedisAlerts(RedisCommands):
         keys = [f"{_PREFIX}history:{app}" for app in apps]
         histories = await self._execute_all([("LRANGE", key, 0, count - 1) for key in keys])
         return {app: entries for app, entries in zip(apps, histories, strict=True) if entries}
+
+    async def _remove_alerts(self, app: str) -> None:
+        """Remove the state, the mute and the history of an app."""
+        tables = (_PREFIX + table.value for table in TABLES_OF_APPS)
+        await self._execute_all(
+            [*(("HDEL", table, app) for table in tables), ("UNLINK", f"{_PREFIX}history:{app}")]
+        )
 
     async def change_alerts(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import SeenApp, decode_origin
 from app.storage.interface.identity import StoreIdentity, new_store_id
 from app.storage.redis.alerts import RedisAlerts
 from app.storage.redis.commands import RedisTopology, Script, parse_map
@@ -17,8 +17,9 @@ _SIGHTING_KEYS = ("first_seen", "last_seen", "runtime_metrics")
 _STATUS_NAMES_TTL_MS = (
     7 * 24 * 3600 * 1000
 )  # of the set of names; each status has its own, shorter TTL
-_IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS = (
-    Script(f"{name}.lua") for name in ("identify", "compare_and_set", "write_status")
+_IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
+    Script(f"{name}.lua")
+    for name in ("identify", "compare_and_set", "write_status", "record_sightings")
 )
 
 
@@ -31,6 +32,8 @@ class RedisService(RedisAlerts):
         self._first_seen, self._last_seen, self._runtime_metrics = (
             f"{prefix}apps:{name}" for name in _SIGHTING_KEYS
         )
+        self._origins = f"{prefix}apps:origins"
+        self._removal_times = f"{prefix}apps:removed"
         self._identity = f"{prefix}identity"
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
@@ -43,36 +46,58 @@ class RedisService(RedisAlerts):
         return StoreIdentity(store_id, int(epoch_s))
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
-        calls: list[tuple[str | int, ...]] = []
-        for sighting in apps:
-            calls.append(("ZADD", self._first_seen, "LT", sighting.first_seen_s, sighting.app))
-            calls.append(("ZADD", self._last_seen, "GT", sighting.last_seen_s, sighting.app))
-            if sighting.runtime_metrics_s:
-                at_s = sighting.runtime_metrics_s
-                calls.append(("ZADD", self._runtime_metrics, "GT", at_s, sighting.app))
-        keys = (self._first_seen, self._last_seen, self._runtime_metrics)
-        calls += [("PEXPIRE", key, ttl_ms) for key in keys]
-        await self._execute_all(calls)
+        arguments: list[str | int] = [ttl_ms]
+        for app, first_seen_s, last_seen_s, runtime_metrics_s, origin in apps:
+            arguments += (app, first_seen_s, last_seen_s, runtime_metrics_s, origin.encode())
+        await self._evaluate(_RECORD_SIGHTINGS, self._sighting_keys, arguments)
+
+    @property
+    def _sighting_keys(self) -> tuple[str, str, str, str]:
+        return self._first_seen, self._last_seen, self._runtime_metrics, self._origins
 
     async def seen_apps(self) -> list[SeenApp]:
-        keys = (self._first_seen, self._last_seen, self._runtime_metrics)
-        first, last, runtime = (
-            {app.decode(): int(float(score)) for app, score in parse_map(scores).items()}
-            for scores in await self._execute_all(
-                [("ZRANGE", key, 0, -1, "WITHSCORES") for key in keys]
-            )
+        *times, origins = self._sighting_keys
+        *scores, words = await self._execute_all(
+            [*(("ZRANGE", key, 0, -1, "WITHSCORES") for key in times), ("HGETALL", origins)]
         )
+        first, last, runtime = (
+            {app.decode(): int(float(score)) for app, score in parse_map(answer).items()}
+            for answer in scores
+        )
+        origin_words = {app.decode(): word.decode() for app, word in parse_map(words).items()}
         return [
-            SeenApp(app, first.get(app, last[app]), last[app], runtime.get(app, 0))
+            SeenApp(
+                app,
+                first.get(app, last[app]),
+                last[app],
+                runtime.get(app, 0),
+                decode_origin(origin_words.get(app, "")),
+            )
             for app in sorted(last)
         ]
 
     async def forget_apps(self, before_s: int) -> list[str]:
         apps = await self._execute("ZRANGEBYSCORE", self._last_seen, "-inf", f"({before_s}")
-        if apps:
-            keys = (self._first_seen, self._last_seen, self._runtime_metrics)
-            await self._execute_all([("ZREM", key, *apps) for key in keys])
+        await self._remove_sightings(apps)
         return [app.decode() for app in apps]
+
+    async def _remove_sightings(self, apps: Sequence[str | bytes]) -> None:
+        if apps:
+            *times, origins = self._sighting_keys
+            await self._execute_all(
+                [*(("ZREM", key, *apps) for key in times), ("HDEL", origins, *apps)]
+            )
+
+    async def removed_apps(self) -> dict[str, int]:
+        times = await self._execute("ZRANGE", self._removal_times, 0, -1, "WITHSCORES")
+        return {app.decode(): int(float(at_s)) for app, at_s in parse_map(times).items()}
+
+    async def _record_removal(self, app: str, now_s: int, ttl_ms: int) -> None:
+        calls = (
+            ("ZADD", self._removal_times, "GT", now_s, app),
+            ("PEXPIRE", self._removal_times, ttl_ms),
+        )
+        await self._execute_all(calls)
 
     async def compare_and_set_drain(self, app: str, old_record: str, new_record: str) -> bool:
         return bool(

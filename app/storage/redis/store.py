@@ -8,6 +8,8 @@
                                 and unreadable:0
     dm:identity                 string: id and epoch of the store; never expires
     dm:apps:first_seen          sorted set: app by Unix seconds; also last_seen, runtime_metrics
+                                and removed
+    dm:apps:origins             hash: app -> origin, of apps without a drain (interface.apps)
     dm:beat:<name>              hash: the fields of a status record
     dm:beats                    set: names of status records
     dm:drains                   hash: app -> drain record, with hashed secrets; never expires
@@ -26,6 +28,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from app.storage.interface.batches import (
+    ID_BYTES,
     NO_PRECONDITIONS,
     AppendResult,
     Batch,
@@ -39,7 +42,13 @@ from app.storage.interface.errors import StoreError
 from app.storage.interface.folding import Compaction, Fold
 from app.storage.interface.rollups import Contents
 from app.storage.interface.server import ServerInfo
-from app.storage.redis.commands import RedisTopology, Script, raise_errors, translate_errors
+from app.storage.redis.commands import (
+    RedisTopology,
+    Script,
+    parse_map,
+    raise_errors,
+    translate_errors,
+)
 from app.storage.redis.keys import (
     app_id_keys,
     append_call,
@@ -57,6 +66,8 @@ from app.storage.redis.single import CONNECTIONS_MAX, SingleRedis, create_pool
 from app.storage.redis.slot_cache import SlotCache
 
 _PREFIX = "dm:"
+_KEYS_PER_CALL = 1_000
+_SCAN = ("COUNT", 1_000)
 _T = TypeVar("_T")
 
 _APPEND, _APPEND_FROM_LOG, _APPEND_COALESCED = (
@@ -197,6 +208,27 @@ class RedisStore(RedisService):
     async def delete_slots(self, app: str, slots: Sequence[Slot]) -> None:
         if slots:
             await self._execute("DEL", *(slot_key(app, slot) for slot in slots))
+
+    async def remove_app(self, app: str, slots: Sequence[Slot], *, now_s: int, ttl_ms: int) -> None:
+        # First, so that a batch which waits on a disk cannot come back after its app is gone.
+        await self._record_removal(app, now_s, ttl_ms)
+        keys = [inbox_key(app), state_key(app), *(slot_key(app, slot) for slot in slots)]
+        await self._execute_all([("UNLINK", *chunk) for chunk in _chunks(keys, _KEYS_PER_CALL)])
+        for key in self._id_keys(app):
+            await self._remove_ids(key, app)
+        await self._remove_alerts(app)
+        await self._remove_sightings([app])
+
+    async def _remove_ids(self, key: str, app: str) -> None:
+        """Remove the batch ids of an app. The fields of the hash are an id and the app's name."""
+        cursor = b"0"
+        while True:
+            cursor, entries = await self._execute("HSCAN", key, cursor, "MATCH", f"*{app}", *_SCAN)
+            ids = [field for field in parse_map(entries) if len(field) == ID_BYTES + len(app)]
+            if ids:
+                await self._execute("HDEL", key, *ids)
+            if int(cursor) == 0:
+                return
 
     async def inbox_lengths(self, apps: Sequence[str]) -> dict[str, int]:
         lengths = await self._execute_all([("LLEN", inbox_key(app)) for app in apps])

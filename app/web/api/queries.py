@@ -104,6 +104,11 @@ class AppInfo(BaseModel):
     runtime_metrics: bool = Field(
         description="Whether dynos report memory and load (labs: log-runtime-metrics)"
     )
+    origin: str = Field(
+        description="Where its lines come from: drain, if any line ever came from a log drain, "
+        "else replay or simulation"
+    )
+    notifies: bool = Field(description="Whether its alerts are sent; by default only for a drain")
 
 
 class Apps(BaseModel):
@@ -354,4 +359,6 @@ def _app_info(sighting: SeenApp) -> AppInfo:
         first_seen=sighting.first_seen_s,
         last_seen=sighting.last_seen_s,
         runtime_metrics=bool(sighting.runtime_metrics_s) and recent,
+        origin=sighting.origin.kind,
+        notifies=sighting.origin.notifies,
     )

@@ -18,6 +18,7 @@ OpenApi = dict[str, Any]
 
 _QUERIES = {
     "/api/v1/query": "?metric=requests&stat=rate&by=app&step=10m",
+    "/api/v1/apps/{app}": "?confirm=shop",
     "/api/v1/apps/{app}/query": "?metric=service_time_ms&stat=p95&stat=avg&by=process_type",
     "/api/v1/apps/{app}/ledger": "?start=now-1h",
     "/api/v1/apps/{app}/events": "?start=now-1h",
@@ -89,7 +90,7 @@ def documented_routes(openapi: OpenApi) -> Iterator[Route]:
                 method.upper(),
                 path,
                 operation.get("summary", ""),
-                example + (_QUERIES.get(path, "") if method == "get" else ""),
+                example + (_QUERIES.get(path, "") if method in ("get", "delete") else ""),
                 _BODIES.get((method.upper(), path), ""),
                 [*_parameters(openapi, operation), *_fields(openapi, request_body)],
                 list(_fields(openapi, _success(operation))),

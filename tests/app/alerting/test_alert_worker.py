@@ -12,6 +12,7 @@ import pytest
 from app.alerting.state import Mute, pack_json
 from app.storage import connect as engine
 from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.apps import DRAIN, REPLAY, SIMULATION, Origin
 from app.storage.memory import MemoryStore
 from tests.support.cluster import running_cluster
 from tests.support.incident import START_S, World, error, quiet, release, world
@@ -65,6 +66,35 @@ async def test_a_crash_is_sent_with_the_change_just_before() -> None:
         assert end["title"] == "shop: resolved after 8 min: H10 App crashed"
         assert end["status"] == "resolved"
         assert end["alerts"][0]["id"] == message["alerts"][0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("notifies", "stories"),
+    [(False, []), (True, [("app-broken", "firing"), ("app-broken", "resolved")])],
+)
+async def test_alerts_of_a_replayed_app_are_sent_only_on_request(
+    notifies: bool, stories: list[tuple[str, str]]
+) -> None:
+    async with world() as sim:
+        sim.origin = Origin(REPLAY, notifies)
+        await sim.live(20, quiet)
+        await sim.live(8, broken("H10"))
+        await sim.live(20, quiet)
+
+        assert sim.stories == stories
+        assert (await sim.store.alert_history(["shop"], 10))["shop"]
+
+
+async def test_a_drain_makes_a_simulated_app_a_real_one() -> None:
+    async with world() as sim:
+        sim.origin = Origin(SIMULATION, notifies=False)
+        await sim.live(20, quiet)
+        sim.origin = DRAIN
+        await sim.live(1, quiet)
+        sim.origin = Origin(SIMULATION, notifies=False)
+        await sim.live(8, broken("H10"))
+
+        assert sim.stories == [("app-broken", "firing")]
 
 
 async def test_a_release_that_doubles_p95_is_compared_with_last_week() -> None:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import httpx2
@@ -272,15 +272,16 @@ def test_summary_counts_lines_by_kind(tmp_path: Path) -> None:
         stdout = replay(drain, log.encode(), memory=tmp_path).stdout.decode()
 
     assert "8 read, 8 sent, 0 skipped" in stdout
-    assert "1 router lines, 1 runtime metrics, 1 errors, 1 state changes" in stdout
+    assert "Counted         4: 1 requests, 1 runtime metrics, 1 error lines, 1 state" in stdout
     assert "Ignored         1" in stdout
     assert "Not understood  2" in stdout
     assert re.search(r"1 router: a router line without", stdout)
     assert "Too old         1" in stdout
     assert "no runtime metrics" not in stdout
+    assert "The service gives no account of replayed lines." in stdout
 
 
-def test_summary_gives_the_address_of_exactly_the_range(tmp_path: Path) -> None:
+def test_summary_gives_the_addresses_of_exactly_the_range(tmp_path: Path) -> None:
     now = int(time.time())
     log = router_text(at=now - 90.5) + router_text(at=now - 30) + router_text(at=now - 9e6)
     with recording_drain() as drain:
@@ -289,11 +290,10 @@ def test_summary_gives_the_address_of_exactly_the_range(tmp_path: Path) -> None:
     def iso(at: float) -> str:
         return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
-    assert (
-        f"{drain.url}/api/v1/apps/shop/query?metric=service_time_ms&stat=p50&stat=p95"
-        f"&start={iso(now - 91)}&end={iso(now - 29)}"
-    ) in stdout
-    assert f"{drain.url}/\n" in stdout
+    time_range = f"start={iso(now - 91)}&end={iso(now - 29)}"
+    assert f"See             {drain.url}/apps/shop?{time_range}\n" in stdout
+    query = "query?metric=service_time_ms&stat=p50&stat=p95"
+    assert f"{drain.url}/api/v1/apps/shop/{query}&{time_range}\n" in stdout
 
 
 def test_summary_has_the_commands_that_enable_runtime_metrics(tmp_path: Path) -> None:
@@ -436,6 +436,8 @@ def test_one_store_reached_by_two_spellings_of_its_address_counts_a_line_once(
 
     assert b"10 read, 10 sent, 0 skipped" in first.stdout
     assert b"10 read, 0 sent, 10 skipped" in second.stdout
+    pages = [re.search(r"/apps/shop\?\S+", run.stdout.decode()) for run in (first, second)]
+    assert pages[0] and pages[1] and pages[0][0] == pages[1][0]
 
 
 def test_a_store_that_was_emptied_is_replayed_in_full(service: str, tmp_path: Path) -> None:
@@ -475,6 +477,85 @@ def test_a_service_that_does_not_tell_its_store_is_known_by_its_address(
     assert len(drain.bodies) == 1
     (path,) = (tmp_path / "replay").iterdir()
     assert re.fullmatch(r"shop-[0-9a-f]{16}", path.name)
+
+
+def test_the_summary_is_the_account_of_the_service(service: str, tmp_path: Path) -> None:
+    now = time.time()
+    log = [
+        *(router_text(at=now - 60, status=503, code="H12") for _ in range(3)),
+        router_text(at=now - 60),
+        text_line("heroku[web.1]", "Error R14 (Memory quota exceeded)", at=now - 40),
+        memory_text(at=now - 40),
+        text_line("app[web.1]", "hello", at=now),
+        router_text(at=now - 8 * 86_400),
+        router_text(at=now + 3600),
+        router_text(at=now + 3600),
+        "prose\n",
+    ]
+
+    stdout = replay(service, "".join(log).encode(), memory=tmp_path).stdout.decode()
+
+    results = {line[:16].strip(): line[16:] for line in stdout.splitlines()}
+    assert results["Lines"] == "11 read, 11 sent, 0 skipped"
+    assert results["Counted"] == "6: 4 requests, 1 runtime metrics, 1 error lines"
+    assert results["with errors"] == "3 H12 (Request timeout), 1 R14 (Memory quota exceeded)"
+    numbers = {name: int(results[name].split()[0]) for name in ("Ignored", "Too old", "Too new")}
+    assert numbers == {"Ignored": 1, "Too old": 1, "Too new": 2}
+    assert results["Not understood"] == "1"
+    assert "gives no account" not in stdout
+    url = f"{service}/api/v1/apps/shop/ledger?start=now-1h&end=now%2B1m"
+    ledger = httpx2.get(url, trust_env=False).json()
+    assert (ledger["received"], ledger["counted"], ledger["too_new"]) == (11, 6, 2)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "reason"),
+    [(-3600, "lie in the future"), (8 * 86_400, "are over 7 days old")],
+)
+def test_a_summary_says_why_nothing_was_counted(
+    service: str, tmp_path: Path, age_s: int, reason: str
+) -> None:
+    at_s = time.time() - age_s
+    log = (router_text(at=at_s) * 3).encode()
+    ignored = text_line("app[web.1]", "hello", at=at_s).encode()
+
+    stdout = replay(service, log, memory=tmp_path).stdout.decode()
+    more = replay(service, log * 2 + ignored, memory=tmp_path).stdout.decode()
+
+    assert f"Counted         0: all lines {reason}\n" in stdout
+    assert f"Counted         0: all lines with a metric {reason}\n" in more
+    assert "See " not in stdout
+
+
+def test_a_batch_that_was_stored_but_not_remembered_is_told_as_duplicate(
+    service: str, tmp_path: Path
+) -> None:
+    log = (router_text(at=time.time()) * 3).encode()
+    replay(service, log, memory=tmp_path / "one")
+
+    stdout = replay(service, log, memory=tmp_path / "two").stdout.decode()
+
+    assert "Counted         0: all lines had been counted before" in stdout
+    assert "Duplicate       3 " in stdout
+
+
+@pytest.mark.parametrize(("options", "notifies"), [((), False), (("--alert",), True)])
+def test_a_replayed_app_is_marked_until_a_drain_delivers(
+    service: str, tmp_path: Path, options: Sequence[str], notifies: bool
+) -> None:
+    def origin() -> tuple[str, bool]:
+        [app] = httpx2.get(f"{service}/api/v1/apps", trust_env=False).json()["apps"]
+        return app["origin"], app["notifies"]
+
+    replay(service, router_text(at=time.time()).encode(), *options, memory=tmp_path)
+    assert origin() == ("replay", notifies)
+    page = httpx2.get(f"{service}/apps/shop", trust_env=False).text
+    assert "These lines come from a replay, not from a log drain." in page
+
+    body = framed(FRAME)
+    httpx2.post(f"{service}/drain", content=body, auth=("shop", "any"), trust_env=False)
+    replay(service, router_text(at=time.time()).encode(), *options, memory=tmp_path)
+    assert origin() == ("drain", True)
 
 
 def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Path) -> None:

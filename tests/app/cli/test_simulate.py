@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import signal
 import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -72,26 +73,74 @@ def test_a_service_that_counts_correctly_gets_a_tick_at_every_number(
 ) -> None:
     assert run(port, "--history", "10m", "--duration", "1s") == 0
     summary = capsys.readouterr().out
-    assert "✓ shop: " in summary
+    assert "✓ demo: " in summary
     assert "✗" not in summary
-    rows = {line[2:28].strip(): line.split()[-3:] for line in summary.splitlines()[2:-2]}
+    rows = {line[2:28].strip(): line.split()[-3:] for line in summary.splitlines()[2:-3]}
     for name in ("requests", "requests failed", "errors H12", "log lines promised"):
         lines, answer, sign = rows[name]
         assert int(lines.replace(",", "")) > 0
         assert (lines, "✓") == (answer, sign)
-    assert f"http://127.0.0.1:{port}/api/v1/apps/shop/query?metric=service_time_ms" in summary
+    assert f"http://127.0.0.1:{port}/api/v1/apps/demo/query?metric=service_time_ms" in summary
+    assert "To remove the data: dynometer apps remove demo\n" in summary
 
 
 def test_earlier_data_of_the_service_is_subtracted(port: int) -> None:
     assert run(port, "--history", "2m", "--duration", "1s") == 0
-    assert run(port, "--history", "2m", "--duration", "1s", "--seed", "2") == 0
+    again = ("--again", "--seed", "2")
+    assert run(port, "--history", "2m", "--duration", "1s", *again) == 0
+
+
+def test_a_history_is_not_doubled_unless_asked_for(
+    port: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(port, "--history", "5m", "--duration", "1s") == 0
+    capsys.readouterr()
+    assert run(port, "--history", "3m", "--duration", "1s") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert re.search(r"demo has [\d,]+ requests since .* UTC already", output.err)
+    assert run(port, "--history", "3m", "--duration", "1s", "--apps", "other") == 0
+
+
+def test_an_app_with_a_drain_is_left_alone(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with httpx2.Client(auth=("shop", "any"), trust_env=False) as client:
+        client.post(f"http://127.0.0.1:{port}/drain", content=b"9 <1>1 junk")
+    assert run(port, "--duration", "1s", "--apps", "shop") == 1
+    assert "shop has a log drain" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "origin"),
+    [
+        ((), ("simulation", False)),
+        (("--alert",), ("simulation", True)),
+        (("--unmarked",), ("drain", True)),
+    ],
+)
+def test_a_simulated_app_is_marked(port: int, words: Sequence[str], origin: object) -> None:
+    assert run(port, "--duration", "1s", *words) == 0
+    answer = httpx2.get(f"http://127.0.0.1:{port}/api/v1/apps", trust_env=False).json()
+    [app] = answer["apps"]
+    assert (app["origin"], app["notifies"]) == origin
+
+
+def test_a_drain_counts_from_its_first_line_after_a_simulation(port: int) -> None:
+    assert run(port, "--duration", "1s") == 0
+    url = f"http://127.0.0.1:{port}"
+    headers = {"Logplex-Drain-Token": "d.real"}
+    with httpx2.Client(auth=("demo", "any"), headers=headers, trust_env=False) as client:
+        client.post(f"{url}/drain", content=b"9 <1>1 junk")
+        [app] = client.get(f"{url}/api/v1/apps").json()["apps"]
+        ledger = client.get(f"{url}/api/v1/apps/demo/ledger").json()
+    assert app["origin"] == "drain"
+    assert (sum(ledger["unparsed"].values()), ledger["other_drain"]) == (1, 0)
 
 
 def test_many_apps_get_a_line_each(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(port, "--apps", "10", "--dynos", "1", "--duration", "1s") == 0
     summary = capsys.readouterr().out
     assert summary.count("✓ ") == 10
-    assert "✓ blog-2: " in summary
+    assert "✓ demo-10: " in summary
 
 
 def test_apps_can_be_named_and_a_url_with_credentials_names_one(
@@ -115,9 +164,9 @@ def test_ctrl_c_ends_the_traffic_and_the_summary_follows(
 
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
-    assert run(port, "--duration", "forever") == 0
+    assert run(port, "--duration", "forever") == 130
     interrupting.join()
-    assert "✓ shop: " in capsys.readouterr().out
+    assert "✓ demo: " in capsys.readouterr().out
 
 
 def test_a_service_that_is_not_running_is_one_line_with_the_remedy(
@@ -163,7 +212,7 @@ def test_lines_with_a_wrong_drain_secret_are_rejected_and_the_run_fails(
         settings = Settings.from_environ({**token, "PORT": str(port)})
         assert simulate.run(arguments("--duration", "1s"), settings) == 1
     summary = capsys.readouterr().out
-    assert "✗ shop: " in summary
+    assert "✗ demo: " in summary
     assert "rejected" in summary
     assert "answered 401" in summary
 
@@ -243,7 +292,7 @@ def test_a_wrong_answer_makes_the_run_fail(port: int, capsys: pytest.CaptureFixt
     hop = RequestFields("GET", "/", "shop.example.com", "id", "192.0.2.1")
 
     def disturb() -> None:
-        with httpx2.Client(auth=("shop", "any"), trust_env=False) as client:
+        with httpx2.Client(auth=("demo", "any"), trust_env=False) as client:
             wait_until(lambda: client.get(f"{url}/api/v1/apps").json()["apps"] != [])
             now_s = time.time()
             frame = router_frame(now_s, hop, "at=info", tail, legacy=True, agent=False)

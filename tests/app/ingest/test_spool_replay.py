@@ -37,7 +37,12 @@ def spool(directory: Path) -> Spool:
 
 
 def replayer_of(spool: Spool, store: Store, sightings: Sightings | None = None) -> SpoolReplayer:
-    return SpoolReplayer(spool, make_writer(store), on_stored=(sightings or Sightings()).record)
+    return SpoolReplayer(
+        spool,
+        make_writer(store),
+        on_stored=(sightings or Sightings()).record,
+        removed_apps=store.removed_apps,
+    )
 
 
 async def test_all_waiting_batches_are_counted_as_spooled(store: Store, tmp_path: Path) -> None:
@@ -52,6 +57,24 @@ async def test_all_waiting_batches_are_counted_as_spooled(store: Store, tmp_path
             "spooled": 200,
         }
     assert len(sightings.apps) == 600
+    assert source.status() == (0, 0)
+    source.close()
+
+
+async def test_batches_of_a_removed_app_are_dropped_but_not_later_ones(
+    store: Store, tmp_path: Path
+) -> None:
+    source, sightings = spool(tmp_path), Sightings()
+    first = make_batch(frame_id=b"1")
+    removed_s = first.body.arrived_s + 1
+    later = make_batch(frame_id=b"2", arrived_s=removed_s)
+    source.add([pack_received(batch) for batch in (first, later)])
+    await store.remove_app("shop", [], now_s=removed_s, ttl_ms=10**9)
+
+    await replayer_of(source, store, sightings).replay()
+
+    assert (await inbox_rollup(store)).ledger["received"] == 1
+    assert sightings.apps == ["shop"]
     assert source.status() == (0, 0)
     source.close()
 

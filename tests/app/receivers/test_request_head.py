@@ -117,6 +117,7 @@ UNCOMMON = {
     "a length that is none": head({**COMMON, b"Content-Length": b"+4"}),
     "a length of many digits": head({**COMMON, b"Content-Length": b"4".zfill(DIGITS_MAX + 1)}),
     "old lines on purpose": head({**COMMON, b"Dynometer-Replay": b"1"}),
+    "simulated lines": head({**COMMON, b"Dynometer-Simulation": b"1"}),
     "two hosts": head({**COMMON, b"host": b"evil.example"}),
     "no host": head({name: value for name, value in COMMON.items() if name != b"Host"}),
     "an end that is missing": head(COMMON)[:-2],

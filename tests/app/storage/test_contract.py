@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import DRAIN, REPLAY, SIMULATION, Origin, SeenApp
 from app.storage.interface.batches import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
 from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import Compaction, Fold
@@ -688,6 +689,78 @@ async def test_a_forgotten_app_that_comes_back_is_new(store: Store) -> None:
     await store.record_sightings([SeenApp("shop", 200, 200, 0)], ttl_ms=DAY_MS)
 
     assert await store.seen_apps() == [SeenApp("shop", 200, 200, 0)]
+
+
+@pytest.mark.parametrize("origin", [Origin(REPLAY, False), Origin(SIMULATION, True)])
+async def test_the_origin_of_a_new_app_is_recorded(store: Store, origin: Origin) -> None:
+    shop = SeenApp("shop", 100, 200, 0, origin)
+    await store.record_sightings([shop], ttl_ms=DAY_MS)
+
+    assert await store.seen_apps() == [shop]
+
+
+async def test_an_app_without_a_drain_has_its_latest_origin(store: Store) -> None:
+    for origin in (Origin(REPLAY, False), Origin(SIMULATION, True)):
+        await store.record_sightings([SeenApp("shop", 1, 2, 0, origin)], ttl_ms=DAY_MS)
+
+    assert [app.origin for app in await store.seen_apps()] == [Origin(SIMULATION, True)]
+
+
+@pytest.mark.parametrize(
+    "origins", [(DRAIN, Origin(REPLAY, False)), (Origin(REPLAY, False), DRAIN)]
+)
+async def test_an_app_that_ever_had_a_drain_keeps_that_origin(
+    store: Store, origins: Sequence[Origin]
+) -> None:
+    for origin in (*origins, Origin(SIMULATION, False)):
+        await store.record_sightings([SeenApp("shop", 1, 2, 0, origin)], ttl_ms=DAY_MS)
+
+    assert [app.origin for app in await store.seen_apps()] == [DRAIN]
+
+
+async def test_a_forgotten_app_may_have_another_origin(store: Store) -> None:
+    await store.record_sightings([SeenApp("shop", 1, 50, 40)], ttl_ms=DAY_MS)
+    await store.forget_apps(100)
+    simulated = SeenApp("shop", 200, 200, 0, Origin(SIMULATION, False))
+    await store.record_sightings([simulated], ttl_ms=DAY_MS)
+
+    assert await store.seen_apps() == [simulated]
+
+
+async def test_a_removed_app_leaves_nothing_behind(store: Store) -> None:
+    first, second = batch(), batch()
+    await store.record_sightings([SeenApp("shop", 1, 50, 40)], ttl_ms=DAY_MS)
+    await append(store, "shop", first, second)
+    await fold(store, "shop", [first.element], [write(TOTAL), write(MINUTE)])
+
+    await store.remove_app("shop", [TOTAL, MINUTE], now_s=60, ttl_ms=DAY_MS)
+
+    assert await store.read("shop", [TOTAL, MINUTE]) == ([], {})
+    assert await store.seen_apps() == []
+    assert await store.removed_apps() == {"shop": 60}
+    assert (await append(store, "shop", again(first))).outcomes == [STORED]  # its id is forgotten
+
+
+async def test_a_removal_leaves_other_apps_alone(store: Store) -> None:
+    original = batch()
+    for app in ("shop", "workshop"):
+        await append(store, app, original)
+        await store.record_sightings([SeenApp(app, 1, 50, 40)], ttl_ms=DAY_MS)
+
+    await store.remove_app("shop", [], now_s=60, ttl_ms=DAY_MS)
+
+    assert await inbox(store, "workshop") == [original.element]
+    assert (await append(store, "workshop", again(original))).outcomes == [DUPLICATE]
+    assert [sighting.app for sighting in await store.seen_apps()] == ["workshop"]
+
+
+async def test_a_fold_that_began_before_a_removal_changes_nothing(store: Store) -> None:
+    original = batch()
+    await append(store, "shop", original)
+    await store.remove_app("shop", [], now_s=60, ttl_ms=DAY_MS)
+
+    assert await fold(store, "shop", [original.element], [write(TOTAL)]) is None
+    assert await store.read("shop", [TOTAL]) == ([], {})
 
 
 async def test_a_drain_is_kept_replaced_and_removed(store: Store) -> None:

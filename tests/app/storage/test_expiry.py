@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from app.storage.interface.alerts import AlertChange, AlertTable
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import REPLAY, Origin, SeenApp
 from app.storage.interface.batches import Batch, LogOffset, Outcome
 from app.storage.interface.elements import Slot, new_element
 from app.storage.redis.store import RedisStore
@@ -65,7 +65,9 @@ async def test_every_key_expires_but_the_permanent_ones(
         new_element(b"C", b"merged"),
         DAY_MS,
     )
-    await redis_store.record_sightings([SeenApp("shop", 1, 2, 3)], ttl_ms=DAY_MS)
+    await redis_store.remove_app("blog", [], now_s=1, ttl_ms=DAY_MS)
+    origin = Origin(REPLAY, notifies=False)
+    await redis_store.record_sightings([SeenApp("shop", 1, 2, 3, origin)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
     await redis_store.identity()
     await redis_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
@@ -78,8 +80,8 @@ async def test_every_key_expires_but_the_permanent_ones(
     keys = server.client.keys()
 
     assert isinstance(keys, list)
-    # inbox, ids, slots, identity, seen, drains, status records, alerts
-    assert len(keys) == 1 + 1 + 5 + 1 + 3 + 1 + 2 + 8
+    # inbox, ids, slots, identity, seen with origins and removals, drains, status records, alerts
+    assert len(keys) == 1 + 1 + 5 + 1 + 5 + 1 + 2 + 8
     ttls_ms = {key: ttl_ms_of(server, key) for key in keys}
     assert {key for key, ms in ttls_ms.items() if ms == NEVER} == PERMANENT
     assert min(ms for ms in ttls_ms.values() if ms != NEVER) > DAY_MS - TOLERANCE_MS

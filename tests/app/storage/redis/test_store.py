@@ -251,6 +251,8 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
         store.record_sightings([SeenApp("shop", 1, 1, 0)], ttl_ms=1),
         store.seen_apps(),
         store.forget_apps(1),
+        store.remove_app("shop", [], now_s=1, ttl_ms=1),
+        store.removed_apps(),
         store.compare_and_set_drain("shop", "", "hash"),
         store.drains(),
         store.write_status("fold:1", {"at": "1"}, ttl_ms=1),

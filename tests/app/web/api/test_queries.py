@@ -269,17 +269,15 @@ async def test_rows_and_csv_say_the_same(filled_client: httpx2.AsyncClient) -> N
 
 async def test_apps_are_listed_with_when_they_were_seen(filled_client: httpx2.AsyncClient) -> None:
     await post(filled_client, router(), app="blog")
-    assert (await filled_client.get("/api/v1/apps")).json() == {
-        "apps": [
-            {"app": "blog", "first_seen": AT_S, "last_seen": AT_S, "runtime_metrics": False},
-            {
-                "app": "shop",
-                "first_seen": EARLIER_S,
-                "last_seen": AT_S + 20,
-                "runtime_metrics": True,
-            },
-        ]
+    real = {"origin": "drain", "notifies": True}
+    blog = {"app": "blog", "first_seen": AT_S, "last_seen": AT_S, "runtime_metrics": False}
+    shop = {
+        "app": "shop",
+        "first_seen": EARLIER_S,
+        "last_seen": AT_S + 20,
+        "runtime_metrics": True,
     }
+    assert (await filled_client.get("/api/v1/apps")).json() == {"apps": [blog | real, shop | real]}
 
 
 async def test_the_catalogue_names_every_metric(client: httpx2.AsyncClient) -> None:
