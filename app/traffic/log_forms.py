@@ -1,6 +1,6 @@
 """Finds the form of a log from its beginning: the form in which most of its lines can be read.
 
-    heroku logs          lines as `heroku logs` prints them (parsers.heroku_logs_text)
+    heroku logs          lines as `heroku logs` prints them (app.traffic.log_text)
     drain bodies         counted frames, one or more POSTs (app.traffic.log_frames)
     Papertrail archive   columns separated by tabs (parsers.exported_lines)
     JSON                 objects of Better Stack, Papertrail and others (app.traffic.log_json)
@@ -13,7 +13,7 @@ whole file: a line of another form within it may be application output.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple
@@ -21,19 +21,20 @@ from typing import NamedTuple
 from app.traffic.log_frames import read_frames
 from app.traffic.log_json import lines_of, read_objects, split_objects
 from app.traffic.log_line import LogLine
+from app.traffic.log_text import clean_line, read_text_lines
 from parsers.exported_lines import parse_archived, parse_exported
-from parsers.heroku_logs_text import looks_like_body, parse_line
+from parsers.heroku_logs_text import looks_like_body
 from parsers.json_lines import batch_of, form_of
 from parsers.samples import ParseError
 from parsers.syslog_header import Message
 
 LINE_BYTES_MAX = 2**20  # Heroku's messages have at most about 10 KB; a longer line of text is cut
-_CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")  # colors and the like (ECMA-48, section 5.4)
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # also between files that were joined
 _OBJECT = re.compile(rb"[\s\[\x1e]*\{")
 _SOURCES = (b"app", b"heroku")
 
-ReadLine = Callable[[bytes], LogLine]
+_PREFERENCE = 1.1  # forms other than that of `heroku logs` must read a tenth more lines
+
+ReadLines = Callable[[Iterable[bytes]], list[LogLine]]
 
 
 class LogForm(NamedTuple):
@@ -53,13 +54,7 @@ def find_form(head: bytes, latest_ms: int, *, final: bool) -> LogForm | None:
     lines = [line for line in head.split(b"\n") if line.strip()]
     if not final and not head.endswith(b"\n") and len(head) <= LINE_BYTES_MAX:
         lines = lines[:-1]
-    read_exported = partial(_exported_line, latest_ms=latest_ms)
-    candidates = [
-        _line_form("heroku logs", _text_line, lines),
-        _line_form("Papertrail archive", partial(_archived_line, latest_ms=latest_ms), lines),
-        _line_form(_exported_name(lines, latest_ms), read_exported, lines),
-    ]
-    lines_read, form = max(candidates, key=lambda candidate: candidate[0])
+    lines_read, form = _best_line_form(lines, latest_ms)
     if looks_like_body(head.lstrip(b"\r\n")):
         # Programs that drop the host name of each frame leave its count as it was.
         frames_read = _count_frames(head, final=final)
@@ -75,10 +70,23 @@ def find_form(head: bytes, latest_ms: int, *, final: bool) -> LogForm | None:
     return form if lines_read else None
 
 
-def _line_form(name: str, read_line: ReadLine, lines: Iterable[bytes]) -> tuple[int, LogForm]:
-    """(how many of these lines can be read, the form)."""
-    lines_read = _count_heroku(read_line(line).message for line in lines)
-    return lines_read, LogForm(name, partial(_read_lines, read_line))
+def _best_line_form(lines: Sequence[bytes], latest_ms: int) -> tuple[int, LogForm]:
+    """(how many of these lines can be read, the form of lines that can read most of them)."""
+    read_archived = partial(_archived_lines, latest_ms=latest_ms)
+    read_exported = partial(_exported_lines, latest_ms=latest_ms)
+    candidates: list[tuple[str, ReadLines]] = [
+        ("heroku logs", read_text_lines),
+        ("Papertrail archive", read_archived),
+        (_exported_name(lines, latest_ms), read_exported),
+    ]
+    counts = [
+        _count_heroku(line.message for line in read_lines(lines)) for _, read_lines in candidates
+    ]
+    best = max(range(len(counts)), key=counts.__getitem__)
+    if counts[best] <= counts[0] * _PREFERENCE:
+        best = 0
+    name, read_lines = candidates[best]
+    return counts[best], LogForm(name, partial(_read_lines, read_lines))
 
 
 def _count_heroku(messages: Iterable[Message | None]) -> int:
@@ -98,54 +106,47 @@ def _read_bodies(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
     return read_frames(chain((next(chunks, b"").lstrip(b"\r\n"),), chunks))
 
 
-def _read_lines(read_line: ReadLine, chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
+def _read_lines(read_lines: ReadLines, chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
     rest = b""
     for chunk in chunks:
         *lines, rest = (rest + chunk).split(b"\n")
         if len(rest) > LINE_BYTES_MAX:
             lines.append(rest)
             rest = b""
-        yield [read_line(line) for line in lines if line.strip()]
+        yield read_lines([line for line in lines if line.strip()])
     if rest.strip():
-        yield [read_line(rest)]
+        yield read_lines([rest])
 
 
-def _clean(line: bytes) -> bytes:
-    """The line without colors, indentation and line end."""
-    if b"\x1b" in line:
-        line = _CONTROL.sub(b"", line)
-    return line.lstrip(b" \t\r").removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r")
+def _exported_lines(lines: Iterable[bytes], latest_ms: int) -> list[LogLine]:
+    log_lines: list[LogLine] = []
+    for line in map(clean_line, lines):
+        try:
+            heroku_line = parse_exported(line, latest_ms)
+        except ParseError as error:
+            log_lines.append(LogLine(line, False, None, error.reason))
+        else:
+            log_lines.append(LogLine(line[heroku_line.start :], False, heroku_line.message))
+    return log_lines
 
 
-def _text_line(line: bytes) -> LogLine:
-    line = _clean(line)
-    try:
-        return LogLine(line, False, parse_line(line))
-    except ParseError as error:
-        return LogLine(line, False, None, error.reason)
-
-
-def _exported_line(line: bytes, latest_ms: int) -> LogLine:
-    line = _clean(line)
-    try:
-        heroku_line = parse_exported(line, latest_ms)
-    except ParseError as error:
-        return LogLine(line, False, None, error.reason)
-    return LogLine(line[heroku_line.start :], False, heroku_line.message)
-
-
-def _archived_line(line: bytes, latest_ms: int) -> LogLine:
-    try:
-        return LogLine(line, False, parse_archived(line.rstrip(b"\r"), latest_ms))
-    except ParseError as error:
-        return LogLine(line, False, None, error.reason)
+def _archived_lines(lines: Iterable[bytes], latest_ms: int) -> list[LogLine]:
+    log_lines: list[LogLine] = []
+    for line in lines:
+        try:
+            message = parse_archived(line.rstrip(b"\r"), latest_ms)
+        except ParseError as error:
+            log_lines.append(LogLine(line, False, None, error.reason))
+        else:
+            log_lines.append(LogLine(line, False, message))
+    return log_lines
 
 
 def _exported_name(lines: Iterable[bytes], latest_ms: int) -> str:
     """The name of the form of the first of these lines that can be read."""
     for line in lines:
         try:
-            heroku_line = parse_exported(_clean(line), latest_ms)
+            heroku_line = parse_exported(clean_line(line), latest_ms)
         except ParseError:
             continue
         note = "" if heroku_line.is_time_complete else " (its times have no zone: read as UTC)"

@@ -151,7 +151,8 @@ def _describe_unknown(path: str, head: bytes) -> str:
     count = f"its {'first ' if len(head) > HEAD_BYTES_MAX else ''}{len(lines):,} lines"
     excerpt = "".join(f"\n  {_printable(line)}" for line in lines[:_LINES_SHOWN])
     return (
-        f"{name} is not a log of Heroku's: none of {count} could be read. It begins with:{excerpt}\n"
+        f"{name} is not a log of Heroku's: none of {count} could be read. It begins with:"
+        f"{excerpt}\n"
         "Expected the output of heroku logs -n 1500 -a APP, the body of a drain's POST, or an "
         "export of a log service: see docs/cli.md."
     )

@@ -65,6 +65,7 @@ INPUTS: dict[str, tuple[bytes, str]] = {
     ),
     "colors without escape": (each("[90m{time}[39m heroku[router]:[0m {message}"), "syslog lines"),
     "indentation": (each("    {time} heroku[router]: {message}"), "heroku logs"),
+    "quotation": (each("> {time} heroku[router]: {message}"), "heroku logs"),
     "tabs": (each("\t{time} heroku[router]: {message}"), "heroku logs"),
     "grep": (
         each("log/shop.log:12:{time} heroku[router]: {message}"),
