@@ -12,7 +12,8 @@ from app.cli.replay import to_frame
 from app.rollup.codec import pack, unpack
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES
-from app.traffic.log_input import LogInput, LogInputError, LogLine
+from app.traffic.log_input import LogInput, LogInputError
+from app.traffic.log_line import LogLine
 from parsers import dispatch
 from parsers.framing import COUNT_MAX, Damage, FrameReader, split
 from parsers.runtime_metrics import SAMPLE_PAIR

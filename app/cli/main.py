@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_BROKEN_PIPE
     except UserError as error:
         print_err(f"dynometer: {error}")
-        return EXIT_INVALID
+        return error.exit_code
     return code
 
 

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 PROGRESS_ON_TERMINAL_S = 0.2
 PROGRESS_IN_FILE_S = 5.0
+
+# A space between a number and its word, which comes after it (30 s) or before it (status 137).
+_JOINT = re.compile(r"(?<=[0-9%)]) (?=[^\s0-9])|(?:(?<=:)|(?<=\bstatus)|(?<=\bcode)) (?=[0-9])")
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
+
+def wrap(text: str, width: int, begin: str = "") -> list[str]:
+    """Break a text into lines, but never between a number and its word (30 s, status 137).
+
+    `begin` begins the first line; the others are indented as far.
+    """
+    lines = textwrap.wrap(
+        _JOINT.sub(_NO_BREAK, text),
+        width,
+        initial_indent=begin,
+        subsequent_indent=" " * len(begin),
+        break_on_hyphens=False,
+    )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def print_err(text: str) -> None:

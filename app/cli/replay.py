@@ -29,7 +29,8 @@ from app.rollup.rollup import DEFAULT_LIMITS
 from app.service.wiring import build_acceptance
 from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
-from app.traffic.log_input import STDIN, LogInput, LogLine
+from app.traffic.log_files import LogFiles
+from app.traffic.log_line import LogLine
 from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers import dispatch as heroku
 from parsers.samples import ParseError
@@ -44,9 +45,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the file and the options."""
     parser.add_argument(
-        "file",
-        help="output of `heroku logs`, or drain bodies, plain or gzipped; - for stdin, also live, "
-        "as in: heroku logs --tail -a APP | dynometer replay - --app APP",
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="output of `heroku logs`, drain bodies, or exports of a log service, also compressed; "
+        "- for stdin, also live, as in: heroku logs --tail -a APP | dynometer replay - --app APP",
     )
     parser.add_argument("--app", metavar="NAME", help="the app that the lines belong to")
     parser.add_argument(
@@ -77,18 +80,20 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Return 0 if everything was delivered, else 1.
 
     Raises:
-        LogInputError: the file cannot be read.
+        LogInputError: a file cannot be read, or is not a log of Heroku's.
         ConfigError: app or address are missing or wrong, or the data directory is not writable.
     """
     target = parse_target(arguments.to, arguments.app, settings.port)
     now_ms = int(time.time() * 1000)
-    with LogInput(arguments.file) as log, BatchSender(target, alert=arguments.alert) as sender:
+    log = LogFiles(arguments.files)
+    is_live = log.size is None
+    with BatchSender(target, alert=arguments.alert) as sender:
         # A live input may run for days: where stderr is a file, its progress would fill it.
-        progress = ProgressLine(terminal_only=log.size is None)
+        progress = ProgressLine(terminal_only=is_live)
         groups: Iterable[list[LogLine]] = log.groups(LIVE_FLUSH_S)
         shift_ms = 0
         if arguments.shift_to_now:
-            groups, last_ms = _read_ahead(arguments.file, log, groups)
+            groups, last_ms = _read_ahead(log)
             shift_ms = now_ms - last_ms
         replay = Replay(
             sender,
@@ -97,12 +102,14 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             again=arguments.again or arguments.shift_to_now,
             acceptance=build_acceptance(settings).for_replay(),
         )
+        code = None
         try:
-            return _send_all(
-                replay, with_progress(groups, log, progress), progress, is_live=log.size is None
-            )
+            code = _send_all(replay, log, with_progress(groups, log, progress), progress)
         finally:
-            print("\n".join(replay.summary(target)))
+            if replay.lines_read or code == 0:  # otherwise the error says it all
+                forms = [f"Form            {form}" for form in log.form_lines()]
+                print("\n".join([*forms, *replay.summary(target)]))
+        return code
 
 
 def _sent_lines(settings: Settings, target: Target, store_id: str) -> SentLines:
@@ -117,13 +124,17 @@ def _sent_lines(settings: Settings, target: Target, store_id: str) -> SentLines:
 
 
 def _send_all(
-    replay: Replay, groups: Iterable[Sequence[LogLine]], progress: ProgressLine, *, is_live: bool
+    replay: Replay, log: LogFiles, groups: Iterable[Sequence[LogLine]], progress: ProgressLine
 ) -> int:
+    files_read = 0
     try:
         try:
             with reliable_interrupts() as check_interrupt:
                 for group in groups:
-                    replay.add(group, is_live=is_live)
+                    if files_read != log.files_read:
+                        files_read = log.files_read
+                        replay.begin_file()
+                    replay.add(group, is_live=log.size is None)
                     check_interrupt()
         finally:  # Ctrl-C is the normal end of a live tail: lines already read are delivered first
             replay.flush()
@@ -135,17 +146,14 @@ def _send_all(
     return 0
 
 
-def _read_ahead(
-    path: str, log: LogInput, groups: Iterable[list[LogLine]]
-) -> tuple[Iterable[list[LogLine]], int]:
-    """(groups still to be read, the latest time in them in Unix ms). Holds stdin in memory."""
+def _read_ahead(log: LogFiles) -> tuple[Iterable[list[LogLine]], int]:
+    """(groups still to be read, the latest time in them in Unix ms). Holds a pipe in memory."""
     progress = ProgressLine()
+    groups: Iterable[list[LogLine]] = with_progress(log.groups(), log, progress)
     try:
-        if path == STDIN:
-            groups = list(with_progress(groups, log, progress))
-            return groups, _last_ms(groups)
-        with LogInput(path) as first_pass:
-            return groups, _last_ms(with_progress(first_pass.groups(), first_pass, progress))
+        if log.size is None:
+            groups = list(groups)
+        return groups if log.size is None else log.groups(), _last_ms(groups)
     finally:
         progress.clear()
 
@@ -223,6 +231,11 @@ class Replay:
         age_s = time.monotonic() - self._begun_s
         if is_live and self._frames and (not group or age_s >= LIVE_FLUSH_S):
             self.flush()
+
+    def begin_file(self) -> None:
+        """Begin a file, which may repeat lines of the one before: they are not sent again."""
+        self.flush()
+        self._sent_lines.begin_file()
 
     def flush(self) -> None:
         """Deliver the current batch.

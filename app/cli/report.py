@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from app.cli.log_progress import with_progress
-from app.cli.output import ProgressLine
+from app.cli.occurrences import Occurrences
+from app.cli.output import ProgressLine, wrap
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
@@ -22,12 +22,14 @@ from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, METRICS, SERVICE_FAILED, SERVICE_OK
 from app.rollup.statuses import outcome_of, status_label
-from app.traffic.log_input import LogInput, LogLine
+from app.traffic.log_files import LogFiles
+from app.traffic.log_line import LogLine
 from parsers.error_codes import explain, no_runtime_metrics
-from parsers.samples import REASONS, labels_of
+from parsers.samples import EVENTS, REASONS, labels_of
 
 WIDTH = 100
 NAME_WIDTH = 17  # of a dyno in its table
+DETAILS_SHOWN = 5  # of the events of one kind
 MINUTES_HELD = 1_000  # rollups of single minutes before they are merged; bounds memory
 _UNLIMITED = AcceptanceWindow(past_s=10**12, future_s=10**12)  # the year 9999 is before 10^12 s
 _SERVICE = (SERVICE_OK, SERVICE_FAILED)
@@ -38,17 +40,16 @@ _TIME_STATS = tuple(
 _AVG_AND_MAX = tuple(parse_stat(name, METRICS["memory_total_bytes"]) for name in ("avg", "max"))
 _DYNO_GAUGES = ("memory_total_bytes", "memory_quota_used_ratio", "load_avg_1m")
 _MEBIBYTE = 2**20
-_NOTHING_UNDERSTOOD = """\
-No line of this input was understood. Expected the output of heroku logs -n 1500 -a APP:
-  2026-11-22T10:00:00.123456+00:00 heroku[router]: at=info method=GET path="/" …
-or the body of a drain's POST:
-  83 <158>1 2026-11-22T10:…"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the file and the options."""
     parser.add_argument(
-        "file", help="output of `heroku logs`, or drain bodies, plain or gzipped; - for stdin"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="output of `heroku logs`, drain bodies, or exports of a log service, also compressed; "
+        "- for stdin",
     )
     parser.add_argument(
         "--json", action="store_true", help="print JSON (docs/cli.md describes the keys)"
@@ -60,15 +61,15 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the report.
 
     Raises:
-        LogInputError: the file cannot be read.
+        LogInputError: a file cannot be read, or is not a log of Heroku's.
     """
     progress = ProgressLine()
     try:
-        with LogInput(arguments.file) as log:
-            totals = aggregate(with_progress(log.groups(), log, progress))
+        log = LogFiles(arguments.files)
+        totals = aggregate(with_progress(log.groups(), log, progress))
     finally:
         progress.clear()
-    report = build_report(totals, arguments.app)
+    report = build_report(totals, arguments.app, log.form_lines())
     if arguments.json:
         print(json.dumps(report, indent=2))
     else:
@@ -77,16 +78,21 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 class ReportTotals:
-    """All lines merged into one rollup, their times, and the last minute of each source."""
+    """All lines merged into one rollup, and when they, errors and events occurred."""
 
     def __init__(self) -> None:
         self.rollup = Rollup()
         self.activity = ActivityTimes(0, 0, 0)
-        self.last_minutes: dict[str, int] = {}
+        self.last_minutes: dict[str, int] = {}  # by source
+        self.errors: dict[str, Occurrences] = {}  # by code; at the beginning of their minutes
+        self.events: dict[str, Occurrences] = {}  # by kind
 
     def merge(self, aggregator: Aggregator) -> None:
         """Add the lines of an aggregator, which must not be used afterwards."""
         for minute, rollup in aggregator.rollups.items():
+            self._add_events(rollup)
+            for (_, code), count in rollup.errors.items():
+                self.errors.setdefault(code, Occurrences()).add(minute, count)
             self.rollup.merge(rollup)
             for source in rollup.active_minutes:
                 self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
@@ -99,6 +105,14 @@ class ReportTotals:
             max(total.last_s, part.last_s),
             max(total.runtime_metrics_s, part.runtime_metrics_s),
         )
+
+    def _add_events(self, rollup: Rollup) -> None:
+        """Move the events out of a rollup: with each its time, they would fill the memory."""
+        for (at_ms, kind, source, detail), count in rollup.events.items():
+            status = f"status {detail}" if kind == "exit" else detail
+            name = " ".join(filter(None, (source, status)))
+            self.events.setdefault(kind, Occurrences()).add(at_ms // 1000, count, name)
+        rollup.events.clear()
 
 
 def aggregate(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
@@ -118,7 +132,9 @@ def aggregate(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
     return totals
 
 
-def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]:
+def build_report(
+    totals: ReportTotals, app: str | None = None, forms: Sequence[str] = ()
+) -> dict[str, Any]:
     """The report as JSON values; docs/cli.md describes the keys."""
     rollup, activity = totals.rollup, totals.activity
     requests = sum(rollup.requests.values())
@@ -129,6 +145,7 @@ def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]
     ledger = build_ledger(rollup.ledger, app="", start=0, end=0).model_dump()
     return {
         "app": app,
+        "forms": list(forms),
         "start": _iso(activity.first_s),
         "end": _iso(activity.last_s),
         "requests": {
@@ -139,7 +156,8 @@ def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]
             "by_status": _by_status(rollup),
         },
         "service_time_ms": _service_times(rollup),
-        "heroku_errors": _errors(rollup),
+        "heroku_errors": _errors(totals),
+        "events": _events(totals),
         "dynos": [_dyno(totals, source) for source in _sources(rollup)],
         "runtime_metrics": bool(rollup.gauges),
         "ledger": {
@@ -184,13 +202,34 @@ def _rounded(value: StatValue) -> StatValue:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def _errors(rollup: Rollup) -> list[dict[str, Any]]:
-    counts: dict[str, int] = {}
-    for (_, code), errors in rollup.errors.items():
-        counts[code] = counts.get(code, 0) + errors
+def _errors(totals: ReportTotals) -> list[dict[str, Any]]:
     return [
-        {"code": code, "count": count, **explain(code)._asdict()}
-        for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        {
+            "code": code,
+            "count": errors.count,
+            **explain(code)._asdict(),
+            "first": _iso(errors.first_s),
+            "last": _iso(errors.last_s),
+            "peak": {"minute": _iso(errors.peak.minute_s), "count": errors.peak.times},
+        }
+        for code, errors in sorted(
+            totals.errors.items(), key=lambda item: (-item[1].count, item[0])
+        )
+    ]
+
+
+def _events(totals: ReportTotals) -> list[dict[str, Any]]:
+    """Events by kind; those of the app come first, as in EVENTS."""
+    return [
+        {
+            "kind": kind,
+            "count": events.count,
+            "first": _iso(events.first_s),
+            "last": _iso(events.last_s),
+            "details": dict(events.details.most_common()),
+        }
+        for kind in (*EVENTS, *sorted(totals.events.keys() - EVENTS.keys()))
+        if (events := totals.events.get(kind))
     ]
 
 
@@ -243,16 +282,14 @@ def table(report: dict[str, Any]) -> Iterator[str]:
     if not ledger["received"]:
         yield "The input is empty: there was no line to report on."
         return
-    if not ledger["counted"] + ledger["ignored"]:
-        yield from _NOTHING_UNDERSTOOD.splitlines()
-        yield ""
-        yield from _ledger_lines(ledger)
-        return
     name = f"{report['app']}: " if report["app"] else ""
     yield f"{name}{_moment(report['start'])} to {_moment(report['end'])} UTC"
+    for number, form in enumerate(report["forms"]):
+        yield from _wrapped(form, " " * 10 if number else "Read as   ")
     yield ""
     yield from _request_lines(report)
-    yield from _error_lines(report["heroku_errors"])
+    yield from _error_lines(report)
+    yield from _event_lines(report)
     yield from _dyno_lines(report["dynos"], (report["end"] or "")[:10])
     if report["requests"]["count"] and not report["runtime_metrics"]:
         yield from no_runtime_metrics(report["app"] or "APP").splitlines()
@@ -277,9 +314,7 @@ def _request_lines(report: dict[str, Any]) -> Iterator[str]:
     statuses = "   ".join(
         f"{status or 'none'}: {count:,}" for status, count in requests["by_status"].items()
     )
-    yield from textwrap.wrap(
-        statuses, WIDTH, initial_indent="Statuses  ", subsequent_indent=" " * 10
-    )
+    yield from _wrapped(statuses, "Statuses  ")
     yield ""
     times = report["service_time_ms"]
     by_type = times["by_process_type"] if len(times["by_process_type"]) > 1 else {}
@@ -293,17 +328,52 @@ def _request_lines(report: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _error_lines(errors: Sequence[dict[str, Any]]) -> Iterator[str]:
-    if not errors:
+def _error_lines(report: dict[str, Any]) -> Iterator[str]:
+    if not report["heroku_errors"]:
         return
     yield "Errors"
-    for error in errors:
-        yield f"  {error['code']:<6}{error['count']:>9,}  {error['title']}"
+    for error in report["heroku_errors"]:
         indent = " " * 19
-        yield from textwrap.wrap(
-            error["meaning"], WIDTH, initial_indent=indent, subsequent_indent=indent
-        )
+        yield f"  {error['code']:<6}{error['count']:>9,}  {error['title']}"
+        peak = error["peak"]
+        most = f", most at {_clock(report, peak['minute'])} ({peak['count']:,})"
+        is_one_minute = error["first"] == error["last"]
+        yield from _wrapped(_times(report, error) + ("" if is_one_minute else most), indent)
+        yield from _wrapped(error["meaning"], indent)
     yield ""
+
+
+def _event_lines(report: dict[str, Any]) -> Iterator[str]:
+    if not report["events"]:
+        return
+    yield "Events"
+    for event in report["events"]:
+        details = [
+            name if count == 1 else f"{name} ({count:,} times)"
+            for name, count in event["details"].items()
+        ]
+        if len(details) > DETAILS_SHOWN:
+            details[DETAILS_SHOWN:] = [f"{len(details) - DETAILS_SHOWN:,} more"]
+        text = ": ".join(filter(None, (_times(report, event), ", ".join(details))))
+        yield from _wrapped(text, f"  {event['kind']:<8}{event['count']:>7,}  ")
+    yield ""
+
+
+def _times(report: dict[str, Any], occurrences: dict[str, Any]) -> str:
+    """When something occurred first and last, such as "10:02 to 10:40"."""
+    first, last = (_clock(report, occurrences[key]) for key in ("first", "last"))
+    return first if first == last else f"{first} to {last}"
+
+
+def _clock(report: dict[str, Any], iso: str) -> str:
+    """A time of day; in a report on several days, with month and day."""
+    is_one_day = report["start"][:10] == report["end"][:10]
+    return iso[11:16] if is_one_day else f"{iso[5:10]} {iso[11:16]}"
+
+
+def _wrapped(text: str, begin: str) -> list[str]:
+    """Lines within WIDTH. `begin` begins the first; the others are indented as far."""
+    return wrap(text, WIDTH, begin)
 
 
 def _dyno_lines(dynos: Sequence[dict[str, Any]], day: str) -> Iterator[str]:
@@ -348,7 +418,7 @@ def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
     )
     for reason, lines in ledger["unparsed"].items():
         text = f"{lines:,} {reason}: {REASONS.get(reason, reason)}"
-        yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 12)
+        yield from _wrapped(text, " " * 10)
     if ledger["lost_upstream"]:
         yield f"          {ledger['lost_upstream']:,} more were dropped by Heroku upstream (L10)"
 

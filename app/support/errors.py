@@ -4,4 +4,9 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """An argument, a setting or the environment is wrong; the message says how to fix it."""
+    """An argument, a setting or the environment is wrong; the message says how to fix it.
+
+    `exit_code` is the exit code of a command that ends with this error.
+    """
+
+    exit_code = 2

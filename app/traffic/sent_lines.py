@@ -29,8 +29,15 @@ class SentLines:
         self._file_bytes = path.stat().st_size if path.exists() else 0
         if self._file_bytes > 8 * self._lines_max or self._file_bytes % 8:
             self._trim()
-        keys = array("Q", path.read_bytes() if self._file_bytes else b"")
-        self._keys = frozenset(keys)
+        self._keys = self._read_keys()
+
+    def begin_file(self) -> None:
+        """Begin a file of the input. Lines sent from the files before are now known."""
+        self._occurrences.clear()
+        self._keys = self._read_keys()
+
+    def _read_keys(self) -> frozenset[int]:
+        return frozenset(array("Q", self._path.read_bytes() if self._file_bytes else b""))
 
     def __contains__(self, key: int) -> bool:
         return key in self._keys

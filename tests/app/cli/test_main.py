@@ -57,7 +57,7 @@ def test_version_is_printed(arguments: list[str]) -> None:
     assert f"dynometer {version()}\n" == dynometer(*arguments).stdout.decode()
 
 
-@pytest.mark.parametrize("arguments", [["surve"], ["--surve"], ["report"], ["report", "a", "b"]])
+@pytest.mark.parametrize("arguments", [["surve"], ["--surve"], ["report"], ["report", "a", "--b"]])
 def test_wrong_usage_is_an_error_without_traceback(arguments: list[str]) -> None:
     result = dynometer(*arguments)
 

@@ -8,7 +8,7 @@ import pytest
 
 from app.cli import output
 from app.cli.main import main
-from app.cli.output import ProgressLine, format_minute, print_table
+from app.cli.output import ProgressLine, format_minute, print_table, wrap
 from tests.support.logtext import router_text
 
 
@@ -53,3 +53,29 @@ def test_a_table_is_aligned_and_times_are_minutes(capsys: pytest.CaptureFixture[
     assert (
         capsys.readouterr().out == "A          B\nlong cell  never\nx          2026-11-22 10:00\n"
     )
+
+
+@pytest.mark.parametrize("width", range(30, 80))
+def test_a_line_never_ends_between_a_number_and_its_word(width: int) -> None:
+    text = (
+        "No first byte within 30 s. The dyno exited with status 137 after 2 times at 10:02 (3), "
+        "200: 99   503: 1   none: 7, 12 header: 1,234 lines"
+    )
+
+    lines = wrap(text, width, "  H12  ")
+
+    assert max(map(len, lines)) <= width
+    assert lines[0].startswith("  H12  No")
+    assert all(line.startswith(" " * 7) for line in lines[1:])
+    together = "\n".join(line.strip() for line in lines)
+    for pair in (
+        "30 s.",
+        "status 137",
+        "2 times",
+        "200: 99",
+        "none: 7",
+        "12 header",
+        "1,234 lines",
+    ):
+        assert pair in together
+    assert together.split() == ["H12", *text.split()]

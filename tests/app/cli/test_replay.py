@@ -21,7 +21,7 @@ from app.cli.replay import BATCH_BYTES_MAX, BATCH_LINES_MAX, to_frame
 from app.config import ConfigError
 from app.storage import embedded
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
-from app.traffic.log_input import LogLine
+from app.traffic.log_line import LogLine
 from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers.framing import Damage, split
 from parsers.syslog_header import parse_message
@@ -99,12 +99,13 @@ def test_frames_of_a_body_are_forwarded_verbatim(tmp_path: Path) -> None:
 
 
 def test_unreadable_lines_stay_unreadable_for_the_service(tmp_path: Path) -> None:
-    router_line = b"<158>1 2026-11-22T10:00:00+00:00 host heroku router - at=info status=200\n"
+    router_line = b"<158>1 2026-11-22T10:00:00+00:00 host nginx router - at=info status=200\n"
+    log = b"prose to begin with\n" + router_line + router_text().encode() * 2
     with recording_drain() as drain:
-        result = replay(drain, b"prose to begin with\n" + router_line, memory=tmp_path)
+        result = replay(drain, log, memory=tmp_path)
 
-    assert len(frames_of(drain)) == 2
-    for frame in frames_of(drain):
+    assert len(frames_of(drain)) == 4
+    for frame in frames_of(drain)[:2]:
         with pytest.raises(ValueError, match="timestamp"):
             parse_message(frame)
     assert b"Not understood  2" in result.stdout
@@ -304,6 +305,43 @@ def test_summary_has_the_commands_that_enable_runtime_metrics(tmp_path: Path) ->
     assert "no runtime metrics:" in stdout
     assert "heroku labs:enable log-runtime-metrics -a shop" in stdout
     assert "heroku restart -a shop" in stdout
+
+
+def test_what_is_no_log_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
+    log = tmp_path / "shop.log"
+    log.write_text(router_text())
+    other = tmp_path / "access.log"
+    other.write_text('192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 512\n')
+    with recording_drain() as drain:
+        for paths in ([str(other)], [str(log), str(other)]):
+            result = dynometer(
+                *("replay", *paths, "--app", "shop", "--to", drain.url),
+                settings={"DYNOMETER_DATA_DIR": str(tmp_path)},
+            )
+            assert (result.returncode, result.stdout) == (1, b"")
+            assert b"access.log is not a log of Heroku's" in result.stderr
+            assert b'  192.0.2.1 - - [22/Nov/2026:10:00:00 +0000] "GET /' in result.stderr
+
+    assert drain.bodies == []
+
+
+def test_files_that_overlap_are_sent_once(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("one.log", "two.log")]
+    paths[0].write_text("".join(numbered(0, 30)))
+    paths[1].write_bytes("".join(f"12:{line}" for line in numbered(20, 30)).encode("utf-16"))
+    with recording_drain() as drain:
+        result = dynometer(
+            *("replay", *map(str, paths), "--app", "shop", "--to", drain.url),
+            settings={"DYNOMETER_DATA_DIR": str(tmp_path)},
+        )
+
+    assert len(frames_of(drain)) == 50
+    lines = result.stdout.decode().splitlines()
+    assert lines[:2] == [
+        "Form            heroku logs (1 file)",
+        "Form            heroku logs, with a prefix, UTF-16 (1 file)",
+    ]
+    assert "60 read, 50 sent, 10 skipped" in lines[2]
 
 
 def test_empty_input_is_named_as_such(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,7 @@ def test_json_has_every_figure_of_known_lines() -> None:
     assert {"web": times} == report["service_time_ms"]["by_process_type"]
     errors = {error["code"]: error["count"] for error in report["heroku_errors"]}
     assert errors == {"H12": 1, "R14": 1}
+    assert report["forms"] == ["heroku logs"]
     assert report["runtime_metrics"] is True
     assert report["ledger"] == {
         "received": 108,
@@ -107,7 +109,9 @@ def test_a_drain_body_gives_the_same_figures_as_text() -> None:
         for line in text
     ]
 
-    assert report_of("".join(text).encode()) == report_of(framed(*frames))
+    of_text, of_body = report_of("".join(text).encode()), report_of(framed(*frames))
+    assert (of_text.pop("forms"), of_body.pop("forms")) == (["heroku logs"], ["drain bodies"])
+    assert of_text == of_body
 
 
 def test_lines_of_any_age_are_reported() -> None:
@@ -205,17 +209,110 @@ def test_every_error_code_is_explained_also_an_unknown_one() -> None:
     assert titles == {"H12": "Request timeout", "H77": "Unknown code"}
 
 
-def test_input_without_a_log_line_names_the_expected_form() -> None:
-    lines = table_of(b"dear diary\nit rained\n")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_input_without_a_log_line_is_refused_with_its_first_lines(options: tuple[str, ...]) -> None:
+    result = dynometer("report", "-", *options, stdin=b"dear diary\nit rained\nall\nday\n")
 
-    assert lines[0].startswith("No line of this input was understood.")
-    assert "Lines     2 received = 0 counted + 0 ignored + 2 not understood" in lines
-    assert max(map(len, lines)) <= WIDTH
+    assert (result.returncode, result.stdout) == (1, b"")
+    first, *shown, expected = result.stderr.decode().splitlines()
+    assert "standard input is not a log of Heroku's: none of its 4 lines could be read" in first
+    assert shown == ["  dear diary", "  it rained", "  all"]
+    assert expected.startswith("Expected the output of heroku logs -n 1500 -a APP")
 
 
 def test_empty_input_is_named_as_such() -> None:
     assert table_of(b"") == ["The input is empty: there was no line to report on."]
     assert report_of(b"")["ledger"]["received"] == 0
+
+
+ERRORS = [
+    router_text(at=AT_S + second, status=503, code="H12") for second in (70, 130, 140, 150, 3_600)
+]
+
+
+def test_json_tells_when_errors_happened() -> None:
+    [error] = report_of("".join(ERRORS).encode())["heroku_errors"]
+
+    assert (error["first"], error["last"]) == ("2026-11-22T10:01:00Z", "2026-11-22T11:00:00Z")
+    assert error["peak"] == {"minute": "2026-11-22T10:02:00Z", "count": 3}
+
+
+def test_table_tells_when_errors_happened() -> None:
+    assert " " * 19 + "10:01 to 11:00, most at 10:02 (3)" in table_of("".join(ERRORS).encode())
+    assert " " * 19 + "10:01" in table_of(ERRORS[0].encode())
+    days = table_of((ERRORS[0] + router_text(at=AT_S + 86_400, status=503, code="H12")).encode())
+    assert " " * 19 + "11-22 10:01 to 11-23 10:00, most at 11-22 10:01 (1)" in days
+
+
+EVENTS = [
+    text_line("app[api]", "Release v12 created by user u@example.com", at=AT_S),
+    text_line("app[api]", "Release v13 created by user u@example.com", at=AT_S + 120),
+    text_line("heroku[web.1]", "Process exited with status 1", at=AT_S + 130),
+    text_line("heroku[web.1]", "State changed from up to crashed", at=AT_S + 131),
+    text_line("heroku[web.1]", "State changed from crashed to starting", at=AT_S + 140),
+    text_line("heroku[web.1]", "Process exited with status 1", at=AT_S + 200),
+]
+
+
+def test_json_has_crashes_exits_restarts_and_releases() -> None:
+    events = {event.pop("kind"): event for event in report_of("".join(EVENTS).encode())["events"]}
+
+    assert list(events) == ["release", "crash", "exit", "restart"]
+    assert events["release"] == {
+        "count": 2,
+        "first": "2026-11-22T10:00:00Z",
+        "last": "2026-11-22T10:02:00Z",
+        "details": {"v12": 1, "v13": 1},
+    }
+    assert events["crash"]["details"] == {"web.1": 1}
+    assert events["exit"]["details"] == {"web.1 status 1": 2}
+    assert events["restart"]["details"] == {"web.1 was crashed": 1}
+
+
+def test_table_has_crashes_exits_restarts_and_releases() -> None:
+    lines = table_of("".join(EVENTS).encode())
+
+    begin = lines.index("Events")
+    assert [line.split(maxsplit=2) for line in lines[begin + 1 : begin + 5]] == [
+        ["release", "2", "10:00 to 10:02: v12, v13"],
+        ["crash", "1", "10:02: web.1"],
+        ["exit", "2", "10:02 to 10:03: web.1 status 1 (2 times)"],
+        ["restart", "1", "10:02: web.1 was crashed"],
+    ]
+
+
+def test_many_events_of_a_kind_stay_within_the_width() -> None:
+    log = "".join(
+        text_line(f"heroku[background-jobs.{dyno}]", "Process exited with status 1", at=AT_S)
+        for dyno in range(1, 30)
+    )
+
+    lines = table_of(log.encode())
+
+    assert any("24 more" in line for line in lines)
+    assert max(map(len, lines)) <= WIDTH
+
+
+@pytest.mark.parametrize(
+    ("names", "form"),
+    [
+        (["one.log"], ["Read as   heroku logs"]),
+        (
+            ["one.log", "two.log.gz", "three.log"],
+            ["Read as   heroku logs (2 files)", "          heroku logs, gzip (1 file)"],
+        ),
+    ],
+)
+def test_several_files_are_one_report(tmp_path: Path, names: list[str], form: list[str]) -> None:
+    for number, name in enumerate(names):
+        data = router_text(at=AT_S + 60 * number).encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+
+    result = dynometer("report", *(str(tmp_path / name) for name in names))
+
+    lines = result.stdout.decode().splitlines()
+    assert lines[1 : len(form) + 1] == form
+    assert any(line.startswith(f"Requests  {len(names)}, ") for line in lines)
 
 
 def test_only_application_output_gives_a_report_without_requests() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.traffic.log_input import LINE_BYTES_MAX, LogInput, LogInputError, LogLine
+from app.traffic.log_forms import LINE_BYTES_MAX
+from app.traffic.log_input import LogInput, LogInputError, UnknownLogForm
+from app.traffic.log_line import LogLine
 from tests.support.logtext import AT_S, framed, router_text
 
 ROUTER = router_text().encode()
@@ -126,16 +128,43 @@ def test_a_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
         LogInput(str(tmp_path))
 
 
-@pytest.mark.parametrize("data", [b"", b"\n\n", b"x", b"\x1f"])
-def test_next_to_nothing_is_read_without_an_error(tmp_path: Path, data: bytes) -> None:
-    assert len(data.strip()) == len(lines_of(write_log(tmp_path, data)))
+@pytest.mark.parametrize("data", [b"", b"\n\n", b" \r\n", b"\xef\xbb\xbf", b"\xff\xfe"])
+def test_nothing_is_read_without_an_error(tmp_path: Path, data: bytes) -> None:
+    assert lines_of(write_log(tmp_path, data)) == []
+
+
+@pytest.mark.parametrize("data", [b"x", b"\x1f", b"{", b"[]", b"1 <1>1 ", b"\x00\x01", b"\xff"])
+def test_what_is_no_log_is_refused(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(UnknownLogForm, match=r"app\.log is not a log of Heroku's"):
+        lines_of(write_log(tmp_path, data))
+
+
+def test_the_first_lines_of_what_is_no_log_are_shown_printable(tmp_path: Path) -> None:
+    data = b"\n".join([b"<html>", b"", b"  \x1b[1mbold", b"z" * 200, b"fourth"])
+
+    with pytest.raises(UnknownLogForm) as error:
+        lines_of(write_log(tmp_path, data))
+
+    message = str(error.value).splitlines()
+    assert "none of its 4 lines could be read" in message[0]
+    assert message[1:4] == ["  <html>", "  ·[1mbold", f"  {'z' * 99}…"]
+    assert error.value.exit_code == 1
+
+
+def test_other_output_before_the_log_is_read_over(tmp_path: Path) -> None:
+    banner = b"Building on the Heroku-24 stack\n" * 10_000
+
+    lines = lines_of(write_log(tmp_path, banner + ROUTER * 3))
+
+    assert len(lines) == 10_003
+    assert [line.message is None for line in lines[-4:]] == [True, False, False, False]
 
 
 def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
-    lines = lines_of(write_log(tmp_path, b"z" * (3 * LINE_BYTES_MAX)))
+    lines = lines_of(write_log(tmp_path, ROUTER + b"z" * (3 * LINE_BYTES_MAX)))
 
-    assert len(lines) > 1
-    assert sum(len(line.raw) for line in lines) == 3 * LINE_BYTES_MAX
+    assert len(lines) > 2
+    assert sum(len(line.raw) for line in lines[1:]) == 3 * LINE_BYTES_MAX
 
 
 @pytest.mark.parametrize(
