@@ -75,8 +75,8 @@ class Measurements(NamedTuple):
 class HerokuError(NamedTuple):
     """One line with an R or L error code.
 
-    `lost_messages` is the number of messages that an L10 reports as lost on this drain, otherwise
-    0.
+    `lost_messages` is the number of messages that an L10, L12 or L13 reports as lost for this
+    drain, otherwise 0.
     """
 
     source: str

@@ -73,7 +73,7 @@ DEFAULT_RULES = (
         filters={"code": ("R15",)},
         by="process_type",
         severity="page",
-        means="A dyno used more than twice its memory quota, and Heroku killed it.",
+        means="A dyno used far more than its memory quota, and Heroku killed it.",
         look="The requests and jobs at that time. One was huge, or memory leaked (R14 before).",
     ),
     Rule(
@@ -115,7 +115,7 @@ DEFAULT_RULES = (
     ),
     Rule(
         name="lines-lost",
-        title="lines lost (L10)",
+        title="lines lost (L10, L12, L13)",
         kind="lost",
         quiet_minutes=15,
         means="Heroku dropped lines before they reached Dynometer. The counts of these minutes are "

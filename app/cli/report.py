@@ -350,7 +350,8 @@ def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
         text = f"{lines:,} {reason}: {REASONS.get(reason, reason)}"
         yield from textwrap.wrap(text, WIDTH, initial_indent=" " * 10, subsequent_indent=" " * 12)
     if ledger["lost_upstream"]:
-        yield f"          {ledger['lost_upstream']:,} more were dropped by Heroku upstream (L10)"
+        lost = ledger["lost_upstream"]
+        yield f"          {lost:,} more were dropped by Heroku upstream (L10, L12, L13)"
 
 
 def _number(value: float | None, divisor: int = 1) -> str:

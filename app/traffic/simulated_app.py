@@ -199,12 +199,8 @@ class SimulatedApp:
         rng = self._rng
         error = ERRORS_BY_CODE[code]
         legacy = error.legacy or rng.random() < LEGACY_ROUTER_SHARE
-        tail = error.tail.format(
-            dyno=dyno,
-            connect=rng.choice((1, 2, 6)) if legacy else 0,
-            service=rng.randint(*error.service_ms),
-            page=0 if legacy else 567,
-        )
+        connect_ms = rng.choice((1, 2, 6)) if legacy else 0
+        tail = error.format_tail(dyno, connect_ms, rng.randint(*error.service_ms), legacy=legacy)
         text = router_frame(at_s, fields, error.head, tail, legacy=legacy, agent=error.agent)
         return SimulatedLine(at_s, text, error.status, error.code)
 

@@ -188,7 +188,7 @@ async def test_lines_lost_by_heroku_fire() -> None:
         await sim.live(30, quiet)
 
         assert sim.stories == [("lines-lost", "firing"), ("lines-lost", "resolved")]
-        assert sim.told[0].message["title"] == "shop: lines lost (L10): 1,204 in a minute"
+        assert sim.told[0].message["title"] == "shop: lines lost (L10, L12, L13): 1,204 in a minute"
 
 
 async def test_alerts_of_one_app_in_a_minute_share_a_message() -> None:
