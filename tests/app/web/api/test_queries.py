@@ -80,6 +80,16 @@ async def totals(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
     }
 
 
+async def test_no_percentile_exceeds_the_maximum_whether_the_query_asks_for_it_or_not(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, b"".join(router(AT_S, service="1001ms") for _ in range(300)))
+    for stats in ("p50", "p95", "p50&stat=p95&stat=p99.9&stat=max"):
+        for by in ("", "&by=process_type", "&by=outcome"):
+            answer = await totals(client, f"metric=service_time_ms&stat={stats}{by}")
+            assert set(answer.values()) == {1001}
+
+
 async def test_requests_are_counted_by_every_label(filled_client: httpx2.AsyncClient) -> None:
     async def counts(by: str) -> dict[Any, Any]:
         answer = await totals(filled_client, f"metric=requests&by={by}")
