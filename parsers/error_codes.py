@@ -18,6 +18,7 @@ class ErrorCode(NamedTuple):
     meaning: str
 
 
+MAINTENANCE_CODE = "H80"  # the app's owner turned it on, so the request did not fail
 UNKNOWN = ErrorCode("Unknown code", "Not in our list. Look it up in Heroku's list of error codes.")
 
 CODES = {

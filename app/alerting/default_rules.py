@@ -33,7 +33,8 @@ DEFAULT_RULES = (
         count_min=50,  # so that a single failure never fires it
         severity="page",
         explained_by=("app-broken",),
-        means="More than 2 % of the requests ended with a status of 500 or above, or without one.",
+        means="More than 2 % of the requests ended with a status of 500 or above, or without one. "
+        "Requests during maintenance (H80) do not count as failed.",
         look="The statuses and error codes on the app's page, and the app's log.",
     ),
     Rule(

@@ -17,8 +17,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from app.query import accelerated
 from app.query import table as reference
-from app.query.accelerated import Table
+from app.query.maintenance import SplitsMaintenance
 from app.query.stats import StatValue, Value
 from app.query.table import (
     VALUES_MAX,
@@ -43,6 +44,14 @@ SETTLED_AFTER_S = 60  # Logplex delivers within seconds; later lines are rare
 
 class TooManySeries(ValueError):
     """The answer would have more than SERIES_MAX series or VALUES_MAX values."""
+
+
+class Table(SplitsMaintenance, accelerated.Table):
+    """The table of scans."""
+
+
+class _ReferenceTable(SplitsMaintenance, reference.Table):
+    """The same in Python."""
 
 
 PackedRollup = tuple[int, bytes]  # (start of the slot, packed rollup)
@@ -183,7 +192,7 @@ async def scan(
     time_range: QueryRange,
     queries: Sequence[Query],
     whole_sections: frozenset[str] = frozenset(),
-) -> Table:
+) -> reference.Table:
     """Read these apps once, and fill a table with the queries, whose ranges lie in `time_range`.
 
     Raises:
@@ -192,13 +201,13 @@ async def scan(
     try:
         return await _fill_from_store(Table(queries, whole_sections), store, apps, time_range)
     except PackError:  # Python may still read it, or names the reason
-        table = reference.Table(queries, whole_sections)
+        table = _ReferenceTable(queries, whole_sections)
         return await _fill_from_store(table, store, apps, time_range)
 
 
 async def _fill_from_store(
-    table: Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
-) -> Table:
+    table: reference.Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
+) -> reference.Table:
     for app in apps:  # one after the other: memory never holds the rollups of all apps
         async for start, data in read_packed_rollups(store, app, time_range):
             table.add(app, start, data)
@@ -211,7 +220,7 @@ def scan_packed(
     packed_rollups: Sequence[PackedRollup],
     queries: Sequence[Query],
     whole_sections: frozenset[str] = frozenset(),
-) -> Table:
+) -> reference.Table:
     """Fill a table with packed rollups of one app.
 
     Raises:
@@ -220,10 +229,12 @@ def scan_packed(
     try:
         return _fill(Table(queries, whole_sections), app, packed_rollups)
     except PackError:  # as in `scan`
-        return _fill(reference.Table(queries, whole_sections), app, packed_rollups)
+        return _fill(_ReferenceTable(queries, whole_sections), app, packed_rollups)
 
 
-def _fill(table: Table, app: str, packed_rollups: Sequence[PackedRollup]) -> Table:
+def _fill(
+    table: reference.Table, app: str, packed_rollups: Sequence[PackedRollup]
+) -> reference.Table:
     for start, data in packed_rollups:
         table.add(app, start, data)
     table.finish()

@@ -9,7 +9,10 @@ from __future__ import annotations
 SWITCHING_PROTOCOLS = 101  # a WebSocket: its "service time" is how long it stayed open
 FIRST_FAILED = 500
 CLASS_SIZE = 100
-OUTCOMES = ("ok", "failed")
+OK, FAILED = "ok", "failed"
+MAINTENANCE = "maintenance"  # follows from an error code, not from the status alone
+MAINTENANCE_STATUS = 503
+OUTCOMES = (OK, FAILED, MAINTENANCE)
 
 
 def is_failed(status: int) -> bool:
@@ -18,8 +21,8 @@ def is_failed(status: int) -> bool:
 
 
 def outcome_of(status: int) -> str:
-    """Return "ok" or "failed", the values of the label `outcome`."""
-    return "failed" if is_failed(status) else "ok"
+    """Return the outcome that the status alone tells: OK or FAILED."""
+    return FAILED if is_failed(status) else OK
 
 
 def status_class(status: int) -> str:

@@ -276,6 +276,7 @@ class SimulatedApp:
 
     def _trouble(self, at_s: float, name: str) -> list[SimulatedLine]:
         text = f"Error L12: 3 messages dropped since {timestamp(at_s - 9)}."
+        l12_frame = frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text)
         return [
             _dyno_line(
                 at_s,
@@ -283,7 +284,7 @@ class SimulatedApp:
                 "Error R16 (Detached) -> An attached process is not responding to SIGHUP",
                 "R16",
             ),
-            SimulatedLine(at_s, frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text), code="L12"),
+            SimulatedLine(at_s, l12_frame, code="L12", lost=3),
         ]
 
     def _addons(self, at_s: float) -> Process:

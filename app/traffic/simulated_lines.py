@@ -29,13 +29,15 @@ class SimulatedLine(NamedTuple):
 
     `at_s` is the time of sending in Unix seconds; the frame's own timestamp may be slightly
     earlier. `status` is the status of a request (0 when the router logged none), None for other
-    lines. `code` is an H, R or L code, "" for none.
+    lines. `code` is an H, R or L code, "" for none. `lost` is the number of messages that it reports
+    as lost before Logplex.
     """
 
     at_s: float
     frame: bytes
     status: int | None = None
     code: str = ""
+    lost: int = 0
 
 
 class RequestFields(NamedTuple):

@@ -13,6 +13,7 @@ from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
 from app.rollup.resolutions import Resolution
 from app.rollup.schema import METRICS
+from app.rollup.statuses import OUTCOMES
 from app.storage.interface.store import Reader
 from app.web.api.problems import bad_parameter, query_problem
 from app.web.api.queries import require_app
@@ -28,7 +29,7 @@ class SignalParameters(BaseModel):
     process_type: list[str] = Field(
         default_factory=list, description="Filter: web, worker, …; repeatable"
     )
-    outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+    outcome: list[str] = Field(default_factory=list, description=f"Filter: {', '.join(OUTCOMES)}")
     minutes: int = Field(
         5, ge=1, le=MINUTES_MAX, description="Number of complete minutes before now"
     )

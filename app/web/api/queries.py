@@ -19,6 +19,7 @@ from app.query.table import Query as MetricQuery
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
 from app.rollup.schema import METRICS
+from app.rollup.statuses import OUTCOMES
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.store import Reader
 from app.web.api.caching import cacheable
@@ -79,7 +80,7 @@ class QueryParameters(RangeParameters):
     status: list[str] = Field(default_factory=list, description="Filter: 200, 503, …")
     status_class: list[str] = Field(default_factory=list, description="Filter: 2xx, 5xx, …")
     code: list[str] = Field(default_factory=list, description="Filter: H12, R14, …")
-    outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+    outcome: list[str] = Field(default_factory=list, description=f"Filter: {', '.join(OUTCOMES)}")
     exit_status: list[str] = Field(default_factory=list, description="Filter: 0, 137, …")
 
     @property

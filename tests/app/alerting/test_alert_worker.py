@@ -42,6 +42,15 @@ async def test_a_quiet_day_is_quiet() -> None:
         assert sim.told == []
 
 
+async def test_maintenance_is_no_failure() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        await sim.live(10, partial(quiet, requests=0), broken("H80", times=11))
+        await sim.live(20, quiet)
+
+        assert sim.told == []
+
+
 async def test_a_crash_is_sent_with_the_change_just_before() -> None:
     async with world() as sim:
         await sim.live(20, quiet)

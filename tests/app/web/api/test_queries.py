@@ -80,6 +80,29 @@ async def totals(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
     }
 
 
+async def test_requests_in_maintenance_are_neither_failed_nor_fast(
+    client: httpx2.AsyncClient,
+) -> None:
+    served = b"".join(router(AT_S, service="40ms") for _ in range(10))
+    await post(client, served + router(AT_S, status="500", service="40ms"))
+    no_dyno = {"dyno": "", "connect": "0ms", "service": "0ms", "status": "503", "size": "596"}
+    head = 'at=info code=H80 desc="Maintenance mode"'
+    await post(client, b"".join(router(AT_S, head=head, **no_dyno) for _ in range(300)))
+
+    assert await totals(client, "metric=requests&by=outcome") == {
+        ("failed", "sum"): 1,
+        ("maintenance", "sum"): 300,
+        ("ok", "sum"): 10,
+    }
+    assert await totals(client, "metric=requests&outcome=failed") == {("sum",): 1}
+    assert (await totals(client, "metric=requests&by=status"))["503", "sum"] == 300
+    assert await totals(client, "metric=service_time_ms&stat=p50&stat=count") == {
+        ("p50",): 40,
+        ("count",): 11,
+    }
+    assert await totals(client, "metric=connect_time_ms&stat=count") == {("count",): 11}
+
+
 async def test_no_percentile_exceeds_the_maximum_whether_the_query_asks_for_it_or_not(
     client: httpx2.AsyncClient,
 ) -> None:
