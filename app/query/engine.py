@@ -71,10 +71,14 @@ class Series(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The series of a query. Values before `complete_until` (Unix seconds) should not change."""
+    """The series of a query. Values before `complete_until` (Unix seconds) should not change.
+
+    `is_empty`: no row of the data belongs to any of them.
+    """
 
     series: list[Series]
     complete_until: int
+    is_empty: bool = False
 
 
 def complete_until(time_range: QueryRange, now_s: float) -> int:
@@ -180,7 +184,7 @@ async def answer(store: RollupReader, apps: Iterable[str], query: Query, now_s: 
                     work = 0
                     await asyncio.sleep(0)
             series.append(Series(labels, stat.name, values))
-    return Answer(series, complete_until(query.range, now_s))
+    return Answer(series, complete_until(query.range, now_s), not cells.keys())
 
 
 # --- scans: several queries in one pass ---------------------------------------------------------

@@ -6,9 +6,14 @@ which a rollup holds more than its limit.
 
 from __future__ import annotations
 
+import re
+
 SWITCHING_PROTOCOLS = 101  # a WebSocket: its "service time" is how long it stayed open
 FIRST_FAILED = 500
 CLASS_SIZE = 100
+STATUSES = range(100, 600)
+STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_CLASS_PATTERN = re.compile("([1-5])xx", re.IGNORECASE)
 OK, FAILED = "ok", "failed"
 MAINTENANCE = "maintenance"  # follows from an error code, not from the status alone
 MAINTENANCE_STATUS = 503
@@ -36,6 +41,11 @@ def status_label(status: int) -> str:
     limit.
     """
     return str(status) if status >= CLASS_SIZE else status_class(status)
+
+
+def status_pattern(text: str) -> str:
+    """The pattern of a filter on `status`: "5xx" stands for all statuses of its class."""
+    return _CLASS_PATTERN.sub(r"\1??", text) if _CLASS_PATTERN.fullmatch(text) else text
 
 
 def limit_status(status: int, within_limit: set[int]) -> int:

@@ -29,8 +29,8 @@ class SimulatedLine(NamedTuple):
 
     `at_s` is the time of sending in Unix seconds; the frame's own timestamp may be slightly
     earlier. `status` is the status of a request (0 when the router logged none), None for other
-    lines. `code` is an H, R or L code, "" for none. `lost` is the number of messages that it reports
-    as lost before Logplex.
+    lines. `code` is an H, R or L code, "" for none. `lost` is the number of messages that an L12
+    reports as lost.
     """
 
     at_s: float

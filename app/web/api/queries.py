@@ -16,6 +16,7 @@ from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.query.table import Query as MetricQuery
+from app.query.unmatched import unmatched_filters
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
 from app.rollup.schema import METRICS
@@ -266,6 +267,7 @@ class QueriesApi:
         try:
             query, warnings = plan(parameters.to_request(), self._resolutions, now_s)
             answer = await engine.answer(self._store, apps, query, now_s)
+            warnings += await unmatched_filters(self._store, apps, query, is_empty=answer.is_empty)
         except QueryError as error:
             raise query_problem(error) from error
         except engine.TooManySeries as error:

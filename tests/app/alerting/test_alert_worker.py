@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from app.alerting.rule import Rule
 from app.alerting.state import Mute, pack_json
 from app.storage import connect as engine
 from app.storage.interface.alerts import AlertChange, AlertTable
@@ -40,6 +41,17 @@ async def test_a_quiet_day_is_quiet() -> None:
         await sim.live(60, partial(quiet, requests=10, service_ms=300))
 
         assert sim.told == []
+
+
+async def test_a_rule_may_name_a_class_of_statuses() -> None:
+    rule = Rule("errors", "5xx", metric="requests", stat="sum", filters={"status": ("5xx",)})
+    async with world() as sim:
+        await sim.add_rule(rule)
+        await sim.live(5, quiet)
+        await sim.live(1, partial(quiet, failed=1))
+        await sim.live(5, quiet)
+
+        assert sim.stories[0] == ("errors", "firing")
 
 
 async def test_maintenance_is_no_failure() -> None:
