@@ -46,11 +46,11 @@ class TooManySeries(ValueError):
     """The answer would have more than SERIES_MAX series or VALUES_MAX values."""
 
 
-class Table(SplitsMaintenance, accelerated.Table):
+class _ScanTable(SplitsMaintenance, accelerated.Table):
     """The table of scans."""
 
 
-class _ReferenceTable(SplitsMaintenance, reference.Table):
+class _ReferenceScanTable(SplitsMaintenance, reference.Table):
     """The same in Python."""
 
 
@@ -203,9 +203,9 @@ async def scan(
         StoreUnavailable, NewerVersion
     """
     try:
-        return await _fill_from_store(Table(queries, whole_sections), store, apps, time_range)
+        return await _fill_from_store(_ScanTable(queries, whole_sections), store, apps, time_range)
     except PackError:  # Python may still read it, or names the reason
-        table = _ReferenceTable(queries, whole_sections)
+        table = _ReferenceScanTable(queries, whole_sections)
         return await _fill_from_store(table, store, apps, time_range)
 
 
@@ -231,9 +231,9 @@ def scan_packed(
         PackError, NewerVersion
     """
     try:
-        return _fill(Table(queries, whole_sections), app, packed_rollups)
+        return _fill(_ScanTable(queries, whole_sections), app, packed_rollups)
     except PackError:  # as in `scan`
-        return _fill(_ReferenceTable(queries, whole_sections), app, packed_rollups)
+        return _fill(_ReferenceScanTable(queries, whole_sections), app, packed_rollups)
 
 
 def _fill(

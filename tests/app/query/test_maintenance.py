@@ -90,17 +90,17 @@ def test_every_query_counts_as_if_the_outcome_were_stored(
     by: list[str],
     patterns: dict[str, list[str]],
 ) -> None:
+    query = build_query(RANGE, "requests", ["sum", "rate"], by, patterns)
     expected: dict[tuple[str, ...], Counter[int]] = {}
     for minute, request in requests:
         labels = labels_of_request(*request)
         if all(
             any(fnmatchcase(labels[name], pattern) for pattern in accepted)
-            for name, accepted in patterns.items()
+            for name, accepted in query.filters.items()
         ):
             key = tuple(labels[name] for name in by)
             expected.setdefault(key, Counter())[minute // 2] += 1
 
-    query = build_query(RANGE, "requests", ["sum", "rate"], by, patterns)
     table = type("Table", (SplitsMaintenance, table_type), {})([query])
     for start, data in packed(requests):
         table.add("shop", start, data)
