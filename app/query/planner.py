@@ -5,7 +5,7 @@ the resolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.query.stats import DEFAULT_STAT, Stat, parse_stat
@@ -30,6 +30,8 @@ LABELS = (
     "outcome",
     "exit_status",
 )
+
+_SPELLINGS: dict[str, Callable[[str], str]] = {"status": status_pattern, "status_class": str.lower}
 
 
 class QueryError(ValueError):
@@ -105,7 +107,7 @@ def build_query(
 def accepted_patterns(filters: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The patterns of a query's filters: as given, but status=5xx stands for its class."""
     return {
-        label: tuple(status_pattern(value) if label == "status" else value for value in values)
+        label: tuple(_SPELLINGS.get(label, str)(value) for value in values)
         for label, values in filters.items()
         if values
     }

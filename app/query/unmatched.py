@@ -6,7 +6,7 @@ A filter that could match (status=503, code=H12) is fine, even if nothing matche
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from app.query.engine import scan
@@ -24,7 +24,23 @@ _POSSIBLE_VALUES: dict[str, frozenset[str]] = {
     "exit_status": frozenset(map(str, range(256))),
     "code": frozenset(CODES),
 }
+_ACCEPTED = {"status": "100 to 599, or a class such as 5xx", "exit_status": "0 to 255"}
 _COUNTS = {"counter": "sum", "distribution": "count", "gauge": "max"}
+
+
+def impossible_filter(filters: Mapping[str, Sequence[str]]) -> tuple[str, str, str] | None:
+    """The first value that no data can match: label, value, accepted values. None if all could.
+
+    Error codes are no fixed set: Heroku adds some.
+    """
+    for label, patterns in filters.items():
+        possible = _POSSIBLE_VALUES.get(label)
+        if possible is None or label == "code":
+            continue
+        for pattern in patterns:
+            if not _matches(pattern, possible):
+                return label, pattern, _ACCEPTED.get(label, ", ".join(sorted(possible - {""})))
+    return None
 
 
 async def unmatched_filters(

@@ -13,7 +13,7 @@ FIRST_FAILED = 500
 CLASS_SIZE = 100
 STATUSES = range(100, 600)
 STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
-_CLASS_PATTERN = re.compile("([1-5])xx", re.IGNORECASE)
+_CLASS_PATTERN = re.compile("[1-5][0-9x]x", re.IGNORECASE)
 OK, FAILED = "ok", "failed"
 MAINTENANCE = "maintenance"  # follows from an error code, not from the status alone
 MAINTENANCE_STATUS = 503
@@ -44,8 +44,8 @@ def status_label(status: int) -> str:
 
 
 def status_pattern(text: str) -> str:
-    """The pattern of a filter on `status`: "5xx" stands for all statuses of its class."""
-    return _CLASS_PATTERN.sub(r"\1??", text) if _CLASS_PATTERN.fullmatch(text) else text
+    """The pattern of a filter on `status`: "5xx" stands for its class, "50x" for 500 to 509."""
+    return text.lower().replace("x", "?") if _CLASS_PATTERN.fullmatch(text) else text
 
 
 def limit_status(status: int, within_limit: set[int]) -> int:

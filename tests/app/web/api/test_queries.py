@@ -89,9 +89,12 @@ async def totals(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
         ("status=4xx", 0),
         ("status=5xx", 2),
         ("status=5XX", 2),
+        ("status=50x", 2),
+        ("status=51x", 0),
         ("status=5xx&status=200", 102),
         ("status=5xx&dyno=web.2", 1),
         ("status_class=5xx", 2),
+        ("status_class=5XX", 2),
     ],
 )
 async def test_a_class_of_statuses_is_understood_as_a_filter(
