@@ -6,9 +6,13 @@
     heroku[web.1]     Cycling
     heroku[logplex]   Error L10 (output buffer overflow): 2 messages dropped since …
     heroku[logplex]   Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages since …
+    app[log-shuttle]  Error L12: 2 messages dropped since …
+    app[log-shuttle]  Error L13: 2 messages lost since …
 
 A drain gets the first form of L10. `heroku logs` prints the second, which may be about another
-drain, so its number is not counted as lost.
+drain, so its number is not counted as lost. Messages of L12 and L13 were lost between dyno and
+Logplex, so every drain misses them. (Their form: log-shuttle's source.) L11 is about a
+`heroku logs --tail` session; drains get its messages.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from parsers.samples import LOG_STREAM_SOURCE, Event, HerokuError, ProcessExit, 
 
 _ERROR = re.compile(rb"Error (R[0-9]{2,3})\b")
 _STREAM_ERROR = re.compile(rb"(?:Error )?(L[0-9]{2,3})\b")
-_LOSS = re.compile(rb"Error L10 \([^)]*\): ([0-9]{1,9}) messages? dropped since ")
+_LOSS = re.compile(rb"Error L1[023](?: \([^)]*\))?: ([0-9]{1,9}) messages? (?:dropped|lost) since ")
 _STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})\s*")
 _EXIT = re.compile(rb"Process exited with status ([0-9]{1,3})\s*")
 _EXIT_STATUS_MAX = 255

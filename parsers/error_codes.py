@@ -1,7 +1,9 @@
 """Heroku's error codes: title, meaning, and where to look for the cause.
 
 H codes come from the router and concern a request. R codes come from a dyno's runtime. L codes come
-from the log stream. The list follows Heroku's "Error Codes" article, in our own words.
+from the log stream. The list follows Heroku's "Error Codes" article, in our own words. The memory
+limits are those of "Dyno Memory Behavior" (October 2024). Both are in Heroku's Dev Center. Codes
+that Heroku no longer sends stay, for old logs.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ class ErrorCode(NamedTuple):
     meaning: str
 
 
+MAINTENANCE_CODE = "H80"  # the app's owner turned it on, so the request did not fail
 UNKNOWN = ErrorCode("Unknown code", "Not in our list. Look it up in Heroku's list of error codes.")
 
 CODES = {
@@ -44,7 +47,7 @@ CODES = {
         "Idle connection",
         "The response stalled for 55 s. Streams and long polls must send data more often.",
     ),
-    "H16": ErrorCode("Redirect to herokuapp.com", "Heroku no longer sends this code."),
+    "H16": ErrorCode("Redirect to herokuapp.com", "Retired: Heroku no longer sends this code."),
     "H17": ErrorCode(
         "Poorly formatted HTTP response",
         "The dyno's response was not valid HTTP. Check the code that writes headers or raw "
@@ -53,7 +56,9 @@ CODES = {
     "H18": ErrorCode(
         "Server request interrupted",
         "The dyno closed the connection in the middle of a request or response. Look for restarts, "
-        "and for uploads that the app rejects without reading them.",
+        "and for uploads that the app rejects without reading them. With Router 2.0 also for idle "
+        "timeouts of the app's server that are shorter than the router's 90 s. A status of 200 is "
+        "what the client got before the response broke off.",
     ),
     "H19": ErrorCode(
         "Backend connection timeout",
@@ -74,7 +79,8 @@ CODES = {
     ),
     "H23": ErrorCode(
         "Endpoint misconfigured",
-        "The app's route is misconfigured, often in a WebSocket handshake.",
+        "Retired: Heroku no longer sends this code. It meant a misconfigured route, often in a "
+        "WebSocket handshake.",
     ),
     "H24": ErrorCode(
         "Forced close",
@@ -101,14 +107,27 @@ CODES = {
     ),
     "H31": ErrorCode(
         "Misdirected request",
-        "The request names another host than its TLS connection was opened for. Check the client.",
+        "The request reached a router that does not serve its host, mostly because the client uses "
+        "stale DNS. If the app works in a browser, there is nothing to do.",
     ),
     "H32": ErrorCode(
         "TLS certificate mismatch",
         "The certificate does not match the requested host. Check heroku certs and heroku domains.",
     ),
+    "H33": ErrorCode(
+        "HTTP/2 stream broken",
+        "An HTTP/2 stream broke off. The client or the dyno is the cause, and the router cannot "
+        "always tell which.",
+    ),
+    "H34": ErrorCode(
+        "All dynos quarantined",
+        "The router could not connect to any web dyno: each refused a connection or timed out "
+        "within the last 5 s. The dynos are overloaded, hang or restart.",
+    ),
     "H80": ErrorCode(
-        "Maintenance mode", "Maintenance mode is on. Turn it off: heroku maintenance:off"
+        "Maintenance mode",
+        "Maintenance mode is on. These requests are not counted as failed. Turn it off: "
+        "heroku maintenance:off",
     ),
     "H81": ErrorCode("Blank app", "Nothing has been deployed to this app yet."),
     "H82": ErrorCode(
@@ -125,7 +144,8 @@ CODES = {
     ),
     "R10": ErrorCode(
         "Boot timeout",
-        "The web process did not bind to $PORT within 60 s. Check what it does before listening.",
+        "The web process did not bind to $PORT within 60 s (Java and Gradle: 90 s). Check what it "
+        "does before listening.",
     ),
     "R11": ErrorCode("Bad bind", "The process listens on another port than $PORT."),
     "R12": ErrorCode(
@@ -138,12 +158,14 @@ CODES = {
     "R14": ErrorCode(
         "Memory quota exceeded",
         "The dyno swaps and is slow. Heroku repeats the error about every 20 s while this lasts. "
-        "Look for leaks, run fewer processes per dyno, or use a larger dyno.",
+        "Look for leaks, run fewer processes per dyno, or use a larger dyno. Dynos in Private "
+        "Spaces have no swap, so they never log this code.",
     ),
     "R15": ErrorCode(
         "Memory quota vastly exceeded",
-        "The dyno used at least twice its memory quota and was killed. Look for a leak, or for "
-        "one huge request.",
+        "The dyno used far more than its memory quota and was killed: 2 × the quota from Eco to "
+        "Performance-L, 1.2 × on Performance-L-RAM, XL and 2XL, 1 × on Private and Shield dynos. "
+        "Look for a leak, or for one huge request.",
     ),
     "R16": ErrorCode(
         "Detached",

@@ -12,6 +12,9 @@ which may then contain quotes, spaces and a complete forged tail. Therefore:
 - dyno, connect, service, status and bytes are read from the tail: the last occurrence counts,
   because the client cannot write there.
 
+If `dyno=` is empty, the request reached no dyno. Then connect and service are no times, however
+they are written: the legacy router leaves them empty, Router 2.0 writes 0ms.
+
 Only H31 ends with a field that the client controls (agent). Its line is not read any further, since
 every H31 has the same status and no dyno.
 
@@ -25,7 +28,7 @@ import re
 from parsers.samples import ROUTER_SOURCE, ParseError, Request, source_of
 
 _COMMON_TAIL = re.compile(
-    rb" dyno=([^ ]*) connect=(?:([0-9]{1,10})(?:ms)?)? service=(?:([0-9]{1,10})(?:ms)?)?"
+    rb" dyno=([^ \"]*) connect=(?:([0-9]{1,10})(?:ms)?)? service=(?:([0-9]{1,10})(?:ms)?)?"
     rb" status=([1-5][0-9]{2})? bytes=([0-9]{0,15})(?:[ \n][^\"]*)?"
 )
 _CODE = re.compile(rb"(?:^| )code=([^\s]*)")
@@ -59,6 +62,8 @@ def parse(text: bytes) -> Request:
     match = _COMMON_TAIL.fullmatch(text, tail) if tail >= 0 else None
     if match:
         dyno, connect, service, status, size = match.groups()
+        if not dyno:
+            connect = service = None
         return _new(
             Request,
             (
@@ -80,13 +85,14 @@ def _parse_any_order(text: bytes, code: str) -> Request:
     if b"status" not in fields or not (fields[b"status"] or b"bytes" in fields):
         raise ParseError("router")
     dyno = fields.get(b"dyno")
+    is_timed = dyno != b""  # a line without the field says nothing about the dyno
     status = _number(_STATUS, fields, b"status")
     return Request(
         source_of(dyno) if dyno else ROUTER_SOURCE,
         status or 0,
         code,
-        _number(_MS, fields, b"connect"),
-        _number(_MS, fields, b"service"),
+        _number(_MS, fields, b"connect") if is_timed else None,
+        _number(_MS, fields, b"service") if is_timed else None,
         _number(_BYTES, fields, b"bytes"),
     )
 

@@ -75,8 +75,8 @@ class Measurements(NamedTuple):
 class HerokuError(NamedTuple):
     """One line with an R or L error code.
 
-    `lost_messages` is the number of messages that an L10 reports as lost on this drain, otherwise
-    0.
+    `lost_messages` is the number of messages that an L10, L12 or L13 reports as lost for this
+    drain, otherwise 0.
     """
 
     source: str
@@ -123,6 +123,7 @@ EVENTS = {
     "scale": "the formation was changed: process types, numbers and sizes",
     "config": "config vars were set or removed: their names",
     "addon": "an add-on was attached, detached or changed: its name",
+    "maintenance": "maintenance mode, as the router's answers show it: began, ended, on, last seen",
     "note": "a note added with POST …/events: its text",
     "crash": "a dyno crashed",
     "exit": "a dyno's process ended by itself with a status other than 0: the status",
@@ -132,7 +133,7 @@ EVENTS = {
     "unidle": "a dyno woke up",
 }
 APP_EVENTS = frozenset(
-    {"deploy", "release", "rollback", "build", "scale", "config", "addon", "note"}
+    {"deploy", "release", "rollback", "build", "scale", "config", "addon", "maintenance", "note"}
 )
 
 ROUTER_SOURCE = "web."  # only web dynos get requests, also those whose line names no dyno

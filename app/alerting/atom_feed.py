@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 from app.alerting.state import HistoryEntry
+from app.query.maintenance_events import LAST_SEEN, MAINTENANCE, ON
 from app.rollup.events import EventKey
 from parsers.samples import APP_EVENTS
 
@@ -40,9 +41,14 @@ def feed_entries(history: Sequence[HistoryEntry], events: Sequence[EventKey]) ->
             " ".join(part for part in (event.kind, event.source, event.detail) if part),
         )
         for event in events
-        if event.kind in _KINDS
+        if event.kind in _KINDS and not _is_provisional(event)
     ]
     return sorted([*alerts, *changes], key=lambda entry: (-entry.at_s, entry.id))[:ENTRIES_MAX]
+
+
+def _is_provisional(event: EventKey) -> bool:
+    """Whether an event's time changes until the maintenance ends."""
+    return event.kind == MAINTENANCE and event.detail.startswith((ON, LAST_SEEN))
 
 
 def _title(entry: HistoryEntry) -> str:

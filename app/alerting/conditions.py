@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from app.alerting.rule import SHARE, Rule, pack_rule
 from app.query.engine import build_series
+from app.query.planner import accepted_patterns
 from app.query.stats import Stat, Value, parse_stat
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
@@ -64,7 +65,10 @@ class RuleQuery:
         stat = _SUM if is_share else parse_stat(rule.stat, self.metric)
         needs_count = self.metric.kind == "distribution" and rule.count_min
         stats = (stat, _COUNT) if needs_count else (stat,)
-        filters = [rule.filters, rule.total_filters] if is_share else [rule.filters]
+        self._filters = accepted_patterns(rule.filters)
+        filters = [self._filters]
+        if is_share:
+            filters.append(accepted_patterns(rule.total_filters))
         self._queries = [Query(self.metric, stats, _ANY_MINUTE, by, labels) for labels in filters]
 
     def plan(self, window: QueryRange) -> list[Query]:
@@ -99,12 +103,12 @@ class RuleQuery:
         queries = {}
         if rule.told_by:
             stats = self._queries[0].stats[:1]
-            queries["parts"] = Query(metric, stats, window, (rule.told_by,), rule.filters)
+            queries["parts"] = Query(metric, stats, window, (rule.told_by,), self._filters)
         if "dyno" in metric.labels:
             stat = "sum" if rule.stat == SHARE else rule.stat
             stat = "avg" if metric.kind == "distribution" else stat
             by_key = {rule.by: (key,)} if rule.by else {}
-            filters = {**rule.filters, **by_key}
+            filters = {**self._filters, **by_key}
             queries["dynos"] = Query(
                 metric, (parse_stat(stat, metric),), window, ("dyno",), filters
             )

@@ -33,7 +33,8 @@ DEFAULT_RULES = (
         count_min=50,  # so that a single failure never fires it
         severity="page",
         explained_by=("app-broken",),
-        means="More than 2 % of the requests ended with a status of 500 or above, or without one.",
+        means="More than 2 % of the requests ended with a status of 500 or above, or without one. "
+        "Requests during maintenance (H80) do not count as failed.",
         look="The statuses and error codes on the app's page, and the app's log.",
     ),
     Rule(
@@ -73,7 +74,7 @@ DEFAULT_RULES = (
         filters={"code": ("R15",)},
         by="process_type",
         severity="page",
-        means="A dyno used more than twice its memory quota, and Heroku killed it.",
+        means="A dyno used far more than its memory quota, and Heroku killed it.",
         look="The requests and jobs at that time. One was huge, or memory leaked (R14 before).",
     ),
     Rule(
@@ -115,7 +116,7 @@ DEFAULT_RULES = (
     ),
     Rule(
         name="lines-lost",
-        title="lines lost (L10)",
+        title="lines lost (L10, L12, L13)",
         kind="lost",
         quiet_minutes=15,
         means="Heroku dropped lines before they reached Dynometer. The counts of these minutes are "

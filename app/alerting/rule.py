@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from app.query.planner import QueryError, QueryRequest, plan
+from app.query.unmatched import impossible_filter
 from app.rollup.resolutions import resolutions
 from app.rollup.schema import METRICS
 from app.support.errors import UserError
@@ -182,11 +183,14 @@ def _check_metric_rule(rule: Rule) -> None:
     if rule.compare and rule.below:
         raise RuleError("compare=week cannot be combined with below")
     try:
-        plan(rule.query_request, _RESOLUTIONS, 0)
+        query, _ = plan(rule.query_request, _RESOLUTIONS, 0)
     except QueryError as error:
         raise RuleError(
             f"{error.parameter}={error.value}: expected {error.accepted_values}"
         ) from None
+    if impossible := impossible_filter(query.filters):
+        label, value, accepted_values = impossible
+        raise RuleError(f"{label}={value} can never match: expected {accepted_values}")
 
 
 def pack_rule(rule: Rule) -> bytes:

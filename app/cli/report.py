@@ -21,10 +21,10 @@ from app.query.ledger import build_ledger
 from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, METRICS, SERVICE_FAILED, SERVICE_OK
-from app.rollup.statuses import outcome_of, status_label
+from app.rollup.statuses import is_failed, status_label
 from app.traffic.log_files import LogFiles
 from app.traffic.log_line import LogLine
-from parsers.error_codes import explain, no_runtime_metrics
+from parsers.error_codes import MAINTENANCE_CODE, explain, no_runtime_metrics
 from parsers.samples import EVENTS, REASONS, labels_of
 
 WIDTH = 100
@@ -138,9 +138,9 @@ def build_report(
     """The report as JSON values; docs/cli.md describes the keys."""
     rollup, activity = totals.rollup, totals.activity
     requests = sum(rollup.requests.values())
-    failures = sum(
-        count for (_, status), count in rollup.requests.items() if outcome_of(status) == "failed"
-    )
+    errors = _errors(totals)
+    in_maintenance = sum(row["count"] for row in errors if row["code"] == MAINTENANCE_CODE)
+    failures = max(_failed_statuses(rollup) - in_maintenance, 0)
     minutes = max((activity.last_s - activity.first_s) / 60, 1)
     ledger = build_ledger(rollup.ledger, app="", start=0, end=0).model_dump()
     return {
@@ -153,10 +153,11 @@ def build_report(
             "per_minute": round(requests / minutes, 3),
             "failed": failures,
             "failed_ratio": round(failures / requests, 6) if requests else None,
+            "maintenance": in_maintenance,
             "by_status": _by_status(rollup),
         },
         "service_time_ms": _service_times(rollup),
-        "heroku_errors": _errors(totals),
+        "heroku_errors": errors,
         "events": _events(totals),
         "dynos": [_dyno(totals, source) for source in _sources(rollup)],
         "runtime_metrics": bool(rollup.gauges),
@@ -169,6 +170,11 @@ def build_report(
 
 def _iso(at_s: int) -> str | None:
     return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}" if at_s else None
+
+
+def _failed_statuses(rollup: Rollup) -> int:
+    """Requests with a status that means failure, those in maintenance among them."""
+    return sum(count for (_, status), count in rollup.requests.items() if is_failed(status))
 
 
 def _by_status(rollup: Rollup) -> dict[str, int]:
@@ -310,6 +316,7 @@ def _request_lines(report: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Requests  {requests['count']:,}, {requests['per_minute']:,.1f} a minute; "
         f"failed {requests['failed']:,} ({requests['failed_ratio']:.2%})"
+        + (f"; in maintenance {requests['maintenance']:,}" if requests["maintenance"] else "")
     )
     statuses = "   ".join(
         f"{status or 'none'}: {count:,}" for status, count in requests["by_status"].items()
@@ -420,7 +427,8 @@ def _ledger_lines(ledger: dict[str, Any]) -> Iterator[str]:
         text = f"{lines:,} {reason}: {REASONS.get(reason, reason)}"
         yield from _wrapped(text, " " * 10)
     if ledger["lost_upstream"]:
-        yield f"          {ledger['lost_upstream']:,} more were dropped by Heroku upstream (L10)"
+        lost = ledger["lost_upstream"]
+        yield f"          {lost:,} more were dropped by Heroku upstream (L10, L12, L13)"
 
 
 def _number(value: float | None, divisor: int = 1) -> str:

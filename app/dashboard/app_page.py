@@ -39,7 +39,7 @@ from app.rollup.resolutions import DAY_S, Resolution, nice_step
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
-from parsers.error_codes import explain
+from parsers.error_codes import MAINTENANCE_CODE, explain
 from parsers.samples import labels_of
 
 RANGES = {  # name on the page -> (start, step)
@@ -367,6 +367,11 @@ def failed_share(snapshot: AppSnapshot) -> Value:
 
 
 def codes_now(hour: AppSnapshot) -> dict[str, int]:
-    """Lines by error code in the last minutes of a snapshot with steps of a minute."""
+    """Lines by error code in the last minutes of a snapshot with steps of a minute.
+
+    Without those of maintenance, which is no failure.
+    """
     counts = hour.values_by(_CODES_NOW)
-    return {code: int(count) for code, count in counts.items() if count}
+    return {
+        code: int(count) for code, count in counts.items() if count and code != MAINTENANCE_CODE
+    }

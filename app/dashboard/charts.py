@@ -275,7 +275,8 @@ def _failures_chart(period: ComparedPeriod) -> Chart:
         lines += period.baseline_lines("failed", _failed_percent(period.baseline))
     rate = "rate(heroku_router_requests_total{}[5m])".format
     selector = _prometheus_selector(current, "process_type")
-    failed_selector = _prometheus_selector(current, "process_type", more='status=~"5..|"')
+    failed_selector = _prometheus_selector(current, "process_type", more='status=~"5..|5xx|"')
+    in_maintenance = _prometheus_selector(current, "process_type", more='code="H80"')
     return Chart(
         "failed",
         "Failed requests",
@@ -283,7 +284,8 @@ def _failures_chart(period: ComparedPeriod) -> Chart:
         "lines",
         lines,
         _api_query(current, "requests", "by=outcome"),
-        f"100 * sum({rate(failed_selector)}) / sum({rate(selector)})",
+        f"100 * (sum({rate(failed_selector)})"
+        f" - sum(rate(heroku_errors_total{in_maintenance}[5m]))) / sum({rate(selector)})",
     )
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from statistics import median
 from typing import NamedTuple
 
+from app.query.maintenance_events import BEGAN, ENDED, MAINTENANCE
 from app.query.stats import Value
 from app.rollup.events import EventKey
 from parsers.error_codes import explain
@@ -68,6 +69,7 @@ def find_insights(facts: AppFacts) -> list[str]:
     if facts.now_s - facts.last_seen_s > SILENT_AFTER_S:
         return [f"Silent since {_utc_time(facts.last_seen_s)}: no log lines received."]
     sentences = [
+        _describe_maintenance(facts),
         _describe_latency(facts),
         _describe_failures(facts),
         _describe_codes(facts),
@@ -130,6 +132,16 @@ def _describe_cause(facts: AppFacts, at_s: int) -> str:
     gap_s = at_s - event.at_ms // _MS
     when = f"{gap_s} s after" if gap_s > 0 else "together with"
     return f", {when} {event.kind} {event.detail}"
+
+
+def _describe_maintenance(facts: AppFacts) -> str:
+    """Say that maintenance mode is on, and since when if that is known."""
+    events = [event for event in facts.events if event.kind == MAINTENANCE]
+    began = [event for event in events if event.detail == BEGAN]
+    if not events or events[-1].detail == ENDED:
+        return ""
+    since = f" since {_utc_time(began[-1].at_ms / _MS)}" if began else ""
+    return f"Maintenance mode is on{since}: requests are answered with 503 (H80)."
 
 
 def _describe_failures(facts: AppFacts) -> str:

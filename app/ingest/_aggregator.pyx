@@ -548,6 +548,7 @@ cdef class Aggregator:
             source = self._find_source(request.dyno, request.dyno_size)
         else:
             source = get_source(self._current, ROUTER_SOURCE)
+            request.connect_ms = request.service_ms = -1  # it reached no dyno
         if source is None:
             return False
         if request.code_size:

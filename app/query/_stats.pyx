@@ -105,7 +105,8 @@ cdef class Distribution(Cell):
         for index in range(self.high - self.low):
             below += self.bins[index]
             if below >= target_rank:
-                return BIN_MIDDLES_MS[self.low + index]
+                middle = BIN_MIDDLES_MS[self.low + index]
+                return min(middle, float(self.largest)) if self.count else middle
         raise AssertionError("the bins add up to less than their total")
 
     def to_python(self):

@@ -10,7 +10,7 @@ is then unusable, and the caller falls back to app.query.table.Table, which defi
 
 # How rows reach the cells is told in app/query/_cells.pyx.
 
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memset
 
 from app.query._cells cimport (
     ERRORS, GAUGE_SECTION, LEDGER, MINUTES, NONE, REQUESTS, RESPONSE_BYTES, SECTIONS, SKETCHES,
@@ -372,31 +372,43 @@ cdef class Table:
         cdef Label label
         cdef int kind
         cdef long long count, total, largest
+        cdef Py_ssize_t position
+        cdef Py_ssize_t size = len(names)
+        cdef bint has_rows = self.has_row_readers[TIMINGS]
+        cdef Row sums[TIMING_KIND_COUNT]  # of all sources
         cdef Row *row
-        cdef QueryCells cells
-        cdef Distribution times
+        memset(sums, 0, sizeof(sums))
         while numbers > 0:
-            label = <Label>names[below(part, len(names))]
+            position = below(part, size)
             kind = below(part, SMALL_NUMBERS)
             count = not_negative(part)
             total = not_negative(part)
             largest = not_negative(part)
-            for cells in <list>self.sum_readers[TIMINGS]:
-                if cells.accepts(TIMINGS, kind) and cells.intervals.current != NONE:
-                    times = <Distribution>cells.sum_cell()
-                    times.add_times(count, total, largest)
-            if not self.has_row_readers[TIMINGS]:
-                numbers -= 5
-                continue
-            row = self._row(label, TIMINGS, kind)
-            if row.size:
-                if row.turn != self.turns[TIMINGS]:
-                    turn_row(row, TIMINGS, label.id, self.turns[TIMINGS])
-                row.count = plus(row.count, count)
-                row.total = plus(row.total, total)
-                row.largest = max(row.largest, largest)
             numbers -= 5
+            if kind >= TIMING_KIND_COUNT or not self.is_kind_read[kind]:
+                continue
+            add_times(&sums[kind], count, total, largest)
+            if has_rows:
+                label = <Label>names[position]
+                row = expected_row(label, TIMINGS, kind)
+                if row == NULL:
+                    row = self._row(label, TIMINGS, kind)
+                if row.size:
+                    if row.turn != self.turns[TIMINGS]:
+                        turn_row(row, TIMINGS, label.id, self.turns[TIMINGS])
+                    add_times(row, count, total, largest)
+        for kind in range(TIMING_KIND_COUNT):
+            if sums[kind].count:
+                self._add_times_to_sums(kind, &sums[kind])
         return numbers
+
+    cdef int _add_times_to_sums(self, int kind, const Row *sums) except -1:
+        """Add the times of all sources to the queries for one series."""
+        cdef QueryCells cells
+        for cells in <list>self.sum_readers[TIMINGS]:
+            if cells.is_timed_kind[kind] and cells.intervals.current != NONE:
+                (<Distribution>cells.sum_cell()).add_times(sums.count, sums.total, sums.largest)
+        return 0
 
     cdef Py_ssize_t _read_sketches(
         self, Cursor *part, Py_ssize_t numbers, list names
@@ -587,6 +599,15 @@ cdef class Table:
             for key, summary in self.merged_rollup.named_gauges.items():
                 values[key] = summary.last
         return values
+
+
+cdef inline int add_times(
+    Row *row, long long count, long long total, long long largest
+) except -1:
+    row.count = plus(row.count, count)
+    row.total = plus(row.total, total)
+    row.largest = max(row.largest, largest)
+    return 0
 
 
 cdef int read_bins(Cursor *part, Bin *bins, int *size) except -1:

@@ -17,8 +17,9 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from app.query import accelerated
 from app.query import table as reference
-from app.query.accelerated import Table
+from app.query.maintenance import SplitsMaintenance
 from app.query.stats import StatValue, Value
 from app.query.table import (
     VALUES_MAX,
@@ -46,6 +47,14 @@ class TooManySeries(ValueError):
     """The answer would have more than SERIES_MAX series or VALUES_MAX values."""
 
 
+class _ScanTable(SplitsMaintenance, accelerated.Table):
+    """The table of scans."""
+
+
+class _ReferenceScanTable(SplitsMaintenance, reference.Table):
+    """The same in Python."""
+
+
 PackedRollup = tuple[int, bytes]  # (start of the slot, packed rollup)
 
 
@@ -63,10 +72,14 @@ class Series(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The series of a query. Values before `complete_until` (Unix seconds) should not change."""
+    """The series of a query. Values before `complete_until` (Unix seconds) should not change.
+
+    `is_empty`: no row of the data belongs to any of them.
+    """
 
     series: list[Series]
     complete_until: int
+    is_empty: bool = False
 
 
 def complete_until(time_range: QueryRange, now_s: float) -> int:
@@ -164,7 +177,7 @@ async def answer(store: RollupReader, apps: Iterable[str], query: Query, now_s: 
                     work = 0
                     await asyncio.sleep(0)
             series.append(Series(labels, stat.name, values))
-    return Answer(series, complete_until(query.range, now_s))
+    return Answer(series, complete_until(query.range, now_s), not cells.keys())
 
 
 # --- scans: several queries in one pass ---------------------------------------------------------
@@ -176,29 +189,31 @@ async def scan(
     time_range: QueryRange,
     queries: Sequence[Query],
     whole_sections: frozenset[str] = frozenset(),
-) -> Table:
+) -> reference.Table:
     """Read these apps once, and fill a table with the queries, whose ranges lie in `time_range`.
 
     Raises:
         StoreUnavailable, NewerVersion
     """
     try:
-        return await _fill_from_store(Table(queries, whole_sections), store, apps, time_range)
+        return await _fill_from_store(_ScanTable(queries, whole_sections), store, apps, time_range)
     except PackError:  # Python may still read it, or names the reason
-        table = reference.Table(queries, whole_sections)
+        table = _ReferenceScanTable(queries, whole_sections)
         return await _fill_from_store(table, store, apps, time_range)
 
 
 async def _fill_from_store(
-    table: Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
-) -> Table:
+    table: reference.Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
+) -> reference.Table:
     for app in apps:  # one after the other: memory never holds the rollups of all apps
         contents = await store.read(app, slots_of(time_range))
         await _fill_yielding(table, app, list_packed(contents, time_range))
     return table
 
 
-async def _fill_yielding(table: Table, app: str, packed_rollups: Iterable[PackedRollup]) -> None:
+async def _fill_yielding(
+    table: reference.Table, app: str, packed_rollups: Iterable[PackedRollup]
+) -> None:
     size = 0
     for start, data in packed_rollups:
         table.add(app, start, data)
@@ -211,7 +226,7 @@ async def _fill_yielding(table: Table, app: str, packed_rollups: Iterable[Packed
 
 async def scan_each(
     store: RollupReader, apps: Sequence[str], time_range: QueryRange, queries: Sequence[Query]
-) -> AsyncIterator[tuple[str, Table]]:
+) -> AsyncIterator[tuple[str, reference.Table]]:
     """Read these apps a few at a time, and fill a table for each.
 
     Raises:
@@ -222,11 +237,11 @@ async def scan_each(
         names = apps[first : first + APPS_PER_READ]
         contents_by_app = await store.read_many([(app, slots) for app in names])
         for app, contents in zip(names, contents_by_app, strict=True):
-            table = Table(queries)
+            table: reference.Table = _ScanTable(queries)
             try:
                 await _fill_yielding(table, app, list_packed(contents, time_range))
             except PackError:  # as in `scan`
-                table = reference.Table(queries)
+                table = _ReferenceScanTable(queries)
                 await _fill_yielding(table, app, list_packed(contents, time_range))
             yield app, table
 
@@ -236,19 +251,21 @@ def scan_packed(
     packed_rollups: Sequence[PackedRollup],
     queries: Sequence[Query],
     whole_sections: frozenset[str] = frozenset(),
-) -> Table:
+) -> reference.Table:
     """Fill a table with packed rollups of one app.
 
     Raises:
         PackError, NewerVersion
     """
     try:
-        return _fill(Table(queries, whole_sections), app, packed_rollups)
+        return _fill(_ScanTable(queries, whole_sections), app, packed_rollups)
     except PackError:  # as in `scan`
-        return _fill(reference.Table(queries, whole_sections), app, packed_rollups)
+        return _fill(_ReferenceScanTable(queries, whole_sections), app, packed_rollups)
 
 
-def _fill(table: Table, app: str, packed_rollups: Sequence[PackedRollup]) -> Table:
+def _fill(
+    table: reference.Table, app: str, packed_rollups: Sequence[PackedRollup]
+) -> reference.Table:
     for start, data in packed_rollups:
         table.add(app, start, data)
     table.finish()

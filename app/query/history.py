@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.query.engine import scan
+from app.query.maintenance_events import maintenance_queries, read_maintenance
 from app.query.stats import Stat
 from app.query.table import MESSAGES, Query, QueryCells, QueryRange
 from app.rollup.events import MORE_EVENTS, EventKey
@@ -36,13 +37,17 @@ def ledger_counts(cells: QueryCells) -> dict[str, int]:
 
 
 async def read_events(store: RollupReader, app: str, time_range: QueryRange) -> dict[EventKey, int]:
-    """Counts by event in the range. MORE_EVENTS counts the events beyond the stored limit.
+    """Counts by event in the range, with those of maintenance, which are found in its requests.
+
+    MORE_EVENTS counts the events beyond the stored limit.
 
     Raises:
         StoreUnavailable, NewerVersion
     """
-    table = await scan(store, [app], time_range, [], frozenset({"events"}))
-    return {
+    queries = maintenance_queries(time_range)
+    table = await scan(store, [app], time_range, queries, frozenset({"events"}))
+    maintenance = await read_maintenance(store, app, time_range, table.results())
+    return maintenance | {
         key: count
         for key, count in table.merged_rollup.events.items()
         if key == MORE_EVENTS or time_range.start <= key.at_ms // 1000 < time_range.end

@@ -5,7 +5,7 @@ the resolution.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.query.stats import DEFAULT_STAT, Stat, parse_stat
@@ -13,6 +13,7 @@ from app.query.table import Query, QueryRange
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
 from app.rollup.resolutions import SLACK_S, Resolution, align, nice_step, parse_step
 from app.rollup.schema import METRICS, Metric
+from app.rollup.statuses import status_pattern
 
 POINTS_MAX = 11_000  # as Prometheus limits a range query
 DEFAULT_RANGE_S = 3600
@@ -29,6 +30,8 @@ LABELS = (
     "outcome",
     "exit_status",
 )
+
+_SPELLINGS: dict[str, Callable[[str], str]] = {"status": status_pattern, "status_class": str.lower}
 
 
 class QueryError(ValueError):
@@ -91,7 +94,7 @@ def build_query(
     for name in by:
         if name not in labels:
             raise QueryError("by", name, f"{', '.join(labels)} for {metric.name}")
-    filters = {name: tuple(values) for name, values in (patterns or {}).items() if values}
+    filters = accepted_patterns(patterns or {})
     for name, values in filters.items():
         if name not in labels:
             raise QueryError(name, values[0], f"filters on {', '.join(labels)} for {metric.name}")
@@ -99,6 +102,15 @@ def build_query(
             raise QueryError(name, f"({len(values)} values)", f"at most {PATTERNS_MAX}")
     _reject_dyno_percentiles(stats, by, filters)
     return Query(metric, stats, time_range, tuple(dict.fromkeys(by)), filters)
+
+
+def accepted_patterns(filters: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The patterns of a query's filters: as given, but status=5xx stands for its class."""
+    return {
+        label: tuple(_SPELLINGS.get(label, str)(value) for value in values)
+        for label, values in filters.items()
+        if values
+    }
 
 
 def _parse_stat(name: str, metric: Metric) -> Stat:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from app.query.engine import Series, build_series, scan, scan_each
 from app.query.history import ledger_counts, ledger_query
+from app.query.maintenance_events import maintenance_queries, read_maintenance
 from app.query.planner import build_query
 from app.query.selection import WHOLE_APP, Selection
 from app.query.stats import SketchBin, Value
@@ -180,17 +181,23 @@ async def read_snapshot(
     queries = {question: question.plan(time_range, selection) for question in questions}
     all_queries = list(queries.values())
     if whole_sections:
-        all_queries.append(ledger_query(time_range))
+        all_queries += [*maintenance_queries(time_range), ledger_query(time_range)]
     table = await scan(store, [app], time_range, all_queries, whole_sections)
     results = table.results()
-    ledger = ledger_counts(results.pop()) if whole_sections else {}
+    ledger: dict[str, int] = {}
+    events: Mapping[EventKey, int] = {}
+    if whole_sections:
+        *results, requests, codes, ledger_cells = results
+        ledger = ledger_counts(ledger_cells)
+        maintenance = await read_maintenance(store, app, time_range, [requests, codes])
+        events = table.merged_rollup.events | maintenance
     return AppSnapshot(
         app,
         time_range,
         selection,
         dict(zip(queries, zip(queries.values(), results, strict=True), strict=True)),
         table.last_active_s(),
-        table.merged_rollup.events if whole_sections else {},
+        events,
         ledger,
     )
 

@@ -102,7 +102,7 @@ class DistributionCell:
             bins = sorted(self.bins.items())
             return [(LOW_MS[index], HIGH_MS[index], count) for index, count in bins] or None
         if stat.method == "quantile":
-            return quantile_ms(self.bins, stat.argument)
+            return self._quantile(stat.argument)
         if stat.method == "within":
             count = sum(self.bins.values())
             return count_within(self.bins, int(stat.argument)) / count if count else None
@@ -113,6 +113,13 @@ class DistributionCell:
         if stat.method == "avg":
             return self.totals.total / self.totals.count
         return self.totals.largest
+
+    def _quantile(self, quantile: float) -> float | None:
+        """The middle of a bin, but never more than the largest value, which is known exactly."""
+        value = quantile_ms(self.bins, quantile)
+        if value is None or not self.totals.count:
+            return value
+        return min(value, float(self.totals.largest))
 
 
 class GaugeCell:

@@ -98,6 +98,8 @@ def required_sections(query: Query) -> RequiredSections:
     metric = query.metric
     if metric.kind == "distribution":
         sections = {"sketches" if stat.needs_sketch else "tallies" for stat in query.stats}
+        if any(stat.method == "quantile" for stat in query.stats):
+            sections.add("tallies")  # no quantile exceeds the maximum
         return RequiredSections(frozenset(sections))
     gauges = metric.selection if metric.sections == ("gauges",) else None
     return RequiredSections(frozenset(metric.sections), gauges)

@@ -6,10 +6,18 @@ which a rollup holds more than its limit.
 
 from __future__ import annotations
 
+import re
+
 SWITCHING_PROTOCOLS = 101  # a WebSocket: its "service time" is how long it stayed open
 FIRST_FAILED = 500
 CLASS_SIZE = 100
-OUTCOMES = ("ok", "failed")
+STATUSES = range(100, 600)
+STATUS_CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
+_CLASS_PATTERN = re.compile("[1-5][0-9x]x", re.IGNORECASE)
+OK, FAILED = "ok", "failed"
+MAINTENANCE = "maintenance"  # follows from an error code, not from the status alone
+MAINTENANCE_STATUS = 503
+OUTCOMES = (OK, FAILED, MAINTENANCE)
 
 
 def is_failed(status: int) -> bool:
@@ -18,8 +26,8 @@ def is_failed(status: int) -> bool:
 
 
 def outcome_of(status: int) -> str:
-    """Return "ok" or "failed", the values of the label `outcome`."""
-    return "failed" if is_failed(status) else "ok"
+    """Return the outcome that the status alone tells: OK or FAILED."""
+    return FAILED if is_failed(status) else OK
 
 
 def status_class(status: int) -> str:
@@ -33,6 +41,11 @@ def status_label(status: int) -> str:
     limit.
     """
     return str(status) if status >= CLASS_SIZE else status_class(status)
+
+
+def status_pattern(text: str) -> str:
+    """The pattern of a filter on `status`: "5xx" stands for its class, "50x" for 500 to 509."""
+    return text.lower().replace("x", "?") if _CLASS_PATTERN.fullmatch(text) else text
 
 
 def limit_status(status: int, within_limit: set[int]) -> int:

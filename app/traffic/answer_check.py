@@ -17,17 +17,19 @@ import httpx2
 from app.config import ConfigError
 from app.support.about import command
 from app.traffic.logplex_sender import AcknowledgedBatch
+from app.traffic.simulated_lines import SimulatedLine
 
 REQUESTS = "requests"
 LINES = "log lines"
 _CODE = "errors {}"
 _OUTCOME = "requests {}"
+_LOST = "log lines lost upstream"
 _LEDGER = {
     LINES: "received",
     "log lines promised": "promised",
     "log lines too old": "too_old",
     "log lines too new": "too_new",
-    "log lines lost upstream": "lost_upstream",
+    _LOST: "lost_upstream",
 }
 _UNPARSED = "log lines not understood"
 _UNKNOWN_APP_STATUS = 404
@@ -58,18 +60,24 @@ def expected_totals(batch: AcknowledgedBatch) -> Totals:
     for line in batch.lines:
         if line.status is not None:
             totals[REQUESTS] += 1
-            is_failure = line.status >= 500 or line.status == 0
-            totals[_OUTCOME.format("failed" if is_failure else "ok")] += 1
+            totals[_OUTCOME.format(_outcome(line))] += 1
         if line.code:
             totals[_CODE.format(line.code)] += 1
+        totals[_LOST] += line.lost
     messages = len(batch.lines)
     if batch.announced_lost:
         messages += 1
         totals[_CODE.format("L10")] += 1
-        totals["log lines lost upstream"] += batch.announced_lost
+        totals[_LOST] += batch.announced_lost
     totals[LINES] += messages
     totals["log lines promised"] += messages
     return totals
+
+
+def _outcome(line: SimulatedLine) -> str:
+    if line.code == "H80":
+        return "maintenance"
+    return "failed" if line.status == 0 or (line.status or 0) >= 500 else "ok"
 
 
 def compare(acknowledged_totals: Totals, before: Totals, after: Totals) -> Iterator[CheckRow]:

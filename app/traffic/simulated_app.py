@@ -199,12 +199,8 @@ class SimulatedApp:
         rng = self._rng
         error = ERRORS_BY_CODE[code]
         legacy = error.legacy or rng.random() < LEGACY_ROUTER_SHARE
-        tail = error.tail.format(
-            dyno=dyno,
-            connect=rng.choice((1, 2, 6)) if legacy else 0,
-            service=rng.randint(*error.service_ms),
-            page=0 if legacy else 567,
-        )
+        connect_ms = rng.choice((1, 2, 6)) if legacy else 0
+        tail = error.format_tail(dyno, connect_ms, rng.randint(*error.service_ms), legacy=legacy)
         text = router_frame(at_s, fields, error.head, tail, legacy=legacy, agent=error.agent)
         return SimulatedLine(at_s, text, error.status, error.code)
 
@@ -280,6 +276,7 @@ class SimulatedApp:
 
     def _trouble(self, at_s: float, name: str) -> list[SimulatedLine]:
         text = f"Error L12: 3 messages dropped since {timestamp(at_s - 9)}."
+        l12_frame = frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text)
         return [
             _dyno_line(
                 at_s,
@@ -287,7 +284,7 @@ class SimulatedApp:
                 "Error R16 (Detached) -> An attached process is not responding to SIGHUP",
                 "R16",
             ),
-            SimulatedLine(at_s, frame(PRI_LOGPLEX, at_s, "app", "log-shuttle", text), code="L12"),
+            SimulatedLine(at_s, l12_frame, code="L12", lost=3),
         ]
 
     def _addons(self, at_s: float) -> Process:

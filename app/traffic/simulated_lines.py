@@ -29,13 +29,15 @@ class SimulatedLine(NamedTuple):
 
     `at_s` is the time of sending in Unix seconds; the frame's own timestamp may be slightly
     earlier. `status` is the status of a request (0 when the router logged none), None for other
-    lines. `code` is an H, R or L code, "" for none.
+    lines. `code` is an H, R or L code, "" for none. `lost` is the number of messages that an L12
+    reports as lost.
     """
 
     at_s: float
     frame: bytes
     status: int | None = None
     code: str = ""
+    lost: int = 0
 
 
 class RequestFields(NamedTuple):
@@ -51,9 +53,9 @@ class RequestFields(NamedTuple):
 class RouterError(NamedTuple):
     """The form in which the router logs one of its codes.
 
-    `head` comes before the method. `tail` has the placeholders {dyno}, {connect}, {service} (drawn
-    from the range `service_ms`) and {page}, the size of the error page, which only Router 2.0 logs.
-    `weight` is the relative frequency of the code. Router 2.0 does not log `legacy` codes.
+    `head` comes before the method. `tail` has the placeholders of `format_tail`; {service} is drawn
+    from the range `service_ms`. `weight` is the relative frequency of the code. Router 2.0 does not
+    log `legacy` codes.
     """
 
     code: str
@@ -65,12 +67,27 @@ class RouterError(NamedTuple):
     legacy: bool = False
     agent: bool = False
 
+    def format_tail(self, dyno: str, connect_ms: int, service_ms: int, *, legacy: bool) -> str:
+        """The tail of a line. The routers differ in {page}, the size of the error page.
+
+        Of a request that reached no dyno ({no_time}, {no_page}), the legacy router logs nothing,
+        and Router 2.0 logs 0ms.
+        """
+        return self.tail.format(
+            dyno=dyno,
+            connect=connect_ms,
+            service=service_ms,
+            page=0 if legacy else 567,
+            no_time="" if legacy else "0ms",
+            no_page="" if legacy else 596,
+        )
+
 
 def _error(code: str, title: str, at: str = "error") -> str:
     return f'at={at} code={code} desc="{title}"'
 
 
-_NO_DYNO_TAIL = "dyno= connect= service= status=503 bytes="
+_NO_DYNO_TAIL = "dyno= connect={no_time} service={no_time} status=503 bytes={no_page}"
 _DYNO_TAIL = "dyno={dyno} connect={connect}ms service={service}ms status=503 bytes={page}"
 
 ROUTER_ERRORS = (
@@ -160,12 +177,8 @@ ROUTER_ERRORS = (
         status=421,
         agent=True,
     ),
-    RouterError(
-        "H80",
-        _error("H80", "Maintenance mode", "info"),
-        "dyno= connect= service= status=503 bytes={page}",
-        weight=0.5,
-    ),
+    RouterError("H34", _error("H34", "All up dynos are quarantined"), _NO_DYNO_TAIL, weight=0.5),
+    RouterError("H80", _error("H80", "Maintenance mode", "info"), _NO_DYNO_TAIL, weight=0.5),
     RouterError("H81", _error("H81", "Blank app", "info"), _NO_DYNO_TAIL, weight=0.5),
     RouterError(
         "H82", _error("H82", "Free dyno quota exhausted", "info"), _NO_DYNO_TAIL, weight=0.5

@@ -80,6 +80,32 @@ def test_l10_in_a_drain_gives_the_number_of_lost_messages() -> None:
     assert read_frame(lost(302_626)) == HerokuError("", "L10", 302_626)
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "messages"),
+    [
+        ("Error L12: 222 messages dropped since 2026-11-22T09:31:32.125756+00:00.", "L12", 222),
+        ("Error L12: 1 message dropped since 2026-11-22T09:31:32.125756+00:00", "L12", 1),
+        ("Error L13: 111 messages lost since 2026-11-22T09:31:32.125756+00:00.", "L13", 111),
+        ("Error L13 (local delivery error): 7 messages lost since 2026-11-22T09:31:32Z", "L13", 7),
+        ("Error L12: some messages dropped since 2026-11-22T09:31:32Z", "L12", 0),
+    ],
+)
+def test_l12_and_l13_give_the_number_of_lost_messages(text: str, code: str, messages: int) -> None:
+    sample = read(text, app_name="app", procid="log-shuttle")
+    assert sample == HerokuError("", code, messages)
+
+
+def test_l11_is_about_a_tail_session_and_loses_nothing_in_a_drain() -> None:
+    text = "Error L11 (Tail buffer overflow) -> This tail session dropped 1101 messages since x"
+    assert read(text, procid="logplex") == HerokuError("", "L11", 0)
+
+
+def test_r13_counts_when_heroku_writes_it_for_a_one_off_dyno() -> None:
+    text = "Error R13 (Attach error) -> Failed to attach to process"
+    assert read(text, procid="run.9695") == HerokuError("run", "R13", 0)
+    assert read(text, app_name="app", procid="run.9695") is None
+
+
 def test_l10_as_heroku_logs_prints_it_may_be_about_another_drain() -> None:
     text = (
         "Error L10 (output buffer overflow): drain 'd.0f0f' dropped 5 messages since "
@@ -93,8 +119,7 @@ def test_l10_as_heroku_logs_prints_it_may_be_about_another_drain() -> None:
     [
         ("L11 (Tail buffer overflow) -> This tail session dropped 1", "logplex", "heroku", "L11"),
         ('Error L14 (certificate validation): error="bad"', "logplex", "heroku", "L14"),
-        ("Error L12: 222 messages dropped since 2026-11-22", "log-shuttle", "app", "L12"),
-        ("Error L13: 111 messages lost since 2026-11-22", "log-shuttle", "app", "L13"),
+        ("Error L15 (Tail buffer temporarily unavailable)", "logplex", "heroku", "L15"),
     ],
 )
 def test_codes_of_the_log_stream(text: str, procid: str, app_name: str, code: str) -> None:

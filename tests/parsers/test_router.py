@@ -60,6 +60,8 @@ HEADS = {
     "H28": 'at=warning code=H28 desc="Client Connection Idle"',
     "H31": 'error code=H31 desc="Misdirected Request"',
     "H32": 'at=error code=H32 desc="TLS Certificate Mismatch"',
+    "H33": 'at=error code=H33 desc="HTTP/2 Stream Broken"',
+    "H34": 'at=error code=H34 desc="All up dynos are quarantined"',
     "H80": 'at=info code=H80 desc="Maintenance mode"',
     "H81": 'at=info code=H81 desc="Blank app"',
     "H82": 'at=info code=H82 desc="Free dyno quota exhausted"',
@@ -100,6 +102,32 @@ def test_a_line_with_an_error_code(code: str) -> None:
         tail, expected = NO_DYNO, Request("web.", 503, code, None, None, None)
     for protocol in ("", " protocol=https", " protocol=http2.0 tls=true tls_version=tls1.3"):
         assert read(f"{HEADS[code]} {CLIENT} {tail}{protocol}") == expected
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "dyno= connect=0ms service=0ms status=503 bytes=596",
+        "dyno= connect=0 service=0 status=503 bytes=596",
+        "dyno= connect=1ms service=7ms status=503 bytes=596",
+        'dyno="" connect="0ms" service="0ms" status="503" bytes="596"',
+        'dyno="" connect=0ms service=0ms status=503 bytes=596',
+        "dyno= status=503 bytes=596 service=0ms connect=0ms",
+        "status=503 connect=0ms service=0ms bytes=596 dyno=",
+    ],
+)
+@pytest.mark.parametrize("code", ["H10", "H14", "H34", "H80", "H99"])
+def test_a_request_that_reached_no_dyno_has_no_times_however_they_are_written(
+    code: str, tail: str
+) -> None:
+    for protocol in ("", " protocol=http2.0 tls=true tls_version=tls1.3"):
+        line = f'{HEADS[code]} method=GET path="/up" {tail}{protocol}'
+        assert read(line) == Request("web.", 503, code, None, None, 596)
+
+
+def test_times_stay_where_a_line_says_nothing_about_the_dyno() -> None:
+    line = 'at=info method=GET path="/" connect=1ms service=18ms status=200 bytes=512'
+    assert read(line) == Request("web.", 200, "", 1, 18, 512)
 
 
 @pytest.mark.parametrize("agent", ["curl/8.0", FORGED, ""])

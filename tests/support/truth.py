@@ -57,12 +57,13 @@ class Truth:
         for line in lines:
             if line.code:
                 self.codes[line.code] += 1
+            self.announced_lost += line.lost
             if line.status is None:
                 continue
             match = _SERVICE.search(line.frame)
             assert match, line.frame
             self.requests[match[1].decode(), line.status] += 1
-            if match[2]:
+            if match[1] and match[2]:  # without a dyno there is no time, even if it says 0ms
                 outcome = "failed" if line.status >= 500 or not line.status else "ok"
                 self.service_ms[outcome].append(int(match[2]))
 

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.alerting.self_monitoring import read_spooling_since
 from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
+from app.query.unmatched import unmatched_filters
 from app.rollup.resolutions import Resolution
 from app.rollup.schema import METRICS
+from app.rollup.statuses import OUTCOMES
 from app.storage.interface.store import Reader
 from app.web.api.problems import bad_parameter, query_problem
 from app.web.api.queries import require_app
@@ -28,7 +30,7 @@ class SignalParameters(BaseModel):
     process_type: list[str] = Field(
         default_factory=list, description="Filter: web, worker, …; repeatable"
     )
-    outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+    outcome: list[str] = Field(default_factory=list, description=f"Filter: {', '.join(OUTCOMES)}")
     minutes: int = Field(
         5, ge=1, le=MINUTES_MAX, description="Number of complete minutes before now"
     )
@@ -52,6 +54,7 @@ class SignalBody(BaseModel):
     )
     start: int
     end: int
+    warnings: list[str] = Field(description="Filters that match nothing")
 
 
 class AutoscalingApi:
@@ -92,6 +95,7 @@ class AutoscalingApi:
             self._finest,
             now_s,
         )
+        warnings = await unmatched_filters(self._store, [app], query, is_empty=not signal.value)
         spooling_since_s = await read_spooling_since(self._store)
         return SignalBody(
             app=app,
@@ -106,4 +110,5 @@ class AutoscalingApi:
             and not 0 < spooling_since_s < signal.end,
             start=signal.start,
             end=signal.end,
+            warnings=warnings,
         )

@@ -16,9 +16,11 @@ from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.query.table import Query as MetricQuery
+from app.query.unmatched import unmatched_filters
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
 from app.rollup.schema import METRICS
+from app.rollup.statuses import OUTCOMES
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.store import Reader
 from app.web.api.caching import cacheable
@@ -79,7 +81,7 @@ class QueryParameters(RangeParameters):
     status: list[str] = Field(default_factory=list, description="Filter: 200, 503, …")
     status_class: list[str] = Field(default_factory=list, description="Filter: 2xx, 5xx, …")
     code: list[str] = Field(default_factory=list, description="Filter: H12, R14, …")
-    outcome: list[str] = Field(default_factory=list, description="Filter: ok, failed")
+    outcome: list[str] = Field(default_factory=list, description=f"Filter: {', '.join(OUTCOMES)}")
     exit_status: list[str] = Field(default_factory=list, description="Filter: 0, 137, …")
 
     @property
@@ -270,6 +272,7 @@ class QueriesApi:
         try:
             query, warnings = plan(parameters.to_request(), self._resolutions, now_s)
             answer = await engine.answer(self._store, apps, query, now_s)
+            warnings += await unmatched_filters(self._store, apps, query, is_empty=answer.is_empty)
         except QueryError as error:
             raise query_problem(error) from error
         except engine.TooManySeries as error:

@@ -17,6 +17,7 @@ from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH
 from app.monitoring.operator_notices import Notices
 from app.query.stats import Value
 from app.rollup.resolutions import HOUR_S
+from app.rollup.statuses import OUTCOMES
 from app.support.about import command
 from app.web.authentication import COOKIE_NAME
 from app.web.pages.svg_charts import sparkline_path
@@ -95,7 +96,9 @@ _templates.filters.update(
     sparkline_path=sparkline_path,
     describe_entry=describe_entry,
 )
-_templates.globals.update(failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH)
+_templates.globals.update(
+    failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH, outcomes=OUTCOMES
+)
 
 
 class Pages:

@@ -9,6 +9,7 @@ from functools import partial
 
 import pytest
 
+from app.alerting.rule import Rule
 from app.alerting.state import Mute, pack_json
 from app.storage import connect as engine
 from app.storage.interface.alerts import AlertChange, AlertTable
@@ -39,6 +40,26 @@ async def test_a_quiet_day_is_quiet() -> None:
         await sim.live(60, quiet)
         await sim.live(1, quiet, lambda at_s: [release(at_s)])
         await sim.live(60, partial(quiet, requests=10, service_ms=300))
+
+        assert sim.told == []
+
+
+async def test_a_rule_may_name_a_class_of_statuses() -> None:
+    rule = Rule("errors", "5xx", metric="requests", stat="sum", filters={"status": ("5xx",)})
+    async with world() as sim:
+        await sim.add_rule(rule)
+        await sim.live(5, quiet)
+        await sim.live(1, partial(quiet, failed=1))
+        await sim.live(5, quiet)
+
+        assert sim.stories[0] == ("errors", "firing")
+
+
+async def test_maintenance_is_no_failure() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        await sim.live(10, partial(quiet, requests=0), broken("H80", times=11))
+        await sim.live(20, quiet)
 
         assert sim.told == []
 
@@ -218,7 +239,7 @@ async def test_lines_lost_by_heroku_fire() -> None:
         await sim.live(30, quiet)
 
         assert sim.stories == [("lines-lost", "firing"), ("lines-lost", "resolved")]
-        assert sim.told[0].message["title"] == "shop: lines lost (L10): 1,204 in a minute"
+        assert sim.told[0].message["title"] == "shop: lines lost (L10, L12, L13): 1,204 in a minute"
 
 
 async def test_alerts_of_one_app_in_a_minute_share_a_message() -> None:

@@ -35,6 +35,8 @@ def test_every_built_in_rule_is_valid_and_explains_itself(rule: Rule) -> None:
         ({"told_by": "code"}, "told_by=code: expected"),
         ({"limits": {"web": 1}}, "limits: requires a label in by"),
         ({"stat": "bins"}, "stat=bins: expected"),
+        ({"filters": {"status": ["777"]}}, "status=777 can never match: expected 100 to 599"),
+        ({"filters": {"outcome": ["fail"]}}, "expected failed, maintenance, ok"),
         ({"compare": "week", "below": True}, "compare=week"),
         ({"metric": "load_avg_1m", "stat": "max", "count_min": 5}, "count_min"),
         ({"limit": "much"}, "limit"),

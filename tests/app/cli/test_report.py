@@ -53,6 +53,18 @@ def table_of(log: bytes, *options: str) -> list[str]:
     return result.stdout.decode().splitlines()
 
 
+def test_requests_in_maintenance_did_not_fail() -> None:
+    text = (
+        'at=info code=H80 desc="Maintenance mode" method=GET path="/up" dyno= connect=0ms '
+        "service=0ms status=503 bytes=596"
+    )
+    log = LOG + text_line("heroku[router]", text, at=AT_S + 50).encode() * 300
+    requests = report_of(log)["requests"]
+    assert [requests[name] for name in ("count", "failed", "maintenance")] == [400, 1, 300]
+    assert report_of(log)["service_time_ms"] == report_of(LOG)["service_time_ms"]
+    assert any(line.endswith("; in maintenance 300") for line in table_of(log))
+
+
 def test_json_has_every_figure_of_known_lines() -> None:
     report = report_of(LOG, "--app", "shop")
 
@@ -63,6 +75,7 @@ def test_json_has_every_figure_of_known_lines() -> None:
         "per_minute": 50.0,
         "failed": 1,
         "failed_ratio": 0.01,
+        "maintenance": 0,
         "by_status": {"200": 99, "503": 1},
     }
     times = report["service_time_ms"]["all"]

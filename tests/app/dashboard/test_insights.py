@@ -90,6 +90,19 @@ def test_failures_codes_and_full_memory_are_described() -> None:
     ]
 
 
+def test_maintenance_that_has_not_ended_is_described() -> None:
+    began = event(START_S + 600, "maintenance", "began")
+    seen = event(START_S + 3500, "maintenance", "last seen")
+    ended = event(START_S + 3540, "maintenance", "ended")
+    assert find_insights(QUIET._replace(events=[began, seen])) == [
+        "Maintenance mode is on since 10:10 UTC: requests are answered with 503 (H80)."
+    ]
+    assert find_insights(QUIET._replace(events=[event(START_S, "maintenance", "on")])) == [
+        "Maintenance mode is on: requests are answered with 503 (H80)."
+    ]
+    assert find_insights(QUIET._replace(events=[began, ended])) == []
+
+
 def test_for_a_silent_app_nothing_else_is_shown() -> None:
     facts = QUIET._replace(last_seen_s=START_S + 600, failed_share=0.5)
     assert find_insights(facts) == ["Silent since 10:10 UTC: no log lines received."]

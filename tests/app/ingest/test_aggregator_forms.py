@@ -199,6 +199,8 @@ DYNOS += [
     "release.2",
     ".1",
     "web.1.2",
+    '""',
+    '"web.1"',
 ]
 TIMES = [
     timestamp(ARRIVED_S - 1),

@@ -121,8 +121,17 @@ def test_without_values_a_distribution_has_a_count_and_nothing_else() -> None:
 def test_percentiles_are_of_all_values_and_no_average_of_percentiles() -> None:
     cell = distribution_of(*[10] * 19)
     cell.add_bins(distribution_of(49).bins)
+    cell.totals.merge(TimingTotals(1, 49, 49))
     assert value_of(cell, "p95") == 10
     assert value_of(cell, "p99") == 49
+
+
+@pytest.mark.parametrize("ms", [501, 1_007, 30_001, 6_000_000, 7_000_000])
+def test_no_percentile_exceeds_the_exact_maximum(ms: int) -> None:
+    for cell in (distribution_of(*[ms] * 20), distribution_of(*range(1, 100), ms)):
+        highest = value_of(cell, "p99.9")
+        assert isinstance(highest, float)
+        assert 0.99 * min(ms, 6_000_000) <= highest <= ms
 
 
 def test_gauges_are_answered_in_their_unit() -> None:

@@ -12,6 +12,7 @@ from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.traffic.simulated_app import SimulatedApp
 from app.traffic.simulated_dyno import user_activity
 from app.traffic.simulated_lines import (
+    ERRORS_BY_CODE,
     ROUTER_ERRORS,
     RequestFields,
     RouterError,
@@ -128,13 +129,23 @@ def test_runtime_metrics_come_every_20_seconds(hour: list[SimulatedLine]) -> Non
 @pytest.mark.parametrize("error", ROUTER_ERRORS, ids=lambda error: error.code)
 @pytest.mark.parametrize("legacy", [True, False])
 def test_every_router_error_is_read_as_what_it_is(error: RouterError, legacy: bool) -> None:
-    tail = error.tail.format(dyno="web.2", connect=1, service=30_001, page=0)
+    tail = error.format_tail("web.2", 1, 30_001, legacy=legacy)
     frame_bytes = router_frame(START_S, FIELDS, error.head, tail, legacy=legacy, agent=error.agent)
     sample = dispatch.parse(parse_message(frame_bytes.partition(b" ")[2]))
     assert isinstance(sample, Request)
     assert (error.code, error.status) == (sample.code, sample.status)
     assert sample.source == ("web.2" if "{dyno}" in error.tail else "web.")
     assert sample.service_ms == (30_001 if "{service}" in error.tail else sample.service_ms)
+    if "{dyno}" not in error.tail:
+        assert (sample.connect_ms, sample.service_ms) == (None, None)
+
+
+def test_router_2_logs_0_ms_for_a_request_that_reached_no_dyno() -> None:
+    tails = [ERRORS_BY_CODE["H80"].format_tail("", 0, 0, legacy=legacy) for legacy in (True, False)]
+    assert tails == [
+        "dyno= connect= service= status=503 bytes=",
+        "dyno= connect=0ms service=0ms status=503 bytes=596",
+    ]
 
 
 def test_router_2_decodes_the_path_and_the_legacy_router_does_not() -> None:

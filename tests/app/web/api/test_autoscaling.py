@@ -71,6 +71,8 @@ async def test_websockets_do_not_count(client: httpx2.AsyncClient) -> None:
     assert rate["value"] == 4
     none = await signal(client, metric="metric=requests", query="process_type=worker")
     assert (none["value"], none["dynos"]) == (0, 0)
+    assert none["warnings"] == ["process_type=worker matches nothing. There is: web"]
+    assert rate["warnings"] == []
 
 
 async def test_minutes_without_lines_make_it_incomplete(

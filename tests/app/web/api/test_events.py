@@ -60,6 +60,26 @@ async def test_a_batch_that_comes_twice_tells_its_events_once(client: httpx2.Asy
     assert [event["count"] for event in await events(client)] == [1]
 
 
+async def test_maintenance_is_an_event_that_no_line_says(client: httpx2.AsyncClient) -> None:
+    head = 'at=info code=H80 desc="Maintenance mode"'
+    refused = {"head": head, "dyno": "", "connect": "0ms", "service": "0ms", "status": "503"}
+    minutes = [router(AT_S - 1800)]
+    minutes += [router(AT_S - 60 * age, **refused) for age in (20, 15, 10)]
+    for body in reversed(minutes):
+        await post(client, body)
+
+    async def rows() -> list[tuple[float, str, str]]:
+        entries = await events(client, "?kind=maintenance")
+        return [(entry["time"], entry["detail"], entry["process_type"]) for entry in entries]
+
+    assert await rows() == [(AT_S - 1200, "began", ""), (AT_S - 600, "last seen", "")]
+    await post(client, router(AT_S))
+    assert await rows() == [(AT_S - 1200, "began", ""), (AT_S, "ended", "")]
+    feed = (await client.get("/api/v1/apps/shop/feed")).text
+    assert "maintenance began" in feed
+    assert "maintenance ended" in feed
+
+
 async def test_events_are_filtered_by_kind_and_range(client: httpx2.AsyncClient) -> None:
     await post(client, api("Release v1 created") + api("Build succeeded", AT_S - 7200))
 

@@ -80,6 +80,100 @@ async def totals(client: httpx2.AsyncClient, query: str) -> dict[Any, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ("status=1xx", 1),
+        ("status=2xx", 100),
+        ("status=3xx", 0),
+        ("status=4xx", 0),
+        ("status=5xx", 2),
+        ("status=5XX", 2),
+        ("status=50x", 2),
+        ("status=51x", 0),
+        ("status=5xx&status=200", 102),
+        ("status=5xx&dyno=web.2", 1),
+        ("status_class=5xx", 2),
+        ("status_class=5XX", 2),
+    ],
+)
+async def test_a_class_of_statuses_is_understood_as_a_filter(
+    filled_client: httpx2.AsyncClient, filters: str, count: int
+) -> None:
+    answer = await ask(filled_client, f"metric=requests&step=range&{filters}")
+    assert answer["series"][0]["values"] == [count]
+    assert answer["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "warning"),
+    [
+        ("requests&status=777", "status=777 matches nothing. There is: 101, 200, 503"),
+        ("requests&status=500&status=9xx", "status=9xx matches nothing. There is: 101, 200, 503"),
+        (
+            "requests&outcome=error",
+            "outcome=error matches nothing. There is: failed, maintenance, ok",
+        ),
+        (
+            "requests&status_class=500&by=dyno",
+            "status_class=500 matches nothing. There is: 1xx, 2xx, 3xx, 4xx, 5xx",
+        ),
+        ("requests&process_type=wbe", "process_type=wbe matches nothing. There is: web"),
+        ("requests&dyno=web.9", "dyno=web.9 matches nothing. There is: web.1, web.2"),
+        ("heroku_errors&code=h12", "code=h12 matches nothing. There is: H10, H12, L10, R14"),
+        ("load_avg_1m&dyno=web.1", "dyno=web.1 matches nothing. There is: worker.1"),
+        ("dyno_exits&exit_status=-1", "exit_status=-1 matches nothing. There is no exit_status"),
+        ("service_time_ms&process_type=x", "process_type=x matches nothing. There is: web"),
+    ],
+)
+async def test_a_filter_that_matches_nothing_is_named_in_a_warning(
+    filled_client: httpx2.AsyncClient, query: str, warning: str
+) -> None:
+    answer = await ask(filled_client, f"metric={query}")
+    assert len(answer["warnings"]) == 1
+    assert answer["warnings"][0].startswith(warning)
+
+
+@pytest.mark.parametrize("query", ["requests&status=404", "heroku_errors&code=H13&code=R*"])
+async def test_a_filter_that_could_match_gives_no_warning(
+    filled_client: httpx2.AsyncClient, query: str
+) -> None:
+    assert (await ask(filled_client, f"metric={query}"))["warnings"] == []
+
+
+async def test_requests_in_maintenance_are_neither_failed_nor_fast(
+    client: httpx2.AsyncClient,
+) -> None:
+    served = b"".join(router(AT_S, service="40ms") for _ in range(10))
+    await post(client, served + router(AT_S, status="500", service="40ms"))
+    no_dyno = {"dyno": "", "connect": "0ms", "service": "0ms", "status": "503", "size": "596"}
+    head = 'at=info code=H80 desc="Maintenance mode"'
+    await post(client, b"".join(router(AT_S, head=head, **no_dyno) for _ in range(300)))
+
+    assert await totals(client, "metric=requests&by=outcome") == {
+        ("failed", "sum"): 1,
+        ("maintenance", "sum"): 300,
+        ("ok", "sum"): 10,
+    }
+    assert await totals(client, "metric=requests&outcome=failed") == {("sum",): 1}
+    assert (await totals(client, "metric=requests&by=status"))["503", "sum"] == 300
+    assert await totals(client, "metric=service_time_ms&stat=p50&stat=count") == {
+        ("p50",): 40,
+        ("count",): 11,
+    }
+    assert await totals(client, "metric=connect_time_ms&stat=count") == {("count",): 11}
+
+
+async def test_no_percentile_exceeds_the_maximum_whether_the_query_asks_for_it_or_not(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, b"".join(router(AT_S, service="1001ms") for _ in range(300)))
+    for stats in ("p50", "p95", "p50&stat=p95&stat=p99.9&stat=max"):
+        for by in ("", "&by=process_type", "&by=outcome"):
+            answer = await totals(client, f"metric=service_time_ms&stat={stats}{by}")
+            assert set(answer.values()) == {1001}
+
+
 async def test_requests_are_counted_by_every_label(filled_client: httpx2.AsyncClient) -> None:
     async def counts(by: str) -> dict[Any, Any]:
         answer = await totals(filled_client, f"metric=requests&by={by}")

@@ -1,0 +1,143 @@
+"""When maintenance began and ended, from the counts of an app's requests.
+
+No line says so: the router only answers requests with H80. So the events are found at query time,
+in the stored counts. They are the same in whatever order, and however often, batches arrived.
+
+    began      the first requests in maintenance after other answers
+    on         the range begins within the maintenance, or no other answer came before
+    ended      the first other answer
+    last seen  the last requests in maintenance, if no other answer came since
+
+An interval with both kinds of answers lies at the edge of a maintenance, or within: other answers
+there were requests in progress. Times are to the minute as long as minutes are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from app.query.engine import scan
+from app.query.stats import Stat
+from app.query.table import Query, QueryCells, QueryRange
+from app.rollup.events import EventKey
+from app.rollup.resolutions import MINUTE_S, Resolution
+from app.rollup.schema import METRICS
+from app.storage.interface.rollups import RollupReader
+from parsers.error_codes import MAINTENANCE_CODE
+
+MAINTENANCE = "maintenance"  # the kind of these events
+BEGAN, ENDED, ON, LAST_SEEN = "began", "ended", "on", "last seen"
+EDGES_MAX = 12  # of which the minutes are read
+_MS = 1000
+_SUM = Stat("sum", "sum", 0)
+_MINUTES = Resolution("1m", MINUTE_S, 0)
+
+
+class Interval(NamedTuple):
+    """Numbers of requests in an interval. Times in Unix seconds."""
+
+    start_s: int
+    length_s: int
+    in_maintenance: int
+    others: int
+
+
+class Edge(NamedTuple):
+    """An interval in which maintenance began or ended, say."""
+
+    interval: Interval
+    detail: str
+
+
+def maintenance_queries(time_range: QueryRange) -> list[Query]:
+    """The queries that `read_maintenance` takes the cells of."""
+    steps = time_range._replace(step_s=time_range.resolution.seconds)
+    codes = {"code": (MAINTENANCE_CODE,)}
+    return [
+        Query(METRICS["requests"], (_SUM,), steps),
+        Query(METRICS["heroku_errors"], (_SUM,), steps, filters=codes),
+    ]
+
+
+async def read_maintenance(
+    store: RollupReader, app: str, time_range: QueryRange, cells: Sequence[QueryCells]
+) -> dict[EventKey, int]:
+    """The events of a range, in which `cells` answer `maintenance_queries`.
+
+    Raises:
+        StoreUnavailable, NewerVersion
+    """
+    _, codes = cells
+    if not codes.keys():
+        return {}
+    intervals = _intervals(time_range, cells)
+    edges = list(find_edges(intervals))
+    coarse = {edge.interval for edge in edges if edge.interval.length_s > MINUTE_S}
+    if 0 < len(coarse) <= EDGES_MAX:
+        minutes = {interval: await _minutes(store, app, interval) for interval in sorted(coarse)}
+        edges = list(
+            find_edges(
+                [minute for interval in intervals for minute in minutes.get(interval, [interval])]
+            )
+        )
+    return {
+        EventKey(interval.start_s * _MS, MAINTENANCE, "", detail + _precision(interval)): 1
+        for interval, detail in edges
+    }
+
+
+def find_edges(intervals: Sequence[Interval]) -> Iterator[Edge]:
+    """Yield the edges of each maintenance, in order of time."""
+    has_others = False
+    last: Interval | None = None  # of the current maintenance
+    first: Interval | None = None
+    for interval in intervals:
+        if interval.in_maintenance:
+            if last is None:
+                first = interval
+                yield Edge(interval, BEGAN if has_others else ON)
+            last = interval
+        elif interval.others and last is not None:
+            yield Edge(last if last.others and last is not first else interval, ENDED)
+            last = None
+        has_others |= bool(interval.others)
+    if last is not None and last.others and last is not first:
+        yield Edge(last, ENDED)
+    elif last is not None and last is not first:
+        yield Edge(last, LAST_SEEN)
+
+
+def _intervals(time_range: QueryRange, cells: Sequence[QueryCells]) -> list[Interval]:
+    """The intervals with requests."""
+    requests, codes = cells
+    length_s = time_range.resolution.seconds
+    positions = range((time_range.end - time_range.start) // length_s)
+    counts = zip(
+        requests.values((), None, _SUM, positions),
+        codes.values((), None, _SUM, positions),
+        strict=True,
+    )
+    return [
+        Interval(time_range.start + position * length_s, length_s, part, max(total - part, 0))
+        for position, (total, part) in enumerate(counts)
+        if isinstance(total, int) and isinstance(part, int) and (total or part)
+    ]
+
+
+async def _minutes(store: RollupReader, app: str, interval: Interval) -> list[Interval]:
+    """The minutes of an interval, or itself if some of them are no longer stored."""
+    end = interval.start_s + interval.length_s
+    time_range = QueryRange(interval.start_s, end, MINUTE_S, _MINUTES)
+    table = await scan(store, [app], time_range, maintenance_queries(time_range))
+    minutes = _intervals(time_range, table.results())
+    in_maintenance = sum(minute.in_maintenance for minute in minutes)
+    others = sum(minute.others for minute in minutes)
+    is_complete = (in_maintenance, others) == (interval.in_maintenance, interval.others)
+    return minutes if is_complete else [interval]
+
+
+def _precision(interval: Interval) -> str:
+    if interval.length_s == MINUTE_S:
+        return ""
+    return f" (within {interval.length_s // MINUTE_S} minutes)"
