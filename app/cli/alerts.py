@@ -28,7 +28,7 @@ from app.cli.alert_channels import add_channel_arguments
 from app.cli.arguments import time_span
 from app.cli.open_store import open_store
 from app.cli.output import print_err
-from app.config import Settings, pages_url
+from app.config import Settings
 from app.support.about import command
 
 HISTORY_ENTRIES = 100
@@ -165,7 +165,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
     async with open_store(settings) as store:
         action: Action = arguments.action
-        return await action(AlertAdmin(store, time.time, pages_url(settings)), arguments)
+        return await action(AlertAdmin(store, time.time), arguments)
 
 
 async def _list(admin: AlertAdmin, arguments: argparse.Namespace) -> int:

@@ -114,7 +114,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
     app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
-    app.include_router(AlertsApi(visible_store, store, clock, pages_url(settings)).router)
+    app.include_router(AlertsApi(visible_store, store, clock).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)

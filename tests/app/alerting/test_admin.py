@@ -9,11 +9,11 @@ from app.alerting import admin as admin_module
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
 from app.storage.interface.alerts import AlertChange, AlertTable
-from tests.support.incident import URL, World, error, quiet, world
+from tests.support.incident import World, error, quiet, world
 
 
 def admin(sim: World) -> AlertAdmin:
-    return AlertAdmin(sim.store, sim.clock, URL)
+    return AlertAdmin(sim.store, sim.clock)
 
 
 def crashing(at_s: float) -> list[bytes]:
