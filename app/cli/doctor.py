@@ -35,6 +35,7 @@ from app.ingest.spool import Spool
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
 from app.storage.interface.alerts import AlertReader, AlertTable
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.server import ServerStatus
@@ -353,21 +354,40 @@ async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
             app,
         )
     for sighting in seen_apps:
-        if now_s - sighting.last_seen_s > DRAIN_SILENT_S:
-            since = f"{sighting.app}: silent since {format_minute(sighting.last_seen_s)} UTC"
-            yield Finding(False, "apps", since, sighting.app)
-        elif now_s - sighting.runtime_metrics_s > DRAIN_SILENT_S:
-            yield Finding(
-                False,
-                "apps",
-                f"{sighting.app}: no memory and load. Run heroku labs:enable log-runtime-metrics "
-                f"-a {sighting.app}; heroku restart -a {sighting.app}",
-                sighting.app,
-            )
+        if problem := describe_missing_lines(sighting, now_s):
+            yield Finding(False, "apps", f"{sighting.app}: {problem}", sighting.app)
     for app in await looping_apps(store):
         yield Finding(False, "apps", loop_notice(app), app)
     if seen_apps:
         yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen")
+
+
+def describe_missing_lines(sighting: SeenApp, now_s: float) -> str:
+    """What an app does not send, since when, and what to do; "" if all arrives.
+
+    Enabling runtime metrics restarts an app, so that is advised only if it never sent any.
+    """
+    app, metrics_s = sighting.app, sighting.runtime_metrics_s
+    silent_since_s = sighting.last_seen_s
+    if now_s - silent_since_s > DRAIN_SILENT_S:
+        metrics = f" (memory and load until {format_minute(metrics_s)} UTC)" if metrics_s else ""
+        return (
+            f"silent since {format_minute(silent_since_s)} UTC{metrics}. Check that dynos run "
+            f"(heroku ps -a {app}) and that heroku drains -a {app} lists our address"
+        )
+    if not metrics_s:
+        return (
+            "has not sent memory and load yet. If heroku labs -a "
+            f"{app} shows log-runtime-metrics as off: heroku labs:enable log-runtime-metrics "
+            f"-a {app}; heroku restart -a {app}"
+        )
+    if now_s - metrics_s > DRAIN_SILENT_S:
+        return (
+            f"no memory and load since {format_minute(metrics_s)} UTC, but other lines until "
+            f"{format_minute(silent_since_s)} UTC. It had log-runtime-metrics, so check that dynos "
+            f"run (heroku ps -a {app}), and only then that it is still on (heroku labs -a {app})"
+        )
+    return ""
 
 
 async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:

@@ -146,7 +146,7 @@ async def _read_overview(
         app=sighting.app,
         last_seen_s=sighting.last_seen_s,
         is_silent=now_s - sighting.last_seen_s > SILENT_AFTER_S,
-        has_runtime_metrics=sighting.runtime_metrics_s >= time_range.start,
+        has_runtime_metrics=bool(sighting.runtime_metrics_s),
         requests_per_min=requests / MINUTES if counts else None,
         failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
         p95_ms=hour.value(_P95),
