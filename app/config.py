@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from app.rollup.rollup import CardinalityLimits
+from app.support.durations import parse_duration
 from app.support.errors import UserError
 from app.support.loopback import is_loopback
 
@@ -30,8 +31,6 @@ REDIS_CONNECTIONS = 16  # of all workers; the smallest plan of Heroku's Redis al
 # Variables with our prefix that are not settings: for tests, the launcher script and development.
 _NOT_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER", "DYNOMETER_PURE")
 
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SIZE = re.compile(r"([0-9]{1,12})(|KiB|MiB|GiB)")
 _UNIT_BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -62,14 +61,6 @@ def parse_count(value: str) -> int:
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**6):
         raise ValueError("a whole number from 1")
     return int(value)
-
-
-def parse_duration(value: str) -> int:
-    """A duration such as 5m, in seconds."""
-    match = _DURATION.fullmatch(value)
-    if not match or not int(match[1]):
-        raise ValueError("a duration such as 24h, 90d, 5m, 30s")
-    return int(match[1]) * _UNIT_S[match[2]]
 
 
 def parse_size(value: str) -> int:

@@ -26,7 +26,7 @@ def test_an_empty_variable_is_as_if_it_were_not_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400), ("90", 90)]
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400)]
 )
 def test_durations_have_units(text: str, seconds: int) -> None:
     assert Settings.from_environ({"DYNOMETER_SPOOL_MAX_AGE": text}).spool_age_max_s == seconds
@@ -37,7 +37,7 @@ BAD = {
     "WEB_CONCURRENCY": ["0", "many", "1.5"],
     "DYNOMETER_REDIS_APPENDFSYNC": ["no", "sometimes"],
     "DYNOMETER_PUBLIC_URL": ["metrics.example.com", "ftp://x", "https://a:b@example.com"],
-    "DYNOMETER_SPOOL_MAX_AGE": ["0", "soon", "-5m", "1w"],
+    "DYNOMETER_SPOOL_MAX_AGE": ["0", "90", "soon", "-5m", "1w"],
     "DYNOMETER_BODY_BYTES_MAX": ["0", "16MB", "lots"],
 }
 

@@ -93,7 +93,7 @@ async def test_a_rule_with_a_lower_limit() -> None:
         await sim.live(10, lambda at_s: quiet(at_s, requests=1))
 
         assert sim.stories == [("too-quiet", "firing")]
-        assert "(expected at least 100)" in sim.told[0].message["title"]
+        assert "over 5 min (expected at least 100)" in sim.told[0].message["title"]
 
 
 async def test_limits_of_rules_channels_and_mutes(monkeypatch: pytest.MonkeyPatch) -> None:
