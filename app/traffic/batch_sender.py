@@ -13,8 +13,8 @@ import msgspec
 
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.config import ConfigError
-from app.support.about import command
 from app.support.loopback import is_loopback
+from app.traffic.answers import connection_problem, error_reason, failure
 
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10, 20)  # in total longer than a service needs to restart
 ANSWER_WITHIN_S = 30
@@ -124,14 +124,12 @@ class BatchSender:
         }
         body = b"".join(frames)
         for delay_s in self._retry_delays_s:
-            failure = self._attempt(body, headers)
-            if not failure:
+            if not self._attempt(body, headers):
                 return
             time.sleep(delay_s)
-        if failure := self._attempt(body, headers):
+        if reason := self._attempt(body, headers):
             raise DeliveryError(
-                f"{self._target.url} does not accept lines ({failure}). "
-                "Run this again once it does."
+                f"{self._target.url} does not accept lines ({reason}). Run this again once it does."
             )
 
     def _attempt(self, body: bytes, headers: dict[str, str]) -> str:
@@ -141,18 +139,15 @@ class BatchSender:
             response = self._client.post(f"{url}/drain", content=body, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if not self._is_reachable:
-                raise DeliveryError(
-                    f"no service at {url}. Start it with {command()} serve ({error})"
-                ) from error
+                raise DeliveryError(connection_problem(url, error)) from error
             return str(error)
         except httpx2.TransportError as error:
             self._is_reachable = True
-            return str(error) or type(error).__name__
+            return failure(url, error)
         self._is_reachable = True
         if response.is_success:
             return ""
-        first_line = response.text.strip().partition("\n")[0][:200]
-        problem = f"it answered {response.status_code} {first_line}".rstrip()
+        problem = f"it answered {response.status_code} {error_reason(response)}".rstrip()
         if response.status_code < 500 and response.status_code != 429:
             hint = _HINTS.get(response.status_code, "")
             raise DeliveryError(f"{url} rejected the lines: {problem}{hint}")
