@@ -43,6 +43,7 @@ from app.storage.interface.store import Reader
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
+from app.support.tls_errors import tls_problem
 
 ROTATION_LONG_S = 24 * 3600
 FOLDING_LATE_S = 180  # three sweeps
@@ -169,10 +170,11 @@ async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
         async with httpx2.AsyncClient(timeout=ANSWER_WITHIN_S) as client:
             answer = await client.get(url)
     except httpx2.HTTPError as error:
+        reason = tls_problem(error) or str(error) or type(error).__name__
         yield Finding(
             False,
             "access",
-            f"{url} cannot be reached from here ({error or type(error).__name__}), and Heroku must "
+            f"{url} cannot be reached from here ({reason}), and Heroku must "
             "reach it: check the host name, the certificate, and that the service runs",
         )
         return

@@ -18,7 +18,7 @@ def tls_problem(error: BaseException) -> str:
         if isinstance(cause, ssl.SSLError):
             reason = getattr(cause, "verify_message", "") or cause.reason or str(cause)
             fix = next((fix for name, fix in _FIXES if name == cause.reason), "{reason}")
-            return f"TLS failed: {fix.format(reason=reason)}"
+            return f"TLS failed: {fix.format(reason=reason.rstrip('.'))}"
     return ""
 
 

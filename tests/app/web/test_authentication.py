@@ -205,7 +205,7 @@ async def test_a_drain_added_or_removed_takes_effect_within_seconds() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "metrics.example.com"])
 def test_without_a_token_the_service_listens_only_here(host: str) -> None:
-    with pytest.raises(ConfigError, match="export DYNOMETER_ADMIN_TOKEN="):
+    with pytest.raises(ConfigError, match="echo DYNOMETER_ADMIN_TOKEN="):
         Settings.from_environ({"HOST": host})
 
 
