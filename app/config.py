@@ -456,4 +456,10 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
 
 def pages_url(settings: Settings) -> str:
     """The address of the pages, as far as it is known."""
-    return settings.public_url or f"http://{settings.host}:{settings.port}"
+    return settings.public_url or local_url(settings, "http")
+
+
+def local_url(settings: Settings, scheme: str) -> str:
+    """The address at which the service listens."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{settings.port}"

@@ -365,7 +365,7 @@ async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
 
 
 def describe_missing_lines(sighting: SeenApp, now_s: float) -> str:
-    """What an app does not send, since when, and what to do; "" if all arrives.
+    """Name the lines that an app does not send, since when, and the fix; "" if all arrive.
 
     Enabling runtime metrics restarts an app, so that is advised only if it never sent any.
     """

@@ -108,8 +108,8 @@ def _run(argv: list[str]) -> int:
         function: Callable[..., int] = getattr(module, command.function)
         config = importlib.import_module(_SETTINGS)
         # Options named like a setting, such as PORT, take precedence, also in worker processes.
-        given = {name: value for name, value in vars(arguments).items() if name.isupper() and value}
-        os.environ.update(given)
+        options = vars(arguments).items()
+        os.environ.update({name: value for name, value in options if name.isupper() and value})
         config.load_env_file(os.environ)
         return function(arguments=arguments, settings=config.Settings.from_environ(os.environ))
     return EXIT_INVALID

@@ -1,4 +1,4 @@
-"""A parser of arguments that names what was probably meant."""
+"""A parser of arguments that suggests the closest command or option."""
 
 from __future__ import annotations
 

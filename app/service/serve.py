@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.config import ConfigError, Settings, unknown_settings
+from app.config import ConfigError, Settings, local_url, unknown_settings
 from app.receivers.http_protocol import CONNECTIONS_MAX, RESERVED_FILES, LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
@@ -81,7 +81,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
 
         def announce() -> None:
             if settings.log_format == "json":
-                address = _address(settings, scheme)
+                address = local_url(settings, scheme)
                 log.info("listening on %s, store: %s", address, store_description)
             elif store_problems:
                 print_to_reader(_warning(settings, store_problems, scheme))
@@ -259,11 +259,6 @@ def _tls_options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _address(settings: Settings, scheme: str) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{settings.port}"
-
-
 def _warning(settings: Settings, store_problems: list[str], scheme: str) -> str:
     """The greeting of a service that cannot use its store yet."""
     problems = "\n".join(f"  {problem}" for problem in store_problems)
@@ -273,7 +268,7 @@ def _warning(settings: Settings, store_problems: list[str], scheme: str) -> str:
         effect = f"log lines wait on disk in {settings.spool_dir}"
     else:
         effect = "log lines are rejected"
-    return f"""Dynometer listens on {_address(settings, scheme)}/, but its store is not ready:
+    return f"""Dynometer listens on {local_url(settings, scheme)}/, but its store is not ready:
 {problems}
 
 While it does not answer, {effect}, and pages and queries answer 503.
@@ -282,7 +277,7 @@ Check everything: {command()} doctor   Stop: Ctrl-C"""
 
 
 def _welcome(settings: Settings, store_description: str, scheme: str) -> str:
-    url = _address(settings, scheme)
+    url = local_url(settings, scheme)
     to_option = "" if settings.port == DEFAULT_PORT else f" --to {url}"
     query = "metric=service_time_ms&stat=p95&by=process_type"
     if settings.local_mode:

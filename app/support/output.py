@@ -7,7 +7,7 @@ import sys
 
 
 def print_to_reader(text: str) -> None:
-    """Print for whoever still reads stdout; a reader that is gone is no error."""
+    """Print to stdout and flush. If its reader has exited, the text is dropped."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
@@ -15,7 +15,5 @@ def print_to_reader(text: str) -> None:
 
 
 def discard_stdout() -> None:
-    """Send what is left in stdout nowhere. Python flushes it once more at exit, which must not fail
-    again.
-    """
+    """Drop the rest of stdout. Python flushes it once more at exit, which must not fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

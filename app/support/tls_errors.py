@@ -1,4 +1,4 @@
-"""TLS errors in words: what failed, and what to do."""
+"""Describes TLS errors: the failure and the fix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FIXES = (
 
 
 def tls_problem(error: BaseException) -> str:
-    """What failed in TLS, if that caused this error, as in "TLS failed: …"; else ""."""
+    """Describe the TLS error behind an error, as in "TLS failed: …"; "" if there is none."""
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLError):
             reason = getattr(cause, "verify_message", "") or cause.reason or str(cause)

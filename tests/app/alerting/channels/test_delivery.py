@@ -241,7 +241,7 @@ async def test_a_certificate_of_another_host_is_not_accepted(
         mail = channel(f"smtps://localhost:{box.port}", "email", to=("a@example.com",))
         with pytest.raises(
             ChannelDeliveryError,
-            match="TLS failed: its certificate is not accepted .Hostname mismatch",
+            match="TLS failed: its certificate is not accepted",
         ):
             await ChannelSender(Clock()).send(mail, MESSAGE)
 
