@@ -1,4 +1,4 @@
-"""Settings, read once from the environment.
+"""Settings, read once from the environment, and from a .env file in the working directory.
 
 To add a setting, add a field to `Settings`, and a section to docs/configuration.md that begins with
 its description.
@@ -7,11 +7,13 @@ its description.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -21,17 +23,19 @@ from pydantic_settings import (
 )
 
 from app.rollup.rollup import CardinalityLimits
+from app.support.durations import parse_duration
 from app.support.errors import UserError
 from app.support.loopback import is_loopback
 
 PREFIX = "DYNOMETER_"
+ENV_FILE = Path(".env")  # in the working directory
+_PREFIX_LIKENESS = 0.8
+_NEW_TOKEN = f"echo DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32) >> {ENV_FILE}"
 ADMIN_TOKEN_LENGTH_MIN = 16
 REDIS_CONNECTIONS = 16  # of all workers; the smallest plan of Heroku's Redis allows 20
 # Variables with our prefix that are not settings: for tests, the launcher script and development.
 _NOT_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER", "DYNOMETER_PURE")
 
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)")
-_UNIT_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _SIZE = re.compile(r"([0-9]{1,12})(|KiB|MiB|GiB)")
 _UNIT_BYTES = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
@@ -62,14 +66,6 @@ def parse_count(value: str) -> int:
     if not (value.isascii() and value.isdigit() and 0 < int(value) < 10**6):
         raise ValueError("a whole number from 1")
     return int(value)
-
-
-def parse_duration(value: str) -> int:
-    """A duration such as 5m, in seconds."""
-    match = _DURATION.fullmatch(value)
-    if not match or not int(match[1]):
-        raise ValueError("a duration such as 24h, 90d, 5m, 30s")
-    return int(match[1]) * _UNIT_S[match[2]]
 
 
 def parse_size(value: str) -> int:
@@ -361,12 +357,12 @@ class Settings(BaseSettings):
         if self.admin_token and len(self.admin_token) < ADMIN_TOKEN_LENGTH_MIN:
             raise ConfigError(
                 f"DYNOMETER_ADMIN_TOKEN is shorter than {ADMIN_TOKEN_LENGTH_MIN} characters: "
-                "export DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32)"
+                + _NEW_TOKEN
             )
         if self.local_mode and not is_loopback(self.host):
             raise ConfigError(
                 f"HOST={self.host} is reachable from other machines, but no admin token is set. "
-                "First run: export DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32)"
+                f"First run: {_NEW_TOKEN}"
             )
         return self
 
@@ -414,11 +410,44 @@ def _describe(error: ValidationError) -> str:
     return f"{setting.name}={text}: expected {rule}"
 
 
+def read_env_file(path: Path = ENV_FILE) -> dict[str, str]:
+    """The settings in a file of NAME=VALUE lines; none if there is no such file.
+
+    Other variables in it are left out: the file may belong to another program too.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"cannot read {path.resolve()} ({error}). Save it as UTF-8, readable for this user, "
+            "or move it away"
+        ) from None
+    values = dotenv_values(stream=StringIO(text), interpolate=False)
+    return {name: value for name, value in values.items() if value and _is_for_us(name)}
+
+
+def load_env_file(environ: MutableMapping[str, str]) -> None:
+    """Add the settings of ENV_FILE to the environment. A variable that is set there wins."""
+    for name, value in read_env_file().items():
+        environ.setdefault(name, value)
+
+
+def _is_for_us(name: str) -> bool:
+    """Whether a variable is a setting, or is meant to be one: DYNOMETR_ is a typing error."""
+    prefix = name.partition("_")[0] + "_"
+    return name in _BY_NAME or bool(get_close_matches(prefix, [PREFIX], cutoff=_PREFIX_LIKENESS))
+
+
 def unknown_settings(environ: Mapping[str, str]) -> list[str]:
     """A warning for each DYNOMETER_ variable that is not a setting, with the closest setting."""
     warnings = []
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in _BY_NAME and not name.startswith(_NOT_SETTINGS):
+        if _is_for_us(name) and name not in _BY_NAME and not name.startswith(_NOT_SETTINGS):
             close = get_close_matches(name, _BY_NAME, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             warnings.append(f"Ignoring unknown setting {name}.{hint}")
@@ -427,4 +456,10 @@ def unknown_settings(environ: Mapping[str, str]) -> list[str]:
 
 def pages_url(settings: Settings) -> str:
     """The address of the pages, as far as it is known."""
-    return settings.public_url or f"http://{settings.host}:{settings.port}"
+    return settings.public_url or local_url(settings, "http")
+
+
+def local_url(settings: Settings, scheme: str) -> str:
+    """The address at which the service listens."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{scheme}://{host}:{settings.port}"

@@ -223,7 +223,7 @@ def explain(code: str) -> ErrorCode:
 def no_runtime_metrics(app: str) -> str:
     """A hint for an app that logs requests but no memory and load of its dynos."""
     return (
-        "no runtime metrics: memory and load are not in the log until you run\n"
+        f"no runtime metrics: if heroku labs -a {app} shows log-runtime-metrics as off, run\n"
         f"  heroku labs:enable log-runtime-metrics -a {app}\n"
         f"  heroku restart -a {app}"
     )

@@ -45,11 +45,9 @@ class AlertAdminStore(AlertStore, AlertStatusReader, Protocol):
 class AlertAdmin:
     """Manages the configuration of alerts in a store."""
 
-    def __init__(self, store: AlertAdminStore, clock: Callable[[], float], url: str) -> None:
-        """`url`: the address of the pages."""
+    def __init__(self, store: AlertAdminStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._url = url
 
     async def overview(self) -> AlertsOverview:
         """The configuration and the firing alerts."""
@@ -143,7 +141,7 @@ class AlertAdmin:
         """
         channel = await self._channel(name)
         now_s = int(self._clock())
-        (change,) = enqueue(compose_test(name, now_s, self._url), [channel], now_s)
+        (change,) = enqueue(compose_test(name, now_s), [channel], now_s)
         # Without its health record the channel is tried now, even if it failed a minute ago.
         await self._store.change_alerts([change, AlertChange(AlertTable.HEALTH, name, b"")])
         return change.field

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -104,7 +104,7 @@ class AlertWorker:
         self._lease = Lease(store)
         self._evaluator = Evaluator(store, minutes)
         sender = ChannelSender(clock)
-        self._outbox = Outbox(store, self._lease, sender, clock)
+        self._outbox = Outbox(store, self._lease, sender, clock, url)
         self._outage_notifier = StoreOutageNotifier(
             directory / FILE, sender, name=socket.gethostname(), url=url
         )
@@ -163,8 +163,8 @@ class AlertWorker:
         Raises:
             StoreUnavailable
         """
-        if self._lease.is_held and self._config.is_active:
-            await self._outbox.deliver(self._config.channels)
+        if self._lease.is_held:
+            await self._outbox.deliver()
 
     async def evaluate(self) -> None:
         """Evaluate every minute that has become complete since the last evaluation.
@@ -209,7 +209,9 @@ class AlertWorker:
         return since_s
 
     async def _evaluate(self, now_s: float, until_s: int, spooling_s: int) -> None:
-        states, healths = await self._store.alert_tables(AlertTable.STATES, AlertTable.HEALTH)
+        states, healths, channels = await self._store.alert_tables(
+            AlertTable.STATES, AlertTable.HEALTH, AlertTable.CHANNELS
+        )
         service = await read_service_state(
             self._store,
             now_s,
@@ -223,7 +225,8 @@ class AlertWorker:
             complete_s = min(until_s, align(service.spooling_since_s, MINUTE_S) - MINUTE_S)
             delay_reason = f"lines since {utc_time(service.spooling_since_s, now_s)} wait on disk"
         alerts_by_app = unpack_readable(states, unpack_app_alerts, "state of")
-        results = _EvaluationRound(self._expired_records(alerts_by_app, healths, now_s), {}, [])
+        orphans = healths.keys() - channels  # of removed channels
+        results = _EvaluationRound(self._expired_records(alerts_by_app, orphans, now_s), {}, [])
         evaluation = evaluate_service(self._config.rules, alerts_by_app.get(SERVICE), service)
         await self._collect(results, SERVICE, evaluation, now_s)
         lease_held_s = time.monotonic()
@@ -269,20 +272,19 @@ class AlertWorker:
             self._log_once(f"{app} cannot be evaluated: {type(error).__name__}: {error}", error)
 
     def _expired_records(
-        self, alerts_by_app: Mapping[str, AppAlerts], healths: Mapping[str, bytes], now_s: float
+        self, alerts_by_app: Mapping[str, AppAlerts], healths: Iterable[str], now_s: float
     ) -> list[AlertChange]:
-        """Remove the state of apps that are no longer evaluated, mutes that ended, and the health
-        of removed channels.
+        """Remove the state of apps that are no longer evaluated, mutes that ended, and these
+        healths.
         """
         states = [
             app for app, alerts in alerts_by_app.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
         ]
         mutes = [app for app, mute in self._config.mutes.items() if mute.until_s <= now_s]
-        channels = [name for name in healths if name not in self._config.channels]
         return [
             *(AlertChange(AlertTable.STATES, app, b"") for app in states),
             *(AlertChange(AlertTable.MUTES, app, b"") for app in mutes),
-            *(AlertChange(AlertTable.HEALTH, name, b"") for name in channels),
+            *(AlertChange(AlertTable.HEALTH, name, b"") for name in healths),
         ]
 
     def _queries_for(self, app: str) -> RuleQueries:

@@ -56,9 +56,15 @@ async def read_config(store: AlertReader) -> AlertConfig:
     return AlertConfig(
         merge_rules(DEFAULT_RULES, unpack_readable(rules, unpack_rule, "rule")),
         frozenset(rules),
-        {name: unreadable_channel(name) for name in channels}
-        | unpack_readable(channels, unpack_channel, "channel"),
+        unpack_channels(channels),
         unpack_readable(mutes, unpack_mute, "mute"),
+    )
+
+
+def unpack_channels(records: Mapping[str, bytes]) -> dict[str, Channel]:
+    """All channels by name; UNREADABLE ones stand for those that this version cannot decode."""
+    return {name: unreadable_channel(name) for name in records} | unpack_readable(
+        records, unpack_channel, "channel"
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -20,7 +20,7 @@ from app.alerting.channels.channel import (
 )
 from app.alerting.channels.delivery import ChannelSender
 from app.alerting.channels.kind import ChannelDeliveryError
-from app.alerting.config import unpack_readable
+from app.alerting.config import unpack_channels, unpack_readable
 from app.alerting.lease import Lease
 from app.alerting.notification import Notification
 from app.alerting.rule import SERVICE
@@ -61,9 +61,16 @@ class Outbox:
     """Delivers notifications while this worker holds the lease."""
 
     def __init__(
-        self, store: AlertStore, lease: Lease, sender: ChannelSender, clock: Callable[[], float]
+        self,
+        store: AlertStore,
+        lease: Lease,
+        sender: ChannelSender,
+        clock: Callable[[], float],
+        url: str,
     ) -> None:
+        """`url`: the address of the pages. A test links to it, for its sender may not know it."""
         self._store = store
+        self._url = url
         self._lease = lease
         self._sender = sender
         self._clock = clock
@@ -71,13 +78,19 @@ class Outbox:
             set()
         )  # entries that could not be removed from the store yet
 
-    async def deliver(self, channels: Mapping[str, Channel]) -> None:
+    async def deliver(self) -> None:
         """Send the notifications that are due, to all channels concurrently.
+
+        The channels are read at the same instant as the notifications. So a channel that is
+        missing was removed; it is never one that was added a moment ago.
 
         Raises:
             StoreUnavailable
         """
-        records, healths = await self._store.alert_tables(AlertTable.OUTBOX, AlertTable.HEALTH)
+        records, healths, channel_records = await self._store.alert_tables(
+            AlertTable.OUTBOX, AlertTable.HEALTH, AlertTable.CHANNELS
+        )
+        channels = unpack_channels(channel_records) if records else {}
         self._accepted_fields &= set(records)
         by_channel: dict[str, list[tuple[str, Outgoing]]] = {}
         for field, outgoing in unpack_readable(records, _unpack, "message").items():
@@ -110,8 +123,11 @@ class Outbox:
         self, channel: Channel, field: str, outgoing: Outgoing, health: ChannelHealth
     ) -> ChannelHealth:
         now_s = int(self._clock())
+        message = outgoing.message
+        if message.status == "test":
+            message = msgspec.structs.replace(message, link=f"{self._url}/")
         try:
-            await self._sender.send(channel, outgoing.message)
+            await self._sender.send(channel, message)
         except ChannelDeliveryError as error:
             health = record_failure(health, now_s, error)
             log.warning("alerts: channel %s: %s", channel.name, error)

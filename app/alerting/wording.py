@@ -80,10 +80,10 @@ def describe_alert(alert: Alert, rule: Rule | None) -> str:
     value = value_in_words(alert.value, rule.unit)
     is_count = rule.kind == "lost" or rule.stat == "sum"
     if is_count and not alert.limit:
-        return f"{name}: {value} in {_span(rule)}"
+        return f"{name}: {value}{span_in_words(rule) or ' in a minute'}"
     side = "expected at least" if rule.below else "limit"
     limit = f"{side} {value_in_words(alert.limit, rule.unit)}{_comparison(alert, rule)}"
-    return f"{name} {value} ({limit})"
+    return f"{name} {value}{span_in_words(rule)} ({limit})"
 
 
 def explain_alert(alert: Alert, rule: Rule | None) -> str:
@@ -96,8 +96,9 @@ def explain_alert(alert: Alert, rule: Rule | None) -> str:
     return " ".join(f"{name}: {CODES[name].meaning}" for name in codes) or rule.means
 
 
-def _span(rule: Rule) -> str:
-    return "a minute" if rule.over_minutes == 1 else f"{rule.over_minutes} min"
+def span_in_words(rule: Rule) -> str:
+    """The time that the rule's value covers, as " over 5 min"; "" for a single minute."""
+    return f" over {minutes_in_words(rule.over_minutes)}" if rule.over_minutes > 1 else ""
 
 
 def _comparison(alert: Alert, rule: Rule) -> str:

@@ -21,14 +21,15 @@ from app.alerting.wording import (
     app_in_words,
     describe_alert,
     minutes_in_words,
+    span_in_words,
     utc_time,
     value_in_words,
 )
 from app.cli.alert_channels import add_channel_arguments
-from app.cli.arguments import time_span
+from app.cli.arguments import duration, minutes
 from app.cli.open_store import open_store
 from app.cli.output import print_err
-from app.config import Settings, pages_url
+from app.config import Settings
 from app.support.about import command
 
 HISTORY_ENTRIES = 100
@@ -62,8 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     mute.add_argument(
         "for_s",
-        metavar="2h",
-        type=time_span("mhd", "30m, 2h or 7d"),
+        metavar="DURATION",
+        type=duration,
         help="duration, such as 30m, 2h or 7d",
     )
     mute.set_defaults(action=_mute)
@@ -91,9 +92,14 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         ("--limit", "limit", float, "fire above this value; with --compare week, a factor"),
         ("--floor", "floor", float, "with --compare week: the limit is at least this"),
         ("--resolve", "resolve", float, "resolve at this value (default: 80%% of the limit)"),
-        ("--over", "over_minutes", int, "recent minutes that the value covers (default: 1)"),
-        ("--for", "for_minutes", int, "consecutive minutes before it fires (default: 1)"),
-        ("--quiet", "quiet_minutes", int, "minutes back to normal before it resolves (default: 5)"),
+        ("--over", "over_minutes", minutes, "recent minutes that the value covers (default: 1)"),
+        ("--for", "for_minutes", minutes, "consecutive minutes before it fires (default: 1)"),
+        (
+            "--quiet",
+            "quiet_minutes",
+            minutes,
+            "minutes back to normal before it resolves (default: 5)",
+        ),
         ("--count-min", "count_min", int, "do not fire with fewer requests than this"),
         ("--title", "title", str, "the rule's title in notifications"),
         ("--means", "means", str, "an explanation for notifications"),
@@ -165,7 +171,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
     async with open_store(settings) as store:
         action: Action = arguments.action
-        return await action(AlertAdmin(store, time.time, pages_url(settings)), arguments)
+        return await action(AlertAdmin(store, time.time), arguments)
 
 
 async def _list(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
@@ -233,8 +239,10 @@ def describe_rule(rule: Rule) -> str:
     floor = f" and {value_in_words(rule.floor, rule.unit)}" if rule.floor else ""
     limits = "".join(f", {key}: {value:g}" for key, value in rule.limits.items())
     apps = "" if rule.apps == ("*",) else f", of {', '.join(rule.apps)}"
-    duration = f", for {minutes_in_words(rule.for_minutes)}"
-    return f"{rule.stat} of {metric}{by} {side} {limit}{floor}{limits}{duration}{apps}"
+    count = f", with at least {rule.count_min:,} requests" if rule.count_min else ""
+    persistence = f", for {minutes_in_words(rule.for_minutes)}"
+    value = f"{rule.stat} of {metric}{by}{span_in_words(rule)}"
+    return f"{value} {side} {limit}{floor}{limits}{count}{persistence}{apps}"
 
 
 def overview_json(overview: AlertsOverview) -> dict[str, Any]:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable
 from typing import TypeVar
 
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.access.read_tokens import APP_GLOB
+from app.support.durations import parse_duration
 
 T = TypeVar("T")
-_UNIT_S = {"m": 60, "h": 3600, "d": 86_400}
 
 
 def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -24,6 +23,10 @@ def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
             raise argparse.ArgumentTypeError(f"{text!r}: expected {error}") from None
 
     return parse_argument
+
+
+duration = argument(parse_duration)
+"""A duration such as 24h, in seconds."""
 
 
 def app_name(text: str) -> str:
@@ -42,14 +45,12 @@ def app_glob(text: str) -> str:
     return text
 
 
-def time_span(units: str, examples: str) -> Callable[[str], int]:
-    """A type for spans of time, in seconds, written with one of these units (of m, h, d)."""
-    pattern = re.compile(rf"([0-9]{{1,5}})([{units}])")
-
-    def parse_span(text: str) -> int:
-        match = pattern.fullmatch(text)
-        if not match or not int(match[1]):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a time such as {examples}")
-        return int(match[1]) * _UNIT_S[match[2]]
-
-    return parse_span
+@argument
+def minutes(text: str) -> int:
+    """Whole minutes, as a number or as a duration such as 5m."""
+    if text.isascii() and text.isdigit():
+        return int(text)
+    count, seconds = divmod(parse_duration(text), 60)
+    if seconds:
+        raise ValueError("whole minutes, such as 5 or 5m")
+    return count

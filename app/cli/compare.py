@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from app.cli.arguments import argument
+from app.cli.arguments import duration
 from app.cli.output import ProgressLine, format_minute, print_err
-from app.config import Settings, parse_duration
+from app.config import Settings
 from app.folding.merge import data_of, merge_one_by_one, slot_writes
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.resolutions import Resolution, align, resolutions
@@ -42,7 +42,6 @@ class Difference(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the URLs of the stores, and options for the range to compare."""
-    duration = argument(parse_duration)
     parser.add_argument("first", metavar="URL_A", help="a store, as in REDIS_URL")
     parser.add_argument("second", metavar="URL_B", help="another store")
     parser.add_argument(

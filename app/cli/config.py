@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 
-from app.config import SETTINGS, Setting, Settings
+from app.config import ENV_FILE, SETTINGS, Setting, Settings, read_env_file
 
 HIDDEN = "…"
 
@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Print the table, or JSON."""
-    rows = [(setting.name, *printable_value(setting, os.environ)) for setting in SETTINGS]
+    from_file = read_env_file()
+    rows = [(item.name, *printable_value(item, os.environ, from_file)) for item in SETTINGS]
     if arguments.json:
         values = {name: {"value": value, "source": source} for name, value, source in rows}
         print(json.dumps(values, indent=2))
@@ -31,9 +32,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def printable_value(setting: Setting, environ: Mapping[str, str]) -> tuple[str, str]:
-    """(value as in the environment, with secrets hidden; "environment" or "default")."""
+def printable_value(
+    setting: Setting, environ: Mapping[str, str], from_file: Mapping[str, str]
+) -> tuple[str, str]:
+    """(value as in the environment, with secrets hidden; "environment", ".env" or "default")."""
     text = environ.get(setting.name)
     if not text:
         return setting.default, "default"
-    return (HIDDEN if setting.secret else text), "environment"
+    source = str(ENV_FILE) if from_file.get(setting.name) == text else "environment"
+    return (HIDDEN if setting.secret else text), source

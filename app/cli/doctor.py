@@ -36,6 +36,7 @@ from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
 from app.storage.append_only_file import damaged_parts
 from app.storage.interface.alerts import AlertReader, AlertTable
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.server import ServerStatus
@@ -43,6 +44,7 @@ from app.storage.interface.store import Reader
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
+from app.support.tls_errors import tls_problem
 
 ROTATION_LONG_S = 24 * 3600
 FOLDING_LATE_S = 180  # three sweeps
@@ -169,10 +171,11 @@ async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
         async with httpx2.AsyncClient(timeout=ANSWER_WITHIN_S) as client:
             answer = await client.get(url)
     except httpx2.HTTPError as error:
+        reason = tls_problem(error) or str(error) or type(error).__name__
         yield Finding(
             False,
             "access",
-            f"{url} cannot be reached from here ({error or type(error).__name__}), and Heroku must "
+            f"{url} cannot be reached from here ({reason}), and Heroku must "
             "reach it: check the host name, the certificate, and that the service runs",
         )
         return
@@ -351,23 +354,42 @@ async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
         )
     drained_apps = [sighting for sighting in seen_apps if sighting.origin.is_drain]
     for sighting in drained_apps:
-        if now_s - sighting.last_seen_s > DRAIN_SILENT_S:
-            since = f"{sighting.app}: silent since {format_minute(sighting.last_seen_s)} UTC"
-            yield Finding(False, "apps", since, sighting.app)
-        elif now_s - sighting.runtime_metrics_s > DRAIN_SILENT_S:
-            yield Finding(
-                False,
-                "apps",
-                f"{sighting.app}: no memory and load. Run heroku labs:enable log-runtime-metrics "
-                f"-a {sighting.app}; heroku restart -a {sighting.app}",
-                sighting.app,
-            )
+        if problem := describe_missing_lines(sighting, now_s):
+            yield Finding(False, "apps", f"{sighting.app}: {problem}", sighting.app)
     for app in await looping_apps(store):
         yield Finding(False, "apps", loop_notice(app), app)
     if seen_apps:
         others = len(seen_apps) - len(drained_apps)
         remark = f", {others} of them only replayed or simulated" if others else ""
         yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen{remark}")
+
+
+def describe_missing_lines(sighting: SeenApp, now_s: float) -> str:
+    """Name the lines that an app does not send, since when, and the fix; "" if all arrive.
+
+    Enabling runtime metrics restarts an app, so that is advised only if it never sent any.
+    """
+    app, metrics_s = sighting.app, sighting.runtime_metrics_s
+    silent_since_s = sighting.last_seen_s
+    if now_s - silent_since_s > DRAIN_SILENT_S:
+        metrics = f" (memory and load until {format_minute(metrics_s)} UTC)" if metrics_s else ""
+        return (
+            f"silent since {format_minute(silent_since_s)} UTC{metrics}. Check that dynos run "
+            f"(heroku ps -a {app}) and that heroku drains -a {app} lists our address"
+        )
+    if not metrics_s:
+        return (
+            "has not sent memory and load yet. If heroku labs -a "
+            f"{app} shows log-runtime-metrics as off: heroku labs:enable log-runtime-metrics "
+            f"-a {app}; heroku restart -a {app}"
+        )
+    if now_s - metrics_s > DRAIN_SILENT_S:
+        return (
+            f"no memory and load since {format_minute(metrics_s)} UTC, but other lines until "
+            f"{format_minute(silent_since_s)} UTC. It had log-runtime-metrics, so check that dynos "
+            f"run (heroku ps -a {app}), and only then that it is still on (heroku labs -a {app})"
+        )
+    return ""
 
 
 async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:

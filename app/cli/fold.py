@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
-from types import FrameType
-from typing import NoReturn
 
 from app.cli.open_store import store_url
 from app.cli.output import print_err
@@ -14,6 +11,7 @@ from app.config import ConfigError, Settings
 from app.service.fold import fold
 from app.service.kafka_extra import load_kafka
 from app.support import logging as logs
+from app.support.process import exit_on_signals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +31,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
         ConfigError: there is no store, or no Kafka is configured.
     """
     logs.set_up(settings.log_format)
-    signal.signal(signal.SIGTERM, _exit)
+    exit_on_signals()
     url = store_url(settings)
     if arguments.from_kafka:
         if not settings.kafka:
@@ -44,7 +42,3 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     print_err("Folding. Stop with Ctrl-C.")
     asyncio.run(fold(url, settings))
     return 0
-
-
-def _exit(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from app.cli.arguments import argument
-from app.config import ConfigError, Settings, parse_count, parse_duration
+from app.cli.arguments import argument, duration
+from app.config import ConfigError, Settings, parse_count
 from app.kafka.client_settings import PARTITIONS, REPLICATION, RETENTION_S, KafkaSettings
 from app.service.kafka_extra import load_kafka
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     init.add_argument(
         "--retention",
-        type=argument(parse_duration),
+        type=duration,
         default=RETENTION_S,
         metavar="7d",
         help="how far back the store can be rebuilt from the log "

@@ -20,8 +20,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from app.cli.output import print_err
+from app.cli.parser import Parser
 from app.support.about import version
 from app.support.errors import UserError
+from app.support.output import discard_stdout
 
 EXIT_INVALID = 2
 EXIT_INTERRUPTED = 130
@@ -73,18 +75,21 @@ _BY_NAME = {command.name: command for command in COMMANDS}
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code. A UserError is one line on stderr, no traceback."""
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        except* BrokenPipeError:
+            raise BrokenPipeError from None  # without the group of the task that printed
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Python flushes stdout once more at exit; the rest of the buffer must not fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_stdout()
         return EXIT_BROKEN_PIPE
     except UserError as error:
         print_err(f"dynometer: {error}")
         return error.exit_code
-    return code
 
 
 def _run(argv: list[str]) -> int:
@@ -97,20 +102,22 @@ def _run(argv: list[str]) -> int:
         parser.parse_args(argv)  # prints help or an error, and exits
     else:
         module = importlib.import_module(command.module)
-        parser = argparse.ArgumentParser(
-            prog=f"dynometer {command.name}", description=_sentence(command.help)
-        )
+        parser = Parser(prog=f"dynometer {command.name}", description=_sentence(command.help))
         if hasattr(module, "add_arguments"):
             module.add_arguments(parser)
         arguments = parser.parse_args(argv[1:])
         function: Callable[..., int] = getattr(module, command.function)
-        settings = importlib.import_module(_SETTINGS).Settings.from_environ(os.environ)
-        return function(arguments=arguments, settings=settings)
+        config = importlib.import_module(_SETTINGS)
+        # Options named like a setting, such as PORT, take precedence, also in worker processes.
+        options = vars(arguments).items()
+        os.environ.update({name: value for name, value in options if name.isupper() and value})
+        config.load_env_file(os.environ)
+        return function(arguments=arguments, settings=config.Settings.from_environ(os.environ))
     return EXIT_INVALID
 
 
 def _overview() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dynometer",
         description="Turns the log stream of Heroku apps into metrics.",
         epilog="'dynometer COMMAND --help' lists the options of a command.",

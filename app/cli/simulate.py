@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
+from app.cli.arguments import duration
 from app.cli.main import EXIT_INTERRUPTED
 from app.cli.output import ProgressLine, print_err
 from app.config import ConfigError, Settings
-from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, align, parse_step
+from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, align
 from app.support.about import command
+from app.support.durations import parse_duration
 from app.traffic.answer_check import (
     CheckRow,
     ServiceClient,
@@ -405,16 +407,13 @@ def _duration(text: str) -> float:
     if text == FOREVER:
         return math.inf
     try:
-        return float(parse_step(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError("expected 60s, 10m, 2h or forever") from None
+        return float(parse_duration(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected {error}; or forever") from None
 
 
 def _history(text: str) -> float:
-    try:
-        history_s = float(parse_step(text))
-    except ValueError:
-        history_s = math.inf
+    history_s = duration(text)
     if history_s > DAY_S:
-        raise argparse.ArgumentTypeError("expected 30m, 1h, up to 24h")
-    return min(history_s, HISTORY_MAX_S)
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a duration up to 24h")
+    return min(float(history_s), HISTORY_MAX_S)

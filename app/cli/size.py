@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator
 
-from app.cli.arguments import argument
+from app.cli.arguments import argument, duration
 from app.cli.capacity import (
     REDIS_POST_US,
     SLOT_BYTES,
@@ -17,7 +17,7 @@ from app.cli.capacity import (
     Machine,
     estimate,
 )
-from app.config import Settings, parse_count, parse_duration, parse_size
+from app.config import Settings, parse_count, parse_size
 from app.rollup.resolutions import resolutions
 
 _GIB, _MIB = 2**30, 2**20
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, default in (("1m", "24h"), ("10m", "7d"), ("1h", "90d")):
         parser.add_argument(
             f"--retention-{name}",
-            type=argument(parse_duration),
+            type=duration,
             default=default,
             help=f"how long intervals of {name} are kept (default: {default})",
         )

@@ -19,7 +19,7 @@ from app.access.read_tokens import (
     public_fields,
     unpack_token,
 )
-from app.cli.arguments import app_glob, time_span
+from app.cli.arguments import app_glob, duration
 from app.cli.open_store import open_store
 from app.cli.output import format_minute, print_err
 from app.config import Settings
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add.add_argument(
         "--expires",
-        type=time_span("hd", "30d or 12h"),
+        type=duration,
         default=0,
         metavar="30d",
         help="lifetime, such as 30d or 12h (default: never expires)",

@@ -144,6 +144,7 @@ class AppView(NamedTuple):
     app: str
     origin: Origin
     last_seen_s: int
+    runtime_metrics_s: int
     has_runtime_metrics: bool
     figures: list[Figure]
     insights: list[str]
@@ -199,6 +200,7 @@ async def build_app_view(
         app=sighting.app,
         origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
+        runtime_metrics_s=sighting.runtime_metrics_s,
         has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
         figures=_build_figures(hour, yesterday),
         insights=find_insights(_gather_facts(hour, sighting, now_s)),

@@ -167,7 +167,7 @@ def _build_overview(
         last_seen_s=sighting.last_seen_s,
         # A file that was replayed has an end: that is no problem of the app.
         is_silent=sighting.origin.is_drain and now_s - sighting.last_seen_s > SILENT_AFTER_S,
-        has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
+        has_runtime_metrics=bool(sighting.runtime_metrics_s),
         requests_per_min=requests / MINUTES if counts else None,
         failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
         p95_ms=hour.value(_P95),

@@ -18,6 +18,7 @@ the ledger.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -46,8 +47,10 @@ from app.storage.interface.apps import DRAIN as REAL_DRAIN
 from app.storage.interface.apps import Origin
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
-from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
+from app.support.asgi import DEFECT, Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = b"5"
 FRAME_ID_BYTES_MAX = 256
@@ -127,12 +130,15 @@ class DrainEndpoint:
                         account = [(ACCOUNT, encode_delivery(delivery))]
         except DrainRejected as rejection:
             extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
-            await respond(send, rejection.status, f"{rejection}\n", extra_headers)
+            await respond(send, rejection.status, str(rejection), extra_headers)
         except BodyRejected as rejection:
             extra_headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
-            await respond(send, rejection.status, f"{rejection}\n", extra_headers)
+            await respond(send, rejection.status, str(rejection), extra_headers)
         except StoreUnavailable as error:
-            await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
+            await respond(send, 503, str(error), [(b"retry-after", RETRY_AFTER_S)])
+        except Exception:
+            log.exception("Answered a POST to the drain with 500 because of a defect")
+            await respond(send, 500, DEFECT)
         else:
             await respond(send, 200, headers=account)
 

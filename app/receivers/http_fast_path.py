@@ -15,6 +15,7 @@ from app.ingest.drain_post import DrainKey
 from app.receivers.http_drain import RETRY_AFTER_S, DrainEndpoint
 from app.receivers.request_head import DrainRequestHead
 from app.storage.interface.errors import StoreUnavailable
+from app.support.asgi import DEFECT, PROBLEM_TYPE, pack_problem
 
 log = logging.getLogger(__name__)
 
@@ -102,21 +103,21 @@ class FastPathCycle:
         elif isinstance(result, bool):
             self._respond(200)
         elif isinstance(result, StoreUnavailable):
-            self._respond(503, f"{result}\n", b"retry-after: " + RETRY_AFTER_S + b"\r\n")
+            self._respond(503, str(result), b"retry-after: " + RETRY_AFTER_S + b"\r\n")
         else:
             log.error("Answered a POST to the drain with 500 because of a defect", exc_info=result)
-            self._respond(500, "Internal Server Error")
+            self._respond(500, DEFECT)
 
     def _reject_late_body(self) -> None:
         self._release()
         self.keep_alive = False
-        self._respond(408, f"The body took longer than {self._drain.body_timeout_s:g} s.\n")
+        self._respond(408, f"The body took longer than {self._drain.body_timeout_s:g} s.")
 
-    def _respond(self, status: int, text: str = "", headers: bytes = b"") -> None:
+    def _respond(self, status: int, detail: str = "", headers: bytes = b"") -> None:
         self.response_complete = True
-        body = text.encode()
+        body = pack_problem(status, detail) if detail else b""
         if body:
-            headers += b"content-type: text/plain; charset=utf-8\r\n"
+            headers += b"content-type: %b\r\n" % PROBLEM_TYPE
         if not self.keep_alive:
             headers += b"connection: close\r\n"
         rest = b"%bcontent-length: %d\r\n\r\n%b" % (headers, len(body), body)

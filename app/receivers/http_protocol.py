@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from http import HTTPStatus
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from app.receivers.accelerated import parse_common_head
 from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_fast_path import FastPathCycle
 from app.receivers.request_head import REQUEST_LINE
+from app.support.asgi import PROBLEM_TYPE, pack_problem
 
 CONNECTIONS_MAX = 16_384
 RESERVED_FILES = 128  # for connections to the store, files, pipes
@@ -120,7 +122,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.limits.head_bytes_max:
-            self._reject_head()
+            self._reject(431, self._head_limit)
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_timeout_s, self._close)
 
@@ -151,7 +153,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._head_timer = None
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.head_bytes_max:
-            self._reject_head()
+            self._reject(431, self._head_limit)
             raise _BadHead  # the parser stops, and data_received sees that the connection closes
         if self.parser.get_http_version() == "1.1":
             hosts = [value for name, value in self.headers if name == b"host"]
@@ -171,7 +173,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Answer a malformed request, unless it was answered already."""
         if not self.transport.is_closing():
-            super().send_400_response(msg)
+            self._reject(400, msg)
 
     def on_response_complete(self) -> None:
         """Continue with the next request, if it has arrived.
@@ -218,10 +220,17 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _close(self) -> None:
         self.transport.close()
 
-    def _reject_head(self) -> None:
+    @property
+    def _head_limit(self) -> str:
+        return f"The request line and headers are larger than {self.limits.head_bytes_max} bytes."
+
+    def _reject(self, status: int, detail: str) -> None:
+        """Answer a request that no app can read, and close the connection."""
+        body = pack_problem(status, detail)
         self.transport.write(
-            b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-            b"content-length: 0\r\nconnection: close\r\n\r\n"
+            b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+            % (status, HTTPStatus(status).phrase.encode(), PROBLEM_TYPE, len(body))
+            + body
         )
         self.transport.close()
 

@@ -199,7 +199,7 @@ class BodyLimitMiddleware:
                 if body is not None:
                     await self._app(scope, _replay(body, receive), send)
         except BodyRejected as rejection:
-            await respond(send, rejection.status, f"{rejection}\n", [CLOSE])
+            await respond(send, rejection.status, str(rejection), [CLOSE])
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -90,6 +90,11 @@ def not_after_s(certificate: bytes) -> float:
     return datetime.strptime(f"{century}{text}+0000", "%Y%m%d%H%M%SZ%z").timestamp()
 
 
+def has_certificates() -> bool:
+    """Whether this process uses any certificate."""
+    return bool(_certificates)
+
+
 def reload_certificates() -> None:
     """Reload all certificates of this process; called on SIGHUP."""
     for certificate in _certificates:

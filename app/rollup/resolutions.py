@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
+
+from app.support.durations import parse_duration
 
 MINUTE_S = 60
 HOUR_S = 3600
@@ -17,8 +18,6 @@ _NICE_STEPS_S = (
     *(hours * HOUR_S for hours in (1, 2, 3, 6, 12)),
     *(days * DAY_S for days in (1, 2, 7)),
 )
-_STEP = re.compile(r"([0-9]{1,9})([smhd]?)")
-_UNIT_S = {"": 1, "s": 1, "m": MINUTE_S, "h": HOUR_S, "d": DAY_S}
 
 
 class Resolution(NamedTuple):
@@ -50,15 +49,12 @@ def align(t_s: int, seconds: int) -> int:
 
 
 def parse_step(text: str) -> int:
-    """Return the seconds of a step such as "1m", "10m", "2h", "1d", "90s" or "600".
+    """Return the seconds of a step: a duration, or the number of seconds as in "600".
 
     Raises:
         ValueError: the text has another form, or is 0.
     """
-    match = _STEP.fullmatch(text)
-    if not match or not int(match[1]):
-        raise ValueError(f"{text!r} is not a step such as 1m, 10m, 2h, 1d or 600")
-    return int(match[1]) * _UNIT_S[match[2]]
+    return parse_duration(f"{text}s" if text.isdigit() else text)
 
 
 def nice_step(range_s: float) -> int:

@@ -26,7 +26,7 @@ from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_protocol import LimitedHttpProtocol, limits_of_process
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
-from app.receivers.tls import reload_certificates
+from app.receivers.tls import has_certificates, reload_certificates
 from app.service.wiring import (
     Service,
     build_app_removal,
@@ -39,7 +39,7 @@ from app.storage.interface.store import Store
 from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
-from app.support.process import exit_with_parent
+from app.support.process import exit_with_parent, ignores_hangup
 from app.web.api.alerts import AlertsApi
 from app.web.api.apps import AppsApi
 from app.web.api.autoscaling import AutoscalingApi
@@ -129,7 +129,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
     app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
-    app.include_router(AlertsApi(visible_store, store, clock, pages_url(settings)).router)
+    app.include_router(AlertsApi(visible_store, store, clock).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
@@ -176,8 +176,17 @@ def _lifespan(
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with running(service), syslog.listening():
             if threading.current_thread() is threading.main_thread():  # only it handles signals
-                loop = asyncio.get_running_loop()
-                loop.add_signal_handler(signal.SIGHUP, reload_certificates)
+                _handle_hangup(asyncio.get_running_loop())
             yield
 
     return lifespan
+
+
+def _handle_hangup(loop: asyncio.AbstractEventLoop) -> None:
+    """On SIGHUP, reload the certificates. Without any, the terminal closed: end as on SIGTERM."""
+    if has_certificates():
+        loop.add_signal_handler(signal.SIGHUP, reload_certificates)
+    elif multiprocessing.parent_process() is not None:  # the supervisor ends its workers
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    elif not ignores_hangup():
+        loop.add_signal_handler(signal.SIGHUP, signal.raise_signal, signal.SIGTERM)

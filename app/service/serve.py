@@ -13,20 +13,23 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from app.config import ConfigError, Settings, unknown_settings
+from app.config import ConfigError, Settings, local_url, unknown_settings
 from app.receivers.http_protocol import CONNECTIONS_MAX, RESERVED_FILES, LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
-from app.storage.connect import connect, refuse_unsupported_data
+from app.storage.connect import CHECK_TIMEOUT_S, connect, refuse_unsupported_data
+from app.storage.interface.errors import StoreUnavailable
+from app.storage.redis.commands import CHECK_ADDRESS
 from app.support import logging as logs
 from app.support.about import command
 from app.support.disk import why_ephemeral
+from app.support.output import print_to_reader
+from app.support.process import exit_on_signals, ignores_hangup
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,11 @@ FILES_MAX = CONNECTIONS_MAX + RESERVED_FILES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options for HTTPS without a proxy."""
+    """Add the options: where to listen, and HTTPS without a proxy."""
+    parser.add_argument(
+        "--host", dest="HOST", metavar="ADDRESS", help="address to listen on, as HOST"
+    )
+    parser.add_argument("--port", dest="PORT", metavar="N", help="port to listen on, as PORT")
     parser.add_argument(
         "--tls-cert", metavar="FILE", help="serve https: PEM file with the certificate chain"
     )
@@ -53,7 +60,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         ConfigError: a port is in use, or a setting cannot be applied.
         EmbeddedError: the embedded store could not be started.
     """
-    signal.signal(signal.SIGTERM, _exit)
+    exit_on_signals()
     logs.set_up(settings.log_format)
     _raise_file_limit()
     for sentence in unknown_settings(os.environ):
@@ -68,16 +75,18 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
     for port in (settings.syslog_port, settings.syslog_tls_port):
         if port:
             _bind(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
-    asyncio.run(_check_store(settings))
+    store_problems = asyncio.run(_check_store(settings))
     with _store(settings) as store_description, _listen_on_port(settings) as listening_socket:
         scheme = "https" if tls_options else "http"
 
         def announce() -> None:
             if settings.log_format == "json":
-                address = _address(settings, scheme)
+                address = local_url(settings, scheme)
                 log.info("listening on %s, store: %s", address, store_description)
+            elif store_problems:
+                print_to_reader(_warning(settings, store_problems, scheme))
             else:
-                print(_welcome(settings, store_description, scheme), flush=True)
+                print_to_reader(_welcome(settings, store_description, scheme))
 
         config = uvicorn.Config(
             "app.service.asgi:create_app",
@@ -96,21 +105,32 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         )
         if settings.workers > 1:
             announce()
-            _Supervisor(config, sockets=[listening_socket]).run()
+            reloads = bool(tls_options or settings.syslog_tls_port)
+            _Supervisor(config, listening_socket, reloads=reloads).run()
             return 0
         server = _Server(config, announce)
         server.run(sockets=[listening_socket])
         return 0 if server.started else 1
 
 
-async def _check_store(settings: Settings) -> None:
-    """Reject data of an unsupported version here, once, instead of in each worker."""
-    if settings.redis_url:
-        store = connect(settings.redis_url)
-        try:
-            await refuse_unsupported_data(store)
-        finally:
-            await store.close()
+async def _check_store(settings: Settings) -> list[str]:
+    """Why the store of REDIS_URL does not work now, with the fixes. The service starts anyway.
+
+    Rejects data of an unsupported version here, once, instead of in each worker.
+    """
+    if not settings.redis_url:
+        return []
+    store = connect(settings.redis_url)
+    try:
+        await refuse_unsupported_data(store)
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await store.problems()
+    except StoreUnavailable as error:
+        return [str(error)]
+    except TimeoutError:
+        return [f"Redis did not answer within {CHECK_TIMEOUT_S:g} s. {CHECK_ADDRESS}"]
+    finally:
+        await store.close()
 
 
 def _raise_file_limit() -> None:
@@ -141,20 +161,28 @@ class _Supervisor(Multiprocess):
     accepted and then closed does.
     """
 
+    def __init__(
+        self, config: uvicorn.Config, listening_socket: socket.socket, *, reloads: bool
+    ) -> None:
+        """`reloads`: whether the workers have certificates to reload on SIGHUP."""
+        self._reloads = reloads
+        self._ignores_hangup = ignores_hangup()
+        super().__init__(config, sockets=[listening_socket])
+
     def terminate_all(self) -> None:
         for listening_socket in self.sockets:
             listening_socket.close()
         super().terminate_all()
 
     def handle_hup(self) -> None:
-        """Make the workers reload their certificates, instead of restarting them."""
+        """Make the workers reload their certificates, or end when the terminal closes."""
+        if not self._reloads:
+            if not self._ignores_hangup:
+                self.should_exit.set()
+            return
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
-
-
-def _exit(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
 
 
 def _prepare_spool(settings: Settings) -> None:
@@ -231,13 +259,25 @@ def _tls_options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _address(settings: Settings, scheme: str) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    return f"{scheme}://{host}:{settings.port}"
+def _warning(settings: Settings, store_problems: list[str], scheme: str) -> str:
+    """The greeting of a service that cannot use its store yet."""
+    problems = "\n".join(f"  {problem}" for problem in store_problems)
+    if settings.kafka:
+        effect = "log lines go to Kafka"
+    elif settings.spool_bytes_max:
+        effect = f"log lines wait on disk in {settings.spool_dir}"
+    else:
+        effect = "log lines are rejected"
+    return f"""Dynometer listens on {local_url(settings, scheme)}/, but its store is not ready:
+{problems}
+
+While it does not answer, {effect}, and pages and queries answer 503.
+The service keeps trying. After a change of REDIS_URL, start it again.
+Check everything: {command()} doctor   Stop: Ctrl-C"""
 
 
 def _welcome(settings: Settings, store_description: str, scheme: str) -> str:
-    url = _address(settings, scheme)
+    url = local_url(settings, scheme)
     to_option = "" if settings.port == DEFAULT_PORT else f" --to {url}"
     query = "metric=service_time_ms&stat=p95&by=process_type"
     if settings.local_mode:

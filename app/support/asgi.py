@@ -1,10 +1,12 @@
-"""Types and helpers for plain ASGI apps: headers, Basic credentials, plain-text answers."""
+"""Types and helpers for plain ASGI apps: headers, Basic credentials, answers, problems."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -12,6 +14,9 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
+
+PROBLEM_TYPE = b"application/problem+json"
+DEFECT = "This is a defect of Dynometer; the service's log has the details. Please report it."
 
 _EMPTY_200 = {
     "type": "http.response.start",
@@ -42,16 +47,34 @@ def basic_credentials(authorization: bytes) -> tuple[str, str] | None:
     return user, password
 
 
+def problem(status: int, detail: str, title: str = "", **extensions: Any) -> dict[str, Any]:
+    """An error as problem details (RFC 9457). `title`: the status in words, if it is not given."""
+    return {
+        "type": "about:blank",
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **extensions,
+    }
+
+
+def pack_problem(status: int, detail: str) -> bytes:
+    """The body of an answer of type PROBLEM_TYPE."""
+    return json.dumps(problem(status, detail), ensure_ascii=False).encode() + b"\n"
+
+
 async def respond(
-    send: Send, status: int, text: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
+    send: Send, status: int, detail: str = "", headers: Iterable[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Send a complete plain-text answer with a Content-Length, which Logplex requires."""
-    if status == 200 and not text and not headers:  # by far the most frequent: no allocation
+    """Send a complete answer with a Content-Length, which Logplex requires: empty, or a problem
+    with this detail.
+    """
+    if status == 200 and not headers:  # by far the most frequent: no allocation
         await send(_EMPTY_200)
         await send(_EMPTY_BODY)
         return
-    body = text.encode()
-    content_type = [(b"content-type", b"text/plain; charset=utf-8")] if body else []
+    body = pack_problem(status, detail) if detail else b""
+    content_type = [(b"content-type", PROBLEM_TYPE)] if body else []
     length = (b"content-length", str(len(body)).encode())
     await send(
         {

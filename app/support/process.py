@@ -1,4 +1,4 @@
-"""Signals of a process: it ends with its parent, and it notices each Ctrl-C."""
+"""Signals of a process: when it ends, and that it notices each Ctrl-C."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
@@ -26,6 +27,25 @@ def exit_with_parent(parent_pid: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent_pid:  # the parent ended before the call
         os._exit(1)
+
+
+def exit_on_signals() -> None:
+    """Exit with code 0 on SIGTERM, and on SIGHUP, which a terminal sends when it closes.
+
+    Under nohup, which ignores SIGHUP, the process goes on.
+    """
+    signal.signal(signal.SIGTERM, _exit)
+    if not ignores_hangup():
+        signal.signal(signal.SIGHUP, _exit)
+
+
+def ignores_hangup() -> bool:
+    """Whether this process was started to outlive its terminal."""
+    return signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def _exit(signum: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 @contextmanager

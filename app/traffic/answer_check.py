@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import httpx2
 
 from app.config import ConfigError
-from app.support.about import command
+from app.traffic.answers import connection_problem, error_reason
 from app.traffic.logplex_sender import AcknowledgedBatch
 from app.traffic.simulated_lines import SimulatedLine
 
@@ -160,14 +160,8 @@ class ServiceClient:
         url = f"{self._url}/api/v1/apps/{path}".rstrip("/")
         try:
             response = self._client.get(url, params=parameters)
-        except httpx2.ConnectError:
-            raise ServiceUnreachable(
-                f"no service at {self._url}. Start it with {command()} serve"
-            ) from None
         except httpx2.TransportError as error:
-            raise ServiceUnreachable(
-                f"{self._url} does not answer: {error or type(error).__name__}"
-            ) from None
+            raise ServiceUnreachable(connection_problem(self._url, error)) from None
         if response.status_code == httpx2.codes.UNAUTHORIZED:
             raise ConfigError(
                 f"{self._url} requires its admin token to compare answers. "
@@ -177,9 +171,9 @@ class ServiceClient:
         if is_json and response.status_code == _UNKNOWN_APP_STATUS:
             return {}
         if not is_json or not response.is_success:
-            body = response.text.strip().partition("\n")[0][:200]
+            other = "" if is_json else " and is not Dynometer"
             raise ServiceUnreachable(
-                f"{self._url} answered {response.status_code} and is not Dynometer: {body}"
+                f"{self._url} answered {response.status_code}{other}: {error_reason(response)}"
             )
         answer: dict[str, Any] = response.json()
         return answer

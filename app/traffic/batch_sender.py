@@ -14,8 +14,8 @@ import msgspec
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.config import ConfigError
 from app.query.delivery import Delivery, decode_delivery
-from app.support.about import command
 from app.support.loopback import is_loopback
+from app.traffic.answers import connection_problem, error_reason, failure
 
 RETRY_DELAYS_S = (0.2, 0.5, 1, 2, 5, 10, 20)  # in total longer than a service needs to restart
 ANSWER_WITHIN_S = 30
@@ -135,13 +135,13 @@ class BatchSender:
         }
         body = b"".join(frames)
         for delay_s in (*self._retry_delays_s, None):
-            failure, account = self._attempt(body, headers)
-            if not failure:
+            reason, account = self._attempt(body, headers)
+            if not reason:
                 return account
             if delay_s is not None:
                 time.sleep(delay_s)
         raise DeliveryError(
-            f"{self._target.url} does not accept lines ({failure}). Run this again once it does."
+            f"{self._target.url} does not accept lines ({reason}). Run this again once it does."
         )
 
     def _attempt(self, body: bytes, headers: dict[str, str]) -> tuple[str, Delivery | None]:
@@ -155,18 +155,15 @@ class BatchSender:
             response = self._client.post(f"{url}/drain", content=body, headers=headers)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             if not self._is_reachable:
-                raise DeliveryError(
-                    f"no service at {url}. Start it with {command()} serve ({error})"
-                ) from error
+                raise DeliveryError(connection_problem(url, error)) from error
             return str(error), None
         except httpx2.TransportError as error:
             self._is_reachable = True
-            return str(error) or type(error).__name__, None
+            return failure(url, error), None
         self._is_reachable = True
         if response.is_success:
             return "", _account(response)
-        first_line = response.text.strip().partition("\n")[0][:200]
-        problem = f"it answered {response.status_code} {first_line}".rstrip()
+        problem = f"it answered {response.status_code} {error_reason(response)}".rstrip()
         if response.status_code < 500 and response.status_code != 429:
             hint = _HINTS.get(response.status_code, "")
             raise DeliveryError(f"{url} rejected the lines: {problem}{hint}")

@@ -115,7 +115,7 @@ class TokenAuthMiddleware:
         try:
             permissions = await self._login.authenticate(secret)
         except StoreUnavailable as error:
-            await respond(send, 503, f"{error}\n", [(b"retry-after", b"5")])
+            await respond(send, 503, str(error), [(b"retry-after", b"5")])
             return
         if permissions is None and not authorization and _wants_html(scope):
             if cookie:
@@ -124,9 +124,9 @@ class TokenAuthMiddleware:
         elif permissions is None:
             await self._reject(send, has_token=bool(secret))
         elif _is_cross_site_write(scope, by_cookie=bool(cookie)):
-            await respond(send, 403, "Pages of other sites cannot make changes here.\n")
+            await respond(send, 403, "Pages of other sites cannot make changes here.")
         elif not permissions.admin and _needs_admin(scope):
-            await respond(send, 403, "A read token cannot do this. Use the admin token.\n")
+            await respond(send, 403, "A read token cannot do this. Use the admin token.")
         else:
             await self._forward(permissions, scope, receive, send)
 
@@ -139,7 +139,7 @@ class TokenAuthMiddleware:
     async def _reject(self, send: Send, *, has_token: bool) -> None:
         # A client without a token is not guessing, so it is answered immediately.
         if has_token and not await self._login.delay_failed_login():
-            text = "Too many failed logins. Try again in 10 seconds.\n"
+            text = "Too many failed logins. Try again in 10 seconds."
             await respond(send, 429, text, [(b"retry-after", b"10")])
             return
         await respond(
@@ -147,7 +147,7 @@ class TokenAuthMiddleware:
             401,
             "The token is missing or not valid. Send the admin token (DYNOMETER_ADMIN_TOKEN) or a "
             "read token ('dynometer tokens add') as 'Authorization: Bearer …', or as the password "
-            "of Basic auth with any user name.\n",
+            "of Basic auth with any user name.",
             [(b"www-authenticate", b'Basic realm="Dynometer", charset="UTF-8"')],
         )
 
@@ -181,7 +181,7 @@ def _is_local_origin(origin: str) -> bool:
 def _rejection(rejected_header: str) -> str:
     return (
         f"{rejected_header} is not this machine. Without an admin token, Dynometer answers only on "
-        "localhost. To reach it from elsewhere, set DYNOMETER_ADMIN_TOKEN to a secret.\n"
+        "localhost. To reach it from elsewhere, set DYNOMETER_ADMIN_TOKEN to a secret."
     )
 
 

@@ -5,9 +5,18 @@ No error shows a secret.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from app.config import SETTINGS, ConfigError, Settings, unknown_settings
+from app.config import (
+    SETTINGS,
+    ConfigError,
+    Settings,
+    load_env_file,
+    pages_url,
+    unknown_settings,
+)
 from app.support.loopback import is_loopback
 
 TOKEN = "a-token-of-the-admin"
@@ -26,7 +35,7 @@ def test_an_empty_variable_is_as_if_it_were_not_set() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400), ("90", 90)]
+    ("text", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7_200), ("1d", 86_400)]
 )
 def test_durations_have_units(text: str, seconds: int) -> None:
     assert Settings.from_environ({"DYNOMETER_SPOOL_MAX_AGE": text}).spool_age_max_s == seconds
@@ -37,7 +46,7 @@ BAD = {
     "WEB_CONCURRENCY": ["0", "many", "1.5"],
     "DYNOMETER_REDIS_APPENDFSYNC": ["no", "sometimes"],
     "DYNOMETER_PUBLIC_URL": ["metrics.example.com", "ftp://x", "https://a:b@example.com"],
-    "DYNOMETER_SPOOL_MAX_AGE": ["0", "soon", "-5m", "1w"],
+    "DYNOMETER_SPOOL_MAX_AGE": ["0", "90", "soon", "-5m", "1w"],
     "DYNOMETER_BODY_BYTES_MAX": ["0", "16MB", "lots"],
 }
 
@@ -173,3 +182,34 @@ def test_on_heroku_the_public_address_comes_from_the_environment() -> None:
 def test_all_workers_together_fit_the_smallest_redis(workers: str, connections: int) -> None:
     settings = Settings.from_environ({"WEB_CONCURRENCY": workers})
     assert settings.redis_connections_max == connections
+
+
+def test_the_address_of_the_pages_is_a_url_with_ipv6_too() -> None:
+    assert pages_url(Settings.from_environ({"HOST": "::1"})) == "http://[::1]:8080"
+
+
+def test_an_env_file_adds_settings_and_leaves_all_else_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = ["\ufeff# mine", "export PORT=9000", "HOST='::1'", "PATH=x", "DYNOMETR_KAFKA=a:1", "x"]
+    (tmp_path / ".env").write_text("\r\n".join(lines))
+    environ = {"HOST": "", "DYNOMETER_DATA_DIR": "d"}
+    load_env_file(environ)
+    assert environ == {
+        "HOST": "",  # set, even if to nothing
+        "DYNOMETER_DATA_DIR": "d",
+        "PORT": "9000",
+        "DYNOMETR_KAFKA": "a:1",
+    }
+    [warning] = unknown_settings(environ)
+    assert warning == "Ignoring unknown setting DYNOMETR_KAFKA. Did you mean DYNOMETER_KAFKA?"
+
+
+def test_an_env_file_that_cannot_be_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PORT=9000", "utf-16")
+    with pytest.raises(ConfigError, match="Save it as UTF-8"):
+        load_env_file({})

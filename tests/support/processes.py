@@ -141,12 +141,16 @@ class ServiceProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()
-        try:
-            url = self.url.replace("http:", "https:") if self.arguments else self.url
-            answer = httpx2.get(f"{url}/healthz", trust_env=False, verify=False)
-            return answer.status_code == 200
-        except httpx2.TransportError:
-            return False
+        has_tls = "--tls-cert" in self.arguments
+        return answers(self.url.replace("http:", "https:") if has_tls else self.url)
+
+
+def answers(url: str) -> bool:
+    """Whether a service answers at this address."""
+    try:
+        return httpx2.get(f"{url}/healthz", trust_env=False, verify=False).status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 def _command_line(pid: str) -> bytes:

@@ -17,6 +17,7 @@ from app.alerting.channels.channel import Channel, ChannelError, split_address
 from app.alerting.channels.kind import ChannelDeliveryError, ChannelField
 from app.alerting.notification import Notification, as_text
 from app.support.loopback import is_loopback
+from app.support.tls_errors import tls_problem
 
 RECIPIENTS_MAX = 20
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
@@ -120,7 +121,7 @@ def _problem(error: Exception) -> str:
         return f"the mail server answered {error.code} {error.message}"[:_REPLY_LENGTH_MAX]
     if type(error) is aiosmtplib.SMTPException:  # subclasses say what else went wrong
         return "the mail server offers no TLS or no authentication. Try smtps://…"
-    cause = type(error.__cause__ or error).__name__
+    cause = tls_problem(error) or type(error.__cause__ or error).__name__
     return f"the mail server cannot be reached or closed the connection ({cause})"
 
 

@@ -15,6 +15,7 @@ from app.alerting.channels.channel import Channel, ChannelError, split_address
 from app.alerting.channels.kind import ChannelDeliveryError, ChannelField
 from app.support.about import version
 from app.support.loopback import is_loopback
+from app.support.tls_errors import tls_problem
 
 # At INFO it logs the URL of every request, and the URL of a webhook is a secret.
 logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -66,7 +67,9 @@ async def post_json(
     except UnicodeEncodeError as error:
         raise ChannelDeliveryError(f"cannot be sent: {error.object!r} is no header") from None
     except httpx2.HTTPError as error:
-        raise ChannelDeliveryError(f"cannot be reached ({type(error).__name__})") from None
+        raise ChannelDeliveryError(
+            f"cannot be reached ({tls_problem(error) or type(error).__name__})"
+        ) from None
     if 200 <= status < 300:
         return
     if 300 <= status < 400:

@@ -141,6 +141,9 @@ def parse_map(answer: Any) -> dict[bytes, bytes]:
     return dict(zip(answer[::2], answer[1::2], strict=True))
 
 
+CHECK_ADDRESS = (
+    "Check that it is running, and check REDIS_URL: host, port, and rediss:// only if it uses TLS."
+)
 # Patterns of error texts of Redis and its client, with the fix for each. The last matches any text.
 _FIXES = (
     (
@@ -169,7 +172,14 @@ _FIXES = (
         "Its certificate is not trusted: append ?ssl_ca_certs=FILE to REDIS_URL. If the "
         "certificate is self-signed, as at Heroku, append ?ssl_cert_reqs=none.",
     ),
-    (r"Connection|Timeout|OSError", "Check that it is running, and check REDIS_URL."),
+    (r"WRONG_VERSION_NUMBER|HTTP_REQUEST", "It does not speak TLS: write redis:// in REDIS_URL."),
+    (r"\[SSL", "TLS failed: check the TLS options in REDIS_URL, and the log of the server."),
+    (r"InvalidResponse|Protocol error", "That is no Redis: check host and port in REDIS_URL."),
+    (
+        r"DB index",
+        "REDIS_URL names a database that the server does not have: leave out its number.",
+    ),
+    (r"Connection|Timeout|OSError", CHECK_ADDRESS),
     (r"", "Check its log."),
 )
 

@@ -47,13 +47,10 @@ AppPath = Annotated[str, Path(pattern=f"^(?:{APP_NAME.pattern}|{SERVICE})$")]
 class AlertsApi:
     """The routes. `reader` is restricted to the apps that the current request may see."""
 
-    def __init__(
-        self, reader: Reader, store: AlertAdminStore, clock: Callable[[], float], pages_url: str
-    ) -> None:
-        """`pages_url`: base URL of the pages, for links in notifications."""
+    def __init__(self, reader: Reader, store: AlertAdminStore, clock: Callable[[], float]) -> None:
         self._reader = reader
         self._clock = clock
-        self._admin = AlertAdmin(store, clock, pages_url)
+        self._admin = AlertAdmin(store, clock)
         self.router = APIRouter(prefix="/api/v1/alerts")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "", self.alerts, AlertsBody, 200),

@@ -16,8 +16,9 @@ from app.ingest.pipeline import IngestPipeline
 from app.query.planner import QueryError
 from app.rollup.codec import NewerVersion
 from app.storage.interface.errors import StoreUnavailable
+from app.support.asgi import DEFECT, PROBLEM_TYPE, problem
 
-MEDIA_TYPE = "application/problem+json"
+MEDIA_TYPE = PROBLEM_TYPE.decode()
 
 
 class Problem(Exception):
@@ -59,16 +60,11 @@ def install_error_handlers(app: FastAPI, pipeline: IngestPipeline) -> None:
     app.add_exception_handler(HTTPException, _handle_http_error)
     app.add_exception_handler(StoreUnavailable, store_unavailable)
     app.add_exception_handler(NewerVersion, _handle_newer_version)
+    app.add_exception_handler(Exception, _handle_defect)
 
 
 def _response(status: int, title: str, detail: str, **extensions: Any) -> JSONResponse:
-    content = {
-        "type": "about:blank",
-        "title": title,
-        "status": status,
-        "detail": detail,
-        **extensions,
-    }
+    content = problem(status, detail, title, **extensions)
     return JSONResponse(content, status, media_type=MEDIA_TYPE)
 
 
@@ -98,3 +94,8 @@ async def _handle_http_error(request: Request, error: Exception) -> JSONResponse
 
 async def _handle_newer_version(request: Request, error: Exception) -> JSONResponse:
     return _response(503, "Data of a newer version", str(error))
+
+
+async def _handle_defect(request: Request, error: Exception) -> JSONResponse:
+    """The server logs the exception, which is raised again after this answer."""
+    return _response(500, "Internal Server Error", DEFECT)

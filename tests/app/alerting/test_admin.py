@@ -9,11 +9,11 @@ from app.alerting import admin as admin_module
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
 from app.storage.interface.alerts import AlertChange, AlertTable
-from tests.support.incident import URL, World, error, quiet, world
+from tests.support.incident import World, error, quiet, world
 
 
 def admin(sim: World) -> AlertAdmin:
-    return AlertAdmin(sim.store, sim.clock, URL)
+    return AlertAdmin(sim.store, sim.clock)
 
 
 def crashing(at_s: float) -> list[bytes]:
@@ -93,7 +93,7 @@ async def test_a_rule_with_a_lower_limit() -> None:
         await sim.live(10, lambda at_s: quiet(at_s, requests=1))
 
         assert sim.stories == [("too-quiet", "firing")]
-        assert "(expected at least 100)" in sim.told[0].message["title"]
+        assert "over 5 min (expected at least 100)" in sim.told[0].message["title"]
 
 
 async def test_limits_of_rules_channels_and_mutes(monkeypatch: pytest.MonkeyPatch) -> None:

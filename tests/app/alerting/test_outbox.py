@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from app.alerting.admin import AlertAdmin
 from app.alerting.channels.channel import unpack_health
 from app.alerting.config import read_config
 from app.alerting.notification import compose_test
@@ -12,7 +13,7 @@ from app.alerting.state import unpack_history_entry
 from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
-from tests.support.incident import START_S, World, error, quiet, world
+from tests.support.incident import START_S, URL, World, error, quiet, world
 from tests.support.receivers import webhook
 from tests.support.service import Clock
 
@@ -87,7 +88,7 @@ async def test_messages_for_a_channel_of_a_newer_version_wait_for_it() -> None:
             AlertChange(AlertTable.CHANNELS, name, record) for name, record in newer_records.items()
         ]
         await sim.store.change_alerts(changes)
-        message = compose_test("quiet", int(sim.clock()), "https://example.com")
+        message = compose_test("quiet", int(sim.clock()))
         quiet_channel = (await read_config(sim.store)).channels["quiet"]
         await sim.store.change_alerts(enqueue(message, [quiet_channel], int(sim.clock())))
         await incident(sim)
@@ -141,3 +142,30 @@ async def test_messages_queued_for_a_removed_channel_are_dropped() -> None:
         await sim.live(1, quiet)
 
         assert await queue_length(sim) == 0
+
+
+async def test_a_message_to_a_channel_added_a_moment_ago_is_delivered_at_once() -> None:
+    """The worker reads the configuration every few seconds, and knows only the first channel."""
+    async with webhook() as new_hook, world() as sim:
+        await sim.live(1, quiet)
+        admin = AlertAdmin(sim.store, sim.clock)
+        await sim.add_channel("new", url=new_hook.url)
+        entry = await admin.test("new")
+        await sim.alerters[0].deliver()
+
+        assert new_hook.received[0].json["link"] == f"{URL}/"  # the service's, not the sender's
+        assert not await admin.is_queued(entry)
+        assert (await admin.health("new")).last_ok_s
+
+
+async def test_the_messages_of_a_removed_channel_are_dropped_without_a_record() -> None:
+    async with world() as sim:
+        await sim.live(1, quiet)
+        await sim.add_channel("gone")
+        admin = AlertAdmin(sim.store, sim.clock)
+        entry = await admin.test("gone")
+        await admin.remove_channel("gone")
+        await sim.alerters[0].deliver()
+
+        assert not await admin.is_queued(entry)
+        assert not (await admin.health("gone")).last_ok_s

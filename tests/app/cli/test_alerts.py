@@ -90,6 +90,8 @@ def test_rules_are_made_changed_switched_and_removed(data_dir: Path) -> None:
     assert rules["no-data"]["enabled"] is False
     stdout = alerts(data_dir, "list")[1]
     assert "sum of requests above 1,000, for 3 min, of shop  (yours)" in stdout
+    over = alerts(data_dir, "add", "busy", "--over", "5m", "--quiet", "1h", "--count-min", "9")[2]
+    assert "busy: sum of requests over 5 min above 1,000, with at least 9 requests, for 3" in over
 
     assert "slow: reset to the built-in rule" in alerts(data_dir, "remove", "slow")[2]
     assert alerts(data_dir, "remove", "slow")[0] == 2
@@ -126,6 +128,10 @@ def test_an_invalid_rule_is_rejected_with_the_accepted_values(
 
 def test_an_unknown_app_is_not_muted(data_dir: Path) -> None:
     assert alerts(data_dir, "mute", "shop", "2h")[0] == 2
+    assert (
+        "'2': expected a duration with its unit: one of 2s, 2m, 2h, 2d"
+        in (alerts(data_dir, "mute", "dynometer", "2")[2])
+    )
     assert alerts(data_dir, "mute", "dynometer", "2h")[0] == 0
     assert "muted   Dynometer: until" in alerts(data_dir, "list")[1]
     assert "muted until" in alerts(data_dir, "history")[1]

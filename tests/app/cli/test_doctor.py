@@ -103,6 +103,7 @@ def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:
             [
                 SeenApp("silent", 1, now_s - 7200, now_s - 7200),
                 SeenApp("plain", now_s, now_s, 0),
+                SeenApp("asleep", 1, now_s, now_s - 7200),
             ],
             ttl_ms=60_000,
         )
@@ -134,7 +135,9 @@ def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:
     assert "no fold worker is running" in problems["folding"][0]
     apps = "\n".join(problems["apps"])
     assert "never: nothing received yet" in apps
-    assert "silent: silent since" in apps
+    assert "silent: silent since 20" in apps
+    assert "asleep: no memory and load since 20" in apps
+    assert [text.partition(":")[0] for text in problems["apps"] if "restart" in text] == ["plain"]
     assert "heroku labs:enable log-runtime-metrics -a plain" in apps
     drains = "\n".join(problems["drains"])
     assert "heroku drains:remove d.two -a plain" in drains

@@ -66,6 +66,24 @@ def test_wrong_usage_is_an_error_without_traceback(arguments: list[str]) -> None
     assert b"Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (["surve"], "Did you mean serve?"),
+        (["serve", "--prot", "80"], "Did you mean --port?"),
+        (["alerts", "channel", "lsit"], "Did you mean list?"),
+        (["alerts", "add", "x", "--metrik=y"], "Did you mean --metric?"),
+    ],
+)
+def test_a_typing_error_is_answered_with_what_was_meant(
+    arguments: list[str], suggestion: str
+) -> None:
+    result = dynometer(*arguments)
+
+    assert result.returncode == 2
+    assert suggestion in result.stderr.decode()
+
+
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     line = error_line_of(dynometer("report", str(tmp_path / "absent.log")))
 

@@ -177,8 +177,8 @@ def test_a_service_that_is_not_running_is_one_line_with_the_remedy(
     assert run(port) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err == (
-        f"dynometer: no service at http://127.0.0.1:{port}. Start it with dynometer serve\n"
+    assert output.err.startswith(
+        f"dynometer: no service at http://127.0.0.1:{port}. Start it with dynometer serve ("
     )
 
 

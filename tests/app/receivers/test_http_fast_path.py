@@ -230,7 +230,8 @@ async def test_a_batch_is_answered_503_if_the_store_rejects_it() -> None:
         answer = await at.wire.ask(post(BODY, CLOSE))
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"retry-after: 5\r\n" in answer
-    assert answer.endswith(b"the store is down\n")
+    assert b"content-type: application/problem+json\r\n" in answer
+    assert answer.endswith(b'"status": 503, "detail": "the store is down"}\n')
 
 
 async def test_an_incomplete_body_times_out_and_a_lost_sender_leaves_no_memory_reserved(

@@ -71,6 +71,7 @@ async def test_ambiguous_requests_are_rejected_and_the_connection_closed(name: s
         answer = await wire.ask(raw_request)
         assert answer.count(b"HTTP/1.1 ") == 1
         assert answer.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/problem+json\r\n" in answer
         assert b"evil" not in answer.lower()
 
 

@@ -89,6 +89,35 @@ async def test_in_local_mode_a_page_of_another_origin_is_refused(
     assert answer.status_code == 403
 
 
+async def test_every_rejection_is_a_problem_document(
+    local_client: httpx2.AsyncClient, guarded_client: httpx2.AsyncClient
+) -> None:
+    elsewhere, wrong = {"Host": "example.com"}, {"Authorization": "Bearer wrong"}
+    answers = [
+        await local_client.get("/", headers=elsewhere),
+        await local_client.post("/drain", headers=elsewhere),
+        await local_client.get("/drain"),
+        await local_client.post("/drain"),
+        await local_client.get("/nothing"),
+        await local_client.get("/static/nothing"),
+        await local_client.put("/healthz"),
+        await local_client.post("/api/v1/tokens", content=b"x" * 2_000_000),
+        await guarded_client.get("/metrics"),
+        await guarded_client.get("/nothing"),
+        await guarded_client.get("/api/v1/apps", headers=wrong),
+        await guarded_client.post("/drain", auth=("shop", "wrong")),
+        await guarded_client.post(
+            "/add", headers={"Authorization": f"Bearer {TOKEN}", "Origin": "https://evil.example"}
+        ),
+    ]
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == [403, 403, 405, 401, 404, 404, 405, 413, 401, 401, 401, 401, 403]
+    for answer in answers:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["status"] == answer.status_code
+        assert answer.json()["detail"]
+
+
 async def test_in_local_mode_a_page_of_this_machine_is_answered(
     local_client: httpx2.AsyncClient,
 ) -> None:
@@ -176,7 +205,7 @@ async def test_a_drain_added_or_removed_takes_effect_within_seconds() -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3", "metrics.example.com"])
 def test_without_a_token_the_service_listens_only_here(host: str) -> None:
-    with pytest.raises(ConfigError, match="export DYNOMETER_ADMIN_TOKEN="):
+    with pytest.raises(ConfigError, match="echo DYNOMETER_ADMIN_TOKEN="):
         Settings.from_environ({"HOST": host})
 
 

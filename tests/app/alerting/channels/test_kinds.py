@@ -178,7 +178,7 @@ async def main():
         words = ["add", "pager", hook.url, "--tone", "loud", "--name", "by-command"]
         arguments = parser.parse_args(words)
         with contextlib.redirect_stderr(io.StringIO()):
-            await arguments.action(AlertAdmin(store, clock, "http://x"), arguments)
+            await arguments.action(AlertAdmin(store, clock), arguments)
         body = {"name": "by-api", "kind": "pager", "url": hook.url, "options": {"tone": "low"}}
         answer = await client.post("/api/v1/alerts/channels", json=body)
         bad = await client.post(
@@ -186,7 +186,7 @@ async def main():
         )
         channels = (await read_config(store)).channels
         for channel in channels.values():
-            await ChannelSender(clock).send(channel, compose_test(channel.name, 1, "http://x"))
+            await ChannelSender(clock).send(channel, compose_test(channel.name, 1))
         print(json.dumps({
             "statuses": [answer.status_code, bad.status_code],
             "problem": bad.json()["detail"],

@@ -281,6 +281,19 @@ async def test_an_app_without_runtime_metrics_shows_how_to_get_them(
     assert "labs:enable" not in await page(client, "/apps/shop")
 
 
+async def test_an_app_whose_runtime_metrics_ended_is_dated_and_not_to_be_restarted(
+    client: httpx2.AsyncClient, clock: Clock
+) -> None:
+    await post(client, memory())
+    clock.now_s += 7200
+    await post(client, router(clock.now_s))
+    html = await page(client, "/apps/shop")
+    assert "heroku restart" not in html
+    text = " ".join(text_of(html).split())
+    assert "last memory and load metrics are of 2026-11-22 10:00:00 UTC" in text
+    assert "enable" not in await page(client)
+
+
 async def test_the_accounting_is_gray_when_it_balances_and_red_when_lines_were_lost(
     client: httpx2.AsyncClient,
 ) -> None:

@@ -1,0 +1,19 @@
+"""Output to a program that may have stopped reading, as in `dynometer serve | head`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def print_to_reader(text: str) -> None:
+    """Print to stdout and flush. If its reader has exited, the text is dropped."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        discard_stdout()
+
+
+def discard_stdout() -> None:
+    """Drop the rest of stdout. Python flushes it once more at exit, which must not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
