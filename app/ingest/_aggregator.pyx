@@ -57,7 +57,7 @@ from app.ingest.aggregator import (
     count_entries,
     covering_range,
 )
-from app.rollup.rollup import DEFAULT_LIMITS, NOT_YET_RUN, TERMINATED
+from app.rollup.rollup import DEFAULT_LIMITS, NOT_YET_RUN, TERMINATED, is_created_release
 from app.rollup.schema import (
     CONNECT_FAILED,
     CONNECT_OK,
@@ -70,9 +70,9 @@ from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from app.rollup.summaries import LatestText
 from parsers import api_events as events
-from parsers import dispatch
+from parsers import dispatch, router
 from parsers.framing import split
-from parsers.samples import ROUTER_SOURCE, ParseError
+from parsers.samples import LIFECYCLE_EVENTS, ROUTER_SOURCE, ParseError
 from parsers.syslog_header import parse_timestamp_ms
 
 cdef enum:
@@ -139,8 +139,8 @@ cdef Word _word(bytes word, int route):
 
 assert len(dispatch.BY_ORIGIN) <= WORDS_MAX, "raise WORDS_MAX"
 assert len(dispatch.BY_BEGINNING) <= WORDS_MAX, "raise WORDS_MAX"
-for _origin in dispatch.BY_ORIGIN:
-    _route = {(b"heroku", b"router"): ROUTER, (b"app", b"api"): API}.get(_origin, PYTHON)
+for _origin, _parse in dispatch.BY_ORIGIN.items():
+    _route = {router.parse: ROUTER, events.parse: API}.get(_parse, PYTHON)
     _origins[_origin_count] = _word(b" ".join(_origin), _route)
     _origin_count += 1
 for _beginning, _ in dispatch.BY_BEGINNING:
@@ -622,6 +622,8 @@ cdef class Aggregator:
         _mark_active(source, time)
         if new_state == b"crashed":
             self._add_event("crash", source.name, "", time)
+        elif new_state == b"up" or new_state == b"down":
+            self._add_event(new_state.decode("ascii"), source.name, "", time)
         elif new_state == b"starting":
             old_state = old[:old_size].decode("ascii")
             if old_state not in NOT_YET_RUN:
@@ -649,14 +651,15 @@ cdef class Aggregator:
             return True
         self._counted += 1
         self._add_event(event.kind, event.source, event.detail, time)
-        if event.kind == "release":
+        if is_created_release(event):
             release = LatestText(time.ms, event.detail)
             SECTION["released"].merge_row(get_rows(self._current, "released"), (), release)
         return True
 
     cdef bint _add_event(self, str kind, str source, str detail, const Time *time) except -1:
         # By plain tuples: an EventKey takes three times as long to make.
-        add_count(get_rows(self._current, "events"), (time.ms, kind, source, detail), 1)
+        section = "lifecycle" if kind in LIFECYCLE_EVENTS else "events"
+        add_count(get_rows(self._current, section), (time.ms, kind, source, detail), 1)
         return True
 
     cdef int _count_error(self, Source source, Bytes code, Py_ssize_t size) except -1:
