@@ -169,6 +169,7 @@ cdef class QueryCells:
     cdef object cell_type
     cdef int gauge  # a core gauge, or NONE
     cdef double scale  # of a gauge
+    cdef bint has_fallback  # tagged gauges stand in for missing ones
     cdef bint is_timed_kind[TIMING_KIND_COUNT]
     cdef bint is_single_series  # without grouping and filters all rows belong to one series
     cdef list keyers  # of the app being read, by section
@@ -184,6 +185,7 @@ cdef class QueryCells:
         self.gauge = NONE
         if "gauges" in self.sections:
             (self.gauge,) = query.metric.selection
+        self.has_fallback = bool(query.metric.fallback)
         self.scale = query.metric.scale[0] / query.metric.scale[1]
         for kind in range(TIMING_KIND_COUNT):
             self.is_timed_kind[kind] = kind in (query.metric.selection or ())
@@ -239,7 +241,10 @@ cdef class QueryCells:
             summary.count, summary.total = value.count, value.total
             summary.smallest, summary.largest = value.smallest, value.largest
             summary.last_at_ms, summary.last = value.last_at_ms, value.last
-            (<Gauge>cell).merge(id, &summary)
+            if self.has_fallback:
+                (<Gauge>cell).merge_fallback(id, &summary)
+            else:
+                (<Gauge>cell).merge(id, &summary)
         else:
             (<Counter?>cell).total = plus((<Counter?>cell).total, value)
         return 0
