@@ -57,7 +57,14 @@ from app.ingest.aggregator import (
     count_entries,
     covering_range,
 )
-from app.rollup.rollup import DEFAULT_LIMITS, NOT_YET_RUN, TERMINATED, is_created_release
+from app.rollup.rollup import (
+    DEFAULT_LIMITS,
+    MEASURED,
+    NOT_YET_RUN,
+    TERMINATED,
+    is_created_release,
+    measured,
+)
 from app.rollup.schema import (
     CONNECT_FAILED,
     CONNECT_OK,
@@ -72,7 +79,7 @@ from app.rollup.summaries import LatestText
 from parsers import api_events as events
 from parsers import dispatch, router
 from parsers.framing import split
-from parsers.samples import LIFECYCLE_EVENTS, ROUTER_SOURCE, ParseError
+from parsers.samples import LIFECYCLE_EVENTS, ROUTER_SOURCE, Event, Measurements, ParseError
 from parsers.syslog_header import parse_timestamp_ms
 
 cdef enum:
@@ -590,9 +597,32 @@ cdef class Aggregator:
             return self._add_state_change(text, time, source)
         if skip_prefix(text, b"Process exited with status ", 27):
             return self._add_exit(text, time, source)
-        if skip_prefix(text, b"Cycling", 7) and is_blank(text):
-            return self._add_event("cycle", source.name, "", time)
-        return False
+        return self._add_rare_line(text, time, source)
+
+    cdef bint _add_rare_line(self, const Line *text, const Time *time, Source source) except -1:
+        """Add a line that Python parses into an event, or into measurements of tagged sections."""
+        cdef bytes line = text.at[: text.end - text.at]
+        for beginning, parse in dispatch.BY_BEGINNING:
+            if line.startswith(beginning):
+                break
+        else:
+            return False
+        try:
+            sample = parse(source.name, line)
+        except ParseError:
+            return False
+        if type(sample) is Event:
+            return self._add_event(sample.kind, sample.source, sample.detail, time)
+        if type(sample) is not Measurements or any(
+            [MEASURED[name][0].is_core for name, _ in sample.values]
+        ):
+            return False
+        for name, value in sample.values:
+            section, column = MEASURED[name]
+            rows = get_rows(self._current, section.name)
+            section.merge_row(rows, (source.name, column), measured(name, value, time.ms))
+        _mark_active(source, time)
+        return True
 
     cdef bint _add_error(self, Line *text, const Time *time, Source source) except -1:
         """Add `Error R14 (Memory quota exceeded)`."""
@@ -645,7 +675,8 @@ cdef class Aggregator:
         """Add an app[api] line that begins with a letter. These are rare, so Python parses them."""
         if text.at == text.end or not c"A" <= text.at[0] & 0xDF <= c"Z":
             return False
-        event = events.parse(text.at[: text.end - text.at])
+        is_event = text.at[0] <= c"Z"  # `source=…` of a database is none
+        event = events.parse(text.at[: text.end - text.at]) if is_event else None
         if event is None:
             self._ignored += 1
             return True

@@ -208,13 +208,8 @@ class Rollup:
     def _observe_measurements(self, metrics: Measurements | RuntimeMetrics, at_ms: int) -> None:
         source, values = metrics
         for name, value in values:
-            section, column = _MEASURED[name]
-            rows = self.rows(section)
-            if METRICS[name].kind == "counter":
-                section.merge_row(rows, (source, column), value)
-            else:
-                summary = GaugeSummary(1, value, value, value, at_ms, value)
-                section.merge_row(rows, (source, column), summary)
+            section, column = MEASURED[name]
+            section.merge_row(self.rows(section), (source, column), measured(name, value, at_ms))
         if labels_of(source)[1]:
             self._mark_active(source, at_ms)
 
@@ -269,11 +264,18 @@ _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
 
 
 # The section of each metric that a Measurements sample may hold, and its second key column.
-_MEASURED = {
+MEASURED = {
     name: (SECTION[metric.sections[0]], CORE_GAUGES.get(name, name))
     for name, metric in METRICS.items()
     if metric.sections in (("gauges",), ("named_gauges",), ("named_counts",))
 }
+
+
+def measured(name: str, value: int, at_ms: int) -> int | GaugeSummary:
+    """The value of a row in the section of this metric: a count, or a summary of one reading."""
+    if METRICS[name].kind == "counter":
+        return value
+    return GaugeSummary(1, value, value, value, at_ms, value)
 
 
 # --- the total, and limits ----------------------------------------------------------------------
