@@ -1,76 +1,151 @@
-"""Parses lines of app[api]: changes to an app.
+"""Parses lines of app[api]: changes to an app. Until 2015, their origin was heroku[api].
 
 Only the kinds and details below are kept. Users, commands and values of config vars are dropped.
 
     Build started by user jane@example.com               build     started
     Deploy edab5218 by user …                            deploy    edab5218
+    Deployed web (2ef8bad7ccfa), worker (…) by user …    deploy    web 2ef8bad7ccfa, worker …
+    Running release v212 commands by user …              release   v212 running
     Release v212 created by user …                       release   v212
+    Release v212 command failed by user …                release   v212 failed
     Rollback to v211 by user …                           rollback  v211
     Scaled to web@4:Standard-1X worker@1:Basic by …      scale     web@4:Standard-1X worker@1:Basic
-    Set LANG, RACK_ENV config vars by user …             config    set LANG, RACK_ENV
+    Set LANG, oauth2.client-id config vars by user …     config    set LANG, oauth2.client-id
     Attach DATABASE (@ref:…) by user …                   addon     attach DATABASE
+    @ref:redis-round-1 completed provisioning, …         addon     provisioned redis-round-1
+    Stack changed from heroku-22 to heroku-24 by …       stack     from heroku-22 to heroku-24
+
+and, in older logs:
+
+    Scale to web=2, worker=1 by jane@example.com         scale     web@2 worker@1
+    Config add PATH by …                                 config    set PATH
+    Add-on add logging:basic by …                        addon     add logging:basic
+    Slug compilation started                             build     started
 
 The deploy, release and scale lines of one action have almost the same time and arrive in any order.
+
+Sources: Heroku Dev Center, and public logs of 2011 to 2026.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from parsers.samples import Event
+from parsers.samples import PROCESS_TYPE, Event
 
 DETAIL_LENGTH_MAX = 200
-_NAMES_MAX = 10  # names listed in one detail; the rest are only counted
+_CONFIG_VARS_MAX = 10  # listed in one detail; the rest are only counted
+_MORE_LENGTH = len(" and 9999 more")  # a line has no more than 10,000 bytes
 
-_NAME = rb"[A-Za-z_][A-Za-z0-9_]{0,63}"
-_SIZE = rb"[a-z][A-Za-z0-9_-]{0,62}@[0-9]{1,5}(?::[A-Za-z0-9-]{1,32})?"
+_TYPE = PROCESS_TYPE.encode()
+_NAME = rb"[A-Za-z0-9_.-]{1,128}"  # of config vars and attachments
+_REF = rb"[A-Za-z0-9_:.-]{1,128}"  # of add-ons and their plans
+_SIZE = rb"%b@[0-9]{1,5}(?::[A-Za-z0-9._-]{1,32})?" % _TYPE
+_OLD_SIZE = rb"%b=[0-9]{1,5}" % _TYPE
+_IMAGE = rb"%b \([0-9a-f]{4,40}\)" % _TYPE
+_STACK = rb"[A-Za-z0-9_.-]{1,64}"
+_END = rb"(?= by |\s*\Z)"
 
-_BUILD = re.compile(rb"Build (started|succeeded|failed)\b")
-_DEPLOY = re.compile(rb"Deploy ([0-9a-f]{4,40})\b")
-_RELEASE = re.compile(rb"Release (v[0-9]{1,9}) created\b")
-_ROLLBACK = re.compile(rb"Rollback to (v[0-9]{1,9})\b")
-_SCALED = re.compile(rb"Scaled to (%b(?: %b)*)(?= by |\s*\Z)" % (_SIZE, _SIZE))
-_CONFIG = re.compile(rb"(Set|Unset|Remove) (%b(?:, %b)*) config vars?\b" % (_NAME, _NAME))
-_ADDON = re.compile(rb"(Attach|Detach|Update) (%b)\b" % _NAME)
+
+def _list_of(item: bytes, separator: bytes) -> bytes:
+    return rb"(%b(?:%b%b)*)" % (item, separator, item)
 
 
 def _first_group(match: re.Match[bytes]) -> str:
     return match[1].decode()
 
 
+def _images(match: re.Match[bytes]) -> str:
+    images = match[1].decode().replace("(", "").replace(")", "")
+    return _join("", images.split(", "), ", ")
+
+
+def _release(match: re.Match[bytes]) -> str:
+    return match[1].decode() + ("" if match[2] == b"created" else " failed")
+
+
+def _running_release(match: re.Match[bytes]) -> str:
+    return f"{match[1].decode()} running"
+
+
 def _scale(match: re.Match[bytes]) -> str:
-    return _join(match[1].decode().split(), " ")
+    sizes = match[1].decode().replace("=", "@").replace(",", "").split()
+    if len(" ".join(sizes)) > DETAIL_LENGTH_MAX:
+        sizes.sort(key=_is_not_web)  # web must not be among those that are only counted
+    return _join("", sizes, " ")
+
+
+def _is_not_web(size: str) -> bool:
+    return not size.startswith("web@")
+
+
+_OLD_VERBS = {b"add": "set", b"remove": "remove"}
 
 
 def _config(match: re.Match[bytes]) -> str:
-    return f"{match[1].decode().lower()} {_join(match[2].decode().split(', '), ', ')}"
+    verb = _OLD_VERBS.get(match[1]) or match[1].decode().lower()
+    return _join(f"{verb} ", match[2].decode().split(", "), ", ", _CONFIG_VARS_MAX)
 
 
-def _addon(match: re.Match[bytes]) -> str:
+def _verb_and_name(match: re.Match[bytes]) -> str:
     return f"{match[1].decode().lower()} {match[2].decode()}"
 
 
-_KINDS: tuple[tuple[str, re.Pattern[bytes], Callable[[re.Match[bytes]], str]], ...] = (
-    ("build", _BUILD, _first_group),
-    ("deploy", _DEPLOY, _first_group),
-    ("release", _RELEASE, _first_group),
-    ("rollback", _ROLLBACK, _first_group),
-    ("scale", _SCALED, _scale),
-    ("config", _CONFIG, _config),
-    ("addon", _ADDON, _addon),
-)
+def _provisioned(match: re.Match[bytes]) -> str:
+    return f"provisioned {match[1].decode()}"
+
+
+def _stack(match: re.Match[bytes]) -> str:
+    return f"from {match[1].decode()} to {match[2].decode()}"
+
+
+def _kinds() -> Iterator[tuple[str, bytes, Callable[[re.Match[bytes]], str]]]:
+    """The kind of each line, its pattern, and what makes its detail."""
+    yield "build", rb"(?:Build|Slug compilation) (started|succeeded|failed)\b", _first_group
+    yield "build", rb"Slug compilation finished\b", lambda _: "succeeded"
+    yield "deploy", rb"Deploy ([0-9a-f]{4,64})\b", _first_group
+    yield "deploy", rb"Deployed %b%b" % (_list_of(_IMAGE, b", "), _END), _images
+    yield "release", rb"Release (v[0-9]{1,9}) (created|command failed)\b", _release
+    yield "release", rb"Running release (v[0-9]{1,9}) commands?\b", _running_release
+    yield "rollback", rb"Rollback to (v[0-9]{1,9})\b", _first_group
+    yield "scale", rb"Scaled to %b%b" % (_list_of(_SIZE, b" "), _END), _scale
+    yield "scale", rb"Scale to %b%b" % (_list_of(_OLD_SIZE, b", "), _END), _scale
+    names = _list_of(_NAME, b", ")
+    yield "config", rb"(Set|Unset|Remove) %b config vars?\b" % names, _config
+    yield "config", rb"Config (add|remove) %b%b" % (names, _END), _config
+    yield "addon", rb"(Attach|Detach|Update) (%b)(?=\s|\Z)" % _NAME, _verb_and_name
+    yield "addon", rb"Add-on (add|remove|update) (%b)%b" % (_REF, _END), _verb_and_name
+    yield "addon", rb"@ref:(%b) completed provisioning\b" % _REF, _provisioned
+    yield "stack", rb"Stack changed from (%b) to (%b)%b" % (_STACK, _STACK, _END), _stack
+
+
+_KINDS = [(kind, re.compile(pattern), detail_of) for kind, pattern, detail_of in _kinds()]
 
 
 def parse(text: bytes) -> Event | None:
     """The event of a line of app[api]; None for a line of any other kind."""
     for kind, pattern, detail_of in _KINDS:
         if match := pattern.match(text):
-            return Event(kind, "", detail_of(match)[:DETAIL_LENGTH_MAX])
+            return Event(kind, "", detail_of(match))
     return None
 
 
-def _join(names: list[str], separator: str) -> str:
-    text = separator.join(names[:_NAMES_MAX])
-    more = len(names) - _NAMES_MAX
-    return f"{text} and {more} more" if more > 0 else text
+def _join(
+    beginning: str, names: list[str], separator: str, count_max: int = DETAIL_LENGTH_MAX
+) -> str:
+    """`beginning` and the first of the names: as many as a detail has space for, at least one.
+
+    The others are counted. No name is cut.
+    """
+    text = beginning + separator.join(names)
+    if len(names) <= count_max and len(text) <= DETAIL_LENGTH_MAX:
+        return text
+    text = beginning + names[0]
+    listed = 1
+    for name in names[1:count_max]:
+        if len(text) + len(separator) + len(name) + _MORE_LENGTH > DETAIL_LENGTH_MAX:
+            break
+        text += separator + name
+        listed += 1
+    return f"{text} and {len(names) - listed} more"

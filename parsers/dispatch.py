@@ -16,13 +16,22 @@ from parsers.samples import Sample, source_of
 from parsers.syslog_header import Message, without_structured_data
 
 _PLATFORM = b"heroku"
+_API_ORIGINS = (
+    (b"app", b"api"),
+    (b"app", b"heroku-postgres"),
+    (b"app", b"heroku-redis"),
+    # until 2015
+    (_PLATFORM, b"api"),
+    (_PLATFORM, b"slug-compiler"),
+    (_PLATFORM, b"slugc"),
+)
 
 # By APPNAME and PROCID.
 BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
     (_PLATFORM, b"router"): router.parse,
     (_PLATFORM, b"logplex"): dyno.parse_stream_error,
     (b"app", b"log-shuttle"): dyno.parse_stream_error,
-    (b"app", b"api"): api_events.parse,
+    **dict.fromkeys(_API_ORIGINS, api_events.parse),
 }
 
 # Lines of heroku[web.1] and the like, by how they begin.
@@ -31,7 +40,11 @@ BY_BEGINNING: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = 
     (b"Error ", dyno.parse_error),
     (b"State changed ", dyno.parse_state),
     (b"Process exited ", dyno.parse_exit),
+    (b"Process running mem=", runtime_metrics.parse_running),
+    (b"Stopping ", dyno.parse_signal),
+    (b"Client connection closed", dyno.parse_signal),
     (b"Cycling", dyno.parse_lifecycle),
+    (b"Relocating ", dyno.parse_lifecycle),
     (b"Idling", dyno.parse_lifecycle),
     (b"Unidling", dyno.parse_lifecycle),
 )

@@ -1,9 +1,12 @@
-"""Parses lines about one dyno or about the log stream: error codes, state changes, exits.
+"""Parses lines about one dyno or about the log stream: error codes, state changes, signals, exits.
 
     heroku[web.1]     Error R14 (Memory quota exceeded)
     heroku[web.1]     State changed from starting to up
+    heroku[web.1]     Stopping all processes with SIGTERM
     heroku[web.1]     Process exited with status 137
     heroku[web.1]     Cycling
+    heroku[web.1]     Idling because quota is exhausted
+    heroku[run.1234]  Client connection closed. Sending SIGHUP to all processes
     heroku[logplex]   Error L10 (output buffer overflow): 2 messages dropped since …
     heroku[logplex]   Error L10 (output buffer overflow): drain 'd.…' dropped 2 messages since …
     app[log-shuttle]  Error L12: 2 messages dropped since …
@@ -27,7 +30,17 @@ _LOSS = re.compile(rb"Error L1[023](?: \([^)]*\))?: ([0-9]{1,9}) messages? (?:dr
 _STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})\s*")
 _EXIT = re.compile(rb"Process exited with status ([0-9]{1,3})\s*")
 _EXIT_STATUS_MAX = 255
-_LIFECYCLE_EVENTS = {b"Cycling": "cycle", b"Idling": "idle", b"Unidling": "unidle"}
+_SIGNAL = re.compile(
+    rb"(?:Stopping (?:(?:all|remaining) )?process(?:es)? with"
+    rb"|Client connection closed\. Sending) (SIG[A-Z]{1,8})\b"
+)
+_LIFECYCLE = {
+    b"Cycling": ("cycle", ""),
+    b"Relocating dyno to a new server": ("cycle", "to a new server"),
+    b"Idling": ("idle", ""),
+    b"Idling because quota is exhausted": ("idle", "quota exhausted"),
+    b"Unidling": ("unidle", ""),
+}
 
 
 def parse_error(source: str, text: bytes) -> HerokuError | None:
@@ -59,7 +72,13 @@ def parse_exit(source: str, text: bytes) -> ProcessExit | None:
     return ProcessExit(source, int(match[1]))
 
 
+def parse_signal(source: str, text: bytes) -> Event | None:
+    """The signal with which Heroku stops the dyno `source`; None for any other line."""
+    match = _SIGNAL.match(text)
+    return Event("stop", source, match[1].decode()) if match else None
+
+
 def parse_lifecycle(source: str, text: bytes) -> Event | None:
-    """The event of a line that is one word ("Cycling"); None for any other line."""
-    kind = _LIFECYCLE_EVENTS.get(text.rstrip())
-    return Event(kind, source, "") if kind else None
+    """The event of a line that is one phrase ("Cycling"); None for any other line."""
+    event = _LIFECYCLE.get(text.rstrip().rstrip(b"."))
+    return Event(event[0], source, event[1]) if event else None

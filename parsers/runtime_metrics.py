@@ -1,4 +1,4 @@
-"""Parses runtime-metrics lines (labs feature log-runtime-metrics).
+"""Parses the lines with a dyno's memory and load (labs feature log-runtime-metrics).
 
 Every dyno logs two of them every 20 seconds:
 
@@ -7,6 +7,10 @@ Every dyno logs two of them every 20 seconds:
     source=web.1 dyno=heroku.123.uuid sample#memory_total=21.00MB sample#memory_rss=21.22MB
         sample#memory_cache=0.00MB sample#memory_swap=0.00MB sample#memory_pgpgin=348836pages
         sample#memory_pgpgout=343403pages sample#memory_quota=512.00MB
+
+Without the feature, a dyno logs its memory only while it exceeds the quota:
+
+    Process running mem=870M(170.1%)
 
 Format: Heroku Dev Center, "Log Runtime Metrics". Values become whole numbers without passing
 through floats, so they are exact.
@@ -17,10 +21,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from parsers.samples import ParseError, RuntimeMetrics
+from parsers.samples import Measurements, ParseError, RuntimeMetrics
 
 SAMPLE_PAIR = re.compile(rb"(?:^| )sample#([a-z0-9_]+)=([^\s]*)")
 _QUANTITY = re.compile(rb"([0-9]{1,13})(?:\.([0-9]{1,9}))?([A-Za-z]{0,5})")
+_RUNNING = re.compile(rb"Process running mem=([0-9.]+[A-Za-z]+)\(([0-9.]+)%\)\s*")
 _PAGES = re.compile(rb"([0-9]{1,15})(?:pages)?")
 _MILLIONTHS = 1_000_000
 
@@ -31,8 +36,10 @@ _UNIT_BYTES = {
     b"MB": _MEBIBYTE,
     b"M": _MEBIBYTE,
     b"GB": 2**30,
+    b"G": 2**30,
     b"kB": 2**10,
     b"KB": 2**10,
+    b"K": 2**10,
     b"B": 1,
     b"bytes": 1,
 }
@@ -139,6 +146,21 @@ def parse(source: str, text: bytes) -> RuntimeMetrics | None:
         if ratio <= _VALUE_MAX:
             values[_USED_RATIO] = ratio
     return RuntimeMetrics(source, tuple(values.items()))
+
+
+def parse_running(source: str, text: bytes) -> Measurements:
+    """The memory of the dyno `source` in a line `Process running mem=870M(170.1%)`.
+
+    Raises:
+        ParseError: the line is incomplete or has another form (reason "runtime").
+    """
+    match = _RUNNING.fullmatch(text)
+    memory = _parse_memory(match[1]) if match else None
+    percent = _parse_quantity(match[2]) if match else None
+    if memory is None or percent is None:
+        raise ParseError("runtime")
+    ratio = percent[0] * (_MILLIONTHS // 10_000)  # from hundredths of a percent
+    return Measurements(source, (("memory_running_bytes", memory), ("memory_running_ratio", ratio)))
 
 
 def _read_common_line(text: bytes) -> dict[str, int] | None:

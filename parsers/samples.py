@@ -117,28 +117,38 @@ Sample = Request | RuntimeMetrics | Measurements | HerokuError | StateChange | P
 # the others; then those of a dyno.
 EVENTS = {
     "deploy": "code was deployed: the commit",
-    "release": "a new release was created: its version",
+    "release": "a new release: its version, with the state of its release command",
     "rollback": "the app was rolled back to an earlier release: its version",
     "build": "a build started, succeeded or failed",
     "scale": "the formation was changed: process types, numbers and sizes",
     "config": "config vars were set or removed: their names",
-    "addon": "an add-on was attached, detached or changed: its name",
+    "addon": "an add-on was attached, detached, changed or provisioned: its name",
+    "stack": "the stack was changed: the old and the new one",
     "maintenance": "maintenance mode, as the router's answers show it: began, ended, on, last seen",
     "note": "a note added with POST …/events: its text",
     "crash": "a dyno crashed",
     "exit": "a dyno's process ended by itself with a status other than 0: the status",
     "restart": "a dyno that had been running is starting again",
-    "cycle": "Heroku restarts a dyno as it does every day",
-    "idle": "a dyno fell asleep for lack of requests",
+    "cycle": "Heroku restarts a dyno as it does every day, or moves it",
+    "idle": "a dyno fell asleep for lack of requests, or because its hours are used up",
     "unidle": "a dyno woke up",
+    "stop": "Heroku stopped a dyno: the signals, and the status unless it is 0 or 143",
+    "down": "a dyno went down, because it is scaled away, asleep or being moved",
+    "up": "a dyno came up",
 }
 APP_EVENTS = frozenset(
-    {"deploy", "release", "rollback", "build", "scale", "config", "addon", "maintenance", "note"}
+    {
+        *("deploy", "release", "rollback", "build", "scale", "config", "addon", "stack"),
+        *("maintenance", "note"),
+    }
 )
+# Frequent events of dynos. Rollups store them on their own, so that they displace no others.
+LIFECYCLE_EVENTS = frozenset({"stop", "down", "up"})
 
 ROUTER_SOURCE = "web."  # only web dynos get requests, also those whose line names no dyno
 LOG_STREAM_SOURCE = ""
-_DYNO_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[0-9]{1,9})?")
+PROCESS_TYPE = "[-A-Za-z0-9_]{1,128}"  # as the schema of Heroku's Platform API says
+_DYNO_NAME = re.compile(rf"{PROCESS_TYPE}(?:\.[0-9]{{1,9}})?")
 _ONE_OFF_TYPES = frozenset({"run", "scheduler", "release"})
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 from xml.etree import ElementTree
 
 from app.alerting.state import HistoryEntry
+from app.query.event_stories import original_detail
 from app.query.maintenance_events import LAST_SEEN, MAINTENANCE, ON
 from app.rollup.events import EventKey
 from parsers.samples import APP_EVENTS
@@ -37,7 +38,7 @@ def feed_entries(history: Sequence[HistoryEntry], events: Sequence[EventKey]) ->
     changes = [
         Entry(
             event.at_ms / _MS,
-            f"event:{event.at_ms}:{event.kind}:{event.source}:{event.detail}",
+            f"event:{event.at_ms}:{event.kind}:{event.source}:{original_detail(event)}",
             " ".join(part for part in (event.kind, event.source, event.detail) if part),
         )
         for event in events

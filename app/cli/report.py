@@ -274,6 +274,8 @@ def _dyno(totals: ReportTotals, source: str) -> dict[str, Any]:
         cell = GaugeCell(METRICS[name])
         if (source, index) in rollup.gauges:
             cell.add("", source, rollup.gauges[source, index])
+        elif (source, METRICS[name].fallback) in rollup.named_gauges:
+            cell.add("", source, rollup.named_gauges[source, METRICS[name].fallback])
         row[name] = _values(cell, _AVG_AND_MAX)
     return row | {"last_seen": _iso(totals.last_minutes.get(source, 0))}
 

@@ -57,7 +57,14 @@ from app.ingest.aggregator import (
     count_entries,
     covering_range,
 )
-from app.rollup.rollup import DEFAULT_LIMITS, NOT_YET_RUN, TERMINATED
+from app.rollup.rollup import (
+    DEFAULT_LIMITS,
+    MEASURED,
+    NOT_YET_RUN,
+    TERMINATED,
+    is_created_release,
+    measured,
+)
 from app.rollup.schema import (
     CONNECT_FAILED,
     CONNECT_OK,
@@ -70,9 +77,9 @@ from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from app.rollup.summaries import LatestText
 from parsers import api_events as events
-from parsers import dispatch
+from parsers import dispatch, router
 from parsers.framing import split
-from parsers.samples import ROUTER_SOURCE, ParseError
+from parsers.samples import LIFECYCLE_EVENTS, ROUTER_SOURCE, Event, Measurements, ParseError
 from parsers.syslog_header import parse_timestamp_ms
 
 cdef enum:
@@ -139,8 +146,8 @@ cdef Word _word(bytes word, int route):
 
 assert len(dispatch.BY_ORIGIN) <= WORDS_MAX, "raise WORDS_MAX"
 assert len(dispatch.BY_BEGINNING) <= WORDS_MAX, "raise WORDS_MAX"
-for _origin in dispatch.BY_ORIGIN:
-    _route = {(b"heroku", b"router"): ROUTER, (b"app", b"api"): API}.get(_origin, PYTHON)
+for _origin, _parse in dispatch.BY_ORIGIN.items():
+    _route = {router.parse: ROUTER, events.parse: API}.get(_parse, PYTHON)
     _origins[_origin_count] = _word(b" ".join(_origin), _route)
     _origin_count += 1
 for _beginning, _ in dispatch.BY_BEGINNING:
@@ -591,9 +598,32 @@ cdef class Aggregator:
             return self._add_state_change(text, time, source)
         if skip_prefix(text, b"Process exited with status ", 27):
             return self._add_exit(text, time, source)
-        if skip_prefix(text, b"Cycling", 7) and is_blank(text):
-            return self._add_event("cycle", source.name, "", time)
-        return False
+        return self._add_rare_line(text, time, source)
+
+    cdef bint _add_rare_line(self, const Line *text, const Time *time, Source source) except -1:
+        """Add a line that Python parses into an event, or into measurements of tagged sections."""
+        cdef bytes line = text.at[: text.end - text.at]
+        for beginning, parse in dispatch.BY_BEGINNING:
+            if line.startswith(beginning):
+                break
+        else:
+            return False
+        try:
+            sample = parse(source.name, line)
+        except ParseError:
+            return False
+        if type(sample) is Event:
+            return self._add_event(sample.kind, sample.source, sample.detail, time)
+        if type(sample) is not Measurements or any(
+            [MEASURED[name][0].is_core for name, _ in sample.values]
+        ):
+            return False
+        for name, value in sample.values:
+            section, column = MEASURED[name]
+            rows = get_rows(self._current, section.name)
+            section.merge_row(rows, (source.name, column), measured(name, value, time.ms))
+        _mark_active(source, time)
+        return True
 
     cdef bint _add_error(self, Line *text, const Time *time, Source source) except -1:
         """Add `Error R14 (Memory quota exceeded)`."""
@@ -623,6 +653,8 @@ cdef class Aggregator:
         _mark_active(source, time)
         if new_state == b"crashed":
             self._add_event("crash", source.name, "", time)
+        elif new_state == b"up" or new_state == b"down":
+            self._add_event(new_state.decode("ascii"), source.name, "", time)
         elif new_state == b"starting":
             old_state = old[:old_size].decode("ascii")
             if old_state not in NOT_YET_RUN:
@@ -644,20 +676,22 @@ cdef class Aggregator:
         """Add an app[api] line that begins with a letter. These are rare, so Python parses them."""
         if text.at == text.end or not c"A" <= text.at[0] & 0xDF <= c"Z":
             return False
-        event = events.parse(text.at[: text.end - text.at])
+        is_event = text.at[0] <= c"Z"  # `source=…` of a database is none
+        event = events.parse(text.at[: text.end - text.at]) if is_event else None
         if event is None:
             self._ignored += 1
             return True
         self._counted += 1
         self._add_event(event.kind, event.source, event.detail, time)
-        if event.kind == "release":
+        if is_created_release(event):
             release = LatestText(time.ms, event.detail)
             SECTION["released"].merge_row(get_rows(self._current, "released"), (), release)
         return True
 
     cdef bint _add_event(self, str kind, str source, str detail, const Time *time) except -1:
         # By plain tuples: an EventKey takes three times as long to make.
-        add_count(get_rows(self._current, "events"), (time.ms, kind, source, detail), 1)
+        section = "lifecycle" if kind in LIFECYCLE_EVENTS else "events"
+        add_count(get_rows(self._current, section), (time.ms, kind, source, detail), 1)
         return True
 
     cdef int _count_error(self, Source source, Bytes code, Py_ssize_t size) except -1:

@@ -38,6 +38,12 @@ _ROUTER_CODES = [code for code in CODES if code.startswith("H")]
 _DYNO_CODES = [code for code in CODES if code.startswith("R")]
 _STREAM_CODES = [code for code in CODES if code.startswith("L")]
 
+# The numbers of the gauges that a named gauge stands in for.
+_FALLBACK_FOR: dict[int | str, frozenset[int]] = {
+    metric.fallback: metric.selection or frozenset()
+    for metric in METRICS.values()
+    if metric.fallback
+}
 _DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
 _RELEASE_HELP = "Time of the latest release"
 _LAST_SEEN_HELP = "Time of the app's latest log line"
@@ -105,7 +111,17 @@ def _latest_gauges(packed_rollups: Sequence[PackedRollup]) -> LatestGauges:
     table = scan_packed(
         "", packed_rollups, [], frozenset({"active_minutes", "gauges", "named_gauges"})
     )
-    return LatestGauges(table.last_values(), frozenset(table.last_active_s()))
+    return LatestGauges(_with_fallbacks(table.last_values()), frozenset(table.last_active_s()))
+
+
+def _with_fallbacks(last: dict[tuple[str, int | str], int]) -> dict[tuple[str, int | str], int]:
+    """Add the values of gauges that a dyno lacks, from their fallbacks."""
+    fallbacks: dict[tuple[str, int | str], int] = {
+        (source, number): value
+        for (source, name), value in last.items()
+        for number in _FALLBACK_FOR.get(name, ())
+    }
+    return {**fallbacks, **last}
 
 
 def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:

@@ -63,6 +63,7 @@ cdef class QueryCells:
     cdef object cell_type
     cdef int gauge  # a core gauge, or NONE
     cdef double scale  # of a gauge
+    cdef bint has_fallback  # tagged gauges stand in for missing ones
     cdef bint is_timed_kind[TIMING_KIND_COUNT]
     cdef bint is_single_series  # without grouping and filters all rows belong to one series
     cdef list keyers  # of the app being read, by section

@@ -95,6 +95,7 @@ cdef class QueryCells:
         self.gauge = NONE
         if "gauges" in self.sections:
             (self.gauge,) = query.metric.selection
+        self.has_fallback = bool(query.metric.fallback)
         self.scale = query.metric.scale[0] / query.metric.scale[1]
         for kind in range(TIMING_KIND_COUNT):
             self.is_timed_kind[kind] = kind in (query.metric.selection or ())
@@ -150,7 +151,10 @@ cdef class QueryCells:
             summary.count, summary.total = value.count, value.total
             summary.smallest, summary.largest = value.smallest, value.largest
             summary.last_at_ms, summary.last = value.last_at_ms, value.last
-            (<Gauge>cell).merge(id, &summary)
+            if self.has_fallback:
+                (<Gauge>cell).merge_fallback(id, &summary)
+            else:
+                (<Gauge>cell).merge(id, &summary)
         else:
             (<Counter?>cell).total = plus((<Counter?>cell).total, value)
         return 0

@@ -43,8 +43,11 @@ cdef class Gauge(Cell):
     cdef int size
     cdef int capacity
     cdef int next
+    cdef Gauge fallback  # the readings of the metric's fallback, or None
     cdef int merge(self, long long id, const GaugeSummary *summary) except -1
+    cdef int merge_fallback(self, long long id, const GaugeSummary *summary) except -1
     cdef DynoGauge *_find(self, long long id) except NULL
+    cdef int _add_missing(self) except -1
 
 cdef class Dynos(Cell):
     cdef dict hours

@@ -131,6 +131,24 @@ cdef class Gauge(Cell):
     cdef int merge(self, long long id, const GaugeSummary *summary) except -1:
         return merge_summary(&self._find(id).summary, summary)
 
+    cdef int merge_fallback(self, long long id, const GaugeSummary *summary) except -1:
+        """Merge readings that count only if the dyno has none of its own."""
+        if self.fallback is None:
+            self.fallback = Gauge()
+        return self.fallback.merge(id, summary)
+
+    cdef int _add_missing(self) except -1:
+        """Add the fallback's readings of dynos that have none of their own."""
+        cdef Gauge fallback = self.fallback
+        cdef DynoGauge *dyno
+        cdef int position
+        self.fallback = None
+        for position in range(fallback.size):
+            dyno = self._find(fallback.dynos[position].id)
+            if not dyno.summary.count:
+                dyno.summary = fallback.dynos[position].summary
+        return 0
+
     cdef DynoGauge *_find(self, long long id) except NULL:
         """The entry of a dyno, added if it is new.
 
@@ -163,6 +181,8 @@ cdef class Gauge(Cell):
         cdef double scale = self.scale
         cdef long long extreme
         cdef int position
+        if self.fallback is not None:  # all readings are known now
+            self._add_missing()
         if method == "max":
             extreme = 0
             for position in range(self.size):

@@ -11,7 +11,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from app.query.engine import Series, build_series, scan, scan_each
-from app.query.history import ledger_counts, ledger_query
+from app.query.history import (
+    EVENT_SECTIONS,
+    events_within,
+    ledger_counts,
+    ledger_query,
+    slot_before,
+)
 from app.query.maintenance_events import maintenance_queries, read_maintenance
 from app.query.planner import build_query
 from app.query.selection import WHOLE_APP, Selection
@@ -22,9 +28,8 @@ from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.schema import METRICS
 from app.storage.interface.rollups import RollupReader
 
-_MS = 1000
 _RATE_AGE_MIN_S = 10
-PAGE_SECTIONS = frozenset({"active_minutes", "events"})
+PAGE_SECTIONS = EVENT_SECTIONS | {"active_minutes"}
 _ANY_RANGE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 
 
@@ -154,12 +159,7 @@ class AppSnapshot:
     @property
     def events(self) -> list[tuple[EventKey, int]]:
         """(event, count) pairs, in order of time."""
-        return sorted(
-            (key, count)
-            for key, count in self._events.items()
-            if key != MORE_EVENTS
-            and self.time_range.start <= key.at_ms // _MS < self.time_range.end
-        )
+        return sorted((key, count) for key, count in self._events.items() if key != MORE_EVENTS)
 
 
 async def read_snapshot(
@@ -180,9 +180,11 @@ async def read_snapshot(
     """
     queries = {question: question.plan(time_range, selection) for question in questions}
     all_queries = list(queries.values())
+    scanned = time_range
     if whole_sections:
         all_queries += [*maintenance_queries(time_range), ledger_query(time_range)]
-    table = await scan(store, [app], time_range, all_queries, whole_sections)
+        scanned = time_range._replace(start=slot_before(time_range).start)
+    table = await scan(store, [app], scanned, all_queries, whole_sections)
     results = table.results()
     ledger: dict[str, int] = {}
     events: Mapping[EventKey, int] = {}
@@ -190,13 +192,14 @@ async def read_snapshot(
         *results, requests, codes, ledger_cells = results
         ledger = ledger_counts(ledger_cells)
         maintenance = await read_maintenance(store, app, time_range, [requests, codes])
-        events = table.merged_rollup.events | maintenance
+        events = events_within(time_range, table.merged_rollup.all_events) | maintenance
+    last_active_s = table.last_active_s()
     return AppSnapshot(
         app,
         time_range,
         selection,
         dict(zip(queries, zip(queries.values(), results, strict=True), strict=True)),
-        table.last_active_s(),
+        {source: at_s for source, at_s in last_active_s.items() if at_s >= time_range.start},
         events,
         ledger,
     )

@@ -125,27 +125,37 @@ class DistributionCell:
 class GaugeCell:
     """Readings of one gauge, summarized by (app, source)."""
 
-    __slots__ = ("scale", "summaries")
+    __slots__ = ("fallbacks", "scale", "summaries")
 
     def __init__(self, metric: Metric) -> None:
         self.summaries: dict[tuple[str, str], GaugeSummary] = {}
+        self.fallbacks: dict[tuple[str, str], GaugeSummary] = {}
         self.scale = metric.scale[0] / metric.scale[1]
 
     def add(self, app: str, source: str, summary: GaugeSummary) -> None:
         """Merge one dyno's readings."""
-        previous = self.summaries.get((app, source))
-        if previous is None:
-            self.summaries[app, source] = summary.copy()
-        else:
-            previous.merge(summary)
+        _merge_summary(self.summaries, (app, source), summary)
+
+    def add_fallback(self, app: str, source: str, summary: GaugeSummary) -> None:
+        """Merge readings that count only if the dyno has none of its own."""
+        _merge_summary(self.fallbacks, (app, source), summary)
 
     def value(self, stat: Stat, step_s: int) -> Value:
         """The stat in the gauge's unit; None if there were no readings.
 
         "sum" adds up each dyno's mean; "last" is the mean of the dynos' last values.
         """
-        summaries = list(self.summaries.values())
+        summaries = list({**self.fallbacks, **self.summaries}.values())
         return _GAUGE_VALUES[stat.method](summaries) * self.scale if summaries else None
+
+
+def _merge_summary(
+    summaries: dict[tuple[str, str], GaugeSummary], dyno: tuple[str, str], summary: GaugeSummary
+) -> None:
+    if dyno in summaries:
+        summaries[dyno].merge(summary)
+    else:
+        summaries[dyno] = summary.copy()
 
 
 _GAUGE_VALUES: dict[str, Callable[[list[GaugeSummary]], float]] = {

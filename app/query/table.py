@@ -90,19 +90,20 @@ class RequiredSections(NamedTuple):
 # The ledger as a metric. The catalogue does not list it: the ledger has an API of its own.
 MESSAGES = counter("messages", "messages", ("result",), "Messages by result", "ledger")
 # Sections that no query reads. A table merges them as a whole, if asked to.
-WHOLE_SECTIONS = frozenset({"events", "released"})
+WHOLE_SECTIONS = frozenset({"events", "lifecycle", "released"})
 
 
 def required_sections(query: Query) -> RequiredSections:
     """The sections of a rollup that the query needs."""
     metric = query.metric
     if metric.kind == "distribution":
-        sections = {"sketches" if stat.needs_sketch else "tallies" for stat in query.stats}
+        needed = {"sketches" if stat.needs_sketch else "tallies" for stat in query.stats}
         if any(stat.method == "quantile" for stat in query.stats):
-            sections.add("tallies")  # no quantile exceeds the maximum
-        return RequiredSections(frozenset(sections))
+            needed.add("tallies")  # no quantile exceeds the maximum
+        return RequiredSections(frozenset(needed))
     gauges = metric.selection if metric.sections == ("gauges",) else None
-    return RequiredSections(frozenset(metric.sections), gauges)
+    sections = (*metric.sections, "named_gauges") if metric.fallback else metric.sections
+    return RequiredSections(frozenset(sections), gauges)
 
 
 class SeriesKeyer:
@@ -115,7 +116,7 @@ class SeriesKeyer:
         self._by = query.by
         self._filters = tuple(query.filters.items())
         self._app = app
-        self._selection = query.metric.selection
+        self._selection = query.metric.selection_in(section.name)
         self._labels_of: Callable[[Any], Labels] = section.labels
         self._keys_by_row: dict[Any, SeriesKey | None] = {}
 
@@ -172,7 +173,11 @@ class QueryCells:
                 continue
             if key not in cells:
                 cells[key] = self._new_cell(SECTION[section])
-            _add_row(cells[key], SECTION[section], app, slot_start, row, value)
+            cell: Any = cells[key]
+            if section not in self._query.metric.sections:
+                cell.add_fallback(app, row[0], value)
+            else:
+                _add_row(cell, SECTION[section], app, slot_start, row, value)
 
     def _new_cell(self, section: Section) -> Cell:
         if section.values == summaries(GaugeSummary):

@@ -441,7 +441,7 @@ cdef dict get_rows(FastRollup rollup, str section):
 
 cdef merge_rows(FastRollup rollup, str section, rows):
     """Add rows to a section in `other_rows`."""
-    if section == "events":  # by far the most
+    if section == "events" or section == "lifecycle":  # by far the most
         add_counts(get_rows(rollup, section), rows)
     else:
         SECTION[section].merge(get_rows(rollup, section), rows)

@@ -28,6 +28,7 @@ from app.rollup.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.rollup.statuses import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, limit_status
 from app.rollup.summaries import GaugeSummary, LatestText, TimingTotals
 from parsers.samples import (
+    LIFECYCLE_EVENTS,
     Event,
     HerokuError,
     Measurements,
@@ -56,6 +57,9 @@ class CardinalityLimits(NamedTuple):
     statuses: int = 64  # about as many as are registered (RFC 9110 and later)
     codes: int = 64  # Heroku documents about 40
     events: int = 128
+    lifecycle: int = (
+        512  # two stops and starts of 100 dynos, and more than as many of an app usually
+    )
 
 
 DEFAULT_LIMITS = CardinalityLimits()
@@ -78,6 +82,7 @@ class Rollup:
     released: dict[tuple[()], LatestText]
     named_counts: dict[tuple[str, str], int]
     named_gauges: dict[tuple[str, str], GaugeSummary]
+    lifecycle: dict[EventKey, int]
 
     def __init__(self) -> None:
         self.messages = 0  # with a timestamp in this interval, including ignored ones; add
@@ -96,6 +101,14 @@ class Rollup:
         """(Unix ms, version) of the last release; (0, "") if there was none."""
         release = self.released.get(())
         return (release.at_ms, release.text) if release else (0, "")
+
+    @property
+    def all_events(self) -> dict[EventKey, int]:
+        """The counts by event of the app and of its dynos, as their lines say them."""
+        counts = {**self.events}
+        for event, count in self.lifecycle.items():
+            counts[event] = counts.get(event, 0) + count
+        return counts
 
     @property
     def entry_count(self) -> int:
@@ -195,13 +208,8 @@ class Rollup:
     def _observe_measurements(self, metrics: Measurements | RuntimeMetrics, at_ms: int) -> None:
         source, values = metrics
         for name, value in values:
-            section, column = _MEASURED[name]
-            rows = self.rows(section)
-            if METRICS[name].kind == "counter":
-                section.merge_row(rows, (source, column), value)
-            else:
-                summary = GaugeSummary(1, value, value, value, at_ms, value)
-                section.merge_row(rows, (source, column), summary)
+            section, column = MEASURED[name]
+            section.merge_row(self.rows(section), (source, column), measured(name, value, at_ms))
         if labels_of(source)[1]:
             self._mark_active(source, at_ms)
 
@@ -215,6 +223,8 @@ class Rollup:
             self._mark_active(change.source, at_ms)
         if change.after == "crashed":
             self._count_event(Event("crash", change.source, ""), at_ms)
+        elif change.after in LIFECYCLE_EVENTS:
+            self._count_event(Event(change.after, change.source, ""), at_ms)
         elif change.after == "starting" and change.before not in NOT_YET_RUN:
             self.restarts[change.source] = self.restarts.get(change.source, 0) + 1
             self._count_event(Event("restart", change.source, f"was {change.before}"), at_ms)
@@ -228,12 +238,18 @@ class Rollup:
 
     def _count_event(self, event: Event, at_ms: int) -> None:
         key = EventKey(at_ms, *event)
-        self.events[key] = self.events.get(key, 0) + 1
-        if event.kind == "release":
+        rows = self.lifecycle if event.kind in LIFECYCLE_EVENTS else self.events
+        rows[key] = rows.get(key, 0) + 1
+        if is_created_release(event):
             SECTION["released"].merge_row(self.released, (), LatestText(at_ms, event.detail))
 
     def _count_error(self, source: str, code: str) -> None:
         self.errors[source, code] = self.errors.get((source, code), 0) + 1
+
+
+def is_created_release(event: Event) -> bool:
+    """Whether a release was created, rather than begun or failed."""
+    return event.kind == "release" and " " not in event.detail
 
 
 _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
@@ -248,11 +264,18 @@ _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
 
 
 # The section of each metric that a Measurements sample may hold, and its second key column.
-_MEASURED = {
+MEASURED = {
     name: (SECTION[metric.sections[0]], CORE_GAUGES.get(name, name))
     for name, metric in METRICS.items()
     if metric.sections in (("gauges",), ("named_gauges",), ("named_counts",))
 }
+
+
+def measured(name: str, value: int, at_ms: int) -> int | GaugeSummary:
+    """The value of a row in the section of this metric: a count, or a summary of one reading."""
+    if METRICS[name].kind == "counter":
+        return value
+    return GaugeSummary(1, value, value, value, at_ms, value)
 
 
 # --- the total, and limits ----------------------------------------------------------------------

@@ -100,6 +100,7 @@ METRIC = Key("metric", 0, _no_labels)  # the name of a metric
 RESULT = Key("result", 0, lambda result: {"result": result}, "result")  # in the ledger
 AT_MS = Key("at_ms", NUMBER_MAX, _no_labels)
 TEXT = Key("text", 0, _no_labels)
+EVENT = (AT_MS, TEXT, TEXT, TEXT)  # parsers.samples.Event and its time; its source stays as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +205,18 @@ _CACHED_LABELS_MAX = 4_096
 
 # --- the sections -------------------------------------------------------------------------------
 
+
+def _events(name: str) -> Section:
+    return Section(
+        name,
+        EVENT,
+        COUNT,
+        in_total=False,
+        make_key=EventKey._make,
+        limit_rows=limit_events,
+    )
+
+
 # The core sections come in the order of the stored bytes.
 SECTIONS = (
     Section("requests", (SOURCE, STATUS), COUNT, is_core=True),
@@ -217,14 +230,7 @@ SECTIONS = (
     # a 1h rollup up to 60, so downsampling keeps the number of dynos by minute.
     Section("active_minutes", (SOURCE,), MASK, is_core=True, in_total=False),
     Section("ledger", (RESULT,), COUNT, is_core=True),
-    Section(
-        "events",
-        (AT_MS, TEXT, TEXT, TEXT),  # parsers.samples.Event; its source stays as it is
-        COUNT,
-        in_total=False,
-        make_key=EventKey._make,
-        limit_rows=limit_events,
-    ),
+    _events("events"),
     Section("exits", (SOURCE, EXIT_STATUS), COUNT),
     Section("restarts", (SOURCE,), COUNT),
     Section("released", (), summaries(LatestText)),  # the last release
@@ -232,6 +238,7 @@ SECTIONS = (
     # still merges it.
     Section("named_counts", (SOURCE, METRIC), COUNT),
     Section("named_gauges", (SOURCE, METRIC), summaries(GaugeSummary), in_total=False),
+    _events("lifecycle"),  # the events of parsers.samples.LIFECYCLE_EVENTS
 )
 SECTION = {section.name: section for section in SECTIONS}
 CORE_SECTIONS = tuple(section for section in SECTIONS if section.is_core)
@@ -264,6 +271,8 @@ class Metric(NamedTuple):
         selection: the values of the second key column whose rows belong to it; None for all rows.
         scale: its values are the stored whole numbers times this numerator / denominator.
         series: its name in Prometheus, without a suffix; "" if it is not exported.
+        fallback: the name of the metric, one of `named_gauges`, that stands in for it in an
+            interval in which a dyno has no reading of its own; "" for none.
     """
 
     name: str
@@ -276,6 +285,12 @@ class Metric(NamedTuple):
     selection: frozenset[Any] | None = None
     scale: tuple[int, int] = (1, 1)
     series: str = ""
+    fallback: str = ""
+
+    def selection_in(self, section: str) -> frozenset[Any] | None:
+        """The values of the second key column of a section whose rows belong to the metric."""
+        is_fallback = self.fallback and section == "named_gauges"
+        return frozenset({self.fallback}) if is_fallback else self.selection
 
 
 def counter(
@@ -297,6 +312,7 @@ def gauge(
     help_text: str,
     number: int | None = None,
     series: str = "",
+    fallback: str = "",
 ) -> Metric:
     """A gauge of each dyno. `number`: of a core gauge; others are stored by name."""
     return Metric(
@@ -308,6 +324,7 @@ def gauge(
         frozenset({name if number is None else number}),
         scale,
         series,
+        fallback,
     )
 
 
@@ -385,9 +402,11 @@ METRICS: dict[str, Metric] = {
             "memory_total_bytes",
             "bytes",
             _MEMORY,
-            "Memory in use: resident set, cache and swap together",
+            "Memory in use: resident set, cache and swap together; "
+            "without runtime metrics, memory_running_bytes",
             0,
             "heroku_dyno_memory_total_bytes",
+            fallback="memory_running_bytes",
         ),
         gauge(
             "memory_rss_bytes",
@@ -463,8 +482,23 @@ METRICS: dict[str, Metric] = {
             "memory_quota_used_ratio",
             "ratio",
             _MILLIONTHS,
-            "memory_total / memory_quota of the same line",
+            "memory_total / memory_quota of the same line; "
+            "without runtime metrics, memory_running_ratio",
             10,
+            fallback="memory_running_ratio",
+        ),
+        gauge(
+            "memory_running_bytes",
+            "bytes",
+            _MEMORY,
+            "Memory that Heroku reports while it is over the quota, also without runtime metrics",
+            series="heroku_dyno_memory_running_bytes",
+        ),
+        gauge(
+            "memory_running_ratio",
+            "ratio",
+            _MILLIONTHS,
+            "The same memory as a share of the quota",
         ),
         Metric(
             "dynos",

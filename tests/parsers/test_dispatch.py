@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from parsers import dispatch
 from parsers.samples import (
+    Event,
     HerokuError,
+    Measurements,
     ParseError,
     Request,
     RuntimeMetrics,
@@ -56,9 +58,10 @@ def test_an_app_may_print_anything(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Process running mem=1028M(103.3%)",
         "Starting process with command `npm start`",
-        "Stopping all processes with SIGTERM",
+        "Stopping to smell the flowers",
+        "Relocating the furniture",
+        "Restarting",
         "Process exited",
         "Process exited with status 999",
         "Idling for a reason",
@@ -67,6 +70,69 @@ def test_an_app_may_print_anything(text: str) -> None:
 )
 def test_lines_without_a_metric_give_no_sample(text: str) -> None:
     assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "signal"),
+    [
+        ("Stopping all processes with SIGTERM", "SIGTERM"),
+        ("Stopping remaining processes with SIGKILL", "SIGKILL"),
+        ("Stopping process with SIGTERM", "SIGTERM"),
+        ("Stopping process with SIGKILL\n", "SIGKILL"),
+        ("Client connection closed. Sending SIGHUP to all processes", "SIGHUP"),
+    ],
+)
+def test_signals_with_which_heroku_stops_a_dyno(text: str, signal: str) -> None:
+    assert read(text) == Event("stop", "web.1", signal)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "detail"),
+    [
+        ("Cycling", "cycle", ""),
+        ("Relocating dyno to a new server", "cycle", "to a new server"),
+        ("Idling\n", "idle", ""),
+        ("Idling because quota is exhausted", "idle", "quota exhausted"),
+        ("Unidling", "unidle", ""),
+    ],
+)
+def test_phrases_about_a_dyno(text: str, kind: str, detail: str) -> None:
+    assert read(text) == Event(kind, "web.1", detail)
+
+
+@pytest.mark.parametrize(
+    ("text", "memory", "ratio"),
+    [
+        ("Process running mem=870M(170.1%)", 87_000, 1_701_000),
+        ("Process running mem=1028MB(103.3%)\n", 102_800, 1_033_000),
+        ("Process running mem=2G(100%)", 204_800, 1_000_000),
+    ],
+)
+def test_memory_that_is_reported_while_it_is_high(text: str, memory: int, ratio: int) -> None:
+    assert read(text) == Measurements(
+        "web.1", (("memory_running_bytes", memory), ("memory_running_ratio", ratio))
+    )
+
+
+@pytest.mark.parametrize("rest", ["870M", "870(170.1%)", "M(1%)", "870M(%)", "1e3M(1%)", ""])
+def test_an_unreadable_memory_line_is_an_error(rest: str) -> None:
+    with pytest.raises(ParseError) as error:
+        read(f"Process running mem={rest}")
+    assert error.value.reason == "runtime"
+
+
+@pytest.mark.parametrize(
+    ("app_name", "procid"),
+    [("app", "api"), ("app", "heroku-postgres"), ("heroku", "api")],
+)
+def test_origins_of_changes_to_an_app(app_name: str, procid: str) -> None:
+    text = "Update DATABASE by user jane@example.com"
+    assert read(text, app_name=app_name, procid=procid) == Event("addon", "", "update DATABASE")
+
+
+def test_the_slug_compiler_of_older_logs_builds() -> None:
+    for procid in ("slugc", "slug-compiler"):
+        assert read("Slug compilation started", procid=procid) == Event("build", "", "started")
 
 
 def test_structured_data_may_stand_before_a_message() -> None:
@@ -144,6 +210,7 @@ def test_one_off_dynos_share_a_source_per_type() -> None:
     [
         ("web.1", ("web", "web.1")),
         ("my_imports-worker.12", ("my_imports-worker", "my_imports-worker.12")),
+        ("2fa_worker.1", ("2fa_worker", "2fa_worker.1")),
         ("web.", ("web", "")),
         ("", ("", "")),
     ],
@@ -152,8 +219,19 @@ def test_process_type_and_dyno_follow_from_a_source(source: str, labels: tuple[s
     assert labels_of(source) == labels
 
 
+@pytest.mark.parametrize("process_type", ["Worker", "2fa_worker", "-x", "_", "7", "w" * 128])
+def test_process_types_of_the_platform_api_are_read(process_type: str) -> None:
+    assert source_of(f"{process_type}.12".encode()) == f"{process_type}.12"
+
+
+@pytest.mark.parametrize("name", ["w" * 129 + ".1", "web.", ".1", "web.1.2", "we b.1", "wéb.1"])
+def test_other_names_are_not_those_of_dynos(name: str) -> None:
+    with pytest.raises(ParseError):
+        source_of(name.encode())
+
+
 def test_a_procid_that_is_not_a_dyno_is_an_error_only_in_a_line_that_needs_it() -> None:
-    assert read("Stopping all processes with SIGTERM", procid="???") is None
+    assert read("Starting process with command `x`", procid="???") is None
     with pytest.raises(ParseError) as error:
         read("Error R14 (Memory quota exceeded)", procid="???")
     assert error.value.reason == "dyno"

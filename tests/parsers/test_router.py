@@ -217,7 +217,7 @@ def test_a_line_with_an_unreadable_value_is_an_error(line: str) -> None:
     assert error.value.reason == "router"
 
 
-@pytest.mark.parametrize("dyno", ["9web.1", "web.1.2", "web.", "w" * 80, "web.1;x"])
+@pytest.mark.parametrize("dyno", ["we+b.1", "web.1.2", "web.", "w" * 129, "web.1;x"])
 def test_a_name_that_is_not_a_dyno_is_an_error(dyno: str) -> None:
     with pytest.raises(ParseError) as error:
         parse(router_text(dyno=dyno).encode())

@@ -25,7 +25,7 @@ SORT_FIELDS = {  # value of `sort` in the URL -> field of DynoRow; "" for the or
     "restarts": "restarts",
     "seen": "last_seen_s",
 }
-_PATTERN = re.compile(r"[A-Za-z0-9_.*?-]{1,64}")  # of process types and dynos
+_PATTERN = re.compile(r"[A-Za-z0-9_.*?-]{1,138}")  # of process types and dynos
 _TIME = re.compile(r"[A-Za-z0-9:.+ -]{1,40}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from app.rollup.events import MORE_EVENTS, EventKey, limit_events
+from app.rollup.rollup import Rollup
+from parsers.samples import Event
 
 CYCLES = {EventKey(number, "cycle", f"web.{number}", ""): 1 for number in range(1, 6)}
 RELEASE = EventKey(9, "release", "", "v7")
@@ -26,3 +28,15 @@ def test_app_events_alone_may_exceed_the_limit() -> None:
 
 def test_below_the_limit_all_events_stay() -> None:
     assert limit_events(CYCLES, 5) == CYCLES
+
+
+def test_stops_and_starts_displace_no_other_events() -> None:
+    rollup = Rollup()
+    for number in range(600):
+        rollup.observe(Event("up", f"web.{number}", ""), number)
+    rollup.observe(Event("crash", "web.1", ""), 700)
+    rollup.apply_limits()
+    assert rollup.events == {EventKey(700, "crash", "web.1", ""): 1}
+    assert len(rollup.lifecycle) == 512 + 1
+    assert rollup.lifecycle[MORE_EVENTS] == 600 - 512
+    assert sum(rollup.all_events.values()) == 601

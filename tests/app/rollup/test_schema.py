@@ -127,6 +127,7 @@ TAGGED = {
     "named_counts": "source metric count:add",
     "named_gauges": "source metric count:add total:add smallest:min largest:max "
     "last_at_ms:latest last:latest",
+    "lifecycle": "at_ms text text text count:add",
 }
 
 

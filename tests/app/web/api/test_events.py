@@ -183,3 +183,32 @@ async def test_restarts_and_exits_are_metrics_and_series(client: httpx2.AsyncCli
     assert 'heroku_dyno_restarts_total{app="shop",process_type="web"} 2' in metrics
     assert 'heroku_dyno_exits_total{app="shop",process_type="web",exit_status="137"} 1' in metrics
     assert 'heroku_release_timestamp_seconds{app="shop"} 1795341605.0' in metrics
+
+
+async def test_an_exit_is_told_by_lines_of_other_batches_and_of_the_minute_before(
+    client: httpx2.AsyncClient,
+) -> None:
+    minute_s = NOW_S // 60 * 60 - 120
+    await post(client, frame("Process exited with status 137", at_s=minute_s + 5))
+    await post(client, frame("Stopping remaining processes with SIGKILL", at_s=minute_s + 4.9))
+    await post(client, frame("Stopping all processes with SIGTERM", at_s=minute_s - 25))
+
+    (stop,) = await events(client)
+    assert (stop["time"], stop["kind"], stop["dyno"], stop["detail"]) == (
+        minute_s - 25,
+        "stop",
+        "web.1",
+        "SIGTERM, SIGKILL, status 137",
+    )
+    assert await events(client, f"?start={int(minute_s)}") == []  # it began before
+
+
+async def test_a_failed_release_is_told_with_its_deploy(client: httpx2.AsyncClient) -> None:
+    await post(client, api("Release v3 command failed by user u", NOW_S - 10))
+    await post(client, api("Running release v3 commands by user u", NOW_S - 100))
+    await post(client, api("Deployed worker (2ef8bad7ccfa) by user u", NOW_S - 100))
+    rows = [(event["kind"], event["detail"]) for event in await events(client)]
+    assert rows == [
+        ("deploy", "worker 2ef8bad7ccfa (release v3 failed)"),
+        ("release", "v3 failed"),
+    ]
