@@ -301,6 +301,10 @@ class Aggregator:
         """Record how many messages the sender put into the body (Logplex-Msg-Count)."""
         _count(self._body_ledger, "promised", messages)
 
+    def add_lost(self, messages: int) -> None:
+        """Record how many messages the sender reports as lost before they reached us."""
+        _count(self._body_ledger, "lost_upstream", messages)
+
     @property
     def ledger(self) -> dict[str, int]:
         """The ledger of all messages so far."""

@@ -41,7 +41,8 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     `token` is drawn for this POST alone. The content is one of
 
         bytes           a body that begins at `start`, after other bytes of the same read.
-                        `msg_count` is its Logplex-Msg-Count, 0 for none
+                        `msg_count` is its Logplex-Msg-Count, 0 for none. `lost_count` is how many
+                        more messages its sender reports as lost, apart from its lines
         frames          messages that were already split
         AggregatedBody  counts that are ready
     """
@@ -52,6 +53,7 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     content: bytes | Sequence[bytes | Damage] | AggregatedBody
     msg_count: int = 0
     start: int = 0
+    lost_count: int = 0
 
     @property
     def size(self) -> int:
@@ -65,6 +67,8 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
         """Add all lines in one go."""
         if isinstance(self.content, bytes):
             aggregator.add_body(self.content, self.start, self.msg_count)
+            if self.lost_count:
+                aggregator.add_lost(self.lost_count)
         elif not isinstance(self.content, AggregatedBody):
             aggregator.add_frames(self.content)
 
@@ -86,6 +90,8 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     ) -> Iterator[None]:
         if isinstance(content, bytes):
             aggregator.add_promised(self.msg_count)
+            if self.lost_count:
+                aggregator.add_lost(self.lost_count)
             yield from aggregator.add_body_in_steps(content, self.start)
             return
         for first in range(0, len(content), FRAMES_PER_STEP):

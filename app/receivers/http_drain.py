@@ -19,6 +19,7 @@ the ledger.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 
 from app.access.drain_registry import APP_NAME_RULE, DrainRegistry, valid_app
@@ -27,13 +28,14 @@ from app.ingest.aggregator import AcceptanceWindow
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, OnResult, commit
-from app.ingest.received_batch import batch_id
+from app.receivers.log_shuttle import post_id, unreported_loss
 from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
 from app.receivers.request_head import (
     DRAIN,
     FRAME_ID,
     MSG_COUNT,
     REPLAY,
+    REQUEST_ID,
     DrainRequestHead,
     parse_count,
 )
@@ -43,7 +45,6 @@ from app.support.asgi import Receive, Scope, Send, basic_credentials, header, re
 from app.support.loopback import is_loopback
 
 RETRY_AFTER_S = b"5"
-FRAME_ID_BYTES_MAX = 256
 KEY_CACHE_SIZE = 4_096
 _DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
@@ -102,11 +103,8 @@ class DrainEndpoint:
                     if REPLAY in headers:
                         acceptance = acceptance.for_replay()
                     key = _drain_key(app, generation, headers.get(DRAIN, b""), acceptance)
-                    post_id = _batch_id(headers.get(FRAME_ID, b""))
-                    msg_count = parse_count(headers.get(MSG_COUNT, b""))
                     self._loop_detector.inspect(app, body)
-                    post = DrainPost(key, post_id, random_bytes(), body, msg_count)
-                    await commit(self._committer, post)
+                    await commit(self._committer, _post(key, headers, body))
         except DrainRejected as rejection:
             extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
             await respond(send, rejection.status, f"{rejection}\n", extra_headers)
@@ -178,8 +176,8 @@ class DrainEndpoint:
     ) -> None:
         """Commit the body that begins at `start` of `data`, as BatchCommitter.submit."""
         self._loop_detector.inspect(key.app, data, start)
-        post_id = _batch_id(head.frame_id)
-        post = DrainPost(key, post_id, random_bytes(), data, head.msg_count, start)
+        body_id = post_id(head.frame_id, head.request_id, data, start)
+        post = DrainPost(key, body_id, random_bytes(), data, head.msg_count, start)
         self._committer.submit(post, on_result)
 
 
@@ -189,8 +187,15 @@ def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWi
     return DrainKey(app, drain, generation, acceptance)
 
 
-def _batch_id(frame_id: bytes) -> bytes:
-    return batch_id(frame_id[:FRAME_ID_BYTES_MAX])
+def _post(key: DrainKey, headers: Mapping[bytes, bytes], body: bytes) -> DrainPost:
+    return DrainPost(
+        key,
+        post_id(headers.get(FRAME_ID, b""), headers.get(REQUEST_ID, b""), body),
+        random_bytes(),
+        body,
+        parse_count(headers.get(MSG_COUNT, b"")),
+        lost_count=unreported_loss(headers, body),
+    )
 
 
 @lru_cache(KEY_CACHE_SIZE)
