@@ -67,9 +67,13 @@ _Buffer = TypeVar("_Buffer", bytes, bytearray)
 
 
 class Damage(NamedTuple):
-    """A stretch of `size` bytes that is not a frame."""
+    """A stretch of `size` bytes that is not a frame, or another one that cannot be used.
+
+    `reason` is one of parsers.samples.REASONS.
+    """
 
     size: int
+    reason: str = "frame"
 
 
 class FrameReader:

@@ -224,7 +224,7 @@ class Aggregator:
         messages = []
         for frame in frames:
             if isinstance(frame, Damage):
-                self.add_unreadable("frame")
+                self.add_unreadable(frame.reason)
                 continue
             try:
                 messages.append(parse_message(frame))

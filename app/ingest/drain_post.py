@@ -43,7 +43,7 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
         bytes           a body that begins at `start`, after other bytes of the same read.
                         `msg_count` is its Logplex-Msg-Count, 0 for none. `lost_count` is how many
                         more messages its sender reports as lost, apart from its lines
-        frames          messages that were already split
+        frames          messages that were already split. `msg_count` and `lost_count` as above
         AggregatedBody  counts that are ready
     """
 
@@ -67,10 +67,11 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
         """Add all lines in one go."""
         if isinstance(self.content, bytes):
             aggregator.add_body(self.content, self.start, self.msg_count)
-            if self.lost_count:
-                aggregator.add_lost(self.lost_count)
         elif not isinstance(self.content, AggregatedBody):
+            aggregator.add_promised(self.msg_count)
             aggregator.add_frames(self.content)
+        if self.lost_count:
+            aggregator.add_lost(self.lost_count)
 
     async def aggregate(self, arrived_s: float, limits: CardinalityLimits) -> AggregatedBody:
         """Aggregate it alone, in steps of some milliseconds between which other tasks run."""
@@ -88,10 +89,10 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     def _add_in_steps(
         self, aggregator: Aggregator, content: bytes | Sequence[bytes | Damage]
     ) -> Iterator[None]:
+        aggregator.add_promised(self.msg_count)
+        if self.lost_count:
+            aggregator.add_lost(self.lost_count)
         if isinstance(content, bytes):
-            aggregator.add_promised(self.msg_count)
-            if self.lost_count:
-                aggregator.add_lost(self.lost_count)
             yield from aggregator.add_body_in_steps(content, self.start)
             return
         for first in range(0, len(content), FRAMES_PER_STEP):

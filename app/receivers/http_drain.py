@@ -18,13 +18,16 @@ the ledger.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
+
+import msgspec
 
 from app.access.drain_registry import APP_NAME_RULE, DrainRegistry, valid_app
 from app.access.rejected_logins import RejectedLogins
-from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.aggregator import FRAMES_PER_STEP, AcceptanceWindow
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, OnResult, commit
@@ -39,10 +42,12 @@ from app.receivers.request_head import (
     DrainRequestHead,
     parse_count,
 )
+from app.receivers.space_drain import SpaceBody
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
 from app.support.loopback import is_loopback
+from parsers.framing import split
 
 RETRY_AFTER_S = b"5"
 KEY_CACHE_SIZE = 4_096
@@ -104,7 +109,11 @@ class DrainEndpoint:
                         acceptance = acceptance.for_replay()
                     key = _drain_key(app, generation, headers.get(DRAIN, b""), acceptance)
                     self._loop_detector.inspect(app, body)
-                    await commit(self._committer, _post(key, headers, body))
+                    post = _post(key, headers, body)
+                    if self._drains is not None and self._drains.apps_of_space(app):
+                        await self._commit_for_space(self._drains, post, body)
+                    else:
+                        await commit(self._committer, post)
         except DrainRejected as rejection:
             extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
             await respond(send, rejection.status, f"{rejection}\n", extra_headers)
@@ -115,6 +124,41 @@ class DrainEndpoint:
             await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
         else:
             await respond(send, 200)
+
+    async def _commit_for_space(self, drains: DrainRegistry, post: DrainPost, body: bytes) -> None:
+        """Commit the lines of a space-level drain, each for its own app.
+
+        Each part has the id of the whole, so a repeated POST counts once for each app.
+
+        Raises:
+            StoreUnavailable: as `commit`. The sender repeats the POST, also for the other apps.
+        """
+        space = post.key.app
+        space_body = SpaceBody(partial(drains.app_in_space, space))
+        for number, frame in enumerate(split(body)):
+            space_body.add(frame)
+            if number % FRAMES_PER_STEP == 0:
+                await asyncio.sleep(0)
+        for hostname, messages in space_body.unlisted_hostnames.items():
+            self._rejected_logins.add_unlisted(space, hostname, messages)
+        portions = space_body.portions(post.msg_count, post.lost_count)
+        posts = [
+            msgspec.structs.replace(
+                post,
+                key=post.key._replace(app=app or space),
+                token=random_bytes(),
+                content=portion.frames,
+                msg_count=portion.msg_count,
+                lost_count=portion.lost_count,
+            )
+            for app, portion in portions.items()
+        ]
+        results = await asyncio.gather(
+            *(commit(self._committer, part) for part in posts), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _authenticate(self, scope: Scope) -> tuple[str, int]:
         """The app's name, and the generation of its secret.
