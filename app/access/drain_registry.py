@@ -82,8 +82,8 @@ class DrainRegistry:
         if not fresh.is_done:
             fresh.close()
             return 0
-        if self.apps_of_space(app):
-            return 0  # its lines have to be divided
+        if _APPS_FIELD in fresh.result.get(app, ""):
+            return 0  # the lines of a space have to be divided
         return self._generation_of(app, secret, fresh.result)
 
     def apps_of_space(self, name: str) -> Sequence[str]:
