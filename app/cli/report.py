@@ -18,10 +18,13 @@ from app.cli.output import ProgressLine
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
+from app.query.rates import complete_time, per_minute
 from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
+from app.rollup.resolutions import MINUTE_S
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, METRICS, SERVICE_FAILED, SERVICE_OK
 from app.rollup.statuses import outcome_of, status_label
+from app.rollup.time_range import TimeRange
 from app.traffic.log_input import LogInput, LogLine
 from parsers.error_codes import explain, no_runtime_metrics
 from parsers.samples import REASONS, labels_of
@@ -83,11 +86,14 @@ class ReportTotals:
         self.rollup = Rollup()
         self.activity = ActivityTimes(0, 0, 0)
         self.last_minutes: dict[str, int] = {}
+        self.requests_by_minute: dict[int, int] = {}  # of minutes with lines
 
     def merge(self, aggregator: Aggregator) -> None:
         """Add the lines of an aggregator, which must not be used afterwards."""
         for minute, rollup in aggregator.rollups.items():
             self.rollup.merge(rollup)
+            requests = self.requests_by_minute.get(minute, 0)
+            self.requests_by_minute[minute] = requests + sum(rollup.requests.values())
             for source in rollup.active_minutes:
                 self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
         ledger = self.rollup.ledger
@@ -125,7 +131,7 @@ def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]
     failures = sum(
         count for (_, status), count in rollup.requests.items() if outcome_of(status) == "failed"
     )
-    minutes = max((activity.last_s - activity.first_s) / 60, 1)
+    rate, minutes = _requests_per_minute(totals)
     ledger = build_ledger(rollup.ledger, app="", start=0, end=0).model_dump()
     return {
         "app": app,
@@ -133,7 +139,8 @@ def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]
         "end": _iso(activity.last_s),
         "requests": {
             "count": requests,
-            "per_minute": round(requests / minutes, 3),
+            "per_minute": None if rate is None else round(rate, 3),
+            "complete_minutes": minutes,
             "failed": failures,
             "failed_ratio": round(failures / requests, 6) if requests else None,
             "by_status": _by_status(rollup),
@@ -147,6 +154,17 @@ def build_report(totals: ReportTotals, app: str | None = None) -> dict[str, Any]
             for name in ("received", "counted", "ignored", "unparsed", "lost_upstream")
         },
     }
+
+
+def _requests_per_minute(totals: ReportTotals) -> tuple[float | None, int]:
+    """The rate, and the number of observed and complete minutes that it is about."""
+    complete = complete_time(totals.activity.first_s, totals.activity.last_s)
+    counts = [
+        requests
+        for minute, requests in totals.requests_by_minute.items()
+        if complete.covers(TimeRange(minute, minute + MINUTE_S))
+    ]
+    return per_minute(sum(counts), len(counts)), len(counts)
 
 
 def _iso(at_s: int) -> str | None:
@@ -270,9 +288,11 @@ def _request_lines(report: dict[str, Any]) -> Iterator[str]:
         yield "No requests: the input has no router lines."
         yield ""
         return
+    rate, minutes = requests["per_minute"], requests["complete_minutes"]
     yield (
-        f"Requests  {requests['count']:,}, {requests['per_minute']:,.1f} a minute; "
-        f"failed {requests['failed']:,} ({requests['failed_ratio']:.2%})"
+        f"Requests  {requests['count']:,}, "
+        + ("no complete minute" if rate is None else f"{rate:,.1f} a minute over {minutes:,} min")
+        + f"; failed {requests['failed']:,} ({requests['failed_ratio']:.2%})"
     )
     statuses = "   ".join(
         f"{status or 'none'}: {count:,}" for status, count in requests["by_status"].items()

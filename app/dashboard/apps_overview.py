@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
 from app.query.planner import plan_range
+from app.query.rates import complete_time
 from app.query.snapshot import Question, read_snapshot
 from app.query.stats import Value
 from app.rollup.resolutions import Resolution
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
 
-MINUTES = 60
 NOW_MINUTES = 5
 CODE_STEPS = NOW_MINUTES + 1  # the current, incomplete minute counts too
 CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
@@ -24,7 +24,7 @@ LAST_WEEK_FRESH_S = 600
 CACHED_APPS_MAX = 5_000
 
 _NONE = frozenset[str]()
-_REQUESTS = Question("requests", ("sum",))
+_REQUESTS = Question("requests", ("sum",), by_slot=True)
 _FAILED_REQUESTS = Question(
     "requests", ("sum",), whole_range=True, filters=(("outcome", ("failed",)),)
 )
@@ -139,19 +139,19 @@ async def _read_overview(
     time_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
     hour = await read_snapshot(store, sighting.app, time_range, _QUESTIONS, whole_sections=_NONE)
     points = hour.points(_REQUESTS)
-    counts = [value for value in points if value is not None]
-    requests = sum(counts)
+    requests = sum(value for value in points if value is not None)
+    complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
     codes = hour.values_by(_CODES_NOW)
     return AppOverview(
         app=sighting.app,
         last_seen_s=sighting.last_seen_s,
         is_silent=now_s - sighting.last_seen_s > SILENT_AFTER_S,
         has_runtime_metrics=sighting.runtime_metrics_s >= time_range.start,
-        requests_per_min=requests / MINUTES if counts else None,
+        requests_per_min=hour.mean_per_minute(points, complete),
         failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
         p95_ms=hour.value(_P95),
         p95_last_week_ms=p95_last_week_ms,
         memory_used_ratio=hour.value(_HIGHEST_MEMORY),
         codes_now={code: int(count) for code, count in codes.items() if count},
-        requests_by_minute=hour.per_minute(points, now_s)[-MINUTES:],
+        requests_by_minute=hour.per_minute(points, complete),
     )

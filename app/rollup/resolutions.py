@@ -49,6 +49,11 @@ def align(t_s: int, seconds: int) -> int:
     return t_s - t_s % seconds
 
 
+def align_up(t_s: int, seconds: int) -> int:
+    """Return the start of the first interval that begins at `t_s` or later."""
+    return -align(-t_s, seconds)
+
+
 def parse_step(text: str) -> int:
     """Return the seconds of a step such as "1m", "10m", "2h", "1d", "90s" or "600".
 

@@ -231,16 +231,16 @@ class QueriesApi:
         self, request: Request, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
         """A metric over time, for all apps or some"""
-        names = [app.app for app in await self._store.seen_apps()]
-        apps = engine.match_apps(names, parameters.app)
-        return await self._answer(request, None, apps, parameters)
+        seen_apps = {app.app: app for app in await self._store.seen_apps()}
+        names = engine.match_apps(list(seen_apps), parameters.app)
+        return await self._answer(request, None, [seen_apps[name] for name in names], parameters)
 
     async def query_app(
         self, request: Request, app: str, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
         """A metric over time, for one app"""
-        await require_app(self._store, app)
-        return await self._answer(request, app, [app], parameters)
+        seen_app = await require_app(self._store, app)
+        return await self._answer(request, app, [seen_app], parameters)
 
     async def ledger(self, app: str, parameters: Annotated[RangeParameters, Query()]) -> Ledger:
         """The accounting of every log message, by minute of arrival"""
@@ -258,7 +258,7 @@ class QueriesApi:
         self,
         request: Request,
         app: str | None,
-        apps: Sequence[str],
+        apps: Sequence[SeenApp],
         parameters: QueryParameters,
     ) -> Response:
         now_s = self._clock()
@@ -329,17 +329,20 @@ def _is_combined(label: str, value: str) -> bool:
     return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
 
 
-async def require_app(store: DrainStatusReader, app: str) -> None:
-    """Check that an app has data or a drain, and that the current request may see it.
+async def require_app(store: DrainStatusReader, app: str) -> SeenApp:
+    """An app that has data or a drain, and that the current request may see.
+
+    Without data, all its times are 0.
 
     Raises:
         Problem: 404 otherwise.
     """
     if valid_app(app):
-        if any(sighting.app == app for sighting in await store.seen_apps()):
-            return
+        for sighting in await store.seen_apps():
+            if sighting.app == app:
+                return sighting
         if app in await store.drains():
-            return
+            return SeenApp(app, 0, 0, 0)
     raise Problem(
         404,
         "Unknown app",

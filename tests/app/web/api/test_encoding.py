@@ -16,6 +16,7 @@ from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import SlotWrite
 from app.storage.memory import MemoryStore
@@ -93,7 +94,9 @@ async def test_other_tasks_run_while_values_are_computed() -> None:
     rollup.requests = {(f"web.{number}", 200): 1 for number in range(20)}
     element = new_element(KIND_ROLLUP, pack(rollup))
     await fold(store, "shop", [], [SlotWrite(Slot("1m", 0), element, 60_000)])
-    result, turns = await turns_during(answer(store, ["shop"], QUERY, SPAN.end))
+    result, turns = await turns_during(
+        answer(store, [SeenApp("shop", 0, SPAN.end, 0)], QUERY, SPAN.end)
+    )
     assert len(result.series) == 40
     assert all(len(series.values) == SIZE for series in result.series)
     assert turns >= 40

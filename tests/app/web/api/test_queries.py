@@ -376,8 +376,27 @@ async def test_finer_than_stored_is_the_finest_stored(client: httpx2.AsyncClient
 async def test_the_default_is_the_last_hour_in_minutes(client: httpx2.AsyncClient) -> None:
     await post(client, router())
     answer = await ask(client, "metric=requests")
-    assert (answer["end"] - answer["start"], answer["step_s"]) == (3_660, 60)
+    assert (answer["end"] - answer["start"], answer["step_s"]) == (3_600, 60)
     assert answer["end"] == NOW_S + 30
+
+
+@pytest.mark.parametrize("start", ["now-1h", "now-3600s"])
+@pytest.mark.parametrize("step", ["1m", "range"])
+async def test_one_hour_is_60_minutes(client: httpx2.AsyncClient, start: str, step: str) -> None:
+    await post(client, router())
+    for path in (f"query?metric=requests&step={step}&", "ledger?", "events?"):
+        answer = (await client.get(f"/api/v1/apps/shop/{path}start={start}")).json()
+        assert (answer["end"] - answer["start"], answer["end"]) == (3_600, NOW_S + 30)
+    values = (await ask(client, "metric=requests&step=1m&end=now"))["series"][0]["values"]
+    assert (len(values), values[-1]) == (60, 1)
+
+
+async def test_an_hour_before_a_time_within_a_minute_is_60_minutes(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router())
+    answer = await ask(client, f"metric=requests&end={NOW_S - 7}&step=1m")
+    assert (answer["start"], answer["end"]) == (NOW_S + 30 - 3_600, NOW_S + 30)
 
 
 async def test_the_openapi_document_lists_every_route() -> None:
