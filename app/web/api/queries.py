@@ -15,6 +15,7 @@ from app.ingest.aggregator import REPLAY_PAST_S, AcceptanceWindow
 from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
+from app.query.rates import SETTLED_AFTER_S
 from app.query.table import Query as MetricQuery
 from app.rollup.resolutions import Resolution
 from app.rollup.rollup import OTHER, CardinalityLimits
@@ -138,6 +139,10 @@ class Metadata(BaseModel):
     """The catalogue of metrics, and the limits on names."""
 
     metrics: list[MetricInfo]
+    complete_after_s: int = Field(
+        description="An interval is complete this many seconds after its end. Earlier, sums are "
+        "too low, and there is no rate"
+    )
     limits: LimitsInfo
 
 
@@ -148,6 +153,9 @@ class SeriesBody(BaseModel):
 
     labels: dict[str, str]
     stat: str
+    complete_until: int = Field(
+        description="Intervals that end later are not complete: their values may still change"
+    )
     values: list[int | float | list[tuple[int, int, int]] | None]
 
 
@@ -160,7 +168,9 @@ class AnswerHead(BaseModel):
     step_s: int
     start: int
     end: int
-    complete_until: int = Field(description="Intervals before this time will hardly change")
+    complete_until: int = Field(
+        description="Intervals before this time will hardly change; the rest is not complete"
+    )
     warnings: list[str]
 
 
@@ -174,7 +184,8 @@ class RowsBody(AnswerHead):
     """An answer with format=rows."""
 
     rows: list[dict[str, Any]] = Field(
-        description="One object per time and label set: `time`, the labels, and a field per stat"
+        description="One object per time and label set: `time`, the labels, a field per stat, "
+        "and `complete`: whether the interval will hardly change"
     )
 
 
@@ -224,6 +235,7 @@ class QueriesApi:
         """The catalogue of metrics, with unit, kind, labels and stats"""
         return Metadata(
             metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()],
+            complete_after_s=SETTLED_AFTER_S,
             limits=LimitsInfo(**self._limits._asdict()),
         )
 
