@@ -27,6 +27,7 @@ from app.dashboard.charts import (
     current_questions,
 )
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, AppFacts, find_insights
+from app.query.engine import complete_until
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import plan_range
 from app.query.rates import complete_time
@@ -150,6 +151,7 @@ class AppView(NamedTuple):
     start_s: int
     end_s: int
     step_s: int
+    complete_until_s: int
     charts: list[Chart]
     missing_baseline: str
     process_types: list[str]
@@ -205,6 +207,7 @@ async def build_app_view(
         start_s=current.time_range.start,
         end_s=current.time_range.end,
         step_s=current.time_range.step_s,
+        complete_until_s=complete_until(current.time_range, now_s),
         charts=charts,
         missing_baseline="" if _has_baseline(charts) else baseline_name,
         process_types=sorted({labels_of(name)[0] for name in current.sources}),

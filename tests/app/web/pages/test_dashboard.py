@@ -103,6 +103,22 @@ async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> 
     assert re.search(r"blog all normal – 0 % 18 ms enable", text)
 
 
+async def test_what_is_not_complete_is_marked_in_charts_and_their_table(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router(AT_S - 240) + router(AT_S) * 3)
+    html = await page(client, "/apps/shop")
+    (x,) = {
+        float(x) for x in re.findall(r'd="M([0-9.]+) 0 H720 V120 [^"]*" class="incomplete"', html)
+    }
+    assert x == 720 * 58 / 60  # the last two of 60 minutes
+    assert html.count(", not complete</th>") == 2
+    assert "Shaded: not complete yet. These values are those so far." in text_of(html)
+    assert f'"complete_until": {int(AT_S) - 60}' in html
+    past = f"/apps/shop?start={int(AT_S) - 3600}&end={int(AT_S) - 120}"
+    assert "not complete" not in await page(client, past)
+
+
 async def test_many_readers_cost_no_more_than_one(clock: Clock) -> None:
     store = CountingStore(clock)
     async with client_of(store, clock) as client:
