@@ -27,7 +27,7 @@ _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _COUNTERS = {
     "heroku_router_requests_total": "status",
     "heroku_errors_total": "code",
-    "dynometer_messages_total": "result",
+    "dynometer_message_results_total": "result",
 }
 
 
@@ -103,7 +103,7 @@ class Dynometer(Target):
         results = counters["result"]
         lines_accepted = results["counted"] + results["ignored"]
         if not (counters["status"], counters["code"]) == (total.statuses, total.codes) or not (
-            results["received"] == lines_accepted == total.lines
+            results.total() == lines_accepted == total.lines
         ):
             raise SystemExit(f"sent {total}\ncounted {counters}")
 

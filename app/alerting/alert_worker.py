@@ -36,10 +36,11 @@ from app.alerting.state import (
 from app.alerting.state_machine import Transition
 from app.alerting.store_outage import FILE, StoreOutageNotifier
 from app.alerting.wording import describe_alert, describe_resolution, utc_time
-from app.query.engine import SETTLED_AFTER_S
+from app.query.rates import SETTLED_AFTER_S
 from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
 from app.rollup.time_range import TimeRange
 from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreError
 from app.storage.interface.folding import BacklogReader
 from app.storage.interface.rollups import RollupReader
@@ -241,7 +242,7 @@ class AlertWorker:
             before = alerts_by_app.get(seen_app.app)
             is_watched = now_s - seen_app.last_seen_s < WATCHED_S or (before and before.alerts)
             if is_watched and (before is None or before.evaluated_s < complete_s):
-                await self._evaluate_app(results, seen_app.app, before, complete_s, now_s)
+                await self._evaluate_app(results, seen_app, before, complete_s, now_s)
                 await asyncio.sleep(0)
             if time.monotonic() - lease_held_s > TTL_S / 3:
                 lease_held_s = time.monotonic()
@@ -255,16 +256,17 @@ class AlertWorker:
     async def _evaluate_app(
         self,
         results: _EvaluationRound,
-        app: str,
+        seen_app: SeenApp,
         before: AppAlerts | None,
         until_s: int,
         now_s: float,
     ) -> None:
+        app = seen_app.app
         queries = self._queries_for(app)
         if not queries.rules:
             return
         try:
-            evaluation = await self._evaluator.evaluate(app, before, queries, until_s, now_s)
+            evaluation = await self._evaluator.evaluate(seen_app, before, queries, until_s, now_s)
             await self._collect(results, app, evaluation, now_s)
         except StoreError:
             raise

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from app.alerting.rule import SHARE, Rule, pack_rule
 from app.query.engine import build_series
 from app.query.planner import accepted_patterns
+from app.query.rates import per_minute
 from app.query.stats import Stat, Value, parse_stat
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
@@ -62,7 +63,8 @@ class RuleQuery:
         self.metric = METRICS[rule.metric]
         by = (rule.by,) if rule.by else ()
         is_share = rule.stat == SHARE
-        stat = _SUM if is_share else parse_stat(rule.stat, self.metric)
+        self.is_rate = rule.stat == "rate"  # of a sum, and the minutes in which it was observed
+        stat = _SUM if is_share or self.is_rate else parse_stat(rule.stat, self.metric)
         needs_count = self.metric.kind == "distribution" and rule.count_min
         stats = (stat, _COUNT) if needs_count else (stat,)
         self._filters = accepted_patterns(rule.filters)
@@ -75,7 +77,9 @@ class RuleQuery:
         """The queries whose cells `measure` takes."""
         return [query.over(window) for query in self._queries]
 
-    def measure(self, all_cells: Sequence[QueryCells]) -> dict[str, Measurement]:
+    def measure(
+        self, all_cells: Sequence[QueryCells], observed_minutes: int
+    ) -> dict[str, Measurement]:
         """The measurements, by value of the rule's label, or by "" if the rule has none."""
         values_by_key, *totals = (
             _values_by_key(query, cells)
@@ -85,13 +89,23 @@ class RuleQuery:
             return _shares(values_by_key, totals[0])
         if self.metric.name == "requests":
             return {
-                key: Measurement(values[0], int(values[0] or 0))
+                key: Measurement(self.value(values[0], observed_minutes), int(values[0] or 0))
                 for key, values in values_by_key.items()
             }
         return {
-            key: Measurement(values[0], int(values[1] or 0) if len(values) > 1 else 0)
+            key: Measurement(
+                self.value(values[0], observed_minutes),
+                int(values[1] or 0) if len(values) > 1 else 0,
+            )
             for key, values in values_by_key.items()
         }
+
+    def value(self, value: Value, observed_minutes: int) -> Value:
+        """The rule's value from that of its query: the same, or a rate per second."""
+        if not self.is_rate or value is None:
+            return value
+        rate = per_minute(value, observed_minutes)
+        return None if rate is None else rate / MINUTE_S
 
     def plan_details(self, window: QueryRange, key: str) -> dict[str, Query]:
         """Queries for what a notification about this value of the rule's label adds.
@@ -105,7 +119,7 @@ class RuleQuery:
             stats = self._queries[0].stats[:1]
             queries["parts"] = Query(metric, stats, window, (rule.told_by,), self._filters)
         if "dyno" in metric.labels:
-            stat = "sum" if rule.stat == SHARE else rule.stat
+            stat = "sum" if rule.stat == SHARE or self.is_rate else rule.stat
             stat = "avg" if metric.kind == "distribution" else stat
             by_key = {rule.by: (key,)} if rule.by else {}
             filters = {**self._filters, **by_key}

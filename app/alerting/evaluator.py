@@ -28,9 +28,10 @@ from app.alerting.state_machine import (
     record_activity,
 )
 from app.alerting.wording import dyno_in_words
-from app.query.engine import SETTLED_AFTER_S
+from app.query.rates import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.time_range import NEVER, TimeRange
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
 
 CATCH_UP_MINUTES = 120  # older minutes are skipped: their problems no longer deserve an alert
@@ -63,7 +64,7 @@ class Evaluator:
 
     async def evaluate(
         self,
-        app: str,
+        seen_app: SeenApp,
         before: AppAlerts | None,
         queries: RuleQueries,
         until_s: int,
@@ -74,11 +75,12 @@ class Evaluator:
         Raises:
             StoreUnavailable, PackError, TooManySeries
         """
+        app = seen_app.app
         alerts = before or await self._initial_state(app, until_s - MINUTE_S)
         earliest = until_s - CATCH_UP_MINUTES * MINUTE_S
         start = max(alerts.evaluated_s, earliest)
         skipped_range = TimeRange(alerts.evaluated_s, start)
-        inputs = await read_inputs(self._store, app, queries, start, until_s, self._minutes)
+        inputs = await read_inputs(self._store, seen_app, queries, start, until_s, self._minutes)
         transitions: list[Transition] = []
         late_end, lines_lost = start, 0
         for end_s in range(start + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
@@ -121,7 +123,7 @@ class Evaluator:
             if (result := _judge_app_rule(rule, alerts, minute)) is not None
         }
         if minute.has_lines:
-            await self._last_week.load(app, queries, minute.end_s - MINUTE_S)
+            await self._last_week.load(app, queries, minute.end_s - MINUTE_S, inputs.first_s)
             results.update(self._judge_metric_rules(app, queries, inputs, minute))
         return results
 
@@ -132,7 +134,8 @@ class Evaluator:
         breaches = []
         for query, cells in zip(queries.metric_queries, minute.cells, strict=True):
             rule = query.rule
-            for key, measurement in query.measure(cells).items():
+            observed_minutes = minute.observed_minutes(rule.over_minutes)
+            for key, measurement in query.measure(cells, observed_minutes).items():
                 last_week = self._last_week.measurement(app, query, key)
                 result = judge_value(rule, key, measurement, last_week)
                 if rule.below and minute.complete < rule.over_minutes:
@@ -140,7 +143,7 @@ class Evaluator:
                 if result.verdict is Verdict.BREACH:
                     breaches.append((query, key))
                 results.setdefault(rule.name, {})[key] = result
-        all_details = inputs.details(breaches, minute.end_s)
+        all_details = inputs.details(breaches, minute)
         for (query, key), details in zip(breaches, all_details, strict=True):
             rule_results, parts = results[query.rule.name], details.get("parts", {})
             by_dyno = {dyno: value for dyno, value in details.get("dynos", {}).items() if dyno}

@@ -18,8 +18,9 @@ from app.query.history import read_events
 from app.query.stats import Stat, Value
 from app.query.table import MESSAGES, Query, QueryCells, QueryRange
 from app.rollup.events import EventKey
-from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
+from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution, align_up
 from app.rollup.schema import METRICS
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, Slot
 from app.storage.interface.rollups import RollupReader
 
@@ -44,20 +45,33 @@ class RuleQueries:
         self._planned_end_s = 0
         self._planned: list[list[Query]] = []
 
-    def plan(self, end_s: int, minutes: Resolution) -> list[list[Query]]:
-        """The queries of each metric rule for a minute. All apps of a round share them."""
+    def plan(self, end_s: int, minutes: Resolution, first_s: int) -> list[list[Query]]:
+        """The queries of each metric rule for a minute.
+
+        All apps of a round share them, unless an app appeared only just before, at `first_s`.
+        """
+        if first_s > end_s - self.over_minutes * MINUTE_S:
+            return self._plan(end_s, minutes, first_s)
         if end_s != self._planned_end_s:
             self._planned_end_s = end_s
-            self._planned = [
-                query.plan(window_of(query, end_s, minutes)) for query in self.metric_queries
-            ]
+            self._planned = self._plan(end_s, minutes, first_s)
         return self._planned
 
+    def _plan(self, end_s: int, minutes: Resolution, first_s: int) -> list[list[Query]]:
+        return [
+            query.plan(window_of(query, end_s, minutes, first_s)) for query in self.metric_queries
+        ]
 
-def window_of(query: RuleQuery, end_s: int, minutes: Resolution) -> QueryRange:
-    """The minutes that a rule measures at `end_s`, as one interval."""
-    length_s = query.rule.over_minutes * MINUTE_S
-    return QueryRange(end_s - length_s, end_s, length_s, minutes)
+
+def window_of(query: RuleQuery, end_s: int, minutes: Resolution, first_s: int) -> QueryRange:
+    """The minutes that a rule measures at `end_s`, as one interval.
+
+    Rates are about complete minutes, so they leave out the one in which the app appeared.
+    """
+    start = end_s - query.rule.over_minutes * MINUTE_S
+    if query.is_rate:
+        start = min(max(start, align_up(first_s, MINUTE_S)), end_s - MINUTE_S)
+    return QueryRange(start, end_s, end_s - start, minutes)
 
 
 class Minute(NamedTuple):
@@ -66,6 +80,7 @@ class Minute(NamedTuple):
     lines_lost   by Heroku, before delivery
     event_kinds  kinds of the events in the minute
     complete     the minutes before `end_s` that had lines and lost none, without a gap
+    observed     whether each minute is complete and had lines, in order of time
     cells        those of the queries of each metric rule
     """
 
@@ -75,7 +90,12 @@ class Minute(NamedTuple):
     lines_lost: int = 0
     event_kinds: frozenset[str] = frozenset()
     complete: int = 0
+    observed: Sequence[bool] = ()
     cells: Sequence[Sequence[QueryCells]] = ()
+
+    def observed_minutes(self, over_minutes: int) -> int:
+        """The number of observed minutes among the last ones."""
+        return sum(self.observed[-over_minutes:])
 
 
 class RuleInputs:
@@ -83,12 +103,13 @@ class RuleInputs:
 
     def __init__(
         self,
-        app: str,
+        app: SeenApp,
         queries: RuleQueries,
         minutes: Resolution,
         packed_rollups: Iterable[PackedRollup],
     ) -> None:
-        self._app = app
+        self._app = app.app
+        self.first_s = app.first_seen_s
         self._queries = queries
         self._minutes = minutes
         self._packed_by_minute: dict[int, list[bytes]] = {}
@@ -106,7 +127,7 @@ class RuleInputs:
             return Minute(end_s)
         start = end_s - self._queries.over_minutes * MINUTE_S
         time_range = QueryRange(start, end_s, MINUTE_S, self._minutes)
-        planned = self._queries.plan(end_s, self._minutes)
+        planned = self._queries.plan(end_s, self._minutes, self.first_s)
         common = [_REQUESTS.over(time_range), _LOST.over(time_range)]
         table = scan_packed(
             self._app,
@@ -117,6 +138,10 @@ class RuleInputs:
         requests, lost, *rule_cells = table.results()
         remaining = iter(rule_cells)
         activity, lines_lost = lost.activity(), build_series(common[1], lost)[0].numbers
+        observed = [
+            is_active and self.first_s <= at_s
+            for at_s, is_active in zip(range(start, end_s, MINUTE_S), activity, strict=True)
+        ]
         return Minute(
             end_s,
             activity[-1],
@@ -127,12 +152,13 @@ class RuleInputs:
                 for event in table.merged_rollup.events
                 if minute_s <= event.at_ms // _MS < end_s
             ),
-            _count_complete(activity, lines_lost),
+            _count_complete(observed, lines_lost),
+            observed,
             [[next(remaining) for _ in rule_queries] for rule_queries in planned],
         )
 
     def details(
-        self, breaches: Sequence[tuple[RuleQuery, str]], end_s: int
+        self, breaches: Sequence[tuple[RuleQuery, str]], minute: Minute
     ) -> list[dict[str, dict[str, float]]]:
         """What notifications add about rules that are broken for a value of their label.
 
@@ -143,8 +169,9 @@ class RuleInputs:
         """
         if not breaches:
             return []
+        end_s = minute.end_s
         planned = [
-            query.plan_details(window_of(query, end_s, self._minutes), key)
+            query.plan_details(window_of(query, end_s, self._minutes, self.first_s), key)
             for query, key in breaches
         ]
         start = end_s - self._queries.over_minutes * MINUTE_S
@@ -154,8 +181,14 @@ class RuleInputs:
         )
         remaining = iter(table.results())
         return [
-            {name: nonzero_values(query, next(remaining)) for name, query in plan.items()}
-            for plan in planned
+            {
+                name: {
+                    label: query.value(value, minute.observed_minutes(query.rule.over_minutes)) or 0
+                    for label, value in nonzero_values(detail, next(remaining)).items()
+                }
+                for name, detail in plan.items()
+            }
+            for (query, _), plan in zip(breaches, planned, strict=True)
         ]
 
     def _window(self, time_range: QueryRange) -> list[PackedRollup]:
@@ -166,17 +199,22 @@ class RuleInputs:
         ]
 
 
-def _count_complete(activity: Sequence[bool], lines_lost: Sequence[Value]) -> int:
+def _count_complete(observed: Sequence[bool], lines_lost: Sequence[Value]) -> int:
     count = 0
-    for is_active, lost in zip(reversed(activity), reversed(lines_lost), strict=True):
-        if not is_active or lost:
+    for is_observed, lost in zip(reversed(observed), reversed(lines_lost), strict=True):
+        if not is_observed or lost:
             break
         count += 1
     return count
 
 
 async def read_inputs(
-    store: RollupReader, app: str, queries: RuleQueries, start: int, end: int, minutes: Resolution
+    store: RollupReader,
+    app: SeenApp,
+    queries: RuleQueries,
+    start: int,
+    end: int,
+    minutes: Resolution,
 ) -> RuleInputs:
     """Read the minutes in [start, end), and the earlier ones that the rules look back on.
 
@@ -185,7 +223,7 @@ async def read_inputs(
     """
     first = start - (queries.over_minutes - 1) * MINUTE_S
     time_range = QueryRange(first, end, MINUTE_S, minutes)
-    contents = await store.read(app, slots_of(time_range))
+    contents = await store.read(app.app, slots_of(time_range))
     return RuleInputs(app, queries, minutes, list(list_packed(contents, time_range)))
 
 
@@ -209,8 +247,10 @@ class LastWeek:
         self._hour = 0
         self._values: dict[tuple[str, bytes], dict[str, Measurement]] = {}
 
-    async def load(self, app: str, queries: RuleQueries, minute_s: int) -> None:
+    async def load(self, app: str, queries: RuleQueries, minute_s: int, first_s: int) -> None:
         """Read the values that `measurement` returns for this app and minute, unless cached.
+
+        There are none if the app appeared only during that hour, at `first_s`, or later.
 
         Raises:
             StoreUnavailable, PackError
@@ -221,7 +261,7 @@ class LastWeek:
         missing = [
             query
             for query in queries.metric_queries
-            if query.rule.compare and (app, query.key) not in self._values
+            if query.rule.compare and hour >= first_s and (app, query.key) not in self._values
         ]
         if missing:
             await self._read(app, missing, hour)
@@ -241,7 +281,7 @@ class LastWeek:
         table = scan_packed(app, packed_rollups, [part for plan in planned for part in plan])
         results = iter(table.results())
         for query, plan in zip(queries, planned, strict=True):
-            measurements = query.measure([next(results) for _ in plan])
+            measurements = query.measure([next(results) for _ in plan], HOUR_S // MINUTE_S)
             self._values[app, query.key] = {
                 key: _scale_to_rule(query, measurement) for key, measurement in measurements.items()
             }

@@ -18,10 +18,13 @@ from app.cli.output import ProgressLine, wrap
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
+from app.query.rates import complete_time, per_minute
 from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
+from app.rollup.resolutions import MINUTE_S
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, METRICS, SERVICE_FAILED, SERVICE_OK
 from app.rollup.statuses import is_failed, status_label
+from app.rollup.time_range import TimeRange
 from app.traffic.log_files import LogFiles
 from app.traffic.log_line import LogLine
 from parsers.error_codes import MAINTENANCE_CODE, explain, no_runtime_metrics
@@ -84,6 +87,7 @@ class ReportTotals:
         self.rollup = Rollup()
         self.activity = ActivityTimes(0, 0, 0)
         self.last_minutes: dict[str, int] = {}  # by source
+        self.requests_by_minute: dict[int, int] = {}  # of minutes with lines
         self.errors: dict[str, Occurrences] = {}  # by code; at the beginning of their minutes
         self.events: dict[str, Occurrences] = {}  # by kind
 
@@ -94,6 +98,8 @@ class ReportTotals:
             for (_, code), count in rollup.errors.items():
                 self.errors.setdefault(code, Occurrences()).add(minute, count)
             self.rollup.merge(rollup)
+            requests = self.requests_by_minute.get(minute, 0)
+            self.requests_by_minute[minute] = requests + sum(rollup.requests.values())
             for source in rollup.active_minutes:
                 self.last_minutes[source] = max(minute, self.last_minutes.get(source, 0))
         ledger = self.rollup.ledger
@@ -141,7 +147,7 @@ def build_report(
     errors = _errors(totals)
     in_maintenance = sum(row["count"] for row in errors if row["code"] == MAINTENANCE_CODE)
     failures = max(_failed_statuses(rollup) - in_maintenance, 0)
-    minutes = max((activity.last_s - activity.first_s) / 60, 1)
+    rate, minutes = _requests_per_minute(totals)
     ledger = build_ledger(rollup.ledger, app="", start=0, end=0).model_dump()
     return {
         "app": app,
@@ -150,7 +156,8 @@ def build_report(
         "end": _iso(activity.last_s),
         "requests": {
             "count": requests,
-            "per_minute": round(requests / minutes, 3),
+            "per_minute": None if rate is None else round(rate, 3),
+            "complete_minutes": minutes,
             "failed": failures,
             "failed_ratio": round(failures / requests, 6) if requests else None,
             "maintenance": in_maintenance,
@@ -166,6 +173,17 @@ def build_report(
             for name in ("received", "counted", "ignored", "unparsed", "lost_upstream")
         },
     }
+
+
+def _requests_per_minute(totals: ReportTotals) -> tuple[float | None, int]:
+    """The rate, and the number of observed and complete minutes that it is about."""
+    complete = complete_time(totals.activity.first_s, totals.activity.last_s)
+    counts = [
+        requests
+        for minute, requests in totals.requests_by_minute.items()
+        if complete.covers(TimeRange(minute, minute + MINUTE_S))
+    ]
+    return per_minute(sum(counts), len(counts)), len(counts)
 
 
 def _iso(at_s: int) -> str | None:
@@ -315,9 +333,11 @@ def _request_lines(report: dict[str, Any]) -> Iterator[str]:
         yield "No requests: the input has no router lines."
         yield ""
         return
+    rate, minutes = requests["per_minute"], requests["complete_minutes"]
     yield (
-        f"Requests  {requests['count']:,}, {requests['per_minute']:,.1f} a minute; "
-        f"failed {requests['failed']:,} ({requests['failed_ratio']:.2%})"
+        f"Requests  {requests['count']:,}, "
+        + ("no complete minute" if rate is None else f"{rate:,.1f} a minute over {minutes:,} min")
+        + f"; failed {requests['failed']:,} ({requests['failed_ratio']:.2%})"
         + (f"; in maintenance {requests['maintenance']:,}" if requests["maintenance"] else "")
     )
     statuses = "   ".join(

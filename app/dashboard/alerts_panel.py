@@ -14,6 +14,7 @@ from app.alerting.wording import describe_alert, utc_time
 from app.dashboard.charts import Chart, Threshold
 from app.query.selection import Selection
 from app.storage.interface.alerts import HISTORY_LENGTH_MAX, AlertTable
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.store import Reader
 
 RECENT_MAX = 6
@@ -47,20 +48,21 @@ class AlertView(NamedTuple):
 
 
 async def read_alert_view(
-    store: Reader, app: str, start_s: int, end_s: int, now_s: float
+    store: Reader, sighting: SeenApp, start_s: int, end_s: int, now_s: float
 ) -> AlertView:
     """Read the alerts of an app, with marks for the range shown.
 
     Raises:
         StoreUnavailable, PackError
     """
+    app = sighting.app
     config = await read_config(store)
     state = (await store.alert_tables(AlertTable.STATES))[0].get(app)
     history = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
     entries = [unpack_history_entry(entry) for entry in history]
     rules = rules_for(app, config.rules) if config.is_active or state else []
     queries, last_week = RuleQueries(rules), LastWeek(store)
-    await last_week.load(app, queries, int(now_s))
+    await last_week.load(app, queries, int(now_s), sighting.first_seen_s)
     return AlertView(
         _describe_firing(config, state, now_s),
         config.mutes[app].until_s if config.is_muted(app, now_s) else 0,

@@ -19,7 +19,7 @@ from app.dashboard.charts import (
     MEMORY,
     MEMORY_BY_DYNO,
     P95,
-    REQUESTS,
+    REQUESTS_BY_SLOT,
     REQUESTS_WITH_OUTCOME,
     Chart,
     ComparedPeriod,
@@ -27,8 +27,10 @@ from app.dashboard.charts import (
     current_questions,
 )
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, AppFacts, find_insights
+from app.query.engine import complete_until
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import plan_range
+from app.query.rates import complete_time
 from app.query.selection import WHOLE_APP, Selection
 from app.query.snapshot import AppSnapshot, Question, read_snapshot
 from app.query.stats import Value
@@ -36,6 +38,7 @@ from app.query.table import QueryRange
 from app.query.time_syntax import parse_time
 from app.rollup.events import EventKey
 from app.rollup.resolutions import DAY_S, Resolution, nice_step
+from app.rollup.time_range import TimeRange
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
@@ -55,7 +58,6 @@ SLOW_MS = 500
 _STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
 
 
-_ALL_REQUESTS = REQUESTS._replace(whole_range=True)
 _REQUESTS_BY_OUTCOME = REQUESTS_WITH_OUTCOME._replace(by="outcome", whole_range=True)
 _HIGHEST_MEMORY = MEMORY._replace(whole_range=True)
 _LAST_MEMORY_BY_DYNO = Question("memory_quota_used_ratio", ("last",), "dyno", whole_range=True)
@@ -151,6 +153,7 @@ class AppView(NamedTuple):
     start_s: int
     end_s: int
     step_s: int
+    complete_until_s: int
     charts: list[Chart]
     missing_baseline: str
     process_types: list[str]
@@ -191,9 +194,10 @@ async def build_app_view(
     snapshots = await _read_snapshots(store, sighting.app, questions, selection)
     hour, yesterday, current = (snapshots[key] for key in (hour_range, day_before, time_range))
     baseline = snapshots[baseline_range] if shift_s else None
-    period = ComparedPeriod(current, now_s, baseline, baseline_name, shift_s, log=request.log)
+    complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
+    period = ComparedPeriod(current, complete, baseline, baseline_name, shift_s, log=request.log)
     alerts = await read_alert_view(
-        store, sighting.app, current.time_range.start, current.time_range.end, now_s
+        store, sighting, current.time_range.start, current.time_range.end, now_s
     )
     charts = add_thresholds(await _build_charts(period), alerts, sighting.app, selection)
     return AppView(
@@ -202,11 +206,12 @@ async def build_app_view(
         last_seen_s=sighting.last_seen_s,
         runtime_metrics_s=sighting.runtime_metrics_s,
         has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
-        figures=_build_figures(hour, yesterday),
+        figures=_build_figures(hour, yesterday, complete),
         insights=find_insights(_gather_facts(hour, sighting, now_s)),
         start_s=current.time_range.start,
         end_s=current.time_range.end,
         step_s=current.time_range.step_s,
+        complete_until_s=complete_until(current.time_range, now_s),
         charts=charts,
         missing_baseline="" if _has_baseline(charts) else baseline_name,
         process_types=sorted({labels_of(name)[0] for name in current.sources}),
@@ -262,7 +267,7 @@ async def _build_charts(period: ComparedPeriod) -> list[Chart]:
 
 def _figure_questions(selection: Selection) -> list[Question]:
     """What the figures ask of the last hour, and of yesterday's."""
-    return [_ALL_REQUESTS, _REQUESTS_BY_OUTCOME, _time_question(selection), _HIGHEST_MEMORY]
+    return [REQUESTS_BY_SLOT, _REQUESTS_BY_OUTCOME, _time_question(selection), _HIGHEST_MEMORY]
 
 
 def _time_question(selection: Selection) -> Question:
@@ -270,11 +275,13 @@ def _time_question(selection: Selection) -> Question:
     return question._replace(whole_range=True)
 
 
-def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot) -> list[Figure]:
+def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot, complete: TimeRange) -> list[Figure]:
     time_question = _time_question(hour.selection)
     stat = time_question.stats[0]
     periods = (hour, yesterday)
-    requests = [_requests_per_min(period) for period in periods]
+    requests = [
+        period.mean_per_minute(period.points(REQUESTS_BY_SLOT), complete) for period in periods
+    ]
     shares = [failed_share(period) for period in periods]
     times_ms = [period.value(time_question) for period in periods]
     memory = [period.value(_HIGHEST_MEMORY) for period in periods]
@@ -292,12 +299,6 @@ def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot) -> list[Figure]:
         ),
         Figure("errors in 5 minutes", "", errors, None, is_bad=errors > 0),
     ]
-
-
-def _requests_per_min(snapshot: AppSnapshot) -> Value:
-    requests = snapshot.value(_ALL_REQUESTS)
-    minutes = (snapshot.time_range.end - snapshot.time_range.start) / 60
-    return requests / minutes if requests is not None else None
 
 
 def _has_doubled(now: Value, yesterday: Value) -> bool:

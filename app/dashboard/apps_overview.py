@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
 from app.query.planner import plan_range
+from app.query.rates import complete_time
 from app.query.snapshot import AppSnapshot, Question, read_snapshots
 from app.query.stats import Value
 from app.rollup.resolutions import Resolution
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 
-MINUTES = 60
 NOW_MINUTES = 5
 CODE_STEPS = NOW_MINUTES + 1  # the current, incomplete minute counts too
 CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
@@ -23,7 +23,7 @@ FRESH_S = 10
 LAST_WEEK_FRESH_S = 600
 CACHED_APPS_MAX = 5_000
 
-_REQUESTS = Question("requests", ("sum",))
+_REQUESTS = Question("requests", ("sum",), by_slot=True)
 _FAILED_REQUESTS = Question(
     "requests", ("sum",), whole_range=True, filters=(("outcome", ("failed",)),)
 )
@@ -158,8 +158,8 @@ def _build_overview(
     sighting: SeenApp, hour: AppSnapshot, p95_last_week_ms: Value, now_s: float
 ) -> AppOverview:
     points = hour.points(_REQUESTS)
-    counts = [value for value in points if value is not None]
-    requests = sum(counts)
+    requests = sum(value for value in points if value is not None)
+    complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
     codes = hour.values_by(_CODES_NOW)
     return AppOverview(
         app=sighting.app,
@@ -168,11 +168,11 @@ def _build_overview(
         # A file that was replayed has an end: that is no problem of the app.
         is_silent=sighting.origin.is_drain and now_s - sighting.last_seen_s > SILENT_AFTER_S,
         has_runtime_metrics=bool(sighting.runtime_metrics_s),
-        requests_per_min=requests / MINUTES if counts else None,
+        requests_per_min=hour.mean_per_minute(points, complete),
         failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
         p95_ms=hour.value(_P95),
         p95_last_week_ms=p95_last_week_ms,
         memory_used_ratio=hour.value(_HIGHEST_MEMORY),
         codes_now={code: int(count) for code, count in codes.items() if count},
-        requests_by_minute=hour.per_minute(points, now_s)[-MINUTES:],
+        requests_by_minute=hour.per_minute(points, complete),
     )

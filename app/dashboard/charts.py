@@ -14,6 +14,7 @@ from app.query.snapshot import AppSnapshot, Question
 from app.query.stats import SketchBin, Value
 from app.rollup.schema import METRICS
 from app.rollup.statuses import OUTCOMES
+from app.rollup.time_range import ALWAYS, TimeRange
 from parsers.error_codes import explain
 
 Kind = Literal["lines", "bars", "bands"]
@@ -34,7 +35,8 @@ REQUESTS = Question("requests", ("sum",))
 REQUESTS_WITH_OUTCOME = REQUESTS._replace(filters=(("outcome", OUTCOMES),))
 FAILED_REQUESTS = REQUESTS._replace(filters=(("outcome", ("failed",)),))
 REQUESTS_BY_STATUS = REQUESTS._replace(by="status")
-REQUESTS_BY_STATUS_CLASS = REQUESTS._replace(by="status_class")
+REQUESTS_BY_SLOT = REQUESTS._replace(by_slot=True)
+REQUESTS_BY_STATUS_CLASS = REQUESTS_BY_SLOT._replace(by="status_class")
 TIMES = Question("service_time_ms", ("p50", "p95", "p99", "max", "bins"))
 TIMES_OF_DYNO = Question("service_time_ms", ("avg", "max"))  # sketches are kept per process type
 P95 = Question("service_time_ms", ("p95",))
@@ -64,7 +66,16 @@ def current_questions(selection: Selection) -> list[Question]:
 def baseline_questions(selection: Selection) -> list[Question]:
     """What the charts ask of the period compared with."""
     times = AVERAGE_TIME if selection.dyno else P95
-    return [times, REQUESTS, REQUESTS_WITH_OUTCOME, FAILED_REQUESTS, ERRORS, MEMORY, LOAD, DYNOS]
+    return [
+        times,
+        REQUESTS_BY_SLOT,
+        REQUESTS_WITH_OUTCOME,
+        FAILED_REQUESTS,
+        ERRORS,
+        MEMORY,
+        LOAD,
+        DYNOS,
+    ]
 
 
 # Bounds of the heatmap's rows, about five for each factor of ten.
@@ -136,13 +147,14 @@ class Chart(NamedTuple):
 class ComparedPeriod(NamedTuple):
     """The period shown, and an optional baseline period to compare it with.
 
+    complete       the time whose slots have rates
     baseline_name  such as "last week"
     shift_s        seconds between the two periods
     log            whether response times have a logarithmic scale
     """
 
     current: AppSnapshot
-    now_s: float
+    complete: TimeRange
     baseline: AppSnapshot | None = None
     baseline_name: str = ""
     shift_s: int = 0
@@ -167,9 +179,13 @@ class ComparedPeriod(NamedTuple):
         return [line] if any(value is not None for value in line.values) else []
 
     def per_minute(self, snapshot: AppSnapshot, values: Sequence[Value]) -> list[Value]:
-        """Turn counts per step into rates per minute."""
-        now_s = self.now_s if snapshot is self.current else self.now_s - self.shift_s
-        return snapshot.per_minute(values, now_s)
+        """Turn counts per slot into rates per minute.
+
+        A step in which nothing is complete yet has the counts so far. The chart marks it.
+        """
+        rates = snapshot.per_minute(values, self.complete)
+        so_far = snapshot.per_minute(values, ALWAYS)
+        return [count if rate is None else rate for rate, count in zip(rates, so_far, strict=True)]
 
 
 def _response_chart(period: ComparedPeriod) -> Chart:
@@ -240,7 +256,7 @@ def _requests_chart(period: ComparedPeriod) -> Chart:
         if any(by_class.get(name, ()))
     ]
     if period.baseline is not None:
-        total = period.baseline.points(REQUESTS)
+        total = period.baseline.points(REQUESTS_BY_SLOT)
         lines += period.baseline_lines("all", period.per_minute(period.baseline, total))
     selector = _prometheus_selector(current, "process_type")
     return Chart(

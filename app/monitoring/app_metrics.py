@@ -47,7 +47,23 @@ _FALLBACK_FOR: dict[int | str, frozenset[int]] = {
 _DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
 _RELEASE_HELP = "Time of the latest release"
 _LAST_SEEN_HELP = "Time of the app's latest log line"
-_MESSAGES_HELP = "Log messages by result (the ledger)"
+# The ledger. A series has either whole entries or parts of one, so that its sum has a meaning.
+_RESULTS_HELP = "Received log messages by result; the results add up to the messages received"
+_RESULTS_AT_0 = ("counted", "ignored", "too_new", "too_old")
+_UNPARSED = "unparsed:"
+_MESSAGES = {  # entry of the ledger -> help of the series dynometer_messages_ENTRY
+    "received": "Log messages found in the bodies of batches",
+    "promised": "Log messages that senders announced for their batches (Logplex-Msg-Count)",
+    "duplicate": "Log messages in batches that came a second time; not received again",
+    "other_drain": "Log messages of a second drain of the app; not counted",
+    "lost_upstream": "Log messages that Heroku dropped before they arrived (L10)",
+    "spooled": "Received log messages that waited on disk while the store was unavailable",
+    "unverified": "Received log messages that waited too long to detect duplicates",
+}
+_DEPRECATED_MESSAGES_HELP = (
+    "Deprecated, removed in the next version: the whole ledger in one series, with received and "
+    "its parts. Use dynometer_message_results_total and dynometer_messages_received_total"
+)
 _INBOX_HELP = "Batches stored and not yet folded"
 
 
@@ -149,7 +165,15 @@ def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
     yield _build_family(
         "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, states, _last_seen_rows
     )
-    yield _build_family("dynometer_messages", "counter", _MESSAGES_HELP, states, _message_rows)
+    yield _build_family(
+        "dynometer_message_results", "counter", _RESULTS_HELP, states, _message_result_rows
+    )
+    for entry, help_text in _MESSAGES.items():
+        rows = partial(_message_rows, entry)
+        yield _build_family(f"dynometer_messages_{entry}", "counter", help_text, states, rows)
+    yield _build_family(
+        "dynometer_messages", "counter", _DEPRECATED_MESSAGES_HELP, states, _deprecated_message_rows
+    )
     yield _build_family("dynometer_inbox_batches", "gauge", _INBOX_HELP, states, _inbox_rows)
 
 
@@ -263,9 +287,22 @@ def _last_seen_rows(state: AppState) -> Rows:
     yield "", state.sighting.last_seen_s
 
 
-def _message_rows(state: AppState) -> Rows:
-    for result, count in sorted(state.total.ledger.items()):
-        yield f',result="{result}"', count
+def _message_result_rows(state: AppState) -> Rows:
+    counts = dict.fromkeys(_RESULTS_AT_0, 0) | state.total.ledger
+    for entry, count in sorted(counts.items()):
+        if entry.startswith(_UNPARSED):
+            yield f',result="unparsed",reason="{entry.removeprefix(_UNPARSED)}"', count
+        elif entry in _RESULTS_AT_0:
+            yield f',result="{entry}"', count
+
+
+def _message_rows(entry: str, state: AppState) -> Rows:
+    yield "", state.total.ledger.get(entry, 0)
+
+
+def _deprecated_message_rows(state: AppState) -> Rows:
+    for entry, count in sorted(state.total.ledger.items()):
+        yield f',result="{entry}"', count
 
 
 def _inbox_rows(state: AppState) -> Rows:

@@ -7,15 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.query.engine import SETTLED_AFTER_S, Series, build_series, scan
+from app.query.engine import scan
+from app.query.rates import SETTLED_AFTER_S, RatePlan, Rates, complete_time
 from app.query.stats import Stat, Value
-from app.query.table import Query, QueryRange
+from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.schema import METRICS, Metric
 from app.rollup.statuses import SWITCHING_PROTOCOLS
+from app.rollup.time_range import NEVER
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
 
 MINUTES_MAX = 60
+_WEBSOCKETS = str(SWITCHING_PROTOCOLS)
 _DYNOS = METRICS["dynos"]
 _LAST = Stat("last", "last", 0)
 
@@ -40,7 +44,7 @@ class Signal(NamedTuple):
 
 async def read_signal(
     store: RollupReader,
-    app: str,
+    app: SeenApp,
     metric: Metric,
     stat: Stat,
     filters: Mapping[str, Sequence[str]],
@@ -68,34 +72,43 @@ async def read_signal(
     last_minute = QueryRange(end - MINUTE_S, end, MINUTE_S, finest)
     dynos = Query(_DYNOS, (_LAST,), last_minute, (), dyno_patterns)
     scan_range = QueryRange(start - length_s, end, MINUTE_S, finest)
-    queries = [current, previous, dynos]
     by_minute = Query(metric, (stat,), scan_range)
-    table = await scan(store, [app], scan_range, [*queries, by_minute])
-    *results, minute_cells = table.results()
+    complete = complete_time(app.first_seen_s, app.last_seen_s, now_s)
+    plans = [
+        RatePlan(query, complete if stat.method == "rate" else NEVER)
+        for query in (current, previous)
+    ]
+    queries = [current, previous, dynos, by_minute, *plans[0].queries, *plans[1].queries]
+    table = await scan(store, [app.app], scan_range, queries)
+    now, earlier, dyno_cells, minute_cells, *rate_cells = table.results()
     is_active = minute_cells.activity()
-    now, earlier, dyno_counts = (
-        build_series(query, cells) for query, cells in zip(queries, results, strict=True)
-    )
-    value = _total(current, now, is_active=any(is_active[minutes:]))
-    before = _total(previous, earlier, is_active=any(is_active[:minutes]))
+    first = len(plans[0].queries)
+    value = _total(current, now, plans[0].rates(rate_cells[:first]))
+    before = _total(previous, earlier, plans[1].rates(rate_cells[first:]))
+    (dyno_count,) = dyno_cells.values((), None, _LAST, range(1))
     return Signal(
         value,
         before,
         value / before - 1 if value is not None and before else None,
-        int(dyno_counts[0].numbers[0] or 0),
+        dyno_count if isinstance(dyno_count, int) else 0,
         sum(is_active[minutes:]),
         start,
         end,
     )
 
 
-def _total(query: Query, answer: Sequence[Series], *, is_active: bool) -> Value:
-    numbers = [
-        value
-        for series in answer
-        if series.labels.get("status") != str(SWITCHING_PROTOCOLS)
-        and (value := series.numbers[0]) is not None
-    ]
+def _total(query: Query, cells: QueryCells, rates: Rates) -> Value:
+    """The value of all series together, without WebSockets."""
+    (stat,) = query.stats
+    # A series without any request is 0 if the app was observed, otherwise unknown.
+    keys = sorted(cells.keys() - {(_WEBSOCKETS,)}) or [("",)] if query.by else [()]
+    values = (
+        rates.values(key)[0]
+        if stat.method == "rate"
+        else cells.values(key, None, stat, range(1))[0]
+        for key in keys
+    )
+    numbers = [value for value in values if isinstance(value, int | float)]
     if not numbers:
-        return 0 if is_active and query.metric.kind == "counter" else None
+        return None
     return sum(numbers) if len(numbers) > 1 else numbers[0]

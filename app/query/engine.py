@@ -20,6 +20,7 @@ from typing import NamedTuple
 from app.query import accelerated
 from app.query import table as reference
 from app.query.maintenance import SplitsMaintenance
+from app.query.rates import SETTLED_AFTER_S, RatePlan, complete_time
 from app.query.stats import StatValue, Value
 from app.query.table import (
     VALUES_MAX,
@@ -31,6 +32,8 @@ from app.query.table import (
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import PackError
 from app.rollup.resolutions import align
+from app.rollup.time_range import NEVER, TimeRange
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, Slot
 from app.storage.interface.rollups import Contents, RollupReader
 
@@ -40,7 +43,6 @@ BINS_WEIGHT = 200  # the bins of one interval count as this many values
 BYTES_PER_TURN = 128 * 1024
 APPS_PER_READ = 8  # so that memory never holds the rollups of all apps
 VALUES_PER_TURN = 5_000
-SETTLED_AFTER_S = 60  # Logplex delivers within seconds; later lines are rare
 
 
 class TooManySeries(ValueError):
@@ -115,18 +117,22 @@ def list_packed(contents: Contents, time_range: QueryRange) -> Iterator[PackedRo
 
 def _list_keys(query: Query, cells: QueryCells) -> list[SeriesKey]:
     keys = cells.keys() if query.by else {()}
-    if len(keys) * len(query.stats) > SERIES_MAX:
+    _check_size(query, len(keys))
+    return sorted(keys, key=_natural_order) if query.by else [()]
+
+
+def _check_size(query: Query, keys: int) -> None:
+    if keys * len(query.stats) > SERIES_MAX:
         raise TooManySeries(
-            f"the answer would have {len(keys) * len(query.stats)} series; "
+            f"the answer would have {keys * len(query.stats)} series; "
             f"the maximum is {SERIES_MAX}. Add filters or group by fewer labels."
         )
     values_per_key = sum(BINS_WEIGHT if stat.method == "bins" else 1 for stat in query.stats)
-    if len(keys) * values_per_key * query.range.size > VALUES_MAX:
+    if keys * values_per_key * query.range.size > VALUES_MAX:
         raise TooManySeries(
             f"the answer would have more than {VALUES_MAX:,} values. "
             "Use a longer step, add filters, or group by fewer labels."
         )
-    return sorted(keys, key=_natural_order) if query.by else [()]
 
 
 def build_series(query: Query, cells: QueryCells) -> list[Series]:
@@ -154,15 +160,40 @@ def _natural_order(key: SeriesKey) -> list[tuple[str, int]]:
     ]
 
 
-async def answer(store: RollupReader, apps: Iterable[str], query: Query, now_s: float) -> Answer:
+async def answer(
+    store: RollupReader, apps: Sequence[SeenApp], query: Query, now_s: float
+) -> Answer:
     """Evaluate a query over these apps.
 
     Raises:
         StoreUnavailable, NewerVersion, TooManySeries
     """
-    table = await scan(store, list(apps), query.range, [query])
-    (cells,) = table.results()
-    series = []
+    if "app" in query.by and _has_rate(query):  # each app has a complete time of its own
+        groups = [await _answer_series(store, [app], query, now_s) for app in apps]
+        is_empty = all(is_group_empty for _, is_group_empty in groups)
+        series = sorted(
+            (series for group, _ in groups for series in group),
+            key=lambda series: _natural_order(tuple(series.labels.values())),
+        )
+        _check_size(query, len(series) // len(query.stats))
+    else:
+        series, is_empty = await _answer_series(store, apps, query, now_s)
+    return Answer(series, complete_until(query.range, now_s), is_empty)
+
+
+def _has_rate(query: Query) -> bool:
+    return any(stat.method == "rate" for stat in query.stats)
+
+
+async def _answer_series(
+    store: RollupReader, apps: Sequence[SeenApp], query: Query, now_s: float
+) -> tuple[list[Series], bool]:
+    """The series, and whether no row of the data belongs to any of them."""
+    plan = RatePlan(query, _complete_time(apps, now_s) if _has_rate(query) else NEVER)
+    table = await scan(store, [app.app for app in apps], query.range, [query, *plan.queries])
+    cells, *rate_cells = table.results()
+    rates = plan.rates(rate_cells)
+    all_series = []
     work = 0
     for key in _list_keys(query, cells):
         labels = dict(zip(query.by, key, strict=True))
@@ -171,13 +202,22 @@ async def answer(store: RollupReader, apps: Iterable[str], query: Query, now_s: 
             weight = BINS_WEIGHT if stat.method == "bins" else 1
             for first in range(0, query.range.size, VALUES_PER_TURN // weight):
                 last = min(first + VALUES_PER_TURN // weight, query.range.size)
-                values += cells.values(key, labels.get("app"), stat, range(first, last))
+                if stat.method == "rate":
+                    values += rates.values(key)[first:last]
+                else:
+                    values += cells.values(key, labels.get("app"), stat, range(first, last))
                 work += (last - first) * weight
                 if work >= VALUES_PER_TURN:
                     work = 0
                     await asyncio.sleep(0)
-            series.append(Series(labels, stat.name, values))
-    return Answer(series, complete_until(query.range, now_s), not cells.keys())
+            all_series.append(Series(labels, stat.name, values))
+    return all_series, not cells.keys()
+
+
+def _complete_time(apps: Sequence[SeenApp], now_s: float) -> TimeRange:
+    """The complete time of apps that are added up: from the first line of any of them."""
+    first_s = min((app.first_seen_s for app in apps), default=0)
+    return complete_time(first_s, max((app.last_seen_s for app in apps), default=0), now_s)
 
 
 # --- scans: several queries in one pass ---------------------------------------------------------

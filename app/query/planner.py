@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from app.query.stats import DEFAULT_STAT, Stat, parse_stat
 from app.query.table import Query, QueryRange
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
-from app.rollup.resolutions import SLACK_S, Resolution, align, nice_step, parse_step
+from app.rollup.resolutions import MINUTE_S, SLACK_S, Resolution, align, nice_step, parse_step
 from app.rollup.schema import METRICS, Metric
 from app.rollup.statuses import status_pattern
 
@@ -65,7 +65,14 @@ def plan(
     Raises:
         QueryError: a parameter is invalid.
     """
-    time_range, warnings = plan_range(request.start, request.end, request.step, resolutions, now_s)
+    time_range, warnings = plan_range(
+        request.start,
+        request.end,
+        request.step,
+        resolutions,
+        now_s,
+        for_rate="rate" in request.stats,
+    )
     return build_query(
         time_range, request.metric, request.stats, request.by, request.filters
     ), warnings
@@ -137,16 +144,24 @@ def plan_range(
     step: str | None,
     resolutions: Sequence[Resolution],
     now_s: float,
+    *,
+    for_rate: bool = False,
 ) -> tuple[QueryRange, list[str]]:
     """Align a range outwards to its step and choose its resolution; also returns warnings.
 
     The default range is the last hour. The default step gives at most about 300 points.
+    `now` is the end of the current minute, so the last hour is 60 minutes, not 61. A rate is
+    answered from minutes where they are kept, because it is about those that were observed.
 
     Raises:
         QueryError: a time or the step is invalid.
     """
-    end_s = _parse_time("end", end, now_s) if end is not None else now_s
-    start_s = _parse_time("start", start, now_s) if start is not None else end_s - DEFAULT_RANGE_S
+    minute_end_s = _minute_end(now_s)
+    end_s = minute_end_s if end is None else _parse_time("end", end, minute_end_s)
+    if start is None:
+        start_s = _minute_end(end_s) - DEFAULT_RANGE_S
+    else:
+        start_s = _parse_time("start", start, minute_end_s)
     if start_s >= end_s:
         raise QueryError("start", str(start), f"times before end ({end or 'now'})")
     candidates = [
@@ -172,8 +187,13 @@ def plan_range(
             warnings.append(
                 f"answered with step={step_s}: finer data has expired for part of the range"
             )
-    resolution = [resolution for resolution in candidates if step_s % resolution.seconds == 0][-1]
-    time_range = QueryRange(*_align_outwards(start_s, end_s, step_s), step_s, resolution)
+    aligned_start, aligned_end = _align_outwards(start_s, end_s, step_s)
+    possible = [resolution for resolution in candidates if step_s % resolution.seconds == 0]
+    few = [
+        entry for entry in possible if (aligned_end - aligned_start) // entry.seconds <= POINTS_MAX
+    ]
+    resolution = few[0] if for_rate and few else possible[-1]
+    time_range = QueryRange(aligned_start, aligned_end, step_s, resolution)
     if time_range.size > POINTS_MAX:
         raise QueryError(
             "step",
@@ -181,6 +201,10 @@ def plan_range(
             f"steps that give at most {POINTS_MAX} values (this: {time_range.size})",
         )
     return time_range, warnings
+
+
+def _minute_end(at_s: float) -> float:
+    return math.ceil(at_s / MINUTE_S) * MINUTE_S
 
 
 def _align_outwards(start_s: float, end_s: float, seconds: int) -> tuple[int, int]:

@@ -20,15 +20,17 @@ from app.query.history import (
 )
 from app.query.maintenance_events import maintenance_queries, read_maintenance
 from app.query.planner import build_query
+from app.query.rates import mean_per_minute
 from app.query.selection import WHOLE_APP, Selection
 from app.query.stats import SketchBin, Value
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.events import MORE_EVENTS, EventKey
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.schema import METRICS
+from app.rollup.time_range import TimeRange
 from app.storage.interface.rollups import RollupReader
 
-_RATE_AGE_MIN_S = 10
+_MS = 1000
 PAGE_SECTIONS = EVENT_SECTIONS | {"active_minutes"}
 _ANY_RANGE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 
@@ -38,6 +40,7 @@ class Question(NamedTuple):
 
     by           a label, or "" for a single series
     whole_range  one value, instead of a value per step
+    by_slot      a value per stored slot, which rates are made of
     last_steps   only about the last steps of the range; 0 for all
     filters      (label, accepted values) pairs, which replace those of the selection
     """
@@ -46,6 +49,7 @@ class Question(NamedTuple):
     stats: tuple[str, ...]
     by: str = ""
     whole_range: bool = False
+    by_slot: bool = False
     last_steps: int = 0
     filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
@@ -68,6 +72,8 @@ class Question(NamedTuple):
         start, end, step_s, resolution = time_range
         if self.last_steps:
             start = max(start, end - self.last_steps * step_s)
+        if self.by_slot:
+            step_s = resolution.seconds
         return QueryRange(start, end, end - start if self.whole_range else step_s, resolution)
 
 
@@ -136,18 +142,24 @@ class AppSnapshot:
         (bins,) = [series for series in self.series(question) if series.stat == "bins"]
         return [value if isinstance(value, list) else [] for value in bins.values]
 
-    def per_minute(self, values: Sequence[Value], now_s: float) -> list[Value]:
-        """Turn counts per step into rates per minute.
+    def mean_per_minute(self, slot_counts: Sequence[Value], complete: TimeRange) -> Value:
+        """The rate over the whole range, from the answer to a question `by_slot`."""
+        start, _, _, resolution = self.time_range
+        return mean_per_minute(slot_counts, start, resolution.seconds, complete)
 
-        The current step counts for its elapsed time, and has no rate for its first seconds.
-        """
-        start, _, step_s, _ = self.time_range
-        rates: list[Value] = []
-        for index, value in enumerate(values):
-            age_s = min(now_s - start - index * step_s, step_s)
-            has_rate = value is not None and age_s >= _RATE_AGE_MIN_S
-            rates.append((value or 0) * MINUTE_S / age_s if has_rate else None)
-        return rates
+    def per_minute(self, slot_counts: Sequence[Value], complete: TimeRange) -> list[Value]:
+        """The rate in each step, from the answer to a question `by_slot`."""
+        start, _, step_s, resolution = self.time_range
+        size = step_s // resolution.seconds
+        return [
+            mean_per_minute(
+                slot_counts[index * size : (index + 1) * size],
+                start + index * step_s,
+                resolution.seconds,
+                complete,
+            )
+            for index in range(self.time_range.size)
+        ]
 
     @property
     def last_active_s(self) -> dict[str, int]:

@@ -77,8 +77,8 @@ class CounterCell:
         self.total = 0
 
     def value(self, stat: Stat, step_s: int) -> Value:
-        """The sum, or the rate per second over the whole interval."""
-        return self.total if stat.method == "sum" else self.total / step_s
+        """The sum. It takes more than one cell to tell a rate: see app.query.rates."""
+        return self.total
 
 
 class DistributionCell:

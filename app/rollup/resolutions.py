@@ -48,6 +48,11 @@ def align(t_s: int, seconds: int) -> int:
     return t_s - t_s % seconds
 
 
+def align_up(t_s: int, seconds: int) -> int:
+    """Return the start of the first interval that begins at `t_s` or later."""
+    return -align(-t_s, seconds)
+
+
 def parse_step(text: str) -> int:
     """Return the seconds of a step: a duration, or the number of seconds as in "600".
 

@@ -216,7 +216,7 @@ def test_a_chart_is_exported(page: Page, tmp_path: Path) -> None:
     page.keyboard.press("Escape")
 
     href = menu(page, RESPONSE, "CSV").get_attribute("href")
-    assert page.request.get(str(href)).text().startswith("time,p50,p95,p99,max\n")
+    assert page.request.get(str(href)).text().startswith("time,p50,p95,p99,max,complete\n")
 
 
 def test_new_points_are_drawn_into_the_charts_that_are_there(page: Page, url: str) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -49,7 +50,15 @@ async def test_stored_data_gives_the_same_answers_as_then(
     sample = SAMPLES[version]
     load(server, sample["keys"])
     async with client_on(server) as client:
-        assert await answers(client) == sample["answers"]
+        assert _without_later_fields(await answers(client)) == sample["answers"]
+
+
+def _without_later_fields(answers: dict[str, Any]) -> dict[str, Any]:
+    """The answers without the fields of series that are newer than the first sample."""
+    for answer in answers.values():
+        for series in answer.get("series", ()) if isinstance(answer, dict) else ():
+            assert series.pop("complete_until") == answer["complete_until"]
+    return answers
 
 
 @pytest.mark.parametrize("version", SAMPLES)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 
 from tests.support.processes import RedisProcess
+from tests.support.service import NOW_S
 
 STORED = Path(__file__).parents[1] / "stored"
 ADMIN = "a-token-of-the-admin"
@@ -18,6 +19,9 @@ SETTINGS = {
     "DYNOMETER_FOLD_BATCHES": "4",
     "DYNOMETER_FOLD_INTERVAL": "1d",
 }
+SINCE = "start=now-3h"
+# The samples begin with the minute that contains that time, which three hours now leave out.
+SINCE_S = NOW_S - 3 * 3600
 QUESTIONS = [
     "query?metric=requests&by=status&by=dyno&start=now-3h&step={step}",
     "query?metric=service_time_ms&stat=p50&stat=p95&stat=max&by=outcome&start=now-3h&step={step}",
@@ -36,7 +40,8 @@ async def answers(client: httpx2.AsyncClient) -> dict[str, Any]:
     for template in QUESTIONS:
         for step in ("1m", "10m", "1h", "range"):
             query = template.format(step=step)
-            answer = await client.get(f"/api/v1/apps/shop/{query}", auth=("x", ADMIN))
+            path = query.replace(SINCE, f"start={SINCE_S}")
+            answer = await client.get(f"/api/v1/apps/shop/{path}", auth=("x", ADMIN))
             results[query] = answer.json()
     metrics = (await client.get("/metrics", auth=("x", ADMIN))).text
     results["metrics"] = sorted(line for line in metrics.splitlines() if line.startswith("heroku_"))

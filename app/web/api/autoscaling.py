@@ -73,7 +73,7 @@ class AutoscalingApi:
         self, app: str, parameters: Annotated[SignalParameters, Query()]
     ) -> SignalBody:
         """For an autoscaler: a value, its trend, and the number of dynos behind it"""
-        await require_app(self._store, app)
+        seen_app = await require_app(self._store, app)
         now_s = self._clock()
         filters = {"process_type": parameters.process_type, "outcome": parameters.outcome}
         stats = [parameters.stat] if parameters.stat else []
@@ -87,7 +87,7 @@ class AutoscalingApi:
             raise bad_parameter("stat", "bins", "stats with one value, such as p95")
         signal = await read_signal(
             self._store,
-            app,
+            seen_app,
             query.metric,
             stat,
             query.filters,

@@ -64,7 +64,8 @@ def _series(answer: Answer) -> Iterator[str]:
     yield '"series":['
     for number, (labels, stat, values) in enumerate(answer.series):
         yield "," if number else ""
-        yield f'{_open_object({"labels": labels, "stat": stat})}"values":['
+        head = {"labels": labels, "stat": stat, "complete_until": answer.complete_until}
+        yield f'{_open_object(head)}"values":['
         for first in range(0, len(values), _PIECE_VALUES):
             piece = _json(values[first : first + _PIECE_VALUES])[1:-1]
             yield f",{piece}" if first else piece
@@ -73,20 +74,23 @@ def _series(answer: Answer) -> Iterator[str]:
 
 
 def _rows(query: Query, answer: Answer) -> Iterator[dict[str, Any]]:
-    """One row per time and label set, one column per stat."""
+    """One row per time and label set, one column per stat, and whether the interval is complete."""
     width = len(query.stats)
     sets = [answer.series[i : i + width] for i in range(0, len(answer.series), width)]
     for index in range(query.range.size):
+        start_s = query.range.start + index * query.range.step_s
+        is_complete = start_s + query.range.step_s <= answer.complete_until
         for stats in sets:
             yield {
-                "time": query.range.start + index * query.range.step_s,
+                "time": start_s,
                 **stats[0].labels,
                 **{series.stat: series.values[index] for series in stats},
+                "complete": is_complete,
             }
 
 
 def _csv(query: Query, answer: Answer) -> Iterator[str]:
-    columns = ["time", *query.by, *(stat.name for stat in query.stats)]
+    columns = ["time", *query.by, *(stat.name for stat in query.stats), "complete"]
     line = io.StringIO()
     writer = csv.DictWriter(line, columns, lineterminator="\n")
     writer.writeheader()
@@ -95,5 +99,5 @@ def _csv(query: Query, answer: Answer) -> Iterator[str]:
             yield line.getvalue()
             line.seek(0)
             line.truncate()
-        writer.writerow(row)
+        writer.writerow(row | {"complete": str(row["complete"]).lower()})
     yield line.getvalue()

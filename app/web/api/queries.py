@@ -15,6 +15,7 @@ from app.ingest.aggregator import REPLAY_PAST_S, AcceptanceWindow
 from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
+from app.query.rates import SETTLED_AFTER_S
 from app.query.table import Query as MetricQuery
 from app.query.unmatched import unmatched_filters
 from app.rollup.resolutions import Resolution
@@ -145,6 +146,10 @@ class Metadata(BaseModel):
     """The catalogue of metrics, and the limits on names."""
 
     metrics: list[MetricInfo]
+    complete_after_s: int = Field(
+        description="An interval is complete this many seconds after its end. Earlier, sums are "
+        "too low, and there is no rate"
+    )
     limits: LimitsInfo
 
 
@@ -155,6 +160,9 @@ class SeriesBody(BaseModel):
 
     labels: dict[str, str]
     stat: str
+    complete_until: int = Field(
+        description="Intervals that end later are not complete: their values may still change"
+    )
     values: list[int | float | list[tuple[int, int, int]] | None]
 
 
@@ -167,7 +175,9 @@ class AnswerHead(BaseModel):
     step_s: int
     start: int
     end: int
-    complete_until: int = Field(description="Intervals before this time will hardly change")
+    complete_until: int = Field(
+        description="Intervals before this time will hardly change; the rest is not complete"
+    )
     warnings: list[str]
 
 
@@ -181,7 +191,8 @@ class RowsBody(AnswerHead):
     """An answer with format=rows."""
 
     rows: list[dict[str, Any]] = Field(
-        description="One object per time and label set: `time`, the labels, and a field per stat"
+        description="One object per time and label set: `time`, the labels, a field per stat, "
+        "and `complete`: whether the interval will hardly change"
     )
 
 
@@ -231,6 +242,7 @@ class QueriesApi:
         """The catalogue of metrics, with unit, kind, labels and stats"""
         return Metadata(
             metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()],
+            complete_after_s=SETTLED_AFTER_S,
             limits=LimitsInfo(**self._limits._asdict()),
         )
 
@@ -238,16 +250,16 @@ class QueriesApi:
         self, request: Request, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
         """A metric over time, for all apps or some"""
-        names = [app.app for app in await self._store.seen_apps()]
-        apps = engine.match_apps(names, parameters.app)
-        return await self._answer(request, None, apps, parameters)
+        seen_apps = {app.app: app for app in await self._store.seen_apps()}
+        names = engine.match_apps(list(seen_apps), parameters.app)
+        return await self._answer(request, None, [seen_apps[name] for name in names], parameters)
 
     async def query_app(
         self, request: Request, app: str, parameters: Annotated[QueryParameters, Query()]
     ) -> Response:
         """A metric over time, for one app"""
-        await require_app(self._store, app)
-        return await self._answer(request, app, [app], parameters)
+        seen_app = await require_app(self._store, app)
+        return await self._answer(request, app, [seen_app], parameters)
 
     async def ledger(self, app: str, parameters: Annotated[RangeParameters, Query()]) -> Ledger:
         """The accounting of every log message, by minute of arrival"""
@@ -265,14 +277,16 @@ class QueriesApi:
         self,
         request: Request,
         app: str | None,
-        apps: Sequence[str],
+        apps: Sequence[SeenApp],
         parameters: QueryParameters,
     ) -> Response:
         now_s = self._clock()
         try:
             query, warnings = plan(parameters.to_request(), self._resolutions, now_s)
             answer = await engine.answer(self._store, apps, query, now_s)
-            warnings += await unmatched_filters(self._store, apps, query, is_empty=answer.is_empty)
+            warnings += await unmatched_filters(
+                self._store, [app.app for app in apps], query, is_empty=answer.is_empty
+            )
         except QueryError as error:
             raise query_problem(error) from error
         except engine.TooManySeries as error:
@@ -337,17 +351,20 @@ def _is_combined(label: str, value: str) -> bool:
     return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
 
 
-async def require_app(store: DrainStatusReader, app: str) -> None:
-    """Check that an app has data or a drain, and that the current request may see it.
+async def require_app(store: DrainStatusReader, app: str) -> SeenApp:
+    """An app that has data or a drain, and that the current request may see.
+
+    Without data, all its times are 0.
 
     Raises:
         Problem: 404 otherwise.
     """
     if valid_app(app):
-        if any(sighting.app == app for sighting in await store.seen_apps()):
-            return
+        for sighting in await store.seen_apps():
+            if sighting.app == app:
+                return sighting
         if app in await store.drains():
-            return
+            return SeenApp(app, 0, 0, 0)
     raise Problem(
         404,
         "Unknown app",

@@ -47,7 +47,10 @@ class GridLine(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A chart as SVG: shapes over a common scale. `times`: Unix seconds of the axis labels."""
+    """A chart as SVG: shapes over a common scale. `times`: Unix seconds of the axis labels.
+
+    incomplete_x  where the steps begin that are not complete; WIDTH if there are none
+    """
 
     chart: Chart
     grid: list[GridLine]
@@ -55,6 +58,7 @@ class Drawing(NamedTuple):
     thresholds: list[GridLine]
     marks: list[Mark]
     times: list[int]
+    incomplete_x: float
 
     @property
     def is_filled(self) -> bool:
@@ -106,7 +110,8 @@ def draw_charts(view: AppView) -> list[Drawing]:
     ]
     label_gap_s = _length_s(view) / (TIME_LABELS - 1)
     times = [int(view.start_s + index * label_gap_s) for index in range(TIME_LABELS)]
-    return [Drawing(chart, *_draw(chart), marks, times) for chart in view.charts]
+    incomplete_x = round(WIDTH * (view.complete_until_s - view.start_s) / _length_s(view), 1)
+    return [Drawing(chart, *_draw(chart), marks, times, incomplete_x) for chart in view.charts]
 
 
 def _length_s(view: AppView) -> int:
@@ -216,6 +221,7 @@ def script_data(view: AppView) -> dict[str, Any]:
         "start": view.start_s,
         "step": view.step_s,
         "size": _length_s(view) // view.step_s,
+        "complete_until": view.complete_until_s,
         "events": [{"at": at_s, "text": text} for at_s, text in _events(view)],
         "charts": [_chart_data(chart) for chart in view.charts],
     }

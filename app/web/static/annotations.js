@@ -1,8 +1,9 @@
-// Annotations over a chart: events and alerts of the app, the chart's maximum (such as the memory
-// quota), and the thresholds of alert rules.
+// Annotations over a chart: the time that is not complete yet, events and alerts of the app, the
+// chart's maximum (such as the memory quota), and the thresholds of alert rules.
 
 const FLAG_PX = 4;
 const DASH_PX = 3;
+const INCOMPLETE_ALPHA = 0.15; // as in dynometer.css
 
 export function drawAnnotations({ plot, chart, page }, color) {
   if (!plot) return;
@@ -16,6 +17,14 @@ export function drawAnnotations({ plot, chart, page }, color) {
     ctx.stroke();
   };
   ctx.save();
+  const end = page.start + page.size * page.step;
+  if (page.complete_until < end) {
+    const x = plot.valToPos(page.complete_until, "x", true);
+    ctx.globalAlpha = INCOMPLETE_ALPHA;
+    ctx.fillStyle = color("quiet");
+    ctx.fillRect(x, top, left + width - x, height);
+    ctx.globalAlpha = 1;
+  }
   ctx.lineWidth = ratio;
   ctx.setLineDash([DASH_PX * ratio, DASH_PX * ratio]);
   if (chart.limit) {

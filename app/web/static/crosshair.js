@@ -39,7 +39,8 @@ function fillTip(entry, index) {
   const { chart, page } = entry;
   const start = page.start + index * page.step;
   const rows = chart.bands ? bandRows(entry, index) : lineRows(chart, index);
-  const notes = [chart.notes[index], ...nearbyEvents(entry).map((event) => `${formatTime(new Date(event.at * 1000), "hour")} ${event.text}`)];
+  const isIncomplete = start + page.step > page.complete_until;
+  const notes = [isIncomplete && "not complete yet", chart.notes[index], ...nearbyEvents(entry).map((event) => `${formatTime(new Date(event.at * 1000), "hour")} ${event.text}`)];
   tip.replaceChildren(
     paragraph("at", interval(start, page.step)),
     ...rows,

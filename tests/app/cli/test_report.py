@@ -72,7 +72,8 @@ def test_json_has_every_figure_of_known_lines() -> None:
     assert (report["start"], report["end"]) == ("2026-11-22T10:00:00Z", "2026-11-22T10:02:00Z")
     assert report["requests"] == {
         "count": 100,
-        "per_minute": 50.0,
+        "per_minute": 49.5,
+        "complete_minutes": 2,
         "failed": 1,
         "failed_ratio": 0.01,
         "maintenance": 0,
@@ -184,7 +185,7 @@ def test_table_shows_the_figures_within_the_width() -> None:
     lines = table_of(LOG, "--app", "shop")
 
     assert lines[0] == "shop: 2026-11-22 10:00:00 to 2026-11-22 10:02:00 UTC"
-    assert "Requests  100, 50.0 a minute; failed 1 (1.00%)" in lines
+    assert "Requests  100, 49.5 a minute over 2 min; failed 1 (1.00%)" in lines
     assert "Statuses  200: 99   503: 1" in lines
     assert any(line.split() == ["H12", "1", "Request", "timeout"] for line in lines)
     dyno = next(line.split() for line in lines if line.startswith("web.1"))

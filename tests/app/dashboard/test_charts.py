@@ -16,13 +16,14 @@ from app.query.snapshot import AppSnapshot
 from app.query.table import QueryRange
 from app.rollup.codec import pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, resolutions
+from app.rollup.time_range import TimeRange
 from parsers.framing import split
 from tests.support.lines import AT_S, frame, load, memory, router
 
 RESOLUTIONS = resolutions(24 * HOUR_S, 7 * 24 * HOUR_S, 90 * 24 * HOUR_S)
 START = int(AT_S)
 MINUTES = 3
-NOW_S = START + MINUTES * MINUTE_S
+COMPLETE = TimeRange(START, START + MINUTES * MINUTE_S)
 WEEK_S = 7 * 24 * HOUR_S
 
 
@@ -43,7 +44,7 @@ def snapshot_of(
 
 
 def build_charts(current: AppSnapshot, baseline: AppSnapshot | None = None) -> dict[str, Chart]:
-    period = ComparedPeriod(current, NOW_S, baseline, "last week", WEEK_S)
+    period = ComparedPeriod(current, COMPLETE, baseline, "last week", WEEK_S)
     charts = [build_chart(period) for build_chart in CHARTS]
     return {chart.key: chart for chart in charts if chart.has_data}
 

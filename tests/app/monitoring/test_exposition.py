@@ -158,6 +158,50 @@ async def test_the_ledger_is_exported(client: httpx2.AsyncClient) -> None:
     assert ledger["app=shop", "result=lost_upstream"] == 3
 
 
+async def test_the_results_of_messages_add_up_to_those_received(
+    client: httpx2.AsyncClient,
+) -> None:
+    lines = router(AT_S) + frame("hello", app_name="app") + router(AT_S, status="x") + b"junk"
+    await post(client, lost(3, AT_S) + lines, Logplex_Msg_Count="4", Logplex_Frame_Id="1")
+    await post(client, router(AT_S), Logplex_Msg_Count="1", Logplex_Frame_Id="1")
+    samples = await scrape(client)
+    results = select_samples(samples, "dynometer_message_results_total")
+    assert results == {
+        ("app=shop", "result=counted"): 2,
+        ("app=shop", "result=ignored"): 1,
+        ("app=shop", "reason=router", "result=unparsed"): 1,
+        ("app=shop", "reason=frame", "result=unparsed"): 1,
+        ("app=shop", "result=too_old"): 0,
+        ("app=shop", "result=too_new"): 0,
+    }
+    whole = {
+        key[0].removeprefix("dynometer_messages_").removesuffix("_total"): value
+        for key, value in samples.items()
+        if key[0].startswith("dynometer_messages_") and key[0] != "dynometer_messages_total"
+    }
+    assert whole.pop("received") == sum(results.values()) == 5
+    assert whole == {
+        "promised": 4,
+        "duplicate": 1,
+        "other_drain": 0,
+        "lost_upstream": 3,
+        "spooled": 0,
+        "unverified": 0,
+    }
+
+
+async def test_the_series_that_mixed_results_says_what_replaces_it(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router(AT_S))
+    text = (await client.get("/metrics")).text
+    (line,) = [
+        line for line in text.splitlines() if line.startswith("# HELP dynometer_messages_total ")
+    ]
+    assert "Deprecated" in line
+    assert "dynometer_message_results_total" in line
+
+
 async def test_a_scrape_can_be_limited_to_apps(client: httpx2.AsyncClient) -> None:
     for app in ("shop-eu", "shop-us", "blog"):
         await post(client, BODY, app=app)

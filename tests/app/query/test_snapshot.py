@@ -17,6 +17,7 @@ from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S, resolutions
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import SlotWrite
 from app.storage.interface.rollups import Contents
@@ -29,6 +30,7 @@ START = AT_MS // 1000
 STEPS = 6
 RESOLUTIONS = resolutions(24 * HOUR_S, 7 * 24 * HOUR_S, 90 * 24 * HOUR_S)
 TIME_RANGE = QueryRange(START, START + STEPS * MINUTE_S, MINUTE_S, RESOLUTIONS[0])
+SHOP = SeenApp("shop", START, TIME_RANGE.end, 0)
 ERRORS = Question("heroku_errors", ("sum",))
 REQUESTS = Question("requests", ("sum",))
 
@@ -83,7 +85,7 @@ async def test_all_questions_are_answered_as_by_the_api_from_one_read() -> None:
             question.stats,
             [question.by] if question.by else [],
         )
-        expected = (await answer(store, ["shop"], query, TIME_RANGE.end)).series
+        expected = (await answer(store, [SHOP], query, TIME_RANGE.end)).series
         assert snapshot.series(question) == expected
         assert any(value is not None for series in expected for value in series.values)
 

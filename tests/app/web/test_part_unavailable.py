@@ -22,9 +22,9 @@ async def test_apps_on_a_primary_that_is_gone_are_left_out_and_named() -> None:
             lost_app, other_app = cluster.kill_shard()
 
             metrics = (await client.get("/metrics")).text
-            assert f'dynometer_messages_total{{app="{lost_app}"' in before
-            assert f'dynometer_messages_total{{app="{lost_app}"' not in metrics
-            assert f'dynometer_messages_total{{app="{other_app}"' in metrics
+            assert f'dynometer_messages_received_total{{app="{lost_app}"' in before
+            assert f'dynometer_messages_received_total{{app="{lost_app}"' not in metrics
+            assert f'dynometer_messages_received_total{{app="{other_app}"' in metrics
             assert "dynometer_store_up 0.0" in metrics
             assert "dynometer_apps_away 0.0" not in metrics
 

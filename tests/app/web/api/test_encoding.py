@@ -16,6 +16,7 @@ from app.rollup.codec import pack
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import SlotWrite
 from app.storage.memory import MemoryStore
@@ -62,7 +63,12 @@ async def turns_during(work: Awaitable[T]) -> tuple[T, int]:
 
 async def test_series() -> None:
     for result in (large(), Answer([], 0), Answer([Series({}, "sum", [])], 0)):
-        content = {**HEAD, "series": [series._asdict() for series in result.series]}
+        until = result.complete_until
+        series = [
+            {"labels": labels, "stat": stat, "complete_until": until, "values": values}
+            for labels, stat, values in result.series
+        ]
+        content = {**HEAD, "series": series}
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         assert await series_json(HEAD, result) == text
 
@@ -71,10 +77,11 @@ async def test_rows_and_csv() -> None:
     rows = json.loads(await rows_json(HEAD, QUERY, large()))["rows"]
     lines = list(csv.DictReader(io.StringIO(await rows_csv(QUERY, large()))))
     assert len(rows) == len(lines) == 3 * SIZE
-    assert rows[4] == {"time": 60, "dyno": 'a "b"\n', "sum": None, "rate": None}
+    assert rows[4] == {"time": 60, "dyno": 'a "b"\n', "sum": None, "rate": None, "complete": False}
     for row, line in zip(rows, lines, strict=True):
+        row["complete"] = json.dumps(row["complete"])
         assert {name: "" if value is None else str(value) for name, value in row.items()} == line
-    assert await rows_csv(QUERY, Answer([], 0)) == "time,dyno,sum,rate\n"
+    assert await rows_csv(QUERY, Answer([], 0)) == "time,dyno,sum,rate,complete\n"
     assert json.loads(await rows_json(HEAD, QUERY, Answer([], 0))) == {**HEAD, "rows": []}
 
 
@@ -93,7 +100,9 @@ async def test_other_tasks_run_while_values_are_computed() -> None:
     rollup.requests = {(f"web.{number}", 200): 1 for number in range(20)}
     element = new_element(KIND_ROLLUP, pack(rollup))
     await fold(store, "shop", [], [SlotWrite(Slot("1m", 0), element, 60_000)])
-    result, turns = await turns_during(answer(store, ["shop"], QUERY, SPAN.end))
+    result, turns = await turns_during(
+        answer(store, [SeenApp("shop", 0, SPAN.end, 0)], QUERY, SPAN.end)
+    )
     assert len(result.series) == 40
     assert all(len(series.values) == SIZE for series in result.series)
     assert turns >= 40

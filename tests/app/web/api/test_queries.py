@@ -260,7 +260,7 @@ async def test_gaps_are_null_and_quiet_minutes_are_0(client: httpx2.AsyncClient)
     await post(client, router(AT_S - 120) + app_line(at_s=AT_S))
     span = f"start={int(AT_S) - 180}&end={int(AT_S) + 60}&step=1m"
     assert (await ask(client, f"metric=requests&{span}"))["series"] == [
-        {"labels": {}, "stat": "sum", "values": [None, 1, None, 0]}
+        {"labels": {}, "stat": "sum", "complete_until": AT_S - 60, "values": [None, 1, None, 0]}
     ]
     for metric in ("service_time_ms", "memory_total_bytes", "dynos"):
         [series] = (await ask(client, f"metric={metric}&{span}"))["series"]
@@ -357,8 +357,27 @@ async def test_rows_and_csv_say_the_same(filled_client: httpx2.AsyncClient) -> N
         assert answer.headers["content-type"].startswith("text/csv")
         csv_rows = list(csv.DictReader(io.StringIO(answer.text)))
         assert [list(row.values()) for row in csv_rows] == [
-            [str(value) for value in row.values()] for row in rows
+            [str(value) for value in (row | {"complete": "false"}).values()] for row in rows
         ]
+
+
+async def test_the_minute_that_has_just_begun_is_answered_and_marked(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router(AT_S - 120) + router(AT_S - 60) * 2 + router(AT_S) * 3)
+    query = f"metric=requests&step=1m&start={AT_S - 120}"
+    (series,) = (await ask(client, query))["series"]
+    assert (series["values"], series["complete_until"]) == ([1, 2, 3], AT_S - 60)
+    rows = (await ask(client, f"{query}&format=rows"))["rows"]
+    assert [(row["sum"], row["complete"]) for row in rows] == [(1, True), (2, False), (3, False)]
+    answer = await client.get(f"/api/v1/apps/shop/query?{query}&format=csv")
+    assert [line.split(",")[1:] for line in answer.text.split()] == [
+        ["sum", "complete"],
+        ["1", "true"],
+        ["2", "false"],
+        ["3", "false"],
+    ]
+    assert (await client.get("/api/v1/metadata")).json()["complete_after_s"] == 60
 
 
 async def test_apps_are_listed_with_when_they_were_seen(filled_client: httpx2.AsyncClient) -> None:
@@ -468,8 +487,27 @@ async def test_finer_than_stored_is_the_finest_stored(client: httpx2.AsyncClient
 async def test_the_default_is_the_last_hour_in_minutes(client: httpx2.AsyncClient) -> None:
     await post(client, router())
     answer = await ask(client, "metric=requests")
-    assert (answer["end"] - answer["start"], answer["step_s"]) == (3_660, 60)
+    assert (answer["end"] - answer["start"], answer["step_s"]) == (3_600, 60)
     assert answer["end"] == NOW_S + 30
+
+
+@pytest.mark.parametrize("start", ["now-1h", "now-3600s"])
+@pytest.mark.parametrize("step", ["1m", "range"])
+async def test_one_hour_is_60_minutes(client: httpx2.AsyncClient, start: str, step: str) -> None:
+    await post(client, router())
+    for path in (f"query?metric=requests&step={step}&", "ledger?", "events?"):
+        answer = (await client.get(f"/api/v1/apps/shop/{path}start={start}")).json()
+        assert (answer["end"] - answer["start"], answer["end"]) == (3_600, NOW_S + 30)
+    values = (await ask(client, "metric=requests&step=1m&end=now"))["series"][0]["values"]
+    assert (len(values), values[-1]) == (60, 1)
+
+
+async def test_an_hour_before_a_time_within_a_minute_is_60_minutes(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router())
+    answer = await ask(client, f"metric=requests&end={NOW_S - 7}&step=1m")
+    assert (answer["start"], answer["end"]) == (NOW_S + 30 - 3_600, NOW_S + 30)
 
 
 async def test_the_openapi_document_lists_every_route() -> None:

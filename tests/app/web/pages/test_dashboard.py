@@ -99,8 +99,24 @@ async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> 
     await post(client, router(), app="blog")
     text = text_of(await page(client))
     assert "2 apps, worst first" in text
-    assert re.search(r"shop H12 now +2 17 % 29,828 ms 98 %", text)
-    assert re.search(r"blog all normal +0\.0 0 % 18 ms enable", text)
+    assert re.search(r"shop H12 now – 17 % 29,828 ms 98 %", text)
+    assert re.search(r"blog all normal – 0 % 18 ms enable", text)
+
+
+async def test_what_is_not_complete_is_marked_in_charts_and_their_table(
+    client: httpx2.AsyncClient,
+) -> None:
+    await post(client, router(AT_S - 240) + router(AT_S) * 3)
+    html = await page(client, "/apps/shop")
+    (x,) = {
+        float(x) for x in re.findall(r'd="M([0-9.]+) 0 H720 V120 [^"]*" class="incomplete"', html)
+    }
+    assert x == 720 * 58 / 60  # the last two of 60 minutes
+    assert html.count(", not complete</th>") == 2
+    assert "Shaded: not complete yet. These values are those so far." in text_of(html)
+    assert f'"complete_until": {int(AT_S) - 60}' in html
+    past = f"/apps/shop?start={int(AT_S) - 3600}&end={int(AT_S) - 120}"
+    assert "not complete" not in await page(client, past)
 
 
 async def test_many_readers_cost_no_more_than_one(clock: Clock) -> None:
@@ -113,9 +129,9 @@ async def test_many_readers_cost_no_more_than_one(clock: Clock) -> None:
         for _ in range(10):
             await page(client)
         assert store.reads == before
-        await post(client, router() * 59, app="shop")
+        await post(client, router(service="40ms") * 59, app="shop")
         clock.now_s += 10
-        assert "shop all normal 1 0 %" in text_of(await page(client))
+        assert "shop all normal – 0 % 40 ms" in text_of(await page(client))
         assert store.reads == before + 1
 
 
@@ -147,9 +163,9 @@ async def test_figures_are_compared_with_the_same_hour_yesterday(
 ) -> None:
     await post(client, router(AT_S, service="40ms") * 60)
     clock.now_s += 86_400
-    await post(client, router(AT_S + 86_400, service="900ms") * 120)
+    await post(client, router(AT_S + 86_400 - 120, service="900ms") * 120 + router(AT_S + 86_400))
     text = text_of(await page(client, "/apps/shop"))
-    assert re.search(r"requests/min 2\.0 1(\.0)? yesterday", text)
+    assert "requests/min 120 60 yesterday" in text
     assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
 
 
