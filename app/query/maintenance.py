@@ -128,7 +128,7 @@ class _OutcomeCells(QueryCells):
         requests = self._requests.values(key, app, _SUM, intervals)
         codes = self._codes.values(code_key, app, _SUM, intervals)
         return [
-            self._value(count, sign, in_maintenance, stat)
+            _add_in_maintenance(count, sign, in_maintenance)
             for count, in_maintenance in zip(requests, codes, strict=True)
         ]
 
@@ -143,13 +143,13 @@ class _OutcomeCells(QueryCells):
             if outcome in (None, name) and _is_accepted(self._query, name)
         )
 
-    def _value(self, count: Any, sign: int, in_maintenance: Any, stat: Stat) -> StatValue:
-        if count is None and in_maintenance is None:
-            return None
-        # Heroku always writes the status 503 with H80. Without it there is nothing to take off.
-        total: int = max((count or 0) + sign * (in_maintenance or 0), 0)
-        return total if stat.method == "sum" else total / self._query.range.step_s
-
     def activity(self) -> list[bool]:
         """Whether any app logged something, for each interval."""
         return self._requests.activity()
+
+
+def _add_in_maintenance(count: Any, sign: int, in_maintenance: Any) -> int | None:
+    if count is None and in_maintenance is None:
+        return None
+    # Heroku always writes the status 503 with H80. Without it there is nothing to take off.
+    return max((count or 0) + sign * (in_maintenance or 0), 0)

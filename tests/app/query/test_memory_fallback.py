@@ -28,7 +28,7 @@ def running(at_s: float, text: str = "870M(170.1%)", dyno: str = "web.1") -> byt
 
 
 async def series(client: httpx2.AsyncClient, query: str) -> dict[str, list[Any]]:
-    answer = await client.get(f"/api/v1/apps/shop/query?start=now-2m&{query}")
+    answer = await client.get(f"/api/v1/apps/shop/query?start=now-3m&{query}")
     assert answer.status_code == 200, answer.text
     return {
         " ".join([*one["labels"].values(), one["stat"]]): one["values"]
