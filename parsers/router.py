@@ -12,6 +12,11 @@ which may then contain quotes, spaces and a complete forged tail. Therefore:
 - dyno, connect, service, status and bytes are read from the tail: the last occurrence counts,
   because the client cannot write there.
 
+Until 2012 the lines began with the method and the address, and errors with their code:
+
+    GET shop.herokuapp.com/ dyno=web.1 queue=0 wait=0ms service=18ms status=200 bytes=13
+    Error H10 (App crashed) -> GET shop.herokuapp.com/ dyno= queue= wait= service= status=503 bytes=
+
 If `dyno=` is empty, the request reached no dyno. Then connect and service are no times, however
 they are written: the legacy router leaves them empty, Router 2.0 writes 0ms.
 
@@ -32,6 +37,7 @@ _COMMON_TAIL = re.compile(
     rb" status=([1-5][0-9]{2})? bytes=([0-9]{0,15})(?:[ \n][^\"]*)?"
 )
 _CODE = re.compile(rb"(?:^| )code=([^\s]*)")
+_FIRST_FORM_CODE = re.compile(rb"Error (H[0-9]{2}) \(")
 _CLIENT_FIELD = re.compile(rb"(?:^| )(?:method|path|host|request_id|fwd)=")
 _USABLE_CODE = re.compile(rb"[A-Za-z0-9-]{1,16}")
 _FIELD = re.compile(rb"(?:^| )(dyno|connect|service|status|bytes)=\"?([^\s\"]*)")
@@ -108,6 +114,8 @@ def _number(pattern: re.Pattern[bytes], fields: dict[bytes, bytes], name: bytes)
 
 def _code(text: bytes) -> str:
     """The error code, "" for none. `at` does not matter: maintenance (H80) is logged as at=info."""
+    if first_form := _FIRST_FORM_CODE.match(text):
+        return first_form[1].decode()
     client_field = _CLIENT_FIELD.search(text)
     match = _CODE.search(text, 0, client_field.start() if client_field else len(text))
     if not match or not match[1]:

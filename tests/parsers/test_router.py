@@ -38,6 +38,16 @@ def test_an_old_line_without_a_protocol_and_with_an_unquoted_path() -> None:
     assert read(line) == Request("web.12", 304, "", 2, 30, 0)
 
 
+def test_lines_until_2012() -> None:
+    line = "GET shop.example.com/ dyno=web.1 queue=0 wait=0ms service=18ms status=200 bytes=13"
+    assert read(line) == Request("web.1", 200, "", None, 18, 13)
+    failed = (
+        "Error H10 (App crashed) -> GET shop.example.com/ "
+        "dyno= queue= wait= service= status=503 bytes="
+    )
+    assert read(failed) == Request("web.", 503, "H10", None, None, None)
+
+
 NO_DYNO = "dyno= connect= service= status=503 bytes="
 HEADS = {
     "H10": 'at=error code=H10 desc="App crashed"',
