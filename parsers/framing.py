@@ -23,7 +23,7 @@ its end is beyond doubt:
   After that, the next message begins or the input ends.
 - Its newline is missing: the next frame begins, or the input ends, one byte before its count says.
 
-Everything else is damage, up to the next `MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at
+Blank lines between messages and at the end are nothing. Everything else is damage, up to the next `MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at
 the beginning of a line, one that can be recovered.
 
 Time is linear in the size of the input, however it is split: the decision at one position looks at
@@ -120,6 +120,7 @@ class _Walk(Generic[_Buffer]):
         self._position = 0
         self._damage_start = -1  # where the current damage begins; -1 outside of damage
         self._forgotten_bytes = 0  # size of the part of the current damage that data no longer has
+        self._is_forgotten_blank = True  # whether that part is only blank lines
         self._search_start = 0  # where the search for the end of the damage resumes
         self._newline = 0  # a newline, or how far there is none: no byte is searched twice
 
@@ -161,8 +162,10 @@ class _Walk(Generic[_Buffer]):
             position = self._resynchronise(final)
             if position < 0:
                 return
-            yield Damage(self._forgotten_bytes + position - self._damage_start)
+            if not self._is_blank_until(position):
+                yield Damage(self._forgotten_bytes + position - self._damage_start)
             self._damage_start, self._forgotten_bytes = -1, 0
+            self._is_forgotten_blank = True
             in_step = True
         self._position = position
 
@@ -171,11 +174,16 @@ class _Walk(Generic[_Buffer]):
         size = self._position
         if self._damage_start >= 0:
             size = self._search_start - 1  # whether a newline precedes the next start
+            self._is_forgotten_blank = self._is_blank_until(size)
             self._forgotten_bytes += size - self._damage_start
             self._damage_start, self._search_start = 0, 1
         self._position = 0
         self._newline = max(0, self._newline - size)
         return size
+
+    def _is_blank_until(self, end: int) -> bool:
+        """Whether the current damage is only blank lines, which are no message."""
+        return self._is_forgotten_blank and not self._data[self._damage_start : end].strip(b"\r\n")
 
     def _recover(self, position: int, final: bool) -> tuple[int, int]:
         """(begin, end) of the message at `position`, where no whole frame begins.

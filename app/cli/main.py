@@ -20,8 +20,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from app.cli.output import print_err
-from app.cli.parser import Parser
 from app.support.about import version
+from app.support.argument_parser import Parser
 from app.support.errors import UserError
 from app.support.output import discard_stdout
 

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.cli.log_progress import with_progress
-from app.cli.occurrences import Occurrences
 from app.cli.output import ProgressLine, wrap
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
@@ -27,6 +26,7 @@ from app.rollup.statuses import is_failed, status_label
 from app.rollup.time_range import TimeRange
 from app.traffic.log_files import LogFiles
 from app.traffic.log_line import LogLine
+from app.traffic.occurrences import Occurrences
 from parsers.error_codes import MAINTENANCE_CODE, explain, no_runtime_metrics
 from parsers.samples import EVENTS, REASONS, labels_of
 

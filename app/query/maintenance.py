@@ -76,7 +76,8 @@ def _code_query(query: Query) -> Query | None:
     }
     by = tuple([label for label in query.by if label not in ("outcome", *_STATUS_LABELS)])
     filters["code"] = (MAINTENANCE_CODE,)
-    return Query(METRICS["heroku_errors"], (_SUM,), query.range, by, filters)
+    # The section is another one, so both share what they cached about rows.
+    return Query(METRICS["heroku_errors"], (_SUM,), query.range, by, filters, query._keyers)
 
 
 def _is_accepted(query: Query, outcome: str) -> bool:

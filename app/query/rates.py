@@ -43,14 +43,26 @@ def mean_per_minute(
     counts: Sequence[Value], start_s: int, slot_s: int, complete: TimeRange
 ) -> float | None:
     """The rate over slots from `start_s` on. None stands for a slot that was not observed."""
-    observed_counts = [
-        count
-        for slot_start_s, count in zip(
-            range(start_s, start_s + len(counts) * slot_s, slot_s), counts, strict=True
-        )
-        if count is not None and complete.covers(TimeRange(slot_start_s, slot_start_s + slot_s))
-    ]
+    first, last = _complete_slots(start_s, slot_s, complete)
+    observed_counts = [count for count in counts[first:last] if count is not None]
     return per_minute(sum(observed_counts), len(observed_counts), slot_s)
+
+
+def rates_per_minute(
+    counts: Sequence[Value], start_s: int, slot_s: int, complete: TimeRange
+) -> list[Value]:
+    """The rate in each of these slots; None where it is unknown."""
+    first, last = _complete_slots(start_s, slot_s, complete)
+    return [
+        per_minute(count, 1, slot_s) if count is not None and first <= index < last else None
+        for index, count in enumerate(counts)
+    ]
+
+
+def _complete_slots(start_s: int, slot_s: int, complete: TimeRange) -> tuple[int, int]:
+    """The first complete slot from `start_s` on, and the one behind the last."""
+    first = -(-(complete.start_s - start_s) // slot_s)  # rounded up
+    return max(first, 0), max((complete.end_s - start_s) // slot_s, 0)
 
 
 class RatePlan:

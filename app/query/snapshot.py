@@ -20,7 +20,7 @@ from app.query.history import (
 )
 from app.query.maintenance_events import maintenance_queries, read_maintenance
 from app.query.planner import build_query
-from app.query.rates import mean_per_minute
+from app.query.rates import mean_per_minute, rates_per_minute
 from app.query.selection import WHOLE_APP, Selection
 from app.query.stats import SketchBin, Value
 from app.query.table import Query, QueryCells, QueryRange
@@ -151,6 +151,8 @@ class AppSnapshot:
         """The rate in each step, from the answer to a question `by_slot`."""
         start, _, step_s, resolution = self.time_range
         size = step_s // resolution.seconds
+        if size == 1:
+            return rates_per_minute(slot_counts, start, step_s, complete)
         return [
             mean_per_minute(
                 slot_counts[index * size : (index + 1) * size],

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
 from app.traffic.log_line import LogLine
 from parsers.framing import COUNT_MAX, Damage, FrameReader
 from parsers.samples import ParseError
 from parsers.syslog_header import parse_message
-
-_SPACED_COUNT = re.compile(rb"[\r\n]*([1-9][0-9]{0,6}) (?=<[0-9]{1,3}>1 )")
 
 
 def read_frames(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
@@ -29,25 +26,14 @@ def _frame_lines(items: Iterable[bytes | Damage], pending: bytearray) -> list[Lo
     offset = 0
     for item in items:
         if isinstance(item, Damage):
-            lines += _damaged_lines(bytes(pending[offset : offset + item.size]))
+            stretch = bytes(pending[offset : offset + item.size])
+            lines.append(LogLine(stretch, False, None, "frame"))
             offset += item.size
         else:
             lines.append(_frame_line(item))
-            offset += len(b"%d " % len(item)) + len(item)
+            offset = pending.index(item, offset) + len(item)
     del pending[:offset]
     return lines
-
-
-def _damaged_lines(stretch: bytes) -> list[LogLine]:
-    """The lines of a damaged stretch: its frames, if it is only damaged by newlines around them."""
-    frames: list[bytes] = []
-    position = 0
-    while match := _SPACED_COUNT.match(stretch, position):
-        position = match.end() + int(match[1])
-        frames.append(stretch[match.end() : position])
-    if position > len(stretch) or stretch[position:].strip(b"\r\n"):
-        return [LogLine(stretch, False, None, "frame")]
-    return [_frame_line(frame) for frame in frames]
 
 
 def _frame_line(frame: bytes) -> LogLine:

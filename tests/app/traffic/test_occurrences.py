@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from app.cli.occurrences import DETAILS_MAX, MINUTES_MAX, Occurrences, Peak
+from app.traffic.occurrences import DETAILS_MAX, MINUTES_MAX, Occurrences, Peak
 
 
 def test_first_last_and_busiest_minute_do_not_depend_on_the_order() -> None:
