@@ -23,8 +23,9 @@ its end is beyond doubt:
   After that, the next message begins or the input ends.
 - Its newline is missing: the next frame begins, or the input ends, one byte before its count says.
 
-Blank lines between messages and at the end are nothing. Everything else is damage, up to the next `MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at
-the beginning of a line, one that can be recovered.
+Blank lines between messages and at the end are nothing. Everything else is damage, up to the next
+`MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at the beginning of a line, one that can be
+recovered.
 
 Time is linear in the size of the input, however it is split: the decision at one position looks at
 a bounded number of bytes.

@@ -56,12 +56,10 @@ async def test_stored_data_gives_the_same_answers_as_then(
 def _without_later_fields(answers: dict[str, Any]) -> dict[str, Any]:
     """The answers without the fields that are newer than the first sample."""
     for answer in answers.values():
-        if not isinstance(answer, dict):
-            continue
-        for series in answer.get("series", ()):
+        for series in answer.get("series", ()) if isinstance(answer, dict) else ():
             assert series.pop("complete_until") == answer["complete_until"]
-        for drain in answer.get("drains", ()):
-            assert drain.pop("space_apps") == []
+    for drain in answers["drains"]:
+        assert drain.pop("space_apps") == []
     return answers
 
 
