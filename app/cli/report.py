@@ -17,6 +17,7 @@ from app.cli.output import ProgressLine, wrap
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
+from app.query.maintenance_events import Interval, find_edges, maintenance_events
 from app.query.rates import complete_time, per_minute
 from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
 from app.rollup.resolutions import MINUTE_S
@@ -27,6 +28,7 @@ from app.rollup.time_range import TimeRange
 from app.traffic.log_files import LogFiles
 from app.traffic.log_line import LogLine
 from app.traffic.occurrences import Occurrences
+from app.traffic.told_events import ToldEvents
 from parsers.error_codes import MAINTENANCE_CODE, explain, no_runtime_metrics
 from parsers.samples import EVENTS, REASONS, labels_of
 
@@ -89,14 +91,23 @@ class ReportTotals:
         self.last_minutes: dict[str, int] = {}  # by source
         self.requests_by_minute: dict[int, int] = {}  # of minutes with lines
         self.errors: dict[str, Occurrences] = {}  # by code; at the beginning of their minutes
-        self.events: dict[str, Occurrences] = {}  # by kind
+        self.maintenance_by_minute: dict[int, int] = {}  # requests in maintenance
+        self.events = ToldEvents()
 
     def merge(self, aggregator: Aggregator) -> None:
         """Add the lines of an aggregator, which must not be used afterwards."""
         for minute, rollup in aggregator.rollups.items():
-            self._add_events(rollup)
+            # With each its time, events would fill the memory of the merged rollup.
+            self.events.add(rollup.all_events)
+            rollup.events.clear()
+            rollup.lifecycle.clear()
+            in_maintenance = 0
             for (_, code), count in rollup.errors.items():
                 self.errors.setdefault(code, Occurrences()).add(minute, count)
+                in_maintenance += count if code == MAINTENANCE_CODE else 0
+            self.maintenance_by_minute[minute] = (
+                self.maintenance_by_minute.get(minute, 0) + in_maintenance
+            )
             self.rollup.merge(rollup)
             requests = self.requests_by_minute.get(minute, 0)
             self.requests_by_minute[minute] = requests + sum(rollup.requests.values())
@@ -112,13 +123,17 @@ class ReportTotals:
             max(total.runtime_metrics_s, part.runtime_metrics_s),
         )
 
-    def _add_events(self, rollup: Rollup) -> None:
-        """Move the events out of a rollup: with each its time, they would fill the memory."""
-        for (at_ms, kind, source, detail), count in rollup.events.items():
-            status = f"status {detail}" if kind == "exit" else detail
-            name = " ".join(filter(None, (source, status)))
-            self.events.setdefault(kind, Occurrences()).add(at_ms // 1000, count, name)
-        rollup.events.clear()
+    def finish(self) -> None:
+        """Complete the events, after the last line."""
+        intervals = [
+            Interval(
+                minute, MINUTE_S, in_maintenance, self.requests_by_minute[minute] - in_maintenance
+            )
+            for minute, in_maintenance in sorted(self.maintenance_by_minute.items())
+        ]
+        if any(interval.in_maintenance for interval in intervals):
+            self.events.add(maintenance_events(find_edges(intervals)))
+        self.events.finish()
 
 
 def aggregate(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
@@ -135,6 +150,7 @@ def aggregate(groups: Iterable[Sequence[LogLine]]) -> ReportTotals:
             totals.merge(aggregator)
             aggregator = Aggregator(0, _UNLIMITED)
     totals.merge(aggregator)
+    totals.finish()
     return totals
 
 
@@ -244,6 +260,7 @@ def _errors(totals: ReportTotals) -> list[dict[str, Any]]:
 
 def _events(totals: ReportTotals) -> list[dict[str, Any]]:
     """Events by kind; those of the app come first, as in EVENTS."""
+    by_kind = totals.events.by_kind
     return [
         {
             "kind": kind,
@@ -252,8 +269,8 @@ def _events(totals: ReportTotals) -> list[dict[str, Any]]:
             "last": _iso(events.last_s),
             "details": dict(events.details.most_common()),
         }
-        for kind in (*EVENTS, *sorted(totals.events.keys() - EVENTS.keys()))
-        if (events := totals.events.get(kind))
+        for kind in (*EVENTS, *sorted(by_kind.keys() - EVENTS.keys()))
+        if (events := by_kind.get(kind))
     ]
 
 

@@ -14,7 +14,7 @@ there were requests in progress. Times are to the minute as long as minutes are 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from app.query.engine import scan
@@ -81,6 +81,11 @@ async def read_maintenance(
                 [minute for interval in intervals for minute in minutes.get(interval, [interval])]
             )
         )
+    return maintenance_events(edges)
+
+
+def maintenance_events(edges: Iterable[Edge]) -> dict[EventKey, int]:
+    """The events of these edges."""
     return {
         EventKey(interval.start_s * _MS, MAINTENANCE, "", detail + _precision(interval)): 1
         for interval, detail in edges

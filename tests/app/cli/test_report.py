@@ -295,6 +295,23 @@ def test_table_has_crashes_exits_restarts_and_releases() -> None:
     ]
 
 
+def test_a_stop_by_heroku_and_a_maintenance_are_told_as_on_the_page() -> None:
+    down = 'at=info code=H80 desc="Maintenance mode" method=GET path="/" dyno= status=503 bytes=9'
+    log = [
+        router_text(at=AT_S),
+        text_line("heroku[web.1]", "Stopping all processes with SIGTERM", at=AT_S + 5),
+        text_line("heroku[web.1]", "Stopping remaining processes with SIGKILL", at=AT_S + 35),
+        text_line("heroku[web.1]", "Process exited with status 137", at=AT_S + 35),
+        text_line("heroku[router]", down, at=AT_S + 60),
+        text_line("heroku[router]", down, at=AT_S + 120),
+        router_text(at=AT_S + 180),
+    ]
+    events = {row["kind"]: row for row in report_of("".join(log).encode())["events"]}
+    assert list(events) == ["maintenance", "stop"]
+    assert events["stop"]["details"] == {"web.1 SIGTERM, SIGKILL, status 137": 1}
+    assert events["maintenance"]["details"] == {"began": 1, "ended": 1}
+
+
 def test_many_events_of_a_kind_stay_within_the_width() -> None:
     log = "".join(
         text_line(f"heroku[background-jobs.{dyno}]", "Process exited with status 1", at=AT_S)
