@@ -23,7 +23,7 @@ from parsers.samples import (
 KINDS = {
     Request: "requests",
     RuntimeMetrics: "runtime metrics",
-    Measurements: "measurements of add-ons",
+    Measurements: "other measurements",
     HerokuError: "error lines",
     StateChange: "state changes",
     ProcessExit: "exits",

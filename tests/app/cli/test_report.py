@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from app.cli.report import WIDTH
 from tests.support.logtext import (
     AT_S,
+    ROOT,
     dynometer,
     framed,
     load_text,
@@ -310,6 +313,17 @@ def test_a_stop_by_heroku_and_a_maintenance_are_told_as_on_the_page() -> None:
     assert list(events) == ["maintenance", "stop"]
     assert events["stop"]["details"] == {"web.1 SIGTERM, SIGKILL, status 137": 1}
     assert events["maintenance"]["details"] == {"began": 1, "ended": 1}
+
+
+def test_a_full_disk_is_one_line_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "app.cli", "report", "-"]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            command, input=LOG, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"dynometer: cannot write the output: No space left")
+    assert result.stderr.count(b"\n") == 1
 
 
 def test_many_events_of_a_kind_stay_within_the_width() -> None:
