@@ -146,6 +146,9 @@ APP_EVENTS = frozenset(
 )
 # Frequent events of dynos. Rollups store them on their own, so that they displace no others.
 LIFECYCLE_EVENTS = frozenset({"stop", "down", "up"})
+# Errors with which Heroku kills a dyno: Boot timeout, Exit timeout, Memory quota vastly exceeded
+# (Heroku Dev Center, "Error Codes"). Each is stored as an event `stop`, too: errors have no times.
+KILLING_ERRORS = frozenset({"R10", "R12", "R15"})
 
 ROUTER_SOURCE = "web."  # only web dynos get requests, also those whose line names no dyno
 LOG_STREAM_SOURCE = ""
