@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
 from typing import NamedTuple
 
 from app.traffic.log_frames import read_frames
@@ -55,11 +54,11 @@ def find_form(head: bytes, latest_ms: int, *, final: bool) -> LogForm | None:
     if not final and not head.endswith(b"\n") and len(head) <= LINE_BYTES_MAX:
         lines = lines[:-1]
     lines_read, form = _best_line_form(lines, latest_ms)
-    if looks_like_body(head.lstrip(b"\r\n")):
+    if looks_like_body(head.lstrip(b"\r\n \t")):
         # Programs that drop the host name of each frame leave its count as it was.
         frames_read = _count_frames(head, final=final)
         if frames_read and 2 * frames_read >= lines_read:
-            return LogForm("drain bodies", _read_bodies)
+            return LogForm("drain bodies", read_frames)
     elif _OBJECT.match(head):
         objects, _ = split_objects(head.decode(errors="replace"), final=final)
         objects_read = lines_of(objects, latest_ms)
@@ -94,16 +93,11 @@ def _count_heroku(messages: Iterable[Message | None]) -> int:
 
 
 def _count_frames(head: bytes, *, final: bool) -> int:
-    groups = read_frames((head.lstrip(b"\r\n"),))
+    groups = read_frames((head,))
     lines = next(groups)
     if final:
         lines += next(groups)
     return _count_heroku(line.message for line in lines)
-
-
-def _read_bodies(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
-    chunks = iter(chunks)
-    return read_frames(chain((next(chunks, b"").lstrip(b"\r\n"),), chunks))
 
 
 def _read_lines(read_lines: ReadLines, chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:

@@ -86,6 +86,19 @@ INPUTS: dict[str, tuple[bytes, str]] = {
         "syslog lines",
     ),
     "drain bodies": (framed(*FRAMES), "drain bodies"),
+    "drain bodies after blanks": (b" \t\n  " + framed(*FRAMES), "drain bodies"),
+    "drain bodies, indented": (
+        b"\n    ".join(framed(frame) for frame in FRAMES),
+        "drain bodies",
+    ),
+    "drain bodies, indented and edited": (
+        b"\n    ".join(framed(frame).replace(b"18ms", b"018ms") for frame in FRAMES),
+        "drain bodies",
+    ),
+    "drain bodies, edited, without the last newline": (
+        b"".join(framed(frame).replace(b"18ms", b"018ms") for frame in FRAMES)[:-1],
+        "drain bodies",
+    ),
     "drain bodies with newlines": (b"\n\n" + framed(*FRAMES) + b"\n", "drain bodies"),
     "logentries": (
         each("22 Nov 2026 04:00:00.942309 <158>1 {time} heroku router - - {message}"),
