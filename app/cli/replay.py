@@ -317,6 +317,6 @@ class Replay:
             + (f", {undelivered_lines:,} NOT DELIVERED" if undelivered_lines else "")
         )
         if self.lines_sent:
-            yield from self.account.describe()
+            yield from self.account.describe(is_shifted=bool(self._shift_ms))
             yield from hints(self.account, target)
         yield from addresses(self.account, target)

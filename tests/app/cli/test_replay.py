@@ -565,6 +565,23 @@ def test_a_summary_says_why_nothing_was_counted(
     assert "See " not in stdout
 
 
+def test_a_shifted_file_of_more_than_7_days_says_what_lies_too_far_back(
+    service: str, tmp_path: Path
+) -> None:
+    old = [router_text(at=AT_S - days * 86_400) for days in (20, 9, 8)]
+    last = text_line("app[web.1]", "hello", at=AT_S)
+
+    def summary(*lines: str) -> str:
+        log = "".join(lines).encode()
+        return replay(service, log, "--shift-to-now", memory=tmp_path).stdout.decode()
+
+    stdout = summary(*old, router_text(at=AT_S))
+    assert "Too old         3 (over 7 days before the last line)\n" in stdout
+    assert "moves them" not in stdout
+    lie_back = "Counted         0: all lines with a metric lie over 7 days before the last line\n"
+    assert lie_back in summary(*old, last)
+
+
 def test_a_batch_that_was_stored_but_not_remembered_is_told_as_duplicate(
     service: str, tmp_path: Path
 ) -> None:
