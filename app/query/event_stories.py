@@ -214,8 +214,8 @@ def _join_stops(counts: Mapping[EventKey, int]) -> dict[EventKey, int]:
             if stop is None:
                 joined[event._replace(kind="stop", detail=f"status {event.detail}")] = count
     for stop in (stop for source_stops in stops.values() for stop in source_stops):
-        if told := stop.tell():
-            line, detail = told
+        if story := stop.tell():
+            line, detail = story
             joined[line._replace(detail=detail)] = counts[line]
     return joined
 

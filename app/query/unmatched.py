@@ -91,10 +91,10 @@ async def _names(
 def _describe(label: str, names: set[str]) -> str:
     if label == "app":
         return "/api/v1/apps lists the apps"
-    seen = sorted(name for name in names if name)
+    values = sorted(name for name in names if name)
     if label in ("outcome", "status_class"):
-        seen = sorted(_POSSIBLE_VALUES[label] - {""})
-    if not seen:
+        values = sorted(_POSSIBLE_VALUES[label] - {""})
+    if not values:
         return f"There is no {label} in this range"
-    more = f" and {len(seen) - _NAMES_SHOWN} more" if len(seen) > _NAMES_SHOWN else ""
-    return f"There is: {', '.join(seen[:_NAMES_SHOWN])}{more}"
+    more = f" and {len(values) - _NAMES_SHOWN} more" if len(values) > _NAMES_SHOWN else ""
+    return f"There is: {', '.join(values[:_NAMES_SHOWN])}{more}"
