@@ -28,7 +28,9 @@ from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, OnResult, commit
 from app.ingest.received_batch import batch_id
-from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
+from app.receivers.body_budget import BodyRejected
+from app.receivers.connection_guard import SENDER
+from app.receivers.request_body import CLOSE, BodyLimiter
 from app.receivers.request_head import (
     DRAIN,
     FRAME_ID,
@@ -39,7 +41,7 @@ from app.receivers.request_head import (
 )
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
-from app.support.asgi import Receive, Scope, Send, basic_credentials, header, respond
+from app.support.asgi import Receive, Scope, Send, basic_credentials, header, recognize, respond
 from app.support.loopback import is_loopback
 
 RETRY_AFTER_S = b"5"
@@ -81,7 +83,8 @@ class DrainEndpoint:
         self._acceptance = acceptance
         self._body_limiter = body_limiter
         self.body_timeout_s = body_limiter.timeout_s
-        self.release = body_limiter.release
+        self.body_budget = body_limiter.senders
+        self.budget_timeout_s = body_limiter.budget_timeout_s
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +95,10 @@ class DrainEndpoint:
                     405, "This is a log drain. It only accepts POST requests from Heroku's Logplex."
                 )
             app, generation = await self._authenticate(scope)
-            body_context = self._body_limiter.read(scope["headers"], receive, self._body_bytes_max)
+            recognize(scope, SENDER, app)
+            body_context = self._body_limiter.read(
+                scope["headers"], receive, self._body_bytes_max, self.body_budget, app
+            )
             async with body_context as body:
                 if body is None:  # the sender has disconnected
                     return
@@ -149,15 +155,15 @@ class DrainEndpoint:
 
     # --- the fast path: see app.receivers.http_fast_path ------------------------------------
 
-    def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
-        """Authenticate a request and reserve memory for its body.
+    def try_admit(self, head: DrainRequestHead, arrived_bytes: int) -> DrainKey | None:
+        """Authenticate a request, and take the memory for the part of its body that has arrived.
 
-        None if the request is uncommon or cannot be decided immediately; then nothing is reserved.
+        None if the request is uncommon or cannot be decided immediately; then nothing is taken.
         """
         if head.body_bytes > self._body_bytes_max:
             return None
         key = self._cached_key(head)
-        if key is None or not self._body_limiter.try_reserve(head.body_bytes):
+        if key is None or not self.body_budget.try_take(key.app, arrived_bytes):
             return None
         return key
 

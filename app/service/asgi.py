@@ -21,8 +21,9 @@ from app.config import Settings, pages_url
 from app.monitoring.exposition import ServiceMetrics
 from app.monitoring.health import HealthCheck
 from app.monitoring.operator_notices import Notices
+from app.receivers.connection_guard import ConnectionGuard, limits_of_process
 from app.receivers.http_drain import DrainEndpoint
-from app.receivers.http_protocol import LimitedHttpProtocol, limits_of_process
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import reload_certificates
@@ -33,6 +34,7 @@ from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
 from app.support.process import exit_with_parent
+from app.support.rejections import Rejections
 from app.web.api.alerts import AlertsApi
 from app.web.api.autoscaling import AutoscalingApi
 from app.web.api.drains_and_tokens import DrainsAndTokensApi
@@ -61,9 +63,12 @@ def create_app() -> ASGIApp:
         exit_with_parent(supervisor.pid)
     settings = Settings.from_environ(os.environ)
     logs.set_up(settings.log_format)
-    LimitedHttpProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
-    app = build_app(settings, store, time.time)
+    rejections = Rejections()
+    app = build_app(settings, store, time.time, rejections)
+    LimitedHttpProtocol.guard = ConnectionGuard(
+        limits_of_process(), rejections, settings.trusted_proxies
+    )
     _reduce_garbage_collection()
     return app
 
@@ -79,11 +84,17 @@ def _reduce_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD_OBJECTS)
 
 
-def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
+def build_app(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    rejections: Rejections | None = None,
+) -> ASGIApp:
     """Build the service over a store. `clock` returns Unix time in seconds."""
-    service = build_service(settings, store, clock)
+    rejections = rejections or Rejections()
+    service = build_service(settings, store, clock, rejections)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
-    body_limiter = BodyLimiter()
+    body_limiter = BodyLimiter(rejections)
     drain = DrainEndpoint(
         committer=pipeline.committer,
         drains=None if settings.local_mode else service.drains,
@@ -124,7 +135,9 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    metrics = ServiceMetrics(
+        pipeline, service.memory_guard, str(os.getpid()), rejections, service.plugins
+    )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))
     app.include_router(AddApps(service.drain_admin, pages).router)

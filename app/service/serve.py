@@ -20,7 +20,8 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.config import ConfigError, Settings, unknown_settings
-from app.receivers.http_protocol import CONNECTIONS_MAX, RESERVED_FILES, LimitedHttpProtocol
+from app.receivers.connection_guard import CONNECTIONS_MAX, RESERVED_FILES
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
 from app.storage import embedded
 from app.storage.connect import connect, refuse_unsupported_data

@@ -13,6 +13,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = Iterable[tuple[bytes, bytes]]
 
+ON_RECOGNIZED = "dynometer.on_recognized"  # an extension in the scope, of our own protocol
+
 _EMPTY_200 = {
     "type": "http.response.start",
     "status": 200,
@@ -27,6 +29,22 @@ def header(headers: Headers, name: bytes) -> bytes:
         if key == name:
             return value
     return b""
+
+
+def client_host(scope: Scope) -> str:
+    """The client's address; "" if it is unknown."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def recognize(scope: Scope, kind: str, name: str) -> None:
+    """Tell the connection of a request which caller authenticated, such as an app or a token.
+
+    Connections of callers have a budget of their own (app.receivers.connection_guard).
+    """
+    extension = scope.get("extensions", {}).get(ON_RECOGNIZED)
+    if extension is not None:
+        extension["call"](kind, name)
 
 
 def basic_credentials(authorization: bytes) -> tuple[str, str] | None:

@@ -18,9 +18,26 @@ import hmac
 import re
 from urllib.parse import parse_qs, quote, urlsplit
 
-from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current_permissions
+from app.access.read_tokens import (
+    ADMIN,
+    ID_LENGTH,
+    NOTHING,
+    Permissions,
+    ReadTokens,
+    current_permissions,
+)
+from app.receivers.connection_guard import READER
 from app.storage.interface.errors import StoreUnavailable
-from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
+from app.support.asgi import (
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    basic_credentials,
+    header,
+    recognize,
+    respond,
+)
 from app.support.loopback import is_loopback
 
 STATIC_PATH = "/static/"
@@ -31,6 +48,7 @@ DELAYED_LOGINS_MAX = 100  # per worker
 _PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-out"})
 _FEED_PATH = re.compile(r"/api/v1/apps/[^/]+/feed")
 _READ_TOKEN_PREFIX = b"dyno_"
+_TOKEN_ID_BYTES = len(_READ_TOKEN_PREFIX) + ID_LENGTH
 _SAFE_METHODS = ("GET", "HEAD")
 
 
@@ -128,6 +146,7 @@ class TokenAuthMiddleware:
         elif not permissions.admin and _needs_admin(scope):
             await respond(send, 403, "A read token cannot do this. Use the admin token.\n")
         else:
+            recognize(scope, READER, _caller_name(permissions, secret))
             await self._forward(permissions, scope, receive, send)
 
     async def _forward(
@@ -238,6 +257,11 @@ def _is_cross_site_write(scope: Scope, *, by_cookie: bool) -> bool:
         return False
     origin, host = header(scope["headers"], b"origin"), header(scope["headers"], b"host")
     return (bool(origin) or by_cookie) and origin.partition(b"://")[2] != host
+
+
+def _caller_name(permissions: Permissions, secret: bytes) -> str:
+    """A name for the bearer of a token, without its secret part."""
+    return "admin" if permissions.admin else secret[:_TOKEN_ID_BYTES].decode("latin-1")
 
 
 def _needs_admin(scope: Scope) -> bool:

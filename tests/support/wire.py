@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
 
-from app.receivers.http_protocol import ConnectionLimits, LimitedHttpProtocol
+from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.support.asgi import ASGIApp
+from app.support.rejections import Rejections
 
 ANSWERED_WITHIN_S = 20.0
 USUAL = ConnectionLimits()
@@ -45,12 +47,16 @@ class Wire:
 
 @asynccontextmanager
 async def wire_to(
-    app: ASGIApp, limits: ConnectionLimits = USUAL, *, keep_alive_s: int = 60
+    app: ASGIApp,
+    limits: ConnectionLimits = USUAL,
+    *,
+    keep_alive_s: int = 60,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[Wire]:
     class Protocol(LimitedHttpProtocol):
         pass
 
-    Protocol.limits = limits
+    Protocol.guard = ConnectionGuard(limits, Rejections(), trusted_proxies)
     config = uvicorn.Config(
         app,
         port=0,
