@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 from app.config import EVERY_PROXY
 from app.support.evicting_budget import EvictingBudget
 from app.support.fair_turns import FairTurns
+from app.support.loopback import HOST_LENGTH_MAX
 from app.support.rejections import Rejections
 
 CONNECTIONS_MAX = 16_384
@@ -134,7 +135,9 @@ class ConnectionGuard:
         """The client in an X-Forwarded-For header, which a trusted proxy sent: the last address
         that is not a proxy's; "" if there is none.
         """
-        hosts = [host.strip() for host in forwarded_for.decode("latin-1").split(",")]
+        hosts = [
+            host.strip()[:HOST_LENGTH_MAX] for host in forwarded_for.decode("latin-1").split(",")
+        ]
         if self._trusts_every_proxy:
             return hosts[-1]
         return next((host for host in reversed(hosts) if not self.is_trusted(host)), "")
@@ -154,7 +157,7 @@ def peer_of(host: str) -> Hashable:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        return host[:_IPV6_NETWORK_BITS]
+        return host
     if address.version == 4:
         return int(address)
     return int(address) >> (128 - _IPV6_NETWORK_BITS)

@@ -40,13 +40,14 @@ from app.receivers.request_head import (
     parse_count,
 )
 from app.storage.interface.elements import random_bytes
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable, without_addresses
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, recognize, respond
 from app.support.loopback import is_loopback
 
 RETRY_AFTER_S = b"5"
 FRAME_ID_BYTES_MAX = 256
 KEY_CACHE_SIZE = 4_096
+LOCAL_CREDENTIALS_BYTES_MAX = 256  # on the fast path, which caches them
 _DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -120,7 +121,8 @@ class DrainEndpoint:
             extra_headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
             await respond(send, rejection.status, f"{rejection}\n", extra_headers)
         except StoreUnavailable as error:
-            await respond(send, 503, f"{error}\n", [(b"retry-after", RETRY_AFTER_S)])
+            text = f"{without_addresses(str(error))}\n"
+            await respond(send, 503, text, [(b"retry-after", RETRY_AFTER_S)])
         else:
             await respond(send, 200)
 
@@ -189,17 +191,23 @@ class DrainEndpoint:
         self._committer.submit(post, on_result)
 
 
-@lru_cache(KEY_CACHE_SIZE)
 def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWindow) -> DrainKey:
-    drain = token.decode() if _DRAIN_TOKEN_BYTES.fullmatch(token) else ""
-    return DrainKey(app, drain, generation, acceptance)
+    drain = token if _DRAIN_TOKEN_BYTES.fullmatch(token) else b""
+    return _cached_drain_key(app, generation, drain, acceptance)
+
+
+@lru_cache(KEY_CACHE_SIZE)
+def _cached_drain_key(
+    app: str, generation: int, drain: bytes, acceptance: AcceptanceWindow
+) -> DrainKey:
+    """The same object for equal arguments, all of which are short."""
+    return DrainKey(app, drain.decode(), generation, acceptance)
 
 
 def _batch_id(frame_id: bytes) -> bytes:
     return batch_id(frame_id[:FRAME_ID_BYTES_MAX])
 
 
-@lru_cache(KEY_CACHE_SIZE)
 def _local_drain_key(
     authorization: bytes, host: bytes, token: bytes, acceptance: AcceptanceWindow
 ) -> DrainKey | None:
@@ -207,12 +215,19 @@ def _local_drain_key(
 
     None if it names no app by Basic auth, or was not sent to this machine.
     """
+    if len(authorization) > LOCAL_CREDENTIALS_BYTES_MAX:
+        return None
+    app = _local_app(authorization)
+    if not app or not is_loopback(host.decode("latin-1")):
+        return None
+    return _drain_key(app, 1, token, acceptance)
+
+
+@lru_cache(KEY_CACHE_SIZE)
+def _local_app(authorization: bytes) -> str:
+    """The app that short credentials name in local mode; "" for none."""
     credentials = basic_credentials(authorization)
-    if credentials is None or not is_loopback(host.decode("latin-1")):
-        return None
-    if not valid_app(credentials[0]):
-        return None
-    return _drain_key(credentials[0], 1, token, acceptance)
+    return credentials[0] if credentials is not None and valid_app(credentials[0]) else ""
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

@@ -15,7 +15,7 @@ from app.ingest.drain_post import DrainKey
 from app.receivers.body_budget import OVERHEAD_BYTES, POLL_S, IncompleteBody, too_many_bodies
 from app.receivers.http_drain import RETRY_AFTER_S, DrainEndpoint
 from app.receivers.request_head import DrainRequestHead
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable, without_addresses
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class FastPathCycle:
         elif isinstance(result, bool):
             self._respond(200)
         elif isinstance(result, StoreUnavailable):
-            self._respond(503, f"{result}\n", _RETRY_AFTER)
+            self._respond(503, f"{without_addresses(str(result))}\n", _RETRY_AFTER)
         else:
             log.error("Answered a POST to the drain with 500 because of a defect", exc_info=result)
             self._respond(500, "Internal Server Error")

@@ -28,7 +28,7 @@ USED_HEADERS = frozenset((HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_
 SLOW_PATH_HEADERS = frozenset(
     (
         *(b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect"),
-        *(b"origin", REPLAY),
+        *(b"origin", REPLAY, b"proxy-connection"),
     )
 )
 

@@ -23,6 +23,7 @@ from app.config import ConfigError, Settings, unknown_settings
 from app.receivers.connection_guard import CONNECTIONS_MAX, RESERVED_FILES
 from app.receivers.http_protocol import LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
+from app.receivers.tls_handshake import TlsConfig
 from app.storage import embedded
 from app.storage.connect import connect, refuse_unsupported_data
 from app.support import logging as logs
@@ -80,7 +81,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             else:
                 print(_welcome(settings, store_description, scheme), flush=True)
 
-        config = uvicorn.Config(
+        config = (TlsConfig if tls_options else uvicorn.Config)(
             "app.service.asgi:create_app",
             factory=True,
             http=LimitedHttpProtocol,

@@ -16,7 +16,7 @@ import base64
 import binascii
 import hmac
 import re
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from app.access.read_tokens import (
     ADMIN,
@@ -27,7 +27,7 @@ from app.access.read_tokens import (
     current_permissions,
 )
 from app.receivers.connection_guard import READER
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable, without_addresses
 from app.support.asgi import (
     ASGIApp,
     Receive,
@@ -103,7 +103,7 @@ class LocalOnlyMiddleware:
         origin = header(scope["headers"], b"origin").decode("latin-1")
         if not is_loopback(host):
             await respond(send, 403, _rejection(f"Host {host!r}"))
-        elif origin and not _is_local_origin(origin):
+        elif origin and not _is_same_origin(origin, host):
             await respond(send, 403, _rejection(f"Origin {origin!r}"))
         else:
             current_permissions.set(ADMIN)
@@ -133,7 +133,8 @@ class TokenAuthMiddleware:
         try:
             permissions = await self._login.authenticate(secret)
         except StoreUnavailable as error:
-            await respond(send, 503, f"{error}\n", [(b"retry-after", b"5")])
+            text = f"{without_addresses(str(error))}\n"
+            await respond(send, 503, text, [(b"retry-after", b"5")])
             return
         if permissions is None and not authorization and _wants_html(scope):
             if cookie:
@@ -190,11 +191,9 @@ def is_https(scope: Scope) -> bool:
     return scheme == b"https" or scope["scheme"] == "https"
 
 
-def _is_local_origin(origin: str) -> bool:
-    try:
-        return is_loopback(urlsplit(origin).hostname or "")
-    except ValueError:
-        return False
+def _is_same_origin(origin: str, host: str) -> bool:
+    """Whether a page is the service's own: other programs serve pages on other ports."""
+    return bool(host) and origin.partition("://")[2].lower() == host.strip().lower()
 
 
 def _rejection(rejected_header: str) -> str:
@@ -256,7 +255,9 @@ def _is_cross_site_write(scope: Scope, *, by_cookie: bool) -> bool:
     if scope["method"] in _SAFE_METHODS:
         return False
     origin, host = header(scope["headers"], b"origin"), header(scope["headers"], b"host")
-    return (bool(origin) or by_cookie) and origin.partition(b"://")[2] != host
+    return (bool(origin) or by_cookie) and not _is_same_origin(
+        origin.decode("latin-1"), host.decode("latin-1")
+    )
 
 
 def _caller_name(permissions: Permissions, secret: bytes) -> str:
