@@ -52,6 +52,7 @@ class TlsHandshake(asyncio.Protocol):
         self._context = context
         self._guard = guard
         self._build_protocol = build_protocol
+        self._early_data: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,14 +67,24 @@ class TlsHandshake(asyncio.Protocol):
         """Forget the connection."""
         self._guard.remove(self)
 
+    def data_received(self, data: bytes) -> None:
+        """Keep decrypted data that arrives before the handover."""
+        self._early_data.append(data)
+
+    def _hand_over(self, transport: asyncio.Transport) -> None:
+        protocol = self._build_protocol()
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        for data in self._early_data:
+            protocol.data_received(data)
+
     async def _shake_hands(self) -> None:
         try:
             if self.transport.is_closing():
                 return
-            protocol = self._build_protocol()
             transport: Any = await asyncio.get_running_loop().start_tls(
                 self.transport,
-                protocol,
+                self,
                 self._context,
                 server_side=True,
                 ssl_handshake_timeout=self._guard.limits.handshake_timeout_s,
@@ -84,7 +95,7 @@ class TlsHandshake(asyncio.Protocol):
                 self._guard.rejections.add("handshakes")
             self.transport.abort()
         else:
-            if transport is not None:
-                protocol.connection_made(transport)
+            if transport is not None and not transport.is_closing():
+                self._hand_over(transport)
         finally:
             self._guard.remove(self)
