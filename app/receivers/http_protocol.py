@@ -41,8 +41,8 @@ from app.receivers.request_head import REQUEST_LINE
 from app.support.asgi import ON_RECOGNIZED, header
 from app.support.rejections import Rejections
 
-PARSED_BYTES = 16 * 1024  # in one go; a few milliseconds if each of them is a chunk
-REQUEST_COST_S = 0.0005  # of a request to the pages or the API
+PARSED_BYTES = 4 * 1024  # in one go; a millisecond if it is many chunks
+REQUEST_COST_S = 0.001  # of a request to the pages or the API
 WAITING_REQUEST_BYTES = 4 * 1024  # of memory
 
 
@@ -178,6 +178,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Start to measure a head; not if too many requests wait already."""
         if len(self.pipeline) >= self.limits.pipelined_max:
             self._is_pipeline_full = True
+            self.flow.pause_reading()
             self.guard.rejections.add("pipeline")
             raise _TooManyRequests  # the parser stops; the connection closes after the answers
         super().on_message_begin()

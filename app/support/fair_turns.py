@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable
 
-TURN_S = 0.005
+TURN_S = 0.002
 
 Job = Callable[[], None]
 
