@@ -35,6 +35,7 @@ COST_CPU_S_MAX = 5.0  # a hundred times the normal time; quadratic time is longe
 _SOURCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[0-9]{0,9})?)?")
 _CODE = re.compile(r"[A-Za-z0-9-]{0,16}")
 _STATE = re.compile(r"[a-z]{1,32}")
+_BEFORE_MESSAGE = re.compile(rb"[\r\n]{0,4}(?:[0-9]{1,20} )?")
 _ORIGINS = (
     (b"heroku", b"router"),
     (b"heroku", b"web.1"),
@@ -48,11 +49,11 @@ def framing(data: bytes) -> None:
     """However a body is split, the frames are the same and every byte is accounted for."""
     rng, body = random.Random(data[:2]), data[2:]
     items = list(split(body))
-    assert sum(_size(item) for item in items) == len(body)
+    _check_accounting(items, body)
     for limit in READER_LIMITS:
         reader = FrameReader(limit)
         items_at_limit = reader.feed(body) + reader.end()
-        assert sum(_size(item) for item in items_at_limit) == len(body)
+        _check_accounting(items_at_limit, body)
         assert limit < COUNT_MAX or items_at_limit == items
         reader = FrameReader(limit)
         items_of_pieces = []
@@ -64,8 +65,20 @@ def framing(data: bytes) -> None:
         assert items_of_pieces + reader.end() == items_at_limit
 
 
-def _size(item: bytes | Damage) -> int:
-    return item.size if isinstance(item, Damage) else len(b"%d " % len(item)) + len(item)
+def _check_accounting(items: list[bytes | Damage], rest: bytes) -> None:
+    """Before a message there is nothing but its count and blank lines."""
+    for item in items:
+        if isinstance(item, Damage):
+            assert 0 < item.size <= len(rest)
+            rest = rest[item.size :]
+            continue
+        frame = b"%d " % len(item) + item
+        if not rest.startswith(frame):
+            match = _BEFORE_MESSAGE.match(rest)
+            frame = (match[0] if match else b"") + item
+            assert rest.startswith(frame)
+        rest = rest[len(frame) :]
+    assert rest == b""
 
 
 class CopyCountingBytes(bytes):

@@ -2,19 +2,29 @@
 
 The format is RFC 6587, section 3.4.1. A reader takes bytes and returns, in order:
 
-    bytes   the message of a whole frame, without its count
+    bytes   the message of a whole or recovered frame, without its count
     Damage  a stretch of bytes that is not a frame, up to the next whole frame
 
 A frame is *whole* when its count is well formed, all its bytes are there, and it ends at a
 permitted place: at a newline, at the end of the input, or where another frame begins. Therefore:
 
 - A body with correct counts is read exactly, whatever its messages contain.
-- A count that is too large or too small costs its own frame and no other.
+- A count that is too large or too small costs no other frame.
 
 A newline alone separates nothing: Logplex's L10 frame has none, and a message may contain several.
 The reader walks from frame to frame by their counts, so frames written inside a message are never
-mistaken for real ones. After damage, the walk resumes at the next `MSG-LEN SP <PRI>1 SP` that
-begins a whole frame.
+mistaken for real ones.
+
+A body may have been edited after its counts were written, by a person or by a tool that strips or
+converts newlines. Where a frame should begin but no whole one does, the message is *recovered* if
+its end is beyond doubt:
+
+- It begins with `<PRI>1 SP`, with any number before it or none, and ends at the first newline.
+  After that, the next message begins or the input ends.
+- Its newline is missing: the next frame begins, or the input ends, one byte before its count says.
+
+Everything else is damage, up to the next `MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at
+the beginning of a line, one that can be recovered.
 
 Time is linear in the size of the input, however it is split: the decision at one position looks at
 a bounded number of bytes.
@@ -36,10 +46,13 @@ _ZERO = 0x30
 _COUNT = re.compile(rb"([1-9][0-9]{0,6}) ")
 _START = re.compile(rb"[1-9][0-9]{0,6} <[0-9]{1,3}>1 ")
 _START_BYTES_MAX = 15
+# Where a message can be recovered: blank lines, a number of any kind, and the header.
+_LINE_START = re.compile(rb"[\r\n]{0,4}(?:[0-9]{1,20} )?<[0-9]{1,3}>1 ")
+_LINE_START_PART = re.compile(rb"[\r\n]{0,4}[0-9]{0,20} ?(?:<[0-9]{0,3}>?1?)?\Z")
 # Lenient, because it only decides whether the frame before may end here: the next frame may be the
 # damaged one.
 _FOLLOWS = re.compile(rb"[+-]?[0-9]{0,20} ?<[0-9]{1,3}>1 ")
-_LOOKAHEAD_BYTES = 32  # more than _FOLLOWS can match
+_LOOKAHEAD_BYTES = 32  # more than _FOLLOWS or _LINE_START can match
 _DIGITS = re.compile(rb"[0-9]{0,32}")  # as many digits of a rejected count as the lookahead shows
 # A count that is slightly too large includes the count of the next frame, or part of it.
 _NEXT_COUNT = re.compile(rb"\n[0-9]{1,7} ?\Z")
@@ -54,9 +67,13 @@ _Buffer = TypeVar("_Buffer", bytes, bytearray)
 
 
 class Damage(NamedTuple):
-    """A stretch of `size` bytes that is not a frame."""
+    """A stretch of `size` bytes that is not a frame, or another one that cannot be used.
+
+    `reason` is one of parsers.samples.REASONS.
+    """
 
     size: int
+    reason: str = "frame"
 
 
 class FrameReader:
@@ -104,6 +121,7 @@ class _Walk(Generic[_Buffer]):
         self._damage_start = -1  # where the current damage begins; -1 outside of damage
         self._forgotten_bytes = 0  # size of the part of the current damage that data no longer has
         self._search_start = 0  # where the search for the end of the damage resumes
+        self._newline = 0  # a newline, or how far there is none: no byte is searched twice
 
     def items(self, *, final: bool) -> Iterator[_Buffer | Damage]:
         """Yield frames and damage from where the last call stopped.
@@ -128,6 +146,8 @@ class _Walk(Generic[_Buffer]):
                             position = end
                             continue
                 begin, end = _frame(data, position, final, count_max)
+                if end == _NOT_WHOLE:
+                    begin, end = self._recover(position, final)
                 if end > 0:
                     yield data[begin:end]
                     position = end
@@ -150,19 +170,66 @@ class _Walk(Generic[_Buffer]):
         """Return how many leading bytes of `data` the caller must now delete."""
         size = self._position
         if self._damage_start >= 0:
-            size = self._search_start
+            size = self._search_start - 1  # whether a newline precedes the next start
             self._forgotten_bytes += size - self._damage_start
-            self._damage_start = self._search_start = 0
+            self._damage_start, self._search_start = 0, 1
         self._position = 0
+        self._newline = max(0, self._newline - size)
         return size
 
+    def _recover(self, position: int, final: bool) -> tuple[int, int]:
+        """(begin, end) of the message at `position`, where no whole frame begins.
+
+        `end` is _NOT_WHOLE or _NEEDS_MORE as for `_frame`.
+        """
+        data = self._data
+        start = _LINE_START.match(data, position)
+        if not start:
+            may_become_start = not final and _LINE_START_PART.match(data, position)
+            return 0, _NEEDS_MORE if may_become_start else _NOT_WHOLE
+        begin = data.index(b"<", position, start.end())
+        end = self._line_end(begin, final)
+        if end != _NOT_WHOLE:
+            return begin, end
+        count = _COUNT.match(data, position)
+        if not count or int(count[1]) > self._count_max:
+            return 0, _NOT_WHOLE
+        end = count.end() + int(count[1]) - 1
+        verdict = _judge_lost_newline(data, end, final, self._count_max)
+        return begin, end if verdict == _WHOLE else verdict
+
+    def _line_end(self, begin: int, final: bool) -> int:
+        """The end of the line from `begin`, if the next message begins after it, and none in it.
+
+        Otherwise _NOT_WHOLE or _NEEDS_MORE.
+        """
+        data, size = self._data, len(self._data)
+        newline = data.find(b"\n", max(begin, self._newline))
+        self._newline = newline if newline >= 0 else size
+        end = self._newline + 1
+        if end - begin > self._count_max:
+            return _NOT_WHOLE
+        if newline < 0:
+            return _NOT_WHOLE if final else _NEEDS_MORE
+        if _START.search(data, begin, end):
+            return _NOT_WHOLE
+        if size - end < _LOOKAHEAD_BYTES and not final:
+            return _NEEDS_MORE
+        return end if end == size or _LINE_START.match(data, end) else _NOT_WHOLE
+
     def _resynchronise(self, final: bool) -> int:
-        """Start of the next whole frame, or end of the data; -1 if more bytes must decide."""
-        while match := _START.search(self._data, self._search_start):
-            self._search_start = match.start()
-            end = _frame(self._data, match.start(), final, self._count_max)[1]
+        """Start of the next message, or end of the data; -1 if more bytes must decide.
+
+        A message that has to be recovered is only looked for at the beginning of a line.
+        """
+        data = self._data
+        while match := _START.search(data, self._search_start):
+            self._search_start = start = match.start()
+            end = _frame(data, start, final, self._count_max)[1]
+            if end == _NOT_WHOLE and data[start - 1] == _NEWLINE:
+                end = self._recover(start, final)[1]
             if end > 0:
-                return match.start()
+                return start
             if end == _NEEDS_MORE:
                 return -1
             self._search_start += 1
@@ -216,6 +283,8 @@ def _judge_end(data: bytes | bytearray, begin: int, end: int, final: bool, count
         match = _START.match(data, start)
         if start != end and match and match.end() > end:
             verdict = _judge_start(data, start, final, count_max)
+            if verdict == _NOT_WHOLE and start == end - 1:
+                verdict = _judge_lost_newline(data, start, final, count_max)
             if verdict != _NOT_WHOLE:
                 return _NEEDS_MORE if verdict == _NEEDS_MORE else _NOT_WHOLE
     return _WHOLE
@@ -244,6 +313,28 @@ def _judge_start(data: bytes | bytearray, position: int, final: bool, count_max:
         if rest == 0:
             return _WHOLE
         position = end
+    return _WHOLE
+
+
+def _judge_lost_newline(data: bytes | bytearray, end: int, final: bool, count_max: int) -> int:
+    """Whether a message ends at `end`, one byte early: _WHOLE, _NOT_WHOLE or _NEEDS_MORE.
+
+    The frames after it may lack their newlines too.
+    """
+    for _ in range(_HOPS):
+        if end > len(data):
+            return _NOT_WHOLE if final else _NEEDS_MORE
+        if end == len(data) and final:
+            return _WHOLE
+        if len(data) - end < _START_BYTES_MAX and not final:
+            return _NEEDS_MORE
+        count = _COUNT.match(data, end)
+        if not count or not _START.match(data, end) or int(count[1]) > count_max:
+            return _NOT_WHOLE
+        verdict = _judge_start(data, end, final, count_max)
+        if verdict != _NOT_WHOLE:
+            return verdict
+        end = count.end() + int(count[1]) - 1
     return _WHOLE
 
 

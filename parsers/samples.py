@@ -27,6 +27,7 @@ REASONS = {
     "dyno": "the dyno's name is not a name that Heroku assigns",
     "router": "a router line without a status, or with an unreadable number",
     "runtime": "a runtime-metrics line without a single readable value",
+    "hostname": "a line of a space drain whose HOSTNAME is none of the allowed apps",
 }
 
 

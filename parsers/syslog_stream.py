@@ -12,6 +12,7 @@ from parsers.framing import FRAME_BYTES_MAX, Damage, FrameReader
 
 _END = re.compile(rb"[\n\0]")
 _DIGITS = b"123456789"
+_HEADER = re.compile(rb"<[0-9]{1,3}>1 (?:[^ ]+ ){5}[^ ]")  # and the beginning of a text
 
 
 class MessageReader:
@@ -36,8 +37,13 @@ class MessageReader:
             self._reader = reader_type(self._frame_bytes_max)
         return self._reader.feed(data)
 
-    def end(self) -> list[bytes | Damage]:
-        """End the input; returns the remaining messages and damage."""
+    def end(self, *, is_cut: bool = False) -> list[bytes | Damage]:
+        """End the input; returns the remaining messages and damage.
+
+        `is_cut`: the sender may have had more to send.
+        """
+        if isinstance(self._reader, LineReader):
+            return self._reader.end(is_cut=is_cut)
         return self._reader.end() if self._reader is not None else []
 
 
@@ -58,9 +64,15 @@ class LineReader:
         self._add(rest)
         return items
 
-    def end(self) -> list[bytes | Damage]:
-        """End the input. A message without its end was cut off, so it is damage."""
+    def end(self, *, is_cut: bool = False) -> list[bytes | Damage]:
+        """End the input.
+
+        Many senders end the last message with the connection instead of a newline. It is damage if
+        its header is not complete, or if the connection was cut.
+        """
         size = self._discarded_bytes + len(self._buffer)
+        if not self._discarded_bytes and not is_cut and _HEADER.match(self._buffer):
+            return self._end_line(b"")
         self._buffer.clear()
         self._discarded_bytes = 0
         return [Damage(size)] if size else []

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from app.access.drain_election import DrainElection, unpack_state
 from app.access.drain_secrets import (
     DrainRecord,
@@ -24,6 +26,7 @@ from app.storage.interface.access import DrainStore
 from app.support.errors import UserError
 
 _ATTEMPTS_MAX = 10
+_EMPTY = encode(DrainRecord([]))
 _CONFLICT = "{}: other processes keep changing its drains. Try again."
 
 _PUBLIC_URL = re.compile(r"(https?)://([A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~/-]*)?)")
@@ -70,24 +73,71 @@ class DrainAdmin:
                 "For a new secret, run: dynometer drains rotate APP"
             )
 
-    async def add(self, app: str) -> DrainCommands:
+    async def add(self, app: str, *, space_apps: Sequence[str] = ()) -> DrainCommands:
         """Give an app its first secret.
 
+        Args:
+            space_apps: `app` is the name of a space, whose drain delivers the lines of these apps.
         Raises:
             DrainAdminError: it has one, or the public URL is missing.
         """
         address = self._split_public_url()
+        await self._ensure_allowed(app, space_apps)
         secret = new_secret()
         state = await self._election_of(app)
-        drain = create_record(secret, self._now_s, last_generation=state.generation if state else 0)
+        generation = state.generation if state else 0
+        drain = create_record(secret, self._now_s, last_generation=generation, apps=space_apps)
         for _ in range(_ATTEMPTS_MAX):
             record = (await self._store.drains()).get(app, "")
             if record:
                 await self.ensure_unregistered([app])
                 drain.links = decode(record).links
             if await self._store.compare_and_set_drain(app, record, encode(drain)):
-                return DrainCommands(app, _add_command(address, app, secret), "")
+                return DrainCommands(app, _add_command(address, app, secret, space_apps), "")
         raise DrainAdminError(_CONFLICT.format(app))
+
+    async def allow(self, space: str, apps: Sequence[str]) -> None:
+        """Let the drain of a space deliver the lines of more apps.
+
+        Raises:
+            DrainAdminError: it is not the drain of a space, or one of the apps is a space.
+        """
+        await self._ensure_allowed(space, apps)
+        await self._change_apps(space, lambda before: list(dict.fromkeys([*before, *apps])))
+
+    async def disallow(self, space: str, apps: Sequence[str]) -> None:
+        """Let the drain of a space no longer deliver the lines of these apps.
+
+        Raises:
+            DrainAdminError: it is not the drain of a space, or none of its apps would remain.
+        """
+        await self._change_apps(space, lambda before: [app for app in before if app not in apps])
+
+    async def _change_apps(self, space: str, change: Callable[[list[str]], list[str]]) -> None:
+        def change_record(drain: DrainRecord | None) -> DrainRecord:
+            if drain is None or not drain.apps:
+                raise DrainAdminError(
+                    f"{space}: is not the drain of a space. "
+                    f"First run: dynometer drains add --space {space} APP"
+                )
+            apps = change(drain.apps)
+            if not apps:
+                raise DrainAdminError(
+                    f"{space}: no app would remain. To remove the drain, run: "
+                    f"dynometer drains remove {space}"
+                )
+            return msgspec.structs.replace(drain, apps=apps)
+
+        await self._change(space, change_record)
+
+    async def _ensure_allowed(self, space: str, apps: Sequence[str]) -> None:
+        records = await self._store.drains()
+        spaces = [app for app in apps if app == space or decode(records.get(app, _EMPTY)).apps]
+        if spaces:
+            raise DrainAdminError(
+                f"{', '.join(spaces)}: is the name of a space's drain. Lines that belong to no app "
+                "are counted under it, so it cannot be an app too. Give the space another name."
+            )
 
     async def link(self, app: str, token: str) -> None:
         """Link a drain token to an app, so that syslog messages with it belong to the app.
@@ -152,7 +202,8 @@ class DrainAdmin:
             )
             if await self._store.compare_and_set_drain(app, record, encode(drain)):
                 remove_command = removal_command(app, state.token) if state else ""
-                return DrainCommands(app, _add_command(address, app, secret), remove_command)
+                add_command = _add_command(address, app, secret, drain.apps)
+                return DrainCommands(app, add_command, remove_command)
         raise DrainAdminError(_CONFLICT.format(app))
 
     async def remove(self, app: str) -> list[str]:
@@ -222,6 +273,9 @@ def _has_secrets(record: str) -> bool:
     return bool(decode(record).secrets)
 
 
-def _add_command(address: tuple[str, str], app: str, secret: str) -> str:
+def _add_command(address: tuple[str, str], app: str, secret: str, space_apps: Sequence[str]) -> str:
     scheme, rest = address
-    return f'heroku drains:add "{scheme}://{app}:{secret}@{rest}/drain" -a {app}'
+    url = f'"{scheme}://{app}:{secret}@{rest}/drain"'
+    return (
+        f"heroku drains:set {url} -s {app}" if space_apps else f"heroku drains:add {url} -a {app}"
+    )

@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 APP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 APP_NAME_RULE = "lower-case letters, digits, dots, dashes and underscores, 63 at most"
 
+_APPS_FIELD = '"apps":'  # in the record of a space
 DRAIN_SILENT_S = 900  # dynos with runtime metrics log every 20 s
 
 
@@ -81,7 +82,23 @@ class DrainRegistry:
         if not fresh.is_done:
             fresh.close()
             return 0
+        if _APPS_FIELD in fresh.result.get(app, ""):
+            return 0  # the lines of a space have to be divided
         return self._generation_of(app, secret, fresh.result)
+
+    def apps_of_space(self, name: str) -> Sequence[str]:
+        """The apps whose lines the drain of a space may deliver; none for an app's own drain."""
+        record = self._records.data.get(name, "")
+        return decode(record).apps if _APPS_FIELD in record else ()
+
+    def app_in_space(self, space: str, hostname: str) -> str:
+        """The app of a space to which a HOSTNAME belongs; "" for none.
+
+        That is the app to which it is linked, or which it names, if the space may deliver for it.
+        """
+        apps = self.apps_of_space(space)
+        app = self._apps_by_link(self._records.data).get(hash_secret(hostname), hostname)
+        return app if app in apps else ""
 
     async def refresh(self) -> None:
         """Refresh the copy if it is old.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets as random
+from collections.abc import Sequence
 
 import msgspec
 
@@ -36,10 +37,12 @@ class DrainRecord(msgspec.Struct, omit_defaults=True):
     Attributes:
         secrets: oldest first.
         links: hashes of drain tokens. A syslog message with one as HOSTNAME belongs to the app.
+        apps: of a space-level drain, the apps whose lines it may deliver; empty for an app's drain.
     """
 
     secrets: list[Secret]
     links: list[str] = []
+    apps: list[str] = []
 
 
 _decode = msgspec.json.Decoder(DrainRecord).decode
@@ -74,13 +77,16 @@ def new_secret() -> str:
     return random.token_urlsafe(SECRET_BYTES)
 
 
-def create_record(secret: str, now_s: int, *, last_generation: int) -> DrainRecord:
+def create_record(
+    secret: str, now_s: int, *, last_generation: int, apps: Sequence[str] = ()
+) -> DrainRecord:
     """The record with an app's first secret.
 
     `last_generation`: the newest generation that the app's drains had before; 0 for none. The new
-    secret gets a newer one, so that its drain takes over from them.
+    secret gets a newer one, so that its drain takes over from them. `apps`: of a space.
     """
-    return DrainRecord([Secret(hash_secret(secret), last_generation + 1, now_s)])
+    entry = Secret(hash_secret(secret), last_generation + 1, now_s)
+    return DrainRecord([entry], apps=list(apps))
 
 
 def rotate_secret(
@@ -96,29 +102,31 @@ def rotate_secret(
     in_use = next((old for old in drain.secrets if old.generation == active_generation), newest)
     old_secrets = [] if at_once else [in_use]
     secrets = [*old_secrets, Secret(hash_secret(secret), newest.generation + 1, now_s)]
-    return DrainRecord(secrets, drain.links)
+    return msgspec.structs.replace(drain, secrets=secrets)
 
 
 def link_token(drain: DrainRecord | None, token: str) -> DrainRecord:
     """Link a drain token to an app; `drain` is None if the app has no record yet."""
     record = drain or DrainRecord([])
-    return DrainRecord(record.secrets, list(dict.fromkeys([*record.links, hash_secret(token)])))
+    links = list(dict.fromkeys([*record.links, hash_secret(token)]))
+    return msgspec.structs.replace(record, links=links)
 
 
 def unlink_token(drain: DrainRecord, token: str) -> DrainRecord:
     """Remove the link of a drain token."""
-    return DrainRecord(drain.secrets, [link for link in drain.links if link != hash_secret(token)])
+    links = [link for link in drain.links if link != hash_secret(token)]
+    return msgspec.structs.replace(drain, links=links)
 
 
 def retire_secrets(drain: DrainRecord, active_generation: int, now_s: int) -> DrainRecord:
     """Set an expiry on secrets older than the active one, and remove expired ones."""
     valid_secrets = [entry for entry in drain.secrets if not 0 < entry.until_s <= now_s]
-    return DrainRecord(
-        [
+    return msgspec.structs.replace(
+        drain,
+        secrets=[
             msgspec.structs.replace(entry, until_s=now_s + RETIRED_AFTER_S)
             if entry.generation < active_generation and not entry.until_s
             else entry
             for entry in valid_secrets
         ],
-        drain.links,
     )

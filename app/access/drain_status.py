@@ -25,6 +25,7 @@ class DrainStatus(NamedTuple):
     last_delivery_s: int
     other_token: str  # of a drain that delivered last and does not count
     other_s: int
+    space_apps: list[str]  # whose lines the drain of a space delivers; empty for an app's drain
 
     @property
     def is_rotating(self) -> bool:
@@ -91,4 +92,5 @@ def _drain_status(
         last_delivery_s=state.last_delivery_s if state else 0,
         other_token=state.other_token if state else "",
         other_s=state.other_s if state else 0,
+        space_apps=drain.apps,
     )

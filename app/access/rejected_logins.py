@@ -13,11 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from app.access.drain_registry import valid_app
+from app.access.drain_secrets import DRAIN_TOKEN
 from app.storage.interface.status import StatusReader, StatusStore
 
 REJECTED_LOGINS_PREFIX = "refused:"  # of the names of status records of rejected logins
 REJECTED_LOGINS_MAX = 20
 RETENTION_S = 24 * 3600
+UNLISTED_HOSTNAME = "HOSTNAME is no app of the space"
 _TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 
 
@@ -39,6 +41,11 @@ class RejectedLogin(msgspec.Struct, frozen=True):
     first_s: int
     last_s: int
 
+    @property
+    def is_unlisted(self) -> bool:
+        """Whether these are lines of a space that belong to no app; `token` is their HOSTNAME."""
+        return self.reason == UNLISTED_HOSTNAME
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(list[RejectedLogin]).decode
@@ -57,14 +64,21 @@ class RejectedLogins:
 
     def add(self, user: str, token: str, reason: str) -> None:
         """Record a rejected login."""
+        self._add(user, token if _TOKEN.fullmatch(token) else "", reason, 1)
+
+    def add_unlisted(self, space: str, hostname: str, messages: int) -> None:
+        """Record messages of a space's drain whose HOSTNAME is none of its apps."""
+        is_hostname = DRAIN_TOKEN.fullmatch(hostname)
+        self._add(space, hostname if is_hostname else "", UNLISTED_HOSTNAME, messages)
+
+    def _add(self, user: str, token: str, reason: str, count: int) -> None:
         user = user if valid_app(user) else ""
-        token = token if _TOKEN.fullmatch(token) else ""
         key = _LoginKey(user, token, reason)
         now_s = int(self._clock())
         earlier = self._logins.pop(key, None)
         self._logins[key] = RejectedLogin(
             *key,
-            count=earlier.count + 1 if earlier else 1,
+            count=earlier.count + count if earlier else count,
             first_s=earlier.first_s if earlier else now_s,
             last_s=now_s,
         )

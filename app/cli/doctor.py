@@ -383,11 +383,12 @@ async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:
             )
     for login in await recent_rejected_logins(store):
         if now_s - login.last_s < REJECTED_WITHIN_S:
-            token = f", drain {login.token}" if login.token else ""
+            label, unit = ("HOSTNAME", "line") if login.is_unlisted else ("drain", "login")
+            token = f", {label} {login.token}" if login.token else ""
             yield Finding(
                 False,
                 "drains",
-                f"{_plural(login.count, 'login')} rejected, last {format_minute(login.last_s)} "
+                f"{_plural(login.count, unit)} rejected, last {format_minute(login.last_s)} "
                 f"UTC: {login.user or 'not an app name'}, {login.reason}{token}",
                 login.user,
             )

@@ -30,11 +30,13 @@ from app.storage.interface.access import DrainStore
 from app.storage.interface.store import Reader, Store
 from app.support.about import command
 
+_LIST = f"{command()} drains list"
+
 Action = Callable[[Store, argparse.Namespace, Settings], Awaitable[int]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the subcommands add, link, unlink, list, rotate and remove."""
+    """Add the subcommands add, allow, disallow, link, unlink, list, rotate and remove."""
     actions = parser.add_subparsers(metavar="ACTION", required=True)
     add = actions.add_parser("add", help="create a drain secret; print the command for Heroku")
     add.add_argument("apps", metavar="APP", nargs="*", type=app_name)
@@ -59,7 +61,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="with --syslog: how long to wait for a token (default: 300)",
     )
+    add.add_argument(
+        "--space",
+        metavar="SPACE",
+        type=app_name,
+        help="add one drain for a Private Space or Shield space, which delivers the lines of these "
+        "apps; HOSTNAME tells them apart",
+    )
     add.set_defaults(action=_add)
+    for name, change, help_text in (
+        ("allow", DrainAdmin.allow, "let the drain of a space deliver the lines of more apps"),
+        ("disallow", DrainAdmin.disallow, "no longer count lines of these apps from a space"),
+    ):
+        space = actions.add_parser(name, help=help_text)
+        space.add_argument("space", metavar="SPACE", type=app_name)
+        space.add_argument("apps", metavar="APP", nargs="+", type=app_name)
+        space.set_defaults(action=_change_space, change=change)
     for name, action, help_text in (
         ("link", _link, "let a drain token send for an app over syslog"),
         ("unlink", _unlink, "revoke a link"),
@@ -123,9 +140,15 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
     apps = list(dict.fromkeys([*argument_apps, *file_apps]))
     if not apps:
         raise ConfigError(f"no app is named: {command()} drains add APP …, or --from FILE")
+    if arguments.syslog and arguments.space:
+        raise ConfigError("the drain of a space uses https: leave out --syslog")
     if arguments.syslog:
         return await add_syslog_drains(store, settings, apps, wait_s=arguments.wait)
     admin = _drain_admin(store, settings)
+    if arguments.space:
+        print((await admin.add(arguments.space, space_apps=apps)).add)
+        print_err(f"Lines whose HOSTNAME names none of these apps are shown by: {_LIST}")
+        return 0
     await admin.ensure_unregistered(argument_apps)
     records = await store.drains()
     skipped_apps = [app for app in file_apps if app in records and decode(records[app]).secrets]
@@ -140,6 +163,14 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
             print((await admin.add(app)).add, flush=True)
     if skipped_apps:
         print_err(f"Skipped (already has a drain): {', '.join(skipped_apps)}")
+    return 0
+
+
+async def _change_space(
+    store: DrainStore, arguments: argparse.Namespace, settings: Settings
+) -> int:
+    await arguments.change(_drain_admin(store, settings), arguments.space, arguments.apps)
+    print_err(f"{arguments.space}: changed. Takes effect within 5 seconds.")
     return 0
 
 
@@ -253,6 +284,11 @@ async def _list(store: Reader, arguments: argparse.Namespace, settings: Settings
                 for login in logins
             ],
         )
+    if any(login.is_unlisted for login in logins):
+        print(
+            f"\nLines of a space that belong to no app: link their HOSTNAME (column DRAIN) with "
+            f"{command()} drains link APP HOSTNAME, or run {command()} drains allow SPACE APP"
+        )
     return 0
 
 
@@ -265,6 +301,7 @@ def _json_of(statuses: Sequence[DrainStatus], logins: Sequence[RejectedLogin]) -
                 "may_send": bool(drain.secrets or drain.links),
                 "links": drain.links,
                 "secrets": len(drain.secrets),
+                "space_apps": drain.space_apps,
                 "last_seen": drain.last_seen_s or None,
                 "active_drain": drain.active_token or None,
                 "other_drain": drain.other_token if drain.app in doubled_apps else None,
@@ -278,7 +315,8 @@ def _json_of(statuses: Sequence[DrainStatus], logins: Sequence[RejectedLogin]) -
 
 def _may_send(drain: DrainStatus) -> str:
     https = {0: "", 1: "https"}.get(len(drain.secrets), f"https, {len(drain.secrets)} secrets")
-    return " + ".join(way for way in (https, "syslog" if drain.links else "") if way) or "no"
+    ways = " + ".join(way for way in (https, "syslog" if drain.links else "") if way) or "no"
+    return f"{ways}, for {', '.join(drain.space_apps)}" if drain.space_apps else ways
 
 
 async def _remove(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:

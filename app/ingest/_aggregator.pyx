@@ -294,6 +294,9 @@ cdef class Aggregator:
     def add_promised(self, messages):
         self._promised += messages
 
+    def add_lost(self, messages):
+        self._open_fallback().add_lost(messages)
+
     @property
     def activity(self):
         own = self._own_activity()

@@ -219,7 +219,7 @@ class Aggregator:
         messages = []
         for frame in frames:
             if isinstance(frame, Damage):
-                self.add_unreadable("frame")
+                self.add_unreadable(frame.reason)
                 continue
             try:
                 messages.append(parse_message(frame))
@@ -295,6 +295,10 @@ class Aggregator:
     def add_promised(self, messages: int) -> None:
         """Record how many messages the sender put into the body (Logplex-Msg-Count)."""
         _count(self._body_ledger, "promised", messages)
+
+    def add_lost(self, messages: int) -> None:
+        """Record how many messages the sender reports as lost before they reached us."""
+        _count(self._body_ledger, "lost_upstream", messages)
 
     @property
     def ledger(self) -> dict[str, int]:

@@ -5,7 +5,8 @@ Theory of operation
 A POST must count once, although any reply on its way may be lost: the store's reply to us, or our
 answer to the sender. Two values per POST make that possible:
 
-    id      A digest of the app's Logplex-Frame-Id. A sender that repeats a batch repeats this id.
+    id      A digest of the app's Logplex-Frame-Id, or of request id and body
+            (app.receivers.log_shuttle). A sender that repeats a batch repeats this id.
     token   Random bytes, drawn once when the POST arrives and kept as long as we hold the batch.
 
 The store appends a batch and records (id, token) in one atomic step. If it knows the id already, it
@@ -29,8 +30,8 @@ While the store is unavailable, batches wait in the spool, with id and token. Th
 ids for 15 minutes longer than a batch may wait there (DYNOMETER_SPOOL_MAX_AGE). A batch that waited
 longer may have been stored and its id forgotten: it is counted, and recorded as `unverified`.
 
-Senders without a Frame-Id (Heroku's space-level drains, syslog) get a random id per POST. Our
-retries never count twice, but a POST that such a sender repeats counts again: at least once.
+Senders that give no id, and syslog, get a random one per POST. Our retries never count twice, but a
+POST that such a sender repeats counts again: at least once.
 
 A POST is answered 200 only when its batch is in the store or synced to disk. If neither accepts
 it, the POST waits for up to DYNOMETER_COMMIT_WAIT (4 s) before it is answered 503. Logplex waits

@@ -26,14 +26,18 @@ class DrainLoopDetector:
         self._store = store
         self._clock = clock
         address = urlsplit(public_url)
-        self._line = f'path="{address.path}/drain" host={address.hostname} '.encode()
+        path, host = f'path="{address.path}/drain', f'" host={address.hostname} '
+        self._line, self._line_with_slash = f"{path}{host}".encode(), f"{path}/{host}".encode()
         self._is_enabled = bool(public_url)
         self._new_apps: set[str] = set()  # detected here, and not reported to the store yet
         self._apps: list[str] = []
 
     def inspect(self, app: str, data: bytes, start: int = 0) -> None:
         """Check the body of an app that begins at `start` of `data`."""
-        if self._is_enabled and self._line in data[start : start + INSPECTED_BYTES]:
+        if not self._is_enabled:
+            return
+        lines = data[start : start + INSPECTED_BYTES]
+        if self._line in lines or self._line_with_slash in lines:
             self._new_apps.add(app)
 
     async def refresh(self) -> None:

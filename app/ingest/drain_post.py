@@ -41,8 +41,9 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     `token` is drawn for this POST alone. The content is one of
 
         bytes           a body that begins at `start`, after other bytes of the same read.
-                        `msg_count` is its Logplex-Msg-Count, 0 for none
-        frames          messages that were already split
+                        `msg_count` is its Logplex-Msg-Count, 0 for none. `lost_count` is how many
+                        more messages its sender reports as lost, apart from its lines
+        frames          messages that were already split. `msg_count` and `lost_count` as above
         AggregatedBody  counts that are ready
     """
 
@@ -52,6 +53,7 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     content: bytes | Sequence[bytes | Damage] | AggregatedBody
     msg_count: int = 0
     start: int = 0
+    lost_count: int = 0
 
     @property
     def size(self) -> int:
@@ -66,7 +68,10 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
         if isinstance(self.content, bytes):
             aggregator.add_body(self.content, self.start, self.msg_count)
         elif not isinstance(self.content, AggregatedBody):
+            aggregator.add_promised(self.msg_count)
             aggregator.add_frames(self.content)
+        if self.lost_count:
+            aggregator.add_lost(self.lost_count)
 
     async def aggregate(self, arrived_s: float, limits: CardinalityLimits) -> AggregatedBody:
         """Aggregate it alone, in steps of some milliseconds between which other tasks run."""
@@ -84,8 +89,10 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
     def _add_in_steps(
         self, aggregator: Aggregator, content: bytes | Sequence[bytes | Damage]
     ) -> Iterator[None]:
+        aggregator.add_promised(self.msg_count)
+        if self.lost_count:
+            aggregator.add_lost(self.lost_count)
         if isinstance(content, bytes):
-            aggregator.add_promised(self.msg_count)
             yield from aggregator.add_body_in_steps(content, self.start)
             return
         for first in range(0, len(content), FRAMES_PER_STEP):

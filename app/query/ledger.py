@@ -30,7 +30,9 @@ class Ledger(BaseModel):
     )
     spooled: int = Field(description="Spooled to disk while the store was unavailable")
     unverified: int = Field(description="Spooled for longer than duplicates can be detected")
-    lost_upstream: int = Field(description="Dropped by Heroku before delivery (L10)")
+    lost_upstream: int = Field(
+        description="Lost before delivery, as the sender reports (L10, log-shuttle)"
+    )
 
 
 def build_ledger(counts: Mapping[str, int], *, app: str, start: int, end: int) -> Ledger:

@@ -13,13 +13,15 @@ from app.receivers.request_head import (
     KEEP_ALIVE,
     LENGTH,
     MSG_COUNT,
-    REQUEST_LINE,
+    REQUEST_ID,
+    REQUEST_LINES,
     SLOW_PATH_HEADERS,
     USED_HEADERS,
     DrainRequestHead,
 )
 
-cdef bytes _request_line = REQUEST_LINE
+cdef bytes _line, _line_with_slash
+_line, _line_with_slash = REQUEST_LINES
 cdef dict _keep_alive = KEEP_ALIVE
 cdef int _digits_max = DIGITS_MAX
 
@@ -35,6 +37,7 @@ cdef enum:  # the used headers, in the order of _names
     DRAIN_AT
     FRAME_ID_AT
     MSG_COUNT_AT
+    REQUEST_ID_AT
     USED_COUNT
 
 ctypedef const unsigned char *Bytes
@@ -45,7 +48,8 @@ cdef struct Value:
 
 # The names of all headers that matter; the used ones come first.
 cdef tuple _names = (
-    HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT, *sorted(SLOW_PATH_HEADERS)
+    *(HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT, REQUEST_ID),
+    *sorted(SLOW_PATH_HEADERS),
 )
 cdef int _name_count = len(_names)
 assert _name_count <= NAMES_MAX
@@ -62,16 +66,14 @@ def parse_common_head(bytes data):
     """The compiled app.receivers.request_head.parse_common_head."""
     cdef Bytes begin = data
     cdef Bytes end = begin + len(data)
-    cdef Bytes at = begin + len(_request_line)
+    cdef Bytes at = skip_request_line(begin, end)
     cdef Bytes value
     cdef Value values[USED_COUNT]
     cdef unsigned char name[NAME_BYTES_MAX]
     cdef Py_ssize_t size
     cdef long body_bytes
     cdef int index
-    if end - begin < len(_request_line) or memcmp(
-        begin, <Bytes>_request_line, len(_request_line)
-    ):
+    if at == NULL:
         return None
     memset(values, 0, sizeof(values))
     while at < end and at[0] != c"\r":
@@ -112,10 +114,22 @@ def parse_common_head(bytes data):
         to_bytes(&values[DRAIN_AT]),
         to_bytes(&values[FRAME_ID_AT]),
         parse_count(&values[MSG_COUNT_AT]),
+        to_bytes(&values[REQUEST_ID_AT]),
         keep_alive,
         at + 2 - begin,
         body_bytes,
     )
+
+
+cdef inline Bytes skip_request_line(Bytes begin, Bytes end) noexcept:
+    """The first byte after the request line; NULL if it is another one."""
+    if end - begin >= len(_line) and not memcmp(begin, <Bytes>_line, len(_line)):
+        return begin + len(_line)
+    if end - begin >= len(_line_with_slash) and not memcmp(
+        begin, <Bytes>_line_with_slash, len(_line_with_slash)
+    ):
+        return begin + len(_line_with_slash)
+    return NULL
 
 
 cdef inline bytes to_bytes(const Value *value):

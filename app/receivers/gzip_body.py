@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 OUTPUT_BYTES = 2**16  # of one call; damage costs at most this much of the data before it
 _INPUT_BYTES_MIN, _INPUT_BYTES_MAX = 512, 2**16
-_STEP_BYTES = 2**19  # of output; half a millisecond to two
+_STEP_BYTES = 2**18  # of output; about a millisecond
 _CALL_BYTES = 2**10  # as much output takes as long as a call
 
 

@@ -18,34 +18,40 @@ the ledger.
 
 from __future__ import annotations
 
+import asyncio
 import re
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import lru_cache, partial
+
+import msgspec
 
 from app.access.drain_registry import APP_NAME_RULE, DrainRegistry, valid_app
 from app.access.rejected_logins import RejectedLogins
-from app.ingest.aggregator import AcceptanceWindow
+from app.ingest.aggregator import FRAMES_PER_STEP, AcceptanceWindow
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, OnResult, commit
-from app.ingest.received_batch import batch_id
 from app.receivers.body_budget import BodyRejected
 from app.receivers.connection_guard import SENDER
+from app.receivers.log_shuttle import post_id, unreported_loss
 from app.receivers.request_body import CLOSE, BodyLimiter
 from app.receivers.request_head import (
     DRAIN,
     FRAME_ID,
     MSG_COUNT,
     REPLAY,
+    REQUEST_ID,
     DrainRequestHead,
     parse_count,
 )
+from app.receivers.space_drain import SpaceBody
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable, without_addresses
 from app.support.asgi import Receive, Scope, Send, basic_credentials, header, recognize, respond
 from app.support.loopback import is_loopback
+from parsers.framing import split
 
 RETRY_AFTER_S = b"5"
-FRAME_ID_BYTES_MAX = 256
 KEY_CACHE_SIZE = 4_096
 LOCAL_CREDENTIALS_BYTES_MAX = 256  # on the fast path, which caches them
 _DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
@@ -109,11 +115,12 @@ class DrainEndpoint:
                     if REPLAY in headers:
                         acceptance = acceptance.for_replay()
                     key = _drain_key(app, generation, headers.get(DRAIN, b""), acceptance)
-                    post_id = _batch_id(headers.get(FRAME_ID, b""))
-                    msg_count = parse_count(headers.get(MSG_COUNT, b""))
                     self._loop_detector.inspect(app, body)
-                    post = DrainPost(key, post_id, random_bytes(), body, msg_count)
-                    await commit(self._committer, post)
+                    post = _post(key, headers, body)
+                    if self._drains is not None and self._drains.apps_of_space(app):
+                        await self._commit_for_space(self._drains, post, body)
+                    else:
+                        await commit(self._committer, post)
         except DrainRejected as rejection:
             extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
             await respond(send, rejection.status, f"{rejection}\n", extra_headers)
@@ -125,6 +132,41 @@ class DrainEndpoint:
             await respond(send, 503, text, [(b"retry-after", RETRY_AFTER_S)])
         else:
             await respond(send, 200)
+
+    async def _commit_for_space(self, drains: DrainRegistry, post: DrainPost, body: bytes) -> None:
+        """Commit the lines of a space-level drain, each for its own app.
+
+        Each part has the id of the whole, so a repeated POST counts once for each app.
+
+        Raises:
+            StoreUnavailable: as `commit`. The sender repeats the POST, also for the other apps.
+        """
+        space = post.key.app
+        space_body = SpaceBody(partial(drains.app_in_space, space))
+        for number, frame in enumerate(split(body)):
+            space_body.add(frame)
+            if number % FRAMES_PER_STEP == 0:
+                await asyncio.sleep(0)
+        for hostname, messages in space_body.unlisted_hostnames.items():
+            self._rejected_logins.add_unlisted(space, hostname, messages)
+        portions = space_body.portions(post.msg_count, post.lost_count)
+        posts = [
+            msgspec.structs.replace(
+                post,
+                key=post.key._replace(app=app or space),
+                token=random_bytes(),
+                content=portion.frames,
+                msg_count=portion.msg_count,
+                lost_count=portion.lost_count,
+            )
+            for app, portion in portions.items()
+        ]
+        results = await asyncio.gather(
+            *(commit(self._committer, part) for part in posts), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     async def _authenticate(self, scope: Scope) -> tuple[str, int]:
         """The app's name, and the generation of its secret.
@@ -186,8 +228,8 @@ class DrainEndpoint:
     ) -> None:
         """Commit the body that begins at `start` of `data`, as BatchCommitter.submit."""
         self._loop_detector.inspect(key.app, data, start)
-        post_id = _batch_id(head.frame_id)
-        post = DrainPost(key, post_id, random_bytes(), data, head.msg_count, start)
+        body_id = post_id(head.frame_id, head.request_id, data, start)
+        post = DrainPost(key, body_id, random_bytes(), data, head.msg_count, start)
         self._committer.submit(post, on_result)
 
 
@@ -204,8 +246,15 @@ def _cached_drain_key(
     return DrainKey(app, drain.decode(), generation, acceptance)
 
 
-def _batch_id(frame_id: bytes) -> bytes:
-    return batch_id(frame_id[:FRAME_ID_BYTES_MAX])
+def _post(key: DrainKey, headers: Mapping[bytes, bytes], body: bytes) -> DrainPost:
+    return DrainPost(
+        key,
+        post_id(headers.get(FRAME_ID, b""), headers.get(REQUEST_ID, b""), body),
+        random_bytes(),
+        body,
+        parse_count(headers.get(MSG_COUNT, b"")),
+        lost_count=unreported_loss(headers, body),
+    )
 
 
 def _local_drain_key(

@@ -37,7 +37,7 @@ from app.receivers.connection_guard import (
 )
 from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_fast_path import FastPathCycle
-from app.receivers.request_head import REQUEST_LINE
+from app.receivers.request_head import REQUEST_LINES
 from app.support.asgi import ON_RECOGNIZED, header
 from app.support.rejections import Rejections
 
@@ -106,7 +106,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         Limits the size and time of a head that is not complete yet.
         """
         post, start = self._partial_post, 0
-        if post is None and data.startswith(REQUEST_LINE) and self.is_idle:
+        if post is None and data.startswith(REQUEST_LINES) and self.is_idle:
             post, start = self._start_post(data)
         if post is not None:
             start = post.feed(data, start)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 from app.access.read_tokens import NOTHING, current_permissions
 from app.receivers.body_budget import (
@@ -54,10 +55,15 @@ class BodyLimiter:
         """
         self.timeout_s = timeout_s
         self.budget_timeout_s = budget_timeout_s
+        self._inflate_locks = WeakValueDictionary[str, asyncio.Lock]()
         counts = rejections or Rejections()
         self.senders = BodyBudget(counts, senders_bytes_max, sender_bytes_max)
         self.readers = BodyBudget(counts, READERS_BYTES_MAX)
         self.strangers = BodyBudget(counts, STRANGERS_BYTES_MAX)
+
+    def inflate_lock(self, caller: str) -> asyncio.Lock:
+        """The lock of a caller whose bodies are inflated one after the other."""
+        return self._inflate_locks.setdefault(caller, asyncio.Lock())
 
     def read(
         self, headers: Headers, receive: Receive, bytes_max: int, budget: BodyBudget, caller: str
@@ -152,7 +158,9 @@ class _BodyContext:
             await self._wait_for_room()
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         if body and header(self._headers, b"content-encoding").lower() == b"gzip":
-            return await self._inflate(body)
+            # One at a time of each caller: many at once would delay everybody between two steps.
+            async with self._limiter.inflate_lock(self._memory.caller):
+                return await self._inflate(body)
         return body
 
     async def _inflate(self, body: bytes) -> bytes:

@@ -11,10 +11,14 @@ import re
 
 import msgspec
 
-REQUEST_LINE = b"POST /drain HTTP/1.1\r\n"
+REQUEST_LINES = (b"POST /drain HTTP/1.1\r\n", b"POST /drain/ HTTP/1.1\r\n")
 _VALUE = rb"[!-~](?:[ -~]*[!-~])?"
 _HEAD = re.compile(
-    re.escape(REQUEST_LINE) + rb"((?:[A-Za-z0-9-]{1,64}: " + _VALUE + rb"\r\n)+)\r\n"
+    b"(?:"
+    + b"|".join(map(re.escape, REQUEST_LINES))
+    + rb")((?:[A-Za-z0-9-]{1,64}: "
+    + _VALUE
+    + rb"\r\n)+)\r\n"
 )
 _FIELD = re.compile(rb"([^:]+): (.*)\r\n")
 DIGITS_MAX = 7
@@ -22,13 +26,17 @@ KEEP_ALIVE = {b"keep-alive": True, b"close": False}  # by value of Connection
 HOST, CONNECTION, AUTHORIZATION = b"host", b"connection", b"authorization"
 LENGTH, DRAIN = b"content-length", b"logplex-drain-token"
 FRAME_ID, MSG_COUNT = b"logplex-frame-id", b"logplex-msg-count"
+REQUEST_ID = b"x-request-id"
+DROP_COUNT, LOST_COUNT = b"logplex-drop-count", b"logplex-lost-count"
 REPLAY = b"dynometer-replay"
-USED_HEADERS = frozenset((HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT))
+USED_HEADERS = frozenset(
+    (HOST, CONNECTION, AUTHORIZATION, LENGTH, DRAIN, FRAME_ID, MSG_COUNT, REQUEST_ID)
+)
 # A request with one of these needs the full parser, or checks that the fast path does not make.
 SLOW_PATH_HEADERS = frozenset(
     (
         *(b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect"),
-        *(b"origin", REPLAY, b"proxy-connection"),
+        *(b"origin", b"proxy-connection", REPLAY, DROP_COUNT, LOST_COUNT),
     )
 )
 
@@ -45,6 +53,7 @@ class DrainRequestHead(msgspec.Struct, frozen=True, gc=False):
     drain: bytes
     frame_id: bytes
     msg_count: int
+    request_id: bytes
     keep_alive: bool
     size: int
     body_bytes: int
@@ -74,6 +83,7 @@ def parse_common_head(data: bytes) -> DrainRequestHead | None:
         headers.get(DRAIN, b""),
         headers.get(FRAME_ID, b""),
         parse_count(headers.get(MSG_COUNT, b"")),
+        headers.get(REQUEST_ID, b""),
         keep_alive,
         match.end(),
         body_bytes,

@@ -137,7 +137,7 @@ class SyslogListener:
             hostname = await self._ingest(messages.feed(data), hostname)
             if len(data) < READ_BYTES // 2:
                 await asyncio.sleep(COALESCE_DELAY_S)
-        await self._ingest(messages.end(), hostname)
+        await self._ingest(messages.end(is_cut=not reader.at_eof()), hostname)
 
     async def _read(self, reader: asyncio.StreamReader, timeout_s: float) -> bytes:
         """The next bytes; b"" at the end. On shutdown, the data that has arrived, and then b"".

@@ -55,9 +55,8 @@ class TlsHandshake(asyncio.Protocol):
         self._early_data: list[bytes] = []
         self._task: asyncio.Task[None] | None = None
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Start the handshake."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # of a socket
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self._guard.add(self, Caller(STRANGER, peer_of(str(peer[0])) if peer else None))

@@ -45,6 +45,7 @@ from app.web.api.operations import Operations
 from app.web.api.problems import install_error_handlers
 from app.web.api.queries import QueriesApi
 from app.web.authentication import LocalOnlyMiddleware, TokenAuthMiddleware, TokenLogin
+from app.web.head_requests import HeadMiddleware
 from app.web.pages.add_apps import AddApps
 from app.web.pages.api_reference import reference_router
 from app.web.pages.assets import mount_assets
@@ -54,6 +55,7 @@ from app.web.pages.sign_in import SignIn
 from app.web.security_headers import SecurityHeadersMiddleware
 
 GC_THRESHOLD_OBJECTS = 20_000
+_DRAIN_PATHS = ("/drain", "/drain/")
 
 
 def create_app() -> ASGIApp:
@@ -153,12 +155,12 @@ def build_app(
     return DrainRouter(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
-        SecurityHeadersMiddleware(protected_app, https=is_https),
+        HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
     )
 
 
 class DrainRouter:
-    """Routes /drain to the drain, and everything else (and the lifespan) to the other app."""
+    """Routes _DRAIN_PATHS to the drain, and everything else (and the lifespan) to the other app."""
 
     def __init__(self, drain: DrainEndpoint, protected_drain: ASGIApp, app: ASGIApp) -> None:
         self.drain = drain  # app.receivers.http_protocol calls it directly on its fast path
@@ -166,7 +168,7 @@ class DrainRouter:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == "/drain":
+        if scope["type"] == "http" and scope["path"] in _DRAIN_PATHS:
             await self._protected_drain(scope, receive, send)
         else:
             await self._app(scope, receive, send)

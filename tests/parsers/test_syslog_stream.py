@@ -64,6 +64,21 @@ def test_a_message_that_is_too_long_is_damage_and_costs_no_other(cuts: list[int]
     assert items == [short, Damage(len(long)), short]
 
 
+def test_the_end_of_a_connection_may_end_the_last_message() -> None:
+    one = message("- x", newline=False)
+    assert read(one + b"\n" + one, []) == [one, one]
+    assert read(one + b"\r", []) == [one]
+    counted_one = counted(message("- x"))
+    assert read(counted_one + counted_one[:-1], []) == [message("- x"), one]
+
+
+def test_the_last_message_of_a_connection_that_was_cut_is_damage() -> None:
+    one = message("- x", newline=False)
+    reader = MessageReader()
+    assert reader.feed(one) == []
+    assert reader.end(is_cut=True) == [Damage(len(one))]
+
+
 def test_a_message_cut_off_at_the_end_of_a_connection_is_damage() -> None:
     one = message("- x", newline=False)
     assert read(one + b"\n" + one[:20], []) == [one, Damage(20)]

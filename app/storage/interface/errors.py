@@ -6,7 +6,7 @@ import re
 
 from app.support.errors import UserError
 
-_CAUSE = re.compile(r" \((\w+): .*\)\.", re.DOTALL)
+_CAUSE = re.compile(r" \((\w*(?:Connection|Timeout|OSError)\w*): .*\)\.", re.DOTALL)
 _ADDRESS = re.compile(  # host and port
     r"(?:ipv[46]#)?(?:\[[0-9A-Fa-f:.]+\]|[\w.-]*[A-Za-z.][\w.-]*):[0-9]{2,5}\b"
 )
@@ -26,6 +26,6 @@ class StoreUnavailable(StoreError):
 def without_addresses(text: str) -> str:
     """A message of the store for people who must not learn where it is.
 
-    Of what a client or server said, only the kind of error is left.
+    Of what the client said about a connection, only the kind of error is left.
     """
     return _ADDRESS.sub("its address", _CAUSE.sub(r" (\1).", text))

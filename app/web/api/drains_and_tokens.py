@@ -49,6 +49,9 @@ class NewDrains(_Body):
     """Apps that get permission to send."""
 
     apps: list[AppName] = Field(min_length=1, max_length=APPS_MAX)
+    space: AppName | None = Field(
+        None, description="Name of a space: one drain for it, which delivers the lines of `apps`"
+    )
 
 
 class Rotation(_Body):
@@ -113,6 +116,9 @@ class DrainBody(BaseModel):
     app: str
     secrets: list[SecretInfo]
     links: int = Field(description="Number of drain tokens linked to it for syslog")
+    space_apps: list[str] = Field(
+        description="Of the drain of a space: the apps whose lines it delivers; otherwise empty"
+    )
     last_seen: int | None
     active_drain: ActiveDrainInfo | None
     other_drain: OtherDrainInfo | None
@@ -120,7 +126,8 @@ class DrainBody(BaseModel):
 
 class RejectedLoginInfo(BaseModel):
     """Rejected logins at the drain, by user, token and reason. `user` and `token` are empty if the
-    sent value is not an app name or a drain token. Times in Unix seconds.
+    sent value is not an app name or a drain token. Also lines from the drain of a space that belong
+    to none of its apps: `token` is their HOSTNAME. Times in Unix seconds.
     """
 
     user: str
@@ -190,6 +197,8 @@ class DrainsAndTokensApi:
             ("POST", "/drains", self.add_drains, AddedDrainsBody, 201),
             ("POST", "/drains/{app}/rotate", self.rotate_drain, DrainCommandsBody, 200),
             ("DELETE", "/drains/{app}", self.remove_drain, RemovedDrain, 200),
+            ("PUT", "/drains/{space}/apps/{app}", self.allow, None, 204),
+            ("DELETE", "/drains/{space}/apps/{app}", self.disallow, None, 204),
             ("PUT", "/drains/{app}/links/{token}", self.link, None, 204),
             ("DELETE", "/drains/{app}/links/{token}", self.unlink, None, 204),
             ("GET", "/tokens", self.tokens, TokensBody, 200),
@@ -231,6 +240,9 @@ class DrainsAndTokensApi:
     async def add_drains(self, body: NewDrains) -> AddedDrainsBody:
         """Give apps their first drain secret: all of them, or none"""
         apps = list(dict.fromkeys(body.apps))
+        if body.space is not None:
+            command = await _or_problem(self._drain_admin.add(body.space, space_apps=apps))
+            return AddedDrainsBody(drains=[DrainCommandsBody(**command._asdict())])
         await _or_problem(self._drain_admin.ensure_unregistered(apps))
         commands = [await _or_problem(self._drain_admin.add(app)) for app in apps]
         return AddedDrainsBody(
@@ -246,6 +258,14 @@ class DrainsAndTokensApi:
     async def remove_drain(self, app: AppPath) -> RemovedDrain:
         """Remove an app's drain secrets: it can no longer send; its data stays"""
         return RemovedDrain(app=app, remove=await _or_problem(self._drain_admin.remove(app)))
+
+    async def allow(self, space: AppPath, app: AppPath) -> None:
+        """Let the drain of a space deliver the lines of an app; takes effect within 5 seconds"""
+        await _or_problem(self._drain_admin.allow(space, [app]))
+
+    async def disallow(self, space: AppPath, app: AppPath) -> None:
+        """Count no more lines of an app from the drain of a space"""
+        await _or_problem(self._drain_admin.disallow(space, [app]))
 
     async def link(self, app: AppPath, token: DrainToken) -> None:
         """Link a drain token to an app for syslog; takes effect within 5 seconds"""
@@ -308,6 +328,7 @@ def _drain(status: DrainStatus, *, has_second_drain: bool) -> DrainBody:
             for secret in status.secrets
         ],
         links=status.links,
+        space_apps=status.space_apps,
         last_seen=status.last_seen_s or None,
         active_drain=active_drain if status.active_token else None,
         other_drain=other_drain if has_second_drain else None,

@@ -37,6 +37,7 @@ _BODIES = {
 }
 _PATH_PARAMETERS = {
     "{app}": "shop",
+    "{space}": "acme-space",
     "{token_id}": "k3v9x2qa",
     "{token}": "d.475fd4b7-03da-4e45-8c89-5d8ac5fff61d",
     "{name}": "ops",

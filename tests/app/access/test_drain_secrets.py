@@ -17,9 +17,11 @@ from app.access.drain_secrets import (
     decode,
     encode,
     hash_secret,
+    link_token,
     new_secret,
     retire_secrets,
     rotate_secret,
+    unlink_token,
 )
 
 NOW_S = 1_795_341_630
@@ -39,6 +41,14 @@ def test_a_drain_is_read_back_as_it_was_written() -> None:
         create_record("a", NOW_S, last_generation=0), "b", NOW_S, active_generation=1, at_once=False
     )
     assert decode(encode(drain)) == drain
+
+
+def test_whatever_changes_a_space_keeps_its_apps() -> None:
+    drain = create_record("a", 100, last_generation=0, apps=["shop", "blog"])
+    drain = rotate_secret(drain, "b", 200, active_generation=1, at_once=False)
+    drain = unlink_token(link_token(drain, "host"), "host")
+    drain = retire_secrets(drain, 2, 300)
+    assert decode(encode(drain)).apps == ["shop", "blog"]
 
 
 def test_a_bare_hash_is_a_drain_of_the_first_generation() -> None:

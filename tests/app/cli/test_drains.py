@@ -300,3 +300,34 @@ def test_remove_without_an_app_is_a_mistake(data_dir: Path) -> None:
     code, _, stderr = drains(data_dir, "remove")
 
     assert (code, "usage: dynometer drains remove" in stderr) == (2, True)
+
+
+def test_a_space_gets_one_drain_for_a_list_of_apps(data_dir: Path) -> None:
+    code, stdout, _ = drains(data_dir, "add", "--space", "acme", "shop", "blog", **PUBLIC)
+    pattern = r'heroku drains:set "https://acme:\S+@metrics\.example\.com/drain" -s acme\n'
+    assert code == 0
+    assert re.fullmatch(pattern, stdout)
+    assert list(stored(data_dir)) == ["acme"]
+    assert decode(stored(data_dir)["acme"]).apps == ["shop", "blog"]
+
+    assert drains(data_dir, "allow", "acme", "api", "shop")[0] == 0
+    assert drains(data_dir, "disallow", "acme", "blog")[0] == 0
+    assert decode(stored(data_dir)["acme"]).apps == ["shop", "api"]
+    assert "https, for shop, api" in drains(data_dir, "list")[1]
+    [listed] = json.loads(drains(data_dir, "list", "--json")[1])["drains"]
+    assert listed["space_apps"] == ["shop", "api"]
+
+
+def test_an_app_is_no_space_and_a_space_keeps_an_app(data_dir: Path) -> None:
+    drains(data_dir, "add", "shop", **PUBLIC)
+    drains(data_dir, "add", "--space", "acme", "blog", **PUBLIC)
+    for arguments, reason in (
+        (("allow", "shop", "blog"), "shop: is not the drain of a space"),
+        (("allow", "acme", "acme"), "acme: is the name of a space's drain"),
+        (("disallow", "acme", "blog"), "dynometer drains remove acme"),
+        (("add", "--space", "shop", "blog"), "shop: already has a drain"),
+        (("add", "--space", "x", "--syslog", "blog"), "leave out --syslog"),
+    ):
+        code, stdout, stderr = drains(data_dir, *arguments, **PUBLIC)
+        assert (code, stdout) == (2, "")
+        assert reason in stderr

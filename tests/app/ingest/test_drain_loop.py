@@ -51,8 +51,9 @@ async def test_the_path_of_the_public_url_counts_and_without_one_nothing_is_dete
     below = DrainLoopDetector(store, clock, "https://example.com/metrics")
     below.inspect("a", line("/drain", "example.com"))
     below.inspect("b", line("/metrics/drain", "example.com"))
+    below.inspect("d", line("/metrics/drain/", "example.com"))
     unknown = DrainLoopDetector(store, clock, "")
     unknown.inspect("c", line("/drain", "None"))
     await below.refresh()
     await unknown.refresh()
-    assert await looping_apps(store) == ["b"]
+    assert await looping_apps(store) == ["b", "d"]

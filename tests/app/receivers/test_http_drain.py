@@ -127,9 +127,16 @@ async def test_a_replay_may_be_seven_days_old(client: httpx2.AsyncClient) -> Non
 
 
 HOSTILE = {
-    "a wrong count": (b"9 " + router()[4:] + router(), 1),
+    "a wrong count": (b"9 " + router()[4:] + router(), 2),
+    "a wrong count of half a line": (b"9 " + router()[4:-9] + router(), 1),
     "a signed count": (b"-" + router() + router(), 2),
-    "no count": (router()[4:] + router(), 1),
+    "no count": (router()[4:] + router(), 2),
+    "no counts at all": (router()[4:] * 3, 3),
+    "a lost newline at the end": (router() + router()[:-1], 2),
+    "lost newlines": (router().rstrip() * 3, 3),
+    "newlines of two bytes": (router().replace(b"\n", b"\r\n") * 3, 3),
+    "another host name": (router().replace(b" host ", b" shop.example.com ") * 3, 3),
+    "a blank line": (b"\n" + router() + b"\n" + router(), 2),
     "a body that ends early": (router() + router()[:-30], 1),
     "binary": (bytes(range(256)) * 10 + router(), 1),
     "a cut character": (counted("<190>1 naïve".encode()[:-3]) + router(), 1),

@@ -23,6 +23,7 @@ from app.rollup.rollup import Rollup
 from app.service.asgi import DrainRouter, build_app
 from app.storage.interface.elements import HEADER_BYTES
 from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.support.rejections import Rejections
 from tests.support.lines import router
@@ -37,9 +38,7 @@ BODY = router(NOW_S - 1) * LINES
 class WatchedService:
     """A service on the wire, which counts the POSTs on the fast path."""
 
-    def __init__(
-        self, wire: Wire, store: MemoryStore, clock: Clock, endpoint: DrainEndpoint
-    ) -> None:
+    def __init__(self, wire: Wire, store: Store, clock: Clock, endpoint: DrainEndpoint) -> None:
         self.wire = wire
         self.clock = clock
         self.store = store
@@ -64,9 +63,7 @@ class WatchedService:
 
 
 @asynccontextmanager
-async def service(
-    store: MemoryStore | None = None, **environ: str
-) -> AsyncIterator[WatchedService]:
+async def service(store: Store | None = None, **environ: str) -> AsyncIterator[WatchedService]:
     clock = Clock()
     store = store or MemoryStore(clock)
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.receivers.request_head import (
     DIGITS_MAX,
-    REQUEST_LINE,
+    REQUEST_LINES,
     USED_HEADERS,
     DrainRequestHead,
     parse_common_head,
@@ -54,7 +54,7 @@ class Reference:
 
 
 def head(fields: dict[bytes, bytes]) -> bytes:
-    return REQUEST_LINE + b"".join(b"%b: %b\r\n" % field for field in fields.items()) + b"\r\n"
+    return REQUEST_LINES[0] + b"".join(b"%b: %b\r\n" % field for field in fields.items()) + b"\r\n"
 
 
 def test_the_head_of_logplex_is_accepted() -> None:
@@ -66,6 +66,7 @@ def test_the_head_of_logplex_is_accepted() -> None:
         drain=b"",
         frame_id=b"A1",
         msg_count=1,
+        request_id=b"",
         keep_alive=True,
         size=len(head(COMMON)),
         body_bytes=4,
@@ -78,6 +79,19 @@ def test_unused_headers_may_occur_twice() -> None:
     assert result is not None
     assert single is not None
     assert result == msgspec.structs.replace(single, size=result.size)
+
+
+def test_a_slash_at_the_end_of_the_path_changes_nothing() -> None:
+    data = head(COMMON).replace(b"/drain", b"/drain/")
+    result, plain = parse_common_head(data + b"body"), parse_common_head(head(COMMON) + b"body")
+    assert plain is not None
+    assert result == msgspec.structs.replace(plain, size=len(data))
+
+
+def test_the_request_id_is_read() -> None:
+    result = parse_common_head(head({**COMMON, b"X-Request-Id": b"4f8a6a2e"}))
+    assert result is not None
+    assert result.request_id == b"4f8a6a2e"
 
 
 @pytest.mark.parametrize(("value", "keep_alive"), [(b"close", False), (b"keep-alive", True)])
@@ -117,6 +131,8 @@ UNCOMMON = {
     "a length that is none": head({**COMMON, b"Content-Length": b"+4"}),
     "a length of many digits": head({**COMMON, b"Content-Length": b"4".zfill(DIGITS_MAX + 1)}),
     "old lines on purpose": head({**COMMON, b"Dynometer-Replay": b"1"}),
+    "losses before the batch": head({**COMMON, b"Logplex-Drop-Count": b"1"}),
+    "two request ids": head({**COMMON, b"X-Request-Id": b"1", b"x-request-id": b"2"}),
     "two hosts": head({**COMMON, b"host": b"evil.example"}),
     "no host": head({name: value for name, value in COMMON.items() if name != b"Host"}),
     "an end that is missing": head(COMMON)[:-2],
@@ -129,6 +145,7 @@ UNCOMMON = {
     "a space before the colon": head({**COMMON, b"X ": b"a"}),
     "a space behind the value": head({**COMMON, b"X": b"a "}),
     "an empty value": head({**COMMON, b"X": b""}),
+    "two slashes": head(COMMON).replace(b"/drain", b"/drain//"),
     "another path": head(COMMON).replace(b"/drain", b"/drains"),
     "another version": head(COMMON).replace(b"HTTP/1.1", b"HTTP/1.0"),
     "nothing": b"",
@@ -144,6 +161,7 @@ PIECES = st.sampled_from(
     [
         *(b"\r\n", b"\r", b"\n", b": ", b":", b" ", b"\t", b"\0", b"a", b"4", b",", b"\xe9"),
         *(b"Content-Length", b"Transfer-Encoding", b"chunked", b"Connection", b"close", b"Host"),
+        *(b"X-Request-Id", b"/drain/ HTTP/1.1\r\n"),
     ]
 )
 
@@ -171,5 +189,7 @@ def test_every_accepted_head_is_read_alike_by_llhttp(
     assert headers.get(b"logplex-frame-id", b"") == result.frame_id
     assert reference.requests == 1
     assert reference.body == data[result.size : end]
-    assert (reference.method, reference.url) == (b"POST", b"/drain")
+    assert reference.method == b"POST"
+    assert reference.url in (b"/drain", b"/drain/")
+    assert headers.get(b"x-request-id", b"") == result.request_id
     assert reference.keep_alive == result.keep_alive

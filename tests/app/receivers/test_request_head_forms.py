@@ -24,6 +24,15 @@ def test_a_head_is_accepted_once_it_is_complete(size: int) -> None:
     assert (result is not None) == (size >= len(head(COMMON)))
 
 
+@pytest.mark.parametrize("path", [b"/drain/", b"/drain", b"/drain//", b"/drain/x", b"/"])
+@pytest.mark.parametrize("name", [b"X-Request-Id", b"x-request-ID", b"X-Request-Ids"])
+def test_paths_and_request_ids_are_read_alike(path: bytes, name: bytes) -> None:
+    data = head({**COMMON, name: b"4f8a6a2e"}).replace(b"/drain", path)
+    for size in range(len(data) + 1):
+        part = data[:size]
+        assert compiled_head.parse_common_head(part) == parse_common_head(part)
+
+
 @pytest.mark.parametrize("size", [1, 63, 64, 65, 300])
 def test_names_and_values_of_any_length_are_read_alike(size: int) -> None:
     for name, value in ((b"X" * size, b"a"), (b"X", b"a" * size)):

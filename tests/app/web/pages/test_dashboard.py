@@ -323,6 +323,8 @@ async def test_the_reference_shows_every_route_with_a_call_that_works() -> None:
     settings = {"DYNOMETER_PUBLIC_URL": "https://metrics.example.com"}
     async with client_of(MemoryStore(clock), clock, **settings) as client:
         await post(client, router())
+        space = {"space": "acme-space", "apps": ["shop", "blog"]}
+        assert (await client.post("/api/v1/drains", json=space)).status_code == 201
         text = unescape((await client.get("/docs")).text)
         calls = re.findall(r"curl (?:-X (\w+) )?'([^']*)'(?:[^<]*? -d '([^']*)')?", text)
         assert len(calls) >= 16
