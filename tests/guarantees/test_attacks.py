@@ -16,6 +16,7 @@ import pytest
 from tests.support.attacks import ATTACKS
 from tests.support.lines import router
 from tests.support.processes import ROOT, ServiceProcess
+from tests.support.servers import wait_until
 
 ADMIN = "an-admin-token-of-the-drill"
 ATTACK_S = 4.0
@@ -44,7 +45,21 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
 @pytest.fixture(scope="module")
 def secrets(service: ServiceProcess) -> tuple[str, str]:
     """The Authorization headers of the attacker's app and of the honest sender's."""
-    return authorization(service, "evil"), authorization(service, "shop")
+    headers = authorization(service, "evil"), authorization(service, "shop")
+    for header in headers:
+        wait_until(lambda header=header: is_accepted(service, header))  # type: ignore[misc]
+    return headers
+
+
+def is_accepted(service: ServiceProcess, header: str) -> bool:
+    """Whether the worker knows the secret already."""
+    answer = httpx2.post(
+        f"{service.url}/drain",
+        content=router(time.time()),
+        headers={"Authorization": header},
+        trust_env=False,
+    )
+    return answer.status_code == 200
 
 
 def authorization(service: ServiceProcess, app: str) -> str:

@@ -20,12 +20,29 @@ USUAL = ConnectionLimits()
 class Wire:
     """Opens connections to a listening service."""
 
-    def __init__(self, port: int, server: uvicorn.Server) -> None:
+    def __init__(self, port: int, server: uvicorn.Server, guard: ConnectionGuard) -> None:
         self.port = port
+        self.guard = guard
         self.server = server
+        self._opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def connect_many(
+        self, connections: int
+    ) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        opened = [await self.connect() for _ in range(connections)]
+        self._opened += opened
+        return opened
+
+    async def close_all(self) -> None:
+        """Close those of `connect_many`, even if the service has closed them."""
+        for _, writer in self._opened:
+            writer.close()
+        await asyncio.gather(
+            *(writer.wait_closed() for _, writer in self._opened), return_exceptions=True
+        )
 
     async def ask(self, data: bytes) -> bytes:
         """Send bytes; returns all bytes until the service closes the connection."""
@@ -73,8 +90,10 @@ async def wire_to(
     async with asyncio.timeout(ANSWERED_WITHIN_S):
         while not server.started:
             await asyncio.sleep(0.001)
+    wire = Wire(server.servers[0].sockets[0].getsockname()[1], server, Protocol.guard)
     try:
-        yield Wire(server.servers[0].sockets[0].getsockname()[1], server)
+        yield wire
     finally:
+        await wire.close_all()
         server.should_exit = True
         await task

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from app.receivers.body_budget import OVERHEAD_BYTES, BodyRejected
-from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
+from app.receivers.request_body import STRANGERS_BYTES_MAX, BodyLimiter, BodyLimitMiddleware
 from app.support.asgi import Headers, Receive
 
 MEBIBYTE = 2**20
@@ -131,3 +131,44 @@ async def test_other_endpoints_accept_only_small_bodies() -> None:
         assert (await client.post("/", content=b"0123456789")).content == b"0123456789"
         assert (await client.post("/", content=b"01234567890")).status_code == 413
         assert (await client.get("/")).status_code == 200
+
+
+async def test_bodies_that_are_declared_and_never_come_leave_memory_for_others() -> None:
+    limiter = BodyLimiter()
+    length = [(b"content-length", b"65536")]
+    tasks = [
+        asyncio.create_task(
+            limiter.read(length, sending(ends=False), 65_536, limiter.strangers, "").__aenter__()
+        )
+        for _ in range(2_000)
+    ]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert limiter.strangers.used_bytes <= STRANGERS_BYTES_MAX
+    assert await read(limiter, sending(b"x" * 999)) == b"x" * 999
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    rejected = [result for result in results if isinstance(result, BodyRejected)]
+    assert {rejection.status for rejection in rejected} == {503}
+    assert limiter.strangers.used_bytes == limiter.senders.used_bytes == 0
+
+
+async def test_an_app_with_many_incomplete_bodies_does_not_shut_out_others() -> None:
+    limiter = BodyLimiter(senders_bytes_max=MEBIBYTE, sender_bytes_max=MEBIBYTE // 4)
+    tasks = [
+        asyncio.create_task(
+            reading(
+                limiter, sending(b"x" * 60_000, ends=False), bytes_max=MEBIBYTE, app=f"evil-{n % 5}"
+            ).__aenter__()
+        )
+        for n in range(100)
+    ]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert await read(limiter, sending(b"x" * 999)) == b"x" * 999
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert limiter.senders.used_bytes == 0
