@@ -18,7 +18,7 @@ from app.support.rejections import Rejections
 
 # What a request costs before its body has come. Also bounds the number of incomplete bodies.
 OVERHEAD_BYTES = 4 * 1024
-POLL_S = 0.01
+POLL_S = 0.05
 
 
 class BodyRejected(Exception):

@@ -20,7 +20,7 @@ so the many requests of one peer do not delay the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Hashable, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -38,7 +38,7 @@ from app.receivers.connection_guard import (
 from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_fast_path import FastPathCycle
 from app.receivers.request_head import REQUEST_LINES
-from app.support.asgi import ON_RECOGNIZED, header
+from app.support.asgi import ON_RECOGNIZED, ASGIApp, Receive, Scope, Send, header
 from app.support.rejections import Rejections
 
 PARSED_BYTES = 4 * 1024  # in one go; a millisecond if it is many chunks
@@ -221,8 +221,26 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self.guard.turns_of(self._caller).run(
-            self._caller.name, partial(super()._start_asgi_task, cycle, app), REQUEST_COST_S
+            self._caller.name, partial(self._start_if_open, cycle, app), REQUEST_COST_S
         )
+
+    def _start_if_open(self, cycle: Any, app: ASGIApp) -> None:
+        """Start to answer, unless the connection closed while the request waited.
+
+        It may also close before the answer: uvloop reports that late, and raises on a write.
+        """
+        if self.transport.is_closing():
+            return
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_if_open(message: MutableMapping[str, Any]) -> None:
+                if self.transport.is_closing():
+                    cycle.disconnected = True
+                await send(message)
+
+            await app(scope, receive, send_if_open)
+
+        super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]  # the same, typed by us
 
     def _answer(self, cycle: FastPathCycle, line: bytes, rest: bytes) -> None:
         transport = self.transport

@@ -93,10 +93,9 @@ def build_app(
     rejections: Rejections | None = None,
 ) -> ASGIApp:
     """Build the service over a store. `clock` returns Unix time in seconds."""
-    rejections = rejections or Rejections()
     service = build_service(settings, store, clock, rejections)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
-    body_limiter = BodyLimiter(rejections)
+    body_limiter = BodyLimiter(service.rejections)
     drain = DrainEndpoint(
         committer=pipeline.committer,
         drains=None if settings.local_mode else service.drains,
@@ -138,7 +137,7 @@ def build_app(
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
     metrics = ServiceMetrics(
-        pipeline, service.memory_guard, str(os.getpid()), rejections, service.plugins
+        pipeline, service.memory_guard, str(os.getpid()), service.rejections, service.plugins
     )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(reference_router(app.openapi, pages))

@@ -24,8 +24,8 @@ POST_INTERVAL_S = 0.02
 P99_MAX_S = 1.0
 RSS_MAX_BYTES = 400 * 2**20
 MIXES = (
-    "pipelines,half_posts,hostile_names,readiness",
-    "declared_bodies,gzip_bombs,tiny_chunks,idle_connections",
+    "half_posts,hostile_names,readiness",
+    "declared_bodies,gzip_bombs,idle_connections",
 )
 
 
