@@ -26,7 +26,7 @@ from app.support.rejections import Rejections
 
 CONNECTIONS_MAX = 16_384
 # For connections to the store, files, pipes, and those accepted since the last check.
-RESERVED_FILES = 2_048 + 128
+RESERVED_FILES = 4_096 + 128
 SENDERS_SHARE, READERS_SHARE, STRANGERS_SHARE = 0.5, 0.25, 0.25
 _IPV6_NETWORK_BITS = 64
 STRANGER, READER, SENDER = "stranger", "reader", "sender"

@@ -32,7 +32,7 @@ from app.support.disk import why_ephemeral
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2_048
+BACKLOG = 4_096  # a connection that finds it full is retried after a second
 # Logplex closes an idle connection after 144 to 159 s. It should be the side that closes.
 KEEP_ALIVE_S = 190
 SHUTDOWN_S = 9
@@ -92,6 +92,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             log_level=None,
             proxy_headers=False,
             server_header=False,
+            backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
             **tls_options,

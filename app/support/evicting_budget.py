@@ -6,6 +6,7 @@ largest. So whoever uses up the budget is the one who loses.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from itertools import islice
 from typing import Generic, TypeVar
@@ -18,7 +19,8 @@ H = TypeVar("H", bound=Hashable)
 class _Group(Generic[H]):
     def __init__(self) -> None:
         self.amount = 0
-        self.amounts: dict[H, int] = {}  # by holder, oldest first
+        # By holder, oldest first. A plain dict finds its first entry slowly after many deletions.
+        self.amounts = OrderedDict[H, int]()
 
 
 class EvictingBudget(Generic[H]):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 
 TURN_S = 0.002
@@ -23,7 +23,7 @@ class FairTurns:
         """`turn_s`: how long jobs may run before the event loop continues, in seconds."""
         self._turn_s = turn_s
         self._remaining_s = turn_s
-        self._jobs: dict[Hashable, deque[tuple[Job, float]]] = {}  # next group first
+        self._jobs = OrderedDict[Hashable, deque[tuple[Job, float]]]()  # next group first
         self._is_scheduled = False
 
     def run(self, group: Hashable, job: Job, cost_s: float = 0.0) -> None:
@@ -50,8 +50,7 @@ class FairTurns:
         self._remaining_s = self._turn_s
         try:
             while self._jobs and self._remaining_s > 0:
-                group = next(iter(self._jobs))
-                jobs = self._jobs.pop(group)
+                group, jobs = self._jobs.popitem(last=False)
                 job, cost_s = jobs.popleft()
                 if jobs:
                     self._jobs[group] = jobs  # at the end

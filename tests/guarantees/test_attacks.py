@@ -25,7 +25,7 @@ P99_MAX_S = 1.0
 RSS_MAX_BYTES = 400 * 2**20
 MIXES = (
     "half_posts,hostile_names,readiness",
-    "declared_bodies,gzip_bombs,idle_connections",
+    "declared_posts,gzip_members,wrong_secrets",
 )
 
 
