@@ -41,7 +41,7 @@ from app.receivers.request_head import REQUEST_LINES
 from app.support.asgi import ON_RECOGNIZED, ASGIApp, Receive, Scope, Send, header
 from app.support.rejections import Rejections
 
-PARSED_BYTES = 4 * 1024  # in one go; a millisecond if it is many chunks
+PARSED_BYTES = 16 * 1024  # in one go; a few milliseconds if it is many chunks
 REQUEST_COST_S = 0.001  # of a request to the pages or the API
 WAITING_REQUEST_BYTES = 4 * 1024  # of memory
 
@@ -152,7 +152,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.guard.buffer(self, self._caller, size)
 
     def _recognize(self, kind: str, name: Hashable) -> None:
-        """A request of this connection was authenticated."""
+        """A request was authenticated. Of several callers, the first one keeps the connection."""
+        if kind == self._caller.kind != STRANGER:
+            return
         caller = Caller(kind, name)
         if caller != self._caller and not self.transport.is_closing():
             self.guard.move(self, self._caller, caller)
@@ -168,7 +170,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         key = drain.try_admit(head, arrived_bytes)
         if key is None:
             return None, 0
-        if self._caller.name != key.app or self._caller.kind != SENDER:
+        if self._caller.kind != SENDER:
             self._recognize(SENDER, key.app)
         post = FastPathCycle(drain, key, head, arrived_bytes, self._answer)
         self.cycle = post  # type: ignore[assignment]  # it has the attributes that uvicorn uses
