@@ -8,13 +8,13 @@ import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import msgspec
 
 from app.access.cached_copy import CachedCopy
 from app.storage.interface.access import TokenStore
+from app.support.globs import matches_glob
 
 ID_LENGTH = 8
 SECRET_BYTES = 32
@@ -32,7 +32,7 @@ class Permissions(NamedTuple):
 
     def allows(self, app: str) -> bool:
         """Whether the request may see this app."""
-        return self.admin or any(fnmatchcase(app, glob) for glob in self.apps)
+        return self.admin or any(matches_glob(app, glob) for glob in self.apps)
 
 
 ADMIN = Permissions((), admin=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -14,6 +13,7 @@ from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import Slot
 from app.storage.interface.rollups import Contents
 from app.storage.interface.store import Reader
+from app.support.globs import matches_glob
 
 
 class VisibleStore:
@@ -100,7 +100,7 @@ def _visible_records(
             name: record
             for name, record in records.items()
             if any(
-                fnmatchcase(app, glob)
+                matches_glob(app, glob)
                 for glob in msgspec.json.decode(record, type=_RuleApps).apps
                 for app in apps
             )

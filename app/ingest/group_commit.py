@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from app.ingest.aggregator import AggregatedBody
 from app.ingest.batch_writer import BatchSink
@@ -130,6 +131,7 @@ class GroupCommitter:
         self._pending_bytes = 0
         self._commit_task: asyncio.Task[None] | None = None
         self._slow_tasks: set[asyncio.Task[None]] = set()
+        self._aggregation_locks = WeakValueDictionary[str, asyncio.Lock]()
         self.rejection_reason = ""
 
     def submit(self, post: DrainPost, on_result: OnResult) -> None:
@@ -185,7 +187,10 @@ class GroupCommitter:
             if self._can_coalesce(post, size):
                 self._coalesce(post, size, on_result, deadline)
                 return
-            body = await post.aggregate(self._clock(), self._limits)
+            # One at a time of each app: many at once would delay everybody between two steps.
+            lock = self._aggregation_locks.setdefault(post.key.app, asyncio.Lock())
+            async with lock:
+                body = await post.aggregate(self._clock(), self._limits)
         except Exception as error:
             on_result(error)
         else:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable, without_addresses
 from app.storage.interface.folding import BacklogReader
 from app.storage.interface.identity import IdentifiedStore, StoreIdentity
 from app.storage.interface.server import ServerStatus
 
 FOLDING_STALLED_S = 120  # two sweeps of the fold worker
+CHECK_PAUSE = 10  # checks take at most this fraction of the time
 BACKLOG_MAX = 4_096  # batches of one app; folding then lags by minutes
 
 
@@ -41,10 +43,32 @@ class HealthCheck:
         self._folder = folder
         self._pipeline = pipeline
         self._clock = clock
+        self._check_task: asyncio.Task[HealthReport] | None = None
+        self._next_check_s = 0.0
         self._status_since: dict[str, tuple[str, int]] = {}
 
     async def report(self) -> HealthReport:
-        """Run all checks."""
+        """The result of all checks, without addresses of the store: strangers may read it.
+
+        Concurrent calls share one check. Its result is used again for CHECK_PAUSE times as long as
+        it took, so however many ask, checks cost little.
+        """
+        loop = asyncio.get_running_loop()
+        if self._check_task is None or (
+            self._check_task.done() and loop.time() >= self._next_check_s
+        ):
+            self._check_task = asyncio.create_task(self._timed_check(), name="health check")
+        return await asyncio.shield(self._check_task)
+
+    async def _timed_check(self) -> HealthReport:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
+        try:
+            return await self._check()
+        finally:
+            self._next_check_s = loop.time() + CHECK_PAUSE * (loop.time() - start_s)
+
+    async def _check(self) -> HealthReport:
         store_problems: list[str] = []
         store_errors: list[str] = []
         backlog: dict[str, int] = {}
@@ -72,7 +96,7 @@ class HealthCheck:
                 "ready": ready,
                 "store": {
                     **self._component("store", store_problems + store_errors),
-                    "warnings": warnings,
+                    "warnings": [*map(without_addresses, warnings)],
                     "identity": identity and {"id": identity.id, "epoch": identity.epoch_s},
                 },
                 "spool": spool,
@@ -98,4 +122,4 @@ class HealthCheck:
         if previous != status:
             since = int(self._clock())
             self._status_since[name] = (status, since)
-        return {"status": status, "since": since, "problems": problems}
+        return {"status": status, "since": since, "problems": [*map(without_addresses, problems)]}

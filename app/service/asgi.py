@@ -22,8 +22,9 @@ from app.ingest.marked_post import MarkedCommitter
 from app.monitoring.exposition import ServiceMetrics
 from app.monitoring.health import HealthCheck
 from app.monitoring.operator_notices import Notices
+from app.receivers.connection_guard import ConnectionGuard, limits_of_process
 from app.receivers.http_drain import DrainEndpoint
-from app.receivers.http_protocol import LimitedHttpProtocol, limits_of_process
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import has_certificates, reload_certificates
@@ -40,6 +41,7 @@ from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
 from app.support.process import exit_with_parent, ignores_hangup
+from app.support.rejections import Rejections
 from app.web.api.alerts import AlertsApi
 from app.web.api.apps import AppsApi
 from app.web.api.autoscaling import AutoscalingApi
@@ -71,9 +73,12 @@ def create_app() -> ASGIApp:
         exit_with_parent(supervisor.pid)
     settings = Settings.from_environ(os.environ)
     logs.set_up(settings.log_format)
-    LimitedHttpProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
-    app = build_app(settings, store, time.time)
+    rejections = Rejections()
+    app = build_app(settings, store, time.time, rejections)
+    LimitedHttpProtocol.guard = ConnectionGuard(
+        limits_of_process(), rejections, settings.trusted_proxies
+    )
     _reduce_garbage_collection()
     return app
 
@@ -89,11 +94,16 @@ def _reduce_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD_OBJECTS)
 
 
-def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
+def build_app(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    rejections: Rejections | None = None,
+) -> ASGIApp:
     """Build the service over a store. `clock` returns Unix time in seconds."""
-    service = build_service(settings, store, clock)
+    service = build_service(settings, store, clock, rejections)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
-    body_limiter = BodyLimiter()
+    body_limiter = BodyLimiter(service.rejections)
     drain = DrainEndpoint(
         committer=pipeline.committer,
         marked_committer=MarkedCommitter(pipeline.committer, settings.limits, clock),
@@ -116,11 +126,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     install_error_handlers(app, pipeline)
     visible_store = restrict(store)
     notices = Notices(
-        pipeline,
-        service.memory_guard,
-        service.loop_detector,
-        settings.data_dir,
-        service.plugins,
+        pipeline, service.memory_guard, service.loop_detector, settings.data_dir, service.plugins
     )
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)
@@ -135,7 +141,9 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    metrics = ServiceMetrics(
+        pipeline, service.memory_guard, str(os.getpid()), service.rejections, service.plugins
+    )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))
