@@ -338,6 +338,24 @@ def test_many_events_of_a_kind_stay_within_the_width() -> None:
     assert max(map(len, lines)) <= WIDTH
 
 
+def test_long_names_are_shortened_in_events_as_in_the_table_of_dynos() -> None:
+    name = f"{'long' * 25}.1"
+    log = [
+        text_line(f"heroku[{name}]", "State changed from up to crashed", at=AT_S),
+        text_line(f"heroku[{name}]", "Process exited with status 1", at=AT_S),
+        text_line("app[api]", f"Set {'LONG' * 10} config vars by user ada@example.com", at=AT_S),
+    ]
+
+    lines = table_of("".join(log).encode())
+
+    short = "longlongl…glong.1"
+    assert f"  crash         1  10:00: {short}" in lines
+    assert f"  exit          1  10:00: {short} status 1" in lines
+    assert any(line.startswith(f"{short} ") for line in lines)
+    assert any("LONG" * 10 in line for line in lines)
+    assert max(map(len, lines)) <= WIDTH
+
+
 @pytest.mark.parametrize(
     ("names", "form"),
     [
