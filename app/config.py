@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -449,6 +450,10 @@ def read_env_file(path: Path = ENV_FILE) -> dict[str, str]:
             f"cannot read {path.resolve()} ({error}). Save it as UTF-8, readable for this user, "
             "or move it away"
         ) from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            line, string = binding.original.line, binding.original.string.strip()
+            raise ConfigError(f"{path.resolve()}, line {line}: expected NAME=VALUE, not {string!r}")
     values = dotenv_values(stream=StringIO(text), interpolate=False)
     return {name: value for name, value in values.items() if value and _is_for_us(name)}
 

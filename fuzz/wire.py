@@ -36,7 +36,8 @@ COST_CPU_S_MAX = 5.0  # a hundred times the normal time; quadratic time is longe
 _SOURCE = re.compile(r"(?:[A-Za-z][A-Za-z0-9_-]{0,62}(?:\.[0-9]{0,9})?)?")
 _CODE = re.compile(r"[A-Za-z0-9-]{0,16}")
 _STATE = re.compile(r"[a-z]{1,32}")
-_BEFORE_MESSAGE = re.compile(rb"[\r\n]*(?:[0-9]{1,20} )?")
+_BLANKS = b"\r\n \t"
+_BEFORE_MESSAGE = re.compile(rb"(?:[0-9]{1,20} )?")
 _ORIGINS = (
     (b"heroku", b"router"),
     (b"heroku", b"web.1"),
@@ -67,8 +68,9 @@ def framing(data: bytes) -> None:
 
 
 def _check_accounting(items: list[bytes | Damage], rest: bytes) -> None:
-    """Before a message there is nothing but its count and blank lines."""
+    """Before a message there is nothing but its count and blanks."""
     for item in items:
+        rest = rest.lstrip(_BLANKS)
         if isinstance(item, Damage):
             assert 0 < item.size <= len(rest)
             rest = rest[item.size :]
@@ -79,7 +81,7 @@ def _check_accounting(items: list[bytes | Damage], rest: bytes) -> None:
             frame = (match[0] if match else b"") + item
             assert rest.startswith(frame)
         rest = rest[len(frame) :]
-    assert not rest.strip(b"\r\n")
+    assert not rest.strip(_BLANKS)
 
 
 class CopyCountingBytes(bytes):

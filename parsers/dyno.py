@@ -22,13 +22,23 @@ from __future__ import annotations
 
 import re
 
-from parsers.samples import LOG_STREAM_SOURCE, Event, HerokuError, ProcessExit, StateChange
+from parsers.samples import (
+    LOG_STREAM_SOURCE,
+    Event,
+    HerokuError,
+    ParseError,
+    ProcessExit,
+    StateChange,
+)
 
 _ERROR = re.compile(rb"Error (R[0-9]{2,3})\b")
 _STREAM_ERROR = re.compile(rb"(?:Error )?(L[0-9]{2,3})\b")
 _LOSS = re.compile(rb"Error L1[023](?: \([^)]*\))?: ([0-9]{1,9}) messages? (?:dropped|lost) since ")
-_STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})\s*")
-_EXIT = re.compile(rb"Process exited with status ([0-9]{1,3})\s*")
+# Other bytes may follow, from a damaged or quoted line, if the last word clearly ends before them.
+_STATE = re.compile(rb"State changed from ([a-z]{1,32}) to ([a-z]{1,32})(?![\w\x80-\xff-])")
+_STATE_BEGINNING = b"State changed from "
+_EXIT = re.compile(rb"Process exited with status ([0-9]{1,3})(?![\w\x80-\xff-]|\.[0-9])")
+_EXIT_BEGINNING = b"Process exited with status "
 _EXIT_STATUS_MAX = 255
 _SIGNAL = re.compile(
     rb"(?:Stopping (?:(?:all|remaining) )?process(?:es)? with"
@@ -59,17 +69,31 @@ def parse_stream_error(text: bytes) -> HerokuError | None:
 
 
 def parse_state(source: str, text: bytes) -> StateChange | None:
-    """The state change of the dyno `source`; None for any other line."""
-    match = _STATE.fullmatch(text)
-    return StateChange(source, match[1].decode(), match[2].decode()) if match else None
+    """The state change of the dyno `source`; None for any other line.
+
+    Raises:
+        ParseError: a state is unreadable (reason "lifecycle").
+    """
+    match = _STATE.match(text)
+    if match:
+        return StateChange(source, match[1].decode(), match[2].decode())
+    if text.startswith(_STATE_BEGINNING):
+        raise ParseError("lifecycle")
+    return None
 
 
 def parse_exit(source: str, text: bytes) -> ProcessExit | None:
-    """The exit of a process of the dyno `source`; None when the line has no valid status."""
-    match = _EXIT.fullmatch(text)
-    if not match or int(match[1]) > _EXIT_STATUS_MAX:
-        return None
-    return ProcessExit(source, int(match[1]))
+    """The exit of a process of the dyno `source`; None for any other line.
+
+    Raises:
+        ParseError: the status is unreadable, or over 255 (reason "lifecycle").
+    """
+    match = _EXIT.match(text)
+    if match and int(match[1]) <= _EXIT_STATUS_MAX:
+        return ProcessExit(source, int(match[1]))
+    if text.startswith(_EXIT_BEGINNING):
+        raise ParseError("lifecycle")
+    return None
 
 
 def parse_signal(source: str, text: bytes) -> Event | None:

@@ -22,10 +22,12 @@ its end is beyond doubt:
 - It begins with `<PRI>1 SP`, with any number before it or none, and ends at the first newline.
   After that, the next message begins or the input ends.
 - Its newline is missing: the next frame begins, or the input ends, one byte before its count says.
+- It is the last line, without a newline, and at least as long as its count says: nothing was cut
+  off. A connection may end anywhere, so there such a line is damage.
 
-Blank lines between messages and at the end are nothing. Everything else is damage, up to the next
-`MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at the beginning of a line, one that can be
-recovered.
+Blanks between messages and at the end are nothing: empty lines, and spaces or tabs after a newline.
+Everything else is damage, up to the next `MSG-LEN SP <PRI>1 SP` that begins a whole frame or, at
+the beginning of a line, one that can be recovered.
 
 Time is linear in the size of the input, however it is split: the decision at one position looks at
 a bounded number of bytes.
@@ -34,6 +36,7 @@ a bounded number of bytes.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -47,9 +50,12 @@ _ZERO = 0x30
 _COUNT = re.compile(rb"([1-9][0-9]{0,6}) ")
 _START = re.compile(rb"[1-9][0-9]{0,6} <[0-9]{1,3}>1 ")
 _START_BYTES_MAX = 15
-# Where a message can be recovered: blank lines, a number of any kind, and the header.
-_LINE_START = re.compile(rb"[\r\n]{0,4}(?:[0-9]{1,20} )?<[0-9]{1,3}>1 ")
-_LINE_START_PART = re.compile(rb"[\r\n]{0,4}[0-9]{0,20} ?(?:<[0-9]{0,3}>?1?)?\Z")
+_BLANKS = re.compile(rb"[\r\n \t]*")
+_BLANKS_MAX = 64  # so many between two messages are looked over to find where the first one ends
+_INDENTATION = re.compile(rb"[ \t]*")
+# Where a message can be recovered: a number of any kind, and the header.
+_LINE_START = re.compile(rb"([0-9]{1,20} )?<[0-9]{1,3}>1 ")
+_LINE_START_PART = re.compile(rb"[0-9]{0,20} ?(?:<[0-9]{0,3}>?1?)?\Z")
 # Lenient, because it only decides whether the frame before may end here: the next frame may be the
 # damaged one.
 _FOLLOWS = re.compile(rb"[+-]?[0-9]{0,20} ?<[0-9]{1,3}>1 ")
@@ -96,8 +102,12 @@ class FrameReader:
         del self._data[: self._walk.forget()]
         return items
 
-    def end(self) -> list[bytes | Damage]:
-        """End the input; returns the remaining frames and damage."""
+    def end(self, *, is_cut: bool = False) -> list[bytes | Damage]:
+        """End the input; returns the remaining frames and damage.
+
+        `is_cut`: the sender may have had more to send.
+        """
+        self._walk.is_cut = is_cut
         return self._read(final=True)
 
     def _read(self, *, final: bool) -> list[bytes | Damage]:
@@ -121,9 +131,9 @@ class _Walk(Generic[_Buffer]):
         self._position = 0
         self._damage_start = -1  # where the current damage begins; -1 outside of damage
         self._forgotten_bytes = 0  # size of the part of the current damage that data no longer has
-        self._is_forgotten_blank = True  # whether that part is only blank lines
         self._search_start = 0  # where the search for the end of the damage resumes
         self._newline = 0  # a newline, or how far there is none: no byte is searched twice
+        self.is_cut = False  # whether the input may end within a message
 
     def items(self, *, final: bool) -> Iterator[_Buffer | Damage]:
         """Yield frames and damage from where the last call stopped.
@@ -147,6 +157,10 @@ class _Walk(Generic[_Buffer]):
                             yield data[begin:end]
                             position = end
                             continue
+                blanks_end = _end_of(_BLANKS, data, position)
+                if blanks_end > position:
+                    position = blanks_end
+                    continue
                 begin, end = _frame(data, position, final, count_max)
                 if end == _NOT_WHOLE:
                     begin, end = self._recover(position, final)
@@ -159,14 +173,12 @@ class _Walk(Generic[_Buffer]):
                     return
                 self._damage_start = position
                 # Skip the remaining digits of a rejected count: the 87 of 287 is not a count.
-                self._search_start = max(position + 1, _end_of_digits(data, position))
+                self._search_start = max(position + 1, _end_of(_DIGITS, data, position))
             position = self._resynchronise(final)
             if position < 0:
                 return
-            if not self._is_blank_until(position):
-                yield Damage(self._forgotten_bytes + position - self._damage_start)
+            yield Damage(self._forgotten_bytes + position - self._damage_start)
             self._damage_start, self._forgotten_bytes = -1, 0
-            self._is_forgotten_blank = True
             in_step = True
         self._position = position
 
@@ -174,17 +186,14 @@ class _Walk(Generic[_Buffer]):
         """Return how many leading bytes of `data` the caller must now delete."""
         size = self._position
         if self._damage_start >= 0:
-            size = self._search_start - 1  # whether a newline precedes the next start
-            self._is_forgotten_blank = self._is_blank_until(size)
+            # What precedes the next start tells whether it is at the beginning of a line.
+            size = max(self._damage_start, self._search_start - _BLANKS_MAX - 1)
             self._forgotten_bytes += size - self._damage_start
-            self._damage_start, self._search_start = 0, 1
+            self._damage_start = 0
+            self._search_start -= size
         self._position = 0
         self._newline = max(0, self._newline - size)
         return size
-
-    def _is_blank_until(self, end: int) -> bool:
-        """Whether the current damage is only blank lines, which are no message."""
-        return self._is_forgotten_blank and not self._data[self._damage_start : end].strip(b"\r\n")
 
     def _recover(self, position: int, final: bool) -> tuple[int, int]:
         """(begin, end) of the message at `position`, where no whole frame begins.
@@ -196,8 +205,10 @@ class _Walk(Generic[_Buffer]):
         if not start:
             may_become_start = not final and _LINE_START_PART.match(data, position)
             return 0, _NEEDS_MORE if may_become_start else _NOT_WHOLE
-        begin = data.index(b"<", position, start.end())
+        begin = position if start[1] is None else start.end(1)
         end = self._line_end(begin, final)
+        if end == _NOT_WHOLE and final and self._ends_with_input(begin, int(start[1] or 0)):
+            end = len(data)
         if end != _NOT_WHOLE:
             return begin, end
         count = _COUNT.match(data, position)
@@ -222,9 +233,27 @@ class _Walk(Generic[_Buffer]):
             return _NOT_WHOLE if final else _NEEDS_MORE
         if _START.search(data, begin, end):
             return _NOT_WHOLE
-        if size - end < _LOOKAHEAD_BYTES and not final:
+        next_start = _end_of(_BLANKS, data, end, end + _BLANKS_MAX)
+        if _LINE_START.match(data, next_start) or next_start - end == _BLANKS_MAX:
+            return end
+        if size - next_start < _LOOKAHEAD_BYTES and not final:
             return _NEEDS_MORE
-        return end if end == size or _LINE_START.match(data, end) else _NOT_WHOLE
+        return end if next_start == size else _NOT_WHOLE
+
+    def _ends_with_input(self, begin: int, count: int) -> bool:
+        """Whether the message from `begin` is the last line, and has as many bytes as it says."""
+        data, size = self._data, len(self._data)
+        return (
+            not self.is_cut
+            and self._newline == size
+            and count <= size - begin <= self._count_max
+            and not _START.search(data, begin)
+        )
+
+    def _begins_line(self, position: int) -> bool:
+        """Whether there is only indentation before `position` in its line."""
+        newline = self._data.rfind(b"\n", max(0, position - _BLANKS_MAX - 1), position)
+        return newline >= 0 and _end_of(_INDENTATION, self._data, newline + 1, position) == position
 
     def _resynchronise(self, final: bool) -> int:
         """Start of the next message, or end of the data; -1 if more bytes must decide.
@@ -235,7 +264,7 @@ class _Walk(Generic[_Buffer]):
         while match := _START.search(data, self._search_start):
             self._search_start = start = match.start()
             end = _frame(data, start, final, self._count_max)[1]
-            if end == _NOT_WHOLE and data[start - 1] == _NEWLINE:
+            if end == _NOT_WHOLE and self._begins_line(start):
                 end = self._recover(start, final)[1]
             if end > 0:
                 return start
@@ -256,7 +285,7 @@ def _frame(data: bytes | bytearray, position: int, final: bool, count_max: int) 
     match = _COUNT.match(data, position)
     if not match:
         available = len(data) - position
-        digits = _end_of_digits(data, position) - position
+        digits = _end_of(_DIGITS, data, position) - position
         may_become_count = not final and digits == available < _LOOKAHEAD_BYTES
         return 0, _NEEDS_MORE if may_become_count else _NOT_WHOLE
     begin = match.end()
@@ -288,7 +317,7 @@ def _judge_end(data: bytes | bytearray, begin: int, end: int, final: bool, count
         return _NOT_WHOLE
     # Either the next frame is damaged, or this count is wrong by a digit or two. In the second case
     # the count of the next frame begins among the digits around here.
-    for start in range(max(begin, end - COUNT_DIGITS_MAX - 1), _end_of_digits(data, end)):
+    for start in range(max(begin, end - COUNT_DIGITS_MAX - 1), _end_of(_DIGITS, data, end)):
         match = _START.match(data, start)
         if start != end and match and match.end() > end:
             verdict = _judge_start(data, start, final, count_max)
@@ -347,6 +376,8 @@ def _judge_lost_newline(data: bytes | bytearray, end: int, final: bool, count_ma
     return _WHOLE
 
 
-def _end_of_digits(data: bytes | bytearray, position: int) -> int:
-    match = _DIGITS.match(data, position)
+def _end_of(
+    pattern: re.Pattern[bytes], data: bytes | bytearray, position: int, limit: int = sys.maxsize
+) -> int:
+    match = pattern.match(data, position, limit)
     return match.end() if match else position

@@ -17,6 +17,9 @@ Until 2012 the lines began with the method and the address, and errors with thei
     GET shop.herokuapp.com/ dyno=web.1 queue=0 wait=0ms service=18ms status=200 bytes=13
     Error H10 (App crashed) -> GET shop.herokuapp.com/ dyno= queue= wait= service= status=503 bytes=
 
+Programs that pass a line on may leave something behind its last number (`bytes=828\\n`, with a
+backslash). Such a request counts; only its number of bytes is unknown.
+
 If `dyno=` is empty, the request reached no dyno. Then connect and service are no times, however
 they are written: the legacy router leaves them empty, Router 2.0 writes 0ms.
 
@@ -99,8 +102,13 @@ def _parse_any_order(text: bytes, code: str) -> Request:
         code,
         _number(_MS, fields, b"connect") if is_timed else None,
         _number(_MS, fields, b"service") if is_timed else None,
-        _number(_BYTES, fields, b"bytes"),
+        None if _has_junk(fields.get(b"bytes", b"")) else _number(_BYTES, fields, b"bytes"),
     )
+
+
+def _has_junk(size: bytes) -> bool:
+    """Whether something follows the number of bytes, such as a backslash and an n."""
+    return size[:1].isdigit() and not _BYTES.fullmatch(size)
 
 
 def _number(pattern: re.Pattern[bytes], fields: dict[bytes, bytes], name: bytes) -> int | None:

@@ -27,6 +27,7 @@ REASONS = {
     "dyno": "the dyno's name is not a name that Heroku assigns",
     "router": "a router line without a status, or with an unreadable number",
     "runtime": "a runtime-metrics line without a single readable value",
+    "lifecycle": "a dyno's change of state, or the exit of its process, that is damaged",
     "hostname": "a line of a space drain whose HOSTNAME is none of the allowed apps",
 }
 
@@ -145,6 +146,9 @@ APP_EVENTS = frozenset(
 )
 # Frequent events of dynos. Rollups store them on their own, so that they displace no others.
 LIFECYCLE_EVENTS = frozenset({"stop", "down", "up"})
+# Errors with which Heroku kills a dyno: Boot timeout, Exit timeout, Memory quota vastly exceeded
+# (Heroku Dev Center, "Error Codes"). Each is stored as an event `stop`, too: errors have no times.
+KILLING_ERRORS = frozenset({"R10", "R12", "R15"})
 
 ROUTER_SOURCE = "web."  # only web dynos get requests, also those whose line names no dyno
 LOG_STREAM_SOURCE = ""

@@ -44,7 +44,8 @@ class MessageReader:
         """
         if isinstance(self._reader, LineReader):
             return self._reader.end(is_cut=is_cut)
-        return self._reader.end() if self._reader is not None else []
+        # A frame that has no end yet is one that the end of the connection cut off.
+        return self._reader.end(is_cut=True) if self._reader is not None else []
 
 
 class LineReader:

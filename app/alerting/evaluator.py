@@ -17,6 +17,7 @@ from app.alerting.inputs import (
 from app.alerting.rule import Rule
 from app.alerting.state import AppAlerts
 from app.alerting.state_machine import (
+    QUIET,
     UNKNOWN,
     MinuteActivity,
     MinuteResult,
@@ -90,7 +91,7 @@ class Evaluator:
             late_end = end_s if is_late else late_end
             lines_lost += minute.lines_lost
             alerts = record_activity(alerts, _minute_activity(minute, is_late=is_late))
-            results = await self._judge_minute(app, alerts, queries, inputs, minute)
+            results = await self._judge_minute(seen_app, alerts, queries, inputs, minute)
             alerts, minute_transitions = evaluate_minute(
                 alerts, queries.rules, results, end_s, has_lines=minute.has_lines
             )
@@ -111,7 +112,7 @@ class Evaluator:
 
     async def _judge_minute(
         self,
-        app: str,
+        seen_app: SeenApp,
         alerts: AppAlerts,
         queries: RuleQueries,
         inputs: RuleInputs,
@@ -120,8 +121,9 @@ class Evaluator:
         results = {
             rule.name: {"": result}
             for rule in queries.rules
-            if (result := _judge_app_rule(rule, alerts, minute)) is not None
+            if (result := _judge_app_rule(rule, seen_app, alerts, minute)) is not None
         }
+        app = seen_app.app
         if minute.has_lines:
             await self._last_week.load(app, queries, minute.end_s - MINUTE_S, inputs.first_s)
             results.update(self._judge_metric_rules(app, queries, inputs, minute))
@@ -154,9 +156,13 @@ class Evaluator:
         return results
 
 
-def _judge_app_rule(rule: Rule, alerts: AppAlerts, minute: Minute) -> MinuteResult | None:
+def _judge_app_rule(
+    rule: Rule, seen_app: SeenApp, alerts: AppAlerts, minute: Minute
+) -> MinuteResult | None:
     """Judge a rule that is not about a metric; None for metric rules."""
     if rule.kind == "no_data":
+        if not seen_app.origin.is_drain:  # a file that was replayed has an end
+            return QUIET
         is_firing = any(
             alert.rule == rule.name and alert.phase == "firing" for alert in alerts.alerts
         )

@@ -116,8 +116,9 @@ async def _remove_app(removal: AppRemoval, app: str, settings: Settings) -> None
 
 def _confirm(apps: Sequence[str]) -> bool:
     print_err(
-        f"{', '.join(apps)}: all figures, events and alerts will be deleted, and new log lines "
-        "will be rejected. This cannot be undone."
+        f"{', '.join(apps)}: all figures, events and alerts will be deleted. A drain with a "
+        "secret is rejected afterwards; in local mode, new lines bring the app back. "
+        "This cannot be undone."
     )
     if not sys.stdin.isatty():
         return False

@@ -13,6 +13,7 @@ parsed `arguments` and the `settings` and returns the exit code:
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -25,6 +26,7 @@ from app.support.argument_parser import Parser
 from app.support.errors import UserError
 from app.support.output import discard_stdout
 
+EXIT_FAILED = 1
 EXIT_INVALID = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -90,6 +92,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print_err(f"dynometer: {error}")
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename:
+            raise
+        discard_stdout()  # it cannot be written either when Python flushes it at exit
+        print_err(f"dynometer: cannot write the output: {error.strerror}. Free some space there.")
+        return EXIT_FAILED
 
 
 def _run(argv: list[str]) -> int:

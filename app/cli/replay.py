@@ -29,6 +29,7 @@ from app.rollup.rollup import DEFAULT_LIMITS
 from app.service.wiring import build_acceptance
 from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
+from app.traffic.line_identity import identity_of
 from app.traffic.log_files import LogFiles
 from app.traffic.log_line import LogLine
 from app.traffic.sent_lines import SentLines, sent_lines_path
@@ -276,8 +277,8 @@ class Replay:
 
     def _add_line(self, line: LogLine) -> None:
         self.lines_read += 1
-        key = self._sent_lines.key(line.raw)
-        if key in self._sent_lines and not self._again:
+        keys = self._sent_lines.next_keys(identity_of(line), line.raw)
+        if not self._again and any(key in self._sent_lines for key in keys):
             self.lines_skipped += 1
             if line.message is not None and line.message.at_ms >= self._earliest_ms:
                 self.account.extend(line.message.at_ms // 1000)
@@ -290,7 +291,7 @@ class Replay:
             self._begun_s = time.monotonic()
         self._frames.append(frame)
         self._add_sample(line)
-        self._keys.append(key)
+        self._keys.append(keys[0])
         self._bytes += len(frame)
 
     def _add_sample(self, line: LogLine) -> None:
@@ -317,6 +318,6 @@ class Replay:
             + (f", {undelivered_lines:,} NOT DELIVERED" if undelivered_lines else "")
         )
         if self.lines_sent:
-            yield from self.account.describe()
+            yield from self.account.describe(is_shifted=bool(self._shift_ms))
             yield from hints(self.account, target)
         yield from addresses(self.account, target)

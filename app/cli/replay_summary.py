@@ -23,7 +23,7 @@ from parsers.samples import (
 KINDS = {
     Request: "requests",
     RuntimeMetrics: "runtime metrics",
-    Measurements: "measurements of add-ons",
+    Measurements: "other measurements",
     HerokuError: "error lines",
     StateChange: "state changes",
     ProcessExit: "exits",
@@ -61,10 +61,14 @@ class Account:
         self.first_s = min(at_s, self.first_s or at_s)
         self.last_s = max(at_s, self.last_s)
 
-    def describe(self) -> Iterator[str]:
-        """A line for each result. Their numbers add up to the lines sent."""
+    def describe(self, *, is_shifted: bool) -> Iterator[str]:
+        """A line for each result. Their numbers add up to the lines sent.
+
+        `is_shifted`: the times were moved, so that the last line is current.
+        """
         ledger = self.ledger
-        yield f"Counted         {self._counted_in_words()}"
+        texts = _RESULTS | (_SHIFTED_RESULTS if is_shifted else {})
+        yield f"Counted         {self._counted_in_words(is_shifted)}"
         if self.errors:
             codes = sorted(self.errors.items(), key=lambda item: (-item[1], item[0]))
             words = [f"{lines:,} {code} ({explain(code).title})" for code, lines in codes]
@@ -75,34 +79,40 @@ class Account:
         for name, lines in sorted(reasons.items()):
             reason = name.removeprefix(_UNPARSED)
             yield f"                {lines:,} {reason}: {REASONS.get(reason, reason)}"
-        for name, text in _RARE_RESULTS.items():
+        for name, text in texts.items():
             if ledger[name]:
                 yield text.format(ledger[name])
 
-    def _counted_in_words(self) -> str:
+    def _counted_in_words(self, is_shifted: bool) -> str:
         ledger = self.ledger
         if ledger["counted"]:
             kinds = [f"{self.kinds[kind]:,} {kind}" for kind in KINDS.values() if self.kinds[kind]]
             return f"{ledger['counted']:,}: {', '.join(kinds)}"
-        reasons = [text for name, text in _REASONS.items() if ledger[name]]
+        texts = _REASONS | (_SHIFTED_REASONS if is_shifted else {})
+        reasons = [text for name, text in texts.items() if ledger[name]]
         if len(reasons) != 1:
             return "0"
         is_mixed = ledger["received"] > sum(ledger[name] for name in _REASONS)
         return f"0: all lines {'with a metric ' if is_mixed else ''}{reasons[0]}"
 
 
-_RARE_RESULTS = {
+_RESULTS = {  # that are rare
     "too_old": "Too old         {:,} (over 7 days; --shift-to-now moves them)",
     "too_new": "Too new         {:,} (in the future; --shift-to-now moves them)",
     "duplicate": "Duplicate       {:,} (the service had counted them before)",
     "lost_upstream": "Lost before     {:,} more lines, says Heroku in this log (L10 and others)",
     "spooled": "Waiting         {:,} are on the service's disk until its store is available",
 }
+_SHIFTED_RESULTS = {
+    "too_old": "Too old         {:,} (over 7 days before the last line)",
+    "too_new": "Too new         {:,} (in the future: the service's clock differs)",
+}
 _REASONS = {  # why no line was counted, if there was only one reason
     "too_old": "are over 7 days old",
     "too_new": "lie in the future",
     "duplicate": "had been counted before",
 }
+_SHIFTED_REASONS = {"too_old": "lie over 7 days before the last line"}
 
 
 def addresses(account: Account, target: Target) -> Iterator[str]:

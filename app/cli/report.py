@@ -30,7 +30,7 @@ from app.traffic.log_line import LogLine
 from app.traffic.occurrences import Occurrences
 from app.traffic.told_events import ToldEvents
 from parsers.error_codes import MAINTENANCE_CODE, explain, no_runtime_metrics
-from parsers.samples import EVENTS, REASONS, labels_of
+from parsers.samples import APP_EVENTS, EVENTS, REASONS, labels_of
 
 WIDTH = 100
 NAME_WIDTH = 17  # of a dyno in its table
@@ -395,7 +395,7 @@ def _event_lines(report: dict[str, Any]) -> Iterator[str]:
     yield "Events"
     for event in report["events"]:
         details = [
-            name if count == 1 else f"{name} ({count:,} times)"
+            _detail(event["kind"], name) + ("" if count == 1 else f" ({count:,} times)")
             for name, count in event["details"].items()
         ]
         if len(details) > DETAILS_SHOWN:
@@ -403,6 +403,14 @@ def _event_lines(report: dict[str, Any]) -> Iterator[str]:
         text = ": ".join(filter(None, (_times(report, event), ", ".join(details))))
         yield from _wrapped(text, f"  {event['kind']:<8}{event['count']:>7,}  ")
     yield ""
+
+
+def _detail(kind: str, name: str) -> str:
+    """A detail of an event. The name of a dyno is as in the table of dynos."""
+    if kind in APP_EVENTS:
+        return name
+    source, space, rest = name.partition(" ")
+    return f"{_short(source)}{space}{rest}"
 
 
 def _times(report: dict[str, Any], occurrences: dict[str, Any]) -> str:

@@ -79,7 +79,14 @@ from app.rollup.summaries import LatestText
 from parsers import api_events as events
 from parsers import dispatch, router
 from parsers.framing import split
-from parsers.samples import LIFECYCLE_EVENTS, ROUTER_SOURCE, Event, Measurements, ParseError
+from parsers.samples import (
+    KILLING_ERRORS,
+    LIFECYCLE_EVENTS,
+    ROUTER_SOURCE,
+    Event,
+    Measurements,
+    ParseError,
+)
 from parsers.syslog_header import parse_timestamp_ms
 
 cdef enum:
@@ -634,6 +641,9 @@ cdef class Aggregator:
         if not skip_error_code(text):
             return False
         self._count_error(source, code, text.at - code)
+        name = code[: text.at - code].decode("ascii")
+        if name in KILLING_ERRORS:
+            self._add_event("stop", source.name, name, time)
         _mark_active(source, time)
         return True
 

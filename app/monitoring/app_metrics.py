@@ -56,7 +56,7 @@ _MESSAGES = {  # entry of the ledger -> help of the series dynometer_messages_EN
     "promised": "Log messages that senders announced for their batches (Logplex-Msg-Count)",
     "duplicate": "Log messages in batches that came a second time; not received again",
     "other_drain": "Log messages of a second drain of the app; not counted",
-    "lost_upstream": "Log messages that Heroku dropped before they arrived (L10)",
+    "lost_upstream": "Log messages lost before they arrived, by L10, L12, L13 and log-shuttle",
     "spooled": "Received log messages that waited on disk while the store was unavailable",
     "unverified": "Received log messages that waited too long to detect duplicates",
 }
@@ -284,7 +284,8 @@ def _dyno_rows(state: AppState) -> Rows:
 
 
 def _last_seen_rows(state: AppState) -> Rows:
-    yield "", state.sighting.last_seen_s
+    if state.sighting.origin.is_drain:  # rules about silence use it, and a replayed file has an end
+        yield "", state.sighting.last_seen_s
 
 
 def _message_result_rows(state: AppState) -> Rows:

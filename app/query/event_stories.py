@@ -4,7 +4,8 @@ A rollup stores what each line says. The lines of one story may lie in several b
 workers, so they are joined here, when they are read:
 
 - The signals with which Heroku stops a dyno, and the status with which its process then ends, are
-  one event `stop`. Only a process that ends without a signal is an `exit` of its own.
+  one event `stop`. Only a process that ends without a signal is an `exit` of its own. A stop is
+  over with its exit, or when the dyno is up again. In doubt, an exit is shown.
 - A change to the app whose release command failed says so: `deploy  edab5218 (release v3 failed)`.
 
 Pure. A dyno has 30 seconds to end after SIGTERM (Heroku Dev Center, "Dyno Shutdown Behavior"), so
@@ -14,22 +15,25 @@ the lines about a stop begin up to STOP_S before its exit.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from app.rollup.events import EventKey
+from parsers.samples import KILLING_ERRORS
 
 STOP_S = 60
 _STOP_MS = STOP_S * 1000
-_EXIT_MS = 45_000  # from the last signal to the exit, if the line about SIGKILL was lost
+_EXIT_MS = 45_000  # from a signal to the exit, if the line about SIGKILL was lost
 _KILLED_MS = 10_000  # from SIGKILL to the exit; 2.1 s were seen
 _DISORDER_MS = 2_000  # lines of one moment may have their times in any order
 _CRASH_MS = 5_000  # between an exit and the crash that it is; 0.2 s were seen
-_KILLED = "137"  # 128 + SIGKILL
+_SIGNAL_MS = 10_000  # from the line that says why a dyno stops to the first signal
+_KILLED, _HUNG_UP = "137", "129"  # 128 + the signal
 _SAME_ACTION_MS = 5_000  # lines of one action have almost the same time
 _RELEASE_COMMAND_MS = 3_600_000  # from a deploy to the failure, if no line says when it began
 _RELEASING = frozenset({"deploy", "config", "addon", "rollback", "stack"})
 _RUNNING, _FAILED = " running", " failed"
-_WAS_CRASHED = "was crashed"
+_DYNO_KINDS = ("up", "down", "crash", "restart", "cycle", "idle")
+_WAS_ENDED = frozenset({"was crashed", "was down", "was idle", "was complete"})
 
 
 def tell_events(counts: Mapping[EventKey, int]) -> dict[EventKey, int]:
@@ -51,21 +55,23 @@ def original_detail(event: EventKey) -> str:
 
 
 class _Stop:
-    """The signals and exits of one stop of a dyno."""
+    """The signals of one stop of a dyno, errors for which Heroku killed it, and its exit."""
 
-    def __init__(self, signal: EventKey) -> None:
-        self.first = signal
-        self.last_ms = signal.at_ms
+    def __init__(self, first: EventKey) -> None:
+        self.begin_ms = first.at_ms
+        self.end_ms = first.at_ms  # an exit after this belongs to another process
         self.killed_ms: int | None = None
-        self.details: dict[str, None] = {}
-        self.add(signal)
+        self.lines: dict[str, EventKey] = {}
+        self.statuses: dict[str, None] = {}
+        self.add(first)
 
-    def add(self, signal: EventKey) -> None:
-        """Add a later signal."""
-        self.last_ms = signal.at_ms
-        self.details[signal.detail] = None
-        if signal.detail == "SIGKILL":
-            self.killed_ms = signal.at_ms
+    def add(self, line: EventKey) -> None:
+        """Add a later signal or error."""
+        self.lines[line.detail] = line
+        is_kill = line.detail == "SIGKILL" or line.detail in KILLING_ERRORS
+        if is_kill:
+            self.killed_ms = line.at_ms
+        self.end_ms = max(self.end_ms, line.at_ms + (_KILLED_MS if is_kill else _EXIT_MS))
 
     def killed(self, exit_event: EventKey) -> bool:
         """Whether a process ended because Heroku killed it."""
@@ -75,76 +81,163 @@ class _Stop:
 
     def precedes(self, exit_event: EventKey) -> bool:
         """Whether a process ended soon after these signals."""
-        at_ms = exit_event.at_ms
-        return self.first.at_ms - _DISORDER_MS <= at_ms <= self.last_ms + _EXIT_MS
+        return self.begin_ms - _DISORDER_MS <= exit_event.at_ms <= self.end_ms
+
+    def tell(self) -> tuple[EventKey, str] | None:
+        """The first line and the detail; None for errors alone, after which no process ended."""
+        errors = [line for line in self.lines.values() if line.detail in KILLING_ERRORS]
+        signals = [line for line in self.lines.values() if line.detail not in KILLING_ERRORS]
+        if not signals and not self.statuses:
+            return None
+        lines = signals or errors
+        return lines[0], ", ".join((*(line.detail for line in lines), *self.statuses))
 
 
-def _join_stops(counts: Mapping[EventKey, int]) -> dict[EventKey, int]:
-    by_kind = _group(counts, lambda event: event.kind)
-    stops = _find_stops(by_kind.get("stop", ()))
-    crashes = _group(by_kind.get("crash", ()), _source_of)
-    reasons = _group(
-        (
+class _Dyno:
+    """The lines about one dyno, in order of time."""
+
+    def __init__(self, stops: Sequence[_Stop], others: Iterable[EventKey]) -> None:
+        self.stops = stops
+        by_kind = _group(others, _kind_of)
+        self.crashes = by_kind.get("crash", [])
+        self.restarts = by_kind.get("restart", [])
+        # A process has ended, or another one runs.
+        self.turns = sorted([*self.crashes, *by_kind.get("up", ())])
+        self.reasons = sorted(
             event
             for kind in ("restart", "cycle", "idle", "down")
             for event in by_kind.get(kind, ())
-            if event.detail != _WAS_CRASHED
-        ),
-        _source_of,
-    )
+            if event.detail not in _WAS_ENDED
+        )
+
+    def stopped_exits(self, exits: Sequence[EventKey]) -> Iterator[tuple[EventKey, _Stop | None]]:
+        """The exits by which stops ended; with None, no line about a signal is known."""
+        others = []
+        for event in exits:
+            stop = self._killing_stop(event)
+            if stop:
+                stop.statuses[f"status {event.detail}"] = None
+                yield event, stop
+            else:
+                others.append(event)
+        self.turns = sorted([*self.turns, *exits])
+        for event in others:
+            # A dyno that Heroku stops does not crash: it is the next process that ended.
+            if _between(self.crashes, event.at_ms - _CRASH_MS, event.at_ms + _CRASH_MS):
+                continue
+            stop = self._open_stop(event)
+            if stop:
+                stop.statuses[f"status {event.detail}"] = None
+                yield event, stop
+            elif self._has_reason(event):
+                yield event, None
+
+    def _killing_stop(self, event: EventKey) -> _Stop | None:
+        return next(
+            (
+                stop
+                for stop in _recent(self.stops, event)
+                if not stop.statuses and stop.killed(event)
+            ),
+            None,
+        )
+
+    def _open_stop(self, event: EventKey) -> _Stop | None:
+        return next(
+            (
+                stop
+                for stop in _recent(self.stops, event)
+                if not stop.statuses
+                and stop.precedes(event)
+                and not self._is_closed(stop.begin_ms, event.at_ms)
+            ),
+            None,
+        )
+
+    def _is_closed(self, begin_ms: int, exit_ms: int) -> bool:
+        """Whether what began before an exit was over by then: another process ended, or ran."""
+        return bool(
+            _between(self.turns, begin_ms + 1, exit_ms - 1)
+            # The line about a restart may come just after that about its own signal.
+            or _between(self.restarts, begin_ms + _DISORDER_MS + 1, exit_ms - 1)
+        )
+
+    def _has_reason(self, event: EventKey) -> bool:
+        """Whether Heroku stopped the process for a reason whose signals are unknown."""
+        reasons = _between(self.reasons, event.at_ms - _EXIT_MS, event.at_ms + _DISORDER_MS)
+        return any(
+            not self._is_closed(reason.at_ms, event.at_ms) and not self._is_signalled(reason)
+            for reason in reasons
+        )
+
+    def _is_signalled(self, reason: EventKey) -> bool:
+        first = bisect_left(self.stops, reason.at_ms - _STOP_MS, key=_begin_of)
+        return first < bisect_right(self.stops, reason.at_ms + _SIGNAL_MS, key=_begin_of)
+
+
+class _SharedSource:
+    """The lines about several dynos: one-off dynos, whose numbers are not stored, or "other".
+
+    An exit may be that of another dyno. So only a status that the signal itself causes belongs to
+    a stop, and any other exit is shown.
+    """
+
+    def __init__(self, stops: Sequence[_Stop]) -> None:
+        self.stops = stops
+
+    def stopped_exits(self, exits: Sequence[EventKey]) -> Iterator[tuple[EventKey, _Stop]]:
+        """The exits by which stops ended."""
+        for event in exits:
+            for stop in _recent(self.stops, event):
+                is_hung_up = event.detail == _HUNG_UP and "SIGHUP" in stop.lines
+                if stop.killed(event) or (is_hung_up and stop.precedes(event)):
+                    stop.statuses[f"status {event.detail}"] = None
+                    yield event, stop
+                    break
+
+
+def _join_stops(counts: Mapping[EventKey, int]) -> dict[EventKey, int]:
+    by_kind = _group(counts, _kind_of)
+    stops = _find_stops(by_kind.get("stop", ()))
+    exits = _group(by_kind.get("exit", ()), _source_of)
+    others = _group((event for kind in _DYNO_KINDS for event in by_kind.get(kind, ())), _source_of)
     joined = {event: count for event, count in counts.items() if event.kind != "stop"}
-    for event in by_kind.get("exit", ()):
-        # A dyno that Heroku stops with SIGTERM does not crash: it is the next process that ended.
-        is_crash = _is_near(event, crashes, _CRASH_MS, _CRASH_MS)
-        stop = _stop_of(event, stops.get(event.source, ()), is_crash=is_crash)
-        if stop:
-            stop.details[f"status {event.detail}"] = None
-            del joined[event]
-        elif not is_crash and _is_near(event, reasons, _EXIT_MS, _DISORDER_MS):
-            unsignalled = event._replace(kind="stop", detail=f"status {event.detail}")
-            joined[unsignalled] = joined.pop(event)
+    for source, source_exits in exits.items():
+        source_stops = stops.get(source, ())
+        lines = (
+            _Dyno(source_stops, others.get(source, ()))
+            if source.rpartition(".")[2].isdigit()
+            else _SharedSource(source_stops)
+        )
+        for event, stop in lines.stopped_exits(source_exits):
+            count = joined.pop(event)
+            if stop is None:
+                joined[event._replace(kind="stop", detail=f"status {event.detail}")] = count
     for stop in (stop for source_stops in stops.values() for stop in source_stops):
-        joined[stop.first._replace(detail=", ".join(stop.details))] = counts[stop.first]
+        if told := stop.tell():
+            line, detail = told
+            joined[line._replace(detail=detail)] = counts[line]
     return joined
 
 
-def _find_stops(signals: Iterable[EventKey]) -> dict[str, list[_Stop]]:
+def _find_stops(lines: Iterable[EventKey]) -> dict[str, list[_Stop]]:
     """The stops of each source. A signal that repeats begins another stop."""
     stops: dict[str, list[_Stop]] = {}
-    for signal in signals:
-        source_stops = stops.setdefault(signal.source, [])
+    for line in lines:
+        source_stops = stops.setdefault(line.source, [])
         last = source_stops[-1] if source_stops else None
-        if (
-            last is None
-            or signal.detail in last.details
-            or signal.at_ms - last.first.at_ms > _STOP_MS
-        ):
-            source_stops.append(_Stop(signal))
+        if last is None or line.detail in last.lines or line.at_ms - last.begin_ms > _STOP_MS:
+            source_stops.append(_Stop(line))
         else:
-            last.add(signal)
+            last.add(line)
     return stops
 
 
-def _stop_of(event: EventKey, stops: Sequence[_Stop], *, is_crash: bool) -> _Stop | None:
-    """The stop that an exit belongs to; None for a process that ended by itself."""
-    first = bisect_left(stops, event.at_ms - _STOP_MS - _EXIT_MS, key=_start_of)
-    last = bisect_right(stops, event.at_ms + _DISORDER_MS, key=_start_of)
-    latest_first = stops[first:last][::-1]
-    for stop in latest_first:
-        if stop.killed(event):
-            return stop
-    if is_crash:
-        return None
-    return next((stop for stop in latest_first if stop.precedes(event)), None)
-
-
-def _is_near(
-    event: EventKey, others: Mapping[str, Sequence[EventKey]], before_ms: int, after_ms: int
-) -> bool:
-    """Whether one of the others, by source, lies at most so long before or after the event."""
-    return bool(
-        _between(others.get(event.source, ()), event.at_ms - before_ms, event.at_ms + after_ms)
-    )
+def _recent(stops: Sequence[_Stop], event: EventKey) -> Sequence[_Stop]:
+    """The stops that an exit may belong to, the latest first."""
+    first = bisect_left(stops, event.at_ms - _STOP_MS - _EXIT_MS, key=_begin_of)
+    last = bisect_right(stops, event.at_ms + _DISORDER_MS, key=_begin_of)
+    return stops[first:last][::-1]
 
 
 def _between(events: Sequence[EventKey], start_ms: int, end_ms: int) -> Sequence[EventKey]:
@@ -163,6 +256,10 @@ def _group(
     return groups
 
 
+def _kind_of(event: EventKey) -> str:
+    return event.kind
+
+
 def _source_of(event: EventKey) -> str:
     return event.source
 
@@ -171,8 +268,8 @@ def _time_of(event: EventKey) -> int:
     return event.at_ms
 
 
-def _start_of(stop: _Stop) -> int:
-    return stop.first.at_ms
+def _begin_of(stop: _Stop) -> int:
+    return stop.begin_ms
 
 
 # --- releases -----------------------------------------------------------------------------------

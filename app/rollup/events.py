@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from heapq import nsmallest
 from typing import NamedTuple
 
-from parsers.samples import APP_EVENTS
+from parsers.samples import APP_EVENTS, KILLING_ERRORS
 
 
 class EventKey(NamedTuple):
@@ -24,19 +24,24 @@ MORE_EVENTS = EventKey(0, "more", "", "")  # stands for the events over the limi
 def limit_events(events: Mapping[EventKey, int], count_max: int) -> dict[EventKey, int]:
     """Return at most `count_max` of the counted events.
 
-    Events of the app itself (a release, say) go before events of its dynos, earlier ones before
-    later ones. The others are counted as MORE_EVENTS, which comes on top of `count_max`.
+    Events of the app itself (a release, say) go first, then those of its dynos, then errors that
+    only complete a stop; in each group, earlier ones before later ones. The others are counted as
+    MORE_EVENTS, which comes on top of `count_max`.
     """
     app_events: list[EventKey] = []
     dyno_events: list[EventKey] = []
+    errors: list[EventKey] = []
     for event in events:
-        _, kind, _, _ = event  # not event.kind: the compiled rollup holds plain tuples
+        _, kind, _, detail = event  # not event.kind: the compiled rollup holds plain tuples
         if kind in APP_EVENTS:
             app_events.append(event)
+        elif kind == "stop" and detail in KILLING_ERRORS:
+            errors.append(event)
         elif event != MORE_EVENTS:
             dyno_events.append(event)
     first = nsmallest(count_max, app_events)
     first += nsmallest(count_max - len(first), dyno_events)
+    first += nsmallest(count_max - len(first), errors)
     selection = {event: events[event] for event in first}
     more = sum(events.values()) - sum(selection.values())
     return {**selection, MORE_EVENTS: more} if more else selection

@@ -28,6 +28,7 @@ from app.rollup.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.rollup.statuses import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, limit_status
 from app.rollup.summaries import GaugeSummary, LatestText, TimingTotals
 from parsers.samples import (
+    KILLING_ERRORS,
     LIFECYCLE_EVENTS,
     Event,
     HerokuError,
@@ -215,6 +216,8 @@ class Rollup:
 
     def _observe_error(self, error: HerokuError, at_ms: int) -> None:
         self._count_error(error.source, error.code)
+        if error.code in KILLING_ERRORS:
+            self._count_event(Event("stop", error.source, error.code), at_ms)
         if labels_of(error.source)[1]:
             self._mark_active(error.source, at_ms)
 

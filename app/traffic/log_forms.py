@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from app.traffic.log_frames import read_frames
@@ -32,6 +32,8 @@ LINE_BYTES_MAX = 2**20  # Heroku's messages have at most about 10 KB; a longer l
 _OBJECT = re.compile(rb"[\s\[\x1e]*\{")
 _SOURCES = (b"app", b"heroku")
 
+_NEWLINE = re.compile(rb"\n")
+_ANY_LINE_END = re.compile(rb"[\r\n]")  # of files without a newline, as old Mac programs write them
 _PREFERENCE = 1.1  # forms other than that of `heroku logs` must read a tenth more lines
 
 ReadLines = Callable[[Iterable[bytes]], list[LogLine]]
@@ -51,15 +53,12 @@ def find_form(head: bytes, latest_ms: int, *, final: bool) -> LogForm | None:
         latest_ms: about the latest possible time, for times without a year.
         final: whether this is the whole log, so that its last line is complete.
     """
-    lines = [line for line in head.split(b"\n") if line.strip()]
-    if not final and not head.endswith(b"\n") and len(head) <= LINE_BYTES_MAX:
-        lines = lines[:-1]
-    lines_read, form = _best_line_form(lines, latest_ms)
-    if looks_like_body(head.lstrip(b"\r\n")):
+    lines_read, form = _best_line_form(head, latest_ms, final=final)
+    if looks_like_body(head.lstrip(b"\r\n \t")):
         # Programs that drop the host name of each frame leave its count as it was.
         frames_read = _count_frames(head, final=final)
         if frames_read and 2 * frames_read >= lines_read:
-            return LogForm("drain bodies", _read_bodies)
+            return LogForm("drain bodies", read_frames)
     elif _OBJECT.match(head):
         objects, _ = split_objects(head.decode(errors="replace"), final=final)
         objects_read = lines_of(objects, latest_ms)
@@ -70,8 +69,22 @@ def find_form(head: bytes, latest_ms: int, *, final: bool) -> LogForm | None:
     return form if lines_read else None
 
 
-def _best_line_form(lines: Sequence[bytes], latest_ms: int) -> tuple[int, LogForm]:
-    """(how many of these lines can be read, the form of lines that can read most of them)."""
+def _best_line_form(head: bytes, latest_ms: int, *, final: bool) -> tuple[int, LogForm]:
+    """(how many lines can be read, the form of lines that can read most of them)."""
+    is_complete = final or len(head) > LINE_BYTES_MAX
+    lines = [line for line in head.split(b"\n") if line.strip()]
+    if not is_complete and not head.endswith(b"\n"):
+        lines = lines[:-1]
+    best = _best_form_of(lines, _NEWLINE, latest_ms)
+    if is_complete and len(lines) == 1 and b"\r" in lines[0].strip():
+        lines = [line for line in lines[0].split(b"\r") if line.strip()]
+        return max(best, _best_form_of(lines, _ANY_LINE_END, latest_ms), key=itemgetter(0))
+    return best
+
+
+def _best_form_of(
+    lines: Sequence[bytes], line_end: re.Pattern[bytes], latest_ms: int
+) -> tuple[int, LogForm]:
     read_archived = partial(_archived_lines, latest_ms=latest_ms)
     read_exported = partial(_exported_lines, latest_ms=latest_ms)
     candidates: list[tuple[str, ReadLines]] = [
@@ -86,7 +99,7 @@ def _best_line_form(lines: Sequence[bytes], latest_ms: int) -> tuple[int, LogFor
     if counts[best] <= counts[0] * _PREFERENCE:
         best = 0
     name, read_lines = candidates[best]
-    return counts[best], LogForm(name, partial(_read_lines, read_lines))
+    return counts[best], LogForm(name, partial(_read_lines, read_lines, line_end))
 
 
 def _count_heroku(messages: Iterable[Message | None]) -> int:
@@ -94,22 +107,19 @@ def _count_heroku(messages: Iterable[Message | None]) -> int:
 
 
 def _count_frames(head: bytes, *, final: bool) -> int:
-    groups = read_frames((head.lstrip(b"\r\n"),))
+    groups = read_frames((head,))
     lines = next(groups)
     if final:
         lines += next(groups)
     return _count_heroku(line.message for line in lines)
 
 
-def _read_bodies(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
-    chunks = iter(chunks)
-    return read_frames(chain((next(chunks, b"").lstrip(b"\r\n"),), chunks))
-
-
-def _read_lines(read_lines: ReadLines, chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
+def _read_lines(
+    read_lines: ReadLines, line_end: re.Pattern[bytes], chunks: Iterable[bytes]
+) -> Iterator[list[LogLine]]:
     rest = b""
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
+        *lines, rest = line_end.split(rest + chunk)
         if len(rest) > LINE_BYTES_MAX:
             lines.append(rest)
             rest = b""

@@ -9,6 +9,8 @@ from parsers.framing import COUNT_MAX, Damage, FrameReader
 from parsers.samples import ParseError
 from parsers.syslog_header import parse_message
 
+_BLANKS = b"\r\n \t"  # which a stretch of damage does not begin with
+
 
 def read_frames(chunks: Iterable[bytes]) -> Iterator[list[LogLine]]:
     """Yield the lines of each chunk."""
@@ -26,6 +28,8 @@ def _frame_lines(items: Iterable[bytes | Damage], pending: bytearray) -> list[Lo
     offset = 0
     for item in items:
         if isinstance(item, Damage):
+            while pending[offset] in _BLANKS:
+                offset += 1
             stretch = bytes(pending[offset : offset + item.size])
             lines.append(LogLine(stretch, False, None, "frame"))
             offset += item.size

@@ -10,8 +10,8 @@ from parsers.syslog_header import Message
 class LogLine(NamedTuple):
     """One line of text, one object or one frame, readable or not.
 
-    `raw` identifies the line: the text from Heroku's time on, without colors and line end; the
-    frame without its count; or a damaged stretch of frames unchanged. If it cannot be parsed,
+    `raw` is the line as it was read: the text from Heroku's time on, without colors and line end;
+    the frame without its count; or a damaged stretch of frames unchanged. If it cannot be parsed,
     `message` is None and `reason` is a key of parsers.samples.REASONS.
     """
 

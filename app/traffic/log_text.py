@@ -14,7 +14,7 @@ from parsers import dispatch
 from parsers.heroku_logs_text import parse_line
 from parsers.samples import ParseError
 
-_CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")  # colors and the like (ECMA-48, section 5.4)
+CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]")  # colors and the like (ECMA-48, section 5.4)
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # also between files that were joined
 _INDENTATION = b" \t\r#>|"  # also of comments, quotations and tables
 
@@ -22,7 +22,7 @@ _INDENTATION = b" \t\r#>|"  # also of comments, quotations and tables
 def clean_line(line: bytes) -> bytes:
     """The line without colors, indentation and line end."""
     if b"\x1b" in line:
-        line = _CONTROL.sub(b"", line)
+        line = CONTROL.sub(b"", line)
     return line.lstrip(_INDENTATION).removeprefix(_BYTE_ORDER_MARK).rstrip(b"\r")
 
 

@@ -42,15 +42,20 @@ class SentLines:
     def __contains__(self, key: int) -> bool:
         return key in self._keys
 
-    def key(self, raw: bytes) -> int:
-        """The key of the next occurrence of this line."""
-        line = _digest(raw)
+    def next_keys(self, identity: bytes, raw: bytes) -> tuple[int, int]:
+        """The key of the next occurrence of this line, and the one of versions before.
+
+        Args:
+            identity: what is the same about the line in all forms; see app.traffic.line_identity.
+            raw: the line as it was read, which was its key before.
+        """
+        line = _digest(identity)
         occurrence = self._occurrences.pop(line, 0) + 1
         self._occurrences[line] = occurrence
         if len(self._occurrences) > self._lines_max:  # equal lines have equal times: they are close
             for oldest in list(islice(self._occurrences, self._lines_max // 2)):
                 del self._occurrences[oldest]
-        return line if occurrence == 1 else _digest(b"%d %d" % (line, occurrence))
+        return _occurrence_key(line, occurrence), _occurrence_key(_digest(raw), occurrence)
 
     def add(self, keys: Sequence[int]) -> None:
         """Add the keys of sent lines to the file. The next run contains them."""
@@ -104,6 +109,10 @@ def forget_sent_lines(directory: Path, app: str) -> None:
     for path in directory.glob(f"{app}-*"):
         if name.fullmatch(path.name):
             path.unlink(missing_ok=True)
+
+
+def _occurrence_key(line: int, occurrence: int) -> int:
+    return line if occurrence == 1 else _digest(b"%d %d" % (line, occurrence))
 
 
 def _digest(data: bytes) -> int:

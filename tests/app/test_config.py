@@ -206,6 +206,15 @@ def test_an_env_file_adds_settings_and_leaves_all_else_alone(
     assert warning == "Ignoring unknown setting DYNOMETR_KAFKA. Did you mean DYNOMETER_KAFKA?"
 
 
+def test_a_line_of_an_env_file_that_is_no_setting_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("PORT=9000\nsome words\n")
+    with pytest.raises(ConfigError, match=r"\.env, line 2: expected NAME=VALUE, not 'some words'"):
+        load_env_file({})
+
+
 def test_an_env_file_that_cannot_be_read_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from parsers.samples import (
     HerokuError,
     Measurements,
     ParseError,
+    ProcessExit,
     Request,
     RuntimeMetrics,
     Sample,
@@ -63,13 +64,46 @@ def test_an_app_may_print_anything(text: str) -> None:
         "Relocating the furniture",
         "Restarting",
         "Process exited",
-        "Process exited with status 999",
         "Idling for a reason",
         "",
     ],
 )
 def test_lines_without_a_metric_give_no_sample(text: str) -> None:
     assert read(text) is None
+
+
+@pytest.mark.parametrize(
+    "junk", ["", "\n", "      ern-fina", "   x", '"', "'", "\\n", ".", ",", "]", "\x1b[0m", "\x00"]
+)
+def test_states_and_exits_are_read_whatever_follows_them(junk: str) -> None:
+    crash = StateChange("web.1", "starting", "crashed")
+    assert read("State changed from starting to crashed" + junk) == crash
+    assert read("Process exited with status 1" + junk) == ProcessExit("web.1", 1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "State changed from starting to crashed1",
+        "State changed from starting to crashed-1",
+        "State changed from starting to crashed\xff",
+        "State changed from starting to ",
+        "State changed from starting",
+        "State changed from ",
+        "State changed from Up to down",
+        "Process exited with status ",
+        "Process exited with status x",
+        "Process exited with status -1",
+        "Process exited with status 1x",
+        "Process exited with status 1.5",
+        "Process exited with status 256",
+        "Process exited with status 1370",
+    ],
+)
+def test_damaged_states_and_exits_are_errors(text: str) -> None:
+    with pytest.raises(ParseError) as error:
+        read(text)
+    assert error.value.reason == "lifecycle"
 
 
 @pytest.mark.parametrize(

@@ -266,6 +266,8 @@ class CopyCountingBytes(bytes):
         b"1 x",
         b"7",
         b" ",
+        b"\n \t9 <1>1 ",
+        b"\n" + b" " * 63 + b"9 <1>1 x",
     ],
 )
 def test_no_byte_is_copied_often(unit: bytes) -> None:
@@ -298,6 +300,8 @@ PIECES = st.one_of(
             FRAME[:-1],
             FRAME.replace(b"\n", b"\r\n"),
             b"\n",
+            b"\n  \t",
+            b" " * 30,
             b"<1>1 x\n",
         ]
     ),
@@ -318,22 +322,76 @@ def test_any_split_of_any_bytes_gives_the_same(parts: list[bytes], data: st.Data
     assert items + reader.end() == list(split(body))
 
 
-@pytest.mark.parametrize("blank", [b"\n", b"\r\n", b"\n" * 9])
-def test_blank_lines_between_messages_and_at_the_end_are_nothing(blank: bytes) -> None:
-    assert read(FRAME + blank + FRAME + blank) == [LINE, LINE]
+EDITED_LINE = LINE.replace(b"info", b"warning")
+EDITED_FRAME = FRAME.replace(b"info", b"warning")  # its count is too small
+BLANKS = [b"\n", b"\r\n", b"\n" * 9, b"    ", b"\t", b"\n  \t ", b" \r\n\r\n  ", b" " * 200]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+@pytest.mark.parametrize(
+    ("frame", "line"), [(FRAME, LINE), (EDITED_FRAME, EDITED_LINE), (LINE, LINE)]
+)
+def test_blanks_around_messages_are_nothing(blank: bytes, frame: bytes, line: bytes) -> None:
+    assert read(blank + frame + blank + frame + blank) == [line, line]
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_a_message_of_several_lines_is_whole_after_blanks(blank: bytes) -> None:
+    """Also one with lines that look like frames."""
+    app_frame = app_line(b"x\n" + FRAME * 2)
+    assert read(FRAME + blank + app_frame + FRAME) == [LINE, app_frame.partition(b" ")[2], LINE]
+
+
+@pytest.mark.parametrize("indentation", [b"", b"  ", b"\t", b" " * 40])
+def test_edited_frames_are_found_after_damage_also_with_indentation(indentation: bytes) -> None:
+    damage = b"junk\n" + indentation
+    assert read(FRAME + b"\n " + damage + EDITED_FRAME + indentation + EDITED_FRAME) == [
+        LINE,
+        Damage(len(damage)),
+        EDITED_LINE,
+        EDITED_LINE,
+    ]
+
+
+@pytest.mark.parametrize("before", [b"", FRAME, EDITED_FRAME])
+@pytest.mark.parametrize(
+    "frame", [EDITED_FRAME[:-1], LINE[:-1], b"0 " + LINE[:-1], b"%d " % len(LINE[:-9]) + LINE[:-1]]
+)
+def test_a_last_line_that_is_not_shorter_than_its_count_ends_with_the_input(
+    before: bytes, frame: bytes
+) -> None:
+    assert read(before + frame) == [*read(before), frame[frame.index(b"<") :]]
+
+
+@pytest.mark.parametrize("cut_bytes", [2, 9, 40])
+def test_a_last_line_that_is_shorter_than_its_count_was_cut_off(cut_bytes: int) -> None:
+    cut_frame = FRAME[:-cut_bytes]
+    assert read(FRAME + cut_frame) == [LINE, Damage(len(cut_frame))]
+
+
+@pytest.mark.parametrize("last", [EDITED_FRAME[:-1] + FRAME[:-9], EDITED_FRAME + b"more"])
+def test_a_last_line_whose_end_is_not_clear_is_damage(last: bytes) -> None:
+    assert read(FRAME + last) == [LINE, Damage(len(last))]
+
+
+def test_a_connection_that_ends_within_a_message_leaves_damage() -> None:
+    reader = FrameReader()
+    assert reader.feed(FRAME + EDITED_FRAME[:-1]) == [LINE]
+    assert reader.end(is_cut=True) == [Damage(len(EDITED_FRAME) - 1)]
 
 
 @given(st.lists(PIECES, max_size=8))
 def test_no_byte_is_lost_or_invented(parts: list[bytes]) -> None:
-    """Before a message there is nothing but its count and blank lines."""
+    """Before a message there is nothing but its count and blanks."""
     rest = b"".join(parts)
     for item in split(rest):
+        rest = rest.lstrip(b"\r\n \t")
         if isinstance(item, Damage):
             rest = rest[item.size :]
             continue
         whole_frame = rest.startswith(counted(item))
-        before = re.match(b"[0-9]+ " if whole_frame else rb"[\r\n]*([0-9]{1,20} )?", rest)
+        before = re.match(b"[0-9]+ " if whole_frame else rb"([0-9]{1,20} )?", rest)
         assert before
         assert rest[before.end() :].startswith(item)
         rest = rest[before.end() + len(item) :]
-    assert rest.strip(b"\r\n") == b""
+    assert rest.strip(b"\r\n \t") == b""

@@ -217,7 +217,8 @@ def test_a_service_time_of_15_minutes_is_read() -> None:
         router_text(service="18s"),
         router_text(connect="1_0ms"),
         router_text(connect="ms"),
-        router_text(size="1e3"),
+        router_text(size="abc"),
+        router_text(size="-1"),
         router_text(service="9" * 11 + "ms"),
     ],
 )
@@ -225,6 +226,23 @@ def test_a_line_with_an_unreadable_value_is_an_error(line: str) -> None:
     with pytest.raises(ParseError) as error:
         parse(line.encode())
     assert error.value.reason == "router"
+
+
+@pytest.mark.parametrize(
+    "junk", ["\\n", "\\r\\n", ",", "]", "'", "\x1b[0m", "\x00", "e3", "0" * 15]
+)
+@pytest.mark.parametrize("end", ["", "\n", " ", ' protocol=https"'])
+def test_junk_behind_the_number_of_bytes_leaves_only_that_number_unknown(
+    junk: str, end: str
+) -> None:
+    text = "dyno=web.1 connect=1ms service=18ms status=200 bytes=828"
+    request = parse(f"at=info method=GET path=/ {text}{junk}{end}".encode())
+    assert request == Request("web.1", 200, "", 1, 18, None)
+
+
+def test_a_quote_behind_the_number_of_bytes_is_no_part_of_it() -> None:
+    text = 'at=info method=GET path=/ dyno=web.1 connect=1ms service=18ms status=200 bytes=828"'
+    assert parse(text.encode()) == Request("web.1", 200, "", 1, 18, 828)
 
 
 @pytest.mark.parametrize("dyno", ["we+b.1", "web.1.2", "web.", "w" * 129, "web.1;x"])

@@ -142,7 +142,8 @@ def parse_map(answer: Any) -> dict[bytes, bytes]:
 
 
 CHECK_ADDRESS = (
-    "Check that it is running, and check REDIS_URL: host, port, and rediss:// only if it uses TLS."
+    "Check that it is running, and check REDIS_URL: host, port, and rediss:// if and only if it "
+    "uses TLS."
 )
 # Patterns of error texts of Redis and its client, with the fix for each. The last matches any text.
 _FIXES = (

@@ -42,6 +42,13 @@ function columns({ chart, page }) {
 // A logarithmic scale cannot show 0.
 const positive = (list, log) => (log ? list.map((value) => (value === null ? null : Math.max(value, 1))) : list);
 
+// Where points are too dense to be drawn, those without neighbours still are: no line shows them.
+function isolatedPoints(plot, index, areAllDrawn) {
+  const values = plot.data[index];
+  const isGap = (position) => values[position] === null || values[position] === undefined;
+  return areAllDrawn ? null : [...values.keys()].filter((position) => !isGap(position) && isGap(position - 1) && isGap(position + 1));
+}
+
 function series(entry) {
   const { chart } = entry;
   if (chart.kind === "bands") return [{}, { show: true, stroke: "transparent", points: { show: false } }];
@@ -52,7 +59,7 @@ function series(entry) {
     const common = { label: line.name, show: !hiddenLines(chart.key).has(line.name), spanGaps: false };
     if (line.past) return { ...common, stroke: () => color("past"), width: 1.5, dash: [2, 3], points: { show: false } };
     if (chart.kind === "bars") return { ...common, fill: () => color(line.style), width: 0, paths: bars, points: { show: false } };
-    return { ...common, stroke: () => color(line.style), width: 1.5, points: { size: 4, fill: () => color(line.style) } };
+    return { ...common, stroke: () => color(line.style), width: 1.5, points: { size: 4, fill: () => color(line.style), filter: isolatedPoints } };
   })];
 }
 

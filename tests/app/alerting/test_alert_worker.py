@@ -172,6 +172,14 @@ async def test_silence_of_an_app_is_sent_once_and_resolved() -> None:
         assert sim.told[0].message["alerts"][0]["since"] == begun_s
 
 
+async def test_an_app_that_was_only_replayed_is_never_silent() -> None:
+    async with world() as sim:
+        sim.origin = Origin("replay", notifies=True)
+        await sim.live(20, quiet)
+        await sim.live(30)
+        assert sim.stories == []
+
+
 async def test_silence_is_expected_of_rarely_used_and_sleeping_apps() -> None:
     async with world() as sim:
         for _ in range(6):

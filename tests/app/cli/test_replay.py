@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import signal
 import socket
@@ -344,6 +345,41 @@ def test_files_that_overlap_are_sent_once(tmp_path: Path) -> None:
     assert "60 read, 50 sent, 10 skipped" in lines[2]
 
 
+def forms_of(lines: Sequence[str]) -> dict[str, bytes]:
+    """These router lines in several forms."""
+    parts = [line.rstrip().split(" heroku[router]: ") for line in lines]
+    frames = [f"<158>1 {time} host heroku router - {text}\n" for time, text in parts]
+    source = {"appname": "heroku", "procid": "router"}
+    objects = [{"dt": time, "message": text, "syslog": source} for time, text in parts]
+    return {
+        "text": "".join(lines).encode(),
+        "frames": framed(*frames),
+        "syslog": "".join(frames).encode(),
+        "json": "".join(f"{json.dumps(entry)}\n" for entry in objects).encode(),
+    }
+
+
+@pytest.mark.parametrize("second_form", ["text", "frames", "syslog", "json"])
+@pytest.mark.parametrize("first_form", ["text", "frames", "syslog", "json"])
+def test_files_that_overlap_in_different_forms_are_sent_once(
+    tmp_path: Path, first_form: str, second_form: str
+) -> None:
+    """Together and in two runs. Equal lines count as often as the file with most of them says."""
+    first, second = numbered(0, 4) + numbered(3, 1), numbered(3, 1) * 3 + numbered(4, 2)
+    paths = [str(tmp_path / name) for name in ("one", "two")]
+    Path(paths[0]).write_bytes(forms_of(first)[first_form])
+    Path(paths[1]).write_bytes(forms_of(second)[second_form])
+    for runs in ([paths], [[paths[0]], [paths[1]]]):
+        with recording_drain() as drain:
+            for files in runs:
+                dynometer(
+                    *("replay", *files, "--app", "shop", "--to", drain.url),
+                    settings={"DYNOMETER_DATA_DIR": str(tmp_path / str(len(runs)))},
+                )
+
+        assert len(frames_of(drain)) == len(first) + 3
+
+
 def test_empty_input_is_named_as_such(tmp_path: Path) -> None:
     with recording_drain() as drain:
         result = replay(drain, b"", memory=tmp_path)
@@ -495,7 +531,7 @@ def test_lines_sent_before_the_service_told_its_store_are_still_remembered(
 ) -> None:
     log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
     keys = SentLines(sent_lines_path(tmp_path / "replay", "shop", service, ""))
-    keys.add([keys.key(line) for line in log.splitlines()[:4]])
+    keys.add([keys.next_keys(line, line)[1] for line in log.splitlines()[:4]])
 
     assert b"10 read, 6 sent, 4 skipped" in replay(service, log, memory=tmp_path).stdout
 
@@ -563,6 +599,23 @@ def test_a_summary_says_why_nothing_was_counted(
     assert f"Counted         0: all lines {reason}\n" in stdout
     assert f"Counted         0: all lines with a metric {reason}\n" in more
     assert "See " not in stdout
+
+
+def test_a_shifted_file_of_more_than_7_days_says_what_lies_too_far_back(
+    service: str, tmp_path: Path
+) -> None:
+    old = [router_text(at=AT_S - days * 86_400) for days in (20, 9, 8)]
+    last = text_line("app[web.1]", "hello", at=AT_S)
+
+    def summary(*lines: str) -> str:
+        log = "".join(lines).encode()
+        return replay(service, log, "--shift-to-now", memory=tmp_path).stdout.decode()
+
+    stdout = summary(*old, router_text(at=AT_S))
+    assert "Too old         3 (over 7 days before the last line)\n" in stdout
+    assert "moves them" not in stdout
+    lie_back = "Counted         0: all lines with a metric lie over 7 days before the last line\n"
+    assert lie_back in summary(*old, last)
 
 
 def test_a_batch_that_was_stored_but_not_remembered_is_told_as_duplicate(

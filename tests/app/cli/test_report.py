@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from app.cli.report import WIDTH
 from tests.support.logtext import (
     AT_S,
+    ROOT,
     dynometer,
     framed,
     load_text,
@@ -312,6 +315,17 @@ def test_a_stop_by_heroku_and_a_maintenance_are_told_as_on_the_page() -> None:
     assert events["maintenance"]["details"] == {"began": 1, "ended": 1}
 
 
+def test_a_full_disk_is_one_line_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "app.cli", "report", "-"]
+    with Path("/dev/full").open("wb") as full:
+        result = subprocess.run(
+            command, input=LOG, stdout=full, stderr=subprocess.PIPE, cwd=ROOT, check=False
+        )
+    assert result.returncode == 1
+    assert result.stderr.startswith(b"dynometer: cannot write the output: No space left")
+    assert result.stderr.count(b"\n") == 1
+
+
 def test_many_events_of_a_kind_stay_within_the_width() -> None:
     log = "".join(
         text_line(f"heroku[background-jobs.{dyno}]", "Process exited with status 1", at=AT_S)
@@ -321,6 +335,24 @@ def test_many_events_of_a_kind_stay_within_the_width() -> None:
     lines = table_of(log.encode())
 
     assert any("24 more" in line for line in lines)
+    assert max(map(len, lines)) <= WIDTH
+
+
+def test_long_names_are_shortened_in_events_as_in_the_table_of_dynos() -> None:
+    name = f"{'long' * 25}.1"
+    log = [
+        text_line(f"heroku[{name}]", "State changed from up to crashed", at=AT_S),
+        text_line(f"heroku[{name}]", "Process exited with status 1", at=AT_S),
+        text_line("app[api]", f"Set {'LONG' * 10} config vars by user ada@example.com", at=AT_S),
+    ]
+
+    lines = table_of("".join(log).encode())
+
+    short = "longlongl…glong.1"
+    assert f"  crash         1  10:00: {short}" in lines
+    assert f"  exit          1  10:00: {short} status 1" in lines
+    assert any(line.startswith(f"{short} ") for line in lines)
+    assert any("LONG" * 10 in line for line in lines)
     assert max(map(len, lines)) <= WIDTH
 
 

@@ -155,6 +155,102 @@ def test_a_detached_one_off_dyno_is_stopped() -> None:
     ]
 
 
+@pytest.mark.parametrize("process_type", ["run", "scheduler", "release"])
+@pytest.mark.parametrize("status", [1, 127, 130, 137])
+def test_a_one_off_dyno_that_fails_after_another_was_stopped_is_an_exit(
+    process_type: str, status: int
+) -> None:
+    first = (b"heroku", f"{process_type}.100".encode())
+    second = (b"heroku", f"{process_type}.200".encode())
+    assert events_of((100, first, TERM), (102, first, EXIT(143)), (118, second, EXIT(status))) == [
+        (100, "stop", process_type, "SIGTERM"),
+        (118, "exit", process_type, str(status)),
+    ]
+
+
+def test_a_one_off_dyno_that_fails_after_another_hung_up_is_an_exit() -> None:
+    hangup = "Client connection closed. Sending SIGHUP to all processes"
+    first, second = (b"heroku", b"run.1"), (b"heroku", b"run.2")
+    assert events_of((100, first, hangup), (140, second, EXIT(127))) == [
+        (100, "stop", "run", "SIGHUP"),
+        (140, "exit", "run", "127"),
+    ]
+
+
+def test_a_one_off_dyno_that_heroku_kills_is_stopped() -> None:
+    first, second = (b"heroku", b"run.1"), (b"heroku", b"run.2")
+    assert events_of(
+        (100, first, TERM), (120, second, EXIT(1)), (130, first, KILL), (130.1, first, EXIT(137))
+    ) == [(100, "stop", "run", "SIGTERM, SIGKILL, status 137"), (120, "exit", "run", "1")]
+
+
+RESTART = "State changed from up to starting"
+UP = "State changed from starting to up"
+
+
+@pytest.mark.parametrize("begin", [[], [(99.5, RESTART)], [(98, "Cycling"), (99, RESTART)]])
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [(110, UP)],
+        [(110, RESTART)],
+        [(110, "State changed from down to starting")],
+        [(104, RESTART), (110, UP)],
+        [(109, EXIT(2)), (109.1, "State changed from starting to crashed")],
+    ],
+)
+def test_a_stop_is_over_when_another_process_runs(
+    begin: list[tuple[float, str]], turn: list[tuple[float, str]]
+) -> None:
+    told = web(*begin, (100, TERM), (102, EXIT(143)), *turn, (130, EXIT(1)))
+    assert (100, "stop", "SIGTERM") in told
+    assert (130, "exit", "1") in told
+
+
+def test_a_stop_has_one_exit() -> None:
+    assert web((100, RESTART), (100.5, TERM), (103, EXIT(1)), (110, EXIT(2))) == [
+        (100, "restart", "was up"),
+        (100.5, "stop", "SIGTERM, status 1"),
+        (110, "exit", "2"),
+    ]
+    assert web((100, TERM), (110, EXIT(1)), (130, KILL), (130.1, EXIT(137))) == [
+        (100, "stop", "SIGTERM, SIGKILL, status 137"),
+        (110, "exit", "1"),
+    ]
+
+
+def test_a_restart_that_is_logged_after_its_signal_does_not_close_the_stop() -> None:
+    assert web((100, TERM), (101, RESTART), (103, EXIT(1))) == [
+        (100, "stop", "SIGTERM, status 1"),
+        (101, "restart", "was up"),
+    ]
+
+
+def test_without_signals_a_dyno_that_is_up_again_ended_by_itself() -> None:
+    assert web((100, RESTART), (108, UP), (130, EXIT(1)))[-1] == (130, "exit", "1")
+    asleep = "State changed from down to starting"
+    assert web((100, asleep), (110, EXIT(1)))[-1] == (110, "exit", "1")
+
+
+@pytest.mark.parametrize("code", ["R10", "R12", "R15"])
+@pytest.mark.parametrize("source", [b"web.1", b"run.7"])
+def test_without_lines_about_signals_an_error_tells_that_heroku_killed_a_dyno(
+    source: bytes, code: str
+) -> None:
+    origin = (b"heroku", source)
+    name = source.decode().replace("run.7", "run")
+    lines = [(100, origin, f"Error {code} (Some timeout)"), (100.2, origin, EXIT(137))]
+    for order in permutations(lines):
+        assert events_of(*order) == [(100, "stop", name, f"{code}, status 137")]
+    assert events_of(lines[0]) == []
+    assert events_of(lines[0], (130, origin, EXIT(1))) == [(130, "exit", name, "1")]
+
+
+@pytest.mark.parametrize("code", ["R13", "R14", "R16", "R99"])
+def test_other_errors_kill_no_dyno(code: str) -> None:
+    assert web((100, f"Error {code} (x)"), (100.2, EXIT(137))) == [(100.2, "exit", "137")]
+
+
 def test_a_dyno_comes_up_and_goes_down() -> None:
     assert web(
         (100, "State changed from starting to up"),
@@ -239,12 +335,14 @@ def test_the_original_detail_of_an_event_does_not_depend_on_others() -> None:
 def test_counts_are_kept() -> None:
     counts = {
         MORE_EVENTS: 7,
-        EventKey(100_000, "stop", "run", "SIGTERM"): 2,
-        EventKey(100_500, "exit", "run", "1"): 2,
+        EventKey(100_000, "stop", "run", "SIGKILL"): 2,
+        EventKey(100_500, "exit", "run", "137"): 2,
+        EventKey(100_600, "exit", "run", "1"): 2,
         EventKey(200_000, "crash", "web.1", ""): 3,
     }
     assert tell_events(counts) == {
         MORE_EVENTS: 7,
-        EventKey(100_000, "stop", "run", "SIGTERM, status 1"): 2,
+        EventKey(100_000, "stop", "run", "SIGKILL, status 137"): 2,
+        EventKey(100_600, "exit", "run", "1"): 2,
         EventKey(200_000, "crash", "web.1", ""): 3,
     }

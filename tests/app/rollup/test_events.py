@@ -30,6 +30,16 @@ def test_below_the_limit_all_events_stay() -> None:
     assert limit_events(CYCLES, 5) == CYCLES
 
 
+def test_errors_that_complete_a_stop_displace_no_other_events() -> None:
+    errors = {EventKey(number, "stop", "web.1", "R15"): 1 for number in range(5)}
+    signal = EventKey(9, "stop", "web.1", "SIGKILL")
+    assert limit_events({**errors, signal: 1}, 2) == {
+        signal: 1,
+        EventKey(0, "stop", "web.1", "R15"): 1,
+        MORE_EVENTS: 4,
+    }
+
+
 def test_stops_and_starts_displace_no_other_events() -> None:
     rollup = Rollup()
     for number in range(600):

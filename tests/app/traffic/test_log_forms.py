@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.traffic.log_forms import LINE_BYTES_MAX
 from app.traffic.log_input import CHUNK_BYTES, LogInput
 from app.traffic.log_line import LogLine
 from parsers import dispatch
@@ -48,6 +49,15 @@ NO_ZONE = " (its times have no zone: read as UTC)"
 INPUTS: dict[str, tuple[bytes, str]] = {
     "text": (LOG.encode(), "heroku logs"),
     "crlf": (LOG.replace("\n", "\r\n").encode(), "heroku logs"),
+    "cr": (LOG.replace("\n", "\r").encode(), "heroku logs"),
+    "cr, utf-16": (LOG.replace("\n", "\r").encode("utf-16"), "heroku logs, UTF-16"),
+    "cr, grep": (
+        each("a.log:{time} heroku[router]: {message}").replace(b"\n", b"\r"),
+        "heroku logs, with a prefix",
+    ),
+    "cr, archive": (each(ARCHIVE).replace(b"\n", b"\r"), "Papertrail archive"),
+    "cr, drain bodies": (framed(*FRAMES).replace(b"\n", b"\r"), "drain bodies"),
+    "cr, better stack": (objects().replace(b"\n", b"\r"), "Better Stack JSON"),
     "no newline at the end": (LOG.rstrip("\n").encode(), "heroku logs"),
     "utf-8 with a mark": (b"\xef\xbb\xbf" + LOG.encode(), "heroku logs"),
     "utf-8 with marks between": ((b"\xef\xbb\xbf".join(map(str.encode, TEXTS))), "heroku logs"),
@@ -86,6 +96,19 @@ INPUTS: dict[str, tuple[bytes, str]] = {
         "syslog lines",
     ),
     "drain bodies": (framed(*FRAMES), "drain bodies"),
+    "drain bodies after blanks": (b" \t\n  " + framed(*FRAMES), "drain bodies"),
+    "drain bodies, indented": (
+        b"\n    ".join(framed(frame) for frame in FRAMES),
+        "drain bodies",
+    ),
+    "drain bodies, indented and edited": (
+        b"\n    ".join(framed(frame).replace(b"18ms", b"018ms") for frame in FRAMES),
+        "drain bodies",
+    ),
+    "drain bodies, edited, without the last newline": (
+        b"".join(framed(frame).replace(b"18ms", b"018ms") for frame in FRAMES)[:-1],
+        "drain bodies",
+    ),
     "drain bodies with newlines": (b"\n\n" + framed(*FRAMES) + b"\n", "drain bodies"),
     "logentries": (
         each("22 Nov 2026 04:00:00.942309 <158>1 {time} heroku router - - {message}"),
@@ -157,6 +180,24 @@ def test_a_line_is_known_again_whatever_is_around_it(tmp_path: Path, form: str) 
     path.write_bytes(each(form))
 
     assert [text.strip().encode() for text in TEXTS] == [line.raw for line in read(path)[0]]
+
+
+def test_a_long_file_of_lines_that_end_in_cr_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "input"
+    path.write_bytes(LOG.replace("\n", "\r").encode() * 30)
+    assert path.stat().st_size > 2 * LINE_BYTES_MAX
+
+    assert [line.message is None for line in read(path)[0]] == [False] * COUNT * 30
+
+
+def test_a_progress_bar_is_one_line(tmp_path: Path) -> None:
+    """A CR alone ends a line only where that makes more lines readable."""
+    path = tmp_path / "input"
+    path.write_text("2026-11-22T10:00:00.123456+00:00 app[web.1]: 10 %\r20 %\r30 %")
+
+    [line] = read(path)[0]
+    assert line.message
+    assert line.message.text == b"10 %\r20 %\r30 %"
 
 
 def test_a_file_of_text_is_not_read_in_other_forms_too(tmp_path: Path) -> None:

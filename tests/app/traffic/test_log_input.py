@@ -86,6 +86,16 @@ def test_a_damaged_stretch_is_one_line_and_keeps_its_bytes(tmp_path: Path) -> No
     assert not lines[1].is_frame
 
 
+@pytest.mark.parametrize("blanks", [b" ", b"\n\n", b"\r\n\t "])
+def test_blanks_before_frames_and_damage_belong_to_neither(tmp_path: Path, blanks: bytes) -> None:
+    damage = b"junk\n"
+
+    lines = lines_of(write_log(tmp_path, blanks + framed(LOST, FRAME) + blanks + damage))
+
+    assert [LOST.encode(), FRAME.encode(), damage] == [line.raw for line in lines]
+    assert [line.is_frame for line in lines] == [True, True, False]
+
+
 def test_a_frame_without_a_header_has_a_reason(tmp_path: Path) -> None:
     lines = lines_of(write_log(tmp_path, framed(FRAME, "<158>1 nothing more\n", FRAME)))
 

@@ -15,7 +15,7 @@ STORE, EMPTIED_STORE = "0f" * 16, "1e" * 16
 def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
     memory = SentLines(path)
-    key = memory.key(b"a line")
+    key = memory.next_keys(b"a line", b"")[0]
     memory.add([key])
     path.write_bytes(path.read_bytes() + b"half")
 
@@ -28,7 +28,7 @@ def test_memory_forgets_a_half_written_digest(tmp_path: Path) -> None:
 def test_memory_keeps_the_newest(tmp_path: Path) -> None:
     path = tmp_path / "shop"
     memory = SentLines(path, lines_max=10)
-    keys = [memory.key(b"line %d" % number) for number in range(25)]
+    keys = [memory.next_keys(b"line %d" % number, b"")[0] for number in range(25)]
     for key in keys:
         memory.add([key])
 
@@ -42,7 +42,7 @@ def test_memory_keeps_the_newest(tmp_path: Path) -> None:
 def send(directory: Path, line: bytes, *, url: str = URL, store_id: str = STORE) -> bool:
     """Send a line unless it was sent before; returns whether it was sent now."""
     memory = SentLines(sent_lines_path(directory, "shop", url, store_id))
-    key = memory.key(line)
+    key = memory.next_keys(line, b"")[0]
     is_new = key not in memory
     if is_new:
         memory.add([key])
@@ -105,9 +105,9 @@ def test_a_file_that_an_older_version_trimmed_is_taken_over(tmp_path: Path) -> N
     link = sent_lines_path(tmp_path, "shop", URL, "")
     send(tmp_path, b"one")
     older_version = SentLines(link, lines_max=1)
-    older_version.add([older_version.key(b"%d" % number) for number in range(3)])
+    older_version.add([older_version.next_keys(b"%d" % number, b"")[0] for number in range(3)])
     assert not link.is_symlink()
-    older_version.add([older_version.key(b"two")])
+    older_version.add([older_version.next_keys(b"two", b"")[0]])
 
     assert not send(tmp_path, b"one")
     assert not send(tmp_path, b"two")
