@@ -26,7 +26,7 @@ from app.cli.open_store import open_store
 from app.cli.output import format_minute, print_err, print_table
 from app.cli.syslog import add_syslog_drains
 from app.config import ConfigError, Settings
-from app.storage.interface.access import DrainStore
+from app.storage.interface.access import AccessStore
 from app.storage.interface.store import Reader, Store
 from app.support.about import command
 
@@ -113,8 +113,8 @@ async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
         return await action(store, arguments, settings)
 
 
-def _drain_admin(store: DrainStore, settings: Settings) -> DrainAdmin:
-    return DrainAdmin(store, time.time, settings.public_url)
+def _drain_admin(store: AccessStore, settings: Settings) -> DrainAdmin:
+    return DrainAdmin(store, time.time, settings.public_url, settings.secret_key)
 
 
 async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
@@ -143,13 +143,13 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
     return 0
 
 
-async def _link(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _link(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     await _drain_admin(store, settings).link(arguments.app, arguments.token)
     print_err(f"{arguments.app}: linked to {arguments.token}. Takes effect within 5 seconds.")
     return 0
 
 
-async def _unlink(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _unlink(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     await _drain_admin(store, settings).unlink(arguments.app, arguments.token)
     print_err(f"{arguments.app}: unlinked from {arguments.token}. Takes effect within 5 seconds.")
     return 0
@@ -179,7 +179,7 @@ def app_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-async def _rotate(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _rotate(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     admin = _drain_admin(store, settings)
     for app in dict.fromkeys(arguments.apps):
         commands = await admin.rotate(app, at_once=arguments.at_once)
@@ -281,7 +281,7 @@ def _may_send(drain: DrainStatus) -> str:
     return " + ".join(way for way in (https, "syslog" if drain.links else "") if way) or "no"
 
 
-async def _remove(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _remove(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     apps = list(dict.fromkeys(arguments.apps))
     records = await store.drains()
     unknown = [app for app in apps if app not in records]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from app.access.access_copy import AccessCopy
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.pipeline import IngestPipeline
@@ -24,6 +25,7 @@ class Notices(NamedTuple):
     """Collects notices from all parts of the service."""
 
     pipeline: IngestPipeline
+    access: AccessCopy
     memory_guard: MemoryPressureGuard
     loop_detector: DrainLoopDetector
     data_dir: Path
@@ -37,9 +39,9 @@ class Notices(NamedTuple):
     @property
     def actions(self) -> list[str]:
         """Sentences that name a problem and its fix."""
-        memory_notice = self.memory_guard.notice()
+        notices = (self.access.notice(), self.memory_guard.notice())
         return [
-            *([memory_notice] if memory_notice else []),
+            *filter(None, notices),
             *self.loop_detector.notices(),
             *map(str, damaged_parts(self.data_dir)),
             *(sentence for plugin in self.plugins for sentence in plugin.notices()),

@@ -115,6 +115,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     visible_store = restrict(store)
     notices = Notices(
         pipeline,
+        service.access,
         service.memory_guard,
         service.loop_detector,
         settings.data_dir,
@@ -128,12 +129,14 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.include_router(
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
-    app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
+    app.include_router(DrainsAndTokensApi(store, service.drain_admin, clock).router)
     app.include_router(AlertsApi(visible_store, store, clock, pages_url(settings)).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
-    health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
+    metrics = ServiceMetrics(
+        pipeline, service.access, service.memory_guard, str(os.getpid()), service.plugins
+    )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))
@@ -144,7 +147,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     )
     protected_app: ASGIApp = LocalOnlyMiddleware(limited_app)
     if not settings.local_mode:
-        login = TokenLogin(settings.admin_token, ReadTokens(store, clock))
+        login = TokenLogin(settings.admin_token, ReadTokens(service.access, clock))
         app.include_router(SignIn(login, pages, https=is_https).router)
         protected_app = TokenAuthMiddleware(limited_app, login)
     return DrainRouter(

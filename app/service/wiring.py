@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client.registry import Collector
 
+from app.access.access_copy import AccessCopy
 from app.access.app_removal import AppRemoval, AppRemovalStore
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import DrainRegistry
@@ -76,6 +77,7 @@ class Service(NamedTuple):
     fold_worker: FoldWorker
     pipeline: IngestPipeline
     rejected_logins: RejectedLogins
+    access: AccessCopy
     drains: DrainRegistry
     drain_admin: DrainAdmin
     memory_guard: MemoryPressureGuard
@@ -89,13 +91,14 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
     """Build the parts over a store. `clock` returns Unix time in seconds."""
     tiers = build_tiers(settings)
     fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()), tiers=tiers)
-    drains = DrainRegistry(store, clock, settings.drains_copy)
+    access = AccessCopy(store, clock, settings.data_dir, address=settings.store_address)
+    drains = DrainRegistry(store, access, clock, settings.secret_key)
     build_write_path, plugins = _write_path_of(settings, store, drains, clock)
     pipeline = _build_pipeline(
         settings, store, clock, on_appended=fold_worker.schedule, build_write_path=build_write_path
     )
     rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
-    drain_admin = DrainAdmin(store, clock, settings.public_url)
+    drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
     memory_guard = MemoryPressureGuard(store, tiers, clock)
     loop_detector = DrainLoopDetector(store, clock, settings.public_url)
     return Service(
@@ -105,12 +108,13 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         fold_worker=fold_worker,
         pipeline=pipeline,
         rejected_logins=rejected_logins,
+        access=access,
         drains=drains,
         drain_admin=drain_admin,
         memory_guard=memory_guard,
         loop_detector=loop_detector,
         periodic_tasks=PeriodicTasks(
-            frequent=(drains.refresh, rejected_logins.publish),
+            frequent=(access.refresh, rejected_logins.publish),
             occasional=(drain_admin.retire_secrets, memory_guard.check, loop_detector.refresh),
         ),
         alert_worker=AlertWorker(
@@ -297,7 +301,7 @@ async def running(service: Service) -> AsyncIterator[None]:
         finishing = asyncio.create_task(service.fold_worker.fold_pending(), name="finish")
         await asyncio.wait([finishing], timeout=FINISH_TIMEOUT_S)
         await cancel_and_wait([finishing])
-        await service.drains.close()
+        await service.access.close()
         if service.pipeline.spool is not None:
             service.pipeline.spool.close()
         await service.store.close()

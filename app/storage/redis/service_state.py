@@ -1,6 +1,7 @@
 """The part of the store on Redis or Valkey that concerns the whole service.
 
-It holds the identity, the list of apps, drain records, read tokens and status records.
+It holds the identity, the list of apps, drain records, read tokens, notes about access and status
+records.
 app.storage.redis.store lists the keys.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.storage.interface.access import AccessTables
 from app.storage.interface.apps import SeenApp, decode_origin
 from app.storage.interface.identity import StoreIdentity, new_store_id
 from app.storage.redis.alerts import RedisAlerts
@@ -17,14 +19,16 @@ _SIGHTING_KEYS = ("first_seen", "last_seen", "runtime_metrics")
 _STATUS_NAMES_TTL_MS = (
     7 * 24 * 3600 * 1000
 )  # of the set of names; each status has its own, shorter TTL
-_IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
-    Script(f"{name}.lua")
-    for name in ("identify", "compare_and_set", "write_status", "record_sightings")
+_COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
+    Script(f"{name}.lua") for name in ("compare_and_set", "write_status", "record_sightings")
+)
+_IDENTIFY, _READ_ACCESS = (
+    Script("identify.lua", f"read_{name}.lua") for name in ("identity", "access")
 )
 
 
 class RedisService(RedisAlerts):
-    """Identity, apps, drain records, read tokens and status records on Redis."""
+    """Identity, apps, access and status records on Redis."""
 
     def __init__(self, topology: RedisTopology, prefix: str) -> None:
         """`prefix`: of the keys of the service."""
@@ -37,13 +41,29 @@ class RedisService(RedisAlerts):
         self._identity = f"{prefix}identity"
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
+        self._notes = f"{prefix}access"
         self._status_prefix = f"{prefix}beat:"
         self._status_names = f"{prefix}beats"
 
     async def identity(self) -> StoreIdentity:
         record = await self._evaluate(_IDENTIFY, [self._identity], [new_store_id()])
-        store_id, epoch_s = record.decode().split()
-        return StoreIdentity(store_id, int(epoch_s))
+        return _parse_identity(record)
+
+    async def access_tables(self) -> AccessTables:
+        keys = [self._identity, self._drains, self._tokens, self._notes]
+        identity, *answers = await self._evaluate(_READ_ACCESS, keys, [new_store_id()])
+        drains, tokens, notes = map(parse_map, answers)
+        return AccessTables(
+            _parse_identity(identity),
+            {app.decode(): record.decode() for app, record in drains.items()},
+            {token_id.decode(): record for token_id, record in tokens.items()},
+            {name.decode(): note.decode() for name, note in notes.items()},
+        )
+
+    async def compare_and_set_note(self, name: str, old_note: str, new_note: str) -> bool:
+        return bool(
+            await self._evaluate(_COMPARE_AND_SET, [self._notes], [name, old_note, new_note])
+        )
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         arguments: list[str | int] = [ttl_ms]
@@ -138,3 +158,8 @@ class RedisService(RedisAlerts):
             for name, fields in records.items()
             if fields
         }
+
+
+def _parse_identity(record: bytes) -> StoreIdentity:
+    store_id, epoch_s = record.decode().split()
+    return StoreIdentity(store_id, int(epoch_s))

@@ -255,6 +255,8 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
         store.removed_apps(),
         store.compare_and_set_drain("shop", "", "hash"),
         store.drains(),
+        store.access_tables(),
+        store.compare_and_set_note("loss", "", "note"),
         store.write_status("fold:1", {"at": "1"}, ttl_ms=1),
         store.statuses(),
         store.identity(),
