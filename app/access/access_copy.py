@@ -125,6 +125,8 @@ class AccessCopy:
 
     async def _read(self) -> Access:
         tables = await self._store.access_tables()
+        if self._stored.store != tables.identity.id:
+            await self._add_copy_on_disk()
         loss = loss_in(tables.notes)
         is_over = loss is not None and not loss.is_active
         if is_over or self._has_its_data(tables):
@@ -145,6 +147,17 @@ class AccessCopy:
             None if is_over else loss,
         )
 
+    async def _add_copy_on_disk(self) -> None:
+        """Add what other workers of this machine knew of the last store."""
+        if self._directory is not None:
+            copy = await asyncio.to_thread(read_copy, self._directory)
+            if copy.store == self._stored.store:
+                self._stored = msgspec.structs.replace(
+                    copy,
+                    drains={**self._stored.drains, **copy.drains},
+                    tokens={**self._stored.tokens, **copy.tokens},
+                )
+
     def _has_its_data(self, tables: AccessTables) -> bool:
         """Whether records that the store does not have were removed."""
         stored = self._stored
@@ -155,7 +168,8 @@ class AccessCopy:
         return stored.address != self._address and bool(tables.drains)
 
     async def _save(self, access: Access) -> None:
-        if self._directory is not None and self._stored.store == access.store:
+        is_complete = access.loss is None and self._stored.store == access.store
+        if self._directory is not None and is_complete:
             await asyncio.to_thread(write_copy, self._directory, self._stored)
 
 

@@ -109,6 +109,21 @@ async def test_a_worker_that_starts_after_the_loss_recognizes_it(
     assert later.access.notice()
 
 
+async def test_a_worker_takes_over_what_another_one_of_its_machine_knew(
+    store: FragileStore, clock: Clock, tmp_path: Path
+) -> None:
+    shop = (await store.drains())["shop"]
+    await remove_drain(store, "shop")
+    idle = Worker(store, clock, tmp_path)
+    await idle.refresh()
+    await put_drain(store, "shop", shop)
+    await Worker(store, clock, tmp_path).refresh()
+    store.lose_data()
+    await idle.refresh()
+    assert await idle.drains.verify("shop", "secret") == 1
+    assert read_copy(tmp_path).drains == {"shop": shop}
+
+
 async def test_a_worker_without_a_copy_learns_of_the_loss(
     store: FragileStore, clock: Clock, worker: Worker
 ) -> None:
