@@ -116,6 +116,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     notices = Notices(
         pipeline,
         service.access,
+        service.clock_watch,
         service.memory_guard,
         service.loop_detector,
         settings.data_dir,

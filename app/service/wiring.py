@@ -22,7 +22,7 @@ from app.access.drain_registry import DrainRegistry
 from app.access.rejected_logins import RejectedLogins
 from app.alerting.alert_worker import AlertWorker
 from app.config import Settings, pages_url
-from app.folding.fold_worker import FoldWorker, FoldWorkerStore
+from app.folding.fold_worker import SWEEP_INTERVAL_S, FoldWorker, FoldWorkerStore
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.folding.merge import MARGIN_S
 from app.ingest import shard_writers
@@ -35,6 +35,7 @@ from app.ingest.pipeline import ID_MARGIN_S, IngestPipeline, WritePath, WritePat
 from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
+from app.monitoring.clock_watch import ClockWatch
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
@@ -78,6 +79,7 @@ class Service(NamedTuple):
     pipeline: IngestPipeline
     rejected_logins: RejectedLogins
     access: AccessCopy
+    clock_watch: ClockWatch
     drains: DrainRegistry
     drain_admin: DrainAdmin
     memory_guard: MemoryPressureGuard
@@ -97,6 +99,7 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
     pipeline = _build_pipeline(
         settings, store, clock, on_appended=fold_worker.schedule, build_write_path=build_write_path
     )
+    clock_watch = ClockWatch(store, clock, name=str(os.getpid()))
     rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
     drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
     memory_guard = MemoryPressureGuard(store, tiers, clock)
@@ -109,12 +112,13 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         pipeline=pipeline,
         rejected_logins=rejected_logins,
         access=access,
+        clock_watch=clock_watch,
         drains=drains,
         drain_admin=drain_admin,
         memory_guard=memory_guard,
         loop_detector=loop_detector,
         periodic_tasks=PeriodicTasks(
-            frequent=(access.refresh, rejected_logins.publish),
+            frequent=(access.refresh, rejected_logins.publish, clock_watch.check),
             occasional=(drain_admin.retire_secrets, memory_guard.check, loop_detector.refresh),
         ),
         alert_worker=AlertWorker(
@@ -147,16 +151,15 @@ def build_fold_worker(
     *,
     name: str,
     tiers: list[Resolution] | None = None,
-    sweep_interval_s: float | None = None,
+    sweep_interval_s: float = SWEEP_INTERVAL_S,
 ) -> FoldWorker:
     """Builds a fold worker.
 
     Args:
         name: identifies its heartbeat.
         tiers: the list that MemoryPressureGuard changes; None for a list of its own.
-        sweep_interval_s: how often it checks all inboxes; None for FoldWorker's default.
+        sweep_interval_s: how often it checks all inboxes.
     """
-    sweeps = {} if sweep_interval_s is None else {"sweep_interval_s": sweep_interval_s}
     return FoldWorker(
         store,
         build_tiers(settings) if tiers is None else tiers,
@@ -165,7 +168,7 @@ def build_fold_worker(
         interval_s=settings.fold_interval_s,
         batches=settings.fold_batches,
         limits=settings.limits,
-        **sweeps,
+        sweep_interval_s=sweep_interval_s,
     )
 
 
