@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 PROGRESS_ON_TERMINAL_S = 0.2
 PROGRESS_IN_FILE_S = 5.0
+
+T = TypeVar("T")
 
 
 def print_err(text: str) -> None:
@@ -56,3 +59,25 @@ class ProgressLine:
         """Remove the line from the terminal."""
         if self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+class Input(Protocol):
+    """A log that is being read."""
+
+    position: int  # bytes read so far
+    size: int | None  # in bytes; None if unknown
+
+
+def with_progress(
+    groups: Iterable[list[T]], log: Input, progress: ProgressLine
+) -> Iterator[list[T]]:
+    """The same groups of lines; shows lines, rate and share as they are consumed."""
+    lines = 0
+    started_s = time.monotonic()
+    for group in groups:
+        yield group
+        lines += len(group)
+        if progress.is_due():
+            rate = lines / (time.monotonic() - started_s)
+            share = f", {min(log.position / log.size, 1):.0%}" if log.size else ""
+            progress.show(f"{lines:,} lines, {rate:,.0f} lines/s{share}")

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.cli.log_progress import with_progress
-from app.cli.output import ProgressLine
+from app.cli.output import ProgressLine, with_progress
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger

@@ -12,6 +12,7 @@ from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.drain_loop import DrainLoopDetector
 from app.ingest.pipeline import IngestPipeline
 from app.monitoring.clock_watch import ClockWatch
+from app.monitoring.store_warnings import StoreWarnings
 from app.storage.append_only_file import damaged_parts
 
 
@@ -29,6 +30,7 @@ class Notices(NamedTuple):
     pipeline: IngestPipeline
     access: AccessCopy
     clock_watch: ClockWatch
+    store_warnings: StoreWarnings
     memory_guard: MemoryPressureGuard
     loop_detector: DrainLoopDetector
     data_dir: Path
@@ -46,6 +48,7 @@ class Notices(NamedTuple):
         notices = (self.access.notice(), self.clock_watch.notice(), self.memory_guard.notice())
         return [
             *filter(None, notices),
+            *self.store_warnings.sentences,
             *self.loop_detector.notices(permissions.allows),
             *map(str, damaged_parts(self.data_dir)),
             *(sentence for plugin in self.plugins for sentence in plugin.notices()),

@@ -117,6 +117,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
         pipeline,
         service.access,
         service.clock_watch,
+        service.store_warnings,
         service.memory_guard,
         service.loop_detector,
         settings.data_dir,

@@ -36,6 +36,7 @@ from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
 from app.monitoring.clock_watch import ClockWatch
+from app.monitoring.store_warnings import StoreWarnings
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
@@ -80,6 +81,7 @@ class Service(NamedTuple):
     rejected_logins: RejectedLogins
     access: AccessCopy
     clock_watch: ClockWatch
+    store_warnings: StoreWarnings
     drains: DrainRegistry
     drain_admin: DrainAdmin
     memory_guard: MemoryPressureGuard
@@ -100,6 +102,7 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         settings, store, clock, on_appended=fold_worker.schedule, build_write_path=build_write_path
     )
     clock_watch = ClockWatch(store, clock, name=str(os.getpid()))
+    store_warnings = StoreWarnings(store)
     rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
     drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
     memory_guard = MemoryPressureGuard(store, tiers, clock)
@@ -113,13 +116,19 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         rejected_logins=rejected_logins,
         access=access,
         clock_watch=clock_watch,
+        store_warnings=store_warnings,
         drains=drains,
         drain_admin=drain_admin,
         memory_guard=memory_guard,
         loop_detector=loop_detector,
         periodic_tasks=PeriodicTasks(
             frequent=(access.refresh, rejected_logins.publish, clock_watch.check),
-            occasional=(drain_admin.retire_secrets, memory_guard.check, loop_detector.refresh),
+            occasional=(
+                drain_admin.retire_secrets,
+                memory_guard.check,
+                loop_detector.refresh,
+                store_warnings.check,
+            ),
         ),
         alert_worker=AlertWorker(
             store,
