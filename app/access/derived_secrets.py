@@ -28,7 +28,7 @@ _SECRET = re.compile(r"([0-9a-f]{8})-([1-9][0-9]{0,8})-[A-Za-z0-9_-]{43}")
 
 
 class DerivedSecret(NamedTuple):
-    """What a derived secret says: the start of its store's id, and its generation."""
+    """The parts of a derived secret: the start of its store's id, and its generation."""
 
     store: str
     generation: int
@@ -46,7 +46,7 @@ def derive_secret(key: str, app: str, generation: int, store_id: str) -> str:
 
 
 def verify_derived(key: str, app: str, secret: str) -> DerivedSecret | None:
-    """What this secret of an app says; None if it was not derived with this key."""
+    """The parts of this secret of an app; None if it was not derived with this key."""
     match = _SECRET.fullmatch(secret)
     if not key or match is None:
         return None

@@ -16,8 +16,8 @@ from app.storage.interface.access import AccessStore
 RESTORE_S = 2 * MAX_STALENESS_S  # every worker reads that it is to write back, and does
 
 
-class Restored(NamedTuple):
-    """How many records were written back."""
+class Restoration(NamedTuple):
+    """The numbers of records that were written back."""
 
     drains: int
     tokens: int
@@ -25,8 +25,8 @@ class Restored(NamedTuple):
 
 async def restore(
     store: AccessStore, copy: StoredAccess, *, wait_s: float = RESTORE_S
-) -> Restored | None:
-    """Write back what the store lacks, from this copy and those of all running workers.
+) -> Restoration | None:
+    """Write back the missing records, from this copy and those of all running workers.
 
     Args:
         copy: of this machine.
@@ -43,14 +43,16 @@ async def restore(
     await asyncio.sleep(wait_s)
     after = await store.access_tables()
     await _change_state(store, "restored")
-    return Restored(len(after.drains) - len(before.drains), len(after.tokens) - len(before.tokens))
+    return Restoration(
+        len(after.drains) - len(before.drains), len(after.tokens) - len(before.tokens)
+    )
 
 
 async def discard(store: AccessStore) -> StoreLoss | None:
-    """Give up what the store lacks: workers replace their copies by what it has.
+    """Give up the missing records: workers replace their copies by the tables of the store.
 
     Returns:
-        What was given up; None if the store has not lost its data.
+        The loss that was given up; None if the store has not lost its data.
     """
     return await _change_state(store, "discarded")
 

@@ -1,4 +1,4 @@
-"""`dynometer restore`: ends the loss of the store's data.
+"""The command `dynometer restore`: ends the loss of the store's data.
 
 It works on the store, so it needs no address of a service. Running workers write back what their
 copies hold, so it also works where this machine has no copy, as on Heroku.
@@ -40,12 +40,12 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _restore(settings: Settings) -> int:
     async with open_store(settings) as store:
         print_err(f"Waiting {RESTORE_S} s for the copies of running workers …")
-        restored = await restore(store, _copy_of_store(settings))
-    if restored is None:
+        restoration = await restore(store, _copy_of_store(settings))
+    if restoration is None:
         print_err(_NOTHING)
     else:
         print_err(
-            f"Written back: {restored.drains:,} drains and {restored.tokens:,} read tokens. "
+            f"Written back: {restoration.drains:,} drains and {restoration.tokens:,} read tokens. "
             "Figures, alert rules and channels are not in the copies."
         )
     return 0

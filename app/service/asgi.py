@@ -87,9 +87,14 @@ def _reduce_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD_OBJECTS)
 
 
-def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
-    """Build the service over a store. `clock` returns Unix time in seconds."""
-    service = build_service(settings, store, clock)
+def build_app(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
+    """Build the service over a store; the arguments are those of build_service."""
+    service = build_service(settings, store, clock, monotonic)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
     body_limiter = BodyLimiter()
     drain = DrainEndpoint(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -91,17 +92,33 @@ class Service(NamedTuple):
     plugins: Sequence[BackgroundPlugin]
 
 
-def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
-    """Build the parts over a store. `clock` returns Unix time in seconds."""
+def build_service(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Service:
+    """Build the parts over a store.
+
+    Args:
+        settings: of this process.
+        store: shared by all processes.
+        clock: returns Unix time in seconds.
+        monotonic: returns seconds, which never go backwards.
+    """
     tiers = build_tiers(settings)
-    fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()), tiers=tiers)
-    access = AccessCopy(store, clock, settings.data_dir, address=settings.store_address)
+    fold_worker = build_fold_worker(
+        settings, store, clock, name=str(os.getpid()), tiers=tiers, monotonic=monotonic
+    )
+    access = AccessCopy(
+        store, clock, settings.data_dir, address=settings.store_address, monotonic=monotonic
+    )
     drains = DrainRegistry(store, access, clock, settings.secret_key)
     build_write_path, plugins = _write_path_of(settings, store, drains, clock)
     pipeline = _build_pipeline(
         settings, store, clock, on_appended=fold_worker.schedule, build_write_path=build_write_path
     )
-    clock_watch = ClockWatch(store, clock, name=str(os.getpid()))
+    clock_watch = ClockWatch(store, clock, name=str(os.getpid()), monotonic=monotonic)
     store_warnings = StoreWarnings(store)
     rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
     drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
@@ -161,6 +178,7 @@ def build_fold_worker(
     name: str,
     tiers: list[Resolution] | None = None,
     sweep_interval_s: float = SWEEP_INTERVAL_S,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> FoldWorker:
     """Builds a fold worker.
 
@@ -168,6 +186,7 @@ def build_fold_worker(
         name: identifies its heartbeat.
         tiers: the list that MemoryPressureGuard changes; None for a list of its own.
         sweep_interval_s: how often it checks all inboxes.
+        monotonic: returns seconds, which never go backwards.
     """
     return FoldWorker(
         store,
@@ -178,6 +197,7 @@ def build_fold_worker(
         batches=settings.fold_batches,
         limits=settings.limits,
         sweep_interval_s=sweep_interval_s,
+        monotonic=monotonic,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.access.access_copy import AccessCopy
+from app.access.cached_copy import MAX_STALENESS_S
 from app.access.read_tokens import (
     ADMIN,
     Permissions,
@@ -80,6 +82,21 @@ async def test_a_removed_token_ends_within_five_seconds(clock: Clock, store: Tok
     assert await tokens.permissions_of(token)
     await store.remove_token(token_id)
     clock.now_s += 5
+    assert await tokens.permissions_of(token) is None
+
+
+async def test_a_clock_that_is_set_back_keeps_no_token_alive(
+    clock: Clock, store: TokenStore
+) -> None:
+    token, token_id = await add_token(store, "*")
+    monotonic = Clock(1_000)
+    tokens = ReadTokens(AccessCopy(store, clock, monotonic=monotonic), clock)
+    assert await tokens.permissions_of(token)
+    await store.remove_token(token_id)
+    new_one, _ = await add_token(store, "shop")
+    clock.now_s -= 600
+    assert await tokens.permissions_of(new_one)
+    monotonic.now_s += MAX_STALENESS_S
     assert await tokens.permissions_of(token) is None
 
 
