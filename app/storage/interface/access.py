@@ -9,7 +9,7 @@ from app.storage.interface.identity import StoreIdentity
 
 
 class AccessTables(NamedTuple):
-    """Who may send and read, as a store had it at one instant.
+    """Who may send and read, as one store has it.
 
     Attributes:
         identity: of the store, so that an emptied store is told from one with nothing in it.
@@ -28,7 +28,7 @@ class AccessReader(Protocol):
     """Reads who may send and read."""
 
     async def access_tables(self) -> AccessTables:
-        """All tables, read in one atomic step. A store without an identity gets one."""
+        """All tables, as one store had them. A store without an identity gets one."""
         ...
 
 

@@ -19,11 +19,9 @@ _SIGHTING_KEYS = ("first_seen", "last_seen", "runtime_metrics")
 _STATUS_NAMES_TTL_MS = (
     7 * 24 * 3600 * 1000
 )  # of the set of names; each status has its own, shorter TTL
-_COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
-    Script(f"{name}.lua") for name in ("compare_and_set", "write_status", "record_sightings")
-)
-_IDENTIFY, _READ_ACCESS = (
-    Script("identify.lua", f"read_{name}.lua") for name in ("identity", "access")
+_IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
+    Script(f"{name}.lua")
+    for name in ("identify", "compare_and_set", "write_status", "record_sightings")
 )
 
 
@@ -50,8 +48,17 @@ class RedisService(RedisAlerts):
         return _parse_identity(record)
 
     async def access_tables(self) -> AccessTables:
-        keys = [self._identity, self._drains, self._tokens, self._notes]
-        identity, *answers = await self._evaluate(_READ_ACCESS, keys, [new_store_id()])
+        get_identity = ("GET", self._identity)
+        hashes = [("HGETALL", key) for key in (self._drains, self._tokens, self._notes)]
+        identity = None
+        while identity is None:
+            # An emptied store has no identity, or another one. So if it is the same before and
+            # after, the hashes in between are of one store. A script would take four times as long.
+            before, *answers, after = await self._execute_all([get_identity, *hashes, get_identity])
+            if before is not None and before == after:
+                identity = before
+            else:
+                await self.identity()
         drains, tokens, notes = map(parse_map, answers)
         return AccessTables(
             _parse_identity(identity),
