@@ -118,16 +118,7 @@ def build_app(
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
     visible_store = restrict(store)
-    notices = Notices(
-        pipeline,
-        service.access,
-        service.clock_watch,
-        service.store_warnings,
-        service.memory_guard,
-        service.loop_detector,
-        settings.data_dir,
-        service.plugins,
-    )
+    notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)
     mount_assets(app)
@@ -161,6 +152,19 @@ def build_app(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         SecurityHeadersMiddleware(protected_app, https=is_https),
+    )
+
+
+def _build_notices(service: Service, settings: Settings) -> Notices:
+    return Notices(
+        service.pipeline,
+        service.access,
+        service.clock_watch,
+        service.store_warnings,
+        service.memory_guard,
+        service.loop_detector,
+        settings.data_dir,
+        service.plugins,
     )
 
 
