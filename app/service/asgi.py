@@ -99,9 +99,10 @@ def build_app(
     store: Store,
     clock: Callable[[], float],
     rejections: Rejections | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
-    """Build the service over a store. `clock` returns Unix time in seconds."""
-    service = build_service(settings, store, clock, rejections)
+    """Build the service over a store; the arguments are those of build_service."""
+    service = build_service(settings, store, clock, rejections, monotonic)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
     body_limiter = BodyLimiter(service.rejections)
     drain = DrainEndpoint(
@@ -125,9 +126,7 @@ def build_app(
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
     visible_store = restrict(store)
-    notices = Notices(
-        pipeline, service.memory_guard, service.loop_detector, settings.data_dir, service.plugins
-    )
+    notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)
     mount_assets(app)
@@ -136,13 +135,18 @@ def build_app(
     app.include_router(
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
-    app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
+    app.include_router(DrainsAndTokensApi(store, service.drain_admin, clock).router)
     app.include_router(AlertsApi(visible_store, store, clock).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
-    health = HealthCheck(store, service.fold_worker, pipeline, clock)
+    health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
     metrics = ServiceMetrics(
-        pipeline, service.memory_guard, str(os.getpid()), service.rejections, service.plugins
+        pipeline,
+        service.access,
+        service.memory_guard,
+        str(os.getpid()),
+        service.rejections,
+        service.plugins,
     )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
@@ -154,13 +158,26 @@ def build_app(
     )
     protected_app: ASGIApp = LocalOnlyMiddleware(limited_app)
     if not settings.local_mode:
-        login = TokenLogin(settings.admin_token, ReadTokens(store, clock))
+        login = TokenLogin(settings.admin_token, ReadTokens(service.access, clock))
         app.include_router(SignIn(login, pages, https=is_https).router)
         protected_app = TokenAuthMiddleware(limited_app, login)
     return DrainRouter(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
+    )
+
+
+def _build_notices(service: Service, settings: Settings) -> Notices:
+    return Notices(
+        service.pipeline,
+        service.access,
+        service.clock_watch,
+        service.store_warnings,
+        service.memory_guard,
+        service.loop_detector,
+        settings.data_dir,
+        service.plugins,
     )
 
 
