@@ -20,6 +20,7 @@ from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
+from app.support.rejections import Rejections
 
 # A large exposition yields to other requests after this many apps read, or bytes sent.
 APPS_PER_TURN = 20
@@ -81,6 +82,7 @@ class ServiceMetrics(NamedTuple):
     pipeline: IngestPipeline
     memory_guard: MemoryPressureGuard
     worker: str
+    rejections: Rejections
     plugins: Sequence[MetricsSource] = ()
 
 
@@ -96,6 +98,7 @@ class _StoreCollector(Collector):
             service.pipeline.replayer.damaged_records if service.pipeline.replayer else 0
         )
         self._worker = service.worker
+        self._rejections = service.rejections
         self._store = service.memory_guard.server_info
         self._store_up = store_up
 
@@ -145,6 +148,14 @@ class _StoreCollector(Collector):
         )
         counter.add_metric((self._worker,), self._damaged_records)
         yield counter
+        rejected = CounterMetricFamily(
+            "dynometer_rejected",
+            "Connections and requests rejected to protect others, since the worker started",
+            labels=("worker", "reason"),
+        )
+        for reason, count in self._rejections.counts.items():
+            rejected.add_metric((self._worker, reason), count)
+        yield rejected
 
 
 async def render_apps(

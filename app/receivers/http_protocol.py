@@ -30,7 +30,7 @@ from app.receivers.request_head import REQUEST_LINES
 from app.support.asgi import PROBLEM_TYPE, pack_problem
 
 CONNECTIONS_MAX = 16_384
-RESERVED_FILES = 128  # for connections to the store, files, pipes
+RESERVED_FILES = 1_128  # for syslog connections, connections to the store, files, pipes
 EVICTION_CANDIDATES = 64  # checking all connections would be expensive during a flood
 
 
@@ -48,7 +48,8 @@ def limits_of_process() -> ConnectionLimits:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if files == resource.RLIM_INFINITY:
         return ConnectionLimits()
-    return ConnectionLimits(connections_max=max(1, min(CONNECTIONS_MAX, files - RESERVED_FILES)))
+    reserved = min(RESERVED_FILES, files // 2)
+    return ConnectionLimits(connections_max=max(1, min(CONNECTIONS_MAX, files - reserved)))
 
 
 class _BadHead(Exception):

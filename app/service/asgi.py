@@ -135,7 +135,9 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    metrics = ServiceMetrics(
+        pipeline, service.memory_guard, str(os.getpid()), service.rejections, service.plugins
+    )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))

@@ -43,6 +43,7 @@ from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.server import ShardedStore
 from app.storage.interface.store import Store
 from app.support.aio import cancel_and_wait
+from app.support.rejections import Rejections
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +84,15 @@ class Service(NamedTuple):
     periodic_tasks: PeriodicTasks
     alert_worker: AlertWorker
     plugins: Sequence[BackgroundPlugin]
+    rejections: Rejections  # what limits protected others from
 
 
-def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
+def build_service(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    rejections: Rejections | None = None,
+) -> Service:
     """Build the parts over a store. `clock` returns Unix time in seconds."""
     tiers = build_tiers(settings)
     fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()), tiers=tiers)
@@ -123,6 +130,7 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
             directory=settings.data_dir,
         ),
         plugins=plugins,
+        rejections=rejections or Rejections(),
     )
 
 
@@ -267,6 +275,7 @@ def build_syslog_listener(service: Service, settings: Settings) -> SyslogListene
         drains=service.drains,
         rejected_logins=service.rejected_logins,
         acceptance=service.acceptance,
+        rejections=service.rejections,
     )
 
 
