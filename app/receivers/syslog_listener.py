@@ -33,7 +33,7 @@ from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, submit
 from app.ingest.received_batch import batch_id
 from app.receivers.syslog_connection import Messages, SyslogConnection
-from app.receivers.syslog_guard import SyslogGuard, limits_of_process, peer_of
+from app.receivers.syslog_guard import SyslogGuard, SyslogLimits, peer_of
 from app.receivers.tls import Certificate
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
@@ -44,12 +44,10 @@ from parsers.syslog_header import hostname_of
 
 log = logging.getLogger(__name__)
 
-ACCEPT_INTERVAL_S = (
-    0.002  # so that a flood of connections, or of handshakes, leaves time for others
-)
+HANDSHAKE_INTERVAL_S = 0.002  # between two TLS connections; a handshake takes a millisecond
 RETRY_INTERVAL_S = 0.5
 SHUTDOWN_TIMEOUT_S = 5
-BACKLOG = 512
+BACKLOG = 2_048
 POST_FRAMES_MAX = 1_000  # aggregated in one go: at most a few milliseconds
 NOT_LINKED = "drain token is linked to no app"
 _HEROKU_TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
@@ -67,9 +65,10 @@ class SyslogListener:
         rejected_logins: RejectedLogins,
         acceptance: AcceptanceWindow,
         rejections: Rejections,
+        limits: SyslogLimits,
     ) -> None:
         self._settings = settings
-        self._rejections = rejections
+        self._guard = SyslogGuard(limits, rejections)
         self._committer = committer
         self._drains = drains
         self._rejected_logins = rejected_logins
@@ -80,7 +79,6 @@ class SyslogListener:
     async def listening(self) -> AsyncIterator[None]:
         """Accept connections; at the end, commit everything that was read from them."""
         settings = self._settings
-        self._guard = SyslogGuard(limits_of_process(), self._rejections)
         self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ports: list[tuple[int, ssl.SSLContext | None]] = []
         if settings.syslog_port:
@@ -111,17 +109,20 @@ class SyslogListener:
         while True:
             try:
                 accepted, address = await loop.sock_accept(listener)
+                self._start(accepted, str(address[0]), context)
             except OSError as error:  # such as too many open files, which passes
                 log.warning("Cannot accept a syslog connection: %s", error)
-                await asyncio.sleep(1)
-                continue
-            connection = SyslogConnection(self, self._guard, self._stop, peer_of(address[0]))
-            task = connection.start(
-                accepted, context, is_proxied=self._settings.syslog_proxy_protocol
-            )
-            self._connections[task] = connection
-            task.add_done_callback(self._connections.pop)
-            await asyncio.sleep(ACCEPT_INTERVAL_S)
+                await asyncio.sleep(RETRY_INTERVAL_S)
+            except Exception:
+                log.exception("Accepting a syslog connection failed because of a defect")
+            await asyncio.sleep(HANDSHAKE_INTERVAL_S if context else 0)
+
+    def _start(self, accepted: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
+        connection = SyslogConnection(self, self._guard, self._stop, peer_of(host))
+        is_proxied = self._settings.syslog_proxy_protocol
+        task = connection.start(accepted, context, is_proxied=is_proxied)
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
 
     # --- called by SyslogConnection ---------------------------------------------------------------
 

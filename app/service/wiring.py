@@ -34,6 +34,7 @@ from app.ingest.pipeline import ID_MARGIN_S, IngestPipeline, WritePath, WritePat
 from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
+from app.receivers.syslog_guard import SyslogLimits, limits_of_process
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
@@ -267,8 +268,10 @@ def build_batch_writer(
     )
 
 
-def build_syslog_listener(service: Service, settings: Settings) -> SyslogListener:
-    """Build the syslog drain of a service."""
+def build_syslog_listener(
+    service: Service, settings: Settings, limits: SyslogLimits | None = None
+) -> SyslogListener:
+    """Build the syslog drain of a service. `limits`: None for those of this process."""
     return SyslogListener(
         settings,
         committer=service.pipeline.committer,
@@ -276,6 +279,7 @@ def build_syslog_listener(service: Service, settings: Settings) -> SyslogListene
         rejected_logins=service.rejected_logins,
         acceptance=service.acceptance,
         rejections=service.rejections,
+        limits=limits or limits_of_process(),
     )
 
 
