@@ -32,7 +32,7 @@ class SocketStream:
         self, timeout_s: float | None = None, stop: asyncio.Future[Any] | None = None
     ) -> bool:
         """Wait until there is something to receive; False after the timeout, or at `stop`."""
-        if self._received or self.is_at_end:
+        if self._has_unread:
             return True
         loop = asyncio.get_running_loop()
         readable = loop.create_future()
@@ -57,6 +57,11 @@ class SocketStream:
     def close(self) -> None:
         """Close the connection."""
         self._socket.close()
+
+    @property
+    def _has_unread(self) -> bool:
+        """Whether there is something to receive that was read from the socket already."""
+        return bool(self._received) or self.is_at_end
 
     def _receive_raw(self, bytes_max: int) -> bytes | None:
         if self._received:
@@ -124,6 +129,11 @@ class TlsStream(SocketStream):
         with contextlib.suppress(OSError):
             self._send()
         super().close()
+
+    @property
+    def _has_unread(self) -> bool:
+        # Messages often arrive together with the end of the handshake.
+        return super()._has_unread or self._incoming.pending > 0
 
     def _feed(self, bytes_max: int) -> None:
         data = self._receive_raw(bytes_max)
