@@ -44,6 +44,15 @@ class SocketStream:
         finally:
             loop.remove_reader(self._socket)
 
+    async def wait_for_more(self, size: int, timeout_s: float, stop: asyncio.Future[Any]) -> None:
+        """Wait until as many bytes can be received, but no longer than this time, or until `stop`.
+
+        They wait in the system's buffer, not in this process.
+        """
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
+        await self.wait(timeout_s, stop)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+
     def receive(self, bytes_max: int) -> bytes | None:
         """The bytes that have arrived; b"" at the end, None if there are none yet.
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # Logplex closes an idle connection after 240 to 255 s. It should be the one to close.
 IDLE_TIMEOUT_S = 300
 LAST_READ_TIMEOUT_S = 0.05  # for data that has already arrived when the service stops
-READ_BYTES = 64 * 1024
+READ_BYTES = 128 * 1024
 SLICE_BYTES = 4 * 1024  # parsed in one go: at most a few milliseconds
 COALESCE_DELAY_S = 0.05  # between two reads: lines that arrive meanwhile form one batch
 # A stranger that sends as fast as it can costs as little as one that does not.
@@ -248,8 +248,7 @@ class SyslogConnection:
                 if not data:
                     break
                 hostname = await self._ingest_slices(messages, data, hostname, app)
-            if len(data) < READ_BYTES // 2 and not self._stop.done():
-                await asyncio.sleep(COALESCE_DELAY_S)
+            await stream.wait_for_more(READ_BYTES // 2, COALESCE_DELAY_S, self._stop)
         rest = messages.end(is_cut=not stream.is_at_end)
         await self._ingest.ingest(rest, hostname, app)
 
