@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Protocol
 
 from app.receivers.socket_stream import SocketStream, TlsStream
-from app.receivers.syslog_guard import SyslogGuard, peer_of
+from app.receivers.syslog_guard import Reading, SyslogGuard, peer_of
 from parsers.framing import Damage
 from parsers.proxy_protocol import HEADER_BYTES_MAX, NoHeader, parse_header
 from parsers.syslog_stream import MessageReader
@@ -52,10 +52,10 @@ class Ingest(Protocol):
         """Record a HOSTNAME that belongs to no app."""
         ...
 
-    async def ingest(self, messages: Messages, hostname: str, app: str) -> str:
+    async def ingest(self, messages: Messages, hostname: str, reading: Reading) -> str:
         """Commit messages; returns the HOSTNAME of the last one.
 
-        `hostname` is that of the message before. `app`: in whose turns to do it.
+        `hostname` is that of the message before. `reading`: in whose turns to do it.
         """
         ...
 
@@ -120,10 +120,7 @@ class SyslogConnection:
             log.debug("Closed a syslog connection: %s", error)
             self._guard.rejections.add("syslog_messages")
         except NoHeader:
-            log.warning(
-                "Closed a syslog connection without a PROXY header. Let senders connect to the "
-                "proxy, or set DYNOMETER_SYSLOG_PROXY_PROTOCOL=0."
-            )
+            self._guard.rejections.add("proxy_headers")
         except (OSError, TimeoutError) as error:
             log.debug("A syslog connection ended: %s", error)
         except asyncio.CancelledError:
@@ -238,19 +235,21 @@ class SyslogConnection:
 
     async def _read_messages(self, stream: SocketStream, app: str, beginning: bytes) -> None:
         messages = MessageReader()
-        async with self._guard.reading(app):
-            hostname = await self._ingest_slices(messages, beginning, "", app)
+        async with self._guard.reading(app) as reading:
+            hostname = await self._ingest_slices(messages, beginning, "", reading)
         while not self._is_evicted and await self._wait_for_data(stream):
-            async with self._guard.reading(app):
+            async with self._guard.reading(app) as reading:
                 data = stream.receive(READ_BYTES)
                 if data is None:
                     continue
                 if not data:
                     break
-                hostname = await self._ingest_slices(messages, data, hostname, app)
+                hostname = await self._ingest_slices(messages, data, hostname, reading)
+            self._guard.buffer(self, app, messages.buffered_bytes)
             await stream.wait_for_more(READ_BYTES // 2, COALESCE_DELAY_S, self._stop)
         rest = messages.end(is_cut=not stream.is_at_end)
-        await self._ingest.ingest(rest, hostname, app)
+        async with self._guard.reading(app) as reading:
+            await self._ingest.ingest(rest, hostname, reading)
 
     async def _wait_for_data(self, stream: SocketStream) -> bool:
         """Wait until there is data; False if the service stops and no more has arrived.
@@ -266,7 +265,7 @@ class SyslogConnection:
         return await stream.wait(LAST_READ_TIMEOUT_S)
 
     async def _ingest_slices(
-        self, messages: MessageReader, data: bytes, hostname: str, app: str
+        self, messages: MessageReader, data: bytes, hostname: str, reading: Reading
     ) -> str:
         """Split data into messages, with time for others in between, and commit them."""
         complete: Messages = []
@@ -274,9 +273,7 @@ class SyslogConnection:
         try:
             for begin in range(0, len(data), SLICE_BYTES):
                 part = data[begin : begin + SLICE_BYTES]
-                complete += await self._guard.sender_turn(app, partial(messages.feed, part))
-            hostname = await self._ingest.ingest(complete, hostname, app)
+                complete += await reading.turn(partial(messages.feed, part))
+            return await self._ingest.ingest(complete, hostname, reading)
         finally:
             self._is_busy = False
-        self._guard.buffer(self, app, messages.buffered_bytes)
-        return hostname

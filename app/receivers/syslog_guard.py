@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import resource
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
@@ -101,18 +100,12 @@ class SyslogGuard:
         """Run a job of a stranger when it is its turn; returns its result."""
         return await _turn(self._stranger_turns, peer, job)
 
-    async def sender_turn(self, app: str, job: Callable[[], T]) -> T:
-        """Run a job of an app when it is its turn; returns its result."""
-        return await _turn(self._sender_turns, app, job)
-
-    @asynccontextmanager
-    async def reading(self, app: str) -> AsyncIterator[None]:
-        """Wait until an app may read more. What was read is in memory until this ends."""
-        reads = self._reads_by_app.get(app)
-        if reads is None:
-            reads = self._reads_by_app[app] = asyncio.Semaphore(self.limits.app_reads_max)
-        async with reads, self._reads:
-            yield
+    def reading(self, app: str) -> Reading:
+        """A read of lines for an app: a context manager that waits until the app may read more."""
+        of_app = self._reads_by_app.get(app)
+        if of_app is None:
+            of_app = self._reads_by_app[app] = asyncio.Semaphore(self.limits.app_reads_max)
+        return Reading(app, of_app, self._reads, self._sender_turns)
 
     def _close_connection(self, connection: Connection) -> None:
         self.rejections.add("syslog_connections")
@@ -121,6 +114,52 @@ class SyslogGuard:
     def _close_buffer(self, connection: Connection) -> None:
         self.rejections.add("buffers")
         connection.evict()
+
+
+class Reading:
+    """What was read for an app, as long as it is in memory."""
+
+    def __init__(
+        self, app: str, of_app: asyncio.Semaphore, of_all: asyncio.Semaphore, turns: FairTurns
+    ) -> None:
+        """The semaphores count the reads of this app, and those of all."""
+        self._app = app
+        self._of_app = of_app
+        self._of_all = of_all
+        self._turns = turns
+        self._is_counted = False  # among those of all
+
+    async def __aenter__(self) -> Reading:
+        await self._of_app.acquire()
+        try:
+            await self._count()
+        except BaseException:
+            self._of_app.release()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._uncount()
+        self._of_app.release()
+
+    async def turn(self, job: Callable[[], T]) -> T:
+        """Run a job when it is the app's turn; returns its result."""
+        return await _turn(self._turns, self._app, job)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait for the store, without keeping other apps from reading."""
+        self._uncount()
+        await asyncio.sleep(delay_s)
+        await self._count()
+
+    async def _count(self) -> None:
+        await self._of_all.acquire()
+        self._is_counted = True
+
+    def _uncount(self) -> None:
+        if self._is_counted:
+            self._is_counted = False
+            self._of_all.release()
 
 
 async def _turn(turns: FairTurns, group: Hashable, job: Callable[[], T]) -> T:

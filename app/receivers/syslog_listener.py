@@ -19,7 +19,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, submit
 from app.ingest.received_batch import batch_id
 from app.receivers.syslog_connection import Messages, SyslogConnection
-from app.receivers.syslog_guard import SyslogGuard, SyslogLimits, peer_of
+from app.receivers.syslog_guard import Reading, SyslogGuard, SyslogLimits, peer_of
 from app.receivers.tls import Certificate
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
@@ -50,6 +50,9 @@ SHUTDOWN_TIMEOUT_S = 5
 BACKLOG = 2_048
 POST_FRAMES_MAX = 1_000  # aggregated in one go: at most a few milliseconds
 NOT_LINKED = "drain token is linked to no app"
+
+Sleep = Callable[[float], Awaitable[None]]
+
 _HEROKU_TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 
 
@@ -111,7 +114,8 @@ class SyslogListener:
                 accepted, address = await loop.sock_accept(listener)
                 self._start(accepted, str(address[0]), context)
             except OSError as error:  # such as too many open files, which passes
-                log.warning("Cannot accept a syslog connection: %s", error)
+                log.debug("Cannot accept a syslog connection: %s", error)
+                self._guard.rejections.add("syslog_connections")
                 await asyncio.sleep(RETRY_INTERVAL_S)
             except Exception:
                 log.exception("Accepting a syslog connection failed because of a defect")
@@ -126,8 +130,8 @@ class SyslogListener:
 
     # --- called by SyslogConnection ---------------------------------------------------------------
 
-    async def app_of(self, hostname: str) -> str:
-        """The app to which a HOSTNAME belongs; "" for none. Waits while that cannot be known."""
+    async def app_of(self, hostname: str, sleep: Sleep = asyncio.sleep) -> str:
+        """The app to which a HOSTNAME belongs; "" for none. Sleeps while that cannot be known."""
         if not DRAIN_TOKEN.fullmatch(hostname):
             return ""
         while True:
@@ -135,7 +139,7 @@ class SyslogListener:
                 app = await self._drains.app_of(hostname)
             except StoreUnavailable:
                 # No more is read meanwhile, so no line is lost.
-                await asyncio.sleep(RETRY_INTERVAL_S)
+                await sleep(RETRY_INTERVAL_S)
                 continue
             if app or not self._settings.local_mode:
                 return app
@@ -146,36 +150,31 @@ class SyslogListener:
         """Record a HOSTNAME that belongs to no app."""
         self._rejected_logins.add("", hostname, NOT_LINKED)
 
-    async def ingest(self, messages: Messages, hostname: str, app: str) -> str:
+    async def ingest(self, messages: Messages, hostname: str, reading: Reading) -> str:
         """Commit messages, each to the app to which its HOSTNAME is linked.
 
         Damage belongs to the HOSTNAME of the message before it; `hostname` is that of the message
-        before these. `app`: in whose turns to do it. Returns the HOSTNAME of the last message.
+        before these. `reading`: in whose turns to do it. Returns the HOSTNAME of the last message.
         """
         by_hostname: dict[str, Messages] = {}
         for part in _parts(messages):
-            hostname = await self._guard.sender_turn(
-                app, partial(_divide, part, hostname, by_hostname)
-            )
+            hostname = await reading.turn(partial(_divide, part, hostname, by_hostname))
         for name, frames in by_hostname.items():
-            receiver = await self.app_of(name)
-            if receiver:
-                await self._commit(receiver, name, frames, app)
+            app = await self.app_of(name, reading.sleep)
+            if app:
+                await self._commit(app, name, frames, reading)
             else:
-                await self._guard.sender_turn(app, partial(self.reject, name))
+                await reading.turn(partial(self.reject, name))
         return hostname
 
-    async def _commit(self, app: str, hostname: str, frames: Messages, turn_app: str) -> None:
+    async def _commit(self, app: str, hostname: str, frames: Messages, reading: Reading) -> None:
         """Commit messages of one HOSTNAME, in POSTs that are aggregated in turns."""
         # Only Heroku delivers the same lines over several drains; other hosts send their own lines.
         drain = hostname if _HEROKU_TOKEN.fullmatch(hostname) else ""
         key = DrainKey(app, drain, 1, self._acceptance)
         posts = [DrainPost(key, batch_id(b""), random_bytes(), part) for part in _parts(frames)]
         while True:
-            results = [
-                await self._guard.sender_turn(turn_app, partial(submit, self._committer, post))
-                for post in posts
-            ]
+            results = [await reading.turn(partial(submit, self._committer, post)) for post in posts]
             outcomes = await asyncio.gather(*results, return_exceptions=True)
             posts = [
                 post for post, outcome in zip(posts, outcomes, strict=True) if not _is_safe(outcome)
