@@ -61,15 +61,8 @@ class BatchCommitter(Protocol):
         ...
 
 
-async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
-    """Submit a POST; returns when it is durable.
-
-    Returns True if it is in the store, False if it is in the spool.
-
-    Raises:
-        StoreUnavailable: neither accepted it in time, or too many batches are pending. It may have
-            been stored nevertheless; the sender may repeat it with the same Frame-Id.
-    """
+def submit(committer: BatchCommitter, post: DrainPost) -> asyncio.Future[bool]:
+    """Submit a POST; the result is that of `commit`."""
     result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def on_result(outcome: bool | BaseException) -> None:
@@ -81,7 +74,19 @@ async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
             result.set_exception(outcome)
 
     committer.submit(post, on_result)
-    return await result
+    return result
+
+
+async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
+    """Submit a POST; returns when it is durable.
+
+    Returns True if it is in the store, False if it is in the spool.
+
+    Raises:
+        StoreUnavailable: neither accepted it in time, or too many batches are pending. It may have
+            been stored nevertheless; the sender may repeat it with the same Frame-Id.
+    """
+    return await submit(committer, post)
 
 
 _Write_co = TypeVar("_Write_co", bound=PendingWrite, covariant=True)

@@ -38,6 +38,7 @@ from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
 from app.monitoring.clock_watch import ClockWatch
 from app.monitoring.store_warnings import StoreWarnings
+from app.receivers.syslog_guard import SyslogLimits, limits_of_process
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
@@ -300,14 +301,18 @@ def build_batch_writer(
     )
 
 
-def build_syslog_listener(service: Service, settings: Settings) -> SyslogListener:
-    """Build the syslog drain of a service."""
+def build_syslog_listener(
+    service: Service, settings: Settings, limits: SyslogLimits | None = None
+) -> SyslogListener:
+    """Build the syslog drain of a service. `limits`: None for those of this process."""
     return SyslogListener(
         settings,
         committer=service.pipeline.committer,
         drains=service.drains,
         rejected_logins=service.rejected_logins,
         acceptance=service.acceptance,
+        rejections=service.rejections,
+        limits=limits or limits_of_process(),
     )
 
 

@@ -19,6 +19,8 @@ REASONS = {
     "bodies": "request bodies, because too many were in memory",
     "syslog_connections": "syslog connections, because too many were open",
     "syslog_messages": "syslog connections whose drain token is linked to no app",
+    "proxy_headers": "syslog connections without a PROXY header, which only a proxy sends "
+    "(see DYNOMETER_SYSLOG_PROXY_PROTOCOL=0)",
 }
 
 
