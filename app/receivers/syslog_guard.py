@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections.abc import Callable, Hashable
-from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
@@ -173,6 +172,3 @@ async def _turn(turns: FairTurns, group: Hashable, job: Callable[[], T]) -> T:
 
     turns.run(group, run)
     return await result
-
-
-@lru_cache(maxsize=1_024)

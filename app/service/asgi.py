@@ -140,14 +140,7 @@ def build_app(
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(
-        pipeline,
-        service.access,
-        service.memory_guard,
-        str(os.getpid()),
-        service.rejections,
-        service.plugins,
-    )
+    metrics = _build_metrics(service)
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))
@@ -165,6 +158,17 @@ def build_app(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
+    )
+
+
+def _build_metrics(service: Service) -> ServiceMetrics:
+    return ServiceMetrics(
+        service.pipeline,
+        service.access,
+        service.memory_guard,
+        str(os.getpid()),
+        service.rejections,
+        service.plugins,
     )
 
 

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from app.receivers.syslog_guard import SyslogGuard, SyslogLimits, peer_of
+from app.receivers.connection_guard import peer_of
+from app.receivers.syslog_guard import SyslogGuard, SyslogLimits
 from app.support.rejections import Rejections
 
 
