@@ -6,10 +6,12 @@ its description.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from difflib import get_close_matches
 from io import StringIO
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -33,6 +35,7 @@ ENV_FILE = Path(".env")  # in the working directory
 _PREFIX_LIKENESS = 0.8
 _NEW_TOKEN = f"echo DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32) >> {ENV_FILE}"
 ADMIN_TOKEN_LENGTH_MIN = 16
+EVERY_PROXY = "*"
 REDIS_CONNECTIONS = 16  # of all workers; the smallest plan of Heroku's Redis allows 20
 # Variables with our prefix that are not settings: for tests, the launcher script and development.
 _NOT_SETTINGS = ("DYNOMETER_TEST_", "DYNOMETER_LAUNCHER", "DYNOMETER_PURE")
@@ -102,6 +105,18 @@ def parse_properties(value: str) -> dict[str, str]:
     return properties
 
 
+def parse_proxies(value: str) -> tuple[str, ...]:
+    """Addresses and networks, separated by commas; * for all."""
+    proxies = tuple(part.strip() for part in value.split(",") if part.strip())
+    try:
+        for proxy in proxies:
+            if proxy != EVERY_PROXY:
+                ip_network(proxy)
+    except ValueError:
+        raise ValueError("addresses or networks such as 10.0.0.0/8,::1, or * for all") from None
+    return proxies
+
+
 def optional(parse: Callable[[str], int]) -> Callable[[str], int]:
     """A parser that also accepts 0, for none."""
     return lambda value: 0 if value == "0" else parse(value)
@@ -116,6 +131,7 @@ Duration = Annotated[int, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 OptionalSize = Annotated[int, BeforeValidator(optional(parse_size))]
 PublicUrl = Annotated[str, BeforeValidator(parse_public_url)]
+Proxies = Annotated[tuple[str, ...], BeforeValidator(parse_proxies)]
 Topic = Annotated[str, BeforeValidator(parse_topic)]
 Properties = Annotated[dict[str, str], BeforeValidator(parse_properties)]
 
@@ -187,8 +203,20 @@ class Settings(BaseSettings):
         "Token for the API, pages and /metrics. If empty, the service runs in local mode.",
         secret=True,
     )
+    secret_key: str = setting(
+        "DYNOMETER_SECRET_KEY",
+        "",
+        "Key from which new drain secrets are derived, so that they outlive the loss of the store. "
+        "If empty, secrets are random.",
+        secret=True,
+    )
     public_url: PublicUrl = setting(
         "DYNOMETER_PUBLIC_URL", "", "Address at which Heroku reaches the service."
+    )
+    trusted_proxies: Proxies = setting(
+        "DYNOMETER_TRUSTED_PROXIES",
+        "",
+        "Addresses or networks of proxies whose X-Forwarded-For is believed; * for all.",
     )
     redis_appendfsync: Literal["everysec", "always"] = setting(
         "DYNOMETER_REDIS_APPENDFSYNC",
@@ -334,9 +362,10 @@ class Settings(BaseSettings):
         return self.data_dir / "spool"
 
     @property
-    def drains_copy(self) -> Path:
-        """File with a copy of the drain secrets' hashes."""
-        return self.data_dir / "drains.json"
+    def store_address(self) -> str:
+        """A digest that tells apart the places of stores, whatever the credentials."""
+        place = re.sub(r"//[^/]*@", "//", self.redis_url).partition("?")[0]
+        return hashlib.sha256(place.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -359,6 +388,11 @@ class Settings(BaseSettings):
             raise ConfigError(
                 f"DYNOMETER_ADMIN_TOKEN is shorter than {ADMIN_TOKEN_LENGTH_MIN} characters: "
                 + _NEW_TOKEN
+            )
+        if self.secret_key and len(self.secret_key) < ADMIN_TOKEN_LENGTH_MIN:
+            raise ConfigError(
+                f"DYNOMETER_SECRET_KEY is shorter than {ADMIN_TOKEN_LENGTH_MIN} characters: "
+                "export DYNOMETER_SECRET_KEY=$(openssl rand -hex 32)"
             )
         if self.local_mode and not is_loopback(self.host):
             raise ConfigError(
@@ -387,13 +421,15 @@ _BY_NAME = {setting.name: setting for setting in SETTINGS}
 def _on_heroku(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a dyno, with the settings that follow from it.
 
-    Heroku's Redis has a self-signed certificate, which cannot be verified. With the lab feature
-    runtime-dyno-metadata, Heroku also sets the app's address.
+    All requests come through Heroku's router. Heroku's Redis has a self-signed certificate, which
+    cannot be verified. With the lab feature runtime-dyno-metadata, Heroku also sets the app's
+    address.
     """
     settings = dict(environ)
     url = settings.get("REDIS_URL", "")
     if url.startswith("rediss://") and "ssl_cert_reqs=" not in url:
         settings["REDIS_URL"] = f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=none"
+    settings.setdefault("DYNOMETER_TRUSTED_PROXIES", EVERY_PROXY)
     domain = settings.get("HEROKU_APP_DEFAULT_DOMAIN_NAME")
     if domain:
         settings.setdefault("DYNOMETER_PUBLIC_URL", f"https://{domain}")

@@ -102,6 +102,11 @@ class FrameReader:
         del self._data[: self._walk.forget()]
         return items
 
+    @property
+    def buffered_bytes(self) -> int:
+        """The size of what is incomplete, and therefore kept."""
+        return len(self._data)
+
     def end(self, *, is_cut: bool = False) -> list[bytes | Damage]:
         """End the input; returns the remaining frames and damage.
 

@@ -37,6 +37,11 @@ class MessageReader:
             self._reader = reader_type(self._frame_bytes_max)
         return self._reader.feed(data)
 
+    @property
+    def buffered_bytes(self) -> int:
+        """The size of what is incomplete, and therefore kept."""
+        return self._reader.buffered_bytes if self._reader is not None else 0
+
     def end(self, *, is_cut: bool = False) -> list[bytes | Damage]:
         """End the input; returns the remaining messages and damage.
 
@@ -64,6 +69,11 @@ class LineReader:
             items += self._end_line(line)
         self._add(rest)
         return items
+
+    @property
+    def buffered_bytes(self) -> int:
+        """The size of the incomplete line, as far as it is kept."""
+        return len(self._buffer)
 
     def end(self, *, is_cut: bool = False) -> list[bytes | Damage]:
         """End the input.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from math import isfinite
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ from app.query.unmatched import impossible_filter
 from app.rollup.resolutions import resolutions
 from app.rollup.schema import METRICS
 from app.support.errors import UserError
+from app.support.globs import matches_glob
 
 Kind = Literal["metric", "no_data", "lost", "folding", "buffering", "channel"]
 
@@ -87,7 +87,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
         """Whether the rule is about this app. SERVICE has rules of its own kinds."""
         if self.kind in SERVICE_KINDS or app == SERVICE:
             return self.kind in SERVICE_KINDS and app == SERVICE
-        return any(fnmatchcase(app, glob) for glob in self.apps)
+        return any(matches_glob(app, glob) for glob in self.apps)
 
     def limit_of(self, key: str) -> float:
         """The limit for a value of `by`; a factor, if the rule compares with last week."""

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 from app.ingest.aggregator import AggregatedBody
 from app.ingest.batch_writer import BatchSink
@@ -60,15 +61,8 @@ class BatchCommitter(Protocol):
         ...
 
 
-async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
-    """Submit a POST; returns when it is durable.
-
-    Returns True if it is in the store, False if it is in the spool.
-
-    Raises:
-        StoreUnavailable: neither accepted it in time, or too many batches are pending. It may have
-            been stored nevertheless; the sender may repeat it with the same Frame-Id.
-    """
+def submit(committer: BatchCommitter, post: DrainPost) -> asyncio.Future[bool]:
+    """Submit a POST; the result is that of `commit`."""
     result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def on_result(outcome: bool | BaseException) -> None:
@@ -80,7 +74,19 @@ async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
             result.set_exception(outcome)
 
     committer.submit(post, on_result)
-    return await result
+    return result
+
+
+async def commit(committer: BatchCommitter, post: DrainPost) -> bool:
+    """Submit a POST; returns when it is durable.
+
+    Returns True if it is in the store, False if it is in the spool.
+
+    Raises:
+        StoreUnavailable: neither accepted it in time, or too many batches are pending. It may have
+            been stored nevertheless; the sender may repeat it with the same Frame-Id.
+    """
+    return await submit(committer, post)
 
 
 _Write_co = TypeVar("_Write_co", bound=PendingWrite, covariant=True)
@@ -130,6 +136,7 @@ class GroupCommitter:
         self._pending_bytes = 0
         self._commit_task: asyncio.Task[None] | None = None
         self._slow_tasks: set[asyncio.Task[None]] = set()
+        self._aggregation_locks = WeakValueDictionary[str, asyncio.Lock]()
         self.rejection_reason = ""
 
     def submit(self, post: DrainPost, on_result: OnResult) -> None:
@@ -185,7 +192,10 @@ class GroupCommitter:
             if self._can_coalesce(post, size):
                 self._coalesce(post, size, on_result, deadline)
                 return
-            body = await post.aggregate(self._clock(), self._limits)
+            # One at a time of each app: many at once would delay everybody between two steps.
+            lock = self._aggregation_locks.setdefault(post.key.app, asyncio.Lock())
+            async with lock:
+                body = await post.aggregate(self._clock(), self._limits)
         except Exception as error:
             on_result(error)
         else:

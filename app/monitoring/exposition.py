@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
+from app.access.access_copy import AccessCopy
 from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
@@ -20,6 +21,7 @@ from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
+from app.support.rejections import Rejections
 
 # A large exposition yields to other requests after this many apps read, or bytes sent.
 APPS_PER_TURN = 20
@@ -79,8 +81,10 @@ class ServiceMetrics(NamedTuple):
     """The parts of this process that have metrics. `worker`: its name."""
 
     pipeline: IngestPipeline
+    access: AccessCopy
     memory_guard: MemoryPressureGuard
     worker: str
+    rejections: Rejections
     plugins: Sequence[MetricsSource] = ()
 
 
@@ -96,8 +100,10 @@ class _StoreCollector(Collector):
             service.pipeline.replayer.damaged_records if service.pipeline.replayer else 0
         )
         self._worker = service.worker
+        self._rejections = service.rejections
         self._store = service.memory_guard.server_info
         self._store_up = store_up
+        self._has_lost_data = bool(service.access.notice())
 
     def collect(self) -> Iterable[Metric]:
         for name, help_text, value in (
@@ -105,6 +111,11 @@ class _StoreCollector(Collector):
                 "dynometer_store_up",
                 "1 while the whole store answers, otherwise 0",
                 int(self._store_up),
+            ),
+            (
+                "dynometer_store_lost_data",
+                "1 after the store lost its data, until 'dynometer restore', otherwise 0",
+                int(self._has_lost_data),
             ),
             (
                 "dynometer_apps_away",
@@ -145,6 +156,14 @@ class _StoreCollector(Collector):
         )
         counter.add_metric((self._worker,), self._damaged_records)
         yield counter
+        rejected = CounterMetricFamily(
+            "dynometer_rejected",
+            "Connections and requests rejected to protect others, since the worker started",
+            labels=("worker", "reason"),
+        )
+        for reason, count in self._rejections.counts.items():
+            rejected.add_metric((self._worker, reason), count)
+        yield rejected
 
 
 async def render_apps(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from app.access.access_copy import AccessCopy
 from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable, without_addresses
 from app.storage.interface.folding import BacklogReader
 from app.storage.interface.identity import IdentifiedStore, StoreIdentity
 from app.storage.interface.server import ServerStatus
 
 FOLDING_STALLED_S = 120  # two sweeps of the fold worker
+CHECK_PAUSE = 10  # checks take at most this fraction of the time
 BACKLOG_MAX = 4_096  # batches of one app; folding then lags by minutes
 
 
@@ -33,18 +36,42 @@ class HealthCheck:
     def __init__(
         self,
         store: HealthStore,
+        access: AccessCopy,
         folder: FoldWorker,
         pipeline: IngestPipeline,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
+        self._access = access
         self._folder = folder
         self._pipeline = pipeline
         self._clock = clock
+        self._check_task: asyncio.Task[HealthReport] | None = None
+        self._next_check_s = 0.0
         self._status_since: dict[str, tuple[str, int]] = {}
 
     async def report(self) -> HealthReport:
-        """Run all checks."""
+        """The result of all checks, without addresses of the store: strangers may read it.
+
+        Concurrent calls share one check. Its result is used again for CHECK_PAUSE times as long as
+        it took, so however many ask, checks cost little.
+        """
+        loop = asyncio.get_running_loop()
+        if self._check_task is None or (
+            self._check_task.done() and loop.time() >= self._next_check_s
+        ):
+            self._check_task = asyncio.create_task(self._timed_check(), name="health check")
+        return await asyncio.shield(self._check_task)
+
+    async def _timed_check(self) -> HealthReport:
+        loop = asyncio.get_running_loop()
+        start_s = loop.time()
+        try:
+            return await self._check()
+        finally:
+            self._next_check_s = loop.time() + CHECK_PAUSE * (loop.time() - start_s)
+
+    async def _check(self) -> HealthReport:
         store_problems: list[str] = []
         store_errors: list[str] = []
         backlog: dict[str, int] = {}
@@ -62,6 +89,7 @@ class HealthCheck:
             store_errors = [self._pipeline.sink.last_error]
         elif not store_errors and (spool_notice := self._pipeline.notice()):
             store_errors = [spool_notice]  # another worker may be the one that spools
+        loss_notice = self._access.notice()  # known drains may send, so the service is ready
         spool = self._pipeline.describe()
         can_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
         ready = not store_problems and (not store_errors or can_spool)
@@ -71,8 +99,11 @@ class HealthCheck:
             body={
                 "ready": ready,
                 "store": {
-                    **self._component("store", store_problems + store_errors),
-                    "warnings": warnings,
+                    **self._component(
+                        "store", [*store_problems, *store_errors, *filter(None, [loss_notice])]
+                    ),
+                    "lost_data": bool(loss_notice),
+                    "warnings": [*map(without_addresses, warnings)],
                     "identity": identity and {"id": identity.id, "epoch": identity.epoch_s},
                 },
                 "spool": spool,
@@ -98,4 +129,4 @@ class HealthCheck:
         if previous != status:
             since = int(self._clock())
             self._status_since[name] = (status, since)
-        return {"status": status, "since": since, "problems": problems}
+        return {"status": status, "since": since, "problems": [*map(without_addresses, problems)]}

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from app.query import accelerated
@@ -36,6 +35,7 @@ from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, Slot
 from app.storage.interface.rollups import Contents, RollupReader
+from app.support.globs import matches_glob
 
 SERIES_MAX = 1_000
 BINS_WEIGHT = 200  # the bins of one interval count as this many values
@@ -316,4 +316,4 @@ def match_apps(apps: Sequence[str], patterns: Sequence[str]) -> list[str]:
     """The apps that match any of the patterns (with * and ?); without a pattern, all apps."""
     if not patterns:
         return list(apps)
-    return [app for app in apps if any(fnmatchcase(app, pattern) for pattern in patterns)]
+    return [app for app in apps if any(matches_glob(app, pattern) for pattern in patterns)]

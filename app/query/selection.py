@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from app.rollup.schema import Metric
+from app.support.globs import matches_glob
 from parsers.samples import labels_of
 
 
@@ -27,8 +27,8 @@ class Selection(NamedTuple):
     def includes(self, source: str) -> bool:
         """Whether lines of this source (a dyno name, as in parsers.samples) are selected."""
         process_type, dyno = labels_of(source)
-        return (not self.process_type or fnmatchcase(process_type, self.process_type)) and (
-            not self.dyno or fnmatchcase(dyno, self.dyno)
+        return (not self.process_type or matches_glob(process_type, self.process_type)) and (
+            not self.dyno or matches_glob(dyno, self.dyno)
         )
 
 

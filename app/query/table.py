@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from app.query.stats import (
@@ -25,6 +24,7 @@ from app.rollup.resolutions import HOUR_S, Resolution, align
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, SECTION, Labels, Metric, Section, counter
 from app.rollup.summaries import BINS, COUNT, MASK, GaugeSummary, TimingTotals, Values, summaries
+from app.support.globs import matches_glob
 
 VALUES_MAX = 500_000  # in all series of an answer together
 ROWS_CACHED_MAX = 10_000  # by one SeriesKeyer, which then forgets rows that no longer occur
@@ -138,7 +138,7 @@ class SeriesKeyer:
         labels = self._labels_of(row)
         for name, patterns in self._filters:
             value = self._app if name == "app" else labels[name]
-            if not any(fnmatchcase(value, pattern) for pattern in patterns):
+            if not any(matches_glob(value, pattern) for pattern in patterns):
                 return None
         return tuple([self._app if name == "app" else labels[name] for name in self._by])
 

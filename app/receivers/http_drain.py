@@ -34,8 +34,10 @@ from app.ingest.drain_post import DrainKey, DrainPost
 from app.ingest.group_commit import BatchCommitter, OnResult, commit
 from app.ingest.marked_post import MarkedCommitter
 from app.query.delivery import encode_delivery
+from app.receivers.body_budget import BodyRejected
+from app.receivers.connection_guard import SENDER
 from app.receivers.log_shuttle import post_id, unreported_loss
-from app.receivers.request_body import CLOSE, BodyLimiter, BodyRejected
+from app.receivers.request_body import CLOSE, BodyLimiter
 from app.receivers.request_head import (
     DRAIN,
     FRAME_ID,
@@ -51,8 +53,17 @@ from app.storage.interface import apps
 from app.storage.interface.apps import DRAIN as REAL_DRAIN
 from app.storage.interface.apps import Origin
 from app.storage.interface.elements import random_bytes
-from app.storage.interface.errors import StoreUnavailable
-from app.support.asgi import DEFECT, Receive, Scope, Send, basic_credentials, header, respond
+from app.storage.interface.errors import StoreUnavailable, without_addresses
+from app.support.asgi import (
+    DEFECT,
+    Receive,
+    Scope,
+    Send,
+    basic_credentials,
+    header,
+    recognize,
+    respond,
+)
 from app.support.loopback import is_loopback
 from parsers.framing import split
 
@@ -61,6 +72,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = b"5"
 ACCOUNT = b"dynometer-account"  # of an answer: JSON, app.query.delivery
 KEY_CACHE_SIZE = 4_096
+LOCAL_CREDENTIALS_BYTES_MAX = 256  # on the fast path, which caches them
 _DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
 
 
@@ -99,7 +111,8 @@ class DrainEndpoint:
         self._acceptance = acceptance
         self._body_limiter = body_limiter
         self.body_timeout_s = body_limiter.timeout_s
-        self.release = body_limiter.release
+        self.body_budget = body_limiter.senders
+        self.budget_timeout_s = body_limiter.budget_timeout_s
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,7 +124,10 @@ class DrainEndpoint:
                     405, "This is a log drain. It only accepts POST requests from Heroku's Logplex."
                 )
             app, generation = await self._authenticate(scope)
-            body_context = self._body_limiter.read(scope["headers"], receive, self._body_bytes_max)
+            recognize(scope, SENDER, app)
+            body_context = self._body_limiter.read(
+                scope["headers"], receive, self._body_bytes_max, self.body_budget, app
+            )
             async with body_context as body:
                 if body is None:  # the sender has disconnected
                     return
@@ -140,7 +156,8 @@ class DrainEndpoint:
             extra_headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
             await respond(send, rejection.status, str(rejection), extra_headers)
         except StoreUnavailable as error:
-            await respond(send, 503, str(error), [(b"retry-after", RETRY_AFTER_S)])
+            text = without_addresses(str(error))
+            await respond(send, 503, text, [(b"retry-after", RETRY_AFTER_S)])
         except Exception:
             log.exception("Answered a POST to the drain with 500 because of a defect")
             await respond(send, 500, DEFECT)
@@ -213,15 +230,15 @@ class DrainEndpoint:
 
     # --- the fast path: see app.receivers.http_fast_path ------------------------------------
 
-    def try_admit(self, head: DrainRequestHead) -> DrainKey | None:
-        """Authenticate a request and reserve memory for its body.
+    def try_admit(self, head: DrainRequestHead, arrived_bytes: int) -> DrainKey | None:
+        """Authenticate a request, and take the memory for the part of its body that has arrived.
 
-        None if the request is uncommon or cannot be decided immediately; then nothing is reserved.
+        None if the request is uncommon or cannot be decided immediately; then nothing is taken.
         """
         if head.body_bytes > self._body_bytes_max:
             return None
         key = self._cached_key(head)
-        if key is None or not self._body_limiter.try_reserve(head.body_bytes):
+        if key is None or not self.body_budget.try_take(key.app, arrived_bytes):
             return None
         return key
 
@@ -247,10 +264,17 @@ class DrainEndpoint:
         self._committer.submit(post, on_result)
 
 
-@lru_cache(KEY_CACHE_SIZE)
 def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWindow) -> DrainKey:
-    drain = token.decode() if _DRAIN_TOKEN_BYTES.fullmatch(token) else ""
-    return DrainKey(app, drain, generation, acceptance)
+    drain = token if _DRAIN_TOKEN_BYTES.fullmatch(token) else b""
+    return _cached_drain_key(app, generation, drain, acceptance)
+
+
+@lru_cache(KEY_CACHE_SIZE)
+def _cached_drain_key(
+    app: str, generation: int, drain: bytes, acceptance: AcceptanceWindow
+) -> DrainKey:
+    """The same object for equal arguments, all of which are short."""
+    return DrainKey(app, drain.decode(), generation, acceptance)
 
 
 def _origin(headers: Mapping[bytes, bytes]) -> Origin:
@@ -272,7 +296,6 @@ def _post(key: DrainKey, headers: Mapping[bytes, bytes], body: bytes) -> DrainPo
     )
 
 
-@lru_cache(KEY_CACHE_SIZE)
 def _local_drain_key(
     authorization: bytes, host: bytes, token: bytes, acceptance: AcceptanceWindow
 ) -> DrainKey | None:
@@ -280,12 +303,19 @@ def _local_drain_key(
 
     None if it names no app by Basic auth, or was not sent to this machine.
     """
+    if len(authorization) > LOCAL_CREDENTIALS_BYTES_MAX:
+        return None
+    app = _local_app(authorization)
+    if not app or not is_loopback(host.decode("latin-1")):
+        return None
+    return _drain_key(app, 1, token, acceptance)
+
+
+@lru_cache(KEY_CACHE_SIZE)
+def _local_app(authorization: bytes) -> str:
+    """The app that short credentials name in local mode; "" for none."""
     credentials = basic_credentials(authorization)
-    if credentials is None or not is_loopback(host.decode("latin-1")):
-        return None
-    if not valid_app(credentials[0]):
-        return None
-    return _drain_key(credentials[0], 1, token, acceptance)
+    return credentials[0] if credentials is not None and valid_app(credentials[0]) else ""
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

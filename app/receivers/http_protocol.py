@@ -10,88 +10,99 @@ limits:
     a connection that never sends anything         closed, as after keep-alive
     an answer that the client does not read        closed
     a body that continues after its answer         closed
-    too many connections                           the one that was idle longest is closed
+    requests before the answer to an earlier one   closed, once those read were answered
+    too many connections, or data in them          closed, as in app.receivers.connection_guard
+
+Everything but a common POST to the drain is parsed and answered in turns (app.support.fair_turns),
+so the many requests of one peer do not delay the others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import resource
+from collections.abc import Hashable, MutableMapping
+from functools import partial
 from http import HTTPStatus
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.receivers.accelerated import parse_common_head
+from app.receivers.connection_guard import (
+    SENDER,
+    STRANGER,
+    Caller,
+    ConnectionGuard,
+    ConnectionLimits,
+    peer_of,
+)
 from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_fast_path import FastPathCycle
 from app.receivers.request_head import REQUEST_LINES
-from app.support.asgi import PROBLEM_TYPE, pack_problem
+from app.support.asgi import (
+    ON_RECOGNIZED,
+    PROBLEM_TYPE,
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    header,
+    pack_problem,
+)
+from app.support.rejections import Rejections
 
-CONNECTIONS_MAX = 16_384
-RESERVED_FILES = 128  # for connections to the store, files, pipes
-EVICTION_CANDIDATES = 64  # checking all connections would be expensive during a flood
-
-
-class ConnectionLimits(NamedTuple):
-    """Limits of a connection, and of the number of connections per worker."""
-
-    head_bytes_max: int = 32 * 1024  # Logplex sends 500; a browser behind proxies some 8,000
-    head_timeout_s: float = 10.0
-    unread_timeout_s: float = 60.0  # a slow client may stop reading for this long
-    connections_max: int = CONNECTIONS_MAX
-
-
-def limits_of_process() -> ConnectionLimits:
-    """The default limits, with no more connections than this process may open files."""
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files == resource.RLIM_INFINITY:
-        return ConnectionLimits()
-    return ConnectionLimits(connections_max=max(1, min(CONNECTIONS_MAX, files - RESERVED_FILES)))
+PARSED_BYTES = 16 * 1024  # in one go; a few milliseconds if it is many chunks
+REQUEST_COST_S = 0.001  # of a request to the pages or the API
+WAITING_REQUEST_BYTES = 4 * 1024  # of memory
 
 
 class _BadHead(Exception):
     pass
 
 
+class _TooManyRequests(Exception):
+    pass
+
+
 class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
-    limits = ConnectionLimits()
+    guard = ConnectionGuard(ConnectionLimits(), Rejections())
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.limits = self.guard.limits
         self._head_bytes = 0
         self._in_head = False
+        self._unparsed_bytes = 0  # they wait for their turn
+        self._is_pipeline_full = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
         self._idle_since_s = self.loop.time()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._drain: DrainEndpoint | None = getattr(self.app, "drain", None)
         self._partial_post: FastPathCycle | None = None  # its body is not complete yet
+        self._caller = Caller(STRANGER, None)
+        self._is_behind_proxy = False
 
     @property
     def is_idle(self) -> bool:
         """Whether no request is being received or answered."""
         is_answered = self.cycle is None or self.cycle.response_complete
-        return is_answered and not self._in_head
+        return is_answered and not self._in_head and not self._unparsed_bytes
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
-        """Accept a connection; above the limit, close the one that was idle longest."""
+        """Accept a connection."""
         super().connection_made(transport)
         self._check_idle()
-        if len(self.connections) > self.limits.connections_max:
-            candidates = [
-                connection
-                for connection in islice(self.connections, EVICTION_CANDIDATES)
-                if isinstance(connection, LimitedHttpProtocol) and connection.is_idle
-            ]
-            oldest = min(candidates, key=lambda candidate: candidate._idle_since_s, default=self)
-            oldest.transport.abort()
+        host = self.client[0] if self.client else ""
+        self._is_behind_proxy = self.guard.is_trusted(host)
+        self._caller = Caller(STRANGER, None if self._is_behind_proxy else peer_of(host))
+        self.guard.add(self, self._caller)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
+        self.guard.remove(self)
         for timer in (self._head_timer, self._unread_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
@@ -111,14 +122,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             start = post.feed(data, start)
             if post.more_body:
                 self._partial_post = post
-                post.wait_for_body(self.loop)
+                post.wait_for_body(self.transport)
             else:
                 self._partial_post = None
             if start == len(data):
                 return
             data = data[start:]
+        self._unparsed_bytes += len(data)
+        for begin in range(0, len(data), PARSED_BYTES):
+            part = data[begin : begin + PARSED_BYTES]
+            self.guard.turns_of(self._caller).run(self._caller.name, partial(self._parse, part))
+        self._count_buffer()
+
+    def _parse(self, data: bytes) -> None:
+        """Let uvicorn parse data. Limits the size and time of a head that is not complete yet."""
+        self._unparsed_bytes -= len(data)
+        if self.transport.is_closing() or self._is_pipeline_full:
+            return
         super().data_received(data)
-        if self.transport.is_closing() or not self._in_head:
+        if self.transport.is_closing():
+            return
+        self._count_buffer()
+        if not self._in_head:
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.limits.head_bytes_max:
@@ -126,24 +151,60 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_timeout_s, self._close)
 
+    def _count_buffer(self) -> None:
+        """Count what waits in this connection."""
+        size = self._unparsed_bytes + len(self.pipeline) * WAITING_REQUEST_BYTES
+        if self._in_head:
+            size += self._head_bytes
+        if self.cycle is not None and not isinstance(self.cycle, FastPathCycle):
+            size += len(self.cycle.body)
+        size += self.transport.get_write_buffer_size()
+        self.guard.buffer(self, self._caller, size)
+
+    def _recognize(self, kind: str, name: Hashable) -> None:
+        """A request was authenticated. Of several callers, the first one keeps the connection."""
+        if kind == self._caller.kind != STRANGER:
+            return
+        caller = Caller(kind, name)
+        if caller != self._caller and not self.transport.is_closing():
+            self.guard.move(self, self._caller, caller)
+            self._caller = caller
+
     def _start_post(self, data: bytes) -> tuple[FastPathCycle | None, int]:
         """The cycle for this POST, and the size of its head; None if it needs the ASGI app."""
         drain = self._drain
         head = parse_common_head(data) if drain is not None else None
         if drain is None or head is None or head.size > self.limits.head_bytes_max:
             return None, 0
-        key = drain.try_admit(head)
+        arrived_bytes = min(head.body_bytes, len(data) - head.size)
+        key = drain.try_admit(head, arrived_bytes)
         if key is None:
             return None, 0
-        post = FastPathCycle(drain, key, head, self._answer)
+        if self._caller.kind != SENDER:
+            self._recognize(SENDER, key.app)
+        post = FastPathCycle(drain, key, head, arrived_bytes, self._answer)
         self.cycle = post  # type: ignore[assignment]  # it has the attributes that uvicorn uses
         return post, head.size
 
     def on_message_begin(self) -> None:
-        """Start to measure a head."""
+        """Start to measure a head; not if too many requests wait already."""
+        if len(self.pipeline) >= self.limits.pipelined_max:
+            self._is_pipeline_full = True
+            self.flow.pause_reading()
+            self.guard.rejections.add("pipeline")
+            raise _TooManyRequests  # the parser stops; the connection closes after the answers
         super().on_message_begin()
+        self.scope["extensions"] = {ON_RECOGNIZED: {"call": self._recognize}}
         self._in_head = True
         self._head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Add a header, unless there are too many."""
+        super().on_header(name, value)
+        if len(self.headers) > self.limits.head_fields_max:
+            fields_max = self.limits.head_fields_max
+            self._reject(431, f"The request has more than {fields_max} headers.")
+            raise _BadHead
 
     def on_headers_complete(self) -> None:
         """Start to answer, unless the head is too large."""
@@ -159,7 +220,40 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             hosts = [value for name, value in self.headers if name == b"host"]
             if len(hosts) != 1:
                 raise _BadHead  # answered 400, as RFC 9112, section 3.2 requires
+        if self._is_behind_proxy:
+            self._set_forwarded_client()
         super().on_headers_complete()
+
+    def _set_forwarded_client(self) -> None:
+        """Take the client from the proxy's header, also as the peer of a stranger."""
+        host = self.guard.forwarded_host(header(self.headers, b"x-forwarded-for"))
+        if host:
+            self.scope["client"] = (host, 0)
+            if self._caller.kind == STRANGER:
+                self._recognize(STRANGER, peer_of(host))
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        self.guard.turns_of(self._caller).run(
+            self._caller.name, partial(self._start_if_open, cycle, app), REQUEST_COST_S
+        )
+
+    def _start_if_open(self, cycle: Any, app: ASGIApp) -> None:
+        """Start to answer, unless the connection closed while the request waited.
+
+        It may also close before the answer: uvloop reports that late, and raises on a write.
+        """
+        if self.transport.is_closing():
+            return
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_if_open(message: MutableMapping[str, Any]) -> None:
+                if self.transport.is_closing():
+                    cycle.disconnected = True
+                await send(message)
+
+            await app(scope, receive, send_if_open)
+
+        super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]  # the same, typed by us
 
     def _answer(self, cycle: FastPathCycle, line: bytes, rest: bytes) -> None:
         transport = self.transport
@@ -172,7 +266,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer a malformed request, unless it was answered already."""
-        if not self.transport.is_closing():
+        if not self.transport.is_closing() and not self._is_pipeline_full:
             self._reject(400, msg)
 
     def on_response_complete(self) -> None:
@@ -185,11 +279,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._idle_since_s = self.loop.time()
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:
+        if self.transport.get_write_buffer_size():
+            self._count_buffer()
+        if self.flow.read_paused and not self._is_pipeline_full:
             self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
-        elif self.cycle.response_complete and self.cycle.more_body:
+        elif self._is_pipeline_full or (self.cycle.response_complete and self.cycle.more_body):
             self.transport.close()
 
     def pause_writing(self) -> None:
@@ -198,12 +294,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unread_timer = self.loop.call_later(
             self.limits.unread_timeout_s, self.transport.abort
         )
+        self._count_buffer()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         super().resume_writing()
         if self._unread_timer is not None:
             self._unread_timer.cancel()
+            self._count_buffer()
 
     def _check_idle(self) -> None:
         """Close the connection if it has been idle for too long; otherwise check again later.
@@ -211,8 +309,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         A timer per request would be set and cancelled for nothing.
         """
         remaining_s = self._idle_since_s + self.timeout_keep_alive - self.loop.time()
-        if self.is_idle and remaining_s <= 0:
+        if self.transport.is_closing() and remaining_s <= 0:
+            self.transport.abort()  # the client does not read the last answer
+        elif self.is_idle and remaining_s <= 0:
             self.transport.close()
+            self._idle_timer = self.loop.call_later(self.limits.unread_timeout_s, self._check_idle)
         else:
             delay_s = remaining_s if remaining_s > 0 else self.timeout_keep_alive
             self._idle_timer = self.loop.call_later(delay_s, self._check_idle)

@@ -3,180 +3,180 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import MutableMapping
 from typing import Any
+from weakref import WeakValueDictionary
 
+from app.access.read_tokens import NOTHING, current_permissions
+from app.receivers.body_budget import (
+    OVERHEAD_BYTES,
+    BodyBudget,
+    BodyRejected,
+    IncompleteBody,
+    too_many_bodies,
+)
+from app.receivers.gzip_body import InflatedTooLarge, inflate_in_steps
 from app.support.aio import EagerCoroutine
-from app.support.asgi import ASGIApp, Headers, Receive, Scope, Send, header, respond
+from app.support.asgi import ASGIApp, Headers, Receive, Scope, Send, client_host, header, respond
+from app.support.rejections import Rejections
 
 API_BYTES_MAX = 64 * 1024  # the longest is a list of apps
 CLOSE = (b"connection", b"close")
 _METHODS_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_TIMEOUT_S = 30.0  # Logplex gives up after 5
-RESERVED_BYTES_MAX = 64 * 2**20
+SENDERS_BYTES_MAX = 64 * 2**20
+SENDER_BYTES_MAX = 16 * 2**20  # of one app; a single body may be larger
+READERS_BYTES_MAX = 8 * 2**20
+STRANGERS_BYTES_MAX = 4 * 2**20
 BUDGET_TIMEOUT_S = 4.0  # as long as a batch waits for its store
-_INFLATE_STEP_BYTES = 2**16  # damage costs at most this much of the data before it
-_BUDGET_POLL_S = 0.01
-_SMALL_BYTES = 2**20  # ten of Logplex's
-_CHUNKED_BYTES = 128 * 1024  # reserved for a body that does not declare its size
-
-
-class BodyRejected(Exception):
-    """The request is answered with this status and message, and its connection is closed."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class BodyLimiter:
-    """Reads bodies; all bodies in memory together stay below `reserved_bytes_max`.
+    """Reads bodies, and limits the memory of all together.
 
-    A body that finds no free memory is not read any further, so TCP slows its sender down. Large
-    bodies may use only half of the memory, so that they never exclude those of Logplex.
+    `senders`, `readers` and `strangers` are the budgets of the callers.
     """
 
     def __init__(
         self,
+        rejections: Rejections | None = None,
         *,
         timeout_s: float = BODY_TIMEOUT_S,
-        reserved_bytes_max: int = RESERVED_BYTES_MAX,
+        senders_bytes_max: int = SENDERS_BYTES_MAX,
+        sender_bytes_max: int = SENDER_BYTES_MAX,
         budget_timeout_s: float = BUDGET_TIMEOUT_S,
     ) -> None:
         """
         Args:
             timeout_s: how long a body may take to arrive.
+            senders_bytes_max: for the bodies of all apps.
+            sender_bytes_max: for the bodies of one app.
             budget_timeout_s: how long a body may wait for free memory.
         """
         self.timeout_s = timeout_s
-        self._reserved_bytes_max = reserved_bytes_max
-        self._budget_timeout_s = budget_timeout_s
-        self.reserved_bytes = 0
+        self.budget_timeout_s = budget_timeout_s
+        self._inflate_locks = WeakValueDictionary[str, asyncio.Lock]()
+        counts = rejections or Rejections()
+        self.senders = BodyBudget(counts, senders_bytes_max, sender_bytes_max)
+        self.readers = BodyBudget(counts, READERS_BYTES_MAX)
+        self.strangers = BodyBudget(counts, STRANGERS_BYTES_MAX)
 
-    def read(self, headers: Headers, receive: Receive, bytes_max: int) -> _BodyContext:
+    def inflate_lock(self, caller: str) -> asyncio.Lock:
+        """The lock of a caller whose bodies are inflated one after the other."""
+        return self._inflate_locks.setdefault(caller, asyncio.Lock())
+
+    def read(
+        self, headers: Headers, receive: Receive, bytes_max: int, budget: BodyBudget, caller: str
+    ) -> _BodyContext:
         """Read a body: returns an async context manager that yields the inflated body.
 
-        It yields None if the sender disconnected before the end. The memory of the body is
-        reserved until the context ends. Entering the context raises
+        It yields None if the sender disconnected before the end. The memory of the body is in use
+        until the context ends. Entering the context raises
 
             BodyRejected: 413 if the body is larger than `bytes_max`, 408 if it takes too long, 503
                 if too many bodies are in memory.
         """
-        return _BodyContext(self, headers, receive, bytes_max)
-
-    async def receive_in_time(
-        self, headers: Headers, receive: Receive, bytes_max: int, budget: _BodyBudget
-    ) -> bytes | None:
-        """Receive a body as it was sent.
-
-        Raises:
-            BodyRejected: as in `read`.
-        """
-        reading = EagerCoroutine(self._receive(headers, receive, bytes_max, budget))
-        if reading.is_done:
-            return reading.result
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                return await reading
-        except TimeoutError:
-            raise BodyRejected(408, f"The body took longer than {self.timeout_s:g} s.") from None
-
-    def try_reserve(self, size: int) -> bool:
-        """Reserve memory for a body; False if there is not enough at present."""
-        if not self._has_memory(size, size):
-            return False
-        self.reserved_bytes += size
-        return True
-
-    def release(self, size: int) -> None:
-        """Release the memory of a body."""
-        self.reserved_bytes -= size
-
-    async def _receive(
-        self, headers: Headers, receive: Receive, bytes_max: int, budget: _BodyBudget
-    ) -> bytes | None:
-        length = header(headers, b"content-length")
-        if length.isdigit() and int(length) > bytes_max:
-            raise _too_large(bytes_max)
-        await budget.reserve(int(length) if length.isdigit() else _CHUNKED_BYTES)
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            event = await receive()
-            if event["type"] == "http.disconnect":
-                return None
-            part: bytes = event.get("body", b"")
-            size += len(part)
-            if size > bytes_max:
-                raise _too_large(bytes_max)
-            await budget.reserve(size)
-            parts.append(part)
-            if not event.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    async def reserve(self, more: int, size: int) -> None:
-        """Reserve `more` bytes for a body that then has `size` bytes.
-
-        Raises:
-            BodyRejected: 503, there was not enough memory in time.
-        """
-        waiting_s = 0.0
-        while not self._has_memory(more, size):
-            if waiting_s > self._budget_timeout_s:
-                raise BodyRejected(
-                    503, "Too many request bodies in memory. Retry in a few seconds."
-                )
-            await asyncio.sleep(_BUDGET_POLL_S)
-            waiting_s += _BUDGET_POLL_S
-        self.reserved_bytes += more
-
-    def _has_memory(self, more: int, size: int) -> bool:
-        divisor = 1 if size <= _SMALL_BYTES else 2
-        return self.reserved_bytes + more <= self._reserved_bytes_max // divisor
+        return _BodyContext(self, headers, receive, bytes_max, IncompleteBody(budget, caller))
 
 
 class _BodyContext:
     """The context manager of BodyLimiter.read."""
 
     def __init__(
-        self, limiter: BodyLimiter, headers: Headers, receive: Receive, bytes_max: int
+        self,
+        limiter: BodyLimiter,
+        headers: Headers,
+        receive: Receive,
+        bytes_max: int,
+        memory: IncompleteBody,
     ) -> None:
         self._limiter = limiter
         self._headers = headers
         self._receive = receive
         self._bytes_max = bytes_max
-        self._budget = _BodyBudget(limiter)
+        self._memory = memory
+        self._is_rejected = False
+        self._timeout: asyncio.Timeout | None = None
 
     async def __aenter__(self) -> bytes | None:
+        self._memory.on_reject = self._reject
         try:
-            body = await self._limiter.receive_in_time(
-                self._headers, self._receive, self._bytes_max, self._budget
-            )
-            if body and header(self._headers, b"content-encoding").lower() == b"gzip":
-                body = inflate(body, self._bytes_max)
-                await self._budget.reserve(len(body))
+            body = await self._read_in_time()
         except BaseException:
-            self._limiter.release(self._budget.size)
+            self._memory.release()
             raise
+        self._memory.complete()
         return body
 
     async def __aexit__(self, *_: object) -> None:
-        self._limiter.release(self._budget.size)
+        self._memory.release()
 
+    async def _read_in_time(self) -> bytes | None:
+        reading = EagerCoroutine(self._read())
+        if reading.is_done:
+            if self._is_rejected:
+                raise too_many_bodies()
+            return reading.result
+        try:
+            async with asyncio.timeout(self._limiter.timeout_s) as self._timeout:
+                if self._is_rejected:
+                    self._reject()
+                return await reading
+        except TimeoutError:
+            if self._is_rejected:
+                raise too_many_bodies() from None
+            message = f"The body took longer than {self._limiter.timeout_s:g} s."
+            raise BodyRejected(408, message) from None
 
-class _BodyBudget:
-    """The memory that is reserved for one body."""
+    def _reject(self) -> None:
+        """End the reading now: others need the memory."""
+        self._is_rejected = True
+        if self._timeout is not None:
+            self._timeout.reschedule(asyncio.get_running_loop().time())
 
-    def __init__(self, limiter: BodyLimiter) -> None:
-        self._limiter = limiter
-        self.size = 0
+    async def _read(self) -> bytes | None:
+        bytes_max = self._bytes_max
+        length = header(self._headers, b"content-length")
+        if length.isdigit() and int(length) > bytes_max:
+            raise _too_large(bytes_max)
+        await self._wait_for_room()
+        self._memory.add(OVERHEAD_BYTES)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                return None
+            part: bytes = event.get("body", b"")
+            size += len(part)
+            if size > bytes_max:
+                raise _too_large(bytes_max)
+            self._memory.add(len(part))
+            parts.append(part)
+            if not event.get("more_body", False):
+                break
+            await self._wait_for_room()
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if body and header(self._headers, b"content-encoding").lower() == b"gzip":
+            # One at a time of each caller: many at once would delay everybody between two steps.
+            async with self._limiter.inflate_lock(self._memory.caller):
+                return await self._inflate(body)
+        return body
 
-    async def reserve(self, size: int) -> None:
-        """Increase the reservation to `size`; it never shrinks."""
-        if size > self.size:
-            await self._limiter.reserve(size - self.size, size)
-            self.size = size
+    async def _inflate(self, body: bytes) -> bytes:
+        parts: list[bytes] = []
+        try:
+            for part in inflate_in_steps(body, self._bytes_max):
+                self._memory.add(len(part))
+                parts.append(part)
+                await self._wait_for_room()
+                await asyncio.sleep(0)
+        except InflatedTooLarge:
+            raise _too_large(self._bytes_max) from None
+        return b"".join(parts)
+
+    async def _wait_for_room(self) -> None:
+        await self._memory.wait_for_room(self._limiter.budget_timeout_s)
 
 
 class BodyLimitMiddleware:
@@ -194,8 +194,13 @@ class BodyLimitMiddleware:
         if scope["type"] != "http" or scope["method"] in _METHODS_WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
+        is_stranger = current_permissions.get(NOTHING) == NOTHING
+        budget = self._body_limiter.strangers if is_stranger else self._body_limiter.readers
+        body_context = self._body_limiter.read(
+            scope["headers"], receive, self._bytes_max, budget, client_host(scope)
+        )
         try:
-            async with self._body_limiter.read(scope["headers"], receive, self._bytes_max) as body:
+            async with body_context as body:
                 if body is not None:
                     await self._app(scope, _replay(body, receive), send)
         except BodyRejected as rejection:
@@ -210,36 +215,6 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return events.pop() if events else await receive()
 
     return receive_again
-
-
-def inflate(body: bytes, bytes_max: int) -> bytes:
-    """Inflate a gzip body with all its members, up to the first damaged byte.
-
-    The missing rest shows as lost, by comparison with Logplex-Msg-Count. If nothing can be
-    inflated, the result is b"\\0", with which no message begins.
-
-    Raises:
-        BodyRejected: 413, it is larger than `bytes_max`; no more than that was inflated.
-    """
-    parts: list[bytes] = []
-    size = 0
-    rest = body
-    while rest:
-        inflater = zlib.decompressobj(wbits=31)
-        while rest and not inflater.eof:
-            try:
-                part = inflater.decompress(rest, _INFLATE_STEP_BYTES)
-            except zlib.error:
-                return b"".join(parts) or b"\x00"
-            size += len(part)
-            if size > bytes_max:
-                raise _too_large(bytes_max)
-            parts.append(part)
-            rest = inflater.unconsumed_tail
-            if not part and not rest:
-                break
-        rest = inflater.unused_data if inflater.eof else b""
-    return b"".join(parts)
 
 
 def _too_large(bytes_max: int) -> BodyRejected:

@@ -36,7 +36,7 @@ USED_HEADERS = frozenset(
 SLOW_PATH_HEADERS = frozenset(
     (
         *(b"transfer-encoding", b"content-encoding", b"te", b"trailer", b"upgrade", b"expect"),
-        *(b"origin", REPLAY, SIMULATION, DROP_COUNT, LOST_COUNT),
+        *(b"origin", b"proxy-connection", REPLAY, SIMULATION, DROP_COUNT, LOST_COUNT),
     )
 )
 

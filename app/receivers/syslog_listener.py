@@ -4,6 +4,9 @@ The sender is Logplex, or any other program that writes the same lines. The HOST
 its drain token, and the only hint at the app to which it belongs: 'drains link' assigns a token to
 an app. In local mode, a HOSTNAME that is not linked is the app's name itself.
 
+A message counts only if its HOSTNAME is known; a connection that brings no such message is closed
+before anything else is done with it (app.receivers.syslog_connection).
+
 Syslog has no acknowledgements. Each read is committed before the next one, so TCP slows the sender
 down while no batch can be stored. On shutdown, everything that was read is committed. A batch that
 the sender repeats counts again: at least once.
@@ -14,11 +17,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from app.access.drain_registry import DrainRegistry, valid_app
 from app.access.drain_secrets import DRAIN_TOKEN
@@ -26,31 +30,30 @@ from app.access.rejected_logins import RejectedLogins
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow
 from app.ingest.drain_post import DrainKey, DrainPost
-from app.ingest.group_commit import BatchCommitter, commit
+from app.ingest.group_commit import BatchCommitter, submit
 from app.ingest.received_batch import batch_id
-from app.receivers.proxy_protocol_server import ProxyProtocolServer
+from app.receivers.connection_guard import peer_of
+from app.receivers.syslog_connection import Messages, SyslogConnection
+from app.receivers.syslog_guard import Reading, SyslogGuard, SyslogLimits
 from app.receivers.tls import Certificate
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable
 from app.support.aio import cancel_and_wait
+from app.support.rejections import Rejections
 from parsers.framing import Damage
 from parsers.syslog_header import hostname_of
-from parsers.syslog_stream import MessageReader
 
 log = logging.getLogger(__name__)
 
-CONNECTIONS_MAX = 1_000  # per worker
-FIRST_READ_TIMEOUT_S = 30  # a sender connects because it has something to send
-LAST_READ_TIMEOUT_S = 0.05  # for data that has already arrived when the service stops
-# Logplex closes an idle connection after 240 to 255 s. It should be the one to close.
-IDLE_TIMEOUT_S = 300
-HANDSHAKE_TIMEOUT_S = 10
-READ_BYTES = 256 * 1024
-COALESCE_DELAY_S = 0.05  # between two reads: lines that arrive meanwhile form one batch
+HANDSHAKE_INTERVAL_S = 0.002  # between two TLS connections; a handshake takes a millisecond
 RETRY_INTERVAL_S = 0.5
 SHUTDOWN_TIMEOUT_S = 5
-BACKLOG = 512
+BACKLOG = 2_048
+POST_FRAMES_MAX = 1_000  # aggregated in one go: at most a few milliseconds
 NOT_LINKED = "drain token is linked to no app"
+
+Sleep = Callable[[float], Awaitable[None]]
+
 _HEROKU_TOKEN = re.compile(r"d\.[0-9a-f-]{36}")
 
 
@@ -65,126 +68,71 @@ class SyslogListener:
         drains: DrainRegistry,
         rejected_logins: RejectedLogins,
         acceptance: AcceptanceWindow,
+        rejections: Rejections,
+        limits: SyslogLimits,
     ) -> None:
         self._settings = settings
+        self._guard = SyslogGuard(limits, rejections)
         self._committer = committer
         self._drains = drains
         self._rejected_logins = rejected_logins
         self._acceptance = acceptance
-        self._connections: set[asyncio.Task[None]] = set()
-        self._shutdown: asyncio.Future[None] | None = None
+        self._connections: dict[asyncio.Task[None], SyslogConnection] = {}
 
     @asynccontextmanager
     async def listening(self) -> AsyncIterator[None]:
         """Accept connections; at the end, commit everything that was read from them."""
         settings = self._settings
-        shutdown = self._shutdown = asyncio.get_running_loop().create_future()
+        self._stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ports: list[tuple[int, ssl.SSLContext | None]] = []
         if settings.syslog_port:
             ports.append((settings.syslog_port, None))
         if settings.syslog_tls_port:
             certificate = Certificate(Path(settings.tls_cert), Path(settings.tls_key))
             ports.append((settings.syslog_tls_port, certificate.context))
-        serve = self._behind_proxy if settings.syslog_proxy_protocol else self._server
-        servers = [await serve(*port) for port in ports]
+        listeners = [(_listen(settings.host, port), context) for port, context in ports]
+        accepting = [
+            asyncio.create_task(self._accept(*listener), name="accept syslog")
+            for listener in listeners
+        ]
         try:
             yield
         finally:
-            for server in servers:
-                server.close()
-            shutdown.set_result(None)
+            await cancel_and_wait(accepting)
+            for listener, _ in listeners:
+                listener.close()
+            self._stop.set_result(None)
+            for connection in self._connections.values():
+                connection.end_opening()
             if self._connections:
                 await asyncio.wait(self._connections, timeout=SHUTDOWN_TIMEOUT_S)
             await cancel_and_wait(list(self._connections))  # their lines could not be stored
 
-    async def _server(self, port: int, context: ssl.SSLContext | None) -> asyncio.Server:
-        return await asyncio.start_server(
-            self._serve,
-            self._settings.host,
-            port,
-            limit=READ_BYTES // 2,
-            backlog=BACKLOG,
-            reuse_port=True,  # each worker listens on its own
-            ssl=context,
-            ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if context else None,
-        )
+    async def _accept(self, listener: socket.socket, context: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, address = await loop.sock_accept(listener)
+                self._start(accepted, str(address[0]), context)
+            except OSError as error:  # such as too many open files, which passes
+                log.debug("Cannot accept a syslog connection: %s", error)
+                self._guard.rejections.add("syslog_connections")
+                await asyncio.sleep(RETRY_INTERVAL_S)
+            except Exception:
+                log.exception("Accepting a syslog connection failed because of a defect")
+            await asyncio.sleep(HANDSHAKE_INTERVAL_S if context else 0)
 
-    async def _behind_proxy(self, port: int, context: ssl.SSLContext | None) -> ProxyProtocolServer:
-        return ProxyProtocolServer(self._settings.host, port, self._serve, context)
+    def _start(self, accepted: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
+        connection = SyslogConnection(self, self._guard, self._stop, peer_of(host))
+        is_proxied = self._settings.syslog_proxy_protocol
+        task = connection.start(accepted, context, is_proxied=is_proxied)
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # this runs in a task
-        try:
-            if len(self._connections) < CONNECTIONS_MAX:
-                self._connections.add(task)
-                await self._read_messages(reader)
-        except (ConnectionError, ssl.SSLError, TimeoutError) as error:
-            log.debug("A syslog connection ended: %s", error)
-        except asyncio.CancelledError:  # by `listening`; asyncio's streams would log it as an error
-            log.warning("Shutting down. The last lines of a syslog sender could not be stored.")
-        except Exception:  # a defect of the service, not of the sender
-            log.exception("A syslog connection failed because of a defect")
-        finally:
-            self._connections.discard(task)
-            writer.close()
+    # --- called by SyslogConnection ---------------------------------------------------------------
 
-    async def _read_messages(self, reader: asyncio.StreamReader) -> None:
-        messages = MessageReader()
-        hostname, timeout_s = "", FIRST_READ_TIMEOUT_S
-        while data := await self._read(reader, timeout_s):
-            timeout_s = IDLE_TIMEOUT_S
-            hostname = await self._ingest(messages.feed(data), hostname)
-            if len(data) < READ_BYTES // 2:
-                await asyncio.sleep(COALESCE_DELAY_S)
-        await self._ingest(messages.end(is_cut=not reader.at_eof()), hostname)
-
-    async def _read(self, reader: asyncio.StreamReader, timeout_s: float) -> bytes:
-        """The next bytes; b"" at the end. On shutdown, the data that has arrived, and then b"".
-
-        Raises:
-            TimeoutError: no data arrived within this time.
-        """
-        assert self._shutdown is not None  # noqa: S101  # set before the first connection
-        is_shutdown = self._shutdown.done()
-        read_task = asyncio.create_task(reader.read(READ_BYTES))
-        futures: set[asyncio.Future[Any]] = (
-            {read_task} if is_shutdown else {read_task, self._shutdown}
-        )
-        try:
-            await asyncio.wait(
-                futures,
-                timeout=LAST_READ_TIMEOUT_S if is_shutdown else timeout_s,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if read_task.done():
-                return read_task.result()
-        finally:
-            read_task.cancel()
-        if not self._shutdown.done():
-            raise TimeoutError
-        return b"" if is_shutdown else await self._read(reader, LAST_READ_TIMEOUT_S)
-
-    async def _ingest(self, messages: Iterable[bytes | Damage], hostname: str) -> str:
-        """Commit messages, each to the app to which its HOSTNAME is linked.
-
-        Damage belongs to the HOSTNAME of the message before it; `hostname` is that of the message
-        before these. Returns the HOSTNAME of the last message.
-        """
-        by_hostname: dict[str, list[bytes | Damage]] = {}
-        for message in messages:
-            if not isinstance(message, Damage):
-                hostname = hostname_of(message).decode("latin-1") or hostname
-            by_hostname.setdefault(hostname, []).append(message)
-        for name, frames in by_hostname.items():
-            app = await self._app_of(name)
-            if app:
-                await self._commit(app, name, frames)
-            else:
-                self._rejected_logins.add("", name, NOT_LINKED)
-        return hostname
-
-    async def _app_of(self, hostname: str) -> str:
+    async def app_of(self, hostname: str, sleep: Sleep = asyncio.sleep) -> str:
+        """The app to which a HOSTNAME belongs; "" for none. Sleeps while that cannot be known."""
         if not DRAIN_TOKEN.fullmatch(hostname):
             return ""
         while True:
@@ -192,22 +140,80 @@ class SyslogListener:
                 app = await self._drains.app_of(hostname)
             except StoreUnavailable:
                 # No more is read meanwhile, so no line is lost.
-                await asyncio.sleep(RETRY_INTERVAL_S)
+                await sleep(RETRY_INTERVAL_S)
                 continue
             if app or not self._settings.local_mode:
                 return app
             app = hostname.lower()
             return app if valid_app(app) else ""
 
-    async def _commit(self, app: str, hostname: str, frames: Sequence[bytes | Damage]) -> None:
+    def reject(self, hostname: str) -> None:
+        """Record a HOSTNAME that belongs to no app."""
+        self._rejected_logins.add("", hostname, NOT_LINKED)
+
+    async def ingest(self, messages: Messages, hostname: str, reading: Reading) -> str:
+        """Commit messages, each to the app to which its HOSTNAME is linked.
+
+        Damage belongs to the HOSTNAME of the message before it; `hostname` is that of the message
+        before these. `reading`: in whose turns to do it. Returns the HOSTNAME of the last message.
+        """
+        by_hostname: dict[str, Messages] = {}
+        for part in _parts(messages):
+            hostname = await reading.turn(partial(_divide, part, hostname, by_hostname))
+        for name, frames in by_hostname.items():
+            app = await self.app_of(name, reading.sleep)
+            if app:
+                await self._commit(app, name, frames, reading)
+            else:
+                await reading.turn(partial(self.reject, name))
+        return hostname
+
+    async def _commit(self, app: str, hostname: str, frames: Messages, reading: Reading) -> None:
+        """Commit messages of one HOSTNAME, in POSTs that are aggregated in turns."""
         # Only Heroku delivers the same lines over several drains; other hosts send their own lines.
         drain = hostname if _HEROKU_TOKEN.fullmatch(hostname) else ""
         key = DrainKey(app, drain, 1, self._acceptance)
-        post = DrainPost(key, batch_id(b""), random_bytes(), frames)
+        posts = [DrainPost(key, batch_id(b""), random_bytes(), part) for part in _parts(frames)]
         while True:
-            try:
-                await commit(self._committer, post)
-            except StoreUnavailable:
-                await asyncio.sleep(RETRY_INTERVAL_S)
-            else:
+            results = [await reading.turn(partial(submit, self._committer, post)) for post in posts]
+            outcomes = await asyncio.gather(*results, return_exceptions=True)
+            posts = [
+                post for post, outcome in zip(posts, outcomes, strict=True) if not _is_safe(outcome)
+            ]
+            if not posts:
                 return
+            await asyncio.sleep(RETRY_INTERVAL_S)
+
+
+def _parts(messages: Messages) -> list[Messages]:
+    """Messages in parts that are processed in one go."""
+    return [
+        messages[begin : begin + POST_FRAMES_MAX]
+        for begin in range(0, len(messages), POST_FRAMES_MAX)
+    ]
+
+
+def _divide(messages: Messages, hostname: str, by_hostname: dict[str, Messages]) -> str:
+    """Add each message to those of its HOSTNAME; returns the last HOSTNAME."""
+    for message in messages:
+        if not isinstance(message, Damage):
+            hostname = hostname_of(message).decode("latin-1") or hostname
+        by_hostname.setdefault(hostname, []).append(message)
+    return hostname
+
+
+def _is_safe(outcome: bool | BaseException) -> bool:
+    """Whether a POST is durable; False if it has to be repeated. Raises any other error."""
+    if isinstance(outcome, StoreUnavailable):
+        return False
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket; each worker has its own."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG, reuse_port=True)
+    listener.setblocking(False)
+    return listener

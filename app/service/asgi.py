@@ -22,8 +22,9 @@ from app.ingest.marked_post import MarkedCommitter
 from app.monitoring.exposition import ServiceMetrics
 from app.monitoring.health import HealthCheck
 from app.monitoring.operator_notices import Notices
+from app.receivers.connection_guard import ConnectionGuard, limits_of_process
 from app.receivers.http_drain import DrainEndpoint
-from app.receivers.http_protocol import LimitedHttpProtocol, limits_of_process
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import has_certificates, reload_certificates
@@ -40,6 +41,7 @@ from app.support import logging as logs
 from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
 from app.support.process import exit_with_parent, ignores_hangup
+from app.support.rejections import Rejections
 from app.web.api.alerts import AlertsApi
 from app.web.api.apps import AppsApi
 from app.web.api.autoscaling import AutoscalingApi
@@ -71,9 +73,12 @@ def create_app() -> ASGIApp:
         exit_with_parent(supervisor.pid)
     settings = Settings.from_environ(os.environ)
     logs.set_up(settings.log_format)
-    LimitedHttpProtocol.limits = limits_of_process()
     store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
-    app = build_app(settings, store, time.time)
+    rejections = Rejections()
+    app = build_app(settings, store, time.time, rejections)
+    LimitedHttpProtocol.guard = ConnectionGuard(
+        limits_of_process(), rejections, settings.trusted_proxies
+    )
     _reduce_garbage_collection()
     return app
 
@@ -89,11 +94,17 @@ def _reduce_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD_OBJECTS)
 
 
-def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
-    """Build the service over a store. `clock` returns Unix time in seconds."""
-    service = build_service(settings, store, clock)
+def build_app(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    rejections: Rejections | None = None,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
+    """Build the service over a store; the arguments are those of build_service."""
+    service = build_service(settings, store, clock, rejections, monotonic)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
-    body_limiter = BodyLimiter()
+    body_limiter = BodyLimiter(service.rejections)
     drain = DrainEndpoint(
         committer=pipeline.committer,
         marked_committer=MarkedCommitter(pipeline.committer, settings.limits, clock),
@@ -115,13 +126,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
     visible_store = restrict(store)
-    notices = Notices(
-        pipeline,
-        service.memory_guard,
-        service.loop_detector,
-        settings.data_dir,
-        service.plugins,
-    )
+    notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)
     mount_assets(app)
@@ -130,12 +135,12 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.include_router(
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
-    app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
+    app.include_router(DrainsAndTokensApi(store, service.drain_admin, clock).router)
     app.include_router(AlertsApi(visible_store, store, clock).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
-    health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
+    metrics = _build_metrics(service)
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))
@@ -146,13 +151,37 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     )
     protected_app: ASGIApp = LocalOnlyMiddleware(limited_app)
     if not settings.local_mode:
-        login = TokenLogin(settings.admin_token, ReadTokens(store, clock))
+        login = TokenLogin(settings.admin_token, ReadTokens(service.access, clock))
         app.include_router(SignIn(login, pages, https=is_https).router)
         protected_app = TokenAuthMiddleware(limited_app, login)
     return DrainRouter(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
+    )
+
+
+def _build_metrics(service: Service) -> ServiceMetrics:
+    return ServiceMetrics(
+        service.pipeline,
+        service.access,
+        service.memory_guard,
+        str(os.getpid()),
+        service.rejections,
+        service.plugins,
+    )
+
+
+def _build_notices(service: Service, settings: Settings) -> Notices:
+    return Notices(
+        service.pipeline,
+        service.access,
+        service.clock_watch,
+        service.store_warnings,
+        service.memory_guard,
+        service.loop_detector,
+        settings.data_dir,
+        service.plugins,
     )
 
 

@@ -19,8 +19,10 @@ import uvicorn
 from uvicorn.supervisors import Multiprocess
 
 from app.config import ConfigError, Settings, local_url, unknown_settings
-from app.receivers.http_protocol import CONNECTIONS_MAX, RESERVED_FILES, LimitedHttpProtocol
+from app.receivers.connection_guard import CONNECTIONS_MAX, RESERVED_FILES
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.receivers.tls import Certificate, uvicorn_context
+from app.receivers.tls_handshake import TlsConfig
 from app.storage import embedded
 from app.storage.connect import CHECK_TIMEOUT_S, connect, refuse_unsupported_data
 from app.storage.interface.errors import StoreUnavailable
@@ -33,7 +35,7 @@ from app.support.process import exit_on_signals, ignores_hangup
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 2_048
+BACKLOG = 4_096  # a connection that finds it full is retried after a second
 # Logplex closes an idle connection after 144 to 159 s. It should be the side that closes.
 KEEP_ALIVE_S = 190
 SHUTDOWN_S = 9
@@ -88,7 +90,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             else:
                 print_to_reader(_welcome(settings, store_description, scheme))
 
-        config = uvicorn.Config(
+        config = (TlsConfig if tls_options else uvicorn.Config)(
             "app.service.asgi:create_app",
             factory=True,
             http=LimitedHttpProtocol,
@@ -99,6 +101,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
             log_level=None,
             proxy_headers=False,
             server_header=False,
+            backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=SHUTDOWN_S,
             **tls_options,

@@ -17,6 +17,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 PROBLEM_TYPE = b"application/problem+json"
 DEFECT = "This is a defect of Dynometer; the service's log has the details. Please report it."
+ON_RECOGNIZED = "dynometer.on_recognized"  # an extension in the scope, of our own protocol
 
 _EMPTY_200 = {
     "type": "http.response.start",
@@ -32,6 +33,22 @@ def header(headers: Headers, name: bytes) -> bytes:
         if key == name:
             return value
     return b""
+
+
+def client_host(scope: Scope) -> str:
+    """The client's address; "" if it is unknown."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def recognize(scope: Scope, kind: str, name: str) -> None:
+    """Tell the connection of a request which caller authenticated, such as an app or a token.
+
+    Connections of callers have a budget of their own (app.receivers.connection_guard).
+    """
+    extension = scope.get("extensions", {}).get(ON_RECOGNIZED)
+    if extension is not None:
+        extension["call"](kind, name)
 
 
 def basic_credentials(authorization: bytes) -> tuple[str, str] | None:

@@ -6,10 +6,16 @@ import ipaddress
 import re
 from functools import lru_cache
 
+HOST_LENGTH_MAX = 64  # of localhost or an address with a port; longer ones are not cached
 
-@lru_cache(maxsize=256)
+
 def is_loopback(host: str) -> bool:
     """Whether a host, with or without a port, is localhost, in 127.0.0.0/8, or ::1."""
+    return len(host) <= HOST_LENGTH_MAX and _is_loopback(host)
+
+
+@lru_cache(maxsize=256)
+def _is_loopback(host: str) -> bool:
     name = host.strip().lower()
     if name.startswith("["):
         name, _, port = name[1:].partition("]")

@@ -16,11 +16,28 @@ import base64
 import binascii
 import hmac
 import re
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
-from app.access.read_tokens import ADMIN, NOTHING, Permissions, ReadTokens, current_permissions
-from app.storage.interface.errors import StoreUnavailable
-from app.support.asgi import ASGIApp, Receive, Scope, Send, basic_credentials, header, respond
+from app.access.read_tokens import (
+    ADMIN,
+    ID_LENGTH,
+    NOTHING,
+    Permissions,
+    ReadTokens,
+    current_permissions,
+)
+from app.receivers.connection_guard import READER
+from app.storage.interface.errors import StoreUnavailable, without_addresses
+from app.support.asgi import (
+    ASGIApp,
+    Receive,
+    Scope,
+    Send,
+    basic_credentials,
+    header,
+    recognize,
+    respond,
+)
 from app.support.loopback import is_loopback
 
 STATIC_PATH = "/static/"
@@ -31,6 +48,7 @@ DELAYED_LOGINS_MAX = 100  # per worker
 _PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/sign-in", "/sign-out"})
 _FEED_PATH = re.compile(r"/api/v1/apps/[^/]+/feed")
 _READ_TOKEN_PREFIX = b"dyno_"
+_TOKEN_ID_BYTES = len(_READ_TOKEN_PREFIX) + ID_LENGTH
 _SAFE_METHODS = ("GET", "HEAD")
 
 
@@ -85,7 +103,7 @@ class LocalOnlyMiddleware:
         origin = header(scope["headers"], b"origin").decode("latin-1")
         if not is_loopback(host):
             await respond(send, 403, _rejection(f"Host {host!r}"))
-        elif origin and not _is_local_origin(origin):
+        elif origin and not _is_same_origin(origin, host):
             await respond(send, 403, _rejection(f"Origin {origin!r}"))
         else:
             current_permissions.set(ADMIN)
@@ -115,7 +133,8 @@ class TokenAuthMiddleware:
         try:
             permissions = await self._login.authenticate(secret)
         except StoreUnavailable as error:
-            await respond(send, 503, str(error), [(b"retry-after", b"5")])
+            text = without_addresses(str(error))
+            await respond(send, 503, text, [(b"retry-after", b"5")])
             return
         if permissions is None and not authorization and _wants_html(scope):
             if cookie:
@@ -128,6 +147,7 @@ class TokenAuthMiddleware:
         elif not permissions.admin and _needs_admin(scope):
             await respond(send, 403, "A read token cannot do this. Use the admin token.")
         else:
+            recognize(scope, READER, _caller_name(permissions, secret))
             await self._forward(permissions, scope, receive, send)
 
     async def _forward(
@@ -171,11 +191,9 @@ def is_https(scope: Scope) -> bool:
     return scheme == b"https" or scope["scheme"] == "https"
 
 
-def _is_local_origin(origin: str) -> bool:
-    try:
-        return is_loopback(urlsplit(origin).hostname or "")
-    except ValueError:
-        return False
+def _is_same_origin(origin: str, host: str) -> bool:
+    """Whether a page is the service's own: other programs serve pages on other ports."""
+    return bool(host) and origin.partition("://")[2].lower() == host.strip().lower()
 
 
 def _rejection(rejected_header: str) -> str:
@@ -237,7 +255,14 @@ def _is_cross_site_write(scope: Scope, *, by_cookie: bool) -> bool:
     if scope["method"] in _SAFE_METHODS:
         return False
     origin, host = header(scope["headers"], b"origin"), header(scope["headers"], b"host")
-    return (bool(origin) or by_cookie) and origin.partition(b"://")[2] != host
+    return (bool(origin) or by_cookie) and not _is_same_origin(
+        origin.decode("latin-1"), host.decode("latin-1")
+    )
+
+
+def _caller_name(permissions: Permissions, secret: bytes) -> str:
+    """A name for the bearer of a token, without its secret part."""
+    return "admin" if permissions.admin else secret[:_TOKEN_ID_BYTES].decode("latin-1")
 
 
 def _needs_admin(scope: Scope) -> bool:

@@ -84,3 +84,12 @@ def test_a_message_cut_off_at_the_end_of_a_connection_is_damage() -> None:
     assert read(one + b"\n" + one[:20], []) == [one, Damage(20)]
     counted_one = counted(message("- x"))
     assert read(counted_one + counted_one[:20], []) == [message("- x"), Damage(20)]
+
+
+@pytest.mark.parametrize("begin", [b"200 <13>1 ", b"<13>1 - "])
+def test_the_size_of_an_incomplete_message_is_known(begin: bytes) -> None:
+    reader = MessageReader()
+    assert reader.buffered_bytes == 0
+    reader.feed(begin + b"x" * 100)
+    assert reader.buffered_bytes == len(begin) + 100
+    reader.end()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
 
-from app.receivers.http_protocol import ConnectionLimits, LimitedHttpProtocol
+from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits
+from app.receivers.http_protocol import LimitedHttpProtocol
 from app.support.asgi import ASGIApp
+from app.support.rejections import Rejections
 
 ANSWERED_WITHIN_S = 20.0
 USUAL = ConnectionLimits()
@@ -18,12 +20,29 @@ USUAL = ConnectionLimits()
 class Wire:
     """Opens connections to a listening service."""
 
-    def __init__(self, port: int, server: uvicorn.Server) -> None:
+    def __init__(self, port: int, server: uvicorn.Server, guard: ConnectionGuard) -> None:
         self.port = port
+        self.guard = guard
         self.server = server
+        self._opened: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def connect_many(
+        self, connections: int
+    ) -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        opened = [await self.connect() for _ in range(connections)]
+        self._opened += opened
+        return opened
+
+    async def close_all(self) -> None:
+        """Close those of `connect_many`, even if the service has closed them."""
+        for _, writer in self._opened:
+            writer.close()
+        await asyncio.gather(
+            *(writer.wait_closed() for _, writer in self._opened), return_exceptions=True
+        )
 
     async def ask(self, data: bytes) -> bytes:
         """Send bytes; returns all bytes until the service closes the connection."""
@@ -45,12 +64,16 @@ class Wire:
 
 @asynccontextmanager
 async def wire_to(
-    app: ASGIApp, limits: ConnectionLimits = USUAL, *, keep_alive_s: int = 60
+    app: ASGIApp,
+    limits: ConnectionLimits = USUAL,
+    *,
+    keep_alive_s: int = 60,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[Wire]:
     class Protocol(LimitedHttpProtocol):
         pass
 
-    Protocol.limits = limits
+    Protocol.guard = ConnectionGuard(limits, Rejections(), trusted_proxies)
     config = uvicorn.Config(
         app,
         port=0,
@@ -67,8 +90,10 @@ async def wire_to(
     async with asyncio.timeout(ANSWERED_WITHIN_S):
         while not server.started:
             await asyncio.sleep(0.001)
+    wire = Wire(server.servers[0].sockets[0].getsockname()[1], server, Protocol.guard)
     try:
-        yield Wire(server.servers[0].sockets[0].getsockname()[1], server)
+        yield wire
     finally:
+        await wire.close_all()
         server.should_exit = True
         await task

@@ -6,13 +6,13 @@ and never shown again.
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
 from app.support.errors import UserError
+from app.support.globs import matches_glob
 
 CHANNELS_MAX = 20
 URL_LENGTH_MAX = 2_000
@@ -48,7 +48,7 @@ class Channel(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def accepts(self, app: str, severity: str) -> bool:
         """Whether a notification is for this channel. Dynometer itself matches all apps."""
-        is_app_included = app == "-" or any(fnmatchcase(app, glob) for glob in self.apps)
+        is_app_included = app == "-" or any(matches_glob(app, glob) for glob in self.apps)
         return is_app_included and (self.least == "warn" or severity == "page")
 
 
@@ -64,6 +64,10 @@ class ChannelHealth(msgspec.Struct, frozen=True):
     attempts: int = 0
     next_s: int = 0
     error: str = ""
+
+    def is_waiting(self, now_s: float) -> bool:
+        """Whether the next attempt is not due yet. A clock that was set back delays none."""
+        return self.failing_since_s <= now_s < self.next_s
 
 
 def split_address(text: str, form: str) -> SplitResult:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from app.support.errors import UserError
+
+_CAUSE = re.compile(r" \((\w*(?:Connection|Timeout|OSError)\w*): .*\)\.", re.DOTALL)
+_ADDRESS = re.compile(  # host and port
+    r"(?:ipv[46]#)?(?:\[[0-9A-Fa-f:.]+\]|[\w.-]*[A-Za-z.][\w.-]*):[0-9]{2,5}\b"
+)
 
 
 class StoreError(UserError):
@@ -14,3 +21,11 @@ class StoreUnavailable(StoreError):
 
     Whether the last write took place is unknown: repeat it with the same ids and tokens.
     """
+
+
+def without_addresses(text: str) -> str:
+    """A message of the store for people who must not learn where it is.
+
+    Of what the client said about a connection, only the kind of error is left.
+    """
+    return _ADDRESS.sub("its address", _CAUSE.sub(r" (\1).", text))

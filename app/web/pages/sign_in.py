@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote_to_bytes
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import StoreUnavailable, without_addresses
 from app.web.authentication import COOKIE_NAME, TokenLogin, encode_cookie, is_https
 from app.web.pages.rendering import Pages
 
@@ -48,7 +48,7 @@ class SignIn:
         try:
             permissions = await self._login.authenticate(token.encode())
         except StoreUnavailable as error:
-            return self._form(request, target, 503, str(error))
+            return self._form(request, target, 503, without_addresses(str(error)))
         if permissions is None:
             if not await self._login.delay_failed_login():
                 problem = "Too many failed logins. Try again in a minute."

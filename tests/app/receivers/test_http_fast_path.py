@@ -14,8 +14,8 @@ import pytest
 
 from app.config import Settings
 from app.ingest.drain_post import SMALL_BYTES
+from app.receivers.connection_guard import ConnectionLimits
 from app.receivers.http_drain import DrainEndpoint
-from app.receivers.http_protocol import ConnectionLimits
 from app.receivers.request_body import BodyLimiter
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import unpack
@@ -25,6 +25,7 @@ from app.storage.interface.elements import HEADER_BYTES
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
+from app.support.rejections import Rejections
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, lifespan
 from tests.support.store_calls import read_inbox
@@ -66,7 +67,7 @@ async def service(store: Store | None = None, **environ: str) -> AsyncIterator[W
     clock = Clock()
     store = store or MemoryStore(clock)
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
-    app = build_app(Settings.from_environ(settings), store, clock)
+    app = build_app(Settings.from_environ(settings), store, clock, monotonic=clock)
     assert isinstance(app, DrainRouter)
     async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
         yield WatchedService(wire, store, clock, app.drain)
@@ -237,8 +238,8 @@ async def test_an_incomplete_body_times_out_and_a_lost_sender_leaves_no_memory_r
     limiters: list[BodyLimiter] = []
 
     class ImpatientLimiter(BodyLimiter):
-        def __init__(self) -> None:
-            super().__init__(timeout_s=0.2)
+        def __init__(self, rejections: Rejections) -> None:
+            super().__init__(rejections, timeout_s=0.2)
             limiters.append(self)
 
     monkeypatch.setattr("app.service.asgi.BodyLimiter", ImpatientLimiter)
@@ -251,6 +252,6 @@ async def test_an_incomplete_body_times_out_and_a_lost_sender_leaves_no_memory_r
         await writer.drain()
         writer.close()
         async with asyncio.timeout(20):
-            while limiters[0].reserved_bytes or at.wire.server.server_state.connections:
+            while limiters[0].senders.used_bytes or at.wire.server.server_state.connections:
                 await asyncio.sleep(0.01)
         assert (at.fast_posts, await at.batches()) == (0, 0)

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.config import Settings
-from app.receivers.http_protocol import ConnectionLimits
+from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits, peer_of
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
+from app.support.rejections import Rejections
 from tests.support.lines import router
 from tests.support.service import Clock, lifespan
 from tests.support.wire import USUAL, Wire, wire_to
@@ -183,3 +184,65 @@ async def test_a_post_is_answered_among_hundreds_of_idle_connections() -> None:
         assert await store.inbox_lengths(["shop"]) == {"shop": 1}
         for _, writer in idle:
             writer.close()
+
+
+async def test_too_many_pipelined_requests_are_cut_off_after_the_answers() -> None:
+    async with service() as (wire, _):
+        statuses = await wire.statuses((HEALTH + b"\r\n") * 1_500)
+        assert statuses == [200] * (USUAL.pipelined_max + 1)
+        assert wire.guard.rejections.counts["pipeline"] == 1
+
+
+async def test_too_many_headers_are_rejected() -> None:
+    async with service() as (wire, _):
+        answer = await wire.ask(HEALTH + b"X: a\r\n" * USUAL.head_fields_max + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_strangers_do_not_close_the_connection_of_a_sender() -> None:
+    async with service(ConnectionLimits(connections_max=40)) as (wire, _):
+        body = router()
+        raw_request = drain(b"Content-Length: %d\r\n" % len(body), body=body)
+        reader, writer = await wire.connect()
+        for _ in range(2):
+            writer.write(raw_request)
+            async with asyncio.timeout(20):
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            for _, stranger in await wire.connect_many(100):
+                stranger.write(b"GET / HTTP/1.1\r\nHost:")
+        writer.write(raw_request)
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert wire.guard.rejections.counts["connections"] > 0
+
+
+async def test_data_that_waits_in_connections_is_bounded() -> None:
+    limits = ConnectionLimits(buffered_bytes_max=100_000)
+    async with service(limits) as (wire, _):
+        partial_head = HEALTH + b"X: " + b"x" * 20_000
+        for _, writer in await wire.connect_many(20):
+            writer.write(partial_head)
+        assert await wire.statuses(HEALTH + CLOSE + b"\r\n") == [200]
+        async with asyncio.timeout(20):
+            while wire.guard.rejections.counts["buffers"] < 10:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("field", [b"Connection", b"Proxy-Connection"])
+@pytest.mark.parametrize("more", [b"", b"Dynometer-Replay: 1\r\n"])
+async def test_a_client_may_ask_to_close_the_connection(field: bytes, more: bytes) -> None:
+    async with service() as (wire, _):
+        body = router()
+        head = drain(b"Content-Length: %d\r\n" % len(body), field + b": close\r\n", more)
+        assert await wire.statuses(head + body) == [200]
+
+
+async def test_behind_a_trusted_proxy_the_peer_is_the_client_that_it_names() -> None:
+    guard = ConnectionGuard(USUAL, Rejections(), ["10.0.0.0/8"])
+    assert guard.is_trusted("10.1.2.3")
+    assert not guard.is_trusted("192.0.2.1")
+    assert guard.forwarded_host(b"198.51.100.1, 192.0.2.1, 10.0.0.7") == "192.0.2.1"
+    every_proxy = ConnectionGuard(USUAL, Rejections(), ["*"])
+    assert every_proxy.forwarded_host(b"198.51.100.1, 192.0.2.1") == "192.0.2.1"
+    assert peer_of("2001:db8::1") == peer_of("2001:db8::2") != peer_of("2001:db8:1::1")

@@ -15,6 +15,7 @@ from app.access.read_tokens import new_token, pack_token
 from app.alerting.rule import Rule, pack_rule
 from app.alerting.state import Alert, AppAlerts, HistoryEntry, Mute, pack_app_alerts, pack_json
 from app.config import ConfigError, Settings
+from app.storage.connect import connect
 from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from app.web import authentication
@@ -24,6 +25,7 @@ from tests.support.registry import put_drain, remove_drain
 from tests.support.service import Clock, client_of, post
 
 TOKEN = "a-token-of-the-admin"
+UNKNOWN_TOKEN = new_token("unknown", ["*"], 0)[0]
 GUARDED = ("/", "/docs", "/metrics", "/version", "/api/v1/apps", "/openapi.json", "/nothing")
 
 
@@ -81,7 +83,13 @@ async def test_in_local_mode_another_host_is_rejected_with_instructions(
     assert answer.status_code == 403
 
 
-@pytest.mark.parametrize("origin", ["https://example.com", "null", "http://localhost.evil", "x"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        *("https://example.com", "null", "http://localhost.evil", "x"),
+        *("http://localhost:3000", "http://127.0.0.1:3000", "http://127.0.0.1"),
+    ],
+)
 async def test_in_local_mode_a_page_of_another_origin_is_refused(
     local_client: httpx2.AsyncClient, origin: str
 ) -> None:
@@ -118,10 +126,10 @@ async def test_every_rejection_is_a_problem_document(
         assert answer.json()["detail"]
 
 
-async def test_in_local_mode_a_page_of_this_machine_is_answered(
+async def test_in_local_mode_the_services_own_page_is_answered(
     local_client: httpx2.AsyncClient,
 ) -> None:
-    answer = await local_client.get("/api/v1/apps", headers={"Origin": "http://localhost:3000"})
+    answer = await local_client.get("/api/v1/apps", headers={"Origin": "http://127.0.0.1:8080"})
     assert answer.status_code == 200
 
 
@@ -164,6 +172,41 @@ async def test_readyz_tells_everyone_the_identity_of_the_store() -> None:
         body = (await client.get("/readyz")).json()
     identity = await store.identity()
     assert body["store"]["identity"] == {"id": identity.id, "epoch": identity.epoch_s}
+
+
+async def test_concurrent_readiness_checks_share_one_check() -> None:
+    store = MemoryStore(Clock())
+    checks = 0
+    original = store.seen_apps
+
+    async def counted() -> Any:
+        nonlocal checks
+        checks += 1
+        await asyncio.sleep(0.01)
+        return await original()
+
+    store.seen_apps = counted  # type: ignore[method-assign]
+    async with client_of(store, Clock()) as client:
+        checks = 0
+        answers = await asyncio.gather(*(client.get("/readyz") for _ in range(50)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert checks == 1
+        await client.get("/readyz")
+        assert checks == 1
+
+
+async def test_nobody_without_a_token_learns_the_address_of_the_store() -> None:
+    store = connect("redis://127.0.0.1:1")
+    async with client_of(store, Clock(), DYNOMETER_ADMIN_TOKEN=TOKEN) as client:
+        for answer in (
+            await client.get("/readyz"),
+            await client.get("/api/v1/apps", headers={"Authorization": "Bearer " + UNKNOWN_TOKEN}),
+            await client.post("/sign-in", data={"token": UNKNOWN_TOKEN}),
+            await post(client, router()),
+        ):
+            assert answer.status_code in (200, 503)
+            assert "127.0.0.1" not in answer.text
+            assert "Redis is unavailable" in answer.text
 
 
 async def test_with_a_token_a_drain_needs_its_secret(guarded_client: httpx2.AsyncClient) -> None:

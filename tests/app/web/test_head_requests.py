@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from app.config import Settings
-from app.receivers.http_protocol import ConnectionLimits
+from app.receivers.connection_guard import ConnectionLimits
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
 from tests.support.lines import memory, router
