@@ -30,7 +30,7 @@ Everything else is damage, up to the next `MSG-LEN SP <PRI>1 SP` that begins a w
 the beginning of a line, one that can be recovered.
 
 Time is linear in the size of the input, however it is split: the decision at one position looks at
-a bounded number of bytes.
+a bounded number of bytes. The search for the end of damage pauses, so that others can run.
 """
 
 from __future__ import annotations
@@ -64,11 +64,13 @@ _DIGITS = re.compile(rb"[0-9]{0,32}")  # as many digits of a rejected count as t
 # A count that is slightly too large includes the count of the next frame, or part of it.
 _NEXT_COUNT = re.compile(rb"\n[0-9]{1,7} ?\Z")
 _NEXT_COUNT_BYTES_MAX = 9
+_SEARCH_BYTES = 32_768  # between two pauses; about a millisecond, or ten if every byte is hostile
 _HOPS = 3  # three counts lead to each other by chance less than once in a million times
 
 _NOT_WHOLE = 0
 _NEEDS_MORE = -1
 _WHOLE = 1
+_PAUSED = -2
 
 _Buffer = TypeVar("_Buffer", bytes, bytearray)
 
@@ -119,12 +121,29 @@ class FrameReader:
         return [
             bytes(item) if isinstance(item, bytearray) else item
             for item in self._walk.items(final=final)
+            if item is not None
         ]
 
 
 def split(body: bytes) -> Iterator[bytes | Damage]:
     """Yield the frames and damage of a complete body."""
-    return _Walk(body, COUNT_MAX).items(final=True)
+    return filter(None, _Walk(body, COUNT_MAX).items(final=True))
+
+
+def split_in_steps(body: bytes, frames_max: int) -> Iterator[list[bytes | Damage]]:
+    """Yield the frames and damage of a complete body in steps of some milliseconds.
+
+    A step has at most `frames_max` of them, and none if only damage was searched.
+    """
+    step: list[bytes | Damage] = []
+    for item in _Walk(body, COUNT_MAX).items(final=True):
+        if item is not None:
+            step.append(item)
+        if item is None or len(step) == frames_max:
+            yield step
+            step = []
+    if step:
+        yield step
 
 
 class _Walk(Generic[_Buffer]):
@@ -140,8 +159,8 @@ class _Walk(Generic[_Buffer]):
         self._newline = 0  # a newline, or how far there is none: no byte is searched twice
         self.is_cut = False  # whether the input may end within a message
 
-    def items(self, *, final: bool) -> Iterator[_Buffer | Damage]:
-        """Yield frames and damage from where the last call stopped.
+    def items(self, *, final: bool) -> Iterator[_Buffer | Damage | None]:
+        """Yield frames and damage from where the last call stopped; None for a pause in a search.
 
         `final` means that no more bytes will come.
         """
@@ -180,6 +199,10 @@ class _Walk(Generic[_Buffer]):
                 # Skip the remaining digits of a rejected count: the 87 of 287 is not a count.
                 self._search_start = max(position + 1, _end_of(_DIGITS, data, position))
             position = self._resynchronise(final)
+            if position == _PAUSED:
+                in_step = False
+                yield None
+                continue
             if position < 0:
                 return
             yield Damage(self._forgotten_bytes + position - self._damage_start)
@@ -261,12 +284,14 @@ class _Walk(Generic[_Buffer]):
         return newline >= 0 and _end_of(_INDENTATION, self._data, newline + 1, position) == position
 
     def _resynchronise(self, final: bool) -> int:
-        """Start of the next message, or end of the data; -1 if more bytes must decide.
+        """Start of the next message, or end of the data; _NEEDS_MORE if more bytes must decide.
 
-        A message that has to be recovered is only looked for at the beginning of a line.
+        _PAUSED if it has to be called again. A message that has to be recovered is only looked for
+        at the beginning of a line.
         """
         data = self._data
-        while match := _START.search(data, self._search_start):
+        pause = self._search_start + _SEARCH_BYTES
+        while match := _START.search(data, self._search_start, pause):
             self._search_start = start = match.start()
             end = _frame(data, start, final, self._count_max)[1]
             if end == _NOT_WHOLE and self._begins_line(start):
@@ -274,12 +299,13 @@ class _Walk(Generic[_Buffer]):
             if end > 0:
                 return start
             if end == _NEEDS_MORE:
-                return -1
+                return _NEEDS_MORE
             self._search_start += 1
-        if final:
-            return len(self._data)
-        self._search_start = max(self._search_start, len(self._data) - _START_BYTES_MAX + 1)
-        return -1
+        end = min(pause, len(data))
+        if end == len(data) and final:
+            return end
+        self._search_start = max(self._search_start, end - _START_BYTES_MAX + 1)
+        return _PAUSED if end == pause else _NEEDS_MORE
 
 
 def _frame(data: bytes | bytearray, position: int, final: bool, count_max: int) -> tuple[int, int]:

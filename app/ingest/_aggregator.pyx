@@ -78,7 +78,7 @@ from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from app.rollup.summaries import LatestText
 from parsers import api_events as events
 from parsers import dispatch, router
-from parsers.framing import split
+from parsers.framing import split, split_in_steps
 from parsers.samples import (
     KILLING_ERRORS,
     LIFECYCLE_EVENTS,
@@ -250,8 +250,7 @@ cdef class Aggregator:
                 position = self._add_common_frames(data, position)
                 continue
             # parsers.framing handles the damage, and splits the rest of this body.
-            frames = split(data[position:])
-            while step := list(islice(frames, ingest.FRAMES_PER_STEP)):
+            for step in split_in_steps(data[position:], ingest.FRAMES_PER_STEP):
                 yield
                 self.add_frames(step)
             return

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -21,7 +20,7 @@ from app.rollup.batch_codec import join_batch
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.time_range import ALWAYS, TimeRange
 from parsers import dispatch as heroku
-from parsers.framing import Damage, split
+from parsers.framing import Damage, split_in_steps
 from parsers.samples import HerokuError, ParseError, Request, RuntimeMetrics, Sample
 from parsers.syslog_header import Message, parse_message
 
@@ -242,13 +241,10 @@ class Aggregator:
 
         Yields between the steps, so that the caller can let other requests run.
         """
-        frames = split(data[start:])
-        step = list(islice(frames, FRAMES_PER_STEP))
-        while step:
-            self.add_frames(step)
-            step = list(islice(frames, FRAMES_PER_STEP))
-            if step:
+        for number, step in enumerate(split_in_steps(data[start:], FRAMES_PER_STEP)):
+            if number:
                 yield
+            self.add_frames(step)
 
     def add_body(self, data: bytes, start: int = 0, msg_count: int = 0) -> None:
         """Add the body that begins at `start` of `data`, in one go.

@@ -65,7 +65,7 @@ from app.support.asgi import (
     respond,
 )
 from app.support.loopback import is_loopback
-from parsers.framing import split
+from parsers.framing import split_in_steps
 
 log = logging.getLogger(__name__)
 
@@ -174,10 +174,10 @@ class DrainEndpoint:
         """
         space = post.key.app
         space_body = SpaceBody(partial(drains.app_in_space, space))
-        for number, frame in enumerate(split(body)):
-            space_body.add(frame)
-            if number % FRAMES_PER_STEP == 0:
-                await asyncio.sleep(0)
+        for step in split_in_steps(body, FRAMES_PER_STEP):
+            for frame in step:
+                space_body.add(frame)
+            await asyncio.sleep(0)
         for hostname, messages in space_body.unlisted_hostnames.items():
             self._rejected_logins.add_unlisted(space, hostname, messages)
         portions = space_body.portions(post.msg_count, post.lost_count)

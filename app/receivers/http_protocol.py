@@ -53,6 +53,7 @@ from app.support.rejections import Rejections
 
 PARSED_BYTES = 16 * 1024  # in one go; a few milliseconds if it is many chunks
 REQUEST_COST_S = 0.001  # of a request to the pages or the API
+POST_COST_S = 0.0001  # of a sender's request, whose lines are aggregated in steps
 WAITING_REQUEST_BYTES = 4 * 1024  # of memory
 
 
@@ -233,8 +234,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
                 self._recognize(STRANGER, peer_of(host))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        is_post = self._caller.kind == SENDER and cycle.scope["method"] == "POST"
+        cost_s = POST_COST_S if is_post else REQUEST_COST_S
         self.guard.turns_of(self._caller).run(
-            self._caller.name, partial(self._start_if_open, cycle, app), REQUEST_COST_S
+            self._caller.name, partial(self._start_if_open, cycle, app), cost_s
         )
 
     def _start_if_open(self, cycle: Any, app: ASGIApp) -> None:

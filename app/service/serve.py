@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -35,6 +35,9 @@ from app.support.process import exit_on_signals, ignores_hangup
 
 log = logging.getLogger(__name__)
 
+# The event loop accepts one connection per listening descriptor in each of its turns. With a single
+# one, new senders waited for seconds behind a flood of connections.
+ACCEPTED_PER_TURN = 64
 BACKLOG = 4_096  # a connection that finds it full is retried after a second
 # Logplex closes an idle connection after 144 to 159 s. It should be the side that closes.
 KEEP_ALIVE_S = 190
@@ -78,7 +81,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         if port:
             _bind(settings.host, port, "DYNOMETER_SYSLOG_PORT").close()
     store_problems = asyncio.run(_check_store(settings))
-    with _store(settings) as store_description, _listen_on_port(settings) as listening_socket:
+    with _store(settings) as store_description, _listen_on_port(settings) as listening_sockets:
         scheme = "https" if tls_options else "http"
 
         def announce() -> None:
@@ -109,10 +112,10 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         if settings.workers > 1:
             announce()
             reloads = bool(tls_options or settings.syslog_tls_port)
-            _Supervisor(config, listening_socket, reloads=reloads).run()
+            _Supervisor(config, listening_sockets, reloads=reloads).run()
             return 0
         server = _Server(config, announce)
-        server.run(sockets=[listening_socket])
+        server.run(sockets=listening_sockets)
         return 0 if server.started else 1
 
 
@@ -165,12 +168,12 @@ class _Supervisor(Multiprocess):
     """
 
     def __init__(
-        self, config: uvicorn.Config, listening_socket: socket.socket, *, reloads: bool
+        self, config: uvicorn.Config, listening_sockets: list[socket.socket], *, reloads: bool
     ) -> None:
         """`reloads`: whether the workers have certificates to reload on SIGHUP."""
         self._reloads = reloads
         self._ignores_hangup = ignores_hangup()
-        super().__init__(config, sockets=[listening_socket])
+        super().__init__(config, sockets=listening_sockets)
 
     def terminate_all(self) -> None:
         for listening_socket in self.sockets:
@@ -225,11 +228,14 @@ def _store(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
-def _listen_on_port(settings: Settings) -> Iterator[socket.socket]:
-    listening_socket = _bind(settings.host, settings.port, "PORT")
-    listening_socket.set_inheritable(True)
-    with listening_socket:
-        yield listening_socket
+def _listen_on_port(settings: Settings) -> Iterator[list[socket.socket]]:
+    """Listen with several descriptors of one socket: ACCEPTED_PER_TURN says why."""
+    with ExitStack() as open_sockets:
+        first = open_sockets.enter_context(_bind(settings.host, settings.port, "PORT"))
+        copies = [open_sockets.enter_context(first.dup()) for _ in range(ACCEPTED_PER_TURN - 1)]
+        for listening_socket in (first, *copies):
+            listening_socket.set_inheritable(True)
+        yield [first, *copies]
 
 
 def _bind(host: str, port: int, setting: str) -> socket.socket:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.framing import COUNT_MAX, Damage, FrameReader, split
+from parsers.framing import COUNT_MAX, Damage, FrameReader, split, split_in_steps
 from tests.support.lines import app_line, counted, lost, message, router
 
 LINE = message("at=info", procid="router")
@@ -395,3 +395,19 @@ def test_no_byte_is_lost_or_invented(parts: list[bytes]) -> None:
         assert rest[before.end() :].startswith(item)
         rest = rest[before.end() + len(item) :]
     assert rest.strip(b"\r\n \t") == b""
+
+
+@pytest.mark.parametrize("junk", [b"x" * 2**20, b"1 <1>1 " * 100_000], ids=["junk", "starts"])
+def test_a_long_search_is_split_into_steps(junk: bytes) -> None:
+    steps = list(split_in_steps(junk + b"\n" + FRAME, 500))
+    assert len(steps) > len(junk) / 2**16
+    assert [item for step in steps for item in step] == [Damage(len(junk) + 1), LINE]
+
+
+def test_a_frame_is_found_wherever_a_search_pauses() -> None:
+    for size in range(32_740, 32_790):
+        assert list(split(b"x" * size + FRAME)) == [Damage(size), LINE]
+
+
+def test_a_step_has_at_most_as_many_frames_as_asked_for() -> None:
+    assert [len(step) for step in split_in_steps(FRAME * 25, 10)] == [10, 10, 5]
