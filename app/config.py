@@ -6,6 +6,7 @@ its description.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from difflib import get_close_matches
@@ -187,6 +188,13 @@ class Settings(BaseSettings):
         "Token for the API, pages and /metrics. If empty, the service runs in local mode.",
         secret=True,
     )
+    secret_key: str = setting(
+        "DYNOMETER_SECRET_KEY",
+        "",
+        "Key from which new drain secrets are derived, so that they outlive the loss of the store. "
+        "If empty, secrets are random.",
+        secret=True,
+    )
     public_url: PublicUrl = setting(
         "DYNOMETER_PUBLIC_URL", "", "Address at which Heroku reaches the service."
     )
@@ -334,9 +342,10 @@ class Settings(BaseSettings):
         return self.data_dir / "spool"
 
     @property
-    def drains_copy(self) -> Path:
-        """File with a copy of the drain secrets' hashes."""
-        return self.data_dir / "drains.json"
+    def store_address(self) -> str:
+        """A digest that tells apart the places of stores, whatever the credentials."""
+        place = re.sub(r"//[^/]*@", "//", self.redis_url).partition("?")[0]
+        return hashlib.sha256(place.encode()).hexdigest()
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -359,6 +368,11 @@ class Settings(BaseSettings):
             raise ConfigError(
                 f"DYNOMETER_ADMIN_TOKEN is shorter than {ADMIN_TOKEN_LENGTH_MIN} characters: "
                 + _NEW_TOKEN
+            )
+        if self.secret_key and len(self.secret_key) < ADMIN_TOKEN_LENGTH_MIN:
+            raise ConfigError(
+                f"DYNOMETER_SECRET_KEY is shorter than {ADMIN_TOKEN_LENGTH_MIN} characters: "
+                "export DYNOMETER_SECRET_KEY=$(openssl rand -hex 32)"
             )
         if self.local_mode and not is_loopback(self.host):
             raise ConfigError(

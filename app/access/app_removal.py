@@ -10,7 +10,7 @@ from app.access.cached_copy import MAX_STALENESS_S
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_status import drain_statuses, removal_command
 from app.rollup.resolutions import DAY_S, Resolution, align
-from app.storage.interface.access import DrainStore
+from app.storage.interface.access import AccessStore
 from app.storage.interface.apps import AppReader, AppRemover
 from app.storage.interface.elements import Slot
 
@@ -19,7 +19,7 @@ _FUTURE_S = DAY_S  # more than the clock of any sender is ahead
 _WHOLE_SLOTS = (Slot("total", 0), Slot("unreadable", 0))
 
 
-class AppRemovalStore(DrainStore, AppReader, AppRemover, Protocol):
+class AppRemovalStore(AccessStore, AppReader, AppRemover, Protocol):
     """The roles of the store that the removal of an app needs."""
 
 

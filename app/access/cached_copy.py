@@ -1,13 +1,15 @@
 """A cache of a small table in the store, refreshed while it is used.
 
 A change takes effect on every worker within MAX_STALENESS_S. If the store is unavailable, hits are
-served from the last copy and misses raise StoreUnavailable.
+served from the last copy and misses raise StoreUnavailable. Ages are measured by a clock that
+nobody can set.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from app.storage.interface.errors import StoreUnavailable
@@ -16,67 +18,75 @@ MAX_STALENESS_S = 5
 _REFRESH_AGE_S = 4  # less than MAX_STALENESS_S by the time that an answer takes
 _MIN_READ_INTERVAL_S = 0.1  # limits the reads that misses cause
 
-V = TypeVar("V")
+T = TypeVar("T")
 
 
-class CachedCopy(Generic[V]):
+class CachedCopy(Generic[T]):
     """A table that is read as a whole from the store, and its last copy."""
 
     def __init__(
         self,
-        read: Callable[[], Awaitable[Mapping[str, V]]],
-        clock: Callable[[], float],
-        initial: Mapping[str, V],
-        on_change: Callable[[Mapping[str, V]], Awaitable[None]] | None = None,
+        read: Callable[[], Awaitable[T]],
+        initial: T,
+        on_change: Callable[[T], Awaitable[None]] | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
             read: reads the table from the store.
-            clock: returns seconds.
             initial: the contents until the table is read.
             on_change: called in the background with the new contents after a change.
+            monotonic: returns seconds, which never go backwards.
         """
         self._read_from_store = read
-        self._clock = clock
+        self._monotonic = monotonic
         self._on_change = on_change
-        self._read_s = 0.0  # when the read of `data` started
-        self._request_s = 0.0
+        self._read_s = -float("inf")  # when the read of `data` began
+        self._attempt_s = -float("inf")  # when the last read began, also one that failed
+        self._begun_reads = 0
+        self._ended_reads = 0  # the number of the last read that ended, also one that failed
         self._refresh_task: asyncio.Task[None] | None = None
         self._notify_task: asyncio.Task[None] | None = None
         self._reported_data = initial
         self.data = initial
         self.last_error: StoreUnavailable | None = None  # of the last read; None if it succeeded
 
-    async def fresh(self) -> Mapping[str, V]:
+    async def fresh(self) -> T:
         """The contents, at most MAX_STALENESS_S old; older if the store is unavailable."""
-        if self._age_s >= _REFRESH_AGE_S and not self.last_error:
-            await self._refresh()
-        elif (
-            self._age_s > _REFRESH_AGE_S / 2
-            and self._clock() - self._request_s > _MIN_READ_INTERVAL_S
-        ):
+        for _ in range(2):  # the first may join a read that began long ago
+            if self._age_s >= _REFRESH_AGE_S and not self.last_error:
+                await self._refresh()
+        if self._age_s > _REFRESH_AGE_S / 2 and self._pause_s == 0:
             self._start_refresh()
         return self.data
 
-    async def latest(self) -> Mapping[str, V]:
-        """The contents, at most _MIN_READ_INTERVAL_S old. Use it after a miss in `fresh`.
+    async def latest(self) -> T:
+        """The contents, from a read that began after this call. Use it after a miss in `fresh`.
+
+        It waits for up to _MIN_READ_INTERVAL_S; concurrent calls share a read.
 
         Raises:
             StoreUnavailable: the table could not be read.
         """
-        if self._age_s > _MIN_READ_INTERVAL_S:
+        begun_reads = self._begun_reads
+        while self._ended_reads <= begun_reads:
             await self._refresh()
-        if self.last_error:
-            raise self.last_error
+            if self.last_error:
+                raise self.last_error
         return self.data
 
     @property
     def _age_s(self) -> float:
-        return self._clock() - self._read_s
+        return self._monotonic() - self._read_s
+
+    @property
+    def _pause_s(self) -> float:
+        """How long the next read must wait."""
+        return max(0.0, self._attempt_s + _MIN_READ_INTERVAL_S - self._monotonic())
 
     def _start_refresh(self) -> asyncio.Task[None]:
         if self._refresh_task is None or self._refresh_task.done():
-            self._request_s = self._clock()
             self._refresh_task = asyncio.create_task(self._read(), name="refresh cached copy")
         return self._refresh_task
 
@@ -84,14 +94,19 @@ class CachedCopy(Generic[V]):
         await asyncio.shield(self._start_refresh())
 
     async def _read(self) -> None:
-        request_s = self._clock()
+        if pause_s := self._pause_s:
+            await asyncio.sleep(pause_s)
+        self._attempt_s = self._monotonic()
+        self._begun_reads += 1
         try:
             data = await self._read_from_store()
         except StoreUnavailable as error:
             self.last_error = error
             return
+        finally:
+            self._ended_reads = self._begun_reads
         self.last_error = None
-        self._read_s = request_s
+        self._read_s = self._attempt_s
         if data != self.data:
             self.data = data
             if self._on_change is not None and (
@@ -101,7 +116,7 @@ class CachedCopy(Generic[V]):
                     self._notify(self._on_change), name="cached copy"
                 )
 
-    async def _notify(self, on_change: Callable[[Mapping[str, V]], Awaitable[None]]) -> None:
+    async def _notify(self, on_change: Callable[[T], Awaitable[None]]) -> None:
         while self._reported_data is not self.data:
             data = self.data
             await on_change(data)

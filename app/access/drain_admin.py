@@ -8,6 +8,13 @@ from typing import NamedTuple
 
 import msgspec
 
+from app.access.access_notes import (
+    describe_loss,
+    loss_in,
+    note_revoked,
+    revoked_generation,
+)
+from app.access.derived_secrets import derive_secret
 from app.access.drain_election import DrainElection, unpack_state
 from app.access.drain_secrets import (
     DrainRecord,
@@ -17,12 +24,13 @@ from app.access.drain_secrets import (
     hash_secret,
     link_token,
     new_secret,
+    newest_generation,
     retire_secrets,
     rotate_secret,
     unlink_token,
 )
 from app.access.drain_status import removal_command
-from app.storage.interface.access import DrainStore
+from app.storage.interface.access import AccessStore, AccessTables
 from app.support.errors import UserError
 
 _ATTEMPTS_MAX = 10
@@ -52,11 +60,24 @@ class DrainCommands(NamedTuple):
 class DrainAdmin:
     """Changes drain records in the store; concurrent changes are retried."""
 
-    def __init__(self, store: DrainStore, clock: Callable[[], float], public_url: str) -> None:
-        """`public_url`: where Heroku reaches the service; "" if unknown."""
+    def __init__(
+        self,
+        store: AccessStore,
+        clock: Callable[[], float],
+        public_url: str,
+        secret_key: str = "",
+    ) -> None:
+        """
+        Args:
+            store: keeps the records.
+            clock: returns Unix seconds.
+            public_url: where Heroku reaches the service; "" if unknown.
+            secret_key: from which secrets are derived; "" for random secrets.
+        """
         self._store = store
         self._clock = clock
         self._public_url = public_url
+        self._secret_key = secret_key
 
     async def ensure_unregistered(self, apps: Sequence[str]) -> None:
         """Check that none of these apps has a secret.
@@ -83,10 +104,13 @@ class DrainAdmin:
         """
         address = self._split_public_url()
         await self._ensure_allowed(app, space_apps)
-        secret = new_secret()
+        tables = await self._tables()
         state = await self._election_of(app)
-        generation = state.generation if state else 0
-        drain = create_record(secret, self._now_s, last_generation=generation, apps=space_apps)
+        last_generation = max(
+            state.generation if state else 0, revoked_generation(tables.notes, app)
+        )
+        secret = self._new_secret(app, last_generation + 1, tables)
+        drain = create_record(secret, self._now_s, last_generation=last_generation, apps=space_apps)
         for _ in range(_ATTEMPTS_MAX):
             record = (await self._store.drains()).get(app, "")
             if record:
@@ -145,7 +169,7 @@ class DrainAdmin:
         Raises:
             DrainAdminError: it is linked to another app.
         """
-        for linked_app, record in (await self._store.drains()).items():
+        for linked_app, record in (await self._tables()).drains.items():
             if linked_app != app and hash_secret(token) in decode(record).links:
                 raise DrainAdminError(
                     f"{token} is linked to {linked_app}. First run: "
@@ -171,7 +195,7 @@ class DrainAdmin:
 
     async def _change(self, app: str, change: Callable[[DrainRecord | None], DrainRecord]) -> None:
         for _ in range(_ATTEMPTS_MAX):
-            record = (await self._store.drains()).get(app, "")
+            record = (await self._tables()).drains.get(app, "")
             new_drain = change(decode(record) if record else None)
             new_record = encode(new_drain) if new_drain.secrets or new_drain.links else ""
             if await self._store.compare_and_set_drain(app, record, new_record):
@@ -188,11 +212,12 @@ class DrainAdmin:
         """
         address = self._split_public_url()
         for _ in range(_ATTEMPTS_MAX):
-            record = (await self._store.drains()).get(app)
+            tables = await self._tables()
+            record = tables.drains.get(app)
             if record is None or not _has_secrets(record):
                 raise DrainAdminError(f"{app}: has no drain. First run: dynometer drains add {app}")
             state = await self._election_of(app)
-            secret = new_secret()
+            secret = self._new_secret(app, newest_generation(decode(record)) + 1, tables)
             drain = rotate_secret(
                 decode(record),
                 secret,
@@ -215,12 +240,13 @@ class DrainAdmin:
             DrainAdminError: it has none.
         """
         for _ in range(_ATTEMPTS_MAX):
-            record = (await self._store.drains()).get(app)
+            record = (await self._tables()).drains.get(app)
             if record is None:
                 raise DrainAdminError(
                     f"{app}: has no drain. For all drains, run: dynometer drains list"
                 )
             state = await self._election_of(app)
+            await note_revoked(self._store, app, newest_generation(decode(record)))
             if await self._store.compare_and_set_drain(app, record, ""):
                 tokens = [state.token, state.other_token] if state else []
                 return [removal_command(app, token) for token in tokens if token]
@@ -240,6 +266,23 @@ class DrainAdmin:
             )
             if new_record != record:
                 await self._store.compare_and_set_drain(app, record, new_record)
+
+    async def _tables(self) -> AccessTables:
+        """The records, for a change of them.
+
+        Raises:
+            DrainAdminError: the store lost its data, and a restoration would undo the change.
+        """
+        tables = await self._store.access_tables()
+        loss = loss_in(tables.notes)
+        if loss is not None and loss.is_active:
+            raise DrainAdminError(f"{describe_loss(loss)} Nothing was changed.")
+        return tables
+
+    def _new_secret(self, app: str, generation: int, tables: AccessTables) -> str:
+        if self._secret_key:
+            return derive_secret(self._secret_key, app, generation, tables.identity.id)
+        return new_secret()
 
     @property
     def _now_s(self) -> int:

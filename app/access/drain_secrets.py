@@ -77,6 +77,11 @@ def new_secret() -> str:
     return random.token_urlsafe(SECRET_BYTES)
 
 
+def newest_generation(drain: DrainRecord) -> int:
+    """The newest generation of an app's secrets; 0 for none."""
+    return max((entry.generation for entry in drain.secrets), default=0)
+
+
 def create_record(
     secret: str, now_s: int, *, last_generation: int, apps: Sequence[str] = ()
 ) -> DrainRecord:

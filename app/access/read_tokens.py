@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.access.cached_copy import CachedCopy
-from app.storage.interface.access import TokenStore
+from app.access.access_copy import AccessCopy
 
 ID_LENGTH = 8
 SECRET_BYTES = 32
@@ -96,33 +95,33 @@ def _hash(token: str) -> str:
 
 
 class ReadTokens:
-    """Checks read tokens against a cached copy of the records."""
+    """Checks read tokens against this worker's copy of the records."""
 
-    def __init__(self, store: TokenStore, clock: Callable[[], float]) -> None:
-        self._store = store
+    def __init__(self, access: AccessCopy, clock: Callable[[], float]) -> None:
+        self._access = access
         self._clock = clock
-        self._tokens = CachedCopy[ReadToken](self._read, clock, {})
 
     async def permissions_of(self, token: str) -> Permissions | None:
         """The permissions of a token; None if it is unknown or has expired.
 
         Raises:
-            StoreUnavailable: the token is not in the cached copy, and the store cannot be read.
+            StoreUnavailable: the token is not in the copy, and the store cannot be read, or has
+                lost its data.
         """
         match = TOKEN.fullmatch(token)
         if match is None:
             return None
-        return self._check(match[1], token, await self._tokens.fresh()) or self._check(
-            match[1], token, await self._tokens.latest()
-        )
+        access = await self._access.fresh()
+        permissions = self._check(match[1], token, access.tokens)
+        if permissions is None:
+            access = await self._access.latest()
+            permissions = self._check(match[1], token, access.tokens)
+        if permissions is None:
+            access.refuse_to_reject()
+        return permissions
 
-    def _check(
-        self, token_id: str, token: str, tokens: Mapping[str, ReadToken]
-    ) -> Permissions | None:
-        record = tokens.get(token_id, _DUMMY_TOKEN)
+    def _check(self, token_id: str, token: str, tokens: Mapping[str, bytes]) -> Permissions | None:
+        record = unpack_token(tokens[token_id]) if token_id in tokens else _DUMMY_TOKEN
         is_match = hmac.compare_digest(_hash(token), record.hash)
         is_expired = 0 < record.expires_s <= self._clock()
         return Permissions(record.apps) if is_match and not is_expired else None
-
-    async def _read(self) -> dict[str, ReadToken]:
-        return {key: unpack_token(data) for key, data in (await self._store.tokens()).items()}

@@ -79,10 +79,13 @@ class VisibleStore:
         return await self._store.alert_history([app for app in apps if allows(app)], count)
 
 
+EVERY_APP = ("*",)  # the default of a rule, which is stored without it
+
+
 class _RuleApps(msgspec.Struct):
     """The field of a stored rule that names its apps, as globs."""
 
-    apps: tuple[str, ...] = ()
+    apps: tuple[str, ...] = EVERY_APP
 
 
 def _visible_records(
@@ -90,22 +93,25 @@ def _visible_records(
 ) -> dict[str, bytes]:
     """The records that a request without admin rights may see.
 
-    It sees records of its apps, and rules that match one of them. Channels, outbox and delivery
+    It sees records of its apps, and rules that match one of them; such a rule names only apps that
+    the request may see. Channels, outbox and delivery
     health are for admins only.
     """
     if table in TABLES_OF_APPS:
         return {app: record for app, record in records.items() if permissions.allows(app)}
     if table is AlertTable.RULES:
-        return {
-            name: record
-            for name, record in records.items()
-            if any(
-                fnmatchcase(app, glob)
-                for glob in msgspec.json.decode(record, type=_RuleApps).apps
-                for app in apps
-            )
-        }
+        rules = {name: _visible_rule(record, apps) for name, record in records.items()}
+        return {name: rule for name, rule in rules.items() if rule}
     return {}
+
+
+def _visible_rule(record: bytes, apps: Sequence[str]) -> bytes:
+    """A stored rule as if it named only these apps; b"" if it matches none of them."""
+    globs = msgspec.json.decode(record, type=_RuleApps).apps
+    names = [app for app in apps if any(fnmatchcase(app, glob) for glob in globs)]
+    if not names or globs == EVERY_APP:
+        return record if names else b""
+    return msgspec.json.encode({**msgspec.json.decode(record), "apps": names})
 
 
 def restrict(store: Reader) -> Reader:

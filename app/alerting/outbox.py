@@ -114,7 +114,7 @@ class Outbox:
                 await self._remove(field, health)
             elif self._clock() - outgoing.queued_s >= GIVE_UP_S:
                 await self._give_up(field, outgoing, health)
-            elif self._clock() < health.next_s or not await self._lease.hold():
+            elif health.is_waiting(self._clock()) or not await self._lease.hold():
                 return
             else:
                 health = await self._send(channel, field, outgoing, health)

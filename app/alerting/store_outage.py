@@ -83,7 +83,7 @@ class StoreOutageNotifier:
 
     async def _send(self, channel: Channel, message: Notification, now_s: int) -> bool:
         health = self._healths.get(channel.name, ChannelHealth())
-        if now_s < health.next_s:
+        if health.is_waiting(now_s):
             return False
         try:
             await self._sender.send(channel, message)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import httpx2
 
+from app.access.access_notes import loss_notice
 from app.access.drain_registry import DRAIN_SILENT_S
 from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
@@ -32,14 +33,17 @@ from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import SHED_AT, WARN_AT
 from app.ingest.drain_loop import loop_notice, looping_apps
 from app.ingest.spool import Spool
+from app.monitoring.clock_watch import published_jumps
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
 from app.storage.append_only_file import damaged_parts
+from app.storage.interface.access import AccessReader
 from app.storage.interface.alerts import AlertReader, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.server import ServerStatus
+from app.storage.interface.status import StatusReader
 from app.storage.interface.store import Reader
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
@@ -97,7 +101,17 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
         now_s = time.time()
         try:
             findings += [Finding(False, "store", text) for text in await store.warnings()]
-            for check in (_store, _identity, _folding, _self_test, _apps, _drains, _alerts):
+            for check in (
+                _store,
+                _identity,
+                _loss,
+                _clock,
+                _folding,
+                _self_test,
+                _apps,
+                _drains,
+                _alerts,
+            ):
                 findings += [
                     finding
                     async for finding in check(store, now_s)
@@ -291,6 +305,16 @@ async def _identity(store: IdentifiedStore, now_s: float) -> AsyncIterator[Findi
     identity = await store.identity()
     since = format_minute(identity.epoch_s)
     yield Finding(True, "store", f"id {identity.id}, in use since {since} UTC")
+
+
+async def _loss(store: AccessReader, now_s: float) -> AsyncIterator[Finding]:
+    if notice := await loss_notice(store):
+        yield Finding(False, "store", notice)
+
+
+async def _clock(store: StatusReader, now_s: float) -> AsyncIterator[Finding]:
+    for notice in published_jumps(await store.statuses()):
+        yield Finding(False, "clock", notice)
 
 
 async def _folding(store: ServiceStateReader, now_s: float) -> AsyncIterator[Finding]:

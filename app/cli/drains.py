@@ -26,7 +26,7 @@ from app.cli.open_store import open_store
 from app.cli.output import format_minute, print_err, print_table
 from app.cli.syslog import add_syslog_drains
 from app.config import ConfigError, Settings
-from app.storage.interface.access import DrainStore
+from app.storage.interface.access import AccessStore
 from app.storage.interface.store import Reader, Store
 from app.support.about import command
 
@@ -130,8 +130,8 @@ async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
         return await action(store, arguments, settings)
 
 
-def _drain_admin(store: DrainStore, settings: Settings) -> DrainAdmin:
-    return DrainAdmin(store, time.time, settings.public_url)
+def _drain_admin(store: AccessStore, settings: Settings) -> DrainAdmin:
+    return DrainAdmin(store, time.time, settings.public_url, settings.secret_key)
 
 
 async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
@@ -167,20 +167,20 @@ async def _add(store: Store, arguments: argparse.Namespace, settings: Settings) 
 
 
 async def _change_space(
-    store: DrainStore, arguments: argparse.Namespace, settings: Settings
+    store: AccessStore, arguments: argparse.Namespace, settings: Settings
 ) -> int:
     await arguments.change(_drain_admin(store, settings), arguments.space, arguments.apps)
     print_err(f"{arguments.space}: changed. Takes effect within 5 seconds.")
     return 0
 
 
-async def _link(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _link(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     await _drain_admin(store, settings).link(arguments.app, arguments.token)
     print_err(f"{arguments.app}: linked to {arguments.token}. Takes effect within 5 seconds.")
     return 0
 
 
-async def _unlink(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _unlink(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     await _drain_admin(store, settings).unlink(arguments.app, arguments.token)
     print_err(f"{arguments.app}: unlinked from {arguments.token}. Takes effect within 5 seconds.")
     return 0
@@ -210,7 +210,7 @@ def app_names(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-async def _rotate(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _rotate(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     admin = _drain_admin(store, settings)
     for app in dict.fromkeys(arguments.apps):
         commands = await admin.rotate(app, at_once=arguments.at_once)
@@ -319,7 +319,7 @@ def _may_send(drain: DrainStatus) -> str:
     return f"{ways}, for {', '.join(drain.space_apps)}" if drain.space_apps else ways
 
 
-async def _remove(store: DrainStore, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _remove(store: AccessStore, arguments: argparse.Namespace, settings: Settings) -> int:
     apps = list(dict.fromkeys(arguments.apps))
     records = await store.drains()
     unknown = [app for app in apps if app not in records]

@@ -60,6 +60,7 @@ COMMANDS = (
     Command("apps", "list the apps that sent data, and remove apps", "app.cli.apps"),
     Command("drains", "manage which apps may send", "app.cli.drains"),
     Command("tokens", "manage read tokens", "app.cli.tokens"),
+    Command("restore", "write back the access to a store that lost its data", "app.cli.restore"),
     Command("compare", "compare the contents of two stores", "app.cli.compare"),
     Command("kafka", "create the topics of DYNOMETER_KAFKA", "app.cli.kafka"),
     Command("alerts", "manage alert rules and channels", "app.cli.alerts"),

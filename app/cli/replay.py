@@ -19,7 +19,6 @@ from os import urandom
 
 from app.cli.log_progress import with_progress
 from app.cli.output import ProgressLine, print_err
-from app.cli.replay_summary import KINDS, Account, addresses, hints
 from app.config import ConfigError, Settings
 from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import AcceptanceWindow
@@ -32,6 +31,7 @@ from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_t
 from app.traffic.line_identity import identity_of
 from app.traffic.log_files import LogFiles
 from app.traffic.log_line import LogLine
+from app.traffic.replay_summary import KINDS, Account, addresses, hints
 from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers import dispatch as heroku
 from parsers.samples import ParseError

@@ -54,7 +54,7 @@ async def add_syslog_drains(
 
     A syslog drain has no secret: Heroku chooses the drain's token, which only its first line shows.
     """
-    admin = DrainAdmin(store, time.time, settings.public_url)
+    admin = DrainAdmin(store, time.time, settings.public_url, settings.secret_key)
     unlinked_apps = 0
     for app in apps:
         tokens_before = set(await _unlinked_tokens(store))

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 
+from app.access.access_notes import loss_notice
 from app.access.read_tokens import (
     NAME_LENGTH_MAX,
     ReadToken,
@@ -23,7 +24,7 @@ from app.cli.arguments import app_glob, duration
 from app.cli.open_store import open_store
 from app.cli.output import format_minute, print_err
 from app.config import Settings
-from app.storage.interface.access import TokenStore
+from app.storage.interface.access import AccessStore, TokenStore
 from app.support.about import command
 
 Action = Callable[[TokenStore, argparse.Namespace], Awaitable[int]]
@@ -110,7 +111,10 @@ async def _list(store: TokenStore, arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _remove(store: TokenStore, arguments: argparse.Namespace) -> int:
+async def _remove(store: AccessStore, arguments: argparse.Namespace) -> int:
+    if notice := await loss_notice(store):
+        print_err(f"{notice}. Nothing was changed.")
+        return 2
     tokens = await store.tokens()
     if unknown := [token_id for token_id in arguments.ids if token_id not in tokens]:
         print_err(

@@ -125,7 +125,7 @@ class AppsOverviewCache:
         stale = {}
         for sighting in sightings:
             cached_at_s, overview = self._overviews.get(sighting.app, (0.0, None))
-            if overview is None or now_s - cached_at_s >= FRESH_S:
+            if overview is None or not 0 <= now_s - cached_at_s < FRESH_S:
                 stale[sighting.app] = sighting
             else:
                 overviews[sighting.app] = overview
@@ -144,7 +144,7 @@ class AppsOverviewCache:
         p95_ms = {
             app: self._last_week[app][1]
             for app in apps
-            if app in self._last_week and now_s - self._last_week[app][0] < LAST_WEEK_FRESH_S
+            if app in self._last_week and 0 <= now_s - self._last_week[app][0] < LAST_WEEK_FRESH_S
         }
         missing = [app for app in apps if app not in p95_ms]
         time_range = plan_range("now-169h", "now-168h", None, self._resolutions, now_s)[0]

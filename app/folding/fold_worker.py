@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -92,6 +93,7 @@ class FoldWorker:
         batches: int,
         sweep_interval_s: float = SWEEP_INTERVAL_S,
         limits: CardinalityLimits = DEFAULT_LIMITS,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """
         Args:
@@ -104,16 +106,18 @@ class FoldWorker:
             batches: the length of an inbox at which it is folded immediately.
             sweep_interval_s: the time between searches for inboxes that no worker folds.
             limits: the limits on names in a slot.
+            monotonic: returns seconds, which never go backwards; folds are scheduled by it.
         """
         self._store = store
         self._resolutions = resolutions
         self._name = name
         self._clock = clock
+        self._monotonic = monotonic
         self._interval_s = interval_s
         self._batches = batches
         self._sweep_interval_s = sweep_interval_s
         self._limits = limits
-        self._due_s: dict[str, float] = {}  # app -> time of the next fold
+        self._due_s: dict[str, float] = {}  # app -> monotonic time of the next fold
         self._small_folds: dict[str, int] = {}  # app -> consecutive folds of a small inbox
         self._has_swept = False
         # Slots that this worker wrote and that are not compacted yet -> number of elements.
@@ -124,16 +128,16 @@ class FoldWorker:
         self.unreadable = 0
         self.last_success_s = clock()
         self.last_error = ""
-        self._last_round_s = clock()
-        self._last_heartbeat_s = 0.0
+        self._last_round_s = monotonic()
+        self._last_heartbeat_s = -float("inf")
 
     def is_alive(self, within_s: float) -> bool:
         """Whether `run` completed a round within this time."""
-        return self._clock() - self._last_round_s <= within_s
+        return self._monotonic() - self._last_round_s <= within_s
 
     def schedule(self, lengths: Mapping[str, int]) -> None:
         """Schedule folds of inboxes that grew: `lengths` maps an app to its inbox's new length."""
-        now_s = self._clock()
+        now_s = self._monotonic()
         soon_s = now_s + self._interval_s
         for app, length in lengths.items():
             if length >= SMALL_INBOX:
@@ -148,17 +152,19 @@ class FoldWorker:
 
     async def run(self) -> None:
         """Fold until cancelled. A failure is counted, shown in the heartbeat, and retried."""
-        next_sweep_s = next_closing_s = 0.0
+        next_sweep_s = -float("inf")
+        closed_minute = 0
         while True:
-            self._last_round_s = self._clock()
+            self._last_round_s = self._monotonic()
             try:
-                if self._clock() >= next_sweep_s:
+                if self._monotonic() >= next_sweep_s:
                     await self.sweep()
-                    next_sweep_s = self._clock() + self._sweep_interval_s
+                    next_sweep_s = self._monotonic() + self._sweep_interval_s
                 await self.fold_due()
-                if self._clock() >= next_closing_s:  # intervals end at full minutes
+                minute = align(int(self._clock()), MINUTE_S)
+                if minute != closed_minute:  # intervals end at full minutes
                     await self.compact_closed()
-                    next_closing_s = align(int(self._clock()), MINUTE_S) + MINUTE_S
+                    closed_minute = minute
                 await self._send_heartbeat()
             except StoreError as error:
                 self._record_failure(error)
@@ -178,7 +184,7 @@ class FoldWorker:
     async def sweep(self) -> None:
         """Schedule inboxes that no worker folds; forget apps that no longer have data."""
         apps = [sighting.app for sighting in await self._store.seen_apps()]
-        now = self._clock()
+        now = self._monotonic()
         reachable = await self._store.reachable_apps(apps)
         for app, length in (await self._store.inbox_lengths(reachable)).items():
             if length:
@@ -186,13 +192,13 @@ class FoldWorker:
                 factor = QUIET_FACTOR if length < SMALL_INBOX and self._has_swept else 1
                 self._due_s.setdefault(app, now + factor * self._interval_s)
         self._has_swept = True
-        silent_since_s = int(now - self._resolutions[-1].retention_s - MARGIN_S)
+        silent_since_s = int(self._clock() - self._resolutions[-1].retention_s - MARGIN_S)
         for app in await self._store.forget_apps(silent_since_s):
             self._small_folds.pop(app, None)
 
     async def fold_due(self) -> None:
         """Fold every inbox that is due."""
-        now = self._clock()
+        now = self._monotonic()
         await self._fold([app for app, due in self._due_s.items() if due <= now])
 
     async def fold(self, app: str) -> int:
@@ -208,7 +214,7 @@ class FoldWorker:
                     remaining, fold_count = await self._fold_once(remaining)
                 except StoreError:
                     for app in remaining:
-                        self._due_s.setdefault(app, self._clock() + self._interval_s)
+                        self._due_s.setdefault(app, self._monotonic() + self._interval_s)
                     raise
                 count += fold_count
         if self.failures == failures:
@@ -237,7 +243,7 @@ class FoldWorker:
                 merges[app], writes = await self._merge(elements)
             except FoldBlocked as error:
                 self._record_failure(error, app)
-                self._due_s.setdefault(app, self._clock() + SWEEP_INTERVAL_S)
+                self._due_s.setdefault(app, self._monotonic() + SWEEP_INTERVAL_S)
                 if app in remaining:
                     remaining.remove(app)
                 continue
@@ -324,7 +330,7 @@ class FoldWorker:
         self.last_error = message
 
     async def _send_heartbeat(self) -> None:
-        now_s = self._clock()
+        now_s = self._monotonic()
         if now_s - self._last_heartbeat_s < HEARTBEAT_INTERVAL_S:
             return
         self._last_heartbeat_s = now_s

@@ -58,9 +58,9 @@ class DrainLoopDetector:
             if app not in previous_apps:
                 log.warning("%s", loop_notice(app))
 
-    def notices(self) -> list[str]:
-        """One notice for operators per looping app."""
-        return [loop_notice(app) for app in self._apps]
+    def notices(self, allows: Callable[[str], bool]) -> list[str]:
+        """One notice per looping app that the reader may see (`allows`)."""
+        return [loop_notice(app) for app in self._apps if allows(app)]
 
 
 async def looping_apps(store: StatusReader) -> list[str]:

@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
+from app.access.access_copy import AccessCopy
 from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
@@ -79,6 +80,7 @@ class ServiceMetrics(NamedTuple):
     """The parts of this process that have metrics. `worker`: its name."""
 
     pipeline: IngestPipeline
+    access: AccessCopy
     memory_guard: MemoryPressureGuard
     worker: str
     plugins: Sequence[MetricsSource] = ()
@@ -98,6 +100,7 @@ class _StoreCollector(Collector):
         self._worker = service.worker
         self._store = service.memory_guard.server_info
         self._store_up = store_up
+        self._has_lost_data = bool(service.access.notice())
 
     def collect(self) -> Iterable[Metric]:
         for name, help_text, value in (
@@ -105,6 +108,11 @@ class _StoreCollector(Collector):
                 "dynometer_store_up",
                 "1 while the whole store answers, otherwise 0",
                 int(self._store_up),
+            ),
+            (
+                "dynometer_store_lost_data",
+                "1 after the store lost its data, until 'dynometer restore', otherwise 0",
+                int(self._has_lost_data),
             ),
             (
                 "dynometer_apps_away",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from app.access.access_copy import AccessCopy
 from app.folding.fold_worker import FoldWorker
 from app.ingest.pipeline import IngestPipeline
 from app.storage.interface.errors import StoreUnavailable
@@ -33,11 +34,13 @@ class HealthCheck:
     def __init__(
         self,
         store: HealthStore,
+        access: AccessCopy,
         folder: FoldWorker,
         pipeline: IngestPipeline,
         clock: Callable[[], float],
     ) -> None:
         self._store = store
+        self._access = access
         self._folder = folder
         self._pipeline = pipeline
         self._clock = clock
@@ -62,6 +65,7 @@ class HealthCheck:
             store_errors = [self._pipeline.sink.last_error]
         elif not store_errors and (spool_notice := self._pipeline.notice()):
             store_errors = [spool_notice]  # another worker may be the one that spools
+        loss_notice = self._access.notice()  # known drains may send, so the service is ready
         spool = self._pipeline.describe()
         can_spool = self._pipeline.spool is not None and not self._pipeline.rejection_reason
         ready = not store_problems and (not store_errors or can_spool)
@@ -71,7 +75,10 @@ class HealthCheck:
             body={
                 "ready": ready,
                 "store": {
-                    **self._component("store", store_problems + store_errors),
+                    **self._component(
+                        "store", [*store_problems, *store_errors, *filter(None, [loss_notice])]
+                    ),
+                    "lost_data": bool(loss_notice),
                     "warnings": warnings,
                     "identity": identity and {"id": identity.id, "epoch": identity.epoch_s},
                 },

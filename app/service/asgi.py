@@ -89,9 +89,14 @@ def _reduce_garbage_collection() -> None:
     gc.set_threshold(GC_THRESHOLD_OBJECTS)
 
 
-def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> ASGIApp:
-    """Build the service over a store. `clock` returns Unix time in seconds."""
-    service = build_service(settings, store, clock)
+def build_app(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> ASGIApp:
+    """Build the service over a store; the arguments are those of build_service."""
+    service = build_service(settings, store, clock, monotonic)
     pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
     body_limiter = BodyLimiter()
     drain = DrainEndpoint(
@@ -115,13 +120,7 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
     visible_store = restrict(store)
-    notices = Notices(
-        pipeline,
-        service.memory_guard,
-        service.loop_detector,
-        settings.data_dir,
-        service.plugins,
-    )
+    notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     dashboard = Dashboard(visible_store, tiers, pages, clock)
     mount_assets(app)
@@ -130,12 +129,14 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     app.include_router(
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
-    app.include_router(DrainsAndTokensApi(store, clock, settings.public_url).router)
+    app.include_router(DrainsAndTokensApi(store, service.drain_admin, clock).router)
     app.include_router(AlertsApi(visible_store, store, clock).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
-    health = HealthCheck(store, service.fold_worker, pipeline, clock)
-    metrics = ServiceMetrics(pipeline, service.memory_guard, str(os.getpid()), service.plugins)
+    health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
+    metrics = ServiceMetrics(
+        pipeline, service.access, service.memory_guard, str(os.getpid()), service.plugins
+    )
     app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
     app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
     app.include_router(reference_router(app.openapi, pages))
@@ -146,13 +147,26 @@ def build_app(settings: Settings, store: Store, clock: Callable[[], float]) -> A
     )
     protected_app: ASGIApp = LocalOnlyMiddleware(limited_app)
     if not settings.local_mode:
-        login = TokenLogin(settings.admin_token, ReadTokens(store, clock))
+        login = TokenLogin(settings.admin_token, ReadTokens(service.access, clock))
         app.include_router(SignIn(login, pages, https=is_https).router)
         protected_app = TokenAuthMiddleware(limited_app, login)
     return DrainRouter(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
+    )
+
+
+def _build_notices(service: Service, settings: Settings) -> Notices:
+    return Notices(
+        service.pipeline,
+        service.access,
+        service.clock_watch,
+        service.store_warnings,
+        service.memory_guard,
+        service.loop_detector,
+        settings.data_dir,
+        service.plugins,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,13 +16,14 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client.registry import Collector
 
+from app.access.access_copy import AccessCopy
 from app.access.app_removal import AppRemoval, AppRemovalStore
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import DrainRegistry
 from app.access.rejected_logins import RejectedLogins
 from app.alerting.alert_worker import AlertWorker
 from app.config import Settings, pages_url
-from app.folding.fold_worker import FoldWorker, FoldWorkerStore
+from app.folding.fold_worker import SWEEP_INTERVAL_S, FoldWorker, FoldWorkerStore
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.folding.merge import MARGIN_S
 from app.ingest import shard_writers
@@ -34,6 +36,8 @@ from app.ingest.pipeline import ID_MARGIN_S, IngestPipeline, WritePath, WritePat
 from app.ingest.received_batch import OnStored
 from app.ingest.spool import Spool
 from app.ingest.spool_replay import SpoolReplayer
+from app.monitoring.clock_watch import ClockWatch
+from app.monitoring.store_warnings import StoreWarnings
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
 from app.service.kafka_extra import load_kafka
@@ -76,6 +80,9 @@ class Service(NamedTuple):
     fold_worker: FoldWorker
     pipeline: IngestPipeline
     rejected_logins: RejectedLogins
+    access: AccessCopy
+    clock_watch: ClockWatch
+    store_warnings: StoreWarnings
     drains: DrainRegistry
     drain_admin: DrainAdmin
     memory_guard: MemoryPressureGuard
@@ -85,17 +92,36 @@ class Service(NamedTuple):
     plugins: Sequence[BackgroundPlugin]
 
 
-def build_service(settings: Settings, store: Store, clock: Callable[[], float]) -> Service:
-    """Build the parts over a store. `clock` returns Unix time in seconds."""
+def build_service(
+    settings: Settings,
+    store: Store,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float] = time.monotonic,
+) -> Service:
+    """Build the parts over a store.
+
+    Args:
+        settings: of this process.
+        store: shared by all processes.
+        clock: returns Unix time in seconds.
+        monotonic: returns seconds, which never go backwards.
+    """
     tiers = build_tiers(settings)
-    fold_worker = build_fold_worker(settings, store, clock, name=str(os.getpid()), tiers=tiers)
-    drains = DrainRegistry(store, clock, settings.drains_copy)
+    fold_worker = build_fold_worker(
+        settings, store, clock, name=str(os.getpid()), tiers=tiers, monotonic=monotonic
+    )
+    access = AccessCopy(
+        store, clock, settings.data_dir, address=settings.store_address, monotonic=monotonic
+    )
+    drains = DrainRegistry(store, access, clock, settings.secret_key)
     build_write_path, plugins = _write_path_of(settings, store, drains, clock)
     pipeline = _build_pipeline(
         settings, store, clock, on_appended=fold_worker.schedule, build_write_path=build_write_path
     )
+    clock_watch = ClockWatch(store, clock, name=str(os.getpid()), monotonic=monotonic)
+    store_warnings = StoreWarnings(store)
     rejected_logins = RejectedLogins(store, clock, name=str(os.getpid()))
-    drain_admin = DrainAdmin(store, clock, settings.public_url)
+    drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
     memory_guard = MemoryPressureGuard(store, tiers, clock)
     loop_detector = DrainLoopDetector(store, clock, settings.public_url)
     return Service(
@@ -105,13 +131,21 @@ def build_service(settings: Settings, store: Store, clock: Callable[[], float]) 
         fold_worker=fold_worker,
         pipeline=pipeline,
         rejected_logins=rejected_logins,
+        access=access,
+        clock_watch=clock_watch,
+        store_warnings=store_warnings,
         drains=drains,
         drain_admin=drain_admin,
         memory_guard=memory_guard,
         loop_detector=loop_detector,
         periodic_tasks=PeriodicTasks(
-            frequent=(drains.refresh, rejected_logins.publish),
-            occasional=(drain_admin.retire_secrets, memory_guard.check, loop_detector.refresh),
+            frequent=(access.refresh, rejected_logins.publish, clock_watch.check),
+            occasional=(
+                drain_admin.retire_secrets,
+                memory_guard.check,
+                loop_detector.refresh,
+                store_warnings.check,
+            ),
         ),
         alert_worker=AlertWorker(
             store,
@@ -143,16 +177,17 @@ def build_fold_worker(
     *,
     name: str,
     tiers: list[Resolution] | None = None,
-    sweep_interval_s: float | None = None,
+    sweep_interval_s: float = SWEEP_INTERVAL_S,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> FoldWorker:
     """Builds a fold worker.
 
     Args:
         name: identifies its heartbeat.
         tiers: the list that MemoryPressureGuard changes; None for a list of its own.
-        sweep_interval_s: how often it checks all inboxes; None for FoldWorker's default.
+        sweep_interval_s: how often it checks all inboxes.
+        monotonic: returns seconds, which never go backwards.
     """
-    sweeps = {} if sweep_interval_s is None else {"sweep_interval_s": sweep_interval_s}
     return FoldWorker(
         store,
         build_tiers(settings) if tiers is None else tiers,
@@ -161,7 +196,8 @@ def build_fold_worker(
         interval_s=settings.fold_interval_s,
         batches=settings.fold_batches,
         limits=settings.limits,
-        **sweeps,
+        sweep_interval_s=sweep_interval_s,
+        monotonic=monotonic,
     )
 
 
@@ -297,7 +333,7 @@ async def running(service: Service) -> AsyncIterator[None]:
         finishing = asyncio.create_task(service.fold_worker.fold_pending(), name="finish")
         await asyncio.wait([finishing], timeout=FINISH_TIMEOUT_S)
         await cancel_and_wait([finishing])
-        await service.drains.close()
+        await service.access.close()
         if service.pipeline.spool is not None:
             service.pipeline.spool.close()
         await service.store.close()

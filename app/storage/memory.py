@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
+from app.storage.interface.access import AccessTables
 from app.storage.interface.apps import DRAIN, SeenApp
 from app.storage.interface.batches import (
     NO_PRECONDITIONS,
@@ -46,6 +47,7 @@ class MemoryStore(MemoryAlerts):
         self._removed_apps: dict[str, int] = {}
         self._drains: dict[str, str] = {}
         self._tokens: dict[str, bytes] = {}
+        self._notes: dict[str, str] = {}
         self._statuses: dict[str, tuple[dict[str, str], float]] = {}
 
     async def append(
@@ -254,13 +256,7 @@ class MemoryStore(MemoryAlerts):
         return old
 
     async def compare_and_set_drain(self, app: str, old_record: str, new_record: str) -> bool:
-        if self._drains.get(app, "") != old_record:
-            return False
-        if new_record:
-            self._drains[app] = new_record
-        else:
-            self._drains.pop(app, None)
-        return True
+        return _compare_and_set(self._drains, app, old_record, new_record)
 
     async def drains(self) -> dict[str, str]:
         return dict(self._drains)
@@ -287,6 +283,14 @@ class MemoryStore(MemoryAlerts):
 
     async def identity(self) -> StoreIdentity:
         return self._identity
+
+    async def access_tables(self) -> AccessTables:
+        return AccessTables(
+            self._identity, await self.drains(), await self.tokens(), dict(self._notes)
+        )
+
+    async def compare_and_set_note(self, name: str, old_note: str, new_note: str) -> bool:
+        return _compare_and_set(self._notes, name, old_note, new_note)
 
     async def problems(self) -> list[str]:
         return []
@@ -321,6 +325,17 @@ class MemoryStore(MemoryAlerts):
         entry.elements.append(element)
         entry.expires_ms = max(entry.expires_ms, self._now_ms() + ttl_ms)
         return len(entry.elements)
+
+
+def _compare_and_set(table: dict[str, str], name: str, old_value: str, new_value: str) -> bool:
+    """Replace a value of a table if it still is `old_value`; "" stands for none."""
+    if table.get(name, "") != old_value:
+        return False
+    if new_value:
+        table[name] = new_value
+    else:
+        table.pop(name, None)
+    return True
 
 
 def _starts_with(elements: Sequence[bytes], prefix: Sequence[bytes]) -> bool:

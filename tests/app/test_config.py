@@ -68,6 +68,7 @@ def test_an_invalid_value_is_named_with_the_accepted_ones(name: str, value: str)
         {"DYNOMETER_RETENTION_1H": "1d"},
         {"DYNOMETER_HORIZON_PAST": "8d"},
         {"DYNOMETER_ADMIN_TOKEN": "short"},
+        {"DYNOMETER_SECRET_KEY": "short"},
         {"HOST": "0.0.0.0"},
     ],
 )
@@ -86,7 +87,9 @@ def test_with_a_token_the_service_may_listen_anywhere() -> None:
 
 def test_secrets_are_marked_as_such() -> None:
     secret = {setting.name for setting in SETTINGS if setting.secret}
-    assert secret == {"REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_KAFKA_OPTIONS"}
+    assert secret == {
+        *("REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_SECRET_KEY", "DYNOMETER_KAFKA_OPTIONS")
+    }
 
 
 def test_secrets_are_left_out_where_all_settings_are_printed() -> None:

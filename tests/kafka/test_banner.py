@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from app.access.drain_registry import DrainRegistry
 from app.config import Settings
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.metrics import CONSUMER_HEARTBEAT, heartbeat_fields
 from app.kafka.plugin import LAG_RECORDS_MAX, SILENT_S, KafkaPlugin
 from app.storage.memory import MemoryStore
+from tests.support.registry import drain_registry
 from tests.support.service import Clock
 
 COUNTS = {"read": 1, "replayed": 0, "unreadable": 0, "rebalances": 1}
@@ -20,7 +20,7 @@ async def notices_of(
     clock = Clock()
     store = MemoryStore(clock)
     settings = Settings.from_environ({"DYNOMETER_KAFKA": kafka.bootstrap})
-    plugin = KafkaPlugin(settings, store, DrainRegistry(store, clock), clock)
+    plugin = KafkaPlugin(settings, store, drain_registry(store, clock), clock)
     clock.now_s += SILENT_S + 1
     fields = heartbeat_fields(COUNTS, clock() - silent_s, error, {0: lag})
     await store.write_status(f"{CONSUMER_HEARTBEAT}one", fields, ttl_ms=10**6)

@@ -98,7 +98,9 @@ class World:
         self.told: list[Told] = []
         self._appender = make_writer(store, clock)
         self._sightings = AppSightings(store, ttl_s=90 * 24 * HOUR_S)
-        self._folder = FoldWorker(store, TIERS, name="1", clock=clock, interval_s=5, batches=64)
+        self._folder = FoldWorker(
+            store, TIERS, name="1", clock=clock, interval_s=5, batches=64, monotonic=clock
+        )
 
     def alerter(self, name: str) -> AlertWorker:
         return AlertWorker(

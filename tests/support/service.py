@@ -67,7 +67,7 @@ async def client_in(
     store: Store, clock: Clock, **environ: str
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """The same for settings that include a data directory."""
-    app = build_app(Settings.from_environ(environ), store, clock)
+    app = build_app(Settings.from_environ(environ), store, clock, monotonic=clock)
     async with lifespan(app):
         transport = httpx2.ASGITransport(app=app)
         async with httpx2.AsyncClient(transport=transport, base_url=LOCAL) as client:

@@ -65,6 +65,10 @@ class ChannelHealth(msgspec.Struct, frozen=True):
     next_s: int = 0
     error: str = ""
 
+    def is_waiting(self, now_s: float) -> bool:
+        """Whether the next attempt is not due yet. A clock that was set back delays none."""
+        return self.failing_since_s <= now_s < self.next_s
+
 
 def split_address(text: str, form: str) -> SplitResult:
     """The parts of an address. `form`: how it is written, for the error.

@@ -2,8 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from app.storage.interface.identity import StoreIdentity
+
+
+class AccessTables(NamedTuple):
+    """Who may send and read, as one store has it.
+
+    Attributes:
+        identity: of the store, so that an emptied store is told from one with nothing in it.
+        drains: drain records by app.
+        tokens: records of read tokens by id.
+        notes: facts about the access to this store, by name (app.access.access_notes).
+    """
+
+    identity: StoreIdentity
+    drains: Mapping[str, str]
+    tokens: Mapping[str, bytes]
+    notes: Mapping[str, str]
+
+
+class AccessReader(Protocol):
+    """Reads who may send and read."""
+
+    async def access_tables(self) -> AccessTables:
+        """All tables, as one store had them. A store without an identity gets one."""
+        ...
 
 
 class DrainReader(Protocol):
@@ -48,4 +74,20 @@ class TokenStore(Protocol):
 
     async def tokens(self) -> dict[str, bytes]:
         """The records of the read tokens by id."""
+        ...
+
+
+class AccessStore(AccessReader, DrainStore, TokenStore, Protocol):
+    """Reads and changes who may send and read."""
+
+    async def compare_and_set_note(self, name: str, old_note: str, new_note: str) -> bool:
+        """Replace a note if it still is `old_note`, in one atomic step. Notes never expire.
+
+        Args:
+            name: of the note.
+            old_note: "" for none.
+            new_note: "" to remove it.
+        Returns:
+            False if the note is another one: then nothing was changed.
+        """
         ...

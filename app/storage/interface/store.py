@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from app.storage.interface.access import DrainReader, DrainStore, TokenStore
+from app.storage.interface.access import AccessStore, DrainReader
 from app.storage.interface.alerts import AlertReader, AlertStore
 from app.storage.interface.apps import AppReader, AppRegistry, AppRemover
 from app.storage.interface.batches import BatchStore
@@ -27,8 +27,7 @@ class Store(
     RollupReader,
     AppRegistry,
     AppRemover,
-    DrainStore,
-    TokenStore,
+    AccessStore,
     StatusStore,
     AlertStore,
     IdentifiedStore,

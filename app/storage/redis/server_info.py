@@ -8,6 +8,7 @@ from typing import Any
 from app.storage.interface.server import ServerInfo
 
 OLDEST_VERSION = (6, 2)
+UNSAVED_S_MAX = 2 * 3600  # by default, a server that saves at all does so within an hour
 # Others keep the start of a torn transaction: https://github.com/valkey-io/valkey/pull/4342.
 FIRST_VALKEY_THAT_CUTS_TRANSACTIONS = (9, 1, 2)
 
@@ -33,8 +34,14 @@ def durability_warnings(info: Mapping[str, Any], settings: Mapping[str, str]) ->
     `settings`: its aof-load-truncated and save; hosted servers do not show them.
     """
     if not info.get("aof_enabled"):
-        if settings.get("save", "unknown") == "":
-            yield "Redis loses all data at a restart. Run 'redis-cli CONFIG SET appendonly yes'."
+        if settings.get("save", "unknown") == "" or (
+            "save" not in settings and _saves_nothing(info)
+        ):
+            yield (
+                "Redis loses all data at a restart. Run 'redis-cli CONFIG SET appendonly yes'. "
+                "Where that is not allowed, choose a plan that keeps data, and set "
+                "DYNOMETER_SECRET_KEY."
+            )
         return
     is_fixed = _numbers(str(info.get("valkey_version", "0"))) >= FIRST_VALKEY_THAT_CUTS_TRANSACTIONS
     if settings.get("aof-load-truncated") == "yes" and not is_fixed:
@@ -44,6 +51,13 @@ def durability_warnings(info: Mapping[str, Any], settings: Mapping[str, str]) ->
             "aof-load-truncated no', so that it asks for redis-check-aof --fix instead, or use "
             f"Valkey {'.'.join(map(str, FIRST_VALKEY_THAT_CUTS_TRANSACTIONS))} or newer."
         )
+
+
+def _saves_nothing(info: Mapping[str, Any]) -> bool:
+    """Whether a server that hides its settings has unsaved changes, and has long saved nothing."""
+    now_s = int(info.get("server_time_usec", 0)) / 1e6
+    is_late = now_s - int(info.get("rdb_last_save_time", now_s)) > UNSAVED_S_MAX
+    return is_late and int(info.get("rdb_changes_since_last_save", 0)) > 0
 
 
 def _name(info: Mapping[str, Any]) -> str:

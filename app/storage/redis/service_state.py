@@ -1,6 +1,7 @@
 """The part of the store on Redis or Valkey that concerns the whole service.
 
-It holds the identity, the list of apps, drain records, read tokens and status records.
+It holds the identity, the list of apps, drain records, read tokens, notes about access and status
+records.
 app.storage.redis.store lists the keys.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from app.storage.interface.access import AccessTables
 from app.storage.interface.apps import SeenApp, decode_origin
 from app.storage.interface.identity import StoreIdentity, new_store_id
 from app.storage.redis.alerts import RedisAlerts
@@ -24,7 +26,7 @@ _IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
 
 
 class RedisService(RedisAlerts):
-    """Identity, apps, drain records, read tokens and status records on Redis."""
+    """Identity, apps, access and status records on Redis."""
 
     def __init__(self, topology: RedisTopology, prefix: str) -> None:
         """`prefix`: of the keys of the service."""
@@ -37,13 +39,38 @@ class RedisService(RedisAlerts):
         self._identity = f"{prefix}identity"
         self._drains = f"{prefix}drains"
         self._tokens = f"{prefix}tokens"
+        self._notes = f"{prefix}access"
         self._status_prefix = f"{prefix}beat:"
         self._status_names = f"{prefix}beats"
 
     async def identity(self) -> StoreIdentity:
         record = await self._evaluate(_IDENTIFY, [self._identity], [new_store_id()])
-        store_id, epoch_s = record.decode().split()
-        return StoreIdentity(store_id, int(epoch_s))
+        return _parse_identity(record)
+
+    async def access_tables(self) -> AccessTables:
+        get_identity = ("GET", self._identity)
+        hashes = [("HGETALL", key) for key in (self._drains, self._tokens, self._notes)]
+        identity = None
+        while identity is None:
+            # An emptied store has no identity, or another one. So if it is the same before and
+            # after, the hashes in between are of one store. A script would take four times as long.
+            before, *answers, after = await self._execute_all([get_identity, *hashes, get_identity])
+            if before is not None and before == after:
+                identity = before
+            else:
+                await self.identity()
+        drains, tokens, notes = map(parse_map, answers)
+        return AccessTables(
+            _parse_identity(identity),
+            {app.decode(): record.decode() for app, record in drains.items()},
+            {token_id.decode(): record for token_id, record in tokens.items()},
+            {name.decode(): note.decode() for name, note in notes.items()},
+        )
+
+    async def compare_and_set_note(self, name: str, old_note: str, new_note: str) -> bool:
+        return bool(
+            await self._evaluate(_COMPARE_AND_SET, [self._notes], [name, old_note, new_note])
+        )
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
         arguments: list[str | int] = [ttl_ms]
@@ -138,3 +165,8 @@ class RedisService(RedisAlerts):
             for name, fields in records.items()
             if fields
         }
+
+
+def _parse_identity(record: bytes) -> StoreIdentity:
+    store_id, epoch_s = record.decode().split()
+    return StoreIdentity(store_id, int(epoch_s))

@@ -14,6 +14,7 @@
     dm:beats                    set: names of status records
     dm:drains                   hash: app -> drain record, with hashed secrets; never expires
     dm:tokens                   hash: id -> read token, hashed; never expires
+    dm:access                   hash: name -> note (app.access.access_notes); never expires
     dm:{!alerts}:…              listed in app.storage.redis.alerts
 
 {APP} is a hash tag: on a cluster, all keys of an app lie on one node, as scripts require. There,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.access.access_notes import loss_notice
 from app.access.drain_admin import DrainAdmin, DrainAdminError
 from app.access.drain_registry import APP_NAME
 from app.access.drain_secrets import DRAIN_TOKEN
@@ -24,7 +25,7 @@ from app.access.read_tokens import (
     unpack_token,
 )
 from app.access.rejected_logins import recent_rejected_logins
-from app.storage.interface.access import DrainStore, TokenStore
+from app.storage.interface.access import AccessStore
 from app.storage.interface.apps import AppReader
 from app.storage.interface.status import StatusReader
 from app.web.api.problems import Problem, bad_parameter
@@ -180,17 +181,19 @@ class TokensBody(BaseModel):
     tokens: list[TokenBody]
 
 
-class AccessStore(DrainStore, TokenStore, AppReader, StatusReader, Protocol):
+class AccessAdminStore(AccessStore, AppReader, StatusReader, Protocol):
     """What the administration of drains and tokens needs of the store."""
 
 
 class DrainsAndTokensApi:
     """The routes."""
 
-    def __init__(self, store: AccessStore, clock: Callable[[], float], public_url: str) -> None:
+    def __init__(
+        self, store: AccessAdminStore, drain_admin: DrainAdmin, clock: Callable[[], float]
+    ) -> None:
         self._store = store
+        self._drain_admin = drain_admin
         self._clock = clock
-        self._drain_admin = DrainAdmin(store, clock, public_url)
         self.router = APIRouter(prefix="/api/v1")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "/drains", self.drains, DrainsBody, 200),
@@ -296,6 +299,8 @@ class DrainsAndTokensApi:
 
     async def remove_token(self, token_id: str) -> None:
         """Remove a read token; takes effect on all workers within 5 seconds"""
+        if notice := await loss_notice(self._store):
+            raise Problem(409, "The store lost its data", f"{notice} Nothing was changed.")
         if not await self._store.remove_token(token_id):
             raise Problem(
                 404, "Unknown token", "No token has this id. GET /api/v1/tokens lists all tokens."

@@ -121,14 +121,15 @@ class Pages:
         self, request: Request, template: str, *, status: int = 200, **values: Any
     ) -> HTMLResponse:
         """A rendered template as a response. `values`: its own variables."""
+        permissions = current_permissions.get(NOTHING)
         common = {
             "url": self._public_url or str(request.base_url).rstrip("/"),
             "now_s": int(self._clock()),
             "local_mode": self._local_mode,
             "command": command(),
             "buffering": self._notices.spool_notice,
-            "notices": self._notices.actions,
-            "admin": current_permissions.get(NOTHING).admin,
+            "notices": self._notices.actions(permissions),
+            "admin": permissions.admin,
             "signed_in": not self._local_mode and COOKIE_NAME in request.cookies,
         }
         html = _templates.get_template(template).render({**common, **values})

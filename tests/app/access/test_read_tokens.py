@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.access.access_copy import AccessCopy
+from app.access.cached_copy import MAX_STALENESS_S
 from app.access.read_tokens import (
     ADMIN,
     Permissions,
@@ -18,7 +20,7 @@ from app.storage.interface.elements import Slot
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from tests.support.batches import append, batch
-from tests.support.registry import put_drain
+from tests.support.registry import access_copy, put_drain
 from tests.support.service import Clock
 
 
@@ -51,7 +53,7 @@ async def add_token(store: TokenStore, *apps: str, expires_s: int = 0) -> tuple[
 
 async def test_a_token_allows_the_apps_that_it_names(clock: Clock, store: TokenStore) -> None:
     token, _ = await add_token(store, "shop", "blog-*")
-    access = await ReadTokens(store, clock).permissions_of(token)
+    access = await ReadTokens(access_copy(store, clock), clock).permissions_of(token)
     assert access is not None
     assert not access.admin
     allowed_apps = [app for app in ("shop", "shop2", "blog-eu", "blog", "x") if access.allows(app)]
@@ -60,7 +62,7 @@ async def test_a_token_allows_the_apps_that_it_names(clock: Clock, store: TokenS
 
 async def test_nothing_else_is_a_token(clock: Clock, store: TokenStore) -> None:
     token, token_id = await add_token(store, "*")
-    tokens = ReadTokens(store, clock)
+    tokens = ReadTokens(access_copy(store, clock), clock)
     unknown, _, _ = new_token("never added", ["*"], 0)
     for wrong in ("", "x", token[:-1], token + "x", unknown, token[:14] + unknown[14:], token_id):
         assert await tokens.permissions_of(wrong) is None
@@ -68,7 +70,7 @@ async def test_nothing_else_is_a_token(clock: Clock, store: TokenStore) -> None:
 
 async def test_a_token_ends_when_it_expires(clock: Clock, store: TokenStore) -> None:
     token, _ = await add_token(store, "*", expires_s=int(clock.now_s) + 10)
-    tokens = ReadTokens(store, clock)
+    tokens = ReadTokens(access_copy(store, clock), clock)
     assert await tokens.permissions_of(token)
     clock.now_s += 10
     assert await tokens.permissions_of(token) is None
@@ -76,10 +78,25 @@ async def test_a_token_ends_when_it_expires(clock: Clock, store: TokenStore) -> 
 
 async def test_a_removed_token_ends_within_five_seconds(clock: Clock, store: TokenStore) -> None:
     token, token_id = await add_token(store, "*")
-    tokens = ReadTokens(store, clock)
+    tokens = ReadTokens(access_copy(store, clock), clock)
     assert await tokens.permissions_of(token)
     await store.remove_token(token_id)
     clock.now_s += 5
+    assert await tokens.permissions_of(token) is None
+
+
+async def test_a_clock_that_is_set_back_keeps_no_token_alive(
+    clock: Clock, store: TokenStore
+) -> None:
+    token, token_id = await add_token(store, "*")
+    monotonic = Clock(1_000)
+    tokens = ReadTokens(AccessCopy(store, clock, monotonic=monotonic), clock)
+    assert await tokens.permissions_of(token)
+    await store.remove_token(token_id)
+    new_one, _ = await add_token(store, "shop")
+    clock.now_s -= 600
+    assert await tokens.permissions_of(new_one)
+    monotonic.now_s += MAX_STALENESS_S
     assert await tokens.permissions_of(token) is None
 
 
@@ -88,7 +105,7 @@ async def test_during_an_outage_known_tokens_work_and_others_are_not_rejected(
 ) -> None:
     token, _ = await add_token(store, "*")
     unknown, _, _ = new_token("never added", ["*"], 0)
-    tokens = ReadTokens(store, clock)
+    tokens = ReadTokens(access_copy(store, clock), clock)
     assert await tokens.permissions_of(token)
     store.is_unavailable = True
     clock.now_s += 3_600

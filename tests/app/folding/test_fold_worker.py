@@ -27,6 +27,7 @@ from app.storage.interface.elements import (
 )
 from app.storage.interface.folding import Fold, SlotWrite
 from app.storage.interface.store import Store
+from app.storage.memory import MemoryStore
 from app.support.aio import cancel_and_wait
 from parsers.framing import split
 from tests.support.lines import AT_S, memory, router
@@ -43,7 +44,9 @@ def batch(body: bytes, clock: Clock) -> Batch:
 
 
 def new_worker(store: Store, clock: Clock, name: str = "1") -> FoldWorker:
-    return FoldWorker(store, RESOLUTIONS, name=name, clock=clock, interval_s=5, batches=64)
+    return FoldWorker(
+        store, RESOLUTIONS, name=name, clock=clock, interval_s=5, batches=64, monotonic=clock
+    )
 
 
 async def append(store: Store, *batches: Batch, app: str = "shop") -> None:
@@ -356,3 +359,24 @@ async def test_an_app_silent_for_longer_than_the_retention_is_forgotten(store: S
     clock.now_s += 2 * 86_400
     await worker.sweep()
     assert await store.seen_apps() == []
+
+
+async def test_a_clock_that_is_set_back_delays_no_fold() -> None:
+    clock, monotonic = Clock(), Clock(1_000)
+    store = MemoryStore(clock)
+    worker = FoldWorker(
+        store,
+        RESOLUTIONS,
+        name="1",
+        clock=clock,
+        interval_s=5,
+        batches=64,
+        monotonic=monotonic,
+    )
+    await append(store, batch(router(), clock))
+    worker.schedule({"shop": 1})
+    clock.now_s -= 600
+    monotonic.now_s += 5
+    await worker.fold_due()
+    assert worker.folded_batches == 1
+    assert worker.is_alive(within_s=5)

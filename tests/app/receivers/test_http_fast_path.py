@@ -66,7 +66,7 @@ async def service(store: Store | None = None, **environ: str) -> AsyncIterator[W
     clock = Clock()
     store = store or MemoryStore(clock)
     settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
-    app = build_app(Settings.from_environ(settings), store, clock)
+    app = build_app(Settings.from_environ(settings), store, clock, monotonic=clock)
     assert isinstance(app, DrainRouter)
     async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
         yield WatchedService(wire, store, clock, app.drain)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from app.access.access_copy import AccessCopy
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_election import elect_drain, pack_state
 from app.access.drain_registry import DrainRegistry
@@ -18,7 +19,7 @@ from app.storage.memory import MemoryStore
 from app.support.aio import cancel_and_wait
 from tests.support.arrivals import make_batch
 from tests.support.batches import batch
-from tests.support.registry import put_drain
+from tests.support.registry import access_copy, drain_registry, put_drain
 from tests.support.service import Clock
 
 TIMEOUT_S = 10
@@ -40,11 +41,11 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def periodic_tasks(
-    store: Store, clock: Clock, drains: DrainRegistry, rejected_logins: RejectedLogins
+    store: Store, clock: Clock, access: AccessCopy, rejected_logins: RejectedLogins
 ) -> PeriodicTasks:
     drain_admin = DrainAdmin(store, clock, "https://metrics.example.com")
     return PeriodicTasks(
-        frequent=(drains.refresh, rejected_logins.publish), occasional=(drain_admin.retire_secrets,)
+        frequent=(access.refresh, rejected_logins.publish), occasional=(drain_admin.retire_secrets,)
     )
 
 
@@ -64,10 +65,11 @@ async def test_the_registry_is_read_in_advance() -> None:
     await put_drain(
         store, "shop", encode(create_record("secret", int(clock.now_s), last_generation=0))
     )
-    drains = DrainRegistry(store, clock)
+    access = access_copy(store, clock)
+    drains = DrainRegistry(store, access, clock)
     before = store.registry_reads
     async with running(
-        periodic_tasks(store, clock, drains, RejectedLogins(store, clock, name="1"))
+        periodic_tasks(store, clock, access, RejectedLogins(store, clock, name="1"))
     ):
         await until(
             lambda: store.registry_reads > before + 1
@@ -98,14 +100,14 @@ async def test_a_replaced_secret_ends_a_day_after_the_switch() -> None:
     has_ended = False
     async with running(
         periodic_tasks(
-            store, clock, DrainRegistry(store, clock), RejectedLogins(store, clock, name="1")
+            store, clock, access_copy(store, clock), RejectedLogins(store, clock, name="1")
         )
     ):
         async with asyncio.timeout(TIMEOUT_S):
             while not has_ended:
                 await asyncio.sleep(0.01)
                 has_ended = decode((await store.drains())["shop"]).secrets[0].until_s > 0
-    drains = DrainRegistry(store, clock)
+    drains = drain_registry(store, clock)
     assert [await drains.verify("shop", secret) for secret in ("old", "new")] == [1, 2]
     clock.now_s += RETIRED_AFTER_S
     assert [await drains.verify("shop", secret) for secret in ("old", "new")] == [0, 2]
@@ -116,7 +118,7 @@ async def test_rejected_logins_are_published() -> None:
     store = MemoryStore(clock)
     rejected_logins = RejectedLogins(store, clock, name="1")
     rejected_logins.add("shop", "", "wrong secret")
-    async with running(periodic_tasks(store, clock, DrainRegistry(store, clock), rejected_logins)):
+    async with running(periodic_tasks(store, clock, access_copy(store, clock), rejected_logins)):
         async with asyncio.timeout(TIMEOUT_S):
             while not await recent_rejected_logins(store):
                 await asyncio.sleep(0.01)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from app.storage.interface.access import AccessTables
 from app.storage.interface.apps import DRAIN, REPLAY, SIMULATION, Origin, SeenApp
 from app.storage.interface.batches import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
 from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot, new_element
@@ -781,6 +782,19 @@ async def test_a_drain_that_is_not_what_was_read_stays_what_it_is(store: Store) 
     assert not await store.compare_and_set_drain("blog", "first", "mine")
     assert not await store.compare_and_set_drain("shop", "zeroth", "")
     assert await store.drains() == {"shop": "first"}
+
+
+async def test_all_about_access_is_read_with_the_identity(store: Store) -> None:
+    assert await store.compare_and_set_drain("shop", "", "record")
+    await store.put_token("id", b"token")
+    assert await store.compare_and_set_note("loss", "", "first")
+    assert not await store.compare_and_set_note("loss", "", "second")
+    assert await store.access_tables() == AccessTables(
+        await store.identity(), {"shop": "record"}, {"id": b"token"}, {"loss": "first"}
+    )
+
+    assert await store.compare_and_set_note("loss", "first", "")
+    assert (await store.access_tables()).notes == {}
 
 
 async def test_a_status_record_replaces_the_last_one_of_its_name_only(store: Store) -> None:

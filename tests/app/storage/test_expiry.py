@@ -29,7 +29,10 @@ from tests.support.store_calls import compact, fold
 
 NEVER = -1  # answer of PTTL for a key without expiry
 TOLERANCE_MS = 60_000  # longer than any test takes
-PERMANENT = {b"dm:identity", b"dm:drains", b"dm:{!alerts}:rules", b"dm:{!alerts}:channels"}
+PERMANENT = {
+    *(b"dm:identity", b"dm:drains", b"dm:access"),
+    *(b"dm:{!alerts}:rules", b"dm:{!alerts}:channels"),
+}
 
 IDS, IDS_BEFORE = "dm:ids", "dm:ids:before"
 INBOX = "dm:{shop}:inbox"
@@ -69,6 +72,7 @@ async def test_every_key_expires_but_the_permanent_ones(
     origin = Origin(REPLAY, notifies=False)
     await redis_store.record_sightings([SeenApp("shop", 1, 2, 3, origin)], ttl_ms=DAY_MS)
     await put_drain(redis_store, "shop", "hash")
+    await redis_store.compare_and_set_note("revoked:shop", "", "1")
     await redis_store.identity()
     await redis_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
     await redis_store.acquire_alert_lease("worker", DAY_MS)
@@ -80,8 +84,9 @@ async def test_every_key_expires_but_the_permanent_ones(
     keys = server.client.keys()
 
     assert isinstance(keys, list)
-    # inbox, ids, slots, identity, seen with origins and removals, drains, status records, alerts
-    assert len(keys) == 1 + 1 + 5 + 1 + 5 + 1 + 2 + 8
+    # inbox, ids, slots, identity, seen with origins and removals, drains and notes, status records,
+    # alerts
+    assert len(keys) == 1 + 1 + 5 + 1 + 5 + 2 + 2 + 8
     ttls_ms = {key: ttl_ms_of(server, key) for key in keys}
     assert {key for key, ms in ttls_ms.items() if ms == NEVER} == PERMANENT
     assert min(ms for ms in ttls_ms.values() if ms != NEVER) > DAY_MS - TOLERANCE_MS

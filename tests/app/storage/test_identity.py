@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from app.storage.interface.access import AccessTables
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Store
 from app.storage.redis.store import RedisStore, connect
@@ -67,3 +68,23 @@ async def test_a_full_store_still_tells_its_identity_but_writes_no_first_one(
     identity = await redis_store.identity()
     server.client.config_set("maxmemory", 1)
     assert await redis_store.identity() == identity
+
+
+async def test_drains_are_never_read_with_the_identity_of_another_store(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    for _ in range(100):
+        before = (await redis_store.identity()).id
+        await redis_store.compare_and_set_drain("shop", "", "record")
+        flush = asyncio.create_task(asyncio.to_thread(server.client.flushall))
+        answers = await asyncio.gather(*(read_after(redis_store, turns) for turns in range(20)))
+        await flush
+        for tables in answers:
+            assert (tables.identity.id == before) == bool(tables.drains)
+
+
+async def read_after(store: RedisStore, turns: int) -> AccessTables:
+    """Read after this many turns of the event loop."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return await store.access_tables()

@@ -73,7 +73,8 @@ async def test_the_keys_of_the_service_lie_on_one_primary(
 ) -> None:
     await cluster_store.record_sightings([SeenApp("shop", 1, 2, 0)], ttl_ms=DAY_MS)
     await cluster_store.compare_and_set_drain("shop", "", "secret")
-    await cluster_store.identity()
+    await cluster_store.compare_and_set_note("loss", "", "note")
+    await cluster_store.access_tables()
     await cluster_store.write_status("fold:1", {"at": "1"}, ttl_ms=DAY_MS)
 
     holding = [node for node in cluster.primaries() if node.client.keys("dm:{!service}:*")]

@@ -16,6 +16,7 @@ from app.storage.interface.elements import Slot, new_element
 from app.storage.interface.errors import StoreError, StoreUnavailable
 from app.storage.interface.folding import Fold
 from app.storage.redis.keys import slot_key
+from app.storage.redis.server_info import durability_warnings
 from app.storage.redis.store import RedisStore, connect
 from tests.support.batches import (
     DAY_MS,
@@ -255,6 +256,8 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
         store.removed_apps(),
         store.compare_and_set_drain("shop", "", "hash"),
         store.drains(),
+        store.access_tables(),
+        store.compare_and_set_note("loss", "", "note"),
         store.write_status("fold:1", {"at": "1"}, ttl_ms=1),
         store.statuses(),
         store.identity(),
@@ -333,6 +336,21 @@ async def test_a_server_that_keeps_nothing_or_may_count_twice_after_a_crash_is_a
 
     server.client.config_set("aof-load-truncated", "no")
     assert await redis_store.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("unsaved", "age_s", "warns"), [(5, 3 * 3600, True), (5, 1800, False), (0, 3 * 3600, False)]
+)
+def test_a_server_that_hides_its_settings_is_judged_by_what_it_saved(
+    unsaved: int, age_s: int, warns: bool
+) -> None:
+    info = {
+        "aof_enabled": 0,
+        "server_time_usec": 1_800_000_000_000_000,
+        "rdb_last_save_time": 1_800_000_000 - age_s,
+        "rdb_changes_since_last_save": unsaved,
+    }
+    assert bool(list(durability_warnings(info, {}))) == warns
 
 
 async def test_many_concurrent_calls_share_few_connections(

@@ -11,6 +11,7 @@ import pytest
 from app.access.read_tokens import new_token, pack_token
 from app.alerting.state import Alert, AppAlerts, HistoryEntry, pack_app_alerts, pack_json
 from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.interface.apps import SeenApp
 from app.storage.memory import MemoryStore
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, client_of, post
@@ -138,3 +139,27 @@ async def test_firing_alerts_are_listed_with_mutes_and_history(
     ):
         answer = await client.request(method, URL + path, json={}, headers=shop_reader)
         assert answer.status_code == 403, path
+
+
+async def test_a_reader_sees_no_other_apps_in_the_rules(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    sightings = [SeenApp(app, 1, 2, 0) for app in ("shop", "blog", "secret-project")]
+    await store.record_sightings(sightings, ttl_ms=10**9)
+    rule = {"metric": "requests", "stat": "rate", "limit": 50}
+    for name, apps in {
+        "some": ["shop", "secret-project"],
+        "globs": ["sh*", "secret-*"],
+        "others": ["secret-project"],
+        "all": ["*"],
+    }.items():
+        await client.put(f"{URL}/rules/{name}", json={**rule, "apps": apps})
+    shop_reader = await reader(store, "shop")
+
+    answer = await client.get(f"{URL}/rules", headers=shop_reader)
+    apps_of = {entry["name"]: entry["apps"] for entry in answer.json()["rules"]}
+    assert "secret" not in answer.text
+    assert (apps_of["some"], apps_of["globs"], apps_of["all"]) == (["shop"], ["shop"], ["*"])
+    assert "others" not in apps_of
+    rules = (await fetch(client, "/rules"))["rules"]
+    assert {"shop", "secret-project"} in [set(entry["apps"]) for entry in rules]
