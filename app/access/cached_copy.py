@@ -54,10 +54,10 @@ class CachedCopy(Generic[T]):
 
     async def fresh(self) -> T:
         """The contents, at most MAX_STALENESS_S old; older if the store is unavailable."""
-        age_s = self._monotonic() - self._read_s
-        if age_s >= _REFRESH_AGE_S and not self.last_error:
-            await self._refresh()
-        elif age_s > _REFRESH_AGE_S / 2 and self._pause_s == 0:
+        for _ in range(2):  # the first may join a read that began long ago
+            if self._age_s >= _REFRESH_AGE_S and not self.last_error:
+                await self._refresh()
+        if self._age_s > _REFRESH_AGE_S / 2 and self._pause_s == 0:
             self._start_refresh()
         return self.data
 
@@ -75,6 +75,10 @@ class CachedCopy(Generic[T]):
             if self.last_error:
                 raise self.last_error
         return self.data
+
+    @property
+    def _age_s(self) -> float:
+        return self._monotonic() - self._read_s
 
     @property
     def _pause_s(self) -> float:
