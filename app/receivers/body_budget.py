@@ -55,15 +55,14 @@ class BodyBudget:
 
     def try_take(self, caller: str, size: int) -> bool:
         """Take the memory of the bytes that arrived of a body; False if there is none."""
-        if self._uses_share(caller, size) or self._is_full_for_all(size, size):
-            return False
-        self.take(caller, size)
-        return True
-
-    def _uses_share(self, caller: str, more: int = 0) -> bool:
-        """Whether a caller uses its whole share, with `more` bytes."""
         used_bytes = self._bytes_by_caller.get(caller, 0)
-        return bool(used_bytes) and used_bytes + more >= self._share_bytes_max
+        if used_bytes and used_bytes + size >= self._share_bytes_max:
+            return False
+        if self._is_full_for_all(size, size):
+            return False
+        self.used_bytes += size
+        self._bytes_by_caller[caller] = used_bytes + size
+        return True
 
     def _is_full_for_all(
         self, more: int, body_bytes: int, spare: IncompleteBody | None = None
@@ -113,7 +112,8 @@ class BodyBudget:
         more = 0 if body.size else OVERHEAD_BYTES
         if self._is_full_for_all(more, body.size, body):
             return True
-        return self._uses_share(body.caller) and not self._incomplete.is_oldest(body)
+        uses_share = self._bytes_by_caller.get(body.caller, 0) >= self._share_bytes_max
+        return uses_share and not self._incomplete.is_oldest(body)
 
     def count_rejection(self) -> None:
         """Count a body that waited too long for memory."""
@@ -132,8 +132,17 @@ class IncompleteBody:
         self.on_reject = on_reject
         self._budget = budget
 
+    def begin(self) -> None:
+        """Count a body that arrives in parts, and what its request costs without it."""
+        self.add(OVERHEAD_BYTES)
+
+    def add_last(self, size: int) -> None:
+        """Count the bytes with which the body is complete."""
+        self.size += size
+        self._budget.take(self.caller, size)
+
     def add(self, size: int) -> None:
-        """Count bytes that have arrived."""
+        """Count bytes that have arrived; the body may be rejected for others."""
         self.size += size
         self._budget.take(self.caller, size)
         self._budget.hold(self)

@@ -16,6 +16,8 @@ import ipaddress
 import resource
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
+from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
 from app.config import EVERY_PROXY
@@ -29,6 +31,8 @@ CONNECTIONS_MAX = 16_384
 RESERVED_FILES = 4_096 + 128
 SENDERS_SHARE, READERS_SHARE, STRANGERS_SHARE = 0.5, 0.25, 0.25
 _IPV6_NETWORK_BITS = 64
+CALLERS_TURN_S = 0.005  # more than strangers get; some 30 POSTs of senders fit into it
+FREED_TO = 0.875  # of the budget of buffers, once it was exceeded
 STRANGER, READER, SENDER = "stranger", "reader", "sender"
 
 
@@ -58,6 +62,7 @@ class Connection(Hashable, Protocol):
     """A connection that can be closed for others."""
 
     transport: asyncio.Transport
+    buffered_bytes: int  # kept by the guard
 
 
 class Caller(NamedTuple):
@@ -90,9 +95,9 @@ class ConnectionGuard:
             )
             for kind, share in shares.items()
         }
-        self._buffers = EvictingBudget[Connection](limits.buffered_bytes_max, self._close_buffer)
+        self.buffered_bytes = 0
         self._stranger_turns = FairTurns()
-        self._caller_turns = FairTurns()
+        self._caller_turns = FairTurns(CALLERS_TURN_S)
 
     def add(self, connection: Connection, caller: Caller) -> None:
         """Count a connection, or count it for another caller than before."""
@@ -100,7 +105,7 @@ class ConnectionGuard:
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection that has ended."""
-        self._buffers.release(connection)
+        self.buffer(connection, 0)
         for budget in self._connections.values():
             budget.release(connection)
 
@@ -110,12 +115,16 @@ class ConnectionGuard:
             self._connections[previous.kind].release(connection)
         self.add(connection, caller)
 
-    def buffer(self, connection: Connection, caller: Caller, size: int) -> None:
-        """Count the bytes in a connection that wait to be processed or to be read."""
-        if size:
-            self._buffers.hold(connection, caller, size)
-        else:
-            self._buffers.release(connection)
+    def buffer(self, connection: Connection, size: int) -> None:
+        """Count the bytes in a connection that wait to be processed or to be read.
+
+        If there are too many in all, the connection with the most of the caller with the most is
+        closed.
+        """
+        self.buffered_bytes += size - connection.buffered_bytes
+        connection.buffered_bytes = size
+        if self.buffered_bytes > self.limits.buffered_bytes_max:
+            self._close_buffers()
 
     def turns_of(self, caller: Caller) -> FairTurns:
         """The turns in which the requests of a caller are parsed and answered."""
@@ -146,9 +155,30 @@ class ConnectionGuard:
         self.rejections.add("connections")
         connection.transport.abort()
 
-    def _close_buffer(self, connection: Connection) -> None:
-        self.rejections.add("buffers")
-        connection.transport.abort()
+    def _close_buffers(self) -> None:
+        """Close the largest connections of the largest callers.
+
+        That takes long with many connections, so it goes on until a part of the budget is free.
+        """
+        by_caller: dict[Caller, list[Connection]] = {}
+        for kind, budget in self._connections.items():
+            for connection, name in budget.holders():
+                if connection.buffered_bytes:
+                    by_caller.setdefault(Caller(kind, name), []).append(connection)
+        largest_first = [
+            (-sum(connection.buffered_bytes for connection in connections), number, connections)
+            for number, connections in enumerate(by_caller.values())
+        ]
+        heapify(largest_first)
+        while largest_first and self.buffered_bytes > self.limits.buffered_bytes_max * FREED_TO:
+            size, number, connections = heappop(largest_first)
+            connection = max(connections, key=attrgetter("buffered_bytes"))
+            connections.remove(connection)
+            if connections:
+                heappush(largest_first, (size + connection.buffered_bytes, number, connections))
+            self.buffer(connection, 0)
+            self.rejections.add("buffers")
+            connection.transport.abort()
 
 
 @lru_cache(maxsize=1_024)

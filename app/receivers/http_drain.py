@@ -64,7 +64,7 @@ from app.support.asgi import (
     recognize,
     respond,
 )
-from app.support.loopback import is_loopback
+from app.support.loopback import HOST_LENGTH_MAX, is_loopback
 from parsers.framing import split_in_steps
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,8 @@ RETRY_AFTER_S = b"5"
 ACCOUNT = b"dynometer-account"  # of an answer: JSON, app.query.delivery
 KEY_CACHE_SIZE = 4_096
 LOCAL_CREDENTIALS_BYTES_MAX = 256  # on the fast path, which caches them
-_DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]{1,64}")  # Heroku's are "d." and a UUID
+DRAIN_TOKEN_BYTES_MAX = 64  # Heroku's are "d." and a UUID
+_DRAIN_TOKEN_BYTES = re.compile(rb"[A-Za-z0-9._-]+")
 
 
 class DrainRejected(Exception):
@@ -265,7 +266,7 @@ class DrainEndpoint:
 
 
 def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWindow) -> DrainKey:
-    drain = token if _DRAIN_TOKEN_BYTES.fullmatch(token) else b""
+    drain = token if len(token) <= DRAIN_TOKEN_BYTES_MAX else b""
     return _cached_drain_key(app, generation, drain, acceptance)
 
 
@@ -274,7 +275,8 @@ def _cached_drain_key(
     app: str, generation: int, drain: bytes, acceptance: AcceptanceWindow
 ) -> DrainKey:
     """The same object for equal arguments, all of which are short."""
-    return DrainKey(app, drain.decode(), generation, acceptance)
+    is_valid = _DRAIN_TOKEN_BYTES.fullmatch(drain) is not None
+    return DrainKey(app, drain.decode() if is_valid else "", generation, acceptance)
 
 
 def _origin(headers: Mapping[bytes, bytes]) -> Origin:
@@ -303,19 +305,19 @@ def _local_drain_key(
 
     None if it names no app by Basic auth, or was not sent to this machine.
     """
-    if len(authorization) > LOCAL_CREDENTIALS_BYTES_MAX:
+    if len(authorization) > LOCAL_CREDENTIALS_BYTES_MAX or len(host) > HOST_LENGTH_MAX:
         return None
-    app = _local_app(authorization)
-    if not app or not is_loopback(host.decode("latin-1")):
-        return None
-    return _drain_key(app, 1, token, acceptance)
+    app = _local_app(authorization, host)
+    return _drain_key(app, 1, token, acceptance) if app else None
 
 
 @lru_cache(KEY_CACHE_SIZE)
-def _local_app(authorization: bytes) -> str:
-    """The app that short credentials name in local mode; "" for none."""
+def _local_app(authorization: bytes, host: bytes) -> str:
+    """The app that short credentials name in local mode; "" for none, or another machine's host."""
     credentials = basic_credentials(authorization)
-    return credentials[0] if credentials is not None and valid_app(credentials[0]) else ""
+    if credentials is None or not valid_app(credentials[0]):
+        return ""
+    return credentials[0] if is_loopback(host.decode("latin-1")) else ""
 
 
 _WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]

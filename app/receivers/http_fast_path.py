@@ -12,7 +12,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from app.ingest.drain_post import DrainKey
-from app.receivers.body_budget import OVERHEAD_BYTES, POLL_S, IncompleteBody, too_many_bodies
+from app.receivers.body_budget import POLL_S, IncompleteBody, too_many_bodies
 from app.receivers.http_drain import RETRY_AFTER_S, DrainEndpoint
 from app.receivers.request_head import DrainRequestHead
 from app.storage.interface.errors import StoreUnavailable, without_addresses
@@ -38,6 +38,7 @@ class FastPathCycle:
     response_complete = False
     more_body = True
     disconnected = False
+    body = bytearray()  # of uvicorn's own cycles
 
     _body_timer: asyncio.TimerHandle | None = None
     _room_timer: asyncio.TimerHandle | None = None
@@ -102,7 +103,7 @@ class FastPathCycle:
                 self._drain.body_budget, self._key.app, self._reject_for_others
             )
             self._drain.body_budget.release(self._key.app, self._used_bytes)
-            self._memory.add(OVERHEAD_BYTES)
+            self._memory.begin()
         self._memory.add(size)
 
     def _check_room(self, transport: asyncio.Transport, deadline: float) -> None:

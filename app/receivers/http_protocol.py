@@ -20,7 +20,8 @@ so the many requests of one peer do not delay the others.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, MutableMapping
+from collections import deque
+from collections.abc import Hashable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -42,16 +43,13 @@ from app.receivers.request_head import REQUEST_LINES
 from app.support.asgi import (
     ON_RECOGNIZED,
     PROBLEM_TYPE,
-    ASGIApp,
-    Receive,
-    Scope,
-    Send,
     header,
     pack_problem,
 )
+from app.support.fair_turns import Job
 from app.support.rejections import Rejections
 
-PARSED_BYTES = 16 * 1024  # in one go; a few milliseconds if it is many chunks
+PARSED_BYTES = 32 * 1024  # of heads and chunks, in one go: at most a few milliseconds
 REQUEST_COST_S = 0.001  # of a request to the pages or the API
 POST_COST_S = 0.0001  # of a sender's request, whose lines are aggregated in steps
 WAITING_REQUEST_BYTES = 4 * 1024  # of memory
@@ -65,6 +63,21 @@ class _TooManyRequests(Exception):
     pass
 
 
+class _OpenTransport:
+    """Writes answers while the connection is open. Closed ones are reported late, and uvloop raises
+    on a write to them.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.close, self.is_closing = transport.close, transport.is_closing
+
+    def write(self, data: bytes) -> None:
+        """Write data, or drop it if the connection closes."""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+
 class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -75,7 +88,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.limits = self.guard.limits
         self._head_bytes = 0
         self._in_head = False
-        self._unparsed_bytes = 0  # they wait for their turn
+        self._unparsed = deque[bytes]()  # waits for its turn
+        self._unparsed_bytes = 0
+        self.buffered_bytes = 0  # as the guard counted them last
+        self._missing_bytes = 0  # of a body whose length was declared
         self._is_pipeline_full = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
@@ -95,6 +111,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Accept a connection."""
         super().connection_made(transport)
+        self._open_transport = _OpenTransport(transport)
         self._check_idle()
         host = self.client[0] if self.client else ""
         self._is_behind_proxy = self.guard.is_trusted(host)
@@ -129,38 +146,58 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if start == len(data):
                 return
             data = data[start:]
+        self._unparsed.append(data)
         self._unparsed_bytes += len(data)
-        for begin in range(0, len(data), PARSED_BYTES):
-            part = data[begin : begin + PARSED_BYTES]
-            self.guard.turns_of(self._caller).run(self._caller.name, partial(self._parse, part))
+        self._run(self._parse)
+        if self._unparsed_bytes:
+            self._count_buffer()
+
+    def _run(self, job: Job) -> None:
+        """Run a job in the turn of this connection's caller."""
+        self.guard.turns_of(self._caller).run(self._caller.name, job)
+
+    def _parse(self) -> None:
+        """Parse data that waits: heads and chunks in parts, a body of declared length at once."""
+        if self.transport.is_closing() or self._is_pipeline_full:
+            self._unparsed.clear()
+            self._unparsed_bytes = 0
+            return
+        data = self._unparsed.popleft()
+        part_bytes = max(PARSED_BYTES, self._missing_bytes)
+        part, rest = data[:part_bytes], data[part_bytes:]
+        self._parse_part(part)
+        if rest and len(rest) <= self._missing_bytes:
+            self._parse_part(rest)
+        elif rest:
+            self._unparsed.appendleft(rest)
+            self._run(self._parse)
         self._count_buffer()
 
-    def _parse(self, data: bytes) -> None:
+    def _parse_part(self, data: bytes) -> None:
         """Let uvicorn parse data. Limits the size and time of a head that is not complete yet."""
         self._unparsed_bytes -= len(data)
-        if self.transport.is_closing() or self._is_pipeline_full:
-            return
         super().data_received(data)
-        if self.transport.is_closing():
-            return
-        self._count_buffer()
-        if not self._in_head:
+        if not self._in_head or self.transport.is_closing():
             return
         self._head_bytes += len(data)
         if self._head_bytes > self.limits.head_bytes_max:
             self._reject(431, self._head_limit)
+        elif len(self.headers) > self.limits.head_fields_max:
+            self._reject(431, self._fields_limit)
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.limits.head_timeout_s, self._close)
 
     def _count_buffer(self) -> None:
         """Count what waits in this connection."""
-        size = self._unparsed_bytes + len(self.pipeline) * WAITING_REQUEST_BYTES
+        size = self._unparsed_bytes + self.transport.get_write_buffer_size()
         if self._in_head:
             size += self._head_bytes
-        if self.cycle is not None and not isinstance(self.cycle, FastPathCycle):
+        if self.pipeline:
+            size += sum(WAITING_REQUEST_BYTES + len(cycle.body) for cycle, _ in self.pipeline)
+        elif self.cycle is not None:
             size += len(self.cycle.body)
-        size += self.transport.get_write_buffer_size()
-        self.guard.buffer(self, self._caller, size)
+        if size != self.buffered_bytes:
+            self.guard.buffer(self, size)
 
     def _recognize(self, kind: str, name: Hashable) -> None:
         """A request was authenticated. Of several callers, the first one keeps the connection."""
@@ -199,28 +236,28 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Add a header, unless there are too many."""
-        super().on_header(name, value)
-        if len(self.headers) > self.limits.head_fields_max:
-            fields_max = self.limits.head_fields_max
-            self._reject(431, f"The request has more than {fields_max} headers.")
-            raise _BadHead
-
     def on_headers_complete(self) -> None:
         """Start to answer, unless the head is too large."""
         self._in_head = False
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        size, hosts, length = len(self.url), 0, b""
+        for name, value in self.headers:
+            size += len(name) + len(value) + 4
+            if name == b"host":
+                hosts += 1
+            elif name == b"content-length":
+                length = value
         if size > self.limits.head_bytes_max:
             self._reject(431, self._head_limit)
             raise _BadHead  # the parser stops, and data_received sees that the connection closes
-        if self.parser.get_http_version() == "1.1":
-            hosts = [value for name, value in self.headers if name == b"host"]
-            if len(hosts) != 1:
-                raise _BadHead  # answered 400, as RFC 9112, section 3.2 requires
+        if len(self.headers) > self.limits.head_fields_max:
+            self._reject(431, self._fields_limit)
+            raise _BadHead
+        if hosts != 1 and self.parser.get_http_version() == "1.1":
+            raise _BadHead  # answered 400, as RFC 9112, section 3.2 requires
+        self._missing_bytes = int(length) if length.isdigit() else 0
         if self._is_behind_proxy:
             self._set_forwarded_client()
         super().on_headers_complete()
@@ -233,30 +270,20 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             if self._caller.kind == STRANGER:
                 self._recognize(STRANGER, peer_of(host))
 
+    def on_body(self, body: bytes) -> None:
+        """Add a part of the body."""
+        super().on_body(body)
+        if self._missing_bytes:
+            self._missing_bytes -= len(body)
+
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        is_post = self._caller.kind == SENDER and cycle.scope["method"] == "POST"
-        cost_s = POST_COST_S if is_post else REQUEST_COST_S
-        self.guard.turns_of(self._caller).run(
-            self._caller.name, partial(self._start_if_open, cycle, app), cost_s
-        )
-
-    def _start_if_open(self, cycle: Any, app: ASGIApp) -> None:
-        """Start to answer, unless the connection closed while the request waited.
-
-        It may also close before the answer: uvloop reports that late, and raises on a write.
-        """
+        """Start to answer, in a turn of the caller, unless the connection closed meanwhile."""
         if self.transport.is_closing():
             return
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            async def send_if_open(message: MutableMapping[str, Any]) -> None:
-                if self.transport.is_closing():
-                    cycle.disconnected = True
-                await send(message)
-
-            await app(scope, receive, send_if_open)
-
-        super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]  # the same, typed by us
+        is_post = self._caller.kind == SENDER and cycle.scope["method"] == "POST"
+        self.guard.turns_of(self._caller).spend(POST_COST_S if is_post else REQUEST_COST_S)
+        cycle.transport = self._open_transport
+        super()._start_asgi_task(cycle, app)
 
     def _answer(self, cycle: FastPathCycle, line: bytes, rest: bytes) -> None:
         transport = self.transport
@@ -282,12 +309,14 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._idle_since_s = self.loop.time()
         if self.transport.is_closing():
             return
-        if self.transport.get_write_buffer_size():
+        if self.cycle.body and self.cycle.response_complete:
+            self.cycle.body.clear()  # which the app has not read
+        if self.buffered_bytes or self.transport.get_write_buffer_size():
             self._count_buffer()
         if self.flow.read_paused and not self._is_pipeline_full:
             self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            self._run(partial(self._start_asgi_task, *self.pipeline.pop()))
         elif self._is_pipeline_full or (self.cycle.response_complete and self.cycle.more_body):
             self.transport.close()
 
@@ -327,6 +356,10 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     @property
     def _head_limit(self) -> str:
         return f"The request line and headers are larger than {self.limits.head_bytes_max} bytes."
+
+    @property
+    def _fields_limit(self) -> str:
+        return f"The request has more than {self.limits.head_fields_max} headers."
 
     def _reject(self, status: int, detail: str) -> None:
         """Answer a request that no app can read, and close the connection."""

@@ -9,7 +9,6 @@ from weakref import WeakValueDictionary
 
 from app.access.read_tokens import NOTHING, current_permissions
 from app.receivers.body_budget import (
-    OVERHEAD_BYTES,
     BodyBudget,
     BodyRejected,
     IncompleteBody,
@@ -117,6 +116,8 @@ class _BodyContext:
             if self._is_rejected:
                 raise too_many_bodies()
             return reading.result
+        if self._memory.size or not self._memory.must_wait:  # otherwise it has not begun
+            self._memory.begin()
         try:
             async with asyncio.timeout(self._limiter.timeout_s) as self._timeout:
                 if self._is_rejected:
@@ -139,8 +140,9 @@ class _BodyContext:
         length = header(self._headers, b"content-length")
         if length.isdigit() and int(length) > bytes_max:
             raise _too_large(bytes_max)
-        await self._wait_for_room()
-        self._memory.add(OVERHEAD_BYTES)
+        if self._memory.must_wait:
+            await self._wait_for_room()
+            self._memory.begin()
         parts: list[bytes] = []
         size = 0
         while True:
@@ -151,11 +153,13 @@ class _BodyContext:
             size += len(part)
             if size > bytes_max:
                 raise _too_large(bytes_max)
-            self._memory.add(len(part))
             parts.append(part)
             if not event.get("more_body", False):
+                self._memory.add_last(len(part))
                 break
-            await self._wait_for_room()
+            self._memory.add(len(part))
+            if self._memory.must_wait:
+                await self._wait_for_room()
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         if body and header(self._headers, b"content-encoding").lower() == b"gzip":
             # One at a time of each caller: many at once would delay everybody between two steps.
@@ -169,7 +173,8 @@ class _BodyContext:
             for part in inflate_in_steps(body, self._bytes_max):
                 self._memory.add(len(part))
                 parts.append(part)
-                await self._wait_for_room()
+                if self._memory.must_wait:
+                    await self._wait_for_room()
                 await asyncio.sleep(0)
         except InflatedTooLarge:
             raise _too_large(self._bytes_max) from None

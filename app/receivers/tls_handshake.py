@@ -41,6 +41,7 @@ class TlsHandshake(asyncio.Protocol):
     """A connection that hands over to another protocol after the handshake."""
 
     transport: asyncio.Transport
+    buffered_bytes = 0
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ largest. So whoever uses up the budget is the one who loses.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -45,13 +45,19 @@ class EvictingBudget(Generic[H]):
         if self._group_keys.get(holder, group) != group:
             self.release(holder)
         self._group_keys[holder] = group
-        owner = self._groups.setdefault(group, _Group())
+        owner = self._groups.get(group)
+        if owner is None:
+            owner = self._groups[group] = _Group()
         more = amount - owner.amounts.get(holder, 0)
         owner.amounts[holder] = amount
         owner.amount += more
         self.amount += more
         while self.amount > self._amount_max:
             self.evict_one()
+
+    def holders(self) -> Iterable[tuple[H, Hashable]]:
+        """All holders with their groups."""
+        return self._group_keys.items()
 
     def release(self, holder: H) -> None:
         """Forget a holder; nothing happens if it is unknown."""

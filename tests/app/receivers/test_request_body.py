@@ -79,7 +79,7 @@ async def test_a_body_that_arrives_too_slowly_times_out() -> None:
 
 
 async def test_a_body_waits_for_free_memory() -> None:
-    limiter = BodyLimiter(senders_bytes_max=OVERHEAD_BYTES + 1000)
+    limiter = BodyLimiter(senders_bytes_max=OVERHEAD_BYTES + 998)
     async with reading(limiter, sending(b"x" * 999), headers=[(b"content-length", b"999")]):
         second = asyncio.create_task(read(limiter, sending(b"second"), content_length="6"))
         await asyncio.sleep(0)
@@ -88,7 +88,7 @@ async def test_a_body_waits_for_free_memory() -> None:
 
 
 async def test_a_body_that_waits_too_long_for_memory_is_answered_503() -> None:
-    limiter = BodyLimiter(senders_bytes_max=OVERHEAD_BYTES + 1000, budget_timeout_s=0.03)
+    limiter = BodyLimiter(senders_bytes_max=OVERHEAD_BYTES + 998, budget_timeout_s=0.03)
     async with reading(limiter, sending(b"x" * 999), headers=[(b"content-length", b"999")]):
         with pytest.raises(BodyRejected, match="Too many") as rejection:
             await read(limiter, sending(b"second"), content_length="6")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from app.support.fair_turns import FairTurns
 
@@ -17,9 +18,14 @@ async def test_many_jobs_run_in_turns_and_groups_in_rotation() -> None:
     turns = FairTurns(0.005)
     jobs: list[str] = []
     loop_runs = 0
+
+    def work(name: str) -> None:
+        turns.spend(0.001)
+        jobs.append(name)
+
     for number in range(1_000):
-        turns.run("many", lambda number=number: jobs.append(f"many {number}"), cost_s=0.001)  # type: ignore[misc]
-    turns.run("few", lambda: jobs.append("few"), cost_s=0.001)
+        turns.run("many", partial(work, f"many {number}"))
+    turns.run("few", partial(work, "few"))
     while len(jobs) < 1_001:
         await asyncio.sleep(0)
         loop_runs += 1
@@ -37,7 +43,8 @@ async def test_a_job_that_fails_does_not_stop_the_others() -> None:
     def fail() -> None:
         raise ValueError
 
-    turns.run("a", lambda: jobs.append("first"), cost_s=1)
+    turns.run("a", lambda: turns.spend(1))
+    turns.run("a", lambda: jobs.append("first"))
     turns.run("a", fail)
     turns.run("a", lambda: jobs.append("last"))
     while len(jobs) < 2:
