@@ -20,12 +20,12 @@ so the many requests of one peer do not delay the others.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Hashable
 from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.receivers.accelerated import parse_common_head
@@ -78,6 +78,24 @@ class _OpenTransport:
             self._transport.write(data)
 
 
+class _Flow(FlowControl):
+    """Reads no more while data that was read waits to be parsed. Whenever the app asks for a part
+    of the body, uvicorn would resume.
+    """
+
+    is_held = False
+
+    def hold(self) -> None:
+        """Pause reading until `is_held` is reset."""
+        self.is_held = True
+        self.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read again, unless it is held."""
+        if not self.is_held:
+            super().resume_reading()
+
+
 class LimitedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
@@ -88,7 +106,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self.limits = self.guard.limits
         self._head_bytes = 0
         self._in_head = False
-        self._unparsed = deque[bytes]()  # waits for its turn
+        self._unparsed: list[bytes] = []  # waits for its turn
         self._unparsed_bytes = 0
         self.buffered_bytes = 0  # as the guard counted them last
         self._missing_bytes = 0  # of a body whose length was declared
@@ -108,9 +126,12 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         is_answered = self.cycle is None or self.cycle.response_complete
         return is_answered and not self._in_head and not self._unparsed_bytes
 
+    flow: _Flow
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn
         """Accept a connection."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         self._open_transport = _OpenTransport(transport)
         self._check_idle()
         host = self.client[0] if self.client else ""
@@ -121,6 +142,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
         self.guard.remove(self)
+        self._forget_unparsed()
         for timer in (self._head_timer, self._unread_timer, self._idle_timer):
             if timer is not None:
                 timer.cancel()
@@ -149,7 +171,9 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unparsed.append(data)
         self._unparsed_bytes += len(data)
         self._run(self._parse)
-        if self._unparsed_bytes:
+        if self._unparsed:
+            if self._unparsed_bytes > HIGH_WATER_LIMIT:
+                self.flow.hold()
             self._count_buffer()
 
     def _run(self, job: Job) -> None:
@@ -159,19 +183,27 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _parse(self) -> None:
         """Parse data that waits: heads and chunks in parts, a body of declared length at once."""
         if self.transport.is_closing() or self._is_pipeline_full:
-            self._unparsed.clear()
-            self._unparsed_bytes = 0
+            self._forget_unparsed()
             return
-        data = self._unparsed.popleft()
+        data = self._unparsed.pop(0)
         part_bytes = max(PARSED_BYTES, self._missing_bytes)
         part, rest = data[:part_bytes], data[part_bytes:]
         self._parse_part(part)
         if rest and len(rest) <= self._missing_bytes:
             self._parse_part(rest)
         elif rest:
-            self._unparsed.appendleft(rest)
+            self._unparsed.insert(0, rest)
             self._run(self._parse)
         self._count_buffer()
+        if self.flow.is_held and not self._unparsed and not self._is_pipeline_full:
+            self.flow.is_held = False
+            is_body_large = self.cycle is not None and len(self.cycle.body) > HIGH_WATER_LIMIT
+            if not (self.pipeline or is_body_large or self.transport.is_closing()):
+                self.flow.resume_reading()
+
+    def _forget_unparsed(self) -> None:
+        self._unparsed.clear()
+        self._unparsed_bytes = 0
 
     def _parse_part(self, data: bytes) -> None:
         """Let uvicorn parse data. Limits the size and time of a head that is not complete yet."""
@@ -228,7 +260,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """Start to measure a head; not if too many requests wait already."""
         if len(self.pipeline) >= self.limits.pipelined_max:
             self._is_pipeline_full = True
-            self.flow.pause_reading()
+            self.flow.hold()
             self.guard.rejections.add("pipeline")
             raise _TooManyRequests  # the parser stops; the connection closes after the answers
         super().on_message_begin()
@@ -313,8 +345,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.cycle.body.clear()  # which the app has not read
         if self.buffered_bytes or self.transport.get_write_buffer_size():
             self._count_buffer()
-        if self.flow.read_paused and not self._is_pipeline_full:
-            self.flow.resume_reading()
+        self.flow.resume_reading()
         if self.pipeline:
             self._run(partial(self._start_asgi_task, *self.pipeline.pop()))
         elif self._is_pipeline_full or (self.cycle.response_complete and self.cycle.more_body):

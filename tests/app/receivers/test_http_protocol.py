@@ -217,6 +217,30 @@ async def test_strangers_do_not_close_the_connection_of_a_sender() -> None:
         assert wire.guard.rejections.counts["connections"] > 0
 
 
+async def test_no_more_is_read_while_chunks_wait_to_be_parsed() -> None:
+    async with service() as (wire, _):
+        chunks = b"1\r\nx\r\n" * 150_000 + b"0\r\n\r\n"
+        request = drain(b"Transfer-Encoding: chunked\r\n", CLOSE, body=chunks)
+        answers = asyncio.gather(*(wire.statuses(request) for _ in range(8)))
+        peak_bytes = 0
+        while not answers.done():
+            peak_bytes = max(peak_bytes, wire.guard.buffered_bytes)
+            await asyncio.sleep(0)
+        assert answers.result() == [[200]] * 8
+        assert peak_bytes < 3 * 2**20  # of 7
+
+
+async def test_a_body_that_no_app_reads_goes_with_its_answer() -> None:
+    async with service() as (wire, _):
+        reader, writer = await wire.connect()
+        writer.write(HEALTH + b"Content-Length: 60000\r\n\r\n" + bytes(60_000))
+        async with asyncio.timeout(20):
+            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+            while wire.guard.buffered_bytes:
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
 async def test_data_that_waits_in_connections_is_bounded() -> None:
     limits = ConnectionLimits(buffered_bytes_max=100_000)
     async with service(limits) as (wire, _):
