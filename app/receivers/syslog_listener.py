@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from app.access.drain_registry import DrainRegistry, valid_app
 from app.access.drain_secrets import DRAIN_TOKEN
@@ -45,6 +46,7 @@ from parsers.syslog_header import hostname_of
 
 log = logging.getLogger(__name__)
 
+ACCEPTED_PER_TURN = 64  # of the event loop; new senders would wait behind a flood of connections
 HANDSHAKE_INTERVAL_S = 0.002  # between two TLS connections; a handshake takes a millisecond
 RETRY_INTERVAL_S = 0.5
 SHUTDOWN_TIMEOUT_S = 5
@@ -112,8 +114,11 @@ class SyslogListener:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                accepted, address = await loop.sock_accept(listener)
-                self._start(accepted, str(address[0]), context)
+                self._start(*await loop.sock_accept(listener), context)
+                for _ in range(0 if context else ACCEPTED_PER_TURN - 1):
+                    self._start(*listener.accept(), context)
+            except BlockingIOError:
+                pass  # no more of them wait
             except OSError as error:  # such as too many open files, which passes
                 log.debug("Cannot accept a syslog connection: %s", error)
                 self._guard.rejections.add("syslog_connections")
@@ -122,8 +127,11 @@ class SyslogListener:
                 log.exception("Accepting a syslog connection failed because of a defect")
             await asyncio.sleep(HANDSHAKE_INTERVAL_S if context else 0)
 
-    def _start(self, accepted: socket.socket, host: str, context: ssl.SSLContext | None) -> None:
-        connection = SyslogConnection(self, self._guard, self._stop, peer_of(host))
+    def _start(
+        self, accepted: socket.socket, address: tuple[Any, ...], context: ssl.SSLContext | None
+    ) -> None:
+        accepted.setblocking(False)
+        connection = SyslogConnection(self, self._guard, self._stop, peer_of(str(address[0])))
         is_proxied = self._settings.syslog_proxy_protocol
         task = connection.start(accepted, context, is_proxied=is_proxied)
         self._connections[task] = connection

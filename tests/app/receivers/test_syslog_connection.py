@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -53,12 +54,12 @@ class Port:
 
     def __init__(self, service: Service, port: int) -> None:
         self.service = service
-        self._port = port
+        self.number = port
         self._connections: list[Connection] = []
 
     async def connect(self, data: bytes = b"", context: ssl.SSLContext | None = None) -> Connection:
         connection = Connection(
-            *await asyncio.open_connection("127.0.0.1", self._port, ssl=context)
+            *await asyncio.open_connection("127.0.0.1", self.number, ssl=context)
         )
         self._connections.append(connection)
         connection.writer.write(data)
@@ -119,6 +120,21 @@ async def test_a_connection_without_a_known_token_is_closed_in_time(tmp_path: Pa
         assert port.rejected("syslog_messages") == 3
 
 
+async def test_a_flood_of_connections_is_accepted_in_few_turns_of_the_loop(
+    tmp_path: Path,
+) -> None:
+    async with listening(tmp_path, PATIENT) as port:
+        flood = [socket.create_connection(("127.0.0.1", port.number)) for _ in range(200)]
+        turns = 0
+        async with asyncio.timeout(ENDED_WITHIN_S):
+            while port.rejected("syslog_connections") < 198:  # 2 strangers may stay
+                await asyncio.sleep(0)
+                turns += 1
+        assert turns < 100
+        for connection in flood:
+            connection.close()
+
+
 async def test_a_known_token_keeps_a_connection_open(tmp_path: Path) -> None:
     async with listening(tmp_path, SMALL) as port:
         sender = await port.connect(line(UNKNOWN) + line())
@@ -173,7 +189,8 @@ async def test_tls_connections_count_before_their_handshake_which_has_a_deadline
 async def test_incomplete_messages_are_bounded_for_all_connections_together(
     tmp_path: Path,
 ) -> None:
-    async with listening(tmp_path, PATIENT) as port:
+    limits = PATIENT._replace(connections_max=16)  # 4 of strangers, which all of them are at first
+    async with listening(tmp_path, limits) as port:
         half = line() + b"65536 " + b"x" * 40_000
         senders = [await port.connect(half) for _ in range(3)]
         assert await senders[0].ends()
