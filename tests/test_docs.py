@@ -10,8 +10,17 @@ import pytest
 
 from app.cli.main import COMMANDS, Command
 from app.config import SETTINGS, Setting
+from app.receivers import (
+    connection_guard,
+    http_protocol,
+    request_body,
+    syslog_guard,
+    syslog_listener,
+)
 from app.rollup.schema import METRICS
+from app.service import serve
 from app.storage.memory import MemoryStore
+from app.support import fair_turns
 from parsers.samples import EVENTS, REASONS
 from tests.support.lines import app_line, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
@@ -114,3 +123,41 @@ def test_every_test_that_the_limits_name_is_there() -> None:
     assert len(named) > 30
     for name in named:
         assert (ROOT / "tests" / name).exists(), name
+
+
+_MIB = 2**20
+_HTTP = connection_guard.ConnectionLimits()
+_SYSLOG = syslog_guard.SyslogLimits()
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        f"| request head | {_HTTP.head_bytes_max // 1024} KiB |",
+        f"| time for a request head | {_HTTP.head_timeout_s:g} s |",
+        f"| idle connection | {serve.KEEP_ALIVE_S} s |",
+        f"| headers of a request | {_HTTP.head_fields_max} |",
+        f"| connections of a worker | {_HTTP.connections_max:,}, or",
+        f"| TLS handshake of `serve --tls-cert` | {_HTTP.handshake_timeout_s:g} s,",
+        f"| requests before the answer to an earlier one | {_HTTP.pipelined_max} of a connection |",
+        f"| connections accepted in a turn of the event loop | {serve.ACCEPTED_PER_TURN}; "
+        f"over syslog with TLS, one every {syslog_listener.HANDSHAKE_INTERVAL_S * 1_000:g} ms |",
+        f"up to {serve.BACKLOG:,} wait in the system's queue, "
+        f"over syslog {syslog_listener.BACKLOG:,} |",
+        f"| data that waits in connections | {_HTTP.buffered_bytes_max // _MIB} MiB a worker |",
+        f"are parsed in parts of {http_protocol.PARSED_BYTES // 1024} KiB |",
+        f"| {fair_turns.TURN_S * 1_000:g} ms in a row for strangers, "
+        f"{connection_guard.CALLERS_TURN_S * 1_000:g} ms for readers and senders;",
+        f"| time to read a response | {_HTTP.unread_timeout_s:g} s |",
+        f"| connections | {_SYSLOG.connections_max:,}, or a quarter",
+        f"| incomplete messages of all connections | {_SYSLOG.buffered_bytes_max // _MIB} MiB |",
+        f"| body of any other request | {request_body.API_BYTES_MAX // 1024} KiB |",
+        f"| time for a body | {request_body.BODY_TIMEOUT_S:g} s |",
+        f"| bodies of all apps in a worker | {request_body.SENDERS_BYTES_MAX // _MIB} MiB;",
+        f"| bodies of one app | {request_body.SENDER_BYTES_MAX // _MIB} MiB,",
+        f"| bodies of readers, of strangers | {request_body.READERS_BYTES_MAX // _MIB} MiB, "
+        f"{request_body.STRANGERS_BYTES_MAX // _MIB} MiB |",
+    ],
+)
+def test_the_limits_are_those_of_the_code(figure: str) -> None:
+    assert figure in page("limits.md")
