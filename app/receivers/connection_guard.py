@@ -58,7 +58,7 @@ def limits_of_process() -> ConnectionLimits:
     return ConnectionLimits(connections_max=max(1, min(CONNECTIONS_MAX, files - reserved)))
 
 
-class Connection(Hashable, Protocol):
+class HttpConnection(Hashable, Protocol):
     """A connection that can be closed for others."""
 
     transport: asyncio.Transport
@@ -90,7 +90,7 @@ class ConnectionGuard:
         ]
         shares = {STRANGER: STRANGERS_SHARE, READER: READERS_SHARE, SENDER: SENDERS_SHARE}
         self._connections = {
-            kind: EvictingBudget[Connection](
+            kind: EvictingBudget[HttpConnection](
                 max(1, int(limits.connections_max * share)), self._close_connection
             )
             for kind, share in shares.items()
@@ -99,23 +99,23 @@ class ConnectionGuard:
         self._stranger_turns = FairTurns()
         self._caller_turns = FairTurns(CALLERS_TURN_S)
 
-    def add(self, connection: Connection, caller: Caller) -> None:
+    def add(self, connection: HttpConnection, caller: Caller) -> None:
         """Count a connection, or count it for another caller than before."""
         self._connections[caller.kind].hold(connection, caller.name)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: HttpConnection) -> None:
         """Forget a connection that has ended."""
         self.buffer(connection, 0)
         for budget in self._connections.values():
             budget.release(connection)
 
-    def move(self, connection: Connection, previous: Caller, caller: Caller) -> None:
+    def move(self, connection: HttpConnection, previous: Caller, caller: Caller) -> None:
         """Count a connection for a caller that was recognized."""
         if previous.kind != caller.kind:
             self._connections[previous.kind].release(connection)
         self.add(connection, caller)
 
-    def buffer(self, connection: Connection, size: int) -> None:
+    def buffer(self, connection: HttpConnection, size: int) -> None:
         """Count the bytes in a connection that wait to be processed or to be read.
 
         If there are too many in all, the connection with the most of the caller with the most is
@@ -151,7 +151,7 @@ class ConnectionGuard:
             return hosts[-1]
         return next((host for host in reversed(hosts) if not self.is_trusted(host)), "")
 
-    def _close_connection(self, connection: Connection) -> None:
+    def _close_connection(self, connection: HttpConnection) -> None:
         self.rejections.add("connections")
         connection.transport.abort()
 
@@ -160,7 +160,7 @@ class ConnectionGuard:
 
         That takes long with many connections, so it goes on until a part of the budget is free.
         """
-        by_caller: dict[Caller, list[Connection]] = {}
+        by_caller: dict[Caller, list[HttpConnection]] = {}
         for kind, budget in self._connections.items():
             for connection, name in budget.holders():
                 if connection.buffered_bytes:
