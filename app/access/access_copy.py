@@ -163,6 +163,8 @@ class AccessCopy:
         stored = self._stored
         if stored.store == tables.identity.id or not any(missing_from(tables, stored)):
             return True
+        if LOSS in tables.notes:  # drains that came since do not replace the copy
+            return False
         if not stored.store:  # a copy of an earlier version, or of Kafka
             return bool(tables.drains)
         return stored.address != self._address and bool(tables.drains)

@@ -190,6 +190,20 @@ async def test_an_empty_store_at_another_address_is_treated_as_a_loss(
     assert moved.access.notice()
 
 
+async def test_drains_that_come_back_after_a_loss_do_not_replace_the_copy(
+    clock: Clock, worker: Worker, tmp_path: Path
+) -> None:
+    other_store = FragileStore(clock)
+    moved = Worker(other_store, clock, tmp_path, "another redis")
+    await moved.refresh()
+    await put_drain(other_store, "blog", record("derived"))  # as a derived secret does
+    for one in (moved, Worker(other_store, clock, tmp_path, "another redis")):
+        await one.refresh()
+        assert await one.drains.verify("shop", "secret")
+        assert await one.drains.verify("blog", "derived")
+    assert read_copy(tmp_path).drains == {"shop": record("secret")}
+
+
 @pytest.mark.parametrize("copy_is_here", [True, False])
 async def test_a_restoration_writes_back_what_the_store_lacks(
     store: FragileStore, clock: Clock, worker: Worker, tmp_path: Path, copy_is_here: bool
