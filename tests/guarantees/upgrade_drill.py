@@ -1,13 +1,16 @@
 """A rolling upgrade: the service of an earlier release and the present one share a Redis.
 
 Lines go to both, and both are killed in turn. Lines that only the present release understands go
-to it alone. While it is dead, the older one folds the batches that came of them.
+to it alone, and it is killed before it folds them. The older one starts then, finds their batches
+in the inbox, and folds them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -64,7 +67,7 @@ async def beside_older_release(
                 "PYTHONPATH": str(unpack_release(OLDER_RELEASE, Path(name))),
                 "REDIS_URL": world.service.environ["REDIS_URL"],
                 "WEB_CONCURRENCY": world.service.environ["WEB_CONCURRENCY"],
-                **drill.settings,
+                "DYNOMETER_FOLD_INTERVAL": "1s",
             }
             older = ServiceProcess(Path(name, "service"), **environ)
             try:
@@ -77,20 +80,32 @@ async def beside_older_release(
 async def kill_both_releases(stage: UpgradeStage) -> None:
     """Kill the services in turn and start them again; newer lines are counted exactly."""
     while stage.kills < stage.size.kills:
+        await asyncio.to_thread(stage.older.kill)
+        await stage.pause()
         await _send_newer_lines(stage)
-        service = (stage.service, stage.older)[stage.kills % 2]
-        await asyncio.to_thread(service.kill)
-        stage.kills += 1
-        await _wait_until_folded_by_the_other(stage)
-        await asyncio.to_thread(service.start)
+        await _kill_before_it_folds(stage)
+        waiting_batches = stage.redis.client.llen(inbox_key(APP))
+        stage.expect(waiting_batches > 0, "the older release found nothing to fold")
+        await asyncio.to_thread(stage.older.start)
+        await _wait_until_folded(stage)
+        await asyncio.to_thread(stage.service.start)
+        stage.kills += 2
     await asyncio.to_thread(_check_newer_lines, stage)
 
 
-async def _wait_until_folded_by_the_other(stage: UpgradeStage) -> None:
+async def _kill_before_it_folds(stage: UpgradeStage) -> None:
+    """Kill the present service, its workers first: they fold if they end with their parent."""
+    os.kill(stage.service.pid, signal.SIGSTOP)  # it would start them again
+    for worker in stage.service.workers:
+        os.kill(worker, signal.SIGKILL)
+    await asyncio.to_thread(stage.service.kill)
+
+
+async def _wait_until_folded(stage: UpgradeStage) -> None:
     deadline_s = time.monotonic() + FOLD_WITHIN_S
     while stage.redis.client.llen(inbox_key(APP)):
         if time.monotonic() > deadline_s:
-            stage.problems.append("the other service did not fold the newer lines")
+            stage.problems.append("the older release did not fold the newer lines")
             return
         await asyncio.sleep(0.05)
 
@@ -99,7 +114,7 @@ async def _send_newer_lines(stage: UpgradeStage) -> None:
     url = f"http://{APP}:any@127.0.0.1:{stage.service.port}/drain"
     async with httpx2.AsyncClient(trust_env=False, timeout=10) as client:
         for _ in range(POSTS_A_KILL):
-            at_s = time.time() - stage.random.randrange(30 * MINUTE_S)
+            at_s = time.time() - stage.random.randrange(2 * MINUTE_S)  # so that they merge
             body = b"".join(frame(text, procid=dyno, at_s=at_s) for dyno, text in LINES)
             answer = await client.post(url, content=body, headers={"Logplex-Msg-Count": "3"})
             stage.expect(answer.status_code == 200, f"newer lines got {answer.status_code}")
@@ -128,7 +143,7 @@ DRILLS = (
         "older-release",
         kill_both_releases,
         "a rolling upgrade: an earlier release beside this one, SIGKILL of each in turn",
-        settings={"DYNOMETER_FOLD_INTERVAL": "1s"},
+        settings={"DYNOMETER_FOLD_INTERVAL": "3s"},
         build=beside_older_release,
         may_use_up_tries=True,
     ),
