@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +83,10 @@ def status_of(service: ServiceProcess, app: str, secret: str) -> int:
     return httpx2.post(url, content=line, auth=(app, secret), trust_env=False).status_code
 
 
+def is_rejected(service: ServiceProcess, app: str, secret: str) -> bool:
+    return status_of(service, app, secret) == 401
+
+
 def has_lost_data(service: ServiceProcess) -> bool:
     ready = httpx2.get(f"{service.url}/readyz", trust_env=False).json()
     return bool(ready["store"]["lost_data"])
@@ -96,7 +101,7 @@ def test_drains_of_either_release_are_accepted_and_removed_by_both(releases: Rel
             assert status_of(service, app, secret) == 200
         remove_drain(removing, app)  # it is the only one
         for service in (older, present):
-            wait_until(lambda s=service: status_of(s, app, secret) == 401, WITHIN_S)  # type: ignore[misc]
+            wait_until(partial(is_rejected, service, app, secret), WITHIN_S)
     assert not has_lost_data(present)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,15 @@ async def test_after_a_loss_the_copy_on_disk_stays(
         await worker.refresh()
     assert read_copy(tmp_path).drains == {"shop": record("secret")}
     assert (await Worker(store, clock, tmp_path).drains.verify("shop", "secret")) == 1
+
+
+async def test_a_copy_that_is_deleted_on_disk_is_written_again(
+    worker: Worker, tmp_path: Path
+) -> None:
+    copy = read_copy(tmp_path)
+    shutil.rmtree(tmp_path)
+    await worker.access.refresh()
+    assert read_copy(tmp_path) == copy
 
 
 async def test_a_worker_that_starts_after_the_loss_recognizes_it(
