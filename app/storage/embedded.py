@@ -176,6 +176,8 @@ class EmbeddedServer:
                     files = ServerFiles(self._directory, self._socket_path, lock_path)
                 files.keep_connected()
                 if files.are_missing():
+                    files.refuse_writes()
+                    self._closing.wait(FILES_CHECK_INTERVAL_S)  # the deletion may go on
                     self._rescue(files)
                     files.close()
                     files, last_error = None, ""
@@ -190,7 +192,6 @@ class EmbeddedServer:
         with self._launching:
             if self._closing.is_set():
                 return
-            files.refuse_writes()
             self._lock_again()
             files.write_again()
             files.stop_server()
