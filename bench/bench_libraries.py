@@ -71,10 +71,10 @@ class _Client(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-def posts(runner: asyncio.Runner) -> Pair:
+def posts(runner: asyncio.Runner, data_dir: str) -> Pair:
     """POSTs of 100 lines: the fast path, and uvicorn's parser with the same app over ASGI."""
     store = MemoryStore(lambda: START_S)
-    app = build_app(Settings.from_environ({}), store, lambda: START_S)
+    app = build_app(Settings.from_environ({"DYNOMETER_DATA_DIR": data_dir}), store, lambda: START_S)
     config = uvicorn.Config(app, http=LimitedHttpProtocol, proxy_headers=False, log_config=None)
     config.load()
     body = b"".join(islice(in_shares(frames_by_class(), SHARES), 100))
@@ -273,7 +273,7 @@ def run() -> None:
         directory = Path(name)
         with connected(runner, directory) as (redis_calls, cluster_calls):
             pairs = {
-                "POSTs of 100 lines: fast path, uvicorn's parser and ASGI": posts(runner),
+                "POSTs of 100 lines: fast path, uvicorn's parser and ASGI": posts(runner, name),
                 "calls to Redis: our connection, redis-py's pool": redis_calls,
                 "calls to a cluster: our topology, redis-py's": cluster_calls,
                 "records synced to disk: spool file, SQLite": records(directory),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -28,6 +29,7 @@ settings.load_profile("no deadline")
 SLOW_FOLDERS = frozenset({"browser", "guarantees", "kafka", "prometheus", "proxies", "senders"})
 SERVER_FIXTURES = frozenset({"server_of", "cluster", "watched"})
 SERVER_MODULES = ("processes", "servers", "cluster", "logtext", "kafka", "monitoring")
+DEFAULT_DATA_DIR = Path(".dynometer")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,6 +51,24 @@ def _starts_something(item: pytest.Function) -> bool:
     helpers = {f"tests.support.{name}" for name in SERVER_MODULES}
     used = {getattr(value, "__module__", None) for value in vars(item.module).values()}
     return bool(helpers & used) or not {"subprocess", "uvicorn"}.isdisjoint(vars(item.module))
+
+
+def _last_change_ns(directory: Path) -> int:
+    return directory.stat().st_mtime_ns if directory.exists() else 0
+
+
+@pytest.fixture(autouse=True)
+def _own_data_directory() -> Iterator[None]:
+    """Fail a test whose service uses the default data directory.
+
+    All tests, and the service that a developer runs in this checkout, would share it. A service
+    then takes the store of a test for one that lost what an earlier test had.
+    """
+    last_change_ns = _last_change_ns(DEFAULT_DATA_DIR)
+    yield
+    assert _last_change_ns(DEFAULT_DATA_DIR) == last_change_ns, (
+        f"{DEFAULT_DATA_DIR} was changed: set DYNOMETER_DATA_DIR in this test"
+    )
 
 
 @pytest.fixture(scope="session")

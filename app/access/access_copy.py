@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.access.access_file import StoredAccess, read_copy, write_copy
+from app.access.access_file import StoredAccess, has_copy, read_copy, write_copy
 from app.access.access_notes import LOSS, StoreLoss, describe_loss, encode_loss, loss_in
 from app.access.cached_copy import CachedCopy
 from app.storage.interface.access import AccessStore, AccessTables
@@ -103,11 +103,13 @@ class AccessCopy:
             self._copy.data = self.data._replace(drains=drains)
 
     async def refresh(self) -> None:
-        """Refresh the copy if it is old.
+        """Refresh the copy if it is old, and write it to disk again if it was deleted there.
 
         It is called periodically, so that workers without requests have a copy in an outage too.
         """
-        await self._copy.fresh()
+        access = await self._copy.fresh()
+        if self._directory is not None and not has_copy(self._directory):
+            await self._save(access)
 
     def notice(self) -> str:
         """A sentence about the loss of the store's data, with the fix; "" if there is none."""
@@ -163,13 +165,15 @@ class AccessCopy:
         stored = self._stored
         if stored.store == tables.identity.id or not any(missing_from(tables, stored)):
             return True
+        if LOSS in tables.notes:  # drains that came since do not replace the copy
+            return False
         if not stored.store:  # a copy of an earlier version, or of Kafka
             return bool(tables.drains)
         return stored.address != self._address and bool(tables.drains)
 
     async def _save(self, access: Access) -> None:
         is_complete = access.loss is None and self._stored.store == access.store
-        if self._directory is not None and is_complete:
+        if self._directory is not None and is_complete and access.store:
             await asyncio.to_thread(write_copy, self._directory, self._stored)
 
 

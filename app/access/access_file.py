@@ -32,6 +32,11 @@ class StoredAccess(msgspec.Struct, frozen=True):
     tokens: Mapping[str, bytes] = {}
 
 
+def has_copy(directory: Path) -> bool:
+    """Whether there is a copy in a data directory."""
+    return (directory / FILE).exists()
+
+
 def read_copy(directory: Path) -> StoredAccess:
     """The copy in a data directory; an empty one if there is none, or it is damaged."""
     copy: StoredAccess | None = _read(directory / FILE, StoredAccess)

@@ -84,5 +84,5 @@ def describe_loss(loss: StoreLoss) -> str:
         f"The store lost its data at {noticed}, or another one took its "
         f"place. Known drains are still accepted. {loss.drains:,} of them and {loss.tokens:,} read "
         f"tokens are only in copies that workers keep. Write the copies back: {command()} restore. "
-        f"Or give them up: {command()} restore --discard"
+        f"Or give them up: {command()} restore --discard."
     )

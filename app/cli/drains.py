@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from app.access.access_notes import loss_notice
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import APP_NAME_RULE, valid_app
 from app.access.drain_secrets import DRAIN_TOKEN, decode
@@ -27,7 +28,7 @@ from app.cli.output import format_minute, print_err, print_table
 from app.cli.syslog import add_syslog_drains
 from app.config import ConfigError, Settings
 from app.storage.interface.access import AccessStore
-from app.storage.interface.store import Reader, Store
+from app.storage.interface.store import Store
 from app.support.about import command
 
 _LIST = f"{command()} drains list"
@@ -238,7 +239,7 @@ def _removal_hint(app: str) -> str:
     return f"find it with heroku drains -a {app}, then heroku drains:remove URL_OR_TOKEN -a {app}"
 
 
-async def _list(store: Reader, arguments: argparse.Namespace, settings: Settings) -> int:
+async def _list(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
     statuses = await drain_statuses(store)
     logins = await recent_rejected_logins(store)
     if arguments.json:
@@ -261,6 +262,8 @@ async def _list(store: Reader, arguments: argparse.Namespace, settings: Settings
         print_err(f"No apps yet. Add one: {command()} drains add APP")
     if statuses and settings.local_mode:
         print_err("Note: in local mode, every app on this machine may send.")
+    if notice := await loss_notice(store):
+        print_err(notice)
     for drain in second_drains(statuses, time.time()):
         print(f"\n{drain.second_drain_notice}")
     for drain in statuses:

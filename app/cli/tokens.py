@@ -113,7 +113,7 @@ async def _list(store: TokenStore, arguments: argparse.Namespace) -> int:
 
 async def _remove(store: AccessStore, arguments: argparse.Namespace) -> int:
     if notice := await loss_notice(store):
-        print_err(f"{notice}. Nothing was changed.")
+        print_err(f"{notice} Nothing was changed.")
         return 2
     tokens = await store.tokens()
     if unknown := [token_id for token_id in arguments.ids if token_id not in tokens]:

@@ -80,6 +80,7 @@ class Spool:
                     name = f"{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
                     self._own = SpoolFile.create(self._directory / name)
                 self._own.append(records, self._clock())
+                self._restore(self._own)  # it may have been deleted while we wrote
             except OSError as error:
                 raise SpoolRejected(
                     f"Cannot write to the spool in {self._directory} ({error.strerror}), so "

@@ -47,7 +47,7 @@ def limits_of_process() -> SyslogLimits:
     return SyslogLimits(connections_max=max(4, min(CONNECTIONS_MAX, int(files * _FILES_SHARE))))
 
 
-class Connection(Hashable, Protocol):
+class Evictable(Hashable, Protocol):
     """A connection that can be closed for others."""
 
     def evict(self) -> None:
@@ -62,31 +62,31 @@ class SyslogGuard:
         self.limits = limits
         self.rejections = rejections
         strangers_max = max(1, int(limits.connections_max * STRANGERS_SHARE))
-        self._strangers = EvictingBudget[Connection](strangers_max, self._close_connection)
-        self._senders = EvictingBudget[Connection](
+        self._strangers = EvictingBudget[Evictable](strangers_max, self._close_connection)
+        self._senders = EvictingBudget[Evictable](
             limits.connections_max - strangers_max, self._close_connection
         )
-        self._buffers = EvictingBudget[Connection](limits.buffered_bytes_max, self._close_buffer)
+        self._buffers = EvictingBudget[Evictable](limits.buffered_bytes_max, self._close_buffer)
         self._stranger_turns = FairTurns()
         self._sender_turns = FairTurns()
         self._reads = asyncio.Semaphore(limits.reads_max)
         self._reads_by_app = WeakValueDictionary[str, asyncio.Semaphore]()
 
-    def add(self, connection: Connection, peer: Hashable) -> None:
+    def add(self, connection: Evictable, peer: Hashable) -> None:
         """Count a connection that was accepted; again if its peer turns out to be another one."""
         self._strangers.hold(connection, peer)
 
-    def recognize(self, connection: Connection, app: str) -> None:
+    def recognize(self, connection: Evictable, app: str) -> None:
         """Count a connection for the app whose token it has delivered."""
         self._strangers.release(connection)
         self._senders.hold(connection, app)
 
-    def remove(self, connection: Connection) -> None:
+    def remove(self, connection: Evictable) -> None:
         """Forget a connection that has ended."""
         for budget in (self._strangers, self._senders, self._buffers):
             budget.release(connection)
 
-    def buffer(self, connection: Connection, app: str, size: int) -> None:
+    def buffer(self, connection: Evictable, app: str, size: int) -> None:
         """Count the bytes of an incomplete message."""
         if size:
             self._buffers.hold(connection, app, size)
@@ -104,11 +104,11 @@ class SyslogGuard:
             of_app = self._reads_by_app[app] = asyncio.Semaphore(self.limits.app_reads_max)
         return Reading(app, of_app, self._reads, self._sender_turns)
 
-    def _close_connection(self, connection: Connection) -> None:
+    def _close_connection(self, connection: Evictable) -> None:
         self.rejections.add("syslog_connections")
         connection.evict()
 
-    def _close_buffer(self, connection: Connection) -> None:
+    def _close_buffer(self, connection: Evictable) -> None:
         self.rejections.add("buffers")
         connection.evict()
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 DIRECTORY = "appendonlydir"  # the servers' own name for it
 DAMAGED = "damaged"
 ARGUMENTS_MAX = 1 << 20
-_MANIFEST = "appendonly.aof.manifest"
+MANIFEST = "appendonly.aof.manifest"
 _NUMBER_DIGITS_MAX = 10
 _COPY_BYTES = 1 << 20
 
@@ -83,7 +83,7 @@ def _incremental_files(directory: Path) -> Iterator[Path]:
     Its lines read "file NAME seq NUMBER type KIND"; the kind of these files is i.
     """
     try:
-        lines = (directory / _MANIFEST).read_text().splitlines()
+        lines = (directory / MANIFEST).read_text().splitlines()
     except FileNotFoundError:
         return
     for line in lines:

@@ -10,6 +10,8 @@ The server ends with the process that started it, even if that is killed: on Lin
 sends it SIGTERM (prctl(2), PR_SET_PDEATHSIG). Elsewhere, a killed parent leaves the server running.
 The server has inherited a lock on the directory, so no second server can start on the same data.
 The next start fails with an error that names the process to stop.
+
+If the directory is deleted or moved meanwhile, all data is written again, and the server restarted.
 """
 
 from __future__ import annotations
@@ -25,13 +27,17 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import IO, NamedTuple, Self
 
+import redis
+
 from app.storage import append_only_file
+from app.storage.deleted_files import ServerFiles
 from app.support.errors import UserError
 from app.support.process import exit_with_parent
 
@@ -44,6 +50,7 @@ AOF_REWRITE_MIN_SIZE = "256mb"  # 40,000 POSTs of 100 lines reach the default of
 SOCKET_PATH_BYTES_MAX = 100  # limits with the final NUL: macOS 104, Linux 108 (unix(7))
 RESTART_DELAY_S = 0.1  # doubled each time the server dies again soon
 RESTART_DELAY_MAX_S = 10.0
+FILES_CHECK_INTERVAL_S = 0.5
 _SOCKET = "store.sock"
 _LOCK = "store.lock"
 _LOG = "store.log"
@@ -52,6 +59,15 @@ _LOG_LINES_SHOWN = 5
 _POLL_S = 0.01
 _PING_TIMEOUT_S = 1.0
 
+_RESCUED = (
+    "The files of the embedded store in %s were deleted or moved. They were written again; nothing "
+    "is lost."
+)
+_NOT_RESCUED = (
+    "The files of the embedded store in %s were deleted or moved, and cannot be written again: %s. "
+    "New batches wait in the spool or are rejected, and all data is lost when the service ends. "
+    "Make that directory writable, with enough space."
+)
 _VERSION = re.compile(r"\bv=(\d+\.\d+\.\d+)")
 
 
@@ -81,16 +97,18 @@ class EmbeddedServer:
         process: subprocess.Popen[bytes],
         socket_path: Path,
         server: ServerBinary,
+        directory: Path,
         lock: IO[str],
-        launch: Callable[[], subprocess.Popen[bytes]],
+        launch: Callable[[IO[str]], subprocess.Popen[bytes]],
     ) -> None:
         """
         Args:
             lock: the locked lock file, kept open until the server has ended.
-            launch: starts the server again.
+            launch: starts the server again, which inherits this lock.
         """
         self._process = process
         self._socket_path = socket_path
+        self._directory = directory
         self._lock = lock
         self._launch = launch
         self._closing = threading.Event()
@@ -117,9 +135,10 @@ class EmbeddedServer:
         self._lock.close()
 
     def keep_running(self) -> None:
-        """Restart the server whenever it dies, until `close`."""
+        """Restart the server whenever it dies or its files are deleted, until `close`."""
         self._write_lock_file()
-        threading.Thread(target=self._restart_when_dead, name="embedded store", daemon=True).start()
+        for body in (self._restart_when_dead, self._rescue_when_deleted):
+            threading.Thread(target=body, name="embedded store", daemon=True).start()
 
     def _write_lock_file(self) -> None:
         contents = _LockFile(os.getpid(), self.pid, str(self._socket_path), str(self.server))
@@ -139,12 +158,58 @@ class EmbeddedServer:
                     return
                 log.error("The embedded store ended with status %d. Restarting it.", status)
                 try:
-                    self._process = self._launch()
+                    self._process = self._launch(self._lock)
                 except EmbeddedError as error:  # such as a full disk: try again later
                     log.error("%s", error)
                 else:
                     self._write_lock_file()
             delay_s = min(2 * delay_s, RESTART_DELAY_MAX_S)
+
+    def _rescue_when_deleted(self) -> None:
+        """Body of a daemon thread."""
+        files: ServerFiles | None = None
+        last_error = ""
+        while not self._closing.is_set():
+            try:
+                if files is None:
+                    lock_path = self._directory / _LOCK
+                    files = ServerFiles(self._directory, self._socket_path, lock_path)
+                files.keep_connected()
+                if files.are_missing():
+                    files.refuse_writes()
+                    self._closing.wait(FILES_CHECK_INTERVAL_S)  # the deletion may go on
+                    self._rescue(files)
+                    files.close()
+                    files, last_error = None, ""
+            except (EmbeddedError, OSError, redis.RedisError) as error:
+                if files is not None and str(error) != last_error:
+                    last_error = str(error)
+                    log.error(_NOT_RESCUED, self._directory, error)
+            self._closing.wait(FILES_CHECK_INTERVAL_S)
+
+    def _rescue(self, files: ServerFiles) -> None:
+        """Write the data again; the other thread restarts the server, with a socket."""
+        with self._launching:
+            if self._closing.is_set():
+                return
+            self._lock_again()
+            files.write_again()
+            files.stop_server()
+            log.error(_RESCUED, self._directory)
+
+    def _lock_again(self) -> None:
+        """Lock the directory if its lock file was deleted too."""
+        lock = _open_lock_file(self._directory)
+        if os.path.samestat(os.fstat(lock.fileno()), os.fstat(self._lock.fileno())):
+            lock.close()
+            return
+        try:
+            _lock_directory(lock, self._directory)
+        except EmbeddedError:
+            lock.close()
+            raise
+        self._lock.close()
+        self._lock = lock
 
     def __enter__(self) -> Self:
         return self
@@ -233,9 +298,8 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
     """
     servers = _find_servers()
     try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = data_dir.resolve()
-        lock = (directory / _LOCK).open("a+")
+        lock = _open_lock_file(directory)
     except OSError as error:
         raise EmbeddedError(
             f"Cannot use {data_dir} ({error.strerror}). Choose another directory with "
@@ -247,12 +311,12 @@ def start(data_dir: Path, *, appendfsync: str = "everysec") -> EmbeddedServer:
         server = _choose_server(servers, written_by)
         path = _socket_path(directory)
         path.unlink(missing_ok=True)  # left by a killed server; unused, since we hold the lock
-        launch = partial(_repair_and_launch, server, directory, path, appendfsync, lock)
-        process = launch()
+        launch = partial(_repair_and_launch, server, directory, path, appendfsync)
+        process = launch(lock)
     except BaseException:
         lock.close()
         raise
-    running = EmbeddedServer(process, path, server, lock, launch)
+    running = EmbeddedServer(process, path, server, directory, lock, launch)
     try:
         if not _wait_until_ready(process, path):
             raise EmbeddedError(_start_failure(directory / _LOG, written_by, server))
@@ -295,6 +359,16 @@ def _read_lock_file(lock: IO[str]) -> _LockFile:
     if len(lines) != len(_LockFile._fields):  # new, or being written right now
         return _LockFile(0, 0, "", "")
     return _LockFile(int(lines[0]), int(lines[1]), *lines[2:])
+
+
+def _open_lock_file(directory: Path) -> IO[str]:
+    """Open the lock file of a directory, which is created if necessary.
+
+    Raises:
+        OSError: the directory cannot be used.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return (directory / _LOCK).open("a+")
 
 
 def _lock_directory(lock: IO[str], directory: Path) -> None:
@@ -343,7 +417,8 @@ def _socket_path(directory: Path) -> Path:
 def _remove_socket(path: Path) -> None:
     path.unlink(missing_ok=True)
     if not (path.parent / _LOCK).exists():  # a temporary directory made for the socket
-        path.parent.rmdir()
+        with suppress(OSError):  # or the data directory, deleted or emptied meanwhile
+            path.parent.rmdir()
 
 
 def _repair_and_launch(
@@ -381,6 +456,7 @@ def _launch(
         "appendfsync": appendfsync,
         "auto-aof-rewrite-min-size": AOF_REWRITE_MIN_SIZE,
         "save": "",
+        "enable-protected-configs": "local",  # lets deleted_files set the directory again
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
     }

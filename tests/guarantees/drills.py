@@ -10,7 +10,7 @@ import time
 
 import httpx2
 
-from tests.guarantees import cluster_drills
+from tests.guarantees import cluster_drills, upgrade_drill
 from tests.support.drill import Drill, World
 
 HOURS_S = 3_600
@@ -261,4 +261,5 @@ DRILLS = (
         may_use_up_tries=True,
     ),
 )
-BY_NAME = {drill.name: drill for drill in (*DRILLS, *cluster_drills.DRILLS)}
+ALL_DRILLS = (*DRILLS, *upgrade_drill.DRILLS, *cluster_drills.DRILLS)
+BY_NAME = {drill.name: drill for drill in ALL_DRILLS}

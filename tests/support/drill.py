@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -54,6 +55,11 @@ class Stage:
     kills: int = 0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """The ports to which the connections of each app go, in turn."""
+        return [self.service.port]
 
     async def pause(self, low_s: float = 0.1, high_s: float = 0.5) -> None:
         """Let the load run for a random time."""
@@ -144,7 +150,7 @@ async def run(drill: Drill, size: Size, seed: int) -> Result:
     """Run a drill and compare what senders and queries report."""
     start_time_s = time.monotonic()
     rng = random.Random(f"{seed} {drill.name}")
-    async with (drill.build or _world)(drill, size, rng) as world:
+    async with (drill.build or world_of)(drill, size, rng) as world:
         streams = [_stream(world, drill, f"app-{number}") for number in range(size.apps)]
         start_s = int(time.time() + drill.clock_off_s) - SPREAD_S - 60
         sending = [
@@ -170,7 +176,8 @@ async def run(drill: Drill, size: Size, seed: int) -> Result:
 
 
 @asynccontextmanager
-async def _world(drill: Drill, size: Size, rng: random.Random) -> AsyncIterator[Stage]:
+async def world_of(drill: Drill, size: Size, rng: random.Random) -> AsyncIterator[World]:
+    """Run the service of a drill, and its Redis behind a fault proxy."""
     with TemporaryDirectory(prefix="dynometer-drill-") as name:
         directory = Path(name)
         redis = RedisProcess(directory / "redis", *drill.redis)
@@ -197,16 +204,15 @@ async def _world(drill: Drill, size: Size, rng: random.Random) -> AsyncIterator[
 
 def _stream(world: Stage, drill: Drill, app: str) -> _Stream:
     truth = Truth()
-    url = f"http://{app}:any@127.0.0.1:{world.service.port}/drain"
     senders = [
         LogplexSender(
-            url,
+            f"http://{app}:any@127.0.0.1:{port}/drain",
             f"d.{app}",
             behaviour=drill.behaviour,
             on_acknowledged=truth.acknowledged,
             on_dropped=truth.given_up,
         )
-        for _ in range(world.size.connections)
+        for port in islice(cycle(world.ports), world.size.connections)
     ]
     return _Stream(app, truth, senders)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -49,6 +49,13 @@ async def lifespan(app: ASGIApp) -> AsyncIterator[None]:
     finally:
         await to_app.put({"type": "lifespan.shutdown"})
         await task
+
+
+@contextmanager
+def private_settings(**environ: str) -> Iterator[Settings]:
+    """Settings with a data directory of their own. `environ` is as for `client_of`."""
+    with TemporaryDirectory(prefix="dynometer-") as data_dir:
+        yield Settings.from_environ({"DYNOMETER_DATA_DIR": data_dir, **environ})
 
 
 @asynccontextmanager

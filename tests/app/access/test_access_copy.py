@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,15 @@ async def test_after_a_loss_the_copy_on_disk_stays(
     assert (await Worker(store, clock, tmp_path).drains.verify("shop", "secret")) == 1
 
 
+async def test_a_copy_that_is_deleted_on_disk_is_written_again(
+    worker: Worker, tmp_path: Path
+) -> None:
+    copy = read_copy(tmp_path)
+    shutil.rmtree(tmp_path)
+    await worker.access.refresh()
+    assert read_copy(tmp_path) == copy
+
+
 async def test_a_worker_that_starts_after_the_loss_recognizes_it(
     store: FragileStore, clock: Clock, worker: Worker, tmp_path: Path
 ) -> None:
@@ -188,6 +198,20 @@ async def test_an_empty_store_at_another_address_is_treated_as_a_loss(
     moved = Worker(FragileStore(clock), clock, tmp_path, "another redis")
     assert await moved.drains.verify("shop", "secret")
     assert moved.access.notice()
+
+
+async def test_drains_that_come_back_after_a_loss_do_not_replace_the_copy(
+    clock: Clock, worker: Worker, tmp_path: Path
+) -> None:
+    other_store = FragileStore(clock)
+    moved = Worker(other_store, clock, tmp_path, "another redis")
+    await moved.refresh()
+    await put_drain(other_store, "blog", record("derived"))  # as a derived secret does
+    for one in (moved, Worker(other_store, clock, tmp_path, "another redis")):
+        await one.refresh()
+        assert await one.drains.verify("shop", "secret")
+        assert await one.drains.verify("blog", "derived")
+    assert read_copy(tmp_path).drains == {"shop": record("secret")}
 
 
 @pytest.mark.parametrize("copy_is_here", [True, False])

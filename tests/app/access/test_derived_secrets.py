@@ -27,6 +27,7 @@ class Deployment:
     """A service whose workers have no disk, like dynos."""
 
     def __init__(self) -> None:
+        self.key = KEY
         self.clock = Clock()
         self.store = MemoryStore(self.clock)
 
@@ -34,11 +35,11 @@ class Deployment:
         self.store = MemoryStore(self.clock)
 
     def new_worker(self) -> DrainRegistry:
-        return drain_registry(self.store, self.clock, secret_key=KEY)
+        return drain_registry(self.store, self.clock, secret_key=self.key)
 
     @property
     def admin(self) -> DrainAdmin:
-        return DrainAdmin(self.store, self.clock, "https://metrics.example.com", KEY)
+        return DrainAdmin(self.store, self.clock, "https://metrics.example.com", self.key)
 
     async def add(self, app: str) -> str:
         return secret_in((await self.admin.add(app)).add)
@@ -121,6 +122,29 @@ async def test_a_drain_that_came_back_after_a_loss_can_be_removed(deployment: De
     await AppRemoval(deployment.store, [], deployment.clock, 60, staleness_s=0).remove("shop")
     for secret in (first, second):
         assert not await deployment.new_worker().verify("shop", secret)
+
+
+async def test_a_removed_secret_may_come_back_with_a_loss_unless_the_key_is_changed(
+    deployment: Deployment,
+) -> None:
+    secret = await deployment.add("shop")
+    await deployment.admin.remove("shop")
+    other = await deployment.add("blog")
+    deployment.lose_data()
+    deployment.key = "another key of the settings"
+    for app, old_secret in (("shop", secret), ("blog", other)):
+        assert not await deployment.new_worker().verify(app, old_secret)
+    deployment.key = KEY
+    assert await deployment.new_worker().verify("shop", secret) == 1
+
+
+async def test_a_new_key_ends_no_secret_that_has_a_record(deployment: Deployment) -> None:
+    secret = await deployment.add("shop")
+    deployment.key = "another key of the settings"
+    assert await deployment.new_worker().verify("shop", secret) == 1
+    new_secret = await deployment.rotate("shop", at_once=True)
+    assert not await deployment.new_worker().verify("shop", secret)
+    assert await deployment.new_worker().verify("shop", new_secret) == 2
 
 
 async def test_after_a_loss_a_newer_secret_ends_an_older_one(deployment: Deployment) -> None:

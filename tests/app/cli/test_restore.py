@@ -68,6 +68,12 @@ def test_until_then_access_is_not_changed(data_dir: Path) -> None:
         assert "dynometer restore" in error
 
 
+def test_the_list_of_drains_says_that_some_may_be_missing(data_dir: Path) -> None:
+    code, _, error = run(data_dir, "drains", "list")
+    assert code == 0
+    assert "The store lost its data at" in error
+
+
 def test_doctor_finds_the_loss(data_dir: Path) -> None:
     code, output, _ = run(data_dir, "doctor", "--json")
     assert code == 1

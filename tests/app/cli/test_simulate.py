@@ -25,6 +25,7 @@ from app.storage.memory import MemoryStore
 from app.traffic.answer_check import ServiceClient, ServiceUnreachable, compare, expected_totals
 from app.traffic.logplex_sender import AcknowledgedBatch
 from app.traffic.simulated_lines import RequestFields, SimulatedLine, router_frame
+from tests.support.service import private_settings
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
@@ -35,9 +36,12 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[int]:
-    """A service over a store in memory; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def serving(**environ: str) -> Iterator[int]:
+    """A service over a store in memory; its port. `environ` are settings."""
+    with (
+        private_settings(**environ) as settings,
+        socket.create_server(("127.0.0.1", 0)) as listening,
+    ):
         app = build_app(settings, MemoryStore(time.time), time.time)
         config = uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
@@ -54,7 +58,7 @@ def serving(settings: Settings) -> Iterator[int]:
 @pytest.fixture
 def port() -> Iterator[int]:
     """The port of a service in local mode."""
-    with serving(Settings.from_environ({})) as port:
+    with serving() as port:
         yield port
 
 
@@ -199,8 +203,8 @@ def test_a_server_that_is_not_dynometer_is_recognized() -> None:
 
 
 def test_a_missing_admin_token_is_reported_with_its_setting() -> None:
-    settings = Settings.from_environ({"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"})
-    with serving(settings) as port, pytest.raises(ConfigError, match="DYNOMETER_ADMIN_TOKEN"):
+    token = {"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"}
+    with serving(**token) as port, pytest.raises(ConfigError, match="DYNOMETER_ADMIN_TOKEN"):
         run(port)
 
 
@@ -208,7 +212,7 @@ def test_lines_with_a_wrong_drain_secret_are_rejected_and_the_run_fails(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     token = {"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"}
-    with serving(Settings.from_environ(token)) as port:
+    with serving(**token) as port:
         settings = Settings.from_environ({**token, "PORT": str(port)})
         assert simulate.run(arguments("--duration", "1s"), settings) == 1
     summary = capsys.readouterr().out

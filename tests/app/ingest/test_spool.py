@@ -97,6 +97,28 @@ def test_a_directory_that_is_deleted_in_use_is_written_again(tmp_path: Path) -> 
     heir.close()
 
 
+def test_a_file_that_is_deleted_while_a_batch_is_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = spool(tmp_path)
+    worker.add([b"before"])
+    [path] = tmp_path.iterdir()
+    sync = os.fsync
+
+    def delete_and_sync(descriptor: int) -> None:
+        path.unlink(missing_ok=True)
+        monkeypatch.setattr("os.fsync", sync)
+        sync(descriptor)
+
+    monkeypatch.setattr("os.fsync", delete_and_sync)
+    worker.add([b"after"])
+    assert path.exists()
+    worker.close()
+    heir = spool(tmp_path)
+    assert contents(heir) == [b"after", b"before"]
+    heir.close()
+
+
 def test_deleted_files_are_written_again_without_further_batches(tmp_path: Path) -> None:
     first, heir = spool(tmp_path), spool(tmp_path)
     first.add([b"of a worker that has ended"])

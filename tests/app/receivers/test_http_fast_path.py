@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from app.config import Settings
 from app.ingest.drain_post import SMALL_BYTES
 from app.receivers.connection_guard import ConnectionLimits
 from app.receivers.http_drain import DrainEndpoint
@@ -27,7 +26,7 @@ from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.support.rejections import Rejections
 from tests.support.lines import router
-from tests.support.service import NOW_S, Clock, lifespan
+from tests.support.service import NOW_S, Clock, lifespan, private_settings
 from tests.support.store_calls import read_inbox
 from tests.support.wire import Wire, wire_to
 
@@ -66,11 +65,12 @@ class WatchedService:
 async def service(store: Store | None = None, **environ: str) -> AsyncIterator[WatchedService]:
     clock = Clock()
     store = store or MemoryStore(clock)
-    settings = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
-    app = build_app(Settings.from_environ(settings), store, clock, monotonic=clock)
-    assert isinstance(app, DrainRouter)
-    async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
-        yield WatchedService(wire, store, clock, app.drain)
+    environ = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_COMMIT_WAIT": "1s", **environ}
+    with private_settings(**environ) as settings:
+        app = build_app(settings, store, clock, monotonic=clock)
+        assert isinstance(app, DrainRouter)
+        async with lifespan(app), wire_to(app, ConnectionLimits()) as wire:
+            yield WatchedService(wire, store, clock, app.drain)
 
 
 def post(

@@ -8,13 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.config import Settings
 from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits, peer_of
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
 from app.support.rejections import Rejections
 from tests.support.lines import router
-from tests.support.service import Clock, lifespan
+from tests.support.service import Clock, lifespan, private_settings
 from tests.support.wire import USUAL, Wire, wire_to
 
 HEAD = b"Host: localhost\r\nAuthorization: Basic c2hvcDp4\r\n"
@@ -27,9 +26,10 @@ async def service(
     limits: ConnectionLimits = USUAL, *, keep_alive_s: int = 60
 ) -> AsyncIterator[tuple[Wire, MemoryStore]]:
     store = MemoryStore(Clock())
-    app = build_app(Settings.from_environ({"DYNOMETER_SPOOL_MAX_BYTES": "0"}), store, Clock())
-    async with lifespan(app), wire_to(app, limits, keep_alive_s=keep_alive_s) as wire:
-        yield wire, store
+    with private_settings(DYNOMETER_SPOOL_MAX_BYTES="0") as settings:
+        app = build_app(settings, store, Clock())
+        async with lifespan(app), wire_to(app, limits, keep_alive_s=keep_alive_s) as wire:
+            yield wire, store
 
 
 def drain(*headers: bytes, body: bytes = b"") -> bytes:

@@ -34,9 +34,8 @@ async def tls_service(
     class Protocol(LimitedHttpProtocol):
         guard = ConnectionGuard(limits, rejections)
 
-    app = build_app(
-        Settings.from_environ({"DYNOMETER_SPOOL_MAX_BYTES": "0"}), MemoryStore(Clock()), Clock()
-    )
+    environ = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_DATA_DIR": str(directory)}
+    app = build_app(Settings.from_environ(environ), MemoryStore(Clock()), Clock())
     config = TlsConfig(
         app,
         port=0,

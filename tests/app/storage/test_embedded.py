@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -360,3 +362,68 @@ def test_data_that_this_server_cannot_read_is_left_alone_and_its_writer_named(
 
     with embedded.start(data_dir) as store:
         assert get(store.url, "key") == b"value"
+
+
+def connections(url: str) -> int:
+    with redis.Redis.from_url(url) as client:
+        clients = client.info("clients")
+        assert isinstance(clients, dict)
+        return int(clients["connected_clients"])
+
+
+def wait_until_watched(store: embedded.EmbeddedServer, *, clients: int = 1) -> None:
+    wait_until(lambda: connections(store.url) == 1 + clients)
+
+
+def move(directory: Path) -> None:
+    directory.rename(directory.with_name("elsewhere"))
+
+
+def delete(directory: Path) -> None:
+    move(directory)  # in one step, so that nothing is written between the files
+    shutil.rmtree(directory.with_name("elsewhere"))
+
+
+def delete_append_only_files(directory: Path) -> None:
+    delete(directory / "appendonlydir")
+
+
+@pytest.mark.parametrize("lose", [delete, move, delete_append_only_files])
+def test_data_survive_that_the_directory_is_deleted_in_use(
+    data_dir: Path, lose: Callable[[Path], None]
+) -> None:
+    with embedded.start(data_dir) as store:
+        pid = store.pid
+        put(store.url, "key", "value")
+        wait_until_watched(store)
+        lose(data_dir)
+        wait_until(lambda: store.pid != pid)
+        wait_until(lambda: embedded.find_running(data_dir) == store.url)
+        assert get(store.url, "key") == b"value"
+        os.kill(store.pid, signal.SIGKILL)
+    with embedded.start(data_dir) as store:
+        assert get(store.url, "key") == b"value"
+
+
+def test_without_a_directory_nothing_more_is_written_and_nothing_lost(data_dir: Path) -> None:
+    with embedded.start(data_dir) as store, redis.Redis.from_url(store.url) as client:
+        pid = store.pid
+        client.set("key", "value")
+        wait_until_watched(store, clients=2)
+        data_dir.rename(data_dir.with_name("elsewhere"))
+        data_dir.write_text("no directory can be made here")
+        with pytest.raises(redis.ResponseError, match="NOREPLICAS"):
+            while True:
+                client.set("other", "value")
+        assert client.get("key") == b"value"
+        data_dir.unlink()
+        wait_until(lambda: store.pid != pid)
+        wait_until(lambda: embedded.find_running(data_dir) == store.url)
+        client.set("other", "value")
+    with embedded.start(data_dir) as store:
+        assert get(store.url, "key") == b"value"
+
+
+def test_a_store_whose_directory_is_gone_ends_without_an_error(data_dir: Path) -> None:
+    with embedded.start(data_dir):
+        delete(data_dir)

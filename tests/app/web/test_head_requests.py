@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -80,10 +81,11 @@ async def test_a_head_without_a_token_is_rejected_as_a_get_is() -> None:
         assert (to_page.status_code, to_page.headers["location"]) == (303, "/sign-in?next=/")
 
 
-async def test_the_next_answer_on_the_connection_follows_directly() -> None:
+async def test_the_next_answer_on_the_connection_follows_directly(tmp_path: Path) -> None:
     """A body after the head would be read as the next answer."""
     clock = Clock()
-    app = build_app(Settings.from_environ({}), MemoryStore(clock), clock)
+    settings = Settings.from_environ({"DYNOMETER_DATA_DIR": str(tmp_path)})
+    app = build_app(settings, MemoryStore(clock), clock)
     line = b"%b HTTP/1.1\r\nHost: localhost\r\n"
     ask = b"".join(
         line % target + b"\r\n"
