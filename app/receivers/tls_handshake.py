@@ -61,7 +61,6 @@ class TlsHandshake(asyncio.Protocol):
         self.transport = transport
         peer = transport.get_extra_info("peername")
         self._guard.add(self, Caller(STRANGER, peer_of(str(peer[0])) if peer else None))
-        transport.pause_reading()  # what the client says first is for TLS
         self._task = asyncio.create_task(self._shake_hands(), name="TLS handshake")
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -69,7 +68,7 @@ class TlsHandshake(asyncio.Protocol):
         self._guard.remove(self)
 
     def data_received(self, data: bytes) -> None:
-        """Keep decrypted data that arrives before the handover."""
+        """Keep data that arrives before TLS has begun, and decrypted data before the handover."""
         self._early_data.append(data)
 
     def _hand_over(self, transport: asyncio.Transport) -> None:
@@ -79,17 +78,38 @@ class TlsHandshake(asyncio.Protocol):
         for data in self._early_data:
             protocol.data_received(data)
 
+    async def _start_tls(self) -> asyncio.Transport | None:
+        return await asyncio.get_running_loop().start_tls(
+            self.transport,
+            self,
+            self._context,
+            server_side=True,
+            ssl_handshake_timeout=self._guard.limits.handshake_timeout_s,
+        )
+
+    def _pass_on_to_tls(self) -> None:
+        """Give TLS what the client said before.
+
+        uvloop begins to read right after `connection_made`, whether reading is paused or not.
+        """
+        tls: Any = self.transport.get_protocol()  # an asyncio.BufferedProtocol
+        data = b"".join(self._early_data)
+        self._early_data.clear()
+        while data and tls is not self:
+            buffer = tls.get_buffer(len(data))
+            size = min(len(buffer), len(data))
+            buffer[:size] = data[:size]
+            tls.buffer_updated(size)
+            data = data[size:]
+
     async def _shake_hands(self) -> None:
         try:
             if self.transport.is_closing():
                 return
-            transport: Any = await asyncio.get_running_loop().start_tls(
-                self.transport,
-                self,
-                self._context,
-                server_side=True,
-                ssl_handshake_timeout=self._guard.limits.handshake_timeout_s,
-            )
+            handshake = asyncio.ensure_future(self._start_tls())
+            await asyncio.sleep(0)  # now TLS has taken over, and reads nothing before the next turn
+            self._pass_on_to_tls()
+            transport: Any = await handshake
         except (OSError, ssl.SSLError) as error:
             log.debug("A TLS handshake failed: %s", error)
             if isinstance(error, ConnectionAbortedError):
