@@ -11,7 +11,7 @@ from app.alerting.inputs import LastWeek, RuleQueries
 from app.alerting.rule import SHARE, Rule
 from app.alerting.state import HistoryEntry, unpack_app_alerts, unpack_history_entry
 from app.alerting.wording import describe_alert, utc_time
-from app.dashboard.charts import Chart, Threshold
+from app.dashboard.chart import Chart, Threshold
 from app.query.selection import Selection
 from app.storage.interface.alerts import HISTORY_LENGTH_MAX, AlertTable
 from app.storage.interface.apps import SeenApp
@@ -22,7 +22,7 @@ _MARKS = {"fired": "alert: ", "resolved": "resolved: ", "muted": "alerts ", "unm
 _PERCENT = 100
 _CHARTS = {  # metric -> (chart, factor from the rule's unit to the chart's)
     "service_time_ms": ("response", 1),
-    "memory_quota_used_ratio": ("memory", _PERCENT),
+    "memory_quota_used_ratio": ("memory", 1),  # times each quota
     "load_avg_1m": ("load", 1),
     "dynos": ("dynos", 1),
 }
@@ -107,8 +107,23 @@ def add_thresholds(
         for key, limit in _find_limits(rule, charts, chart, view, app).items():
             if limit:
                 name = f"{rule.name} {key}".strip()
-                limits_by_chart.setdefault(chart, {}).setdefault(limit * factor, name)
+                for value in _in_chart_units(limit * factor, key, chart, charts):
+                    limits_by_chart.setdefault(chart, {}).setdefault(value, name)
     return [_set_thresholds(chart, limits_by_chart.get(chart.key, {})) for chart in charts]
+
+
+def _in_chart_units(
+    limit: float, process_type: str, key: str, charts: Sequence[Chart]
+) -> list[float]:
+    """The limit in the chart's unit. A share of the memory quota is one limit for each quota."""
+    if key != "memory":
+        return [limit]
+    quotas = [quota for chart in charts if chart.key == key for quota in chart.quotas]
+    return [
+        limit * quota.value
+        for quota in quotas
+        if not process_type or process_type in quota.process_types
+    ]
 
 
 def _set_thresholds(chart: Chart, limits: Mapping[float, str]) -> Chart:
@@ -144,7 +159,9 @@ def _find_limits(
             for name, level in last_week.items()
             if level.value is not None and level.requests >= rule.count_min
         }
-    names = {line.name for chart in charts if chart.key == key for line in chart.lines}
+    lines = [line.name for chart in charts if chart.key == key for line in chart.lines]
+    # "web max", "web RSS" and "web.1" are lines of web.
+    names = {name.partition(" ")[0].partition(".")[0] for name in lines}
     limits = {name: rule.limit_of(name) for name in names if name in rule.limits}
     has_default = not rule.limits or names - set(rule.limits)
     return {**limits, **({"": rule.limit} if has_default else {})}

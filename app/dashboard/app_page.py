@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from app.dashboard.alerts_panel import AlertView, add_thresholds, read_alert_view
 from app.dashboard.apps_overview import CODE_STEPS
+from app.dashboard.chart import Chart, ComparedPeriod, Split
 from app.dashboard.charts import (
     AVERAGE_TIME,
     CHARTS,
@@ -21,8 +22,6 @@ from app.dashboard.charts import (
     P95,
     REQUESTS_BY_SLOT,
     REQUESTS_WITH_OUTCOME,
-    Chart,
-    ComparedPeriod,
     baseline_questions,
     current_questions,
 )
@@ -80,6 +79,7 @@ class PageRequest(NamedTuple):
     range_name  one of RANGES; `start` and `end` (as the API takes them) override it
     compare     one of BASELINES, or ""
     log         whether response times have a logarithmic scale
+    split       whether memory and load have a line per process type or per dyno
     """
 
     range_name: str = "1h"
@@ -87,7 +87,8 @@ class PageRequest(NamedTuple):
     end: str = ""
     compare: str = ""
     selection: Selection = WHOLE_APP
-    log: bool = True
+    log: bool = False
+    split: Split = "types"
 
     def range_parameters(self, now_s: float) -> tuple[str, str, str | None]:
         """start, end and step. The step is None for unreadable times, which fail later."""
@@ -141,7 +142,11 @@ class DynoRow(NamedTuple):
 
 
 class AppView(NamedTuple):
-    """Everything on the page. `missing_baseline`: name of the baseline without data, or ""."""
+    """Everything on the page.
+
+    slot_s            the length of the stored slots: how exact the times of dynos are
+    missing_baseline  name of the baseline without data, or ""
+    """
 
     app: str
     origin: Origin
@@ -153,6 +158,7 @@ class AppView(NamedTuple):
     start_s: int
     end_s: int
     step_s: int
+    slot_s: int
     complete_until_s: int
     charts: list[Chart]
     missing_baseline: str
@@ -187,7 +193,7 @@ async def build_app_view(
     questions = [
         (hour_range, [*_figure_questions(selection), *_hour_questions(selection)]),
         (day_before, _figure_questions(selection)),
-        (time_range, [*current_questions(selection), *_DYNO_COLUMNS.values()]),
+        (time_range, _chart_questions(request)),
     ]
     if shift_s:
         questions.append((baseline_range, baseline_questions(selection)))
@@ -195,7 +201,9 @@ async def build_app_view(
     hour, yesterday, current = (snapshots[key] for key in (hour_range, day_before, time_range))
     baseline = snapshots[baseline_range] if shift_s else None
     complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
-    period = ComparedPeriod(current, complete, baseline, baseline_name, shift_s, log=request.log)
+    period = ComparedPeriod(
+        *(current, complete, baseline, baseline_name, shift_s, request.log, request.split)
+    )
     alerts = await read_alert_view(
         store, sighting, current.time_range.start, current.time_range.end, now_s
     )
@@ -211,6 +219,7 @@ async def build_app_view(
         start_s=current.time_range.start,
         end_s=current.time_range.end,
         step_s=current.time_range.step_s,
+        slot_s=current.time_range.resolution.seconds,
         complete_until_s=complete_until(current.time_range, now_s),
         charts=charts,
         missing_baseline="" if _has_baseline(charts) else baseline_name,
@@ -220,10 +229,7 @@ async def build_app_view(
         dynos=_build_dyno_rows(current),
         events=current.events,
         ledger=build_ledger(
-            current.ledger,
-            app=sighting.app,
-            start=current.time_range.start,
-            end=current.time_range.end,
+            current.ledger, app=sighting.app, start=time_range.start, end=time_range.end
         ),
         alerts=alerts,
     )
@@ -256,13 +262,18 @@ def _has_baseline(charts: Sequence[Chart]) -> bool:
     return any(line.is_baseline for chart in charts for line in chart.lines)
 
 
+def _chart_questions(request: PageRequest) -> list[Question]:
+    """What charts and the table of dynos ask of the range shown."""
+    return [*current_questions(request.selection, request.split), *_DYNO_COLUMNS.values()]
+
+
 async def _build_charts(period: ComparedPeriod) -> list[Chart]:
-    """Build all charts and keep those with data. Yields to other requests between charts."""
+    """Build all charts. Yields to other requests between charts."""
     charts = []
     for build_chart in CHARTS:
         await asyncio.sleep(0)
         charts.append(build_chart(period))
-    return [chart for chart in charts if chart.has_data]
+    return charts
 
 
 def _figure_questions(selection: Selection) -> list[Question]:

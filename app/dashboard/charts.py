@@ -7,28 +7,30 @@ them. CHARTS lists the builders in the order of the page.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
 
+from app.dashboard.chart import Bands, Chart, ChartLine, ComparedPeriod, Pen, Quota, Split
+from app.dashboard.chart_styles import DYNO_STYLES, style_codes, style_types
 from app.query.selection import Selection
 from app.query.snapshot import AppSnapshot, Question
 from app.query.stats import SketchBin, Value
 from app.rollup.schema import METRICS
 from app.rollup.statuses import OUTCOMES
-from app.rollup.time_range import ALWAYS, TimeRange
 from parsers.error_codes import explain
-
-Kind = Literal["lines", "bars", "bands"]
+from parsers.samples import labels_of
 
 CODES_SHOWN_MAX = 6
+CEILING_RATIO = 3
 STATUS_CLASSES = {
     "2xx": "calm",
     "3xx": "calmer",
     "4xx": "warn",
     "5xx": "failing",
-    "": "s4",
-    "1xx": "s6",
+    "": "unknown",
+    "1xx": "upgraded",
 }
+_TIME_PENS: dict[str, Pen] = {"p50": "thin", "p99": "thin", "max": "dotted"}
 _PERCENT = 100
+_MEBIBYTE = 2**20  # Heroku's "512.00MB" means 512 × 2^20 bytes
 
 # What the charts ask; `current_questions` and `baseline_questions` list it.
 REQUESTS = Question("requests", ("sum",))
@@ -44,27 +46,41 @@ AVERAGE_TIME = Question("service_time_ms", ("avg",))
 ERRORS = Question("heroku_errors", ("sum",))
 ERRORS_BY_CODE = ERRORS._replace(by="code")
 MEMORY = Question("memory_quota_used_ratio", ("max",))
-MEMORY_BY_TYPE = MEMORY._replace(by="process_type")
 MEMORY_BY_DYNO = MEMORY._replace(by="dyno")
+MEMORY_BYTES = Question("memory_total_bytes", ("max",))
+MEMORY_BYTES_BY_TYPE = MEMORY_BYTES._replace(by="process_type")
+MEMORY_BYTES_BY_DYNO = MEMORY_BYTES._replace(by="dyno")
+RSS_BY_TYPE = MEMORY_BYTES_BY_TYPE._replace(metric="memory_rss_bytes")
+SWAP_BY_TYPE = MEMORY_BYTES_BY_TYPE._replace(metric="memory_swap_bytes")
+QUOTA_BY_TYPE = Question("memory_quota_bytes", ("max",), "process_type", whole_range=True)
 LOAD = Question("load_avg_1m", ("avg",))
-LOAD_BY_TYPE = LOAD._replace(by="process_type")
+LOAD_BY_TYPE = LOAD._replace(stats=("avg", "max"), by="process_type")
 LOAD_BY_DYNO = LOAD._replace(by="dyno")
 DYNOS = Question("dynos", ("max",))
 DYNOS_BY_TYPE = DYNOS._replace(by="process_type")
 
 
-def current_questions(selection: Selection) -> list[Question]:
-    """What the charts ask of the period shown."""
+def current_questions(selection: Selection, split: Split = "types") -> list[Question]:
+    """The questions about the period shown."""
     return [
         TIMES_OF_DYNO if selection.dyno else TIMES,
+        _times_of_all(selection),
         *(REQUESTS_BY_STATUS_CLASS, REQUESTS_BY_STATUS, REQUESTS_WITH_OUTCOME, FAILED_REQUESTS),
-        *(ERRORS_BY_CODE, MEMORY_BY_TYPE, MEMORY_BY_DYNO, LOAD_BY_TYPE, LOAD_BY_DYNO),
-        DYNOS_BY_TYPE,
+        *(ERRORS_BY_CODE, MEMORY_BYTES_BY_TYPE, RSS_BY_TYPE, SWAP_BY_TYPE, QUOTA_BY_TYPE),
+        *(MEMORY_BY_DYNO, LOAD_BY_TYPE, LOAD_BY_DYNO, DYNOS_BY_TYPE),
+        *([MEMORY_BYTES_BY_DYNO] if split == "dynos" else []),
     ]
 
 
+def _times_of_all(selection: Selection) -> Question:
+    """The percentiles of all requests of the range; the mean of percentiles would be none."""
+    question = TIMES_OF_DYNO if selection.dyno else TIMES
+    stats = tuple(stat for stat in question.stats if stat != "bins")
+    return question._replace(stats=stats, whole_range=True)
+
+
 def baseline_questions(selection: Selection) -> list[Question]:
-    """What the charts ask of the period compared with."""
+    """The questions about the baseline period."""
     times = AVERAGE_TIME if selection.dyno else P95
     return [
         times,
@@ -72,7 +88,7 @@ def baseline_questions(selection: Selection) -> list[Question]:
         REQUESTS_WITH_OUTCOME,
         FAILED_REQUESTS,
         ERRORS,
-        MEMORY,
+        MEMORY_BYTES,
         LOAD,
         DYNOS,
     ]
@@ -85,115 +101,16 @@ BAND_BOUNDS_MS = (
 )  # fmt: skip
 
 
-class ChartLine(NamedTuple):
-    """One line of a chart, with a value per step.
-
-    tone         its meaning (calm, calmer, warn, failing); "" if its color only identifies it
-    is_baseline  whether it belongs to the period compared with
-    """
-
-    name: str
-    values: list[Value]
-    tone: str = ""
-    is_baseline: bool = False
-
-
-class Bands(NamedTuple):
-    """Counts of values by band, a list per step. Band i is [bounds_ms[i], bounds_ms[i + 1])."""
-
-    bounds_ms: list[int]
-    counts: list[list[int]]
-
-
-class Threshold(NamedTuple):
-    """A value above which an alert fires, and the name of its rule."""
-
-    name: str
-    value: float
-
-
-class Chart(NamedTuple):
-    """A chart: lines over a common scale in `unit`.
-
-    query       parameters of the API for the same series, without the range
-    promql      the same series in Prometheus
-    log         whether the scale is logarithmic
-    notes       additional text for each step, for the tooltip
-    limit       the highest possible value
-    thresholds  limits of alert rules
-    """
-
-    key: str
-    title: str
-    unit: str
-    kind: Kind
-    lines: list[ChartLine]
-    query: str
-    promql: str
-    log: bool = False
-    notes: Sequence[str] = ()
-    limit: Value = None
-    bands: Bands | None = None
-    thresholds: Sequence[Threshold] = ()
-
-    @property
-    def has_data(self) -> bool:
-        """Whether there is anything to draw."""
-        return self.bands is not None or any(
-            value is not None for line in self.lines for value in line.values
-        )
-
-
-class ComparedPeriod(NamedTuple):
-    """The period shown, and an optional baseline period to compare it with.
-
-    complete       the time whose slots have rates
-    baseline_name  such as "last week"
-    shift_s        seconds between the two periods
-    log            whether response times have a logarithmic scale
-    """
-
-    current: AppSnapshot
-    complete: TimeRange
-    baseline: AppSnapshot | None = None
-    baseline_name: str = ""
-    shift_s: int = 0
-    log: bool = True
-
-    def resample_baseline(self, values: Sequence[Value]) -> list[Value]:
-        """Map values of the baseline to the steps shown; its own steps may be longer."""
-        if self.baseline is None:
-            return []
-        time_range, baseline_range = self.current.time_range, self.baseline.time_range
-        starts = range(
-            time_range.start - self.shift_s, time_range.end - self.shift_s, time_range.step_s
-        )
-        indices = [(start - baseline_range.start) // baseline_range.step_s for start in starts]
-        return [values[index] if 0 <= index < len(values) else None for index in indices]
-
-    def baseline_lines(self, name: str, values: Sequence[Value]) -> list[ChartLine]:
-        """A line of the baseline; none if it has no data."""
-        line = ChartLine(
-            f"{name}, {self.baseline_name}", self.resample_baseline(values), is_baseline=True
-        )
-        return [line] if any(value is not None for value in line.values) else []
-
-    def per_minute(self, snapshot: AppSnapshot, values: Sequence[Value]) -> list[Value]:
-        """Turn counts per slot into rates per minute.
-
-        A step in which nothing is complete yet has the counts so far. The chart marks it.
-        """
-        rates = snapshot.per_minute(values, self.complete)
-        so_far = snapshot.per_minute(values, ALWAYS)
-        return [count if rate is None else rate for rate, count in zip(rates, so_far, strict=True)]
-
-
 def _response_chart(period: ComparedPeriod) -> Chart:
     current = period.current
     is_dyno = bool(current.selection.dyno)
     all_series = current.series(TIMES_OF_DYNO if is_dyno else TIMES)
+    of_all = current.series(_times_of_all(current.selection))
+    range_values = {series.stat: series.numbers[-1] for series in of_all}
     shown = [
-        ChartLine(series.stat, series.numbers) for series in all_series if series.stat != "bins"
+        ChartLine(stat, series.numbers, stat, _TIME_PENS.get(stat, ""), whole=range_values[stat])
+        for series in all_series
+        if (stat := series.stat) != "bins"
     ]
     lines = list(shown)
     if period.baseline is not None:
@@ -209,8 +126,17 @@ def _response_chart(period: ComparedPeriod) -> Chart:
         lines,
         _api_query(current, "service_time_ms", *(f"stat={line.name}" for line in shown)),
         f"histogram_quantile(0.95, sum by (le) ({rate}))",
+        "No requests in this range, so no response times.",
         log=period.log,
+        summary="all",
+        ceiling=None if period.log else _ceiling(shown[0 if is_dyno else 1]),
     )
+
+
+def _ceiling(line: ChartLine) -> Value:
+    """A single request of 30 s would make p95 a flat line, so it gets a third of the height."""
+    highest = max((value for value in line.values if value is not None), default=None)
+    return CEILING_RATIO * highest if highest else None
 
 
 def _distribution_chart(period: ComparedPeriod) -> Chart:
@@ -225,6 +151,9 @@ def _distribution_chart(period: ComparedPeriod) -> Chart:
         [],
         _api_query(current, "service_time_ms", "stat=bins"),
         f"sum by (le) (increase(heroku_router_service_time_seconds_bucket{selector}[5m]))",
+        "Kept per process type, not per dyno: show all dynos to see it."
+        if current.selection.dyno
+        else "No requests in this range, so no response times.",
         log=True,
         bands=_group_into_bands(bins_by_step) if any(bins_by_step) else None,
     )
@@ -267,6 +196,7 @@ def _requests_chart(period: ComparedPeriod) -> Chart:
         lines,
         _api_query(current, "requests", "by=status_class"),
         f"sum by (status) (rate(heroku_router_requests_total{selector}[5m])) * 60",
+        "No requests in this range.",
         notes=_list_counts(current.points_by(REQUESTS_BY_STATUS), "no status"),
     )
 
@@ -286,7 +216,8 @@ def _list_counts(points: Mapping[str, Sequence[Value]], nameless: str) -> list[s
 
 def _failures_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    lines = [ChartLine("failed", _failed_percent(current), "failing")]
+    line = ChartLine("failed", _failed_percent(current), "failing")
+    lines = [line._replace(whole=_failed_percent_of_all(current))]
     if period.baseline is not None:
         lines += period.baseline_lines("failed", _failed_percent(period.baseline))
     rate = "rate(heroku_router_requests_total{}[5m])".format
@@ -302,7 +233,15 @@ def _failures_chart(period: ComparedPeriod) -> Chart:
         _api_query(current, "requests", "by=outcome"),
         f"100 * (sum({rate(failed_selector)})"
         f" - sum(rate(heroku_errors_total{in_maintenance}[5m]))) / sum({rate(selector)})",
+        "No requests in this range, so none failed.",
+        summary="all",
     )
+
+
+def _failed_percent_of_all(snapshot: AppSnapshot) -> Value:
+    failures = sum(value or 0 for value in snapshot.points(FAILED_REQUESTS))
+    requests = sum(value or 0 for value in snapshot.points(REQUESTS_WITH_OUTCOME))
+    return _PERCENT * failures / requests if requests else None
 
 
 def _failed_percent(snapshot: AppSnapshot) -> list[Value]:
@@ -320,9 +259,11 @@ def _errors_chart(period: ComparedPeriod) -> Chart:
     totals = {code: sum(value or 0 for value in values) for code, values in by_code.items()}
     codes = sorted((code for code in by_code if totals[code]), key=lambda code: -totals[code])
     top_codes, other_codes = codes[:CODES_SHOWN_MAX], codes[CODES_SHOWN_MAX:]
-    lines = [ChartLine(code, by_code[code]) for code in top_codes]
+    styles = style_codes(top_codes)
+    lines = [ChartLine(code, by_code[code], styles[code]) for code in top_codes]
     if other_codes:
-        lines.append(ChartLine("other codes", _add_rows([by_code[code] for code in other_codes])))
+        rows = [by_code[code] for code in other_codes]
+        lines.append(ChartLine("other codes", _add_rows(rows), "other"))
     if period.baseline is not None and lines:
         counts = period.baseline.points(ERRORS)
         scale = current.time_range.step_s / period.baseline.time_range.step_s
@@ -337,6 +278,9 @@ def _errors_chart(period: ComparedPeriod) -> Chart:
         lines,
         _api_query(current, "heroku_errors", "by=code"),
         f"sum by (code) (increase(heroku_errors_total{selector}[5m]))",
+        "No errors in this range.",
+        summary="sum",
+        integers=True,
         notes=_list_titles({code: by_code[code] for code in top_codes}, current.time_range.size),
     )
 
@@ -357,53 +301,120 @@ def _add_rows(rows: Sequence[Sequence[Value]]) -> list[Value]:
     ]
 
 
+def _style_types(snapshot: AppSnapshot) -> dict[str, str]:
+    """The style of each process type, the same in all charts."""
+    names = {labels_of(source)[0] for source in snapshot.sources}
+    for question in (MEMORY_BYTES_BY_TYPE, LOAD_BY_TYPE, DYNOS_BY_TYPE):
+        names |= {series.labels["process_type"] for series in snapshot.series(question)}
+    return style_types(names)
+
+
 def _memory_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_type = current.points_by(MEMORY_BY_TYPE)
-    lines = [ChartLine(name, _in_percent(values)) for name, values in by_type.items()]
+    is_split = period.split == "dynos"
+    lines = _dyno_lines(current, MEMORY_BYTES_BY_DYNO) if is_split else _memory_lines(current)
+    lines = [line._replace(values=_in_megabytes(line.values)) for line in lines]
     if period.baseline is not None:
-        ratios = period.baseline.points(MEMORY)
-        lines += period.baseline_lines("fullest", _in_percent(ratios))
+        sizes = period.baseline.points(MEMORY_BYTES)
+        lines += period.baseline_lines("fullest", _in_megabytes(sizes))
     selector = _prometheus_selector(current, "process_type", "dyno")
-    total, quota = (f"heroku_dyno_memory_{name}_bytes{selector}" for name in ("total", "quota"))
+    label = "dyno" if is_split else "process_type"
     by_dyno = current.points_by(MEMORY_BY_DYNO)
     return Chart(
         "memory",
-        "Memory used, fullest dyno",
-        "%",
+        "Memory, fullest dynos" if is_split else "Memory, fullest dyno",
+        "MB",
         "lines",
         lines,
-        _api_query(current, "memory_quota_used_ratio", "stat=max", "by=process_type"),
-        f"100 * max by (process_type) ({total} / {quota})",
-        notes=_name_highest(by_dyno, "fullest: {} at {:.0%}"),
-        limit=_PERCENT,
+        _api_query(current, "memory_total_bytes", "stat=max", f"by={label}"),
+        f"max by ({label}) (heroku_dyno_memory_total_bytes{selector}) / {_MEBIBYTE}",
+        "No memory metrics in this range. They need log-runtime-metrics.",
+        notes=_name_highest(by_dyno, "fullest: {} at {:.0%} of its quota"),
+        quotas=_quotas(current),
     )
+
+
+def _memory_lines(current: AppSnapshot) -> list[ChartLine]:
+    """Total memory of each process type's fullest dyno, its resident set, and swap if there is any.
+
+    They have the color of the process type, and differ in the pen.
+    """
+    styles = _style_types(current)
+    rss, swap = current.points_by(RSS_BY_TYPE), current.points_by(SWAP_BY_TYPE)
+    lines = []
+    for name, values in current.points_by(MEMORY_BYTES_BY_TYPE).items():
+        lines.append(ChartLine(name, values, styles[name]))
+        if any(rss.get(name, ())):
+            lines.append(ChartLine(f"{name} RSS", rss[name], styles[name], "thin"))
+        if any(swap.get(name, ())):
+            lines.append(ChartLine(f"{name} swap", swap[name], styles[name], "dotted"))
+    return lines
+
+
+def _dyno_lines(current: AppSnapshot, question: Question) -> list[ChartLine]:
+    """A line for each of the dynos with the highest values."""
+    by_dyno = {name: values for name, values in current.points_by(question).items() if name}
+    highest = sorted(by_dyno, key=lambda name: -max(value or 0 for value in by_dyno[name]))
+    return [
+        ChartLine(name, by_dyno[name], f"d{number}")
+        for number, name in enumerate(highest[:DYNO_STYLES])
+    ]
+
+
+def _quotas(current: AppSnapshot) -> list[Quota]:
+    types_by_quota: dict[float, list[str]] = {}
+    for name, size in current.values_by(QUOTA_BY_TYPE).items():
+        if size:
+            types_by_quota.setdefault(size / _MEBIBYTE, []).append(name)
+    return [Quota(tuple(names), size) for size, names in sorted(types_by_quota.items())]
 
 
 def _load_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    by_type = current.points_by(LOAD_BY_TYPE)
-    lines = [ChartLine(name, values) for name, values in by_type.items()]
+    is_split = period.split == "dynos"
+    lines = _dyno_lines(current, LOAD_BY_DYNO) if is_split else _load_lines(current)
     if period.baseline is not None:
         lines += period.baseline_lines("mean", period.baseline.points(LOAD))
     selector = _prometheus_selector(current, "process_type", "dyno")
+    label = "dyno" if is_split else "process_type"
     by_dyno = current.points_by(LOAD_BY_DYNO)
     return Chart(
         "load",
-        "Load, mean over dynos",
+        "Load, busiest dynos" if is_split else "Load, mean and max",
         "",
         "lines",
         lines,
-        _api_query(current, "load_avg_1m", "stat=avg", "by=process_type"),
-        f"avg by (process_type) (heroku_dyno_load_avg_1m{selector})",
+        _api_query(
+            *(current, "load_avg_1m", "stat=avg"),
+            *([] if is_split else ["stat=max"]),
+            f"by={label}",
+        ),
+        f"avg by ({label}) (heroku_dyno_load_avg_1m{selector})",
+        "No load metrics in this range. They need log-runtime-metrics.",
         notes=_name_highest(by_dyno, "busiest: {} at {:.2f}"),
     )
+
+
+def _load_lines(current: AppSnapshot) -> list[ChartLine]:
+    """The mean over the dynos of each process type, and the highest reading of any of them."""
+    styles = _style_types(current)
+    lines = []
+    for series in current.series(LOAD_BY_TYPE):
+        name = series.labels["process_type"]
+        if series.stat == "max":
+            lines.append(ChartLine(f"{name} max", series.numbers, styles[name], "thin"))
+        else:
+            lines.append(ChartLine(name, series.numbers, styles[name]))
+    return lines
 
 
 def _dynos_chart(period: ComparedPeriod) -> Chart:
     current = period.current
     by_type = current.points_by(DYNOS_BY_TYPE)
-    lines = [ChartLine(name, values) for name, values in by_type.items() if any(values)]
+    styles = _style_types(current)
+    lines = [
+        ChartLine(name, values, styles[name]) for name, values in by_type.items() if any(values)
+    ]
     if period.baseline is not None:
         lines += period.baseline_lines("all", period.baseline.points(DYNOS))
     return Chart(
@@ -414,6 +425,8 @@ def _dynos_chart(period: ComparedPeriod) -> Chart:
         lines,
         _api_query(current, "dynos", "stat=max", "by=process_type"),
         f"heroku_dynos{_prometheus_selector(current, 'process_type')}",
+        "No dyno was seen in this range.",
+        integers=True,
     )
 
 
@@ -429,8 +442,8 @@ def _name_highest(by_dyno: Mapping[str, Sequence[Value]], template: str) -> list
     return notes
 
 
-def _in_percent(values: Sequence[Value]) -> list[Value]:
-    return [None if value is None else _PERCENT * value for value in values]
+def _in_megabytes(values: Sequence[Value]) -> list[Value]:
+    return [None if value is None else value / _MEBIBYTE for value in values]
 
 
 def _api_query(snapshot: AppSnapshot, metric: str, *parameters: str) -> str:
@@ -455,11 +468,11 @@ def _label_matcher(label: str, pattern: str) -> str:
 
 
 CHARTS = (
-    _response_chart,
-    _distribution_chart,
     _requests_chart,
     _failures_chart,
     _errors_chart,
+    _response_chart,
+    _distribution_chart,
     _memory_chart,
     _load_chart,
     _dynos_chart,

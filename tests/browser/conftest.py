@@ -10,10 +10,13 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from app.traffic.simulated_lines import frame
+from tests.support.lines import memory, router
 from tests.support.processes import ServiceProcess
 from tests.support.traffic import hour, send
 
 APPS = ("blog", "shop", "shop-eu")
+FLEET_DYNOS = 24
+SLOW_DYNO = "web.7"
 DESKTOP = (1280, 900)
 
 
@@ -26,9 +29,25 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for number, app in enumerate(APPS):
             release = frame(190, time.time() - 1800, "app", "api", "Release v212 created by user x")
             send(service.url, app, [*hour(app, number), release])
+        send(service.url, "fleet", fleet(time.time()))
+        send(service.url, "hooks", [router(time.time() - 1800, service="120ms")])
         yield service.url
     finally:
         service.stop()
+
+
+def fleet(now_s: float) -> list[bytes]:
+    """Two dozen dynos, one of them slow, and a crash that repeats after a release."""
+    frames = [frame(190, now_s - 1500, "app", "api", "Release v57 created by user x")]
+    for number in range(1, FLEET_DYNOS + 1):
+        name = f"web.{number}"
+        service = "900ms" if name == SLOW_DYNO else f"{50 + number}ms"
+        frames += [router(now_s - 60 * minute, dyno=name, service=service) for minute in (5, 10)]
+        frames.append(memory(now_s - 300, dyno=name, total=f"{200 + number}.00"))
+    for minute in range(16, 24):
+        text = "State changed from up to crashed"
+        frames.append(frame(158, now_s - 60 * minute, "heroku", "web.1", text))
+    return frames
 
 
 @pytest.fixture(scope="module")  # while playwright runs, no other event loop can

@@ -65,7 +65,7 @@ def test_the_first_steps_turn_into_figures_without_a_reload(
     expect(page.get_by_role("link", name="shop")).to_be_visible()
     page.goto(f"{fresh.url}/apps/shop")
     expect(page.locator("#memory")).to_contain_text("heroku labs:enable log-runtime-metrics")
-    expect(page.locator("[data-chart=memory]")).to_have_count(0)
+    expect(page.locator("[data-chart=memory] .empty")).to_contain_text("log-runtime-metrics")
     expect(page.locator("[data-chart=response] canvas")).to_be_visible()
 
 

@@ -15,7 +15,7 @@ from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting import status
-from app.dashboard.app_page import BASELINES, RANGES, DynoRow, build_app_view
+from app.dashboard.app_page import BASELINES, RANGES, build_app_view
 from app.dashboard.apps_overview import AppsOverviewCache
 from app.query.engine import match_apps
 from app.query.planner import QueryError
@@ -24,9 +24,11 @@ from app.rollup.resolutions import Resolution
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Reader
 from app.web.pages.assets import has_charts
-from app.web.pages.page_state import SORT_FIELDS, parse_state
+from app.web.pages.dyno_table import arrange_dynos
+from app.web.pages.event_lane import draw_lane
+from app.web.pages.page_state import parse_state
 from app.web.pages.rendering import Pages
-from app.web.pages.svg_charts import draw_charts, script_data
+from app.web.pages.svg_charts import draw_charts, event_groups, script_data
 
 
 class Dashboard:
@@ -105,13 +107,16 @@ class Dashboard:
             drains = await drain_statuses(self._store, [app])
         except StoreUnavailable as error:
             return self._store_unavailable(request, error)
+        groups = event_groups(view)
         return self._page(
             request,
             "app.html",
             view=view,
             state=state,
             problem=problem,
-            dynos=_sorted(view.dynos, state.sort),
+            dynos=arrange_dynos(view.dynos, state),
+            event_groups=groups,
+            lane=draw_lane(groups, view.start_s, view.end_s),
             drawings=draw_charts(view),
             script_data=script_data(view),
             has_charts=has_charts(),
@@ -122,11 +127,3 @@ class Dashboard:
 
     def _store_unavailable(self, request: Request, error: StoreUnavailable) -> HTMLResponse:
         return self._page(request, "store_unavailable.html", status=503, reason=str(error))
-
-
-def _sorted(dynos: Sequence[DynoRow], sort_key: str) -> list[DynoRow]:
-    """Largest value first, unknown values last; by name in the order of the view."""
-    field = SORT_FIELDS[sort_key]
-    if not field:
-        return list(dynos)
-    return sorted(dynos, key=lambda dyno: -(getattr(dyno, field) or 0))

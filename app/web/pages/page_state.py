@@ -39,8 +39,10 @@ class PageState(NamedTuple):
     dyno: str = ""
     outcome: str = ""
     compare: str = ""
-    scale: str = "log"
-    sort: str = "name"
+    scale: str = "linear"
+    split: str = "types"
+    sort: str = ""
+    order: str = ""
 
     def url(self, app: str, **changes: str) -> str:
         """The URL of the page with these changes. Parameters with default values are left out."""
@@ -56,6 +58,11 @@ class PageState(NamedTuple):
             if value != default and name not in form_fields
         }
 
+    def sort_url(self, app: str, key: str, sort: str) -> str:
+        """The URL that sorts dynos by `key`, or reverses the order if `sort` is that already."""
+        reverse = "reverse" if key == sort and not self.order else ""
+        return self.url(app, sort=key, order=reverse)
+
     @property
     def page_request(self) -> PageRequest:
         """The request for the view model of the page."""
@@ -66,6 +73,7 @@ class PageState(NamedTuple):
             self.compare,
             Selection(self.process_type, self.dyno, self.outcome),
             log=self.scale == "log",
+            split="dynos" if self.split == "dynos" else "types",
         )
 
 
@@ -80,7 +88,9 @@ def parse_state(parameters: dict[str, str]) -> PageState:
         "outcome": lambda text: text in OUTCOMES,
         "compare": lambda text: text in BASELINES,
         "scale": lambda text: text in ("log", "linear"),
+        "split": lambda text: text in ("types", "dynos"),
         "sort": lambda text: text in SORT_FIELDS,
+        "order": lambda text: text == "reverse",
     }
     values = {
         name: parameters[name]

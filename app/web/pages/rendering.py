@@ -16,10 +16,10 @@ from app.dashboard.alerts_panel import describe_entry
 from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH
 from app.monitoring.operator_notices import Notices
 from app.query.stats import Value
-from app.rollup.resolutions import HOUR_S
 from app.rollup.statuses import OUTCOMES
 from app.support.about import command
 from app.web.authentication import COOKIE_NAME
+from app.web.pages.assets import asset_url, script_urls
 from app.web.pages.svg_charts import sparkline_path
 
 _MEBIBYTE = 2**20
@@ -31,6 +31,11 @@ def number(value: Value) -> str:
     if value is None:
         return _NO_VALUE
     return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+
+
+def as_percent(share: float) -> str:
+    """A place on an axis, from 0 to 1, as SVG takes it."""
+    return f"{100 * share:.2f}%"
 
 
 def percent(value: Value) -> str:
@@ -56,14 +61,8 @@ def minute_time(unix_s: float) -> Markup:
     return _time(unix_s, "minute", "%d %b %H:%M UTC")
 
 
-def axis_time(unix_s: float, step_s: int) -> str:
-    """A label of a time axis: 10:00, or 22 Nov if steps are an hour or longer."""
-    at = datetime.fromtimestamp(unix_s, UTC)
-    return f"{at:%d %b}" if step_s >= HOUR_S else f"{at:%H:%M}"
-
-
 def _time(unix_s: float, form: str, pattern: str) -> Markup:
-    """A <time> element; times.js rewrites it in the reader's time zone if the reader chose that."""
+    """A <time> element; times.js adds the reader's own time as a title."""
     at = datetime.fromtimestamp(unix_s, UTC)
     return Markup('<time datetime="{}" data-form="{}">{}</time>').format(
         f"{at:%Y-%m-%dT%H:%M:%SZ}", form, f"{at:{pattern}}"
@@ -88,14 +87,15 @@ _templates = Environment(
 _templates.filters.update(
     number=number,
     percent=percent,
+    as_percent=as_percent,
     megabytes=megabytes,
     clock_time=clock_time,
     minute_time=minute_time,
-    axis_time=axis_time,
     duration=duration,
     sparkline_path=sparkline_path,
     describe_entry=describe_entry,
 )
+_templates.globals.update(asset_url=asset_url, script_urls=script_urls)
 _templates.globals.update(
     failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH, outcomes=OUTCOMES
 )

@@ -10,60 +10,99 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from app.dashboard.app_page import AppView
-from app.dashboard.charts import Chart, ChartLine
+from app.dashboard.chart import Bands, Chart, ChartLine
+from app.dashboard.timeline import EventGroup, TimelineEvent, group_events, list_events
 from app.query.stats import Value
-from parsers.samples import APP_EVENTS
+from app.web.pages.axes import (
+    Scale,
+    Tick,
+    linear_scale,
+    log_scale,
+    tick_text,
+    time_ticks,
+    without_cut_labels,
+)
 
 WIDTH, HEIGHT = 720, 120
 SPARK_WIDTH, SPARK_HEIGHT = 120, 24
-TIME_LABELS = 5
 THRESHOLD_RATIO_MAX = 3
-_COLOURS = 8
+QUOTA_HEADROOM = 1.1  # so that the band over it is seen
+HEAT_LEVELS = 10
+BAND_LABELS_MAX = 6
+LOWEST_MS, HIGHEST_MS = 0.7, 200_000  # of the distribution; a logarithmic scale cannot show 0
 _DIGITS = 3
-_NICE_FACTORS = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
+_SUMMARIES = {"mean": "mean", "sum": "sum", "all": "whole range"}
 
 
 class Shape(NamedTuple):
-    """A line or area. `path`: SVG path data. `style`: CSS class. `last`: its last value."""
+    """A line or area. `path`: SVG path data. `style`: CSS classes."""
 
     name: str
     path: str
     style: str
-    last: Value
+
+
+class LegendEntry(NamedTuple):
+    """A name in the legend, with the value that the chart's summary names, and the highest one.
+
+    Means and the highest value leave out steps that are not complete, which would distort them.
+    Sums and figures of the whole range are right at any time.
+    """
+
+    name: str
+    style: str
+    summary: Value
+    highest: Value
 
 
 class Mark(NamedTuple):
-    """An event at `x`, from 0 to WIDTH."""
+    """A change or an alert at `x`, from 0 to WIDTH."""
 
     x: float
     text: str
+    is_alert: bool
 
 
-class GridLine(NamedTuple):
-    """A horizontal line at `y`, for a value of the scale."""
+class LevelLine(NamedTuple):
+    """A horizontal line at `y`, with its name."""
 
     y: float
-    value: float
+    name: str
 
 
 class Drawing(NamedTuple):
-    """A chart as SVG: shapes over a common scale. `times`: Unix seconds of the axis labels.
+    """A chart as SVG: shapes over a common scale.
 
+    heat          the path of each level of the heatmap, in columns and rows
     incomplete_x  where the steps begin that are not complete; WIDTH if there are none
     """
 
     chart: Chart
-    grid: list[GridLine]
+    y_ticks: list[Tick]
     shapes: list[Shape]
-    thresholds: list[GridLine]
+    thresholds: list[LevelLine]
+    quotas: list[LevelLine]
+    heat: list[str]
+    legend: list[LegendEntry]
     marks: list[Mark]
-    times: list[int]
+    times: list[Tick]
     incomplete_x: float
 
     @property
     def is_filled(self) -> bool:
         """Whether shapes are areas, not lines."""
         return self.chart.kind == "bars"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether values lie above the chart's ceiling."""
+        highest = [entry.highest or 0 for entry in self.legend]
+        return self.chart.ceiling is not None and max(highest, default=0) > self.chart.ceiling
+
+    @property
+    def summary(self) -> str:
+        """The words for the legend's first value."""
+        return _SUMMARIES[self.chart.summary]
 
 
 def sparkline_path(values: Sequence[Value]) -> str:
@@ -91,67 +130,131 @@ def _strokes(points: Sequence[tuple[float, float] | None]) -> Iterator[str]:
             yield "M" + " L".join(coordinates)
 
 
-def nice_top(highest: float) -> float:
-    """The smallest round number that is at least `highest`."""
-    if highest <= 0:
-        return 1
-    power = 10.0 ** math.floor(math.log10(highest))
-    # The tolerance is for rounding errors, which must not lead to the next number.
-    return next(
-        factor * power for factor in _NICE_FACTORS if factor * power >= highest * (1 - 1e-9)
-    )
-
-
 def draw_charts(view: AppView) -> list[Drawing]:
     """The charts of an app's page."""
+    length_s = _length_s(view)
     marks = [
-        Mark(round(WIDTH * (at_s - view.start_s) / _length_s(view), 1), text)
-        for at_s, text in _events(view)
+        Mark(round(WIDTH * (event.at_s - view.start_s) / length_s, 1), event.text, is_alert)
+        for event in timeline_of(view)
+        if (is_alert := event.track == "alerts") or event.track == "changes"
     ]
-    label_gap_s = _length_s(view) / (TIME_LABELS - 1)
-    times = [int(view.start_s + index * label_gap_s) for index in range(TIME_LABELS)]
-    incomplete_x = round(WIDTH * (view.complete_until_s - view.start_s) / _length_s(view), 1)
-    return [Drawing(chart, *_draw(chart), marks, times, incomplete_x) for chart in view.charts]
+    times = without_cut_labels(time_ticks(view.start_s, view.end_s))
+    incomplete_x = round(WIDTH * (view.complete_until_s - view.start_s) / length_s, 1)
+    return [
+        _draw(chart, complete_steps(view))._replace(
+            marks=marks, times=times, incomplete_x=incomplete_x
+        )
+        for chart in view.charts
+    ]
+
+
+def complete_steps(view: AppView) -> int:
+    """The number of steps that are complete; all of them if none is."""
+    return (view.complete_until_s - view.start_s) // view.step_s or _length_s(view) // view.step_s
 
 
 def _length_s(view: AppView) -> int:
     return view.end_s - view.start_s
 
 
-def _events(view: AppView) -> list[tuple[float, str]]:
-    """(Unix seconds, text) of changes to the app and of its alerts. Events of dynos are only in the
-    list below the charts.
-    """
-    changes = [
-        (event.at_ms / 1000, f"{event.kind} {event.detail}")
-        for event, _ in view.events
-        if event.kind in APP_EVENTS
-    ]
-    return sorted([*changes, *view.alerts.marks])
+def timeline_of(view: AppView) -> list[TimelineEvent]:
+    """The events and alerts of the range."""
+    return list_events(view.events, view.alerts.marks)
 
 
-# Values of the grid lines, and a function from a value to its y.
-Scale = tuple[list[float], Callable[[float], float]]
+def event_groups(view: AppView) -> list[EventGroup]:
+    """The same in groups."""
+    return group_events(timeline_of(view), _length_s(view))
 
 
-def _draw(chart: Chart) -> tuple[list[GridLine], list[Shape], list[GridLine]]:
-    """(grid lines, shapes, lines of the thresholds)."""
+def _draw(chart: Chart, complete: int) -> Drawing:
     is_stacked = chart.kind == "bars"
     tops = _tops(chart.lines) if is_stacked else [line.values for line in chart.lines]
     values = [value for top in tops for value in top if value is not None]
     thresholds = near_thresholds(chart, max(values, default=0))
-    highest = max([*values, *thresholds, chart.limit or 0], default=0)
-    grid, y_of = _logarithmic(min(values), highest) if chart.log and values else _linear(highest)
+    scale = _scale(chart, values, thresholds)
+
+    def y_of(value: float) -> float:
+        return HEIGHT * (1 - scale.share_of(value))
+
     shapes = []
     floor: Sequence[Value] = [0] * max((len(top) for top in tops), default=0)
-    for index, (line, top) in enumerate(zip(chart.lines, tops, strict=True)):
+    for line, top in zip(chart.lines, tops, strict=True):
         area = is_stacked and not line.is_baseline
         path = _area(floor, top, y_of) if area else _path(top, WIDTH, y_of)
         if area:
             floor = top
-        shapes.append(Shape(line.name, path, _style(line, index), _last(line.values)))
-    threshold_lines = [GridLine(round(y_of(value), 1), value) for value in thresholds]
-    return [GridLine(round(y_of(value), 1), value) for value in grid], shapes, threshold_lines
+        shapes.append(Shape(line.name, path, f"{line.style} {line.pen}".rstrip()))
+    return Drawing(
+        chart,
+        scale.ticks,
+        shapes,
+        [LevelLine(round(y_of(value), 1), f"alert above {value:,.0f}") for value in thresholds],
+        [LevelLine(round(y_of(quota.value), 1), quota.name) for quota in chart.quotas],
+        heat_paths(chart.bands) if chart.bands else [],
+        [_legend_entry(chart, line, complete) for line in chart.lines],
+        *([], [], WIDTH),
+    )
+
+
+def _scale(chart: Chart, values: Sequence[float], thresholds: Sequence[float]) -> Scale:
+    """Bands have their own bounds; other charts hold all values, quotas and thresholds."""
+    if chart.bands is not None:
+        return _band_scale(chart.bands.bounds_ms)
+    quotas = [quota.value * QUOTA_HEADROOM for quota in chart.quotas]
+    highest = max([*values, *thresholds, *quotas], default=0)
+    if chart.ceiling is not None:
+        highest = min(highest, chart.ceiling)
+    if chart.log and values:
+        return log_scale(min(value for value in values), highest)
+    return linear_scale(highest, integers=chart.integers)
+
+
+def _band_scale(bounds_ms: Sequence[int]) -> Scale:
+    """Rows of the heatmap are a band each. Labels stand at their bounds, or at powers of ten."""
+    low, high = max(bounds_ms[0], LOWEST_MS), min(bounds_ms[-1], HIGHEST_MS)
+    span = math.log10(high / low)
+
+    def share_of(value: float) -> float:
+        return math.log10(min(max(value, low), high) / low) / span
+
+    labels = [bound for bound in bounds_ms if low <= bound <= high]
+    if len(labels) > BAND_LABELS_MAX:
+        labels = [bound for bound in labels if str(bound).rstrip("0") == "1"]
+    return Scale([Tick(share_of(label), tick_text(label)) for label in labels], share_of)
+
+
+def heat_paths(bands: Bands) -> list[str]:
+    """A path for each level of the heatmap: a cell is 1 wide, and as high as its band."""
+    scale = _band_scale(bands.bounds_ms)
+    y_of = [round(HEIGHT * (1 - scale.share_of(bound))) for bound in bands.bounds_ms]
+    paths = [""] * HEAT_LEVELS
+    for x, column in enumerate(bands.counts):
+        for band, count in enumerate(column):
+            if count:
+                cell = f"M{x} {y_of[band + 1]}h1V{y_of[band]}h-1Z"
+                paths[heat_level(count, bands.highest)] += cell
+    return paths
+
+
+def heat_level(count: int, count_max: int) -> int:
+    """The level of a cell. Logarithmic, so that a few slow requests are seen beside thousands."""
+    if count_max <= 1:
+        return HEAT_LEVELS - 1
+    return min(int(HEAT_LEVELS * math.log(count) / math.log(count_max)), HEAT_LEVELS - 1)
+
+
+def _legend_entry(chart: Chart, line: ChartLine, complete: int) -> LegendEntry:
+    values = [value for value in line.values[:complete] if value is not None]
+    highest = max(values, default=None)
+    summary: Value = None
+    if chart.summary == "sum" and not line.is_baseline:
+        summary = sum(value for value in line.values if value is not None)
+    elif line.whole is not None:
+        summary = line.whole
+    elif values:
+        summary = sum(values) / len(values)
+    return LegendEntry(line.name, f"{line.style} {line.pen}".rstrip(), summary, highest)
 
 
 def near_thresholds(chart: Chart, highest: float) -> list[float]:
@@ -189,64 +292,53 @@ def _area(floor: Sequence[Value], top: Sequence[Value], y_of: Callable[[float], 
     )
 
 
-def _linear(highest: float) -> Scale:
-    """A scale from 0 to a round number."""
-    top = nice_top(highest)
-    return [0, top / 2, top], lambda value: HEIGHT * (1 - value / top)
-
-
-def _logarithmic(lowest: float, highest: float) -> Scale:
-    """A logarithmic scale with grid lines at powers of ten."""
-    first = math.floor(math.log10(max(lowest, 1)))
-    last = max(math.ceil(math.log10(max(highest, 1))), first + 1)
-    grid = [10.0**power for power in range(first, last + 1)]
-    return (
-        grid,
-        lambda value: HEIGHT * (1 - (math.log10(max(value, grid[0])) - first) / (last - first)),
-    )
-
-
-def _style(line: ChartLine, index: int) -> str:
-    """The CSS class of a line, which is also the name of its color variable."""
-    return "past" if line.is_baseline else line.tone or f"s{index % _COLOURS}"
-
-
-def _last(values: Sequence[Value]) -> Value:
-    return next((value for value in reversed(values) if value is not None), None)
-
-
 def script_data(view: AppView) -> dict[str, Any]:
     """The values of the charts, for charts.js. Times in Unix seconds."""
+    complete = complete_steps(view)
     return {
         "start": view.start_s,
         "step": view.step_s,
         "size": _length_s(view) // view.step_s,
         "complete_until": view.complete_until_s,
-        "events": [{"at": at_s, "text": text} for at_s, text in _events(view)],
-        "charts": [_chart_data(chart) for chart in view.charts],
+        "marks": [
+            {"at": event.at_s, "text": event.text, "alert": event.track == "alerts"}
+            for event in timeline_of(view)
+            if event.track != "dynos"
+        ],
+        "charts": [_chart_data(chart, complete) for chart in view.charts],
     }
 
 
-def _chart_data(chart: Chart) -> dict[str, Any]:
+def _chart_data(chart: Chart, complete: int) -> dict[str, Any]:
     return {
         "key": chart.key,
         "title": chart.title,
         "unit": chart.unit,
         "kind": chart.kind,
         "log": chart.log,
-        "limit": chart.limit,
+        "integers": chart.integers,
+        "ceiling": _rounded(chart.ceiling),
+        "empty": not chart.has_data,
+        "quotas": [{"name": quota.name, "value": quota.value} for quota in chart.quotas],
         "thresholds": [threshold.value for threshold in chart.thresholds],
         "notes": list(chart.notes),
         "bands": chart.bands._asdict() if chart.bands else None,
-        "lines": [
-            {
-                "name": line.name,
-                "style": _style(line, index),
-                "past": line.is_baseline,
-                "values": [
-                    None if value is None else round(value, _DIGITS) for value in line.values
-                ],
-            }
-            for index, line in enumerate(chart.lines)
-        ],
+        "lines": [_line_data(chart, line, complete) for line in chart.lines],
     }
+
+
+def _line_data(chart: Chart, line: ChartLine, complete: int) -> dict[str, Any]:
+    legend = _legend_entry(chart, line, complete)
+    return {
+        "name": line.name,
+        "style": line.style,
+        "pen": line.pen,
+        "past": line.is_baseline,
+        "summary": _rounded(legend.summary),
+        "highest": _rounded(legend.highest),
+        "values": [_rounded(value) for value in line.values],
+    }
+
+
+def _rounded(value: Value) -> Value:
+    return None if value is None else round(value, _DIGITS)

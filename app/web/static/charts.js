@@ -3,15 +3,17 @@
 
 import "./copy.js";
 import { point, wireKeyboard } from "./crosshair.js";
+import { wireLane } from "./lane.js";
 import { updateLegend, wireLegends } from "./legend.js";
 import { wireMenus } from "./menu.js";
 import { draw, updateData } from "./plot.js";
+import { register, unregister } from "./zoom.js";
 
 const entries = new Map(); // key of a chart -> { section, element, chart, page, plot }
 const valuesIn = (root) => JSON.parse(root.querySelector("#for-charts")?.textContent ?? "null");
 
 // A drawn chart can take the values of another one if their structures are equal.
-const structure = (chart) => JSON.stringify([chart.kind, chart.log, chart.lines.map((line) => [line.name, line.style]), chart.bands?.bounds_ms.length]);
+const structure = (chart) => JSON.stringify([chart.kind, chart.log, chart.empty, chart.lines.map((line) => [line.name, line.style, line.pen]), chart.bands?.bounds_ms.length]);
 
 function create(section, chart, page) {
   const element = section.querySelector(".plot");
@@ -20,22 +22,35 @@ function create(section, chart, page) {
   const entry = { section, element, chart, page };
   entry.plot = draw(entry, () => point(entry));
   wireKeyboard(entry);
+  register(entry);
   entries.set(chart.key, entry);
+}
+
+function remove(key) {
+  const entry = entries.get(key);
+  if (!entry) return;
+  entry.plot.destroy();
+  unregister(entry);
+  entries.delete(key);
 }
 
 function updateAll() {
   const page = valuesIn(document);
-  for (const chart of page?.charts ?? []) {
+  const charts = (page?.charts ?? []).filter((chart) => !chart.empty); // those have words instead
+  const keys = new Set(charts.map((chart) => chart.key));
+  [...entries.keys()].filter((key) => !keys.has(key)).forEach(remove);
+  for (const chart of charts) {
     const section = document.querySelector(`[data-chart="${chart.key}"]`);
     const entry = entries.get(chart.key);
     if (entry?.element.isConnected) {
       Object.assign(entry, { section, chart, page });
       updateData(entry);
     } else {
-      entry?.plot.destroy();
+      remove(chart.key);
       create(section, chart, page);
     }
     updateLegend(entries.get(chart.key));
+    point(entries.get(chart.key));
   }
 }
 
@@ -50,7 +65,6 @@ document.addEventListener("mainreplacing", ({ detail: { after } }) => {
 document.addEventListener("mainreplaced", updateAll);
 
 const redrawAll = () => entries.forEach((entry) => entry.plot.redraw(false, true));
-document.addEventListener("zonechange", redrawAll);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
 new ResizeObserver(() => entries.forEach((entry) => {
   const { clientWidth: width, clientHeight: height } = entry.element;
@@ -59,5 +73,6 @@ new ResizeObserver(() => entries.forEach((entry) => {
 
 wireLegends(entries);
 wireMenus(entries);
+wireLane(entries);
 updateAll();
 document.documentElement.dataset.charts = "drawn";

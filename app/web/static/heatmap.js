@@ -1,36 +1,45 @@
-// The heatmap of all response times: one column per step, one cell per band of response times. The
-// more requests in a cell, the stronger its color.
+// The heatmap of all response times: one column per step, one cell per band of response times.
 
-export const LOWEST_MS = 0.7; // lower end of the logarithmic scale, which cannot show 0 ms
-export const HIGHEST_MS = 200_000; // upper end, for all longer times
-const SHARE_MIN = 12; // percent of the color for a single request
+export const LOWEST_MS = 0.7; // as in app/web/pages/svg_charts.py
+export const HIGHEST_MS = 200_000;
+const LEVELS = 10;
 const GAP_COLUMN_PX = 6; // columns wider than this have a gap of one pixel
 
-export function drawHeatmap({ plot, chart, page }, faded) {
+// Logarithmic, so that a few slow requests stay visible beside thousands of fast ones.
+function levelOf(count, countMax) {
+  if (countMax <= 1) return LEVELS - 1;
+  return Math.min(Math.floor((LEVELS * Math.log(count)) / Math.log(countMax)), LEVELS - 1);
+}
+
+export function drawHeatmap({ plot, chart, page }, color) {
   if (!chart.bands || !plot) return;
   const { bounds_ms: bounds, counts } = chart.bands;
-  const countMax = Math.max(...counts.flat());
+  const countMax = Math.max(...counts.map((column) => Math.max(0, ...column)));
   const { ctx } = plot;
   const { left, top, width, height } = plot.bbox;
   const xOf = (second) => Math.round(plot.valToPos(second, "x", true));
   const edges = bounds.map((ms) => Math.round(plot.valToPos(Math.min(Math.max(ms, LOWEST_MS), HIGHEST_MS), "y", true)));
   const gap = width / counts.length > GAP_COLUMN_PX ? 1 : 0;
-  const shades = new Map(); // by share: saves reading the style sheet for each cell
+  const shades = Array.from({ length: LEVELS }, (_, level) => shade(level, color));
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, width, height);
   ctx.clip();
   counts.forEach((column, index) => {
     const x = xOf(page.start + index * page.step);
-    const columnWidth = xOf(page.start + (index + 1) * page.step) - x - gap;
+    const columnWidth = Math.max(xOf(page.start + (index + 1) * page.step) - x - gap, 1);
     column.forEach((count, band) => {
       if (!count) return;
-      // Logarithmic, so that a few slow requests stay visible beside thousands of fast ones.
-      const share = Math.round(SHARE_MIN + (100 - SHARE_MIN) * (Math.log1p(count) / Math.log1p(countMax)));
-      if (!shades.has(share)) shades.set(share, faded("line", share));
-      ctx.fillStyle = shades.get(share);
-      ctx.fillRect(x, edges[band + 1], columnWidth, edges[band] - edges[band + 1]);
+      ctx.fillStyle = shades[levelOf(count, countMax)];
+      ctx.fillRect(x, edges[band + 1], columnWidth, Math.max(edges[band] - edges[band + 1] - gap, 1));
     });
   });
   ctx.restore();
+}
+
+// As in charts.css: from few over some to many.
+function shade(level, color) {
+  const share = level / (LEVELS - 1);
+  const [from, to, part] = share <= 0.5 ? ["few", "some", share * 2] : ["some", "many", share * 2 - 1];
+  return `color-mix(in oklab, ${color(from)} ${Math.round(100 * (1 - part))}%, ${color(to)})`;
 }

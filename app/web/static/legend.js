@@ -1,9 +1,23 @@
-// The legend: a click on a name hides or shows its line; Shift-click or double-click shows only it.
+// The legend: figures of the range, or the values at the crosshair. A click on a name hides or shows
+// its line; Shift-click or double-click shows only it.
 
 import { drawingOrder, hiddenLines } from "./line_visibility.js";
+import { number } from "./numbers.js";
 import { updateData } from "./plot.js";
+import { formatTime } from "./times.js";
 
 const HELP = "Click: hide or show. Shift-click or double-click: show only this line";
+
+// Index -1: no crosshair.
+export function showLegendValues({ section, chart, page }, index) {
+  for (const item of section.querySelectorAll("[data-line]")) {
+    const line = chart.lines.find((line) => line.name === item.dataset.line);
+    item.querySelector("b").textContent = number(index < 0 ? line?.summary : line?.values[index]);
+    item.querySelector("small").textContent = index < 0 ? ` / ${number(line?.highest)}` : "";
+  }
+  const caption = section.querySelector("[data-summary]");
+  if (caption) caption.textContent = index < 0 ? caption.dataset.summary : `${formatTime(new Date((page.start + index * page.step) * 1000), "minute")} UTC`;
+}
 
 export function updateLegend(entry) {
   const hidden = hiddenLines(entry.chart.key);

@@ -22,8 +22,7 @@ function saveImage({ plot, chart, section }) {
   drawText(ctx, range, "12px system-ui, sans-serif", "quiet", MARGIN_PX, MARGIN_PX + LINE_PX + 8);
   let x = MARGIN_PX;
   for (const line of chart.lines) {
-    const last = line.values.findLast((value) => value !== null);
-    x = drawText(ctx, `${line.name} ${withUnit(last, chart.unit)}`, "12px system-ui, sans-serif", line.style, x, target.height / ratio - 10) + 16;
+    x = drawText(ctx, `${line.name} ${withUnit(line.summary, chart.unit)}`, "12px system-ui, sans-serif", line.style, x, target.height / ratio - 10) + 16;
   }
   ctx.setTransform(1, 0, 0, 1, 0, 0);
   ctx.drawImage(source, MARGIN_PX * ratio, (MARGIN_PX + 2 * LINE_PX) * ratio - 8 * ratio);

@@ -7,3 +7,4 @@ export function number(value) {
 }
 
 export const withUnit = (value, unit) => `${number(value)}${unit && value !== null && value !== undefined ? ` ${unit}` : ""}`;
+export const exact = (value, digits) => value.toLocaleString("en-US", { minimumFractionDigits: digits, maximumFractionDigits: digits });

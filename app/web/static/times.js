@@ -1,13 +1,13 @@
-// Shows times in UTC, as in Heroku's log, or in the reader's time zone. The browser remembers it.
+// Times are UTC everywhere, as in Heroku's log. Pointing at one shows the reader's own time.
 
-const STORAGE_KEY = "dynometer-zone";
 const LOCAL_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const FORMS = {
   clock: { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" },
   minute: { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit" },
-  day: { day: "2-digit", month: "short" },
+  day: { day: "numeric", month: "short" },
   hour: { hour: "2-digit", minute: "2-digit" },
 };
+const MONTH_LETTERS = 3;
 const LOCALE = "en-GB"; // gives the server's format: 22 Nov 10:00
 
 const formatters = new Map(); // creating one takes a millisecond
@@ -18,41 +18,21 @@ function formatter(form, timeZone) {
   return formatters.get(key);
 }
 
-export const isLocal = () => localStorage.getItem(STORAGE_KEY) === "local";
-export const zone = () => (isLocal() ? LOCAL_ZONE : "UTC");
-
-export function formatTime(date, form, timeZone = zone()) {
+export function formatTime(date, form, timeZone = "UTC") {
   const parts = Object.fromEntries(formatter(form, timeZone).formatToParts(date).map((part) => [part.type, part.value]));
+  parts.month = parts.month?.slice(0, MONTH_LETTERS); // en-GB has one of four: Sept
   if (form === "hour") return `${parts.hour}:${parts.minute}`;
   if (form === "day") return `${parts.day} ${parts.month}`;
   if (form === "minute") return `${parts.day} ${parts.month} ${parts.hour}:${parts.minute}`;
   return `${parts.year}-${parts.month}-${parts.day} ${parts.hour}:${parts.minute}:${parts.second}`;
 }
 
-const zoneSuffix = () => (isLocal() ? "" : " UTC");
-export const timeOfDay = (date) => formatTime(date, "clock").slice(-"00:00:00".length) + zoneSuffix();
+export const timeOfDay = (date) => `${formatTime(date, "clock").slice(-"00:00:00".length)} UTC`;
 
-function rewriteTimes(root = document) {
-  for (const element of root.querySelectorAll("time[data-form]")) {
-    const date = new Date(element.dateTime);
-    element.textContent = formatTime(date, element.dataset.form) + zoneSuffix();
-    element.title = `${formatTime(date, "clock", isLocal() ? "UTC" : LOCAL_ZONE)} ${isLocal() ? "UTC" : LOCAL_ZONE}`;
-  }
-}
+// The reader's own time of day, or nothing if that is UTC.
+export const localTime = (date) => (LOCAL_ZONE === "UTC" ? "" : `${formatTime(date, "hour", LOCAL_ZONE)} in ${LOCAL_ZONE}`);
 
-const button = document.querySelector("#zone");
-
-function labelButton() {
-  button.textContent = isLocal() ? "Local time" : "UTC time";
-  button.title = isLocal() ? `Times are in ${LOCAL_ZONE}. Click for UTC` : `Times are in UTC. Click for ${LOCAL_ZONE}`;
-}
-
-button.addEventListener("click", () => {
-  localStorage.setItem(STORAGE_KEY, isLocal() ? "utc" : "local");
-  labelButton();
-  rewriteTimes();
-  document.dispatchEvent(new Event("zonechange"));
+document.addEventListener("pointerover", ({ target }) => {
+  const element = target.closest?.("time[datetime]:not([title])");
+  if (element) element.title = localTime(new Date(element.dateTime));
 });
-document.addEventListener("mainreplacing", (event) => rewriteTimes(event.detail.after));
-labelButton();
-if (isLocal()) rewriteTimes();

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from app.dashboard.charts import (
-    CHARTS,
-    Chart,
-    ComparedPeriod,
-    baseline_questions,
-    current_questions,
-)
+from app.dashboard.chart import Chart, ComparedPeriod, Quota, Split
+from app.dashboard.charts import CHARTS, baseline_questions, current_questions
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.query.engine import scan_packed
 from app.query.selection import WHOLE_APP, Selection
@@ -36,17 +31,23 @@ def snapshot_of(
     aggregator.add_frames(split(body))
     time_range = QueryRange(start, end, step_s, RESOLUTIONS[0])
     packed_rollups = [(at, pack(rollup)) for at, rollup in aggregator.rollups.items()]
-    questions = [*current_questions(selection), *baseline_questions(selection)]
+    questions = [*current_questions(selection, "dynos"), *baseline_questions(selection)]
     queries = [question.plan(time_range, selection) for question in questions]
     cells = scan_packed("shop", packed_rollups, queries).results()
     answers = dict(zip(questions, zip(queries, cells, strict=True), strict=True))
     return AppSnapshot("shop", time_range, selection, answers, {}, {}, {})
 
 
-def build_charts(current: AppSnapshot, baseline: AppSnapshot | None = None) -> dict[str, Chart]:
-    period = ComparedPeriod(current, COMPLETE, baseline, "last week", WEEK_S)
+def build_charts(
+    current: AppSnapshot, baseline: AppSnapshot | None = None, *, split: Split = "types"
+) -> dict[str, Chart]:
+    period = ComparedPeriod(current, COMPLETE, baseline, "last week", WEEK_S, split=split)
     charts = [build_chart(period) for build_chart in CHARTS]
-    return {chart.key: chart for chart in charts if chart.has_data}
+    return {chart.key: chart for chart in charts}
+
+
+def with_data(charts: dict[str, Chart]) -> list[str]:
+    return [key for key, chart in charts.items() if chart.has_data]
 
 
 def values_by_line(chart: Chart) -> dict[str, list[float | int | None]]:
@@ -66,12 +67,15 @@ def busy(start: float = AT_S, *, service: str = "20ms") -> bytes:
     )
 
 
-def test_only_charts_with_data_are_shown() -> None:
-    assert list(build_charts(snapshot_of(busy()))) == [
-        "response", "spread", "requests", "failed", "errors", "memory", "load", "dynos",
-    ]  # fmt: skip
-    assert list(build_charts(snapshot_of(memory()))) == ["memory", "dynos"]
-    assert build_charts(snapshot_of(b"")) == {}
+def test_charts_without_data_stay_in_their_places_with_words() -> None:
+    keys = ["requests", "failed", "errors", "response", "spread", "memory", "load", "dynos"]
+    full = build_charts(snapshot_of(busy()))
+    assert list(full) == with_data(full) == keys
+    empty = build_charts(snapshot_of(b""))
+    assert list(empty) == keys
+    assert with_data(empty) == []
+    assert empty["errors"].empty == "No errors in this range."
+    assert "log-runtime-metrics" in empty["memory"].empty
 
 
 def test_the_values_are_those_of_the_api() -> None:
@@ -83,9 +87,18 @@ def test_the_values_are_those_of_the_api() -> None:
     assert values_by_line(charts["failed"]) == {"failed": [0, 100 / 3, None]}
     assert values_by_line(charts["errors"]) == {"H12": [0, 1, 0], "R14": [0, 0, 1]}
     assert charts["errors"].notes == ["", "H12: Request timeout", "R14: Memory quota exceeded"]
-    assert values_by_line(charts["memory"]) == {"web": [75, None, None], "worker": [25, None, None]}
-    assert charts["memory"].notes[0] == "fullest: web.2 at 75%"
-    assert charts["memory"].limit == 100
+    assert values_by_line(charts["memory"]) == {
+        "web": [384, None, None],
+        "web RSS": [200.5, None, None],
+        "worker": [128, None, None],
+        "worker RSS": [200.5, None, None],
+    }
+    assert charts["memory"].notes[0] == "fullest: web.2 at 75% of its quota"
+    assert charts["memory"].quotas == [Quota(("web", "worker"), 512)]
+    assert values_by_line(charts["load"]) == {
+        "web": [0.5, None, None],
+        "web max": [0.5, None, None],
+    }
     assert values_by_line(charts["dynos"])["web"] == [2, 2, 1]
 
 
@@ -103,9 +116,10 @@ def test_every_value_of_the_sketch_lies_in_a_band_that_holds_it() -> None:
 def test_charts_of_a_selection_show_only_that() -> None:
     charts = build_charts(snapshot_of(busy(), selection=Selection("web", "web.2")))
     assert values_by_line(charts["response"]) == {"avg": [None, 20, None], "max": [None, 20, None]}
-    assert "spread" not in charts
+    assert "show all dynos" in charts["spread"].empty
+    assert not charts["spread"].has_data
     assert values_by_line(charts["requests"]) == {"2xx": [0, 2, 0]}
-    assert values_by_line(charts["memory"]) == {"web": [75, None, None]}
+    assert values_by_line(charts["memory"])["web"] == [384, None, None]
     failed_charts = build_charts(snapshot_of(busy(), selection=Selection(outcome="failed")))
     assert values_by_line(failed_charts["requests"]) == {"5xx": [0, 1, 0]}
     assert values_by_line(failed_charts["failed"]) == {"failed": [0, 100 / 3, None]}
@@ -125,7 +139,7 @@ def test_a_baseline_is_drawn_even_if_its_steps_are_longer() -> None:
     assert values_by_line(charts["response"])["p95, last week"] == [29827.5] * 3
     assert values_by_line(charts["requests"])["all, last week"] == [7 / 3] * 3
     assert values_by_line(charts["errors"])["all, last week"] == [2 / 3] * 3
-    assert values_by_line(charts["memory"])["fullest, last week"] == [75, 75, 75]
+    assert values_by_line(charts["memory"])["fullest, last week"] == [384, 384, 384]
 
 
 def test_a_baseline_without_data_is_not_drawn() -> None:
@@ -143,3 +157,51 @@ def test_rare_codes_are_one_line() -> None:
         "H10", "H11", "H12", "H13", "H14", "H15", "other codes",
     ]  # fmt: skip
     assert errors.lines[-1].values[0] == 14 + 13 + 12 + 11
+
+
+def test_the_legend_of_percentiles_is_about_all_requests_of_the_range() -> None:
+    body = router(service="10ms") * 99 + router(AT_S + 60, service="5000ms")
+    lines = {line.name: line for line in build_charts(snapshot_of(body))["response"].lines}
+    assert lines["p95"].values == [10, 4995, None]
+    assert lines["p95"].whole == 10  # the mean of the steps' p95 would be 2,505
+
+
+def test_dynos_have_lines_on_demand_fullest_first() -> None:
+    charts = build_charts(snapshot_of(busy()), split="dynos")
+    assert [line.name for line in charts["memory"].lines] == ["web.2", "web.1", "worker.1"]
+    assert charts["memory"].query == "metric=memory_total_bytes&stat=max&by=dyno"
+    assert [line.name for line in charts["load"].lines] == ["web.1"]
+
+
+def test_a_process_type_has_one_color_in_all_charts_and_ranges() -> None:
+    body = busy() + memory(dyno="clock.1") + load(dyno="worker.1")
+    with_others, alone = (
+        build_charts(snapshot_of(body)),
+        build_charts(snapshot_of(load(dyno="worker.1"))),
+    )
+    styles = {
+        line.style
+        for charts in (with_others, alone)
+        for key in ("memory", "load", "dynos")
+        for line in charts[key].lines
+        if line.name.startswith("worker")
+    }
+    assert len(styles) == 1
+    web = {line.style for line in with_others["memory"].lines if line.name.startswith("web")}
+    assert web.isdisjoint(styles)
+
+
+def test_a_code_keeps_its_red_when_others_are_more_frequent() -> None:
+    def style_of_h12(body: bytes) -> str:
+        lines = build_charts(snapshot_of(body))["errors"].lines
+        return next(line.style for line in lines if line.name == "H12")
+
+    h10 = router(status="503", head='at=error code=H10 desc="x"', dyno="") * 50
+    assert style_of_h12(busy()) == style_of_h12(busy() + h10)
+
+
+def test_a_single_slow_request_does_not_flatten_the_percentiles() -> None:
+    body = router(service="20ms") * 99 + router(service="30000ms")
+    response = build_charts(snapshot_of(body))["response"]
+    assert response.ceiling == 60  # three times the highest p95
+    assert response.lines[-1].values[0] == 30_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import httpx2
 import pytest
 
@@ -26,9 +28,16 @@ async def test_every_answer_forbids_what_no_page_needs(path: str) -> None:
         assert not [name for name in headers if name.startswith("access-control-")]
 
 
-async def test_the_style_sheet_may_be_kept() -> None:
+async def test_browsers_keep_static_files_until_their_content_changes() -> None:
     async with client_of(MemoryStore(Clock()), Clock()) as client:
-        assert "cache-control" not in (await client.get("/static/dynometer.css")).headers
+        html = (await client.get("/")).text
+        (url,) = re.findall(r'"(/static/[0-9a-f]{12}/dynometer.css)"', html)
+        current = await client.get(url)
+        assert current.headers["cache-control"] == "public, max-age=31536000, immutable"
+        for other in ("/static/dynometer.css", "/static/0123456789ab/dynometer.css"):
+            answer = await client.get(other)
+            assert answer.content == current.content
+            assert answer.headers["cache-control"] == "no-cache"
 
 
 async def test_another_origin_is_allowed_nothing() -> None:

@@ -72,7 +72,7 @@ async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
     assert "H12 Request timeout: 14 in a minute, since 10:00 UTC: web.2: 12 of 14" in html
     assert "resolved: H10 App crashed (not sent)" in html
     assert "muted until" in html
-    marks = {event["text"]: event["at"] for event in script_data(html)["events"]}
+    marks = {event["text"]: event["at"] for event in script_data(html)["marks"]}
     assert marks["alert: H12 Request timeout: 14 in a minute"] == AT_S + 130
     assert marks["resolved: H10 App crashed"] == AT_S + 200
     assert "1 alert</small>" in await page(client, "/")
@@ -87,7 +87,7 @@ async def test_thresholds_are_lines_in_the_charts_if_values_come_near(
     html = await page(client)
     charts = {chart["key"]: chart["thresholds"] for chart in script_data(html)["charts"]}
     assert charts["response"] == [400]
-    assert charts["memory"] == [95]
+    assert charts["memory"] == [0.95 * 512]
     assert charts["load"] == [8]
     assert charts["failed"] == [2]
     assert "alert above 400 ms (late)" in html

@@ -16,8 +16,10 @@ CHOSEN = {
     "dyno": "web.*",
     "outcome": "failed",
     "compare": "week",
-    "scale": "linear",
+    "scale": "log",
+    "split": "dynos",
     "sort": "memory",
+    "order": "reverse",
 }
 
 
@@ -39,9 +41,20 @@ def test_a_form_keeps_the_parameters_that_it_does_not_ask_for() -> None:
     assert parse_state(CHOSEN).hidden_fields("start", "end", "process_type", "dyno", "outcome") == {
         "range": "6h",
         "compare": "week",
-        "scale": "linear",
+        "scale": "log",
+        "split": "dynos",
         "sort": "memory",
+        "order": "reverse",
     }
+
+
+def test_a_second_click_on_a_column_reverses_its_order() -> None:
+    assert PageState().sort_url("shop", "load", "name") == "/apps/shop?sort=load"
+    sorted_by_load = PageState(sort="load")
+    assert sorted_by_load.sort_url("shop", "load", "load") == ("/apps/shop?sort=load&order=reverse")
+    assert PageState(sort="load", order="reverse").sort_url("shop", "load", "load") == (
+        "/apps/shop?sort=load"
+    )
 
 
 @pytest.mark.parametrize("name", CHOSEN)
