@@ -1,0 +1,1 @@
+"""Detectors of one kind of problem each: they look at the newest intervals, and keep no state."""
