@@ -17,7 +17,8 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	tests/app/web/test_buffering.py tests/app/web/test_cardinality_limits.py tests/app/folding/test_fold_worker.py \
 	$(addprefix tests/app/receivers/test_,http_drain.py http_fast_path.py) tests/app/monitoring/test_exposition.py \
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
-	$(addprefix tests/app/rollup/test_,codec.py rollup.py) $(addprefix tests/app/cli/test_,simulate.py self_test.py)
+	$(addprefix tests/app/rollup/test_,codec.py rollup.py) tests/app/judgement/test_observe.py tests/app/verdicts \
+	$(addprefix tests/app/cli/test_,simulate.py self_test.py)
 .PHONY: help install run unit test test-slow test-kafka kafka check measures pictures format bench guarantees soak fuzz lock clean
 
 help: ## list the targets

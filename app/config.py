@@ -33,6 +33,7 @@ from app.support.loopback import is_loopback
 PREFIX = "DYNOMETER_"
 ENV_FILE = Path(".env")  # in the working directory
 _PREFIX_LIKENESS = 0.8
+_RETENTION_10M_MIN_S = 7 * 86_400
 _NEW_TOKEN = f"echo DYNOMETER_ADMIN_TOKEN=$(openssl rand -hex 32) >> {ENV_FILE}"
 ADMIN_TOKEN_LENGTH_MIN = 16
 EVERY_PROXY = "*"
@@ -105,6 +106,14 @@ def parse_properties(value: str) -> dict[str, str]:
     return properties
 
 
+def parse_globs(value: str) -> tuple[str, ...]:
+    """Patterns of app names with *, ? and [...], separated by spaces or commas."""
+    globs = tuple(value.replace(",", " ").split())
+    if not all(re.fullmatch(r"[a-z0-9*?\[\]!-]+", glob) for glob in globs):
+        raise ValueError("patterns of app names such as *-pr-[0-9]*, separated by spaces")
+    return globs
+
+
 def parse_proxies(value: str) -> tuple[str, ...]:
     """Addresses and networks, separated by commas; * for all."""
     proxies = tuple(part.strip() for part in value.split(",") if part.strip())
@@ -132,6 +141,7 @@ Size = Annotated[int, BeforeValidator(parse_size)]
 OptionalSize = Annotated[int, BeforeValidator(optional(parse_size))]
 PublicUrl = Annotated[str, BeforeValidator(parse_public_url)]
 Proxies = Annotated[tuple[str, ...], BeforeValidator(parse_proxies)]
+Globs = Annotated[tuple[str, ...], BeforeValidator(parse_globs)]
 Topic = Annotated[str, BeforeValidator(parse_topic)]
 Properties = Annotated[dict[str, str], BeforeValidator(parse_properties)]
 
@@ -227,10 +237,25 @@ class Settings(BaseSettings):
         "DYNOMETER_RETENTION_1M", "24h", "How long 1-minute intervals are kept."
     )
     retention_10m_s: Duration = setting(
-        "DYNOMETER_RETENTION_10M", "7d", "How long 10-minute intervals are kept."
+        "DYNOMETER_RETENTION_10M", "15d", "How long 10-minute intervals are kept."
     )
     retention_1h_s: Duration = setting(
         "DYNOMETER_RETENTION_1H", "90d", "How long 1-hour intervals are kept."
+    )
+    review_apps: Globs = setting(
+        "DYNOMETER_REVIEW_APPS",
+        "*-pr-[0-9]*",
+        "Names of review apps, which are never silent and never page.",
+    )
+    production_apps: Globs = setting(
+        "DYNOMETER_PRODUCTION_APPS",
+        "*-production *-prod",
+        "Names of production apps, which come first in the list of apps.",
+    )
+    staging_apps: Globs = setting(
+        "DYNOMETER_STAGING_APPS",
+        "*-staging *-stage",
+        "Names of staging apps, which come last in the list of apps.",
     )
     horizon_past_s: Duration = setting(
         "DYNOMETER_HORIZON_PAST", "24h", "Maximum age of a line on arrival."
@@ -317,6 +342,7 @@ class Settings(BaseSettings):
             ConfigError: a value is invalid, or two values contradict each other.
         """
         texts = {name: text for name, text in environ.items() if text}
+        _shorten_default_retention(texts)
         try:
             return cls.model_validate({"environ": _on_heroku(texts) if "DYNO" in texts else texts})
         except ValidationError as error:
@@ -416,6 +442,22 @@ SETTINGS = tuple(
     for field in Settings.model_fields.values()
 )
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+def _shorten_default_retention(texts: dict[str, str]) -> None:
+    """Keep 10-minute intervals no longer than hours, if only the retention of hours is set.
+
+    Before 15 days became the default, any retention of hours from 7 days on was accepted.
+    """
+    hours, minutes = "DYNOMETER_RETENTION_1H", "DYNOMETER_RETENTION_10M"
+    if hours not in texts or minutes in texts:
+        return
+    try:
+        hours_s, default_s = map(parse_duration, (texts[hours], _BY_NAME[minutes].default))
+    except ValueError:
+        return  # the check of each value says what is wrong with it
+    if _RETENTION_10M_MIN_S <= hours_s < default_s:
+        texts[minutes] = texts[hours]
 
 
 def _on_heroku(environ: Mapping[str, str]) -> dict[str, str]:

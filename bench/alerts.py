@@ -92,6 +92,19 @@ async def fill(
     await store.record_sightings(sightings, ttl_ms=TTL_MS)
 
 
+def new_worker(store: RedisStore, clock: Clock) -> AlertWorker:
+    """A worker that knows no app yet."""
+    return AlertWorker(
+        store,
+        RESOLUTIONS,
+        clock=clock,
+        url="https://metrics.example.com",
+        name="bench",
+        spool_since_s=lambda: 0,
+        directory=Path("nowhere"),
+    )
+
+
 async def run() -> None:
     """Print the table."""
     apps = [f"app-{number:03}" for number in range(APPS)]
@@ -104,18 +117,17 @@ async def run() -> None:
         clock = Clock(START_S - WEEK_S + MINUTE_S)
         await fill(store, clock, apps, recent_rollups)
         clock.now_s = START_S + 2 * MINUTE_S
-        worker = AlertWorker(
-            store,
-            RESOLUTIONS[0],
-            clock=clock,
-            url="https://metrics.example.com",
-            name="bench",
-            spool_since_s=lambda: 0,
-            directory=Path("nowhere"),
-        )
+        worker = new_worker(store, clock)
+        while len((await store.alert_tables(AlertTable.VERDICTS))[0]) < APPS:
+            clock.now_s += MINUTE_S
+            await fill(store, clock, apps, recent_rollups)
+            await worker.evaluate()
+        # Another worker takes over, and so leaves out the older past of the apps.
+        await worker.release()
+        worker = new_worker(store, clock)
         own_cpu_s: list[float] = []
         store_cpu_s: list[float] = []
-        for _ in range(ROUNDS + 2):  # in the first, nothing can be evaluated yet
+        for _ in range(1 + ROUNDS):
             clock.now_s += MINUTE_S
             await fill(store, clock, apps, recent_rollups)
             redis_s, started_s = await redis_cpu_s(client), time.process_time()
@@ -127,8 +139,8 @@ async def run() -> None:
         assert len(evaluated_times) == 1, evaluated_times
     print(f"{RULES} rules, {APPS} apps of {DYNOS} dynos, {REQUESTS_PER_MINUTE} requests a minute\n")
     rows = [
-        ("first of an hour", own_cpu_s[1], store_cpu_s[1]),
-        ("any other", median(own_cpu_s[2:]), median(store_cpu_s[2:])),
+        ("the first of a worker that takes over", own_cpu_s[0], store_cpu_s[0]),
+        ("any other", median(own_cpu_s[1:]), median(store_cpu_s[1:])),
     ]
     print(
         table(

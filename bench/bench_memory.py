@@ -74,7 +74,7 @@ async def run() -> None:
         "1m slot, bytes",
         "10m slot, bytes",
         "1h slot, bytes",
-        "all slots (24 h, 7 d, 90 d), MiB",
+        "all slots (24 h, 15 d, 90 d), MiB",
     )
     print(table(head, rows))
 

@@ -15,6 +15,7 @@ from typing import Any
 import redis.asyncio
 
 from app.dashboard.apps_overview import FRESH_S, AppsOverviewCache
+from app.judgement.verdict import Finding, Verdict
 from app.query.engine import answer
 from app.query.planner import QueryRequest, plan
 from app.rollup.codec import pack
@@ -25,10 +26,12 @@ from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import SlotWrite
 from app.storage.redis.slot_cache import SlotCache
 from app.storage.redis.store import RedisStore
+from app.verdicts.verdict_reader import VerdictReader
 from bench.corpus import START_S
 from bench.measure import table
 from bench.store import RESOLUTIONS, TTL_MS, minutes, private_store, redis_cpu_s
 from tests.support.store_calls import fold
+from tests.support.verdicts import store_verdict
 
 APP = "shop"
 DYNOS = 8
@@ -154,15 +157,21 @@ async def all_apps(rollups: list[Rollup]) -> None:
         for app, *_ in sightings:
             await fill(store, app, RESOLUTIONS[0], of_minutes, 60, now_s)
             await fill(store, app, RESOLUTIONS[2], hours, 1, now_s - 7 * DAY_S)
+            finding = Finding("failing", "degraded", now_s - 600, code="H12", value=0.05)
+            await store_verdict(
+                store, Verdict(app, "degraded", now_s - 600, 0, now_s, "Failing.", (finding,))
+            )
         overviews: dict[SlotCache, AppsOverviewCache] = {}
         at_s = float(now_s)
 
         async def rows_of() -> None:
             nonlocal at_s
             at_s += FRESH_S
-            cache = overviews.setdefault(store._slot_cache, AppsOverviewCache(RESOLUTIONS))
+            cache = overviews.setdefault(
+                store._slot_cache, AppsOverviewCache(RESOLUTIONS, VerdictReader(store, RESOLUTIONS))
+            )
             rows = await cache.get_all(store, sightings, at_s)
-            assert all(row.p95_ms for row in rows)
+            assert all(row.p95s_ms[-1] for row in rows)
 
         row = await measure(store, client, rows_of)
     print(f"\n### All apps: {APPS} with {DYNOS} dynos each (CPU)\n")

@@ -15,6 +15,8 @@ from bench import end_to_end, latency, peers, profile
 from bench.results import RESULTS, load
 from bench.rounds import ROLES
 from bench.svg import bars, lines
+from bench.verdicts.tables import VERDICT_TABLES
+from bench.verdicts.tables import format_table as format_rows_of_verdicts
 
 README = Path(__file__).parent / "README.md"
 PARAMETERS = ("lines_per_post", "apps", "dynos", "workers", "history_days")
@@ -34,6 +36,7 @@ def main() -> None:
         "profile": profile.format_table,
         "profile_100_apps": profile.format_table,
         **{f"grow_{name}": end_to_end.format_table for name in PARAMETERS},
+        **dict.fromkeys(VERDICT_TABLES, format_rows_of_verdicts),
     }
     for name, format_rows in formatters.items():
         result = load(name)
@@ -56,6 +59,8 @@ def replace_section(text: str, name: str, section: str) -> str:
 
 def describe_configuration(configuration: Mapping[str, Any]) -> str:
     """The versions in one line under a table; the JSON has the whole configuration."""
+    if seed := configuration.get("seed"):
+        return f"Python {configuration['python']}; seeds: {seed}."
     names = ("python", "uvicorn", "uvloop", "httptools", "redis-server", "rsyslog", "mtail")
     versions = [f"{name} {configuration[name]}" for name in names if configuration.get(name)]
     return (

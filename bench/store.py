@@ -22,7 +22,7 @@ from app.traffic.simulated_dyno import user_activity
 from bench.corpus import START_S, simulated_lines
 from parsers.framing import split
 
-RESOLUTIONS = resolutions(24 * HOUR_S, 7 * 24 * HOUR_S, 90 * 24 * HOUR_S)
+RESOLUTIONS = resolutions(24 * HOUR_S, 15 * 24 * HOUR_S, 90 * 24 * HOUR_S)
 TTL_MS = 3_600_000
 _LINES_PER_REQUEST = 1.55
 _VITALS_PER_DYNO_S = 0.1

@@ -78,6 +78,10 @@ class VisibleStore:
         allows = current_permissions.get().allows
         return await self._store.alert_history([app for app in apps if allows(app)], count)
 
+    async def episodes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        allows = current_permissions.get().allows
+        return await self._store.episodes([app for app in apps if allows(app)], count)
+
 
 EVERY_APP = ("*",)  # the default of a rule, which is stored without it
 

@@ -20,6 +20,7 @@ from app.alerting.channels.channel import (
 from app.alerting.channels.kinds import complete_and_check
 from app.alerting.config import read_config
 from app.alerting.default_rules import DEFAULT_RULES
+from app.alerting.former_rules import COMMON_FIELDS, FORMER_RULES
 from app.alerting.notification import compose_test
 from app.alerting.outbox import enqueue
 from app.alerting.rule import RULES_MAX, SERVICE, Rule, build_rule, pack_rule
@@ -62,12 +63,17 @@ class AlertAdmin:
     async def put_rule(self, name: str, fields: Mapping[str, Any]) -> Rule:
         """Create a rule, or change these fields of an existing one.
 
+        A limit for a built-in name changes the rule of that name that had one (former_rules).
+
         Raises:
             RuleError: the result is not a valid rule.
             AlertAdminError: there are too many rules.
         """
         config = await read_config(self._store)
         existing = config.rules.get(name)
+        is_about_limits = not fields.keys() <= COMMON_FIELDS and "kind" not in fields
+        if name not in config.custom_names and (existing is None or is_about_limits):
+            existing = FORMER_RULES.get(name, existing)
         existing_fields = msgspec.to_builtins(existing) if existing is not None else {"title": name}
         rule = build_rule({**existing_fields, **fields, "name": name})
         if len(config.custom_names - {name}) >= RULES_MAX:

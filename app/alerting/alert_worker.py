@@ -1,8 +1,13 @@
-"""The background task that evaluates alert rules and delivers notifications.
+"""The background task that judges apps, evaluates alert rules and delivers notifications.
 
-Every worker runs it, but only the holder of the lease acts. The results of an evaluation and the
-notifications it causes are written in one atomic step that succeeds only for the lease holder. So
-each minute is evaluated exactly once, even if workers are killed at any time.
+Every worker runs it, but only the holder of the lease acts. Verdicts, the results of an
+evaluation and the notifications it causes are written in one atomic step that succeeds only for the
+lease holder. So each minute is judged and evaluated exactly once, even if workers are killed at any
+time.
+
+A minute is judged twice: EARLY_AFTER_S after its end for readers and for alerts about apps that are
+down, and once all of its lines should have arrived. Only the second judgement goes on. Apps are
+judged whether or not there is a channel or a rule.
 """
 
 from __future__ import annotations
@@ -11,21 +16,25 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from app.alerting.channels.channel import Channel, unpack_health
+import msgspec
+
+from app.alerting.channels.channel import unpack_health
 from app.alerting.channels.delivery import ChannelSender
 from app.alerting.config import EMPTY_CONFIG, AlertConfig, read_config, unpack_readable
-from app.alerting.evaluator import Evaluation, Evaluator, rules_for
+from app.alerting.evaluator import CATCH_UP_MINUTES, Evaluation, Evaluator, rules_for
+from app.alerting.finding_rules import early_results, is_urgent, judge_findings
 from app.alerting.inhibition import NotificationPlan, select_notifications
 from app.alerting.inputs import RecentChanges, RuleQueries, read_recent_changes
 from app.alerting.lease import TTL_S, Lease
-from app.alerting.notification import Context, Notification, compose, compose_digest
+from app.alerting.notification import Context, Notification, compose
 from app.alerting.outbox import Outbox, enqueue
+from app.alerting.round import Round, notes_about, skipped_entry
 from app.alerting.rule import SERVICE
-from app.alerting.self_monitoring import SPOOLING, evaluate_service, read_service_state
+from app.alerting.self_monitoring import evaluate_service, read_service_state
 from app.alerting.state import (
     AppAlerts,
     HistoryEntry,
@@ -33,26 +42,39 @@ from app.alerting.state import (
     pack_json,
     unpack_app_alerts,
 )
-from app.alerting.state_machine import Transition
+from app.alerting.state_machine import Transition, fire_early
 from app.alerting.store_outage import FILE, StoreOutageNotifier
 from app.alerting.wording import describe_alert, describe_resolution, utc_time
+from app.judgement.verdict import Verdict
+from app.query.engine import APPS_PER_READ, list_packed
 from app.query.rates import SETTLED_AFTER_S
+from app.query.table import QueryRange
+from app.rollup.codec import PackError
 from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
-from app.rollup.time_range import TimeRange
 from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
 from app.storage.interface.apps import SeenApp
+from app.storage.interface.elements import Slot
 from app.storage.interface.errors import StoreError
 from app.storage.interface.folding import BacklogReader
-from app.storage.interface.rollups import RollupReader
+from app.storage.interface.rollups import Contents, RollupReader
 from app.storage.interface.status import StatusStore
+from app.verdicts.app_judges import AppJudge, AppJudges, StoredState
+from app.verdicts.fleet import Fleet, find_fleet
+from app.verdicts.interval_reader import interval_of
+from app.verdicts.spooling import SPOOLING
+from app.verdicts.verdict_record import (
+    VerdictRecord,
+    pack_verdict_record,
+    unpack_verdict_records,
+)
 
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+EARLY_AFTER_S = 15  # after the end of a minute, it is judged for the first time
 CONFIG_EVERY_S = 5  # the operator's changes take effect within this time
 # After an outage of the store, evaluation waits for other workers to report lines on their disks.
 RECOVERY_S = 2 * CONFIG_EVERY_S
-DIGEST_APPS = 6  # notifications about this many apps in one evaluation are merged into one
 WATCHED_S = 2 * DAY_S  # apps whose last line is younger than this are evaluated
 FORGOTTEN_S = 7 * DAY_S  # the state of an app that was not evaluated for this long is removed
 HEARTBEAT = "alerts"  # the heartbeat of the worker that evaluates
@@ -60,16 +82,16 @@ _HEARTBEAT_TTL_MS = 600_000
 _SPOOLING_TTL_MS = 30_000
 
 
-class _EvaluationRound(NamedTuple):
-    """The results of one evaluation of all apps, until they are committed."""
+class Tables(NamedTuple):
+    """The tables that a round reads, by app."""
 
-    changes: list[AlertChange]
-    history: dict[str, list[bytes]]
-    messages: list[Notification]
+    alerts: dict[str, AppAlerts]
+    records: dict[str, VerdictRecord]
+    pasts: dict[str, bytes]
 
 
 class AlertWorkerStore(RollupReader, AlertStore, BacklogReader, StatusStore, Protocol):
-    """What the worker needs of the store."""
+    """The roles of the store that the worker needs."""
 
 
 class AlertWorker:
@@ -78,32 +100,35 @@ class AlertWorker:
     def __init__(
         self,
         store: AlertWorkerStore,
-        minutes: Resolution,
+        tiers: Sequence[Resolution],
         *,
         clock: Callable[[], float],
         url: str,
         name: str,
         spool_since_s: Callable[[], int],
         directory: Path,
+        review_apps: Sequence[str] = (),
     ) -> None:
         """
         Args:
             store: holds the apps' rollups and the alerts.
-            minutes: the finest resolution.
+            tiers: the stored resolutions, finest first.
             clock: returns Unix time in seconds.
             url: the address of the pages, without a trailing slash.
             name: identifies this worker on this machine.
             spool_since_s: returns since when lines wait on this machine's disk; 0 if none do.
             directory: holds the record of notified channels while the store is unavailable.
+            review_apps: glob patterns of apps that come and go with a pull request.
         """
         self._store = store
-        self._minutes = minutes
+        self._minutes = tiers[0]
         self._clock = clock
         self._url = url
         self._name = f"{socket.gethostname()}-{name}"
         self._spool_since_s = spool_since_s
         self._lease = Lease(store)
-        self._evaluator = Evaluator(store, minutes)
+        self._evaluator = Evaluator(store, tiers[0])
+        self._judges = AppJudges(store, tiers, review_apps)
         sender = ChannelSender(clock)
         self._outbox = Outbox(store, self._lease, sender, clock, url)
         self._outage_notifier = StoreOutageNotifier(
@@ -114,6 +139,7 @@ class AlertWorker:
         self._quiet_apps: frozenset[str] = frozenset()  # replayed or simulated: never notified
         self._config_read_s = 0.0
         self._evaluated_s = 0
+        self._previewed_s = 0
         self._store_failed_s = 0.0
         self._is_spooling_published = False
         self._last_error = ""  # logged last, so that it is not repeated every second
@@ -126,7 +152,7 @@ class AlertWorker:
                 tasks.create_task(self._repeat(self.deliver), name="deliver alerts")
         finally:
             self.close()
-            await self._release()
+            await self.release()
 
     def close(self) -> None:
         """Release the lock that this process holds on this machine."""
@@ -152,7 +178,8 @@ class AlertWorker:
             log.error("alerts are delayed and will be retried: %s", problem, exc_info=error)
         self._last_error = problem
 
-    async def _release(self) -> None:
+    async def release(self) -> None:
+        """Let another worker take over."""
         try:
             await self._lease.release()
         except StoreError as error:
@@ -182,23 +209,29 @@ class AlertWorker:
 
     async def _evaluate_due(self, now_s: float) -> None:
         until_s = align(int(now_s - SETTLED_AFTER_S), MINUTE_S)
-        if until_s <= self._evaluated_s and abs(now_s - self._config_read_s) < CONFIG_EVERY_S:
+        early_s = align(int(now_s - EARLY_AFTER_S), MINUTE_S)
+        is_due = until_s > self._evaluated_s or early_s > self._previewed_s
+        if not is_due and abs(now_s - self._config_read_s) < CONFIG_EVERY_S:
             return
         self._config_read_s = now_s
         spooling_s = await self._publish_spooling()
         config = await read_config(self._store)
         await self._outage_notifier.report_recovery(self._store)
         if config != self._config:
+            if config.is_active and not self._config.is_active:
+                self._evaluated_s = 0  # the last minute was judged, but not evaluated
             self._config, self._queries = config, {}
-        if not config.is_active:
-            await self._lease.release()
-            return
-        if not await self._lease.hold() or until_s <= self._evaluated_s:
+        if not await self._lease.hold():
+            self._judges.clear()
             return
         # The clock may have moved backwards, hence both bounds.
         if self._store_failed_s <= now_s < self._store_failed_s + RECOVERY_S:
             return
-        await self._evaluate(now_s, until_s, spooling_s)
+        if until_s > self._evaluated_s:
+            await self._evaluate(now_s, until_s, spooling_s)
+        elif early_s > self._previewed_s:
+            self._previewed_s = early_s
+            await self._preview(now_s, early_s)
 
     async def _publish_spooling(self) -> int:
         """Report to the other workers since when lines wait on this machine's disk."""
@@ -209,9 +242,11 @@ class AlertWorker:
         self._is_spooling_published = bool(since_s)
         return since_s
 
+    # --- a round, once a minute is complete ---------------------------------------------------
+
     async def _evaluate(self, now_s: float, until_s: int, spooling_s: int) -> None:
-        states, healths, channels = await self._store.alert_tables(
-            AlertTable.STATES, AlertTable.HEALTH, AlertTable.CHANNELS
+        states, healths, channels, verdicts = await self._store.alert_tables(
+            AlertTable.STATES, AlertTable.HEALTH, AlertTable.CHANNELS, AlertTable.VERDICTS
         )
         service = await read_service_state(
             self._store,
@@ -225,66 +260,207 @@ class AlertWorker:
             # Lines are a little older than their arrival, so the minute before may lack some too.
             complete_s = min(until_s, align(service.spooling_since_s, MINUTE_S) - MINUTE_S)
             delay_reason = f"lines since {utc_time(service.spooling_since_s, now_s)} wait on disk"
-        alerts_by_app = unpack_readable(states, unpack_app_alerts, "state of")
-        orphans = healths.keys() - channels  # of removed channels
-        results = _EvaluationRound(self._expired_records(alerts_by_app, orphans, now_s), {}, [])
-        evaluation = evaluate_service(self._config.rules, alerts_by_app.get(SERVICE), service)
-        await self._collect(results, SERVICE, evaluation, now_s)
-        lease_held_s = time.monotonic()
-        apps = await self._store.seen_apps()
-        self._quiet_apps = frozenset(
-            seen_app.app for seen_app in apps if not seen_app.origin.notifies
+        tables = Tables(
+            unpack_readable(states, unpack_app_alerts, "state of"),
+            unpack_verdict_records(verdicts),
+            {},
         )
-        reachable = set(await self._store.reachable_apps([seen_app.app for seen_app in apps]))
-        for seen_app in apps:
-            if seen_app.app not in reachable:
-                continue  # its shard is down; its minutes are evaluated after recovery
-            before = alerts_by_app.get(seen_app.app)
-            is_watched = now_s - seen_app.last_seen_s < WATCHED_S or (before and before.alerts)
-            if is_watched and (before is None or before.evaluated_s < complete_s):
-                await self._evaluate_app(results, seen_app, before, complete_s, now_s)
-                await asyncio.sleep(0)
-            if time.monotonic() - lease_held_s > TTL_S / 3:
-                lease_held_s = time.monotonic()
-                if not await self._lease.hold():
-                    return
+        orphans = healths.keys() - channels  # of removed channels
+        results = Round(self._expired_records(tables, orphans, now_s))
+        if not await self._evaluate_apps(results, tables, complete_s, now_s):
+            return
+        fleet = self._find_fleet(results)
+        if self._config.is_active:
+            evaluation = evaluate_service(
+                self._config.rules, tables.alerts.get(SERVICE), service._replace(fleet=fleet)
+            )
+            await self._collect(results, SERVICE, evaluation, now_s, None)
+        for app, app_evaluation in results.evaluations.items():
+            await self._collect(results, app, app_evaluation, now_s, fleet)
+            await asyncio.sleep(0)
         if await self._commit(results, now_s):
             self._evaluated_s = complete_s
             self._last_error = ""
             await self._publish_progress(complete_s, delay_reason)
 
+    async def _evaluate_apps(
+        self, results: Round, tables: Tables, complete_s: int, now_s: float
+    ) -> bool:
+        """Judge and evaluate all apps; False if the lease was lost meanwhile."""
+        lease_held_s = time.monotonic()
+        apps = await self._watched_apps(tables, now_s)
+        self._judges.begin_round([seen_app.app for seen_app in apps])
+        if any(self._judges.known(seen_app.app) is None for seen_app in apps):
+            (pasts,) = await self._store.alert_tables(AlertTable.PASTS)
+            tables.pasts.update(pasts)
+        # An app that is known only needs to be caught up with; one that is new, a whole day.
+        for seen_app in sorted(apps, key=lambda seen_app: seen_app.app not in tables.records):
+            await self._evaluate_app(results, seen_app, tables, complete_s, now_s)
+            await asyncio.sleep(0)
+            if time.monotonic() - lease_held_s > TTL_S / 3:
+                lease_held_s = time.monotonic()
+                if not await self._lease.hold():
+                    return False
+        return await self._backfill(results, apps, now_s)
+
+    async def _backfill(self, results: Round, apps: Sequence[SeenApp], now_s: float) -> bool:
+        """Judge the past of apps that are new, as far as this round has time for it."""
+        for seen_app in apps:
+            judge = self._judges.known(seen_app.app)
+            if judge is None or not judge.is_new or seen_app.app not in results.verdicts:
+                continue
+            try:
+                episodes = await self._judges.backfill(seen_app, now_s)
+            except PackError as error:
+                self._log_once(f"the past of {seen_app.app} cannot be judged: {error}", error)
+                continue
+            if not judge.is_new:
+                results.add_verdict(seen_app.app, judge, earlier=episodes)
+                if not await self._lease.hold():
+                    return False
+        return True
+
+    async def _watched_apps(self, tables: Tables, now_s: float) -> list[SeenApp]:
+        """The apps to evaluate. While its shard is down, an app waits for the recovery."""
+        apps = await self._store.seen_apps()
+        self._quiet_apps = frozenset(
+            seen_app.app for seen_app in apps if not seen_app.origin.notifies
+        )
+        reachable = set(await self._store.reachable_apps([seen_app.app for seen_app in apps]))
+        return [
+            seen_app
+            for seen_app in apps
+            if seen_app.app in reachable
+            and (
+                now_s - seen_app.last_seen_s < WATCHED_S
+                or ((before := tables.alerts.get(seen_app.app)) and before.alerts)
+            )
+        ]
+
     async def _evaluate_app(
-        self,
-        results: _EvaluationRound,
-        seen_app: SeenApp,
-        before: AppAlerts | None,
-        until_s: int,
-        now_s: float,
+        self, results: Round, seen_app: SeenApp, tables: Tables, until_s: int, now_s: float
     ) -> None:
         app = seen_app.app
-        queries = self._queries_for(app)
-        if not queries.rules:
-            return
+        before = tables.alerts.get(app)
         try:
-            evaluation = await self._evaluator.evaluate(seen_app, before, queries, until_s, now_s)
-            await self._collect(results, app, evaluation, now_s)
+            judge = await self._start_judge(seen_app, tables, until_s, now_s)
+            queries = self._queries_for(app)
+            if not self._config.is_active or not queries.rules:
+                if judge is not None and judge.judged_until_s < until_s:
+                    await self._evaluator.judge(seen_app, judge, until_s)
+            elif before is None or before.evaluated_s < until_s:
+                results.evaluations[app] = await self._evaluator.evaluate(
+                    seen_app, before, queries, judge, until_s, now_s
+                )
+            if judge is not None:
+                results.add_verdict(app, judge)
         except StoreError:
+            self._judges.drop(app)
             raise
         except Exception as error:  # a failure for one app must not silence the others
+            self._judges.drop(app)
             self._log_once(f"{app} cannot be evaluated: {type(error).__name__}: {error}", error)
 
+    async def _start_judge(
+        self, seen_app: SeenApp, tables: Tables, until_s: int, now_s: float
+    ) -> AppJudge | None:
+        """The judge of an app; None if others come first."""
+        record = tables.records.get(seen_app.app)
+        # The past of a new app is judged here, and the minutes that still deserve an alert below.
+        behind_minutes = CATCH_UP_MINUTES if record else 1
+        try:
+            return await self._judges.ready(
+                seen_app,
+                StoredState(record, tables.pasts.get(seen_app.app, b"")),
+                until_s - behind_minutes * MINUTE_S,
+                now_s,
+            )
+        except PackError as error:  # its rules may still be evaluated
+            self._log_once(f"{seen_app.app} cannot be judged: {error}", error)
+            return None
+
+    def _find_fleet(self, results: Round) -> Fleet | None:
+        """The problem that many apps have; apps that only were replayed have none with others."""
+        return find_fleet(
+            [verdict for app, verdict in results.verdicts.items() if app not in self._quiet_apps]
+        )
+
+    # --- a round, as soon as a minute has ended -----------------------------------------------
+
+    async def _preview(self, now_s: float, until_s: int) -> None:
+        """Publish the verdicts of the minute that has just ended, and send urgent alerts."""
+        judges = self._judges.judged_until(until_s - MINUTE_S)
+        if not judges or self._spool_since_s():
+            return
+        results = Round()
+        slot = Slot(self._minutes.name, until_s - MINUTE_S)
+        reachable = await self._store.reachable_apps(list(judges))
+        for first in range(0, len(reachable), APPS_PER_READ):
+            apps = reachable[first : first + APPS_PER_READ]
+            contents = await self._store.read_many([(app, [slot]) for app in apps])
+            for app, content in zip(apps, contents, strict=True):
+                self._preview_app(results, app, judges[app], content, until_s)
+                await asyncio.sleep(0)
+        if any(map(is_urgent, results.verdicts.values())) and self._config.is_active:
+            await self._alert_early(results, until_s, now_s)
+        await self._commit(results, now_s)
+
+    def _preview_app(
+        self, results: Round, app: str, judge: AppJudge, contents: Contents, until_s: int
+    ) -> None:
+        minute_s = until_s - MINUTE_S
+        time_range = QueryRange(minute_s, until_s, MINUTE_S, self._minutes)
+        try:
+            packed_rollups = [data for _, data in list_packed(contents, time_range)]
+            verdict = judge.preview(interval_of(packed_rollups, minute_s))
+        except PackError as error:
+            self._log_once(f"{app} cannot be judged: {error}", error)
+            return
+        results.verdicts[app] = verdict
+        record = judge.record()
+        if record is not None:
+            record = msgspec.structs.replace(record, verdict=verdict)
+            results.changes.append(
+                AlertChange(AlertTable.VERDICTS, app, pack_verdict_record(record))
+            )
+
+    async def _alert_early(self, results: Round, end_s: int, now_s: float) -> None:
+        """Alert about apps that are down. Their other alerts wait until the minute is final."""
+        (states,) = await self._store.alert_tables(AlertTable.STATES)
+        alerts_by_app = unpack_readable(states, unpack_app_alerts, "state of")
+        fleet = self._find_fleet(results)
+        for app, verdict in results.verdicts.items():
+            before = alerts_by_app.get(app)
+            if before is None or not is_urgent(verdict):
+                continue
+            rules = self._queries_for(app).rules
+            urgent = early_results(judge_findings(rules, before, verdict), verdict)
+            after, transitions = fire_early(before, rules, urgent, end_s)
+            if transitions:
+                await self._collect(results, app, Evaluation(after, transitions), now_s, fleet)
+
     def _expired_records(
-        self, alerts_by_app: Mapping[str, AppAlerts], healths: Iterable[str], now_s: float
+        self, tables: Tables, healths: Iterable[str], now_s: float
     ) -> list[AlertChange]:
         """Remove the state of apps that are no longer evaluated, mutes that ended, and these
         healths.
         """
         states = [
-            app for app, alerts in alerts_by_app.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
+            app for app, alerts in tables.alerts.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
+        ]
+        verdicts = [
+            app
+            for app, record in tables.records.items()
+            if now_s - record.judged_until_s > FORGOTTEN_S
         ]
         mutes = [app for app, mute in self._config.mutes.items() if mute.until_s <= now_s]
         return [
             *(AlertChange(AlertTable.STATES, app, b"") for app in states),
+            *(
+                AlertChange(table, app, b"")
+                for app in verdicts
+                for table in (AlertTable.VERDICTS, AlertTable.PASTS)
+            ),
             *(AlertChange(AlertTable.MUTES, app, b"") for app in mutes),
             *(AlertChange(AlertTable.HEALTH, name, b"") for name in healths),
         ]
@@ -297,15 +473,25 @@ class AlertWorker:
         return self._queries[names]
 
     async def _collect(
-        self, results: _EvaluationRound, app: str, evaluation: Evaluation, now_s: float
+        self,
+        results: Round,
+        app: str,
+        evaluation: Evaluation,
+        now_s: float,
+        fleet: Fleet | None,
     ) -> None:
-        """Add the state, history and notification of one app to the round."""
+        """Add the state, history and notification of one app to the round.
+
+        Alerts that `fleet` explains are not notified: its own alert is.
+        """
         config = self._config
+        explained_rules = self._explained_rules(fleet, app, results.verdicts.get(app))
         plan = select_notifications(
             evaluation.state,
             config.rules,
             lambda rule: (
                 app in self._quiet_apps
+                or rule in explained_rules
                 or config.is_muted(app, now_s)
                 or not self._has_channel_for(app, rule)
             ),
@@ -316,12 +502,27 @@ class AlertWorker:
             for transition in evaluation.transitions
         ]
         if evaluation.skipped_range:
-            entries.append(_skipped_entry(evaluation, now_s))
+            entries.append(skipped_entry(evaluation, now_s))
         if entries:
             results.history[app] = [pack_json(entry) for entry in entries]
         results.changes.append(AlertChange(AlertTable.STATES, app, pack_app_alerts(plan.state)))
         if plan:
             results.messages.append(await self._message(app, plan, evaluation, now_s))
+
+    def _explained_rules(
+        self, fleet: Fleet | None, app: str, verdict: Verdict | None
+    ) -> frozenset[str]:
+        """The rules with alerts about an app that the problem of many apps explains."""
+        is_told = any(
+            rule.kind == "fleet" and rule.enabled and self._has_channel_for(SERVICE, rule.name)
+            for rule in self._config.rules.values()
+        )
+        if fleet is None or verdict is None or not is_told:
+            return frozenset()
+        kinds = {finding.kind for finding in verdict.findings if fleet.explains(app, finding)}
+        return frozenset(
+            rule.name for rule in self._config.rules.values() if kinds.intersection(rule.findings)
+        )
 
     def _history_entry(
         self, transition: Transition, now_s: float, notified_ids: set[str]
@@ -355,7 +556,11 @@ class AlertWorker:
                 self._store, app, first_start_s, int(now_s), self._minutes
             )
         context = Context(
-            int(now_s), self._url, recent.events, recent.last_release, _notes(evaluation, now_s)
+            int(now_s),
+            self._url,
+            recent.events,
+            recent.last_release,
+            notes_about(evaluation, now_s),
         )
         return compose(
             app, plan.new_alerts, plan.ended_alerts, plan.other_alerts, self._config.rules, context
@@ -366,61 +571,20 @@ class AlertWorker:
         severity = rule.severity if rule is not None else "warn"
         return any(channel.accepts(app, severity) for channel in self._config.channels.values())
 
-    async def _commit(self, results: _EvaluationRound, now_s: float) -> bool:
+    async def _commit(self, results: Round, now_s: float) -> bool:
         """Write the round in one step; False, and nothing written, if the lease was lost."""
+        results.forget_others({seen_app.app for seen_app in await self._store.seen_apps()})
         changes = list(results.changes)
         for channel in self._config.channels.values():
-            for message in _messages_for(results.messages, channel, self._url):
+            for message in results.messages_for(channel, self._url):
                 changes += enqueue(message, [channel], int(now_s))
         return await self._store.change_alerts(
-            changes, history=results.history, lease=self._lease.token
+            changes,
+            history=results.history,
+            episodes=results.episodes,
+            lease=self._lease.token,
         )
 
     async def _publish_progress(self, complete_s: int, delay_reason: str) -> None:
         fields = {"evaluated_s": str(complete_s), "waiting": delay_reason, "worker": self._name}
         await self._store.write_status(HEARTBEAT, fields, ttl_ms=_HEARTBEAT_TTL_MS)
-
-
-def _messages_for(messages: list[Notification], channel: Channel, url: str) -> list[Notification]:
-    """The notifications for one channel. Those about many apps become one digest. A channel gets
-    no notifications about its own failure.
-    """
-    own_messages = [
-        message
-        for message in messages
-        if channel.accepts(message.app, message.severity)
-        and not all(
-            item.rule == "channel-fails" and item.key == channel.name for item in message.alerts
-        )
-    ]
-    apps = [message for message in own_messages if message.app != SERVICE]
-    if len(apps) < DIGEST_APPS:
-        return own_messages
-    return [
-        *(message for message in own_messages if message.app == SERVICE),
-        compose_digest(apps, url),
-    ]
-
-
-def _notes(evaluation: Evaluation, now_s: float) -> tuple[str, ...]:
-    notes = []
-    if evaluation.late_range:
-        first, last = _range_in_words(evaluation.late_range, now_s)
-        notes.append(
-            f"{first} to {last} was evaluated late because Dynometer or Redis was unavailable. "
-            "Problems that began and ended in that time appear only in the history."
-        )
-    if evaluation.lines_lost:
-        notes.append(
-            f"Heroku lost {evaluation.lines_lost:,} lines in this time, so counts are too low."
-        )
-    return tuple(notes)
-
-
-def _skipped_entry(evaluation: Evaluation, now_s: float) -> HistoryEntry:
-    first, last = _range_in_words(evaluation.skipped_range, now_s)
-    return HistoryEntry(int(now_s), "skipped", f"{first} to {last} was not evaluated: too long ago")
-
-
-def _range_in_words(span: TimeRange, now_s: float) -> tuple[str, str]:
-    return utc_time(span.start_s, now_s), utc_time(span.end_s, now_s)

@@ -108,7 +108,7 @@ class RuleQuery:
         return None if rate is None else rate / MINUTE_S
 
     def plan_details(self, window: QueryRange, key: str) -> dict[str, Query]:
-        """Queries for what a notification about this value of the rule's label adds.
+        """Queries for the details that a notification about this value of the rule's label adds.
 
         "dynos" asks for the value of each dyno (of a distribution, the mean), "parts" for each
         value of the rule's label `told_by`.

@@ -1,118 +1,137 @@
 """The built-in rules. They apply once there is a channel.
 
-A stored rule of the same name replaces a built-in one. Rules on memory and load wait for some
-minutes, since these values vary by nature. Errors that should never happen fire immediately.
+A stored rule of the same name replaces a built-in one. Rules about apps fire from findings: an app
+is judged once, and pages, lists and alerts say the same. A finding ends only after
+some quiet minutes, so the rule itself does not wait.
 """
 
 from __future__ import annotations
 
 from app.alerting.rule import Rule
 
-_BROKEN = ("H10", "H12", "H13", "H14", "H99")
-
+# So long a warning waits for the page that explains it: the first minute of an outage is seldom
+# bad as a whole, so it looks like a smaller problem.
+BEFORE_WARNING_MINUTES = 2
 DEFAULT_RULES = (
     Rule(
         name="app-broken",
-        title="Heroku error pages",
-        metric="heroku_errors",
-        stat="sum",
-        filters={"code": _BROKEN},
+        title="down",
+        kind="finding",
+        findings=("no_dyno", "failing"),
+        states=("down",),
         told_by="code",
+        quiet_minutes=1,
         severity="page",
-        means="Requests got an error page from Heroku instead of the app's answer.",
+        means="More than half of the requests fail, or no dyno can answer.",
         look="The changes just before, and the app's log at that time.",
     ),
     Rule(
         name="requests-fail",
         title="failed requests",
-        metric="requests",
-        stat="share",
-        filters={"outcome": ("failed",)},
-        limit=0.02,
-        resolve=0.015,
-        count_min=50,  # so that a single failure never fires it
-        severity="page",
+        kind="finding",
+        findings=("failing",),
+        states=("degraded",),
+        told_by="code",
+        for_minutes=BEFORE_WARNING_MINUTES,
+        quiet_minutes=1,
         explained_by=("app-broken",),
-        means="More than 2 % of the requests ended with a status of 500 or above, or without one. "
-        "Requests during maintenance (H80) do not count as failed.",
+        means="More requests than usual ended with a status of 500 or above, or without one: over "
+        "2 %, and more than chance explains. Requests during maintenance (H80) do not count.",
         look="The statuses and error codes on the app's page, and the app's log.",
     ),
     Rule(
         name="slow",
-        title="p95 response time",
-        metric="service_time_ms",
-        stat="p95",
+        title="slow responses",
+        kind="finding",
+        findings=("slow",),
+        states=("degraded",),
         by="process_type",
-        compare="week",
-        limit=2,
-        resolve=1.6,
-        floor=500,
-        count_min=20,
+        quiet_minutes=1,
         explained_by=("app-broken",),
-        means="One request in twenty takes longer than this: over twice as long as in the same "
-        "hour of last week, and over half a second.",
+        means="One request in twenty takes longer than this: much longer than at the same time of "
+        "yesterday and last week.",
         look="The last release, memory and load of the dynos, then databases and other backends.",
+    ),
+    Rule(
+        name="crash-loop",
+        title="crash loop",
+        kind="finding",
+        findings=("crash_loop",),
+        states=("down", "degraded"),
+        by="process_type",
+        for_minutes=BEFORE_WARNING_MINUTES,
+        quiet_minutes=1,
+        explained_by=("app-broken",),
+        means="Dynos of this process type crash again and again, or stay crashed.",
+        look="The app's log before the crash, and the last release or config change.",
     ),
     Rule(
         name="memory-exceeded",
         title="memory quota exceeded (R14)",
-        metric="heroku_errors",
-        stat="sum",
-        filters={"code": ("R14",)},
+        kind="finding",
+        findings=("memory_exceeded",),
+        states=("degraded",),
         by="process_type",
-        for_minutes=5,
-        means="For 5 minutes, a dyno has used more memory than its quota. It swaps, which makes it "
-        "slow.",
+        quiet_minutes=1,
+        means="A dyno uses more memory than its quota. It swaps, which makes it slow.",
         look="Memory since the last restart; a steady rise is a leak. A restart helps for a while. "
         "Fewer processes per dyno or a larger dyno help longer.",
     ),
     Rule(
         name="memory-killed",
         title="killed for using too much memory (R15)",
-        metric="heroku_errors",
-        stat="sum",
-        filters={"code": ("R15",)},
+        kind="finding",
+        findings=("memory_killed",),
         by="process_type",
-        severity="page",
+        quiet_minutes=1,
         means="A dyno used far more than its memory quota, and Heroku killed it.",
         look="The requests and jobs at that time. One was huge, or memory leaked (R14 before).",
     ),
     Rule(
         name="memory-high",
         title="memory",
-        metric="memory_quota_used_ratio",
-        stat="max",
+        kind="finding",
+        findings=("memory_high",),
         by="process_type",
-        limit=0.95,
-        resolve=0.9,
-        for_minutes=2,
+        quiet_minutes=1,
         explained_by=("memory-exceeded", "memory-killed"),
-        means="The fullest dyno is close to its memory quota. Above the quota it swaps (R14).",
+        means="The fullest dyno is close to its memory quota, or will be if memory goes on rising. "
+        "Above the quota it swaps (R14).",
         look="Whether memory rises steadily, and since which release.",
-    ),
-    Rule(
-        name="load-high",
-        title="load",
-        metric="load_avg_1m",
-        stat="max",
-        by="process_type",
-        limit=16,
-        limits={"web": 8},
-        for_minutes=5,
-        means="More tasks need a CPU than there are CPU threads. Standard dynos share 8.",
-        look="Response times, request rate and queued jobs. More or larger dynos help. To set the "
-        "limit for your dynos: dynometer alerts add load-high --limit-of web=32",
     ),
     Rule(
         name="no-data",
         title="no data",
-        kind="no_data",
-        limit=5,
+        kind="finding",
+        findings=("silent",),
+        states=("silent",),
         quiet_minutes=1,
         severity="page",
-        means="No log line for 5 minutes from an app that logged nearly every minute. The app is "
-        "down, its drain was removed, or Heroku delivers late.",
+        means="No log line for longer than this app is ever silent at this time. The app is down, "
+        "its drain was removed, or Heroku delivers late.",
         look="heroku ps and heroku drains for the app, and status.heroku.com.",
+    ),
+    Rule(
+        name="unreadable",
+        title="unreadable lines",
+        kind="finding",
+        findings=("unreadable",),
+        states=("unreadable",),
+        quiet_minutes=1,
+        means="Lines arrive from this app, but none can be read, so nothing is known about it.",
+        look="The reasons in the log-line accounting on the app's page, and what changes the lines "
+        "on their way.",
+    ),
+    Rule(
+        name="fleet",
+        title="many apps at the same time",
+        kind="fleet",
+        limit=3,
+        quiet_minutes=1,
+        severity="page",
+        means="Many apps fell silent or got H99 within two minutes. The cause is one that they "
+        "share: Heroku, the delivery of logs, or Dynometer.",
+        look="status.heroku.com, then /readyz and dynometer doctor.",
     ),
     Rule(
         name="lines-lost",

@@ -1,4 +1,4 @@
-"""Evaluates the rules for one app: each complete minute once, from the last evaluated one on."""
+"""Judges one app and evaluates its rules: each complete minute once, from the last one on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from app.alerting.finding_rules import end_with_findings, judge_findings
 from app.alerting.inputs import (
     LastWeek,
     Minute,
@@ -19,25 +20,31 @@ from app.alerting.state import AppAlerts
 from app.alerting.state_machine import (
     QUIET,
     UNKNOWN,
+    Comparison,
     MinuteActivity,
     MinuteResult,
     Transition,
-    Verdict,
     evaluate_minute,
     judge_silence,
     judge_value,
     record_activity,
 )
 from app.alerting.wording import dyno_in_words
+from app.judgement.verdict import Verdict
 from app.query.rates import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
+from app.verdicts.app_judges import AppJudge
+from app.verdicts.interval_reader import interval_of
 
 CATCH_UP_MINUTES = 120  # older minutes are skipped: their problems no longer deserve an alert
 LATE_S = 180  # a minute evaluated this long after its end is late: we or the store were down
 BEFORE_FIRST_MINUTES = 15  # read of a new app, to learn whether it logs regularly
+
+
+NO_RULES = RuleQueries(())
 
 
 class Evaluation(NamedTuple):
@@ -68,10 +75,22 @@ class Evaluator:
         seen_app: SeenApp,
         before: AppAlerts | None,
         queries: RuleQueries,
+        judge: AppJudge | None,
         until_s: int,
         now_s: float,
     ) -> Evaluation:
-        """Evaluate the app's minutes up to `until_s`, which must all be complete.
+        """Judge the app's minutes up to `until_s`, and evaluate them by the rules.
+
+        All of them must be complete. A minute that was judged before, but not evaluated, changes
+        no alert about findings.
+
+        Args:
+            seen_app: the app.
+            before: its alerts; None if it was never evaluated.
+            queries: its rules.
+            judge: its judge; None if it is not ready.
+            until_s: the end of the last minute.
+            now_s: Unix seconds.
 
         Raises:
             StoreUnavailable, PackError, TooManySeries
@@ -81,24 +100,56 @@ class Evaluator:
         earliest = until_s - CATCH_UP_MINUTES * MINUTE_S
         start = max(alerts.evaluated_s, earliest)
         skipped_range = TimeRange(alerts.evaluated_s, start)
-        inputs = await read_inputs(self._store, seen_app, queries, start, until_s, self._minutes)
+        first = min(start, judge.judged_until_s) if judge else start
+        inputs = await read_inputs(self._store, seen_app, queries, first, until_s, self._minutes)
         transitions: list[Transition] = []
         late_end, lines_lost = start, 0
-        for end_s in range(start + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
+        for end_s in range(first + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
             await asyncio.sleep(0)
-            minute = inputs.minute(end_s)
             is_late = now_s > end_s + SETTLED_AFTER_S + LATE_S
+            verdict = await self._judge(judge, inputs, end_s, is_late=is_late)
+            if end_s <= start:
+                continue
+            minute = inputs.minute(end_s)
             late_end = end_s if is_late else late_end
             lines_lost += minute.lines_lost
             alerts = record_activity(alerts, _minute_activity(minute, is_late=is_late))
             results = await self._judge_minute(seen_app, alerts, queries, inputs, minute)
+            results.update(judge_findings(queries.rules, alerts, verdict))
             alerts, minute_transitions = evaluate_minute(
                 alerts, queries.rules, results, end_s, has_lines=minute.has_lines
+            )
+            findings = judge.open_findings if judge else ()
+            alerts, minute_transitions = end_with_findings(
+                alerts, minute_transitions, queries.rules_by_name, findings, end_s
             )
             transitions += minute_transitions
         return Evaluation(
             alerts, transitions, TimeRange(start, late_end), skipped_range, lines_lost
         )
+
+    async def judge(self, seen_app: SeenApp, judge: AppJudge, until_s: int) -> None:
+        """Judge the app's minutes up to `until_s` where no rule is evaluated.
+
+        Raises:
+            StoreUnavailable, PackError
+        """
+        first = judge.judged_until_s
+        inputs = await read_inputs(self._store, seen_app, NO_RULES, first, until_s, self._minutes)
+        for end_s in range(first + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
+            await self._judge(judge, inputs, end_s, is_late=False)
+
+    async def _judge(
+        self, judge: AppJudge | None, inputs: RuleInputs, end_s: int, *, is_late: bool
+    ) -> Verdict | None:
+        minute_s = end_s - MINUTE_S
+        if judge is None or minute_s < judge.judged_until_s:
+            return judge.verdict if judge and end_s == judge.judged_until_s else None
+        await judge.prepare(minute_s)
+        interval = interval_of(inputs.packed(minute_s), minute_s)
+        if is_late and not interval.is_heard:  # a lack of lines may be our own outage
+            interval = interval._replace(is_complete=False)
+        return judge.advance(interval)
 
     async def _initial_state(self, app: str, start: int) -> AppAlerts:
         """The state of an app that was never evaluated, as of `start`."""
@@ -142,7 +193,7 @@ class Evaluator:
                 result = judge_value(rule, key, measurement, last_week)
                 if rule.below and minute.complete < rule.over_minutes:
                     result = UNKNOWN
-                if result.verdict is Verdict.BREACH:
+                if result.comparison is Comparison.BREACH:
                     breaches.append((query, key))
                 results.setdefault(rule.name, {})[key] = result
         all_details = inputs.details(breaches, minute)
@@ -168,8 +219,8 @@ def _judge_app_rule(
         )
         return judge_silence(rule, alerts, is_firing=is_firing)
     if rule.kind == "lost":
-        verdict = Verdict.BREACH if minute.lines_lost > rule.limit else Verdict.QUIET
-        return MinuteResult(verdict, minute.lines_lost, rule.limit)
+        comparison = Comparison.BREACH if minute.lines_lost > rule.limit else Comparison.QUIET
+        return MinuteResult(comparison, minute.lines_lost, rule.limit)
     return None
 
 

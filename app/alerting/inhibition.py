@@ -15,6 +15,7 @@ import msgspec
 from app.alerting.rule import Rule
 from app.alerting.state import Alert, AppAlerts
 from app.alerting.state_machine import required_quiet_minutes
+from app.judgement.incidents import ENDING_AT_ONCE, JOIN_S
 
 RESOLVE_TOGETHER_MINUTES = 5  # a resolution waits this long for others that are close
 
@@ -57,7 +58,16 @@ def select_notifications(
         and not is_muted(alert.rule)
         and not _is_inhibited(alert, rules, firing_rules)
     ]
-    ended_alerts = [alert for alert in app.alerts if alert.phase == "over" and alert.is_notified]
+    # While an alert fires that explains one which is over, little has got better.
+    ended_alerts = [
+        alert
+        for alert in app.alerts
+        if alert.phase == "over"
+        and alert.is_notified
+        and not _is_inhibited(alert, rules, firing_rules)
+    ]
+    if any(_may_go_on(alert, rules, app.evaluated_s) for alert in ended_alerts):
+        ended_alerts = []
     notified_alerts = [alert for alert in firing if alert.is_notified]
     if not new_alerts and any(_is_nearly_over(alert, rules) for alert in notified_alerts):
         ended_alerts = []
@@ -81,6 +91,17 @@ def select_notifications(
 def _is_inhibited(alert: Alert, rules: Mapping[str, Rule], firing: set[str]) -> bool:
     rule = rules.get(alert.rule)
     return rule is not None and not firing.isdisjoint(rule.explained_by)
+
+
+def _may_go_on(alert: Alert, rules: Mapping[str, Rule], now_s: int) -> bool:
+    """Whether the finding would be the same one if its problem came again now."""
+    rule = rules.get(alert.rule)
+    return (
+        rule is not None
+        and rule.kind == "finding"
+        and not ENDING_AT_ONCE.issuperset(rule.findings)
+        and now_s - alert.last_breach_s < JOIN_S
+    )
 
 
 def _is_nearly_over(alert: Alert, rules: Mapping[str, Rule]) -> bool:

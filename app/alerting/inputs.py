@@ -38,6 +38,7 @@ class RuleQueries:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self.rules = tuple(rules)
+        self.rules_by_name = {rule.name: rule for rule in rules}
         self.metric_queries = [RuleQuery(rule) for rule in rules if rule.kind == "metric"]
         self.over_minutes = max(
             (query.rule.over_minutes for query in self.metric_queries), default=1
@@ -75,7 +76,7 @@ def window_of(query: RuleQuery, end_s: int, minutes: Resolution, first_s: int) -
 
 
 class Minute(NamedTuple):
-    """What the rules need to know about the minute that ends at `end_s`, from one scan.
+    """The facts that rules need about the minute that ends at `end_s`, from one scan.
 
     lines_lost   by Heroku, before delivery
     event_kinds  kinds of the events in the minute
@@ -115,6 +116,10 @@ class RuleInputs:
         self._packed_by_minute: dict[int, list[bytes]] = {}
         for start, data in packed_rollups:
             self._packed_by_minute.setdefault(start, []).append(data)
+
+    def packed(self, minute_s: int) -> list[bytes]:
+        """The packed rollups of the minute that begins at `minute_s`."""
+        return self._packed_by_minute.get(minute_s, [])
 
     def minute(self, end_s: int) -> Minute:
         """Scan what the rules look at in the minute that ends at `end_s`.
@@ -160,7 +165,7 @@ class RuleInputs:
     def details(
         self, breaches: Sequence[tuple[RuleQuery, str]], minute: Minute
     ) -> list[dict[str, dict[str, float]]]:
-        """What notifications add about rules that are broken for a value of their label.
+        """The details that notifications add about rules broken for a value of their label.
 
         One scan answers all. See RuleQuery.plan_details.
 

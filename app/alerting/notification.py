@@ -23,11 +23,13 @@ from app.alerting.wording import (
 )
 from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S
+from app.support.quantities import count_in_words, names_in_words
 from parsers.samples import APP_EVENTS
 
 CHANGES_BEFORE_S = HOUR_S  # changes within this time before an alert are listed
 VIEW_BEFORE_S = 30 * MINUTE_S  # the linked page starts this long before the alert
 CHANGES_MAX = 3
+ACTION_MS = 5_000  # changes this close are of one action
 DIGEST_ITEMS_MAX = 40
 DIGEST_NAMES_MAX = 5
 _CODE_CHANGES = frozenset({"release", "deploy", "rollback"})
@@ -35,7 +37,10 @@ _MS = 1000
 
 
 class NotificationItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One alert in a notification. Times in Unix seconds; `value` and `limit` in `unit`."""
+    """One alert in a notification. Times in Unix seconds; `value` and `limit` in `unit`.
+
+    `summary`: the finding in a sentence or two; "" for rules that are not about findings.
+    """
 
     id: str
     app: str
@@ -54,12 +59,14 @@ class NotificationItem(msgspec.Struct, frozen=True, omit_defaults=True):
     means: str = ""
     look: str = ""
     reason: str = ""
+    summary: str = ""
 
 
 class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message to a channel; its field names are those of the webhook's JSON.
 
     id       the same each time that it is delivered
+    summary  that of the first alert
     status   firing if at least one alert in it starts to fire
     before   the changes made to the app just before
     besides  other alerts of the app that fire at the moment
@@ -76,6 +83,7 @@ class Notification(msgspec.Struct, frozen=True, omit_defaults=True):
     besides: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     link: str = ""
+    summary: str = ""
 
 
 class Context(msgspec.Struct, frozen=True):
@@ -119,6 +127,7 @@ def compose(
         besides=tuple(describe_alert(alert, rules.get(alert.rule)) for alert in other_alerts),
         notes=context.notes,
         link=_link(app, [*order, *ended_alerts], rules, context),
+        summary=items[0].summary,
     )
 
 
@@ -141,8 +150,12 @@ def _headline(
     if new_alerts:
         more = len(new_alerts) - 1
         return describe_alert(new_alerts[0], rules.get(new_alerts[0].rule)) + (
-            f", and {more} more" if more else ""
+            f", and {count_in_words(more, 'more problem')}" if more else ""
         )
+    first, *others = ended_alerts
+    if first.summary and not others:
+        summary = describe_alert(first, rules.get(first.rule))
+        return f"resolved: {summary[:1].lower()}{summary[1:]}"
     names = ", ".join(alert_name(alert, rules.get(alert.rule)) for alert in ended_alerts)
     duration_s = max(alert.last_breach_s for alert in ended_alerts) - min(
         alert.since_s for alert in ended_alerts
@@ -158,7 +171,7 @@ def _firing_item(app: str, alert: Alert, rule: Rule | None, context: Context) ->
         key=alert.key,
         status="firing",
         severity=rule.severity if rule else "warn",
-        what=f"{_subject(alert, rule)}, {since_in_words(alert, context.now_s)}",
+        what=_what(alert, rule, context),
         since=alert.since_s,
         value=alert.value,
         limit=alert.limit,
@@ -167,7 +180,15 @@ def _firing_item(app: str, alert: Alert, rule: Rule | None, context: Context) ->
         dyno=alert.detail,
         means=explain_alert(alert, rule),
         look=rule.look if rule else "",
+        summary=alert.summary,
     )
+
+
+def _what(alert: Alert, rule: Rule | None, context: Context) -> str:
+    """The alert in words, and since when: a summary says both."""
+    if alert.summary:
+        return alert.summary.removesuffix(".")
+    return f"{_subject(alert, rule)}, {since_in_words(alert, context.now_s)}"
 
 
 def _subject(alert: Alert, rule: Rule | None) -> str:
@@ -191,6 +212,7 @@ def _resolved_item(app: str, alert: Alert, rule: Rule | None, context: Context) 
         worst=alert.worst,
         unit=rule.unit if rule else "",
         reason="" if rule else "its rule was removed",
+        summary=alert.summary,
     )
 
 
@@ -212,10 +234,17 @@ def describe_recent_changes(context: Context, alert_start_s: int) -> str:
             f"the last release was {release}, {ago} ago."
         )
     changes.sort(key=lambda event: (event.kind in _CODE_CHANGES, event.at_ms), reverse=True)
+    groups: list[list[EventKey]] = []  # the parts of one action have nearly the same time
+    for event in changes[:CHANGES_MAX]:
+        if groups and abs(groups[-1][0].at_ms - event.at_ms) <= ACTION_MS:
+            groups[-1].append(event)
+        else:
+            groups.append([event])
     descriptions = [
-        f"{event.kind} {event.detail} at {utc_time(event.at_ms / _MS, context.now_s)}"
-        f" ({_gap(alert_start_s - event.at_ms / _MS)})"
-        for event in changes[:CHANGES_MAX]
+        f"{names_in_words([f'{event.kind} {event.detail}' for event in group])}"
+        f" at {utc_time(group[0].at_ms / _MS, context.now_s)}"
+        f" ({_gap(alert_start_s - group[0].at_ms / _MS)})"
+        for group in groups
     ]
     more = f"; and {len(changes) - CHANGES_MAX} more" if len(changes) > CHANGES_MAX else ""
     return f"{'; '.join(descriptions)}{more}."

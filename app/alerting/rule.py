@@ -1,7 +1,8 @@
 """Alert rules: the condition under which people are notified, and the explanation sent.
 
-Most rules evaluate a query of the API over the last minutes (kind "metric"). The other kinds are
-about conditions without a metric: a silent app, lost lines, and Dynometer itself.
+Rules of the kind "finding" fire from the verdict of an app. Those of the kind "metric" evaluate
+a query of the API over the last minutes. The other kinds are about conditions without a metric: a
+silent app, lost lines, many apps at the same time, and Dynometer itself.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from app.judgement.verdict import FINDINGS, STATES
 from app.query.planner import QueryError, QueryRequest, plan
 from app.query.unmatched import impossible_filter
 from app.rollup.resolutions import resolutions
@@ -20,10 +22,21 @@ from app.rollup.schema import METRICS
 from app.support.errors import UserError
 from app.support.globs import matches_glob
 
-Kind = Literal["metric", "no_data", "lost", "folding", "buffering", "channel"]
+Kind = Literal["finding", "metric", "no_data", "lost", "fleet", "folding", "buffering", "channel"]
 
 SERVICE = "-"  # stands for Dynometer itself in place of an app; no app can have this name
-SERVICE_KINDS = frozenset({"folding", "buffering", "channel"})
+SERVICE_KINDS = frozenset({"fleet", "folding", "buffering", "channel"})
+# The units of the values of findings, by kind; those of other kinds are durations in minutes.
+FINDING_UNITS = {
+    "failing": "ratio",
+    "no_dyno": "requests",
+    "slow": "ms",
+    "memory_exceeded": "ratio",
+    "memory_killed": "errors",
+    "memory_high": "ratio",
+    "crash_loop": "crashes",
+    "unreadable": "messages",
+}
 RULES_MAX = 100
 MINUTES_MAX = 60  # of over_minutes, for_minutes and quiet_minutes
 SHARE = "share"  # a stat of counters: the part that matches the filters, as a share of the total
@@ -43,8 +56,12 @@ class RuleError(UserError):
 
 class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     """Fires when `stat` of `metric` over the last `over_minutes` is above `limit` (with `below`,
-    below it) for `for_minutes` consecutive minutes. Stored as JSON.
+    below it) for `for_minutes` consecutive minutes. A rule of the kind "finding" fires while an app
+    has a finding of one of these kinds. Stored as JSON.
 
+    findings    the kinds of findings, keys of app.judgement.verdict.FINDINGS
+    states      the states of the findings that make it fire; empty for all. In another state, a
+                finding only keeps an alert firing
     compare     "": `limit` is a value of the metric. "week": it is a factor. The value is compared
                 with this factor times the value in the same hour of last week, or with `floor` if
                 that is greater
@@ -62,6 +79,8 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     title: str
     kind: Kind = "metric"
     apps: tuple[str, ...] = ("*",)
+    findings: tuple[str, ...] = ()
+    states: tuple[str, ...] = ()
     metric: str = ""
     stat: str = ""
     filters: dict[str, tuple[str, ...]] = {}
@@ -105,7 +124,9 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
         """The unit of the rule's values."""
         if self.kind == "metric":
             return "ratio" if self.stat == SHARE else METRICS[self.metric].unit
-        return {"lost": "messages"}.get(self.kind, "minutes")
+        if self.kind == "finding":
+            return FINDING_UNITS.get(self.findings[0], "minutes")
+        return {"lost": "messages", "fleet": "apps"}.get(self.kind, "minutes")
 
     @property
     def query_request(self) -> QueryRequest:
@@ -149,6 +170,8 @@ def check(rule: Rule) -> Rule:
         raise RuleError("limit, limits, floor, resolve: expected finite numbers")
     if rule.kind == "metric":
         _check_metric_rule(rule)
+    elif rule.kind == "finding":
+        _check_finding_rule(rule)
     elif rule.unit == "minutes" and rule.limit < 1:
         raise RuleError(f"limit={rule.limit:g}: expected minutes, at least 1")
     if rule.limits and not rule.by:
@@ -161,6 +184,18 @@ def check(rule: Rule) -> Rule:
             "never resolve"
         )
     return rule
+
+
+def _check_finding_rule(rule: Rule) -> None:
+    for names, accepted, field in (
+        (rule.findings or ("",), FINDINGS, "findings"),
+        (rule.states, STATES, "states"),
+    ):
+        for name in names:
+            if name not in accepted:
+                raise RuleError(f"{field}={name}: expected some of {', '.join(accepted)}")
+    if rule.by not in ("", "process_type"):
+        raise RuleError(f"by={rule.by}: expected process_type, or nothing")
 
 
 def _check_metric_rule(rule: Rule) -> None:

@@ -11,15 +11,23 @@ from app.alerting.channels.channel import ChannelHealth
 from app.alerting.evaluator import Evaluation, rules_for
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.state import Alert, AppAlerts
-from app.alerting.state_machine import QUIET, MinuteResult, evaluate_minute, judge_duration
+from app.alerting.state_machine import (
+    QUIET,
+    Comparison,
+    MinuteResult,
+    evaluate_minute,
+    judge_duration,
+)
 from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
+from app.judgement.wording import describe_finding
 from app.rollup.resolutions import MINUTE_S, align
 from app.storage.interface.folding import BacklogReader
 from app.storage.interface.status import StatusReader
+from app.verdicts.fleet import Fleet
+from app.verdicts.spooling import SPOOLING, earliest_start
 
-# Prefixes of heartbeats:
-SPOOLING = "spool:"  # of workers with lines that wait on disk
-OUTAGE = "away:"  # of machines that notified channels of an outage of the store
+APPS_NAMED_MAX = 5
+OUTAGE = "away:"  # prefix of the heartbeats of machines that notified channels of an outage
 
 
 class ServiceState(NamedTuple):
@@ -27,6 +35,7 @@ class ServiceState(NamedTuple):
 
     spooling_since_s  the oldest lines that wait on a disk
     outage_since_s    the start of an outage of the store about which channels were notified
+    fleet             a problem that many apps have
     """
 
     now_s: float
@@ -35,6 +44,7 @@ class ServiceState(NamedTuple):
     spooling_since_s: int
     outage_since_s: int
     channel_health: Mapping[str, ChannelHealth]
+    fleet: Fleet | None = None
 
 
 class ServiceStateReader(BacklogReader, StatusReader, Protocol):
@@ -58,32 +68,16 @@ async def read_service_state(
     apps = [seen_app.app for seen_app in await store.seen_apps()]
     inbox_lengths = await store.inbox_lengths(await store.reachable_apps(apps))
     spool_starts_s = [
-        start_s for start_s in (_earliest_start(heartbeats, SPOOLING), own_spool_since_s) if start_s
+        start_s for start_s in (earliest_start(heartbeats, SPOOLING), own_spool_since_s) if start_s
     ]
     return ServiceState(
         now_s,
         max(fold_times_s, default=0),
         sum(inbox_lengths.values()),
         min(spool_starts_s, default=0),
-        _earliest_start(heartbeats, OUTAGE),
+        earliest_start(heartbeats, OUTAGE),
         channel_health,
     )
-
-
-async def read_spooling_since(store: StatusReader) -> int:
-    """Since when lines wait on disk, by the workers' heartbeats. Unix seconds, 0 if none wait.
-
-    Raises:
-        StoreUnavailable
-    """
-    return _earliest_start(await store.statuses(), SPOOLING)
-
-
-def _earliest_start(heartbeats: Mapping[str, Mapping[str, str]], prefix: str) -> int:
-    starts_s = [
-        int(fields["since_s"]) for name, fields in heartbeats.items() if name.startswith(prefix)
-    ]
-    return min((start_s for start_s in starts_s if start_s), default=0)
 
 
 def _folds(name: str, fields: Mapping[str, str]) -> bool:
@@ -144,6 +138,23 @@ def outage_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
     )
 
 
+def _judge_fleet(rule: Rule, service: ServiceState) -> dict[str, MinuteResult]:
+    if service.fleet is None or service.fleet.finding.count < rule.limit:
+        return {"": QUIET}
+    finding, apps = service.fleet
+    names = sorted(apps)
+    more = f" and {len(names) - APPS_NAMED_MAX} more" if len(names) > APPS_NAMED_MAX else ""
+    result = MinuteResult(
+        Comparison.BREACH,
+        finding.count,
+        rule.limit,
+        detail=", ".join(names[:APPS_NAMED_MAX]) + more,
+        since_s=finding.since_s,
+        summary=describe_finding(finding, int(service.now_s)),
+    )
+    return {"": result}
+
+
 def _judge_folding(rule: Rule, service: ServiceState) -> dict[str, MinuteResult]:
     stalled_s = service.now_s - service.last_fold_s
     if not service.inbox_batches or not service.last_fold_s:
@@ -166,4 +177,9 @@ def _judge_channels(rule: Rule, service: ServiceState) -> dict[str, MinuteResult
     }
 
 
-_JUDGES = {"folding": _judge_folding, "buffering": _judge_spooling, "channel": _judge_channels}
+_JUDGES = {
+    "fleet": _judge_fleet,
+    "folding": _judge_folding,
+    "buffering": _judge_spooling,
+    "channel": _judge_channels,
+}

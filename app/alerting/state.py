@@ -36,6 +36,7 @@ class Alert(msgspec.Struct, frozen=True, array_like=True, rename=_PRINTED_NAMES)
     is_notified     whether a notification of its firing was queued
     detail          the dyno that differs from the others
     parts           the values of the rule's `told_by` label, in order of appearance, largest first
+    summary         the finding in a sentence or two, for rules about findings; "" for others
     """
 
     rule: str
@@ -53,6 +54,7 @@ class Alert(msgspec.Struct, frozen=True, array_like=True, rename=_PRINTED_NAMES)
     is_notified: bool = False
     detail: str = ""
     parts: tuple[str, ...] = ()
+    summary: str = ""
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""Turns values into verdicts, and verdicts into alerts that fire and resolve.
+"""Compares values with limits, and turns the results into alerts that fire and resolve.
 
 Pure: takes one minute at a time and returns the transitions.
 
@@ -32,7 +32,7 @@ ACTIVE_MINUTES_MIN = 8
 _ACTIVITY_MASK = (1 << ACTIVITY_MINUTES) - 1
 
 
-class Verdict(Enum):
+class Comparison(Enum):
     """How the value of one minute compares with the limits of a rule."""
 
     BREACH = "beyond the limit"
@@ -42,17 +42,23 @@ class Verdict(Enum):
 
 
 class MinuteResult(NamedTuple):
-    """A verdict, and the numbers compared, in the value's unit; `detail`, `parts` as in Alert."""
+    """The result of one minute, and the numbers compared, in the value's unit.
 
-    verdict: Verdict
+    `detail`, `parts` and `summary` are as in Alert. `since_s`: when the problem began, if that is
+    known better than to the minute that is compared; 0 if not.
+    """
+
+    comparison: Comparison
     value: float = 0
     limit: float = 0
     detail: str = ""
     parts: tuple[str, ...] = ()
+    since_s: int = 0
+    summary: str = ""
 
 
-UNKNOWN = MinuteResult(Verdict.UNKNOWN)
-QUIET = MinuteResult(Verdict.QUIET)
+UNKNOWN = MinuteResult(Comparison.UNKNOWN)
+QUIET = MinuteResult(Comparison.QUIET)
 
 
 class Transition(NamedTuple):
@@ -82,7 +88,11 @@ def judge_value(
     if is_breach and measurement.requests < rule.count_min:
         return UNKNOWN
     return MinuteResult(
-        Verdict.BREACH if is_breach else Verdict.QUIET if is_quiet else Verdict.BETWEEN_LIMITS,
+        Comparison.BREACH
+        if is_breach
+        else Comparison.QUIET
+        if is_quiet
+        else Comparison.BETWEEN_LIMITS,
         abs(value),
         abs(limit),
     )
@@ -90,17 +100,17 @@ def judge_value(
 
 def judge_duration(rule: Rule, minutes: float) -> MinuteResult:
     """Judge a rule whose value is a duration."""
-    verdict = Verdict.BREACH if minutes >= rule.limit else Verdict.QUIET
-    return MinuteResult(verdict, minutes, rule.limit)
+    comparison = Comparison.BREACH if minutes >= rule.limit else Comparison.QUIET
+    return MinuteResult(comparison, minutes, rule.limit)
 
 
 def advance(
     rule: Rule, key: str, alert: Alert | None, result: MinuteResult, end_s: int
 ) -> tuple[Alert | None, Transition | None]:
     """Move one alert on by the minute that ends at `end_s`."""
-    verdict = result.verdict
+    comparison = result.comparison
     if alert is not None and alert.phase == "over":
-        if verdict is not Verdict.BREACH:
+        if comparison is not Comparison.BREACH:
             is_expired = end_s - alert.last_breach_s >= REPEAT_WINDOW_S and not alert.is_notified
             return (None if is_expired else alert), None
         if alert.is_notified:  # the resolution was not sent yet, so treat it as never resolved
@@ -110,16 +120,16 @@ def advance(
             rule.name,
             key,
             "pending",
-            _breach_start(rule, result, end_s),
+            _repeat_start(rule, alert, result, end_s),
             repeat_count=alert.repeat_count + 1,
         )
-    if verdict is Verdict.BREACH:
+    if comparison is Comparison.BREACH:
         return _extend_breach(rule, key, alert, result, end_s)
-    if alert is None or verdict is Verdict.UNKNOWN:
+    if alert is None or comparison is Comparison.UNKNOWN:
         return alert, None
     if alert.phase == "pending":
         return None, None
-    quiet_minutes = alert.quiet_minutes + 1 if verdict is Verdict.QUIET else 0
+    quiet_minutes = alert.quiet_minutes + 1 if comparison is Comparison.QUIET else 0
     alert = msgspec.structs.replace(alert, quiet_minutes=quiet_minutes)
     if quiet_minutes < required_quiet_minutes(rule, alert):
         return alert, None
@@ -128,9 +138,17 @@ def advance(
 
 
 def _breach_start(rule: Rule, result: MinuteResult, end_s: int) -> int:
-    """The start of the first minute of the breach. A value in minutes says how long ago it was."""
+    """The start of the breach. A value in minutes says how long ago it was."""
+    if result.since_s:
+        return result.since_s
     minutes = int(result.value) if rule.unit == "minutes" else 1
     return align(end_s - max(minutes, 1) * MINUTE_S, MINUTE_S)
+
+
+def _repeat_start(rule: Rule, alert: Alert, result: MinuteResult, end_s: int) -> int:
+    """The start of the breach after one that is over. A problem that goes on is a new alert."""
+    start_s = _breach_start(rule, result, end_s)
+    return start_s if start_s > alert.since_s else end_s - MINUTE_S
 
 
 def required_quiet_minutes(rule: Rule, alert: Alert) -> int:
@@ -158,6 +176,7 @@ def _extend_breach(
         last_breach_s=end_s,
         detail=result.detail or alert.detail,
         parts=tuple(dict.fromkeys((*alert.parts, *result.parts)))[:PARTS_MAX],
+        summary=result.summary or alert.summary,
     )
     if alert.phase == "firing" or alert.breach_minutes < rule.for_minutes:
         return alert, None
@@ -236,7 +255,7 @@ def evaluate_minute(
             continue
         for key in {**rule_alerts, **rule_results}:
             result = rule_results.get(key, QUIET if has_lines else UNKNOWN)
-            if key not in rule_alerts and result.verdict is not Verdict.BREACH:
+            if key not in rule_alerts and result.comparison is not Comparison.BREACH:
                 continue
             alert_after, transition = advance(rule, key, rule_alerts.get(key), result, end_s)
             if alert_after is not None:
@@ -248,6 +267,31 @@ def evaluate_minute(
         after, orphans, is_app_gone=app.silent_minutes * MINUTE_S >= SILENCE_MAX_S
     )
     return msgspec.structs.replace(app, alerts=tuple(after)), [*transitions, *end_transitions]
+
+
+def fire_early(
+    app: AppAlerts,
+    rules: Iterable[Rule],
+    results: Mapping[str, Mapping[str, MinuteResult]],
+    end_s: int,
+) -> tuple[AppAlerts, list[Transition]]:
+    """Fire new alerts of a minute that is not final. It changes no others, and resolves none.
+
+    The arguments are those of `evaluate_minute`.
+    """
+    alerts = {(alert.rule, alert.key): alert for alert in app.alerts}
+    transitions: list[Transition] = []
+    for rule in rules:
+        for key, result in results.get(rule.name, {}).items():
+            before = alerts.get((rule.name, key))
+            is_new = before is None or (before.phase == "over" and not before.is_notified)
+            if result.comparison is not Comparison.BREACH or not is_new:
+                continue
+            alert, transition = advance(rule, key, before, result, end_s)
+            if alert is not None and transition is not None:
+                alerts[rule.name, key] = alert
+                transitions.append(transition)
+    return msgspec.structs.replace(app, alerts=tuple(alerts.values())), transitions
 
 
 def _end_unwatched(

@@ -1,4 +1,4 @@
-"""Numbers, times and alerts in words, for readers who were just woken up."""
+"""Numbers, times and alerts in words, for readers just woken up."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ def alert_name(alert: Alert, rule: Rule | None) -> str:
 
 def _codes(alert: Alert, rule: Rule) -> tuple[str, ...]:
     """The error codes that the alert names; empty for rules that are not about codes."""
+    if rule.kind == "finding":
+        return tuple(part for part in alert.parts if part in CODES)
     if rule.told_by == "code":
         return alert.parts
     return (alert.key,) if rule.by == "code" else ()
@@ -72,18 +74,25 @@ def _codes(alert: Alert, rule: Rule) -> tuple[str, ...]:
 
 def describe_alert(alert: Alert, rule: Rule | None) -> str:
     """The alert, and its value compared with the limit; without a full stop."""
+    if alert.summary:
+        return first_sentence(alert)
     name = alert_name(alert, rule)
     if rule is None:
         return name
     if rule.unit == "minutes":
         return f"{name} for {minutes_in_words(alert.value)}"
     value = value_in_words(alert.value, rule.unit)
-    is_count = rule.kind == "lost" or rule.stat == "sum"
+    is_count = rule.kind in ("lost", "finding") or rule.stat == "sum"
     if is_count and not alert.limit:
         return f"{name}: {value}{span_in_words(rule) or ' in a minute'}"
     side = "expected at least" if rule.below else "limit"
     limit = f"{side} {value_in_words(alert.limit, rule.unit)}{_comparison(alert, rule)}"
     return f"{name} {value}{span_in_words(rule)} ({limit})"
+
+
+def first_sentence(alert: Alert) -> str:
+    """The first sentence about a finding; without a full stop."""
+    return alert.summary.partition(". ")[0].removesuffix(".")
 
 
 def explain_alert(alert: Alert, rule: Rule | None) -> str:
@@ -94,6 +103,25 @@ def explain_alert(alert: Alert, rule: Rule | None) -> str:
     if len(codes) == 1:
         return CODES[codes[0]].meaning
     return " ".join(f"{name}: {CODES[name].meaning}" for name in codes) or rule.means
+
+
+def describe_rule(rule: Rule) -> str:
+    """The condition of a rule, in one line."""
+    if rule.kind != "metric":
+        has_limit = rule.unit == "minutes" and rule.limit
+        return rule.title + (f", for {rule.limit:g} min" if has_limit else "")
+    side = "below" if rule.below else "above"
+    limit = f"{rule.limit:g} × last week" if rule.compare else value_in_words(rule.limit, rule.unit)
+    filters = ", ".join(f"{label}={'|'.join(values)}" for label, values in rule.filters.items())
+    metric = f"{rule.metric} [{filters}]" if filters else rule.metric
+    by = f" by {rule.by}" if rule.by else ""
+    floor = f" and {value_in_words(rule.floor, rule.unit)}" if rule.floor else ""
+    limits = "".join(f", {key}: {value:g}" for key, value in rule.limits.items())
+    apps = "" if rule.apps == ("*",) else f", of {', '.join(rule.apps)}"
+    count = f", with at least {rule.count_min:,} requests" if rule.count_min else ""
+    persistence = f", for {minutes_in_words(rule.for_minutes)}"
+    value = f"{rule.stat} of {metric}{by}{span_in_words(rule)}"
+    return f"{value} {side} {limit}{floor}{limits}{count}{persistence}{apps}"
 
 
 def span_in_words(rule: Rule) -> str:
@@ -116,7 +144,9 @@ def since_in_words(alert: Alert, now_s: float) -> str:
 
 
 def describe_resolution(alert: Alert, rule: Rule | None, now_s: float) -> str:
-    """The alert, how long it lasted, and its worst value."""
+    """The alert, how long it lasted, and its worst value; for a finding, its summary."""
+    if alert.summary:
+        return first_sentence(alert)
     name = alert_name(alert, rule)
     duration = minutes_in_words((alert.last_breach_s - alert.since_s) / MINUTE_S)
     times = (

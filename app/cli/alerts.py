@@ -15,15 +15,14 @@ from typing import Any
 import msgspec
 
 from app.alerting.admin import AlertAdmin, AlertAdminError
+from app.alerting.former_rules import FORMER_RULES
 from app.alerting.rule import SERVICE, Rule
 from app.alerting.status import AlertsOverview, ChannelState
 from app.alerting.wording import (
     app_in_words,
     describe_alert,
-    minutes_in_words,
-    span_in_words,
+    describe_rule,
     utc_time,
-    value_in_words,
 )
 from app.cli.alert_channels import add_channel_arguments
 from app.cli.arguments import duration, minutes
@@ -183,8 +182,9 @@ async def _list(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
     for firing in overview.firing:
         label = "FIRING" if firing.alert.phase == "firing" else "soon"
         text = describe_alert(firing.alert, firing.rule)
-        since = utc_time(firing.alert.since_s, now_s)
-        print(f"{label:<7} {app_in_words(firing.app)}: {text}, since {since}")
+        if not firing.alert.summary:  # which says since when
+            text += f", since {utc_time(firing.alert.since_s, now_s)}"
+        print(f"{label:<7} {app_in_words(firing.app)}: {text}")
     for app, mute in sorted(overview.config.mutes.items()):
         if now_s < mute.until_s:
             print(f"muted   {app_in_words(app)}: until {utc_time(mute.until_s, now_s)}")
@@ -225,24 +225,6 @@ def _print_evaluation_state(overview: AlertsOverview, now_s: float) -> None:
         until = utc_time(overview.evaluated_s, now_s)
         reason = f": {overview.delay_reason}" if overview.delay_reason else ""
         print_err(f"\nEvaluated until {until}{reason}.")
-
-
-def describe_rule(rule: Rule) -> str:
-    """The condition of a rule, in one line."""
-    if rule.kind != "metric":
-        return rule.title + (f", for {rule.limit:g} min" if rule.unit == "minutes" else "")
-    side = "below" if rule.below else "above"
-    limit = f"{rule.limit:g} × last week" if rule.compare else value_in_words(rule.limit, rule.unit)
-    filters = ", ".join(f"{label}={'|'.join(values)}" for label, values in rule.filters.items())
-    metric = f"{rule.metric} [{filters}]" if filters else rule.metric
-    by = f" by {rule.by}" if rule.by else ""
-    floor = f" and {value_in_words(rule.floor, rule.unit)}" if rule.floor else ""
-    limits = "".join(f", {key}: {value:g}" for key, value in rule.limits.items())
-    apps = "" if rule.apps == ("*",) else f", of {', '.join(rule.apps)}"
-    count = f", with at least {rule.count_min:,} requests" if rule.count_min else ""
-    persistence = f", for {minutes_in_words(rule.for_minutes)}"
-    value = f"{rule.stat} of {metric}{by}{span_in_words(rule)}"
-    return f"{value} {side} {limit}{floor}{limits}{count}{persistence}{apps}"
 
 
 def overview_json(overview: AlertsOverview) -> dict[str, Any]:
@@ -303,7 +285,8 @@ async def _set_enabled(
     admin: AlertAdmin, arguments: argparse.Namespace, *, is_enabled: bool
 ) -> int:
     rules = (await admin.overview()).config.rules
-    if unknown := [name for name in arguments.names if name not in rules]:
+    known = rules.keys() | FORMER_RULES.keys()  # an older script may turn off one that is gone
+    if unknown := [name for name in arguments.names if name not in known]:
         raise AlertAdminError(f"no such rule: {unknown[0]}. Choose one of: {', '.join(rules)}")
     for name in arguments.names:
         await admin.put_rule(name, {"enabled": is_enabled})

@@ -33,6 +33,7 @@ from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import SHED_AT, WARN_AT
 from app.ingest.drain_loop import loop_notice, looping_apps
 from app.ingest.spool import Spool
+from app.judgement.verdict import Verdict
 from app.monitoring.clock_watch import published_jumps
 from app.receivers.tls import expires_s, not_after_s
 from app.service.kafka_extra import load_kafka
@@ -49,6 +50,7 @@ from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
 from app.support.tls_errors import tls_problem
+from app.verdicts.verdict_reader import current_verdicts
 
 ROTATION_LONG_S = 24 * 3600
 FOLDING_LATE_S = 180  # three sweeps
@@ -62,7 +64,7 @@ _SERVER_INFO_ROUND_TRIPS = 3
 _MEBIBYTE = 2**20
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of a check. `ok`: no action is needed."""
 
     ok: bool
@@ -92,7 +94,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0 if all(finding.ok for finding in findings) else 1
 
 
-async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
+async def examine(settings: Settings, app: str | None = None) -> list[CheckResult]:
     """The results of all checks; findings about apps only for `app`, if given."""
     findings = [*_settings(settings), _hot_paths(), *_certificate(settings)]
     findings += [finding async for finding in _public_address(settings)]
@@ -100,7 +102,7 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
     async with open_store(settings) as store:
         now_s = time.time()
         try:
-            findings += [Finding(False, "store", text) for text in await store.warnings()]
+            findings += [CheckResult(False, "store", text) for text in await store.warnings()]
             for check in (
                 _store,
                 _identity,
@@ -118,53 +120,53 @@ async def examine(settings: Settings, app: str | None = None) -> list[Finding]:
                     if not app or _concerns(finding, app)
                 ]
         except StoreUnavailable as error:
-            findings.append(Finding(False, "store", str(error)))
+            findings.append(CheckResult(False, "store", str(error)))
     return findings
 
 
-def _concerns(finding: Finding, app: str) -> bool:
+def _concerns(finding: CheckResult, app: str) -> bool:
     return finding.about not in ("apps", "drains") or finding.app in ("", app)
 
 
-def _settings(settings: Settings) -> Iterator[Finding]:
+def _settings(settings: Settings) -> Iterator[CheckResult]:
     for warning in unknown_settings(os.environ):
-        yield Finding(False, "settings", warning)
+        yield CheckResult(False, "settings", warning)
     if settings.local_mode:
-        yield Finding(
+        yield CheckResult(
             True,
             "access",
             "local mode: only this machine may connect. For Heroku, set DYNOMETER_ADMIN_TOKEN and "
             "DYNOMETER_PUBLIC_URL",
         )
     elif not settings.public_url:
-        yield Finding(
+        yield CheckResult(
             False,
             "access",
             "DYNOMETER_PUBLIC_URL is not set, so 'drains add' does not know the drain's address: "
             "set it to the https address at which Heroku reaches the service",
         )
     elif not settings.public_url.startswith("https:"):
-        yield Finding(
+        yield CheckResult(
             False,
             "access",
             "DYNOMETER_PUBLIC_URL is not https, so secrets and logs are unencrypted: use https",
         )
     else:
-        yield Finding(True, "access", f"token mode, reached at {settings.public_url}")
+        yield CheckResult(True, "access", f"token mode, reached at {settings.public_url}")
 
 
-def _certificate(settings: Settings) -> Iterator[Finding]:
+def _certificate(settings: Settings) -> Iterator[CheckResult]:
     if settings.tls_cert:
         try:
             yield _ends(f"the certificate {settings.tls_cert}", expires_s(Path(settings.tls_cert)))
         except ConfigError as error:
-            yield Finding(False, "tls", str(error))
+            yield CheckResult(False, "tls", str(error))
 
 
-def _ends(certificate: str, end_s: float) -> Finding:
+def _ends(certificate: str, end_s: float) -> CheckResult:
     is_soon = end_s - time.time() < CERTIFICATE_ENDS_SOON_S
     verb = "expired on" if end_s < time.time() else "is valid until"
-    return Finding(
+    return CheckResult(
         not is_soon,
         "tls",
         f"{certificate} {verb} {format_minute(int(end_s))} UTC"
@@ -176,7 +178,7 @@ def _ends(certificate: str, end_s: float) -> Finding:
     )
 
 
-async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
+async def _public_address(settings: Settings) -> AsyncIterator[CheckResult]:
     """Check whether the public address leads to this service, as Heroku needs it to."""
     if not settings.public_url:
         return
@@ -186,7 +188,7 @@ async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
             answer = await client.get(url)
     except httpx2.HTTPError as error:
         reason = tls_problem(error) or str(error) or type(error).__name__
-        yield Finding(
+        yield CheckResult(
             False,
             "access",
             f"{url} cannot be reached from here ({reason}), and Heroku must "
@@ -194,7 +196,7 @@ async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
         )
         return
     if answer.text != "ok\n":
-        yield Finding(
+        yield CheckResult(
             False,
             "access",
             f"{url} answers {answer.status_code}, which is not this service's answer: check "
@@ -205,54 +207,54 @@ async def _public_address(settings: Settings) -> AsyncIterator[Finding]:
         yield _ends(f"the certificate at {settings.public_url}", not_after_s(certificate))
 
 
-def _hot_paths() -> Finding:
+def _hot_paths() -> CheckResult:
     if COMPILED or os.environ.get(PURE) == "1":
-        return Finding(True, "path", FORM)
-    return Finding(
+        return CheckResult(True, "path", FORM)
+    return CheckResult(
         True,
         "path",
         f"{FORM}: to compile the hot paths, install gcc and python3-dev, then run 'make install'",
     )
 
 
-def _kafka(settings: Settings) -> Iterator[Finding]:
+def _kafka(settings: Settings) -> Iterator[CheckResult]:
     for ok, text in load_kafka("app.kafka.checks").findings(settings) if settings.kafka else ():
-        yield Finding(ok, "kafka", text)
+        yield CheckResult(ok, "kafka", text)
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
+def _disk(settings: Settings) -> Iterator[CheckResult]:
     if not settings.spool_bytes_max:
-        yield Finding(
+        yield CheckResult(
             True, "spool", "off (DYNOMETER_SPOOL_MAX_BYTES=0): an outage of the store loses lines"
         )
         return
     directory = settings.data_dir
     if not os.access(directory if directory.exists() else directory.parent, os.W_OK):
-        yield Finding(False, "spool", f"cannot write to {directory}: change DYNOMETER_DATA_DIR")
+        yield CheckResult(False, "spool", f"cannot write to {directory}: change DYNOMETER_DATA_DIR")
         return
     spool = Spool(settings.spool_dir, bytes_max=settings.spool_bytes_max, clock=time.time)
     queue = spool.status()
     usage = f"{queue.bytes / _MEBIBYTE:.1f} MiB of {settings.spool_bytes_max / _MEBIBYTE:.0f}"
     if queue.bytes:
-        yield Finding(
+        yield CheckResult(
             False,
             "spool",
             f"{usage} wait on disk: the store is or was unavailable; see the store's findings",
         )
     else:
-        yield Finding(True, "spool", f"empty ({usage})")
+        yield CheckResult(True, "spool", f"empty ({usage})")
     for part in damaged_parts(directory):
-        yield Finding(False, "store", str(part))
+        yield CheckResult(False, "store", str(part))
     free = shutil.disk_usage(_existing(directory)).free
     if free < settings.spool_bytes_max - queue.bytes:
-        yield Finding(
+        yield CheckResult(
             False,
             "spool",
             f"only {free // _MEBIBYTE} MiB are free in {directory}, less than the spool may use: "
             "free some space, or lower DYNOMETER_SPOOL_MAX_BYTES",
         )
     if reason := why_ephemeral(directory, os.environ):
-        yield Finding(
+        yield CheckResult(
             True, "spool", f"{directory} is {reason}: spooled batches do not survive a restart"
         )
 
@@ -262,13 +264,13 @@ def _existing(path: Path) -> Path:
     return path if path.exists() else _existing(path.parent)
 
 
-async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[Finding]:
+async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[CheckResult]:
     problems = await store.problems()  # connects too, so that the next call can be timed
     began_s = time.perf_counter()
     info = await store.server_info()
     latency_s = (time.perf_counter() - began_s) / _SERVER_INFO_ROUND_TRIPS
     if latency_s > STORE_SLOW_S:
-        yield Finding(
+        yield CheckResult(
             False,
             "store",
             f"answers in {latency_s * 1000:.0f} ms, and each batch waits for it: check its load "
@@ -276,19 +278,19 @@ async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[Finding]:
         )
     difference_s = abs(info.time_s - time.time()) if info.time_s else 0.0
     if difference_s > CLOCK_DIFFERENCE_S_MAX:
-        yield Finding(
+        yield CheckResult(
             False,
             "clock",
             f"the clocks of this machine and of the store differ by {difference_s:.0f} s, so lines "
             "may count as too new or too old: synchronize both with NTP (timedatectl)",
         )
     for problem in problems:
-        yield Finding(False, "store", problem)
+        yield CheckResult(False, "store", problem)
     usage = f"{info.bytes_used / _MEBIBYTE:.1f} MiB used"
     if info.bytes_max:
         usage += f" of {info.bytes_max / _MEBIBYTE:.0f}"
     if info.bytes_max and info.bytes_used > WARN_AT * info.bytes_max:
-        yield Finding(
+        yield CheckResult(
             False,
             "store",
             f"{info.server}: {usage}. Raise maxmemory, or shorten the retention "
@@ -296,28 +298,28 @@ async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[Finding]:
         )
     else:
         latency = f"answers in {latency_s * 1000:.1f} ms"
-        yield Finding(True, "store", f"{info.server}: {usage}, {latency}")
+        yield CheckResult(True, "store", f"{info.server}: {usage}, {latency}")
     if info.persistence:  # else a warning of the store says so
-        yield Finding(True, "store", f"keeps data over a restart: {info.persistence}")
+        yield CheckResult(True, "store", f"keeps data over a restart: {info.persistence}")
 
 
-async def _identity(store: IdentifiedStore, now_s: float) -> AsyncIterator[Finding]:
+async def _identity(store: IdentifiedStore, now_s: float) -> AsyncIterator[CheckResult]:
     identity = await store.identity()
     since = format_minute(identity.epoch_s)
-    yield Finding(True, "store", f"id {identity.id}, in use since {since} UTC")
+    yield CheckResult(True, "store", f"id {identity.id}, in use since {since} UTC")
 
 
-async def _loss(store: AccessReader, now_s: float) -> AsyncIterator[Finding]:
+async def _loss(store: AccessReader, now_s: float) -> AsyncIterator[CheckResult]:
     if notice := await loss_notice(store):
-        yield Finding(False, "store", notice)
+        yield CheckResult(False, "store", notice)
 
 
-async def _clock(store: StatusReader, now_s: float) -> AsyncIterator[Finding]:
+async def _clock(store: StatusReader, now_s: float) -> AsyncIterator[CheckResult]:
     for notice in published_jumps(await store.statuses()):
-        yield Finding(False, "clock", notice)
+        yield CheckResult(False, "clock", notice)
 
 
-async def _folding(store: ServiceStateReader, now_s: float) -> AsyncIterator[Finding]:
+async def _folding(store: ServiceStateReader, now_s: float) -> AsyncIterator[CheckResult]:
     heartbeats = {
         name: beat
         for name, beat in (await store.statuses()).items()
@@ -329,47 +331,49 @@ async def _folding(store: ServiceStateReader, now_s: float) -> AsyncIterator[Fin
     longest = max(backlog.values(), default=0)
     errors = sorted({beat["error"] for beat in heartbeats.values() if beat["error"]})
     for error in errors:
-        yield Finding(False, "folding", error)
+        yield CheckResult(False, "folding", error)
     if not heartbeats:
-        yield Finding(
+        yield CheckResult(
             False, "folding", f"no fold worker is running: start the service ({command()} serve)"
         )
     elif now_s - latest_s > FOLDING_LATE_S:
         last_fold = f"since {format_minute(latest_s)} UTC" if latest_s else "yet"
-        yield Finding(
+        yield CheckResult(
             False,
             "folding",
             f"nothing was folded {last_fold}. Check the service's log",
         )
     elif longest > BACKLOG_HIGH:
-        yield Finding(
+        yield CheckResult(
             False,
             "folding",
             f"{longest} batches of one app wait: add a fold worker ({command()} fold)",
         )
     elif not errors:
         batches = _plural(sum(backlog.values()), "batch")
-        yield Finding(True, "folding", f"{_plural(len(heartbeats), 'worker')}, {batches} waiting")
+        yield CheckResult(
+            True, "folding", f"{_plural(len(heartbeats), 'worker')}, {batches} waiting"
+        )
 
 
-async def _self_test(store: SelfTestStore, now_s: float) -> AsyncIterator[Finding]:
+async def _self_test(store: SelfTestStore, now_s: float) -> AsyncIterator[CheckResult]:
     try:
         await run_self_test(store, now_s)
     except SelfTestFailed as error:
-        yield Finding(
+        yield CheckResult(
             False,
             "batch",
             f"the test with a marked batch failed: {error}. This is a defect, please report it",
         )
     else:
-        yield Finding(True, "batch", f"{LINES} marked lines sent through, each counted once")
+        yield CheckResult(True, "batch", f"{LINES} marked lines sent through, each counted once")
 
 
-async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
+async def _apps(store: Reader, now_s: float) -> AsyncIterator[CheckResult]:
     seen_apps = await store.seen_apps()
     silent_apps = (await store.drains()).keys() - {sighting.app for sighting in seen_apps}
     for app in sorted(silent_apps):
-        yield Finding(
+        yield CheckResult(
             False,
             "apps",
             f"{app}: nothing received yet. Check that heroku drains -a {app} lists our address, "
@@ -377,30 +381,35 @@ async def _apps(store: Reader, now_s: float) -> AsyncIterator[Finding]:
             app,
         )
     drained_apps = [sighting for sighting in seen_apps if sighting.origin.is_drain]
+    verdicts = await current_verdicts(store, drained_apps, now_s)
     for sighting in drained_apps:
-        if problem := describe_missing_lines(sighting, now_s):
-            yield Finding(False, "apps", f"{sighting.app}: {problem}", sighting.app)
+        if problem := describe_missing_lines(sighting, verdicts[sighting.app], now_s):
+            yield CheckResult(False, "apps", f"{sighting.app}: {problem}", sighting.app)
     for app in await looping_apps(store):
-        yield Finding(False, "apps", loop_notice(app), app)
+        yield CheckResult(False, "apps", loop_notice(app), app)
     if seen_apps:
         others = len(seen_apps) - len(drained_apps)
         remark = f", {others} of them only replayed or simulated" if others else ""
-        yield Finding(True, "apps", f"{_plural(len(seen_apps), 'app')} seen{remark}")
+        yield CheckResult(True, "apps", f"{_plural(len(seen_apps), 'app')} seen{remark}")
 
 
-def describe_missing_lines(sighting: SeenApp, now_s: float) -> str:
-    """Name the lines that an app does not send, since when, and the fix; "" if all arrive.
+def describe_missing_lines(sighting: SeenApp, verdict: Verdict, now_s: float) -> str:
+    """Name the lines that an app does not send, since when, and the fix.
 
-    Enabling runtime metrics restarts an app, so that is advised only if it never sent any.
+    "" if all arrive, and for an app that is idle: none are expected of it, unless it is too new to
+    say so. Enabling runtime metrics restarts an app, so that is advised only if it never sent any.
     """
     app, metrics_s = sighting.app, sighting.runtime_metrics_s
     silent_since_s = sighting.last_seen_s
-    if now_s - silent_since_s > DRAIN_SILENT_S:
+    is_new = any(finding.reason == "new" for finding in verdict.findings)
+    if verdict.state == "silent" or (verdict.state == "idle" and is_new):
         metrics = f" (memory and load until {format_minute(metrics_s)} UTC)" if metrics_s else ""
         return (
             f"silent since {format_minute(silent_since_s)} UTC{metrics}. Check that dynos run "
             f"(heroku ps -a {app}) and that heroku drains -a {app} lists our address"
         )
+    if verdict.state == "idle":
+        return ""
     if not metrics_s:
         return (
             "has not sent memory and load yet. If heroku labs -a "
@@ -416,13 +425,13 @@ def describe_missing_lines(sighting: SeenApp, now_s: float) -> str:
     return ""
 
 
-async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:
+async def _drains(store: Reader, now_s: float) -> AsyncIterator[CheckResult]:
     statuses = await drain_statuses(store)
     for drain in second_drains(statuses, now_s):
-        yield Finding(False, "drains", drain.second_drain_notice, drain.app)
+        yield CheckResult(False, "drains", drain.second_drain_notice, drain.app)
     for drain in statuses:
         if drain.is_rotating and now_s - drain.secrets[-1].added_s > ROTATION_LONG_S:
-            yield Finding(
+            yield CheckResult(
                 False,
                 "drains",
                 f"{drain.app}: its new secret of {format_minute(drain.secrets[-1].added_s)} UTC "
@@ -434,7 +443,7 @@ async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:
         if now_s - login.last_s < REJECTED_WITHIN_S:
             label, unit = ("HOSTNAME", "line") if login.is_unlisted else ("drain", "login")
             token = f", {label} {login.token}" if login.token else ""
-            yield Finding(
+            yield CheckResult(
                 False,
                 "drains",
                 f"{_plural(login.count, unit)} rejected, last {format_minute(login.last_s)} "
@@ -443,13 +452,13 @@ async def _drains(store: Reader, now_s: float) -> AsyncIterator[Finding]:
             )
     if statuses:
         senders = sum(bool(drain.secrets) for drain in statuses)
-        yield Finding(True, "drains", f"{_plural(senders, 'app')} may send")
+        yield CheckResult(True, "drains", f"{_plural(senders, 'app')} may send")
 
 
-async def _alerts(store: AlertReader, now_s: float) -> AsyncIterator[Finding]:
+async def _alerts(store: AlertReader, now_s: float) -> AsyncIterator[CheckResult]:
     channels, healths = await store.alert_tables(AlertTable.CHANNELS, AlertTable.HEALTH)
     if not channels:
-        yield Finding(
+        yield CheckResult(
             True,
             "alerts",
             f"no channel: {command()} alerts channel add {'|'.join(KINDS)} ADDRESS",
@@ -458,13 +467,13 @@ async def _alerts(store: AlertReader, now_s: float) -> AsyncIterator[Finding]:
     for name in channels:
         health = unpack_health(healths.get(name))
         if health.failing_since_s:
-            yield Finding(
+            yield CheckResult(
                 False,
                 "alerts",
                 f"{name} has been failing since {format_minute(health.failing_since_s)} UTC: "
                 f"{health.error}. Try it: {command()} alerts test",
             )
-    yield Finding(True, "alerts", _plural(len(channels), "channel"))
+    yield CheckResult(True, "alerts", _plural(len(channels), "channel"))
 
 
 def _plural(number: int, noun: str) -> str:

@@ -6,6 +6,7 @@ parsed `arguments` and the `settings` and returns the exit code:
     0    success
     1    the command ran, but something could not be done
     2    invalid arguments or configuration; one line on stderr says how to fix it
+    3-5  status: an app is not all right
     130  interrupted (Ctrl-C)
     141  the program that read the output exited early (`… | head`)
 """
@@ -57,6 +58,7 @@ COMMANDS = (
     Command(
         "simulate", "send realistic traffic to a service and check its answers", "app.cli.simulate"
     ),
+    Command("status", "say of each app whether it is all right", "app.cli.status"),
     Command("apps", "list the apps that sent data, and remove apps", "app.cli.apps"),
     Command("drains", "manage which apps may send", "app.cli.drains"),
     Command("tokens", "manage read tokens", "app.cli.tokens"),

@@ -6,14 +6,18 @@ import re
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 PROGRESS_ON_TERMINAL_S = 0.2
 PROGRESS_IN_FILE_S = 5.0
 
 # A space between a number and its word, which comes after it (30 s) or before it (status 137).
 _JOINT = re.compile(r"(?<=[0-9%)]) (?=[^\s0-9])|(?:(?<=:)|(?<=\bstatus)|(?<=\bcode)) (?=[0-9])")
+_BYTE_UNITS = ("bytes", "kB", "MB", "GB", "TB")
 _NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
@@ -77,3 +81,52 @@ class ProgressLine:
         """Remove the line from the terminal."""
         if self._is_terminal:
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+class ReadPosition(Protocol):
+    """How many bytes of a log were read, and of how many; None if that is not known."""
+
+    @property
+    def position(self) -> int:
+        """Bytes read."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Bytes in all."""
+        ...
+
+
+def with_progress(
+    groups: Iterable[list[T]], log: ReadPosition, progress: ProgressLine
+) -> Iterator[list[T]]:
+    """The same groups of lines; shows lines, rate, bytes and the time left as they are consumed."""
+    lines = 0
+    started_s = time.monotonic()
+    for group in groups:
+        yield group
+        lines += len(group)
+        if progress.is_due():
+            elapsed_s = time.monotonic() - started_s
+            rate = f"{lines:,} lines, {lines / elapsed_s:,.0f} lines/s"
+            progress.show(f"{rate}, {format_share(log.position, log.size, elapsed_s)}")
+
+
+def format_share(position: int, size: int | None, elapsed_s: float) -> str:
+    """Bytes read; if the size is known, also the share and the time left, as minutes:seconds."""
+    if not size or not position:
+        return format_bytes(position)
+    share = min(position / size, 1)
+    minutes, seconds = divmod(int(elapsed_s * (1 - share) / share), 60)
+    of_size = f"{format_bytes(position)} of {format_bytes(size)} ({share:.0%})"
+    return f"{of_size}, {minutes}:{seconds:02} left"
+
+
+def format_bytes(size: float) -> str:
+    """A size as "4.7 GB", in powers of 1000."""
+    power = 0
+    while size >= 999.5 and power < len(_BYTE_UNITS) - 1:
+        size /= 1000
+        power += 1
+    digits = 0 if size >= 9.95 or not power else 1
+    return f"{size:.{digits}f} {_BYTE_UNITS[power]}"

@@ -17,8 +17,7 @@ from hashlib import blake2b
 from itertools import chain
 from os import urandom
 
-from app.cli.log_progress import with_progress
-from app.cli.output import ProgressLine, print_err
+from app.cli.output import ProgressLine, print_err, with_progress
 from app.config import ConfigError, Settings
 from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import AcceptanceWindow

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from app.cli.log_progress import with_progress
-from app.cli.output import ProgressLine, wrap
+from app.cli.output import ProgressLine, with_progress, wrap
 from app.config import Settings
 from app.ingest.aggregator import AcceptanceWindow, ActivityTimes, Aggregator
 from app.query.ledger import build_ledger
-from app.query.maintenance_events import Interval, find_edges, maintenance_events
+from app.query.maintenance_events import AnswerCounts, find_edges, maintenance_events
 from app.query.rates import complete_time, per_minute
 from app.query.stats import DistributionCell, GaugeCell, Stat, StatValue, parse_stat
 from app.rollup.resolutions import MINUTE_S
@@ -126,7 +125,7 @@ class ReportTotals:
     def finish(self) -> None:
         """Complete the events, after the last line."""
         intervals = [
-            Interval(
+            AnswerCounts(
                 minute, MINUTE_S, in_maintenance, self.requests_by_minute[minute] - in_maintenance
             )
             for minute, in_maintenance in sorted(self.maintenance_by_minute.items())

@@ -230,8 +230,15 @@ class Stream:
 
     @property
     def is_right(self) -> bool:
-        """Whether all figures agree and nothing was rejected (as with a wrong drain secret)."""
-        return all(row.agrees for row in self.rows) and not self.sender.counts.rejected_messages
+        """Whether all figures agree, something was acknowledged, and nothing was rejected.
+
+        Lines are rejected with a wrong drain secret, say.
+        """
+        counts = self.sender.counts
+        is_delivered = counts.acknowledged_messages > 0 or not counts.offered_messages
+        return (
+            is_delivered and not counts.rejected_messages and all(row.agrees for row in self.rows)
+        )
 
     def _count(self, batch: AcknowledgedBatch) -> None:
         self.acknowledged_totals.update(expected_totals(batch))

@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=100,
         help="lines in a POST of a busy app (default: %(default)s)",
     )
-    for name, default in (("1m", "24h"), ("10m", "7d"), ("1h", "90d")):
+    for name, default in (("1m", "24h"), ("10m", "15d"), ("1h", "90d")):
         parser.add_argument(
             f"--retention-{name}",
             type=duration,

@@ -9,7 +9,7 @@ from app.alerting.config import AlertConfig, read_config
 from app.alerting.evaluator import rules_for
 from app.alerting.inputs import LastWeek, RuleQueries
 from app.alerting.rule import SHARE, Rule
-from app.alerting.state import HistoryEntry, unpack_app_alerts, unpack_history_entry
+from app.alerting.state import Alert, HistoryEntry, unpack_app_alerts, unpack_history_entry
 from app.alerting.wording import describe_alert, utc_time
 from app.dashboard.chart import Chart, Threshold
 from app.query.selection import Selection
@@ -82,11 +82,18 @@ def _describe_firing(config: AlertConfig, state: bytes | None, now_s: float) -> 
     if state is None:
         return []
     return [
-        f"{describe_alert(alert, config.rules.get(alert.rule))}, "
-        f"since {utc_time(alert.since_s, now_s)}" + (f": {alert.detail}" if alert.detail else "")
+        _describe_alert(alert, config.rules.get(alert.rule), now_s)
         for alert in unpack_app_alerts(state).alerts
         if alert.phase == "firing"
     ]
+
+
+def _describe_alert(alert: Alert, rule: Rule | None, now_s: float) -> str:
+    """The alert, since when, and details. The summary of a finding says it all."""
+    if alert.summary:
+        return alert.summary
+    detail = f": {alert.detail}" if alert.detail else ""
+    return f"{describe_alert(alert, rule)}, since {utc_time(alert.since_s, now_s)}{detail}"
 
 
 def add_thresholds(

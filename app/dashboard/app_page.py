@@ -1,7 +1,4 @@
-"""The view model of an app's page: the last hour compared with yesterday's, and a chosen range.
-
-Both cover the whole app or the selected part of it.
-"""
+"""The view model of an app's page: a range of the whole app, or of the selected part of it."""
 
 from __future__ import annotations
 
@@ -10,22 +7,31 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.dashboard.alerts_panel import AlertView, add_thresholds, read_alert_view
-from app.dashboard.apps_overview import CODE_STEPS
 from app.dashboard.chart import Chart, ComparedPeriod, Split
 from app.dashboard.charts import (
-    AVERAGE_TIME,
     CHARTS,
-    ERRORS_BY_CODE,
     LOAD_BY_DYNO,
-    MEMORY,
     MEMORY_BY_DYNO,
-    P95,
-    REQUESTS_BY_SLOT,
-    REQUESTS_WITH_OUTCOME,
     baseline_questions,
     current_questions,
 )
-from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, AppFacts, find_insights
+from app.dashboard.error_rows import ErrorCodeRow, build_error_rows, error_questions
+from app.dashboard.figures import (
+    WEEK_S,
+    Figure,
+    FigurePeriods,
+    build_figures,
+    figure_questions,
+    recent_range,
+    sparkline_questions,
+)
+from app.dashboard.verdict_card import VerdictCard, build_card
+from app.dashboard.verdict_view import (
+    Judgement,
+    build_judgement,
+    history_start,
+    marked_figures,
+)
 from app.query.engine import complete_until
 from app.query.ledger import Ledger, build_ledger
 from app.query.planner import plan_range
@@ -36,12 +42,11 @@ from app.query.stats import Value
 from app.query.table import QueryRange
 from app.query.time_syntax import parse_time
 from app.rollup.events import EventKey
-from app.rollup.resolutions import DAY_S, Resolution, nice_step
-from app.rollup.time_range import TimeRange
+from app.rollup.resolutions import DAY_S, HOUR_S, Resolution, nice_step
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
-from parsers.error_codes import MAINTENANCE_CODE, explain
+from app.verdicts.verdict_reader import VerdictReader
 from parsers.samples import labels_of
 
 RANGES = {  # name on the page -> (start, step)
@@ -53,14 +58,8 @@ RANGES = {  # name on the page -> (start, step)
     "90d": ("now-90d", "12h"),
 }
 BASELINES = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # periods to compare
-SLOW_MS = 500
 _STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
 
-
-_REQUESTS_BY_OUTCOME = REQUESTS_WITH_OUTCOME._replace(by="outcome", whole_range=True)
-_HIGHEST_MEMORY = MEMORY._replace(whole_range=True)
-_LAST_MEMORY_BY_DYNO = Question("memory_quota_used_ratio", ("last",), "dyno", whole_range=True)
-_CODES_NOW = ERRORS_BY_CODE._replace(whole_range=True, last_steps=CODE_STEPS)
 _DYNO_COLUMNS = {
     "memory_bytes": Question("memory_total_bytes", ("last",), "dyno", whole_range=True),
     "memory_used_ratio": MEMORY_BY_DYNO._replace(whole_range=True),
@@ -103,26 +102,6 @@ class PageRequest(NamedTuple):
         return self.start, end, str(nice_step(max(length_s, 0) * _STEP_FACTOR))
 
 
-class Figure(NamedTuple):
-    """A number of the last hour and of the same hour yesterday; a share if the unit is %."""
-
-    name: str
-    unit: str
-    now: Value
-    yesterday: Value
-    is_bad: bool
-
-
-class ErrorCodeRow(NamedTuple):
-    """An error code that occurred, with its meaning."""
-
-    code: str
-    lines: int
-    title: str
-    meaning: str
-    by_step: list[Value]
-
-
 class DynoRow(NamedTuple):
     """A row of the dynos table. None where nothing is known."""
 
@@ -145,6 +124,8 @@ class AppView(NamedTuple):
     """Everything on the page.
 
     slot_s            the length of the stored slots: how exact the times of dynos are
+    is_past           whether the range ended before now: the verdict is about it then, else about
+                      now
     missing_baseline  name of the baseline without data, or ""
     """
 
@@ -153,8 +134,10 @@ class AppView(NamedTuple):
     last_seen_s: int
     runtime_metrics_s: int
     has_runtime_metrics: bool
+    judgement: Judgement
+    card: VerdictCard
+    is_past: bool
     figures: list[Figure]
-    insights: list[str]
     start_s: int
     end_s: int
     step_s: int
@@ -173,6 +156,7 @@ class AppView(NamedTuple):
 
 async def build_app_view(
     store: Reader,
+    verdicts: VerdictReader,
     sighting: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
@@ -184,48 +168,55 @@ async def build_app_view(
         QueryError: a time is invalid.
         StoreUnavailable, NewerVersion
     """
-    selection = request.selection
-    hour_range = plan_range("now-1h", "now", "1m", resolutions, now_s)[0]
-    day_before = plan_range("now-25h", "now-24h", None, resolutions, now_s)[0]
     time_range = plan_range(*request.range_parameters(now_s), resolutions, now_s)[0]
+    is_past = time_range.end <= now_s
+    recent = None if is_past else recent_range(resolutions, now_s)
+    week_before = None
+    if _is_comparable(time_range, sighting):
+        week_before = _plan_baseline(time_range, WEEK_S, resolutions, now_s)
     baseline_name, shift_s = BASELINES.get(request.compare, ("", 0))
     baseline_range = _plan_baseline(time_range, shift_s, resolutions, now_s)
-    questions = [
-        (hour_range, [*_figure_questions(selection), *_hour_questions(selection)]),
-        (day_before, _figure_questions(selection)),
-        (time_range, _chart_questions(request)),
-    ]
+    questions = [(time_range, _questions(request))]
+    other_ranges = filter(None, (recent, week_before))
+    questions += [(period, figure_questions(request.selection)) for period in other_ranges]
     if shift_s:
-        questions.append((baseline_range, baseline_questions(selection)))
-    snapshots = await _read_snapshots(store, sighting.app, questions, selection)
-    hour, yesterday, current = (snapshots[key] for key in (hour_range, day_before, time_range))
+        questions.append((baseline_range, baseline_questions(request.selection)))
+    snapshots = await _read_snapshots(store, sighting.app, questions, request.selection)
+    current = snapshots[time_range]
     baseline = snapshots[baseline_range] if shift_s else None
     complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
     period = ComparedPeriod(
         *(current, complete, baseline, baseline_name, shift_s, request.log, request.split)
     )
-    alerts = await read_alert_view(
-        store, sighting, current.time_range.start, current.time_range.end, now_s
+    alerts = await read_alert_view(store, sighting, time_range.start, time_range.end, now_s)
+    charts = add_thresholds(await _build_charts(period), alerts, sighting.app, request.selection)
+    judgement, card = await _read_judgement(verdicts, sighting, current, now_s)
+    periods = FigurePeriods(
+        current, recent and snapshots[recent], week_before and snapshots[week_before]
     )
-    charts = add_thresholds(await _build_charts(period), alerts, sighting.app, selection)
+    metrics_since_s = time_range.start if is_past else now_s - HOUR_S
+    complete_until_s = complete_until(time_range, now_s)
+    steps = (complete_until_s - time_range.start) // time_range.step_s
     return AppView(
         app=sighting.app,
         origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
         runtime_metrics_s=sighting.runtime_metrics_s,
-        has_runtime_metrics=sighting.runtime_metrics_s >= hour.time_range.start,
-        figures=_build_figures(hour, yesterday, complete),
-        insights=find_insights(_gather_facts(hour, sighting, now_s)),
-        start_s=current.time_range.start,
-        end_s=current.time_range.end,
-        step_s=current.time_range.step_s,
-        slot_s=current.time_range.resolution.seconds,
-        complete_until_s=complete_until(current.time_range, now_s),
+        has_runtime_metrics=sighting.runtime_metrics_s >= metrics_since_s,
+        judgement=judgement,
+        card=card,
+        is_past=is_past,
+        figures=build_figures(periods, complete, steps, marked_figures(judgement.verdict.findings)),
+        start_s=time_range.start,
+        end_s=time_range.end,
+        step_s=time_range.step_s,
+        slot_s=time_range.resolution.seconds,
+        complete_until_s=complete_until_s,
         charts=charts,
         missing_baseline="" if _has_baseline(charts) else baseline_name,
         process_types=sorted({labels_of(name)[0] for name in current.sources}),
         dyno_names=sorted(current.sources, key=_natural_order),
-        codes=_build_code_rows(current),
+        codes=build_error_rows(current),
         dynos=_build_dyno_rows(current),
         events=current.events,
         ledger=build_ledger(
@@ -233,6 +224,20 @@ async def build_app_view(
         ),
         alerts=alerts,
     )
+
+
+async def _read_judgement(
+    verdicts: VerdictReader, sighting: SeenApp, current: AppSnapshot, now_s: float
+) -> tuple[Judgement, VerdictCard]:
+    """Read the verdict of now, or of a range in the past, and the problems before."""
+    start_s, end_s = current.time_range.start, current.time_range.end
+    if end_s <= now_s:
+        verdict = await verdicts.over(sighting, start_s, end_s, now_s)
+    else:
+        verdict = (await verdicts.current([sighting], now_s))[sighting.app]
+    history_start_s = min(history_start(now_s), start_s)
+    episodes = await verdicts.episodes(sighting.app, history_start_s, int(now_s) + 1)
+    return build_judgement(verdict, episodes), build_card(verdict, episodes, current.sources)
 
 
 def _plan_baseline(
@@ -262,9 +267,22 @@ def _has_baseline(charts: Sequence[Chart]) -> bool:
     return any(line.is_baseline for chart in charts for line in chart.lines)
 
 
-def _chart_questions(request: PageRequest) -> list[Question]:
-    """What charts and the table of dynos ask of the range shown."""
-    return [*current_questions(request.selection, request.split), *_DYNO_COLUMNS.values()]
+def _is_comparable(time_range: QueryRange, sighting: SeenApp) -> bool:
+    """Whether last week's figures say something: the app was there, and no time counts twice."""
+    length_s = time_range.end - time_range.start
+    return length_s <= WEEK_S and sighting.first_seen_s < time_range.end - WEEK_S
+
+
+def _questions(request: PageRequest) -> list[Question]:
+    """All that is asked of the range shown."""
+    selection = request.selection
+    return [
+        *current_questions(selection, request.split),
+        *_DYNO_COLUMNS.values(),
+        *error_questions(),
+        *figure_questions(selection),
+        *sparkline_questions(selection),
+    ]
 
 
 async def _build_charts(period: ComparedPeriod) -> list[Chart]:
@@ -274,77 +292,6 @@ async def _build_charts(period: ComparedPeriod) -> list[Chart]:
         await asyncio.sleep(0)
         charts.append(build_chart(period))
     return charts
-
-
-def _figure_questions(selection: Selection) -> list[Question]:
-    """What the figures ask of the last hour, and of yesterday's."""
-    return [REQUESTS_BY_SLOT, _REQUESTS_BY_OUTCOME, _time_question(selection), _HIGHEST_MEMORY]
-
-
-def _time_question(selection: Selection) -> Question:
-    question = AVERAGE_TIME if selection.dyno else P95  # one dyno has no percentiles
-    return question._replace(whole_range=True)
-
-
-def _build_figures(hour: AppSnapshot, yesterday: AppSnapshot, complete: TimeRange) -> list[Figure]:
-    time_question = _time_question(hour.selection)
-    stat = time_question.stats[0]
-    periods = (hour, yesterday)
-    requests = [
-        period.mean_per_minute(period.points(REQUESTS_BY_SLOT), complete) for period in periods
-    ]
-    shares = [failed_share(period) for period in periods]
-    times_ms = [period.value(time_question) for period in periods]
-    memory = [period.value(_HIGHEST_MEMORY) for period in periods]
-    errors = sum(codes_now(hour).values())
-    return [
-        Figure("requests/min", "", requests[0], requests[1], is_bad=False),
-        Figure("failed", "%", shares[0], shares[1], is_bad=(shares[0] or 0) > FAILED_SHARE_HIGH),
-        Figure(stat, "ms", times_ms[0], times_ms[1], is_bad=_has_doubled(times_ms[0], times_ms[1])),
-        Figure(
-            "memory (fullest dyno)",
-            "%",
-            memory[0],
-            memory[1],
-            is_bad=(memory[0] or 0) > MEMORY_HIGH,
-        ),
-        Figure("errors in 5 minutes", "", errors, None, is_bad=errors > 0),
-    ]
-
-
-def _has_doubled(now: Value, yesterday: Value) -> bool:
-    return now is not None and yesterday is not None and now > 2 * yesterday and now > SLOW_MS
-
-
-def _hour_questions(selection: Selection) -> list[Question]:
-    """What else insights and figures ask of the last hour."""
-    return [_CODES_NOW, _LAST_MEMORY_BY_DYNO, *([] if selection.dyno else [P95])]
-
-
-def _gather_facts(hour: AppSnapshot, sighting: SeenApp, now_s: float) -> AppFacts:
-    by_dyno = hour.values_by(_LAST_MEMORY_BY_DYNO)
-    ratios = {dyno: value for dyno, value in by_dyno.items() if dyno and value is not None}
-    highest = max(ratios.items(), key=lambda item: item[1]) if ratios else None
-    return AppFacts(
-        now_s=now_s,
-        last_seen_s=sighting.last_seen_s if sighting.origin.is_drain else int(now_s),
-        start_s=hour.time_range.start,
-        step_s=hour.time_range.step_s,
-        p95_ms=[] if hour.selection.dyno else hour.points(P95),
-        failed_share=failed_share(hour),
-        codes=codes_now(hour),
-        highest_memory=highest,
-        events=[event for event, _ in hour.events],
-    )
-
-
-def _build_code_rows(snapshot: AppSnapshot) -> list[ErrorCodeRow]:
-    by_code = snapshot.points_by(ERRORS_BY_CODE)
-    codes = [
-        ErrorCodeRow(code, int(sum(value or 0 for value in values)), *explain(code), by_step=values)
-        for code, values in by_code.items()
-    ]
-    return sorted((row for row in codes if row.lines), key=lambda row: -row.lines)
 
 
 def _build_dyno_rows(snapshot: AppSnapshot) -> list[DynoRow]:
@@ -369,23 +316,3 @@ def _build_dyno_rows(snapshot: AppSnapshot) -> list[DynoRow]:
 def _natural_order(name: str) -> tuple[str, int, str]:
     process_type, _, number = name.rpartition(".")
     return (process_type, int(number) if number.isdigit() else 0, name)
-
-
-def failed_share(snapshot: AppSnapshot) -> Value:
-    """The share of requests that failed; None without requests."""
-    counts = {
-        outcome: count or 0 for outcome, count in snapshot.values_by(_REQUESTS_BY_OUTCOME).items()
-    }
-    requests = sum(counts.values())
-    return counts.get("failed", 0) / requests if requests else None
-
-
-def codes_now(hour: AppSnapshot) -> dict[str, int]:
-    """Lines by error code in the last minutes of a snapshot with steps of a minute.
-
-    Without those of maintenance, which is no failure.
-    """
-    counts = hour.values_by(_CODES_NOW)
-    return {
-        code: int(count) for code, count in counts.items() if count and code != MAINTENANCE_CODE
-    }

@@ -1,114 +1,111 @@
-"""The view model of the list of apps: one row for each, sorted by severity, worst first."""
+"""The view model of the list of apps: one row for each, with its verdict and its figures of now.
+
+Figures are those of the last complete 5 minutes. Sparklines are about an hour, in steps of as much,
+so the last step is the figure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH, SILENT_AFTER_S
+from app.dashboard.verdict_view import marked_figures, shorten_summary
+from app.judgement.review_apps import is_gone, is_review_app
+from app.judgement.verdict import State, Verdict
+from app.judgement.wording import describe_change, describe_finding
 from app.query.planner import plan_range
-from app.query.rates import complete_time
+from app.query.rates import SETTLED_AFTER_S, complete_time, mean_per_minute
 from app.query.snapshot import AppSnapshot, Question, read_snapshots
 from app.query.stats import Value
-from app.rollup.resolutions import Resolution
+from app.query.table import QueryRange
+from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution, align
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
+from app.verdicts.fleet import find_fleet
+from app.verdicts.verdict_reader import VerdictReader
 
-NOW_MINUTES = 5
-CODE_STEPS = NOW_MINUTES + 1  # the current, incomplete minute counts too
-CRITICAL_CODES = ("H10", "H12", "H13", "H14", "R15")
-SLOWER_RATIO = 2.0
 FRESH_S = 10
-LAST_WEEK_FRESH_S = 600
 CACHED_APPS_MAX = 5_000
+STEP_S = 5 * MINUTE_S
 
 _REQUESTS = Question("requests", ("sum",), by_slot=True)
-_FAILED_REQUESTS = Question(
-    "requests", ("sum",), whole_range=True, filters=(("outcome", ("failed",)),)
-)
-_P95 = Question("service_time_ms", ("p95",), whole_range=True)
-_HIGHEST_MEMORY = Question("memory_quota_used_ratio", ("max",), whole_range=True)
-_CODES_NOW = Question(
-    "heroku_errors",
-    ("sum",),
-    "code",
-    whole_range=True,
-    last_steps=CODE_STEPS,
-    filters=(("code", CRITICAL_CODES),),
-)
-_QUESTIONS = (_REQUESTS, _FAILED_REQUESTS, _P95, _HIGHEST_MEMORY, _CODES_NOW)
+_FAILED_REQUESTS = Question("requests", ("sum",), filters=(("outcome", ("failed",)),))
+_P95 = Question("service_time_ms", ("p95",))
+_HIGHEST_MEMORY = Question("memory_quota_used_ratio", ("max",), last_steps=1)
+_QUESTIONS = (_REQUESTS, _FAILED_REQUESTS, _P95, _HIGHEST_MEMORY)
 
 
 class AppOverview(NamedTuple):
-    """The last hour of an app. None where nothing is known.
+    """The verdict of now about an app, and its figures: one for each step of the last hour.
 
-    memory_used_ratio  share of the quota, of the fullest dyno
-    codes_now          lines by critical code within NOW_MINUTES
+    None stands for what is not known.
+
+    requests_per_min   by step
+    failed_shares      of the requests, by step
+    p95s_ms            by step
+    memory_used_ratio  share of the quota in the last step, of the fullest dyno
     """
 
     app: str
     origin: Origin
     last_seen_s: int
-    is_silent: bool
+    verdict: Verdict
     has_runtime_metrics: bool
-    requests_per_min: Value
-    failed_share: Value
-    p95_ms: Value
-    p95_last_week_ms: Value
+    requests_per_min: Sequence[Value]
+    failed_shares: Sequence[Value]
+    p95s_ms: Sequence[Value]
     memory_used_ratio: Value
-    codes_now: dict[str, int]
-    requests_by_minute: list[Value]
 
     @property
-    def slower_ratio(self) -> float:
-        """p95 divided by that of the same hour last week; 0 if either is unknown."""
-        return (self.p95_ms or 0) / self.p95_last_week_ms if self.p95_last_week_ms else 0.0
-
-    @property
-    def critical_lines_now(self) -> int:
-        """Lines with a critical code within NOW_MINUTES."""
-        return sum(self.codes_now.get(code, 0) for code in CRITICAL_CODES)
-
-    @property
-    def severity(self) -> tuple[float, ...]:
-        """Sort key: the app with the highest is the worst."""
-        is_full = (self.memory_used_ratio or 0) > MEMORY_HIGH
-        return (
-            self.is_silent,
-            self.critical_lines_now,
-            self.failed_share or 0,
-            is_full,
-            self.slower_ratio,
-        )
+    def state(self) -> State:
+        """The state of its verdict."""
+        return self.verdict.state
 
     @property
     def problem(self) -> str:
-        """The app's worst problem in a few words; "" if nothing stands out."""
-        if self.is_silent:
-            return f"silent since {datetime.fromtimestamp(self.last_seen_s, UTC):%d %b %H:%M} UTC"
-        if self.critical_lines_now:
-            codes = [code for code in CRITICAL_CODES if self.codes_now.get(code)]
-            return f"{', '.join(codes)} now"
-        if (self.failed_share or 0) > FAILED_SHARE_HIGH:
-            return "requests failing"
-        if (self.memory_used_ratio or 0) > MEMORY_HIGH:
-            return "memory nearly full"
-        if self.slower_ratio >= SLOWER_RATIO:
-            return f"{self.slower_ratio:.1f}× slower than last week"
-        return ""
+        """The verdict in a line."""
+        return shorten_summary(self.verdict)
+
+    @property
+    def change(self) -> str:
+        """The change shortly before its worst problem, by name; "" if there was none."""
+        findings = self.verdict.findings
+        is_known = findings and findings[0].state != "ok" and findings[0].after is not None
+        return describe_change(findings[0].after) if is_known and findings[0].after else ""
+
+    @property
+    def marks(self) -> frozenset[str]:
+        """The figures that the verdict is about."""
+        return marked_figures(self.verdict.findings)
+
+
+def split_review_apps(
+    overviews: Iterable[AppOverview], globs: Sequence[str], now_s: float
+) -> tuple[list[AppOverview], list[AppOverview]]:
+    """The apps that stay, and the review apps, which match `globs`, but not those that are gone."""
+    apps: list[AppOverview] = []
+    review_apps: list[AppOverview] = []
+    for overview in overviews:
+        if not is_review_app(overview.app, globs):
+            apps.append(overview)
+        elif not is_gone(overview.last_seen_s, now_s):
+            review_apps.append(overview)
+    return apps, review_apps
+
+
+def describe_fleet(overviews: Sequence[AppOverview], now_s: float) -> str:
+    """A problem that many of these apps have at the same time, in a sentence; "" without one."""
+    fleet = find_fleet([overview.verdict for overview in overviews])
+    return describe_finding(fleet.finding, int(now_s)) if fleet else ""
 
 
 class AppsOverviewCache:
-    """Caches overviews, so that many readers of the list cost no more than one.
+    """Caches overviews for FRESH_S, so that many readers of the list cost no more than one."""
 
-    An overview may be FRESH_S old, last week's figure in it LAST_WEEK_FRESH_S.
-    """
-
-    def __init__(self, resolutions: Sequence[Resolution]) -> None:
+    def __init__(self, resolutions: Sequence[Resolution], verdicts: VerdictReader) -> None:
         self._resolutions = resolutions
+        self._verdicts = verdicts
         self._overviews: dict[str, tuple[float, AppOverview]] = {}
-        self._last_week: dict[str, tuple[float, Value]] = {}
 
     async def get_all(
         self, store: RollupReader, sightings: Sequence[SeenApp], now_s: float
@@ -120,7 +117,6 @@ class AppsOverviewCache:
         """
         if len(self._overviews) >= CACHED_APPS_MAX:
             self._overviews.clear()
-            self._last_week.clear()
         overviews = {}
         stale = {}
         for sighting in sightings:
@@ -129,50 +125,46 @@ class AppsOverviewCache:
                 stale[sighting.app] = sighting
             else:
                 overviews[sighting.app] = overview
-        p95_last_week_ms = await self._read_last_week(store, list(stale), now_s)
-        time_range = plan_range("now-1h", "now", "1m", self._resolutions, now_s)[0]
-        async for hour in read_snapshots(store, list(stale), time_range, _QUESTIONS):
-            app = hour.app
-            overviews[app] = _build_overview(stale[app], hour, p95_last_week_ms[app], now_s)
-            self._overviews[app] = (now_s, overviews[app])
+        if stale:
+            verdicts = await self._verdicts.current(list(stale.values()), now_s)
+            time_range = self._last_hour(now_s)
+            async for hour in read_snapshots(store, list(stale), time_range, _QUESTIONS):
+                app = hour.app
+                overviews[app] = _build_overview(stale[app], verdicts[app], hour, now_s)
+                self._overviews[app] = (now_s, overviews[app])
         return [overviews[sighting.app] for sighting in sightings]
 
-    async def _read_last_week(
-        self, store: RollupReader, apps: Sequence[str], now_s: float
-    ) -> dict[str, Value]:
-        """The p95 of the same hour last week, by app."""
-        p95_ms = {
-            app: self._last_week[app][1]
-            for app in apps
-            if app in self._last_week and 0 <= now_s - self._last_week[app][0] < LAST_WEEK_FRESH_S
-        }
-        missing = [app for app in apps if app not in p95_ms]
-        time_range = plan_range("now-169h", "now-168h", None, self._resolutions, now_s)[0]
-        async for week in read_snapshots(store, missing, time_range, [_P95]):
-            p95_ms[week.app] = week.value(_P95)
-            self._last_week[week.app] = (now_s, p95_ms[week.app])
-        return p95_ms
+    def _last_hour(self, now_s: float) -> QueryRange:
+        """The hour up to the last complete minute."""
+        end_s = align(int(now_s) - SETTLED_AFTER_S, MINUTE_S)
+        start, end = str(end_s - HOUR_S), str(end_s)
+        minutes, _ = plan_range(start, end, "1m", self._resolutions, now_s)
+        return minutes._replace(step_s=max(STEP_S, minutes.step_s))
 
 
 def _build_overview(
-    sighting: SeenApp, hour: AppSnapshot, p95_last_week_ms: Value, now_s: float
+    sighting: SeenApp, verdict: Verdict, hour: AppSnapshot, now_s: float
 ) -> AppOverview:
-    points = hour.points(_REQUESTS)
-    requests = sum(value for value in points if value is not None)
+    start, _, step_s, resolution = hour.time_range
     complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
-    codes = hour.values_by(_CODES_NOW)
+    size = step_s // resolution.seconds
+    slots = hour.points(_REQUESTS)
+    steps = [slots[first : first + size] for first in range(0, len(slots), size)]
+    totals = [sum(filter(None, step)) for step in steps]
     return AppOverview(
         app=sighting.app,
         origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
-        # A file that was replayed has an end: that is no problem of the app.
-        is_silent=sighting.origin.is_drain and now_s - sighting.last_seen_s > SILENT_AFTER_S,
+        verdict=verdict,
         has_runtime_metrics=bool(sighting.runtime_metrics_s),
-        requests_per_min=hour.mean_per_minute(points, complete),
-        failed_share=(hour.value(_FAILED_REQUESTS) or 0) / requests if requests else None,
-        p95_ms=hour.value(_P95),
-        p95_last_week_ms=p95_last_week_ms,
+        requests_per_min=[
+            mean_per_minute(step, start + index * step_s, resolution.seconds, complete)
+            for index, step in enumerate(steps)
+        ],
+        failed_shares=[
+            (failures or 0) / total if total else None
+            for failures, total in zip(hour.points(_FAILED_REQUESTS), totals, strict=True)
+        ],
+        p95s_ms=hour.points(_P95),
         memory_used_ratio=hour.value(_HIGHEST_MEMORY),
-        codes_now={code: int(count) for code, count in codes.items() if count},
-        requests_by_minute=hour.per_minute(points, complete),
     )

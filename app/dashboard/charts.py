@@ -216,10 +216,10 @@ def _list_counts(points: Mapping[str, Sequence[Value]], nameless: str) -> list[s
 
 def _failures_chart(period: ComparedPeriod) -> Chart:
     current = period.current
-    line = ChartLine("failed", _failed_percent(current), "failing")
+    line = ChartLine("failed", failed_percent(current), "failing")
     lines = [line._replace(whole=_failed_percent_of_all(current))]
     if period.baseline is not None:
-        lines += period.baseline_lines("failed", _failed_percent(period.baseline))
+        lines += period.baseline_lines("failed", failed_percent(period.baseline))
     rate = "rate(heroku_router_requests_total{}[5m])".format
     selector = _prometheus_selector(current, "process_type")
     failed_selector = _prometheus_selector(current, "process_type", more='status=~"5..|5xx|"')
@@ -244,7 +244,8 @@ def _failed_percent_of_all(snapshot: AppSnapshot) -> Value:
     return _PERCENT * failures / requests if requests else None
 
 
-def _failed_percent(snapshot: AppSnapshot) -> list[Value]:
+def failed_percent(snapshot: AppSnapshot) -> list[Value]:
+    """The share of failed requests in each step, in percent; None without requests."""
     failures = snapshot.points(FAILED_REQUESTS)
     requests = snapshot.points(REQUESTS_WITH_OUTCOME)
     return [

@@ -11,10 +11,12 @@ tens of thousands of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from app.judgement.verdict import STATES, State, Verdict
 from app.monitoring.text_format import MetricFamily, escape_label
 from app.query.engine import PackedRollup, scan_packed
 from app.rollup.accelerated import merge_rollups, to_python
@@ -26,10 +28,12 @@ from app.rollup.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, TOTAL, Slot
 from app.storage.interface.rollups import Contents, RollupReader
+from app.verdicts.verdict_reader import STALE_S
 from parsers.error_codes import CODES
 from parsers.samples import ROUTER_SOURCE, labels_of
 
 RECENT_S = 300
+NO_VERDICTS: Mapping[str, Verdict] = MappingProxyType({})
 _MS_PER_S = 1000
 _BOUNDS_S = (*(str(bound / _MS_PER_S) for bound in PROMETHEUS_BOUNDS_MS), "+Inf")
 _ROUTER_TYPE = labels_of(ROUTER_SOURCE)[0]
@@ -64,6 +68,7 @@ _DEPRECATED_MESSAGES_HELP = (
     "Deprecated, removed in the next version: the whole ledger in one series, with received and "
     "its parts. Use dynometer_message_results_total and dynometer_messages_received_total"
 )
+_STATE_HELP = "1 for the state in which the app was judged to be, 0 for the others"
 _INBOX_HELP = "Batches stored and not yet folded"
 
 
@@ -75,18 +80,25 @@ class LatestGauges(NamedTuple):
 
 
 class AppState(NamedTuple):
-    """One app's data for the exposition: its total, and gauges of the last RECENT_S."""
+    """One app's data for the exposition: its total, and gauges of the last RECENT_S.
+
+    `state`: as it was judged last; None if that is too long ago.
+    """
 
     sighting: SeenApp
     total: Rollup
     recent: LatestGauges
     inbox_length: int
+    state: State | None = None
 
 
 async def read_app_states(
-    store: RollupReader, sightings: Sequence[SeenApp], now_s: float
+    store: RollupReader,
+    sightings: Sequence[SeenApp],
+    now_s: float,
+    verdicts: Mapping[str, Verdict] = NO_VERDICTS,
 ) -> list[AppState]:
-    """Read these apps, each in one atomic step.
+    """Read these apps, each in one atomic step. `verdicts`: by app.
 
     Raises:
         StoreUnavailable, NewerVersion
@@ -96,9 +108,14 @@ async def read_app_states(
     slots = [TOTAL, *(Slot("1m", start) for start in minutes)]
     contents_by_app = await store.read_many([(sighting.app, slots) for sighting in sightings])
     return [
-        _build_state(sighting, contents, first)
+        _build_state(sighting, contents, first)._replace(state=_state_of(sighting, verdicts, now_s))
         for sighting, contents in zip(sightings, contents_by_app, strict=True)
     ]
+
+
+def _state_of(sighting: SeenApp, verdicts: Mapping[str, Verdict], now_s: float) -> State | None:
+    verdict = verdicts.get(sighting.app)
+    return verdict.state if verdict and now_s - verdict.judged_s <= STALE_S else None
 
 
 def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
@@ -165,6 +182,7 @@ def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
     yield _build_family(
         "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, states, _last_seen_rows
     )
+    yield _build_family("heroku_app_state", "gauge", _STATE_HELP, states, _judged_rows)
     yield _build_family(
         "dynometer_message_results", "counter", _RESULTS_HELP, states, _message_result_rows
     )
@@ -286,6 +304,12 @@ def _dyno_rows(state: AppState) -> Rows:
 def _last_seen_rows(state: AppState) -> Rows:
     if state.sighting.origin.is_drain:  # rules about silence use it, and a replayed file has an end
         yield "", state.sighting.last_seen_s
+
+
+def _judged_rows(state: AppState) -> Rows:
+    if state.state is not None:
+        for name in STATES:
+            yield f',state="{name}"', int(name == state.state)
 
 
 def _message_result_rows(state: AppState) -> Rows:

@@ -17,11 +17,13 @@ from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
 from app.monitoring.app_metrics import build_families, read_app_states
 from app.monitoring.text_format import OPENMETRICS, render_header, render_lines
+from app.storage.interface.alerts import AlertReader
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
 from app.support.rejections import Rejections
+from app.verdicts.verdict_reader import stored_verdicts
 
 # A large exposition yields to other requests after this many apps read, or bytes sent.
 APPS_PER_TURN = 20
@@ -166,8 +168,12 @@ class _StoreCollector(Collector):
         yield rejected
 
 
+class AppMetricsStore(RollupReader, AlertReader, Protocol):
+    """What the metrics of apps are read from: their rollups, and what was judged of them."""
+
+
 async def render_apps(
-    store: RollupReader, sightings: Sequence[SeenApp], now_s: float, content_type: str
+    store: AppMetricsStore, sightings: Sequence[SeenApp], now_s: float, content_type: str
 ) -> list[bytes]:
     """Render the apps' metrics in pieces, yielding to other requests.
 
@@ -176,8 +182,10 @@ async def render_apps(
     """
     headers = [render_header(family, content_type).encode() for family in build_families([])]
     texts: list[list[bytes]] = [[] for _ in headers]
+    verdicts = await stored_verdicts(store) if sightings else {}
     for first in range(0, len(sightings), APPS_PER_TURN):
-        states = await read_app_states(store, sightings[first : first + APPS_PER_TURN], now_s)
+        part = sightings[first : first + APPS_PER_TURN]
+        states = await read_app_states(store, part, now_s, verdicts)
         for family_texts, family in zip(texts, build_families(states), strict=True):
             if family.lines:
                 family_texts.append(render_lines(family).encode())

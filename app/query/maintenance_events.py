@@ -34,7 +34,7 @@ _SUM = Stat("sum", "sum", 0)
 _MINUTES = Resolution("1m", MINUTE_S, 0)
 
 
-class Interval(NamedTuple):
+class AnswerCounts(NamedTuple):
     """Numbers of requests in an interval. Times in Unix seconds."""
 
     start_s: int
@@ -46,7 +46,7 @@ class Interval(NamedTuple):
 class Edge(NamedTuple):
     """An interval in which maintenance began or ended, say."""
 
-    interval: Interval
+    interval: AnswerCounts
     detail: str
 
 
@@ -92,11 +92,11 @@ def maintenance_events(edges: Iterable[Edge]) -> dict[EventKey, int]:
     }
 
 
-def find_edges(intervals: Sequence[Interval]) -> Iterator[Edge]:
+def find_edges(intervals: Sequence[AnswerCounts]) -> Iterator[Edge]:
     """Yield the edges of each maintenance, in order of time."""
     has_others = False
-    last: Interval | None = None  # of the current maintenance
-    first: Interval | None = None
+    last: AnswerCounts | None = None  # of the current maintenance
+    first: AnswerCounts | None = None
     for interval in intervals:
         if interval.in_maintenance:
             if last is None:
@@ -113,7 +113,7 @@ def find_edges(intervals: Sequence[Interval]) -> Iterator[Edge]:
         yield Edge(last, LAST_SEEN)
 
 
-def _intervals(time_range: QueryRange, cells: Sequence[QueryCells]) -> list[Interval]:
+def _intervals(time_range: QueryRange, cells: Sequence[QueryCells]) -> list[AnswerCounts]:
     """The intervals with requests."""
     requests, codes = cells
     length_s = time_range.resolution.seconds
@@ -124,13 +124,13 @@ def _intervals(time_range: QueryRange, cells: Sequence[QueryCells]) -> list[Inte
         strict=True,
     )
     return [
-        Interval(time_range.start + position * length_s, length_s, part, max(total - part, 0))
+        AnswerCounts(time_range.start + position * length_s, length_s, part, max(total - part, 0))
         for position, (total, part) in enumerate(counts)
         if isinstance(total, int) and isinstance(part, int) and (total or part)
     ]
 
 
-async def _minutes(store: RollupReader, app: str, interval: Interval) -> list[Interval]:
+async def _minutes(store: RollupReader, app: str, interval: AnswerCounts) -> list[AnswerCounts]:
     """The minutes of an interval, or itself if some of them are no longer stored."""
     end = interval.start_s + interval.length_s
     time_range = QueryRange(interval.start_s, end, MINUTE_S, _MINUTES)
@@ -142,7 +142,7 @@ async def _minutes(store: RollupReader, app: str, interval: Interval) -> list[In
     return minutes if is_complete else [interval]
 
 
-def _precision(interval: Interval) -> str:
+def _precision(interval: AnswerCounts) -> str:
     if interval.length_s == MINUTE_S:
         return ""
     return f" (within {interval.length_s // MINUTE_S} minutes)"

@@ -39,6 +39,7 @@ class Question(NamedTuple):
     """A question about a metric.
 
     by           a label, or "" for a single series
+    also_by      a second label, for `AppSnapshot.counts`; "" for none
     whole_range  one value, instead of a value per step
     by_slot      a value per stored slot, which rates are made of
     last_steps   only about the last steps of the range; 0 for all
@@ -52,6 +53,7 @@ class Question(NamedTuple):
     by_slot: bool = False
     last_steps: int = 0
     filters: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    also_by: str = ""
 
     def plan(self, time_range: QueryRange, selection: Selection) -> Query:
         """The query that answers the question for a selected part of an app.
@@ -65,7 +67,7 @@ class Question(NamedTuple):
 
     def _build(self, selection: Selection) -> Query:
         filters = {**selection.filters(METRICS[self.metric]), **dict(self.filters)}
-        by = [self.by] if self.by else []
+        by = [label for label in (self.by, self.also_by) if label]
         return build_query(_ANY_RANGE, self.metric, self.stats, by, filters)
 
     def _range(self, time_range: QueryRange) -> QueryRange:
@@ -128,6 +130,17 @@ class AppSnapshot:
     def values_by(self, question: Question) -> dict[str, Value]:
         """One value for the whole range, by the values of the question's label."""
         return {series.labels[question.by]: series.numbers[-1] for series in self.series(question)}
+
+    def counts(self, question: Question) -> dict[tuple[str, ...], int]:
+        """One count for the whole range, by the values of the question's labels.
+
+        Not limited in number, as these are numbers only.
+        """
+        query, cells = self._answers[question]
+        (stat,) = query.stats
+        keys = cells.keys()
+        counts = {key: cells.values(key, None, stat, range(1))[0] for key in keys}
+        return {key: count for key, count in counts.items() if isinstance(count, int)}
 
     def points(self, question: Question) -> list[Value]:
         """A value per step."""

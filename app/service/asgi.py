@@ -9,15 +9,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
+from app.access.app_removal import AppRemoval
 from app.access.read_tokens import ReadTokens
 from app.access.visible_store import restrict
 from app.config import Settings, pages_url
+from app.dashboard.environments import Environments
 from app.ingest.marked_post import MarkedCommitter
 from app.monitoring.exposition import ServiceMetrics
 from app.monitoring.health import HealthCheck
@@ -42,6 +44,7 @@ from app.support.about import version
 from app.support.asgi import ASGIApp, Receive, Scope, Send
 from app.support.process import exit_with_parent, ignores_hangup
 from app.support.rejections import Rejections
+from app.verdicts.verdict_reader import VerdictReader
 from app.web.api.alerts import AlertsApi
 from app.web.api.apps import AppsApi
 from app.web.api.autoscaling import AutoscalingApi
@@ -52,12 +55,18 @@ from app.web.api.openapi import openapi_factory
 from app.web.api.operations import Operations
 from app.web.api.problems import install_error_handlers
 from app.web.api.queries import QueriesApi
+from app.web.api.verdicts import VerdictsApi
 from app.web.authentication import LocalOnlyMiddleware, TokenAuthMiddleware, TokenLogin
 from app.web.head_requests import HeadMiddleware
 from app.web.pages.add_apps import AddApps
+from app.web.pages.alerts_page import AlertsPage
 from app.web.pages.api_reference import reference_router
+from app.web.pages.apps_page import AppsPage, NamePatterns
 from app.web.pages.assets import mount_assets
 from app.web.pages.dashboard import Dashboard
+from app.web.pages.demo_data import DemoData
+from app.web.pages.error_pages import install_error_pages
+from app.web.pages.removal_page import RemovalPage
 from app.web.pages.rendering import Pages
 from app.web.pages.sign_in import SignIn
 from app.web.security_headers import SecurityHeadersMiddleware
@@ -128,23 +137,26 @@ def build_app(
     visible_store = restrict(store)
     notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
-    dashboard = Dashboard(visible_store, tiers, pages, clock)
+    verdicts = VerdictReader(visible_store, tiers, settings.review_apps)
+    removal = build_app_removal(settings, store, clock)
     mount_assets(app)
-    app.include_router(dashboard.router)
+    for router in _page_routers(service, settings, clock, pages, verdicts, removal):
+        app.include_router(router)
     app.include_router(QueriesApi(visible_store, tiers, settings.limits, acceptance, clock).router)
     app.include_router(
         EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
     )
     app.include_router(DrainsAndTokensApi(store, service.drain_admin, clock).router)
     app.include_router(AlertsApi(visible_store, store, clock).router)
+    app.include_router(VerdictsApi(visible_store, verdicts, tiers, clock).router)
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
+    install_error_pages(app, pages)
     health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
     metrics = _build_metrics(service)
-    app.include_router(Operations(visible_store, health, metrics, clock, version()).router)
-    app.include_router(AppsApi(build_app_removal(settings, store, clock)).router)
+    app.include_router(Operations(visible_store, health, metrics, clock, version(), pages).router)
+    app.include_router(AppsApi(removal).router)
     app.include_router(reference_router(app.openapi, pages))
-    app.include_router(AddApps(service.drain_admin, pages).router)
     is_https = settings.public_url.startswith("https:")
     limited_app = GZipMiddleware(
         BodyLimitMiddleware(app, body_limiter), minimum_size=2_000, compresslevel=1
@@ -159,6 +171,28 @@ def build_app(
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
     )
+
+
+def _page_routers(
+    service: Service,
+    settings: Settings,
+    clock: Callable[[], float],
+    pages: Pages,
+    verdicts: VerdictReader,
+    removal: AppRemoval,
+) -> Iterator[APIRouter]:
+    """The pages, except those about signing in and the API."""
+    store, visible_store, tiers = service.store, restrict(service.store), service.tiers
+    environments = Environments(settings.production_apps, settings.staging_apps)
+    names = NamePatterns(settings.review_apps, environments)
+    yield AppsPage(visible_store, tiers, pages, clock, verdicts, names).router
+    yield AlertsPage(visible_store, store, pages, clock).router
+    yield Dashboard(visible_store, tiers, pages, clock, verdicts).router
+    yield RemovalPage(removal, pages).router
+    yield AddApps(service.drain_admin, pages).router
+    if settings.local_mode:
+        committer = MarkedCommitter(service.pipeline.committer, settings.limits, clock)
+        yield DemoData(store, committer, service.acceptance, clock).router
 
 
 def _build_metrics(service: Service) -> ServiceMetrics:

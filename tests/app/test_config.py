@@ -64,9 +64,9 @@ def test_an_invalid_value_is_named_with_the_accepted_ones(name: str, value: str)
 @pytest.mark.parametrize(
     "environ",
     [
-        {"DYNOMETER_RETENTION_1M": "8d"},
+        {"DYNOMETER_RETENTION_1M": "16d"},
         {"DYNOMETER_RETENTION_1H": "1d"},
-        {"DYNOMETER_HORIZON_PAST": "8d"},
+        {"DYNOMETER_HORIZON_PAST": "16d"},
         {"DYNOMETER_ADMIN_TOKEN": "short"},
         {"DYNOMETER_SECRET_KEY": "short"},
         {"HOST": "0.0.0.0"},
@@ -78,6 +78,18 @@ def test_contradicting_values_are_rejected(environ: dict[str, str]) -> None:
     for value in environ.values():
         if value == "short":
             assert value not in str(error.value).split(":")[0].split()
+
+
+def test_hours_kept_for_less_than_15_days_shorten_the_default_of_10_minutes() -> None:
+    settings = Settings.from_environ({"DYNOMETER_RETENTION_1H": "10d"})
+    assert settings.retention_10m_s == settings.retention_1h_s == 10 * 86_400
+
+
+def test_patterns_of_review_apps_are_separated_by_spaces_or_commas() -> None:
+    assert Settings.from_environ({}).review_apps == ("*-pr-[0-9]*",)
+    settings = Settings.from_environ({"DYNOMETER_REVIEW_APPS": "shop-pr-*, blog-review-?"})
+    assert settings.review_apps == ("shop-pr-*", "blog-review-?")
+    assert Settings.from_environ({"DYNOMETER_REVIEW_APPS": ","}).review_apps == ()
 
 
 def test_with_a_token_the_service_may_listen_anywhere() -> None:

@@ -16,7 +16,7 @@ from tests.support.traffic import hour, send
 
 IMAGES = ROOT / "docs" / "images"
 WIDTH = 1280
-PICTURES = (("/", "apps", 430), ("/apps/api", "incident", 1_090))  # path, file, height
+PICTURES = (("/", "apps", 530), ("/apps/api", "incident", 1_090))  # path, file, height
 APPS = ("blog", "checkout", "search", "shop")
 BROKEN = "api"
 BROKEN_FOR_S = 14 * 60

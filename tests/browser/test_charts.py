@@ -122,22 +122,22 @@ def test_the_crosshair_is_moved_by_the_keyboard(page: Page) -> None:
 
 def test_dragging_zooms_the_whole_page_and_back_goes_back(page: Page) -> None:
     open_page(page)
-    range_before = page.locator(".ranges span").inner_text()
+    range_before = page.locator(".controls .span").inner_text()
     page.mouse.move(*at(page, RESPONSE, 0.4))
     page.mouse.down()
     page.mouse.move(*at(page, RESPONSE, 0.7), steps=4)
     page.mouse.up()
     page.wait_for_url("**/apps/shop?start=*&end=*")
-    expect(page.locator(".ranges span")).not_to_have_text(range_before)
+    expect(page.locator(".controls .span")).not_to_have_text(range_before)
     data = script_data(page)
     assert 15 <= data["size"] <= 22
     assert data["step"] == 60
     assert page.locator(".u-select").first.bounding_box() is not None
     page.go_back()
-    expect(page.locator(".ranges span")).to_contain_text(range_before[:6])
+    expect(page.locator(".controls .span")).to_contain_text(range_before[:6])
     page.wait_for_function("() => JSON.parse(document.querySelector('#for-charts').text).size > 50")
     page.go_forward()
-    page.get_by_role("link", name="back to 1h").click()
+    page.get_by_role("link", name="Back to now").click()
     page.wait_for_url("**/apps/shop")
 
 

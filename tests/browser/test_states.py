@@ -151,3 +151,29 @@ def refreshed(page: Page, selector: str) -> None:
         return page.locator(selector).is_visible()
 
     wait_until(there, 40)
+
+
+def test_one_click_brings_demo_data_and_another_page_removes_it(
+    page: Page, fresh: ServiceProcess
+) -> None:
+    page.goto(fresh.url)
+    page.get_by_role("button", name="Show me with demo data").click()
+    page.wait_for_url("**/apps/demo")
+    expect(page.locator("[data-chart=memory] canvas")).to_be_visible(timeout=10_000)
+    expect(page.locator("main")).to_contain_text("These lines come from a simulation")
+    page.goto(fresh.url)
+    page.get_by_role("link", name="Remove demo").click()
+    check_accessibility(page)
+    page.get_by_role("button", name="Remove demo and its data").click()
+    expect(page.locator("h1")).to_have_text("demo is removed")
+    page.goto(fresh.url)
+    expect(page.locator("h1")).to_have_text("Waiting for the first log line")
+
+
+def test_a_button_copies_its_command(context: BrowserContext, fresh: ServiceProcess) -> None:
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.goto(fresh.url)
+    page.locator("[data-copy-of=simulate]").click()
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert copied == f"dynometer simulate --history 1h --to {fresh.url}"

@@ -27,7 +27,7 @@ from tests.support.receivers import Webhook, webhook
 from tests.support.service import Clock
 
 WEEK_S = 7 * DAY_S
-TIERS = resolutions(DAY_S, WEEK_S, 90 * DAY_S)
+TIERS = resolutions(DAY_S, 15 * DAY_S, 90 * DAY_S)
 START_S = 1_795_338_000  # 2026-11-22T09:00:00Z
 URL = "https://metrics.example.com"
 STEP_S = 10  # how far the clock moves at a time
@@ -105,7 +105,7 @@ class World:
     def alerter(self, name: str) -> AlertWorker:
         return AlertWorker(
             self.store,
-            TIERS[0],
+            TIERS,
             clock=self.clock,
             url=URL,
             name=name,
@@ -161,6 +161,16 @@ class World:
         for hour in range(3):
             self.clock.now_s = began_s = START_S - WEEK_S + hour * HOUR_S
             await self.append(lines(began_s), app)
+        self.clock.now_s = now_s
+
+    async def yesterday(self, lines: Lines, app: str = "shop") -> None:
+        """The same hours of the day before, so that it is known what is usual; and the last two."""
+        now_s = self.clock.now_s
+        for hour in (-26, -25, -24, -23, -22, -2, -1):
+            began_s = START_S + hour * HOUR_S
+            self.clock.now_s = began_s + HOUR_S
+            minutes = range(began_s, began_s + HOUR_S, 60)
+            await self.append([line for minute_s in minutes for line in lines(minute_s)], app)
         self.clock.now_s = now_s
 
     @property

@@ -21,13 +21,19 @@ class AlertTable(Enum):
     STATES = "states"  # by app
     OUTBOX = "outbox"  # notifications to deliver, by message and channel
     HEALTH = "health"  # the last deliveries, by channel
+    VERDICTS = "verdicts"  # by app
+    PASTS = "pasts"  # the last days of an app in short, by app
 
 
 PERMANENT_TABLES = frozenset({AlertTable.RULES, AlertTable.CHANNELS})
-TABLES_OF_APPS = frozenset({AlertTable.MUTES, AlertTable.STATES})
+TABLES_OF_APPS = frozenset(
+    {AlertTable.MUTES, AlertTable.STATES, AlertTable.VERDICTS, AlertTable.PASTS}
+)
 TABLE_TTL_MS = 31 * 24 * 3600 * 1000  # of the other tables, after their last write
 HISTORY_TTL_MS = 90 * 24 * 3600 * 1000
 HISTORY_LENGTH_MAX = 200  # entries of one app
+EPISODES_TTL_MS = HISTORY_TTL_MS
+EPISODES_LENGTH_MAX = 500  # of one app
 
 
 class AlertChange(NamedTuple):
@@ -39,10 +45,11 @@ class AlertChange(NamedTuple):
 
 
 NO_HISTORY: Mapping[str, Sequence[bytes]] = MappingProxyType({})
+NO_EPISODES = NO_HISTORY
 
 
 class AlertReader(Protocol):
-    """Read access to rules, channels, states and histories.
+    """Read access to rules, channels, states, histories and episodes.
 
     Every method may raise StoreUnavailable.
     """
@@ -55,6 +62,13 @@ class AlertReader(Protocol):
         """The last `count` entries of each app's history, newest first.
 
         Apps without a history are left out.
+        """
+        ...
+
+    async def episodes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        """The last `count` episodes of each app, newest first: findings that are over.
+
+        Apps without one are left out.
         """
         ...
 
@@ -78,12 +92,14 @@ class AlertStore(AlertReader, Protocol):
         changes: Sequence[AlertChange],
         *,
         history: Mapping[str, Sequence[bytes]] = NO_HISTORY,
+        episodes: Mapping[str, Sequence[bytes]] = NO_EPISODES,
         lease: str = "",
     ) -> bool:
-        """Write records and append to histories, in one atomic step.
+        """Write records and append to histories and episodes, in one atomic step.
 
         Args:
             history: new entries by app, oldest first.
+            episodes: new ones by app, oldest first.
             lease: the token that must hold the lease; "" to write without one.
         Returns:
             False if the lease is not held: then nothing was changed.

@@ -2,8 +2,9 @@
 
     dm:{!alerts}:lease          token of the worker that evaluates and delivers
     dm:{!alerts}:<table>        hashes: rules, channels (these two never expire), mutes, states,
-                                outbox, health
+                                outbox, health, verdicts, pasts
     dm:{!alerts}:history:APP    list: entries about an app, newest first
+    dm:{!alerts}:episodes:APP   list: findings about an app that are over, newest first
 
 {!alerts} is a hash tag: on a cluster these keys lie together. ! cannot occur in the name of an app.
 """
@@ -13,8 +14,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.storage.interface.alerts import (
+    EPISODES_LENGTH_MAX,
+    EPISODES_TTL_MS,
     HISTORY_LENGTH_MAX,
     HISTORY_TTL_MS,
+    NO_EPISODES,
     NO_HISTORY,
     PERMANENT_TABLES,
     TABLE_TTL_MS,
@@ -49,15 +53,24 @@ class RedisAlerts(RedisCommands):
         ]
 
     async def alert_history(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        keys = [f"{_PREFIX}history:{app}" for app in apps]
-        histories = await self._execute_all([("LRANGE", key, 0, count - 1) for key in keys])
-        return {app: entries for app, entries in zip(apps, histories, strict=True) if entries}
+        return await self._read_lists("history", apps, count)
+
+    async def episodes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+        return await self._read_lists("episodes", apps, count)
+
+    async def _read_lists(
+        self, name: str, apps: Sequence[str], count: int
+    ) -> dict[str, list[bytes]]:
+        keys = [f"{_PREFIX}{name}:{app}" for app in apps]
+        lists = await self._execute_all([("LRANGE", key, 0, count - 1) for key in keys])
+        return {app: entries for app, entries in zip(apps, lists, strict=True) if entries}
 
     async def _remove_alerts(self, app: str) -> None:
-        """Remove the state, the mute and the history of an app."""
+        """Remove all records of an app, its history and its episodes."""
         tables = (_PREFIX + table.value for table in TABLES_OF_APPS)
+        lists = (f"{_PREFIX}{name}:{app}" for name in ("history", "episodes"))
         await self._execute_all(
-            [*(("HDEL", table, app) for table in tables), ("UNLINK", f"{_PREFIX}history:{app}")]
+            [*(("HDEL", table, app) for table in tables), *(("UNLINK", key) for key in lists)]
         )
 
     async def change_alerts(
@@ -65,17 +78,22 @@ class RedisAlerts(RedisCommands):
         changes: Sequence[AlertChange],
         *,
         history: Mapping[str, Sequence[bytes]] = NO_HISTORY,
+        episodes: Mapping[str, Sequence[bytes]] = NO_EPISODES,
         lease: str = "",
     ) -> bool:
         keys = [_LEASE]
-        arguments: list[str | bytes | int] = [lease, HISTORY_LENGTH_MAX]
+        arguments: list[str | bytes | int] = [lease]
         last_values = {(table, field): value for table, field, value in changes}
         for (table, field), value in last_values.items():
             keys.append(_PREFIX + table.value)
             ttl_ms = 0 if table in PERMANENT_TABLES else TABLE_TTL_MS
             arguments += ("record", field, value, ttl_ms)
-        for app, entries in history.items():
-            for entry in entries:
-                keys.append(f"{_PREFIX}history:{app}")
-                arguments += ("history", "", entry, HISTORY_TTL_MS)
+        for name, additions, length_max, ttl_ms in (
+            ("history", history, HISTORY_LENGTH_MAX, HISTORY_TTL_MS),
+            ("episodes", episodes, EPISODES_LENGTH_MAX, EPISODES_TTL_MS),
+        ):
+            for app, entries in additions.items():
+                for entry in entries:
+                    keys.append(f"{_PREFIX}{name}:{app}")
+                    arguments += ("entry", length_max, entry, ttl_ms)
         return bool(await self._evaluate(_CHANGE, keys, arguments))

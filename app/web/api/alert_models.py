@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.alerting.channels.channel import URL_LENGTH_MAX
 from app.alerting.channels.email import RECIPIENTS_MAX
 from app.alerting.channels.kinds import KINDS, describe_options
-from app.alerting.rule import NAME, Rule
+from app.alerting.rule import NAME, Kind, Rule
 from app.alerting.state import HistoryEntry
 from app.alerting.status import AlertsOverview, ChannelState, Firing
 from app.alerting.wording import describe_alert
@@ -77,8 +77,10 @@ class NewRule(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     title: str | None = None
-    kind: Literal["metric", "no_data", "lost", "folding", "buffering", "channel"] | None = None
+    kind: Kind | None = None
     apps: list[str] | None = None
+    findings: list[str] | None = None
+    states: list[str] | None = None
     metric: str | None = None
     stat: str | None = None
     filters: dict[str, list[str]] | None = None

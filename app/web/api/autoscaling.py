@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from app.alerting.self_monitoring import read_spooling_since
 from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
 from app.query.unmatched import unmatched_filters
@@ -16,6 +15,7 @@ from app.rollup.resolutions import Resolution
 from app.rollup.schema import METRICS
 from app.rollup.statuses import OUTCOMES
 from app.storage.interface.store import Reader
+from app.verdicts.spooling import read_spooling_since
 from app.web.api.problems import bad_parameter, query_problem
 from app.web.api.queries import require_app
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from app.monitoring.exposition import ServiceMetrics, expose, in_blocks
@@ -14,6 +14,8 @@ from app.monitoring.text_format import negotiate_format
 from app.query import engine as queries
 from app.storage.interface.store import Reader
 from app.support.compiled import FORM
+from app.web.pages.error_pages import wants_html
+from app.web.pages.rendering import Pages
 
 _NOT_READY: dict[int | str, dict[str, Any]] = {
     503: {"description": "A POST would be rejected now", "content": {"application/json": {}}}
@@ -30,12 +32,14 @@ class Operations:
         service_metrics: ServiceMetrics,
         clock: Callable[[], float],
         version: str,
+        pages: Pages,
     ) -> None:
         self._store = store
         self._health = health
         self._service_metrics = service_metrics
         self._clock = clock
         self._version = version
+        self._pages = pages
         self.router = APIRouter()
         for path, endpoint, response_class in (
             ("/metrics", self.metrics, PlainTextResponse),
@@ -75,10 +79,18 @@ class Operations:
         """Liveness: the process answers"""
         return PlainTextResponse("ok\n")
 
-    async def readyz(self) -> Response:
+    async def readyz(self, request: Request) -> Response:
         """Readiness: whether a POST would be accepted now, and the state of store and folding"""
         report = await self._health.report()
-        return JSONResponse(report.body, 200 if report.ready else 503)
+        status = 200 if report.ready else 503
+        if wants_html(request):
+            response: Response = self._pages.page(
+                request, "health.html", status=status, report=report.body, version=self._version
+            )
+        else:
+            response = JSONResponse(report.body, status)
+        response.headers["Vary"] = "Accept"
+        return response
 
     async def version(self) -> dict[str, str]:
         """The release, and whether its hot paths are compiled"""

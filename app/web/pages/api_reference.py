@@ -6,7 +6,8 @@ forbids.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
@@ -15,6 +16,8 @@ from fastapi.responses import HTMLResponse
 from app.web.pages.rendering import Pages
 
 OpenApi = dict[str, Any]
+
+_NO_WORD = re.compile(r"[^a-z0-9]+")
 
 _QUERIES = {
     "/api/v1/query": "?metric=requests&stat=rate&by=app&step=10m",
@@ -45,6 +48,17 @@ _PATH_PARAMETERS = {
 }
 
 
+_GROUPS = (  # by task; a route belongs to the first group with an end or a begin of its path
+    ("Is it all right?", ("/verdicts", "/verdict", "/episodes")),
+    ("Figures over time", ("/query", "/metadata", "/ledger", "/signal")),
+    ("Alerts", ("/api/v1/alerts",)),
+    ("Apps and events", ("/api/v1/apps",)),
+    ("Drains", ("/api/v1/drains",)),
+    ("Read tokens", ("/api/v1/tokens",)),
+    ("Monitoring", ("/",)),
+)
+
+
 class DocumentedField(NamedTuple):
     """A parameter of a request, or a field of an answer."""
 
@@ -65,6 +79,23 @@ class Route(NamedTuple):
     parameters: list[DocumentedField]
     fields: list[DocumentedField]
 
+    @property
+    def anchor(self) -> str:
+        """Its id on the page: get-api-v1-apps-app-query."""
+        return _NO_WORD.sub("-", f"{self.method}{self.path}".lower()).strip("-")
+
+
+class RouteGroup(NamedTuple):
+    """The routes for one task."""
+
+    title: str
+    routes: list[Route]
+
+    @property
+    def anchor(self) -> str:
+        """Its id on the page."""
+        return _NO_WORD.sub("-", self.title.lower()).strip("-")
+
 
 def reference_router(get_openapi: Callable[[], OpenApi], pages: Pages) -> APIRouter:
     """The route /docs."""
@@ -72,11 +103,24 @@ def reference_router(get_openapi: Callable[[], OpenApi], pages: Pages) -> APIRou
 
     async def docs(request: Request) -> HTMLResponse:
         url = str(request.base_url).rstrip("/")
-        routes = list(documented_routes(get_openapi()))
-        return pages.page(request, "api_reference.html", routes=routes, url=url)
+        groups = group_routes(documented_routes(get_openapi()))
+        return pages.page(request, "api_reference.html", groups=groups, url=url)
 
     router.add_api_route("/docs", docs, methods=["GET"], include_in_schema=False)
     return router
+
+
+def group_routes(routes: Iterable[Route]) -> list[RouteGroup]:
+    """The routes by task, in the order of _GROUPS."""
+    groups = [RouteGroup(title, []) for title, _ in _GROUPS]
+    for route in routes:
+        number = next(
+            number
+            for number, (_, ends) in enumerate(_GROUPS)
+            if any(route.path.endswith(end) or route.path.startswith(end) for end in ends)
+        )
+        groups[number].routes.append(route)
+    return groups
 
 
 def documented_routes(openapi: OpenApi) -> Iterator[Route]:

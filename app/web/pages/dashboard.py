@@ -1,11 +1,7 @@
-"""GET / (all apps, or first steps while there is none) and GET /apps/{app} (one app).
-
-The pages work without JavaScript.
-"""
+"""GET /apps/{app}: the page of one app. It works without JavaScript."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from fastapi import APIRouter, Request
@@ -13,20 +9,20 @@ from fastapi.responses import HTMLResponse
 
 from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
-from app.access.rejected_logins import recent_rejected_logins
-from app.alerting import status
-from app.dashboard.app_page import BASELINES, RANGES, build_app_view
-from app.dashboard.apps_overview import AppsOverviewCache
-from app.query.engine import match_apps
+from app.dashboard.app_page import BASELINES, RANGES, AppView, build_app_view
+from app.dashboard.app_switcher import list_other_apps
 from app.query.planner import QueryError
-from app.receivers.syslog_listener import NOT_LINKED
 from app.rollup.resolutions import Resolution
+from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Reader
+from app.verdicts.verdict_reader import VerdictReader
 from app.web.pages.assets import has_charts
 from app.web.pages.dyno_table import arrange_dynos
 from app.web.pages.event_lane import draw_lane
-from app.web.pages.page_state import parse_state
+from app.web.pages.history_strip import draw_history
+from app.web.pages.page_state import PageState, parse_state
+from app.web.pages.range_links import link_ranges
 from app.web.pages.rendering import Pages
 from app.web.pages.svg_charts import draw_charts, event_groups, script_data
 
@@ -40,48 +36,15 @@ class Dashboard:
         resolutions: Sequence[Resolution],
         pages: Pages,
         clock: Callable[[], float],
+        verdicts: VerdictReader,
     ) -> None:
         self._store = store
+        self._verdicts = verdicts
         self._resolutions = resolutions
-        self._overviews = AppsOverviewCache(resolutions)
         self._page = pages.page
         self._clock = clock
         self.router = APIRouter()
-        for path, endpoint in (("/", self.apps), ("/apps/{app}", self.app)):
-            self.router.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
-
-    async def apps(self, request: Request, app: str = "") -> HTMLResponse:
-        """All apps, worst first. `app`: only names that match it, which may contain * and ?."""
-        now_s = self._clock()
-        try:
-            sightings = await self._store.seen_apps()
-            names = match_apps([sighting.app for sighting in sightings], [app] if app else [])
-            reachable = set(await self._store.reachable_apps(names))
-            listed = [sighting for sighting in sightings if sighting.app in reachable]
-            overviews = await self._overviews.get_all(self._store, listed, now_s)
-            drains = await drain_statuses(self._store, reachable)
-            rejected_logins = await recent_rejected_logins(self._store)
-            alerts = await status.read_overview(self._store)
-        except StoreUnavailable as error:
-            return self._store_unavailable(request, error)
-        overviews.sort(key=lambda overview: overview.severity, reverse=True)
-        return self._page(
-            request,
-            "apps.html" if sightings else "getting_started.html",
-            apps=overviews,
-            apps_total=len(sightings),
-            unreachable=[name for name in names if name not in reachable],
-            pattern=app,
-            second_drains=second_drains(drains, now_s),
-            rejected_logins=rejected_logins,
-            has_unlinked_token=any(login.reason == NOT_LINKED for login in rejected_logins),
-            alerts_by_app=Counter(
-                firing.app for firing in alerts.firing if firing.alert.phase == "firing"
-            ),
-            failing_channels=[
-                channel for channel in alerts.channels if channel.health.failing_since_s
-            ],
-        )
+        self.router.add_api_route("/apps/{app}", self.app, methods=["GET"], include_in_schema=False)
 
     async def app(self, request: Request, app: str) -> HTMLResponse:
         """One app."""
@@ -95,16 +58,13 @@ class Dashboard:
                 name = app if valid_app(app) else ""  # the page shows it in a shell command
                 return self._page(request, "unknown_app.html", status=404, app=name)
             try:
-                view = await build_app_view(
-                    self._store, sighting, self._resolutions, now_s, state.page_request
-                )
+                view = await self._build_view(sighting, now_s, state)
             except QueryError as error:
                 problem = f"Showing the last hour instead: {error}"
                 state = state._replace(start="", end="")
-                view = await build_app_view(
-                    self._store, sighting, self._resolutions, now_s, state.page_request
-                )
+                view = await self._build_view(sighting, now_s, state)
             drains = await drain_statuses(self._store, [app])
+            other_apps = await list_other_apps(self._store, sightings, app)
         except StoreUnavailable as error:
             return self._store_unavailable(request, error)
         groups = event_groups(view)
@@ -121,8 +81,21 @@ class Dashboard:
             script_data=script_data(view),
             has_charts=has_charts(),
             ranges=list(RANGES),
+            links=link_ranges(app, state, view.start_s, view.end_s, now_s),
+            strip=draw_history([*view.judgement.findings, *view.judgement.history], int(now_s)),
+            other_apps=other_apps,
             periods={name: words for name, (words, _) in BASELINES.items()},
             second_drains=second_drains(drains, now_s),
+        )
+
+    async def _build_view(self, sighting: SeenApp, now_s: float, state: PageState) -> AppView:
+        return await build_app_view(
+            self._store,
+            self._verdicts,
+            sighting,
+            self._resolutions,
+            now_s,
+            state.page_request,
         )
 
     def _store_unavailable(self, request: Request, error: StoreUnavailable) -> HTMLResponse:

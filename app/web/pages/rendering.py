@@ -13,15 +13,23 @@ from markupsafe import Markup
 
 from app.access.read_tokens import NOTHING, current_permissions
 from app.dashboard.alerts_panel import describe_entry
-from app.dashboard.insights import FAILED_SHARE_HIGH, MEMORY_HIGH
+from app.dashboard.verdict_view import STATE_SHAPES, STATE_WORDS
 from app.monitoring.operator_notices import Notices
 from app.query.stats import Value
 from app.rollup.statuses import OUTCOMES
 from app.support.about import command
+from app.support.quantities import time_in_words
 from app.web.authentication import COOKIE_NAME
 from app.web.pages.assets import asset_url, script_urls
+from app.web.pages.row_sparklines import row_bars, row_line
 from app.web.pages.svg_charts import sparkline_path
 
+MUTE_TIMES = (  # how long a mute lasts, as the value of a form and in words
+    ("1h", "1 hour"),
+    ("4h", "4 hours"),
+    ("24h", "1 day"),
+    ("7d", "7 days"),
+)
 _MEBIBYTE = 2**20
 _NO_VALUE = "–"
 
@@ -44,6 +52,11 @@ def percent(value: Value) -> str:
         return _NO_VALUE
     share = value * 100
     return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.2f} %"
+
+
+def response_time(milliseconds: Value) -> str:
+    """A response time as 240 ms or 1.24 s; – for None."""
+    return _NO_VALUE if milliseconds is None else time_in_words(milliseconds)
 
 
 def megabytes(value: Value) -> str:
@@ -69,6 +82,26 @@ def _time(unix_s: float, form: str, pattern: str) -> Markup:
     )
 
 
+def hour_time(unix_s: float) -> Markup:
+    """A time of day as 10:00 UTC."""
+    return _time(unix_s, "hour", "%H:%M UTC")
+
+
+def ago(unix_s: float, now_s: float) -> Markup:
+    """A time as its distance from now: 12 s ago. ago.js counts on."""
+    at = datetime.fromtimestamp(unix_s, UTC)
+    age_s = max(int(now_s - unix_s), 0)
+    return Markup('<time datetime="{}" title="{}" data-ago="{}">{} ago</time>').format(
+        f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%d %b %H:%M:%S} UTC", age_s, duration(age_s)
+    )
+
+
+def split_time(problem: str) -> tuple[str, str]:
+    """A problem in a line as its time (Failing since 23:12 UTC (15 min):) and the rest."""
+    head, colon, rest = problem.partition(": ")
+    return (f"{head}:", rest) if colon and "UTC" in head else ("", problem)
+
+
 def duration(seconds: float) -> str:
     """A duration in its largest unit: 30 s, 1 min, 2 h, 3 d."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -89,16 +122,21 @@ _templates.filters.update(
     percent=percent,
     as_percent=as_percent,
     megabytes=megabytes,
+    response_time=response_time,
     clock_time=clock_time,
     minute_time=minute_time,
     duration=duration,
     sparkline_path=sparkline_path,
+    row_line=row_line,
+    row_bars=row_bars,
+    ago=ago,
+    hour_time=hour_time,
+    split_time=split_time,
     describe_entry=describe_entry,
 )
 _templates.globals.update(asset_url=asset_url, script_urls=script_urls)
-_templates.globals.update(
-    failed_share_bad=FAILED_SHARE_HIGH, memory_used_bad=MEMORY_HIGH, outcomes=OUTCOMES
-)
+_templates.globals.update(mute_times=MUTE_TIMES)
+_templates.globals.update(outcomes=OUTCOMES, state_words=STATE_WORDS, state_shapes=STATE_SHAPES)
 
 
 class Pages:

@@ -38,13 +38,13 @@ class SignIn:
 
     async def form(self, request: Request, next: str = "/") -> Response:  # noqa: A002
         """The empty form. `next`: the page to return to."""
-        return self._form(request, _local_path(next))
+        return self._form(request, local_path(next))
 
     async def sign_in(self, request: Request) -> Response:
         """Check the token, set the cookie, and return to the page that was requested."""
         form = parse_qs((await request.body()).decode("latin-1"))
         token = form.get("token", [""])[0].strip()
-        target = _local_path(form.get("next", ["/"])[0])
+        target = local_path(form.get("next", ["/"])[0])
         try:
             permissions = await self._login.authenticate(token.encode())
         except StoreUnavailable as error:
@@ -80,7 +80,7 @@ class SignIn:
         )
 
 
-def _local_path(path: str) -> str:
+def local_path(path: str) -> str:
     """The path if it belongs to this service, otherwise "/".
 
     Browsers read //host and /\\host as another host, so a crafted link could lead to another site.

@@ -56,6 +56,7 @@ function replaceMain(page) {
   document.dispatchEvent(new CustomEvent("mainreplacing", { detail: { before, after } }));
   before.replaceWith(after);
   document.dispatchEvent(new Event("mainreplaced"));
+  showPause();
   document.title = page.title;
   restoreFocus(name);
   scrollTo({ left, top, behavior: "instant" });
@@ -90,9 +91,31 @@ export function navigate(url) {
   return show(url);
 }
 
-function refresh() {
-  if (!document.hidden && !isBusy()) show(location.href);
+// Shows the page of another address in the same place of the history.
+export function replace(url) {
+  history.replaceState(null, "", url);
+  return show(url);
 }
+
+function refresh() {
+  if (!document.hidden && !isPaused && !isBusy()) show(location.href);
+}
+
+// The reader pauses the page to study it, and continues it.
+let isPaused = false;
+
+function showPause() {
+  const button = document.querySelector("[data-live]");
+  button?.setAttribute("aria-pressed", String(!isPaused));
+  if (button) button.textContent = isPaused ? "Paused" : "Live";
+}
+
+document.addEventListener("click", ({ target }) => {
+  if (!target.closest?.("[data-live]")) return;
+  isPaused = !isPaused;
+  showPause();
+  if (!isPaused) refresh();
+});
 
 // A chart of 12-hour steps does not change every 20 seconds.
 function refreshMs() {
@@ -139,7 +162,7 @@ document.addEventListener("focusout", (event) => {
   }
 });
 document.addEventListener("submit", (event) => {
-  if (!event.target.matches("form.filter")) return;
+  if (!event.target.matches("form.filter, form.picker")) return;
   event.preventDefault();
   submit(event.target);
 });

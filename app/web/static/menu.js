@@ -17,7 +17,7 @@ function saveImage({ plot, chart, section }) {
   ctx.fillRect(0, 0, target.width, target.height);
   ctx.scale(ratio, ratio);
   const app = document.querySelector("h1").textContent;
-  const range = document.querySelector(".ranges span").textContent;
+  const range = document.querySelector(".controls .span").textContent;
   drawText(ctx, `${app} · ${chart.title}`, "600 15px system-ui, sans-serif", "ink", MARGIN_PX, MARGIN_PX + 12);
   drawText(ctx, range, "12px system-ui, sans-serif", "quiet", MARGIN_PX, MARGIN_PX + LINE_PX + 8);
   let x = MARGIN_PX;

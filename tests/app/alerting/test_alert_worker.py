@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 
+import msgspec
 import pytest
 
+from app.alerting.former_rules import FORMER_RULES
 from app.alerting.rule import Rule
 from app.alerting.state import Mute, pack_json
 from app.storage import connect as engine
@@ -21,6 +23,7 @@ from tests.support.lines import frame, lost
 from tests.support.service import Clock
 
 SOON_S = 120  # after a problem has lasted as long as its rule requires
+EARLY_S = 30  # after the end of the first minute in which an app is down
 TICK_S = 10  # how often a worker evaluates in these tests
 
 
@@ -39,7 +42,7 @@ async def test_a_quiet_day_is_quiet() -> None:
         await sim.last_week(quiet)
         await sim.live(60, quiet)
         await sim.live(1, quiet, lambda at_s: [release(at_s)])
-        await sim.live(60, partial(quiet, requests=10, service_ms=300))
+        await sim.live(60, partial(quiet, requests=10, service_ms=200))
 
         assert sim.told == []
 
@@ -73,9 +76,13 @@ async def test_a_crash_is_sent_with_the_change_just_before() -> None:
         await sim.live(20, quiet)
 
         assert sim.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
-        assert delay_s(sim, begun_s) <= SOON_S
+        assert delay_s(sim, begun_s + 60) <= EARLY_S
         message = sim.told[0].message
-        assert message["title"] == "shop: H10 App crashed: 6 in a minute"
+        first_sentence = "Down since 09:21 UTC (1 min): every request ends with H10 (app crashed)"
+        assert message["title"] == f"shop: {first_sentence}"
+        assert message["summary"] == f"{first_sentence}. One minute after release v42."
+        assert message["alerts"][0]["what"] == message["summary"].removesuffix(".")
+        assert message["text"].startswith(f"FIRING  {first_sentence}. One minute after")
         assert message["severity"] == "page"
         assert message["before"] == "release v42 at 09:20 UTC (less than a minute before)."
         assert message["link"] == (
@@ -84,9 +91,60 @@ async def test_a_crash_is_sent_with_the_change_just_before() -> None:
         )
         assert message["alerts"][0]["means"].startswith("A web dyno crashed or cannot start.")
         end = sim.told[1].message
-        assert end["title"] == "shop: resolved after 8 min: H10 App crashed"
+        assert end["title"] == (
+            "shop: resolved: was down from 09:21 to 09:29 UTC (8 min): "
+            "every request ended with H10 (app crashed)"
+        )
         assert end["status"] == "resolved"
+        assert end["summary"].startswith("Was down from 09:21 to 09:29 UTC (8 min): every request")
         assert end["alerts"][0]["id"] == message["alerts"][0]["id"]
+
+
+async def test_a_problem_that_comes_and_goes_is_one_message_and_one_resolution() -> None:
+    async with world() as sim:
+        await sim.live(40, quiet)
+        for _ in range(4):
+            await sim.live(3, partial(quiet, failed=30))
+            await sim.live(6, quiet)
+        await sim.live(20, quiet)
+
+        assert sim.stories == [("requests-fail", "firing"), ("requests-fail", "resolved")]
+        assert sim.told[1].message["title"].startswith("shop: resolved: failed 4 times from 09:4")
+
+
+async def test_two_problems_are_told_once_each_in_one_message() -> None:
+    def crash(at_s: float) -> Iterable[bytes]:
+        for second in (1, 30):
+            yield frame(
+                "State changed from starting to crashed", procid="worker.1", at_s=at_s + second
+            )
+
+    async with world() as sim:
+        await sim.live(40, quiet)
+        await sim.live(1, partial(quiet, failed=20))
+        await sim.live(1, partial(quiet, failed=20), crash)
+        await sim.live(5, partial(quiet, failed=20))
+
+        (told,) = sim.told
+        assert told.message["title"].endswith(", and 1 more problem")
+        assert told.message["text"].count("worker.1 has crashed at start twice") == 1
+
+
+async def test_an_outage_sends_no_warning_before_its_page() -> None:
+    def crash(at_s: float) -> Iterable[bytes]:
+        for dyno in ("web.1", "web.2"):
+            for second in (51, 57):
+                yield frame("Process exited with status 1", procid=dyno, at_s=at_s + second)
+                yield frame(
+                    "State changed from starting to crashed", procid=dyno, at_s=at_s + second
+                )
+
+    async with world() as sim:
+        await sim.live(20, quiet)
+        await sim.live(1, quiet, crash)
+        await sim.live(8, broken("H10"))
+
+        assert sim.stories == [("app-broken", "firing")]
 
 
 @pytest.mark.parametrize(
@@ -118,23 +176,23 @@ async def test_a_drain_makes_a_simulated_app_a_real_one() -> None:
         assert sim.stories == [("app-broken", "firing")]
 
 
-async def test_a_release_that_doubles_p95_is_compared_with_last_week() -> None:
+async def test_a_release_that_triples_p95_is_compared_with_what_is_usual() -> None:
     async with world() as sim:
         await sim.last_week(partial(quiet, requests=600, service_ms=300))
+        await sim.yesterday(partial(quiet, service_ms=300))
         await sim.live(20, partial(quiet, service_ms=300))
         begun_s = sim.clock.now_s
         slow = partial(quiet, service_ms=900)
         await sim.live(1, slow, lambda at_s: [release(at_s + 5, "v43")])
         await sim.live(9, slow)
-        await sim.live(20, partial(quiet, service_ms=300))
+        await sim.live(20, partial(quiet, service_ms=250))
 
         assert sim.stories == [("slow web", "firing"), ("slow web", "resolved")]
         assert delay_s(sim, begun_s) <= SOON_S
         message = sim.told[0].message
-        assert message["alerts"][0]["what"] == (
-            "web: p95 response time 918 ms (limit 630 ms: 2 × 315 ms, this hour last week), "
-            "since 09:20 UTC (2 min)"
-        )
+        assert message["severity"] == "warn"
+        what = message["alerts"][0]["what"]
+        assert what.startswith("Slow since 09:20 UTC (1 min): p95 is 918 ms, 2.9 × the usual"), what
         assert message["before"].startswith("release v43 at 09:20 UTC (in the same minute)")
         assert message["link"].endswith("&process_type=web")
 
@@ -154,22 +212,24 @@ async def test_a_memory_leak_is_sent_before_r14_and_again_with_it() -> None:
             ("memory-exceeded web", "resolved"),
             ("memory-high web", "resolved"),
         ]
-        assert sim.told[0].message["title"] == "shop: web: memory 100 % (limit 95 %)"
+        assert "had little memory left since 09:34 UTC" in sim.told[0].message["title"]
         assert sim.told[1].message["alerts"][0]["dyno"] == "web.2"
         assert len(sim.told) == 3
 
 
 async def test_silence_of_an_app_is_sent_once_and_resolved() -> None:
     async with world() as sim:
+        await sim.yesterday(partial(quiet, requests=1))
         await sim.live(20, quiet)
         begun_s = sim.clock.now_s
         await sim.live(30)
         await sim.live(10, quiet)
 
         assert sim.stories == [("no-data", "firing"), ("no-data", "resolved")]
-        assert delay_s(sim, begun_s + 300) <= SOON_S
-        assert sim.told[0].message["title"] == "shop: no data for 5 min"
-        assert sim.told[0].message["alerts"][0]["since"] == begun_s
+        assert delay_s(sim, begun_s + 360) <= SOON_S
+        # The last lines of a minute arrived at its end, so something was heard in the next one.
+        assert sim.told[0].message["title"].startswith("shop: Silent since 09:21 UTC (5 min)")
+        assert sim.told[0].message["alerts"][0]["since"] == begun_s + 60
 
 
 async def test_an_app_that_was_only_replayed_is_never_silent() -> None:
@@ -192,19 +252,38 @@ async def test_silence_is_expected_of_rarely_used_and_sleeping_apps() -> None:
         assert sim.told == []
 
 
+async def test_an_app_that_is_not_known_for_a_day_is_never_silent() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        await sim.live(30)
+
+        assert sim.told == []
+
+
 async def test_a_value_that_flaps_around_its_limit_fires_once() -> None:
     async with world() as sim:
-        await sim.live(20, partial(quiet, requests=500))
-        for _ in range(15):
-            await sim.live(2, partial(quiet, requests=500, failed=11))
-            await sim.live(2, partial(quiet, requests=500, failed=9))
-        await sim.live(20, partial(quiet, requests=500))
+        await sim.live(20, partial(quiet, requests=300))
+        for _ in range(10):
+            await sim.live(2, partial(quiet, requests=300, failed=40))
+            await sim.live(2, partial(quiet, requests=300, failed=1))
+        await sim.live(20, partial(quiet, requests=300))
 
         assert sim.stories == [("requests-fail", "firing"), ("requests-fail", "resolved")]
 
 
+async def test_single_timeouts_among_many_requests_wake_nobody() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        for _ in range(6):
+            await sim.live(1, quiet, broken("H12", 1))
+            await sim.live(4, quiet)
+
+        assert sim.told == []
+
+
 async def test_a_repeating_alert_takes_longer_to_resolve_each_time() -> None:
     async with world() as sim:
+        await sim.add_rule(FORMER_RULES["app-broken"])
         for _ in range(12):
             await sim.live(1, quiet, broken("H12", 1))
             await sim.live(9, quiet)
@@ -215,10 +294,19 @@ async def test_a_repeating_alert_takes_longer_to_resolve_each_time() -> None:
 
 async def test_symptoms_of_a_firing_cause_are_inhibited() -> None:
     async with world() as sim:
-        await sim.last_week(quiet)
         await sim.live(20, quiet)
-        timeouts = partial(quiet, failed=20, slow=20)
+        timeouts = partial(quiet, failed=50, slow=10)
         await sim.live(10, timeouts, broken("H12", 20))
+        await sim.live(20, quiet)
+
+        assert sim.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
+
+
+async def test_a_problem_that_becomes_milder_stays_one_alert() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        await sim.live(5, partial(quiet, failed=50))
+        await sim.live(10, partial(quiet, failed=12))
         await sim.live(20, quiet)
 
         assert sim.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
@@ -226,6 +314,8 @@ async def test_symptoms_of_a_firing_cause_are_inhibited() -> None:
 
 async def test_symptoms_that_outlast_their_cause_are_sent() -> None:
     async with world() as sim:
+        await sim.add_rule(FORMER_RULES["app-broken"])
+        await sim.add_rule(FORMER_RULES["requests-fail"])
         await sim.live(20, quiet)
         failing = partial(quiet, failed=20)
         await sim.live(3, failing, broken("H12"))
@@ -252,21 +342,38 @@ async def test_lines_lost_by_heroku_fire() -> None:
 
 async def test_alerts_of_one_app_in_a_minute_share_a_message() -> None:
     async with world() as sim:
+        for name in ("app-broken", "memory-killed"):
+            await sim.add_rule(FORMER_RULES[name])
+        await sim.add_rule(msgspec.structs.replace(FORMER_RULES["requests-fail"], enabled=False))
         await sim.live(20, quiet)
         await sim.live(4, quiet, broken("H12"), broken("H99"), lambda at_s: [error(at_s, "R15")])
         await sim.live(20, quiet)
 
         assert len(sim.told) == 2
         assert {name for name, _ in sim.stories[:2]} == {"app-broken", "memory-killed web"}
-        assert sim.told[0].message["title"] == "shop: H12, H99: 12 in a minute, and 1 more"
+        assert sim.told[0].message["title"] == "shop: H12, H99: 12 in a minute, and 1 more problem"
         assert sim.told[0].message["alerts"][0]["means"].startswith("H12: No first byte")
+
+
+async def test_a_problem_of_the_platform_is_one_message_instead_of_one_for_each_app() -> None:
+    apps = {f"app{number}": quiet for number in range(8)}
+    async with world() as sim:
+        await sim.live(20, **apps)
+        await sim.live(5, **{app: broken("H99") for app in apps})
+        await sim.live(20, **apps)
+
+        assert sim.stories == [("fleet", "firing"), ("fleet", "resolved")]
+        message = sim.told[0].message
+        assert message["title"].startswith("Dynometer: 8 of 8 apps have had H99 (platform error)")
+        assert message["severity"] == "page"
+        assert message["alerts"][0]["dyno"] == "app0, app1, app2, app3, app4 and 3 more"
 
 
 async def test_alerts_of_many_apps_share_a_message() -> None:
     apps = {f"app{number}": quiet for number in range(8)}
     async with world() as sim:
         await sim.live(20, **apps)
-        await sim.live(3, **{app: broken("H99") for app in apps})
+        await sim.live(3, **{app: broken("H10") for app in apps})
         await sim.live(20, **apps)
 
         first, *_ = sim.told
@@ -402,6 +509,6 @@ async def test_while_a_primary_is_down_apps_on_other_shards_are_evaluated() -> N
             await sim.live(8, **{other_app: broken("H10")})
 
             assert sim.stories == [("app-broken", "firing")]
-            assert sim.told[0].message["title"].startswith(f"{other_app}: H10")
+            assert sim.told[0].message["title"].startswith(f"{other_app}: Down since")
             assert lost_app not in str(sim.told)
         await store.close()

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from app.alerting.alert_worker import HEARTBEAT
+from app.verdicts.verdict_record import VerdictRecord, unpack_verdict_records
 from tests.support.incident import error
 from tests.support.processes import RedisProcess, ServiceProcess
 from tests.support.receivers import webhook
@@ -58,7 +59,9 @@ def add_channel(running: ServiceProcess, url: str) -> None:
 def crashes() -> bytes:
     """Crashes in minutes that are complete now or soon."""
     minute = int(time.time()) // 60 * 60
-    return b"".join(error(minute - 60 * back + 5, "H10") for back in (1, 2, 3))
+    return b"".join(
+        error(minute - 60 * back + 5 * number, "H10") for back in (1, 2, 3) for number in range(3)
+    )
 
 
 def evaluating_pid(redis: RedisProcess) -> int:
@@ -67,7 +70,14 @@ def evaluating_pid(redis: RedisProcess) -> int:
     return int(worker.rpartition(b"-")[2]) if isinstance(worker, bytes) else 0
 
 
-@pytest.mark.timeout(120)
+def verdict_record(redis: RedisProcess) -> VerdictRecord:
+    """The stored verdict of the app."""
+    data = redis.client.hget("dm:{!alerts}:verdicts", "shop")
+    assert isinstance(data, bytes)
+    return unpack_verdict_records({"shop": data})["shop"]
+
+
+@pytest.mark.timeout(210)
 async def test_the_successor_of_a_worker_killed_during_delivery_sends_the_same_message(
     tmp_path: Path,
 ) -> None:
@@ -77,6 +87,7 @@ async def test_the_successor_of_a_worker_killed_during_delivery_sends_the_same_m
         await asyncio.to_thread(add_channel, running, hook.url)
         await until(lambda: hook.received)
         killed_pid = evaluating_pid(redis)
+        before = verdict_record(redis)
         os.kill(killed_pid, signal.SIGKILL)
 
         await until(lambda: len(hook.received) == 2)
@@ -86,6 +97,11 @@ async def test_the_successor_of_a_worker_killed_during_delivery_sends_the_same_m
         await until(lambda: not redis.client.hlen("dm:{!alerts}:outbox"))
         await until(lambda: evaluating_pid(redis) not in (0, killed_pid), within_s=90)
         assert len(hook.received) == 2
+        judged_s = before.verdict.judged_s
+        await until(lambda: verdict_record(redis).verdict.judged_s > judged_s, within_s=90)
+        after = verdict_record(redis)
+        assert after.verdict.state == before.verdict.state == "down"
+        assert after.verdict.since_s == before.verdict.since_s
 
 
 async def test_a_worker_that_stops_releases_the_lease_immediately(tmp_path: Path) -> None:

@@ -33,5 +33,6 @@ def test_the_json_of_an_alert_keeps_its_field_names() -> None:
         "told",
         "detail",
         "parts",
+        "summary",
     ]
     assert (fields["again"], fields["told"]) == (3, True)

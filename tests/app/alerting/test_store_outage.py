@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def shop_stories(sim: World) -> list[tuple[str, str]]:
 
 
 def crashing(at_s: float) -> list[bytes]:
-    return [error(at_s + second, "H10") for second in (5, 25)]
+    return [error(at_s + second, "H10") for second in (5, 15, 25)]
 
 
 async def test_an_alert_that_spans_an_outage_is_sent_once_and_resolved_once(
@@ -76,7 +77,7 @@ async def test_minutes_with_lines_on_disk_are_evaluated_once_the_lines_are_count
             spooled_lines += crashing(sim.clock.now_s)
             await sim.live(1)
         redis.start()
-        await sim.live(4, quiet)  # newer lines overtake those on disk
+        await sim.live(8, quiet)  # newer lines overtake those on disk
 
         assert [name for name, _ in sim.stories] == ["buffering"]
         assert (
@@ -137,6 +138,7 @@ async def test_downtime_of_dynometer_is_not_silence_of_the_app(
 
 async def test_silence_after_an_outage_fires(redis: RedisProcess) -> None:
     async with on(redis) as sim:
+        await sim.yesterday(partial(quiet, requests=1))
         await sim.live(20, quiet)
         redis.kill()
         await sim.live(10)

@@ -160,3 +160,14 @@ async def test_a_test_message_is_sent_by_the_service(tmp_path: Path) -> None:
     log = service.log.read_text()
     assert "SECRET" not in log
     assert "answered 404" in log
+
+
+def test_a_rule_that_is_no_longer_built_in_can_be_turned_off_as_before(data_dir: Path) -> None:
+    code, _, stderr = alerts(data_dir, "off", "load-high")
+    assert code == 0
+    assert "load-high: off." in stderr
+    _, stdout, _ = alerts(data_dir, "list")
+    (line,) = [line for line in stdout.splitlines() if line.startswith("load-high")]
+    assert line.endswith("(yours)  (off)")
+    assert "no data, for 0 min" not in stdout
+    assert alerts(data_dir, "off", "load-hihg")[0] == 2

@@ -16,7 +16,7 @@ from app.cli.size import lines
 from app.rollup.resolutions import resolutions
 
 PAGE = Path(__file__).parents[3] / "docs" / "scaling.md"
-TIERS = resolutions(86_400, 7 * 86_400, 90 * 86_400)
+TIERS = resolutions(86_400, 15 * 86_400, 90 * 86_400)
 MACHINE = Machine(0.5, 8 * 2**30, 1)
 
 

@@ -26,6 +26,7 @@ from tests.support.batches import batch
 from tests.support.certificates import certificate
 from tests.support.logtext import dynometer
 from tests.support.processes import ServiceProcess, free_port
+from tests.support.verdicts import store_verdict, verdict
 
 DRAIN = "d.0af0b9c2-3c8e-4c87-9e5b-7a30a1f9f5d1"
 
@@ -104,9 +105,13 @@ def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:
                 SeenApp("silent", 1, now_s - 7200, now_s - 7200),
                 SeenApp("plain", now_s, now_s, 0),
                 SeenApp("asleep", 1, now_s, now_s - 7200),
+                SeenApp("scaled", 1, now_s - 7200, now_s - 7200),
             ],
             ttl_ms=60_000,
         )
+        await store_verdict(store, verdict("silent", "silent", now_s, "Silent."))
+        await store_verdict(store, verdict("asleep", "ok", now_s, "All normal."))
+        await store_verdict(store, verdict("scaled", "idle", now_s, "Scaled to zero."))
         old = create_record("a", now_s - 3 * 86_400, last_generation=0)
         record = encode(
             rotate_secret(old, "b", now_s - 2 * 86_400, active_generation=1, at_once=False)
@@ -137,6 +142,7 @@ def test_each_problem_comes_with_a_remedy(data_dir: Path) -> None:
     assert "never: nothing received yet" in apps
     assert "silent: silent since 20" in apps
     assert "asleep: no memory and load since 20" in apps
+    assert "scaled" not in apps
     assert [text.partition(":")[0] for text in problems["apps"] if "restart" in text] == ["plain"]
     assert "heroku labs:enable log-runtime-metrics -a plain" in apps
     drains = "\n".join(problems["drains"])
@@ -150,6 +156,8 @@ def test_with_an_app_findings_about_others_are_left_out(data_dir: Path) -> None:
         old_s = int(time.time()) - 7200
         sightings = [SeenApp(app, 1, old_s, old_s) for app in ("blog", "shop")]
         await store.record_sightings(sightings, ttl_ms=60_000)
+        for app in ("blog", "shop"):
+            await store_verdict(store, verdict(app, "silent", old_s + 7200, "Silent."))
         await DrainLoopDetector(store, time.time, "https://m.example.com").refresh()
         await store.write_status("itself:blog", {"last_s": "1"}, ttl_ms=60_000)
 

@@ -289,6 +289,15 @@ def test_a_difference_in_any_number_shows() -> None:
     ]
 
 
+def test_a_drain_that_accepts_nothing_makes_the_run_fail(port: int) -> None:
+    (stream,) = simulate._streams(
+        arguments("--duration", "1s"), Settings.from_environ({"PORT": str(port)})
+    )
+    assert stream.is_right  # nothing was sent
+    stream.sender.counts.offered_messages = stream.sender.counts.abandoned_messages = 5
+    assert not stream.is_right
+
+
 def test_a_wrong_answer_makes_the_run_fail(port: int, capsys: pytest.CaptureFixture[str]) -> None:
     """The service counts a request that the simulation did not send."""
     url = f"http://127.0.0.1:{port}"

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from app.query.history import read_events
-from app.query.maintenance_events import Interval, find_edges
+from app.query.maintenance_events import AnswerCounts, find_edges
 from app.query.table import QueryRange
 from app.rollup.codec import merge_packed, pack
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution, align
@@ -25,7 +25,7 @@ TTL_MS = HOUR_S * 1000
 def edges_of(minutes: str) -> list[tuple[int, str]]:
     """The edges of minutes with requests in maintenance (m), others (o), both (b), or none (.)."""
     intervals = [
-        Interval(minute, MINUTE_S, int(kind in "mb"), int(kind in "ob"))
+        AnswerCounts(minute, MINUTE_S, int(kind in "mb"), int(kind in "ob"))
         for minute, kind in enumerate(minutes)
         if kind != "."
     ]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from app.storage.interface.alerts import HISTORY_LENGTH_MAX, AlertChange, AlertTable
+from app.storage.interface.alerts import (
+    EPISODES_LENGTH_MAX,
+    HISTORY_LENGTH_MAX,
+    AlertChange,
+    AlertTable,
+)
 from app.storage.interface.store import Store
 
 STATES, OUTBOX, RULES = AlertTable.STATES, AlertTable.OUTBOX, AlertTable.RULES
+VERDICTS = AlertTable.VERDICTS
+DAY_MS = 24 * 3_600_000
 MINUTE_MS = 60_000
 
 
@@ -79,3 +86,48 @@ async def test_a_history_is_bounded_and_newest_first(store: Store) -> None:
     assert histories["shop"][0] == b"%d" % (HISTORY_LENGTH_MAX + 4)
     assert histories["blog"] == [b"then", b"first"]
     assert await store.alert_history(["blog"], 1) == {"blog": [b"then"]}
+
+
+async def test_episodes_are_bounded_newest_first_and_apart_from_the_history(store: Store) -> None:
+    numbered = [b"%d" % number for number in range(EPISODES_LENGTH_MAX + 5)]
+    await store.change_alerts([], episodes={"shop": numbered[:300]})
+    await store.change_alerts([], episodes={"shop": numbered[300:], "blog": [b"first", b"then"]})
+
+    episodes = await store.episodes(["shop", "blog", "none"], EPISODES_LENGTH_MAX * 2)
+
+    assert set(episodes) == {"shop", "blog"}
+    assert episodes["shop"] == numbered[: -EPISODES_LENGTH_MAX - 1 : -1]
+    assert episodes["blog"] == [b"then", b"first"]
+    assert await store.episodes(["blog"], 1) == {"blog": [b"then"]}
+    assert await store.alert_history(["shop", "blog"], 10) == {}
+
+
+async def test_verdicts_and_episodes_are_written_with_the_lease_only(store: Store) -> None:
+    await store.acquire_alert_lease("one", MINUTE_MS)
+    changes = [AlertChange(VERDICTS, "shop", b"verdict")]
+
+    assert not await store.change_alerts(changes, episodes={"shop": [b"over"]}, lease="two")
+    assert await store.alert_tables(VERDICTS) == [{}]
+    assert await store.episodes(["shop"], 10) == {}
+
+    assert await store.change_alerts(
+        changes, history={"shop": [b"entry"]}, episodes={"shop": [b"over"]}, lease="one"
+    )
+    assert await store.alert_tables(VERDICTS) == [{"shop": b"verdict"}]
+    assert await store.episodes(["shop"], 10) == {"shop": [b"over"]}
+    assert await store.alert_history(["shop"], 10) == {"shop": [b"entry"]}
+
+
+async def test_a_removed_app_leaves_no_verdict_and_no_episode(store: Store) -> None:
+    apps = ("shop", "workshop")
+    await store.change_alerts(
+        [AlertChange(VERDICTS, app, b"verdict") for app in apps],
+        history={app: [b"entry"] for app in apps},
+        episodes={app: [b"over"] for app in apps},
+    )
+
+    await store.remove_app("shop", [], now_s=60, ttl_ms=DAY_MS)
+
+    assert await store.alert_tables(VERDICTS) == [{"workshop": b"verdict"}]
+    assert await store.episodes(apps, 10) == {"workshop": [b"over"]}
+    assert await store.alert_history(apps, 10) == {"workshop": [b"entry"]}

@@ -79,6 +79,7 @@ async def test_every_key_expires_but_the_permanent_ones(
     await redis_store.change_alerts(
         [AlertChange(table, "shop", b"record") for table in AlertTable],
         history={"shop": [b"entry"]},
+        episodes={"shop": [b"over"]},
     )
 
     keys = server.client.keys()
@@ -86,7 +87,7 @@ async def test_every_key_expires_but_the_permanent_ones(
     assert isinstance(keys, list)
     # inbox, ids, slots, identity, seen with origins and removals, drains and notes, status records,
     # alerts
-    assert len(keys) == 1 + 1 + 5 + 1 + 5 + 2 + 2 + 8
+    assert len(keys) == 1 + 1 + 5 + 1 + 5 + 2 + 2 + 11
     ttls_ms = {key: ttl_ms_of(server, key) for key in keys}
     assert {key for key, ms in ttls_ms.items() if ms == NEVER} == PERMANENT
     assert min(ms for ms in ttls_ms.values() if ms != NEVER) > DAY_MS - TOLERANCE_MS

@@ -177,7 +177,7 @@ async def test_readyz_tells_everyone_the_identity_of_the_store() -> None:
 async def test_concurrent_readiness_checks_share_one_check() -> None:
     store = MemoryStore(Clock())
     checks = 0
-    original = store.seen_apps
+    original = store.problems
 
     async def counted() -> Any:
         nonlocal checks
@@ -185,7 +185,7 @@ async def test_concurrent_readiness_checks_share_one_check() -> None:
         await asyncio.sleep(0.01)
         return await original()
 
-    store.seen_apps = counted  # type: ignore[method-assign]
+    store.problems = counted  # type: ignore[method-assign]
     async with client_of(store, Clock()) as client:
         checks = 0
         answers = await asyncio.gather(*(client.get("/readyz") for _ in range(50)))

@@ -19,6 +19,7 @@ from tests.support.service import Clock, client_of, post
 # The app appears in the middle of minute 0. No line came in minute 4, and no request in minute 5.
 # Minute 12 is not complete when somebody looks, and minute 13 has just begun.
 REQUESTS = [10, 60, 40, 50, 0, 0, 30, 70, 40, 20, 50, 40, 5]
+RECENT_PER_MINUTE = 44  # in the last 5 complete minutes, 7 to 11
 PER_MINUTE = 40  # 400 requests in the 10 minutes from 1 to 11 in which a line came
 FIRST_S, LAST_S = AT_S + 20, AT_S + 12 * 60 + 50
 SILENT, WITHOUT_REQUESTS = 4, 5
@@ -75,8 +76,12 @@ async def test_every_surface_tells_the_same_requests_per_minute(
     async with client_of(store, clock) as client:
         await post(client, body)
         app_row = text_of((await client.get("/")).text)
-        assert f"shop all normal {PER_MINUTE} 0 %" in app_row
-        assert f"requests/min {PER_MINUTE} " in text_of((await client.get("/apps/shop")).text)
+        assert f"● OK shop all normal {RECENT_PER_MINUTE} 0 %" in app_row
+        recent = f"metric=requests&stat=rate&start={AT_S + 420}&end={AT_S + 720}&step=range"
+        recent_rate = await rate_in(client, f"/api/v1/apps/shop/query?{recent}")
+        assert 60 * recent_rate == RECENT_PER_MINUTE
+        app_page = text_of((await client.get("/apps/shop")).text)
+        assert f"requests/min {RECENT_PER_MINUTE} {PER_MINUTE} in 1 h" in app_page
 
         rate = "metric=requests&stat=rate"
         assert (
@@ -113,7 +118,7 @@ async def test_an_app_without_a_complete_minute_has_no_rate(
     clock.now_s = AT_S + 55
     async with client_of(store, clock) as client:
         await post(client, router(FIRST_S) * 30)
-        assert "shop all normal – 0 %" in text_of((await client.get("/")).text)
+        assert "● OK shop all normal – –" in text_of((await client.get("/")).text)
         assert "requests/min – " in text_of((await client.get("/apps/shop")).text)
         for url in ("query?step=range&", "query?step=1m&", "signal?"):
             rate = await rate_in(client, f"/api/v1/apps/shop/{url}metric=requests&stat=rate")

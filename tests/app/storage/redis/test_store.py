@@ -262,6 +262,7 @@ async def test_every_method_reports_that_a_server_is_unavailable() -> None:
         store.statuses(),
         store.identity(),
         store.problems(),
+        store.episodes(["shop"], 1),
     ]
 
     answers = await asyncio.gather(*calls, return_exceptions=True)

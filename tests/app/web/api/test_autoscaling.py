@@ -8,8 +8,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from app.alerting.self_monitoring import SPOOLING
 from app.storage.memory import MemoryStore
+from app.verdicts.spooling import SPOOLING
 from tests.support.lines import AT_S, router
 from tests.support.service import Clock, client_of, post
 

@@ -75,7 +75,7 @@ async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
     marks = {event["text"]: event["at"] for event in script_data(html)["marks"]}
     assert marks["alert: H12 Request timeout: 14 in a minute"] == AT_S + 130
     assert marks["resolved: H10 App crashed"] == AT_S + 200
-    assert "1 alert</small>" in await page(client, "/")
+    assert 'href="/alerts?app=shop">1 alert</a>' in await page(client, "/")
 
 
 async def test_thresholds_are_lines_in_the_charts_if_values_come_near(
@@ -83,6 +83,19 @@ async def test_thresholds_are_lines_in_the_charts_if_values_come_near(
 ) -> None:
     rule = Rule(name="late", title="", metric="service_time_ms", stat="p95", limit=400)
     await put(store, AlertTable.RULES, "late", pack_rule(rule))
+    full = Rule(name="full", title="", metric="memory_quota_used_ratio", stat="max", limit=0.95)
+    await put(store, AlertTable.RULES, "full", pack_rule(full))
+    failing = Rule(
+        name="failing",
+        title="",
+        metric="requests",
+        stat="share",
+        filters={"outcome": ("failed",)},
+        limit=0.02,
+    )
+    await put(store, AlertTable.RULES, "failing", pack_rule(failing))
+    busy = Rule(name="busy", title="", metric="load_avg_1m", stat="avg", limit=8)
+    await put(store, AlertTable.RULES, "busy", pack_rule(busy))
 
     html = await page(client)
     charts = {chart["key"]: chart["thresholds"] for chart in script_data(html)["charts"]}

@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from app.judgement.verdict import Episode, Finding, Verdict
 from app.storage.interface.elements import Slot
 from app.storage.interface.rollups import Contents
 from app.storage.memory import MemoryStore
@@ -18,6 +19,9 @@ from app.web.pages import assets
 from app.web.pages.svg_charts import sparkline_path
 from tests.support.lines import AT_S, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
+from tests.support.verdicts import crashed, store_verdict, verdict
+
+MINUTE_S = int(AT_S) // 60 * 60  # the last minute judged ends here
 
 
 @pytest.fixture
@@ -26,8 +30,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def client(clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
-    async with client_of(MemoryStore(clock), clock) as client:
+def store(clock: Clock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+@pytest.fixture
+async def client(store: MemoryStore, clock: Clock) -> AsyncIterator[httpx2.AsyncClient]:
+    async with client_of(store, clock) as client:
         yield client
 
 
@@ -74,8 +83,25 @@ def busy_hour() -> bytes:
     return body + frame("Error R14 (Memory quota exceeded)", at_s=AT_S)
 
 
-async def test_an_app_is_shown_as_the_api_answers(client: httpx2.AsyncClient) -> None:
+def failing_and_full() -> Verdict:
+    """The verdict of such an hour."""
+    failing = Finding(
+        *("failing", "degraded", MINUTE_S - 600),
+        code="H12",
+        value=0.17,
+        count=20,
+        not_reasons=("load",),
+    )
+    full = Finding("memory_high", "ok", MINUTE_S - 300, dynos=("web.1",), who="dyno", value=0.98)
+    summary = "Failing since 09:50 UTC (10 min): 17 % of requests end with H12. Load unchanged."
+    return verdict("shop", "degraded", MINUTE_S, summary, [failing, full])
+
+
+async def test_an_app_is_shown_as_the_api_answers(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
     await post(client, busy_hour())
+    await store_verdict(store, failing_and_full())
     answer = await client.get(
         "/api/v1/apps/shop/query?metric=service_time_ms&stat=p50&stat=p95&stat=p99&step=range"
     )
@@ -83,24 +109,36 @@ async def test_an_app_is_shown_as_the_api_answers(client: httpx2.AsyncClient) ->
     html = await page(client, "/apps/shop")
     text = text_of(html)
     assert re.search(rf"p50 {p50:,.0f} / \S+ p95 {p95:,.0f} / \S+ p99 {p99:,.0f} /", text)
-    assert f"p95 {p95:,.0f} ms" in text
-    assert "failed 17 %" in text
-    assert "memory (fullest dyno) 98 %" in text
-    assert "16.7% of requests failed in the last hour." in text
-    assert "20 H12 (Request timeout), 1 R14 (Memory quota exceeded) in the last 5 minutes." in text
-    assert "web.1 uses 98% of its memory quota." in text
-    assert re.search(r"H12 20 +Request timeout\.", text)
+    figures = {name: small for name, (_, small) in read_figures(html).items()}
+    assert figures["p95"] == f"{p95:,.0f} ms in 1 h"
+    assert figures["failed"] == "17 % in 1 h"
+    assert figures["memory (fullest dyno)"] == "98 % in 1 h"
+    assert "▲ Degraded" in text
+    for said in (await client.get("/api/v1/apps/shop/verdict")).json()["summary"].split(". "):
+        assert said in text
+    assert "web.1 has had little memory left since 09:55 UTC" in text
+    times = "22 Nov 10:00 UTC 22 Nov 10:00 UTC"
+    assert re.search(rf"H12 20 +web.1 {times} Request timeout\.", text)
     assert "web.1 500 MB 98 % 0.50 120 21" in text
-    assert html.count('class="bad"') == 3
+    red = re.findall(r'<div class="bad"><dt>([^<]*)</dt>', html)
+    assert red == ["failed", "memory (fullest dyno)", "errors"]
+    assert re.findall(r'<tr class="named"><th scope="row"><a [^>]*>([^<]*)', html) == ["web.1"]
 
 
-async def test_the_list_shows_a_row_for_each_app(client: httpx2.AsyncClient) -> None:
+async def test_the_list_shows_a_row_for_each_app(
+    client: httpx2.AsyncClient, store: MemoryStore, clock: Clock
+) -> None:
+    await post(client, router(AT_S - 120))
     await post(client, busy_hour())
-    await post(client, router(), app="blog")
-    text = text_of(await page(client))
+    await post(client, router(AT_S - 120) + router() * 60, app="blog")
+    await store_verdict(store, failing_and_full())
+    clock.now_s += 90  # so that the minute of the traffic is complete
+    text = " ".join(text_of(await page(client)).split())
     assert "2 apps, worst first" in text
-    assert re.search(r"shop H12 now – 17 % 29,828 ms 98 %", text)
-    assert re.search(r"blog all normal – 0 % 18 ms enable", text)
+    words = r"Failing since 09:50 UTC \(10 min\): 17 % of requests end with H12"
+    assert re.search(rf"▲ Degraded shop {words} \d+ 17 % 29.8 s 98 % 2 min ago Mute", text)
+    assert re.search(r"● OK blog all normal \d+ 0 % 18 ms enable 2 min ago Mute", text)
+    assert "▲ Degraded 1 ● OK 1" in text
 
 
 async def test_what_is_not_complete_is_marked_in_charts_and_their_table(
@@ -132,16 +170,19 @@ async def test_many_readers_cost_no_more_than_one(clock: Clock) -> None:
             await page(client)
         assert store.reads == before
         await post(client, router(service="40ms") * 59, app="shop")
-        clock.now_s += 10
-        assert "shop all normal – 0 % 40 ms" in text_of(await page(client))
+        clock.now_s += 90
+        assert re.search(r"● OK shop all normal \S+ 0 % 40 ms", text_of(await page(client)))
         assert store.reads == before + 1
 
 
-async def test_an_app_with_very_many_error_codes_is_listed_too(client: httpx2.AsyncClient) -> None:
+async def test_an_app_with_very_many_error_codes_is_listed_too(
+    client: httpx2.AsyncClient, clock: Clock
+) -> None:
     for first in range(0, 1_200, 60):
         codes = range(first, first + 60)
         await post(client, b"".join(router(head=f"at=error code=H{n}") for n in codes))
-    assert "shop H10, H12, H13, H14 now" in text_of(await page(client))
+    clock.now_s += 90
+    assert re.search(r"shop .* 18 ms", text_of(await page(client)))
 
 
 async def test_the_list_is_filtered_by_name(client: httpx2.AsyncClient) -> None:
@@ -154,21 +195,44 @@ async def test_the_list_is_filtered_by_name(client: httpx2.AsyncClient) -> None:
 
 
 async def test_nothing_stands_out_on_a_quiet_day(client: httpx2.AsyncClient) -> None:
-    await post(client, router() + memory() + load())
+    minutes = [AT_S - number * 60 for number in range(10)]
+    await post(client, b"".join(router(at_s) + memory(at_s) + load(at_s) for at_s in minutes))
     html = await page(client, "/apps/shop")
-    assert "Quiet: nothing stands out in the last hour." in text_of(html)
+    assert "● OK" in text_of(html)
+    assert "All normal" in text_of(html)
     assert "bad" not in re.findall(r'class="([^"]*)"', html)
 
 
-async def test_figures_are_compared_with_the_same_hour_yesterday(
+async def test_figures_are_those_of_five_minutes_and_of_the_range_and_of_last_week(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
-    await post(client, router(AT_S, service="40ms") * 60)
-    clock.now_s += 86_400
-    await post(client, router(AT_S + 86_400 - 120, service="900ms") * 120 + router(AT_S + 86_400))
-    text = text_of(await page(client, "/apps/shop"))
-    assert "requests/min 120 60 yesterday" in text
-    assert re.search(r"p95 9\d\d ms 40 ms yesterday", text)
+    week_s = 7 * 86_400
+    for minute in range(70):
+        await post(client, router(AT_S - 60 * minute, service="40ms") * 50)
+    clock.now_s += 600
+    for minute in range(10):
+        await post(client, router(AT_S + 600 - 60 * minute, service="40ms") * 50)
+    clock.now_s += week_s - 600
+    now_s = AT_S + week_s
+    await post(client, router(now_s - 1200, service="900ms") * 120 + router(now_s))
+    await post(client, router(now_s - 180, service="20ms") * 10)
+    html = await page(client, "/apps/shop")
+    figures = read_figures(html)
+    assert figures["requests/min"] == ("10", "65 in 1 h, 50 last week +30 %")
+    assert figures["p95"][0] == "20 ms"
+    assert re.fullmatch(r"9\d\d ms in 1 h, 40 ms last week 2\d ×", figures["p95"][1])
+    past = await page(client, f"/apps/shop?start={now_s - 1260}&end={now_s - 1140}")
+    assert read_figures(past)["requests/min"][0] == "120"
+    assert "Large: the last 5 complete minutes" not in text_of(past)
+
+
+def read_figures(html: str) -> dict[str, tuple[str, str]]:
+    """The large and the small figures by name."""
+    pattern = r"<dt>(.*?)</dt><dd>(.*?)</dd>.*?<dd class=\"before\">(.*?)</dd>"
+    return {
+        name: (text_of(large).strip(), text_of(small).strip())
+        for name, large, small in re.findall(pattern, html, re.DOTALL)
+    }
 
 
 async def test_dynos_are_sorted_by_the_selected_column(client: httpx2.AsyncClient) -> None:
@@ -256,11 +320,11 @@ async def test_a_compared_period_is_drawn_or_reported_as_missing(
 async def test_filters_apply_to_the_whole_page(client: httpx2.AsyncClient) -> None:
     await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
     text = text_of(await page(client, "/apps/shop?dyno=web.2"))
-    assert "avg 5 ms" in text
-    assert "failed 0 %" in text
+    assert "5 ms in 1 h" in text
+    assert " 0 % in 1 h" in text
     assert "Show all of shop" in text
     text = text_of(await page(client, "/apps/shop?outcome=failed"))
-    assert "failed 16 %" in text
+    assert " 16 % in 1 h" in text
 
 
 async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncClient) -> None:
@@ -284,11 +348,67 @@ async def test_an_unknown_app_has_a_page_with_the_first_command(
     assert "evil" not in answer.text
 
 
-async def test_the_worst_app_comes_first(client: httpx2.AsyncClient) -> None:
+async def test_the_worst_app_comes_first(client: httpx2.AsyncClient, store: MemoryStore) -> None:
     await post(client, router(), app="a-healthy-one")
     await post(client, router(status="503"), app="z-failing")
+    down = verdict(
+        "z-failing", "down", MINUTE_S, "Down since 09:45 UTC.", [crashed(MINUTE_S - 900)]
+    )
+    await store_verdict(store, down)
     html = await page(client)
     assert html.index("z-failing") < html.index("a-healthy-one")
+
+
+async def test_a_problem_of_many_apps_is_a_banner_above_them(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    silent = Finding("silent", "silent", MINUTE_S - 300, limit=6)
+    for app in ("one", "two", "three"):
+        await post(client, router(), app=app)
+        await store_verdict(store, verdict(app, "silent", MINUTE_S, "Silent.", [silent]))
+    html = await page(client)
+    assert "3 of 3 apps have been silent since 09:55 UTC" in text_of(html)
+    assert html.count('class="banner"') == 1
+    assert html.index('class="banner"') < html.index("<table")
+
+
+async def test_review_apps_are_folded_away_and_gone_after_two_days(
+    client: httpx2.AsyncClient, clock: Clock
+) -> None:
+    for app in ("shop", "shop-pr-12"):
+        await post(client, router(), app=app)
+    html = await page(client)
+    assert html.index(">shop<") < html.index("<details>") < html.index(">shop-pr-12<")
+    assert "1 app, worst first" in text_of(html)
+    assert "shop-pr-12" in text_of(await page(client, "/?app=shop-pr*"))
+    clock.now_s += 2 * 86_400
+    html = await page(client)
+    assert ">shop<" in html
+    assert "shop-pr-12" not in html
+
+
+async def test_a_page_of_the_past_is_about_that_time(
+    client: httpx2.AsyncClient, store: MemoryStore, clock: Clock
+) -> None:
+    await post(client, router(AT_S, status="503") * 9 + router(AT_S, status="200"))
+    clock.now_s += 7200
+    await post(client, router(AT_S + 7200) * 5)
+    text = text_of(await page(client, f"/apps/shop?start={MINUTE_S - 600}&end={MINUTE_S + 60}"))
+    assert "failed 90 %" in text
+    assert "From 22 Nov 09:50 UTC to 22 Nov 10:01 UTC" in text
+    assert " 0 % in 1 h" in text_of(await page(client, "/apps/shop"))
+
+
+async def test_earlier_problems_are_listed_with_links_to_their_time(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    await post(client, router())
+    slow = Finding("slow", "degraded", MINUTE_S - 9000, until_s=MINUTE_S - 6000, value=900.0)
+    fine = verdict("shop", "ok", MINUTE_S, "All normal.")
+    await store_verdict(store, fine, [Episode(slow, "Was slow from 07:30 to 08:20 UTC.")])
+    html = await page(client, "/apps/shop")
+    assert "Was slow from 07:30 to 08:20 UTC. 50 min" in text_of(html)
+    assert f"start={MINUTE_S - 9900}&amp;end={MINUTE_S - 5100}" in html
 
 
 async def test_an_app_without_runtime_metrics_shows_how_to_get_them(
@@ -320,8 +440,10 @@ async def test_the_accounting_is_gray_when_it_balances_and_red_when_lines_were_l
     assert '<p class="ledger">Log lines: 1 received, 1 counted, 0 ignored.</p>' in await page(
         client, "/apps/shop"
     )
+    assert "✓ 1 line, all accounted for" in text_of(await page(client, "/apps/shop"))
     await post(client, lost(7) + router() + b"nonsense")
     html = await page(client, "/apps/shop")
+    assert '<a class="accounting bad" href="#ledger">✕ 8 of 11 lines not counted</a>' in html
     assert 'class="ledger bad"' in html
     assert "7 lost by Heroku" in html
     assert "1 unreadable (frame)" in html

@@ -1,0 +1,121 @@
+"""The view model of the page of alerts: what fires, mutes, rules, channels and the history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from app.alerting.config import AlertConfig
+from app.alerting.rule import Rule
+from app.alerting.state import HistoryEntry
+from app.alerting.status import AlertsOverview, ChannelState, Firing
+from app.alerting.wording import app_in_words, describe_alert, describe_rule
+from app.dashboard.alerts_panel import describe_entry
+
+
+class FiringLine(NamedTuple):
+    """A firing or pending alert. `note`: why nobody is told of it; "" if it was sent."""
+
+    app: str
+    name: str
+    severity: str
+    text: str
+    since_s: int
+    is_pending: bool
+    is_muted: bool
+    note: str
+
+
+class RuleLine(NamedTuple):
+    """A rule. `origin`: built in, changed or your own."""
+
+    name: str
+    condition: str
+    severity: str
+    means: str
+    is_enabled: bool
+    is_custom: bool
+
+
+class HistoryLine(NamedTuple):
+    """An entry of the history."""
+
+    at_s: int
+    app: str
+    name: str
+    what: str
+    text: str
+
+
+class AlertsView(NamedTuple):
+    """Everything on the page. `mutes`: (app, name, until in Unix seconds)."""
+
+    firing: list[FiringLine]
+    mutes: list[tuple[str, str, int]]
+    rules: list[RuleLine]
+    channels: list[ChannelState]
+    history: list[HistoryLine]
+    evaluated_s: int
+    delay_reason: str
+
+
+def describe_alerts(
+    overview: AlertsOverview,
+    history: Sequence[tuple[str, HistoryEntry]],
+    app: str,
+    now_s: float,
+) -> AlertsView:
+    """The view of the alerts of an app, or of all with app "". Rules and channels are for all."""
+    config = overview.config
+    firing = [
+        _firing_line(entry, config, now_s) for entry in overview.firing if app in ("", entry.app)
+    ]
+    firing.sort(key=lambda line: (line.is_pending, line.severity != "page", -line.since_s))
+    return AlertsView(
+        firing,
+        [
+            (muted, app_in_words(muted), mute.until_s)
+            for muted, mute in sorted(config.mutes.items())
+            if now_s < mute.until_s and app in ("", muted)
+        ],
+        [_rule_line(rule, config) for rule in config.rules.values()],
+        overview.channels,
+        [
+            HistoryLine(entry.at_s, name, app_in_words(name), entry.what, describe_entry(entry))
+            for name, entry in history
+        ],
+        overview.evaluated_s,
+        overview.delay_reason,
+    )
+
+
+def _firing_line(entry: Firing, config: AlertConfig, now_s: float) -> FiringLine:
+    alert, rule = entry.alert, entry.rule
+    detail = f": {alert.detail}" if alert.detail and not alert.summary else ""
+    is_muted = config.is_muted(entry.app, now_s)
+    note = ""
+    if alert.phase == "pending":
+        note = "not firing yet"
+    elif not alert.is_notified:
+        note = "muted" if is_muted else "part of another alert, not sent by itself"
+    return FiringLine(
+        entry.app,
+        app_in_words(entry.app),
+        rule.severity if rule else "",
+        alert.summary or f"{describe_alert(alert, rule)}{detail}",
+        alert.since_s,
+        alert.phase == "pending",
+        is_muted,
+        note,
+    )
+
+
+def _rule_line(rule: Rule, config: AlertConfig) -> RuleLine:
+    return RuleLine(
+        rule.name,
+        describe_rule(rule),
+        rule.severity,
+        rule.means,
+        rule.enabled,
+        rule.name in config.custom_names,
+    )

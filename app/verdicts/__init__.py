@@ -1,0 +1,1 @@
+"""Judges apps from stored rollups, keeps their states and episodes, and answers for any range."""
