@@ -285,8 +285,10 @@ async def _set_enabled(
     admin: AlertAdmin, arguments: argparse.Namespace, *, is_enabled: bool
 ) -> int:
     rules = (await admin.overview()).config.rules
-    known = rules.keys() | FORMER_RULES.keys()  # an older script may turn off one that is gone
-    if unknown := [name for name in arguments.names if name not in known]:
+    known_names = (
+        rules.keys() | FORMER_RULES.keys()
+    )  # an older script may turn off one that is gone
+    if unknown := [name for name in arguments.names if name not in known_names]:
         raise AlertAdminError(f"no such rule: {unknown[0]}. Choose one of: {', '.join(rules)}")
     for name in arguments.names:
         await admin.put_rule(name, {"enabled": is_enabled})

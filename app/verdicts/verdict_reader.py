@@ -304,7 +304,7 @@ async def stored_verdicts(store: AlertReader) -> dict[str, Verdict]:
     return {app: record.verdict for app, record in unpack_verdict_records(records).items()}
 
 
-# --- for readers that ask once ------------------------------------------------------------------
+# --- for a reader that asks once ------------------------------------------------------------------
 
 
 async def current_verdicts(
@@ -316,24 +316,3 @@ async def current_verdicts(
 ) -> dict[str, Verdict]:
     """The present verdict of each of these apps; VerdictReader.current says more."""
     return await VerdictReader(store, tiers, review_apps).current(apps, now_s)
-
-
-async def verdict_of(
-    store: VerdictStore,
-    seen_app: SeenApp,
-    start_s: int,
-    end_s: int,
-    now_s: float,
-    tiers: Sequence[Resolution] = _DEFAULT_TIERS,
-    review_apps: Sequence[str] = DEFAULT_GLOBS,
-) -> Verdict:
-    """The verdict of an app over a range; VerdictReader.over says more."""
-    reader = VerdictReader(store, tiers, review_apps)
-    return await reader.over(seen_app, start_s, end_s, now_s)
-
-
-async def episodes_of(
-    store: VerdictStore, seen_app: SeenApp, start_s: int, end_s: int
-) -> list[Episode]:
-    """The stored episodes of an app that lie at least partly in a range, newest first."""
-    return await VerdictReader(store).episodes(seen_app.app, start_s, end_s)

@@ -25,9 +25,9 @@ def row_line(values: Sequence[Value]) -> str:
     strokes = []
     for is_known, run in groupby(points, key=lambda point: point is not None):
         if is_known:
-            known = [point for point in run if point]
+            positions = [point for point in run if point]
             # A line of length 0 is a dot, because its ends are round.
-            strokes.append("M" + "L".join(known if len(known) > 1 else known * 2))
+            strokes.append("M" + "L".join(positions if len(positions) > 1 else positions * 2))
     return "".join(strokes)
 
 
