@@ -29,6 +29,7 @@ from app.access.access_notes import LOSS, StoreLoss, describe_loss, encode_loss,
 from app.access.cached_copy import CachedCopy
 from app.storage.interface.access import AccessStore, AccessTables
 from app.storage.interface.errors import StoreUnavailable
+from app.support.aio import write_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ class AccessCopy:
     async def _save(self, access: Access) -> None:
         is_complete = access.loss is None and self._stored.store == access.store
         if self._directory is not None and is_complete and access.store:
-            await asyncio.to_thread(write_copy, self._directory, self._stored)
+            await write_in_thread(write_copy, self._directory, self._stored)
 
 
 def missing_from(

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from app.storage.interface.errors import StoreUnavailable
+from app.support.aio import cancel_and_wait
 
 MAX_STALENESS_S = 5
 _REFRESH_AGE_S = 4  # less than MAX_STALENESS_S by the time that an answer takes
@@ -123,6 +124,8 @@ class CachedCopy(Generic[T]):
             self._reported_data = data
 
     async def close(self) -> None:
-        """Wait until `on_change` was called for the last change."""
+        """End a read that is under way, and wait until `on_change` returned for the last change."""
+        if self._refresh_task is not None:
+            await cancel_and_wait([self._refresh_task])
         if self._notify_task is not None:
             await self._notify_task

@@ -27,6 +27,7 @@ from app.ingest.received_batch import OnStored, PendingWrite, pack_received
 from app.ingest.spool import Spool, SpoolRejected
 from app.rollup.rollup import CardinalityLimits
 from app.storage.interface.errors import StoreUnavailable
+from app.support.aio import write_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -281,7 +282,7 @@ class GroupCommitter:
             pack_received(batch) for pending in group for batch in await pending.write.split()
         ]
         try:
-            await asyncio.to_thread(self._spool.add, records)
+            await write_in_thread(self._spool.add, records)
         except SpoolRejected as error:
             if not self.rejection_reason:
                 log.error("%s", error)

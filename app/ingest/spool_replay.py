@@ -17,6 +17,7 @@ from app.ingest.spool_file import SpoolFile
 from app.rollup.codec import NewerVersion, PackError
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface.errors import StoreUnavailable
+from app.support.aio import write_in_thread
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class SpoolReplayer:
             StoreUnavailable: the store is still unavailable, or again.
             OSError: a file cannot be read, or not be written again.
         """
-        await asyncio.to_thread(self._spool.restore)
+        await write_in_thread(self._spool.restore)
         for file in await asyncio.to_thread(self._spool.files):
             try:
                 while await self._replay_chunk(file):
@@ -79,7 +80,7 @@ class SpoolReplayer:
             except NewerVersion as error:  # the file stays for a worker that can read it
                 log.error("Cannot replay %s: %s", file.path, error)
             else:
-                await asyncio.to_thread(self._spool.retire, file)
+                await write_in_thread(self._spool.retire, file)
 
     async def _replay_chunk(self, file: SpoolFile) -> bool:
         """Replay the next records of a file; False if there are none."""
@@ -97,7 +98,7 @@ class SpoolReplayer:
             deadline = asyncio.get_running_loop().time() + APPEND_TIMEOUT_S
             await self._sink.append(batches, deadline=deadline)
             await self._on_stored([(batch.app, batch.body.activity) for batch in batches])
-        await asyncio.to_thread(file.advance, chunk.position)
+        await write_in_thread(file.advance, chunk.position)
         return True
 
     def _unpack(self, record: bytes) -> ReceivedBatch | None:

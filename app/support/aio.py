@@ -1,12 +1,15 @@
-"""Helpers for asyncio: ending tasks, and running coroutines without a task."""
+"""Helpers for asyncio: ending tasks, threads that write, and coroutines without a task."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar
 
 _CANCEL_INTERVAL_S = 0.1
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
@@ -23,7 +26,23 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-T = TypeVar("T")
+async def write_in_thread(write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function that writes to disk in a thread.
+
+    Nothing can stop a thread: if the caller is cancelled, this waits for the end of the write, so
+    that a service that has shut down writes nothing more.
+    """
+    writing = asyncio.create_task(asyncio.to_thread(write, *args, **kwargs))
+    cancellation: asyncio.CancelledError | None = None
+    while not writing.done():
+        try:
+            await asyncio.wait([writing])
+        except asyncio.CancelledError as error:
+            cancellation = error
+    if cancellation is not None:
+        writing.exception()  # nobody asks for the result any more
+        raise cancellation
+    return writing.result()
 
 
 class EagerCoroutine(Generic[T]):

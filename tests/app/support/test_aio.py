@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 
-from app.support.aio import EagerCoroutine, cancel_and_wait
+from app.support.aio import EagerCoroutine, cancel_and_wait, write_in_thread
 
 
 async def test_a_task_that_swallows_cancellations_ends() -> None:
@@ -35,6 +36,32 @@ async def test_failed_and_finished_tasks_are_accepted() -> None:
     tasks = [asyncio.create_task(fails()), asyncio.create_task(asyncio.sleep(0))]
     await asyncio.wait(tasks)
     await cancel_and_wait(tasks)
+
+
+async def test_a_cancelled_write_has_ended_when_the_task_ends() -> None:
+    started, may_end, ended = asyncio.Event(), threading.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def write() -> None:
+        loop.call_soon_threadsafe(started.set)
+        may_end.wait()
+        ended.set()
+
+    task = asyncio.create_task(write_in_thread(write))
+    await started.wait()
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0)
+    assert not task.done()
+    may_end.set()
+    await cancel_and_wait([task])
+    assert (task.cancelled(), ended.is_set()) == (True, True)
+
+
+async def test_a_write_returns_its_result_and_raises_its_error() -> None:
+    assert await write_in_thread(pow, 2, exp=10) == 1024
+    with pytest.raises(ValueError, match="invalid literal"):
+        await write_in_thread(int, "x")
 
 
 async def test_a_coroutine_that_does_not_wait_is_done() -> None:
