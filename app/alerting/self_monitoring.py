@@ -141,7 +141,7 @@ def outage_alert(rule: Rule, since_s: int, end_s: int) -> Alert:
 def _judge_fleet(rule: Rule, service: ServiceState) -> dict[str, MinuteResult]:
     if service.fleet is None or service.fleet.finding.count < rule.limit:
         return {"": QUIET}
-    finding, apps = service.fleet
+    finding, apps, _ = service.fleet
     names = sorted(apps)
     more = f" and {len(names) - APPS_NAMED_MAX} more" if len(names) > APPS_NAMED_MAX else ""
     result = MinuteResult(

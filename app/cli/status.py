@@ -21,11 +21,13 @@ from app.cli.open_store import open_store
 from app.cli.output import print_err, wrap
 from app.config import Settings
 from app.judgement.verdict import State, Verdict
+from app.judgement.wording import describe_finding
 from app.service.wiring import build_tiers
 from app.storage.interface.apps import SeenApp
 from app.support.about import command
 from app.support.globs import matches_glob
-from app.verdicts.public_fields import verdict_fields
+from app.verdicts.fleet import Fleet, find_fleet
+from app.verdicts.public_fields import verdicts_fields
 from app.verdicts.urgency import worst_first
 from app.verdicts.verdict_reader import VerdictReader
 
@@ -67,20 +69,26 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         if unmatched := _unmatched(arguments.apps, seen_apps):
             print_err(f"{', '.join(unmatched)}: no such app. List them: {command()} apps list")
             return 2
-        apps = [app for app in seen_apps if _is_selected(app.app, arguments.apps)]
         reader = VerdictReader(store, build_tiers(settings), settings.review_apps)
-        verdicts = await reader.current(apps, time.time())
-        return print_status(worst_first(verdicts.values()), as_json=arguments.json)
+        verdicts = worst_first((await reader.current(seen_apps, time.time())).values())
+    fleet = find_fleet(verdicts)  # of all apps, whichever are asked for
+    verdicts = [verdict for verdict in verdicts if _is_selected(verdict.app, arguments.apps)]
+    return print_status(verdicts, fleet, as_json=arguments.json)
 
 
-def print_status(verdicts: Sequence[Verdict], *, as_json: bool = False) -> int:
+def print_status(
+    verdicts: Sequence[Verdict], fleet: Fleet | None = None, *, as_json: bool = False
+) -> int:
     """Print these verdicts, which are sorted, and return the exit code."""
     if as_json:
-        fields = {"verdicts": [verdict_fields(verdict) for verdict in verdicts]}
-        print(json.dumps(fields, indent=2))
+        print(json.dumps(verdicts_fields(verdicts, fleet), indent=2))
     elif not verdicts:
         print_err("No app has sent data yet.")
     else:
+        if fleet:
+            print(
+                "\n".join(wrap(describe_finding(fleet.finding, fleet.judged_s), WIDTH)), end="\n\n"
+            )
         print("\n".join(format_status(verdicts)))
     return exit_code(verdicts)
 

@@ -10,10 +10,17 @@ from app.judgement.verdict import Finding, Verdict
 
 
 class Fleet(NamedTuple):
-    """The finding, and the apps that have the problem."""
+    """A problem of many apps.
+
+    Attributes:
+        finding: what they have in common.
+        apps: those that have it.
+        judged_s: the end of the last minute judged, Unix seconds.
+    """
 
     finding: Finding
     apps: frozenset[str]
+    judged_s: int
 
     def explains(self, app: str, finding: Finding) -> bool:
         """Whether this finding of an app is a part of the problem."""
@@ -26,4 +33,7 @@ class Fleet(NamedTuple):
 def find_fleet(verdicts: Sequence[Verdict]) -> Fleet | None:
     """The problem that many of these apps have at the same time; None if there is none."""
     finding = find_fleet_problem(verdicts)
-    return Fleet(finding, frozenset(fleet_apps(verdicts, finding))) if finding else None
+    if finding is None:
+        return None
+    judged_s = max(verdict.judged_s for verdict in verdicts)
+    return Fleet(finding, frozenset(fleet_apps(verdicts, finding)), judged_s)

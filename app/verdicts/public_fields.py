@@ -5,10 +5,20 @@ Times are Unix seconds; null where there is none. Shares and units are those of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from app.judgement.verdict import Change, Episode, Finding, Verdict
 from app.judgement.wording import describe_finding
+from app.verdicts.fleet import Fleet
+
+
+def verdicts_fields(verdicts: Sequence[Verdict], fleet: Fleet | None) -> dict[str, Any]:
+    """These verdicts in their order, and the problem that many apps have."""
+    return {
+        "fleet": _fleet(fleet) if fleet else None,
+        "verdicts": [verdict_fields(verdict) for verdict in verdicts],
+    }
 
 
 def verdict_fields(verdict: Verdict) -> dict[str, Any]:
@@ -66,6 +76,11 @@ def finding_fields(finding: Finding, summary: str) -> dict[str, Any]:
 def episode_fields(episode: Episode) -> dict[str, Any]:
     """An episode: its finding, with the words that it was told in."""
     return finding_fields(episode.finding, episode.summary)
+
+
+def _fleet(fleet: Fleet) -> dict[str, Any]:
+    summary = describe_finding(fleet.finding, fleet.judged_s)
+    return {**finding_fields(fleet.finding, summary), "apps": sorted(fleet.apps)}
 
 
 def _who(finding: Finding) -> dict[str, Any]:

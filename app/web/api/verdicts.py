@@ -14,7 +14,8 @@ from app.query.planner import QueryError, plan_range
 from app.rollup.resolutions import Resolution
 from app.rollup.time_range import TimeRange
 from app.storage.interface.store import Reader
-from app.verdicts.public_fields import episode_fields, verdict_fields
+from app.verdicts.fleet import find_fleet
+from app.verdicts.public_fields import episode_fields, verdict_fields, verdicts_fields
 from app.verdicts.urgency import latest_first, worst_first
 from app.verdicts.verdict_reader import VerdictReader
 from app.web.api.problems import query_problem
@@ -155,9 +156,16 @@ class VerdictBody(BaseModel):
     judged_until: int | None = Field(description="The end of the last minute judged")
 
 
+class FleetBody(FindingBody):
+    """A problem that many apps have at the same time, and these apps."""
+
+    apps: list[str]
+
+
 class VerdictsBody(BaseModel):
     """A verdict for each app, the worst first."""
 
+    fleet: FleetBody | None = Field(description="A problem that many apps have; null if none")
     verdicts: list[VerdictBody]
 
 
@@ -202,8 +210,8 @@ class VerdictsApi:
     async def verdicts(self) -> dict[str, Any]:
         """Whether each app is all right, the worst first"""
         apps = await self._store.seen_apps()
-        verdicts = await self._verdicts.current(apps, self._clock())
-        return {"verdicts": [verdict_fields(verdict) for verdict in worst_first(verdicts.values())]}
+        verdicts = worst_first((await self._verdicts.current(apps, self._clock())).values())
+        return verdicts_fields(verdicts, find_fleet(verdicts))
 
     async def verdict(
         self, app: str, parameters: Annotated[RangeParameters, Query()]

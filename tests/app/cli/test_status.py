@@ -77,6 +77,25 @@ def test_json_has_the_fields_of_the_api(data_dir: Path) -> None:
     assert body["findings"][0]["what"]["code"] == "H10"
 
 
+def test_a_problem_of_many_apps_is_told_first_whichever_are_asked_for(tmp_path: Path) -> None:
+    async def fill_silent(url: str) -> None:
+        store = connect(url)
+        for app in ("blog", "cart", "shop"):
+            silent = Finding("silent", "silent", NOW_S - 600, metric="silence_minutes")
+            await store.record_sightings([SeenApp(app, NOW_S - 86_400, NOW_S, NOW_S)], ttl_ms=10**9)
+            await store_verdict(store, verdict(app, "silent", NOW_S, "Silent.", [silent]))
+        await store.close()
+
+    with embedded.start(tmp_path) as server:
+        asyncio.run(fill_silent(server.url))
+        _, stdout, _ = status(tmp_path, "shop")
+        _, as_json, _ = status(tmp_path, "shop", "--json")
+    fleet, rows = stdout.split("\n\n")
+    assert fleet.startswith("3 of 3 apps have been silent since")
+    assert [row.split()[0] for row in rows.splitlines()] == ["shop"]
+    assert json.loads(as_json)["fleet"]["apps"] == ["blog", "cart", "shop"]
+
+
 def test_an_unknown_app_is_an_invalid_argument(data_dir: Path) -> None:
     code, stdout, stderr = status(data_dir, "nobody")
     assert (code, stdout) == (2, "")
