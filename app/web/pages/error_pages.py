@@ -26,7 +26,7 @@ def install_error_pages(app: FastAPI, pages: Pages) -> None:
         is_unknown = isinstance(error, HTTPException) and error.status_code == 404
         is_for_programs = request.url.path.startswith(_PATHS_OF_PROGRAMS)
         if is_unknown and wants_html(request) and not is_for_programs:
-            return pages.page(request, "not_found.html", status=404, path=request.url.path)
+            return pages.page(request, "not_found.html", status=404)
         answer = handle_for_programs(request, error)
         return await answer if isawaitable(answer) else answer
 

@@ -35,10 +35,12 @@ _NO_VALUE = "–"
 
 
 def number(value: Value) -> str:
-    """A number as 1,234 or 12.3; – for None."""
+    """A number as 1,234 or 1.2 or 0.034, as numbers.js formats it; – for None."""
     if value is None:
         return _NO_VALUE
-    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"
+    if value >= 10 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.{1 if value >= 0.1 else 3}f}".rstrip("0").rstrip(".")
 
 
 def as_percent(share: float) -> str:
@@ -85,6 +87,15 @@ def _time(unix_s: float, form: str, pattern: str) -> Markup:
 def hour_time(unix_s: float) -> Markup:
     """A time of day as 10:00 UTC."""
     return _time(unix_s, "hour", "%H:%M UTC")
+
+
+def time_span(start_s: float, end_s: float) -> Markup:
+    """Two times as 22 Nov 10:00 to 11:00 UTC, with the second date if it is another one."""
+    first_day, last_day = (
+        datetime.fromtimestamp(unix_s, UTC).date() for unix_s in (start_s, end_s)
+    )
+    end = hour_time(end_s) if first_day == last_day else minute_time(end_s)
+    return Markup("{} to {}").format(_time(start_s, "minute", "%d %b %H:%M"), end)
 
 
 def ago(unix_s: float, now_s: float) -> Markup:
@@ -134,7 +145,7 @@ _templates.filters.update(
     split_time=split_time,
     describe_entry=describe_entry,
 )
-_templates.globals.update(asset_url=asset_url, script_urls=script_urls)
+_templates.globals.update(asset_url=asset_url, script_urls=script_urls, time_span=time_span)
 _templates.globals.update(mute_times=MUTE_TIMES)
 _templates.globals.update(outcomes=OUTCOMES, state_words=STATE_WORDS, state_shapes=STATE_SHAPES)
 
@@ -163,6 +174,7 @@ class Pages:
         common = {
             "url": self._public_url or str(request.base_url).rstrip("/"),
             "now_s": int(self._clock()),
+            "path": request.url.path,
             "local_mode": self._local_mode,
             "command": command(),
             "buffering": self._notices.spool_notice,

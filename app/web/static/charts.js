@@ -3,9 +3,9 @@
 
 import "./copy.js";
 import { point, wireKeyboard } from "./crosshair.js";
+import { wireExports } from "./export.js";
 import { wireLane } from "./lane.js";
 import { updateLegend, wireLegends } from "./legend.js";
-import { wireMenus } from "./menu.js";
 import { draw, updateData } from "./plot.js";
 import { register, unregister } from "./zoom.js";
 
@@ -72,7 +72,7 @@ new ResizeObserver(() => entries.forEach((entry) => {
 })).observe(document.querySelector("main").parentElement); // main itself is replaced
 
 wireLegends(entries);
-wireMenus(entries);
+wireExports(entries);
 wireLane(entries);
 updateAll();
 document.documentElement.dataset.charts = "drawn";

@@ -17,7 +17,7 @@ document.addEventListener("click", async (event) => {
   if (!button) return;
   const { copy: text, copyOf: elementId } = button.dataset;
   await copy(text ?? document.getElementById(elementId).textContent.trim());
-  const label = button.textContent;
+  const label = [...button.childNodes];
   button.textContent = "Copied";
-  setTimeout(() => { button.textContent = label; }, CONFIRMATION_MS);
+  setTimeout(() => button.replaceChildren(...label), CONFIRMATION_MS);
 });

@@ -44,18 +44,9 @@ function save(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-export function wireMenus(entries) {
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest("[data-image]");
+export function wireExports(entries) {
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest("[data-image]");
     if (button) saveImage(entries.get(button.closest("[data-chart]").dataset.chart));
-    for (const menu of document.querySelectorAll(".menu[open]")) {
-      if (!menu.contains(event.target)) menu.open = false;
-    }
-  });
-  document.addEventListener("keydown", (event) => {
-    const menu = event.key === "Escape" && document.querySelector(".menu[open]");
-    if (!menu) return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
   });
 }
