@@ -139,6 +139,7 @@ def _begin(symptom: Symptom, window: Window) -> Finding:
         reason=symptom.reason,
         full_s=symptom.full_s,
         latest_s=window.end_s,
+        up_s=symptom.up_s,
     )
 
 
@@ -163,6 +164,7 @@ def _continue(finding: Finding, symptom: Symptom, window: Window) -> Finding:
         reason=symptom.reason or finding.reason,
         full_s=symptom.full_s,
         latest_s=window.end_s,
+        up_s=symptom.up_s,
     )
 
 

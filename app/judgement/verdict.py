@@ -87,6 +87,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     resolution_s    the length of the intervals that it was judged by
     reason          a key of REASONS, for kinds that several things make; "" for the usual one
     full_s          when memory will be full, if it goes on rising; 0 if unknown
+    up_s            since when all crashed dynos are up again; 0 while one is not
     latest_s        the end of the latest interval that showed it
     """
 
@@ -116,6 +117,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     full_s: int = 0
     latest_s: int = 0
     all_dynos: tuple[str, ...] = ()
+    up_s: int = 0
 
     @property
     def id(self) -> str:

@@ -46,6 +46,7 @@ class Symptom(msgspec.Struct, frozen=True):
     certainty: Literal["certain", "likely"] = "certain"
     reason: str = ""
     full_s: int = 0
+    up_s: int = 0
 
 
 class Window:

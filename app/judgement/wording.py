@@ -130,6 +130,8 @@ def _head(finding: Finding, judged_s: int, crashes: Finding | None = None) -> st
         is_soon = finding.full_s - judged_s < DAY_S  # then the date goes without saying
         full = clock_time(finding.full_s, finding.full_s if is_soon else judged_s)
         text += f", full at about {full} UTC"
+    if finding.up_s and not finding.until_s:
+        text += f", up again since {clock_time(finding.up_s, judged_s)} UTC"
     return f"{text}."
 
 

@@ -5,11 +5,11 @@ in the stored counts. They are the same in whatever order, and however often, ba
 
     began      the first requests in maintenance after other answers
     on         the range begins within the maintenance, or no other answer came before
-    ended      the first other answer
-    last seen  the last requests in maintenance, if no other answer came since
+    ended      the first other answers
+    last seen  the last requests in maintenance, if no other answers came since
 
-An interval with both kinds of answers lies at the edge of a maintenance, or within: other answers
-there were requests in progress. Times are to the minute as long as minutes are stored.
+What is maintenance, and not a few H80 among other answers, `find_maintenance` says. Times are to
+the minute as long as minutes are stored.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from app.query.engine import scan
+from app.query.maintenance_runs import Answers, find_maintenance
 from app.query.stats import Stat
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.events import EventKey
@@ -28,7 +29,7 @@ from parsers.error_codes import MAINTENANCE_CODE
 
 MAINTENANCE = "maintenance"  # the kind of these events
 BEGAN, ENDED, ON, LAST_SEEN = "began", "ended", "on", "last seen"
-EDGES_MAX = 12  # of which the minutes are read
+REFINED_MAX = 12  # longer intervals of which the minutes are read
 _MS = 1000
 _SUM = Stat("sum", "sum", 0)
 _MINUTES = Resolution("1m", MINUTE_S, 0)
@@ -72,16 +73,15 @@ async def read_maintenance(
     if not codes.keys():
         return {}
     intervals = _intervals(time_range, cells)
-    edges = list(find_edges(intervals))
-    coarse = {edge.interval for edge in edges if edge.interval.length_s > MINUTE_S}
-    if 0 < len(coarse) <= EDGES_MAX:
-        minutes = {interval: await _minutes(store, app, interval) for interval in sorted(coarse)}
-        edges = list(
-            find_edges(
-                [minute for interval in intervals for minute in minutes.get(interval, [interval])]
-            )
-        )
-    return maintenance_events(edges)
+    if time_range.resolution.seconds > MINUTE_S:
+        minutes = {
+            interval: await _minutes(store, app, interval)
+            for interval in sorted(_pick_unclear(intervals))
+        }
+        intervals = [
+            minute for interval in intervals for minute in minutes.get(interval, [interval])
+        ]
+    return maintenance_events(find_edges(intervals))
 
 
 def maintenance_events(edges: Iterable[Edge]) -> dict[EventKey, int]:
@@ -94,23 +94,24 @@ def maintenance_events(edges: Iterable[Edge]) -> dict[EventKey, int]:
 
 def find_edges(intervals: Sequence[AnswerCounts]) -> Iterator[Edge]:
     """Yield the edges of each maintenance, in order of time."""
-    has_others = False
-    last: AnswerCounts | None = None  # of the current maintenance
-    first: AnswerCounts | None = None
-    for interval in intervals:
-        if interval.in_maintenance:
-            if last is None:
-                first = interval
-                yield Edge(interval, BEGAN if has_others else ON)
-            last = interval
-        elif interval.others and last is not None:
-            yield Edge(last if last.others and last is not first else interval, ENDED)
-            last = None
-        has_others |= bool(interval.others)
-    if last is not None and last.others and last is not first:
-        yield Edge(last, ENDED)
-    elif last is not None and last is not first:
-        yield Edge(last, LAST_SEEN)
+    counts = [Answers(interval.in_maintenance, interval.others) for interval in intervals]
+    for first, last, end in find_maintenance(counts):
+        has_others = any(interval.others for interval in intervals[:first])
+        yield Edge(intervals[first], BEGAN if has_others else ON)
+        is_mixed = last != first and intervals[last].others > 0
+        if end is not None:
+            is_end_mixed = intervals[end].in_maintenance > 0
+            yield Edge(intervals[last if is_mixed and not is_end_mixed else end], ENDED)
+        elif last != first:
+            yield Edge(intervals[last], ENDED if is_mixed else LAST_SEEN)
+
+
+def _pick_unclear(intervals: Sequence[AnswerCounts]) -> list[AnswerCounts]:
+    """The intervals whose minutes say more: those at edges, and then the most mixed ones."""
+    edges = [interval for interval, _ in find_edges(intervals)]
+    mixed = [interval for interval in intervals if interval.in_maintenance and interval.others]
+    mixed.sort(key=lambda interval: interval.in_maintenance / interval.others, reverse=True)
+    return list(dict.fromkeys([*edges, *mixed]))[:REFINED_MAX]
 
 
 def _intervals(time_range: QueryRange, cells: Sequence[QueryCells]) -> list[AnswerCounts]:

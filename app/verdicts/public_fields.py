@@ -62,6 +62,7 @@ def finding_fields(finding: Finding, summary: str) -> dict[str, Any]:
             "count": finding.count,
             "exit_status": finding.exit_status or None,
             "full_at": _time(finding.full_s),
+            "up_since": _time(finding.up_s),
             "reason": finding.reason,
         },
         "after": _change(finding.after),

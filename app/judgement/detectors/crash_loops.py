@@ -21,6 +21,7 @@ CRASHES_MIN = 2
 LOOP_S = 30 * MINUTE_S  # within which so many crashes are a loop
 _STABLE_S = 5 * MINUTE_S  # a process that is up for so long no longer crashes at start
 _CRASHED_S = 2 * MINUTE_S
+_UP_S = 2 * MINUTE_S  # a process that is up for so long is told to be
 _MS = 1000
 _STATES = frozenset({"crash", "up", "restart", "down", "idle"})
 _REGULAR_STATUSES = frozenset({0, 143})
@@ -151,7 +152,17 @@ def _symptom(
         count=count,
         exit_status=_exit_status(window, process_type, since_s),
         reason=reason,
+        up_s=_up_s(window, crashes, events),
     )
+
+
+def _up_s(window: Window, crashes: Crashes, events: Sequence[EventKey]) -> int:
+    """Since when all dynos that crashed are up; 0 while one is not, or only for a moment."""
+    last = {event.source: event for event in events if event.source in crashes.dynos}
+    if any(event.kind != "up" for event in last.values()):
+        return 0
+    up_s = max(event.at_ms for event in last.values()) // _MS
+    return up_s if window.end_s - up_s >= _UP_S else 0
 
 
 def _lasting(window: Window, process_types: set[str]) -> list[Symptom]:

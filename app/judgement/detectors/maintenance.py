@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from app.judgement.facts import Interval, Usual
 from app.judgement.window import HISTORY_S, Symptom, Window
+from app.query.maintenance_runs import Answers, find_maintenance
 from parsers.error_codes import MAINTENANCE_CODE
 
 
 def detect_maintenance(window: Window, usual: Usual) -> list[Symptom]:
-    """Find that maintenance mode is on: most of the last requests, however long ago, got H80.
-
-    The interval in which it began may hold more other answers. A few H80 among many are no
-    maintenance of the app.
-    """
-    begin: Interval | None = None
-    count = 0
+    """Find that maintenance mode is on, by the last answers, however long ago they came."""
+    recent: list[Interval] = []  # back to one with mostly other answers, which decides
     for interval in reversed(window.over(HISTORY_S)):
-        answers = _count_answers(interval)
-        if interval.maintenance and (begin is not None or interval.maintenance > answers):
-            begin = interval
-            count += interval.maintenance
-        if answers >= max(interval.maintenance, 1):
+        recent.append(interval)
+        if _count(interval).others > interval.maintenance:
             break
-    else:
-        if begin is None:  # no answer at all: the finding knows of earlier ones
-            return [_symptom(finding.since_s, 0) for finding in window.open("maintenance")[:1]]
-    return [_symptom(begin.start_s, count, begin.end_s)] if begin else []
+    recent.reverse()
+    counts = [_count(interval) for interval in recent]
+    if not any(map(any, counts)):  # no answer at all: the finding knows of earlier ones
+        return [_symptom(finding.since_s, 0) for finding in window.open("maintenance")[:1]]
+    runs = find_maintenance(counts)
+    if not runs or runs[-1].end is not None:
+        return []
+    begin = recent[runs[-1].first]
+    count = sum(interval.maintenance for interval in recent[runs[-1].first :])
+    return [_symptom(begin.start_s, count, begin.end_s)]
 
 
-def _count_answers(interval: Interval) -> int:
-    return sum(facts.requests for facts in interval.types.values())
+def _count(interval: Interval) -> Answers:
+    others = sum(facts.requests for facts in interval.types.values())
+    return Answers(interval.maintenance, others)
 
 
 def _symptom(since_s: int, count: int, since_max_s: int = 0) -> Symptom:

@@ -55,8 +55,8 @@ def detect_restart(window: Window, usual: Usual) -> list[Symptom]:
     if excuse is None:
         return []
     intervals = _intervals_of(window, excuse)
-    failures = sum(facts.failed for interval in intervals for facts in interval.types.values())
-    if not failures:
+    failures = sum(map(_count_failed, intervals)) - _count_earlier(window, excuse)
+    if failures <= 0:
         return []
     return [
         Symptom(
@@ -139,7 +139,7 @@ def _is_harmless(window: Window, excuse: Excuse) -> bool:
         if any(code == _BOOT_TIMEOUT for _, code in interval.codes):
             return False
         requests = sum(facts.requests for facts in interval.types.values())
-        failures = sum(facts.failed for facts in interval.types.values())
+        failures = _count_failed(interval)
         is_whole = interval.start_s >= excuse.start_s
         if is_whole and failures >= _FAILED_MIN and failures > _FAILED_SHARE_MAX * requests:
             return False
@@ -152,6 +152,23 @@ def _intervals_of(window: Window, excuse: Excuse) -> list[Interval]:
         for interval in window.over(2 * RESTART_MAX_S)
         if interval.end_s > excuse.start_s and interval.start_s < excuse.until_s
     ]
+
+
+def _count_failed(interval: Interval) -> int:
+    return sum(facts.failed for facts in interval.types.values())
+
+
+def _count_earlier(window: Window, excuse: Excuse) -> int:
+    """How many failures of the interval in which the restart began may be of the time before it:
+    as many as in the interval before, for an outage that the restart ends is not its fault.
+    """
+    earlier = 0
+    for interval in window.over(2 * RESTART_MAX_S):
+        if interval.end_s <= excuse.start_s:
+            earlier = _count_failed(interval)
+        elif interval.start_s < excuse.start_s:
+            return min(earlier, _count_failed(interval))
+    return 0
 
 
 def _code(intervals: Iterable[Interval]) -> str:

@@ -51,6 +51,7 @@ _FINDING_EXAMPLE: JsonDict = {
         "count": 106,
         "exit_status": None,
         "full_at": None,
+        "up_since": None,
         "reason": "",
     },
     "after": _CHANGE_EXAMPLE,
@@ -97,6 +98,7 @@ class WhatBody(BaseModel):
     count: int = Field(description="Failed requests, crashes or lines with the code so far")
     exit_status: int | None = Field(description="With which processes end, for crashes")
     full_at: int | None = Field(description="When memory will be full, if it goes on rising")
+    up_since: int | None = Field(description="Since when all crashed dynos are up again")
     reason: str = Field(json_schema_extra={"enum": ["", *REASONS]})
 
 

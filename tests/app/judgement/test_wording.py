@@ -140,6 +140,13 @@ GOLDEN = [
         "8 times (exit status 1).",
     ),
     (
+        changed(CRASHES, dynos=("worker.1",), count=3, reason="", up_s=at("23:20")),
+        "In a crash loop since 23:12 UTC (15 min): worker.1 has crashed 3 times (exit status 1), "
+        "up again since 23:20 UTC.",
+        "Was in a crash loop from 23:12 to 23:20 UTC (8 min): worker.1 crashed 3 times "
+        "(exit status 1).",
+    ),
+    (
         changed(CRASHES, dynos=("worker.1",), count=2, reason=""),
         "In a crash loop since 23:12 UTC (15 min): worker.1 has crashed twice (exit status 1).",
         "Was in a crash loop from 23:12 to 23:20 UTC (8 min): worker.1 crashed twice "

@@ -23,9 +23,12 @@ TTL_MS = HOUR_S * 1000
 
 
 def edges_of(minutes: str) -> list[tuple[int, str]]:
-    """The edges of minutes with requests in maintenance (m), others (o), both (b), or none (.)."""
+    """The edges of minutes with requests in maintenance (m), others (o), as many of both (b), a few
+    in maintenance among others (s), or none (.).
+    """
+    counts = {"m": (9, 0), "o": (0, 9), "b": (4, 4), "s": (1, 8)}
     intervals = [
-        AnswerCounts(minute, MINUTE_S, int(kind in "mb"), int(kind in "ob"))
+        AnswerCounts(minute, MINUTE_S, *counts[kind])
         for minute, kind in enumerate(minutes)
         if kind != "."
     ]
@@ -45,7 +48,10 @@ def edges_of(minutes: str) -> list[tuple[int, str]]:
         ("oom.m....oo", [(2, "began"), (9, "ended")]),
         ("oombmoo", [(2, "began"), (5, "ended")]),
         ("oomoom", [(2, "began"), (3, "ended"), (5, "began")]),
-        ("obo", [(1, "began"), (2, "ended")]),
+        ("obo", []),
+        ("ossosooss", []),
+        ("osmmso", [(1, "began"), (4, "ended")]),
+        ("ommsom", [(1, "began"), (3, "ended"), (5, "began")]),
         ("mmo", [(0, "on"), (2, "ended")]),
         ("..mm", [(2, "on"), (3, "last seen")]),
     ],
@@ -118,6 +124,21 @@ async def test_without_minutes_the_precision_is_said() -> None:
         (10, "began (within 10 minutes)"),
         (40, "ended (within 10 minutes)"),
     ]
+
+
+FEW = [
+    answer
+    for minute in (*range(20), *range(40, 60))
+    for answer in [*answers(minute, "", 5), *answers(minute, "H80", 1)]
+]
+
+
+@pytest.mark.parametrize("resolution", [MINUTES, TENS, HOURS])
+async def test_a_few_such_answers_among_others_are_no_maintenance(resolution: Resolution) -> None:
+    stored = (60, 600, 3600)
+    assert await events_of(FEW, resolution, stored=stored) == []
+    rollups = [*FEW, *answers(22, "H80", 9), *answers(35, "H80", 9)]
+    assert await events_of(rollups, resolution, stored=stored) == [(19, "began"), (40, "ended")]
 
 
 async def test_other_apps_and_codes_give_no_events() -> None:

@@ -79,6 +79,7 @@ def test_a_verdict_has_the_documented_fields_and_repeats_its_worst_finding() -> 
             "count": 106,
             "exit_status": None,
             "full_at": None,
+            "up_since": None,
             "reason": "",
         },
         "after": CAUSE,

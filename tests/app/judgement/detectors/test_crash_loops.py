@@ -44,6 +44,14 @@ def test_a_loop_is_over_when_the_process_has_been_up_for_five_minutes() -> None:
     assert not symptoms("11:08", *events)
 
 
+def test_a_loop_says_since_when_all_of_its_dynos_are_up_again() -> None:
+    events = (crash("11:00"), up("11:00:10"), crash("11:01"), up("11:01:10"))
+    assert [symptom.up_s for symptom in symptoms("11:03", *events)] == [0]  # for a moment
+    assert [symptom.up_s for symptom in symptoms("11:04", *events)] == [at("11:01:10")]
+    other = crash("11:01:30", "worker.2")
+    assert [symptom.up_s for symptom in symptoms("11:04", *events, other)] == [0]
+
+
 @pytest.mark.parametrize(("end", "count"), [("11:02", 0), ("11:03", 1), ("12:59", 1)])
 def test_a_process_that_stays_down_is_told_after_two_minutes(end: str, count: int) -> None:
     found = symptoms(end, crash("11:00:30"))

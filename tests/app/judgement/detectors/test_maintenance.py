@@ -63,6 +63,17 @@ def test_maintenance_begins_within_a_minute_with_other_answers() -> None:
     assert (symptom.since_s, symptom.count) == (at("10:50"), 185)
 
 
+def test_maintenance_goes_on_in_a_minute_with_as_many_other_answers() -> None:
+    def mixed(start_s: int) -> Interval:
+        facts = minute(start_s)
+        requests = sum(each.requests for each in facts.types.values())
+        return facts._replace(maintenance=requests)
+
+    minutes = until("10:50", until("10:59", mixed, in_maintenance))
+    (symptom,) = detect_maintenance(window_of("10:00", "11:00", minutes), USUAL)
+    assert symptom.since_s == at("10:50")
+
+
 def test_lines_that_none_can_read_are_told_after_some_minutes() -> None:
     assert detect_unreadable(window_of("10:00", "10:52", until("10:50", unreadable)), USUAL) == []
     (symptom,) = detect_unreadable(window_of("10:00", "10:53", until("10:50", unreadable)), USUAL)

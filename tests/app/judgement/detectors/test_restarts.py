@@ -78,5 +78,13 @@ def test_errors_of_a_restart_are_a_note_with_their_number() -> None:
     assert (symptom.count, symptom.code) == (12, "H13")
 
 
+def test_errors_of_an_outage_that_a_restart_ends_are_not_of_the_restart() -> None:
+    outage = until("10:55", until("11:01", minute, errors(90)))
+    assert detect_restart(window_of("10:00", "11:01", outage, (RELEASE,)), USUAL) == []
+    outage = until("10:55", until("11:01", errors(6), errors(90)))
+    (symptom,) = detect_restart(window_of("10:00", "11:02", outage, (RELEASE, STOP)), USUAL)
+    assert symptom.count == 6
+
+
 def test_a_restart_without_errors_is_none() -> None:
     assert detect_restart(window("11:02", RELEASE, UP, failed=0), USUAL) == []
