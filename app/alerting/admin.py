@@ -26,12 +26,14 @@ from app.alerting.outbox import enqueue
 from app.alerting.rule import RULES_MAX, SERVICE, Rule, build_rule, pack_rule
 from app.alerting.state import HistoryEntry, Mute, pack_json
 from app.alerting.status import AlertsOverview, AlertStatusReader, read_history, read_overview
-from app.alerting.wording import utc_time
+from app.alerting.wording import app_in_words, utc_time
 from app.rollup.resolutions import DAY_S
 from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
 from app.support.errors import UserError
 
 MUTE_S_MAX = 30 * DAY_S
+ACKNOWLEDGED_S = DAY_S  # then somebody should look again
+NAME_LENGTH_MAX = 40  # of a person
 _DEFAULTS = {rule.name: rule for rule in DEFAULT_RULES}
 
 
@@ -169,11 +171,11 @@ class AlertAdmin:
 
     # --- mutes --------------------------------------------------------------------------------
 
-    async def mute(self, app: str, for_s: int) -> Mute:
+    async def mute(self, app: str, for_s: int, by: str = "") -> Mute:
         """Suppress new notifications about an app for some time. SERVICE is Dynometer itself.
 
         Raises:
-            AlertAdminError: the time is too long, or the app is unknown.
+            AlertAdminError: the time is too long, the app is unknown, or the person's name invalid.
         """
         if not 0 < for_s <= MUTE_S_MAX:
             raise AlertAdminError(f"expected a duration up to {MUTE_S_MAX // DAY_S} days, as 2h")
@@ -181,8 +183,28 @@ class AlertAdmin:
         if app != SERVICE and app not in apps:
             raise AlertAdminError(f"no lines were ever received from {app}. Check its name")
         now_s = int(self._clock())
-        mute = Mute(now_s + for_s, now_s)
-        entry = HistoryEntry(now_s, "muted", f"muted until {utc_time(mute.until_s, now_s)}")
+        mute = Mute(now_s + for_s, now_s, by=_check_person(by))
+        return await self._write_mute(app, mute, f"muted until {utc_time(mute.until_s, now_s)}")
+
+    async def acknowledge(self, app: str, by: str = "") -> Mute:
+        """Suppress new notifications about an app until its alerts resolve: somebody is on it.
+
+        Raises:
+            AlertAdminError: no alert of the app fires, or the person's name is invalid.
+        """
+        alerts = (await read_overview(self._store)).firing
+        if not any(entry.app == app and entry.alert.phase == "firing" for entry in alerts):
+            raise AlertAdminError(
+                f"no alert of {app_in_words(app)} is firing, so there is nothing to acknowledge. "
+                "To suppress notifications, mute it"
+            )
+        now_s = int(self._clock())
+        mute = Mute(now_s + ACKNOWLEDGED_S, now_s, until_resolved=True, by=_check_person(by))
+        return await self._write_mute(app, mute, "acknowledged")
+
+    async def _write_mute(self, app: str, mute: Mute, text: str) -> Mute:
+        text += f" by {mute.by}" if mute.by else ""
+        entry = HistoryEntry(mute.since_s, "muted", text)
         await self._store.change_alerts(
             [AlertChange(AlertTable.MUTES, app, pack_json(mute))],
             history={app: [pack_json(entry)]},
@@ -190,18 +212,36 @@ class AlertAdmin:
         return mute
 
     async def unmute(self, app: str) -> None:
-        """End a mute.
+        """End a mute, or withdraw an acknowledgement.
 
         Raises:
             AlertAdminError: the app is not muted.
         """
         now_s = self._clock()
-        if not (await read_config(self._store)).is_muted(app, now_s):
+        config = await read_config(self._store)
+        if not config.is_muted(app, now_s):
             raise AlertAdminError(f"{app} is not muted")
-        entry = HistoryEntry(int(now_s), "unmuted", "unmuted")
+        was_acknowledged = config.mutes[app].until_resolved
+        text = "acknowledgement withdrawn" if was_acknowledged else "unmuted"
+        entry = HistoryEntry(int(now_s), "unmuted", text)
         await self._store.change_alerts(
             [AlertChange(AlertTable.MUTES, app, b"")], history={app: [pack_json(entry)]}
         )
 
     async def _write(self, table: AlertTable, field: str, record: bytes) -> None:
         await self._store.change_alerts([AlertChange(table, field, record)])
+
+
+def _check_person(name: str) -> str:
+    """A person's name without spaces around it.
+
+    Raises:
+        AlertAdminError: it is too long, or has characters that cannot be printed.
+    """
+    name = name.strip()
+    if len(name) > NAME_LENGTH_MAX or not name.isprintable():
+        raise AlertAdminError(
+            f"{name!r} can't be a person's name here: use up to {NAME_LENGTH_MAX} printable "
+            "characters"
+        )
+    return name

@@ -38,7 +38,6 @@ from app.alerting.self_monitoring import evaluate_service, read_service_state
 from app.alerting.state import (
     AppAlerts,
     HistoryEntry,
-    pack_app_alerts,
     pack_json,
     unpack_app_alerts,
 )
@@ -278,6 +277,8 @@ class AlertWorker:
         for app, app_evaluation in results.evaluations.items():
             await self._collect(results, app, app_evaluation, now_s, fleet)
             await asyncio.sleep(0)
+        # Read again, for somebody may have muted an app while all were evaluated.
+        results.end_mutes((await read_config(self._store)).mutes, now_s)
         if await self._commit(results, now_s):
             self._evaluated_s = complete_s
             self._last_error = ""
@@ -442,9 +443,7 @@ class AlertWorker:
     def _expired_records(
         self, tables: Tables, healths: Iterable[str], now_s: float
     ) -> list[AlertChange]:
-        """Remove the state of apps that are no longer evaluated, mutes that ended, and these
-        healths.
-        """
+        """Remove the state of apps that are no longer evaluated, and these healths."""
         states = [
             app for app, alerts in tables.alerts.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
         ]
@@ -453,7 +452,6 @@ class AlertWorker:
             for app, record in tables.records.items()
             if now_s - record.judged_until_s > FORGOTTEN_S
         ]
-        mutes = [app for app, mute in self._config.mutes.items() if mute.until_s <= now_s]
         return [
             *(AlertChange(AlertTable.STATES, app, b"") for app in states),
             *(
@@ -461,7 +459,6 @@ class AlertWorker:
                 for app in verdicts
                 for table in (AlertTable.VERDICTS, AlertTable.PASTS)
             ),
-            *(AlertChange(AlertTable.MUTES, app, b"") for app in mutes),
             *(AlertChange(AlertTable.HEALTH, name, b"") for name in healths),
         ]
 
@@ -505,7 +502,7 @@ class AlertWorker:
             entries.append(skipped_entry(evaluation, now_s))
         if entries:
             results.history[app] = [pack_json(entry) for entry in entries]
-        results.changes.append(AlertChange(AlertTable.STATES, app, pack_app_alerts(plan.state)))
+        results.add_state(app, plan.state)
         if plan:
             results.messages.append(await self._message(app, plan, evaluation, now_s))
 

@@ -36,10 +36,14 @@ class AlertConfig(NamedTuple):
         """Whether rules are evaluated at all: there is a channel or a custom rule."""
         return bool(self.channels or self.custom_names)
 
+    def mute_of(self, app: str, now_s: float) -> Mute | None:
+        """What suppresses new notifications about an app; None if nothing does."""
+        mute = self.mutes.get(app)
+        return mute if mute is not None and now_s < mute.until_s else None
+
     def is_muted(self, app: str, now_s: float) -> bool:
         """Whether new notifications about an app are suppressed."""
-        mute = self.mutes.get(app)
-        return mute is not None and now_s < mute.until_s
+        return self.mute_of(app, now_s) is not None
 
 
 EMPTY_CONFIG = AlertConfig({}, frozenset(), {}, {})

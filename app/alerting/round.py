@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from app.alerting.channels.channel import Channel
 from app.alerting.evaluator import Evaluation
 from app.alerting.notification import Notification, compose_digest
 from app.alerting.rule import SERVICE
-from app.alerting.state import HistoryEntry
+from app.alerting.state import AppAlerts, HistoryEntry, Mute, pack_app_alerts
 from app.alerting.wording import utc_time
 from app.judgement.verdict import Episode, Verdict
 from app.rollup.time_range import TimeRange
@@ -25,6 +25,7 @@ class Round:
     changes, history, episodes   as AlertStore.change_alerts takes them
     messages      the notifications, for all channels
     evaluations   the results of rules, by app
+    states        the alerts of each app that was evaluated, with their notifications
     verdicts      by app
     """
 
@@ -34,6 +35,7 @@ class Round:
         self.episodes: dict[str, list[bytes]] = {}
         self.messages: list[Notification] = []
         self.evaluations: dict[str, Evaluation] = {}
+        self.states: dict[str, AppAlerts] = {}
         self.verdicts: dict[str, Verdict] = {}
 
     def add_verdict(self, app: str, judge: AppJudge, earlier: Sequence[Episode] = ()) -> None:
@@ -50,6 +52,18 @@ class Round:
                 *self.episodes.get(app, ()),
                 *(pack_episode(episode) for episode in episodes),
             ]
+
+    def add_state(self, app: str, state: AppAlerts) -> None:
+        """Add the alerts of an app."""
+        self.states[app] = state
+        self.changes.append(AlertChange(AlertTable.STATES, app, pack_app_alerts(state)))
+
+    def end_mutes(self, mutes: Mapping[str, Mute], now_s: float) -> None:
+        """Remove mutes whose time is over, and acknowledgements of alerts that have resolved."""
+        for app, mute in mutes.items():
+            state = self.states.get(app) if mute.until_resolved else None
+            if mute.until_s <= now_s or (state is not None and state.is_resolved):
+                self.changes.append(AlertChange(AlertTable.MUTES, app, b""))
 
     def forget_others(self, apps: Set[str]) -> None:
         """Leave all other apps out: they were removed while they were judged."""

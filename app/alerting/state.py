@@ -77,12 +77,23 @@ class AppAlerts(msgspec.Struct, frozen=True, array_like=True):
     is_asleep: bool = False
     alerts: tuple[Alert, ...] = ()
 
+    @property
+    def is_resolved(self) -> bool:
+        """Whether no alert fires, and no resolution is left to be sent."""
+        return not any(alert.phase == "firing" or alert.is_notified for alert in self.alerts)
+
 
 class Mute(msgspec.Struct, frozen=True):
-    """No new notification about an app is sent until `until_s`, Unix seconds."""
+    """No new notification about an app is sent until `until_s`, Unix seconds.
+
+    until_resolved  an acknowledgement: it ends earlier, once no alert of the app fires any more
+    by              the person who acts; "" if unknown
+    """
 
     until_s: int
     since_s: int
+    until_resolved: bool = False
+    by: str = ""
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from app.alerting.rule import SERVICE, Rule
-from app.alerting.state import Alert
+from app.alerting.state import Alert, Mute
 from app.rollup.resolutions import MINUTE_S
 from app.rollup.schema import Metric
 from parsers.error_codes import CODES
@@ -155,6 +155,14 @@ def describe_resolution(alert: Alert, rule: Rule | None, now_s: float) -> str:
     if rule is None or rule.unit == "minutes":
         return f"{name}, {times}"
     return f"{name}, {times}, at worst {value_in_words(alert.worst, rule.unit)}"
+
+
+def describe_mute(mute: Mute, now_s: float) -> str:
+    """until 14:00 UTC by kim; until its alerts resolve (acknowledged at 09:58 UTC by kim)."""
+    by = f" by {mute.by}" if mute.by else ""
+    if mute.until_resolved:
+        return f"until its alerts resolve (acknowledged at {utc_time(mute.since_s, now_s)}{by})"
+    return f"until {utc_time(mute.until_s, now_s)}{by}"
 
 
 def dyno_in_words(values: Mapping[str, float], metric: Metric) -> str:

@@ -21,6 +21,7 @@ from app.alerting.status import AlertsOverview, ChannelState
 from app.alerting.wording import (
     app_in_words,
     describe_alert,
+    describe_mute,
     describe_rule,
     utc_time,
 )
@@ -66,8 +67,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         help="duration, such as 30m, 2h or 7d",
     )
+    _add_person(mute)
     mute.set_defaults(action=_mute)
-    unmute = actions.add_parser("unmute", help="end a mute")
+    acknowledge = actions.add_parser(
+        "ack", help="acknowledge an app's alerts: send no new ones until these resolve"
+    )
+    acknowledge.add_argument("app", metavar="APP", type=_app)
+    _add_person(acknowledge)
+    acknowledge.set_defaults(action=_acknowledge)
+    unmute = actions.add_parser("unmute", help="end a mute, or withdraw an acknowledgement")
     unmute.add_argument("app", metavar="APP", type=_app)
     unmute.set_defaults(action=_unmute)
     history = actions.add_parser("history", help="list past alerts, newest first")
@@ -80,6 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     test.set_defaults(action=_test)
     add_channel_arguments(actions.add_parser("channel", help="manage the channels"))
+
+
+def _add_person(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="NAME", default="", help="who acts, for others to see")
 
 
 def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
@@ -186,8 +198,9 @@ async def _list(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
             text += f", since {utc_time(firing.alert.since_s, now_s)}"
         print(f"{label:<7} {app_in_words(firing.app)}: {text}")
     for app, mute in sorted(overview.config.mutes.items()):
-        if now_s < mute.until_s:
-            print(f"muted   {app_in_words(app)}: until {utc_time(mute.until_s, now_s)}")
+        if overview.config.is_muted(app, now_s):
+            label = "acked" if mute.until_resolved else "muted"
+            print(f"{label:<7} {app_in_words(app)}: {describe_mute(mute, now_s)}")
     if not overview.firing:
         print("No alert is firing.")
     for channel in overview.channels:
@@ -305,9 +318,16 @@ async def _remove(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
 
 
 async def _mute(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
-    mute = await admin.mute(arguments.app, arguments.for_s)
-    until = utc_time(mute.until_s, time.time())
-    print_err(f"{app_in_words(arguments.app)}: muted until {until}.")
+    mute = await admin.mute(arguments.app, arguments.for_s, arguments.by)
+    until = describe_mute(mute, time.time())
+    print_err(f"{app_in_words(arguments.app)}: muted {until}.")
+    return 0
+
+
+async def _acknowledge(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
+    mute = await admin.acknowledge(arguments.app, arguments.by)
+    until = describe_mute(mute, time.time())
+    print_err(f"{app_in_words(arguments.app)}: no new notifications {until}.")
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from app.alerting.config import AlertConfig
 from app.alerting.rule import Rule
-from app.alerting.state import HistoryEntry
+from app.alerting.state import HistoryEntry, Mute
 from app.alerting.status import AlertsOverview, ChannelState, Firing
 from app.alerting.wording import app_in_words, describe_alert, describe_rule
 from app.dashboard.alerts_panel import describe_entry
@@ -22,7 +22,7 @@ class FiringLine(NamedTuple):
     text: str
     since_s: int
     is_pending: bool
-    is_muted: bool
+    mute: Mute | None
     note: str
 
 
@@ -48,10 +48,10 @@ class HistoryLine(NamedTuple):
 
 
 class AlertsView(NamedTuple):
-    """Everything on the page. `mutes`: (app, name, until in Unix seconds)."""
+    """Everything on the page. `mutes`: (app, name, mute)."""
 
     firing: list[FiringLine]
-    mutes: list[tuple[str, str, int]]
+    mutes: list[tuple[str, str, Mute]]
     rules: list[RuleLine]
     channels: list[ChannelState]
     history: list[HistoryLine]
@@ -74,9 +74,9 @@ def describe_alerts(
     return AlertsView(
         firing,
         [
-            (muted, app_in_words(muted), mute.until_s)
+            (muted, app_in_words(muted), mute)
             for muted, mute in sorted(config.mutes.items())
-            if now_s < mute.until_s and app in ("", muted)
+            if config.is_muted(muted, now_s) and app in ("", muted)
         ],
         [_rule_line(rule, config) for rule in config.rules.values()],
         overview.channels,
@@ -92,12 +92,12 @@ def describe_alerts(
 def _firing_line(entry: Firing, config: AlertConfig, now_s: float) -> FiringLine:
     alert, rule = entry.alert, entry.rule
     detail = f": {alert.detail}" if alert.detail and not alert.summary else ""
-    is_muted = config.is_muted(entry.app, now_s)
+    mute = config.mute_of(entry.app, now_s)
     note = ""
     if alert.phase == "pending":
         note = "not firing yet"
     elif not alert.is_notified:
-        note = "muted" if is_muted else "part of another alert, not sent by itself"
+        note = "not sent" if mute else "part of another alert, not sent by itself"
     return FiringLine(
         entry.app,
         app_in_words(entry.app),
@@ -105,7 +105,7 @@ def _firing_line(entry: Firing, config: AlertConfig, now_s: float) -> FiringLine
         alert.summary or f"{describe_alert(alert, rule)}{detail}",
         alert.since_s,
         alert.phase == "pending",
-        is_muted,
+        mute,
         note,
     )
 

@@ -9,7 +9,14 @@ from app.alerting.config import AlertConfig, read_config
 from app.alerting.evaluator import rules_for
 from app.alerting.inputs import LastWeek, RuleQueries
 from app.alerting.rule import SHARE, Rule
-from app.alerting.state import Alert, HistoryEntry, unpack_app_alerts, unpack_history_entry
+from app.alerting.state import (
+    Alert,
+    AppAlerts,
+    HistoryEntry,
+    Mute,
+    unpack_app_alerts,
+    unpack_history_entry,
+)
 from app.alerting.wording import describe_alert, utc_time
 from app.dashboard.chart import Chart, Threshold
 from app.query.selection import Selection
@@ -32,14 +39,16 @@ class AlertView(NamedTuple):
     """The alerts of one app.
 
     firing         a sentence for each firing alert
-    muted_until_s  Unix seconds; 0 if the app is not muted
+    evaluated_s    the end of the minute that these are of, Unix seconds; 0 without one
+    mute           None if the app is not muted
     recent         history, newest first
     marks          (Unix seconds, text) in the range shown
     rules          those that watch the app
     """
 
     firing: list[str]
-    muted_until_s: int
+    evaluated_s: int
+    mute: Mute | None
     recent: list[HistoryEntry]
     marks: list[tuple[float, str]]
     rules: Sequence[Rule]
@@ -57,7 +66,8 @@ async def read_alert_view(
     """
     app = sighting.app
     config = await read_config(store)
-    state = (await store.alert_tables(AlertTable.STATES))[0].get(app)
+    record = (await store.alert_tables(AlertTable.STATES))[0].get(app)
+    state = unpack_app_alerts(record) if record else None
     history = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
     entries = [unpack_history_entry(entry) for entry in history]
     rules = rules_for(app, config.rules) if config.is_active or state else []
@@ -65,7 +75,8 @@ async def read_alert_view(
     await last_week.load(app, queries, int(now_s), sighting.first_seen_s)
     return AlertView(
         _describe_firing(config, state, now_s),
-        config.mutes[app].until_s if config.is_muted(app, now_s) else 0,
+        state.evaluated_s if state else 0,
+        config.mute_of(app, now_s),
         entries[:RECENT_MAX],
         [
             (entry.at_s, f"{_MARKS[entry.what]}{entry.text}")
@@ -78,12 +89,10 @@ async def read_alert_view(
     )
 
 
-def _describe_firing(config: AlertConfig, state: bytes | None, now_s: float) -> list[str]:
-    if state is None:
-        return []
+def _describe_firing(config: AlertConfig, state: AppAlerts | None, now_s: float) -> list[str]:
     return [
         _describe_alert(alert, config.rules.get(alert.rule), now_s)
-        for alert in unpack_app_alerts(state).alerts
+        for alert in (state.alerts if state else ())
         if alert.phase == "firing"
     ]
 
@@ -176,5 +185,7 @@ def _find_limits(
 
 def describe_entry(entry: HistoryEntry) -> str:
     """Describe an entry of the history."""
+    if entry.what in ("muted", "unmuted"):
+        return entry.text  # says so itself
     is_unsent = entry.what in ("fired", "resolved") and not entry.told
     return f"{entry.what}: {entry.text}" + (" (not sent)" if is_unsent else "")

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.alerting.admin import MUTE_S_MAX, NAME_LENGTH_MAX
 from app.alerting.channels.channel import URL_LENGTH_MAX
 from app.alerting.channels.email import RECIPIENTS_MAX
 from app.alerting.channels.kinds import KINDS, describe_options
 from app.alerting.rule import NAME, Kind, Rule
-from app.alerting.state import HistoryEntry
+from app.alerting.state import HistoryEntry, Mute
 from app.alerting.status import AlertsOverview, ChannelState, Firing
 from app.alerting.wording import describe_alert
 
@@ -43,6 +44,10 @@ class MuteInfo(BaseModel):
     app: str
     since: int
     until: int
+    until_resolved: bool = Field(
+        description="An acknowledgement: it ends earlier, with the last firing alert of the app"
+    )
+    by: str = Field(description="The person who acted; empty if unknown")
 
 
 class AlertsBody(BaseModel):
@@ -156,11 +161,21 @@ class ChannelsBody(BaseModel):
 
 
 class NewMute(BaseModel):
-    """The length of a mute."""
+    """How long to mute: for some time, or until the alerts resolve."""
 
     model_config = ConfigDict(extra="forbid")
 
-    for_s: int = Field(gt=0, le=30 * 86_400, description="Seconds")
+    for_s: int | None = Field(None, gt=0, le=MUTE_S_MAX, description="Seconds")
+    until_resolved: bool = Field(
+        False, description="Acknowledge the firing alerts: somebody is on it. Instead of `for_s`"
+    )
+    by: str = Field("", max_length=NAME_LENGTH_MAX, description="The person who acts")
+
+    @model_validator(mode="after")
+    def _has_one_end(self) -> NewMute:
+        if (self.for_s is None) != self.until_resolved:
+            raise ValueError("expected for_s, or until_resolved=true, and not both")
+        return self
 
 
 class HistoryEntryBody(BaseModel):
@@ -198,10 +213,21 @@ def alerts_body(overview: AlertsOverview, now_s: float) -> AlertsBody:
             for firing in overview.firing
         ],
         mutes=[
-            MuteInfo(app=app, since=mute.since_s, until=mute.until_s)
+            mute_info(app, mute)
             for app, mute in sorted(config.mutes.items())
-            if now_s < mute.until_s
+            if config.is_muted(app, now_s)
         ],
+    )
+
+
+def mute_info(app: str, mute: Mute) -> MuteInfo:
+    """A mute as a response body."""
+    return MuteInfo(
+        app=app,
+        since=mute.since_s,
+        until=mute.until_s,
+        until_resolved=mute.until_resolved,
+        by=mute.by,
     )
 
 

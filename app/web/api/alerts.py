@@ -33,6 +33,7 @@ from app.web.api.alert_models import (
     alerts_body,
     channel_body,
     history_entry_body,
+    mute_info,
     rule_body,
 )
 from app.web.api.problems import Problem
@@ -121,12 +122,13 @@ class AlertsApi:
         await _or_problem(self._admin.test(name))
 
     async def mute(self, app: AppPath, body: NewMute) -> MuteInfo:
-        """Mute an app: send no new notifications about it for a while"""
-        mute = await _or_problem(self._admin.mute(app, body.for_s))
-        return MuteInfo(app=app, since=mute.since_s, until=mute.until_s)
+        """Mute an app, or acknowledge its alerts: send no new notifications about it for a while"""
+        if body.until_resolved:
+            return mute_info(app, await _or_problem(self._admin.acknowledge(app, body.by)))
+        return mute_info(app, await _or_problem(self._admin.mute(app, body.for_s or 0, body.by)))
 
     async def unmute(self, app: AppPath) -> None:
-        """End the mute of an app"""
+        """End the mute of an app, or withdraw the acknowledgement of its alerts"""
         await _or_problem(self._admin.unmute(app))
 
     async def history(

@@ -1,12 +1,13 @@
 """/alerts: what fires, the rules, mutes, channels and the history; and POST /alerts/mutes.
 
 app.web.authentication requires the admin token for POST, and a page of this service as its origin.
+Whoever acts may give a name, which a cookie keeps for the next time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -17,11 +18,12 @@ from app.dashboard.alerts_overview import describe_alerts
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Reader
 from app.support.durations import parse_duration
-from app.web.pages.rendering import MUTE_TIMES, Pages
+from app.web.pages.rendering import MUTE_TIMES, PERSON_COOKIE, Pages
 from app.web.pages.sign_in import local_path
 
 HISTORY_SHOWN = 100
 _DEFAULT_TIME = MUTE_TIMES[0][0]
+_YEAR_S = 365 * 86_400
 
 
 class AlertsPage:
@@ -55,12 +57,15 @@ class AlertsPage:
         """Mute or unmute an app, and return to the page that it was asked on."""
         fields = parse_qs((await request.body()).decode("utf-8", "replace"))
         form = {name: values[-1] for name, values in fields.items()}
+        by = form.get("by", "").strip()
         try:
             if app := form.get("unmute"):
                 await self._admin.unmute(app)
+            elif app := form.get("acknowledge"):
+                await self._admin.acknowledge(app, by)
             else:
                 for_s = parse_duration(form.get("for", _DEFAULT_TIME))
-                await self._admin.mute(form.get("mute", "").strip(), for_s)
+                await self._admin.mute(form.get("mute", "").strip(), for_s, by)
         except AlertAdminError as error:
             return await self._page(request, "", status_code=409, problem=str(error))
         except ValueError as error:
@@ -68,7 +73,10 @@ class AlertsPage:
             return await self._page(request, "", status_code=400, problem=problem)
         except StoreUnavailable as error:
             return self._store_unavailable(request, error)
-        return RedirectResponse(local_path(form.get("next", "/alerts")), 303)
+        response = RedirectResponse(local_path(form.get("next", "/alerts")), 303)
+        if by:
+            response.set_cookie(PERSON_COOKIE, quote(by), _YEAR_S, httponly=True, samesite="lax")
+        return response
 
     async def _page(
         self, request: Request, app: str, *, status_code: int = 200, problem: str = ""

@@ -101,11 +101,8 @@ class AppsPage:
             alerts_by_app=Counter(
                 firing.app for firing in alerts.firing if firing.alert.phase == "firing"
             ),
-            muted_until={
-                name: mute.until_s
-                for name, mute in alerts.config.mutes.items()
-                if now_s < mute.until_s
-            },
+            mute_of=lambda name: alerts.config.mute_of(name, now_s),
+            has_channel=bool(alerts.config.channels),
             failing_channels=[
                 channel for channel in alerts.channels if channel.health.failing_since_s
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import unquote
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
@@ -30,6 +31,7 @@ MUTE_TIMES = (  # how long a mute lasts, as the value of a form and in words
     ("24h", "1 day"),
     ("7d", "7 days"),
 )
+PERSON_COOKIE = "dynometer_person"  # the name of a person who mutes or acknowledges
 _MEBIBYTE = 2**20
 _NO_VALUE = "–"
 
@@ -180,6 +182,7 @@ class Pages:
             "buffering": self._notices.spool_notice,
             "notices": self._notices.actions(permissions),
             "admin": permissions.admin,
+            "person": unquote(request.cookies.get(PERSON_COOKIE, "")),
             "signed_in": not self._local_mode and COOKIE_NAME in request.cookies,
         }
         html = _templates.get_template(template).render({**common, **values})

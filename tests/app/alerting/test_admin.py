@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
+
 import msgspec
 import pytest
 
@@ -10,7 +12,9 @@ from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
 from app.alerting.rule import RuleError
 from app.storage.interface.alerts import AlertChange, AlertTable
+from app.storage.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, world
+from tests.support.service import Clock
 
 
 def admin(sim: World) -> AlertAdmin:
@@ -70,6 +74,69 @@ async def test_unmute_sends_problems_that_persist() -> None:
         await sim.live(2, crashing)
 
         assert sim.stories == [("app-broken", "firing")]
+
+
+class InterruptedStore(MemoryStore):
+    """While a round reads which apps can be reached, something else happens."""
+
+    interrupt: Callable[[], Awaitable[object]] | None = None
+
+    async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
+        interrupt, self.interrupt = self.interrupt, None
+        if interrupt:
+            await interrupt()
+        return await super().reachable_apps(apps)
+
+
+def swapping(at_s: float) -> list[bytes]:
+    return [*crashing(at_s), *(error(at_s + 5 * number, "R14") for number in range(6))]
+
+
+async def test_an_acknowledgement_suppresses_other_alerts_and_ends_with_the_last_one() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        await sim.live(3, crashing)
+        assert sim.stories == [("app-broken", "firing")]
+        mute = await admin(sim).acknowledge("shop", " kim ")
+        assert (mute.by, mute.until_s - mute.since_s) == ("kim", 86_400)
+        await sim.live(10, swapping)
+        firing = {entry.alert.rule for entry in (await admin(sim).overview()).firing}
+        assert firing == {"app-broken", "memory-exceeded"}
+        assert sim.stories == [("app-broken", "firing")]  # memory would have been sent
+        await sim.live(30, quiet)
+
+        assert sim.stories == [("app-broken", "firing"), ("app-broken", "resolved")]
+        assert (await admin(sim).overview()).config.mutes == {}
+        await sim.live(3, crashing)
+        assert sim.stories[2:] == [("app-broken", "firing")]
+        texts = [entry.text for _, entry in await admin(sim).history(["shop"], 10)]
+        assert "acknowledged by kim" in texts
+
+
+async def test_only_firing_alerts_are_acknowledged() -> None:
+    async with world() as sim:
+        await sim.live(20, quiet)
+        with pytest.raises(AlertAdminError, match="no alert of shop is firing"):
+            await admin(sim).acknowledge("shop")
+        await sim.live(3, crashing)
+        with pytest.raises(AlertAdminError, match="up to 40 printable characters"):
+            await admin(sim).acknowledge("shop", "k\nim")
+        await admin(sim).acknowledge("shop")
+        await admin(sim).unmute("shop")
+        history = await admin(sim).history(["shop"], 2)
+        assert [entry.text for _, entry in history] == ["acknowledgement withdrawn", "acknowledged"]
+
+
+async def test_an_app_that_is_muted_while_apps_are_evaluated_stays_muted() -> None:
+    clock = Clock(START_S)
+    store = InterruptedStore(clock)
+    async with world(store, clock) as sim:
+        await sim.live(20, quiet)
+        await admin(sim).mute("shop", 30)
+        sim.clock.now_s += 60
+        store.interrupt = lambda: admin(sim).mute("shop", 3600)
+        await sim.tick()
+        assert (await admin(sim).overview()).config.is_muted("shop", sim.clock.now_s)
 
 
 async def test_removing_a_rule_resolves_its_alerts() -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from app.alerting.state import Alert, AppAlerts, pack_app_alerts
 from app.storage import embedded
+from app.storage.connect import connect
+from app.storage.interface.alerts import AlertChange, AlertTable
 from tests.support.logtext import dynometer
 from tests.support.processes import ServiceProcess
 from tests.support.receivers import webhook
@@ -137,6 +141,21 @@ def test_an_unknown_app_is_not_muted(data_dir: Path) -> None:
     assert "muted until" in alerts(data_dir, "history")[1]
     assert alerts(data_dir, "unmute", "dynometer")[0] == 0
     assert alerts(data_dir, "unmute", "dynometer")[0] == 2
+
+
+async def test_firing_alerts_are_acknowledged(data_dir: Path) -> None:
+    code, _, stderr = alerts(data_dir, "ack", "shop")
+    assert (code, "no alert of shop is firing" in stderr) == (2, True)
+    alert = Alert("slow", "web", "firing", 1, is_notified=True, summary="Slow.")
+    store = connect(embedded.find_running(data_dir) or "")
+    record = pack_app_alerts(AppAlerts(1, alerts=(alert,)))
+    await store.change_alerts([AlertChange(AlertTable.STATES, "shop", record)])
+    await store.close()
+    code, _, stderr = alerts(data_dir, "ack", "shop", "--by", "kim")
+    assert code == 0
+    assert "shop: no new notifications until its alerts resolve (acknowledged at" in stderr
+    assert re.search(r"acked   shop: until its .* UTC by kim\)", alerts(data_dir, "list")[1])
+    assert "shop: acknowledged by kim" in alerts(data_dir, "history", "shop")[1]
 
 
 async def test_a_test_message_is_sent_by_the_service(tmp_path: Path) -> None:

@@ -105,6 +105,28 @@ async def test_rules_are_made_changed_and_removed(client: httpx2.AsyncClient) ->
     assert (await client.delete(f"{URL}/rules/slow")).status_code == 409
 
 
+async def test_firing_alerts_are_acknowledged(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    kim = {"until_resolved": True, "by": "kim"}
+    assert (await client.put(f"{URL}/mutes/shop", json=kim)).status_code == 409
+    await fire(store, "shop")
+    expected = {"app": "shop", "since": NOW_S, "until": NOW_S + 86_400, **kim}
+    assert (await client.put(f"{URL}/mutes/shop", json=kim)).json() == expected
+    body = await fetch(client)
+    assert body["mutes"] == [expected]
+    assert body["alerts"][0]["muted"] is True
+    assert (await client.delete(f"{URL}/mutes/shop")).status_code == 204
+    assert (await fetch(client))["mutes"] == []
+
+
+@pytest.mark.parametrize("body", [{}, {"for_s": 60, "until_resolved": True}, {"by": "kim"}])
+async def test_a_mute_has_one_end(client: httpx2.AsyncClient, body: dict[str, Any]) -> None:
+    answer = await client.put(f"{URL}/mutes/-", json=body)
+    assert answer.status_code == 400
+    assert "expected for_s, or until_resolved=true, and not both" in answer.text
+
+
 async def test_firing_alerts_are_listed_with_mutes_and_history(
     client: httpx2.AsyncClient, store: MemoryStore
 ) -> None:

@@ -111,6 +111,7 @@ async def test_the_history_is_that_of_all_apps_or_of_one(
         ("mute=shop&for=soon", 400, "“soon” is no duration. Expected a duration such as 30s"),
         ("mute=shop&for=90d", 409, "up to 30 days"),
         ("unmute=shop", 409, "shop is not muted"),
+        ("acknowledge=shop", 409, "no alert of shop is firing"),
     ],
 )
 async def test_a_mute_that_is_not_possible_is_explained(
@@ -121,10 +122,34 @@ async def test_a_mute_that_is_not_possible_is_explained(
     assert problem in unescape(answer.text)
 
 
+async def test_alerts_are_acknowledged_by_a_person_whose_name_is_kept(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    alert = Alert("slow", "web", "firing", int(AT_S) - 300, is_notified=True, summary="Slow.")
+    await put(store, AlertTable.STATES, "shop", pack_app_alerts(AppAlerts(1, alerts=(alert,))))
+    assert re.search(r"Slow\. \d+ min ago Acknowledge", await text(client))
+    assert "1 alert Acknowledge" in await text(client, "/")
+    form = "acknowledge=shop&by=Kim+%26+Bo&next=/"
+    answer = await client.post("/alerts/mutes", content=form, headers=FORM)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+    for path in ("/", "/alerts", "/apps/shop"):
+        assert "acknowledged by Kim & Bo 0 s ago" in await text(client, path)
+    assert "Acknowledge" not in re.findall(
+        r"<button.*?>(.*?)</button>", (await client.get("/")).text
+    )
+    assert 'name="by" value="Kim &amp; Bo"' in (await client.get("/alerts")).text
+    await client.post("/alerts/mutes", content="unmute=shop", headers=FORM)
+    page = await text(client)
+    assert "shop acknowledgement withdrawn" in page
+    assert "shop acknowledged by Kim & Bo" in page
+    assert "muted:" not in page
+
+
 async def test_after_a_mute_the_reader_is_never_led_to_another_site(
     client: httpx2.AsyncClient,
 ) -> None:
     body = "mute=shop&for=1h&next=//evil.example"
     answer = await client.post("/alerts/mutes", content=body, headers=FORM)
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
-    assert "shop until 22 Nov 11:00 UTC" in await text(client)
+    assert "shop muted until 11:00 UTC" in await text(client)

@@ -9,7 +9,9 @@ from html import unescape
 import httpx2
 import pytest
 
+from app.alerting.channels.channel import Channel, pack_channel
 from app.judgement.verdict import Change, Finding
+from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from app.web.pages.row_sparklines import row_bars, row_line
 from tests.support.lines import AT_S, memory, router
@@ -128,8 +130,15 @@ async def test_a_registered_app_without_lines_is_listed_with_its_next_step(
         assert 'data-app="blog"' not in (await client.get("/?app=shop", headers=admin)).text
 
 
-async def test_an_app_is_muted_and_unmuted_from_its_row(client: httpx2.AsyncClient) -> None:
+async def test_an_app_is_muted_and_unmuted_from_its_row(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
     await post(client, router())
+    assert "Mute" not in await text(client)  # nobody is notified anyway
+    channel = Channel(name="ops", kind="slack", url="https://example.com/SECRET", added_s=1)
+    change = AlertChange(AlertTable.CHANNELS, "ops", pack_channel(channel))
+    await store.change_alerts([change])
+    assert "30 s ago Mute" in await text(client)
     form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": LOCAL}
     body = "mute=shop&for=4h&next=/%3Fapp%3Dshop"
     answer = await client.post("/alerts/mutes", content=body, headers=form)
@@ -139,6 +148,7 @@ async def test_an_app_is_muted_and_unmuted_from_its_row(client: httpx2.AsyncClie
     assert mute["until"] - mute["since"] == 4 * 3600
     await client.post("/alerts/mutes", content="unmute=shop", headers=form)
     assert "muted until" not in await text(client)
+    assert "30 s ago Mute" in await text(client)
 
 
 async def test_other_sites_and_readers_mute_nothing(store: MemoryStore, clock: Clock) -> None:
