@@ -187,7 +187,7 @@ class AlertAdmin:
         return await self._write_mute(app, mute, f"muted until {utc_time(mute.until_s, now_s)}")
 
     async def acknowledge(self, app: str, by: str = "") -> Mute:
-        """Suppress new notifications about an app until its alerts resolve: somebody is on it.
+        """Suppress new notifications about an app until its alerts resolve.
 
         Raises:
             AlertAdminError: no alert of the app fires, or the person's name is invalid.

@@ -37,7 +37,7 @@ class AlertConfig(NamedTuple):
         return bool(self.channels or self.custom_names)
 
     def mute_of(self, app: str, now_s: float) -> Mute | None:
-        """What suppresses new notifications about an app; None if nothing does."""
+        """The mute that suppresses new notifications about an app; None if there is none."""
         mute = self.mutes.get(app)
         return mute if mute is not None and now_s < mute.until_s else None
 

@@ -87,7 +87,7 @@ class Mute(msgspec.Struct, frozen=True):
     """No new notification about an app is sent until `until_s`, Unix seconds.
 
     until_resolved  an acknowledgement: it ends earlier, once no alert of the app fires any more
-    by              the person who acts; "" if unknown
+    by              the name of a person; "" if unknown
     """
 
     until_s: int

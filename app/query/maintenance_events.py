@@ -8,8 +8,8 @@ in the stored counts. They are the same in whatever order, and however often, ba
     ended      the first other answers
     last seen  the last requests in maintenance, if no other answers came since
 
-What is maintenance, and not a few H80 among other answers, `find_maintenance` says. Times are to
-the minute as long as minutes are stored.
+`find_maintenance` tells maintenance from a few H80 among other answers. Times are to the minute as
+long as minutes are stored.
 """
 
 from __future__ import annotations

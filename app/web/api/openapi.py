@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, with problem details as its errors."""
+"""The OpenAPI document: FastAPI's, with problem details as its errors, and examples of answers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from app.web.api.answers import example_answers
 from app.web.api.problems import MEDIA_TYPE
 
 _PROBLEM = {
@@ -45,9 +46,10 @@ def _build(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title, version=app.version, summary=app.summary, routes=app.routes
     )
-    for methods in document["paths"].values():
-        for operation in methods.values():
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
             responses = operation["responses"]
+            _add_example(responses, example_answers().get(f"{method.upper()} {path}"))
             responses.pop("422", None)
             responses["4XX"] = _PROBLEM
             responses["5XX"] = _PROBLEM
@@ -59,3 +61,10 @@ def _build(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas["Problem"] = _PROBLEM_SCHEMA
     return document
+
+
+def _add_example(responses: dict[str, Any], answer: Any) -> None:
+    """Add an answer to the first response, which is that of a success, in its first format."""
+    content = next(iter(responses.values())).get("content", {})
+    if content and answer not in (None, ""):
+        next(iter(content.values()))["example"] = answer

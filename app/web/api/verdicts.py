@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic.config import JsonDict
 
 from app.judgement.verdict import FINDINGS, REASONS, State
 from app.query.planner import QueryError, plan_range
@@ -20,61 +19,6 @@ from app.verdicts.urgency import latest_first, worst_first
 from app.verdicts.verdict_reader import VerdictReader
 from app.web.api.problems import query_problem
 from app.web.api.queries import RangeParameters, require_app
-
-_WHO_EXAMPLE: JsonDict = {
-    "process_type": "web",
-    "dyno": "web.3",
-    "dynos": ["web.3"],
-    "scope": "dyno",
-}
-_CHANGE_EXAMPLE: JsonDict = {
-    "time": 1_795_339_790,
-    "kind": "release",
-    "detail": "v57",
-    "actions": [{"kind": "config", "detail": "set STRIPE_KEY"}],
-}
-_FINDING_EXAMPLE: JsonDict = {
-    "kind": "failing",
-    "state": "degraded",
-    "since": 1_795_339_800,
-    "since_earliest": 1_795_339_800,
-    "since_latest": 1_795_339_860,
-    "until": None,
-    "who": _WHO_EXAMPLE,
-    "what": {
-        "code": "H12",
-        "metric": None,
-        "value": 0.09,
-        "usual": 0.001,
-        "limit": 0.02,
-        "worst": 0.11,
-        "count": 106,
-        "exit_status": None,
-        "full_at": None,
-        "up_since": None,
-        "reason": "",
-    },
-    "after": _CHANGE_EXAMPLE,
-    "not": ["memory", "load"],
-    "certainty": "certain",
-    "occurrences": 1,
-    "resolution_s": 60,
-    "summary": "Failing since 09:30 UTC (30 min): 9 % of requests end with H12 (request timeout), "
-    "106 so far, mostly on web.3. Right after release v57 and a config change (STRIPE_KEY). "
-    "Memory and load unchanged.",
-}
-_VERDICT_EXAMPLE: JsonDict = {
-    "app": "shop",
-    "state": "degraded",
-    "since": 1_795_339_800,
-    "until": None,
-    "summary": _FINDING_EXAMPLE["summary"],
-    "who": _WHO_EXAMPLE,
-    "cause": _CHANGE_EXAMPLE,
-    "findings": [_FINDING_EXAMPLE],
-    "complete": True,
-    "judged_until": 1_795_341_600,
-}
 
 
 class WhoBody(BaseModel):
@@ -121,9 +65,7 @@ class ChangeBody(BaseModel):
 class FindingBody(BaseModel):
     """A problem of an app, or a note about it. Times in Unix seconds."""
 
-    model_config = ConfigDict(
-        populate_by_name=True, json_schema_extra={"examples": [_FINDING_EXAMPLE]}
-    )
+    model_config = ConfigDict(populate_by_name=True)
 
     kind: str = Field(json_schema_extra={"enum": list(FINDINGS)})
     state: State = Field(description="What it makes of the app; ok for a note")
@@ -143,8 +85,6 @@ class FindingBody(BaseModel):
 
 class VerdictBody(BaseModel):
     """Whether an app is all right. If not: since when, which part of it, and the change before."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [_VERDICT_EXAMPLE]})
 
     app: str
     state: State

@@ -1,7 +1,7 @@
 """/alerts: what fires, the rules, mutes, channels and the history; and POST /alerts/mutes.
 
 app.web.authentication requires the admin token for POST, and a page of this service as its origin.
-Whoever acts may give a name, which a cookie keeps for the next time.
+A cookie keeps the person's name for the next time.
 """
 
 from __future__ import annotations

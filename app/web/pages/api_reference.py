@@ -6,6 +6,7 @@ forbids.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from app.web.pages.rendering import Pages
 
 OpenApi = dict[str, Any]
 
+LINE_CHARACTERS = 60
+NAMED_MAX = 8  # values of a field; more are for /openapi.json
 _NO_WORD = re.compile(r"[^a-z0-9]+")
 
 _QUERIES = {
@@ -27,6 +30,7 @@ _QUERIES = {
     "/api/v1/apps/{app}/events": "?start=now-1h",
     "/api/v1/apps/{app}/signal": "?metric=service_time_ms&stat=p95&process_type=web",
     "/api/v1/alerts/history": "?app=shop",
+    "/metrics": "?app=shop",
 }
 _BODIES = {
     ("POST", "/api/v1/drains"): '{"apps": ["shop"]}',
@@ -78,6 +82,8 @@ class Route(NamedTuple):
     body: str  # the JSON body of the example call; "" for none
     parameters: list[DocumentedField]
     fields: list[DocumentedField]
+    status: str  # of a success
+    answer: str  # to the example call; "" for none
 
     @property
     def anchor(self) -> str:
@@ -131,6 +137,8 @@ def documented_routes(openapi: OpenApi) -> Iterator[Route]:
             for placeholder, value in _PATH_PARAMETERS.items():
                 example = example.replace(placeholder, value)
             request_body = operation.get("requestBody", {})
+            status, success = _success(operation)
+            content: OpenApi = next(iter(success.get("content", {}).values()), {})
             yield Route(
                 method.upper(),
                 path,
@@ -138,7 +146,9 @@ def documented_routes(openapi: OpenApi) -> Iterator[Route]:
                 example + (_QUERIES.get(path, "") if method in ("get", "delete") else ""),
                 _BODIES.get((method.upper(), path), ""),
                 [*_parameters(openapi, operation), *_fields(openapi, request_body)],
-                list(_fields(openapi, _success(operation))),
+                list(_fields(openapi, success)),
+                status,
+                format_answer(content.get("example", "")),
             )
 
 
@@ -152,9 +162,9 @@ def _parameters(openapi: OpenApi, operation: OpenApi) -> Iterator[DocumentedFiel
         )
 
 
-def _success(operation: OpenApi) -> OpenApi:
+def _success(operation: OpenApi) -> tuple[str, OpenApi]:
     responses: dict[str, OpenApi] = operation["responses"]
-    return next(response for status, response in responses.items() if status.startswith("2"))
+    return next((status, response) for status, response in responses.items() if status[0] == "2")
 
 
 def _fields(openapi: OpenApi, message: OpenApi) -> Iterator[DocumentedField]:
@@ -179,7 +189,7 @@ def _resolve(openapi: OpenApi, schema: OpenApi) -> OpenApi:
 
 def _type_name(openapi: OpenApi, schema: OpenApi) -> str:
     """A short name for a schema's type, such as "list of string"."""
-    if "enum" in schema:
+    if len(schema.get("enum", ())) in range(1, NAMED_MAX + 1):
         return " or ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         options = (option for option in schema["anyOf"] if option.get("type") != "null")
@@ -190,3 +200,21 @@ def _type_name(openapi: OpenApi, schema: OpenApi) -> str:
     if "properties" in target:
         return "{" + ", ".join(target["properties"]) + "}"
     return str(target.get("type", "object"))
+
+
+def format_answer(value: Any, indent: str = "") -> str:
+    """JSON in few lines of up to LINE_CHARACTERS, where they can be so short. Text as it is."""
+    if isinstance(value, str) and not indent:
+        return value
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent) + len(line) <= LINE_CHARACTERS:
+        return line
+    inner = indent + "  "
+    if isinstance(value, dict):
+        members = [
+            f"{json.dumps(key)}: {format_answer(part, inner)}" for key, part in value.items()
+        ]
+    else:
+        members = [format_answer(part, inner) for part in value]
+    begin, end = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    return f"{begin}\n{inner}" + f",\n{inner}".join(members) + f"\n{indent}{end}"

@@ -104,7 +104,4 @@ def test_an_episode_keeps_the_words_that_it_was_told_in() -> None:
 
 def test_the_api_describes_every_field_and_only_those() -> None:
     fields = json.loads(json.dumps(verdict_fields(VERDICT)))
-    (example,) = VerdictBody.model_json_schema()["examples"]
-    for body in (fields, example):
-        assert VerdictBody.model_validate(body).model_dump(by_alias=True, mode="json") == body
-    assert set(example["findings"][0]) == set(fields["findings"][0])
+    assert VerdictBody.model_validate(fields).model_dump(by_alias=True, mode="json") == fields
