@@ -44,7 +44,7 @@ def parse_target(to: str | None, app: str | None, port: int) -> Target:
         ConfigError: `to` is not an http(s) URL, no app is named, or two different apps are.
     """
     try:
-        parts = urlsplit(to or f"http://127.0.0.1:{port}")
+        parts = urlsplit(f"http://127.0.0.1:{port}" if to is None else to)
         host, url_port = parts.hostname or "", parts.port
     except ValueError:  # an invalid port, an open bracket
         raise ConfigError(_EXPECTED_URL) from None
