@@ -15,11 +15,12 @@ from parsers.samples import APP_EVENTS
 
 Track = Literal["changes", "dynos", "alerts"]
 TRACKS: tuple[Track, ...] = ("changes", "dynos", "alerts")
-_GAP_SHARE = 1 / 24  # of the range: closer events of a kind are one group
+# Shares of the range: closer events of a kind are one group. Heroku restarts a dyno that crashes
+# again and again after longer and longer waits.
+_GAP_SHARES: dict[Track, float] = {"changes": 1 / 24, "dynos": 1 / 8, "alerts": 1 / 24}
 _LINES_MAX = 6  # of a group's text
 _MS = 1000
-_ALERT = "alert"
-_RESOLVED = "resolved"
+_ALERT_KINDS = {"alert": "alert", "resolved": "resolved", "alerts": "mute"}  # by their first word
 # The most telling kinds of a track come first where several share a place.
 _ORDER = ("release", "rollback", "deploy", "config", "scale", "maintenance", "crash", "exit")
 
@@ -65,7 +66,7 @@ def list_events(
         for event, count in events
     ]
     timeline += [
-        TimelineEvent(at_s, "alerts", _RESOLVED if text.startswith(_RESOLVED) else _ALERT, text)
+        TimelineEvent(at_s, "alerts", _ALERT_KINDS[text.partition(" ")[0].rstrip(":")], text)
         for at_s, text in alerts
     ]
     return sorted(timeline)
@@ -73,12 +74,11 @@ def list_events(
 
 def group_events(events: Sequence[TimelineEvent], length_s: float) -> list[EventGroup]:
     """Join events of a kind that are close for a range of this length. Ordered by their start."""
-    gap_s = length_s * _GAP_SHARE
     open_groups: dict[str, list[TimelineEvent]] = {}
     closed_groups = []
     for event in events:
         members = open_groups.get(event.kind, [])
-        if members and event.at_s - members[-1].at_s > gap_s:
+        if members and event.at_s - members[-1].at_s > length_s * _GAP_SHARES[event.track]:
             closed_groups.append(members)
             members = []
         open_groups[event.kind] = [*members, event] if members else [event]

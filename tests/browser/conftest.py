@@ -21,7 +21,7 @@ DESKTOP = (1280, 900)
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
     """A service with an hour of traffic of three apps, and a release in the middle of it."""
     service = ServiceProcess(tmp_path_factory.mktemp("pages"))
     service.start()
@@ -31,9 +31,15 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             send(service.url, app, [*hour(app, number), release])
         send(service.url, "fleet", fleet(time.time()))
         send(service.url, "hooks", [router(time.time() - 1800, service="120ms")])
-        yield service.url
+        yield service
     finally:
         service.stop()
+
+
+@pytest.fixture(scope="session")
+def url(service: ServiceProcess) -> str:
+    """Its address."""
+    return service.url
 
 
 def fleet(now_s: float) -> list[bytes]:

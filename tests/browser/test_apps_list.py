@@ -17,6 +17,16 @@ def shown(page: Page) -> list[str]:
     return sorted(page.locator("tr[data-app]:visible th a").all_inner_texts())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def channel(url: str) -> Iterator[None]:
+    """A channel, without which there is nothing to mute. It accepts none of the apps."""
+    address = f"{url}/api/v1/alerts/channels"
+    body = {"name": "ops", "kind": "slack", "url": "https://hooks.example.com/x", "apps": ["none"]}
+    assert httpx2.post(address, json=body, trust_env=False).status_code == 201
+    yield
+    assert httpx2.delete(f"{address}/ops", trust_env=False).status_code == 204
+
+
 @pytest.fixture
 def without_scripts(browser: Browser, url: str) -> Iterator[Page]:
     context = browser.new_context(base_url=url, java_script_enabled=False)

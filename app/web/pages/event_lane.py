@@ -21,6 +21,7 @@ ICONS = {
     "exit": "M1 5 H11 V7 H1 Z",
     "restart": "M3 1 L11 6 L3 11 Z",
     "alert": "M6 0 A6 6 0 0 1 6 12 A6 6 0 0 1 6 0 Z",
+    "mute": "M0 4 H3 L7 1 V11 L3 8 H0 Z M9 3 H11 V9 H9 Z",
     "resolved": "M0 6 L2 4 L5 7 L10 2 L12 4 L5 11 Z",
 }
 _OTHER = "M3 3 H9 V9 H3 Z"

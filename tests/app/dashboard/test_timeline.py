@@ -30,6 +30,13 @@ def test_a_loop_of_crashes_is_one_group_and_the_release_another() -> None:
     assert groups[2].texts == ["web.1 exited with status 1 (8 ×)"]
 
 
+def test_a_loop_with_longer_and_longer_breaks_is_one_group_but_releases_are_not() -> None:
+    crashes = [event(minute, "crash", "web.1") for minute in (10, 11, 14, 20, 27)]
+    releases = [event(minute, "release", detail=f"v{minute}") for minute in (8, 12)]
+    titles = [group.title for group in grouped(*crashes, *releases)]
+    assert titles == ["release v8", "crash × 5", "release v12"]
+
+
 def test_events_of_a_kind_that_are_far_apart_are_told_apart() -> None:
     groups = grouped(event(5, "crash", "web.1"), event(40, "crash", "web.1"))
     assert [group.title for group in groups] == ["web.1 crashed", "web.1 crashed"]
@@ -43,7 +50,11 @@ def test_a_long_group_names_the_first_and_counts_the_rest() -> None:
 
 
 def test_changes_dynos_and_alerts_have_tracks_of_their_own() -> None:
-    alerts = ((START_S + 600, "alert: slow"), (START_S + 1200, "resolved: slow"))
+    alerts = (
+        (START_S + 600, "alert: slow"),
+        (START_S + 660, "alerts acknowledged by kim"),
+        (START_S + 1200, "resolved: slow"),
+    )
     groups = grouped(
         event(9, "release", detail="v57"),
         event(9, "config", detail="A"),
@@ -53,7 +64,7 @@ def test_changes_dynos_and_alerts_have_tracks_of_their_own() -> None:
     lane = {track.name: track.icons for track in draw_lane(groups, START_S, START_S + HOUR_S)}
     assert [icon.group.kind for icon in lane["changes"]] == ["release", "config"]
     assert [icon.group.kind for icon in lane["dynos"]] == ["crash"]
-    assert [icon.group.kind for icon in lane["alerts"]] == ["alert", "resolved"]
+    assert [icon.group.kind for icon in lane["alerts"]] == ["alert", "mute", "resolved"]
     paths = [icon.path for icons in lane.values() for icon in icons]
     assert len(set(paths)) == len(paths)
 
