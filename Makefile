@@ -12,6 +12,7 @@ COMPILED := $(wildcard app/*/*.so app/*/*.c)
 PYX := $(wildcard app/*/*.pyx app/*/*.pxd)
 CHARTS := app/web/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
+KAFKA_VERSIONS := 4.4.0 3.9.2
 # The tests that also run on the Python implementation: all that involve lines, sums or bytes.
 INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py tests/app/web/api/test_events.py \
 	tests/app/web/test_buffering.py tests/app/web/test_cardinality_limits.py tests/app/folding/test_fold_worker.py \
@@ -37,7 +38,7 @@ test: .venv/.tested $(CHARTS) ## install what the tests need, and run them on bo
 	DYNOMETER_PURE=1 $(PYTEST) -m "not slow" $(INTERPRETED)
 
 test-slow: .venv/.tested $(CHARTS) ## run drills, browsers, senders, proxies and monitoring tools
-	$(PYTEST) -m "slow and not drill"
+	$(PYTEST) -m "slow and not drill and not apache"
 	$(BIN)/pytest -m drill
 
 check: .venv/.dev ## check format, lint, types and imports
@@ -56,8 +57,9 @@ format: .venv/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-test-kafka: .venv/.dev ## run the Kafka tests; KAFKA_BOOTSTRAP=HOST:9092 for your own cluster
-	$(BIN)/pytest tests/kafka
+test-kafka: .venv/.dev $(KAFKA_VERSIONS:%=.servers/kafka-%) ## run the Kafka tests on Apache Kafka, KAFKA_VERSIONS="4.4.0 3.9.2"
+	@command -v redis-server >/dev/null || deploy/apt-install redis-server
+	for version in $(KAFKA_VERSIONS); do KAFKA_VERSION=$$version $(BIN)/pytest tests/kafka || exit; done
 
 kafka: .venv/.installed ## install what DYNOMETER_KAFKA needs
 	@$(INSTALL) --require-hashes -r requirements-kafka.txt
@@ -125,6 +127,13 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@command -v nginx >/dev/null && command -v haproxy >/dev/null || deploy/apt-install nginx-light haproxy
 	@command -v syslog-ng >/dev/null || [ -x .servers/usr/sbin/syslog-ng ] || deploy/apt-unpack .servers syslog-ng-core
 	@touch $@
+
+.servers/kafka-%: tests/kafka/apache/pom.xml
+	@command -v java >/dev/null && command -v mvn >/dev/null || deploy/apt-install default-jre-headless maven
+	@echo "Fetching Apache Kafka $* …"
+	@rm -rf $@ $@.part
+	@mvn --quiet --batch-mode -f $< -Dkafka.version=$* dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@.part
+	@mv $@.part $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz

@@ -28,7 +28,15 @@ settings.load_profile("no deadline")
 
 SLOW_FOLDERS = frozenset({"browser", "guarantees", "kafka", "prometheus", "proxies", "senders"})
 SERVER_FIXTURES = frozenset({"server_of", "cluster", "watched"})
-SERVER_MODULES = ("processes", "servers", "cluster", "logtext", "kafka", "monitoring")
+SERVER_MODULES = (
+    "processes",
+    "servers",
+    "cluster",
+    "logtext",
+    "kafka",
+    "apache_kafka",
+    "monitoring",
+)
 DEFAULT_DATA_DIR = Path(".dynometer")
 
 
@@ -40,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if "guarantees" in item.path.parts:
             item.add_marker("drill")
+        if "apache" in item.path.parts:
+            item.add_marker("apache")
         if _starts_something(item):
             item.add_marker("server")
 

@@ -141,10 +141,10 @@ class World:
 
 
 @pytest.fixture
-def world(mock_kafka: KafkaSettings, tmp_path: Path) -> Iterator[World]:
-    """A world on a mock cluster."""
+def world(kafka: KafkaSettings, tmp_path: Path) -> Iterator[World]:
+    """A world on the brokers of this run."""
     with ExitStack() as stack:
-        yield World(tmp_path, mock_kafka, stack)
+        yield World(tmp_path, kafka, stack)
 
 
 @pytest.mark.timeout(120)

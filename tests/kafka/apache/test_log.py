@@ -1,4 +1,4 @@
-"""Topics, drain secrets, damaged records and the doctor, on a real broker."""
+"""Topics, drain secrets, damaged records and the doctor, on Apache Kafka."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.support.aio import cancel_and_wait
+from tests.support.apache_kafka import ApacheKafka
 from tests.support.kafka import new_topic
 
 WITHIN_S = 20.0
@@ -186,11 +187,11 @@ async def test_drain_secrets_are_published_replaced_and_removed(kafka: KafkaSett
 
 async def test_topics_are_created_once_and_differences_are_shown(kafka: KafkaSettings) -> None:
     topics = TopicAdmin(kafka)
-    specs = topic_specs(kafka, 4, 1, DAY_S)
-    assert [line.endswith("already exists") for line in topics.create(specs, 1)] == [True] * 3
+    specs = topic_specs(kafka, 4, 3, DAY_S)
+    assert [line.endswith("already exists") for line in topics.create(specs, 3)] == [True] * 3
     assert list(topics.differences(specs)) == []
 
-    longer_retention = topic_specs(kafka, 4, 1, 2 * DAY_S)
+    longer_retention = topic_specs(kafka, 4, 3, 2 * DAY_S)
     assert any(
         "retention.ms is 86400000" in sentence for sentence in topics.differences(longer_retention)
     )
@@ -206,13 +207,13 @@ def test_unreachable_brokers_fail_topic_creation_but_not_the_topic_id() -> None:
 
 
 async def test_the_doctor_shows_the_lag_and_missing_topics(
-    kafka: KafkaSettings, bootstrap: str
+    kafka: KafkaSettings,
 ) -> None:
     findings = await asyncio.to_thread(lambda: list(checks.findings(settings_of(kafka))))
     assert all(ok for ok, _ in findings), findings
     assert any("records wait" in text for _, text in findings)
 
-    no_topics = KafkaSettings(bootstrap, new_topic(), "group", {})
+    no_topics = kafka._replace(topic=new_topic())
     findings = await asyncio.to_thread(lambda: list(checks.findings(settings_of(no_topics))))
     assert any(not ok and "kafka init" in text for ok, text in findings)
 
@@ -233,10 +234,12 @@ def test_a_batch_without_samples_is_packed() -> None:
 
 
 def test_the_command_creates_the_topics_and_reports_other_settings(
-    bootstrap: str, capsys: pytest.CaptureFixture[str]
+    cluster: ApacheKafka, capsys: pytest.CaptureFixture[str]
 ) -> None:
     topic = new_topic()
-    settings = Settings.from_environ({"DYNOMETER_KAFKA": bootstrap, "DYNOMETER_KAFKA_TOPIC": topic})
+    settings = Settings.from_environ(
+        {"DYNOMETER_KAFKA": cluster.bootstrap, "DYNOMETER_KAFKA_TOPIC": topic}
+    )
     parser = argparse.ArgumentParser()
     kafka_command.add_arguments(parser)
     assert kafka_command.run(parser.parse_args(["init", "--replication", "1"]), settings) == 0
