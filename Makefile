@@ -38,7 +38,7 @@ test: .venv/.tested $(CHARTS) ## install what the tests need, and run them on bo
 	DYNOMETER_PURE=1 $(PYTEST) -m "not slow" $(INTERPRETED)
 
 test-slow: .venv/.tested $(CHARTS) ## run drills, browsers, senders, proxies and monitoring tools
-	$(PYTEST) -m "slow and not drill and not apache"
+	$(PYTEST) -m "slow and not drill and not kafka"
 	$(BIN)/pytest -m drill
 
 check: .venv/.dev ## check format, lint, types and imports
@@ -128,7 +128,7 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@command -v syslog-ng >/dev/null || [ -x .servers/usr/sbin/syslog-ng ] || deploy/apt-unpack .servers syslog-ng-core
 	@touch $@
 
-.servers/kafka-%: tests/kafka/apache/pom.xml
+.servers/kafka-%: tests/kafka/pom.xml
 	@command -v java >/dev/null && command -v mvn >/dev/null || deploy/apt-install default-jre-headless maven
 	@echo "Fetching Apache Kafka $* …"
 	@rm -rf $@ $@.part

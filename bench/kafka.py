@@ -168,7 +168,7 @@ async def read_us(bootstrap: str, records: list[TopicRecord]) -> float:
         on_appended=lambda lengths: None,
     )
     reader = BatchConsumer(
-        log, writer, limits=DEFAULT_LIMITS, topic_id="", on_stored=_ignore_stored, clock=time.time
+        log, writer, limits=DEFAULT_LIMITS, on_stored=_ignore_stored, clock=time.time
     )
     task = asyncio.create_task(reader.run())
     while not reader.records_read:  # noqa: ASYNC110 - it has no event to wait for

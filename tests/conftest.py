@@ -34,7 +34,6 @@ SERVER_MODULES = (
     "cluster",
     "logtext",
     "kafka",
-    "apache_kafka",
     "monitoring",
 )
 DEFAULT_DATA_DIR = Path(".dynometer")
@@ -48,8 +47,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if "guarantees" in item.path.parts:
             item.add_marker("drill")
-        if "apache" in item.path.parts:
-            item.add_marker("apache")
+        if "kafka" in item.path.parts:
+            item.add_marker("kafka")
         if _starts_something(item):
             item.add_marker("server")
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.config import Settings
 from app.kafka.client_settings import REPLICATION, RETENTION_S, KafkaSettings
+from app.kafka.compaction import read_compaction
 from app.kafka.secrets_topic import error_text, read_secrets
 from app.kafka.topics import TopicAdmin, topic_specs
 from app.storage.interface.errors import StoreUnavailable
 
 TIMEOUT_S = 5.0
-# The log cleaner may take max.compaction.lag.ms and a segment, and the same time again.
-REPLACED_AGE_S_MAX = 2 * (86_400 + 3_600)
 LAG_RECORDS_MAX = 10_000  # of one partition
 # These depend on the size of the cluster, so the operator may choose them.
 _OPERATOR_CHOICES = ("min.insync.replicas", "retention.ms")
@@ -53,13 +51,20 @@ def _check_lag(kafka: KafkaSettings, partitions: int) -> tuple[bool, str]:
     consumer = Consumer(kafka.consumer_properties())
     try:
         topic_partitions = [TopicPartition(kafka.topic, number) for number in range(partitions)]
-        lag_by_partition = {}
+        lag_by_partition, lost = {}, 0
         for committed_offset in consumer.committed(topic_partitions, timeout=TIMEOUT_S):
             low, high = consumer.get_watermark_offsets(committed_offset, timeout=TIMEOUT_S)
             lag = high - max(committed_offset.offset, low)
+            if committed_offset.offset >= 0:
+                lost += max(0, low - committed_offset.offset)
             lag_by_partition[committed_offset.partition] = lag
     finally:
         consumer.close()
+    if lost:
+        return False, (
+            f"{lost:,} records were deleted before group {kafka.group} had read them. Raise "
+            f"retention.ms of {kafka.topic}, or start more readers."
+        )
     lagging = {
         partition: records
         for partition, records in lag_by_partition.items()
@@ -75,11 +80,8 @@ def _check_lag(kafka: KafkaSettings, partitions: int) -> tuple[bool, str]:
 
 
 def _check_log_cleaner(kafka: KafkaSettings) -> tuple[bool, str]:
-    snapshot = read_secrets(kafka)
-    age_s = time.time() - snapshot.oldest_replaced_s if snapshot.oldest_replaced_s else 0
-    if age_s > REPLACED_AGE_S_MAX:
-        return False, (
-            f"{kafka.secrets_topic} still holds a record that was replaced {age_s / 86_400:.0f} "
-            "days ago. The brokers' log cleaner has probably died; check their logs."
-        )
-    return True, f"{kafka.secrets_topic} holds {len(snapshot.records)} drains and is compacted"
+    state = read_compaction(kafka)
+    if state.is_overdue:
+        return False, state.warning(kafka.secrets_topic)
+    drains = len(read_secrets(kafka).records)
+    return True, f"{kafka.secrets_topic} holds {drains} drains and is compacted"

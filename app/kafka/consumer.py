@@ -1,8 +1,8 @@
 """Consumes records from Kafka and appends them to the store, in the order of each partition.
 
 Offsets are committed after the store has the records. Exactly-once counting does not depend on the
-commits. The store keeps the last offset of each app, so records that are read again (after a crash
-or a rebalance) change nothing.
+commits. The store keeps the last position of each app, so records that are read again (after a
+crash or a rebalance) change nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from app.kafka.client_settings import KafkaSettings
 from app.kafka.offset_writer import OffsetBatchWriter
 from app.kafka.producer import RecordProducer, TopicRecord
 from app.kafka.secrets_topic import error_text
+from app.kafka.topics import TopicAdmin
 from app.rollup.codec import NewerVersion, PackError
 from app.rollup.rollup import CardinalityLimits
 from app.storage.interface.batches import LogOffset
@@ -45,20 +46,19 @@ class BatchConsumer:
         writer: OffsetBatchWriter,
         *,
         limits: CardinalityLimits,
-        topic_id: str,
         on_stored: OnStored,
         clock: Callable[[], float],
     ) -> None:
         """
         Args:
-            topic_id: distinguishes a topic from a deleted one of the same name; "" if unknown.
             on_stored: called with the batches that the store has.
             clock: returns Unix time in seconds.
         """
         self._kafka = kafka
         self._writer = writer
         self._limits = limits
-        self._source_prefix = f"{topic_id or kafka.topic}:"
+        self._topics = TopicAdmin(kafka)
+        self._topic_id = ""
         self._on_stored = on_stored
         self._clock = clock
         self._threads = ThreadPoolExecutor(1, "kafka")  # one thread: calls to the client block
@@ -67,8 +67,10 @@ class BatchConsumer:
         # Partitions that wait for a newer Dynometer, with the reason.
         self._blocked_partitions: dict[int, str] = {}
         self._own_partitions: set[int] = set()
+        self._next_offsets: dict[int, int] = {}  # the offset after the last record, by partition
         self.records_read = 0
         self.records_unreadable = 0
+        self.records_lost = 0
         self.rebalances = 0
         self.polled_s = clock()
         self._last_error = ""
@@ -114,6 +116,7 @@ class BatchConsumer:
             partition, offset = _position(message)
             if partition in self._blocked_partitions:
                 continue
+            await self._follow(partition, offset)
             try:
                 batch = unpack_received(message.value() or b"", self._limits)
             except NewerVersion as newer:
@@ -122,12 +125,61 @@ class BatchConsumer:
             except PackError as damage:
                 await self._set_unreadable_aside(message, damage)
             else:
-                records.append((LogOffset(f"{self._source_prefix}{partition}", offset), batch))
+                records.append((self._log_offset(message), batch))
             next_offsets[partition] = offset + 1
         await self._store(records)
         self.records_read += len(records)
         if next_offsets:
             await self._in_thread(lambda: self._commit(next_offsets))
+
+    def _log_offset(self, message: Message) -> LogOffset:
+        partition, offset = _position(message)
+        source = f"{self._topic_id or self._kafka.topic}:{partition}"
+        return LogOffset(source, offset, message.leader_epoch())
+
+    async def _follow(self, partition: int, offset: int) -> None:
+        """Notice records that are missing before this one, and a topic that was created again.
+
+        A log continues at an earlier offset if its leader lost records, or if it is another topic.
+        """
+        next_offset = self._next_offsets.get(partition)
+        if next_offset is None or offset < next_offset:
+            await self._find_topic_id()
+        if next_offset is None:
+            next_offset = await self._in_thread(lambda: self._committed_offset(partition))
+        if next_offset is not None and offset > next_offset:
+            self.records_lost += offset - next_offset
+            log.error(
+                "%d records of %s were deleted before they were read (partition %d, offsets %d to "
+                "%d). Raise the topic's retention.ms, or start more readers.",
+                offset - next_offset,
+                self._kafka.topic,
+                partition,
+                next_offset,
+                offset - 1,
+            )
+        self._next_offsets[partition] = offset + 1
+
+    async def _find_topic_id(self) -> None:
+        """Find out which topic it reads. Without knowing, a record might count twice."""
+        while True:
+            try:
+                topic_id = await asyncio.to_thread(self._topics.topic_id, self._kafka.topic)
+            except StoreUnavailable as error:
+                self._record_error(str(error))
+                await self._wait_in_group()
+            else:
+                self._topic_id = topic_id
+                return
+
+    def _committed_offset(self, partition: int) -> int | None:
+        """The offset at which the group continues with a partition; None if it does not know."""
+        position = TopicPartition(self._kafka.topic, partition)
+        try:
+            (committed,) = self._consumer.committed([position], WATERMARKS_TIMEOUT_S)
+        except KafkaException:  # no answer: then records that are missing here stay unnoticed
+            return None
+        return int(committed.offset) if committed.offset >= 0 else None
 
     async def _store(self, records: Sequence[tuple[LogOffset, ReceivedBatch]]) -> None:
         """Retry until the store has all records, except those of revoked partitions."""
@@ -228,6 +280,7 @@ class BatchConsumer:
         self._own_partitions -= revoked_partitions
         for partition in revoked_partitions:
             self._blocked_partitions.pop(partition, None)
+            self._next_offsets.pop(partition, None)
 
     def _is_assigned(self, offset: LogOffset) -> bool:
         return int(offset.source.rpartition(":")[2]) in self._own_partitions

@@ -16,6 +16,7 @@ _CONSUMER_COUNTERS = {
     "read": "Records read",
     "replayed": "Records read again, without effect",
     "unreadable": "Damaged records, copied to the topic of unreadable records",
+    "lost": "Records that were deleted before a reader had read them",
     "rebalances": "Times that partitions were assigned or revoked",
 }
 
@@ -44,11 +45,20 @@ def heartbeat_fields(
     }
 
 
+def count_of(fields: Mapping[str, str], name: str) -> int:
+    """A counter of a reader; 0 if the reader is of a version without it."""
+    return int(fields.get(name, 0))
+
+
 class KafkaCollector(Collector):
     """Exposes the counters of the producer and the heartbeats of readers."""
 
     def __init__(
-        self, sink: KafkaBatchSink, producer: RecordProducer, heartbeats: Heartbeats
+        self,
+        sink: KafkaBatchSink,
+        producer: RecordProducer,
+        heartbeats: Heartbeats,
+        compaction_age_s: float,
     ) -> None:
         self._producer_counters = {
             "produced": ("Batches that the brokers acknowledged", sink.batches_produced),
@@ -56,18 +66,24 @@ class KafkaCollector(Collector):
             "too_large": ("Batches that were too large for a record", sink.batches_too_large),
         }
         self._heartbeats = heartbeats
+        self._compaction_age_s = compaction_age_s
 
     def collect(self) -> Iterable[Metric]:
         for name, (text, value) in self._producer_counters.items():
             yield CounterMetricFamily(
                 f"dynometer_log_{name}_batches", f"{text}, since start", value
             )
+        yield GaugeMetricFamily(
+            "dynometer_log_compaction_age_seconds",
+            "How long the log cleaner has left the oldest record that it could have removed",
+            self._compaction_age_s,
+        )
         for name, text in _CONSUMER_COUNTERS.items():
             counter = CounterMetricFamily(
                 f"dynometer_log_{name}", f"{text}, since start", labels=("reader",)
             )
             for consumer, fields in self._heartbeats.items():
-                counter.add_metric((consumer,), float(fields[name]))
+                counter.add_metric((consumer,), count_of(fields, name))
             yield counter
         poll_time = GaugeMetricFamily(
             "dynometer_log_polled_timestamp_seconds",

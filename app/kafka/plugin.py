@@ -20,7 +20,8 @@ from app.ingest.pipeline import WritePath
 from app.ingest.received_batch import OnStored
 from app.kafka.batch_producer import KafkaBatchSink
 from app.kafka.client_settings import KafkaSettings
-from app.kafka.metrics import KafkaCollector, consumer_heartbeats
+from app.kafka.compaction import CompactionWatch
+from app.kafka.metrics import KafkaCollector, consumer_heartbeats, count_of
 from app.kafka.producer import RecordProducer
 from app.kafka.secrets_topic import SecretsPublisher, error_text, read_secrets
 from app.storage.interface.errors import StoreUnavailable
@@ -50,6 +51,7 @@ class KafkaPlugin:
         self._kafka = KafkaSettings.from_settings(settings)
         self._producer = RecordProducer(self._kafka.producer_properties())
         self._sink = KafkaBatchSink(self._kafka, self._producer, clock)
+        self._compaction = CompactionWatch(self._kafka, self._producer, clock)
         self._heartbeats: Mapping[str, Mapping[str, str]] = {}
         self._is_store_down = False
 
@@ -70,6 +72,7 @@ class KafkaPlugin:
                 await self._read_heartbeats()
                 if not self._is_store_down:
                     await publisher.publish(self._drains.records)
+                await self._compaction.check()
                 await asyncio.sleep(INTERVAL_S)
         finally:
             await asyncio.shield(self._producer.close())
@@ -95,15 +98,23 @@ class KafkaPlugin:
     def notices(self) -> list[str]:
         """Sentences about readers that are missing, stuck or behind."""
         now_s = self._clock()
+        state = self._compaction.state
+        cleaner = [state.warning(self._kafka.secrets_topic)] if state.is_overdue else []
         if self._is_store_down or now_s - self._start_s < SILENT_S:
-            return []
+            return cleaner
         heartbeats = self._heartbeats.values()
         if not any(now_s - float(fields["polled_s"]) < SILENT_S for fields in heartbeats):
             return [
+                *cleaner,
                 "No reader is running: new lines stay in Kafka and are not counted. "
-                "Start 'dynometer fold --from-kafka'."
+                "Start 'dynometer fold --from-kafka'.",
             ]
-        errors = sorted({fields["error"] for fields in heartbeats if fields["error"]})
+        errors = cleaner + sorted({fields["error"] for fields in heartbeats if fields["error"]})
+        if lost := sum(count_of(fields, "lost") for fields in heartbeats):
+            errors.append(
+                f"{lost:,} batches were deleted from Kafka before they were read, and are not "
+                "counted. Raise retention.ms of the topic, or start more readers."
+            )
         lag = sum(int(fields["lag"]) for fields in heartbeats)
         if lag > LAG_RECORDS_MAX:
             errors.append(
@@ -114,7 +125,12 @@ class KafkaPlugin:
 
     def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
         """The metrics of Kafka, given all heartbeats in the store."""
-        return KafkaCollector(self._sink, self._producer, consumer_heartbeats(heartbeats))
+        return KafkaCollector(
+            self._sink,
+            self._producer,
+            consumer_heartbeats(heartbeats),
+            self._compaction.state.age_s,
+        )
 
 
 async def _ignore_stored(batches: Sequence[tuple[str, ActivityTimes]]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from confluent_kafka import (
@@ -28,13 +28,18 @@ READ_TIMEOUT_S = 10.0
 _MS = 1_000
 
 
+class KeyedTime(NamedTuple):
+    """The key of a record and its time (Unix seconds)."""
+
+    key: bytes
+    at_s: float
+
+
 class SecretsSnapshot(NamedTuple):
-    """The contents of the topic. `oldest_replaced_s`: the time (Unix seconds) of the oldest record
-    that was replaced but not removed yet, 0 for none.
-    """
+    """The contents of the topic: the newest record of each app, and the times of all records."""
 
     records: Mapping[str, str]
-    oldest_replaced_s: int
+    record_times: Sequence[KeyedTime]
 
 
 def read_secrets(kafka: KafkaSettings) -> SecretsSnapshot:
@@ -61,25 +66,23 @@ def _read(consumer: Consumer, topic: str) -> SecretsSnapshot:
     consumer.assign(
         [TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in end_offsets]
     )
-    newest: dict[str, tuple[bytes | None, int]] = {}
-    oldest_replaced_s = 0
+    newest: dict[bytes, bytes | None] = {}
+    record_times: list[KeyedTime] = []
     deadline_s = time.monotonic() + READ_TIMEOUT_S
     while end_offsets and time.monotonic() < deadline_s:
         for message in consumer.consume(500, 0.5):
             if message.error() is None:
-                app, at_s = (message.key() or b"").decode(), message.timestamp()[1] // _MS
-                if app in newest:
-                    replaced_at_s = newest[app][1]
-                    oldest_replaced_s = min(oldest_replaced_s or replaced_at_s, replaced_at_s)
-                newest[app] = message.value(), at_s
+                key = message.key() or b""
+                record_times.append(KeyedTime(key, message.timestamp()[1] / _MS))
+                newest[key] = message.value()
         remaining = [TopicPartition(topic, partition) for partition in end_offsets]
         for position in consumer.position(remaining):
             if position.offset >= end_offsets[position.partition]:
                 del end_offsets[position.partition]
     if end_offsets:
         raise KafkaException(f"{topic} could not be read within {READ_TIMEOUT_S:g} s")
-    records = {app: value.decode() for app, (value, _) in newest.items() if value}
-    return SecretsSnapshot(records, oldest_replaced_s)
+    records = {app.decode(): value.decode() for app, value in newest.items() if value}
+    return SecretsSnapshot(records, record_times)
 
 
 def error_text(error: KafkaException) -> str:

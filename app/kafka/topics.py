@@ -18,7 +18,9 @@ from app.kafka.client_settings import RECORD_BYTES_MAX, KafkaSettings
 from app.storage.interface.errors import StoreUnavailable
 
 TIMEOUT_S = 10.0
-ID_TIMEOUT_S = 3.0  # brokers without topic ids may not answer at all
+COMPACTION_LAG_S = 86_400
+SEGMENT_S = 3_600  # of the compacted topic
+ID_TIMEOUT_S = 3.0
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # the id that brokers without topic ids report
 
 
@@ -35,17 +37,19 @@ def topic_specs(
 ) -> list[TopicSpec]:
     """The three topics that Dynometer needs."""
     common = {
+        # A broker that misses records would give their offsets away again.
+        "unclean.leader.election.enable": "false",
         "min.insync.replicas": str(2 if replication > 2 else 1),
         "max.message.bytes": str(RECORD_BYTES_MAX),
         "compression.type": "producer",
     }
     deletion = {"cleanup.policy": "delete", "retention.ms": str(retention_s * 1000)}
-    # Replaced records must be removed within a day or so, even if the topic is quiet. So the doctor
-    # can detect a log cleaner that has died.
+    # Replaced records must be removed within a day or so, so that a log cleaner that has died is
+    # noticed (app.kafka.compaction).
     compaction = {
         "cleanup.policy": "compact",
-        "max.compaction.lag.ms": str(86_400_000),
-        "segment.ms": str(3_600_000),
+        "max.compaction.lag.ms": str(COMPACTION_LAG_S * 1000),
+        "segment.ms": str(SEGMENT_S * 1000),
         "min.cleanable.dirty.ratio": "0.1",
     }
     return [
@@ -85,7 +89,7 @@ class TopicAdmin:
             if topic.name not in partition_counts:
                 yield f"the topic {topic.name} does not exist. Run 'dynometer kafka init'"
                 continue
-            settings = self._topic_settings(topic.name)
+            settings = self.settings(topic.name)
             for name, value in topic.settings.items():
                 if settings.get(name, value) != value:
                     yield (
@@ -104,17 +108,23 @@ class TopicAdmin:
     def topic_id(self, topic: str) -> str:
         """The id that distinguishes a topic from a deleted one of the same name; "" if the brokers
         have no topic ids.
+
+        Raises:
+            StoreUnavailable: the brokers do not answer, or there is no such topic.
         """
         try:
+            # Finds a broker that runs: the client would ask the one that it asked before.
+            self._admin.list_topics(topic, timeout=ID_TIMEOUT_S)
             futures = self._admin.describe_topics(
                 TopicCollection([topic]), request_timeout=ID_TIMEOUT_S
             )
             topic_id = str(_result(futures[topic]).topic_id)
-        except KafkaException:
-            return ""
+        except KafkaException as error:
+            raise _unavailable(f"cannot find the topic {topic}", error) from error
         return "" if topic_id == _NO_ID else topic_id
 
-    def _topic_settings(self, topic: str) -> dict[str, str]:
+    def settings(self, topic: str) -> dict[str, str]:
+        """All settings of a topic, defaults included."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
         futures = self._admin.describe_configs([resource], request_timeout=TIMEOUT_S)
         try:

@@ -15,7 +15,6 @@ from app.kafka.client_settings import KafkaSettings
 from app.kafka.consumer import BatchConsumer
 from app.kafka.metrics import CONSUMER_HEARTBEAT, heartbeat_fields
 from app.kafka.offset_writer import OffsetBatchWriter
-from app.kafka.topics import TopicAdmin
 from app.service.wiring import build_batch_writer, build_fold_worker, inbox_ttl_s
 from app.storage.connect import connect, refuse_unsupported_data
 from app.storage.interface.errors import StoreUnavailable
@@ -42,7 +41,6 @@ async def read_and_fold(url: str, settings: Settings) -> None:
             kafka,
             writer,
             limits=settings.limits,
-            topic_id=await asyncio.to_thread(TopicAdmin(kafka).topic_id, kafka.topic),
             on_stored=AppSightings(store, ttl_s=inbox_ttl_s(settings)).record,
             clock=time.time,
         )
@@ -81,6 +79,7 @@ async def _send_heartbeats(
             "read": consumer.records_read,
             "replayed": writer.records_replayed,
             "unreadable": consumer.records_unreadable,
+            "lost": consumer.records_lost,
             "rebalances": consumer.rebalances,
         }
         fields = heartbeat_fields(counts, consumer.polled_s, consumer.error, await consumer.lag())

@@ -41,7 +41,7 @@ class MemoryStore(MemoryAlerts):
         self._lists: dict[tuple[str, Slot | None], _List] = {}  # slot None: the inbox
         self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
-        self._log_offsets: dict[tuple[str, str], int] = {}
+        self._log_offsets: dict[tuple[str, str], LogOffset] = {}
         self._sightings: dict[str, SeenApp] = {}
         self._sightings_expire_ms = 0.0  # one expiry for all apps, as in Redis
         self._removed_apps: dict[str, int] = {}
@@ -118,9 +118,11 @@ class MemoryStore(MemoryAlerts):
 
     def _advance_offset(self, app: str, position: LogOffset) -> bool:
         """Record an offset; False if it was recorded before."""
-        last = self._log_offsets.get((app, position.source), -1)
-        self._log_offsets[app, position.source] = max(last, position.offset)
-        return position.offset > last
+        last = self._log_offsets.get((app, position.source))
+        if last is not None and position.is_before(last):
+            return False
+        self._log_offsets[app, position.source] = position
+        return True
 
     async def append_coalesced(
         self,

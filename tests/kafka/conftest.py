@@ -1,21 +1,17 @@
-"""Brokers, and topics of its own for each test.
-
-The brokers are librdkafka's mock. `make test-kafka` sets KAFKA_VERSION, and runs the same tests on
-Apache Kafka.
-"""
+"""Brokers of Apache Kafka, and topics of its own for each test."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.topics import TopicAdmin, topic_specs
-from tests.support.apache_kafka import VERSION, ApacheKafka, running_cluster
-from tests.support.kafka import new_topic, running_mock
+from tests.kafka.world import World
+from tests.support.kafka import ApacheKafka, new_topic, running_cluster
 
 PARTITIONS = 4
 REPLICATION = 3
@@ -30,24 +26,22 @@ def shared_cluster() -> Iterator[ApacheKafka]:
 
 @pytest.fixture
 def cluster(shared_cluster: ApacheKafka) -> Iterator[ApacheKafka]:
-    """Three running brokers of Apache Kafka, which a test may kill."""
+    """Three running brokers, which a test may kill."""
     yield shared_cluster
     shared_cluster.start()
 
 
 @pytest.fixture
-def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaSettings]:
+def kafka(cluster: ApacheKafka) -> KafkaSettings:
     """Settings with new topics on the brokers."""
-    if VERSION in os.environ:
-        cluster: ApacheKafka = request.getfixturevalue("cluster")
-        kafka = KafkaSettings(cluster.bootstrap, new_topic(), new_topic(), {})
-        specs = topic_specs(kafka, PARTITIONS, REPLICATION, 86_400)
-        list(TopicAdmin(kafka).create(specs, REPLICATION))
-        yield kafka
-        return
-    with running_mock() as bootstrap:
-        kafka = KafkaSettings(bootstrap, new_topic(), new_topic(), {})
-        admin = AdminClient(kafka.client_properties())
-        for topic in (kafka.topic, kafka.secrets_topic, kafka.unreadable_topic):
-            admin.list_topics(topic, timeout=10)
-        yield kafka
+    kafka = KafkaSettings(cluster.bootstrap, new_topic(), new_topic(), {})
+    specs = topic_specs(kafka, PARTITIONS, REPLICATION, 86_400)
+    list(TopicAdmin(kafka).create(specs, REPLICATION))
+    return kafka
+
+
+@pytest.fixture
+def world(kafka: KafkaSettings, tmp_path: Path) -> Iterator[World]:
+    """A service on the brokers."""
+    with ExitStack() as stack:
+        yield World(tmp_path, kafka, stack)

@@ -1,14 +1,53 @@
-"""Topics on librdkafka's mock cluster, for tests that need nothing else."""
+"""A cluster of Apache Kafka brokers in KRaft mode, which tests can kill, freeze and upgrade.
+
+`make test-kafka` fetches the jars of a version to `.servers/kafka-VERSION`, and names the version
+in KAFKA_VERSION. Each node is broker and controller. Clusters of three go on without one node.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
-START_WITHIN_S = 20.0
+from tests.support.processes import ROOT, free_port
+from tests.support.servers import wait_until
+
+VERSION = "KAFKA_VERSION"
+START_WITHIN_S = 90.0
+STOP_WITHIN_S = 40.0
+CLIENT_TIMEOUT_S = 5.0
+_CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
+# A small heap, and a compiler that starts fast.
+_JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+# Waits that tests shorten, and memory that they need not have. The rest is Kafka's default.
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "default.replication.factor": "3",
+    "offsets.topic.replication.factor": "3",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "3",
+    "group.initial.rebalance.delay.ms": "0",
+    "broker.session.timeout.ms": "6000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.retention.check.interval.ms": "500",
+    "log.initial.task.delay.ms": "500",
+    "log.segment.delete.delay.ms": "100",
+    "log.cleaner.backoff.ms": "200",
+    "log.cleaner.dedupe.buffer.size": "4194304",
+    "log.index.size.max.bytes": "65536",
+}
 
 
 def new_topic() -> str:
@@ -16,9 +55,180 @@ def new_topic() -> str:
     return f"dynometer-{uuid.uuid4().hex[:12]}"
 
 
+def default_version() -> str:
+    """The version of Kafka that `make test-kafka` runs the tests with."""
+    version = os.environ.get(VERSION)
+    assert version, f"{VERSION} is not set: run 'make test-kafka'"
+    return version
+
+
+class Node:
+    """A broker and controller. Its data survives that it is killed."""
+
+    def __init__(self, number: int, directory: Path) -> None:
+        self.number = number
+        self.port = free_port()
+        self.controller_port = free_port()
+        self.directory = directory
+        self.data = directory / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
+
+    def format(self, version: str, settings: Mapping[str, str]) -> None:
+        """Write the settings and an empty data directory."""
+        lines = {**settings, "node.id": str(self.number), "log.dirs": str(self.data)}
+        text = "".join(f"{name}={value}\n" for name, value in lines.items())
+        (self.directory / "properties").write_text(text)
+        command = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID]
+        with (self.directory / "log").open("ab") as log:
+            subprocess.run(
+                [*_java(version), *command, "-c", self.directory / "properties"],
+                stdout=log,
+                stderr=log,
+                check=True,
+            )
+
+    def start(self, version: str, prefix: Sequence[str] = ()) -> None:
+        """Start it. `prefix`: a command that runs the broker's command."""
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*prefix, *_java(version), "kafka.Kafka", self.directory / "properties"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self) -> None:
+        """End it in order: it hands its partitions over."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(STOP_WITHIN_S)
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+
+class ApacheKafka:
+    """A cluster of `size` nodes."""
+
+    def __init__(
+        self, directory: Path, *, size: int = 3, version: str = "", **settings: str
+    ) -> None:
+        """
+        Args:
+            settings: of the brokers, with underscores instead of dots.
+        """
+        self.version = version or default_version()
+        self.nodes = [Node(number, directory / str(number)) for number in range(1, size + 1)]
+        voters = [f"{node.number}@127.0.0.1:{node.controller_port}" for node in self.nodes]
+        replicas = {name: str(size) for name in _SETTINGS if name.endswith("replication.factor")}
+        common = {**_SETTINGS, **replicas, "controller.quorum.voters": ",".join(voters)}
+        common |= {name.replace("_", "."): value for name, value in settings.items()}
+        for node in self.nodes:
+            addresses = f"PLAINTEXT://127.0.0.1:{node.port}"
+            node.format(
+                self.version,
+                {
+                    **common,
+                    "advertised.listeners": addresses,
+                    "listeners": f"{addresses},CONTROLLER://127.0.0.1:{node.controller_port}",
+                },
+            )
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
+
+    @property
+    def admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
+
+    def start(self) -> None:
+        """Start every node that does not run, and wait until all have joined."""
+        for node in self.nodes:
+            if not node.is_running:
+                node.start(self.version)
+        self.wait_for_nodes(len(self.nodes))
+
+    def wait_for_nodes(self, count: int) -> None:
+        """Wait until the cluster consists of so many brokers."""
+        wait_until(lambda: self._has_nodes(count), START_WITHIN_S)
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            with suppress(ProcessLookupError):
+                node.kill()
+
+    def node(self, number: int) -> Node:
+        return self.nodes[number - 1]
+
+    def leader(self, topic: str, partition: int = 0) -> int:
+        """The number of the node that leads a partition; -1 for none."""
+        try:
+            metadata = self.admin.list_topics(topic, timeout=CLIENT_TIMEOUT_S)
+        except KafkaException:
+            return -1
+        described = metadata.topics[topic].partitions.get(partition)
+        return -1 if described is None else int(described.leader)
+
+    def in_sync(self, topic: str) -> list[set[int]]:
+        """The nodes in sync, for each partition of a topic."""
+        try:
+            metadata = self.admin.list_topics(topic, timeout=CLIENT_TIMEOUT_S)
+        except KafkaException:
+            return []
+        partitions = metadata.topics[topic].partitions
+        return [set(partitions[number].isrs) for number in sorted(partitions)]
+
+    def run_tool(self, tool: str, *words: str) -> str:
+        """The output of a tool of Kafka, such as kafka.admin.ConfigCommand."""
+        command = [*_java(self.version), tool, "--bootstrap-server", self.bootstrap, *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def _has_nodes(self, count: int) -> bool:
+        stopped = [node for node in self.nodes if not node.is_running]
+        assert len(self.nodes) - len(stopped) >= count, stopped[0].log[-2_000:]
+        try:
+            return len(self.admin.list_topics(timeout=1).brokers) == count
+        except KafkaException:
+            return False
+
+
+def _java(version: str) -> list[str]:
+    jars = ROOT / ".servers" / f"kafka-{version}"
+    assert jars.is_dir(), f"{jars} does not exist: run 'make test-kafka'"
+    return [*_JAVA, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
+
+
 @contextmanager
-def running_mock(brokers: int = 3) -> Iterator[str]:
-    """Yield the bootstrap servers of librdkafka's mock cluster, which creates topics on use."""
-    producer = Producer({"test.mock.num.brokers": brokers, "bootstrap.servers": "mock"})
-    addresses = producer.list_topics(timeout=START_WITHIN_S).brokers.values()
-    yield ",".join(f"{address.host}:{address.port}" for address in addresses)
+def running_cluster(*, size: int = 3, version: str = "", **settings: str) -> Iterator[ApacheKafka]:
+    """Yield a running cluster in a temporary directory."""
+    with TemporaryDirectory(prefix="dynometer-") as directory:
+        cluster = ApacheKafka(Path(directory), size=size, version=version, **settings)
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            cluster.kill()

@@ -30,11 +30,22 @@ class Batch(NamedTuple):
 class LogOffset(NamedTuple):
     """The position of a batch in a log.
 
-    The batches of one app and source come in the order of their offsets, and no two share one.
+    The batches of one app and source come in the order of their positions, and no two share one.
+
+    Attributes:
+        epoch: grows with each change of the log's leader. After a leader lost records it gives
+            their offsets away again, in a later epoch. None if unknown: then offsets alone count.
     """
 
     source: str
     offset: int
+    epoch: int | None = None
+
+    def is_before(self, other: LogOffset) -> bool:
+        """Whether a log with `other` as its newest record had this one before, or as the same."""
+        if self.epoch is not None and other.epoch is not None and self.epoch != other.epoch:
+            return self.epoch < other.epoch
+        return self.offset <= other.offset
 
 
 class CoalescedElement(msgspec.Struct, frozen=True, gc=False):

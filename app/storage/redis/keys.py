@@ -70,7 +70,8 @@ def append_from_log_call(
     call: list[Any] = [5, *id_keys, inbox_key(app), state_key(app), f"dm:{{{app}}}:log"]
     call += (id_ttl_ms, inbox_ttl_ms, *_precondition_arguments(precondition))
     for batch, offset in zip(batches, offsets, strict=True):
-        call += (*batch, *offset)
+        epoch = "" if offset.epoch is None else offset.epoch
+        call += (*batch, offset.source, offset.offset, epoch)
     return call
 
 

@@ -192,6 +192,32 @@ async def test_a_repetition_of_the_sender_is_a_duplicate_and_its_offset_is_recor
     assert (await append_from_log(store, "shop", (5, batch()))).outcomes == [Outcome.REPLAYED]
 
 
+async def append_at(store: Store, *positions: tuple[int, int | None]) -> list[Outcome]:
+    """Append a new batch at each position (offset, epoch); returns their outcomes."""
+    answers = await store.append_from_log(
+        {"shop": [batch() for _ in positions]},
+        {"shop": [LogOffset("batches:0", *position) for position in positions]},
+        id_ttl_ms=DAY_MS,
+        inbox_ttl_ms=DAY_MS,
+    )
+    return answers["shop"].outcomes
+
+
+async def test_an_offset_given_away_again_in_a_later_epoch_is_another_batch(store: Store) -> None:
+    assert await append_at(store, (8, 1), (9, 1)) == [Outcome.STORED] * 2
+    assert await append_at(store, (8, 2), (9, 2)) == [Outcome.STORED] * 2
+    assert await append_at(store, (7, 1), (9, 1), (10, 1), (9, 2)) == [Outcome.REPLAYED] * 4
+    assert await append_at(store, (10, 2)) == [Outcome.STORED]
+
+
+async def test_where_an_epoch_is_unknown_offsets_alone_count(store: Store) -> None:
+    assert await append_at(store, (8, 1)) == [Outcome.STORED]
+    assert await append_at(store, (8, None), (9, None)) == [Outcome.REPLAYED, Outcome.STORED]
+    # The epoch of offset 9 is unknown: it may have been this record.
+    assert await append_at(store, (9, 2), (10, 2)) == [Outcome.REPLAYED, Outcome.STORED]
+    assert await append_at(store, (10, 3)) == [Outcome.STORED]
+
+
 async def test_offsets_are_kept_by_app_and_source(store: Store) -> None:
     await append_from_log(store, "shop", (4, batch()))
     assert (await append_from_log(store, "blog", (4, batch()))).outcomes == [Outcome.STORED]
