@@ -28,9 +28,6 @@ _ADVICE = {
         "The user in DYNOMETER_KAFKA_OPTIONS may not write. Grant it access to the topic."
     ),
     KafkaError._AUTHENTICATION: "Check user and password in DYNOMETER_KAFKA_OPTIONS.",
-    KafkaError.MSG_SIZE_TOO_LARGE: (
-        "max.message.bytes of the topic is too small. Run 'dynometer kafka init'."
-    ),
     KafkaError._QUEUE_FULL: "The brokers are too slow for this load. Check their load.",
 }
 
@@ -47,6 +44,7 @@ class KafkaBatchSink:
         self, kafka: KafkaSettings, producer: RecordProducer, clock: Callable[[], float]
     ) -> None:
         self._topic = kafka.topic
+        self._single_record_properties = {**kafka.producer_properties(), "batch.num.messages": 1}
         self._producer = producer
         self._clock = clock
         self.unavailable_since_s = 0.0
@@ -65,10 +63,10 @@ class KafkaBatchSink:
         Raises:
             StoreUnavailable: the brokers may have some of them.
         """
-        records = [self._record(batch) for write in writes for batch in await write.split()]
+        batches = [batch for write in writes for batch in await write.split()]
         try:
             async with asyncio.timeout_at(deadline):
-                errors = await self._producer.send(self._topic, records)
+                errors = await self._send(batches)
         except TimeoutError:
             self._fail("Kafka did not answer in time. Check that the brokers run.")
         for error in errors:
@@ -78,7 +76,7 @@ class KafkaBatchSink:
         if self.store_unavailable:
             outage_s = self._clock() - self.unavailable_since_s
             log.info("Kafka is available again after %.0f s", outage_s)
-        self.batches_produced += len(records)
+        self.batches_produced += len(batches)
         self.last_error = ""
         self.unavailable_since_s = 0.0
 
@@ -89,28 +87,63 @@ class KafkaBatchSink:
             log.warning("%s", problem)
         raise StoreUnavailable(problem)
 
+    async def _send(self, batches: Sequence[ReceivedBatch]) -> Sequence[KafkaError | None]:
+        """Produce a record of each batch; returns the errors."""
+        records = [self._record(batch) for batch in batches]
+        errors = await self._producer.send(self._topic, records)
+        rejected = [index for index, error in enumerate(errors) if _is_too_large(error)]
+        if rejected:
+            # The brokers rejected all records of a request because of its size, or of one of them.
+            producer = RecordProducer(self._single_record_properties)
+            try:
+                for index in rejected:
+                    errors[index] = await self._send_alone(producer, batches[index], records[index])
+            finally:
+                await producer.close()
+        return errors
+
+    async def _send_alone(
+        self, producer: RecordProducer, batch: ReceivedBatch, record: TopicRecord
+    ) -> KafkaError | None:
+        (error,) = await producer.send(self._topic, [record])
+        if not _is_too_large(error):
+            return error
+        record_bytes = len(record.value or b"")
+        self._report_too_large(batch, record_bytes, f"max.message.bytes of {self._topic}")
+        (error,) = await producer.send(self._topic, [_ledger_record(batch)])
+        return error
+
     def _record(self, batch: ReceivedBatch) -> TopicRecord:
         key = batch.app.encode()
         payload = pack_received(batch, entry="")
         if len(payload) <= RECORD_BYTES_MAX - _OVERHEAD_BYTES:
             return TopicRecord(key, payload)
+        self._report_too_large(batch, len(payload), f"{RECORD_BYTES_MAX} bytes")
+        return _ledger_record(batch)
+
+    def _report_too_large(self, batch: ReceivedBatch, record_bytes: int, limit: str) -> None:
         self.batches_too_large += 1
         log.error(
-            "%s: a batch of %d messages has %d bytes, more than a record may have (%d). Its "
-            "messages count as unparsed:too_large. Lower DYNOMETER_DYNOS_MAX or send smaller POSTs",
+            "%s: a batch of %d messages has %d bytes, more than a record may have (%s). Its "
+            "messages count as unparsed:too_large. Check the topic with 'dynometer doctor', lower "
+            "DYNOMETER_DYNOS_MAX, or send smaller POSTs.",
             batch.app,
             batch.body.received,
-            len(payload),
-            RECORD_BYTES_MAX,
+            record_bytes,
+            limit,
         )
-        return TopicRecord(key, pack_received(_ledger_only(batch), entry=""))
 
 
-def _ledger_only(batch: ReceivedBatch) -> ReceivedBatch:
-    """The same batch without its samples: only the number of its messages remains."""
+def _is_too_large(error: KafkaError | None) -> bool:
+    return error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE
+
+
+def _ledger_record(batch: ReceivedBatch) -> TopicRecord:
+    """A batch without its samples: only the number of its messages remains."""
     body = batch.body
     ledger = {"received": body.received, "unparsed:too_large": body.received}
     if promised := body.body_ledger.get("promised"):
         ledger["promised"] = promised
     counts = AggregatedBody(body.arrived_s, {}, {}, ledger, body.activity, body.limits)
-    return ReceivedBatch(batch.app, batch.id, counts, batch.drain, batch.generation, batch.token)
+    emptied = ReceivedBatch(batch.app, batch.id, counts, batch.drain, batch.generation, batch.token)
+    return TopicRecord(batch.app.encode(), pack_received(emptied, entry=""))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ class RecordProducer:
     def __init__(self, properties: dict[str, Any]) -> None:
         self._properties = properties
         self._producer = Producer(properties)
+        self._failed_producers: deque[Producer] = deque()
         self._is_closing = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka", daemon=True)
         self._thread.start()
@@ -39,7 +41,7 @@ class RecordProducer:
         """Produce records. The result has None for each acknowledged record, else its error."""
         if not records:
             return []
-        loop = asyncio.get_running_loop()
+        producer, loop = self._producer, asyncio.get_running_loop()
         completion: asyncio.Future[None] = loop.create_future()
         results: list[KafkaError | None] = [None] * len(records)
         countdown = _Countdown(len(records), loop, completion)
@@ -50,7 +52,7 @@ class RecordProducer:
                 countdown.count_down()
 
             try:
-                self._producer.produce(
+                producer.produce(
                     topic,
                     record.value,
                     record.key,
@@ -63,14 +65,27 @@ class RecordProducer:
                 on_delivery(KafkaError(KafkaError._QUEUE_FULL), None, index)  # type: ignore[arg-type]
         await completion
         self.records_rejected += sum(1 for error in results if error is not None)
-        # After a fatal error an idempotent producer accepts no more records: replace it.
         if any(error is not None and error.fatal() for error in results):
-            self._producer = Producer(self._properties)
+            self._replace(producer)
         return results
+
+    def _replace(self, failed: Producer) -> None:
+        """Replace a producer after a fatal error, for it accepts no more records.
+
+        Once only, although records of several calls fail. Their reports are still awaited.
+        """
+        if self._producer is failed:
+            self._failed_producers.append(failed)
+            self._producer = Producer(self._properties)
 
     def _poll(self) -> None:
         while not self._is_closing.is_set():
             self._producer.poll(POLL_S)
+            for _ in range(len(self._failed_producers)):
+                producer = self._failed_producers.popleft()
+                producer.poll(0)
+                if len(producer):  # reports are missing
+                    self._failed_producers.append(producer)
 
     async def close(self) -> None:
         """Wait briefly for records in flight, then stop the thread."""

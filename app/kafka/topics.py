@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ TIMEOUT_S = 10.0
 COMPACTION_LAG_S = 86_400
 SEGMENT_S = 3_600  # of the compacted topic
 ID_TIMEOUT_S = 3.0
+REPEATS = 3
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"  # the id that brokers without topic ids report
 
 
@@ -67,14 +68,12 @@ class TopicAdmin:
 
     def create(self, topics: list[TopicSpec], replication: int) -> Iterator[str]:
         """Create the topics that do not exist; yields a sentence for each topic."""
-        new_topics = [
-            NewTopic(spec.name, spec.partitions, replication, config=dict(spec.settings))
-            for spec in topics
-        ]
-        futures = self._admin.create_topics(new_topics, request_timeout=TIMEOUT_S)
         for topic in topics:
+            new_topic = NewTopic(
+                topic.name, topic.partitions, replication, config=dict(topic.settings)
+            )
             try:
-                _result(futures[topic.name])
+                _result(self._admin.create_topics, [new_topic], timeout_s=TIMEOUT_S)
             except KafkaException as error:
                 if _code(error) != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise _unavailable(f"cannot create the topic {topic.name}", error) from error
@@ -115,29 +114,40 @@ class TopicAdmin:
         try:
             # Finds a broker that runs: the client would ask the one that it asked before.
             self._admin.list_topics(topic, timeout=ID_TIMEOUT_S)
-            futures = self._admin.describe_topics(
-                TopicCollection([topic]), request_timeout=ID_TIMEOUT_S
-            )
-            topic_id = str(_result(futures[topic]).topic_id)
+            topics = TopicCollection([topic])
+            description = _result(self._admin.describe_topics, topics, timeout_s=ID_TIMEOUT_S)
         except KafkaException as error:
             raise _unavailable(f"cannot find the topic {topic}", error) from error
+        topic_id = str(description.topic_id)
         return "" if topic_id == _NO_ID else topic_id
 
     def settings(self, topic: str) -> dict[str, str]:
         """All settings of a topic, defaults included."""
         resource = ConfigResource(ResourceType.TOPIC, topic)
-        futures = self._admin.describe_configs([resource], request_timeout=TIMEOUT_S)
         try:
-            return {name: str(entry.value) for name, entry in _result(futures[resource]).items()}
+            entries = _result(self._admin.describe_configs, [resource], timeout_s=TIMEOUT_S)
+            return {name: str(entry.value) for name, entry in entries.items()}
         except KafkaException as error:
             raise _unavailable(f"cannot read the settings of {topic}", error) from error
 
 
-def _result(future: Future[Any]) -> Any:
-    try:
-        return future.result(TIMEOUT_S + 1)
-    except TimeoutError:
-        raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+def _result(request: Callable[..., Mapping[Any, Future[Any]]], what: Any, timeout_s: float) -> Any:
+    """The result of a request about one topic.
+
+    The client fails requests on a connection that it drops, as it does when it learns the brokers'
+    own addresses. So such a request is repeated.
+    """
+    for _ in range(REPEATS):
+        (future,) = request(what, request_timeout=timeout_s).values()
+        try:
+            return future.result(timeout_s + 1)
+        except TimeoutError:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT)) from None
+        except KafkaException as error:
+            failure = error
+            if _code(error) != KafkaError._DESTROY_BROKER:
+                break
+    raise failure
 
 
 def _code(error: KafkaException) -> int:

@@ -22,16 +22,17 @@ WITHIN_S = 20.0
 DAY_S = 86_400
 
 
-def batch(app: str = "shop", *, name: str = "received", message_count: int = 3) -> ReceivedBatch:
+def batch(app: str = "shop", *, batch_id: bytes = b"") -> ReceivedBatch:
+    """A batch of 3 messages. Without an id, its position alone tells that it is read again."""
     now_s = int(time.time())
     body = AggregatedBody(
         now_s,
         {},
         {},
-        {name: message_count, "ignored": message_count},
+        {"received": 3, "ignored": 3},
         ActivityTimes(now_s, now_s, 0),
     )
-    return ReceivedBatch(app, b"i" * 16, body)
+    return ReceivedBatch(app, batch_id, body)
 
 
 def writer_to(store: MemoryStore) -> OffsetBatchWriter:

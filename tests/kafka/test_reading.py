@@ -7,7 +7,10 @@ import time
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
+    AdminClient,
+    NewTopic,
+)
 
 from app.ingest.received_batch import pack_received
 from app.kafka import checks

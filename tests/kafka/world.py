@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -36,6 +37,10 @@ class ConsumerProcess:
                 stdout=log,
                 stderr=log,
             )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -71,23 +76,32 @@ class World:
         stack.callback(self.service.stop)
         self.lines_sent = dict.fromkeys(APPS, 0)
         self._posts = 0
+        self._lock = threading.Lock()
 
     def start_consumer(self, **environ: str) -> ConsumerProcess:
         reader = ConsumerProcess(self._directory, {**self.service.environ, **environ})
         self._stack.callback(reader.kill)
         return reader
 
-    def post(self, app: str, lines: int = 10, frame: str = "", count: bool = True) -> int:
+    def post(
+        self, app: str, lines: int = 10, frame: str = "", count: bool = True, dynos: int = 1
+    ) -> int:
         self._posts += 1
         body = b"".join(
-            router(time.time() - OLD_S, dyno="web.1", status="200", service=f"{number}ms")
+            router(
+                time.time() - OLD_S,
+                dyno=f"web.{number % dynos + 1}",
+                status="200",
+                service=f"{number}ms",
+            )
             for number in range(lines)
         )
         headers = {"Logplex-Frame-Id": frame or f"frame-{self._posts}"}
         url = f"http://{app}:any@127.0.0.1:{self.service.port}/drain"
         answer = httpx2.post(url, content=body, headers=headers, trust_env=False, timeout=10)
         if count and answer.status_code == 200:
-            self.lines_sent[app] += lines
+            with self._lock:
+                self.lines_sent[app] += lines
         return answer.status_code
 
     def answer(self, app: str, secret: str) -> int:
@@ -126,6 +140,27 @@ class World:
 
     def metrics(self) -> str:
         return httpx2.get(f"{self.service.url}/metrics", trust_env=False).text
+
+    @property
+    def spool_bytes(self) -> int:
+        lines = self.metrics().splitlines()
+        (line,) = [line for line in lines if line.startswith("dynometer_spool_bytes ")]
+        return int(float(line.split()[1]))
+
+    @property
+    def consumers_polling(self) -> int:
+        """How many readers polled the brokers within the last 3 s."""
+        series = "dynometer_log_polled_timestamp_seconds{"
+        times = [
+            float(line.rsplit(" ", 1)[1])
+            for line in self.metrics().splitlines()
+            if line.startswith(series)
+        ]
+        return sum(1 for polled_s in times if polled_s > time.time() - 3)
+
+    def page(self) -> str:
+        """The page that lists the apps, with the notices at its top."""
+        return httpx2.get(self.service.url, trust_env=False, follow_redirects=True).text
 
     def settle(self) -> None:
         """Waits until every line is counted once, or fails with the difference."""

@@ -25,6 +25,7 @@ VERSION = "KAFKA_VERSION"
 START_WITHIN_S = 90.0
 STOP_WITHIN_S = 40.0
 CLIENT_TIMEOUT_S = 5.0
+_JARS = ROOT / ".servers"
 _CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 # A small heap, and a compiler that starts fast.
 _JAVA = ("java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -87,7 +88,7 @@ class Node:
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
 
-    def format(self, version: str, settings: Mapping[str, str]) -> None:
+    def format(self, version: str, settings: Mapping[str, str], prefix: Sequence[str] = ()) -> None:
         """Write the settings and an empty data directory."""
         lines = {**settings, "node.id": str(self.number), "log.dirs": str(self.data)}
         text = "".join(f"{name}={value}\n" for name, value in lines.items())
@@ -95,14 +96,20 @@ class Node:
         command = ["kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID]
         with (self.directory / "log").open("ab") as log:
             subprocess.run(
-                [*_java(version), *command, "-c", self.directory / "properties"],
+                [*prefix, *_java(version), *command, "-c", self.directory / "properties"],
                 stdout=log,
                 stderr=log,
                 check=True,
             )
 
+    def change(self, **settings: str) -> None:
+        """Change settings, which hold from the next start."""
+        text = "".join(f"{_dotted(name)}={value}\n" for name, value in settings.items())
+        with (self.directory / "properties").open("a") as properties:
+            properties.write(text)
+
     def start(self, version: str, prefix: Sequence[str] = ()) -> None:
-        """Start it. `prefix`: a command that runs the broker's command."""
+        """Start it. `prefix`: a command that runs the broker's command, as for `format`."""
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, *_java(version), "kafka.Kafka", self.directory / "properties"],
@@ -134,18 +141,26 @@ class ApacheKafka:
     """A cluster of `size` nodes."""
 
     def __init__(
-        self, directory: Path, *, size: int = 3, version: str = "", **settings: str
+        self,
+        directory: Path,
+        *,
+        size: int = 3,
+        version: str = "",
+        prefix: Sequence[str] = (),
+        **settings: str,
     ) -> None:
         """
         Args:
+            prefix: a command that runs the brokers' commands.
             settings: of the brokers, with underscores instead of dots.
         """
         self.version = version or default_version()
+        self._prefix = prefix
         self.nodes = [Node(number, directory / str(number)) for number in range(1, size + 1)]
         voters = [f"{node.number}@127.0.0.1:{node.controller_port}" for node in self.nodes]
         replicas = {name: str(size) for name in _SETTINGS if name.endswith("replication.factor")}
         common = {**_SETTINGS, **replicas, "controller.quorum.voters": ",".join(voters)}
-        common |= {name.replace("_", "."): value for name, value in settings.items()}
+        common |= {_dotted(name): value for name, value in settings.items()}
         for node in self.nodes:
             addresses = f"PLAINTEXT://127.0.0.1:{node.port}"
             node.format(
@@ -155,6 +170,7 @@ class ApacheKafka:
                     "advertised.listeners": addresses,
                     "listeners": f"{addresses},CONTROLLER://127.0.0.1:{node.controller_port}",
                 },
+                prefix,
             )
 
     @property
@@ -169,12 +185,19 @@ class ApacheKafka:
         """Start every node that does not run, and wait until all have joined."""
         for node in self.nodes:
             if not node.is_running:
-                node.start(self.version)
+                node.start(self.version, self._prefix)
         self.wait_for_nodes(len(self.nodes))
 
     def wait_for_nodes(self, count: int) -> None:
         """Wait until the cluster consists of so many brokers."""
         wait_until(lambda: self._has_nodes(count), START_WITHIN_S)
+
+    def restart_all(self, **settings: str) -> None:
+        """Stop all nodes, change settings, and start them."""
+        for node in self.nodes:
+            node.kill()
+            node.change(**settings)
+        self.start()
 
     def kill(self) -> None:
         for node in self.nodes:
@@ -216,8 +239,18 @@ class ApacheKafka:
             return False
 
 
+def oldest_version() -> str:
+    """The oldest of the versions that were fetched."""
+    versions = [path.name.removeprefix("kafka-") for path in _JARS.glob("kafka-*")]
+    return min(versions, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def _dotted(name: str) -> str:
+    return name.replace("_", ".")
+
+
 def _java(version: str) -> list[str]:
-    jars = ROOT / ".servers" / f"kafka-{version}"
+    jars = _JARS / f"kafka-{version}"
     assert jars.is_dir(), f"{jars} does not exist: run 'make test-kafka'"
     return [*_JAVA, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars}/*"]
 

@@ -1,0 +1,121 @@
+"""The log cleaner of the brokers: how it is seen to work, and to have stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
+
+from app.kafka import checks
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.secrets_topic import read_secrets
+from tests.kafka.reading import settings_of
+from tests.kafka.world import World
+from tests.support.kafka import ApacheKafka
+from tests.support.servers import wait_until
+
+WITHIN_S = 60.0
+LIMIT_S = 6.0  # twice the lag and the segment of FAST
+FAST = {"max.compaction.lag.ms": "2000", "segment.ms": "1000"}
+AGE = "dynometer_log_compaction_age_seconds"
+
+
+def alter(kafka: KafkaSettings, kind: ResourceType, name: str, settings: dict[str, str]) -> None:
+    """Change settings of a topic or a broker."""
+    entries = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
+    admin = AdminClient(kafka.client_properties())
+    resource = ConfigResource(kind, name, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result()
+
+
+def age_s(world: World) -> float:
+    """The age of the oldest record that the cleaner could have removed, from /metrics."""
+    (line,) = [line for line in world.metrics().splitlines() if line.startswith(f"{AGE} ")]
+    return float(line.split()[1])
+
+
+def records_removed(kafka: KafkaSettings) -> int:
+    """How many records of the topic of drain secrets the cleaner has removed."""
+    consumer = Consumer(kafka.consumer_properties())
+    position = TopicPartition(kafka.secrets_topic, 0, OFFSET_BEGINNING)
+    _, high = consumer.get_watermark_offsets(position, timeout=5)
+    consumer.close()
+    return int(high) - len(read_secrets(kafka).record_times)
+
+
+def alter_brokers(cluster: ApacheKafka, kafka: KafkaSettings, settings: dict[str, str]) -> None:
+    for node in cluster.nodes:
+        alter(kafka, ResourceType.BROKER, str(node.number), settings)
+
+
+@pytest.mark.timeout(240)
+def test_the_age_stays_low_while_the_cleaner_works_and_tells_when_it_stopped(
+    kafka: KafkaSettings, cluster: ApacheKafka, world: World
+) -> None:
+    alter(kafka, ResourceType.TOPIC, kafka.secrets_topic, FAST)
+    world.service.stop()
+    world.service.start()  # so that it reads the settings
+    wait_until(lambda: records_removed(kafka) >= 5, WITHIN_S)
+    assert age_s(world) < LIMIT_S
+    assert "is compacted" in cleaner_finding(kafka)
+
+    # One byte a second: the cleaner runs, and gets nowhere.
+    alter_brokers(cluster, kafka, {"log.cleaner.io.max.bytes.per.second": "1.0"})
+    wait_until(lambda: age_s(world) > LIMIT_S, WITHIN_S)
+    assert "The log cleaner of the Kafka brokers has stopped" in cleaner_finding(kafka)
+    assert "The log cleaner of the Kafka brokers has stopped" in world.page()
+
+    alter_brokers(cluster, kafka, {"log.cleaner.io.max.bytes.per.second": "1e9"})
+    cluster.restart_all()  # as the sentence says
+    wait_until(lambda: age_s(world) < LIMIT_S, WITHIN_S)
+    assert "is compacted" in cleaner_finding(kafka)
+
+
+@pytest.mark.timeout(240)
+def test_brokers_without_a_cleaner_are_reported_and_a_quiet_topic_is_not(
+    kafka: KafkaSettings, cluster: ApacheKafka
+) -> None:
+    alter(kafka, ResourceType.TOPIC, kafka.secrets_topic, FAST)
+    write = writer_of(kafka)
+    write(b"one")
+    write(b"two")
+    time_of_last_s = time.time()
+    wait_until(lambda: time.time() > time_of_last_s + LIMIT_S + 1)
+    assert "is compacted" in cleaner_finding(kafka)
+
+    cluster.restart_all(log_cleaner_enable="false")
+    try:
+        write(b"three")  # closes the segment of the others
+        wait_until(lambda: "has stopped" in cleaner_finding(kafka), WITHIN_S)
+    finally:
+        cluster.restart_all(log_cleaner_enable="true")
+    wait_until(lambda: "is compacted" in cleaner_finding(kafka), WITHIN_S)
+
+
+def writer_of(kafka: KafkaSettings) -> Callable[[bytes], None]:
+    producer = Producer(kafka.producer_properties() | {"delivery.timeout.ms": 30_000})
+
+    def write(value: bytes) -> None:
+        producer.produce(kafka.secrets_topic, value, b"shop")
+        assert producer.flush(30) == 0
+
+    return write
+
+
+def cleaner_finding(kafka: KafkaSettings) -> str:
+    """The doctor's sentence about the cleaner; "" if the brokers do not answer."""
+    findings = list(checks.findings(settings_of(kafka)))
+    return next((text for _, text in findings if "cleaner" in text or "compacted" in text), "")
