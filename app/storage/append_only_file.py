@@ -80,16 +80,18 @@ def damaged_parts(data_dir: Path) -> list[DamagedPart]:
 def _incremental_files(directory: Path) -> Iterator[Path]:
     """The files of commands that the manifest names, in their order.
 
-    Its lines read "file NAME seq NUMBER type KIND"; the kind of these files is i.
+    Its lines read "file NAME seq NUMBER type KIND", and since Redis 8 more such pairs; the kind of
+    these files is i.
     """
     try:
         lines = (directory / MANIFEST).read_text().splitlines()
     except FileNotFoundError:
         return
     for line in lines:
-        fields = line.split()
-        if fields[0::2] == ["file", "seq", "type"] and fields[5] == "i":
-            path = directory / fields[1]
+        words = line.split()
+        fields = dict(zip(words[0::2], words[1::2], strict=False))
+        if fields.get("type") == "i" and "file" in fields:
+            path = directory / fields["file"]
             if path.exists():  # else the server says so
                 yield path
 

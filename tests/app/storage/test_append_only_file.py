@@ -93,6 +93,15 @@ def test_the_damaged_end_is_kept_and_told(tmp_path: Path) -> None:
     assert damaged_parts(tmp_path) == []
 
 
+def test_a_manifest_with_more_fields_is_read(tmp_path: Path) -> None:
+    """As Redis 8 writes it."""
+    [path] = write_files(tmp_path, SET + SET[:-3])
+    manifest = path.parent / "appendonly.aof.manifest"
+    manifest.write_text(manifest.read_text().replace("type i", "type i startoffset 0"))
+    assert [part.size for part in repair(tmp_path)] == [len(SET) - 3]
+    assert path.read_bytes() == SET
+
+
 def test_files_behind_a_damaged_one_are_set_aside_too(tmp_path: Path) -> None:
     first, second, third = write_files(tmp_path, SET, SET[:5], SET)
     assert [part.size for part in repair(tmp_path)] == [5, len(SET)]
