@@ -131,9 +131,9 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 .servers/kafka-%: tests/kafka/pom.xml
 	@command -v java >/dev/null && command -v mvn >/dev/null || deploy/apt-install default-jre-headless maven
 	@echo "Fetching Apache Kafka $* …"
-	@rm -rf $@ $@.part
-	@mvn --quiet --batch-mode -f $< -Dkafka.version=$* dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@.part
-	@mv $@.part $@
+	@rm -rf $@ .servers/.kafka
+	@mvn --quiet --batch-mode -f $< -Dkafka.version=$* dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.servers/.kafka
+	@mv .servers/.kafka $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ APPS = ("blog", "shop", "shop-eu")
 FLEET_DYNOS = 24
 SLOW_DYNO = "web.7"
 DESKTOP = (1280, 900)
+IS_FIREFOX = os.environ.get("DYNOMETER_TEST_BROWSER") == "firefox"  # by 'make test-engines'
 
 
 @pytest.fixture(scope="session")
@@ -58,10 +60,13 @@ def fleet(now_s: float) -> list[bytes]:
 
 @pytest.fixture(scope="module")  # while playwright runs, no other event loop can
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
+    program = shutil.which("firefox-esr" if IS_FIREFOX else "chromium")
     assert program is not None
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        if IS_FIREFOX:  # of Debian, over WebDriver BiDi
+            browser = playwright.firefox.launch(channel="moz-firefox", executable_path=program)
+        else:
+            browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
         browser.close()
 
@@ -87,7 +92,7 @@ def page(url: str, browser: Browser, complaints: list[str]) -> Iterator[Page]:
         base_url=url,
         viewport={"width": DESKTOP[0], "height": DESKTOP[1]},
         timezone_id="Asia/Kolkata",
-        permissions=["clipboard-read", "clipboard-write"],
+        permissions=[] if IS_FIREFOX else ["clipboard-read", "clipboard-write"],
     )
     page = context.new_page()
     page.on("console", complain)

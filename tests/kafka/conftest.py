@@ -9,12 +9,8 @@ from pathlib import Path
 import pytest
 
 from app.kafka.client_settings import KafkaSettings
-from app.kafka.topics import TopicAdmin, topic_specs
 from tests.kafka.world import World
 from tests.support.kafka import ApacheKafka, new_topic, running_cluster
-
-PARTITIONS = 4
-REPLICATION = 3
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +31,7 @@ def cluster(shared_cluster: ApacheKafka) -> Iterator[ApacheKafka]:
 def kafka(cluster: ApacheKafka) -> KafkaSettings:
     """Settings with new topics on the brokers."""
     kafka = KafkaSettings(cluster.bootstrap, new_topic(), new_topic(), {})
-    specs = topic_specs(kafka, PARTITIONS, REPLICATION, 86_400)
-    list(TopicAdmin(kafka).create(specs, REPLICATION))
+    cluster.create_topics(kafka, 3)
     return kafka
 
 

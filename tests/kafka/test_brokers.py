@@ -19,10 +19,11 @@ from confluent_kafka.admin import ResourceType  # type: ignore[attr-defined]  # 
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.producer import RecordProducer, TopicRecord
 from tests.kafka.reading import until
-from tests.kafka.test_compaction import alter
 from tests.kafka.world import APPS, World
-from tests.support.kafka import ApacheKafka
+from tests.support.kafka import ApacheKafka, alter
 from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.timeout(300)
 
 WITHIN_S = 90.0
 SENDERS = 3
@@ -61,7 +62,6 @@ def wait_until_in_sync(cluster: ApacheKafka, topic: str) -> None:
     wait_until(lambda: all(len(nodes) == 3 for nodes in cluster.in_sync(topic)), WITHIN_S)
 
 
-@pytest.mark.timeout(400)
 def test_lines_count_once_while_each_broker_is_killed_in_turn(
     cluster: ApacheKafka, world: World
 ) -> None:
@@ -79,7 +79,6 @@ def test_lines_count_once_while_each_broker_is_killed_in_turn(
     assert set(statuses) == {200}
 
 
-@pytest.mark.timeout(400)
 def test_lines_count_once_while_all_brokers_are_down(cluster: ApacheKafka, world: World) -> None:
     world.start_consumer()
     with load(world) as statuses:
@@ -93,7 +92,6 @@ def test_lines_count_once_while_all_brokers_are_down(cluster: ApacheKafka, world
     assert set(statuses) == {200}
 
 
-@pytest.mark.timeout(400)
 def test_lines_count_once_while_partitions_move_to_other_leaders(
     cluster: ApacheKafka, world: World
 ) -> None:
@@ -110,7 +108,6 @@ def test_lines_count_once_while_partitions_move_to_other_leaders(
     assert set(statuses) == {200}
 
 
-@pytest.mark.timeout(400)
 def test_lines_count_once_when_a_reader_is_frozen_and_fenced(world: World) -> None:
     """Its partitions go to the other one. When it wakes up it may store nothing twice."""
     frozen, other = world.start_consumer(), world.start_consumer()
@@ -188,7 +185,6 @@ def partition_of_shop(kafka: KafkaSettings) -> int:
     return max(highs, key=lambda number: highs[number])
 
 
-@pytest.mark.timeout(200)
 def test_a_batch_that_the_brokers_find_too_large_holds_up_no_other(world: World) -> None:
     """The topic takes smaller records than `kafka init` set up."""
     kafka = world.kafka

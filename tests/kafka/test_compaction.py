@@ -8,10 +8,6 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
-    AdminClient,
-    AlterConfigOpType,
-    ConfigEntry,
-    ConfigResource,
     ResourceType,
 )
 
@@ -20,25 +16,15 @@ from app.kafka.client_settings import KafkaSettings
 from app.kafka.secrets_topic import read_secrets
 from tests.kafka.reading import settings_of
 from tests.kafka.world import World
-from tests.support.kafka import ApacheKafka
+from tests.support.kafka import ApacheKafka, alter
 from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.timeout(300)
 
 WITHIN_S = 60.0
 LIMIT_S = 6.0  # twice the lag and the segment of FAST
 FAST = {"max.compaction.lag.ms": "2000", "segment.ms": "1000"}
 AGE = "dynometer_log_compaction_age_seconds"
-
-
-def alter(kafka: KafkaSettings, kind: ResourceType, name: str, settings: dict[str, str]) -> None:
-    """Change settings of a topic or a broker."""
-    entries = [
-        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
-        for key, value in settings.items()
-    ]
-    admin = AdminClient(kafka.client_properties())
-    resource = ConfigResource(kind, name, incremental_configs=entries)
-    for future in admin.incremental_alter_configs([resource]).values():
-        future.result()
 
 
 def age_s(world: World) -> float:
@@ -61,7 +47,6 @@ def alter_brokers(cluster: ApacheKafka, kafka: KafkaSettings, settings: dict[str
         alter(kafka, ResourceType.BROKER, str(node.number), settings)
 
 
-@pytest.mark.timeout(240)
 def test_the_age_stays_low_while_the_cleaner_works_and_tells_when_it_stopped(
     kafka: KafkaSettings, cluster: ApacheKafka, world: World
 ) -> None:
@@ -84,7 +69,6 @@ def test_the_age_stays_low_while_the_cleaner_works_and_tells_when_it_stopped(
     assert "is compacted" in cleaner_finding(kafka)
 
 
-@pytest.mark.timeout(240)
 def test_brokers_without_a_cleaner_are_reported_and_a_quiet_topic_is_not(
     kafka: KafkaSettings, cluster: ApacheKafka
 ) -> None:

@@ -13,11 +13,12 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # not in its __all__
 
 from app.kafka.client_settings import KafkaSettings
-from app.kafka.topics import TopicAdmin, topic_specs
 from tests.kafka.test_brokers import WITHIN_S, load
 from tests.kafka.world import World
 from tests.support.kafka import ApacheKafka, new_topic
 from tests.support.servers import wait_until
+
+pytestmark = pytest.mark.timeout(300)
 
 BALLAST_BYTES = 500_000
 
@@ -42,7 +43,6 @@ def disk(directory: Path, size: str) -> Iterator[Sequence[str]]:
             holder.kill()
 
 
-@pytest.mark.timeout(300)
 def test_lines_count_once_when_the_disk_of_the_broker_is_full(tmp_path: Path) -> None:
     data = tmp_path / "kafka" / "1" / "data"
     with disk(data, "24m") as prefix, ExitStack() as stack:
@@ -50,7 +50,7 @@ def test_lines_count_once_when_the_disk_of_the_broker_is_full(tmp_path: Path) ->
         stack.callback(cluster.kill)
         cluster.start()
         kafka = KafkaSettings(cluster.bootstrap, new_topic(), new_topic(), {})
-        list(TopicAdmin(kafka).create(topic_specs(kafka, 4, 1, 86_400), 1))
+        cluster.create_topics(kafka, 1)
         world = World(tmp_path / "world", kafka, stack)
         world.start_consumer()
         with load(world) as statuses:

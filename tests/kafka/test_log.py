@@ -23,6 +23,8 @@ from app.storage.memory import MemoryStore
 from tests.kafka.reading import DAY_S, WITHIN_S, batch, producing, reading, settings_of, until
 from tests.support.kafka import ApacheKafka, new_topic
 
+pytestmark = pytest.mark.timeout(300)
+
 
 async def test_appended_batches_are_read_and_stored(kafka: KafkaSettings) -> None:
     store = MemoryStore(time.time)

@@ -14,8 +14,9 @@ from tests.kafka.world import APPS, WITHIN_S, World, cli
 from tests.support.processes import RedisProcess
 from tests.support.servers import wait_until
 
+pytestmark = pytest.mark.timeout(300)
 
-@pytest.mark.timeout(120)
+
 def test_lines_are_counted_once_even_if_consumers_are_killed(world: World) -> None:
     consumers = [world.start_consumer(), world.start_consumer()]
     for turn in range(90):
@@ -26,7 +27,6 @@ def test_lines_are_counted_once_even_if_consumers_are_killed(world: World) -> No
     world.settle()
 
 
-@pytest.mark.timeout(120)
 def test_lines_that_arrive_while_redis_is_down_are_counted_later(world: World) -> None:
     world.start_consumer()
     world.post(APPS[0])
@@ -39,7 +39,6 @@ def test_lines_that_arrive_while_redis_is_down_are_counted_later(world: World) -
     world.settle()
 
 
-@pytest.mark.timeout(120)
 def test_a_repeated_post_is_counted_once_and_is_a_duplicate_in_the_ledger(world: World) -> None:
     world.start_consumer()
     assert world.post(APPS[0], frame="same") == 200
@@ -50,7 +49,6 @@ def test_a_repeated_post_is_counted_once_and_is_a_duplicate_in_the_ledger(world:
     assert (ledger["received"], ledger["spooled"]) == (10, 0)
 
 
-@pytest.mark.timeout(120)
 def test_a_new_group_changes_nothing_in_a_store_that_has_everything(world: World) -> None:
     first = world.start_consumer()
     for turn in range(20):
@@ -63,7 +61,6 @@ def test_a_new_group_changes_nothing_in_a_store_that_has_everything(world: World
     world.settle()
 
 
-@pytest.mark.timeout(120)
 def test_a_store_rebuilt_from_kafka_is_equal(world: World, tmp_path: Path) -> None:
     world.start_consumer()
     for turn in range(20):
@@ -82,7 +79,6 @@ def test_a_store_rebuilt_from_kafka_is_equal(world: World, tmp_path: Path) -> No
         new_redis.kill()
 
 
-@pytest.mark.timeout(120)
 def test_metrics_show_the_lag_of_consumers(world: World) -> None:
     world.start_consumer()
     world.post(APPS[0])
@@ -91,7 +87,6 @@ def test_metrics_show_the_lag_of_consumers(world: World) -> None:
     assert "dynometer_log_produced_batches_total" in world.metrics()
 
 
-@pytest.mark.timeout(120)
 def test_a_service_started_while_redis_is_down_knows_the_drain_secrets(world: World) -> None:
     record = encode(DrainRecord([Secret(hash_secret("right"), 1)]))
     world.redis.client.hset("dm:drains", "shop", record)

@@ -16,8 +16,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its __all__
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
+from app.kafka.client_settings import KafkaSettings
+from app.kafka.topics import TopicAdmin, topic_specs
 from tests.support.processes import ROOT, free_port
 from tests.support.servers import wait_until
 
@@ -25,6 +33,8 @@ VERSION = "KAFKA_VERSION"
 START_WITHIN_S = 90.0
 STOP_WITHIN_S = 40.0
 CLIENT_TIMEOUT_S = 5.0
+PARTITIONS = 4
+RETENTION_S = 86_400
 _JARS = ROOT / ".servers"
 _CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 # A small heap, and a compiler that starts fast.
@@ -51,16 +61,29 @@ _SETTINGS = {
 }
 
 
+def _has_topics(admin: AdminClient, names: Sequence[str]) -> bool:
+    topics = admin.list_topics(timeout=CLIENT_TIMEOUT_S).topics
+    return all(
+        name in topics and all(part.leader > 0 for part in topics[name].partitions.values())
+        for name in names
+    )
+
+
 def new_topic() -> str:
     """A unique topic name."""
     return f"dynometer-{uuid.uuid4().hex[:12]}"
 
 
+def fetched_versions() -> list[str]:
+    """The versions that `make test-kafka` has fetched, oldest first."""
+    versions = [path.name.removeprefix("kafka-") for path in _JARS.glob("kafka-*.*")]
+    assert versions, f"{_JARS} has no Kafka: run 'make test-kafka'"
+    return sorted(versions, key=lambda version: [int(part) for part in version.split(".")])
+
+
 def default_version() -> str:
-    """The version of Kafka that `make test-kafka` runs the tests with."""
-    version = os.environ.get(VERSION)
-    assert version, f"{VERSION} is not set: run 'make test-kafka'"
-    return version
+    """The version that `make test-kafka` runs the tests with; else the newest."""
+    return os.environ.get(VERSION) or fetched_versions()[-1]
 
 
 class Node:
@@ -204,6 +227,19 @@ class ApacheKafka:
             with suppress(ProcessLookupError):
                 node.kill()
 
+    def create_topics(
+        self, kafka: KafkaSettings, replication: int, partitions: int = PARTITIONS
+    ) -> None:
+        """Create the topics that the service needs, and wait until all nodes know them."""
+        specs = topic_specs(kafka, partitions, replication, RETENTION_S)
+        list(TopicAdmin(kafka).create(specs, replication))
+        self.wait_for_topics(*(spec.name for spec in specs))
+
+    def wait_for_topics(self, *names: str) -> None:
+        for node in self.nodes:
+            admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{node.port}", "log_level": 0})
+            wait_until(lambda admin=admin: _has_topics(admin, names), START_WITHIN_S)  # type: ignore[misc]
+
     def node(self, number: int) -> Node:
         return self.nodes[number - 1]
 
@@ -239,12 +275,6 @@ class ApacheKafka:
             return False
 
 
-def oldest_version() -> str:
-    """The oldest of the versions that were fetched."""
-    versions = [path.name.removeprefix("kafka-") for path in _JARS.glob("kafka-*")]
-    return min(versions, key=lambda version: [int(part) for part in version.split(".")])
-
-
 def _dotted(name: str) -> str:
     return name.replace("_", ".")
 
@@ -265,3 +295,15 @@ def running_cluster(*, size: int = 3, version: str = "", **settings: str) -> Ite
             yield cluster
         finally:
             cluster.kill()
+
+
+def alter(kafka: KafkaSettings, kind: ResourceType, name: str, settings: dict[str, str]) -> None:
+    """Change settings of a topic or a broker."""
+    entries = [
+        ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
+    admin = AdminClient(kafka.client_properties())
+    resource = ConfigResource(kind, name, incremental_configs=entries)
+    for future in admin.incremental_alter_configs([resource]).values():
+        future.result()

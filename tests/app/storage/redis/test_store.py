@@ -329,7 +329,8 @@ async def test_a_server_that_keeps_nothing_or_may_count_twice_after_a_crash_is_a
     server.client.config_set("appendonly", "yes")
     server.client.config_set("aof-load-truncated", "yes")
     warnings = await redis_store.warnings()
-    if "valkey_version" in server.client.info():  # 9.1.2 cuts torn transactions off
+    version = server.client.info().get("valkey_version", "0")
+    if [int(part) for part in version.split(".")] >= [9, 1, 2]:  # it cuts torn transactions off
         assert warnings == []
     else:
         assert ["count batches twice" in text for text in warnings] == [True]
