@@ -18,8 +18,13 @@ _KIB = 1024
 
 
 @contextmanager
-def service(directory: Path, module: str, **settings: str) -> Iterator[tuple[int, str]]:
-    """Run a module as the service, with an embedded store; yields (pid, address)."""
+def service(
+    directory: Path, module: str, root: Path | None = None, **settings: str
+) -> Iterator[tuple[int, str]]:
+    """Run a module as the service, with an embedded store; yields (pid, address).
+
+    `root`: a checkout with another version of the code; None for this one.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -27,7 +32,7 @@ def service(directory: Path, module: str, **settings: str) -> Iterator[tuple[int
     environ = {**os.environ, **settings, "PORT": str(port)}
     environ["DYNOMETER_DATA_DIR"] = str(directory)
     with subprocess.Popen(
-        [sys.executable, "-m", *module.split()], env=environ, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", *module.split()], env=environ, stdout=subprocess.DEVNULL, cwd=root
     ) as process:
         try:
             _wait_for(url, process)
