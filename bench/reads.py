@@ -33,7 +33,7 @@ from bench.traffic import Post
 
 ROUNDS = 7
 SETTLE_MINUTES = 4  # in which a service judges the apps for the first time
-DISTINCT = 12  # minutes of an app, which repeat
+DISTINCT = 60  # minutes of an app, which repeat: a deploy an hour, and restarts after it
 _LIST_EVERY_S = 11  # the list of apps is cached for 10 s
 _SETTINGS = {  # lines of the whole range are accepted
     "DYNOMETER_HORIZON_PAST": "91d",
@@ -118,7 +118,8 @@ class Service:
         """Send these minutes of the apps."""
         distinct_minutes = _distinct_minutes(apps)
         for start_s in starts_s:
-            post = distinct_minutes[start_s // MINUTE_S % DISTINCT].post(start_s)
+            number = start_s // MINUTE_S + start_s // HOUR_S  # another minute of each hour
+            post = distinct_minutes[number % DISTINCT].post(start_s)
             send(self._url, requests([post], apps.number, apps.prefix), apps.number, _CONNECTIONS)
 
     def read(self, path: str) -> tuple[float, int]:

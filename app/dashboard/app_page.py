@@ -10,8 +10,8 @@ from app.dashboard.alerts_panel import AlertView, add_thresholds, read_alert_vie
 from app.dashboard.chart import Chart, ComparedPeriod, Split
 from app.dashboard.charts import (
     CHARTS,
-    LOAD_BY_DYNO,
-    MEMORY_BY_DYNO,
+    LOAD,
+    MEMORY,
     baseline_questions,
     current_questions,
 )
@@ -37,7 +37,7 @@ from app.query.ledger import Ledger, build_ledger
 from app.query.planner import plan_range
 from app.query.rates import complete_time
 from app.query.selection import WHOLE_APP, Selection
-from app.query.snapshot import AppSnapshot, Question, read_snapshot
+from app.query.snapshot import PAGE_SECTIONS, AppSnapshot, Question, read_snapshot
 from app.query.stats import Value
 from app.query.table import QueryRange
 from app.query.time_syntax import parse_time
@@ -60,10 +60,12 @@ RANGES = {  # name on the page -> (start, step)
 BASELINES = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # periods to compare
 _STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
 
-_DYNO_COLUMNS = {
-    "memory_bytes": Question("memory_total_bytes", ("last",), "dyno", whole_range=True),
-    "memory_used_ratio": MEMORY_BY_DYNO._replace(whole_range=True),
-    "load": LOAD_BY_DYNO._replace(whole_range=True),
+_GAUGE_COLUMNS = {
+    "memory_bytes": Question("memory_total_bytes", ("last",), whole_range=True),
+    "memory_used_ratio": MEMORY._replace(whole_range=True),
+    "load": LOAD._replace(whole_range=True),
+}
+_COUNT_COLUMNS = {
     "requests": Question("requests", ("sum",), "dyno", whole_range=True),
     "errors": Question("heroku_errors", ("sum",), "dyno", whole_range=True),
     "avg_ms": Question("service_time_ms", ("avg",), "dyno", whole_range=True),
@@ -253,12 +255,19 @@ async def _read_snapshots(
     questions: Sequence[tuple[QueryRange, Sequence[Question]]],
     selection: Selection,
 ) -> dict[QueryRange, AppSnapshot]:
-    """Read each range once, for all questions about it: the last hour is often the range shown."""
+    """Read each range once, for all questions about it: the last hour is often the range shown.
+
+    Only of the first range, which the page shows, events, sources and ledger are read too.
+    """
     questions_by_range: dict[QueryRange, dict[Question, None]] = {}
     for time_range, range_questions in questions:
         questions_by_range.setdefault(time_range, {}).update(dict.fromkeys(range_questions))
+    shown_range = questions[0][0]
     return {
-        time_range: await read_snapshot(store, app, time_range, range_questions, selection)
+        time_range: await read_snapshot(
+            *(store, app, time_range, range_questions, selection),
+            whole_sections=PAGE_SECTIONS if time_range == shown_range else frozenset(),
+        )
         for time_range, range_questions in questions_by_range.items()
     }
 
@@ -278,7 +287,8 @@ def _questions(request: PageRequest) -> list[Question]:
     selection = request.selection
     return [
         *current_questions(selection, request.split),
-        *_DYNO_COLUMNS.values(),
+        *_GAUGE_COLUMNS.values(),
+        *_COUNT_COLUMNS.values(),
         *error_questions(),
         *figure_questions(selection),
         *sparkline_questions(selection),
@@ -295,9 +305,12 @@ async def _build_charts(period: ComparedPeriod) -> list[Chart]:
 
 
 def _build_dyno_rows(snapshot: AppSnapshot) -> list[DynoRow]:
-    columns = {name: snapshot.values_by(question) for name, question in _DYNO_COLUMNS.items()}
-    memory = snapshot.points_by(MEMORY_BY_DYNO)
-    load = snapshot.points_by(LOAD_BY_DYNO)
+    columns = {
+        **{name: snapshot.values_by_dyno(asked) for name, asked in _GAUGE_COLUMNS.items()},
+        **{name: snapshot.values_by(asked) for name, asked in _COUNT_COLUMNS.items()},
+    }
+    memory = snapshot.points_by_dyno(MEMORY)
+    load = snapshot.points_by_dyno(LOAD)
     return [
         DynoRow(
             name=name,

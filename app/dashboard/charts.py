@@ -46,16 +46,13 @@ AVERAGE_TIME = Question("service_time_ms", ("avg",))
 ERRORS = Question("heroku_errors", ("sum",))
 ERRORS_BY_CODE = ERRORS._replace(by="code")
 MEMORY = Question("memory_quota_used_ratio", ("max",))
-MEMORY_BY_DYNO = MEMORY._replace(by="dyno")
 MEMORY_BYTES = Question("memory_total_bytes", ("max",))
 MEMORY_BYTES_BY_TYPE = MEMORY_BYTES._replace(by="process_type")
-MEMORY_BYTES_BY_DYNO = MEMORY_BYTES._replace(by="dyno")
 RSS_BY_TYPE = MEMORY_BYTES_BY_TYPE._replace(metric="memory_rss_bytes")
 SWAP_BY_TYPE = MEMORY_BYTES_BY_TYPE._replace(metric="memory_swap_bytes")
 QUOTA_BY_TYPE = Question("memory_quota_bytes", ("max",), "process_type", whole_range=True)
 LOAD = Question("load_avg_1m", ("avg",))
 LOAD_BY_TYPE = LOAD._replace(stats=("avg", "max"), by="process_type")
-LOAD_BY_DYNO = LOAD._replace(by="dyno")
 DYNOS = Question("dynos", ("max",))
 DYNOS_BY_TYPE = DYNOS._replace(by="process_type")
 
@@ -67,8 +64,8 @@ def current_questions(selection: Selection, split: Split = "types") -> list[Ques
         _times_of_all(selection),
         *(REQUESTS_BY_STATUS_CLASS, REQUESTS_BY_STATUS, REQUESTS_WITH_OUTCOME, FAILED_REQUESTS),
         *(ERRORS_BY_CODE, MEMORY_BYTES_BY_TYPE, RSS_BY_TYPE, SWAP_BY_TYPE, QUOTA_BY_TYPE),
-        *(MEMORY_BY_DYNO, LOAD_BY_TYPE, LOAD_BY_DYNO, DYNOS_BY_TYPE),
-        *([MEMORY_BYTES_BY_DYNO] if split == "dynos" else []),
+        *(MEMORY, LOAD_BY_TYPE, LOAD, DYNOS_BY_TYPE),
+        *([MEMORY_BYTES] if split == "dynos" else []),
     ]
 
 
@@ -313,14 +310,14 @@ def _style_types(snapshot: AppSnapshot) -> dict[str, str]:
 def _memory_chart(period: ComparedPeriod) -> Chart:
     current = period.current
     is_split = period.split == "dynos"
-    lines = _dyno_lines(current, MEMORY_BYTES_BY_DYNO) if is_split else _memory_lines(current)
+    lines = _dyno_lines(current, MEMORY_BYTES) if is_split else _memory_lines(current)
     lines = [line._replace(values=_in_megabytes(line.values)) for line in lines]
     if period.baseline is not None:
         sizes = period.baseline.points(MEMORY_BYTES)
         lines += period.baseline_lines("fullest", _in_megabytes(sizes))
     selector = _prometheus_selector(current, "process_type", "dyno")
     label = "dyno" if is_split else "process_type"
-    by_dyno = current.points_by(MEMORY_BY_DYNO)
+    by_dyno = current.points_by_dyno(MEMORY)
     return Chart(
         "memory",
         "Memory, fullest dynos" if is_split else "Memory, fullest dyno",
@@ -354,7 +351,7 @@ def _memory_lines(current: AppSnapshot) -> list[ChartLine]:
 
 def _dyno_lines(current: AppSnapshot, question: Question) -> list[ChartLine]:
     """A line for each of the dynos with the highest values."""
-    by_dyno = {name: values for name, values in current.points_by(question).items() if name}
+    by_dyno = current.points_by_dyno(question)
     highest = sorted(by_dyno, key=lambda name: -max(value or 0 for value in by_dyno[name]))
     return [
         ChartLine(name, by_dyno[name], f"d{number}")
@@ -373,12 +370,12 @@ def _quotas(current: AppSnapshot) -> list[Quota]:
 def _load_chart(period: ComparedPeriod) -> Chart:
     current = period.current
     is_split = period.split == "dynos"
-    lines = _dyno_lines(current, LOAD_BY_DYNO) if is_split else _load_lines(current)
+    lines = _dyno_lines(current, LOAD) if is_split else _load_lines(current)
     if period.baseline is not None:
         lines += period.baseline_lines("mean", period.baseline.points(LOAD))
     selector = _prometheus_selector(current, "process_type", "dyno")
     label = "dyno" if is_split else "process_type"
-    by_dyno = current.points_by(LOAD_BY_DYNO)
+    by_dyno = current.points_by_dyno(LOAD)
     return Chart(
         "load",
         "Load, busiest dynos" if is_split else "Load, mean and max",
@@ -433,13 +430,14 @@ def _dynos_chart(period: ComparedPeriod) -> Chart:
 
 def _name_highest(by_dyno: Mapping[str, Sequence[Value]], template: str) -> list[str]:
     """A note per step that names the dyno with the highest value; empty for a single dyno."""
-    dynos = {name: values for name, values in by_dyno.items() if name}
-    if len(dynos) < 2:
+    if len(by_dyno) < 2:
         return []
+    names = sorted(by_dyno, reverse=True)
     notes = []
-    for values in zip(*dynos.values(), strict=True):
-        pairs = [(value, name) for value, name in zip(values, dynos, strict=True) if value]
-        notes.append(template.format(*reversed(max(pairs))) if pairs else "")
+    for values in zip(*(by_dyno[name] for name in names), strict=True):
+        known = [value or 0 for value in values]
+        highest = max(known)
+        notes.append(template.format(names[known.index(highest)], highest) if highest else "")
     return notes
 
 

@@ -7,6 +7,7 @@ events of its dynos, and alerts have tracks of their own, so that none of them h
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from app.query.maintenance_events import BEGAN, ENDED
@@ -20,6 +21,7 @@ TRACKS: tuple[Track, ...] = ("changes", "dynos", "alerts")
 _GAP_SHARES: dict[Track, float] = {"changes": 1 / 24, "dynos": 1 / 8, "alerts": 1 / 24}
 _LINES_MAX = 6  # of a group's text
 _MS = 1000
+_TEXTS_CACHED = 4_096  # most events of an app differ only in their times
 _ALERT_KINDS = {"alert": "alert", "resolved": "resolved", "alerts": "mute"}  # by their first word
 # The most telling kinds of a track come first where several share a place.
 _ORDER = ("release", "rollback", "deploy", "config", "scale", "maintenance", "crash", "exit")
@@ -57,13 +59,13 @@ def list_events(
     """All events and alerts, in order of time."""
     timeline = [
         TimelineEvent(
-            event.at_ms / _MS,
-            "changes" if event.kind in APP_EVENTS else "dynos",
-            event.kind,
-            describe_event(event),
+            at_ms / _MS,
+            "changes" if kind in APP_EVENTS else "dynos",
+            kind,
+            _describe(kind, source, detail),
             count,
         )
-        for event, count in events
+        for (at_ms, kind, source, detail), count in events
     ]
     timeline += [
         TimelineEvent(at_s, "alerts", _ALERT_KINDS[text.partition(" ")[0].rstrip(":")], text)
@@ -77,24 +79,31 @@ def group_events(events: Sequence[TimelineEvent], length_s: float) -> list[Event
     open_groups: dict[str, list[TimelineEvent]] = {}
     closed_groups = []
     for event in events:
-        members = open_groups.get(event.kind, [])
+        members = open_groups.setdefault(event.kind, [])
         if members and event.at_s - members[-1].at_s > length_s * _GAP_SHARES[event.track]:
             closed_groups.append(members)
-            members = []
-        open_groups[event.kind] = [*members, event] if members else [event]
+            members = open_groups[event.kind] = []
+        members.append(event)
     groups = [_join(members) for members in [*closed_groups, *open_groups.values()]]
     return sorted(groups, key=lambda group: (group.first_s, _rank(group.kind), group.kind))
 
 
 def _join(members: Sequence[TimelineEvent]) -> EventGroup:
     first, last = members[0], members[-1]
+    occurrences = sum(member.occurrences for member in members)
+    texts = describe_events(members)
+    return EventGroup(first.track, first.kind, first.at_s, last.at_s, occurrences, texts)
+
+
+def describe_events(events: Iterable[TimelineEvent]) -> list[str]:
+    """A line for each different text, and one for those that are too many."""
     counts: dict[str, int] = {}
-    for member in members:
-        counts[member.text] = counts.get(member.text, 0) + member.occurrences
+    for event in events:
+        counts[event.text] = counts.get(event.text, 0) + event.occurrences
     texts = [f"{text} ({count} ×)" if count > 1 else text for text, count in counts.items()]
     if len(texts) > _LINES_MAX:
         texts = [*texts[: _LINES_MAX - 1], f"and {len(texts) - _LINES_MAX + 1} others"]
-    return EventGroup(first.track, first.kind, first.at_s, last.at_s, sum(counts.values()), texts)
+    return texts
 
 
 def _rank(kind: str) -> int:
@@ -104,6 +113,11 @@ def _rank(kind: str) -> int:
 def describe_event(event: EventKey) -> str:
     """The event in words."""
     _, kind, source, detail = event
+    return _describe(kind, source, detail)
+
+
+@lru_cache(maxsize=_TEXTS_CACHED)
+def _describe(kind: str, source: str, detail: str) -> str:
     if kind == "crash":
         return f"{source} crashed"
     if kind == "exit":

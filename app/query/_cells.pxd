@@ -69,6 +69,7 @@ cdef class QueryCells:
     cdef list keyers  # of the app being read, by section
     cdef dict series_by_key
     cdef list cells  # for each series a list with a cell for each interval, or None
+    cdef list names  # of the table's labels, by their ids
     cdef bint accepts(self, int section, long long second)
     cdef int find_series(self, object key) except -2
     cdef Cell find_cell(self, int series, int interval)

@@ -18,7 +18,7 @@
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
-from app.query._stats cimport Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus
+from app.query._stats cimport Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus, value_of_dyno
 
 from app.query.table import VALUES_MAX, required_sections
 from app.rollup.schema import CORE_SECTIONS, SECTION
@@ -86,9 +86,9 @@ cdef class Intervals:
 cdef class QueryCells:
     """The compiled app.query.table.QueryCells."""
 
-    def __cinit__(self, query, Intervals intervals):
+    def __cinit__(self, query, Intervals intervals, list names):
         cdef int kind
-        self.query, self.intervals = query, intervals
+        self.query, self.intervals, self.names = query, intervals, names
         self.sections = required_sections(query).sections
         # All sections of a query feed the same cells, so they must agree on the type.
         (self.cell_type,) = {_CELL_TYPES[SECTION[name].values] for name in self.sections}
@@ -182,6 +182,27 @@ cdef class QueryCells:
             active_apps = <set>self.intervals.active_apps[index]
             values.append(empty if (active_apps if app is None else app in active_apps) else None)
         return values
+
+    def values_by_source(self, stat):
+        """The values of each source alone, for each interval."""
+        cdef int index, position
+        cdef Gauge cell
+        cdef list row
+        cdef dict values_by_name = {}
+        cdef str method = stat.method
+        for index, value in enumerate(self.cells[0] if self.cells else ()):
+            if value is None:
+                continue
+            cell = <Gauge?>value
+            cell.finish()
+            for position in range(cell.size):
+                name = self.names[cell.dynos[position].id]
+                values = values_by_name.get(name)
+                if values is None:
+                    values = values_by_name[name] = [None] * self.intervals.size
+                row = <list>values
+                row[index] = value_of_dyno(&cell.dynos[position].summary, method, cell.scale)
+        return values_by_name
 
     def activity(self):
         """Whether any app logged something, for each interval."""

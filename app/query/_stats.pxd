@@ -48,10 +48,14 @@ cdef class Gauge(Cell):
     cdef int merge_fallback(self, long long id, const GaugeSummary *summary) except -1
     cdef DynoGauge *_find(self, long long id) except NULL
     cdef int _add_missing(self) except -1
+    cdef int finish(self) except -1
 
 cdef class Dynos(Cell):
     cdef dict hours
     cdef int add(self, long long hour, unsigned long long minutes) except -1
+
+
+cdef object value_of_dyno(const GaugeSummary *dyno, str method, double scale)
 
 
 cdef inline int merge_summary(GaugeSummary *total, const GaugeSummary *other) except -1:

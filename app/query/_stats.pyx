@@ -6,6 +6,7 @@ Sums are whole numbers of 63 bits; a larger sum raises an OverflowError.
 
 from math import fsum
 
+cimport cython
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
@@ -122,6 +123,7 @@ cdef class Distribution(Cell):
         return cell
 
 
+@cython.no_gc  # there are tens of thousands, and none refers to what refers to it
 cdef class Gauge(Cell):
     """The compiled app.query.stats.GaugeCell. Dynos are identified by a number."""
 
@@ -175,14 +177,19 @@ cdef class Gauge(Cell):
         self.next = 0
         return &self.dynos[self.size - 1]
 
+    cdef int finish(self) except -1:
+        """Take over what the fallback has, once all readings are known."""
+        if self.fallback is not None:
+            self._add_missing()
+        return 0
+
     cdef object value_of(self, object stat, long long step_s):
         cdef str method = stat.method
         cdef GaugeSummary dyno
         cdef double scale = self.scale
         cdef long long extreme
         cdef int position
-        if self.fallback is not None:  # all readings are known now
-            self._add_missing()
+        self.finish()
         if method == "max":
             extreme = 0
             for position in range(self.size):
@@ -207,6 +214,17 @@ cdef class Gauge(Cell):
         if method == "last":
             return last / self.size * scale
         return fsum(means) * scale
+
+
+cdef object value_of_dyno(const GaugeSummary *dyno, str method, double scale):
+    """The stat of a single dyno, as Gauge.value_of gives it for a cell with this dyno alone."""
+    if method == "max":
+        return dyno.largest * scale
+    if method == "min":
+        return dyno.smallest * scale
+    if method == "last":
+        return dyno.last * scale
+    return <object>dyno.total / <object>dyno.count * scale
 
 
 cdef class HourCounts:

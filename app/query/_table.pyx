@@ -20,6 +20,7 @@ from app.query._cells cimport (
 from app.query._stats cimport (
     BINS, Bin, Counter, Distribution, Gauge, GaugeSummary, merge_summary, plus,
 )
+from app.rollup._rollup cimport product_fits
 from app.rollup._msgpack cimport (
     FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, skip_extensions, step_over,
     text,
@@ -27,8 +28,9 @@ from app.rollup._msgpack cimport (
 
 from app.rollup import codec as packing
 from app.query.table import WHOLE_SECTIONS
+from app.rollup._decoder import merge_section
+from app.rollup._rollup import FastRollup
 from app.rollup.codec import PackError, decode_rows
-from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, CORE_SECTIONS, SECTION, SMALL_NUMBER_MAX
 
 cdef enum:
@@ -56,6 +58,7 @@ cdef class Table:
     cdef list intervals
     cdef list row_readers  # for each section a list of the QueryCells that read its rows
     cdef list sum_readers  # the same for queries for one series, which need no rows
+    cdef list gauge_readers  # the same for queries for one series of a gauge, by its number
     cdef list status_readers  # the same for queries about the statuses of requests
     cdef Label any_source  # has the rows of `status_readers`
     cdef long long counts_by_status[STATUSES]  # of the rollup being read
@@ -74,23 +77,25 @@ cdef class Table:
     cdef dict labels  # by their bytes
     cdef bytes block  # the bytes of the previous rollup's names
     cdef list block_labels
-    cdef long long label_count
-    cdef readonly object merged_rollup  # None if no section goes into it
+    cdef list names  # of all labels, by their ids
+    cdef object whole_rollup  # a FastRollup that `extensions` are merged into
 
     def __init__(self, queries, whole_sections=frozenset()):
         cdef QueryCells cells
         cdef int section
         intervals_by_range = {}
         self.cells = []
+        self.names = [""]
         for section in range(SECTIONS):
             self.turns[section] = 1
         for query in queries:
             if query.range not in intervals_by_range:
                 intervals_by_range[query.range] = Intervals(query.range)
-            self.cells.append(QueryCells(query, intervals_by_range[query.range]))
+            self.cells.append(QueryCells(query, intervals_by_range[query.range], self.names))
         self.intervals = list(intervals_by_range.values())
         self.row_readers = [[] for _ in range(SECTIONS)]
         self.sum_readers = [[] for _ in range(SECTIONS)]
+        self.gauge_readers = [[] for _ in range(GAUGES_MAX)]
         self.status_readers = []
         self.extension_readers = {}
         for cells in self.cells:
@@ -104,12 +109,14 @@ cdef class Table:
             self.is_required[GAUGE_SECTION] = True
         self.is_required[MINUTES] = "active_minutes" in whole_sections
         self.extensions = whole_sections & (WHOLE_SECTIONS | {"named_gauges"})
-        self.merged_rollup = Rollup() if self.extensions else None
+        self.whole_rollup = FastRollup()
         self._start_app("")
 
     cdef int _add_reader(self, QueryCells cells, int section) except -1:
         cdef int kind
-        if cells.is_single_series and section != MINUTES:
+        if cells.is_single_series and section == GAUGE_SECTION:
+            self.gauge_readers[cells.gauge].append(cells)
+        elif cells.is_single_series and section != MINUTES:
             self.sum_readers[section].append(cells)
         elif section == REQUESTS and _STATUS_LABELS.issuperset((*cells.query.by, *cells.query.filters)):
             self.status_readers.append(cells)
@@ -227,10 +234,10 @@ cdef class Table:
         return self._label(part.at[:size])
 
     cdef Label _label(self, bytes name):
-        label = self.labels.get(name)
+        cdef Label label = self.labels.get(name)
         if label is None:
-            self.label_count += 1
-            label = self.labels[name] = Label(name, self.label_count)
+            label = self.labels[name] = Label(name, len(self.names))
+            self.names.append(label.name)
         return label
 
     # --- rows ------------------------------------------------------------------------------------
@@ -465,8 +472,8 @@ cdef class Table:
                 (<Gauge>self.latest_gauges[gauge]).merge(label.id, &summary)
             if not self.is_gauge_read[gauge]:
                 continue
-            for cells in <list>self.sum_readers[GAUGE_SECTION]:
-                if cells.gauge == gauge and cells.intervals.current != NONE:
+            for cells in <list>self.gauge_readers[gauge]:
+                if cells.intervals.current != NONE:
                     (<Gauge>cells.sum_cell()).merge(label.id, &summary)
             if not self.has_row_readers[GAUGE_SECTION]:
                 continue
@@ -504,7 +511,9 @@ cdef class Table:
         return numbers
 
     cdef int _read_extensions(self, Cursor *rollup) except -1:
-        """Read tagged sections in Python: their rows are few, and hold their own names."""
+        """Read tagged sections. Rows of queries are few, and hold their own names, so Python reads
+        them.
+        """
         cdef Cursor tag = rollup[0]
         cdef Cursor part = rollup[0]
         cdef QueryCells cells
@@ -522,13 +531,14 @@ cdef class Table:
             readers = self.extension_readers.get(name, ())
             if not is_merged and not readers:
                 continue
+            rows = part.at[: part.end - part.at]
+            if is_merged:
+                merge_section(self.whole_rollup, name, rows)
+            if not readers:
+                continue
             section = SECTION[name]
             keyers = [(<QueryCells>cells).query.keyer(name, self.app) for cells in readers]
-            for row_key, value in decode_rows(section, part.at[: part.end - part.at]):
-                if is_merged:
-                    section.merge_row(self.merged_rollup.rows(section), row_key, value)
-                if not readers:
-                    continue
+            for row_key, value in decode_rows(section, rows):
                 id = self._label(section.columns_of(row_key)[0].encode()).id
                 for cells, key_of in zip(readers, keyers):
                     cells.add_tagged(key_of(row_key), cells.intervals.current, id, value)
@@ -587,18 +597,20 @@ cdef class Table:
         """The last value of each (source, number or name of a gauge), in its stored unit."""
         cdef Gauge cell
         cdef int gauge, position
-        cdef Label label
-        names = {label.id: label.name for label in self.labels.values()}
         values = {}
         for gauge in range(GAUGE_COUNT if self.latest_gauges is not None else 0):
             cell = <Gauge>self.latest_gauges[gauge]
             for position in range(cell.size):
-                name = names[cell.dynos[position].id]
+                name = self.names[cell.dynos[position].id]
                 values[name, gauge] = cell.dynos[position].summary.last
-        if self.merged_rollup is not None:
-            for key, summary in self.merged_rollup.named_gauges.items():
-                values[key] = summary.last
+        for key, summary in self.whole_rollup.other_rows.get("named_gauges", {}).items():
+            values[key] = summary.last
         return values
+
+    @property
+    def merged_rollup(self):
+        """A rollup with the sections that are merged as a whole."""
+        return self.whole_rollup.to_rollup()
 
 
 cdef inline int add_times(
@@ -649,7 +661,7 @@ cdef int read_gauge_summary(Cursor *part, long long epoch, GaugeSummary *summary
     largest = number(part)
     if summary.count < 1:
         raise ValueError("a gauge without readings")
-    if summary.last and summary.count > NUMBER_MAX // summary.last:
+    if not product_fits(summary.last, summary.count):
         raise ValueError("too large")
     if after > NUMBER_MAX - epoch:
         raise ValueError("after all times")

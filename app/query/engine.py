@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from app.query import accelerated
 from app.query import table as reference
@@ -70,7 +70,7 @@ class Series(NamedTuple):
     @property
     def numbers(self) -> list[Value]:
         """The values, for every stat except bins."""
-        return [value for value in self.values if not isinstance(value, list)]
+        return cast("list[Value]", self.values)
 
 
 class Answer(NamedTuple):
@@ -118,7 +118,7 @@ def list_packed(contents: Contents, time_range: QueryRange) -> Iterator[PackedRo
 def _list_keys(query: Query, cells: QueryCells) -> list[SeriesKey]:
     keys = cells.keys() if query.by else {()}
     _check_size(query, len(keys))
-    return sorted(keys, key=_natural_order) if query.by else [()]
+    return sorted(keys, key=natural_order) if query.by else [()]
 
 
 def _check_size(query: Query, keys: int) -> None:
@@ -151,7 +151,7 @@ def build_series(query: Query, cells: QueryCells) -> list[Series]:
     return all_series
 
 
-def _natural_order(key: SeriesKey) -> list[tuple[str, int]]:
+def natural_order(key: SeriesKey) -> list[tuple[str, int]]:
     """Sort key that puts web.2 before web.10."""
     parts = (label.rpartition(".") for label in key)
     return [
@@ -173,7 +173,7 @@ async def answer(
         is_empty = all(is_group_empty for _, is_group_empty in groups)
         series = sorted(
             (series for group, _ in groups for series in group),
-            key=lambda series: _natural_order(tuple(series.labels.values())),
+            key=lambda series: natural_order(tuple(series.labels.values())),
         )
         _check_size(query, len(series) // len(query.stats))
     else:

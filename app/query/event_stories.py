@@ -15,7 +15,9 @@ the lines about a stop begin up to STOP_S before its exit.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 
 from app.rollup.events import EventKey
 from parsers.samples import KILLING_ERRORS
@@ -57,12 +59,14 @@ def original_detail(event: EventKey) -> str:
 class _Stop:
     """The signals of one stop of a dyno, errors for which Heroku killed it, and its exit."""
 
+    __slots__ = ("begin_ms", "end_ms", "killed_ms", "lines", "statuses")
+
     def __init__(self, first: EventKey) -> None:
         self.begin_ms = first.at_ms
         self.end_ms = first.at_ms  # an exit after this belongs to another process
         self.killed_ms: int | None = None
         self.lines: dict[str, EventKey] = {}
-        self.statuses: dict[str, None] = {}
+        self.statuses: tuple[str, ...] = ()
         self.add(first)
 
     def add(self, line: EventKey) -> None:
@@ -72,6 +76,12 @@ class _Stop:
         if is_kill:
             self.killed_ms = line.at_ms
         self.end_ms = max(self.end_ms, line.at_ms + (_KILLED_MS if is_kill else _EXIT_MS))
+
+    def end(self, exit_event: EventKey) -> None:
+        """Add the exit of a process."""
+        status = f"status {exit_event.detail}"
+        if status not in self.statuses:
+            self.statuses += (status,)
 
     def killed(self, exit_event: EventKey) -> bool:
         """Whether a process ended because Heroku killed it."""
@@ -85,20 +95,18 @@ class _Stop:
 
     def tell(self) -> tuple[EventKey, str] | None:
         """The first line and the detail; None for errors alone, after which no process ended."""
-        errors = [line for line in self.lines.values() if line.detail in KILLING_ERRORS]
-        signals = [line for line in self.lines.values() if line.detail not in KILLING_ERRORS]
-        if not signals and not self.statuses:
+        details = [detail for detail in self.lines if detail not in KILLING_ERRORS]
+        if not details and not self.statuses:
             return None
-        lines = signals or errors
-        return lines[0], ", ".join((*(line.detail for line in lines), *self.statuses))
+        details = details or list(self.lines)
+        return self.lines[details[0]], ", ".join((*details, *self.statuses))
 
 
 class _Dyno:
     """The lines about one dyno, in order of time."""
 
-    def __init__(self, stops: Sequence[_Stop], others: Iterable[EventKey]) -> None:
+    def __init__(self, stops: Sequence[_Stop], by_kind: Mapping[str, list[EventKey]]) -> None:
         self.stops = stops
-        by_kind = _group(others, _kind_of)
         self.crashes = by_kind.get("crash", [])
         self.restarts = by_kind.get("restart", [])
         # A process has ended, or another one runs.
@@ -116,7 +124,7 @@ class _Dyno:
         for event in exits:
             stop = self._killing_stop(event)
             if stop:
-                stop.statuses[f"status {event.detail}"] = None
+                stop.end(event)
                 yield event, stop
             else:
                 others.append(event)
@@ -127,7 +135,7 @@ class _Dyno:
                 continue
             stop = self._open_stop(event)
             if stop:
-                stop.statuses[f"status {event.detail}"] = None
+                stop.end(event)
                 yield event, stop
             elif self._has_reason(event):
                 yield event, None
@@ -191,21 +199,25 @@ class _SharedSource:
             for stop in _recent(self.stops, event):
                 is_hung_up = event.detail == _HUNG_UP and "SIGHUP" in stop.lines
                 if stop.killed(event) or (is_hung_up and stop.precedes(event)):
-                    stop.statuses[f"status {event.detail}"] = None
+                    stop.end(event)
                     yield event, stop
                     break
 
 
 def _join_stops(counts: Mapping[EventKey, int]) -> dict[EventKey, int]:
-    by_kind = _group(counts, _kind_of)
+    by_kind = _group(sorted(counts), _kind_of)
     stops = _find_stops(by_kind.get("stop", ()))
     exits = _group(by_kind.get("exit", ()), _source_of)
-    others = _group((event for kind in _DYNO_KINDS for event in by_kind.get(kind, ())), _source_of)
+    others: dict[str, dict[str, list[EventKey]]] = {source: {} for source in exits}
+    for kind in _DYNO_KINDS:
+        for source, events in _group(by_kind.get(kind, ()), _source_of).items():
+            if source in others:
+                others[source][kind] = events
     joined = {event: count for event, count in counts.items() if event.kind != "stop"}
     for source, source_exits in exits.items():
         source_stops = stops.get(source, ())
         lines = (
-            _Dyno(source_stops, others.get(source, ()))
+            _Dyno(source_stops, others[source])
             if source.rpartition(".")[2].isdigit()
             else _SharedSource(source_stops)
         )
@@ -216,7 +228,8 @@ def _join_stops(counts: Mapping[EventKey, int]) -> dict[EventKey, int]:
     for stop in (stop for source_stops in stops.values() for stop in source_stops):
         if story := stop.tell():
             line, detail = story
-            joined[line._replace(detail=detail)] = counts[line]
+            told = line if line.detail == detail else line._replace(detail=detail)
+            joined[told] = counts[line]
     return joined
 
 
@@ -249,19 +262,15 @@ def _between(events: Sequence[EventKey], start_ms: int, end_ms: int) -> Sequence
 def _group(
     events: Iterable[EventKey], group_of: Callable[[EventKey], str]
 ) -> dict[str, list[EventKey]]:
-    """The events by group, in order of time."""
-    groups: dict[str, list[EventKey]] = {}
-    for event in sorted(events):
-        groups.setdefault(group_of(event), []).append(event)
+    """The events by group, in their order."""
+    groups: defaultdict[str, list[EventKey]] = defaultdict(list)
+    for event in events:
+        groups[group_of(event)].append(event)
     return groups
 
 
-def _kind_of(event: EventKey) -> str:
-    return event.kind
-
-
-def _source_of(event: EventKey) -> str:
-    return event.source
+_kind_of: Callable[[EventKey], str] = attrgetter("kind")
+_source_of: Callable[[EventKey], str] = attrgetter("source")
 
 
 def _time_of(event: EventKey) -> int:

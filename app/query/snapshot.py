@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from app.query.engine import Series, build_series, scan, scan_each
+from app.query.engine import Series, build_series, natural_order, scan, scan_each
 from app.query.history import (
     EVENT_SECTIONS,
     events_within,
@@ -29,6 +29,7 @@ from app.rollup.resolutions import MINUTE_S, Resolution
 from app.rollup.schema import METRICS
 from app.rollup.time_range import TimeRange
 from app.storage.interface.rollups import RollupReader
+from parsers.samples import labels_of
 
 _MS = 1000
 PAGE_SECTIONS = EVENT_SECTIONS | {"active_minutes"}
@@ -149,6 +150,27 @@ class AppSnapshot:
     def points_by(self, question: Question) -> dict[str, list[Value]]:
         """A value per step, by the values of the question's label."""
         return {series.labels[question.by]: series.numbers for series in self.series(question)}
+
+    def points_by_dyno(self, question: Question) -> dict[str, list[Value]]:
+        """A value per step of each dyno alone, for a question about a gauge in a single series.
+
+        The dynos are in natural order. Grouping by dyno gives the same, but keeps a cell for each
+        dyno and step.
+        """
+        query, cells = self._answers[question]
+        (stat,) = query.stats
+        dynos = {
+            labels_of(name)[1]: values for name, values in cells.values_by_source(stat).items()
+        }
+        return {
+            name: dynos[name]
+            for name in sorted(dynos, key=lambda name: natural_order((name,)))
+            if name
+        }
+
+    def values_by_dyno(self, question: Question) -> dict[str, Value]:
+        """The same for the whole range."""
+        return {name: values[-1] for name, values in self.points_by_dyno(question).items()}
 
     def sketch_bins(self, question: Question) -> list[list[SketchBin]]:
         """The sketch of a distribution, per step, for a question that has the stat bins."""

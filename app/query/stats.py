@@ -148,6 +148,13 @@ class GaugeCell:
         summaries = list({**self.fallbacks, **self.summaries}.values())
         return _GAUGE_VALUES[stat.method](summaries) * self.scale if summaries else None
 
+    def values_by_source(self, stat: Stat) -> dict[str, float]:
+        """The stat of each source alone, of a cell of one app."""
+        return {
+            source: _GAUGE_VALUES[stat.method]([summary]) * self.scale
+            for (_, source), summary in {**self.fallbacks, **self.summaries}.items()
+        }
+
 
 def _merge_summary(
     summaries: dict[tuple[str, str], GaugeSummary], dyno: tuple[str, str], summary: GaugeSummary

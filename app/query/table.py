@@ -18,6 +18,7 @@ from app.query.stats import (
     GaugeCell,
     Stat,
     StatValue,
+    Value,
 )
 from app.rollup.codec import merge_packed
 from app.rollup.resolutions import HOUR_S, Resolution, align
@@ -206,6 +207,16 @@ class QueryCells:
                 values.append(
                     empty if (app in active_apps if app is not None else active_apps) else None
                 )
+        return values
+
+    def values_by_source(self, stat: Stat) -> dict[str, list[Value]]:
+        """The values of each source alone, for each interval. Only for one series of a gauge."""
+        values: dict[str, list[Value]] = {}
+        for index, cells in enumerate(self._cells):
+            cell = cells.get(())
+            if isinstance(cell, GaugeCell):
+                for source, value in cell.values_by_source(stat).items():
+                    values.setdefault(source, [None] * self._query.range.size)[index] = value
         return values
 
     def activity(self) -> list[bool]:

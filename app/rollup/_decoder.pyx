@@ -328,6 +328,19 @@ cdef int _read_extension(Cursor *cursor, FastRollup rollup) except -1:
     return _check_end(&part)
 
 
+def merge_section(FastRollup rollup, str name, bytes data):
+    """Merge the packed rows of a tagged section.
+
+    Raises:
+        ValueError: they differ from what the codec writes. The rollup may then hold part of them.
+    """
+    cdef Cursor part
+    part.at = data
+    part.end = part.at + len(data)
+    _read_tagged(&part, <TaggedSection>_tagged_sections[name], get_rows(rollup, name))
+    _check_end(&part)
+
+
 cdef int _read_tagged(Cursor *part, TaggedSection section, dict rows) except -1:
     """Read rows of key and value columns."""
     cdef Py_ssize_t _

@@ -11,6 +11,7 @@ from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
 from app.dashboard.app_page import BASELINES, RANGES, AppView, build_app_view
 from app.dashboard.app_switcher import list_other_apps
+from app.dashboard.timeline import group_events, list_events
 from app.query.planner import QueryError
 from app.rollup.resolutions import Resolution
 from app.storage.interface.apps import SeenApp
@@ -24,7 +25,7 @@ from app.web.pages.history_strip import draw_history
 from app.web.pages.page_state import PageState, parse_state
 from app.web.pages.range_links import link_ranges
 from app.web.pages.rendering import Pages
-from app.web.pages.svg_charts import draw_charts, event_groups, script_data
+from app.web.pages.svg_charts import draw_charts, draw_marks, script_data
 
 
 class Dashboard:
@@ -67,7 +68,9 @@ class Dashboard:
             other_apps = await list_other_apps(self._store, sightings, app)
         except StoreUnavailable as error:
             return self._store_unavailable(request, error)
-        groups = event_groups(view)
+        timeline = list_events(view.events, view.alerts.marks)
+        groups = group_events(timeline, view.end_s - view.start_s)
+        marks = draw_marks(timeline, view.start_s, view.end_s)
         return self._page(
             request,
             "app.html",
@@ -78,7 +81,8 @@ class Dashboard:
             event_groups=groups,
             lane=draw_lane(groups, view.start_s, view.end_s),
             drawings=draw_charts(view),
-            script_data=script_data(view),
+            marks=marks,
+            script_data=script_data(view, marks),
             has_charts=has_charts(),
             ranges=list(RANGES),
             links=link_ranges(app, state, view.start_s, view.end_s, now_s),

@@ -41,6 +41,7 @@ class PageState(NamedTuple):
     compare: str = ""
     scale: str = "linear"
     split: str = "types"
+    dynos: str = ""  # "table": many dynos are shown as a table too
     sort: str = ""
     order: str = ""
 
@@ -89,6 +90,7 @@ def parse_state(parameters: dict[str, str]) -> PageState:
         "compare": lambda text: text in BASELINES,
         "scale": lambda text: text in ("log", "linear"),
         "split": lambda text: text in ("types", "dynos"),
+        "dynos": lambda text: text == "table",
         "sort": lambda text: text in SORT_FIELDS,
         "order": lambda text: text == "reverse",
     }

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from app.dashboard.app_page import AppView
 from app.dashboard.chart import Bands, Chart, ChartLine
-from app.dashboard.timeline import EventGroup, TimelineEvent, group_events, list_events
+from app.dashboard.timeline import TimelineEvent, Track, describe_events
 from app.query.stats import Value
 from app.web.pages.axes import (
     Scale,
@@ -28,6 +28,8 @@ SPARK_WIDTH, SPARK_HEIGHT = 120, 24
 THRESHOLD_RATIO_MAX = 3
 QUOTA_HEADROOM = 1.1  # so that the band over it is seen
 HEAT_LEVELS = 10
+MARKED_TRACKS: tuple[Track, ...] = ("changes", "alerts")
+MARK_GAP = 3  # between two marks, in units of WIDTH
 BAND_LABELS_MAX = 6
 LOWEST_MS, HIGHEST_MS = 0.7, 200_000  # of the distribution; a logarithmic scale cannot show 0
 _DIGITS = 3
@@ -56,10 +58,13 @@ class LegendEntry(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """A change or an alert at `x`, from 0 to WIDTH."""
+    """Changes or alerts at a place of the charts: their first time, `x` from 0 to WIDTH, a line
+    for each.
+    """
 
+    at_s: float
     x: float
-    text: str
+    texts: list[str]
     is_alert: bool
 
 
@@ -84,7 +89,6 @@ class Drawing(NamedTuple):
     quotas: list[LevelLine]
     heat: list[str]
     legend: list[LegendEntry]
-    marks: list[Mark]
     times: list[Tick]
     incomplete_x: float
 
@@ -130,20 +134,32 @@ def _strokes(points: Sequence[tuple[float, float] | None]) -> Iterator[str]:
             yield "M" + " L".join(coordinates)
 
 
+def draw_marks(events: Sequence[TimelineEvent], start_s: int, end_s: int) -> list[Mark]:
+    """The marks of changes and alerts. Those at one place, such as a deploy and its release, share
+    a mark, so a chart has a bounded number of them.
+    """
+    width_per_s = WIDTH / (end_s - start_s)
+
+    def x_of(event: TimelineEvent) -> float:
+        return (event.at_s - start_s) * width_per_s
+
+    marks = []
+    for track in MARKED_TRACKS:
+        on_track = (event for event in events if event.track == track)
+        for _, place in groupby(on_track, lambda event: x_of(event) // MARK_GAP):
+            first, *others = place
+            texts = describe_events([first, *others])
+            marks.append(Mark(first.at_s, round(x_of(first), 1), texts, track == "alerts"))
+    return marks
+
+
 def draw_charts(view: AppView) -> list[Drawing]:
     """The charts of an app's page."""
     length_s = _length_s(view)
-    marks = [
-        Mark(round(WIDTH * (event.at_s - view.start_s) / length_s, 1), event.text, is_alert)
-        for event in timeline_of(view)
-        if (is_alert := event.track == "alerts") or event.track == "changes"
-    ]
     times = without_cut_labels(time_ticks(view.start_s, view.end_s))
     incomplete_x = round(WIDTH * (view.complete_until_s - view.start_s) / length_s, 1)
     return [
-        _draw(chart, complete_steps(view))._replace(
-            marks=marks, times=times, incomplete_x=incomplete_x
-        )
+        _draw(chart, complete_steps(view))._replace(times=times, incomplete_x=incomplete_x)
         for chart in view.charts
     ]
 
@@ -155,16 +171,6 @@ def complete_steps(view: AppView) -> int:
 
 def _length_s(view: AppView) -> int:
     return view.end_s - view.start_s
-
-
-def timeline_of(view: AppView) -> list[TimelineEvent]:
-    """The events and alerts of the range."""
-    return list_events(view.events, view.alerts.marks)
-
-
-def event_groups(view: AppView) -> list[EventGroup]:
-    """The same in groups."""
-    return group_events(timeline_of(view), _length_s(view))
 
 
 def _draw(chart: Chart, complete: int) -> Drawing:
@@ -193,7 +199,7 @@ def _draw(chart: Chart, complete: int) -> Drawing:
         [LevelLine(round(y_of(quota.value), 1), quota.name) for quota in chart.quotas],
         heat_paths(chart.bands) if chart.bands else [],
         [_legend_entry(chart, line, complete) for line in chart.lines],
-        *([], [], WIDTH),
+        *([], WIDTH),
     )
 
 
@@ -226,14 +232,14 @@ def _band_scale(bounds_ms: Sequence[int]) -> Scale:
 
 def heat_paths(bands: Bands) -> list[str]:
     """A path for each level of the heatmap: a cell is 1 wide, and as high as its band."""
-    scale = _band_scale(bands.bounds_ms)
+    scale, highest = _band_scale(bands.bounds_ms), bands.highest
     y_of = [round(HEIGHT * (1 - scale.share_of(bound))) for bound in bands.bounds_ms]
     paths = [""] * HEAT_LEVELS
     for x, column in enumerate(bands.counts):
         for band, count in enumerate(column):
             if count:
                 cell = f"M{x} {y_of[band + 1]}h1V{y_of[band]}h-1Z"
-                paths[heat_level(count, bands.highest)] += cell
+                paths[heat_level(count, highest)] += cell
     return paths
 
 
@@ -292,7 +298,7 @@ def _area(floor: Sequence[Value], top: Sequence[Value], y_of: Callable[[float], 
     )
 
 
-def script_data(view: AppView) -> dict[str, Any]:
+def script_data(view: AppView, marks: Sequence[Mark]) -> dict[str, Any]:
     """The values of the charts, for charts.js. Times in Unix seconds."""
     complete = complete_steps(view)
     return {
@@ -301,9 +307,8 @@ def script_data(view: AppView) -> dict[str, Any]:
         "size": _length_s(view) // view.step_s,
         "complete_until": view.complete_until_s,
         "marks": [
-            {"at": event.at_s, "text": event.text, "alert": event.track == "alerts"}
-            for event in timeline_of(view)
-            if event.track != "dynos"
+            {"at": mark.at_s, "text": ", ".join(mark.texts), "alert": mark.is_alert}
+            for mark in marks
         ],
         "charts": [_chart_data(chart, complete) for chart in view.charts],
     }

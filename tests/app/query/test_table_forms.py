@@ -24,6 +24,7 @@ from app.rollup.rollup import DEFAULT_LIMITS, Rollup
 from app.rollup.schema import METRICS, Metric
 from app.rollup.summaries import GaugeSummary, TimingTotals
 from fuzz.targets import corpus_inputs
+from parsers.samples import labels_of
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
 from tests.app.rollup.test_rollup import AT_MS, rollups
 
@@ -209,6 +210,33 @@ def test_series_beyond_the_limit_take_no_memory() -> None:
     tracemalloc.stop()
     assert len(table.results()[0].keys()) == 200
     assert peak < 16 * reference.VALUES_MAX
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), rollups()), max_size=8), st.booleans())
+def test_the_values_of_single_sources_are_those_of_queries_by_dyno(
+    rollups_by_step: list[tuple[int, Rollup]], is_filtered: bool
+) -> None:
+    inputs = [("shop", START + 60 * step, packing.pack(item)) for step, item in rollups_by_step]
+    for metric in (metric for metric in METRICS.values() if metric.kind == "gauge"):
+        if metric.sections == ("active_minutes",):
+            continue
+        query, by_dyno = build_query(metric), build_query(metric, ["dyno"])
+        if is_filtered:
+            query = Query(metric, query.stats, query.range, (), {"process_type": ("w*",)})
+            by_dyno = Query(metric, query.stats, query.range, ("dyno",), query.filters)
+        tables = [
+            fill(table([query, by_dyno]), inputs) for table in (CompiledTable, reference.Table)
+        ]
+        for stat in query.stats:
+            (cells, dynos), (reference_cells, _) = (table.results() for table in tables)
+            values = cells.values_by_source(stat)
+            assert values == reference_cells.values_by_source(stat)
+            assert {
+                labels_of(source)[1]: points for source, points in values.items() if "." in source
+            }.items() <= {
+                dyno: dynos.values((dyno,), None, stat, range(query.range.size))
+                for (dyno,) in sorted(dynos.keys())
+            }.items()
 
 
 def test_a_part_of_a_series_is_that_part() -> None:

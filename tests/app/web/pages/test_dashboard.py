@@ -254,6 +254,32 @@ async def test_dynos_are_sorted_by_the_selected_column(client: httpx2.AsyncClien
     assert await order("nonsense") == ["web.1", "web.2", "web.10"]
 
 
+async def test_the_table_of_many_dynos_is_shown_on_demand(client: httpx2.AsyncClient) -> None:
+    dynos = [f"web.{number}" for number in range(1, 31)]
+    await post(client, b"".join(memory(dyno=dyno) for dyno in dynos))
+    html = await page(client, "/apps/shop")
+    assert html.count("<span>web.") == len(dynos)
+    assert "<caption>Dynos" not in html
+    (address,) = re.findall(r'<a href="([^"]*)">The same as a table', html)
+    html = await page(client, unescape(address))
+    assert html.count('<td class="sparks">') == len(dynos)
+    (by_load,) = re.findall(r'<a href="([^"]*)">load</a></th>', html)
+    assert "<caption>Dynos" in await page(client, unescape(by_load))
+
+
+async def test_many_changes_at_one_place_are_one_mark(client: httpx2.AsyncClient) -> None:
+    releases = [
+        frame(f"Release v{number} created by user x", app_name="app", procid="api")
+        for number in range(100)
+    ]
+    await post(client, router() + b"".join(releases))
+    html = await page(client, "/apps/shop?range=24h")
+    text = "release v0, release v1, release v10, release v11, release v12, and 95 others"
+    assert html.count(f'"text": "{text}"') == 1
+    drawn_charts = html.count('class="picture"')
+    assert html.count('class="mark"') == drawn_charts > 0
+
+
 @pytest.mark.parametrize("name", ["1h", "6h", "24h", "7d", "30d", "90d", "nonsense"])
 async def test_every_range_has_its_charts(client: httpx2.AsyncClient, name: str) -> None:
     await post(client, busy_hour())

@@ -18,6 +18,7 @@ CHOSEN = {
     "compare": "week",
     "scale": "log",
     "split": "dynos",
+    "dynos": "table",
     "sort": "memory",
     "order": "reverse",
 }
@@ -43,6 +44,7 @@ def test_a_form_keeps_the_parameters_that_it_does_not_ask_for() -> None:
         "compare": "week",
         "scale": "log",
         "split": "dynos",
+        "dynos": "table",
         "sort": "memory",
         "order": "reverse",
     }
