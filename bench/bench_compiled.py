@@ -1,6 +1,7 @@
 """The hot paths, interpreted and compiled: `python -m bench.bench_compiled`.
 
-Measures the way from bodies of 100 lines to packed rollups, and the merge of packed rollups.
+Measures the way from bodies of 100 lines to packed batches, for each corpus of bench.corpora, and
+the merge of packed rollups.
 """
 
 from __future__ import annotations
@@ -13,85 +14,88 @@ from typing import Any
 
 from app.ingest import aggregator as ingest
 from app.ingest.aggregator import AcceptanceWindow
-from app.rollup import codec as packing
+from app.rollup import codec
 from app.rollup.rollup import Rollup
-from bench.corpus import SHARES, START_S, bodies, frames_by_class
-from bench.measure import interleaved, median_ratio, table
+from bench.corpora import CORPORA, LINES, corpus_bodies
+from bench.corpus import START_S
+from bench.measure import ROUNDS, interleaved, median_ratio, table
 
-LINES = 100
-BODIES = 200
+BODIES = 100
+INTERPRETED_ROUNDS = 3
 HORIZON = AcceptanceWindow(86_400, 300)
 ARRIVED_S = START_S + 200
 
 compiled_aggregator: Any = import_module("app.ingest._aggregator")
 compiled_decoder: Any = import_module("app.rollup._decoder")
 compiled_rollup: Any = import_module("app.rollup._rollup")
-compiled_encoder: Any = import_module("app.rollup._encoder")
 
 
-def body_packer(aggregator_of: Callable[..., Any], pack: Callable[[Any], bytes]) -> Any:
-    """A function from bodies to the bytes of their rollups."""
-
-    def run(sources: list[bytes]) -> list[bytes]:
-        payloads = []
-        for body in sources:
-            aggregator = aggregator_of(ARRIVED_S, HORIZON)
-            for _ in aggregator.add_body_in_steps(body):
-                pass
-            payloads += [pack(rollup) for rollup in aggregator.build_body().rollups.values()]
-        return payloads
-
-    return run
+def pack_batches(aggregator_of: Callable[..., Any], sources: list[bytes]) -> list[bytes]:
+    """The batch of each body."""
+    batches = []
+    for body in sources:
+        aggregator = aggregator_of(ARRIVED_S, HORIZON)
+        aggregator.add_body(body)
+        batches.append(aggregator.pack())
+    return batches
 
 
-def rollup_merger(new_rollup: Callable[[], Any], merge: Callable[[Any, bytes], None]) -> Any:
-    """A function that merges packed rollups."""
-
-    def run(sources: list[bytes]) -> None:
-        rollup = new_rollup()
-        for data in sources:
-            merge(rollup, data)
-
-    return run
+def merge_batches(new_rollup: Callable[[], Any], merge: Callable[..., None], data: Any) -> None:
+    """Merge packed rollups."""
+    rollup = new_rollup()
+    for rollup_data in data:
+        merge(rollup, rollup_data)
 
 
 def main() -> None:
-    """Print the table."""
-    sources = bodies(frames_by_class(), SHARES, BODIES, LINES)
-    pack_interpreted = body_packer(ingest.Aggregator, packing.pack)
-    pack_compiled = body_packer(compiled_aggregator.Aggregator, compiled_encoder.pack)
-    rollups = pack_interpreted(sources)
-    assert pack_compiled(sources) == rollups
-    pack_s = interleaved(
-        {
-            "interpreted": partial(pack_interpreted, sources),
-            "compiled": partial(pack_compiled, sources),
-        }
+    """Print the tables."""
+    print(f"\n### From bodies of {LINES} lines to packed batches (µs per line, CPU)\n")
+    print(table(("corpus", "compiled", "interpreted", "ratio to usual lines"), _parse_rows()))
+    print("\n### Merging packed rollups (µs per batch, CPU)\n")
+    print(table(("compiled", "interpreted", "speedup"), [_merge_row()]))
+
+
+def _parse_rows() -> list[list[str]]:
+    sources = {corpus: corpus_bodies(corpus, BODIES) for corpus in CORPORA}
+    for corpus, corpus_sources in sources.items():
+        compiled_batches = pack_batches(compiled_aggregator.Aggregator, corpus_sources)
+        assert compiled_batches == pack_batches(ingest.Aggregator, corpus_sources), corpus
+    aggregators = (compiled_aggregator.Aggregator, ingest.Aggregator)
+    compiled_s, interpreted_s = (
+        interleaved({name: partial(pack_batches, of, sources[name]) for name in CORPORA}, rounds)
+        for of, rounds in zip(aggregators, (ROUNDS, INTERPRETED_ROUNDS), strict=True)
     )
-    merge_s = interleaved(
+    per_line = 1e6 / (BODIES * LINES)
+    return [
+        [
+            corpus,
+            f"{median(compiled_s[corpus]) * per_line:.2f}",
+            f"{median(interpreted_s[corpus]) * per_line:.1f}",
+            f"{median_ratio(compiled_s[corpus], compiled_s['usual']):.2f}",
+        ]
+        for corpus in CORPORA
+    ]
+
+
+def _merge_row() -> list[str]:
+    data = []
+    for body in corpus_bodies("usual", BODIES):
+        aggregator = ingest.Aggregator(ARRIVED_S, HORIZON)
+        aggregator.add_body(body)
+        data += [codec.pack(rollup) for rollup in aggregator.rollups.values()]
+    times = interleaved(
         {
-            "interpreted": partial(rollup_merger(Rollup, packing.merge_packed), rollups),
             "compiled": partial(
-                rollup_merger(compiled_rollup.FastRollup, compiled_decoder.merge_packed), rollups
+                *(merge_batches, compiled_rollup.FastRollup, compiled_decoder.merge_packed, data)
             ),
+            "interpreted": partial(merge_batches, Rollup, codec.merge_packed, data),
         }
     )
-    rows = []
-    for form in ("interpreted", "compiled"):
-        per_line_s = median(pack_s[form]) / (BODIES * LINES)
-        rows.append(
-            [
-                form,
-                f"{per_line_s * 1e6:.2f}",
-                f"{1 / per_line_s / 1e6:.2f}",
-                f"{median_ratio(pack_s['interpreted'], pack_s[form]):.1f}",
-                f"{median(merge_s[form]) / len(rollups) * 1e6:.0f}",
-                f"{median_ratio(merge_s['interpreted'], merge_s[form]):.1f}",
-            ]
-        )
-    head = ["form", "µs per line, packed", "million lines per CPU second", "speedup"]
-    print("\n### The hot paths, interpreted and compiled\n")
-    print(table([*head, "µs to merge a batch", "speedup"], rows))
+    compiled_us, interpreted_us = (
+        median(times[form]) / len(data) * 1e6 for form in ("compiled", "interpreted")
+    )
+    speedup = median_ratio(times["interpreted"], times["compiled"])
+    return [f"{compiled_us:.0f}", f"{interpreted_us:.0f}", f"{speedup:.1f}"]
 
 
 if __name__ == "__main__":

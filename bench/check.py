@@ -36,7 +36,7 @@ def main() -> int:
 
 def is_slower(row: dict[str, Any], arguments: argparse.Namespace) -> bool:
     """Whether the saved ratio of a row is exceeded every time."""
-    load = Load(**{name: row[name] for name in Load._fields})
+    load = Load(**{name: row[name] for name in Load._fields if name in row})
     for number in range(TRIES):
         rows = measure([Case(load, row["workers"])], arguments.rounds)
         print(f"\nsaved: {row['ratio']}; try {number + 1}:\n\n{format_table(rows)}", flush=True)

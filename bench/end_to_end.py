@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from app.folding.fold_worker import SMALL_INBOX
+from bench.corpora import CORPORA
 from bench.history import fill_history
 from bench.measure import table
 from bench.results import save
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument(
         "--asgi", action="store_true", help="POSTs that the fast path leaves to the ASGI app"
     )
+    parser.add_argument("--corpus", choices=CORPORA, default="usual", help="the form of the lines")
     parser.add_argument("--keep", action="store_true", help="save to bench/results/")
     arguments = parser.parse_args()
     if arguments.grow:
@@ -78,6 +80,8 @@ def main() -> None:
     else:
         print("\n### CPU seconds per million lines, end to end\n")
         name = "end_to_end_asgi" if arguments.asgi else "end_to_end"
+        if arguments.corpus != "usual":
+            name += f"_{arguments.corpus}"
         report(name, list(_headline_cases(arguments)), arguments)
 
 
@@ -140,6 +144,7 @@ def _headline_cases(arguments: argparse.Namespace) -> Iterator[Case]:
     ):
         posts = arguments.posts or dict(HEADLINE).get(number, HEADLINE[-1][1])
         load = Load(posts, lines, number, dynos, arguments.connections, arguments.asgi)
+        load = load._replace(corpus=arguments.corpus)
         yield Case(load, workers)
 
 

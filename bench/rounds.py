@@ -28,6 +28,7 @@ class Load(NamedTuple):
     dynos: int = 8
     connections: int = 32
     asgi: bool = False  # with a header that the fast path does not accept
+    corpus: str = "usual"  # of bench.corpora
 
     @property
     def name(self) -> str:
@@ -46,7 +47,7 @@ class Costs:
 
 def run_round(load: Load, target: Target, costs: Costs | None) -> None:
     """Run one round and add its costs; the warm-up round has no `costs`."""
-    corpus = posts(load.lines_per_post, load.dynos, load.apps)
+    corpus = posts(load.lines_per_post, load.dynos, load.apps, load.corpus)
     count = max(load.posts, target.posts_min)
     total = sent_totals(corpus, count)
     source = requests(corpus, load.apps, load.name, asgi=load.asgi)

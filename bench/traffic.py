@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from app.rollup.statuses import status_label
 from app.traffic.simulated_lines import SimulatedLine
+from bench.corpora import in_form
 from bench.corpus import SHARES, in_shares, lines_by_class, restamp
 
 CORPUS_LINES = 20_000  # distinct lines; longer runs repeat them under other frame ids
@@ -50,31 +51,28 @@ class Totals:
                 counter[name] += times * count
 
 
-def posts(lines: int, dynos: int, apps: int = 1) -> list[Post]:
-    """The corpus in bodies of `lines` lines, with current times. Their number is coprime to the
+def posts(lines: int, dynos: int, apps: int = 1, corpus: str = "usual") -> list[Post]:
+    """A corpus in bodies of `lines` lines, with current times. Their number is coprime to the
     number of apps, so each app sends every body when apps take turns.
     """
     count = max(1, CORPUS_LINES // lines)
     while gcd(count, apps) > 1:
         count -= 1
     start_s = time.time() - count * lines / STAMPED_PER_S
-    corpus = _corpus(dynos)
-    corpus_posts = []
-    for first in range(0, count * lines, lines):
-        chosen = corpus[first : first + lines]
-        frames = [
-            restamp(line.frame, start_s + (first + index) / STAMPED_PER_S)
-            for index, line in enumerate(chosen)
-        ]
-        corpus_posts.append(Post(b"".join(frames), lines, *_truth(chosen)))
-    return corpus_posts
+    stamped_lines = [
+        line._replace(frame=restamp(line.frame, start_s + index / STAMPED_PER_S))
+        for index, line in enumerate(_lines(dynos)[: count * lines])
+    ]
+    corpus_lines = in_form(stamped_lines, corpus)
+    return [_post(corpus_lines[first : first + lines]) for first in range(0, count * lines, lines)]
 
 
 @cache
-def _corpus(dynos: int) -> list[SimulatedLine]:
+def _lines(dynos: int) -> list[SimulatedLine]:
     return list(islice(in_shares(lines_by_class(dynos), SHARES), CORPUS_LINES))
 
 
-def _truth(lines: list[SimulatedLine]) -> tuple[Counter[str], Counter[str]]:
+def _post(lines: list[SimulatedLine]) -> Post:
     statuses = Counter(status_label(line.status) for line in lines if line.status is not None)
-    return statuses, Counter(line.code for line in lines if line.code)
+    codes = Counter(line.code for line in lines if line.code)
+    return Post(b"".join(line.frame for line in lines), len(lines), statuses, codes)
