@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from itertools import cycle, islice
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ def class_of(frame: bytes) -> str:
     return "runtime" if b" sample#" in frame else "other"
 
 
+@cache
 def lines_by_class(dynos: int = 8) -> dict[str, list[SimulatedLine]]:
     """Lines of an app, without H31: there the baseline would trust text that the client wrote."""
     lines: dict[str, list[SimulatedLine]] = {name: [] for name in SHARES}

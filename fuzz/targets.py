@@ -10,6 +10,7 @@ from fuzz import drain, stored, wire
 CORPUS = Path(__file__).parent / "corpus"  # one folder per target, of inputs worth keeping
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
+    "aggregation": wire.aggregation,
     "batch": stored.batch,
     "body": drain.body,
     "client_text": wire.client_text,
@@ -20,7 +21,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "packing": stored.packing,
     "platform_line": wire.platform_line,
     "received_batch": stored.received_batch,
-    "runtime_names": wire.runtime_names,
     "section": stored.section,
     "syslog": wire.syslog,
 }

@@ -16,7 +16,6 @@ from app.traffic.log_input import LogInput, LogInputError
 from app.traffic.log_line import LogLine
 from parsers import dispatch
 from parsers.framing import COUNT_MAX, Damage, FrameReader, split
-from parsers.runtime_metrics import SAMPLE_PAIR
 from parsers.samples import (
     REASONS,
     HerokuError,
@@ -27,6 +26,7 @@ from parsers.samples import (
     StateChange,
 )
 from parsers.syslog_header import EARLIEST_MS, LATEST_MS, Message, parse_message, parse_timestamp_ms
+from tests.support.forms import assert_same_aggregation
 
 AT_MS = 1_795_341_600_000  # 2026-11-22T10:00:00Z
 READER_LIMITS = (COUNT_MAX, 1_000, 40)
@@ -160,13 +160,9 @@ def _check_sample(sample: Sample) -> None:
             assert _STATE.fullmatch(after)
 
 
-def runtime_names(data: bytes) -> None:
-    """A line of the common form gives the same result in one pass as name by name."""
-    source = b"source=web.1 dyno=heroku.1.0f0f"
-    text = source + data
-    if data[:1] == b" " and SAMPLE_PAIR.match(data):
-        # With two spaces it is no longer of the common form, but has the same names and values.
-        assert _parse(text) == _parse(source + b" " + data)
+def aggregation(data: bytes) -> None:
+    """The compiled aggregator counts the same as the Python one in any body."""
+    assert_same_aggregation(data)
 
 
 def client_text(data: bytes) -> None:

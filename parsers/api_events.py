@@ -100,32 +100,35 @@ def _stack(match: re.Match[bytes]) -> str:
     return f"from {match[1].decode()} to {match[2].decode()}"
 
 
-def _kinds() -> Iterator[tuple[str, bytes, Callable[[re.Match[bytes]], str]]]:
-    """The kind of each line, its pattern, and what makes its detail."""
-    yield "build", rb"(?:Build|Slug compilation) (started|succeeded|failed)\b", _first_group
-    yield "build", rb"Slug compilation finished\b", lambda _: "succeeded"
-    yield "deploy", rb"Deploy ([0-9a-f]{4,64})\b", _first_group
-    yield "deploy", rb"Deployed %b%b" % (_list_of(_IMAGE, b", "), _END), _images
-    yield "release", rb"Release (v[0-9]{1,9}) (created|command failed)\b", _release
-    yield "release", rb"Running release (v[0-9]{1,9}) commands?\b", _running_release
-    yield "rollback", rb"Rollback to (v[0-9]{1,9})\b", _first_group
-    yield "scale", rb"Scaled to %b%b" % (_list_of(_SIZE, b" "), _END), _scale
-    yield "scale", rb"Scale to %b%b" % (_list_of(_OLD_SIZE, b", "), _END), _scale
+def _kinds() -> Iterator[tuple[bytes, str, bytes, Callable[[re.Match[bytes]], str]]]:
+    """The first letters of each line, its kind, its pattern, and what makes its detail."""
+    yield b"BS", "build", rb"(?:Build|Slug compilation) (started|succeeded|failed)\b", _first_group
+    yield b"S", "build", rb"Slug compilation finished\b", lambda _: "succeeded"
+    yield b"D", "deploy", rb"Deploy ([0-9a-f]{4,64})\b", _first_group
+    yield b"D", "deploy", rb"Deployed %b%b" % (_list_of(_IMAGE, b", "), _END), _images
+    yield b"R", "release", rb"Release (v[0-9]{1,9}) (created|command failed)\b", _release
+    yield b"R", "release", rb"Running release (v[0-9]{1,9}) commands?\b", _running_release
+    yield b"R", "rollback", rb"Rollback to (v[0-9]{1,9})\b", _first_group
+    yield b"S", "scale", rb"Scaled to %b%b" % (_list_of(_SIZE, b" "), _END), _scale
+    yield b"S", "scale", rb"Scale to %b%b" % (_list_of(_OLD_SIZE, b", "), _END), _scale
     names = _list_of(_NAME, b", ")
-    yield "config", rb"(Set|Unset|Remove) %b config vars?\b" % names, _config
-    yield "config", rb"Config (add|remove) %b%b" % (names, _END), _config
-    yield "addon", rb"(Attach|Detach|Update) (%b)(?=\s|\Z)" % _NAME, _verb_and_name
-    yield "addon", rb"Add-on (add|remove|update) (%b)%b" % (_REF, _END), _verb_and_name
-    yield "addon", rb"@ref:(%b) completed provisioning\b" % _REF, _provisioned
-    yield "stack", rb"Stack changed from (%b) to (%b)%b" % (_STACK, _STACK, _END), _stack
+    yield b"SUR", "config", rb"(Set|Unset|Remove) %b config vars?\b" % names, _config
+    yield b"C", "config", rb"Config (add|remove) %b%b" % (names, _END), _config
+    yield b"ADU", "addon", rb"(Attach|Detach|Update) (%b)(?=\s|\Z)" % _NAME, _verb_and_name
+    yield b"A", "addon", rb"Add-on (add|remove|update) (%b)%b" % (_REF, _END), _verb_and_name
+    yield b"@", "addon", rb"@ref:(%b) completed provisioning\b" % _REF, _provisioned
+    yield b"S", "stack", rb"Stack changed from (%b) to (%b)%b" % (_STACK, _STACK, _END), _stack
 
 
-_KINDS = [(kind, re.compile(pattern), detail_of) for kind, pattern, detail_of in _kinds()]
+_KINDS: dict[bytes, list[tuple[str, re.Pattern[bytes], Callable[[re.Match[bytes]], str]]]] = {}
+for _letters, _kind, _pattern, _detail_of in _kinds():
+    for _letter in _letters:
+        _KINDS.setdefault(bytes([_letter]), []).append((_kind, re.compile(_pattern), _detail_of))
 
 
 def parse(text: bytes) -> Event | None:
     """The event of a line of app[api]; None for a line of any other kind."""
-    for kind, pattern, detail_of in _KINDS:
+    for kind, pattern, detail_of in _KINDS.get(text[:1], ()):
         if match := pattern.match(text):
             return Event(kind, "", detail_of(match))
     return None

@@ -35,15 +35,19 @@ import re
 
 from parsers.samples import ROUTER_SOURCE, ParseError, Request, source_of
 
+CODE_FIELD = b"code"
+CLIENT_FIELDS = (b"method", b"path", b"host", b"request_id", b"fwd")  # the first of these
+TAIL_FIELDS = (b"dyno", b"connect", b"service", b"status", b"bytes")
+
 _COMMON_TAIL = re.compile(
     rb" dyno=([^ \"]*) connect=(?:([0-9]{1,10})(?:ms)?)? service=(?:([0-9]{1,10})(?:ms)?)?"
     rb" status=([1-5][0-9]{2})? bytes=([0-9]{0,15})(?:[ \n][^\"]*)?"
 )
-_CODE = re.compile(rb"(?:^| )code=([^\s]*)")
+_CODE = re.compile(rb"(?:^| )%b=([^\s]*)" % CODE_FIELD)
 _FIRST_FORM_CODE = re.compile(rb"Error (H[0-9]{2}) \(")
-_CLIENT_FIELD = re.compile(rb"(?:^| )(?:method|path|host|request_id|fwd)=")
+_CLIENT_FIELD = re.compile(rb"(?:^| )(?:%b)=" % b"|".join(CLIENT_FIELDS))
 _USABLE_CODE = re.compile(rb"[A-Za-z0-9-]{1,16}")
-_FIELD = re.compile(rb"(?:^| )(dyno|connect|service|status|bytes)=\"?([^\s\"]*)")
+_FIELD = re.compile(rb"(?:^| )(%b)=\"?([^\s\"]*)" % b"|".join(TAIL_FIELDS))
 
 _MS = re.compile(rb"([0-9]{1,10})(?:ms)?")
 _STATUS = re.compile(rb"[1-5][0-9]{2}")

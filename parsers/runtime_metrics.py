@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from parsers.samples import Measurements, ParseError, RuntimeMetrics
 
-SAMPLE_PAIR = re.compile(rb"(?:^| )sample#([a-z0-9_]+)=([^\s]*)")
+_SAMPLE = re.compile(rb" sample#([a-z0-9_]+)=(\S*)")
 _QUANTITY = re.compile(rb"([0-9]{1,13})(?:\.([0-9]{1,9}))?([A-Za-z]{0,5})")
 _RUNNING = re.compile(rb"Process running mem=([0-9.]+[A-Za-z]+)\(([0-9.]+)%\)\s*")
 _PAGES = re.compile(rb"([0-9]{1,15})(?:pages)?")
@@ -32,7 +32,7 @@ _MILLIONTHS = 1_000_000
 # Bytes per unit. Heroku writes MB and means 2^20 bytes; memory is stored in hundredths of that. A
 # quantity without a unit is rejected, since it could be in any.
 _MEBIBYTE = 2**20
-_UNIT_BYTES = {
+UNIT_BYTES = {
     b"MB": _MEBIBYTE,
     b"M": _MEBIBYTE,
     b"GB": 2**30,
@@ -63,69 +63,42 @@ def _parse_quantity(text: bytes) -> tuple[int, bytes] | None:
     return hundredths, unit
 
 
-def _parse_memory(text: bytes) -> int | None:
+def parse_memory(text: bytes) -> int | None:
     """Hundredths of an MB."""
     quantity = _parse_quantity(text)
-    if quantity is None or quantity[1] not in _UNIT_BYTES:
+    if quantity is None or quantity[1] not in UNIT_BYTES:
         return None
-    if quantity[1] == b"MB":
-        return quantity[0]
-    hundredths_of_byte = quantity[0] * _UNIT_BYTES[quantity[1]]
+    hundredths_of_byte = quantity[0] * UNIT_BYTES[quantity[1]]
     value = (2 * hundredths_of_byte + _MEBIBYTE) // (2 * _MEBIBYTE)
     return value if value <= _VALUE_MAX else None
 
 
-def _parse_pages(text: bytes) -> int | None:
+def parse_pages(text: bytes) -> int | None:
+    """Pages."""
     match = _PAGES.fullmatch(text)
     return int(match[1]) if match else None
 
 
-def _parse_load(text: bytes) -> int | None:
+def parse_load(text: bytes) -> int | None:
     """Hundredths of a task."""
     quantity = _parse_quantity(text)
     return quantity[0] if quantity is not None and not quantity[1] else None
 
 
-_GAUGES: dict[bytes, tuple[str, Callable[[bytes], int | None]]] = {
+GAUGES: dict[bytes, tuple[str, Callable[[bytes], int | None]]] = {
     **{
-        b"memory_" + name: (f"memory_{name.decode()}_bytes", _parse_memory)
+        b"memory_" + name: (f"memory_{name.decode()}_bytes", parse_memory)
         for name in (b"total", b"rss", b"cache", b"swap", b"quota")
     },
-    b"memory_pgpgin": ("memory_pgpgin_pages", _parse_pages),
-    b"memory_pgpgout": ("memory_pgpgout_pages", _parse_pages),
-    b"load_avg_1m": ("load_avg_1m", _parse_load),
-    b"load_avg_5m": ("load_avg_5m", _parse_load),
-    b"load_avg_15m": ("load_avg_15m", _parse_load),
+    b"memory_pgpgin": ("memory_pgpgin_pages", parse_pages),
+    b"memory_pgpgout": ("memory_pgpgout_pages", parse_pages),
+    b"load_avg_1m": ("load_avg_1m", parse_load),
+    b"load_avg_5m": ("load_avg_5m", parse_load),
+    b"load_avg_15m": ("load_avg_15m", parse_load),
 }
-_TOTAL = "memory_total_bytes"
-_QUOTA = "memory_quota_bytes"
-_USED_RATIO = "memory_quota_used_ratio"
-
-
-def _common_line(*samples: tuple[str, bytes]) -> tuple[re.Pattern[bytes], tuple[str, ...]]:
-    """A pattern for a whole line of these samples, and the gauge of each of its groups."""
-    pattern = rb"source=[^ ]+ dyno=[^ ]+" + b"".join(sample for _, sample in samples) + rb"\s*"
-    return re.compile(pattern), tuple(name for name, _ in samples)
-
-
-# The two lines as Heroku writes them are read with one pattern each, for speed. Their numbers have
-# two decimals, so without the point they are hundredths. Any other line is read name by name.
-_COMMON_LINES = (
-    _common_line(
-        ("memory_total_bytes", rb" sample#memory_total=([0-9]{1,9}\.[0-9]{2})MB"),
-        ("memory_rss_bytes", rb" sample#memory_rss=([0-9]{1,9}\.[0-9]{2})MB"),
-        ("memory_cache_bytes", rb" sample#memory_cache=([0-9]{1,9}\.[0-9]{2})MB"),
-        ("memory_swap_bytes", rb" sample#memory_swap=([0-9]{1,9}\.[0-9]{2})MB"),
-        ("memory_pgpgin_pages", rb" sample#memory_pgpgin=([0-9]{1,15})pages"),
-        ("memory_pgpgout_pages", rb" sample#memory_pgpgout=([0-9]{1,15})pages"),
-        ("memory_quota_bytes", rb"(?: sample#memory_quota=([0-9]{1,9}\.[0-9]{2})MB)?"),
-    ),
-    _common_line(
-        ("load_avg_1m", rb" sample#load_avg_1m=([0-9]{1,9}\.[0-9]{2})"),
-        ("load_avg_5m", rb" sample#load_avg_5m=([0-9]{1,9}\.[0-9]{2})"),
-        ("load_avg_15m", rb" sample#load_avg_15m=([0-9]{1,9}\.[0-9]{2})"),
-    ),
-)
+TOTAL = "memory_total_bytes"
+QUOTA = "memory_quota_bytes"
+USED_RATIO = "memory_quota_used_ratio"
 
 
 def parse(source: str, text: bytes) -> RuntimeMetrics | None:
@@ -137,14 +110,14 @@ def parse(source: str, text: bytes) -> RuntimeMetrics | None:
     Raises:
         ParseError: the line has such metrics, but none is readable (reason "runtime").
     """
-    values = _read_common_line(text) or _read_by_name(text)
+    values = _read_values(text)
     if not values:
         return None
-    quota = values.get(_QUOTA)
-    if quota and _TOTAL in values:
-        ratio = _millionths(values[_TOTAL], quota)
+    quota = values.get(QUOTA)
+    if quota and TOTAL in values:
+        ratio = _millionths(values[TOTAL], quota)
         if ratio <= _VALUE_MAX:
-            values[_USED_RATIO] = ratio
+            values[USED_RATIO] = ratio
     return RuntimeMetrics(source, tuple(values.items()))
 
 
@@ -155,7 +128,7 @@ def parse_running(source: str, text: bytes) -> Measurements:
         ParseError: the line is incomplete or has another form (reason "runtime").
     """
     match = _RUNNING.fullmatch(text)
-    memory = _parse_memory(match[1]) if match else None
+    memory = parse_memory(match[1]) if match else None
     percent = _parse_quantity(match[2]) if match else None
     if memory is None or percent is None:
         raise ParseError("runtime")
@@ -163,25 +136,14 @@ def parse_running(source: str, text: bytes) -> Measurements:
     return Measurements(source, (("memory_running_bytes", memory), ("memory_running_ratio", ratio)))
 
 
-def _read_common_line(text: bytes) -> dict[str, int] | None:
-    for pattern, gauges in _COMMON_LINES:
-        if match := pattern.fullmatch(text):
-            return {
-                gauge: int(number.replace(b".", b""))
-                for gauge, number in zip(gauges, match.groups(), strict=True)
-                if number
-            }
-    return None
-
-
-def _read_by_name(text: bytes) -> dict[str, int]:
+def _read_values(text: bytes) -> dict[str, int]:
     values: dict[str, int] = {}
     has_gauge = False
-    for name, quantity in SAMPLE_PAIR.findall(text):
-        if name not in _GAUGES:
+    for name, quantity in _SAMPLE.findall(text):
+        if name not in GAUGES:
             continue
         has_gauge = True
-        gauge, parse_value = _GAUGES[name]
+        gauge, parse_value = GAUGES[name]
         value = parse_value(quantity)
         if value is not None:
             values.setdefault(gauge, value)

@@ -1,97 +1,54 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""The compiled app.ingest.aggregator.Aggregator: a fast path for the common forms of lines.
+"""The compiled app.ingest.aggregator.Aggregator.
 
-A line is read here only if it has exactly a common form, byte by byte: a complete frame that ends
-at a newline, a header with a time in UTC, and the text of a finished request, of runtime metrics,
-of a dyno event, or of an app's own output, which is only counted.
+It reads frames, headers, and the lines of which there are many: those of the router and runtime
+metrics, by their keys, and an app's own output, which is only counted. A short line of a dyno is
+read once, and counted the same way whenever it repeats.
 
-Every other frame goes to the Python Aggregator, which defines the meaning of all lines. At the end
-both results are merged. So a form that is unknown here costs only time.
+Every other message is read by the Python parsers, which define the meaning of all. So a form that
+is unknown here costs only the time of this one message.
 """
 
 cimport cython
 
-from itertools import islice
+from libc.string cimport memcmp
 
-from libc.string cimport memcmp, memcpy
-
+from app.ingest._frames cimport DAMAGE, FRAME, Body, next_item
+from app.ingest._lines cimport (
+    COUNTED, IGNORED, LOAD, MEMORY, PAGES, UNDECIDED, UNKNOWN, UNPARSED, Readings, Request,
+    add_used_ratio, read_overflow, read_readings, read_request, read_running,
+)
+from app.ingest._message cimport Clock, Message, read_message, skip_structured_data
+from app.ingest._text cimport KEYS_MAX, Bytes, Keys, Text, begins_with, find_key, size_of, skip_word
 from app.rollup._names cimport Name, hash_of, name_at
 from app.rollup._rollup cimport (
-    RECENT_SOURCES,
-    ProcessType,
-    GaugeSummary,
-    Source,
-    FastRollup,
-    TimingTotals,
-    add_count,
-    add_counts,
-    add_gauge,
-    get_bins,
-    add_requests,
-    saturating_add,
-    get_rows,
-    get_source,
-)
-from app.ingest._line_forms cimport (
-    skip_prefix,
-    Bytes,
-    read_digits,
-    skip_error_code,
-    Line,
-    skip_lowercase,
-    is_blank,
-    read_runtime_metrics,
-    read_request,
-    RuntimeMetrics,
-    Request,
-    find_space,
-    common_frame,
+    GAUGES, RECENT_SOURCES, FastRollup, GaugeSummary, ProcessType, Source, TimingTotals,
+    add_count, add_counts, add_gauge, add_requests, get_bins, get_rows, get_source, saturating_add,
 )
 
 from app.ingest import aggregator as ingest
+from app.ingest.aggregator import ActivityTimes, AggregatedBody, count_entries, covering_range
 from app.rollup._encoder import pack_batch
-from app.ingest.aggregator import (
-    MINUTE_S,
-    AggregatedBody,
-    ActivityTimes,
-    count_entries,
-    covering_range,
-)
-from app.rollup.rollup import (
-    DEFAULT_LIMITS,
-    MEASURED,
-    NOT_YET_RUN,
-    TERMINATED,
-    is_created_release,
-    measured,
-)
+from app.rollup.rollup import DEFAULT_LIMITS, Rollup, is_created_release
 from app.rollup.schema import (
-    CONNECT_FAILED,
-    CONNECT_OK,
-    CORE_GAUGES,
-    SECTION,
-    SERVICE_FAILED,
-    SERVICE_OK,
+    CONNECT_FAILED, CONNECT_OK, CORE_GAUGES, EVENT, SECTION, SERVICE_FAILED, SERVICE_OK,
 )
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
-from app.rollup.summaries import LatestText
-from parsers import api_events as events
-from parsers import dispatch, router
-from parsers.framing import split, split_in_steps
+from app.rollup.summaries import COUNT, LatestText
+from app.rollup.summaries import GaugeSummary as PyGaugeSummary
+from parsers import dispatch, dyno, router, runtime_metrics
 from parsers.samples import (
-    KILLING_ERRORS,
-    LIFECYCLE_EVENTS,
-    ROUTER_SOURCE,
-    Event,
-    Measurements,
-    ParseError,
+    APP_EVENTS, LOG_STREAM_SOURCE, ROUTER_SOURCE, Event, HerokuError, ParseError, RuntimeMetrics,
 )
-from parsers.syslog_header import parse_timestamp_ms
+from parsers.syslog_header import parse_message
 
 cdef enum:
-    ROUTER_HEADER_BYTES_MAX = 128  # Heroku writes 22
-    TABLE = 65536
+    KNOWN_LINES_MAX = 2_048
+    KNOWN_BYTES_MAX = 128
+    TABLE = 65_536
+    MINUTE_MS = 60_000
+    MINUTE_S = 60
 
 cdef unsigned short _bin_of[TABLE]
 cdef int _index
@@ -102,99 +59,173 @@ for _index in range(TABLE):
 cdef int _SERVICE_OK = SERVICE_OK, _SERVICE_FAILED = SERVICE_FAILED
 cdef int _CONNECT_OK = CONNECT_OK, _CONNECT_FAILED = CONNECT_FAILED
 cdef int _FIRST_FAILED = FIRST_FAILED, _SWITCHING_PROTOCOLS = SWITCHING_PROTOCOLS
-cdef long long MINUTE_MS = 60_000
 cdef int FRAMES_PER_STEP = ingest.FRAMES_PER_STEP
-cdef int MINUTE_BYTES = 16  # 2026-11-22T10:00
-cdef int SECOND_BYTES = 19
-cdef int TIME_BYTES = 32  # 2026-11-22T10:00:00.123456+00:00
-
-# The gauges of _line_forms.pxd, in its order.
-cdef int _gauges[11]
-_gauges[:] = [
-    CORE_GAUGES[name]
-    for name in (
-        *(f"memory_{kind}_bytes" for kind in ("total", "rss", "cache", "swap")),
-        *(f"memory_{kind}_pages" for kind in ("pgpgin", "pgpgout")),
-        "memory_quota_bytes",
-        "memory_quota_used_ratio",
-        *(f"load_avg_{minutes}m" for minutes in (1, 5, 15)),
-    )
-]
 
 
-# The routes of parsers.dispatch: the origins ("app api") that have a parser, and the beginnings of
-# a dyno's lines that do. All other lines are ignored.
-cdef enum:
-    WORDS_MAX = 64
+# --- the keys of lines, from the tables of the parsers ---------------------------------------------
 
 cdef enum:
-    IGNORED, ROUTER, API, PYTHON
+    PYTHON, ROUTER, LOG_STREAM, RUNTIME, RUNNING  # which reader a line has
 
-cdef struct Word:
-    Bytes at
-    Py_ssize_t size
-    int route
-
-cdef list _words = []  # owns the bytes
-cdef Word _origins[WORDS_MAX]
-cdef Word _beginnings[WORDS_MAX]
-cdef int _origin_count = 0, _beginning_count = 0
-cdef bint _is_first_byte[256]  # of a beginning
+cdef list _prefixes = []  # owns the bytes
 
 
-cdef Word _word(bytes word, int route):
-    cdef Word entry
-    _words.append(word)
-    entry.at = word
-    entry.size = len(word)
-    entry.route = route
-    return entry
+cdef Keys make_keys(entries) except *:
+    """Make keys of (prefix, kind, number)."""
+    cdef Keys keys
+    cdef bytes prefix
+    keys.count = 0
+    assert len(entries) <= KEYS_MAX, "raise KEYS_MAX"
+    for prefix, kind, number in entries:
+        _prefixes.append(prefix)
+        keys.keys[keys.count].prefix = prefix
+        keys.keys[keys.count].size = len(prefix)
+        keys.keys[keys.count].kind = kind
+        keys.keys[keys.count].number = number
+        keys.count += 1
+    return keys
 
 
-assert len(dispatch.BY_ORIGIN) <= WORDS_MAX, "raise WORDS_MAX"
-assert len(dispatch.BY_BEGINNING) <= WORDS_MAX, "raise WORDS_MAX"
-for _origin, _parse in dispatch.BY_ORIGIN.items():
-    _route = {router.parse: ROUTER, events.parse: API}.get(_parse, PYTHON)
-    _origins[_origin_count] = _word(b" ".join(_origin), _route)
-    _origin_count += 1
-for _beginning, _ in dispatch.BY_BEGINNING:
-    _beginnings[_beginning_count] = _word(_beginning, PYTHON)
-    _is_first_byte[_beginning[0]] = True
-    _beginning_count += 1
+_READERS = {
+    router.parse: ROUTER,
+    dyno.parse_stream_error: LOG_STREAM,
+    runtime_metrics.parse: RUNTIME,
+    runtime_metrics.parse_running: RUNNING,
+}
+_KINDS = {
+    runtime_metrics.parse_memory: MEMORY,
+    runtime_metrics.parse_pages: PAGES,
+    runtime_metrics.parse_load: LOAD,
+}
+cdef list _origin_parsers = list(dispatch.BY_ORIGIN.values())
+cdef Keys _origins = make_keys(
+    [
+        (b"%b %b " % origin, _READERS.get(parse, PYTHON), 0)
+        for origin, parse in dispatch.BY_ORIGIN.items()
+    ]
+)
+cdef Keys _beginnings = make_keys(
+    [(beginning, _READERS.get(parse, PYTHON), 0) for beginning, parse in dispatch.BY_BEGINNING]
+)
+cdef Keys _router_head = make_keys(
+    [(b"%b=" % name, 0, 0) for name in (router.CODE_FIELD, *router.CLIENT_FIELDS)]
+)
+cdef Keys _router_tail = make_keys([(b"%b=" % name, 0, 0) for name in router.TAIL_FIELDS[::-1]])
+cdef Keys _samples = make_keys(
+    [
+        (b"sample#%b=" % name, _KINDS.get(parse, UNKNOWN), CORE_GAUGES[gauge])
+        for name, (gauge, parse) in runtime_metrics.GAUGES.items()
+    ]
+)
+cdef Keys _units = make_keys(
+    [(unit, 0, size.bit_length() - 1) for unit, size in runtime_metrics.UNIT_BYTES.items()]
+)
+cdef int _TOTAL = CORE_GAUGES[runtime_metrics.TOTAL]
+cdef int _QUOTA = CORE_GAUGES[runtime_metrics.QUOTA]
+cdef int _USED_RATIO = CORE_GAUGES[runtime_metrics.USED_RATIO]
+cdef Clock _clock
 
 
-cdef int find_route(Bytes origin, Py_ssize_t size) noexcept:
-    """The route of APP-NAME PROCID."""
-    cdef int index
-    for index in range(_origin_count):
-        if _origins[index].size == size and not memcmp(_origins[index].at, origin, size):
-            return _origins[index].route
-    return IGNORED
+# --- known lines ----------------------------------------------------------------------------------
 
 
-cdef bint is_irrelevant(const Line *text) noexcept:
-    """Whether a dyno's line begins with a letter, and not as one that has a parser."""
-    cdef Py_ssize_t size = text.end - text.at
-    cdef int index
-    if size < 1 or not c"A" <= text.at[0] & 0xDF <= c"Z":
-        return False
-    if not _is_first_byte[text.at[0]]:
-        return True
-    for index in range(_beginning_count):
-        if _beginnings[index].size <= size and not memcmp(
-            _beginnings[index].at, text.at, _beginnings[index].size
-        ):
-            return False
-    return True
+@cython.final
+cdef class KnownLine:
+    """The rows that a line of a dyno counts, whichever dyno logs it, and whenever."""
+
+    cdef bint is_active  # whether it shows that the dyno is active
+    # (section, kind, column, count) of each row. Its key is source and column; without a column the
+    # source alone; with a kind it is the key of an event, which has a time, too.
+    cdef list counts
 
 
-# The last minute that was parsed, as text and in milliseconds. Most lines repeat it.
-cdef unsigned char _minute_text[16]
-cdef long long _minute_text_ms
+cdef str _ANY_DYNO = ".1"  # in the place of the source; no dyno has this name
+cdef dict _known_lines = {}  # by their text
 
-cdef struct Time:
-    long long ms
-    long long minute  # since the epoch
+
+cdef KnownLine read_known_line(parse, bytes text):
+    """Let Python read the line of a dyno; None if it is not one that only counts."""
+    cdef KnownLine line = KnownLine()
+    try:
+        sample = parse(_ANY_DYNO, text)
+    except ParseError:
+        return None
+    if sample is None:
+        return None
+    rollup = Rollup()
+    rollup.observe(sample, 0)
+    line.counts = []
+    for name, section in SECTION.items():
+        for key, count in rollup.rows(section).items():
+            columns = section.columns_of(key)
+            if name == "active_minutes":
+                line.is_active = True
+            elif section.keys == EVENT:
+                line.counts.append((name, columns[1], columns[3], count))
+            elif section.values is COUNT and columns[0] == _ANY_DYNO and len(columns) <= 2:
+                line.counts.append((name, None, columns[1] if columns[1:] else None, count))
+            else:
+                return None
+    return line
+
+
+# --- the aggregator -------------------------------------------------------------------------------
+
+
+@cython.final
+cdef class BodyInSteps:
+    """A body, and how far it was read."""
+
+    cdef bytes data
+    cdef Body body
+
+    def __cinit__(self, bytes data, Py_ssize_t start):
+        cdef Bytes begin = data
+        if not 0 <= start <= len(data):
+            raise ValueError(start)
+        self.data = data
+        self.body.begin = self.body.at = self.body.newline = begin + start
+        self.body.end = begin + len(data)
+        self.body.search = NULL
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(16)
+cdef class Minute:
+    """What the messages of one minute add up to."""
+
+    cdef long long number  # since the epoch
+    cdef unsigned long long bit  # of the minute in Source.active_minutes
+    cdef bint is_accepted  # entirely
+    cdef FastRollup rollup
+    cdef dict ledger
+    cdef long long counted, ignored  # not in the ledger yet
+
+    def __cinit__(self, long long number, bint is_accepted, dict ledger):
+        self.number = number
+        self.bit = <unsigned long long>1 << (number % 60 + 60) % 60
+        self.is_accepted = is_accepted
+        self.rollup = FastRollup()
+        self.ledger = ledger
+
+    cdef dict complete_ledger(self):
+        add_messages(self.ledger, "counted", self.counted)
+        add_messages(self.ledger, "ignored", self.ignored)
+        add_messages(self.ledger, "received", self.counted + self.ignored)
+        self.counted = self.ignored = 0
+        return self.ledger
+
+
+cdef int add_messages(dict ledger, str name, long long messages) except -1:
+    if messages:
+        ledger[name] = ledger.get(name, 0) + messages
+    return 0
+
+
+cdef int count_unparsed(dict ledger, str reason) except -1:
+    add_messages(ledger, "received", 1)
+    return add_messages(ledger, f"unparsed:{reason}", 1)
 
 
 @cython.final
@@ -202,135 +233,106 @@ cdef class Aggregator:
     """The compiled app.ingest.aggregator.Aggregator."""
 
     cdef object _limits
-    cdef object _arrived, _acceptance
-    cdef object _fallback  # the Python Aggregator for other forms; None until there are any
-    cdef object _body  # the result of build_body
-    cdef dict _rollups  # by start of their minute
-    cdef dict _ledgers  # by the same minutes
+    cdef dict _minutes  # by start
+    cdef dict _body_ledger
     cdef long long _arrived_s, _earliest_ms, _latest_ms
     cdef long long _first_ms, _last_ms, _runtime_metrics_ms
-    cdef bint _out_of_sync  # the next frame does not have the common form
-    # The minute of the last line. Most lines fall into the same one.
-    cdef long long _minute
-    cdef bint _is_minute_accepted
-    cdef FastRollup _current
-    cdef long long _counted, _ignored, _promised
-    # The bytes between time and text of the last router line. Most router lines repeat them.
-    cdef unsigned char _router_header[ROUTER_HEADER_BYTES_MAX]
-    cdef Py_ssize_t _router_header_size  # 0 before the first router line
+    cdef Minute _minute  # of the current message. Most fall into the same one.
+    cdef Minute _outside  # for messages outside the acceptance window; its rollup is dropped
 
     def __init__(self, double arrived_s, acceptance, limits=DEFAULT_LIMITS):
         cdef double past_s = acceptance.past_s
         cdef double future_s = acceptance.future_s
         self._limits = limits
-        self._arrived = arrived_s
-        self._acceptance = acceptance
         self._arrived_s = <long long>arrived_s
         self._earliest_ms = <long long>((arrived_s - past_s) * 1000)
         self._latest_ms = <long long>((arrived_s + future_s) * 1000)
         self._reset()
 
     cdef int _reset(self) except -1:
-        self._fallback = self._body = self._current = None
-        self._rollups = {}
-        self._ledgers = {}
-        self._first_ms = self._last_ms = self._runtime_metrics_ms = self._promised = 0
-        self._minute = -1
+        self._minutes = {}
+        self._body_ledger = {}
+        self._minute = self._outside = None
+        self._first_ms = self._last_ms = self._runtime_metrics_ms = 0
         return 0
 
     def add_body_in_steps(self, bytes data, Py_ssize_t start=0):
-        cdef Py_ssize_t position
-        if not 0 <= start <= len(data):
-            raise ValueError(start)
-        self._out_of_sync = False
-        position = self._add_common_frames(data, start)
-        while position < len(data):
+        cdef BodyInSteps body = BodyInSteps(data, start)
+        while self._add_step(&body.body):
             yield
-            if not self._out_of_sync:
-                position = self._add_common_frames(data, position)
-                continue
-            # parsers.framing handles the damage, and splits the rest of this body.
-            for step in split_in_steps(data[position:], ingest.FRAMES_PER_STEP):
-                yield
-                self.add_frames(step)
-            return
 
     def add_body(self, bytes data, Py_ssize_t start=0, long long msg_count=0):
-        cdef Py_ssize_t position = start
-        if not 0 <= start <= len(data):
-            raise ValueError(start)
-        self._promised += msg_count
-        self._out_of_sync = False
-        while position < len(data) and not self._out_of_sync:
-            position = self._add_common_frames(data, position)
-        if position < len(data):
-            self.add_frames(split(data[position:]))
+        cdef BodyInSteps body = BodyInSteps(data, start)
+        self.add_promised(msg_count)
+        while self._add_step(&body.body):
+            continue
 
-    cdef Py_ssize_t _add_common_frames(self, bytes body, Py_ssize_t position) except -1:
-        """Add up to FRAMES_PER_STEP frames from `position`; returns the position of the next one.
-
-        Sets _out_of_sync if the next one does not have the common form.
-        """
-        cdef Bytes begin = body
-        cdef Bytes end = begin + len(body)
-        cdef Bytes at = begin + position
-        cdef Bytes message
-        cdef Py_ssize_t size
+    cdef bint _add_step(self, Body *body) except -1:
+        """Add up to FRAMES_PER_STEP frames; False at the end of the body."""
+        cdef Text message
+        cdef int item
         cdef int frames = 0
-        while at < end and frames < FRAMES_PER_STEP:
-            message = common_frame(at, end, &size)
-            if message == NULL:
-                self._out_of_sync = True
+        while frames < FRAMES_PER_STEP:
+            item = next_item(body, &message)
+            if item == FRAME:
+                self._add_message(message.at, message.end)
+            elif item == DAMAGE:
+                self.add_unreadable("frame")
+            else:
                 break
-            if not self._add_common(message, message + size):
-                self._open_fallback().add_frames((message[:size],))
-            at = message + size
             frames += 1
-        self._flush_counts()
-        return at - begin
+        self._outside = None
+        return body.at < body.end
 
     def add_frames(self, frames):
-        cdef bytes frame
-        cdef Bytes raw
-        for item in frames:
-            if type(item) is bytes:
-                frame = item
-                raw = frame
-                if self._add_common(raw, raw + len(frame)):
-                    continue
-            self._open_fallback().add_frames((item,))
-        self._flush_counts()
+        cdef bytes message
+        cdef Bytes begin
+        for frame in frames:
+            if isinstance(frame, bytes):
+                message = frame
+                begin = message
+                self._add_message(begin, begin + len(message))
+            else:
+                self.add_unreadable(frame.reason)
 
-    def add_unreadable(self, reason):
-        self._open_fallback().add_unreadable(reason)
+    def add_unreadable(self, str reason):
+        count_unparsed(self._body_ledger, reason)
 
-    def add_promised(self, messages):
-        self._promised += messages
+    def add_promised(self, long long messages):
+        add_messages(self._body_ledger, "promised", messages)
 
-    def add_lost(self, messages):
-        self._open_fallback().add_lost(messages)
+    def add_lost(self, long long messages):
+        add_messages(self._body_ledger, "lost_upstream", messages)
 
     @property
     def activity(self):
-        own = self._own_activity()
-        if self._fallback is None:
-            return own
-        fallback = self._fallback.activity
-        if not self._fallback.rollups:
-            return own
         if not self._last_ms:
-            return fallback
+            return ActivityTimes(self._arrived_s, self._arrived_s, 0)
         return ActivityTimes(
-            min(own.first_s, fallback.first_s),
-            max(own.last_s, fallback.last_s),
-            max(own.runtime_metrics_s, fallback.runtime_metrics_s),
+            self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
         )
 
+    @property
+    def time_range(self):
+        return covering_range(self._minutes, self._arrived_s)
+
+    @property
+    def entry_count(self):
+        """The number of entries in all rollups, a measure of memory."""
+        return count_entries(self._rollups().values())
+
+    cdef dict _rollups(self):
+        cdef Minute minute
+        return {start_s: minute.rollup for start_s, minute in self._minutes.items()}
+
     def build_body(self):
-        """Return all messages so far as one body; no more may be added afterwards."""
-        if self._body is None:
-            self._body = self._build_body()
-        return self._body
+        """Return all messages so far as one body."""
+        cdef Minute minute
+        ledgers = {start_s: minute.complete_ledger() for start_s, minute in self._minutes.items()}
+        return AggregatedBody(
+            *(self._arrived_s, self._rollups(), ledgers, self._body_ledger),
+            *(self.activity, self._limits),
+        )
 
     def take_body(self):
         """Return all messages so far as one body, and continue without them."""
@@ -338,414 +340,284 @@ cdef class Aggregator:
         self._reset()
         return body
 
-    @property
-    def entry_count(self):
-        """The number of entries in all rollups, a measure of memory."""
-        entries = count_entries(self._rollups.values())
-        return entries if self._fallback is None else entries + self._fallback.entry_count
-
     def pack(self):
-        """Pack the batch for the store; no more messages may be added afterwards."""
-        cdef dict rollups = self._rollups
-        cdef dict ledger = {}
+        """Pack the batch for the store."""
+        cdef Minute minute
         cdef FastRollup arrival_rollup
-        if self._fallback is not None:
-            return self.build_body().pack()
-        for minute_ledger in self._ledgers.values():
-            add_counts(ledger, minute_ledger)
-        if self._promised:
-            ledger["promised"] = self._promised
-        minute = self._arrived_s // MINUTE_S * MINUTE_S
-        arrival_rollup = rollups.get(minute)
+        cdef dict rollups = self._rollups()
+        cdef dict ledger = dict(self._body_ledger)
+        for minute in self._minutes.values():
+            add_counts(ledger, minute.complete_ledger())
+        start_s = self._arrived_s // MINUTE_S * MINUTE_S
+        arrival_rollup = rollups.get(start_s)
         if arrival_rollup is None:
-            arrival_rollup = FastRollup()
-            rollups = {**rollups, minute: arrival_rollup}
+            arrival_rollup = rollups[start_s] = FastRollup()
         arrival_rollup.ledger = ledger
         data = pack_batch(rollups, self._limits)
         arrival_rollup.ledger = {}
         return data
 
-    @property
-    def time_range(self):
-        if self._fallback is None:
-            return covering_range(self._rollups, self._arrived_s)
-        return covering_range({*self._rollups, *self._fallback.rollups}, self._arrived_s)
+    # --- messages ---------------------------------------------------------------------------------
 
-    cdef object _build_body(self):
-        cdef FastRollup fast_rollup
-        if self._fallback is None:
-            activity = self._own_activity()
-            body_ledger = {"promised": self._promised} if self._promised else {}
-        else:
-            activity = self.activity
-            if self._promised:
-                self._fallback.add_promised(self._promised)
-            fallback = self._fallback.build_body()
-            for minute, rollup in fallback.rollups.items():
-                fast_rollup = self._rollups.get(minute)
-                if fast_rollup is None:
-                    fast_rollup = self._rollups[minute] = FastRollup()
-                    self._ledgers[minute] = {}
-                fast_rollup.add(rollup)
-                add_counts(self._ledgers[minute], fallback.ledgers[minute])
-            body_ledger = fallback.body_ledger
-        return AggregatedBody(
-            self._arrived_s, self._rollups, self._ledgers, body_ledger, activity, self._limits
-        )
+    cdef int _add_message(self, Bytes at, Bytes end) except -1:
+        cdef Message message
+        cdef int outcome = UNDECIDED
+        if read_message(at, end, &_clock, &message):
+            self._select_minute(message.at_ms)
+            outcome = self._add_text(&message)
+        if outcome == UNDECIDED:
+            return self._add_in_python(at[: end - at])
+        return self._count(outcome, message.at_ms)
 
-    def _own_activity(self):
-        if not self._last_ms:
-            return ActivityTimes(self._arrived_s, self._arrived_s, 0)
-        return ActivityTimes(
-            self._first_ms // 1000, self._last_ms // 1000, self._runtime_metrics_ms // 1000
-        )
+    cdef int _add_in_python(self, bytes frame) except -1:
+        try:
+            message = parse_message(frame)
+        except ParseError as error:
+            return count_unparsed(self._body_ledger, error.reason)
+        self._select_minute(message.at_ms)
+        try:
+            sample = dispatch.parse(message)
+        except ParseError as error:
+            count_unparsed(self._minute.ledger, error.reason)
+            return self._count(UNPARSED, message.at_ms)
+        if sample is None:
+            return self._count(IGNORED, message.at_ms)
+        self._add_sample(sample, message.at_ms)
+        return self._count(COUNTED, message.at_ms)
 
-    cdef object _open_fallback(self):
-        if self._fallback is None:
-            self._fallback = ingest.Aggregator(self._arrived, self._acceptance, self._limits)
-        return self._fallback
-
-    cdef int _flush_counts(self) except -1:
-        """Add the counts of the current minute to its ledger."""
-        if self._current is None:
-            return 0
-        if self._counted or self._ignored:
-            ledger = self._ledgers[self._minute * MINUTE_S]
-            for name, messages in (
-                ("counted", self._counted),
-                ("ignored", self._ignored),
-                ("received", self._counted + self._ignored),
-            ):
-                if messages:
-                    ledger[name] = ledger.get(name, 0) + messages
-            self._counted = self._ignored = 0
+    cdef inline int _select_minute(self, long long at_ms) except -1:
+        """Make the minute of this time the current one, or `_outside`."""
+        cdef Minute minute = self._minute
+        cdef long long number = at_ms // MINUTE_MS - (at_ms % MINUTE_MS < 0)
+        if minute is None or minute.number != number or not minute.is_accepted:
+            self._minute = self._find_minute(at_ms, number)
         return 0
 
-    cdef bint _add_common(self, Bytes at, Bytes end) except -1:
-        """Add a message of a common form; False if it has another form, and nothing was added."""
-        cdef Time time
-        cdef Line text
-        cdef Bytes space = self._skip_time(at, end, &time)
-        if space == NULL:
-            return False
-        text.end = end
-        if self._repeats_router_header(space, end):
-            text.at = space + self._router_header_size
-            if not self._select_minute(&time) or not self._add_request(&text, &time):
-                return False
-        elif not self._add_with_header(space, &text, &time):
-            return False
-        self._current.messages = saturating_add(self._current.messages, 1)
-        if time.ms > self._last_ms:
-            self._last_ms = time.ms
-        if time.ms < self._first_ms or not self._first_ms:
-            self._first_ms = time.ms
-        return True
+    cdef Minute _find_minute(self, long long at_ms, long long number):
+        cdef long long begin_ms = number * MINUTE_MS
+        if not self._earliest_ms <= at_ms <= self._latest_ms:
+            if self._outside is None:
+                self._outside = Minute(0, False, self._body_ledger)
+            return self._outside
+        minute = self._minutes.get(number * MINUTE_S)
+        if minute is None:
+            is_accepted = self._earliest_ms <= begin_ms and begin_ms + MINUTE_MS <= self._latest_ms
+            minute = self._minutes[number * MINUTE_S] = Minute(number, is_accepted, {})
+        return minute
 
-    cdef inline bint _repeats_router_header(self, Bytes at, Bytes end) noexcept:
-        """Whether the header of the last router line is repeated here."""
-        cdef Py_ssize_t size = self._router_header_size
-        return size and end - at > size and not memcmp(at, self._router_header, size)
+    cdef inline int _count(self, int outcome, long long at_ms) except -1:
+        """Count a message that was read."""
+        cdef Minute minute = self._minute
+        if minute is self._outside:
+            if outcome == COUNTED:
+                name = "too_old" if at_ms < self._earliest_ms else "too_new"
+                add_messages(self._body_ledger, name, 1)
+                add_messages(self._body_ledger, "received", 1)
+            elif outcome == IGNORED:
+                add_messages(self._body_ledger, "ignored", 1)
+                add_messages(self._body_ledger, "received", 1)
+            return 0
+        minute.rollup.messages += 1
+        if at_ms > self._last_ms:
+            self._last_ms = at_ms
+        if at_ms < self._first_ms or not self._first_ms:
+            self._first_ms = at_ms
+        if outcome == COUNTED:
+            minute.counted += 1
+        elif outcome == IGNORED:
+            minute.ignored += 1
+        return 0
 
-    cdef Bytes _skip_time(self, Bytes at, Bytes end, Time *time) except? NULL:
-        """Read <PRI>1 TIMESTAMP; returns the space after it, or NULL for an uncommon form."""
-        cdef Bytes space
-        cdef int digits = 0
-        if at >= end or at[0] != c"<":
-            return NULL
-        at += 1
-        while at < end and c"0" <= at[0] <= c"9":
-            at += 1
-            digits += 1
-        if digits < 1 or digits > 3 or end - at < 3 or memcmp(at, <Bytes>b">1 ", 3):
-            return NULL
-        at += 3
-        space = at + TIME_BYTES  # the common length; a timestamp contains no space
-        if end - at <= TIME_BYTES or space[0] != c" " or not self._parse_time(at, space, time):
-            space = find_space(at, end)
-            if space == NULL or not self._parse_time(at, space, time):
-                return NULL
-        return space
+    # --- lines: what is UNDECIDED has added nothing -------------------------------------------------
 
-    cdef bint _add_with_header(self, Bytes header, Line *text, const Time *time) except -1:
-        """Add HOSTNAME APP-NAME PROCID MSGID and the text; `header` is the space before them."""
-        cdef Bytes end = text.end
-        cdef Bytes space = find_space(header + 1, end)  # HOSTNAME
-        cdef Bytes app
-        cdef Bytes procid
-        cdef Bytes procid_end
-        cdef int route
-        if space == NULL:
-            return False
-        app = space + 1
-        space = find_space(app, end)
-        if space == NULL:
-            return False
-        procid = space + 1
-        procid_end = find_space(procid, end)
-        if procid_end == NULL or find_space(procid_end + 1, end) == NULL:  # MSGID
-            return False
-        text.at = find_space(procid_end + 1, end) + 1
-        if not self._select_minute(time):
-            return False
-        route = find_route(app, procid_end - app)
-        if route == ROUTER:
-            if text.at - header <= ROUTER_HEADER_BYTES_MAX:
-                self._router_header_size = text.at - header
-                memcpy(self._router_header, header, self._router_header_size)
-            return self._add_request(text, time)
-        if route == API:
-            return self._add_api_line(text, time)
-        if route == PYTHON:
-            return False
-        if space - app != 6 or memcmp(app, <Bytes>b"heroku", 6) or is_irrelevant(text):
-            self._ignored += 1
-        elif self._add_dyno_line(text, time, procid, procid_end - procid):
-            self._counted += 1
-        else:
-            return False
-        return True
+    cdef int _add_text(self, Message *message) except -1:
+        cdef int origin = find_key(&_origins, &message.origin, 0)
+        if origin < 0 and not begins_with(&message.origin, b"heroku ", 7):
+            return IGNORED
+        if not skip_structured_data(&message.text):
+            return UNDECIDED
+        if origin < 0:
+            return self._add_dyno_line(message)
+        if _origins.keys[origin].kind == ROUTER:
+            return self._add_request(&message.text)
+        if _origins.keys[origin].kind == LOG_STREAM:
+            return self._add_overflow(&message.text)
+        return self._add_parsed(_origin_parsers[origin], message)
 
-    cdef bint _parse_time(self, Bytes at, Bytes end, Time *time) except -1:
-        """Parse 2026-11-22T10:00:00.123456+00:00, with no fraction or one to nine digits."""
-        cdef Py_ssize_t size = end - at
-        cdef int digits = size - SECOND_BYTES - 7
-        cdef int position
-        cdef long long ms = 0
-        if digits != -1 and (digits < 1 or digits > 9 or at[SECOND_BYTES] != c"."):
-            return False
-        if memcmp(end - 6, <Bytes>b"+00:00", 6):
-            return False
-        if memcmp(at, _minute_text, MINUTE_BYTES) and not _remember_minute(at):
-            return False
-        if at[16] != c":" or not c"0" <= at[17] <= c"5" or not c"0" <= at[18] <= c"9":
-            return False
-        for position in range(20, 20 + digits):
-            if not c"0" <= at[position] <= c"9":
-                return False
-        if digits > 0:
-            ms = (at[20] - c"0") * 100
-        if digits > 1:
-            ms += (at[21] - c"0") * 10
-        if digits > 2:
-            ms += at[22] - c"0"
-        time.ms = _minute_text_ms + ((at[17] - c"0") * 10 + at[18] - c"0") * 1000 + ms
-        time.minute = _minute_text_ms // MINUTE_MS
-        return True
+    cdef int _add_dyno_line(self, Message *message) except -1:
+        cdef int beginning = find_key(&_beginnings, &message.text, 0)
+        cdef int reader
+        cdef Source source
+        if beginning < 0:
+            return IGNORED
+        source = self._find_source(&message.procid)
+        if source is None:
+            return UNDECIDED
+        reader = _beginnings.keys[beginning].kind
+        if reader == RUNTIME:
+            skip_word(&message.text)  # source=…
+            return self._add_readings(message, source)
+        if reader == RUNNING:
+            message.text.at += _beginnings.keys[beginning].size
+            return self._add_running(message, source)
+        return self._add_known_line(message, source, dispatch.BY_BEGINNING[beginning][1])
 
-    cdef bint _select_minute(self, const Time *time) except -1:
-        """Make this minute the current one; False outside the acceptance window."""
-        cdef long long begin_ms
-        if time.minute == self._minute and self._current is not None:
-            return self._is_minute_accepted or self._earliest_ms <= time.ms <= self._latest_ms
-        if not self._earliest_ms <= time.ms <= self._latest_ms:
-            return False
-        self._flush_counts()
-        self._minute = time.minute
-        begin_ms = time.minute * MINUTE_MS
-        self._is_minute_accepted = (
-            self._earliest_ms <= begin_ms and begin_ms + MINUTE_MS <= self._latest_ms
-        )
-        start_s = time.minute * MINUTE_S
-        rollup = self._rollups.get(start_s)
-        if rollup is None:
-            rollup = self._rollups[start_s] = FastRollup()
-            self._ledgers[start_s] = {}
-        self._current = rollup
-        return True
-
-    cdef bint _add_request(self, Line *text, const Time *time) except -1:
-        """Add `at=info method=… dyno=web.1 connect=1ms service=18ms status=200 bytes=13 …`."""
+    cdef int _add_request(self, const Text *text) except -1:
         cdef Request request
         cdef Source source
-        if not read_request(text, &request):
-            return False
-        if request.dyno_size:
-            source = self._find_source(request.dyno, request.dyno_size)
+        cdef FastRollup rollup = self._minute.rollup
+        if not read_request(text, &_router_head, &_router_tail, &request):
+            return UNDECIDED
+        if size_of(&request.dyno):
+            source = self._find_source(&request.dyno)
+            if source is None:
+                return UNDECIDED
         else:
-            source = get_source(self._current, ROUTER_SOURCE)
-            request.connect_ms = request.service_ms = -1  # it reached no dyno
-        if source is None:
-            return False
-        if request.code_size:
-            self._count_error(source, request.code, request.code_size)
-        _observe_request(source, &request)
-        _mark_active(source, time)
-        self._counted += 1
-        return True
+            source = get_source(rollup, ROUTER_SOURCE)
+        if size_of(&request.code):
+            add_count(rollup.errors, (source.name, bytes_of(&request.code).decode("ascii")), 1)
+        observe_request(source, &request)
+        self._mark_active(source)
+        return COUNTED
 
-    cdef bint _add_runtime_metrics(self, Line *text, const Time *time, Source source) except -1:
-        """Add `source=web.1 dyno=… sample#…`, the common forms of parsers.runtime_metrics."""
-        cdef RuntimeMetrics readings
+    cdef int _add_overflow(self, Text *text) except -1:
+        cdef long long losses
+        if not read_overflow(text, &losses):
+            return UNDECIDED
+        add_count(self._minute.rollup.errors, (LOG_STREAM_SOURCE, "L10"), 1)
+        if self._minute is not self._outside:
+            add_messages(self._minute.ledger, "lost_upstream", losses)
+        return COUNTED
+
+    cdef int _add_readings(self, Message *message, Source source) except -1:
+        cdef Readings readings
         cdef GaugeSummary reading
-        cdef int position
-        if not read_runtime_metrics(text, &readings):
-            return False
-        for position in range(readings.count):
-            reading.count = 1
-            reading.total = reading.smallest = reading.largest = readings.values[position]
-            reading.last = readings.values[position]
-            reading.last_at_ms = time.ms
-            add_gauge(source, _gauges[readings.names[position]], &reading)
-        _mark_active(source, time)
-        if time.ms > self._runtime_metrics_ms:
-            self._runtime_metrics_ms = time.ms
-        return True
+        cdef int gauge
+        cdef int outcome = read_readings(&message.text, &_samples, &_units, &readings)
+        if outcome != COUNTED:
+            return outcome
+        if not add_used_ratio(&readings, _TOTAL, _QUOTA, _USED_RATIO):
+            return UNDECIDED
+        reading.count = 1
+        reading.last_at_ms = message.at_ms
+        for gauge in range(GAUGES):
+            if readings.gauges >> gauge & 1:
+                reading.total = reading.smallest = reading.largest = readings.values[gauge]
+                reading.last = readings.values[gauge]
+                add_gauge(source, gauge, &reading)
+        self._mark_active(source)
+        if message.at_ms > self._runtime_metrics_ms and self._minute is not self._outside:
+            self._runtime_metrics_ms = message.at_ms
+        return COUNTED
 
-    cdef bint _add_dyno_line(
-        self, Line *text, const Time *time, Bytes procid, Py_ssize_t procid_size
+    cdef int _add_running(self, Message *message, Source source) except -1:
+        cdef long long memory, ratio
+        if not read_running(&message.text, &_units, &memory, &ratio):
+            return UNDECIDED
+        self._add_named_gauge(source, "memory_running_bytes", memory, message.at_ms)
+        self._add_named_gauge(source, "memory_running_ratio", ratio, message.at_ms)
+        self._mark_active(source)
+        return COUNTED
+
+    cdef int _add_named_gauge(
+        self, Source source, str name, long long value, long long at_ms
     ) except -1:
-        """Add a dyno line; parsers.dyno defines the meaning."""
-        cdef Source source = self._find_source(procid, procid_size)
-        if source is None:
-            return False
-        if skip_prefix(text, b"source=", 7):
-            return self._add_runtime_metrics(text, time, source)
-        if skip_prefix(text, b"Error ", 6):
-            return self._add_error(text, time, source)
-        if skip_prefix(text, b"State changed from ", 19):
-            return self._add_state_change(text, time, source)
-        if skip_prefix(text, b"Process exited with status ", 27):
-            return self._add_exit(text, time, source)
-        return self._add_rare_line(text, time, source)
-
-    cdef bint _add_rare_line(self, const Line *text, const Time *time, Source source) except -1:
-        """Add a line that Python parses into an event, or into measurements of tagged sections."""
-        cdef bytes line = text.at[: text.end - text.at]
-        for beginning, parse in dispatch.BY_BEGINNING:
-            if line.startswith(beginning):
-                break
+        cdef dict rows = get_rows(self._minute.rollup, "named_gauges")
+        key = (source.name, name)
+        reading = PyGaugeSummary(1, value, value, value, at_ms, value)
+        if key in rows:
+            rows[key].merge(reading)
         else:
-            return False
-        try:
-            sample = parse(source.name, line)
-        except ParseError:
-            return False
-        if type(sample) is Event:
-            return self._add_event(sample.kind, sample.source, sample.detail, time)
-        if type(sample) is not Measurements or any(
-            [MEASURED[name][0].is_core for name, _ in sample.values]
-        ):
-            return False
-        for name, value in sample.values:
-            section, column = MEASURED[name]
-            rows = get_rows(self._current, section.name)
-            section.merge_row(rows, (source.name, column), measured(name, value, time.ms))
-        _mark_active(source, time)
-        return True
-
-    cdef bint _add_error(self, Line *text, const Time *time, Source source) except -1:
-        """Add `Error R14 (Memory quota exceeded)`."""
-        cdef Bytes code = text.at
-        if not skip_error_code(text):
-            return False
-        self._count_error(source, code, text.at - code)
-        name = code[: text.at - code].decode("ascii")
-        if name in KILLING_ERRORS:
-            self._add_event("stop", source.name, name, time)
-        _mark_active(source, time)
-        return True
-
-    cdef bint _add_state_change(self, Line *text, const Time *time, Source source) except -1:
-        """Add `State changed from starting to up`."""
-        cdef Bytes old = text.at
-        cdef Bytes new
-        cdef Py_ssize_t old_size
-        if not skip_lowercase(text):
-            return False
-        old_size = text.at - old
-        if not skip_prefix(text, b" to ", 4):
-            return False
-        new = text.at
-        if not skip_lowercase(text):
-            return False
-        new_state = new[: text.at - new]
-        if not is_blank(text):
-            return False
-        _mark_active(source, time)
-        if new_state == b"crashed":
-            self._add_event("crash", source.name, "", time)
-        elif new_state == b"up" or new_state == b"down":
-            self._add_event(new_state.decode("ascii"), source.name, "", time)
-        elif new_state == b"starting":
-            old_state = old[:old_size].decode("ascii")
-            if old_state not in NOT_YET_RUN:
-                add_count(get_rows(self._current, "restarts"), source.name, 1)
-                self._add_event("restart", source.name, f"was {old_state}", time)
-        return True
-
-    cdef bint _add_exit(self, Line *text, const Time *time, Source source) except -1:
-        """Add `Process exited with status 137`."""
-        cdef long long status
-        if not read_digits(text, 3, &status) or not 0 <= status <= 255 or not is_blank(text):
-            return False
-        add_count(get_rows(self._current, "exits"), (source.name, status), 1)
-        if status != 0 and status != TERMINATED:
-            self._add_event("exit", source.name, str(status), time)
-        return True
-
-    cdef bint _add_api_line(self, const Line *text, const Time *time) except -1:
-        """Add an app[api] line that begins with a letter. These are rare, so Python parses them."""
-        if text.at == text.end or not c"A" <= text.at[0] & 0xDF <= c"Z":
-            return False
-        is_event = text.at[0] <= c"Z"  # `source=…` of a database is none
-        event = events.parse(text.at[: text.end - text.at]) if is_event else None
-        if event is None:
-            self._ignored += 1
-            return True
-        self._counted += 1
-        self._add_event(event.kind, event.source, event.detail, time)
-        if is_created_release(event):
-            release = LatestText(time.ms, event.detail)
-            SECTION["released"].merge_row(get_rows(self._current, "released"), (), release)
-        return True
-
-    cdef bint _add_event(self, str kind, str source, str detail, const Time *time) except -1:
-        # By plain tuples: an EventKey takes three times as long to make.
-        section = "lifecycle" if kind in LIFECYCLE_EVENTS else "events"
-        add_count(get_rows(self._current, section), (time.ms, kind, source, detail), 1)
-        return True
-
-    cdef int _count_error(self, Source source, Bytes code, Py_ssize_t size) except -1:
-        add_count(self._current.errors, (source.name, code[:size].decode("ascii")), 1)
+            rows[key] = reading
         return 0
 
-    cdef Source _find_source(self, Bytes dyno, Py_ssize_t size):
+    cdef int _add_known_line(self, const Message *message, Source source, parse) except -1:
+        """Add a line that counts as it did before. The first time, Python reads it."""
+        cdef FastRollup rollup = self._minute.rollup
+        cdef KnownLine line
+        cdef bytes text
+        if size_of(&message.text) > KNOWN_BYTES_MAX:
+            return UNDECIDED
+        text = bytes_of(&message.text)
+        line = _known_lines.get(text)
+        if line is None:
+            line = read_known_line(parse, text)
+            if line is None:
+                return UNDECIDED
+            if len(_known_lines) == KNOWN_LINES_MAX:
+                _known_lines.clear()
+            _known_lines[text] = line
+        for section, kind, column, count in line.counts:
+            rows = rollup.errors if section == "errors" else get_rows(rollup, section)
+            if kind is not None:
+                add_count(rows, (message.at_ms, kind, source.name, column), count)
+            else:
+                add_count(rows, source.name if column is None else (source.name, column), count)
+        if line.is_active:
+            self._mark_active(source)
+        return COUNTED
+
+    cdef int _add_parsed(self, parse, const Message *message) except -1:
+        """Add a line that Python parses."""
+        try:
+            sample = parse(bytes_of(&message.text))
+        except ParseError:
+            return UNDECIDED
+        if sample is None:
+            return IGNORED
+        self._add_sample(sample, message.at_ms)
+        return COUNTED
+
+    cdef int _add_sample(self, sample, long long at_ms) except -1:
+        """Add what Python read."""
+        cdef FastRollup rollup = self._minute.rollup
+        if type(sample) is Event and sample.kind in APP_EVENTS:
+            add_count(get_rows(rollup, "events"), (at_ms, *sample), 1)
+            if is_created_release(sample):
+                release = LatestText(at_ms, sample.detail)
+                SECTION["released"].merge_row(get_rows(rollup, "released"), (), release)
+            return 0
+        observed_rollup = Rollup()
+        observed_rollup.observe(sample, at_ms)
+        rollup.add(observed_rollup)
+        if self._minute is not self._outside:
+            if type(sample) is HerokuError:
+                add_messages(self._minute.ledger, "lost_upstream", sample.lost_messages)
+            elif type(sample) is RuntimeMetrics:
+                self._runtime_metrics_ms = max(self._runtime_metrics_ms, at_ms)
+        return 0
+
+    cdef inline int _mark_active(self, Source source) noexcept:
+        if source.is_dyno:
+            source.active_minutes |= self._minute.bit
+        return 0
+
+    cdef Source _find_source(self, const Text *dyno):
         """The source of a dyno's name; None if Heroku does not use such names."""
-        cdef unsigned int place = hash_of(dyno, size) % RECENT_SOURCES
-        cdef Source known
+        cdef FastRollup rollup = self._minute.rollup
+        cdef Py_ssize_t size = size_of(dyno)
+        cdef unsigned int place = hash_of(dyno.at, size) % RECENT_SOURCES
+        cdef Source source
         cdef Name name
-        if self._current.recent_sources[place] != NULL:
-            known = <Source>self._current.recent_sources[place]
-            if known.cached_name.size == size and not memcmp(known.cached_name.raw, dyno, size):
-                return known
-        name = name_at(dyno, size)
+        if rollup.recent_sources[place] != NULL:
+            source = <Source>rollup.recent_sources[place]
+            name = source.cached_name
+            if name.size == size and not memcmp(name.raw, dyno.at, size):
+                return source
+        name = name_at(dyno.at, size)
         if name is None or name.source is None:
             return None
-        known = get_source(self._current, name.source)
-        if known.cached_name is name:
-            self._current.recent_sources[place] = <void *>known
-        return known
+        source = get_source(rollup, name.source)
+        if source.cached_name is name:
+            rollup.recent_sources[place] = <void *>source
+        return source
 
 
-cdef bint _remember_minute(Bytes at) except -1:
-    """Parse and cache the minute at `at`; False if it is not a valid one after 1970."""
-    global _minute_text_ms
-    cdef long long ms
-    cdef int position
-    try:
-        ms = parse_timestamp_ms(at[:MINUTE_BYTES] + b":00Z")
-    except ParseError:
-        return False
-    if ms < 0:  # C division would round in the other direction
-        return False
-    for position in range(MINUTE_BYTES):
-        _minute_text[position] = at[position]
-    _minute_text_ms = ms
-    return True
+cdef inline bytes bytes_of(const Text *text):
+    return text.at[: size_of(text)]
 
 
-cdef int _observe_request(Source source, const Request *request) except -1:
+cdef inline int observe_request(Source source, const Request *request) except -1:
     cdef ProcessType of_type = source.process_type
     cdef bint failed = request.status >= _FIRST_FAILED or not request.status
     add_requests(source, request.status, 1)
@@ -753,19 +625,13 @@ cdef int _observe_request(Source source, const Request *request) except -1:
         of_type.response_bytes = saturating_add(of_type.response_bytes, request.size)
     if request.status != _SWITCHING_PROTOCOLS:
         if request.service_ms >= 0:
-            _observe_time(source, _SERVICE_FAILED if failed else _SERVICE_OK, request.service_ms)
+            observe_time(source, _SERVICE_FAILED if failed else _SERVICE_OK, request.service_ms)
         if request.connect_ms >= 0:
-            _observe_time(source, _CONNECT_FAILED if failed else _CONNECT_OK, request.connect_ms)
+            observe_time(source, _CONNECT_FAILED if failed else _CONNECT_OK, request.connect_ms)
     return 0
 
 
-cdef inline int _mark_active(Source source, const Time *time) noexcept:
-    if source.is_dyno:
-        source.active_minutes |= <unsigned long long>1 << (time.minute % 60)
-    return 0
-
-
-cdef int _observe_time(Source source, int which, long long value_ms) except -1:
+cdef inline int observe_time(Source source, int which, long long value_ms) except -1:
     cdef TimingTotals *tally = &source.tallies[which]
     cdef ProcessType of_type = source.process_type
     cdef long long *bins = of_type.bins[which]

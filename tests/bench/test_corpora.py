@@ -1,16 +1,20 @@
-"""Each corpus counts as it says, in both implementations."""
+"""Each corpus counts as it says, in both implementations, and the compiled one reads it itself."""
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from types import FrameType
 
 import pytest
 
 from app.rollup.statuses import status_label
-from bench.corpora import CORPORA
+from bench.corpora import CORPORA, corpus_bodies
+from bench.corpus import START_S
 from bench.traffic import posts
-from tests.support.forms import assert_same_aggregation
+from tests.support.forms import ACCEPTANCE, assert_same_aggregation, compiled_aggregator
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -27,3 +31,31 @@ def test_corpus_counts_as_it_says(corpus: str) -> None:
                 codes[code] += count
         assert (statuses, codes) == (post.statuses, post.codes)
         assert body.ledger["counted"] + body.ledger["ignored"] == body.received == post.lines
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_compiled_aggregator_leaves_only_rare_lines_to_python(corpus: str) -> None:
+    bodies = corpus_bodies(corpus, 10)
+
+    def aggregate() -> None:
+        for body in bodies:
+            compiled_aggregator.Aggregator(START_S, ACCEPTANCE).add_body(body)
+
+    aggregate()  # from now on it knows the short lines of dynos
+    assert called_parsers(aggregate) <= {"parsers.api_events"}
+
+
+def called_parsers(work: Callable[[], None]) -> set[str]:
+    """The modules of the package `parsers` with a function that the work calls."""
+    modules: set[str] = set()
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            modules.add(frame.f_globals.get("__name__", ""))
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return {name for name in modules if name.startswith("parsers.")}

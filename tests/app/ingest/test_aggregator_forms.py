@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.ingest import aggregator as ingest
 from app.ingest.aggregator import AcceptanceWindow
 from app.rollup.rollup import CardinalityLimits
 from app.traffic.simulated_app import SimulatedApp
@@ -211,6 +213,14 @@ TIMES = [
     "2026-11-22T10:00:29.+00:00",
     "2026-11-22T10:00:29+00:00",
     "2026-11-22T10:00:29.123Z",
+    "2026-11-22T10:00:29Z",
+    "2026-11-22T04:30:29-05:30",
+    "2026-11-22T04:30:29.5-24:30",
+    "2026-11-22T10:00:29z",
+    "2024-02-29T10:00:29Z",
+    "2026-02-29T10:00:29Z",
+    "2026-13-01T10:00:29Z",
+    "2026-11-22T24:00:00Z",
     "2026-11-22T11:00:29.123+01:00",
     "2026-11-22T10:00:60.123+00:00",
     "2026-11-22T10:00:61.123+00:00",
@@ -392,6 +402,39 @@ def test_bodies_with_damaged_bytes(frames: list[bytes], seed: int) -> None:
         else:
             body[at:at] = bytes(rng.choices(b' \n"=0129a\x00', k=rng.randrange(1, 4)))
     assert_same_aggregation(bytes(body))
+
+
+FRAME_PIECES = [
+    *(b"<1>1 ", b"<134>1 ", b"1 <1>1 ", b"6 <1>1 x", b"7 <1>1 x\n", b"8 <1>1 ab\n", b"\n9 <1>1 "),
+    *(b"12 <1>1 abcdef\n", b"12 <1>1 abcdefg", b"5 ab\ncd", b"<1>1 x\n<1>1 y\n", b"3 abc"),
+    *(b"1", b"2", b"0", b"15", b"00", b"1234567", b"9999999 ", b"10000000 ", b"+", b"-", b"a"),
+    *(b" ", b"\n", b"\r", b"\t", b"<", b">", b" " * 70, b"\n" * 70, b"x" * 30),
+    line("Error R14 (Memory quota exceeded)", procid="web.1"),
+    line(
+        "Error L10 (output buffer overflow): 2 messages dropped since x", procid="logplex", end=""
+    ),
+]
+
+
+@given(st.lists(st.sampled_from(FRAME_PIECES), max_size=20))
+def test_bodies_of_frames_and_pieces_of_frames(pieces: list[bytes]) -> None:
+    assert_same_aggregation(b"".join(pieces))
+
+
+def test_damage_longer_than_a_step() -> None:
+    damage = b"1 <1>1 \n" * 20_000 + b"x" * 100_000
+    assert_same_aggregation(line("Cycling", procid="web.1") + damage + line("Idling", procid="w.1"))
+
+
+def test_bodies_in_turns_give_the_same_as_one_after_the_other() -> None:
+    bodies = [b"".join(simulated(name, ARRIVED_S - 100, 1_200)) for name in ("shop", "jobs")]
+    aggregator = compiled_aggregator.Aggregator(ARRIVED_S, ACCEPTANCE)
+    for _ in zip_longest(*(aggregator.add_body_in_steps(body) for body in bodies)):
+        continue
+    expected = ingest.Aggregator(ARRIVED_S, ACCEPTANCE)
+    for body in bodies:
+        expected.add_body(body)
+    assert aggregator.pack() == expected.pack()
 
 
 @given(st.binary(max_size=200))
