@@ -378,8 +378,7 @@ cdef class Aggregator:
         try:
             sample = dispatch.parse(message)
         except ParseError as error:
-            count_unparsed(self._minute.ledger, error.reason)
-            return self._count(UNPARSED, message.at_ms)
+            return self._count(self._reject(error.reason), message.at_ms)
         if sample is None:
             return self._count(IGNORED, message.at_ms)
         self._add_sample(sample, message.at_ms)
@@ -452,7 +451,7 @@ cdef class Aggregator:
             return IGNORED
         source = self._find_source(&message.procid)
         if source is None:
-            return UNDECIDED
+            return self._reject("dyno")
         reader = _beginnings.keys[beginning].kind
         if reader == RUNTIME:
             skip_word(&message.text)  # source=…
@@ -466,19 +465,26 @@ cdef class Aggregator:
         cdef Request request
         cdef Source source
         cdef FastRollup rollup = self._minute.rollup
-        if not read_request(text, &_router_head, &_router_tail, &request):
+        cdef int outcome = read_request(text, &_router_head, &_router_tail, &request)
+        if outcome == UNDECIDED:
             return UNDECIDED
         if size_of(&request.dyno):
             source = self._find_source(&request.dyno)
             if source is None:
-                return UNDECIDED
+                return self._reject("dyno")
         else:
             source = get_source(rollup, ROUTER_SOURCE)
+        if outcome == UNPARSED:
+            return self._reject("router")
         if size_of(&request.code):
             add_count(rollup.errors, (source.name, bytes_of(&request.code).decode("ascii")), 1)
         observe_request(source, &request)
         self._mark_active(source)
         return COUNTED
+
+    cdef int _reject(self, str reason) except -1:
+        count_unparsed(self._minute.ledger, reason)
+        return UNPARSED
 
     cdef int _add_overflow(self, Text *text) except -1:
         cdef long long losses
@@ -561,8 +567,8 @@ cdef class Aggregator:
         """Add a line that Python parses."""
         try:
             sample = parse(bytes_of(&message.text))
-        except ParseError:
-            return UNDECIDED
+        except ParseError as error:
+            return self._reject(error.reason)
         if sample is None:
             return IGNORED
         self._add_sample(sample, message.at_ms)

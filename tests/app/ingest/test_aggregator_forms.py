@@ -203,6 +203,7 @@ DYNOS += [
     "web.1.2",
     '""',
     '"web.1"',
+    'web".1',
 ]
 TIMES = [
     timestamp(ARRIVED_S - 1),
