@@ -1,7 +1,8 @@
 """Chooses the parser of a message. APPNAME and PROCID decide whether it is parsed at all.
 
 Only Heroku writes these two header fields. Application output (APPNAME app, PROCID a dyno) is
-never parsed, because an app can print anything, router lines included.
+never parsed as if Heroku had written it, because an app can print anything, router lines included.
+If custom metrics are on for the app, its output is searched for their marks, and nothing else.
 
 The compiled aggregator takes its routes from these tables: it leaves each line that they name, and
 that it cannot read itself, to `parse`.
@@ -11,15 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from parsers import api_events, dyno, router, runtime_metrics
+from parsers import addons, api_events, custom_marks, dyno, router, runtime_metrics
 from parsers.samples import Sample, source_of
 from parsers.syslog_header import Message, without_structured_data
 
 _PLATFORM = b"heroku"
+APP = b"app"
 _API_ORIGINS = (
-    (b"app", b"api"),
-    (b"app", b"heroku-postgres"),
-    (b"app", b"heroku-redis"),
+    (APP, b"api"),
     # until 2015
     (_PLATFORM, b"api"),
     (_PLATFORM, b"slug-compiler"),
@@ -30,7 +30,10 @@ _API_ORIGINS = (
 BY_ORIGIN: dict[tuple[bytes, bytes], Callable[[bytes], Sample | None]] = {
     (_PLATFORM, b"router"): router.parse,
     (_PLATFORM, b"logplex"): dyno.parse_stream_error,
-    (b"app", b"log-shuttle"): dyno.parse_stream_error,
+    (APP, b"log-shuttle"): dyno.parse_stream_error,
+    (APP, b"heroku-postgres"): addons.parse_postgres,
+    (APP, b"heroku-redis"): addons.parse_redis,
+    (APP, b"heroku-pgbouncer"): addons.parse_pgbouncer,
     **dict.fromkeys(_API_ORIGINS, api_events.parse),
 }
 
@@ -50,8 +53,10 @@ BY_BEGINNING: tuple[tuple[bytes, Callable[[str, bytes], Sample | None]], ...] = 
 )
 
 
-def parse(message: Message) -> Sample | None:
+def parse(message: Message, reads_marks: bool = False) -> Sample | None:
     """The sample of a message; None for application output and for lines without a metric.
+
+    `reads_marks`: whether custom metrics are on for the app.
 
     Raises:
         ParseError: the line is of a kind that is measured, but cannot be read.
@@ -59,7 +64,7 @@ def parse(message: Message) -> Sample | None:
     _, app_name, procid, text = message
     parse_text = BY_ORIGIN.get((app_name, procid))
     if parse_text is None and app_name != _PLATFORM:
-        return None
+        return custom_marks.parse(procid, text) if reads_marks and app_name == APP else None
     if not text[:1].isalpha():  # the platform begins its messages with a letter
         text = without_structured_data(text)
     if parse_text is not None:

@@ -19,6 +19,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+from parsers.numbers import Quantity
+
 # Why a message cannot be parsed. The ledger counts each reason on its own.
 REASONS = {
     "frame": "bytes skipped up to the next frame, after a wrong, missing or truncated octet count",
@@ -28,6 +30,8 @@ REASONS = {
     "router": "a router line without a status, or with an unreadable number",
     "runtime": "a runtime-metrics line without a single readable value",
     "lifecycle": "a dyno's change of state, or the exit of its process, that is damaged",
+    "addon": "a line of a database or a cache without a single readable value",
+    "custom": "a line with marks of custom metrics, none of which is readable",
     "hostname": "a line of a space drain whose HOSTNAME is none of the allowed apps",
 }
 
@@ -74,6 +78,41 @@ class Measurements(NamedTuple):
     values: tuple[tuple[str, int], ...]
 
 
+class AddonSamples(NamedTuple):
+    """The samples of a database or a cache, from one line.
+
+    Attributes:
+        addon: its name, such as postgresql-curved-12345; "" in lines before 2016.
+        attachment: the name that the app knows it by, such as DATABASE.
+        values: (SERVICE.SAMPLE, the number and its unit) pairs.
+    """
+
+    addon: str
+    attachment: str
+    values: tuple[tuple[str, Quantity], ...]
+
+
+class CustomMark(NamedTuple):
+    """One `count#name=value`, `measure#name=value` or `sample#name=value` of an app's own line."""
+
+    kind: str  # count, measure or sample
+    name: str
+    value: Quantity
+
+
+class CustomMarks(NamedTuple):
+    """The marks of an app's own line.
+
+    `origin` is its `source=`, "" for none. `unread` is how many more marks it has, which are
+    unreadable or too many.
+    """
+
+    source: str
+    origin: str
+    marks: tuple[CustomMark, ...]
+    unread: int = 0
+
+
 class HerokuError(NamedTuple):
     """One line with an R or L error code.
 
@@ -113,7 +152,17 @@ class Event(NamedTuple):
     detail: str
 
 
-Sample = Request | RuntimeMetrics | Measurements | HerokuError | StateChange | ProcessExit | Event
+Sample = (
+    Request
+    | RuntimeMetrics
+    | Measurements
+    | AddonSamples
+    | CustomMarks
+    | HerokuError
+    | StateChange
+    | ProcessExit
+    | Event
+)
 
 # Kinds of events, and what their detail holds. First come those of the app, which often explain
 # the others; then those of a dyno.
@@ -149,6 +198,9 @@ LIFECYCLE_EVENTS = frozenset({"stop", "down", "up"})
 # Errors with which Heroku kills a dyno: Boot timeout, Exit timeout, Memory quota vastly exceeded
 # (Heroku Dev Center, "Error Codes"). Each is stored as an event `stop`, too: errors have no times.
 KILLING_ERRORS = frozenset({"R10", "R12", "R15"})
+
+# Custom measures whose times are queue times; `[hirefire:router] queue=` gives the first name.
+QUEUE_TIME_NAMES = frozenset({"queue_time", "request.queue_time"})
 
 ROUTER_SOURCE = "web."  # only web dynos get requests, also those whose line names no dyno
 LOG_STREAM_SOURCE = ""

@@ -19,6 +19,7 @@ from app.ingest._lines cimport (
     add_used_ratio, read_overflow, read_readings, read_request, read_running,
 )
 from app.ingest._message cimport Clock, Message, read_message, skip_structured_data
+from app.ingest._open_lines cimport add_addon_line, add_marks
 from app.ingest._text cimport KEYS_MAX, Bytes, Keys, Text, begins_with, find_key, size_of, skip_word
 from app.rollup._names cimport Name, hash_of, name_at
 from app.rollup._rollup cimport (
@@ -37,7 +38,7 @@ from app.rollup.sketch import BIN_OF, TABLE_SIZE, bin_of
 from app.rollup.statuses import FIRST_FAILED, SWITCHING_PROTOCOLS
 from app.rollup.summaries import COUNT, LatestText
 from app.rollup.summaries import GaugeSummary as PyGaugeSummary
-from parsers import dispatch, dyno, router, runtime_metrics
+from parsers import addons, dispatch, dyno, router, runtime_metrics
 from parsers.samples import (
     APP_EVENTS, LOG_STREAM_SOURCE, ROUTER_SOURCE, Event, HerokuError, ParseError, RuntimeMetrics,
 )
@@ -65,7 +66,7 @@ cdef int FRAMES_PER_STEP = ingest.FRAMES_PER_STEP
 # --- the keys of lines, from the tables of the parsers ---------------------------------------------
 
 cdef enum:
-    PYTHON, ROUTER, LOG_STREAM, RUNTIME, RUNNING  # which reader a line has
+    PYTHON, ROUTER, LOG_STREAM, RUNTIME, RUNNING, ADDON  # which reader a line has
 
 cdef list _prefixes = []  # owns the bytes
 
@@ -91,6 +92,9 @@ _READERS = {
     dyno.parse_stream_error: LOG_STREAM,
     runtime_metrics.parse: RUNTIME,
     runtime_metrics.parse_running: RUNNING,
+    addons.parse_postgres: ADDON,
+    addons.parse_redis: ADDON,
+    addons.parse_pgbouncer: ADDON,
 }
 _KINDS = {
     runtime_metrics.parse_memory: MEMORY,
@@ -233,6 +237,7 @@ cdef class Aggregator:
     """The compiled app.ingest.aggregator.Aggregator."""
 
     cdef object _limits
+    cdef bint _reads_marks  # custom metrics are on
     cdef dict _minutes  # by start
     cdef dict _body_ledger
     cdef long long _arrived_s, _earliest_ms, _latest_ms
@@ -240,10 +245,13 @@ cdef class Aggregator:
     cdef Minute _minute  # of the current message. Most fall into the same one.
     cdef Minute _outside  # for messages outside the acceptance window; its rollup is dropped
 
-    def __init__(self, double arrived_s, acceptance, limits=DEFAULT_LIMITS):
+    def __init__(
+        self, double arrived_s, acceptance, limits=DEFAULT_LIMITS, bint reads_marks=False
+    ):
         cdef double past_s = acceptance.past_s
         cdef double future_s = acceptance.future_s
         self._limits = limits
+        self._reads_marks = reads_marks
         self._arrived_s = <long long>arrived_s
         self._earliest_ms = <long long>((arrived_s - past_s) * 1000)
         self._latest_ms = <long long>((arrived_s + future_s) * 1000)
@@ -352,9 +360,11 @@ cdef class Aggregator:
         arrival_rollup = rollups.get(start_s)
         if arrival_rollup is None:
             arrival_rollup = rollups[start_s] = FastRollup()
+        dropped = arrival_rollup.ledger
+        add_counts(ledger, dropped)
         arrival_rollup.ledger = ledger
         data = pack_batch(rollups, self._limits)
-        arrival_rollup.ledger = {}
+        arrival_rollup.ledger = dropped
         return data
 
     # --- messages ---------------------------------------------------------------------------------
@@ -376,7 +386,7 @@ cdef class Aggregator:
             return count_unparsed(self._body_ledger, error.reason)
         self._select_minute(message.at_ms)
         try:
-            sample = dispatch.parse(message)
+            sample = dispatch.parse(message, self._reads_marks)
         except ParseError as error:
             return self._count(self._reject(error.reason), message.at_ms)
         if sample is None:
@@ -430,9 +440,10 @@ cdef class Aggregator:
     # --- lines: what is UNDECIDED has added nothing -------------------------------------------------
 
     cdef int _add_text(self, Message *message) except -1:
+        cdef int outcome
         cdef int origin = find_key(&_origins, &message.origin, 0)
         if origin < 0 and not begins_with(&message.origin, b"heroku ", 7):
-            return IGNORED
+            return self._add_output(message) if self._reads_marks else IGNORED
         if not skip_structured_data(&message.text):
             return UNDECIDED
         if origin < 0:
@@ -441,7 +452,21 @@ cdef class Aggregator:
             return self._add_request(&message.text)
         if _origins.keys[origin].kind == LOG_STREAM:
             return self._add_overflow(&message.text)
+        if _origins.keys[origin].kind == ADDON:
+            outcome = add_addon_line(
+                self._minute.rollup, _origin_parsers[origin], message.text, message.at_ms
+            )
+            if outcome != UNDECIDED:
+                return outcome
         return self._add_parsed(_origin_parsers[origin], message)
+
+    cdef int _add_output(self, Message *message) except -1:
+        """Add the marks of a line of the app's own output, if it has any."""
+        if not begins_with(&message.origin, b"app ", 4):
+            return IGNORED
+        return add_marks(
+            self._minute.rollup, &message.procid, message.text, message.at_ms
+        )
 
     cdef int _add_dyno_line(self, Message *message) except -1:
         cdef int beginning = find_key(&_beginnings, &message.text, 0)

@@ -17,6 +17,7 @@ import msgspec
 
 from app.rollup.accelerated import FastRollup, merge_rollups, pack, pack_batch, to_python
 from app.rollup.batch_codec import join_batch
+from app.rollup.open_limits import DROPPED
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.time_range import ALWAYS, TimeRange
 from parsers import dispatch as heroku
@@ -76,7 +77,8 @@ class AggregatedBody:
     """
 
     arrived_s: int
-    # By start of the messages' minute; some are packed already. Their own ledgers are empty.
+    # By start of the messages' minute; some are packed already. Their own ledgers hold only what
+    # the limits dropped.
     rollups: dict[int, FastRollup | bytes]
     ledgers: dict[int, dict[str, int]]  # by the same minutes
     body_ledger: dict[str, int]  # the body as a whole, and messages without an accepted minute
@@ -117,9 +119,12 @@ class AggregatedBody:
                 _add_ledger(ledger, _as_other_drain(minute_ledger))
         if "promised" in ledger:  # stays comparable with `received`
             ledger["promised"] = max(0, ledger["promised"] - ledger.get("other_drain", 0))
+        _add_ledger(ledger, arrival_rollup.ledger)
         arrival_rollup.ledger = ledger
         rollups[arrival_minute] = pack(arrival_rollup, limits)
-        arrival_rollup.ledger = {}
+        arrival_rollup.ledger = {
+            name: values for name, values in ledger.items() if name.startswith(DROPPED)
+        }
         return join_batch(rollups)
 
     def pack_rollups(self) -> bytes:
@@ -204,8 +209,17 @@ class Aggregator:
         arrived_s: float,
         acceptance: AcceptanceWindow,
         limits: CardinalityLimits = DEFAULT_LIMITS,
+        reads_marks: bool = False,
     ) -> None:
+        """
+        Args:
+            arrived_s: Unix seconds.
+            acceptance: the times of lines that count.
+            limits: on the names in a rollup.
+            reads_marks: whether custom metrics are on for the app.
+        """
         self._limits = limits
+        self._reads_marks = reads_marks
         self._arrived_s = int(arrived_s)
         self._earliest_ms = int((arrived_s - acceptance.past_s) * 1000)
         self._latest_ms = int((arrived_s + acceptance.future_s) * 1000)
@@ -258,7 +272,7 @@ class Aggregator:
     def add_messages(self, messages: Iterable[Message]) -> None:
         """Add messages that were already parsed."""
         counted = ignored = 0
-        parse = heroku.parse
+        parse, reads_marks = heroku.parse, self._reads_marks
         for message in messages:
             at_ms = message.at_ms
             if at_ms // _MINUTE_MS != self._minute or not self._is_minute_accepted:
@@ -273,7 +287,7 @@ class Aggregator:
                 elif at_ms < self._first_ms:
                     self._first_ms = at_ms
             try:
-                sample = parse(message)
+                sample = parse(message, reads_marks)
             except ParseError as error:
                 self._count_unparsed(self._ledger, error.reason)
                 continue

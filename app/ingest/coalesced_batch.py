@@ -93,9 +93,9 @@ class CoalescedBatch:
         return self._payload
 
     def _build_payload(self, aggregator: Aggregator, data: bytes) -> CoalescedPayload:
-        _, drain, generation, _ = self._key
+        key = self._key
         return CoalescedPayload(
-            DrainClaim(drain, generation, aggregator.time_range, int(self._arrived_s)),
+            DrainClaim(key.drain, key.generation, aggregator.time_range, int(self._arrived_s)),
             aggregator.activity,
             list(self._posts),
             [post.token for post in self._posts.values()],
@@ -113,7 +113,10 @@ class CoalescedBatch:
         return self._batches
 
     def _aggregate(self, *posts: DrainPost) -> Aggregator:
-        aggregator = Aggregator(self._arrived_s, self._key.acceptance, self._limits)
+        key = self._key
+        aggregator = Aggregator(
+            self._arrived_s, key.acceptance, self._limits, reads_marks=key.reads_marks
+        )
         for post in posts:
             post.add_to(aggregator)
         return aggregator
@@ -121,5 +124,5 @@ class CoalescedBatch:
 
 def received_batch(post: DrainPost, body: AggregatedBody) -> ReceivedBatch:
     """The batch of a POST that is aggregated alone."""
-    app, drain, generation, _ = post.key
-    return ReceivedBatch(app, post.id, body, drain, generation, post.token)
+    key = post.key
+    return ReceivedBatch(key.app, post.id, body, key.drain, key.generation, post.token)

@@ -26,13 +26,14 @@ class DrainKey(NamedTuple):
     """Identifies a drain, its secret and its acceptance window.
 
     Only POSTs with an equal key are coalesced. `drain` and `generation` are those of a
-    ReceivedBatch.
+    ReceivedBatch. `reads_marks`: whether custom metrics are on for the app.
     """
 
     app: str
     drain: str
     generation: int
     acceptance: AcceptanceWindow
+    reads_marks: bool = False
 
 
 class DrainPost(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +78,9 @@ class DrainPost(msgspec.Struct, frozen=True, gc=False):
         """Aggregate it alone, in steps of some milliseconds between which other tasks run."""
         if isinstance(self.content, AggregatedBody):
             return self.content
-        aggregator = Aggregator(arrived_s, self.key.acceptance, limits)
+        aggregator = Aggregator(
+            arrived_s, self.key.acceptance, limits, reads_marks=self.key.reads_marks
+        )
         body = aggregator.take_body()
         for _ in self._add_in_steps(aggregator, self.content):
             await asyncio.sleep(0)

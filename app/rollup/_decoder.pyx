@@ -34,6 +34,7 @@ from app.rollup._rollup cimport (
     add_requests,
     add_timing,
     add_to_bin,
+    get_number_rows,
     get_process_type,
     get_rows,
     get_source,
@@ -43,8 +44,8 @@ from app.rollup._rollup cimport (
 
 from app.rollup import codec
 from app.rollup.codec import PackError
-from app.rollup.schema import SMALL_NUMBER_MAX, TAGGED_SECTIONS
-from app.rollup.summaries import GaugeSummary as PyGaugeSummary
+from app.rollup.schema import FAMILIES, SMALL_NUMBER_MAX, TAGGED_SECTIONS
+from app.rollup.summaries import COUNT
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = codec.VERSION
@@ -99,7 +100,7 @@ cdef class TaggedSection:
     cdef str name
     cdef int key_count
     cdef bint is_count  # the value is one number to be added
-    cdef bint is_gauge
+    cdef bint has_count  # the first value is a count, which is not 0
     cdef int width
     cdef long long number_max[COLUMNS_MAX]  # of each column; 0 for text
 
@@ -107,8 +108,8 @@ cdef class TaggedSection:
         self.section = section
         self.name = section.name
         self.key_count = len(section.keys)
-        self.is_count = section.values.summary is None and section.values.merges == ("add",)
-        self.is_gauge = section.values.summary is PyGaugeSummary
+        self.is_count = section.values == COUNT
+        self.has_count = section.values.has_count
         numbers_max = [key.number_max for key in section.keys]
         numbers_max += [NUMBER_MAX if kind is int else 0 for kind in section.values.types]
         self.width = len(numbers_max)
@@ -117,7 +118,10 @@ cdef class TaggedSection:
             self.number_max[position] = number_max
 
 
-cdef dict _tagged_sections = {section.name: TaggedSection(section) for section in TAGGED_SECTIONS}
+cdef frozenset FAMILY_SECTIONS = frozenset(name for names in FAMILIES.values() for name in names)
+cdef dict _tagged_sections = {
+    section.name: TaggedSection(section) for section in TAGGED_SECTIONS if not section.family
+}
 
 
 def merge_packed(FastRollup rollup, bytes data):
@@ -319,6 +323,9 @@ cdef int _read_extension(Cursor *cursor, FastRollup rollup) except -1:
         raise ValueError("not an extension")
     tag = _text(cursor)
     binary(cursor, &part)
+    if tag in FAMILY_SECTIONS:
+        get_number_rows(rollup, tag).read(&part)
+        return _check_end(&part)
     section = _tagged_sections.get(tag)
     if section is None:
         data = part.at[: part.end - part.at]
@@ -393,7 +400,8 @@ cdef int _merge_row(Cursor *part, TaggedSection section, dict rows) except -1:
         _read_column(part, section, position)
         for position in range(section.key_count, section.width)
     ]
-    if section.is_gauge and not values[0]:
-        raise ValueError("a gauge has no values")
+    if section.has_count and values[0] < 1:
+        raise ValueError("a row has no values")
     section.section.merge_row(rows, key, section.section.values.make(values))
     return 0
+

@@ -13,6 +13,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from app.rollup._msgpack cimport FIELD_COUNT
+from app.rollup._numbers cimport KEY_COLUMNS, NumberRow, NumberRows, OpenKey
 from app.rollup._rollup cimport (
     GAUGES,
     TIMING_KINDS,
@@ -22,12 +23,15 @@ from app.rollup._rollup cimport (
     Source,
     FastRollup,
     TimingTotals,
+    add_counts,
     product_fits,
 )
 
 from app.rollup import batch_codec, codec
-from app.rollup.rollup import DEFAULT_LIMITS, OTHER, limit_rows
-from app.rollup.schema import CORE_SECTIONS, SECTION, SECTIONS, SOURCE
+from app.rollup.open_limits import limit_families
+from app.rollup.rollup import DEFAULT_LIMITS, limit_rows
+from app.rollup.schema import CORE_SECTIONS, FAMILIES, OTHER, SECTION, SECTIONS, SOURCE
+from app.rollup.sketch import runs_of_bins
 from parsers.samples import labels_of
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -39,7 +43,7 @@ cdef int STATUS_MAX = 599
 cdef int STATUSES = STATUS_MAX + 1
 cdef frozenset CORE_NAMES = frozenset(section.name for section in CORE_SECTIONS)
 cdef frozenset NAMES_SOURCES = frozenset(
-    section.name for section in SECTIONS if SOURCE in section.keys
+    section.name for section in SECTIONS if SOURCE in section.keys and not section.family
 )
 
 
@@ -262,6 +266,8 @@ cdef bint _are_sources_over(FastRollup rollup, limits):
 cdef bint _write(FastRollup rollup, limits) except -1:
     """Pack into _rollup; return False if a number does not fit."""
     cdef dict numbers = {}
+    cdef dict ledger = rollup.ledger
+    cdef dict families = rollup.families
     cdef list sources = [rollup.sources[name] for name in sorted(rollup.sources)]
     cdef list types = [rollup.process_types[name] for name in sorted(rollup.process_types)]
     cdef Source source
@@ -276,9 +282,18 @@ cdef bint _write(FastRollup rollup, limits) except -1:
     if not _write_gauges(sources, numbers):
         return False
     _write_minutes(sources, numbers)
-    for name in sorted(rollup.ledger):
+    if families and _are_families_over(families, limits):
+        families, dropped = limit_families(
+            {name: rows.to_python() for name, rows in families.items()},
+            limits.open_names,
+            limits.open_series,
+            limits.open_bins,
+        )
+        ledger = dict(ledger)
+        add_counts(ledger, dropped)
+    for name in sorted(ledger):
         _rows.number(_number(numbers, name))
-        _rows.number(min(rollup.ledger[name], NUMBER_MAX))
+        _rows.number(min(ledger[name], NUMBER_MAX))
     _sections.section(_rows)
 
     _rollup.size = 0
@@ -288,16 +303,49 @@ cdef bint _write(FastRollup rollup, limits) except -1:
     _rollup.array(len(numbers))
     _rollup.raw(_names.data, _names.size)
     _rollup.raw(_sections.data, _sections.size)
-    _write_extensions(rollup, limits)
+    _write_extensions(rollup, families, limits)
     return True
 
 
-cdef int _write_extensions(FastRollup rollup, limits) except -1:
-    """Write the tagged sections and those of unknown tags, sorted by tag."""
+cdef bint _are_families_over(dict families, limits):
+    """Whether open metrics may be over their limits."""
+    cdef NumberRows rows
+    cdef int size, bins
+    for section_names in FAMILIES.values():
+        size = bins = 0
+        for name in section_names:
+            if name in families:
+                rows = families[name]
+                size += rows.size
+                bins += rows.bin_count()
+        if size > limits.open_series or bins > limits.open_bins:
+            return True
+        if size > limits.open_names:
+            names = set()
+            for name in section_names:
+                if name in families:
+                    families[name].add_names(names)
+            if len(names) > limits.open_names:
+                return True
+    return False
+
+
+cdef int _write_extensions(FastRollup rollup, dict families, limits) except -1:
+    """Write the tagged sections and those of unknown tags, sorted by tag.
+
+    `families`: NumberRows, or dictionaries of those within the limits.
+    """
     cdef bytes packed
-    if not rollup.extensions and not rollup.other_rows:
+    if not rollup.extensions and not rollup.other_rows and not families:
         return _rollup.array(0)
     extensions = list(rollup.extensions)
+    for name, rows in families.items():
+        if rows:
+            if isinstance(rows, NumberRows):
+                _write_numbers(<NumberRows>rows)
+            else:
+                _write_tagged(SECTION[name], rows)
+            extensions.append((name, _take_rows()))
     for name, rows in rollup.other_rows.items():
         if rows:
             section = SECTION[name]
@@ -315,11 +363,36 @@ cdef int _write_extensions(FastRollup rollup, limits) except -1:
     return 0
 
 
+cdef int _write_numbers(NumberRows rows) except -1:
+    """Write rows of open metrics into _rows."""
+    cdef NumberRow *row
+    cdef OpenKey key
+    cdef int position
+    _rows.array(rows.size)
+    for position in rows.sorted_positions():
+        row = &rows.rows[position]
+        key = <OpenKey>row.key
+        _rows.array(KEY_COLUMNS + (1 if rows.is_sketch else 7 if rows.is_summary else 3))
+        _rows.raw(key.raw, key.size)
+        if rows.is_sketch:
+            _write_column(list(runs_of_bins(<dict>row.bins)))
+            continue
+        _rows.number(row.count)
+        _rows.number(row.whole)
+        _rows.number(row.millionths)
+        if rows.is_summary:
+            _rows.number(row.smallest)
+            _rows.number(row.largest)
+            _rows.number(row.last_at_ms)
+            _rows.number(row.last)
+    return 0
+
+
 cdef int _write_tagged(section, dict rows) except -1:
     """Write rows of key and value columns into _rows."""
     cdef Py_ssize_t key_count = len(section.keys)
     cdef Py_ssize_t width = key_count + len(section.values.names)
-    cdef bint is_number = section.values.summary is None
+    cdef bint is_number = section.values.summary is None and section.values.types == (int,)
     _rows.array(len(rows))
     for key in sorted(rows):
         value = rows[key]
@@ -338,12 +411,20 @@ cdef int _write_tagged(section, dict rows) except -1:
 
 
 cdef inline int _write_column(object column) except -1:
-    cdef int is_over = 0
-    cdef long long number
     if type(column) is str:
         return _rows.text(<str>column)
-    number = PyLong_AsLongLongAndOverflow(column, &is_over)
-    return _rows.number(NUMBER_MAX if is_over else number)
+    if type(column) is list:
+        _rows.array(len(<list>column))
+        for item in <list>column:
+            _write_number(item)
+        return 0
+    return _write_number(column)
+
+
+cdef inline int _write_number(object column) except -1:
+    cdef int sign_over = 0  # 1 or -1 for a number over 63 bits
+    cdef long long number = PyLong_AsLongLongAndOverflow(column, &sign_over)
+    return _rows.number(sign_over * NUMBER_MAX if sign_over else max(number, -NUMBER_MAX))
 
 
 cdef bytes _take_rows():

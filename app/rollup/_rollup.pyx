@@ -11,6 +11,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from app.rollup._names cimport Name, name_of
+from app.rollup._numbers cimport NumberRows
 
 from app.rollup.rollup import Rollup, rows_in_total
 from app.rollup.schema import CORE_GAUGES, SECTION, TAGGED_SECTIONS
@@ -77,12 +78,14 @@ cdef class FastRollup:
         self.errors = {}
         self.ledger = {}
         self.other_rows = {}
+        self.families = {}
         self.extensions = ()
 
     @property
     def entry_count(self):
         """The number of entries in the tables that grow most, a measure of memory."""
-        return len(self.sources) + len(self.errors) + sum(map(len, self.other_rows.values()))
+        rows = sum(map(len, self.other_rows.values())) + sum(map(len, self.families.values()))
+        return len(self.sources) + len(self.errors) + rows
 
     def merge(self, FastRollup rollup):
         """Add the data of `rollup`, which stays unchanged."""
@@ -97,6 +100,8 @@ cdef class FastRollup:
         add_counts(self.ledger, rollup.ledger)
         for section, rows in rollup.other_rows.items():
             merge_rows(self, section, rows)
+        for section, rows in rollup.families.items():
+            get_number_rows(self, section).merge(<NumberRows>rows)
         if rollup.extensions:
             self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
@@ -129,6 +134,9 @@ cdef class FastRollup:
         rollup.ledger = dict(self.ledger)
         for section, rows in self.other_rows.items():
             rollup.other_rows[section] = rows_in_total(SECTION[section], rows)
+        for section, rows in self.families.items():
+            if SECTION[section].in_total:
+                rollup.families[section] = rows.without_dynos()
         rollup.extensions = self.extensions
         return rollup
 
@@ -179,7 +187,10 @@ cdef class FastRollup:
         add_counts(self.errors, rollup.errors)
         add_counts(self.ledger, rollup.ledger)
         for section in TAGGED_SECTIONS:
-            if rows := rollup.rows(section):
+            rows = rollup.rows(section)
+            if rows and section.family:
+                get_number_rows(self, section.name).add(rows)
+            elif rows:
                 merge_rows(self, section.name, rows)
         self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
@@ -209,6 +220,8 @@ cdef class FastRollup:
             for key, value in rows.items():
                 key = section.key_of(section.columns_of(key))
                 section.merge_row(rollup.rows(section), key, value)
+        for name, rows in self.families.items():
+            setattr(rollup, name, rows.to_python())
         rollup.extensions = self.extensions
         return rollup
 
@@ -437,6 +450,14 @@ cdef dict get_rows(FastRollup rollup, str section):
     if rows is None:
         rows = rollup.other_rows[section] = {}
     return rows
+
+
+cdef NumberRows get_number_rows(FastRollup rollup, str section):
+    """Return the rows of a section in `families`."""
+    rows = rollup.families.get(section)
+    if rows is None:
+        rows = rollup.families[section] = NumberRows(section)
+    return <NumberRows>rows
 
 
 cdef merge_rows(FastRollup rollup, str section, rows):

@@ -68,6 +68,7 @@ from typing import Any
 
 import msgspec
 
+from app.rollup.number_sketch import BIN_MAX
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.schema import (
     ALL_SECTIONS,
@@ -79,8 +80,8 @@ from app.rollup.schema import (
     Key,
     Section,
 )
-from app.rollup.sketch import BIN_COUNT
-from app.rollup.summaries import GaugeSummary
+from app.rollup.sketch import BIN_COUNT, runs_of_bins
+from app.rollup.summaries import GaugeSummary, Values
 from app.support.errors import UserError
 
 VERSION = 1
@@ -180,8 +181,10 @@ def encode_rows(section: Section, rows: dict[Any, Any]) -> bytes:
     )
 
 
-def _clamp_column(column: int | str) -> int | str:
-    return min(column, NUMBER_MAX) if isinstance(column, int) else column
+def _clamp_column(column: int | str | list[int]) -> int | str | list[int]:
+    if isinstance(column, int):
+        return max(-NUMBER_MAX, min(column, NUMBER_MAX))
+    return _clamp(column) if isinstance(column, list) else column
 
 
 def _clamp(numbers: list[int]) -> list[int]:
@@ -203,12 +206,7 @@ def _write_sketches(
 ) -> Iterator[int]:
     for (process_type, kind), bins in sorted(sketches.items(), key=_BY_KEY):
         yield from (number(process_type), kind)
-        next_index = 0
-        for index, count in sorted(bins.items()):
-            if index != next_index:
-                yield next_index - index
-            yield count
-            next_index = index + 1
+        yield from runs_of_bins(bins)
         yield 0
 
 
@@ -322,8 +320,12 @@ _DECODE_TAGGED = {
 }
 
 
-def decode_rows(section: Section, data: bytes) -> Iterator[tuple[Any, Any]]:
+def decode_rows(
+    section: Section, data: bytes, names: frozenset[str] | None = None
+) -> Iterator[tuple[Any, Any]]:
     """Yield (key, value) of each row of a packed tagged section.
+
+    `names`: the values of the second key column that are wanted; None for all rows.
 
     Raises:
         PackError: the bytes are damaged.
@@ -334,10 +336,12 @@ def decode_rows(section: Section, data: bytes) -> Iterator[tuple[Any, Any]]:
         raise PackError(f"{section.name}: {error}") from None
     width = len(section.keys)
     for row in rows:
+        if names is not None and row[1] not in names:
+            continue
         columns = [_check_key(key, column) for key, column in zip(section.keys, row, strict=False)]
-        values = [_check_column(column) for column in row[width:]]
-        if section.values.summary is GaugeSummary and not values[0]:
-            raise PackError(f"{section.name}: a gauge has no values")
+        values = [_check_column(column, section.values) for column in row[width:]]
+        if section.values.has_count and values[0] < 1:
+            raise PackError(f"{section.name}: a row has no values")
         yield section.key_of(columns), section.values.make(values)
 
 
@@ -345,8 +349,20 @@ def _check_key(key: Key, column: Any) -> Any:
     return _check_below(column, key.number_max + 1) if key.number_max else column
 
 
-def _check_column(column: Any) -> Any:
+def _check_column(column: Any, values: Values) -> Any:
+    if isinstance(column, list):
+        return _check_runs(column)
+    if isinstance(column, int) and values.is_signed:
+        return _check_below(column + NUMBER_MAX, 2 * NUMBER_MAX + 1) - NUMBER_MAX
     return _check_count(column) if isinstance(column, int) else column
+
+
+def _check_runs(runs: list[int]) -> list[int]:
+    """Return a sketch of app.rollup.number_sketch; raise PackError unless its bins exist."""
+    bins = sum(-run if run < 0 else 1 for run in runs)
+    if not 0 < bins <= BIN_MAX + 1 or 0 in runs or runs[-1] < 0:
+        raise PackError(f"{runs[:8]} is not a sketch")
+    return runs
 
 
 _EMPTY = _encode([])

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from app.rollup import number_sketch
 from app.rollup.events import EventKey
+from app.rollup.open_limits import DROPPED, limit_families
 from app.rollup.schema import (
     CONNECT_FAILED,
     CONNECT_OK,
     CORE_GAUGES,
     METRICS,
+    OTHER,
     SECTION,
     SECTIONS,
     SERVICE_FAILED,
@@ -26,10 +29,20 @@ from app.rollup.schema import (
 )
 from app.rollup.sketch import BIN_OF, TABLE_SIZE, Bins, bin_of
 from app.rollup.statuses import CLASS_SIZE, FIRST_FAILED, SWITCHING_PROTOCOLS, limit_status
-from app.rollup.summaries import GaugeSummary, LatestText, TimingTotals
+from app.rollup.summaries import (
+    GaugeSummary,
+    LatestText,
+    MeasureSummary,
+    NumberSum,
+    NumberSummary,
+    TimingTotals,
+)
+from parsers.numbers import MILLION, Quantity
 from parsers.samples import (
     KILLING_ERRORS,
     LIFECYCLE_EVENTS,
+    AddonSamples,
+    CustomMarks,
     Event,
     HerokuError,
     Measurements,
@@ -40,8 +53,6 @@ from parsers.samples import (
     StateChange,
     labels_of,
 )
-
-OTHER = "other"
 
 TERMINATED = 143  # 128 + SIGTERM: the exit status of a dyno that Heroku stops
 NOT_YET_RUN = frozenset({"created", "provisioning", "starting"})
@@ -61,9 +72,16 @@ class CardinalityLimits(NamedTuple):
     lifecycle: int = (
         512  # two stops and starts of 100 dynos, and more than as many of an app usually
     )
+    # Of open metrics: see app.rollup.open_limits.
+    open_names: int = 200
+    open_series: int = 2_000
+    open_bins: int = 10_000  # 100 measures with 100 bins each: about 20 KB
 
 
 DEFAULT_LIMITS = CardinalityLimits()
+
+
+OpenKey = tuple[str, str, str, str]  # source, process type or add-on; name; unit; origin
 
 
 class Rollup:
@@ -84,6 +102,13 @@ class Rollup:
     named_counts: dict[tuple[str, str], int]
     named_gauges: dict[tuple[str, str], GaugeSummary]
     lifecycle: dict[EventKey, int]
+    addon_samples: dict[OpenKey, NumberSummary]
+    custom_counts: dict[OpenKey, NumberSum]
+    custom_samples: dict[OpenKey, NumberSummary]
+    custom_measures: dict[OpenKey, MeasureSummary]
+    custom_sketches: dict[OpenKey, Bins]
+    language_counts: dict[OpenKey, NumberSum]
+    language_samples: dict[OpenKey, NumberSummary]
 
     def __init__(self) -> None:
         self.messages = 0  # with a timestamp in this interval, including ignored ones; add
@@ -160,10 +185,17 @@ class Rollup:
         for section in SECTIONS:
             rows = self.rows(section)
             setattr(self, section.name, limit_rows(section, rows, limits))
+        limited = limit_families(
+            vars(self), limits.open_names, limits.open_series, limits.open_bins
+        )
+        vars(self).update(limited.sections)
+        for entry, values in limited.dropped.items():
+            self.ledger[entry] = self.ledger.get(entry, 0) + values
         names = _names_over(self, limits)
         if names:
             for section in SECTIONS:
-                _move_rows(section, self.rows(section), names)
+                if not section.family:  # those have limits of their own
+                    _move_rows(section, self.rows(section), names)
 
     def _mark_active(self, source: str, at_ms: int) -> None:
         bit = 1 << (at_ms // 60_000 % 60)
@@ -214,6 +246,29 @@ class Rollup:
         if labels_of(source)[1]:
             self._mark_active(source, at_ms)
 
+    def _observe_addon(self, samples: AddonSamples, at_ms: int) -> None:
+        for name, quantity in samples.values:
+            key = (samples.addon, name, quantity.unit, samples.attachment)
+            _merge_number(self, "addon_samples", key, NumberSummary, quantity, at_ms)
+
+    def _observe_marks(self, marks: CustomMarks, at_ms: int) -> None:
+        """Add an app's own counts, samples and measures. They do not show that a dyno is up."""
+        process_type = labels_of(marks.source)[0]
+        if marks.unread:
+            entry = DROPPED + "custom"
+            self.ledger[entry] = self.ledger.get(entry, 0) + marks.unread
+        for kind, name, quantity in marks.marks:
+            if kind == "measure":
+                key = (process_type, name, quantity.unit, marks.origin)
+                _merge_number(self, "custom_measures", key, MeasureSummary, quantity, at_ms)
+                bins = self.custom_sketches.setdefault(key, {})
+                index = number_sketch.bin_of(quantity.number)
+                bins[index] = bins.get(index, 0) + 1
+            else:
+                key = (marks.source, name, quantity.unit, marks.origin)
+                summary = NumberSum if kind == "count" else NumberSummary
+                _merge_number(self, f"custom_{kind}s", key, summary, quantity, at_ms)
+
     def _observe_error(self, error: HerokuError, at_ms: int) -> None:
         self._count_error(error.source, error.code)
         if error.code in KILLING_ERRORS:
@@ -259,11 +314,36 @@ _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
     Request: Rollup.observe_request,
     RuntimeMetrics: Rollup._observe_measurements,
     Measurements: Rollup._observe_measurements,
+    AddonSamples: Rollup._observe_addon,
+    CustomMarks: Rollup._observe_marks,
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,
     ProcessExit: Rollup._observe_exit,
     Event: Rollup._count_event,
 }
+
+
+def summary_of(
+    summary: type[NumberSum], quantity: Quantity, at_ms: int
+) -> NumberSum | NumberSummary:
+    """One number as a value of a section."""
+    number = quantity.millionths
+    whole, millionths = divmod(number, MILLION)
+    if issubclass(summary, NumberSummary):
+        return summary(1, whole, millionths, number, number, at_ms, number)
+    return summary(1, whole, millionths)
+
+
+def _merge_number(
+    rollup: Rollup,
+    section: str,
+    key: OpenKey,
+    summary: type[NumberSum],
+    quantity: Quantity,
+    at_ms: int,
+) -> None:
+    rows = rollup.rows(SECTION[section])
+    SECTION[section].merge_row(rows, key, summary_of(summary, quantity, at_ms))
 
 
 # The section of each metric that a Measurements sample may hold, and its second key column.
@@ -330,6 +410,8 @@ def _names_over(rollup: Rollup, limits: CardinalityLimits) -> dict[str, dict[str
     sources: set[str] = set()
     types: set[str] = set()
     for section in SECTIONS:
+        if section.family:
+            continue
         sources |= section.column(rollup.rows(section), "source")
         types |= section.column(rollup.rows(section), "process_type")
     types.update(labels_of(source)[0] for source in sources)

@@ -21,20 +21,27 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from app.rollup.addon_metrics import ADDON_METRICS, AddonMetric
 from app.rollup.events import EventKey, limit_events
 from app.rollup.statuses import outcome_of, status_class, status_label
 from app.rollup.summaries import (
     BINS,
     COUNT,
     MASK,
+    NUMBER_BINS,
     GaugeSummary,
     LatestText,
+    MeasureSummary,
+    NumberSum,
+    NumberSummary,
     TimingTotals,
     Values,
     summaries,
 )
-from parsers.samples import labels_of
+from parsers.numbers import BYTES, MS
+from parsers.samples import QUEUE_TIME_NAMES, labels_of
 
+OTHER = "other"  # stands for the names over a limit
 NUMBER_MAX = 2**63 - 1
 SMALL_NUMBER_MAX = 2**16 - 1  # of statuses, kinds and gauges, known or of a newer version
 
@@ -100,6 +107,12 @@ METRIC = Key("metric", 0, _no_labels)  # the name of a metric
 RESULT = Key("result", 0, lambda result: {"result": result}, "result")  # in the ledger
 AT_MS = Key("at_ms", NUMBER_MAX, _no_labels)
 TEXT = Key("text", 0, _no_labels)
+# Of open metrics (app.rollup.open_metrics).
+NAME = Key("name", 0, _no_labels)
+UNIT = Key("unit", 0, lambda unit: {"unit": unit}, "unit")
+ORIGIN = Key("origin", 0, lambda origin: {"source": origin}, "source")  # `source=` of the line
+ADDON = Key("addon", 0, lambda addon: {"addon": addon}, "addon")
+ATTACHMENT = Key("attachment", 0, lambda name: {"attachment": name}, "attachment")
 EVENT = (AT_MS, TEXT, TEXT, TEXT)  # parsers.samples.Event and its time; its source stays as it is
 
 
@@ -119,6 +132,8 @@ class Section:
         make_key: makes a key of several columns.
         limit_rows: bounds the rows to the number that CardinalityLimits has under the section's
             name, where the limits of single columns do not suffice.
+        family: of open metrics, the first part of their names. The sections of a family are
+            bounded together (app.rollup.open_limits), and separately from all others.
     """
 
     name: str
@@ -128,6 +143,7 @@ class Section:
     in_total: bool = True
     make_key: Callable[[tuple[Any, ...]], Any] = tuple
     limit_rows: Callable[[dict[Any, Any], int], dict[Any, Any]] | None = None
+    family: str = ""
     _labels: dict[Any, Labels] = field(default_factory=dict, repr=False)
 
     def key_of(self, columns: Sequence[Any]) -> Any:
@@ -217,6 +233,13 @@ def _events(name: str) -> Section:
     )
 
 
+def _open(name: str, keys: tuple[Key, ...], values: Values, *, in_total: bool = True) -> Section:
+    return Section(name, keys, values, in_total=in_total, family=name.partition("_")[0])
+
+
+_BY_SOURCE = (SOURCE, NAME, UNIT, ORIGIN)
+_BY_TYPE = (PROCESS_TYPE, NAME, UNIT, ORIGIN)
+
 # The core sections come in the order of the stored bytes.
 SECTIONS = (
     Section("requests", (SOURCE, STATUS), COUNT, is_core=True),
@@ -239,11 +262,27 @@ SECTIONS = (
     Section("named_counts", (SOURCE, METRIC), COUNT),
     Section("named_gauges", (SOURCE, METRIC), summaries(GaugeSummary), in_total=False),
     _events("lifecycle"),  # the events of parsers.samples.LIFECYCLE_EVENTS
+    # Samples of databases and caches, which are no sources. The name is SERVICE.SAMPLE.
+    _open(
+        "addon_samples", (ADDON, NAME, UNIT, ATTACHMENT), summaries(NumberSummary), in_total=False
+    ),
+    # What the app itself logs. There are no distributions by dyno.
+    _open("custom_counts", _BY_SOURCE, summaries(NumberSum)),
+    _open("custom_samples", _BY_SOURCE, summaries(NumberSummary), in_total=False),
+    _open("custom_measures", _BY_TYPE, summaries(MeasureSummary)),
+    _open("custom_sketches", _BY_TYPE, NUMBER_BINS),
+    # What reporters in language runtimes send.
+    _open("language_counts", _BY_SOURCE, summaries(NumberSum)),
+    _open("language_samples", _BY_SOURCE, summaries(NumberSummary), in_total=False),
 )
 SECTION = {section.name: section for section in SECTIONS}
 CORE_SECTIONS = tuple(section for section in SECTIONS if section.is_core)
 TAGGED_SECTIONS = tuple(section for section in SECTIONS if not section.is_core)
 ALL_SECTIONS = frozenset(SECTION)
+FAMILIES: dict[str, tuple[str, ...]] = {  # the sections of open metrics, by family
+    family: tuple(section.name for section in SECTIONS if section.family == family)
+    for family in dict.fromkeys(section.family for section in SECTIONS if section.family)
+}
 
 
 # --- the metrics --------------------------------------------------------------------------------
@@ -260,6 +299,7 @@ _DISTRIBUTION_STATS = (
     "bins",
 )
 _GAUGE_STATS = ("avg", "max", "min", "last")
+MEASURE_STATS = (*_DISTRIBUTION_STATS, "min", "sum", "last")
 
 
 class Metric(NamedTuple):
@@ -273,6 +313,7 @@ class Metric(NamedTuple):
         series: its name in Prometheus, without a suffix; "" if it is not exported.
         fallback: the name of the metric, one of `named_gauges`, that stands in for it in an
             interval in which a dyno has no reading of its own; "" for none.
+        stored_unit: the unit in the key of its rows; None for rows of any unit.
     """
 
     name: str
@@ -286,6 +327,7 @@ class Metric(NamedTuple):
     scale: tuple[int, int] = (1, 1)
     series: str = ""
     fallback: str = ""
+    stored_unit: str | None = None
 
     def selection_in(self, section: str) -> frozenset[Any] | None:
         """The values of the second key column of a section whose rows belong to the metric."""
@@ -335,6 +377,17 @@ def _distribution(name: str, kinds: tuple[TimingKind, ...], help_text: str, seri
         ("tallies", "sketches"),
         frozenset(kinds),
         series=series,
+    )
+
+
+def _addon_gauge(service: str, row: AddonMetric) -> Metric:
+    return Metric(
+        *(f"{service}_{row.metric}", row.unit, "gauge", ("addon", "attachment")),
+        _GAUGE_STATS if row.unit == "ratio" else (*_GAUGE_STATS, "sum"),
+        *(row.help, ("addon_samples",), frozenset({f"{service}.{row.sample}"})),
+        scale=_MILLIONTHS,
+        series=f"heroku_{service}_{row.metric}",
+        stored_unit=BYTES if row.unit == "bytes" else "",
     )
 
 
@@ -510,6 +563,16 @@ METRICS: dict[str, Metric] = {
             ("active_minutes",),
             series="heroku_dynos",
         ),
+        Metric(
+            *("queue_time_ms", "ms", "distribution", ("process_type",), MEASURE_STATS),
+            "Time a request waited for the app, as the app logs it (custom metrics)",
+            ("custom_measures", "custom_sketches"),
+            QUEUE_TIME_NAMES,
+            _MILLIONTHS,
+            series="heroku_queue_time_seconds",
+            stored_unit=MS,
+        ),
+        *(_addon_gauge(service, row) for service, rows in ADDON_METRICS.items() for row in rows),
     )
 }
 # The numbers of the core gauges; the other gauges are stored by name.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 GAMMA = 1.02
@@ -114,3 +114,29 @@ def count_within(bins: Mapping[int, int], ms: int) -> float:
     if ms >= HIGH_MS[last]:
         return count + last_count
     return count + last_count * (ms - LOW_MS[last] + 1) / (HIGH_MS[last] - LOW_MS[last] + 1)
+
+
+def runs_of_bins(bins: Mapping[int, int]) -> Iterator[int]:
+    """Yield a sketch as it is stored: the counts of consecutive bins.
+
+    A negative number skips that many bins.
+    """
+    next_index = 0
+    for index, count in sorted(bins.items()):
+        if index != next_index:
+            yield next_index - index
+        yield count
+        next_index = index + 1
+
+
+def bins_of_runs(runs: Iterable[int]) -> Bins:
+    """The sketch that `runs_of_bins` wrote."""
+    bins: Bins = {}
+    index = 0
+    for value in runs:
+        if value < 0:
+            index -= value
+        else:
+            bins[index] = bins.get(index, 0) + value
+            index += 1
+    return bins

@@ -18,6 +18,9 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import msgspec
 
+from app.rollup.sketch import bins_of_runs, runs_of_bins
+from parsers.numbers import MILLION
+
 Merge = Literal["add", "min", "max", "or", "latest"]
 _COMBINE: dict[str, Callable[[int, int], int]] = {
     "add": operator.add,
@@ -82,6 +85,46 @@ class GaugeSummary(Summary):
         )
 
 
+class NumberSum(Summary):
+    """The sum of numbers with a fraction, which may be negative.
+
+    It has two parts, because millionths alone overflow soon: 18 sizes of 512 GB are more than 63
+    bits. Each part adds up on its own, so sums are exact until `whole` exceeds 63 bits, which takes
+    a million numbers of NUMBER_LIMIT.
+
+    Attributes:
+        count: how many numbers.
+        whole: the sum of the numbers, each rounded down.
+        millionths: the sum of the rests.
+    """
+
+    merges: ClassVar[tuple[Merge, ...]] = ("add", "add", "add")
+
+    count: int
+    whole: int
+    millionths: int
+
+    @property
+    def total(self) -> int:
+        """The sum in millionths, which may have more than 63 bits."""
+        return self.whole * MILLION + self.millionths
+
+
+class NumberSummary(NumberSum):
+    """Numbers with a fraction, which may be negative. Single ones are whole millionths."""
+
+    merges = ("add", "add", "add", "min", "max", "latest", "latest")
+
+    smallest: int
+    largest: int
+    last_at_ms: int
+    last: int
+
+
+class MeasureSummary(NumberSummary):
+    """A NumberSummary of which a sketch is kept beside it."""
+
+
 class LatestText(Summary):
     """The text with the latest time, in Unix milliseconds."""
 
@@ -92,12 +135,24 @@ class LatestText(Summary):
 
 
 class Values(NamedTuple):
-    """The values of a section: the names, merges and types (int or str) of their columns."""
+    """The values of a section.
+
+    Attributes:
+        names, merges, types: of their columns. A type is int, str, or list[int] for a sketch.
+        summary: None for whole numbers and sketches.
+        is_signed: whether their numbers may be negative.
+    """
 
     names: tuple[str, ...]
     merges: tuple[Merge, ...]
-    types: tuple[type, ...]
-    summary: type[Summary] | None = None  # None for whole numbers and sketches
+    types: tuple[Any, ...]
+    summary: type[Summary] | None = None
+    is_signed: bool = False
+
+    @property
+    def has_count(self) -> bool:
+        """Whether the first column counts values, so that it is not 0."""
+        return self.summary is not None and self.merges[0] == "add"
 
     def combine(self, first: Any, second: Any) -> Any:
         """Merge the second value into the first, which may change, and return the result."""
@@ -111,12 +166,16 @@ class Values(NamedTuple):
         return first
 
     def make(self, columns: Sequence[Any]) -> Any:
-        """Make a value, which is not a sketch, of its columns."""
-        return columns[0] if self.summary is None else self.summary(*columns)
+        """Make a value of its columns."""
+        if self.summary is not None:
+            return self.summary(*columns)
+        return bins_of_runs(columns[0]) if self.types == _SKETCH else columns[0]
 
     def columns(self, value: Any) -> tuple[Any, ...]:
-        """Take a value apart, which is not a sketch."""
-        return (value,) if self.summary is None else msgspec.structs.astuple(value)
+        """Take a value apart."""
+        if self.summary is not None:
+            return msgspec.structs.astuple(value)
+        return (list(runs_of_bins(value)),) if self.types == _SKETCH else (value,)
 
 
 def number(name: str, merge: Merge) -> Values:
@@ -127,9 +186,12 @@ def number(name: str, merge: Merge) -> Values:
 def summaries(summary: type[Summary]) -> Values:
     """Summaries of this type."""
     types = tuple(field.type for field in msgspec.structs.fields(summary))
-    return Values(summary.__struct_fields__, summary.merges, types, summary)
+    is_signed = issubclass(summary, NumberSum)
+    return Values(summary.__struct_fields__, summary.merges, types, summary, is_signed)
 
 
+_SKETCH = (list[int],)
 COUNT = number("count", "add")
-BINS = number("bins", "add")
+BINS = number("bins", "add")  # of app.rollup.sketch
+NUMBER_BINS = Values(("runs",), ("add",), _SKETCH)  # of app.rollup.number_sketch
 MASK = number("minutes", "or")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from parsers import dispatch
 from parsers.samples import (
+    AddonSamples,
     Event,
     HerokuError,
     Measurements,
@@ -52,8 +53,10 @@ def test_the_platforms_lines_become_samples() -> None:
     ],
 )
 def test_an_app_may_print_anything(text: str) -> None:
-    for procid in ("web.1", "router", "logplex", "api", "heroku-postgres"):
+    for procid in ("web.1", "router", "logplex", "api"):
         assert read(text, app_name="app", procid=procid) is None
+    for procid in ("heroku-postgres", "heroku-redis", "heroku-pgbouncer"):
+        assert isinstance(read(text, app_name="app", procid=procid), AddonSamples | None)
 
 
 @pytest.mark.parametrize(

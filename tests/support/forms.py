@@ -21,13 +21,26 @@ FastRollup: Any = import_module("app.rollup._rollup").FastRollup
 ARRIVED_S = 1_795_341_630.0  # 2026-11-22T10:00:30Z
 ACCEPTANCE = AcceptanceWindow(86_400, 300)
 HEAD = b"POST /drain HTTP/1.1\r\n\r\n"  # stands before the body in the buffer of a connection
-TINY = CardinalityLimits(process_types=2, dynos=3, statuses=2, codes=2, events=2)
+TINY = CardinalityLimits(
+    process_types=2,
+    dynos=3,
+    statuses=2,
+    codes=2,
+    events=2,
+    open_names=2,
+    open_series=3,
+    open_bins=3,
+)
 
 
 def aggregate_in_python(
-    body: bytes, arrived_s: float, acceptance: AcceptanceWindow, limits: CardinalityLimits
+    body: bytes,
+    arrived_s: float,
+    acceptance: AcceptanceWindow,
+    limits: CardinalityLimits,
+    reads_marks: bool = False,
 ) -> ingest.Aggregator:
-    aggregator = ingest.Aggregator(arrived_s, acceptance, limits)
+    aggregator = ingest.Aggregator(arrived_s, acceptance, limits, reads_marks)
     aggregator.add_promised(7)
     aggregator.add_frames(split(body))
     return aggregator
@@ -38,9 +51,11 @@ def aggregate_compiled(
     arrived_s: float,
     acceptance: AcceptanceWindow,
     limits: CardinalityLimits,
+    reads_marks: bool = False,
+    *,
     in_one_call: bool = False,
 ) -> Any:
-    aggregator = compiled_aggregator.Aggregator(arrived_s, acceptance, limits)
+    aggregator = compiled_aggregator.Aggregator(arrived_s, acceptance, limits, reads_marks)
     aggregator.add_promised(7)
     if in_one_call:
         aggregator.add_body(HEAD + body, len(HEAD))
@@ -55,10 +70,11 @@ def assert_same_aggregation(
     arrived_s: float = ARRIVED_S,
     acceptance: AcceptanceWindow = ACCEPTANCE,
     limits: CardinalityLimits = DEFAULT_LIMITS,
+    reads_marks: bool = False,
 ) -> AggregatedBody:
     """Assert that both implementations aggregate a body alike; return the aggregated body."""
-    python_aggregator = aggregate_in_python(body, arrived_s, acceptance, limits)
-    aggregator = aggregate_compiled(body, arrived_s, acceptance, limits)
+    python_aggregator = aggregate_in_python(body, arrived_s, acceptance, limits, reads_marks)
+    aggregator = aggregate_compiled(body, arrived_s, acceptance, limits, reads_marks)
     assert aggregator.time_range == python_aggregator.time_range
     python_body, compiled_body = python_aggregator.build_body(), aggregator.build_body()
     assert sorted(compiled_body.rollups) == sorted(python_body.rollups)
@@ -75,7 +91,9 @@ def assert_same_aggregation(
     data = python_body.pack()  # also cuts python_body to the limits
     assert compiled_body.pack() == data
     assert aggregator.pack() == data
-    one_call_aggregator = aggregate_compiled(body, arrived_s, acceptance, limits, in_one_call=True)
+    one_call_aggregator = aggregate_compiled(
+        body, arrived_s, acceptance, limits, reads_marks, in_one_call=True
+    )
     assert one_call_aggregator.pack() == data
     assert (one_call_aggregator.time_range, one_call_aggregator.activity) == (
         aggregator.time_range,

@@ -59,6 +59,14 @@ def test_lines_at_the_edges_of_the_acceptance_window(acceptance: AcceptanceWindo
         assert_same_aggregation(b"".join(frames), ARRIVED_S + shift_s, acceptance)
 
 
+@pytest.mark.parametrize("reads_marks", [False, True])
+@pytest.mark.parametrize("name", ["addons", "custom", "hostile"])
+def test_lines_with_metrics_of_any_name(name: str, reads_marks: bool) -> None:
+    body = (LOGS / f"{name}.log").read_bytes()
+    assert_same_aggregation(body, reads_marks=reads_marks)
+    assert_same_aggregation(body, limits=TINY, reads_marks=reads_marks)
+
+
 API_LINES = (
     "Build started by user dev@example.com",
     "Deploy 6c63c6a0 by user dev@example.com",

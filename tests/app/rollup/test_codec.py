@@ -13,7 +13,11 @@ from app.rollup.batch_codec import pack_batch, unpack_batch
 from app.rollup.codec import NewerVersion, PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
 from app.rollup.schema import ALL_SECTIONS, CORE_GAUGES, METRICS
+from parsers.numbers import Quantity
 from parsers.samples import (
+    AddonSamples,
+    CustomMark,
+    CustomMarks,
     Event,
     HerokuError,
     Measurements,
@@ -29,6 +33,32 @@ NAMED_METRICS = [
     name
     for name, metric in METRICS.items()
     if metric.sections in (("named_counts",), ("named_gauges",))
+]
+_ONE, _TIME, _SIZE = (
+    Quantity(10**6, 1.0, ""),
+    Quantity(-1_500, -0.0015, "ms"),
+    Quantity(0, 0, "bytes"),
+)
+OPEN_SAMPLES: list[Sample] = [
+    AddonSamples(
+        "postgresql-round-1",
+        "DATABASE",
+        tuple(
+            (name, _SIZE if metric.stored_unit == "bytes" else _ONE)
+            for metric in METRICS.values()
+            if metric.sections == ("addon_samples",)
+            for name in metric.selection or ()
+        ),
+    ),
+    CustomMarks(
+        "web.1",
+        "eu",
+        (
+            CustomMark("count", "signups", _ONE),
+            CustomMark("sample", "queue.depth", _ONE),
+            CustomMark("measure", "queue_time", _TIME),
+        ),
+    ),
 ]
 
 
@@ -47,6 +77,7 @@ def rollup(seed: int = 1, lines: int = 60) -> Rollup:
             ProcessExit(source, rng.choice([0, 1, 137])),
             Event("release", "", f"v{rng.randrange(9)}"),
         ]
+        samples += OPEN_SAMPLES
         if NAMED_METRICS:
             values = tuple((name, rng.randrange(1, 99)) for name in NAMED_METRICS)
             samples.append(Measurements(source, values))

@@ -11,7 +11,11 @@ from app.rollup.rollup import CardinalityLimits, Rollup
 from app.rollup.schema import CONNECT_OK, CORE_GAUGES, SERVICE_FAILED, SERVICE_OK
 from app.rollup.statuses import outcome_of, status_class, status_label
 from app.rollup.summaries import GaugeSummary, TimingTotals
+from parsers.numbers import NUMBER_LIMIT, Quantity
 from parsers.samples import (
+    AddonSamples,
+    CustomMark,
+    CustomMarks,
     Event,
     HerokuError,
     Measurements,
@@ -23,13 +27,53 @@ from parsers.samples import (
 )
 
 AT_MS = 1_795_341_600_000
-TINY = CardinalityLimits(process_types=2, dynos=2, statuses=2, codes=2, events=2)
+TINY = CardinalityLimits(
+    process_types=2,
+    dynos=2,
+    statuses=2,
+    codes=2,
+    events=2,
+    open_names=2,
+    open_series=3,
+    open_bins=3,
+)
 
 sources = st.sampled_from(
     [f"{kind}.{number}" for kind in ("web", "worker", "clock", "other") for number in (1, 2, 3, 10)]
     + ["web.", "run", ""]
 )
 times = st.none() | st.integers(0, 10**7)
+quantities = st.builds(
+    lambda millionths, unit: Quantity(millionths, millionths / 10**6, unit),
+    st.integers(-NUMBER_LIMIT, NUMBER_LIMIT) | st.sampled_from([0, 1, -1]),
+    st.sampled_from(["", "ms", "bytes"]),
+)
+open_samples: st.SearchStrategy[Sample] = st.one_of(
+    st.builds(
+        CustomMarks,
+        sources,
+        st.sampled_from(["", "eu"]),
+        st.lists(
+            st.builds(
+                CustomMark,
+                st.sampled_from(["count", "sample", "measure"]),
+                st.sampled_from(["a", "b", "c", "queue_time"]),
+                quantities,
+            ),
+            max_size=4,
+        ).map(tuple),
+        st.integers(0, 2),
+    ),
+    st.builds(
+        AddonSamples,
+        st.sampled_from(["", "postgresql-round-1", "postgresql-round-2"]),
+        st.sampled_from(["DATABASE", "GOLD"]),
+        st.lists(
+            st.tuples(st.sampled_from(["postgres.tables", "postgres.x", "redis.x"]), quantities),
+            max_size=3,
+        ).map(tuple),
+    ),
+)
 samples: st.SearchStrategy[Sample] = st.one_of(
     st.builds(
         Request,
@@ -54,6 +98,7 @@ samples: st.SearchStrategy[Sample] = st.one_of(
             tuple
         ),
     ),
+    open_samples,
     st.builds(HerokuError, sources, st.sampled_from(["R14", "R15", "L10"]), st.just(0)),
     st.builds(
         StateChange,
@@ -91,7 +136,7 @@ def observe_all(observations: Observations) -> Rollup:
 @st.composite
 def rollups(draw: st.DrawFn) -> Rollup:
     rollup = observe_all(draw(observations))
-    rollup.ledger = draw(ledgers)
+    rollup.ledger |= draw(ledgers)
     rollup.named_counts = draw(st.dictionaries(st.tuples(sources, names), st.integers(1, 99)))
     rollup.named_gauges = draw(st.dictionaries(st.tuples(sources, names), summaries, max_size=3))
     if draw(st.booleans()):  # rows whose numbers only a newer version knows
@@ -156,7 +201,13 @@ def test_the_merge_does_not_depend_on_the_split_into_batches(
     rollups(),
     rollups(),
     rollups(),
-    st.sampled_from([TINY, CardinalityLimits(2, 3, 1, 1, 1), CardinalityLimits(1, 4, 3, 3, 3)]),
+    st.sampled_from(
+        [
+            TINY,
+            CardinalityLimits(2, 3, 1, 1, 1, open_names=1, open_series=1, open_bins=1),
+            CardinalityLimits(1, 4, 3, 3, 3, open_names=3, open_series=2, open_bins=2),
+        ]
+    ),
 )
 def test_limits_keep_the_laws(a: Rollup, b: Rollup, c: Rollup, limits: CardinalityLimits) -> None:
     expected_bytes = pack(limit(merge(a, b, c), limits))
@@ -201,6 +252,9 @@ def test_without_dynos_no_dyno_is_left(a: Rollup) -> None:
     names = {source for source, _ in (*rollup.requests, *rollup.errors, *rollup.tallies)}
     assert all(name == "" or name.endswith(".") for name in names)
     assert rollup.sketches == a.sketches
+    assert rollup.custom_measures == a.custom_measures
+    assert rollup.custom_sketches == a.custom_sketches
+    assert all(not source or source.endswith(".") for source, *_ in rollup.custom_counts)
     assert rollup.ledger == a.ledger
 
 

@@ -16,8 +16,9 @@ from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import BIN_COUNT
 from app.rollup.summaries import GaugeSummary, TimingTotals
 from fuzz.targets import corpus_inputs
+from parsers.samples import Sample
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS
-from tests.app.rollup.test_rollup import rollups
+from tests.app.rollup.test_rollup import AT_MS, open_samples, rollups
 from tests.support.forms import (
     TINY,
     FastRollup,
@@ -66,6 +67,21 @@ def test_merging_and_removing_dynos_give_equal_bytes(
     assert encoder.pack(fast_rollup) == codec.pack(rollup.copy())
     assert encoder.pack(fast_rollup.without_dynos()) == codec.pack(rollup.without_dynos())
     assert encoder.pack(to_fast_rollup(second)) == codec.pack(second)  # is unchanged
+
+
+@given(st.lists(open_samples, min_size=1, max_size=20))
+def test_rows_of_open_metrics_need_no_help_of_python(samples: list[Sample]) -> None:
+    rollup = Rollup()
+    for sample in samples:
+        rollup.observe(sample, AT_MS)
+    data = codec.pack(rollup.copy())
+    fast_rollup = FastRollup()
+    decoder.merge_packed(fast_rollup, data)
+    assert fields_of(fast_rollup.to_rollup()) == fields_of(codec.unpack(data))
+    assert encoder.pack(fast_rollup) == data
+    decoder.merge_packed(fast_rollup, data)
+    rollup.merge(rollup.copy())
+    assert encoder.pack(fast_rollup) == codec.pack(rollup)
 
 
 @given(st.integers(0, 2**32))

@@ -22,7 +22,17 @@ from app.rollup.schema import (
     Key,
     Section,
 )
-from app.rollup.summaries import COUNT, GaugeSummary, LatestText, Summary, number, summaries
+from app.rollup.summaries import (
+    COUNT,
+    NUMBER_BINS,
+    GaugeSummary,
+    LatestText,
+    NumberSum,
+    NumberSummary,
+    Summary,
+    number,
+    summaries,
+)
 
 HOUR = Key("hour", 23, lambda hour: {"hour": str(hour)})
 BIN = Key("bin", 2**16 - 1, lambda _: {})
@@ -37,13 +47,19 @@ SHAPES = [
     Section("last boot of a dyno", (SOURCE,), summaries(LatestText)),
     Section("a sketch by name and unit", (SOURCE, METRIC, TEXT, BIN), COUNT),
     Section("a database, which is no dyno", (TEXT, METRIC), summaries(GaugeSummary)),
+    Section("sums of fractions", (SOURCE, METRIC), summaries(NumberSum)),
+    Section("fractions", (SOURCE, METRIC), summaries(NumberSummary)),
+    Section("a sketch of any numbers", (SOURCE, METRIC, TEXT), NUMBER_BINS),
 ]
 texts = st.sampled_from(["web.1", "web.2", "worker.1", ""])
 numbers = st.integers(1, 2**40)
 
 
-def columns_of(types: list[type]) -> st.SearchStrategy[tuple[Any, ...]]:
-    return st.tuples(*[texts if kind is str else numbers for kind in types])
+runs = st.lists(st.integers(-100, 100).filter(bool), max_size=5).map(lambda runs: [*runs, 1])
+
+
+def columns_of(types: list[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.tuples(*[{str: texts, int: numbers}.get(kind, runs) for kind in types])
 
 
 def rows_of(section: Section) -> st.SearchStrategy[dict[Any, Any]]:
@@ -119,6 +135,9 @@ def test_the_core_sections_never_change() -> None:
 
 
 # Columns of a tagged section: a new section gets a row here, and no row is ever changed.
+NUMBERS = (
+    "count:add whole:add millionths:add smallest:min largest:max last_at_ms:latest last:latest"
+)
 TAGGED = {
     "events": "at_ms text text text count:add",
     "exits": "source exit_status count:add",
@@ -128,6 +147,13 @@ TAGGED = {
     "named_gauges": "source metric count:add total:add smallest:min largest:max "
     "last_at_ms:latest last:latest",
     "lifecycle": "at_ms text text text count:add",
+    "addon_samples": f"addon name unit attachment {NUMBERS}",
+    "custom_counts": "source name unit origin count:add whole:add millionths:add",
+    "custom_samples": f"source name unit origin {NUMBERS}",
+    "custom_measures": f"process_type name unit origin {NUMBERS}",
+    "custom_sketches": "process_type name unit origin runs:add",
+    "language_counts": "source name unit origin count:add whole:add millionths:add",
+    "language_samples": f"source name unit origin {NUMBERS}",
 }
 
 
@@ -143,6 +169,7 @@ def test_every_metric_comes_from_sections_that_have_its_labels(metric: Any) -> N
     assert metric.sections
     for name in metric.sections:
         keys = [key.name for key in SECTION[name].keys]
-        assert {"source", "process_type"} & {*keys}
+        assert keys[0] in ("source", "process_type", "addon", "result")
+        assert keys[0] != "addon" or {*metric.labels} <= {*keys}
         if metric.selection is not None:
-            assert len(keys) == 2
+            assert keys[1] in ("kind", "gauge", "metric", "name")

@@ -1,0 +1,55 @@
+# The C interface of app/rollup/_numbers.pyx, so that other extension modules call it without Python.
+
+cimport cython
+
+from app.rollup._msgpack cimport Cursor
+
+cdef enum:
+    KEY_COLUMNS = 4  # of each section of a family
+
+@cython.final
+cdef class OpenKey:
+    cdef bytes packed  # the key columns as MessagePack
+    cdef const unsigned char *raw  # of packed
+    cdef Py_ssize_t size
+    cdef Py_hash_t hash
+    cdef tuple columns
+    cdef OpenKey without_dyno  # None until it is asked for
+
+cdef struct NumberRow:
+    void *key  # an OpenKey; owned
+    void *bins  # of a sketch: a dictionary; owned
+    long long count
+    long long whole
+    long long millionths
+    long long smallest
+    long long largest
+    long long last_at_ms
+    long long last
+
+@cython.final
+cdef class NumberRows:
+    cdef readonly str section
+    cdef bint is_sketch
+    cdef bint is_summary  # with extremes and the last number
+    cdef bint is_by_source
+    cdef NumberRow *rows
+    cdef int size
+    cdef int capacity
+    cdef int next  # where the next row is expected: rows come in the same order
+    cdef int *places  # positions of rows by their hash, or -1; NULL while there are few
+    cdef int places_size
+    cdef NumberRow *find(self, OpenKey key) except NULL
+    cdef int add_number(self, OpenKey key, long long millionths, long long at_ms) except -1
+    cdef int add_to_bin(self, OpenKey key, int index) except -1
+    cdef int merge(self, NumberRows other) except -1
+    cdef int bin_count(self) except -1
+    cdef int _merge_from(self, OpenKey key, const NumberRow *other) except -1
+    cdef NumberRow *_row_at(self, const unsigned char *raw, Py_ssize_t size) except NULL
+    cdef int read(self, Cursor *part) except -1
+    cdef list sorted_positions(self)
+    cdef NumberRow *_add(self, OpenKey key) except NULL
+    cdef int _rehash(self) except -1
+    cdef int _merge_row(self, NumberRow *row, const NumberRow *other) except -1
+
+cdef OpenKey key_of(tuple columns)

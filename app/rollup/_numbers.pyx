@@ -1,0 +1,446 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""The rows of open metrics in C: numbers with a fraction and a sign, by keys of four texts.
+
+A key is known by its bytes as they are packed, so packed rows are merged and written without making
+texts of them. Few keys are made: most rows have the key of the row that comes next in order.
+"""
+
+cimport cython
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdlib cimport free, malloc, qsort, realloc
+from libc.string cimport memcmp, memset
+
+from app.rollup._msgpack cimport Cursor, array, number, text
+
+import msgspec
+
+from app.rollup.number_sketch import BIN_MAX
+from app.rollup.schema import SECTION
+from app.rollup.summaries import NUMBER_BINS, NumberSummary
+from parsers.numbers import MILLION
+from parsers.samples import labels_of
+
+cdef enum:
+    KEYS_MAX = 20_000  # that are remembered
+    UNHASHED_ROWS_MAX = 8
+
+cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
+cdef long long _MILLION = MILLION
+cdef int BINS_MAX = BIN_MAX + 1
+cdef dict _keys = {}  # OpenKey by packed bytes; all rollups have the same
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[str, str, str, str]).decode
+
+
+@cython.final
+cdef class OpenKey:
+    """The key of a row: four texts."""
+
+    def __cinit__(self, bytes packed, tuple columns):
+        self.packed, self.columns = packed, columns
+        self.raw, self.size = packed, len(packed)
+        self.hash = hash(packed)
+
+
+cdef OpenKey _remember(bytes packed, tuple columns):
+    if len(_keys) >= KEYS_MAX:
+        _keys.clear()
+    key = _keys[packed] = OpenKey(packed, columns)
+    return key
+
+
+cdef OpenKey key_of(tuple columns):
+    """The key of these texts."""
+    cdef bytes packed = _encode(columns)[1:]  # without the head of the array
+    key = _keys.get(packed)
+    return _remember(packed, columns) if key is None else <OpenKey>key
+
+
+cdef OpenKey _key_at(const unsigned char *raw, Py_ssize_t size):
+    """The key with these packed columns."""
+    cdef bytes packed = PyBytes_FromStringAndSize(<const char *>raw, size)
+    key = _keys.get(packed)
+    if key is not None:
+        return <OpenKey>key
+    try:
+        columns = _decode(b"\x94" + packed)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    if _encode(columns)[1:] != packed:
+        raise ValueError("a text in another form")
+    return _remember(packed, columns)
+
+
+cdef OpenKey _without_dyno(OpenKey key):
+    """The key with the process type instead of the dyno."""
+    if key.without_dyno is None:
+        source, name, unit, origin = key.columns
+        process_type = labels_of(source)[0]
+        # An OpenKey that is its own would be a cycle of references.
+        key.without_dyno = key_of((f"{process_type}." if process_type else "", name, unit, origin))
+    return key.without_dyno
+
+
+cdef inline long long _plus(long long one, long long other) noexcept:
+    """The sum of two numbers, which stays within NUMBER_MAX in either direction."""
+    if one > 0 and other > NUMBER_MAX - one:
+        return NUMBER_MAX
+    if one < 0 and other < -NUMBER_MAX - one:
+        return -NUMBER_MAX
+    return one + other
+
+
+cdef inline bint _is_same(OpenKey key, OpenKey other) noexcept:
+    return key is other or (
+        key.hash == other.hash and key.size == other.size and not memcmp(key.raw, other.raw, key.size)
+    )
+
+
+@cython.final
+cdef class NumberRows:
+    """The rows of one section of a family. `SECTION` says how they merge."""
+
+    def __cinit__(self, str section):
+        values = SECTION[section].values
+        self.section = section
+        self.is_sketch = values == NUMBER_BINS
+        self.is_summary = values.summary is not None and issubclass(values.summary, NumberSummary)
+        self.is_by_source = SECTION[section].keys[0].name == "source"
+
+    def __dealloc__(self):
+        cdef int position
+        for position in range(self.size):
+            Py_DECREF(<object>self.rows[position].key)
+            if self.rows[position].bins != NULL:
+                Py_DECREF(<object>self.rows[position].bins)
+        free(self.rows)
+        free(self.places)
+
+    def __len__(self):
+        return self.size
+
+    cdef NumberRow *find(self, OpenKey key) except NULL:
+        """The row of a key, added if it is new; a new row has a count of 0."""
+        cdef int position = self.next
+        cdef Py_hash_t place
+        if position < self.size and _is_same(<OpenKey>self.rows[position].key, key):
+            self.next = position + 1
+            return &self.rows[position]
+        if self.places == NULL:
+            for position in range(self.size):
+                if _is_same(<OpenKey>self.rows[position].key, key):
+                    self.next = position + 1
+                    return &self.rows[position]
+            return self._add(key)
+        place = key.hash & (self.places_size - 1)
+        while self.places[place] >= 0:
+            position = self.places[place]
+            if _is_same(<OpenKey>self.rows[position].key, key):
+                self.next = position + 1
+                return &self.rows[position]
+            place = (place + 1) & (self.places_size - 1)
+        return self._add(key)
+
+    cdef NumberRow *_add(self, OpenKey key) except NULL:
+        cdef int capacity
+        cdef NumberRow *rows
+        cdef Py_hash_t place
+        if self.size == self.capacity:
+            capacity = 2 * self.capacity if self.capacity else 8
+            rows = <NumberRow *>realloc(self.rows, capacity * sizeof(NumberRow))
+            if rows == NULL:
+                raise MemoryError
+            self.rows, self.capacity = rows, capacity
+        memset(&self.rows[self.size], 0, sizeof(NumberRow))
+        Py_INCREF(key)
+        self.rows[self.size].key = <void *>key
+        self.size += 1
+        self.next = self.size
+        if self.size > UNHASHED_ROWS_MAX and 2 * self.size > self.places_size:
+            self._rehash()
+        elif self.places != NULL:
+            place = key.hash & (self.places_size - 1)
+            while self.places[place] >= 0:
+                place = (place + 1) & (self.places_size - 1)
+            self.places[place] = self.size - 1
+        return &self.rows[self.size - 1]
+
+    cdef int _rehash(self) except -1:
+        cdef int places_size = 4 * UNHASHED_ROWS_MAX
+        cdef int *places
+        cdef int position
+        cdef Py_hash_t place
+        while places_size < 4 * self.size:
+            places_size *= 2
+        places = <int *>malloc(places_size * sizeof(int))
+        if places == NULL:
+            raise MemoryError
+        memset(places, 0xFF, places_size * sizeof(int))  # all -1
+        for position in range(self.size):
+            place = (<OpenKey>self.rows[position].key).hash & (places_size - 1)
+            while places[place] >= 0:
+                place = (place + 1) & (places_size - 1)
+            places[place] = position
+        free(self.places)
+        self.places, self.places_size = places, places_size
+        return 0
+
+    cdef int add_number(self, OpenKey key, long long millionths, long long at_ms) except -1:
+        """Add one number."""
+        cdef NumberRow one
+        one.count = 1
+        one.whole = millionths // _MILLION  # rounded towards zero, as in C
+        one.millionths = millionths - one.whole * _MILLION
+        if one.millionths < 0:
+            one.whole -= 1
+            one.millionths += _MILLION
+        one.smallest = one.largest = one.last = millionths
+        one.last_at_ms = at_ms
+        return self._merge_row(self.find(key), &one)
+
+    cdef int add_to_bin(self, OpenKey key, int index) except -1:
+        """Add one number to a sketch."""
+        cdef dict bins = _bins_of(self.find(key))
+        bins[index] = bins.get(index, 0) + 1
+        return 0
+
+    cdef int _merge_row(self, NumberRow *row, const NumberRow *other) except -1:
+        """Merge other numbers of the same key into a row; a new row becomes the same."""
+        if not row.count:
+            row.count, row.whole, row.millionths = other.count, other.whole, other.millionths
+            row.smallest, row.largest = other.smallest, other.largest
+            row.last_at_ms, row.last = other.last_at_ms, other.last
+            return 0
+        row.count = _plus(row.count, other.count)
+        row.whole = _plus(row.whole, other.whole)
+        row.millionths = _plus(row.millionths, other.millionths)
+        if not self.is_summary:
+            return 0
+        row.smallest = min(row.smallest, other.smallest)
+        row.largest = max(row.largest, other.largest)
+        if other.last_at_ms > row.last_at_ms or (
+            other.last_at_ms == row.last_at_ms and other.last > row.last
+        ):
+            row.last_at_ms, row.last = other.last_at_ms, other.last
+        return 0
+
+    cdef int merge(self, NumberRows other) except -1:
+        """Add the rows of the same section of another rollup, which stay unchanged."""
+        cdef int position
+        for position in range(other.size):
+            self._merge_from(<OpenKey>other.rows[position].key, &other.rows[position])
+        return 0
+
+    cdef int _merge_from(self, OpenKey key, const NumberRow *other) except -1:
+        cdef NumberRow *row = self.find(key)
+        if self.is_sketch:
+            _add_bins(row, <dict>other.bins)
+            return 0
+        return self._merge_row(row, other)
+
+    def without_dynos(self):
+        """The rows with process types instead of dynos."""
+        cdef NumberRows rows = NumberRows(self.section)
+        cdef OpenKey key
+        cdef int position
+        for position in range(self.size):
+            key = <OpenKey>self.rows[position].key
+            rows._merge_from(
+                _without_dyno(key) if self.is_by_source else key, &self.rows[position]
+            )
+        return rows
+
+    def add(self, dict rows):
+        """Add rows of a Rollup."""
+        cdef NumberRow one
+        cdef NumberRow *row
+        for columns, value in rows.items():
+            if self.is_sketch:
+                row = self.find(key_of(columns))
+                _add_bins(row, value)
+                continue
+            one.count, one.whole, one.millionths = (
+                _clamp(value.count), _clamp(value.whole), _clamp(value.millionths)
+            )
+            one.smallest = one.largest = one.last_at_ms = one.last = 0
+            if self.is_summary:
+                one.smallest, one.largest = _clamp(value.smallest), _clamp(value.largest)
+                one.last_at_ms, one.last = _clamp(value.last_at_ms), _clamp(value.last)
+            self._merge_row(self.find(key_of(columns)), &one)
+
+    def to_python(self):
+        """The rows as those of a Rollup."""
+        cdef NumberRow *row
+        cdef int position
+        summary = SECTION[self.section].values.summary
+        rows = {}
+        for position in range(self.size):
+            row = &self.rows[position]
+            columns = (<OpenKey>row.key).columns
+            if self.is_sketch:
+                rows[columns] = dict(<dict>row.bins)
+            elif self.is_summary:
+                rows[columns] = summary(
+                    row.count,
+                    row.whole,
+                    row.millionths,
+                    row.smallest,
+                    row.largest,
+                    row.last_at_ms,
+                    row.last,
+                )
+            else:
+                rows[columns] = summary(row.count, row.whole, row.millionths)
+        return rows
+
+    # --- limits ---------------------------------------------------------------------------------
+
+    cdef int bin_count(self) except -1:
+        """The number of bins of all its sketches."""
+        cdef int position, count = 0
+        for position in range(self.size):
+            if self.rows[position].bins != NULL:
+                count += len(<dict>self.rows[position].bins)
+        return count
+
+    def add_names(self, set names):
+        """Add the names of the metrics to a set."""
+        cdef int position
+        for position in range(self.size):
+            names.add((<OpenKey>self.rows[position].key).columns[1])
+
+    # --- packing --------------------------------------------------------------------------------
+
+    cdef list sorted_positions(self):
+        """The positions of the rows in the order of their keys."""
+        cdef Sorted *order
+        cdef int position
+        order = <Sorted *>malloc(max(self.size, 1) * sizeof(Sorted))
+        if order == NULL:
+            raise MemoryError
+        for position in range(self.size):
+            order[position].raw = (<OpenKey>self.rows[position].key).raw
+            order[position].position = position
+        qsort(order, self.size, sizeof(Sorted), _compare)
+        positions = [order[position].position for position in range(self.size)]
+        free(order)
+        return positions
+
+    cdef int read(self, Cursor *part) except -1:
+        """Add packed rows, which have exactly the form that `pack` writes."""
+        cdef Py_ssize_t _, size
+        cdef Cursor begin, column
+        cdef NumberRow one
+        cdef int width = KEY_COLUMNS + (1 if self.is_sketch else 7 if self.is_summary else 3)
+        self.next = 0
+        one.smallest = one.largest = one.last_at_ms = one.last = 0
+        for _ in range(array(part)):
+            if array(part) != width:
+                raise ValueError("a row of another width")
+            begin = part[0]
+            text(part, &column)
+            text(part, &column)
+            text(part, &column)
+            text(part, &column)
+            size = part.at - begin.at
+            if self.is_sketch:
+                _read_runs(part, self._row_at(begin.at, size))
+                continue
+            one.count, one.whole, one.millionths = number(part), number(part), number(part)
+            if self.is_summary:
+                one.smallest, one.largest = number(part), number(part)
+                one.last_at_ms, one.last = number(part), number(part)
+            if one.count < 1:
+                raise ValueError("a row has no values")
+            self._merge_row(self._row_at(begin.at, size), &one)
+        return 0
+
+    cdef NumberRow *_row_at(self, const unsigned char *raw, Py_ssize_t size) except NULL:
+        """The row of the key with these packed columns."""
+        cdef OpenKey key
+        cdef int position = self.next
+        if position < self.size:
+            key = <OpenKey>self.rows[position].key
+            if key.size == size and not memcmp(key.raw, raw, size):
+                self.next = position + 1
+                return &self.rows[position]
+        return self.find(_key_at(raw, size))
+
+
+cdef int _read_runs(Cursor *part, NumberRow *row) except -1:
+    """Add a packed sketch."""
+    cdef Py_ssize_t _
+    cdef long long value = -1, index = 0
+    cdef dict bins = _bins_of(row)
+    for _ in range(array(part)):
+        value = number(part)
+        if value < -BINS_MAX or not value:
+            raise ValueError("not a sketch")
+        if value < 0:
+            index -= value
+        else:
+            bins[index] = bins.get(index, 0) + value
+            index += 1
+        if index > BINS_MAX:
+            raise ValueError("no such bin")
+    if value < 0:
+        raise ValueError("not a sketch")
+    return 0
+
+
+cdef int _add_bins(NumberRow *row, dict added) except -1:
+    cdef dict bins = _bins_of(row)
+    for index, count in added.items():
+        bins[index] = bins.get(index, 0) + count
+    return 0
+
+
+cdef dict _bins_of(NumberRow *row):
+    if row.bins == NULL:
+        bins = {}
+        Py_INCREF(bins)
+        row.bins = <void *>bins
+    return <dict>row.bins
+
+
+cdef long long _clamp(number) except? -1:
+    return max(-NUMBER_MAX, min(number, NUMBER_MAX))
+
+
+cdef struct Sorted:
+    const unsigned char *raw
+    int position
+
+
+cdef int _compare(const void *one, const void *other) noexcept nogil:
+    """Compare two packed keys column by column, as Python compares tuples of texts."""
+    cdef const unsigned char *first = (<const Sorted *>one).raw
+    cdef const unsigned char *second = (<const Sorted *>other).raw
+    cdef size_t first_size, second_size
+    cdef int column, difference
+    for column in range(KEY_COLUMNS):
+        first = _skip_head(first, &first_size)
+        second = _skip_head(second, &second_size)
+        difference = memcmp(first, second, min(first_size, second_size))
+        if difference:
+            return difference
+        if first_size != second_size:
+            return 1 if first_size > second_size else -1
+        first += first_size
+        second += second_size
+    return 0
+
+
+cdef inline const unsigned char *_skip_head(const unsigned char *at, size_t *size) noexcept nogil:
+    """Read the head of a text in MessagePack."""
+    cdef int length, position
+    if at[0] < 0xC0:
+        size[0] = at[0] & 0x1F
+        return at + 1
+    length = 1 << (at[0] - 0xD9)  # of the size: 1, 2 or 4 bytes
+    size[0] = 0
+    for position in range(1, length + 1):
+        size[0] = size[0] << 8 | at[position]
+    return at + 1 + length
