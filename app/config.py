@@ -334,6 +334,17 @@ class Settings(BaseSettings):
         "How many error codes of an app are kept separately in an interval.",
     )
 
+    custom_names_max: Count = setting(
+        "DYNOMETER_CUSTOM_NAMES_MAX",
+        "200",
+        "How many names of custom metrics of an app are kept in an interval.",
+    )
+    custom_series_max: Count = setting(
+        "DYNOMETER_CUSTOM_SERIES_MAX",
+        "2000",
+        "How many series of custom metrics of an app are kept in an interval.",
+    )
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read the environment; an empty variable counts as not set.
@@ -380,6 +391,8 @@ class Settings(BaseSettings):
             dynos=self.dynos_max,
             statuses=self.statuses_max,
             codes=self.codes_max,
+            open_names=self.custom_names_max,
+            open_series=self.custom_series_max,
         )
 
     @property

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
+import playwright
 import pytest
 
 from app.cli.main import COMMANDS, Command
@@ -21,6 +25,7 @@ from app.rollup.schema import METRICS
 from app.service import serve
 from app.storage.memory import MemoryStore
 from app.support import fair_turns
+from parsers import custom_marks
 from parsers.samples import EVENTS, REASONS
 from tests.support.lines import app_line, frame, load, lost, memory, router
 from tests.support.service import Clock, client_of, post
@@ -56,7 +61,8 @@ def test_every_setting_is_documented_with_its_help_and_default(setting: Setting)
 @pytest.mark.parametrize("name", METRICS)
 def test_every_metric_is_documented(name: str) -> None:
     metric = METRICS[name]
-    row = re.search(rf"^\| `{name}` \|.*$", page("metrics.md"), re.MULTILINE)
+    pages = page("metrics.md") + page("addons.md")
+    row = re.search(rf"^\| `{name}` \|.*$", pages, re.MULTILINE)
     assert row is not None
     for said in (metric.unit, metric.kind, " ".join(metric.labels), metric.help):
         assert said in row[0]
@@ -64,6 +70,7 @@ def test_every_metric_is_documented(name: str) -> None:
 
 def test_every_series_of_the_exposition_is_documented() -> None:
     documented = page("metrics.md")
+    families = tuple(re.findall(r"`(\w+_)…`", documented))
 
     async def names() -> set[str]:
         clock = Clock()
@@ -75,7 +82,7 @@ def test_every_series_of_the_exposition_is_documented() -> None:
     found = asyncio.run(names())
     assert len(found) > 15
     for name in found:
-        assert f"`{name}`" in documented, name
+        assert f"`{name}`" in documented or name.startswith(families), name
 
 
 @pytest.mark.parametrize("reason", REASONS)
@@ -109,6 +116,53 @@ async def test_every_call_of_the_api_page_works() -> None:
                 else ()
             ):
                 assert any(value is not None for value in series["values"]), call
+
+
+def _queue_time_code(language: str) -> list[str]:
+    section = page("custom-metrics.md").partition("## Queue time")[2].partition("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+def _queue_time_ms(output: str) -> int:
+    marks = custom_marks.parse(b"web.1", output.encode())
+    assert marks is not None
+    ((kind, name, quantity),) = marks.marks
+    assert (kind, name, quantity.unit) == ("measure", "queue_time", "ms")
+    return quantity.millionths // 1_000_000
+
+
+async def test_the_middleware_for_python_logs_the_queue_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wsgi_code, asgi_code = _queue_time_code("python")
+    start = str(int(time.time() * 1000) - 250)
+    names: dict[str, Any] = {"time": time}
+    exec(wsgi_code, names)
+    wsgi = names["queue_time"](lambda environ, start_response: [b"answer"])
+    assert wsgi({"HTTP_X_REQUEST_START": start}, None) == wsgi({}, None) == [b"answer"]
+    assert 250 <= _queue_time_ms(capsys.readouterr().out) < 60_000
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        send(scope["type"])
+
+    exec(asgi_code, names)
+    answers: list[str] = []
+    for headers in ([(b"x-request-start", start.encode())], []):
+        await names["queue_time"](app)({"type": "http", "headers": headers}, None, answers.append)
+    await names["queue_time"](app)({"type": "lifespan"}, None, answers.append)
+    assert answers == ["http", "http", "lifespan"]
+    assert 250 <= _queue_time_ms(capsys.readouterr().out) < 60_000
+
+
+def test_the_middleware_for_node_logs_the_queue_time() -> None:
+    (code,) = _queue_time_code("js")
+    call = (
+        'queueTime({headers: {"x-request-start": String(Date.now() - 250)}}, {}, () => {});'
+        "queueTime({headers: {}}, {}, () => {});"
+    )
+    node = Path(playwright.__file__).parent / "driver/node"  # which playwright brings along
+    output = subprocess.check_output([node, "-e", code + call], text=True, timeout=60)
+    assert 250 <= _queue_time_ms(output) < 60_000
 
 
 def test_links_between_pages_lead_somewhere() -> None:

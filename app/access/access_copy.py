@@ -27,6 +27,7 @@ import msgspec
 from app.access.access_file import StoredAccess, has_copy, read_copy, write_copy
 from app.access.access_notes import LOSS, StoreLoss, describe_loss, encode_loss, loss_in
 from app.access.cached_copy import CachedCopy
+from app.access.custom_switch import custom_apps, switch_on_again
 from app.storage.interface.access import AccessStore, AccessTables
 from app.storage.interface.errors import StoreUnavailable
 from app.support.aio import write_in_thread
@@ -43,6 +44,7 @@ class Access(NamedTuple):
         tokens: records of read tokens by id, likewise.
         notes: of the store.
         loss: the active loss of the store.
+        custom: the apps for which custom metrics are on; after a loss with those of the copy.
     """
 
     store: str = ""
@@ -50,6 +52,7 @@ class Access(NamedTuple):
     tokens: Mapping[str, bytes] = {}
     notes: Mapping[str, str] = {}
     loss: StoreLoss | None = None
+    custom: frozenset[str] = frozenset()
 
     def refuse_to_reject(self) -> None:
         """Call it instead of rejecting credentials that are not in a current copy.
@@ -86,7 +89,9 @@ class AccessCopy:
         self._directory = directory
         self._address = address
         self._stored = read_copy(directory) if directory is not None else StoredAccess()
-        initial = Access(drains=self._stored.drains, tokens=self._stored.tokens)
+        initial = Access(
+            drains=self._stored.drains, tokens=self._stored.tokens, custom=self._stored.custom
+        )
         self._copy = CachedCopy(self._read, initial, self._save, monotonic=monotonic)
         self.fresh = self._copy.fresh
         self.latest = self._copy.latest
@@ -96,6 +101,10 @@ class AccessCopy:
     def data(self) -> Access:
         """The copy, as old as it may be."""
         return self._copy.data
+
+    def reads_marks(self, app: str) -> bool:
+        """Whether custom metrics are on for an app, as far as the copy knows."""
+        return app in self.data.custom
 
     def preload(self, drains: Mapping[str, str]) -> None:
         """Use these records of drains until the store has been read, unless there is a copy."""
@@ -130,16 +139,17 @@ class AccessCopy:
         tables = await self._store.access_tables()
         if self._stored.store != tables.identity.id:
             await self._add_copy_on_disk()
-        loss = loss_in(tables.notes)
+        loss, custom = loss_in(tables.notes), custom_apps(tables.notes)
         is_over = loss is not None and not loss.is_active
         if is_over or self._has_its_data(tables):
             self._stored = StoredAccess(
-                tables.identity.id, self._address, tables.drains, tables.tokens
+                tables.identity.id, self._address, tables.drains, tables.tokens, custom
             )
         else:
             missing_drains, missing_tokens = missing_from(tables, self._stored)
             if loss is not None and loss.state == "restoring":
                 await write_back(self._store, missing_drains, missing_tokens)
+                await switch_on_again(self._store, self._stored.custom)
             await self.mark_lost(tables, len(missing_drains), len(missing_tokens))
             loss = loss or StoreLoss(int(self._clock()), len(missing_drains), len(missing_tokens))
         return Access(
@@ -148,6 +158,7 @@ class AccessCopy:
             {**self._stored.tokens, **tables.tokens},
             tables.notes,
             None if is_over else loss,
+            self._stored.custom | custom,
         )
 
     async def _add_copy_on_disk(self) -> None:
@@ -159,6 +170,7 @@ class AccessCopy:
                     copy,
                     drains={**self._stored.drains, **copy.drains},
                     tokens={**self._stored.tokens, **copy.tokens},
+                    custom=self._stored.custom | copy.custom,
                 )
 
     def _has_its_data(self, tables: AccessTables) -> bool:

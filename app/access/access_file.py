@@ -24,12 +24,14 @@ class StoredAccess(msgspec.Struct, frozen=True):
         address: of the store, hashed.
         drains: drain records by app.
         tokens: records of read tokens by id.
+        custom: the apps for which custom metrics are on.
     """
 
     store: str = ""
     address: str = ""
     drains: Mapping[str, str] = {}
     tokens: Mapping[str, bytes] = {}
+    custom: frozenset[str] = frozenset()
 
 
 def has_copy(directory: Path) -> bool:

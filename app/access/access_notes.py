@@ -1,6 +1,7 @@
-"""Notes that a store keeps about the access to it: that it lost its data, and removed drains.
+"""Notes that a store keeps beside its drains: that it lost its data, and switches of apps.
 
 loss            the StoreLoss, once a worker has noticed one
+custom:APP      custom metrics are on (app.access.custom_switch)
 revoked:APP     the newest generation of the secrets that the app had when its drain was removed
 """
 

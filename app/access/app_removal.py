@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from app.access.cached_copy import MAX_STALENESS_S
+from app.access.custom_switch import switch_custom
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_status import drain_statuses, removal_command
 from app.rollup.resolutions import DAY_S, Resolution, align
@@ -67,6 +68,7 @@ class AppRemoval:
             await DrainAdmin(self._store, self._clock, "").remove(app)
             # Lines that are accepted until then would bring the app back.
             await asyncio.sleep(self._staleness_s)
+        await switch_custom(self._store, app, is_on=False)
         now_s = int(self._clock())
         await self._store.remove_app(
             app, list(self._slots(now_s)), now_s=now_s, ttl_ms=self._memory_s * 1000

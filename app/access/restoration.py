@@ -11,6 +11,7 @@ from app.access.access_copy import missing_from, write_back
 from app.access.access_file import StoredAccess
 from app.access.access_notes import LOSS, StoreLoss, encode_loss, loss_in
 from app.access.cached_copy import MAX_STALENESS_S
+from app.access.custom_switch import switch_on_again
 from app.storage.interface.access import AccessStore
 
 RESTORE_S = 2 * MAX_STALENESS_S  # every worker reads that it is to write back, and does
@@ -40,6 +41,7 @@ async def restore(
     if not await _change_state(store, "restoring"):
         return None
     await write_back(store, *missing_from(before, copy))
+    await switch_on_again(store, copy.custom)
     await asyncio.sleep(wait_s)
     after = await store.access_tables()
     await _change_state(store, "restored")

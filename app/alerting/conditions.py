@@ -14,8 +14,8 @@ from app.query.planner import accepted_patterns
 from app.query.rates import per_minute
 from app.query.stats import Stat, Value, parse_stat
 from app.query.table import Query, QueryCells, QueryRange
+from app.rollup.open_metrics import known_metric
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
-from app.rollup.schema import METRICS
 
 _ANY_MINUTE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 _COUNT = Stat("count", "count", 0)
@@ -60,7 +60,7 @@ class RuleQuery:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.key = pack_rule(rule)  # for caches: it changes with every field of the rule
-        self.metric = METRICS[rule.metric]
+        self.metric = known_metric(rule.metric)
         by = (rule.by,) if rule.by else ()
         is_share = rule.stat == SHARE
         self.is_rate = rule.stat == "rate"  # of a sum, and the minutes in which it was observed

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import msgspec
 
 from app.judgement.verdict import FINDINGS, STATES
-from app.query.planner import QueryError, QueryRequest, plan
+from app.query.planner import ACCEPTED_METRICS, QueryError, QueryRequest, plan
 from app.query.unmatched import impossible_filter
+from app.rollup.open_metrics import find_metric, is_open, known_metric
 from app.rollup.resolutions import resolutions
-from app.rollup.schema import METRICS
 from app.support.errors import UserError
 from app.support.globs import matches_glob
 
@@ -123,7 +123,10 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     def unit(self) -> str:
         """The unit of the rule's values."""
         if self.kind == "metric":
-            return "ratio" if self.stat == SHARE else METRICS[self.metric].unit
+            stored_units = self.filters.get("unit", ("",))
+            return (
+                "ratio" if self.stat == SHARE else known_metric(self.metric).unit or stored_units[0]
+            )
         if self.kind == "finding":
             return FINDING_UNITS.get(self.findings[0], "minutes")
         return {"lost": "messages", "fleet": "apps"}.get(self.kind, "minutes")
@@ -199,9 +202,14 @@ def _check_finding_rule(rule: Rule) -> None:
 
 
 def _check_metric_rule(rule: Rule) -> None:
-    if rule.metric not in METRICS:
-        raise RuleError(f"metric={rule.metric}: expected one of {', '.join(METRICS)}")
-    metric = METRICS[rule.metric]
+    metric = find_metric(rule.metric)
+    if metric is None:
+        raise RuleError(f"metric={rule.metric}: expected one of {ACCEPTED_METRICS}")
+    if is_open(metric.name) and len(rule.filters.get("unit", ())) != 1:
+        raise RuleError(
+            f"unit: required for {metric.name}, since values of different units are never added "
+            'up. Write unit=ms for times, or unit="" for numbers without a unit'
+        )
     if rule.stat == SHARE and (metric.kind != "counter" or not _SHARE_LABELS & set(rule.filters)):
         raise RuleError(
             "stat=share: requires a counter and a filter for the part of it, as in "

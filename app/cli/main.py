@@ -62,6 +62,7 @@ COMMANDS = (
     Command("apps", "list the apps that sent data, and remove apps", "app.cli.apps"),
     Command("drains", "manage which apps may send", "app.cli.drains"),
     Command("tokens", "manage read tokens", "app.cli.tokens"),
+    Command("custom", "read custom metrics in the output of apps, or do not", "app.cli.custom"),
     Command("restore", "write back the access to a store that lost its data", "app.cli.restore"),
     Command("compare", "compare the contents of two stores", "app.cli.compare"),
     Command("kafka", "create the topics of DYNOMETER_KAFKA", "app.cli.kafka"),

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterator
 
 from app.cli.arguments import argument, duration
-from app.cli.capacity import (
+from app.config import Settings, parse_count, parse_size
+from app.rollup.resolutions import resolutions
+from app.support.capacity import (
     REDIS_POST_US,
     SLOT_BYTES,
     WORKER_LINE_US,
@@ -17,8 +19,6 @@ from app.cli.capacity import (
     Machine,
     estimate,
 )
-from app.config import Settings, parse_count, parse_size
-from app.rollup.resolutions import resolutions
 
 _GIB, _MIB = 2**30, 2**20
 

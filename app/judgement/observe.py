@@ -13,8 +13,8 @@ from typing import NamedTuple
 from app.judgement.facts import DynoFacts, Interval, TypeFacts
 from app.rollup.accelerated import FastRollup, to_python
 from app.rollup.events import EventKey
-from app.rollup.rollup import OTHER, Rollup
-from app.rollup.schema import CORE_GAUGES, SERVICE_OK
+from app.rollup.rollup import Rollup
+from app.rollup.schema import CORE_GAUGES, OTHER, SERVICE_OK
 from app.rollup.statuses import MAINTENANCE_STATUS, SWITCHING_PROTOCOLS, is_failed
 from parsers.error_codes import MAINTENANCE_CODE
 from parsers.samples import labels_of
@@ -35,7 +35,10 @@ def observe_interval(rollup: FastRollup | Rollup, start_s: int, length_s: int = 
     counts = to_python(rollup)
     requests = _requests_by_source(counts)
     unparsed = sum(
-        count for result, count in counts.ledger.items() if result.startswith("unparsed:")
+        count
+        for result, count in counts.ledger.items()
+        # An app's own text says nothing about the stream.
+        if result.startswith("unparsed:") and result != "unparsed:custom"
     )
     return Interval(
         start_s,

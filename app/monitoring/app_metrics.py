@@ -14,13 +14,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from app.judgement.verdict import STATES, State, Verdict
+from app.monitoring.open_families import (
+    SAMPLE_SECTIONS,
+    OpenState,
+    addon_lines,
+    build_open_families,
+    queue_time_lines,
+)
 from app.monitoring.text_format import MetricFamily, escape_label
 from app.query.engine import PackedRollup, scan_packed
 from app.rollup.accelerated import merge_rollups, to_python
 from app.rollup.batch_codec import unpack_batch
+from app.rollup.open_limits import DROPPED
 from app.rollup.resolutions import MINUTE_S, align
 from app.rollup.rollup import Rollup
 from app.rollup.schema import METRICS, SECTION, Metric
@@ -48,6 +56,7 @@ _FALLBACK_FOR: dict[int | str, frozenset[int]] = {
     for metric in METRICS.values()
     if metric.fallback
 }
+_GAUGE_SECTIONS = frozenset({"active_minutes", "gauges", "named_gauges", *SAMPLE_SECTIONS})
 _DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
 _RELEASE_HELP = "Time of the latest release"
 _LAST_SEEN_HELP = "Time of the app's latest log line"
@@ -68,15 +77,22 @@ _DEPRECATED_MESSAGES_HELP = (
     "Deprecated, removed in the next version: the whole ledger in one series, with received and "
     "its parts. Use dynometer_message_results_total and dynometer_messages_received_total"
 )
+_DROPPED_HELP = "Values of custom, language and add-on metrics that were unreadable or over a limit"
 _STATE_HELP = "1 for the state in which the app was judged to be, 0 for the others"
 _INBOX_HELP = "Batches stored and not yet folded"
 
 
 class LatestGauges(NamedTuple):
-    """`last`: (source, number or name of a gauge) -> value in the gauge's stored unit."""
+    """The gauges of an app.
+
+    Attributes:
+        last: (source, number or name of a gauge) -> value in the gauge's stored unit.
+        samples: the rows of each of SAMPLE_SECTIONS.
+    """
 
     last: dict[tuple[str, int | str], int]
     active_dynos: frozenset[str]
+    samples: dict[str, dict[Any, Any]]
 
 
 class AppState(NamedTuple):
@@ -141,10 +157,12 @@ def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
 
 def _latest_gauges(packed_rollups: Sequence[PackedRollup]) -> LatestGauges:
     """The latest gauges of an app, from one pass over its recent rollups."""
-    table = scan_packed(
-        "", packed_rollups, [], frozenset({"active_minutes", "gauges", "named_gauges"})
+    table = scan_packed("", packed_rollups, [], _GAUGE_SECTIONS)
+    return LatestGauges(
+        _with_fallbacks(table.last_values()),
+        frozenset(table.last_active_s()),
+        {name: table.merged_rollup.rows(SECTION[name]) for name in SAMPLE_SECTIONS},
     )
-    return LatestGauges(_with_fallbacks(table.last_values()), frozenset(table.last_active_s()))
 
 
 def _with_fallbacks(last: dict[tuple[str, int | str], int]) -> dict[tuple[str, int | str], int]:
@@ -160,22 +178,32 @@ def _with_fallbacks(last: dict[tuple[str, int | str], int]) -> dict[tuple[str, i
 def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
     """Build the metric families of the apps: those of schema.METRICS, then the app's own."""
     gauges_by_app = [_group_gauges(state) for state in states]
+    open_states = [
+        OpenState(state.sighting.app, state.total, state.recent.samples) for state in states
+    ]
     for metric in METRICS.values():
         if not metric.series:
             continue
         if metric.kind == "counter":
             rows = partial(_counter_rows, metric)
             yield _build_family(metric.series, "counter", metric.help, states, rows)
+        elif metric.sections[0] == "custom_measures":
+            lines = [line for state in open_states for line in queue_time_lines(metric, state)]
+            yield MetricFamily(metric.series, "histogram", metric.help, lines)
         elif metric.kind == "distribution":
             lines = [line for state in states for line in _histogram_lines(metric, state)]
             help_text = f"{metric.help}. Without WebSockets"
             yield MetricFamily(metric.series, "histogram", help_text, lines)
+        elif metric.sections == ("addon_samples",):
+            lines = list(addon_lines(metric, open_states))
+            yield MetricFamily(metric.series, "gauge", metric.help, lines)
         elif metric.sections == ("active_minutes",):
             yield _build_family(metric.series, "gauge", _DYNOS_HELP, states, _dyno_rows)
         else:
             yield MetricFamily(
                 metric.series, "gauge", metric.help, list(_gauge_lines(metric, gauges_by_app))
             )
+    yield from build_open_families(open_states)
     yield _build_family(
         "heroku_release_timestamp_seconds", "gauge", _RELEASE_HELP, states, _release_rows
     )
@@ -189,6 +217,7 @@ def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
     for entry, help_text in _MESSAGES.items():
         rows = partial(_message_rows, entry)
         yield _build_family(f"dynometer_messages_{entry}", "counter", help_text, states, rows)
+    yield _build_family("dynometer_values_dropped", "counter", _DROPPED_HELP, states, _dropped_rows)
     yield _build_family(
         "dynometer_messages", "counter", _DEPRECATED_MESSAGES_HELP, states, _deprecated_message_rows
     )
@@ -321,13 +350,20 @@ def _message_result_rows(state: AppState) -> Rows:
             yield f',result="{entry}"', count
 
 
+def _dropped_rows(state: AppState) -> Rows:
+    for entry, count in sorted(state.total.ledger.items()):
+        if entry.startswith(DROPPED):
+            yield f',family="{entry.removeprefix(DROPPED)}"', count
+
+
 def _message_rows(entry: str, state: AppState) -> Rows:
     yield "", state.total.ledger.get(entry, 0)
 
 
 def _deprecated_message_rows(state: AppState) -> Rows:
     for entry, count in sorted(state.total.ledger.items()):
-        yield f',result="{entry}"', count
+        if not entry.startswith(DROPPED):
+            yield f',result="{entry}"', count
 
 
 def _inbox_rows(state: AppState) -> Rows:

@@ -74,6 +74,7 @@ cdef class QueryCells:
     cdef int find_series(self, object key) except -2
     cdef Cell find_cell(self, int series, int interval)
     cdef Cell sum_cell(self)
+    cdef int add_open(self, object key, int interval, str app, row, value) except -1
     cdef int add_tagged(self, object key, int interval, long long id, value) except -1
 
 cdef int move_feed(Feed *feed) except -1

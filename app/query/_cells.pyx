@@ -20,7 +20,7 @@ from libc.string cimport memset
 
 from app.query._stats cimport Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus, value_of_dyno
 
-from app.query.table import VALUES_MAX, required_sections
+from app.query.table import VALUES_MAX, new_cell, required_sections
 from app.rollup.schema import CORE_SECTIONS, SECTION
 from app.rollup.summaries import BINS, COUNT, MASK, TimingTotals, summaries
 from app.rollup.summaries import GaugeSummary as PyGaugeSummary
@@ -70,6 +70,15 @@ cdef class Label:
         return row
 
 
+cdef class OpenCell(Cell):
+    """A cell of app.query.number_cells: rows with names of senders are decoded by Python."""
+
+    cdef object cell
+
+    cdef object value_of(self, object stat, long long step_s):
+        return self.cell.value(stat, step_s)
+
+
 cdef class Intervals:
     """The intervals of a range, shared by all queries over it."""
 
@@ -91,7 +100,10 @@ cdef class QueryCells:
         self.query, self.intervals, self.names = query, intervals, names
         self.sections = required_sections(query).sections
         # All sections of a query feed the same cells, so they must agree on the type.
-        (self.cell_type,) = {_CELL_TYPES[SECTION[name].values] for name in self.sections}
+        (self.cell_type,) = {
+            OpenCell if SECTION[name].family else _CELL_TYPES[SECTION[name].values]
+            for name in self.sections
+        }
         self.gauge = NONE
         if "gauges" in self.sections:
             (self.gauge,) = query.metric.selection
@@ -128,6 +140,9 @@ cdef class QueryCells:
             cell = row[interval] = self.cell_type()
             if self.cell_type is Gauge:
                 (<Gauge?>cell).scale = self.scale
+            elif self.cell_type is OpenCell:
+                section = SECTION[self.query.metric.sections[0]]
+                (<OpenCell?>cell).cell = new_cell(section, self.query.metric)
         return <Cell>cell
 
     cdef Cell sum_cell(self):
@@ -157,6 +172,16 @@ cdef class QueryCells:
                 (<Gauge>cell).merge(id, &summary)
         else:
             (<Counter?>cell).total = plus((<Counter?>cell).total, value)
+        return 0
+
+    cdef int add_open(self, object key, int interval, str app, row, value) except -1:
+        """Add a row of a section of a family, decoded by Python."""
+        cdef int series
+        if key is None or interval == NONE:
+            return 0
+        series = self.find_series(key)
+        if series != NONE:
+            (<OpenCell?>self.find_cell(series, interval)).cell.add(app, row, value)
         return 0
 
     def keys(self):

@@ -516,8 +516,6 @@ cdef class Table:
         """
         cdef Cursor tag = rollup[0]
         cdef Cursor part = rollup[0]
-        cdef QueryCells cells
-        cdef long long id
         cdef Py_ssize_t _
         if not self.extensions and not self.extension_readers:
             return skip_extensions(rollup)
@@ -531,17 +529,37 @@ cdef class Table:
             readers = self.extension_readers.get(name, ())
             if not is_merged and not readers:
                 continue
-            rows = part.at[: part.end - part.at]
+            data = part.at[: part.end - part.at]
             if is_merged:
-                merge_section(self.whole_rollup, name, rows)
+                merge_section(self.whole_rollup, name, data)
             if not readers:
                 continue
             section = SECTION[name]
-            keyers = [(<QueryCells>cells).query.keyer(name, self.app) for cells in readers]
-            for row_key, value in decode_rows(section, rows):
-                id = self._label(section.columns_of(row_key)[0].encode()).id
-                for cells, key_of in zip(readers, keyers):
-                    cells.add_tagged(key_of(row_key), cells.intervals.current, id, value)
+            if section.family:
+                self._read_open(section, data, readers)
+            else:
+                self._read_tagged(section, data, readers)
+        return 0
+
+    cdef int _read_tagged(self, section, bytes data, readers) except -1:
+        """Read the rows of a section that some query is about."""
+        cdef QueryCells cells
+        cdef long long id
+        keyers = [(<QueryCells>cells).query.keyer(section.name, self.app) for cells in readers]
+        for row, value in decode_rows(section, data):
+            id = self._label(section.columns_of(row)[0].encode()).id
+            for cells, key_of in zip(readers, keyers):
+                cells.add_tagged(key_of(row), cells.intervals.current, id, value)
+        return 0
+
+    cdef int _read_open(self, section, bytes data, readers) except -1:
+        """The same of a section of a family."""
+        cdef QueryCells cells
+        keyers = [(<QueryCells>cells).query.keyer(section.name, self.app) for cells in readers]
+        names = frozenset().union(*[cells.query.metric.selection for cells in readers])
+        for row, value in decode_rows(section, data, names):
+            for cells, key_of in zip(readers, keyers):
+                cells.add_open(key_of(row), cells.intervals.current, self.app, row, value)
         return 0
 
     # --- results ---------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field
 
+from app.rollup.open_limits import DROPPED
+
 _UNPARSED = "unparsed:"
 
 
@@ -33,15 +35,14 @@ class Ledger(BaseModel):
     lost_upstream: int = Field(
         description="Lost before delivery, as the sender reports (L10, L12, L13, log-shuttle)"
     )
+    dropped: dict[str, int] = Field(
+        description="No messages, but values of custom, language and add-on metrics that are over "
+        "a limit or unreadable, by family"
+    )
 
 
 def build_ledger(counts: Mapping[str, int], *, app: str, start: int, end: int) -> Ledger:
     """Build the ledger from the counts by name that rollups keep."""
-    unparsed_by_reason = {
-        name.removeprefix(_UNPARSED): messages
-        for name, messages in sorted(counts.items())
-        if name.startswith(_UNPARSED)
-    }
     return Ledger(
         app=app,
         start=start,
@@ -50,7 +51,7 @@ def build_ledger(counts: Mapping[str, int], *, app: str, start: int, end: int) -
         received=counts.get("received", 0),
         counted=counts.get("counted", 0),
         ignored=counts.get("ignored", 0),
-        unparsed=unparsed_by_reason,
+        unparsed=_counts_by(counts, _UNPARSED),
         too_old=counts.get("too_old", 0),
         too_new=counts.get("too_new", 0),
         duplicate=counts.get("duplicate", 0),
@@ -58,4 +59,13 @@ def build_ledger(counts: Mapping[str, int], *, app: str, start: int, end: int) -
         spooled=counts.get("spooled", 0),
         unverified=counts.get("unverified", 0),
         lost_upstream=counts.get("lost_upstream", 0),
+        dropped=_counts_by(counts, DROPPED),
     )
+
+
+def _counts_by(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {
+        name.removeprefix(prefix): count
+        for name, count in sorted(counts.items())
+        if name.startswith(prefix)
+    }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from app.query.stats import DEFAULT_STAT, Stat, parse_stat
 from app.query.table import Query, QueryRange
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
+from app.rollup.open_metrics import PREFIXES, find_metric, is_open
 from app.rollup.resolutions import MINUTE_S, SLACK_S, Resolution, align, nice_step, parse_step
 from app.rollup.schema import METRICS, Metric
 from app.rollup.statuses import status_pattern
@@ -29,7 +30,12 @@ LABELS = (
     "code",
     "outcome",
     "exit_status",
+    "source",
+    "unit",
+    "addon",
+    "attachment",
 )
+ACCEPTED_METRICS = f"{', '.join(METRICS)}, or {' '.join(f'{prefix}NAME' for prefix in PREFIXES)}"
 
 _SPELLINGS: dict[str, Callable[[str], str]] = {"status": status_pattern, "status_class": str.lower}
 
@@ -90,9 +96,9 @@ def build_query(
     Raises:
         QueryError: a parameter is invalid.
     """
-    if metric_name not in METRICS:
-        raise QueryError("metric", metric_name, ", ".join(METRICS))
-    metric = METRICS[metric_name]
+    metric = find_metric(metric_name)
+    if metric is None:
+        raise QueryError("metric", metric_name, ACCEPTED_METRICS)
     if len(stat_names) > STATS_MAX:
         raise QueryError("stat", f"({len(stat_names)} values)", f"at most {STATS_MAX}")
     names = dict.fromkeys(stat_names or [DEFAULT_STAT[metric.kind]])
@@ -108,6 +114,8 @@ def build_query(
         if len(values) > PATTERNS_MAX:
             raise QueryError(name, f"({len(values)} values)", f"at most {PATTERNS_MAX}")
     _reject_dyno_percentiles(stats, by, filters)
+    if is_open(metric_name):  # a sum of different units has no meaning
+        by = [*by, "unit"]
     return Query(metric, stats, time_range, tuple(dict.fromkeys(by)), filters)
 
 

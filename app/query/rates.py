@@ -113,7 +113,7 @@ class Rates(NamedTuple):
             first = (part.start - self.range.start) // self.range.step_s
             counts = cells.values(key, None, _SUM, range(part.size))
             for index, (count, slots) in enumerate(zip(counts, observed, strict=True), first):
-                if isinstance(count, int):
+                if isinstance(count, int | float):
                     rate = per_minute(count, slots, part.resolution.seconds)
                     values[index] = None if rate is None else rate / MINUTE_S
         return values

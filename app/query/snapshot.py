@@ -25,8 +25,8 @@ from app.query.selection import WHOLE_APP, Selection
 from app.query.stats import SketchBin, Value
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.events import MORE_EVENTS, EventKey
+from app.rollup.open_metrics import known_metric
 from app.rollup.resolutions import MINUTE_S, Resolution
-from app.rollup.schema import METRICS
 from app.rollup.time_range import TimeRange
 from app.storage.interface.rollups import RollupReader
 from parsers.samples import labels_of
@@ -67,7 +67,7 @@ class Question(NamedTuple):
         return self._build(selection).over(self._range(time_range))
 
     def _build(self, selection: Selection) -> Query:
-        filters = {**selection.filters(METRICS[self.metric]), **dict(self.filters)}
+        filters = {**selection.filters(known_metric(self.metric)), **dict(self.filters)}
         by = [label for label in (self.by, self.also_by) if label]
         return build_query(_ANY_RANGE, self.metric, self.stats, by, filters)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import fsum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from app.rollup.schema import Metric, MetricKind
+from app.rollup.schema import MEASURE_STATS, Metric, MetricKind
 from app.rollup.sketch import HIGH_MS, LOW_MS, Bins, count_within, quantile_ms
-from app.rollup.summaries import GaugeSummary, TimingTotals
+from app.rollup.summaries import GaugeSummary, NumberSummary, Summary, TimingTotals
 
 DEFAULT_STAT: dict[MetricKind, str] = {"counter": "sum", "distribution": "p95", "gauge": "avg"}
 ACCEPTED_STATS: dict[MetricKind, str] = {
@@ -21,6 +21,7 @@ ACCEPTED_STATS: dict[MetricKind, str] = {
 
 _QUANTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,3})?)")
 _WITHIN = re.compile(r"le_([0-9]{1,8})")
+_WITHIN_FRACTION = re.compile(r"le_(-?[0-9]{1,13}(?:\.[0-9]{1,6})?)")
 
 
 class Stat(NamedTuple):
@@ -47,7 +48,8 @@ def parse_stat(name: str, metric: Metric) -> Stat:
             quantile = float(match[1]) / 100
             if quantile > 0:
                 return Stat(name, "quantile", quantile)
-        if match := _WITHIN.fullmatch(name):
+        has_fractions = metric.scale != (1, 1)
+        if match := (_WITHIN_FRACTION if has_fractions else _WITHIN).fullmatch(name):
             return Stat(name, "within", float(match[1]))
     if name in metric.stats and " " not in name:  # some entries describe a family of names
         return Stat(name, name, 0)
@@ -56,7 +58,8 @@ def parse_stat(name: str, metric: Metric) -> Stat:
 
 def accepted_stats(metric: Metric) -> str:
     """The stats of a metric as text, for messages and the API reference."""
-    return ACCEPTED_STATS[metric.kind] + (", sum" if _sums_over_dynos(metric) else "")
+    names = ACCEPTED_STATS[metric.kind] + (", sum" if _sums_over_dynos(metric) else "")
+    return names + (", min, sum, last" if metric.stats == MEASURE_STATS else "")
 
 
 def _sums_over_dynos(metric: Metric) -> bool:
@@ -64,7 +67,7 @@ def _sums_over_dynos(metric: Metric) -> bool:
 
 
 Value = int | float | None
-SketchBin = tuple[int, int, int]  # (lowest ms, highest ms, count of values)
+SketchBin = tuple[float, float, int]  # (lowest value, highest value, count of values)
 StatValue = Value | list[SketchBin]
 
 
@@ -134,11 +137,11 @@ class GaugeCell:
 
     def add(self, app: str, source: str, summary: GaugeSummary) -> None:
         """Merge one dyno's readings."""
-        _merge_summary(self.summaries, (app, source), summary)
+        merge_summary(self.summaries, (app, source), summary)
 
     def add_fallback(self, app: str, source: str, summary: GaugeSummary) -> None:
         """Merge readings that count only if the dyno has none of its own."""
-        _merge_summary(self.fallbacks, (app, source), summary)
+        merge_summary(self.fallbacks, (app, source), summary)
 
     def value(self, stat: Stat, step_s: int) -> Value:
         """The stat in the gauge's unit; None if there were no readings.
@@ -146,26 +149,25 @@ class GaugeCell:
         "sum" adds up each dyno's mean; "last" is the mean of the dynos' last values.
         """
         summaries = list({**self.fallbacks, **self.summaries}.values())
-        return _GAUGE_VALUES[stat.method](summaries) * self.scale if summaries else None
+        return GAUGE_VALUES[stat.method](summaries) * self.scale if summaries else None
 
     def values_by_source(self, stat: Stat) -> dict[str, float]:
         """The stat of each source alone, of a cell of one app."""
         return {
-            source: _GAUGE_VALUES[stat.method]([summary]) * self.scale
+            source: GAUGE_VALUES[stat.method]([summary]) * self.scale
             for (_, source), summary in {**self.fallbacks, **self.summaries}.items()
         }
 
 
-def _merge_summary(
-    summaries: dict[tuple[str, str], GaugeSummary], dyno: tuple[str, str], summary: GaugeSummary
-) -> None:
-    if dyno in summaries:
-        summaries[dyno].merge(summary)
+def merge_summary(summaries: dict[Any, Any], key: Any, summary: Summary) -> None:
+    """Merge a summary into that of the same key, if there is one."""
+    if key in summaries:
+        summaries[key].merge(summary)
     else:
-        summaries[dyno] = summary.copy()
+        summaries[key] = summary.copy()
 
 
-_GAUGE_VALUES: dict[str, Callable[[list[GaugeSummary]], float]] = {
+GAUGE_VALUES: dict[str, Callable[[Sequence[GaugeSummary | NumberSummary]], float]] = {
     "avg": lambda summaries: (
         sum(dyno.total for dyno in summaries) / sum(dyno.count for dyno in summaries)
     ),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from app.query.number_cells import MeasureCell, NumberCounterCell, NumberGaugeCell
 from app.query.stats import (
     Cell,
     CounterCell,
@@ -21,16 +22,30 @@ from app.query.stats import (
     Value,
 )
 from app.rollup.codec import merge_packed
+from app.rollup.open_metrics import SECTION_PREFIXES
 from app.rollup.resolutions import HOUR_S, Resolution, align
 from app.rollup.rollup import Rollup
 from app.rollup.schema import CORE_GAUGES, SECTION, Labels, Metric, Section, counter
-from app.rollup.summaries import BINS, COUNT, MASK, GaugeSummary, TimingTotals, Values, summaries
+from app.rollup.summaries import (
+    BINS,
+    COUNT,
+    MASK,
+    NUMBER_BINS,
+    GaugeSummary,
+    MeasureSummary,
+    NumberSum,
+    NumberSummary,
+    TimingTotals,
+    Values,
+    summaries,
+)
 from app.support.globs import matches_glob
 
 VALUES_MAX = 500_000  # in all series of an answer together
 ROWS_CACHED_MAX = 10_000  # by one SeriesKeyer, which then forgets rows that no longer occur
 
 SeriesKey = tuple[str, ...]
+AnyCell = Cell | NumberCounterCell | NumberGaugeCell | MeasureCell
 
 
 class QueryRange(NamedTuple):
@@ -90,17 +105,18 @@ class RequiredSections(NamedTuple):
 
 # The ledger as a metric. The catalogue does not list it: the ledger has an API of its own.
 MESSAGES = counter("messages", "messages", ("result",), "Messages by result", "ledger")
-# Sections that no query reads. A table merges them as a whole, if asked to.
-WHOLE_SECTIONS = frozenset({"events", "lifecycle", "released"})
+# Sections that a table merges as a whole, if asked to.
+WHOLE_SECTIONS = frozenset({"events", "lifecycle", "released", *SECTION_PREFIXES})
 
 
 def required_sections(query: Query) -> RequiredSections:
     """The sections of a rollup that the query needs."""
     metric = query.metric
     if metric.kind == "distribution":
-        needed = {"sketches" if stat.needs_sketch else "tallies" for stat in query.stats}
+        totals, sketches = metric.sections
+        needed = {sketches if stat.needs_sketch else totals for stat in query.stats}
         if any(stat.method == "quantile" for stat in query.stats):
-            needed.add("tallies")  # no quantile exceeds the maximum
+            needed.add(totals)  # no quantile exceeds the maximum
         return RequiredSections(frozenset(needed))
     gauges = metric.selection if metric.sections == ("gauges",) else None
     sections = (*metric.sections, "named_gauges") if metric.fallback else metric.sections
@@ -118,6 +134,7 @@ class SeriesKeyer:
         self._filters = tuple(query.filters.items())
         self._app = app
         self._selection = query.metric.selection_in(section.name)
+        self._unit = query.metric.stored_unit
         self._labels_of: Callable[[Any], Labels] = section.labels
         self._keys_by_row: dict[Any, SeriesKey | None] = {}
 
@@ -134,9 +151,11 @@ class SeriesKeyer:
     def _key_of(self, row: Any) -> SeriesKey | None:
         if self._selection is not None and row[1] not in self._selection:
             return None
-        if not self._filters and not self._by:
+        if not self._filters and not self._by and self._unit is None:
             return ()
         labels = self._labels_of(row)
+        if self._unit is not None and labels["unit"] != self._unit:
+            return None
         for name, patterns in self._filters:
             value = self._app if name == "app" else labels[name]
             if not any(matches_glob(value, pattern) for pattern in patterns):
@@ -153,7 +172,7 @@ class QueryCells:
     def __init__(self, query: Query) -> None:
         self._query = query
         self.sections = required_sections(query).sections
-        self._cells: list[dict[SeriesKey, Cell]] = [{} for _ in range(query.range.size)]
+        self._cells: list[dict[SeriesKey, AnyCell]] = [{} for _ in range(query.range.size)]
         self._active_apps: list[set[str]] = [set() for _ in range(query.range.size)]
 
     def mark_active(self, app: str, slot_start: int) -> None:
@@ -173,17 +192,12 @@ class QueryCells:
             if (key := key_of(row)) is None:
                 continue
             if key not in cells:
-                cells[key] = self._new_cell(SECTION[section])
+                cells[key] = new_cell(SECTION[section], self._query.metric)
             cell: Any = cells[key]
             if section not in self._query.metric.sections:
                 cell.add_fallback(app, row[0], value)
             else:
                 _add_row(cell, SECTION[section], app, slot_start, row, value)
-
-    def _new_cell(self, section: Section) -> Cell:
-        if section.values == summaries(GaugeSummary):
-            return GaugeCell(self._query.metric)
-        return _CELLS[section.values]()
 
     def keys(self) -> set[SeriesKey]:
         """The keys of all series that have a cell."""
@@ -224,18 +238,30 @@ class QueryCells:
         return [bool(active_apps) for active_apps in self._active_apps]
 
 
-# The kind of cell that a section feeds, by the type of its values; a GaugeCell for gauges.
-_CELLS: dict[Values, Callable[[], Cell]] = {
-    COUNT: CounterCell,
-    MASK: DynosCell,
-    BINS: DistributionCell,
-    summaries(TimingTotals): DistributionCell,
+# The kind of cell that a section feeds, by the type of its values.
+_CELLS: dict[Values, Callable[[Metric], AnyCell]] = {
+    COUNT: lambda _: CounterCell(),
+    MASK: lambda _: DynosCell(),
+    BINS: lambda _: DistributionCell(),
+    summaries(TimingTotals): lambda _: DistributionCell(),
+    summaries(GaugeSummary): GaugeCell,
+    summaries(NumberSum): NumberCounterCell,
+    summaries(NumberSummary): NumberGaugeCell,
+    summaries(MeasureSummary): MeasureCell,
+    NUMBER_BINS: MeasureCell,
 }
+
+
+def new_cell(section: Section, metric: Metric) -> AnyCell:
+    """An empty cell for rows of a section, or of the other section of the same distribution."""
+    return _CELLS[section.values](metric)
 
 
 def _add_row(cell: Any, section: Section, app: str, slot_start: int, row: Any, value: Any) -> None:
     """Add a row of a section to a cell of the kind that it feeds."""
-    if isinstance(cell, CounterCell):
+    if section.family:
+        cell.add(app, row, value)
+    elif isinstance(cell, CounterCell):
         cell.total += value
     elif isinstance(cell, GaugeCell):
         cell.add(app, row[0], value)

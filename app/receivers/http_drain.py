@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 
 import msgspec
@@ -97,12 +97,14 @@ class DrainEndpoint:
         rejected_logins: RejectedLogins,
         loop_detector: DrainLoopDetector,
         acceptance: AcceptanceWindow,
+        reads_marks: Callable[[str], bool],
         body_limiter: BodyLimiter,
         body_bytes_max: int,
     ) -> None:
         """
         Args:
             drains: the registered secrets; None in local mode, which accepts any credentials.
+            reads_marks: whether custom metrics are on for an app.
         """
         self._committer = committer
         self._marked_committer = marked_committer
@@ -110,6 +112,7 @@ class DrainEndpoint:
         self._rejected_logins = rejected_logins
         self._loop_detector = loop_detector
         self._acceptance = acceptance
+        self._reads_marks = reads_marks
         self._body_limiter = body_limiter
         self.body_timeout_s = body_limiter.timeout_s
         self.body_budget = body_limiter.senders
@@ -140,7 +143,7 @@ class DrainEndpoint:
                         acceptance = acceptance.for_replay()
                     # A batch without a token always counts, beside the app's own drain.
                     token = headers.get(DRAIN, b"") if origin.is_drain else b""
-                    key = _drain_key(app, generation, token, acceptance)
+                    key = self._with_switch(_drain_key(app, generation, token, acceptance))
                     self._loop_detector.inspect(app, body)
                     post = _post(key, headers, body)
                     if not origin.is_drain:
@@ -185,7 +188,7 @@ class DrainEndpoint:
         posts = [
             msgspec.structs.replace(
                 post,
-                key=post.key._replace(app=app or space),
+                key=self._with_switch(post.key._replace(app=app or space)),
                 token=random_bytes(),
                 content=portion.frames,
                 msg_count=portion.msg_count,
@@ -246,14 +249,19 @@ class DrainEndpoint:
     def _cached_key(self, head: DrainRequestHead) -> DrainKey | None:
         """The drain of a request; None if that cannot be decided without I/O."""
         if self._drains is None:
-            return _local_drain_key(head.authorization, head.host, head.drain, self._acceptance)
+            key = _local_drain_key(head.authorization, head.host, head.drain, self._acceptance)
+            return key and self._with_switch(key)
         credentials = basic_credentials(head.authorization)
         if credentials is None:
             return None
         generation = self._drains.verify_cached(*credentials)
         if not generation:
             return None
-        return _drain_key(credentials[0], generation, head.drain, self._acceptance)
+        key = _drain_key(credentials[0], generation, head.drain, self._acceptance)
+        return self._with_switch(key)
+
+    def _with_switch(self, key: DrainKey) -> DrainKey:
+        return key._replace(reads_marks=True) if self._reads_marks(key.app) else key
 
     def submit_body(
         self, key: DrainKey, head: DrainRequestHead, data: bytes, start: int, on_result: OnResult

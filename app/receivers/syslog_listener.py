@@ -70,6 +70,7 @@ class SyslogListener:
         drains: DrainRegistry,
         rejected_logins: RejectedLogins,
         acceptance: AcceptanceWindow,
+        reads_marks: Callable[[str], bool],
         rejections: Rejections,
         limits: SyslogLimits,
     ) -> None:
@@ -79,6 +80,7 @@ class SyslogListener:
         self._drains = drains
         self._rejected_logins = rejected_logins
         self._acceptance = acceptance
+        self._reads_marks = reads_marks
         self._connections: dict[asyncio.Task[None], SyslogConnection] = {}
 
     @asynccontextmanager
@@ -180,7 +182,7 @@ class SyslogListener:
         """Commit messages of one HOSTNAME, in POSTs that are aggregated in turns."""
         # Only Heroku delivers the same lines over several drains; other hosts send their own lines.
         drain = hostname if _HEROKU_TOKEN.fullmatch(hostname) else ""
-        key = DrainKey(app, drain, 1, self._acceptance)
+        key = DrainKey(app, drain, 1, self._acceptance, self._reads_marks(app))
         posts = [DrainPost(key, batch_id(b""), random_bytes(), part) for part in _parts(frames)]
         while True:
             results = [await reading.turn(partial(submit, self._committer, post)) for post in posts]

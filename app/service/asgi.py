@@ -48,6 +48,7 @@ from app.verdicts.verdict_reader import VerdictReader
 from app.web.api.alerts import AlertsApi
 from app.web.api.apps import AppsApi
 from app.web.api.autoscaling import AutoscalingApi
+from app.web.api.custom import CustomApi
 from app.web.api.drains_and_tokens import DrainsAndTokensApi
 from app.web.api.events import EventsApi
 from app.web.api.feed import FeedApi
@@ -121,6 +122,7 @@ def build_app(
         rejected_logins=service.rejected_logins,
         loop_detector=service.loop_detector,
         acceptance=acceptance,
+        reads_marks=service.access.reads_marks,
         body_limiter=body_limiter,
         body_bytes_max=settings.body_bytes_max,
     )
@@ -156,6 +158,7 @@ def build_app(
     metrics = _build_metrics(service)
     app.include_router(Operations(visible_store, health, metrics, clock, version(), pages).router)
     app.include_router(AppsApi(removal).router)
+    app.include_router(CustomApi(visible_store, store, service.access).router)
     app.include_router(reference_router(app.openapi, pages))
     is_https = settings.public_url.startswith("https:")
     limited_app = GZipMiddleware(

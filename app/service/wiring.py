@@ -312,6 +312,7 @@ def build_syslog_listener(
         drains=service.drains,
         rejected_logins=service.rejected_logins,
         acceptance=service.acceptance,
+        reads_marks=service.access.reads_marks,
         rejections=service.rejections,
         limits=limits or limits_of_process(),
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import count
 from typing import NamedTuple
 
+from app.traffic.simulated_addons import ADDON_INTERVAL_S, SimulatedAddons, format_marks
 from app.traffic.simulated_dyno import Process, SimulatedDyno, user_activity
 from app.traffic.simulated_lines import (
     ERRORS_BY_CODE,
@@ -83,12 +84,14 @@ PAGES = (
 _PAGE_WEIGHTS = [page.weight for page in PAGES]
 _ERROR_WEIGHTS = [error.weight for error in ROUTER_ERRORS]
 
+MARKS = ""  # stands for a line of format_marks
 _APP_TEXTS = (
     "I, [{n}]  INFO -- : Completed 200 OK in {ms}ms (Views: {ms}ms | ActiveRecord: 0.{n}ms)",
     "level=info msg=rendered template=products/show duration={ms} customer=Žofie naïve=✓",
     "東京 の注文 #{n} を受け付けました ({ms}ms)",
     "at=info method=GET path=/fake dyno=web.1 connect=1ms service={ms}ms status=200 bytes=1",
-    "source=web.1 sample#memory_total=1.00MB count#orders={n} measure#render={ms}ms",
+    "source=web.1 sample#memory_total=1.00MB measure#render={ms}ms",
+    MARKS,
     "Error R14 (Memory quota exceeded) is what I, the app, say to you ({n})",
 )
 
@@ -106,6 +109,7 @@ class SimulatedApp:
         """
         self.name = name
         self._rng = random.Random(f"{seed} {name}")
+        self._marks_rng = random.Random(f"{seed} {name} marks")
         # The same in every run, because only one drain of an app counts.
         self.drain_token = f"d.{uuid.uuid5(uuid.NAMESPACE_DNS, name)}"
         self._workers = dynos // WORKER_EVERY
@@ -125,7 +129,7 @@ class SimulatedApp:
             for name in (*webs, *workers)
         ]
         processes = [self._traffic(start_s), self._releases(start_s), self._one_offs(start_s)]
-        processes += [self._addons(start_s)]
+        processes += [self._addon_lines(start_s)]
         processes += [dyno.runtime_metrics(start_s) for dyno in self._dynos]
         processes += [dyno.restarts(start_s) for dyno in self._dynos]
         if workers:
@@ -212,6 +216,8 @@ class SimulatedApp:
             text = json.dumps({"msg": "naïve dump", "ids": ids})
         else:
             text = rng.choice(_APP_TEXTS).format(n=number, ms=ms)
+        if text == MARKS:
+            text = format_marks(self._marks_rng, ms)
         output_s = at_s - 0.003  # the app logs before the router does
         return [SimulatedLine(at_s, piece) for piece in app_frames(output_s, procid, text)]
 
@@ -287,15 +293,12 @@ class SimulatedApp:
             SimulatedLine(at_s, l12_frame, code="L12", lost=3),
         ]
 
-    def _addons(self, at_s: float) -> Process:
+    def _addon_lines(self, at_s: float) -> Process:
+        addons = SimulatedAddons(self._marks_rng)
         while True:
-            text = (
-                "source=DATABASE addon=postgresql-round-1 sample#db_size=147391814791bytes"
-                f" sample#active-connections={self._rng.randint(9, 40)} sample#load-avg-1m=0.36"
-            )
-            line = SimulatedLine(at_s, frame(PRI_API, at_s, "app", "heroku-postgres", text))
-            at_s += 60
-            yield [line], at_s
+            lines = list(addons.lines(at_s, user_activity(at_s)))
+            at_s += ADDON_INTERVAL_S
+            yield lines, at_s
 
     def _api(self, at_s: float, text: str) -> SimulatedLine:
         return SimulatedLine(at_s, frame(PRI_API, at_s, "app", "api", text))

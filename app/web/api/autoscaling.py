@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from app.query.autoscaling import MINUTES_MAX, read_signal
 from app.query.planner import QueryError, QueryRequest, plan
 from app.query.unmatched import unmatched_filters
+from app.rollup.open_metrics import is_open
 from app.rollup.resolutions import Resolution
 from app.rollup.schema import METRICS
 from app.rollup.statuses import OUTCOMES
@@ -25,12 +26,22 @@ class SignalParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    metric: str = Field(json_schema_extra={"enum": list(METRICS)})
+    metric: str = Field(
+        description="A metric as in /query, such as queue_time_ms or custom.sample.NAME",
+        examples=list(METRICS),
+    )
     stat: str | None = Field(None, description="As in /query, but not bins")
     process_type: list[str] = Field(
         default_factory=list, description="Filter: web, worker, …; repeatable"
     )
     outcome: list[str] = Field(default_factory=list, description=f"Filter: {', '.join(OUTCOMES)}")
+    source: list[str] = Field(
+        default_factory=list, description="Filter: source= of the lines of custom metrics"
+    )
+    unit: list[str] = Field(
+        default_factory=list,
+        description="Filter: required for metrics whose names senders choose; may be empty",
+    )
     minutes: int = Field(
         5, ge=1, le=MINUTES_MAX, description="Number of complete minutes before now"
     )
@@ -75,7 +86,14 @@ class AutoscalingApi:
         """For an autoscaler: a value, its trend, and the number of dynos behind it"""
         seen_app = await require_app(self._store, app)
         now_s = self._clock()
-        filters = {"process_type": parameters.process_type, "outcome": parameters.outcome}
+        filters = {
+            label: getattr(parameters, label)
+            for label in ("process_type", "outcome", "source", "unit")
+        }
+        if is_open(parameters.metric) and len(parameters.unit) != 1:
+            raise bad_parameter(
+                "unit", None, "one unit, such as ms, since a value has one; empty for none"
+            )
         stats = [parameters.stat] if parameters.stat else []
         try:
             request = QueryRequest(parameters.metric, stats, [], filters, "now-1h", "now", "1m")
@@ -101,7 +119,7 @@ class AutoscalingApi:
             app=app,
             metric=query.metric.name,
             stat=stat.name,
-            unit=query.metric.unit,
+            unit=query.metric.unit or "".join(parameters.unit),
             value=signal.value,
             before=signal.previous_value,
             trend=signal.trend,

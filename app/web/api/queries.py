@@ -14,13 +14,15 @@ from app.access.drain_status import DrainStatusReader
 from app.ingest.aggregator import REPLAY_PAST_S, AcceptanceWindow
 from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
+from app.query.open_names import OpenMetric, list_open_metrics, read_dropped
 from app.query.planner import LABELS, QueryError, QueryRequest, plan, plan_range
 from app.query.rates import SETTLED_AFTER_S
 from app.query.table import Query as MetricQuery
 from app.query.unmatched import unmatched_filters
+from app.rollup.open_metrics import is_open
 from app.rollup.resolutions import Resolution
-from app.rollup.rollup import OTHER, CardinalityLimits
-from app.rollup.schema import METRICS
+from app.rollup.rollup import CardinalityLimits
+from app.rollup.schema import METRICS, OTHER, SECTION
 from app.rollup.statuses import OUTCOMES
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.store import Reader
@@ -56,7 +58,9 @@ class QueryParameters(RangeParameters):
     """
 
     metric: str = Field(
-        description="A name from /api/v1/metadata", json_schema_extra={"enum": list(METRICS)}
+        description="A name from /api/v1/metadata, custom.count.NAME, custom.measure.NAME, "
+        "custom.sample.NAME, language.count.NAME, language.sample.NAME, or addon.SERVICE.NAME",
+        examples=list(METRICS),
     )
     stat: list[str] = Field(
         default_factory=list,
@@ -84,6 +88,12 @@ class QueryParameters(RangeParameters):
     code: list[str] = Field(default_factory=list, description="Filter: H12, R14, …")
     outcome: list[str] = Field(default_factory=list, description=f"Filter: {', '.join(OUTCOMES)}")
     exit_status: list[str] = Field(default_factory=list, description="Filter: 0, 137, …")
+    source: list[str] = Field(
+        default_factory=list, description="Filter: source= of the lines of custom metrics"
+    )
+    unit: list[str] = Field(default_factory=list, description="Filter: ms, bytes, or empty")
+    addon: list[str] = Field(default_factory=list, description="Filter: postgresql-curved-12345, …")
+    attachment: list[str] = Field(default_factory=list, description="Filter: DATABASE, REDIS, …")
 
     @property
     def is_fixed(self) -> bool:
@@ -140,12 +150,27 @@ class LimitsInfo(BaseModel):
     dynos: int
     statuses: int
     codes: int
+    open_names: int = Field(
+        description="Names of custom metrics; as many of language metrics and of add-ons. Further "
+        "ones are dropped"
+    )
+    open_series: int = Field(description="Their series, with their sources")
+
+
+class OpenMetricInfo(MetricInfo):
+    """A metric with a name that its sender chose: the app, a language runtime or an add-on."""
+
+    sources: list[str] = Field(description="Values of its label source or attachment")
 
 
 class Metadata(BaseModel):
     """The catalogue of metrics, and the limits on names."""
 
     metrics: list[MetricInfo]
+    open_metrics: list[OpenMetricInfo] = Field(
+        description="With ?app=: the metrics of the app that are not in the catalogue, and had "
+        "data in the last 24 hours. One of two units is listed twice"
+    )
     complete_after_s: int = Field(
         description="An interval is complete this many seconds after its end. Earlier, sums are "
         "too low, and there is no rate"
@@ -155,7 +180,7 @@ class Metadata(BaseModel):
 
 class SeriesBody(BaseModel):
     """A series. Value i belongs to start + i · step_s; null means no data. With stat=bins a value
-    is a list of [lowest ms, highest ms, number of values].
+    is a list of [lowest value, highest value, number of values].
     """
 
     labels: dict[str, str]
@@ -163,7 +188,7 @@ class SeriesBody(BaseModel):
     complete_until: int = Field(
         description="Intervals that end later are not complete: their values may still change"
     )
-    values: list[int | float | list[tuple[int, int, int]] | None]
+    values: list[int | float | list[tuple[float, float, int]] | None]
 
 
 class AnswerHead(BaseModel):
@@ -238,10 +263,18 @@ class QueriesApi:
         """Apps that have data"""
         return Apps(apps=[_app_info(app) for app in await self._store.seen_apps()])
 
-    async def metadata(self) -> Metadata:
+    async def metadata(self, app: str | None = None) -> Metadata:
         """The catalogue of metrics, with unit, kind, labels and stats"""
+        open_metrics: Sequence[OpenMetric] = ()
+        if app is not None:
+            await require_app(self._store, app)
+            open_metrics = await list_open_metrics(self._store, app, self._clock())
         return Metadata(
             metrics=[MetricInfo(**metric._asdict()) for metric in METRICS.values()],
+            open_metrics=[
+                OpenMetricInfo(**(metric._asdict() | {"unit": unit}), sources=list(sources))
+                for metric, unit, sources in open_metrics
+            ],
             complete_after_s=SETTLED_AFTER_S,
             limits=LimitsInfo(**self._limits._asdict()),
         )
@@ -291,10 +324,11 @@ class QueriesApi:
             raise query_problem(error) from error
         except engine.TooManySeries as error:
             raise Problem(400, "Too many series", str(error), parameter="by") from error
+        warnings += await self._open_warnings(query, answer, [app.app for app in apps])
         head: dict[str, Any] = {
             **({"app": app} if app is not None else {}),
             "metric": query.metric.name,
-            "unit": query.metric.unit,
+            "unit": _unit(query, answer),
             "step_s": query.range.step_s,
             "start": query.range.start,
             "end": query.range.end,
@@ -307,6 +341,29 @@ class QueriesApi:
             # Not even a replay can add lines that are older than REPLAY_PAST_S.
             return cacheable(response, request, is_final=age_s >= REPLAY_PAST_S)
         return response
+
+    async def _open_warnings(
+        self, query: MetricQuery, answer: engine.Answer, apps: Sequence[str]
+    ) -> list[str]:
+        """Sentences about several units, and about values that the limits dropped."""
+        warnings = []
+        units = sorted({series.labels.get("unit", "") for series in answer.series})
+        if len(units) > 1:
+            names = ", ".join(unit or "none" for unit in units)
+            warnings.append(
+                f"{query.metric.name} has several units: {names}. Each is a metric of its own"
+            )
+        family = SECTION[query.metric.sections[0]].family
+        dropped = 0
+        if family:
+            dropped = await read_dropped(self._store, apps, query.range, family)
+        if dropped:
+            warnings.append(
+                f"{dropped:,} {family} values in this range were dropped: they were unreadable, or "
+                f"over {self._limits.open_names} names or {self._limits.open_series:,} series "
+                "(DYNOMETER_CUSTOM_NAMES_MAX, DYNOMETER_CUSTOM_SERIES_MAX)"
+            )
+        return warnings
 
 
 async def _encode(
@@ -322,6 +379,14 @@ async def _encode(
     if format_name == "rows":
         return Response(await rows_json(head, query, answer), media_type="application/json")
     return Response(await series_json(head, answer), media_type="application/json")
+
+
+def _unit(query: MetricQuery, answer: engine.Answer) -> str:
+    """The unit of the answer; "" if its series have several."""
+    if not is_open(query.metric.name):
+        return query.metric.unit
+    units = {series.labels["unit"] for series in answer.series}
+    return units.pop() if len(units) == 1 else ""
 
 
 def _reject_bins(query: MetricQuery) -> None:

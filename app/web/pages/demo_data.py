@@ -59,7 +59,7 @@ class DemoData:
 
     async def _send(self, now_s: float) -> None:
         app = SimulatedApp(DEMO, lines_per_s=LINES_PER_S)
-        key = DrainKey(DEMO, app.drain_token, 1, self._acceptance)
+        key = DrainKey(DEMO, app.drain_token, 1, self._acceptance, reads_marks=True)
         for frames in _parts(app, now_s - HOUR_S, now_s):
             body = b"".join(frames)
             post = DrainPost(key, random_bytes(), random_bytes(), body, len(frames))

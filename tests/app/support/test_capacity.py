@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.capacity import SLOT_BYTES, Load, Machine, estimate, memory_bytes, slot_bytes
 from app.cli.main import main
 from app.cli.size import lines
 from app.rollup.resolutions import resolutions
+from app.support.capacity import SLOT_BYTES, Load, Machine, estimate, memory_bytes, slot_bytes
 
 PAGE = Path(__file__).parents[3] / "docs" / "scaling.md"
 TIERS = resolutions(86_400, 15 * 86_400, 90 * 86_400)
