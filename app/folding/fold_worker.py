@@ -94,6 +94,7 @@ class FoldWorker:
         sweep_interval_s: float = SWEEP_INTERVAL_S,
         limits: CardinalityLimits = DEFAULT_LIMITS,
         monotonic: Callable[[], float] = time.monotonic,
+        notes_changes: bool = False,
     ) -> None:
         """
         Args:
@@ -107,6 +108,7 @@ class FoldWorker:
             sweep_interval_s: the time between searches for inboxes that no worker folds.
             limits: the limits on names in a slot.
             monotonic: returns seconds, which never go backwards; folds are scheduled by it.
+            notes_changes: whether folds note the hours that they change, for the archive.
         """
         self._store = store
         self._resolutions = resolutions
@@ -117,6 +119,7 @@ class FoldWorker:
         self._batches = batches
         self._sweep_interval_s = sweep_interval_s
         self._limits = limits
+        self._notes_changes = notes_changes
         self._due_s: dict[str, float] = {}  # app -> monotonic time of the next fold
         self._small_folds: dict[str, int] = {}  # app -> consecutive folds of a small inbox
         self._has_swept = False
@@ -247,7 +250,7 @@ class FoldWorker:
                 if app in remaining:
                     remaining.remove(app)
                 continue
-            folds[app] = Fold(merges[app].elements, writes)
+            folds[app] = Fold(merges[app].elements, writes, self._changed_hours(writes))
             element_count += len(elements)
             if element_count >= YIELD_ROLLUPS:
                 element_count = 0
@@ -270,6 +273,12 @@ class FoldWorker:
         except PackError:
             merge = await merge_one_by_one(elements)
             return merge, await slot_writes(merge, self._resolutions, now_s, self._limits)
+
+    def _changed_hours(self, writes: Sequence[SlotWrite]) -> Sequence[int]:
+        if not self._notes_changes:
+            return ()
+        hours = self._resolutions[-1].name
+        return [write.slot.start for write in writes if write.slot.resolution == hours]
 
     async def _record_fold(self, app: str, merge: FoldedBatches, lengths: dict[Slot, int]) -> None:
         self.folded_batches += len(merge.elements)

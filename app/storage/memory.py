@@ -18,7 +18,7 @@ from app.storage.interface.batches import (
     StatePrecondition,
 )
 from app.storage.interface.elements import Slot, last_header
-from app.storage.interface.folding import Compaction, Fold, SlotWrite
+from app.storage.interface.folding import Compaction, Fold, HourChange
 from app.storage.interface.identity import StoreIdentity, new_store_id
 from app.storage.interface.rollups import Contents
 from app.storage.interface.server import ServerInfo
@@ -42,6 +42,7 @@ class MemoryStore(MemoryAlerts):
         self._states: dict[str, tuple[bytes, float]] = {}
         self._ids: dict[tuple[str, bytes], tuple[bytes, float]] = {}
         self._log_offsets: dict[tuple[str, str], LogOffset] = {}
+        self._changed_hours: dict[tuple[str, int], bytes] = {}  # by app and start
         self._sightings: dict[str, SeenApp] = {}
         self._sightings_expire_ms = 0.0  # one expiry for all apps, as in Redis
         self._removed_apps: dict[str, int] = {}
@@ -164,23 +165,36 @@ class MemoryStore(MemoryAlerts):
         state, expires_ms = self._states.get(app, (b"", 0.0))
         return state if expires_ms > self._now_ms() else b""
 
-    def _fold(
-        self, app: str, elements: Sequence[bytes], writes: Sequence[SlotWrite]
-    ) -> dict[Slot, int] | None:
+    def _fold(self, app: str, fold: Fold) -> dict[Slot, int] | None:
         inbox = self._elements(app, None)
-        if not _starts_with(inbox, elements):
+        if not _starts_with(inbox, fold.elements):
             return None
-        del inbox[: len(elements)]
+        del inbox[: len(fold.elements)]
+        for start_s in fold.changed_hours:
+            self._changed_hours[app, start_s] = last_header(fold.elements)
         return {
-            write.slot: self._push(app, write.slot, write.element, write.ttl_ms) for write in writes
+            write.slot: self._push(app, write.slot, write.element, write.ttl_ms)
+            for write in fold.writes
         }
+
+    async def changed_hours(self, apps: Sequence[str]) -> list[HourChange]:
+        return [
+            HourChange(app, start_s, mark)
+            for (app, start_s), mark in self._changed_hours.items()
+            if app in apps
+        ]
+
+    async def forget_changes(self, changes: Sequence[HourChange]) -> None:
+        for app, start_s, mark in changes:
+            if self._changed_hours.get((app, start_s)) == mark:
+                del self._changed_hours[app, start_s]
 
     async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
         inboxes = {app: self._elements(app, None)[:count] for app in apps}
         return {app: elements for app, elements in inboxes.items() if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
-        return {app: self._fold(app, fold.elements, fold.writes) for app, fold in folds.items()}
+        return {app: self._fold(app, fold) for app, fold in folds.items()}
 
     def _compact(
         self, app: str, slot: Slot, elements: Sequence[bytes], replacement: bytes, ttl_ms: int
@@ -223,6 +237,8 @@ class MemoryStore(MemoryAlerts):
         self._states.pop(app, None)
         for key in [key for key in self._ids if key[0] == app]:
             del self._ids[key]
+        for hour in [hour for hour in self._changed_hours if hour[0] == app]:
+            del self._changed_hours[hour]
         self._remove_alerts(app)
         self._sightings.pop(app, None)
 

@@ -25,10 +25,12 @@ class Fold(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         elements: to remove from the head of the inbox, as they were read.
         writes: the rollups to append in their place. Several may name the same slot.
+        changed_hours: the starts of hours to note as changed (ChangedHours), in Unix seconds.
     """
 
     elements: Sequence[bytes]
     writes: Sequence[SlotWrite]
+    changed_hours: Sequence[int] = ()
 
 
 class Compaction(NamedTuple):
@@ -60,6 +62,26 @@ class SlotRemover(Protocol):
 
     async def delete_slots(self, app: str, slots: Sequence[Slot]) -> None:
         """Delete these slots of an app."""
+        ...
+
+
+class HourChange(NamedTuple):
+    """An hour that a fold changed: its start in Unix seconds, and the mark of the last fold."""
+
+    app: str
+    start_s: int
+    mark: bytes
+
+
+class ChangedHours(Protocol):
+    """The hours that folds changed. Whoever archives them takes the notes away."""
+
+    async def changed_hours(self, apps: Sequence[str]) -> list[HourChange]:
+        """The noted hours of these apps. A note expires with the longest slots of its fold."""
+        ...
+
+    async def forget_changes(self, changes: Sequence[HourChange]) -> None:
+        """Remove these notes, except those of hours that another fold has changed since."""
         ...
 
 

@@ -8,7 +8,7 @@ from app.storage.interface.access import AccessStore, DrainReader
 from app.storage.interface.alerts import AlertReader, AlertStore
 from app.storage.interface.apps import AppReader, AppRegistry, AppRemover
 from app.storage.interface.batches import BatchStore
-from app.storage.interface.folding import BacklogReader, FoldStore, SlotRemover
+from app.storage.interface.folding import BacklogReader, ChangedHours, FoldStore, SlotRemover
 from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.server import ServerStatus
@@ -23,6 +23,7 @@ class Store(
     BatchStore,
     BacklogReader,
     FoldStore,
+    ChangedHours,
     SlotRemover,
     RollupReader,
     AppRegistry,

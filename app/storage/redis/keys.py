@@ -36,6 +36,11 @@ def app_id_keys(app: str) -> tuple[str, str]:
     return f"dm:{{{app}}}:ids", f"dm:{{{app}}}:ids:before"
 
 
+def changed_hours_key(app: str) -> str:
+    """The key of the hours that folds changed, for the archive."""
+    return f"dm:{{{app}}}:changed"
+
+
 def slot_key(app: str, slot: Slot) -> str:
     """The key of a slot."""
     return f"dm:{{{app}}}:{slot.resolution}:{slot.start}"
@@ -99,9 +104,13 @@ def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
     arguments: list[Any] = []
     for app, fold in folds:
         keys += (inbox_key(app), *[slot_key(app, write.slot) for write in fold.writes])
-        arguments += (len(fold.elements), last_header(fold.elements), len(fold.writes))
+        arguments += (len(fold.elements), last_header(fold.elements))
+        arguments += (len(fold.writes), len(fold.changed_hours))
         for write in fold.writes:
             arguments += (write.ttl_ms, write.element)
+        if fold.changed_hours:
+            keys.append(changed_hours_key(app))
+            arguments += (max(write.ttl_ms for write in fold.writes), *fold.changed_hours)
     return [len(keys), *keys, *arguments]
 
 

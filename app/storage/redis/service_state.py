@@ -19,7 +19,7 @@ _SIGHTING_KEYS = ("first_seen", "last_seen", "runtime_metrics")
 _STATUS_NAMES_TTL_MS = (
     7 * 24 * 3600 * 1000
 )  # of the set of names; each status has its own, shorter TTL
-_IDENTIFY, _COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
+_IDENTIFY, COMPARE_AND_SET, _WRITE_STATUS, _RECORD_SIGHTINGS = (
     Script(f"{name}.lua")
     for name in ("identify", "compare_and_set", "write_status", "record_sightings")
 )
@@ -69,7 +69,7 @@ class RedisService(RedisAlerts):
 
     async def compare_and_set_note(self, name: str, old_note: str, new_note: str) -> bool:
         return bool(
-            await self._evaluate(_COMPARE_AND_SET, [self._notes], [name, old_note, new_note])
+            await self._evaluate(COMPARE_AND_SET, [self._notes], [name, old_note, new_note])
         )
 
     async def record_sightings(self, apps: Sequence[SeenApp], *, ttl_ms: int) -> None:
@@ -128,7 +128,7 @@ class RedisService(RedisAlerts):
 
     async def compare_and_set_drain(self, app: str, old_record: str, new_record: str) -> bool:
         return bool(
-            await self._evaluate(_COMPARE_AND_SET, [self._drains], [app, old_record, new_record])
+            await self._evaluate(COMPARE_AND_SET, [self._drains], [app, old_record, new_record])
         )
 
     async def drains(self) -> dict[str, str]:

@@ -3,6 +3,8 @@
     dm:{APP}:inbox              list of elements: batches not yet folded
     dm:ids, dm:ids:before       hashes: batch id and app -> token of the POST (ids.lua)
     dm:{APP}:log                hash: source -> last offset that was appended from a log
+    dm:{APP}:changed            hash: start of an hour that a fold changed -> header of its last
+                                element; only with an archive
     dm:{APP}:drain              string: which of the app's drains counts (app.access.drain_election)
     dm:{APP}:1m:<start>         list of elements: rollups of one interval; also 10m, 1h, total:0
                                 and unreadable:0
@@ -40,7 +42,7 @@ from app.storage.interface.batches import (
 )
 from app.storage.interface.elements import Slot, last_header
 from app.storage.interface.errors import StoreError
-from app.storage.interface.folding import Compaction, Fold
+from app.storage.interface.folding import Compaction, Fold, HourChange
 from app.storage.interface.rollups import Contents
 from app.storage.interface.server import ServerInfo
 from app.storage.redis.commands import (
@@ -55,6 +57,7 @@ from app.storage.redis.keys import (
     append_call,
     append_coalesced_call,
     append_from_log_call,
+    changed_hours_key,
     fold_call,
     inbox_key,
     shared_id_keys,
@@ -62,7 +65,7 @@ from app.storage.redis.keys import (
     state_key,
 )
 from app.storage.redis.server_info import problems_of, server_info
-from app.storage.redis.service_state import RedisService
+from app.storage.redis.service_state import COMPARE_AND_SET, RedisService
 from app.storage.redis.single import CONNECTIONS_MAX, SingleRedis, create_pool
 from app.storage.redis.slot_cache import SlotCache
 
@@ -174,6 +177,21 @@ class RedisStore(RedisService):
             for (app, fold), lengths in zip(folds.items(), answers, strict=True)
         }
 
+    async def changed_hours(self, apps: Sequence[str]) -> list[HourChange]:
+        answers = await self._execute_all([("HGETALL", changed_hours_key(app)) for app in apps])
+        return [
+            HourChange(app, int(start), mark)
+            for app, answer in zip(apps, answers, strict=True)
+            for start, mark in parse_map(answer).items()
+        ]
+
+    async def forget_changes(self, changes: Sequence[HourChange]) -> None:
+        calls = [
+            [1, changed_hours_key(change.app), change.start_s, change.mark, b""]
+            for change in changes
+        ]
+        await self._evaluate_all(COMPARE_AND_SET, calls)
+
     async def compact_all(self, compactions: Sequence[Compaction]) -> list[bool]:
         calls = [
             [1, slot_key(app, slot), len(elements), last_header(elements), replacement, ttl_ms]
@@ -213,7 +231,8 @@ class RedisStore(RedisService):
     async def remove_app(self, app: str, slots: Sequence[Slot], *, now_s: int, ttl_ms: int) -> None:
         # First, so that a batch which waits on a disk cannot come back after its app is gone.
         await self._record_removal(app, now_s, ttl_ms)
-        keys = [inbox_key(app), state_key(app), *(slot_key(app, slot) for slot in slots)]
+        keys = [inbox_key(app), state_key(app), changed_hours_key(app)]
+        keys += (slot_key(app, slot) for slot in slots)
         await self._execute_all([("UNLINK", *chunk) for chunk in _chunks(keys, _KEYS_PER_CALL)])
         for key in self._id_keys(app):
             await self._remove_ids(key, app)

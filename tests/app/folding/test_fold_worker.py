@@ -380,3 +380,24 @@ async def test_a_clock_that_is_set_back_delays_no_fold() -> None:
     await worker.fold_due()
     assert worker.folded_batches == 1
     assert worker.is_alive(within_s=5)
+
+
+@pytest.mark.parametrize("notes_changes", [False, True])
+async def test_hours_are_noted_as_changed_only_for_an_archive(notes_changes: bool) -> None:
+    clock = Clock(AT_S + 60)
+    store = MemoryStore(clock)
+    worker = FoldWorker(
+        store,
+        RESOLUTIONS,
+        name="1",
+        clock=clock,
+        interval_s=5,
+        batches=64,
+        monotonic=clock,
+        notes_changes=notes_changes,
+    )
+    await append(store, batch(router(AT_S) + router(AT_S - 7_200), clock))
+    await worker.fold("shop")
+    starts = {change.start_s for change in await store.changed_hours(["shop"])}
+    hours = {align(int(AT_S), 3_600), align(int(AT_S) - 7_200, 3_600)}
+    assert starts == (hours if notes_changes else set())

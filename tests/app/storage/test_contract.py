@@ -344,6 +344,73 @@ async def test_appends_and_folds_of_a_hundred_apps_each_get_their_own_answer(sto
     assert lengths == {app: 1 if app in duplicates else 0 for app in apps}
 
 
+async def fold_noted(store: Store, app: str, *hours: int) -> None:
+    """Append a batch and fold it into a slot, with these hours as changed."""
+    entry = batch()
+    await append(store, app, entry)
+    assert (await store.fold_all({app: Fold([entry.element], [write()], hours)}))[app] is not None
+
+
+async def test_a_fold_notes_the_hours_that_it_changed(store: Store) -> None:
+    await fold_noted(store, "shop", 3_600, 7_200)
+    await fold_noted(store, "blog", 3_600)
+    await fold_noted(store, "api")
+
+    changes = await store.changed_hours(["shop", "blog", "api", "none"])
+
+    assert sorted(change[:2] for change in changes) == [
+        ("blog", 3_600),
+        ("shop", 3_600),
+        ("shop", 7_200),
+    ]
+
+
+async def test_a_note_is_forgotten_unless_another_fold_changed_the_hour_since(store: Store) -> None:
+    await fold_noted(store, "shop", 3_600, 7_200)
+    changes = await store.changed_hours(["shop"])
+    await fold_noted(store, "shop", 7_200)
+
+    await store.forget_changes(changes)
+
+    (change,) = await store.changed_hours(["shop"])
+    assert change.start_s == 7_200
+    await store.forget_changes([change])
+    assert await store.changed_hours(["shop"]) == []
+    await store.forget_changes([change])  # of another worker: nothing is left to forget
+
+
+async def test_a_fold_that_comes_too_late_notes_nothing(store: Store) -> None:
+    entry = batch()
+    fold = Fold([entry.element], [write()], [3_600])
+
+    assert await store.fold_all({"shop": fold}) == {"shop": None}
+
+    assert await store.changed_hours(["shop"]) == []
+
+
+async def test_folds_with_and_without_notes_share_a_call(store: Store) -> None:
+    entries = {app: batch() for app in ("api", "blog", "shop")}
+    for app, entry in entries.items():
+        await append(store, app, entry)
+
+    lengths = await store.fold_all(
+        {
+            "api": Fold([entries["api"].element], [write(), write()]),
+            "blog": Fold([entries["blog"].element], [write()], [3_600, 7_200]),
+            "shop": Fold([entries["shop"].element], [write()]),
+        }
+    )
+
+    assert None not in lengths.values()
+    assert {change.app for change in await store.changed_hours(list(entries))} == {"blog"}
+
+
+async def test_the_notes_of_a_removed_app_are_gone(store: Store) -> None:
+    await fold_noted(store, "shop", 3_600)
+    await store.remove_app("shop", [], now_s=1, ttl_ms=DAY_MS)
+    assert await store.changed_hours(["shop"]) == []
+
+
 async def test_a_coalesced_element_of_thousands_of_batches_is_stored(store: Store) -> None:
     batches = [batch() for _ in range(2_345)]
     assert await append_bundle(store, "shop", bundle(*batches)) == 1
