@@ -24,8 +24,8 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/receivers/test_,http_drain.py http_fast_path.py) tests/app/monitoring/test_exposition.py \
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) tests/app/judgement/test_observe.py tests/app/verdicts \
-	$(addprefix tests/app/cli/test_,simulate.py self_test.py)
-.PHONY: help install run unit test test-slow test-kafka test-engines test-stores test-prometheus test-firefox kafka check measures pictures format bench guarantees soak fuzz lock clean
+	tests/app/monitoring/test_self_test.py tests/app/cli/test_simulate.py
+.PHONY: help install run unit test test-slow test-kafka test-engines test-stores test-prometheus test-firefox archive kafka check measures pictures format bench guarantees soak fuzz lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -80,6 +80,9 @@ test-prometheus: .venv/.tested .servers/prometheus-3/prometheus ## run the tests
 test-firefox: .venv/.tested $(CHARTS) .servers/firefox ## run the tests of the pages in Firefox
 	PYTHONPATH=.servers/firefox DYNOMETER_TEST_BROWSER=firefox $(BIN)/pytest tests/browser
 
+archive: .venv/.installed ## install what DYNOMETER_ARCHIVE_URL needs
+	@$(INSTALL) --require-hashes -r requirements-archive.txt
+
 kafka: .venv/.installed ## install what DYNOMETER_KAFKA needs
 	@$(INSTALL) --require-hashes -r requirements-kafka.txt
 
@@ -98,6 +101,7 @@ fuzz: .venv-fuzz/.made ## search for inputs that break the parsers, for FUZZ_SEC
 lock: .venv/.dev ## update the pinned dependencies
 	$(LOCK) --upgrade pyproject.toml -o requirements.txt
 	$(LOCK) --upgrade --extra kafka pyproject.toml -c requirements.txt -o requirements-kafka.txt
+	$(LOCK) --upgrade --extra archive pyproject.toml -c requirements.txt -o requirements-archive.txt
 	$(LOCK) --upgrade --group build -o requirements-build.txt
 	$(LOCK) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
 	$(LOCK) --upgrade --group fuzz -c requirements.txt -o requirements-fuzz.txt
@@ -137,6 +141,7 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 .venv/.tested: .venv/.dev
 	@[ -e .venv/.compiled ] || { deploy/apt-install gcc libc6-dev python3-dev && $(BIN)/python -m deploy.compile; }
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || deploy/apt-install postgresql
 	@command -v chromium >/dev/null || deploy/apt-install chromium
 	@command -v npm >/dev/null || deploy/apt-install npm
 	@command -v promtool >/dev/null && command -v prometheus-alertmanager >/dev/null || \

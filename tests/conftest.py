@@ -20,6 +20,7 @@ from tests.support.cluster import (
     running_cluster,
     running_sentinels,
 )
+from tests.support.postgres import TEMPLATE, PostgresServer, running_postgres
 from tests.support.servers import RunningServer, running_server, server_names
 
 # A deadline per example would measure the machine.
@@ -27,15 +28,8 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 SLOW_FOLDERS = frozenset({"browser", "guarantees", "kafka", "prometheus", "proxies", "senders"})
-SERVER_FIXTURES = frozenset({"server_of", "cluster", "watched"})
-SERVER_MODULES = (
-    "processes",
-    "servers",
-    "cluster",
-    "logtext",
-    "kafka",
-    "monitoring",
-)
+SERVER_FIXTURES = frozenset({"server_of", "cluster", "watched", "postgres"})
+SERVER_MODULES = ("processes", "servers", "cluster", "logtext", "kafka", "monitoring", "postgres")
 DEFAULT_DATA_DIR = Path(".dynometer")
 
 
@@ -127,6 +121,19 @@ def sentinel() -> Iterator[SentinelSetup]:
     """A Redis behind sentinels shared by all tests, so none may break it."""
     with running_sentinels() as sentinel:
         yield sentinel
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server shared by all tests, so none may break it."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def archive_url(postgres: PostgresServer) -> str:
+    """An archive of its own, empty and with its schema."""
+    return postgres.url(postgres.create_database(TEMPLATE))
 
 
 @pytest.fixture(params=["memory", *server_names(), "cluster", "sentinel"])

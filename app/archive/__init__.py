@@ -1,0 +1,1 @@
+"""Optional: keeps hours and days for years in PostgreSQL, and reads them back exactly."""
