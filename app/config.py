@@ -81,6 +81,13 @@ def parse_size(value: str) -> int:
     return int(match[1]) * _UNIT_BYTES[match[2]]
 
 
+def parse_archive_url(value: str) -> str:
+    """The address of a PostgreSQL database, which may hold a password."""
+    if value and not value.startswith(("postgresql://", "postgres://")):
+        raise ValueError("an address such as postgresql://USER:PASSWORD@HOST:5432/DATABASE")
+    return value
+
+
 def parse_public_url(value: str) -> str:
     """An http(s) address without credentials; trailing slashes are removed."""
     if value and not re.fullmatch(r"https?://[^\s/@]+(/\S*)?", value):
@@ -139,6 +146,8 @@ OptionalCount = Annotated[int, BeforeValidator(optional(parse_count))]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 OptionalSize = Annotated[int, BeforeValidator(optional(parse_size))]
+OptionalDuration = Annotated[int, BeforeValidator(optional(parse_duration))]
+ArchiveUrl = Annotated[str, BeforeValidator(parse_archive_url)]
 PublicUrl = Annotated[str, BeforeValidator(parse_public_url)]
 Proxies = Annotated[tuple[str, ...], BeforeValidator(parse_proxies)]
 Globs = Annotated[tuple[str, ...], BeforeValidator(parse_globs)]
@@ -202,6 +211,23 @@ class Settings(BaseSettings):
         "",
         "Properties of librdkafka, such as security.protocol=SASL_SSL sasl.username=….",
         secret=True,
+    )
+    archive_url: ArchiveUrl = setting(
+        "DYNOMETER_ARCHIVE_URL",
+        "",
+        "PostgreSQL database that keeps hours and days for years, as postgresql://…. "
+        "If empty, there is no archive.",
+        secret=True,
+    )
+    archive_retention_1h_s: OptionalDuration = setting(
+        "DYNOMETER_ARCHIVE_RETENTION_1H",
+        "400d",
+        "How long the archive keeps hours; 0 for ever.",
+    )
+    archive_retention_1d_s: OptionalDuration = setting(
+        "DYNOMETER_ARCHIVE_RETENTION_1D",
+        "0",
+        "How long the archive keeps days, events and episodes; 0 for ever.",
     )
     workers: Count = setting("WEB_CONCURRENCY", "1", "Number of worker processes.")
     data_dir: Path = setting(
@@ -417,6 +443,16 @@ class Settings(BaseSettings):
             raise ConfigError(
                 "DYNOMETER_HORIZON_PAST is longer than DYNOMETER_RETENTION_10M, so lines would be "
                 "accepted but not kept: lower the first or raise the second"
+            )
+        if self.archive_url and 0 < self.archive_retention_1h_s < self.retention_1h_s:
+            raise ConfigError(
+                "the archive must keep hours at least as long as the store: raise "
+                "DYNOMETER_ARCHIVE_RETENTION_1H, or lower DYNOMETER_RETENTION_1H"
+            )
+        if self.archive_url and 0 < self.archive_retention_1d_s < self.archive_retention_1h_s:
+            raise ConfigError(
+                "the archive must keep days at least as long as hours: raise "
+                "DYNOMETER_ARCHIVE_RETENTION_1D, or lower DYNOMETER_ARCHIVE_RETENTION_1H"
             )
         if self.syslog_tls_port and not (self.tls_cert and self.tls_key):
             raise ConfigError(

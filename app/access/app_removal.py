@@ -24,6 +24,18 @@ class AppRemovalStore(AccessStore, AppReader, AppRemover, Protocol):
     """The roles of the store that the removal of an app needs."""
 
 
+class AppArchive(Protocol):
+    """Keeps data of apps for longer than the store."""
+
+    async def names(self) -> set[str]:
+        """All apps in the archive."""
+        ...
+
+    async def remove(self, app: str) -> None:
+        """Delete all data of an app."""
+        ...
+
+
 class AppRemoval:
     """Removes apps from the store. A removal that failed half-way can be repeated."""
 
@@ -34,6 +46,7 @@ class AppRemoval:
         clock: Callable[[], float],
         memory_s: int,
         staleness_s: float = MAX_STALENESS_S,
+        archive: AppArchive | None = None,
     ) -> None:
         """
         Args:
@@ -41,18 +54,22 @@ class AppRemoval:
             memory_s: how long a removal is remembered, so that batches of the app that waited on
                 a disk meanwhile are dropped.
             staleness_s: how long workers may accept a secret after its removal.
+            archive: from which apps are removed, too; None for none.
         """
         self._store = store
         self._resolutions = tuple(resolutions)
         self._clock = clock
         self._memory_s = memory_s
         self._staleness_s = staleness_s
+        self._archive = archive
 
     async def unknown_apps(self, apps: Sequence[str]) -> list[str]:
         """Those of these apps that have neither data nor a drain."""
-        seen_apps = {sighting.app for sighting in await self._store.seen_apps()}
-        drains = await self._store.drains()
-        return [app for app in apps if app not in seen_apps and app not in drains]
+        known_apps = {sighting.app for sighting in await self._store.seen_apps()}
+        known_apps |= (await self._store.drains()).keys()
+        if self._archive is not None:
+            known_apps |= await self._archive.names()
+        return [app for app in apps if app not in known_apps]
 
     async def remove(self, app: str) -> list[str]:
         """Remove an app; returns the Heroku commands that remove its drains, as far as known.
@@ -62,7 +79,10 @@ class AppRemoval:
 
         Raises:
             DrainAdminError: other processes keep changing its drains.
+            UserError: the archive is unavailable. If it is so from the start, nothing is removed.
         """
+        if self._archive is not None:
+            await self._archive.names()
         (status,) = await drain_statuses(self._store, [app])
         if status.secrets or status.links:
             await DrainAdmin(self._store, self._clock, "").remove(app)
@@ -73,6 +93,8 @@ class AppRemoval:
         await self._store.remove_app(
             app, list(self._slots(now_s)), now_s=now_s, ttl_ms=self._memory_s * 1000
         )
+        if self._archive is not None:
+            await self._archive.remove(app)
         tokens = (status.active_token, status.other_token)
         return [removal_command(app, token) for token in tokens if token]
 

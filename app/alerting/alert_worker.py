@@ -184,6 +184,10 @@ class AlertWorker:
         except StoreError as error:
             log.info("alerts: the lease was not released and expires by itself: %s", error)
 
+    def holds_lease(self) -> bool:
+        """Whether this worker is the one that acts, as far as it knows."""
+        return self._lease.is_held
+
     async def deliver(self) -> None:
         """Deliver the notifications that are due.
 

@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = actions.add_parser("list", help="list apps, and where their lines come from")
     show.add_argument("--json", action="store_true", help="print JSON")
     show.set_defaults(action=_list)
-    remove = actions.add_parser("remove", help="remove apps: drain secrets, data and alerts")
+    remove = actions.add_parser(
+        "remove", help="remove apps: drain secrets, data, alerts and archive"
+    )
     remove.add_argument("apps", metavar="APP", nargs="+", type=app_name)
     remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
     remove.set_defaults(action=_remove)
@@ -116,7 +118,8 @@ async def _remove_app(removal: AppRemoval, app: str, settings: Settings) -> None
 
 def _confirm(apps: Sequence[str]) -> bool:
     print_err(
-        f"{', '.join(apps)}: all figures, events and alerts will be deleted. A drain with a "
+        f"{', '.join(apps)}: all figures, events and alerts will be deleted, "
+        "also from the archive. A drain with a "
         "secret is rejected afterwards; in local mode, new lines bring the app back. "
         "This cannot be undone."
     )

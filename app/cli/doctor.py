@@ -26,8 +26,7 @@ from app.alerting.channels.channel import unpack_health
 from app.alerting.channels.kinds import KINDS
 from app.alerting.self_monitoring import ServiceStateReader
 from app.cli.open_store import open_store
-from app.cli.output import format_minute
-from app.cli.self_test import LINES, SelfTestFailed, SelfTestStore, run_self_test
+from app.cli.output import format_bytes, format_minute
 from app.config import ConfigError, Settings, unknown_settings
 from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import SHED_AT, WARN_AT
@@ -35,7 +34,9 @@ from app.ingest.drain_loop import loop_notice, looping_apps
 from app.ingest.spool import Spool
 from app.judgement.verdict import Verdict
 from app.monitoring.clock_watch import published_jumps
+from app.monitoring.self_test import LINES, SelfTestFailed, SelfTestStore, run_self_test
 from app.receivers.tls import expires_s, not_after_s
+from app.service.archive_extra import load_archive, open_archive
 from app.service.kafka_extra import load_kafka
 from app.storage.append_only_file import damaged_parts
 from app.storage.interface.access import AccessReader
@@ -49,6 +50,7 @@ from app.storage.interface.store import Reader
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
+from app.support.errors import UserError
 from app.support.tls_errors import tls_problem
 from app.verdicts.verdict_reader import current_verdicts
 
@@ -61,6 +63,7 @@ CLOCK_DIFFERENCE_S_MAX = 2.0
 STORE_SLOW_S = 0.05  # each batch waits for the store
 ANSWER_WITHIN_S = 10.0
 _SERVER_INFO_ROUND_TRIPS = 3
+ARCHIVE_STATUS = "archive"  # the status record of app.archive.plugin
 _MEBIBYTE = 2**20
 
 
@@ -99,6 +102,7 @@ async def examine(settings: Settings, app: str | None = None) -> list[CheckResul
     findings = [*_settings(settings), _hot_paths(), *_certificate(settings)]
     findings += [finding async for finding in _public_address(settings)]
     findings += await asyncio.to_thread(lambda: [*_disk(settings), *_kafka(settings)])
+    findings += await _archive_database(settings)
     async with open_store(settings) as store:
         now_s = time.time()
         try:
@@ -113,6 +117,7 @@ async def examine(settings: Settings, app: str | None = None) -> list[CheckResul
                 _apps,
                 _drains,
                 _alerts,
+                _archive,
             ):
                 findings += [
                     finding
@@ -301,6 +306,35 @@ async def _store(store: ServerStatus, now_s: float) -> AsyncIterator[CheckResult
         yield CheckResult(True, "store", f"{info.server}: {usage}, {latency}")
     if info.persistence:  # else a warning of the store says so
         yield CheckResult(True, "store", f"keeps data over a restart: {info.persistence}")
+
+
+async def _archive_database(settings: Settings) -> list[CheckResult]:
+    """Check that the archive can be reached, and has the right schema."""
+    if not settings.archive_url:
+        return []
+    try:
+        database = open_archive(settings)
+        try:
+            report = await load_archive("status_report").read_report(database)
+        finally:
+            await database.close()
+    except UserError as error:
+        return [CheckResult(False, "archive", str(error))]
+    size = sum(table.bytes for table in report.tables)
+    text = f"PostgreSQL {report.server}, schema {report.version}, {format_bytes(size)}"
+    return [CheckResult(True, "archive", text)]
+
+
+async def _archive(store: StatusReader, now_s: float) -> AsyncIterator[CheckResult]:
+    """Report how far the archive is behind, as the worker that writes it published."""
+    fields = (await store.statuses()).get(ARCHIVE_STATUS)
+    if not fields:
+        return
+    until = format_minute(int(fields["archived_until_s"]))
+    text = f"archived until {until} UTC, {fields['hours']} closed hours behind"
+    if fields["error"]:
+        text += f": {fields['error']}"
+    yield CheckResult(not fields["error"] and int(fields["hours"]) < 3, "archive", text)
 
 
 async def _identity(store: IdentifiedStore, now_s: float) -> AsyncIterator[CheckResult]:

@@ -65,6 +65,7 @@ COMMANDS = (
     Command("custom", "read custom metrics in the output of apps, or do not", "app.cli.custom"),
     Command("restore", "write back the access to a store that lost its data", "app.cli.restore"),
     Command("compare", "compare the contents of two stores", "app.cli.compare"),
+    Command("archive", "manage the archive in PostgreSQL", "app.cli.archive"),
     Command("kafka", "create the topics of DYNOMETER_KAFKA", "app.cli.kafka"),
     Command("alerts", "manage alert rules and channels", "app.cli.alerts"),
     Command(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from app.cli.arguments import argument, duration
 from app.config import Settings, parse_count, parse_size
-from app.rollup.resolutions import resolutions
+from app.rollup.resolutions import DAY_S, resolutions
 from app.support.capacity import (
     REDIS_POST_US,
     SLOT_BYTES,
@@ -17,9 +17,11 @@ from app.support.capacity import (
     Estimate,
     Load,
     Machine,
+    archive_bytes,
     estimate,
 )
 
+ARCHIVE_HOURS_S, YEAR_S = 400 * DAY_S, 365 * DAY_S
 _GIB, _MIB = 2**30, 2**20
 
 
@@ -134,6 +136,11 @@ def lines(load: Load, machine: Machine, result: Estimate) -> Iterator[str]:
         f"{result.kafka_bytes_s / _MIB:,.1f} MiB/s to each broker that holds them"
     )
     retention = ", ".join(f"{load.retention_s[name] / 86_400:g} d at {name}" for name in SLOT_BYTES)
+    yield (
+        f"Archive    if used: {archive_bytes(load, '1h', ARCHIVE_HOURS_S) / _GIB:,.1f} GiB of "
+        f"PostgreSQL for {ARCHIVE_HOURS_S / DAY_S:g} d of hours, and "
+        f"{archive_bytes(load, '1d', YEAR_S) / _GIB:,.2f} GiB for each year of days"
+    )
     yield f"Retention  {retention}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from confluent_kafka import KafkaException
 from prometheus_client.registry import Collector
@@ -122,6 +123,10 @@ class KafkaPlugin:
                 "Start more readers ('dynometer fold --from-kafka')."
             )
         return errors
+
+    def health(self) -> Mapping[str, Any]:
+        """Nothing: the brokers do not decide whether a POST is accepted."""
+        return {}
 
     def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
         """The metrics of Kafka, given all heartbeats in the store."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from app.access.access_copy import AccessCopy
@@ -30,6 +30,14 @@ class HealthStore(BacklogReader, IdentifiedStore, ServerStatus, Protocol):
     """What the checks need of the store."""
 
 
+class HealthSource(Protocol):
+    """An optional subsystem that adds its parts to the answer."""
+
+    def health(self) -> Mapping[str, Any]:
+        """Its parts, by name."""
+        ...
+
+
 class HealthCheck:
     """Checks store, spool and fold worker, and remembers when each status last changed."""
 
@@ -40,12 +48,14 @@ class HealthCheck:
         folder: FoldWorker,
         pipeline: IngestPipeline,
         clock: Callable[[], float],
+        plugins: Sequence[HealthSource] = (),
     ) -> None:
         self._store = store
         self._access = access
         self._folder = folder
         self._pipeline = pipeline
         self._clock = clock
+        self._plugins = plugins
         self._check_task: asyncio.Task[HealthReport] | None = None
         self._next_check_s = 0.0
         self._status_since: dict[str, tuple[str, int]] = {}
@@ -111,6 +121,9 @@ class HealthCheck:
                     **self._component("folding", folding),
                     "backlog_batches": sum(backlog.values()),
                     "last_success": int(self._folder.last_success_s),
+                },
+                **{
+                    name: part for plugin in self._plugins for name, part in plugin.health().items()
                 },
             },
         )

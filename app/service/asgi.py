@@ -154,7 +154,7 @@ def build_app(
     app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     install_error_pages(app, pages)
-    health = HealthCheck(store, service.access, service.fold_worker, pipeline, clock)
+    health = _build_health(service, clock)
     metrics = _build_metrics(service)
     app.include_router(Operations(visible_store, health, metrics, clock, version(), pages).router)
     app.include_router(AppsApi(removal).router)
@@ -196,6 +196,17 @@ def _page_routers(
     if settings.local_mode:
         committer = MarkedCommitter(service.pipeline.committer, settings.limits, clock)
         yield DemoData(store, committer, service.acceptance, clock).router
+
+
+def _build_health(service: Service, clock: Callable[[], float]) -> HealthCheck:
+    return HealthCheck(
+        service.store,
+        service.access,
+        service.fold_worker,
+        service.pipeline,
+        clock,
+        service.plugins,
+    )
 
 
 def _build_metrics(service: Service) -> ServiceMetrics:

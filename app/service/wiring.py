@@ -12,7 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from prometheus_client.registry import Collector
 
@@ -41,6 +41,7 @@ from app.monitoring.store_warnings import StoreWarnings
 from app.receivers.syslog_guard import SyslogLimits, limits_of_process
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
+from app.service.archive_extra import build_archive_plugin, build_archived_apps
 from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
 from app.storage.interface.batches import BatchStore
@@ -58,7 +59,7 @@ FINISH_TIMEOUT_S = 5  # of the 10 s that a shutdown may take
 
 
 class BackgroundPlugin(Protocol):
-    """An optional subsystem (today: Kafka) that runs alongside the core tasks."""
+    """An optional subsystem (Kafka, the archive) that runs alongside the core tasks."""
 
     async def run(self) -> None:
         """Run until cancelled."""
@@ -66,6 +67,10 @@ class BackgroundPlugin(Protocol):
 
     def notices(self) -> list[str]:
         """Sentences about problems that the operator should act on."""
+        ...
+
+    def health(self) -> Mapping[str, Any]:
+        """Its parts in /readyz, by name."""
         ...
 
     def collector(self, heartbeats: Mapping[str, Mapping[str, str]]) -> Collector:
@@ -129,6 +134,11 @@ def build_service(
     drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
     memory_guard = MemoryPressureGuard(store, tiers, clock)
     loop_detector = DrainLoopDetector(store, clock, settings.public_url)
+    alert_worker = _build_alert_worker(settings, store, tiers, clock, pipeline)
+    if settings.archive_url:
+        is_leader = alert_worker.holds_lease
+        archive = build_archive_plugin(settings, store, tiers[-1], clock, is_leader)
+        plugins = [*plugins, archive]
     return Service(
         store=store,
         tiers=tiers,
@@ -152,18 +162,28 @@ def build_service(
                 store_warnings.check,
             ),
         ),
-        alert_worker=AlertWorker(
-            store,
-            tiers,
-            clock=clock,
-            url=pages_url(settings),
-            name=str(os.getpid()),
-            spool_since_s=pipeline.waiting_since_s,
-            directory=settings.data_dir,
-            review_apps=settings.review_apps,
-        ),
+        alert_worker=alert_worker,
         plugins=plugins,
         rejections=rejections or Rejections(),
+    )
+
+
+def _build_alert_worker(
+    settings: Settings,
+    store: Store,
+    tiers: Sequence[Resolution],
+    clock: Callable[[], float],
+    pipeline: IngestPipeline,
+) -> AlertWorker:
+    return AlertWorker(
+        store,
+        tiers,
+        clock=clock,
+        url=pages_url(settings),
+        name=str(os.getpid()),
+        spool_since_s=pipeline.waiting_since_s,
+        directory=settings.data_dir,
+        review_apps=settings.review_apps,
     )
 
 
@@ -205,6 +225,7 @@ def build_fold_worker(
         limits=settings.limits,
         sweep_interval_s=sweep_interval_s,
         monotonic=monotonic,
+        notes_changes=bool(settings.archive_url),
     )
 
 
@@ -213,7 +234,9 @@ def build_app_removal(
 ) -> AppRemoval:
     """Build the removal of apps, which is remembered for as long as batches may wait on a disk."""
     memory_s = settings.spool_age_max_s + ID_MARGIN_S
-    return AppRemoval(store, build_tiers(settings), clock, memory_s)
+    return AppRemoval(
+        store, build_tiers(settings), clock, memory_s, archive=build_archived_apps(settings)
+    )
 
 
 def inbox_ttl_s(settings: Settings) -> int:

@@ -32,6 +32,10 @@ SLOT_BYTES = {
 }
 ID_BYTES = 94  # bench/bench_memory.py
 ID_RETENTION_S = 2 * 75 * 60  # at most
+# bench/archive.py: bytes of an app's interval, of each process type and of each dyno in it, with
+# indexes. An app counts with PROCESS_TYPES.
+ARCHIVE_BYTES = {"1h": (4_420, 2_352, 2_110), "1d": (5_851, 3_774, 2_282)}
+PROCESS_TYPES = 2
 LINE_BYTES = 300  # of a router line in a POST, about
 
 
@@ -135,6 +139,14 @@ def memory_bytes(load: Load, posts_s: float) -> float:
         for name in SLOT_BYTES
     )
     return load.apps * app_bytes + posts_s * ID_RETENTION_S * ID_BYTES
+
+
+def archive_bytes(load: Load, resolution: str, retention_s: float) -> float:
+    """Disk space of PostgreSQL for the archived intervals of all apps."""
+    app_bytes, type_bytes, dyno_bytes = ARCHIVE_BYTES[resolution]
+    seconds = {"1h": 3_600, "1d": 86_400}[resolution]
+    interval_bytes = load.apps * (app_bytes + PROCESS_TYPES * type_bytes) + load.dynos * dyno_bytes
+    return interval_bytes * retention_s / seconds
 
 
 def slot_bytes(resolution: str, dynos: float, requests_a_minute: float) -> float:

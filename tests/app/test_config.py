@@ -100,7 +100,8 @@ def test_with_a_token_the_service_may_listen_anywhere() -> None:
 def test_secrets_are_marked_as_such() -> None:
     secret = {setting.name for setting in SETTINGS if setting.secret}
     assert secret == {
-        *("REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_SECRET_KEY", "DYNOMETER_KAFKA_OPTIONS")
+        *("REDIS_URL", "DYNOMETER_ADMIN_TOKEN", "DYNOMETER_SECRET_KEY"),
+        *("DYNOMETER_KAFKA_OPTIONS", "DYNOMETER_ARCHIVE_URL"),
     }
 
 
@@ -237,3 +238,18 @@ def test_an_env_file_that_cannot_be_read_is_an_error(
     (tmp_path / ".env").write_text("PORT=9000", "utf-16")
     with pytest.raises(ConfigError, match="Save it as UTF-8"):
         load_env_file({})
+
+
+def test_an_archive_keeps_hours_as_long_as_the_store_and_days_longer() -> None:
+    archive = {"DYNOMETER_ARCHIVE_URL": "postgresql://h/db"}
+    assert Settings.from_environ(archive).archive_retention_1h_s == 400 * 86_400
+    with pytest.raises(ConfigError, match="hours at least as long as the store"):
+        Settings.from_environ({**archive, "DYNOMETER_ARCHIVE_RETENTION_1H": "89d"})
+    with pytest.raises(ConfigError, match="days at least as long as hours"):
+        Settings.from_environ({**archive, "DYNOMETER_ARCHIVE_RETENTION_1D": "399d"})
+    for_ever = {"DYNOMETER_ARCHIVE_RETENTION_1H": "0", "DYNOMETER_ARCHIVE_RETENTION_1D": "0"}
+    Settings.from_environ({**archive, **for_ever})
+
+
+def test_without_an_archive_its_retention_does_not_matter() -> None:
+    Settings.from_environ({"DYNOMETER_RETENTION_1H": "900d"})

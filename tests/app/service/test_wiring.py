@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from app.config import Settings
 from app.service.wiring import build_service
 from app.storage.memory import MemoryStore
 from tests.support.service import Clock
+
+
+def test_without_an_archive_nothing_of_it_is_imported() -> None:
+    script = "import sys, app.service.asgi, app.cli.apps, app.cli.doctor; print(*sys.modules)"
+    modules = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert "app.service.archive_extra" in modules
+    assert not {"psycopg", "app.archive"} & set(modules)
 
 
 async def test_minutes_dropped_under_memory_pressure_are_not_folded_again(tmp_path: Path) -> None:

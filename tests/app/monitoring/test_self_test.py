@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from app.cli.self_test import SelfTestFailed, run_self_test
+from app.monitoring.self_test import SelfTestFailed, run_self_test
 from app.storage.interface.batches import AppendResult, Batch, Outcome, StatePrecondition
 from app.storage.interface.elements import Slot
 from app.storage.interface.rollups import Contents
