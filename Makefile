@@ -13,6 +13,7 @@ PYX := $(wildcard app/*/*.pyx app/*/*.pxd)
 CHARTS := app/web/vendor/uPlot.iife.min.js
 FUZZ_SECONDS := 600
 KAFKA_VERSIONS := 4.4.0 3.9.2
+KAFKA_TESTS := tests/kafka
 ENGINES := redis-7.2 redis-7.4 redis-8.2 valkey-8.1 valkey-9.1
 PROMETHEUS_MODULE := github.com/prometheus/prometheus/cmd
 PROMETHEUS_VERSION := v0.316.0
@@ -64,7 +65,7 @@ format: .venv/.dev ## format and fix what can be fixed
 
 test-kafka: .venv/.dev $(KAFKA_VERSIONS:%=.servers/kafka-%) ## run the tests of Kafka on Apache Kafka, KAFKA_VERSIONS="4.4.0 3.9.2"
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
-	for version in $(KAFKA_VERSIONS); do KAFKA_VERSION=$$version $(BIN)/pytest tests/kafka || exit; done
+	for version in $(KAFKA_VERSIONS); do KAFKA_VERSION=$$version $(BIN)/pytest $(KAFKA_TESTS) || exit; done
 
 test-engines: test-stores test-prometheus test-firefox ## run tests on other versions of Redis, Valkey, Prometheus, and on Firefox
 
