@@ -323,16 +323,19 @@ cdef int _read_extension(Cursor *cursor, FastRollup rollup) except -1:
         raise ValueError("not an extension")
     tag = _text(cursor)
     binary(cursor, &part)
-    if tag in FAMILY_SECTIONS:
-        get_number_rows(rollup, tag).read(&part)
-        return _check_end(&part)
-    section = _tagged_sections.get(tag)
-    if section is None:
+    if tag not in FAMILY_SECTIONS and tag not in _tagged_sections:
         data = part.at[: part.end - part.at]
         rollup.extensions = tuple(sorted([*rollup.extensions, (tag, data)]))
         return 0
-    _read_tagged(&part, <TaggedSection>section, get_rows(rollup, tag))
-    return _check_end(&part)
+    return _merge_section(&part, rollup, tag)
+
+
+cdef int _merge_section(Cursor *part, FastRollup rollup, str name) except -1:
+    if name in FAMILY_SECTIONS:
+        get_number_rows(rollup, name).read(part)
+    else:
+        _read_tagged(part, <TaggedSection>_tagged_sections[name], get_rows(rollup, name))
+    return _check_end(part)
 
 
 def merge_section(FastRollup rollup, str name, bytes data):
@@ -344,8 +347,7 @@ def merge_section(FastRollup rollup, str name, bytes data):
     cdef Cursor part
     part.at = data
     part.end = part.at + len(data)
-    _read_tagged(&part, <TaggedSection>_tagged_sections[name], get_rows(rollup, name))
-    _check_end(&part)
+    _merge_section(&part, rollup, name)
 
 
 cdef int _read_tagged(Cursor *part, TaggedSection section, dict rows) except -1:

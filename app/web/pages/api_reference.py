@@ -36,6 +36,7 @@ _BODIES = {
     ("POST", "/api/v1/drains"): '{"apps": ["shop"]}',
     ("POST", "/api/v1/drains/{app}/rotate"): '{"at_once": false}',
     ("POST", "/api/v1/apps/{app}/events"): '{"detail": "Sale begins"}',
+    ("PUT", "/api/v1/apps/{app}/custom"): '{"on": true}',
     ("POST", "/api/v1/tokens"): '{"name": "wallboard", "apps": ["shop", "blog-*"]}',
     ("PUT", "/api/v1/alerts/rules/{name}"): '{"metric": "requests", "stat": "sum", "limit": 5000}',
     ("POST", "/api/v1/alerts/channels"): (
@@ -55,6 +56,7 @@ _PATH_PARAMETERS = {
 _GROUPS = (  # by task; a route belongs to the first group with an end or a begin of its path
     ("Is it all right?", ("/verdicts", "/verdict", "/episodes")),
     ("Figures over time", ("/query", "/metadata", "/ledger", "/signal")),
+    ("Custom metrics", ("/custom",)),
     ("Alerts", ("/api/v1/alerts",)),
     ("Apps and events", ("/api/v1/apps",)),
     ("Drains", ("/api/v1/drains",)),

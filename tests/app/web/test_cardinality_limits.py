@@ -108,4 +108,5 @@ async def test_the_catalogue_contains_the_limits(
     client: httpx2.AsyncClient,
 ) -> None:
     limits = (await client.get("/api/v1/metadata")).json()["limits"]
-    assert limits == {"process_types": 3, "dynos": 5, "statuses": 4, "codes": 2}
+    dynos = {"process_types": 3, "dynos": 5, "statuses": 4, "codes": 2}
+    assert limits == {**dynos, "open_names": 200, "open_series": 2_000}
