@@ -73,7 +73,7 @@ class SpoolReplayer:
             OSError: a file cannot be read, or not be written again.
         """
         await write_in_thread(self._spool.restore)
-        for file in await asyncio.to_thread(self._spool.files):
+        for file in await write_in_thread(self._spool.files):  # locks those that it takes over
             try:
                 while await self._replay_chunk(file):
                     pass
@@ -84,7 +84,7 @@ class SpoolReplayer:
 
     async def _replay_chunk(self, file: SpoolFile) -> bool:
         """Replay the next records of a file; False if there are none."""
-        chunk = await asyncio.to_thread(file.read, GROUP_RECORDS, GROUP_BYTES)
+        chunk = await write_in_thread(file.read, GROUP_RECORDS, GROUP_BYTES)
         if not chunk.records and not chunk.damage_count:
             return False
         batches = [batch for record in chunk.records if (batch := self._unpack(record))]

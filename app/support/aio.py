@@ -27,10 +27,10 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
 
 
 async def write_in_thread(write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function that writes to disk in a thread.
+    """Call a function that writes or locks files in a thread.
 
-    Nothing can stop a thread: if the caller is cancelled, this waits for the end of the write, so
-    that a service that has shut down writes nothing more.
+    Nothing can stop a thread: if the caller is cancelled, this waits for the end of the call, so
+    that a service that has shut down writes nothing more, and locks no file that it never closes.
     """
     writing = asyncio.create_task(asyncio.to_thread(write, *args, **kwargs))
     cancellation: asyncio.CancelledError | None = None

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,3 +188,54 @@ async def test_the_file_of_another_process_is_replayed_and_removed(tmp_path: Pat
     assert (await inbox_rollup(store)).messages == 1
     assert os.listdir(tmp_path) == []
     heir.close()
+
+
+class SlowDisk(ThreadPoolExecutor):
+    """Threads of which the call with this number lasts until `release` is set."""
+
+    def __init__(self, slow_call: int) -> None:
+        super().__init__(max_workers=1)
+        self.reached, self.release = threading.Event(), threading.Event()
+        self._calls_left = slow_call
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self._calls_left -= 1
+        if self._calls_left:
+            return super().submit(call, *args, **kwargs)
+        return super().submit(self._call_late, call, *args, **kwargs)
+
+    def _call_late(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.reached.set()
+        assert self.release.wait(20)
+        return call(*args, **kwargs)
+
+
+@pytest.mark.parametrize("slow_call", [1, 2, 3, 4])
+async def test_a_worker_that_stops_while_the_disk_is_slow_leaves_no_file_locked(
+    slow_call: int, tmp_path: Path
+) -> None:
+    left = spool(tmp_path)
+    left.add([pack_received(make_batch())])
+    left.close()
+    disk, source, store = SlowDisk(slow_call), spool(tmp_path), MemoryStore(Clock())
+    asyncio.get_running_loop().set_default_executor(disk)
+    replaying = asyncio.create_task(replayer_of(source, store).replay())
+    async with asyncio.timeout(20):
+        while not disk.reached.is_set():
+            await asyncio.sleep(0.001)
+
+    async def stop() -> None:
+        await cancel_and_wait([replaying])
+        source.close()
+
+    stopping = asyncio.create_task(stop())
+    await asyncio.wait([stopping], timeout=0.05)
+    disk.release.set()
+    await stopping
+    disk.shutdown()
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor())
+
+    successor = spool(tmp_path)
+    await replayer_of(successor, store).replay()
+    assert successor.status() == (0, 0)
+    assert (await inbox_rollup(store)).ledger["counted"] == 1
