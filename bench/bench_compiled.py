@@ -16,7 +16,7 @@ from app.ingest import aggregator as ingest
 from app.ingest.aggregator import AcceptanceWindow
 from app.rollup import codec
 from app.rollup.rollup import Rollup
-from bench.corpora import CORPORA, LINES, corpus_bodies
+from bench.corpora import CORPORA, LINES, WITH_MARKS, corpus_bodies
 from bench.corpus import START_S
 from bench.measure import ROUNDS, interleaved, median_ratio, table
 
@@ -30,11 +30,13 @@ compiled_decoder: Any = import_module("app.rollup._decoder")
 compiled_rollup: Any = import_module("app.rollup._rollup")
 
 
-def pack_batches(aggregator_of: Callable[..., Any], sources: list[bytes]) -> list[bytes]:
+def pack_batches(
+    aggregator_of: Callable[..., Any], sources: list[bytes], *, reads_marks: bool = False
+) -> list[bytes]:
     """The batch of each body."""
     batches = []
     for body in sources:
-        aggregator = aggregator_of(ARRIVED_S, HORIZON)
+        aggregator = aggregator_of(ARRIVED_S, HORIZON, reads_marks=reads_marks)
         aggregator.add_body(body)
         batches.append(aggregator.pack())
     return batches
@@ -58,11 +60,17 @@ def main() -> None:
 def _parse_rows() -> list[list[str]]:
     sources = {corpus: corpus_bodies(corpus, BODIES) for corpus in CORPORA}
     for corpus, corpus_sources in sources.items():
-        compiled_batches = pack_batches(compiled_aggregator.Aggregator, corpus_sources)
-        assert compiled_batches == pack_batches(ingest.Aggregator, corpus_sources), corpus
+        pack = partial(pack_batches, sources=corpus_sources, reads_marks=corpus in WITH_MARKS)
+        assert pack(compiled_aggregator.Aggregator) == pack(ingest.Aggregator), corpus
     aggregators = (compiled_aggregator.Aggregator, ingest.Aggregator)
     compiled_s, interpreted_s = (
-        interleaved({name: partial(pack_batches, of, sources[name]) for name in CORPORA}, rounds)
+        interleaved(
+            {
+                name: partial(pack_batches, of, sources[name], reads_marks=name in WITH_MARKS)
+                for name in CORPORA
+            },
+            rounds,
+        )
         for of, rounds in zip(aggregators, (ROUNDS, INTERPRETED_ROUNDS), strict=True)
     )
     per_line = 1e6 / (BODIES * LINES)

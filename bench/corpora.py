@@ -6,12 +6,16 @@ other; the others stand alone.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from itertools import islice
 
+from app.traffic.simulated_addons import SimulatedAddons, format_marks
 from app.traffic.simulated_lines import (
     PRI_API,
+    PRI_APP,
     PRI_DYNO,
     PRI_LOGPLEX,
     SimulatedLine,
@@ -22,6 +26,7 @@ from bench.corpus import SHARES, START_S, in_shares, joined, lines_by_class, res
 Form = Callable[[SimulatedLine, int], SimulatedLine]  # of a line and its number
 LINES = 100  # in a body
 LINES_PER_S = 200.0
+_SAMPLES = 200  # distinct lines of add-ons, and with marks
 
 _ZONE = b"+00:00 host "
 _PATH = re.compile(rb' path="[^"]*"')
@@ -110,7 +115,7 @@ def _orders(line: SimulatedLine, number: int) -> SimulatedLine:
 
 def _output(line: SimulatedLine, number: int) -> SimulatedLine:
     """Output of the app of every size, in several lines and alphabets."""
-    if b" host app " not in line.frame:
+    if not _is_output(line):
         return line
     size = _OUTPUT_BYTES[number % len(_OUTPUT_BYTES)]
     text = (_OUTPUT * (size // len(_OUTPUT) + 1))[:size]
@@ -119,7 +124,7 @@ def _output(line: SimulatedLine, number: int) -> SimulatedLine:
 
 def _platform(line: SimulatedLine, number: int) -> SimulatedLine:
     """Events of the app and its dynos, and L10, instead of the app's output."""
-    if b" host app " not in line.frame:
+    if not _is_output(line):
         return line
     time = line.frame.split(b" ")[2]
     if number % 10 == 9:
@@ -151,6 +156,47 @@ def _damaged(line: SimulatedLine, number: int) -> SimulatedLine:
     return line._replace(frame=forms[number // 10 % len(forms)])
 
 
+def _addons(line: SimulatedLine, number: int) -> SimulatedLine:
+    """Samples of databases, caches and connection pools only."""
+    head, _, text = _addon_messages()[number % _SAMPLES].partition(_ZONE)
+    time = _message(line).partition(_ZONE)[0].partition(b"1 ")[2]
+    message = head[: head.index(b"1 ") + 2] + time + _ZONE + text
+    return SimulatedLine(line.at_s, add_octet_count(message))
+
+
+def _marks(line: SimulatedLine, number: int) -> SimulatedLine:
+    """Lines of an app with marks of custom metrics only."""
+    time = line.frame.split(b" ")[2]
+    text = _mark_texts()[number % _SAMPLES]
+    head = b"<%d>1 %b host app web.%d - " % (PRI_APP, time, 1 + number % 8)
+    return SimulatedLine(line.at_s, add_octet_count(head + text + b"\n"))
+
+
+def _everything(line: SimulatedLine, number: int) -> SimulatedLine:
+    """A fifth of the lines from add-ons, a tenth with marks."""
+    if number % 10 in (3, 8):
+        return _addons(line, number // 5)
+    return _marks(line, number // 10) if number % 10 == 5 else line
+
+
+@cache
+def _addon_messages() -> list[bytes]:
+    addons = SimulatedAddons(random.Random(1))
+    lines = [line for _ in range(_SAMPLES // 4) for line in addons.lines(START_S, 1.0)]
+    return [_message(line) for line in lines]
+
+
+@cache
+def _mark_texts() -> list[bytes]:
+    rng = random.Random(1)
+    return [format_marks(rng, rng.randrange(10, 900)).encode() for _ in range(_SAMPLES)]
+
+
+def _is_output(line: SimulatedLine) -> bool:
+    """Whether the line is output of the app itself, or an event of it."""
+    return b" host app " in line.frame and b" host app heroku-" not in line.frame
+
+
 def _message(line: SimulatedLine) -> bytes:
     return line.frame.partition(b" ")[2]
 
@@ -168,7 +214,11 @@ CORPORA: dict[str, Form] = {
     "output": _output,
     "platform": _platform,
     "damaged": _damaged,
+    "addons": _addons,
+    "marks": _marks,
+    "everything": _everything,
 }
+WITH_MARKS = frozenset({"marks", "everything"})  # read with custom metrics on
 
 
 def in_form(lines: Sequence[SimulatedLine], corpus: str) -> list[SimulatedLine]:

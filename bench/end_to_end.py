@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from app.folding.fold_worker import SMALL_INBOX
-from bench.corpora import CORPORA
+from bench.corpora import CORPORA, WITH_MARKS
 from bench.history import fill_history
 from bench.measure import table
 from bench.results import save
@@ -104,6 +104,8 @@ def measure(cases: Sequence[Case], rounds: int) -> list[dict[str, Any]]:
         ):
             if days:
                 run(fill_history(service, f"{load.name}-0", days, load.dynos))
+            if load.corpus in WITH_MARKS:
+                service.switch_custom_on([f"{load.name}-{number}" for number in range(load.apps)])
             costs = compare(load, (floor_target, service), rounds)
             resident_mib = service.resident_mib()
         case = {"workers": workers, "history_days": days, "resident_mib": resident_mib}

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import redis
 
+from app.access.cached_copy import MAX_STALENESS_S
 from app.storage import embedded
 from bench.cpu import cpu_by_role, roles
 from bench.process import resident_bytes, service
@@ -75,6 +76,11 @@ class Dynometer(Target):
         self.store = redis.Redis.from_url(store_url)
         self._total = Totals()
         self._before: dict[str, Counter[str]] = {label: Counter() for label in _COUNTERS.values()}
+
+    def switch_custom_on(self, apps: Sequence[str]) -> None:
+        """Switch custom metrics on, which takes up to MAX_STALENESS_S."""
+        self.store.hset("dm:access", mapping={f"custom:{app}": "on" for app in apps})
+        time.sleep(MAX_STALENESS_S)
 
     def ignore_present_data(self) -> None:
         """Exclude the present data from later checks."""

@@ -11,8 +11,8 @@ here is UNDECIDED, and has added nothing.
 # add-on is read by Python, and remembered as a form: the bytes around its numbers, and the key of
 # each. A later line is compared with the form, and only its numbers are read.
 #
-# Of a mark, the bytes of its name and unit, with the dyno and the source, lead to its key. Python
-# makes each key once.
+# A dyno also logs the same marks in the same order. Those of one dyno and source are remembered in a
+# context, so a mark is compared with the one that came next the last time.
 
 cimport cython
 
@@ -22,7 +22,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 from app.ingest._lines cimport COUNTED, IGNORED, UNDECIDED
 from app.ingest._text cimport Bytes, Text, is_blank, is_digit, is_letter, is_space, size_of
-from app.rollup._numbers cimport NumberRows, OpenKey, key_of
+from app.rollup._numbers cimport NumberRows, OpenKey, key_of, number_of_section
 from app.rollup._rollup cimport FastRollup, get_number_rows
 
 import re
@@ -46,8 +46,9 @@ cdef enum:
     NAME_BYTES_MAX = 100
     FORMS_MAX = 2_048
     MARKS_MAX = 100
-    MARK_KEYS_MAX = 16_384
-    MARK_BYTES_MAX = 512  # of the parts of a mark's key together
+    CONTEXTS_MAX = 4_096
+    CONTEXT_MARKS_MAX = 64
+    CONTEXT_BYTES_MAX = 256
     EXACT_POWER = 22  # 10 ** 22 is the last power of ten that a float has exactly
 
 cdef unsigned long long _powers[19]
@@ -90,20 +91,6 @@ cdef inline bint read_number(Text *text, Number *number) noexcept:
     number.digits = digits
     text.at = at
     return True
-
-
-@cython.final
-cdef class Unit:
-    """A written unit: parsers.numbers.Unit."""
-
-    cdef str name
-    cdef unsigned long long factor
-    cdef int exponent
-    cdef unsigned long long millionths  # in one of it
-
-    def __cinit__(self, bytes text):
-        self.name, self.factor, self.exponent = unit_of(text)
-        self.millionths = self.factor * _powers[6 + self.exponent]
 
 
 cdef inline bint in_millionths(
@@ -197,7 +184,7 @@ cdef bint _add_in_form(
             return False
     if not is_blank(&text):
         return False
-    rows = get_number_rows(rollup, "addon_samples")
+    rows = get_number_rows(rollup, _ADDONS)
     for index in range(form.count):
         rows.add_number(<OpenKey>form.fields[index].key, values[index], at_ms)
     return True
@@ -208,7 +195,6 @@ cdef Form _learn_form(parse, bytes head, bytes line):
     cdef Form form = Form()
     cdef Bytes begin
     cdef Field *field
-    cdef Unit unit
     samples = line.rstrip()[len(head) :]
     matches = list(_SAMPLE.finditer(samples))
     if b"".join([match[0] for match in matches]) != samples or not 0 < len(matches) <= 128:
@@ -226,7 +212,7 @@ cdef Form _learn_form(parse, bytes head, bytes line):
     if form.fields == NULL:
         raise MemoryError
     for match, (name, quantity) in zip(matches, sample.values, strict=True):
-        unit = Unit(match[2])
+        _, factor, exponent = unit_of(match[2])
         key = key_of((sample.addon, name, quantity.unit, sample.attachment))
         form.keys.append(key)
         field = &form.fields[form.count]
@@ -234,7 +220,7 @@ cdef Form _learn_form(parse, bytes head, bytes line):
         field.prefix_size = match.end(1) + 1 - match.start()
         field.unit = begin + <Py_ssize_t>match.start(2)
         field.unit_size = match.end(2) - match.start(2)
-        field.millionths = unit.millionths
+        field.millionths = <unsigned long long>factor * _powers[6 + <int>exponent]
         field.key = <void *>key
         form.count += 1
     return form
@@ -245,7 +231,12 @@ cdef Form _learn_form(parse, bytes head, bytes line):
 cdef enum:
     COUNT, SAMPLE, MEASURE
 
-cdef tuple _sections = ("custom_counts", "custom_samples", "custom_measures")
+cdef int _sections[3]
+_sections[:] = [
+    number_of_section(name) for name in ("custom_counts", "custom_samples", "custom_measures")
+]
+cdef int _SKETCHES = number_of_section("custom_sketches")
+cdef int _ADDONS = number_of_section("addon_samples")
 cdef bytes _hirefire = custom_marks.HIREFIRE
 cdef bytes _queue_time = custom_marks.QUEUE_TIME
 assert _queue_time.decode() in QUEUE_TIME_NAMES
@@ -257,40 +248,44 @@ cdef int MIDDLE_STEP = number_sketch.MIDDLE_STEP
 
 @cython.final
 cdef class MarkKey:
-    """The key of a mark, and its unit."""
+    """The name and unit of a mark, and its key in a context."""
 
+    cdef int kind
+    cdef bytes name, unit
     cdef OpenKey key
-    cdef Unit unit
+    cdef unsigned long long millionths  # in one of the unit
+    cdef unsigned long long factor
+    cdef int exponent
+
+
+@cython.final
+cdef class Context:
+    """The marks of a dyno and a source."""
+
+    cdef str source, process_type, origin
+    cdef list marks  # in the order in which they were seen first
+    cdef Py_ssize_t next  # the expected mark
 
 
 cdef struct Mark:
-    int kind
-    void *key  # a MarkKey; borrowed from _mark_keys, or owned by the caller's list
+    void *key  # a MarkKey, borrowed from the context
     long long millionths
     int bin
 
 
-cdef dict _mark_keys = {}  # by kind, procid, source, name and unit
-cdef dict _dynos = {}  # the source of a procid, or None
+cdef dict _contexts = {}  # by procid and source; None for what is no dyno
 
 
 cdef int add_marks(FastRollup rollup, const Text *procid, Text text, long long at_ms) except -1:
     """Add the marks of a line of an app's own output; IGNORED if it has none."""
     cdef Mark marks[MARKS_MAX + 1]
-    cdef Text origin
     cdef Bytes hash_sign = text.at
     cdef Bytes queue_time
+    cdef Context context = None
     cdef Py_ssize_t size = size_of(&text)
     cdef int count = 0
     cdef int kind
-    cdef list keys = []
     queue_time = <Bytes>memmem(text.at, size, <Bytes>_hirefire, len(_hirefire))
-    if memchr(text.at, c"#", size) == NULL and queue_time == NULL:
-        return IGNORED
-    source = _source_of(procid)
-    if source is None:
-        return IGNORED
-    origin.at = NULL
     while True:
         hash_sign = <Bytes>memchr(hash_sign, c"#", text.end - hash_sign)
         if hash_sign == NULL:
@@ -299,23 +294,63 @@ cdef int add_marks(FastRollup rollup, const Text *procid, Text text, long long a
         hash_sign += 1
         if kind < 0 or hash_sign == text.end or is_space(hash_sign[0]) or hash_sign[0] == c"=":
             continue
-        if count == MARKS_MAX:
-            return UNDECIDED
-        if origin.at == NULL and not _find_origin(&text, &origin):
-            return UNDECIDED
-        if not _read_mark(kind, procid, &origin, &hash_sign, text.end, keys, &marks[count]):
+        if context is None:
+            context = _find_context(procid, &text)
+            if context is None:
+                return UNDECIDED
+        if count == MARKS_MAX or not _read_mark(
+            context, kind, &hash_sign, text.end, &marks[count]
+        ):
             return UNDECIDED
         count += 1
     if queue_time != NULL:
-        if origin.at == NULL and not _find_origin(&text, &origin):
-            return UNDECIDED
+        if context is None:
+            context = _find_context(procid, &text)
+            if context is None:
+                return UNDECIDED
         queue_time += len(_hirefire)
-        if not _read_queue_time(procid, &origin, queue_time, text.end, keys, &marks[count]):
+        if not _read_queue_time(context, queue_time, text.end, &marks[count]):
             return UNDECIDED
         count += 1
-    if count:
-        _add_all(rollup, marks, count, at_ms)
-    return COUNTED if count else IGNORED
+    if not count:
+        return IGNORED
+    _add_all(rollup, marks, count, at_ms)
+    return COUNTED
+
+
+cdef Context _find_context(const Text *procid, const Text *text):
+    """The context of a line; None if only Python can tell."""
+    cdef unsigned char parts[CONTEXT_BYTES_MAX]
+    cdef Text origin
+    cdef Py_ssize_t size
+    cdef bytes joined
+    cdef Context context
+    if not _find_origin(text, &origin) or (
+        size_of(procid) + size_of(&origin) + 1 > CONTEXT_BYTES_MAX
+    ):
+        return None
+    size = size_of(procid)
+    memcpy(parts, procid.at, size)
+    parts[size] = 0  # no part has a 0
+    memcpy(parts + size + 1, origin.at, size_of(&origin))
+    joined = parts[: size + 1 + size_of(&origin)]
+    known = _contexts.get(joined)
+    if known is not None:
+        context = <Context>known
+        if len(context.marks) >= CONTEXT_MARKS_MAX:  # names that do not repeat
+            context.marks = []  # between two lines, because those of a line are borrowed
+        return context
+    source = custom_marks.dyno_source(procid.at[:size])
+    if source is None:
+        return None
+    context = Context()
+    context.source, context.process_type = source, labels_of(source)[0]
+    context.origin = origin.at[: size_of(&origin)].decode()
+    context.marks = []
+    if len(_contexts) >= CONTEXTS_MAX:
+        _contexts.clear()
+    _contexts[joined] = context
+    return context
 
 
 cdef inline int _kind_before(Bytes at, Bytes begin) noexcept:
@@ -364,9 +399,7 @@ cdef bint _find_origin(const Text *text, Text *origin) noexcept:
         origin.at = origin.end = text.end
 
 
-cdef bint _read_mark(
-    int kind, const Text *procid, const Text *origin, Bytes *at, Bytes end, list keys, Mark *mark
-) except -1:
+cdef bint _read_mark(Context context, int kind, Bytes *at, Bytes end, Mark *mark) except -1:
     """Read a mark from its name on, and move `at` behind it; False for an uncommon form."""
     cdef Text name, text
     cdef Number number
@@ -383,12 +416,10 @@ cdef bint _read_mark(
         number.digits, number.decimals = 1, 0
     else:
         return False
-    return _finish_mark(kind, procid, origin, &name, &number, &text, at, keys, mark)
+    return _finish_mark(context, kind, &name, &number, &text, at, mark)
 
 
-cdef bint _read_queue_time(
-    const Text *procid, const Text *origin, Bytes at, Bytes end, list keys, Mark *mark
-) except -1:
+cdef bint _read_queue_time(Context context, Bytes at, Bytes end, Mark *mark) except -1:
     """Read `12ms` of HireFire's line."""
     cdef Text name, text
     cdef Number number
@@ -399,18 +430,16 @@ cdef bint _read_queue_time(
         return False
     if end - text.at > 2 and not is_space(text.at[2]):
         return False
-    return _finish_mark(MEASURE, procid, origin, &name, &number, &text, &at, keys, mark)
+    return _finish_mark(context, MEASURE, &name, &number, &text, &at, mark)
 
 
 cdef bint _finish_mark(
+    Context context,
     int kind,
-    const Text *procid,
-    const Text *origin,
     const Text *name,
     const Number *number,
     Text *text,
     Bytes *at,
-    list keys,
     Mark *mark,
 ) except -1:
     """Read the unit of a mark, and find its key."""
@@ -424,21 +453,49 @@ cdef bint _finish_mark(
     unit.end = text.at
     if size_of(&unit) > UNIT_BYTES_MAX or text.at < text.end and not is_space(text.at[0]):
         return False
-    key = _find_key(kind, procid, origin, name, &unit)
-    if key is None or not in_millionths(number, key.unit.millionths, &mark.millionths):
+    key = _find_key(context, kind, name, &unit)
+    if not in_millionths(number, key.millionths, &mark.millionths):
         return False
-    if kind == MEASURE and not _find_bin(number, key.unit, &mark.bin):
+    if kind == MEASURE and not _find_bin(number, key, &mark.bin):
         return False
-    keys.append(key)
-    mark.kind, mark.key = kind, <void *>key
+    mark.key = <void *>key
     at[0] = text.at
     return True
 
 
-cdef inline bint _find_bin(const Number *number, Unit unit, int *index) noexcept:
+cdef MarkKey _find_key(Context context, int kind, const Text *name, const Text *unit):
+    """The key of a mark in a context."""
+    cdef Py_ssize_t position = context.next
+    cdef Py_ssize_t count = len(context.marks)
+    cdef MarkKey key
+    cdef Py_ssize_t _
+    for _ in range(count):
+        if position >= count:
+            position = 0
+        key = <MarkKey>context.marks[position]
+        position += 1
+        if key.kind == kind and _is_text(key.name, name) and _is_text(key.unit, unit):
+            context.next = position
+            return key
+    key = MarkKey()
+    key.kind, key.name, key.unit = kind, name.at[: size_of(name)], unit.at[: size_of(unit)]
+    unit_name, key.factor, key.exponent = unit_of(key.unit)
+    key.millionths = key.factor * _powers[6 + key.exponent]
+    first = context.process_type if kind == MEASURE else context.source
+    key.key = key_of((first, key.name.decode(), unit_name, context.origin))
+    context.marks.append(key)
+    context.next = len(context.marks)
+    return key
+
+
+cdef inline bint _is_text(bytes known, const Text *text) noexcept:
+    return len(known) == size_of(text) and not memcmp(<Bytes>known, text.at, size_of(text))
+
+
+cdef inline bint _find_bin(const Number *number, MarkKey key, int *index) noexcept:
     """The bin of app.rollup.number_sketch; False if the number is no exact float."""
-    cdef wide digits = <wide>number.digits * unit.factor
-    cdef int exponent = unit.exponent - number.decimals
+    cdef wide digits = <wide>number.digits * key.factor
+    cdef int exponent = key.exponent - number.decimals
     cdef double value
     cdef double step
     if digits >> 53 or exponent < -EXACT_POWER or exponent > EXACT_POWER:
@@ -455,70 +512,13 @@ cdef inline bint _find_bin(const Number *number, Unit unit, int *index) noexcept
 
 
 cdef int _add_all(FastRollup rollup, const Mark *marks, int count, long long at_ms) except -1:
-    cdef NumberRows rows
-    cdef OpenKey key
+    cdef MarkKey key
     cdef int index
     for index in range(count):
-        key = (<MarkKey>marks[index].key).key
-        rows = get_number_rows(rollup, <str>_sections[marks[index].kind])
-        rows.add_number(key, marks[index].millionths, at_ms)
-        if marks[index].kind == MEASURE:
-            rows = get_number_rows(rollup, "custom_sketches")
-            rows.add_to_bin(key, marks[index].bin)
-    return 0
-
-
-cdef MarkKey _find_key(
-    int kind, const Text *procid, const Text *origin, const Text *name, const Text *unit
-):
-    """The key of a mark; None if its parts are too long."""
-    cdef unsigned char parts[MARK_BYTES_MAX]
-    cdef Py_ssize_t size = 1
-    cdef bytes joined
-    cdef MarkKey key
-    if size_of(procid) + size_of(origin) + size_of(name) + size_of(unit) + 8 > MARK_BYTES_MAX:
-        return None
-    parts[0] = kind
-    size = _append(parts, size, procid)
-    size = _append(parts, size, origin)
-    size = _append(parts, size, name)
-    size = _append(parts, size, unit)
-    joined = parts[:size]
-    known = _mark_keys.get(joined)
-    if known is not None:
-        return <MarkKey>known
-    key = MarkKey()
-    key.unit = Unit(unit.at[: size_of(unit)])
-    source = _source_of(procid)
-    first = labels_of(source)[0] if kind == MEASURE else source
-    key.key = key_of(
-        (
-            first,
-            name.at[: size_of(name)].decode(),
-            key.unit.name,
-            origin.at[: size_of(origin)].decode(),
+        key = <MarkKey>marks[index].key
+        get_number_rows(rollup, _sections[key.kind]).add_number(
+            key.key, marks[index].millionths, at_ms
         )
-    )
-    if len(_mark_keys) >= MARK_KEYS_MAX:
-        _mark_keys.clear()
-    _mark_keys[joined] = key
-    return key
-
-
-cdef inline Py_ssize_t _append(unsigned char *parts, Py_ssize_t size, const Text *text) noexcept:
-    memcpy(parts + size, text.at, size_of(text))
-    size += size_of(text)
-    parts[size] = 0  # no part has a 0
-    return size + 1
-
-
-cdef _source_of(const Text *procid):
-    """The source of the dyno that logs a line; None if marks are not read there."""
-    cdef bytes name = procid.at[: size_of(procid)]
-    if name in _dynos:
-        return _dynos[name]
-    source = custom_marks.dyno_source(name)
-    if len(_dynos) >= MARK_KEYS_MAX:
-        _dynos.clear()
-    _dynos[name] = source
-    return source
+        if key.kind == MEASURE:
+            get_number_rows(rollup, _SKETCHES).add_to_bin(key.key, marks[index].bin)
+    return 0

@@ -22,6 +22,7 @@ from app.rollup._msgpack cimport (
     text,
 )
 from app.rollup._names cimport Name, name_at
+from app.rollup._numbers cimport number_of_section
 from app.rollup._rollup cimport (
     BINS,
     GAUGES,
@@ -44,7 +45,7 @@ from app.rollup._rollup cimport (
 
 from app.rollup import codec
 from app.rollup.codec import PackError
-from app.rollup.schema import FAMILIES, SMALL_NUMBER_MAX, TAGGED_SECTIONS
+from app.rollup.schema import SMALL_NUMBER_MAX, TAGGED_SECTIONS
 from app.rollup.summaries import COUNT
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -118,7 +119,6 @@ cdef class TaggedSection:
             self.number_max[position] = number_max
 
 
-cdef frozenset FAMILY_SECTIONS = frozenset(name for names in FAMILIES.values() for name in names)
 cdef dict _tagged_sections = {
     section.name: TaggedSection(section) for section in TAGGED_SECTIONS if not section.family
 }
@@ -323,7 +323,7 @@ cdef int _read_extension(Cursor *cursor, FastRollup rollup) except -1:
         raise ValueError("not an extension")
     tag = _text(cursor)
     binary(cursor, &part)
-    if tag not in FAMILY_SECTIONS and tag not in _tagged_sections:
+    if number_of_section(tag) < 0 and tag not in _tagged_sections:
         data = part.at[: part.end - part.at]
         rollup.extensions = tuple(sorted([*rollup.extensions, (tag, data)]))
         return 0
@@ -331,8 +331,9 @@ cdef int _read_extension(Cursor *cursor, FastRollup rollup) except -1:
 
 
 cdef int _merge_section(Cursor *part, FastRollup rollup, str name) except -1:
-    if name in FAMILY_SECTIONS:
-        get_number_rows(rollup, name).read(part)
+    cdef int number = number_of_section(name)
+    if number >= 0:
+        get_number_rows(rollup, number).read(part)
     else:
         _read_tagged(part, <TaggedSection>_tagged_sections[name], get_rows(rollup, name))
     return _check_end(part)

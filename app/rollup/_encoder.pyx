@@ -13,7 +13,10 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy
 
 from app.rollup._msgpack cimport FIELD_COUNT
-from app.rollup._numbers cimport KEY_COLUMNS, NumberRow, NumberRows, OpenKey
+from app.rollup._numbers cimport (
+    FAMILY_SECTIONS, KEY_COLUMNS, Bin, Bins, NumberRow, NumberRows, OpenKey, number_of_section,
+    sort_bins,
+)
 from app.rollup._rollup cimport (
     GAUGES,
     TIMING_KINDS,
@@ -31,7 +34,6 @@ from app.rollup import batch_codec, codec
 from app.rollup.open_limits import limit_families
 from app.rollup.rollup import DEFAULT_LIMITS, limit_rows
 from app.rollup.schema import CORE_SECTIONS, FAMILIES, OTHER, SECTION, SECTIONS, SOURCE
-from app.rollup.sketch import runs_of_bins
 from parsers.samples import labels_of
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
@@ -45,6 +47,11 @@ cdef frozenset CORE_NAMES = frozenset(section.name for section in CORE_SECTIONS)
 cdef frozenset NAMES_SOURCES = frozenset(
     section.name for section in SECTIONS if SOURCE in section.keys and not section.family
 )
+
+
+cdef list _families = [
+    [number_of_section(name) for name in names] for names in FAMILIES.values()
+]
 
 
 cdef inline unsigned char *put(unsigned char *at, long long value) noexcept:
@@ -267,7 +274,7 @@ cdef bint _write(FastRollup rollup, limits) except -1:
     """Pack into _rollup; return False if a number does not fit."""
     cdef dict numbers = {}
     cdef dict ledger = rollup.ledger
-    cdef dict families = rollup.families
+    cdef list families = rollup.families
     cdef list sources = [rollup.sources[name] for name in sorted(rollup.sources)]
     cdef list types = [rollup.process_types[name] for name in sorted(rollup.process_types)]
     cdef Source source
@@ -282,13 +289,14 @@ cdef bint _write(FastRollup rollup, limits) except -1:
     if not _write_gauges(sources, numbers):
         return False
     _write_minutes(sources, numbers)
-    if families and _are_families_over(families, limits):
-        families, dropped = limit_families(
-            {name: rows.to_python() for name, rows in families.items()},
+    if families is not None and _are_families_over(families, limits):
+        sections, dropped = limit_families(
+            {rows.section: rows.to_python() for rows in filter(None, families)},
             limits.open_names,
             limits.open_series,
             limits.open_bins,
         )
+        families = [sections.get(name) for name in FAMILY_SECTIONS]
         ledger = dict(ledger)
         add_counts(ledger, dropped)
     for name in sorted(ledger):
@@ -307,39 +315,37 @@ cdef bint _write(FastRollup rollup, limits) except -1:
     return True
 
 
-cdef bint _are_families_over(dict families, limits):
+cdef bint _are_families_over(list families, limits):
     """Whether open metrics may be over their limits."""
     cdef NumberRows rows
     cdef int size, bins
-    for section_names in FAMILIES.values():
+    for numbers in _families:
         size = bins = 0
-        for name in section_names:
-            if name in families:
-                rows = families[name]
-                size += rows.size
-                bins += rows.bin_count()
+        members = [families[number] for number in numbers if families[number] is not None]
+        for rows in members:
+            size += rows.size
+            bins += rows.bin_count()
         if size > limits.open_series or bins > limits.open_bins:
             return True
         if size > limits.open_names:
             names = set()
-            for name in section_names:
-                if name in families:
-                    families[name].add_names(names)
+            for rows in members:
+                rows.add_names(names)
             if len(names) > limits.open_names:
                 return True
     return False
 
 
-cdef int _write_extensions(FastRollup rollup, dict families, limits) except -1:
+cdef int _write_extensions(FastRollup rollup, list families, limits) except -1:
     """Write the tagged sections and those of unknown tags, sorted by tag.
 
-    `families`: NumberRows, or dictionaries of those within the limits.
+    `families`: NumberRows, or dictionaries of those within the limits, or None.
     """
     cdef bytes packed
-    if not rollup.extensions and not rollup.other_rows and not families:
+    if not rollup.extensions and not rollup.other_rows and families is None:
         return _rollup.array(0)
     extensions = list(rollup.extensions)
-    for name, rows in families.items():
+    for name, rows in zip(FAMILY_SECTIONS, families or ()):
         if rows:
             if isinstance(rows, NumberRows):
                 _write_numbers(<NumberRows>rows)
@@ -375,7 +381,7 @@ cdef int _write_numbers(NumberRows rows) except -1:
         _rows.array(KEY_COLUMNS + (1 if rows.is_sketch else 7 if rows.is_summary else 3))
         _rows.raw(key.raw, key.size)
         if rows.is_sketch:
-            _write_column(list(runs_of_bins(<dict>row.bins)))
+            _write_runs(&row.bins)
             continue
         _rows.number(row.count)
         _rows.number(row.whole)
@@ -385,6 +391,24 @@ cdef int _write_numbers(NumberRows rows) except -1:
             _rows.number(row.largest)
             _rows.number(row.last_at_ms)
             _rows.number(row.last)
+    return 0
+
+
+cdef int _write_runs(const Bins *bins) except -1:
+    """Write a sketch: the counts of consecutive bins; a negative number skips bins."""
+    cdef Bin *ordered = sort_bins(bins)
+    cdef int position, next_index = 0, runs = bins.used
+    for position in range(bins.used):
+        runs += ordered[position].index != next_index
+        next_index = ordered[position].index + 1
+    _rows.array(runs)
+    next_index = 0
+    for position in range(bins.used):
+        if ordered[position].index != next_index:
+            _rows.number(next_index - ordered[position].index)
+        _rows.number(ordered[position].count)
+        next_index = ordered[position].index + 1
+    free(ordered)
     return 0
 
 

@@ -6,6 +6,19 @@ from app.rollup._msgpack cimport Cursor
 
 cdef enum:
     KEY_COLUMNS = 4  # of each section of a family
+    FAMILY_SECTIONS_MAX = 16
+
+cdef tuple FAMILY_SECTIONS  # the names of the sections of all families, by their number
+
+cdef struct Bin:
+    int index
+    long long count  # 0 for an empty slot
+
+cdef struct Bins:
+    # A sketch, as a hash table.
+    Bin *slots
+    int size  # a power of 2, or 0
+    int used
 
 @cython.final
 cdef class OpenKey:
@@ -18,7 +31,7 @@ cdef class OpenKey:
 
 cdef struct NumberRow:
     void *key  # an OpenKey; owned
-    void *bins  # of a sketch: a dictionary; owned
+    Bins bins  # of a sketch
     long long count
     long long whole
     long long millionths
@@ -29,6 +42,7 @@ cdef struct NumberRow:
 
 @cython.final
 cdef class NumberRows:
+    cdef readonly int number
     cdef readonly str section
     cdef bint is_sketch
     cdef bint is_summary  # with extremes and the last number
@@ -43,7 +57,7 @@ cdef class NumberRows:
     cdef int add_number(self, OpenKey key, long long millionths, long long at_ms) except -1
     cdef int add_to_bin(self, OpenKey key, int index) except -1
     cdef int merge(self, NumberRows other) except -1
-    cdef int bin_count(self) except -1
+    cdef int bin_count(self) noexcept
     cdef int _merge_from(self, OpenKey key, const NumberRow *other) except -1
     cdef NumberRow *_row_at(self, const unsigned char *raw, Py_ssize_t size) except NULL
     cdef int read(self, Cursor *part) except -1
@@ -53,3 +67,5 @@ cdef class NumberRows:
     cdef int _merge_row(self, NumberRow *row, const NumberRow *other) except -1
 
 cdef OpenKey key_of(tuple columns)
+cdef int number_of_section(str name)  # -1 if it is of no family
+cdef Bin *sort_bins(const Bins *bins) except NULL

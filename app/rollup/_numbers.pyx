@@ -9,7 +9,7 @@ cimport cython
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdlib cimport free, malloc, qsort, realloc
+from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memset
 
 from app.rollup._msgpack cimport Cursor, array, number, text
@@ -17,7 +17,7 @@ from app.rollup._msgpack cimport Cursor, array, number, text
 import msgspec
 
 from app.rollup.number_sketch import BIN_MAX
-from app.rollup.schema import SECTION
+from app.rollup.schema import FAMILIES, SECTION
 from app.rollup.summaries import NUMBER_BINS, NumberSummary
 from parsers.numbers import MILLION
 from parsers.samples import labels_of
@@ -25,10 +25,23 @@ from parsers.samples import labels_of
 cdef enum:
     KEYS_MAX = 20_000  # that are remembered
     UNHASHED_ROWS_MAX = 8
+    BINS_MIN = 8
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef long long _MILLION = MILLION
 cdef int BINS_MAX = BIN_MAX + 1
+FAMILY_SECTIONS = tuple([name for names in FAMILIES.values() for name in names])
+assert len(FAMILY_SECTIONS) <= FAMILY_SECTIONS_MAX, "raise FAMILY_SECTIONS_MAX"
+cdef dict _numbers = {name: number for number, name in enumerate(FAMILY_SECTIONS)}
+cdef bint _is_sketch[FAMILY_SECTIONS_MAX]
+cdef bint _is_summary[FAMILY_SECTIONS_MAX]
+cdef bint _is_by_source[FAMILY_SECTIONS_MAX]
+for _name, _number in _numbers.items():
+    _values = SECTION[_name].values
+    _is_sketch[_number] = _values == NUMBER_BINS
+    _is_summary[_number] = _values.summary is not None and issubclass(_values.summary, NumberSummary)
+    _is_by_source[_number] = SECTION[_name].keys[0].name == "source"
+
 cdef dict _keys = {}  # OpenKey by packed bytes; all rollups have the same
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, str, str, str]).decode
@@ -102,19 +115,18 @@ cdef inline bint _is_same(OpenKey key, OpenKey other) noexcept:
 cdef class NumberRows:
     """The rows of one section of a family. `SECTION` says how they merge."""
 
-    def __cinit__(self, str section):
-        values = SECTION[section].values
-        self.section = section
-        self.is_sketch = values == NUMBER_BINS
-        self.is_summary = values.summary is not None and issubclass(values.summary, NumberSummary)
-        self.is_by_source = SECTION[section].keys[0].name == "source"
+    def __cinit__(self, int number):
+        self.number = number
+        self.section = <str>FAMILY_SECTIONS[number]
+        self.is_sketch = _is_sketch[number]
+        self.is_summary = _is_summary[number]
+        self.is_by_source = _is_by_source[number]
 
     def __dealloc__(self):
         cdef int position
         for position in range(self.size):
             Py_DECREF(<object>self.rows[position].key)
-            if self.rows[position].bins != NULL:
-                Py_DECREF(<object>self.rows[position].bins)
+            free(self.rows[position].bins.slots)
         free(self.rows)
         free(self.places)
 
@@ -202,9 +214,7 @@ cdef class NumberRows:
 
     cdef int add_to_bin(self, OpenKey key, int index) except -1:
         """Add one number to a sketch."""
-        cdef dict bins = _bins_of(self.find(key))
-        bins[index] = bins.get(index, 0) + 1
-        return 0
+        return add_to_bins(&self.find(key).bins, index, 1)
 
     cdef int _merge_row(self, NumberRow *row, const NumberRow *other) except -1:
         """Merge other numbers of the same key into a row; a new row becomes the same."""
@@ -235,14 +245,17 @@ cdef class NumberRows:
 
     cdef int _merge_from(self, OpenKey key, const NumberRow *other) except -1:
         cdef NumberRow *row = self.find(key)
-        if self.is_sketch:
-            _add_bins(row, <dict>other.bins)
-            return 0
-        return self._merge_row(row, other)
+        cdef int slot
+        if not self.is_sketch:
+            return self._merge_row(row, other)
+        for slot in range(other.bins.size):
+            if other.bins.slots[slot].count:
+                add_to_bins(&row.bins, other.bins.slots[slot].index, other.bins.slots[slot].count)
+        return 0
 
     def without_dynos(self):
         """The rows with process types instead of dynos."""
-        cdef NumberRows rows = NumberRows(self.section)
+        cdef NumberRows rows = NumberRows(self.number)
         cdef OpenKey key
         cdef int position
         for position in range(self.size):
@@ -259,7 +272,8 @@ cdef class NumberRows:
         for columns, value in rows.items():
             if self.is_sketch:
                 row = self.find(key_of(columns))
-                _add_bins(row, value)
+                for index, count in value.items():
+                    add_to_bins(&row.bins, index, _clamp(count))
                 continue
             one.count, one.whole, one.millionths = (
                 _clamp(value.count), _clamp(value.whole), _clamp(value.millionths)
@@ -273,14 +287,18 @@ cdef class NumberRows:
     def to_python(self):
         """The rows as those of a Rollup."""
         cdef NumberRow *row
-        cdef int position
+        cdef int position, slot
         summary = SECTION[self.section].values.summary
         rows = {}
         for position in range(self.size):
             row = &self.rows[position]
             columns = (<OpenKey>row.key).columns
             if self.is_sketch:
-                rows[columns] = dict(<dict>row.bins)
+                rows[columns] = {
+                    row.bins.slots[slot].index: row.bins.slots[slot].count
+                    for slot in range(row.bins.size)
+                    if row.bins.slots[slot].count
+                }
             elif self.is_summary:
                 rows[columns] = summary(
                     row.count,
@@ -297,12 +315,11 @@ cdef class NumberRows:
 
     # --- limits ---------------------------------------------------------------------------------
 
-    cdef int bin_count(self) except -1:
+    cdef int bin_count(self) noexcept:
         """The number of bins of all its sketches."""
         cdef int position, count = 0
         for position in range(self.size):
-            if self.rows[position].bins != NULL:
-                count += len(<dict>self.rows[position].bins)
+            count += self.rows[position].bins.used
         return count
 
     def add_names(self, set names):
@@ -369,11 +386,76 @@ cdef class NumberRows:
         return self.find(_key_at(raw, size))
 
 
+cdef int number_of_section(str name):
+    """The number of a section, or -1 if it is of no family."""
+    number = _numbers.get(name)
+    return -1 if number is None else number
+
+
+# --- sketches -----------------------------------------------------------------------------------
+
+
+cdef int add_to_bins(Bins *bins, int index, long long count) except -1:
+    """Add to the count of a bin."""
+    cdef unsigned int place
+    if not count:  # which would look like an empty slot
+        return 0
+    if 2 * bins.used >= bins.size:
+        _grow_bins(bins)
+    place = _place_of(index, bins.size)
+    while bins.slots[place].count and bins.slots[place].index != index:
+        place = (place + 1) & (bins.size - 1)
+    bins.used += not bins.slots[place].count
+    bins.slots[place].index = index
+    bins.slots[place].count = _plus(bins.slots[place].count, count)
+    return 0
+
+
+cdef inline unsigned int _place_of(int index, int size) noexcept:
+    # By the golden ratio, so that neighbours do not lie side by side.
+    return (<unsigned int>index * <unsigned int>2654435769 >> 12) & (size - 1)
+
+
+cdef int _grow_bins(Bins *bins) except -1:
+    cdef int size = 2 * bins.size if bins.size else BINS_MIN
+    cdef Bin *slots = <Bin *>calloc(size, sizeof(Bin))
+    cdef int slot
+    cdef unsigned int place
+    if slots == NULL:
+        raise MemoryError
+    for slot in range(bins.size):
+        if bins.slots[slot].count:
+            place = _place_of(bins.slots[slot].index, size)
+            while slots[place].count:
+                place = (place + 1) & (size - 1)
+            slots[place] = bins.slots[slot]
+    free(bins.slots)
+    bins.slots, bins.size = slots, size
+    return 0
+
+
+cdef Bin *sort_bins(const Bins *bins) except NULL:
+    """The bins in their order. The caller frees them."""
+    cdef Bin *result = <Bin *>malloc(max(bins.used, 1) * sizeof(Bin))
+    cdef int slot, size = 0
+    if result == NULL:
+        raise MemoryError
+    for slot in range(bins.size):
+        if bins.slots[slot].count:
+            result[size] = bins.slots[slot]
+            size += 1
+    qsort(result, size, sizeof(Bin), _compare_bins)
+    return result
+
+
+cdef int _compare_bins(const void *one, const void *other) noexcept nogil:
+    return (<const Bin *>one).index - (<const Bin *>other).index
+
+
 cdef int _read_runs(Cursor *part, NumberRow *row) except -1:
     """Add a packed sketch."""
     cdef Py_ssize_t _
     cdef long long value = -1, index = 0
-    cdef dict bins = _bins_of(row)
     for _ in range(array(part)):
         value = number(part)
         if value < -BINS_MAX or not value:
@@ -381,28 +463,15 @@ cdef int _read_runs(Cursor *part, NumberRow *row) except -1:
         if value < 0:
             index -= value
         else:
-            bins[index] = bins.get(index, 0) + value
+            if index >= BINS_MAX:
+                raise ValueError("no such bin")
+            add_to_bins(&row.bins, <int>index, value)
             index += 1
         if index > BINS_MAX:
             raise ValueError("no such bin")
     if value < 0:
         raise ValueError("not a sketch")
     return 0
-
-
-cdef int _add_bins(NumberRow *row, dict added) except -1:
-    cdef dict bins = _bins_of(row)
-    for index, count in added.items():
-        bins[index] = bins.get(index, 0) + count
-    return 0
-
-
-cdef dict _bins_of(NumberRow *row):
-    if row.bins == NULL:
-        bins = {}
-        Py_INCREF(bins)
-        row.bins = <void *>bins
-    return <dict>row.bins
 
 
 cdef long long _clamp(number) except? -1:

@@ -63,7 +63,7 @@ cdef class FastRollup:
     # The rows that have no place in C, by the name of their section: the tagged sections, and core
     # rows of kinds and gauges that only a newer version knows.
     cdef readonly dict other_rows
-    cdef readonly dict families  # NumberRows by section: those of open metrics
+    cdef readonly list families  # of open metrics: NumberRows by number, or None; None for none
     cdef public tuple extensions
     cdef void *recent_sources[RECENT_SOURCES]  # by a hash of their names; borrowed from `sources`
 
@@ -83,6 +83,6 @@ cdef int add_gauge(Source source, int gauge, const GaugeSummary *summary) except
 cdef add_counts(dict counts, dict added_counts)
 cdef add_count(dict counts, key, count)
 cdef dict get_rows(FastRollup rollup, str section)
-cdef NumberRows get_number_rows(FastRollup rollup, str section)
+cdef NumberRows get_number_rows(FastRollup rollup, int number)
 cdef Source get_source(FastRollup rollup, str name)
 cdef ProcessType get_process_type(FastRollup rollup, str name)

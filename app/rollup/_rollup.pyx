@@ -11,7 +11,7 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy, memset
 
 from app.rollup._names cimport Name, name_of
-from app.rollup._numbers cimport NumberRows
+from app.rollup._numbers cimport FAMILY_SECTIONS, NumberRows, number_of_section
 
 from app.rollup.rollup import Rollup, rows_in_total
 from app.rollup.schema import CORE_GAUGES, SECTION, TAGGED_SECTIONS
@@ -78,14 +78,14 @@ cdef class FastRollup:
         self.errors = {}
         self.ledger = {}
         self.other_rows = {}
-        self.families = {}
+        self.families = None
         self.extensions = ()
 
     @property
     def entry_count(self):
         """The number of entries in the tables that grow most, a measure of memory."""
-        rows = sum(map(len, self.other_rows.values())) + sum(map(len, self.families.values()))
-        return len(self.sources) + len(self.errors) + rows
+        tables = [*self.other_rows.values(), *filter(None, self.families or ())]
+        return len(self.sources) + len(self.errors) + sum(map(len, tables))
 
     def merge(self, FastRollup rollup):
         """Add the data of `rollup`, which stays unchanged."""
@@ -100,8 +100,9 @@ cdef class FastRollup:
         add_counts(self.ledger, rollup.ledger)
         for section, rows in rollup.other_rows.items():
             merge_rows(self, section, rows)
-        for section, rows in rollup.families.items():
-            get_number_rows(self, section).merge(<NumberRows>rows)
+        for rows in rollup.families or ():
+            if rows is not None:
+                get_number_rows(self, (<NumberRows>rows).number).merge(<NumberRows>rows)
         if rollup.extensions:
             self.extensions = tuple(sorted(self.extensions + rollup.extensions))
 
@@ -134,9 +135,11 @@ cdef class FastRollup:
         rollup.ledger = dict(self.ledger)
         for section, rows in self.other_rows.items():
             rollup.other_rows[section] = rows_in_total(SECTION[section], rows)
-        for section, rows in self.families.items():
-            if SECTION[section].in_total:
-                rollup.families[section] = rows.without_dynos()
+        if self.families is not None:
+            rollup.families = [
+                rows.without_dynos() if rows and SECTION[rows.section].in_total else None
+                for rows in self.families
+            ]
         rollup.extensions = self.extensions
         return rollup
 
@@ -189,7 +192,7 @@ cdef class FastRollup:
         for section in TAGGED_SECTIONS:
             rows = rollup.rows(section)
             if rows and section.family:
-                get_number_rows(self, section.name).add(rows)
+                get_number_rows(self, number_of_section(section.name)).add(rows)
             elif rows:
                 merge_rows(self, section.name, rows)
         self.extensions = tuple(sorted(self.extensions + rollup.extensions))
@@ -220,8 +223,8 @@ cdef class FastRollup:
             for key, value in rows.items():
                 key = section.key_of(section.columns_of(key))
                 section.merge_row(rollup.rows(section), key, value)
-        for name, rows in self.families.items():
-            setattr(rollup, name, rows.to_python())
+        for rows in filter(None, self.families or ()):
+            setattr(rollup, rows.section, rows.to_python())
         rollup.extensions = self.extensions
         return rollup
 
@@ -452,11 +455,13 @@ cdef dict get_rows(FastRollup rollup, str section):
     return rows
 
 
-cdef NumberRows get_number_rows(FastRollup rollup, str section):
-    """Return the rows of a section in `families`."""
-    rows = rollup.families.get(section)
+cdef NumberRows get_number_rows(FastRollup rollup, int number):
+    """Return the rows of the section of a family with this number."""
+    if rollup.families is None:
+        rollup.families = [None] * len(FAMILY_SECTIONS)
+    rows = rollup.families[number]
     if rows is None:
-        rows = rollup.families[section] = NumberRows(section)
+        rows = rollup.families[number] = NumberRows(number)
     return <NumberRows>rows
 
 

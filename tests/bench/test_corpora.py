@@ -11,7 +11,7 @@ from types import FrameType
 import pytest
 
 from app.rollup.statuses import status_label
-from bench.corpora import CORPORA, corpus_bodies
+from bench.corpora import CORPORA, WITH_MARKS, corpus_bodies
 from bench.corpus import START_S
 from bench.traffic import posts
 from tests.support.forms import ACCEPTANCE, assert_same_aggregation, compiled_aggregator
@@ -20,7 +20,8 @@ from tests.support.forms import ACCEPTANCE, assert_same_aggregation, compiled_ag
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_corpus_counts_as_it_says(corpus: str) -> None:
     for post in posts(100, 8, corpus=corpus)[:10]:
-        body = assert_same_aggregation(post.body, time.time())
+        reads_marks = corpus in WITH_MARKS
+        body = assert_same_aggregation(post.body, time.time(), reads_marks=reads_marks)
         statuses: Counter[str] = Counter()
         codes: Counter[str] = Counter()
         for rollup in body.rollups.values():
@@ -30,7 +31,8 @@ def test_corpus_counts_as_it_says(corpus: str) -> None:
             for (_, code), count in rollup.errors.items():
                 codes[code] += count
         assert (statuses, codes) == (post.statuses, post.codes)
-        assert body.ledger["counted"] + body.ledger["ignored"] == body.received == post.lines
+        ledger = body.ledger
+        assert ledger["counted"] + ledger.get("ignored", 0) == body.received == post.lines
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -39,11 +41,14 @@ def test_compiled_aggregator_leaves_only_rare_lines_to_python(corpus: str) -> No
 
     def aggregate() -> None:
         for body in bodies:
-            compiled_aggregator.Aggregator(START_S, ACCEPTANCE).add_body(body)
+            aggregator = compiled_aggregator.Aggregator(
+                START_S, ACCEPTANCE, reads_marks=corpus in WITH_MARKS
+            )
+            aggregator.add_body(body)
 
     aggregate()  # from now on it knows the short lines of dynos
-    # Events and samples of add-ons are rare.
-    assert called_parsers(aggregate) <= {"parsers.api_events", "parsers.addons"}
+    # Events are rare.
+    assert called_parsers(aggregate) <= {"parsers.api_events"}
 
 
 def called_parsers(work: Callable[[], None]) -> set[str]:
