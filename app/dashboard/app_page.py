@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from app.dashboard.addon_charts import addon_questions, build_addon_charts
 from app.dashboard.alerts_panel import AlertView, add_thresholds, read_alert_view
 from app.dashboard.chart import Chart, ComparedPeriod, Split
 from app.dashboard.charts import (
@@ -125,6 +126,7 @@ class DynoRow(NamedTuple):
 class AppView(NamedTuple):
     """Everything on the page.
 
+    addon_charts      those of databases and caches that have data
     slot_s            the length of the stored slots: how exact the times of dynos are
     is_past           whether the range ended before now: the verdict is about it then, else about
                       now
@@ -146,6 +148,7 @@ class AppView(NamedTuple):
     slot_s: int
     complete_until_s: int
     charts: list[Chart]
+    addon_charts: list[Chart]
     missing_baseline: str
     process_types: list[str]
     dyno_names: list[str]
@@ -154,6 +157,11 @@ class AppView(NamedTuple):
     events: list[tuple[EventKey, int]]
     ledger: Ledger
     alerts: AlertView
+
+    @property
+    def all_charts(self) -> list[Chart]:
+        """The charts of all sections."""
+        return [*self.charts, *self.addon_charts]
 
 
 async def build_app_view(
@@ -173,16 +181,15 @@ async def build_app_view(
     time_range = plan_range(*request.range_parameters(now_s), resolutions, now_s)[0]
     is_past = time_range.end <= now_s
     recent = None if is_past else recent_range(resolutions, now_s)
-    week_before = None
-    if _is_comparable(time_range, sighting):
-        week_before = _plan_baseline(time_range, WEEK_S, resolutions, now_s)
+    is_comparable = _is_comparable(time_range, sighting)
+    week_before = _plan_baseline(time_range, WEEK_S, resolutions, now_s) if is_comparable else None
     baseline_name, shift_s = BASELINES.get(request.compare, ("", 0))
     baseline_range = _plan_baseline(time_range, shift_s, resolutions, now_s)
-    questions = [(time_range, _questions(request))]
-    other_ranges = filter(None, (recent, week_before))
-    questions += [(period, figure_questions(request.selection)) for period in other_ranges]
-    if shift_s:
-        questions.append((baseline_range, baseline_questions(request.selection)))
+    questions = [
+        (time_range, _questions(request)),
+        *((period, figure_questions(request.selection)) for period in (recent, week_before)),
+        (baseline_range if shift_s else None, baseline_questions(request.selection)),
+    ]
     snapshots = await _read_snapshots(store, sighting.app, questions, request.selection)
     current = snapshots[time_range]
     baseline = snapshots[baseline_range] if shift_s else None
@@ -191,12 +198,11 @@ async def build_app_view(
         *(current, complete, baseline, baseline_name, shift_s, request.log, request.split)
     )
     alerts = await read_alert_view(store, sighting, time_range.start, time_range.end, now_s)
-    charts = add_thresholds(await _build_charts(period), alerts, sighting.app, request.selection)
+    charts, addon_charts = await _build_charts(period, alerts)
     judgement, card = await _read_judgement(verdicts, sighting, current, now_s)
     periods = FigurePeriods(
         current, recent and snapshots[recent], week_before and snapshots[week_before]
     )
-    metrics_since_s = time_range.start if is_past else now_s - HOUR_S
     complete_until_s = complete_until(time_range, now_s)
     steps = (complete_until_s - time_range.start) // time_range.step_s
     return AppView(
@@ -204,7 +210,8 @@ async def build_app_view(
         origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
         runtime_metrics_s=sighting.runtime_metrics_s,
-        has_runtime_metrics=sighting.runtime_metrics_s >= metrics_since_s,
+        has_runtime_metrics=sighting.runtime_metrics_s
+        >= (time_range.start if is_past else now_s - HOUR_S),
         judgement=judgement,
         card=card,
         is_past=is_past,
@@ -215,15 +222,14 @@ async def build_app_view(
         slot_s=time_range.resolution.seconds,
         complete_until_s=complete_until_s,
         charts=charts,
+        addon_charts=addon_charts,
         missing_baseline="" if _has_baseline(charts) else baseline_name,
         process_types=sorted({labels_of(name)[0] for name in current.sources}),
         dyno_names=sorted(current.sources, key=_natural_order),
         codes=build_error_rows(current),
         dynos=_build_dyno_rows(current),
         events=current.events,
-        ledger=build_ledger(
-            current.ledger, app=sighting.app, start=time_range.start, end=time_range.end
-        ),
+        ledger=_build_ledger(current),
         alerts=alerts,
     )
 
@@ -242,6 +248,11 @@ async def _read_judgement(
     return build_judgement(verdict, episodes), build_card(verdict, episodes, current.sources)
 
 
+def _build_ledger(current: AppSnapshot) -> Ledger:
+    start, end = current.time_range.start, current.time_range.end
+    return build_ledger(current.ledger, app=current.app, start=start, end=end)
+
+
 def _plan_baseline(
     time_range: QueryRange, shift_s: int, resolutions: Sequence[Resolution], now_s: float
 ) -> QueryRange:
@@ -252,16 +263,19 @@ def _plan_baseline(
 async def _read_snapshots(
     store: RollupReader,
     app: str,
-    questions: Sequence[tuple[QueryRange, Sequence[Question]]],
+    questions: Sequence[tuple[QueryRange | None, Sequence[Question]]],
     selection: Selection,
 ) -> dict[QueryRange, AppSnapshot]:
     """Read each range once, for all questions about it: the last hour is often the range shown.
+
+    Questions about no range are not asked.
 
     Only of the first range, which the page shows, events, sources and ledger are read too.
     """
     questions_by_range: dict[QueryRange, dict[Question, None]] = {}
     for time_range, range_questions in questions:
-        questions_by_range.setdefault(time_range, {}).update(dict.fromkeys(range_questions))
+        if time_range is not None:
+            questions_by_range.setdefault(time_range, {}).update(dict.fromkeys(range_questions))
     shown_range = questions[0][0]
     return {
         time_range: await read_snapshot(
@@ -287,6 +301,7 @@ def _questions(request: PageRequest) -> list[Question]:
     selection = request.selection
     return [
         *current_questions(selection, request.split),
+        *addon_questions(),
         *_GAUGE_COLUMNS.values(),
         *_COUNT_COLUMNS.values(),
         *error_questions(),
@@ -295,13 +310,17 @@ def _questions(request: PageRequest) -> list[Question]:
     ]
 
 
-async def _build_charts(period: ComparedPeriod) -> list[Chart]:
-    """Build all charts. Yields to other requests between charts."""
+async def _build_charts(period: ComparedPeriod, alerts: AlertView) -> list[list[Chart]]:
+    """Build the charts of each section. Yields to other requests between charts."""
     charts = []
     for build_chart in CHARTS:
         await asyncio.sleep(0)
         charts.append(build_chart(period))
-    return charts
+    current = period.current
+    return [
+        add_thresholds(section, alerts, current.app, current.selection)
+        for section in (charts, build_addon_charts(current))
+    ]
 
 
 def _build_dyno_rows(snapshot: AppSnapshot) -> list[DynoRow]:

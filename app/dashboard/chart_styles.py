@@ -1,4 +1,4 @@
-"""Gives process types, error codes and dynos their style in charts: the name of a color.
+"""Gives process types, error codes, dynos and add-ons their style in charts: the name of a color.
 
 A name keeps its style in all charts of a page, in every range, whatever else is shown. The colors
 themselves are in app/web/static/charts.css, where each family has its own.
@@ -24,6 +24,11 @@ def style_types(names: Iterable[str]) -> dict[str, str]:
 def style_codes(codes: Iterable[str]) -> dict[str, str]:
     """The style of each error code: r0 to r6, all of them reds."""
     return _assign(codes, "r", _CODE_STYLES, _CODES)
+
+
+def style_addons(names: Iterable[str]) -> dict[str, str]:
+    """The style of each database, cache or pool: d0 to d7."""
+    return _assign(names, "d", DYNO_STYLES, {})
 
 
 def _assign(

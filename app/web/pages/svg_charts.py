@@ -153,14 +153,14 @@ def draw_marks(events: Sequence[TimelineEvent], start_s: int, end_s: int) -> lis
     return marks
 
 
-def draw_charts(view: AppView) -> list[Drawing]:
-    """The charts of an app's page."""
+def draw_charts(view: AppView, charts: Sequence[Chart]) -> list[Drawing]:
+    """Charts of an app's page."""
     length_s = _length_s(view)
     times = without_cut_labels(time_ticks(view.start_s, view.end_s))
     incomplete_x = round(WIDTH * (view.complete_until_s - view.start_s) / length_s, 1)
     return [
         _draw(chart, complete_steps(view))._replace(times=times, incomplete_x=incomplete_x)
-        for chart in view.charts
+        for chart in charts
     ]
 
 
@@ -310,7 +310,7 @@ def script_data(view: AppView, marks: Sequence[Mark]) -> dict[str, Any]:
             {"at": mark.at_s, "text": ", ".join(mark.texts), "alert": mark.is_alert}
             for mark in marks
         ],
-        "charts": [_chart_data(chart, complete) for chart in view.charts],
+        "charts": [_chart_data(chart, complete) for chart in view.all_charts],
     }
 
 

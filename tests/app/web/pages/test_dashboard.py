@@ -330,6 +330,18 @@ async def test_an_invalid_time_is_reported_and_the_last_hour_shown(
     assert len(re.findall('data-chart="', html)) == 8
 
 
+async def test_databases_have_a_section_if_the_app_has_any(client: httpx2.AsyncClient) -> None:
+    await post(client, busy_hour())
+    assert "Databases and caches" not in await page(client, "/apps/shop")
+    text = "source=DATABASE addon=postgresql-round-1 sample#connections-percentage-used=0.93"
+    await post(client, frame(text, app_name="app", procid="heroku-postgres"))
+    html = await page(client, "/apps/shop")
+    assert '<h2 id="addons">Databases and caches</h2>' in html
+    assert '<h3 id="chart-pg-connections">Postgres connections used <small>%</small></h3>' in html
+    assert '<th scope="col" class="n">postgres connections used: DATABASE, %</th>' in html
+    assert '<td class="n">93</td>' in html
+
+
 async def test_a_compared_period_is_drawn_or_reported_as_missing(
     clock: Clock, client: httpx2.AsyncClient
 ) -> None:
