@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from app.dashboard.chart import Chart, ChartLine
-from app.dashboard.chart_styles import DYNO_STYLES, style_addons
+from app.dashboard.chart_styles import DYNO_STYLES, style_sources
 from app.query.engine import Series
 from app.query.snapshot import AppSnapshot, Question
 from app.query.stats import Value
@@ -106,7 +106,7 @@ def build_addon_charts(snapshot: AppSnapshot) -> list[Chart]:
     """The charts that have data; none if the app has no add-on that logs samples."""
     all_series = [series for question in addon_questions() for series in snapshot.series(question)]
     names = _names({_key(series) for series in all_series})
-    styles = style_addons(names.values())
+    styles = style_sources(names.values())
     charts: list[Chart] = []
     earlier_names: set[str] = set()
     for row in ADDON_CHARTS:

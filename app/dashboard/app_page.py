@@ -26,6 +26,7 @@ from app.dashboard.figures import (
     recent_range,
     sparkline_questions,
 )
+from app.dashboard.open_charts import OpenCharts, read_open_charts
 from app.dashboard.verdict_card import VerdictCard, build_card
 from app.dashboard.verdict_view import (
     Judgement,
@@ -149,6 +150,8 @@ class AppView(NamedTuple):
     complete_until_s: int
     charts: list[Chart]
     addon_charts: list[Chart]
+    custom: OpenCharts
+    language: OpenCharts
     missing_baseline: str
     process_types: list[str]
     dyno_names: list[str]
@@ -161,7 +164,7 @@ class AppView(NamedTuple):
     @property
     def all_charts(self) -> list[Chart]:
         """The charts of all sections."""
-        return [*self.charts, *self.addon_charts]
+        return [*self.charts, *self.addon_charts, *self.custom.charts, *self.language.charts]
 
 
 async def build_app_view(
@@ -223,6 +226,8 @@ async def build_app_view(
         complete_until_s=complete_until_s,
         charts=charts,
         addon_charts=addon_charts,
+        custom=await read_open_charts(store, period, "custom"),
+        language=await read_open_charts(store, period, "language"),
         missing_baseline="" if _has_baseline(charts) else baseline_name,
         process_types=sorted({labels_of(name)[0] for name in current.sources}),
         dyno_names=sorted(current.sources, key=_natural_order),

@@ -26,8 +26,8 @@ def style_codes(codes: Iterable[str]) -> dict[str, str]:
     return _assign(codes, "r", _CODE_STYLES, _CODES)
 
 
-def style_addons(names: Iterable[str]) -> dict[str, str]:
-    """The style of each database, cache or pool: d0 to d7."""
+def style_sources(names: Iterable[str]) -> dict[str, str]:
+    """The style of each add-on, or of each source of a metric: d0 to d7."""
     return _assign(names, "d", DYNO_STYLES, {})
 
 

@@ -12,9 +12,11 @@ from app.rollup.addon_metrics import ADDON_METRICS
 from app.rollup.open_limits import DROPPED
 from app.rollup.open_metrics import SECTION_PREFIXES, known_metric
 from app.rollup.resolutions import HOUR_S, Resolution, align, align_up
+from app.rollup.rollup import Rollup
 from app.rollup.schema import Metric
 from app.storage.interface.rollups import RollupReader
 
+OPEN_SECTIONS = frozenset(SECTION_PREFIXES)
 LISTED_S = 24 * HOUR_S  # metrics that had data in this time are listed
 # Samples of add-ons that are metrics of the catalogue.
 _LISTED_SAMPLES = frozenset(
@@ -40,10 +42,15 @@ async def list_open_metrics(store: RollupReader, app: str, now_s: float) -> list
     Raises:
         StoreUnavailable, NewerVersion
     """
-    table = await scan(store, [app], listed_range(now_s), [], frozenset(SECTION_PREFIXES))
+    table = await scan(store, [app], listed_range(now_s), [], OPEN_SECTIONS)
+    return metrics_in(table.merged_rollup)
+
+
+def metrics_in(rollup: Rollup) -> list[OpenMetric]:
+    """The open metrics of a rollup that has OPEN_SECTIONS, by name and unit."""
     sources: dict[tuple[str, str], set[str]] = {}
     for section, prefix in SECTION_PREFIXES.items():
-        for _, name, unit, source in getattr(table.merged_rollup, section):
+        for _, name, unit, source in getattr(rollup, section):
             if name not in _LISTED_SAMPLES:
                 sources.setdefault((prefix + name, unit), set()).add(source)
     return [

@@ -19,6 +19,7 @@ from app.query.history import (
     slot_before,
 )
 from app.query.maintenance_events import maintenance_queries, read_maintenance
+from app.query.open_names import OPEN_SECTIONS, OpenMetric, metrics_in
 from app.query.planner import build_query
 from app.query.rates import mean_per_minute, rates_per_minute
 from app.query.selection import WHOLE_APP, Selection
@@ -32,7 +33,7 @@ from app.storage.interface.rollups import RollupReader
 from parsers.samples import labels_of
 
 _MS = 1000
-PAGE_SECTIONS = EVENT_SECTIONS | {"active_minutes"}
+PAGE_SECTIONS = EVENT_SECTIONS | OPEN_SECTIONS - {"addon_samples"} | {"active_minutes"}
 _ANY_RANGE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
 
 
@@ -93,6 +94,7 @@ class AppSnapshot:
 
     sources  the start of the last slot in which each source of the app was active, Unix seconds
     ledger   messages by result
+    open_metrics  the metrics that senders named and that have data
     """
 
     def __init__(
@@ -104,12 +106,14 @@ class AppSnapshot:
         sources: Mapping[str, int],
         events: Mapping[EventKey, int],
         ledger: dict[str, int],
+        open_metrics: Sequence[OpenMetric] = (),
     ) -> None:
         self.app = app
         self.time_range = time_range
         self.selection = selection
         self.sources = sources
         self.ledger = ledger
+        self.open_metrics = open_metrics
         self._events = events
         self._answers = answers
         self._series: dict[Question, list[Series]] = {}
@@ -222,7 +226,7 @@ async def read_snapshot(
 ) -> AppSnapshot:
     """Read an app once, to answer these questions.
 
-    Without `whole_sections`, sources, events and ledger are not read and stay empty.
+    Without `whole_sections`, sources, events, ledger and open metrics are not read and stay empty.
 
     Raises:
         QueryError, StoreUnavailable, NewerVersion
@@ -251,6 +255,7 @@ async def read_snapshot(
         {source: at_s for source, at_s in last_active_s.items() if at_s >= time_range.start},
         events,
         ledger,
+        metrics_in(table.merged_rollup),
     )
 
 

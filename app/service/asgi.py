@@ -64,6 +64,7 @@ from app.web.pages.alerts_page import AlertsPage
 from app.web.pages.api_reference import reference_router
 from app.web.pages.apps_page import AppsPage, NamePatterns
 from app.web.pages.assets import mount_assets
+from app.web.pages.custom_switch import CustomSwitchPage
 from app.web.pages.dashboard import Dashboard
 from app.web.pages.demo_data import DemoData
 from app.web.pages.error_pages import install_error_pages
@@ -190,7 +191,8 @@ def _page_routers(
     names = NamePatterns(settings.review_apps, environments)
     yield AppsPage(visible_store, tiers, pages, clock, verdicts, names).router
     yield AlertsPage(visible_store, store, pages, clock).router
-    yield Dashboard(visible_store, tiers, pages, clock, verdicts).router
+    yield Dashboard(visible_store, tiers, pages, clock, verdicts, service.access).router
+    yield CustomSwitchPage(visible_store, store, service.access, pages).router
     yield RemovalPage(removal, pages).router
     yield AddApps(service.drain_admin, pages).router
     if settings.local_mode:

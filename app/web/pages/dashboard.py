@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from app.access.access_copy import AccessCopy
 from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
 from app.dashboard.app_page import BASELINES, RANGES, AppView, build_app_view
@@ -38,9 +39,11 @@ class Dashboard:
         pages: Pages,
         clock: Callable[[], float],
         verdicts: VerdictReader,
+        access: AccessCopy,
     ) -> None:
         self._store = store
         self._verdicts = verdicts
+        self._access = access
         self._resolutions = resolutions
         self._page = pages.page
         self._clock = clock
@@ -82,6 +85,9 @@ class Dashboard:
             lane=draw_lane(groups, view.start_s, view.end_s),
             drawings=draw_charts(view, view.charts),
             addon_drawings=draw_charts(view, view.addon_charts),
+            custom_drawings=draw_charts(view, view.custom.charts),
+            language_drawings=draw_charts(view, view.language.charts),
+            is_custom=self._access.reads_marks(app),
             marks=marks,
             script_data=script_data(view, marks),
             has_charts=has_charts(),
