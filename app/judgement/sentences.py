@@ -137,8 +137,9 @@ def _slow(finding: Finding) -> Clause:
     value = _extreme(finding)
     if value is None:
         return Clause(lead, f"responses {_tense(finding, 'take', 'took')} longer than usual")
-    is_named = finding.process_type not in ("", "web")
-    subject = f"p95 of {finding.process_type}" if is_named else "p95"
+    subject = "p95 of answered requests"  # timeouts are among the failed ones
+    if finding.process_type not in ("", "web"):
+        subject += f" to {finding.process_type}"
     details = f"{subject} {_tense(finding, 'is', 'rose to')} {time_in_words(value)}"
     if finding.usual:
         usual = time_in_words(finding.usual)

@@ -18,7 +18,7 @@ from app.storage.interface.alerts import AlertChange, AlertTable
 from tests.support.processes import ServiceProcess
 
 APP = "shop-eu"
-SUMMARY = "Slow since a while: p95 is 3.1 s, 9.0 × the usual 340 ms."
+SUMMARY = "Slow since a while: p95 of answered requests is 3.1 s, 9.0 × the usual 340 ms."
 FIRED_AGO_S, RESOLVED_AGO_S = 2400, 1200
 FAILING = "Failing: 9 % of requests end with H12 (request timeout)."
 

@@ -35,8 +35,9 @@ FAILING = Finding("failing", "down", AT_S, code="H10", dynos=("web.1",), who="dy
         ),
         (
             "degraded",
-            "Slow since 22:50 UTC (9 min): p95 is 560 ms. Right after release v212.",
-            "Slow since 22:50 UTC (9 min): p95 is 560 ms",
+            "Slow since 22:50 UTC (9 min): p95 of answered requests is 560 ms. Right after "
+            "release v212.",
+            "Slow since 22:50 UTC (9 min): p95 of answered requests is 560 ms",
         ),
     ],
 )

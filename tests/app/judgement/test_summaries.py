@@ -144,7 +144,8 @@ INCIDENTS = {
     ),
     "responses take longer since a release": Scene(
         "degraded",
-        "Slow since 22:50 UTC (37 min): p95 is 560 ms, 2.3 × the usual 248 ms. One minute "
+        "Slow since 22:50 UTC (37 min): p95 of answered requests is 560 ms, 2.3 × the usual 248 "
+        "ms. One minute "
         "after release v212. Memory and load unchanged.",
         until("22:50", slow(560), slow(246)),
         (event("22:49:29", "release", "", "v212"), event("22:49:50", "up", "web.1")),

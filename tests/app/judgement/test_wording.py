@@ -89,15 +89,19 @@ GOLDEN = [
     ),
     (
         SLOW,
-        "Slow since 23:12 UTC (15 min): p95 is 560 ms, 2.3 × the usual 246 ms.",
-        "Was slow from 23:12 to 23:20 UTC (8 min): p95 rose to 560 ms, 2.3 × the usual 246 ms.",
+        "Slow since 23:12 UTC (15 min): p95 of answered requests is 560 ms, 2.3 × the usual 246 "
+        "ms.",
+        "Was slow from 23:12 to 23:20 UTC (8 min): p95 of answered requests rose to 560 ms, 2.3 "
+        "× the usual 246 ms.",
     ),
     (
         changed(SLOW, process_type="api", reason="new", value=30_124.0, who="dyno",
                 dynos=("api.1", "api.2"), worst=31_000.0),
-        "Slow since 23:12 UTC (15 min): p95 of api is 30.1 s, 122 × the 246 ms of the hour before "
+        "Slow since 23:12 UTC (15 min): p95 of answered requests to api is 30.1 s, 122 × the 246 "
+        "ms of the hour before "
         "(no usual value yet), mostly on api.1 and api.2.",
-        "Was slow from 23:12 to 23:20 UTC (8 min): p95 of api rose to 31 s, 126 × the 246 ms of "
+        "Was slow from 23:12 to 23:20 UTC (8 min): p95 of answered requests to api rose to 31 s, "
+        "126 × the 246 ms of "
         "the hour before (no usual value yet), mostly on api.1 and api.2.",
     ),
     (
@@ -296,7 +300,8 @@ def test_what_was_is_told_as_the_past() -> None:
 def test_a_second_problem_is_told_and_further_ones_are_counted() -> None:
     assert summarize("degraded", [FAILING, SLOW, R14], NOW) == (
         "Failing since 23:12 UTC (15 min): 9 % of requests end with H12 (request timeout), "
-        "106 so far. Also slow since 23:12 UTC (15 min): p95 is 560 ms, 2.3 × the usual 246 ms. "
+        "106 so far. Also slow since 23:12 UTC (15 min): p95 of answered requests is 560 ms, 2.3 "
+        "× the usual 246 ms. "
         "1 more problem."
     )
 
