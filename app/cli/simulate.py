@@ -33,7 +33,7 @@ from app.traffic.answer_check import (
     expected_totals,
 )
 from app.traffic.batch_sender import Target, parse_target
-from app.traffic.logplex_sender import AcknowledgedBatch, LogplexSender
+from app.traffic.logplex_sender import AcknowledgedBatch, DeliveryCounts, LogplexSender
 from app.traffic.simulated_app import SimulatedApp
 
 NAME = "demo"  # unlike that of any real app, so that figures of real apps stay as they are
@@ -235,9 +235,10 @@ class Stream:
         Lines are rejected with a wrong drain secret, say.
         """
         counts = self.sender.counts
-        is_delivered = counts.acknowledged_messages > 0 or not counts.offered_messages
         return (
-            is_delivered and not counts.rejected_messages and all(row.agrees for row in self.rows)
+            counts.acknowledged_messages > 0
+            and not counts.rejected_messages
+            and all(row.agrees for row in self.rows)
         )
 
     def _count(self, batch: AcknowledgedBatch) -> None:
@@ -381,6 +382,8 @@ def _stream_summary(stream: Stream, *, has_details: bool) -> Iterator[str]:
             f"{counts.rejected_messages:,} rejected, {counts.abandoned_messages:,} after the last "
             f"retry (last problem: {counts.last_problem})"
         )
+    if not counts.acknowledged_messages:
+        yield f"  nothing was acknowledged: {_reason(counts)}"
     if not stream.is_right and counts.unanswered_messages:
         yield (
             f"  {counts.unanswered_messages:,} lines were sent without getting an answer; "
@@ -392,6 +395,14 @@ def _stream_summary(stream: Stream, *, has_details: bool) -> Iterator[str]:
     for row in rows:
         sign = "✓" if row.agrees else f"✗ {row.answer_count - row.sent_count:+,}"
         yield f"  {row.name:26}{row.sent_count:>14,}{row.answer_count:>18,}  {sign}"
+
+
+def _reason(counts: DeliveryCounts) -> str:
+    """Why no line was acknowledged, and the fix."""
+    if not counts.offered_messages:
+        return "nothing was sent. Raise --duration or --rate."
+    problem = counts.last_problem or "no answer came in time"
+    return f"{problem}. Check that {command()} serve runs at this address and is reachable."
 
 
 def _dynos(text: str) -> int:

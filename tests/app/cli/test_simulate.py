@@ -293,9 +293,16 @@ def test_a_drain_that_accepts_nothing_makes_the_run_fail(port: int) -> None:
     (stream,) = simulate._streams(
         arguments("--duration", "1s"), Settings.from_environ({"PORT": str(port)})
     )
-    assert stream.is_right  # nothing was sent
-    stream.sender.counts.offered_messages = stream.sender.counts.abandoned_messages = 5
     assert not stream.is_right
+    summary = "\n".join(simulate._summary([stream], 0.0))
+    assert "nothing was acknowledged: nothing was sent. Raise --duration or --rate." in summary
+
+    counts = stream.sender.counts
+    counts.offered_messages = counts.abandoned_messages = 5
+    counts.last_problem = "the connection was refused"
+    assert not stream.is_right
+    summary = "\n".join(simulate._summary([stream], 0.0))
+    assert "nothing was acknowledged: the connection was refused. Check " in summary
 
 
 def test_a_wrong_answer_makes_the_run_fail(port: int, capsys: pytest.CaptureFixture[str]) -> None:
