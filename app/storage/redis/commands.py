@@ -155,7 +155,12 @@ _FIXES = (
     (r"BusyLoading|LOADING", "It is reading its data from disk: wait."),
     (r"MISCONF", "It cannot write to its disk: free some space there and check its log."),
     (r"NotReplicated", "Start its replicas, or lower DYNOMETER_REDIS_REPLICAS."),
-    (r"NOREPLICAS", "It has fewer replicas than min-replicas-to-write: start them."),
+    (
+        r"NOREPLICAS",
+        "It takes no writes now. The store of 'dynometer serve' has no replicas: it is saving its "
+        "data again because its files were deleted, so wait. Of any other Redis, start the "
+        "replicas that its min-replicas-to-write asks for.",
+    ),
     (
         r"[Aa]uthenticat|username-password|NoPermission|NOAUTH|WRONGPASS|NOPERM",
         "Check the user and password in REDIS_URL.",
