@@ -5,7 +5,7 @@ An interval is usually a minute. Of the past, it may be 10 minutes or an hour.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from app.rollup.events import EventKey
@@ -78,6 +78,11 @@ class Interval(NamedTuple):
     def is_heard(self) -> bool:
         """Whether any line came, a readable one or not."""
         return bool(self.messages or self.unparsed or self.counted)
+
+    @property
+    def dyno_names(self) -> Collection[str]:
+        """The names of its dynos."""
+        return self.dynos
 
     @property
     def end_s(self) -> int:

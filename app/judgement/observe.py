@@ -8,17 +8,18 @@ many 503s as it has such codes. H18 needs none of it: if the client broke off, i
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from app.judgement.facts import DynoFacts, Interval, TypeFacts
 from app.rollup.accelerated import FastRollup, to_python
 from app.rollup.events import EventKey
-from app.rollup.rollup import Rollup
-from app.rollup.schema import CORE_GAUGES, OTHER, SERVICE_OK
+from app.rollup.rollup import Rollup, rows_in_total
+from app.rollup.schema import CORE_GAUGES, OTHER, SECTION, SERVICE_OK
 from app.rollup.statuses import MAINTENANCE_STATUS, SWITCHING_PROTOCOLS, is_failed
 from parsers.error_codes import MAINTENANCE_CODE
 from parsers.samples import labels_of
 
+ROWS_MAX = 1_024  # of an interval, by source and code, or by source and exit status
 CLIENT_503_CODES = ("H26", "H32")  # bad requests that the router answers with 503 by itself
 
 _MEMORY_RATIO = CORE_GAUGES["memory_quota_used_ratio"]
@@ -52,10 +53,27 @@ def observe_interval(rollup: FastRollup | Rollup, start_s: int, length_s: int = 
         ),
         types=_observe_types(counts, requests),
         dynos=_observe_dynos(counts, requests),
-        codes=counts.errors,
-        exits=counts.exits,
+        codes=_bound_rows("errors", counts.errors),
+        exits=_bound_rows("exits", counts.exits),
         events=_events_within(counts, start_s, start_s + length_s),
     )
+
+
+_Second = TypeVar("_Second", str, int)
+
+
+def _bound_rows(
+    section: str, rows: dict[tuple[str, _Second], int]
+) -> dict[tuple[str, _Second], int]:
+    """The rows of a section; those of many dynos by process type, or for the app as a whole.
+
+    A window keeps many intervals, and ROWS_MAX dynos with errors are a matter of all.
+    """
+    if len(rows) > ROWS_MAX:
+        rows = rows_in_total(SECTION[section], rows)
+    if len(rows) > ROWS_MAX:
+        rows = SECTION[section].rename(rows, {"source": lambda _: ""})
+    return rows
 
 
 class _Counts(NamedTuple):

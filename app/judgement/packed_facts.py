@@ -19,7 +19,8 @@ from app.judgement.facts import DynoFacts, Interval, TypeFacts
 from app.rollup.sketch import Bins
 
 _UNPACKED_MAX = 160  # intervals kept unpacked: those of one app, which detectors ask repeatedly
-_NAMES_MAX = 4096  # sets of dynos that intervals share
+_SHARED_MAX = 4096  # sets of dynos that intervals share
+_SMALL_NAMES = 256  # of a set; larger ones are few
 _LEVEL, _WINDOW_BITS, _MEMORY_LEVEL = 6, -12, 4  # of DEFLATE without a header, for some 1,000 bytes
 _MILLION, _HUNDRED = 1_000_000, 100  # the parts of ratios and loads (app.rollup.schema)
 _EXACT_MAX = 2**53  # whole numbers that a float tells apart, and that MessagePack can hold
@@ -92,6 +93,11 @@ class _PackedInterval(Interval):
     @property
     def exits(self) -> Mapping[tuple[str, int], int]:
         return self._facts.exits
+
+    @property
+    def dyno_names(self) -> tuple[str, ...]:
+        names: Any = self[8]
+        return cast(tuple[str, ...], names)
 
     @property
     def is_heard(self) -> bool:
@@ -210,6 +216,15 @@ def _lengthen(form: int | float | None, parts: int) -> float | None:
     return form / parts if isinstance(form, int) else form
 
 
-@lru_cache(maxsize=_NAMES_MAX)
 def _share(names: tuple[str, ...]) -> tuple[str, ...]:
+    return _share_small(names) if len(names) <= _SMALL_NAMES else _share_large(names)
+
+
+@lru_cache(maxsize=_SHARED_MAX)
+def _share_small(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
+
+
+@lru_cache(maxsize=_SHARED_MAX // _SMALL_NAMES)
+def _share_large(names: tuple[str, ...]) -> tuple[str, ...]:
     return names

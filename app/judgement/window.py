@@ -14,12 +14,17 @@ from app.judgement.packed_facts import pack_interval
 from app.judgement.verdict import Finding, State
 from app.rollup.events import EventKey
 from app.rollup.resolutions import MINUTE_S
+from parsers.samples import APP_EVENTS
 
 HISTORY_S = 2 * 3600  # so far back detectors look: a judge that continues another knows as much
 # A judge that continues another one is shown as much: beyond HISTORY_S, the restarts that excuse
 # the first minutes of it.
 WINDOW_S = HISTORY_S + 10 * 60
 COARSE_WINDOW_S = 3 * 3600  # of intervals of 10 minutes and hours: they are few
+# Of a window. Only a hostile app has more: new dynos in each minute, or events in each second. Some
+# detectors compare all with all.
+DYNOS_MAX = 2_048  # as many as an interval has
+EVENTS_MAX = 2_048  # five deploys of 100 dynos
 
 
 class Symptom(msgspec.Struct, frozen=True):
@@ -52,7 +57,8 @@ class Symptom(msgspec.Struct, frozen=True):
 class Window:
     """The intervals of the last WINDOW_S, without gaps, and the findings that are open.
 
-    All but the latest are packed.
+    All but the latest are packed. Dynos over DYNOS_MAX, and events of dynos over EVENTS_MAX, are
+    left out.
 
     profile    the app
     findings   those known before the last interval: open, or ended within the window
@@ -82,6 +88,7 @@ class Window:
                 start_s = interval.start_s - WINDOW_S
             length_s = min(interval.length_s, interval.start_s - start_s)
             self._append(Interval(start_s, length_s))
+        interval = self._bound(interval)
         if self._intervals:
             self._intervals[-1] = pack_interval(self._intervals[-1])
         self._append(interval)
@@ -91,6 +98,34 @@ class Window:
         while self._intervals[0].end_s <= interval.end_s - _kept_s(self._intervals[0]):
             self.excused_s.discard(self._starts_s.pop(0))
             del self._intervals[0]
+
+    def _bound(self, interval: Interval) -> Interval:
+        """Leave out the dynos and events that are too many for the window."""
+        return self._bound_events(self._bound_dynos(interval))
+
+    def _bound_dynos(self, interval: Interval) -> Interval:
+        """Leave out dynos that no earlier interval has, beyond DYNOS_MAX."""
+        dynos = interval.dynos
+        names = [earlier.dyno_names for earlier in self._intervals]
+        if not dynos or sum(map(len, names)) + len(dynos) <= DYNOS_MAX:
+            return interval
+        earlier_names = set[str]().union(*names)
+        new_names = sorted(dynos.keys() - earlier_names)
+        surplus = {*new_names[max(DYNOS_MAX - len(earlier_names), 0) :]}
+        if not surplus:
+            return interval
+        return interval._replace(
+            dynos={name: facts for name, facts in dynos.items() if name not in surplus}
+        )
+
+    def _bound_events(self, interval: Interval) -> Interval:
+        """Leave out events of dynos, beyond EVENTS_MAX."""
+        if not interval.events:
+            return interval
+        events_max = EVENTS_MAX - sum(len(earlier.events) for earlier in self._intervals)
+        if len(interval.events) <= events_max:
+            return interval
+        return interval._replace(events=_first_events(interval.events, events_max))
 
     def _append(self, interval: Interval) -> None:
         self._intervals.append(interval)
@@ -187,6 +222,13 @@ class Window:
             for event in interval.events
             if event.at_ms >= start_s * 1000
         )
+
+
+def _first_events(events: Sequence[EventKey], count_max: int) -> tuple[EventKey, ...]:
+    """Those of the app, and of dynos as many as there is space for."""
+    of_app = [event for event in events if event.kind in APP_EVENTS]
+    of_dynos = [event for event in events if event.kind not in APP_EVENTS]
+    return tuple(sorted(of_app + of_dynos[: max(count_max - len(of_app), 0)]))
 
 
 def _kept_s(interval: Interval) -> int:

@@ -107,13 +107,13 @@ def _crashes(events: Sequence[EventKey], now_s: int) -> Crashes | None:
     run = [crashes[-1]]
     for event in reversed(crashes[:-1]):
         later = run[-1]
-        has_recovered = any(
+        is_far = later.at_ms - event.at_ms > LOOP_S * _MS  # rarely: an app may crash all the time
+        if is_far and any(
             state.kind == "up"
             and state.source == event.source
             and event.at_ms < state.at_ms < later.at_ms - _STABLE_S * _MS
             for state in events
-        )
-        if later.at_ms - event.at_ms > LOOP_S * _MS and has_recovered:
+        ):
             break
         run.append(event)
     last = {event.source: event for event in events}
@@ -134,10 +134,11 @@ def _symptom(
     if finding:
         first_ms = window.last.start_s * _MS
         count = finding.count + sum(event.at_ms >= first_ms for event in crashes.events)
+    dynos = set(crashes.dynos)
     has_run = any(
         event.kind == "up" and event.at_ms >= crashes.events[0].at_ms
         for event in events
-        if event.source in crashes.dynos
+        if event.source in dynos
     )
     reason = "crashed" if count < CRASHES_MIN else "" if has_run else "start"
     return Symptom(

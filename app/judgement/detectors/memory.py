@@ -266,15 +266,21 @@ def _has_risen(window: Window, dyno: str, ratio: float) -> bool:
 
 def boot_time_s(window: Window, dyno: str) -> int:
     """When a dyno last started, Unix seconds; 0 if that was before the window."""
-    events = window.events_since(window.end_s - HISTORY_S)
-    return max(
-        (
-            event.at_ms // 1000
-            for event in events
-            if event.source == dyno and event.kind in ("up", "restart")
-        ),
-        default=0,
-    )
+    key = "boot times"
+    answer: tuple[int, dict[str, int]] | None = window.memory.get(key)
+    if answer is None or answer[0] != window.end_s:  # asked for each dyno
+        answer = window.end_s, _boot_times_s(window)
+        window.memory[key] = answer
+    return answer[1].get(dyno, 0)
+
+
+def _boot_times_s(window: Window) -> dict[str, int]:
+    """When each dyno last started."""
+    return {
+        event.source: event.at_ms // 1000
+        for event in window.events_since(window.end_s - HISTORY_S)
+        if event.kind in ("up", "restart")
+    }
 
 
 def _points(window: Window, dyno: str, start_s: int) -> list[tuple[float, float]]:

@@ -7,8 +7,9 @@ requests fail.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from app.judgement.facts import Interval, Usual
@@ -76,16 +77,8 @@ def _excuses(window: Window, events: Sequence[EventKey]) -> list[Excuse]:
     """The restarts of the last minutes, the first one first."""
     if not events:
         return []
-    ups_s = [
-        event.at_ms // _MS
-        for event in events
-        if event.kind == "up" and labels_of(event.source)[0] == WEB
-    ]
-    begins_s = [
-        event.at_ms // _MS
-        for event in events
-        if event.kind in ("restart", "stop", "down") and labels_of(event.source)[0] == WEB
-    ]
+    ups_s = _times_s(events, {"up"})
+    begins_s = _times_s(events, {"restart", "stop", "down"})
     is_rolling = _is_rolling(window, events)
     excuses = []
     for event in events:
@@ -94,13 +87,29 @@ def _excuses(window: Window, events: Sequence[EventKey]) -> list[Excuse]:
             excuses.append(Excuse(start_s, start_s + WAKE_S, event))
         elif _begins_restart(event) or (is_rolling and _is_restart(event)):
             end_s = start_s + RESTART_MAX_S
-            last_up_s = max((up_s for up_s in ups_s if start_s <= up_s < end_s), default=0)
+            last_up_s = _last_within(ups_s, start_s, end_s)
             if last_up_s:
                 end_s = min(last_up_s + SETTLED_S, end_s)
-            elif not any(start_s <= begin_s < start_s + BEGIN_MAX_S for begin_s in begins_s):
+            elif not _last_within(begins_s, start_s, start_s + BEGIN_MAX_S):
                 end_s = start_s + BEGIN_MAX_S
             excuses.append(Excuse(start_s, end_s, event))
     return excuses
+
+
+def _times_s(events: Iterable[EventKey], kinds: Collection[str]) -> list[int]:
+    """When events of these kinds happened to web dynos, in order of time."""
+    return sorted(
+        event.at_ms // _MS
+        for event in events
+        if event.kind in kinds and labels_of(event.source)[0] == WEB
+    )
+
+
+def _last_within(times_s: Sequence[int], start_s: int, end_s: int) -> int:
+    """The last of the times in [start_s, end_s); 0 if there is none."""
+    position = bisect_left(times_s, end_s)
+    last_s = times_s[position - 1] if position else 0
+    return last_s if last_s >= start_s else 0
 
 
 def _begins_restart(event: EventKey) -> bool:
