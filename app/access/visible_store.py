@@ -11,7 +11,7 @@ from app.access.rejected_logins import REJECTED_LOGINS_PREFIX
 from app.storage.interface.alerts import TABLES_OF_APPS, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import Slot
-from app.storage.interface.rollups import Contents
+from app.storage.interface.rollups import Contents, Part
 from app.storage.interface.store import Reader
 from app.support.globs import matches_glob
 
@@ -43,6 +43,17 @@ class VisibleStore:
         visible = [request for request in requests if allows(request[0])]
         contents = iter(await self._store.read_many(visible))
         return [next(contents) if allows(app) else Contents([], {}) for app, _ in requests]
+
+    async def read_parts(
+        self, requests: Sequence[tuple[str, Sequence[Slot]]], bytes_max: int
+    ) -> list[Part]:
+        allows = current_permissions.get().allows
+        visible = [request for request in requests if allows(request[0])]
+        parts = iter(await self._store.read_parts(visible, bytes_max))
+        return [
+            next(parts) if allows(app) else Part(Contents([], {}), len(slots))
+            for app, slots in requests
+        ]
 
     async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         allows = current_permissions.get().allows

@@ -50,6 +50,7 @@ from app.query.rates import SETTLED_AFTER_S
 from app.query.table import QueryRange
 from app.rollup.codec import PackError
 from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import Slot
@@ -59,7 +60,7 @@ from app.storage.interface.rollups import Contents, RollupReader
 from app.storage.interface.status import StatusStore
 from app.verdicts.app_judges import AppJudge, AppJudges, StoredState
 from app.verdicts.fleet import Fleet, find_fleet
-from app.verdicts.interval_reader import interval_of
+from app.verdicts.interval_reader import observe
 from app.verdicts.spooling import SPOOLING
 from app.verdicts.verdict_record import (
     VerdictRecord,
@@ -107,6 +108,7 @@ class AlertWorker:
         spool_since_s: Callable[[], int],
         directory: Path,
         review_apps: Sequence[str] = (),
+        limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
         """
         Args:
@@ -118,6 +120,7 @@ class AlertWorker:
             spool_since_s: returns since when lines wait on this machine's disk; 0 if none do.
             directory: holds the record of notified channels while the store is unavailable.
             review_apps: glob patterns of apps that come and go with a pull request.
+            limits: the limits on names in a minute.
         """
         self._store = store
         self._minutes = tiers[0]
@@ -126,8 +129,9 @@ class AlertWorker:
         self._name = f"{socket.gethostname()}-{name}"
         self._spool_since_s = spool_since_s
         self._lease = Lease(store)
-        self._evaluator = Evaluator(store, tiers[0])
-        self._judges = AppJudges(store, tiers, review_apps)
+        self._limits = limits
+        self._evaluator = Evaluator(store, tiers[0], limits)
+        self._judges = AppJudges(store, tiers, review_apps, limits=limits)
         sender = ChannelSender(clock)
         self._outbox = Outbox(store, self._lease, sender, clock, url)
         self._outage_notifier = StoreOutageNotifier(
@@ -404,20 +408,21 @@ class AlertWorker:
             apps = reachable[first : first + APPS_PER_READ]
             contents = await self._store.read_many([(app, [slot]) for app in apps])
             for app, content in zip(apps, contents, strict=True):
-                self._preview_app(results, app, judges[app], content, until_s)
+                await self._preview_app(results, app, judges[app], content, until_s)
                 await asyncio.sleep(0)
         if any(map(is_urgent, results.verdicts.values())) and self._config.is_active:
             await self._alert_early(results, until_s, now_s)
         await self._commit(results, now_s)
 
-    def _preview_app(
+    async def _preview_app(
         self, results: Round, app: str, judge: AppJudge, contents: Contents, until_s: int
     ) -> None:
         minute_s = until_s - MINUTE_S
         time_range = QueryRange(minute_s, until_s, MINUTE_S, self._minutes)
         try:
             packed_rollups = [data for _, data in list_packed(contents, time_range)]
-            verdict = judge.preview(interval_of(packed_rollups, minute_s))
+            interval = await observe(packed_rollups, minute_s, limits=self._limits)
+            verdict = judge.preview(interval)
         except PackError as error:
             self._log_once(f"{app} cannot be judged: {error}", error)
             return

@@ -33,11 +33,12 @@ from app.alerting.wording import dyno_in_words
 from app.judgement.verdict import Verdict
 from app.query.rates import SETTLED_AFTER_S
 from app.rollup.resolutions import MINUTE_S, Resolution
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.verdicts.app_judges import AppJudge
-from app.verdicts.interval_reader import interval_of
+from app.verdicts.interval_reader import observe
 
 CATCH_UP_MINUTES = 120  # older minutes are skipped: their problems no longer deserve an alert
 LATE_S = 180  # a minute evaluated this long after its end is late: we or the store were down
@@ -65,9 +66,15 @@ class Evaluation(NamedTuple):
 class Evaluator:
     """Reads rollups and evaluates rules; writes nothing."""
 
-    def __init__(self, store: RollupReader, minutes: Resolution) -> None:
+    def __init__(
+        self,
+        store: RollupReader,
+        minutes: Resolution,
+        limits: CardinalityLimits = DEFAULT_LIMITS,
+    ) -> None:
         self._store = store
         self._minutes = minutes
+        self._limits = limits
         self._last_week = LastWeek(store)
 
     async def evaluate(
@@ -101,7 +108,7 @@ class Evaluator:
         start = max(alerts.evaluated_s, earliest)
         skipped_range = TimeRange(alerts.evaluated_s, start)
         first = min(start, judge.judged_until_s) if judge else start
-        inputs = await read_inputs(self._store, seen_app, queries, first, until_s, self._minutes)
+        inputs = await self._read_inputs(seen_app, queries, first, until_s)
         transitions: list[Transition] = []
         late_end, lines_lost = start, 0
         for end_s in range(first + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
@@ -110,7 +117,7 @@ class Evaluator:
             verdict = await self._judge(judge, inputs, end_s, is_late=is_late)
             if end_s <= start:
                 continue
-            minute = inputs.minute(end_s)
+            minute = await inputs.minute(end_s)
             late_end = end_s if is_late else late_end
             lines_lost += minute.lines_lost
             alerts = record_activity(alerts, _minute_activity(minute, is_late=is_late))
@@ -135,9 +142,16 @@ class Evaluator:
             StoreUnavailable, PackError
         """
         first = judge.judged_until_s
-        inputs = await read_inputs(self._store, seen_app, NO_RULES, first, until_s, self._minutes)
+        inputs = await self._read_inputs(seen_app, NO_RULES, first, until_s)
         for end_s in range(first + MINUTE_S, until_s + MINUTE_S, MINUTE_S):
             await self._judge(judge, inputs, end_s, is_late=False)
+
+    async def _read_inputs(
+        self, seen_app: SeenApp, queries: RuleQueries, start_s: int, until_s: int
+    ) -> RuleInputs:
+        return await read_inputs(
+            self._store, seen_app, queries, start_s, until_s, self._minutes, self._limits
+        )
 
     async def _judge(
         self, judge: AppJudge | None, inputs: RuleInputs, end_s: int, *, is_late: bool
@@ -146,7 +160,7 @@ class Evaluator:
         if judge is None or minute_s < judge.judged_until_s:
             return judge.verdict if judge and end_s == judge.judged_until_s else None
         await judge.prepare(minute_s)
-        interval = interval_of(inputs.packed(minute_s), minute_s)
+        interval = await observe(inputs.packed(minute_s), minute_s, limits=self._limits)
         if is_late and not interval.is_heard:  # a lack of lines may be our own outage
             interval = interval._replace(is_complete=False)
         return judge.advance(interval)
@@ -177,10 +191,10 @@ class Evaluator:
         app = seen_app.app
         if minute.has_lines:
             await self._last_week.load(app, queries, minute.end_s - MINUTE_S, inputs.first_s)
-            results.update(self._judge_metric_rules(app, queries, inputs, minute))
+            results.update(await self._judge_metric_rules(app, queries, inputs, minute))
         return results
 
-    def _judge_metric_rules(
+    async def _judge_metric_rules(
         self, app: str, queries: RuleQueries, inputs: RuleInputs, minute: Minute
     ) -> dict[str, dict[str, MinuteResult]]:
         results: dict[str, dict[str, MinuteResult]] = {}
@@ -196,7 +210,7 @@ class Evaluator:
                 if result.comparison is Comparison.BREACH:
                     breaches.append((query, key))
                 results.setdefault(rule.name, {})[key] = result
-        all_details = inputs.details(breaches, minute)
+        all_details = await inputs.details(breaches, minute)
         for (query, key), details in zip(breaches, all_details, strict=True):
             rule_results, parts = results[query.rule.name], details.get("parts", {})
             by_dyno = {dyno: value for dyno, value in details.get("dynos", {}).items() if dyno}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.alerting.conditions import (
@@ -13,16 +13,27 @@ from app.alerting.conditions import (
 )
 from app.alerting.notification import CHANGES_BEFORE_S
 from app.alerting.rule import Rule
-from app.query.engine import PackedRollup, build_series, list_packed, scan, scan_packed, slots_of
+from app.query.engine import (
+    build_series,
+    list_packed,
+    read_in_parts,
+    scan,
+    scan_packed,
+    scan_packed_yielding,
+)
 from app.query.history import read_events
 from app.query.stats import Stat, Value
 from app.query.table import MESSAGES, Query, QueryCells, QueryRange
+from app.query.table_fill import PackedRollup
+from app.rollup.bounded_merge import condense
 from app.rollup.events import EventKey
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution, align_up
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.rollup.schema import METRICS
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, Slot
 from app.storage.interface.rollups import RollupReader
+from app.support.aio import run_in_steps
 
 _TOTAL = Slot("total", 0)
 _HOURS = Resolution("1h", HOUR_S, 0)
@@ -107,21 +118,19 @@ class RuleInputs:
         app: SeenApp,
         queries: RuleQueries,
         minutes: Resolution,
-        packed_rollups: Iterable[PackedRollup],
+        packed_by_minute: Mapping[int, Sequence[bytes]],
     ) -> None:
         self._app = app.app
         self.first_s = app.first_seen_s
         self._queries = queries
         self._minutes = minutes
-        self._packed_by_minute: dict[int, list[bytes]] = {}
-        for start, data in packed_rollups:
-            self._packed_by_minute.setdefault(start, []).append(data)
+        self._packed_by_minute = packed_by_minute
 
-    def packed(self, minute_s: int) -> list[bytes]:
+    def packed(self, minute_s: int) -> Sequence[bytes]:
         """The packed rollups of the minute that begins at `minute_s`."""
-        return self._packed_by_minute.get(minute_s, [])
+        return self._packed_by_minute.get(minute_s, ())
 
-    def minute(self, end_s: int) -> Minute:
+    async def minute(self, end_s: int) -> Minute:
         """Scan what the rules look at in the minute that ends at `end_s`.
 
         Raises:
@@ -134,7 +143,7 @@ class RuleInputs:
         time_range = QueryRange(start, end_s, MINUTE_S, self._minutes)
         planned = self._queries.plan(end_s, self._minutes, self.first_s)
         common = [_REQUESTS.over(time_range), _LOST.over(time_range)]
-        table = scan_packed(
+        table = await scan_packed_yielding(
             self._app,
             self._window(time_range),
             [*common, *(query for rule_queries in planned for query in rule_queries)],
@@ -162,7 +171,7 @@ class RuleInputs:
             [[next(remaining) for _ in rule_queries] for rule_queries in planned],
         )
 
-    def details(
+    async def details(
         self, breaches: Sequence[tuple[RuleQuery, str]], minute: Minute
     ) -> list[dict[str, dict[str, float]]]:
         """The details that notifications add about rules broken for a value of their label.
@@ -181,7 +190,7 @@ class RuleInputs:
         ]
         start = end_s - self._queries.over_minutes * MINUTE_S
         window = self._window(QueryRange(start, end_s, MINUTE_S, self._minutes))
-        table = scan_packed(
+        table = await scan_packed_yielding(
             self._app, window, [query for plan in planned for query in plan.values()]
         )
         remaining = iter(table.results())
@@ -220,16 +229,25 @@ async def read_inputs(
     start: int,
     end: int,
     minutes: Resolution,
+    limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> RuleInputs:
     """Read the minutes in [start, end), and the earlier ones that the rules look back on.
 
+    `limits`: the limits on names in a minute; what exceeds them does not stay in memory.
+
     Raises:
-        StoreUnavailable
+        StoreUnavailable, PackError
     """
     first = start - (queries.over_minutes - 1) * MINUTE_S
+    packed_by_minute: dict[int, list[bytes]] = {}
     time_range = QueryRange(first, end, MINUTE_S, minutes)
-    contents = await store.read(app.app, slots_of(time_range))
-    return RuleInputs(app, queries, minutes, list(list_packed(contents, time_range)))
+    async for part, contents in read_in_parts(store, app.app, time_range):
+        rollups_by_minute: dict[int, list[bytes]] = {}
+        for minute_s, data in list_packed(contents, part):
+            rollups_by_minute.setdefault(minute_s, []).append(data)
+        for minute_s, rollups in rollups_by_minute.items():
+            packed_by_minute[minute_s] = await run_in_steps(condense(rollups, limits))
+    return RuleInputs(app, queries, minutes, packed_by_minute)
 
 
 async def read_activity(

@@ -69,7 +69,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         if unmatched := _unmatched(arguments.apps, seen_apps):
             print_err(f"{', '.join(unmatched)}: no such app. List them: {command()} apps list")
             return 2
-        reader = VerdictReader(store, build_tiers(settings), settings.review_apps)
+        reader = VerdictReader(store, build_tiers(settings), settings.review_apps, settings.limits)
         verdicts = worst_first((await reader.current(seen_apps, time.time())).values())
     fleet = find_fleet(verdicts)  # of all apps, whichever are asked for
     verdicts = [verdict for verdict in verdicts if _is_selected(verdict.app, arguments.apps)]

@@ -16,8 +16,9 @@
 # the fold changes nothing. For this reason any number of workers can fold the same app without a
 # lock: the loser of a race reads the inbox again and continues with the rest.
 #
-# A fold blocks the store, so it takes at most BATCHES_MAX elements. Larger inboxes are folded in
-# several steps, and several apps share one round trip.
+# A fold blocks the store, and this process holds what it reads. So it takes at most BATCHES_MAX
+# elements and about BYTES_MAX bytes of an app. Larger inboxes are folded in several steps, and
+# several apps share one round trip.
 #
 # Each fold pushes an element to every slot that it touches. A reader merges the elements of a slot,
 # so slots are compacted: the oldest elements are replaced by their merge, with the same proof by
@@ -37,7 +38,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from app.folding.merge import (
     MARGIN_S,
@@ -49,7 +50,8 @@ from app.folding.merge import (
     merge_one_by_one,
     slot_writes,
 )
-from app.rollup.accelerated import merge_rollups, pack
+from app.rollup.accelerated import pack
+from app.rollup.bounded_merge import merge_in_steps
 from app.rollup.codec import PackError
 from app.rollup.resolutions import MINUTE_S, Resolution, align
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
@@ -58,10 +60,12 @@ from app.storage.interface.elements import KIND_ROLLUP, TOTAL, UNREADABLE, Slot,
 from app.storage.interface.errors import StoreError
 from app.storage.interface.folding import BacklogReader, Compaction, Fold, FoldStore, SlotWrite
 from app.storage.interface.status import StatusStore
+from app.support.aio import run_in_steps
 
 log = logging.getLogger(__name__)
 
 BATCHES_MAX = 256  # a fold of this size blocks Redis for about half a millisecond
+BYTES_MAX = 4 * 2**20  # of the batches of an app in a fold, and of the slots compacted together
 APPS_PER_CALL = 16  # are read, and folded, in one round trip
 SLOTS_PER_CALL = 32
 SMALL_INBOX = 8  # readers hardly notice fewer elements
@@ -77,6 +81,13 @@ FOLD_HEARTBEAT_PREFIX = "fold:"  # of the names of status records of fold worker
 
 class FoldWorkerStore(FoldStore, BacklogReader, AppRegistry, StatusStore, Protocol):
     """What a fold worker needs of the store."""
+
+
+class _OpenSlot(NamedTuple):
+    """The number of elements of a slot, and about how many bytes they have."""
+
+    length: int
+    bytes: int
 
 
 class FoldWorker:
@@ -123,8 +134,10 @@ class FoldWorker:
         self._due_s: dict[str, float] = {}  # app -> monotonic time of the next fold
         self._small_folds: dict[str, int] = {}  # app -> consecutive folds of a small inbox
         self._has_swept = False
-        # Slots that this worker wrote and that are not compacted yet -> number of elements.
-        self._open_slots: dict[tuple[str, Slot], int] = {}
+        # Of apps with large batches, as hostile ones have: the length of a large inbox.
+        self._large_lengths: dict[str, int] = {}
+        # Slots that this worker wrote and that are not compacted yet.
+        self._open_slots: dict[tuple[str, Slot], _OpenSlot] = {}
         self._wake = asyncio.Event()
         self.folded_batches = 0
         self.failures = 0
@@ -147,7 +160,7 @@ class FoldWorker:
                 self._small_folds.pop(app, None)
             is_quiet = self._small_folds.get(app, 0) >= QUIET_AFTER_FOLDS
             due_s = now_s + QUIET_FACTOR * self._interval_s if is_quiet else soon_s
-            if length >= self._batches:
+            if length >= self._large_lengths.get(app, self._batches):
                 self._due_s[app] = now_s
                 self._wake.set()
             elif app not in self._due_s or due_s < self._due_s[app]:
@@ -237,8 +250,11 @@ class FoldWorker:
         merges: dict[str, FoldedBatches] = {}
         remaining: list[str] = []
         element_count = 0
-        for app, elements in (await self._store.read_inboxes(apps, BATCHES_MAX)).items():
-            if len(elements) == BATCHES_MAX:
+        inboxes = await self._store.read_inboxes(apps, BATCHES_MAX, BYTES_MAX)
+        for app, elements in inboxes.items():
+            size = sum(map(len, elements))
+            self._note_batch_size(app, size // len(elements))
+            if len(elements) == BATCHES_MAX or size >= BYTES_MAX:
                 remaining.append(app)
             elif len(elements) < SMALL_INBOX:
                 self._small_folds[app] = self._small_folds.get(app, 0) + 1
@@ -259,19 +275,27 @@ class FoldWorker:
         for app, lengths in (await self._store.fold_all(folds)).items():
             if lengths is not None:
                 count += len(merges[app].elements)
-                await self._record_fold(app, merges[app], lengths)
+                await self._record_fold(app, merges[app], folds[app], lengths)
             elif app not in remaining:  # another worker was faster: read the rest of the inbox
                 remaining.append(app)
         return remaining, count
+
+    def _note_batch_size(self, app: str, batch_bytes: int) -> None:
+        """Fold an inbox sooner if so large batches make it large."""
+        length = max(1, BYTES_MAX // batch_bytes)
+        if length < self._batches:
+            self._large_lengths[app] = length
+        else:
+            self._large_lengths.pop(app, None)
 
     async def _merge(self, elements: Sequence[bytes]) -> tuple[FoldedBatches, list[SlotWrite]]:
         """Merge elements of one app; return the merge and the writes that a fold needs."""
         now_s = self._clock()
         try:
-            merge = await merge_fast(elements)
+            merge = await merge_fast(elements, self._limits)
             return merge, await slot_writes(merge, self._resolutions, now_s, self._limits)
         except PackError:
-            merge = await merge_one_by_one(elements)
+            merge = await merge_one_by_one(elements, self._limits)
             return merge, await slot_writes(merge, self._resolutions, now_s, self._limits)
 
     def _changed_hours(self, writes: Sequence[SlotWrite]) -> Sequence[int]:
@@ -280,15 +304,18 @@ class FoldWorker:
         hours = self._resolutions[-1].name
         return [write.slot.start for write in writes if write.slot.resolution == hours]
 
-    async def _record_fold(self, app: str, merge: FoldedBatches, lengths: dict[Slot, int]) -> None:
+    async def _record_fold(
+        self, app: str, merge: FoldedBatches, fold: Fold, lengths: dict[Slot, int]
+    ) -> None:
         self.folded_batches += len(merge.elements)
         self.unreadable += len(merge.unreadable)
         if merge.unreadable:
             log.error("%s: %d damaged batches set aside", app, len(merge.unreadable))
+        sizes = {write.slot: len(write.element) for write in fold.writes}
         for slot, length in lengths.items():
             if slot == UNREADABLE:
                 continue
-            self._open_slots[app, slot] = length
+            self._open_slots[app, slot] = _OpenSlot(length, length * sizes[slot])
             if length >= COMPACT_AT_LENGTH:
                 del self._open_slots[app, slot]
                 await self._compact([(app, slot)])
@@ -302,28 +329,37 @@ class FoldWorker:
             for app, slot in self._open_slots
             if slot != TOTAL and slot.start + seconds[slot.resolution] + CLOSED_AFTER_S <= now
         ]
-        await self._compact([key for key in closed_slots if self._open_slots.pop(key) > 1])
+        chunk: list[tuple[str, Slot]] = []
+        size = 0
+        for key in closed_slots:
+            open_slot = self._open_slots.pop(key)
+            if open_slot.length > 1:
+                chunk.append(key)
+                size += open_slot.bytes
+            if len(chunk) == SLOTS_PER_CALL or size >= BYTES_MAX:
+                await self._compact(chunk)
+                chunk, size = [], 0
+        await self._compact(chunk)
 
     async def _compact(self, slots: Sequence[tuple[str, Slot]]) -> None:
         """Replace the elements of each of these slots by their merge."""
-        for first in range(0, len(slots), SLOTS_PER_CALL):
-            chunk = slots[first : first + SLOTS_PER_CALL]
-            compactions = []
-            contents = await self._store.read_slots(chunk)
-            for (app, slot), elements in zip(chunk, contents, strict=True):
-                try:
-                    rollup = merge_rollups(map(data_of, elements))
-                except PackError as error:
-                    self._record_failure(error, app)
-                    continue
-                if len(elements) > 1:
-                    if slot == TOTAL:
-                        # An older worker keeps the dynos of sections that it does not know.
-                        rollup = rollup.without_dynos()
-                    element = new_element(KIND_ROLLUP, pack(rollup, self._limits))
-                    compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
-                await asyncio.sleep(0)
-            await self._store.compact_all(compactions)
+        compactions = []
+        contents = await self._store.read_slots(slots) if slots else []
+        for (app, slot), elements in zip(slots, contents, strict=True):
+            if len(elements) < 2:
+                continue
+            try:
+                rollup = await run_in_steps(merge_in_steps(map(data_of, elements), self._limits))
+            except PackError as error:
+                self._record_failure(error, app)
+                continue
+            if slot == TOTAL:
+                # An older worker keeps the dynos of sections that it does not know.
+                rollup = rollup.without_dynos()
+            element = new_element(KIND_ROLLUP, pack(rollup, self._limits))
+            compactions.append(Compaction(app, slot, elements, element, self._ttl_ms(slot)))
+            await asyncio.sleep(0)
+        await self._store.compact_all(compactions)
 
     def _ttl_ms(self, slot: Slot) -> int:
         retentions_s = {resolution.name: resolution.retention_s for resolution in self._resolutions}

@@ -15,10 +15,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.rollup.accelerated import FastRollup, merge_rollups, pack, pack_batch, to_python
+from app.rollup.accelerated import FastRollup, merge_rollups, pack, pack_batch
 from app.rollup.batch_codec import join_batch
+from app.rollup.bounded_merge import merge_in_steps
 from app.rollup.open_limits import DROPPED
-from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, UNLIMITED, CardinalityLimits, Rollup
 from app.rollup.time_range import ALWAYS, TimeRange
 from parsers import dispatch as heroku
 from parsers.framing import Damage, split_in_steps
@@ -32,9 +33,6 @@ NAMES_MAX = 50_000  # beyond this a rollup is limited immediately, not only when
 FRAMES_PER_STEP = 500  # a large body yields to other requests this often
 # Of rollups that are not packed yet. Packing so many names is as long as a step of hostile lines.
 ENTRIES_MAX = 500
-_NO_LIMITS = CardinalityLimits(  # for rollups that are limited already
-    *[2**31 - 1] * len(DEFAULT_LIMITS)
-)
 
 
 class AcceptanceWindow(NamedTuple):
@@ -131,13 +129,13 @@ class AggregatedBody:
         """Pack the rollups, without any ledger, in the form of app.rollup.batch_codec."""
         return join_batch({minute: self._packed(minute) for minute in self.rollups})
 
-    def pack_minutes(self) -> Iterator[None]:
+    def pack_minutes(self) -> Generator[None, None, None]:
         """Keep each rollup only in its packed form, which is much smaller; yields after each."""
         for minute in self.rollups:
             self.rollups[minute] = self._packed(minute)
             yield
 
-    def merge(self, body: AggregatedBody) -> Iterator[None]:
+    def merge(self, body: AggregatedBody) -> Generator[None, None, None]:
         """Add the messages of a body of the same arrival; yields while minutes are packed.
 
         The result is limited and packed, so it stays small however many names the bodies hold.
@@ -151,7 +149,8 @@ class AggregatedBody:
             data = body._packed(minute)
             if minute in self.rollups:
                 yield
-                data = yield from _merge_minutes(self._packed(minute), data, self.limits)
+                merged = yield from merge_in_steps([self._packed(minute), data], self.limits)
+                data = pack(merged, self.limits)
             self.rollups[minute] = data
             yield
 
@@ -163,25 +162,8 @@ class AggregatedBody:
         """The rollup of a minute, and the limits that it needs: what was packed is limited."""
         rollup = self.rollups[minute]
         if isinstance(rollup, bytes):
-            return merge_rollups([rollup]), _NO_LIMITS
+            return merge_rollups([rollup]), UNLIMITED
         return rollup, self.limits
-
-
-def _merge_minutes(
-    one: bytes, other: bytes, limits: CardinalityLimits
-) -> Generator[None, None, bytes]:
-    """Merge two packed rollups; yields before the names over the limits are merged."""
-    merged = merge_rollups([one, other])
-    if merged.entry_count > ENTRIES_MAX:
-        yield
-        rollup = to_python(merged)
-        yield
-        rollup.apply_limits(limits)
-        yield
-        merged = FastRollup()
-        merged.add(rollup)
-        limits = _NO_LIMITS  # to look for names over them again would take as long
-    return pack(merged, limits)
 
 
 def _merge_activity(activity: ActivityTimes, body: AggregatedBody) -> ActivityTimes:

@@ -16,9 +16,10 @@ from __future__ import annotations
 from app.access.drain_election import DrainClaim
 from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import ENTRIES_MAX, MINUTE_S, NO_ACTIVITY, ActivityTimes, AggregatedBody
-from app.ingest.drain_post import DrainPost, run_in_steps
+from app.ingest.drain_post import DrainPost
 from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
 from app.rollup.rollup import CardinalityLimits
+from app.support.aio import run_in_steps
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
 COALESCED_ENTRIES_MAX = 8 * ENTRIES_MAX  # more names than this come from forged lines

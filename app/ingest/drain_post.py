@@ -11,15 +11,10 @@ import msgspec
 from app.ingest.accelerated import Aggregator
 from app.ingest.aggregator import ENTRIES_MAX, FRAMES_PER_STEP, AcceptanceWindow, AggregatedBody
 from app.rollup.rollup import CardinalityLimits
+from app.support.aio import run_in_steps
 from parsers.framing import Damage
 
 SMALL_BYTES = 128 * 1024  # Logplex aims at 102,400
-
-
-async def run_in_steps(steps: Iterator[None]) -> None:
-    """Let other tasks run after each step."""
-    for _ in steps:
-        await asyncio.sleep(0)
 
 
 class DrainKey(NamedTuple):

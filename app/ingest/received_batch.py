@@ -200,9 +200,12 @@ def unpack_received(data: bytes, limits: CardinalityLimits = DEFAULT_LIMITS) -> 
         raise to_pack_error(data, error, _VERSION) from None
     if record.version != _VERSION:
         raise to_pack_error(data, ValueError("unknown version"), _VERSION)
+    rollups = unpack_batch(record.rollups)
+    for _, rollup in rollups:
+        merge_rollups([rollup])  # it stays packed, which takes far less memory, but it can be read
     body = AggregatedBody(
         record.arrived_s,
-        {minute: merge_rollups([rollup]) for minute, rollup in unpack_batch(record.rollups)},
+        {**dict(rollups)},
         record.ledgers,
         record.body_ledger,
         record.activity,

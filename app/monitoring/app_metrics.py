@@ -25,17 +25,19 @@ from app.monitoring.open_families import (
     queue_time_lines,
 )
 from app.monitoring.text_format import MetricFamily, escape_label
-from app.query.engine import PackedRollup, scan_packed
-from app.rollup.accelerated import merge_rollups, to_python
+from app.query.engine import scan_packed_yielding
+from app.rollup.accelerated import to_python
 from app.rollup.batch_codec import unpack_batch
+from app.rollup.bounded_merge import condense, merge_in_steps
 from app.rollup.open_limits import DROPPED
 from app.rollup.resolutions import MINUTE_S, align
-from app.rollup.rollup import Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.schema import METRICS, SECTION, Metric
 from app.rollup.sketch import PROMETHEUS_BOUNDS_MS, counts_within_bounds
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, TOTAL, Slot
 from app.storage.interface.rollups import Contents, RollupReader
+from app.support.aio import run_in_steps
 from app.verdicts.verdict_reader import STALE_S
 from parsers.error_codes import CODES
 from parsers.samples import ROUTER_SOURCE, labels_of
@@ -113,8 +115,16 @@ async def read_app_states(
     sightings: Sequence[SeenApp],
     now_s: float,
     verdicts: Mapping[str, Verdict] = NO_VERDICTS,
+    limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> list[AppState]:
-    """Read these apps, each in one atomic step. `verdicts`: by app.
+    """Read these apps, each in one atomic step.
+
+    Args:
+        store: holds their rollups.
+        sightings: the apps.
+        now_s: Unix seconds.
+        verdicts: by app.
+        limits: the limits on names of an app.
 
     Raises:
         StoreUnavailable, NewerVersion
@@ -123,10 +133,11 @@ async def read_app_states(
     minutes = range(first, int(now_s) + RECENT_S, MINUTE_S)
     slots = [TOTAL, *(Slot("1m", start) for start in minutes)]
     contents_by_app = await store.read_many([(sighting.app, slots) for sighting in sightings])
-    return [
-        _build_state(sighting, contents, first)._replace(state=_state_of(sighting, verdicts, now_s))
-        for sighting, contents in zip(sightings, contents_by_app, strict=True)
-    ]
+    states = []
+    for sighting, contents in zip(sightings, contents_by_app, strict=True):
+        state = await _build_state(sighting, contents, first, limits)
+        states.append(state._replace(state=_state_of(sighting, verdicts, now_s)))
+    return states
 
 
 def _state_of(sighting: SeenApp, verdicts: Mapping[str, Verdict], now_s: float) -> State | None:
@@ -134,30 +145,42 @@ def _state_of(sighting: SeenApp, verdicts: Mapping[str, Verdict], now_s: float) 
     return verdict.state if verdict and now_s - verdict.judged_s <= STALE_S else None
 
 
-def _build_state(sighting: SeenApp, contents: Contents, first: int) -> AppState:
+async def _build_state(
+    sighting: SeenApp, contents: Contents, first: int, limits: CardinalityLimits
+) -> AppState:
     total: list[bytes] = []
-    recent: list[PackedRollup] = []
+    recent: list[bytes] = []
     inbox: list[bytes] = []
     for slot, elements in contents.slots.items():
         packed_rollups = [element[HEADER_BYTES:] for element in elements]
         if slot == TOTAL:
             total = packed_rollups
         else:
-            recent += ((slot.start, data) for data in packed_rollups)
+            recent += packed_rollups
     for element in contents.inbox:
         for minute, data in unpack_batch(element[HEADER_BYTES:]):
             inbox.append(data)
             if minute >= first:
-                recent.append((minute, data))
-    sums = merge_rollups(total)
+                recent.append(data)
+    sums = await run_in_steps(merge_in_steps(total, limits))
     if inbox:
-        sums.merge(merge_rollups(inbox).without_dynos())
-    return AppState(sighting, to_python(sums), _latest_gauges(recent), len(contents.inbox))
+        new = await run_in_steps(merge_in_steps(inbox, limits))
+        sums.merge(new.without_dynos())
+    if sums.entry_count > min(limits):
+        sums.apply_limits(limits)
+    gauges = await _latest_gauges(recent, limits)
+    return AppState(sighting, to_python(sums), gauges, len(contents.inbox))
 
 
-def _latest_gauges(packed_rollups: Sequence[PackedRollup]) -> LatestGauges:
+async def _latest_gauges(recent: list[bytes], limits: CardinalityLimits) -> LatestGauges:
     """The latest gauges of an app, from one pass over its recent rollups."""
-    table = scan_packed("", packed_rollups, [], _GAUGE_SECTIONS)
+    rollups = await run_in_steps(condense(recent, limits))
+    table = await scan_packed_yielding(
+        "",
+        [(0, data) for data in rollups],  # all in one interval: their times do not matter
+        [],
+        _GAUGE_SECTIONS,
+    )
     return LatestGauges(
         _with_fallbacks(table.last_values()),
         frozenset(table.last_active_s()),

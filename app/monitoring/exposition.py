@@ -17,6 +17,7 @@ from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
 from app.monitoring.app_metrics import build_families, read_app_states
 from app.monitoring.text_format import OPENMETRICS, render_header, render_lines
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface.alerts import AlertReader
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.errors import StoreUnavailable
@@ -80,7 +81,11 @@ class MetricsSource(Protocol):
 
 
 class ServiceMetrics(NamedTuple):
-    """The parts of this process that have metrics. `worker`: its name."""
+    """The parts of this process that have metrics.
+
+    worker  its name
+    limits  on the names of an app
+    """
 
     pipeline: IngestPipeline
     access: AccessCopy
@@ -88,6 +93,7 @@ class ServiceMetrics(NamedTuple):
     worker: str
     rejections: Rejections
     plugins: Sequence[MetricsSource] = ()
+    limits: CardinalityLimits = DEFAULT_LIMITS
 
 
 class _StoreCollector(Collector):
@@ -173,7 +179,11 @@ class AppMetricsStore(RollupReader, AlertReader, Protocol):
 
 
 async def render_apps(
-    store: AppMetricsStore, sightings: Sequence[SeenApp], now_s: float, content_type: str
+    store: AppMetricsStore,
+    sightings: Sequence[SeenApp],
+    now_s: float,
+    content_type: str,
+    limits: CardinalityLimits = DEFAULT_LIMITS,
 ) -> list[bytes]:
     """Render the apps' metrics in pieces, yielding to other requests.
 
@@ -185,7 +195,7 @@ async def render_apps(
     verdicts = await stored_verdicts(store) if sightings else {}
     for first in range(0, len(sightings), APPS_PER_TURN):
         part = sightings[first : first + APPS_PER_TURN]
-        states = await read_app_states(store, part, now_s, verdicts)
+        states = await read_app_states(store, part, now_s, verdicts, limits)
         for family_texts, family in zip(texts, build_families(states), strict=True):
             if family.lines:
                 family_texts.append(render_lines(family).encode())
@@ -218,7 +228,7 @@ async def expose(
         sightings = {sighting.app: sighting for sighting in await store.seen_apps()}
         apps = select_apps(list(sightings))
         reachable = [sightings[app] for app in await store.reachable_apps(apps)]
-        texts = await render_apps(store, reachable, now_s, content_type)
+        texts = await render_apps(store, reachable, now_s, content_type, service.limits)
         heartbeats = await store.statuses()
     except StoreUnavailable:
         texts = []

@@ -78,7 +78,7 @@ cdef class Table:
     cdef bytes block  # the bytes of the previous rollup's names
     cdef list block_labels
     cdef list names  # of all labels, by their ids
-    cdef object whole_rollup  # a FastRollup that `extensions` are merged into
+    cdef readonly object whole_rollup  # a FastRollup that `extensions` are merged into
 
     def __init__(self, queries, whole_sections=frozenset()):
         cdef QueryCells cells
@@ -596,6 +596,16 @@ cdef class Table:
             self._finish_app()
         except OverflowError as error:
             raise PackError(str(error)) from None
+
+    @property
+    def name_count(self):
+        """How many names the rollups of the app added last have."""
+        return len(self.labels)
+
+    def label_names(self):
+        """These names."""
+        cdef Label label
+        return [label.name for label in self.labels.values()]
 
     def results(self):
         """The cells of each query, in their order."""

@@ -28,20 +28,20 @@ from app.query.table import (
     QueryRange,
     SeriesKey,
 )
+from app.query.table_fill import PackedRollup, TableFill
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import PackError
 from app.rollup.resolutions import align
 from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, Slot
-from app.storage.interface.rollups import Contents, RollupReader
+from app.storage.interface.rollups import Contents, Part, RollupReader
 from app.support.globs import matches_glob
 
 SERIES_MAX = 1_000
 BINS_WEIGHT = 200  # the bins of one interval count as this many values
-# A long query yields to other requests after this much work: 10 ms at most.
-BYTES_PER_TURN = 128 * 1024
 APPS_PER_READ = 8  # so that memory never holds the rollups of all apps
+BYTES_PER_READ = 8 * 2**20  # of the slots of an app; those of most apps and ranges have less
 VALUES_PER_TURN = 5_000
 
 
@@ -55,9 +55,6 @@ class _ScanTable(SplitsMaintenance, accelerated.Table):
 
 class _ReferenceScanTable(SplitsMaintenance, reference.Table):
     """The same in Python."""
-
-
-PackedRollup = tuple[int, bytes]  # (start of the slot, packed rollup)
 
 
 class Series(NamedTuple):
@@ -99,6 +96,30 @@ def slots_of(time_range: QueryRange) -> list[Slot]:
     """The slots that serve a range."""
     start, end, _, resolution = time_range
     return [Slot(resolution.name, at_s) for at_s in range(start, end, resolution.seconds)]
+
+
+async def read_in_parts(
+    store: RollupReader, app: str, time_range: QueryRange
+) -> AsyncIterator[tuple[QueryRange, Contents]]:
+    """Read an app in parts that fit into memory: the part of the range, and its contents.
+
+    Each part is read with the inbox, at one instant. So an increment that is folded meanwhile is in
+    the contents of its own part once.
+
+    Raises:
+        StoreUnavailable
+    """
+    slots = slots_of(time_range)
+    while slots:
+        (part,) = await store.read_parts([(app, slots)], BYTES_PER_READ)
+        yield _part_range(time_range, slots, part), part.contents
+        slots = slots[part.slot_count :]
+
+
+def _part_range(time_range: QueryRange, slots: Sequence[Slot], part: Part) -> QueryRange:
+    start = slots[0].start
+    end = start + part.slot_count * time_range.resolution.seconds
+    return time_range._replace(start=start, end=min(end, time_range.end))
 
 
 def list_packed(contents: Contents, time_range: QueryRange) -> Iterator[PackedRollup]:
@@ -246,22 +267,11 @@ async def _fill_from_store(
     table: reference.Table, store: RollupReader, apps: Sequence[str], time_range: QueryRange
 ) -> reference.Table:
     for app in apps:  # one after the other: memory never holds the rollups of all apps
-        contents = await store.read(app, slots_of(time_range))
-        await _fill_yielding(table, app, list_packed(contents, time_range))
+        fill = TableFill(table, app)
+        async for part_range, contents in read_in_parts(store, app, time_range):
+            await fill.add_yielding(list_packed(contents, part_range))
+        table.finish()
     return table
-
-
-async def _fill_yielding(
-    table: reference.Table, app: str, packed_rollups: Iterable[PackedRollup]
-) -> None:
-    size = 0
-    for start, data in packed_rollups:
-        table.add(app, start, data)
-        size += len(data)
-        if size >= BYTES_PER_TURN:
-            size = 0
-            await asyncio.sleep(0)
-    table.finish()
 
 
 async def scan_each(
@@ -275,15 +285,44 @@ async def scan_each(
     slots = slots_of(time_range)
     for first in range(0, len(apps), APPS_PER_READ):
         names = apps[first : first + APPS_PER_READ]
-        contents_by_app = await store.read_many([(app, slots) for app in names])
-        for app, contents in zip(names, contents_by_app, strict=True):
+        parts = await store.read_parts([(app, slots) for app in names], BYTES_PER_READ)
+        for app, part in zip(names, parts, strict=True):
+            if part.slot_count < len(slots):
+                yield app, await scan(store, [app], time_range, queries)
+                continue
             table: reference.Table = _ScanTable(queries)
             try:
-                await _fill_yielding(table, app, list_packed(contents, time_range))
+                await _fill_yielding(table, app, list_packed(part.contents, time_range))
             except PackError:  # as in `scan`
                 table = _ReferenceScanTable(queries)
-                await _fill_yielding(table, app, list_packed(contents, time_range))
+                await _fill_yielding(table, app, list_packed(part.contents, time_range))
             yield app, table
+
+
+async def _fill_yielding(
+    table: reference.Table, app: str, packed_rollups: Iterable[PackedRollup]
+) -> reference.Table:
+    await TableFill(table, app).add_yielding(packed_rollups)
+    table.finish()
+    return table
+
+
+async def scan_packed_yielding(
+    app: str,
+    packed_rollups: Sequence[PackedRollup],
+    queries: Sequence[Query],
+    whole_sections: frozenset[str] = frozenset(),
+) -> reference.Table:
+    """Fill a table with packed rollups of one app, and let other tasks run meanwhile.
+
+    Raises:
+        PackError, NewerVersion
+    """
+    try:
+        return await _fill_yielding(_ScanTable(queries, whole_sections), app, packed_rollups)
+    except PackError:  # as in `scan`
+        table = _ReferenceScanTable(queries, whole_sections)
+        return await _fill_yielding(table, app, packed_rollups)
 
 
 def scan_packed(
@@ -292,7 +331,7 @@ def scan_packed(
     queries: Sequence[Query],
     whole_sections: frozenset[str] = frozenset(),
 ) -> reference.Table:
-    """Fill a table with packed rollups of one app.
+    """Fill a table with a few packed rollups of one app, such as those of one slot.
 
     Raises:
         PackError, NewerVersion
@@ -306,8 +345,9 @@ def scan_packed(
 def _fill(
     table: reference.Table, app: str, packed_rollups: Sequence[PackedRollup]
 ) -> reference.Table:
+    fill = TableFill(table, app)
     for start, data in packed_rollups:
-        table.add(app, start, data)
+        fill.add(start, data)
     table.finish()
     return table
 

@@ -6,7 +6,7 @@ to one series of a query, or to none if a filter excludes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -295,7 +295,8 @@ class Table:
         self._app = ""
         self._minutes: dict[int, dict[str, int]] = {}  # of the app added last, by slot and source
         self._last_active_s: dict[str, int] = {}
-        self.merged_rollup = Rollup()
+        self._names: set[str] = set()  # of the app added last
+        self.whole_rollup = Rollup()
 
     def add(self, app: str, slot_start: int, data: bytes) -> None:
         """Add a packed rollup of a slot.
@@ -306,6 +307,7 @@ class Table:
         if app != self._app:
             self.finish()
             self._app = app
+            self._names = set()
         requirements = [
             required
             for time_range, required in self._requirements
@@ -315,6 +317,7 @@ class Table:
         gauges = frozenset[int]().union(*(required.gauges or () for required in requirements))
         rollup = Rollup()
         merge_packed(rollup, data, sections, gauges=gauges)
+        self._names.update(*rollup.names, (code for _, code in rollup.errors))
         for cells in self._cells:
             if rollup.messages:
                 cells.mark_active(app, slot_start)
@@ -327,7 +330,7 @@ class Table:
             last_s = self._last_active_s.get(source, slot_start)
             self._last_active_s[source] = max(last_s, slot_start)
         if self._whole_sections:
-            merge_packed(self.merged_rollup, data, self._whole_sections)
+            merge_packed(self.whole_rollup, data, self._whole_sections)
 
     def finish(self) -> None:
         """Complete the cells, after the last rollup.
@@ -339,6 +342,20 @@ class Table:
             for cells in self._cells:
                 cells.add(self._app, slot_start, "active_minutes", minutes)
         self._minutes = {}
+
+    @property
+    def name_count(self) -> int:
+        """How many names the rollups of the app added last have, of those that were read."""
+        return len(self._names)
+
+    def label_names(self) -> Collection[str]:
+        """These names."""
+        return self._names
+
+    @property
+    def merged_rollup(self) -> Rollup:
+        """A rollup with the sections that are merged as a whole."""
+        return self.whole_rollup
 
     def results(self) -> list[QueryCells]:
         """The cells of each query, in their order."""
@@ -359,7 +376,7 @@ class Table:
         """
         last: dict[tuple[str, int | str], int] = {}
         for name in ("gauges", "named_gauges"):
-            rows = self.merged_rollup.rows(SECTION[name])
+            rows = self.whole_rollup.rows(SECTION[name])
             last.update(
                 {
                     key: summary.last

@@ -33,8 +33,7 @@ from app.rollup._rollup cimport (
 from app.rollup import batch_codec, codec
 from app.rollup.open_limits import limit_families
 from app.rollup.rollup import DEFAULT_LIMITS, limit_rows
-from app.rollup.schema import CORE_SECTIONS, FAMILIES, OTHER, SECTION, SECTIONS, SOURCE
-from parsers.samples import labels_of
+from app.rollup.schema import CORE_SECTIONS, FAMILIES, SECTION, SECTIONS, SOURCE
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = codec.VERSION
@@ -217,33 +216,35 @@ cdef bytes _pack(rollup, limits):
     if not isinstance(rollup, FastRollup):
         return codec.pack(rollup, limits)
     fast = rollup
+    if _may_be_over(fast, limits) or _has_statuses_over(fast, limits):
+        fast.limit_names(limits)
     if (
         (fast.other_rows and not CORE_NAMES.isdisjoint(fast.other_rows))
-        or _is_over(fast, limits)
+        or _has_statuses_over(fast, limits)
         or not _write(fast, limits)
     ):
         return codec.pack(fast.to_rollup(), limits)
     return None
 
 
-cdef bint _is_over(FastRollup rollup, limits):
-    """Whether the rollup may be over a limit on its names or statuses."""
-    cdef Source source
-    cdef bint has_status[600]
-    cdef int position, status, statuses = 0, statuses_max = limits.statuses
-    # An upper bound is cheap: only if it is over a limit are the names counted exactly.
+cdef bint _may_be_over(FastRollup rollup, limits):
+    """Whether the rollup may be over a limit on its names: an upper bound, which is cheap."""
     names_max = len(rollup.errors)
     for section in rollup.other_rows:
         if section in NAMES_SOURCES:
             names_max += len(rollup.other_rows[section])
-    if (
+    return (
         len(rollup.sources) + names_max > limits.dynos
         or len(rollup.process_types) + names_max > limits.process_types
-    ) and _are_sources_over(rollup, limits):
-        return True
-    if len(rollup.errors) > limits.codes:
-        if len({code for _, code in rollup.errors}) > limits.codes:
-            return True
+        or len(rollup.errors) > limits.codes
+    )
+
+
+cdef bint _has_statuses_over(FastRollup rollup, limits):
+    """Whether the rollup has more statuses than the limit, or one that is not known."""
+    cdef Source source
+    cdef bint has_status[600]
+    cdef int position, status, statuses = 0, statuses_max = limits.statuses
     for status in range(STATUSES):
         has_status[status] = False
     for source in rollup.sources.values():
@@ -255,19 +256,6 @@ cdef bint _is_over(FastRollup rollup, limits):
                 has_status[status] = True
                 statuses += 1
     return statuses > statuses_max
-
-
-cdef bint _are_sources_over(FastRollup rollup, limits):
-    """Whether there are more sources or process types than the limits allow."""
-    names = {*rollup.sources, *(source for source, _ in rollup.errors)}
-    for section, rows in rollup.other_rows.items():
-        names.update(SECTION[section].column(rows, "source"))
-    types = set(rollup.process_types)
-    types.update(labels_of(name)[0] for name in names)
-    # What was merged into "other" does not count, or full rollups would be limited again and again.
-    names = {name for name in names if name.rpartition(".")[2] != OTHER}
-    types.discard(OTHER)
-    return len(names) > limits.dynos or len(types) > limits.process_types
 
 
 cdef bint _write(FastRollup rollup, limits) except -1:

@@ -13,7 +13,11 @@ from libc.string cimport memcpy, memset
 from app.rollup._names cimport Name, name_of
 from app.rollup._numbers cimport FAMILY_SECTIONS, NumberRows, number_of_section
 
-from app.rollup.rollup import Rollup, rows_in_total
+from app.rollup.events import latest_events
+from app.rollup.open_limits import limit_families
+from app.rollup.rollup import (
+    DEFAULT_LIMITS, Rollup, limit_rows, move_rows, names_in, names_over, rows_in_total,
+)
 from app.rollup.schema import CORE_GAUGES, SECTION, TAGGED_SECTIONS
 from app.rollup.sketch import BIN_COUNT
 from app.rollup.summaries import GaugeSummary as PyGaugeSummary
@@ -22,6 +26,8 @@ from app.rollup.summaries import TimingTotals as PyTimingTotals
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef enum:
     SPARE_BINS_MAX = 32  # of 5 KB
+    STATUSES = 600  # that are known
+    CLASS_SIZE = 100  # as in app.rollup.statuses
 assert BIN_COUNT == BINS, f"set BINS in _rollup.pxd to {BIN_COUNT}"
 assert sorted(CORE_GAUGES.values()) == list(range(GAUGES)), "the core gauges never change"
 
@@ -142,6 +148,57 @@ cdef class FastRollup:
             ]
         rollup.extensions = self.extensions
         return rollup
+
+    def apply_limits(self, limits=DEFAULT_LIMITS):
+        """Merge names over the limits into "other", and drop open metrics over theirs."""
+        self.limit_names(limits)
+        families = list(filter(None, self.families or ()))
+        if sum(map(len, families)) <= min(limits.open_names, limits.open_bins):
+            return
+        sections, dropped = limit_families(
+            {rows.section: rows.to_python() for rows in families},
+            limits.open_names,
+            limits.open_series,
+            limits.open_bins,
+        )
+        self.families = None
+        for name, rows in sections.items():
+            get_number_rows(self, number_of_section(name)).add(rows)
+        add_counts(self.ledger, dropped)
+
+    def keep_latest_events(self, int count_max):
+        """Count all but the latest events of each section of events as MORE_EVENTS."""
+        for name in ("events", "lifecycle"):
+            if name in self.other_rows:
+                self.other_rows[name] = latest_events(self.other_rows[name], count_max)
+
+    def limit_names(self, limits):
+        """Merge names over the limits into "other". Packing does it."""
+        self.errors = limit_rows(SECTION["errors"], self.errors, limits)
+        for name, rows in self.other_rows.items():
+            self.other_rows[name] = limit_rows(SECTION[name], rows, limits)
+        limit_statuses(self, limits.statuses)
+        self.rename(names_over(*self.names, limits))
+
+    @property
+    def names(self):
+        """The sources and process types, without those of metrics with limits of their own."""
+        cdef Source source
+        cdef ProcessType process_type
+        sources, types = names_in({"errors": self.errors, **self.other_rows})
+        for source in self.sources.values():
+            if has_rows(source):
+                sources.add(source.name)
+        for process_type in self.process_types.values():
+            if type_has_rows(process_type):
+                types.add(process_type.name)
+        return sources, types
+
+    def rename(self, names):
+        """Merge sources and process types into others: new names by old ones, by key column."""
+        if names:
+            move_rows({"errors": self.errors, **self.other_rows}, names)
+            move_names(self, names["source"], names["process_type"])
 
     def add(self, rollup):
         """Add the data of a Rollup."""
@@ -401,6 +458,87 @@ cdef int add_gauge(Source source, int gauge, const GaugeSummary *summary) except
         target.last_at_ms = summary.last_at_ms
         target.last = summary.last
     return 0
+
+
+cdef bint has_rows(Source source):
+    """Whether a source has any row here: that of an event, say, has none."""
+    cdef int kind, gauge
+    if source.requests_size or source.active_minutes:
+        return True
+    for kind in range(TIMING_KINDS):
+        if source.tallies[kind].count:
+            return True
+    for gauge in range(GAUGES if source.has_gauges else 0):
+        if source.gauges[gauge].count:
+            return True
+    return False
+
+
+cdef bint type_has_rows(ProcessType process_type):
+    """Whether a process type has any row of its own, besides those of its dynos."""
+    cdef int kind
+    for kind in range(TIMING_KINDS):
+        if process_type.bins[kind] != NULL:
+            return True
+    return process_type.response_bytes != 0
+
+
+cdef int limit_statuses(FastRollup rollup, int count_max) except -1:
+    """Merge the statuses over the limit into their class.
+
+    Nothing is done if there is a status that only a newer version knows.
+    """
+    cdef Source source
+    cdef bint has_status[STATUSES]
+    cdef int position, status, count = 0
+    memset(has_status, 0, sizeof(has_status))
+    for source in rollup.sources.values():
+        for position in range(source.requests_size):
+            status = source.requests[position].status
+            if status < 0 or status >= STATUSES:
+                return 0
+            has_status[status] = True
+    for status in range(CLASS_SIZE, STATUSES):
+        if has_status[status]:
+            count += 1
+            has_status[status] = count <= count_max
+    if count > count_max:
+        for source in rollup.sources.values():
+            merge_statuses(source, has_status)
+    return 0
+
+
+cdef int merge_statuses(Source source, const bint *stays) except -1:
+    """Merge the statuses that do not stay into their class."""
+    cdef int position, status, size = source.requests_size
+    cdef RequestCount row
+    # Each row is written behind those that were read: a class takes the place of its first status.
+    source.requests_size = 0
+    for position in range(size):
+        row = source.requests[position]
+        status = row.status
+        if status >= CLASS_SIZE and not stays[status]:
+            status //= CLASS_SIZE
+        add_requests(source, status, row.count)
+    return 0
+
+
+cdef move_names(FastRollup rollup, dict source_names, dict type_names):
+    """Merge sources and process types into those of their new names."""
+    cdef Source source
+    cdef ProcessType process_type
+    memset(rollup.recent_sources, 0, sizeof(rollup.recent_sources))  # some will be freed
+    for source in list(rollup.sources.values()):
+        if not has_rows(source):  # it would keep the process type that it had
+            del rollup.sources[source.name]
+    for name, new_name in type_names.items():
+        process_type = rollup.process_types.pop(name, None)
+        if process_type is not None:
+            merge_process_type(get_process_type(rollup, new_name), process_type)
+    for name, new_name in source_names.items():
+        source = rollup.sources.pop(name, None)
+        if source is not None:
+            merge_source(get_source(rollup, new_name), source)
 
 
 # --- merging ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from heapq import nsmallest
+from heapq import nlargest, nsmallest
 from typing import NamedTuple
 
 from parsers.samples import APP_EVENTS, KILLING_ERRORS
@@ -43,5 +43,17 @@ def limit_events(events: Mapping[EventKey, int], count_max: int) -> dict[EventKe
     first += nsmallest(count_max - len(first), dyno_events)
     first += nsmallest(count_max - len(first), errors)
     selection = {event: events[event] for event in first}
+    more = sum(events.values()) - sum(selection.values())
+    return {**selection, MORE_EVENTS: more} if more else selection
+
+
+def latest_events(events: Mapping[EventKey, int], count_max: int) -> dict[EventKey, int]:
+    """Return at most `count_max` of the counted events: those of the app itself, and the latest.
+
+    The others are counted as MORE_EVENTS, which comes on top of `count_max`.
+    """
+    counted = (event for event in events if event != MORE_EVENTS)
+    latest = nlargest(count_max, counted, key=lambda event: (event[1] in APP_EVENTS, event))
+    selection = {event: events[event] for event in latest}
     more = sum(events.values()) - sum(selection.values())
     return {**selection, MORE_EVENTS: more} if more else selection

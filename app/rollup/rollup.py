@@ -7,11 +7,11 @@ them: batches may arrive in any order, and workers need not coordinate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from app.rollup import number_sketch
-from app.rollup.events import EventKey
+from app.rollup.events import EventKey, latest_events
 from app.rollup.open_limits import DROPPED, limit_families
 from app.rollup.schema import (
     CONNECT_FAILED,
@@ -79,6 +79,7 @@ class CardinalityLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = CardinalityLimits()
+UNLIMITED = CardinalityLimits(*[2**31 - 1] * len(DEFAULT_LIMITS))
 
 
 OpenKey = tuple[str, str, str, str]  # source, process type or add-on; name; unit; origin
@@ -191,11 +192,21 @@ class Rollup:
         vars(self).update(limited.sections)
         for entry, values in limited.dropped.items():
             self.ledger[entry] = self.ledger.get(entry, 0) + values
-        names = _names_over(self, limits)
-        if names:
-            for section in SECTIONS:
-                if not section.family:  # those have limits of their own
-                    _move_rows(section, self.rows(section), names)
+        self.rename(names_over(*self.names, limits))
+
+    def keep_latest_events(self, count_max: int) -> None:
+        """Count all but the latest events of each section of events as MORE_EVENTS."""
+        self.events = latest_events(self.events, count_max)
+        self.lifecycle = latest_events(self.lifecycle, count_max)
+
+    @property
+    def names(self) -> tuple[set[str], set[str]]:
+        """The sources and process types, without those of metrics with limits of their own."""
+        return names_in({section.name: self.rows(section) for section in SECTIONS})
+
+    def rename(self, names: Mapping[str, Mapping[str, str]]) -> None:
+        """Merge sources and process types into others: new names by old ones, by key column."""
+        move_rows({section.name: self.rows(section) for section in SECTIONS}, names)
 
     def _mark_active(self, source: str, at_ms: int) -> None:
         bit = 1 << (at_ms // 60_000 % 60)
@@ -386,7 +397,38 @@ def limit_rows(section: Section, rows: dict[Any, Any], limits: CardinalityLimits
         if len(values) > getattr(limits, key.limit):
             rename = _LIMIT[key.name](values, getattr(limits, key.limit))
             rows = section.rename(rows, {key.name: rename})
-    return rows
+    rows_max = section.rows_per_dyno * limits.dynos
+    return _limit_dynos(section, rows, rows_max) if 0 < rows_max < len(rows) else rows
+
+
+def _limit_dynos(section: Section, rows: dict[Any, Any], rows_max: int) -> dict[Any, Any]:
+    """Keep the first rows of dynos, in natural order; merge the others into "web.other"."""
+    columns_by_source: dict[str, list[Any]] = {}
+    for source, column in rows:
+        if not _is_other(source):
+            columns_by_source.setdefault(source, []).append(column)
+    first: set[tuple[str, Any]] = set()
+    for source in sorted(columns_by_source, key=_natural_key):
+        columns = sorted(columns_by_source[source])[: rows_max - len(first)]
+        first.update((source, column) for column in columns)
+        if len(first) == rows_max:
+            break
+    limited_rows: dict[Any, Any] = {}
+    for key, value in rows.items():
+        source, column = key
+        is_kept = key in first or _is_other(source)
+        new_key = key if is_kept else section.key_of((_other_dyno(source), column))
+        section.merge_row(limited_rows, new_key, value)
+    return limited_rows
+
+
+def _is_other(source: str) -> bool:
+    """Whether a source stands for dynos over the limit: "other", or "web.other"."""
+    return source.rpartition(".")[2] == OTHER
+
+
+def _other_dyno(source: str) -> str:
+    return f"{labels_of(source)[0]}.{OTHER}"
 
 
 def _limit_names(names: set[str], count_max: int) -> Callable[[str], str]:
@@ -405,18 +447,28 @@ _LIMIT: dict[str, Callable[[Any, int], Callable[[Any], Any]]] = {
 }
 
 
-def _names_over(rollup: Rollup, limits: CardinalityLimits) -> dict[str, dict[str, str]]:
-    """The new names of the sources and process types over the limits, by key column."""
+def names_in(rows_by_section: Mapping[str, Mapping[Any, Any]]) -> tuple[set[str], set[str]]:
+    """The sources and the process types that these sections name, by the names of the sections."""
     sources: set[str] = set()
     types: set[str] = set()
-    for section in SECTIONS:
-        if section.family:
-            continue
-        sources |= section.column(rollup.rows(section), "source")
-        types |= section.column(rollup.rows(section), "process_type")
-    types.update(labels_of(source)[0] for source in sources)
+    for name, rows in rows_by_section.items():
+        section = SECTION[name]
+        if not section.family:  # those have limits of their own
+            sources |= section.column(rows, "source")
+            types |= section.column(rows, "process_type")
+    return sources, types
+
+
+def names_over(
+    sources: set[str], types: set[str], limits: CardinalityLimits
+) -> dict[str, dict[str, str]]:
+    """The new names of the sources and process types over the limits, by key column.
+
+    `types` need not contain those of the sources.
+    """
+    types = types.union(labels_of(source)[0] for source in sources)
     # Names such as "web.other" are no dynos: they stay, and do not count.
-    dynos = {source for source in sources if source.rpartition(".")[2] != OTHER}
+    dynos = {source for source in sources if not _is_other(source)}
     if len(types - {OTHER}) <= limits.process_types and len(dynos) <= limits.dynos:
         return {}
     types_over = types - _first_names(types, limits.process_types)
@@ -428,21 +480,36 @@ def _names_over(rollup: Rollup, limits: CardinalityLimits) -> dict[str, dict[str
     names = {}
     for source in sources - first_dynos - {OTHER}:
         process_type = labels_of(source)[0]
-        name = OTHER if process_type in types_over else f"{process_type}.{OTHER}"
+        name = OTHER if process_type in types_over else _other_dyno(source)
         if name != source:
             names[source] = name
     return {"source": names, "process_type": dict.fromkeys(types_over, OTHER)}
 
 
-def _move_rows(
-    section: Section, rows: dict[Any, Any], names: Mapping[str, Mapping[str, str]]
+def names_outside(
+    sources: set[str], types: set[str], known_names: Container[str]
+) -> dict[str, dict[str, str]]:
+    """The new names of the sources and process types that are not known, by key column."""
+    names = {}
+    for source in sources:
+        if source not in known_names and not _is_other(source):
+            is_type_known = labels_of(source)[0] in known_names
+            names[source] = _other_dyno(source) if is_type_known else OTHER
+    types_outside = (name for name in types if name not in known_names and name != OTHER)
+    return {"source": names, "process_type": dict.fromkeys(types_outside, OTHER)}
+
+
+def move_rows(
+    rows_by_section: Mapping[str, dict[Any, Any]], names: Mapping[str, Mapping[str, str]]
 ) -> None:
-    """Merge the rows with these names into those of their new names."""
-    for key_name, new_names in names.items():
-        keys = section.find_rows(rows, key_name, new_names)
-        if keys:
-            over = {key: rows.pop(key) for key in keys}
-            section.merge(rows, section.rename(over, {key_name: new_names.__getitem__}))
+    """Merge the rows with these names into those of their new names, in place."""
+    for section_name, rows in rows_by_section.items():
+        section = SECTION[section_name]
+        for key_name, new_names in () if section.family else names.items():
+            keys = section.find_rows(rows, key_name, new_names)
+            if keys:
+                over = {key: rows.pop(key) for key in keys}
+                section.merge(rows, section.rename(over, {key_name: new_names.__getitem__}))
 
 
 def _first_names(names: Iterable[str], count_max: int) -> set[str]:

@@ -132,6 +132,8 @@ class Section:
         make_key: makes a key of several columns.
         limit_rows: bounds the rows to the number that CardinalityLimits has under the section's
             name, where the limits of single columns do not suffice.
+        rows_per_dyno: how many rows it may have for each dyno that CardinalityLimits allows; 0 for
+            any number, if the second column has few values.
         family: of open metrics, the first part of their names. The sections of a family are
             bounded together (app.rollup.open_limits), and separately from all others.
     """
@@ -143,6 +145,7 @@ class Section:
     in_total: bool = True
     make_key: Callable[[tuple[Any, ...]], Any] = tuple
     limit_rows: Callable[[dict[Any, Any], int], dict[Any, Any]] | None = None
+    rows_per_dyno: int = 0
     family: str = ""
     _labels: dict[Any, Labels] = field(default_factory=dict, repr=False)
 
@@ -254,7 +257,7 @@ SECTIONS = (
     Section("active_minutes", (SOURCE,), MASK, is_core=True, in_total=False),
     Section("ledger", (RESULT,), COUNT, is_core=True),
     _events("events"),
-    Section("exits", (SOURCE, EXIT_STATUS), COUNT),
+    Section("exits", (SOURCE, EXIT_STATUS), COUNT, rows_per_dyno=4),
     Section("restarts", (SOURCE,), COUNT),
     Section("released", (), summaries(LatestText)),  # the last release
     # Metrics of dynos that have no section of their own. A version that does not know a metric

@@ -140,7 +140,7 @@ def build_app(
     visible_store = restrict(store)
     notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
-    verdicts = VerdictReader(visible_store, tiers, settings.review_apps)
+    verdicts = VerdictReader(visible_store, tiers, settings.review_apps, settings.limits)
     removal = build_app_removal(settings, store, clock)
     mount_assets(app)
     for router in _page_routers(service, settings, clock, pages, verdicts, removal):
@@ -156,7 +156,7 @@ def build_app(
     app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
     install_error_pages(app, pages)
     health = _build_health(service, clock)
-    metrics = _build_metrics(service)
+    metrics = _build_metrics(service, settings)
     app.include_router(Operations(visible_store, health, metrics, clock, version(), pages).router)
     app.include_router(AppsApi(removal).router)
     app.include_router(CustomApi(visible_store, store, service.access).router)
@@ -211,7 +211,7 @@ def _build_health(service: Service, clock: Callable[[], float]) -> HealthCheck:
     )
 
 
-def _build_metrics(service: Service) -> ServiceMetrics:
+def _build_metrics(service: Service, settings: Settings) -> ServiceMetrics:
     return ServiceMetrics(
         service.pipeline,
         service.access,
@@ -219,6 +219,7 @@ def _build_metrics(service: Service) -> ServiceMetrics:
         str(os.getpid()),
         service.rejections,
         service.plugins,
+        settings.limits,
     )
 
 

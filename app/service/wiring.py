@@ -184,6 +184,7 @@ def _build_alert_worker(
         spool_since_s=pipeline.waiting_since_s,
         directory=settings.data_dir,
         review_apps=settings.review_apps,
+        limits=settings.limits,
     )
 
 

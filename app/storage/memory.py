@@ -20,7 +20,7 @@ from app.storage.interface.batches import (
 from app.storage.interface.elements import Slot, last_header
 from app.storage.interface.folding import Compaction, Fold, HourChange
 from app.storage.interface.identity import StoreIdentity, new_store_id
-from app.storage.interface.rollups import Contents
+from app.storage.interface.rollups import Contents, Part
 from app.storage.interface.server import ServerInfo
 from app.storage.memory_alerts import MemoryAlerts
 
@@ -189,9 +189,21 @@ class MemoryStore(MemoryAlerts):
             if self._changed_hours.get((app, start_s)) == mark:
                 del self._changed_hours[app, start_s]
 
-    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        inboxes = {app: self._elements(app, None)[:count] for app in apps}
+    async def read_inboxes(
+        self, apps: Sequence[str], count: int, bytes_max: int
+    ) -> dict[str, list[bytes]]:
+        inboxes = {app: self._first_elements(app, count, bytes_max) for app in apps}
         return {app: elements for app, elements in inboxes.items() if elements}
+
+    def _first_elements(self, app: str, count: int, bytes_max: int) -> list[bytes]:
+        elements: list[bytes] = []
+        size = 0
+        for element in self._elements(app, None)[:count]:
+            if size >= bytes_max:
+                break
+            elements.append(element)
+            size += len(element)
+        return elements
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
         return {app: self._fold(app, fold) for app, fold in folds.items()}
@@ -216,6 +228,20 @@ class MemoryStore(MemoryAlerts):
 
     async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
         return [await self.read(app, slots) for app, slots in requests]
+
+    async def read_parts(
+        self, requests: Sequence[tuple[str, Sequence[Slot]]], bytes_max: int
+    ) -> list[Part]:
+        return [await self._read_part(app, slots, bytes_max) for app, slots in requests]
+
+    async def _read_part(self, app: str, slots: Sequence[Slot], bytes_max: int) -> Part:
+        count = size = 0
+        for slot in slots:
+            if size >= bytes_max and count:
+                break
+            size += sum(map(len, self._elements(app, slot)))
+            count += 1
+        return Part(await self.read(app, slots[:count]), count)
 
     async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         return list(apps)

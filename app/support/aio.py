@@ -1,4 +1,4 @@
-"""Helpers for asyncio: ending tasks, threads that write, and coroutines without a task."""
+"""Helpers for asyncio: ending tasks, long work, threads that write, coroutines without a task."""
 
 from __future__ import annotations
 
@@ -24,6 +24,17 @@ async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
             task.cancel()
         _, pending = await asyncio.wait(pending, timeout=_CANCEL_INTERVAL_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run_in_steps(steps: Generator[None, None, T]) -> T:
+    """Run a generator to its end, and let other tasks run after each step. Returns its result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        await asyncio.sleep(0)
 
 
 async def write_in_thread(write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -11,7 +11,8 @@ the one that the judge of this process left: then the judge starts again from th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from math import inf
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ from app.judgement.judge import WARM_UP_S, Judge
 from app.judgement.review_apps import is_review_app
 from app.judgement.verdict import Episode, Finding, Verdict
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, Resolution, align, align_up
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface.alerts import AlertReader
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
@@ -33,7 +35,6 @@ FIRST_SIGHT_S = DAY_S  # so much of the past of an app is judged when it is watc
 START_S = 3 * HOUR_S  # so much of that at once: the rest follows when all apps have begun
 ROUND_MINUTES_MAX = 12_000  # of the past, in one round: some seconds
 LEARNED_PER_JUDGED = 4  # so many times cheaper it is to learn a minute than to judge it
-_CATCH_UP_S = 4 * HOUR_S  # is read together
 _EPISODES_READ = 100  # to leave incidents out of what is usual
 
 
@@ -167,6 +168,7 @@ class AppJudges:
         tiers: Sequence[Resolution],
         review_apps: Sequence[str] = (),
         *,
+        limits: CardinalityLimits = DEFAULT_LIMITS,
         incomplete_since_s: int = 0,
     ) -> None:
         """
@@ -174,13 +176,14 @@ class AppJudges:
             store: holds the rollups and verdicts of the apps.
             tiers: the stored resolutions, finest first.
             review_apps: glob patterns of apps that come and go with a pull request.
+            limits: the limits on names in an interval.
             incomplete_since_s: from when on lines are missing; 0 if none are.
         """
         self._incomplete_since_s = incomplete_since_s
         self._store = store
         self._review_apps = tuple(review_apps)
-        self._intervals = IntervalReader(store, tiers)
-        self._usual_reader = UsualReader(store, tiers)
+        self._intervals = IntervalReader(store, tiers, limits)
+        self._usual_reader = UsualReader(store, tiers, limits)
         self._judges: dict[str, AppJudge] = {}
         self._minutes_left = ROUND_MINUTES_MAX
 
@@ -279,7 +282,7 @@ class AppJudges:
         warm_s = since_s - WARM_UP_S
         if past.until_s < warm_s:
             past.learn_heard(await self._usual_reader.read_heard(profile, warm_s))
-            for interval in await self._intervals.read_coarse(
+            async for interval in self._intervals.read_coarse(
                 profile.app, warm_s - DAY_S, align(warm_s, MINUTE_S * 10)
             ):
                 past.add(interval, ())
@@ -296,41 +299,36 @@ class AppJudges:
         judge.judged_until_s = since_s
         judge.verdict = record.verdict if record else None
         await judge.prepare(since_s)
-        for interval in await self._read(profile, warm_s, since_s, now_s):
+        async for interval in self._read(profile, warm_s, since_s, now_s):
             judge.learn(interval)
             await asyncio.sleep(0)
         return judge
 
     async def _catch_up(self, judge: AppJudge, until_s: int, now_s: float) -> None:
-        for start_s in range(judge.judged_until_s, until_s, _CATCH_UP_S):
-            end_s = min(start_s + _CATCH_UP_S, until_s)
-            for interval in await self._read(judge.profile, start_s, end_s, now_s):
-                if interval.start_s < judge.judged_until_s:
-                    continue  # it is coarser than those before, and overlaps the last one
-                if interval.length_s < HOUR_S:
-                    await judge.prepare(interval.start_s)
-                if not judge.is_new and not interval.is_heard:
-                    # Nobody judged then, so a lack of lines may be our own outage.
-                    judge.advance(interval._replace(is_complete=False))
-                else:
-                    judge.advance(interval)
-                await asyncio.sleep(0)
+        async for interval in self._read(judge.profile, judge.judged_until_s, until_s, now_s):
+            if interval.start_s < judge.judged_until_s:
+                continue  # it is coarser than those before, and overlaps the last one
+            if interval.length_s < HOUR_S:
+                await judge.prepare(interval.start_s)
+            if not judge.is_new and not interval.is_heard:
+                # Nobody judged then, so a lack of lines may be our own outage.
+                judge.advance(interval._replace(is_complete=False))
+            else:
+                judge.advance(interval)
+            await asyncio.sleep(0)
 
     async def _read(
         self, profile: AppProfile, start_s: int, end_s: int, now_s: float
-    ) -> list[Interval]:
+    ) -> AsyncIterator[Interval]:
         first_s = max(start_s, align(profile.first_seen_s, MINUTE_S))
         if first_s >= end_s:
-            return []
-        intervals = await self._intervals.read(profile.app, first_s, end_s, now_s)
-        if not self._incomplete_since_s:
-            return intervals
-        return [
-            interval._replace(is_complete=False)
-            if interval.end_s > self._incomplete_since_s
-            else interval
-            for interval in intervals
-        ]
+            return
+        incomplete_since_s = self._incomplete_since_s or inf
+        async for interval in self._intervals.read(profile.app, first_s, end_s, now_s):
+            if interval.end_s > incomplete_since_s:
+                yield interval._replace(is_complete=False)
+            else:
+                yield interval
 
     async def judge_range(
         self, seen_app: SeenApp, start_s: int, end_s: int, now_s: float

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from app.judgement.facts import AppProfile, Interval, PastP95, Usual
 from app.judgement.verdict import Finding
-from app.query.engine import list_packed, slots_of
+from app.query.engine import list_packed, read_in_parts
 from app.query.table import QueryRange
 from app.rollup.codec import merge_packed
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, Resolution, align
-from app.rollup.rollup import Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import quantile_ms
 from app.rollup.time_range import TimeRange
 from app.storage.interface.rollups import RollupReader
@@ -39,11 +40,16 @@ class HourUsual(NamedTuple):
 class UsualReader:
     """Reads the past of apps from slots of 10 minutes and hours."""
 
-    def __init__(self, store: RollupReader, tiers: Sequence[Resolution]) -> None:
-        """`tiers`: the stored resolutions, finest first."""
+    def __init__(
+        self,
+        store: RollupReader,
+        tiers: Sequence[Resolution],
+        limits: CardinalityLimits = DEFAULT_LIMITS,
+    ) -> None:
+        """As IntervalReader."""
         self._store = store
         self._tiers = tiers
-        self._intervals = IntervalReader(store, tiers)
+        self._intervals = IntervalReader(store, tiers, limits)
 
     async def read_hour(
         self, profile: AppProfile, hour_s: int, incidents: Iterable[Finding]
@@ -70,7 +76,8 @@ class UsualReader:
         end_s = hour_s + HOUR_S + AROUND_S
         if end_s <= profile.first_seen_s:
             return []
-        return await self._intervals.read_coarse(profile.app, hour_s - AROUND_S, end_s)
+        intervals = self._intervals.read_coarse(profile.app, hour_s - AROUND_S, end_s)
+        return [interval async for interval in intervals]
 
     async def read_heard(self, profile: AppProfile, until_s: int) -> dict[int, HeardHour]:
         """The hours of the last days before `until_s`, by the minutes in which dynos logged.
@@ -86,22 +93,21 @@ class UsualReader:
         if first_s >= end_s:
             return {}
         time_range = QueryRange(first_s, end_s, HOUR_S, hours)
-        rollups = {hour_s: Rollup() for hour_s in range(first_s, end_s, HOUR_S)}
-        contents = await self._store.read(profile.app, slots_of(time_range))
-        for hour_s, data in list_packed(contents, time_range):
-            merge_packed(rollups[hour_s], data, frozenset({"active_minutes"}))
+        minutes = dict.fromkeys(range(first_s, end_s, HOUR_S), 0)  # bits of the minutes with lines
+        messages = dict.fromkeys(minutes, 0)
+        async for part, contents in read_in_parts(self._store, profile.app, time_range):
+            for hour_s, data in list_packed(contents, part):
+                rollup = Rollup()
+                merge_packed(rollup, data, frozenset({"active_minutes"}))
+                messages[hour_s] += rollup.messages
+                for mask in rollup.active_minutes.values():
+                    minutes[hour_s] |= mask
+            await asyncio.sleep(0)
         return {
-            hour_s: HeardHour(HOUR_S // MINUTE_S, _active_minutes(rollup))
-            for hour_s, rollup in rollups.items()
-            if rollup.active_minutes or not rollup.messages
+            hour_s: HeardHour(HOUR_S // MINUTE_S, mask.bit_count())
+            for hour_s, mask in minutes.items()
+            if mask or not messages[hour_s]
         }
-
-
-def _active_minutes(rollup: Rollup) -> int:
-    mask = 0
-    for minutes in rollup.active_minutes.values():
-        mask |= minutes
-    return mask.bit_count()
 
 
 def highest_p95(intervals: Iterable[Interval], incidents: Sequence[Finding]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from app.judgement.verdict import STATES, Episode, Finding, State, Verdict
 from app.judgement.wording import describe_brief, summarize
 from app.rollup.codec import NewerVersion, PackError
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S, Resolution, align, resolutions
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.rollup.time_range import TimeRange
 from app.storage.interface.alerts import EPISODES_LENGTH_MAX, AlertReader, AlertTable
 from app.storage.interface.apps import SeenApp
@@ -49,14 +50,17 @@ class VerdictReader:
         store: VerdictStore,
         tiers: Sequence[Resolution] = _DEFAULT_TIERS,
         review_apps: Sequence[str] = DEFAULT_GLOBS,
+        limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
         """
         Args:
             store: holds the rollups and verdicts of the apps.
             tiers: the stored resolutions, finest first.
             review_apps: glob patterns of apps that come and go with a pull request.
+            limits: the limits on names in an interval.
         """
         self._store = store
+        self._limits = limits
         self._tiers = tiers
         self._review_apps = tuple(review_apps)
 
@@ -96,6 +100,7 @@ class VerdictReader:
             self._store,
             self._tiers,
             self._review_apps,
+            limits=self._limits,
             # Lines are a little older than their arrival.
             incomplete_since_s=spooling_s and align(spooling_s, MINUTE_S) - MINUTE_S,
         )
@@ -166,7 +171,7 @@ class VerdictReader:
     ) -> list[Finding]:
         """All findings of a range: the stored ones, and where there are none, those judged now."""
         findings = list(judged.findings)
-        judges = AppJudges(self._store, self._tiers, self._review_apps)
+        judges = AppJudges(self._store, self._tiers, self._review_apps, limits=self._limits)
         until_s = align(int(now_s) - EARLY_AFTER_S, MINUTE_S)
         for part in _outside(span, judged.span, until_s):
             findings += await judges.judge_range(seen_app, part.start_s, part.end_s, now_s)

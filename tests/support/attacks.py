@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from tests.support.lines import router
+from tests.support.lines import frame, router
 
 MEBIBYTE = 2**20
 CONNECT_PARALLEL = 100
@@ -143,6 +143,45 @@ async def hostile_names(target: Target) -> None:
     await _hold(target, head + body, 30, reads=True)
 
 
+async def new_names(target: Target) -> None:
+    """Bodies of 1 MiB of which each names other process types, dynos and crashes than the rest."""
+
+    async def one(first: int) -> None:
+        number = first
+        while target.is_on:
+            now_s = time.time()
+            lines = []
+            size = 0
+            while size < MEBIBYTE:
+                number += 1
+                line = _line_with_new_names(number, now_s - number % 3_000)
+                lines.append(line)
+                size += len(line)
+                if number % 500 == 0:
+                    await asyncio.sleep(0)
+            head = target.drain_head(f"Content-Length: {size}", "Connection: close")
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+                writer.write(head + b"".join(lines))
+                await reader.read()
+                writer.close()
+
+    await asyncio.gather(*(one(10_000_000 * number) for number in range(4)))
+
+
+def _line_with_new_names(number: int, at_s: float) -> bytes:
+    dyno = f"web.{number}"
+    match number % 4:
+        case 0:
+            return router(at_s, dyno=f"t{number}.1")
+        case 1:
+            return router(at_s, head="at=error code=H12", dyno=dyno, status="503")
+        case 2:
+            return frame("State changed from up to crashed", procid=dyno, at_s=at_s)
+        case _:
+            return frame("Process exited with status 137", procid=dyno, at_s=at_s)
+
+
 async def long_tokens(target: Target) -> None:
     """POSTs with a different drain token of 31 kB each."""
     line = router()
@@ -197,8 +236,8 @@ ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
         *(declared_bodies, chunked_bodies, declared_posts, half_posts, gzip_members, gzip_bombs),
-        *(pipelines, unread_pipelines, hostile_names, long_tokens, readiness, partial_heads),
-        *(tiny_chunks, idle_connections, wrong_secrets),
+        *(pipelines, unread_pipelines, hostile_names, new_names, long_tokens, readiness),
+        *(partial_heads, tiny_chunks, idle_connections, wrong_secrets),
     )
 }
 

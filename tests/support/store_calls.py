@@ -11,7 +11,7 @@ from app.storage.interface.store import Store
 
 async def read_inbox(store: Store, app: str, count: int) -> list[bytes]:
     """The oldest elements of an inbox."""
-    return (await store.read_inboxes([app], count)).get(app, [])
+    return (await store.read_inboxes([app], count, 2**30)).get(app, [])
 
 
 async def fold(

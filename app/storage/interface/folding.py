@@ -88,9 +88,12 @@ class ChangedHours(Protocol):
 class FoldStore(Protocol):
     """Folds inboxes and compacts slots."""
 
-    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        """The oldest `count` elements of each inbox, in one round trip.
+    async def read_inboxes(
+        self, apps: Sequence[str], count: int, bytes_max: int
+    ) -> dict[str, list[bytes]]:
+        """The oldest elements of each inbox, in one round trip.
 
+        At most `count` of an inbox, and no more once they have `bytes_max` bytes together.
         Apps with an empty inbox or on an unavailable shard are left out. If a shard is unavailable
         and no other has elements, StoreUnavailable is raised.
         """

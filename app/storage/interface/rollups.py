@@ -20,6 +20,18 @@ class Contents(NamedTuple):
     slots: dict[Slot, list[bytes]]
 
 
+class Part(NamedTuple):
+    """A part of what was asked for.
+
+    Attributes:
+        contents: the inbox, and the slots that were read.
+        slot_count: how many of the slots were read, from the first one on.
+    """
+
+    contents: Contents
+    slot_count: int
+
+
 class RollupReader(Protocol):
     """Reads the rollups of apps: their slots and inboxes."""
 
@@ -39,5 +51,21 @@ class RollupReader(Protocol):
             requests: (app, its slots). Several may name the same app.
         Returns:
             The contents for each request.
+        """
+        ...
+
+    async def read_parts(
+        self, requests: Sequence[tuple[str, Sequence[Slot]]], bytes_max: int
+    ) -> list[Part]:
+        """Read the inbox and the first slots of several apps in one round trip.
+
+        A hostile app may have more in its slots than the memory holds. Each part is read at one
+        instant, with the inbox, so a reader that asks for the rest misses and doubles nothing.
+
+        Args:
+            requests: (app, its slots, at least one).
+            bytes_max: of an app, no more slots are read once those before have as many bytes.
+        Returns:
+            A part for each request.
         """
         ...

@@ -101,12 +101,14 @@ class ClusterStore(RedisStore):
         primaries = await self._cluster.reachable_primaries()
         return [app for app in apps if self.shard_of(app) in primaries]
 
-    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
+    async def read_inboxes(
+        self, apps: Sequence[str], count: int, bytes_max: int
+    ) -> dict[str, list[bytes]]:
         inboxes: dict[str, list[bytes]] = {}
         errors: list[StoreUnavailable] = []
         for shard_apps in await self._group_by_shard(apps):
             try:
-                inboxes |= await super().read_inboxes(shard_apps, count)
+                inboxes |= await super().read_inboxes(shard_apps, count, bytes_max)
             except StoreUnavailable as error:
                 errors.append(error)
         if errors and not inboxes:

@@ -43,7 +43,7 @@ from app.storage.interface.batches import (
 from app.storage.interface.elements import Slot, last_header
 from app.storage.interface.errors import StoreError
 from app.storage.interface.folding import Compaction, Fold, HourChange
-from app.storage.interface.rollups import Contents
+from app.storage.interface.rollups import Contents, Part
 from app.storage.interface.server import ServerInfo
 from app.storage.redis.commands import (
     RedisTopology,
@@ -77,7 +77,9 @@ _T = TypeVar("_T")
 _APPEND, _APPEND_FROM_LOG, _APPEND_COALESCED = (
     Script("ids.lua", f"{name}.lua") for name in ("append", "append_from_log", "append_coalesced")
 )
-_FOLD, _COMPACT, _READ = (Script(f"{name}.lua") for name in ("fold", "compact", "read_lists"))
+_FOLD, _COMPACT, _READ, _READ_FIRST = (
+    Script(f"{name}.lua") for name in ("fold", "compact", "read_lists", "read_first")
+)
 
 
 def connect(url: str, connections_max: int = CONNECTIONS_MAX, replicas: int = 0) -> RedisStore:
@@ -162,9 +164,11 @@ class RedisStore(RedisService):
         states = await self._execute_all([("GET", state_key(app)) for app in apps])
         return {app: state for app, state in zip(apps, states, strict=True) if state}
 
-    async def read_inboxes(self, apps: Sequence[str], count: int) -> dict[str, list[bytes]]:
-        calls = [("LRANGE", inbox_key(app), 0, count - 1) for app in apps]
-        answers = await self._execute_all(calls)
+    async def read_inboxes(
+        self, apps: Sequence[str], count: int, bytes_max: int
+    ) -> dict[str, list[bytes]]:
+        calls = [[1, inbox_key(app), count, bytes_max] for app in apps]
+        answers = await self._evaluate_all(_READ_FIRST, calls)
         return {app: elements for app, elements in zip(apps, answers, strict=True) if elements}
 
     async def fold_all(self, folds: Mapping[str, Fold]) -> dict[str, dict[Slot, int] | None]:
@@ -220,6 +224,25 @@ class RedisStore(RedisService):
         return [
             _contents(slots, answer) for (_, slots), answer in zip(requests, answers, strict=True)
         ]
+
+    async def read_parts(
+        self, requests: Sequence[tuple[str, Sequence[Slot]]], bytes_max: int
+    ) -> list[Part]:
+        keys_of = [[slot_key(app, slot) for slot in slots] for app, slots in requests]
+        cached_of = [self._slot_cache.lookup(keys) for keys in keys_of]
+        calls = []
+        for (app, _), keys, cached_slots in zip(requests, keys_of, cached_of, strict=True):
+            versions = self._slot_cache.encode_versions(keys, cached_slots)
+            calls.append([len(keys) + 1, *keys, inbox_key(app), versions, bytes_max])
+        answers = await self._evaluate_all(_READ, calls)
+        parts = []
+        for (_, slots), keys, cached_slots, answer in zip(
+            requests, keys_of, cached_of, answers, strict=True
+        ):
+            *lists, slot_count = answer
+            self._slot_cache.fill_in(keys, slots, cached_slots, lists)
+            parts.append(Part(_contents(slots, lists), slot_count))
+        return parts
 
     async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         return list(apps)

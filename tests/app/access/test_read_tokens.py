@@ -133,6 +133,9 @@ async def test_an_app_that_may_not_be_seen_does_not_exist(store: TokenStore) -> 
     assert (await visible_store.read("blog", [Slot("total", 0)])).inbox
     contents = await visible_store.read_many([("shop", []), ("blog", []), ("shop", [])])
     assert [len(entry.inbox) for entry in contents] == [0, 1, 0]
+    slots = [Slot("1m", 0), Slot("1m", 60)]
+    parts = await visible_store.read_parts([("shop", slots), ("blog", slots)], 1)
+    assert [(len(part.contents.inbox), part.slot_count) for part in parts] == [(0, 2), (1, 2)]
     current_permissions.set(ADMIN)
     assert len(await visible_store.seen_apps()) == 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.rollup.events import MORE_EVENTS, EventKey, limit_events
+from app.rollup.events import MORE_EVENTS, EventKey, latest_events, limit_events
 from app.rollup.rollup import Rollup
 from parsers.samples import Event
 
@@ -50,3 +50,14 @@ def test_stops_and_starts_displace_no_other_events() -> None:
     assert len(rollup.lifecycle) == 512 + 1
     assert rollup.lifecycle[MORE_EVENTS] == 600 - 512
     assert sum(rollup.all_events.values()) == 601
+
+
+def test_of_the_latest_events_those_of_the_app_stay_and_the_others_stay_counted() -> None:
+    release = EventKey(0, "release", "", "v6")
+    assert latest_events({**CYCLES, release: 2, MORE_EVENTS: 7}, 3) == {
+        release: 2,
+        EventKey(5, "cycle", "web.5", ""): 1,
+        EventKey(4, "cycle", "web.4", ""): 1,
+        MORE_EVENTS: 10,
+    }
+    assert latest_events(CYCLES, 5) == CYCLES

@@ -12,7 +12,7 @@ from app.storage.interface.apps import DRAIN, REPLAY, SIMULATION, Origin, SeenAp
 from app.storage.interface.batches import AppendResult, Batch, LogOffset, Outcome, StatePrecondition
 from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import Compaction, Fold
-from app.storage.interface.rollups import Contents
+from app.storage.interface.rollups import Contents, Part
 from app.storage.interface.store import Store
 from tests.support.batches import (
     DAY_MS,
@@ -456,7 +456,7 @@ async def test_folding_takes_the_oldest_batches_and_adds_to_the_slots(store: Sto
 
 async def test_inboxes_of_several_apps_are_read_and_folded_at_once(store: Store) -> None:
     shop_elements, blog_elements = await fill(store, "shop", 3), await fill(store, "blog", 2)
-    inboxes = await store.read_inboxes(["shop", "none", "blog"], 2)
+    inboxes = await store.read_inboxes(["shop", "none", "blog"], 2, 2**20)
     assert inboxes == {"shop": shop_elements[:2], "blog": blog_elements}
 
     lengths = await store.fold_all(
@@ -465,8 +465,16 @@ async def test_inboxes_of_several_apps_are_read_and_folded_at_once(store: Store)
 
     assert lengths == {"shop": {MINUTE: 1}, "blog": None}
     assert await store.inbox_lengths(["shop", "blog"]) == {"shop": 1, "blog": 2}
-    assert await store.read_inboxes([], 2) == {}
+    assert await store.read_inboxes([], 2, 2**20) == {}
     assert await store.fold_all({}) == {}
+
+
+async def test_a_read_of_inboxes_stops_once_an_inbox_has_given_enough_bytes(store: Store) -> None:
+    shop_elements, blog_elements = await fill(store, "shop", 5), await fill(store, "blog", 1)
+    size = len(shop_elements[0])
+    for bytes_max, count in [(1, 1), (size, 1), (size + 1, 2), (3 * size, 3), (9 * size, 4)]:
+        inboxes = await store.read_inboxes(["shop", "blog"], 4, bytes_max)
+        assert inboxes == {"shop": shop_elements[:count], "blog": blog_elements}
 
 
 async def test_slots_of_several_apps_are_read_and_compacted_at_once(store: Store) -> None:
@@ -685,6 +693,32 @@ async def test_several_apps_are_read_at_once_each_with_its_own_slots(store: Stor
         Contents(elements, {MINUTE: slot_elements}),
     ]
     assert await store.read_many([]) == []
+
+
+async def test_a_part_ends_once_its_slots_have_enough_bytes(store: Store) -> None:
+    slots = [MINUTE, Slot("1m", MINUTE.start + 60), Slot("1m", MINUTE.start + 120), TOTAL]
+    await fold(store, "shop", await fill(store, "shop", 1), [write(slots[0]), write(slots[2])])
+    elements = await fill(store, "shop", 2)
+    contents = await store.read("shop", slots)
+    size = len(contents.slots[slots[0]][0])
+
+    for _ in range(2):  # the second time, slots may come from a cache
+        for bytes_max, counts in [(1, (1, 2, 1)), (size + 1, (3, 1)), (9 * size, (4,))]:
+            remaining = slots
+            for count in counts:
+                requests = [("none", slots), ("shop", remaining)]
+                none, part = await store.read_parts(requests, bytes_max)
+                assert none == Part(Contents([], {}), len(slots))
+                assert part.slot_count == count
+                assert part.contents.inbox == elements
+                assert part.contents.slots == {
+                    slot: contents.slots[slot]
+                    for slot in remaining[:count]
+                    if slot in contents.slots
+                }
+                remaining = remaining[count:]
+            assert not remaining
+    assert await store.read_parts([], 1) == []
 
 
 async def test_while_all_is_well_every_app_can_be_read(store: Store) -> None:

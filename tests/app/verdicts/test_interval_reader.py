@@ -24,7 +24,8 @@ async def test_minutes_come_from_slots_and_from_the_inbox() -> None:
         await make_writer(sim.store, Clock(sim.clock())).append([batch], deadline=1e12)
 
         reader = IntervalReader(sim.store, TIERS)
-        intervals = await reader.read("shop", START_S, START_S + 240, START_S + 240)
+        read = reader.read("shop", START_S, START_S + 240, START_S + 240)
+        intervals = [interval async for interval in read]
 
     assert [interval.start_s - START_S for interval in intervals] == [0, 60, 120, 180]
     web = [interval.types.get("web") for interval in intervals]
@@ -43,7 +44,8 @@ async def test_the_past_is_coarser_where_minutes_are_no_longer_kept() -> None:
         reader = IntervalReader(sim.store, TIERS)
         now_s = START_S + 2 * DAY_S
 
-        intervals = await reader.read("shop", START_S, START_S + HOUR_S, now_s)
+        read = reader.read("shop", START_S, START_S + HOUR_S, now_s)
+        intervals = [interval async for interval in read]
 
     assert [interval.length_s for interval in intervals] == [600] * 6
     assert [facts.requests for facts in intervals[0].types.values()] == [60]

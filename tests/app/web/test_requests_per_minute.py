@@ -54,7 +54,7 @@ async def rule_value(store: MemoryStore, over_minutes: int) -> float | None:
     queries, end_s = RuleQueries([rule]), int(AT_S) + 12 * MINUTE_S
     (seen_app,) = await store.seen_apps()
     inputs = await read_inputs(store, seen_app, queries, end_s - MINUTE_S, end_s, MINUTES)
-    minute = inputs.minute(end_s)
+    minute = await inputs.minute(end_s)
     (query,) = queries.metric_queries
     return query.measure(minute.cells[0], minute.observed_minutes(over_minutes))[""].value
 

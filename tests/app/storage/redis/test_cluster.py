@@ -130,7 +130,7 @@ async def test_a_dead_primary_affects_only_its_own_apps(disposable_cluster: Redi
     dead_apps = {app for app in APPS if disposable_cluster.owner(inbox_key(app)) is dead_node}
     dead_node.kill()
 
-    assert set(await store.read_inboxes(APPS, 10)) == set(APPS) - dead_apps
+    assert set(await store.read_inboxes(APPS, 10, 2**20)) == set(APPS) - dead_apps
     assert await store.reachable_apps(APPS) == [app for app in APPS if app not in dead_apps]
     for app in APPS:
         if app not in dead_apps:

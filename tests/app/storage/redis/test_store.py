@@ -88,7 +88,7 @@ async def test_appends_and_folds_of_one_app_that_fail_do_not_affect_the_others(
     earlier, second = write(), Slot("10m", MINUTE.start)
     await fold(store, "blog", [], [earlier])
     await client.set(slot_key("blog", TOTAL), "not a list")
-    elements = await store.read_inboxes(apps, 10)
+    elements = await store.read_inboxes(apps, 10, 2**20)
     writes = [write(), write(second), write(), write(TOTAL)]
     with pytest.raises(StoreUnavailable, match="WRONGTYPE"):
         await store.fold_all({app: Fold(elements[app], writes) for app in apps})
