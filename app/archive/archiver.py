@@ -266,7 +266,7 @@ class Archiver:
                 await note_archived(connection, identity.id, start_s, is_final=is_final)
             else:
                 days = interval_writer.days_of(changed_hours, self.closed_until_s(now_s))
-            await interval_writer.write_days(connection, identity.id, days, now_s)
+            await interval_writer.write_days(connection, identity.id, days, now_s, self._limits)
         await self._store.forget_changes(
             [change for change in changes if change.app not in unreadable_apps]
         )

@@ -40,6 +40,8 @@ from app.archive.tables import DAYS, EPISODES, EVENTS, HOURS, SCHEMA, ArchiveTab
 from app.archive.times import from_utc, to_utc
 from app.rollup.codec import PackError
 from app.rollup.resolutions import DAY_S, align
+from app.rollup.rollup import CardinalityLimits
+from app.support.aio import run_in_steps
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +79,15 @@ async def write_hours(
 
 
 async def write_days(
-    connection: Connection, store_id: str, days: Iterable[IntervalKey], now_s: float
+    connection: Connection,
+    store_id: str,
+    days: Iterable[IntervalKey],
+    now_s: float,
+    limits: CardinalityLimits,
 ) -> list[IntervalKey]:
     """Merge these days from the archived hours, and write them; returns those that changed.
 
-    A day with an hour that cannot be read is left out.
+    `limits`: those of an hour. A day with an hour that cannot be read is left out.
 
     Raises:
         psycopg.Error
@@ -97,7 +103,7 @@ async def write_days(
         hours = [(from_utc(at), rollup) for at, rollup in await cursor.fetchall()]
         if hours:
             try:
-                packed_days.append(pack_day(app, start_s, hours))
+                packed_days.append(await run_in_steps(pack_day(app, start_s, hours, limits)))
             except PackError as error:
                 log.warning("archive: a day of %s is left out: %s", app, error)
             await asyncio.sleep(0)

@@ -24,6 +24,7 @@ from app.rollup.rollup import CardinalityLimits
 from app.storage.interface.apps import AppReader
 from app.storage.interface.elements import Slot
 from app.storage.interface.folding import ChangedHours, FoldStore
+from app.support.aio import run_in_steps
 
 WRITTEN_AFTER_S = 300  # a closed hour is written by then
 
@@ -93,7 +94,7 @@ class Verification:
             differences = await _compare_details(connection, HOURS, app, day_s, archive_rows)
             if end_s == day_s + DAY_S:
                 differences += await _compare_merge(
-                    connection, app, day_s, archive_rows, noted_starts
+                    connection, app, day_s, archive_rows, noted_starts, self._limits
                 )
         equal_count = waiting_count = 0
         for slot, elements in zip(slots, contents, strict=True):
@@ -150,13 +151,15 @@ async def _compare_merge(
     day_s: int,
     hours: Mapping[int, PackedInterval],
     noted_starts: set[int],
+    limits: CardinalityLimits,
 ) -> list[Mismatch]:
     """Compare a closed day with the merge of its hours, and its columns with itself."""
     days = await _packed(connection, DAYS, app, day_s)
     differences = await _compare_details(connection, DAYS, app, day_s, days)
     if not hours or noted_starts & set(range(day_s, day_s + DAY_S, HOUR_S)):
         return differences
-    merged_day = pack_day(app, day_s, sorted((at_s, hour.rollup) for at_s, hour in hours.items()))
+    packed_hours = sorted((at_s, hour.rollup) for at_s, hour in hours.items())
+    merged_day = await run_in_steps(pack_day(app, day_s, packed_hours, limits))
     if day_s not in days:
         differences.append(Mismatch(app, day_s, "is missing as a day"))
     elif days[day_s] != merged_day:

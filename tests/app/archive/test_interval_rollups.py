@@ -6,14 +6,15 @@ import random
 
 import pytest
 
-from app.archive.interval_rollups import events_of, pack_day, pack_hour
+from app.archive.interval_rollups import PackedInterval, events_of, pack_day, pack_hour
 from app.query.engine import scan_packed
 from app.query.stats import Stat
 from app.query.table import Query, QueryRange
 from app.rollup.batch_codec import unpack_batch
+from app.rollup.bounded_merge import finish
 from app.rollup.codec import pack, unpack
 from app.rollup.resolutions import DAY_S, HOUR_S, Resolution
-from app.rollup.rollup import DEFAULT_LIMITS, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.schema import METRICS, SECTION, SECTIONS
 from app.storage.interface.elements import KIND_ROLLUP, new_element
 from parsers.samples import Event, Request
@@ -39,6 +40,12 @@ def day_of_hours() -> list[tuple[int, bytes]]:
     return hours
 
 
+def packed_day(
+    hours: list[tuple[int, bytes]], limits: CardinalityLimits = DEFAULT_LIMITS
+) -> PackedInterval:
+    return finish(pack_day("shop", DAY, hours, limits))
+
+
 def answers(parts: list[tuple[int, bytes]], metric: str, by: str) -> dict[object, object]:
     time_range = QueryRange(DAY, DAY + DAY_S, DAY_S, Resolution("1h", HOUR_S, 0))
     query = Query(METRICS[metric], STATS[METRICS[metric].kind], time_range, (by,))
@@ -51,7 +58,7 @@ def answers(parts: list[tuple[int, bytes]], metric: str, by: str) -> dict[object
 
 
 HOURS_OF_DAY = day_of_hours()
-PACKED_DAY = pack_day("shop", DAY, HOURS_OF_DAY)
+PACKED_DAY = packed_day(HOURS_OF_DAY)
 PARTS = [(DAY, PACKED_DAY.rollup), *unpack_batch(PACKED_DAY.by_hour)]
 
 
@@ -96,7 +103,7 @@ def test_a_day_has_more_events_than_an_hour_may_have() -> None:
         for number in range(100):
             rollup.observe(Event("note", "", f"n{number}"), start_s * 1000 + number)
         hours.append((start_s, pack(rollup)))
-    parts = unpack_batch(pack_day("shop", DAY, hours).by_hour)
+    parts = unpack_batch(packed_day(hours).by_hour)
     assert sum(len(unpack(data).events) for _, data in parts) == 2_400
 
 
@@ -108,8 +115,22 @@ def test_a_day_keeps_more_names_than_the_limits_of_an_hour() -> None:
             source = f"type{index}x{number}.1"
             rollup.observe(Request(source, 200, "", 1, 5, 0), start_s * 1000)
         hours.append((start_s, pack(rollup)))
-    day = unpack(pack_day("shop", DAY, hours).rollup)
+    day = unpack(packed_day(hours).rollup)
     assert len(day.requests) == 24 * DEFAULT_LIMITS.process_types
+
+
+def test_a_day_keeps_the_dynos_of_several_full_hours_and_no_more() -> None:
+    limits = DEFAULT_LIMITS._replace(dynos=50)
+    hours = []
+    for index, start_s in enumerate(HOURS):
+        rollup = Rollup()
+        for number in range(50):
+            source = f"web.{100_000 + index * 50 + number}"
+            rollup.observe(Request(source, 200, "", 1, 5, 0), start_s * 1000)
+        hours.append((start_s, pack(rollup)))
+    day = unpack(packed_day(hours, limits).rollup)
+    assert len(day.requests) == 4 * 50 + 1
+    assert day.requests["web.other", 200] == 20 * 50
 
 
 def test_an_hour_is_packed_as_its_compaction_packs_it() -> None:
@@ -128,5 +149,5 @@ def test_an_hour_is_packed_as_its_compaction_packs_it() -> None:
 def test_sections_of_a_newer_version_are_kept_in_the_day() -> None:
     rollup = busy_rollup(DAY, seed=1)
     rollup.extensions = (("from-the-future", b"\x90"),)
-    day = pack_day("shop", DAY, [(DAY, pack(rollup))])
+    day = packed_day([(DAY, pack(rollup))])
     assert unpack(day.rollup).extensions == rollup.extensions
