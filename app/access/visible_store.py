@@ -11,7 +11,7 @@ from app.access.rejected_logins import REJECTED_LOGINS_PREFIX
 from app.storage.interface.alerts import TABLES_OF_APPS, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import Slot
-from app.storage.interface.rollups import Contents, Part
+from app.storage.interface.rollups import Contents, Part, RollupReader
 from app.storage.interface.store import Reader
 from app.support.globs import matches_glob
 
@@ -22,8 +22,9 @@ class VisibleStore:
     All queries and pages read through it, so no route can forget to check permissions.
     """
 
-    def __init__(self, store: Reader) -> None:
+    def __init__(self, store: Reader, rollups: RollupReader | None = None) -> None:
         self._store = store
+        self._rollups = rollups or store
 
     async def seen_apps(self) -> list[SeenApp]:
         allows = current_permissions.get().allows
@@ -36,12 +37,12 @@ class VisibleStore:
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         if not current_permissions.get().allows(app):
             return Contents([], {})
-        return await self._store.read(app, slots, inbox=inbox)
+        return await self._rollups.read(app, slots, inbox=inbox)
 
     async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
         allows = current_permissions.get().allows
         visible = [request for request in requests if allows(request[0])]
-        contents = iter(await self._store.read_many(visible))
+        contents = iter(await self._rollups.read_many(visible))
         return [next(contents) if allows(app) else Contents([], {}) for app, _ in requests]
 
     async def read_parts(
@@ -49,7 +50,7 @@ class VisibleStore:
     ) -> list[Part]:
         allows = current_permissions.get().allows
         visible = [request for request in requests if allows(request[0])]
-        parts = iter(await self._store.read_parts(visible, bytes_max))
+        parts = iter(await self._rollups.read_parts(visible, bytes_max))
         return [
             next(parts) if allows(app) else Part(Contents([], {}), len(slots))
             for app, slots in requests
@@ -129,6 +130,9 @@ def _visible_rule(record: bytes, apps: Sequence[str]) -> bytes:
     return msgspec.json.encode({**msgspec.json.decode(record), "apps": names})
 
 
-def restrict(store: Reader) -> Reader:
-    """A view of the store that shows only what the current request may see."""
-    return VisibleStore(store)
+def restrict(store: Reader, rollups: RollupReader | None = None) -> Reader:
+    """A view of the store that shows only what the current request may see.
+
+    `rollups`: another reader of the same rollups, such as one that knows years of them.
+    """
+    return VisibleStore(store, rollups)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from app.archive.database import Database
+from app.archive.interval_rollups import PackedInterval
 from app.archive.times import from_utc, to_utc
-from app.rollup.batch_codec import unpack_batch
 
-PackedRollup = tuple[int, bytes]  # (start in Unix seconds, packed rollup)
+UNLIMITED = 2**62  # bytes
+# Rows until those before have %s bytes. PostgreSQL knows the length of a value without reading it.
+_HOURS = """
+    SELECT t, messages, rollup FROM (
+        SELECT t, messages, rollup,
+            sum(length(rollup)) OVER (ORDER BY t) - length(rollup) AS bytes_before
+        FROM dynometer.hours WHERE app = %s AND t >= %s AND t < %s
+    ) AS rows WHERE bytes_before < %s ORDER BY t
+"""
+_DAYS = """
+    SELECT t, messages, rollup, by_hour FROM (
+        SELECT t, messages, rollup, by_hour,
+            sum(length(rollup) + length(by_hour)) OVER (ORDER BY t)
+            - length(rollup) - length(by_hour) AS bytes_before
+        FROM dynometer.days WHERE app = %s AND t >= %s AND t < %s
+    ) AS rows WHERE bytes_before < %s ORDER BY t
+"""
 
 
 class ArchivedApp(NamedTuple):
@@ -36,47 +52,39 @@ class ArchiveReader:
             row = await cursor.fetchone()
         return from_utc(row[0]) if row and row[0] else 0
 
-    async def hours(self, app: str, start_s: int, end_s: int) -> list[PackedRollup]:
-        """The packed rollup of each archived hour in `[start_s, end_s)`, in order."""
-        async with self._database.transaction() as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(
-                "SELECT t, rollup FROM dynometer.hours "
-                "WHERE app = %s AND t >= %s AND t < %s ORDER BY t",
-                (app, to_utc(start_s), to_utc(end_s)),
-            )
-            return [(from_utc(at), rollup) for at, rollup in await cursor.fetchall()]
+    async def hours(
+        self, app: str, start_s: int, end_s: int, bytes_max: int = UNLIMITED
+    ) -> list[PackedInterval]:
+        """Each archived hour in `[start_s, end_s)`, in order.
 
-    async def days(self, app: str, start_s: int, end_s: int) -> list[PackedRollup]:
-        """The packed rollup of each archived day (UTC) in `[start_s, end_s)`, in order.
-
-        It holds all sections that add up over a day: all but active minutes and events, for which
-        `days_by_hour` has one rollup per hour.
+        Args:
+            app: its name.
+            start_s: Unix seconds.
+            end_s: Unix seconds.
+            bytes_max: no more are read once those before have as many bytes.
         """
-        async with self._database.transaction() as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(
-                "SELECT t, rollup FROM dynometer.days "
-                "WHERE app = %s AND t >= %s AND t < %s ORDER BY t",
-                (app, to_utc(start_s), to_utc(end_s)),
-            )
-            return [(from_utc(at), rollup) for at, rollup in await cursor.fetchall()]
+        return await self._rows(_HOURS, app, start_s, end_s, bytes_max)
 
-    async def days_by_hour(self, app: str, start_s: int, end_s: int) -> list[PackedRollup]:
-        """The sections that a day cannot add up, hour by hour, of the days in `[start_s, end_s)`.
+    async def days(
+        self, app: str, start_s: int, end_s: int, bytes_max: int = UNLIMITED
+    ) -> list[PackedInterval]:
+        """Each archived day (UTC) in `[start_s, end_s)`, in order; the arguments as for hours.
 
-        One packed rollup per hour, with the sections `active_minutes`, `events` and `lifecycle`.
-        Their `messages` are 0, so together with `days` nothing counts twice.
+        A day's rollup has all sections that add up over a day. Its `by_hour` has a rollup per hour
+        of the others, active minutes and events, without `messages`: nothing counts twice.
         """
+        return await self._rows(_DAYS, app, start_s, end_s, bytes_max)
+
+    async def _rows(
+        self, query: LiteralString, app: str, start_s: int, end_s: int, bytes_max: int
+    ) -> list[PackedInterval]:
         async with self._database.transaction() as connection:
             cursor = connection.cursor(binary=True)
-            await cursor.execute(
-                "SELECT by_hour FROM dynometer.days "
-                "WHERE app = %s AND t >= %s AND t < %s ORDER BY t",
-                (app, to_utc(start_s), to_utc(end_s)),
-            )
-            batches = await cursor.fetchall()
-        return [hour for (batch,) in batches for hour in unpack_batch(batch)]
+            await cursor.execute(query, (app, to_utc(start_s), to_utc(end_s), bytes_max))
+            return [
+                PackedInterval(app, from_utc(at), *columns)
+                for at, *columns in await cursor.fetchall()
+            ]
 
     async def apps(self) -> list[ArchivedApp]:
         """All apps in the archive, by name."""

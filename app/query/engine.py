@@ -31,7 +31,7 @@ from app.query.table import (
 from app.query.table_fill import PackedRollup, TableFill
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import PackError
-from app.rollup.resolutions import align
+from app.rollup.resolutions import HOUR_S, align
 from app.rollup.time_range import NEVER, TimeRange
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import HEADER_BYTES, Slot
@@ -124,13 +124,15 @@ def _part_range(time_range: QueryRange, slots: Sequence[Slot], part: Part) -> Qu
 
 def list_packed(contents: Contents, time_range: QueryRange) -> Iterator[PackedRollup]:
     """Every packed rollup of the range, from slots and inbox."""
+    # A mask of active minutes has those of one hour, so longer slots come with hours beside them.
+    seconds = min(time_range.resolution.seconds, HOUR_S)
     for slot, elements in contents.slots.items():
         for element in elements:
             yield slot.start, element[HEADER_BYTES:]
     for element in contents.inbox:
         for minute, data in unpack_batch(element[HEADER_BYTES:]):
             if time_range.start <= minute < time_range.end:
-                yield align(minute, time_range.resolution.seconds), data
+                yield align(minute, seconds), data
 
 
 # --- from cells to values -----------------------------------------------------------------------

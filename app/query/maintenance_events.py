@@ -22,17 +22,17 @@ from app.query.maintenance_runs import Answers, find_maintenance
 from app.query.stats import Stat
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.events import EventKey
-from app.rollup.resolutions import MINUTE_S, Resolution
+from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.schema import METRICS
 from app.storage.interface.rollups import RollupReader
 from parsers.error_codes import MAINTENANCE_CODE
 
 MAINTENANCE = "maintenance"  # the kind of these events
 BEGAN, ENDED, ON, LAST_SEEN = "began", "ended", "on", "last seen"
-REFINED_MAX = 12  # longer intervals of which the minutes are read
+REFINED_MAX = 12  # longer intervals of which the hours, and then the minutes, are read
 _MS = 1000
 _SUM = Stat("sum", "sum", 0)
-_MINUTES = Resolution("1m", MINUTE_S, 0)
+_FINER = (Resolution("1h", HOUR_S, 0), Resolution("1m", MINUTE_S, 0))
 
 
 class AnswerCounts(NamedTuple):
@@ -73,14 +73,13 @@ async def read_maintenance(
     if not codes.keys():
         return {}
     intervals = _intervals(time_range, cells)
-    if time_range.resolution.seconds > MINUTE_S:
-        minutes = {
-            interval: await _minutes(store, app, interval)
+    for finer in _FINER:
+        parts = {
+            interval: await _parts(store, app, interval, finer)
             for interval in sorted(_pick_unclear(intervals))
+            if interval.length_s > finer.seconds
         }
-        intervals = [
-            minute for interval in intervals for minute in minutes.get(interval, [interval])
-        ]
+        intervals = [part for interval in intervals for part in parts.get(interval, [interval])]
     return maintenance_events(find_edges(intervals))
 
 
@@ -107,7 +106,7 @@ def find_edges(intervals: Sequence[AnswerCounts]) -> Iterator[Edge]:
 
 
 def _pick_unclear(intervals: Sequence[AnswerCounts]) -> list[AnswerCounts]:
-    """The intervals whose minutes say more: those at edges, and then the most mixed ones."""
+    """The intervals whose parts say more: those at edges, and then the most mixed ones."""
     edges = [interval for interval, _ in find_edges(intervals)]
     mixed = [interval for interval in intervals if interval.in_maintenance and interval.others]
     mixed.sort(key=lambda interval: interval.in_maintenance / interval.others, reverse=True)
@@ -131,16 +130,18 @@ def _intervals(time_range: QueryRange, cells: Sequence[QueryCells]) -> list[Answ
     ]
 
 
-async def _minutes(store: RollupReader, app: str, interval: AnswerCounts) -> list[AnswerCounts]:
-    """The minutes of an interval, or itself if some of them are no longer stored."""
+async def _parts(
+    store: RollupReader, app: str, interval: AnswerCounts, finer: Resolution
+) -> list[AnswerCounts]:
+    """The finer parts of an interval, or itself if some of them are no longer stored."""
     end = interval.start_s + interval.length_s
-    time_range = QueryRange(interval.start_s, end, MINUTE_S, _MINUTES)
+    time_range = QueryRange(interval.start_s, end, finer.seconds, finer)
     table = await scan(store, [app], time_range, maintenance_queries(time_range))
-    minutes = _intervals(time_range, table.results())
-    in_maintenance = sum(minute.in_maintenance for minute in minutes)
-    others = sum(minute.others for minute in minutes)
+    parts = _intervals(time_range, table.results())
+    in_maintenance = sum(part.in_maintenance for part in parts)
+    others = sum(part.others for part in parts)
     is_complete = (in_maintenance, others) == (interval.in_maintenance, interval.others)
-    return minutes if is_complete else [interval]
+    return parts if is_complete else [interval]
 
 
 def _precision(interval: AnswerCounts) -> str:

@@ -12,15 +12,27 @@ from app.query.stats import DEFAULT_STAT, Stat, parse_stat
 from app.query.table import Query, QueryRange
 from app.query.time_syntax import ACCEPTED_TIMES, parse_time
 from app.rollup.open_metrics import PREFIXES, find_metric, is_open
-from app.rollup.resolutions import MINUTE_S, SLACK_S, Resolution, align, nice_step, parse_step
+from app.rollup.resolutions import (
+    DAY_S,
+    MINUTE_S,
+    SLACK_S,
+    Resolution,
+    align,
+    nice_step,
+    parse_step,
+)
 from app.rollup.schema import METRICS, Metric
 from app.rollup.statuses import status_pattern
 
+WEEK_S = 7 * DAY_S
+_FIRST_MONDAY_S = 4 * DAY_S  # 1970-01-05
 POINTS_MAX = 11_000  # as Prometheus limits a range query
 DEFAULT_RANGE_S = 3600
 STATS_MAX = 20
 PATTERNS_MAX = 100  # of one filter
-ACCEPTED_STEPS = "1m, 10m, 1h or another multiple of 1m, in seconds too, or range for one value"
+ACCEPTED_STEPS = (
+    "1m, 10m, 1h, 1d, 1w or another multiple of 1m, in seconds too, or range for one value"
+)
 LABELS = (
     "app",
     "process_type",
@@ -216,7 +228,11 @@ def _minute_end(at_s: float) -> float:
 
 
 def _align_outwards(start_s: float, end_s: float, seconds: int) -> tuple[int, int]:
-    return align(int(start_s), seconds), math.ceil(end_s / seconds) * seconds
+    """The whole intervals around a range. Weeks begin on Monday, UTC."""
+    offset_s = _FIRST_MONDAY_S if seconds % WEEK_S == 0 else 0
+    first_s = align(int(start_s) - offset_s, seconds)
+    last_s = math.ceil((end_s - offset_s) / seconds) * seconds
+    return first_s + offset_s, last_s + offset_s
 
 
 def _parse_time(name: str, text: str, now_s: float) -> float:

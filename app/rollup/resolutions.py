@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, overload
 
 from app.support.durations import parse_duration
 
@@ -41,6 +42,29 @@ def resolutions(retention_1m_s: int, retention_10m_s: int, retention_1h_s: int) 
         Resolution("10m", 10 * MINUTE_S, retention_10m_s),
         Resolution("1h", HOUR_S, retention_1h_s),
     ]
+
+
+class ArchivedTiers(Sequence[Resolution]):
+    """The stored resolutions, and after them those of an archive, which reach back further.
+
+    Follows the list of the stored ones when it changes.
+    """
+
+    def __init__(self, stored: Sequence[Resolution], archived: Sequence[Resolution]) -> None:
+        self._stored = stored
+        self._archived = archived
+
+    @overload
+    def __getitem__(self, index: int) -> Resolution: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Resolution]: ...
+
+    def __getitem__(self, index: int | slice) -> Resolution | Sequence[Resolution]:
+        return [*self._stored, *self._archived][index]
+
+    def __len__(self) -> int:
+        return len(self._stored) + len(self._archived)
 
 
 def align(t_s: int, seconds: int) -> int:

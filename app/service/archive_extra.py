@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from app.config import ConfigError, Settings
-from app.rollup.resolutions import Resolution
+from app.rollup.resolutions import DAY_S, ArchivedTiers, Resolution
+from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Store
 
 if TYPE_CHECKING:
@@ -16,6 +17,23 @@ if TYPE_CHECKING:
     from app.archive.archiver import Archiver
     from app.archive.database import Database
     from app.archive.plugin import ArchivePlugin
+
+
+_FOREVER_S = 100 * 365 * DAY_S
+
+
+class History(NamedTuple):
+    """All rollups that can be read.
+
+    Attributes:
+        rollups: reads them.
+        tiers: their resolutions, finest first; several may have the same length.
+        hours: those of up to an hour, which verdicts need.
+    """
+
+    rollups: RollupReader
+    tiers: Sequence[Resolution]
+    hours: Sequence[Resolution]
 
 
 def load_archive(module: str) -> ModuleType:
@@ -96,3 +114,37 @@ def build_archived_apps(settings: Settings) -> ArchivedApps | None:
         return None
     apps: ArchivedApps = load_archive("archived_apps").ArchivedApps(open_archive(settings))
     return apps
+
+
+def build_history(
+    settings: Settings,
+    store: Store,
+    tiers: Sequence[Resolution],
+    archive: ArchivePlugin | None,
+    clock: Callable[[], float],
+) -> History:
+    """Build what reads the store and, if there is one, its archive.
+
+    Args:
+        settings: of this process.
+        store: holds the latest rollups.
+        tiers: the stored resolutions, finest first.
+        archive: None if none is configured.
+        clock: returns Unix time in seconds.
+    """
+    if archive is None:
+        return History(store, tiers, tiers)
+    module = load_archive("history_reader")
+    hours = tiers[-1]
+    reader: RollupReader = module.HistoryReader(
+        store,
+        archive.reader,
+        hours=hours,
+        settled_after_s=settings.horizon_past_s + module.FOLDED_AFTER_S,
+        clock=clock,
+    )
+    older_hours = hours._replace(retention_s=settings.archive_retention_1h_s or _FOREVER_S)
+    days = Resolution(module.DAYS, DAY_S, settings.archive_retention_1d_s or _FOREVER_S)
+    return History(
+        reader, ArchivedTiers(tiers, [older_hours, days]), ArchivedTiers(tiers, [older_hours])
+    )

@@ -114,7 +114,8 @@ def build_app(
 ) -> ASGIApp:
     """Build the service over a store; the arguments are those of build_service."""
     service = build_service(settings, store, clock, rejections, monotonic)
-    pipeline, tiers, acceptance = service.pipeline, service.tiers, service.acceptance
+    pipeline, acceptance = service.pipeline, service.acceptance
+    history, tiers = service.history, service.history.tiers
     body_limiter = BodyLimiter(service.rejections)
     drain = DrainEndpoint(
         committer=pipeline.committer,
@@ -137,10 +138,10 @@ def build_app(
     )
     app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
     install_error_handlers(app, pipeline)
-    visible_store = restrict(store)
+    visible_store = restrict(store, history.rollups)
     notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
-    verdicts = VerdictReader(visible_store, tiers, settings.review_apps, settings.limits)
+    verdicts = VerdictReader(visible_store, history.hours, settings.review_apps, settings.limits)
     removal = build_app_removal(settings, store, clock)
     mount_assets(app)
     for router in _page_routers(service, settings, clock, pages, verdicts, removal):
@@ -186,7 +187,8 @@ def _page_routers(
     removal: AppRemoval,
 ) -> Iterator[APIRouter]:
     """The pages, except those about signing in and the API."""
-    store, visible_store, tiers = service.store, restrict(service.store), service.tiers
+    store, history = service.store, service.history
+    visible_store, tiers = restrict(store, history.rollups), history.tiers
     environments = Environments(settings.production_apps, settings.staging_apps)
     names = NamePatterns(settings.review_apps, environments)
     yield AppsPage(visible_store, tiers, pages, clock, verdicts, names).router

@@ -41,7 +41,12 @@ from app.monitoring.store_warnings import StoreWarnings
 from app.receivers.syslog_guard import SyslogLimits, limits_of_process
 from app.receivers.syslog_listener import SyslogListener
 from app.rollup.resolutions import Resolution, resolutions
-from app.service.archive_extra import build_archive_plugin, build_archived_apps
+from app.service.archive_extra import (
+    History,
+    build_archive_plugin,
+    build_archived_apps,
+    build_history,
+)
 from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
 from app.storage.interface.batches import BatchStore
@@ -83,6 +88,7 @@ class Service(NamedTuple):
 
     store: Store
     tiers: list[Resolution]  # shared: MemoryPressureGuard replaces the first entry
+    history: History  # what queries and pages read
     acceptance: AcceptanceWindow
     fold_worker: FoldWorker
     pipeline: IngestPipeline
@@ -135,6 +141,7 @@ def build_service(
     memory_guard = MemoryPressureGuard(store, tiers, clock)
     loop_detector = DrainLoopDetector(store, clock, settings.public_url)
     alert_worker = _build_alert_worker(settings, store, tiers, clock, pipeline)
+    archive = None
     if settings.archive_url:
         is_leader = alert_worker.holds_lease
         archive = build_archive_plugin(settings, store, tiers[-1], clock, is_leader)
@@ -142,6 +149,7 @@ def build_service(
     return Service(
         store=store,
         tiers=tiers,
+        history=build_history(settings, store, tiers, archive, clock),
         acceptance=build_acceptance(settings),
         fold_worker=fold_worker,
         pipeline=pipeline,

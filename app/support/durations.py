@@ -1,11 +1,11 @@
-"""Durations as people write them: a number and its unit, such as 30s, 5m, 24h or 90d."""
+"""Durations as people write them: a number and its unit, such as 30s, 5m, 24h, 90d or 1w."""
 
 from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
-_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
+_UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def parse_duration(text: str) -> int:

@@ -15,6 +15,7 @@ from app.archive.archiver import CLOSED_AFTER_S, Archiver, Backlog
 from app.archive.database import Database
 from app.archive.tables import TABLES
 from app.judgement.verdict import Episode, Finding
+from app.rollup.batch_codec import unpack_batch
 from app.rollup.codec import pack, unpack
 from app.rollup.resolutions import DAY_S, HOUR_S
 from app.rollup.rollup import Rollup
@@ -72,10 +73,12 @@ class Setup:
         self.archiver = self.new_archiver(self.database)
 
     async def hours(self, app: str = "shop") -> dict[int, bytes]:
-        return dict(await self.reader.hours(app, MIDNIGHT - 90 * DAY_S, MIDNIGHT + 90 * DAY_S))
+        rows = await self.reader.hours(app, MIDNIGHT - 90 * DAY_S, MIDNIGHT + 90 * DAY_S)
+        return {row.start_s: row.rollup for row in rows}
 
     async def days(self, app: str = "shop") -> dict[int, bytes]:
-        return dict(await self.reader.days(app, MIDNIGHT - 90 * DAY_S, MIDNIGHT + 90 * DAY_S))
+        rows = await self.reader.days(app, MIDNIGHT - 90 * DAY_S, MIDNIGHT + 90 * DAY_S)
+        return {row.start_s: row.rollup for row in rows}
 
     def query(self, statement: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url) as connection:
@@ -133,7 +136,8 @@ async def test_days_hold_minutes_and_events_hour_by_hour(setup: Setup) -> None:
     await setup.fill(MIDNIGHT, MIDNIGHT + 3 * HOUR_S)
     setup.clock.now_s = MIDNIGHT + DAY_S + HOUR_S
     await archive_all(setup.archiver)
-    parts = dict(await setup.reader.days_by_hour("shop", MIDNIGHT, MIDNIGHT + DAY_S))
+    (row,) = await setup.reader.days("shop", MIDNIGHT, MIDNIGHT + DAY_S)
+    parts = dict(unpack_batch(row.by_hour))
     for start_s, data in setup.truth_of().items():
         part, hour = unpack(parts[start_s]), unpack(data)
         assert part.active_minutes == hour.active_minutes

@@ -57,8 +57,11 @@ class Source:
         """Check that the archive holds exactly the truth, and its day."""
         reader = ArchiveReader(database)
         for app, hours in self.truth.items():
-            assert dict(await reader.hours(app, 0, MIDNIGHT)) == hours
-            assert [start for start, _ in await reader.days(app, 0, MIDNIGHT)] == [MIDNIGHT - DAY_S]
+            rows = await reader.hours(app, 0, MIDNIGHT)
+            assert {row.start_s: row.rollup for row in rows} == hours
+            assert [day.start_s for day in await reader.days(app, 0, MIDNIGHT)] == [
+                MIDNIGHT - DAY_S
+            ]
 
 
 @pytest.fixture

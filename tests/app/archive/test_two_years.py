@@ -65,11 +65,11 @@ async def test_two_years_are_counted_exactly(archive_url: str) -> None:
     reader = ArchiveReader(database)
     for app in ("blog", "shop"):
         days = await reader.days(app, FIRST_S, int(clock()))
-        assert {start_s: unpack(data).messages for start_s, data in days} == {
+        assert {day.start_s: unpack(day.rollup).messages for day in days} == {
             start_s: count for (name, start_s), count in truth.items() if name == app
         }
         hours = await reader.hours(app, FIRST_S, int(clock()))
-        assert min(start_s for start_s, _ in hours) >= clock() - HOURS_KEPT_S - 7 * DAY_S
+        assert min(hour.start_s for hour in hours) >= clock() - HOURS_KEPT_S - 7 * DAY_S
     await database.close()
     with psycopg.connect(archive_url) as connection:
         sums = connection.execute(

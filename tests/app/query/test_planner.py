@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -174,11 +175,17 @@ def test_a_range_older_than_the_retention_gives_a_warning() -> None:
     assert warnings == ["start is older than the retention of 90 days"]
 
 
-@pytest.mark.parametrize("step", ["90s", "61", "0", "1w", "", "1.5h", "RANGE"])
+@pytest.mark.parametrize("step", ["90s", "61", "0", "1y", "", "1.5h", "RANGE"])
 def test_a_step_that_no_interval_has_names_the_accepted(step: str) -> None:
     refusal = plan_error(QueryRequest("requests", step=step))
     assert (refusal.parameter, refusal.value) == ("step", step)
-    assert refusal.accepted_values.startswith("1m, 10m, 1h or another multiple")
+    assert refusal.accepted_values.startswith("1m, 10m, 1h, 1d, 1w or another multiple")
+
+
+def test_weeks_begin_on_monday() -> None:
+    span, _ = plan_time_range("2026-11-04T10:00:00Z", "2026-11-17T00:00:00Z", "1w")
+    assert datetime.fromtimestamp(span.start, UTC).isoformat() == "2026-11-02T00:00:00+00:00"
+    assert datetime.fromtimestamp(span.end, UTC).isoformat() == "2026-11-23T00:00:00+00:00"
 
 
 def test_a_query_may_give_11000_values_and_no_more() -> None:
