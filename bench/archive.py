@@ -2,8 +2,8 @@
 
     python -m bench.archive [--apps 20] [--days 14]
 
-Each app has two process types of two dynos and 600 requests an hour. Times are those of one client
-on this machine, with fsync off.
+Each app has two process types of two dynos and 600 requests an hour; one more app has eight of two
+dynos, and a year of days. Times are those of one client on this machine, with fsync off.
 """
 
 from __future__ import annotations
@@ -12,14 +12,22 @@ import argparse
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import psycopg
 
 from app.archive.archive_reader import ArchiveReader
 from app.archive.archiver import Archiver, Retention
 from app.archive.database import Database
+from app.archive.history_reader import DAYS, HistoryReader
+from app.archive.interval_rollups import pack_day
+from app.archive.progress import make_partitions
+from app.archive.times import to_utc
+from app.query.engine import answer
+from app.query.planner import build_query
+from app.query.table import QueryRange
 from app.rollup.accelerated import FastRollup
+from app.rollup.batch_codec import join_batch, unpack_batch
 from app.rollup.codec import pack
 from app.rollup.resolutions import DAY_S, HOUR_S, Resolution
 from app.rollup.rollup import DEFAULT_LIMITS, Rollup
@@ -27,6 +35,7 @@ from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import KIND_ROLLUP, Slot, new_element
 from app.storage.interface.folding import Fold, SlotWrite
 from app.storage.memory import MemoryStore
+from app.support.aio import run_in_steps
 from bench.measure import table
 from parsers.samples import Request, RuntimeMetrics
 from tests.support.postgres import TEMPLATE, running_postgres
@@ -40,19 +49,19 @@ GAUGES = (
 TTL_MS = 10**12
 
 
-def hour_of(start_s: int, rng: random.Random) -> Rollup:
+def hour_of(start_s: int, rng: random.Random, types: Sequence[str] = ("web", "api")) -> Rollup:
     """An hour of an app. Timestamps are minutes, for speed: nothing depends on the seconds."""
     rollup = Rollup()
     for number in range(REQUESTS):
-        dyno = f"{('web', 'api')[number % 2]}.{number // 2 % 2 + 1}"
+        dyno = f"{types[number % len(types)]}.{number // len(types) % 2 + 1}"
         status = rng.choices((200, 301, 404, 503), (90, 4, 5, 1))[0]
         sample = Request(dyno, status, "", 1, int(rng.lognormvariate(4.5, 1)), 9_000)
         rollup.observe(sample, (start_s + number * 6) * 1000)
-    for dyno in ("web.1", "web.2", "api.1", "api.2"):
+    for dyno in (f"{name}.{number}" for name in types for number in (1, 2)):
         for minute in range(60):
             values = tuple((name, rng.randrange(30_000, 50_000)) for name in GAUGES)
             rollup.observe(RuntimeMetrics(dyno, values), (start_s + 60 * minute) * 1000)
-    rollup.messages = REQUESTS + 240
+    rollup.messages = REQUESTS + 120 * len(types)
     rollup.ledger.update(received=rollup.messages, counted=rollup.messages)
     return rollup
 
@@ -114,10 +123,44 @@ async def measure(url: str, apps_count: int, days: int) -> None:
         ),
         ("packed days of one app", await timed(lambda: reader.days(apps[0], since_s, END_S))),
     ]
+    rows += await time_year(database)
     for name, statement in STATEMENTS.items():
         rows.append((name, await timed(lambda: run(url, statement))))  # noqa: B023
     print(table(("query", "ms"), [(name, f"{value:.1f}") for name, value in rows]))
     await database.close()
+
+
+async def time_year(database: Database) -> list[tuple[str, float]]:
+    """Queries of the API over a year of days."""
+    rng = random.Random(2)
+    types = ["web", "api", *(f"worker{number}" for number in range(6))]
+    app, start_s = "year", END_S - 365 * DAY_S
+    hours = [(hour_s, pack(hour_of(hour_s, rng, types))) for hour_s in range(0, DAY_S, HOUR_S)]
+    day = await run_in_steps(pack_day(app, 0, hours, DEFAULT_LIMITS))
+    async with database.transaction() as connection:
+        await make_partitions(connection, start_s, END_S)
+        for day_s in range(start_s, END_S, DAY_S):
+            parts = {day_s + hour_s: part for hour_s, part in unpack_batch(day.by_hour)}
+            await connection.execute(
+                "INSERT INTO dynometer.days VALUES (%s, %s, %s, gen_random_uuid(), now(), %s, %s)",
+                (app, to_utc(day_s), day.messages, day.rollup, join_batch(parts)),
+            )
+    clock = lambda: END_S + HOUR_S  # noqa: E731
+    reader = HistoryReader(
+        MemoryStore(clock),
+        ArchiveReader(database),
+        hours=Resolution("1h", HOUR_S, 90 * DAY_S),
+        settled_after_s=2 * DAY_S,
+        clock=clock,
+    )
+    period = QueryRange(start_s, END_S, DAY_S, Resolution(DAYS, DAY_S, 400 * DAY_S))
+    rows = []
+    for name, stat in (("service_time_ms", "p95"), ("requests", "sum"), ("dynos", "avg")):
+        query = build_query(period, name, [stat], ["process_type"])
+        seen = [SeenApp(app, start_s, END_S, 0)]
+        time_ms = await timed(lambda: answer(reader, seen, query, END_S))  # noqa: B023
+        rows.append((f"{stat} of {name} by day and process type, a year", time_ms))
+    return rows
 
 
 STATEMENTS = {

@@ -207,6 +207,6 @@ def _in_order(contents: dict[Slot, list[bytes]], last: Slot) -> dict[Slot, list[
 
 def _unavailable(error: ArchiveError, days: int) -> StoreUnavailable:
     return StoreUnavailable(
-        f"The archive does not answer, and the store holds {days} days only. Ask for a later "
-        f"start, or repair the archive: {error}"
+        f"The archive of what is older than {days} days does not answer. {error} Ask for a start "
+        f"in the last {days} days, or try again later."
     )

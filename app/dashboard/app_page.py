@@ -48,6 +48,7 @@ from app.rollup.resolutions import DAY_S, HOUR_S, Resolution, nice_step
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.storage.interface.store import Reader
+from app.support.durations import parse_duration
 from app.verdicts.verdict_reader import VerdictReader
 from parsers.samples import labels_of
 
@@ -58,8 +59,13 @@ RANGES = {  # name on the page -> (start, step)
     "7d": ("now-7d", "1h"),
     "30d": ("now-30d", "6h"),
     "90d": ("now-90d", "12h"),
+    "1y": ("now-365d", "1d"),
 }
-BASELINES = {"day": ("yesterday", DAY_S), "week": ("last week", 7 * DAY_S)}  # periods to compare
+BASELINES = {  # periods to compare: name -> (words, shift)
+    "day": ("yesterday", DAY_S),
+    "week": ("last week", WEEK_S),
+    "year": ("a year before", 52 * WEEK_S),  # the same day of the week
+}
 _STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
 
 _GAUGE_COLUMNS = {
@@ -74,6 +80,22 @@ _COUNT_COLUMNS = {
     "max_ms": Question("service_time_ms", ("max",), "dyno", whole_range=True),
     "restarts": Question("dyno_restarts", ("sum",), "dyno", whole_range=True),
 }
+
+
+def stored_ranges(resolutions: Sequence[Resolution]) -> list[str]:
+    """Those of RANGES for which data may be stored."""
+    longest_s = resolutions[-1].retention_s
+    return [
+        name
+        for name, (start, _) in RANGES.items()
+        if parse_duration(start.removeprefix("now-")) <= longest_s or name == "1h"
+    ]
+
+
+def stored_baselines(resolutions: Sequence[Resolution]) -> dict[str, str]:
+    """The words of those of BASELINES for which data may be stored, by their names."""
+    longest_s = resolutions[-1].retention_s
+    return {name: words for name, (words, shift_s) in BASELINES.items() if shift_s <= longest_s}
 
 
 class PageRequest(NamedTuple):

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from app.access.access_copy import AccessCopy
 from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
-from app.dashboard.app_page import BASELINES, RANGES, AppView, build_app_view
+from app.dashboard.app_page import AppView, build_app_view, stored_baselines, stored_ranges
 from app.dashboard.app_switcher import list_other_apps
 from app.dashboard.timeline import group_events, list_events
 from app.query.planner import QueryError
@@ -91,11 +91,13 @@ class Dashboard:
             marks=marks,
             script_data=script_data(view, marks),
             has_charts=has_charts(),
-            ranges=list(RANGES),
-            links=link_ranges(app, state, view.start_s, view.end_s, now_s),
+            ranges=stored_ranges(self._resolutions),
+            links=link_ranges(
+                app, state, view.start_s, view.end_s, now_s, self._resolutions[-1].retention_s
+            ),
             strip=draw_history([*view.judgement.findings, *view.judgement.history], int(now_s)),
             other_apps=other_apps,
-            periods={name: words for name, (words, _) in BASELINES.items()},
+            periods=stored_baselines(self._resolutions),
             second_drains=second_drains(drains, now_s),
         )
 

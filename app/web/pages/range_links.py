@@ -9,7 +9,7 @@ from app.query.time_syntax import parse_time
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S
 from app.web.pages.page_state import PageState
 
-_LENGTH_MAX_S = 90 * DAY_S
+_LENGTH_MAX_S = 5 * 365 * DAY_S
 _UNITS = (("d", DAY_S), ("h", HOUR_S), ("m", MINUTE_S), ("s", 1))
 
 
@@ -28,8 +28,10 @@ class RangeLinks(NamedTuple):
     last: str
 
 
-def link_ranges(app: str, state: PageState, start_s: int, end_s: int, now_s: float) -> RangeLinks:
-    """The links from the range [start_s, end_s)."""
+def link_ranges(
+    app: str, state: PageState, start_s: int, end_s: int, now_s: float, retention_s: int
+) -> RangeLinks:
+    """The links from the range [start_s, end_s). `retention_s`: how long anything is stored."""
     length_s = _chosen_length(state, now_s) or end_s - start_s
     is_past = end_s <= now_s
 
@@ -38,7 +40,7 @@ def link_ranges(app: str, state: PageState, start_s: int, end_s: int, now_s: flo
             return state.url(app, start=_ago(end_s - start_s), end="")
         return state.url(app, start=str(start_s), end=str(end_s))
 
-    longer_s = min(2 * length_s, _LENGTH_MAX_S)
+    longer_s = min(2 * length_s, retention_s, _LENGTH_MAX_S)
     longer_end_s = min(end_s + (longer_s - length_s) // 2, int(now_s)) if is_past else end_s
     return RangeLinks(
         earlier=url(start_s - length_s, start_s),

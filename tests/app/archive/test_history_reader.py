@@ -168,7 +168,7 @@ async def test_without_its_database_only_old_ranges_fail(
     postgres.kill()
     try:
         assert await answers(reader, recent) == expected
-        with pytest.raises(StoreUnavailable, match="the store holds 5 days only"):
+        with pytest.raises(StoreUnavailable, match="a start in the last 5 days"):
             await answers(reader, time_range("now-9d", "now", "1d", [days]))
     finally:
         postgres.start()
