@@ -108,30 +108,34 @@ class HistoryReader:
         return part
 
     async def _read_hours(self, app: str, slots: Sequence[Slot], bytes_max: int) -> Part:
-        expired = [slot for slot in slots if slot.start < self._oldest_s()]
-        if expired:
-            rows, count = await self._ask(self._archive.hours, app, expired, HOUR_S, bytes_max)
+        expired_slots = [slot for slot in slots if slot.start < self._oldest_s()]
+        if expired_slots:
+            rows, count = await self._ask(
+                self._archive.hours, app, expired_slots, HOUR_S, bytes_max
+            )
             return Part(Contents([], self._hours_of(rows)), count)
         (part,) = await self._store.read_parts([(app, slots)], bytes_max)
         (inbox, contents), slot_count = part
-        lost = [
+        lost_slots = [
             slot
             for slot in slots[:slot_count]
             if slot not in contents and slot.start < self._settled_s()
         ]
-        if not lost:
+        if not lost_slots:
             return part
-        rows, count = await self._ask(self._archive.hours, app, lost, HOUR_S, bytes_max)
-        archived = self._hours_of(rows)  # also those between, which the store holds
-        contents = contents | {slot: archived[slot] for slot in lost if slot in archived}
-        if count < len(lost):
-            slot_count = slots.index(lost[count])
+        rows, count = await self._ask(self._archive.hours, app, lost_slots, HOUR_S, bytes_max)
+        archived_slots = self._hours_of(rows)  # also those between, which the store holds
+        contents = contents | {
+            slot: archived_slots[slot] for slot in lost_slots if slot in archived_slots
+        }
+        if count < len(lost_slots):
+            slot_count = slots.index(lost_slots[count])
         return Part(Contents(inbox, _in_order(contents, slots[slot_count - 1])), slot_count)
 
     async def _read_days(self, app: str, slots: Sequence[Slot], bytes_max: int) -> Part:
-        settled = [slot for slot in slots if slot.start + DAY_S <= self._settled_s()]
-        rows, count = await self._ask(self._archive.days, app, settled, DAY_S, bytes_max)
-        if count == len(settled):
+        settled_slots = [slot for slot in slots if slot.start + DAY_S <= self._settled_s()]
+        rows, count = await self._ask(self._archive.days, app, settled_slots, DAY_S, bytes_max)
+        if count == len(settled_slots):
             count = len(slots)
         contents = {Slot(DAYS, row.start_s): [_HEADER + row.rollup] for row in rows}
         other_days = [slot for slot in slots[:count] if slot not in contents]

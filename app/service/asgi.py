@@ -114,8 +114,7 @@ def build_app(
 ) -> ASGIApp:
     """Build the service over a store; the arguments are those of build_service."""
     service = build_service(settings, store, clock, rejections, monotonic)
-    pipeline, acceptance = service.pipeline, service.acceptance
-    history, tiers = service.history, service.history.tiers
+    pipeline, acceptance, history = service.pipeline, service.acceptance, service.history
     body_limiter = BodyLimiter(service.rejections)
     drain = DrainEndpoint(
         committer=pipeline.committer,
@@ -146,15 +145,8 @@ def build_app(
     mount_assets(app)
     for router in _page_routers(service, settings, clock, pages, verdicts, removal):
         app.include_router(router)
-    app.include_router(QueriesApi(visible_store, tiers, settings.limits, acceptance, clock).router)
-    app.include_router(
-        EventsApi(visible_store, pipeline.committer, tiers, acceptance, clock).router
-    )
-    app.include_router(DrainsAndTokensApi(store, service.drain_admin, clock).router)
-    app.include_router(AlertsApi(visible_store, store, clock).router)
-    app.include_router(VerdictsApi(visible_store, verdicts, tiers, clock).router)
-    app.include_router(FeedApi(visible_store, tiers, clock, pages_url(settings)).router)
-    app.include_router(AutoscalingApi(visible_store, tiers[0], clock).router)
+    for router in _api_routers(service, settings, clock, verdicts):
+        app.include_router(router)
     install_error_pages(app, pages)
     health = _build_health(service, clock)
     metrics = _build_metrics(service, settings)
@@ -176,6 +168,22 @@ def build_app(
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
     )
+
+
+def _api_routers(
+    service: Service, settings: Settings, clock: Callable[[], float], verdicts: VerdictReader
+) -> Iterator[APIRouter]:
+    """The routes that read, and those of drains, tokens and alerts."""
+    store, tiers = service.store, service.history.tiers
+    visible_store = restrict(store, service.history.rollups)
+    acceptance, committer = service.acceptance, service.pipeline.committer
+    yield QueriesApi(visible_store, tiers, settings.limits, acceptance, clock).router
+    yield EventsApi(visible_store, committer, tiers, acceptance, clock).router
+    yield DrainsAndTokensApi(store, service.drain_admin, clock).router
+    yield AlertsApi(visible_store, store, clock).router
+    yield VerdictsApi(visible_store, verdicts, tiers, clock).router
+    yield FeedApi(visible_store, tiers, clock, pages_url(settings)).router
+    yield AutoscalingApi(visible_store, service.tiers[0], clock).router
 
 
 def _page_routers(

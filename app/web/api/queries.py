@@ -74,7 +74,7 @@ class QueryParameters(RangeParameters):
     )
     step: str | None = Field(
         None,
-        description="1m, 10m, 1h, a multiple of them, seconds, or range for one value. "
+        description="1m, 10m, 1h, 1d, 1w, a multiple, seconds, or range for one value. "
         "Default: chosen for at most about 300 points",
     )
     format: Literal["series", "rows", "csv"] = Field(

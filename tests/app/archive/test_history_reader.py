@@ -106,15 +106,15 @@ def time_range(start: str, end: str, step: str, tiers: Sequence[Resolution]) -> 
 async def answers(reader: RollupReader, period: QueryRange) -> dict[str, Any]:
     """Everything that is read of a range."""
     app = SeenApp("shop", FIRST_S, int(NOW_S), 0)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "events": await read_events(reader, "shop", period),
         "ledger": await read_ledger(reader, "shop", period),
     }
     for metric in METRICS.values():
         labels = [label for label in metric.labels if label != "dyno"]
         query = build_query(period, metric.name, STATS[metric.kind], labels)
-        found[metric.name] = await answer(reader, [app], query, NOW_S)
-    return found
+        results[metric.name] = await answer(reader, [app], query, NOW_S)
+    return results
 
 
 async def test_answers_do_not_depend_on_where_the_seam_is(setup: Setup) -> None:
@@ -126,8 +126,8 @@ async def test_answers_do_not_depend_on_where_the_seam_is(setup: Setup) -> None:
                 seam_s = int(NOW_S - seam_days * DAY_S)
                 reader = setup.history(NOW_S - seam_s, await setup.store_since(seam_s))
                 for tiers in ([KEPT], [KEPT, days]):
-                    found = await answers(reader, time_range(start, end, step, tiers))
-                    assert found == expected, (step, start, seam_days, tiers)
+                    history = await answers(reader, time_range(start, end, step, tiers))
+                    assert history == expected, (step, start, seam_days, tiers)
 
 
 async def test_a_store_that_lost_its_hours_is_read_from_the_archive(setup: Setup) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import pytest
 
 from app.archive.database import Database
+from app.archive.times import to_utc
 from app.rollup.number_sketch import bin_of as number_bin_of
 from app.rollup.number_sketch import quantile
 from app.rollup.resolutions import DAY_S, HOUR_S
@@ -20,6 +24,7 @@ from app.storage.memory import MemoryStore
 from tests.app.archive.test_detail_rows import addon_rollup, custom_rollup
 from tests.support.archive import archive_all, archiver_of, busy_rollup, put_hour, see_apps
 from tests.support.postgres import TEMPLATE, PostgresServer
+from tests.support.processes import ROOT
 from tests.support.service import Clock
 
 MIDNIGHT = 20_780 * DAY_S  # 2026-11-23, a Monday
@@ -71,6 +76,12 @@ async def fill(archive: Archive, url: str) -> None:
             archive.rollups[app, start_s] = rollup
             await put_hour(store, app, start_s, rollup)
     await archive_all(archiver_of(store, database, clock))
+    async with database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO dynometer.episodes "
+            "VALUES ('shop', %s, %s, 'failing', '', 'down', '', '{}')",
+            (to_utc(MIDNIGHT - HOUR_S), to_utc(MIDNIGHT)),
+        )
     await database.close()
 
 
@@ -276,3 +287,44 @@ def test_every_table_is_partitioned_and_has_a_block_range_index(archive: Archive
     )
     assert len(rows) == 12
     assert {count for _, count in rows} == {1}
+
+
+# --- what the docs promise ----------------------------------------------------------------------
+
+BLOCKS = re.compile(r"```sql\n(.*?)```", re.DOTALL)
+STATEMENTS = BLOCKS.findall((ROOT / "docs" / "archive.md").read_text())
+DASHBOARD = json.loads((ROOT / "deploy/grafana/dashboards/dynometer-archive.json").read_text())
+LATER = "timestamptz '2026-11-24 00:00Z'"
+
+
+@pytest.mark.parametrize("statement", STATEMENTS)
+def test_every_statement_in_the_docs_has_an_answer(archive: Archive, statement: str) -> None:
+    assert archive.query(statement.replace("now()", LATER))
+
+
+def test_the_docs_answer_ten_questions() -> None:
+    assert len(STATEMENTS) == 11  # and an example
+
+
+@pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])
+def test_every_panel_of_the_dashboard_has_an_answer(archive: Archive, panel: Any) -> None:
+    (target,) = panel["targets"]
+    rows = archive.query(expanded(target["rawSql"]))
+    assert rows
+    if target["format"] == "time_series":
+        assert all(isinstance(row[0], datetime) and row[-1] >= 0 for row in rows)
+
+
+def test_the_dashboard_lists_apps_and_marks_releases(archive: Archive) -> None:
+    (variable,) = DASHBOARD["templating"]["list"]
+    assert archive.query(variable["query"]) == [(app,) for app in APPS]
+    (annotation,) = DASHBOARD["annotations"]["list"]
+    assert archive.query(expanded(annotation["rawQuery"]))
+
+
+def expanded(statement: str) -> str:
+    """A statement of Grafana with its macro and its variable replaced, as Grafana does it."""
+    period = rf"\1 BETWEEN {LATER} - interval '1 year' AND {LATER}"
+    return re.sub(r"\$__timeFilter\(([^)]*)\)", period, statement).replace(
+        "${app:sqlstring}", "'shop'"
+    )
