@@ -46,7 +46,7 @@ BAD = {
     "WEB_CONCURRENCY": ["0", "many", "1.5"],
     "DYNOMETER_REDIS_APPENDFSYNC": ["no", "sometimes"],
     "DYNOMETER_PUBLIC_URL": ["metrics.example.com", "ftp://x", "https://a:b@example.com"],
-    "DYNOMETER_SPOOL_MAX_AGE": ["0", "90", "soon", "-5m", "1w"],
+    "DYNOMETER_SPOOL_MAX_AGE": ["0", "90", "soon", "-5m", "1y"],
     "DYNOMETER_BODY_BYTES_MAX": ["0", "16MB", "lots"],
 }
 

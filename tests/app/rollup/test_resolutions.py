@@ -67,7 +67,7 @@ def test_a_step_is_a_number_and_a_unit_or_seconds(text: str, seconds: int) -> No
         "0m",
         "000",
         "m",
-        "1w",
+        "1y",
         "1M",
         "-1m",
         "+1m",

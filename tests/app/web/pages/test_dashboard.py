@@ -12,7 +12,7 @@ import pytest
 
 from app.judgement.verdict import Episode, Finding, Verdict
 from app.storage.interface.elements import Slot
-from app.storage.interface.rollups import Contents
+from app.storage.interface.rollups import Part
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import connect
 from app.web.pages import assets
@@ -41,13 +41,15 @@ async def client(store: MemoryStore, clock: Clock) -> AsyncIterator[httpx2.Async
 
 
 class CountingStore(MemoryStore):
-    """A store that counts how often it is read."""
+    """A store that counts how often its apps are read together, as the list of apps does."""
 
     reads = 0
 
-    async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
-        self.reads += 1
-        return await super().read_many(requests)
+    async def read_parts(
+        self, requests: Sequence[tuple[str, Sequence[Slot]]], bytes_max: int
+    ) -> list[Part]:
+        self.reads += len(requests) > 1
+        return await super().read_parts(requests, bytes_max)
 
 
 async def page(client: httpx2.AsyncClient, path: str = "/") -> str:
@@ -328,18 +330,6 @@ async def test_an_invalid_time_is_reported_and_the_last_hour_shown(
     assert 'data-chart="response"' in html
     assert "?compare=week&amp;sort=memory" in html
     assert len(re.findall('data-chart="', html)) == 8
-
-
-async def test_databases_have_a_section_if_the_app_has_any(client: httpx2.AsyncClient) -> None:
-    await post(client, busy_hour())
-    assert "Databases and caches" not in await page(client, "/apps/shop")
-    text = "source=DATABASE addon=postgresql-round-1 sample#connections-percentage-used=0.93"
-    await post(client, frame(text, app_name="app", procid="heroku-postgres"))
-    html = await page(client, "/apps/shop")
-    assert '<h2 id="addons">Databases and caches</h2>' in html
-    assert '<h3 id="chart-pg-connections">Postgres connections used <small>%</small></h3>' in html
-    assert '<th scope="col" class="n">postgres connections used: DATABASE, %</th>' in html
-    assert '<td class="n">93</td>' in html
 
 
 async def test_a_compared_period_is_drawn_or_reported_as_missing(
