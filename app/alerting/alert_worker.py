@@ -16,9 +16,10 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -32,11 +33,10 @@ from app.alerting.inputs import RecentChanges, RuleQueries, read_recent_changes
 from app.alerting.lease import TTL_S, Lease
 from app.alerting.notification import Context, Notification, compose
 from app.alerting.outbox import Outbox, enqueue
-from app.alerting.round import Round, notes_about, skipped_entry
+from app.alerting.round import Round, Tables, expired_records, notes_about, skipped_entry
 from app.alerting.rule import SERVICE
 from app.alerting.self_monitoring import evaluate_service, read_service_state
 from app.alerting.state import (
-    AppAlerts,
     HistoryEntry,
     pack_json,
     unpack_app_alerts,
@@ -63,31 +63,21 @@ from app.verdicts.fleet import Fleet, find_fleet
 from app.verdicts.interval_reader import observe
 from app.verdicts.spooling import SPOOLING
 from app.verdicts.verdict_record import (
-    VerdictRecord,
     pack_verdict_record,
     unpack_verdict_records,
 )
 
 log = logging.getLogger(__name__)
 
-TICK_S = 1.0
+TICK_S = 1.0  # before a failed attempt is repeated, and between attempts while messages wait
 EARLY_AFTER_S = 15  # after the end of a minute, it is judged for the first time
-CONFIG_EVERY_S = 5  # the operator's changes take effect within this time
+CONFIG_EVERY_S = 5  # changes and test messages of the operator take effect within this time
 # After an outage of the store, evaluation waits for other workers to report lines on their disks.
 RECOVERY_S = 2 * CONFIG_EVERY_S
 WATCHED_S = 2 * DAY_S  # apps whose last line is younger than this are evaluated
-FORGOTTEN_S = 7 * DAY_S  # the state of an app that was not evaluated for this long is removed
 HEARTBEAT = "alerts"  # the heartbeat of the worker that evaluates
 _HEARTBEAT_TTL_MS = 600_000
 _SPOOLING_TTL_MS = 30_000
-
-
-class Tables(NamedTuple):
-    """The tables that a round reads, by app."""
-
-    alerts: dict[str, AppAlerts]
-    records: dict[str, VerdictRecord]
-    pasts: dict[str, bytes]
 
 
 class AlertWorkerStore(RollupReader, AlertStore, BacklogReader, StatusStore, Protocol):
@@ -145,14 +135,15 @@ class AlertWorker:
         self._previewed_s = 0
         self._store_failed_s = 0.0
         self._is_spooling_published = False
+        self._has_messages = asyncio.Event()  # a round wrote some
         self._last_error = ""  # logged last, so that it is not repeated every second
 
     async def run(self) -> None:
         """Evaluate and deliver until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._repeat(self.evaluate), name="evaluate alerts")
-                tasks.create_task(self._repeat(self.deliver), name="deliver alerts")
+                tasks.create_task(self._evaluate_repeatedly(), name="evaluate alerts")
+                tasks.create_task(self._deliver_repeatedly(), name="deliver alerts")
         finally:
             self.close()
             await self.release()
@@ -161,10 +152,29 @@ class AlertWorker:
         """Release the lock that this process holds on this machine."""
         self._outage_notifier.close()
 
-    async def _repeat(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _evaluate_repeatedly(self) -> None:
         while True:
-            await self.attempt(work)
-            await asyncio.sleep(TICK_S)
+            await self.attempt(self.evaluate)
+            await asyncio.sleep(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """How long no minute is due, but no longer than CONFIG_EVERY_S."""
+        if not self._lease.is_held:
+            return CONFIG_EVERY_S
+        now_s = self._clock()
+        early_s = self._previewed_s + MINUTE_S + EARLY_AFTER_S
+        final_s = self._evaluated_s + MINUTE_S + SETTLED_AFTER_S
+        config_s = self._config_read_s + CONFIG_EVERY_S
+        next_s = min(early_s, final_s, config_s) - now_s
+        return min(max(next_s, TICK_S), CONFIG_EVERY_S)  # also if the clock was set
+
+    async def _deliver_repeatedly(self) -> None:
+        while True:
+            self._has_messages.clear()
+            await self.attempt(self.deliver)
+            pause_s = TICK_S if self._outbox.is_waiting else CONFIG_EVERY_S
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_messages.wait(), pause_s)
 
     async def attempt(self, work: Callable[[], Awaitable[None]]) -> None:
         """Run `work` once and log its failure; the next run tries again."""
@@ -273,7 +283,7 @@ class AlertWorker:
             {},
         )
         orphans = healths.keys() - channels  # of removed channels
-        results = Round(self._expired_records(tables, orphans, now_s))
+        results = Round(expired_records(tables, orphans, now_s))
         if not await self._evaluate_apps(results, tables, complete_s, now_s):
             return
         fleet = self._find_fleet(results)
@@ -449,28 +459,6 @@ class AlertWorker:
             if transitions:
                 await self._collect(results, app, Evaluation(after, transitions), now_s, fleet)
 
-    def _expired_records(
-        self, tables: Tables, healths: Iterable[str], now_s: float
-    ) -> list[AlertChange]:
-        """Remove the state of apps that are no longer evaluated, and these healths."""
-        states = [
-            app for app, alerts in tables.alerts.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
-        ]
-        verdicts = [
-            app
-            for app, record in tables.records.items()
-            if now_s - record.judged_until_s > FORGOTTEN_S
-        ]
-        return [
-            *(AlertChange(AlertTable.STATES, app, b"") for app in states),
-            *(
-                AlertChange(table, app, b"")
-                for app in verdicts
-                for table in (AlertTable.VERDICTS, AlertTable.PASTS)
-            ),
-            *(AlertChange(AlertTable.HEALTH, name, b"") for name in healths),
-        ]
-
     def _queries_for(self, app: str) -> RuleQueries:
         rules = rules_for(app, self._config.rules)
         names = tuple(rule.name for rule in rules)
@@ -584,12 +572,15 @@ class AlertWorker:
         for channel in self._config.channels.values():
             for message in results.messages_for(channel, self._url):
                 changes += enqueue(message, [channel], int(now_s))
-        return await self._store.change_alerts(
+        is_written = await self._store.change_alerts(
             changes,
             history=results.history,
             episodes=results.episodes,
             lease=self._lease.token,
         )
+        if results.messages:
+            self._has_messages.set()
+        return is_written
 
     async def _publish_progress(self, complete_s: int, delay_reason: str) -> None:
         fields = {"evaluated_s": str(complete_s), "waiting": delay_reason, "worker": self._name}

@@ -74,9 +74,9 @@ class Outbox:
         self._lease = lease
         self._sender = sender
         self._clock = clock
-        self._accepted_fields: set[str] = (
-            set()
-        )  # entries that could not be removed from the store yet
+        # Entries that could not be removed from the store yet.
+        self._accepted_fields: set[str] = set()
+        self.is_waiting = False  # whether `deliver` found messages
 
     async def deliver(self) -> None:
         """Send the notifications that are due, to all channels concurrently.
@@ -90,6 +90,7 @@ class Outbox:
         records, healths, channel_records = await self._store.alert_tables(
             AlertTable.OUTBOX, AlertTable.HEALTH, AlertTable.CHANNELS
         )
+        self.is_waiting = bool(records)
         channels = unpack_channels(channel_records) if records else {}
         self._accepted_fields &= set(records)
         by_channel: dict[str, list[tuple[str, Outgoing]]] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import NamedTuple
 
 from app.alerting.channels.channel import Channel
 from app.alerting.evaluator import Evaluation
@@ -11,12 +12,22 @@ from app.alerting.rule import SERVICE
 from app.alerting.state import AppAlerts, HistoryEntry, Mute, pack_app_alerts
 from app.alerting.wording import utc_time
 from app.judgement.verdict import Episode, Verdict
+from app.rollup.resolutions import DAY_S
 from app.rollup.time_range import TimeRange
 from app.storage.interface.alerts import TABLES_OF_APPS, AlertChange, AlertTable
 from app.verdicts.app_judges import AppJudge
-from app.verdicts.verdict_record import pack_episode, pack_verdict_record
+from app.verdicts.verdict_record import VerdictRecord, pack_episode, pack_verdict_record
 
+FORGOTTEN_S = 7 * DAY_S  # the state of an app that was not evaluated for this long is removed
 DIGEST_APPS = 6  # notifications about this many apps in one evaluation are merged into one
+
+
+class Tables(NamedTuple):
+    """The tables that a round reads, by app."""
+
+    alerts: dict[str, AppAlerts]
+    records: dict[str, VerdictRecord]
+    pasts: dict[str, bytes]
 
 
 class Round:
@@ -123,3 +134,22 @@ def skipped_entry(evaluation: Evaluation, now_s: float) -> HistoryEntry:
 
 def _range_in_words(span: TimeRange, now_s: float) -> tuple[str, str]:
     return utc_time(span.start_s, now_s), utc_time(span.end_s, now_s)
+
+
+def expired_records(tables: Tables, healths: Iterable[str], now_s: float) -> list[AlertChange]:
+    """Remove the state of apps that are no longer evaluated, and these healths."""
+    states = [
+        app for app, alerts in tables.alerts.items() if now_s - alerts.evaluated_s > FORGOTTEN_S
+    ]
+    verdicts = [
+        app for app, record in tables.records.items() if now_s - record.judged_until_s > FORGOTTEN_S
+    ]
+    return [
+        *(AlertChange(AlertTable.STATES, app, b"") for app in states),
+        *(
+            AlertChange(table, app, b"")
+            for app in verdicts
+            for table in (AlertTable.VERDICTS, AlertTable.PASTS)
+        ),
+        *(AlertChange(AlertTable.HEALTH, name, b"") for name in healths),
+    ]

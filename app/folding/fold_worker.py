@@ -38,6 +38,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 
 from app.folding.merge import (
@@ -75,7 +76,8 @@ COMPACT_AT_LENGTH = 32  # a reader of a slot merges at most so many elements whi
 # After this time from the end of its interval a slot hardly grows: it is compacted to one element.
 CLOSED_AFTER_S = 120
 SWEEP_INTERVAL_S = 60
-HEARTBEAT_INTERVAL_S = 1.0
+ROUND_S = 1.0  # apps that are due within so much time are folded together
+HEARTBEAT_INTERVAL_S = 15.0
 FOLD_HEARTBEAT_PREFIX = "fold:"  # of the names of status records of fold workers
 
 
@@ -139,6 +141,9 @@ class FoldWorker:
         # Slots that this worker wrote and that are not compacted yet.
         self._open_slots: dict[tuple[str, Slot], _OpenSlot] = {}
         self._wake = asyncio.Event()
+        self._sleeps_until_s = float("inf")  # `run`, by the monotonic clock
+        self._next_sweep_s = -float("inf")
+        self._closed_minute = 0  # the last one whose end compacted slots
         self.folded_batches = 0
         self.failures = 0
         self.unreadable = 0
@@ -146,6 +151,7 @@ class FoldWorker:
         self.last_error = ""
         self._last_round_s = monotonic()
         self._last_heartbeat_s = -float("inf")
+        self._published_error = ""
 
     def is_alive(self, within_s: float) -> bool:
         """Whether `run` completed a round within this time."""
@@ -165,30 +171,45 @@ class FoldWorker:
                 self._wake.set()
             elif app not in self._due_s or due_s < self._due_s[app]:
                 self._due_s[app] = due_s
+                if due_s < self._sleeps_until_s:
+                    self._wake.set()
 
     async def run(self) -> None:
         """Fold until cancelled. A failure is counted, shown in the heartbeat, and retried."""
-        next_sweep_s = -float("inf")
-        closed_minute = 0
         while True:
             self._last_round_s = self._monotonic()
             try:
-                if self._monotonic() >= next_sweep_s:
-                    await self.sweep()
-                    next_sweep_s = self._monotonic() + self._sweep_interval_s
-                await self.fold_due()
-                minute = align(int(self._clock()), MINUTE_S)
-                if minute != closed_minute:  # intervals end at full minutes
-                    await self.compact_closed()
-                    closed_minute = minute
-                await self._send_heartbeat()
+                await self._run_round()
             except StoreError as error:
                 self._record_failure(error)
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), min(1.0, self._interval_s))
-            except TimeoutError:
-                continue
+            pause_s = self._pause_s()
+            self._sleeps_until_s = self._monotonic() + pause_s
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause_s)
+
+    async def _run_round(self) -> None:
+        if self._monotonic() >= self._next_sweep_s:
+            await self.sweep()
+            self._next_sweep_s = self._monotonic() + self._sweep_interval_s
+        await self.fold_due()
+        minute = align(int(self._clock()), MINUTE_S)
+        if minute != self._closed_minute:  # intervals end at full minutes
+            await self.compact_closed()
+            self._closed_minute = minute
+        await self._send_heartbeat()
+
+    def _pause_s(self) -> float:
+        """How long nothing is due. Apps that are due soon wait for each other, except full inboxes,
+        which end the pause.
+        """
+        next_s = min(
+            self._next_sweep_s,
+            self._last_heartbeat_s + HEARTBEAT_INTERVAL_S,
+            min(self._due_s.values(), default=float("inf")),
+        )
+        pause_s = min(next_s - self._monotonic(), MINUTE_S - self._clock() % MINUTE_S)
+        return max(pause_s, min(ROUND_S, self._interval_s))
 
     async def fold_pending(self) -> None:
         """Fold all scheduled inboxes, due or not.
@@ -375,10 +396,12 @@ class FoldWorker:
         self.last_error = message
 
     async def _send_heartbeat(self) -> None:
+        """Publish the state of this worker, once in a while and when an error comes or goes."""
         now_s = self._monotonic()
-        if now_s - self._last_heartbeat_s < HEARTBEAT_INTERVAL_S:
+        is_early = now_s - self._last_heartbeat_s < HEARTBEAT_INTERVAL_S
+        if is_early and self.last_error == self._published_error:
             return
-        self._last_heartbeat_s = now_s
+        self._last_heartbeat_s, self._published_error = now_s, self.last_error
         await self._store.write_status(
             FOLD_HEARTBEAT_PREFIX + self._name,
             {

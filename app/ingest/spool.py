@@ -49,6 +49,8 @@ class Spool:
         self._own: SpoolFile | None = None
         self._adopted_files: dict[Path, SpoolFile] = {}
         self._lock = threading.Lock()
+        # Called in the thread that added records.
+        self.on_added: Callable[[], object] = lambda: None
 
     @property
     def in_use(self) -> bool:
@@ -86,6 +88,7 @@ class Spool:
                     f"Cannot write to the spool in {self._directory} ({error.strerror}), so "
                     "batches are rejected. Free space there, or bring the store back."
                 ) from error
+        self.on_added()
 
     def files(self) -> list[SpoolFile]:
         """The files that this worker can replay: its own, and those of workers that have ended."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 
 from app.ingest.batch_writer import BatchSink
 from app.ingest.received_batch import OnStored, ReceivedBatch, unpack_received
@@ -54,16 +56,19 @@ class SpoolReplayer:
 
     async def run(self) -> None:
         """Replay until cancelled."""
-        loop = asyncio.get_running_loop()
-        adopt_at = loop.time()
+        loop, addition = asyncio.get_running_loop(), asyncio.Event()
+        self._spool.on_added = partial(loop.call_soon_threadsafe, addition.set)
         while True:
-            if self._spool.in_use or loop.time() >= adopt_at:
-                try:
-                    await self.replay()
-                except (StoreUnavailable, OSError) as error:
-                    log.debug("Cannot replay the spool yet: %s", error)
-                adopt_at = loop.time() + ADOPT_INTERVAL_S
-            await asyncio.sleep(POLL_INTERVAL_S)
+            addition.clear()
+            try:
+                await self.replay()
+            except (StoreUnavailable, OSError) as error:
+                log.debug("Cannot replay the spool yet: %s", error)
+            if self._spool.in_use:
+                await asyncio.sleep(POLL_INTERVAL_S)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(addition.wait(), ADOPT_INTERVAL_S)
 
     async def replay(self) -> None:
         """Replay every file to its end.

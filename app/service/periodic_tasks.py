@@ -10,7 +10,7 @@ from app.storage.interface.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
 
-FREQUENT_S = 2
+FREQUENT_S = 4  # the age at which a copy of who may send is read again before its next use
 OCCASIONAL_S = 60
 
 PeriodicTask = Callable[[], Awaitable[None]]

@@ -10,9 +10,10 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -42,6 +43,7 @@ BACKLOG = 4_096  # a connection that finds it full is retried after a second
 # Logplex closes an idle connection after 144 to 159 s. It should be the side that closes.
 KEEP_ALIVE_S = 190
 SHUTDOWN_S = 9
+TICK_S = 1.0
 DEFAULT_PORT = 8080
 FILES_MAX = CONNECTIONS_MAX + RESERVED_FILES
 
@@ -148,16 +150,33 @@ def _raise_file_limit() -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that announces itself once it listens."""
+    """A uvicorn server that announces itself once it listens, and seldom wakes up while idle."""
 
     def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
         super().__init__(config)
         self._announce = announce
+        self._exit_requested = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None  # while it serves
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._announce()
+
+    async def main_loop(self) -> None:
+        """Update the Date header every second, until a signal ends the server. uvicorn wakes up ten
+        times a second to look whether a signal came.
+        """
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._exit_requested.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._exit_requested.set)
 
 
 class _Supervisor(Multiprocess):

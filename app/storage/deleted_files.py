@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,9 @@ class ServerFiles:
         """
         self._directory = directory
         self._status = directory.stat()
-        self._paths = (socket_path, lock_path, directory / DIRECTORY / MANIFEST)
+        # As text: pathlib would show in the CPU time of an idle service, so often are they checked.
+        self._directory_name = str(directory)
+        self._names = tuple(map(str, (socket_path, lock_path, directory / DIRECTORY / MANIFEST)))
         self._connection = redis.Redis(
             unix_socket_path=str(socket_path),
             single_connection_client=True,
@@ -49,18 +50,13 @@ class ServerFiles:
         """Close the connection."""
         self._connection.close()
 
-    def keep_connected(self) -> None:
-        """Connect again if the server was restarted. If it does not answer yet, do nothing."""
-        with suppress(redis.RedisError):
-            self._connection.ping()
-
     def are_missing(self) -> bool:
         """Whether the directory, or what matters in it, was deleted or moved."""
         try:
-            is_same = os.path.samestat(self._directory.stat(), self._status)
+            is_same = os.path.samestat(os.stat(self._directory_name), self._status)
         except FileNotFoundError:
             return True
-        return not is_same or not all(path.exists() for path in self._paths)
+        return not is_same or not all(map(os.path.exists, self._names))
 
     def refuse_writes(self) -> None:
         """Let the server refuse writes until it is restarted, so that batches wait in the spool.

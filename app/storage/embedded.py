@@ -48,6 +48,7 @@ START_TIMEOUT_S = 60.0  # commonly 0.1 s is enough; reading a file of gigabytes 
 STOP_TIMEOUT_S = 10.0
 AOF_REWRITE_MIN_SIZE = "256mb"  # 40,000 POSTs of 100 lines reach the default of 64mb
 SOCKET_PATH_BYTES_MAX = 100  # limits with the final NUL: macOS 104, Linux 108 (unix(7))
+TICKS_PER_S = 5  # of the server's periodic work; with its default of 10, idle time costs more
 RESTART_DELAY_S = 0.1  # doubled each time the server dies again soon
 RESTART_DELAY_MAX_S = 10.0
 FILES_CHECK_INTERVAL_S = 0.5
@@ -168,13 +169,16 @@ class EmbeddedServer:
     def _rescue_when_deleted(self) -> None:
         """Body of a daemon thread."""
         files: ServerFiles | None = None
+        process: subprocess.Popen[bytes] | None = None  # to which `files` is connected
         last_error = ""
         while not self._closing.is_set():
             try:
+                if files is not None and process is not self._process:  # it was restarted
+                    files.close()
+                    files = None
                 if files is None:
-                    lock_path = self._directory / _LOCK
-                    files = ServerFiles(self._directory, self._socket_path, lock_path)
-                files.keep_connected()
+                    process = self._process
+                    files = ServerFiles(self._directory, self._socket_path, self._directory / _LOCK)
                 if files.are_missing():
                     files.refuse_writes()
                     self._closing.wait(FILES_CHECK_INTERVAL_S)  # the deletion may go on
@@ -456,6 +460,7 @@ def _launch(
         "appendfsync": appendfsync,
         "auto-aof-rewrite-min-size": AOF_REWRITE_MIN_SIZE,
         "save": "",
+        "hz": str(TICKS_PER_S),
         "enable-protected-configs": "local",  # lets deleted_files set the directory again
         "maxmemory-policy": "noeviction",
         "daemonize": "no",
