@@ -32,7 +32,7 @@ from app.config import Settings
 from app.dashboard.charts import Chart, ChartLine
 from app.ingest.spool_file import SpoolFile
 from app.monitoring.text_format import TEXT, MetricFamily, render_header, render_lines
-from app.receivers.http_protocol import LimitedHttpProtocol
+from app.receivers.http_fast_path import DrainConnection
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
 from app.storage.redis.cluster import ClusterTopology
@@ -75,13 +75,13 @@ def posts(runner: asyncio.Runner, data_dir: str) -> Pair:
     """POSTs of 100 lines: the fast path, and uvicorn's parser with the same app over ASGI."""
     store = MemoryStore(lambda: START_S)
     app = build_app(Settings.from_environ({"DYNOMETER_DATA_DIR": data_dir}), store, lambda: START_S)
-    config = uvicorn.Config(app, http=LimitedHttpProtocol, proxy_headers=False, log_config=None)
+    config = uvicorn.Config(app, http=DrainConnection, proxy_headers=False, log_config=None)
     config.load()
     body = b"".join(islice(in_shares(frames_by_class(), SHARES), 100))
 
     async def send(extra: bytes) -> None:
         client = _Client()
-        connection = LimitedHttpProtocol(config, ServerState(), {})
+        connection = DrainConnection(config, ServerState(), {})
         connection.connection_made(client)
         for number in range(POSTS):
             head = (

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import msgspec
 
 from app.rollup.accelerated import FastRollup, merge_rollups, pack, pack_batch
-from app.rollup.batch_codec import join_batch
-from app.rollup.bounded_merge import merge_in_steps
+from app.rollup.batch_codec import join_batch, unpack_batch
+from app.rollup.bounded_merge import merge_bounded, merge_in_steps
 from app.rollup.open_limits import DROPPED
 from app.rollup.rollup import DEFAULT_LIMITS, UNLIMITED, CardinalityLimits, Rollup
 from app.rollup.time_range import ALWAYS, TimeRange
@@ -83,6 +83,7 @@ class AggregatedBody:
     activity: ActivityTimes
     limits: CardinalityLimits = DEFAULT_LIMITS
     is_duplicate: bool = False  # the store knew the id of the batch, so nothing was counted
+    packed_batch: bytes = b""  # the whole batch, while `rollups` are released
 
     @property
     def ledger(self) -> dict[str, int]:
@@ -120,9 +121,7 @@ class AggregatedBody:
         _add_ledger(ledger, arrival_rollup.ledger)
         arrival_rollup.ledger = ledger
         rollups[arrival_minute] = pack(arrival_rollup, limits)
-        arrival_rollup.ledger = {
-            name: values for name, values in ledger.items() if name.startswith(DROPPED)
-        }
+        arrival_rollup.ledger = _dropped_names(ledger)
         return join_batch(rollups)
 
     def pack_rollups(self) -> bytes:
@@ -135,13 +134,27 @@ class AggregatedBody:
             self.rollups[minute] = self._packed(minute)
             yield
 
+    def release_rollups(self, data: bytes) -> None:
+        """Keep the rollups only as the batch that was packed from this body."""
+        self.packed_batch, self.rollups = data, {}
+
+    def restore_rollups(self) -> None:
+        """Restore the rollups, which have no ledger of their own, if they were released."""
+        for minute, data in unpack_batch(self.packed_batch) if self.packed_batch else ():
+            if minute in self.ledgers:
+                rollup = merge_rollups([data])
+                rollup.ledger = _dropped_names(rollup.ledger)
+                self.rollups[minute] = pack(rollup, UNLIMITED)
+        self.packed_batch = b""
+
     def merge(self, body: AggregatedBody) -> Generator[None, None, None]:
         """Add the messages of a body of the same arrival; yields while minutes are packed.
 
         The result is limited and packed, so it stays small however many names the bodies hold.
         """
         if body.rollups:
-            self.activity = _merge_activity(self.activity, body) if self.rollups else body.activity
+            activities = (self.activity, body.activity) if self.rollups else (body.activity,)
+            self.activity = merge_activities(*activities)
         _add_ledger(self.body_ledger, body.body_ledger)
         for minute, ledger in body.ledgers.items():
             _add_ledger(self.ledgers.setdefault(minute, {}), ledger)
@@ -166,12 +179,29 @@ class AggregatedBody:
         return rollup, self.limits
 
 
-def _merge_activity(activity: ActivityTimes, body: AggregatedBody) -> ActivityTimes:
+def merge_activities(*activities: ActivityTimes) -> ActivityTimes:
+    """The activity of several batches of one drain."""
     return ActivityTimes(
-        min(activity.first_s, body.activity.first_s),
-        max(activity.last_s, body.activity.last_s),
-        max(activity.runtime_metrics_s, body.activity.runtime_metrics_s),
+        min(activity.first_s for activity in activities),
+        max(activity.last_s for activity in activities),
+        max(activity.runtime_metrics_s for activity in activities),
     )
+
+
+def merge_batches(first: bytes, second: bytes, limits: CardinalityLimits) -> bytes:
+    """Merge two packed batches of an app."""
+    rollups = dict(unpack_batch(first))
+    for minute, data in unpack_batch(second):
+        first_data = rollups.get(minute)
+        rollups[minute] = (
+            pack(merge_bounded([first_data, data], limits), limits) if first_data else data
+        )
+    return join_batch(rollups)
+
+
+def _dropped_names(ledger: dict[str, int]) -> dict[str, int]:
+    """The part of a ledger that the limits on names wrote."""
+    return {name: values for name, values in ledger.items() if name.startswith(DROPPED)}
 
 
 def _as_other_drain(ledger: dict[str, int]) -> dict[str, int]:

@@ -4,8 +4,8 @@ So the batches that a busy app sends within a moment are packed, stored and fold
 
 A rollup in memory is about twenty times as large as its packed bytes, and a group holds the POSTs
 of many apps. So a coalesced batch that is not expected to grow is packed immediately, while its
-rollup is still in the processor's cache; the next batch then reuses the same memory. If another
-POST arrives after all, all POSTs of the batch are aggregated once more.
+rollup is still in the processor's cache; the next batch then reuses the same memory. Its body is
+released, too. If another POST arrives after all, the two are merged when they are stored.
 
 The POSTs can always be split again. That is needed if they cannot be stored as one element: the
 store knows the id of one of them already, or is unavailable.
@@ -13,12 +13,23 @@ store knows the id of one of them already, or is unavailable.
 
 from __future__ import annotations
 
+import msgspec
+
 from app.access.drain_election import DrainClaim
 from app.ingest.accelerated import Aggregator
-from app.ingest.aggregator import ENTRIES_MAX, MINUTE_S, NO_ACTIVITY, ActivityTimes, AggregatedBody
+from app.ingest.aggregator import (
+    ENTRIES_MAX,
+    MINUTE_S,
+    NO_ACTIVITY,
+    ActivityTimes,
+    AggregatedBody,
+    merge_activities,
+    merge_batches,
+)
 from app.ingest.drain_post import DrainPost
 from app.ingest.received_batch import CoalescedPayload, ReceivedBatch
 from app.rollup.rollup import CardinalityLimits
+from app.rollup.time_range import TimeRange
 from app.support.aio import run_in_steps
 
 POSTS_MAX = 256  # about 0.4 ms of Redis
@@ -32,7 +43,8 @@ class CoalescedBatch:
     Implements app.ingest.received_batch.PendingWrite.
     """
 
-    _payload: CoalescedPayload | None = None  # once packed; then there is no aggregator
+    payload: CoalescedPayload | None = None  # of all POSTs, once packed
+    _packed_payload: CoalescedPayload | None = None  # of the POSTs that `_aggregator` does not hold
     _is_broken = False  # a POST failed half-way, so the aggregator cannot be used
 
     def __init__(self, post: DrainPost, arrived_s: float, limits: CardinalityLimits) -> None:
@@ -43,12 +55,17 @@ class CoalescedBatch:
         self._limits = limits
         self._posts = {post.id: post}
         self._aggregator: Aggregator | None = self._aggregate(post)
+        self._open_posts = 1  # held by `_aggregator`: the last ones
         self._batches: list[ReceivedBatch] = []  # after a split
 
     @property
     def activity(self) -> ActivityTimes:
-        source = self._payload or self._aggregator
-        return NO_ACTIVITY if source is None else source.activity
+        if self.payload is not None:
+            return self.payload.activity
+        times = [
+            part.activity for part in (self._packed_payload, self._aggregator) if part is not None
+        ]
+        return merge_activities(*times) if times else NO_ACTIVITY
 
     def can_accept(self, post: DrainPost, now_s: float) -> bool:
         """Whether a POST that has just arrived can be added."""
@@ -67,20 +84,26 @@ class CoalescedBatch:
         """Add a POST; if this fails, the other POSTs can still be split and stored."""
         try:
             if self._aggregator is None:
-                self._aggregator = self._aggregate(*self._posts.values(), post)
-                self._payload = None
+                self._aggregator = self._aggregate(post)
+                self._open_posts = 0
+                self.payload = None
             else:
                 post.add_to(self._aggregator)
         except BaseException:
             self._is_broken = True
             raise
         self._posts[post.id] = post
+        self._open_posts += 1
 
-    def finalize(self) -> None:
-        """Pack all POSTs as one batch, and release the rollup."""
-        if self._aggregator is not None:
-            self._payload = self._build_payload(self._aggregator, self._aggregator.pack())
-            self._aggregator = None
+    def finalize(self) -> CoalescedPayload:
+        """Pack all POSTs as one batch, and release the rollup. The body of a single POST goes too:
+        what a split needs of it is in the packed bytes and the ledgers.
+        """
+        aggregator = self._aggregator
+        if aggregator is not None:
+            self._pack(aggregator, aggregator.pack(), aggregator.build_body())
+        assert self.payload is not None  # noqa: S101  packed now or before
+        return self.payload
 
     async def coalesced(self) -> CoalescedPayload | None:
         if self._is_broken:
@@ -88,39 +111,68 @@ class CoalescedBatch:
         if self._aggregator is not None and self._aggregator.entry_count > ENTRIES_MAX:
             body = self._aggregator.build_body()
             await run_in_steps(body.pack_minutes())
-            self._payload = self._build_payload(self._aggregator, body.pack())
-            self._aggregator = None
-        self.finalize()
-        return self._payload
+            self._pack(self._aggregator, body.pack(), body)
+        return self.finalize()
 
-    def _build_payload(self, aggregator: Aggregator, data: bytes) -> CoalescedPayload:
+    def _pack(self, aggregator: Aggregator, data: bytes, body: AggregatedBody) -> None:
+        posts = list(self._posts.values())[-self._open_posts :]
         key = self._key
-        return CoalescedPayload(
+        payload = CoalescedPayload(
             DrainClaim(key.drain, key.generation, aggregator.time_range, int(self._arrived_s)),
-            aggregator.activity,
-            list(self._posts),
-            [post.token for post in self._posts.values()],
+            body.activity,
+            [post.id for post in posts],
+            [post.token for post in posts],
             data,
         )
+        if len(posts) == 1:
+            body.release_rollups(data)
+            post = posts[0]
+            self._posts[post.id] = DrainPost(post.key, post.id, post.token, body)
+        if self._packed_payload is not None:
+            payload = _merge(self._packed_payload, payload, self._limits)
+        self.payload = self._packed_payload = payload
+        self._aggregator, self._open_posts = None, 0
 
     async def split(self) -> list[ReceivedBatch]:
         """Aggregate each POST separately, and let other tasks run in between."""
         # The aggregator of a single POST already holds exactly its lines.
         reusable = self._aggregator if len(self._posts) == 1 and not self._is_broken else None
         for post in list(self._posts.values())[len(self._batches) :]:
-            body = (reusable or self._aggregate(post)).build_body()
+            if isinstance(post.content, AggregatedBody):
+                body = post.content
+                body.restore_rollups()
+            else:
+                body = (reusable or self._aggregate(post)).build_body()
             await run_in_steps(body.pack_minutes())
             self._batches.append(received_batch(post, body))
         return self._batches
 
-    def _aggregate(self, *posts: DrainPost) -> Aggregator:
+    def _aggregate(self, post: DrainPost) -> Aggregator:
         key = self._key
         aggregator = Aggregator(
             self._arrived_s, key.acceptance, self._limits, reads_marks=key.reads_marks
         )
-        for post in posts:
-            post.add_to(aggregator)
+        post.add_to(aggregator)
         return aggregator
+
+
+def _merge(
+    first: CoalescedPayload, second: CoalescedPayload, limits: CardinalityLimits
+) -> CoalescedPayload:
+    """The payload of the POSTs of both, which belong to one drain."""
+    lines, more_lines = first.claim.lines, second.claim.lines
+    return CoalescedPayload(
+        msgspec.structs.replace(
+            first.claim,
+            lines=TimeRange(
+                min(lines.start_s, more_lines.start_s), max(lines.end_s, more_lines.end_s)
+            ),
+        ),
+        merge_activities(first.activity, second.activity),
+        [*first.ids, *second.ids],
+        [*first.tokens, *second.tokens],
+        merge_batches(first.data, second.data, limits),
+    )
 
 
 def received_batch(post: DrainPost, body: AggregatedBody) -> ReceivedBatch:

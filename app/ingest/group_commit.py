@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 GROUP_BYTES_MAX = 16 * 2**20  # of bodies
 PENDING_BYTES_MAX = 32 * 2**20
+POST_BYTES = 4 * 1024  # held by a POST whose body was released, beside its packed batch
 RETRY_DELAYS_S = (0.02, 0.05, 0.1, 0.2, 0.4)  # the last one repeats
 
 OnResult = Callable[[bool | BaseException], None]
@@ -49,11 +50,13 @@ class BatchCommitter(Protocol):
         """Why not even the spool accepts batches at present; "" if it does."""
         ...
 
-    def submit(self, post: DrainPost, on_result: OnResult) -> None:
-        """Commit a POST; `on_result` is called once, when it is durable or has failed.
+    def submit(self, post: DrainPost, on_result: OnResult) -> int:
+        """Commit a POST; `on_result` is called once, later, when it is durable or has failed.
 
         A small one is coalesced with others of its drain. A large one, and one for which the queue
         has no capacity, goes on in a task.
+
+        Returns the bytes that are held until then, of the body or of what it was packed to.
         """
         ...
 
@@ -140,20 +143,21 @@ class GroupCommitter:
         self._aggregation_locks = WeakValueDictionary[str, asyncio.Lock]()
         self.rejection_reason = ""
 
-    def submit(self, post: DrainPost, on_result: OnResult) -> None:
+    def submit(self, post: DrainPost, on_result: OnResult) -> int:
         deadline = asyncio.get_running_loop().time() + self._wait_s
         size = post.size
         if self._can_coalesce(post, size) and self._has_capacity(size):
-            self._coalesce(post, size, on_result, deadline)
-            return
+            return self._coalesce(post, size, on_result, deadline)
         task = asyncio.create_task(self._submit_slowly(post, on_result, deadline))
         self._slow_tasks.add(task)
         task.add_done_callback(self._slow_tasks.discard)
+        return size
 
     def _can_coalesce(self, post: DrainPost, size: int) -> bool:
         return size <= SMALL_BYTES and not isinstance(post.content, AggregatedBody)
 
-    def _coalesce(self, post: DrainPost, size: int, on_result: OnResult, deadline: float) -> None:
+    def _coalesce(self, post: DrainPost, size: int, on_result: OnResult, deadline: float) -> int:
+        """Aggregate a POST, and queue its batch; returns the bytes that are held."""
         key = post.key
         now_s = self._clock()
         needs_single_batches = self._sink.needs_single_batches
@@ -169,15 +173,16 @@ class GroupCommitter:
                 pending.size += size
                 self._pending_bytes += size
                 self._next_busy_drains.add(key)
-                return
+                return size
             batch = CoalescedBatch(post, now_s, self._limits)
             if not needs_single_batches and key not in self._busy_drains:
-                batch.finalize()
+                size = min(size, POST_BYTES + len(batch.finalize().data))  # its body is released
         except Exception as defect:  # fails this POST alone
-            on_result(defect)
-            return
+            asyncio.get_running_loop().call_soon(on_result, defect)
+            return 0
         self._open_batches[key] = pending = _Pending(batch, deadline, [on_result], size)
         self._enqueue(pending)
+        return size
 
     async def _submit_slowly(self, post: DrainPost, on_result: OnResult, deadline: float) -> None:
         """Wait for capacity, and aggregate a large POST in steps."""
@@ -227,7 +232,6 @@ class GroupCommitter:
     async def _commit_queue(self) -> None:
         try:
             while self._queue:
-                await asyncio.sleep(0)  # POSTs that have already arrived join the group
                 await self._commit_group(self._next_group())
         finally:
             self._commit_task = None

@@ -74,6 +74,11 @@ class PendingWrite(Protocol):
         """When the app was active, as shown by the lines."""
         ...
 
+    @property
+    def payload(self) -> CoalescedPayload | None:
+        """The result of `coalesced` if it is ready; None otherwise."""
+        ...
+
     async def coalesced(self) -> CoalescedPayload | None:
         """All POSTs as one element; None if they have to be split."""
         ...
@@ -103,6 +108,10 @@ class ReceivedBatch:
     @property
     def activity(self) -> ActivityTimes:
         return self.body.activity
+
+    @property
+    def payload(self) -> None:
+        return None
 
     async def coalesced(self) -> CoalescedPayload:
         data = self._pack_within(ALWAYS)

@@ -124,8 +124,8 @@ class ShardedCommitter:
         reasons = (shard.committer.rejection_reason for shard in self._shard_writers.all())
         return next(filter(None, reasons), "")
 
-    def submit(self, post: DrainPost, on_result: OnResult) -> None:
-        self._shard_writers.for_app(post.key.app).committer.submit(post, on_result)
+    def submit(self, post: DrainPost, on_result: OnResult) -> int:
+        return self._shard_writers.for_app(post.key.app).committer.submit(post, on_result)
 
     async def wait_idle(self) -> None:
         for shard in self._shard_writers.all():

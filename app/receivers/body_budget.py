@@ -21,6 +21,10 @@ OVERHEAD_BYTES = 4 * 1024
 POLL_S = 0.05
 
 
+def _ignore() -> None:
+    """Nobody is informed of a rejection."""
+
+
 class BodyRejected(Exception):
     """The request is answered with this status and message, and its connection is closed."""
 
@@ -124,7 +128,7 @@ class IncompleteBody:
     """The memory of one body that is still arriving, or being inflated."""
 
     def __init__(
-        self, budget: BodyBudget, caller: str, on_reject: Callable[[], None] = lambda: None
+        self, budget: BodyBudget, caller: str, on_reject: Callable[[], None] = _ignore
     ) -> None:
         """`on_reject`: called when the body has to go for others; its memory is released."""
         self.caller = caller
@@ -169,6 +173,13 @@ class IncompleteBody:
     def complete(self) -> None:
         """Protect the body from rejection; its memory stays in use."""
         self._budget.forget(self)
+
+    def hand_over(self) -> int:
+        """The body is complete; returns its bytes, which the caller has to release."""
+        self._budget.forget(self)
+        self.on_reject = _ignore  # often a method of the owner of this object
+        size, self.size = self.size, 0
+        return size
 
     def release(self) -> None:
         """Release the memory; calls after the first one do nothing."""

@@ -58,18 +58,19 @@ def limits_of_process() -> ConnectionLimits:
     return ConnectionLimits(connections_max=max(1, min(CONNECTIONS_MAX, files - reserved)))
 
 
-class HttpConnection(Hashable, Protocol):
-    """A connection that can be closed for others."""
-
-    transport: asyncio.Transport
-    buffered_bytes: int  # kept by the guard
-
-
 class Caller(NamedTuple):
     """The kind of caller (STRANGER, READER or SENDER), and its name or peer."""
 
     kind: str
     name: Hashable
+
+
+class HttpConnection(Hashable, Protocol):
+    """A connection that can be closed for others."""
+
+    transport: asyncio.Transport
+    buffered_bytes: int  # kept by the guard
+    caller: Caller  # likewise
 
 
 class ConnectionGuard:
@@ -99,9 +100,9 @@ class ConnectionGuard:
         self._stranger_turns = FairTurns()
         self._caller_turns = FairTurns(CALLERS_TURN_S)
 
-    def add(self, connection: HttpConnection, caller: Caller) -> None:
-        """Count a connection, or count it for another caller than before."""
-        self._connections[caller.kind].hold(connection, caller.name)
+    def add(self, connection: HttpConnection) -> None:
+        """Count a connection for its caller."""
+        self._connections[connection.caller.kind].hold(connection, connection.caller.name)
 
     def remove(self, connection: HttpConnection) -> None:
         """Forget a connection that has ended."""
@@ -109,11 +110,17 @@ class ConnectionGuard:
         for budget in self._connections.values():
             budget.release(connection)
 
-    def move(self, connection: HttpConnection, previous: Caller, caller: Caller) -> None:
-        """Count a connection for a caller that was recognized."""
-        if previous.kind != caller.kind:
+    def recognize(self, connection: HttpConnection, kind: str, name: Hashable) -> None:
+        """A request was authenticated. Of several callers, the first one keeps the connection."""
+        previous, caller = connection.caller, Caller(kind, name)
+        if kind == previous.kind != STRANGER or caller == previous:
+            return
+        if connection.transport.is_closing():
+            return
+        connection.caller = caller
+        if previous.kind != kind:
             self._connections[previous.kind].release(connection)
-        self.add(connection, caller)
+        self.add(connection)
 
     def buffer(self, connection: HttpConnection, size: int) -> None:
         """Count the bytes in a connection that wait to be processed or to be read.

@@ -265,12 +265,12 @@ class DrainEndpoint:
 
     def submit_body(
         self, key: DrainKey, head: DrainRequestHead, data: bytes, start: int, on_result: OnResult
-    ) -> None:
+    ) -> int:
         """Commit the body that begins at `start` of `data`, as BatchCommitter.submit."""
         self._loop_detector.inspect(key.app, data, start)
         body_id = post_id(head.frame_id, head.request_id, data, start)
         post = DrainPost(key, body_id, random_bytes(), data, head.msg_count, start)
-        self._committer.submit(post, on_result)
+        return self._committer.submit(post, on_result)
 
 
 def _drain_key(app: str, generation: int, token: bytes, acceptance: AcceptanceWindow) -> DrainKey:

@@ -42,6 +42,7 @@ class TlsHandshake(asyncio.Protocol):
 
     transport: asyncio.Transport
     buffered_bytes = 0
+    caller = Caller(STRANGER, None)
 
     def __init__(
         self,
@@ -60,7 +61,8 @@ class TlsHandshake(asyncio.Protocol):
         """Start the handshake."""
         self.transport = transport
         peer = transport.get_extra_info("peername")
-        self._guard.add(self, Caller(STRANGER, peer_of(str(peer[0])) if peer else None))
+        self.caller = Caller(STRANGER, peer_of(str(peer[0])) if peer else None)
+        self._guard.add(self)
         self._task = asyncio.create_task(self._shake_hands(), name="TLS handshake")
 
     def connection_lost(self, exc: Exception | None) -> None:

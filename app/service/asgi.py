@@ -26,7 +26,7 @@ from app.monitoring.health import HealthCheck
 from app.monitoring.operator_notices import Notices
 from app.receivers.connection_guard import ConnectionGuard, limits_of_process
 from app.receivers.http_drain import DrainEndpoint
-from app.receivers.http_protocol import LimitedHttpProtocol
+from app.receivers.http_fast_path import DrainConnection
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import has_certificates, reload_certificates
@@ -87,7 +87,7 @@ def create_app() -> ASGIApp:
     store = connect(settings.redis_url, settings.redis_connections_max, settings.redis_replicas)
     rejections = Rejections()
     app = build_app(settings, store, time.time, rejections)
-    LimitedHttpProtocol.guard = ConnectionGuard(
+    DrainConnection.guard = ConnectionGuard(
         limits_of_process(), rejections, settings.trusted_proxies
     )
     _reduce_garbage_collection()
@@ -250,7 +250,7 @@ class DrainRouter:
     """Routes _DRAIN_PATHS to the drain, and everything else (and the lifespan) to the other app."""
 
     def __init__(self, drain: DrainEndpoint, protected_drain: ASGIApp, app: ASGIApp) -> None:
-        self.drain = drain  # app.receivers.http_protocol calls it directly on its fast path
+        self.drain = drain  # app.receivers.http_fast_path calls it directly
         self._protected_drain = protected_drain
         self._app = app
 

@@ -21,7 +21,7 @@ from uvicorn.supervisors import Multiprocess
 
 from app.config import ConfigError, Settings, local_url, unknown_settings
 from app.receivers.connection_guard import CONNECTIONS_MAX, RESERVED_FILES
-from app.receivers.http_protocol import LimitedHttpProtocol
+from app.receivers.http_fast_path import DrainConnection
 from app.receivers.tls import Certificate, uvicorn_context
 from app.receivers.tls_handshake import TlsConfig
 from app.storage import embedded
@@ -98,7 +98,7 @@ def serve(arguments: argparse.Namespace, settings: Settings) -> int:
         config = (TlsConfig if tls_options else uvicorn.Config)(
             "app.service.asgi:create_app",
             factory=True,
-            http=LimitedHttpProtocol,
+            http=DrainConnection,
             ws="none",
             workers=settings.workers,
             access_log=False,

@@ -1,15 +1,17 @@
-"""Helpers for asyncio: ending tasks, long work, threads that write, coroutines without a task."""
+"""Helpers for asyncio: ending tasks, long work, threads that write, deadlines, eager coroutines."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Sequence
+import math
+from collections.abc import Callable, Coroutine, Generator, Hashable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
 _CANCEL_INTERVAL_S = 0.1
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 
 
 async def cancel_and_wait(tasks: Sequence[asyncio.Task[Any]]) -> None:
@@ -54,6 +56,91 @@ async def write_in_thread(write: Callable[P, T], *args: P.args, **kwargs: P.kwar
         writing.exception()  # nobody asks for the result any more
         raise cancellation
     return writing.result()
+
+
+class Deadlines(Generic[K]):
+    """Deadlines that are hardly ever missed.
+
+    asyncio sets and cancels a timer for each, which costs as much as to answer a small request.
+    Here one timer checks them all, at about the time when the first may be missed.
+    """
+
+    def __init__(self, on_missed: Callable[[K], object]) -> None:
+        """`on_missed`: called with an owner whose deadline has passed; it has none any more."""
+        self._on_missed = on_missed
+        self._deadlines: dict[K, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._check_at = math.inf
+
+    def set(self, owner: K, deadline: float) -> None:
+        """Set the deadline of an owner, on the event loop's clock."""
+        self._deadlines[owner] = deadline
+        if deadline < self._check_at:
+            self._set_timer(deadline)
+
+    def clear(self, owner: K) -> None:
+        """The owner is in time; nothing happens if it has no deadline."""
+        self._deadlines.pop(owner, None)
+
+    def _set_timer(self, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(deadline, self._check)
+        self._check_at = deadline
+
+    def _check(self) -> None:
+        self._timer, self._check_at = None, math.inf
+        now = asyncio.get_running_loop().time()
+        missed_owners = [owner for owner, deadline in self._deadlines.items() if deadline <= now]
+        for owner in missed_owners:
+            del self._deadlines[owner]
+        if self._deadlines:
+            self._set_timer(min(self._deadlines.values()))
+        for owner in missed_owners:
+            self._on_missed(owner)
+
+
+class TimeLimits:
+    """Bounds the time of waits that are nearly always short (Deadlines says why)."""
+
+    def __init__(self) -> None:
+        self._deadlines = Deadlines[TimeLimit](TimeLimit.cancel)
+
+    def until(self, deadline: float) -> TimeLimit:
+        """A context as that of asyncio.timeout_at; `deadline` is on the event loop's clock."""
+        return TimeLimit(self._deadlines, deadline)
+
+
+class TimeLimit:
+    """The context of one wait."""
+
+    __slots__ = ("_deadline", "_deadlines", "_is_over", "_task")
+
+    def __init__(self, deadlines: Deadlines[TimeLimit], deadline: float) -> None:
+        self._deadlines = deadlines
+        self._deadline = deadline
+        self._is_over = False
+        self._task = asyncio.current_task()
+
+    def __enter__(self) -> None:
+        self._deadlines.set(self, self._deadline)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """
+        Raises:
+            TimeoutError: the wait took longer, and was cancelled.
+        """
+        self._deadlines.clear(self)
+        if not self._is_over or self._task is None:
+            return
+        if self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise TimeoutError
+
+    def cancel(self) -> None:
+        """End the wait."""
+        self._is_over = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class EagerCoroutine(Generic[T]):

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 
 from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits
-from app.receivers.http_protocol import LimitedHttpProtocol
+from app.receivers.http_fast_path import DrainConnection
 from app.support.asgi import ASGIApp
 from app.support.rejections import Rejections
 
@@ -70,7 +70,7 @@ async def wire_to(
     keep_alive_s: int = 60,
     trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[Wire]:
-    class Protocol(LimitedHttpProtocol):
+    class Protocol(DrainConnection):
         pass
 
     Protocol.guard = ConnectionGuard(limits, Rejections(), trusted_proxies)

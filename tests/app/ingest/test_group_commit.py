@@ -123,7 +123,7 @@ async def test_a_post_is_packed_immediately_unless_its_drain_is_busy_or_the_stor
         results = [submit(commits)]
         batch = commits._queue[-1].write
         assert isinstance(batch, CoalescedBatch)
-        packed_immediately.append(batch._payload is not None)
+        packed_immediately.append(batch.payload is not None)
         results += [submit(commits) for _ in range(posts - 1)]
         assert await asyncio.gather(*results) == [not is_down] * posts
     assert packed_immediately == [True, True, False, True, True, False]

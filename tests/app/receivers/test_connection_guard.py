@@ -31,15 +31,16 @@ class OpenTransport(asyncio.Transport):
 class Holder:
     """A connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, caller: Caller) -> None:
+        self.caller = caller
         self.transport: asyncio.Transport = OpenTransport()
         self.buffered_bytes = 0
 
 
 def connections(guard: ConnectionGuard, caller: Caller, count: int) -> list[Holder]:
-    holders = [Holder() for _ in range(count)]
+    holders = [Holder(caller) for _ in range(count)]
     for holder in holders:
-        guard.add(holder, caller)
+        guard.add(holder)
     return holders
 
 

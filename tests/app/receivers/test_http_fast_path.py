@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import gzip
 import re
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,12 +44,13 @@ class WatchedService:
         self.clock = clock
         self.store = store
         self.fast_posts = 0
+        self.body_budget = endpoint.body_budget
         self._submit_body = endpoint.submit_body
         endpoint.submit_body = self._count  # type: ignore[method-assign]
 
-    def _count(self, *args: Any, **kwargs: Any) -> None:
+    def _count(self, *args: Any, **kwargs: Any) -> int:
         self.fast_posts += 1
-        self._submit_body(*args, **kwargs)
+        return self._submit_body(*args, **kwargs)
 
     async def batches(self) -> int:
         return len(await read_inbox(self.store, "shop", 1_000))
@@ -230,6 +233,30 @@ async def test_a_batch_is_answered_503_if_the_store_rejects_it() -> None:
     assert b"retry-after: 5\r\n" in answer
     assert b"content-type: application/problem+json\r\n" in answer
     assert answer.endswith(b'"status": 503, "detail": "the store is down"}\n')
+
+
+async def test_a_body_that_arrived_in_parts_is_released_without_a_search_for_cycles() -> None:
+    body, posts = BODY * 100, 20
+    async with service() as at:
+        reader, writer = await at.wire.connect()
+        gc.disable()
+        tracemalloc.start()
+        try:
+            for _ in range(posts):
+                writer.write(post(body)[:-10])
+                async with asyncio.timeout(20):
+                    while at.body_budget.used_bytes < len(body) - 10:
+                        await asyncio.sleep(0)
+                writer.write(body[-10:])
+                async with asyncio.timeout(20):
+                    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            held_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        writer.close()
+        assert at.fast_posts == posts
+        assert held_bytes < posts * len(body) / 4
 
 
 async def test_an_incomplete_body_times_out_and_a_lost_sender_leaves_no_memory_reserved(

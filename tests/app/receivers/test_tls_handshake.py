@@ -12,7 +12,7 @@ import uvicorn
 
 from app.config import Settings
 from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits
-from app.receivers.http_protocol import LimitedHttpProtocol
+from app.receivers.http_fast_path import DrainConnection
 from app.receivers.tls import uvicorn_context
 from app.receivers.tls_handshake import TlsConfig
 from app.service.asgi import build_app
@@ -31,7 +31,7 @@ async def tls_service(
     chain, key = certificate(directory, "localhost")
     rejections = Rejections()
 
-    class Protocol(LimitedHttpProtocol):
+    class Protocol(DrainConnection):
         guard = ConnectionGuard(limits, rejections)
 
     environ = {"DYNOMETER_SPOOL_MAX_BYTES": "0", "DYNOMETER_DATA_DIR": str(directory)}

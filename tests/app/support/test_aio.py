@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from app.support.aio import EagerCoroutine, cancel_and_wait, write_in_thread
+from app.support.aio import EagerCoroutine, TimeLimits, cancel_and_wait, write_in_thread
 
 
 async def test_a_task_that_swallows_cancellations_ends() -> None:
@@ -115,3 +115,43 @@ async def test_cancellations_reach_the_coroutine_and_errors_its_caller() -> None
         EagerCoroutine(fails(late=False))
     with pytest.raises(KeyError):
         await EagerCoroutine(fails(late=True))
+
+
+async def test_waits_end_at_their_own_deadlines_and_quick_ones_are_unaffected() -> None:
+    limits, begun = TimeLimits(), asyncio.get_running_loop().time()
+
+    async def wait(seconds: float, within_s: float) -> str:
+        try:
+            with limits.until(begun + within_s):
+                await asyncio.sleep(seconds)
+        except TimeoutError:
+            return "late"
+        return "in time"
+
+    waits = [(3600, 0.05), (0, 0.01), (3600, 0.02), (0.01, 3600), (3600, -1)]
+    outcomes = await asyncio.gather(*(wait(*pair) for pair in waits))
+    assert outcomes == ["late", "in time", "late", "in time", "late"]
+
+
+async def test_a_cancelled_wait_is_cancelled_and_not_late() -> None:
+    limits = TimeLimits()
+    in_an_hour = asyncio.get_running_loop().time() + 3600
+
+    async def wait() -> None:
+        with limits.until(in_an_hour):
+            await asyncio.sleep(3600)
+
+    waiting = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_late_wait_leaves_its_task_usable() -> None:
+    limits = TimeLimits()
+    for _ in range(2):
+        with pytest.raises(TimeoutError), limits.until(asyncio.get_running_loop().time()):
+            await asyncio.sleep(3600)
+    with limits.until(asyncio.get_running_loop().time() + 3600):
+        await asyncio.sleep(0)
