@@ -314,7 +314,7 @@ class Settings(BaseSettings):
     )
     fold_batches: Count = setting(
         "DYNOMETER_FOLD_BATCHES",
-        "64",
+        "192",
         "Number of elements in an inbox that triggers an immediate fold.",
     )
     syslog_port: OptionalPort = setting(

@@ -92,6 +92,17 @@ def elect_drain(state: DrainElection | None, claim: DrainClaim) -> tuple[DrainEl
     return _record_other_delivery(state, claim), NEVER
 
 
+def is_settled(state: DrainElection, claim: DrainClaim) -> bool:
+    """Whether all lines of a batch count and the state stays as it is: the common case."""
+    return (
+        claim.token == state.token
+        and claim.generation <= state.generation
+        and state.since_s <= claim.lines.start_s
+        and claim.lines.end_s <= state.counted_to_s
+        and align(claim.arrived_s, MINUTE_S) <= state.last_delivery_s
+    )
+
+
 def _takes_over(state: DrainElection, claim: DrainClaim) -> bool:
     has_newer_secret = claim.generation > state.generation
     return has_newer_secret or claim.arrived_s - state.last_delivery_s >= TAKEOVER_S

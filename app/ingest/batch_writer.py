@@ -40,7 +40,6 @@ it, the POST waits for up to DYNOMETER_COMMIT_WAIT (4 s) before it is answered 5
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -49,6 +48,7 @@ from app.access.drain_election import (
     DrainClaim,
     DrainElection,
     elect_drain,
+    is_settled,
     pack_state,
     unpack_state,
 )
@@ -64,6 +64,7 @@ from app.storage.interface.batches import (
 )
 from app.storage.interface.elements import KIND_BATCH, new_element
 from app.storage.interface.errors import StoreUnavailable
+from app.support.aio import TimeLimits
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class BatchWriter:
         self._clock = clock
         self._on_appended = on_appended
         self._states: dict[str, _CachedState] = {}
+        self._time_limits = TimeLimits()
         self.unavailable_since_s = 0.0  # Unix time of the first failed append; 0 while available
         self.last_error = ""
 
@@ -158,13 +160,10 @@ class BatchWriter:
 
     async def append(self, writes: Sequence[PendingWrite], *, deadline: float) -> None:
         try:
-            async with asyncio.timeout_at(deadline):
-                batches: list[ReceivedBatch] = []
-                for write in await self._append_coalesced(writes):
-                    batches += await write.split()
-                ledger_entries = await self._append_split(batches)
-                if ledger_entries:
-                    self._report_lengths(await self._append(ledger_entries, {}))
+            with self._time_limits.until(deadline):
+                rest = await self._append_coalesced(writes)
+                if rest:
+                    await self._append_each(rest)
         except (StoreUnavailable, TimeoutError) as error:
             message = str(error) if isinstance(error, StoreUnavailable) else ""
             self.last_error = message or self.last_error or _TIMED_OUT
@@ -175,8 +174,17 @@ class BatchWriter:
         if self.store_unavailable:
             outage_s = self._clock() - self.unavailable_since_s
             log.info("The store is available again after %.0f s", outage_s)
-        self.last_error = ""
-        self.unavailable_since_s = 0.0
+            self.last_error = ""
+            self.unavailable_since_s = 0.0
+
+    async def _append_each(self, writes: Sequence[PendingWrite]) -> None:
+        """Append each POST as a batch of its own."""
+        batches: list[ReceivedBatch] = []
+        for write in writes:
+            batches += await write.split()
+        ledger_entries = await self._append_split(batches)
+        if ledger_entries:
+            self._report_lengths(await self._append(ledger_entries, {}))
 
     async def _append_split(self, batches: Sequence[ReceivedBatch]) -> dict[str, list[Batch]]:
         """Append batches one by one, until no cached state is out of date.
@@ -224,14 +232,19 @@ class BatchWriter:
         elements: dict[str, CoalescedElement] = {}
         guards: dict[str, StatePrecondition] = {}
         for app, write in first.items():
-            payload = await write.coalesced()
+            payload = write.payload or await write.coalesced()
             if payload is None or payload.claim.arrived_s < verified_from_s:
                 continue
-            guard, (within,) = self._elect(app, (payload.claim,))
-            if not within.covers(payload.claim.lines):
-                continue
-            if guard is not None:
-                guards[app] = guard
+            claim = payload.claim
+            state = self._states.get(app, _NO_STATE)
+            if state.election is not None and is_settled(state.election, claim):
+                guards[app] = state.precondition
+            else:
+                guard, (within,) = self._elect(app, (claim,))
+                if not within.covers(claim.lines):
+                    continue
+                if guard is not None:
+                    guards[app] = guard
             element = new_element(KIND_BATCH, payload.data)
             elements[app] = CoalescedElement(payload.ids, payload.tokens, element)
         lengths = await self._store.append_coalesced(
@@ -240,13 +253,14 @@ class BatchWriter:
             inbox_ttl_ms=self._inbox_ttl_ms,
             preconditions=guards,
         )
+        for app, guard in guards.items():
+            if guard.new_state and lengths[app]:
+                self._states[app] = _cached_state(guard.new_state)
+        if len(lengths) == len(writes) and 0 not in lengths.values():
+            self._on_appended(lengths)
+            return []
         new_lengths = {app: length for app, length in lengths.items() if length}
         self._on_appended(new_lengths)
-        for app, guard in guards.items():
-            if guard.new_state and app in new_lengths:
-                self._states[app] = _cached_state(guard.new_state)
-        if len(new_lengths) == len(writes):
-            return []
         return [
             write
             for write in writes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Protocol, TypeVar
 
@@ -21,7 +21,13 @@ Call = Sequence[Any]
 Either way the first key is the second word; by it a cluster finds the node.
 """
 
-Send = Callable[[Sequence[Call], Call], Awaitable[list[Any]]]
+
+class Send(Protocol):
+    """A method that sends calls: RedisTopology.send, or its send_replicated."""
+
+    def __call__(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
+        """Send calls, each preceded by the words `prefix`."""
+        ...
 
 
 class RedisTopology(Protocol):
@@ -33,7 +39,7 @@ class RedisTopology(Protocol):
 
     apps_per_script: int
 
-    async def send(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+    def send(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
         """Send calls in one round trip, each preceded by the words `prefix`.
 
         Returns:
@@ -43,7 +49,7 @@ class RedisTopology(Protocol):
         """
         ...
 
-    async def send_replicated(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+    def send_replicated(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
         """Like `send`, but return only when the configured number of replicas has the writes."""
         ...
 
@@ -91,25 +97,31 @@ class RedisCommands:
         call = [len(keys), *keys, *arguments]
         return (await self._evaluate_all(script, [call]))[0]
 
-    async def _evaluate_all(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """Run a script for each call, in one round trip; in two if a server did not know it."""
-        return await translate_errors(self._run_script(script, calls, self._topology.send))
+    async def _evaluate_all(
+        self, script: Script, calls: Sequence[Call], send: Send | None = None
+    ) -> list[Any]:
+        """Run a script for each call, in one round trip; in two if a server did not know it.
 
-    async def _evaluate_all_replicated(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        return await translate_errors(
-            self._run_script(script, calls, self._topology.send_replicated)
-        )
+        Each POST passes here, so this is one coroutine.
 
-    async def _run_script(self, script: Script, calls: Sequence[Call], send: Send) -> list[Any]:
+        Args:
+            send: of the topology; None for its `send`.
+        """
         if not calls:
             return []
-        answers = await send(calls, script.prefix)
-        indexes = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
-        if indexes:
-            await self._topology.load_script(script.text)
-            retried_answers = await send([calls[i] for i in indexes], script.prefix)
-            for i, answer in zip(indexes, retried_answers, strict=True):
-                answers[i] = answer
+        send = send or self._topology.send
+        try:
+            answers = await send(calls, script.prefix)
+            if not has_errors(answers):
+                return answers
+            unknown = [i for i, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+            if unknown:
+                await self._topology.load_script(script.text)
+                retried_answers = await send([calls[i] for i in unknown], script.prefix)
+                for i, answer in zip(unknown, retried_answers, strict=True):
+                    answers[i] = answer
+        except (RedisError, OSError, TimeoutError) as error:
+            raise to_store_unavailable(error) from error
         return raise_errors(answers)
 
     async def _execute(self, *call: Any) -> Any:
@@ -118,6 +130,14 @@ class RedisCommands:
     async def _execute_all(self, calls: Sequence[Call]) -> list[Any]:
         """The answers to commands, in one round trip."""
         return raise_errors(await translate_errors(self._topology.send(calls))) if calls else []
+
+
+def has_errors(answers: list[Any]) -> bool:
+    """Whether any answer is an error."""
+    for answer in answers:  # noqa: SIM110  a generator would cost as much as the script's arguments
+        if isinstance(answer, Exception):
+            return True
+    return False
 
 
 def raise_errors(answers: list[Any]) -> list[Any]:

@@ -86,16 +86,31 @@ def append_coalesced_call(
     preconditions: Mapping[str, StatePrecondition],
     id_ttl_ms: int,
     inbox_ttl_ms: int,
+    *,
+    has_due_ttls: bool,
 ) -> list[Any]:
     """A call of append_coalesced.lua."""
-    keys: list[str | bytes] = [*id_keys]
-    arguments: list[Any] = [id_ttl_ms, inbox_ttl_ms]
+    inboxes: list[bytes] = []
+    states: list[bytes] = []
+    fields: list[bytes] = []
+    tokens: list[bytes] = []
+    arguments: list[Any] = []
     for app, group in elements:
-        keys += _append_keys(app)
-        states = _states(preconditions.get(app))
-        ids_and_tokens = b"".join((*group.ids, *group.tokens))
-        arguments += (len(states), *states, group.element, ids_and_tokens)
-    return [len(keys), *keys, *arguments]
+        encoded_app, inbox, state = _append_names(app)
+        inboxes.append(inbox)
+        states.append(state)
+        fields += [batch_id + encoded_app for batch_id in group.ids]
+        tokens += group.tokens
+        guard = preconditions.get(app)
+        if guard is None:
+            arguments += (len(group.ids), 0, group.element)
+        elif guard.new_state:
+            arguments += (len(group.ids), 2, guard.expected_state, guard.new_state, group.element)
+        else:
+            arguments += (len(group.ids), 1, guard.expected_state, group.element)
+    head = (id_ttl_ms, inbox_ttl_ms, int(has_due_ttls), len(fields), b"")
+    keys = (*id_keys, *inboxes, *states)
+    return [len(keys), *keys, *head, *fields, *tokens, *arguments]
 
 
 def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
@@ -115,23 +130,14 @@ def fold_call(folds: Sequence[tuple[str, Fold]]) -> list[Any]:
 
 
 @lru_cache(KEY_CACHE_APPS_MAX)
-def _append_keys(app: str) -> tuple[bytes, bytes]:
-    """The keys of an app's inbox and state, encoded; cached because every POST needs them."""
-    return inbox_key(app).encode(), state_key(app).encode()
+def _append_names(app: str) -> tuple[bytes, bytes, bytes]:
+    """The name of an app, and the keys of its inbox and state, encoded; cached because every POST
+    needs them.
+    """
+    return app.encode(), inbox_key(app).encode(), state_key(app).encode()
 
 
 def _precondition_arguments(precondition: StatePrecondition | None) -> tuple[int, bytes, bytes]:
     return (
         (1, precondition.expected_state, precondition.new_state) if precondition else (0, b"", b"")
-    )
-
-
-def _states(precondition: StatePrecondition | None) -> Sequence[bytes]:
-    """The states of a precondition as append_coalesced.lua takes them: none, one or two."""
-    if precondition is None:
-        return ()
-    return (
-        (precondition.expected_state, precondition.new_state)
-        if precondition.new_state
-        else (precondition.expected_state,)
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, cast
 
 import hiredis
@@ -115,8 +115,8 @@ class PipelinedConnection:
         self._connection: AbstractConnection | None = None
         self._protocol: _RedisProtocol | None = None
 
-    async def send(self, commands: bytes, count: int) -> list[Any]:
-        """Send commands and return their answers.
+    def send(self, commands: bytes, count: int) -> Awaitable[list[Any]]:
+        """Send commands, immediately if connected; await their answers.
 
         Tasks may send concurrently. Cancelling one of them does not affect the others.
 
@@ -130,8 +130,11 @@ class PipelinedConnection:
         """
         protocol = self._protocol
         if protocol is None or protocol.is_broken:
-            protocol = await self._connect()
-        return await protocol.send(commands, count)
+            return self._connect_and_send(commands, count)
+        return protocol.send(commands, count)
+
+    async def _connect_and_send(self, commands: bytes, count: int) -> list[Any]:
+        return await (await self._connect()).send(commands, count)
 
     async def close(self) -> None:
         """Close the connection and fail all open requests."""

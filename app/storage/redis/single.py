@@ -5,7 +5,7 @@ Commands go over one pipelined connection; rare administrative ones over redis-p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
-from app.storage.redis.commands import TIMEOUT_S, Call
+from app.storage.redis.commands import TIMEOUT_S, Call, Send
 from app.storage.redis.pipelined_connection import PipelinedConnection
 from app.storage.redis.server_info import durability_warnings
 
@@ -64,11 +64,11 @@ class SingleRedis:
         self._client = redis.asyncio.Redis.from_pool(pool)
         self._connection = PipelinedConnection(pool, TIMEOUT_S)
         self._replicas = replicas
-        self.send_replicated = self._send_and_wait if replicas else self.send
+        self.send_replicated: Send = self._send_and_wait if replicas else self.send
 
-    async def send(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+    def send(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
         commands = b"".join([pack_command((*prefix, *call)) for call in calls])
-        return await self._connection.send(commands, len(calls))
+        return self._connection.send(commands, len(calls))
 
     async def _send_and_wait(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
         """Send calls followed by WAIT.

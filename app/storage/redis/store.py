@@ -26,6 +26,7 @@ dm:{!service}: instead of dm:, so that they lie together too.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, TypeVar
@@ -71,6 +72,7 @@ from app.storage.redis.slot_cache import SlotCache
 
 _PREFIX = "dm:"
 _KEYS_PER_CALL = 1_000
+TTLS_DUE_S = 1.0  # much less than SPARE_MS in ids.lua
 _SCAN = ("COUNT", 1_000)
 _T = TypeVar("_T")
 
@@ -103,6 +105,9 @@ class RedisStore(RedisService):
         self._apps_per_script = topology.apps_per_script
         self._id_keys = shared_id_keys if topology.apps_per_script > 1 else app_id_keys
         self._slot_cache = SlotCache()
+        # Of the ids, by the monotonic clock. On a cluster they are due each time: there, each app
+        # has ids of its own.
+        self._ttls_due_s = 0.0
 
     async def append(
         self,
@@ -118,7 +123,9 @@ class RedisStore(RedisService):
             )
             for app, batches in groups.items()
         ]
-        return _append_results(groups, await self._evaluate_all_replicated(_APPEND, calls))
+        return _append_results(
+            groups, await self._evaluate_all(_APPEND, calls, self._topology.send_replicated)
+        )
 
     async def append_from_log(
         self,
@@ -141,7 +148,10 @@ class RedisStore(RedisService):
             )
             for app, batches in groups.items()
         ]
-        return _append_results(groups, await self._evaluate_all_replicated(_APPEND_FROM_LOG, calls))
+        return _append_results(
+            groups,
+            await self._evaluate_all(_APPEND_FROM_LOG, calls, self._topology.send_replicated),
+        )
 
     async def append_coalesced(
         self,
@@ -151,13 +161,23 @@ class RedisStore(RedisService):
         inbox_ttl_ms: int,
         preconditions: Mapping[str, StatePrecondition] = NO_PRECONDITIONS,
     ) -> dict[str, int]:
+        called_s = time.monotonic()
+        has_due_ttls = called_s >= self._ttls_due_s or self._apps_per_script == 1
         calls = [
             append_coalesced_call(
-                self._id_keys(chunk[0][0]), chunk, preconditions, id_ttl_ms, inbox_ttl_ms
+                self._id_keys(chunk[0][0]),
+                chunk,
+                preconditions,
+                id_ttl_ms,
+                inbox_ttl_ms,
+                has_due_ttls=has_due_ttls,
             )
             for chunk in _chunks(list(elements.items()), self._apps_per_script)
         ]
-        lengths = _flatten(await self._evaluate_all_replicated(_APPEND_COALESCED, calls))
+        send = self._topology.send_replicated
+        lengths = _flatten(await self._evaluate_all(_APPEND_COALESCED, calls, send))
+        if has_due_ttls:  # not if it failed
+            self._ttls_due_s = called_s + TTLS_DUE_S
         return dict(zip(elements, lengths, strict=True))
 
     async def drain_states(self, apps: Sequence[str]) -> dict[str, bytes]:

@@ -13,6 +13,7 @@ from app.access.drain_election import (
     DrainClaim,
     DrainElection,
     elect_drain,
+    is_settled,
     pack_state,
     unpack_state,
 )
@@ -139,6 +140,29 @@ def test_electing_again_with_the_same_batch_changes_nothing(
         assert [at_s in repeated_span for at_s in timestamps] == [
             at_s in span for at_s in timestamps
         ]
+
+
+@given(
+    st.lists(
+        st.builds(
+            claim,
+            st.sampled_from(["d.old", "d.new"]),
+            generation=st.integers(1, 2),
+            minute=st.integers(0, 3),
+            minutes=st.integers(1, 2),
+            arrived_after_s=st.integers(0, 2 * TAKEOVER_S),
+        ),
+        min_size=2,
+    )
+)
+def test_a_settled_batch_needs_no_election(batches: list[DrainClaim]) -> None:
+    state = None
+    for batch in batches:
+        settled = state is not None and is_settled(state, batch)
+        after, span = elect_drain(state, batch)
+        is_unchanged = after == state and after.token == batch.token
+        assert settled == (is_unchanged and span.covers(batch.lines))
+        state = after
 
 
 def test_the_changeover_is_later_than_all_lines_delivered_in_the_same_minute() -> None:

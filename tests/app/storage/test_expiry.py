@@ -171,10 +171,20 @@ async def test_a_repeated_batch_does_not_extend_the_ttl_of_its_id(
     assert max(ttl_ms_of(server, key) for key in (IDS, IDS_BEFORE)) <= DAY_MS // 2
 
 
+async def test_ids_that_vanished_have_a_ttl_again_with_the_next_batch(
+    redis_store: RedisStore, server: RunningServer
+) -> None:
+    for _ in range(2):
+        assert await append_bundle(redis_store, "shop", bundle(batch()))
+        assert ttl_ms_of(server, IDS) > DAY_MS
+        server.client.flushall()
+
+
 @pytest.mark.parametrize("method", ["one by one", "coalesced", "from a log"])
 async def test_expired_ids_are_deleted_together_and_no_others(
-    redis_store: RedisStore, server: RunningServer, method: str
+    redis_store: RedisStore, server: RunningServer, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("app.storage.redis.store.TTLS_DUE_S", 0)
     offsets = count()
 
     async def is_known(entry: Batch) -> bool:

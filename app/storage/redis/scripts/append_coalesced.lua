@@ -2,18 +2,20 @@
 -- apps.
 -- Each app is handled separately: if any of its ids is known, or if its state is not the expected
 -- one, nothing of the app is changed.
--- KEYS  newer ids, older ids (ids.lua); per app: inbox, state
--- ARGV  id_ttl_ms, inbox_ttl_ms; per app: number of states, the states, element, and one string
---       with its ids (16 bytes each) followed by its tokens (8 bytes each). States: none if any
---       state will do; the expected one if it stays; the expected and the new one if it changes
+-- KEYS  newer ids, older ids (ids.lua), the inboxes of the apps, their states
+-- ARGV  id_ttl_ms, inbox_ttl_ms, whether the TTLs of the ids are due (0 or 1), number of ids, '',
+--       the ids of all apps (each followed by the name of its app), their tokens; per app: number
+--       of ids, number of states, the states, element. States: none if any state will do; the
+--       expected one if it stays; the expected and the new one if it changes
 -- Returns per app the length of its inbox; 0, or an error, if nothing of it was changed.
+-- A worker that waits for each answer pays for each command here, so there are as few as possible.
+-- The TTLs of the ids are due now and then, and if the newer hash has no field '': then it is new.
 -- An element is pushed before its ids are recorded: if the push fails, they must stay unknown.
 -- The inbox's TTL is extended, never shortened, when the state changes, which happens every minute;
 -- without an expected state it is extended each time. A list of one element is new and has no TTL
 -- yet.
-local ID_BYTES, TOKEN_BYTES = 16, 8
-local newer_ids, older_ids = KEYS[1], KEYS[2]
-local id_ttl, inbox_ttl = tonumber(ARGV[1]), ARGV[2]
+local id_ttl, inbox_ttl, id_count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4])
+local app_count, fields_end = (#KEYS - 2) / 2, 5 + id_count
 
 local function append(inbox, state_key, state_count, expected, new, element, state)
   if state_count > 0 and (state or '') ~= expected then return 0 end
@@ -27,49 +29,36 @@ local function append(inbox, state_key, state_count, expected, new, element, sta
   return length
 end
 
--- First read what is known of all apps, in three commands instead of three for each app.
-local id_fields, state_keys = {}, {}
-local key, arg = 3, 3
-while arg <= #ARGV do
-  local element_arg = arg + 1 + tonumber(ARGV[arg])
-  local app, ids_and_tokens = app_of(KEYS[key]), ARGV[element_arg + 1]
-  for i = 1, #ids_and_tokens / (ID_BYTES + TOKEN_BYTES) do
-    local id = string.sub(ids_and_tokens, ID_BYTES * (i - 1) + 1, ID_BYTES * i)
-    id_fields[#id_fields + 1] = id .. app
-  end
-  state_keys[#state_keys + 1] = KEYS[key + 1]
-  key, arg = key + 2, element_arg + 2
-end
-local states = redis.call('MGET', unpack(state_keys))
-local known_tokens = tokens_of(newer_ids, older_ids, id_fields)
-turn_over(newer_ids, older_ids, id_ttl)
+local newer = redis.call('HMGET', KEYS[1], unpack(ARGV, 5, fields_end))
+local older = redis.call('HMGET', KEYS[2], unpack(ARGV, 5, fields_end))
+local states = redis.call('MGET', unpack(KEYS, 3 + app_count))
+local has_due_ttls = ARGV[3] == '1' or not newer[1]
+if has_due_ttls then turn_over(KEYS[1], KEYS[2], id_ttl) end
 
-local lengths, new_ids, ids_before = {}, {}, 0 -- ids_before: ids of the apps before this one
-key, arg = 3, 3
-while arg <= #ARGV do
-  local state_count = tonumber(ARGV[arg])
-  local element_arg = arg + 1 + state_count
-  local ids_and_tokens = ARGV[element_arg + 1]
-  local id_count = #ids_and_tokens / (ID_BYTES + TOKEN_BYTES)
-  local length = 0
+local lengths, new_ids, ids_before = {}, {}, 1 -- ids_before: those of the apps before, and ''
+local arg = fields_end + id_count + 1
+for app = 1, app_count do
+  local app_ids, state_count = tonumber(ARGV[arg]), tonumber(ARGV[arg + 1])
   local is_known = false
-  for i = ids_before + 1, ids_before + id_count do is_known = is_known or known_tokens[i] end
+  for i = ids_before + 1, ids_before + app_ids do is_known = is_known or newer[i] or older[i] end
+  local length = 0
   if not is_known then
     -- With fewer than two states, `expected` or `new` is another argument, which is not used.
-    local expected, new = ARGV[arg + 1], ARGV[arg + 2]
-    local state = states[#lengths + 1]
-    length = append(
-      KEYS[key], KEYS[key + 1], state_count, expected, new, ARGV[element_arg], state)
+    length = append(KEYS[2 + app], KEYS[2 + app_count + app], state_count, ARGV[arg + 2],
+      ARGV[arg + 3], ARGV[arg + 2 + state_count], states[app])
   end
   if type(length) == 'number' and length > 0 then
-    local tokens = string.sub(ids_and_tokens, ID_BYTES * id_count + 1)
-    for i = 1, id_count do
-      new_ids[#new_ids + 1] = id_fields[ids_before + i]
-      new_ids[#new_ids + 1] = string.sub(tokens, TOKEN_BYTES * (i - 1) + 1, TOKEN_BYTES * i)
+    for i = ids_before + 1, ids_before + app_ids do
+      new_ids[#new_ids + 1] = ARGV[4 + i]
+      new_ids[#new_ids + 1] = ARGV[4 + i + id_count]
     end
   end
-  lengths[#lengths + 1] = length
-  key, arg, ids_before = key + 2, element_arg + 2, ids_before + id_count
+  lengths[app] = length
+  arg, ids_before = arg + 3 + state_count, ids_before + app_ids
 end
-if #new_ids > 0 then remember(newer_ids, id_ttl, new_ids) end
+if #new_ids > 0 then
+  if not newer[1] then redis.call('HSET', KEYS[1], '', '') end
+  redis.call('HSET', KEYS[1], unpack(new_ids))
+end
+if has_due_ttls then prolong(KEYS[1], id_ttl) end
 return lengths

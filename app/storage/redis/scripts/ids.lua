@@ -2,10 +2,14 @@
 -- Two hashes map id and app to the token of the POST. New ids go into the first hash. Once no id in
 -- the second is needed any more, it is deleted and the first takes its place. So an id is kept for
 -- at least as long as requested and about twice as long at most, without a TTL for each id.
--- SPARE_MS: the second hash is deleted this long before it would expire. We delete it in the
+-- DELETED_MS: the second hash is deleted this long before it would expire. We delete it in the
 -- background (UNLINK); Redis would delete it in one step.
+-- SPARE_MS: the first hash lives this much longer than requested, because its TTL is not extended
+-- with each id. Workers have it extended every second (TTLS_DUE_S in store.py), or later by as much
+-- as one call takes.
 -- FIELDS_MAX: Lua can pass only some thousand values to one command.
-local SPARE_MS = 1000
+local DELETED_MS = 5000
+local SPARE_MS = 10000
 local FIELDS_MAX = 1000
 
 local function prolong(newer_ids, ttl_ms)
@@ -20,7 +24,7 @@ end
 -- what it had pushed by then would stay. It starts with HSET because a full Redis rejects that:
 -- once a script has written anything, Redis lets it continue although it is full.
 local function turn_over(newer_ids, older_ids, ttl_ms)
-  if redis.call('PTTL', older_ids) >= SPARE_MS then return end
+  if redis.call('PTTL', older_ids) >= DELETED_MS then return end
   if redis.call('EXISTS', newer_ids) == 0 then return end
   redis.call('HSET', newer_ids, '', '')
   redis.call('UNLINK', older_ids)

@@ -57,9 +57,9 @@ async def test_an_error_is_an_answer(server: RunningServer) -> None:
 async def test_cancelling_a_sender_does_not_affect_others(server: RunningServer) -> None:
     async with connection_to(server) as connection:
         await connection.send(PING, 1)
-        cancelled_task = asyncio.create_task(connection.send(SLOW, 1))
+        cancelled_task = asyncio.ensure_future(connection.send(SLOW, 1))
         await asyncio.sleep(0)
-        task = asyncio.create_task(connection.send(PING, 1))
+        task = asyncio.ensure_future(connection.send(PING, 1))
         await asyncio.sleep(0)
         cancelled_task.cancel()
         assert await task == [b"PONG"]
@@ -91,7 +91,7 @@ async def test_no_timer_runs_while_no_answer_is_due(server: RunningServer) -> No
 async def test_a_connection_closed_by_the_server_is_replaced(server: RunningServer) -> None:
     async with connection_to(server) as connection:
         [own] = await connection.send(encode("CLIENT", "ID"), 1)
-        task = asyncio.create_task(connection.send(encode("BLPOP", "nothing", 0), 1))
+        task = asyncio.ensure_future(connection.send(encode("BLPOP", "nothing", 0), 1))
         await asyncio.sleep(0)
         server.client.client_kill_filter(_id=str(own), skipme=False)
         with pytest.raises(exceptions.ConnectionError):
