@@ -11,15 +11,16 @@ from bench import (
     bench_size,
     bench_turns,
 )
-from bench.end_to_end import HEADLINE, Case, format_table, measure
+from bench.end_to_end import Case, format_table, measure
 from bench.rounds import Load
 
 ROUNDS = 2
 POSTS = 2_000
+APPS = (1, 100)
 
 print("\n### CPU seconds per million lines, end to end (short)\n")
 print(
-    format_table(measure([Case(Load(POSTS, apps=apps)) for apps, _ in HEADLINE], ROUNDS)),
+    format_table(measure([Case(Load(POSTS, apps=n, connections=n)) for n in APPS], ROUNDS)),
     flush=True,
 )
 for module in (

@@ -1,15 +1,17 @@
 """The cost of a million lines end to end: `python -m bench.end_to_end`.
 
-CPU time of worker, store and folding, until everything is folded, compared with the floor: a
-uvicorn that discards bodies. It counts every process on the receiving side, as the operating
-system accounts for it. After each round the service must have counted exactly the lines that were
-sent, requests by status, and errors by code.
+Each app has one connection that waits for each answer, as Logplex does; with --connections they
+share that many. CPU time of worker, store and folding, until everything is folded, compared with
+the floor: a uvicorn that discards bodies. It counts every process on the receiving side, as the
+operating system accounts for it, without what they take while idle. After each round the service
+must have counted exactly the lines that were sent, requests by status, and errors by code.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,25 +22,26 @@ from bench.corpora import CORPORA, WITH_MARKS
 from bench.history import fill_history
 from bench.measure import table
 from bench.results import save
-from bench.rounds import Load, compare, result_row
+from bench.rounds import BUSY_CONNECTIONS, Load, compare, result_row
 from bench.sender import run
 from bench.target import dynometer, floor
 
-HEADLINE = ((1, 10_000), (100, 10_000))  # apps, posts
+APPS = (1, 20, 200, 2_000)
+BUSY_APPS = (1, 100)  # with BUSY_CONNECTIONS
+POSTS = 6_000  # in a round
 _GROW: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("lines_per_post", (1, 10, 100, 500)),
-    ("apps", (1, 20, 200, 2_000)),
+    ("packets", (1, 2)),
     ("dynos", (1, 8, 100)),
     ("workers", (1, 2)),
     ("history_days", (0, 1, 7, 90)),
 )
-_GROW_LINES = 300_000  # in a round, if the number of POSTs is in this range
-_GROW_POSTS = (1_500, 6_000)
-_VARIED = ("lines_per_post", "apps", "dynos", "workers")
+_VARIED = ("lines_per_post", "packets", "apps", "connections", "dynos", "workers")
 HEAD = (
-    *("floor", "worker", "store", "all"),
-    *("ratio to the floor", "µs per POST above the floor", "worker memory, MiB"),
+    *("floor", "worker", "store", "all", "ratio to the floor", "µs per POST above the floor"),
+    *("idle, ms/s", "worker memory, MiB", "at its peak"),
 )
+_OTHER_HEAD = ("ratio of the other", "CPU time relative to it")
 
 
 class Case(NamedTuple):
@@ -53,12 +56,16 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.end_to_end", description=__doc__)
     parser.add_argument("--lines-per-post", type=_numbers, default=[100], metavar="N,N")
-    parser.add_argument("--apps", type=_numbers, default=None, metavar="N,N")
+    parser.add_argument("--packets", type=_numbers, default=[1], metavar="N,N", help="1 or 2")
+    parser.add_argument("--apps", type=_numbers, metavar="N,N")
     parser.add_argument("--dynos", type=_numbers, default=[8], metavar="N,N")
     parser.add_argument("--workers", type=_numbers, default=[1], metavar="N,N")
     parser.add_argument("--posts", type=int, help="per round")
     parser.add_argument("--rounds", type=int, default=5, help="after a warm-up round")
-    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--connections", type=int, help="of all apps together")
+    parser.add_argument(
+        "--busy", action="store_true", help=f"{BUSY_CONNECTIONS} connections that never wait"
+    )
     parser.add_argument(
         "--grow", action="store_true", help="measure how cost grows, one parameter at a time"
     )
@@ -69,6 +76,9 @@ def main() -> None:
         "--asgi", action="store_true", help="POSTs that the fast path leaves to the ASGI app"
     )
     parser.add_argument("--corpus", choices=CORPORA, default="usual", help="the form of the lines")
+    parser.add_argument(
+        "--beside", type=Path, metavar="DIR", help="measure the code of another checkout in turns"
+    )
     parser.add_argument("--keep", action="store_true", help="save to bench/results/")
     arguments = parser.parse_args()
     if arguments.grow:
@@ -79,7 +89,9 @@ def main() -> None:
             report(f"grow_{name}", list(_growth_cases(name, values, arguments)), arguments)
     else:
         print("\n### CPU seconds per million lines, end to end\n")
-        name = "end_to_end_asgi" if arguments.asgi else "end_to_end"
+        name = "busy" if arguments.busy else "end_to_end"
+        if arguments.asgi:
+            name += "_asgi"
         if arguments.corpus != "usual":
             name += f"_{arguments.corpus}"
         report(name, list(_headline_cases(arguments)), arguments)
@@ -87,29 +99,35 @@ def main() -> None:
 
 def report(name: str, cases: Sequence[Case], arguments: argparse.Namespace) -> None:
     """Measure and print; save with --keep."""
-    rows = measure(cases, arguments.rounds)
+    rows = measure(cases, arguments.rounds, arguments.beside)
     print(format_table(rows), flush=True)
     if arguments.keep:
         save(name, rows, {"rounds": arguments.rounds})
 
 
-def measure(cases: Sequence[Case], rounds: int) -> list[dict[str, Any]]:
-    """A row for each case."""
+def measure(cases: Sequence[Case], rounds: int, beside: Path | None = None) -> list[dict[str, Any]]:
+    """A row for each case. `beside`: another checkout, whose service is measured in turns."""
     rows = []
     for load, workers, days in cases:
-        with (
-            TemporaryDirectory(prefix="dynometer-") as directory,
-            dynometer(Path(directory), workers, **_settings(load)) as service,
-            floor(workers) as floor_target,
-        ):
+        with ExitStack() as running:
+            services = []
+            for checkout in (None, beside) if beside else (None,):
+                directory = running.enter_context(TemporaryDirectory(prefix="dynometer-"))
+                started = dynometer(Path(directory), workers, checkout, **_settings(load))
+                services.append(running.enter_context(started))
+            floor_target = running.enter_context(floor(workers))
             if days:
-                run(fill_history(service, f"{load.name}-0", days, load.dynos))
+                for service in services:
+                    run(fill_history(service, f"{load.name}-0", days, load.dynos))
             if load.corpus in WITH_MARKS:
-                service.switch_custom_on([f"{load.name}-{number}" for number in range(load.apps)])
-            costs = compare(load, (floor_target, service), rounds)
-            resident_mib = service.resident_mib()
-        case = {"workers": workers, "history_days": days, "resident_mib": resident_mib}
-        rows.append({**case, **result_row(load, costs)})
+                for service in services:
+                    service.switch_custom_on([f"{load.name}-{n}" for n in range(load.apps)])
+            costs = compare(load, (floor_target, *services), rounds)
+            memory = {
+                "resident_mib": services[0].received_mib,
+                "peak_mib": services[0].resident_mib("VmHWM"),
+            }
+        rows.append({"workers": workers, "history_days": days, **result_row(load, costs), **memory})
     return rows
 
 
@@ -122,6 +140,7 @@ def _settings(load: Load) -> dict[str, str]:
 def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table; floor, worker, store and all are CPU seconds per million lines."""
     columns = [*_VARIED, *(["history_days"] if any(row["history_days"] for row in rows) else [])]
+    has_other = any("relative" in row for row in rows)
     cells = []
     for row in rows:
         above_us = (row["total"] - row["floor"]) * row["lines_per_post"]
@@ -129,10 +148,13 @@ def format_table(rows: Sequence[Mapping[str, Any]]) -> str:
             [
                 *(f"{row[name]:,}" for name in columns),
                 *(f"{row[name]:.2f}" for name in ("floor", "worker", "store", "total")),
-                *(f"{row['ratio']:.1f}", f"{above_us:,.0f}", f"{row['resident_mib']}"),
+                *(f"{row['ratio']:.1f}", f"{above_us:,.0f}", f"{row['idle_ms']:.1f}"),
+                *(f"{row[name]:.0f}" for name in ("resident_mib", "peak_mib")),
+                *([f"{row['other_ratio']:.1f}", f"{row['relative']:.2f}"] if has_other else []),
             ]
         )
-    return table([*(name.replace("_", " ") for name in columns), *HEAD], cells)
+    names = [name.replace("_", " ") for name in columns]
+    return table([*names, *HEAD, *(_OTHER_HEAD if has_other else ())], cells)
 
 
 def _numbers(text: str) -> list[int]:
@@ -140,30 +162,34 @@ def _numbers(text: str) -> list[int]:
 
 
 def _headline_cases(arguments: argparse.Namespace) -> Iterator[Case]:
-    apps = arguments.apps or [number for number, _ in HEADLINE]
-    for workers, lines, number, dynos in product(
-        arguments.workers, arguments.lines_per_post, apps, arguments.dynos
+    apps = arguments.apps or (BUSY_APPS if arguments.busy else APPS)
+    for workers, lines, packets, number, dynos in product(
+        arguments.workers, arguments.lines_per_post, arguments.packets, apps, arguments.dynos
     ):
-        posts = arguments.posts or dict(HEADLINE).get(number, HEADLINE[-1][1])
-        load = Load(posts, lines, number, dynos, arguments.connections, arguments.asgi)
-        load = load._replace(corpus=arguments.corpus)
+        load = Load(
+            arguments.posts or max(POSTS, SMALL_INBOX * number),
+            lines,
+            number,
+            dynos,
+            arguments.connections or (BUSY_CONNECTIONS if arguments.busy else number),
+            packets,
+            arguments.asgi,
+            arguments.corpus,
+        )
         yield Case(load, workers)
 
 
 def _growth_cases(
     name: str, values: Sequence[int], arguments: argparse.Namespace
 ) -> Iterator[Case]:
-    default_case = Case(Load(0, connections=arguments.connections))
+    load = Load(arguments.posts or POSTS, asgi=arguments.asgi)
+    if arguments.busy:
+        load = load._replace(connections=BUSY_CONNECTIONS)
     for value in values:
-        case = default_case
         if name in Case._fields:
-            case = default_case._replace(**{name: value})
-        load = (
-            case.load if case is not default_case else default_case.load._replace(**{name: value})
-        )
-        least, most = _GROW_POSTS
-        posts = arguments.posts or max(least, min(most, _GROW_LINES // load.lines_per_post))
-        yield case._replace(load=load._replace(posts=posts))
+            yield Case(load)._replace(**{name: value})
+        else:
+            yield Case(load._replace(**{name: value}))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,12 @@ from bench.sender import (
     Connection,
     OpenConnections,
     Request,
+    connected_sender,
     fail,
     on_last_cpu,
     requests,
+    requests_by_connection,
     run,
-    send,
     sent_totals,
 )
 from bench.target import Dynometer, dynometer
@@ -97,8 +98,9 @@ def one_round(
     """(POSTs a second at saturation, (p50, p99, max) in ms at each share of it)."""
     count = int(arguments.saturating)
     corpus = posts(100, 8, arguments.apps)
-    source = requests(corpus, arguments.apps)
-    rate = count / send(service.url, source, count, arguments.connections)
+    sources = requests_by_connection(corpus, arguments.apps, arguments.connections)
+    with connected_sender(service.url, arguments.connections) as sender:
+        rate = count / sender.send(sources, count)
     service.settle(sent_totals(corpus, count))
     service.check(sent_totals(corpus, count))
     percentiles = []

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from bench.environment import printed_version
 from bench.measure import median_ratio, table
 from bench.results import save
-from bench.rounds import Costs, Load, run_round
+from bench.rounds import BUSY_CONNECTIONS, Costs, Load, run_round
 from bench.sender import sent_totals
 from bench.syslog_peers import (
     RSYSLOG_FIELD,
@@ -121,7 +121,7 @@ def main() -> None:
 
 def measure(count: int, rounds: int) -> list[dict[str, object]]:
     """A row for each tool, in alternating rounds; the first one warms up."""
-    load = Load(count, LINES_PER_POST)
+    load = Load(count, LINES_PER_POST, connections=BUSY_CONNECTIONS)
     costs = {"floor": Costs(), "dynometer": Costs()}
     peer_cpu_s: dict[str, list[float]] = {peer.name: [] for peer in PEERS}
     errors: dict[str, tuple[int, int | None]] = {}

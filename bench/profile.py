@@ -52,10 +52,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.profile", description=__doc__)
     parser.add_argument("--posts", type=int, default=200_000)
     parser.add_argument("--apps", type=int, default=1)
+    parser.add_argument("--connections", type=int, help="one per app by default")
     parser.add_argument("--lines-per-post", type=int, default=100)
     parser.add_argument("--keep", action="store_true", help="save to bench/results/")
     arguments = parser.parse_args()
-    rows = measure(Load(arguments.posts, arguments.lines_per_post, arguments.apps))
+    connections = arguments.connections or arguments.apps
+    lines = arguments.lines_per_post
+    rows = measure(Load(arguments.posts, lines, arguments.apps, connections=connections))
     print("\n### Where a busy worker's time goes\n")
     print(format_table(rows))
     if arguments.keep:

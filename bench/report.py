@@ -19,8 +19,8 @@ from bench.verdicts.tables import VERDICT_TABLES
 from bench.verdicts.tables import format_table as format_rows_of_verdicts
 
 README = Path(__file__).parent / "README.md"
-PARAMETERS = ("lines_per_post", "apps", "dynos", "workers", "history_days")
-PLOTTED = ("end_to_end", "grow_lines_per_post", "grow_apps", "latency", "peers")
+PARAMETERS = ("lines_per_post", "packets", "dynos", "workers", "history_days")
+PLOTTED = ("end_to_end", "grow_lines_per_post", "latency", "peers")
 _CPU = "CPU seconds per million lines"
 
 Rows = Sequence[dict[str, Any]]
@@ -31,6 +31,8 @@ def main() -> None:
     text = README.read_text()
     formatters: dict[str, Callable[[Any], str]] = {
         "end_to_end": end_to_end.format_table,
+        "busy": end_to_end.format_table,
+        "end_to_end_asgi": end_to_end.format_table,
         "latency": latency.format_table,
         "peers": peers.format_table,
         "profile": profile.format_table,
@@ -81,11 +83,9 @@ def draw(name: str, rows: Rows) -> str:
         }
         return lines("Latency of a POST", waits, x_name="% of saturation", unit="ms")
     if name == "end_to_end":
-        floor = rows[0]["floor"]
-        bars_of_rows = [("uvicorn that discards bodies", {"floor": floor}, f"{floor:.2f}")]
-        bars_of_rows += [
+        bars_of_rows = [
             (
-                f"{row['apps']} app{'s' * (row['apps'] > 1)}",
+                f"{row['apps']:,} app{'s' * (row['apps'] > 1)}",
                 {role: row[role] for role in ROLES if row[role]},
                 f"{row['total']:.2f}, the floor × {row['ratio']:.1f}",
             )

@@ -36,7 +36,8 @@ class Target:
     """Processes that receive POSTs; this base class is the floor."""
 
     name = "floor"
-    posts_min = 10_000  # a quarter of a second; less would drown in noise
+    posts_min = 5_000  # a tenth of a second or more; less would drown in noise
+    received_mib = 0.0  # the memory of the largest worker after the first round
 
     def __init__(self, pid: int, url: str) -> None:
         self.url = url
@@ -47,9 +48,9 @@ class Target:
         """The pids of the workers."""
         return [pid for pid, role in self._processes.items() if role == "worker"]
 
-    def resident_mib(self) -> int:
-        """The peak memory of a worker so far."""
-        return round(max(resident_bytes(pid, "VmHWM") for pid in self.workers) / 2**20)
+    def resident_mib(self, field: str) -> float:
+        """The memory of the largest worker: VmRSS now, VmHWM at its peak."""
+        return round(max(resident_bytes(pid, field) for pid in self.workers) / 2**20, 1)
 
     def cpu_s(self) -> Counter[str]:
         """CPU seconds so far, by role."""
@@ -60,6 +61,10 @@ class Target:
 
     def check(self, round_total: Totals) -> None:
         """Fail unless the counts match the traffic."""
+
+    def note_memory(self) -> None:
+        """Keep the memory of the first round, before `check` reads all apps."""
+        self.received_mib = self.received_mib or self.resident_mib("VmRSS")
 
 
 class Dynometer(Target):
@@ -89,14 +94,12 @@ class Dynometer(Target):
     def settle(self, total: Totals) -> None:
         """Wait until every inbox is empty."""
         deadline_s = time.monotonic() + FOLDED_WITHIN_S
-        while inboxes := self._pending_inboxes():
-            if time.monotonic() > deadline_s:
-                raise SystemExit(f"{inboxes:,} inboxes are still not folded")
-            time.sleep(_POLL_S)
-
-    def _pending_inboxes(self) -> int:
         apps = self.store.zrange("dm:apps:last_seen", 0, -1)
-        return self.store.exists(*(b"dm:{%b}:inbox" % app for app in apps)) if apps else 0
+        inboxes = [b"dm:{%b}:inbox" % app for app in apps]
+        while inboxes and (pending := self.store.exists(*inboxes)):
+            if time.monotonic() > deadline_s:
+                raise SystemExit(f"{pending:,} inboxes are still not folded")
+            time.sleep(_POLL_S)
 
     def check(self, round_total: Totals) -> None:
         """Compare lines, requests by status and errors by code, of all apps and rounds."""
@@ -126,11 +129,20 @@ class Dynometer(Target):
 
 
 @contextmanager
-def dynometer(directory: Path, workers: int = 1, **settings: str) -> Iterator[Dynometer]:
-    """`dynometer serve` with default settings, in an empty directory."""
-    with service(directory, "app.cli serve", WEB_CONCURRENCY=str(workers), **settings) as running:
+def dynometer(
+    directory: Path, workers: int = 1, checkout: Path | None = None, **settings: str
+) -> Iterator[Dynometer]:
+    """`dynometer serve` with default settings, in an empty directory.
+
+    `checkout`: runs the code of another one, as the target "other".
+    """
+    settings["WEB_CONCURRENCY"] = str(workers)
+    with service(directory, "app.cli serve", checkout, **settings) as running:
         _wait_for_workers(running[0], workers)
-        yield Dynometer(*running, directory)
+        target = Dynometer(*running, directory)
+        if checkout is not None:
+            target.name = "other"
+        yield target
 
 
 @contextmanager

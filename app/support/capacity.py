@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 LINES_A_DYNO_S = 2 / 20  # memory and load, every 20 seconds
 
-# CPU µs of a service with many apps, whose POSTs cannot be coalesced before they are stored;
-# folding included. bench/README.md, "How cost grows", 200 apps. A line: 500 lines a POST against
-# 100.
-WORKER_LINE_US = 0.12
-WORKER_POST_US = 54.0
-REDIS_POST_US = 25.0
+# CPU µs of a service with many apps, each on a connection that waits for its answers; folding
+# included. bench/README.md, "A million lines, end to end", 200 apps. A line: 500 lines a POST
+# against 100 ("How cost grows").
+WORKER_LINE_US = 0.25
+WORKER_POST_US = 79.0
+REDIS_POST_US = 27.0
 # Compaction of each minute of an app that received data. "Folding", closing.
 WORKER_MINUTE_US = 6.0
 REDIS_MINUTE_US = 3.5
