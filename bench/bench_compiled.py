@@ -94,7 +94,7 @@ def _merge_row() -> list[str]:
     times = interleaved(
         {
             "compiled": partial(
-                *(merge_batches, compiled_rollup.FastRollup, compiled_decoder.merge_packed, data)
+                merge_batches, compiled_rollup.FastRollup, compiled_decoder.merge_packed, data
             ),
             "interpreted": partial(merge_batches, Rollup, codec.merge_packed, data),
         }

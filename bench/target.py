@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import redis
@@ -94,7 +95,7 @@ class Dynometer(Target):
     def settle(self, total: Totals) -> None:
         """Wait until every inbox is empty."""
         deadline_s = time.monotonic() + FOLDED_WITHIN_S
-        apps = self.store.zrange("dm:apps:last_seen", 0, -1)
+        apps: Any = self.store.zrange("dm:apps:last_seen", 0, -1)
         inboxes = [b"dm:{%b}:inbox" % app for app in apps]
         while inboxes and (pending := self.store.exists(*inboxes)):
             if time.monotonic() > deadline_s:
