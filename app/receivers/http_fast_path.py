@@ -114,6 +114,7 @@ class DrainConnection(asyncio.Protocol):
             self._partial.cancel()
         if self._http is not None:
             self._http.connection_lost(exc)
+            self._http = None
 
     def data_received(self, data: bytes) -> None:
         """Handle a common POST to the drain; let the HTTP parser handle all other data."""

@@ -132,11 +132,19 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._is_behind_proxy = self._guard.is_trusted(self.client[0] if self.client else "")
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the timer."""
+        """Cancel the timer, and forget what has arrived.
+
+        Requests and their connection refer to each other. Thousands of dropped bodies would wait
+        for the garbage collector, which counts objects and not their bytes.
+        """
         self._forget_unparsed()
         if self._head_timer is not None:
             self._head_timer.cancel()
         super().connection_lost(exc)
+        if self.cycle is not None:
+            self.cycle.body.clear()
+        self.cycle = None  # type: ignore[assignment]  # as uvicorn initializes it
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
         """Let uvicorn parse data. Limits the size and time of a head that is not complete yet."""
@@ -281,7 +289,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         """
         self.server_state.total_requests += 1
         self._connection.idle_since_s = self.loop.time()
-        if self.transport.is_closing():
+        if self.cycle is None or self.transport.is_closing():
             return
         if self.cycle.body and self.cycle.response_complete:
             self.cycle.body.clear()  # which the app has not read

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from app.receivers.connection_guard import ConnectionGuard, ConnectionLimits, peer_of
+from app.receivers.request_body import BodyLimiter
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
 from app.support.rejections import Rejections
@@ -239,6 +241,33 @@ async def test_a_body_that_no_app_reads_goes_with_its_answer() -> None:
             while wire.guard.buffered_bytes:
                 await asyncio.sleep(0.01)
         writer.close()
+
+
+async def test_bodies_that_wait_for_memory_go_with_their_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class SmallLimiter(BodyLimiter):
+        def __init__(self, rejections: Rejections) -> None:
+            super().__init__(rejections, sender_bytes_max=1_000, budget_timeout_s=20)
+
+    monkeypatch.setattr("app.service.asgi.BodyLimiter", SmallLimiter)
+    requests, sent_bytes = 20, 60_000
+    head = drain(b"Dynometer-Replay: 1\r\n", b"Content-Length: 120000\r\n")
+    async with service() as (wire, _):
+        tracemalloc.start()
+        try:
+            for _, writer in await wire.connect_many(requests):
+                writer.write(head + bytes(sent_bytes))
+            async with asyncio.timeout(20):
+                while wire.guard.buffered_bytes < (requests - 1) * sent_bytes:
+                    await asyncio.sleep(0.01)
+                await wire.close_all()
+                while wire.server.server_state.connections:
+                    await asyncio.sleep(0.01)
+            held_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held_bytes < requests * sent_bytes / 2
 
 
 async def test_data_that_waits_in_connections_is_bounded() -> None:
