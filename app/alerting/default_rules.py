@@ -7,6 +7,7 @@ some quiet minutes, so the rule itself does not wait.
 
 from __future__ import annotations
 
+from app.alerting.addon_rules import ADDON_RULES
 from app.alerting.rule import Rule
 
 # So long a warning waits for the page that explains it: the first minute of an outage is seldom
@@ -133,6 +134,7 @@ DEFAULT_RULES = (
         "share: Heroku, the delivery of logs, or Dynometer.",
         look="status.heroku.com, then /readyz and dynometer doctor.",
     ),
+    *ADDON_RULES,
     Rule(
         name="lines-lost",
         title="lines lost (L10, L12, L13)",

@@ -32,6 +32,11 @@ _CHARTS = {  # metric -> (chart, factor from the rule's unit to the chart's)
     "memory_quota_used_ratio": ("memory", 1),  # times each quota
     "load_avg_1m": ("load", 1),
     "dynos": ("dynos", 1),
+    "postgres_connections_used_ratio": ("pg-connections", _PERCENT),
+    "postgres_db_size_used_ratio": ("pg-storage", _PERCENT),
+    "postgres_iops_used_ratio": ("pg-iops", _PERCENT),
+    "postgres_waiting_connections": ("pg-waiting", 1),
+    "redis_connections_used_ratio": ("redis-connections", _PERCENT),
 }
 
 
