@@ -22,6 +22,7 @@ import pytest
 
 from app.rollup.sketch import PROMETHEUS_BOUNDS_MS
 from app.traffic.simulated_lines import frame
+from tests.support.lines import app_line
 from tests.support.monitoring import Prometheus, prometheus
 from tests.support.processes import ROOT, ServiceProcess
 from tests.support.servers import wait_until
@@ -30,6 +31,7 @@ from tests.support.traffic import hour, send
 APPS = ("blog", "shop")
 GRAFANA = ROOT / "deploy" / "grafana" / "dashboards"
 VARIABLES = {"$__rate_interval": "4s", "$app": "shop", "$process_type": "web|worker"}
+MARKS = "count#orders=1 measure#queue_time=3ms measure#size=7 sample#jobs=2"
 QUIET = {11, 15}  # panels without values while nothing new happens
 TARGET = "    static_configs:\n      - labels: {app: monitoring}\n        targets"
 
@@ -41,7 +43,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess
     try:
         for number, app in enumerate(APPS):
             release = frame(190, time.time() - 600, "app", "api", "Release v7 created by user x")
-            send(service.url, app, [*hour(app, number), release])
+            send(service.url, app, [release])
+            switch = httpx2.put(
+                f"{service.url}/api/v1/apps/{app}/custom", json={"on": True}, trust_env=False
+            )
+            assert switch.status_code == 200, switch.text
+            send(service.url, app, hour(app, number))
         yield service
     finally:
         service.stop()
@@ -155,7 +162,7 @@ def expressions(dashboard: Path) -> list[tuple[int, str]]:
     dashboard_json = json.loads(dashboard.read_text())
     panel_expressions = [(0, item["expr"]) for item in dashboard_json["annotations"]["list"]]
     for panel in dashboard_json["panels"]:
-        panel_expressions += [(panel["id"], item["expr"]) for item in panel["targets"]]
+        panel_expressions += [(panel["id"], item["expr"]) for item in panel.get("targets", ())]
     expanded_expressions = []
     for panel_id, expression in panel_expressions:
         plain = expression.replace("[5m]", "[4s]")
@@ -170,7 +177,7 @@ def test_every_query_of_the_dashboard_is_answered(
     service: ServiceProcess, prometheus_server: Prometheus, panel: int, expression: str
 ) -> None:
     def answered() -> bool:
-        live = hour("shop", 7, seconds=2)
+        live = [*hour("shop", 7, seconds=2), app_line(MARKS, at_s=time.time())]
         send(service.url, "shop", live)
         results = prometheus_server.query(expression)
         return any(result["value"][1] != "NaN" for result in results) or panel in QUIET
