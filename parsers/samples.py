@@ -113,6 +113,17 @@ class CustomMarks(NamedTuple):
     unread: int = 0
 
 
+class LanguageMetrics(NamedTuple):
+    """What the language runtime of a dyno reports: marks of the kinds count and sample.
+
+    `unread` is how many more metrics it reports, which are unreadable or too many.
+    """
+
+    source: str
+    marks: tuple[CustomMark, ...]
+    unread: int = 0
+
+
 class HerokuError(NamedTuple):
     """One line with an R or L error code.
 
@@ -158,6 +169,7 @@ Sample = (
     | Measurements
     | AddonSamples
     | CustomMarks
+    | LanguageMetrics
     | HerokuError
     | StateChange
     | ProcessExit

@@ -83,6 +83,7 @@ class DrainRejected(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+        self.headers = _REJECTION_HEADERS.get(status, [])
 
 
 class DrainEndpoint:
@@ -127,7 +128,8 @@ class DrainEndpoint:
                 raise DrainRejected(
                     405, "This is a log drain. It only accepts POST requests from Heroku's Logplex."
                 )
-            app, generation = await self._authenticate(scope)
+            credentials = basic_credentials(header(scope["headers"], b"authorization"))
+            app, generation = await self.authenticate(scope, credentials)
             recognize(scope, SENDER, app)
             body_context = self._body_limiter.read(
                 scope["headers"], receive, self._body_bytes_max, self.body_budget, app
@@ -154,8 +156,7 @@ class DrainEndpoint:
                     else:
                         await commit(self._committer, post)
         except DrainRejected as rejection:
-            extra_headers = {401: _WWW_AUTHENTICATE, 405: _ALLOW_POST}[rejection.status]
-            await respond(send, rejection.status, str(rejection), extra_headers)
+            await respond(send, rejection.status, str(rejection), rejection.headers)
         except BodyRejected as rejection:
             extra_headers = [CLOSE, (b"retry-after", RETRY_AFTER_S)]
             await respond(send, rejection.status, str(rejection), extra_headers)
@@ -203,13 +204,14 @@ class DrainEndpoint:
             if isinstance(result, BaseException):
                 raise result
 
-    async def _authenticate(self, scope: Scope) -> tuple[str, int]:
+    async def authenticate(
+        self, scope: Scope, credentials: tuple[str, str] | None
+    ) -> tuple[str, int]:
         """The app's name, and the generation of its secret.
 
         Raises:
             DrainRejected: 401, the credentials are wrong.
         """
-        credentials = basic_credentials(header(scope["headers"], b"authorization"))
         if self._drains is not None:
             generation = await self._drains.verify(*credentials) if credentials else 0
             if not credentials or not generation:
@@ -328,5 +330,7 @@ def _local_app(authorization: bytes, host: bytes) -> str:
     return credentials[0] if is_loopback(host.decode("latin-1")) else ""
 
 
-_WWW_AUTHENTICATE = [(b"www-authenticate", b'Basic realm="Dynometer drain"')]
-_ALLOW_POST = [(b"allow", b"POST")]
+_REJECTION_HEADERS = {
+    401: [(b"www-authenticate", b'Basic realm="Dynometer drain"')],
+    405: [(b"allow", b"POST")],
+}

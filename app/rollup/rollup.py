@@ -45,6 +45,7 @@ from parsers.samples import (
     CustomMarks,
     Event,
     HerokuError,
+    LanguageMetrics,
     Measurements,
     ProcessExit,
     Request,
@@ -265,9 +266,7 @@ class Rollup:
     def _observe_marks(self, marks: CustomMarks, at_ms: int) -> None:
         """Add an app's own counts, samples and measures. They do not show that a dyno is up."""
         process_type = labels_of(marks.source)[0]
-        if marks.unread:
-            entry = DROPPED + "custom"
-            self.ledger[entry] = self.ledger.get(entry, 0) + marks.unread
+        self._count_dropped("custom", marks.unread)
         for kind, name, quantity in marks.marks:
             if kind == "measure":
                 key = (process_type, name, quantity.unit, marks.origin)
@@ -279,6 +278,18 @@ class Rollup:
                 key = (marks.source, name, quantity.unit, marks.origin)
                 summary = NumberSum if kind == "count" else NumberSummary
                 _merge_number(self, f"custom_{kind}s", key, summary, quantity, at_ms)
+
+    def _observe_language(self, metrics: LanguageMetrics, at_ms: int) -> None:
+        self._count_dropped("language", metrics.unread)
+        for kind, name, quantity in metrics.marks:
+            key = (metrics.source, name, quantity.unit, "")
+            summary = NumberSum if kind == "count" else NumberSummary
+            _merge_number(self, f"language_{kind}s", key, summary, quantity, at_ms)
+
+    def _count_dropped(self, family: str, values: int) -> None:
+        if values:
+            entry = DROPPED + family
+            self.ledger[entry] = self.ledger.get(entry, 0) + values
 
     def _observe_error(self, error: HerokuError, at_ms: int) -> None:
         self._count_error(error.source, error.code)
@@ -327,6 +338,7 @@ _OBSERVE: dict[type, Callable[[Rollup, Any, int], None]] = {
     Measurements: Rollup._observe_measurements,
     AddonSamples: Rollup._observe_addon,
     CustomMarks: Rollup._observe_marks,
+    LanguageMetrics: Rollup._observe_language,
     HerokuError: Rollup._observe_error,
     StateChange: Rollup._observe_state,
     ProcessExit: Rollup._observe_exit,

@@ -27,6 +27,8 @@ from app.monitoring.operator_notices import Notices
 from app.receivers.connection_guard import ConnectionGuard, limits_of_process
 from app.receivers.http_drain import DrainEndpoint
 from app.receivers.http_fast_path import DrainConnection
+from app.receivers.language_endpoint import PATH as LANGUAGE_PATH
+from app.receivers.language_endpoint import LanguageEndpoint
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import has_certificates, reload_certificates
@@ -127,16 +129,7 @@ def build_app(
         body_limiter=body_limiter,
         body_bytes_max=settings.body_bytes_max,
     )
-    app = FastAPI(
-        title="Dynometer",
-        summary="Metrics from the log stream of Heroku apps",
-        version=version(),
-        docs_url=None,
-        redoc_url=None,
-        lifespan=_lifespan(service, build_syslog_listener(service, settings)),
-    )
-    app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
-    install_error_handlers(app, pipeline)
+    app = _build_fastapi(service, settings)
     visible_store = restrict(store, history.rollups)
     notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
@@ -163,9 +156,13 @@ def build_app(
         login = TokenLogin(settings.admin_token, ReadTokens(service.access, clock))
         app.include_router(SignIn(login, pages, https=is_https).router)
         protected_app = TokenAuthMiddleware(limited_app, login)
+    language = LanguageEndpoint(
+        drain, pipeline.committer, body_limiter, acceptance, settings.limits, clock
+    )
     return DrainRouter(
         drain,
         LocalOnlyMiddleware(drain) if settings.local_mode else drain,
+        LocalOnlyMiddleware(language) if settings.local_mode else language,
         HeadMiddleware(SecurityHeadersMiddleware(protected_app, https=is_https)),
     )
 
@@ -184,6 +181,21 @@ def _api_routers(
     yield VerdictsApi(visible_store, verdicts, tiers, clock).router
     yield FeedApi(visible_store, tiers, clock, pages_url(settings)).router
     yield AutoscalingApi(visible_store, service.tiers[0], clock).router
+
+
+def _build_fastapi(service: Service, settings: Settings) -> FastAPI:
+    """The app of API and pages, without routes."""
+    app = FastAPI(
+        title="Dynometer",
+        summary="Metrics from the log stream of Heroku apps",
+        version=version(),
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan(service, build_syslog_listener(service, settings)),
+    )
+    app.openapi = openapi_factory(app)  # type: ignore[method-assign]  # as FastAPI documents it
+    install_error_handlers(app, service.pipeline)
+    return app
 
 
 def _page_routers(
@@ -247,16 +259,23 @@ def _build_notices(service: Service, settings: Settings) -> Notices:
 
 
 class DrainRouter:
-    """Routes _DRAIN_PATHS to the drain, and everything else (and the lifespan) to the other app."""
+    """Routes _DRAIN_PATHS to the drain, metrics of languages to their endpoint, and everything else
+    (and the lifespan) to the other app.
+    """
 
-    def __init__(self, drain: DrainEndpoint, protected_drain: ASGIApp, app: ASGIApp) -> None:
+    def __init__(
+        self, drain: DrainEndpoint, protected_drain: ASGIApp, language: ASGIApp, app: ASGIApp
+    ) -> None:
         self.drain = drain  # app.receivers.http_fast_path calls it directly
         self._protected_drain = protected_drain
+        self._language = language
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["path"] in _DRAIN_PATHS:
             await self._protected_drain(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(LANGUAGE_PATH):
+            await self._language(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

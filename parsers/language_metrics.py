@@ -1,0 +1,56 @@
+"""Parses what reporters of language runtimes send: counters and gauges as JSON.
+
+    {"counters": {"node.gc.collections": 3}, "gauges": {"node.eventloop.delay.ms.p95": 12.5}}
+
+A counter is the increase since the last report, a gauge the present value. A runtime without a
+value sends null. Sources: heroku/agentmon (reporter, prom) and heroku/heroku-nodejs-plugin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from parsers.numbers import parse_quantity
+from parsers.samples import CustomMark, LanguageMetrics
+
+METRICS_MAX = 2_000  # of one report
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_KINDS = {"counters": "count", "gauges": "sample"}
+
+
+def parse(source: str, body: bytes) -> LanguageMetrics:
+    """The metrics in a report of a dyno. What is unreadable is only counted."""
+    try:
+        report = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return LanguageMetrics(source, (), 1)
+    if not isinstance(report, dict):
+        return LanguageMetrics(source, (), 1)
+    marks = list(_marks(report))
+    readable = [mark for mark in marks if mark is not None][:METRICS_MAX]
+    return LanguageMetrics(source, tuple(readable), len(marks) - len(readable))
+
+
+def _marks(report: Mapping[str, Any]) -> Iterator[CustomMark | None]:
+    """Each metric that has a value; None for an unreadable one."""
+    for group, kind in _KINDS.items():
+        values = report.get(group, {})
+        if not isinstance(values, dict):
+            yield None
+            continue
+        for name, value in values.items():
+            if value is not None:
+                yield _mark(kind, name, value)
+
+
+def _mark(kind: str, name: str, value: object) -> CustomMark | None:
+    if not _NAME.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    quantity = parse_quantity(repr(value).encode())
+    if quantity is None or (kind == "count" and quantity.millionths < 0):
+        return None
+    return CustomMark(kind, name, quantity)
