@@ -17,7 +17,7 @@ import msgspec
 from parsers.numbers import parse_quantity
 from parsers.samples import CustomMark, LanguageMetrics
 
-METRICS_MAX = 2_000  # of one report
+METRICS_MAX = 500  # of one report, more than twice the names that are kept
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _KINDS = {"counters": "count", "gauges": "sample"}
 
@@ -30,21 +30,22 @@ def parse(source: str, body: bytes) -> LanguageMetrics:
         return LanguageMetrics(source, (), 1)
     if not isinstance(report, dict):
         return LanguageMetrics(source, (), 1)
-    marks = list(_marks(report))
-    readable = [mark for mark in marks if mark is not None][:METRICS_MAX]
-    return LanguageMetrics(source, tuple(readable), len(marks) - len(readable))
+    values = list(_values(report))
+    marks = [_mark(*value) for value in values[:METRICS_MAX]]
+    readable = tuple(mark for mark in marks if mark is not None)
+    return LanguageMetrics(source, readable, len(values) - len(readable))
 
 
-def _marks(report: Mapping[str, Any]) -> Iterator[CustomMark | None]:
-    """Each metric that has a value; None for an unreadable one."""
+def _values(report: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Kind, name and value of each metric with a value; a group that is no object counts as one."""
     for group, kind in _KINDS.items():
         values = report.get(group, {})
         if not isinstance(values, dict):
-            yield None
+            yield kind, "", values
             continue
         for name, value in values.items():
             if value is not None:
-                yield _mark(kind, name, value)
+                yield kind, name, value
 
 
 def _mark(kind: str, name: str, value: object) -> CustomMark | None:

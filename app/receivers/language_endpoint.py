@@ -15,6 +15,7 @@ least once.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -50,7 +51,7 @@ log = logging.getLogger(__name__)
 
 PATH = "/language/"
 PARTS_WITH_CREDENTIALS = 3  # app, secret and dyno
-BODY_BYTES_MAX = 256 * 1024  # some thousand metrics
+BODY_BYTES_MAX = 64 * 1024  # some hundred metrics
 _TIME = b"measurements-time"
 _MS = 1000
 
@@ -73,6 +74,8 @@ class LanguageEndpoint:
         self._acceptance = acceptance
         self._limits = limits
         self._clock = clock
+        # One report in a turn of the event loop: many of them delay no batch by more than one.
+        self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -112,11 +115,14 @@ class LanguageEndpoint:
         async with body_context as body:
             if not body:
                 return
-            metrics = parse(source, body)
-            at_s = _time_of(header(scope["headers"], _TIME)) or self._clock()
-            await self._commit(DrainKey(app, "", generation, self._acceptance), metrics, at_s)
+            async with self._turn:
+                at_s = _time_of(header(scope["headers"], _TIME)) or self._clock()
+                content = self._aggregate(parse(source, body), at_s)
+                await asyncio.sleep(0)
+            key = DrainKey(app, "", generation, self._acceptance)
+            await commit(self._committer, DrainPost(key, random_bytes(), random_bytes(), content))
 
-    async def _commit(self, key: DrainKey, metrics: LanguageMetrics, at_s: float) -> None:
+    def _aggregate(self, metrics: LanguageMetrics, at_s: float) -> AggregatedBody:
         now_s = self._clock()
         if not now_s - self._acceptance.past_s <= at_s <= now_s + self._acceptance.future_s:
             metrics = metrics._replace(marks=(), unread=metrics.unread + len(metrics.marks))
@@ -127,10 +133,9 @@ class LanguageEndpoint:
         fast_rollup = FastRollup()
         fast_rollup.add(rollup)
         minute = align(int(at_s), MINUTE_S)
-        body = AggregatedBody(
+        return AggregatedBody(
             int(now_s), {minute: fast_rollup}, {minute: {}}, ledger, NO_ACTIVITY, self._limits
         )
-        await commit(self._committer, DrainPost(key, random_bytes(), random_bytes(), body))
 
 
 def _address(scope: Scope) -> tuple[tuple[str, str] | None, str]:

@@ -22,6 +22,7 @@ from tests.support.servers import wait_until
 # Attacks that add up: those that hold the most memory, and those that take the most time.
 MIXES = (
     "half_posts,hostile_names,readiness",
+    "half_posts,hostile_marks,language_reports",
     "declared_posts,gzip_members,wrong_secrets",
     "declared_bodies,gzip_bombs,tiny_chunks,idle_connections",
     "chunked_bodies,gzip_bombs,half_posts,hostile_names,partial_heads,unread_pipelines",
@@ -84,11 +85,21 @@ def attacked_service(directory: Path) -> Iterator[AttackedService]:
     )
     service.start()
     try:
-        yield AttackedService(
-            service, _authorization(service, "evil"), _authorization(service, "shop")
-        )
+        attacker = _authorization(service, "evil")
+        _switch_custom_on(service, "evil")
+        yield AttackedService(service, attacker, _authorization(service, "shop"))
     finally:
         service.stop()
+
+
+def _switch_custom_on(service: ServiceProcess, app: str) -> None:
+    answer = httpx2.put(
+        f"{service.url}/api/v1/apps/{app}/custom",
+        json={"on": True},
+        headers={"Authorization": f"Bearer {_ADMIN}"},
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
 
 
 def _authorization(service: ServiceProcess, app: str) -> str:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import NamedTuple
 
+from tests.support.hostile_marks import HostileMarks
 from tests.support.lines import frame, router
 
 MEBIBYTE = 2**20
@@ -143,6 +145,51 @@ async def hostile_names(target: Target) -> None:
     await _hold(target, head + body, 30, reads=True)
 
 
+async def hostile_marks(target: Target) -> None:
+    """30 bodies of 1 MiB with marks of custom metrics in every form, nearly all of new names."""
+    now_s = time.time()
+    generator = HostileMarks(1, names=100_000, sources=1_000)
+    lines: list[bytes] = []
+    size = 0
+    while size < MEBIBYTE:
+        number = len(lines)
+        lines.append(
+            frame(
+                generator.line("web"),
+                app_name="app",
+                procid=f"web.{number % 100}",
+                at_s=now_s - number % 3_000,
+            )
+        )
+        size += len(lines[-1])
+    body = b"".join(lines)
+    head = target.drain_head(f"Content-Length: {len(body)}", "Connection: close")
+    await _hold(target, head + body, 30, reads=True)
+
+
+async def language_reports(target: Target) -> None:
+    """Reports of language runtimes with 2,000 metrics each, all of new names."""
+
+    async def one(first: int) -> None:
+        number = first
+        while target.is_on:
+            number += 1
+            metrics = {f"{number}.{name}": name for name in range(1_000)}
+            body = json.dumps({"counters": metrics, "gauges": metrics}).encode()
+            head = (
+                f"POST /language/web.{first % 100} HTTP/1.1\r\nHost: localhost\r\n"
+                f"Authorization: {target.authorization}\r\nContent-Length: {len(body)}\r\n"
+                "Connection: close\r\n\r\n"
+            )
+            with suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", target.port)
+                writer.write(head.encode() + body)
+                await reader.read()
+                writer.close()
+
+    await asyncio.gather(*(one(1_000_000 * number) for number in range(30)))
+
+
 async def new_names(target: Target) -> None:
     """Bodies of 1 MiB of which each names other process types, dynos and crashes than the rest."""
 
@@ -236,7 +283,8 @@ ATTACKS: dict[str, Attack] = {
     attack.__name__: attack
     for attack in (
         *(declared_bodies, chunked_bodies, declared_posts, half_posts, gzip_members, gzip_bombs),
-        *(pipelines, unread_pipelines, hostile_names, new_names, long_tokens, readiness),
+        *(pipelines, unread_pipelines, hostile_names, new_names, hostile_marks, language_reports),
+        *(long_tokens, readiness),
         *(partial_heads, tiny_chunks, idle_connections, wrong_secrets),
     )
 }
