@@ -171,7 +171,7 @@ async def all_apps(rollups: list[Rollup]) -> None:
                 store._slot_cache, AppsOverviewCache(RESOLUTIONS, VerdictReader(store, RESOLUTIONS))
             )
             rows = await cache.get_all(store, sightings, at_s)
-            assert all(row.p95s_ms[-1] for row in rows)
+            assert all(row.figures.p95s_ms[-1] for row in rows)
 
         row = await measure(store, client, rows_of)
     print(f"\n### All apps: {APPS} with {DYNOS} dynos each (CPU)\n")

@@ -21,8 +21,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from app.alerting.channels.channel import unpack_health
 from app.alerting.channels.delivery import ChannelSender
 from app.alerting.config import EMPTY_CONFIG, AlertConfig, read_config, unpack_readable
@@ -432,17 +430,14 @@ class AlertWorker:
         try:
             packed_rollups = [data for _, data in list_packed(contents, time_range)]
             interval = await observe(packed_rollups, minute_s, limits=self._limits)
-            verdict = judge.preview(interval)
+            record = judge.preview(interval)
         except PackError as error:
             self._log_once(f"{app} cannot be judged: {error}", error)
             return
-        results.verdicts[app] = verdict
-        record = judge.record()
-        if record is not None:
-            record = msgspec.structs.replace(record, verdict=verdict)
-            results.changes.append(
-                AlertChange(AlertTable.VERDICTS, app, pack_verdict_record(record))
-            )
+        results.verdicts[app] = record.verdict
+        if judge.verdict is not None:
+            packed = pack_verdict_record(record)
+            results.changes.append(AlertChange(AlertTable.VERDICTS, app, packed))
 
     async def _alert_early(self, results: Round, end_s: int, now_s: float) -> None:
         """Alert about apps that are down. Their other alerts wait until the minute is final."""

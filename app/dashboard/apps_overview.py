@@ -1,7 +1,8 @@
 """The view model of the list of apps: one row for each, with its verdict and its figures of now.
 
 Figures are those of the last complete 5 minutes. Sparklines are about an hour, in steps of as much,
-so the last step is the figure.
+so the last step is the figure. The worker that judges an app stores them with its verdict; only
+those of other apps are read here.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ from app.judgement.wording import describe_change, describe_finding
 from app.query.planner import plan_range
 from app.query.rates import SETTLED_AFTER_S, complete_time, mean_per_minute
 from app.query.snapshot import AppSnapshot, Question, read_snapshots
-from app.query.stats import Value
 from app.query.table import QueryRange
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution, align
 from app.storage.interface.apps import Origin, SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.verdicts.fleet import find_fleet
-from app.verdicts.verdict_reader import VerdictReader
+from app.verdicts.recent_figures import STEP_S, RecentFigures
+from app.verdicts.verdict_reader import STALE_S, VerdictReader
 
 FRESH_S = 10
 CACHED_APPS_MAX = 5_000
-STEP_S = 5 * MINUTE_S
 
 _REQUESTS = Question("requests", ("sum",), by_slot=True)
 _FAILED_REQUESTS = Question("requests", ("sum",), filters=(("outcome", ("failed",)),))
@@ -36,25 +36,14 @@ _QUESTIONS = (_REQUESTS, _FAILED_REQUESTS, _P95, _HIGHEST_MEMORY)
 
 
 class AppOverview(NamedTuple):
-    """The verdict of now about an app, and its figures: one for each step of the last hour.
-
-    None stands for what is not known.
-
-    requests_per_min   by step
-    failed_shares      of the requests, by step
-    p95s_ms            by step
-    memory_used_ratio  share of the quota in the last step, of the fullest dyno
-    """
+    """The verdict of now about an app, and its figures of the last hour."""
 
     app: str
     origin: Origin
     last_seen_s: int
     verdict: Verdict
     has_runtime_metrics: bool
-    requests_per_min: Sequence[Value]
-    failed_shares: Sequence[Value]
-    p95s_ms: Sequence[Value]
-    memory_used_ratio: Value
+    figures: RecentFigures
 
     @property
     def state(self) -> State:
@@ -126,13 +115,27 @@ class AppsOverviewCache:
             else:
                 overviews[sighting.app] = overview
         if stale:
-            verdicts = await self._verdicts.current(list(stale.values()), now_s)
-            time_range = self._last_hour(now_s)
-            async for hour in read_snapshots(store, list(stale), time_range, _QUESTIONS):
-                app = hour.app
-                overviews[app] = _build_overview(stale[app], verdicts[app], hour, now_s)
-                self._overviews[app] = (now_s, overviews[app])
+            records = await self._verdicts.current_records(list(stale.values()), now_s)
+            figures = {
+                app: record.figures
+                for app, record in records.items()
+                if record.figures is not None and now_s - record.figures.end_s <= STALE_S
+            }
+            unjudged = [sighting for app, sighting in stale.items() if app not in figures]
+            figures |= await self._read_figures(store, unjudged, now_s)
+            for app, sighting in stale.items():
+                overview = _build_overview(sighting, records[app].verdict, figures[app])
+                self._overviews[app] = (now_s, overview)
+                overviews[app] = overview
         return [overviews[sighting.app] for sighting in sightings]
+
+    async def _read_figures(
+        self, store: RollupReader, sightings: Sequence[SeenApp], now_s: float
+    ) -> dict[str, RecentFigures]:
+        """The figures of apps that no worker has judged just now."""
+        by_app = {sighting.app: sighting for sighting in sightings}
+        hours = read_snapshots(store, list(by_app), self._last_hour(now_s), _QUESTIONS)
+        return {hour.app: _figures_of(hour, by_app[hour.app], now_s) async for hour in hours}
 
     def _last_hour(self, now_s: float) -> QueryRange:
         """The hour up to the last complete minute."""
@@ -142,29 +145,36 @@ class AppsOverviewCache:
         return minutes._replace(step_s=max(STEP_S, minutes.step_s))
 
 
-def _build_overview(
-    sighting: SeenApp, verdict: Verdict, hour: AppSnapshot, now_s: float
-) -> AppOverview:
-    start, _, step_s, resolution = hour.time_range
+def _figures_of(hour: AppSnapshot, sighting: SeenApp, now_s: float) -> RecentFigures:
+    start, end_s, step_s, resolution = hour.time_range
     complete = complete_time(sighting.first_seen_s, sighting.last_seen_s, now_s)
     size = step_s // resolution.seconds
     slots = hour.points(_REQUESTS)
     steps = [slots[first : first + size] for first in range(0, len(slots), size)]
     totals = [sum(filter(None, step)) for step in steps]
+    rates = [
+        mean_per_minute(step, start + index * step_s, resolution.seconds, complete)
+        for index, step in enumerate(steps)
+    ]
+    failed_shares = [
+        (failures or 0) / total if total else None
+        for failures, total in zip(hour.points(_FAILED_REQUESTS), totals, strict=True)
+    ]
+    return RecentFigures(
+        end_s,
+        tuple(rates),
+        tuple(failed_shares),
+        tuple(hour.points(_P95)),
+        hour.value(_HIGHEST_MEMORY),
+    )
+
+
+def _build_overview(sighting: SeenApp, verdict: Verdict, figures: RecentFigures) -> AppOverview:
     return AppOverview(
         app=sighting.app,
         origin=sighting.origin,
         last_seen_s=sighting.last_seen_s,
         verdict=verdict,
         has_runtime_metrics=bool(sighting.runtime_metrics_s),
-        requests_per_min=[
-            mean_per_minute(step, start + index * step_s, resolution.seconds, complete)
-            for index, step in enumerate(steps)
-        ],
-        failed_shares=[
-            (failures or 0) / total if total else None
-            for failures, total in zip(hour.points(_FAILED_REQUESTS), totals, strict=True)
-        ],
-        p95s_ms=hour.points(_P95),
-        memory_used_ratio=hour.value(_HIGHEST_MEMORY),
+        figures=figures,
     )

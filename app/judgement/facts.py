@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from app.rollup.events import EventKey
+from app.rollup.rollup import Rollup
 
 
 class TypeFacts(NamedTuple):
@@ -58,6 +59,7 @@ class Interval(NamedTuple):
     exits        processes that ended by themselves, by (source, status)
     events       in order of time, each as its own line says it
     is_complete  whether all lines that arrived are counted here
+    rollup       what the interval was made of, until it is packed
     """
 
     start_s: int
@@ -73,6 +75,7 @@ class Interval(NamedTuple):
     exits: Mapping[tuple[str, int], int] = {}
     events: tuple[EventKey, ...] = ()
     is_complete: bool = True
+    rollup: Rollup | None = None
 
     @property
     def is_heard(self) -> bool:

@@ -56,6 +56,7 @@ def observe_interval(rollup: FastRollup | Rollup, start_s: int, length_s: int = 
         codes=_bound_rows("errors", counts.errors),
         exits=_bound_rows("exits", counts.exits),
         events=_events_within(counts, start_s, start_s + length_s),
+        rollup=counts,
     )
 
 

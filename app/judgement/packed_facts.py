@@ -109,7 +109,9 @@ def pack_interval(interval: Interval) -> Interval:
     if isinstance(interval, _PackedInterval):
         return interval
     if not (interval.types or interval.dynos or interval.codes or interval.exits):
-        return interval._replace(types=_NOTHING, dynos=_NOTHING, codes=_NOTHING, exits=_NOTHING)
+        return interval._replace(
+            types=_NOTHING, dynos=_NOTHING, codes=_NOTHING, exits=_NOTHING, rollup=None
+        )
     names = _share(tuple(sorted(interval.dynos)))
     form = _PackedForm(
         interval.messages,

@@ -28,6 +28,7 @@ from app.storage.interface.apps import SeenApp
 from app.storage.interface.rollups import RollupReader
 from app.verdicts.interval_reader import IntervalReader
 from app.verdicts.past_hours import PastHours
+from app.verdicts.recent_figures import RECENT_S, RecentFigures, RecentMinutes
 from app.verdicts.usual_reader import HourUsual, UsualReader, usual_at
 from app.verdicts.verdict_record import VerdictRecord, unpack_episodes
 
@@ -53,6 +54,7 @@ class AppJudge:
     """Judges one app, minute by minute.
 
     judged_since_s, judged_until_s, verdict   as in a VerdictRecord
+    last_seen_s   when the last line of the app came, Unix seconds
     is_new   whether the time before `judged_since_s` should be judged too
     """
 
@@ -62,6 +64,7 @@ class AppJudge:
         judge: Judge,
         past: PastHours,
         usual_reader: UsualReader,
+        recent: RecentMinutes,
         episodes: Sequence[Episode] = (),
     ) -> None:
         """`episodes`: the last ones of the app."""
@@ -71,10 +74,12 @@ class AppJudge:
         self._offset_s = sum(profile.app.encode()) % 60 * MINUTE_S
         self.judged_since_s = 0
         self.judged_until_s = 0
+        self.last_seen_s = 0
         self.is_new = False
         self.verdict: Verdict | None = None
         self._judge = judge
         self._past = past
+        self._recent = recent
         self._past_hour_s = 0  # of the last pack
         self._incidents = [episode.finding for episode in episodes]
         self._hour = HourUsual(0, {}, {})
@@ -98,19 +103,26 @@ class AppJudge:
 
     def learn(self, interval: Interval) -> None:
         """Show an interval of the past, without judging it."""
-        self._judge.advance(interval, self._usual(interval), is_past=True)
+        self._judge.advance(self._note(interval), self._usual(interval), is_past=True)
         self._past.add(interval, self._findings)
 
     def advance(self, interval: Interval) -> Verdict:
         """Judge the next interval, of which nothing is missing any more."""
-        self.verdict = self._judge.advance(interval, self._usual(interval))
+        self.verdict = self._judge.advance(self._note(interval), self._usual(interval))
         self._past.add(interval, self._findings)
         self.judged_until_s = interval.end_s
         return self.verdict
 
-    def preview(self, interval: Interval) -> Verdict:
-        """Judge an interval that is not final: the next `advance` judges it again."""
-        return self._judge.preview(interval, self._usual(interval))
+    def _note(self, interval: Interval) -> Interval:
+        """Add an interval to the figures. Nothing else needs its rollup."""
+        self._recent.add(interval)
+        return interval._replace(rollup=None)
+
+    def preview(self, interval: Interval) -> VerdictRecord:
+        """The record with an interval that is not final: the next `advance` judges it again."""
+        verdict = self._judge.preview(interval._replace(rollup=None), self._usual(interval))
+        last_s = interval.end_s if interval.is_heard else self.last_seen_s
+        return self._record(verdict, self._recent.preview(interval, last_s))
 
     def take_ended(self) -> list[Episode]:
         """The findings that have ended for good since the last call."""
@@ -136,8 +148,11 @@ class AppJudge:
         """The record for the store; None before the first verdict."""
         if self.verdict is None:
             return None
+        return self._record(self.verdict, self._recent.figures(self.last_seen_s))
+
+    def _record(self, verdict: Verdict, figures: RecentFigures) -> VerdictRecord:
         return VerdictRecord(
-            self.verdict, self.open_findings, self.judged_since_s, self.judged_until_s
+            verdict, self.open_findings, self.judged_since_s, self.judged_until_s, figures
         )
 
     def continues(self, record: VerdictRecord | None) -> bool:
@@ -236,6 +251,7 @@ class AppJudges:
                 return None
             profile = profile_of(seen_app, self._review_apps)
             judge = await self._start(profile, stored._replace(record=record), since_s, now_s)
+        judge.last_seen_s = seen_app.last_seen_s
         await self._catch_up(judge, until_s, now_s)
         self._judges[app] = judge
         return judge
@@ -292,6 +308,7 @@ class AppJudges:
             Judge(profile, record.open_findings if record else ()),
             past,
             self._usual_reader,
+            RecentMinutes(profile.first_seen_s, int(now_s) - RECENT_S),
             unpack_episodes(episodes.get(profile.app, ())),
         )
         judge.is_new = record is None

@@ -72,24 +72,39 @@ class VerdictReader:
         Raises:
             StoreUnavailable, PackError, NewerVersion
         """
+        records = await self.current_records(apps, now_s)
+        return {app: record.verdict for app, record in records.items()}
+
+    async def current_records(
+        self, apps: Sequence[SeenApp], now_s: float
+    ) -> dict[str, VerdictRecord]:
+        """The present verdict of each of these apps, as `current`; with its figures if a worker
+        judged it within STALE_S.
+
+        Raises:
+            StoreUnavailable, PackError, NewerVersion
+        """
         (packed_records,) = await self._store.alert_tables(AlertTable.VERDICTS)
-        records = unpack_verdict_records(packed_records)
-        verdicts = {}
+        names = {seen_app.app for seen_app in apps}
+        records = unpack_verdict_records(
+            {app: data for app, data in packed_records.items() if app in names}
+        )
+        current = {}
         stale_apps = []
         for seen_app in apps:
             record = records.get(seen_app.app)
             if record is not None and _is_fresh(record, seen_app, now_s):
-                verdicts[seen_app.app] = record.verdict
+                current[seen_app.app] = record
             else:
                 stale_apps.append(seen_app)
         # Those of which lines came lately are worth the most.
         stale_apps.sort(key=lambda seen_app: -seen_app.last_seen_s)
+        verdicts = [_not_judged(app.app, now_s) for app in stale_apps[ON_DEMAND_APPS_MAX:]]
         if stale_apps:
             judged_apps = stale_apps[:ON_DEMAND_APPS_MAX]
-            verdicts |= await self._judge_now(judged_apps, records, now_s)
-        for seen_app in stale_apps[ON_DEMAND_APPS_MAX:]:
-            verdicts[seen_app.app] = _not_judged(seen_app.app, now_s)
-        return {seen_app.app: verdicts[seen_app.app] for seen_app in apps}
+            verdicts += (await self._judge_now(judged_apps, records, now_s)).values()
+        current |= {verdict.app: VerdictRecord(verdict) for verdict in verdicts}
+        return {seen_app.app: current[seen_app.app] for seen_app in apps}
 
     async def _judge_now(
         self, apps: Sequence[SeenApp], records: dict[str, VerdictRecord], now_s: float

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from app.judgement.verdict import Episode, Finding, Verdict
+from app.verdicts.recent_figures import RecentFigures
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +23,14 @@ class VerdictRecord(msgspec.Struct, frozen=True):
     open_findings   those of the judge after the last final minute, for the one that continues
     judged_since_s  from here on, the app was judged minute by minute: its episodes are complete
     judged_until_s  the end of the last final minute
+    figures         those of the hour up to `verdict.judged_s`; None from an older version
     """
 
     verdict: Verdict
     open_findings: tuple[Finding, ...] = ()
     judged_since_s: int = 0
     judged_until_s: int = 0
+    figures: RecentFigures | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode

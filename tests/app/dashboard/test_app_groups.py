@@ -9,6 +9,7 @@ from app.dashboard.apps_overview import AppOverview
 from app.dashboard.environments import Environments
 from app.judgement.verdict import State, Verdict
 from app.storage.interface.apps import DRAIN
+from app.verdicts.recent_figures import RecentFigures
 
 NOW_S = 1_795_341_600
 NAMES = Environments(production=("*-production", "checkout"), staging=("*-staging",))
@@ -16,7 +17,8 @@ NAMES = Environments(production=("*-production", "checkout"), staging=("*-stagin
 
 def overview(app: str, state: State, *, silent_s: int = 10) -> AppOverview:
     verdict = Verdict(app, state, NOW_S - 600, 0, NOW_S, "", ())
-    return AppOverview(app, DRAIN, NOW_S - silent_s, verdict, True, [1], [0], [9], 0.5)
+    figures = RecentFigures(NOW_S, (1,), (0,), (9,), 0.5)
+    return AppOverview(app, DRAIN, NOW_S - silent_s, verdict, True, figures)
 
 
 def names(*overviews: AppOverview) -> dict[str, list[str]]:

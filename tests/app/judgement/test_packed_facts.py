@@ -45,6 +45,7 @@ INTERVALS = st.builds(
     st.dictionaries(st.tuples(NAMES, st.integers(-1, 300)), COUNTS, max_size=3),
     st.just((EventKey(1, "up", "web.1", ""),)) | st.just(()),
     st.booleans(),
+    st.none(),
 )
 
 

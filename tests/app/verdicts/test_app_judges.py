@@ -22,6 +22,7 @@ from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
 from app.verdicts.app_judges import AppJudge
 from app.verdicts.past_hours import HEARD_DAYS, HeardHour, PastHours
+from app.verdicts.recent_figures import RecentMinutes
 from app.verdicts.usual_reader import UsualReader
 from app.verdicts.verdict_record import VerdictRecord, unpack_episodes, unpack_verdict_records
 from tests.support.incident import START_S, TIERS, World, error, quiet, world
@@ -297,7 +298,8 @@ def test_the_judge_of_an_app_with_eight_dynos_takes_little_memory() -> None:
             {START_S - hour * 3600: HeardHour(60, 60) for hour in range(1, HEARD_DAYS * 24)}
         )
         reader = UsualReader(MemoryStore(Clock(START_S)), TIERS)
-        judge = AppJudge(profile, Judge(profile), past, reader)
+        recent = RecentMinutes(profile.first_seen_s, START_S)
+        judge = AppJudge(profile, Judge(profile), past, reader, recent)
         for start_s in range(START_S, START_S + 3 * 3600, 60):
             judge.advance(busy_minute(rng, start_s))
         return judge

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
+import msgspec
+
 from app.judgement.verdict import Finding, Verdict
 from app.rollup.resolutions import DAY_S
 from app.storage.interface.alerts import AlertChange, AlertTable
@@ -192,10 +194,18 @@ async def test_the_successor_of_a_worker_continues_its_findings() -> None:
         assert len(await reader(sim).episodes("shop", START_S, START_S + DAY_S)) == 1
 
 
+def test_a_record_of_a_version_without_figures_is_readable() -> None:
+    record = VerdictRecord(Verdict("shop", "ok", 1, 0, 60, "OK.", ()), (), 1, 60)
+    fields = msgspec.msgpack.decode(pack_verdict_record(record))
+    del fields["figures"]
+
+    assert unpack_verdict_records({"shop": msgspec.msgpack.encode(fields)}) == {"shop": record}
+
+
 def test_a_stored_record_survives_fields_of_a_newer_version() -> None:
     verdict = Verdict("shop", "down", 1, 0, 60, "Down.", (Finding("no_dyno", "down", 1),))
     data = pack_verdict_record(VerdictRecord(verdict, verdict.findings, 1, 60))
-    newer = data.replace(b"\x84", b"\x85", 1) + b"\xa5newer\x01"
+    newer = data.replace(b"\x85", b"\x86", 1) + b"\xa5newer\x01"
 
     assert unpack_verdict_records({"shop": newer})["shop"].verdict == verdict
     assert unpack_verdict_records({"shop": b"\xc1", "blog": data}).keys() == {"blog"}
