@@ -31,7 +31,7 @@ from uvicorn.server import ServerState
 from app.config import Settings
 from app.dashboard.charts import Chart, ChartLine
 from app.ingest.spool_file import SpoolFile
-from app.monitoring.text_format import TEXT, MetricFamily, render_header, render_lines
+from app.monitoring.text_format import TEXT, MetricFamily, render_header
 from app.receivers.http_fast_path import DrainConnection
 from app.service.asgi import build_app
 from app.storage.memory import MemoryStore
@@ -197,11 +197,10 @@ def samples() -> Pair:
 
     def render() -> str:
         lines = [
-            f'requests_total{{app="{app}",type="{process_type}",status="{status}"}} {value}'
+            f'requests_total{{app="{app}",type="{process_type}",status="{status}"}} {value}\n'
             for app, process_type, status, value in rows
         ]
-        family = MetricFamily("requests", "counter", "help", lines)
-        return render_header(family, TEXT) + render_lines(family)
+        return render_header(MetricFamily("requests", "counter", "help"), TEXT) + "".join(lines)
 
     return render, lambda: generate_latest(registry)
 

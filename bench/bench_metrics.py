@@ -13,9 +13,9 @@ from statistics import median
 
 from app.folding.fold_worker import FoldWorker
 from app.ingest.received_batch import new_batch
-from app.monitoring.app_metrics import AppState, build_families, read_app_states
+from app.monitoring.app_metrics import FAMILIES, AppState, read_app_states, render_app
 from app.monitoring.exposition import APPS_PER_TURN, in_blocks, render_apps
-from app.monitoring.text_format import TEXT, render_header, render_lines
+from app.monitoring.text_format import TEXT, render_header
 from app.rollup.batch_codec import pack_batch
 from app.storage.interface.apps import SeenApp
 from app.storage.redis.store import RedisStore
@@ -84,9 +84,10 @@ async def run() -> None:
             ]
             reading.append(time.process_time() - started_s)
             started_s = time.process_time()
+            lines = zip(*[render_app(state) for state in states], strict=True)
             text = "".join(
-                render_header(family, TEXT) + render_lines(family)
-                for family in build_families(states)
+                render_header(family, TEXT) + "".join(app_lines)
+                for (family, _), app_lines in zip(FAMILIES, lines, strict=True)
             )
             writing.append(time.process_time() - started_s)
             compressing.append(cpu_s(partial(gzip.compress, text.encode(), 1)))

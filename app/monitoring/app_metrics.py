@@ -11,17 +11,21 @@ tens of thousands of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from app.judgement.verdict import STATES, State, Verdict
 from app.monitoring.open_families import (
+    OPEN_FAMILIES,
     SAMPLE_SECTIONS,
+    AddonValues,
+    OpenLines,
     OpenState,
     addon_lines,
-    build_open_families,
+    group_addons,
     queue_time_lines,
 )
 from app.monitoring.text_format import MetricFamily, escape_label
@@ -46,11 +50,14 @@ RECENT_S = 300
 NO_VERDICTS: Mapping[str, Verdict] = MappingProxyType({})
 _MS_PER_S = 1000
 _BOUNDS_S = (*(str(bound / _MS_PER_S) for bound in PROMETHEUS_BOUNDS_MS), "+Inf")
+_BOUNDS = tuple(f',le="{bound}"}} ' for bound in _BOUNDS_S)
+_ROWS_CACHED = 4_096
 _ROUTER_TYPE = labels_of(ROUTER_SOURCE)[0]
 _STATUSES_AT_0 = ("200", "404", "500", "503")
 _ROUTER_CODES = [code for code in CODES if code.startswith("H")]
 _DYNO_CODES = [code for code in CODES if code.startswith("R")]
 _STREAM_CODES = [code for code in CODES if code.startswith("L")]
+_REQUESTS_AT_0 = [(_ROUTER_TYPE, status) for status in _STATUSES_AT_0]
 
 # The numbers of the gauges that a named gauge stands in for.
 _FALLBACK_FOR: dict[int | str, frozenset[int]] = {
@@ -85,16 +92,21 @@ _INBOX_HELP = "Batches stored and not yet folded"
 
 
 class LatestGauges(NamedTuple):
-    """The gauges of an app.
+    """The gauges and dynos of an app.
 
     Attributes:
         last: (source, number or name of a gauge) -> value in the gauge's stored unit.
+        labels: of the sources that have a value.
+        active_dynos: the sources that logged.
         samples: the rows of each of SAMPLE_SECTIONS.
+        addons: the last values of add-ons' samples.
     """
 
     last: dict[tuple[str, int | str], int]
+    labels: dict[str, str]
     active_dynos: frozenset[str]
     samples: dict[str, dict[Any, Any]]
+    addons: AddonValues
 
 
 class AppState(NamedTuple):
@@ -108,6 +120,12 @@ class AppState(NamedTuple):
     recent: LatestGauges
     inbox_length: int
     state: State | None = None
+
+    @property
+    def open_state(self) -> OpenState:
+        """The part with open metrics and samples of add-ons."""
+        recent = self.recent
+        return OpenState(self.sighting.app, self.total, recent.samples, recent.addons)
 
 
 async def read_app_states(
@@ -181,10 +199,15 @@ async def _latest_gauges(recent: list[bytes], limits: CardinalityLimits) -> Late
         [],
         _GAUGE_SECTIONS,
     )
+    last = _with_fallbacks(table.last_values())
+    merged = table.merged_rollup
+    samples = {name: merged.rows(SECTION[name]) for name in SAMPLE_SECTIONS}
     return LatestGauges(
-        _with_fallbacks(table.last_values()),
+        last,
+        _describe_sources({source for source, _ in last}),
         frozenset(table.last_active_s()),
-        {name: table.merged_rollup.rows(SECTION[name]) for name in SAMPLE_SECTIONS},
+        samples,
+        group_addons(samples["addon_samples"]),
     )
 
 
@@ -198,114 +221,139 @@ def _with_fallbacks(last: dict[tuple[str, int | str], int]) -> dict[tuple[str, i
     return {**fallbacks, **last}
 
 
-def build_families(states: Sequence[AppState]) -> Iterator[MetricFamily]:
-    """Build the metric families of the apps: those of schema.METRICS, then the app's own."""
-    gauges_by_app = [_group_gauges(state) for state in states]
-    open_states = [
-        OpenState(state.sighting.app, state.total, state.recent.samples) for state in states
-    ]
+# --- families -----------------------------------------------------------------------------------
+
+Lines = Callable[["AppState"], list[str]]
+Rows = Iterator[tuple[str, float]]  # (labels after app, value)
+
+
+def render_app(state: AppState) -> list[str]:
+    """The sample lines of an app as text, for each of FAMILIES; "" for a family without any."""
+    return ["".join([f"{line}\n" for line in lines(state)]) for _, lines in FAMILIES]
+
+
+def _list_families() -> Iterator[tuple[MetricFamily, Lines]]:
+    """Those of schema.METRICS, then the app's own."""
     for metric in METRICS.values():
         if not metric.series:
             continue
         if metric.kind == "counter":
-            rows = partial(_counter_rows, metric)
-            yield _build_family(metric.series, "counter", metric.help, states, rows)
+            yield MetricFamily(metric.series, "counter", metric.help), _counter_lines(metric)
         elif metric.sections[0] == "custom_measures":
-            lines = [line for state in open_states for line in queue_time_lines(metric, state)]
-            yield MetricFamily(metric.series, "histogram", metric.help, lines)
+            lines = _open_lines(partial(queue_time_lines, metric))
+            yield MetricFamily(metric.series, "histogram", metric.help), lines
         elif metric.kind == "distribution":
-            lines = [line for state in states for line in _histogram_lines(metric, state)]
             help_text = f"{metric.help}. Without WebSockets"
-            yield MetricFamily(metric.series, "histogram", help_text, lines)
+            lines = partial(_histogram_lines, metric)
+            yield MetricFamily(metric.series, "histogram", help_text), lines
         elif metric.sections == ("addon_samples",):
-            lines = list(addon_lines(metric, open_states))
-            yield MetricFamily(metric.series, "gauge", metric.help, lines)
+            lines = _open_lines(partial(addon_lines, metric))
+            yield MetricFamily(metric.series, "gauge", metric.help), lines
         elif metric.sections == ("active_minutes",):
-            yield _build_family(metric.series, "gauge", _DYNOS_HELP, states, _dyno_rows)
+            yield _family(metric.series, "gauge", _DYNOS_HELP, _dyno_rows)
         else:
-            yield MetricFamily(
-                metric.series, "gauge", metric.help, list(_gauge_lines(metric, gauges_by_app))
-            )
-    yield from build_open_families(open_states)
-    yield _build_family(
-        "heroku_release_timestamp_seconds", "gauge", _RELEASE_HELP, states, _release_rows
+            yield MetricFamily(metric.series, "gauge", metric.help), partial(_gauge_lines, metric)
+    for family, open_lines in OPEN_FAMILIES:
+        yield family, _open_lines(open_lines)
+    yield _family("heroku_release_timestamp_seconds", "gauge", _RELEASE_HELP, _release_rows)
+    yield _family(
+        "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, _last_seen_rows
     )
-    yield _build_family(
-        "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, states, _last_seen_rows
-    )
-    yield _build_family("heroku_app_state", "gauge", _STATE_HELP, states, _judged_rows)
-    yield _build_family(
-        "dynometer_message_results", "counter", _RESULTS_HELP, states, _message_result_rows
-    )
+    yield _family("heroku_app_state", "gauge", _STATE_HELP, _judged_rows)
+    yield _family("dynometer_message_results", "counter", _RESULTS_HELP, _message_result_rows)
     for entry, help_text in _MESSAGES.items():
         rows = partial(_message_rows, entry)
-        yield _build_family(f"dynometer_messages_{entry}", "counter", help_text, states, rows)
-    yield _build_family("dynometer_values_dropped", "counter", _DROPPED_HELP, states, _dropped_rows)
-    yield _build_family(
-        "dynometer_messages", "counter", _DEPRECATED_MESSAGES_HELP, states, _deprecated_message_rows
+        yield _family(f"dynometer_messages_{entry}", "counter", help_text, rows)
+    yield _family("dynometer_values_dropped", "counter", _DROPPED_HELP, _dropped_rows)
+    yield _family(
+        "dynometer_messages", "counter", _DEPRECATED_MESSAGES_HELP, _deprecated_message_rows
     )
-    yield _build_family("dynometer_inbox_batches", "gauge", _INBOX_HELP, states, _inbox_rows)
+    yield _family("dynometer_inbox_batches", "gauge", _INBOX_HELP, _inbox_rows)
 
 
-Rows = Iterator[tuple[str, float]]  # (labels after app, value)
+def _open_lines(open_lines: OpenLines) -> Lines:
+    return lambda state: [*open_lines(state.open_state)]
 
 
-def _build_family(
-    name: str,
-    kind: Literal["counter", "gauge"],
-    help_text: str,
-    states: Sequence[AppState],
-    rows: Callable[[AppState], Rows],
-) -> MetricFamily:
+def _family(
+    name: str, kind: Literal["counter", "gauge"], help_text: str, rows: Callable[[AppState], Rows]
+) -> tuple[MetricFamily, Lines]:
     sample = f"{name}_total" if kind == "counter" else name
-    lines = [
-        f'{sample}{{app="{state.sighting.app}"{labels}}} {value}'
-        for state in states
-        for labels, value in rows(state)
-    ]
-    return MetricFamily(name, kind, help_text, lines)
+
+    def lines(state: AppState) -> list[str]:
+        head = f'{sample}{{app="{state.sighting.app}"'
+        return [f"{head}{labels}}} {value}" for labels, value in rows(state)]
+
+    return MetricFamily(name, kind, help_text), lines
 
 
-def _counter_rows(metric: Metric, state: AppState) -> Rows:
+def _counter_lines(metric: Metric) -> Lines:
     """The sums of a counter's rows, by process type and by what else the section distinguishes."""
     section = SECTION[metric.sections[0]]
     names = [key.series_label for key in section.keys if key.series_label]
-    counts: dict[tuple[str, ...], int] = dict.fromkeys(_labels_at_0(metric, state), 0)
-    for key, count in state.total.rows(section).items():
-        if metric.selection is None or key[1] in metric.selection:
-            labels = section.labels(key)
-            values = tuple([labels[name] for name in names])
-            counts[values] = counts.get(values, 0) + count
-    for values, count in sorted(counts.items()):
+
+    # The same rows come in all apps and at each scrape.
+    @lru_cache(maxsize=_ROWS_CACHED)
+    def values_of(key: Any) -> tuple[str, ...] | None:
+        """The values of a row's labels; None if it belongs to another metric."""
+        if metric.selection is not None and key[1] not in metric.selection:
+            return None
+        labels = section.labels(key)
+        return tuple([labels[name] for name in names])
+
+    @lru_cache(maxsize=_ROWS_CACHED)
+    def describe(values: tuple[str, ...]) -> str:
         pairs = zip(names, values, strict=True)
-        yield "".join(f',{name}="{escape_label(value)}"' for name, value in pairs), count
+        return "".join(f',{name}="{escape_label(value)}"' for name, value in pairs)
+
+    def lines(state: AppState) -> list[str]:
+        counts: dict[tuple[str, ...], int] = dict.fromkeys(_labels_at_0(metric, state), 0)
+        for key, count in state.total.rows(section).items():
+            values = values_of(key)
+            if values is not None:
+                counts[values] = counts.get(values, 0) + count
+        head = f'{metric.series}_total{{app="{state.sighting.app}"'
+        return [f"{head}{describe(values)}}} {count}" for values, count in sorted(counts.items())]
+
+    return lines
 
 
-def _labels_at_0(metric: Metric, state: AppState) -> Iterator[tuple[str, str]]:
+def _labels_at_0(metric: Metric, state: AppState) -> Sequence[tuple[str, str]]:
     """Label values that are exported at 0, so that an alert sees the first line as an increase."""
     if metric.name == "requests":
-        yield from ((_ROUTER_TYPE, status) for status in _STATUSES_AT_0)
-    elif metric.name == "heroku_errors":
+        return _REQUESTS_AT_0
+    if metric.name == "heroku_errors":
         sources = {*state.recent.active_dynos, *(source for source, _ in state.total.requests)}
-        for process_type in {labels_of(source)[0] for source in sources}:
-            yield from ((process_type, code) for code in _DYNO_CODES)
-        yield from ((_ROUTER_TYPE, code) for code in _ROUTER_CODES)
-        yield from (("", code) for code in _STREAM_CODES)
+        return _errors_at_0(frozenset([labels_of(source)[0] for source in sources]))
+    return ()
 
 
-def _histogram_lines(metric: Metric, state: AppState) -> Iterator[str]:
+@lru_cache(maxsize=_ROWS_CACHED)
+def _errors_at_0(process_types: frozenset[str]) -> Sequence[tuple[str, str]]:
+    return sorted(
+        [
+            *((process_type, code) for process_type in process_types for code in _DYNO_CODES),
+            *((_ROUTER_TYPE, code) for code in _ROUTER_CODES),
+            *(("", code) for code in _STREAM_CODES),
+        ]
+    )
+
+
+def _histogram_lines(metric: Metric, state: AppState) -> list[str]:
     totals_ms = _totals_ms(state.total)
     section = SECTION["sketches"]
+    lines = []
     for key, bins in sorted(state.total.sketches.items()):
         if key[1] not in (metric.selection or ()):
             continue
         process_type, outcome = key[0], section.labels(key)["outcome"]
         labels = f'app="{state.sighting.app}",process_type="{process_type}",outcome="{outcome}"'
+        head = f"{metric.series}_bucket{{{labels}"
         counts = counts_within_bounds(bins)
-        for bound, count in zip(_BOUNDS_S, counts, strict=True):
-            yield f'{metric.series}_bucket{{{labels},le="{bound}"}} {count}'
-        yield f"{metric.series}_count{{{labels}}} {counts[-1]}"
-        yield f"{metric.series}_sum{{{labels}}} {totals_ms.get(key, 0) / _MS_PER_S}"
+        lines += [f"{head}{bound}{count}" for bound, count in zip(_BOUNDS, counts, strict=True)]
+        lines.append(f"{metric.series}_count{{{labels}}} {counts[-1]}")
+        lines.append(f"{metric.series}_sum{{{labels}}} {totals_ms.get(key, 0) / _MS_PER_S}")
+    return lines
 
 
 def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
@@ -316,35 +364,33 @@ def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
     return sums
 
 
+def _gauge_lines(metric: Metric, state: AppState) -> list[str]:
+    numerator, denominator = metric.scale
+    last = state.recent.last
+    return [
+        f'{metric.series}{{app="{state.sighting.app}"{labels}}} {value * numerator / denominator}'
+        for gauge in metric.selection or ()
+        for source, labels in state.recent.labels.items()
+        if (value := last.get((source, gauge))) is not None
+    ]
+
+
+def _describe_sources(sources: Iterable[str]) -> dict[str, str]:
+    """The labels of each of these sources, in their order."""
+    labels = {source: _source_labels(source) for source in sources}
+    return dict(sorted(labels.items(), key=itemgetter(1)))
+
+
+@lru_cache(maxsize=_ROWS_CACHED)
+def _source_labels(source: str) -> str:
+    process_type, dyno = labels_of(source)
+    return f',process_type="{process_type}",dyno="{dyno}"'
+
+
 def _release_rows(state: AppState) -> Rows:
     at_ms, _ = state.total.last_release
     if at_ms:
         yield "", at_ms / _MS_PER_S
-
-
-# The last values of an app's gauges by their number or name, with the labels of their dyno.
-GaugeValues = dict[int | str, list[tuple[str, int]]]
-
-
-def _group_gauges(state: AppState) -> GaugeValues:
-    """Group an app's last values. The labels of a dyno, whose gauges follow, are built once."""
-    values: GaugeValues = {}
-    previous, labels = None, ""
-    for (source, gauge), last in state.recent.last.items():
-        if source != previous:
-            process_type, dyno = labels_of(source)
-            previous = source
-            labels = f'app="{state.sighting.app}",process_type="{process_type}",dyno="{dyno}"'
-        values.setdefault(gauge, []).append((labels, last))
-    return values
-
-
-def _gauge_lines(metric: Metric, gauges_by_app: Sequence[GaugeValues]) -> Iterator[str]:
-    numerator, denominator = metric.scale
-    for gauge in metric.selection or ():
-        for app_gauges in gauges_by_app:
-            for labels, last in sorted(app_gauges.get(gauge, ())):
-                yield f"{metric.series}{{{labels}}} {last * numerator / denominator}"
 
 
 def _dyno_rows(state: AppState) -> Rows:
@@ -391,3 +437,6 @@ def _deprecated_message_rows(state: AppState) -> Rows:
 
 def _inbox_rows(state: AppState) -> Rows:
     yield "", state.inbox_length
+
+
+FAMILIES = tuple(_list_families())

@@ -15,8 +15,8 @@ from app.access.access_copy import AccessCopy
 from app.folding.fold_worker import FOLD_HEARTBEAT_PREFIX
 from app.folding.memory_pressure import MemoryPressureGuard
 from app.ingest.pipeline import IngestPipeline
-from app.monitoring.app_metrics import build_families, read_app_states
-from app.monitoring.text_format import OPENMETRICS, render_header, render_lines
+from app.monitoring.app_metrics import FAMILIES, read_app_states, render_app
+from app.monitoring.text_format import OPENMETRICS, render_header
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface.alerts import AlertReader
 from app.storage.interface.apps import SeenApp
@@ -190,16 +190,17 @@ async def render_apps(
     Raises:
         StoreUnavailable, NewerVersion
     """
-    headers = [render_header(family, content_type).encode() for family in build_families([])]
-    texts: list[list[bytes]] = [[] for _ in headers]
+    texts: list[list[bytes]] = [[] for _ in FAMILIES]
     verdicts = await stored_verdicts(store) if sightings else {}
     for first in range(0, len(sightings), APPS_PER_TURN):
         part = sightings[first : first + APPS_PER_TURN]
         states = await read_app_states(store, part, now_s, verdicts, limits)
-        for family_texts, family in zip(texts, build_families(states), strict=True):
-            if family.lines:
-                family_texts.append(render_lines(family).encode())
+        app_texts = [render_app(state) for state in states]
+        for family_texts, parts in zip(texts, zip(*app_texts, strict=True), strict=True):
+            if text := "".join(parts):
+                family_texts.append(text.encode())
         await asyncio.sleep(0)
+    headers = [render_header(family, content_type).encode() for family, _ in FAMILIES]
     return [
         text
         for family_texts, header in zip(texts, headers, strict=True)

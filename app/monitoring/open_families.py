@@ -7,7 +7,8 @@ up to its bound ± 1 %.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -41,46 +42,40 @@ _CATALOGUE = frozenset(
 )
 
 
+# (sample, unit) -> the labels of an add-on and its last value, by labels
+AddonValues = dict[tuple[str, str | None], list[tuple[str, int]]]
+
+
 class OpenState(NamedTuple):
-    """One app's open metrics: its total, and samples of the last minutes by section."""
+    """One app's open metrics: its total, and samples of the last minutes by section.
+
+    `addons`: the last values of add-ons' samples, from `group_addons`.
+    """
 
     app: str
     total: Rollup
     samples: Mapping[str, Mapping[OpenKey, Any]]
+    addons: AddonValues
 
 
-def build_open_families(states: Iterable[OpenState]) -> Iterator[MetricFamily]:
-    """The families of open metrics; of those without data, an empty one."""
-    states = list(states)
-    yield _counts("heroku_custom_count", _COUNT_HELP, "custom_counts", states)
-    yield _samples("heroku_custom_sample", _SAMPLE_HELP, "custom_samples", states)
-    for name, help_text, is_time in (
-        ("heroku_custom_measure_seconds", _TIME_HELP, True),
-        ("heroku_custom_measure_value", _VALUE_HELP, False),
-    ):
-        lines = [line for state in states for line in _measures(name, state, is_time=is_time)]
-        yield MetricFamily(name, "histogram", help_text, lines)
-    yield _counts("heroku_language_count", _LANGUAGE_COUNT_HELP, "language_counts", states)
-    yield _samples("heroku_language_sample", _LANGUAGE_SAMPLE_HELP, "language_samples", states)
-    lines = [
-        f"heroku_addon_sample{{{_labels(state.app, key, 'addon_samples')}}} {_last(summary)}"
-        for state in states
-        for key, summary in sorted(state.samples["addon_samples"].items())
-        if key[1] not in _CATALOGUE
-    ]
-    yield MetricFamily("heroku_addon_sample", "gauge", _ADDON_HELP, lines)
+OpenLines = Callable[[OpenState], Iterable[str]]  # of a family, one app's
 
 
-def addon_lines(metric: Metric, states: Iterable[OpenState]) -> Iterator[str]:
+def group_addons(rows: Mapping[OpenKey, Any]) -> AddonValues:
+    """The last values of the samples of add-ons. Most metrics have none, in most apps."""
+    groups: AddonValues = {}
+    for (addon, name, unit, attachment), summary in sorted(rows.items()):
+        labels = f',addon="{addon}",attachment="{attachment}"'
+        groups.setdefault((name, unit), []).append((labels, summary.last))
+    return groups
+
+
+def addon_lines(metric: Metric, state: OpenState) -> Iterator[str]:
     """The lines of a metric of add-ons that the catalogue has."""
     numerator, denominator = metric.scale
-    for state in states:
-        for (addon, name, unit, attachment), summary in sorted(
-            state.samples["addon_samples"].items()
-        ):
-            if name in (metric.selection or ()) and unit == metric.stored_unit:
-                labels = f'app="{state.app}",addon="{addon}",attachment="{attachment}"'
-                yield f"{metric.series}{{{labels}}} {summary.last * numerator / denominator}"
+    for name in metric.selection or ():
+        for labels, last in state.addons.get((name, metric.stored_unit), ()):
+            yield f'{metric.series}{{app="{state.app}"{labels}}} {last * numerator / denominator}'
 
 
 def queue_time_lines(metric: Metric, state: OpenState) -> Iterator[str]:
@@ -96,30 +91,19 @@ def queue_time_lines(metric: Metric, state: OpenState) -> Iterator[str]:
         yield from _histogram(metric.series, labels, state.total, keys, is_time=True)
 
 
-def _counts(name: str, help_text: str, section: str, states: Iterable[OpenState]) -> MetricFamily:
-    lines = []
-    for state in states:
-        for key, value in sorted(state.total.rows(SECTION[section]).items()):
-            lines.append(
-                f"{name}_total{{{_labels(state.app, key, section)}}} {number_of(value.total)}"
-            )
-    return MetricFamily(name, "counter", help_text, lines)
+def _count_lines(section: str, series: str, state: OpenState) -> Iterator[str]:
+    for key, value in sorted(state.total.rows(SECTION[section]).items()):
+        yield f"{series}_total{{{_labels(state.app, key, section)}}} {number_of(value.total)}"
 
 
-def _samples(name: str, help_text: str, section: str, states: Iterable[OpenState]) -> MetricFamily:
-    lines = [
-        f"{name}{{{_labels(state.app, key, section)}}} {_last(summary)}"
-        for state in states
-        for key, summary in sorted(state.samples[section].items())
-    ]
-    return MetricFamily(name, "gauge", help_text, lines)
+def _sample_lines(section: str, series: str, state: OpenState) -> Iterator[str]:
+    for key, summary in sorted(state.samples[section].items()):
+        if section != "addon_samples" or key[1] not in _CATALOGUE:
+            labels = _labels(state.app, key, section)
+            yield f"{series}{{{labels}}} {number_of(summary.last)}"
 
 
-def _last(summary: Any) -> int | float:
-    return number_of(summary.last)
-
-
-def _measures(series: str, state: OpenState, *, is_time: bool) -> Iterator[str]:
+def _measure_lines(series: str, state: OpenState, *, is_time: bool) -> Iterator[str]:
     for key in sorted(state.total.custom_measures):
         if (key[2] == MS) == is_time:
             labels = _labels(state.app, key, "custom_measures", has_unit=not is_time)
@@ -165,3 +149,27 @@ def _labels(app: str, key: OpenKey, section: str, *, has_unit: bool = True) -> s
         labels.pop("dyno")
     pairs = {"app": app, "name": key[1]} | labels
     return ",".join(f'{name}="{escape_label(value)}"' for name, value in pairs.items())
+
+
+def _counts(name: str, help_text: str, section: str) -> tuple[MetricFamily, OpenLines]:
+    return MetricFamily(name, "counter", help_text), partial(_count_lines, section, name)
+
+
+def _samples(name: str, help_text: str, section: str) -> tuple[MetricFamily, OpenLines]:
+    return MetricFamily(name, "gauge", help_text), partial(_sample_lines, section, name)
+
+
+def _measures(name: str, help_text: str, *, is_time: bool) -> tuple[MetricFamily, OpenLines]:
+    lines = partial(_measure_lines, name, is_time=is_time)
+    return MetricFamily(name, "histogram", help_text), lines
+
+
+OPEN_FAMILIES = (
+    _counts("heroku_custom_count", _COUNT_HELP, "custom_counts"),
+    _samples("heroku_custom_sample", _SAMPLE_HELP, "custom_samples"),
+    _measures("heroku_custom_measure_seconds", _TIME_HELP, is_time=True),
+    _measures("heroku_custom_measure_value", _VALUE_HELP, is_time=False),
+    _counts("heroku_language_count", _LANGUAGE_COUNT_HELP, "language_counts"),
+    _samples("heroku_language_sample", _LANGUAGE_SAMPLE_HELP, "language_samples"),
+    _samples("heroku_addon_sample", _ADDON_HELP, "addon_samples"),
+)

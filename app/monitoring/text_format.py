@@ -18,22 +18,16 @@ _UNITS = ("seconds", "bytes")
 
 
 class MetricFamily(NamedTuple):
-    """One metric with its sample lines. A counter's name has no _total; its lines do."""
+    """What is said of a metric. A counter's name has no _total; its lines do."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     help: str
-    lines: list[str]
 
 
 def negotiate_format(accept: str) -> str:
     """The content type of the answer to a request with this Accept header."""
     return OPENMETRICS if "application/openmetrics-text" in accept else TEXT
-
-
-def render_lines(family: MetricFamily) -> str:
-    """The family's lines as text, "" if it has none."""
-    return "\n".join((*family.lines, ""))
 
 
 def render_header(family: MetricFamily, content_type: str) -> str:
