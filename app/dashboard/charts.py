@@ -6,6 +6,7 @@ them. CHARTS lists the builders in the order of the page.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from app.dashboard.chart import Bands, Chart, ChartLine, ComparedPeriod, Pen, Quota, Split
@@ -14,6 +15,7 @@ from app.query.selection import Selection
 from app.query.snapshot import AppSnapshot, Question
 from app.query.stats import SketchBin, Value
 from app.rollup.schema import METRICS
+from app.rollup.sketch import HIGH_MS, LOW_MS
 from app.rollup.statuses import OUTCOMES
 from parsers.error_codes import explain
 from parsers.samples import labels_of
@@ -97,6 +99,12 @@ BAND_BOUNDS_MS = (
     3_000, 5_000, 7_000, 10_000, 15_000, 20_000, 30_000, 50_000, 100_000, 6_000_001,
 )  # fmt: skip
 
+# The band of each bin of a sketch, by the lower bound of the bin: the band that its middle is in.
+_BANDS: dict[float, int] = {
+    low_ms: bisect_right(BAND_BOUNDS_MS, (low_ms + high_ms) / 2) - 1
+    for low_ms, high_ms in zip(LOW_MS, HIGH_MS, strict=True)
+}
+
 
 def _response_chart(period: ComparedPeriod) -> Chart:
     current = period.current
@@ -160,11 +168,8 @@ def _group_into_bands(bins_by_step: Sequence[Sequence[SketchBin]]) -> Bands:
     """Sum the sketch's bins into bands, without the empty bands at both ends."""
     counts = [[0] * (len(BAND_BOUNDS_MS) - 1) for _ in bins_by_step]
     for row, bins in zip(counts, bins_by_step, strict=True):
-        band = 0
-        for low_ms, high_ms, count in bins:
-            while BAND_BOUNDS_MS[band + 1] <= (low_ms + high_ms) / 2:
-                band += 1
-            row[band] += count
+        for low_ms, _, count in bins:
+            row[_BANDS[low_ms]] += count
     nonempty = [
         index for index in range(len(BAND_BOUNDS_MS) - 1) if any(row[index] for row in counts)
     ]

@@ -117,6 +117,7 @@ class AppSnapshot:
         self._events = events
         self._answers = answers
         self._series: dict[Question, list[Series]] = {}
+        self._by_dyno: dict[Question, dict[str, list[Value]]] = {}
 
     def series(self, question: Question) -> list[Series]:
         """The series that answer a question. Charts and figures share some, so they are cached.
@@ -161,16 +162,14 @@ class AppSnapshot:
         The dynos are in natural order. Grouping by dyno gives the same, but keeps a cell for each
         dyno and step.
         """
-        query, cells = self._answers[question]
-        (stat,) = query.stats
-        dynos = {
-            labels_of(name)[1]: values for name, values in cells.values_by_source(stat).items()
-        }
-        return {
-            name: dynos[name]
-            for name in sorted(dynos, key=lambda name: natural_order((name,)))
-            if name
-        }
+        if question not in self._by_dyno:
+            query, cells = self._answers[question]
+            (stat,) = query.stats
+            by_source = cells.values_by_source(stat)
+            dynos = {labels_of(source)[1]: values for source, values in by_source.items()}
+            names = sorted(filter(None, dynos), key=lambda name: natural_order((name,)))
+            self._by_dyno[question] = {name: dynos[name] for name in names}
+        return self._by_dyno[question]
 
     def values_by_dyno(self, question: Question) -> dict[str, Value]:
         """The same for the whole range."""
@@ -212,7 +211,8 @@ class AppSnapshot:
     @property
     def events(self) -> list[tuple[EventKey, int]]:
         """(event, count) pairs, in order of time."""
-        return sorted((key, count) for key, count in self._events.items() if key != MORE_EVENTS)
+        counts = self._events
+        return [(event, counts[event]) for event in sorted(counts) if event != MORE_EVENTS]
 
 
 async def read_snapshot(

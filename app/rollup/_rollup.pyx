@@ -20,6 +20,7 @@ from app.rollup.rollup import (
 )
 from app.rollup.schema import CORE_GAUGES, SECTION, TAGGED_SECTIONS
 from app.rollup.sketch import BIN_COUNT
+from app.rollup.summaries import COUNT
 from app.rollup.summaries import GaugeSummary as PyGaugeSummary
 from app.rollup.summaries import TimingTotals as PyTimingTotals
 
@@ -277,8 +278,11 @@ cdef class FastRollup:
         rollup.ledger = dict(self.ledger)
         for name, rows in self.other_rows.items():
             section = SECTION[name]
-            for key, value in rows.items():
-                key = section.key_of(section.columns_of(key))
+            keys = rows if section.make_key is tuple else map(section.make_key, rows)
+            if not section.is_core and section.values is COUNT:  # there may be thousands of events
+                rollup.rows(section).update(zip(keys, rows.values()))
+                continue
+            for key, value in zip(keys, rows.values()):
                 section.merge_row(rollup.rows(section), key, value)
         for rows in filter(None, self.families or ()):
             setattr(rollup, rows.section, rows.to_python())

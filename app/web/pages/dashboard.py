@@ -87,6 +87,9 @@ class Dashboard:
             addon_drawings=draw_charts(view, view.addon_charts),
             custom_drawings=draw_charts(view, view.custom.charts),
             language_drawings=draw_charts(view, view.language.charts),
+            columns=[
+                line.values for chart in view.all_charts if not chart.bands for line in chart.lines
+            ],
             is_custom=self._access.reads_marks(app),
             marks=marks,
             script_data=script_data(view, marks),

@@ -52,11 +52,11 @@ class PageState(NamedTuple):
 
     def hidden_fields(self, *form_fields: str) -> dict[str, str]:
         """The non-default parameters, without those that a form has fields for."""
-        pairs = zip(self._fields, self, PageState(), strict=True)
+        defaults = self._field_defaults
         return {
             name: value
-            for name, value, default in pairs
-            if value != default and name not in form_fields
+            for name, value in zip(self._fields, self, strict=True)
+            if value != defaults[name] and name not in form_fields
         }
 
     def sort_url(self, app: str, key: str, sort: str) -> str:
