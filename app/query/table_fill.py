@@ -37,8 +37,10 @@ class TableFill:
         self._table = table
         self._app = app
         self._names: frozenset[str] | None = None  # the only ones, once they are too many
-        self._entries_max = ENTRIES_MIN
         self._size = 0
+        self._entries_max = ENTRIES_MIN
+        # An entry takes a byte or more. So not before as many can there be too many.
+        self._bytes_to_check = ENTRIES_MIN
 
     async def add_yielding(self, packed_rollups: Iterable[PackedRollup]) -> None:
         """Add packed rollups, and let other tasks run meanwhile.
@@ -66,7 +68,9 @@ class TableFill:
         if self._names is None and self._table.name_count > NAMES_MAX:
             names = frozenset(self._table.label_names())
             self._names = names.union(labels_of(name)[0] for name in names)
-        self._bound_whole_sections()
+        self._bytes_to_check -= len(data)
+        if self._bytes_to_check < 0:
+            self._bound_whole_sections()
 
     def _bound_whole_sections(self) -> None:
         rollup = self._table.whole_rollup
@@ -74,3 +78,4 @@ class TableFill:
             rollup.keep_latest_events(EVENTS_MAX)
             rollup.apply_limits(RANGE_LIMITS)
             self._entries_max = max(ENTRIES_MIN, 2 * rollup.entry_count)
+        self._bytes_to_check = self._entries_max - rollup.entry_count
