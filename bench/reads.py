@@ -28,7 +28,7 @@ from bench.corpus import simulated_lines
 from bench.cpu import cpu_by_role, roles
 from bench.measure import median_ratio, table
 from bench.process import service
-from bench.sender import requests, send
+from bench.sender import connected_sender, requests
 from bench.traffic import Post
 
 ROUNDS = 7
@@ -117,10 +117,13 @@ class Service:
     def send(self, apps: Apps, starts_s: Iterable[int]) -> None:
         """Send these minutes of the apps."""
         distinct_minutes = _distinct_minutes(apps)
-        for start_s in starts_s:
-            number = start_s // MINUTE_S + start_s // HOUR_S  # another minute of each hour
-            post = distinct_minutes[number % DISTINCT].post(start_s)
-            send(self._url, requests([post], apps.number, apps.prefix), apps.number, _CONNECTIONS)
+        connections = min(_CONNECTIONS, apps.number)
+        with connected_sender(self._url, connections) as sender:
+            for start_s in starts_s:
+                number = start_s // MINUTE_S + start_s // HOUR_S  # another minute of each hour
+                post = distinct_minutes[number % DISTINCT].post(start_s)
+                source = requests([post], apps.number, apps.prefix)
+                sender.send([source] * connections, apps.number)
 
     def read(self, path: str) -> tuple[float, int]:
         """CPU ms of a request, and the bytes of its answer before compression."""
