@@ -18,7 +18,7 @@ _UNITS = ("seconds", "bytes")
 
 
 class MetricFamily(NamedTuple):
-    """What is said of a metric. A counter's name has no _total; its lines do."""
+    """The head of a metric. A counter's name has no _total; its lines do."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
