@@ -233,7 +233,7 @@ async def read_inputs(
 ) -> RuleInputs:
     """Read the minutes in [start, end), and the earlier ones that the rules look back on.
 
-    `limits`: the limits on names in a minute; what exceeds them does not stay in memory.
+    `limits`: the limits on names in a minute; the rest does not stay in memory.
 
     Raises:
         StoreUnavailable, PackError

@@ -123,7 +123,7 @@ def build_history(
     archive: ArchivePlugin | None,
     clock: Callable[[], float],
 ) -> History:
-    """Build what reads the store and, if there is one, its archive.
+    """Build the reader of the store and, if there is one, its archive.
 
     Args:
         settings: of this process.
