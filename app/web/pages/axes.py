@@ -19,8 +19,9 @@ _TIME_LABELS_MAX = 6
 _TIME_STEPS_S = (
     *(MINUTE_S, 2 * MINUTE_S, 5 * MINUTE_S, 10 * MINUTE_S, 15 * MINUTE_S, 30 * MINUTE_S),
     *(HOUR_S, 2 * HOUR_S, 3 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S),
-    *(DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S, 28 * DAY_S),
+    *(days * DAY_S for days in (1, 2, 7, 14, 28, 56, 91, 182, 364)),
 )
+_YEARLESS_S = 28 * DAY_S  # between labels; longer ones have the year
 _ROUNDING = 1e-9
 _THOUSANDS_FROM, _MILLIONS_FROM = 100_000, 100_000_000
 
@@ -95,21 +96,26 @@ def round_numbers(low: float, high: float) -> list[float]:
 
 
 def time_ticks(start_s: int, end_s: int) -> list[Tick]:
-    """Labels of the time axis at round times of UTC: times of day, and the date at midnight."""
+    """Labels of the time axis at round times of UTC: times of day, and the date at midnight.
+
+    Over long ranges, dates have the year.
+    """
     length_s = max(end_s - start_s, 1)
     step_s = next(
         (step for step in _TIME_STEPS_S if length_s / step <= _TIME_LABELS_MAX), _TIME_STEPS_S[-1]
     )
     first_s = -(-start_s // step_s) * step_s
     return [
-        Tick((at_s - start_s) / length_s, _label_time(at_s))
+        Tick((at_s - start_s) / length_s, _label_time(at_s, step_s))
         for at_s in range(first_s, end_s, step_s)
     ]
 
 
-def _label_time(at_s: int) -> str:
+def _label_time(at_s: int, step_s: int) -> str:
     at = datetime.fromtimestamp(at_s, UTC)
-    return f"{at:%H:%M}" if at_s % DAY_S else f"{at.day} {at:%b}"
+    if at_s % DAY_S:
+        return f"{at:%H:%M}"
+    return f"{at.day} {at:%b %Y}" if step_s > _YEARLESS_S else f"{at.day} {at:%b}"
 
 
 def without_cut_labels(ticks: Sequence[Tick]) -> list[Tick]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -33,6 +33,7 @@ MUTE_TIMES = (  # how long a mute lasts, as the value of a form and in words
 )
 PERSON_COOKIE = "dynometer_person"  # the name of a person who mutes or acknowledges
 _MEBIBYTE = 2**20
+_LONGEST_WITH_TIMES = timedelta(days=60)  # a longer range is told without times of day
 _NO_VALUE = "–"
 
 
@@ -97,10 +98,16 @@ def hour_time(unix_s: float) -> Markup:
 
 
 def time_span(start_s: float, end_s: float) -> Markup:
-    """Two times as 22 Nov 10:00 to 11:00 UTC, with the second date if it is another one."""
+    """Two times as 22 Nov 10:00 to 11:00 UTC, with the second date if it is another one.
+
+    Dates far apart, of different years: 1 Dec 2025 to 1 Dec 2026 UTC.
+    """
     first_day, last_day = (
         datetime.fromtimestamp(unix_s, UTC).date() for unix_s in (start_s, end_s)
     )
+    if first_day.year != last_day.year and last_day - first_day > _LONGEST_WITH_TIMES:
+        first, last = (_time(unix_s, "date", "%-d %b %Y") for unix_s in (start_s, end_s))
+        return Markup("{} to {} UTC").format(first, last)
     end = hour_time(end_s) if first_day == last_day else minute_time(end_s)
     return Markup("{} to {}").format(_time(start_s, "minute", "%d %b %H:%M"), end)
 

@@ -9,6 +9,7 @@ const FACTORS = [1, 2, 5];
 const LOG_TICKS_MAX = 8;
 const BAND_LABELS_MAX = 6;
 const TIME_LABEL_PX = 60;
+const YEARLESS_DAYS = 28; // between labels of the time axis; longer ones have the year
 const VALUE_LABEL_PX = 30;
 const DAY_S = 86_400;
 
@@ -68,14 +69,15 @@ function valueAxis(chart, common) {
   };
 }
 
-// Times of day, with the date at midnight. A label that would be cut is left out, and so is one that
+// Times of day, with the date at midnight, and with the year over long ranges. A label that would be cut is left out, and so is one that
 // says the same as the label before.
 function timeAxis({ page }, common) {
-  const label = (second) => (second % DAY_S === 0 ? formatTime(new Date(second * 1000), "day") : formatTime(new Date(second * 1000), "hour"));
-  const values = (plot, splits) => {
+  const label = (second, dayForm) => formatTime(new Date(second * 1000), second % DAY_S === 0 ? dayForm : "hour");
+  const values = (plot, splits, _, __, increment) => {
+    const dayForm = increment > YEARLESS_DAYS * DAY_S ? "date" : "day";
     let before = "";
     return splits.map((second) => {
-      const text = label(second);
+      const text = label(second, dayForm);
       plot.ctx.font = `${12 * devicePixelRatio}px system-ui, sans-serif`;
       const half = plot.ctx.measureText(text).width / devicePixelRatio / 2;
       const center = plot.valToPos(second, "x") + plot.bbox.left / devicePixelRatio;
@@ -90,6 +92,6 @@ function timeAxis({ page }, common) {
 const MINUTE_S = 60;
 const HOUR_S = 3_600;
 function timeIncrements(page) {
-  const all = [MINUTE_S, 2 * MINUTE_S, 5 * MINUTE_S, 10 * MINUTE_S, 15 * MINUTE_S, 30 * MINUTE_S, HOUR_S, 2 * HOUR_S, 3 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S, 28 * DAY_S];
+  const all = [MINUTE_S, 2 * MINUTE_S, 5 * MINUTE_S, 10 * MINUTE_S, 15 * MINUTE_S, 30 * MINUTE_S, HOUR_S, 2 * HOUR_S, 3 * HOUR_S, 6 * HOUR_S, 12 * HOUR_S, DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S, 28 * DAY_S, ...[56, 91, 182, 364].map((days) => days * DAY_S)];
   return all.filter((increment) => increment * 100 >= page.size * page.step);
 }

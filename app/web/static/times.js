@@ -5,6 +5,7 @@ const FORMS = {
   clock: { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" },
   minute: { day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit" },
   day: { day: "numeric", month: "short" },
+  date: { day: "numeric", month: "short", year: "numeric" },
   hour: { hour: "2-digit", minute: "2-digit" },
 };
 const MONTH_LETTERS = 3;
@@ -23,6 +24,7 @@ export function formatTime(date, form, timeZone = "UTC") {
   parts.month = parts.month?.slice(0, MONTH_LETTERS); // en-GB has one of four: Sept
   if (form === "hour") return `${parts.hour}:${parts.minute}`;
   if (form === "day") return `${parts.day} ${parts.month}`;
+  if (form === "date") return `${parts.day} ${parts.month} ${parts.year}`;
   if (form === "minute") return `${parts.day} ${parts.month} ${parts.hour}:${parts.minute}`;
   return `${parts.year}-${parts.month}-${parts.day} ${parts.hour}:${parts.minute}:${parts.second}`;
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -84,6 +85,7 @@ async def test_pages_offer_a_year_and_compare_with_the_one_before(
     assert "a year before" in page
     assert "no data from a year before" not in page
     assert ">1y<" in page
+    assert re.search(r"22 Nov 2025</time> to .*>23 Nov 2026</time> UTC", page)
 
 
 async def test_a_day_of_last_year_has_events_and_a_verdict(client: httpx2.AsyncClient) -> None:

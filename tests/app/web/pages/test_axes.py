@@ -43,6 +43,7 @@ def test_a_logarithmic_scale_has_round_bounds_close_to_the_values() -> None:
         (HOUR_S, ["12:00", "12:10", "12:20", "12:30", "12:40", "12:50"]),
         (DAY_S, ["12:00", "18:00", "23 Nov", "06:00"]),
         (7 * DAY_S, ["23 Nov", "25 Nov", "27 Nov", "29 Nov"]),
+        (365 * DAY_S, ["21 Jan 2027", "22 Apr 2027", "22 Jul 2027", "21 Oct 2027"]),
     ],
 )
 def test_times_are_round_and_the_date_stands_at_midnight(length_s: int, texts: list[str]) -> None:
