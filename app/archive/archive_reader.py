@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import LiteralString, NamedTuple
+from typing import LiteralString
 
 from app.archive.database import Database
 from app.archive.interval_rollups import PackedInterval
 from app.archive.times import from_utc, to_utc
 
-UNLIMITED = 2**62  # bytes
+BYTES_UNLIMITED = 2**62
 # Rows until those before have %s bytes. PostgreSQL knows the length of a value without reading it.
 _HOURS = """
     SELECT t, messages, rollup FROM (
@@ -27,14 +27,6 @@ _DAYS = """
 """
 
 
-class ArchivedApp(NamedTuple):
-    """An app in the archive: the starts of its first and last archived hour, in Unix seconds."""
-
-    app: str
-    first_s: int
-    last_s: int
-
-
 class ArchiveReader:
     """Reads rollups from the archive.
 
@@ -45,15 +37,8 @@ class ArchiveReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def archived_until_s(self) -> int:
-        """The time before which every closed hour is archived, in Unix seconds; 0 for none."""
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute("SELECT max(archived_until) FROM dynometer.progress")
-            row = await cursor.fetchone()
-        return from_utc(row[0]) if row and row[0] else 0
-
     async def hours(
-        self, app: str, start_s: int, end_s: int, bytes_max: int = UNLIMITED
+        self, app: str, start_s: int, end_s: int, bytes_max: int = BYTES_UNLIMITED
     ) -> list[PackedInterval]:
         """Each archived hour in `[start_s, end_s)`, in order.
 
@@ -66,7 +51,7 @@ class ArchiveReader:
         return await self._rows(_HOURS, app, start_s, end_s, bytes_max)
 
     async def days(
-        self, app: str, start_s: int, end_s: int, bytes_max: int = UNLIMITED
+        self, app: str, start_s: int, end_s: int, bytes_max: int = BYTES_UNLIMITED
     ) -> list[PackedInterval]:
         """Each archived day (UTC) in `[start_s, end_s)`, in order; the arguments as for hours.
 
@@ -84,15 +69,4 @@ class ArchiveReader:
             return [
                 PackedInterval(app, from_utc(at), *columns)
                 for at, *columns in await cursor.fetchall()
-            ]
-
-    async def apps(self) -> list[ArchivedApp]:
-        """All apps in the archive, by name."""
-        async with self._database.transaction() as connection:
-            cursor = await connection.execute(
-                "SELECT app, first_at, last_at FROM dynometer.apps ORDER BY app"
-            )
-            return [
-                ArchivedApp(app, from_utc(first), from_utc(last))
-                for app, first, last in await cursor.fetchall()
             ]

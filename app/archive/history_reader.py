@@ -15,8 +15,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from app.archive.archive_reader import UNLIMITED, ArchiveReader
-from app.archive.archiver import FOLDED_AFTER_S
+from app.archive.archive_reader import BYTES_UNLIMITED, ArchiveReader
 from app.archive.errors import ArchiveError
 from app.archive.interval_rollups import PackedInterval
 from app.rollup.batch_codec import unpack_batch
@@ -24,8 +23,6 @@ from app.rollup.resolutions import DAY_S, HOUR_S, Resolution, align
 from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.rollups import Contents, Part, RollupReader
-
-__all__ = ["DAYS", "FOLDED_AFTER_S", "HistoryReader"]
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +91,7 @@ class HistoryReader:
         inbox: list[bytes] = []
         contents: dict[Slot, list[bytes]] = {}
         while slots:
-            part = await self._read_part(app, slots, UNLIMITED)
+            part = await self._read_part(app, slots, BYTES_UNLIMITED)
             inbox = part.contents.inbox
             contents |= part.contents.slots
             slots = slots[part.slot_count :]
@@ -155,7 +152,7 @@ class HistoryReader:
             if part.slot_count < len(hours):
                 end_s = align(hours[part.slot_count].start, DAY_S)
                 if end_s == slots[0].start:  # not even one day, but it cannot be divided
-                    return await self._read_days(app, slots[:1], UNLIMITED)
+                    return await self._read_days(app, slots[:1], BYTES_UNLIMITED)
                 count = sum(slot.start < end_s for slot in slots)
         last = slots[count - 1]
         contents = _in_order(contents, last._replace(start=last.start + DAY_S - HOUR_S))

@@ -140,7 +140,7 @@ def build_history(
         store,
         archive.reader,
         hours=hours,
-        settled_after_s=settings.horizon_past_s + module.FOLDED_AFTER_S,
+        settled_after_s=settings.horizon_past_s + load_archive("archiver").FOLDED_AFTER_S,
         clock=clock,
     )
     older_hours = hours._replace(retention_s=settings.archive_retention_1h_s or _FOREVER_S)

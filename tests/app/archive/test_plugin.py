@@ -82,7 +82,7 @@ async def test_another_worker_takes_over(leader: Worker, other: Worker, clock: C
     leader.is_leader, other.is_leader = False, True
     clock.now_s += HOUR_S
     await other.work()
-    assert await other.reader.archived_until_s() == MIDNIGHT + HOUR_S
+    assert other.plugin.health()["archive"]["archived_until"] == MIDNIGHT + HOUR_S
 
 
 def break_archive(url: str) -> None:
