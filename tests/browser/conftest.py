@@ -58,6 +58,11 @@ def fleet(now_s: float) -> list[bytes]:
     return frames
 
 
+def wait_for_frame(page: Page) -> None:
+    """Wait until a frame was painted: charts take the width of their column only before it."""
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 @pytest.fixture(scope="module")  # while playwright runs, no other event loop can
 def browser() -> Iterator[Browser]:
     program = shutil.which("firefox-esr" if IS_FIREFOX else "chromium")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import FLEET_DYNOS, SLOW_DYNO
+from tests.browser.conftest import FLEET_DYNOS, SLOW_DYNO, wait_for_frame
 from tests.browser.test_charts import RESPONSE, at, open_page, point_at, script_data
 
 ALL_CHARTS = ["requests", "failed", "errors", "response", "spread", "memory", "load", "dynos"]
@@ -49,6 +49,7 @@ def test_charts_use_the_width_and_keep_their_places(page: Page, width: int, colu
     open_page(page)
     places = chart_lefts(page)
     assert len(set(places.values())) == columns
+    wait_for_frame(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     open_page(page, "/apps/hooks")  # has no errors, memory nor load
     assert chart_lefts(page) == places

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.traffic.simulated_lines import frame
+from tests.browser.conftest import wait_for_frame
 from tests.browser.pictures import incident
 from tests.support.processes import ServiceProcess
 from tests.support.traffic import hour, send
@@ -56,6 +57,7 @@ def page(browser: Browser, incident_url: str) -> Iterator[Page]:
 
 def resize(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
+    wait_for_frame(page)
 
 
 def check_fits(page: Page) -> None:
