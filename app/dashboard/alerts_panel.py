@@ -40,10 +40,16 @@ _CHARTS = {  # metric -> (chart, factor from the rule's unit to the chart's)
 }
 
 
+class FiringAlert(NamedTuple):
+    """A firing alert in words. `is_finding`: the verdict of the app tells the same."""
+
+    text: str
+    is_finding: bool
+
+
 class AlertView(NamedTuple):
     """The alerts of one app.
 
-    firing         a sentence for each firing alert
     evaluated_s    the end of the minute that these are of, Unix seconds; 0 without one
     mute           None if the app is not muted
     recent         history, newest first
@@ -51,7 +57,7 @@ class AlertView(NamedTuple):
     rules          those that watch the app
     """
 
-    firing: list[str]
+    firing: list[FiringAlert]
     evaluated_s: int
     mute: Mute | None
     recent: list[HistoryEntry]
@@ -94,20 +100,23 @@ async def read_alert_view(
     )
 
 
-def _describe_firing(config: AlertConfig, state: AppAlerts | None, now_s: float) -> list[str]:
+def _describe_firing(
+    config: AlertConfig, state: AppAlerts | None, now_s: float
+) -> list[FiringAlert]:
     return [
-        _describe_alert(alert, config.rules.get(alert.rule), now_s)
+        describe_firing(alert, config.rules.get(alert.rule), now_s)
         for alert in (state.alerts if state else ())
         if alert.phase == "firing"
     ]
 
 
-def _describe_alert(alert: Alert, rule: Rule | None, now_s: float) -> str:
+def describe_firing(alert: Alert, rule: Rule | None, now_s: float) -> FiringAlert:
     """The alert, since when, and details. The summary of a finding says it all."""
     if alert.summary:
-        return alert.summary
+        return FiringAlert(alert.summary, is_finding=True)
     detail = f": {alert.detail}" if alert.detail else ""
-    return f"{describe_alert(alert, rule)}, since {utc_time(alert.since_s, now_s)}{detail}"
+    text = f"{describe_alert(alert, rule)}, since {utc_time(alert.since_s, now_s)}{detail}"
+    return FiringAlert(text, is_finding=False)
 
 
 def add_thresholds(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,8 @@ from fastapi.responses import HTMLResponse
 from app.access.drain_status import DrainStatus, drain_statuses, second_drains
 from app.access.rejected_logins import recent_rejected_logins
 from app.alerting import status
+from app.alerting.status import Firing
+from app.dashboard.alerts_panel import FiringAlert, describe_firing
 from app.dashboard.app_groups import count_states, group_apps
 from app.dashboard.apps_overview import (
     AppOverview,
@@ -98,15 +99,22 @@ class AppsPage:
             second_drains=second_drains(drains, now_s),
             rejected_logins=rejected_logins,
             has_unlinked_token=any(login.reason == NOT_LINKED for login in rejected_logins),
-            alerts_by_app=Counter(
-                firing.app for firing in alerts.firing if firing.alert.phase == "firing"
-            ),
+            alerts_by_app=_describe_alerts(alerts.firing, now_s),
             mute_of=lambda name: alerts.config.mute_of(name, now_s),
             has_channel=bool(alerts.config.channels),
             failing_channels=[
                 channel for channel in alerts.channels if channel.health.failing_since_s
             ],
         )
+
+
+def _describe_alerts(entries: Sequence[Firing], now_s: float) -> dict[str, list[FiringAlert]]:
+    """The firing alerts by app, those that the verdicts tell too."""
+    by_app: dict[str, list[FiringAlert]] = {}
+    for app, alert, rule in entries:
+        if alert.phase == "firing":
+            by_app.setdefault(app, []).append(describe_firing(alert, rule, now_s))
+    return by_app
 
 
 def find_apps(apps: Sequence[str], pattern: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -35,6 +36,7 @@ PERSON_COOKIE = "dynometer_person"  # the name of a person who mutes or acknowle
 _MEBIBYTE = 2**20
 _LONGEST_WITH_TIMES = timedelta(days=60)  # a longer range is told without times of day
 _NO_VALUE = "–"
+_UNITS = re.compile(r"(?<=\d) (?=(?:%|×|s|ms|min|h|MB|UTC)(?!\w))")
 
 
 def number(value: Value) -> str:
@@ -126,6 +128,11 @@ def split_time(problem: str) -> tuple[str, str]:
     return (f"{head}:", rest) if colon and "UTC" in head else ("", problem)
 
 
+def keep_units(text: str) -> str:
+    """The text with no line break between a number and its unit."""
+    return _UNITS.sub("\N{NO-BREAK SPACE}", text)
+
+
 def duration(seconds: float) -> str:
     """A duration in its largest unit: 30 s, 1 min, 2 h, 3 d."""
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -156,6 +163,7 @@ _templates.filters.update(
     row_bars=row_bars,
     ago=ago,
     hour_time=hour_time,
+    keep_units=keep_units,
     split_time=split_time,
     describe_entry=describe_entry,
 )

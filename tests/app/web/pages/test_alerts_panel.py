@@ -19,7 +19,7 @@ from app.storage.memory import MemoryStore
 from tests.support.lines import AT_S, load, memory, router
 from tests.support.service import Clock, client_of, post
 
-NOW_S = AT_S + 300
+NOW_S = AT_S + 330
 
 
 @pytest.fixture
@@ -76,6 +76,27 @@ async def test_firing_alerts_and_recent_messages_are_on_the_page_of_the_app(
     assert marks["alert: H12 Request timeout: 14 in a minute"] == AT_S + 130
     assert marks["resolved: H10 App crashed"] == AT_S + 200
     assert 'href="/alerts?app=shop">1 alert</a>' in await page(client, "/")
+
+
+async def test_alerts_that_no_finding_tells_are_at_the_head_and_in_the_list(
+    client: httpx2.AsyncClient, store: MemoryStore
+) -> None:
+    database = Alert("postgres-connections", "DATABASE", "firing", int(AT_S), value=0.99, limit=0.9)
+    slow = Alert("slow", "web", "firing", int(AT_S), summary="Slow since 10:00 UTC.")
+    alerts = AppAlerts(1, alerts=(database, slow))
+    await put(store, AlertTable.STATES, "shop", pack_app_alerts(alerts))
+    text = "DATABASE: Postgres connections 99 % over 5 min (limit 90 %), since 10:00 UTC"
+
+    head = (await page(client)).partition('id="charts"')[0].replace("\N{NO-BREAK SPACE}", " ")
+    assert f'<a class="bad" href="#alerts">alert</a> {text}' in head
+    assert "Slow since 10:00 UTC" not in head  # the verdict says what holds of it now
+    past = await page(client, f"/apps/shop?start={AT_S - 3600:.0f}&end={AT_S + 120:.0f}")
+    assert '<a class="bad" href="#alerts">alert</a>' not in past
+
+    row = (await page(client, "/")).replace("\N{NO-BREAK SPACE}", " ")
+    assert text in row
+    assert "all normal" not in row
+    assert ">2 alerts</a>" in row
 
 
 async def test_thresholds_are_lines_in_the_charts_if_values_come_near(

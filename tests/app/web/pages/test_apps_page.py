@@ -68,6 +68,7 @@ async def test_a_row_says_since_when_and_after_which_change(
     summary = "Down since 09:50 UTC (10 min): every request ends with H10. Right after v57."
     await store_verdict(store, verdict("shop", "down", MINUTE_S, summary, [failing]))
     html = (await client.get("/")).text
+    html = html.replace("\N{NO-BREAK SPACE}", " ")
     assert "<b>since 09:50 UTC (10 min):</b> every request ends with H10" in html
     assert "after release v57" in await text(client)
 
