@@ -5,11 +5,13 @@ only named if it is likelier to be the cause than to be there by chance. The cha
 change is the same at any time, that of a cause falls with its distance: dynos restart within a
 minute, but some code fails only when it is first used. Where the onset is known to some minutes
 only, the mean over them counts. So the less exact the onset, the less a single change stands out.
+
+A restart of the very dyno that has the problem stands out: Heroku restarts a dyno once a day.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import exp
 from typing import NamedTuple
 
@@ -43,6 +45,7 @@ _WEIGHTS = {
     "scale": 0.6,
     "restart": 0.3,
 }
+_OWN_RESTART = 1.0
 _OF_RELEASES = ("rollback", "deploy", "config", "addon", "stack")  # each makes a release
 
 
@@ -56,18 +59,21 @@ class _Action(NamedTuple):
         """When it began, Unix seconds."""
         return min(event.at_ms for event in self.events) / _MS
 
-    @property
-    def weight(self) -> float:
-        """The weight of its strongest event."""
-        return max(_WEIGHTS[event.kind] for event in self.events)
+    def weight(self, dynos: Collection[str]) -> float:
+        """The weight of its strongest event. `dynos`: those that have the problem."""
+        return max(
+            _OWN_RESTART if _is_of(event, dynos) else _WEIGHTS[event.kind] for event in self.events
+        )
 
 
 def find_change(window: Window, finding: Finding) -> Change | None:
     """Find the change before a finding began; None if none is likely enough."""
     if finding.kind in _NO_KINDS:
         return None
+    dynos = finding.dynos
     if finding.kind in _MEMORY_KINDS:
         first_s = last_s = _boot_time_s(window, finding)
+        dynos = ()  # a leak begins at a restart, whatever its cause
     else:
         first_s = finding.since_min_s or finding.since_s
         last_s = max(finding.since_max_s, finding.since_s)
@@ -75,38 +81,50 @@ def find_change(window: Window, finding: Finding) -> Change | None:
         return None
     events = window.events_since(int(first_s) - _LEAD_S)
     events = [event for event in events if not _is_of_other_type(event, finding.process_type)]
-    actions = [action for action in _actions(events) if action.at_s <= last_s]
-    best = max(actions, key=lambda action: _evidence(action, first_s, last_s), default=None)
-    if best is None or _evidence(best, first_s, last_s) < EVIDENCE_MIN:
+    actions = [action for action in _actions(events, dynos) if action.at_s <= last_s]
+
+    def evidence(action: _Action) -> float:
+        return action.weight(dynos) * _likelihood_ratio(action.at_s, first_s, last_s)
+
+    best = max(actions, key=evidence, default=None)
+    if best is None or evidence(best) < EVIDENCE_MIN:
         return None
-    first, *rest = best.events
-    return Change(
-        int(best.at_s),
-        first.kind,
-        first.detail,
-        tuple((event.kind, event.detail) for event in rest),
-    )
+    (kind, detail), *rest = [_name(event, dynos) for event in best.events]
+    return Change(int(best.at_s), kind, detail, tuple(rest))
 
 
-def _evidence(action: _Action, first_s: float, last_s: float) -> float:
-    """How much likelier the action is there as a cause than by chance.
+def _name(event: EventKey, dynos: Collection[str]) -> tuple[str, str]:
+    """Kind and detail of an event; the detail of a restart of one of these dynos is the dyno."""
+    return event.kind, event.source if _is_of(event, dynos) else event.detail
+
+
+def _is_of(event: EventKey, dynos: Collection[str]) -> bool:
+    """Whether one of these dynos restarts."""
+    return event.kind == "restart" and event.source in dynos
+
+
+def _likelihood_ratio(at_s: float, first_s: float, last_s: float) -> float:
+    """How much likelier an action at this time is there as a cause than by chance.
 
     The delay of a cause is taken for a mixture of exponential ones, and the onset to lie anywhere
     between the two times.
     """
-    begin_s = max(first_s, action.at_s)
+    begin_s = max(first_s, at_s)
     end_s = max(last_s, begin_s, first_s + 1.0)
     probability = sum(
-        share * (exp((action.at_s - begin_s) / mean_s) - exp((action.at_s - end_s) / mean_s))
+        share * (exp((at_s - begin_s) / mean_s) - exp((at_s - end_s) / mean_s))
         for share, mean_s in DELAYS_S
     )
     density = CAUSED_SHARE * probability / max(last_s - first_s, 1.0)
-    return action.weight * density * DAY_S / UNRELATED_PER_DAY
+    return density * DAY_S / UNRELATED_PER_DAY
 
 
-def _actions(events: Sequence[EventKey]) -> list[_Action]:
-    """The changes among the events: those of one action together, and no failed release."""
-    changes = [event for event in events if _is_change(event, events)]
+def _actions(events: Sequence[EventKey], dynos: Collection[str]) -> list[_Action]:
+    """The changes among the events: those of one action together, and no failed release.
+
+    `dynos`: whose restarts count even if Heroku restarts them as it does every day.
+    """
+    changes = [event for event in events if _is_change(event, events, dynos)]
     failed_ms = [
         event.at_ms
         for event in events
@@ -137,11 +155,12 @@ def _is_of_other_type(event: EventKey, process_type: str) -> bool:
     )
 
 
-def _is_change(event: EventKey, events: Sequence[EventKey]) -> bool:
+def _is_change(event: EventKey, events: Sequence[EventKey], dynos: Collection[str]) -> bool:
     if event.kind == "release":
         return " " not in event.detail
     if event.kind == "restart":
-        return event.detail == "was up" and not _is_cycled(event, events)
+        is_own = _is_of(event, dynos)
+        return event.detail == "was up" and (is_own or not _is_cycled(event, events))
     return event.kind in _WEIGHTS
 
 

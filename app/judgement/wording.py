@@ -182,7 +182,9 @@ def _name_change(kind: str, detail: str) -> str:
         sizes = ", ".join(size.partition(":")[0].replace("@", "=") for size in detail.split())
         return f"scaling to {sizes}"
     name = _CHANGES.get(kind, kind)
-    return f"{name} ({detail})" if detail and kind != "restart" else name
+    if kind == "restart":
+        return f"{name} of {detail}" if "." in detail else name
+    return f"{name} ({detail})" if detail else name
 
 
 def _capitalize(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from app.judgement.changes import find_change
@@ -97,6 +98,35 @@ def test_a_restart_is_named_if_nothing_else_explains_it() -> None:
     assert found and found.kind == "restart"
     found = change(event("12:09:01", "release", "", "v9"), restart)
     assert found and found.kind == "release"
+
+
+@pytest.mark.parametrize(
+    ("dynos", "expected"),
+    [
+        (("web.4",), Change(at("12:09:05"), "restart", "web.4")),
+        (("web.5",), None),  # another dyno was cycled
+        ((), None),
+    ],
+)
+def test_the_daily_restart_of_the_dyno_with_the_problem_is_named(
+    dynos: tuple[str, ...], expected: Change | None
+) -> None:
+    finding = msgspec.structs.replace(ONSET, dynos=dynos)
+    cycle = event("12:09:00", "cycle", "web.4")
+    restart = event("12:09:05", "restart", "web.4", "was up")
+    assert change(cycle, restart, finding=finding) == expected
+
+
+def test_a_leak_does_not_come_after_the_restart_at_which_it_began() -> None:
+    leak = Finding(
+        "memory_high", "ok", at("11:00"), process_type="web", dynos=("web.2",), reason="leak"
+    )
+    events = (
+        event("10:59:30", "cycle", "web.2"),
+        event("10:59:35", "restart", "web.2", "was up"),
+        event("11:00:00", "up", "web.2"),
+    )
+    assert change(*events, finding=leak) is None
 
 
 @pytest.mark.parametrize("kind", ["maintenance", "asleep", "incomplete"])

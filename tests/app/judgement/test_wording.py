@@ -450,6 +450,7 @@ def test_without_a_day_to_compare_with_every_time_has_its_date() -> None:
             "Right after an add-on change (attach DATABASE).",
         ),
         (Change(SINCE, "restart", "was up"), "Right after a restart."),
+        (Change(SINCE, "restart", "web.4"), "Right after a restart of web.4."),
     ],
 )
 def test_a_change_is_named_and_its_distance(change: Change, text: str) -> None:
