@@ -68,7 +68,7 @@ def describe_alerts(
     """The view of the alerts of an app, or of all with app "". Rules and channels are for all."""
     config = overview.config
     firing = [
-        _firing_line(entry, config, now_s) for entry in overview.firing if app in ("", entry.app)
+        _firing_line(entry, overview, now_s) for entry in overview.firing if app in ("", entry.app)
     ]
     firing.sort(key=lambda line: (line.is_pending, line.severity != "page", -line.since_s))
     return AlertsView(
@@ -89,15 +89,15 @@ def describe_alerts(
     )
 
 
-def _firing_line(entry: Firing, config: AlertConfig, now_s: float) -> FiringLine:
+def _firing_line(entry: Firing, overview: AlertsOverview, now_s: float) -> FiringLine:
     alert, rule = entry.alert, entry.rule
     detail = f": {alert.detail}" if alert.detail and not alert.summary else ""
-    mute = config.mute_of(entry.app, now_s)
+    mute = overview.config.mute_of(entry.app, now_s)
     note = ""
     if alert.phase == "pending":
         note = "not firing yet"
     elif not alert.is_notified:
-        note = "not sent" if mute else "part of another alert, not sent by itself"
+        note = "not sent" if mute else _why_unsent(entry, overview)
     return FiringLine(
         entry.app,
         app_in_words(entry.app),
@@ -108,6 +108,15 @@ def _firing_line(entry: Firing, config: AlertConfig, now_s: float) -> FiringLine
         mute,
         note,
     )
+
+
+def _why_unsent(entry: Firing, overview: AlertsOverview) -> str:
+    severity = entry.rule.severity if entry.rule else "page"
+    if not any(state.channel.accepts(entry.app, severity) for state in overview.channels):
+        return "not sent: no channel takes it"
+    explained_by = entry.rule.explained_by if entry.rule else ()
+    rules = {other.alert.rule for other in overview.firing if other.app == entry.app}
+    return "part of another alert, not sent by itself" if rules & {*explained_by} else "not sent"
 
 
 def _rule_line(rule: Rule, config: AlertConfig) -> RuleLine:

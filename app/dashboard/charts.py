@@ -275,13 +275,13 @@ def _errors_chart(period: ComparedPeriod) -> Chart:
     selector = _prometheus_selector(current, "process_type")
     return Chart(
         "errors",
-        "Errors, by code",
+        "Heroku errors, by code",
         "",
         "bars",
         lines,
         _api_query(current, "heroku_errors", "by=code"),
         f"sum by (code) (increase(heroku_errors_total{selector}[5m]))",
-        "No errors in this range.",
+        "No Heroku errors in this range.",
         summary="sum",
         integers=True,
         notes=_list_titles({code: by_code[code] for code in top_codes}, current.time_range.size),

@@ -57,19 +57,19 @@ class Figure(NamedTuple):
 
     @property
     def change(self) -> str:
-        """How the range differs from last week's: +38 %, 2.3 ×, +26 points, "" if unknown."""
+        """How the range differs from last week's: +38 %, 2.3 ×, +26 points; "" if small."""
         if self.whole is None or self.last_week is None:
             return ""
         if self.unit == "%":
             points = _PERCENT * (self.whole - self.last_week)
-            return f"{points:+.0f} points".replace("-", "−") if abs(points) >= 1 else "no change"
+            return f"{points:+.0f} points".replace("-", "−") if abs(points) >= 1 else ""
         if not self.last_week:
-            return "" if self.whole else "no change"
+            return ""
         ratio = self.whole / self.last_week
         if ratio >= _TIMES_MIN:
             return f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:,.0f} ×"
         if abs(ratio - 1) < _SAME:
-            return "no change"
+            return ""
         return f"{_PERCENT * (ratio - 1):+.0f} %".replace("-", "−")
 
 
@@ -133,7 +133,7 @@ def build_figures(
         ("failed", "%", "failed"),
         (time_question.stats[0], "ms", "time"),
         ("memory (fullest dyno)", "%", "memory"),
-        ("errors", "", "errors"),
+        ("Heroku errors", "", "errors"),
     )
     return [
         Figure(name, unit, *numbers, line[:complete_steps], mark in marks and any(numbers[:2]))

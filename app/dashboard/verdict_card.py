@@ -78,9 +78,11 @@ def _list_facts(
         facts.append(Fact("Who", describe_who(finding, sources)))
     if finding.after is not None:
         facts.append(Fact("After", describe_after(finding.after, finding.since_s)))
+    elif finding.kind in _KINDS_OF_DYNOS:
+        facts.append(Fact("After", "No change found shortly before."))
     if finding.not_reasons:
         names = names_in_words(finding.not_reasons)
-        facts.append(Fact("Not", f"{names[:1].upper()}{names[1:]} unchanged."))
+        facts.append(Fact("Ruled out", f"{names[:1].upper()}{names[1:]} unchanged."))
     facts.append(Fact("Usual", describe_usual(finding, episodes)))
     return facts
 
@@ -101,8 +103,8 @@ def describe_who(finding: Finding, sources: Mapping[str, int]) -> str:
     if finding.who == "unsure":
         return "Not clear which dynos."
     if peers > 1:
-        all_of_them = f"both {process_type} dynos" if peers == 2 else f"all {all_peers}"
-        return f"Everyone: {all_of_them} alike."
+        all_of_them = f"Both {process_type} dynos" if peers == 2 else f"All {all_peers}"
+        return f"{all_of_them} alike."
     return "Everyone."
 
 

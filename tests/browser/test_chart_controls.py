@@ -53,7 +53,9 @@ def test_charts_use_the_width_and_keep_their_places(page: Page, width: int, colu
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     open_page(page, "/apps/hooks")  # has no errors, memory nor load
     assert chart_lefts(page) == places
-    expect(page.locator("[data-chart=errors] .empty")).to_have_text("No errors in this range.")
+    expect(page.locator("[data-chart=errors] .empty")).to_have_text(
+        "No Heroku errors in this range."
+    )
 
 
 @pytest.mark.parametrize("name", ["1h", "6h", "24h", "7d", "30d", "90d"])

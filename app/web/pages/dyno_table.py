@@ -13,6 +13,7 @@ from app.web.pages.page_state import SORT_FIELDS, PageState
 
 CELLS_FROM = 21  # dynos; fewer are seen at a glance in the table
 CELL_LEVELS = 10
+_COUNTS = frozenset({"errors", "restarts"})  # none known is none
 COMPARED = ("memory_used_ratio", "load", "errors", "avg_ms", "max_ms", "restarts")
 _METRICS = {  # value of `sort` -> how the grid names it
     "used": "memory of quota",
@@ -84,6 +85,8 @@ def _describe_outliers(dynos: Sequence[DynoRow]) -> dict[tuple[str, str], str]:
     for name, peers in by_type.items():
         for field in COMPARED:
             values = {dyno.name: getattr(dyno, field) for dyno in peers}
+            if field in _COUNTS:
+                values = {dyno_name: count or 0 for dyno_name, count in values.items()}
             for dyno_name, ratio in find_outliers(values).items():
                 times = f"{ratio:.1f} × the median of {name}"
                 words = f"most {name} dynos have none" if math.isinf(ratio) else times

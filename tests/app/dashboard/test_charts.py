@@ -74,7 +74,7 @@ def test_charts_without_data_stay_in_their_places_with_words() -> None:
     empty = build_charts(snapshot_of(b""))
     assert list(empty) == keys
     assert with_data(empty) == []
-    assert empty["errors"].empty == "No errors in this range."
+    assert empty["errors"].empty == "No Heroku errors in this range."
     assert "log-runtime-metrics" in empty["memory"].empty
 
 

@@ -47,7 +47,7 @@ def test_the_facts_tell_who_after_what_what_it_is_not_and_what_is_usual() -> Non
     assert facts_of(FAILING) == {
         "Who": "web.3, of 3 web dynos.",
         "After": "One minute after release v57 and a config change (STRIPE_KEY).",
-        "Not": "Memory and load unchanged.",
+        "Ruled out": "Memory and load unchanged.",
         "Usual": "Usually 0.4 %. No such problem in the 7 days before.",
     }
 
@@ -62,7 +62,7 @@ def test_the_same_problem_of_the_days_before_is_counted() -> None:
 @pytest.mark.parametrize(
     ("who", "dynos", "words"),
     [
-        ("everyone", (), "Everyone: all 3 web dynos alike."),
+        ("everyone", (), "All 3 web dynos alike."),
         ("unsure", (), "Not clear which dynos."),
         ("dyno", ("web.1", "web.2"), "web.1 and web.2, of 3 web dynos."),
         ("dyno", ("web.1", "web.2", "web.3"), "web.1, web.2 and web.3: every web dyno."),
@@ -84,7 +84,7 @@ def test_dynos_that_were_gone_before_the_problem_are_not_counted() -> None:
     sources = {"web.1": AT_S + 60, "web.2": AT_S + 60, "web.3": AT_S - 60, "worker.1": AT_S + 60}
     finding = Finding("failing", "down", AT_S, process_type="web")
     card = build_card(verdict("down", "Down since 10:00 UTC.", finding), [], sources)
-    assert card.facts[0].text == "Everyone: both web dynos alike."
+    assert card.facts[0].text == "Both web dynos alike."
 
 
 def test_the_headline_is_read_after_the_state_and_facts_replace_the_other_sentences() -> None:

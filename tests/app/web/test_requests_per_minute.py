@@ -81,7 +81,7 @@ async def test_every_surface_tells_the_same_requests_per_minute(
         recent_rate = await rate_in(client, f"/api/v1/apps/shop/query?{recent}")
         assert 60 * recent_rate == RECENT_PER_MINUTE
         app_page = text_of((await client.get("/apps/shop")).text)
-        assert f"requests/min {RECENT_PER_MINUTE} {PER_MINUTE} in 1 h" in app_page
+        assert f"requests/min {RECENT_PER_MINUTE} 1 h: {PER_MINUTE}" in app_page
 
         rate = "metric=requests&stat=rate"
         assert (

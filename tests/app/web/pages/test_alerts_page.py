@@ -65,9 +65,13 @@ async def test_firing_alerts_come_before_pending_ones_and_say_why_nobody_is_told
     assert "2 firing" in page
     order = [page.index(words) for words in ("Down. All fail.", "Slow since", "In a crash loop.")]
     assert order == sorted(order)
-    assert "Slow since 09:55. 6 min ago · part of another alert, not sent by itself" in page
+    assert "Slow since 09:55. 6 min ago · not sent: no channel takes it" in page
     assert "not firing yet" in page
     assert "Down. All fail." not in await text(client, "/alerts?app=blog")
+    channel = Channel(name="ops", kind="slack", url="https://example.com/SECRET", added_s=1)
+    await put(store, AlertTable.CHANNELS, "ops", pack_channel(channel))
+    page = await text(client)
+    assert "Slow since 09:55. 6 min ago · part of another alert, not sent by itself" in page
 
 
 async def test_rules_have_their_conditions_and_say_which_are_off(

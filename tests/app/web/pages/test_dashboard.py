@@ -15,6 +15,7 @@ from app.storage.interface.elements import Slot
 from app.storage.interface.rollups import Part
 from app.storage.memory import MemoryStore
 from app.storage.redis.store import connect
+from app.support.quantities import time_in_words
 from app.web.pages import assets
 from app.web.pages.svg_charts import sparkline_path
 from tests.support.lines import AT_S, frame, load, lost, memory, router
@@ -112,9 +113,9 @@ async def test_an_app_is_shown_as_the_api_answers(
     text = text_of(html)
     assert re.search(rf"p50 {p50:,.0f} / \S+ p95 {p95:,.0f} / \S+ p99 {p99:,.0f} /", text)
     figures = {name: small for name, (_, small) in read_figures(html).items()}
-    assert figures["p95"] == f"{p95:,.0f} ms in 1 h"
-    assert figures["failed"] == "17 % in 1 h"
-    assert figures["memory (fullest dyno)"] == "98 % in 1 h"
+    assert figures["p95"] == f"1 h: {time_in_words(p95)}"
+    assert figures["failed"] == "1 h: 17 %"
+    assert figures["memory (fullest dyno)"] == "1 h: 98 %"
     assert "▲ Degraded" in text
     for said in (await client.get("/api/v1/apps/shop/verdict")).json()["summary"].split(". "):
         assert said in text
@@ -123,7 +124,7 @@ async def test_an_app_is_shown_as_the_api_answers(
     assert re.search(rf"H12 20 +web.1 {times} Request timeout\.", text)
     assert "web.1 500 MB 98 % 0.50 120 21" in text
     red = re.findall(r'<div class="bad"><dt>([^<]*)</dt>', html)
-    assert red == ["failed", "memory (fullest dyno)", "errors"]
+    assert red == ["failed", "memory (fullest dyno)", "Heroku errors"]
     assert re.findall(r'<tr class="named"><th scope="row"><a [^>]*>([^<]*)', html) == ["web.1"]
 
 
@@ -220,9 +221,9 @@ async def test_figures_are_those_of_five_minutes_and_of_the_range_and_of_last_we
     await post(client, router(now_s - 180, service="20ms") * 10)
     html = await page(client, "/apps/shop")
     figures = read_figures(html)
-    assert figures["requests/min"] == ("10", "65 in 1 h, 50 last week +30 %")
+    assert figures["requests/min"] == ("10", "1 h: 65, last week: 50 +30 %")
     assert figures["p95"][0] == "20 ms"
-    assert re.fullmatch(r"9\d\d ms in 1 h, 40 ms last week 2\d ×", figures["p95"][1])
+    assert re.fullmatch(r"1 h: 9\d\d ms, last week: 40 ms 2\d ×", figures["p95"][1])
     past = await page(client, f"/apps/shop?start={now_s - 1260}&end={now_s - 1140}")
     assert read_figures(past)["requests/min"][0] == "120"
     assert "Large: the last 5 complete minutes" not in text_of(past)
@@ -290,7 +291,7 @@ async def test_every_range_has_its_charts(client: httpx2.AsyncClient, name: str)
     assert [text_of(title) for title in titles] == [
         "Requests per minute, by status",
         "Failed requests % ",
-        "Errors, by code",
+        "Heroku errors, by code",
         "Response time ms ",
         "Response time distribution ms ",
         "Memory, fullest dyno MB ",
@@ -348,11 +349,11 @@ async def test_a_compared_period_is_drawn_or_reported_as_missing(
 async def test_filters_apply_to_the_whole_page(client: httpx2.AsyncClient) -> None:
     await post(client, busy_hour() + router(dyno="web.2", service="5ms") * 3)
     text = text_of(await page(client, "/apps/shop?dyno=web.2"))
-    assert "5 ms in 1 h" in text
-    assert " 0 % in 1 h" in text
+    assert "1 h: 5 ms" in text
+    assert " 1 h: 0 %" in text
     assert "Show all of shop" in text
     text = text_of(await page(client, "/apps/shop?outcome=failed"))
-    assert " 16 % in 1 h" in text
+    assert " 1 h: 16 %" in text
 
 
 async def test_events_are_marked_in_the_charts_and_listed(client: httpx2.AsyncClient) -> None:
@@ -424,7 +425,7 @@ async def test_a_page_of_the_past_is_about_that_time(
     text = text_of(await page(client, f"/apps/shop?start={MINUTE_S - 600}&end={MINUTE_S + 60}"))
     assert "failed 90 %" in text
     assert "From 22 Nov 09:50 to 10:01 UTC" in text
-    assert " 0 % in 1 h" in text_of(await page(client, "/apps/shop"))
+    assert " 1 h: 0 %" in text_of(await page(client, "/apps/shop"))
 
 
 async def test_earlier_problems_are_listed_with_links_to_their_time(

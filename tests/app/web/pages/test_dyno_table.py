@@ -52,6 +52,12 @@ def test_a_dyno_that_differs_is_marked_with_the_difference() -> None:
     assert table.outliers == {("web.6", "avg_ms"): "10.0 × the median of web"}
 
 
+def test_the_one_dyno_with_errors_is_marked() -> None:
+    dynos = [dyno(number, errors=None) for number in range(1, 4)]
+    table = arrange_dynos([*dynos, dyno(4, errors=272.0, restarts=1.0)], PageState())
+    assert table.outliers == {("web.4", "errors"): "most web dynos have none"}
+
+
 def test_many_dynos_are_cells_worst_first() -> None:
     few = [dyno(number, memory_used_ratio=0.5) for number in range(CELLS_FROM - 1)]
     assert arrange_dynos(few, PageState()).cells == []
