@@ -79,7 +79,7 @@ test-prometheus: .venv/.tested .servers/prometheus-3/prometheus ## run the tests
 	PATH=$(CURDIR)/.servers/prometheus-3:$(PATH) $(BIN)/pytest tests/prometheus tests/app/monitoring/test_exposition.py
 
 test-firefox: .venv/.tested $(CHARTS) .servers/firefox ## run the tests of the pages in Firefox
-	PYTHONPATH=.servers/firefox DYNOMETER_TEST_BROWSER=firefox $(BIN)/pytest tests/browser
+	PYTHONPATH=.servers/firefox DYNOMETER_TEST_BROWSER=firefox $(BIN)/pytest -m "not chromium" tests/browser
 
 archive: .venv/.installed ## install what DYNOMETER_ARCHIVE_URL needs
 	@$(INSTALL) --require-hashes -r requirements-archive.txt

@@ -108,6 +108,7 @@ def test_an_app_is_muted_and_unmuted_with_a_click(page: Page, url: str) -> None:
     expect(page.get_by_role("button", name="Unmute hooks")).to_have_count(0)
 
 
+@pytest.mark.chromium
 def test_without_scripts_the_list_is_searched_and_apps_are_muted(without_scripts: Page) -> None:
     page = without_scripts
     page.goto("/")

@@ -142,6 +142,7 @@ def test_dragging_zooms_the_whole_page_and_back_goes_back(page: Page) -> None:
     page.wait_for_url("**/apps/shop")
 
 
+@pytest.mark.chromium
 def test_a_name_in_the_legend_hides_its_line_and_isolates_it(page: Page) -> None:
     open_page(page)
 
@@ -209,6 +210,7 @@ def menu(page: Page, chart: str, name: str) -> Locator:
     return page.locator(f"{chart} .menu").get_by_text(name, exact=True)
 
 
+@pytest.mark.chromium
 def test_a_chart_is_exported(page: Page, tmp_path: Path) -> None:
     open_page(page)
     menu(page, RESPONSE, "Copy as curl").click()

@@ -145,7 +145,7 @@ def test_on_a_phone_a_menu_holds_the_other_pages(page: Page) -> None:
     page.wait_for_url("**/add")
 
 
-@pytest.mark.parametrize("has_scripts", [True, False])
+@pytest.mark.parametrize("has_scripts", [True, pytest.param(False, marks=pytest.mark.chromium)])
 def test_on_a_phone_filters_are_behind_a_button_with_and_without_scripts(
     browser: Browser, incident_url: str, has_scripts: bool
 ) -> None:

@@ -26,12 +26,12 @@ function show(icon, entries) {
 }
 
 export function wireLane(entries) {
-  document.addEventListener("pointerover", (event) => {
+  document.addEventListener("mouseover", (event) => { // comes after the mouse left a chart
     const icon = event.target.closest?.(".lane [data-at]");
     if (!icon) return;
     for (const title of icon.querySelectorAll("title")) title.remove(); // the tooltip says more
     show(icon, entries);
-    icon.addEventListener("pointerleave", () => {
+    icon.addEventListener("mouseleave", () => {
       hideTip(icon);
       for (const { plot } of entries.values()) {
         plot.setCursor({ left: -10, top: -10 });
