@@ -38,9 +38,9 @@ def durability_warnings(info: Mapping[str, Any], settings: Mapping[str, str]) ->
             "save" not in settings and _saves_nothing(info)
         ):
             yield (
-                "Redis loses all data at a restart. Run 'redis-cli CONFIG SET appendonly yes'. "
-                "Where that is not allowed, choose a plan that keeps data, and set "
-                "DYNOMETER_SECRET_KEY."
+                "Redis loses all data at a restart: it keeps no file. Run 'redis-cli CONFIG SET "
+                "appendonly yes'. If it is hosted, choose a plan that keeps data. With "
+                "DYNOMETER_SECRET_KEY, the secrets of drains outlive its loss."
             )
         return
     is_fixed = _numbers(str(info.get("valkey_version", "0"))) >= FIRST_VALKEY_THAT_CUTS_TRANSACTIONS
