@@ -40,7 +40,7 @@ def durability_warnings(info: Mapping[str, Any], settings: Mapping[str, str]) ->
             yield (
                 "Redis loses all data at a restart: it keeps no file. Run 'redis-cli CONFIG SET "
                 "appendonly yes'. If it is hosted, choose a plan that keeps data. With "
-                "DYNOMETER_SECRET_KEY, the secrets of drains outlive its loss."
+                "DYNOMETER_SECRET_KEY, drain secrets stay valid."
             )
         return
     is_fixed = _numbers(str(info.get("valkey_version", "0"))) >= FIRST_VALKEY_THAT_CUTS_TRANSACTIONS
