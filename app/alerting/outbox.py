@@ -6,7 +6,6 @@ between, the notification is delivered again, with the same id.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
@@ -26,6 +25,7 @@ from app.alerting.notification import Notification
 from app.alerting.rule import SERVICE
 from app.alerting.state import HistoryEntry, pack_json
 from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
+from app.support.aio import wait_for_all
 
 log = logging.getLogger(__name__)
 
@@ -96,13 +96,10 @@ class Outbox:
         by_channel: dict[str, list[tuple[str, Outgoing]]] = {}
         for field, outgoing in unpack_readable(records, _unpack, "message").items():
             by_channel.setdefault(outgoing.channel, []).append((field, outgoing))
-        jobs = [
+        await wait_for_all(
             self._deliver(channels.get(name), unpack_health(healths.get(name)), entries)
             for name, entries in by_channel.items()
-        ]
-        for outcome in await asyncio.gather(*jobs, return_exceptions=True):
-            if isinstance(outcome, BaseException):
-                raise outcome
+        )
 
     async def _deliver(
         self, channel: Channel | None, health: ChannelHealth, entries: list[tuple[str, Outgoing]]

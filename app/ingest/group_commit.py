@@ -67,9 +67,13 @@ class BatchCommitter(Protocol):
 
 def submit(committer: BatchCommitter, post: DrainPost) -> asyncio.Future[bool]:
     """Submit a POST; the result is that of `commit`."""
-    result: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    waiting_future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    # Emptied by the result: an error refers to frames that hold the POST and `on_result`, so the
+    # error's future in there would be a cycle, which waits for the garbage collector.
+    futures = [waiting_future]
 
     def on_result(outcome: bool | BaseException) -> None:
+        result = futures.pop()
         if result.done():  # the server has abandoned the request
             return
         if isinstance(outcome, bool):
@@ -78,7 +82,7 @@ def submit(committer: BatchCommitter, post: DrainPost) -> asyncio.Future[bool]:
             result.set_exception(outcome)
 
     committer.submit(post, on_result)
-    return result
+    return waiting_future
 
 
 async def commit(committer: BatchCommitter, post: DrainPost) -> bool:

@@ -19,6 +19,7 @@ from app.ingest.group_commit import GroupCommitter, OnResult
 from app.ingest.pipeline import WritePath
 from app.ingest.received_batch import OnStored, PendingWrite
 from app.storage.interface.server import ShardedStore
+from app.support.aio import wait_for_all
 
 SIGHTING_WAIT_S = 0.2  # the list of apps may be on a shard that is down; it is then updated later
 
@@ -104,13 +105,9 @@ class ShardedBatchSink:
         for write in writes:
             writer = self._shard_writers.for_app(write.app).writer
             groups.setdefault(id(writer), (writer, []))[1].append(write)
-        results = await asyncio.gather(
-            *(writer.append(group, deadline=deadline) for writer, group in groups.values()),
-            return_exceptions=True,
+        await wait_for_all(
+            writer.append(group, deadline=deadline) for writer, group in groups.values()
         )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
 
 
 class ShardedCommitter:

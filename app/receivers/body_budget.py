@@ -173,22 +173,24 @@ class IncompleteBody:
     def complete(self) -> None:
         """Protect the body from rejection; its memory stays in use."""
         self._budget.forget(self)
+        # Often a method of the owner of this object. As a cycle, both would wait for the garbage
+        # collector, with all that the owner has read.
+        self.on_reject = _ignore
 
     def hand_over(self) -> int:
         """The body is complete; returns its bytes, which the caller has to release."""
-        self._budget.forget(self)
-        self.on_reject = _ignore  # often a method of the owner of this object
+        self.complete()
         size, self.size = self.size, 0
         return size
 
     def release(self) -> None:
         """Release the memory; calls after the first one do nothing."""
-        self._budget.forget(self)
-        size, self.size = self.size, 0
+        size = self.hand_over()
         if size:
             self._budget.release(self.caller, size)
 
     def reject(self) -> None:
         """Release the memory, and reject the request."""
+        on_reject = self.on_reject
         self.release()
-        self.on_reject()
+        on_reject()

@@ -54,6 +54,7 @@ from app.storage.interface.apps import DRAIN as REAL_DRAIN
 from app.storage.interface.apps import Origin
 from app.storage.interface.elements import random_bytes
 from app.storage.interface.errors import StoreUnavailable, without_addresses
+from app.support.aio import wait_for_all
 from app.support.asgi import (
     DEFECT,
     Receive,
@@ -197,12 +198,7 @@ class DrainEndpoint:
             )
             for app, portion in portions.items()
         ]
-        results = await asyncio.gather(
-            *(commit(self._committer, part) for part in posts), return_exceptions=True
-        )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        await wait_for_all(commit(self._committer, part) for part in posts)
 
     async def authenticate(
         self, scope: Scope, credentials: tuple[str, str] | None

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Generator, Hashable, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Hashable,
+    Iterable,
+    Sequence,
+)
 from typing import Any, Generic, ParamSpec, TypeVar
 
 _CANCEL_INTERVAL_S = 0.1
@@ -39,6 +47,18 @@ async def run_in_steps(steps: Generator[None, None, T]) -> T:
         await asyncio.sleep(0)
 
 
+async def wait_for_all(awaitables: Iterable[Awaitable[object]]) -> None:
+    """Wait until all have ended; then raise the first error, if there is one."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    del results
+    try:
+        if errors:
+            raise errors[0]
+    finally:
+        errors.clear()  # they refer to this frame, and to the frames that wait for it
+
+
 async def write_in_thread(write: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call a function that writes or locks files in a thread.
 
@@ -54,7 +74,10 @@ async def write_in_thread(write: Callable[P, T], *args: P.args, **kwargs: P.kwar
             cancellation = error
     if cancellation is not None:
         writing.exception()  # nobody asks for the result any more
-        raise cancellation
+        try:
+            raise cancellation
+        finally:
+            cancellation = None  # refers to this frame, which holds what was written
     return writing.result()
 
 
@@ -168,8 +191,8 @@ class EagerCoroutine(Generic[T]):
         """Run the rest of the coroutine."""
         # This is "yield from" for a coroutine that has already been started once.
         future = self._pending_future
+        error: BaseException | None = None
         while True:
-            error: BaseException | None = None
             value: Any = None
             try:
                 value = yield future
@@ -180,3 +203,7 @@ class EagerCoroutine(Generic[T]):
             except StopIteration as end:
                 result: T = end.value
                 return result
+            finally:
+                # Its traceback refers to this frame, and to those of the coroutine with all that
+                # they hold. In a cycle, that would wait for the garbage collector.
+                error = None

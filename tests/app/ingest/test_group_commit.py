@@ -12,7 +12,7 @@ import pytest
 
 from app.ingest.aggregator import NO_ACTIVITY, AggregatedBody
 from app.ingest.coalesced_batch import POSTS_MAX, CoalescedBatch
-from app.ingest.drain_post import SMALL_BYTES
+from app.ingest.drain_post import SMALL_BYTES, DrainPost
 from app.ingest.group_commit import GroupCommitter, commit
 from app.ingest.received_batch import batch_id, unpack_received
 from app.ingest.spool import Spool
@@ -23,6 +23,7 @@ from app.storage.redis.store import RedisStore
 from tests.app.ingest.test_batch_writer import inbox_rollup
 from tests.support import arrivals
 from tests.support.arrivals import ACCEPTANCE, make_post, make_writer
+from tests.support.garbage import without_collector
 from tests.support.lines import router
 from tests.support.servers import RunningServer
 from tests.support.service import NOW_S, Clock
@@ -263,6 +264,26 @@ async def test_a_post_without_queue_capacity_is_rejected_in_the_end(
     results = await asyncio.gather(*waiting)
     assert all(isinstance(result, StoreUnavailable) for result in results)
     await commits.wait_idle()
+
+
+async def test_what_a_failed_post_held_needs_no_search_for_cycles() -> None:
+    commits = committer(MemoryStore(Clock()))
+    size = 2**20
+
+    async def fail() -> bool:
+        defect: Any = ""
+        post = make_post()
+        content = (bytes(bytearray(size)), defect)
+        try:
+            await commit(commits, DrainPost(post.key, post.id, post.token, content))
+        except AttributeError:
+            return True
+        return False
+
+    with without_collector() as held_bytes:
+        assert await fail()
+        await commits.wait_idle()
+        assert held_bytes() < size / 2
 
 
 async def test_a_large_body_lets_other_posts_overtake_it_and_counts_every_line() -> None:

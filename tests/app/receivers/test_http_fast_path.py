@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import gzip
 import re
-import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,6 +25,7 @@ from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Store
 from app.storage.memory import MemoryStore
 from app.support.rejections import Rejections
+from tests.support.garbage import without_collector
 from tests.support.lines import router
 from tests.support.service import NOW_S, Clock, lifespan, private_settings
 from tests.support.store_calls import read_inbox
@@ -239,9 +238,7 @@ async def test_a_body_that_arrived_in_parts_is_released_without_a_search_for_cyc
     body, posts = BODY * 100, 20
     async with service() as at:
         reader, writer = await at.wire.connect()
-        gc.disable()
-        tracemalloc.start()
-        try:
+        with without_collector() as held_bytes:
             for _ in range(posts):
                 writer.write(post(body)[:-10])
                 async with asyncio.timeout(20):
@@ -250,13 +247,9 @@ async def test_a_body_that_arrived_in_parts_is_released_without_a_search_for_cyc
                 writer.write(body[-10:])
                 async with asyncio.timeout(20):
                     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
-            held_bytes, _ = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-            gc.enable()
+            assert held_bytes() < posts * len(body) / 4
         writer.close()
         assert at.fast_posts == posts
-        assert held_bytes < posts * len(body) / 4
 
 
 async def test_an_incomplete_body_times_out_and_a_lost_sender_leaves_no_memory_reserved(

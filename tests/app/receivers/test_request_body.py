@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+import gzip
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 import pytest
 
-from app.receivers.body_budget import OVERHEAD_BYTES, BodyRejected
+from app.receivers.body_budget import OVERHEAD_BYTES, BodyRejected, IncompleteBody
 from app.receivers.request_body import STRANGERS_BYTES_MAX, BodyLimiter, BodyLimitMiddleware
 from app.support.asgi import Headers, Receive
+from tests.support.garbage import without_collector
 
 MEBIBYTE = 2**20
 
@@ -152,6 +154,59 @@ async def test_bodies_that_are_declared_and_never_come_leave_memory_for_others()
     rejected = [result for result in results if isinstance(result, BodyRejected)]
     assert {rejection.status for rejection in rejected} == {503}
     assert limiter.strangers.used_bytes == limiter.senders.used_bytes == 0
+
+
+class Ending(NamedTuple):
+    """How a body of 8 MiB ends: its limiter, its sender, and the bytes of another app."""
+
+    limiter: BodyLimiter
+    receive: Receive
+    other_bytes: int = 0
+
+
+def plain(*, ends: bool = True) -> Receive:
+    return sending(*[bytes(bytearray(MEBIBYTE)) for _ in range(8)], ends=ends)
+
+
+ENDINGS: dict[str, Callable[[], Ending]] = {
+    "waits in vain": lambda: Ending(
+        BodyLimiter(senders_bytes_max=8 * MEBIBYTE, budget_timeout_s=0.1), plain(), MEBIBYTE
+    ),
+    "takes too long": lambda: Ending(BodyLimiter(timeout_s=0.1), plain(ends=False)),
+    "makes room for others": lambda: Ending(
+        BodyLimiter(senders_bytes_max=20 * MEBIBYTE), plain(ends=False), 13 * MEBIBYTE
+    ),
+    "is inflated in vain": lambda: Ending(
+        BodyLimiter(senders_bytes_max=20 * MEBIBYTE),
+        sending(gzip.compress(bytes(8 * MEBIBYTE))),
+        17 * MEBIBYTE,
+    ),
+}
+
+
+async def status_of(body: AbstractAsyncContextManager[bytes | None]) -> int:
+    try:
+        async with body:
+            return 200
+    except BodyRejected as rejection:
+        return rejection.status
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+async def test_a_body_that_is_rejected_needs_no_search_for_cycles(name: str) -> None:
+    with without_collector() as held_bytes:
+        limiter, receive, other_bytes = ENDINGS[name]()
+        headers = [(b"content-encoding", b"gzip")] if "inflated" in name else []
+        body = reading(limiter, receive, bytes_max=16 * MEBIBYTE, headers=headers)
+        del receive
+        task = asyncio.create_task(status_of(body))
+        while limiter.senders.used_bytes < 3 * MEBIBYTE and not task.done():
+            await asyncio.sleep(0)
+        limiter.senders.take("other", other_bytes)
+        IncompleteBody(limiter.senders, "other").begin()
+        assert await task == (408 if "too long" in name else 503)
+        del task, body
+        assert held_bytes() < MEBIBYTE
 
 
 async def test_an_app_with_many_incomplete_bodies_does_not_shut_out_others() -> None:

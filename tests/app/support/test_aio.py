@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 
-from app.support.aio import EagerCoroutine, TimeLimits, cancel_and_wait, write_in_thread
+from app.support.aio import (
+    EagerCoroutine,
+    TimeLimits,
+    cancel_and_wait,
+    wait_for_all,
+    write_in_thread,
+)
+from tests.support.garbage import without_collector
+
+MEBIBYTE = 2**20
 
 
 async def test_a_task_that_swallows_cancellations_ends() -> None:
@@ -62,6 +73,62 @@ async def test_a_write_returns_its_result_and_raises_its_error() -> None:
     assert await write_in_thread(pow, 2, exp=10) == 1024
     with pytest.raises(ValueError, match="invalid literal"):
         await write_in_thread(int, "x")
+
+
+async def test_all_have_ended_when_the_first_error_is_raised() -> None:
+    ended: list[int] = []
+
+    async def end(number: int) -> None:
+        for _ in range(number):
+            await asyncio.sleep(0)
+        ended.append(number)
+        if number < 3:
+            raise KeyError(number)
+
+    with pytest.raises(KeyError, match="2"):
+        await wait_for_all(end(number) for number in (4, 2, 1, 3))
+    assert ended == [1, 2, 3, 4]
+    await wait_for_all([])
+
+
+async def cancel_eager() -> None:
+    async def wait(held: bytearray) -> None:
+        await asyncio.Event().wait()
+        held.clear()
+
+    async with asyncio.timeout(0):
+        await EagerCoroutine(wait(bytearray(MEBIBYTE)))
+
+
+async def fail_beside_others() -> None:
+    async def fail(held: bytearray) -> None:
+        await asyncio.sleep(0)
+        raise TimeoutError(len(held))
+
+    await wait_for_all(fail(bytearray(MEBIBYTE)) for _ in range(2))
+
+
+async def cancel_write() -> None:
+    may_end = threading.Event()
+
+    def write(held: bytearray) -> None:
+        may_end.wait()
+        assert held
+
+    asyncio.get_running_loop().call_later(0.01, may_end.set)
+    async with asyncio.timeout(0):
+        await write_in_thread(write, bytearray(MEBIBYTE))
+
+
+@pytest.mark.parametrize("fail", [cancel_eager, fail_beside_others, cancel_write])
+async def test_what_a_failed_wait_held_needs_no_search_for_cycles(
+    fail: Callable[[], Awaitable[None]],
+) -> None:
+    with without_collector() as held_bytes:
+        with suppress(TimeoutError):
+            await fail()
+        await asyncio.sleep(0)
+        assert held_bytes() < MEBIBYTE / 2
 
 
 async def test_a_coroutine_that_does_not_wait_is_done() -> None:
