@@ -111,13 +111,17 @@ class BodyBudget:
     def must_wait(self, body: IncompleteBody) -> bool:
         """Whether no more of a body must be read yet.
 
-        The oldest body of a caller may always go on in its share, or none of them would end.
+        If incomplete bodies use up the share of their caller, the oldest one may go on, or none of
+        them would end. Complete ones end without it.
         """
         more = 0 if body.size else OVERHEAD_BYTES
         if self._is_full_for_all(more, body.size, body):
             return True
-        uses_share = self._bytes_by_caller.get(body.caller, 0) >= self._share_bytes_max
-        return uses_share and not self._incomplete.is_oldest(body)
+        used_bytes = self._bytes_by_caller.get(body.caller, 0)
+        if used_bytes < self._share_bytes_max:
+            return False
+        complete_bytes = used_bytes - self._incomplete.amount_of(body.caller)
+        return complete_bytes >= self._share_bytes_max or not self._incomplete.is_oldest(body)
 
     def count_rejection(self) -> None:
         """Count a body that waited too long for memory."""

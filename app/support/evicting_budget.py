@@ -84,6 +84,11 @@ class EvictingBudget(Generic[H]):
         self._evict(holder)
         return True
 
+    def amount_of(self, group: Hashable) -> int:
+        """What the holders of a group keep together."""
+        owner = self._groups.get(group)
+        return owner.amount if owner is not None else 0
+
     def is_oldest(self, holder: H) -> bool:
         """Whether no other holder of its group is older."""
         owner = self._groups.get(self._group_keys.get(holder))

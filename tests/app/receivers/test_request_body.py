@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
-from app.receivers.body_budget import OVERHEAD_BYTES, BodyRejected, IncompleteBody
+from app.receivers.body_budget import OVERHEAD_BYTES, BodyBudget, BodyRejected, IncompleteBody
 from app.receivers.request_body import STRANGERS_BYTES_MAX, BodyLimiter, BodyLimitMiddleware
 from app.support.asgi import Headers, Receive
+from app.support.rejections import Rejections
 from tests.support.garbage import without_collector
 
 MEBIBYTE = 2**20
@@ -154,6 +155,30 @@ async def test_bodies_that_are_declared_and_never_come_leave_memory_for_others()
     rejected = [result for result in results if isinstance(result, BodyRejected)]
     assert {rejection.status for rejection in rejected} == {503}
     assert limiter.strangers.used_bytes == limiter.senders.used_bytes == 0
+
+
+def test_of_an_apps_incomplete_bodies_only_the_oldest_may_exceed_its_share() -> None:
+    budget = BodyBudget(Rejections(), 64 * MEBIBYTE, 4 * MEBIBYTE)
+    bodies = [IncompleteBody(budget, "evil") for _ in range(5)]
+    for body in bodies:
+        body.add(MEBIBYTE)
+    assert [body.must_wait for body in bodies] == [False, True, True, True, True]
+    other = IncompleteBody(budget, "shop")
+    other.add(MEBIBYTE)
+    assert not other.must_wait
+
+
+def test_bodies_that_are_processed_use_up_their_apps_share() -> None:
+    budget = BodyBudget(Rejections(), 64 * MEBIBYTE, 4 * MEBIBYTE)
+    for _ in range(4):  # each is the oldest incomplete one while it arrives
+        body = IncompleteBody(budget, "evil")
+        body.add(MEBIBYTE)
+        body.complete()
+    last = IncompleteBody(budget, "evil")
+    last.add(1)
+    assert last.must_wait
+    body.release()
+    assert not last.must_wait
 
 
 class Ending(NamedTuple):
