@@ -45,9 +45,12 @@ cdef enum:
     UNIT_BYTES_MAX = 16
     NAME_BYTES_MAX = 100
     FORMS_MAX = 2_048
+    FORM_BYTES_MAX = 4_096  # of a line; Heroku's have about 1,000
+    FIELDS_MAX = 51_200  # of all forms; Heroku's have about 25 each
     MARKS_MAX = 100
     CONTEXTS_MAX = 4_096
     CONTEXT_MARKS_MAX = 64
+    KNOWN_MARKS_MAX = 32_768  # of all contexts; with long names, one takes 800 bytes
     CONTEXT_BYTES_MAX = 256
     EXACT_POWER = 22  # 10 ** 22 is the last power of ten that a float has exactly
 
@@ -132,15 +135,17 @@ cdef class Form:
 
 
 cdef dict _forms = {}  # by parser and the text before the samples
+cdef int _field_count = 0  # of all forms
 _SAMPLE = re.compile(rb" sample#([A-Za-z0-9._-]{1,100})=[0-9.]+([A-Za-z%/]{0,16})")
 
 
 cdef int add_addon_line(FastRollup rollup, parse, Text text, long long at_ms) except -1:
     """Add `source=DATABASE addon=postgresql-round-1 sample#tables=13 …`."""
+    global _field_count
     cdef Bytes samples = <Bytes>memmem(text.at, size_of(&text), b" sample#", 8)
     cdef Form form
     cdef bytes head
-    if samples == NULL:
+    if samples == NULL or size_of(&text) > FORM_BYTES_MAX:
         return UNDECIDED
     head = text.at[: samples - text.at]
     known = _forms.get((parse, head))
@@ -151,9 +156,13 @@ cdef int add_addon_line(FastRollup rollup, parse, Text text, long long at_ms) ex
     form = _learn_form(parse, head, text.at[: size_of(&text)])
     if form is None:
         return UNDECIDED
-    if len(_forms) >= FORMS_MAX:
+    if len(_forms) >= FORMS_MAX or _field_count + form.count > FIELDS_MAX:
         _forms.clear()
+        _field_count = 0
+    elif known is not None:
+        _field_count -= (<Form>known).count
     _forms[parse, head] = form
+    _field_count += form.count
     return COUNTED if _add_in_form(rollup, form, samples, text.end, at_ms) else UNDECIDED
 
 
@@ -273,7 +282,8 @@ cdef struct Mark:
     int bin
 
 
-cdef dict _contexts = {}  # by procid and source; None for what is no dyno
+cdef dict _contexts = {}  # by procid and source
+cdef int _known_marks = 0  # of all contexts
 
 
 cdef int add_marks(FastRollup rollup, const Text *procid, Text text, long long at_ms) except -1:
@@ -320,6 +330,7 @@ cdef int add_marks(FastRollup rollup, const Text *procid, Text text, long long a
 
 cdef Context _find_context(const Text *procid, const Text *text):
     """The context of a line; None if only Python can tell."""
+    global _known_marks
     cdef unsigned char parts[CONTEXT_BYTES_MAX]
     cdef Text origin
     cdef Py_ssize_t size
@@ -334,11 +345,16 @@ cdef Context _find_context(const Text *procid, const Text *text):
     parts[size] = 0  # no part has a 0
     memcpy(parts + size + 1, origin.at, size_of(&origin))
     joined = parts[: size + 1 + size_of(&origin)]
+    # Marks are forgotten between two lines, because those of a line are borrowed.
+    if len(_contexts) > CONTEXTS_MAX or _known_marks >= KNOWN_MARKS_MAX:
+        _contexts.clear()
+        _known_marks = 0
     known = _contexts.get(joined)
     if known is not None:
         context = <Context>known
         if len(context.marks) >= CONTEXT_MARKS_MAX:  # names that do not repeat
-            context.marks = []  # between two lines, because those of a line are borrowed
+            _known_marks -= len(context.marks)
+            context.marks = []
         return context
     source = custom_marks.dyno_source(procid.at[:size])
     if source is None:
@@ -347,8 +363,6 @@ cdef Context _find_context(const Text *procid, const Text *text):
     context.source, context.process_type = source, labels_of(source)[0]
     context.origin = origin.at[: size_of(&origin)].decode()
     context.marks = []
-    if len(_contexts) >= CONTEXTS_MAX:
-        _contexts.clear()
     _contexts[joined] = context
     return context
 
@@ -465,6 +479,7 @@ cdef bint _finish_mark(
 
 cdef MarkKey _find_key(Context context, int kind, const Text *name, const Text *unit):
     """The key of a mark in a context."""
+    global _known_marks
     cdef Py_ssize_t position = context.next
     cdef Py_ssize_t count = len(context.marks)
     cdef MarkKey key
@@ -484,6 +499,7 @@ cdef MarkKey _find_key(Context context, int kind, const Text *name, const Text *
     first = context.process_type if kind == MEASURE else context.source
     key.key = key_of((first, key.name.decode(), unit_name, context.origin))
     context.marks.append(key)
+    _known_marks += 1
     context.next = len(context.marks)
     return key
 
