@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from parsers.numbers import parse_quantity
+from parsers.numbers import quantity_of
 from parsers.samples import CustomMark, LanguageMetrics
 
 METRICS_MAX = 500  # of one report, more than twice the names that are kept
@@ -51,7 +51,7 @@ def _values(report: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
 def _mark(kind: str, name: str, value: object) -> CustomMark | None:
     if not _NAME.fullmatch(name) or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    quantity = parse_quantity(repr(value).encode())
+    quantity = quantity_of(value)
     if quantity is None or (kind == "count" and quantity.millionths < 0):
         return None
     return CustomMark(kind, name, quantity)

@@ -81,6 +81,14 @@ def parse_quantity(text: bytes) -> Quantity | None:
     )
 
 
+def quantity_of(number: float) -> Quantity | None:
+    """A number without a unit; None beyond NUMBER_LIMIT."""
+    if isinstance(number, int):  # read as fast as possible, since most are
+        is_allowed = -NUMBER_LIMIT <= number <= NUMBER_LIMIT
+        return Quantity(number * MILLION, float(number), "") if is_allowed else None
+    return parse_quantity(repr(number).encode())
+
+
 def _shift(digits: int, exponent: int) -> int:
     """digits × 10 ** exponent, rounded half up."""
     if exponent >= 0:

@@ -59,16 +59,15 @@ class LazyRollup:
         merge_packed(rollup, self._data)
         return rollup
 
-    def add_to(self, merge: BoundedMerge) -> None:
-        """Merge this rollup into others.
+    def add_to(self, merge: BoundedMerge) -> bool:
+        """Merge this rollup into others; returns whether their limits were applied.
 
         Raises:
             PackError: the bytes cannot be read.
         """
         if self._rollup is None:
-            merge.add(self._data)
-        else:
-            merge.add_rollup(self._rollup)
+            return merge.add(self._data)
+        return merge.add_rollup(self._rollup)
 
     @property
     def size(self) -> int:
@@ -138,7 +137,7 @@ async def merge_fast(
 async def _merge_minutes(
     elements: Iterable[bytes],
     limits: CardinalityLimits,
-    add: Callable[[BoundedMerge, bytes], None],
+    add: Callable[[BoundedMerge, bytes], bool],
 ) -> dict[int, LazyRollup]:
     rollups_by_minute: dict[int, list[bytes]] = {}
     for element in elements:
@@ -152,8 +151,8 @@ async def _merge_minutes(
             continue
         merge = BoundedMerge(limits)
         for data in rollups:
-            add(merge, data)
-            await turns.count(len(data))
+            is_limited = add(merge, data)
+            await turns.count(YIELD_BYTES if is_limited else len(data))
         minutes[minute] = _keep(merge.rollup, len(rollups_by_minute), limits)
     return minutes
 
@@ -246,8 +245,8 @@ async def _downsample(
             continue
         merge = BoundedMerge(limits)
         for rollup in rollups:
-            rollup.add_to(merge)
-            await turns.count(rollup.size)
+            is_limited = rollup.add_to(merge)
+            await turns.count(YIELD_BYTES if is_limited else rollup.size)
         merged_intervals[start] = _keep(merge.rollup, len(groups), limits)
     return merged_intervals
 

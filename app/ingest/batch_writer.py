@@ -40,6 +40,7 @@ it, the POST waits for up to DYNOMETER_COMMIT_WAIT (4 s) before it is answered 5
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -68,6 +69,7 @@ from app.support.aio import TimeLimits
 
 log = logging.getLogger(__name__)
 
+BYTES_PER_STEP = 4 * 1024  # of batches, packed in a step: some milliseconds if they name much
 _TIMED_OUT = "The store did not answer in time. Check that it is running."
 
 
@@ -202,9 +204,7 @@ class BatchWriter:
                 guard, ranges = self._elect(app, [batch.claim for batch in group])
                 if guard is not None:
                     guards[app] = guard
-                groups[app] = [
-                    batch.build_attempt(within) for batch, within in zip(group, ranges, strict=True)
-                ]
+                groups[app] = await _build_attempts(group, ranges)
             answers = await self._append_groups(pending, groups, guards)
             self._report_lengths(answers)
             for app, answer in answers.items():
@@ -321,3 +321,18 @@ class BatchWriter:
     def _report_lengths(self, answers: dict[str, AppendResult]) -> None:
         lengths = {app: answer.inbox_length for app, answer in answers.items()}
         self._on_appended({app: length for app, length in lengths.items() if length})
+
+
+async def _build_attempts(
+    batches: Sequence[ReceivedBatch], ranges: Sequence[TimeRange]
+) -> list[Batch]:
+    """An attempt for each batch, of its lines in a range. Lets other tasks run meanwhile."""
+    attempts: list[Batch] = []
+    size = 0
+    for batch, within in zip(batches, ranges, strict=True):
+        attempts.append(batch.build_attempt(within))
+        size += len(attempts[-1].element)
+        if size >= BYTES_PER_STEP:
+            size = 0
+            await asyncio.sleep(0)
+    return attempts

@@ -24,41 +24,46 @@ BYTES_PER_STEP = 32 * 1024  # of packed rollups, in a step: some milliseconds if
 
 
 class BoundedMerge:
-    """The merge of the rollups added so far. It has at most twice as many entries as allowed."""
+    """The merge of the rollups added so far. It has at most twice as many entries as allowed.
+
+    What adds a rollup returns whether limits were applied, which takes milliseconds.
+    """
 
     def __init__(self, limits: CardinalityLimits) -> None:
         self.rollup = FastRollup()
         self._limits = limits
         self._entries_max = ENTRIES_MIN
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: bytes) -> bool:
         """Add a packed rollup.
 
         Raises:
             PackError: it is not exactly as `pack` writes it; app.rollup.codec may still read it.
         """
         merge_packed(self.rollup, data)
-        self._bound()
+        return self._bound()
 
-    def add_rollup(self, rollup: FastRollup) -> None:
+    def add_rollup(self, rollup: FastRollup) -> bool:
         """Add a rollup, which stays unchanged."""
         self.rollup.merge(rollup)
-        self._bound()
+        return self._bound()
 
-    def add_slowly(self, data: bytes) -> None:
+    def add_slowly(self, data: bytes) -> bool:
         """Add a packed rollup in any readable form.
 
         Raises:
             PackError, NewerVersion: it cannot be read; nothing of it was added.
         """
         self.rollup.add(unpack(data))
-        self._bound()
+        return self._bound()
 
-    def _bound(self) -> None:
-        if self.rollup.entry_count > self._entries_max:
-            self.rollup.apply_limits(self._limits)
-            # Only what comes on top is looked at again: the merge of many rollups stays linear.
-            self._entries_max = max(ENTRIES_MIN, 2 * self.rollup.entry_count)
+    def _bound(self) -> bool:
+        if self.rollup.entry_count <= self._entries_max:
+            return False
+        self.rollup.apply_limits(self._limits)
+        # Only what comes on top is looked at again: the merge of many rollups stays linear.
+        self._entries_max = max(ENTRIES_MIN, 2 * self.rollup.entry_count)
+        return True
 
 
 def merge_bounded(rollups: Iterable[bytes], limits: CardinalityLimits) -> FastRollup:
@@ -100,12 +105,12 @@ def merge_in_steps(
     return merge.rollup
 
 
-def _add_in_steps(rollups: Iterable[bytes], add: Callable[[bytes], None]) -> Iterator[None]:
+def _add_in_steps(rollups: Iterable[bytes], add: Callable[[bytes], bool]) -> Iterator[None]:
     size = 0
     for data in rollups:
-        add(data)
+        is_limited = add(data)
         size += len(data)
-        if size >= BYTES_PER_STEP:
+        if is_limited or size >= BYTES_PER_STEP:
             size = 0
             yield
 

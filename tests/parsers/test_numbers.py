@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parsers.numbers import MILLION, NUMBER_LIMIT, parse_quantity
+from parsers.numbers import MILLION, NUMBER_LIMIT, parse_quantity, quantity_of
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,11 @@ def test_up_to_six_decimals_are_exact(number: Decimal, unit: str) -> None:
     assert quantity is not None
     assert quantity.millionths == number * MILLION
     assert quantity.number == pytest.approx(float(number))
+
+
+@given(st.integers() | st.integers(-NUMBER_LIMIT - 2, NUMBER_LIMIT + 2) | st.floats())
+def test_a_number_is_read_as_its_text(number: float) -> None:
+    assert quantity_of(number) == parse_quantity(repr(number).encode())
 
 
 @given(st.binary(max_size=40))

@@ -13,7 +13,8 @@ from app.rollup.rollup import Rollup
 from app.storage.interface.batches import Batch
 from app.storage.interface.elements import KIND_BATCH, new_element
 from app.storage.interface.store import Store
-from parsers.samples import Request
+from parsers.numbers import Quantity
+from parsers.samples import CustomMark, LanguageMetrics, Request
 
 TTL_MS = 10**9
 _numbers = count(10**6)
@@ -31,10 +32,19 @@ def add_dynos(rollup: Rollup, at_ms: int) -> None:
         rollup.observe(Request(f"web.{next(_numbers)}", 503, "H12", 1, 20, 100), at_ms)
 
 
+def add_language_metrics(rollup: Rollup, at_ms: int) -> None:
+    """Counters of as many new names as a rollup keeps."""
+    marks = (
+        CustomMark("count", f"n{next(_numbers)}", Quantity(10**6, 1.0, "")) for _ in range(200)
+    )
+    rollup.observe(LanguageMetrics("web.1", tuple(marks), 0), at_ms)
+
+
 Names = Callable[[Rollup, int], None]
 HOSTILE_NAMES: dict[str, Names] = {
     "process types": add_process_types,
     "dynos": add_dynos,
+    "language metrics": add_language_metrics,
 }
 
 

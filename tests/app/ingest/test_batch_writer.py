@@ -61,6 +61,23 @@ async def test_repeating_an_append_changes_nothing(store: Store) -> None:
     assert (await inbox_rollup(store)).ledger == {"received": 1, "counted": 1, "duplicate": 1}
 
 
+async def test_other_tasks_run_while_batches_are_packed() -> None:
+    lines = [router(NOW_S, dyno=f"web.{number}") for number in range(1, 200)]
+    batches = [make_batch(*lines) for _ in range(20)]
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    await append(MemoryStore(Clock()), *batches)
+    counting.cancel()
+    assert turns >= len(batches) / 4
+
+
 async def test_our_own_retry_of_a_batch_without_frame_id_counts_once(store: Store) -> None:
     batch = make_batch()
     await append(store, batch)

@@ -12,6 +12,7 @@ from app.rollup.bounded_merge import (
     BoundedMerge,
     condense,
     merge_bounded,
+    merge_in_steps,
     without_new_names,
 )
 from app.rollup.codec import PackError, unpack
@@ -119,3 +120,10 @@ def test_exit_statuses_of_too_many_dynos_are_added_up_by_process_type() -> None:
         **{("worker.other", status): 1 for status in range(6)},
     }
     assert pack(merge_bounded([pack(rollup)], limits), limits) == pack(limit(rollup, limits))
+
+
+def test_a_step_of_a_merge_ends_once_it_has_limited_names() -> None:
+    """That takes milliseconds, however few bytes the names have."""
+    count = 20
+    steps = merge_in_steps(hostile_rollups(count, "language metrics"), DEFAULT_LIMITS)
+    assert sum(1 for _ in steps) >= count / 2
