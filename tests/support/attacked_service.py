@@ -23,6 +23,7 @@ from tests.support.servers import wait_until
 MIXES = (
     "half_posts,hostile_names,readiness",
     "half_posts,hostile_marks,language_reports",
+    "gzip_bombs,hostile_marks",
     "declared_posts,gzip_members,wrong_secrets",
     "declared_bodies,gzip_bombs,tiny_chunks,idle_connections",
     "chunked_bodies,gzip_bombs,half_posts,hostile_names,partial_heads,unread_pipelines",
