@@ -64,7 +64,8 @@ class RollupReader(Protocol):
 
         Args:
             requests: (app, its slots, at least one).
-            bytes_max: of an app, no more slots are read once those before have as many bytes.
+            bytes_max: of an app, no more slots are read once those before take so much memory, in
+                the store or here.
         Returns:
             A part for each request.
         """

@@ -168,6 +168,9 @@ class ClusterTopology:
     async def send_replicated(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
         return await self._send_to_owners(calls, lambda node: node.send_replicated, prefix)
 
+    async def read_lists(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        return await self._send_to_owners(calls, lambda node: node.read_lists, prefix)
+
     async def _send_to_owners(
         self, calls: Sequence[Call], method: Callable[[SingleRedis], Send], prefix: Call
     ) -> list[Any]:

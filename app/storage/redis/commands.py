@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, Protocol, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
 
 from app.storage.interface.errors import StoreUnavailable
 
@@ -23,7 +23,7 @@ Either way the first key is the second word; by it a cluster finds the node.
 
 
 class Send(Protocol):
-    """A method that sends calls: RedisTopology.send, or its send_replicated."""
+    """A method that sends calls: RedisTopology.send, send_replicated or read_lists."""
 
     def __call__(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
         """Send calls, each preceded by the words `prefix`."""
@@ -51,6 +51,13 @@ class RedisTopology(Protocol):
 
     def send_replicated(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
         """Like `send`, but return only when the configured number of replicas has the writes."""
+        ...
+
+    def read_lists(self, calls: Sequence[Call], prefix: Call = ()) -> Awaitable[list[Any]]:
+        """Read the lists of each call at one instant. A call is the number of its keys, and these.
+
+        `prefix` is not used. Answers and errors are those of `send`.
+        """
         ...
 
     async def load_script(self, script: str) -> None:
@@ -83,6 +90,9 @@ class Script:
         )
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
         self.prefix = ("EVALSHA", self.sha)
+
+
+_READ_LISTS = Script("read_lists.lua")
 
 
 class RedisCommands:
@@ -123,6 +133,19 @@ class RedisCommands:
         except (RedisError, OSError, TimeoutError) as error:
             raise to_store_unavailable(error) from error
         return raise_errors(answers)
+
+    async def _read_groups(self, calls: Sequence[Call]) -> list[list[list[bytes]]]:
+        """The lists of each call, read at one instant. A call is the number of its keys, and these.
+
+        In a script, Lua would copy and hash every byte, which takes most of the time. But a server
+        without free memory accepts no other transaction.
+        """
+        if not calls:
+            return []
+        answers = await translate_errors(self._topology.read_lists(calls))
+        if any(isinstance(answer, OutOfMemoryError) for answer in answers):
+            answers = await self._evaluate_all(_READ_LISTS, calls)
+        return [raise_errors(lists) for lists in raise_errors(answers)]
 
     async def _execute(self, *call: Any) -> Any:
         return (await self._execute_all([call]))[0]

@@ -6,6 +6,7 @@ Commands go over one pipelined connection; rare administrative ones over redis-p
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import redis.asyncio
@@ -23,6 +24,8 @@ from app.storage.redis.server_info import durability_warnings
 CONNECTIONS_MAX = 16
 CONNECT_TIMEOUT_S = 1.0
 REPLICATION_TIMEOUT_MS = 1_000  # replicas that work acknowledge within a millisecond or so
+_MULTI, _EXEC = pack_command(("MULTI",)), pack_command(("EXEC",))
+_WHOLE_LIST: Call = (0, -1)
 
 
 class NotReplicated(RedisError):
@@ -70,6 +73,14 @@ class SingleRedis:
         commands = b"".join([pack_command((*prefix, *call)) for call in calls])
         return self._connection.send(commands, len(calls))
 
+    async def read_lists(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
+        commands = []
+        for _, *keys in calls:
+            reads = [pack_command(("LRANGE", key, *_WHOLE_LIST)) for key in keys]
+            commands += [_MULTI, *reads, _EXEC]
+        answers = iter(await self._connection.send(b"".join(commands), len(commands)))
+        return [_transaction_answer(list(islice(answers, call[0] + 2))) for call in calls]
+
     async def _send_and_wait(self, calls: Sequence[Call], prefix: Call = ()) -> list[Any]:
         """Send calls followed by WAIT.
 
@@ -114,6 +125,11 @@ class SingleRedis:
     async def close(self) -> None:
         await self._connection.close()
         await self._client.aclose()
+
+
+def _transaction_answer(answers: Sequence[Any]) -> Any:
+    """The answer of EXEC, or the first error with which a command was rejected before."""
+    return next((answer for answer in answers if isinstance(answer, Exception)), answers[-1])
 
 
 def replica_warnings(info: Mapping[str, Any], replicas: int) -> list[str]:

@@ -68,7 +68,6 @@ from app.storage.redis.keys import (
 from app.storage.redis.server_info import problems_of, server_info
 from app.storage.redis.service_state import COMPARE_AND_SET, RedisService
 from app.storage.redis.single import CONNECTIONS_MAX, SingleRedis, create_pool
-from app.storage.redis.slot_cache import SlotCache
 
 _PREFIX = "dm:"
 _KEYS_PER_CALL = 1_000
@@ -79,8 +78,8 @@ _T = TypeVar("_T")
 _APPEND, _APPEND_FROM_LOG, _APPEND_COALESCED = (
     Script("ids.lua", f"{name}.lua") for name in ("append", "append_from_log", "append_coalesced")
 )
-_FOLD, _COMPACT, _READ, _READ_FIRST = (
-    Script(f"{name}.lua") for name in ("fold", "compact", "read_lists", "read_first")
+_FOLD, _COMPACT, _COUNT_LISTS, _READ_FIRST = (
+    Script(f"{name}.lua") for name in ("fold", "compact", "count_lists", "read_first")
 )
 
 
@@ -104,7 +103,6 @@ class RedisStore(RedisService):
         super().__init__(topology, prefix)
         self._apps_per_script = topology.apps_per_script
         self._id_keys = shared_id_keys if topology.apps_per_script > 1 else app_id_keys
-        self._slot_cache = SlotCache()
         # Of the ids, by the monotonic clock. On a cluster they are due each time: there, each app
         # has ids of its own.
         self._ttls_due_s = 0.0
@@ -229,10 +227,11 @@ class RedisStore(RedisService):
 
     async def read(self, app: str, slots: Sequence[Slot], *, inbox: bool = True) -> Contents:
         keys = [slot_key(app, slot) for slot in slots]
-        cached_slots = self._slot_cache.lookup(keys)
-        versions = self._slot_cache.encode_versions(keys, cached_slots)
-        lists = await self._evaluate(_READ, [*keys, inbox_key(app)] if inbox else keys, [versions])
-        self._slot_cache.fill_in(keys, slots, cached_slots, lists)
+        if inbox:
+            keys.append(inbox_key(app))
+        if not keys:
+            return Contents([], {})
+        (lists,) = await self._read_groups([[len(keys), *keys]])
         return _contents(slots, lists)
 
     async def read_many(self, requests: Sequence[tuple[str, Sequence[Slot]]]) -> list[Contents]:
@@ -240,29 +239,23 @@ class RedisStore(RedisService):
             [len(slots) + 1, *(slot_key(app, slot) for slot in slots), inbox_key(app)]
             for app, slots in requests
         ]
-        answers = await self._evaluate_all(_READ, calls)
+        answers = await self._read_groups(calls)
         return [
-            _contents(slots, answer) for (_, slots), answer in zip(requests, answers, strict=True)
+            _contents(slots, lists) for (_, slots), lists in zip(requests, answers, strict=True)
         ]
 
     async def read_parts(
         self, requests: Sequence[tuple[str, Sequence[Slot]]], bytes_max: int
     ) -> list[Part]:
-        keys_of = [[slot_key(app, slot) for slot in slots] for app, slots in requests]
-        cached_of = [self._slot_cache.lookup(keys) for keys in keys_of]
-        calls = []
-        for (app, _), keys, cached_slots in zip(requests, keys_of, cached_of, strict=True):
-            versions = self._slot_cache.encode_versions(keys, cached_slots)
-            calls.append([len(keys) + 1, *keys, inbox_key(app), versions, bytes_max])
-        answers = await self._evaluate_all(_READ, calls)
-        parts = []
-        for (_, slots), keys, cached_slots, answer in zip(
-            requests, keys_of, cached_of, answers, strict=True
-        ):
-            *lists, slot_count = answer
-            self._slot_cache.fill_in(keys, slots, cached_slots, lists)
-            parts.append(Part(_contents(slots, lists), slot_count))
-        return parts
+        calls = [
+            [len(slots), *(slot_key(app, slot) for slot in slots), bytes_max]
+            for app, slots in requests
+        ]
+        counts = await self._evaluate_all(_COUNT_LISTS, calls)
+        first_slots = [
+            (app, slots[:count]) for (app, slots), count in zip(requests, counts, strict=True)
+        ]
+        return list(map(Part, await self.read_many(first_slots), counts))
 
     async def reachable_apps(self, apps: Sequence[str]) -> list[str]:
         return list(apps)
@@ -330,8 +323,10 @@ def _flatten(answers: Sequence[Any]) -> list[Any]:
     return raise_errors(list(chain.from_iterable(answers)))
 
 
-def _contents(slots: Sequence[Slot], answer: Sequence[Any]) -> Contents:
-    """Parse the answer of read_lists.lua for these slots, followed by the inbox."""
-    lists = dict(zip(answer[::2], answer[1::2], strict=True))
-    inbox = lists.pop(len(slots) + 1, [])
-    return Contents(inbox, {slots[position - 1]: elements for position, elements in lists.items()})
+def _contents(slots: Sequence[Slot], lists: Sequence[list[bytes]]) -> Contents:
+    """The contents of these slots, from their lists, and from that of the inbox if it was read."""
+    inbox = lists[len(slots)] if len(lists) > len(slots) else []
+    lists_by_slot = {
+        slot: elements for slot, elements in zip(slots, lists, strict=False) if elements
+    }
+    return Contents(inbox, lists_by_slot)

@@ -15,6 +15,7 @@ from app.storage.interface.batches import AppendResult, Outcome, StatePreconditi
 from app.storage.interface.elements import Slot, new_element
 from app.storage.interface.errors import StoreError, StoreUnavailable
 from app.storage.interface.folding import Fold
+from app.storage.interface.rollups import Contents, Part
 from app.storage.redis.keys import slot_key
 from app.storage.redis.server_info import durability_warnings
 from app.storage.redis.store import RedisStore, connect
@@ -185,6 +186,18 @@ async def test_a_full_server_rejects_an_append_without_any_effect(
 
     server.client.config_set("maxmemory", 0)
     assert (await append(redis_store, "shop", rejected_batch)).outcomes == [Outcome.STORED]
+
+
+async def test_a_full_server_can_be_read(redis_store: RedisStore, server: RunningServer) -> None:
+    """It rejects the commands of a transaction, even if they only read."""
+    elements = await fill(redis_store, "shop", 2)
+    await fold(redis_store, "shop", elements[:1], [slot_write := write()])
+    server.client.config_set("maxmemory", 1)
+
+    expected = Contents(elements[1:], {MINUTE: [slot_write.element]})
+    assert await redis_store.read("shop", [TOTAL, MINUTE]) == expected
+    assert await redis_store.read_many([("shop", [MINUTE])]) == [expected]
+    assert await redis_store.read_parts([("shop", [MINUTE])], 1) == [Part(expected, 1)]
 
 
 async def test_a_full_server_still_folds_and_compacts(
