@@ -46,6 +46,9 @@ cdef class Label:
     cdef Rows rows[SECTIONS]
     cdef Row *add_row(self, int section, long long second, Py_ssize_t feeds_max) except NULL
 
+cdef class OpenCell(Cell):
+    cdef object cell
+
 cdef class Intervals:
     cdef long long begin
     cdef long long step_s
@@ -75,7 +78,6 @@ cdef class QueryCells:
     cdef Cell find_cell(self, int series, int interval)
     cdef Cell sum_cell(self)
     cdef int add_open(self, object key, int interval, str app, row, value) except -1
-    cdef int add_tagged(self, object key, int interval, long long id, value) except -1
 
 cdef int move_feed(Feed *feed) except -1
 cdef int turn_row(Row *row, int section, long long source, int turn) except -1

@@ -71,9 +71,7 @@ cdef class Label:
 
 
 cdef class OpenCell(Cell):
-    """A cell of app.query.number_cells: rows with names of senders are decoded by Python."""
-
-    cdef object cell
+    """A cell of app.query.number_cells: numbers of rows with names of senders."""
 
     cdef object value_of(self, object stat, long long step_s):
         return self.cell.value(stat, step_s)
@@ -151,31 +149,8 @@ cdef class QueryCells:
             self.find_series(())
         return self.find_cell(0, self.intervals.current)
 
-    cdef int add_tagged(self, object key, int interval, long long id, value) except -1:
-        """Add a row of a tagged section, decoded by Python. `id`: that of its source's label."""
-        cdef int series
-        cdef Cell cell
-        cdef GaugeSummary summary
-        if key is None or interval == NONE:
-            return 0
-        series = self.find_series(key)
-        if series == NONE:
-            return 0
-        cell = self.find_cell(series, interval)
-        if isinstance(cell, Gauge):
-            summary.count, summary.total = value.count, value.total
-            summary.smallest, summary.largest = value.smallest, value.largest
-            summary.last_at_ms, summary.last = value.last_at_ms, value.last
-            if self.has_fallback:
-                (<Gauge>cell).merge_fallback(id, &summary)
-            else:
-                (<Gauge>cell).merge(id, &summary)
-        else:
-            (<Counter?>cell).total = plus((<Counter?>cell).total, value)
-        return 0
-
     cdef int add_open(self, object key, int interval, str app, row, value) except -1:
-        """Add a row of a section of a family, decoded by Python."""
+        """Add a sketch of a section of a family, decoded by Python."""
         cdef int series
         if key is None or interval == NONE:
             return 0

@@ -20,6 +20,7 @@ from app.query._cells cimport (
 from app.query._stats cimport (
     BINS, Bin, Counter, Distribution, Gauge, GaugeSummary, merge_summary, plus,
 )
+from app.query._tagged cimport TaggedRows
 from app.rollup._rollup cimport product_fits
 from app.rollup._msgpack cimport (
     FIELD_COUNT, Bytes, Cursor, array, below, binary, not_negative, number, skip_extensions, step_over,
@@ -27,6 +28,7 @@ from app.rollup._msgpack cimport (
 )
 
 from app.rollup import codec as packing
+from app.query._tagged import has_number_rows
 from app.query.table import WHOLE_SECTIONS
 from app.rollup._decoder import merge_section
 from app.rollup._rollup import FastRollup
@@ -68,7 +70,8 @@ cdef class Table:
     cdef bint is_read[SECTIONS]  # in the rollup being read: some query has it in its range
     cdef bint is_gauge_read[GAUGES_MAX]
     cdef bint is_kind_read[TIMING_KIND_COUNT]
-    cdef dict extension_readers  # the same, by tag
+    cdef dict tagged_rows  # the TaggedRows of each tagged section that some query is about
+    cdef dict sketch_readers  # the QueryCells that are about a tagged section of sketches
     cdef frozenset extensions  # that are merged as a whole
     cdef int turns[SECTIONS]  # counts changes of the intervals that its rows feed, from 1 on
     cdef list latest_gauges  # a Gauge for each gauge if last values are wanted, or None
@@ -97,13 +100,20 @@ cdef class Table:
         self.sum_readers = [[] for _ in range(SECTIONS)]
         self.gauge_readers = [[] for _ in range(GAUGES_MAX)]
         self.status_readers = []
-        self.extension_readers = {}
+        self.sketch_readers = {}
+        tagged_readers = {}
         for cells in self.cells:
             for name in cells.sections:
-                if not SECTION[name].is_core:
-                    self.extension_readers.setdefault(name, []).append(cells)
-                else:
+                if SECTION[name].is_core:
                     self._add_reader(cells, _POSITIONS[name])
+                elif has_number_rows(name):
+                    tagged_readers.setdefault(name, []).append(cells)
+                else:
+                    self.sketch_readers.setdefault(name, []).append(cells)
+        self.tagged_rows = {
+            name: TaggedRows(SECTION[name], readers)
+            for name, readers in tagged_readers.items()
+        }
         if "gauges" in whole_sections:
             self.latest_gauges = [Gauge() for _ in range(GAUGE_COUNT)]
             self.is_required[GAUGE_SECTION] = True
@@ -135,12 +145,15 @@ cdef class Table:
     cdef int _start_app(self, str app) except -1:
         """Reset the caches of names and keys, which are valid for one app only."""
         cdef QueryCells cells
+        cdef TaggedRows rows
         self.app = app
         self.labels = {}
         self.any_source = Label(b"", 0)
         self.block, self.block_labels = b"", []
         for cells in self.cells:
             cells.keyers = [None] * SECTIONS
+        for rows in self.tagged_rows.values():
+            rows.start_app(app)
         return 0
 
     def add(self, str app, long long start, bytes data):
@@ -510,14 +523,16 @@ cdef class Table:
             numbers -= 3
         return numbers
 
+    def label_id(self, str name):
+        """The id of the label of a name."""
+        return self._label(name.encode()).id
+
     cdef int _read_extensions(self, Cursor *rollup) except -1:
-        """Read tagged sections. Rows of queries are few, and hold their own names, so Python reads
-        them.
-        """
+        """Read tagged sections."""
         cdef Cursor tag = rollup[0]
         cdef Cursor part = rollup[0]
         cdef Py_ssize_t _
-        if not self.extensions and not self.extension_readers:
+        if not self.extensions and not self.tagged_rows and not self.sketch_readers:
             return skip_extensions(rollup)
         for _ in range(array(rollup)):
             if array(rollup) != 2:
@@ -525,35 +540,18 @@ cdef class Table:
             text(rollup, &tag)
             binary(rollup, &part)
             name = tag.at[: tag.end - tag.at].decode()
-            is_merged = name in self.extensions
-            readers = self.extension_readers.get(name, ())
-            if not is_merged and not readers:
-                continue
-            data = part.at[: part.end - part.at]
-            if is_merged:
-                merge_section(self.whole_rollup, name, data)
-            if not readers:
-                continue
-            section = SECTION[name]
-            if section.family:
-                self._read_open(section, data, readers)
-            else:
-                self._read_tagged(section, data, readers)
+            if name in self.extensions:
+                merge_section(self.whole_rollup, name, part.at[: part.end - part.at])
+            rows = self.tagged_rows.get(name)
+            if rows is not None:
+                (<TaggedRows>rows).read(&part, self.label_id)
+            readers = self.sketch_readers.get(name)
+            if readers is not None:
+                self._read_sketch_rows(SECTION[name], part.at[: part.end - part.at], readers)
         return 0
 
-    cdef int _read_tagged(self, section, bytes data, readers) except -1:
-        """Read the rows of a section that some query is about."""
-        cdef QueryCells cells
-        cdef long long id
-        keyers = [(<QueryCells>cells).query.keyer(section.name, self.app) for cells in readers]
-        for row, value in decode_rows(section, data):
-            id = self._label(section.columns_of(row)[0].encode()).id
-            for cells, key_of in zip(readers, keyers):
-                cells.add_tagged(key_of(row), cells.intervals.current, id, value)
-        return 0
-
-    cdef int _read_open(self, section, bytes data, readers) except -1:
-        """The same of a section of a family."""
+    cdef int _read_sketch_rows(self, section, bytes data, readers) except -1:
+        """Read rows of sketches that some query is about. Python decodes them."""
         cdef QueryCells cells
         keyers = [(<QueryCells>cells).query.keyer(section.name, self.app) for cells in readers]
         names = frozenset().union(*[cells.query.metric.selection for cells in readers])
@@ -569,7 +567,10 @@ cdef class Table:
         cdef Label label
         cdef Row *row
         cdef Feed *feed
+        cdef TaggedRows tagged
         cdef int section, position
+        for tagged in self.tagged_rows.values():
+            tagged.finish()
         for label in (self.any_source, *self.labels.values()):
             for section in range(SECTIONS):
                 if section == MINUTES or section == SKETCHES:

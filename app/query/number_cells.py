@@ -1,6 +1,6 @@
 """Cells of open metrics and of add-ons: numbers with a fraction and a sign.
 
-Their rows are decoded by Python in both implementations, and so are these cells.
+The compiled table reads their rows, except for sketches, but uses these cells too.
 """
 
 from __future__ import annotations

@@ -19,10 +19,17 @@ from app.query.stats import parse_stat
 from app.query.table import Query, QueryRange
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
+from app.rollup.open_metrics import known_metric
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
-from app.rollup.rollup import DEFAULT_LIMITS, Rollup
+from app.rollup.rollup import DEFAULT_LIMITS, UNLIMITED, Rollup
 from app.rollup.schema import METRICS, Metric
-from app.rollup.summaries import GaugeSummary, TimingTotals
+from app.rollup.summaries import (
+    GaugeSummary,
+    MeasureSummary,
+    NumberSum,
+    NumberSummary,
+    TimingTotals,
+)
 from fuzz.targets import corpus_inputs
 from parsers.samples import labels_of
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS, rollup
@@ -210,6 +217,51 @@ def test_series_beyond_the_limit_take_no_memory() -> None:
     tracemalloc.stop()
     assert len(table.results()[0].keys()) == 200
     assert peak < 16 * reference.VALUES_MAX
+
+
+def test_rows_of_more_addons_than_are_remembered_are_answered_alike() -> None:
+    metric = METRICS["postgres_active_connections"]
+    [name] = list(metric.selection or ())
+    inputs = []
+    for minute in (0, 1, 1, 2, 3, 0):
+        samples = Rollup()
+        samples.addon_samples = {
+            (f"postgresql-{number}", name, "", f"DB_{number % 3}"): NumberSummary(
+                1, number, 500_000, -number, number, AT_MS + minute, number
+            )
+            for number in range(1_500 * minute, 1_500 * (minute + 1) + 10)
+        }
+        inputs.append(("shop", START + MINUTE_S * minute, packing.pack(samples, UNLIMITED)))
+    for by, largest in (((), [0.003009, 0.006009]), (("attachment",), [0.003007, 0.006007])):
+        query = build_query(metric, by)
+        compiled_values = read_all(fill(CompiledTable([query]), inputs), query)
+        assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
+        key = ("DB_1",) * len(by)
+        assert compiled_values[key, "max"] == largest
+
+
+def test_open_metrics_are_answered_alike_over_steps_of_several_lengths() -> None:
+    inputs = []
+    for minute in (0, 1, 2, 2, 3):
+        marks = Rollup()
+        for number in range(minute, minute + 3):
+            key = (f"web.{number}", "orders", "", f"shop-{number % 2}")
+            marks.custom_counts[key] = NumberSum(2, -number, 250_000)
+            marks.custom_samples[key] = NumberSummary(1, 3, 0, 1, number, AT_MS - minute, number)
+            marks.custom_measures["web.", *key[1:]] = MeasureSummary(1, 3, 0, -9, 5, AT_MS, 3)
+            marks.custom_sketches["web.", *key[1:]] = {7: 1, 9 + number: 2}
+        inputs.append(("shop", START + MINUTE_S * minute, packing.pack(marks)))
+    queries = []
+    for name in ("custom.count.orders", "custom.sample.orders", "custom.measure.orders"):
+        metric = known_metric(name)
+        queries += [
+            build_query(metric, by, step_s)
+            for by in ((), ("source",))
+            for step_s in (MINUTE_S, 2 * MINUTE_S, 4 * MINUTE_S)
+        ]
+    answers = list_answers(fill(CompiledTable(queries), inputs), queries)
+    assert answers == list_answers(fill(reference.Table(queries), inputs), queries)
+    assert answers[0][(), "sum"] == [-2.25, -5.25, -16.5, -11.25]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), rollups()), max_size=8), st.booleans())
