@@ -124,8 +124,7 @@ class AppState(NamedTuple):
     @property
     def open_state(self) -> OpenState:
         """The part with open metrics and samples of add-ons."""
-        recent = self.recent
-        return OpenState(self.sighting.app, self.total, recent.samples, recent.addons)
+        return OpenState(self.sighting.app, self.total, self.recent.samples)
 
 
 async def read_app_states(
@@ -229,7 +228,7 @@ Rows = Iterator[tuple[str, float]]  # (labels after app, value)
 
 def render_app(state: AppState) -> list[str]:
     """The sample lines of an app as text, for each of FAMILIES; "" for a family without any."""
-    return ["".join([f"{line}\n" for line in lines(state)]) for _, lines in FAMILIES]
+    return ["\n".join([*lines(state), ""]) for _, lines in FAMILIES]
 
 
 def _list_families() -> Iterator[tuple[MetricFamily, Lines]]:
@@ -247,7 +246,7 @@ def _list_families() -> Iterator[tuple[MetricFamily, Lines]]:
             lines = partial(_histogram_lines, metric)
             yield MetricFamily(metric.series, "histogram", help_text), lines
         elif metric.sections == ("addon_samples",):
-            lines = _open_lines(partial(addon_lines, metric))
+            lines = _addon_lines(metric)
             yield MetricFamily(metric.series, "gauge", metric.help), lines
         elif metric.sections == ("active_minutes",):
             yield _family(metric.series, "gauge", _DYNOS_HELP, _dyno_rows)
@@ -273,6 +272,10 @@ def _list_families() -> Iterator[tuple[MetricFamily, Lines]]:
 
 def _open_lines(open_lines: OpenLines) -> Lines:
     return lambda state: [*open_lines(state.open_state)]
+
+
+def _addon_lines(metric: Metric) -> Lines:
+    return lambda state: addon_lines(metric, state.sighting.app, state.recent.addons)
 
 
 def _family(

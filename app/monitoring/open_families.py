@@ -47,15 +47,11 @@ AddonValues = dict[tuple[str, str | None], list[tuple[str, int]]]
 
 
 class OpenState(NamedTuple):
-    """One app's open metrics: its total, and samples of the last minutes by section.
-
-    `addons`: the last values of add-ons' samples, from `group_addons`.
-    """
+    """One app's open metrics: its total, and samples of the last minutes by section."""
 
     app: str
     total: Rollup
     samples: Mapping[str, Mapping[OpenKey, Any]]
-    addons: AddonValues
 
 
 OpenLines = Callable[[OpenState], Iterable[str]]  # of a family, one app's
@@ -70,12 +66,16 @@ def group_addons(rows: Mapping[OpenKey, Any]) -> AddonValues:
     return groups
 
 
-def addon_lines(metric: Metric, state: OpenState) -> Iterator[str]:
+def addon_lines(metric: Metric, app: str, addons: AddonValues) -> list[str]:
     """The lines of a metric of add-ons that the catalogue has."""
+    if not addons:
+        return []
     numerator, denominator = metric.scale
-    for name in metric.selection or ():
-        for labels, last in state.addons.get((name, metric.stored_unit), ()):
-            yield f'{metric.series}{{app="{state.app}"{labels}}} {last * numerator / denominator}'
+    return [
+        f'{metric.series}{{app="{app}"{labels}}} {last * numerator / denominator}'
+        for name in metric.selection or ()
+        for labels, last in addons.get((name, metric.stored_unit), ())
+    ]
 
 
 def queue_time_lines(metric: Metric, state: OpenState) -> Iterator[str]:

@@ -35,15 +35,22 @@ cdef struct Rows:
     int capacity
     int next  # behind the last hit
 
+cdef struct ActiveSlot:
+    long long start
+    unsigned long long mask  # of active minutes
+
 cdef class Label:
     cdef str name
     cdef bytes encoded
     cdef long long id
     cdef Py_ssize_t position  # in the block that had it last
     cdef long long last_active_s  # the start of the last slot in which this source was active
-    cdef dict minutes  # bits of active minutes, by start of the slot, or None
+    cdef ActiveSlot *active_slots  # in the order of their starts
+    cdef int active_count
+    cdef int active_capacity
     cdef list keys  # held for the feeds, or None
     cdef Rows rows[SECTIONS]
+    cdef int add_minutes(self, long long start, unsigned long long mask) except -1
     cdef Row *add_row(self, int section, long long second, Py_ssize_t feeds_max) except NULL
 
 cdef class OpenCell(Cell):

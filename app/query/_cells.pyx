@@ -16,7 +16,7 @@
 # interval of a query of its section changes, and at the end. Slots are often shorter than the intervals asked for.
 
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 
 from app.query._stats cimport Cell, Counter, Distribution, Dynos, Gauge, GaugeSummary, plus, value_of_dyno
 
@@ -47,6 +47,32 @@ cdef class Label:
             for position in range(self.rows[section].size):
                 free(self.rows[section].rows[position].feeds)
             free(self.rows[section].rows)
+        free(self.active_slots)
+
+    cdef int add_minutes(self, long long start, unsigned long long mask) except -1:
+        """Mark minutes of a slot as active. Nearly all slots come in order."""
+        cdef int position = self.active_count
+        cdef int capacity = self.active_capacity
+        cdef ActiveSlot *slots = self.active_slots
+        while position and slots[position - 1].start > start:
+            position -= 1
+        if position and slots[position - 1].start == start:
+            slots[position - 1].mask |= mask
+            return 0
+        if self.active_count == self.active_capacity:
+            capacity = 2 * capacity if capacity else 4
+            slots = <ActiveSlot *>realloc(slots, capacity * sizeof(ActiveSlot))
+            if slots == NULL:
+                raise MemoryError
+            self.active_slots, self.active_capacity = slots, capacity
+        memmove(
+            &slots[position + 1],
+            &slots[position],
+            (self.active_count - position) * sizeof(ActiveSlot),
+        )
+        slots[position].start, slots[position].mask = start, mask
+        self.active_count += 1
+        return 0
 
     cdef Row *add_row(self, int section, long long second, Py_ssize_t feeds_max) except NULL:
         """Add a row without feeds, but with space for them."""

@@ -517,9 +517,7 @@ cdef class Table:
                 raise ValueError("minutes outside the hour")
             label.last_active_s = max(label.last_active_s, start)
             if self.counts_minutes:
-                if label.minutes is None:
-                    label.minutes = {}
-                label.minutes[start] = label.minutes.get(start, 0) | (shifted << first)
+                label.add_minutes(start, shifted << first)
             numbers -= 3
         return numbers
 
@@ -568,7 +566,7 @@ cdef class Table:
         cdef Row *row
         cdef Feed *feed
         cdef TaggedRows tagged
-        cdef int section, position
+        cdef int section, position, slot
         for tagged in self.tagged_rows.values():
             tagged.finish()
         for label in (self.any_source, *self.labels.values()):
@@ -577,14 +575,16 @@ cdef class Table:
                     continue
                 for position in range(label.rows[section].size):
                     finish_row(&label.rows[section].rows[position], section, label.id)
-            if not label.minutes:
+            if not label.active_count:
                 continue
             row = self._row(label, MINUTES, 0)
             for position in range(row.size):
                 feed = &row.feeds[position]
-                for start, mask in label.minutes.items():
-                    feed_minutes(feed, start, mask)
-            label.minutes = None
+                for slot in range(label.active_count):
+                    feed_minutes(
+                        feed, label.active_slots[slot].start, label.active_slots[slot].mask
+                    )
+            label.active_count = 0
         return 0
 
     def finish(self):
