@@ -11,6 +11,7 @@ from statistics import median
 from app.alerting.alert_worker import AlertWorker
 from app.alerting.channels.channel import Channel, pack_channel
 from app.alerting.default_rules import DEFAULT_RULES
+from app.alerting.earlier_hours import EarlierHours
 from app.alerting.rule import Rule, pack_rule
 from app.alerting.state import unpack_app_alerts
 from app.folding.fold_worker import FoldWorker
@@ -97,6 +98,7 @@ def new_worker(store: RedisStore, clock: Clock) -> AlertWorker:
     return AlertWorker(
         store,
         RESOLUTIONS,
+        EarlierHours(store, RESOLUTIONS[-1].retention_s),
         clock=clock,
         url="https://metrics.example.com",
         name="bench",

@@ -18,12 +18,13 @@ from app.alerting.channels.channel import (
     unpack_health,
 )
 from app.alerting.channels.kinds import complete_and_check
+from app.alerting.conditions import missing_history
 from app.alerting.config import read_config
 from app.alerting.default_rules import DEFAULT_RULES
 from app.alerting.former_rules import COMMON_FIELDS, FORMER_RULES
 from app.alerting.notification import compose_test
 from app.alerting.outbox import enqueue
-from app.alerting.rule import RULES_MAX, SERVICE, Rule, build_rule, pack_rule
+from app.alerting.rule import RULES_MAX, SERVICE, Rule, RuleError, build_rule, pack_rule
 from app.alerting.state import HistoryEntry, Mute, pack_json
 from app.alerting.status import AlertsOverview, AlertStatusReader, read_history, read_overview
 from app.alerting.wording import app_in_words, utc_time
@@ -48,9 +49,13 @@ class AlertAdminStore(AlertStore, AlertStatusReader, Protocol):
 class AlertAdmin:
     """Manages the configuration of alerts in a store."""
 
-    def __init__(self, store: AlertAdminStore, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: AlertAdminStore, clock: Callable[[], float], hours_kept_s: int
+    ) -> None:
+        """`hours_kept_s`: how long hours are kept, in the store or its archive."""
         self._store = store
         self._clock = clock
+        self._hours_kept_s = hours_kept_s
 
     async def overview(self) -> AlertsOverview:
         """The configuration and the firing alerts."""
@@ -68,7 +73,7 @@ class AlertAdmin:
         A limit for a built-in name changes the rule of that name that had one (former_rules).
 
         Raises:
-            RuleError: the result is not a valid rule.
+            RuleError: the result is not a valid rule, or compares with a time that is not kept.
             AlertAdminError: there are too many rules.
         """
         config = await read_config(self._store)
@@ -78,6 +83,8 @@ class AlertAdmin:
             existing = FORMER_RULES.get(name, existing)
         existing_fields = msgspec.to_builtins(existing) if existing is not None else {"title": name}
         rule = build_rule({**existing_fields, **fields, "name": name})
+        if rule.enabled and (reason := missing_history(rule, self._hours_kept_s)):
+            raise RuleError(reason)
         if len(config.custom_names - {name}) >= RULES_MAX:
             raise AlertAdminError(
                 f"there are already {RULES_MAX} custom rules; remove one first with "

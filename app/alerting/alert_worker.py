@@ -24,6 +24,7 @@ from typing import Protocol
 from app.alerting.channels.channel import unpack_health
 from app.alerting.channels.delivery import ChannelSender
 from app.alerting.config import EMPTY_CONFIG, AlertConfig, read_config, unpack_readable
+from app.alerting.earlier_hours import EarlierHours
 from app.alerting.evaluator import CATCH_UP_MINUTES, Evaluation, Evaluator, rules_for
 from app.alerting.finding_rules import early_results, is_urgent, judge_findings
 from app.alerting.inhibition import NotificationPlan, select_notifications
@@ -52,7 +53,7 @@ from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.storage.interface.alerts import AlertChange, AlertStore, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import Slot
-from app.storage.interface.errors import StoreError
+from app.storage.interface.errors import StoreError, without_addresses
 from app.storage.interface.folding import BacklogReader
 from app.storage.interface.rollups import Contents, RollupReader
 from app.storage.interface.status import StatusStore
@@ -89,6 +90,7 @@ class AlertWorker:
         self,
         store: AlertWorkerStore,
         tiers: Sequence[Resolution],
+        earlier_hours: EarlierHours,
         *,
         clock: Callable[[], float],
         url: str,
@@ -102,6 +104,7 @@ class AlertWorker:
         Args:
             store: holds the apps' rollups and the alerts.
             tiers: the stored resolutions, finest first.
+            earlier_hours: the hours that rules compare with.
             clock: returns Unix time in seconds.
             url: the address of the pages, without a trailing slash.
             name: identifies this worker on this machine.
@@ -118,7 +121,8 @@ class AlertWorker:
         self._spool_since_s = spool_since_s
         self._lease = Lease(store)
         self._limits = limits
-        self._evaluator = Evaluator(store, tiers[0], limits)
+        self._earlier_hours = earlier_hours
+        self._evaluator = Evaluator(store, earlier_hours, tiers[0], limits)
         self._judges = AppJudges(store, tiers, review_apps, limits=limits)
         sender = ChannelSender(clock)
         self._outbox = Outbox(store, self._lease, sender, clock, url)
@@ -307,6 +311,7 @@ class AlertWorker:
         lease_held_s = time.monotonic()
         apps = await self._watched_apps(tables, now_s)
         self._judges.begin_round([seen_app.app for seen_app in apps])
+        self._earlier_hours.begin_round()
         if any(self._judges.known(seen_app.app) is None for seen_app in apps):
             (pasts,) = await self._store.alert_tables(AlertTable.PASTS)
             tables.pasts.update(pasts)
@@ -578,5 +583,10 @@ class AlertWorker:
         return is_written
 
     async def _publish_progress(self, complete_s: int, delay_reason: str) -> None:
-        fields = {"evaluated_s": str(complete_s), "waiting": delay_reason, "worker": self._name}
+        fields = {
+            "evaluated_s": str(complete_s),
+            "waiting": delay_reason,
+            "unknown": without_addresses(self._earlier_hours.unknown_reason),
+            "worker": self._name,
+        }
         await self._store.write_status(HEARTBEAT, fields, ttl_ms=_HEARTBEAT_TTL_MS)

@@ -1,6 +1,6 @@
 """Computes the values of metric rules from the cells of a scan.
 
-Pure, and the same for the last minutes as for the hour of last week that they are compared with.
+Pure, and the same for the last minutes as for the earlier hour that they are compared with.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from app.query.rates import per_minute
 from app.query.stats import Stat, Value, parse_stat
 from app.query.table import Query, QueryCells, QueryRange
 from app.rollup.open_metrics import known_metric
-from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
+from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution
 
 _ANY_MINUTE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
+COMPARED_AGES_S = {"week": 7 * DAY_S, "year": 52 * 7 * DAY_S}  # the same day of the week
 _COUNT = Stat("count", "count", 0)
 _SUM = Stat("sum", "sum", 0)
 
@@ -142,6 +143,15 @@ def nonzero_values(query: Query, cells: QueryCells) -> dict[str, float]:
     }
 
 
-def same_hour_last_week(minute_s: int) -> int:
-    """The start of the hour of last week that a minute is compared with."""
-    return minute_s - minute_s % HOUR_S - 7 * 24 * HOUR_S
+def missing_history(rule: Rule, hours_kept_s: int) -> str:
+    """Why the hours that a rule compares with are kept no longer; "" if they are.
+
+    `hours_kept_s`: how long hours are kept, in the store or its archive.
+    """
+    age_s = COMPARED_AGES_S.get(rule.compare, 0)
+    if age_s <= hours_kept_s:
+        return ""
+    return (
+        f"compare={rule.compare} requires hours of {age_s // DAY_S} days ago, but they are kept "
+        f"for {hours_kept_s // DAY_S} days. Set DYNOMETER_ARCHIVE_URL, or keep hours for longer"
+    )

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from app.alerting.earlier_hours import EarlierHours, Measurements
 from app.alerting.finding_rules import end_with_findings, judge_findings
 from app.alerting.inputs import (
-    LastWeek,
     Minute,
     RuleInputs,
     RuleQueries,
@@ -69,13 +69,14 @@ class Evaluator:
     def __init__(
         self,
         store: RollupReader,
+        earlier_hours: EarlierHours,
         minutes: Resolution,
         limits: CardinalityLimits = DEFAULT_LIMITS,
     ) -> None:
         self._store = store
+        self._earlier_hours = earlier_hours
         self._minutes = minutes
         self._limits = limits
-        self._last_week = LastWeek(store)
 
     async def evaluate(
         self,
@@ -190,12 +191,18 @@ class Evaluator:
         }
         app = seen_app.app
         if minute.has_lines:
-            await self._last_week.load(app, queries, minute.end_s - MINUTE_S, inputs.first_s)
-            results.update(await self._judge_metric_rules(app, queries, inputs, minute))
+            earlier = await self._earlier_hours.read(
+                app, queries, minute.end_s - MINUTE_S, inputs.first_s
+            )
+            results.update(await self._judge_metric_rules(queries, inputs, minute, earlier))
         return results
 
     async def _judge_metric_rules(
-        self, app: str, queries: RuleQueries, inputs: RuleInputs, minute: Minute
+        self,
+        queries: RuleQueries,
+        inputs: RuleInputs,
+        minute: Minute,
+        earlier: Mapping[bytes, Measurements],
     ) -> dict[str, dict[str, MinuteResult]]:
         results: dict[str, dict[str, MinuteResult]] = {}
         breaches = []
@@ -203,8 +210,7 @@ class Evaluator:
             rule = query.rule
             observed_minutes = minute.observed_minutes(rule.over_minutes)
             for key, measurement in query.measure(cells, observed_minutes).items():
-                last_week = self._last_week.measurement(app, query, key)
-                result = judge_value(rule, key, measurement, last_week)
+                result = judge_value(rule, key, measurement, earlier.get(query.key, {}).get(key))
                 if rule.below and minute.complete < rule.over_minutes:
                     result = UNKNOWN
                 if result.comparison is Comparison.BREACH:

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from app.alerting.conditions import (
-    Measurement,
-    RuleQuery,
-    nonzero_values,
-    same_hour_last_week,
-)
+from app.alerting.conditions import RuleQuery, nonzero_values
 from app.alerting.notification import CHANGES_BEFORE_S
 from app.alerting.rule import Rule
 from app.query.engine import (
@@ -27,7 +22,7 @@ from app.query.table import MESSAGES, Query, QueryCells, QueryRange
 from app.query.table_fill import PackedRollup
 from app.rollup.bounded_merge import condense
 from app.rollup.events import EventKey
-from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution, align_up
+from app.rollup.resolutions import MINUTE_S, Resolution, align_up
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits
 from app.rollup.schema import METRICS
 from app.storage.interface.apps import SeenApp
@@ -36,7 +31,6 @@ from app.storage.interface.rollups import RollupReader
 from app.support.aio import run_in_steps
 
 _TOTAL = Slot("total", 0)
-_HOURS = Resolution("1h", HOUR_S, 0)
 _MS = 1000
 _SUM = Stat("sum", "sum", 0)
 _ANY_MINUTE = QueryRange(0, MINUTE_S, MINUTE_S, Resolution("1m", MINUTE_S, 0))
@@ -258,68 +252,6 @@ async def read_activity(
     table = await scan(store, [app], time_range, [_LOST.over(time_range)])
     (cells,) = table.results()
     return cells.activity()
-
-
-class LastWeek:
-    """The same hour of last week, for rules that compare with it. Read once an hour per app and
-    rule.
-    """
-
-    def __init__(self, store: RollupReader) -> None:
-        self._store = store
-        self._hour = 0
-        self._values: dict[tuple[str, bytes], dict[str, Measurement]] = {}
-
-    async def load(self, app: str, queries: RuleQueries, minute_s: int, first_s: int) -> None:
-        """Read the values that `measurement` returns for this app and minute, unless cached.
-
-        There are none if the app appeared only during that hour, at `first_s`, or later.
-
-        Raises:
-            StoreUnavailable, PackError
-        """
-        hour = same_hour_last_week(minute_s)
-        if hour != self._hour:
-            self._hour, self._values = hour, {}
-        missing = [
-            query
-            for query in queries.metric_queries
-            if query.rule.compare and hour >= first_s and (app, query.key) not in self._values
-        ]
-        if missing:
-            await self._read(app, missing, hour)
-
-    def measurements(self, app: str, query: RuleQuery) -> Mapping[str, Measurement]:
-        """The loaded measurements of a rule, by value of its label."""
-        return self._values.get((app, query.key), {})
-
-    async def _read(self, app: str, queries: Sequence[RuleQuery], hour: int) -> None:
-        slot = Slot("1h", hour)
-        contents = await self._store.read(app, [slot], inbox=False)
-        packed_rollups = [
-            (hour, element[HEADER_BYTES:]) for element in contents.slots.get(slot, [])
-        ]
-        time_range = QueryRange(hour, hour + HOUR_S, HOUR_S, _HOURS)
-        planned = [query.plan(time_range) for query in queries]
-        table = scan_packed(app, packed_rollups, [part for plan in planned for part in plan])
-        results = iter(table.results())
-        for query, plan in zip(queries, planned, strict=True):
-            measurements = query.measure([next(results) for _ in plan], HOUR_S // MINUTE_S)
-            self._values[app, query.key] = {
-                key: _scale_to_rule(query, measurement) for key, measurement in measurements.items()
-            }
-
-    def measurement(self, app: str, query: RuleQuery, key: str) -> Measurement | None:
-        """The loaded measurement of one value of the rule's label."""
-        return self._values.get((app, query.key), {}).get(key)
-
-
-def _scale_to_rule(query: RuleQuery, measurement: Measurement) -> Measurement:
-    """Scale a sum over an hour to the number of minutes that the rule sums over."""
-    rule, value = query.rule, measurement.value
-    if rule.stat != "sum" or query.metric.kind != "counter" or value is None:
-        return measurement
-    return measurement._replace(value=value * rule.over_minutes / (HOUR_S // MINUTE_S))
 
 
 class RecentChanges(NamedTuple):

@@ -23,6 +23,7 @@ from app.support.errors import UserError
 from app.support.globs import matches_glob
 
 Kind = Literal["finding", "metric", "no_data", "lost", "fleet", "folding", "buffering", "channel"]
+Compare = Literal["", "week", "year"]
 
 SERVICE = "-"  # stands for Dynometer itself in place of an app; no app can have this name
 SERVICE_KINDS = frozenset({"fleet", "folding", "buffering", "channel"})
@@ -62,9 +63,9 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     findings    the kinds of findings, keys of app.judgement.verdict.FINDINGS
     states      the states of the findings that make it fire; empty for all. In another state, a
                 finding only keeps an alert firing
-    compare     "": `limit` is a value of the metric. "week": it is a factor. The value is compared
-                with this factor times the value in the same hour of last week, or with `floor` if
-                that is greater
+    compare     "": `limit` is a value of the metric. "week", "year": it is a factor. The value is
+                compared with this factor times the value in the same hour one week or 52 weeks
+                before, or with `floor` if that is greater
     by          a label: each of its values is evaluated separately
     told_by     a label whose values are named in notifications, such as `code`
     limits      different limits for some values of `by`: {"web": 8}
@@ -90,7 +91,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
     below: bool = False
     limit: float = 0
     limits: dict[str, float] = {}
-    compare: Literal["", "week"] = ""
+    compare: Compare = ""
     floor: float = 0
     count_min: int = 0
     for_minutes: int = 1
@@ -109,7 +110,7 @@ class Rule(msgspec.Struct, frozen=True, omit_defaults=True):
         return any(matches_glob(app, glob) for glob in self.apps)
 
     def limit_of(self, key: str) -> float:
-        """The limit for a value of `by`; a factor, if the rule compares with last week."""
+        """The limit for a value of `by`; a factor, if the rule compares."""
         return self.limits.get(key, self.limit)
 
     def resolve_limit_of(self, key: str) -> float:
@@ -224,7 +225,7 @@ def _check_metric_rule(rule: Rule) -> None:
     if rule.told_by and rule.told_by not in metric.labels:
         raise RuleError(f"told_by={rule.told_by}: expected one of {', '.join(metric.labels)}")
     if rule.compare and rule.below:
-        raise RuleError("compare=week cannot be combined with below")
+        raise RuleError(f"compare={rule.compare} cannot be combined with below")
     try:
         query, _ = plan(rule.query_request, _RESOLUTIONS, 0)
     except QueryError as error:

@@ -70,18 +70,18 @@ class Transition(NamedTuple):
 
 
 def judge_value(
-    rule: Rule, key: str, measurement: Measurement, last_week: Measurement | None
+    rule: Rule, key: str, measurement: Measurement, earlier: Measurement | None
 ) -> MinuteResult:
-    """Compare a value with its limit, or with the same hour of last week if the rule does."""
+    """Compare a value with its limit, or with the earlier hour if the rule does."""
     value = measurement.value
     if value is None:
         return UNKNOWN if rule.below else QUIET
     limit, resolve = rule.limit_of(key), rule.resolve_limit_of(key)
     if rule.compare:
-        if last_week is None or last_week.value is None or last_week.requests < rule.count_min:
+        if earlier is None or earlier.value is None or earlier.requests < rule.count_min:
             return UNKNOWN
-        limit = max(limit * last_week.value, rule.floor)
-        resolve = max(resolve * last_week.value, rule.floor * resolve / rule.limit_of(key))
+        limit = max(limit * earlier.value, rule.floor)
+        resolve = max(resolve * earlier.value, rule.floor * resolve / rule.limit_of(key))
     if rule.below:
         value, limit, resolve = -value, -limit, -resolve
     is_breach, is_quiet = value > limit, value <= resolve

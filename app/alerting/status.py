@@ -42,8 +42,11 @@ class ChannelState(NamedTuple):
 
 
 class AlertsOverview(NamedTuple):
-    """The whole status. `evaluated_s`: the end of the last evaluated minute, 0 if no worker
-    evaluates. `delay_reason`: why evaluation is behind, "" if it is not.
+    """The whole status.
+
+    evaluated_s     the end of the last evaluated minute, 0 if no worker evaluates
+    delay_reason    why evaluation is behind, "" if it is not
+    unknown_reason  why rules that compare with an earlier time are unknown, "" if they are not
     """
 
     config: AlertConfig
@@ -51,6 +54,7 @@ class AlertsOverview(NamedTuple):
     channels: list[ChannelState]
     evaluated_s: int
     delay_reason: str
+    unknown_reason: str
 
 
 class AlertStatusReader(AlertReader, AppReader, StatusReader, Protocol):
@@ -83,6 +87,7 @@ async def read_overview(store: AlertStatusReader) -> AlertsOverview:
         ],
         int(heartbeat.get("evaluated_s", "0")),
         heartbeat.get("waiting", ""),
+        heartbeat.get("unknown", ""),
     )
 
 

@@ -12,6 +12,7 @@ from app.rollup.schema import Metric
 from parsers.error_codes import CODES
 
 OUTLIER_RATIO = 1.5  # of one dyno's value to the mean of all dynos
+_PERIODS = {"week": "last week", "year": "a year before"}
 _MEBIBYTE = 2**20
 _SECOND_MS = 1000
 
@@ -111,7 +112,9 @@ def describe_rule(rule: Rule) -> str:
         has_limit = rule.unit == "minutes" and rule.limit
         return rule.title + (f", for {rule.limit:g} min" if has_limit else "")
     side = "below" if rule.below else "above"
-    limit = f"{rule.limit:g} × last week" if rule.compare else value_in_words(rule.limit, rule.unit)
+    limit = value_in_words(rule.limit, rule.unit)
+    if rule.compare:
+        limit = f"{rule.limit:g} × {_PERIODS[rule.compare]}"
     filters = ", ".join(f"{label}={'|'.join(values)}" for label, values in rule.filters.items())
     metric = f"{rule.metric} [{filters}]" if filters else rule.metric
     by = f" by {rule.by}" if rule.by else ""
@@ -133,8 +136,8 @@ def _comparison(alert: Alert, rule: Rule) -> str:
     if not rule.compare or alert.limit <= rule.floor:
         return ""
     factor = rule.limit_of(alert.key)
-    last_week = value_in_words(alert.limit / factor, rule.unit)
-    return f": {factor:g} × {last_week}, this hour last week"
+    earlier = value_in_words(alert.limit / factor, rule.unit)
+    return f": {factor:g} × {earlier}, this hour {_PERIODS[rule.compare]}"
 
 
 def since_in_words(alert: Alert, now_s: float) -> str:

@@ -21,7 +21,7 @@ from app.archive.interval_rollups import PackedInterval
 from app.rollup.batch_codec import unpack_batch
 from app.rollup.resolutions import DAY_S, HOUR_S, Resolution, align
 from app.storage.interface.elements import HEADER_BYTES, KIND_ROLLUP, Slot
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.errors import HistoryUnavailable
 from app.storage.interface.rollups import Contents, Part, RollupReader
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class HistoryReader:
         While the archive does not answer, slots that the store may hold are left to the store.
 
         Raises:
-            StoreUnavailable: the archive does not answer, and nothing else holds these slots.
+            HistoryUnavailable: the archive does not answer, and nothing else holds these slots.
         """
         if not slots:
             return [], 0
@@ -206,8 +206,8 @@ def _in_order(contents: dict[Slot, list[bytes]], last: Slot) -> dict[Slot, list[
     return {slot: contents[slot] for slot in slots if slot.start <= last.start}
 
 
-def _unavailable(error: ArchiveError, days: int) -> StoreUnavailable:
-    return StoreUnavailable(
-        f"The archive of what is older than {days} days does not answer. {error} Ask for a start "
-        f"in the last {days} days, or try again later."
+def _unavailable(error: ArchiveError, days: int) -> HistoryUnavailable:
+    return HistoryUnavailable(
+        f"The archive of what is older than {days} days does not answer. {error}",
+        f"Ask for a start in the last {days} days, or try again later.",
     )

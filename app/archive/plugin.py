@@ -11,7 +11,6 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from app.archive.archive_reader import ArchiveReader
 from app.archive.archiver import Archiver
 from app.archive.database import Database
 from app.archive.errors import ArchiveError
@@ -65,7 +64,6 @@ class ArchivePlugin:
             is_leader: whether this worker is the one that writes.
             clock: returns Unix time in seconds.
         """
-        self.reader = ArchiveReader(database)
         self._archiver = archiver
         self._database = database
         self._store = store

@@ -30,6 +30,7 @@ from app.cli.arguments import duration, minutes
 from app.cli.open_store import open_store
 from app.cli.output import print_err
 from app.config import Settings
+from app.service.archive_extra import hours_kept_s
 from app.support.about import command
 
 HISTORY_ENTRIES = 100
@@ -100,8 +101,8 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         ("--metric", "metric", str, "a metric of the API, such as requests"),
         ("--stat", "stat", str, "sum, rate, p95, avg, max, …, or share (with --filter)"),
         ("--by", "by", str, "evaluate each value of this label separately, such as process_type"),
-        ("--limit", "limit", float, "fire above this value; with --compare week, a factor"),
-        ("--floor", "floor", float, "with --compare week: the limit is at least this"),
+        ("--limit", "limit", float, "fire above this value; with --compare, a factor"),
+        ("--floor", "floor", float, "with --compare: the limit is at least this"),
         ("--resolve", "resolve", float, "resolve at this value (default: 80%% of the limit)"),
         ("--over", "over_minutes", minutes, "recent minutes that the value covers (default: 1)"),
         ("--for", "for_minutes", minutes, "consecutive minutes before it fires (default: 1)"),
@@ -121,7 +122,9 @@ def _add_rule_arguments(parser: argparse.ArgumentParser) -> None:
         "--below", action="store_const", const=True, help="fire below the limit, not above it"
     )
     parser.add_argument(
-        "--compare", choices=("week", ""), help="compare with the same hour of last week"
+        "--compare",
+        choices=("week", "year", ""),
+        help="compare with the same hour of last week, or 52 weeks ago (requires an archive)",
     )
     parser.add_argument(
         "--severity", choices=("page", "warn"), help="page: wakes someone up; warn: can wait"
@@ -182,7 +185,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
     async with open_store(settings) as store:
         action: Action = arguments.action
-        return await action(AlertAdmin(store, time.time), arguments)
+        return await action(AlertAdmin(store, time.time, hours_kept_s(settings)), arguments)
 
 
 async def _list(admin: AlertAdmin, arguments: argparse.Namespace) -> int:
@@ -238,6 +241,8 @@ def _print_evaluation_state(overview: AlertsOverview, now_s: float) -> None:
         until = utc_time(overview.evaluated_s, now_s)
         reason = f": {overview.delay_reason}" if overview.delay_reason else ""
         print_err(f"\nEvaluated until {until}{reason}.")
+        if overview.unknown_reason:
+            print_err(overview.unknown_reason)
 
 
 def overview_json(overview: AlertsOverview) -> dict[str, Any]:
@@ -245,6 +250,7 @@ def overview_json(overview: AlertsOverview) -> dict[str, Any]:
     return {
         "evaluated_until": overview.evaluated_s or None,
         "waiting": overview.delay_reason,
+        "unknown": overview.unknown_reason,
         "firing": [{"app": firing.app, **alert_fields(firing.alert)} for firing in overview.firing],
         "mutes": {app: mute.until_s for app, mute in overview.config.mutes.items()},
         "channels": [

@@ -57,6 +57,7 @@ class AlertsView(NamedTuple):
     history: list[HistoryLine]
     evaluated_s: int
     delay_reason: str
+    unknown_reason: str
 
 
 def describe_alerts(
@@ -86,6 +87,7 @@ def describe_alerts(
         ],
         overview.evaluated_s,
         overview.delay_reason,
+        overview.unknown_reason,
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from app.alerting.config import AlertConfig, read_config
+from app.alerting.earlier_hours import EarlierHours, Measurements
 from app.alerting.evaluator import rules_for
-from app.alerting.inputs import LastWeek, RuleQueries
+from app.alerting.inputs import RuleQueries
 from app.alerting.rule import SHARE, Rule
 from app.alerting.state import (
     Alert,
@@ -20,6 +21,7 @@ from app.alerting.state import (
 from app.alerting.wording import describe_alert, utc_time
 from app.dashboard.chart import Chart, Threshold
 from app.query.selection import Selection
+from app.query.table import QueryRange
 from app.storage.interface.alerts import HISTORY_LENGTH_MAX, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.store import Reader
@@ -55,6 +57,7 @@ class AlertView(NamedTuple):
     recent         history, newest first
     marks          (Unix seconds, text) in the range shown
     rules          those that watch the app
+    earlier        the measurements that rules compare with, by name of the rule
     """
 
     firing: list[FiringAlert]
@@ -63,12 +66,15 @@ class AlertView(NamedTuple):
     recent: list[HistoryEntry]
     marks: list[tuple[float, str]]
     rules: Sequence[Rule]
-    last_week: LastWeek
-    queries: RuleQueries
+    earlier: Mapping[str, Measurements]
 
 
 async def read_alert_view(
-    store: Reader, sighting: SeenApp, start_s: int, end_s: int, now_s: float
+    store: Reader,
+    earlier_hours: EarlierHours,
+    sighting: SeenApp,
+    shown: QueryRange,
+    now_s: float,
 ) -> AlertView:
     """Read the alerts of an app, with marks for the range shown.
 
@@ -82,8 +88,8 @@ async def read_alert_view(
     history = (await store.alert_history([app], HISTORY_LENGTH_MAX)).get(app, [])
     entries = [unpack_history_entry(entry) for entry in history]
     rules = rules_for(app, config.rules) if config.is_active or state else []
-    queries, last_week = RuleQueries(rules), LastWeek(store)
-    await last_week.load(app, queries, int(now_s), sighting.first_seen_s)
+    queries = RuleQueries(rules)
+    measurements = await earlier_hours.read(app, queries, int(now_s), sighting.first_seen_s)
     return AlertView(
         _describe_firing(config, state, now_s),
         state.evaluated_s if state else 0,
@@ -92,11 +98,10 @@ async def read_alert_view(
         [
             (entry.at_s, f"{_MARKS[entry.what]}{entry.text}")
             for entry in entries
-            if entry.what in _MARKS and start_s <= entry.at_s < end_s
+            if entry.what in _MARKS and shown.start <= entry.at_s < shown.end
         ],
         rules,
-        last_week,
-        queries,
+        {query.rule.name: measurements.get(query.key, {}) for query in queries.metric_queries},
     )
 
 
@@ -119,9 +124,7 @@ def describe_firing(alert: Alert, rule: Rule | None, now_s: float) -> FiringAler
     return FiringAlert(text, is_finding=False)
 
 
-def add_thresholds(
-    charts: Sequence[Chart], view: AlertView, app: str, selection: Selection
-) -> list[Chart]:
+def add_thresholds(charts: Sequence[Chart], view: AlertView, selection: Selection) -> list[Chart]:
     """Add the limits of alert rules to the charts.
 
     Rules do not watch single dynos or outcomes, so a selection of these has no limits.
@@ -134,7 +137,7 @@ def add_thresholds(
         if place is None or rule.below:
             continue
         chart, factor = place
-        for key, limit in _find_limits(rule, charts, chart, view, app).items():
+        for key, limit in _find_limits(rule, charts, chart, view.earlier).items():
             if limit:
                 name = f"{rule.name} {key}".strip()
                 for value in _in_chart_units(limit * factor, key, chart, charts):
@@ -175,18 +178,16 @@ def _find_chart(rule: Rule) -> tuple[str, float] | None:
 
 
 def _find_limits(
-    rule: Rule, charts: Sequence[Chart], key: str, view: AlertView, app: str
+    rule: Rule, charts: Sequence[Chart], key: str, earlier: Mapping[str, Measurements]
 ) -> dict[str, float]:
     """Limits by the value of the rule's label; "" is the default.
 
-    A rule that compares with last week has the limits of the current hour.
+    A rule that compares with an earlier time has the limits of the current hour.
     """
     if rule.compare:
-        query = next(query for query in view.queries.metric_queries if query.rule is rule)
-        last_week = view.last_week.measurements(app, query)
         return {
             name: max(rule.limit_of(name) * level.value, rule.floor)
-            for name, level in last_week.items()
+            for name, level in earlier[rule.name].items()
             if level.value is not None and level.requests >= rule.count_min
         }
     lines = [line.name for chart in charts if chart.key == key for line in chart.lines]

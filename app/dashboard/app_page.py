@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from app.alerting.conditions import COMPARED_AGES_S
+from app.alerting.earlier_hours import EarlierHours
 from app.dashboard.addon_charts import addon_questions, build_addon_charts
 from app.dashboard.alerts_panel import AlertView, add_thresholds, read_alert_view
 from app.dashboard.chart import Chart, ComparedPeriod, Split
@@ -64,7 +66,7 @@ RANGES = {  # name on the page -> (start, step)
 BASELINES = {  # periods to compare: name -> (words, shift)
     "day": ("yesterday", DAY_S),
     "week": ("last week", WEEK_S),
-    "year": ("a year before", 52 * WEEK_S),  # the same day of the week
+    "year": ("a year before", COMPARED_AGES_S["year"]),
 }
 _STEP_FACTOR = 2  # a chart has at most half as many points as an answer of the API
 
@@ -192,6 +194,7 @@ class AppView(NamedTuple):
 async def build_app_view(
     store: Reader,
     verdicts: VerdictReader,
+    earlier_hours: EarlierHours,
     sighting: SeenApp,
     resolutions: Sequence[Resolution],
     now_s: float,
@@ -206,8 +209,7 @@ async def build_app_view(
     time_range = plan_range(*request.range_parameters(now_s), resolutions, now_s)[0]
     is_past = time_range.end <= now_s
     recent = None if is_past else recent_range(resolutions, now_s)
-    is_comparable = _is_comparable(time_range, sighting)
-    week_before = _plan_baseline(time_range, WEEK_S, resolutions, now_s) if is_comparable else None
+    week_before = _plan_week_before(time_range, sighting, resolutions, now_s)
     baseline_name, shift_s = BASELINES.get(request.compare, ("", 0))
     baseline_range = _plan_baseline(time_range, shift_s, resolutions, now_s)
     questions = [
@@ -222,7 +224,7 @@ async def build_app_view(
     period = ComparedPeriod(
         *(current, complete, baseline, baseline_name, shift_s, request.log, request.split)
     )
-    alerts = await read_alert_view(store, sighting, time_range.start, time_range.end, now_s)
+    alerts = await read_alert_view(store, earlier_hours, sighting, time_range, now_s)
     charts, addon_charts = await _build_charts(period, alerts)
     judgement, card = await _read_judgement(verdicts, sighting, current, now_s)
     periods = FigurePeriods(
@@ -317,10 +319,14 @@ def _has_baseline(charts: Sequence[Chart]) -> bool:
     return any(line.is_baseline for chart in charts for line in chart.lines)
 
 
-def _is_comparable(time_range: QueryRange, sighting: SeenApp) -> bool:
-    """Whether last week's figures say something: the app was there, and no time counts twice."""
+def _plan_week_before(
+    time_range: QueryRange, sighting: SeenApp, resolutions: Sequence[Resolution], now_s: float
+) -> QueryRange | None:
+    """The range a week before; None before the app was there, or if time would count twice."""
     length_s = time_range.end - time_range.start
-    return length_s <= WEEK_S and sighting.first_seen_s < time_range.end - WEEK_S
+    if length_s > WEEK_S or sighting.first_seen_s >= time_range.end - WEEK_S:
+        return None
+    return _plan_baseline(time_range, WEEK_S, resolutions, now_s)
 
 
 def _questions(request: PageRequest) -> list[Question]:
@@ -345,7 +351,7 @@ async def _build_charts(period: ComparedPeriod, alerts: AlertView) -> list[list[
         charts.append(build_chart(period))
     current = period.current
     return [
-        add_thresholds(section, alerts, current.app, current.selection)
+        add_thresholds(section, alerts, current.selection)
         for section in (charts, build_addon_charts(current))
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,11 +28,14 @@ class History(NamedTuple):
 
     Attributes:
         rollups: reads them.
+        prompt_rollups: reads them for work that must not wait for the archive: it raises
+            HistoryUnavailable soon.
         tiers: their resolutions, finest first; several may have the same length.
         hours: those of up to an hour, which verdicts need.
     """
 
     rollups: RollupReader
+    prompt_rollups: RollupReader
     tiers: Sequence[Resolution]
     hours: Sequence[Resolution]
 
@@ -94,12 +98,12 @@ def build_archiver(
 def build_archive_plugin(
     settings: Settings,
     store: Store,
+    database: Database,
     hours: Resolution,
     clock: Callable[[], float],
     is_leader: Callable[[], bool],
 ) -> ArchivePlugin:
     """Build the background plugin."""
-    database = open_archive(settings)
     archiver = build_archiver(settings, store, database, hours, clock)
     plugin: Any = load_archive("plugin").ArchivePlugin(
         archiver, database, store, is_leader=is_leader, clock=clock
@@ -116,11 +120,18 @@ def build_archived_apps(settings: Settings) -> ArchivedApps | None:
     return apps
 
 
+def hours_kept_s(settings: Settings) -> int:
+    """How long hours are kept, in the store or its archive."""
+    if not settings.archive_url:
+        return settings.retention_1h_s
+    return settings.archive_retention_1h_s or _FOREVER_S
+
+
 def build_history(
     settings: Settings,
     store: Store,
     tiers: Sequence[Resolution],
-    archive: ArchivePlugin | None,
+    database: Database | None,
     clock: Callable[[], float],
 ) -> History:
     """Build the reader of the store and, if there is one, its archive.
@@ -129,22 +140,25 @@ def build_history(
         settings: of this process.
         store: holds the latest rollups.
         tiers: the stored resolutions, finest first.
-        archive: None if none is configured.
+        database: that of the archive; None if none is configured.
         clock: returns Unix time in seconds.
     """
-    if archive is None:
-        return History(store, tiers, tiers)
+    if database is None:
+        return History(store, store, tiers, tiers)
     module = load_archive("history_reader")
     hours = tiers[-1]
-    reader: RollupReader = module.HistoryReader(
+    new_reader = partial(
+        module.HistoryReader,
         store,
-        archive.reader,
         hours=hours,
         settled_after_s=settings.horizon_past_s + load_archive("archiver").FOLDED_AFTER_S,
         clock=clock,
     )
-    older_hours = hours._replace(retention_s=settings.archive_retention_1h_s or _FOREVER_S)
+    older_hours = hours._replace(retention_s=hours_kept_s(settings))
     days = Resolution(module.DAYS, DAY_S, settings.archive_retention_1d_s or _FOREVER_S)
     return History(
-        reader, ArchivedTiers(tiers, [older_hours, days]), ArchivedTiers(tiers, [older_hours])
+        new_reader(load_archive("archive_reader").ArchiveReader(database)),
+        new_reader(load_archive("prompt_reader").PromptReader(database)),
+        ArchivedTiers(tiers, [older_hours, days]),
+        ArchivedTiers(tiers, [older_hours]),
     )

@@ -18,6 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from app.access.app_removal import AppRemoval
 from app.access.read_tokens import ReadTokens
 from app.access.visible_store import restrict
+from app.alerting.admin import AlertAdmin
 from app.config import Settings, pages_url
 from app.dashboard.environments import Environments
 from app.ingest.marked_post import MarkedCommitter
@@ -32,9 +33,11 @@ from app.receivers.language_endpoint import LanguageEndpoint
 from app.receivers.request_body import BodyLimiter, BodyLimitMiddleware
 from app.receivers.syslog_listener import SyslogListener
 from app.receivers.tls import has_certificates, reload_certificates
+from app.service.archive_extra import hours_kept_s
 from app.service.wiring import (
     Service,
     build_app_removal,
+    build_earlier_hours,
     build_service,
     build_syslog_listener,
     running,
@@ -136,9 +139,10 @@ def build_app(
     verdicts = VerdictReader(visible_store, history.hours, settings.review_apps, settings.limits)
     removal = build_app_removal(settings, store, clock)
     mount_assets(app)
-    for router in _page_routers(service, settings, clock, pages, verdicts, removal):
+    admin = AlertAdmin(store, clock, hours_kept_s(settings))
+    for router in _page_routers(service, settings, clock, pages, verdicts, removal, admin):
         app.include_router(router)
-    for router in _api_routers(service, settings, clock, verdicts):
+    for router in _api_routers(service, settings, clock, verdicts, admin):
         app.include_router(router)
     install_error_pages(app, pages)
     health = _build_health(service, clock)
@@ -168,7 +172,11 @@ def build_app(
 
 
 def _api_routers(
-    service: Service, settings: Settings, clock: Callable[[], float], verdicts: VerdictReader
+    service: Service,
+    settings: Settings,
+    clock: Callable[[], float],
+    verdicts: VerdictReader,
+    admin: AlertAdmin,
 ) -> Iterator[APIRouter]:
     """The routes that read, and those of drains, tokens and alerts."""
     store, tiers = service.store, service.history.tiers
@@ -177,7 +185,7 @@ def _api_routers(
     yield QueriesApi(visible_store, tiers, settings.limits, acceptance, clock).router
     yield EventsApi(visible_store, committer, tiers, acceptance, clock).router
     yield DrainsAndTokensApi(store, service.drain_admin, clock).router
-    yield AlertsApi(visible_store, store, clock).router
+    yield AlertsApi(visible_store, admin, clock).router
     yield VerdictsApi(visible_store, verdicts, tiers, clock).router
     yield FeedApi(visible_store, tiers, clock, pages_url(settings)).router
     yield AutoscalingApi(visible_store, service.tiers[0], clock).router
@@ -205,6 +213,7 @@ def _page_routers(
     pages: Pages,
     verdicts: VerdictReader,
     removal: AppRemoval,
+    admin: AlertAdmin,
 ) -> Iterator[APIRouter]:
     """The pages, except those about signing in and the API."""
     store, history = service.store, service.history
@@ -212,8 +221,11 @@ def _page_routers(
     environments = Environments(settings.production_apps, settings.staging_apps)
     names = NamePatterns(settings.review_apps, environments)
     yield AppsPage(visible_store, tiers, pages, clock, verdicts, names).router
-    yield AlertsPage(visible_store, store, pages, clock).router
-    yield Dashboard(visible_store, tiers, pages, clock, verdicts, service.access).router
+    yield AlertsPage(visible_store, admin, pages, clock).router
+    earlier_hours = build_earlier_hours(settings, history)
+    yield Dashboard(
+        visible_store, tiers, pages, clock, verdicts, earlier_hours, service.access
+    ).router
     yield CustomSwitchPage(visible_store, store, service.access, pages).router
     yield RemovalPage(removal, pages).router
     yield AddApps(service.drain_admin, pages).router

@@ -22,6 +22,7 @@ from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import DrainRegistry
 from app.access.rejected_logins import RejectedLogins
 from app.alerting.alert_worker import AlertWorker
+from app.alerting.earlier_hours import EarlierHours
 from app.config import Settings, pages_url
 from app.folding.fold_worker import SWEEP_INTERVAL_S, FoldWorker, FoldWorkerStore
 from app.folding.memory_pressure import MemoryPressureGuard
@@ -46,6 +47,8 @@ from app.service.archive_extra import (
     build_archive_plugin,
     build_archived_apps,
     build_history,
+    hours_kept_s,
+    open_archive,
 )
 from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
@@ -140,16 +143,17 @@ def build_service(
     drain_admin = DrainAdmin(store, clock, settings.public_url, settings.secret_key)
     memory_guard = MemoryPressureGuard(store, tiers, clock)
     loop_detector = DrainLoopDetector(store, clock, settings.public_url)
-    alert_worker = _build_alert_worker(settings, store, tiers, clock, pipeline)
-    archive = None
-    if settings.archive_url:
+    archive = open_archive(settings) if settings.archive_url else None
+    history = build_history(settings, store, tiers, archive, clock)
+    alert_worker = _build_alert_worker(settings, store, tiers, history, clock, pipeline)
+    if archive is not None:
         is_leader = alert_worker.holds_lease
-        archive = build_archive_plugin(settings, store, tiers[-1], clock, is_leader)
-        plugins = [*plugins, archive]
+        plugin = build_archive_plugin(settings, store, archive, tiers[-1], clock, is_leader)
+        plugins = [*plugins, plugin]
     return Service(
         store=store,
         tiers=tiers,
-        history=build_history(settings, store, tiers, archive, clock),
+        history=history,
         acceptance=build_acceptance(settings),
         fold_worker=fold_worker,
         pipeline=pipeline,
@@ -180,12 +184,14 @@ def _build_alert_worker(
     settings: Settings,
     store: Store,
     tiers: Sequence[Resolution],
+    history: History,
     clock: Callable[[], float],
     pipeline: IngestPipeline,
 ) -> AlertWorker:
     return AlertWorker(
         store,
         tiers,
+        build_earlier_hours(settings, history),
         clock=clock,
         url=pages_url(settings),
         name=str(os.getpid()),
@@ -194,6 +200,11 @@ def _build_alert_worker(
         review_apps=settings.review_apps,
         limits=settings.limits,
     )
+
+
+def build_earlier_hours(settings: Settings, history: History) -> EarlierHours:
+    """Build the reader of the hours that alert rules compare with."""
+    return EarlierHours(history.prompt_rollups, hours_kept_s(settings))
 
 
 def build_tiers(settings: Settings) -> list[Resolution]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+from app.archive import interval_writer
 from app.archive.archiver import Archiver, Retention
 from app.archive.database import Database
+from app.archive.interval_rollups import PackedInterval
+from app.archive.progress import make_partitions
 from app.rollup.codec import pack
-from app.rollup.resolutions import DAY_S, HOUR_S, Resolution
+from app.rollup.resolutions import DAY_S, HOUR_S, Resolution, align
 from app.rollup.rollup import DEFAULT_LIMITS, Rollup
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.batches import Batch
@@ -34,6 +37,7 @@ from parsers.samples import (
 HOURS = Resolution("1h", HOUR_S, 5 * DAY_S)  # short, so that little is looked through
 TTL_MS = 120 * DAY_S * 1000
 HORIZON_S = DAY_S
+STORE_ID = "0" * 32
 
 
 def busy_rollup(start_s: int, seed: int, requests: int = 40) -> Rollup:
@@ -97,6 +101,19 @@ def archiver_of(
         limits=DEFAULT_LIMITS,
         clock=clock,
     )
+
+
+async def archive_hour(database: Database, app: str, start_s: int, rollup: Rollup) -> None:
+    """Write an hour and its day into the archive, as if the store had lost them since."""
+    packed = pack(rollup.copy())
+    hour = PackedInterval(app, start_s, rollup.messages, packed)
+    day_s = align(start_s, DAY_S)
+    async with database.transaction() as connection:
+        await make_partitions(connection, start_s, start_s)
+        await interval_writer.write_hours(connection, STORE_ID, [hour], start_s)
+        await interval_writer.write_days(
+            connection, STORE_ID, [(app, day_s)], start_s, DEFAULT_LIMITS
+        )
 
 
 async def archive_all(archiver: Archiver) -> None:

@@ -13,6 +13,7 @@ import msgspec
 
 from app.alerting.alert_worker import AlertWorker
 from app.alerting.channels.channel import Channel, pack_channel
+from app.alerting.earlier_hours import EarlierHours
 from app.alerting.rule import Rule, pack_rule
 from app.folding.fold_worker import FoldWorker
 from app.ingest.app_sightings import AppSightings
@@ -87,8 +88,16 @@ class Told(NamedTuple):
 class World:
     """Apps over a store, a webhook, and alerters."""
 
-    def __init__(self, store: Store, clock: Clock, hook: Webhook, directory: Path) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        hook: Webhook,
+        directory: Path,
+        earlier_hours: EarlierHours,
+    ) -> None:
         self.store = store
+        self.earlier_hours = earlier_hours
         self.clock = clock
         self.hook = hook
         self.spooling_since_s = 0
@@ -106,6 +115,7 @@ class World:
         return AlertWorker(
             self.store,
             TIERS,
+            self.earlier_hours,
             clock=self.clock,
             url=URL,
             name=name,
@@ -185,12 +195,17 @@ class World:
 
 @asynccontextmanager
 async def world(
-    store: Store | None = None, clock: Clock | None = None, **channel: Any
+    store: Store | None = None,
+    clock: Clock | None = None,
+    earlier_hours: EarlierHours | None = None,
+    **channel: Any,
 ) -> AsyncIterator[World]:
     """With one channel, of these fields."""
     clock = clock or Clock(START_S)
+    store = store or MemoryStore(clock)
+    earlier_hours = earlier_hours or EarlierHours(store, TIERS[-1].retention_s)
     async with webhook() as hook:
         with TemporaryDirectory(prefix="dynometer-") as directory:
-            made = World(store or MemoryStore(clock), clock, hook, Path(directory))
+            made = World(store, clock, hook, Path(directory), earlier_hours)
             await made.add_channel(**channel)
             yield made

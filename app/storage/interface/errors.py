@@ -23,6 +23,14 @@ class StoreUnavailable(StoreError):
     """
 
 
+class HistoryUnavailable(StoreUnavailable):
+    """Older rollups cannot be read now, because their archive does not answer."""
+
+    def __init__(self, reason: str, advice: str) -> None:
+        super().__init__(f"{reason} {advice}")
+        self.reason = reason
+
+
 def without_addresses(text: str) -> str:
     """A message of the store for people who must not learn where it is.
 

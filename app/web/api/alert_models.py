@@ -11,7 +11,7 @@ from app.alerting.admin import MUTE_S_MAX, NAME_LENGTH_MAX
 from app.alerting.channels.channel import URL_LENGTH_MAX
 from app.alerting.channels.email import RECIPIENTS_MAX
 from app.alerting.channels.kinds import KINDS, describe_options
-from app.alerting.rule import NAME, Kind, Rule
+from app.alerting.rule import NAME, Compare, Kind, Rule
 from app.alerting.state import HistoryEntry, Mute
 from app.alerting.status import AlertsOverview, ChannelState, Firing
 from app.alerting.wording import describe_alert
@@ -57,6 +57,9 @@ class AlertsBody(BaseModel):
         description="Minutes before this time are evaluated; null while no worker evaluates"
     )
     waiting: str = Field(description="Reason why evaluation does not go on; empty if it does")
+    unknown: str = Field(
+        description="Reason why rules that compare with an earlier time are unknown; empty if known"
+    )
     alerts: list[AlertInfo]
     mutes: list[MuteInfo]
 
@@ -95,7 +98,7 @@ class NewRule(BaseModel):
     below: bool | None = None
     limit: float | None = None
     limits: dict[str, float] | None = None
-    compare: Literal["", "week"] | None = None
+    compare: Compare | None = None
     floor: float | None = None
     count_min: int | None = None
     for_minutes: int | None = None
@@ -208,6 +211,7 @@ def alerts_body(overview: AlertsOverview, now_s: float) -> AlertsBody:
     return AlertsBody(
         evaluated_until=overview.evaluated_s or None,
         waiting=overview.delay_reason,
+        unknown=overview.unknown_reason,
         alerts=[
             _alert(firing, is_muted=config.is_muted(firing.app, now_s))
             for firing in overview.firing

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 
 from app.access.drain_registry import APP_NAME
 from app.alerting import status
-from app.alerting.admin import AlertAdmin, AlertAdminError, AlertAdminStore
+from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel, ChannelError
 from app.alerting.channels.kinds import masked_address
 from app.alerting.rule import NAME, SERVICE, RuleError
@@ -48,10 +48,10 @@ AppPath = Annotated[str, Path(pattern=f"^(?:{APP_NAME.pattern}|{SERVICE})$")]
 class AlertsApi:
     """The routes. `reader` is restricted to the apps that the current request may see."""
 
-    def __init__(self, reader: Reader, store: AlertAdminStore, clock: Callable[[], float]) -> None:
+    def __init__(self, reader: Reader, admin: AlertAdmin, clock: Callable[[], float]) -> None:
         self._reader = reader
         self._clock = clock
-        self._admin = AlertAdmin(store, clock)
+        self._admin = admin
         self.router = APIRouter(prefix="/api/v1/alerts")
         routes: tuple[tuple[str, str, Any, Any, int], ...] = (
             ("GET", "", self.alerts, AlertsBody, 200),

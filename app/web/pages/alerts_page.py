@@ -13,7 +13,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from app.alerting import status
-from app.alerting.admin import AlertAdmin, AlertAdminError, AlertAdminStore
+from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.dashboard.alerts_overview import describe_alerts
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.store import Reader
@@ -32,12 +32,12 @@ class AlertsPage:
     def __init__(
         self,
         reader: Reader,
-        store: AlertAdminStore,
+        admin: AlertAdmin,
         pages: Pages,
         clock: Callable[[], float],
     ) -> None:
         self._reader = reader
-        self._admin = AlertAdmin(store, clock)
+        self._admin = admin
         self._pages = pages
         self._clock = clock
         self.router = APIRouter()

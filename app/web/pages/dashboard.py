@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from app.access.access_copy import AccessCopy
 from app.access.drain_registry import valid_app
 from app.access.drain_status import drain_statuses, second_drains
+from app.alerting.earlier_hours import EarlierHours
 from app.dashboard.app_page import AppView, build_app_view, stored_baselines, stored_ranges
 from app.dashboard.app_switcher import list_other_apps
 from app.dashboard.timeline import group_events, list_events
@@ -39,10 +40,12 @@ class Dashboard:
         pages: Pages,
         clock: Callable[[], float],
         verdicts: VerdictReader,
+        earlier_hours: EarlierHours,
         access: AccessCopy,
     ) -> None:
         self._store = store
         self._verdicts = verdicts
+        self._earlier_hours = earlier_hours
         self._access = access
         self._resolutions = resolutions
         self._page = pages.page
@@ -108,6 +111,7 @@ class Dashboard:
         return await build_app_view(
             self._store,
             self._verdicts,
+            self._earlier_hours,
             sighting,
             self._resolutions,
             now_s,

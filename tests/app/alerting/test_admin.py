@@ -11,6 +11,7 @@ from app.alerting import admin as admin_module
 from app.alerting.admin import AlertAdmin, AlertAdminError
 from app.alerting.channels.channel import Channel
 from app.alerting.rule import RuleError
+from app.rollup.resolutions import DAY_S
 from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.memory import MemoryStore
 from tests.support.incident import START_S, World, error, quiet, world
@@ -18,7 +19,7 @@ from tests.support.service import Clock
 
 
 def admin(sim: World) -> AlertAdmin:
-    return AlertAdmin(sim.store, sim.clock)
+    return AlertAdmin(sim.store, sim.clock, 90 * DAY_S)
 
 
 def crashing(at_s: float) -> list[bytes]:
@@ -210,3 +211,14 @@ async def test_a_limit_for_a_built_in_name_makes_the_rule_that_had_one() -> None
 
         with pytest.raises(RuleError, match="findings=sloww: expected some of"):
             await admin(sim).put_rule("own", {"kind": "finding", "findings": ["sloww"]})
+
+
+async def test_a_rule_is_refused_if_what_it_compares_with_is_not_kept() -> None:
+    fields = {"metric": "requests", "stat": "sum", "compare": "year", "limit": 2}
+    async with world() as sim:
+        with pytest.raises(RuleError, match=r"hours of 364 days ago.*Set DYNOMETER_ARCHIVE_URL"):
+            await admin(sim).put_rule("much", fields)
+        await AlertAdmin(sim.store, sim.clock, 400 * DAY_S).put_rule("much", fields)
+        # The archive was removed since; the rule can still be turned off.
+        assert not (await admin(sim).put_rule("much", {"enabled": False})).enabled
+        await admin(sim).put_rule("much", {"enabled": True, "compare": "week"})

@@ -10,6 +10,7 @@ from app.alerting.config import read_config
 from app.alerting.notification import compose_test
 from app.alerting.outbox import GIVE_UP_S, enqueue
 from app.alerting.state import unpack_history_entry
+from app.rollup.resolutions import DAY_S
 from app.storage.interface.alerts import AlertChange, AlertTable
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.memory import MemoryStore
@@ -153,7 +154,7 @@ async def test_a_message_to_a_channel_added_a_moment_ago_is_delivered_at_once() 
     """The worker reads the configuration every few seconds, and knows only the first channel."""
     async with webhook() as new_hook, world() as sim:
         await sim.live(1, quiet)
-        admin = AlertAdmin(sim.store, sim.clock)
+        admin = AlertAdmin(sim.store, sim.clock, 90 * DAY_S)
         await sim.add_channel("new", url=new_hook.url)
         entry = await admin.test("new")
         await sim.alerters[0].deliver()
@@ -167,7 +168,7 @@ async def test_the_messages_of_a_removed_channel_are_dropped_without_a_record() 
     async with world() as sim:
         await sim.live(1, quiet)
         await sim.add_channel("gone")
-        admin = AlertAdmin(sim.store, sim.clock)
+        admin = AlertAdmin(sim.store, sim.clock, 90 * DAY_S)
         entry = await admin.test("gone")
         await admin.remove_channel("gone")
         await sim.alerters[0].deliver()

@@ -38,6 +38,8 @@ def test_every_built_in_rule_is_valid_and_explains_itself(rule: Rule) -> None:
         ({"filters": {"status": ["777"]}}, "status=777 can never match: expected 100 to 599"),
         ({"filters": {"outcome": ["fail"]}}, "expected failed, maintenance, ok"),
         ({"compare": "week", "below": True}, "compare=week"),
+        ({"compare": "year", "below": True}, "compare=year"),
+        ({"compare": "month"}, "compare"),
         ({"metric": "load_avg_1m", "stat": "max", "count_min": 5}, "count_min"),
         ({"limit": "much"}, "limit"),
         ({"nothing": 1}, "nothing: unknown field"),

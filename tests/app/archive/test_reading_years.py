@@ -8,15 +8,10 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
-from app.archive import interval_writer
 from app.archive.database import Database
-from app.archive.interval_rollups import PackedInterval
-from app.archive.progress import make_partitions
-from app.rollup.accelerated import pack
 from app.rollup.resolutions import DAY_S, HOUR_S, align
-from app.rollup.rollup import DEFAULT_LIMITS
 from app.storage.memory import MemoryStore
-from tests.support.archive import busy_rollup, see_apps
+from tests.support.archive import archive_hour, busy_rollup, see_apps
 from tests.support.lines import router
 from tests.support.postgres import PostgresServer
 from tests.support.service import NOW_S, Clock, client_of, post
@@ -24,7 +19,6 @@ from tests.support.service import NOW_S, Clock, client_of, post
 TODAY_S = align(int(NOW_S), DAY_S)
 DAYS_AGO = (100, 200, 450, 800)
 REQUESTS_A_DAY = 13  # of busy_rollup(requests=12), which adds a WebSocket
-STORE_ID = "0" * 32
 
 
 @pytest.fixture
@@ -34,14 +28,7 @@ async def client(archive_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     for days_ago in DAYS_AGO:
         start_s = TODAY_S - days_ago * DAY_S + 9 * HOUR_S
         rollup = busy_rollup(start_s, seed=days_ago, requests=REQUESTS_A_DAY - 1)
-        hour = PackedInterval("shop", start_s, rollup.messages, pack(rollup, DEFAULT_LIMITS))
-        day_s = start_s - 9 * HOUR_S
-        async with database.transaction() as connection:
-            await make_partitions(connection, start_s, start_s)
-            await interval_writer.write_hours(connection, STORE_ID, [hour], NOW_S)
-            await interval_writer.write_days(
-                connection, STORE_ID, [("shop", day_s)], NOW_S, DEFAULT_LIMITS
-            )
+        await archive_hour(database, "shop", start_s, rollup)
     await database.close()
     store = MemoryStore(Clock())
     await see_apps(store, ["shop"], NOW_S)
@@ -96,6 +83,37 @@ async def test_a_day_of_last_year_has_events_and_a_verdict(client: httpx2.AsyncC
     verdict = await client.get("/api/v1/apps/shop/verdict", params=period)
     assert verdict.status_code == 200
     assert verdict.json()["complete"]
+
+
+async def test_a_rule_may_compare_with_a_year_before_and_charts_show_its_limit(
+    archive_url: str, client: httpx2.AsyncClient, postgres: PostgresServer
+) -> None:
+    database = Database(archive_url)
+    for hours in (-1, 0):
+        start_s = align(int(NOW_S), HOUR_S) - 52 * 7 * DAY_S + hours * HOUR_S
+        rollup = busy_rollup(start_s, seed=1, requests=60 * 60 - 1)
+        await archive_hour(database, "shop", start_s, rollup)
+    await database.close()
+    rule = {"metric": "requests", "stat": "sum", "compare": "year", "limit": 3}
+    answer = await client.put("/api/v1/alerts/rules/much", json=rule)
+    assert answer.status_code == 200, answer.text
+    channel = {"kind": "slack", "name": "ops", "url": "https://hooks.example.com/x"}
+    await client.post("/api/v1/alerts/channels", json=channel)
+    assert await has_limit(client, 180)
+    postgres.stop()
+    try:
+        assert await has_limit(client, 180)  # read once an hour
+        await client.put("/api/v1/alerts/rules/much", json={"limit": 4})
+        assert not await has_limit(client, 240)
+    finally:
+        postgres.start()
+
+
+async def has_limit(client: httpx2.AsyncClient, limit: int) -> bool:
+    """Whether the page names this limit of the rule."""
+    page = await client.get("/apps/shop")
+    assert page.status_code == 200
+    return re.search(rf"alert above {limit}\b[^<]*\(much\)", page.text) is not None
 
 
 async def test_without_the_database_old_ranges_say_what_to_do(

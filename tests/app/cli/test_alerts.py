@@ -28,8 +28,9 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def alerts(data_dir: Path, *arguments: str) -> tuple[int, str, str]:
-    result = dynometer("alerts", *arguments, settings={"DYNOMETER_DATA_DIR": str(data_dir)})
+def alerts(data_dir: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    settings["DYNOMETER_DATA_DIR"] = str(data_dir)
+    result = dynometer("alerts", *arguments, settings=settings)
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
@@ -128,6 +129,17 @@ def test_an_invalid_rule_is_rejected_with_the_accepted_values(
 
     assert code == 2
     assert message in stderr
+
+
+def test_a_rule_about_the_year_before_requires_an_archive(data_dir: Path) -> None:
+    rule = ("much", "--metric", "requests", "--stat", "sum", "--limit", "2", "--compare", "year")
+    code, _, stderr = alerts(data_dir, "add", *rule)
+    assert code == 2
+    assert "kept for 90 days. Set DYNOMETER_ARCHIVE_URL" in stderr
+    url = {"DYNOMETER_ARCHIVE_URL": "postgresql://x@db/x"}
+    code, _, stderr = alerts(data_dir, "add", *rule, **url)
+    assert code == 0
+    assert "much: sum of requests above 2 × a year before, for 1 min." in stderr
 
 
 def test_an_unknown_app_is_not_muted(data_dir: Path) -> None:

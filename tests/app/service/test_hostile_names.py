@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from app.alerting.alert_worker import AlertWorker
+from app.alerting.earlier_hours import EarlierHours
 from app.dashboard.charts import current_questions
 from app.folding.fold_worker import FoldWorker
 from app.monitoring.exposition import render_apps
@@ -55,6 +56,7 @@ async def judge(store: MemoryStore, clock: Clock, directory: Path) -> None:
     worker = AlertWorker(
         store,
         TIERS,
+        EarlierHours(store, TIERS[-1].retention_s),
         clock=clock,
         url="",
         name="1",

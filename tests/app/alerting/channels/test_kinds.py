@@ -164,6 +164,7 @@ from app.alerting.channels.delivery import ChannelSender
 from app.alerting.config import read_config
 from app.alerting.notification import compose_test
 from app.cli.alert_channels import add_channel_arguments
+from app.rollup.resolutions import DAY_S
 from app.storage.memory import MemoryStore
 from app.web.api.alert_models import NewChannel
 from tests.support.receivers import webhook
@@ -178,7 +179,7 @@ async def main():
         words = ["add", "pager", hook.url, "--tone", "loud", "--name", "by-command"]
         arguments = parser.parse_args(words)
         with contextlib.redirect_stderr(io.StringIO()):
-            await arguments.action(AlertAdmin(store, clock), arguments)
+            await arguments.action(AlertAdmin(store, clock, 90 * DAY_S), arguments)
         body = {"name": "by-api", "kind": "pager", "url": hook.url, "options": {"tone": "low"}}
         answer = await client.post("/api/v1/alerts/channels", json=body)
         bad = await client.post(
