@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -12,8 +13,20 @@ from app.storage.interface.alerts import TABLES_OF_APPS, AlertTable
 from app.storage.interface.apps import SeenApp
 from app.storage.interface.elements import Slot
 from app.storage.interface.rollups import Contents, Part, RollupReader
-from app.storage.interface.store import Reader
+from app.storage.interface.store import Reader, StoreReader
 from app.support.globs import matches_glob
+
+
+class FormerAppReader(Protocol):
+    """Knows apps that the store has forgotten."""
+
+    async def find(self, app: str) -> SeenApp | None:
+        """An app; None if it is unknown."""
+        ...
+
+    async def latest(self) -> list[SeenApp]:
+        """The apps that were seen last."""
+        ...
 
 
 class VisibleStore:
@@ -22,13 +35,38 @@ class VisibleStore:
     All queries and pages read through it, so no route can forget to check permissions.
     """
 
-    def __init__(self, store: Reader, rollups: RollupReader | None = None) -> None:
+    def __init__(
+        self,
+        store: StoreReader,
+        rollups: RollupReader | None = None,
+        archive: FormerAppReader | None = None,
+    ) -> None:
         self._store = store
         self._rollups = rollups or store
+        self._archive = archive
 
     async def seen_apps(self) -> list[SeenApp]:
         allows = current_permissions.get().allows
         return [sighting for sighting in await self._store.seen_apps() if allows(sighting.app)]
+
+    async def find_app(self, app: str) -> SeenApp | None:
+        for sighting in await self.seen_apps():
+            if sighting.app == app:
+                return sighting
+        if self._archive is None or not current_permissions.get().allows(app):
+            return None
+        return await self._archive.find(app)
+
+    async def former_apps(self) -> list[SeenApp]:
+        if self._archive is None:
+            return []
+        allows = current_permissions.get().allows
+        present = {sighting.app for sighting in await self._store.seen_apps()}
+        return [
+            former_app
+            for former_app in await self._archive.latest()
+            if former_app.app not in present and allows(former_app.app)
+        ]
 
     async def drains(self) -> dict[str, str]:
         allows = current_permissions.get().allows
@@ -130,9 +168,14 @@ def _visible_rule(record: bytes, apps: Sequence[str]) -> bytes:
     return msgspec.json.encode({**msgspec.json.decode(record), "apps": names})
 
 
-def restrict(store: Reader, rollups: RollupReader | None = None) -> Reader:
+def restrict(
+    store: StoreReader, rollups: RollupReader | None = None, archive: FormerAppReader | None = None
+) -> Reader:
     """A view of the store that shows only what the current request may see.
 
-    `rollups`: another reader of the same rollups, such as one that knows years of them.
+    Args:
+        store: holds the apps.
+        rollups: another reader of the same rollups, such as one that knows years of them.
+        archive: knows apps that the store has forgotten; None for none.
     """
-    return VisibleStore(store, rollups)
+    return VisibleStore(store, rollups, archive)

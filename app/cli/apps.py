@@ -10,19 +10,22 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from app.access.app_removal import AppRemoval
 from app.cli.arguments import app_name
 from app.cli.open_store import open_store
 from app.cli.output import format_minute, print_err, print_table
 from app.config import Settings
+from app.service.archive_extra import open_archived_apps
 from app.service.wiring import build_app_removal
-from app.storage.interface.apps import SeenApp
+from app.storage.interface.apps import Origin, SeenApp
+from app.storage.interface.errors import HistoryUnavailable
 from app.storage.interface.store import Store
 from app.support.about import command
 from app.traffic.sent_lines import forget_sent_lines
 
+_ARCHIVE = Origin("archive", notifies=False)
 Action = Callable[[Store, argparse.Namespace, Settings], Awaitable[int]]
 
 
@@ -58,6 +61,7 @@ async def _run_action(arguments: argparse.Namespace, settings: Settings) -> int:
 
 async def _list(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
     apps = await store.seen_apps()
+    apps += await _find_former_apps({seen_app.app for seen_app in apps}, settings)
     if arguments.json:
         print(json.dumps([_public_fields(app) for app in apps], indent=2))
     elif not apps:
@@ -79,6 +83,19 @@ async def _list(store: Store, arguments: argparse.Namespace, settings: Settings)
     return 0
 
 
+async def _find_former_apps(present_apps: Collection[str], settings: Settings) -> list[SeenApp]:
+    """The apps that only the archive knows."""
+    async with open_archived_apps(settings) as archive:
+        if archive is None:
+            return []
+        try:
+            archived_apps = await archive.latest()
+        except HistoryUnavailable as error:
+            print_err(str(error))
+            return []
+    return [app._replace(origin=_ARCHIVE) for app in archived_apps if app.app not in present_apps]
+
+
 def _public_fields(seen_app: SeenApp) -> dict[str, object]:
     return {
         "app": seen_app.app,
@@ -90,8 +107,15 @@ def _public_fields(seen_app: SeenApp) -> dict[str, object]:
 
 
 async def _remove(store: Store, arguments: argparse.Namespace, settings: Settings) -> int:
+    async with open_archived_apps(settings) as archive:
+        removal = build_app_removal(settings, store, time.time, archive)
+        return await _remove_apps(removal, arguments, settings)
+
+
+async def _remove_apps(
+    removal: AppRemoval, arguments: argparse.Namespace, settings: Settings
+) -> int:
     apps = list(dict.fromkeys(arguments.apps))
-    removal = build_app_removal(settings, store, time.time)
     if unknown := await removal.unknown_apps(apps):
         print_err(
             f"{', '.join(unknown)}: no such app. Nothing was changed. "

@@ -46,7 +46,7 @@ from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.identity import IdentifiedStore
 from app.storage.interface.server import ServerStatus
 from app.storage.interface.status import StatusReader
-from app.storage.interface.store import Reader
+from app.storage.interface.store import StoreReader
 from app.support.about import command
 from app.support.compiled import COMPILED, FORM, PURE
 from app.support.disk import why_ephemeral
@@ -403,7 +403,7 @@ async def _self_test(store: SelfTestStore, now_s: float) -> AsyncIterator[CheckR
         yield CheckResult(True, "batch", f"{LINES} marked lines sent through, each counted once")
 
 
-async def _apps(store: Reader, now_s: float) -> AsyncIterator[CheckResult]:
+async def _apps(store: StoreReader, now_s: float) -> AsyncIterator[CheckResult]:
     seen_apps = await store.seen_apps()
     silent_apps = (await store.drains()).keys() - {sighting.app for sighting in seen_apps}
     for app in sorted(silent_apps):
@@ -459,7 +459,7 @@ def describe_missing_lines(sighting: SeenApp, verdict: Verdict, now_s: float) ->
     return ""
 
 
-async def _drains(store: Reader, now_s: float) -> AsyncIterator[CheckResult]:
+async def _drains(store: StoreReader, now_s: float) -> AsyncIterator[CheckResult]:
     statuses = await drain_statuses(store)
     for drain in second_drains(statuses, now_s):
         yield CheckResult(False, "drains", drain.second_drain_notice, drain.app)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib import import_module
 from types import ModuleType
@@ -30,12 +31,14 @@ class History(NamedTuple):
         rollups: reads them.
         prompt_rollups: reads them for work that must not wait for the archive: it raises
             HistoryUnavailable soon.
+        archive: the apps in it; None if none is configured.
         tiers: their resolutions, finest first; several may have the same length.
         hours: those of up to an hour, which verdicts need.
     """
 
     rollups: RollupReader
     prompt_rollups: RollupReader
+    archive: ArchivedApps | None
     tiers: Sequence[Resolution]
     hours: Sequence[Resolution]
 
@@ -112,12 +115,21 @@ def build_archive_plugin(
     return archive_plugin
 
 
-def build_archived_apps(settings: Settings) -> ArchivedApps | None:
-    """Build the removal of apps from the archive; None if none is configured."""
+@asynccontextmanager
+async def open_archived_apps(settings: Settings) -> AsyncIterator[ArchivedApps | None]:
+    """The apps in the archive; None if none is configured.
+
+    Raises:
+        ConfigError, ArchiveError: as open_archive.
+    """
     if not settings.archive_url:
-        return None
-    apps: ArchivedApps = load_archive("archived_apps").ArchivedApps(open_archive(settings))
-    return apps
+        yield None
+        return
+    database = open_archive(settings)
+    try:
+        yield load_archive("archived_apps").ArchivedApps(database)
+    finally:
+        await database.close()
 
 
 def hours_kept_s(settings: Settings) -> int:
@@ -144,7 +156,7 @@ def build_history(
         clock: returns Unix time in seconds.
     """
     if database is None:
-        return History(store, store, tiers, tiers)
+        return History(store, store, None, tiers, tiers)
     module = load_archive("history_reader")
     hours = tiers[-1]
     new_reader = partial(
@@ -159,6 +171,7 @@ def build_history(
     return History(
         new_reader(load_archive("archive_reader").ArchiveReader(database)),
         new_reader(load_archive("prompt_reader").PromptReader(database)),
+        load_archive("archived_apps").ArchivedApps(database),
         ArchivedTiers(tiers, [older_hours, days]),
         ArchivedTiers(tiers, [older_hours]),
     )

@@ -133,11 +133,11 @@ def build_app(
         body_bytes_max=settings.body_bytes_max,
     )
     app = _build_fastapi(service, settings)
-    visible_store = restrict(store, history.rollups)
+    visible_store = restrict(store, history.rollups, history.archive)
     notices = _build_notices(service, settings)
     pages = Pages(notices, clock, local_mode=settings.local_mode, public_url=settings.public_url)
     verdicts = VerdictReader(visible_store, history.hours, settings.review_apps, settings.limits)
-    removal = build_app_removal(settings, store, clock)
+    removal = build_app_removal(settings, store, clock, history.archive)
     mount_assets(app)
     admin = AlertAdmin(store, clock, hours_kept_s(settings))
     for router in _page_routers(service, settings, clock, pages, verdicts, removal, admin):
@@ -179,8 +179,8 @@ def _api_routers(
     admin: AlertAdmin,
 ) -> Iterator[APIRouter]:
     """The routes that read, and those of drains, tokens and alerts."""
-    store, tiers = service.store, service.history.tiers
-    visible_store = restrict(store, service.history.rollups)
+    store, history, tiers = service.store, service.history, service.history.tiers
+    visible_store = restrict(store, history.rollups, history.archive)
     acceptance, committer = service.acceptance, service.pipeline.committer
     yield QueriesApi(visible_store, tiers, settings.limits, acceptance, clock).router
     yield EventsApi(visible_store, committer, tiers, acceptance, clock).router
@@ -217,7 +217,7 @@ def _page_routers(
 ) -> Iterator[APIRouter]:
     """The pages, except those about signing in and the API."""
     store, history = service.store, service.history
-    visible_store, tiers = restrict(store, history.rollups), history.tiers
+    visible_store, tiers = restrict(store, history.rollups, history.archive), history.tiers
     environments = Environments(settings.production_apps, settings.staging_apps)
     names = NamePatterns(settings.review_apps, environments)
     yield AppsPage(visible_store, tiers, pages, clock, verdicts, names).router

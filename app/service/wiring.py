@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from prometheus_client.registry import Collector
 
 from app.access.access_copy import AccessCopy
-from app.access.app_removal import AppRemoval, AppRemovalStore
+from app.access.app_removal import AppArchive, AppRemoval, AppRemovalStore
 from app.access.drain_admin import DrainAdmin
 from app.access.drain_registry import DrainRegistry
 from app.access.rejected_logins import RejectedLogins
@@ -45,7 +45,6 @@ from app.rollup.resolutions import Resolution, resolutions
 from app.service.archive_extra import (
     History,
     build_archive_plugin,
-    build_archived_apps,
     build_history,
     hours_kept_s,
     open_archive,
@@ -250,13 +249,17 @@ def build_fold_worker(
 
 
 def build_app_removal(
-    settings: Settings, store: AppRemovalStore, clock: Callable[[], float]
+    settings: Settings,
+    store: AppRemovalStore,
+    clock: Callable[[], float],
+    archive: AppArchive | None,
 ) -> AppRemoval:
-    """Build the removal of apps, which is remembered for as long as batches may wait on a disk."""
+    """Build the removal of apps, which is remembered for as long as batches may wait on a disk.
+
+    `archive`: from which apps are removed, too; None if none is configured.
+    """
     memory_s = settings.spool_age_max_s + ID_MARGIN_S
-    return AppRemoval(
-        store, build_tiers(settings), clock, memory_s, archive=build_archived_apps(settings)
-    )
+    return AppRemoval(store, build_tiers(settings), clock, memory_s, archive=archive)
 
 
 def inbox_ttl_s(settings: Settings) -> int:

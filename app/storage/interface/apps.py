@@ -61,6 +61,22 @@ class AppReader(Protocol):
         ...
 
 
+class AppFinder(Protocol):
+    """Finds apps that send no more, and that only an archive knows."""
+
+    async def find_app(self, app: str) -> SeenApp | None:
+        """An app that has data, in the store or in its archive; None if there is none."""
+        ...
+
+    async def former_apps(self) -> list[SeenApp]:
+        """The apps that only the archive knows, the latest first.
+
+        Raises:
+            HistoryUnavailable: the archive does not answer.
+        """
+        ...
+
+
 class AppRegistry(AppReader, Protocol):
     """Maintains the list of apps."""
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from app.storage.interface.access import AccessStore, DrainReader
 from app.storage.interface.alerts import AlertReader, AlertStore
-from app.storage.interface.apps import AppReader, AppRegistry, AppRemover
+from app.storage.interface.apps import AppFinder, AppReader, AppRegistry, AppRemover
 from app.storage.interface.batches import BatchStore
 from app.storage.interface.folding import BacklogReader, ChangedHours, FoldStore, SlotRemover
 from app.storage.interface.identity import IdentifiedStore
@@ -15,7 +15,11 @@ from app.storage.interface.server import ServerStatus
 from app.storage.interface.status import StatusReader, StatusStore
 
 
-class Reader(RollupReader, AppReader, DrainReader, StatusReader, AlertReader, Protocol):
+class StoreReader(RollupReader, AppReader, DrainReader, StatusReader, AlertReader, Protocol):
+    """The roles of a store that pages and queries need."""
+
+
+class Reader(StoreReader, AppFinder, Protocol):
     """What a page or a query may read; restricted to the visible apps by app.access."""
 
 

@@ -10,7 +10,6 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.access.drain_registry import valid_app
-from app.access.drain_status import DrainStatusReader
 from app.ingest.aggregator import REPLAY_PAST_S, AcceptanceWindow
 from app.query import engine, history
 from app.query.ledger import Ledger, build_ledger
@@ -25,6 +24,7 @@ from app.rollup.rollup import CardinalityLimits
 from app.rollup.schema import METRICS, OTHER, SECTION
 from app.rollup.statuses import OUTCOMES
 from app.storage.interface.apps import SeenApp
+from app.storage.interface.errors import HistoryUnavailable
 from app.storage.interface.store import Reader
 from app.web.api.caching import cacheable
 from app.web.api.encoding import rows_csv, rows_json, series_json
@@ -416,19 +416,24 @@ def _is_combined(label: str, value: str) -> bool:
     return value == OTHER or (label == "dyno" and value.endswith(f".{OTHER}"))
 
 
-async def require_app(store: DrainStatusReader, app: str) -> SeenApp:
+async def require_app(store: Reader, app: str) -> SeenApp:
     """An app that has data or a drain, and that the current request may see.
 
     Without data, all its times are 0.
 
     Raises:
         Problem: 404 otherwise.
+        StoreUnavailable: also if only the archive may know it, and does not answer.
     """
     if valid_app(app):
-        for sighting in await store.seen_apps():
-            if sighting.app == app:
-                return sighting
-        if app in await store.drains():
+        has_drain = app in await store.drains()
+        try:
+            if seen_app := await store.find_app(app):
+                return seen_app
+        except HistoryUnavailable:
+            if not has_drain:
+                raise
+        if has_drain:
             return SeenApp(app, 0, 0, 0)
     raise Problem(
         404,

@@ -23,7 +23,8 @@ from app.dashboard.apps_overview import (
 from app.dashboard.environments import Environments
 from app.receivers.syslog_listener import NOT_LINKED
 from app.rollup.resolutions import Resolution
-from app.storage.interface.errors import StoreUnavailable
+from app.storage.interface.apps import SeenApp
+from app.storage.interface.errors import HistoryUnavailable, StoreUnavailable
 from app.storage.interface.store import Reader
 from app.support.globs import matches_glob
 from app.verdicts.verdict_reader import VerdictReader
@@ -73,6 +74,7 @@ class AppsPage:
             drains = await drain_statuses(self._store, reachable)
             rejected_logins = await recent_rejected_logins(self._store)
             alerts = await status.read_overview(self._store)
+            former_apps = await self._find_former_apps(pattern)
         except StoreUnavailable as error:
             return self._page(request, "store_unavailable.html", status=503, reason=str(error))
         fleet = describe_fleet(overviews, now_s)
@@ -82,9 +84,10 @@ class AppsPage:
         environments = self._names.environments
         groups = group_apps(overviews, environments, now_s)
         waiting = _find_waiting(drains)
+        has_apps = sightings or waiting or former_apps
         return self._page(
             request,
-            "apps.html" if sightings or waiting or pattern else "getting_started.html",
+            "apps.html" if has_apps or pattern else "getting_started.html",
             groups=groups,
             state_counts=count_states(groups),
             review_groups=group_apps(review_apps, environments, now_s),
@@ -94,6 +97,7 @@ class AppsPage:
             apps_shown=len(overviews),
             apps_total=len(sightings),
             waiting=waiting,
+            former_apps=former_apps,
             unreachable=[name for name in names if name not in reachable],
             pattern=pattern,
             second_drains=second_drains(drains, now_s),
@@ -106,6 +110,15 @@ class AppsPage:
                 channel for channel in alerts.channels if channel.health.failing_since_s
             ],
         )
+
+    async def _find_former_apps(self, pattern: str) -> list[SeenApp]:
+        """The apps that only the archive knows; none while it does not answer."""
+        try:
+            former_apps = await self._store.former_apps()
+        except HistoryUnavailable:
+            return []
+        names = set(find_apps([former_app.app for former_app in former_apps], pattern))
+        return [former_app for former_app in former_apps if former_app.app in names]
 
 
 def _describe_alerts(entries: Sequence[Firing], now_s: float) -> dict[str, list[FiringAlert]]:

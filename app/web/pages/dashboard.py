@@ -60,7 +60,7 @@ class Dashboard:
         problem = ""
         try:
             sightings = await self._store.seen_apps()
-            sighting = next((entry for entry in sightings if entry.app == app), None)
+            sighting = await self._store.find_app(app) if valid_app(app) else None
             if sighting is None:
                 name = app if valid_app(app) else ""  # the page shows it in a shell command
                 return self._page(request, "unknown_app.html", status=404, app=name)

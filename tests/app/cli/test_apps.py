@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from app.archive.database import Database
+from app.rollup.resolutions import HOUR_S
 from app.storage import embedded
 from app.storage.connect import connect
 from app.storage.interface.apps import REPLAY, Origin, SeenApp
 from app.traffic.sent_lines import SentLines, sent_lines_path
+from tests.support.archive import archive_hour, busy_rollup
 from tests.support.batches import append, batch
 from tests.support.logtext import dynometer
 
@@ -41,13 +44,38 @@ async def fill(url: str) -> None:
     await store.close()
 
 
-def apps(data_dir: Path, *arguments: str) -> tuple[int, str, str]:
-    result = dynometer("apps", *arguments, settings={"DYNOMETER_DATA_DIR": str(data_dir)})
+def apps(data_dir: Path, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    settings["DYNOMETER_DATA_DIR"] = str(data_dir)
+    result = dynometer("apps", *arguments, settings=settings)
     return result.returncode, result.stdout.decode(), result.stderr.decode()
 
 
 def names(data_dir: Path) -> list[str]:
     return [app["app"] for app in json.loads(apps(data_dir, "list", "--json")[1])]
+
+
+def test_apps_that_only_the_archive_knows_are_listed(data_dir: Path, archive_url: str) -> None:
+    asyncio.run(archive_two_apps(archive_url))
+    url = {"DYNOMETER_ARCHIVE_URL": archive_url}
+    listed = json.loads(apps(data_dir, "list", "--json", **url)[1])
+    assert [(app["app"], app["origin"]) for app in listed] == [
+        ("old", "replay"),
+        ("shop", "drain"),
+        ("former", "archive"),
+    ]
+    code, stdout, stderr = apps(
+        data_dir, "list", DYNOMETER_ARCHIVE_URL="postgresql://x@/x?host=/nowhere"
+    )
+    assert code == 0
+    assert "shop" in stdout
+    assert "The archive does not answer." in stderr
+
+
+async def archive_two_apps(url: str) -> None:
+    database = Database(url)
+    for app in ("shop", "former"):
+        await archive_hour(database, app, HOUR_S, busy_rollup(HOUR_S, seed=1))
+    await database.close()
 
 
 def test_a_list_tells_where_the_lines_of_an_app_come_from(data_dir: Path) -> None:
