@@ -426,14 +426,13 @@ async def require_app(store: Reader, app: str) -> SeenApp:
         StoreUnavailable: also if only the archive may know it, and does not answer.
     """
     if valid_app(app):
-        has_drain = app in await store.drains()
         try:
             if seen_app := await store.find_app(app):
                 return seen_app
         except HistoryUnavailable:
-            if not has_drain:
+            if app not in await store.drains():
                 raise
-        if has_drain:
+        if app in await store.drains():
             return SeenApp(app, 0, 0, 0)
     raise Problem(
         404,

@@ -60,7 +60,9 @@ class Dashboard:
         problem = ""
         try:
             sightings = await self._store.seen_apps()
-            sighting = await self._store.find_app(app) if valid_app(app) else None
+            sighting = next((entry for entry in sightings if entry.app == app), None)
+            if sighting is None and valid_app(app):
+                sighting = await self._store.find_app(app)
             if sighting is None:
                 name = app if valid_app(app) else ""  # the page shows it in a shell command
                 return self._page(request, "unknown_app.html", status=404, app=name)
