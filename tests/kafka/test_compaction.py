@@ -61,7 +61,7 @@ def test_the_age_stays_low_while_the_cleaner_works_and_tells_when_it_stopped(
     alter_brokers(cluster, kafka, {"log.cleaner.io.max.bytes.per.second": "1.0"})
     wait_until(lambda: age_s(world) > LIMIT_S, WITHIN_S)
     assert "The log cleaner of the Kafka brokers has stopped" in cleaner_finding(kafka)
-    assert "The log cleaner of the Kafka brokers has stopped" in world.page()
+    wait_until(lambda: "The log cleaner of the Kafka brokers has stopped" in world.page(), WITHIN_S)
 
     alter_brokers(cluster, kafka, {"log.cleaner.io.max.bytes.per.second": "1e9"})
     cluster.restart_all()  # as the sentence says
@@ -100,6 +100,17 @@ def writer_of(kafka: KafkaSettings) -> Callable[[bytes], None]:
 
 
 def cleaner_finding(kafka: KafkaSettings) -> str:
-    """The doctor's sentence about the cleaner; "" if the brokers do not answer."""
-    findings = list(checks.findings(settings_of(kafka)))
-    return next((text for _, text in findings if "cleaner" in text or "compacted" in text), "")
+    """The doctor's sentence about the cleaner, once the brokers have answered all its questions.
+
+    New brokers make their topic of offsets when the first group asks for it. That can take longer
+    than the doctor waits.
+    """
+    texts: list[str] = []
+
+    def has_text() -> bool:
+        findings = list(checks.findings(settings_of(kafka)))
+        texts[:] = [text for _, text in findings if "cleaner" in text or "compacted" in text]
+        return bool(texts)
+
+    wait_until(has_text, WITHIN_S)
+    return texts[0]
