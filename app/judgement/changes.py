@@ -122,7 +122,7 @@ def _likelihood_ratio(at_s: float, first_s: float, last_s: float) -> float:
 def _actions(events: Sequence[EventKey], dynos: Collection[str]) -> list[_Action]:
     """The changes among the events: those of one action together, and no failed release.
 
-    `dynos`: whose restarts count even if Heroku restarts them as it does every day.
+    `dynos`: their restarts count even if they are the daily ones of Heroku.
     """
     changes = [event for event in events if _is_change(event, events, dynos)]
     failed_ms = [

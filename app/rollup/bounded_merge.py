@@ -26,7 +26,7 @@ BYTES_PER_STEP = 32 * 1024  # of packed rollups, in a step: some milliseconds if
 class BoundedMerge:
     """The merge of the rollups added so far. It has at most twice as many entries as allowed.
 
-    What adds a rollup returns whether limits were applied, which takes milliseconds.
+    The methods that add a rollup return whether limits were applied, which takes milliseconds.
     """
 
     def __init__(self, limits: CardinalityLimits) -> None:
