@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,6 +20,7 @@ from app.ingest.received_batch import OnStored, ReceivedBatch, unpack_received
 from app.kafka.client_settings import KafkaSettings
 from app.kafka.offset_writer import OffsetBatchWriter
 from app.kafka.producer import RecordProducer, TopicRecord
+from app.kafka.rewritten_log import first_after_epoch
 from app.kafka.secrets_topic import error_text
 from app.kafka.topics import TopicAdmin
 from app.rollup.codec import NewerVersion, PackError
@@ -35,6 +36,13 @@ APPEND_TIMEOUT_S = 10.0
 RETRY_S = 0.2
 WATERMARKS_TIMEOUT_S = 2.0
 _T = TypeVar("_T")
+
+
+class _Position(NamedTuple):
+    """Where a partition continues. `epoch`: of the leader that wrote the record before."""
+
+    offset: int
+    epoch: int | None
 
 
 class BatchConsumer:
@@ -67,7 +75,7 @@ class BatchConsumer:
         # Partitions that wait for a newer Dynometer, with the reason.
         self._blocked_partitions: dict[int, str] = {}
         self._own_partitions: set[int] = set()
-        self._next_offsets: dict[int, int] = {}  # the offset after the last record, by partition
+        self._positions: dict[int, _Position] = {}  # after the last record, by partition
         self.records_read = 0
         self.records_unreadable = 0
         self.records_lost = 0
@@ -107,16 +115,19 @@ class BatchConsumer:
 
     async def _process(self, messages: Sequence[Message]) -> None:
         records: list[tuple[LogOffset, ReceivedBatch]] = []
-        next_offsets: dict[int, int] = {}
+        positions: dict[int, _Position] = {}
+        rewound_partitions: set[int] = set()
         for message in messages:
             if (error := message.error()) is not None:
                 if error.code() != KafkaError._PARTITION_EOF:
                     self._record_error(f"cannot read batches from Kafka ({error.str()})")
                 continue
             partition, offset = _position(message)
-            if partition in self._blocked_partitions:
+            if partition in self._blocked_partitions or partition in rewound_partitions:
                 continue
-            await self._follow(partition, offset)
+            if not await self._follow(message):
+                rewound_partitions.add(partition)
+                continue
             try:
                 batch = unpack_received(message.value() or b"", self._limits)
             except NewerVersion as newer:
@@ -126,39 +137,76 @@ class BatchConsumer:
                 await self._set_unreadable_aside(message, damage)
             else:
                 records.append((self._log_offset(message), batch))
-            next_offsets[partition] = offset + 1
+            positions[partition] = self._positions[partition]
         await self._store(records)
         self.records_read += len(records)
-        if next_offsets:
-            await self._in_thread(lambda: self._commit(next_offsets))
+        if positions:
+            await self._in_thread(lambda: self._commit(positions))
 
     def _log_offset(self, message: Message) -> LogOffset:
         partition, offset = _position(message)
         source = f"{self._topic_id or self._kafka.topic}:{partition}"
         return LogOffset(source, offset, message.leader_epoch())
 
-    async def _follow(self, partition: int, offset: int) -> None:
+    async def _follow(self, message: Message) -> bool:
         """Notice records that are missing before this one, and a topic that was created again.
 
         A log continues at an earlier offset if its leader lost records, or if it is another topic.
+
+        Returns:
+            False if records before this one were written anew: it reads on from the first of them.
         """
-        next_offset = self._next_offsets.get(partition)
-        if next_offset is None or offset < next_offset:
+        partition, offset = _position(message)
+        epoch = message.leader_epoch()
+        last = self._positions.get(partition)
+        if last is None or offset < last.offset:
             await self._find_topic_id()
-        if next_offset is None:
-            next_offset = await self._in_thread(lambda: self._committed_offset(partition))
-        if next_offset is not None and offset > next_offset:
-            self.records_lost += offset - next_offset
-            log.error(
-                "%d records of %s were deleted before they were read (partition %d, offsets %d to "
-                "%d). Raise the topic's retention.ms, or start more readers.",
-                offset - next_offset,
-                self._kafka.topic,
-                partition,
-                next_offset,
-                offset - 1,
-            )
-        self._next_offsets[partition] = offset + 1
+        if last is None:
+            last = await self._in_thread(lambda: self._committed_position(partition))
+        if last is not None and offset >= last.offset:
+            if epoch is not None and last.epoch is not None and epoch > last.epoch:
+                first = await self._find_first(partition, last.epoch, offset)
+                if first < last.offset:
+                    await self._rewind(partition, first, last)
+                    return False
+            self._count_lost(partition, last.offset, offset)
+        self._positions[partition] = _Position(offset + 1, epoch)
+        return True
+
+    async def _find_first(self, partition: int, epoch: int, offset: int) -> int:
+        """The first record written after an epoch. Retries until the brokers tell."""
+        while True:
+            try:
+                return await asyncio.to_thread(
+                    first_after_epoch, self._kafka, partition, epoch, offset
+                )
+            except KafkaException as error:
+                self._record_error(
+                    f"cannot read what a new leader of partition {partition} wrote "
+                    f"({error_text(error)})"
+                )
+                await self._wait_in_group()
+
+    async def _rewind(self, partition: int, first: int, last: _Position) -> None:
+        log.warning(
+            "A new leader of %s, partition %d, lacks records that were read, and wrote others at "
+            "offsets %d to %d. Reading on from %d; nothing counts twice.",
+            *(self._kafka.topic, partition, first, last.offset - 1, first),
+        )
+        self._positions[partition] = last._replace(offset=first)
+        position = TopicPartition(self._kafka.topic, partition, first)
+        with suppress(KafkaException):  # it was revoked; its next consumer finds the same
+            await self._in_thread(lambda: self._consumer.seek(position))
+
+    def _count_lost(self, partition: int, expected: int, offset: int) -> None:
+        if offset == expected:
+            return
+        self.records_lost += offset - expected
+        log.error(
+            "%d records of %s were deleted before they were read (partition %d, offsets %d to "
+            "%d). Raise the topic's retention.ms, or start more readers.",
+            *(offset - expected, self._kafka.topic, partition, expected, offset - 1),
+        )
 
     async def _find_topic_id(self) -> None:
         """Find out which topic it reads. Without knowing, a record might count twice."""
@@ -172,14 +220,16 @@ class BatchConsumer:
                 self._topic_id = topic_id
                 return
 
-    def _committed_offset(self, partition: int) -> int | None:
-        """The offset at which the group continues with a partition; None if it does not know."""
+    def _committed_position(self, partition: int) -> _Position | None:
+        """Where the group continues with a partition; None if it does not know."""
         position = TopicPartition(self._kafka.topic, partition)
         try:
             (committed,) = self._consumer.committed([position], WATERMARKS_TIMEOUT_S)
         except KafkaException:  # no answer: then records that are missing here stay unnoticed
             return None
-        return int(committed.offset) if committed.offset >= 0 else None
+        if committed.offset < 0:
+            return None
+        return _Position(int(committed.offset), committed.leader_epoch)
 
     async def _store(self, records: Sequence[tuple[LogOffset, ReceivedBatch]]) -> None:
         """Retry until the store has all records, except those of revoked partitions."""
@@ -250,10 +300,12 @@ class BatchConsumer:
             if error is not None:
                 log.error("the record was not copied (%s) and remains only there", error.str())
 
-    def _commit(self, next_offsets: dict[int, int]) -> None:
+    def _commit(self, positions: dict[int, _Position]) -> None:
         offsets = [
-            TopicPartition(self._kafka.topic, partition, offset)
-            for partition, offset in next_offsets.items()
+            TopicPartition(
+                *(self._kafka.topic, partition, offset), leader_epoch=-1 if epoch is None else epoch
+            )
+            for partition, (offset, epoch) in positions.items()
             if partition in self._own_partitions
         ]
         if offsets:
@@ -280,7 +332,7 @@ class BatchConsumer:
         self._own_partitions -= revoked_partitions
         for partition in revoked_partitions:
             self._blocked_partitions.pop(partition, None)
-            self._next_offsets.pop(partition, None)
+            self._positions.pop(partition, None)
 
     def _is_assigned(self, offset: LogOffset) -> bool:
         return int(offset.source.rpartition(":")[2]) in self._own_partitions

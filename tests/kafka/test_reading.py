@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -129,8 +130,9 @@ def low_offset(kafka: KafkaSettings) -> int:
     return low
 
 
+@pytest.mark.parametrize("is_running", [True, False], ids=["running", "stopped"])
 async def test_offsets_given_away_again_after_an_unclean_election_count_as_new_records(
-    cluster: ApacheKafka,
+    cluster: ApacheKafka, *, is_running: bool
 ) -> None:
     """A leader that missed records takes over. The records that it lost were read before."""
     kafka = KafkaSettings(cluster.bootstrap, new_topic(), new_topic(), {})
@@ -140,18 +142,23 @@ async def test_offsets_given_away_again_after_an_unclean_election_count_as_new_r
     admin.create_topics([topic])[kafka.topic].result()
     wait_until(lambda: cluster.in_sync(kafka.topic) == [{1, 2}], 30)
     store = MemoryStore(time.time)
-    async with reading(kafka, store) as reader:
+    async with AsyncExitStack() as readers:
+        reader = await readers.enter_async_context(reading(kafka, store))
         await asyncio.to_thread(produce, kafka, 10)
         await until(lambda: reader.records_read == 10)
         cluster.node(2).kill()
         await until(lambda: cluster.in_sync(kafka.topic) == [{1}])
         await asyncio.to_thread(produce, kafka, 15)  # only node 1 has them, and loses them
         await until(lambda: reader.records_read == 25)
+        if not is_running:
+            await readers.aclose()
         cluster.node(1).kill()
         cluster.node(2).start(cluster.version)
         await until(lambda: cluster.leader(kafka.topic) == 2, 60)
         cluster.start()
         await asyncio.to_thread(produce, kafka, 20)
+        if not is_running:
+            reader = await readers.enter_async_context(reading(kafka, store))
         await until_stored(store, 45, reader)
     assert await stored(store) == 45  # 10 that both had, 15 that were read in time, 20 new ones
     assert reader.records_lost == 0
