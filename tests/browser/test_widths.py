@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 
+import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
@@ -36,13 +37,15 @@ TOKEN = "a-token-of-the-admin"
 
 
 @pytest.fixture(scope="module")
-def incident_url(url: str) -> str:
+def incident_url(url: str) -> Iterator[str]:
     """The address of the service, which also has an app with a long name that is down."""
     broken_s = time.time() - 900
     lines = hour(LONG_NAME, 5, until_s=broken_s, seconds=1800)
     config = frame(190, broken_s - 52, "app", "api", "Set STRIPE_KEY config vars by user a@b.c")
     send(url, LONG_NAME, [*lines, config, *incident(broken_s, time.time())])
-    return url
+    yield url
+    address = f"{url}/api/v1/apps/{LONG_NAME}?confirm={LONG_NAME}"
+    assert httpx2.delete(address, trust_env=False, timeout=30).status_code == 200
 
 
 @pytest.fixture
