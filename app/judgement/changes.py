@@ -6,7 +6,7 @@ change is the same at any time, that of a cause falls with its distance: dynos r
 minute, but some code fails only when it is first used. Where the onset is known to some minutes
 only, the mean over them counts. So the less exact the onset, the less a single change stands out.
 
-A restart of the very dyno that has the problem stands out: Heroku restarts a dyno once a day.
+A restart of the very dyno that has the problem stands out, since a dyno restarts about once a day.
 """
 
 from __future__ import annotations
