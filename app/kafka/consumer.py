@@ -324,7 +324,10 @@ class BatchConsumer:
 
     def _on_assign(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.rebalances += 1
-        self._own_partitions |= {partition.partition for partition in partitions}
+        for partition in [topic_partition.partition for topic_partition in partitions]:
+            self._own_partitions.add(partition)
+            # A record read before it was revoked may have left one. Another reader went on since.
+            self._positions.pop(partition, None)
 
     def _on_revoke(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.rebalances += 1
