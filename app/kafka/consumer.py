@@ -322,8 +322,10 @@ class BatchConsumer:
             self._record_error(f"cannot read end offsets from Kafka ({error_text(error)})")
         return lag_by_partition
 
-    def _on_assign(self, _: Consumer, partitions: Sequence[TopicPartition]) -> None:
+    def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.rebalances += 1
+        # The client keeps a partition paused that was paused when it was revoked.
+        consumer.resume(list(partitions))
         for partition in [topic_partition.partition for topic_partition in partitions]:
             self._own_partitions.add(partition)
             # A record read before it was revoked may have left one. Another reader went on since.

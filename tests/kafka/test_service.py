@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from confluent_kafka import ConsumerGroupState
+from confluent_kafka.admin import AdminClient
 
 from app.access.drain_secrets import DrainRecord, Secret, encode, hash_secret
 from app.kafka.secrets_topic import read_secrets
@@ -36,6 +38,37 @@ def test_lines_that_arrive_while_redis_is_down_are_counted_later(world: World) -
         assert world.post(APPS[turn % len(APPS)]) == 200
     assert not list((world.service.directory / "data").rglob("*.spool"))  # Kafka has it
     world.redis.start()
+    world.settle()
+
+
+def partitions_by_member(world: World) -> list[int]:
+    """How many partitions each member of the group has, sorted; empty during a rebalance."""
+    admin = AdminClient(world.kafka.client_properties())
+    [group] = admin.describe_consumer_groups([world.kafka.group]).values()
+    description = group.result()
+    if description.state is not ConsumerGroupState.STABLE:
+        return []
+    return sorted(len(member.assignment.topic_partitions) for member in description.members)
+
+
+def test_partitions_that_moved_while_redis_was_down_are_read_when_they_come_back(
+    world: World,
+) -> None:
+    """A reader pauses its partitions while it waits for Redis."""
+    world.start_consumer()
+    world.post(APPS[0])
+    world.settle()
+    world.redis.kill()
+    for app in APPS:
+        assert world.post(app) == 200
+    second = world.start_consumer()
+    wait_until(lambda: partitions_by_member(world) == [2, 2], WITHIN_S)
+    world.redis.start()
+    world.settle()
+    second.kill()
+    wait_until(lambda: partitions_by_member(world) == [4], WITHIN_S)
+    for app in APPS:
+        assert world.post(app) == 200
     world.settle()
 
 

@@ -166,4 +166,5 @@ class World:
         """Waits until every line is counted once, or fails with the difference."""
         with suppress(AssertionError):
             wait_until(lambda: self.counted() == self.lines_sent, WITHIN_S)
-        assert self.counted() == self.lines_sent
+        counted = self.counted()
+        assert counted == self.lines_sent, f"counted {counted}, sent {self.lines_sent}"
