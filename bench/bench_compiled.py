@@ -58,30 +58,32 @@ def main() -> None:
 
 
 def _parse_rows() -> list[list[str]]:
+    forms = {corpus: (corpus, corpus in WITH_MARKS) for corpus in CORPORA}
+    forms |= {
+        "usual, custom metrics on": ("usual", True),
+        "marks, custom metrics off": ("marks", False),
+    }
     sources = {corpus: corpus_bodies(corpus, BODIES) for corpus in CORPORA}
-    for corpus, corpus_sources in sources.items():
-        pack = partial(pack_batches, sources=corpus_sources, reads_marks=corpus in WITH_MARKS)
-        assert pack(compiled_aggregator.Aggregator) == pack(ingest.Aggregator), corpus
-    aggregators = (compiled_aggregator.Aggregator, ingest.Aggregator)
-    compiled_s, interpreted_s = (
-        interleaved(
-            {
-                name: partial(pack_batches, of, sources[name], reads_marks=name in WITH_MARKS)
-                for name in CORPORA
-            },
-            rounds,
-        )
-        for of, rounds in zip(aggregators, (ROUNDS, INTERPRETED_ROUNDS), strict=True)
+    compiled, interpreted = (
+        {
+            form: partial(pack_batches, of, sources[corpus], reads_marks=reads_marks)
+            for form, (corpus, reads_marks) in forms.items()
+        }
+        for of in (compiled_aggregator.Aggregator, ingest.Aggregator)
     )
+    for form in forms:
+        assert compiled[form]() == interpreted[form](), form
+    compiled_s = interleaved(compiled, ROUNDS)
+    interpreted_s = interleaved(interpreted, INTERPRETED_ROUNDS)
     per_line = 1e6 / (BODIES * LINES)
     return [
         [
-            corpus,
-            f"{median(compiled_s[corpus]) * per_line:.2f}",
-            f"{median(interpreted_s[corpus]) * per_line:.1f}",
-            f"{median_ratio(compiled_s[corpus], compiled_s['usual']):.2f}",
+            form,
+            f"{median(compiled_s[form]) * per_line:.2f}",
+            f"{median(interpreted_s[form]) * per_line:.1f}",
+            f"{median_ratio(compiled_s[form], compiled_s['usual']):.2f}",
         ]
-        for corpus in CORPORA
+        for form in forms
     ]
 
 
