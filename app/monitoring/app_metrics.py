@@ -19,13 +19,13 @@ from typing import Any, Literal, NamedTuple
 
 from app.judgement.verdict import STATES, State, Verdict
 from app.monitoring.open_families import (
+    ADDON_FAMILY,
     OPEN_FAMILIES,
     SAMPLE_SECTIONS,
-    AddonValues,
+    AddonLines,
     OpenLines,
     OpenState,
     addon_lines,
-    group_addons,
     queue_time_lines,
 )
 from app.monitoring.text_format import MetricFamily, escape_label
@@ -65,7 +65,9 @@ _FALLBACK_FOR: dict[int | str, frozenset[int]] = {
     for metric in METRICS.values()
     if metric.fallback
 }
-_GAUGE_SECTIONS = frozenset({"active_minutes", "gauges", "named_gauges", *SAMPLE_SECTIONS})
+_GAUGE_SECTIONS = frozenset(
+    {"active_minutes", "addon_samples", "gauges", "named_gauges", *SAMPLE_SECTIONS}
+)
 _DYNOS_HELP = f"Distinct dynos that logged in the last {RECENT_S // MINUTE_S} minutes"
 _RELEASE_HELP = "Time of the latest release"
 _LAST_SEEN_HELP = "Time of the app's latest log line"
@@ -99,14 +101,14 @@ class LatestGauges(NamedTuple):
         labels: of the sources that have a value.
         active_dynos: the sources that logged.
         samples: the rows of each of SAMPLE_SECTIONS.
-        addons: the last values of add-ons' samples.
+        addons: the lines of add-ons' samples.
     """
 
     last: dict[tuple[str, int | str], int]
     labels: dict[str, str]
     active_dynos: frozenset[str]
     samples: dict[str, dict[Any, Any]]
-    addons: AddonValues
+    addons: AddonLines
 
 
 class AppState(NamedTuple):
@@ -185,11 +187,11 @@ async def _build_state(
         sums.merge(new.without_dynos())
     if sums.entry_count > min(limits):
         sums.apply_limits(limits)
-    gauges = await _latest_gauges(recent, limits)
+    gauges = await _latest_gauges(sighting.app, recent, limits)
     return AppState(sighting, to_python(sums), gauges, len(contents.inbox))
 
 
-async def _latest_gauges(recent: list[bytes], limits: CardinalityLimits) -> LatestGauges:
+async def _latest_gauges(app: str, recent: list[bytes], limits: CardinalityLimits) -> LatestGauges:
     """The latest gauges of an app, from one pass over its recent rollups."""
     rollups = await run_in_steps(condense(recent, limits))
     table = await scan_packed_yielding(
@@ -206,7 +208,7 @@ async def _latest_gauges(recent: list[bytes], limits: CardinalityLimits) -> Late
         _describe_sources({source for source, _ in last}),
         frozenset(table.last_active_s()),
         samples,
-        group_addons(samples["addon_samples"]),
+        addon_lines(app, merged.addon_samples),
     )
 
 
@@ -228,7 +230,10 @@ Rows = Iterator[tuple[str, float]]  # (labels after app, value)
 
 def render_app(state: AppState) -> list[str]:
     """The sample lines of an app as text, for each of FAMILIES; "" for a family without any."""
-    return ["\n".join([*lines(state), ""]) for _, lines in FAMILIES]
+    return [
+        "\n".join([*family_lines, ""]) if (family_lines := lines(state)) else ""
+        for _, lines in FAMILIES
+    ]
 
 
 def _list_families() -> Iterator[tuple[MetricFamily, Lines]]:
@@ -246,14 +251,14 @@ def _list_families() -> Iterator[tuple[MetricFamily, Lines]]:
             lines = partial(_histogram_lines, metric)
             yield MetricFamily(metric.series, "histogram", help_text), lines
         elif metric.sections == ("addon_samples",):
-            lines = _addon_lines(metric)
-            yield MetricFamily(metric.series, "gauge", metric.help), lines
+            yield MetricFamily(metric.series, "gauge", metric.help), _addon_lines(metric.series)
         elif metric.sections == ("active_minutes",):
             yield _family(metric.series, "gauge", _DYNOS_HELP, _dyno_rows)
         else:
             yield MetricFamily(metric.series, "gauge", metric.help), partial(_gauge_lines, metric)
     for family, open_lines in OPEN_FAMILIES:
         yield family, _open_lines(open_lines)
+    yield ADDON_FAMILY, _addon_lines(ADDON_FAMILY.name)
     yield _family("heroku_release_timestamp_seconds", "gauge", _RELEASE_HELP, _release_rows)
     yield _family(
         "heroku_app_last_seen_timestamp_seconds", "gauge", _LAST_SEEN_HELP, _last_seen_rows
@@ -274,8 +279,8 @@ def _open_lines(open_lines: OpenLines) -> Lines:
     return lambda state: [*open_lines(state.open_state)]
 
 
-def _addon_lines(metric: Metric) -> Lines:
-    return lambda state: addon_lines(metric, state.sighting.app, state.recent.addons)
+def _addon_lines(series: str) -> Lines:
+    return lambda state: state.recent.addons.get(series, [])
 
 
 def _family(

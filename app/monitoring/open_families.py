@@ -21,7 +21,7 @@ from app.rollup.sketch import PROMETHEUS_BOUNDS_MS, Bins
 from app.rollup.summaries import MeasureSummary
 from parsers.numbers import MILLION, MS
 
-SAMPLE_SECTIONS = ("addon_samples", "custom_samples", "language_samples")
+SAMPLE_SECTIONS = ("custom_samples", "language_samples")
 _MS_PER_S = 1_000
 _BOUNDS = (
     *(0.001, 0.01, 0.1, 1, 2.5, 5, 10, 25, 50, 100, 250, 500),
@@ -33,17 +33,17 @@ _TIME_HELP = "Times of the app's own measure# marks, in seconds"
 _VALUE_HELP = "Values of the app's own measure# marks that are no times, in their unit"
 _LANGUAGE_COUNT_HELP = "Sums of counters of language runtimes"
 _LANGUAGE_SAMPLE_HELP = "Latest values of gauges of language runtimes"
-_ADDON_HELP = "Latest samples of add-ons that have no series of their own"
-_CATALOGUE = frozenset(
-    name
+ADDON_FAMILY = MetricFamily(
+    "heroku_addon_sample", "gauge", "Latest samples of add-ons that have no series of their own"
+)
+_ADDON_METRICS = {  # by sample
+    name: metric
     for metric in METRICS.values()
     if metric.sections == ("addon_samples",)
     for name in metric.selection or ()
-)
+}
 
-
-# (sample, unit) -> the labels of an add-on and its last value, by labels
-AddonValues = dict[tuple[str, str | None], list[tuple[str, int]]]
+AddonLines = dict[str, list[str]]  # by series
 
 
 class OpenState(NamedTuple):
@@ -57,25 +57,23 @@ class OpenState(NamedTuple):
 OpenLines = Callable[[OpenState], Iterable[str]]  # of a family, one app's
 
 
-def group_addons(rows: Mapping[OpenKey, Any]) -> AddonValues:
-    """The last values of the samples of add-ons. Most metrics have none, in most apps."""
-    groups: AddonValues = {}
-    for (addon, name, unit, attachment), summary in sorted(rows.items()):
-        labels = f',addon="{addon}",attachment="{attachment}"'
-        groups.setdefault((name, unit), []).append((labels, summary.last))
-    return groups
-
-
-def addon_lines(metric: Metric, app: str, addons: AddonValues) -> list[str]:
-    """The lines of a metric of add-ons that the catalogue has."""
-    if not addons:
-        return []
-    numerator, denominator = metric.scale
-    return [
-        f'{metric.series}{{app="{app}"{labels}}} {last * numerator / denominator}'
-        for name in metric.selection or ()
-        for labels, last in addons.get((name, metric.stored_unit), ())
-    ]
+def addon_lines(app: str, rows: Mapping[OpenKey, Any]) -> AddonLines:
+    """The lines of all samples of an app's add-ons, from one pass over their rows."""
+    lines: AddonLines = {}
+    for key, summary in sorted(rows.items()):
+        addon, name, unit, attachment = key
+        metric = _ADDON_METRICS.get(name)
+        if metric is None:
+            series, value = ADDON_FAMILY.name, number_of(summary.last)
+            labels = _labels(app, key, "addon_samples")
+        elif unit == metric.stored_unit:
+            numerator, denominator = metric.scale
+            series, value = metric.series, summary.last * numerator / denominator
+            labels = f'app="{app}",addon="{addon}",attachment="{attachment}"'
+        else:
+            continue
+        lines.setdefault(series, []).append(f"{series}{{{labels}}} {value}")
+    return lines
 
 
 def queue_time_lines(metric: Metric, state: OpenState) -> Iterator[str]:
@@ -98,9 +96,7 @@ def _count_lines(section: str, series: str, state: OpenState) -> Iterator[str]:
 
 def _sample_lines(section: str, series: str, state: OpenState) -> Iterator[str]:
     for key, summary in sorted(state.samples[section].items()):
-        if section != "addon_samples" or key[1] not in _CATALOGUE:
-            labels = _labels(state.app, key, section)
-            yield f"{series}{{{labels}}} {number_of(summary.last)}"
+        yield f"{series}{{{_labels(state.app, key, section)}}} {number_of(summary.last)}"
 
 
 def _measure_lines(series: str, state: OpenState, *, is_time: bool) -> Iterator[str]:
@@ -171,5 +167,4 @@ OPEN_FAMILIES = (
     _measures("heroku_custom_measure_value", _VALUE_HELP, is_time=False),
     _counts("heroku_language_count", _LANGUAGE_COUNT_HELP, "language_counts"),
     _samples("heroku_language_sample", _LANGUAGE_SAMPLE_HELP, "language_samples"),
-    _samples("heroku_addon_sample", _ADDON_HELP, "addon_samples"),
 )
