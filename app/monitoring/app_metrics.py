@@ -217,7 +217,8 @@ def _with_fallbacks(last: dict[tuple[str, int | str], int]) -> dict[tuple[str, i
     fallbacks: dict[tuple[str, int | str], int] = {
         (source, number): value
         for (source, name), value in last.items()
-        for number in _FALLBACK_FOR.get(name, ())
+        if name in _FALLBACK_FOR
+        for number in _FALLBACK_FOR[name]
     }
     return {**fallbacks, **last}
 
@@ -315,13 +316,16 @@ def _counter_lines(metric: Metric) -> Lines:
         return "".join(f',{name}="{escape_label(value)}"' for name, value in pairs)
 
     def lines(state: AppState) -> list[str]:
-        counts: dict[tuple[str, ...], int] = dict.fromkeys(_labels_at_0(metric, state), 0)
+        at_0 = _labels_at_0(metric, state)
+        counts: dict[tuple[str, ...], int] = dict.fromkeys(at_0, 0)
         for key, count in state.total.rows(section).items():
             values = values_of(key)
             if values is not None:
                 counts[values] = counts.get(values, 0) + count
         head = f'{metric.series}_total{{app="{state.sighting.app}"'
-        return [f"{head}{describe(values)}}} {count}" for values, count in sorted(counts.items())]
+        # Those at 0 are sorted, and most apps have no others.
+        rows = counts.items() if len(counts) == len(at_0) else sorted(counts.items())
+        return [f"{head}{describe(values)}}} {count}" for values, count in rows]
 
     return lines
 
@@ -348,11 +352,12 @@ def _errors_at_0(process_types: frozenset[str]) -> Sequence[tuple[str, str]]:
 
 
 def _histogram_lines(metric: Metric, state: AppState) -> list[str]:
-    totals_ms = _totals_ms(state.total)
+    kinds = metric.selection or frozenset()
+    totals_ms = _totals_ms(state.total, kinds)
     section = SECTION["sketches"]
     lines = []
     for key, bins in sorted(state.total.sketches.items()):
-        if key[1] not in (metric.selection or ()):
+        if key[1] not in kinds:
             continue
         process_type, outcome = key[0], section.labels(key)["outcome"]
         labels = f'app="{state.sighting.app}",process_type="{process_type}",outcome="{outcome}"'
@@ -364,11 +369,13 @@ def _histogram_lines(metric: Metric, state: AppState) -> list[str]:
     return lines
 
 
-def _totals_ms(total: Rollup) -> dict[tuple[str, int], int]:
+def _totals_ms(total: Rollup, kinds: frozenset[Any]) -> dict[tuple[str, int], int]:
+    """The sums of these kinds of times, by process type and kind."""
     sums: dict[tuple[str, int], int] = {}
     for (source, kind), totals in total.tallies.items():
-        key = (labels_of(source)[0], kind)
-        sums[key] = sums.get(key, 0) + totals.total
+        if kind in kinds:
+            key = (labels_of(source)[0], kind)
+            sums[key] = sums.get(key, 0) + totals.total
     return sums
 
 
