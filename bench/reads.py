@@ -1,5 +1,8 @@
 """The cost of reads, also beside another checkout: `python -m bench.reads --beside CHECKOUT`.
 
+Versions before add-ons ignore their samples. `--without-addons` leaves them out of the lines, so
+that both versions store the same.
+
 Each service runs in processes of its own, with an embedded store that is filled by POSTs of the
 same lines. They are asked in turns, and lines keep coming, as the list and `/metrics` are about
 the present. A figure is the CPU time of worker and store for a request, including what the service
@@ -62,6 +65,7 @@ MANY = Apps("app", 200, 8, 100)
 SHOP = Apps("shop", 1, 100, 300)
 SINGLE = Apps("single", 1, 8, 1_000)
 SHOP_DAYS = 90
+_ADDONS = (b"heroku-postgres", b"heroku-pgbouncer", b"heroku-redis")  # their procids
 
 _QUERY = "/api/v1/apps/single-0/query?start=now-24h&step=1m"
 READS = {
@@ -95,14 +99,18 @@ def _minute_prefix(start_s: int) -> bytes:
 
 
 @cache
-def _distinct_minutes(apps: Apps) -> list[Minute]:
+def _distinct_minutes(apps: Apps, *, with_addons: bool) -> list[Minute]:
     per_s = apps.requests_per_minute / 60 * _LINES_PER_REQUEST + apps.dynos * _LINES_PER_DYNO_S
     lines = simulated_lines(dynos=apps.dynos, lines_per_s=per_s, seconds=DISTINCT * MINUTE_S)
     distinct_minutes = []
     for start_s, minute_lines in groupby(lines, lambda line: align(int(line.at_s), MINUTE_S)):
-        frames = [line.frame for line in minute_lines]
+        frames = [line.frame for line in minute_lines if with_addons or not _is_addon(line.frame)]
         distinct_minutes.append(Minute(_minute_prefix(start_s), b"".join(frames), len(frames)))
     return distinct_minutes
+
+
+def _is_addon(frame: bytes) -> bool:
+    return frame.split(b" ", 6)[5] in _ADDONS
 
 
 class Service:
@@ -114,9 +122,9 @@ class Service:
         self._processes = roles(pid)
         self._client = httpx2.Client(trust_env=False, timeout=300)
 
-    def send(self, apps: Apps, starts_s: Iterable[int]) -> None:
+    def send(self, apps: Apps, starts_s: Iterable[int], *, with_addons: bool) -> None:
         """Send these minutes of the apps."""
-        distinct_minutes = _distinct_minutes(apps)
+        distinct_minutes = _distinct_minutes(apps, with_addons=with_addons)
         connections = min(_CONNECTIONS, apps.number)
         with connected_sender(self._url, connections) as sender:
             for start_s in starts_s:
@@ -147,8 +155,9 @@ class Service:
 class Traffic:
     """Sends the same lines to all services, up to the present."""
 
-    def __init__(self, services: Sequence[Service]) -> None:
+    def __init__(self, services: Sequence[Service], *, with_addons: bool = True) -> None:
         self._services = services
+        self._with_addons = with_addons
         self._sent_until_s = 0
 
     def fill(self) -> None:
@@ -158,10 +167,10 @@ class Traffic:
         day_s = align(now_s - DAY_S, HOUR_S)
         hours = range(day_s - SHOP_DAYS * DAY_S + DAY_S, day_s, HOUR_S)
         for target in self._services:
-            target.send(SHOP, hours)
-            target.send(SHOP, range(day_s, now_s, MINUTE_S))
-            target.send(SINGLE, range(day_s, now_s, MINUTE_S))
-            target.send(MANY, range(now_s - HOUR_S, now_s, MINUTE_S))
+            self._send(target, SHOP, hours)
+            self._send(target, SHOP, range(day_s, now_s, MINUTE_S))
+            self._send(target, SINGLE, range(day_s, now_s, MINUTE_S))
+            self._send(target, MANY, range(now_s - HOUR_S, now_s, MINUTE_S))
 
     def catch_up(self) -> None:
         """Send the minutes that have ended since."""
@@ -169,8 +178,11 @@ class Traffic:
         minutes = range(self._sent_until_s, until_s, MINUTE_S)
         for target in self._services:
             for apps in (SHOP, SINGLE, MANY):
-                target.send(apps, minutes)
+                self._send(target, apps, minutes)
         self._sent_until_s = max(until_s, self._sent_until_s)
+
+    def _send(self, target: Service, apps: Apps, starts_s: Iterable[int]) -> None:
+        target.send(apps, starts_s, with_addons=self._with_addons)
 
     def wait(self, until_s: float) -> None:
         """Keep sending until a time of the monotonic clock."""
@@ -233,10 +245,11 @@ def main() -> None:
     parser.add_argument("--beside", type=Path, action="append", default=[], metavar="CHECKOUT")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--settle", type=int, default=SETTLE_MINUTES, metavar="MINUTES")
+    parser.add_argument("--without-addons", action="store_true")
     arguments = parser.parse_args()
     checkouts = {"this checkout": Path.cwd(), **{path.name: path for path in arguments.beside}}
     with running(checkouts) as services:
-        traffic = Traffic(services)
+        traffic = Traffic(services, with_addons=not arguments.without_addons)
         traffic.fill()
         traffic.wait(time.monotonic() + arguments.settle * MINUTE_S)
         costs = measure(services, traffic, arguments.rounds)
