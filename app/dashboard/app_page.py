@@ -34,7 +34,6 @@ from app.dashboard.verdict_view import (
     Judgement,
     build_judgement,
     history_start,
-    marked_figures,
 )
 from app.query.engine import complete_until
 from app.query.ledger import Ledger, build_ledger
@@ -242,7 +241,7 @@ async def build_app_view(
         judgement=judgement,
         card=card,
         is_past=is_past,
-        figures=build_figures(periods, complete, steps, marked_figures(judgement.verdict.findings)),
+        figures=build_figures(periods, complete, steps, judgement.verdict),
         start_s=time_range.start,
         end_s=time_range.end,
         step_s=time_range.step_s,

@@ -1,8 +1,8 @@
 """The view model of the list of apps: one row for each, with its verdict and its figures of now.
 
-Figures are those of the last complete 5 minutes. Sparklines are about an hour, in steps of as much,
-so the last step is the figure. The worker that judges an app stores them with its verdict; only
-those of other apps are read here.
+Figures are those of the last complete 5 minutes, or the verdict's own where it tells them.
+Sparklines are about an hour, in steps of 5 minutes. The worker that judges an app stores them with
+its verdict; only those of other apps are read here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from app.dashboard.verdict_view import marked_figures, shorten_summary
+from app.dashboard.verdict_view import (
+    PresentValue,
+    marked_figures,
+    present_values,
+    shorten_summary,
+)
+from app.judgement.present import PRESENT_S
 from app.judgement.review_apps import is_gone, is_review_app
 from app.judgement.verdict import State, Verdict
 from app.judgement.wording import describe_change, describe_finding
@@ -66,6 +72,19 @@ class AppOverview(NamedTuple):
     def marks(self) -> frozenset[str]:
         """The figures that the verdict is about."""
         return marked_figures(self.verdict.findings)
+
+    @property
+    def failed(self) -> PresentValue:
+        """The share of requests that fails now."""
+        return self._present("failed", self.figures.failed_shares[-1])
+
+    @property
+    def p95_ms(self) -> PresentValue:
+        """The p95 of now."""
+        return self._present("time", self.figures.p95s_ms[-1])
+
+    def _present(self, figure: str, recent: float | None) -> PresentValue:
+        return present_values(self.verdict).get(figure) or PresentValue(recent, PRESENT_S)
 
 
 def split_review_apps(

@@ -1,8 +1,11 @@
-"""The figures of an app's page: of the range shown, of its last five minutes, and of last week."""
+"""The figures of an app's page: of the range shown, of now, and of last week.
+
+Those of now are of the last five minutes. A figure that the verdict tells is the verdict's own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.dashboard.charts import (
@@ -16,9 +19,12 @@ from app.dashboard.charts import (
     REQUESTS_WITH_OUTCOME,
     failed_percent,
 )
+from app.dashboard.verdict_view import PresentValue, marked_figures, present_values
+from app.judgement.present import PRESENT_S
+from app.judgement.verdict import Verdict
 from app.query.planner import plan_range
 from app.query.rates import SETTLED_AFTER_S
-from app.query.selection import Selection
+from app.query.selection import WHOLE_APP, Selection
 from app.query.snapshot import AppSnapshot, Question
 from app.query.stats import Value
 from app.query.table import QueryRange
@@ -26,7 +32,6 @@ from app.rollup.resolutions import DAY_S, MINUTE_S, Resolution, align
 from app.rollup.time_range import TimeRange
 from parsers.error_codes import MAINTENANCE_CODE
 
-RECENT_S = 5 * MINUTE_S
 WEEK_S = 7 * DAY_S  # a longer range would be compared with a part of itself
 _SAME = 0.05  # smaller changes are noise
 _TIMES_MIN = 2.0
@@ -40,7 +45,8 @@ _ERRORS_IN_RANGE = ERRORS_BY_CODE._replace(whole_range=True)
 class Figure(NamedTuple):
     """A number of a range; a share from 0 to 1 if the unit is %.
 
-    recent     that of the last five complete minutes; None if there are none
+    recent     that of now; None if it is not known
+    window_s   the length of the time that `recent` is of
     whole      that of the whole range
     last_week  that of the same range a week earlier
     by_step    the values of the complete steps
@@ -50,6 +56,7 @@ class Figure(NamedTuple):
     name: str
     unit: str
     recent: Value
+    window_s: int
     whole: Value
     last_week: Value
     by_step: list[Value]
@@ -84,7 +91,7 @@ class FigurePeriods(NamedTuple):
 def recent_range(resolutions: Sequence[Resolution], now_s: float) -> QueryRange:
     """The last five minutes that late lines are unlikely to change."""
     end_s = align(int(now_s) - SETTLED_AFTER_S, MINUTE_S)
-    return plan_range(str(end_s - RECENT_S), str(end_s), "1m", resolutions, now_s)[0]
+    return plan_range(str(end_s - PRESENT_S), str(end_s), "1m", resolutions, now_s)[0]
 
 
 def figure_questions(selection: Selection) -> list[Question]:
@@ -105,7 +112,7 @@ def _time_question(selection: Selection) -> Question:
 
 
 def build_figures(
-    periods: FigurePeriods, complete: TimeRange, complete_steps: int, marks: Collection[str]
+    periods: FigurePeriods, complete: TimeRange, complete_steps: int, verdict: Verdict
 ) -> list[Figure]:
     """The figures, and whether findings are about them.
 
@@ -113,7 +120,7 @@ def build_figures(
         periods: the snapshots.
         complete: the time whose slots have rates.
         complete_steps: of the range shown.
-        marks: the figures that findings are about.
+        verdict: of the whole app, which marks figures and tells some of those of now.
     """
     shown = periods.shown
     time_question = _time_question(shown.selection)
@@ -135,12 +142,18 @@ def build_figures(
         ("memory (fullest dyno)", "%", "memory"),
         ("Heroku errors", "", "errors"),
     )
-    return [
-        Figure(name, unit, *numbers, line[:complete_steps], mark in marks and any(numbers[:2]))
-        for (name, unit, mark), numbers, line in zip(
-            names, zip(recent, whole, last_week, strict=True), lines, strict=True
-        )
-    ]
+    is_now = periods.recent is not None and shown.selection == WHOLE_APP
+    present = present_values(verdict) if is_now else {}
+    marks = marked_figures(verdict.findings)
+    figures = []
+    for (name, unit, mark), numbers, line in zip(
+        names, zip(recent, whole, last_week, strict=True), lines, strict=True
+    ):
+        value, window_s = present.get(mark) or PresentValue(numbers[0], PRESENT_S)
+        is_bad = mark in marks and any((value, numbers[1]))
+        figure = Figure(name, unit, value, window_s, *numbers[1:], line[:complete_steps], is_bad)
+        figures.append(figure)
+    return figures
 
 
 def _numbers(period: AppSnapshot, complete: TimeRange) -> list[Value]:

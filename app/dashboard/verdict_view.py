@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from app.judgement.sentences import clause_of
 from app.judgement.verdict import Episode, Finding, State, Verdict
-from app.judgement.wording import describe_brief, nearest_minute
+from app.judgement.wording import describe_brief, is_pausing, nearest_minute
 from app.rollup.resolutions import DAY_S, HOUR_S, MINUTE_S
 
 HISTORY_DAYS = 7
@@ -46,6 +46,7 @@ _FIGURES = {  # kind of finding -> the figures that it is about
     "memory_high": ("memory",),
     "crash_loop": ("errors",),
 }
+_PRESENT_FIGURES = {"failing": "failed", "no_dyno": "failed", "slow": "time"}
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+(?=[A-Z0-9])")
 _CONTEXT_S = 15 * MINUTE_S  # shown before and after a finding
 _RANGE_S_MIN = HOUR_S
@@ -66,6 +67,13 @@ class FindingLine(NamedTuple):
     start_s: int
     end_s: int
     is_told: bool = False
+
+
+class PresentValue(NamedTuple):
+    """A figure of now, and the length of the time that it is of."""
+
+    value: float | None
+    window_s: int
 
 
 class Judgement(NamedTuple):
@@ -103,6 +111,21 @@ def shorten_summary(verdict: Verdict) -> str:
 def marked_figures(findings: Iterable[Finding]) -> frozenset[str]:
     """The figures that these findings are about: failed, time, memory, errors."""
     return frozenset(figure for finding in findings for figure in _FIGURES.get(finding.kind, ()))
+
+
+def present_values(verdict: Verdict) -> dict[str, PresentValue]:
+    """The figures that the verdict tells of now, as `marked_figures` names them.
+
+    What shows such a figure shows this value, so that it says the same as the sentence.
+    """
+    values: dict[str, PresentValue] = {}
+    for finding in verdict.findings:
+        figure = _PRESENT_FIGURES.get(finding.kind)
+        is_whole = finding.process_type in ("", "web")  # only web dynos have requests
+        is_now = not finding.until_s and not is_pausing(finding, verdict.judged_s)
+        if figure and is_whole and is_now and finding.window_s and finding.value is not None:
+            values.setdefault(figure, PresentValue(finding.value, finding.window_s))
+    return values
 
 
 def _finding_lines(verdict: Verdict) -> list[FindingLine]:

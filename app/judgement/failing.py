@@ -9,6 +9,7 @@ from math import sqrt
 
 from app.judgement.facts import Interval, TypeFacts, Usual
 from app.judgement.onset import Onset, Tally, estimate_onset
+from app.judgement.present import DOWN_SHARE, find_present, length_of
 from app.judgement.steady_failures import BLOCK_S, find_steady_failures, least_share
 from app.judgement.tallies import (
     ShareTotal,
@@ -21,7 +22,6 @@ from app.judgement.window import HISTORY_S, Symptom, Window
 from parsers.samples import labels_of
 
 BURST_FACTOR = 1.3  # a burst that is a little higher than any of a day is just a burst
-DOWN_SHARE = 0.5
 DOWN_REQUESTS = 17  # the fewest that prove a share above DOWN_SHARE, if all fail
 RECOVERY_S = 180  # so long "down" goes on, while half of the requests fail
 ONSET_S = 75 * 60  # a change is found within an hour
@@ -98,6 +98,8 @@ def _judge_type(window: Window, usual: Usual, process_type: str) -> Symptom | No
     )
     code = _main_code(window.over(span.span_s), process_type, span.bad)
     state = _state(spans, tallies, finding)
+    present = find_present(window, onset.since_s, count, is_down=state == "down")
+    counts = [count(interval) for interval in present]
     # Of an app that is down, the newest minute tells more: those before it are partly from before.
     is_newest_worse = state == "down" and failed > span.share * total
     return Symptom(
@@ -107,7 +109,9 @@ def _judge_type(window: Window, usual: Usual, process_type: str) -> Symptom | No
         process_type=process_type,
         code=code,
         metric="" if code else "failed_share",
-        value=failed / total if is_newest_worse else span.share,
+        value=sum(bad for _, bad in counts) / sum(requests for requests, _ in counts),
+        window_s=length_of(present),
+        worst=failed / total if is_newest_worse else span.share,
         usual=usual_share,
         limit=limit,
         count=_count_since(tallies, onset, finding, window.end_s),

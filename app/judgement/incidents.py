@@ -131,7 +131,7 @@ def _begin(symptom: Symptom, window: Window) -> Finding:
         value=symptom.value,
         usual=symptom.usual,
         limit=symptom.limit,
-        worst=symptom.value,
+        worst=symptom.value if symptom.worst is None else symptom.worst,
         count=symptom.count,
         exit_status=symptom.exit_status,
         certainty="likely" if window.last.length_s > 60 else symptom.certainty,
@@ -140,6 +140,7 @@ def _begin(symptom: Symptom, window: Window) -> Finding:
         full_s=symptom.full_s,
         latest_s=window.end_s,
         up_s=symptom.up_s,
+        window_s=symptom.window_s,
     )
 
 
@@ -165,12 +166,14 @@ def _continue(finding: Finding, symptom: Symptom, window: Window) -> Finding:
         full_s=symptom.full_s,
         latest_s=window.end_s,
         up_s=symptom.up_s,
+        window_s=symptom.window_s,
     )
 
 
 def _worse(finding: Finding, symptom: Symptom) -> float | None:
     """The value that is further from the usual one."""
-    values = [value for value in (finding.worst, symptom.value) if value is not None]
+    worst = symptom.value if symptom.worst is None else symptom.worst
+    values = [value for value in (finding.worst, worst) if value is not None]
     usual = finding.usual or 0.0
     return max(values, key=lambda value: abs(value - usual), default=None)
 

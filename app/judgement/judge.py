@@ -194,6 +194,8 @@ def _unite_outages(symptoms: Sequence[Symptom], window: Window) -> list[Symptom]
     if window.open_finding("no_dyno", WEB) or not window.open_finding("failing", WEB):
         return [*others, missing]
     failing = failing or msgspec.structs.replace(missing, kind="failing", reason="")
+    if missing.code:  # every request fails now, whatever came before
+        failing = msgspec.structs.replace(failing, value=missing.value, window_s=missing.window_s)
     return [*others, msgspec.structs.replace(failing, state="down")]
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Set
 
+import msgspec
+
 from app.judgement.binomial import ALPHA, is_share_above
 from app.judgement.facts import Interval, TypeFacts, Usual
 from app.judgement.onset import Onset, estimate_onset
+from app.judgement.present import find_present, length_of
 from app.judgement.tallies import ShareTotal, collect_tallies, find_excused, sum_spans
 from app.judgement.verdict import Finding
 from app.judgement.window import Symptom, Window
@@ -38,7 +41,7 @@ _JOB_MAX_S = 1800
 _JOB_FACTOR = 2.5  # it may take so much longer, for its p95 is that of few requests
 _JOB_RISE_MIN = 1.2  # times the usual p95, which the same jobs have raised
 _JOB_SHIFT_S = 60  # a job begins so much earlier or later
-_VALUE_S = 300  # of which the p95 of a finding is
+_WORST_S = 300  # of which the highest p95 of a finding is
 _KINDS = ("slow", "failing", "no_dyno")  # the times of such incidents are no reference
 _NOTHING = TypeFacts()
 
@@ -92,7 +95,8 @@ def _judge_type(window: Window, usual: Usual, process_type: str) -> Symptom | No
             if _is_hourly(window, process_type, span.span_s, p95_ms, usual_ms):
                 return None
             onset = estimate_onset(tallies, SLOW_SHARE, window.end_s - ONSET_S)
-            return _symptom(process_type, onset, p95_ms, usual_ms, limit_ms, is_new)
+            symptom = _symptom(window, process_type, onset, usual_ms, limit_ms, is_new)
+            return msgspec.structs.replace(symptom, worst=p95_ms)
     return None
 
 
@@ -130,27 +134,36 @@ def _continue_finding(window: Window, process_type: str, finding: Finding) -> Sy
     total, slow = _count(window.last, process_type, finding.usual)
     if slow <= SLOW_SHARE_BAD * total:
         return None
-    p95_ms = _p95_ms(window, process_type, _VALUE_S, window.excused_s)
+    p95_ms = _p95_ms(window, process_type, _WORST_S, window.excused_s)
     onset = Onset(finding.since_s, finding.since_min_s, finding.since_max_s)
     is_new = finding.reason == "new"
-    return _symptom(process_type, onset, p95_ms, finding.usual, finding.limit, is_new)
+    symptom = _symptom(window, process_type, onset, finding.usual, finding.limit, is_new)
+    return msgspec.structs.replace(symptom, worst=p95_ms)
 
 
 def _symptom(
+    window: Window,
     process_type: str,
     onset: Onset,
-    p95_ms: float | None,
     usual_ms: float,
     limit_ms: float,
     is_new: bool,
 ) -> Symptom:
+    def count(interval: Interval) -> tuple[int, int]:
+        return _count(interval, process_type, limit_ms)
+
+    present = find_present(window, onset.since_s, count)
+    times: dict[int, int] = {}
+    for interval in present:
+        _merge(times, interval.types.get(process_type, _NOTHING).times)
     return Symptom(
         "slow",
         "degraded",
         *onset,
         process_type=process_type,
         metric="service_time_ms",
-        value=p95_ms,
+        value=quantile_ms(times, 0.95),
+        window_s=length_of(present),
         usual=usual_ms,
         limit=limit_ms,
         certainty="likely" if is_new else "certain",

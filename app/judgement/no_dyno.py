@@ -7,6 +7,7 @@ none was answered in any of the intervals that hold them. Events have times of t
 from __future__ import annotations
 
 from app.judgement.facts import Interval, TypeFacts, Usual
+from app.judgement.present import PRESENT_S
 from app.judgement.verdict import Finding
 from app.judgement.window import Symptom, Window
 from app.rollup.events import EventKey
@@ -70,6 +71,7 @@ def _from_requests(window: Window, finding: Finding | None) -> Symptom | None:
         code=code,
         value=1.0,
         count=dead_requests,
+        window_s=min(max(window.end_s - since_s, window.last.length_s), PRESENT_S),
     )
 
 

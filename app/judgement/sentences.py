@@ -8,6 +8,7 @@ from typing import NamedTuple
 from app.judgement.verdict import Finding
 from app.support.quantities import (
     count_in_words,
+    duration_in_words,
     names_in_words,
     share_in_words,
     time_in_words,
@@ -74,6 +75,11 @@ def _extreme(finding: Finding) -> float | None:
     return finding.value
 
 
+def _measured(finding: Finding) -> str:
+    """The time that the value is of: last 5 min."""
+    return f"last {duration_in_words(finding.window_s)}"
+
+
 def _who(finding: Finding) -> str:
     if finding.who == "dyno" and finding.dynos:
         return f", mostly on {names_in_words(finding.dynos)}"
@@ -81,18 +87,20 @@ def _who(finding: Finding) -> str:
 
 
 def _requests(finding: Finding) -> str:
-    """The share of requests that fails, and its usual value: 9 % of requests (usually 0.4 %)."""
+    """The share that fails, and the usual one: 9 % of requests (last 5 min; usually 0.4 %)."""
     share = _extreme(finding)
     is_worst = _is_over(finding) and finding.worst is not None
     of_type = f" of {finding.process_type}" if finding.process_type not in ("", "web") else ""
     usual = finding.usual
     is_usual_told = usual is not None and usual >= 0.001
-    usually = f" (usually {share_in_words(usual)})" if is_usual_told and usual else ""
+    notes = [_measured(finding)] if finding.window_s and not _is_over(finding) else []
+    notes += [f"usually {share_in_words(usual)}"] if is_usual_told and usual else []
+    noted = f" ({'; '.join(notes)})" if notes else ""
     if share is None:
         return f"requests{of_type}"
     if share >= ALL_FROM:
         return f"every request{of_type}"
-    return f"{'up to ' if is_worst else ''}{share_in_words(share)} of requests{of_type}{usually}"
+    return f"{'up to ' if is_worst else ''}{share_in_words(share)} of requests{of_type}{noted}"
 
 
 def _fail(finding: Finding) -> str:
@@ -140,6 +148,8 @@ def _slow(finding: Finding) -> Clause:
     subject = "p95 of answered requests"  # timeouts are among the failed ones
     if finding.process_type not in ("", "web"):
         subject += f" to {finding.process_type}"
+    if finding.window_s and not _is_over(finding):
+        subject += f" ({_measured(finding)})"
     details = f"{subject} {_tense(finding, 'is', 'rose to')} {time_in_words(value)}"
     if finding.usual:
         usual = time_in_words(finding.usual)

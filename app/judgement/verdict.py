@@ -78,6 +78,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     code, metric    what was counted or measured: one of both, or neither
     value, usual, limit   in the unit of the metric; a share for failing requests. None: unknown
     worst           the value furthest from usual
+    window_s        the length of the time that `value` is of; 0 if it is of none
     count           failed requests, crashes or lines with the code so far
     exit_status     with which processes end, for crashes; 0 if unknown
     after           the change before it
@@ -118,6 +119,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     latest_s: int = 0
     all_dynos: tuple[str, ...] = ()
     up_s: int = 0
+    window_s: int = 0
 
     @property
     def id(self) -> str:

@@ -32,7 +32,7 @@ class Symptom(msgspec.Struct, frozen=True):
 
     The fields are those of a Finding. `since_s` is where this run of symptoms began, as far as the
     detector can tell: a finding keeps the one of its first symptom. `count` is the number so far,
-    in this run.
+    in this run. `worst` is the value that proves the problem, if `value` is not.
     """
 
     kind: str
@@ -46,12 +46,14 @@ class Symptom(msgspec.Struct, frozen=True):
     value: float | None = None
     usual: float | None = None
     limit: float | None = None
+    worst: float | None = None
     count: int = 0
     exit_status: int = 0
     certainty: Literal["certain", "likely"] = "certain"
     reason: str = ""
     full_s: int = 0
     up_s: int = 0
+    window_s: int = 0
 
 
 class Window:

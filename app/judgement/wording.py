@@ -78,6 +78,15 @@ def describe_brief(finding: Finding, judged_s: int) -> str:
     return _capitalize(_head(finding, judged_s))
 
 
+def is_pausing(finding: Finding, judged_s: int) -> bool:
+    """Whether a problem has not been seen for minutes, and has not ended for good either."""
+    return (
+        finding.kind in _PAUSING
+        and not finding.until_s
+        and 0 < finding.latest_s <= judged_s - max(_PAUSE_S, 2 * finding.resolution_s)
+    )
+
+
 def nearest_minute(at_s: int) -> int:
     """A time as sentences tell it: rounded, so that 12:54:57 is 12:55."""
     return (at_s + MINUTE_S // 2) // MINUTE_S * MINUTE_S
@@ -108,8 +117,8 @@ def describe_after(change: Change, since_s: int) -> str:
 
 def _head(finding: Finding, judged_s: int, crashes: Finding | None = None) -> str:
     lead, details = clause_of(finding)
-    is_pausing = _is_pausing(finding, judged_s)
-    if is_pausing:
+    pauses = is_pausing(finding, judged_s)
+    if pauses:
         details = clause_of(msgspec.structs.replace(finding, until_s=finding.latest_s)).details
     if finding.certainty == "likely":
         is_past = lead.startswith("was ")
@@ -122,7 +131,7 @@ def _head(finding: Finding, judged_s: int, crashes: Finding | None = None) -> st
         is_told_twice = finding.kind == "no_dyno" and not finding.code  # by its crashes alone
         all_details = [crash_details] if is_told_twice else [*all_details, crash_details]
     text = f"{lead} {_time_of(finding, judged_s)}"
-    if is_pausing:
+    if pauses:
         text += f", last at {clock_time(finding.latest_s, judged_s)} UTC"
     if all_details:
         text += f": {'; '.join(all_details)}"
@@ -133,15 +142,6 @@ def _head(finding: Finding, judged_s: int, crashes: Finding | None = None) -> st
     if finding.up_s and not finding.until_s:
         text += f", up again since {clock_time(finding.up_s, judged_s)} UTC"
     return f"{text}."
-
-
-def _is_pausing(finding: Finding, judged_s: int) -> bool:
-    """Whether a problem has not been seen for minutes, and has not ended for good either."""
-    return (
-        finding.kind in _PAUSING
-        and not finding.until_s
-        and 0 < finding.latest_s <= judged_s - max(_PAUSE_S, 2 * finding.resolution_s)
-    )
 
 
 def _crashes_of(worst: Finding, rest: Sequence[Finding]) -> Finding | None:

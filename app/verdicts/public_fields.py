@@ -56,6 +56,7 @@ def finding_fields(finding: Finding, summary: str) -> dict[str, Any]:
             "code": finding.code or None,
             "metric": finding.metric or None,
             "value": finding.value,
+            "window_s": finding.window_s or None,
             "usual": finding.usual,
             "limit": finding.limit,
             "worst": finding.worst,

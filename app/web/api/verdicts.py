@@ -36,6 +36,7 @@ class WhatBody(BaseModel):
     code: str | None
     metric: str | None
     value: float | None = Field(description="In the unit of the metric; a share of requests")
+    window_s: int | None = Field(description="The length of the time up to now that it is of")
     usual: float | None = Field(description="The value on other days; null if not known")
     limit: float | None
     worst: float | None = Field(description="The value furthest from usual so far")

@@ -193,7 +193,8 @@ async def test_a_release_that_triples_p95_is_compared_with_what_is_usual() -> No
         assert message["severity"] == "warn"
         what = message["alerts"][0]["what"]
         assert what.startswith(
-            "Slow since 09:20 UTC (1 min): p95 of answered requests is 918 ms, 2.9 × the usual"
+            "Slow since 09:20 UTC (1 min): p95 of answered requests (last 1 min) is 918 ms, "
+            "2.9 × the usual"
         ), what
         assert message["before"].startswith("release v43 at 09:20 UTC (in the same minute)")
         assert message["link"].endswith("&process_type=web")

@@ -28,4 +28,4 @@ from app.query.stats import Value
 def test_a_change_is_told_as_people_would_say_it(
     unit: str, whole: Value, last_week: Value, words: str
 ) -> None:
-    assert Figure("x", unit, None, whole, last_week, [], is_bad=False).change == words
+    assert Figure("x", unit, None, 300, whole, last_week, [], is_bad=False).change == words

@@ -45,6 +45,20 @@ def test_all_requests_fail() -> None:
     assert abs(symptom.since_s - at("12:00")) <= 30
 
 
+def test_an_app_that_goes_down_is_measured_since_then() -> None:
+    symptom = failing(until("12:20", of(60, 60), of(60, 8)), end="12:22")
+    assert symptom is not None
+    assert (symptom.state, symptom.value, symptom.window_s) == ("down", 1, 120)
+
+
+def test_thin_traffic_is_measured_over_more_minutes() -> None:
+    finding = Finding("failing", "degraded", at("11:30"), process_type="web", limit=0.02)
+    symptom = failing(every(3, of(2, 1), of(2, 0)), "11:30", "12:01", findings=(finding,))
+    assert symptom is not None and symptom.value is not None
+    assert symptom.window_s == 15 * MINUTE_S
+    assert abs(symptom.value - 1 / 6) < 0.05
+
+
 def test_seventeen_of_seventeen_is_down_and_three_of_three_is_not() -> None:
     def judge(first: int, second: int) -> Symptom | None:
         bad = until("12:01", of(second, second), of(first, first))

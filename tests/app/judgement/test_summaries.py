@@ -138,15 +138,14 @@ INCIDENTS = {
     ),
     "one dyno answers too late": Scene(
         "degraded",
-        "Failing since 23:06 UTC (21 min): 8.3 % of requests end with H12 (request timeout), "
-        "1,050 so far, mostly on web.3. Memory and load unchanged.",
+        "Failing since 23:06 UTC (21 min): 8.3 % of requests (last 5 min) end with "
+        "H12 (request timeout), 1,050 so far, mostly on web.3. Memory and load unchanged.",
         until("23:06", six_dynos("web.3", 50), six_dynos("web.3")),
     ),
     "responses take longer since a release": Scene(
         "degraded",
-        "Slow since 22:50 UTC (37 min): p95 of answered requests is 560 ms, 2.3 × the usual 248 "
-        "ms. One minute "
-        "after release v212. Memory and load unchanged.",
+        "Slow since 22:50 UTC (37 min): p95 of answered requests (last 5 min) is 560 ms, "
+        "2.3 × the usual 248 ms. One minute after release v212. Memory and load unchanged.",
         until("22:50", slow(560), slow(246)),
         (event("22:49:29", "release", "", "v212"), event("22:49:50", "up", "web.1")),
         usual=known_p95(246),

@@ -49,6 +49,34 @@ async def test_every_surface_says_the_same_of_an_app_that_is_down(
         assert "Down since 10:10 UTC" in shop.told[0].message["text"]
 
 
+@pytest.mark.parametrize("minutes", [2, 12])
+@pytest.mark.parametrize(("failed", "share"), [(60, "100 %"), (15, "25 %")])
+async def test_every_surface_shows_the_same_share_of_failed_requests(
+    minutes: int, failed: int, share: str
+) -> None:
+    async with world() as shop:
+        await shop.live(70, quiet)
+        start_s = int(shop.clock.now_s)
+        await shop.live(minutes + 1, lambda at_s: quiet(at_s, failed=failed))
+        shop.clock.now_s += 1  # the page's range ends with the minute, so it is not past
+
+        async with client_of(shop.store, shop.clock) as client:
+            verdict = (await client.get("/api/v1/apps/shop/verdict")).json()
+            list_html = (await client.get("/")).text
+            page_html = (await client.get("/apps/shop")).text
+
+        what = verdict["findings"][0]["what"]
+        window_min = min(minutes, 5)
+        shown = share if window_min == 5 else f"{share} last {window_min} min"
+        row = text_of(list_html.partition('data-label="fail">')[2].partition("</td>")[0])
+        tile = text_of(page_html.partition("<dt>failed</dt>")[2].partition("</dd>")[0])
+        assert verdict["judged_until"] == start_s + minutes * 60
+        assert (what["value"], what["window_s"]) == (failed / 60, window_min * 60)
+        told = "every request" if failed == 60 else f"{share} of requests (last {window_min} min)"
+        assert told in verdict["summary"]
+        assert (row.strip(), tile.strip()) == (shown, shown)
+
+
 async def test_an_incident_of_the_past_is_told_as_it_was_judged() -> None:
     async with world() as shop:
         await shop.live(70, quiet)
