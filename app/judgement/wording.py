@@ -206,7 +206,7 @@ def _time_of(finding: Finding, judged_s: int) -> str:
         return f"since {first} UTC ({duration_in_words(duration_s)})"
     if judged_s - last_s < MINUTE_S:
         return f"since {first} UTC or later"
-    return f"since between {first} and {last} UTC (about {duration_in_words(duration_s)})"
+    return f"since some time between {first} and {last} UTC (about {duration_in_words(duration_s)})"
 
 
 def _range_in_words(finding: Finding, judged_s: int) -> str:
@@ -215,7 +215,8 @@ def _range_in_words(finding: Finding, judged_s: int) -> str:
     until_s = nearest_minute(finding.until_s)
     duration = duration_in_words(until_s - nearest_minute(finding.since_s))
     if first_s != last_s:
-        begin = f"from between {clock_time(first_s, judged_s)} and {clock_time(last_s, first_s)}"
+        first, last = clock_time(first_s, judged_s), clock_time(last_s, first_s)
+        begin = f"from some time between {first} and {last}"
         return f"{begin} to {clock_time(until_s, last_s)} UTC (about {duration})"
     begin, end = clock_time(first_s, judged_s), clock_time(until_s, first_s)
     is_other_day = end == clock_time(until_s, until_s) and end != clock_time(until_s, judged_s)

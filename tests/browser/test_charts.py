@@ -171,7 +171,7 @@ def test_one_filter_holds_for_the_whole_page(page: Page, url: str) -> None:
     expect(page.locator("table.dynos tbody tr")).to_have_count(1)
     query = "metric=requests&dyno=web.2&step=range&start=now-1h"
     answer = httpx2.get(f"{url}/api/v1/apps/shop/query?{query}", trust_env=False).json()
-    cell = page.locator("table.dynos tbody td:nth-of-type(4)").inner_text()
+    cell = page.locator("table.dynos tbody td:nth-of-type(6)").inner_text()
     assert int(cell.replace(",", "")) == pytest.approx(answer["series"][0]["values"][0], rel=0.02)
     page.get_by_role("link", name="Show all of shop").click()
     expect(page.locator("table.dynos tbody tr").nth(3)).to_be_visible()

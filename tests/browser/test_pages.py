@@ -133,7 +133,7 @@ def test_ranges_and_columns_are_chosen_by_clicking_and_stay_in_the_address(page:
     page.get_by_role("link", name="requests", exact=True).click()
     page.wait_for_url("**range=6h&sort=requests")
     expect(page.locator("th[aria-sort]")).to_have_text("requests")
-    cells = page.locator("table:has(caption:text-is('Dynos')) tbody tr td:nth-of-type(4)")
+    cells = page.locator("table:has(caption:text-is('Dynos')) tbody tr td:nth-of-type(6)")
     counts = [int(text.replace(",", "")) if text != "–" else -1 for text in cells.all_inner_texts()]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 100

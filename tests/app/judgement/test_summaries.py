@@ -189,8 +189,8 @@ INCIDENTS = {
     ),
     "hardly any requests, and no dyno": Scene(
         "down",
-        "Down since between 23:00 and 23:11 UTC (about 17 min): every request ends with H10 "
-        "(app crashed); web.1 has crashed at start twice.",
+        "Down since some time between 23:00 and 23:11 UTC (about 17 min): every request ends with "
+        "H10 (app crashed); web.1 has crashed at start twice.",
         until(
             "23:10",
             lambda start_s: no_dyno("H10", 1)(start_s) if start_s % 300 == 0 else silence(start_s),

@@ -364,7 +364,7 @@ def test_an_hour_that_was_all_right_is_told_as_the_past() -> None:
         ({"since_min_s": SINCE - 60, "since_max_s": SINCE}, "Silent since 23:12 UTC (15 min)"),
         (
             {"since_s": at("23:04"), "since_min_s": at("23:02"), "since_max_s": at("23:06")},
-            "Silent since between 23:02 and 23:06 UTC (about 23 min)",
+            "Silent since some time between 23:02 and 23:06 UTC (about 23 min)",
         ),
         (
             {"since_s": at("23:20"), "resolution_s": 600},
@@ -372,13 +372,13 @@ def test_an_hour_that_was_all_right_is_told_as_the_past() -> None:
         ),
         (
             {"since_s": at("22:00"), "resolution_s": 600},
-            "Silent since between 22:00 and 22:10 UTC (about 1 h 27 min)",
+            "Silent since some time between 22:00 and 22:10 UTC (about 1 h 27 min)",
         ),
         ({"since_s": at("23:11:53")}, "Silent since 23:12 UTC (15 min)"),
         ({"since_s": at("23:12:29")}, "Silent since 23:12 UTC (15 min)"),
         (
             {"since_s": at("23:04"), "since_min_s": at("23:02:50"), "since_max_s": at("23:05:10")},
-            "Silent since between 23:02 and 23:06 UTC (about 23 min)",
+            "Silent since some time between 23:02 and 23:06 UTC (about 23 min)",
         ),
         ({"since_s": at("21:27")}, "Silent since 21:27 UTC (2 h)"),
         ({"since_s": at("23:12") - DAY_S}, "Silent since 29 Nov 23:12 UTC (24 h 15 min)"),
@@ -410,7 +410,7 @@ def test_an_hour_that_was_all_right_is_told_as_the_past() -> None:
                 "since_max_s": at("23:06"),
                 "until_s": at("23:20"),
             },
-            "Was silent from between 23:02 and 23:06 to 23:20 UTC (about 16 min)",
+            "Was silent from some time between 23:02 and 23:06 to 23:20 UTC (about 16 min)",
         ),
     ],
 )
