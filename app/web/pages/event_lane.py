@@ -1,4 +1,7 @@
-"""Draws the lane of events over the charts: a track each for changes, dynos and alerts."""
+"""Draws the lane of events over the charts: a track each for changes, dynos and alerts, and times.
+
+The lane is as wide as the page, and most charts are half as wide, so it has an axis of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.dashboard.timeline import TRACKS, EventGroup, Track
+from app.web.pages.axes import Tick, time_ticks, without_cut_labels
 
 # Icons in a square of 12 units. Their shapes differ, not only their colors.
 ICONS = {
@@ -52,12 +56,20 @@ class LaneTrack(NamedTuple):
     icons: list[LaneIcon]
 
 
-def draw_lane(groups: Sequence[EventGroup], start_s: int, end_s: int) -> list[LaneTrack]:
+class Lane(NamedTuple):
+    """The tracks, and the times below them."""
+
+    tracks: list[LaneTrack]
+    times: list[Tick]
+
+
+def draw_lane(groups: Sequence[EventGroup], start_s: int, end_s: int) -> Lane:
     """Place the groups of a range on their tracks."""
-    return [
+    tracks = [
         LaneTrack(name, _place([group for group in groups if group.track == name], start_s, end_s))
         for name in TRACKS
     ]
+    return Lane(tracks, without_cut_labels(time_ticks(start_s, end_s)))
 
 
 def _place(groups: Sequence[EventGroup], start_s: int, end_s: int) -> list[LaneIcon]:

@@ -20,7 +20,7 @@ from app.monitoring.operator_notices import Notices
 from app.query.stats import Value
 from app.rollup.statuses import OUTCOMES
 from app.support.about import command
-from app.support.quantities import time_in_words
+from app.support.quantities import share_in_words, time_in_words
 from app.web.authentication import COOKIE_NAME
 from app.web.pages.assets import asset_url, script_urls
 from app.web.pages.row_sparklines import row_bars, row_line
@@ -60,11 +60,10 @@ def as_percent(share: float) -> str:
 
 
 def percent(value: Value) -> str:
-    """A share as 12 % or 1.23 %; – for None."""
+    """A share as sentences tell it, 12 % or 1.2 %, but 0.04 % where they say less; – for None."""
     if value is None:
         return _NO_VALUE
-    share = value * 100
-    return f"{share:.0f} %" if share >= 10 or share == 0 else f"{share:.2f} %"
+    return f"{value * 100:.2f} %" if 0.00005 <= value < 0.001 else share_in_words(value)
 
 
 def response_time(milliseconds: Value) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from app.dashboard.timeline import EventGroup, group_events, list_events
 from app.rollup.events import EventKey
 from app.web.pages.event_lane import draw_lane
@@ -61,7 +63,9 @@ def test_changes_dynos_and_alerts_have_tracks_of_their_own() -> None:
         event(9, "crash", "web.1"),
         alerts=alerts,
     )
-    lane = {track.name: track.icons for track in draw_lane(groups, START_S, START_S + HOUR_S)}
+    lane = {
+        track.name: track.icons for track in draw_lane(groups, START_S, START_S + HOUR_S).tracks
+    }
     assert [icon.group.kind for icon in lane["changes"]] == ["release", "config"]
     assert [icon.group.kind for icon in lane["dynos"]] == ["crash"]
     assert [icon.group.kind for icon in lane["alerts"]] == ["alert", "mute", "resolved"]
@@ -71,12 +75,21 @@ def test_changes_dynos_and_alerts_have_tracks_of_their_own() -> None:
 
 def test_icons_at_one_time_stand_side_by_side() -> None:
     groups = grouped(event(9, "release", detail="v57"), event(9.2, "config", detail="A"))
-    first, second = draw_lane(groups, START_S, START_S + HOUR_S)[0].icons
+    first, second = draw_lane(groups, START_S, START_S + HOUR_S).tracks[0].icons
     assert first.left == second.left
     assert second.offset > first.offset
 
 
 def test_icons_at_the_right_edge_stay_inside() -> None:
     groups = grouped(event(59, "release", detail="v57"), event(59, "config", detail="A"))
-    icons = draw_lane(groups, START_S, START_S + HOUR_S)[0].icons
+    icons = draw_lane(groups, START_S, START_S + HOUR_S).tracks[0].icons
     assert [icon.offset for icon in icons] == [-icons[0].size, 0]
+
+
+def test_the_times_below_the_lane_stand_where_icons_of_these_times_do() -> None:
+    groups = grouped(event(20, "release", detail="v57"))
+    lane = draw_lane(groups, START_S, START_S + HOUR_S)
+    [icon] = lane.tracks[0].icons
+    at = f"{datetime.fromtimestamp(START_S + 20 * 60, UTC):%H:%M}"
+    [share] = [tick.share for tick in lane.times if tick.text == at]
+    assert round(100 * share, 2) == icon.left
