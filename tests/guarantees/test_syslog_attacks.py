@@ -83,7 +83,7 @@ class HonestSenders:
     def __init__(self, service: ServiceProcess) -> None:
         self._service = service
         addition = run(service, "drains", "add", "blog")
-        secret = addition.stdout.split("blog:")[1].split("@")[0]
+        secret = addition.stdout.decode().split("blog:")[1].split("@")[0]
         self._client = httpx2.Client(auth=("blog", secret), trust_env=False)
         self._connection = self._connect()
         self._connection.sendall(counted(line()))

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.support.forked_command import ROOT, run_forked
+
 AT_S = 1_795_341_600.0  # 2026-11-22T10:00:00Z
 
 
@@ -79,12 +79,18 @@ def dynometer(
     *arguments: str, stdin: bytes = b"", settings: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the dynometer command until it exits."""
+    environ = environment(**(settings or {}))
+    return run_forked(arguments, stdin=stdin, environ=environ, directory=ROOT)
+
+
+def started_dynometer(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the dynometer command until it exits, in a process that imports only its modules."""
     return subprocess.run(
         [sys.executable, "-m", "app.cli", *arguments],
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=ROOT,
-        env=environment(**(settings or {})),
+        env=environment(),
         timeout=50,
         check=False,
     )

@@ -12,7 +12,8 @@ import pytest
 
 from app.cli.main import COMMANDS
 from app.support.about import version
-from tests.support.logtext import ROOT, dynometer, environment, router_text
+from tests.support.forked_command import ROOT
+from tests.support.logtext import dynometer, environment, router_text, started_dynometer
 
 
 def error_line_of(result: subprocess.CompletedProcess[bytes]) -> str:
@@ -25,7 +26,7 @@ def error_line_of(result: subprocess.CompletedProcess[bytes]) -> str:
 
 @pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
 def test_help_lists_every_command(arguments: list[str]) -> None:
-    result = dynometer(*arguments)
+    result = started_dynometer(*arguments)
 
     assert (result.returncode, result.stderr) == (0, b"")
     for command in COMMANDS:
@@ -34,7 +35,7 @@ def test_help_lists_every_command(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("name", [command.name for command in COMMANDS])
 def test_every_command_has_help(name: str) -> None:
-    result = dynometer(name, "--help")
+    result = started_dynometer(name, "--help")
 
     assert (result.returncode, result.stderr) == (0, b"")
     assert result.stdout.decode().startswith(f"usage: dynometer {name}")

@@ -26,9 +26,9 @@ from app.traffic.log_line import LogLine
 from app.traffic.sent_lines import SentLines, sent_lines_path
 from parsers.framing import Damage, split
 from parsers.syslog_header import parse_message
+from tests.support.forked_command import ROOT
 from tests.support.logtext import (
     AT_S,
-    ROOT,
     RecordingDrain,
     dynometer,
     environment,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from app.cli.report import WIDTH
+from tests.support.forked_command import ROOT
 from tests.support.logtext import (
     AT_S,
-    ROOT,
     dynometer,
     framed,
     load_text,

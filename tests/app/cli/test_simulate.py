@@ -209,8 +209,9 @@ def test_a_missing_admin_token_is_reported_with_its_setting() -> None:
 
 
 def test_lines_with_a_wrong_drain_secret_are_rejected_and_the_run_fails(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(simulate, "SETTLED_WITHIN_S", 0.5)  # the answers never become right
     token = {"DYNOMETER_ADMIN_TOKEN": "0123456789abcdef"}
     with serving(**token) as port:
         settings = Settings.from_environ({**token, "PORT": str(port)})
@@ -305,8 +306,11 @@ def test_a_drain_that_accepts_nothing_makes_the_run_fail(port: int) -> None:
     assert "nothing was acknowledged: the connection was refused. Check " in summary
 
 
-def test_a_wrong_answer_makes_the_run_fail(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_answer_makes_the_run_fail(
+    port: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The service counts a request that the simulation did not send."""
+    monkeypatch.setattr(simulate, "SETTLED_WITHIN_S", 0.5)  # the answers never become right
     url = f"http://127.0.0.1:{port}"
     tail = "dyno=web.1 connect=1ms service=1ms status=200 bytes=1"
     hop = RequestFields("GET", "/", "shop.example.com", "id", "192.0.2.1")

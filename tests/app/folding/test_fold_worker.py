@@ -8,6 +8,7 @@ import random
 import msgspec
 import pytest
 
+from app.folding import fold_worker
 from app.folding.fold_worker import BATCHES_MAX, COMPACT_AT_LENGTH, FoldWorker
 from app.ingest.aggregator import AcceptanceWindow, Aggregator
 from app.ingest.received_batch import new_batch
@@ -151,7 +152,11 @@ async def test_slots_that_stopped_growing_are_compacted(store: Store) -> None:
     assert (after.requests, after.gauges) == (before.requests, before.gauges)
 
 
-async def test_a_running_worker_compacts_slots_that_close_later(store: Store) -> None:
+async def test_a_running_worker_compacts_slots_that_close_later(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fold_worker, "HEARTBEAT_INTERVAL_S", 0)  # it also looks at the clock then
+    monkeypatch.setattr(fold_worker, "ROUND_S", 0.02)
     clock = Clock()
     worker = new_worker(store, clock)
     running = asyncio.create_task(worker.run())

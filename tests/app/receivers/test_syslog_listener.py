@@ -18,6 +18,7 @@ import httpx2
 import pytest
 
 from tests.support.certificates import certificate
+from tests.support.forked_command import run_forked
 from tests.support.lines import counted, router_text, timestamp
 from tests.support.processes import RedisProcess, ServiceProcess, free_port
 from tests.support.servers import wait_until
@@ -72,16 +73,8 @@ def requests_of(service: ServiceProcess, app: str) -> int:
     return sum(entry["values"][0] or 0 for entry in series)
 
 
-def run(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "app.cli", *arguments],
-        env=service.environ,
-        cwd=service.directory,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+def run(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return run_forked(arguments, stdin=b"", environ=service.environ, directory=service.directory)
 
 
 @pytest.mark.parametrize("frame", [counted, bytes])
@@ -140,7 +133,7 @@ def test_with_a_token_only_linked_drains_count_and_others_are_listed(
     [refusal] = get(token_service, "/api/v1/drains")["refusals"]
     assert (refusal["token"], refusal["reason"]) == (OTHER, "drain token is linked to no app")
     assert [drain["app"] for drain in drains["drains"]] == ["shop"]
-    assert "syslog" in run(token_service, "drains", "list").stdout
+    assert b"syslog" in run(token_service, "drains", "list").stdout
     assert TOKEN not in (token_service.directory / "data" / "drains.json").read_text()
 
     assert run(token_service, "drains", "link", "blog", TOKEN).returncode == 2
@@ -163,7 +156,7 @@ def test_an_app_may_be_linked_and_have_a_secret_but_only_one_drain_counts(
 ) -> None:
     assert run(token_service, "drains", "link", "shop", TOKEN).returncode == 0
     addition = run(token_service, "drains", "add", "shop")
-    secret = addition.stdout.split("shop:")[1].split("@")[0]
+    secret = addition.stdout.decode().split("shop:")[1].split("@")[0]
     headers = {"Logplex-Drain-Token": OTHER}
     body = counted(line())
 
