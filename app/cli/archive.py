@@ -13,7 +13,7 @@ from app.cli.open_store import open_store
 from app.cli.output import ProgressLine, format_bytes, format_minute, print_err, print_table
 from app.config import Settings
 from app.service.archive_extra import build_archiver, load_archive, open_archive
-from app.service.wiring import build_tiers
+from app.service.ranges import build_tiers
 
 Action = Callable[[argparse.Namespace, Settings], Coroutine[Any, Any, int]]
 

@@ -24,7 +24,7 @@ from app.ingest.aggregator import AcceptanceWindow
 from app.ingest.marked_post import account_for
 from app.query.delivery import Delivery
 from app.rollup.rollup import DEFAULT_LIMITS
-from app.service.wiring import build_acceptance
+from app.service.ranges import build_acceptance
 from app.support.process import reliable_interrupts
 from app.traffic.batch_sender import BatchSender, DeliveryError, Target, parse_target
 from app.traffic.line_identity import identity_of

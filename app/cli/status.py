@@ -22,7 +22,7 @@ from app.cli.output import print_err, wrap
 from app.config import Settings
 from app.judgement.verdict import State, Verdict
 from app.judgement.wording import describe_finding
-from app.service.wiring import build_tiers
+from app.service.ranges import build_tiers
 from app.storage.interface.apps import SeenApp
 from app.support.about import command
 from app.support.globs import matches_glob

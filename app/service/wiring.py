@@ -41,7 +41,7 @@ from app.monitoring.clock_watch import ClockWatch
 from app.monitoring.store_warnings import StoreWarnings
 from app.receivers.syslog_guard import SyslogLimits, limits_of_process
 from app.receivers.syslog_listener import SyslogListener
-from app.rollup.resolutions import Resolution, resolutions
+from app.rollup.resolutions import Resolution
 from app.service.archive_extra import (
     History,
     build_archive_plugin,
@@ -51,6 +51,7 @@ from app.service.archive_extra import (
 )
 from app.service.kafka_extra import load_kafka
 from app.service.periodic_tasks import PeriodicTasks
+from app.service.ranges import build_acceptance, build_tiers
 from app.storage.interface.batches import BatchStore
 from app.storage.interface.errors import StoreUnavailable
 from app.storage.interface.server import ShardedStore
@@ -204,16 +205,6 @@ def _build_alert_worker(
 def build_earlier_hours(settings: Settings, history: History) -> EarlierHours:
     """Build the reader of the hours that alert rules compare with."""
     return EarlierHours(history.prompt_rollups, hours_kept_s(settings))
-
-
-def build_tiers(settings: Settings) -> list[Resolution]:
-    """The stored resolutions, finest first."""
-    return resolutions(settings.retention_1m_s, settings.retention_10m_s, settings.retention_1h_s)
-
-
-def build_acceptance(settings: Settings) -> AcceptanceWindow:
-    """How far in the past or future a line's time may be for it to be counted."""
-    return AcceptanceWindow(settings.horizon_past_s, settings.horizon_future_s)
 
 
 def build_fold_worker(

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.receivers.space_drain import UNLISTED, Portion, SpaceBody
+from app.service import periodic_tasks
 from app.storage.interface.store import Store
 from parsers.framing import Damage
 from tests.app.receivers.test_log_shuttle import loss_line
@@ -66,7 +67,8 @@ class Space:
 
 
 @pytest.fixture
-async def space(store: Store) -> AsyncIterator[Space]:
+async def space(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Space]:
+    monkeypatch.setattr(periodic_tasks, "FREQUENT_S", 0.1)  # rejected hostnames are stored then
     clock = Clock()
     settings = {
         "DYNOMETER_ADMIN_TOKEN": ADMIN_TOKEN,
