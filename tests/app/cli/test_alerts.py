@@ -179,7 +179,7 @@ async def test_a_test_message_is_sent_by_the_service(tmp_path: Path) -> None:
             add = ("channel", "add", "webhook", hook.url, "--name", "ops")
             assert (await asyncio.to_thread(alerts, data_dir, *add))[0] == 0
             code, _, stderr = await asyncio.to_thread(alerts, data_dir, "test")
-            assert (code, stderr) == (0, "ops: delivered.\n")
+            assert (code, stderr.splitlines()[-1]) == (0, "ops: delivered.")  # after a wait, maybe
             assert hook.received[0].json["title"] == "Dynometer: test of channel ops"
 
             hook.answers = [404]
