@@ -169,7 +169,9 @@ def test_one_filter_holds_for_the_whole_page(page: Page, url: str) -> None:
     page.wait_for_url("**dyno=web.2**")
     expect(page.locator(f"{RESPONSE} [data-line]")).to_have_count(2)
     expect(page.locator("table.dynos tbody tr")).to_have_count(1)
-    query = "metric=requests&dyno=web.2&step=range&start=now-1h"
+    shown = script_data(page)
+    end_s = shown["start"] + shown["step"] * shown["size"]
+    query = f"metric=requests&dyno=web.2&step=range&start={shown['start']}&end={end_s}"
     answer = httpx2.get(f"{url}/api/v1/apps/shop/query?{query}", trust_env=False).json()
     cell = page.locator("table.dynos tbody td:nth-of-type(6)").inner_text()
     assert int(cell.replace(",", "")) == pytest.approx(answer["series"][0]["values"][0], rel=0.02)
