@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -155,10 +156,11 @@ def test_nothing_is_counted_twice_or_lost_after_a_damaged_end(
     use_server: str, tmp_path: Path
 ) -> None:
     """The sender repeats what got no answer, the store goes on, and is restarted later."""
-    data = write_and_kill(tmp_path / "data").read_bytes()
-    for name, damaged_data in damages(data).items():
+    path = write_and_kill(tmp_path / "data")
+    for name, damaged_data in damages(path.read_bytes()).items():
         directory = tmp_path / name
-        write_and_kill(directory).write_bytes(damaged_data)
+        shutil.copytree(tmp_path / "data", directory)
+        (directory / path.relative_to(tmp_path / "data")).write_bytes(damaged_data)
         with embedded.start(directory) as store:
             ids, batches = lists(store.url)
             assert ids == batches == (["1", "2", "3"] if name == "zeros" else ["1", "2"]), name
