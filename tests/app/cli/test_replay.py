@@ -11,7 +11,9 @@ import statistics
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -38,6 +40,8 @@ from tests.support.logtext import (
     router_text,
     text_line,
 )
+from tests.support.processes import START_WITHIN_S
+from tests.support.servers import wait_until
 
 FRAME = "<158>1 2026-11-22T10:00:00.123456+00:00 host heroku router - at=info status=200\n"
 LOST = (
@@ -47,12 +51,12 @@ LOST = (
 
 
 def replay(
-    drain: RecordingDrain | str, data: bytes, *options: str, memory: Path
+    drain: RecordingDrain | str, data: bytes, *options: str, memory: Path, app: str = "shop"
 ) -> subprocess.CompletedProcess[bytes]:
     to = drain if isinstance(drain, str) else drain.url
     settings = {"DYNOMETER_DATA_DIR": str(memory)}
     return dynometer(
-        "replay", "-", "--app", "shop", "--to", to, *options, stdin=data, settings=settings
+        "replay", "-", "--app", app, "--to", to, *options, stdin=data, settings=settings
     )
 
 
@@ -472,12 +476,12 @@ def test_a_time_before_1970_can_be_framed() -> None:
     assert b" 1970-01-01T00:00:00.000+00:00 " in to_frame(line, 1_000)
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[str]:
+@contextmanager
+def running_service(data_dir: Path) -> Iterator[str]:
     """The address of the real service, with a store of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    settings = {"PORT": str(port), "DYNOMETER_DATA_DIR": str(tmp_path)}
+    settings = {"PORT": str(port), "DYNOMETER_DATA_DIR": str(data_dir)}
     url = f"http://127.0.0.1:{port}"
     with subprocess.Popen(
         [sys.executable, "-m", "app.cli", "serve"],
@@ -486,11 +490,24 @@ def service(tmp_path: Path) -> Iterator[str]:
         stdout=subprocess.DEVNULL,
     ) as process:
         try:
-            while not ready(url):
-                assert process.poll() is None, "the service ended"
+            wait_until(lambda: process.poll() is not None or ready(url), START_WITHIN_S)
+            assert process.poll() is None, "the service ended"
             yield url
         finally:
             process.terminate()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service. All tests use it, each with an `app` of its own."""
+    with running_service(tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
+@pytest.fixture
+def app() -> str:
+    """The name of an app that no other test uses."""
+    return f"shop-{uuid.uuid4().hex[:12]}"
 
 
 def ready(url: str) -> bool:
@@ -501,39 +518,40 @@ def ready(url: str) -> bool:
 
 
 def test_one_store_reached_by_two_spellings_of_its_address_counts_a_line_once(
-    service: str, tmp_path: Path
+    service: str, app: str, tmp_path: Path
 ) -> None:
     log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
 
-    first = replay(service, log, memory=tmp_path)
-    second = replay(service.replace("127.0.0.1", "localhost"), log, memory=tmp_path)
+    first = replay(service, log, memory=tmp_path, app=app)
+    second = replay(service.replace("127.0.0.1", "localhost"), log, memory=tmp_path, app=app)
 
     assert b"10 read, 10 sent, 0 skipped" in first.stdout
     assert b"10 read, 0 sent, 10 skipped" in second.stdout
-    pages = [re.search(r"/apps/shop\?\S+", run.stdout.decode()) for run in (first, second)]
+    pages = [re.search(rf"/apps/{app}\?\S+", run.stdout.decode()) for run in (first, second)]
     assert pages[0] and pages[1] and pages[0][0] == pages[1][0]
 
 
-def test_a_store_that_was_emptied_is_replayed_in_full(service: str, tmp_path: Path) -> None:
+def test_a_store_that_was_emptied_is_replayed_in_full(tmp_path: Path) -> None:
     log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
-    replay(service, log, memory=tmp_path)
-    url = embedded.find_running(tmp_path)
-    assert url
-    with redis.from_url(url) as client:
-        client.flushall()
+    with running_service(tmp_path) as service:
+        replay(service, log, memory=tmp_path)
+        url = embedded.find_running(tmp_path)
+        assert url
+        with redis.from_url(url) as client:
+            client.flushall()
 
-    assert b"10 read, 10 sent, 0 skipped" in replay(service, log, memory=tmp_path).stdout
-    assert b"10 read, 0 sent, 10 skipped" in replay(service, log, memory=tmp_path).stdout
+        assert b"10 read, 10 sent, 0 skipped" in replay(service, log, memory=tmp_path).stdout
+        assert b"10 read, 0 sent, 10 skipped" in replay(service, log, memory=tmp_path).stdout
 
 
 def test_lines_sent_before_the_service_told_its_store_are_still_remembered(
-    service: str, tmp_path: Path
+    service: str, app: str, tmp_path: Path
 ) -> None:
     log = "".join(router_text(at=time.time() - number) for number in range(10)).encode()
-    keys = SentLines(sent_lines_path(tmp_path / "replay", "shop", service, ""))
+    keys = SentLines(sent_lines_path(tmp_path / "replay", app, service, ""))
     keys.add([keys.next_keys(line, line)[1] for line in log.splitlines()[:4]])
 
-    assert b"10 read, 6 sent, 4 skipped" in replay(service, log, memory=tmp_path).stdout
+    assert b"10 read, 6 sent, 4 skipped" in replay(service, log, memory=tmp_path, app=app).stdout
 
 
 @pytest.mark.parametrize(
@@ -553,7 +571,7 @@ def test_a_service_that_does_not_tell_its_store_is_known_by_its_address(
     assert re.fullmatch(r"shop-[0-9a-f]{16}", path.name)
 
 
-def test_the_summary_is_the_account_of_the_service(service: str, tmp_path: Path) -> None:
+def test_the_summary_is_the_account_of_the_service(service: str, app: str, tmp_path: Path) -> None:
     now = time.time()
     log = [
         *(router_text(at=now - 60, status=503, code="H12") for _ in range(3)),
@@ -567,7 +585,7 @@ def test_the_summary_is_the_account_of_the_service(service: str, tmp_path: Path)
         "prose\n",
     ]
 
-    stdout = replay(service, "".join(log).encode(), memory=tmp_path).stdout.decode()
+    stdout = replay(service, "".join(log).encode(), memory=tmp_path, app=app).stdout.decode()
 
     results = {line[:16].strip(): line[16:] for line in stdout.splitlines()}
     assert results["Lines"] == "11 read, 11 sent, 0 skipped"
@@ -577,7 +595,7 @@ def test_the_summary_is_the_account_of_the_service(service: str, tmp_path: Path)
     assert numbers == {"Ignored": 1, "Too old": 1, "Too new": 2}
     assert results["Not understood"] == "1"
     assert "gives no account" not in stdout
-    url = f"{service}/api/v1/apps/shop/ledger?start=now-1h&end=now%2B1m"
+    url = f"{service}/api/v1/apps/{app}/ledger?start=now-1h&end=now%2B1m"
     ledger = httpx2.get(url, trust_env=False).json()
     assert (ledger["received"], ledger["counted"], ledger["too_new"]) == (11, 6, 2)
 
@@ -587,14 +605,14 @@ def test_the_summary_is_the_account_of_the_service(service: str, tmp_path: Path)
     [(-3600, "lie in the future"), (8 * 86_400, "are over 7 days old")],
 )
 def test_a_summary_says_why_nothing_was_counted(
-    service: str, tmp_path: Path, age_s: int, reason: str
+    service: str, app: str, tmp_path: Path, age_s: int, reason: str
 ) -> None:
     at_s = time.time() - age_s
     log = (router_text(at=at_s) * 3).encode()
     ignored = text_line("app[web.1]", "hello", at=at_s).encode()
 
-    stdout = replay(service, log, memory=tmp_path).stdout.decode()
-    more = replay(service, log * 2 + ignored, memory=tmp_path).stdout.decode()
+    stdout = replay(service, log, memory=tmp_path, app=app).stdout.decode()
+    more = replay(service, log * 2 + ignored, memory=tmp_path, app=app).stdout.decode()
 
     assert f"Counted         0: all lines {reason}\n" in stdout
     assert f"Counted         0: all lines with a metric {reason}\n" in more
@@ -602,14 +620,14 @@ def test_a_summary_says_why_nothing_was_counted(
 
 
 def test_a_shifted_file_of_more_than_7_days_says_what_lies_too_far_back(
-    service: str, tmp_path: Path
+    service: str, app: str, tmp_path: Path
 ) -> None:
     old = [router_text(at=AT_S - days * 86_400) for days in (20, 9, 8)]
     last = text_line("app[web.1]", "hello", at=AT_S)
 
     def summary(*lines: str) -> str:
         log = "".join(lines).encode()
-        return replay(service, log, "--shift-to-now", memory=tmp_path).stdout.decode()
+        return replay(service, log, "--shift-to-now", memory=tmp_path, app=app).stdout.decode()
 
     stdout = summary(*old, router_text(at=AT_S))
     assert "Too old         3 (over 7 days before the last line)\n" in stdout
@@ -619,12 +637,12 @@ def test_a_shifted_file_of_more_than_7_days_says_what_lies_too_far_back(
 
 
 def test_a_batch_that_was_stored_but_not_remembered_is_told_as_duplicate(
-    service: str, tmp_path: Path
+    service: str, app: str, tmp_path: Path
 ) -> None:
     log = (router_text(at=time.time()) * 3).encode()
-    replay(service, log, memory=tmp_path / "one")
+    replay(service, log, memory=tmp_path / "one", app=app)
 
-    stdout = replay(service, log, memory=tmp_path / "two").stdout.decode()
+    stdout = replay(service, log, memory=tmp_path / "two", app=app).stdout.decode()
 
     assert "Counted         0: all lines had been counted before" in stdout
     assert "Duplicate       3 " in stdout
@@ -632,24 +650,27 @@ def test_a_batch_that_was_stored_but_not_remembered_is_told_as_duplicate(
 
 @pytest.mark.parametrize(("options", "notifies"), [((), False), (("--alert",), True)])
 def test_a_replayed_app_is_marked_until_a_drain_delivers(
-    service: str, tmp_path: Path, options: Sequence[str], notifies: bool
+    service: str, app: str, tmp_path: Path, options: Sequence[str], notifies: bool
 ) -> None:
     def origin() -> tuple[str, bool]:
-        [app] = httpx2.get(f"{service}/api/v1/apps", trust_env=False).json()["apps"]
-        return app["origin"], app["notifies"]
+        apps = httpx2.get(f"{service}/api/v1/apps", trust_env=False).json()["apps"]
+        [entry] = [entry for entry in apps if entry["app"] == app]
+        return entry["origin"], entry["notifies"]
 
-    replay(service, router_text(at=time.time()).encode(), *options, memory=tmp_path)
+    replay(service, router_text(at=time.time()).encode(), *options, memory=tmp_path, app=app)
     assert origin() == ("replay", notifies)
-    page = httpx2.get(f"{service}/apps/shop", trust_env=False).text
+    page = httpx2.get(f"{service}/apps/{app}", trust_env=False).text
     assert "These lines come from a replay, not from a log drain." in page
 
     body = framed(FRAME)
-    httpx2.post(f"{service}/drain", content=body, auth=("shop", "any"), trust_env=False)
-    replay(service, router_text(at=time.time()).encode(), *options, memory=tmp_path)
+    httpx2.post(f"{service}/drain", content=body, auth=(app, "any"), trust_env=False)
+    replay(service, router_text(at=time.time()).encode(), *options, memory=tmp_path, app=app)
     assert origin() == ("drain", True)
 
 
-def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Path) -> None:
+def test_replayed_lines_are_what_the_service_answers(
+    service: str, app: str, tmp_path: Path
+) -> None:
     now = time.time()
     times_ms = [(number * 37) % 1_000 for number in range(1_200)]
     requests = [
@@ -659,14 +680,14 @@ def test_replayed_lines_are_what_the_service_answers(service: str, tmp_path: Pat
     log = "".join([*requests, *requests[:5], memory_text(at=now), "prose\n"]).encode()
 
     for _ in range(2):
-        assert replay(service, log, memory=tmp_path).returncode == 0
+        assert replay(service, log, memory=tmp_path, app=app).returncode == 0
 
-    api = f"{service}/api/v1/apps/shop"
+    api = f"{service}/api/v1/apps/{app}"
     ledger = httpx2.get(f"{api}/ledger?start=now-1h&end=now%2B1m", trust_env=False).json()
     assert (ledger["received"], ledger["counted"]) == (1_207, 1_206)
     assert (ledger["promised"], ledger["duplicate"]) == (1_207, 0)
     assert ledger["unparsed"] == {"timestamp": 1}
-    stdout = replay(service, log, "--again", memory=tmp_path).stdout.decode()
+    stdout = replay(service, log, "--again", memory=tmp_path, app=app).stdout.decode()
     [address] = re.findall(r"http://\S+/query\?\S+", stdout)
     answer = httpx2.get(f"{address}&step=range&stat=count&stat=max", trust_env=False).json()
     values = {series["stat"]: series["values"] for series in answer["series"]}

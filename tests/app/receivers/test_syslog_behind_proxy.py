@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.app.receivers.test_syslog_listener import TOKEN, line, requests_of
+from tests.app.receivers.test_syslog_listener import line, requests_of
 from tests.support.certificates import certificate
 from tests.support.lines import counted
 from tests.support.processes import ServiceProcess, free_port
@@ -32,11 +32,13 @@ listen tls
 """
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[ServiceProcess]:
-    chain, key = certificate(tmp_path, "localhost")
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service for all tests; each sends as another host."""
+    directory = tmp_path_factory.mktemp("behind_proxy")
+    chain, key = certificate(directory, "localhost")
     service = ServiceProcess(
-        tmp_path / "service",
+        directory / "service",
         DYNOMETER_SYSLOG_PORT=str(free_port()),
         DYNOMETER_SYSLOG_TLS_PORT=str(free_port()),
         DYNOMETER_TLS_CERT=str(chain),
@@ -79,15 +81,15 @@ def accepts(port: int) -> bool:
 def test_lines_arrive_through_a_proxy_that_sends_headers(
     service: ServiceProcess, tmp_path: Path, version: str
 ) -> None:
-    context = ssl.create_default_context(cafile=str(tmp_path / "localhost.pem"))
+    context = ssl.create_default_context(cafile=service.environ["DYNOMETER_TLS_CERT"])
     with haproxy(tmp_path, service, version) as (plain, tls):
         with socket.create_connection(("127.0.0.1", plain), timeout=10) as sender:
-            sender.sendall(counted(line()) * 5)
-            wait_until(lambda: requests_of(service, TOKEN) == 5)
+            sender.sendall(counted(line(version)) * 5)
+            wait_until(lambda: requests_of(service, version) == 5)
         raw = socket.create_connection(("127.0.0.1", tls), timeout=10)
         with context.wrap_socket(raw, server_hostname="localhost") as sender:
-            sender.sendall(counted(line()) * 4)
-            wait_until(lambda: requests_of(service, TOKEN) == 9)
+            sender.sendall(counted(line(version)) * 4)
+            wait_until(lambda: requests_of(service, version) == 9)
 
 
 def test_a_connection_without_the_header_is_closed_and_the_log_names_the_fix(
@@ -95,10 +97,10 @@ def test_a_connection_without_the_header_is_closed_and_the_log_names_the_fix(
 ) -> None:
     port = int(service.environ["DYNOMETER_SYSLOG_PORT"])
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sender:
-        sender.sendall(counted(line()))
+        sender.sendall(counted(line("without-header")))
         assert closed(sender)
     wait_until(lambda: "DYNOMETER_SYSLOG_PROXY_PROTOCOL=0" in service.log.read_text())
-    assert requests_of(service, TOKEN) == 0
+    assert requests_of(service, "without-header") == 0
 
 
 def closed(sender: socket.socket) -> bool:
@@ -114,5 +116,5 @@ def test_a_header_may_arrive_in_single_bytes(service: ServiceProcess) -> None:
         sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n":
             sender.sendall(bytes([byte]))
-        sender.sendall(counted(line()))
-        wait_until(lambda: requests_of(service, TOKEN) == 1)
+        sender.sendall(counted(line("in-bytes")))
+        wait_until(lambda: requests_of(service, "in-bytes") == 1)

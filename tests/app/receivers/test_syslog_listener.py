@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,19 @@ def connect(service: ServiceProcess) -> socket.socket:
     return socket.create_connection(address, timeout=10)
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[ServiceProcess]:
-    """A service in local mode."""
-    service = service_of(tmp_path)
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """A service in local mode. All tests use it, each with apps of its own."""
+    service = service_of(tmp_path_factory.mktemp("local"))
     service.start()
     yield service
     service.stop()
+
+
+@pytest.fixture
+def own_token() -> str:
+    """A drain token that no other test sends."""
+    return f"d.{uuid.uuid4()}"
 
 
 @pytest.fixture
@@ -79,39 +86,40 @@ def run(service: ServiceProcess, *arguments: str) -> subprocess.CompletedProcess
 
 @pytest.mark.parametrize("frame", [counted, bytes])
 def test_in_local_mode_a_hostname_that_is_not_linked_is_an_app(
-    service: ServiceProcess, frame: Any
+    service: ServiceProcess, own_token: str, frame: Any
 ) -> None:
+    host = f"{own_token}.example"
     with connect(service) as sender:
-        sender.sendall(frame(line()) * 3 + frame(line("web-host.example", data='[a b="c"]')) * 2)
-        wait_until(lambda: requests_of(service, TOKEN) == 3)
-        wait_until(lambda: requests_of(service, "web-host.example") == 2)
+        sender.sendall(frame(line(own_token)) * 3 + frame(line(host, data='[a b="c"]')) * 2)
+        wait_until(lambda: requests_of(service, own_token) == 3)
+        wait_until(lambda: requests_of(service, host) == 2)
 
 
 def test_messages_of_python_s_handler_which_end_with_nul_are_read(
-    service: ServiceProcess,
+    service: ServiceProcess, own_token: str
 ) -> None:
     address = ("127.0.0.1", int(service.environ["DYNOMETER_SYSLOG_PORT"]))
     handler = logging.handlers.SysLogHandler(address, socktype=socket.SOCK_STREAM)
     # The handler writes <PRI> itself, and the format the rest of the header.
     handler.setFormatter(
-        logging.Formatter(f"1 {timestamp(time.time())} {TOKEN} heroku router - - %(message)s")
+        logging.Formatter(f"1 {timestamp(time.time())} {own_token} heroku router - - %(message)s")
     )
     for _ in range(7):
         handler.emit(logging.LogRecord("x", logging.INFO, "", 0, router_text(), None, None))
-    wait_until(lambda: requests_of(service, TOKEN) == 7)
+    wait_until(lambda: requests_of(service, own_token) == 7)
     handler.close()
 
 
 def test_pieces_of_a_message_are_joined_and_an_incomplete_one_is_unparsed(
-    service: ServiceProcess,
+    service: ServiceProcess, own_token: str
 ) -> None:
-    frame = counted(line())
+    frame = counted(line(own_token))
     with connect(service) as sender:
         for byte in range(0, len(frame), 40):
             sender.sendall(frame[byte : byte + 40])
         sender.sendall(frame + frame[:50])
-    wait_until(lambda: requests_of(service, TOKEN) == 2)
-    path = f"/api/v1/apps/{TOKEN}/ledger"
+    wait_until(lambda: requests_of(service, own_token) == 2)
+    path = f"/api/v1/apps/{own_token}/ledger"
     wait_until(lambda: get(service, path)["unparsed"] == {"frame": 1})
     assert get(service, path)["received"] == 3
 
@@ -296,15 +304,15 @@ def test_https_is_served_with_a_certificate(tmp_path: Path) -> None:
         process.wait(15)
 
 
-def test_a_separate_syslog_process(service: ServiceProcess) -> None:
+def test_a_separate_syslog_process(service: ServiceProcess, own_token: str) -> None:
     port = free_port()
     environ = {**service.environ, "DYNOMETER_SYSLOG_PORT": str(port)}
     process = subprocess.Popen([sys.executable, "-m", "app.cli", "syslog"], env=environ)
     try:
         wait_until(lambda: _listens(port), 20)
         with socket.create_connection(("127.0.0.1", port)) as sender:
-            sender.sendall(counted(line("shop")) * 4)
-            wait_until(lambda: requests_of(service, "shop") == 4)
+            sender.sendall(counted(line(own_token)) * 4)
+            wait_until(lambda: requests_of(service, own_token) == 4)
     finally:
         process.terminate()
         assert process.wait(15) == 0
