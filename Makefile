@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --genera
 	--no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-PYTEST := $(BIN)/pytest --numprocesses=auto --dist=loadfile
+PYTEST := $(BIN)/pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 COMPILED := $(wildcard app/*/*.so app/*/*.c)
 PYX := $(wildcard app/*/*.pyx app/*/*.pxd)
 CHARTS := app/web/vendor/uPlot.iife.min.js
@@ -48,7 +48,7 @@ test: .venv/.tested $(CHARTS) ## install what the tests need, and run them on bo
 	DYNOMETER_PURE=1 $(PYTEST) -m "not slow" $(INTERPRETED)
 
 test-slow: .venv/.tested $(CHARTS) ## run drills, browsers, senders, proxies and monitoring tools
-	$(PYTEST) -m "slow and not drill and not kafka"
+	$(PYTEST) --numprocesses=logical -m "slow and not drill and not kafka"
 	$(PYTEST) -m drill
 
 check: .venv/.dev ## check format, lint, types and imports
