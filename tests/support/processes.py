@@ -18,7 +18,7 @@ from redis.retry import Retry
 from tests.support.servers import find_program, wait_until
 
 ROOT = Path(__file__).parents[2]
-START_WITHIN_S = 30.0
+START_WITHIN_S = 45.0
 STOP_WITHIN_S = 12.0
 
 
