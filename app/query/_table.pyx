@@ -30,6 +30,7 @@ from app.rollup._msgpack cimport (
 from app.rollup import codec as packing
 from app.query._tagged import has_number_rows
 from app.query.table import WHOLE_SECTIONS
+from app.rollup import addon_rows
 from app.rollup._decoder import merge_section
 from app.rollup._rollup import FastRollup
 from app.rollup.codec import PackError, decode_rows
@@ -44,6 +45,8 @@ cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = packing.VERSION
 cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
 cdef int GAUGE_COUNT = len(CORE_GAUGES)
+cdef str ADDONS = addon_rows.TAG
+cdef str ADDON_SAMPLES = addon_rows.SECTION
 assert GAUGE_COUNT <= GAUGES_MAX
 
 _POSITIONS = {section.name: position for position, section in enumerate(CORE_SECTIONS)}
@@ -538,10 +541,19 @@ cdef class Table:
             text(rollup, &tag)
             binary(rollup, &part)
             name = tag.at[: tag.end - tag.at].decode()
+            is_compact = name == ADDONS
+            if is_compact:
+                name = ADDON_SAMPLES
             if name in self.extensions:
-                merge_section(self.whole_rollup, name, part.at[: part.end - part.at])
+                merge_section(
+                    self.whole_rollup,
+                    ADDONS if is_compact else name,
+                    part.at[: part.end - part.at],
+                )
             rows = self.tagged_rows.get(name)
-            if rows is not None:
+            if rows is not None and is_compact:
+                (<TaggedRows>rows).read_addons(&part)
+            elif rows is not None:
                 (<TaggedRows>rows).read(&part, self.label_id)
             readers = self.sketch_readers.get(name)
             if readers is not None:

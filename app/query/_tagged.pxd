@@ -2,6 +2,7 @@
 
 from app.query._cells cimport Feed
 from app.rollup._msgpack cimport Cursor
+from app.rollup._numbers cimport AddonKeys
 
 cdef enum:
     VALUES_MAX = 8  # value columns of a section
@@ -30,12 +31,17 @@ cdef class TaggedRows:
     cdef dict rows  # by their packed keys
     cdef list ordered_rows
     cdef Py_ssize_t next  # behind the last hit
+    cdef dict addon_rows  # of an add-on's samples by number, by its AddonKeys
     cdef int start_app(self, str app) except -1
     cdef int read(self, Cursor *part, object id_of) except -1
+    cdef int read_addons(self, Cursor *part) except -1
+    cdef list _rows_of_addon(self, AddonKeys keys)
+    cdef TaggedRow _addon_row(self, AddonKeys keys, int sample)
     cdef TaggedRow _row(self, Cursor *part, object id_of)
     cdef tuple _key_columns(self, Cursor *part)
     cdef TaggedRow _add_row(self, bytes packed, tuple columns, object id_of)
-    cdef int _add_values(self, TaggedRow row, Cursor *part) except -1
+    cdef int _read_values(self, TaggedRow row, Cursor *part) except -1
+    cdef int _add_values(self, TaggedRow row, const long long *values) except -1
     cdef int _merge(self, TaggedRow row, const long long *values) except -1
     cdef int _pass_on(self, TaggedRow row) except -1
     cdef int finish(self) except -1

@@ -11,8 +11,12 @@ from libc.string cimport memcmp
 
 from app.query._cells cimport Feed, OpenCell, QueryCells, UNKNOWN, NONE, current_cell
 from app.query._stats cimport Counter, Gauge, GaugeSummary, plus
-from app.rollup._msgpack cimport Bytes, Cursor, array, not_negative, number, step_over, text
+from app.rollup._msgpack cimport (
+    Bytes, Cursor, array, below, not_negative, number, positive, step_over, text,
+)
+from app.rollup._numbers cimport AddonKeys, NumberRow, OpenKey, addon_keys_at, read_addon_row
 
+from app.rollup.addon_rows import SAMPLES
 from app.rollup.schema import SECTION
 
 cdef enum:
@@ -20,6 +24,7 @@ cdef enum:
     ROWS_MAX = 4_096  # of a section that are remembered
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
+cdef int SAMPLE_COUNT = len(SAMPLES)
 cdef dict _MERGES = {"add": ADD, "min": MIN, "max": MAX, "latest": LATEST}
 
 
@@ -60,6 +65,7 @@ cdef class TaggedRows:
     cdef int start_app(self, str app) except -1:
         """Forget all rows: the cells that they feed are those of one app."""
         self.app, self.rows, self.ordered_rows, self.next = app, {}, [], 0
+        self.addon_rows = {}
         return 0
 
     cdef int read(self, Cursor *part, object id_of) except -1:
@@ -76,12 +82,67 @@ cdef class TaggedRows:
                 raise ValueError("a row of another width")
             row = self._row(part, id_of)
             if row.size:
-                self._add_values(row, part)
+                self._read_values(row, part)
             else:
                 step_over(part, self.value_count)
-        if part.at != part.end:
-            raise ValueError("bytes after the last row")
-        return 0
+        return _check_end(part)
+
+    cdef int read_addons(self, Cursor *part) except -1:
+        """Add samples of add-ons in the compact form of app.rollup.addon_rows.
+
+        Raises:
+            as `read`.
+        """
+        cdef AddonKeys keys
+        cdef TaggedRow row
+        cdef NumberRow one
+        cdef list rows
+        cdef Py_ssize_t numbers, _
+        cdef long long latest_ms
+        cdef long long values[VALUES_MAX]
+        cdef int sample, more
+        for _ in range(array(part)):
+            if array(part) != 3:
+                raise ValueError("not an add-on")
+            keys = addon_keys_at(part)
+            rows = self._rows_of_addon(keys)
+            numbers = array(part) - 1
+            latest_ms = not_negative(part)
+            while numbers > 0:
+                sample = below(part, SAMPLE_COUNT)
+                found = rows[sample]
+                row = self._addon_row(keys, sample) if found is None else <TaggedRow>found
+                if not row.size:
+                    step_over(part, 1)
+                    more = 2 if positive(part) == 1 else 6
+                    step_over(part, more)
+                    numbers -= 3 + more
+                    continue
+                numbers -= read_addon_row(part, latest_ms, &one)
+                values[0], values[1], values[2] = one.count, one.whole, one.millionths
+                values[3], values[4] = one.smallest, one.largest
+                values[5], values[6] = one.last_at_ms, one.last
+                self._add_values(row, values)
+            if numbers:
+                raise ValueError("the last row ends early")
+        return _check_end(part)
+
+    cdef list _rows_of_addon(self, AddonKeys keys):
+        """The rows of an add-on by the number of their sample; None for those not met yet."""
+        if len(self.rows) + SAMPLE_COUNT > ROWS_MAX:  # not within an add-on
+            self.finish()
+            self.start_app(self.app)
+        rows = self.addon_rows.get(keys)
+        if rows is None:
+            rows = self.addon_rows[keys] = [None] * SAMPLE_COUNT
+        return rows
+
+    cdef TaggedRow _addon_row(self, AddonKeys keys, int sample):
+        cdef OpenKey key = keys.key(sample)
+        found = self.rows.get(key.packed)
+        row = self._add_row(key.packed, key.columns, None) if found is None else <TaggedRow>found
+        self.addon_rows[keys][sample] = row
+        return row
 
     cdef TaggedRow _row(self, Cursor *part, object id_of):
         """Read a key; return its row."""
@@ -148,7 +209,7 @@ cdef class TaggedRows:
         self.rows[packed] = row
         return row
 
-    cdef int _add_values(self, TaggedRow row, Cursor *part) except -1:
+    cdef int _read_values(self, TaggedRow row, Cursor *part) except -1:
         cdef long long values[VALUES_MAX]
         cdef int position
         for position in range(self.value_count):
@@ -157,6 +218,10 @@ cdef class TaggedRows:
                 raise ValueError("out of range")
         if self.has_count and values[0] < 1:
             raise ValueError("a row has no values")
+        return self._add_values(row, values)
+
+    cdef int _add_values(self, TaggedRow row, const long long *values) except -1:
+        cdef int position
         if row.is_moved():
             self._pass_on(row)
             for position in range(row.size):
@@ -224,6 +289,12 @@ cdef class TaggedRows:
         for row in self.ordered_rows:
             self._pass_on(row)
         return 0
+
+
+cdef inline int _check_end(const Cursor *part) except -1:
+    if part.at != part.end:
+        raise ValueError("bytes after the last row")
+    return 0
 
 
 cdef inline long long _plus(long long one, long long other) except? -1:

@@ -43,7 +43,7 @@ from app.rollup._rollup cimport (
     saturating_add,
 )
 
-from app.rollup import codec
+from app.rollup import addon_rows, codec
 from app.rollup.codec import PackError
 from app.rollup.schema import SMALL_NUMBER_MAX, TAGGED_SECTIONS
 from app.rollup.summaries import COUNT
@@ -52,6 +52,8 @@ cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef int VERSION = codec.VERSION
 cdef int SMALL_NUMBERS = SMALL_NUMBER_MAX + 1
 cdef int MINUTES_OF_HOUR = 60
+cdef str ADDONS = addon_rows.TAG
+cdef int ADDON_SAMPLES = number_of_section(addon_rows.SECTION)
 cdef enum:
     COLUMNS_MAX = 16
 
@@ -323,23 +325,25 @@ cdef int _read_extension(Cursor *cursor, FastRollup rollup) except -1:
         raise ValueError("not an extension")
     tag = _text(cursor)
     binary(cursor, &part)
-    if number_of_section(tag) < 0 and tag not in _tagged_sections:
+    if number_of_section(tag) < 0 and tag not in _tagged_sections and tag != ADDONS:
         data = part.at[: part.end - part.at]
         rollup.extensions = tuple(sorted([*rollup.extensions, (tag, data)]))
         return 0
     return _merge_section(&part, rollup, tag)
 
 
-cdef int _merge_section(Cursor *part, FastRollup rollup, str name) except -1:
-    cdef int number = number_of_section(name)
+cdef int _merge_section(Cursor *part, FastRollup rollup, str tag) except -1:
+    cdef int number = number_of_section(tag)
     if number >= 0:
         get_number_rows(rollup, number).read(part)
+    elif tag == ADDONS:
+        get_number_rows(rollup, ADDON_SAMPLES).read_addons(part)
     else:
-        _read_tagged(part, <TaggedSection>_tagged_sections[name], get_rows(rollup, name))
+        _read_tagged(part, <TaggedSection>_tagged_sections[tag], get_rows(rollup, tag))
     return _check_end(part)
 
 
-def merge_section(FastRollup rollup, str name, bytes data):
+def merge_section(FastRollup rollup, str tag, bytes data):
     """Merge the packed rows of a tagged section.
 
     Raises:
@@ -348,7 +352,7 @@ def merge_section(FastRollup rollup, str name, bytes data):
     cdef Cursor part
     part.at = data
     part.end = part.at + len(data)
-    _merge_section(&part, rollup, name)
+    _merge_section(&part, rollup, tag)
 
 
 cdef int _read_tagged(Cursor *part, TaggedSection section, dict rows) except -1:

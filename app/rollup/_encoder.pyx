@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from app.rollup._msgpack cimport FIELD_COUNT
 from app.rollup._numbers cimport (
     FAMILY_SECTIONS, KEY_COLUMNS, Bin, Bins, NumberRow, NumberRows, OpenKey, number_of_section,
-    sort_bins,
+    sort_bins, split_millionths,
 )
 from app.rollup._rollup cimport (
     GAUGES,
@@ -30,7 +30,7 @@ from app.rollup._rollup cimport (
     product_fits,
 )
 
-from app.rollup import batch_codec, codec
+from app.rollup import addon_rows, batch_codec, codec
 from app.rollup.open_limits import limit_families
 from app.rollup.rollup import DEFAULT_LIMITS, limit_rows
 from app.rollup.schema import CORE_SECTIONS, FAMILIES, SECTION, SECTIONS, SOURCE
@@ -182,6 +182,7 @@ cdef Writer _rollup = Writer()
 cdef Writer _names = Writer()
 cdef Writer _sections = Writer()
 cdef Writer _rows = Writer()
+cdef Writer _addon = Writer()
 
 
 def pack(rollup, limits=DEFAULT_LIMITS):
@@ -334,12 +335,13 @@ cdef int _write_extensions(FastRollup rollup, list families, limits) except -1:
         return _rollup.array(0)
     extensions = list(rollup.extensions)
     for name, rows in zip(FAMILY_SECTIONS, families or ()):
-        if rows:
-            if isinstance(rows, NumberRows):
-                _write_numbers(<NumberRows>rows)
-            else:
-                _write_tagged(SECTION[name], rows)
-            extensions.append((name, _take_rows()))
+        if isinstance(rows, NumberRows):
+            if (<NumberRows>rows).is_of_addons and _write_addons(<NumberRows>rows):
+                extensions.append((addon_rows.TAG, _take_rows()))
+            if _write_numbers(<NumberRows>rows):
+                extensions.append((name, _take_rows()))
+        elif rows:
+            extensions.extend(codec.encode_tagged(SECTION[name], rows))
     for name, rows in rollup.other_rows.items():
         if rows:
             section = SECTION[name]
@@ -357,13 +359,67 @@ cdef int _write_extensions(FastRollup rollup, list families, limits) except -1:
     return 0
 
 
-cdef int _write_numbers(NumberRows rows) except -1:
-    """Write rows of open metrics into _rows."""
+cdef bint _write_addons(NumberRows rows) except -1:
+    """Write the samples of add-ons that have the compact form into _rows, if there are any."""
+    cdef list groups = []  # positions of the rows of an add-on
+    cdef list group
+    cdef bytes addon = None
+    cdef OpenKey key
+    cdef int position
+    for position in rows.sorted_positions(True):
+        key = <OpenKey>rows.rows[position].key
+        if key.addon != addon:
+            addon = key.addon
+            group = []
+            groups.append(group)
+        group.append(position)
+    if not groups:
+        return False
+    _rows.array(len(groups))
+    for group in groups:
+        _write_addon(rows, group)
+    return True
+
+
+cdef int _write_addon(NumberRows rows, list positions) except -1:
+    cdef NumberRow *row
+    cdef long long latest_ms = 0, whole, millionths
+    cdef int position
+    cdef bytes addon = None
+    for position in positions:
+        latest_ms = max(latest_ms, rows.rows[position].last_at_ms)
+    _addon.size = _addon.numbers = 0
+    _addon.number(latest_ms)
+    for position in positions:
+        row = &rows.rows[position]
+        addon = (<OpenKey>row.key).addon
+        whole = split_millionths(row.last, &millionths)
+        _addon.number((<OpenKey>row.key).sample)
+        _addon.number(latest_ms - row.last_at_ms)
+        _addon.number(row.count)
+        _addon.number(whole)
+        _addon.number(millionths)
+        if row.count > 1:
+            _addon.number(row.whole - whole * row.count)
+            _addon.number(row.millionths - millionths * row.count)
+            _addon.number(row.smallest - row.last)
+            _addon.number(row.largest - row.last)
+    _rows.array(3)
+    _rows.raw(addon, len(addon))
+    _rows.array(_addon.numbers)
+    return _rows.raw(_addon.data, _addon.size)
+
+
+cdef bint _write_numbers(NumberRows rows) except -1:
+    """Write rows of open metrics into _rows, if there are any besides those of `_write_addons`."""
     cdef NumberRow *row
     cdef OpenKey key
     cdef int position
-    _rows.array(rows.size)
-    for position in rows.sorted_positions():
+    cdef list positions = rows.sorted_positions(False)
+    if not positions:
+        return False
+    _rows.array(len(positions))
+    for position in positions:
         row = &rows.rows[position]
         key = <OpenKey>row.key
         _rows.array(KEY_COLUMNS + (1 if rows.is_sketch else 7 if rows.is_summary else 3))
@@ -379,7 +435,7 @@ cdef int _write_numbers(NumberRows rows) except -1:
             _rows.number(row.largest)
             _rows.number(row.last_at_ms)
             _rows.number(row.last)
-    return 0
+    return True
 
 
 cdef int _write_runs(const Bins *bins) except -1:

@@ -28,6 +28,8 @@ cdef class OpenKey:
     cdef Py_hash_t hash
     cdef tuple columns
     cdef OpenKey without_dyno  # None until it is asked for
+    cdef int sample  # its number in app.rollup.addon_rows, or -1
+    cdef bytes addon  # the packed addon and attachment of a key that has a number
 
 cdef struct NumberRow:
     void *key  # an OpenKey; owned
@@ -41,12 +43,21 @@ cdef struct NumberRow:
     long long last
 
 @cython.final
+cdef class AddonKeys:
+    # The keys of an add-on's samples that have a number.
+    cdef str addon
+    cdef str attachment
+    cdef list keys  # by number; None until it is asked for
+    cdef OpenKey key(self, int sample)
+
+@cython.final
 cdef class NumberRows:
     cdef readonly int number
     cdef readonly str section
     cdef bint is_sketch
     cdef bint is_summary  # with extremes and the last number
     cdef bint is_by_source
+    cdef bint is_of_addons
     cdef NumberRow *rows
     cdef int size
     cdef int capacity
@@ -61,11 +72,15 @@ cdef class NumberRows:
     cdef int _merge_from(self, OpenKey key, const NumberRow *other) except -1
     cdef NumberRow *_row_at(self, const unsigned char *raw, Py_ssize_t size) except NULL
     cdef int read(self, Cursor *part) except -1
-    cdef list sorted_positions(self)
+    cdef int read_addons(self, Cursor *part) except -1
+    cdef list sorted_positions(self, bint is_compact)
     cdef NumberRow *_add(self, OpenKey key) except NULL
     cdef int _rehash(self) except -1
     cdef int _merge_row(self, NumberRow *row, const NumberRow *other) except -1
 
 cdef OpenKey key_of(tuple columns)
+cdef AddonKeys addon_keys_at(Cursor *part)
+cdef int read_addon_row(Cursor *part, long long latest_ms, NumberRow *row) except -1
+cdef long long split_millionths(long long value, long long *millionths) noexcept
 cdef int number_of_section(str name)  # -1 if it is of no family
 cdef Bin *sort_bins(const Bins *bins) except NULL

@@ -12,10 +12,11 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcmp, memset
 
-from app.rollup._msgpack cimport Cursor, array, number, text
+from app.rollup._msgpack cimport Cursor, array, below, not_negative, number, positive, text
 
 import msgspec
 
+from app.rollup import addon_rows
 from app.rollup.number_sketch import BIN_MAX
 from app.rollup.schema import FAMILIES, SECTION
 from app.rollup.summaries import NUMBER_BINS, NumberSummary
@@ -24,11 +25,15 @@ from parsers.samples import labels_of
 
 cdef enum:
     KEYS_MAX = 20_000  # that are remembered
+    ADDONS_MAX = 2_000
     UNHASHED_ROWS_MAX = 8
     BINS_MIN = 8
 
 cdef long long NUMBER_MAX = 0x7FFFFFFFFFFFFFFF
 cdef long long _MILLION = MILLION
+cdef int SAMPLE_COUNT = len(addon_rows.SAMPLES)
+cdef long long COUNT_MAX = addon_rows.COUNT_MAX
+cdef long long SUM_MAX = addon_rows.SUM_MAX
 cdef int BINS_MAX = BIN_MAX + 1
 FAMILY_SECTIONS = tuple([name for names in FAMILIES.values() for name in names])
 assert len(FAMILY_SECTIONS) <= FAMILY_SECTIONS_MAX, "raise FAMILY_SECTIONS_MAX"
@@ -45,6 +50,8 @@ for _name, _number in _numbers.items():
 cdef dict _keys = {}  # OpenKey by packed bytes; all rollups have the same
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str, str, str, str]).decode
+cdef dict _addons = {}  # AddonKeys by packed addon and attachment
+_decode_addon = msgspec.msgpack.Decoder(tuple[str, str]).decode
 
 
 @cython.final
@@ -55,6 +62,9 @@ cdef class OpenKey:
         self.packed, self.columns = packed, columns
         self.raw, self.size = packed, len(packed)
         self.hash = hash(packed)
+        self.sample = addon_rows.NUMBERS.get(columns[1:3], -1)
+        if self.sample >= 0:
+            self.addon = _encode((columns[0], columns[3]))[1:]
 
 
 cdef OpenKey _remember(bytes packed, tuple columns):
@@ -84,6 +94,44 @@ cdef OpenKey _key_at(const unsigned char *raw, Py_ssize_t size):
     if _encode(columns)[1:] != packed:
         raise ValueError("a text in another form")
     return _remember(packed, columns)
+
+
+@cython.final
+cdef class AddonKeys:
+    """The keys of an add-on's samples that have a number."""
+
+    def __cinit__(self, str addon, str attachment):
+        self.addon, self.attachment = addon, attachment
+        self.keys = [None] * SAMPLE_COUNT
+
+    cdef OpenKey key(self, int sample):
+        key = self.keys[sample]
+        if key is None:
+            name, unit = addon_rows.SAMPLES[sample]
+            key = self.keys[sample] = key_of((self.addon, name, unit, self.attachment))
+        return <OpenKey>key
+
+
+cdef AddonKeys addon_keys_at(Cursor *part):
+    """Read a packed addon and attachment."""
+    cdef Cursor begin = part[0]
+    cdef Cursor column
+    text(part, &column)
+    text(part, &column)
+    cdef bytes packed = begin.at[: part.at - begin.at]
+    keys = _addons.get(packed)
+    if keys is not None:
+        return <AddonKeys>keys
+    try:
+        columns = _decode_addon(b"\x92" + packed)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    if _encode(columns)[1:] != packed:
+        raise ValueError("a text in another form")
+    if len(_addons) >= ADDONS_MAX:
+        _addons.clear()
+    keys = _addons[packed] = AddonKeys(*columns)
+    return keys
 
 
 cdef OpenKey _without_dyno(OpenKey key):
@@ -121,6 +169,7 @@ cdef class NumberRows:
         self.is_sketch = _is_sketch[number]
         self.is_summary = _is_summary[number]
         self.is_by_source = _is_by_source[number]
+        self.is_of_addons = self.section == addon_rows.SECTION
 
     def __dealloc__(self):
         cdef int position
@@ -203,11 +252,7 @@ cdef class NumberRows:
         """Add one number."""
         cdef NumberRow one
         one.count = 1
-        one.whole = millionths // _MILLION  # rounded towards zero, as in C
-        one.millionths = millionths - one.whole * _MILLION
-        if one.millionths < 0:
-            one.whole -= 1
-            one.millionths += _MILLION
+        one.whole = split_millionths(millionths, &one.millionths)
         one.smallest = one.largest = one.last = millionths
         one.last_at_ms = at_ms
         return self._merge_row(self.find(key), &one)
@@ -330,18 +375,25 @@ cdef class NumberRows:
 
     # --- packing --------------------------------------------------------------------------------
 
-    cdef list sorted_positions(self):
-        """The positions of the rows in the order of their keys."""
+    cdef list sorted_positions(self, bint is_compact):
+        """The positions of the rows in their packed order: of those in the compact form of
+        app.rollup.addon_rows, or of all others.
+        """
         cdef Sorted *order
-        cdef int position
+        cdef OpenKey key
+        cdef int position, size = 0
         order = <Sorted *>malloc(max(self.size, 1) * sizeof(Sorted))
         if order == NULL:
             raise MemoryError
         for position in range(self.size):
-            order[position].raw = (<OpenKey>self.rows[position].key).raw
-            order[position].position = position
-        qsort(order, self.size, sizeof(Sorted), _compare)
-        positions = [order[position].position for position in range(self.size)]
+            key = <OpenKey>self.rows[position].key
+            if self.is_of_addons and is_compact != _is_compact(&self.rows[position]):
+                continue
+            order[size].raw = <const unsigned char *>key.addon if is_compact else key.raw
+            order[size].sample, order[size].position = key.sample, position
+            size += 1
+        qsort(order, size, sizeof(Sorted), _compare_samples if is_compact else _compare)
+        positions = [order[position].position for position in range(size)]
         free(order)
         return positions
 
@@ -374,6 +426,28 @@ cdef class NumberRows:
             self._merge_row(self._row_at(begin.at, size), &one)
         return 0
 
+    cdef int read_addons(self, Cursor *part) except -1:
+        """Add rows in the compact form of app.rollup.addon_rows."""
+        cdef AddonKeys keys
+        cdef NumberRow one
+        cdef Py_ssize_t numbers, _
+        cdef long long latest_ms
+        cdef int sample
+        self.next = 0
+        for _ in range(array(part)):
+            if array(part) != 3:
+                raise ValueError("not an add-on")
+            keys = addon_keys_at(part)
+            numbers = array(part) - 1
+            latest_ms = not_negative(part)
+            while numbers > 0:
+                sample = below(part, SAMPLE_COUNT)
+                numbers -= read_addon_row(part, latest_ms, &one)
+                self._merge_row(self.find(keys.key(sample)), &one)
+            if numbers:
+                raise ValueError("the last row ends early")
+        return 0
+
     cdef NumberRow *_row_at(self, const unsigned char *raw, Py_ssize_t size) except NULL:
         """The row of the key with these packed columns."""
         cdef OpenKey key
@@ -390,6 +464,78 @@ cdef int number_of_section(str name):
     """The number of a section, or -1 if it is of no family."""
     number = _numbers.get(name)
     return -1 if number is None else number
+
+
+# --- the compact form of samples of add-ons -----------------------------------------------------
+
+
+cdef long long split_millionths(long long value, long long *millionths) noexcept:
+    """The whole part of a number of millionths, rounded down; `millionths` becomes the rest."""
+    cdef long long whole = value // _MILLION  # rounded towards zero, as in C
+    millionths[0] = value - whole * _MILLION
+    if millionths[0] < 0:
+        whole -= 1
+        millionths[0] += _MILLION
+    return whole
+
+
+cdef inline bint _is_small(long long value) noexcept:
+    return -SUM_MAX < value < SUM_MAX
+
+
+cdef bint _is_compact(const NumberRow *row) noexcept:
+    """Whether a row is packed in the compact form."""
+    cdef long long whole, millionths
+    if (<OpenKey>row.key).sample < 0 or not 0 < row.count <= COUNT_MAX:
+        return False
+    whole = split_millionths(row.last, &millionths)
+    if row.count == 1 and (
+        row.whole != whole
+        or row.millionths != millionths
+        or row.smallest != row.last
+        or row.largest != row.last
+    ):
+        return False
+    return (
+        0 <= row.last_at_ms < SUM_MAX
+        and -((SUM_MAX - 1) // row.count) <= whole <= (SUM_MAX - 1) // row.count
+        and _is_small(row.whole)
+        and _is_small(row.millionths)
+        and _is_small(row.smallest)
+        and _is_small(row.largest)
+        and _is_small(row.last)
+    )
+
+
+cdef int read_addon_row(Cursor *part, long long latest_ms, NumberRow *row) except -1:
+    """Read a row behind its sample; return how many numbers it has, with the sample."""
+    cdef long long whole, millionths
+    row.last_at_ms = latest_ms - not_negative(part)
+    row.count = positive(part)
+    whole, millionths = number(part), below(part, _MILLION)
+    if (
+        not 0 <= row.last_at_ms < SUM_MAX
+        or row.count > COUNT_MAX
+        or not -((SUM_MAX - 1) // row.count) <= whole <= (SUM_MAX - 1) // row.count
+        or not -(SUM_MAX // _MILLION) <= whole < SUM_MAX // _MILLION
+    ):
+        raise ValueError("out of range")
+    row.last = whole * _MILLION + millionths
+    if row.count == 1:
+        row.whole, row.millionths, row.smallest, row.largest = whole, millionths, row.last, row.last
+        return 5
+    row.whole = _small_sum(whole * row.count, number(part))
+    row.millionths = _small_sum(millionths * row.count, number(part))
+    row.smallest = _small_sum(row.last, number(part))
+    row.largest = _small_sum(row.last, number(part))
+    return 9
+
+
+cdef inline long long _small_sum(long long one, long long other) except? -1:
+    """The sum of two numbers, the first of which is small."""
+    if other > SUM_MAX - 1 - one or other < 1 - SUM_MAX - one:
+        raise ValueError("out of range")
+    return one + other
 
 
 # --- sketches -----------------------------------------------------------------------------------
@@ -480,16 +626,31 @@ cdef long long _clamp(number) except? -1:
 
 cdef struct Sorted:
     const unsigned char *raw
+    int sample
     int position
 
 
 cdef int _compare(const void *one, const void *other) noexcept nogil:
     """Compare two packed keys column by column, as Python compares tuples of texts."""
-    cdef const unsigned char *first = (<const Sorted *>one).raw
-    cdef const unsigned char *second = (<const Sorted *>other).raw
+    return _compare_texts((<const Sorted *>one).raw, (<const Sorted *>other).raw, KEY_COLUMNS)
+
+
+cdef int _compare_samples(const void *one, const void *other) noexcept nogil:
+    """Compare addons, then attachments, then samples."""
+    cdef const Sorted *first = <const Sorted *>one
+    cdef const Sorted *second = <const Sorted *>other
+    cdef int difference = 0
+    if first.raw != second.raw:
+        difference = _compare_texts(first.raw, second.raw, 2)
+    return difference if difference else first.sample - second.sample
+
+
+cdef int _compare_texts(
+    const unsigned char *first, const unsigned char *second, int columns
+) noexcept nogil:
     cdef size_t first_size, second_size
     cdef int column, difference
-    for column in range(KEY_COLUMNS):
+    for column in range(columns):
         first = _skip_head(first, &first_size)
         second = _skip_head(second, &second_size)
         difference = memcmp(first, second, min(first_size, second_size))

@@ -15,7 +15,8 @@
       active_minutes  #source, first minute, minutes >> first minute
       ledger          #name, count
     extensions = [[tag, binary], …]     the tagged sections, also those of newer versions
-      binary: a MessagePack array of rows; a row is an array of its key and value columns
+      binary: a MessagePack array of rows; a row is an array of its key and value columns.
+              Most rows of `addon_samples` have a form of their own (app.rollup.addon_rows)
 
 app.rollup.schema lists the sections and their columns.
 """
@@ -68,6 +69,7 @@ from typing import Any
 
 import msgspec
 
+from app.rollup import addon_rows
 from app.rollup.number_sketch import BIN_MAX
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.schema import (
@@ -161,17 +163,24 @@ def pack(rollup: Rollup, limits: CardinalityLimits = DEFAULT_LIMITS) -> bytes:
         numbers = write(rows, number) if write else _write_rows(section, rows, number)
         sections.append(_encode(_clamp(list(numbers))))
     extensions = list(rollup.extensions)
-    extensions += (
-        (section.name, encode_rows(section, rows))
-        for section in TAGGED_SECTIONS
-        if (rows := rollup.rows(section))
-    )
+    for section in TAGGED_SECTIONS:
+        extensions += encode_tagged(section, rollup.rows(section))
     messages = min(rollup.messages, NUMBER_MAX)
     return _encode([VERSION, messages, list(number.numbers), *sections, sorted(extensions)])
 
 
+def encode_tagged(section: Section, rows: dict[Any, Any]) -> Iterator[tuple[str, bytes]]:
+    """Yield the tags and bytes of the rows of a tagged section."""
+    if section.name == addon_rows.SECTION:
+        data, rows = addon_rows.pack_addons(rows)
+        if data:
+            yield addon_rows.TAG, data
+    if rows:
+        yield section.name, encode_rows(section, rows)
+
+
 def encode_rows(section: Section, rows: dict[Any, Any]) -> bytes:
-    """Encode the rows of a tagged section."""
+    """Encode the rows of a tagged section by their columns."""
     return _encode(
         [
             [_clamp_column(column) for column in (*section.columns_of(key), *columns)]
@@ -282,11 +291,13 @@ def merge_packed(
         if section.name in sections and packed_rows != _EMPTY:
             _read_core(section, rollup, packed_rows, fields.names, gauges)
     for tag, packed_rows in fields.extensions:
-        if tag in _DECODE_TAGGED:
-            if tag in sections:
-                rows = rollup.rows(SECTION[tag])
-                for key, value in decode_rows(SECTION[tag], packed_rows):
-                    SECTION[tag].merge_row(rows, key, value)
+        section_name = addon_rows.SECTION if tag == addon_rows.TAG else tag
+        if section_name in _DECODE_TAGGED:
+            if section_name in sections:
+                section = SECTION[section_name]
+                rows = rollup.rows(section)
+                for key, value in decode_tagged(tag, packed_rows):
+                    section.merge_row(rows, key, value)
         elif sections is ALL_SECTIONS:
             rollup.extensions = tuple(sorted([*rollup.extensions, (tag, packed_rows)]))
 
@@ -318,6 +329,21 @@ _DECODE_TAGGED = {
     section.name: msgspec.msgpack.Decoder(GenericAlias(list, (_row_type(section),))).decode
     for section in TAGGED_SECTIONS
 }
+
+
+def decode_tagged(tag: str, data: bytes) -> Iterator[tuple[Any, Any]]:
+    """Yield (key, value) of each row of a packed tagged section, in either form.
+
+    Raises:
+        PackError: the bytes are damaged.
+    """
+    if tag != addon_rows.TAG:
+        yield from decode_rows(SECTION[tag], data)
+        return
+    try:
+        yield from addon_rows.unpack_addons(data)
+    except (ValueError, *DECODE_ERRORS) as error:
+        raise PackError(f"{tag}: {error}") from None
 
 
 def decode_rows(

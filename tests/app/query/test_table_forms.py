@@ -22,7 +22,7 @@ from app.rollup.codec import PackError
 from app.rollup.open_metrics import known_metric
 from app.rollup.resolutions import HOUR_S, MINUTE_S, Resolution
 from app.rollup.rollup import DEFAULT_LIMITS, UNLIMITED, Rollup
-from app.rollup.schema import METRICS, Metric
+from app.rollup.schema import METRICS, SECTION, Metric
 from app.rollup.summaries import (
     GaugeSummary,
     MeasureSummary,
@@ -238,6 +238,35 @@ def test_rows_of_more_addons_than_are_remembered_are_answered_alike() -> None:
         assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
         key = ("DB_1",) * len(by)
         assert compiled_values[key, "max"] == largest
+
+
+def test_samples_that_older_versions_packed_by_name_are_answered_like_compact_ones() -> None:
+    metric = METRICS["postgres_db_size_bytes"]
+    [name] = list(metric.selection or ())
+    section = SECTION["addon_samples"]
+    *fields, _ = msgspec.msgpack.decode(packing.pack(Rollup()))
+    inputs = []
+    for minute, version in enumerate(["older", "newer", "newer", "older"]):
+        samples = Rollup()
+        samples.addon_samples = {
+            (addon, sample, unit, "DATABASE"): NumberSummary(
+                1, minute, 500_000, minute, minute + 9, AT_MS + minute, minute + 5
+            )
+            for addon in ("postgresql-1", "postgresql-2")
+            for sample, unit in ((name, "bytes"), (name, ""), ("postgres.of-2031", ""))
+        }
+        packed = packing.pack(samples)
+        if version == "older":
+            rows = packing.encode_rows(section, samples.addon_samples)
+            packed = msgspec.msgpack.encode([*fields, [[section.name, rows]]])
+        inputs.append(("shop", START + MINUTE_S * minute, packed))
+    for step_s in (MINUTE_S, 4 * MINUTE_S):
+        queries = [build_query(metric, by, step_s) for by in ((), ("addon",))]
+        table = fill(reference.Table(queries, WHOLE_SECTIONS), inputs)
+        compiled_table = fill(CompiledTable(queries, WHOLE_SECTIONS), inputs)
+        assert list_answers(compiled_table, queries) == list_answers(table, queries)
+        assert whole_sections_of(compiled_table) == whole_sections_of(table)
+        assert "postgresql-2" in str(list_answers(table, queries))
 
 
 def test_open_metrics_are_answered_alike_over_steps_of_several_lengths() -> None:
