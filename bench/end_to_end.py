@@ -79,6 +79,9 @@ def main() -> None:
     parser.add_argument(
         "--beside", type=Path, metavar="DIR", help="measure the code of another checkout in turns"
     )
+    parser.add_argument(
+        "--beside-corpus", choices=CORPORA, help="measure lines of another form in turns"
+    )
     parser.add_argument("--keep", action="store_true", help="save to bench/results/")
     arguments = parser.parse_args()
     if arguments.grow:
@@ -99,30 +102,41 @@ def main() -> None:
 
 def report(name: str, cases: Sequence[Case], arguments: argparse.Namespace) -> None:
     """Measure and print; save with --keep."""
-    rows = measure(cases, arguments.rounds, arguments.beside)
+    rows = measure(cases, arguments.rounds, arguments.beside, arguments.beside_corpus)
     print(format_table(rows), flush=True)
     if arguments.keep:
         save(name, rows, {"rounds": arguments.rounds})
 
 
-def measure(cases: Sequence[Case], rounds: int, beside: Path | None = None) -> list[dict[str, Any]]:
-    """A row for each case. `beside`: another checkout, whose service is measured in turns."""
+def measure(
+    cases: Sequence[Case], rounds: int, beside: Path | None = None, beside_corpus: str | None = None
+) -> list[dict[str, Any]]:
+    """A row for each case.
+
+    Args:
+        beside: another checkout, whose service is measured in turns.
+        beside_corpus: of the POSTs to a second service, which is measured in turns.
+    """
     rows = []
+    if beside_corpus:
+        beside = beside or Path.cwd()
     for load, workers, days in cases:
+        loads = [load]
+        if beside:
+            loads.append(load._replace(corpus=beside_corpus or load.corpus))
         with ExitStack() as running:
             services = []
-            for checkout in (None, beside) if beside else (None,):
+            for service_load, checkout in zip(loads, (None, beside), strict=False):
                 directory = running.enter_context(TemporaryDirectory(prefix="dynometer-"))
                 started = dynometer(Path(directory), workers, checkout, **_settings(load))
-                services.append(running.enter_context(started))
-            floor_target = running.enter_context(floor(workers))
-            if days:
-                for service in services:
+                service = running.enter_context(started)
+                services.append(service)
+                if days:
                     run(fill_history(service, f"{load.name}-0", days, load.dynos))
-            if load.corpus in WITH_MARKS:
-                for service in services:
+                if service_load.corpus in WITH_MARKS:
                     service.switch_custom_on([f"{load.name}-{n}" for n in range(load.apps)])
-            costs = compare(load, (floor_target, *services), rounds)
+            floor_target = running.enter_context(floor(workers))
+            costs = compare(load, (floor_target, *services), rounds, loads[-1])
             memory = {
                 "resident_mib": services[0].received_mib,
                 "peak_mib": services[0].resident_mib("VmHWM"),

@@ -86,17 +86,24 @@ def run_round(
     costs.posts_per_s.append(count / took_s)
 
 
-def compare(load: Load, targets: Sequence[Target], rounds: int) -> dict[str, Costs]:
-    """Run all targets in turn; the order is reversed every other round."""
+def compare(
+    load: Load, targets: Sequence[Target], rounds: int, other_load: Load | None = None
+) -> dict[str, Costs]:
+    """Run all targets in turn; the order is reversed every other round.
+
+    `other_load`: of the target "other", if it gets other POSTs.
+    """
     costs_by_target = {target.name: Costs() for target in targets}
+    loads = {target.name: load for target in targets} | {"other": other_load or load}
     for target in targets:
-        run_round(load, target, None)
+        run_round(loads[target.name], target, None)
     idle_by_target = measure_idle(targets)
     for target in targets:
         costs_by_target[target.name].idle_ms = 1000 * sum(idle_by_target[target.name].values())
     for number in range(rounds):
         for target in targets if number % 2 else reversed(targets):
-            run_round(load, target, costs_by_target[target.name], idle_by_target[target.name])
+            name = target.name
+            run_round(loads[name], target, costs_by_target[name], idle_by_target[name])
     return costs_by_target
 
 
@@ -115,7 +122,8 @@ def measure_idle(targets: Sequence[Target]) -> dict[str, dict[str, float]]:
 def result_row(load: Load, costs_by_target: dict[str, Costs]) -> dict[str, object]:
     """A result as it is saved: the load, medians, and every round.
 
-    `relative` compares with another version, if it was measured beside: 0.5 for half its CPU time.
+    `relative` compares with another version or corpus, if it was measured beside: 0.5 for half its
+    CPU time.
     """
     own_costs, floor_costs = costs_by_target["dynometer"], costs_by_target["floor"]
     row: dict[str, object] = {
