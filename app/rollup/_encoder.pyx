@@ -14,8 +14,8 @@ from libc.string cimport memcpy
 
 from app.rollup._msgpack cimport FIELD_COUNT
 from app.rollup._numbers cimport (
-    FAMILY_SECTIONS, KEY_COLUMNS, Bin, Bins, NumberRow, NumberRows, OpenKey, number_of_section,
-    sort_bins, split_millionths,
+    FAMILY_SECTIONS, KEY_COLUMNS, Bin, Bins, NumberRow, NumberRows, OpenKey, Sorted,
+    number_of_section, sort_bins, split_millionths,
 )
 from app.rollup._rollup cimport (
     GAUGES,
@@ -361,40 +361,40 @@ cdef int _write_extensions(FastRollup rollup, list families, limits) except -1:
 
 cdef bint _write_addons(NumberRows rows) except -1:
     """Write the samples of add-ons that have the compact form into _rows, if there are any."""
-    cdef list groups = []  # positions of the rows of an add-on
-    cdef list group
-    cdef bytes addon = None
-    cdef OpenKey key
-    cdef int position
-    for position in rows.sorted_positions(True):
-        key = <OpenKey>rows.rows[position].key
-        if key.addon != addon:
-            addon = key.addon
-            group = []
-            groups.append(group)
-        group.append(position)
-    if not groups:
-        return False
-    _rows.array(len(groups))
-    for group in groups:
-        _write_addon(rows, group)
-    return True
+    cdef int size, begin = 0, end = 0, addons = 0
+    cdef Sorted *ordered = rows.sort(True, &size)
+    try:
+        for end in range(1, size + 1):
+            addons += end == size or not _is_same_addon(rows, &ordered[end - 1], &ordered[end])
+        if addons:
+            _rows.array(addons)
+        for end in range(1, size + 1):
+            if end == size or not _is_same_addon(rows, &ordered[end - 1], &ordered[end]):
+                _write_addon(rows, &ordered[begin], end - begin)
+                begin = end
+    finally:
+        free(ordered)
+    return addons > 0
 
 
-cdef int _write_addon(NumberRows rows, list positions) except -1:
+cdef inline bint _is_same_addon(NumberRows rows, const Sorted *one, const Sorted *other) except -1:
+    cdef bytes addon = (<OpenKey>rows.rows[one.position].key).addon
+    return addon == (<OpenKey>rows.rows[other.position].key).addon
+
+
+cdef int _write_addon(NumberRows rows, const Sorted *ordered, int size) except -1:
     cdef NumberRow *row
     cdef long long latest_ms = 0, whole, millionths
-    cdef int position
-    cdef bytes addon = None
-    for position in positions:
-        latest_ms = max(latest_ms, rows.rows[position].last_at_ms)
+    cdef int number
+    cdef bytes addon = (<OpenKey>rows.rows[ordered[0].position].key).addon
+    for number in range(size):
+        latest_ms = max(latest_ms, rows.rows[ordered[number].position].last_at_ms)
     _addon.size = _addon.numbers = 0
     _addon.number(latest_ms)
-    for position in positions:
-        row = &rows.rows[position]
-        addon = (<OpenKey>row.key).addon
+    for number in range(size):
+        row = &rows.rows[ordered[number].position]
         whole = split_millionths(row.last, &millionths)
-        _addon.number((<OpenKey>row.key).sample)
+        _addon.number(ordered[number].sample)
         _addon.number(latest_ms - row.last_at_ms)
         _addon.number(row.count)
         _addon.number(whole)
@@ -412,30 +412,33 @@ cdef int _write_addon(NumberRows rows, list positions) except -1:
 
 cdef bint _write_numbers(NumberRows rows) except -1:
     """Write rows of open metrics into _rows, if there are any besides those of `_write_addons`."""
-    cdef NumberRow *row
-    cdef OpenKey key
-    cdef int position
-    cdef list positions = rows.sorted_positions(False)
-    if not positions:
-        return False
-    _rows.array(len(positions))
-    for position in positions:
-        row = &rows.rows[position]
-        key = <OpenKey>row.key
-        _rows.array(KEY_COLUMNS + (1 if rows.is_sketch else 7 if rows.is_summary else 3))
-        _rows.raw(key.raw, key.size)
-        if rows.is_sketch:
-            _write_runs(&row.bins)
-            continue
-        _rows.number(row.count)
-        _rows.number(row.whole)
-        _rows.number(row.millionths)
-        if rows.is_summary:
-            _rows.number(row.smallest)
-            _rows.number(row.largest)
-            _rows.number(row.last_at_ms)
-            _rows.number(row.last)
-    return True
+    cdef int size, number
+    cdef Sorted *ordered = rows.sort(False, &size)
+    try:
+        if size:
+            _rows.array(size)
+        for number in range(size):
+            _write_number_row(rows, &rows.rows[ordered[number].position])
+    finally:
+        free(ordered)
+    return size > 0
+
+
+cdef int _write_number_row(NumberRows rows, const NumberRow *row) except -1:
+    cdef OpenKey key = <OpenKey>row.key
+    _rows.array(KEY_COLUMNS + (1 if rows.is_sketch else 7 if rows.is_summary else 3))
+    _rows.raw(key.raw, key.size)
+    if rows.is_sketch:
+        return _write_runs(&row.bins)
+    _rows.number(row.count)
+    _rows.number(row.whole)
+    _rows.number(row.millionths)
+    if rows.is_summary:
+        _rows.number(row.smallest)
+        _rows.number(row.largest)
+        _rows.number(row.last_at_ms)
+        _rows.number(row.last)
+    return 0
 
 
 cdef int _write_runs(const Bins *bins) except -1:

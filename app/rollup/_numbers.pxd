@@ -50,6 +50,12 @@ cdef class AddonKeys:
     cdef list keys  # by number; None until it is asked for
     cdef OpenKey key(self, int sample)
 
+cdef struct Sorted:
+    # A row in its packed order.
+    const unsigned char *raw  # its packed key, or the addon and attachment
+    int sample
+    int position
+
 @cython.final
 cdef class NumberRows:
     cdef readonly int number
@@ -73,7 +79,7 @@ cdef class NumberRows:
     cdef NumberRow *_row_at(self, const unsigned char *raw, Py_ssize_t size) except NULL
     cdef int read(self, Cursor *part) except -1
     cdef int read_addons(self, Cursor *part) except -1
-    cdef list sorted_positions(self, bint is_compact)
+    cdef Sorted *sort(self, bint is_compact, int *size) except NULL
     cdef NumberRow *_add(self, OpenKey key) except NULL
     cdef int _rehash(self) except -1
     cdef int _merge_row(self, NumberRow *row, const NumberRow *other) except -1

@@ -375,27 +375,26 @@ cdef class NumberRows:
 
     # --- packing --------------------------------------------------------------------------------
 
-    cdef list sorted_positions(self, bint is_compact):
-        """The positions of the rows in their packed order: of those in the compact form of
-        app.rollup.addon_rows, or of all others.
+    cdef Sorted *sort(self, bint is_compact, int *size) except NULL:
+        """The rows in their packed order: those in the compact form of app.rollup.addon_rows, or
+        all others. The caller frees them.
         """
-        cdef Sorted *order
+        cdef Sorted *rows = <Sorted *>malloc(max(self.size, 1) * sizeof(Sorted))
+        cdef Sorted *row = rows
         cdef OpenKey key
-        cdef int position, size = 0
-        order = <Sorted *>malloc(max(self.size, 1) * sizeof(Sorted))
-        if order == NULL:
+        cdef int position
+        if rows == NULL:
             raise MemoryError
         for position in range(self.size):
             key = <OpenKey>self.rows[position].key
             if self.is_of_addons and is_compact != _is_compact(&self.rows[position]):
                 continue
-            order[size].raw = <const unsigned char *>key.addon if is_compact else key.raw
-            order[size].sample, order[size].position = key.sample, position
-            size += 1
-        qsort(order, size, sizeof(Sorted), _compare_samples if is_compact else _compare)
-        positions = [order[position].position for position in range(size)]
-        free(order)
-        return positions
+            row.raw = <const unsigned char *>key.addon if is_compact else key.raw
+            row.sample, row.position = key.sample, position
+            row += 1
+        size[0] = <int>(row - rows)
+        qsort(rows, size[0], sizeof(Sorted), _compare_samples if is_compact else _compare)
+        return rows
 
     cdef int read(self, Cursor *part) except -1:
         """Add packed rows, which have exactly the form that `pack` writes."""
@@ -622,12 +621,6 @@ cdef int _read_runs(Cursor *part, NumberRow *row) except -1:
 
 cdef long long _clamp(number) except? -1:
     return max(-NUMBER_MAX, min(number, NUMBER_MAX))
-
-
-cdef struct Sorted:
-    const unsigned char *raw
-    int sample
-    int position
 
 
 cdef int _compare(const void *one, const void *other) noexcept nogil:
