@@ -5,12 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from app.ingest.received_batch import pack_received, unpack_received
+from app.rollup import addon_rows
 from app.rollup.batch_codec import pack_batch, unpack_batch
 from app.rollup.codec import PackError, merge_packed, pack, unpack
 from app.rollup.rollup import Rollup
-from app.rollup.schema import CORE_SECTIONS, SECTIONS
+from app.rollup.schema import CORE_SECTIONS, SECTIONS, TAGGED_SECTIONS
 
 _NAMES = ["web.1", "web", "H12", "counted", "worker.2", ""]
+_TAGS = (addon_rows.TAG, *(section.name for section in TAGGED_SECTIONS))
+_TAGGED = 128  # from here on a first byte chooses a tagged section
 _EMPTY = msgspec.msgpack.encode([])
 
 
@@ -32,11 +35,20 @@ def packing(data: bytes) -> None:
 
 
 def section(data: bytes) -> None:
-    """The same for the numbers of one section. The first byte chooses the section."""
-    if data:
-        sections = [_EMPTY] * len(CORE_SECTIONS)
-        sections[data[0] % len(CORE_SECTIONS)] = data[1:]
-        packing(msgspec.msgpack.encode([1, 0, _NAMES, *sections, []]))
+    """The same for the rows of one section. The first byte chooses the section."""
+    packing(rollup_of_section(data))
+
+
+def rollup_of_section(data: bytes) -> bytes:
+    """A packed rollup with one section, which is the first byte's choice; the rest are its rows."""
+    number, rows = data[0] if data else 0, data[1:]
+    sections = [_EMPTY] * len(CORE_SECTIONS)
+    extensions = []
+    if number < _TAGGED:
+        sections[number % len(CORE_SECTIONS)] = rows
+    else:
+        extensions.append([_TAGS[number % len(_TAGS)], rows])
+    return msgspec.msgpack.encode([1, 0, _NAMES, *sections, extensions])
 
 
 def _entry_count(rollup: Rollup) -> int:

@@ -15,6 +15,7 @@ from app.rollup.codec import PackError
 from app.rollup.rollup import DEFAULT_LIMITS, CardinalityLimits, Rollup
 from app.rollup.sketch import BIN_COUNT
 from app.rollup.summaries import GaugeSummary, TimingTotals
+from fuzz.stored import rollup_of_section
 from fuzz.targets import corpus_inputs
 from parsers.samples import Sample
 from tests.app.rollup.test_codec import HOSTILE_SECTIONS
@@ -155,6 +156,11 @@ def test_fuzzing_corpora_are_rejected_or_read_alike(target: str) -> None:
             fields = [1, 0, ["web.1", "web", "H12", "counted"], *[empty] * 8, []]
             fields[index] = path.read_bytes()
             assert_same_reading(msgspec.msgpack.encode(fields))
+
+
+def test_fuzzed_sections_are_rejected_or_read_alike() -> None:
+    for path in corpus_inputs("section"):
+        assert_same_reading(rollup_of_section(path.read_bytes()))
 
 
 @pytest.mark.parametrize("name", HOSTILE_SECTIONS)
