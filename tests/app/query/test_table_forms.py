@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,7 @@ from app.query import table as reference
 from app.query.engine import scan_packed
 from app.query.stats import parse_stat
 from app.query.table import Query, QueryRange
+from app.rollup import addon_rows
 from app.rollup import codec as packing
 from app.rollup.codec import PackError
 from app.rollup.open_metrics import known_metric
@@ -88,7 +89,53 @@ def assert_same(query: Query, inputs: Sequence[TableInput]) -> None:
         compiled_values = read_all(fill(CompiledTable([query]), inputs), query)
     except PackError:
         return
-    assert compiled_values == read_all(fill(reference.Table([query]), inputs), query)
+    try:
+        table = fill(reference.Table([query]), inputs)
+    except PackError:  # the damage must be in rows that the compiled table steps over
+        inputs = [
+            (app, start, without_unread_rows(data, [query.metric])) for app, start, data in inputs
+        ]
+        table = fill(reference.Table([query]), inputs)
+    assert compiled_values == read_all(table, query)
+
+
+def without_unread_rows(
+    data: bytes, metrics: Iterable[Metric], whole_sections: frozenset[str] = frozenset()
+) -> bytes:
+    """A packed rollup without the tagged rows whose names none of these metrics is about."""
+    *fields, extensions = msgspec.msgpack.decode(data)
+    read_extensions = []
+    for tag, packed_rows in extensions:
+        section = addon_rows.SECTION if tag == addon_rows.TAG else tag
+        selections = [
+            metric.selection_in(section) for metric in metrics if section in metric.sections
+        ]
+        rows = packed_rows
+        if section not in whole_sections and selections and None not in selections:
+            names = frozenset[Any]().union(*filter(None, selections))
+            is_compact = tag == addon_rows.TAG
+            rows = (_read_addons if is_compact else _read_rows)(packed_rows, names)
+        read_extensions.append([tag, rows])
+    return msgspec.msgpack.encode([*fields, read_extensions])
+
+
+def _read_rows(packed_rows: bytes, names: frozenset[Any]) -> bytes:
+    rows = msgspec.msgpack.decode(packed_rows)
+    return msgspec.msgpack.encode([row for row in rows if row[1] in names])
+
+
+def _read_addons(packed_rows: bytes, names: frozenset[Any]) -> bytes:
+    groups = []
+    for addon, attachment, (latest_ms, *numbers) in msgspec.msgpack.decode(packed_rows):
+        read_numbers = [latest_ms]
+        start = 0
+        while start < len(numbers):
+            end = start + (5 if numbers[start + 2] == 1 else 9)
+            if addon_rows.SAMPLES[numbers[start]][0] in names:
+                read_numbers += numbers[start:end]
+            start = end
+        groups.append([addon, attachment, read_numbers])
+    return msgspec.msgpack.encode(groups)
 
 
 @given(metrics, st.lists(rollups(), max_size=6), st.randoms(use_true_random=False), st.data())
@@ -412,28 +459,11 @@ def assert_scanned_alike(data: bytes) -> None:
     try:
         fill(table, inputs)
     except PackError:  # the damage must be in rows that the compiled table steps over
-        data = without_unread_rows(data)
+        data = without_unread_rows(data, METRICS.values(), WHOLE_SECTIONS)
         inputs = [(app, start, data) for app, start, _ in inputs]
         table = fill(reference.Table(queries, WHOLE_SECTIONS), inputs)
     assert list_answers(compiled_table, queries) == list_answers(table, queries)
     assert whole_sections_of(compiled_table) == whole_sections_of(table)
-
-
-def without_unread_rows(data: bytes) -> bytes:
-    """A packed rollup without the rows whose names none of METRICS is about."""
-    *fields, extensions = msgspec.msgpack.decode(data)
-    return msgspec.msgpack.encode(
-        [*fields, [[tag, _read_rows(tag, packed_rows)] for tag, packed_rows in extensions]]
-    )
-
-
-def _read_rows(tag: str, packed_rows: bytes) -> bytes:
-    selections = [metric.selection_in(tag) for metric in METRICS.values() if tag in metric.sections]
-    if tag in WHOLE_SECTIONS or not selections or None in selections:
-        return packed_rows
-    names = frozenset[Any]().union(*filter(None, selections))
-    rows = msgspec.msgpack.decode(packed_rows)
-    return msgspec.msgpack.encode([row for row in rows if row[1] in names])
 
 
 @pytest.mark.parametrize("name", ["queue_time", "of.no.metric"])
@@ -443,6 +473,27 @@ def test_damage_in_a_row_of_no_query_changes_no_answer(name: str) -> None:
     *fields, extensions = msgspec.msgpack.decode(packing.pack(original))
     extensions.append(["custom_sketches", msgspec.msgpack.encode(rows)])
     assert_scanned_alike(msgspec.msgpack.encode([*fields, sorted(extensions)]))
+
+
+@pytest.mark.parametrize("position", range(9))
+@pytest.mark.parametrize("form", ["compact", "by name"])
+def test_damage_in_another_sample_of_an_add_on_changes_no_answer(form: str, position: int) -> None:
+    summary = NumberSummary(2, 8, 500_000, 4_000_000, 4_500_000, AT_MS, 4_000_000)
+    key = ("postgresql-1", "postgres.tables", "", "DATABASE")
+    samples = Rollup()
+    samples.addon_samples = {key: summary, (key[0], "postgres.db_size", "bytes", key[3]): summary}
+    *fields, [[tag, packed_rows]] = msgspec.msgpack.decode(packing.pack(samples))
+    if form == "compact":
+        [[*names, numbers]] = msgspec.msgpack.decode(packed_rows)
+        number = addon_rows.NUMBERS["postgres.db_size", "bytes"]
+        numbers[numbers.index(number) + position] = -1
+        rows = [[*names, numbers]]
+    else:
+        tag = addon_rows.SECTION
+        rows = msgspec.msgpack.decode(packing.encode_rows(SECTION[tag], samples.addon_samples))
+        rows[0][min(4 + position, 10)] = -1
+    data = msgspec.msgpack.encode([*fields, [[tag, msgspec.msgpack.encode(rows)]]])
+    assert_same(build_query(METRICS["postgres_tables"]), [("shop", START, data)])
 
 
 def test_a_query_gets_only_the_slots_of_its_range() -> None:
