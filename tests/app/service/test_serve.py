@@ -72,6 +72,7 @@ def test_the_end_of_its_terminal_ends_the_service(tmp_path: Path, workers: str) 
     service = ServiceProcess(tmp_path, WEB_CONCURRENCY=workers)
     pid, terminal = pty.fork()
     if not pid:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored if the tests run under nohup
         os.chdir(tmp_path)
         os.execve(sys.executable, [sys.executable, "-m", "app.cli", "serve"], service.environ)
     wait_until(lambda: answers(service.url), START_WITHIN_S)
