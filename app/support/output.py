@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
 
 def print_to_reader(text: str) -> None:
-    """Print to stdout and flush. If its reader has exited, the text is dropped."""
+    """Print to stdout and flush. If its reader or terminal is gone, the text is dropped."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # of a pipe, of a terminal
+            raise
         discard_stdout()
 
 
