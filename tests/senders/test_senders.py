@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,12 +33,16 @@ class Listening(NamedTuple):
     chain: Path
 
 
-@pytest.fixture(params=["ec", "rsa"])
-def listening(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Listening]:
-    chain, key = certificate(tmp_path, "localhost", rsa=request.param == "rsa")
+@pytest.fixture(scope="module", params=["ec", "rsa"])
+def listening(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Listening]:
+    """A service with a certificate of each kind. All tests use it, each with its `own_app`."""
+    directory = tmp_path_factory.mktemp(request.param)
+    chain, key = certificate(directory, "localhost", rsa=request.param == "rsa")
     port, tls_port = free_port(), free_port()
     service = ServiceProcess(
-        tmp_path / "service",
+        directory / "service",
         DYNOMETER_SYSLOG_PORT=str(port),
         DYNOMETER_SYSLOG_TLS_PORT=str(tls_port),
         DYNOMETER_TLS_CERT=str(chain),
@@ -47,6 +52,12 @@ def listening(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Listen
     service.start()
     yield Listening(service, port, tls_port, chain)
     service.stop()
+
+
+@pytest.fixture
+def own_app() -> str:
+    """The name of an app that no other test uses."""
+    return f"shop-{uuid.uuid4().hex[:12]}"
 
 
 def ledger(service: ServiceProcess, app: str) -> Any:
@@ -88,7 +99,7 @@ RSYSLOG = """
 global(workDirectory="{directory}" defaultNetstreamDriverCAFile="{chain}")
 module(load="imfile" mode="polling" pollingInterval="1")
 template(name="heroku" type="string"
-         string="<158>1 %timegenerated:::date-rfc3339% shop heroku router - - %msg%\\n")
+         string="<158>1 %timegenerated:::date-rfc3339% {app} heroku router - - %msg%\\n")
 input(type="imfile" file="{file}" tag="router")
 action(type="omfwd" target="localhost" port="{port}" protocol="tcp" template="heroku" {options})
 """
@@ -100,12 +111,15 @@ OVER_TLS = (
 
 @pytest.mark.parametrize("framing", ["octet-counted", "traditional"])
 @pytest.mark.parametrize("over_tls", [False, True])
-def test_rsyslog(listening: Listening, tmp_path: Path, framing: str, over_tls: bool) -> None:
+def test_rsyslog(
+    listening: Listening, own_app: str, tmp_path: Path, framing: str, over_tls: bool
+) -> None:
     config = tmp_path / "rsyslog.conf"
     options = f'tcp_Framing="{framing}" ' + (OVER_TLS if over_tls else "")
     config.write_text(
         RSYSLOG.format(
             directory=tmp_path,
+            app=own_app,
             chain=listening.chain,
             file=log_file(tmp_path),
             port=listening.tls_port if over_tls else listening.port,
@@ -121,7 +135,7 @@ def test_rsyslog(listening: Listening, tmp_path: Path, framing: str, over_tls: b
         str(tmp_path / "rsyslog.pid"),
     ]
     with sending(tmp_path, command):
-        wait_until(lambda: arrived(listening.service, "shop", LINES), WITHIN_S)
+        wait_until(lambda: arrived(listening.service, own_app, LINES), WITHIN_S)
 
 
 SYSLOG_NG = """
@@ -129,7 +143,7 @@ SYSLOG_NG = """
 options {{ keep-hostname(yes); }};
 source s_file {{ file("{file}" flags(no-parse) follow-freq(1)); }};
 rewrite r_heroku {{
-    set("shop", value("HOST")); set("heroku", value("PROGRAM")); set("router", value("PID"));
+    set("{app}", value("HOST")); set("heroku", value("PROGRAM")); set("router", value("PID"));
 }};
 destination d_dynometer {{
     syslog("localhost" transport("tls") port({port})
@@ -139,11 +153,14 @@ log {{ source(s_file); rewrite(r_heroku); destination(d_dynometer); }};
 """
 
 
-def test_syslog_ng_over_tls(listening: Listening, tmp_path: Path) -> None:
+def test_syslog_ng_over_tls(listening: Listening, own_app: str, tmp_path: Path) -> None:
     config = tmp_path / "syslog-ng.conf"
     config.write_text(
         SYSLOG_NG.format(
-            file=log_file(tmp_path), port=listening.tls_port, chain=listening.chain
+            file=log_file(tmp_path),
+            app=own_app,
+            port=listening.tls_port,
+            chain=listening.chain,
         ).lstrip()
     )
     program_path = shutil.which("syslog-ng")
@@ -156,20 +173,24 @@ def test_syslog_ng_over_tls(listening: Listening, tmp_path: Path) -> None:
     ]
     environ = {} if program_path else {"LD_LIBRARY_PATH": str(library)}
     with sending(tmp_path, command, **environ):
-        wait_until(lambda: arrived(listening.service, "shop", LINES), WITHIN_S)
+        wait_until(lambda: arrived(listening.service, own_app, LINES), WITHIN_S)
 
 
 @pytest.mark.parametrize("framing", ["--octet-count", "--"])
 def test_logger(listening: Listening, tmp_path: Path, framing: str) -> None:
-    """logger cannot set the procid as Heroku does, so its lines are output of the app."""
+    """logger cannot set the procid as Heroku does, so its lines are output of the app.
+
+    The app is the name of this machine, to which earlier tests have sent as well.
+    """
     file = tmp_path / "lines"
     file.write_text("hello from a shell\n" * 200)
     options = [framing] if framing != "--" else []
     command = ["logger", "--tcp", *options, "--rfc5424", "--server", "localhost"]
-    subprocess.run([*command, "--port", str(listening.port), "-f", str(file)], check=True)
     host = os.uname().nodename.lower()
 
-    def ignored() -> bool:
-        return bool(ledger(listening.service, host).get("ignored") == 200)
+    def ignored() -> int:
+        return int(ledger(listening.service, host).get("ignored", 0))
 
-    wait_until(ignored, WITHIN_S)
+    before = ignored()
+    subprocess.run([*command, "--port", str(listening.port), "-f", str(file)], check=True)
+    wait_until(lambda: ignored() == before + 200, WITHIN_S)
