@@ -49,7 +49,7 @@ test: .venv/.tested $(CHARTS) ## install what the tests need, and run them on bo
 
 test-slow: .venv/.tested $(CHARTS) ## run drills, browsers, senders, proxies and monitoring tools
 	$(PYTEST) --numprocesses=logical -m "slow and not drill and not kafka"
-	$(PYTEST) -m drill
+	$(PYTEST) --numprocesses=logical -m drill
 
 check: .venv/.dev ## check format, lint, types and imports
 	$(BIN)/ruff format --check
