@@ -540,18 +540,12 @@ cdef class Table:
                 raise ValueError("no section")
             text(rollup, &tag)
             binary(rollup, &part)
-            name = tag.at[: tag.end - tag.at].decode()
-            is_compact = name == ADDONS
-            if is_compact:
-                name = ADDON_SAMPLES
+            tag_name = tag.at[: tag.end - tag.at].decode()
+            name = ADDON_SAMPLES if tag_name == ADDONS else tag_name
             if name in self.extensions:
-                merge_section(
-                    self.whole_rollup,
-                    ADDONS if is_compact else name,
-                    part.at[: part.end - part.at],
-                )
+                merge_section(self.whole_rollup, tag_name, part.at[: part.end - part.at])
             rows = self.tagged_rows.get(name)
-            if rows is not None and is_compact:
+            if rows is not None and tag_name == ADDONS:
                 (<TaggedRows>rows).read_addons(&part)
             elif rows is not None:
                 (<TaggedRows>rows).read(&part, self.label_id)

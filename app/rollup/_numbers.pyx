@@ -81,19 +81,24 @@ cdef OpenKey key_of(tuple columns):
     return _remember(packed, columns) if key is None else <OpenKey>key
 
 
+cdef tuple _texts(decode, bytes packed):
+    """Decode texts that are packed exactly as we pack them."""
+    try:
+        columns = decode(packed)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    if _encode(columns) != packed:
+        raise ValueError("a text in another form")
+    return columns
+
+
 cdef OpenKey _key_at(const unsigned char *raw, Py_ssize_t size):
     """The key with these packed columns."""
     cdef bytes packed = PyBytes_FromStringAndSize(<const char *>raw, size)
     key = _keys.get(packed)
     if key is not None:
         return <OpenKey>key
-    try:
-        columns = _decode(b"\x94" + packed)
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from None
-    if _encode(columns)[1:] != packed:
-        raise ValueError("a text in another form")
-    return _remember(packed, columns)
+    return _remember(packed, _texts(_decode, b"\x94" + packed))
 
 
 @cython.final
@@ -122,12 +127,7 @@ cdef AddonKeys addon_keys_at(Cursor *part):
     keys = _addons.get(packed)
     if keys is not None:
         return <AddonKeys>keys
-    try:
-        columns = _decode_addon(b"\x92" + packed)
-    except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from None
-    if _encode(columns)[1:] != packed:
-        raise ValueError("a text in another form")
+    columns = _texts(_decode_addon, b"\x92" + packed)
     if len(_addons) >= ADDONS_MAX:
         _addons.clear()
     keys = _addons[packed] = AddonKeys(*columns)
